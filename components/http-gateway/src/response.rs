@@ -1,0 +1,156 @@
+//! What a request is answered with.
+
+use model::query::{QueryError, Reply};
+use serde_json::json;
+
+/// A whole response.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// Header fields, each once.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// A file of the page.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// Its bytes.
+    pub body: Vec<u8>,
+    /// Its media type.
+    pub media_type: String,
+    /// SHA-256 of the bytes in hex.
+    pub digest: String,
+    /// Its name changes with its content.
+    pub immutable: bool,
+}
+
+/// What the page may do: run its own scripts and WebAssembly, set its own styles, and read from the site's log port, whose address only the site knows.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; \
+     img-src 'self' data:; connect-src *; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+impl Response {
+    /// The site's answer, or that it gave none: `answer` is its reply's bytes or why there is no reply.
+    #[must_use]
+    pub fn from_site(answer: Result<Vec<u8>, String>) -> Self {
+        match answer.map(|body| serde_json::from_slice(&body)) {
+            Ok(Ok(Reply::Ok(json))) => Self {
+                status: 200,
+                headers: headers("application/json", "no-store"),
+                body: json.get().as_bytes().to_vec(),
+            },
+            Ok(Ok(Reply::Error(error))) => Self::query_error(&error),
+            Ok(Err(error)) => Self::problem(502, &format!("the site's answer is not understood: {error}")),
+            Err(error) => Self::problem(503, &format!("the site does not answer: {error}")),
+        }
+    }
+
+    /// A file, or `304 Not Modified` if the caller has it.
+    #[must_use]
+    pub fn from_file(file: Option<File>, path: &str, if_none_match: Option<&str>) -> Self {
+        let Some(file) = file else {
+            return Self::problem(404, &format!("there is no `{path}`"));
+        };
+        let caching = if file.immutable { "public, max-age=31536000, immutable" } else { "no-cache" };
+        let tag = format!("\"{}\"", file.digest);
+        let unchanged = if_none_match.is_some_and(|tags| tags.contains(&tag));
+        let mut headers = headers(&file.media_type, caching);
+        headers.push(("etag", tag));
+        headers.push(("content-security-policy", CONTENT_SECURITY_POLICY.to_owned()));
+        headers.push(("referrer-policy", "no-referrer".to_owned()));
+        if unchanged {
+            Self { status: 304, headers, body: Vec::new() }
+        } else {
+            Self { status: 200, headers, body: file.body }
+        }
+    }
+
+    /// A question that cannot be answered.
+    #[must_use]
+    pub fn query_error(error: &QueryError) -> Self {
+        let status = match error {
+            QueryError::Invalid(_) => 400,
+            QueryError::NotFound(_) => 404,
+            QueryError::Unavailable(_) => 503,
+        };
+        Self::problem(status, &error.to_string())
+    }
+
+    /// A method that the resource does not know; `allowed` is the one it does.
+    #[must_use]
+    pub fn method_not_allowed(allowed: &str) -> Self {
+        let mut response = Self::problem(405, &format!("use {allowed}"));
+        response.headers.push(("allow", allowed.to_owned()));
+        response
+    }
+
+    /// An error as RFC 9457 writes it.
+    #[must_use]
+    pub fn problem(status: u16, detail: &str) -> Self {
+        let title = match status {
+            400 => "Bad Request",
+            404 => "Not Found",
+            405 => "Method Not Allowed",
+            413 => "Content Too Large",
+            502 => "Bad Gateway",
+            503 => "Service Unavailable",
+            _ => "Error",
+        };
+        let problem = json!({ "type": "about:blank", "title": title, "status": status, "detail": detail });
+        Self {
+            status,
+            headers: headers("application/problem+json", "no-store"),
+            body: problem.to_string().into_bytes(),
+        }
+    }
+}
+
+fn headers(media_type: &str, caching: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("content-type", media_type.to_owned()),
+        ("cache-control", caching.to_owned()),
+        ("x-content-type-options", "nosniff".to_owned()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> Option<File> {
+        Some(File {
+            body: b"<html>".to_vec(),
+            media_type: "text/html; charset=utf-8".to_owned(),
+            digest: "ab".to_owned(),
+            immutable: false,
+        })
+    }
+
+    #[test]
+    fn the_sites_answer_is_passed_on_and_its_errors_become_problems() {
+        let ok = Response::from_site(Ok(br#"{"ok":{"sensors":[]}}"#.to_vec()));
+        assert_eq!((ok.status, ok.body.as_slice()), (200, br#"{"sensors":[]}"#.as_slice()));
+        for (answer, status) in [
+            (Ok(br#"{"error":{"kind":"invalid","detail":"no"}}"#.to_vec()), 400),
+            (Ok(br#"{"error":{"kind":"not_found","detail":"no"}}"#.to_vec()), 404),
+            (Ok(br#"{"error":{"kind":"unavailable","detail":"no"}}"#.to_vec()), 503),
+            (Ok(b"nonsense".to_vec()), 502),
+            (Err("timed out".to_owned()), 503),
+        ] {
+            let response = Response::from_site(answer);
+            assert_eq!(response.status, status);
+            let problem: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
+            assert_eq!(problem.get("status").unwrap(), status);
+        }
+    }
+
+    #[test]
+    fn a_file_is_sent_once() {
+        assert_eq!(Response::from_file(file(), "/", None).status, 200);
+        assert_eq!(Response::from_file(file(), "/", Some("\"ab\"")).status, 304);
+        assert_eq!(Response::from_file(file(), "/", Some("\"cd\"")).status, 200);
+        assert_eq!(Response::from_file(None, "/x.js", None).status, 404);
+    }
+}

@@ -1,0 +1,23 @@
+//! The component's boundary.
+
+use self::bindings::exports::sealwire::assets::files::{File, Guest};
+
+#[expect(unsafe_code, reason = "wit-bindgen's generated code crosses the component's boundary")]
+mod bindings {
+    wit_bindgen::generate!({
+        path: ["../../wit/assets.wit", "../../wit/ui.wit"],
+        world: "sealwire:ui/ui",
+        generate_all,
+    });
+    export!(Component);
+    use super::Component;
+}
+
+struct Component;
+
+impl Guest for Component {
+    fn get(path: String) -> Option<File> {
+        let crate::File { body, media_type, digest, immutable } = crate::file(&path)?;
+        Some(File { body, media_type, digest, immutable })
+    }
+}

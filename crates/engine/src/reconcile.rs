@@ -1,0 +1,152 @@
+//! Has every host on the bus run every workload.
+//!
+//! A host says that it lives every 15 s, and at once when it starts; one that restarts has forgotten its workloads. At each sign of life every workload is
+//! asked after and started where it does not run. Driven by [`run`] until shutdown; what fails is tried again at the next sign of life, and sooner while a
+//! workload is not up.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_nats::{Client, Subscriber};
+use futures::StreamExt as _;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::{sync::watch, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::Workload;
+
+/// Where hosts say that they live.
+const HEARTBEATS: &str = "runtime.operator.heartbeat.*";
+/// How long a host may take to answer; a start pulls and compiles, which takes a small machine seconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How soon a host whose workloads are not all up is looked at again.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+#[derive(Deserialize)]
+struct Heartbeat {
+    id: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusResponse {
+    workload_status: Option<WorkloadStatus>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WorkloadStatus {
+    #[serde(default)]
+    workload_state: String,
+    #[serde(default)]
+    message: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StartRequest<'a> {
+    workload_id: &'a str,
+    workload: &'a Workload,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusRequest<'a> {
+    workload_id: &'a str,
+}
+
+/// Reconciles until `shutdown`. `hosts_ready` always holds how many hosts run everything.
+///
+/// # Errors
+/// The bus refuses the subscription.
+pub async fn run(
+    bus: Client,
+    workloads: Vec<Workload>,
+    hosts_ready: watch::Sender<usize>,
+    shutdown: CancellationToken,
+) -> Result<(), async_nats::SubscribeError> {
+    let heartbeats = bus.subscribe(HEARTBEATS).await?;
+    let reconciler = Reconciler { bus, workloads, ready: BTreeMap::new(), hosts_ready };
+    shutdown.run_until_cancelled(reconciler.run(heartbeats)).await;
+    Ok(())
+}
+
+struct Reconciler {
+    bus: Client,
+    workloads: Vec<Workload>,
+    /// Hosts heard of, and whether everything runs there.
+    ready: BTreeMap<String, bool>,
+    hosts_ready: watch::Sender<usize>,
+}
+
+impl Reconciler {
+    /// Not cancel-safe in the sense that a start may be under way; it is idempotent, so the next run finds it done.
+    async fn run(mut self, mut heartbeats: Subscriber) {
+        loop {
+            let unready = self.ready.iter().find(|(_, ready)| !**ready).map(|(host, _)| host.clone());
+            let host = match unready {
+                None => heartbeats.next().await.as_ref().and_then(host_of),
+                Some(unready) => match timeout(RETRY_AFTER, heartbeats.next()).await {
+                    Ok(message) => message.as_ref().and_then(host_of),
+                    Err(_elapsed) => Some(unready),
+                },
+            };
+            let Some(host) = host else { continue };
+            let is_ready = self.reconcile(&host).await;
+            match is_ready {
+                Some(is_ready) => drop(self.ready.insert(host, is_ready)),
+                // A host that does not answer is gone until it says otherwise.
+                None => drop(self.ready.remove(&host)),
+            }
+            let count = self.ready.values().filter(|ready| **ready).count();
+            self.hosts_ready.send_if_modified(|ready| std::mem::replace(ready, count) != count);
+        }
+    }
+
+    /// Whether everything runs on the host; `None` if it does not answer.
+    async fn reconcile(&self, host: &str) -> Option<bool> {
+        let mut all_run = true;
+        for workload in &self.workloads {
+            let id = workload.name.as_str();
+            let status: StatusResponse =
+                self.ask(host, "workload.status", &StatusRequest { workload_id: id }).await?;
+            if runs(&status) {
+                continue;
+            }
+            info!(host, workload = id, "starting");
+            let started: StatusResponse =
+                self.ask(host, "workload.start", &StartRequest { workload_id: id, workload }).await?;
+            if !runs(&started) {
+                warn!(host, workload = id, answer = ?started.workload_status, "did not start; trying again");
+                all_run = false;
+            }
+        }
+        Some(all_run)
+    }
+
+    async fn ask<A: DeserializeOwned>(&self, host: &str, command: &str, question: &impl Serialize) -> Option<A> {
+        let subject = format!("runtime.host.{host}.{command}");
+        let question = serde_json::to_vec(question).expect("our own questions have only text keys");
+        let request = async_nats::Request::new().payload(question.into()).timeout(Some(ANSWER_TIMEOUT));
+        let answer = match self.bus.send_request(subject, request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                warn!(host, command, %error, "the host does not answer");
+                return None;
+            }
+        };
+        serde_json::from_slice(&answer.payload)
+            .inspect_err(|error| warn!(host, command, %error, "the host's answer is not understood"))
+            .ok()
+    }
+}
+
+fn host_of(message: &async_nats::Message) -> Option<String> {
+    let heartbeat: Heartbeat = serde_json::from_slice(&message.payload).ok()?;
+    Some(heartbeat.id)
+}
+
+fn runs(response: &StatusResponse) -> bool {
+    let status = response.workload_status.as_ref();
+    status.is_some_and(|status| matches!(status.workload_state.as_str(), "WORKLOAD_STATE_RUNNING" | "WORKLOAD_STATE_STARTING"))
+}

@@ -1,0 +1,32 @@
+//! The actions of Sealwire's own events. Events of other programs may carry any action.
+
+/// The genesis entry: which log this is.
+pub const LOG_CREATED: &str = "LOG_CREATED";
+/// One answer of a sensor, or that none came.
+pub const SENSOR_READING: &str = "SENSOR_READING";
+/// The first heartbeat of a sensor.
+pub const SENSOR_DISCOVERED: &str = "SENSOR_DISCOVERED";
+/// A heartbeat that says something else than the one before it.
+pub const SENSOR_CHANGED: &str = "SENSOR_CHANGED";
+/// Heartbeats stopped coming.
+pub const HEARTBEAT_MISSED: &str = "HEARTBEAT_MISSED";
+/// Heartbeats come again.
+pub const HEARTBEAT_RESUMED: &str = "HEARTBEAT_RESUMED";
+/// A sensor said that it goes.
+pub const SENSOR_DISCONNECTED: &str = "SENSOR_DISCONNECTED";
+/// Derived: a value outside its sensor's declared range.
+pub const OUT_OF_RANGE: &str = "OUT_OF_RANGE";
+/// Derived: the first value inside the range after one outside.
+pub const BACK_IN_RANGE: &str = "BACK_IN_RANGE";
+/// Derived: a sensor that no longer can be relied on to answer.
+pub const SENSOR_LOST: &str = "SENSOR_LOST";
+/// Derived: a lost sensor that answers or beats again.
+pub const SENSOR_BACK: &str = "SENSOR_BACK";
+/// The site's services run.
+pub const SITE_STARTED: &str = "SITE_STARTED";
+/// The site was asked to stop.
+pub const SITE_STOPPED: &str = "SITE_STOPPED";
+/// An engine (`nats-server`, `wash host`) ended without being asked to.
+pub const ENGINE_DOWN: &str = "ENGINE_DOWN";
+/// An engine runs again.
+pub const ENGINE_UP: &str = "ENGINE_UP";

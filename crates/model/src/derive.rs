@@ -1,0 +1,130 @@
+//! What the pipeline asks of `sensor-reader`, and what it answers: JSON over NATS, hundreds of sealed events at a time.
+//!
+//! The component keeps nothing between calls. What it must remember of a sensor, its [`Standing`], comes with the question, and changes only through
+//! the events it derives, so the log itself is the memory.
+
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Envelope, Range, SensorId, action, event};
+
+/// Subject on which `sensor-reader` takes questions.
+pub const SUBJECT: &str = "sealwire.derive.sensors";
+/// Configuration key under which the component finds its own digest.
+pub const DIGEST_KEY: &str = "digest";
+
+/// A run of sealed events of sensors, in the log's order, with the standings before the first of them.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Question {
+    /// Sensors that do not stand as [`Standing::default`] says.
+    pub standings: BTreeMap<SensorId, Standing>,
+    /// What was sealed.
+    pub sightings: Vec<Sighting>,
+}
+
+/// What the log last said of a sensor.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Standing {
+    /// Its last value was outside its range.
+    pub out_of_range: bool,
+    /// It is not to be relied on.
+    pub lost: bool,
+}
+
+/// One sealed event of a sensor, reduced to what can be judged.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Sighting {
+    /// Where it lies in the log.
+    pub leaf: u64,
+    /// Which sensor.
+    pub sensor: SensorId,
+    /// The sensor's source, for messages.
+    pub source: String,
+    /// What was seen.
+    pub seen: Seen,
+}
+
+/// What was seen of a sensor.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Seen {
+    /// A value, with the range that was declared for it.
+    Value {
+        /// The value as sealed.
+        value: String,
+        /// The range as declared, where one is.
+        range: Option<Range>,
+    },
+    /// A poll without a usable answer.
+    NoValue,
+    /// Heartbeats stopped.
+    HeartbeatMissed,
+    /// Heartbeats come again.
+    HeartbeatResumed,
+    /// It said that it goes.
+    Disconnected,
+}
+
+impl Sighting {
+    /// What there is to judge in a sealed event, if anything.
+    #[must_use]
+    pub fn of(leaf: u64, envelope: &Envelope) -> Option<Self> {
+        let event = &envelope.event;
+        let detail = event.sealwire.as_ref()?;
+        let seen = match event.action.as_deref()? {
+            action::SENSOR_READING if event.status.as_deref() == Some(event::SUCCESS) => {
+                Seen::Value {
+                    value: event.new.clone()?,
+                    range: detail.range.as_deref().and_then(|range| range.parse().ok()),
+                }
+            }
+            action::SENSOR_READING => Seen::NoValue,
+            action::HEARTBEAT_MISSED => Seen::HeartbeatMissed,
+            action::HEARTBEAT_RESUMED | action::SENSOR_DISCOVERED => Seen::HeartbeatResumed,
+            action::SENSOR_DISCONNECTED => Seen::Disconnected,
+            _ => return None,
+        };
+        Some(Self { leaf, sensor: detail.sensor?, source: event.source.clone()?, seen })
+    }
+}
+
+/// What the component makes of a question.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Verdict {
+    /// Digest of the component that judged.
+    pub component: String,
+    /// What it derived, in the log's order.
+    pub derived: Vec<Derived>,
+}
+
+/// A derived event before it is sealed.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Derived {
+    /// The leaf it follows from.
+    pub from_leaf: u64,
+    /// Which sensor.
+    pub sensor: SensorId,
+    /// `OUT_OF_RANGE`, `BACK_IN_RANGE`, `SENSOR_LOST` or `SENSOR_BACK`.
+    pub action: String,
+    /// The sensor's source.
+    pub source: String,
+    /// The value, where there is one.
+    pub value: Option<String>,
+    /// What happened, for people.
+    pub message: String,
+}
+
+impl Standing {
+    /// The standing after a derived event.
+    #[must_use]
+    pub fn after(self, action: &str) -> Self {
+        match action {
+            action::OUT_OF_RANGE => Self { out_of_range: true, ..self },
+            action::BACK_IN_RANGE => Self { out_of_range: false, ..self },
+            action::SENSOR_LOST => Self { lost: true, ..self },
+            action::SENSOR_BACK => Self { lost: false, ..self },
+            _ => self,
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What happened: one event of the log, with the fields of Pangea's Secure Audit Log and Sealwire's own under one nested key.
+//!
+//! Every field is text, so that no reader's floating point can change it, and the fields of both structs stand in the order of their names, so that
+//! plain serialisation is canonical JSON (RFC 8785). The tests hold both against an independent canonicaliser.
+
+use alloc::{
+    format,
+    string::{String, ToString as _},
+    vec::Vec,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Answer, Heartbeat, Range, SensorId, Timestamp, action, derive::Derived};
+
+/// One event. Absent fields are left out of its JSON.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Event {
+    /// What was done, e.g. `SENSOR_READING`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// Who did it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// What happened, for people.
+    pub message: String,
+    /// The value afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new: Option<String>,
+    /// The value before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old: Option<String>,
+    /// Sealwire's own fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sealwire: Option<Detail>,
+    /// Where it was seen, e.g. `Boiler Room.PressureSensor789`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// How it ended, e.g. `SUCCESS`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// What it was done to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Whose it is, where one log serves several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant_id: Option<String>,
+    /// When it happened, as whoever says so wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<String>,
+}
+
+/// Sealwire's own fields of an event. Which are there depends on the action; `docs/http-api.md` has the table.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Detail {
+    /// Digest of the component that derived this, `sha256:...` as its registry names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
+    /// Why an answer was not understood.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Version of the log's format.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<u32>,
+    /// The leaf this was derived from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_leaf: Option<u64>,
+    /// The heartbeat, as [`Heartbeat::canonical`] writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<String>,
+    /// The log's origin line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// The range that was declared when the reading was taken, e.g. `0..50`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<String>,
+    /// An answer that was not understood, if it is UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw: Option<String>,
+    /// An answer that was not understood, in hex, if it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw_hex: Option<String>,
+    /// Which sensor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sensor: Option<SensorId>,
+    /// The sensor's own clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sensor_time: Option<Timestamp>,
+    /// The sensor's own count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// The sensor's signature as it came, not checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+    /// Unit of the value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// The log's verifier key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vkey: Option<String>,
+}
+
+/// How a poll ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// An answer that was understood.
+    Success(Answer),
+    /// No answer in time.
+    CommError,
+    /// An answer that was not understood.
+    ValueError {
+        /// The parser's words.
+        error: String,
+        /// What came, whole up to [`Outcome::RAW_BYTES_MAX`].
+        raw: Vec<u8>,
+    },
+}
+
+/// Status of a reading that has a value.
+pub const SUCCESS: &str = "SUCCESS";
+/// Status of a poll without an answer in time.
+pub const COMM_ERROR: &str = "COMM_ERROR";
+/// Status of an answer that was not understood.
+pub const VALUE_ERROR: &str = "VALUE_ERROR";
+/// Value of a reading that has none.
+pub const NO_VALUE: &str = "N/A";
+
+impl Outcome {
+    /// How much of an answer that was not understood is kept, in bytes: in hex it still fits a field of 32,766 characters.
+    pub const RAW_BYTES_MAX: usize = 16_000;
+
+    /// What an answer from the wire means.
+    #[must_use]
+    pub fn of(payload: &[u8]) -> Self {
+        match Answer::parse(payload) {
+            Ok(answer) => Self::Success(answer),
+            Err(error) => Self::ValueError {
+                error: error.to_string(),
+                raw: payload.iter().copied().take(Self::RAW_BYTES_MAX).collect(),
+            },
+        }
+    }
+}
+
+impl Event {
+    /// The genesis entry.
+    #[must_use]
+    pub fn log_created(origin: &str, vkey: &str, format: u32, at: Timestamp) -> Self {
+        let detail = Detail {
+            format: Some(format),
+            origin: Some(String::from(origin)),
+            vkey: Some(String::from(vkey)),
+            ..Detail::default()
+        };
+        Self::new("ledger", action::LOG_CREATED, origin, format!("log {origin} begins"), at)
+            .with(detail)
+    }
+
+    /// A reading, or that none came.
+    #[must_use]
+    pub fn reading(heartbeat: &Heartbeat, outcome: Outcome, at: Timestamp) -> Self {
+        let source = heartbeat.source();
+        let mut detail = Detail { sensor: Some(heartbeat.id), ..Detail::default() };
+        let (status, value) = match outcome {
+            Outcome::Success(answer) => {
+                detail.range = heartbeat.range.as_ref().map(Range::to_string);
+                detail.sensor_time = answer.time;
+                detail.seq = answer.seq;
+                detail.signature = answer.signature;
+                detail.unit = answer.unit.or_else(|| heartbeat.unit.clone());
+                (SUCCESS, answer.value)
+            }
+            Outcome::CommError => (COMM_ERROR, String::from(NO_VALUE)),
+            Outcome::ValueError { error, raw } => {
+                detail.error = Some(error);
+                match String::from_utf8(raw) {
+                    Ok(text) => detail.raw = Some(text),
+                    Err(error) => detail.raw_hex = Some(hex::encode(error.as_bytes())),
+                }
+                (VALUE_ERROR, String::from(NO_VALUE))
+            }
+        };
+        let message = format!("{source}: {value}");
+        let mut event =
+            Self::new("poller", action::SENSOR_READING, &source, message, at).with(detail);
+        event.new = Some(value);
+        event.status = Some(String::from(status));
+        event
+    }
+
+    /// Something the poller saw of a sensor other than a reading: one of the `SENSOR_*` and `HEARTBEAT_*` actions.
+    #[must_use]
+    pub fn sighting(action: &str, heartbeat: &Heartbeat, at: Timestamp) -> Self {
+        let source = heartbeat.source();
+        let (words, with_heartbeat) = match action {
+            action::SENSOR_DISCOVERED => ("discovered", true),
+            action::SENSOR_CHANGED => ("now describes itself otherwise", true),
+            action::HEARTBEAT_MISSED => ("heartbeats stopped", false),
+            action::HEARTBEAT_RESUMED => ("heartbeats come again", false),
+            action::SENSOR_DISCONNECTED => ("says that it goes", false),
+            other => (other, false),
+        };
+        let detail = Detail {
+            sensor: Some(heartbeat.id),
+            heartbeat: with_heartbeat.then(|| heartbeat.canonical()),
+            ..Detail::default()
+        };
+        let message = format!("{source}: {words}");
+        Self::new("poller", action, &source, message, at).with(detail)
+    }
+
+    /// What a component made of a sealed event.
+    #[must_use]
+    pub fn derived(derived: Derived, component: &str, at: Timestamp) -> Self {
+        let detail = Detail {
+            component: Some(String::from(component)),
+            from_leaf: Some(derived.from_leaf),
+            sensor: Some(derived.sensor),
+            ..Detail::default()
+        };
+        let mut event =
+            Self::new("sensor-reader", &derived.action, &derived.source, derived.message, at)
+                .with(detail);
+        event.new = derived.value;
+        event
+    }
+
+    /// Something the site did or saw of itself: `source` is the part that is spoken of.
+    #[must_use]
+    pub fn site(action: &str, source: &str, message: String, at: Timestamp) -> Self {
+        Self::new("site", action, source, message, at)
+    }
+
+    fn new(actor: &str, action: &str, source: &str, message: String, at: Timestamp) -> Self {
+        Self {
+            action: Some(String::from(action)),
+            actor: Some(String::from(actor)),
+            message,
+            source: Some(String::from(source)),
+            timestamp: Some(at.to_string()),
+            ..Self::default()
+        }
+    }
+
+    fn with(mut self, detail: Detail) -> Self {
+        self.sealwire = Some(detail);
+        self
+    }
+
+    /// The sensor this event is about, if it is about one.
+    #[must_use]
+    pub fn sensor(&self) -> Option<SensorId> {
+        self.sealwire.as_ref().and_then(|detail| detail.sensor)
+    }
+}

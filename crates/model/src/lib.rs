@@ -1,0 +1,34 @@
+//! What Sealwire talks about: sensors, their heartbeats and answers, events and the envelopes that seal them.
+//!
+//! Everything from outside becomes one of these types once, at the edge, or is refused with an error that says what is allowed. Nothing here reads
+//! a clock, a file, a socket or randomness: they come in as arguments.
+//!
+//! - [`heartbeat`] and [`answer`] are the wire protocol of sensors;
+//! - [`event`] and [`envelope`] are what the log holds, byte for byte;
+//! - [`derive`] and [`query`] are what site and components say to each other.
+
+#![cfg_attr(not(test), no_std)]
+#![warn(clippy::std_instead_of_core, clippy::alloc_instead_of_core, missing_docs)]
+
+extern crate alloc;
+
+pub mod action;
+pub mod answer;
+pub mod derive;
+pub mod envelope;
+pub mod event;
+pub mod heartbeat;
+pub mod query;
+pub mod range;
+pub mod sensor_id;
+pub mod subject;
+pub mod timestamp;
+
+pub use answer::{Answer, InvalidAnswer};
+pub use envelope::{Envelope, Salt};
+pub use event::{Event, Outcome};
+pub use heartbeat::{Heartbeat, InvalidHeartbeat};
+pub use range::Range;
+pub use sensor_id::SensorId;
+pub use subject::Subject;
+pub use timestamp::Timestamp;

@@ -1,0 +1,98 @@
+//! The values a sensor declares as sound.
+
+use alloc::string::{String, ToString as _};
+use core::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// From the lowest to the highest sound value, both included; finite, and low below high. Written `0..50`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Range {
+    low: f64,
+    high: f64,
+}
+
+impl Range {
+    /// The range from `low` to `high`.
+    pub fn new(low: f64, high: f64) -> Result<Self, InvalidRange> {
+        if low.is_finite() && high.is_finite() && low < high {
+            Ok(Self { low, high })
+        } else {
+            Err(InvalidRange)
+        }
+    }
+
+    /// The lowest sound value.
+    #[must_use]
+    pub const fn low(self) -> f64 {
+        self.low
+    }
+
+    /// The highest sound value.
+    #[must_use]
+    pub const fn high(self) -> f64 {
+        self.high
+    }
+
+    /// Whether `value` is sound.
+    #[must_use]
+    pub fn contains(self, value: f64) -> bool {
+        (self.low..=self.high).contains(&value)
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}..{}", self.low, self.high)
+    }
+}
+
+impl FromStr for Range {
+    type Err = InvalidRange;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (low, high) = text.split_once("..").ok_or(InvalidRange)?;
+        let bound = |text: &str| text.parse::<f64>().map_err(|_| InvalidRange);
+        Self::new(bound(low)?, bound(high)?)
+    }
+}
+
+impl TryFrom<String> for Range {
+    type Error = InvalidRange;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Range> for String {
+    fn from(range: Range) -> Self {
+        range.to_string()
+    }
+}
+
+/// Two bounds that make no range.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a range is two finite numbers, the lower one first, such as [0, 50]")]
+pub struct InvalidRange;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_read_back_as_written() {
+        for (low, high) in [(0.0, 50.0), (-100.0, 100.0), (0.5, 1e21), (-1e-7, 0.0)] {
+            let range = Range::new(low, high).unwrap();
+            assert_eq!(range.to_string().parse(), Ok(range));
+        }
+    }
+
+    #[test]
+    fn refuses_bounds_that_hold_nothing() {
+        for (low, high) in [(1.0, 1.0), (2.0, 1.0), (f64::NAN, 1.0), (0.0, f64::INFINITY)] {
+            assert_eq!(Range::new(low, high), Err(InvalidRange));
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Where a message goes, in NATS' form.
+
+use alloc::{borrow::ToOwned as _, string::String};
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A NATS subject without wildcards that a device may name: not one of the engine's or the site's own.
+///
+/// Devices write topics the MQTT way (`picow/<id>/poll`), the NATS way, or mixed; NATS' MQTT gateway turns `/` into `.`, and so does
+/// [`Subject::parse`].
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Subject(String);
+
+impl Subject {
+    /// Longest subject in bytes; NATS itself keeps to 4 KiB a protocol line.
+    pub const LEN_MAX: usize = 255;
+
+    /// First tokens that belong to wasmCloud, to this site and to NATS; a device that names one would have the poller speak in its place.
+    pub const RESERVED: [&str; 4] = ["runtime", "sealwire", "_INBOX", "$SYS"];
+
+    /// Reads a topic or a subject.
+    pub fn parse(topic: &str) -> Result<Self, InvalidSubject> {
+        let refuse =
+            |reason| Err(InvalidSubject { topic: topic.chars().take(80).collect(), reason });
+        if topic.len() > Self::LEN_MAX {
+            return refuse("it is longer than 255 bytes");
+        }
+        let subject = topic.replace('/', ".");
+        if subject.split('.').any(str::is_empty) {
+            return refuse("it has an empty level");
+        }
+        if subject
+            .chars()
+            .any(|c| c.is_whitespace() || c.is_control() || matches!(c, '*' | '>' | '+' | '#'))
+        {
+            return refuse("it has a space, a control character or a wildcard");
+        }
+        let first = subject.split('.').next().unwrap_or_default();
+        if first.starts_with('$') || Self::RESERVED.contains(&first) {
+            return refuse("its first level is reserved");
+        }
+        Ok(Self(subject))
+    }
+
+    /// The subject as NATS takes it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Subject {
+    type Error = InvalidSubject;
+
+    fn try_from(topic: String) -> Result<Self, Self::Error> {
+        Self::parse(&topic)
+    }
+}
+
+impl From<Subject> for String {
+    fn from(subject: Subject) -> Self {
+        subject.0
+    }
+}
+
+impl From<&Subject> for String {
+    fn from(subject: &Subject) -> Self {
+        subject.0.to_owned()
+    }
+}
+
+/// Why a topic is refused.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "topic `{topic}` is refused: {reason}; use levels of visible characters separated by `/` or `.`"
+)]
+pub struct InvalidSubject {
+    topic: String,
+    reason: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_either_form_and_mixtures() {
+        for (topic, subject) in [
+            ("sim.poll.7", "sim.poll.7"),
+            ("picow/7/poll", "picow.7.poll"),
+            ("sim.disconnect/7", "sim.disconnect.7"), // the reference fleet writes this one
+        ] {
+            assert_eq!(Subject::parse(topic).unwrap().as_str(), subject);
+        }
+    }
+
+    #[test]
+    fn refuses_what_would_reach_further_than_one_device() {
+        for topic in
+            ["", "a//b", "/a", "a b", "a.*", "a.>", "a/#", "runtime.host.x", "$SYS.REQ", "_INBOX.1"]
+        {
+            assert!(Subject::parse(topic).is_err(), "{topic}");
+        }
+    }
+}

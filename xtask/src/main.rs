@@ -1,0 +1,46 @@
+//! The project's own commands, so that a fresh machine needs nothing but Rust, Node and Python: `cargo xtask up` and `cargo xtask test`.
+
+mod build;
+mod shell;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  up [ARGS]          build everything and run `sealwire up --simulate 40 [ARGS]`
+  build [--release]  build the components, the page and the binary
+  test               everything CI runs
+  tidy               check the layout and the direction of dependencies
+  measure            run a site and print the figures of docs/performance.md
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            shell::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<()> {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["up", rest @ ..] => build::up(rest),
+        ["build"] => build::all(build::Profile::Dev).map(|_binary| ()),
+        ["build", "--release"] => build::all(build::Profile::Release).map(|_binary| ()),
+        ["test"] => test::all(),
+        ["tidy"] => tidy::check(),
+        ["components"] => build::components(&["sensor-reader","http-gateway","ui"]),
+        ["measure"] => test::measure(),
+        [] => bail!("no command\n\n{USAGE}"),
+        other => bail!("`{}` is not a command\n\n{USAGE}", other.join(" ")),
+    }
+}
