@@ -61,11 +61,18 @@ pub fn all(profile: Profile) -> Result<PathBuf> {
 fn check_tools() -> Result<()> {
     let mut missing = Vec::new();
     match shell::output("node", &["--version"]) {
-        None => missing.push(String::from("Node.js 20 or newer: https://nodejs.org or your system's packages")),
+        None => missing.push(String::from(
+            "Node.js 20 or newer: https://nodejs.org or your system's packages",
+        )),
         Some(version) => {
-            let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok());
+            let major = version
+                .trim_start_matches('v')
+                .split('.')
+                .next()
+                .and_then(|major| major.parse().ok());
             if major.is_none_or(|major: u32| major < NODE_MAJOR_MIN) {
-                missing.push(format!("Node.js 20 or newer (this is {version}): https://nodejs.org"));
+                missing
+                    .push(format!("Node.js 20 or newer (this is {version}): https://nodejs.org"));
             }
         }
     }
@@ -103,7 +110,10 @@ pub fn components(names: &[&str]) -> Result<()> {
     let folder = target().join("components");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     for name in names {
-        let module = target().join(WASM_TARGET).join("release").join(format!("{}.wasm", name.replace('-', "_")));
+        let module = target()
+            .join(WASM_TARGET)
+            .join("release")
+            .join(format!("{}.wasm", name.replace('-', "_")));
         let component = encode(&module)
             .with_context(|| format!("cannot make a component of {}", module.display()))?;
         write_if_changed(&folder.join(format!("{name}.wasm")), &component)?;
@@ -130,7 +140,15 @@ fn page() -> Result<()> {
     let web = root().join("web");
     let built = web.join("dist/index.html");
     let mut sources = vec![target().join("components/verifier.wasm")];
-    for name in ["src", "scripts", "index.html", "package-lock.json", "package.json", "vite.config.ts", "public"] {
+    for name in [
+        "src",
+        "scripts",
+        "index.html",
+        "package-lock.json",
+        "package.json",
+        "vite.config.ts",
+        "public",
+    ] {
         sources.push(web.join(name));
     }
     let newest = sources.iter().filter_map(|path| newest(path)).max();
@@ -153,7 +171,12 @@ pub fn install_page_tools() -> Result<()> {
     }
     run(
         "installing the page's tools",
-        command("npm").current_dir(&web).args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]),
+        command("npm").current_dir(&web).args([
+            "ci",
+            "--no-audit",
+            "--no-fund",
+            "--loglevel=error",
+        ]),
     )
 }
 

@@ -1,3 +1,7 @@
 use anyhow::Result;
-pub fn all() -> Result<()> { Ok(()) }
-pub fn measure() -> Result<()> { Ok(()) }
+pub fn all() -> Result<()> {
+    Ok(())
+}
+pub fn measure() -> Result<()> {
+    Ok(())
+}

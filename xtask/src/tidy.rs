@@ -1,2 +1,4 @@
 use anyhow::Result;
-pub fn check() -> Result<()> { Ok(()) }
+pub fn check() -> Result<()> {
+    Ok(())
+}

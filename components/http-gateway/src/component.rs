@@ -89,7 +89,9 @@ fn read_body(request: &IncomingRequest, method: Method) -> Result<Vec<u8>, Respo
 fn send(response: Response, response_out: ResponseOutparam) {
     let fields = Fields::new();
     for (name, value) in &response.headers {
-        fields.set(name, &[value.clone().into_bytes()]).expect("our own header fields are well formed");
+        fields
+            .set(name, &[value.clone().into_bytes()])
+            .expect("our own header fields are well formed");
     }
     let outgoing = OutgoingResponse::new(fields);
     outgoing.set_status_code(response.status).expect("our own status codes are valid");
@@ -97,7 +99,8 @@ fn send(response: Response, response_out: ResponseOutparam) {
     ResponseOutparam::set(response_out, Ok(outgoing));
     // Whoever asked may have gone; then nobody is left to tell.
     let mut stream = body.write().expect("a new body has its stream");
-    let written = stream.write_all(&response.body).and_then(|()| std::io::Write::flush(&mut stream));
+    let written =
+        stream.write_all(&response.body).and_then(|()| std::io::Write::flush(&mut stream));
     drop(stream);
     if written.is_ok() {
         let _gone = OutgoingBody::finish(body, None);

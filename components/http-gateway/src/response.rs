@@ -42,7 +42,9 @@ impl Response {
                 body: json.get().as_bytes().to_vec(),
             },
             Ok(Ok(Reply::Error(error))) => Self::query_error(&error),
-            Ok(Err(error)) => Self::problem(502, &format!("the site's answer is not understood: {error}")),
+            Ok(Err(error)) => {
+                Self::problem(502, &format!("the site's answer is not understood: {error}"))
+            }
             Err(error) => Self::problem(503, &format!("the site does not answer: {error}")),
         }
     }
@@ -53,7 +55,8 @@ impl Response {
         let Some(file) = file else {
             return Self::problem(404, &format!("there is no `{path}`"));
         };
-        let caching = if file.immutable { "public, max-age=31536000, immutable" } else { "no-cache" };
+        let caching =
+            if file.immutable { "public, max-age=31536000, immutable" } else { "no-cache" };
         let tag = format!("\"{}\"", file.digest);
         let unchanged = if_none_match.is_some_and(|tags| tags.contains(&tag));
         let mut headers = headers(&file.media_type, caching);
@@ -98,7 +101,8 @@ impl Response {
             503 => "Service Unavailable",
             _ => "Error",
         };
-        let problem = json!({ "type": "about:blank", "title": title, "status": status, "detail": detail });
+        let problem =
+            json!({ "type": "about:blank", "title": title, "status": status, "detail": detail });
         Self {
             status,
             headers: headers("application/problem+json", "no-store"),

@@ -63,11 +63,17 @@ pub fn route(method: Method, path_with_query: &str, body: &[u8]) -> Result<Route
             Err(Response::method_not_allowed("GET"))
         }
         (["logs" | "results"], _) => Err(Response::method_not_allowed("POST")),
-        _ => Err(Response::problem(404, &format!("there is no `{path}`; docs/http-api.md lists what there is"))),
+        _ => Err(Response::problem(
+            404,
+            &format!("there is no `{path}`; docs/http-api.md lists what there is"),
+        )),
     }
 }
 
-fn ask(subject: &'static str, query: Result<impl Serialize, QueryError>) -> Result<Route, Response> {
+fn ask(
+    subject: &'static str,
+    query: Result<impl Serialize, QueryError>,
+) -> Result<Route, Response> {
     let query = query.map_err(|error| Response::query_error(&error))?;
     let question = serde_json::to_vec(&query).expect("a query has only text keys");
     Ok(Route::Ask { subject, question })
@@ -96,7 +102,9 @@ mod tests {
     #[test]
     fn questions_are_asked_in_the_sites_words() {
         assert_eq!(asked(Method::Get, "/api/site", ""), (SITE, "null".into()));
-        let path = format!("/api/sensors/{SENSOR}/readings?from=2026-11-23T19%3A00%3A00%2B00%3A00&limit=7");
+        let path = format!(
+            "/api/sensors/{SENSOR}/readings?from=2026-11-23T19%3A00%3A00%2B00%3A00&limit=7"
+        );
         let question = format!(
             r#"{{"sensor":"{SENSOR}","from":"2026-11-23T19:00:00.000000Z","to":null,"limit":7}}"#
         );

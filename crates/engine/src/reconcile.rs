@@ -83,7 +83,8 @@ impl Reconciler {
     /// Not cancel-safe in the sense that a start may be under way; it is idempotent, so the next run finds it done.
     async fn run(mut self, mut heartbeats: Subscriber) {
         loop {
-            let unready = self.ready.iter().find(|(_, ready)| !**ready).map(|(host, _)| host.clone());
+            let unready =
+                self.ready.iter().find(|(_, ready)| !**ready).map(|(host, _)| host.clone());
             let host = match unready {
                 None => heartbeats.next().await.as_ref().and_then(host_of),
                 Some(unready) => match timeout(RETRY_AFTER, heartbeats.next()).await {
@@ -114,20 +115,32 @@ impl Reconciler {
                 continue;
             }
             info!(host, workload = id, "starting");
-            let started: StatusResponse =
-                self.ask(host, "workload.start", &StartRequest { workload_id: id, workload }).await?;
+            let started: StatusResponse = self
+                .ask(host, "workload.start", &StartRequest { workload_id: id, workload })
+                .await?;
             if !runs(&started) {
-                warn!(host, workload = id, answer = ?started.workload_status, "did not start; trying again");
+                warn!(
+                    host,
+                    workload = id,
+                    reason = reason(&started),
+                    "did not start; trying again"
+                );
                 all_run = false;
             }
         }
         Some(all_run)
     }
 
-    async fn ask<A: DeserializeOwned>(&self, host: &str, command: &str, question: &impl Serialize) -> Option<A> {
+    async fn ask<A: DeserializeOwned>(
+        &self,
+        host: &str,
+        command: &str,
+        question: &impl Serialize,
+    ) -> Option<A> {
         let subject = format!("runtime.host.{host}.{command}");
         let question = serde_json::to_vec(question).expect("our own questions have only text keys");
-        let request = async_nats::Request::new().payload(question.into()).timeout(Some(ANSWER_TIMEOUT));
+        let request =
+            async_nats::Request::new().payload(question.into()).timeout(Some(ANSWER_TIMEOUT));
         let answer = match self.bus.send_request(subject, request).await {
             Ok(answer) => answer,
             Err(error) => {
@@ -136,7 +149,9 @@ impl Reconciler {
             }
         };
         serde_json::from_slice(&answer.payload)
-            .inspect_err(|error| warn!(host, command, %error, "the host's answer is not understood"))
+            .inspect_err(
+                |error| warn!(host, command, %error, "the host's answer is not understood"),
+            )
             .ok()
     }
 }
@@ -148,5 +163,14 @@ fn host_of(message: &async_nats::Message) -> Option<String> {
 
 fn runs(response: &StatusResponse) -> bool {
     let status = response.workload_status.as_ref();
-    status.is_some_and(|status| matches!(status.workload_state.as_str(), "WORKLOAD_STATE_RUNNING" | "WORKLOAD_STATE_STARTING"))
+    status.is_some_and(|status| {
+        matches!(
+            status.workload_state.as_str(),
+            "WORKLOAD_STATE_RUNNING" | "WORKLOAD_STATE_STARTING"
+        )
+    })
+}
+
+fn reason(response: &StatusResponse) -> &str {
+    response.workload_status.as_ref().map_or("no status", |status| &status.message)
 }

@@ -52,7 +52,10 @@ impl Image {
             name: String::from(name),
             digest: sha256(&manifest),
             manifest: manifest.into(),
-            blobs: BTreeMap::from([(layer_digest, component.into()), (config_digest, config.into())]),
+            blobs: BTreeMap::from([
+                (layer_digest, component.into()),
+                (config_digest, config.into()),
+            ]),
         }
     }
 
@@ -106,7 +109,10 @@ impl Registry {
 
 type Images = State<Arc<BTreeMap<String, Image>>>;
 
-async fn manifest(State(images): Images, Path((name, reference)): Path<(String, String)>) -> Response {
+async fn manifest(
+    State(images): Images,
+    Path((name, reference)): Path<(String, String)>,
+) -> Response {
     match images.get(&name).filter(|image| image.digest == reference) {
         Some(image) => content(MANIFEST_TYPE, &image.digest, &image.manifest),
         None => unknown("MANIFEST_UNKNOWN", &reference),

@@ -65,7 +65,11 @@ pub struct HostInterface {
 impl Workload {
     /// A workload of these components, which use these interfaces of the host.
     #[must_use]
-    pub fn new(name: &str, components: Vec<Component>, host_interfaces: Vec<HostInterface>) -> Self {
+    pub fn new(
+        name: &str,
+        components: Vec<Component>,
+        host_interfaces: Vec<HostInterface>,
+    ) -> Self {
         Self {
             namespace: String::from("sealwire"),
             name: String::from(name),

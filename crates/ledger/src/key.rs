@@ -1,0 +1,70 @@
+//! The log's signing key: 32 bytes of Ed25519 seed in hex, in a file that only its owner can read.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use tlog::{KeyName, Signer};
+
+use crate::atomic_file::sync_folder;
+
+/// The key in `path`, made if there is none. `name` is the log's origin.
+///
+/// # Errors
+/// The file cannot be read or made, others may read it, or it holds no key.
+pub fn load_or_create_key(path: &Path, name: KeyName) -> Result<Signer, KeyError> {
+    let failed = |source| KeyError::Io { path: path.to_owned(), source };
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create(path).map_err(failed)?,
+        read => read.map_err(failed)?,
+    };
+    let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyError::Open { path: path.to_owned(), mode });
+    }
+    let mut seed = [0; 32];
+    hex::decode_to_slice(text.trim_end(), &mut seed)
+        .map_err(|_| KeyError::NotAKey { path: path.to_owned() })?;
+    Ok(Signer::from_seed(name, &seed))
+}
+
+fn create(path: &Path) -> io::Result<String> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(io::Error::other)?;
+    let text = format!("{}\n", hex::encode(seed));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    path.parent().map_or(Ok(()), sync_folder)?;
+    Ok(text)
+}
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file cannot be read or made.
+    #[error("cannot use the key file {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+    /// Others may read it.
+    #[error("the key file {} may be read by others (mode {mode:o}): make it 600", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// It holds something else.
+    #[error("the key file {} does not hold 64 hex digits", path.display())]
+    NotAKey {
+        /// The file.
+        path: PathBuf,
+    },
+}
