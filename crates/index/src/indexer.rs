@@ -1,0 +1,223 @@
+//! From envelopes to rows.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use model::{Envelope, Event, SensorId, Timestamp, action, derive::Standing};
+use rusqlite::{Connection, OptionalExtension as _, Transaction};
+
+use crate::{IndexError, Reader, schema};
+
+/// Applies the log to the index. There is one.
+#[derive(Debug)]
+pub struct Indexer {
+    path: PathBuf,
+    connection: Connection,
+    next_leaf: u64,
+    /// Keys of names and sensors that were looked up before.
+    names: HashMap<String, i64>,
+    sensors: HashMap<SensorId, i64>,
+}
+
+impl Indexer {
+    /// Names that are kept at hand; beyond it they are forgotten and looked up again.
+    const NAMES_MAX: usize = 10_000;
+
+    /// Opens the index of the log with this key, or makes one.
+    ///
+    /// # Errors
+    /// The file cannot be used.
+    pub fn open(path: &Path, vkey: &str) -> Result<Self, IndexError> {
+        let failed = IndexError::while_("opening");
+        let connection = schema::open(path, vkey).map_err(&failed)?;
+        let next_leaf: i64 = connection
+            .query_row("SELECT next_leaf FROM log", [], |row| row.get(0))
+            .map_err(failed)?;
+        Ok(Self {
+            path: path.to_owned(),
+            connection,
+            next_leaf: next_leaf.cast_unsigned(),
+            names: HashMap::new(),
+            sensors: HashMap::new(),
+        })
+    }
+
+    /// A reader of the same file.
+    ///
+    /// # Errors
+    /// The file cannot be used.
+    pub fn reader(&self) -> Result<Reader, IndexError> {
+        Reader::open(&self.path)
+    }
+
+    /// The first leaf that was not applied.
+    #[must_use]
+    pub const fn next_leaf(&self) -> u64 {
+        self.next_leaf
+    }
+
+    /// Applies envelopes that follow each other, the first of which is [`next_leaf`](Self::next_leaf). What is no envelope is passed over; `verify` names it.
+    ///
+    /// # Errors
+    /// Nothing of the batch was applied.
+    pub fn apply<'a>(
+        &mut self,
+        envelopes: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<(), IndexError> {
+        let failed = IndexError::while_("applying");
+        if self.names.len() > Self::NAMES_MAX {
+            self.names.clear();
+        }
+        let transaction = self.connection.transaction().map_err(&failed)?;
+        let mut rows =
+            Rows { transaction: &transaction, names: &mut self.names, sensors: &mut self.sensors };
+        let mut next_leaf = self.next_leaf;
+        for bytes in envelopes {
+            if let Ok(envelope) = Envelope::parse(bytes) {
+                rows.envelope(next_leaf.cast_signed(), &envelope).map_err(&failed)?;
+            }
+            next_leaf += 1;
+        }
+        let done = transaction
+            .execute("UPDATE log SET next_leaf = ?1", [next_leaf.cast_signed()])
+            .and_then(|_rows| transaction.commit());
+        if let Err(source) = done {
+            // Keys that were given out in the transaction are gone with it.
+            self.names.clear();
+            self.sensors.clear();
+            return Err(failed(source));
+        }
+        self.next_leaf = next_leaf;
+        Ok(())
+    }
+}
+
+struct Rows<'a> {
+    transaction: &'a Transaction<'a>,
+    names: &'a mut HashMap<String, i64>,
+    sensors: &'a mut HashMap<SensorId, i64>,
+}
+
+impl Rows<'_> {
+    fn envelope(&mut self, leaf: i64, envelope: &Envelope) -> rusqlite::Result<()> {
+        let event = &envelope.event;
+        let (action, source, status) = (
+            self.name(event.action.as_deref())?,
+            self.name(event.source.as_deref())?,
+            self.name(event.status.as_deref())?,
+        );
+        self.transaction
+            .prepare_cached("INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute((leaf, envelope.received_at.unix_micros(), action, source, status))?;
+        let (Some(sensor), Some(action)) = (event.sensor(), event.action.as_deref()) else {
+            return Ok(());
+        };
+        match action {
+            action::SENSOR_READING => self.reading(leaf, sensor, envelope, status),
+            action::SENSOR_DISCOVERED | action::SENSOR_CHANGED => self.heartbeat(sensor, event),
+            action::HEARTBEAT_RESUMED => self.state(sensor, "online"),
+            action::HEARTBEAT_MISSED => self.state(sensor, "lost"),
+            action::SENSOR_DISCONNECTED => self.state(sensor, "disconnected"),
+            _ => self.derived(sensor, action),
+        }
+    }
+
+    fn reading(
+        &mut self,
+        leaf: i64,
+        sensor: SensorId,
+        envelope: &Envelope,
+        status: Option<i64>,
+    ) -> rusqlite::Result<()> {
+        // Another program may seal an event under our action: what is no reading of a known sensor is an event and nothing more.
+        let (Some(key), Some(status)) = (self.sensor(sensor)?, status) else { return Ok(()) };
+        let event = &envelope.event;
+        let at = event
+            .timestamp
+            .as_deref()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(envelope.received_at);
+        self.transaction
+            .prepare_cached("INSERT INTO reading VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute((
+                key,
+                Timestamp::unix_micros(at),
+                leaf,
+                status,
+                event.new.as_deref().unwrap_or_default(),
+            ))?;
+        Ok(())
+    }
+
+    fn heartbeat(&self, sensor: SensorId, event: &Event) -> rusqlite::Result<()> {
+        let heartbeat = event
+            .sealwire
+            .as_ref()
+            .and_then(|detail| detail.heartbeat.as_deref())
+            .unwrap_or_default();
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO sensor (id, heartbeat, state, out_of_range, lost) VALUES (?1, ?2, 'online', 0, 0)
+                 ON CONFLICT (id) DO UPDATE SET heartbeat = ?2, state = 'online'",
+            )?
+            .execute((sensor.to_string(), heartbeat))?;
+        Ok(())
+    }
+
+    fn state(&self, sensor: SensorId, state: &str) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached("UPDATE sensor SET state = ?2 WHERE id = ?1")?
+            .execute((sensor.to_string(), state))?;
+        Ok(())
+    }
+
+    fn derived(&self, sensor: SensorId, action: &str) -> rusqlite::Result<()> {
+        let id = sensor.to_string();
+        let standing = self
+            .transaction
+            .prepare_cached("SELECT out_of_range, lost FROM sensor WHERE id = ?1")?
+            .query_row([&id], |row| Ok(Standing { out_of_range: row.get(0)?, lost: row.get(1)? }))
+            .optional()?;
+        let Some(Standing { out_of_range, lost }) = standing.map(|standing| standing.after(action))
+        else {
+            return Ok(());
+        };
+        self.transaction
+            .prepare_cached("UPDATE sensor SET out_of_range = ?2, lost = ?3 WHERE id = ?1")?
+            .execute((id, out_of_range, lost))?;
+        Ok(())
+    }
+
+    fn name(&mut self, text: Option<&str>) -> rusqlite::Result<Option<i64>> {
+        let Some(text) = text else { return Ok(None) };
+        if let Some(key) = self.names.get(text) {
+            return Ok(Some(*key));
+        }
+        self.transaction
+            .prepare_cached("INSERT OR IGNORE INTO name (text) VALUES (?1)")?
+            .execute([text])?;
+        let key = self
+            .transaction
+            .prepare_cached("SELECT key FROM name WHERE text = ?1")?
+            .query_row([text], |row| row.get(0))?;
+        self.names.insert(text.to_owned(), key);
+        Ok(Some(key))
+    }
+
+    fn sensor(&mut self, sensor: SensorId) -> rusqlite::Result<Option<i64>> {
+        if let Some(key) = self.sensors.get(&sensor) {
+            return Ok(Some(*key));
+        }
+        let key = self
+            .transaction
+            .prepare_cached("SELECT key FROM sensor WHERE id = ?1")?
+            .query_row([sensor.to_string()], |row| row.get(0))
+            .optional()?;
+        if let Some(key) = key {
+            self.sensors.insert(sensor, key);
+        }
+        Ok(key)
+    }
+}

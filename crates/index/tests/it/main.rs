@@ -1,0 +1,143 @@
+//! The index from outside: what it answers follows from the envelopes alone.
+
+#![expect(clippy::unwrap_used, reason = "tests and their helpers fail by panicking")]
+
+use std::fs;
+
+use index::{Indexer, Reader, SensorState};
+use model::{
+    Envelope, Event, Heartbeat, Outcome, Salt, Timestamp, action,
+    derive::{Derived, Standing},
+    query::{LogsQuery, ReadingsQuery},
+};
+use tempfile::TempDir;
+
+fn heartbeat(alias: &str, id: u8) -> Heartbeat {
+    let text = format!(
+        r#"{{"alias":"{alias}","id":"00000000-0000-0000-0000-0000000000{id:02}","poll_interval":1000,"poll_topic":"p/{id}","read_topic":"r/{id}","location":"Hall"}}"#
+    );
+    Heartbeat::parse(text.as_bytes()).unwrap()
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_unix_micros(second * 1_000_000)
+}
+
+fn derived(heartbeat: &Heartbeat, action: &str) -> Event {
+    let derived = Derived {
+        from_leaf: 0,
+        sensor: heartbeat.id,
+        action: action.into(),
+        source: heartbeat.source(),
+        value: None,
+        message: String::new(),
+    };
+    Event::derived(derived, "sha256:00", at(9))
+}
+
+/// Applies one event a second, from second 0 on.
+fn apply(indexer: &mut Indexer, events: Vec<Event>) {
+    let first = i64::try_from(indexer.next_leaf()).unwrap();
+    let envelopes: Vec<Vec<u8>> = (first..)
+        .zip(events)
+        .map(|(second, event)| {
+            Envelope { event, received_at: at(second), salt: Salt::from_random([0; 16]) }
+                .canonical()
+        })
+        .collect();
+    indexer.apply(envelopes.iter().map(Vec::as_slice)).unwrap();
+}
+
+fn example() -> (TempDir, Indexer, Reader) {
+    let folder = TempDir::new().unwrap();
+    let mut indexer = Indexer::open(&folder.path().join("index.sqlite"), "key").unwrap();
+    let (a, b) = (heartbeat("A", 1), heartbeat("B", 2));
+    apply(
+        &mut indexer,
+        vec![
+            Event::sighting(action::SENSOR_DISCOVERED, &a, at(0)),
+            Event::sighting(action::SENSOR_DISCOVERED, &b, at(1)),
+            Event::reading(&a, Outcome::of(b"1"), at(2)),
+            Event::reading(&a, Outcome::CommError, at(2)), // the same moment: both stay
+            Event::reading(&a, Outcome::of(b"3"), at(4)),
+            Event::reading(&b, Outcome::of(b"?"), at(5)),
+            Event::sighting(action::HEARTBEAT_MISSED, &b, at(6)),
+            derived(&b, action::SENSOR_LOST),
+            derived(&a, action::OUT_OF_RANGE),
+        ],
+    );
+    let reader = indexer.reader().unwrap();
+    (folder, indexer, reader)
+}
+
+#[test]
+fn sensors_stand_as_the_log_says() {
+    let (_folder, _indexer, reader) = example();
+    let sensors = reader.sensors(2).unwrap();
+    let seen: Vec<_> = sensors
+        .iter()
+        .map(|sensor| {
+            (sensor.heartbeat.alias.as_str(), sensor.state, sensor.standing, sensor.recent.len())
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        vec![
+            ("A", SensorState::Online, Standing { out_of_range: true, lost: false }, 2),
+            ("B", SensorState::Lost, Standing { out_of_range: false, lost: true }, 1),
+        ]
+    );
+    assert_eq!(reader.standings().unwrap().len(), 2);
+}
+
+#[test]
+fn a_series_is_cut_to_its_window_and_keeps_duplicate_times() {
+    let (_folder, _indexer, reader) = example();
+    let a = heartbeat("A", 1).id;
+    let leaves = |from: Option<i64>, to: Option<i64>, limit| {
+        let query = ReadingsQuery { sensor: a, from: from.map(at), to: to.map(at), limit };
+        let readings = reader.readings(&query).unwrap().unwrap();
+        readings.iter().map(|reading| reading.leaf).collect::<Vec<_>>()
+    };
+    assert_eq!(leaves(None, None, 10), vec![2, 3, 4]);
+    assert_eq!(leaves(Some(2), Some(4), 10), vec![2, 3], "`from` is in, `to` is not");
+    assert_eq!(leaves(None, None, 1), vec![3, 4], "one more than asked for, the newest");
+    let unknown = ReadingsQuery { sensor: heartbeat("C", 3).id, from: None, to: None, limit: 1 };
+    assert!(reader.readings(&unknown).unwrap().is_none());
+}
+
+#[test]
+fn a_search_matches_all_that_is_named_and_pages() {
+    let (_folder, _indexer, reader) = example();
+    let search = |query: LogsQuery, end, offset| {
+        let found = reader.search(&query, end, offset, 2).unwrap();
+        (found.count, found.leaves)
+    };
+    let readings = LogsQuery { action: Some("SENSOR_READING".into()), ..LogsQuery::default() };
+    assert_eq!(search(readings.clone(), 9, 0), (4, vec![5, 4]));
+    assert_eq!(search(readings.clone(), 9, 2), (4, vec![3, 2]));
+    assert_eq!(
+        search(readings.clone(), 5, 0),
+        (3, vec![4, 3]),
+        "what came later does not shift the pages"
+    );
+    let failed = LogsQuery { status: Some("COMM_ERROR".into()), ..readings };
+    assert_eq!(search(failed, 9, 0), (1, vec![3]));
+    let of_b = LogsQuery { source: Some("ll.B".into()), ..LogsQuery::default() };
+    assert_eq!(search(of_b, 9, 0).0, 4);
+    let window = LogsQuery { from: Some(at(2)), to: Some(at(4)), ..LogsQuery::default() };
+    assert_eq!(search(window, 9, 0), (2, vec![3, 2]));
+    let nothing = LogsQuery { action: Some("' OR 1".into()), ..LogsQuery::default() };
+    assert_eq!(search(nothing, 9, 0), (0, vec![]));
+}
+
+#[test]
+fn a_file_of_another_log_or_no_file_at_all_is_made_anew() {
+    let (folder, indexer, reader) = example();
+    drop((indexer, reader));
+    let path = folder.path().join("index.sqlite");
+    assert_eq!(Indexer::open(&path, "key").unwrap().next_leaf(), 9, "it goes on");
+    assert_eq!(Indexer::open(&path, "another key").unwrap().next_leaf(), 0);
+    fs::write(&path, "this is not SQLite's").unwrap();
+    assert_eq!(Indexer::open(&path, "key").unwrap().next_leaf(), 0);
+}
