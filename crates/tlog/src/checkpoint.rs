@@ -1,0 +1,200 @@
+//! Checkpoints: what a log says about itself, signed.
+//!
+//! C2SP tlog-checkpoint: a signed note of three lines (the log's name, its size, its root) and,
+//! rarely, opaque extension lines. That two checkpoints of one log are consistent is not known here;
+//! see [`verify_consistency`](crate::verify_consistency).
+//!
+//! Invariant: every [`Checkpoint`] can be written as note text, because its lines are not empty and
+//! hold no control characters.
+
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
+
+use crate::decimal::parse_decimal;
+use crate::excerpt::excerpt;
+use crate::hash::{Hash, InvalidHash};
+use crate::note::{ParseNoteError, SignedNote, Signer, VerifierKey, VerifyNoteError};
+use crate::tree::TreeSize;
+
+/// Identity of a log, a checkpoint's first line; by custom its URL without a scheme.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Origin(String);
+
+/// A line after a checkpoint's third, whose meaning is the log's own affair.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ExtensionLine(String);
+
+/// A log at one size; shown as its note text, unsigned.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Checkpoint {
+    /// Which log.
+    pub origin: Origin,
+    /// Leaves it has.
+    pub size: TreeSize,
+    /// Root of the tree of that size.
+    pub root: Hash,
+    /// Not recommended by the specification; almost always empty.
+    pub extensions: Vec<ExtensionLine>,
+}
+
+impl Checkpoint {
+    /// A checkpoint without extension lines.
+    pub const fn new(origin: Origin, size: TreeSize, root: Hash) -> Self {
+        Self { origin, size, root, extensions: Vec::new() }
+    }
+
+    /// Parses a note's text; whoever calls has verified the note.
+    pub fn parse(text: &str) -> Result<Self, ParseCheckpointError> {
+        let lines = text.strip_suffix('\n').ok_or(ParseCheckpointError::TooFewLines)?;
+        let mut lines = lines.split('\n');
+        let mut next_line = || lines.next().ok_or(ParseCheckpointError::TooFewLines);
+        let (origin, size, root) = (next_line()?, next_line()?, next_line()?);
+        Ok(Self {
+            origin: Origin::parse(origin)?,
+            size: parse_decimal(size)
+                .map(TreeSize::new)
+                .ok_or_else(|| ParseCheckpointError::Size { text: excerpt(size) })?,
+            root: Hash::from_base64(root)?,
+            extensions: lines.map(ExtensionLine::parse).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The checkpoint as a signed note, ready to be stored and served.
+    ///
+    /// A log must never sign two checkpoints that are not consistent; whoever calls sees to that.
+    pub fn sign(&self, signer: &Signer) -> String {
+        SignedNote::sign(&self.to_string(), signer)
+            .expect("a checkpoint's lines hold no control characters")
+            .to_string()
+    }
+
+    /// Opens the checkpoint that the log called as `key` has signed.
+    pub fn open(note: &str, key: &VerifierKey) -> Result<Self, OpenCheckpointError> {
+        Self::verify(&SignedNote::parse(note)?, key, key.name().as_str())
+    }
+
+    /// Opens a checkpoint of the log called `origin`, whose key may have another name.
+    pub fn verify(
+        note: &SignedNote,
+        key: &VerifierKey,
+        origin: &str,
+    ) -> Result<Self, OpenCheckpointError> {
+        let checkpoint = Self::parse(note.verify(core::slice::from_ref(key))?.text())?;
+        if checkpoint.origin.as_str() == origin {
+            Ok(checkpoint)
+        } else {
+            let expected = origin.into();
+            Err(OpenCheckpointError::Origin { origin: checkpoint.origin, expected })
+        }
+    }
+}
+
+impl Origin {
+    /// Parses a first line, without its newline.
+    pub fn parse(line: &str) -> Result<Self, InvalidLine> {
+        parse_line(line).map(Self)
+    }
+
+    /// The line, without its newline.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl ExtensionLine {
+    /// Parses a line, without its newline.
+    pub fn parse(line: &str) -> Result<Self, InvalidLine> {
+        parse_line(line).map(Self)
+    }
+
+    /// The line, without its newline.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Origin {
+    type Err = InvalidLine;
+
+    fn from_str(line: &str) -> Result<Self, Self::Err> {
+        Self::parse(line)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for ExtensionLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n{}\n{}", self.origin, self.size, self.root.to_base64())?;
+        self.extensions.iter().try_for_each(|line| writeln!(f, "{line}"))
+    }
+}
+
+/// A line that a checkpoint cannot have.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{text}` cannot be a line of a checkpoint: use at least one character, none of control")]
+pub struct InvalidLine {
+    text: String,
+}
+
+/// Why a text is not a checkpoint's.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ParseCheckpointError {
+    /// It has not the three lines it must have.
+    #[error("the checkpoint is cut off: it must have a line each for origin, size and root")]
+    TooFewLines,
+    /// Its origin or an extension line is none.
+    #[error("the checkpoint has an unusable line")]
+    Line(#[from] InvalidLine),
+    /// Its size is none.
+    #[error("`{text}` is not the size of a tree: use a decimal number without leading zeros")]
+    Size {
+        /// The beginning of the line.
+        text: String,
+    },
+    /// Its root is none.
+    #[error("the checkpoint has no usable root")]
+    Root(#[from] InvalidHash),
+}
+
+/// Why a checkpoint was not opened.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum OpenCheckpointError {
+    /// It is not a signed note.
+    #[error("the checkpoint is not a signed note")]
+    Note(#[from] ParseNoteError),
+    /// It is not signed by the key.
+    #[error("the checkpoint's signature does not hold")]
+    Signature(#[from] VerifyNoteError),
+    /// It is signed, but not a checkpoint.
+    #[error("the signed note is not a checkpoint")]
+    Text(#[from] ParseCheckpointError),
+    /// It is of another log.
+    #[error("the checkpoint is of the log `{origin}`, not of `{expected}`")]
+    Origin {
+        /// The log it is of.
+        origin: Origin,
+        /// The log it should be of.
+        expected: String,
+    },
+}
+
+fn parse_line(text: &str) -> Result<String, InvalidLine> {
+    if !text.is_empty() && text.bytes().all(|byte| byte >= b' ') {
+        Ok(text.into())
+    } else {
+        Err(InvalidLine { text: excerpt(text) })
+    }
+}

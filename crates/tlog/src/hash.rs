@@ -1,0 +1,90 @@
+//! SHA-256 hashes and the three ways in which RFC 6962 §2.1 makes them.
+//!
+//! A leaf is hashed behind a byte 0 and an inner node behind a byte 1, so that no inner node can be
+//! passed off as an entry.
+
+use alloc::string::String;
+use core::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
+
+use crate::excerpt::excerpt;
+
+/// A SHA-256 hash; shown as lowercase hex, written in notes and proofs as base64.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Hash([u8; Self::LEN]);
+
+impl Hash {
+    /// Length in bytes.
+    pub const LEN: usize = 32;
+
+    /// Takes a hash that was computed elsewhere.
+    pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// The hash as bytes.
+    pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+
+    /// Plain SHA-256 of `bytes`, without the prefix of a leaf or of a node.
+    pub fn sha256(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// Standard base64 with padding (RFC 4648 §4), 44 characters.
+    pub fn to_base64(&self) -> String {
+        STANDARD.encode(self.0)
+    }
+
+    /// Parses what [`to_base64`](Self::to_base64) gives, and no other spelling of it.
+    pub fn from_base64(text: &str) -> Result<Self, InvalidHash> {
+        let refused = || InvalidHash { text: excerpt(text) };
+        let bytes = STANDARD.decode(text).map_err(|_undecodable| refused())?;
+        <[u8; Self::LEN]>::try_from(bytes).map(Self).map_err(|_wrong_length| refused())
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A text that is not a hash.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{text}` is not a hash: use the base64 of {} bytes, padded", Hash::LEN)]
+pub struct InvalidHash {
+    text: String,
+}
+
+/// Hash of the leaf that holds `entry` (RFC 6962 §2.1): SHA-256 of a byte 0 and the entry.
+pub fn leaf_hash(entry: &[u8]) -> Hash {
+    Hash(Sha256::new().chain_update([0]).chain_update(entry).finalize().into())
+}
+
+/// Hash of an inner node (RFC 6962 §2.1): SHA-256 of a byte 1, the left and the right child.
+pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
+    Hash(
+        Sha256::new()
+            .chain_update([1])
+            .chain_update(left.0)
+            .chain_update(right.0)
+            .finalize()
+            .into(),
+    )
+}
+
+/// Root of the tree without leaves (RFC 6962 §2.1): SHA-256 of nothing.
+pub fn empty_root() -> Hash {
+    Hash::sha256(&[])
+}

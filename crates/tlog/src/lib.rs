@@ -1,0 +1,60 @@
+//! Transparency logs: what a log *is*, and how anyone checks one.
+//!
+//! One module per specification: [`hash`], [`tree`], [`frontier`] and [`proof`] are RFC 6962 §2.1,
+//! [`tile`], [`tile_path`] and [`bundle`] are C2SP tlog-tiles, [`note`] is C2SP signed-note,
+//! [`checkpoint`] is C2SP tlog-checkpoint and [`tlog_proof`] is C2SP tlog-proof. Everything a caller
+//! needs is exported here; start at [`Checkpoint`], [`LeafInTree`] and [`TlogProof`].
+//!
+//! Nothing here reads a clock, a file or a socket, and no key is kept beyond a [`Signer`] that the
+//! caller holds. Whoever stores the hashes lends them as a closure, `FnMut(&TileId)`; the functions
+//! ask it for each tile at most once. Not here: cosignatures, witnesses, and what an entry means.
+//!
+//! Invariant: text and bytes from outside can be refused, with an error that says what is allowed,
+//! but never cause a panic.
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(missing_docs, clippy::std_instead_of_core, clippy::alloc_instead_of_core)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod bundle;
+pub mod checkpoint;
+pub mod frontier;
+pub mod hash;
+pub mod note;
+pub mod proof;
+pub mod tile;
+pub mod tile_path;
+pub mod tlog_proof;
+pub mod tree;
+
+mod decimal;
+mod excerpt;
+mod tile_reader;
+
+pub use crate::bundle::{EntryBundle, InvalidBundle};
+pub use crate::checkpoint::{
+    Checkpoint, ExtensionLine, InvalidLine, OpenCheckpointError, Origin, ParseCheckpointError,
+};
+pub use crate::frontier::{Frontier, root_of};
+pub use crate::hash::{Hash, InvalidHash, empty_root, leaf_hash, node_hash};
+pub use crate::note::{
+    InvalidKeyName, InvalidNoteText, KeyId, KeyName, NoteSignature, ParseKeyError, ParseNoteError,
+    SignedNote, Signer, VerifiedNote, VerifierKey, VerifyNoteError,
+};
+pub use crate::proof::{
+    ConsistencyError, InclusionError, consistency_proof, inclusion_proof, root, verify_consistency,
+    verify_inclusion,
+};
+pub use crate::tile::{
+    BundleId, InvalidTileLen, InvalidTileLevel, ShortTile, TileId, TileLevel, TileWidth,
+    decode_hashes, encode_hashes, tile_width,
+};
+pub use crate::tile_path::{ParseTilePathError, TilePath};
+pub use crate::tlog_proof::{ParseTlogProofError, TlogProof, VerifyTlogProofError};
+pub use crate::tree::{
+    Growth, InvalidSubtree, LeafInTree, LeafIndex, NotInTree, Shrunk, Subtree, TreeSize,
+};

@@ -1,0 +1,225 @@
+//! Notes: text with signature lines under it, which a person and a program can both read.
+//!
+//! C2SP signed-note. Parsing a note proves nothing; its text is to be used only as
+//! [`VerifiedNote::text`]. Signatures of keys that the verifier does not know are carried along and
+//! ignored, so that keys can change and witnesses can join in.
+//!
+//! Invariants of a [`SignedNote`]: `text` ends in a newline and has no other control character below
+//! U+0020; there are 1 to [`SIGNATURES_MAX`] signatures. A parsed note is formatted byte for byte as
+//! it was.
+
+mod key;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+pub use self::key::{InvalidKeyName, KeyId, KeyName, ParseKeyError, Signer, VerifierKey};
+use crate::excerpt::excerpt;
+
+/// Most bytes of a note: twice what sixteen post-quantum signatures take (5 kB each, in base64).
+pub const NOTE_BYTES_MAX: usize = 256 * 1024;
+
+/// Most signatures on a note; the specification asks for at least 16.
+pub const SIGNATURES_MAX: usize = 64;
+
+/// Begins a signature line: an em dash (U+2014) and a space.
+const SIGNATURE_PREFIX: &str = "\u{2014} ";
+
+/// A note whose signatures have not been checked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SignedNote {
+    text: String,
+    signatures: Vec<NoteSignature>,
+}
+
+/// One signature line.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NoteSignature {
+    /// Name of the key that is said to have signed.
+    pub name: KeyName,
+    /// Its ID.
+    pub id: KeyId,
+    /// The signature itself, as its type has it.
+    pub bytes: Vec<u8>,
+}
+
+/// The text of a note, and which of the known keys signed it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct VerifiedNote<'a> {
+    text: &'a str,
+    signers: Vec<&'a VerifierKey>,
+}
+
+impl SignedNote {
+    /// Signs `text`, which must end in a newline.
+    pub fn sign(text: &str, signer: &Signer) -> Result<Self, InvalidNoteText> {
+        if !text.ends_with('\n') || has_control_characters(text) {
+            return Err(InvalidNoteText);
+        }
+        Ok(Self { text: text.into(), signatures: alloc::vec![signer.sign(text)] })
+    }
+
+    /// Parses a note as it is stored and sent.
+    pub fn parse(note: &str) -> Result<Self, ParseNoteError> {
+        if note.len() > NOTE_BYTES_MAX {
+            return Err(ParseNoteError::TooLong { bytes: note.len() });
+        }
+        if has_control_characters(note) {
+            return Err(ParseNoteError::ControlCharacter);
+        }
+        // The text may have blank lines; the last one ends it.
+        let (text, signatures) = note.rsplit_once("\n\n").ok_or(ParseNoteError::Unsigned)?;
+        let lines = match signatures.strip_suffix('\n') {
+            Some(lines) => lines,
+            None if signatures.is_empty() => return Err(ParseNoteError::Unsigned),
+            None => return Err(ParseNoteError::CutOff),
+        };
+        let count = lines.split('\n').count();
+        if count > SIGNATURES_MAX {
+            return Err(ParseNoteError::TooManySignatures { count });
+        }
+        let signatures = lines.split('\n').map(NoteSignature::parse).collect::<Result<_, _>>()?;
+        Ok(Self { text: alloc::format!("{text}\n"), signatures })
+    }
+
+    /// The text, unchecked, with its final newline.
+    pub fn unverified_text(&self) -> &str {
+        &self.text
+    }
+
+    /// The signatures, unchecked.
+    pub fn signatures(&self) -> &[NoteSignature] {
+        &self.signatures
+    }
+
+    /// Checks every signature that one of `keys` is said to have made.
+    ///
+    /// At least one must be good and none may be bad; those of other keys are ignored.
+    pub fn verify<'a>(
+        &'a self,
+        keys: &'a [VerifierKey],
+    ) -> Result<VerifiedNote<'a>, VerifyNoteError> {
+        let mut signers = Vec::new();
+        for signature in &self.signatures {
+            let mut named = keys.iter().filter(|key| key.is_named_by(signature)).peekable();
+            if named.peek().is_none() {
+                continue;
+            }
+            // Two keys with one name and ID are told apart by which of them fits.
+            let signer = named.find(|key| key.made(signature, &self.text)).ok_or_else(|| {
+                VerifyNoteError::BadSignature { name: signature.name.clone(), id: signature.id }
+            })?;
+            if !signers.contains(&signer) {
+                signers.push(signer);
+            }
+        }
+        if signers.is_empty() {
+            return Err(VerifyNoteError::NoKnownKey);
+        }
+        Ok(VerifiedNote { text: &self.text, signers })
+    }
+}
+
+impl<'a> VerifiedNote<'a> {
+    /// The text, with its final newline.
+    pub const fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// The keys whose signatures were checked, at least one, each once.
+    pub fn signers(&self) -> &[&'a VerifierKey] {
+        &self.signers
+    }
+}
+
+impl NoteSignature {
+    fn parse(line: &str) -> Result<Self, ParseNoteError> {
+        let refused = || ParseNoteError::SignatureLine { line: excerpt(line) };
+        let (name, signature) = line
+            .strip_prefix(SIGNATURE_PREFIX)
+            .and_then(|rest| rest.split_once(' '))
+            .ok_or_else(refused)?;
+        let signature = STANDARD.decode(signature).map_err(|_undecodable| refused())?;
+        let (id, bytes) = signature.split_first_chunk().ok_or_else(refused)?;
+        Ok(Self {
+            name: KeyName::parse(name).map_err(|_not_a_name| refused())?,
+            id: KeyId::from_bytes(*id),
+            bytes: bytes.into(),
+        })
+    }
+}
+
+impl fmt::Display for SignedNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.text)?;
+        self.signatures.iter().try_for_each(|signature| writeln!(f, "{signature}"))
+    }
+}
+
+impl fmt::Display for NoteSignature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let signature = [self.id.as_bytes().as_slice(), &self.bytes].concat();
+        write!(f, "{SIGNATURE_PREFIX}{} {}", self.name, STANDARD.encode(signature))
+    }
+}
+
+/// A text that cannot be a note's.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the text cannot be a note's: end it with a newline and use no other control character")]
+pub struct InvalidNoteText;
+
+/// Why a text is not a signed note.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ParseNoteError {
+    /// It is too long.
+    #[error("the note has {bytes} bytes: at most {NOTE_BYTES_MAX} are read")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// It has a control character that is not a newline.
+    #[error("the note has a control character: only newlines are allowed")]
+    ControlCharacter,
+    /// It has no signature lines.
+    #[error("the note is not signed: signature lines must follow its last blank line")]
+    Unsigned,
+    /// It does not end in a newline.
+    #[error("the note's last line does not end: notes end in a newline")]
+    CutOff,
+    /// It has too many signatures.
+    #[error("the note has {count} signatures: at most {SIGNATURES_MAX} are read")]
+    TooManySignatures {
+        /// How many.
+        count: usize,
+    },
+    /// A line after the last blank one is not a signature.
+    #[error("`{line}` is not a signature: use `\u{2014} <key name> <base64>`")]
+    SignatureLine {
+        /// The beginning of the line.
+        line: String,
+    },
+}
+
+/// Why a note is not to be believed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum VerifyNoteError {
+    /// A known key is said to have signed, but did not sign this text.
+    #[error("the signature of `{name}` (key {id}) is not one of this text")]
+    BadSignature {
+        /// Name of the key.
+        name: KeyName,
+        /// ID of the key.
+        id: KeyId,
+    },
+    /// No known key is said to have signed.
+    #[error("none of the note's signatures is by a known key")]
+    NoKnownKey,
+}
+
+fn has_control_characters(text: &str) -> bool {
+    text.bytes().any(|byte| byte < b' ' && byte != b'\n')
+}

@@ -1,0 +1,282 @@
+//! Who signs notes: names, key IDs, verifier keys and signers.
+//!
+//! C2SP signed-note, Verifier keys and Ed25519 signatures. Only signature type 0x01 is known here;
+//! keys of the other types the specification assigns are refused by their name.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+
+use super::NoteSignature;
+use crate::excerpt::excerpt;
+use crate::hash::Hash;
+
+/// Signature type identifier byte of Ed25519 (C2SP signed-note, Signature types).
+const ED25519: u8 = 0x01;
+
+/// Name of a key: not empty, without Unicode spaces, control characters and plus signs.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct KeyName(String);
+
+/// Names a key together with its [`KeyName`]; four bytes of a hash, so not proof of anything.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct KeyId([u8; 4]);
+
+/// An Ed25519 public key and the name under which it signs notes; shown as a vkey.
+#[derive(Clone, Eq, PartialEq)]
+pub struct VerifierKey {
+    name: KeyName,
+    id: KeyId,
+    key: VerifyingKey,
+}
+
+/// An Ed25519 private key and the name under which it signs notes.
+///
+/// The seed is wiped from memory on drop and cannot be read back; `Debug` shows the public key.
+pub struct Signer {
+    vkey: VerifierKey,
+    key: SigningKey,
+}
+
+impl KeyName {
+    /// Parses a name.
+    pub fn parse(text: &str) -> Result<Self, InvalidKeyName> {
+        let allowed = |c: char| !c.is_whitespace() && !c.is_control() && c != '+';
+        if !text.is_empty() && text.chars().all(allowed) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidKeyName { text: excerpt(text) })
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl KeyId {
+    /// Takes an ID as signatures carry it, big-endian.
+    pub const fn from_bytes(bytes: [u8; 4]) -> Self {
+        Self(bytes)
+    }
+
+    /// The ID as signatures carry it, big-endian.
+    pub const fn as_bytes(&self) -> &[u8; 4] {
+        &self.0
+    }
+
+    fn of_ed25519(name: &KeyName, key: &VerifyingKey) -> Self {
+        let hashed = [name.0.as_bytes(), b"\n", &[ED25519], key.as_bytes()].concat();
+        let [a, b, c, d, ..] = *Hash::sha256(&hashed).as_bytes();
+        Self([a, b, c, d])
+    }
+
+    fn parse(hex: &str) -> Option<Self> {
+        let canonical = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if hex.len() != 8 || !hex.bytes().all(canonical) {
+            return None;
+        }
+        u32::from_str_radix(hex, 16).ok().map(|id| Self(id.to_be_bytes()))
+    }
+}
+
+impl VerifierKey {
+    /// Parses a vkey: `<name>+<key ID in hex>+<type and public key in base64>`.
+    pub fn parse(vkey: &str) -> Result<Self, ParseKeyError> {
+        let mut parts = vkey.splitn(3, '+');
+        let (Some(name), Some(id), Some(material)) = (parts.next(), parts.next(), parts.next())
+        else {
+            return Err(ParseKeyError::Shape { vkey: excerpt(vkey) });
+        };
+        let name = KeyName::parse(name)?;
+        let id = KeyId::parse(id).ok_or_else(|| ParseKeyError::Id { id: excerpt(id) })?;
+        let material = STANDARD.decode(material).map_err(|_undecodable| ParseKeyError::Base64)?;
+        let key = match material.split_first() {
+            Some((&ED25519, key)) => parse_ed25519(key)?,
+            Some((&signature_type, _)) => {
+                let meaning = signature_type_name(signature_type);
+                return Err(ParseKeyError::Type { signature_type, meaning });
+            }
+            None => return Err(ParseKeyError::Base64),
+        };
+        let expected = KeyId::of_ed25519(&name, &key);
+        if id != expected {
+            return Err(ParseKeyError::IdMismatch { id, expected });
+        }
+        Ok(Self { name, id, key })
+    }
+
+    /// The name under which the key signs.
+    pub const fn name(&self) -> &KeyName {
+        &self.name
+    }
+
+    /// The key's ID under its name.
+    pub const fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The Ed25519 public key (RFC 8032 §5.1.2).
+    pub fn public_key(&self) -> &[u8; 32] {
+        self.key.as_bytes()
+    }
+
+    /// Whether the signature says that this key made it.
+    pub(super) fn is_named_by(&self, signature: &NoteSignature) -> bool {
+        signature.name == self.name && signature.id == self.id
+    }
+
+    /// Whether this key made the signature.
+    ///
+    /// Strict: keys and signatures that let one signature fit several texts are refused.
+    pub(super) fn made(&self, signature: &NoteSignature, text: &str) -> bool {
+        Signature::from_slice(&signature.bytes)
+            .is_ok_and(|signature| self.key.verify_strict(text.as_bytes(), &signature).is_ok())
+    }
+}
+
+impl Signer {
+    /// The signer with this RFC 8032 private key, which must be kept secret and come from a good
+    /// source of randomness.
+    pub fn from_seed(name: KeyName, seed: &[u8; 32]) -> Self {
+        let key = SigningKey::from_bytes(seed);
+        let public = key.verifying_key();
+        let id = KeyId::of_ed25519(&name, &public);
+        Self { vkey: VerifierKey { name, id, key: public }, key }
+    }
+
+    /// The public half, to be handed out.
+    pub const fn vkey(&self) -> &VerifierKey {
+        &self.vkey
+    }
+
+    pub(super) fn sign(&self, text: &str) -> NoteSignature {
+        let bytes: Vec<u8> = self.key.sign(text.as_bytes()).to_bytes().into();
+        NoteSignature { name: self.vkey.name.clone(), id: self.vkey.id, bytes }
+    }
+}
+
+impl FromStr for KeyName {
+    type Err = InvalidKeyName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
+impl FromStr for VerifierKey {
+    type Err = ParseKeyError;
+
+    fn from_str(vkey: &str) -> Result<Self, Self::Err> {
+        Self::parse(vkey)
+    }
+}
+
+impl fmt::Display for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", u32::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Display for VerifierKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let material = [&[ED25519], self.key.as_bytes().as_slice()].concat();
+        write!(f, "{}+{}+{}", self.name, self.id, STANDARD.encode(material))
+    }
+}
+
+impl fmt::Debug for VerifierKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VerifierKey({self})")
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer").field("vkey", &self.vkey).finish_non_exhaustive()
+    }
+}
+
+/// A text that cannot be a key's name.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "`{text}` is not the name of a key: use at least one character, without spaces, control \
+     characters and `+`"
+)]
+pub struct InvalidKeyName {
+    text: String,
+}
+
+/// Why a vkey was refused.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ParseKeyError {
+    /// It has not three parts.
+    #[error("`{vkey}` is not a verifier key: use `<name>+<key ID>+<key>`")]
+    Shape {
+        /// The beginning of the text.
+        vkey: String,
+    },
+    /// Its name cannot be one.
+    #[error("the verifier key has no usable name")]
+    Name(#[from] InvalidKeyName),
+    /// Its key ID is none.
+    #[error("`{id}` is not a key ID: use eight lowercase hexadecimal digits")]
+    Id {
+        /// The beginning of the part.
+        id: String,
+    },
+    /// Its last part cannot be decoded, or to nothing.
+    #[error("the verifier key's last part is not base64 of a signature type and a public key")]
+    Base64,
+    /// It is of another type than Ed25519.
+    #[error(
+        "keys of type 0x{signature_type:02x} ({meaning}) are not supported: use 0x01 (Ed25519)"
+    )]
+    Type {
+        /// Signature type identifier byte.
+        signature_type: u8,
+        /// What the specification assigns that byte to.
+        meaning: &'static str,
+    },
+    /// Its public key is none.
+    #[error("the verifier key does not hold the 32 bytes of an Ed25519 public key")]
+    PublicKey,
+    /// Its key ID belongs to another name or key.
+    #[error("the verifier key says its ID is {id}, but that of its name and key is {expected}")]
+    IdMismatch {
+        /// What it says.
+        id: KeyId,
+        /// What it should say.
+        expected: KeyId,
+    },
+}
+
+fn parse_ed25519(bytes: &[u8]) -> Result<VerifyingKey, ParseKeyError> {
+    let bytes = <&[u8; 32]>::try_from(bytes).map_err(|_wrong_length| ParseKeyError::PublicKey)?;
+    VerifyingKey::from_bytes(bytes).map_err(|_not_a_point| ParseKeyError::PublicKey)
+}
+
+/// What C2SP signed-note, Signature types, assigns an identifier byte to.
+const fn signature_type_name(signature_type: u8) -> &'static str {
+    match signature_type {
+        0x01 => "Ed25519",
+        0x02 => "ECDSA",
+        0x04 => "Ed25519 cosignature with a timestamp",
+        0x05 => "RFC 6962 tree head signature",
+        0x06 => "ML-DSA-44 cosignature with a timestamp",
+        0xff => "a type of its own",
+        _ => "not assigned",
+    }
+}

@@ -1,0 +1,47 @@
+//! Node hashes from whoever keeps the tiles, each tile read once.
+
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
+use alloc::vec::Vec;
+
+use crate::hash::{Hash, empty_root, node_hash};
+use crate::tile::{ShortTile, TileId};
+use crate::tree::{Node, Subtree, TreeSize};
+
+/// The tiles of the tree of `size` leaves.
+pub(crate) struct TileReader<R> {
+    size: TreeSize,
+    read_tile: R,
+    tiles: BTreeMap<TileId, Vec<Hash>>,
+}
+
+impl<R, E> TileReader<R>
+where
+    R: FnMut(&TileId) -> Result<Vec<Hash>, E>,
+    E: From<ShortTile>,
+{
+    pub(crate) const fn new(size: TreeSize, read_tile: R) -> Self {
+        Self { size, read_tile, tiles: BTreeMap::new() }
+    }
+
+    /// Hash of a node of the tree.
+    pub(crate) fn node(&mut self, node: Node) -> Result<Hash, E> {
+        let mut peaks = node.peaks().rev();
+        let Some(smallest) = peaks.next() else {
+            return Ok(empty_root());
+        };
+        let smallest = self.subtree(smallest)?;
+        peaks.try_fold(smallest, |right, left| Ok(node_hash(&self.subtree(left)?, &right)))
+    }
+
+    /// Hash of a subtree, which must end within the tree.
+    pub(crate) fn subtree(&mut self, subtree: Subtree) -> Result<Hash, E> {
+        let tile = subtree.tile(self.size).expect("subtrees are taken from nodes of this tree");
+        let hashes = match self.tiles.entry(tile) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unread) => unread.insert((self.read_tile)(&tile)?),
+        };
+        let short = ShortTile { tile, hashes: hashes.len() };
+        Ok(subtree.hash_from_tile(hashes).ok_or(short)?)
+    }
+}

@@ -1,0 +1,20 @@
+//! What `tlog` promises, tested from outside.
+
+#[cfg(test)]
+mod bundles;
+#[cfg(test)]
+mod checkpoints;
+#[cfg(test)]
+mod notes;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod proof_files;
+#[cfg(test)]
+mod proofs;
+#[cfg(test)]
+mod rfc6962;
+#[cfg(test)]
+mod tessera;
+#[cfg(test)]
+mod tiles;
