@@ -1,0 +1,158 @@
+// The page port, typed as docs/http-api.md gives it. A refusal becomes an Error that carries the gateway's own words.
+
+export type SensorState = "online" | "lost" | "disconnected";
+export type ReadingStatus = "SUCCESS" | "COMM_ERROR" | "VALUE_ERROR";
+
+export type Counters = {
+  polls: number;
+  answers: number;
+  timeouts: number;
+  value_errors: number;
+  late: number;
+  duplicates: number;
+  dropped: number;
+  skipped: number;
+  refused_heartbeats: number;
+};
+
+export type SiteAnswer = {
+  name: string;
+  origin: string;
+  vkey: string;
+  log_url: string;
+  version: string;
+  leaves: number;
+  counters: Counters;
+};
+
+export type Reading = { leaf: number; timestamp: string; status: ReadingStatus; value: string };
+
+/** Milliseconds since 1970, and the value where there is a number. */
+export type Point = [number, number | null];
+
+export type SensorAnswer = {
+  id: string;
+  alias: string;
+  location: string;
+  state: SensorState;
+  out_of_range: boolean;
+  poll_interval_ms: number;
+  unit: string | null;
+  quantity: string | null;
+  range: [number, number] | null;
+  last: Reading | null;
+  recent: Point[];
+};
+
+export type ReadingsAnswer = { sensor: string; truncated: boolean; readings: Reading[] };
+
+/** Ours, under `event.sealwire`; which fields there are depends on the action. */
+export type SealwireFields = {
+  sensor?: string;
+  seq?: number;
+  sensor_time?: string;
+  unit?: string;
+  range?: [number, number];
+  error?: string;
+  raw?: string;
+  from_leaf?: number;
+  component?: string;
+};
+
+export type LogEvent = {
+  message?: string;
+  actor?: string;
+  source?: string;
+  action?: string;
+  status?: string;
+  target?: string;
+  old?: string;
+  new?: string;
+  timestamp?: string;
+  tenant_id?: string;
+  sealwire?: SealwireFields;
+};
+
+export type Envelope = { event: LogEvent; received_at: string; salt: string };
+
+/** An envelope and where in the log it lies. */
+export type Sealed = { leaf: number; envelope: Envelope };
+
+export type Search = { action?: string; source?: string; status?: string; from?: string; to?: string; limit?: number };
+export type SearchAnswer = { id: string; count: number; events: Sealed[] };
+export type ProofAnswer = { leaf: number; envelope: string; proof: string };
+
+/** The contract's ceilings for one answer. */
+export const READINGS_LIMIT_MAX = 5_000;
+export const LOGS_LIMIT_MAX = 500;
+
+/** Longer than any answer takes, shorter than anyone's patience with a page that says nothing. */
+const REQUEST_TIMEOUT_MS = 15_000;
+
+export class ApiError extends Error {
+  /** The HTTP status; 0 where there was no answer. */
+  readonly status: number;
+
+  constructor(message: string, status: number) {
+    super(message);
+    this.name = "ApiError";
+    this.status = status;
+  }
+}
+
+/** The words an error is shown with. */
+export function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+export async function fetchOk(url: string, init: RequestInit = {}): Promise<Response> {
+  const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
+  const { host } = new URL(url, location.href);
+  let response: Response;
+  try {
+    response = await fetch(url, { ...init, signal: timeout, credentials: "omit" });
+  } catch {
+    // What fetch says here differs by browser and tells the reader nothing.
+    throw new ApiError(timeout.aborted ? `${host} did not answer within ${REQUEST_TIMEOUT_MS / 1000} s.` : `${host} cannot be reached.`, 0);
+  }
+  if (!response.ok) throw new ApiError(await refusal(response), response.status);
+  return response;
+}
+
+async function refusal(response: Response): Promise<string> {
+  const plain = `${new URL(response.url).host} answered ${response.status} ${response.statusText}`.trim();
+  if (!response.headers.get("content-type")?.startsWith("application/problem+json")) return `${plain}.`;
+  try {
+    const { title, detail } = (await response.json()) as { title?: string; detail?: string };
+    return detail ?? title ?? `${plain}.`;
+  } catch {
+    return `${plain}.`;
+  }
+}
+
+async function question<Answer>(path: string, body?: object): Promise<Answer> {
+  const init = body && { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+  const response = await fetchOk(path, init);
+  try {
+    return (await response.json()) as Answer;
+  } catch {
+    // `ui` answers unknown paths with the page itself, so a gateway that is not there can look like a success.
+    throw new ApiError(`The answer to ${path} is not JSON: is the gateway running?`, response.status);
+  }
+}
+
+export const fetchSite = (): Promise<SiteAnswer> => question("/api/site");
+
+export const fetchSensors = async (): Promise<SensorAnswer[]> => (await question<{ sensors: SensorAnswer[] }>("/api/sensors")).sensors;
+
+export function fetchReadings(sensor: string, from: Date, limit: number): Promise<ReadingsAnswer> {
+  const query = new URLSearchParams({ from: from.toISOString(), limit: String(limit) });
+  return question(`/api/sensors/${encodeURIComponent(sensor)}/readings?${query}`);
+}
+
+export const searchLog = (search: Search): Promise<SearchAnswer> => question("/api/logs", search);
+
+export const fetchResults = (id: string, offset: number, limit: number): Promise<SearchAnswer> =>
+  question("/api/results", { id, offset, limit });
+
+export const fetchProof = (leaf: number): Promise<ProofAnswer> => question(`/api/proof/${leaf}`);

@@ -1,0 +1,76 @@
+// What an event in the log means to the page.
+
+import type { LogEvent, Reading, ReadingStatus, Search, Sealed } from "./api.ts";
+
+/** Every action the contract names, and how it reads to a person. Readings first, then from the most to the least frequent. */
+export const ACTIONS: Readonly<Record<string, string>> = {
+  SENSOR_READING: "Reading",
+  OUT_OF_RANGE: "Out of range",
+  BACK_IN_RANGE: "Back in range",
+  SENSOR_LOST: "Sensor lost",
+  SENSOR_BACK: "Sensor back",
+  HEARTBEAT_MISSED: "Heartbeat missed",
+  HEARTBEAT_RESUMED: "Heartbeat resumed",
+  SENSOR_DISCONNECTED: "Sensor disconnected",
+  SENSOR_DISCOVERED: "Sensor discovered",
+  SENSOR_CHANGED: "Sensor changed",
+  ENGINE_DOWN: "Engine down",
+  ENGINE_UP: "Engine up",
+  SITE_STARTED: "Site started",
+  SITE_STOPPED: "Site stopped",
+  LOG_CREATED: "Log created",
+};
+
+export const STATUSES: readonly ReadingStatus[] = ["SUCCESS", "COMM_ERROR", "VALUE_ERROR"];
+
+const BAD_NEWS = new Set(["OUT_OF_RANGE", "SENSOR_LOST", "HEARTBEAT_MISSED", "SENSOR_DISCONNECTED", "ENGINE_DOWN", "SITE_STOPPED"]);
+
+/** After one of these, `/api/sensors` may say something that no field of the event tells. */
+const CHANGES_FLEET = new Set([
+  "SENSOR_DISCOVERED",
+  "SENSOR_CHANGED",
+  "HEARTBEAT_MISSED",
+  "HEARTBEAT_RESUMED",
+  "SENSOR_DISCONNECTED",
+  "SENSOR_LOST",
+  "SENSOR_BACK",
+]);
+
+export const isReading = (event: LogEvent): boolean => event.action === "SENSOR_READING";
+export const isBadNews = (event: LogEvent): boolean => BAD_NEWS.has(event.action ?? "") || isFailure(event.status);
+export const changesFleet = (event: LogEvent): boolean => CHANGES_FLEET.has(event.action ?? "");
+export const isFailure = (status: string | undefined): boolean => status === "COMM_ERROR" || status === "VALUE_ERROR";
+
+/** Applications may log actions of their own; those are shown as they are. */
+export const actionName = (action: string | undefined): string => ACTIONS[action ?? ""] ?? action ?? "Event";
+
+export function statusName(status: string | undefined): string {
+  if (status === "COMM_ERROR") return "No answer";
+  if (status === "VALUE_ERROR") return "Not understood";
+  return status === "SUCCESS" ? "Success" : (status ?? "");
+}
+
+/** The reading in an event, or null where it is another kind of event or lacks what a reading must have. */
+export function readingOf({ leaf, envelope: { event } }: Sealed): Reading | null {
+  const { status, timestamp } = event;
+  if (!isReading(event) || timestamp === undefined) return null;
+  if (status !== "SUCCESS" && status !== "COMM_ERROR" && status !== "VALUE_ERROR") return null;
+  return { leaf, timestamp, status, value: event.new ?? "" };
+}
+
+/** The number a reading can be plotted as; a failed poll has none, whatever its value says. */
+export function numberOf({ status, value }: Pick<Reading, "status" | "value">): number | null {
+  if (status !== "SUCCESS" || value.trim() === "") return null;
+  const number = Number(value);
+  return Number.isFinite(number) ? number : null;
+}
+
+/** Whether a live event belongs to a search: the same rules as the gateway's, so that live and searched rows agree. */
+export function matches(search: Search, { action, status, source, timestamp }: LogEvent): boolean {
+  if (search.action !== undefined && action !== search.action) return false;
+  if (search.status !== undefined && status !== search.status) return false;
+  if (search.source !== undefined && !(source ?? "").includes(search.source)) return false;
+  const at = timestamp === undefined ? NaN : Date.parse(timestamp);
+  if (search.from !== undefined && !(at >= Date.parse(search.from))) return false;
+  return search.to === undefined || at < Date.parse(search.to);
+}

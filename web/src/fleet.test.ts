@@ -1,0 +1,130 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Reading, Sealed, SensorAnswer } from "./api.ts";
+import { matches, numberOf } from "./event.ts";
+import { beyondRange, groupByLocation, needsAttention, passes, RECENT_MAX, refetched, withEvents } from "./fleet.ts";
+import { joined, readingsOf, seriesOf } from "./readings.ts";
+
+const SENSOR: SensorAnswer = {
+  id: "a",
+  alias: "TempSensor01",
+  location: "Boiler Room",
+  state: "online",
+  out_of_range: false,
+  poll_interval_ms: 1000,
+  unit: null,
+  quantity: "temperature",
+  range: [0, 50],
+  last: null,
+  recent: [],
+};
+
+const at = (leaf: number): string => new Date(leaf * 1000).toISOString();
+
+function reading(leaf: number, value = "1", status = "SUCCESS"): Sealed {
+  const event = { action: "SENSOR_READING", status, new: value, timestamp: at(leaf), source: "Boiler Room.TempSensor01", sealwire: { sensor: "a", unit: "°C" } };
+  return { leaf, envelope: { event, received_at: at(leaf), salt: "" } };
+}
+
+const event = (leaf: number, action: string): Sealed => ({ leaf, envelope: { event: { action, sealwire: { sensor: "a" } }, received_at: at(leaf), salt: "" } });
+
+test("readings move a sensor on, once each", () => {
+  const after = withEvents(SENSOR, [reading(1, "20"), reading(2, "N/A", "COMM_ERROR")]);
+  assert.deepEqual(after.recent, [
+    [1000, 20],
+    [2000, null],
+  ]);
+  assert.equal(after.last?.status, "COMM_ERROR");
+  assert.equal(after.unit, "°C");
+  assert.deepEqual(withEvents(after, [reading(1, "99"), reading(2, "99")]), after);
+});
+
+test("the recent points stay bounded", () => {
+  const many = Array.from({ length: 100 }, (_, leaf) => reading(leaf + 1, String(leaf)));
+  const { recent } = withEvents(SENSOR, many);
+  assert.equal(recent.length, RECENT_MAX);
+  assert.equal(recent.at(-1)?.[1], 99);
+});
+
+test("the range's events set the mark and take it away", () => {
+  const out = withEvents(SENSOR, [event(1, "OUT_OF_RANGE")]);
+  assert.equal(out.out_of_range, true);
+  assert.equal(withEvents(out, [event(2, "BACK_IN_RANGE")]).out_of_range, false);
+});
+
+test("an answer that is behind the feed does not take readings back", () => {
+  const shown = withEvents(SENSOR, [reading(7, "20")]);
+  const behind = { ...SENSOR, state: "lost" as const };
+  assert.deepEqual(refetched(shown, behind), { ...behind, last: shown.last, recent: shown.recent });
+  const ahead = withEvents(SENSOR, [reading(8, "21")]);
+  assert.equal(refetched(shown, ahead), ahead);
+});
+
+test("what needs attention, and on which side of the range it is", () => {
+  assert.equal(needsAttention(SENSOR), false);
+  assert.equal(needsAttention({ ...SENSOR, state: "disconnected" }), true);
+  assert.equal(needsAttention({ ...SENSOR, out_of_range: true }), true);
+  assert.equal(needsAttention(withEvents(SENSOR, [reading(1, "x", "VALUE_ERROR")])), true);
+  assert.equal(beyondRange(withEvents(SENSOR, [reading(1, "50.1")])), "above");
+  assert.equal(beyondRange(withEvents(SENSOR, [reading(1, "-1")])), "below");
+  assert.equal(beyondRange(withEvents(SENSOR, [reading(1, "50")])), null); // the bounds belong to the range
+  assert.equal(beyondRange(withEvents(SENSOR, [reading(1, "N/A", "COMM_ERROR")])), null);
+});
+
+test("filters join, words in any order", () => {
+  const all = { text: "", location: "", attention: false };
+  assert.equal(passes({ ...all, text: " boiler  TEMP " }, SENSOR), true);
+  assert.equal(passes({ ...all, text: "boiler pressure" }, SENSOR), false);
+  assert.equal(passes({ ...all, location: "Boiler" }, SENSOR), false);
+  assert.equal(passes({ ...all, attention: true }, SENSOR), false);
+  const groups = groupByLocation([{ shown: SENSOR }, { shown: { ...SENSOR, location: "B" } }, { shown: SENSOR }]);
+  assert.deepEqual(
+    groups.map(([location, { length }]) => [location, length]),
+    [
+      ["Boiler Room", 2],
+      ["B", 1],
+    ],
+  );
+});
+
+test("a number is plotted only where the log has one", () => {
+  for (const [value, status, number] of [
+    ["23.50", "SUCCESS", 23.5],
+    ["-1e3", "SUCCESS", -1000],
+    ["", "SUCCESS", null],
+    [" ", "SUCCESS", null],
+    ["true", "SUCCESS", null],
+    ["Infinity", "SUCCESS", null],
+    ["12", "VALUE_ERROR", null],
+  ] as const) {
+    assert.equal(numberOf({ value, status }), number, `${status} ${JSON.stringify(value)}`);
+  }
+});
+
+test("fetched and live readings join without repeats, of one sensor", () => {
+  const live = readingsOf("a", [reading(3), event(4, "OUT_OF_RANGE"), reading(5)]);
+  const fetched: Reading[] = [{ leaf: 3, timestamp: at(3), status: "SUCCESS", value: "1" }];
+  assert.deepEqual(
+    joined(fetched, live).map(({ leaf }) => leaf),
+    [3, 5],
+  );
+  assert.deepEqual(readingsOf("b", [reading(3)]), []);
+  assert.deepEqual(seriesOf(live), [
+    [3, 5],
+    [1, 1],
+  ]);
+});
+
+test("a live event matches a search as the gateway would match it", () => {
+  const shown = reading(60).envelope.event;
+  for (const [search, expected] of [
+    [{}, true],
+    [{ action: "SENSOR_READING", status: "SUCCESS", source: "Boiler" }, true],
+    [{ source: "boiler" }, false], // a part, but case-sensitive
+    [{ action: "SENSOR" }, false], // whole
+    [{ from: at(60), to: at(61) }, true], // from inclusive
+    [{ to: at(60) }, false], // to exclusive
+  ] as const) {
+    assert.equal(matches(search, shown), expected, JSON.stringify(search));
+  }
+});

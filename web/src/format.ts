@@ -1,0 +1,38 @@
+// How values and times are written. Times are shown in the reader's own zone; the exact UTC text stays in `datetime` and `title`.
+
+const grouped = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+
+export const formatCount = (count: number): string => grouped.format(count);
+
+/** Below ten a whole number hides the difference between a quiet site and a dead one. */
+export const formatRate = (per_second: number): string => (per_second < 10 ? per_second.toFixed(1) : grouped.format(per_second));
+
+/** `19:01:23`, with the day before it unless that is the day of `now_ms`. */
+export function formatTime(time: string | number, now_ms: number = Date.now()): string {
+  const date = new Date(time);
+  if (Number.isNaN(date.getTime())) return String(time);
+  const today = date.toDateString() === new Date(now_ms).toDateString();
+  return today ? clock.format(date) : `${day.format(date)}, ${clock.format(date)}`;
+}
+
+export function formatAge(since_ms: number, now_ms: number): string {
+  const seconds = Math.max(0, Math.round((now_ms - since_ms) / 1000));
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  return `${Math.floor(seconds / 3600)} h`;
+}
+
+/** Values are text in the log and are shown as they were sealed; only a failed poll's placeholder becomes a dash. */
+export const formatValue = (value: string): string => (value === "N/A" || value === "" ? "–" : value);
+
+export function formatInterval(interval_ms: number): string {
+  return interval_ms % 1000 === 0 ? `${interval_ms / 1000} s` : `${interval_ms} ms`;
+}
+
+/** A thin space before the unit, as SI has it. */
+export const formatRange = ([low, high]: [number, number], unit: string | null): string => `${low} to ${high}${unit ? `\u2009${unit}` : ""}`;
+
+/** Eight hex digits at a time can be compared by eye. */
+export const inGroups = (hex: string): string => hex.match(/.{1,8}/g)?.join(" ") ?? "";

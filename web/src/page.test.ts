@@ -1,0 +1,109 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Batch } from "./batch.ts";
+import { appendBounded, Rate } from "./bounded.ts";
+import { formatAge, formatInterval, formatRange, formatTime, formatValue, inGroups } from "./format.ts";
+import { parseRoute, sensorHref } from "./route.ts";
+import { sparkline } from "./sparkline.ts";
+
+/** A batch of at most `limit`, and the frame that runs it. */
+function batch(limit: number) {
+  const frames: (() => void)[] = [];
+  const flushed: number[][] = [];
+  let overflows = 0;
+  const made = new Batch<number>(
+    limit,
+    (run) => frames.push(run),
+    (items) => flushed.push(items),
+    () => overflows++,
+  );
+  return { made, flushed, frames, frame: () => frames.splice(0).forEach((run) => run()), overflows: () => overflows };
+}
+
+test("what comes between two frames is handed over once", () => {
+  const { made, flushed, frames, frame } = batch(10);
+  for (const item of [1, 2, 3]) made.push(item);
+  assert.equal(frames.length, 1);
+  frame();
+  made.push(4);
+  frame();
+  assert.deepEqual(flushed, [[1, 2, 3], [4]]);
+});
+
+test("too much for one frame is given up whole, and the next frame is well again", () => {
+  const { made, flushed, frame, overflows } = batch(2);
+  for (const item of [1, 2, 3]) made.push(item);
+  frame();
+  assert.deepEqual([flushed, overflows()], [[], 1]);
+  made.push(4);
+  frame();
+  assert.deepEqual([flushed, overflows()], [[[4]], 1]);
+});
+
+test("bounded lists keep the newest", () => {
+  const list = [1, 2];
+  appendBounded(list, [3, 4], 3);
+  assert.deepEqual(list, [2, 3, 4]);
+  appendBounded(list, [5, 6, 7, 8], 3);
+  assert.deepEqual(list, [6, 7, 8]);
+});
+
+test("a rate counts whole seconds of its window only", () => {
+  const rate = new Rate(10_000);
+  assert.equal(rate.per_second(0), null);
+  for (let ms = 0; ms < 60_000; ms += 100) rate.add(1, ms);
+  assert.equal(rate.per_second(60_000), 10);
+  assert.equal(rate.per_second(65_000), 5); // five silent seconds
+  assert.equal(rate.per_second(99_000), 0);
+  rate.reset();
+  assert.equal(rate.per_second(99_000), null);
+});
+
+test("a sparkline has a gap where there is no number", () => {
+  assert.deepEqual(sparkline([], 100, 20), { path: "", end: null });
+  assert.equal(sparkline([[0, 5]], 100, 20).path, "M3 10"); // a single value is in the middle
+  const { path, end } = sparkline(
+    [
+      [0, 0],
+      [1, 10],
+      [2, null],
+      [3, 10],
+      [4, null],
+    ],
+    106,
+    26,
+  );
+  assert.equal(path, "M3 23L28 3M78 3");
+  assert.deepEqual(end, { x: 78, y: 3 });
+});
+
+test("routes", () => {
+  for (const [hash, route] of [
+    ["", { is: "fleet" }],
+    ["#/", { is: "fleet" }],
+    ["#/log", { is: "log" }],
+    ["#/sensor/a3b3", { is: "sensor", id: "a3b3" }],
+    ["#/sensor/", { is: "unknown" }],
+    ["#/sensor/%E0%A4%A", { is: "unknown" }], // not an encoding of anything
+    ["#/nowhere", { is: "unknown" }],
+  ] as const) {
+    assert.deepEqual(parseRoute(hash), route, hash);
+  }
+  assert.deepEqual(parseRoute(sensorHref("a/b ü")), { is: "sensor", id: "a/b ü" });
+});
+
+test("values and times", () => {
+  assert.equal(formatValue("N/A"), "–");
+  assert.equal(formatValue("23.50"), "23.50");
+  assert.equal(formatRange([-1, 5], "°C"), "-1 to 5\u2009°C");
+  assert.equal(formatInterval(10_000), "10 s");
+  assert.equal(formatInterval(1_500), "1500 ms");
+  assert.equal(formatAge(0, 59_400), "59 s");
+  assert.equal(formatAge(0, 3_600_000), "1 h");
+  assert.equal(formatAge(10, 0), "0 s"); // clocks disagree
+  assert.equal(inGroups("0123456789abcdef01"), "01234567 89abcdef 01");
+  const noon = new Date(2026, 10, 23, 12, 0, 1);
+  assert.equal(formatTime(noon.getTime(), noon.getTime()), "12:00:01");
+  assert.match(formatTime(noon.getTime(), noon.getTime() + 86_400_000), /23 Nov.*12:00:01/);
+  assert.equal(formatTime("never"), "never");
+});

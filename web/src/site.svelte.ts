@@ -1,0 +1,243 @@
+// Everything the page knows of the site: fetched once, then kept up by the live feed.
+//
+// The gateway makes a new instance for every request, about 8 ms of the site's CPU each. So the page asks it rarely, not at all while hidden, and lives on
+// the feed, which comes from the log port.
+
+import { fetchSensors, fetchSite, reason, type SensorAnswer, type Sealed, type SiteAnswer } from "./api.ts";
+import { Batch } from "./batch.ts";
+import { appendBounded, Rate } from "./bounded.ts";
+import { changesFleet, isReading } from "./event.ts";
+import { refetched, withEvents } from "./fleet.ts";
+import { Feed, type FeedState } from "./live.ts";
+import { replacePin, trustOnFirstUse, type Trust } from "./verify/pin.ts";
+
+/** For the counters and, while the feed is down, the fleet. */
+const SITE_PERIOD_MS = 5_000;
+/** The index follows the log; a moment's patience gets the answer that has the event in it. */
+const FLEET_DELAY_MS = 1_000;
+/** However often sensors come and go. */
+const FLEET_SPACING_MS = 5_000;
+/** The feed starts this far back, for what was sealed between the fleet's answer and the site's. */
+const FEED_OVERLAP_LEAVES = 100;
+/** One frame's worth at some 60,000 events a second; a page that falls behind further refetches instead. */
+const FRAME_EVENTS_MAX = 1_000;
+/** Kept for the log view, so that it opens without a gap between its search and the feed. */
+const LATEST_MAX = 500;
+const RATE_WINDOW_MS = 10_000;
+
+/** A row of the fleet. One object a sensor, so that a reading redraws one row. */
+export class Sensor {
+  readonly id: string;
+  shown = $state.raw() as SensorAnswer;
+
+  constructor(answer: SensorAnswer) {
+    this.id = answer.id;
+    this.shown = answer;
+  }
+}
+
+export type SiteListener = {
+  /** In the log's order, once a frame. */
+  sealed(events: readonly Sealed[]): void;
+  /** Leaves were left out: fetch again what must be whole. */
+  missed(): void;
+};
+
+class Site {
+  answer = $state.raw<SiteAnswer | null>(null);
+  answer_error = $state<string | null>(null);
+  sensors = $state.raw<readonly Sensor[] | null>(null);
+  sensors_error = $state<string | null>(null);
+  feed = $state.raw<FeedState>({ is: "connecting" });
+  trust = $state.raw<Trust | null>(null);
+  /** Set for as long as the page is open, once the log has had fewer leaves than before. */
+  shortened = $state.raw<{ from: number; to: number } | null>(null);
+  leaves = $state(0);
+  readings_per_second = $state<number | null>(null);
+  /** Ticks every second while the page is seen. */
+  now_ms = $state(Date.now());
+
+  /** The newest events, oldest first. Not reactive: listeners hear of each. */
+  readonly latest: Sealed[] = [];
+
+  #by_id = new Map<string, Sensor>();
+  #listeners = new Set<SiteListener>();
+  #feed: Feed | null = null;
+  #rate = new Rate(RATE_WINDOW_MS);
+  #batch = new Batch<Sealed>(
+    FRAME_EVENTS_MAX,
+    (run) => requestAnimationFrame(run),
+    (events) => this.#apply(events),
+    () => this.#missed(),
+  );
+  #fleet_timer: ReturnType<typeof setTimeout> | undefined;
+  #fleet_fetched_ms = 0;
+  #asking_site = false;
+
+  start(): void {
+    void this.refresh();
+    setInterval(() => !document.hidden && this.#tick(), 1_000);
+    setInterval(() => !document.hidden && void this.#poll(), SITE_PERIOD_MS);
+    document.addEventListener("visibilitychange", () => this.#visibility());
+  }
+
+  listen(listener: SiteListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  sensor(id: string): Sensor | undefined {
+    // Read for its dependency: the map is filled whenever the list is.
+    void this.sensors;
+    return this.#by_id.get(id);
+  }
+
+  async refresh(): Promise<void> {
+    await Promise.all([this.#refreshSite(), this.#refreshFleet()]);
+  }
+
+  /** At a person's word, after the key changed. */
+  acceptOfferedKey(): void {
+    if (this.trust?.is === "changed") this.trust = replacePin(browserStore(), this.trust.offered, new Date());
+  }
+
+  async #refreshSite(): Promise<void> {
+    // One at a time: an older answer that came second would look like a log that shrank.
+    if (this.#asking_site) return;
+    this.#asking_site = true;
+    try {
+      const answer = await fetchSite();
+      const previous = this.answer;
+      this.answer = answer;
+      this.answer_error = null;
+      const shorter = previous?.vkey === answer.vkey && answer.leaves < previous.leaves;
+      if (shorter) this.shortened = { from: previous.leaves, to: answer.leaves };
+      const other = previous !== null && (shorter || previous.vkey !== answer.vkey || previous.log_url !== answer.log_url);
+      if (other) this.#forget();
+      if (other || previous === null) this.#enter(answer);
+      this.leaves = Math.max(this.leaves, answer.leaves);
+    } catch (error) {
+      this.answer_error = reason(error);
+    } finally {
+      this.#asking_site = false;
+    }
+  }
+
+  /** Leaf numbers of another log mean nothing in this one. */
+  #forget(): void {
+    this.#by_id = new Map();
+    this.latest.length = 0;
+    this.#rate.reset();
+    void this.#refreshFleet();
+    for (const listener of this.#listeners) listener.missed();
+  }
+
+  /** Meets a log for the first time, or another one in the same place. */
+  #enter({ vkey, log_url, leaves }: SiteAnswer): void {
+    this.trust = trustOnFirstUse(browserStore(), vkey, new Date());
+    this.leaves = leaves;
+    this.#feed?.pause();
+    this.#feed = new Feed(log_url, Math.max(0, leaves - FEED_OVERLAP_LEAVES), {
+      sealed: (event) => this.#batch.push(event),
+      missed: () => this.#missed(),
+      state: (state) => (this.feed = state),
+    });
+    if (!document.hidden) this.#feed.open();
+  }
+
+  async #refreshFleet(): Promise<void> {
+    this.#fleet_fetched_ms = Date.now();
+    try {
+      const answers = await fetchSensors();
+      const by_id = new Map<string, Sensor>();
+      for (const answer of answers) {
+        const known = this.#by_id.get(answer.id);
+        if (known) known.shown = refetched(known.shown, answer);
+        by_id.set(answer.id, known ?? new Sensor(answer));
+      }
+      this.#by_id = by_id;
+      this.sensors = [...by_id.values()];
+      this.sensors_error = null;
+    } catch (error) {
+      this.sensors_error = reason(error);
+    }
+  }
+
+  #refreshFleetSoon(): void {
+    if (this.#fleet_timer !== undefined) return;
+    const spaced_ms = this.#fleet_fetched_ms + FLEET_SPACING_MS - Date.now();
+    this.#fleet_timer = setTimeout(
+      () => {
+        this.#fleet_timer = undefined;
+        void this.#refreshFleet();
+      },
+      Math.max(FLEET_DELAY_MS, spaced_ms),
+    );
+  }
+
+  #apply(events: readonly Sealed[]): void {
+    const newest = events.at(-1);
+    if (newest === undefined) return;
+    this.leaves = Math.max(this.leaves, newest.leaf + 1);
+    appendBounded(this.latest, events, LATEST_MAX);
+
+    const by_sensor = new Map<string, Sealed[]>();
+    let readings = 0;
+    for (const sealed of events) {
+      const { event } = sealed.envelope;
+      if (isReading(event)) readings += 1;
+      const id = event.sealwire?.sensor;
+      if (id === undefined) continue;
+      if (changesFleet(event) || !this.#by_id.has(id)) this.#refreshFleetSoon();
+      const own = by_sensor.get(id);
+      if (own) own.push(sealed);
+      else by_sensor.set(id, [sealed]);
+    }
+    for (const [id, own] of by_sensor) {
+      const sensor = this.#by_id.get(id);
+      if (sensor) sensor.shown = withEvents(sensor.shown, own);
+    }
+    this.#rate.add(readings, Date.now());
+    for (const listener of this.#listeners) listener.sealed(events);
+    // After the microtask in which Svelte writes the DOM; whoever measures how late the page is listens for this.
+    setTimeout(() => dispatchEvent(new CustomEvent("sealwire:applied", { detail: events })));
+  }
+
+  #missed(): void {
+    this.#rate.reset();
+    this.#refreshFleetSoon();
+    for (const listener of this.#listeners) listener.missed();
+  }
+
+  #tick(): void {
+    this.now_ms = Date.now();
+    this.readings_per_second = this.feed.is === "live" ? this.#rate.per_second(this.now_ms) : null;
+  }
+
+  async #poll(): Promise<void> {
+    await this.#refreshSite();
+    if (this.feed.is !== "live" || this.sensors === null) await this.#refreshFleet();
+  }
+
+  #visibility(): void {
+    if (document.hidden) {
+      this.#feed?.pause();
+      return;
+    }
+    this.#rate.reset();
+    this.#tick();
+    this.#feed?.open();
+    void this.refresh();
+  }
+}
+
+/** Null where the browser refuses storage: touching the property may already throw. */
+function browserStore(): Storage | null {
+  try {
+    return localStorage;
+  } catch {
+    return null;
+  }
+}
+
+export const site = new Site();
