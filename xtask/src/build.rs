@@ -25,25 +25,25 @@ const NODE_MAJOR_MIN: u32 = 20;
 
 /// How the binary is optimised. Components always are.
 #[derive(Clone, Copy, Debug)]
-pub enum Profile {
+pub(crate) enum Profile {
     Dev,
     Release,
 }
 
 /// Builds everything and becomes `sealwire up --simulate 40`.
-pub fn up(arguments: &[&str]) -> Result<()> {
+pub(crate) fn up(arguments: &[&str]) -> Result<()> {
     let binary = all(Profile::Dev)?;
     let mut sealwire = command(&binary.to_string_lossy());
     run("starting the site", sealwire.args(["up", "--simulate", "40"]).args(arguments))
 }
 
 /// Builds everything; the answer is where the binary lies.
-pub fn all(profile: Profile) -> Result<PathBuf> {
+pub(crate) fn all(profile: Profile) -> Result<PathBuf> {
     check_tools()?;
     add_wasm_target()?;
-    components(&PAGE_COMPONENTS)?;
+    components(&PAGE_COMPONENTS, "page")?;
     page()?;
-    components(&HOST_COMPONENTS)?;
+    components(&HOST_COMPONENTS, "components")?;
     let mut build = cargo();
     build.args(["build", "--locked", "--package", "sealwire"]);
     let folder = match profile {
@@ -102,12 +102,13 @@ fn add_wasm_target() -> Result<()> {
     .with_context(|| format!("without rustup, install Rust's standard library for {WASM_TARGET} from where your Rust came from"))
 }
 
-pub fn components(names: &[&str]) -> Result<()> {
+/// Builds components into a folder of their own below `target`.
+fn components(names: &[&str], folder: &str) -> Result<()> {
     let mut build = cargo();
     build.args(["build", "--locked", "--release", "--target", WASM_TARGET]);
     build.args(names.iter().flat_map(|name| ["--package", name]));
     run(&format!("building {}", names.join(", ")), &mut build)?;
-    let folder = target().join("components");
+    let folder = root().join("target").join(folder);
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     for name in names {
         let module = target()
@@ -139,7 +140,7 @@ fn write_if_changed(path: &Path, content: &[u8]) -> Result<()> {
 fn page() -> Result<()> {
     let web = root().join("web");
     let built = web.join("dist/index.html");
-    let mut sources = vec![target().join("components/verifier.wasm")];
+    let mut sources = vec![root().join("target/page/verifier.wasm")];
     for name in [
         "src",
         "scripts",
@@ -162,7 +163,7 @@ fn page() -> Result<()> {
 }
 
 /// Installs what the page is built and tested with, if the lock file is newer than what is installed.
-pub fn install_page_tools() -> Result<()> {
+pub(crate) fn install_page_tools() -> Result<()> {
     let web = root().join("web");
     let modified = |path: PathBuf| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     let installed = modified(web.join("node_modules/.package-lock.json"));

@@ -38,7 +38,6 @@ fn run(arguments: &[String]) -> Result<()> {
         ["build", "--release"] => build::all(build::Profile::Release).map(|_binary| ()),
         ["test"] => test::all(),
         ["tidy"] => tidy::check(),
-        ["components"] => build::components(&["sensor-reader", "http-gateway", "ui"]),
         ["measure"] => test::measure(),
         [] => bail!("no command\n\n{USAGE}"),
         other => bail!("`{}` is not a command\n\n{USAGE}", other.join(" ")),

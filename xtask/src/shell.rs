@@ -8,29 +8,29 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 /// The project's root folder.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the project's root")
 }
 
 /// Where cargo puts what it builds.
-pub fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 /// A command that starts in the project's root.
-pub fn command(program: &str) -> Command {
+pub(crate) fn command(program: &str) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root());
     command
 }
 
 /// Cargo, the one that runs us.
-pub fn cargo() -> Command {
+pub(crate) fn cargo() -> Command {
     command(&std::env::var("CARGO").unwrap_or_else(|_| String::from("cargo")))
 }
 
 /// Runs a command to its end; its output is the user's.
-pub fn run(what: &str, command: &mut Command) -> Result<()> {
+pub(crate) fn run(what: &str, command: &mut Command) -> Result<()> {
     say(what);
     let status = command
         .status()
@@ -42,13 +42,13 @@ pub fn run(what: &str, command: &mut Command) -> Result<()> {
 }
 
 /// What a command prints, trimmed; `None` if it cannot be started or fails.
-pub fn output(program: &str, arguments: &[&str]) -> Option<String> {
+pub(crate) fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output = command(program).args(arguments).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// A line of progress.
 #[expect(clippy::print_stderr, reason = "progress is for the person who waits")]
-pub fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     eprintln!("xtask: {line}");
 }

@@ -1,7 +1,7 @@
 use anyhow::Result;
-pub fn all() -> Result<()> {
+pub(crate) fn all() -> Result<()> {
     Ok(())
 }
-pub fn measure() -> Result<()> {
+pub(crate) fn measure() -> Result<()> {
     Ok(())
 }

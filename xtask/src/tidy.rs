@@ -1,4 +1,4 @@
 use anyhow::Result;
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     Ok(())
 }

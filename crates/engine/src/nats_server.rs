@@ -8,8 +8,8 @@ use std::{
 
 use crate::supervise::Start;
 
-/// Largest message in bytes, NATS' own default: answers of the query service are kept well below it.
-pub const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
+/// Largest message in bytes: the largest envelope as a JSON string, with its proof. Answers of the query service are kept below it.
+pub const PAYLOAD_BYTES_MAX: usize = 4 << 20;
 
 /// What the configuration depends on. The server listens on loopback only: its control subjects and the sensors' share one account.
 #[derive(Debug)]

@@ -30,8 +30,8 @@ use tracing::{info, warn};
 /// Our own subcommand that becomes an engine, see [`exec_bound_to_parent`].
 pub const RUN_ENGINE: &str = "run-engine";
 
-/// How long an engine may take to stop when asked; then it is killed. Half of the five seconds the whole site may take.
-const STOP_TIMEOUT: Duration = Duration::from_millis(2_500);
+/// How long an engine may take to stop when asked; then it is killed. Two of them one after the other fit the five seconds of the whole site.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause before the first restart.
 const BACK_OFF_MIN: Duration = Duration::from_millis(200);
 /// Longest pause between restarts.

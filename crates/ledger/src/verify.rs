@@ -148,7 +148,6 @@ pub fn verify_folder(
     vkey: Option<&VerifierKey>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<VerifiedFolder, VerifyError> {
-    let segments = list_segments(folder)?;
     for part in [CHECKPOINT, TREE] {
         if !folder.join(part).exists() {
             return Err(VerifyError::Unavailable(format!(
@@ -159,8 +158,14 @@ pub fn verify_folder(
     }
     let tree = TreeReader::open_existing(&folder.join(TREE))
         .map_err(|source| VerifyError::Io { path: folder.join(TREE), source })?;
-    let mut source = FolderSource { folder, tree: tree.clone() };
-    let note = source.checkpoint().map_err(VerifyError::Unavailable)?;
+    // The log may be growing. Read in this order, checkpoint and cursors speak of nothing that the segments, read last, do not hold.
+    let checkpoint_path = folder.join(CHECKPOINT);
+    let note = fs::read_to_string(&checkpoint_path)
+        .map_err(|source| VerifyError::Io { path: checkpoint_path, source })?;
+    let cursors_path = folder.join(crate::cursors::FILE);
+    let cursors = Cursors::load(folder)
+        .map_err(|source| VerifyError::Io { path: cursors_path.clone(), source })?;
+    let segments = list_segments(folder)?;
     let mut check = SegmentCheck {
         folder,
         tree: &tree,
@@ -184,15 +189,12 @@ pub fn verify_folder(
     }
     let (envelopes, torn_bytes) = (check.next_leaf, check.torn_bytes);
     let in_segments = check.cursors;
-    let cursors_path = folder.join(crate::cursors::FILE);
-    let cursors = Cursors::load(folder)
-        .map_err(|source| VerifyError::Io { path: cursors_path.clone(), source })?;
     if cursors.iter().any(|(name, next_leaf)| {
         !in_segments.get(name).is_some_and(|moves| moves.contains(&next_leaf))
     }) {
         return Err(VerifyError::Cursor { path: cursors_path });
     }
-    let tree = verify_tree(&mut source, &named, &mut |_leaves| {})?;
+    let tree = verify_tree(&mut FolderSource { note, tree: tree.clone() }, &named, &mut |_leaves| {})?;
     if envelopes < tree.checkpoint.size.get() {
         return Err(VerifyError::EnvelopesMissing { envelopes, size: tree.checkpoint.size });
     }
@@ -313,15 +315,14 @@ fn genesis_key(envelope: &[u8]) -> Result<VerifierKey, VerifyError> {
     VerifierKey::parse(&vkey).map_err(VerifyError::GenesisKey)
 }
 
-struct FolderSource<'a> {
-    folder: &'a Path,
+struct FolderSource {
+    note: String,
     tree: TreeReader,
 }
 
-impl LogSource for FolderSource<'_> {
+impl LogSource for FolderSource {
     fn checkpoint(&mut self) -> Result<String, String> {
-        let path = self.folder.join(CHECKPOINT);
-        fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
+        Ok(self.note.clone())
     }
 
     fn file(&mut self, path: &TilePath) -> Result<Vec<u8>, String> {

@@ -67,6 +67,9 @@ pub enum Seen {
 }
 
 impl Sighting {
+    /// Longest value that is judged, in bytes: no number is written longer. What is longer counts as an answer and no more.
+    pub const VALUE_BYTES_MAX: usize = 256;
+
     /// What there is to judge in a sealed event, if anything.
     #[must_use]
     pub fn of(leaf: u64, envelope: &Envelope) -> Option<Self> {
@@ -74,9 +77,12 @@ impl Sighting {
         let detail = event.sealwire.as_ref()?;
         let seen = match event.action.as_deref()? {
             action::SENSOR_READING if event.status.as_deref() == Some(event::SUCCESS) => {
+                let value = event.new.as_deref()?;
+                let judged = value.len() <= Self::VALUE_BYTES_MAX;
+                let range = detail.range.as_deref().filter(|_| judged);
                 Seen::Value {
-                    value: event.new.clone()?,
-                    range: detail.range.as_deref().and_then(|range| range.parse().ok()),
+                    value: String::from(if judged { value } else { "" }),
+                    range: range.and_then(|range| range.parse().ok()),
                 }
             }
             action::SENSOR_READING => Seen::NoValue,

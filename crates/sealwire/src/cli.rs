@@ -1,0 +1,104 @@
+//! The command line. Its doc comments are its help.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Collects readings of industrial sensors and seals every one of them in a log that anyone can verify.
+#[derive(Debug, Parser)]
+#[command(name = "sealwire", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a whole site on this machine: message bus, sensors' poller, log, components, page.
+    Up(UpArguments),
+    /// Check that a log is what it says: recompute it from its entries and compare everything.
+    Verify(VerifyArguments),
+    /// Simulate sensors on a message bus that runs already.
+    Simulate(SimulateArguments),
+    /// Become an engine that ends with the site.
+    #[command(hide = true)]
+    RunEngine(RunEngineArguments),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct UpArguments {
+    /// Folder for everything the site keeps; made if it is not there.
+    #[arg(long, value_name = "DIR", default_value = "sealwire-data", env = "SEALWIRE_DATA_DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// Name of a new site, which its log carries for ever [default: site].
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Simulate so many sensors: the reference fleet of 40, and beyond it more of the same kinds.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) simulate: u32,
+    /// Port of the page and its API; 0 picks a free one, here and below.
+    #[arg(long, value_name = "P", default_value_t = 8080)]
+    pub(crate) http_port: u16,
+    /// Port of the log.
+    #[arg(long, value_name = "P", default_value_t = 8081)]
+    pub(crate) log_port: u16,
+    /// Port for NATS clients.
+    #[arg(long, value_name = "P", default_value_t = 4222)]
+    pub(crate) nats_port: u16,
+    /// Port for MQTT devices.
+    #[arg(long, value_name = "P", default_value_t = 1883)]
+    pub(crate) mqtt_port: u16,
+    /// Write the addresses as JSON to this file once everything answers.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ready_file: Option<PathBuf>,
+    /// Seconds without a heartbeat after which a sensor is lost.
+    #[arg(long, value_name = "S", default_value_t = 150, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) lost_after: u64,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArguments {
+    /// A site's data directory, or the address of a log, e.g. http://localhost:8081.
+    #[arg(value_name = "DIR | URL")]
+    pub(crate) log: String,
+    /// The log's verifier key, as its operator gave it to you; without it, the key that the log itself names is believed.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) vkey: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SimulateArguments {
+    /// How many sensors.
+    #[arg(long, value_name = "N", default_value_t = 40)]
+    pub(crate) count: u32,
+    /// The message bus.
+    #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222")]
+    pub(crate) nats: String,
+    /// Where the values begin, to have the same ones again [default: random].
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RunEngineArguments {
+    pub(crate) parent: i32,
+    pub(crate) program: PathBuf,
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<OsString>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn help_reads_well() {
+        Cli::command().debug_assert();
+        let mut command = Cli::command();
+        insta::assert_snapshot!(command.render_long_help());
+        let up = command.find_subcommand_mut("up").expect("there is `up`");
+        insta::assert_snapshot!(up.render_help());
+    }
+}

@@ -1,0 +1,33 @@
+//! Sealwire: industrial readings, sealed in a log that anyone can verify.
+//!
+//! The one binary: its command line and its wiring. Exit codes: 0 done, 1 failed (the last line on standard error says what), 2 wrong usage.
+
+mod cli;
+mod components;
+mod output;
+mod run_engine;
+mod simulate;
+mod up;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Up(arguments) => up::run(arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
+        Command::RunEngine(arguments) => run_engine::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::note(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! `sealwire run-engine`: what a site starts its engines by.
+
+use anyhow::{Context as _, Result};
+use engine::supervise::exec_bound_to_parent;
+
+use crate::cli::RunEngineArguments;
+
+/// Returns only if the engine cannot be started.
+pub(crate) fn run(arguments: &RunEngineArguments) -> Result<()> {
+    let RunEngineArguments { parent, program, arguments } = arguments;
+    let never = exec_bound_to_parent(*parent, program, arguments)
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    match never {}
+}

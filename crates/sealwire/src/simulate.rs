@@ -1,0 +1,18 @@
+//! `sealwire simulate`: sensors on a bus that runs already.
+
+use anyhow::{Context as _, Result};
+
+use crate::{cli::SimulateArguments, output, up};
+
+pub(crate) fn run(arguments: &SimulateArguments) -> Result<()> {
+    up::start_logging();
+    let seed = arguments.seed.unwrap_or_else(rand::random);
+    output::note(&format!("simulating {} sensors on {} (--seed {seed}); Ctrl-C stops", arguments.count, arguments.nats));
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let shutdown = up::shutdown_on_signal()?;
+        simulator::run(arguments.nats.clone(), arguments.count, seed, shutdown)
+            .await
+            .context("the simulated sensors stopped")
+    })
+}

@@ -1,0 +1,86 @@
+//! `sealwire up`: a whole site on this machine.
+
+use std::{fs, io, path::Path, time::Duration};
+
+use anyhow::{Context as _, Result};
+use site::up::{Addresses, Config, Ports};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::{cli::UpArguments, components, output};
+
+pub(crate) fn run(arguments: UpArguments) -> Result<()> {
+    start_logging();
+    let config = Config {
+        data_dir: arguments.data_dir,
+        name: arguments.name,
+        simulate: arguments.simulate,
+        ports: Ports {
+            http: arguments.http_port,
+            log: arguments.log_port,
+            nats: arguments.nats_port,
+            mqtt: arguments.mqtt_port,
+        },
+        components: components::all(),
+        polling: poll::Config {
+            lost_after: Duration::from_secs(arguments.lost_after),
+            ..poll::Config::default()
+        },
+    };
+    let ready = |addresses: &Addresses| {
+        announce(addresses);
+        arguments.ready_file.as_deref().map_or(Ok(()), |file| write_ready_file(file, addresses))
+    };
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let shutdown = shutdown_on_signal()?;
+        site::run(config, |step| output::note(&format!("sealwire: {step}")), ready, shutdown)
+            .await
+            .context("the site does not run")
+    })
+}
+
+fn announce(addresses: &Addresses) {
+    let page = addresses.http.replace("127.0.0.1", "localhost");
+    output::line(&format!(
+        "\n  The site runs.\n\
+         \n    page     {page}\
+         \n    log      {}\
+         \n    sensors  {} or {}\
+         \n    key      {}\n\
+         \n  Check the log at any time:  sealwire verify {}\n\
+         \n  Ctrl-C stops everything.\n",
+        addresses.log, addresses.nats, addresses.mqtt, addresses.vkey, addresses.log
+    ));
+}
+
+/// Whole or not at all: whoever waits for the file reads it as soon as it is there.
+fn write_ready_file(file: &Path, addresses: &Addresses) -> io::Result<()> {
+    let next = file.with_extension("next");
+    fs::write(&next, serde_json::to_vec(addresses)?)?;
+    fs::rename(next, file)
+}
+
+/// A token that Ctrl-C and SIGTERM cancel.
+pub(crate) fn shutdown_on_signal() -> Result<CancellationToken> {
+    let shutdown = CancellationToken::new();
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to Ctrl-C")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
+    let token = shutdown.clone();
+    #[expect(clippy::disallowed_methods, reason = "it lives as long as the process, which ends with the site")]
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        token.cancel();
+    });
+    Ok(shutdown)
+}
+
+/// The program's own log, on standard error: warnings, or what SEALWIRE_LOG asks for.
+pub(crate) fn start_logging() {
+    let filter = EnvFilter::try_from_env("SEALWIRE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+}

@@ -1,0 +1,54 @@
+//! The connection to NATS, and whether it is there.
+
+use std::{net::SocketAddr, sync::atomic::{AtomicU64, Ordering}, sync::Arc, time::Duration};
+
+use async_nats::{Client, ConnectOptions, Event};
+use poll::Bus;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+/// Pause between attempts to connect again: on loopback there is no crowd to keep apart, and readings wait.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+/// Messages a subscription holds before further ones are dropped, and counted.
+const SUBSCRIPTION_MESSAGES_MAX: usize = 65_536;
+/// Messages on their way out before whoever publishes waits.
+const OUTGOING_MESSAGES_MAX: usize = 4_096;
+
+/// A connection that comes back by itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) client: Client,
+    pub(crate) state: watch::Receiver<Bus>,
+    /// Messages that were dropped because a subscription was full.
+    pub(crate) dropped: Arc<AtomicU64>,
+}
+
+/// Connects; fails if the server is not there yet.
+pub(crate) async fn connect(address: SocketAddr) -> Result<Connection, async_nats::ConnectError> {
+    let (state, watch_state) = watch::channel(Bus::Up);
+    let state = Arc::new(state);
+    let dropped = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&dropped);
+    let client = ConnectOptions::new()
+        .name("sealwire")
+        .subscription_capacity(SUBSCRIPTION_MESSAGES_MAX)
+        .client_capacity(OUTGOING_MESSAGES_MAX)
+        .reconnect_delay_callback(|_attempts| RECONNECT_PAUSE)
+        .event_callback(move |event| {
+            let (state, count) = (Arc::clone(&state), Arc::clone(&count));
+            async move {
+                match event {
+                    Event::Connected => drop(state.send_replace(Bus::Up)),
+                    Event::Disconnected => drop(state.send_replace(Bus::Down)),
+                    Event::SlowConsumer(subscription) => {
+                        warn!(subscription, "a subscription is full; messages are dropped");
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
+                    other => info!(event = %other, "message bus"),
+                }
+            }
+        })
+        .connect(format!("nats://{address}"))
+        .await?;
+    Ok(Connection { client, state: watch_state, dropped })
+}

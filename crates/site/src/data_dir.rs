@@ -1,0 +1,221 @@
+//! A site's folder: whose it is, of which version, and that nobody else uses it.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// Layout of the folder. A folder of another version is refused.
+const VERSION: u32 = 1;
+const DESCRIPTION: &str = "site.json";
+const LOCK: &str = "lock";
+
+/// A site's folder, locked for as long as this lives.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    name: String,
+    _lock: File,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Description {
+    version: u32,
+    name: String,
+}
+
+impl DataDir {
+    /// Longest site name in characters.
+    pub const NAME_CHARS_MAX: usize = 60;
+
+    /// Opens and locks the folder, or makes one for a new site. `name` is the site's name; without it, an existing site keeps its own and a new one is
+    /// called `site`.
+    ///
+    /// # Errors
+    /// The folder is another program's, another version's, another site's or in use; nothing is changed then.
+    pub fn open(path: &Path, name: Option<&str>) -> Result<Self, DataDirError> {
+        let failed = |source| DataDirError::Io { path: path.to_owned(), source };
+        fs::create_dir_all(path).map_err(failed)?;
+        let path = path.canonicalize().map_err(failed)?;
+        let description = path.join(DESCRIPTION);
+        let is_new = !description.exists();
+        if is_new && fs::read_dir(&path).map_err(failed)?.any(|entry| entry.is_ok_and(|entry| entry.file_name() != LOCK)) {
+            return Err(DataDirError::Foreign { path });
+        }
+        let lock = File::create(path.join(LOCK)).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(DataDirError::InUse { path }),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        let name = if is_new {
+            let name = check_name(name.unwrap_or("site"))?;
+            describe(&description, &Description { version: VERSION, name: name.clone() }).map_err(failed)?;
+            name
+        } else {
+            let text = fs::read_to_string(&description).map_err(failed)?;
+            let described: Description = serde_json::from_str(&text)
+                .map_err(|source| DataDirError::Description { path: description, source })?;
+            if described.version != VERSION {
+                return Err(DataDirError::Version { path, version: described.version });
+            }
+            if let Some(other) = name.filter(|name| *name != described.name) {
+                return Err(DataDirError::OtherSite { path, name: described.name, asked: other.to_owned() });
+            }
+            described.name
+        };
+        Ok(Self { path, name, _lock: lock })
+    }
+
+    /// The site's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Origin of the site's log. A name that is not reachable: nobody but the site answers for it.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        format!("sealwire.local/{}", self.name)
+    }
+
+    /// The log.
+    #[must_use]
+    pub fn ledger(&self) -> PathBuf {
+        Self::ledger_of(&self.path)
+    }
+
+    /// The log in the folder at `path`, which need not be opened.
+    #[must_use]
+    pub fn ledger_of(path: &Path) -> PathBuf {
+        path.join("ledger")
+    }
+
+    /// The log's signing key.
+    pub(crate) fn key(&self) -> PathBuf {
+        self.path.join("site.key")
+    }
+
+    /// The index, which may be deleted while the site does not run.
+    pub(crate) fn index(&self) -> PathBuf {
+        self.path.join("index.sqlite")
+    }
+
+    /// Folder of an engine.
+    pub(crate) fn engine(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+fn describe(path: &Path, description: &Description) -> io::Result<()> {
+    let next = path.with_extension("next");
+    let mut file = File::create(&next)?;
+    file.write_all(&serde_json::to_vec(description)?)?;
+    file.sync_all()?;
+    fs::rename(next, path)
+}
+
+fn check_name(name: &str) -> Result<String, DataDirError> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.' | '_');
+    if (1..=DataDir::NAME_CHARS_MAX).contains(&name.len()) && name.chars().all(allowed) {
+        Ok(name.to_owned())
+    } else {
+        Err(DataDirError::Name { name: name.to_owned() })
+    }
+}
+
+/// Why a folder is not a site's, or not ours now.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// It cannot be used.
+    #[error("cannot use the data directory {}", path.display())]
+    Io {
+        /// The folder.
+        path: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+    /// It holds something else.
+    #[error("{} is not empty and not a site's data directory: name another with --data-dir", path.display())]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another process has it.
+    #[error("the data directory {} is in use by another sealwire: stop that one, or name another directory with --data-dir", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Its description is damaged.
+    #[error("{} does not describe a site", path.display())]
+    Description {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: serde_json::Error,
+    },
+    /// It is of another version.
+    #[error("the data directory {} has version {version}, this sealwire works with version {VERSION}: use the sealwire that made it", path.display())]
+    Version {
+        /// The folder.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// It is another site's.
+    #[error("the data directory {} belongs to the site `{name}`, not `{asked}`: leave --name out, or name another directory", path.display())]
+    OtherSite {
+        /// The folder.
+        path: PathBuf,
+        /// Whose it is.
+        name: String,
+        /// Who was asked for.
+        asked: String,
+    },
+    /// A name that cannot be.
+    #[error("`{name}` is not a site name: use 1 to {} of a-z, 0-9, `-`, `.` and `_`", DataDir::NAME_CHARS_MAX)]
+    Name {
+        /// The text.
+        name: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("sealwire-data-dir-{:016x}", rand::random::<u64>()));
+        fs::create_dir(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_folder_has_one_site_and_one_user() {
+        let folder = folder();
+        let dir = DataDir::open(&folder, Some("plant-1")).unwrap();
+        assert!(matches!(DataDir::open(&folder, None), Err(DataDirError::InUse { .. })));
+        drop(dir);
+        assert_eq!(DataDir::open(&folder, None).unwrap().name(), "plant-1", "it keeps its name");
+        assert!(matches!(DataDir::open(&folder, Some("plant-2")), Err(DataDirError::OtherSite { .. })));
+        fs::write(folder.join(DESCRIPTION), r#"{"version":2,"name":"plant-1"}"#).unwrap();
+        assert!(matches!(DataDir::open(&folder, None), Err(DataDirError::Version { version: 2, .. })));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_a_sites_is_left_alone() {
+        let folder = folder();
+        fs::write(folder.join("thesis.tex"), "").unwrap();
+        assert!(matches!(DataDir::open(&folder, None), Err(DataDirError::Foreign { .. })));
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        fs::remove_dir_all(&folder).unwrap();
+        for name in ["", "Plant 1", "a/b", "ä"] {
+            assert!(matches!(check_name(name), Err(DataDirError::Name { .. })), "{name}");
+        }
+    }
+}

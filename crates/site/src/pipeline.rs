@@ -1,0 +1,198 @@
+//! Has `sensor-reader` judge what was sealed, and seals what follows.
+//!
+//! Delivery to a component is at most once, so the log is the queue: a batch is asked about until a verdict comes, and the cursor moves in the same append
+//! as what was derived. A crash anywhere repeats a question, never a leaf.
+//!
+//! Invariant: the standings held here are those of the log up to the cursor, since derived events change them and nothing else.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_nats::{Client, Request};
+use index::Reader;
+use ledger::{AppendError, Batch, Cursor, Ledger, ReadError};
+use model::{
+    Envelope, Event, SensorId, action,
+    derive::{Derived, Question, SUBJECT, Sighting, Standing, Verdict},
+};
+use tokio::{
+    sync::watch,
+    task::{JoinError, spawn_blocking},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::clock;
+
+/// Name of the cursor in the log.
+const CURSOR: &str = "sensor-reader";
+/// Envelopes looked at for one question. A verdict has at most two events a sighting, and they are one batch.
+const BATCH_MAX: usize = Batch::EVENTS_MAX / 2;
+/// Bytes of those envelopes.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+/// How long leaves gather before a question: an instance of the component costs milliseconds whatever it is asked.
+const GATHER: Duration = Duration::from_millis(200);
+/// How long a verdict may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause after a question without a verdict, doubled each time.
+const BACK_OFF_MIN: Duration = Duration::from_millis(200);
+/// Longest such pause.
+const BACK_OFF_MAX: Duration = Duration::from_secs(3);
+
+/// What the pipeline works with.
+pub(crate) struct Pipeline {
+    pub(crate) ledger: Ledger,
+    pub(crate) client: Client,
+    /// Digest of the component that was deployed; a verdict of another is not taken.
+    pub(crate) digest: String,
+    standings: BTreeMap<SensorId, Standing>,
+}
+
+/// Judges until `shutdown`. Begins when the index has the whole log, since the standings come from there.
+///
+/// # Errors
+/// The log or the index cannot be read, or the ledger has stopped.
+pub(crate) async fn run(
+    ledger: Ledger,
+    client: Client,
+    digest: String,
+    index: Reader,
+    mut indexed: watch::Receiver<u64>,
+    shutdown: CancellationToken,
+) -> Result<(), PipelineError> {
+    let size = ledger.size();
+    let caught_up = async { indexed.wait_for(|next_leaf| *next_leaf >= size).await.is_ok() };
+    if shutdown.run_until_cancelled(caught_up).await != Some(true) {
+        return Ok(());
+    }
+    let standings = spawn_blocking(move || index.standings()).await??;
+    let mut pipeline = Pipeline { ledger, client, digest, standings };
+    match shutdown.run_until_cancelled(pipeline.judge()).await {
+        Some(Err(failure)) => Err(failure),
+        Some(Ok(never)) => match never {},
+        None => Ok(()),
+    }
+}
+
+impl Pipeline {
+    /// Cancelling between two appends loses nothing, and during one leaves it open whether it was made; either way the next run goes on from the cursor.
+    async fn judge(&mut self) -> Result<std::convert::Infallible, PipelineError> {
+        let mut size = self.ledger.watch_size();
+        loop {
+            let next_leaf = self.ledger.cursor(CURSOR);
+            // The sender lives as long as the ledger's handle, which we hold.
+            let _alive = size.wait_for(|size| *size > next_leaf).await.is_ok();
+            sleep(GATHER).await;
+            let (sightings, next_leaf) = self.read(next_leaf).await?;
+            let derived = if sightings.is_empty() { Vec::new() } else { self.ask(sightings).await };
+            self.seal(derived, next_leaf).await?;
+        }
+    }
+
+    /// What there is to judge from `from` on, and the leaf after it.
+    async fn read(&self, from: u64) -> Result<(Vec<Sighting>, u64), PipelineError> {
+        let ledger = self.ledger.clone();
+        let envelopes = spawn_blocking(move || ledger.envelopes(from, BATCH_MAX, BATCH_BYTES_MAX)).await??;
+        let next_leaf = envelopes.last().map_or(from, |last| last.leaf + 1);
+        let sightings = envelopes
+            .iter()
+            .filter_map(|stored| Sighting::of(stored.leaf, &Envelope::parse(&stored.bytes).ok()?))
+            .collect();
+        Ok((sightings, next_leaf))
+    }
+
+    /// Asks until there is a verdict that can be taken.
+    async fn ask(&self, sightings: Vec<Sighting>) -> Vec<Derived> {
+        let standing = |sighting: &Sighting| Some((sighting.sensor, *self.standings.get(&sighting.sensor)?));
+        let standings = sightings.iter().filter_map(standing).collect();
+        let question = Question { standings, sightings };
+        let body = serde_json::to_vec(&question).expect("a question has only text keys");
+        let mut back_off = BACK_OFF_MIN;
+        loop {
+            let request = Request::new().payload(body.clone().into()).timeout(Some(ANSWER_TIMEOUT));
+            let refusal = match self.client.send_request(SUBJECT, request).await {
+                Ok(answer) => match self.check(&answer.payload, &question.sightings) {
+                    Ok(derived) => return derived,
+                    Err(refusal) => refusal,
+                },
+                // While a host starts this is the way of things.
+                Err(error) => error.to_string(),
+            };
+            debug!(refusal, sightings = question.sightings.len(), "no verdict; asking again");
+            if back_off == BACK_OFF_MAX {
+                warn!(refusal, "sensor-reader gives no verdict; readings are sealed and wait to be judged");
+            }
+            sleep(back_off).await;
+            back_off = (back_off * 2).min(BACK_OFF_MAX);
+        }
+    }
+
+    /// Takes a verdict only if it is the deployed component's and speaks of what was asked: a component can be wrong, but cannot put anything else in the log.
+    fn check(&self, answer: &[u8], asked: &[Sighting]) -> Result<Vec<Derived>, String> {
+        let verdict: Verdict =
+            serde_json::from_slice(answer).map_err(|error| format!("the verdict is not understood: {error}"))?;
+        if verdict.component != self.digest {
+            return Err(format!("the verdict is of component {}, not {}", verdict.component, self.digest));
+        }
+        for derived in &verdict.derived {
+            let known_action = matches!(
+                derived.action.as_str(),
+                action::OUT_OF_RANGE | action::BACK_IN_RANGE | action::SENSOR_LOST | action::SENSOR_BACK
+            );
+            let was_asked = asked.iter().any(|sighting| {
+                sighting.leaf == derived.from_leaf
+                    && sighting.sensor == derived.sensor
+                    && sighting.source == derived.source
+            });
+            if !known_action || !was_asked {
+                return Err(format!("the verdict speaks of {} at leaf {}, which was not asked", derived.action, derived.from_leaf));
+            }
+        }
+        if verdict.derived.len() > Batch::EVENTS_MAX {
+            return Err(format!("the verdict has {} events", verdict.derived.len()));
+        }
+        Ok(verdict.derived)
+    }
+
+    async fn seal(&mut self, derived: Vec<Derived>, next_leaf: u64) -> Result<(), PipelineError> {
+        let cursor = Cursor { name: CURSOR.to_owned(), next_leaf };
+        loop {
+            let now = clock::now();
+            let events = derived.iter().map(|derived| Event::derived(derived.clone(), &self.digest, now)).collect();
+            match self.ledger.append(Batch { events, cursor: Some(cursor.clone()) }).await {
+                Ok(_receipt) => break,
+                Err(AppendError::Write(reason)) => {
+                    warn!(reason, "cannot seal what was derived; trying again");
+                    sleep(BACK_OFF_MAX).await;
+                }
+                Err(refusal) => return Err(refusal.into()),
+            }
+        }
+        for Derived { sensor, action, .. } in &derived {
+            let standing = self.standings.get(sensor).copied().unwrap_or_default().after(action);
+            if standing == Standing::default() {
+                self.standings.remove(sensor);
+            } else {
+                self.standings.insert(*sensor, standing);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why judging stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The log cannot be read.
+    #[error("sealed readings cannot be judged")]
+    Read(#[from] ReadError),
+    /// The standings cannot be read.
+    #[error("sealed readings cannot be judged")]
+    Index(#[from] index::IndexError),
+    /// The ledger has stopped or refuses what was derived.
+    #[error("derived events cannot be sealed")]
+    Append(#[from] AppendError),
+    /// A bug.
+    #[error("the pipeline panicked")]
+    Panicked(#[from] JoinError),
+}

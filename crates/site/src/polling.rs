@@ -1,0 +1,191 @@
+//! Drives the poller: what arrives on NATS goes in, what it decides is done.
+//!
+//! One task owns the machine; each sensor has a small task that listens to its topics. All of them end with [`run`].
+
+use std::{collections::HashMap, time::Instant};
+
+use async_nats::{Client, Subscriber};
+use futures::StreamExt as _;
+use model::{Event, Heartbeat, SensorId, Subject};
+use poll::{Action, Config, Counters, Now, Poller, SensorState, action::POLL};
+use tokio::{
+    sync::{mpsc, watch},
+    task::{AbortHandle, JoinSet},
+    time::sleep_until,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::{bus::Connection, clock};
+
+/// Subjects on which sensors say that they live: any one-token prefix.
+pub(crate) const HEARTBEATS: &[&str] = &["*.heartbeat"];
+/// Messages of sensors that wait for the poller. When it is full they wait in their subscriptions.
+const INCOMING_MAX: usize = 1_024;
+
+/// What the poller is told at the start.
+pub(crate) struct Start {
+    pub(crate) config: Config,
+    /// Sensors as the log has them.
+    pub(crate) known: Vec<(Heartbeat, SensorState)>,
+    pub(crate) connection: Connection,
+    /// Where events go.
+    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) counters: watch::Sender<Counters>,
+}
+
+/// A message of a sensor, with the moment it arrived.
+struct Incoming {
+    sensor: SensorId,
+    message: SensorMessage,
+    at: Now,
+}
+
+enum SensorMessage {
+    Answer(async_nats::Message),
+    Disconnect,
+}
+
+/// Polls until `shutdown`.
+///
+/// # Errors
+/// The bus refuses a subscription.
+pub(crate) async fn run(start: Start, shutdown: CancellationToken) -> Result<(), async_nats::SubscribeError> {
+    let Start { config, known, connection, events, counters } = start;
+    let started = Instant::now();
+    let mut heartbeats = Vec::new();
+    for subject in HEARTBEATS {
+        heartbeats.push(connection.client.subscribe(*subject).await?);
+    }
+    let mut heartbeats = futures::stream::select_all(heartbeats);
+    let mut bus = connection.state.clone();
+    let (listened, mut incoming) = mpsc::channel(INCOMING_MAX);
+    let mut shell = Shell {
+        poller: Poller::new(config),
+        client: connection.client,
+        listeners: Listeners { tasks: JoinSet::new(), handles: HashMap::new(), listened, started },
+        events,
+    };
+    for refused in shell.poller.restore(known, now(started)) {
+        warn!(reason = %refused, "a sensor of the log is not taken up");
+    }
+    loop {
+        shell.act().await?;
+        counters.send_replace(shell.poller.counters());
+        let wake_at = shell.poller.poll_timeout().map(|at| started + at.saturating_duration_since(poll::Instant::default()));
+        let sleep = async {
+            match wake_at {
+                Some(at) => sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(message) = heartbeats.next() => {
+                if let Err(reason) = shell.poller.handle_heartbeat(&message.payload, now(started)) {
+                    warn!(subject = %message.subject, %reason, "a heartbeat is refused");
+                }
+            }
+            Some(Incoming { sensor, message, at }) = incoming.recv() => match message {
+                SensorMessage::Answer(answer) => shell.poller.handle_answer(sensor, &answer.payload, at),
+                SensorMessage::Disconnect => shell.poller.handle_disconnect(sensor, at),
+            },
+            Ok(()) = bus.changed() => {
+                let state = *bus.borrow_and_update();
+                shell.poller.handle_bus(state, now(started));
+            }
+            () = sleep => shell.poller.handle_timeout(now(started)),
+            () = shutdown.cancelled() => return Ok(()),
+        }
+    }
+}
+
+struct Shell {
+    poller: Poller,
+    client: Client,
+    listeners: Listeners,
+    events: mpsc::Sender<Event>,
+}
+
+impl Shell {
+    /// Does everything the poller has decided.
+    async fn act(&mut self) -> Result<(), async_nats::SubscribeError> {
+        while let Some(action) = self.poller.poll_action() {
+            match action {
+                Action::Subscribe { sensor, read_topic, disconnect_topic } => {
+                    let answers = self.client.subscribe(read_topic.to_string()).await?;
+                    let disconnects = match &disconnect_topic {
+                        Some(topic) => Some(self.client.subscribe(topic.to_string()).await?),
+                        None => None,
+                    };
+                    self.listeners.listen(sensor, answers, disconnects);
+                }
+                Action::Unsubscribe { sensor } => self.listeners.stop(sensor),
+                Action::SendPoll { sensor, subject, reply } => {
+                    self.send_poll(sensor, &subject, &reply).await;
+                }
+                // The receiver outlives us: it ends when every sender is gone.
+                Action::Seal(event) => drop(self.events.send(*event).await),
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_poll(&self, sensor: SensorId, subject: &Subject, reply: &Subject) {
+        let poll = self.client.publish_with_reply(subject.to_string(), reply.to_string(), POLL.into()).await;
+        // Then no answer comes, and the timeout is sealed.
+        if let Err(error) = poll {
+            debug!(%sensor, %error, "a poll could not be sent");
+        }
+    }
+}
+
+/// The tasks that listen to sensors.
+struct Listeners {
+    tasks: JoinSet<()>,
+    handles: HashMap<SensorId, AbortHandle>,
+    listened: mpsc::Sender<Incoming>,
+    started: Instant,
+}
+
+impl Listeners {
+    fn listen(&mut self, sensor: SensorId, answers: Subscriber, disconnects: Option<Subscriber>) {
+        // Those that were stopped are let go of here, so that they do not gather.
+        while self.tasks.try_join_next().is_some() {}
+        let task = listen(sensor, answers, disconnects, self.listened.clone(), self.started);
+        if let Some(former) = self.handles.insert(sensor, self.tasks.spawn(task)) {
+            former.abort();
+        }
+    }
+
+    fn stop(&mut self, sensor: SensorId) {
+        if let Some(handle) = self.handles.remove(&sensor) {
+            handle.abort();
+        }
+    }
+}
+
+/// Ends only by being aborted, or with the connection.
+async fn listen(
+    sensor: SensorId,
+    mut answers: Subscriber,
+    disconnects: Option<Subscriber>,
+    listened: mpsc::Sender<Incoming>,
+    started: Instant,
+) {
+    let mut disconnects = futures::stream::iter(disconnects).flatten();
+    loop {
+        let message = tokio::select! {
+            Some(answer) = answers.next() => SensorMessage::Answer(answer),
+            Some(_said) = disconnects.next() => SensorMessage::Disconnect,
+            else => return,
+        };
+        let incoming = Incoming { sensor, message, at: now(started) };
+        if listened.send(incoming).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn now(started: Instant) -> Now {
+    Now { monotonic: poll::Instant::after_start(started.elapsed()), wall: clock::now() }
+}

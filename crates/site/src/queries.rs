@@ -1,0 +1,333 @@
+//! Answers what the gateway asks over NATS: from the index, the log and the poller's counters.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
+
+use async_nats::Message;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures::StreamExt as _;
+use index::{Reader, Reading, SensorState};
+use ledger::{AppendError, Ledger, StoredEnvelope};
+use model::{
+    event,
+    query::{self, LogsQuery, ProofQuery, QueryError, ReadingsQuery, Reply, ResultsQuery},
+};
+use poll::Counters;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::{JoinError, JoinSet, spawn_blocking},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use crate::bus::Connection;
+
+/// Subject of all questions.
+const QUESTIONS: &str = "sealwire.query.*";
+/// Questions that are worked on at once; further ones wait.
+const CONCURRENT_MAX: usize = 16;
+/// Points of a sensor's sparkline.
+const RECENT_MAX: u32 = 30;
+/// Bytes of envelopes in one page; the first is always there.
+const PAGE_BYTES_MAX: usize = 1 << 20;
+
+/// What answers are made of.
+pub(crate) struct Queries {
+    pub(crate) ledger: Ledger,
+    pub(crate) index: Reader,
+    pub(crate) connection: Connection,
+    pub(crate) counters: watch::Receiver<Counters>,
+    pub(crate) site_name: String,
+    /// Where the log port is, as the page reaches it.
+    pub(crate) log_url: String,
+}
+
+/// Answers until `shutdown`.
+///
+/// # Errors
+/// The bus refuses the subscription.
+pub(crate) async fn run(queries: Queries, shutdown: CancellationToken) -> Result<(), async_nats::SubscribeError> {
+    let mut questions = queries.connection.client.subscribe(QUESTIONS).await?;
+    let queries = Arc::new(queries);
+    let room = Arc::new(Semaphore::new(CONCURRENT_MAX));
+    let mut answering = JoinSet::new();
+    loop {
+        let next = async {
+            let permit = Arc::clone(&room).acquire_owned().await.expect("nobody closes the semaphore");
+            (permit, questions.next().await)
+        };
+        let Some((permit, Some(question))) = shutdown.run_until_cancelled(next).await else {
+            return Ok(());
+        };
+        let queries = Arc::clone(&queries);
+        answering.spawn(async move {
+            answer(queries, question).await;
+            drop(permit);
+        });
+        while answering.try_join_next().is_some() {}
+    }
+}
+
+async fn answer(queries: Arc<Queries>, question: Message) {
+    let Some(reply_to) = question.reply.clone() else { return };
+    let client = queries.connection.client.clone();
+    let reply = match queries.reply(question).await {
+        Ok(json) => Reply::Ok(json),
+        Err(Failure::Query(error)) => Reply::Error(error),
+        Err(Failure::Internal(failure)) => {
+            error!(failure, "a question could not be answered");
+            Reply::Error(QueryError::Unavailable("the site could not look this up; its log says why".to_owned()))
+        }
+    };
+    let body = serde_json::to_vec(&reply).expect("a reply has only text keys");
+    if let Err(error) = client.publish(reply_to, body.into()).await {
+        warn!(%error, "an answer could not be sent");
+    }
+}
+
+/// Why there is no answer: the question's fault, or ours. Ours goes to the log, not to whoever asked.
+enum Failure {
+    Query(QueryError),
+    Internal(String),
+}
+
+type Answer = Result<Box<RawValue>, Failure>;
+
+impl Queries {
+    async fn reply(self: Arc<Self>, question: Message) -> Answer {
+        let body = &question.payload;
+        match question.subject.as_str() {
+            query::SITE => self.site(),
+            query::SENSORS => blocking(move || self.sensors()).await,
+            query::READINGS => {
+                let query: ReadingsQuery = parse(body)?;
+                blocking(move || self.readings(&query)).await
+            }
+            query::LOGS => {
+                let query: LogsQuery = parse(body)?;
+                let limit = query::events_limit(query.limit).map_err(Failure::Query)?;
+                blocking(move || {
+                    let end = self.index.next_leaf().map_err(internal)?;
+                    self.page(Search { query, end }, 0, limit)
+                })
+                .await
+            }
+            query::RESULTS => {
+                let ResultsQuery { id, offset, limit } = parse(body)?;
+                let search = Search::parse(&id)?;
+                let limit = query::events_limit(limit).map_err(Failure::Query)?;
+                blocking(move || self.page(search, offset, limit)).await
+            }
+            query::PROOF => {
+                let query: ProofQuery = parse(body)?;
+                self.proof(query.leaf).await
+            }
+            other => Err(Failure::Query(QueryError::NotFound(format!("there is no question `{other}`")))),
+        }
+    }
+
+    fn site(&self) -> Answer {
+        let counters = *self.counters.borrow();
+        let dropped = self.connection.dropped.load(Ordering::Relaxed);
+        let vkey = self.ledger.vkey();
+        json(&Site {
+            name: &self.site_name,
+            origin: vkey.name().as_str(),
+            vkey: vkey.to_string(),
+            log_url: &self.log_url,
+            version: env!("CARGO_PKG_VERSION"),
+            leaves: self.ledger.size(),
+            counters: counters.named().into_iter().chain([("dropped", dropped)]).collect(),
+        })
+    }
+
+    fn sensors(&self) -> Answer {
+        let mut sensors = self.index.sensors(RECENT_MAX).map_err(internal)?;
+        let place = |sensor: &index::SensorStatus| {
+            (sensor.heartbeat.location.clone(), sensor.heartbeat.alias.clone(), sensor.heartbeat.id)
+        };
+        sensors.sort_by_cached_key(place);
+        let sensors = sensors.iter().map(Sensor::of).collect();
+        json(&Sensors { sensors })
+    }
+
+    fn readings(&self, query: &ReadingsQuery) -> Answer {
+        let found = self.index.readings(query).map_err(internal)?;
+        let mut readings = found.ok_or_else(|| {
+            Failure::Query(QueryError::NotFound(format!("there is no sensor {}", query.sensor)))
+        })?;
+        let beyond = readings.len().saturating_sub(query.limit as usize);
+        readings.drain(..beyond);
+        json(&Readings { sensor: query.sensor, truncated: beyond > 0, readings })
+    }
+
+    fn page(&self, search: Search, offset: u64, limit: u32) -> Answer {
+        let found = self.index.search(&search.query, search.end, offset, limit).map_err(internal)?;
+        let mut events = Vec::new();
+        let mut bytes = 0;
+        for leaf in found.leaves {
+            let envelope = self.envelope(leaf)?;
+            bytes += envelope.get().len();
+            if bytes > PAGE_BYTES_MAX && !events.is_empty() {
+                break;
+            }
+            events.push(Sealed { leaf, envelope });
+        }
+        json(&Page { id: search.to_string(), count: found.count, events })
+    }
+
+    fn envelope(&self, leaf: u64) -> Result<Box<RawValue>, Failure> {
+        let stored = self.stored(leaf)?;
+        serde_json::from_slice(&stored.bytes).map_err(internal)
+    }
+
+    fn stored(&self, leaf: u64) -> Result<StoredEnvelope, Failure> {
+        let mut envelopes = self.ledger.envelopes(leaf, 1, usize::MAX).map_err(internal)?;
+        envelopes.pop().ok_or_else(|| no_such_leaf(leaf, self.ledger.size()))
+    }
+
+    /// A proof of any leaf that is durable: if the newest checkpoint does not cover it yet, another is published.
+    async fn proof(self: Arc<Self>, leaf: u64) -> Answer {
+        if leaf >= self.ledger.size() {
+            return Err(no_such_leaf(leaf, self.ledger.size()));
+        }
+        if leaf >= self.ledger.published().checkpoint.size.get() {
+            self.ledger.publish_checkpoint().await.map_err(|error: AppendError| internal(error))?;
+        }
+        blocking(move || {
+            let envelope = String::from_utf8(self.stored(leaf)?.bytes).map_err(internal)?;
+            let proof = self.ledger.prove(leaf).map_err(internal)?;
+            let proof = proof.ok_or_else(|| no_such_leaf(leaf, self.ledger.size()))?.to_string();
+            json(&Proof { leaf, envelope, proof })
+        })
+        .await
+    }
+}
+
+async fn blocking(work: impl FnOnce() -> Answer + Send + 'static) -> Answer {
+    spawn_blocking(work).await.unwrap_or_else(|panic: JoinError| Err(internal(panic)))
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body).map_err(|error| Failure::Query(QueryError::Invalid(error.to_string())))
+}
+
+fn json(answer: &impl Serialize) -> Answer {
+    to_raw_value(answer).map_err(internal)
+}
+
+fn internal(error: impl std::error::Error) -> Failure {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    Failure::Internal(causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")))
+}
+
+fn no_such_leaf(leaf: u64, size: u64) -> Failure {
+    Failure::Query(QueryError::NotFound(format!("there is no leaf {leaf}: the log has {size}, counted from 0")))
+}
+
+/// A search over the log as it was when it was first made. Its text form is the id that results are asked by, so the site need not remember it.
+#[derive(Deserialize, Serialize)]
+struct Search {
+    query: LogsQuery,
+    end: u64,
+}
+
+impl Search {
+    fn parse(id: &str) -> Result<Self, Failure> {
+        let unknown = || Failure::Query(QueryError::Invalid("`id` is not one that a search gave".to_owned()));
+        let bytes = URL_SAFE_NO_PAD.decode(id).map_err(|_| unknown())?;
+        serde_json::from_slice(&bytes).map_err(|_| unknown())
+    }
+}
+
+impl std::fmt::Display for Search {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let bytes = serde_json::to_vec(self).expect("a search has only text keys");
+        formatter.write_str(&URL_SAFE_NO_PAD.encode(bytes))
+    }
+}
+
+#[derive(Serialize)]
+struct Site<'a> {
+    name: &'a str,
+    origin: &'a str,
+    vkey: String,
+    log_url: &'a str,
+    version: &'a str,
+    leaves: u64,
+    counters: BTreeMap<&'a str, u64>,
+}
+
+#[derive(Serialize)]
+struct Sensors<'a> {
+    sensors: Vec<Sensor<'a>>,
+}
+
+#[derive(Serialize)]
+struct Sensor<'a> {
+    id: model::SensorId,
+    alias: &'a str,
+    location: &'a str,
+    state: SensorState,
+    out_of_range: bool,
+    poll_interval_ms: u64,
+    unit: Option<&'a str>,
+    quantity: Option<&'a str>,
+    range: Option<[f64; 2]>,
+    last: Option<&'a Reading>,
+    recent: Vec<(i64, Option<f64>)>,
+}
+
+impl<'a> Sensor<'a> {
+    fn of(status: &'a index::SensorStatus) -> Self {
+        let heartbeat = &status.heartbeat;
+        let number = |reading: &Reading| {
+            let value = (reading.status == event::SUCCESS).then(|| reading.value.parse().ok());
+            value.flatten().filter(|number: &f64| number.is_finite())
+        };
+        Self {
+            id: heartbeat.id,
+            alias: &heartbeat.alias,
+            location: &heartbeat.location,
+            state: status.state,
+            out_of_range: status.standing.out_of_range,
+            poll_interval_ms: heartbeat.poll_interval_ms,
+            unit: heartbeat.unit.as_deref(),
+            quantity: heartbeat.quantity.as_deref(),
+            range: heartbeat.range.map(|range| [range.low(), range.high()]),
+            last: status.recent.last(),
+            recent: status.recent.iter().map(|reading| (reading.timestamp.unix_millis(), number(reading))).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Readings {
+    sensor: model::SensorId,
+    truncated: bool,
+    readings: Vec<Reading>,
+}
+
+#[derive(Serialize)]
+struct Page {
+    id: String,
+    count: u64,
+    events: Vec<Sealed>,
+}
+
+#[derive(Serialize)]
+struct Sealed {
+    leaf: u64,
+    envelope: Box<RawValue>,
+}
+
+#[derive(Serialize)]
+struct Proof {
+    leaf: u64,
+    envelope: String,
+    proof: String,
+}
