@@ -1,7 +1,125 @@
-use anyhow::Result;
+//! Everything CI runs, in the order in which failing is cheapest.
+//!
+//! The end-to-end tests come last, so that the run ends with cargo's own summary of them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    build, shell,
+    shell::{cargo, command, root, run, say, target},
+    tidy,
+};
+
+/// The MQTT client of another house that the tests use.
+const PAHO: &str = "paho-mqtt==2.1.0";
+/// Where the page's browser tests look for Chromium unless CHROMIUM names it.
+const CHROMIUM: &str = "/usr/bin/chromium";
+
+/// Builds everything and runs every check and test.
 pub(crate) fn all() -> Result<()> {
-    Ok(())
+    tidy::check()?;
+    let python = python_with_paho()?;
+    let chromium = chromium()?;
+    run("formatting", cargo().args(["fmt", "--all", "--check"]))?;
+    build::all(build::Profile::Dev)?;
+    let web = root().join("web");
+    build::install_page_tools()?;
+    run("the page's unit tests", command("npm").current_dir(&web).args(["test", "--silent"]))?;
+    run(
+        "lints",
+        cargo().args([
+            "clippy",
+            "--locked",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "--deny",
+            "warnings",
+        ]),
+    )?;
+    run(
+        "unit and integration tests",
+        cargo().args([
+            "test",
+            "--locked",
+            "--workspace",
+            "--exclude",
+            "sealwire",
+            "--lib",
+            "--bins",
+            "--tests",
+        ]),
+    )?;
+    run(
+        "the binary's unit tests",
+        cargo().args(["test", "--locked", "--package", "sealwire", "--bins"]),
+    )?;
+    run(
+        "end-to-end tests",
+        cargo()
+            .args(["test", "--locked", "--package", "sealwire", "--test", "e2e"])
+            .env("SEALWIRE_TEST_PYTHON", python)
+            .env("CHROMIUM", chromium),
+    )
 }
+
+/// A Python of the project's own with paho-mqtt in it.
+fn python_with_paho() -> Result<PathBuf> {
+    let folder = target().join("python");
+    let python = folder.join("bin/python");
+    let has_paho = |python: &Path| {
+        shell::output(&python.to_string_lossy(), &["-c", "import paho.mqtt.client"]).is_some()
+    };
+    if !has_paho(&python) {
+        let venv = command("python3").args(["-m", "venv"]).arg(&folder).output();
+        let made = venv.context("cannot start python3: install Python 3 with pip")?;
+        if !made.status.success() {
+            bail!(
+                "python3 -m venv fails; on Debian install python3-venv:\n{}",
+                String::from_utf8_lossy(&made.stdout)
+            );
+        }
+        run(
+            &format!("installing {PAHO}"),
+            command(&python.to_string_lossy()).args(["-m", "pip", "install", "--quiet", PAHO]),
+        )?;
+    }
+    Ok(python)
+}
+
+/// Where Chromium is. Where it is missing and Debian's packages can be installed, it is.
+fn chromium() -> Result<PathBuf> {
+    let named = std::env::var_os("CHROMIUM").map_or_else(|| PathBuf::from(CHROMIUM), PathBuf::from);
+    if named.exists() {
+        return Ok(named);
+    }
+    let is_root = shell::output("id", &["-u"]).as_deref() == Some("0");
+    if !is_root || shell::output("apt-get", &["--version"]).is_none() {
+        bail!(
+            "there is no Chromium at {}: install it (on Debian `sudo apt-get install chromium`), or name it in CHROMIUM",
+            named.display()
+        );
+    }
+    run("looking for packages", command("apt-get").args(["update", "--quiet=2"]))?;
+    let mut install = command("apt-get");
+    install.args(["install", "--yes", "--quiet=2", "--no-install-recommends", "chromium"]);
+    run("installing Chromium", install.env("DEBIAN_FRONTEND", "noninteractive"))?;
+    if !named.exists() {
+        bail!("the package chromium brought no {}: name the program in CHROMIUM", named.display());
+    }
+    Ok(named)
+}
+
+/// Runs a released site and prints what docs/performance.md records.
 pub(crate) fn measure() -> Result<()> {
-    Ok(())
+    let binary = build::all(build::Profile::Release)?;
+    let chromium = chromium()?;
+    build::install_page_tools()?;
+    say("measuring; this takes two minutes");
+    run(
+        "measuring",
+        command("node").args(["web/e2e/measure.mjs"]).arg(binary).env("CHROMIUM", chromium),
+    )
 }

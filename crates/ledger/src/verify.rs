@@ -194,7 +194,8 @@ pub fn verify_folder(
     }) {
         return Err(VerifyError::Cursor { path: cursors_path });
     }
-    let tree = verify_tree(&mut FolderSource { note, tree: tree.clone() }, &named, &mut |_leaves| {})?;
+    let tree =
+        verify_tree(&mut FolderSource { note, tree: tree.clone() }, &named, &mut |_leaves| {})?;
     if envelopes < tree.checkpoint.size.get() {
         return Err(VerifyError::EnvelopesMissing { envelopes, size: tree.checkpoint.size });
     }

@@ -283,7 +283,7 @@ mod tests {
         assert!(refusal("sim.read.7", "sim.read.*").contains("wildcard"));
         assert!(refusal("TempSensor01", "").contains("`alias`"));
         assert!(refusal("\"location\"", "\"range\":[5,1],\"location\"").contains("`range`"));
-        assert!(refusal("A3B3", "XXXX").contains("not understood"));
+        assert!(refusal("A3B3", "ZZZZ").contains("not understood"));
     }
 
     #[test]

@@ -7,7 +7,10 @@ use crate::{cli::SimulateArguments, output, up};
 pub(crate) fn run(arguments: &SimulateArguments) -> Result<()> {
     up::start_logging();
     let seed = arguments.seed.unwrap_or_else(rand::random);
-    output::note(&format!("simulating {} sensors on {} (--seed {seed}); Ctrl-C stops", arguments.count, arguments.nats));
+    output::note(&format!(
+        "simulating {} sensors on {} (--seed {seed}); Ctrl-C stops",
+        arguments.count, arguments.nats
+    ));
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(async {
         let shutdown = up::shutdown_on_signal()?;

@@ -68,7 +68,10 @@ pub(crate) fn shutdown_on_signal() -> Result<CancellationToken> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
     let token = shutdown.clone();
-    #[expect(clippy::disallowed_methods, reason = "it lives as long as the process, which ends with the site")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it lives as long as the process, which ends with the site"
+    )]
     tokio::spawn(async move {
         tokio::select! {
             _ = interrupt.recv() => {}

@@ -17,7 +17,12 @@ const ANSWER_BYTES_MAX: u64 = 17 << 20;
 const PROGRESS_LEAVES: u64 = 1_000_000;
 
 pub(crate) fn run(arguments: &VerifyArguments) -> Result<()> {
-    let vkey = arguments.vkey.as_deref().map(VerifierKey::parse).transpose().context("--vkey is not a verifier key")?;
+    let vkey = arguments
+        .vkey
+        .as_deref()
+        .map(VerifierKey::parse)
+        .transpose()
+        .context("--vkey is not a verifier key")?;
     let log = arguments.log.as_str();
     output::line(&format!("verifying the log {log}"));
     let result = if log.starts_with("http://") || log.starts_with("https://") {
@@ -44,13 +49,18 @@ fn verify_data_dir(folder: &Path, vkey: Option<&VerifierKey>) -> Result<()> {
     }
     let verified = verify_folder(&ledger, vkey, &mut progress())?;
     let beyond = verified.envelopes.saturating_sub(verified.tree.checkpoint.size.get());
-    ok(&format!("{} envelopes in {} segments hash to the log's entries", verified.envelopes, verified.segments));
+    ok(&format!(
+        "{} envelopes in {} segments hash to the log's entries",
+        verified.envelopes, verified.segments
+    ));
     if beyond > 0 {
         output::line(&format!("      {beyond} of them are newer than the checkpoint"));
     }
     if verified.torn_bytes > 0 {
         let bytes = verified.torn_bytes;
-        output::line(&format!("      {bytes} bytes at the end are a write under way or cut off by a crash; nobody was told of them"));
+        output::line(&format!(
+            "      {bytes} bytes at the end are a write under way or cut off by a crash; nobody was told of them"
+        ));
     }
     report(&verified.tree, &verified.vkey, vkey.is_some());
     Ok(())
@@ -61,7 +71,9 @@ fn verify_http(url: &str, vkey: Option<&VerifierKey>) -> Result<()> {
     let named = match vkey {
         Some(vkey) => vkey.clone(),
         None => {
-            let text = log.get("vkey").and_then(|bytes| String::from_utf8(bytes).map_err(|error| error.to_string()));
+            let text = log
+                .get("vkey")
+                .and_then(|bytes| String::from_utf8(bytes).map_err(|error| error.to_string()));
             let text = text.map_err(VerifyError::Unavailable)?;
             VerifierKey::parse(text.trim_end()).context("what the log serves as its key is none")?
         }
@@ -77,7 +89,9 @@ fn report(verified: &Verified, vkey: &VerifierKey, was_given: bool) {
     ok(&format!("{} entries lead to the root {}", checkpoint.size, checkpoint.root));
     ok(&format!("the checkpoint is signed by {vkey}"));
     if !was_given {
-        output::line("      that key is the one the log names itself: compare it with what its operator gave you, or pass --vkey");
+        output::line(
+            "      that key is the one the log names itself: compare it with what its operator gave you, or pass --vkey",
+        );
     }
 }
 
@@ -109,7 +123,8 @@ impl HttpLog {
 
     fn get(&self, path: &str) -> Result<Vec<u8>, String> {
         let url = format!("{}/{path}", self.url);
-        let mut response = self.agent.get(&url).call().map_err(|error| format!("{url}: {error}"))?;
+        let mut response =
+            self.agent.get(&url).call().map_err(|error| format!("{url}: {error}"))?;
         let mut bytes = Vec::new();
         let reader = response.body_mut().as_reader().take(ANSWER_BYTES_MAX + 1);
         { reader }.read_to_end(&mut bytes).map_err(|error| format!("{url}: {error}"))?;
@@ -122,7 +137,8 @@ impl HttpLog {
 
 impl LogSource for HttpLog {
     fn checkpoint(&mut self) -> Result<String, String> {
-        String::from_utf8(self.get("checkpoint")?).map_err(|error| format!("{}/checkpoint: {error}", self.url))
+        String::from_utf8(self.get("checkpoint")?)
+            .map_err(|error| format!("{}/checkpoint: {error}", self.url))
     }
 
     fn file(&mut self, path: &TilePath) -> Result<Vec<u8>, String> {

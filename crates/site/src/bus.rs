@@ -1,6 +1,11 @@
 //! The connection to NATS, and whether it is there.
 
-use std::{net::SocketAddr, sync::atomic::{AtomicU64, Ordering}, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use async_nats::{Client, ConnectOptions, Event};
 use poll::Bus;

@@ -42,7 +42,11 @@ impl DataDir {
         let path = path.canonicalize().map_err(failed)?;
         let description = path.join(DESCRIPTION);
         let is_new = !description.exists();
-        if is_new && fs::read_dir(&path).map_err(failed)?.any(|entry| entry.is_ok_and(|entry| entry.file_name() != LOCK)) {
+        if is_new
+            && fs::read_dir(&path)
+                .map_err(failed)?
+                .any(|entry| entry.is_ok_and(|entry| entry.file_name() != LOCK))
+        {
             return Err(DataDirError::Foreign { path });
         }
         let lock = File::create(path.join(LOCK)).map_err(failed)?;
@@ -53,7 +57,8 @@ impl DataDir {
         }
         let name = if is_new {
             let name = check_name(name.unwrap_or("site"))?;
-            describe(&description, &Description { version: VERSION, name: name.clone() }).map_err(failed)?;
+            describe(&description, &Description { version: VERSION, name: name.clone() })
+                .map_err(failed)?;
             name
         } else {
             let text = fs::read_to_string(&description).map_err(failed)?;
@@ -63,7 +68,11 @@ impl DataDir {
                 return Err(DataDirError::Version { path, version: described.version });
             }
             if let Some(other) = name.filter(|name| *name != described.name) {
-                return Err(DataDirError::OtherSite { path, name: described.name, asked: other.to_owned() });
+                return Err(DataDirError::OtherSite {
+                    path,
+                    name: described.name,
+                    asked: other.to_owned(),
+                });
             }
             described.name
         };
@@ -119,7 +128,8 @@ fn describe(path: &Path, description: &Description) -> io::Result<()> {
 }
 
 fn check_name(name: &str) -> Result<String, DataDirError> {
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.' | '_');
+    let allowed =
+        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.' | '_');
     if (1..=DataDir::NAME_CHARS_MAX).contains(&name.len()) && name.chars().all(allowed) {
         Ok(name.to_owned())
     } else {
@@ -177,7 +187,10 @@ pub enum DataDirError {
         asked: String,
     },
     /// A name that cannot be.
-    #[error("`{name}` is not a site name: use 1 to {} of a-z, 0-9, `-`, `.` and `_`", DataDir::NAME_CHARS_MAX)]
+    #[error(
+        "`{name}` is not a site name: use 1 to {} of a-z, 0-9, `-`, `.` and `_`",
+        DataDir::NAME_CHARS_MAX
+    )]
     Name {
         /// The text.
         name: String,
@@ -189,7 +202,8 @@ mod tests {
     use super::*;
 
     fn folder() -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("sealwire-data-dir-{:016x}", rand::random::<u64>()));
+        let folder =
+            std::env::temp_dir().join(format!("sealwire-data-dir-{:016x}", rand::random::<u64>()));
         fs::create_dir(&folder).unwrap();
         folder
     }
@@ -201,9 +215,15 @@ mod tests {
         assert!(matches!(DataDir::open(&folder, None), Err(DataDirError::InUse { .. })));
         drop(dir);
         assert_eq!(DataDir::open(&folder, None).unwrap().name(), "plant-1", "it keeps its name");
-        assert!(matches!(DataDir::open(&folder, Some("plant-2")), Err(DataDirError::OtherSite { .. })));
+        assert!(matches!(
+            DataDir::open(&folder, Some("plant-2")),
+            Err(DataDirError::OtherSite { .. })
+        ));
         fs::write(folder.join(DESCRIPTION), r#"{"version":2,"name":"plant-1"}"#).unwrap();
-        assert!(matches!(DataDir::open(&folder, None), Err(DataDirError::Version { version: 2, .. })));
+        assert!(matches!(
+            DataDir::open(&folder, None),
+            Err(DataDirError::Version { version: 2, .. })
+        ));
         fs::remove_dir_all(folder).unwrap();
     }
 

@@ -2,7 +2,9 @@
 //!
 //! Only requests that name the machine itself are answered, so that a page from elsewhere cannot reach the port under a name of its own.
 
-use std::{convert::Infallible, fmt::Write as _, io, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    convert::Infallible, fmt::Write as _, io, sync::Arc, sync::atomic::Ordering, time::Duration,
+};
 
 use axum::{
     Router,
@@ -65,7 +67,11 @@ struct Shared {
 ///
 /// # Errors
 /// The listener fails.
-pub(crate) async fn serve(listener: TcpListener, log: LogHttp, shutdown: CancellationToken) -> io::Result<()> {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    log: LogHttp,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
     let shared = Shared {
         ledger: log.ledger,
         counters: log.counters,
@@ -79,7 +85,12 @@ pub(crate) async fn serve(listener: TcpListener, log: LogHttp, shutdown: Cancell
         .route("/tile/{*path}", get(tile))
         .route("/live", get(live))
         .route("/metrics", get(metrics))
-        .fallback(|| async { problem(StatusCode::NOT_FOUND, "there is /checkpoint, /tile/..., /vkey, /live and /metrics") })
+        .fallback(|| async {
+            problem(
+                StatusCode::NOT_FOUND,
+                "there is /checkpoint, /tile/..., /vkey, /live and /metrics",
+            )
+        })
         .layer(CorsLayer::new().allow_origin(log.page_origins))
         .layer(middleware::from_fn(only_for_this_machine))
         .with_state(shared);
@@ -88,17 +99,22 @@ pub(crate) async fn serve(listener: TcpListener, log: LogHttp, shutdown: Cancell
 
 /// A browser that was led here by a name of someone else's says that name.
 async fn only_for_this_machine(request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host =
+        request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
     if matches!(name, "localhost" | "127.0.0.1" | "[::1]") {
         next.run(request).await
     } else {
-        problem(StatusCode::MISDIRECTED_REQUEST, "this port answers to localhost and 127.0.0.1 only")
+        problem(
+            StatusCode::MISDIRECTED_REQUEST,
+            "this port answers to localhost and 127.0.0.1 only",
+        )
     }
 }
 
 async fn checkpoint(State(shared): State<Shared>) -> Response {
-    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
+    let headers =
+        [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
     (headers, shared.ledger.published().note.clone()).into_response()
 }
 
@@ -121,7 +137,9 @@ async fn tile(State(shared): State<Shared>, Path(path): Path<String>) -> Respons
             ];
             (headers, bytes).into_response()
         }
-        Ok(Ok(None)) => problem(StatusCode::NOT_FOUND, "the newest checkpoint's tree has no such tile"),
+        Ok(Ok(None)) => {
+            problem(StatusCode::NOT_FOUND, "the newest checkpoint's tree has no such tile")
+        }
         Ok(Err(failure)) => internal(&failure),
         Err(panic) => internal(&panic),
     }
@@ -135,12 +153,18 @@ async fn metrics(State(shared): State<Shared>) -> Response {
         line(&mut text, &format!("sealwire_{name}_total"), "counter", count);
     }
     line(&mut text, "sealwire_leaves", "gauge", shared.ledger.size());
-    line(&mut text, "sealwire_checkpoint_leaves", "gauge", shared.ledger.published().checkpoint.size.get());
+    line(
+        &mut text,
+        "sealwire_checkpoint_leaves",
+        "gauge",
+        shared.ledger.published().checkpoint.size.get(),
+    );
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
 fn line(text: &mut String, name: &str, kind: &str, value: u64) {
-    writeln!(text, "# TYPE {name} {kind}\n{name} {value}").expect("writing to a string cannot fail");
+    writeln!(text, "# TYPE {name} {kind}\n{name} {value}")
+        .expect("writing to a string cannot fail");
 }
 
 #[derive(Deserialize)]
@@ -149,14 +173,28 @@ struct LiveParameters {
 }
 
 /// The live feed: the log's tail from the client's place on, or from now on.
-async fn live(State(shared): State<Shared>, Query(parameters): Query<LiveParameters>, headers: HeaderMap) -> Response {
+async fn live(
+    State(shared): State<Shared>,
+    Query(parameters): Query<LiveParameters>,
+    headers: HeaderMap,
+) -> Response {
     let Ok(permit) = Arc::clone(&shared.live_clients).try_acquire_owned() else {
-        return problem(StatusCode::SERVICE_UNAVAILABLE, "the live feed has as many clients as it takes; try again later");
+        return problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the live feed has as many clients as it takes; try again later",
+        );
     };
-    let last_seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
+    let last_seen =
+        headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
     let from = last_seen.map(|leaf| leaf.saturating_add(1)).or(parameters.from);
     let next_leaf = from.unwrap_or(u64::MAX).min(shared.ledger.size());
-    let feed = Feed { ledger: shared.ledger, next_leaf, waiting: Vec::new().into_iter(), shutdown: shared.shutdown, _permit: permit };
+    let feed = Feed {
+        ledger: shared.ledger,
+        next_leaf,
+        waiting: Vec::new().into_iter(),
+        shutdown: shared.shutdown,
+        _permit: permit,
+    };
     Sse::new(feed.events()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
@@ -192,8 +230,13 @@ impl Feed {
             return Some(sse::Event::default().event("missed").data(missed.to_string()));
         }
         let (ledger, from) = (self.ledger.clone(), self.next_leaf);
-        let read = spawn_blocking(move || ledger.envelopes(from, LIVE_BATCH_MAX, LIVE_BATCH_BYTES_MAX)).await;
-        let envelopes = read.ok()?.inspect_err(|failure| error!(%failure, "the live feed cannot read the log")).ok()?;
+        let read =
+            spawn_blocking(move || ledger.envelopes(from, LIVE_BATCH_MAX, LIVE_BATCH_BYTES_MAX))
+                .await;
+        let envelopes = read
+            .ok()?
+            .inspect_err(|failure| error!(%failure, "the live feed cannot read the log"))
+            .ok()?;
         self.next_leaf = envelopes.last()?.leaf + 1;
         self.waiting = envelopes.into_iter();
         sealed(&self.waiting.next()?)
@@ -208,11 +251,15 @@ fn sealed(stored: &StoredEnvelope) -> Option<sse::Event> {
 
 fn internal(failure: &dyn std::error::Error) -> Response {
     error!(%failure, source = failure.source(), "a request to the log port failed");
-    problem(StatusCode::INTERNAL_SERVER_ERROR, "the site could not read its log; its own log says why")
+    problem(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "the site could not read its log; its own log says why",
+    )
 }
 
 fn problem(status: StatusCode, detail: &str) -> Response {
     let title = status.canonical_reason().unwrap_or("Error");
     let problem = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
-    (status, [(header::CONTENT_TYPE, "application/problem+json")], problem.to_string()).into_response()
+    (status, [(header::CONTENT_TYPE, "application/problem+json")], problem.to_string())
+        .into_response()
 }

@@ -92,7 +92,8 @@ impl Pipeline {
     /// What there is to judge from `from` on, and the leaf after it.
     async fn read(&self, from: u64) -> Result<(Vec<Sighting>, u64), PipelineError> {
         let ledger = self.ledger.clone();
-        let envelopes = spawn_blocking(move || ledger.envelopes(from, BATCH_MAX, BATCH_BYTES_MAX)).await??;
+        let envelopes =
+            spawn_blocking(move || ledger.envelopes(from, BATCH_MAX, BATCH_BYTES_MAX)).await??;
         let next_leaf = envelopes.last().map_or(from, |last| last.leaf + 1);
         let sightings = envelopes
             .iter()
@@ -103,7 +104,8 @@ impl Pipeline {
 
     /// Asks until there is a verdict that can be taken.
     async fn ask(&self, sightings: Vec<Sighting>) -> Vec<Derived> {
-        let standing = |sighting: &Sighting| Some((sighting.sensor, *self.standings.get(&sighting.sensor)?));
+        let standing =
+            |sighting: &Sighting| Some((sighting.sensor, *self.standings.get(&sighting.sensor)?));
         let standings = sightings.iter().filter_map(standing).collect();
         let question = Question { standings, sightings };
         let body = serde_json::to_vec(&question).expect("a question has only text keys");
@@ -120,7 +122,10 @@ impl Pipeline {
             };
             debug!(refusal, sightings = question.sightings.len(), "no verdict; asking again");
             if back_off == BACK_OFF_MAX {
-                warn!(refusal, "sensor-reader gives no verdict; readings are sealed and wait to be judged");
+                warn!(
+                    refusal,
+                    "sensor-reader gives no verdict; readings are sealed and wait to be judged"
+                );
             }
             sleep(back_off).await;
             back_off = (back_off * 2).min(BACK_OFF_MAX);
@@ -129,15 +134,21 @@ impl Pipeline {
 
     /// Takes a verdict only if it is the deployed component's and speaks of what was asked: a component can be wrong, but cannot put anything else in the log.
     fn check(&self, answer: &[u8], asked: &[Sighting]) -> Result<Vec<Derived>, String> {
-        let verdict: Verdict =
-            serde_json::from_slice(answer).map_err(|error| format!("the verdict is not understood: {error}"))?;
+        let verdict: Verdict = serde_json::from_slice(answer)
+            .map_err(|error| format!("the verdict is not understood: {error}"))?;
         if verdict.component != self.digest {
-            return Err(format!("the verdict is of component {}, not {}", verdict.component, self.digest));
+            return Err(format!(
+                "the verdict is of component {}, not {}",
+                verdict.component, self.digest
+            ));
         }
         for derived in &verdict.derived {
             let known_action = matches!(
                 derived.action.as_str(),
-                action::OUT_OF_RANGE | action::BACK_IN_RANGE | action::SENSOR_LOST | action::SENSOR_BACK
+                action::OUT_OF_RANGE
+                    | action::BACK_IN_RANGE
+                    | action::SENSOR_LOST
+                    | action::SENSOR_BACK
             );
             let was_asked = asked.iter().any(|sighting| {
                 sighting.leaf == derived.from_leaf
@@ -145,7 +156,10 @@ impl Pipeline {
                     && sighting.source == derived.source
             });
             if !known_action || !was_asked {
-                return Err(format!("the verdict speaks of {} at leaf {}, which was not asked", derived.action, derived.from_leaf));
+                return Err(format!(
+                    "the verdict speaks of {} at leaf {}, which was not asked",
+                    derived.action, derived.from_leaf
+                ));
             }
         }
         if verdict.derived.len() > Batch::EVENTS_MAX {
@@ -158,7 +172,10 @@ impl Pipeline {
         let cursor = Cursor { name: CURSOR.to_owned(), next_leaf };
         loop {
             let now = clock::now();
-            let events = derived.iter().map(|derived| Event::derived(derived.clone(), &self.digest, now)).collect();
+            let events = derived
+                .iter()
+                .map(|derived| Event::derived(derived.clone(), &self.digest, now))
+                .collect();
             match self.ledger.append(Batch { events, cursor: Some(cursor.clone()) }).await {
                 Ok(_receipt) => break,
                 Err(AppendError::Write(reason)) => {

@@ -50,7 +50,10 @@ enum SensorMessage {
 ///
 /// # Errors
 /// The bus refuses a subscription.
-pub(crate) async fn run(start: Start, shutdown: CancellationToken) -> Result<(), async_nats::SubscribeError> {
+pub(crate) async fn run(
+    start: Start,
+    shutdown: CancellationToken,
+) -> Result<(), async_nats::SubscribeError> {
     let Start { config, known, connection, events, counters } = start;
     let started = Instant::now();
     let mut heartbeats = Vec::new();
@@ -72,7 +75,10 @@ pub(crate) async fn run(start: Start, shutdown: CancellationToken) -> Result<(),
     loop {
         shell.act().await?;
         counters.send_replace(shell.poller.counters());
-        let wake_at = shell.poller.poll_timeout().map(|at| started + at.saturating_duration_since(poll::Instant::default()));
+        let wake_at = shell
+            .poller
+            .poll_timeout()
+            .map(|at| started + at.saturating_duration_since(poll::Instant::default()));
         let sleep = async {
             match wake_at {
                 Some(at) => sleep_until(at.into()).await,
@@ -131,7 +137,10 @@ impl Shell {
     }
 
     async fn send_poll(&self, sensor: SensorId, subject: &Subject, reply: &Subject) {
-        let poll = self.client.publish_with_reply(subject.to_string(), reply.to_string(), POLL.into()).await;
+        let poll = self
+            .client
+            .publish_with_reply(subject.to_string(), reply.to_string(), POLL.into())
+            .await;
         // Then no answer comes, and the timeout is sealed.
         if let Err(error) = poll {
             debug!(%sensor, %error, "a poll could not be sent");

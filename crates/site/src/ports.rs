@@ -11,7 +11,11 @@ const FREE_PORTS: std::ops::Range<u16> = 20_000..32_000;
 const TRIES_MAX: usize = 200;
 
 /// The address on loopback with this port, which must be free; 0 finds one. `what` and `flag` are for the error.
-pub(crate) fn reserve(what: &'static str, flag: &'static str, port: u16) -> Result<SocketAddr, UpError> {
+pub(crate) fn reserve(
+    what: &'static str,
+    flag: &'static str,
+    port: u16,
+) -> Result<SocketAddr, UpError> {
     let mut candidates = if port == 0 {
         let random = std::iter::repeat_with(|| rand::random_range(FREE_PORTS));
         random.take(TRIES_MAX).collect()

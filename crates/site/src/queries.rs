@@ -50,14 +50,18 @@ pub(crate) struct Queries {
 ///
 /// # Errors
 /// The bus refuses the subscription.
-pub(crate) async fn run(queries: Queries, shutdown: CancellationToken) -> Result<(), async_nats::SubscribeError> {
+pub(crate) async fn run(
+    queries: Queries,
+    shutdown: CancellationToken,
+) -> Result<(), async_nats::SubscribeError> {
     let mut questions = queries.connection.client.subscribe(QUESTIONS).await?;
     let queries = Arc::new(queries);
     let room = Arc::new(Semaphore::new(CONCURRENT_MAX));
     let mut answering = JoinSet::new();
     loop {
         let next = async {
-            let permit = Arc::clone(&room).acquire_owned().await.expect("nobody closes the semaphore");
+            let permit =
+                Arc::clone(&room).acquire_owned().await.expect("nobody closes the semaphore");
             (permit, questions.next().await)
         };
         let Some((permit, Some(question))) = shutdown.run_until_cancelled(next).await else {
@@ -80,7 +84,9 @@ async fn answer(queries: Arc<Queries>, question: Message) {
         Err(Failure::Query(error)) => Reply::Error(error),
         Err(Failure::Internal(failure)) => {
             error!(failure, "a question could not be answered");
-            Reply::Error(QueryError::Unavailable("the site could not look this up; its log says why".to_owned()))
+            Reply::Error(QueryError::Unavailable(
+                "the site could not look this up; its log says why".to_owned(),
+            ))
         }
     };
     let body = serde_json::to_vec(&reply).expect("a reply has only text keys");
@@ -126,7 +132,9 @@ impl Queries {
                 let query: ProofQuery = parse(body)?;
                 self.proof(query.leaf).await
             }
-            other => Err(Failure::Query(QueryError::NotFound(format!("there is no question `{other}`")))),
+            other => {
+                Err(Failure::Query(QueryError::NotFound(format!("there is no question `{other}`"))))
+            }
         }
     }
 
@@ -166,7 +174,8 @@ impl Queries {
     }
 
     fn page(&self, search: Search, offset: u64, limit: u32) -> Answer {
-        let found = self.index.search(&search.query, search.end, offset, limit).map_err(internal)?;
+        let found =
+            self.index.search(&search.query, search.end, offset, limit).map_err(internal)?;
         let mut events = Vec::new();
         let mut bytes = 0;
         for leaf in found.leaves {
@@ -213,7 +222,8 @@ async fn blocking(work: impl FnOnce() -> Answer + Send + 'static) -> Answer {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
-    serde_json::from_slice(body).map_err(|error| Failure::Query(QueryError::Invalid(error.to_string())))
+    serde_json::from_slice(body)
+        .map_err(|error| Failure::Query(QueryError::Invalid(error.to_string())))
 }
 
 fn json(answer: &impl Serialize) -> Answer {
@@ -226,7 +236,9 @@ fn internal(error: impl std::error::Error) -> Failure {
 }
 
 fn no_such_leaf(leaf: u64, size: u64) -> Failure {
-    Failure::Query(QueryError::NotFound(format!("there is no leaf {leaf}: the log has {size}, counted from 0")))
+    Failure::Query(QueryError::NotFound(format!(
+        "there is no leaf {leaf}: the log has {size}, counted from 0"
+    )))
 }
 
 /// A search over the log as it was when it was first made. Its text form is the id that results are asked by, so the site need not remember it.
@@ -238,7 +250,8 @@ struct Search {
 
 impl Search {
     fn parse(id: &str) -> Result<Self, Failure> {
-        let unknown = || Failure::Query(QueryError::Invalid("`id` is not one that a search gave".to_owned()));
+        let unknown =
+            || Failure::Query(QueryError::Invalid("`id` is not one that a search gave".to_owned()));
         let bytes = URL_SAFE_NO_PAD.decode(id).map_err(|_| unknown())?;
         serde_json::from_slice(&bytes).map_err(|_| unknown())
     }
@@ -300,7 +313,11 @@ impl<'a> Sensor<'a> {
             quantity: heartbeat.quantity.as_deref(),
             range: heartbeat.range.map(|range| [range.low(), range.high()]),
             last: status.recent.last(),
-            recent: status.recent.iter().map(|reading| (reading.timestamp.unix_millis(), number(reading))).collect(),
+            recent: status
+                .recent
+                .iter()
+                .map(|reading| (reading.timestamp.unix_millis(), number(reading)))
+                .collect(),
         }
     }
 }

@@ -16,7 +16,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// The ledger has stopped, or refuses a batch for what it is.
-pub(crate) async fn run(ledger: Ledger, mut events: mpsc::Receiver<Event>) -> Result<(), AppendError> {
+pub(crate) async fn run(
+    ledger: Ledger,
+    mut events: mpsc::Receiver<Event>,
+) -> Result<(), AppendError> {
     let mut waiting = Vec::new();
     while events.recv_many(&mut waiting, Batch::EVENTS_MAX).await > 0 {
         append(&ledger, std::mem::take(&mut waiting)).await?;

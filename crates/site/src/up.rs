@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
-use engine::{Change, Engine, FindError, Registry, find, nats_server, reconcile, release, wash_host};
+use engine::{
+    Change, Engine, FindError, Registry, find, nats_server, reconcile, release, wash_host,
+};
 use index::{IndexError, Indexer, Reader, SensorState};
 use ledger::{AppendError, KeyError, Ledger, OpenError, WriteError, Writer, load_or_create_key};
 use model::{Event, action};
@@ -28,7 +30,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    DataDir, DataDirError, bus, clock, indexing, log_http, pipeline, polling, ports, queries, sealing, workloads,
+    DataDir, DataDirError, bus, clock, indexing, log_http, pipeline, polling, ports, queries,
+    sealing, workloads,
 };
 
 /// Time between two checkpoints while the log grows.
@@ -102,7 +105,8 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), UpError> {
     let data_dir = DataDir::open(&config.data_dir, config.name.as_deref())?;
-    let missing = COMPONENTS.iter().find(|name| !config.components.iter().any(|(known, _)| known == *name));
+    let missing =
+        COMPONENTS.iter().find(|name| !config.components.iter().any(|(known, _)| known == *name));
     if let Some(name) = missing {
         return Err(UpError::ComponentMissing { name });
     }
@@ -259,42 +263,74 @@ impl<'a> Site<'a> {
         let Listening { page, nats, mqtt, log, .. } = listening;
         let (changes, changed) = mpsc::channel(CHANGES_MAX);
         self.seal_changes(changed);
-        self.seal(Event::site(action::SITE_STARTED, "site", format!("site {} starts", self.data_dir.name()), clock::now()));
+        self.seal(Event::site(
+            action::SITE_STARTED,
+            "site",
+            format!("site {} starts", self.data_dir.name()),
+            clock::now(),
+        ));
 
         progress("starting nats-server");
         let folder = self.data_dir.engine("nats");
         let name = self.data_dir.name();
-        let start = nats_server::prepare(nats_program, &nats_server::Config { name, nats, mqtt, folder: &folder })
+        let start = nats_server::prepare(
+            nats_program,
+            &nats_server::Config { name, nats, mqtt, folder: &folder },
+        )
+        .map_err(|source| UpError::Engine { name: "nats-server", source })?;
+        let mut server = Engine::start(start)
             .map_err(|source| UpError::Engine { name: "nats-server", source })?;
-        let mut server = Engine::start(start).map_err(|source| UpError::Engine { name: "nats-server", source })?;
         let connection = connect(&mut server, nats).await?;
         let supervised = server.supervise(changes.clone(), self.bus.stop.clone());
-        self.bus.tasks.spawn(async { supervised.await; Ok(()) });
+        self.bus.tasks.spawn(async {
+            supervised.await;
+            Ok(())
+        });
 
         let registry = Registry::bind(workloads::images(&config.components))
             .await
             .map_err(|source| UpError::Listen { what: "the component registry", source })?;
-        let digest = registry.image(workloads::SENSOR_READER).map(|(image, _)| image.digest().to_owned());
-        let workloads = workloads::workloads(&registry, page).map_err(|name| UpError::ComponentMissing { name })?;
+        let digest =
+            registry.image(workloads::SENSOR_READER).map(|(image, _)| image.digest().to_owned());
+        let workloads = workloads::workloads(&registry, page)
+            .map_err(|name| UpError::ComponentMissing { name })?;
         let (hosts_ready, watch_hosts_ready) = watch::channel(0);
-        let reconciling = reconcile::run(connection.client.clone(), workloads, hosts_ready, self.services.stop.clone());
+        let reconciling = reconcile::run(
+            connection.client.clone(),
+            workloads,
+            hosts_ready,
+            self.services.stop.clone(),
+        );
         let serving = registry.serve(self.services.stop.clone());
         self.services.tasks.spawn(async { Ok(reconciling.await?) });
-        self.services.tasks.spawn(async { serving.await.map_err(|source| UpError::Listen { what: "the component registry", source }) });
+        self.services.tasks.spawn(async {
+            serving
+                .await
+                .map_err(|source| UpError::Listen { what: "the component registry", source })
+        });
 
         progress("starting wash host");
         let folder = self.data_dir.engine("wash");
-        let start = wash_host::prepare(wash_program, &wash_host::Config { name, nats, http: page, folder: &folder })
-            .map_err(|source| UpError::Engine { name: "wash host", source })?;
-        let host = Engine::start(start).map_err(|source| UpError::Engine { name: "wash host", source })?;
+        let start = wash_host::prepare(
+            wash_program,
+            &wash_host::Config { name, nats, http: page, folder: &folder },
+        )
+        .map_err(|source| UpError::Engine { name: "wash host", source })?;
+        let host =
+            Engine::start(start).map_err(|source| UpError::Engine { name: "wash host", source })?;
         let supervised = host.supervise(changes, self.host.stop.clone());
-        self.host.tasks.spawn(async { supervised.await; Ok(()) });
+        self.host.tasks.spawn(async {
+            supervised.await;
+            Ok(())
+        });
 
-        let known = self.start_services(connection.clone(), log, page, digest.unwrap_or_default()).await?;
+        let known =
+            self.start_services(connection.clone(), log, page, digest.unwrap_or_default()).await?;
         self.start_polling(config.polling, known.0, connection, known.1);
         if config.simulate > 0 {
             let (nats, stop) = (self.addresses.nats.clone(), self.intake.stop.clone());
-            let simulated = async move { simulator::run(nats, config.simulate, rand::random(), stop).await };
+            let simulated =
+                async move { simulator::run(nats, config.simulate, rand::random(), stop).await };
             self.intake.tasks.spawn(async { Ok(simulated.await?) });
         }
         Ok(Page { address: page, hosts_ready: watch_hosts_ready })
@@ -307,7 +343,8 @@ impl<'a> Site<'a> {
         listener: TcpListener,
         page: SocketAddr,
         digest: String,
-    ) -> Result<(Vec<(model::Heartbeat, poll::SensorState)>, watch::Sender<Counters>), UpError> {
+    ) -> Result<(Vec<(model::Heartbeat, poll::SensorState)>, watch::Sender<Counters>), UpError>
+    {
         let indexer = Indexer::open(&self.data_dir.index(), &self.addresses.vkey)?;
         let (for_queries, for_pipeline) = (indexer.reader()?, indexer.reader()?);
         let (indexed, watch_indexed) = watch::channel(0);
@@ -317,7 +354,8 @@ impl<'a> Site<'a> {
 
         let indexing = indexing::run(self.ledger.clone(), indexer, indexed, stop.clone());
         tasks.spawn(async { Ok(indexing.await?) });
-        let checkpointing = stop.clone().run_until_cancelled_owned(publish_checkpoints(self.ledger.clone()));
+        let checkpointing =
+            stop.clone().run_until_cancelled_owned(publish_checkpoints(self.ledger.clone()));
         tasks.spawn(async { checkpointing.await.unwrap_or(Ok(())) });
         let judging = pipeline::run(
             self.ledger.clone(),
@@ -339,7 +377,9 @@ impl<'a> Site<'a> {
             page_origins,
         };
         let serving = log_http::serve(listener, shown, stop.clone());
-        tasks.spawn(async { serving.await.map_err(|source| UpError::Listen { what: "the log", source }) });
+        tasks.spawn(async {
+            serving.await.map_err(|source| UpError::Listen { what: "the log", source })
+        });
 
         let known = self.known_sensors(&for_queries, watch_indexed).await?;
         let queries = queries::Queries {
@@ -382,7 +422,8 @@ impl<'a> Site<'a> {
         connection: bus::Connection,
         counters: watch::Sender<Counters>,
     ) {
-        let start = polling::Start { config, known, connection, events: self.events.clone(), counters };
+        let start =
+            polling::Start { config, known, connection, events: self.events.clone(), counters };
         let polling = polling::run(start, self.intake.stop.clone());
         self.intake.tasks.spawn(async { Ok(polling.await?) });
     }
@@ -397,8 +438,8 @@ impl<'a> Site<'a> {
     ) -> Result<(), UpError> {
         progress("starting the components");
         let answering = async {
-            timeout(PAGE_READY_TIMEOUT, page_answers(page)).await.map_err(|_elapsed| UpError::PageSilent {
-                log: self.data_dir.engine("wash").join("wash-host.log"),
+            timeout(PAGE_READY_TIMEOUT, page_answers(page)).await.map_err(|_elapsed| {
+                UpError::PageSilent { log: self.data_dir.engine("wash").join("wash-host.log") }
             })
         };
         tokio::select! {
@@ -415,7 +456,12 @@ impl<'a> Site<'a> {
 
     /// Stops everything but the log: within five seconds, whatever hangs.
     async fn stop(mut self) {
-        self.seal(Event::site(action::SITE_STOPPED, "site", format!("site {} stops", self.data_dir.name()), clock::now()));
+        self.seal(Event::site(
+            action::SITE_STOPPED,
+            "site",
+            format!("site {} stops", self.data_dir.name()),
+            clock::now(),
+        ));
         self.intake.stop(DRAIN_TIMEOUT).await;
         drop(self.events);
         // Whoever brought events is gone, so sealing ends when what waited is sealed.
@@ -443,9 +489,12 @@ impl<'a> Site<'a> {
         self.services.tasks.spawn(async move {
             while let Some(Some(change)) = stop.run_until_cancelled(changed.recv()).await {
                 let event = match change {
-                    Change::Down { name, reason } => {
-                        Event::site(action::ENGINE_DOWN, name, format!("{name} {reason}"), clock::now())
-                    }
+                    Change::Down { name, reason } => Event::site(
+                        action::ENGINE_DOWN,
+                        name,
+                        format!("{name} {reason}"),
+                        clock::now(),
+                    ),
                     Change::Up { name, outage } => {
                         let message = format!("{name} runs again after {} ms", outage.as_millis());
                         Event::site(action::ENGINE_UP, name, message, clock::now())
@@ -520,7 +569,12 @@ async fn page_answers(mut page: Page) {
 
 async fn asks_the_gateway(page: SocketAddr) -> io::Result<bool> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, page.port())).await?;
-    stream.write_all(format!("GET /api/site HTTP/1.1\r\nhost: {page}\r\nconnection: close\r\n\r\n").as_bytes()).await?;
+    stream
+        .write_all(
+            format!("GET /api/site HTTP/1.1\r\nhost: {page}\r\nconnection: close\r\n\r\n")
+                .as_bytes(),
+        )
+        .await?;
     let mut status = [0; 12];
     stream.read_exact(&mut status).await?;
     Ok(&status == b"HTTP/1.1 200")
@@ -536,13 +590,17 @@ pub enum UpError {
     #[error(transparent)]
     Find(#[from] FindError),
     /// The binary was built without a component.
-    #[error("this sealwire was built without the component `{name}`: build it with `cargo xtask build`")]
+    #[error(
+        "this sealwire was built without the component `{name}`: build it with `cargo xtask build`"
+    )]
     ComponentMissing {
         /// Which.
         name: &'static str,
     },
     /// A port is taken.
-    #[error("port {port} for {what} is in use: stop what uses it, or name another with {flag} (0 picks a free one)")]
+    #[error(
+        "port {port} for {what} is in use: stop what uses it, or name another with {flag} (0 picks a free one)"
+    )]
     PortInUse {
         /// What it is for.
         what: &'static str,
@@ -566,7 +624,9 @@ pub enum UpError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The index cannot be used.
-    #[error("the index cannot be used; it holds nothing that the log does not, so it may be deleted")]
+    #[error(
+        "the index cannot be used; it holds nothing that the log does not, so it may be deleted"
+    )]
     Index(#[from] IndexError),
     /// An engine cannot be started.
     #[error("{name} cannot be started")]

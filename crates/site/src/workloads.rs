@@ -23,7 +23,10 @@ pub(crate) fn images(components: &[(String, Vec<u8>)]) -> Vec<Image> {
 }
 
 /// The workloads, or the name of a component the registry does not have. `page` is where people find the page.
-pub(crate) fn workloads(registry: &Registry, page: SocketAddr) -> Result<Vec<Workload>, &'static str> {
+pub(crate) fn workloads(
+    registry: &Registry,
+    page: SocketAddr,
+) -> Result<Vec<Workload>, &'static str> {
     let image = |name| registry.image(name).ok_or(name);
     let (reader, reader_image) = image(SENSOR_READER)?;
     let reader = Component::new(

@@ -14,7 +14,8 @@ use tempfile::TempDir;
 
 fn heartbeat(alias: &str, id: u8) -> Heartbeat {
     let text = format!(
-        r#"{{"alias":"{alias}","id":"00000000-0000-0000-0000-0000000000{id:02}","poll_interval":1000,"poll_topic":"p/{id}","read_topic":"r/{id}","location":"Hall"}}"#
+        r#"{{"alias":"{alias}","id":"00000000-0000-0000-0000-0000000000{id:02}","poll_interval":1000,
+            "poll_topic":"p/{id}","read_topic":"r/{id}","location":"Hall"}}"#
     );
     Heartbeat::parse(text.as_bytes()).unwrap()
 }

@@ -1,0 +1,65 @@
+//! Every process is killed in turn; what was acknowledged is there, exactly once, and so is what follows from it.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::json;
+
+use crate::{
+    house,
+    mqtt::{Device, heartbeat},
+    site::{Follower, Site, until, verify},
+};
+
+#[test]
+fn nothing_acknowledged_is_lost_whoever_is_killed() {
+    let mut site = Site::start(&["--simulate", "40"]);
+    // A device whose every second value is out of range, so that there is always something to judge.
+    let id = "0b5a6e0c-5555-4222-8333-944455566677";
+    let mut beat = heartbeat(id, "Swinging", 200);
+    beat["range"] = json!([0, 10]);
+    let device = Device::start(&site, beat, |number| {
+        json!({ "value": (number % 2) * 20, "seq": number }).to_string()
+    });
+    let mut told = Vec::new();
+
+    let follower = Follower::start(&site);
+    follower.wait_for_more("OUT_OF_RANGE", 3);
+
+    // The host: readings go on being sealed, and are judged when it is back.
+    site.kill_engine("wash");
+    follower.wait_for_more("SENSOR_READING", 40);
+    site.wait_for_event("ENGINE_UP", |envelope| envelope["event"]["source"] == "wash host");
+    follower.wait_for_more("OUT_OF_RANGE", 3);
+
+    // The bus: nothing can be polled until it is back.
+    site.kill_engine("nats-server");
+    site.wait_for_event("ENGINE_UP", |envelope| envelope["event"]["source"] == "nats-server");
+    follower.wait_for_more("SENSOR_READING", 40);
+    follower.wait_for_more("OUT_OF_RANGE", 3);
+
+    // The site itself, twice: with everything it had under way.
+    for _time in 0..2 {
+        let follower = Follower::start(&site);
+        follower.wait_for_more("OUT_OF_RANGE", 2);
+        site.kill();
+        told.extend(follower.seen());
+        site.start_again();
+        let answered = device.answered.load(Ordering::Relaxed);
+        until("the device is polled again", || {
+            (device.answered.load(Ordering::Relaxed) > answered + 5).then_some(())
+        });
+    }
+    told.extend(follower.seen());
+    let follower = Follower::start(&site);
+    follower.wait_for_more("OUT_OF_RANGE", 3);
+    let (code, printed) = verify(&site.addresses.log);
+    assert_eq!(code, Some(0), "{printed}");
+    site.stop();
+    told.extend(follower.seen());
+
+    let kept = house::open(&site.data_dir());
+    assert!(told.len() > 200, "{} leaves were followed", told.len());
+    kept.assert_holds(&told);
+    kept.assert_answers_are_there_once();
+    kept.assert_derived_is_what_follows();
+}

@@ -1,0 +1,124 @@
+//! Forty simulated sensors, from heartbeat to proof.
+
+use std::{collections::BTreeSet, fs};
+
+use serde_json::Value;
+use tlog::{Hash, TlogProof, VerifierKey, leaf_hash};
+
+use crate::{
+    house,
+    site::{Follower, Site, until, verify},
+};
+
+#[test]
+fn forty_sensors_are_read_sealed_and_proved() {
+    let mut site = Site::start(&["--simulate", "40"]);
+    let follower = Follower::start(&site);
+    let sensors = until("forty sensors have a reading", || {
+        let sensors = site.sensors();
+        let all_read = sensors.iter().all(|sensor| !sensor["last"].is_null());
+        (sensors.len() == 40 && all_read).then_some(sensors)
+    });
+    assert!(sensors.iter().all(|sensor| sensor["state"] == "online"));
+
+    readings_come_through_the_gateway(&site, &sensors);
+    searches_page_through_a_log_that_grows(&site);
+    proofs_lead_to_the_sites_checkpoint(&site);
+    refusals_are_problems(&site);
+
+    let (code, printed) = verify(&site.addresses.log);
+    assert_eq!(code, Some(0), "{printed}");
+    site.stop();
+    let (code, printed) = verify(site.data_dir().to_str().unwrap());
+    assert_eq!(code, Some(0), "{printed}");
+
+    let kept = house::open(&site.data_dir());
+    kept.assert_holds(&follower.seen());
+    kept.assert_answers_are_there_once();
+    kept.assert_derived_is_what_follows();
+    one_changed_byte_is_named(&site);
+}
+
+fn readings_come_through_the_gateway(site: &Site, sensors: &[Value]) {
+    let id = sensors.first().unwrap()["id"].as_str().unwrap();
+    let (status, answer) = until("a sensor has three readings", || {
+        let answer = site.get(&format!("/api/sensors/{id}/readings?limit=3"));
+        (answer.1["readings"].as_array()?.len() == 3).then_some(answer)
+    });
+    assert_eq!((status, &answer["sensor"]), (200, &Value::from(id)));
+    let leaves: Vec<u64> = answer["readings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|reading| reading["leaf"].as_u64().unwrap())
+        .collect();
+    assert!(leaves.is_sorted(), "{leaves:?}");
+    let first = &answer["readings"][0]["timestamp"];
+    let later = format!("/api/sensors/{id}/readings?from={}&limit=1", first.as_str().unwrap());
+    assert_eq!(site.get(&later).1["truncated"], true, "more than one from the first on");
+}
+
+fn searches_page_through_a_log_that_grows(site: &Site) {
+    let (status, first) = site.post("/api/logs", r#"{"action":"SENSOR_DISCOVERED","limit":25}"#);
+    assert_eq!((status, &first["count"]), (200, &Value::from(40)));
+    let id = first["id"].as_str().unwrap();
+    let (_, second) =
+        site.post("/api/results", &format!(r#"{{"id":"{id}","offset":25,"limit":25}}"#));
+    let leaves = |page: &Value| {
+        page["events"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| event["leaf"].as_u64().unwrap())
+            .collect::<Vec<_>>()
+    };
+    let (first, second) = (leaves(&first), leaves(&second));
+    assert_eq!((first.len(), second.len()), (25, 15));
+    assert_eq!(first.iter().chain(&second).collect::<BTreeSet<_>>().len(), 40, "every one once");
+}
+
+fn proofs_lead_to_the_sites_checkpoint(site: &Site) {
+    let vkey = VerifierKey::parse(&site.addresses.vkey).unwrap();
+    let newest = site.events("SENSOR_READING").first().unwrap()["leaf"].as_u64().unwrap();
+    for leaf in [0, 1, newest] {
+        let (status, answer) = site.get(&format!("/api/proof/{leaf}"));
+        assert_eq!(status, 200);
+        let commitment = Hash::sha256(answer["envelope"].as_str().unwrap().as_bytes());
+        let proof = TlogProof::parse(answer["proof"].as_str().unwrap()).unwrap();
+        assert_eq!(proof.index.get(), leaf);
+        proof.verify(&leaf_hash(commitment.as_bytes()), &vkey).unwrap();
+    }
+}
+
+fn refusals_are_problems(site: &Site) {
+    for (answer, status, words) in [
+        (site.get("/api/proof/99999999"), 404, "there is no leaf 99999999"),
+        (site.get("/api/sensors/7/readings"), 400, "UUID"),
+        (
+            site.get("/api/sensors/00000000-0000-0000-0000-000000000000/readings"),
+            404,
+            "there is no sensor",
+        ),
+        (site.post("/api/logs", "{"), 400, "EOF"),
+        (site.post("/api/results", r#"{"id":"nonsense"}"#), 400, "`id`"),
+        (site.get("/api/logs"), 405, "use POST"),
+    ] {
+        assert_eq!(answer.0, status, "{words}");
+        assert!(answer.1["detail"].as_str().unwrap().contains(words), "{answer:?}");
+    }
+}
+
+fn one_changed_byte_is_named(site: &Site) {
+    let segment = site.data_dir().join("ledger/segments/00000000000000000000.seg");
+    let mut bytes = fs::read(&segment).unwrap();
+    let reading = b"SENSOR_READING";
+    let place = bytes.windows(reading.len()).position(|window| window == reading).unwrap();
+    *bytes.get_mut(place).unwrap() ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    let (code, printed) = verify(site.data_dir().to_str().unwrap());
+    assert_eq!(code, Some(1));
+    assert!(
+        printed.contains("FAILED  leaf ") && printed.contains(segment.to_str().unwrap()),
+        "{printed}"
+    );
+}

@@ -1,0 +1,93 @@
+//! A log from inside: reads a stopped site's envelopes and holds them against what must be true of any log.
+
+use std::{collections::BTreeSet, path::Path};
+
+use ledger::{Ledger, load_or_create_key, verify::verify_folder};
+use model::{
+    Envelope, action,
+    derive::{Derived, Question, Sighting},
+};
+use serde_json::Value;
+use tlog::KeyName;
+
+/// What a stopped site's log holds.
+pub(crate) struct Kept {
+    /// Every envelope, in order.
+    pub(crate) envelopes: Vec<Envelope>,
+    /// The first leaf that was not judged.
+    judged: u64,
+}
+
+/// Verifies a stopped site's log and reads it.
+pub(crate) fn open(data_dir: &Path) -> Kept {
+    let folder = data_dir.join("ledger");
+    verify_folder(&folder, None, &mut |_leaves| {}).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let name = KeyName::parse("sealwire.local/site").unwrap();
+        let signer = load_or_create_key(&data_dir.join("site.key"), name).unwrap();
+        let (ledger, writer) = Ledger::open(&folder, signer).unwrap();
+        let stored = ledger.envelopes(0, usize::MAX, usize::MAX).unwrap();
+        let judged = ledger.cursor("sensor-reader");
+        writer.close().await.unwrap();
+        let envelopes =
+            stored.iter().map(|stored| Envelope::parse(&stored.bytes).unwrap()).collect();
+        Kept { envelopes, judged }
+    })
+}
+
+impl Kept {
+    /// Everything the site told of is in the log, at its leaf, as it was told.
+    #[track_caller]
+    pub(crate) fn assert_holds(&self, told: &[(u64, Value)]) {
+        for (leaf, told) in told {
+            let kept = usize::try_from(*leaf).ok().and_then(|leaf| self.envelopes.get(leaf));
+            let kept = kept.unwrap_or_else(|| panic!("leaf {leaf} was told of and is gone"));
+            assert_eq!(&serde_json::to_value(kept).unwrap(), told, "leaf {leaf}");
+        }
+    }
+
+    /// No answer of a sensor that counts its answers is there twice.
+    #[track_caller]
+    pub(crate) fn assert_answers_are_there_once(&self) {
+        let mut seen = BTreeSet::new();
+        for (leaf, envelope) in self.envelopes.iter().enumerate() {
+            let detail = envelope.event.sealwire.as_ref();
+            if let Some((sensor, seq)) =
+                detail.and_then(|detail| Some((detail.sensor?, detail.seq?)))
+            {
+                assert!(
+                    seen.insert((sensor, seq)),
+                    "leaf {leaf}: answer {seq} of {sensor} is there twice"
+                );
+            }
+        }
+    }
+
+    /// What was derived is exactly what follows from the leaves that were judged, once and in order: no crash left one out or judged one twice.
+    #[track_caller]
+    pub(crate) fn assert_derived_is_what_follows(&self) {
+        let judged = (0..self.judged).zip(&self.envelopes);
+        let sightings =
+            judged.filter_map(|(leaf, envelope)| Sighting::of(leaf, envelope)).collect();
+        let follows = sensor_reader::judge(Question { sightings, ..Question::default() });
+        let follows: Vec<_> = follows
+            .into_iter()
+            .map(|Derived { from_leaf, action, .. }| (from_leaf, action))
+            .collect();
+        let derived: Vec<_> = self.envelopes.iter().filter_map(derived).collect();
+        assert_eq!(derived, follows);
+    }
+}
+
+/// The leaf that a derived event names, and its action.
+fn derived(envelope: &Envelope) -> Option<(u64, String)> {
+    let action = envelope.event.action.clone()?;
+    let is_derived = matches!(
+        action.as_str(),
+        action::OUT_OF_RANGE | action::BACK_IN_RANGE | action::SENSOR_LOST | action::SENSOR_BACK
+    );
+    let detail = envelope.event.sealwire.as_ref().filter(|_| is_derived)?;
+    assert!(detail.component.as_ref().unwrap().starts_with("sha256:"));
+    Some((detail.from_leaf.unwrap(), action))
+}

@@ -1,0 +1,228 @@
+//! Devices that speak MQTT, with clients that are not ours.
+
+use std::{
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use rumqttc::{Client, Event, MqttOptions, Packet, QoS};
+use serde_json::{Value, json};
+
+use crate::{
+    house,
+    site::{Site, port, until},
+};
+
+/// The oldest device: strings for values, topics with slashes, no optional field.
+const OLDEST: &str = "0b5a6e0c-1111-4222-8333-944455566677";
+
+/// A device on MQTT that comes back whenever the broker does.
+pub(crate) struct Device {
+    client: Client,
+    id: String,
+    stop: Arc<AtomicBool>,
+    /// Polls it has answered.
+    pub(crate) answered: Arc<AtomicU64>,
+    _running: JoinHandle<()>,
+}
+
+impl Device {
+    /// Connects; `heartbeat` is what it says of itself, `answer` its payload for the poll of this number, counted from 1.
+    pub(crate) fn start(
+        site: &Site,
+        heartbeat: Value,
+        answer: impl Fn(u64) -> String + Send + 'static,
+    ) -> Self {
+        let id = heartbeat["id"].as_str().unwrap().to_owned();
+        let mut options =
+            MqttOptions::new(format!("device-{id}"), "127.0.0.1", port(&site.addresses.mqtt));
+        options.set_keep_alive(Duration::from_secs(5));
+        let (client, mut connection) = Client::new(options, 64);
+        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (sender, stopped, count) = (client.clone(), Arc::clone(&stop), Arc::clone(&answered));
+        let topic = format!("picow/{id}");
+        let running = std::thread::spawn(move || {
+            for event in connection.iter() {
+                if stopped.load(Ordering::Relaxed) {
+                    return;
+                }
+                match event {
+                    Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                        sender.try_subscribe(format!("{topic}/poll"), QoS::AtMostOnce).unwrap();
+                        sender
+                            .try_publish(
+                                "picow/heartbeat",
+                                QoS::AtMostOnce,
+                                false,
+                                heartbeat.to_string(),
+                            )
+                            .unwrap();
+                    }
+                    Ok(Event::Incoming(Packet::Publish(poll))) => {
+                        assert_eq!(&poll.payload[..], b"poll");
+                        let number = count.fetch_add(1, Ordering::Relaxed) + 1;
+                        // The queue is full only while the broker is away, and then nothing is polled.
+                        let _away = sender.try_publish(
+                            format!("{topic}/read"),
+                            QoS::AtMostOnce,
+                            false,
+                            answer(number),
+                        );
+                    }
+                    Ok(_) => {}
+                    // The broker is away; the next turn connects again.
+                    Err(_) => std::thread::yield_now(),
+                }
+            }
+        });
+        Self { client, id, stop, answered, _running: running }
+    }
+
+    /// Says that it goes. It goes on answering nobody.
+    pub(crate) fn disconnect(&self) {
+        self.client
+            .try_publish(format!("picow/{}/disconnect", self.id), QoS::AtMostOnce, false, "bye")
+            .unwrap();
+    }
+
+    pub(crate) fn beat(&self, heartbeat: &Value) {
+        self.client
+            .try_publish("picow/heartbeat", QoS::AtMostOnce, false, heartbeat.to_string())
+            .unwrap();
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _away = self.client.try_disconnect();
+    }
+}
+
+/// A heartbeat with the oldest fields alone.
+pub(crate) fn heartbeat(id: &str, alias: &str, poll_interval_ms: u64) -> Value {
+    json!({
+        "alias": alias, "id": id, "poll_interval": poll_interval_ms, "poll_topic": format!("picow/{id}/poll"),
+        "read_topic": format!("picow/{id}/read"), "disconnect_topic": format!("picow/{id}/disconnect"),
+        "ip_addr": "192.168.1.7", "mac_addr": [40, 205, 193, 3, 226, 159], "location": "Hall",
+    })
+}
+
+fn of_sensor(id: &str) -> impl Fn(&Value) -> bool + '_ {
+    move |envelope| envelope["event"]["sealwire"]["sensor"] == id
+}
+
+#[test]
+fn the_oldest_device_appears_beside_the_simulated_ones() {
+    let mut site = Site::start(&["--simulate", "2"]);
+    let _device = Device::start(&site, heartbeat(OLDEST, "PicoTemp", 500), |number| match number {
+        2 => String::from("23.5C"), // garbled once
+        _ => String::from("\"23.50\""),
+    });
+    let reading = site.wait_for_event("SENSOR_READING", |envelope| {
+        of_sensor(OLDEST)(envelope) && envelope["event"]["status"] == "SUCCESS"
+    });
+    let event = &reading["envelope"]["event"];
+    assert_eq!(event["new"], "23.50", "digit for digit");
+    assert_eq!(event["message"], "Hall.PicoTemp: 23.50");
+    let garbled = site
+        .wait_for_event("SENSOR_READING", |envelope| envelope["event"]["status"] == "VALUE_ERROR");
+    assert_eq!(garbled["envelope"]["event"]["sealwire"]["raw"], "23.5C");
+    until("three sensors are there", || (site.sensors().len() == 3).then_some(()));
+    site.stop();
+}
+
+#[test]
+fn a_device_leaves_its_range_comes_back_goes_and_returns() {
+    let mut site = Site::start(&[]);
+    let id = "0b5a6e0c-2222-4222-8333-944455566677";
+    let mut beat = heartbeat(id, "Boiler", 300);
+    beat["range"] = json!([0, 50]);
+    beat["unit"] = json!("°C");
+    let device = Device::start(&site, beat.clone(), |number| {
+        json!({ "value": if number % 4 == 0 { 50.5 } else { 20.25 }, "seq": number }).to_string()
+    });
+    let out = site.wait_for_event("OUT_OF_RANGE", of_sensor(id));
+    let event = &out["envelope"]["event"];
+    assert_eq!((&event["new"], &event["actor"]), (&json!("50.5"), &json!("sensor-reader")));
+    assert!(event["sealwire"]["component"].as_str().unwrap().starts_with("sha256:"));
+    let (_, judged) = site.get(&format!("/api/proof/{}", event["sealwire"]["from_leaf"]));
+    assert!(
+        judged["envelope"].as_str().unwrap().contains("\"new\":\"50.5\""),
+        "the leaf it names is the reading"
+    );
+    site.wait_for_event("BACK_IN_RANGE", of_sensor(id));
+
+    device.disconnect();
+    site.wait_for_event("SENSOR_DISCONNECTED", of_sensor(id));
+    site.wait_for_event("SENSOR_LOST", of_sensor(id));
+    until("the sensor shows as disconnected", || {
+        (site.sensors().first()?["state"] == "disconnected").then_some(())
+    });
+    device.beat(&beat);
+    site.wait_for_event("HEARTBEAT_RESUMED", of_sensor(id));
+    site.wait_for_event("SENSOR_BACK", of_sensor(id));
+
+    beat["poll_interval"] = json!(250);
+    device.beat(&beat);
+    site.wait_for_event("SENSOR_CHANGED", of_sensor(id));
+    site.stop();
+}
+
+#[test]
+fn silence_is_noticed() {
+    let site = Site::start(&["--lost-after", "2"]);
+    let id = "0b5a6e0c-3333-4222-8333-944455566677";
+    let _device = Device::start(&site, heartbeat(id, "Silent", 500), |_| String::from("1"));
+    site.wait_for_event("HEARTBEAT_MISSED", of_sensor(id));
+    site.wait_for_event("SENSOR_LOST", of_sensor(id));
+    until("the sensor shows as lost", || {
+        (site.sensors().first()?["state"] == "lost").then_some(())
+    });
+}
+
+/// A device written with paho-mqtt, in a process of its own.
+struct PahoDevice(Child);
+
+impl Drop for PahoDevice {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ended = self.0.kill();
+        let _status = self.0.wait();
+    }
+}
+
+#[test]
+fn a_paho_device_goes_on_after_the_site_was_killed() {
+    let python = std::env::var("SEALWIRE_TEST_PYTHON")
+        .expect("SEALWIRE_TEST_PYTHON names a Python with paho-mqtt; `cargo xtask test` sets it");
+    let mut site = Site::start(&[]);
+    let id = "0b5a6e0c-4444-4222-8333-944455566677";
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/paho_device.py");
+    let port = port(&site.addresses.mqtt).to_string();
+    let device =
+        Command::new(python).args([script, &port, id]).stdin(Stdio::null()).spawn().unwrap();
+    let _device = PahoDevice(device);
+    let count = |site: &Site| {
+        site.events("SENSOR_READING")
+            .iter()
+            .filter(|event| event["envelope"]["event"]["status"] == "SUCCESS")
+            .count()
+    };
+    until("five readings are sealed", || (count(&site) >= 5).then_some(()));
+    let before = site.events("SENSOR_READING");
+    site.kill();
+    site.start_again();
+    until("five more readings are sealed", || (count(&site) >= before.len() + 5).then_some(()));
+    let after = site.events("SENSOR_READING");
+    for sealed in &before {
+        assert!(after.contains(sealed), "{sealed} is gone");
+    }
+    site.stop();
+    house::open(&site.data_dir()).assert_answers_are_there_once();
+}

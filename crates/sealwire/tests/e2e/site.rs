@@ -1,0 +1,290 @@
+//! Starting a site, asking it, and ending it in every way.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long anything may take before a test fails. Generous: several sites start at once on two cores.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+/// What the site itself promises for stopping, and some room for a busy machine.
+const STOP_DEADLINE: Duration = Duration::from_secs(5 + 5);
+
+/// A running site. Dropping it kills it, and its engines with it.
+pub(crate) struct Site {
+    folder: TempDir,
+    arguments: Vec<String>,
+    child: Child,
+    pub(crate) addresses: Addresses,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Addresses {
+    pub(crate) http: String,
+    pub(crate) log: String,
+    pub(crate) nats: String,
+    pub(crate) mqtt: String,
+    pub(crate) vkey: String,
+}
+
+impl Site {
+    /// Starts a new site on free ports and waits until everything answers.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let arguments: Vec<String> = arguments.iter().copied().map(String::from).collect();
+        let ports =
+            ["--http-port=0", "--log-port=0", "--nats-port=0", "--mqtt-port=0"].map(String::from);
+        let child = spawn(folder.path(), arguments.iter().chain(&ports));
+        let mut site = Self {
+            addresses: Addresses {
+                http: String::new(),
+                log: String::new(),
+                nats: String::new(),
+                mqtt: String::new(),
+                vkey: String::new(),
+            },
+            folder,
+            arguments,
+            child,
+        };
+        site.wait_until_ready();
+        site
+    }
+
+    /// Starts the site again in its folder and on its ports, after it was killed or stopped.
+    pub(crate) fn start_again(&mut self) {
+        let Addresses { http, log, nats, mqtt, .. } = &self.addresses;
+        let ports = [("http", http), ("log", log), ("nats", nats), ("mqtt", mqtt)]
+            .map(|(name, address)| format!("--{name}-port={}", port(address)));
+        self.child = spawn(self.folder.path(), self.arguments.iter().chain(&ports));
+        self.wait_until_ready();
+    }
+
+    fn wait_until_ready(&mut self) {
+        let file = self.folder.path().join("ready");
+        let text = until("the site is ready", || {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the site ended with {status}: {}", self.output());
+            }
+            fs::read(&file).ok()
+        });
+        fs::remove_file(&file).unwrap();
+        self.addresses = serde_json::from_slice(&text).unwrap();
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// What the site has printed.
+    fn output(&self) -> String {
+        fs::read_to_string(self.folder.path().join("output")).unwrap_or_default()
+    }
+
+    /// Ends the site as a power cut would, engines and all.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.assert_no_process_left("being killed");
+    }
+
+    /// Asks the site to stop and holds it to its promises.
+    pub(crate) fn stop(&mut self) {
+        let asked = Instant::now();
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        let status = until("the site stops", || self.child.try_wait().unwrap());
+        assert!(asked.elapsed() < STOP_DEADLINE, "stopping took {:?}", asked.elapsed());
+        assert!(status.success(), "the site ended with {status}: {}", self.output());
+        self.assert_no_process_left("stopping");
+    }
+
+    fn assert_no_process_left(&self, after: &str) {
+        // The kernel needs a moment to bury them.
+        until(&format!("no engine is left after {after}"), || {
+            processes(&self.data_dir()).is_empty().then_some(())
+        });
+    }
+
+    /// Kills one engine of the site; `name` is its program's.
+    pub(crate) fn kill_engine(&self, name: &str) {
+        let all = processes(&self.data_dir());
+        let (pid, _) = all
+            .iter()
+            .find(|(_, program)| program == name)
+            .unwrap_or_else(|| panic!("no {name} in {all:?}"));
+        kill_process(Pid::from_raw(*pid).unwrap(), Signal::KILL).unwrap();
+    }
+
+    /// `GET` on the page port: status and JSON.
+    pub(crate) fn get(&self, path: &str) -> (u16, Value) {
+        answer(agent().get(format!("{}{path}", self.addresses.http)).call())
+    }
+
+    /// `POST` on the page port.
+    pub(crate) fn post(&self, path: &str, body: &str) -> (u16, Value) {
+        answer(agent().post(format!("{}{path}", self.addresses.http)).send(body))
+    }
+
+    /// Events of one action, newest first.
+    pub(crate) fn events(&self, action: &str) -> Vec<Value> {
+        let (status, mut page) =
+            self.post("/api/logs", &format!(r#"{{"action":"{action}","limit":500}}"#));
+        if status != 200 {
+            return Vec::new();
+        }
+        serde_json::from_value(page["events"].take()).unwrap()
+    }
+
+    /// Waits for an event of this action whose envelope is as wanted.
+    pub(crate) fn wait_for_event(&self, action: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        until(&format!("{action} is sealed"), || {
+            self.events(action).into_iter().find(|event| wanted(&event["envelope"]))
+        })
+    }
+
+    pub(crate) fn sensors(&self) -> Vec<Value> {
+        let (status, mut answer) = self.get("/api/sensors");
+        if status != 200 {
+            return Vec::new();
+        }
+        serde_json::from_value(answer["sensors"].take()).unwrap()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+fn spawn<'a>(folder: &Path, arguments: impl Iterator<Item = &'a String>) -> Child {
+    let output = fs::File::options().create(true).append(true).open(folder.join("output")).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_sealwire"))
+        .arg("up")
+        .arg("--data-dir")
+        .arg(folder.join("data"))
+        .arg("--ready-file")
+        .arg(folder.join("ready"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().unwrap())
+        .stderr(output)
+        .spawn()
+        .unwrap()
+}
+
+/// `sealwire verify`: its exit code, and what was printed.
+pub(crate) fn verify(log: &str) -> (Option<i32>, String) {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_sealwire")).args(["verify", log]).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+/// Pid and program of every process that works on the folder, the site itself left out.
+fn processes(data_dir: &Path) -> Vec<(i32, String)> {
+    let data_dir = data_dir.to_str().unwrap();
+    let process = |entry: fs::DirEntry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let command = fs::read(entry.path().join("cmdline")).ok()?;
+        let mut words = command.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+        let program = Path::new(&*words.next()?).file_name()?.to_str()?.to_owned();
+        let works_on_it = words.any(|word| word.contains(data_dir));
+        (works_on_it && program != "sealwire").then_some((pid, program))
+    };
+    fs::read_dir("/proc").unwrap().filter_map(|entry| process(entry.ok()?)).collect()
+}
+
+/// Waits for a condition.
+#[track_caller]
+pub(crate) fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited {DEADLINE:?} in vain until {what}");
+        pause();
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the pause between two looks at a condition that has a deadline"
+)]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(50));
+}
+
+pub(crate) fn port(address: &str) -> u16 {
+    address.rsplit_once(':').unwrap().1.parse().unwrap()
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(20)))
+        .build()
+        .into()
+}
+
+/// Status 0 where nobody answers.
+fn answer(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> (u16, Value) {
+    let Ok(mut response) = result else { return (0, Value::Null) };
+    let status = response.status().as_u16();
+    (status, response.body_mut().read_json().unwrap_or(Value::Null))
+}
+
+/// Follows a site's live feed: every leaf it has told of, which is what it acknowledged.
+pub(crate) struct Follower {
+    seen: Arc<Mutex<Vec<(u64, Value)>>>,
+    _reading: JoinHandle<()>,
+}
+
+impl Follower {
+    /// Follows from the first leaf on until the site goes away.
+    pub(crate) fn start(site: &Site) -> Self {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (told, url) = (Arc::clone(&seen), format!("{}/live?from=0", site.addresses.log));
+        let reading = std::thread::spawn(move || {
+            let Ok(response) = ureq::get(&url).call() else { return };
+            for line in BufReader::new(response.into_body().into_reader()).lines() {
+                let Ok(line) = line else { return };
+                let Some(data) = line.strip_prefix("data: ") else { continue };
+                let mut sealed: Value = serde_json::from_str(data).unwrap();
+                // The other kind of data is about leaves that were left out.
+                if let Some(leaf) = sealed["leaf"].as_u64() {
+                    told.lock().unwrap().push((leaf, sealed["envelope"].take()));
+                }
+            }
+        });
+        Self { seen, _reading: reading }
+    }
+
+    /// What was told so far.
+    pub(crate) fn seen(&self) -> Vec<(u64, Value)> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// Waits until so many more leaves of this action were told than now.
+    pub(crate) fn wait_for_more(&self, action: &str, count: usize) {
+        let told = || {
+            self.seen().iter().filter(|(_, envelope)| envelope["event"]["action"] == action).count()
+        };
+        let before = told();
+        until(&format!("{count} more of {action} are sealed"), || {
+            (told() >= before + count).then_some(())
+        });
+    }
+}
