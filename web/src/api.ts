@@ -78,13 +78,12 @@ export type Envelope = { event: LogEvent; received_at: string; salt: string };
 /** An envelope and where in the log it lies. */
 export type Sealed = { leaf: number; envelope: Envelope };
 
-export type Search = { action?: string; source?: string; status?: string; from?: string; to?: string; limit?: number };
+export type Search = { action?: string; not_action?: string; source?: string; status?: string; from?: string; to?: string; limit?: number };
 export type SearchAnswer = { id: string; count: number; events: Sealed[] };
 export type ProofAnswer = { leaf: number; envelope: string; proof: string };
 
-/** The contract's ceilings for one answer. */
+/** The contract's ceiling for one answer. */
 export const READINGS_LIMIT_MAX = 5_000;
-export const LOGS_LIMIT_MAX = 500;
 
 /** Longer than any answer takes, shorter than anyone's patience with a page that says nothing. */
 const REQUEST_TIMEOUT_MS = 15_000;

@@ -1,6 +1,6 @@
 // What an event in the log means to the page.
 
-import type { LogEvent, Reading, ReadingStatus, Search, Sealed } from "./api.ts";
+import type { Envelope, LogEvent, Reading, ReadingStatus, Search, Sealed } from "./api.ts";
 
 /** Every action the contract names, and how it reads to a person. Readings first, then from the most to the least frequent. */
 export const ACTIONS: Readonly<Record<string, string>> = {
@@ -36,7 +36,10 @@ const CHANGES_FLEET = new Set([
   "SENSOR_BACK",
 ]);
 
-export const isReading = (event: LogEvent): boolean => event.action === "SENSOR_READING";
+/** The action of readings, by far the most frequent. */
+export const READING = "SENSOR_READING";
+
+export const isReading = (event: LogEvent): boolean => event.action === READING;
 export const isBadNews = (event: LogEvent): boolean => BAD_NEWS.has(event.action ?? "") || isFailure(event.status);
 export const changesFleet = (event: LogEvent): boolean => CHANGES_FLEET.has(event.action ?? "");
 export const isFailure = (status: string | undefined): boolean => status === "COMM_ERROR" || status === "VALUE_ERROR";
@@ -66,11 +69,13 @@ export function numberOf({ status, value }: Pick<Reading, "status" | "value">): 
 }
 
 /** Whether a live event belongs to a search: the same rules as the gateway's, so that live and searched rows agree. */
-export function matches(search: Search, { action, status, source, timestamp }: LogEvent): boolean {
+export function matches(search: Search, { event, received_at }: Envelope): boolean {
+  const { action, status, source } = event;
+  if (search.not_action !== undefined && action === search.not_action) return false;
   if (search.action !== undefined && action !== search.action) return false;
   if (search.status !== undefined && status !== search.status) return false;
   if (search.source !== undefined && !(source ?? "").includes(search.source)) return false;
-  const at = timestamp === undefined ? NaN : Date.parse(timestamp);
+  const at = Date.parse(received_at);
   if (search.from !== undefined && !(at >= Date.parse(search.from))) return false;
   return search.to === undefined || at < Date.parse(search.to);
 }

@@ -13,12 +13,10 @@ use wit_component::ComponentEncoder;
 use crate::shell::{self, cargo, command, root, run, say, target};
 
 /// What `components/*` are built for: no WASI, so a component imports what its world names and nothing else.
-const WASM_TARGET: &str = "wasm32-unknown-unknown";
+pub(crate) const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
-/// The component that runs in the browser.
-const PAGE_COMPONENTS: [&str; 1] = ["verifier"];
-/// The components that run on the wasmCloud host.
-const HOST_COMPONENTS: [&str; 3] = ["sensor-reader", "http-gateway", "ui"];
+/// All components: the first runs in the browser, the others on the wasmCloud host.
+pub(crate) const COMPONENTS: [&str; 4] = ["verifier", "sensor-reader", "http-gateway", "ui"];
 
 /// Oldest Node that builds the page.
 const NODE_MAJOR_MIN: u32 = 20;
@@ -41,9 +39,10 @@ pub(crate) fn up(arguments: &[&str]) -> Result<()> {
 pub(crate) fn all(profile: Profile) -> Result<PathBuf> {
     check_tools()?;
     add_wasm_target()?;
-    components(&PAGE_COMPONENTS, "page")?;
+    let (for_page, for_host) = COMPONENTS.split_at(1);
+    components(for_page, "page")?;
     page()?;
-    components(&HOST_COMPONENTS, "components")?;
+    components(for_host, "components")?;
     let mut build = cargo();
     build.args(["build", "--locked", "--package", "sealwire"]);
     let folder = match profile {
@@ -148,7 +147,8 @@ fn page() -> Result<()> {
         "package-lock.json",
         "package.json",
         "vite.config.ts",
-        "public",
+        "tsconfig.json",
+        "svelte.config.js",
     ] {
         sources.push(web.join(name));
     }

@@ -39,6 +39,27 @@ pub(crate) fn all() -> Result<()> {
             "warnings",
         ]),
     )?;
+    let components = build::COMPONENTS.iter().flat_map(|name| ["--package", name]);
+    run(
+        "the components' lints",
+        cargo()
+            .args(["clippy", "--locked", "--target", build::WASM_TARGET])
+            .args(components)
+            .args(["--", "--deny", "warnings"]),
+    )?;
+    run(
+        "documentation",
+        cargo()
+            .args([
+                "doc",
+                "--locked",
+                "--workspace",
+                "--no-deps",
+                "--document-private-items",
+                "--quiet",
+            ])
+            .env("RUSTDOCFLAGS", "--deny warnings"),
+    )?;
     run(
         "unit and integration tests",
         cargo().args([

@@ -9,7 +9,11 @@ use self::bindings::{
 };
 use crate::judge;
 
-#[expect(unsafe_code, reason = "wit-bindgen's generated code crosses the component's boundary")]
+#[expect(
+    unsafe_code,
+    clippy::mem_forget,
+    reason = "wit-bindgen's generated code crosses the component's boundary"
+)]
 mod bindings {
     wit_bindgen::generate!({
         path: ["../../wit/config.wit", "../../wit/messaging.wit", "../../wit/sensor-reader.wit"],

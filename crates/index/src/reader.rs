@@ -220,6 +220,12 @@ impl Reader {
         if let Some(action) = &query.action {
             also("action = (SELECT key FROM name WHERE text = ?)", Value::Text(action.clone()));
         }
+        if let Some(action) = &query.not_action {
+            also(
+                "action IS NOT (SELECT key FROM name WHERE text = ?)",
+                Value::Text(action.clone()),
+            );
+        }
         if let Some(status) = &query.status {
             also("status = (SELECT key FROM name WHERE text = ?)", Value::Text(status.clone()));
         }

@@ -5,7 +5,7 @@
 //!
 //! - [`heartbeat`] and [`answer`] are the wire protocol of sensors;
 //! - [`event`] and [`envelope`] are what the log holds, byte for byte;
-//! - [`derive`] and [`query`] are what site and components say to each other.
+//! - [`derive`](mod@derive) and [`query`] are what site and components say to each other.
 
 #![cfg_attr(not(test), no_std)]
 #![warn(clippy::std_instead_of_core, clippy::alloc_instead_of_core, missing_docs)]

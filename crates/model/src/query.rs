@@ -106,6 +106,9 @@ pub struct LogsQuery {
     /// At most so many in the first page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+    /// Not this action: with readings left out, what is rare stands out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_action: Option<String>,
     /// A part of the source, case-sensitive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,

@@ -38,7 +38,10 @@ pub(crate) async fn connect(address: SocketAddr) -> Result<Connection, async_nat
         .name("sealwire")
         .subscription_capacity(SUBSCRIPTION_MESSAGES_MAX)
         .client_capacity(OUTGOING_MESSAGES_MAX)
-        .reconnect_delay_callback(|_attempts| RECONNECT_PAUSE)
+        // It is asked before the very first attempt too, which has nothing to wait for.
+        .reconnect_delay_callback(
+            |attempts| if attempts <= 1 { Duration::ZERO } else { RECONNECT_PAUSE },
+        )
         .event_callback(move |event| {
             let (state, count) = (Arc::clone(&state), Arc::clone(&count));
             async move {

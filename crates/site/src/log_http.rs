@@ -8,7 +8,7 @@ use std::{
 
 use axum::{
     Router,
-    extract::{Path, Query, Request, State},
+    extract::{Path, Query, Request, State, rejection::QueryRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{
@@ -175,9 +175,18 @@ struct LiveParameters {
 /// The live feed: the log's tail from the client's place on, or from now on.
 async fn live(
     State(shared): State<Shared>,
-    Query(parameters): Query<LiveParameters>,
+    parameters: Result<Query<LiveParameters>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
+    let Query(parameters) = match parameters {
+        Ok(parameters) => parameters,
+        Err(rejection) => {
+            return problem(
+                StatusCode::BAD_REQUEST,
+                &format!("`from` is a leaf: {}", rejection.body_text()),
+            );
+        }
+    };
     let Ok(permit) = Arc::clone(&shared.live_clients).try_acquire_owned() else {
         return problem(
             StatusCode::SERVICE_UNAVAILABLE,

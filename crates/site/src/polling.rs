@@ -184,7 +184,13 @@ async fn listen(
     let mut disconnects = futures::stream::iter(disconnects).flatten();
     loop {
         let message = tokio::select! {
-            Some(answer) = answers.next() => SensorMessage::Answer(answer),
+            Some(answer) = answers.next() => {
+                // The server's word that nobody listens to the poll goes to the reply subject too; it is no answer of the sensor's.
+                if answer.status.is_some() {
+                    continue;
+                }
+                SensorMessage::Answer(answer)
+            }
             Some(_said) = disconnects.next() => SensorMessage::Disconnect,
             else => return,
         };

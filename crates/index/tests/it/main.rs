@@ -124,6 +124,8 @@ fn a_search_matches_all_that_is_named_and_pages() {
     );
     let failed = LogsQuery { status: Some("COMM_ERROR".into()), ..readings };
     assert_eq!(search(failed, 9, 0), (1, vec![3]));
+    let rare = LogsQuery { not_action: Some("SENSOR_READING".into()), ..LogsQuery::default() };
+    assert_eq!(search(rare, 9, 0), (5, vec![8, 7]));
     let of_b = LogsQuery { source: Some("ll.B".into()), ..LogsQuery::default() };
     assert_eq!(search(of_b, 9, 0).0, 4);
     let window = LogsQuery { from: Some(at(2)), to: Some(at(4)), ..LogsQuery::default() };

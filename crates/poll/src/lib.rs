@@ -1,0 +1,24 @@
+//! Who is due, who answered, who is lost: the poller as a state machine.
+//!
+//! [`Poller`] is fed what arrives and what time it is; it says what to send, what to seal and when to be woken. Nothing here reads a clock, a socket
+//! or randomness, and nothing logs: the site's task does the IO, in the order in which [`Poller::poll_action`] says so.
+//!
+//! - [`poller`] is the whole fleet; `sensor` is one sensor, and holds every rule that concerns only that one;
+//! - `schedule` keeps the one moment at which each sensor next needs attention;
+//! - `topics` keeps sensors from hearing each other's messages.
+
+#![warn(missing_docs)]
+
+pub mod action;
+pub mod clock;
+pub mod counters;
+pub mod poller;
+mod schedule;
+mod sensor;
+mod topics;
+
+pub use action::Action;
+pub use clock::{Instant, Now};
+pub use counters::Counters;
+pub use poller::{Bus, Config, Poller, RefusedHeartbeat};
+pub use sensor::SensorState;

@@ -1,0 +1,320 @@
+//! The poller of one site: every sensor it has heard of.
+//!
+//! Drive it with the `handle_*` functions, draining [`Poller::poll_action`] after each, and sleep until [`Poller::poll_timeout`] to call
+//! [`Poller::handle_timeout`]. Each [`Now`] is the moment the message arrived; that decides whether an answer is late.
+//!
+//! Invariants:
+//! - after `handle_timeout(now)`, `poll_timeout` is later than `now`, or there is none;
+//! - `sensors.len() <= config.sensors_max`, and each sensor that waits for something is in the schedule;
+//! - a sensor is subscribed exactly while it owns its read topic.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use model::{Heartbeat, InvalidHeartbeat, SensorId, Subject, action};
+
+use crate::{
+    Action, Counters, Instant, Now, SensorState,
+    action::Outbox,
+    counters::count,
+    schedule::{FirstPolls, Schedule},
+    sensor::Sensor,
+    topics::{Conflict, Topics},
+};
+
+/// How patient the poller is, and with how many.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Config {
+    /// Time a sensor has to answer. Shorter for sensors that are polled more often than that.
+    pub answer_timeout: Duration,
+    /// Time without a heartbeat after which a sensor is lost.
+    pub lost_after: Duration,
+    /// Most sensors, lost and gone ones included.
+    pub sensors_max: usize,
+}
+
+impl Default for Config {
+    /// 500 ms to answer; lost after 150 s, two and a half of the slowest heartbeats; 20,000 sensors, at 1.3 KB each.
+    fn default() -> Self {
+        Self {
+            answer_timeout: Duration::from_millis(500),
+            lost_after: Duration::from_secs(150),
+            sensors_max: 20_000,
+        }
+    }
+}
+
+/// Whether messages get through.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Bus {
+    /// They do.
+    Up,
+    /// The connection is gone; subscriptions come back with it.
+    Down,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Poller {
+    config: Config,
+    bus: Bus,
+    sensors: BTreeMap<SensorId, Sensor>,
+    topics: Topics,
+    schedule: Schedule,
+    first_polls: FirstPolls,
+    outbox: Outbox,
+}
+
+impl Poller {
+    /// A poller that knows no sensor, on a message bus that is there.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            bus: Bus::Up,
+            sensors: BTreeMap::new(),
+            topics: Topics::default(),
+            schedule: Schedule::default(),
+            first_polls: FirstPolls::default(),
+            outbox: Outbox::default(),
+        }
+    }
+
+    /// Takes up the sensors of an earlier run, as the log has them; nothing is sealed. Those that were online are polled at once and have
+    /// `lost_after` to show a heartbeat; the others are only known, until they show one.
+    ///
+    /// Returns why some were left out, which their next heartbeat may change. A sensor that is known already is left as it is.
+    pub fn restore(
+        &mut self,
+        known: impl IntoIterator<Item = (Heartbeat, SensorState)>,
+        now: Now,
+    ) -> Vec<RefusedHeartbeat> {
+        let mut refused = Vec::new();
+        for (heartbeat, state) in known {
+            if self.sensors.contains_key(&heartbeat.id) {
+                continue;
+            }
+            let accepted = match state {
+                SensorState::Online => self.accept(&heartbeat),
+                SensorState::Lost | SensorState::Disconnected => self.check_room(heartbeat.id),
+            };
+            match accepted {
+                Ok(()) => self.insert(heartbeat, state, now),
+                Err(reason) => refused.push(reason),
+            }
+        }
+        refused
+    }
+
+    /// A message on a heartbeat subject. `Ok` says whose it was; an error has been counted and changed nothing.
+    pub fn handle_heartbeat(
+        &mut self,
+        payload: &[u8],
+        now: Now,
+    ) -> Result<SensorId, RefusedHeartbeat> {
+        // Who is lost was lost at its deadline, not when it is noticed, and so has no claim to its topics.
+        self.handle_timeout(now);
+        let heartbeat = Heartbeat::parse(payload).map_err(RefusedHeartbeat::Invalid);
+        let accepted = heartbeat.and_then(|heartbeat| {
+            self.accept(&heartbeat)?;
+            Ok(heartbeat)
+        });
+        let heartbeat = match accepted {
+            Ok(heartbeat) => heartbeat,
+            Err(reason) => {
+                // Refused, and no more: the sensor says so again in a minute.
+                count(&mut self.outbox.counters.refused_heartbeats);
+                return Err(reason);
+            }
+        };
+        let id = heartbeat.id;
+        let lost_at = now.monotonic + self.config.lost_after;
+        if let Some(sensor) = self.sensors.get_mut(&id) {
+            let first_poll = || self.first_polls.next(now.monotonic);
+            sensor.handle_heartbeat(heartbeat, lost_at, first_poll, now, &mut self.outbox);
+        } else {
+            self.outbox.seal_sighting(action::SENSOR_DISCOVERED, &heartbeat, now.wall);
+            self.insert(heartbeat, SensorState::Online, now);
+        }
+        self.settle(id, now);
+        Ok(id)
+    }
+
+    /// A message on the read topic of `sensor`.
+    pub fn handle_answer(&mut self, sensor: SensorId, payload: &[u8], now: Now) {
+        if let Some(sensor) = self.sensors.get_mut(&sensor) {
+            sensor.handle_answer(payload, now, &mut self.outbox);
+        }
+        self.settle(sensor, now);
+    }
+
+    /// A message on the disconnect topic of `sensor`, whatever it says.
+    pub fn handle_disconnect(&mut self, sensor: SensorId, now: Now) {
+        if let Some(sensor) = self.sensors.get_mut(&sensor) {
+            sensor.handle_disconnect(now, &mut self.outbox);
+        }
+        self.settle(sensor, now);
+    }
+
+    /// The message bus went away or came back. Repeated news does nothing.
+    ///
+    /// While it is away no poll is sent, those due are counted as skipped, and no sensor is lost: the time until it is starts again when the bus is back.
+    pub fn handle_bus(&mut self, bus: Bus, now: Now) {
+        if self.bus == bus {
+            return;
+        }
+        // What was due until now belongs to the bus as it was.
+        self.handle_timeout(now);
+        self.bus = bus;
+        let lost_at = now.monotonic + self.config.lost_after;
+        for sensor in self.sensors.values_mut() {
+            match bus {
+                Bus::Up => sensor.handle_bus_up(lost_at),
+                Bus::Down => sensor.handle_bus_down(now, &mut self.outbox),
+            }
+            self.schedule.arm(sensor.id(), sensor.deadline(bus));
+        }
+    }
+
+    /// Time passed. Early and repeated calls do nothing.
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some(sensor) = self.schedule.due(now.monotonic) {
+            self.settle(sensor, now);
+        }
+    }
+
+    /// The next thing to do. Bounded only by what is fed: drain it after each input.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.outbox.actions.pop_front()
+    }
+
+    /// When [`Poller::handle_timeout`] next has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.schedule.soonest()
+    }
+
+    /// What became of the polls so far.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.outbox.counters
+    }
+
+    /// The state of `sensor`, if it was ever heard of.
+    #[must_use]
+    pub fn state(&self, sensor: SensorId) -> Option<SensorState> {
+        self.sensors.get(&sensor).map(Sensor::state)
+    }
+
+    /// Every sensor with its last accepted heartbeat, in the order of their ids.
+    pub fn sensors(&self) -> impl ExactSizeIterator<Item = (&Heartbeat, SensorState)> {
+        self.sensors.values().map(|sensor| (&sensor.heartbeat, sensor.state()))
+    }
+
+    /// Refuses a heartbeat that would break a limit or another sensor; otherwise gives it its topics, and subscribes to those that are new.
+    fn accept(&mut self, heartbeat: &Heartbeat) -> Result<(), RefusedHeartbeat> {
+        let id = heartbeat.id;
+        self.check_room(id)?;
+        let known = self.sensors.get(&id).map(|sensor| &sensor.heartbeat);
+        let is_alive = |other| self.state(other) == Some(SensorState::Online);
+        let displaced =
+            self.topics.check(heartbeat, is_alive).map_err(|conflict| refused(id, conflict))?;
+        if let Some(displaced) = displaced {
+            self.outbox.unsubscribe(displaced);
+        }
+        let subscribed_to = known.filter(|known| self.topics.reader(&known.read_topic) == Some(id));
+        let stays = subscribed_to.is_some_and(|known| {
+            known.read_topic == heartbeat.read_topic
+                && known.disconnect_topic == heartbeat.disconnect_topic
+        });
+        if !stays {
+            if subscribed_to.is_some() {
+                self.outbox.unsubscribe(id);
+            }
+            self.outbox.subscribe(heartbeat);
+        }
+        if let Some(known) = known {
+            self.topics.release(known);
+        }
+        self.topics.claim(heartbeat);
+        Ok(())
+    }
+
+    fn check_room(&self, sensor: SensorId) -> Result<(), RefusedHeartbeat> {
+        let sensors_max = self.config.sensors_max;
+        if self.sensors.len() < sensors_max || self.sensors.contains_key(&sensor) {
+            Ok(())
+        } else {
+            Err(RefusedHeartbeat::SensorsMax { sensor, sensors_max })
+        }
+    }
+
+    /// Takes in a new sensor that was accepted.
+    fn insert(&mut self, heartbeat: Heartbeat, state: SensorState, now: Now) {
+        let id = heartbeat.id;
+        let sensor = match state {
+            SensorState::Online => {
+                let lost_at = now.monotonic + self.config.lost_after;
+                Sensor::online(heartbeat, lost_at, self.first_polls.next(now.monotonic))
+            }
+            SensorState::Lost => Sensor::lost(heartbeat),
+            SensorState::Disconnected => Sensor::disconnected(heartbeat),
+        };
+        self.sensors.insert(id, sensor);
+        self.settle(id, now);
+    }
+
+    /// Does what is due for one sensor, and arms its next deadline.
+    fn settle(&mut self, id: SensorId, now: Now) {
+        let Some(sensor) = self.sensors.get_mut(&id) else {
+            return;
+        };
+        sensor.handle_timeout(now, self.bus, self.config.answer_timeout, &mut self.outbox);
+        self.schedule.arm(id, sensor.deadline(self.bus));
+    }
+}
+
+/// Why a heartbeat changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum RefusedHeartbeat {
+    /// It is not one.
+    #[error(transparent)]
+    Invalid(InvalidHeartbeat),
+    /// The site is full.
+    #[error(
+        "sensor {sensor} is refused: the site has its {sensors_max} sensors, which is its limit"
+    )]
+    SensorsMax {
+        /// The one too many.
+        sensor: SensorId,
+        /// [`Config::sensors_max`].
+        sensors_max: usize,
+    },
+    /// Its own messages would be taken for each other.
+    #[error(
+        "sensor {sensor} is refused: it names `{topic}` twice; poll, read and disconnect topic must differ"
+    )]
+    TopicTwice {
+        /// Which sensor.
+        sensor: SensorId,
+        /// The topic it names twice.
+        topic: Subject,
+    },
+    /// Its messages would be taken for another sensor's, or the other way round.
+    #[error("sensor {sensor} is refused: its topic `{topic}` is in use by sensor {owner}")]
+    TopicTaken {
+        /// The one that came later.
+        sensor: SensorId,
+        /// The topic they share.
+        topic: Subject,
+        /// The one that lives there.
+        owner: SensorId,
+    },
+}
+
+fn refused(sensor: SensorId, conflict: Conflict) -> RefusedHeartbeat {
+    match conflict {
+        Conflict::Twice(topic) => RefusedHeartbeat::TopicTwice { sensor, topic },
+        Conflict::Taken { topic, owner } => RefusedHeartbeat::TopicTaken { sensor, topic, owner },
+    }
+}

@@ -1,0 +1,63 @@
+//! When which sensor next needs attention.
+//!
+//! Invariants: `queue` and `armed` say the same, so each sensor has at most one entry; both take logarithmic time, and nothing scans the fleet.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::SensorId;
+
+use crate::Instant;
+
+/// One deadline per sensor, soonest first.
+#[derive(Debug, Default)]
+pub(crate) struct Schedule {
+    queue: BTreeSet<(Instant, SensorId)>,
+    armed: BTreeMap<SensorId, Instant>,
+}
+
+impl Schedule {
+    /// Replaces the deadline of `sensor`.
+    pub(crate) fn arm(&mut self, sensor: SensorId, deadline: Option<Instant>) {
+        let before = match deadline {
+            Some(deadline) => self.armed.insert(sensor, deadline),
+            None => self.armed.remove(&sensor),
+        };
+        if before == deadline {
+            return;
+        }
+        if let Some(before) = before {
+            self.queue.remove(&(before, sensor));
+        }
+        if let Some(deadline) = deadline {
+            self.queue.insert((deadline, sensor));
+        }
+    }
+
+    pub(crate) fn soonest(&self) -> Option<Instant> {
+        self.queue.first().map(|&(deadline, _)| deadline)
+    }
+
+    /// The sensor whose deadline passed the longest ago, if one has. It keeps its place until it is armed anew.
+    pub(crate) fn due(&self, now: Instant) -> Option<SensorId> {
+        self.queue.first().filter(|&&(deadline, _)| deadline <= now).map(|&(_, sensor)| sensor)
+    }
+}
+
+/// Spreads first polls, so that a fleet that appears together does not answer at once, and goes on spread as each sensor keeps its own schedule.
+#[derive(Debug, Default)]
+pub(crate) struct FirstPolls {
+    free_from: Instant,
+}
+
+impl FirstPolls {
+    /// Time between two first polls: 40 sensors are all asked within 20 ms, 20,000 within 10 s, which is as dense as their polls are every 10 s.
+    const SPACING: Duration = Duration::from_micros(500);
+
+    /// When a sensor that appears at `now` is asked first.
+    pub(crate) fn next(&mut self, now: Instant) -> Instant {
+        let slot = self.free_from.max(now);
+        self.free_from = slot + Self::SPACING;
+        slot
+    }
+}

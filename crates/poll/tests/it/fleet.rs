@@ -1,0 +1,59 @@
+//! Many sensors at once.
+
+use core::time::Duration;
+
+use model::{Heartbeat, SensorId};
+use poll::{Action, Config, Instant, Now, Poller, SensorState};
+
+use crate::script::at;
+
+fn fleet(count: u32) -> impl Iterator<Item = (Heartbeat, SensorState)> {
+    (0..count).map(|index| {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&index.to_be_bytes());
+        let id = SensorId::from_bytes(bytes);
+        let text = format!(
+            r#"{{"id":"{id}","alias":"s{index}","poll_interval":10000,"poll_topic":"p.{index}","read_topic":"r.{index}"}}"#
+        );
+        (Heartbeat::parse(text.as_bytes()).unwrap(), SensorState::Online)
+    })
+}
+
+/// Restores `count` sensors, runs for `seconds`, and returns when polls were sent.
+fn polls(count: u32, seconds: u64) -> Vec<Duration> {
+    let mut poller = Poller::new(Config::default());
+    let mut sent = Vec::new();
+    let mut drain = |poller: &mut Poller, now: Instant| {
+        while let Some(action) = poller.poll_action() {
+            if let Action::SendPoll { sensor, .. } = action {
+                sent.push(now.saturating_duration_since(Instant::default()));
+                poller.handle_answer(sensor, b"1", Now { monotonic: now, wall: at(0).wall });
+            }
+        }
+    };
+    assert!(poller.restore(fleet(count), at(0)).is_empty());
+    drain(&mut poller, at(0).monotonic);
+    let end = at(seconds * 1_000).monotonic;
+    while let Some(now) = poller.poll_timeout().filter(|next| *next < end) {
+        poller.handle_timeout(Now { monotonic: now, wall: at(0).wall });
+        drain(&mut poller, now);
+    }
+    sent
+}
+
+#[test]
+fn forty_sensors_are_asked_at_once() {
+    let sent = polls(40, 10);
+    assert_eq!(sent.len(), 40);
+    assert!(*sent.last().unwrap() < Duration::from_millis(20), "{:?}", sent.last());
+}
+
+#[test]
+fn twenty_thousand_are_spread_and_stay_so() {
+    let sent = polls(20_000, 40);
+    let mut per_second = [0; 40];
+    for moment in sent {
+        per_second[usize::try_from(moment.as_secs()).unwrap()] += 1;
+    }
+    assert!(per_second.iter().all(|count| *count == 2_000), "{per_second:?}");
+}

@@ -1,0 +1,198 @@
+//! What holds whatever is fed in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{Event, SensorId};
+use poll::{Action, Bus, Config, Now, Poller, SensorState};
+use proptest::prelude::*;
+
+use crate::script::{at, heartbeat, sensor};
+
+#[derive(Clone, Debug)]
+enum Input {
+    Beat { name: &'static str, every: &'static str, read: &'static str },
+    Garbage,
+    Answer { name: &'static str, payload: &'static str },
+    Gone { name: &'static str },
+    Bus(Bus),
+    Wait,
+}
+
+fn name() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["a", "b", "c", "d", "e"])
+}
+
+fn input() -> impl Strategy<Value = Input> {
+    let every = prop::sample::select(vec!["100", "700", "2000", "60000"]);
+    let read = prop::sample::select(vec!["1", "2", "3", "4", "5", "6"]);
+    let payload = prop::sample::select(vec!["1", "\"2.50\"", "{\"value\":3}", "3C", ""]);
+    prop_oneof![
+        4 => (name(), every, read).prop_map(|(name, every, read)| Input::Beat { name, every, read }),
+        1 => Just(Input::Garbage),
+        8 => (name(), payload).prop_map(|(name, payload)| Input::Answer { name, payload }),
+        1 => name().prop_map(|name| Input::Gone { name }),
+        1 => prop::sample::select(vec![Bus::Up, Bus::Down]).prop_map(Input::Bus),
+        4 => Just(Input::Wait),
+    ]
+}
+
+/// Milliseconds to the next input, and whether the driver sleeps meanwhile.
+fn pause() -> impl Strategy<Value = (u64, bool)> {
+    // The longest reach past `lost_after`; they are rare, for a sensor of 100 ms lives through thousands of polls in one.
+    let millis = prop_oneof![
+        20 => 0_u64..50,
+        20 => 50_u64..1_000,
+        10 => 1_000_u64..20_000,
+        1 => 100_000_u64..400_000,
+    ];
+    (millis, prop::bool::weighted(0.2))
+}
+
+/// An independent account of what the poller said.
+#[derive(Default)]
+struct Account {
+    in_flight: BTreeSet<SensorId>,
+    subscribed: BTreeMap<SensorId, String>,
+    polls: u64,
+    readings: BTreeMap<String, u64>,
+    given_up: u64,
+    bus_is_down: bool,
+}
+
+impl Account {
+    fn drain(&mut self, poller: &mut Poller) {
+        while let Some(action) = poller.poll_action() {
+            match action {
+                Action::Subscribe { sensor, read_topic, .. } => {
+                    let topic = read_topic.to_string();
+                    assert!(
+                        !self.subscribed.values().any(|other| *other == topic),
+                        "two hear {topic}"
+                    );
+                    assert_eq!(self.subscribed.insert(sensor, topic), None, "heard twice");
+                }
+                Action::Unsubscribe { sensor } => {
+                    assert!(self.subscribed.remove(&sensor).is_some(), "was not subscribed");
+                }
+                Action::SendPoll { sensor, reply, .. } => {
+                    assert!(!self.bus_is_down, "a poll without a bus");
+                    assert!(self.in_flight.insert(sensor), "two polls in flight");
+                    assert_eq!(self.subscribed.get(&sensor), Some(&reply.to_string()));
+                    self.polls += 1;
+                }
+                Action::Seal(event) => self.seal(&event),
+            }
+        }
+    }
+
+    fn seal(&mut self, event: &Event) {
+        if event.action.as_deref() == Some("SENSOR_READING") {
+            assert!(self.in_flight.remove(&event.sensor().unwrap()), "a reading nobody asked for");
+            *self.readings.entry(event.status.clone().unwrap()).or_default() += 1;
+        }
+    }
+
+    fn bus(&mut self, bus: Bus) {
+        self.bus_is_down = bus == Bus::Down;
+        if self.bus_is_down {
+            self.given_up += u64::try_from(self.in_flight.len()).unwrap();
+            self.in_flight.clear();
+        }
+    }
+
+    fn check(&self, poller: &Poller, now: Now) {
+        assert!(poller.poll_timeout().is_none_or(|next| next > now.monotonic), "woken for nothing");
+        let counters = poller.counters();
+        let readings = |status| self.readings.get(status).copied().unwrap_or_default();
+        assert_eq!(counters.polls, self.polls);
+        assert_eq!(counters.answers, readings("SUCCESS"));
+        assert_eq!(counters.value_errors, readings("VALUE_ERROR"));
+        assert_eq!(counters.timeouts, readings("COMM_ERROR"));
+        assert!(counters.skipped >= self.given_up);
+        let in_flight = u64::try_from(self.in_flight.len()).unwrap();
+        let ended = counters.answers + counters.value_errors + counters.timeouts + self.given_up;
+        assert_eq!(counters.polls, ended + in_flight);
+        for (heartbeat, state) in poller.sensors() {
+            let online = state == SensorState::Online;
+            assert!(!online || self.subscribed.contains_key(&heartbeat.id), "online and unheard");
+        }
+    }
+}
+
+fn feed(poller: &mut Poller, input: &Input, now: Now) -> u64 {
+    match input {
+        Input::Beat { name, every, read } => {
+            let payload =
+                heartbeat(name, &[&format!("every={every}"), &format!("read=sim/read/{read}")]);
+            return u64::from(poller.handle_heartbeat(payload.as_bytes(), now).is_err());
+        }
+        Input::Garbage => return u64::from(poller.handle_heartbeat(b"{}", now).is_err()),
+        Input::Answer { name, payload } => {
+            poller.handle_answer(sensor(name), payload.as_bytes(), now);
+        }
+        Input::Gone { name } => poller.handle_disconnect(sensor(name), now),
+        Input::Bus(bus) => poller.handle_bus(*bus, now),
+        Input::Wait => {}
+    }
+    0
+}
+
+proptest! {
+    #[test]
+    fn every_poll_ends_once_and_every_count_adds_up(
+        inputs in prop::collection::vec((input(), pause()), 1..200),
+    ) {
+        let mut poller = Poller::new(Config { sensors_max: 4, ..Config::default() });
+        let mut account = Account::default();
+        let (mut millis, mut refused) = (0, 0);
+        for (input, (pause, asleep)) in inputs {
+            millis += pause;
+            let now = at(millis);
+            while !asleep
+                && let Some(next) = poller.poll_timeout().filter(|next| *next <= now.monotonic)
+            {
+                let woken = Now { monotonic: next, wall: now.wall };
+                poller.handle_timeout(woken);
+                account.drain(&mut poller);
+                account.check(&poller, woken);
+            }
+            if let Input::Bus(_) = input {
+                // Timeouts of the moment itself come first, so that the account need not guess.
+                poller.handle_timeout(now);
+                account.drain(&mut poller);
+            }
+            refused += feed(&mut poller, &input, now);
+            if let Input::Bus(bus) = input {
+                account.bus(bus);
+            }
+            account.drain(&mut poller);
+            poller.handle_timeout(now);
+            account.drain(&mut poller);
+            account.check(&poller, now);
+            prop_assert_eq!(poller.counters().refused_heartbeats, refused);
+            prop_assert!(poller.sensors().len() <= 4);
+        }
+    }
+
+    #[test]
+    fn sleep_does_not_change_who_is_where(
+        inputs in prop::collection::vec((input(), pause()), 1..100),
+    ) {
+        let states = |asleep: bool| {
+            let mut poller = Poller::new(Config::default());
+            let mut millis = 0;
+            for (input, (pause, _)) in &inputs {
+                millis += pause;
+                let now = at(millis);
+                while !asleep && poller.poll_timeout().is_some_and(|next| next <= now.monotonic) {
+                    let next = poller.poll_timeout().unwrap_or_default();
+                    poller.handle_timeout(Now { monotonic: next, wall: now.wall });
+                }
+                feed(&mut poller, input, now);
+            }
+            poller.handle_timeout(at(millis));
+            poller.sensors().map(|(heartbeat, state)| (heartbeat.clone(), state)).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(states(true), states(false));
+    }
+}

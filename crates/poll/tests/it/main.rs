@@ -1,0 +1,10 @@
+//! The poller from outside: traces under virtual time, and invariants under random inputs.
+
+#[cfg(test)]
+mod fleet;
+#[cfg(test)]
+mod invariants;
+#[cfg(test)]
+mod script;
+#[cfg(test)]
+mod traces;

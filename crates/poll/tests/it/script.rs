@@ -1,0 +1,130 @@
+//! Plays a script to a poller and writes down what it does.
+
+use core::time::Duration;
+
+use model::{Event, SensorId, Timestamp};
+use poll::{Action, Bus, Config, Instant, Now, Poller};
+
+/// 2026-11-23T19:01:23Z.
+const WALL_START_MICROS: i64 = 1_795_460_483_000_000;
+
+pub(crate) fn at(millis: u64) -> Now {
+    Now {
+        monotonic: Instant::after_start(Duration::from_millis(millis)),
+        wall: Timestamp::from_unix_micros(
+            WALL_START_MICROS + i64::try_from(millis).unwrap() * 1_000,
+        ),
+    }
+}
+
+/// Sensors of the tests have a name of one letter, and ids that are this letter sixteen times.
+pub(crate) fn sensor(name: &str) -> SensorId {
+    SensorId::from_bytes([name.as_bytes()[0]; 16])
+}
+
+/// A heartbeat of sensor `name`, every 2 s unless `changes` (`key=value`) say otherwise.
+pub(crate) fn heartbeat(name: &str, changes: &[&str]) -> String {
+    let mut fields = [
+        ("alias", name.to_owned()),
+        ("every", "2000".to_owned()),
+        ("poll", format!("sim/poll/{name}")),
+        ("read", format!("sim/read/{name}")),
+        ("gone", format!("sim/gone/{name}")),
+    ];
+    for change in changes {
+        let (key, value) = change.split_once('=').expect("a change is `key=value`");
+        let field = fields.iter_mut().find(|(name, _)| *name == key).expect("a known key");
+        field.1 = value.to_owned();
+    }
+    let [alias, every, poll, read, gone] = [0, 1, 2, 3, 4].map(|index| &fields[index].1);
+    let id = sensor(name);
+    format!(
+        r#"{{"id":"{id}","alias":"{alias}","poll_interval":{every},"poll_topic":"{poll}","read_topic":"{read}","disconnect_topic":"{gone}"}}"#
+    )
+}
+
+/// Plays `script`, one input a line, and returns what was done and when, one line each; the last one has the counters that are not zero.
+///
+/// A line is `<milliseconds> <input>`: `beat a [key=value ...]`, `answer a <payload>`, `gone a`, `down`, `up` or `end`. The poller is woken when it
+/// asks for it, unless the line begins with `!`: then the driver slept until this moment.
+///
+/// The site has room for three sensors.
+#[track_caller]
+pub(crate) fn run(script: &[&str]) -> Vec<String> {
+    let mut poller = Poller::new(Config { sensors_max: 3, ..Config::default() });
+    let mut trace = Vec::new();
+    for line in script {
+        let (moment, input) = line.trim_start_matches('!').split_once(' ').expect("a moment");
+        let moment = at(moment.parse().expect("milliseconds"));
+        while !line.starts_with('!')
+            && let Some(deadline) = poller.poll_timeout().filter(|next| *next <= moment.monotonic)
+        {
+            let since = deadline.saturating_duration_since(Instant::default());
+            // Spread first polls stand on half milliseconds; traces are read in whole ones.
+            let now = at(u64::try_from(since.as_micros().div_ceil(1_000)).unwrap());
+            poller.handle_timeout(now);
+            drain(&mut poller, now, &mut trace);
+        }
+        let now = moment;
+        if let Some(refusal) = feed(&mut poller, input, now) {
+            trace.push(format!("{} refused: {refusal}", millis(now)));
+        }
+        poller.handle_timeout(now);
+        drain(&mut poller, now, &mut trace);
+    }
+    let counters = poller.counters().named();
+    let counters = counters.iter().filter(|(_, count)| *count > 0);
+    let counters: Vec<_> = counters.map(|(name, count)| format!("{name}={count}")).collect();
+    trace.push(counters.join(" "));
+    trace
+}
+
+fn feed(poller: &mut Poller, input: &str, now: Now) -> Option<String> {
+    let words: Vec<&str> = input.split(' ').collect();
+    match words.as_slice() {
+        ["beat", name, changes @ ..] => {
+            let payload = heartbeat(name, changes);
+            return poller.handle_heartbeat(payload.as_bytes(), now).err().map(|e| e.to_string());
+        }
+        ["answer", name, payload] => poller.handle_answer(sensor(name), payload.as_bytes(), now),
+        ["gone", name] => poller.handle_disconnect(sensor(name), now),
+        ["down"] => poller.handle_bus(Bus::Down, now),
+        ["up"] => poller.handle_bus(Bus::Up, now),
+        ["end"] => {}
+        _ => panic!("`{input}` is not an input"),
+    }
+    None
+}
+
+fn drain(poller: &mut Poller, now: Now, trace: &mut Vec<String>) {
+    while let Some(action) = poller.poll_action() {
+        let text = match action {
+            Action::Subscribe { sensor, read_topic, .. } => {
+                format!("subscribe {} {read_topic}", name(sensor))
+            }
+            Action::Unsubscribe { sensor } => format!("unsubscribe {}", name(sensor)),
+            Action::SendPoll { sensor, .. } => format!("poll {}", name(sensor)),
+            Action::Seal(event) => sealed(&event, now),
+        };
+        trace.push(format!("{} {text}", millis(now)));
+    }
+}
+
+fn sealed(event: &Event, now: Now) -> String {
+    assert_eq!(event.timestamp, Some(now.wall.to_string()), "an event is as old as its input");
+    let action = event.action.as_deref().unwrap();
+    let name = name(event.sensor().unwrap());
+    match (&event.status, &event.new) {
+        (Some(status), Some(value)) => format!("{name} {status} {value}"),
+        _ => format!("{name} {action}"),
+    }
+}
+
+fn name(sensor: SensorId) -> char {
+    let first = sensor.to_string().get(..2).map(|hex| u8::from_str_radix(hex, 16).unwrap());
+    char::from(first.unwrap())
+}
+
+fn millis(now: Now) -> u128 {
+    now.monotonic.saturating_duration_since(Instant::default()).as_millis()
+}

@@ -1,0 +1,149 @@
+//! The IO shell: sensors as NATS clients.
+
+use core::{convert::Infallible, time::Duration};
+use std::time::SystemTime;
+
+use async_nats::{Client, ConnectError, PublishError, ServerAddr, Subject, SubscribeError};
+use futures::StreamExt as _;
+use model::Timestamp;
+use tokio::{
+    task::{JoinError, JoinSet},
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, debug_span, info};
+
+use crate::{Sensor, SensorSpec, connection::connect, sensor::HEARTBEAT_SUBJECT};
+
+/// Most sensors of one run: as many as a site takes by default.
+pub const SENSORS_MAX: u32 = 20_000;
+/// Up to this many sensors each have their own connection, as devices do; more share this many. A connection costs the server about 70 KB.
+pub const CONNECTIONS_MAX: u32 = 100;
+
+/// Runs the first `count` sensors of the fleet against a NATS server until `shutdown`, when they just stop, as devices do.
+///
+/// A server that is not there at first is an error; one that goes away later is waited for.
+pub async fn run(
+    nats_url: String,
+    count: u32,
+    seed: u64,
+    shutdown: CancellationToken,
+) -> Result<(), SimulatorError> {
+    if count > SENSORS_MAX {
+        return Err(SimulatorError::TooMany { count });
+    }
+    let server: ServerAddr = nats_url.parse().map_err(SimulatorError::Url)?;
+    let connections = count.min(CONNECTIONS_MAX);
+    let mut tasks = JoinSet::new();
+    for connection in 0..connections {
+        let connected = shutdown.run_until_cancelled(connect(&server, seed, connection)).await;
+        let client = match connected {
+            Some(Ok(client)) => client,
+            Some(Err(source)) => {
+                tasks.shutdown().await;
+                let server = format!("{}:{}", server.host(), server.port());
+                return Err(SimulatorError::Connect { server, source });
+            }
+            None => break,
+        };
+        for index in (connection..count).step_by(usize::try_from(connections).unwrap_or(1)) {
+            let sensor = Sensor::new(SensorSpec::at(index), seed, now());
+            let span = debug_span!("sensor", alias = sensor.spec().alias);
+            let task = run_sensor(sensor, client.clone()).instrument(span);
+            tasks.spawn(shutdown.clone().run_until_cancelled_owned(task));
+        }
+    }
+    info!(sensors = count, connections, "the fleet runs");
+    while let Some(ended) = tasks.join_next().await {
+        let failure = match ended {
+            Ok(None) => continue,
+            Ok(Some(Err(error))) => error,
+            Err(panic) => SimulatorError::Panic(panic),
+        };
+        // A fleet of which a part is silently missing measures nothing.
+        tasks.shutdown().await;
+        return Err(failure);
+    }
+    Ok(())
+}
+
+/// Why the fleet does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulatorError {
+    /// Not the URL of a NATS server. It is not shown, for it may hold a password.
+    #[error("the server's URL is not understood: use one like nats://127.0.0.1:4222")]
+    Url(#[source] std::io::Error),
+    /// More sensors than a site takes.
+    #[error("{count} sensors are too many: at most {SENSORS_MAX} are simulated")]
+    TooMany {
+        /// How many were asked for.
+        count: u32,
+    },
+    /// No connection at the start.
+    #[error("cannot connect to the NATS server at {server}")]
+    Connect {
+        /// Host and port.
+        server: String,
+        /// Why.
+        source: ConnectError,
+    },
+    /// The client refused to subscribe.
+    #[error("cannot listen on `{subject}`")]
+    Subscribe {
+        /// Where polls would have come.
+        subject: String,
+        /// Why.
+        source: SubscribeError,
+    },
+    /// The client refused to publish.
+    #[error("cannot publish on `{subject}`")]
+    Publish {
+        /// Where to.
+        subject: Subject,
+        /// Why.
+        source: PublishError,
+    },
+    /// The client gave up its connection.
+    #[error("the connection of {alias} ended")]
+    Ended {
+        /// Whose.
+        alias: String,
+    },
+    /// A sensor's task panicked.
+    #[error("a sensor panicked")]
+    Panic(#[source] JoinError),
+}
+
+/// Beats and answers for ever. Dropping it is how a sensor stops.
+async fn run_sensor(mut sensor: Sensor, client: Client) -> Result<Infallible, SimulatorError> {
+    let subject = sensor.poll_subject();
+    let subscribed = client.subscribe(subject.clone()).await;
+    let mut polls = subscribed.map_err(|source| SimulatorError::Subscribe { subject, source })?;
+    let read_subject = Subject::from(sensor.read_subject());
+    let heartbeat_subject = Subject::from(HEARTBEAT_SUBJECT);
+    let mut next_heartbeat = Instant::now();
+    loop {
+        // Both are cancel-safe: a poll that is not taken stays in its queue.
+        let (subject, payload) = tokio::select! {
+            () = sleep_until(next_heartbeat) => {
+                next_heartbeat = Instant::now() + sensor.heartbeat_delay();
+                (&heartbeat_subject, Some(sensor.heartbeat()))
+            }
+            poll = polls.next() => match poll {
+                Some(_poll) => (&read_subject, sensor.answer(now())),
+                None => return Err(SimulatorError::Ended { alias: sensor.spec().alias.clone() }),
+            }
+        };
+        if let Some(payload) = payload {
+            let published = client.publish(subject.clone(), payload.into()).await;
+            published
+                .map_err(|source| SimulatorError::Publish { subject: subject.clone(), source })?;
+        }
+    }
+}
+
+fn now() -> Timestamp {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let micros = since_1970.unwrap_or(Duration::ZERO).as_micros();
+    Timestamp::from_unix_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+}
