@@ -113,7 +113,7 @@ impl Pipeline {
         loop {
             let request = Request::new().payload(body.clone().into()).timeout(Some(ANSWER_TIMEOUT));
             let refusal = match self.client.send_request(SUBJECT, request).await {
-                Ok(answer) => match self.check(&answer.payload, &question.sightings) {
+                Ok(answer) => match take(&answer.payload, &self.digest, &question.sightings) {
                     Ok(derived) => return derived,
                     Err(refusal) => refusal,
                 },
@@ -130,42 +130,6 @@ impl Pipeline {
             sleep(back_off).await;
             back_off = (back_off * 2).min(BACK_OFF_MAX);
         }
-    }
-
-    /// Takes a verdict only if it is the deployed component's and speaks of what was asked: a component can be wrong, but cannot put anything else in the log.
-    fn check(&self, answer: &[u8], asked: &[Sighting]) -> Result<Vec<Derived>, String> {
-        let verdict: Verdict = serde_json::from_slice(answer)
-            .map_err(|error| format!("the verdict is not understood: {error}"))?;
-        if verdict.component != self.digest {
-            return Err(format!(
-                "the verdict is of component {}, not {}",
-                verdict.component, self.digest
-            ));
-        }
-        for derived in &verdict.derived {
-            let known_action = matches!(
-                derived.action.as_str(),
-                action::OUT_OF_RANGE
-                    | action::BACK_IN_RANGE
-                    | action::SENSOR_LOST
-                    | action::SENSOR_BACK
-            );
-            let was_asked = asked.iter().any(|sighting| {
-                sighting.leaf == derived.from_leaf
-                    && sighting.sensor == derived.sensor
-                    && sighting.source == derived.source
-            });
-            if !known_action || !was_asked {
-                return Err(format!(
-                    "the verdict speaks of {} at leaf {}, which was not asked",
-                    derived.action, derived.from_leaf
-                ));
-            }
-        }
-        if verdict.derived.len() > Batch::EVENTS_MAX {
-            return Err(format!("the verdict has {} events", verdict.derived.len()));
-        }
-        Ok(verdict.derived)
     }
 
     async fn seal(&mut self, derived: Vec<Derived>, next_leaf: u64) -> Result<(), PipelineError> {
@@ -197,6 +161,41 @@ impl Pipeline {
     }
 }
 
+/// Takes a verdict only if it is the deployed component's and speaks of what was asked: a component can be wrong, but cannot put anything else in the log.
+fn take(answer: &[u8], digest: &str, asked: &[Sighting]) -> Result<Vec<Derived>, String> {
+    let verdict: Verdict = serde_json::from_slice(answer)
+        .map_err(|error| format!("the verdict is not understood: {error}"))?;
+    if verdict.component != digest {
+        return Err(format!("the verdict is of component {}, not {digest}", verdict.component));
+    }
+    if verdict.derived.len() > Batch::EVENTS_MAX {
+        return Err(format!("the verdict has {} events", verdict.derived.len()));
+    }
+    let was_asked = |derived: &Derived| {
+        asked.iter().any(|sighting| {
+            sighting.leaf == derived.from_leaf
+                && sighting.sensor == derived.sensor
+                && sighting.source == derived.source
+        })
+    };
+    let is_known = |derived: &Derived| {
+        matches!(
+            derived.action.as_str(),
+            action::OUT_OF_RANGE
+                | action::BACK_IN_RANGE
+                | action::SENSOR_LOST
+                | action::SENSOR_BACK
+        )
+    };
+    match verdict.derived.iter().find(|derived| !is_known(derived) || !was_asked(derived)) {
+        Some(foreign) => Err(format!(
+            "the verdict speaks of {} at leaf {}, which was not asked",
+            foreign.action, foreign.from_leaf
+        )),
+        None => Ok(verdict.derived),
+    }
+}
+
 /// Why judging stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
@@ -212,4 +211,64 @@ pub enum PipelineError {
     /// A bug.
     #[error("the pipeline panicked")]
     Panicked(#[from] JoinError),
+}
+
+#[cfg(test)]
+mod tests {
+    use model::derive::Seen;
+
+    use super::*;
+
+    const SENSOR: SensorId = SensorId::from_bytes([7; 16]);
+
+    fn derived(from_leaf: u64, action: &str) -> Derived {
+        Derived {
+            from_leaf,
+            sensor: SENSOR,
+            action: action.to_owned(),
+            source: "Hall.T1".to_owned(),
+            value: None,
+            message: String::new(),
+        }
+    }
+
+    /// What becomes of a verdict of component `a` on leaf 5, where `a` is deployed.
+    fn taken(component: &str, derived: Vec<Derived>) -> Result<usize, String> {
+        let asked = [Sighting {
+            leaf: 5,
+            sensor: SENSOR,
+            source: "Hall.T1".to_owned(),
+            seen: Seen::NoValue,
+        }];
+        let verdict = Verdict { component: component.to_owned(), derived };
+        take(&serde_json::to_vec(&verdict).unwrap(), "a", &asked).map(|derived| derived.len())
+    }
+
+    #[test]
+    fn only_what_was_asked_of_the_deployed_component_is_taken() {
+        assert_eq!(taken("a", vec![derived(5, action::OUT_OF_RANGE)]), Ok(1));
+        assert_eq!(taken("a", vec![]), Ok(0));
+        for (component, derived, words) in [
+            ("b", derived(5, action::OUT_OF_RANGE), "is of component b"),
+            ("a", derived(6, action::OUT_OF_RANGE), "leaf 6, which was not asked"),
+            ("a", derived(5, action::SENSOR_READING), "SENSOR_READING"), // it derives readings of no one
+            (
+                "a",
+                Derived {
+                    sensor: SensorId::from_bytes([8; 16]),
+                    ..derived(5, action::SENSOR_LOST)
+                },
+                "not asked",
+            ),
+            (
+                "a",
+                Derived { source: "Hall.T2".to_owned(), ..derived(5, action::SENSOR_LOST) },
+                "not asked",
+            ),
+        ] {
+            let refusal = taken(component, vec![derived]).unwrap_err();
+            assert!(refusal.contains(words), "{refusal}");
+        }
+        assert!(take(b"{", "a", &[]).unwrap_err().contains("not understood"));
+    }
 }

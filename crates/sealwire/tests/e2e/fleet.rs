@@ -25,6 +25,7 @@ fn forty_sensors_are_read_sealed_and_proved() {
     searches_page_through_a_log_that_grows(&site);
     proofs_lead_to_the_sites_checkpoint(&site);
     refusals_are_problems(&site);
+    the_log_port_answers_this_machine_alone(&site);
 
     let (code, printed) = verify(&site.addresses.log);
     assert_eq!(code, Some(0), "{printed}");
@@ -105,6 +106,24 @@ fn refusals_are_problems(site: &Site) {
     ] {
         assert_eq!(answer.0, status, "{words}");
         assert!(answer.1["detail"].as_str().unwrap().contains(words), "{answer:?}");
+    }
+}
+
+fn the_log_port_answers_this_machine_alone(site: &Site) {
+    let port = site.addresses.log.rsplit_once(':').unwrap().1;
+    for (host, path, status, words) in [
+        (format!("localhost:{port}"), "/vkey", 200, site.addresses.vkey.as_str()),
+        (format!("localhost:{port}"), "/metrics", 200, "sealwire_answers_total"),
+        (format!("localhost:{port}"), "/checkpoint", 200, "sealwire.local/site\n"),
+        (format!("localhost:{port}"), "/tile/0/999", 404, "no such tile"),
+        (format!("localhost:{port}"), "/tile/64/000", 404, "tile"),
+        (format!("localhost:{port}"), "/live?from=first", 400, "`from` is a leaf"),
+        (format!("localhost:{port}"), "/envelopes", 404, "/checkpoint"),
+        (String::from("sealwire.example"), "/checkpoint", 421, "localhost"), // a page elsewhere under a name that leads here
+    ] {
+        let answer = site.get_log(path, &host);
+        assert_eq!(answer.0, status, "{host}{path}: {}", answer.1);
+        assert!(answer.1.contains(words), "{host}{path}: {}", answer.1);
     }
 }
 

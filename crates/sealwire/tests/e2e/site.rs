@@ -130,6 +130,13 @@ impl Site {
         answer(agent().get(format!("{}{path}", self.addresses.http)).call())
     }
 
+    /// `GET` on the log port under a host name: status and text.
+    pub(crate) fn get_log(&self, path: &str, host: &str) -> (u16, String) {
+        let request = agent().get(format!("{}{path}", self.addresses.log)).header("host", host);
+        let mut response = request.call().unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
+    }
+
     /// `POST` on the page port.
     pub(crate) fn post(&self, path: &str, body: &str) -> (u16, Value) {
         answer(agent().post(format!("{}{path}", self.addresses.http)).send(body))
