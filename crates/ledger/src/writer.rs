@@ -73,16 +73,6 @@ impl Writer {
         Ok(Self { thread: Some(thread), ended, commands })
     }
 
-    /// Waits until the writer ends by itself, which it does only when it cannot go on. Cancel-safe.
-    pub async fn failed(&mut self) -> WriteError {
-        match (&mut self.ended).await {
-            Ok(Err(failure)) => failure,
-            Ok(Ok(())) | Err(_) => {
-                WriteError { step: "running the writer", source: io::Error::other("it has ended") }
-            }
-        }
-    }
-
     /// Seals what waits, publishes a last checkpoint and ends.
     ///
     /// # Errors
@@ -345,8 +335,7 @@ pub(crate) fn create_segment(folder: &std::path::Path, first_leaf: u64) -> io::R
 }
 
 fn now() -> Timestamp {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_unix_micros(i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX))
+    Timestamp::after_1970(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 fn step(step: &'static str) -> impl Fn(io::Error) -> WriteError {

@@ -1,7 +1,7 @@
 //! A moment, to the microsecond.
 
 use alloc::string::{String, ToString as _};
-use core::{fmt, str::FromStr};
+use core::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,12 @@ impl Timestamp {
     #[must_use]
     pub fn from_unix_micros(micros: i64) -> Self {
         Self(micros.clamp(0, Self::MICROS_MAX))
+    }
+
+    /// The moment `since_1970` after 1970 began, rounded down to a microsecond: what a system's clock gives.
+    #[must_use]
+    pub fn after_1970(since_1970: Duration) -> Self {
+        Self::from_unix_micros(i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX))
     }
 
     /// Microseconds since 1970.

@@ -1,6 +1,6 @@
 //! The IO shell: sensors as NATS clients.
 
-use core::{convert::Infallible, time::Duration};
+use core::convert::Infallible;
 use std::time::SystemTime;
 
 use async_nats::{Client, ConnectError, PublishError, ServerAddr, Subject, SubscribeError};
@@ -144,6 +144,5 @@ async fn run_sensor(mut sensor: Sensor, client: Client) -> Result<Infallible, Si
 
 fn now() -> Timestamp {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let micros = since_1970.unwrap_or(Duration::ZERO).as_micros();
-    Timestamp::from_unix_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+    Timestamp::after_1970(since_1970.unwrap_or_default())
 }

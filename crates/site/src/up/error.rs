@@ -1,0 +1,110 @@
+//! Why a site does not run.
+
+use std::{io, path::PathBuf};
+
+use engine::FindError;
+use index::IndexError;
+use ledger::{AppendError, KeyError, OpenError, WriteError};
+use tokio::task::JoinError;
+
+use crate::{DataDirError, indexing, pipeline};
+
+/// Why a site does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum UpError {
+    /// Its folder.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// An engine is missing.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// The binary was built without a component.
+    #[error(
+        "this sealwire was built without the component `{name}`: build it with `cargo xtask build`"
+    )]
+    ComponentMissing {
+        /// Which.
+        name: &'static str,
+    },
+    /// A port is taken.
+    #[error(
+        "port {port} for {what} is in use: stop what uses it, or name another with {flag} (0 picks a free one)"
+    )]
+    PortInUse {
+        /// What it is for.
+        what: &'static str,
+        /// The flag that names another.
+        flag: &'static str,
+        /// The port.
+        port: u16,
+    },
+    /// A listener fails.
+    #[error("{what} cannot listen")]
+    Listen {
+        /// Whose.
+        what: &'static str,
+        /// What failed.
+        source: io::Error,
+    },
+    /// The key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The index cannot be used.
+    #[error(
+        "the index cannot be used; it holds nothing that the log does not, so it may be deleted"
+    )]
+    Index(#[from] IndexError),
+    /// An engine cannot be started.
+    #[error("{name} cannot be started")]
+    Engine {
+        /// Which.
+        name: &'static str,
+        /// What failed.
+        source: io::Error,
+    },
+    /// An engine ended at once.
+    #[error("{end}")]
+    EngineEnded {
+        /// How.
+        end: String,
+    },
+    /// The message bus cannot be reached.
+    #[error("nats-server does not answer")]
+    Bus(#[source] async_nats::ConnectError),
+    /// A subscription is refused.
+    #[error("the message bus refuses a subscription")]
+    Subscribe(#[from] async_nats::SubscribeError),
+    /// The page does not come.
+    #[error("the page does not answer; the host's log is {}", log.display())]
+    PageSilent {
+        /// The host's log.
+        log: PathBuf,
+    },
+    /// Whoever was to be told where the site is could not be.
+    #[error("the site's addresses cannot be told")]
+    Ready(#[source] io::Error),
+    /// The ledger refuses an event.
+    #[error("an event cannot be sealed")]
+    Append(#[from] AppendError),
+    /// The ledger cannot go on.
+    #[error("the ledger has stopped")]
+    Write(#[source] WriteError),
+    /// Indexing fails.
+    #[error(transparent)]
+    Indexing(#[from] indexing::IndexingError),
+    /// Judging fails.
+    #[error(transparent)]
+    Pipeline(#[from] pipeline::PipelineError),
+    /// The simulator fails.
+    #[error("the simulated sensors stopped")]
+    Simulator(#[from] simulator::SimulatorError),
+    /// A service ended although nobody asked it to.
+    #[error("a service of the site has ended by itself")]
+    Ended,
+    /// A bug.
+    #[error("a service of the site panicked")]
+    Panicked(#[source] JoinError),
+}

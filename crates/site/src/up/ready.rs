@@ -1,0 +1,73 @@
+//! Waiting until something answers: the message bus, and the page.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use engine::Engine;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::watch,
+    time::{Instant, sleep},
+};
+use tracing::info;
+
+use crate::{UpError, bus};
+
+/// How long `nats-server` may take to answer; it reads JetStream's files first.
+const NATS_READY_TIMEOUT: Duration = Duration::from_secs(20);
+/// Pause between two looks whether something answers.
+const READY_PAUSE: Duration = Duration::from_millis(25);
+
+/// Where the page will be, and how many hosts are there to serve it.
+pub(super) struct Page {
+    pub(super) address: SocketAddr,
+    pub(super) hosts_ready: watch::Receiver<usize>,
+}
+
+/// Connects to the server as soon as it answers.
+pub(super) async fn connect(
+    server: &mut Engine,
+    address: SocketAddr,
+) -> Result<bus::Connection, UpError> {
+    let deadline = Instant::now() + NATS_READY_TIMEOUT;
+    loop {
+        let error = match bus::connect(address).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => error,
+        };
+        if let Some(end) = server.ended() {
+            return Err(UpError::EngineEnded { end });
+        }
+        if Instant::now() > deadline {
+            return Err(UpError::Bus(error));
+        }
+        sleep(READY_PAUSE).await;
+    }
+}
+
+/// Waits until the gateway answers with what it got from the site.
+pub(super) async fn page_answers(mut page: Page) {
+    // The sender lives as long as the reconciler, and when that ends the site stops.
+    let _alive = page.hosts_ready.wait_for(|hosts| *hosts > 0).await.is_ok();
+    while !matches!(asks_the_gateway(page.address).await, Ok(true)) {
+        sleep(READY_PAUSE).await;
+    }
+    info!(page = %page.address, "the page answers");
+}
+
+async fn asks_the_gateway(page: SocketAddr) -> io::Result<bool> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, page.port())).await?;
+    stream
+        .write_all(
+            format!("GET /api/site HTTP/1.1\r\nhost: {page}\r\nconnection: close\r\n\r\n")
+                .as_bytes(),
+        )
+        .await?;
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).await?;
+    Ok(&status == b"HTTP/1.1 200")
+}

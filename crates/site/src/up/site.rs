@@ -1,0 +1,367 @@
+//! The running parts of a site: started in order, watched, and stopped in order.
+
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+
+use engine::{Change, Engine, Registry, nats_server, reconcile, wash_host};
+use index::{Indexer, Reader, SensorState};
+use ledger::Ledger;
+use model::{Event, action};
+use poll::Counters;
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::{interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::{
+    Addresses, Config, Listening,
+    part::Part,
+    ready::{Page, connect, page_answers},
+};
+use crate::{
+    DataDir, UpError, bus, clock, indexing, log_http, pipeline, polling, queries, sealing,
+    workloads,
+};
+
+/// Time between two checkpoints while the log grows.
+const CHECKPOINT_PERIOD: Duration = Duration::from_millis(500);
+/// How long the page may take to answer for the first time; the host compiles the components.
+const PAGE_READY_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long the services may take to end what they are at when the site stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
+/// Changes of engines that wait to be sealed.
+const CHANGES_MAX: usize = 16;
+
+/// The running parts, in the order in which they stop.
+pub(super) struct Site<'a> {
+    data_dir: &'a DataDir,
+    ledger: Ledger,
+    addresses: Addresses,
+    /// What brings readings: the simulator and the poller.
+    intake: Part,
+    /// What works on the log and shows it.
+    services: Part,
+    host: Part,
+    bus: Part,
+    events: mpsc::Sender<Event>,
+    /// Seals `events`; ends when every sender is gone.
+    sealing: JoinSet<Result<(), UpError>>,
+}
+
+impl<'a> Site<'a> {
+    pub(super) fn new(data_dir: &'a DataDir, ledger: Ledger, listening: &Listening) -> Self {
+        let (events, queue) = mpsc::channel(sealing::QUEUE_EVENTS_MAX);
+        let mut sealing = JoinSet::new();
+        let log = ledger.clone();
+        sealing.spawn(async move { Ok(sealing::run(log, queue).await?) });
+        let Listening { page, nats, mqtt, log_address, .. } = listening;
+        let addresses = Addresses {
+            http: format!("http://{page}"),
+            log: format!("http://{log_address}"),
+            nats: format!("nats://{nats}"),
+            mqtt: format!("mqtt://{mqtt}"),
+            vkey: ledger.vkey().to_string(),
+        };
+        Self {
+            data_dir,
+            ledger,
+            addresses,
+            intake: Part::new(),
+            services: Part::new(),
+            host: Part::new(),
+            bus: Part::new(),
+            events,
+            sealing,
+        }
+    }
+
+    /// Starts everything; answers where the page will be.
+    pub(super) async fn start(
+        &mut self,
+        config: Config,
+        listening: Listening,
+        nats_program: PathBuf,
+        wash_program: PathBuf,
+        progress: &(impl Fn(&str) + Sync),
+    ) -> Result<Page, UpError> {
+        let Listening { page, nats, mqtt, log, .. } = listening;
+        let (changes, changed) = mpsc::channel(CHANGES_MAX);
+        self.seal_changes(changed);
+        self.seal(Event::site(
+            action::SITE_STARTED,
+            "site",
+            format!("site {} starts", self.data_dir.name()),
+            clock::now(),
+        ));
+
+        progress("starting nats-server");
+        let folder = self.data_dir.engine("nats");
+        let name = self.data_dir.name();
+        let start = nats_server::prepare(
+            nats_program,
+            &nats_server::Config { name, nats, mqtt, folder: &folder },
+        )
+        .map_err(|source| UpError::Engine { name: "nats-server", source })?;
+        let mut server = Engine::start(start)
+            .map_err(|source| UpError::Engine { name: "nats-server", source })?;
+        let connection = connect(&mut server, nats).await?;
+        let supervised = server.supervise(changes.clone(), self.bus.stop.clone());
+        self.bus.tasks.spawn(async {
+            supervised.await;
+            Ok(())
+        });
+
+        let registry = Registry::bind(workloads::images(&config.components))
+            .await
+            .map_err(|source| UpError::Listen { what: "the component registry", source })?;
+        let digest =
+            registry.image(workloads::SENSOR_READER).map(|(image, _)| image.digest().to_owned());
+        let workloads = workloads::workloads(&registry, page)
+            .map_err(|name| UpError::ComponentMissing { name })?;
+        let (hosts_ready, watch_hosts_ready) = watch::channel(0);
+        let reconciling = reconcile::run(
+            connection.client.clone(),
+            workloads,
+            hosts_ready,
+            self.services.stop.clone(),
+        );
+        let serving = registry.serve(self.services.stop.clone());
+        self.services.tasks.spawn(async { Ok(reconciling.await?) });
+        self.services.tasks.spawn(async {
+            serving
+                .await
+                .map_err(|source| UpError::Listen { what: "the component registry", source })
+        });
+
+        progress("starting wash host");
+        let folder = self.data_dir.engine("wash");
+        let start = wash_host::prepare(
+            wash_program,
+            &wash_host::Config { name, nats, http: page, folder: &folder },
+        )
+        .map_err(|source| UpError::Engine { name: "wash host", source })?;
+        let host =
+            Engine::start(start).map_err(|source| UpError::Engine { name: "wash host", source })?;
+        let supervised = host.supervise(changes, self.host.stop.clone());
+        self.host.tasks.spawn(async {
+            supervised.await;
+            Ok(())
+        });
+
+        let known =
+            self.start_services(connection.clone(), log, page, digest.unwrap_or_default()).await?;
+        self.start_polling(config.polling, known.0, connection, known.1);
+        if config.simulate > 0 {
+            let (nats, stop) = (self.addresses.nats.clone(), self.intake.stop.clone());
+            let simulated =
+                async move { simulator::run(nats, config.simulate, rand::random(), stop).await };
+            self.intake.tasks.spawn(async { Ok(simulated.await?) });
+        }
+        Ok(Page { address: page, hosts_ready: watch_hosts_ready })
+    }
+
+    /// Starts what works on the log. Answers the sensors the log knows, and where the poller leaves its counters.
+    async fn start_services(
+        &mut self,
+        connection: bus::Connection,
+        listener: TcpListener,
+        page: SocketAddr,
+        digest: String,
+    ) -> Result<(Vec<(model::Heartbeat, poll::SensorState)>, watch::Sender<Counters>), UpError>
+    {
+        let indexer = Indexer::open(&self.data_dir.index(), &self.addresses.vkey)?;
+        let (for_queries, for_pipeline) = (indexer.reader()?, indexer.reader()?);
+        let (indexed, watch_indexed) = watch::channel(0);
+        let (counters, watch_counters) = watch::channel(Counters::default());
+        let stop = &self.services.stop;
+        let tasks = &mut self.services.tasks;
+
+        let indexing = indexing::run(self.ledger.clone(), indexer, indexed, stop.clone());
+        tasks.spawn(async { Ok(indexing.await?) });
+        let checkpointing =
+            stop.clone().run_until_cancelled_owned(publish_checkpoints(self.ledger.clone()));
+        tasks.spawn(async { checkpointing.await.unwrap_or(Ok(())) });
+        let judging = pipeline::run(
+            self.ledger.clone(),
+            connection.client.clone(),
+            digest,
+            for_pipeline,
+            watch_indexed.clone(),
+            stop.clone(),
+        );
+        tasks.spawn(async { Ok(judging.await?) });
+        let page_origins = [page.ip().to_string(), String::from("localhost")]
+            .iter()
+            .filter_map(|host| format!("http://{host}:{}", page.port()).parse().ok())
+            .collect();
+        let shown = log_http::LogHttp {
+            ledger: self.ledger.clone(),
+            counters: watch_counters.clone(),
+            connection: connection.clone(),
+            page_origins,
+        };
+        let serving = log_http::serve(listener, shown, stop.clone());
+        tasks.spawn(async {
+            serving.await.map_err(|source| UpError::Listen { what: "the log", source })
+        });
+
+        let known = self.known_sensors(&for_queries, watch_indexed).await?;
+        let queries = queries::Queries {
+            ledger: self.ledger.clone(),
+            index: for_queries,
+            connection,
+            counters: watch_counters,
+            site_name: self.data_dir.name().to_owned(),
+            log_url: self.addresses.log.clone(),
+        };
+        let answering = queries::run(queries, self.services.stop.clone());
+        self.services.tasks.spawn(async { Ok(answering.await?) });
+        Ok((known, counters))
+    }
+
+    /// The sensors as the whole log has them.
+    async fn known_sensors(
+        &mut self,
+        index: &Reader,
+        mut indexed: watch::Receiver<u64>,
+    ) -> Result<Vec<(model::Heartbeat, poll::SensorState)>, UpError> {
+        let size = self.ledger.size();
+        tokio::select! {
+            _caught_up = indexed.wait_for(|next_leaf| *next_leaf >= size) => {}
+            failure = self.services.failure() => return Err(failure),
+        }
+        let state = |state| match state {
+            SensorState::Online => poll::SensorState::Online,
+            SensorState::Lost => poll::SensorState::Lost,
+            SensorState::Disconnected => poll::SensorState::Disconnected,
+        };
+        let sensors = index.sensors(0)?;
+        Ok(sensors.into_iter().map(|sensor| (sensor.heartbeat, state(sensor.state))).collect())
+    }
+
+    fn start_polling(
+        &mut self,
+        config: poll::Config,
+        known: Vec<(model::Heartbeat, poll::SensorState)>,
+        connection: bus::Connection,
+        counters: watch::Sender<Counters>,
+    ) {
+        let start =
+            polling::Start { config, known, connection, events: self.events.clone(), counters };
+        let polling = polling::run(start, self.intake.stop.clone());
+        self.intake.tasks.spawn(async { Ok(polling.await?) });
+    }
+
+    /// Waits until the page answers, says so, and then until the site is to stop or something fails.
+    pub(super) async fn serve(
+        &mut self,
+        page: Page,
+        ready: impl FnOnce(&Addresses) -> io::Result<()>,
+        progress: &(impl Fn(&str) + Sync),
+        shutdown: &CancellationToken,
+    ) -> Result<(), UpError> {
+        progress("starting the components");
+        let answering = async {
+            timeout(PAGE_READY_TIMEOUT, page_answers(page)).await.map_err(|_elapsed| {
+                UpError::PageSilent { log: self.data_dir.engine("wash").join("wash-host.log") }
+            })
+        };
+        tokio::select! {
+            answers = answering => answers?,
+            failure = failure_of(&mut self.intake, &mut self.services, &mut self.host, &mut self.bus, &mut self.sealing) => return Err(failure),
+            () = shutdown.cancelled() => return Ok(()),
+        }
+        ready(&self.addresses).map_err(UpError::Ready)?;
+        tokio::select! {
+            failure = failure_of(&mut self.intake, &mut self.services, &mut self.host, &mut self.bus, &mut self.sealing) => Err(failure),
+            () = shutdown.cancelled() => Ok(()),
+        }
+    }
+
+    /// Stops everything but the log: within five seconds, whatever hangs.
+    pub(super) async fn stop(mut self) {
+        self.seal(Event::site(
+            action::SITE_STOPPED,
+            "site",
+            format!("site {} stops", self.data_dir.name()),
+            clock::now(),
+        ));
+        self.intake.stop(DRAIN_TIMEOUT).await;
+        drop(self.events);
+        // Whoever brought events is gone, so sealing ends when what waited is sealed.
+        let sealed = async { while self.sealing.join_next().await.is_some() {} };
+        if timeout(DRAIN_TIMEOUT, sealed).await.is_err() {
+            warn!("stopping with events that could not be sealed");
+        }
+        self.services.stop(DRAIN_TIMEOUT).await;
+        // These wait for their engine, which is killed when it takes too long.
+        self.host.stop(Duration::MAX).await;
+        self.bus.stop(Duration::MAX).await;
+    }
+
+    /// Hands an event of the site itself to be sealed.
+    fn seal(&self, event: Event) {
+        if let Err(error) = self.events.try_send(event) {
+            warn!(%error, "an event of the site itself is not sealed");
+        }
+    }
+
+    /// Seals the outages of engines.
+    fn seal_changes(&mut self, mut changed: mpsc::Receiver<Change>) {
+        let events = self.events.downgrade();
+        let stop = self.services.stop.clone();
+        self.services.tasks.spawn(async move {
+            while let Some(Some(change)) = stop.run_until_cancelled(changed.recv()).await {
+                let event = match change {
+                    Change::Down { name, reason } => Event::site(
+                        action::ENGINE_DOWN,
+                        name,
+                        format!("{name} {reason}"),
+                        clock::now(),
+                    ),
+                    Change::Up { name, outage } => {
+                        let message = format!("{name} runs again after {} ms", outage.as_millis());
+                        Event::site(action::ENGINE_UP, name, message, clock::now())
+                    }
+                };
+                let Some(events) = events.upgrade() else { break };
+                let _stopping = events.send(event).await;
+            }
+            stop.cancelled().await;
+            Ok(())
+        });
+    }
+}
+
+/// The first failure of any part.
+async fn failure_of(
+    intake: &mut Part,
+    services: &mut Part,
+    host: &mut Part,
+    bus: &mut Part,
+    sealing: &mut JoinSet<Result<(), UpError>>,
+) -> UpError {
+    tokio::select! {
+        failure = intake.failure() => failure,
+        failure = services.failure() => failure,
+        failure = host.failure() => failure,
+        failure = bus.failure() => failure,
+        Some(ended) = sealing.join_next() => match ended {
+            Ok(Err(failure)) => failure,
+            Ok(Ok(())) => UpError::Ended,
+            Err(panic) => UpError::Panicked(panic),
+        },
+    }
+}
+
+async fn publish_checkpoints(ledger: Ledger) -> Result<(), UpError> {
+    let mut ticks = interval(CHECKPOINT_PERIOD);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        ledger.publish_checkpoint().await?;
+    }
+}
