@@ -84,8 +84,10 @@ pub async fn run(
     if let Some(name) = missing {
         return Err(UpError::ComponentMissing { name });
     }
-    let nats_program = find(&release::NATS_SERVER, &progress)?;
-    let wash_program = find(&release::WASH, &progress)?;
+    let programs = Programs {
+        nats_server: find(&release::NATS_SERVER, &progress)?,
+        wash: find(&release::WASH, &progress)?,
+    };
     let listening = Listening::reserve(config.ports).await?;
 
     progress("opening the log");
@@ -94,10 +96,11 @@ pub async fn run(
     let (ledger, writer) = Ledger::open(&data_dir.ledger(), signer)?;
     let outcome = {
         let mut site = Site::new(&data_dir, ledger, &listening);
-        let started = site.start(config, listening, nats_program, wash_program, &progress).await;
-        let outcome = match started {
-            Ok(page) => site.serve(page, ready, &progress, &shutdown).await,
-            Err(error) => Err(error),
+        let starting = Box::pin(site.start(config, listening, programs, &progress));
+        let outcome = match shutdown.run_until_cancelled(starting).await {
+            Some(Ok(page)) => site.serve(page, ready, &progress, &shutdown).await,
+            Some(Err(error)) => Err(error),
+            None => Ok(()),
         };
         progress("stopping");
         site.stop().await;
@@ -110,6 +113,12 @@ async fn close(writer: Writer, outcome: Result<(), UpError>) -> Result<(), UpErr
     // If the writer failed, whatever else failed followed from it.
     writer.close().await.map_err(UpError::Write)?;
     outcome
+}
+
+/// Where the engines are.
+struct Programs {
+    nats_server: PathBuf,
+    wash: PathBuf,
 }
 
 /// Addresses that were found free, and the listeners that are ours.

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    Addresses, Config, Listening,
+    Addresses, Config, Listening, Programs,
     part::Part,
     ready::{Page, connect, page_answers},
 };
@@ -78,57 +78,87 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// Starts everything; answers where the page will be.
+    /// Starts everything; answers where the page will be. Cancelling leaves what was started to [`Site::stop`].
     pub(super) async fn start(
         &mut self,
         config: Config,
         listening: Listening,
-        nats_program: PathBuf,
-        wash_program: PathBuf,
+        programs: Programs,
         progress: &(impl Fn(&str) + Sync),
     ) -> Result<Page, UpError> {
-        let Listening { page, nats, mqtt, log, .. } = listening;
         let (changes, changed) = mpsc::channel(CHANGES_MAX);
         self.seal_changes(changed);
-        self.seal(Event::site(
-            action::SITE_STARTED,
-            "site",
-            format!("site {} starts", self.data_dir.name()),
-            clock::now(),
-        ));
+        self.seal_own(action::SITE_STARTED, "starts");
 
         progress("starting nats-server");
-        let folder = self.data_dir.engine("nats");
-        let name = self.data_dir.name();
-        let start = nats_server::prepare(
-            nats_program,
-            &nats_server::Config { name, nats, mqtt, folder: &folder },
-        )
-        .map_err(|source| UpError::Engine { name: "nats-server", source })?;
-        let mut server = Engine::start(start)
-            .map_err(|source| UpError::Engine { name: "nats-server", source })?;
-        let connection = connect(&mut server, nats).await?;
-        let supervised = server.supervise(changes.clone(), self.bus.stop.clone());
-        self.bus.tasks.spawn(async {
-            supervised.await;
-            Ok(())
-        });
-
+        let connection = self.start_bus(programs.nats_server, &listening, changes.clone()).await?;
+        progress("starting wash host");
         let registry = Registry::bind(workloads::images(&config.components))
             .await
             .map_err(|source| UpError::Listen { what: "the component registry", source })?;
         let digest =
             registry.image(workloads::SENSOR_READER).map(|(image, _)| image.digest().to_owned());
-        let workloads = workloads::workloads(&registry, page)
+        let hosts_ready = self.start_host(
+            programs.wash,
+            &listening,
+            registry,
+            connection.client.clone(),
+            changes,
+        )?;
+
+        let address = listening.page;
+        let (known, counters) = self
+            .start_services(connection.clone(), listening.log, address, digest.unwrap_or_default())
+            .await?;
+        self.start_polling(config.polling, known, connection, counters);
+        if config.simulate > 0 {
+            let (nats, stop) = (self.addresses.nats.clone(), self.intake.stop.clone());
+            let simulated = simulator::run(nats, config.simulate, rand::random(), stop);
+            self.intake.tasks.spawn(async { Ok(simulated.await?) });
+        }
+        Ok(Page { address, hosts_ready })
+    }
+
+    /// Starts `nats-server` and connects to it.
+    async fn start_bus(
+        &mut self,
+        program: PathBuf,
+        listening: &Listening,
+        changes: mpsc::Sender<Change>,
+    ) -> Result<bus::Connection, UpError> {
+        let failed = |source| UpError::Engine { name: "nats-server", source };
+        let config = nats_server::Config {
+            name: self.data_dir.name(),
+            nats: listening.nats,
+            mqtt: listening.mqtt,
+            folder: &self.data_dir.engine("nats"),
+        };
+        let start = nats_server::prepare(program, &config).map_err(failed)?;
+        let mut server = Engine::start(start).map_err(failed)?;
+        let connection = connect(&mut server, listening.nats).await?;
+        let supervised = server.supervise(changes, self.bus.stop.clone());
+        self.bus.tasks.spawn(async {
+            supervised.await;
+            Ok(())
+        });
+        Ok(connection)
+    }
+
+    /// Starts `wash host` and what gives it its workloads; answers how many hosts run them all.
+    fn start_host(
+        &mut self,
+        program: PathBuf,
+        listening: &Listening,
+        registry: Registry,
+        client: async_nats::Client,
+        changes: mpsc::Sender<Change>,
+    ) -> Result<watch::Receiver<usize>, UpError> {
+        let workloads = workloads::workloads(&registry, listening.page)
             .map_err(|name| UpError::ComponentMissing { name })?;
         let (hosts_ready, watch_hosts_ready) = watch::channel(0);
-        let reconciling = reconcile::run(
-            connection.client.clone(),
-            workloads,
-            hosts_ready,
-            self.services.stop.clone(),
-        );
-        let serving = registry.serve(self.services.stop.clone());
+        let stop = &self.services.stop;
+        let reconciling = reconcile::run(client, workloads, hosts_ready, stop.clone());
+        let serving = registry.serve(stop.clone());
         self.services.tasks.spawn(async { Ok(reconciling.await?) });
         self.services.tasks.spawn(async {
             serving
@@ -136,31 +166,21 @@ impl<'a> Site<'a> {
                 .map_err(|source| UpError::Listen { what: "the component registry", source })
         });
 
-        progress("starting wash host");
-        let folder = self.data_dir.engine("wash");
-        let start = wash_host::prepare(
-            wash_program,
-            &wash_host::Config { name, nats, http: page, folder: &folder },
-        )
-        .map_err(|source| UpError::Engine { name: "wash host", source })?;
-        let host =
-            Engine::start(start).map_err(|source| UpError::Engine { name: "wash host", source })?;
+        let failed = |source| UpError::Engine { name: "wash host", source };
+        let config = wash_host::Config {
+            name: self.data_dir.name(),
+            nats: listening.nats,
+            http: listening.page,
+            folder: &self.data_dir.engine("wash"),
+        };
+        let start = wash_host::prepare(program, &config).map_err(failed)?;
+        let host = Engine::start(start).map_err(failed)?;
         let supervised = host.supervise(changes, self.host.stop.clone());
         self.host.tasks.spawn(async {
             supervised.await;
             Ok(())
         });
-
-        let known =
-            self.start_services(connection.clone(), log, page, digest.unwrap_or_default()).await?;
-        self.start_polling(config.polling, known.0, connection, known.1);
-        if config.simulate > 0 {
-            let (nats, stop) = (self.addresses.nats.clone(), self.intake.stop.clone());
-            let simulated =
-                async move { simulator::run(nats, config.simulate, rand::random(), stop).await };
-            self.intake.tasks.spawn(async { Ok(simulated.await?) });
-        }
-        Ok(Page { address: page, hosts_ready: watch_hosts_ready })
+        Ok(watch_hosts_ready)
     }
 
     /// Starts what works on the log. Answers the sensors the log knows, and where the poller leaves its counters.
@@ -283,12 +303,7 @@ impl<'a> Site<'a> {
 
     /// Stops everything but the log: within five seconds, whatever hangs.
     pub(super) async fn stop(mut self) {
-        self.seal(Event::site(
-            action::SITE_STOPPED,
-            "site",
-            format!("site {} stops", self.data_dir.name()),
-            clock::now(),
-        ));
+        self.seal_own(action::SITE_STOPPED, "stops");
         self.intake.stop(DRAIN_TIMEOUT).await;
         drop(self.events);
         // Whoever brought events is gone, so sealing ends when what waited is sealed.
@@ -303,9 +318,11 @@ impl<'a> Site<'a> {
     }
 
     /// Hands an event of the site itself to be sealed.
-    fn seal(&self, event: Event) {
+    fn seal_own(&self, action: &str, words: &str) {
+        let message = format!("site {} {words}", self.data_dir.name());
+        let event = Event::site(action, "site", message, clock::now());
         if let Err(error) = self.events.try_send(event) {
-            warn!(%error, "an event of the site itself is not sealed");
+            warn!(%error, action, "an event of the site itself is not sealed");
         }
     }
 
