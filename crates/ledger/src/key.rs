@@ -9,16 +9,22 @@ use std::{
 
 use tlog::{KeyName, Signer};
 
-use crate::atomic_file::sync_folder;
+use crate::{atomic_file::sync_folder, recover::CHECKPOINT};
 
-/// The key in `path`, made if there is none. `name` is the log's origin.
+/// The key in `path`; made if there is none and `log` says that the log is new, too. `name` is the log's origin.
 ///
 /// # Errors
 /// The file cannot be read or made, others may read it, or it holds no key.
-pub fn load_or_create_key(path: &Path, name: KeyName) -> Result<Signer, KeyError> {
+pub fn load_or_create_key(path: &Path, name: KeyName, log: &Path) -> Result<Signer, KeyError> {
     let failed = |source| KeyError::Io { path: path.to_owned(), source };
     let text = match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => create(path).map_err(failed)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if log.join(CHECKPOINT).exists() {
+                return Err(KeyError::Missing { path: path.to_owned(), log: log.to_owned() });
+            }
+            create(path).map_err(failed)?
+        }
+
         read => read.map_err(failed)?,
     };
     let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
@@ -35,9 +41,13 @@ fn create(path: &Path) -> io::Result<String> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
     let text = format!("{}\n", hex::encode(seed));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    // Beside its place first: a crash must not leave a part of a key where a key is looked for.
+    let next = path.with_extension("next");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
+    fs::rename(next, path)?;
     path.parent().map_or(Ok(()), sync_folder)?;
     Ok(text)
 }
@@ -60,6 +70,14 @@ pub enum KeyError {
         path: PathBuf,
         /// Its mode.
         mode: u32,
+    },
+    /// It is gone, and the log it belongs to is not.
+    #[error("the key file {} is missing, and the log in {} can only go on with it: restore it from a copy", path.display(), log.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The log.
+        log: PathBuf,
     },
     /// It holds something else.
     #[error("the key file {} does not hold 64 hex digits", path.display())]

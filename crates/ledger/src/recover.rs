@@ -248,7 +248,8 @@ impl Replay {
                 match reader.read_next().map_err(io_error(&path))? {
                     Next::Group(position, group) => {
                         self.take(&group, position)?;
-                        if self.frontier.size() == checkpoint.size && !right_root {
+                        if self.frontier.size() >= checkpoint.size && !right_root {
+                            // A checkpoint is published between two groups, so the log it signs ends where a group ends.
                             right_root = self.reaches(checkpoint);
                             if !right_root {
                                 return Ok(Outcome::WrongRoot);

@@ -209,7 +209,7 @@ struct SegmentCheck<'a> {
     next_leaf: u64,
     genesis: Option<Vec<u8>>,
     checkpoint_size: u64,
-    /// What each cursor may be in its file: where it stood at the checkpoint, and where it has been since.
+    /// What each cursor may be in its file: where it stood before the checkpoint's last leaves, and where it has been since.
     cursors: BTreeMap<String, BTreeSet<u64>>,
     torn_bytes: u64,
 }
@@ -243,7 +243,7 @@ impl SegmentCheck<'_> {
                     }
                     for cursor in group.cursors() {
                         let moves = self.cursors.entry(cursor.name.clone()).or_default();
-                        if self.next_leaf <= self.checkpoint_size {
+                        if self.next_leaf < self.checkpoint_size {
                             moves.clear();
                         }
                         moves.insert(cursor.next_leaf);

@@ -290,8 +290,16 @@ impl State {
         Ok(())
     }
 
+    fn store_cursors(&self) -> Result<(), WriteError> {
+        let cursors: Cursors =
+            self.shared.cursors.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        cursors.store(&self.shared.folder).map_err(step("writing the cursors"))
+    }
+
     fn begin_segment(&mut self) -> Result<(), WriteError> {
         let first_leaf = self.tree.size();
+        // Recovery may begin with the new segment, so what only the old ones hold of cursors is written down first.
+        self.store_cursors()?;
         let folder = self.shared.folder.join(recover::SEGMENTS);
         self.segment = create_segment(&folder, first_leaf).map_err(step("beginning a segment"))?;
         self.segment_len = segment::SEGMENT_HEADER_LEN as u64;
@@ -308,9 +316,7 @@ impl State {
         }
         self.tree.sync().map_err(step("fsyncing the tree's files"))?;
         let folder = &self.shared.folder;
-        let cursors: Cursors =
-            self.shared.cursors.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        cursors.store(folder).map_err(step("writing the cursors"))?;
+        self.store_cursors()?;
         let checkpoint = Checkpoint::new(
             published.checkpoint.origin.clone(),
             self.frontier.size(),

@@ -92,7 +92,7 @@ pub async fn run(
 
     progress("opening the log");
     let key_name = KeyName::parse(&data_dir.origin()).expect("a site's name is checked");
-    let signer = load_or_create_key(&data_dir.key(), key_name)?;
+    let signer = load_or_create_key(&data_dir.key(), key_name, &data_dir.ledger())?;
     let (ledger, writer) = Ledger::open(&data_dir.ledger(), signer)?;
     let outcome = {
         let mut site = Site::new(&data_dir, ledger, &listening);

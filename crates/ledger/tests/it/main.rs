@@ -8,14 +8,19 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use ledger::{Batch, Cursor, Ledger, OpenError, Writer, load_or_create_key, verify::verify_folder};
+use ledger::{
+    Batch, Cursor, KeyError, Ledger, OpenError, Writer, load_or_create_key,
+    segment::{Group, Next, Record, SegmentReader, encode_segment_header},
+    verify::verify_folder,
+};
 use model::{Envelope, Event, Timestamp};
 use proptest::{prelude::*, sample::Index};
 use tempfile::TempDir;
 use tlog::{Hash, KeyName, Signer, TilePath, leaf_hash};
 
 fn signer(folder: &Path) -> Signer {
-    load_or_create_key(&folder.join("key"), KeyName::parse("sealwire.test/plant").unwrap()).unwrap()
+    let name = KeyName::parse("sealwire.test/plant").unwrap();
+    load_or_create_key(&folder.join("key"), name, &folder.join("ledger")).unwrap()
 }
 
 fn open(folder: &Path) -> (Ledger, Writer) {
@@ -226,7 +231,7 @@ async fn damage_that_no_crash_does_is_refused_with_its_place() {
     );
 
     let foreign = copy(folder.path());
-    fs::remove_file(foreign.path().join("key")).unwrap();
+    fs::write(foreign.path().join("key"), "00".repeat(32)).unwrap();
     let error = Ledger::open(&foreign.path().join("ledger"), signer(foreign.path())).unwrap_err();
     assert!(matches!(error, OpenError::Checkpoint { .. }), "{error}");
 }
@@ -246,6 +251,59 @@ async fn the_trees_files_are_made_again_when_they_are_gone_or_wrong() {
         writer.close().await.unwrap();
         verify_folder(&spoilt.path().join("ledger"), None, &mut |_| {}).unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_history_that_was_written_anew_is_not_signed() {
+    let folder = log(2, 10).await;
+    // One envelope is changed, everything is put into one group with proper checksums that ends beyond the checkpoint, and what is derived is deleted.
+    let bytes = fs::read(segment(folder.path())).unwrap();
+    let mut reader = SegmentReader::open(bytes.as_slice(), 0).unwrap().unwrap();
+    let mut records = Vec::new();
+    while let Next::Group(_, group) = reader.read_next().unwrap() {
+        records.extend(group.records);
+    }
+    let Some(Record::Envelope(changed)) = records.get_mut(1) else {
+        panic!("leaf 1 is an envelope")
+    };
+    *changed = String::from_utf8(changed.clone()).unwrap().replace("\"0\"", "\"9\"").into_bytes();
+    for extra in [0, 1] {
+        let forged = copy(folder.path());
+        let mut records = records.clone();
+        records.extend(std::iter::repeat_n(records.first().unwrap().clone(), extra));
+        let group = Group { first_leaf: 0, records }.encode();
+        fs::write(segment(forged.path()), [encode_segment_header(0).as_slice(), &group].concat())
+            .unwrap();
+        fs::remove_dir_all(forged.path().join("ledger/tree")).unwrap();
+        let error = Ledger::open(&forged.path().join("ledger"), signer(forged.path())).unwrap_err();
+        assert!(matches!(error, OpenError::RootDiffers { .. }), "with {extra} more: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_that_moved_alone_is_kept_and_verifies() {
+    let folder = log(1, 5).await;
+    let (ledger, writer) = open(folder.path());
+    for next_leaf in [4, 6] {
+        let cursor = Some(Cursor { name: "test".into(), next_leaf });
+        ledger.append(Batch { events: Vec::new(), cursor }).await.unwrap();
+    }
+    // No leaf came, so no checkpoint follows.
+    writer.close().await.unwrap();
+    verify_folder(&folder.path().join("ledger"), None, &mut |_| {}).unwrap();
+    assert_eq!(open(folder.path()).0.cursor("test"), 6);
+}
+
+#[test]
+fn a_log_whose_key_is_gone_gets_no_other() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let folder = runtime.block_on(log(1, 1));
+    let key = folder.path().join("key");
+    fs::remove_file(&key).unwrap();
+    let name = KeyName::parse("sealwire.test/plant").unwrap();
+    let error = load_or_create_key(&key, name, &folder.path().join("ledger")).unwrap_err();
+    assert!(matches!(error, KeyError::Missing { .. }), "{error}");
+    assert!(!key.exists());
 }
 
 #[test]

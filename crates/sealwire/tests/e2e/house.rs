@@ -25,7 +25,7 @@ pub(crate) fn open(data_dir: &Path) -> Kept {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let name = KeyName::parse("sealwire.local/site").unwrap();
-        let signer = load_or_create_key(&data_dir.join("site.key"), name).unwrap();
+        let signer = load_or_create_key(&data_dir.join("site.key"), name, &folder).unwrap();
         let (ledger, writer) = Ledger::open(&folder, signer).unwrap();
         let stored = ledger.envelopes(0, usize::MAX, usize::MAX).unwrap();
         let judged = ledger.cursor("sensor-reader");
