@@ -52,7 +52,8 @@ export type SealwireFields = {
   seq?: number;
   sensor_time?: string;
   unit?: string;
-  range?: [number, number];
+  /** As sealed: `0..50`. */
+  range?: string;
   error?: string;
   raw?: string;
   from_leaf?: number;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Reading, Sealed, SensorAnswer } from "./api.ts";
 import { matches, numberOf } from "./event.ts";
-import { beyondRange, groupByLocation, needsAttention, passes, RECENT_MAX, refetched, withEvents } from "./fleet.ts";
+import { beyondRange, groupByLocation, needsAttention, passes, rangeOf, RECENT_MAX, refetched, withEvents } from "./fleet.ts";
 import { joined, readingsOf, seriesOf } from "./readings.ts";
 
 const SENSOR: SensorAnswer = {
@@ -22,20 +22,33 @@ const SENSOR: SensorAnswer = {
 const at = (leaf: number): string => new Date(leaf * 1000).toISOString();
 
 function reading(leaf: number, value = "1", status = "SUCCESS"): Sealed {
-  const event = { action: "SENSOR_READING", status, new: value, timestamp: at(leaf), source: "Boiler Room.TempSensor01", sealwire: { sensor: "a", unit: "°C" } };
+  const event = { action: "SENSOR_READING", status, new: value, timestamp: at(leaf), source: "Boiler Room.TempSensor01", sealwire: { sensor: "a", unit: "°C", range: "0..50" } };
   return { leaf, envelope: { event, received_at: at(leaf), salt: "" } };
 }
 
 const event = (leaf: number, action: string): Sealed => ({ leaf, envelope: { event: { action, sealwire: { sensor: "a" } }, received_at: at(leaf), salt: "" } });
 
+test("a range is read as it is sealed", () => {
+  for (const [text, range] of [
+    ["0..50", [0, 50]],
+    ["-100..-0.5", [-100, -0.5]],
+    [undefined, null],
+    ["50", null],
+    ["a..b", null],
+  ] as const) {
+    assert.deepEqual(rangeOf(text), range, text);
+  }
+});
+
 test("readings move a sensor on, once each", () => {
-  const after = withEvents(SENSOR, [reading(1, "20"), reading(2, "N/A", "COMM_ERROR")]);
+  const after = withEvents({ ...SENSOR, range: null }, [reading(1, "20"), reading(2, "N/A", "COMM_ERROR")]);
   assert.deepEqual(after.recent, [
     [1000, 20],
     [2000, null],
   ]);
   assert.equal(after.last?.status, "COMM_ERROR");
   assert.equal(after.unit, "°C");
+  assert.deepEqual(after.range, [0, 50]);
   assert.deepEqual(withEvents(after, [reading(1, "99"), reading(2, "99")]), after);
 });
 

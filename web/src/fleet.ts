@@ -20,7 +20,7 @@ export function withEvents(sensor: SensorAnswer, events: readonly Sealed[]): Sen
     if (reading === null || (last !== null && reading.leaf <= last.leaf)) continue;
     last = reading;
     unit = sealwire?.unit ?? unit;
-    range = sealwire?.range ?? range;
+    range = rangeOf(sealwire?.range) ?? range;
     points.push([Date.parse(reading.timestamp), numberOf(reading)]);
   }
   if (points.length > 0) recent = [...recent, ...points].slice(-RECENT_MAX);
@@ -35,6 +35,12 @@ export function refetched(shown: SensorAnswer, fetched: SensorAnswer): SensorAns
 
 export const needsAttention = ({ state, out_of_range, last }: SensorAnswer): boolean =>
   state !== "online" || out_of_range || isFailure(last?.status);
+
+/** The two bounds of a range as it is sealed, `0..50`; null where there is none. */
+export function rangeOf(text: string | undefined): [number, number] | null {
+  const [low, high] = (text ?? "").split("..").map(Number);
+  return low !== undefined && high !== undefined && low < high ? [low, high] : null;
+}
 
 /** Where the last value lies outside the range; null where it does not, or nobody can tell. */
 export function beyondRange({ last, range }: SensorAnswer): "above" | "below" | null {

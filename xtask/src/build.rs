@@ -18,8 +18,8 @@ pub(crate) const WASM_TARGET: &str = "wasm32-unknown-unknown";
 /// All components: the first runs in the browser, the others on the wasmCloud host.
 pub(crate) const COMPONENTS: [&str; 4] = ["verifier", "sensor-reader", "http-gateway", "ui"];
 
-/// Oldest Node that builds the page.
-const NODE_MAJOR_MIN: u32 = 20;
+/// Oldest Node that builds the page, as `web/package.json` says too.
+const NODE_MIN: (u32, u32) = (20, 19);
 
 /// How the binary is optimised. Components always are.
 #[derive(Clone, Copy, Debug)]
@@ -59,21 +59,17 @@ pub(crate) fn all(profile: Profile) -> Result<PathBuf> {
 /// Names everything that is missing at once, and how to get it.
 fn check_tools() -> Result<()> {
     let mut missing = Vec::new();
+    let (major, minor) = NODE_MIN;
     match shell::output("node", &["--version"]) {
-        None => missing.push(String::from(
-            "Node.js 20 or newer: https://nodejs.org or your system's packages",
+        None => missing.push(format!(
+            "Node.js {major}.{minor} or newer: https://nodejs.org or your system's packages"
         )),
-        Some(version) => {
-            let major = version
-                .trim_start_matches('v')
-                .split('.')
-                .next()
-                .and_then(|major| major.parse().ok());
-            if major.is_none_or(|major: u32| major < NODE_MAJOR_MIN) {
-                missing
-                    .push(format!("Node.js 20 or newer (this is {version}): https://nodejs.org"));
-            }
+        Some(version) if node_version(&version).is_none_or(|version| version < NODE_MIN) => {
+            missing.push(format!(
+                "Node.js {major}.{minor} or newer (this is {version}): https://nodejs.org"
+            ));
         }
+        Some(_) => {}
     }
     if shell::output("npm", &["--version"]).is_none() {
         missing.push(String::from("npm, which comes with Node.js"));
@@ -87,6 +83,12 @@ fn check_tools() -> Result<()> {
         bail!("missing:\n  - {}", missing.join("\n  - "));
     }
     Ok(())
+}
+
+/// Major and minor of what Node prints: `v20.19.5`.
+fn node_version(printed: &str) -> Option<(u32, u32)> {
+    let mut numbers = printed.trim_start_matches('v').split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 fn add_wasm_target() -> Result<()> {

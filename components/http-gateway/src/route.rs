@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::Response;
 
-/// Largest body of a request in bytes: a search has a handful of fields of at most 128 characters.
+/// Largest body of a request in bytes: a search has a handful of short fields.
 pub const BODY_BYTES_MAX: u64 = 64 * 1024;
 
 /// What is done with a resource.

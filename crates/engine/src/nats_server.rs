@@ -8,8 +8,8 @@ use std::{
 
 use crate::supervise::Start;
 
-/// Largest message in bytes: the largest envelope as a JSON string, with its proof. Answers of the query service are kept below it.
-pub const PAYLOAD_BYTES_MAX: usize = 4 << 20;
+/// Largest message in bytes: room for the fleet of a full site in one answer. What does not fit is told so by the query service.
+pub const PAYLOAD_BYTES_MAX: usize = 16 << 20;
 
 /// What the configuration depends on. The server listens on loopback only: its control subjects and the sensors' share one account.
 #[derive(Debug)]
@@ -36,13 +36,12 @@ pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
         name: "nats-server",
         program,
         arguments: vec!["--config".into(), file.into()],
+        environment: Vec::new(),
         log: config.folder.join("nats-server.log"),
     })
 }
 
-/// JetStream is there because MQTT needs it for sessions. It is not where readings become durable: the ledger is.
-///
-/// Each MQTT subscription of QoS 1 is a JetStream consumer, so their number is bounded by name.
+/// JetStream is there because MQTT needs it for sessions, and bounded as such. It is not where readings become durable: the ledger is.
 fn render(config: &Config<'_>) -> String {
     let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy()).to_string();
     format!(

@@ -50,6 +50,8 @@ pub struct Start {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<OsString>,
+    /// Variables it gets beside ours.
+    pub environment: Vec<(&'static str, &'static str)>,
     /// Where its output goes.
     pub log: PathBuf,
 }
@@ -168,6 +170,7 @@ fn spawn(start: &Start) -> io::Result<Child> {
         .arg(std::process::id().to_string())
         .arg(&start.program)
         .args(&start.arguments)
+        .envs(start.environment.iter().copied())
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

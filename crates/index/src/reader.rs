@@ -94,6 +94,16 @@ impl Reader {
         next_leaf.map(i64::cast_unsigned).map_err(IndexError::while_("asking for its cursor"))
     }
 
+    /// Number of sensors.
+    ///
+    /// # Errors
+    /// SQLite fails.
+    pub fn sensor_count(&self) -> Result<u32, IndexError> {
+        let count: rusqlite::Result<u32> =
+            self.connection().query_row("SELECT count(*) FROM sensor", [], |row| row.get(0));
+        count.map_err(IndexError::while_("counting sensors"))
+    }
+
     /// All sensors, each with its `recent_max` newest readings.
     ///
     /// # Errors
@@ -247,7 +257,7 @@ impl Reader {
             .prepare_cached(&format!("SELECT count(*) FROM event WHERE {conditions}"))?
             .query_row(rusqlite::params_from_iter(&values), |row| row.get(0))?;
         values.push(Value::Integer(i64::from(limit)));
-        values.push(Value::Integer(offset.cast_signed()));
+        values.push(Value::Integer(i64::try_from(offset).unwrap_or(i64::MAX)));
         let mut page = connection.prepare_cached(&format!(
             "SELECT leaf FROM event WHERE {conditions} ORDER BY leaf DESC LIMIT ? OFFSET ?"
         ))?;

@@ -22,7 +22,7 @@ pub const BACK_IN_RANGE: &str = "BACK_IN_RANGE";
 pub const SENSOR_LOST: &str = "SENSOR_LOST";
 /// Derived: a lost sensor that answers or beats again.
 pub const SENSOR_BACK: &str = "SENSOR_BACK";
-/// The site's services run.
+/// The site begins to run its services.
 pub const SITE_STARTED: &str = "SITE_STARTED";
 /// The site was asked to stop.
 pub const SITE_STOPPED: &str = "SITE_STOPPED";

@@ -29,7 +29,7 @@ pub struct Envelope {
 pub struct Salt([u8; 16]);
 
 impl Envelope {
-    /// Largest envelope in bytes: every text field at its limit of 32,766 characters, escaped and in four-byte characters, still fits.
+    /// Largest envelope in bytes: eight text fields of 32,766 four-byte characters fit.
     pub const BYTES_MAX: usize = 1 << 20;
 
     /// The bytes that are hashed and stored.

@@ -1,7 +1,7 @@
 //! What happened: one event of the log, with the fields of Pangea's Secure Audit Log and Sealwire's own under one nested key.
 //!
-//! Every field is text, so that no reader's floating point can change it, and the fields of both structs stand in the order of their names, so that
-//! plain serialisation is canonical JSON (RFC 8785). The tests hold both against an independent canonicaliser.
+//! Every field is text or a whole number that JSON carries exactly, so that no reader's floating point can change it. The fields of both structs stand in
+//! the order of their names, so that plain serialisation is canonical JSON (RFC 8785); the tests hold both against an independent canonicaliser.
 
 use alloc::{
     format,

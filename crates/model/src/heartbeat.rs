@@ -53,8 +53,10 @@ pub struct Heartbeat {
 impl Heartbeat {
     /// Largest heartbeat in bytes; the reference one has 400.
     pub const PAYLOAD_BYTES_MAX: usize = 8 * 1024;
-    /// Longest alias, location, quantity or address in characters: a name is one field of an event, and those hold 128.
+    /// Longest alias, location, quantity, unit or address in characters: location and alias together are a source, which stays under 128.
     pub const NAME_CHARS_MAX: usize = 60;
+    /// Longest public key in characters: 32 bytes in any encoding.
+    pub const KEY_CHARS_MAX: usize = 128;
     /// Shortest poll interval: a tenth of a second, well above the answer's way there and back.
     pub const POLL_INTERVAL_MS_MIN: u64 = 100;
     /// Longest poll interval: a day.
@@ -181,7 +183,7 @@ impl Wire {
             mac_addr: optional_name("mac_addr", self.mac_addr.map(WireMac::text))?,
             poll_interval_ms: self.poll_interval,
             poll_topic: subject("poll_topic", &self.poll_topic)?,
-            public_key: optional_name("public_key", self.public_key)?,
+            public_key: public_key(self.public_key)?,
             quantity: optional_name("quantity", self.quantity)?,
             range: self.range.map(WireRange::check).transpose()?,
             read_topic: subject("read_topic", &self.read_topic)?,
@@ -228,6 +230,15 @@ fn optional_name(
     text: Option<String>,
 ) -> Result<Option<String>, InvalidHeartbeat> {
     text.map(|text| name(field, text)).transpose()
+}
+
+fn public_key(key: Option<String>) -> Result<Option<String>, InvalidHeartbeat> {
+    match key {
+        Some(key) if key.chars().count() > Heartbeat::KEY_CHARS_MAX => {
+            Err(refused("public_key", "it is longer than 128 characters"))
+        }
+        key => Ok(key),
+    }
 }
 
 fn subject(field: &'static str, topic: &str) -> Result<Subject, InvalidHeartbeat> {

@@ -25,7 +25,9 @@ pub(crate) enum Command {
     RunEngine(RunEngineArguments),
 }
 
+// The last of two equal options counts, so that `cargo xtask up --simulate 4` means what it says.
 #[derive(Args, Debug)]
+#[command(args_override_self = true)]
 pub(crate) struct UpArguments {
     /// Folder for everything the site keeps; made if it is not there.
     #[arg(long, value_name = "DIR", default_value = "sealwire-data", env = "SEALWIRE_DATA_DIR")]

@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 const VERSION: u32 = 1;
 const DESCRIPTION: &str = "site.json";
 const LOCK: &str = "lock";
+/// The description before it has its name.
+const NEXT: &str = "site.next";
+/// What a start that a crash interrupted may have left in a new folder.
+const OURS: [&str; 2] = [LOCK, NEXT];
 
 /// A site's folder, locked for as long as this lives.
 #[derive(Debug)]
@@ -43,9 +47,9 @@ impl DataDir {
         let description = path.join(DESCRIPTION);
         let is_new = !description.exists();
         if is_new
-            && fs::read_dir(&path)
-                .map_err(failed)?
-                .any(|entry| entry.is_ok_and(|entry| entry.file_name() != LOCK))
+            && fs::read_dir(&path).map_err(failed)?.any(|entry| {
+                entry.is_ok_and(|entry| !OURS.iter().any(|ours| entry.file_name() == *ours))
+            })
         {
             return Err(DataDirError::Foreign { path });
         }
@@ -120,11 +124,12 @@ impl DataDir {
 }
 
 fn describe(path: &Path, description: &Description) -> io::Result<()> {
-    let next = path.with_extension("next");
+    let next = path.with_file_name(NEXT);
     let mut file = File::create(&next)?;
     file.write_all(&serde_json::to_vec(description)?)?;
     file.sync_all()?;
-    fs::rename(next, path)
+    fs::rename(next, path)?;
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 fn check_name(name: &str) -> Result<String, DataDirError> {

@@ -7,6 +7,7 @@ use std::{
 
 use async_nats::Message;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use engine::nats_server::PAYLOAD_BYTES_MAX;
 use futures::StreamExt as _;
 use index::{Reader, Reading, SensorState};
 use ledger::{AppendError, Ledger, StoredEnvelope};
@@ -32,7 +33,11 @@ const QUESTIONS: &str = "sealwire.query.*";
 const CONCURRENT_MAX: usize = 16;
 /// Points of a sensor's sparkline.
 const RECENT_MAX: u32 = 30;
-/// Bytes of envelopes in one page; the first is always there.
+/// Points of all sparklines together: beyond so many, each sensor has fewer.
+const RECENT_TOTAL_MAX: u32 = 60_000;
+/// Longest value in the list of sensors, in characters; what is longer is cut off there, and whole in the sensor's readings.
+const LAST_VALUE_CHARS_MAX: usize = 64;
+/// Bytes of envelopes or of values in one page; the first is always there.
 const PAGE_BYTES_MAX: usize = 1 << 20;
 
 /// What answers are made of.
@@ -89,7 +94,15 @@ async fn answer(queries: Arc<Queries>, question: Message) {
             ))
         }
     };
-    let body = serde_json::to_vec(&reply).expect("a reply has only text keys");
+    let mut body = serde_json::to_vec(&reply).expect("a reply has only text keys");
+    if body.len() > PAYLOAD_BYTES_MAX {
+        let words = format!(
+            "the answer has {} bytes, and {PAYLOAD_BYTES_MAX} can be sent: ask for less",
+            body.len()
+        );
+        let refusal = Reply::Error(QueryError::Unavailable(words));
+        body = serde_json::to_vec(&refusal).expect("a reply has only text keys");
+    }
     if let Err(error) = client.publish(reply_to, body.into()).await {
         warn!(%error, "an answer could not be sent");
     }
@@ -154,7 +167,9 @@ impl Queries {
     }
 
     fn sensors(&self) -> Answer {
-        let mut sensors = self.index.sensors(RECENT_MAX).map_err(internal)?;
+        let count = self.index.sensor_count().map_err(internal)?.max(1);
+        let recent = (RECENT_TOTAL_MAX / count).clamp(1, RECENT_MAX);
+        let mut sensors = self.index.sensors(recent).map_err(internal)?;
         let place = |sensor: &index::SensorStatus| {
             (sensor.heartbeat.location.clone(), sensor.heartbeat.alias.clone(), sensor.heartbeat.id)
         };
@@ -168,7 +183,18 @@ impl Queries {
         let mut readings = found.ok_or_else(|| {
             Failure::Query(QueryError::NotFound(format!("there is no sensor {}", query.sensor)))
         })?;
-        let beyond = readings.len().saturating_sub(query.limit as usize);
+        let mut bytes = 0;
+        let mut fits = |reading: &Reading| {
+            bytes += reading.value.len();
+            bytes <= PAGE_BYTES_MAX
+        };
+        let kept = readings
+            .iter()
+            .rev()
+            .take(query.limit as usize)
+            .take_while(|reading| fits(reading))
+            .count();
+        let beyond = readings.len() - kept;
         readings.drain(..beyond);
         json(&Readings { sensor: query.sensor, truncated: beyond > 0, readings })
     }
@@ -291,7 +317,7 @@ struct Sensor<'a> {
     unit: Option<&'a str>,
     quantity: Option<&'a str>,
     range: Option<[f64; 2]>,
-    last: Option<&'a Reading>,
+    last: Option<Reading>,
     recent: Vec<(i64, Option<f64>)>,
 }
 
@@ -312,7 +338,10 @@ impl<'a> Sensor<'a> {
             unit: heartbeat.unit.as_deref(),
             quantity: heartbeat.quantity.as_deref(),
             range: heartbeat.range.map(|range| [range.low(), range.high()]),
-            last: status.recent.last(),
+            last: status.recent.last().map(|last| Reading {
+                value: last.value.chars().take(LAST_VALUE_CHARS_MAX).collect(),
+                ..last.clone()
+            }),
             recent: status
                 .recent
                 .iter()

@@ -27,15 +27,48 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Appends, trying again for as long as the disk refuses: an event that was seen is not given up.
+/// Appends, trying again for as long as the disk refuses: an event that was seen is not given up. Events that are too large together are halved.
 async fn append(ledger: &Ledger, events: Vec<Event>) -> Result<(), AppendError> {
-    loop {
+    let mut batches = vec![events];
+    while let Some(mut events) = batches.pop() {
         match ledger.append(Batch::of(events.clone())).await {
+            Err(AppendError::BatchTooLarge { .. }) if events.len() > 1 => {
+                let later = events.split_off(events.len() / 2);
+                batches.extend([later, events]);
+            }
             Err(AppendError::Write(reason)) => {
                 warn!(reason, events = events.len(), "cannot seal; trying again");
                 sleep(RETRY_AFTER).await;
+                batches.push(events);
             }
-            outcome => return outcome.map(drop),
+            outcome => drop(outcome?),
         }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Envelope, Timestamp, action};
+    use tlog::{KeyName, Signer};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_burst_of_large_answers_is_sealed_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let signer = Signer::from_seed(KeyName::parse("test").unwrap(), &[7; 32]);
+        let (ledger, writer) = Ledger::open(folder.path(), signer).unwrap();
+        // 1,000 events of 32 KB are twice what one batch holds.
+        let event = |number: usize| {
+            let message = format!("{number} {}", "x".repeat(32_000));
+            Event::site(action::SITE_STARTED, "test", message, Timestamp::from_unix_micros(0))
+        };
+        append(&ledger, (0..1_000).map(event).collect()).await.unwrap();
+        for (leaf, number) in [(1, "0 x"), (500, "499 x"), (1_000, "999 x")] {
+            let stored = ledger.envelopes(leaf, 1, usize::MAX).unwrap().remove(0);
+            assert!(Envelope::parse(&stored.bytes).unwrap().event.message.starts_with(number));
+        }
+        writer.close().await.unwrap();
     }
 }

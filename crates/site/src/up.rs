@@ -132,16 +132,16 @@ struct Listening {
 
 impl Listening {
     async fn reserve(ports: Ports) -> Result<Self, UpError> {
-        let log_address = ports::reserve("the log", "--log-port", ports.log)?;
+        let log_address = ports::reserve("the log", "--log-port", ports.log).await?;
         let log = TcpListener::bind(log_address).await.map_err(|_| UpError::PortInUse {
             what: "the log",
             flag: "--log-port",
             port: log_address.port(),
         })?;
         Ok(Self {
-            page: ports::reserve("the page", "--http-port", ports.http)?,
-            nats: ports::reserve("NATS", "--nats-port", ports.nats)?,
-            mqtt: ports::reserve("MQTT", "--mqtt-port", ports.mqtt)?,
+            page: ports::reserve("the page", "--http-port", ports.http).await?,
+            nats: ports::reserve("NATS", "--nats-port", ports.nats).await?,
+            mqtt: ports::reserve("MQTT", "--mqtt-port", ports.mqtt).await?,
             log,
             log_address,
         })

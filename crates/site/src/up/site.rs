@@ -301,7 +301,7 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// Stops everything but the log: within five seconds, whatever hangs.
+    /// Stops everything but the log: three times [`DRAIN_TIMEOUT`] and the two seconds that an engine has, whatever hangs.
     pub(super) async fn stop(mut self) {
         self.seal_own(action::SITE_STOPPED, "stops");
         self.intake.stop(DRAIN_TIMEOUT).await;
@@ -313,8 +313,7 @@ impl<'a> Site<'a> {
         }
         self.services.stop(DRAIN_TIMEOUT).await;
         // These wait for their engine, which is killed when it takes too long.
-        self.host.stop(Duration::MAX).await;
-        self.bus.stop(Duration::MAX).await;
+        tokio::join!(self.host.stop(Duration::MAX), self.bus.stop(Duration::MAX));
     }
 
     /// Hands an event of the site itself to be sealed.
