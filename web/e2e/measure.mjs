@@ -17,6 +17,8 @@ const LATENCY_SECONDS = 60;
 const READY_TIMEOUT_MS = 120_000;
 
 const folder = await mkdtemp(path.join(tmpdir(), "sealwire-measure-"));
+/** Sites that were started; those that ended by themselves take no harm from being ended again. */
+const started = [];
 const latencyScript = path.join(path.dirname(fileURLToPath(import.meta.url)), "latency.mjs");
 
 try {
@@ -38,6 +40,7 @@ try {
     stopped_ms,
   }, null, 2));
 } finally {
+  for (const child of started) child.kill("SIGKILL");
   await rm(folder, { recursive: true, force: true });
 }
 
@@ -50,6 +53,7 @@ async function start() {
     ["up", "--data-dir", path.join(folder, "data"), "--simulate", String(SENSORS), "--ready-file", readyFile, ...ports],
     { stdio: "ignore" },
   );
+  started.push(child);
   await until("the site is ready", () => stat(readyFile).then(() => true, () => false));
   const ready_ms = Date.now() - started_ms;
   const addresses = JSON.parse(await readFile(readyFile, "utf8"));

@@ -1,7 +1,7 @@
 // Everything the page knows of the site: fetched once, then kept up by the live feed.
 //
-// The gateway makes a new instance for every request, about 8 ms of the site's CPU each. So the page asks it rarely, not at all while hidden, and lives on
-// the feed, which comes from the log port.
+// The gateway makes a new instance for every request, and the feed, which comes from the log port, tells everything as it happens. So the page asks the
+// gateway rarely, not at all while hidden, and lives on the feed.
 
 import { fetchSensors, fetchSite, reason, type SensorAnswer, type Sealed, type SiteAnswer } from "./api.ts";
 import { Batch } from "./batch.ts";

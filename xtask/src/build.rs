@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
 };
 
@@ -31,8 +32,11 @@ pub(crate) enum Profile {
 /// Builds everything and becomes `sealwire up --simulate 40`.
 pub(crate) fn up(arguments: &[&str]) -> Result<()> {
     let binary = all(Profile::Dev)?;
-    let mut sealwire = command(&binary.to_string_lossy());
-    run("starting the site", sealwire.args(["up", "--simulate", "40"]).args(arguments))
+    say("starting the site");
+    // Not as a child: signals to this process are then the site's.
+    let failure =
+        command(&binary.to_string_lossy()).args(["up", "--simulate", "40"]).args(arguments).exec();
+    Err(failure).with_context(|| format!("cannot start {}", binary.display()))
 }
 
 /// Builds everything; the answer is where the binary lies.

@@ -1,7 +1,8 @@
 //! The judgement: from what was sealed to what follows from it.
 //!
 //! A value outside its sensor's declared range is told once, and so is the first one inside again. A sensor is lost when its heartbeats stop or it says
-//! that it goes, and back with the next value or heartbeat. A value that is no number, or has no declared range, says nothing of a range.
+//! that it goes, and back with the next heartbeat: an answer that comes after was under way when it went. A value that is no number says nothing of a
+//! range; one that has no declared range any more ends what was told of the last one.
 
 use model::{
     action,
@@ -55,32 +56,29 @@ fn findings(sighting: &Sighting, lost: bool, out_of_range: bool) -> Vec<Derived>
                 format!("{source} is back: its heartbeats come again"),
             )]
         }
-        Seen::Value { value, range } => {
-            let mut found = Vec::new();
-            if lost {
-                let message = format!("{source} is back: it answers");
-                found.push(finding(action::SENSOR_BACK, Some(value), message));
-            }
+        Seen::Value { value, range: None } if out_of_range => {
+            let message = format!("{source}: {value}, and no range is declared any more");
+            vec![finding(action::BACK_IN_RANGE, Some(value), message)]
+        }
+        Seen::Value { value, range: Some(range) } => {
             let number = value.parse().ok().filter(|number: &f64| number.is_finite());
-            let (Some(range), Some(number)) = (range, number) else {
-                return found;
-            };
-            match (range.contains(number), out_of_range) {
-                (false, false) => {
+            match number.map(|number| range.contains(number)) {
+                Some(false) if !out_of_range => {
                     let message = format!("{source}: {value} is outside {range}");
-                    found.push(finding(action::OUT_OF_RANGE, Some(value), message));
+                    vec![finding(action::OUT_OF_RANGE, Some(value), message)]
                 }
-                (true, true) => {
+                Some(true) if out_of_range => {
                     let message = format!("{source}: {value} is inside {range} again");
-                    found.push(finding(action::BACK_IN_RANGE, Some(value), message));
+                    vec![finding(action::BACK_IN_RANGE, Some(value), message)]
                 }
-                (true, false) | (false, true) => {}
+                _ => Vec::new(),
             }
-            found
         }
-        Seen::HeartbeatMissed | Seen::Disconnected | Seen::HeartbeatResumed | Seen::NoValue => {
-            Vec::new()
-        }
+        Seen::Value { .. }
+        | Seen::HeartbeatMissed
+        | Seen::Disconnected
+        | Seen::HeartbeatResumed
+        | Seen::NoValue => Vec::new(),
     }
 }
 
@@ -136,11 +134,18 @@ mod tests {
             Seen::NoValue, // one silent poll loses nobody
             Seen::HeartbeatMissed,
             Seen::Disconnected,
-            value("1"),
+            value("1"), // it was under way
             Seen::HeartbeatResumed,
         ];
         let told = run(Standing::default(), seen);
-        assert_eq!(told, vec![(1, "SENSOR_LOST".into()), (3, "SENSOR_BACK".into())]);
+        assert_eq!(told, vec![(1, "SENSOR_LOST".into()), (4, "SENSOR_BACK".into())]);
+    }
+
+    #[test]
+    fn a_range_that_is_declared_no_more_is_not_left_for_ever() {
+        let rangeless = || Seen::Value { value: String::from("99"), range: None };
+        let told = run(Standing::default(), vec![value("99"), rangeless(), rangeless()]);
+        assert_eq!(told, vec![(0, "OUT_OF_RANGE".into()), (1, "BACK_IN_RANGE".into())]);
     }
 
     #[test]

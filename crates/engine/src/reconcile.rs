@@ -20,8 +20,10 @@ use crate::Workload;
 
 /// Where hosts say that they live.
 const HEARTBEATS: &str = "runtime.operator.heartbeat.*";
-/// How long a host may take to answer; a start pulls and compiles, which takes a small machine seconds.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a host may take to start a workload: it pulls and compiles, which takes a small machine many seconds.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a host may take to say how a workload is.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How soon a host whose workloads are not all up is looked at again.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// A host that was not heard for so long is gone: three of its heartbeats.
@@ -123,14 +125,20 @@ impl Reconciler {
         let mut all_run = true;
         for workload in &self.workloads {
             let id = workload.name.as_str();
-            let status: StatusResponse =
-                self.ask(host, "workload.status", &StatusRequest { workload_id: id }).await?;
+            let status: StatusResponse = self
+                .ask(host, "workload.status", &StatusRequest { workload_id: id }, STATUS_TIMEOUT)
+                .await?;
             if runs(&status) {
                 continue;
             }
             info!(host, workload = id, "starting");
             let started: StatusResponse = self
-                .ask(host, "workload.start", &StartRequest { workload_id: id, workload })
+                .ask(
+                    host,
+                    "workload.start",
+                    &StartRequest { workload_id: id, workload },
+                    START_TIMEOUT,
+                )
                 .await?;
             if !runs(&started) {
                 warn!(
@@ -150,11 +158,11 @@ impl Reconciler {
         host: &str,
         command: &str,
         question: &impl Serialize,
+        patience: Duration,
     ) -> Option<A> {
         let subject = format!("runtime.host.{host}.{command}");
         let question = serde_json::to_vec(question).expect("our own questions have only text keys");
-        let request =
-            async_nats::Request::new().payload(question.into()).timeout(Some(ANSWER_TIMEOUT));
+        let request = async_nats::Request::new().payload(question.into()).timeout(Some(patience));
         let answer = match self.bus.send_request(subject, request).await {
             Ok(answer) => answer,
             Err(error) => {

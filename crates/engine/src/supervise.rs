@@ -94,12 +94,6 @@ impl Engine {
         Ok(Self { start, child, started_at: Instant::now() })
     }
 
-    /// The engine's process, while it runs.
-    #[must_use]
-    pub fn pid(&self) -> Option<u32> {
-        self.child.id()
-    }
-
     /// How it ended, if it already has.
     pub fn ended(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok()??;

@@ -25,13 +25,13 @@ impl Indexer {
     /// Names that are kept at hand; beyond it they are forgotten and looked up again.
     const NAMES_MAX: usize = 10_000;
 
-    /// Opens the index of the log with this key, or makes one.
+    /// Opens the index of the log with this key, which has `size` leaves, or makes one.
     ///
     /// # Errors
     /// The file cannot be used.
-    pub fn open(path: &Path, vkey: &str) -> Result<Self, IndexError> {
+    pub fn open(path: &Path, vkey: &str, size: u64) -> Result<Self, IndexError> {
         let failed = IndexError::while_("opening");
-        let connection = schema::open(path, vkey).map_err(&failed)?;
+        let connection = schema::open(path, vkey, size).map_err(&failed)?;
         let next_leaf: i64 = connection
             .query_row("SELECT next_leaf FROM log", [], |row| row.get(0))
             .map_err(failed)?;

@@ -104,7 +104,7 @@ impl Reader {
         count.map_err(IndexError::while_("counting sensors"))
     }
 
-    /// All sensors, each with its `recent_max` newest readings.
+    /// All sensors, each with its `recent_max` newest readings, whose values are cut off after 256 characters.
     ///
     /// # Errors
     /// SQLite fails.
@@ -117,7 +117,7 @@ impl Reader {
         let mut sensors = connection
             .prepare_cached("SELECT key, heartbeat, state, out_of_range, lost FROM sensor")?;
         let mut recent = connection.prepare_cached(
-            "SELECT leaf, at, text, value FROM reading JOIN name ON name.key = status WHERE sensor = ?1
+            "SELECT leaf, at, text, substr(value, 1, 256) FROM reading JOIN name ON name.key = status WHERE sensor = ?1
              ORDER BY at DESC, leaf DESC LIMIT ?2",
         )?;
         let mut found = Vec::new();

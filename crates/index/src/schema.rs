@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 
 /// Another number than a file's own makes the file anew.
 const VERSION: i64 = 1;
@@ -23,12 +23,13 @@ const TABLES: &str = "
         PRIMARY KEY (sensor, at, leaf)) WITHOUT ROWID;
 ";
 
-/// Opens the file for writing; one of another version, of another log, or that SQLite does not understand, is made anew.
-pub(crate) fn open(path: &Path, vkey: &str) -> rusqlite::Result<Connection> {
-    if let Ok(connection) = connect(path)
-        && is_of(&connection, vkey).unwrap_or(false)
-    {
-        return Ok(connection);
+/// Opens the file for writing; one of another version, of another log, ahead of its log, or that SQLite does not understand, is made anew.
+pub(crate) fn open(path: &Path, vkey: &str, size: u64) -> rusqlite::Result<Connection> {
+    match connect(path).and_then(|connection| Ok((is_of(&connection, vkey, size)?, connection))) {
+        Ok((true, connection)) => return Ok(connection),
+        Ok((false, _)) => {}
+        Err(error) if is_damage(&error) => {}
+        Err(error) => return Err(error),
     }
     for suffix in ["", "-wal", "-shm"] {
         let mut file = path.as_os_str().to_owned();
@@ -54,9 +55,22 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn is_of(connection: &Connection, vkey: &str) -> rusqlite::Result<bool> {
+/// Whether the file is an index of this version, of this log, and not of a future that the log, restored from a copy, has lost.
+fn is_of(connection: &Connection, vkey: &str, size: u64) -> rusqlite::Result<bool> {
+    let has_table = connection.table_exists(None, "log")?;
+    if !has_table {
+        return Ok(false);
+    }
     let found = connection
-        .query_row("SELECT version, vkey FROM log", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row("SELECT version, vkey, next_leaf FROM log", [], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
+        })
         .optional()?;
-    Ok(found == Some((VERSION, vkey.to_owned())))
+    Ok(found.is_some_and(|(version, key, next_leaf)| {
+        version == VERSION && key == vkey && next_leaf.cast_unsigned() <= size
+    }))
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
 }

@@ -9,7 +9,7 @@ use std::{
 
 use tlog::{KeyName, Signer};
 
-use crate::{atomic_file::sync_folder, recover::CHECKPOINT};
+use crate::{atomic_file::sync_folder, recover::SEGMENTS};
 
 /// The key in `path`; made if there is none and `log` says that the log is new, too. `name` is the log's origin.
 ///
@@ -19,7 +19,9 @@ pub fn load_or_create_key(path: &Path, name: KeyName, log: &Path) -> Result<Sign
     let failed = |source| KeyError::Io { path: path.to_owned(), source };
     let text = match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if log.join(CHECKPOINT).exists() {
+            // A log has its key before its first segment.
+            if fs::read_dir(log.join(SEGMENTS)).is_ok_and(|mut segments| segments.next().is_some())
+            {
                 return Err(KeyError::Missing { path: path.to_owned(), log: log.to_owned() });
             }
             create(path).map_err(failed)?

@@ -6,6 +6,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufReader, Read as _, Seek as _, SeekFrom},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
@@ -77,7 +78,6 @@ pub(crate) fn open(folder: &Path, signer: &Signer) -> Result<Recovered, OpenErro
                     frontier: Frontier::new(),
                     cursors,
                     begun_at: 0,
-                    last_received_at: None,
                 };
             }
             Outcome::WrongRoot => return Err(OpenError::RootDiffers { checkpoint_size }),
@@ -87,6 +87,12 @@ pub(crate) fn open(folder: &Path, signer: &Signer) -> Result<Recovered, OpenErro
     if leaves < checkpoint_size {
         return Err(OpenError::SegmentsMissing { leaves, checkpoint_size });
     }
+    let tree_reader = replay.tree.reader();
+    check_genesis(folder, &segments, tree_reader, signer)?;
+    let last =
+        leaves.checked_sub(1).and_then(|leaf| read_envelope(folder, &segments, tree_reader, leaf));
+    let last_received_at =
+        last.map_or_else(|| Timestamp::from_unix_micros(0), |envelope| envelope.received_at);
     let segment_path = folder.join(SEGMENTS).join(segment::file_name(end.first_leaf));
     let segment = OpenOptions::new()
         .read(true)
@@ -111,7 +117,7 @@ pub(crate) fn open(folder: &Path, signer: &Signer) -> Result<Recovered, OpenErro
         segment_len: end.position,
         cursors: replay.cursors,
         published,
-        last_received_at: replay.last_received_at.unwrap_or_else(|| Timestamp::from_unix_micros(0)),
+        last_received_at,
         tree: replay.tree,
     })
 }
@@ -188,7 +194,6 @@ struct Replay {
     cursors: Cursors,
     /// The leaf it began with.
     begun_at: u64,
-    last_received_at: Option<Timestamp>,
 }
 
 impl Replay {
@@ -207,13 +212,7 @@ impl Replay {
             );
         }
         let frontier = Frontier::load(TreeSize::new(begun_at), |tile| tree.tile(tile))?;
-        Ok(Self {
-            tree: TreeFiles::cut(tree, begun_at)?,
-            frontier,
-            cursors,
-            begun_at,
-            last_received_at: None,
-        })
+        Ok(Self { tree: TreeFiles::cut(tree, begun_at)?, frontier, cursors, begun_at })
     }
 
     fn run(
@@ -293,10 +292,39 @@ impl Replay {
         for leaf_hash in leaf_hashes {
             self.frontier.append(leaf_hash);
         }
-        let last = group.envelopes().last().and_then(|bytes| Envelope::parse(bytes).ok());
-        self.last_received_at = last.map(|envelope| envelope.received_at).or(self.last_received_at);
         Ok(())
     }
+}
+
+/// The log must be of the key that is to sign it, also where no checkpoint says so yet.
+fn check_genesis(
+    folder: &Path,
+    segments: &[u64],
+    tree: &TreeReader,
+    signer: &Signer,
+) -> Result<(), OpenError> {
+    let genesis = read_envelope(folder, segments, tree, 0);
+    let named = genesis.and_then(|envelope| envelope.event.sealwire?.vkey);
+    match named {
+        Some(named) if named != signer.vkey().to_string() => Err(OpenError::OtherKey { named }),
+        _ => Ok(()),
+    }
+}
+
+/// The envelope of a leaf, if it can be read and is one.
+fn read_envelope(
+    folder: &Path,
+    segments: &[u64],
+    tree: &TreeReader,
+    leaf: u64,
+) -> Option<Envelope> {
+    let place = tree.place(leaf).ok()?;
+    let after = segments.partition_point(|first_leaf| *first_leaf <= leaf);
+    let first_leaf = segments.get(after.checked_sub(1)?)?;
+    let file = File::open(folder.join(SEGMENTS).join(segment::file_name(*first_leaf))).ok()?;
+    let mut bytes = vec![0; usize::try_from(place.len).ok()?.min(Envelope::BYTES_MAX)];
+    file.read_exact_at(&mut bytes, u64::from(place.begin)).ok()?;
+    Envelope::parse(&bytes).ok()
 }
 
 fn read_rest(path: &Path, position: u64) -> io::Result<Vec<u8>> {
@@ -312,7 +340,7 @@ fn io_error(path: &Path) -> impl Fn(io::Error) -> OpenError {
     move |source| OpenError::Io { path: path.clone(), source }
 }
 
-/// Why a log was not opened. Nothing in it was changed, but for what is derived.
+/// Why a log was not opened. Nothing in it was changed, but for what is derived, and a segment without its header, which held nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A file or folder cannot be used.
@@ -333,6 +361,12 @@ pub enum OpenError {
         path: PathBuf,
         /// Why not.
         source: OpenCheckpointError,
+    },
+    /// The log is another key's.
+    #[error("the log is of the key {named}: put that key's file back, or name another directory")]
+    OtherKey {
+        /// Whose it is.
+        named: String,
     },
     /// A file that does not belong there.
     #[error("{} is not a segment: take it out of the folder", path.display())]

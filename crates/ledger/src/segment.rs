@@ -13,8 +13,6 @@ use model::Envelope;
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 /// Payload of the largest group: what the writer puts in one, and one batch of the largest envelopes more.
 pub const GROUP_BYTES_MAX: usize = 32 << 20;
-/// Longest name of a cursor in bytes.
-pub const CURSOR_NAME_BYTES_MAX: usize = 64;
 
 /// Bytes of a segment's header.
 pub const SEGMENT_HEADER_LEN: usize = 24;

@@ -227,7 +227,6 @@ impl SegmentCheck<'_> {
             return Err(VerifyError::Gap { leaf: self.next_leaf, path });
         }
         let file = File::open(&path).map_err(io_error)?;
-        let len = file.metadata().map_err(io_error)?.len();
         let damaged =
             |leaf, reason: String| VerifyError::Segment { path: path.clone(), leaf, reason };
         let mut reader = SegmentReader::open(BufReader::new(file), first_leaf)
@@ -252,7 +251,8 @@ impl SegmentCheck<'_> {
                 }
                 // What the tree does not have yet was never told to anyone.
                 Next::Damaged(_) if is_last && reader.next_leaf() >= known => {
-                    self.torn_bytes = len - reader.position();
+                    let len = fs::metadata(&path).map_err(io_error)?.len();
+                    self.torn_bytes = len.saturating_sub(reader.position());
                     return Ok(());
                 }
                 Next::Damaged(reason) => {

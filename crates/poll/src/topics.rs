@@ -12,6 +12,8 @@ use model::{Heartbeat, SensorId, Subject};
 pub(crate) struct Topics {
     readers: BTreeMap<Subject, SensorId>,
     polled: BTreeSet<(Subject, SensorId)>,
+    /// Where a message means that a sensor is gone. Several may share one.
+    left: BTreeSet<(Subject, SensorId)>,
 }
 
 /// Why topics cannot be had.
@@ -19,13 +21,11 @@ pub(crate) struct Topics {
 pub(crate) enum Conflict {
     /// The sensor names one topic for two things.
     Twice(Subject),
-    /// Another sensor that lives answers there, or is polled there.
+    /// Another sensor that lives answers there, is polled there, or leaves there.
     Taken { topic: Subject, owner: SensorId },
 }
 
 impl Topics {
-    const FIRST: SensorId = SensorId::from_bytes([0; 16]);
-
     /// Checks that the topics of `heartbeat` meet those of no sensor that lives, and returns the sensor whose read topic it would take over.
     pub(crate) fn check(
         &self,
@@ -45,13 +45,20 @@ impl Topics {
         {
             return taken(poll_topic, owner);
         }
-        let mut polled = self
-            .polled
-            .range((read_topic.clone(), Self::FIRST)..)
-            .take_while(|(topic, _)| topic == read_topic)
-            .map(|&(_, sensor)| sensor);
-        if let Some(owner) = polled.find(|owner| owner != id && is_alive(*owner)) {
-            return taken(read_topic, owner);
+        // An answer sent there would be taken for a poll, or for that sensor's farewell; so would a poll.
+        let other = |owner: &SensorId| owner != id && is_alive(*owner);
+        for (topics, topic) in
+            [(&self.polled, read_topic), (&self.left, read_topic), (&self.left, poll_topic)]
+        {
+            if let Some(owner) = users(topics, topic).find(other) {
+                return taken(topic, owner);
+            }
+        }
+        if let Some(topic) = disconnect_topic {
+            let reader = self.reader(topic).into_iter();
+            if let Some(owner) = reader.chain(users(&self.polled, topic)).find(other) {
+                return taken(topic, owner);
+            }
         }
         match self.reader(read_topic).filter(|owner| owner != id) {
             Some(owner) if is_alive(owner) => taken(read_topic, owner),
@@ -68,6 +75,7 @@ impl Topics {
     pub(crate) fn claim(&mut self, heartbeat: &Heartbeat) {
         self.readers.insert(heartbeat.read_topic.clone(), heartbeat.id);
         self.polled.insert((heartbeat.poll_topic.clone(), heartbeat.id));
+        self.left.extend(heartbeat.disconnect_topic.clone().map(|topic| (topic, heartbeat.id)));
     }
 
     /// Takes back what [`Topics::claim`] gave, but for what went to another sensor since.
@@ -76,5 +84,18 @@ impl Topics {
             self.readers.remove(&heartbeat.read_topic);
         }
         self.polled.remove(&(heartbeat.poll_topic.clone(), heartbeat.id));
+        if let Some(topic) = &heartbeat.disconnect_topic {
+            self.left.remove(&(topic.clone(), heartbeat.id));
+        }
     }
+}
+
+/// The sensors that use `topic`.
+fn users<'a>(
+    topics: &'a BTreeSet<(Subject, SensorId)>,
+    topic: &'a Subject,
+) -> impl Iterator<Item = SensorId> + 'a {
+    const FIRST: SensorId = SensorId::from_bytes([0; 16]);
+    let from_topic = topics.range((topic.clone(), FIRST)..);
+    from_topic.take_while(move |(used, _)| used == topic).map(|&(_, sensor)| sensor)
 }

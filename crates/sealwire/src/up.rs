@@ -10,6 +10,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{cli::UpArguments, components, output};
 
+/// How long work on the disk that nobody waits for any more may take when the site has stopped.
+const LAST_WORK_TIMEOUT: Duration = Duration::from_millis(500);
+
 pub(crate) fn run(arguments: UpArguments) -> Result<()> {
     start_logging();
     let config = Config {
@@ -33,12 +36,15 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
         arguments.ready_file.as_deref().map_or(Ok(()), |file| write_ready_file(file, addresses))
     };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let shutdown = shutdown_on_signal()?;
         site::run(config, |step| output::note(&format!("sealwire: {step}")), ready, shutdown)
             .await
             .context("the site does not run")
-    })
+    });
+    // A question that is still being looked up must not hold the process when everything else has ended.
+    runtime.shutdown_timeout(LAST_WORK_TIMEOUT);
+    outcome
 }
 
 fn announce(addresses: &Addresses) {
@@ -62,7 +68,7 @@ fn write_ready_file(file: &Path, addresses: &Addresses) -> io::Result<()> {
     fs::rename(next, file)
 }
 
-/// A token that Ctrl-C and SIGTERM cancel.
+/// A token that Ctrl-C and SIGTERM cancel. A second signal ends the process at once: what was acknowledged is durable, and engines end with us.
 pub(crate) fn shutdown_on_signal() -> Result<CancellationToken> {
     let shutdown = CancellationToken::new();
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to Ctrl-C")?;
@@ -73,11 +79,18 @@ pub(crate) fn shutdown_on_signal() -> Result<CancellationToken> {
         reason = "it lives as long as the process, which ends with the site"
     )]
     tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        let mut signalled = async || {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        signalled().await;
         token.cancel();
+        signalled().await;
+        output::note("sealwire: stopped without waiting, as asked");
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
+            .expect("a process may end itself");
     });
     Ok(shutdown)
 }

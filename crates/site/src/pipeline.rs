@@ -5,7 +5,10 @@
 //!
 //! Invariant: the standings held here are those of the log up to the cursor, since derived events change them and nothing else.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use async_nats::{Client, Request};
 use index::Reader;
@@ -30,8 +33,10 @@ const CURSOR: &str = "sensor-reader";
 const BATCH_MAX: usize = Batch::EVENTS_MAX / 2;
 /// Bytes of those envelopes.
 const BATCH_BYTES_MAX: usize = 1 << 20;
-/// How long leaves gather before a question: an instance of the component costs milliseconds whatever it is asked.
+/// How long leaves gather before a question: an instance of the component costs the same whatever it is asked.
 const GATHER: Duration = Duration::from_millis(200);
+/// Longest message of a derived event in bytes: it holds a source, a value and a range.
+const MESSAGE_BYTES_MAX: usize = 1_024;
 /// How long a verdict may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a question without a verdict, doubled each time.
@@ -110,6 +115,7 @@ impl Pipeline {
         let question = Question { standings, sightings };
         let body = serde_json::to_vec(&question).expect("a question has only text keys");
         let mut back_off = BACK_OFF_MIN;
+        let mut warned = false;
         loop {
             let request = Request::new().payload(body.clone().into()).timeout(Some(ANSWER_TIMEOUT));
             let refusal = match self.client.send_request(SUBJECT, request).await {
@@ -121,7 +127,7 @@ impl Pipeline {
                 Err(error) => error.to_string(),
             };
             debug!(refusal, sightings = question.sightings.len(), "no verdict; asking again");
-            if back_off == BACK_OFF_MAX {
+            if back_off == BACK_OFF_MAX && !std::mem::replace(&mut warned, true) {
                 warn!(
                     refusal,
                     "sensor-reader gives no verdict; readings are sealed and wait to be judged"
@@ -170,6 +176,21 @@ fn take(answer: &[u8], digest: &str, asked: &[Sighting]) -> Result<Vec<Derived>,
     }
     if verdict.derived.len() > Batch::EVENTS_MAX {
         return Err(format!("the verdict has {} events", verdict.derived.len()));
+    }
+    let mut seen = BTreeSet::new();
+    let twice =
+        verdict.derived.iter().find(|derived| !seen.insert((derived.from_leaf, &derived.action)));
+    if let Some(Derived { from_leaf, action, .. }) = twice {
+        return Err(format!("the verdict has {action} at leaf {from_leaf} twice"));
+    }
+    let is_short = |derived: &Derived| {
+        derived.message.len() <= MESSAGE_BYTES_MAX
+            && derived.value.as_ref().is_none_or(|value| value.len() <= Sighting::VALUE_BYTES_MAX)
+    };
+    if !verdict.derived.iter().all(is_short) {
+        return Err(format!(
+            "the verdict has a message over {MESSAGE_BYTES_MAX} bytes or a value over what was asked"
+        ));
     }
     let was_asked = |derived: &Derived| {
         asked.iter().any(|sighting| {
@@ -248,6 +269,10 @@ mod tests {
     fn only_what_was_asked_of_the_deployed_component_is_taken() {
         assert_eq!(taken("a", vec![derived(5, action::OUT_OF_RANGE)]), Ok(1));
         assert_eq!(taken("a", vec![]), Ok(0));
+        let twice = vec![derived(5, action::OUT_OF_RANGE), derived(5, action::OUT_OF_RANGE)];
+        assert!(taken("a", twice).unwrap_err().contains("twice"));
+        let long = Derived { message: "x".repeat(2_000), ..derived(5, action::OUT_OF_RANGE) };
+        assert!(taken("a", vec![long]).unwrap_err().contains("a message over 1024 bytes"));
         for (component, derived, words) in [
             ("b", derived(5, action::OUT_OF_RANGE), "is of component b"),
             ("a", derived(6, action::OUT_OF_RANGE), "leaf 6, which was not asked"),

@@ -85,12 +85,10 @@ pub(crate) async fn run(
                 None => std::future::pending().await,
             }
         };
+        // What has arrived comes before what time says: an answer that waits here was in time, however late it is looked at.
         tokio::select! {
-            Some(message) = heartbeats.next() => {
-                if let Err(reason) = shell.poller.handle_heartbeat(&message.payload, now(started)) {
-                    warn!(subject = %message.subject, %reason, "a heartbeat is refused");
-                }
-            }
+            biased;
+            () = shutdown.cancelled() => return Ok(()),
             Some(Incoming { sensor, message, at }) = incoming.recv() => match message {
                 SensorMessage::Answer(answer) => shell.poller.handle_answer(sensor, &answer.payload, at),
                 SensorMessage::Disconnect => shell.poller.handle_disconnect(sensor, at),
@@ -99,8 +97,12 @@ pub(crate) async fn run(
                 let state = *bus.borrow_and_update();
                 shell.poller.handle_bus(state, now(started));
             }
+            Some(message) = heartbeats.next() => {
+                if let Err(reason) = shell.poller.handle_heartbeat(&message.payload, now(started)) {
+                    warn!(subject = %message.subject, %reason, "a heartbeat is refused");
+                }
+            }
             () = sleep => shell.poller.handle_timeout(now(started)),
-            () = shutdown.cancelled() => return Ok(()),
         }
     }
 }

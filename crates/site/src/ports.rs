@@ -20,29 +20,48 @@ const FREE_WITHIN: Duration = Duration::from_secs(2);
 /// Pause between two looks.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-/// The address on loopback with this port, which must be free; 0 finds one. `what` and `flag` are for the error.
+/// A port on loopback that is ours until it is released to the program that is to bind it.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    address: SocketAddr,
+    listener: TcpListener,
+}
+
+impl Reserved {
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The listener that holds the port.
+    pub(crate) fn into_listener(self) -> TcpListener {
+        self.listener
+    }
+}
+
+/// Reserves this port, which must become free soon; 0 finds one. `what` and `flag` are for the error.
 pub(crate) async fn reserve(
     what: &'static str,
     flag: &'static str,
     port: u16,
-) -> Result<SocketAddr, UpError> {
+) -> Result<Reserved, UpError> {
     let in_use = UpError::PortInUse { what, flag, port };
     if port == 0 {
         let mut candidates =
             std::iter::repeat_with(|| rand::random_range(FREE_PORTS)).take(TRIES_MAX);
-        return candidates.find_map(free).ok_or(in_use);
+        return candidates.find_map(bind).ok_or(in_use);
     }
     let deadline = Instant::now() + FREE_WITHIN;
     loop {
-        match free(port) {
-            Some(address) => return Ok(address),
+        match bind(port) {
+            Some(reserved) => return Ok(reserved),
             None if Instant::now() > deadline => return Err(in_use),
             None => sleep(LOOK_AGAIN_AFTER).await,
         }
     }
 }
 
-fn free(port: u16) -> Option<SocketAddr> {
+fn bind(port: u16) -> Option<Reserved> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    TcpListener::bind(address).is_ok().then_some(address)
+    let listener = TcpListener::bind(address).ok()?;
+    Some(Reserved { address, listener })
 }

@@ -123,7 +123,8 @@ impl Queries {
             query::SITE => self.site(),
             query::SENSORS => blocking(move || self.sensors()).await,
             query::READINGS => {
-                let query: ReadingsQuery = parse(body)?;
+                let mut query: ReadingsQuery = parse(body)?;
+                query.limit = query.limit.min(ReadingsQuery::LIMIT_MAX);
                 blocking(move || self.readings(&query)).await
             }
             query::LOGS => {

@@ -8,17 +8,19 @@ mod part;
 mod ready;
 mod site;
 
-use std::{io, net::SocketAddr, path::PathBuf};
+use std::{io, path::PathBuf};
 
 use engine::{find, release};
 use ledger::{Ledger, Writer, load_or_create_key};
 use serde::Serialize;
 use tlog::KeyName;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::site::Site;
-use crate::{DataDir, ports};
+use crate::{
+    DataDir,
+    ports::{Reserved, reserve},
+};
 
 pub use self::error::UpError;
 pub use crate::workloads::COMPONENTS;
@@ -121,29 +123,21 @@ struct Programs {
     wash: PathBuf,
 }
 
-/// Addresses that were found free, and the listeners that are ours.
+/// The ports of the site, all held until each goes to the program that is to listen on it.
 struct Listening {
-    page: SocketAddr,
-    nats: SocketAddr,
-    mqtt: SocketAddr,
-    log: TcpListener,
-    log_address: SocketAddr,
+    page: Reserved,
+    nats: Reserved,
+    mqtt: Reserved,
+    log: Reserved,
 }
 
 impl Listening {
     async fn reserve(ports: Ports) -> Result<Self, UpError> {
-        let log_address = ports::reserve("the log", "--log-port", ports.log).await?;
-        let log = TcpListener::bind(log_address).await.map_err(|_| UpError::PortInUse {
-            what: "the log",
-            flag: "--log-port",
-            port: log_address.port(),
-        })?;
         Ok(Self {
-            page: ports::reserve("the page", "--http-port", ports.http).await?,
-            nats: ports::reserve("NATS", "--nats-port", ports.nats).await?,
-            mqtt: ports::reserve("MQTT", "--mqtt-port", ports.mqtt).await?,
-            log,
-            log_address,
+            page: reserve("the page", "--http-port", ports.http).await?,
+            log: reserve("the log", "--log-port", ports.log).await?,
+            nats: reserve("NATS", "--nats-port", ports.nats).await?,
+            mqtt: reserve("MQTT", "--mqtt-port", ports.mqtt).await?,
         })
     }
 }

@@ -51,7 +51,7 @@ fn apply(indexer: &mut Indexer, events: Vec<Event>) {
 
 fn example() -> (TempDir, Indexer, Reader) {
     let folder = TempDir::new().unwrap();
-    let mut indexer = Indexer::open(&folder.path().join("index.sqlite"), "key").unwrap();
+    let mut indexer = Indexer::open(&folder.path().join("index.sqlite"), "key", 0).unwrap();
     let (a, b) = (heartbeat("A", 1), heartbeat("B", 2));
     apply(
         &mut indexer,
@@ -139,8 +139,9 @@ fn a_file_of_another_log_or_no_file_at_all_is_made_anew() {
     let (folder, indexer, reader) = example();
     drop((indexer, reader));
     let path = folder.path().join("index.sqlite");
-    assert_eq!(Indexer::open(&path, "key").unwrap().next_leaf(), 9, "it goes on");
-    assert_eq!(Indexer::open(&path, "another key").unwrap().next_leaf(), 0);
+    assert_eq!(Indexer::open(&path, "key", 9).unwrap().next_leaf(), 9, "it goes on");
+    assert_eq!(Indexer::open(&path, "key", 8).unwrap().next_leaf(), 0, "it is ahead of its log");
+    assert_eq!(Indexer::open(&path, "another key", 9).unwrap().next_leaf(), 0);
     fs::write(&path, "this is not SQLite's").unwrap();
-    assert_eq!(Indexer::open(&path, "key").unwrap().next_leaf(), 0);
+    assert_eq!(Indexer::open(&path, "key", 9).unwrap().next_leaf(), 0);
 }

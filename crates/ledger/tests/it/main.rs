@@ -294,6 +294,15 @@ async fn a_cursor_that_moved_alone_is_kept_and_verifies() {
     assert_eq!(open(folder.path()).0.cursor("test"), 6);
 }
 
+#[tokio::test]
+async fn a_log_without_a_checkpoint_is_not_signed_by_another_key() {
+    let folder = log(1, 1).await;
+    fs::remove_file(folder.path().join("ledger/checkpoint")).unwrap();
+    fs::write(folder.path().join("key"), "00".repeat(32)).unwrap();
+    let error = Ledger::open(&folder.path().join("ledger"), signer(folder.path())).unwrap_err();
+    assert!(matches!(error, OpenError::OtherKey { .. }), "{error}");
+}
+
 #[test]
 fn a_log_whose_key_is_gone_gets_no_other() {
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -62,4 +62,5 @@ fn nothing_acknowledged_is_lost_whoever_is_killed() {
     kept.assert_holds(&told);
     kept.assert_answers_are_there_once();
     kept.assert_derived_is_what_follows();
+    kept.assert_readings_were_sealed_without_a_host();
 }

@@ -64,6 +64,22 @@ impl Kept {
         }
     }
 
+    /// Between the host's end and the next derived event, which needs a host, readings were sealed.
+    #[track_caller]
+    pub(crate) fn assert_readings_were_sealed_without_a_host(&self) {
+        let is =
+            |envelope: &Envelope, wanted: &str| envelope.event.action.as_deref() == Some(wanted);
+        let without_host = self
+            .envelopes
+            .iter()
+            .skip_while(|envelope| {
+                !(is(envelope, action::ENGINE_DOWN)
+                    && envelope.event.source.as_deref() == Some("wash host"))
+            })
+            .take_while(|envelope| derived(envelope).is_none());
+        assert!(without_host.filter(|envelope| is(envelope, action::SENSOR_READING)).count() > 0);
+    }
+
     /// What was derived is exactly what follows from the leaves that were judged, once and in order: no crash left one out or judged one twice.
     #[track_caller]
     pub(crate) fn assert_derived_is_what_follows(&self) {

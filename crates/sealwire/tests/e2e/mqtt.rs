@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     house,
-    site::{Site, port, until},
+    site::{Site, pause, port, until},
 };
 
 /// The oldest device: strings for values, topics with slashes, no optional field.
@@ -76,7 +76,7 @@ impl Device {
                     }
                     Ok(_) => {}
                     // The broker is away; the next turn connects again.
-                    Err(_) => std::thread::yield_now(),
+                    Err(_) => pause(),
                 }
             }
         });
@@ -216,6 +216,7 @@ fn a_paho_device_goes_on_after_the_site_was_killed() {
     };
     until("five readings are sealed", || (count(&site) >= 5).then_some(()));
     let before = site.events("SENSOR_READING");
+    assert!(before.len() >= 5);
     site.kill();
     site.start_again();
     until("five more readings are sealed", || (count(&site) >= before.len() + 5).then_some(()));

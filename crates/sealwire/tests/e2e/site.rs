@@ -125,9 +125,10 @@ impl Site {
         kill_process(Pid::from_raw(*pid).unwrap(), Signal::KILL).unwrap();
     }
 
-    /// `GET` on the page port: status and JSON.
+    /// `GET` on the page port, as soon as the gateway answers: status and JSON.
     pub(crate) fn get(&self, path: &str) -> (u16, Value) {
-        answer(agent().get(format!("{}{path}", self.addresses.http)).call())
+        let url = format!("{}{path}", self.addresses.http);
+        until("the gateway answers", || answer(agent().get(&url).call()))
     }
 
     /// `GET` on the log port under a host name: status and text.
@@ -137,18 +138,16 @@ impl Site {
         (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
     }
 
-    /// `POST` on the page port.
+    /// `POST` on the page port, as soon as the gateway answers.
     pub(crate) fn post(&self, path: &str, body: &str) -> (u16, Value) {
-        answer(agent().post(format!("{}{path}", self.addresses.http)).send(body))
+        let url = format!("{}{path}", self.addresses.http);
+        until("the gateway answers", || answer(agent().post(&url).send(body)))
     }
 
     /// Events of one action, newest first.
     pub(crate) fn events(&self, action: &str) -> Vec<Value> {
-        let (status, mut page) =
+        let (_, mut page) =
             self.post("/api/logs", &format!(r#"{{"action":"{action}","limit":500}}"#));
-        if status != 200 {
-            return Vec::new();
-        }
         serde_json::from_value(page["events"].take()).unwrap()
     }
 
@@ -160,10 +159,7 @@ impl Site {
     }
 
     pub(crate) fn sensors(&self) -> Vec<Value> {
-        let (status, mut answer) = self.get("/api/sensors");
-        if status != 200 {
-            return Vec::new();
-        }
+        let (_, mut answer) = self.get("/api/sensors");
         serde_json::from_value(answer["sensors"].take()).unwrap()
     }
 }
@@ -230,7 +226,7 @@ pub(crate) fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> 
     clippy::disallowed_methods,
     reason = "the pause between two looks at a condition that has a deadline"
 )]
-fn pause() {
+pub(crate) fn pause() {
     std::thread::sleep(Duration::from_millis(50));
 }
 
@@ -246,15 +242,17 @@ fn agent() -> ureq::Agent {
         .into()
 }
 
-/// Status 0 where nobody answers.
-fn answer(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> (u16, Value) {
-    let Ok(mut response) = result else { return (0, Value::Null) };
+/// Status and JSON; `None` while nobody answers, the host has no gateway yet, or the gateway no site.
+fn answer(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Option<(u16, Value)> {
+    let mut response = result.ok()?;
     let status = response.status().as_u16();
-    (status, response.body_mut().read_json().unwrap_or(Value::Null))
+    let json = response.body_mut().read_json().ok()?;
+    (!matches!(status, 502 | 503)).then_some((status, json))
 }
 
 /// Follows a site's live feed: every leaf it has told of, which is what it acknowledged.
 pub(crate) struct Follower {
+    log: String,
     seen: Arc<Mutex<Vec<(u64, Value)>>>,
     _reading: JoinHandle<()>,
 }
@@ -276,7 +274,7 @@ impl Follower {
                 }
             }
         });
-        Self { seen, _reading: reading }
+        Self { log: site.addresses.log.clone(), seen, _reading: reading }
     }
 
     /// What was told so far.
@@ -284,14 +282,21 @@ impl Follower {
         self.seen.lock().unwrap().clone()
     }
 
-    /// Waits until so many more leaves of this action were told than now.
+    /// Waits until so many leaves of this action were told of that are not sealed yet.
     pub(crate) fn wait_for_more(&self, action: &str, count: usize) {
-        let told = || {
-            self.seen().iter().filter(|(_, envelope)| envelope["event"]["action"] == action).count()
+        let size = self.leaves_sealed();
+        let is_new = |(leaf, envelope): &(u64, Value)| {
+            *leaf >= size && envelope["event"]["action"] == action
         };
-        let before = told();
         until(&format!("{count} more of {action} are sealed"), || {
-            (told() >= before + count).then_some(())
+            (self.seen().iter().filter(|told| is_new(told)).count() >= count).then_some(())
         });
+    }
+
+    fn leaves_sealed(&self) -> u64 {
+        let metrics = ureq::get(format!("{}/metrics", self.log)).call().unwrap();
+        let metrics = metrics.into_body().read_to_string().unwrap();
+        let leaves = metrics.lines().find_map(|line| line.strip_prefix("sealwire_leaves "));
+        leaves.unwrap().parse().unwrap()
     }
 }

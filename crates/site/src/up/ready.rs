@@ -11,7 +11,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     sync::watch,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tracing::info;
 
@@ -19,6 +19,8 @@ use crate::{UpError, bus};
 
 /// How long `nats-server` may take to answer; it reads JetStream's files first.
 const NATS_READY_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long one look may take: longer than the gateway waits for the site.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 /// Pause between two looks whether something answers.
 const READY_PAUSE: Duration = Duration::from_millis(25);
 
@@ -53,7 +55,7 @@ pub(super) async fn connect(
 pub(super) async fn page_answers(mut page: Page) {
     // The sender lives as long as the reconciler, and when that ends the site stops.
     let _alive = page.hosts_ready.wait_for(|hosts| *hosts > 0).await.is_ok();
-    while !matches!(asks_the_gateway(page.address).await, Ok(true)) {
+    while !matches!(timeout(ANSWER_TIMEOUT, asks_the_gateway(page.address)).await, Ok(Ok(true))) {
         sleep(READY_PAUSE).await;
     }
     info!(page = %page.address, "the page answers");

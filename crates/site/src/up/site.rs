@@ -22,8 +22,8 @@ use super::{
     ready::{Page, connect, page_answers},
 };
 use crate::{
-    DataDir, UpError, bus, clock, indexing, log_http, pipeline, polling, queries, sealing,
-    workloads,
+    DataDir, UpError, bus, clock, indexing, log_http, pipeline, polling, ports::Reserved, queries,
+    sealing, workloads,
 };
 
 /// Time between two checkpoints while the log grows.
@@ -57,12 +57,12 @@ impl<'a> Site<'a> {
         let mut sealing = JoinSet::new();
         let log = ledger.clone();
         sealing.spawn(async move { Ok(sealing::run(log, queue).await?) });
-        let Listening { page, nats, mqtt, log_address, .. } = listening;
+        let Listening { page, nats, mqtt, log } = listening;
         let addresses = Addresses {
-            http: format!("http://{page}"),
-            log: format!("http://{log_address}"),
-            nats: format!("nats://{nats}"),
-            mqtt: format!("mqtt://{mqtt}"),
+            http: format!("http://{}", page.address()),
+            log: format!("http://{}", log.address()),
+            nats: format!("nats://{}", nats.address()),
+            mqtt: format!("mqtt://{}", mqtt.address()),
             vkey: ledger.vkey().to_string(),
         };
         Self {
@@ -91,7 +91,9 @@ impl<'a> Site<'a> {
         self.seal_own(action::SITE_STARTED, "starts");
 
         progress("starting nats-server");
-        let connection = self.start_bus(programs.nats_server, &listening, changes.clone()).await?;
+        let Listening { page, log, nats, mqtt } = listening;
+        let (page_address, nats_address) = (page.address(), nats.address());
+        let connection = self.start_bus(programs.nats_server, nats, mqtt, changes.clone()).await?;
         progress("starting wash host");
         let registry = Registry::bind(workloads::images(&config.components))
             .await
@@ -100,15 +102,15 @@ impl<'a> Site<'a> {
             registry.image(workloads::SENSOR_READER).map(|(image, _)| image.digest().to_owned());
         let hosts_ready = self.start_host(
             programs.wash,
-            &listening,
+            page,
+            nats_address,
             registry,
             connection.client.clone(),
             changes,
         )?;
 
-        let address = listening.page;
         let (known, counters) = self
-            .start_services(connection.clone(), listening.log, address, digest.unwrap_or_default())
+            .start_services(connection.clone(), log, page_address, digest.unwrap_or_default())
             .await?;
         self.start_polling(config.polling, known, connection, counters);
         if config.simulate > 0 {
@@ -116,26 +118,29 @@ impl<'a> Site<'a> {
             let simulated = simulator::run(nats, config.simulate, rand::random(), stop);
             self.intake.tasks.spawn(async { Ok(simulated.await?) });
         }
-        Ok(Page { address, hosts_ready })
+        Ok(Page { address: page_address, hosts_ready })
     }
 
     /// Starts `nats-server` and connects to it.
     async fn start_bus(
         &mut self,
         program: PathBuf,
-        listening: &Listening,
+        nats: Reserved,
+        mqtt: Reserved,
         changes: mpsc::Sender<Change>,
     ) -> Result<bus::Connection, UpError> {
         let failed = |source| UpError::Engine { name: "nats-server", source };
+        let address = nats.address();
         let config = nats_server::Config {
             name: self.data_dir.name(),
-            nats: listening.nats,
-            mqtt: listening.mqtt,
+            nats: address,
+            mqtt: mqtt.address(),
             folder: &self.data_dir.engine("nats"),
         };
         let start = nats_server::prepare(program, &config).map_err(failed)?;
+        drop((nats, mqtt));
         let mut server = Engine::start(start).map_err(failed)?;
-        let connection = connect(&mut server, listening.nats).await?;
+        let connection = connect(&mut server, address).await?;
         let supervised = server.supervise(changes, self.bus.stop.clone());
         self.bus.tasks.spawn(async {
             supervised.await;
@@ -148,12 +153,13 @@ impl<'a> Site<'a> {
     fn start_host(
         &mut self,
         program: PathBuf,
-        listening: &Listening,
+        page: Reserved,
+        nats: SocketAddr,
         registry: Registry,
         client: async_nats::Client,
         changes: mpsc::Sender<Change>,
     ) -> Result<watch::Receiver<usize>, UpError> {
-        let workloads = workloads::workloads(&registry, listening.page)
+        let workloads = workloads::workloads(&registry, page.address())
             .map_err(|name| UpError::ComponentMissing { name })?;
         let (hosts_ready, watch_hosts_ready) = watch::channel(0);
         let stop = &self.services.stop;
@@ -169,11 +175,12 @@ impl<'a> Site<'a> {
         let failed = |source| UpError::Engine { name: "wash host", source };
         let config = wash_host::Config {
             name: self.data_dir.name(),
-            nats: listening.nats,
-            http: listening.page,
+            nats,
+            http: page.address(),
             folder: &self.data_dir.engine("wash"),
         };
         let start = wash_host::prepare(program, &config).map_err(failed)?;
+        drop(page);
         let host = Engine::start(start).map_err(failed)?;
         let supervised = host.supervise(changes, self.host.stop.clone());
         self.host.tasks.spawn(async {
@@ -187,12 +194,13 @@ impl<'a> Site<'a> {
     async fn start_services(
         &mut self,
         connection: bus::Connection,
-        listener: TcpListener,
+        log: Reserved,
         page: SocketAddr,
         digest: String,
     ) -> Result<(Vec<(model::Heartbeat, poll::SensorState)>, watch::Sender<Counters>), UpError>
     {
-        let indexer = Indexer::open(&self.data_dir.index(), &self.addresses.vkey)?;
+        let indexer =
+            Indexer::open(&self.data_dir.index(), &self.addresses.vkey, self.ledger.size())?;
         let (for_queries, for_pipeline) = (indexer.reader()?, indexer.reader()?);
         let (indexed, watch_indexed) = watch::channel(0);
         let (counters, watch_counters) = watch::channel(Counters::default());
@@ -223,10 +231,12 @@ impl<'a> Site<'a> {
             connection: connection.clone(),
             page_origins,
         };
+        let log_fails = |source| UpError::Listen { what: "the log", source };
+        let listener = log.into_listener();
+        listener.set_nonblocking(true).map_err(log_fails)?;
+        let listener = TcpListener::from_std(listener).map_err(log_fails)?;
         let serving = log_http::serve(listener, shown, stop.clone());
-        tasks.spawn(async {
-            serving.await.map_err(|source| UpError::Listen { what: "the log", source })
-        });
+        tasks.spawn(async move { serving.await.map_err(log_fails) });
 
         let known = self.known_sensors(&for_queries, watch_indexed).await?;
         let queries = queries::Queries {
