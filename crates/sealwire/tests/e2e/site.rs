@@ -284,11 +284,22 @@ impl Follower {
 
     /// Waits until so many leaves of this action were told of that are not sealed yet.
     pub(crate) fn wait_for_more(&self, action: &str, count: usize) {
+        self.wait_for_new(&format!("{count} more of {action}"), count, |event| {
+            event["action"] == action
+        });
+    }
+
+    /// The same for readings that have a value.
+    pub(crate) fn wait_for_more_values(&self, count: usize) {
+        self.wait_for_new(&format!("{count} more values"), count, |event| {
+            event["status"] == "SUCCESS"
+        });
+    }
+
+    fn wait_for_new(&self, what: &str, count: usize, wanted: impl Fn(&Value) -> bool) {
         let size = self.leaves_sealed();
-        let is_new = |(leaf, envelope): &(u64, Value)| {
-            *leaf >= size && envelope["event"]["action"] == action
-        };
-        until(&format!("{count} more of {action} are sealed"), || {
+        let is_new = |(leaf, envelope): &(u64, Value)| *leaf >= size && wanted(&envelope["event"]);
+        until(&format!("{what} are sealed"), || {
             (self.seen().iter().filter(|told| is_new(told)).count() >= count).then_some(())
         });
     }
