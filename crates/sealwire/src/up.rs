@@ -1,6 +1,6 @@
 //! `sealwire up`: a whole site on this machine.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{env, fs, io, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 use site::up::{Addresses, Config, Ports};
@@ -49,13 +49,14 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
 
 fn announce(addresses: &Addresses) {
     let page = addresses.http.replace("127.0.0.1", "localhost");
+    let sealwire = env::args().next().unwrap_or_else(|| String::from("sealwire"));
     output::line(&format!(
         "\n  The site runs.\n\
          \n    page     {page}\
          \n    log      {}\
          \n    sensors  {} or {}\
          \n    key      {}\n\
-         \n  Check the log at any time:  sealwire verify {}\n\
+         \n  Check the log at any time:  {sealwire} verify {}\n\
          \n  Ctrl-C stops everything.\n",
         addresses.log, addresses.nats, addresses.mqtt, addresses.vkey, addresses.log
     ));
