@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("engine", &[]),
     ("simulator", &["model"]),
     ("site", &["engine", "index", "ledger", "model", "poll", "simulator", "tlog"]),
-    ("sealwire", &["engine", "ledger", "poll", "simulator", "site", "tlog"]),
+    ("sealwire", &["engine", "ledger", "model", "poll", "simulator", "site", "tlog"]),
     // What runs on the host and in the browser.
     ("sensor-reader", &["model"]),
     ("http-gateway", &["model"]),

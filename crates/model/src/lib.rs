@@ -30,5 +30,5 @@ pub use event::{Event, Outcome};
 pub use heartbeat::{Heartbeat, InvalidHeartbeat};
 pub use range::Range;
 pub use sensor_id::SensorId;
-pub use subject::Subject;
+pub use subject::{Pattern, Subject};
 pub use timestamp::Timestamp;

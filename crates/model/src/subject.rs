@@ -1,6 +1,6 @@
 //! Where a message goes, in NATS' form.
 
-use alloc::{borrow::ToOwned as _, string::String};
+use alloc::{borrow::ToOwned as _, string::String, vec::Vec};
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,67 @@ impl From<&Subject> for String {
     }
 }
 
+/// A NATS subject with or without wildcards on which messages of devices are heard: not one of the engine's or the site's own.
+///
+/// Written the NATS way (`*.heartbeat`) or the MQTT way (`+/heartbeat`).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pattern(String);
+
+impl Pattern {
+    /// Reads a pattern.
+    pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
+        let refuse = |reason| Err(InvalidPattern { text: text.chars().take(80).collect(), reason });
+        let pattern = text.replace('/', ".").replace('+', "*").replace('#', ">");
+        let levels: Vec<&str> = pattern.split('.').collect();
+        let Some((last, before)) = levels.split_last() else {
+            return refuse("it is empty");
+        };
+        if levels.iter().any(|level| level.is_empty()) {
+            return refuse("it has an empty level");
+        }
+        if levels.iter().any(|level| level.len() > 1 && level.contains(['*', '>']))
+            || before.contains(&">")
+        {
+            return refuse("a wildcard is a level of its own, and `>` the last one");
+        }
+        if before.is_empty() && *last == ">" {
+            return refuse("it takes every message there is");
+        }
+        if pattern.len() > Subject::LEN_MAX
+            || pattern.chars().any(|c| c.is_whitespace() || c.is_control())
+        {
+            return refuse("it is longer than 255 bytes or has a space or a control character");
+        }
+        let first = levels.first().copied().unwrap_or_default();
+        if first.starts_with('$') || Subject::RESERVED.contains(&first) {
+            return refuse("its first level is reserved");
+        }
+        Ok(Self(pattern))
+    }
+
+    /// The pattern as NATS takes it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl core::str::FromStr for Pattern {
+    type Err = InvalidPattern;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
+/// Why a pattern is refused.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{text}` is refused: {reason}; use levels such as `*.heartbeat` or `plant/+/hello`")]
+pub struct InvalidPattern {
+    text: String,
+    reason: &'static str,
+}
+
 /// Why a topic is refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
@@ -90,6 +151,32 @@ pub struct InvalidSubject {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patterns_are_heard_as_nats_writes_them() {
+        for (text, pattern) in [
+            ("*.heartbeat", "*.heartbeat"),
+            ("plant/+/hello", "plant.*.hello"),
+            ("plant/#", "plant.>"),
+            ("sim.heartbeat", "sim.heartbeat"),
+        ] {
+            assert_eq!(Pattern::parse(text).unwrap().as_str(), pattern);
+        }
+        for text in [
+            "",
+            ">",
+            "#",
+            "a.>.b",
+            "a*.b",
+            "a..b",
+            "a b",
+            "runtime.>",
+            "$SYS.*",
+            "sealwire.query.*",
+        ] {
+            assert!(Pattern::parse(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn takes_either_form_and_mixtures() {

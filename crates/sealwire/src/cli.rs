@@ -3,6 +3,7 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use model::Pattern;
 
 /// Collects readings of industrial sensors and seals every one of them in a log that anyone can verify.
 #[derive(Debug, Parser)]
@@ -53,6 +54,12 @@ pub(crate) struct UpArguments {
     /// Write the addresses as JSON to this file once everything answers.
     #[arg(long, value_name = "FILE")]
     pub(crate) ready_file: Option<PathBuf>,
+    /// Subjects or topics on which sensors say that they live, with commas between them; wildcards are allowed.
+    #[arg(long, value_name = "SUBJECTS", default_value = "*.heartbeat", value_delimiter = ',')]
+    pub(crate) heartbeats: Vec<Pattern>,
+    /// Milliseconds that a sensor has to answer a poll.
+    #[arg(long, value_name = "MS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(10..=60_000))]
+    pub(crate) answer_timeout: u64,
     /// Seconds without a heartbeat after which a sensor is lost.
     #[arg(long, value_name = "S", default_value_t = 150, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) lost_after: u64,

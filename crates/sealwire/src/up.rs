@@ -26,7 +26,9 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
             mqtt: arguments.mqtt_port,
         },
         components: components::all(),
+        heartbeats: arguments.heartbeats,
         polling: poll::Config {
+            answer_timeout: Duration::from_millis(arguments.answer_timeout),
             lost_after: Duration::from_secs(arguments.lost_after),
             ..poll::Config::default()
         },

@@ -6,7 +6,7 @@ use std::{collections::HashMap, time::Instant};
 
 use async_nats::{Client, Subscriber};
 use futures::StreamExt as _;
-use model::{Event, Heartbeat, SensorId, Subject};
+use model::{Event, Heartbeat, Pattern, SensorId, Subject};
 use poll::{Action, Config, Counters, Now, Poller, SensorState, action::POLL};
 use tokio::{
     sync::{mpsc, watch},
@@ -18,14 +18,14 @@ use tracing::{debug, warn};
 
 use crate::{bus::Connection, clock};
 
-/// Subjects on which sensors say that they live: any one-token prefix.
-pub(crate) const HEARTBEATS: &[&str] = &["*.heartbeat"];
 /// Messages of sensors that wait for the poller. When it is full they wait in their subscriptions.
 const INCOMING_MAX: usize = 1_024;
 
 /// What the poller is told at the start.
 pub(crate) struct Start {
     pub(crate) config: Config,
+    /// Where sensors say that they live.
+    pub(crate) heartbeats: Vec<Pattern>,
     /// Sensors as the log has them.
     pub(crate) known: Vec<(Heartbeat, SensorState)>,
     pub(crate) connection: Connection,
@@ -54,11 +54,11 @@ pub(crate) async fn run(
     start: Start,
     shutdown: CancellationToken,
 ) -> Result<(), async_nats::SubscribeError> {
-    let Start { config, known, connection, events, counters } = start;
+    let Start { config, heartbeats: patterns, known, connection, events, counters } = start;
     let started = Instant::now();
     let mut heartbeats = Vec::new();
-    for subject in HEARTBEATS {
-        heartbeats.push(connection.client.subscribe(*subject).await?);
+    for pattern in patterns {
+        heartbeats.push(connection.client.subscribe(pattern.as_str().to_owned()).await?);
     }
     let mut heartbeats = futures::stream::select_all(heartbeats);
     let mut bus = connection.state.clone();

@@ -12,6 +12,7 @@ use std::{io, path::PathBuf};
 
 use engine::{find, release};
 use ledger::{Ledger, Writer, load_or_create_key};
+use model::Pattern;
 use serde::Serialize;
 use tlog::KeyName;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,8 @@ pub struct Config {
     pub ports: Ports,
     /// The components, by name: all of [`COMPONENTS`].
     pub components: Vec<(String, Vec<u8>)>,
+    /// Subjects on which sensors say that they live.
+    pub heartbeats: Vec<Pattern>,
     /// How patient the poller is.
     pub polling: poll::Config,
 }

@@ -176,7 +176,7 @@ fn a_device_leaves_its_range_comes_back_goes_and_returns() {
 
 #[test]
 fn silence_is_noticed() {
-    let site = Site::start(&["--lost-after", "2"]);
+    let site = Site::start(&["--lost-after", "2", "--heartbeats", "nowhere.else,picow/+"]);
     let id = "0b5a6e0c-3333-4222-8333-944455566677";
     let _device = Device::start(&site, heartbeat(id, "Silent", 500), |_| String::from("1"));
     site.wait_for_event("HEARTBEAT_MISSED", of_sensor(id));

@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 use engine::{Change, Engine, Registry, nats_server, reconcile, wash_host};
 use index::{Indexer, Reader, SensorState};
 use ledger::Ledger;
-use model::{Event, action};
+use model::{Event, Pattern, action};
 use poll::Counters;
 use tokio::{
     net::TcpListener,
@@ -112,7 +112,7 @@ impl<'a> Site<'a> {
         let (known, counters) = self
             .start_services(connection.clone(), log, page_address, digest.unwrap_or_default())
             .await?;
-        self.start_polling(config.polling, known, connection, counters);
+        self.start_polling(config.polling, config.heartbeats, known, connection, counters);
         if config.simulate > 0 {
             let (nats, stop) = (self.addresses.nats.clone(), self.intake.stop.clone());
             let simulated = simulator::run(nats, config.simulate, rand::random(), stop);
@@ -275,12 +275,19 @@ impl<'a> Site<'a> {
     fn start_polling(
         &mut self,
         config: poll::Config,
+        heartbeats: Vec<Pattern>,
         known: Vec<(model::Heartbeat, poll::SensorState)>,
         connection: bus::Connection,
         counters: watch::Sender<Counters>,
     ) {
-        let start =
-            polling::Start { config, known, connection, events: self.events.clone(), counters };
+        let start = polling::Start {
+            config,
+            heartbeats,
+            known,
+            connection,
+            events: self.events.clone(),
+            counters,
+        };
         let polling = polling::run(start, self.intake.stop.clone());
         self.intake.tasks.spawn(async { Ok(polling.await?) });
     }
