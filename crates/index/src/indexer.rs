@@ -66,29 +66,28 @@ impl Indexer {
         &mut self,
         envelopes: impl Iterator<Item = &'a [u8]>,
     ) -> Result<(), IndexError> {
-        let failed = IndexError::while_("applying");
-        if self.names.len() > Self::NAMES_MAX {
+        let applied = self.apply_all(envelopes).map_err(IndexError::while_("applying"));
+        if applied.is_err() || self.names.len() > Self::NAMES_MAX {
+            // Keys that were given out in a transaction that failed are gone with it.
             self.names.clear();
+            self.sensors.clear();
         }
-        let transaction = self.connection.transaction().map_err(&failed)?;
+        applied
+    }
+
+    fn apply_all<'a>(&mut self, envelopes: impl Iterator<Item = &'a [u8]>) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
         let mut rows =
             Rows { transaction: &transaction, names: &mut self.names, sensors: &mut self.sensors };
         let mut next_leaf = self.next_leaf;
         for bytes in envelopes {
             if let Ok(envelope) = Envelope::parse(bytes) {
-                rows.envelope(next_leaf.cast_signed(), &envelope).map_err(&failed)?;
+                rows.envelope(next_leaf.cast_signed(), &envelope)?;
             }
             next_leaf += 1;
         }
-        let done = transaction
-            .execute("UPDATE log SET next_leaf = ?1", [next_leaf.cast_signed()])
-            .and_then(|_rows| transaction.commit());
-        if let Err(source) = done {
-            // Keys that were given out in the transaction are gone with it.
-            self.names.clear();
-            self.sensors.clear();
-            return Err(failed(source));
-        }
+        transaction.execute("UPDATE log SET next_leaf = ?1", [next_leaf.cast_signed()])?;
+        transaction.commit()?;
         self.next_leaf = next_leaf;
         Ok(())
     }

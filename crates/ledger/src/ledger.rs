@@ -214,8 +214,8 @@ impl Ledger {
 
     fn segment_of(&self, leaf: u64) -> u64 {
         let segments = self.shared.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let after = segments.partition_point(|first_leaf| *first_leaf <= leaf);
-        segments.get(after.saturating_sub(1)).copied().unwrap_or_default()
+        let position = segment::position_of(&segments, leaf).unwrap_or_default();
+        segments.get(position).copied().unwrap_or_default()
     }
 
     /// A tile or an entry bundle, if the newest checkpoint's tree has it. Blocks on the disk.

@@ -225,8 +225,7 @@ impl Replay {
         if self.frontier.size() == checkpoint.size && !right_root {
             return Ok(Outcome::WrongRoot);
         }
-        let begin =
-            segments.partition_point(|first_leaf| *first_leaf <= self.begun_at).saturating_sub(1);
+        let begin = segment::position_of(segments, self.begun_at).unwrap_or_default();
         let mut follows: Option<u64> = None;
         let mut end = None;
         for &first_leaf in segments.iter().skip(begin) {
@@ -319,8 +318,7 @@ fn read_envelope(
     leaf: u64,
 ) -> Option<Envelope> {
     let place = tree.place(leaf).ok()?;
-    let after = segments.partition_point(|first_leaf| *first_leaf <= leaf);
-    let first_leaf = segments.get(after.checked_sub(1)?)?;
+    let first_leaf = segments.get(segment::position_of(segments, leaf)?)?;
     let file = File::open(folder.join(SEGMENTS).join(segment::file_name(*first_leaf))).ok()?;
     let mut bytes = vec![0; usize::try_from(place.len).ok()?.min(Envelope::BYTES_MAX)];
     file.read_exact_at(&mut bytes, u64::from(place.begin)).ok()?;

@@ -67,6 +67,12 @@ pub fn first_leaf_of(file_name: &str) -> Option<u64> {
     (self::file_name(first_leaf) == file_name).then_some(first_leaf)
 }
 
+/// Which of the segments that begin with these leaves holds `leaf`.
+#[must_use]
+pub fn position_of(first_leaves: &[u64], leaf: u64) -> Option<usize> {
+    first_leaves.partition_point(|first_leaf| *first_leaf <= leaf).checked_sub(1)
+}
+
 /// A segment's header.
 #[must_use]
 pub fn encode_segment_header(first_leaf: u64) -> [u8; SEGMENT_HEADER_LEN] {

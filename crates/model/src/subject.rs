@@ -24,22 +24,12 @@ impl Subject {
     pub fn parse(topic: &str) -> Result<Self, InvalidSubject> {
         let refuse =
             |reason| Err(InvalidSubject { topic: topic.chars().take(80).collect(), reason });
-        if topic.len() > Self::LEN_MAX {
-            return refuse("it is longer than 255 bytes");
-        }
         let subject = topic.replace('/', ".");
-        if subject.split('.').any(str::is_empty) {
-            return refuse("it has an empty level");
+        if let Err(reason) = check_levels(&subject) {
+            return refuse(reason);
         }
-        if subject
-            .chars()
-            .any(|c| c.is_whitespace() || c.is_control() || matches!(c, '*' | '>' | '+' | '#'))
-        {
-            return refuse("it has a space, a control character or a wildcard");
-        }
-        let first = subject.split('.').next().unwrap_or_default();
-        if first.starts_with('$') || Self::RESERVED.contains(&first) {
-            return refuse("its first level is reserved");
+        if subject.contains(['*', '>', '+', '#']) {
+            return refuse("it has a wildcard");
         }
         Ok(Self(subject))
     }
@@ -88,29 +78,18 @@ impl Pattern {
     pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
         let refuse = |reason| Err(InvalidPattern { text: text.chars().take(80).collect(), reason });
         let pattern = text.replace('/', ".").replace('+', "*").replace('#', ">");
-        let levels: Vec<&str> = pattern.split('.').collect();
-        let Some((last, before)) = levels.split_last() else {
-            return refuse("it is empty");
-        };
-        if levels.iter().any(|level| level.is_empty()) {
-            return refuse("it has an empty level");
+        if let Err(reason) = check_levels(&pattern) {
+            return refuse(reason);
         }
+        let levels: Vec<&str> = pattern.split('.').collect();
+        let before_last = levels.split_last().map_or(&[][..], |(_last, before)| before);
         if levels.iter().any(|level| level.len() > 1 && level.contains(['*', '>']))
-            || before.contains(&">")
+            || before_last.contains(&">")
         {
             return refuse("a wildcard is a level of its own, and `>` the last one");
         }
-        if before.is_empty() && *last == ">" {
+        if pattern == ">" {
             return refuse("it takes every message there is");
-        }
-        if pattern.len() > Subject::LEN_MAX
-            || pattern.chars().any(|c| c.is_whitespace() || c.is_control())
-        {
-            return refuse("it is longer than 255 bytes or has a space or a control character");
-        }
-        let first = levels.first().copied().unwrap_or_default();
-        if first.starts_with('$') || Subject::RESERVED.contains(&first) {
-            return refuse("its first level is reserved");
         }
         Ok(Self(pattern))
     }
@@ -146,6 +125,24 @@ pub struct InvalidPattern {
 pub struct InvalidSubject {
     topic: String,
     reason: &'static str,
+}
+
+/// What holds for every subject that devices have to do with, with wildcards or without.
+fn check_levels(subject: &str) -> Result<(), &'static str> {
+    if subject.len() > Subject::LEN_MAX {
+        return Err("it is longer than 255 bytes");
+    }
+    if subject.split('.').any(str::is_empty) {
+        return Err("it has an empty level");
+    }
+    if subject.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err("it has a space or a control character");
+    }
+    let first = subject.split('.').next().unwrap_or_default();
+    if first.starts_with('$') || Subject::RESERVED.contains(&first) {
+        return Err("its first level is reserved");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -98,8 +98,9 @@ impl<'a> Site<'a> {
         let registry = Registry::bind(workloads::images(&config.components))
             .await
             .map_err(|source| UpError::Listen { what: "the component registry", source })?;
-        let digest =
-            registry.image(workloads::SENSOR_READER).map(|(image, _)| image.digest().to_owned());
+        let name = workloads::SENSOR_READER;
+        let (reader, _) = registry.image(name).ok_or(UpError::ComponentMissing { name })?;
+        let digest = reader.digest().to_owned();
         let hosts_ready = self.start_host(
             programs.wash,
             page,
@@ -109,9 +110,8 @@ impl<'a> Site<'a> {
             changes,
         )?;
 
-        let (known, counters) = self
-            .start_services(connection.clone(), log, page_address, digest.unwrap_or_default())
-            .await?;
+        let (known, counters) =
+            self.start_services(connection.clone(), log, page_address, digest).await?;
         self.start_polling(config.polling, config.heartbeats, known, connection, counters);
         if config.simulate > 0 {
             let (nats, stop) = (self.addresses.nats.clone(), self.intake.stop.clone());
