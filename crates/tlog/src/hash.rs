@@ -1,7 +1,8 @@
 //! SHA-256 hashes and the three ways in which RFC 6962 §2.1 makes them.
 //!
 //! A leaf is hashed behind a byte 0 and an inner node behind a byte 1, so that no inner node can be
-//! passed off as an entry.
+//! passed off as an entry. Pangea's Secure Audit Log builds a tree of the same shape without these
+//! bytes; [`NodeHash`] is what differs.
 
 use alloc::string::String;
 use core::fmt;
@@ -87,4 +88,31 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
 /// Root of the tree without leaves (RFC 6962 §2.1): SHA-256 of nothing.
 pub fn empty_root() -> Hash {
     Hash::sha256(&[])
+}
+
+/// How a tree hashes its inner nodes; its shape is always that of RFC 6962 §2.1.
+pub trait NodeHash {
+    /// Hash of the node above `left` and `right`.
+    fn node(left: &Hash, right: &Hash) -> Hash;
+}
+
+/// RFC 6962 §2.1: [`node_hash`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rfc6962;
+
+/// Pangea's Secure Audit Log: SHA-256 of the left and the right child, without a prefix. Its leaves
+/// are the entries themselves, which must then be hashes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Pangea;
+
+impl NodeHash for Rfc6962 {
+    fn node(left: &Hash, right: &Hash) -> Hash {
+        node_hash(left, right)
+    }
+}
+
+impl NodeHash for Pangea {
+    fn node(left: &Hash, right: &Hash) -> Hash {
+        Hash(Sha256::new().chain_update(left.0).chain_update(right.0).finalize().into())
+    }
 }

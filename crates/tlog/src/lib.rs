@@ -40,14 +40,16 @@ pub use crate::checkpoint::{
     Checkpoint, ExtensionLine, InvalidLine, OpenCheckpointError, Origin, ParseCheckpointError,
 };
 pub use crate::frontier::{Frontier, root_of};
-pub use crate::hash::{Hash, InvalidHash, empty_root, leaf_hash, node_hash};
+pub use crate::hash::{
+    Hash, InvalidHash, NodeHash, Pangea, Rfc6962, empty_root, leaf_hash, node_hash,
+};
 pub use crate::note::{
     InvalidKeyName, InvalidNoteText, KeyId, KeyName, NoteSignature, ParseKeyError, ParseNoteError,
     SignedNote, Signer, VerifiedNote, VerifierKey, VerifyNoteError,
 };
 pub use crate::proof::{
-    ConsistencyError, InclusionError, consistency_proof, inclusion_proof, root, verify_consistency,
-    verify_inclusion,
+    ConsistencyError, InclusionError, consistency_proof, consistency_proof_from_subtrees,
+    inclusion_proof, inclusion_proof_from_subtrees, root, verify_consistency, verify_inclusion,
 };
 pub use crate::tile::{
     BundleId, InvalidTileLen, InvalidTileLevel, ShortTile, TileId, TileLevel, TileWidth,

@@ -5,14 +5,15 @@
 //!
 //! Makers take a closure that reads one tile of the tree. Each tile is asked for at most once, at
 //! the width the tree has it; a fuller one will do, for it begins with the same hashes. What is read
-//! is believed: check a proof of tiles that came from elsewhere.
+//! is believed: check a proof of tiles that came from elsewhere. Whoever keeps roots of subtrees in
+//! another way than as tiles uses the `_from_subtrees` makers, for a tree of either [`NodeHash`].
 
 use alloc::vec::Vec;
 
-use crate::hash::{Hash, empty_root, node_hash};
+use crate::hash::{Hash, NodeHash, Rfc6962, empty_root, node_hash};
 use crate::tile::{ShortTile, TileId};
 use crate::tile_reader::TileReader;
-use crate::tree::{Growth, LeafInTree, Node, TreeSize};
+use crate::tree::{Growth, LeafInTree, Node, Subtree, TreeSize};
 
 /// Most hashes in a proof: the height of the largest tree, and for consistency the node to begin at.
 pub const PROOF_HASHES_MAX: usize = 65;
@@ -22,13 +23,23 @@ pub fn root<E: From<ShortTile>>(
     size: TreeSize,
     read_tile: impl FnMut(&TileId) -> Result<Vec<Hash>, E>,
 ) -> Result<Hash, E> {
-    TileReader::new(size, read_tile).node(Node::root(size))
+    let mut tiles = TileReader::new(size, read_tile);
+    hash_of::<Rfc6962, E>(Node::root(size), &mut |subtree| tiles.subtree(subtree))
 }
 
 /// The audit path of a leaf (RFC 6962 §2.1.1).
 pub fn inclusion_proof<E: From<ShortTile>>(
     leaf: LeafInTree,
     read_tile: impl FnMut(&TileId) -> Result<Vec<Hash>, E>,
+) -> Result<Vec<Hash>, E> {
+    let mut tiles = TileReader::new(leaf.size(), read_tile);
+    inclusion_proof_from_subtrees::<Rfc6962, E>(leaf, |subtree| tiles.subtree(subtree))
+}
+
+/// The audit path of a leaf, from the roots of subtrees.
+pub fn inclusion_proof_from_subtrees<N: NodeHash, E>(
+    leaf: LeafInTree,
+    mut subtree_hash: impl FnMut(Subtree) -> Result<Hash, E>,
 ) -> Result<Vec<Hash>, E> {
     let mut siblings = Vec::new();
     let mut node = Node::root(leaf.size());
@@ -38,7 +49,7 @@ pub fn inclusion_proof<E: From<ShortTile>>(
             if leaf.index().get() < right.begin() { (left, right) } else { (right, left) };
         siblings.push(sibling);
     }
-    hash_from_leaves_up(leaf.size(), &siblings, read_tile)
+    siblings.iter().rev().map(|node| hash_of::<N, E>(*node, &mut subtree_hash)).collect()
 }
 
 /// The proof that the new tree begins with the leaves of the old one (RFC 6962 §2.1.2).
@@ -47,6 +58,16 @@ pub fn inclusion_proof<E: From<ShortTile>>(
 pub fn consistency_proof<E: From<ShortTile>>(
     growth: Growth,
     read_tile: impl FnMut(&TileId) -> Result<Vec<Hash>, E>,
+) -> Result<Vec<Hash>, E> {
+    let mut tiles = TileReader::new(growth.new_size(), read_tile);
+    consistency_proof_from_subtrees::<Rfc6962, E>(growth, |subtree| tiles.subtree(subtree))
+}
+
+/// The proof that the new tree begins with the leaves of the old one, from the roots of subtrees of
+/// the new one; empty as [`consistency_proof`] says.
+pub fn consistency_proof_from_subtrees<N: NodeHash, E>(
+    growth: Growth,
+    mut subtree_hash: impl FnMut(Subtree) -> Result<Hash, E>,
 ) -> Result<Vec<Hash>, E> {
     let (old, new) = (growth.old_size(), growth.new_size());
     if old == TreeSize::EMPTY {
@@ -65,7 +86,7 @@ pub fn consistency_proof<E: From<ShortTile>>(
     if node.begin() != 0 {
         nodes.push(node);
     }
-    hash_from_leaves_up(new, &nodes, read_tile)
+    nodes.iter().rev().map(|node| hash_of::<N, E>(*node, &mut subtree_hash)).collect()
 }
 
 /// Checks that the tree with this `root` has the leaf with this hash at this place.
@@ -257,11 +278,15 @@ fn verify_without_proof(
     Ok(())
 }
 
-fn hash_from_leaves_up<E: From<ShortTile>>(
-    size: TreeSize,
-    nodes_from_root: &[Node],
-    read_tile: impl FnMut(&TileId) -> Result<Vec<Hash>, E>,
-) -> Result<Vec<Hash>, E> {
-    let mut tiles = TileReader::new(size, read_tile);
-    nodes_from_root.iter().rev().map(|node| tiles.node(*node)).collect()
+/// Hash of a node of a tree, which is perfect or made of perfect subtrees.
+fn hash_of<N: NodeHash, E>(
+    node: Node,
+    subtree_hash: &mut impl FnMut(Subtree) -> Result<Hash, E>,
+) -> Result<Hash, E> {
+    let mut peaks = node.peaks().rev();
+    let Some(smallest) = peaks.next() else {
+        return Ok(empty_root());
+    };
+    let smallest = subtree_hash(smallest)?;
+    peaks.try_fold(smallest, |right, left| Ok(N::node(&subtree_hash(left)?, &right)))
 }

@@ -4,9 +4,9 @@ use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
 
-use crate::hash::{Hash, empty_root, node_hash};
+use crate::hash::Hash;
 use crate::tile::{ShortTile, TileId};
-use crate::tree::{Node, Subtree, TreeSize};
+use crate::tree::{Subtree, TreeSize};
 
 /// The tiles of the tree of `size` leaves.
 pub(crate) struct TileReader<R> {
@@ -22,16 +22,6 @@ where
 {
     pub(crate) const fn new(size: TreeSize, read_tile: R) -> Self {
         Self { size, read_tile, tiles: BTreeMap::new() }
-    }
-
-    /// Hash of a node of the tree.
-    pub(crate) fn node(&mut self, node: Node) -> Result<Hash, E> {
-        let mut peaks = node.peaks().rev();
-        let Some(smallest) = peaks.next() else {
-            return Ok(empty_root());
-        };
-        let smallest = self.subtree(smallest)?;
-        peaks.try_fold(smallest, |right, left| Ok(node_hash(&self.subtree(left)?, &right)))
     }
 
     /// Hash of a subtree, which must end within the tree.

@@ -118,6 +118,11 @@ impl Subtree {
         }
     }
 
+    /// The subtree of `height`, at most 63, that `leaf` is in.
+    pub(crate) const fn above(leaf: LeafIndex, height: u8) -> Self {
+        Self { height, index: leaf.0 >> height }
+    }
+
     /// Number of edges from its root to its leaves, 0 to 63.
     pub const fn height(self) -> u8 {
         self.height
