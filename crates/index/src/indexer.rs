@@ -58,13 +58,14 @@ impl Indexer {
         self.next_leaf
     }
 
-    /// Applies envelopes that follow each other, the first of which is [`next_leaf`](Self::next_leaf). What is no envelope is passed over; `verify` names it.
+    /// Applies envelopes that follow each other, the first of which is [`next_leaf`](Self::next_leaf); `None` is one that was erased. What is no envelope is
+    /// passed over; `verify` names it.
     ///
     /// # Errors
     /// Nothing of the batch was applied.
     pub fn apply<'a>(
         &mut self,
-        envelopes: impl Iterator<Item = &'a [u8]>,
+        envelopes: impl Iterator<Item = Option<&'a [u8]>>,
     ) -> Result<(), IndexError> {
         let applied = self.apply_all(envelopes).map_err(IndexError::while_("applying"));
         if applied.is_err() || self.names.len() > Self::NAMES_MAX {
@@ -75,20 +76,30 @@ impl Indexer {
         applied
     }
 
-    fn apply_all<'a>(&mut self, envelopes: impl Iterator<Item = &'a [u8]>) -> rusqlite::Result<()> {
+    fn apply_all<'a>(
+        &mut self,
+        envelopes: impl Iterator<Item = Option<&'a [u8]>>,
+    ) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         let mut rows =
             Rows { transaction: &transaction, names: &mut self.names, sensors: &mut self.sensors };
         let mut next_leaf = self.next_leaf;
+        let mut erased = false;
         for bytes in envelopes {
-            if let Ok(envelope) = Envelope::parse(bytes) {
+            if let Some(Ok(envelope)) = bytes.map(Envelope::parse) {
                 rows.envelope(next_leaf.cast_signed(), &envelope)?;
+                erased |= rows.erase(&envelope)?;
             }
             next_leaf += 1;
         }
         transaction.execute("UPDATE log SET next_leaf = ?1", [next_leaf.cast_signed()])?;
         transaction.commit()?;
         self.next_leaf = next_leaf;
+        if erased {
+            // Names that went with their last event may still be known here, and everything in the write-ahead log.
+            self.names.clear();
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        }
         Ok(())
     }
 }
@@ -100,6 +111,35 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
+    /// Removes the rows of what was erased, if the event says that something was.
+    fn erase(&mut self, envelope: &Envelope) -> rusqlite::Result<bool> {
+        if envelope.event.action.as_deref() != Some(action::ENVELOPES_ERASED) {
+            return Ok(false);
+        }
+        let detail = envelope.event.sealwire.as_ref();
+        let ranges = detail.and_then(|detail| detail.erased.as_deref()).unwrap_or_default();
+        for range in ranges.split(',') {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            let (Ok(first), Ok(last)) = (first.parse::<i64>(), last.parse::<i64>()) else {
+                continue;
+            };
+            for statement in [
+                "DELETE FROM reading WHERE leaf BETWEEN ?1 AND ?2",
+                "DELETE FROM event WHERE leaf BETWEEN ?1 AND ?2",
+            ] {
+                self.transaction.prepare_cached(statement)?.execute((first, last))?;
+            }
+        }
+        self.transaction.execute(
+            "DELETE FROM name WHERE NOT EXISTS (SELECT 1 FROM event WHERE action = key)
+                AND NOT EXISTS (SELECT 1 FROM event WHERE source = key)
+                AND NOT EXISTS (SELECT 1 FROM event WHERE status = key)",
+            [],
+        )?;
+        self.names.clear();
+        Ok(true)
+    }
+
     fn envelope(&mut self, leaf: i64, envelope: &Envelope) -> rusqlite::Result<()> {
         let event = &envelope.event;
         let (action, source, status) = (

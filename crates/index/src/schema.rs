@@ -52,6 +52,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // In WAL mode a crash costs the last transactions and nothing else; they are applied again from the log.
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // What is deleted is overwritten: erased envelopes must not linger in free pages.
+    connection.pragma_update(None, "secure_delete", "ON")?;
     Ok(connection)
 }
 

@@ -9,7 +9,10 @@ use std::{
 
 use tlog::{KeyName, Signer};
 
-use crate::{atomic_file::sync_folder, recover::SEGMENTS};
+use crate::{
+    disk::{Disk as _, RealDisk},
+    recover::SEGMENTS,
+};
 
 /// The key in `path`; made if there is none and `log` says that the log is new, too. `name` is the log's origin.
 ///
@@ -50,7 +53,7 @@ fn create(path: &Path) -> io::Result<String> {
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(next, path)?;
-    path.parent().map_or(Ok(()), sync_folder)?;
+    path.parent().map_or(Ok(()), |folder| RealDisk.sync_folder(folder))?;
     Ok(text)
 }
 

@@ -1,59 +1,36 @@
-//! The handle to a log: append, read, prove. Cheap to clone; everything it answers is durable.
+//! The handle to a log: append, read, prove, erase. Cheap to clone; everything it answers is durable.
 
 use std::{
-    fs::File,
+    collections::BTreeMap,
     io,
-    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use model::Event;
+use model::{Envelope, Event, Timestamp};
 use tlog::{
-    BundleId, Checkpoint, LeafIndex, SignedNote, Signer, TileId, TilePath, TlogProof, VerifierKey,
-    inclusion_proof,
+    BundleId, Checkpoint, Growth, Hash, LeafIndex, Pangea, Rfc6962, SignedNote, Signer, TileId,
+    TilePath, TlogProof, TreeSize, VerifierKey, consistency_proof_from_subtrees,
+    inclusion_proof_from_subtrees,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    AppendError, Cursor, OpenError, Writer,
-    cursors::Cursors,
-    recover, segment,
-    tree_files::{TileError, TreeReader},
-    writer::Command,
+    AppendError, Batch, EraseError, Hold, LeafRanges, LogKey, OpenError, Receipt, Signers, Writer,
+    batch::PreparedBatch,
+    block::Leaf,
+    disk::{Disk, RealDisk},
+    envelopes::Envelopes,
+    erase, recover,
+    state::State,
+    tree::TreeReader,
+    writer::{Command, Sealer},
 };
 
 /// Batches that wait for the writer. When it is full, whoever appends waits: nothing is dropped.
 const QUEUE_BATCHES_MAX: usize = 256;
-
-/// What is appended as one: all of it becomes durable, or none.
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// Events to seal, at most [`Batch::EVENTS_MAX`].
-    pub events: Vec<Event>,
-    /// A cursor that moves with them.
-    pub cursor: Option<Cursor>,
-}
-
-impl Batch {
-    /// Most events in one batch.
-    pub const EVENTS_MAX: usize = 1_000;
-
-    /// A batch of events alone.
-    #[must_use]
-    pub const fn of(events: Vec<Event>) -> Self {
-        Self { events, cursor: None }
-    }
-}
-
-/// What an append promises: these leaves are durable, follow each other, and never hold anything else.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Receipt {
-    /// The leaf of the batch's first event.
-    pub first_leaf: u64,
-    /// Number of leaves.
-    pub leaves: u64,
-}
+/// Ranges of leaves in one event of erasure: 40 characters each at most, so that the text fits a field of 32,766.
+const RANGES_PER_EVENT: usize = 800;
 
 /// A checkpoint that was made durable and may be shown to anyone.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -64,13 +41,35 @@ pub struct Published {
     pub note: String,
 }
 
-/// An envelope as it lies in the log.
+/// What the log has of a leaf.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct StoredEnvelope {
     /// Which leaf.
     pub leaf: u64,
-    /// Canonical JSON.
-    pub bytes: Vec<u8>,
+    /// Canonical JSON; `None` where it was erased.
+    pub bytes: Option<Vec<u8>>,
+}
+
+/// What is to be erased, by whom and why.
+#[derive(Clone, Debug)]
+pub struct Erasure {
+    /// Whose envelopes.
+    pub leaves: LeafRanges,
+    /// Who wants it.
+    pub actor: String,
+    /// Why, in words for the log.
+    pub reason: String,
+}
+
+/// What was erased.
+#[derive(Clone, Debug)]
+pub struct Erased {
+    /// Where the events that say so are.
+    pub receipt: Receipt,
+    /// Number of envelopes.
+    pub envelopes: u64,
+    /// Bytes by which the segments shrank.
+    pub freed_bytes: u64,
 }
 
 /// A log that is open.
@@ -78,20 +77,32 @@ pub struct StoredEnvelope {
 pub struct Ledger {
     commands: mpsc::Sender<Command>,
     shared: Arc<Shared>,
+    /// Held while holds change or envelopes are erased: what one looked at must still be so when it acts.
+    erasing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What the writer tells and readers see.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) folder: PathBuf,
-    pub(crate) vkey: VerifierKey,
+    pub(crate) vkey: RwLock<VerifierKey>,
     pub(crate) tree: TreeReader,
-    /// First leaves of the segments, in order.
-    pub(crate) segments: RwLock<Vec<u64>>,
+    pub(crate) envelopes: Envelopes,
     /// Leaves that are durable.
     pub(crate) size: watch::Sender<u64>,
     pub(crate) published: watch::Sender<Arc<Published>>,
-    pub(crate) cursors: Mutex<Cursors>,
+    pub(crate) state: Mutex<State>,
+}
+
+impl Shared {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn published(&self) -> Arc<Published> {
+        Arc::clone(&self.published.borrow())
+    }
 }
 
 impl Ledger {
@@ -99,37 +110,60 @@ impl Ledger {
     ///
     /// # Errors
     /// What is in the folder is not a log of this key, or is damaged beyond what a crash can do; nothing is changed then.
-    pub fn open(folder: &Path, signer: Signer) -> Result<(Self, Writer), OpenError> {
-        let recovered = recover::open(folder, &signer)?;
+    pub fn open(folder: &Path, signers: impl Into<Signers>) -> Result<(Self, Writer), OpenError> {
+        Self::open_on(Arc::new(RealDisk), folder, signers)
+    }
+
+    /// The same on another disk.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        signers: impl Into<Signers>,
+    ) -> Result<(Self, Writer), OpenError> {
+        let recovered = recover::open(&*disk, folder, signers.into())?;
+        let envelopes = Envelopes::new(
+            Arc::clone(&disk),
+            folder.to_owned(),
+            recovered.segments.clone(),
+            Arc::clone(&recovered.newest),
+        );
         let shared = Arc::new(Shared {
+            disk,
             folder: folder.to_owned(),
-            vkey: signer.vkey().clone(),
+            vkey: RwLock::new(recovered.signer.vkey().clone()),
             tree: recovered.tree.reader().clone(),
-            segments: RwLock::new(recovered.segments.clone()),
-            size: watch::Sender::new(recovered.tree.size()),
+            envelopes,
+            size: watch::Sender::new(recovered.tree.size().get()),
             published: watch::Sender::new(Arc::new(recovered.published.clone())),
-            cursors: Mutex::new(recovered.cursors.clone()),
+            state: Mutex::new(recovered.state.clone()),
         });
+        let sealer = Sealer::new(recovered, Arc::clone(&shared))?;
         let (commands, queue) = mpsc::channel(QUEUE_BATCHES_MAX);
-        let writer =
-            Writer::start(recovered, signer, Arc::clone(&shared), queue, commands.clone())?;
-        Ok((Self { commands, shared }, writer))
+        let writer = Writer::start(sealer, queue, commands.clone())?;
+        Ok((Self { commands, shared, erasing: Arc::default() }, writer))
     }
 
-    /// The key that signs this log.
+    /// The key that signs this log now.
     #[must_use]
-    pub fn vkey(&self) -> &VerifierKey {
-        &self.shared.vkey
+    pub fn vkey(&self) -> VerifierKey {
+        self.shared.vkey.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Seals a batch. `Ok` promises what [`Receipt`] says. Cancelling leaves open whether the batch was sealed.
+    /// The keys that have signed this log, in order, each with the leaf that named it.
+    #[must_use]
+    pub fn keys(&self) -> Vec<LogKey> {
+        self.shared.state().keys().to_vec()
+    }
+
+    /// Seals a batch. `Ok` promises what [`Receipt`] says. Cancelling leaves open whether the batch was sealed; with a key it can be asked again.
     ///
     /// # Errors
     /// The batch is refused whole, or could not be written.
     pub async fn append(&self, batch: Batch) -> Result<Receipt, AppendError> {
-        if batch.events.len() > Batch::EVENTS_MAX {
-            return Err(AppendError::TooMany { events: batch.events.len() });
-        }
+        let batch = PreparedBatch::from_outside(batch)?;
         self.ask(|reply| Command::Append { batch, reply }).await?
     }
 
@@ -139,6 +173,16 @@ impl Ledger {
     /// The writer has stopped.
     pub async fn publish_checkpoint(&self) -> Result<Arc<Published>, AppendError> {
         self.ask(|reply| Command::Publish { reply }).await
+    }
+
+    /// Has the log go over to another key, which both sign. `Ok` says that the event is durable and the new key signs from now on; whoever calls has made
+    /// the new key durable before.
+    ///
+    /// # Errors
+    /// The new key has another name than the log, or the event was not sealed; the old key goes on then.
+    pub async fn rotate_key(&self, signer: Signer, actor: &str) -> Result<Receipt, AppendError> {
+        let actor = actor.to_owned();
+        self.ask(|reply| Command::Rotate { signer: Box::new(signer), actor, reply }).await?
     }
 
     async fn ask<A>(
@@ -165,19 +209,26 @@ impl Ledger {
     /// The newest checkpoint.
     #[must_use]
     pub fn published(&self) -> Arc<Published> {
-        Arc::clone(&self.shared.published.borrow())
+        self.shared.published()
+    }
+
+    /// The newest checkpoint, now and each that follows.
+    #[must_use]
+    pub fn watch_published(&self) -> watch::Receiver<Arc<Published>> {
+        self.shared.published.subscribe()
     }
 
     /// The first leaf that the consumer of this name has not dealt with.
     #[must_use]
     pub fn cursor(&self, name: &str) -> u64 {
-        self.shared.cursors.lock().unwrap_or_else(PoisonError::into_inner).get(name)
+        self.shared.state().cursor(name)
     }
 
-    /// Durable envelopes from leaf `from` on: as many as there are, up to `count_max` and, after the first, up to `bytes_max`. Blocks on the disk.
+    /// Durable envelopes from leaf `from` on: as many as there are, up to `count_max` and, after the first, up to `bytes_max`. Each is what the log's entry
+    /// says, or the answer is an error. Blocks on the disk.
     ///
     /// # Errors
-    /// A file cannot be read.
+    /// A file cannot be read, or holds something else than was sealed.
     pub fn envelopes(
         &self,
         from: u64,
@@ -187,35 +238,36 @@ impl Ledger {
         let end = self.size().min(from.saturating_add(count_max as u64));
         let mut envelopes = Vec::new();
         let mut bytes_left = bytes_max;
-        let mut open: Option<(u64, File)> = None;
-        for leaf in from..end {
-            let failed = |source| ReadError::Envelope { leaf, source };
-            let place = self.shared.tree.place(leaf).map_err(failed)?;
-            let len = place.len as usize;
-            if len > bytes_left && !envelopes.is_empty() {
-                break;
-            }
-            let first_leaf = self.segment_of(leaf);
-            let file = match open.take() {
-                Some((open_first, file)) if open_first == first_leaf => file,
-                _ => File::open(
-                    self.shared.folder.join(recover::SEGMENTS).join(segment::file_name(first_leaf)),
-                )
-                .map_err(failed)?,
+        let read = self.shared.envelopes.read(from, end, |leaf, content| {
+            let bytes = match content {
+                Leaf::Envelope(bytes) if bytes.len() > bytes_left && !envelopes.is_empty() => {
+                    return false;
+                }
+                Leaf::Envelope(bytes) => {
+                    bytes_left = bytes_left.saturating_sub(bytes.len());
+                    Some(bytes.to_vec())
+                }
+                Leaf::Erased(_) => None,
             };
-            let mut bytes = vec![0; len];
-            file.read_exact_at(&mut bytes, u64::from(place.begin)).map_err(failed)?;
-            open = Some((first_leaf, file));
-            bytes_left = bytes_left.saturating_sub(len);
             envelopes.push(StoredEnvelope { leaf, bytes });
+            true
+        });
+        read.map_err(|source| ReadError::Envelope { leaf: from, source })?;
+        let entries = self.shared.tree.entries(from, envelopes.len()).map_err(ReadError::Tree)?;
+        for (envelope, entry) in envelopes.iter().zip(entries) {
+            if envelope.bytes.as_ref().is_some_and(|bytes| Hash::sha256(bytes) != entry) {
+                return Err(ReadError::Differs { leaf: envelope.leaf });
+            }
         }
         Ok(envelopes)
     }
 
-    fn segment_of(&self, leaf: u64) -> u64 {
-        let segments = self.shared.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let position = segment::position_of(&segments, leaf).unwrap_or_default();
-        segments.get(position).copied().unwrap_or_default()
+    /// The log's entry of a durable leaf: its envelope's commitment. Blocks on the disk.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn entries(&self, from: u64, count: usize) -> Result<Vec<Hash>, ReadError> {
+        self.shared.tree.entries(from, count).map_err(ReadError::Tree)
     }
 
     /// A tile or an entry bundle, if the newest checkpoint's tree has it. Blocks on the disk.
@@ -230,7 +282,7 @@ impl Ledger {
             TilePath::Entries(BundleId { index, width }) => BundleId::in_tree(index, size)
                 .is_some_and(|whole| width.count() <= whole.width.count()),
         };
-        there.then(|| self.shared.tree.serve(path).map_err(ReadError::Tile)).transpose()
+        there.then(|| self.shared.tree.serve(path).map_err(ReadError::Tree)).transpose()
     }
 
     /// A proof of the leaf under the newest checkpoint, if that covers it. Blocks on the disk.
@@ -238,30 +290,300 @@ impl Ledger {
     /// # Errors
     /// A file cannot be read.
     pub fn prove(&self, leaf: u64) -> Result<Option<TlogProof>, ReadError> {
-        let published = self.published();
+        self.prove_under(leaf, &self.published())
+    }
+
+    /// A proof of the leaf under a checkpoint that was published, if that covers it. Blocks on the disk.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn prove_under(
+        &self,
+        leaf: u64,
+        published: &Published,
+    ) -> Result<Option<TlogProof>, ReadError> {
         let index = LeafIndex::new(leaf);
-        let Ok(leaf) = published.checkpoint.size.leaf(index) else {
+        let size = published.checkpoint.size;
+        let Ok(leaf) = size.leaf(index) else {
             return Ok(None);
         };
+        let subtrees = self.shared.tree.subtrees::<Rfc6962>(size);
         let hashes =
-            inclusion_proof(leaf, |tile| self.shared.tree.tile(tile)).map_err(ReadError::Tile)?;
+            inclusion_proof_from_subtrees::<Rfc6962, _>(leaf, subtrees).map_err(ReadError::Tree)?;
         let checkpoint = SignedNote::parse(&published.note).expect("we signed this note ourselves");
         Ok(Some(TlogProof { index, hashes, checkpoint, extra: None }))
     }
+
+    /// The proof that a later tree extends an earlier one. Blocks on the disk.
+    ///
+    /// # Errors
+    /// A file cannot be read, or the log is not that long.
+    pub fn prove_growth(&self, growth: Growth) -> Result<Vec<Hash>, ReadError> {
+        let subtrees = self.shared.tree.subtrees::<Rfc6962>(growth.new_size());
+        consistency_proof_from_subtrees::<Rfc6962, _>(growth, subtrees).map_err(ReadError::Tree)
+    }
+
+    /// Root of Pangea's tree over the first `size` leaves. Blocks on the disk.
+    ///
+    /// # Errors
+    /// A file cannot be read, or the log is not that long.
+    pub fn pangea_root(&self, size: u64) -> Result<Hash, ReadError> {
+        let size = TreeSize::new(size);
+        tlog::Frontier::<Pangea>::load_subtrees(size, self.shared.tree.subtrees::<Pangea>(size))
+            .map(|frontier| frontier.root())
+            .map_err(ReadError::Tree)
+    }
+
+    /// The holds that stand, by the leaf that placed them.
+    #[must_use]
+    pub fn holds(&self) -> BTreeMap<u64, Hold> {
+        self.shared.state().holds().clone()
+    }
+
+    /// Places a hold: what it covers is not erased until it is released.
+    ///
+    /// # Errors
+    /// The event was not sealed.
+    pub async fn place_hold(
+        &self,
+        hold: &Hold,
+        actor: &str,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<Receipt, AppendError> {
+        let _nothing_is_erased_meanwhile = self.erasing.lock().await;
+        let window = (hold.from, hold.to);
+        let event = Event::hold_placed(actor, &self.origin(), hold.sensor, window, reason, at);
+        self.seal_log_events(vec![event], false).await
+    }
+
+    /// Ends the hold that was placed at a leaf.
+    ///
+    /// # Errors
+    /// There is no such hold, or the event was not sealed.
+    pub async fn release_hold(
+        &self,
+        hold: u64,
+        actor: &str,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<Receipt, EraseError> {
+        let _nothing_is_erased_meanwhile = self.erasing.lock().await;
+        if !self.holds().contains_key(&hold) {
+            return Err(EraseError::NoSuchHold { leaf: hold });
+        }
+        let event = Event::hold_released(actor, &self.origin(), hold, reason, at);
+        Ok(self.seal_log_events(vec![event], false).await?)
+    }
+
+    /// Erases envelopes: first the events that say so are sealed, then the segments are written anew. Every proof holds as before. Blocks on the disk.
+    ///
+    /// # Errors
+    /// A leaf is not in the log, on hold or of the log itself; nothing has happened then. Or a file could not be written: the next start finishes it.
+    pub async fn erase(&self, erasure: Erasure, at: Timestamp) -> Result<Erased, EraseError> {
+        let _holds_stay_as_they_are = self.erasing.lock().await;
+        let ledger = self.clone();
+        let leaves = erasure.leaves.clone();
+        let present = blocking(move || ledger.erasable(&leaves)).await?;
+        self.order_and_erase(present, &erasure, None, at).await
+    }
+
+    /// Erases what retention no longer keeps: envelopes of a class of events (an action) that were received before a moment and are not on hold. `None`
+    /// where there is nothing. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As [`Ledger::erase`].
+    pub async fn retain(
+        &self,
+        class: &str,
+        before: Timestamp,
+        actor: &str,
+        at: Timestamp,
+    ) -> Result<Option<Erased>, EraseError> {
+        let _holds_stay_as_they_are = self.erasing.lock().await;
+        let (ledger, name) = (self.clone(), class.to_owned());
+        let (leaves, up_to) = blocking(move || ledger.expired(&name, before)).await?;
+        if leaves.is_empty() {
+            return Ok(None);
+        }
+        let reason = format!("retention of {class}: received before {before}");
+        let erasure = Erasure { leaves: leaves.clone(), actor: actor.to_owned(), reason };
+        self.order_and_erase(leaves, &erasure, Some((class, up_to)), at).await.map(Some)
+    }
+
+    /// What was derived from these leaves: it says what they say. Blocks on the disk, and reads the log from the first of them to its end.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn derived_from(&self, leaves: &LeafRanges) -> Result<LeafRanges, ReadError> {
+        let mut derived = LeafRanges::new();
+        let from = leaves.iter().next().map_or(0, |range| range.start);
+        let read = self.shared.envelopes.read(from, self.size(), |leaf, content| {
+            if let Leaf::Envelope(bytes) = content
+                && bytes.array_windows().any(|window| window == br#""from_leaf":"#)
+                && let Ok(envelope) = Envelope::parse(bytes)
+                && let Some(from_leaf) = envelope.event.sealwire.and_then(|own| own.from_leaf)
+                && (leaves.contains(from_leaf) || derived.contains(from_leaf))
+            {
+                derived.push(leaf);
+            }
+            true
+        });
+        read.map_err(|source| ReadError::Envelope { leaf: from, source })?;
+        Ok(derived)
+    }
+
+    async fn order_and_erase(
+        &self,
+        leaves: LeafRanges,
+        erasure: &Erasure,
+        retention: Option<(&str, u64)>,
+        at: Timestamp,
+    ) -> Result<Erased, EraseError> {
+        let origin = self.origin();
+        let events = leaves.chunks(RANGES_PER_EVENT).map(|part| {
+            let (text, count) = (part.to_string(), part.count());
+            let Erasure { actor, reason, .. } = erasure;
+            let mut event = Event::envelopes_erased(actor, &origin, text, count, reason, at);
+            if let (Some((class, to)), Some(detail)) = (retention, event.sealwire.as_mut()) {
+                detail.retention = Some(class.to_owned());
+                // What earlier events of this order left to the later ones is not dealt with yet.
+                detail.retention_to =
+                    Some(if part.end() == leaves.end() { to } else { part.end() });
+            }
+            event
+        });
+        let events: Vec<Event> = events.collect();
+        let mut receipt: Option<Receipt> = None;
+        for batch in events.chunks(Batch::EVENTS_MAX) {
+            let part = self.seal_log_events(batch.to_vec(), true).await?;
+            let whole = receipt.get_or_insert(Receipt { leaves: 0, ..part });
+            whole.leaves += part.leaves;
+        }
+        let receipt = receipt.ok_or(EraseError::Nothing)?;
+        let (ledger, envelopes) = (self.clone(), leaves.count());
+        let freed_bytes = blocking(move || {
+            let Shared { disk, folder, envelopes, .. } = &*ledger.shared;
+            erase::erase(&**disk, folder, envelopes, &leaves)
+        })
+        .await?;
+        let before = receipt.first_leaf + receipt.leaves;
+        self.ask(|reply| Command::Erased { before, reply }).await?;
+        Ok(Erased { receipt, envelopes, freed_bytes })
+    }
+
+    /// Those of the leaves that have an envelope, if none of them must stay.
+    fn erasable(&self, leaves: &LeafRanges) -> Result<LeafRanges, EraseError> {
+        let size = self.size();
+        if leaves.end() > size {
+            return Err(EraseError::NoSuchLeaf { leaf: leaves.end() - 1, size });
+        }
+        let holds = self.holds();
+        let mut present = LeafRanges::new();
+        let mut refusal = None;
+        for range in leaves.iter() {
+            let read = self.shared.envelopes.read(range.start, range.end, |leaf, content| {
+                let Leaf::Envelope(bytes) = content else { return true };
+                if is_of_the_log(bytes) {
+                    refusal = Some(EraseError::OfTheLog { leaf });
+                } else if let Some(hold) = hold_on(&holds, bytes) {
+                    refusal = Some(EraseError::Held { leaf, hold });
+                }
+                present.push(leaf);
+                refusal.is_none()
+            });
+            read.map_err(EraseError::Read)?;
+        }
+        match refusal {
+            Some(refusal) => Err(refusal),
+            None if present.is_empty() => Err(EraseError::Nothing),
+            None => Ok(present),
+        }
+    }
+
+    /// The leaves of a class that were received before a moment and are not on hold, from where the last such erasure ended; and up to where they were
+    /// looked for.
+    fn expired(&self, class: &str, before: Timestamp) -> Result<(LeafRanges, u64), EraseError> {
+        let from = self.shared.state().retained_from(class);
+        let before = before.to_string();
+        let holds = self.holds();
+        let mut expired = LeafRanges::new();
+        let mut up_to = from;
+        let read = self.shared.envelopes.read(from, self.size(), |leaf, content| {
+            if let Leaf::Envelope(bytes) = content {
+                if Envelope::received_at_of(bytes).is_some_and(|at| at >= before.as_str()) {
+                    return false;
+                }
+                if Envelope::has_action(bytes, class)
+                    && !is_of_the_log(bytes)
+                    && hold_on(&holds, bytes).is_none()
+                {
+                    expired.push(leaf);
+                }
+            }
+            up_to = leaf + 1;
+            true
+        });
+        read.map_err(EraseError::Read)?;
+        Ok((expired, up_to))
+    }
+
+    async fn seal_log_events(
+        &self,
+        events: Vec<Event>,
+        close_segment: bool,
+    ) -> Result<Receipt, AppendError> {
+        self.ask(|reply| Command::LogEvents { events, close_segment, reply }).await?
+    }
+
+    fn origin(&self) -> String {
+        self.vkey().name().as_str().to_owned()
+    }
+}
+
+fn is_of_the_log(canonical: &[u8]) -> bool {
+    model::action::OF_THE_LOG.iter().any(|action| Envelope::has_action(canonical, action))
+}
+
+/// The hold on an envelope. One that cannot be read is not known to be free, so it is held by any.
+fn hold_on(holds: &BTreeMap<u64, Hold>, canonical: &[u8]) -> Option<u64> {
+    if holds.is_empty() {
+        return None;
+    }
+    let envelope = Envelope::parse(canonical).ok();
+    let covers = |hold: &Hold| envelope.as_ref().is_none_or(|envelope| hold.covers(envelope));
+    holds.iter().find(|(_, hold)| covers(hold)).map(|(leaf, _)| *leaf)
+}
+
+/// Runs what waits for the disk where waiting harms nobody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EraseError> + Send + 'static,
+) -> Result<T, EraseError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|panic| EraseError::Read(io::Error::other(panic)))?
 }
 
 /// Why something durable cannot be read: the disk fails, or a file was changed under us.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// An envelope.
-    #[error("the envelope of leaf {leaf} cannot be read")]
+    /// Envelopes.
+    #[error("envelopes from leaf {leaf} on cannot be read")]
     Envelope {
-        /// Which leaf.
+        /// From where.
         leaf: u64,
         /// What failed.
         source: io::Error,
     },
-    /// A tile.
-    #[error("a tile cannot be read")]
-    Tile(#[source] TileError),
+    /// An envelope that is not what was sealed.
+    #[error(
+        "the envelope of leaf {leaf} is not the one that was sealed: restore its segment from a copy"
+    )]
+    Differs {
+        /// Which leaf.
+        leaf: u64,
+    },
+    /// Entries or nodes.
+    #[error("the tree's files cannot be read")]
+    Tree(#[source] io::Error),
 }

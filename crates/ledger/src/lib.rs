@@ -1,33 +1,45 @@
 //! One log on disk: what makes a reading durable, and provable.
 //!
-//! - [`segment`] is the write-ahead log: envelopes in commit groups, each written and fsynced as one;
-//! - `tree_files` are derived from it: entries, tile hashes and where each envelope lies;
-//! - `writer` is the one thread that writes, `recover` is how it starts, also after a crash;
+//! - [`segment`]s are the write-ahead log: envelopes in commit groups, each written and fsynced as one, compressed in blocks;
+//! - `tree` is derived from it: entries, and nodes of the two trees over them; `envelopes` knows where each envelope lies;
+//! - `state` is what the log says of itself: keys, holds, erasures, cursors;
+//! - `writer` is the one thread that writes, `recover` is how it starts, also after a crash; `erase` writes closed segments anew;
 //! - [`Ledger`] is the handle everyone else has; [`verify`] trusts nothing of the above and computes it again.
 //!
-//! `docs/formats/ledger.md` describes every byte.
+//! `docs/formats/ledger.md` describes every byte. All files but the key's are touched by way of [`disk`], so that tests can make each operation fail.
 //!
-//! Invariants, as sizes in leaves: checkpoint <= tree files on disk; checkpoint <= durable; receipts < durable. A leaf that was acknowledged is never
-//! reused, and the checkpoint never goes back.
+//! Invariants, as sizes in leaves: checkpoint <= tree files on disk; checkpoint <= state; checkpoint <= durable; receipts < durable. A leaf that was
+//! acknowledged is never reused, and the checkpoint never goes back.
 
+pub mod disk;
+pub mod rotation;
 pub mod segment;
 pub mod verify;
 
-mod atomic_file;
-mod cursors;
+mod append_keys;
+mod batch;
+mod block;
+mod envelopes;
+mod erase;
 mod key;
+mod ledger;
+mod ranges;
 mod recover;
-mod tree_files;
+mod state;
+mod tree;
 mod writer;
 
-mod ledger;
-
+pub use append_keys::{AppendKey, InvalidAppendKey};
+pub use batch::{Batch, Receipt};
+pub use block::Leaf;
+pub use erase::EraseError;
 pub use key::{KeyError, load_or_create_key};
-pub use ledger::{Batch, Ledger, Published, ReadError, Receipt, StoredEnvelope};
-pub use recover::OpenError;
+pub use ledger::{Erased, Erasure, Ledger, Published, ReadError, StoredEnvelope};
+pub use ranges::{InvalidRanges, LeafRanges};
+pub use recover::{OpenError, Signers};
 pub use segment::Cursor;
-pub use tree_files::TileError;
+pub use state::{Hold, InvalidLogEvent, LogKey};
 pub use writer::{AppendError, WriteError, Writer};
 
 /// Version of the format that this crate writes; `docs/formats/ledger.md`.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;

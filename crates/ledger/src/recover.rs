@@ -4,150 +4,207 @@
 //! segments, or made again where they do not lead to the checkpoint's root. Anything else is refused with its place, and nothing is changed.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, BufReader, Read as _, Seek as _, SeekFrom},
-    os::unix::fs::FileExt as _,
+    io::{self, BufReader, Read as _},
     path::{Path, PathBuf},
+    sync::{Arc, RwLock},
 };
 
 use model::{Envelope, Timestamp};
-use tlog::{Checkpoint, Frontier, Hash, OpenCheckpointError, Origin, Signer, TreeSize};
+use tlog::{Checkpoint, Hash, OpenCheckpointError, Origin, Signer, TreeSize, VerifierKey};
 use tracing::{info, warn};
 
 use crate::{
-    Published, WriteError, atomic_file,
-    cursors::Cursors,
-    segment::{self, Damage, Group, Next, SegmentReader},
-    tree_files::{TileError, TreeFiles, TreeReader},
-    writer::create_segment,
+    Published, WriteError,
+    append_keys::AppendKeys,
+    block::{Leaf, Unpacker},
+    disk::{Disk, DiskFile, Mode, NEXT, Sequential, read_small},
+    envelopes::{Segment, path},
+    segment::{self, Damage, Group, Next, PlacedRecord, Record, SegmentReader, Version},
+    state::{self, InvalidLogEvent, State},
+    tree::{ENTRIES, Tree, TreeReader, kept_heights, nodes_file},
 };
 
 /// Folder of the segments.
 pub(crate) const SEGMENTS: &str = "segments";
-/// Folder of the tree's files.
+/// Folder of what is derived from them.
 pub(crate) const TREE: &str = "tree";
 /// The newest checkpoint.
 pub(crate) const CHECKPOINT: &str = "checkpoint";
 
+/// The keys that may sign: the one that is in use, and the one that a rotation was about to go over to.
+#[derive(Debug)]
+pub struct Signers {
+    /// What signed last, as far as the key's file knows.
+    pub current: Signer,
+    /// What a rotation that was interrupted may have gone over to.
+    pub next: Option<Signer>,
+}
+
+impl From<Signer> for Signers {
+    fn from(current: Signer) -> Self {
+        Self { current, next: None }
+    }
+}
+
 /// Where the writer goes on.
 #[derive(Debug)]
 pub(crate) struct Recovered {
-    pub(crate) tree: TreeFiles,
-    pub(crate) frontier: Frontier,
+    pub(crate) signer: Signer,
+    pub(crate) tree: Tree,
+    /// First leaves of all segments, in order.
     pub(crate) segments: Vec<u64>,
-    /// The last segment, open for writing.
-    pub(crate) segment: File,
-    pub(crate) segment_len: u64,
-    pub(crate) cursors: Cursors,
+    /// The last of them, open for writing.
+    pub(crate) newest: Arc<Segment>,
+    pub(crate) newest_len: u64,
+    pub(crate) newest_version: Version,
+    pub(crate) state: State,
+    pub(crate) append_keys: AppendKeys,
     /// The newest checkpoint; its note is empty in a log that has none yet.
     pub(crate) published: Published,
     pub(crate) last_received_at: Timestamp,
 }
 
 /// Opens the log in `folder`, or begins one.
-pub(crate) fn open(folder: &Path, signer: &Signer) -> Result<Recovered, OpenError> {
+pub(crate) fn open(
+    disk: &dyn Disk,
+    folder: &Path,
+    signers: Signers,
+) -> Result<Recovered, OpenError> {
     for part in [SEGMENTS, TREE] {
-        fs::create_dir_all(folder.join(part)).map_err(io_error(&folder.join(part)))?;
+        disk.create_folder(&folder.join(part)).map_err(io_error(&folder.join(part)))?;
     }
-    atomic_file::sync_folder(folder).map_err(io_error(folder))?;
-    let published = read_checkpoint(folder, signer)?;
+    disk.sync_folder(folder).map_err(io_error(folder))?;
+    let known = State::load(disk, folder).map_err(io_error(&folder.join(state::FILE)))?;
+    let (published, signed_by) = read_checkpoint(disk, folder, &signers, known.as_ref())?;
     let checkpoint_size = published.checkpoint.size.get();
-    let mut segments = list_segments(folder)?;
+    let mut segments = list_segments(disk, folder)?;
     if segments.is_empty() {
         if checkpoint_size > 0 {
-            return Err(OpenError::SegmentsMissing { leaves: 0, checkpoint_size });
+            return Err(OpenError::SegmentsMissing { leaves: 0, size: checkpoint_size });
         }
-        create_segment(&folder.join(SEGMENTS), 0).map_err(io_error(&folder.join(SEGMENTS)))?;
+        create_segment(disk, folder, 0).map_err(io_error(&folder.join(SEGMENTS)))?;
         segments.push(0);
     }
-    drop_unbegun_segment(folder, &mut segments, checkpoint_size)?;
+    let state_size = known.as_ref().map_or(0, |state| state.size);
+    let promised = checkpoint_size.max(state_size);
+    drop_unbegun_segment(disk, folder, &mut segments, promised)?;
 
-    let cursors = Cursors::load(folder).map_err(io_error(&folder.join(crate::cursors::FILE)))?;
-    let tree = TreeReader::open(&folder.join(TREE)).map_err(io_error(&folder.join(TREE)))?;
-    let mut replay = Replay::begin(tree.clone(), &published.checkpoint, cursors)?;
+    let tree_folder = folder.join(TREE);
+    let tree = TreeReader::open(disk, &tree_folder, Mode::Write).map_err(io_error(&tree_folder))?;
+    let from_start = || Replay::begin(tree.clone(), 0, State::default());
+    let mut replay = match known {
+        Some(state)
+            if state.size >= checkpoint_size
+                && tree.leaves().map_err(io_error(&tree_folder))? >= checkpoint_size =>
+        {
+            Replay::begin(tree.clone(), checkpoint_size, state)?
+        }
+        known => {
+            if known.is_some() {
+                warn!("tree or state fall short of the checkpoint; making them again");
+            }
+            from_start()?
+        }
+    };
     let end = loop {
-        match replay.run(folder, &segments, &published.checkpoint)? {
+        match replay.run(disk, folder, &segments, &published.checkpoint, promised)? {
             Outcome::Done(end) => break end,
             Outcome::WrongRoot if replay.begun_at > 0 => {
-                warn!(
-                    "the tree's files do not lead to the checkpoint; making them again from the segments"
-                );
-                let cursors = replay.cursors.clone();
-                replay = Replay {
-                    tree: TreeFiles::cut(tree.clone(), 0)?,
-                    frontier: Frontier::new(),
-                    cursors,
-                    begun_at: 0,
-                };
+                warn!("the tree's files do not lead to the checkpoint; making them again");
+                replay = from_start()?;
             }
             Outcome::WrongRoot => return Err(OpenError::RootDiffers { checkpoint_size }),
         }
     };
-    let leaves = replay.tree.size();
-    if leaves < checkpoint_size {
-        return Err(OpenError::SegmentsMissing { leaves, checkpoint_size });
+    let leaves = replay.tree.size().get();
+    if leaves < promised {
+        return Err(OpenError::SegmentsMissing { leaves, size: promised });
     }
-    let tree_reader = replay.tree.reader();
-    check_genesis(folder, &segments, tree_reader, signer)?;
-    let last =
-        leaves.checked_sub(1).and_then(|leaf| read_envelope(folder, &segments, tree_reader, leaf));
-    let last_received_at =
-        last.map_or_else(|| Timestamp::from_unix_micros(0), |envelope| envelope.received_at);
-    let segment_path = folder.join(SEGMENTS).join(segment::file_name(end.first_leaf));
-    let segment = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(&segment_path)
-        .map_err(io_error(&segment_path))?;
-    if end.torn_bytes > 0 {
-        info!(
-            bytes = end.torn_bytes,
-            after_leaf = leaves,
-            "cutting off a write that a crash interrupted"
-        );
-        segment
-            .set_len(end.position)
-            .and_then(|()| segment.sync_all())
-            .map_err(io_error(&segment_path))?;
-    }
+    check_signature(&replay.state, checkpoint_size, signed_by.as_ref())?;
+    let signer = choose(signers, &replay.state)?;
+    cut_torn_end(&end, leaves)?;
+    forget_version_1(disk, folder);
     Ok(Recovered {
-        frontier: replay.frontier,
+        signer,
         segments,
-        segment,
-        segment_len: end.position,
-        cursors: replay.cursors,
+        newest: end.segment,
+        newest_len: end.position,
+        newest_version: end.version,
+        state: replay.state,
+        append_keys: replay.append_keys,
         published,
-        last_received_at,
+        last_received_at: replay.last_received_at,
         tree: replay.tree,
     })
 }
 
-fn read_checkpoint(folder: &Path, signer: &Signer) -> Result<Published, OpenError> {
+/// The checkpoint, and the key that signed it, where there is one.
+fn read_checkpoint(
+    disk: &dyn Disk,
+    folder: &Path,
+    signers: &Signers,
+    state: Option<&State>,
+) -> Result<(Published, Option<VerifierKey>), OpenError> {
     let path = folder.join(CHECKPOINT);
-    match fs::read_to_string(&path) {
-        Ok(note) => {
-            let checkpoint = Checkpoint::open(&note, signer.vkey())
-                .map_err(|source| OpenError::Checkpoint { path, source })?;
-            Ok(Published { checkpoint, note })
+    let Some(bytes) = read_small(disk, &path).map_err(io_error(&path))? else {
+        let name = signers.current.vkey().name().as_str();
+        let origin = Origin::parse(name).expect("a key's name is a line");
+        let checkpoint = Checkpoint::new(origin, TreeSize::EMPTY, tlog::empty_root());
+        return Ok((Published { checkpoint, note: String::new() }, None));
+    };
+    let note =
+        String::from_utf8(bytes).map_err(|error| io_error(&path)(io::Error::other(error)))?;
+    // The key in use comes first: its word on what is wrong is the one that helps.
+    let earlier = state.into_iter().flat_map(State::keys);
+    let earlier = earlier.filter_map(|key| VerifierKey::parse(&key.vkey).ok());
+    let next = signers.next.iter().map(|signer| signer.vkey().clone());
+    let mut failure = None;
+    for vkey in std::iter::once(signers.current.vkey().clone()).chain(next).chain(earlier) {
+        match Checkpoint::open(&note, &vkey) {
+            Ok(checkpoint) => return Ok((Published { checkpoint, note }, Some(vkey))),
+            Err(error) => drop(failure.get_or_insert(error)),
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let origin =
-                Origin::parse(signer.vkey().name().as_str()).expect("a key's name is a line");
-            let checkpoint = Checkpoint::new(origin, TreeSize::EMPTY, tlog::empty_root());
-            Ok(Published { checkpoint, note: String::new() })
+    }
+    let source = failure.expect("at least the key in use was tried");
+    Err(OpenError::Checkpoint { path, source })
+}
+
+/// A checkpoint is signed by the key that was in use at its size.
+fn check_signature(
+    state: &State,
+    size: u64,
+    signed_by: Option<&VerifierKey>,
+) -> Result<(), OpenError> {
+    let Some(signed_by) = signed_by else { return Ok(()) };
+    let in_use = state.keys().iter().rfind(|key| key.leaf < size.max(1));
+    match in_use {
+        Some(key) if key.vkey != signed_by.to_string() => {
+            Err(OpenError::OtherKey { named: key.vkey.clone() })
         }
-        Err(error) => Err(io_error(&path)(error)),
+        _ => Ok(()),
     }
 }
 
-/// First leaves of the segments in `folder`, in order.
-pub(crate) fn list_segments(folder: &Path) -> Result<Vec<u64>, OpenError> {
+/// The signer whose key the log names, also where no checkpoint says so yet.
+fn choose(signers: Signers, state: &State) -> Result<Signer, OpenError> {
+    let Some(named) = state.key() else { return Ok(signers.current) };
+    std::iter::once(signers.current)
+        .chain(signers.next)
+        .find(|signer| signer.vkey().to_string() == named)
+        .ok_or_else(|| OpenError::OtherKey { named: named.to_owned() })
+}
+
+/// First leaves of the segments in `folder`, in order. What a rewriting that a crash interrupted left is not among them.
+pub(crate) fn list_segments(disk: &dyn Disk, folder: &Path) -> Result<Vec<u64>, OpenError> {
     let folder = folder.join(SEGMENTS);
     let mut segments = Vec::new();
-    for entry in fs::read_dir(&folder).map_err(io_error(&folder))? {
-        let path = entry.map_err(io_error(&folder))?.path();
-        let first_leaf = path.file_name().and_then(|name| segment::first_leaf_of(name.to_str()?));
-        segments.push(first_leaf.ok_or(OpenError::ForeignFile { path })?);
+    for name in disk.list(&folder).map_err(io_error(&folder))? {
+        if name.strip_suffix(NEXT).is_some_and(|name| segment::first_leaf_of(name).is_some()) {
+            continue;
+        }
+        let first_leaf = segment::first_leaf_of(&name);
+        segments
+            .push(first_leaf.ok_or_else(|| OpenError::ForeignFile { path: folder.join(name) })?);
     }
     segments.sort_unstable();
     Ok(segments)
@@ -155,29 +212,71 @@ pub(crate) fn list_segments(folder: &Path) -> Result<Vec<u64>, OpenError> {
 
 /// A crash can leave the newest segment without its whole header: then it was never used.
 fn drop_unbegun_segment(
+    disk: &dyn Disk,
     folder: &Path,
     segments: &mut Vec<u64>,
-    checkpoint_size: u64,
+    promised: u64,
 ) -> Result<(), OpenError> {
     let Some(&last) = segments.last() else { return Ok(()) };
-    let path = folder.join(SEGMENTS).join(segment::file_name(last));
-    let len = fs::metadata(&path).map_err(io_error(&path))?.len();
-    if len >= segment::SEGMENT_HEADER_LEN as u64 || last < checkpoint_size {
+    let path = path(folder, last);
+    let len = disk.open(&path, Mode::Read).and_then(|file| file.len()).map_err(io_error(&path))?;
+    if len >= segment::SEGMENT_HEADER_LEN as u64 || last < promised {
         return Ok(());
     }
     info!(segment = %path.display(), "dropping a segment that a crash left without its header");
-    fs::remove_file(&path).map_err(io_error(&path))?;
+    disk.remove(&path).map_err(io_error(&path))?;
     segments.pop();
     if segments.is_empty() {
-        create_segment(&folder.join(SEGMENTS), 0).map_err(io_error(&path))?;
+        create_segment(disk, folder, 0).map_err(io_error(&path))?;
         segments.push(0);
     }
     Ok(())
 }
 
+/// Makes an empty segment durable, with its name.
+pub(crate) fn create_segment(
+    disk: &dyn Disk,
+    folder: &Path,
+    first_leaf: u64,
+) -> io::Result<Arc<dyn DiskFile>> {
+    let file = disk.open(&path(folder, first_leaf), Mode::Empty)?;
+    file.write_all_at(&segment::encode_segment_header(first_leaf), 0)?;
+    file.sync()?;
+    disk.sync_folder(&folder.join(SEGMENTS))?;
+    Ok(file)
+}
+
+/// Cuts off what a crash interrupted.
+fn cut_torn_end(end: &SegmentEnd, leaves: u64) -> Result<(), OpenError> {
+    if end.torn_bytes == 0 {
+        return Ok(());
+    }
+    info!(bytes = end.torn_bytes, after_leaf = leaves, "cutting off an interrupted write");
+    let file = &end.segment.file;
+    file.set_len(end.position).and_then(|()| file.sync()).map_err(io_error(&end.path))
+}
+
+/// Removes what version 1 derived. Nobody reads it, so a failure is of no consequence.
+fn forget_version_1(disk: &dyn Disk, folder: &Path) {
+    let tree = folder.join(TREE);
+    let ours = |name: &str| {
+        name == ENTRIES
+            || name.starts_with("blocks-")
+            || kept_heights().any(|height| name == nodes_file(height))
+    };
+    for name in disk.list(&tree).unwrap_or_default() {
+        if !ours(&name) {
+            let _left = disk.remove(&tree.join(name));
+        }
+    }
+    let _left = disk.remove(&folder.join(state::FILE_V1));
+}
+
 /// Where the last segment ends.
 struct SegmentEnd {
-    first_leaf: u64,
+    path: PathBuf,
+    segment: Arc<Segment>,
+    version: Version,
     position: u64,
     torn_bytes: u64,
 }
@@ -187,66 +286,73 @@ enum Outcome {
     WrongRoot,
 }
 
-/// Brings the tree up to what the segments hold.
+/// Brings the tree and the state up to what the segments hold.
 struct Replay {
-    tree: TreeFiles,
-    frontier: Frontier,
-    cursors: Cursors,
+    tree: Tree,
+    state: State,
+    append_keys: AppendKeys,
     /// The leaf it began with.
     begun_at: u64,
+    last_received_at: Timestamp,
+    unpacker: Unpacker,
 }
 
 impl Replay {
-    /// Goes on from the checkpoint, or from the start if the tree's files do not reach it.
-    fn begin(
-        tree: TreeReader,
-        checkpoint: &Checkpoint,
-        cursors: Cursors,
-    ) -> Result<Self, OpenError> {
-        let leaves = tree.leaves().map_err(TileError::Io)?;
-        let begun_at = if leaves >= checkpoint.size.get() { checkpoint.size.get() } else { 0 };
-        if begun_at < checkpoint.size.get() {
-            warn!(
-                leaves,
-                "the tree's files are shorter than the checkpoint; making them again from the segments"
-            );
-        }
-        let frontier = Frontier::load(TreeSize::new(begun_at), |tile| tree.tile(tile))?;
-        Ok(Self { tree: TreeFiles::cut(tree, begun_at)?, frontier, cursors, begun_at })
+    fn begin(tree: TreeReader, begun_at: u64, state: State) -> Result<Self, OpenError> {
+        Ok(Self {
+            tree: Tree::cut(tree, begun_at).map_err(OpenError::Tree)?,
+            state,
+            append_keys: AppendKeys::default(),
+            begun_at,
+            last_received_at: Timestamp::from_unix_micros(0),
+            unpacker: Unpacker::new(),
+        })
     }
 
     fn run(
         &mut self,
+        disk: &dyn Disk,
         folder: &Path,
         segments: &[u64],
         checkpoint: &Checkpoint,
+        promised: u64,
     ) -> Result<Outcome, OpenError> {
         let mut right_root = self.reaches(checkpoint) || checkpoint.size.get() == 0;
-        if self.frontier.size() == checkpoint.size && !right_root {
+        if self.tree.size() == checkpoint.size && !right_root {
             return Ok(Outcome::WrongRoot);
         }
+        // The two newest segments are read whole: for the keys of appends, and for where blocks lie.
         let begin = segment::position_of(segments, self.begun_at).unwrap_or_default();
+        let begin = begin.min(segments.len().saturating_sub(2));
         let mut follows: Option<u64> = None;
         let mut end = None;
         for &first_leaf in segments.iter().skip(begin) {
-            if follows.is_some_and(|next_leaf| next_leaf != first_leaf) {
-                return Err(OpenError::Gap {
-                    leaf: follows.unwrap_or_default(),
-                    found: first_leaf,
-                });
+            if let Some(leaf) = follows.filter(|next_leaf| *next_leaf != first_leaf) {
+                return Err(OpenError::Gap { leaf, found: first_leaf });
             }
-            let path = folder.join(SEGMENTS).join(segment::file_name(first_leaf));
+            let path = path(folder, first_leaf);
             let damaged = |leaf, reason| OpenError::Damaged { path: path.clone(), leaf, reason };
-            let file = File::open(&path).map_err(io_error(&path))?;
-            let len = file.metadata().map_err(io_error(&path))?.len();
-            let mut reader = SegmentReader::open(BufReader::new(file), first_leaf)
+            let is_last = segments.last() == Some(&first_leaf);
+            let mode = if is_last { Mode::Write } else { Mode::Read };
+            let file = disk.open(&path, mode).map_err(io_error(&path))?;
+            let len = file.len().map_err(io_error(&path))?;
+            let source = BufReader::new(Sequential::new(Arc::clone(&file)));
+            let mut reader = SegmentReader::open(source, first_leaf)
                 .map_err(io_error(&path))?
                 .map_err(|reason| damaged(first_leaf, reason))?;
+            let mut places = Vec::new();
             let torn_bytes = loop {
                 match reader.read_next().map_err(io_error(&path))? {
                     Next::Group(position, group) => {
-                        self.take(&group, position)?;
-                        if self.frontier.size() >= checkpoint.size && !right_root {
+                        self.take(&group).map_err(|failure| match failure {
+                            TakeError::Damage(leaf, reason) => damaged(leaf, reason),
+                            TakeError::Event(event) => OpenError::LogEvent(event),
+                            TakeError::Tree(error) => OpenError::Tree(error),
+                        })?;
+                        if is_last {
+                            places.extend(group.places(position, first_leaf));
+                        }
+                        if self.tree.size() >= checkpoint.size && !right_root {
                             // A checkpoint is published between two groups, so the log it signs ends where a group ends.
                             right_root = self.reaches(checkpoint);
                             if !right_root {
@@ -256,12 +362,11 @@ impl Replay {
                     }
                     Next::End => break 0,
                     Next::Damaged(reason) => {
-                        let is_last = segments.last() == Some(&first_leaf);
-                        let rest = read_rest(&path, reader.position()).map_err(io_error(&path))?;
+                        let rest = read_rest(&file, reader.position()).map_err(io_error(&path))?;
                         let after = rest.get(1..).unwrap_or_default();
                         // A crash tears only what was written last, and what a checkpoint covers was fsynced before.
                         if !is_last
-                            || reader.next_leaf() < checkpoint.size.get()
+                            || reader.next_leaf() < promised
                             || segment::holds_a_group(after)
                         {
                             return Err(damaged(reader.next_leaf(), reason));
@@ -271,65 +376,74 @@ impl Replay {
                 }
             };
             follows = Some(reader.next_leaf());
-            end = Some(SegmentEnd { first_leaf, position: reader.position(), torn_bytes });
+            let segment = Arc::new(Segment { first_leaf, file, places: RwLock::new(places) });
+            let (version, position) = (reader.version(), reader.position());
+            end = Some(SegmentEnd { path, segment, version, position, torn_bytes });
         }
         Ok(Outcome::Done(end.expect("a log has at least one segment")))
     }
 
     fn reaches(&self, checkpoint: &Checkpoint) -> bool {
-        self.frontier.size() == checkpoint.size && self.frontier.root() == checkpoint.root
+        self.tree.size() == checkpoint.size && self.tree.root() == checkpoint.root
     }
 
-    /// Appends those leaves of a group that the tree does not have.
-    fn take(&mut self, group: &Group, position: u64) -> Result<(), OpenError> {
-        group.cursors().for_each(|cursor| self.cursors.advance(cursor));
-        let known = usize::try_from(self.tree.size().saturating_sub(group.first_leaf))
-            .unwrap_or(usize::MAX);
-        let commitments: Vec<_> = group.envelopes().skip(known).map(Hash::sha256).collect();
-        let places: Vec<_> = group.places(position).skip(known).collect();
-        let leaf_hashes = self.tree.append(&commitments, &places).map_err(TileError::Io)?;
-        for leaf_hash in leaf_hashes {
-            self.frontier.append(leaf_hash);
+    /// Takes what the tree, the state and the window of keys do not have of a group.
+    fn take(&mut self, group: &Group) -> Result<(), TakeError> {
+        let mut next_leaf = group.first_leaf;
+        let mut entries = Vec::new();
+        let (tree_size, state_size) = (self.tree.size().get(), self.state.size);
+        for PlacedRecord { record, .. } in group.records(0) {
+            match record {
+                Record::Cursor { name, next_leaf } => self.state.advance(name, next_leaf),
+                Record::Key(used) => self.append_keys.insert(used),
+                Record::Envelope(_) | Record::Block(_) => {
+                    let first = next_leaf;
+                    next_leaf += u64::from(record.leaves());
+                    // The last envelope is always looked at: it says when it was received.
+                    if next_leaf <= tree_size && next_leaf <= state_size && next_leaf < tree_size {
+                        continue;
+                    }
+                    let damage = |reason| TakeError::Damage(first, reason);
+                    let leaves = record.unpack(&mut self.unpacker).map_err(damage)?;
+                    for (leaf, content) in (first..).zip(leaves.iter().flat_map(|all| all.iter())) {
+                        let commitment = match content {
+                            Leaf::Envelope(envelope) => {
+                                self.state.apply(leaf, Some(envelope)).map_err(TakeError::Event)?;
+                                if leaf + 1 == group.first_leaf + u64::from(group.leaves) {
+                                    self.note_time(envelope);
+                                }
+                                (leaf >= tree_size).then(|| Hash::sha256(envelope))
+                            }
+                            Leaf::Erased(commitment) => {
+                                self.state.apply(leaf, None).map_err(TakeError::Event)?;
+                                (leaf >= tree_size).then_some(commitment)
+                            }
+                        };
+                        entries.extend(commitment);
+                    }
+                }
+            }
         }
-        Ok(())
+        self.tree.append(&entries).map_err(TakeError::Tree)
+    }
+
+    fn note_time(&mut self, envelope: &[u8]) {
+        if let Ok(envelope) = Envelope::parse(envelope) {
+            self.last_received_at = self.last_received_at.max(envelope.received_at);
+        }
     }
 }
 
-/// The log must be of the key that is to sign it, also where no checkpoint says so yet.
-fn check_genesis(
-    folder: &Path,
-    segments: &[u64],
-    tree: &TreeReader,
-    signer: &Signer,
-) -> Result<(), OpenError> {
-    let genesis = read_envelope(folder, segments, tree, 0);
-    let named = genesis.and_then(|envelope| envelope.event.sealwire?.vkey);
-    match named {
-        Some(named) if named != signer.vkey().to_string() => Err(OpenError::OtherKey { named }),
-        _ => Ok(()),
-    }
+enum TakeError {
+    Damage(u64, Damage),
+    Event(InvalidLogEvent),
+    Tree(io::Error),
 }
 
-/// The envelope of a leaf, if it can be read and is one.
-fn read_envelope(
-    folder: &Path,
-    segments: &[u64],
-    tree: &TreeReader,
-    leaf: u64,
-) -> Option<Envelope> {
-    let place = tree.place(leaf).ok()?;
-    let first_leaf = segments.get(segment::position_of(segments, leaf)?)?;
-    let file = File::open(folder.join(SEGMENTS).join(segment::file_name(*first_leaf))).ok()?;
-    let mut bytes = vec![0; usize::try_from(place.len).ok()?.min(Envelope::BYTES_MAX)];
-    file.read_exact_at(&mut bytes, u64::from(place.begin)).ok()?;
-    Envelope::parse(&bytes).ok()
-}
-
-fn read_rest(path: &Path, position: u64) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(position))?;
+fn read_rest(file: &Arc<dyn DiskFile>, position: u64) -> io::Result<Vec<u8>> {
     let mut rest = Vec::new();
-    file.read_to_end(&mut rest)?;
+    let mut source = Sequential::from(Arc::clone(file), position);
+    source.read_to_end(&mut rest)?;
     Ok(rest)
 }
 
@@ -351,7 +465,7 @@ pub enum OpenError {
     },
     /// A tree's file cannot be used.
     #[error("cannot use the tree's files")]
-    Tree(#[from] TileError),
+    Tree(#[source] io::Error),
     /// The checkpoint is not one, or not of this key.
     #[error("the checkpoint {} is not one that this log's key signed", path.display())]
     Checkpoint {
@@ -366,6 +480,9 @@ pub enum OpenError {
         /// Whose it is.
         named: String,
     },
+    /// An event of the log itself cannot be.
+    #[error("the log says what it cannot be: restore it from a copy")]
+    LogEvent(#[source] InvalidLogEvent),
     /// A file that does not belong there.
     #[error("{} is not a segment: take it out of the folder", path.display())]
     ForeignFile {
@@ -394,13 +511,13 @@ pub enum OpenError {
     },
     /// Leaves are missing at the end.
     #[error(
-        "the checkpoint covers {checkpoint_size} leaves, the segments hold {leaves}: restore the segments from a copy"
+        "checkpoint and state speak of {size} leaves, the segments hold {leaves}: restore the segments from a copy"
     )]
     SegmentsMissing {
         /// Leaves there are.
         leaves: u64,
         /// Leaves there must be.
-        checkpoint_size: u64,
+        size: u64,
     },
     /// The envelopes are not those that were signed.
     #[error(
@@ -410,6 +527,9 @@ pub enum OpenError {
         /// Leaves it covers.
         checkpoint_size: u64,
     },
+    /// An erasure that a crash interrupted cannot be finished.
+    #[error("an erasure that was interrupted cannot be finished")]
+    Erase(#[source] crate::EraseError),
     /// The first writes fail.
     #[error("the log cannot be begun")]
     Begin(#[source] WriteError),

@@ -1,13 +1,18 @@
 //! Segments: the write-ahead log, byte for byte as `docs/formats/ledger.md` says.
 //!
-//! A segment is a header and then commit groups. A group is what one fsync made durable: envelopes, and the cursors that moved with them. Both carry
+//! A segment is a header and then commit groups. A group is what one fsync made durable: blocks of envelopes, and what moved with them. Both carry
 //! checksums (CRC-32C), which find accidents; that nobody changed an envelope on purpose is the tree's business.
+//!
+//! Segments of version 1, which hold envelopes one by one and uncompressed, are read and no longer written.
 //!
 //! Invariant: groups follow each other without gaps, and a group's first leaf is the one after the last of the group before.
 
 use std::io::{self, Read};
 
 use model::Envelope;
+use tlog::Hash;
+
+use crate::block::{Leaf, Leaves, Packer, Unpacker};
 
 /// A new segment is begun when one is larger than this.
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
@@ -21,10 +26,29 @@ pub const GROUP_HEADER_LEN: usize = 28;
 
 const SEGMENT_MAGIC: [u8; 8] = *b"SEALWIRE";
 const GROUP_MAGIC: [u8; 4] = *b"SWgr";
+/// Version 1 only.
 const KIND_ENVELOPE: u8 = 1;
 const KIND_CURSOR: u8 = 2;
+const KIND_BLOCK: u8 = 3;
+const KIND_KEY: u8 = 4;
 /// Kind and length before each record.
 const RECORD_HEADER_LEN: usize = 5;
+
+/// Version of a segment's format.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Version {
+    /// Envelopes one by one. Read only.
+    V1,
+    /// Blocks.
+    V2,
+}
+
+impl Version {
+    /// Of the segment that a record with leaves is from.
+    pub(crate) fn of_record(record: &[u8]) -> Self {
+        if record.first() == Some(&KIND_ENVELOPE) { Self::V1 } else { Self::V2 }
+    }
+}
 
 /// How far a consumer of the log has come.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -35,22 +59,116 @@ pub struct Cursor {
     pub next_leaf: u64,
 }
 
-/// One record of a group.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Record {
-    /// A leaf's envelope, canonical JSON.
-    Envelope(Vec<u8>),
-    /// A cursor that moved with the group's envelopes.
-    Cursor(Cursor),
+/// That a batch was sealed under a caller's key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct KeyUsed {
+    /// SHA-256 of the key.
+    pub key: Hash,
+    /// SHA-256 of the batch's events.
+    pub events: Hash,
+    /// The batch's first leaf.
+    pub first_leaf: u64,
+    /// Number of its leaves.
+    pub leaves: u32,
 }
 
-/// A commit group.
+/// A commit group as it was read.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Group {
     /// The leaf of its first envelope.
     pub first_leaf: u64,
-    /// Its records in order.
-    pub records: Vec<Record>,
+    /// Number of leaves.
+    pub leaves: u32,
+    version: Version,
+    payload: Vec<u8>,
+}
+
+/// One record of a group, with where it lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlacedRecord<'a> {
+    /// Of its first byte, from the segment's begin.
+    pub(crate) position: u32,
+    /// Bytes, header and all.
+    pub(crate) len: u32,
+    pub(crate) record: Record<'a>,
+}
+
+/// What a record says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Record<'a> {
+    /// One leaf.
+    Envelope(&'a [u8]),
+    /// Several.
+    Block(PackedBlock<'a>),
+    /// A cursor moved.
+    Cursor { name: &'a str, next_leaf: u64 },
+    /// A batch had a key.
+    Key(KeyUsed),
+}
+
+/// A block that was not unpacked yet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct PackedBlock<'a> {
+    pub(crate) leaves: u32,
+    unpacked_len: u32,
+    frame: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// How many leaves it holds.
+    pub(crate) const fn leaves(&self) -> u32 {
+        match self {
+            Self::Envelope(_) => 1,
+            Self::Block(block) => block.leaves,
+            Self::Cursor { .. } | Self::Key(_) => 0,
+        }
+    }
+
+    /// Reads one record off the front of `bytes`; answers its length.
+    pub(crate) fn decode(version: Version, bytes: &'a [u8]) -> Result<(Self, usize), Damage> {
+        let mut fields = Fields(bytes);
+        let [kind] = fields.take()?;
+        let len = u32::from_le_bytes(fields.take()?) as usize;
+        let content = fields.take_slice(len)?;
+        let mut fields = Fields(content);
+        let record = match (version, kind) {
+            (Version::V1, KIND_ENVELOPE) => Self::Envelope(content),
+            (_, KIND_CURSOR) => {
+                let next_leaf = u64::from_le_bytes(fields.take()?);
+                let name =
+                    str::from_utf8(fields.0).map_err(|_| Damage("a cursor's name is not text"))?;
+                Self::Cursor { name, next_leaf }
+            }
+            (Version::V2, KIND_BLOCK) => {
+                let leaves = u32::from_le_bytes(fields.take()?);
+                let unpacked_len = u32::from_le_bytes(fields.take()?);
+                Self::Block(PackedBlock { leaves, unpacked_len, frame: fields.0 })
+            }
+            (Version::V2, KIND_KEY) => Self::Key(KeyUsed {
+                key: Hash::from_bytes(fields.take()?),
+                events: Hash::from_bytes(fields.take()?),
+                first_leaf: u64::from_le_bytes(fields.take()?),
+                leaves: u32::from_le_bytes(fields.take()?),
+            }),
+            _ => return Err(Damage("a group has a record of an unknown kind")),
+        };
+        Ok((record, RECORD_HEADER_LEN + len))
+    }
+
+    /// The leaves of the record, unpacked; `None` where it holds none.
+    pub(crate) fn unpack(&self, unpacker: &mut Unpacker) -> Result<Option<Leaves>, Damage> {
+        match self {
+            Self::Envelope(envelope) => {
+                let mut leaves = Leaves::default();
+                leaves.push(Leaf::Envelope(envelope));
+                Ok(Some(leaves))
+            }
+            Self::Block(PackedBlock { leaves, unpacked_len, frame }) => {
+                unpacker.unpack(frame, *leaves as usize, *unpacked_len as usize).map(Some)
+            }
+            Self::Cursor { .. } | Self::Key(_) => Ok(None),
+        }
+    }
 }
 
 /// The name of the segment that begins with this leaf.
@@ -84,11 +202,11 @@ pub fn encode_segment_header(first_leaf: u64) -> [u8; SEGMENT_HEADER_LEN] {
     header.try_into().expect("8 + 4 + 8 + 4 bytes are the header")
 }
 
-/// The first leaf that a segment's header names.
+/// The version and the first leaf that a segment's header names.
 ///
 /// # Errors
-/// It is not the header of a segment of this format.
-pub fn decode_segment_header(header: &[u8; SEGMENT_HEADER_LEN]) -> Result<u64, Damage> {
+/// It is not the header of a segment of a version that is known.
+pub fn decode_segment_header(header: &[u8; SEGMENT_HEADER_LEN]) -> Result<(Version, u64), Damage> {
     let mut fields = Fields(header);
     let magic = fields.take()?;
     let format = u32::from_le_bytes(fields.take()?);
@@ -101,88 +219,207 @@ pub fn decode_segment_header(header: &[u8; SEGMENT_HEADER_LEN]) -> Result<u64, D
     if crc32c::crc32c(covered) != checksum {
         return Err(Damage("its header's checksum does not match"));
     }
-    if format != crate::FORMAT {
-        return Err(Damage("it is of another format version"));
+    match format {
+        1 => Ok((Version::V1, first_leaf)),
+        2 => Ok((Version::V2, first_leaf)),
+        _ => Err(Damage("it is of a format version that this sealwire does not know")),
     }
-    Ok(first_leaf)
 }
 
 impl Group {
-    /// Number of envelopes.
-    #[must_use]
-    pub fn leaves(&self) -> u64 {
-        self.envelopes().count() as u64
-    }
-
-    /// The envelopes in order.
-    pub fn envelopes(&self) -> impl Iterator<Item = &[u8]> {
-        self.records.iter().filter_map(|record| match record {
-            Record::Envelope(envelope) => Some(envelope.as_slice()),
-            Record::Cursor(_) => None,
+    /// Its records in order, if it begins at `position` of its segment.
+    pub(crate) fn records(&self, position: u64) -> impl Iterator<Item = PlacedRecord<'_>> {
+        let mut rest = self.payload.as_slice();
+        let mut position = to_u32(position) + to_u32(GROUP_HEADER_LEN as u64);
+        std::iter::from_fn(move || {
+            // The payload was read through once when it was decoded, so it ends where a record does.
+            let (record, len) = Record::decode(self.version, rest).ok()?;
+            rest = rest.get(len..)?;
+            let len = to_u32(len as u64);
+            let placed = PlacedRecord { position, len, record };
+            position += len;
+            Some(placed)
         })
     }
 
-    /// The cursors in order.
-    pub fn cursors(&self) -> impl Iterator<Item = &Cursor> {
-        self.records.iter().filter_map(|record| match record {
-            Record::Cursor(cursor) => Some(cursor),
-            Record::Envelope(_) => None,
+    /// Where its blocks lie in the segment that begins with `segment_first_leaf`, if it begins at `position` of that.
+    pub(crate) fn places(
+        &self,
+        position: u64,
+        segment_first_leaf: u64,
+    ) -> impl Iterator<Item = Place> {
+        let mut next_leaf = to_u32(self.first_leaf - segment_first_leaf);
+        self.records(position).filter_map(move |PlacedRecord { position, len, record }| {
+            let leaf = next_leaf;
+            next_leaf += record.leaves();
+            (record.leaves() > 0).then_some(Place { leaf, position, len })
         })
     }
 
-    /// The group as it is written.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut payload = Vec::new();
-        for record in &self.records {
-            match record {
-                Record::Envelope(envelope) => push_record(&mut payload, KIND_ENVELOPE, envelope),
-                Record::Cursor(Cursor { name, next_leaf }) => {
-                    let cursor = [next_leaf.to_le_bytes().as_slice(), name.as_bytes()].concat();
-                    push_record(&mut payload, KIND_CURSOR, &cursor);
-                }
+    /// Its leaves in order, as [`Leaf`] says, each told to `visit`.
+    ///
+    /// # Errors
+    /// A block is damaged, though the group's checksum holds.
+    pub fn for_each_leaf(&self, mut visit: impl FnMut(Leaf<'_>)) -> Result<(), Damage> {
+        let mut unpacker = Unpacker::new();
+        for PlacedRecord { record, .. } in self.records(0) {
+            if let Some(leaves) = record.unpack(&mut unpacker)? {
+                leaves.iter().for_each(&mut visit);
             }
         }
-        let mut group = Vec::with_capacity(GROUP_HEADER_LEN + payload.len());
-        group.extend(GROUP_MAGIC);
-        group.extend(length(payload.len()).to_le_bytes());
-        group.extend(self.first_leaf.to_le_bytes());
-        group.extend(length(self.envelopes().count()).to_le_bytes());
-        group.extend(crc32c::crc32c(&payload).to_le_bytes());
-        group.extend(crc32c::crc32c(&group).to_le_bytes());
-        group.extend(payload);
-        group
-    }
-
-    /// Where each envelope's bytes begin, with their length, if the group begins at `position` of its segment.
-    pub fn places(&self, position: u64) -> impl Iterator<Item = Place> {
-        let mut next = position + GROUP_HEADER_LEN as u64;
-        self.records.iter().filter_map(move |record| {
-            let begin = next + RECORD_HEADER_LEN as u64;
-            let len = match record {
-                Record::Envelope(envelope) => envelope.len(),
-                Record::Cursor(cursor) => 8 + cursor.name.len(),
-            };
-            next = begin + len as u64;
-            matches!(record, Record::Envelope(_))
-                .then(|| Place { begin: length_u64(begin), len: length(len) })
-        })
+        Ok(())
     }
 }
 
-/// Where an envelope's bytes lie in its segment.
+/// A commit group in the making.
+#[derive(Debug)]
+pub(crate) struct GroupBuilder {
+    written: Written,
+    open: Leaves,
+    packer: Packer,
+}
+
+/// What is in its final form.
+#[derive(Debug)]
+struct Written {
+    /// Room for the header, then records.
+    bytes: Vec<u8>,
+    leaves: u32,
+    places: Vec<Place>,
+}
+
+/// A group as it is written.
+#[derive(Debug)]
+pub(crate) struct EncodedGroup<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// Where its blocks lie: leaves counted from the group's first, positions from its begin.
+    pub(crate) places: &'a [Place],
+}
+
+impl GroupBuilder {
+    pub(crate) fn new() -> Self {
+        let written = Written { bytes: vec![0; GROUP_HEADER_LEN], leaves: 0, places: Vec::new() };
+        Self { written, open: Leaves::default(), packer: Packer::new() }
+    }
+
+    /// Begins a new group.
+    pub(crate) fn clear(&mut self) {
+        self.written.bytes.truncate(GROUP_HEADER_LEN);
+        self.written.leaves = 0;
+        self.written.places.clear();
+        self.open.clear();
+    }
+
+    pub(crate) fn push_leaf(&mut self, leaf: Leaf<'_>) {
+        self.open.push(leaf);
+        if self.open.is_full() {
+            self.close_block();
+        }
+    }
+
+    /// Appends a block as it is.
+    pub(crate) fn push_packed(&mut self, block: &PackedBlock<'_>) {
+        self.close_block();
+        self.written
+            .push_block(block.leaves, block.unpacked_len, |frame| frame.extend(block.frame));
+    }
+
+    pub(crate) fn push_cursor(&mut self, name: &str, next_leaf: u64) {
+        self.close_block();
+        let content = [next_leaf.to_le_bytes().as_slice(), name.as_bytes()].concat();
+        self.written.push_record(KIND_CURSOR, &content);
+    }
+
+    pub(crate) fn push_key(&mut self, used: &KeyUsed) {
+        self.close_block();
+        let content = [
+            used.key.as_bytes().as_slice(),
+            used.events.as_bytes(),
+            &used.first_leaf.to_le_bytes(),
+            &used.leaves.to_le_bytes(),
+        ];
+        self.written.push_record(KIND_KEY, &content.concat());
+    }
+
+    /// Packs the leaves that were pushed since the last block.
+    pub(crate) fn close_block(&mut self) {
+        let Self { written, open, packer } = self;
+        if open.count() > 0 {
+            let (leaves, unpacked_len) =
+                (to_u32(open.count() as u64), to_u32(open.unpacked().len() as u64));
+            written.push_block(leaves, unpacked_len, |frame| packer.pack(open, frame));
+            open.clear();
+        }
+    }
+
+    /// Whether nothing was pushed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.written.bytes.len() == GROUP_HEADER_LEN && self.open.count() == 0
+    }
+
+    /// The group, as one that begins with `first_leaf`.
+    pub(crate) fn encode(&mut self, first_leaf: u64) -> EncodedGroup<'_> {
+        self.close_block();
+        let Written { bytes, leaves, places } = &mut self.written;
+        let payload = bytes.get(GROUP_HEADER_LEN..).unwrap_or_default();
+        let mut header = Vec::with_capacity(GROUP_HEADER_LEN);
+        header.extend(GROUP_MAGIC);
+        header.extend(to_u32(payload.len() as u64).to_le_bytes());
+        header.extend(first_leaf.to_le_bytes());
+        header.extend(leaves.to_le_bytes());
+        header.extend(crc32c::crc32c(payload).to_le_bytes());
+        header.extend(crc32c::crc32c(&header).to_le_bytes());
+        write_at(bytes, 0, &header);
+        EncodedGroup { bytes, places }
+    }
+}
+
+impl Written {
+    fn push_record(&mut self, kind: u8, content: &[u8]) {
+        self.bytes.push(kind);
+        self.bytes.extend(to_u32(content.len() as u64).to_le_bytes());
+        self.bytes.extend(content);
+    }
+
+    fn push_block(&mut self, leaves: u32, unpacked_len: u32, frame: impl FnOnce(&mut Vec<u8>)) {
+        let begin = self.bytes.len();
+        self.bytes.push(KIND_BLOCK);
+        self.bytes.extend([0; 4]);
+        self.bytes.extend(leaves.to_le_bytes());
+        self.bytes.extend(unpacked_len.to_le_bytes());
+        frame(&mut self.bytes);
+        let len = self.bytes.len() - begin;
+        let content_len = to_u32((len - RECORD_HEADER_LEN) as u64);
+        write_at(&mut self.bytes, begin + 1, &content_len.to_le_bytes());
+        self.places.push(Place {
+            leaf: self.leaves,
+            position: to_u32(begin as u64),
+            len: to_u32(len as u64),
+        });
+        self.leaves += leaves;
+    }
+}
+
+fn write_at(bytes: &mut [u8], at: usize, value: &[u8]) {
+    bytes.get_mut(at..at + value.len()).expect("the room was made before").copy_from_slice(value);
+}
+
+/// Where a block lies, or an envelope of version 1: a record with leaves.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Place {
+pub(crate) struct Place {
+    /// Its first leaf, counted from the first of the segment.
+    pub(crate) leaf: u32,
     /// Bytes from the segment's begin.
-    pub begin: u32,
-    /// Number of bytes.
-    pub len: u32,
+    pub(crate) position: u32,
+    /// Number of bytes, the record's header among them.
+    pub(crate) len: u32,
 }
 
 /// Reads a segment group by group.
 #[derive(Debug)]
 pub struct SegmentReader<R> {
     source: R,
+    version: Version,
     /// Where the next group begins.
     position: u64,
     next_leaf: u64,
@@ -209,13 +446,20 @@ impl<R: Read> SegmentReader<R> {
         if read_up_to(&mut source, &mut header)? < header.len() {
             return Ok(Err(Damage("its header is cut off")));
         }
-        Ok(decode_segment_header(&header).and_then(|named| {
+        Ok(decode_segment_header(&header).and_then(|(version, named)| {
             if named == first_leaf {
-                Ok(Self { source, position: SEGMENT_HEADER_LEN as u64, next_leaf: first_leaf })
+                let position = SEGMENT_HEADER_LEN as u64;
+                Ok(Self { source, version, position, next_leaf: first_leaf })
             } else {
                 Err(Damage("its header names another first leaf than its file name"))
             }
         }))
+    }
+
+    /// Its format.
+    #[must_use]
+    pub const fn version(&self) -> Version {
+        self.version
     }
 
     /// Where the next group begins.
@@ -252,13 +496,14 @@ impl<R: Read> SegmentReader<R> {
         if read_up_to(&mut self.source, &mut payload)? < payload.len() {
             return Ok(Next::Damaged(Damage("a group is cut off")));
         }
-        let group = match header.decode_payload(&payload) {
+        let len = GROUP_HEADER_LEN + payload.len();
+        let group = match header.decode_payload(self.version, payload) {
             Ok(group) => group,
             Err(damage) => return Ok(Next::Damaged(damage)),
         };
         let begin = self.position;
-        self.position += (GROUP_HEADER_LEN + payload.len()) as u64;
-        self.next_leaf += group.leaves();
+        self.position += len as u64;
+        self.next_leaf += u64::from(group.leaves);
         Ok(Next::Group(begin, group))
     }
 }
@@ -274,7 +519,7 @@ pub fn holds_a_group(bytes: &[u8]) -> bool {
 /// What is wrong with a segment's bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
-pub struct Damage(&'static str);
+pub struct Damage(pub(crate) &'static str);
 
 struct GroupHeader {
     payload_len: usize,
@@ -302,33 +547,21 @@ impl GroupHeader {
         Ok(Self { payload_len, first_leaf, leaves, payload_checksum })
     }
 
-    fn decode_payload(&self, payload: &[u8]) -> Result<Group, Damage> {
-        if crc32c::crc32c(payload) != self.payload_checksum {
-            return Err(Damage("a group's envelopes do not match their checksum"));
+    fn decode_payload(&self, version: Version, payload: Vec<u8>) -> Result<Group, Damage> {
+        if crc32c::crc32c(&payload) != self.payload_checksum {
+            return Err(Damage("a group's records do not match their checksum"));
         }
-        let mut records = Vec::new();
-        let mut rest = Fields(payload);
-        while !rest.0.is_empty() {
-            let [kind] = rest.take()?;
-            let len = u32::from_le_bytes(rest.take()?) as usize;
-            let record = rest.take_slice(len)?;
-            records.push(match kind {
-                KIND_ENVELOPE => Record::Envelope(record.to_vec()),
-                KIND_CURSOR => {
-                    let mut fields = Fields(record);
-                    let next_leaf = u64::from_le_bytes(fields.take()?);
-                    let name = String::from_utf8(fields.0.to_vec())
-                        .map_err(|_| Damage("a cursor's name is not text"))?;
-                    Record::Cursor(Cursor { name, next_leaf })
-                }
-                _ => return Err(Damage("a group has a record of an unknown kind")),
-            });
+        let mut leaves: u32 = 0;
+        let mut rest = payload.as_slice();
+        while !rest.is_empty() {
+            let (record, len) = Record::decode(version, rest)?;
+            leaves = leaves.saturating_add(record.leaves());
+            rest = rest.get(len..).unwrap_or_default();
         }
-        let group = Group { first_leaf: self.first_leaf, records };
-        if group.leaves() == u64::from(self.leaves) {
-            Ok(group)
+        if leaves == self.leaves {
+            Ok(Group { first_leaf: self.first_leaf, leaves, version, payload })
         } else {
-            Err(Damage("a group has another number of envelopes than its header says"))
+            Err(Damage("a group has another number of leaves than its header says"))
         }
     }
 }
@@ -350,18 +583,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn push_record(payload: &mut Vec<u8>, kind: u8, record: &[u8]) {
-    payload.push(kind);
-    payload.extend(length(record.len()).to_le_bytes());
-    payload.extend(record);
-}
-
-fn length(len: usize) -> u32 {
-    u32::try_from(len).expect("envelopes and groups are bounded well below 4 GiB")
-}
-
-fn length_u64(position: u64) -> u32 {
-    u32::try_from(position).expect("segments are bounded well below 4 GiB")
+fn to_u32(number: u64) -> u32 {
+    u32::try_from(number).expect("envelopes, groups and segments are bounded well below 4 GiB")
 }
 
 /// Reads until `buffer` is full or the source ends; answers how many bytes came.
@@ -391,22 +614,46 @@ mod tests {
 
     use super::*;
 
-    prop_compose! {
-        fn group()(first_leaf in 0..1_u64 << 60, records in vec(record(), 1..6)) -> Group {
-            Group { first_leaf, records }
+    #[derive(Clone, Debug)]
+    enum Push {
+        Envelope(Vec<u8>),
+        Erased([u8; 32]),
+        Cursor(String, u64),
+        Key([u8; 32], u64, u32),
+    }
+
+    fn pushes() -> impl Strategy<Value = Vec<Push>> {
+        let push = prop_oneof![
+            4 => vec(any::<u8>(), 0..200).prop_map(Push::Envelope),
+            1 => any::<[u8; 32]>().prop_map(Push::Erased),
+            1 => ("[a-z]{1,8}", any::<u64>()).prop_map(|(name, next_leaf)| Push::Cursor(name, next_leaf)),
+            1 => any::<([u8; 32], u64, u32)>().prop_map(|(key, first_leaf, leaves)| Push::Key(key, first_leaf, leaves)),
+        ];
+        vec(push, 1..12)
+    }
+
+    fn used(key: [u8; 32], first_leaf: u64, leaves: u32) -> KeyUsed {
+        KeyUsed { key: Hash::from_bytes(key), events: Hash::sha256(&key), first_leaf, leaves }
+    }
+
+    fn build(pushes: &[Push]) -> GroupBuilder {
+        let mut builder = GroupBuilder::new();
+        for push in pushes {
+            match push {
+                Push::Envelope(envelope) => builder.push_leaf(Leaf::Envelope(envelope)),
+                Push::Erased(hash) => builder.push_leaf(Leaf::Erased(Hash::from_bytes(*hash))),
+                Push::Cursor(name, next_leaf) => builder.push_cursor(name, *next_leaf),
+                Push::Key(key, first_leaf, leaves) => {
+                    builder.push_key(&used(*key, *first_leaf, *leaves));
+                }
+            }
         }
+        builder
     }
 
-    fn record() -> impl Strategy<Value = Record> {
-        prop_oneof![
-            vec(any::<u8>(), 0..200).prop_map(Record::Envelope),
-            ("[a-z]{1,8}", any::<u64>())
-                .prop_map(|(name, next_leaf)| Record::Cursor(Cursor { name, next_leaf })),
-        ]
-    }
-
-    fn segment(group: &Group) -> Vec<u8> {
-        [encode_segment_header(group.first_leaf).as_slice(), &group.encode()].concat()
+    fn segment(first_leaf: u64, pushes: &[Push]) -> Vec<u8> {
+        let mut builder = build(pushes);
+        [encode_segment_header(first_leaf).as_slice(), builder.encode(first_leaf).bytes].concat()
     }
 
     fn read(bytes: &[u8], first_leaf: u64) -> Result<Next, Damage> {
@@ -417,31 +664,44 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_group_is_read_back_and_its_places_hold_its_envelopes(group in group()) {
-            let bytes = segment(&group);
-            let Ok(Next::Group(begin, read)) = read(&bytes, group.first_leaf) else {
+        fn a_group_is_read_back_and_its_places_hold_its_blocks(pushes in pushes(), first_leaf in 0..1_u64 << 60) {
+            let bytes = segment(first_leaf, &pushes);
+            let Ok(Next::Group(begin, group)) = read(&bytes, first_leaf) else {
                 return Err(TestCaseError::fail("no group"));
             };
-            prop_assert_eq!(&read, &group);
-            for (place, envelope) in group.places(begin).zip(group.envelopes()) {
-                let begin = place.begin as usize;
-                prop_assert_eq!(&bytes[begin..begin + place.len as usize], envelope);
+            let mut read = Vec::new();
+            let mut unpacker = Unpacker::new();
+            for PlacedRecord { position, len, record } in group.records(begin) {
+                let placed = &bytes[position as usize..(position + len) as usize];
+                prop_assert_eq!(Record::decode(Version::V2, placed).unwrap(), (record, len as usize));
+                match record {
+                    Record::Cursor { name, next_leaf } => read.push(Push::Cursor(name.into(), next_leaf)),
+                    Record::Key(used) => read.push(Push::Key(*used.key.as_bytes(), used.first_leaf, used.leaves)),
+                    block => read.extend(block.unpack(&mut unpacker).unwrap().unwrap().iter().map(|leaf| match leaf {
+                        Leaf::Envelope(envelope) => Push::Envelope(envelope.into()),
+                        Leaf::Erased(hash) => Push::Erased(*hash.as_bytes()),
+                    })),
+                }
             }
+            prop_assert_eq!(format!("{read:?}"), format!("{pushes:?}"));
+            let mut builder = build(&pushes);
+            let leaves: Vec<u32> = builder.encode(first_leaf).places.iter().map(|place| place.leaf).collect();
+            prop_assert!(leaves.is_sorted() && leaves.first().is_none_or(|first| *first == 0));
         }
 
         #[test]
-        fn a_flipped_bit_anywhere_is_noticed(group in group(), position: prop::sample::Index, bit in 0..8_u8) {
-            let mut bytes = segment(&group);
+        fn a_flipped_bit_anywhere_is_noticed(pushes in pushes(), position: prop::sample::Index, bit in 0..8_u8) {
+            let mut bytes = segment(7, &pushes);
             let position = position.index(bytes.len());
             bytes[position] ^= 1 << bit;
-            prop_assert!(!matches!(read(&bytes, group.first_leaf), Ok(Next::Group(..) | Next::End)));
+            prop_assert!(!matches!(read(&bytes, 7), Ok(Next::Group(..) | Next::End)));
         }
 
         #[test]
-        fn a_cut_is_noticed_and_holds_no_group(group in group(), at: prop::sample::Index) {
-            let bytes = segment(&group);
+        fn a_cut_is_noticed_and_holds_no_group(pushes in pushes(), at: prop::sample::Index) {
+            let bytes = segment(7, &pushes);
             let cut = SEGMENT_HEADER_LEN + 1 + at.index(bytes.len() - SEGMENT_HEADER_LEN - 1);
-            prop_assert!(matches!(read(&bytes[..cut], group.first_leaf), Ok(Next::Damaged(_))));
+            prop_assert!(matches!(read(&bytes[..cut], 7), Ok(Next::Damaged(_))));
             prop_assert!(!holds_a_group(&bytes[SEGMENT_HEADER_LEN + 1..cut]));
         }
     }

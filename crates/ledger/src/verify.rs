@@ -1,28 +1,23 @@
-//! Verifies a log from the outside: computes everything again and believes nothing but the key.
+//! Verifies a log from the outside: computes everything again and believes nothing but a key.
 //!
-//! [`verify_tree`] is for anyone who can read a log's public files, over HTTP or from a folder; [`verify_folder`] also holds the envelopes in the segments
-//! against the entries. Both stop at the first thing that is wrong and name it.
+//! [`verify_tree`] is for anyone who can read a log's public files over HTTP; [`verify_folder`] is for whoever has the data directory, and holds the envelopes
+//! in the segments against everything else there. Both stop at the first thing that is wrong and name it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    io::{self, BufReader},
-    path::{Path, PathBuf},
-};
+mod folder;
+mod keys;
 
-use model::Envelope;
+use std::{io, path::PathBuf};
+
 use tlog::{
     BundleId, Checkpoint, EntryBundle, Frontier, Hash, InvalidBundle, InvalidTileLen,
-    OpenCheckpointError, ParseKeyError, SignedNote, TileId, TileLevel, TilePath, TreeSize,
-    VerifierKey, decode_hashes, root_of,
+    OpenCheckpointError, TileId, TileLevel, TilePath, TreeSize, decode_hashes, root_of,
 };
 
-use crate::{
-    OpenError,
-    cursors::Cursors,
-    recover::{CHECKPOINT, SEGMENTS, TREE, list_segments},
-    segment::{self, Next, SegmentReader},
-    tree_files::TreeReader,
+use crate::{InvalidLogEvent, OpenError, segment::Damage};
+
+pub use self::{
+    folder::{VerifiedFolder, verify_folder},
+    keys::{InvalidKeyEvents, KeyEvent, KeyHistory},
 };
 
 /// Where a log's public files are read from.
@@ -49,39 +44,26 @@ pub struct Verified {
     pub files: u64,
 }
 
-/// What was found right in a folder.
-#[derive(Clone, Debug)]
-pub struct VerifiedFolder {
-    /// The key, as the genesis entry names it.
-    pub vkey: VerifierKey,
-    /// The tree.
-    pub tree: Verified,
-    /// Envelopes that were held against their entries; those beyond the checkpoint are among them.
-    pub envelopes: u64,
-    /// Segments that were read.
-    pub segments: usize,
-    /// Bytes at the end that a crash left or a running site is just writing; the next start cuts them off.
-    pub torn_bytes: u64,
-}
-
 /// Computes the tree from the log's entries and compares every tile, the root and the signature. `progress` is told how many leaves are done.
+///
+/// `keys` are the keys that have signed the log; the entries must hold the events that name them.
 ///
 /// # Errors
 /// The first file or leaf that is wrong.
 pub fn verify_tree(
     source: &mut impl LogSource,
-    vkey: &VerifierKey,
+    keys: &KeyHistory,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Verified, VerifyError> {
     let note = source.checkpoint().map_err(VerifyError::Unavailable)?;
-    let checkpoint = Checkpoint::open(&note, vkey)?;
+    let checkpoint = keys.open_checkpoint(&note)?;
     let size = checkpoint.size;
     let mut frontier = Frontier::new();
     let mut files = 0;
     // Of each level, the hashes that the level below gives.
     let mut level_hashes = Vec::new();
     for bundle in size.bundles() {
-        let leaf_hashes = check_bundle(source, bundle)?;
+        let leaf_hashes = check_bundle(source, bundle, keys)?;
         for leaf_hash in &leaf_hashes {
             frontier.append(*leaf_hash);
         }
@@ -111,7 +93,11 @@ pub fn verify_tree(
 }
 
 /// The leaf hashes of a bundle, compared with the tile of level 0.
-fn check_bundle(source: &mut impl LogSource, bundle: BundleId) -> Result<Vec<Hash>, VerifyError> {
+fn check_bundle(
+    source: &mut impl LogSource,
+    bundle: BundleId,
+    keys: &KeyHistory,
+) -> Result<Vec<Hash>, VerifyError> {
     let path = TilePath::Entries(bundle);
     let bytes = source.file(&path).map_err(VerifyError::Unavailable)?;
     let malformed = |source| VerifyError::Bundle { path: path.to_string(), source };
@@ -127,6 +113,11 @@ fn check_bundle(source: &mut impl LogSource, bundle: BundleId) -> Result<Vec<Has
             let tile = TilePath::Hashes(tile).to_string();
             return Err(VerifyError::Leaf { leaf, bundle: path.to_string(), tile });
         }
+        if let Some(commitment) = keys.commitment(leaf)
+            && tlog::leaf_hash(commitment.as_bytes()) != *computed
+        {
+            return Err(VerifyError::KeyEvent { leaf });
+        }
     }
     Ok(computed)
 }
@@ -136,203 +127,6 @@ fn read_tile(source: &mut impl LogSource, tile: TileId) -> Result<Vec<Hash>, Ver
     let bytes = source.file(&path).map_err(VerifyError::Unavailable)?;
     decode_hashes(tile.width, &bytes)
         .map_err(|source| VerifyError::TileLen { path: path.to_string(), source })
-}
-
-/// Verifies the ledger in `folder`: segments, tree, checkpoint, cursors. Nothing is written. If `vkey` is given, the log must be that key's; otherwise the
-/// key that the genesis entry names is believed.
-///
-/// # Errors
-/// The first file or leaf that is wrong.
-pub fn verify_folder(
-    folder: &Path,
-    vkey: Option<&VerifierKey>,
-    progress: &mut dyn FnMut(u64),
-) -> Result<VerifiedFolder, VerifyError> {
-    for part in [CHECKPOINT, TREE] {
-        if !folder.join(part).exists() {
-            return Err(VerifyError::Unavailable(format!(
-                "{} is missing",
-                folder.join(part).display()
-            )));
-        }
-    }
-    let tree = TreeReader::open_existing(&folder.join(TREE))
-        .map_err(|source| VerifyError::Io { path: folder.join(TREE), source })?;
-    // The log may be growing. Read in this order, checkpoint and cursors speak of nothing that the segments, read last, do not hold.
-    let checkpoint_path = folder.join(CHECKPOINT);
-    let note = fs::read_to_string(&checkpoint_path)
-        .map_err(|source| VerifyError::Io { path: checkpoint_path, source })?;
-    let cursors_path = folder.join(crate::cursors::FILE);
-    let cursors = Cursors::load(folder)
-        .map_err(|source| VerifyError::Io { path: cursors_path.clone(), source })?;
-    let segments = list_segments(folder)?;
-    let mut check = SegmentCheck {
-        folder,
-        tree: &tree,
-        // Only where cursors are looked for depends on it; the signature is checked below.
-        checkpoint_size: SignedNote::parse(&note)
-            .ok()
-            .and_then(|note| Checkpoint::parse(note.unverified_text()).ok())
-            .map_or(0, |checkpoint| checkpoint.size.get()),
-        next_leaf: 0,
-        genesis: None,
-        cursors: BTreeMap::new(),
-        torn_bytes: 0,
-    };
-    for (position, first_leaf) in segments.iter().enumerate() {
-        check.segment(*first_leaf, position + 1 == segments.len(), progress)?;
-    }
-    let named =
-        check.genesis.as_deref().map(genesis_key).transpose()?.ok_or(VerifyError::NoGenesis)?;
-    if vkey.is_some_and(|vkey| *vkey != named) {
-        return Err(VerifyError::OtherKey { named: named.to_string() });
-    }
-    let (envelopes, torn_bytes) = (check.next_leaf, check.torn_bytes);
-    let in_segments = check.cursors;
-    if cursors.iter().any(|(name, next_leaf)| {
-        !in_segments.get(name).is_some_and(|moves| moves.contains(&next_leaf))
-    }) {
-        return Err(VerifyError::Cursor { path: cursors_path });
-    }
-    let tree =
-        verify_tree(&mut FolderSource { note, tree: tree.clone() }, &named, &mut |_leaves| {})?;
-    if envelopes < tree.checkpoint.size.get() {
-        return Err(VerifyError::EnvelopesMissing { envelopes, size: tree.checkpoint.size });
-    }
-    Ok(VerifiedFolder { vkey: named, tree, envelopes, segments: segments.len(), torn_bytes })
-}
-
-/// Holds the segments against the tree's files, one after the other.
-struct SegmentCheck<'a> {
-    folder: &'a Path,
-    tree: &'a TreeReader,
-    next_leaf: u64,
-    genesis: Option<Vec<u8>>,
-    checkpoint_size: u64,
-    /// What each cursor may be in its file: where it stood before the checkpoint's last leaves, and where it has been since.
-    cursors: BTreeMap<String, BTreeSet<u64>>,
-    torn_bytes: u64,
-}
-
-impl SegmentCheck<'_> {
-    fn segment(
-        &mut self,
-        first_leaf: u64,
-        is_last: bool,
-        progress: &mut dyn FnMut(u64),
-    ) -> Result<(), VerifyError> {
-        let path = self.folder.join(SEGMENTS).join(segment::file_name(first_leaf));
-        let io_error = |source| VerifyError::Io { path: path.clone(), source };
-        if first_leaf != self.next_leaf {
-            return Err(VerifyError::Gap { leaf: self.next_leaf, path });
-        }
-        let file = File::open(&path).map_err(io_error)?;
-        let damaged =
-            |leaf, reason: String| VerifyError::Segment { path: path.clone(), leaf, reason };
-        let mut reader = SegmentReader::open(BufReader::new(file), first_leaf)
-            .map_err(io_error)?
-            .map_err(|reason| damaged(first_leaf, reason.to_string()))?;
-        let known = self.tree.leaves().map_err(io_error)?;
-        loop {
-            match reader.read_next().map_err(io_error)? {
-                Next::End => return Ok(()),
-                Next::Group(position, group) => {
-                    for (envelope, place) in group.envelopes().zip(group.places(position)) {
-                        self.envelope(&path, envelope, place, known)?;
-                    }
-                    for cursor in group.cursors() {
-                        let moves = self.cursors.entry(cursor.name.clone()).or_default();
-                        if self.next_leaf < self.checkpoint_size {
-                            moves.clear();
-                        }
-                        moves.insert(cursor.next_leaf);
-                    }
-                    progress(self.next_leaf);
-                }
-                // What the tree does not have yet was never told to anyone.
-                Next::Damaged(_) if is_last && reader.next_leaf() >= known => {
-                    let len = fs::metadata(&path).map_err(io_error)?.len();
-                    self.torn_bytes = len.saturating_sub(reader.position());
-                    return Ok(());
-                }
-                Next::Damaged(reason) => {
-                    let leaf = self.first_changed(&path, reader.next_leaf(), known);
-                    return Err(damaged(leaf, reason.to_string()));
-                }
-            }
-        }
-    }
-
-    fn envelope(
-        &mut self,
-        path: &Path,
-        envelope: &[u8],
-        place: segment::Place,
-        known: u64,
-    ) -> Result<(), VerifyError> {
-        let leaf = self.next_leaf;
-        let damaged = |reason| VerifyError::Segment { path: path.to_owned(), leaf, reason };
-        self.next_leaf += 1;
-        if leaf == 0 {
-            self.genesis = Some(envelope.to_vec());
-        }
-        Envelope::parse(envelope).map_err(|error| damaged(error.to_string()))?;
-        if leaf >= known {
-            return Ok(());
-        }
-        let tree = |source| VerifyError::Io { path: self.folder.join(TREE), source };
-        let (entry, sealed_at) =
-            (self.tree.entry(leaf).map_err(tree)?, self.tree.place(leaf).map_err(tree)?);
-        let commitment = Hash::sha256(envelope);
-        if commitment != entry {
-            return Err(damaged(format!(
-                "its envelope hashes to {commitment}, the log's entry is {entry}"
-            )));
-        }
-        if sealed_at != place {
-            return Err(VerifyError::Place { path: self.folder.join(TREE).join("places"), leaf });
-        }
-        Ok(())
-    }
-
-    /// The first leaf from `leaf` on whose envelope is not what its entry says, where the group around it cannot be read.
-    fn first_changed(&self, path: &Path, leaf: u64, known: u64) -> u64 {
-        use std::os::unix::fs::FileExt as _;
-        let Ok(file) = File::open(path) else { return leaf };
-        let unchanged = |leaf: &u64| {
-            let place = self.tree.place(*leaf).ok()?;
-            let mut bytes = vec![0; usize::try_from(place.len).ok()?.min(Envelope::BYTES_MAX)];
-            file.read_exact_at(&mut bytes, u64::from(place.begin)).ok()?;
-            (Hash::sha256(&bytes) == self.tree.entry(*leaf).ok()?).then_some(())
-        };
-        (leaf..known).find(|leaf| unchanged(leaf).is_none()).unwrap_or(leaf)
-    }
-}
-
-fn genesis_key(envelope: &[u8]) -> Result<VerifierKey, VerifyError> {
-    let envelope = Envelope::parse(envelope).map_err(|_| VerifyError::NoGenesis)?;
-    let vkey =
-        envelope.event.sealwire.and_then(|detail| detail.vkey).ok_or(VerifyError::NoGenesis)?;
-    VerifierKey::parse(&vkey).map_err(VerifyError::GenesisKey)
-}
-
-struct FolderSource {
-    note: String,
-    tree: TreeReader,
-}
-
-impl LogSource for FolderSource {
-    fn checkpoint(&mut self) -> Result<String, String> {
-        Ok(self.note.clone())
-    }
-
-    fn file(&mut self, path: &TilePath) -> Result<Vec<u8>, String> {
-        self.tree.serve(path).map_err(|error| {
-            let source =
-                std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-            format!("{path}: {error} ({source})")
-        })
-    }
 }
 
 /// The first thing that is wrong with a log.
@@ -397,15 +191,57 @@ pub enum VerifyError {
         /// What was computed.
         computed: Hash,
     },
-    /// An envelope was changed, or the segment around it.
+    /// A segment cannot be read.
     #[error("leaf {leaf} in {}: {reason}", path.display())]
     Segment {
         /// The segment.
         path: PathBuf,
-        /// Which leaf.
+        /// The first leaf that cannot be.
         leaf: u64,
         /// What is wrong.
-        reason: String,
+        reason: Damage,
+    },
+    /// An envelope is not what was sealed.
+    #[error("leaf {leaf} in {}: its envelope hashes to {commitment}, the log's entry is {entry}", path.display())]
+    Envelope {
+        /// The segment.
+        path: PathBuf,
+        /// Which leaf.
+        leaf: u64,
+        /// What its bytes give.
+        commitment: Hash,
+        /// What was sealed.
+        entry: Hash,
+    },
+    /// An envelope is gone without a word.
+    #[error("leaf {leaf}: its envelope was erased, and no event of the log says so")]
+    ErasedInSilence {
+        /// Which leaf.
+        leaf: u64,
+    },
+    /// An envelope that should be gone.
+    #[error("leaf {leaf}: an event of the log says that its envelope was erased, and it is there")]
+    NotErased {
+        /// Which leaf.
+        leaf: u64,
+    },
+    /// Time went back.
+    #[error("leaf {leaf}: it was received before the leaf in front of it")]
+    ReceivedBefore {
+        /// Which leaf.
+        leaf: u64,
+    },
+    /// An event of the log itself cannot be.
+    #[error("the log says what it cannot be")]
+    LogEvent(#[from] InvalidLogEvent),
+    /// The keys that a log names do not follow from each other.
+    #[error("the log's keys do not hold")]
+    Keys(#[from] InvalidKeyEvents),
+    /// A key's event is not in the log.
+    #[error("leaf {leaf}: its entry is not the event that is said to name a key there")]
+    KeyEvent {
+        /// Which leaf.
+        leaf: u64,
     },
     /// A segment is missing.
     #[error("leaf {leaf} is missing: the next segment there is {}", path.display())]
@@ -416,35 +252,44 @@ pub enum VerifyError {
         path: PathBuf,
     },
     /// Envelopes are missing at the end.
-    #[error("the checkpoint covers {size} leaves, the segments hold {envelopes}")]
+    #[error("{} holds {envelopes} leaves, and what lies beside it speaks of {size}", path.display())]
     EnvelopesMissing {
+        /// The segments' folder.
+        path: PathBuf,
         /// Those there are.
         envelopes: u64,
         /// Those there must be.
-        size: TreeSize,
+        size: u64,
     },
-    /// A place is wrong.
-    #[error("leaf {leaf} does not lie where {} says", path.display())]
-    Place {
-        /// The file of places.
-        path: PathBuf,
-        /// Which leaf.
-        leaf: u64,
-    },
-    /// A cursor stands where no commit group moved it.
-    #[error("{} holds a cursor that no commit group moved there", path.display())]
-    Cursor {
+    /// A derived file is not what follows from the segments.
+    #[error("{} does not hold what the segments say, from leaf {leaf} on", path.display())]
+    Derived {
         /// The file.
         path: PathBuf,
+        /// The first leaf it is wrong about.
+        leaf: u64,
+    },
+    /// The state does not follow from the log.
+    #[error("{}: {reason}", path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A cosigned checkpoint is not one of this log.
+    #[error("{}: {reason}", path.display())]
+    Cosigned {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
     },
     /// The first entry is not a genesis entry.
     #[error("leaf 0 is not a genesis entry that names the log's key")]
     NoGenesis,
-    /// The genesis entry's key is malformed.
-    #[error("leaf 0 names a key that is none")]
-    GenesisKey(#[source] ParseKeyError),
     /// The log is another key's.
-    #[error("the log is of the key {named}, not of the one you named")]
+    #[error("the log is of the key {named}, and the one you named never signed it")]
     OtherKey {
         /// Whose it is.
         named: String,

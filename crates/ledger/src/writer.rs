@@ -3,43 +3,69 @@
 //! The order is that of `docs/formats/ledger.md`: envelopes, fsync, acknowledged; tree files, fsync, checkpoint. What a failure means is decided at each step.
 
 use std::{
-    fs::{File, OpenOptions},
     io,
-    os::unix::fs::FileExt as _,
-    path::PathBuf,
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, RwLock},
     thread::JoinHandle,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use model::{Envelope, Salt, Timestamp};
-use tlog::{Checkpoint, Frontier, Hash, Signer};
+use model::{Envelope, Event, Salt, Timestamp};
+use tlog::{Checkpoint, Hash, Signer};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 
 use crate::{
-    Batch, OpenError, Published, Receipt, atomic_file,
-    cursors::Cursors,
+    Batch, Cursor, OpenError, Published, Receipt,
+    append_keys::AppendKeys,
+    batch::PreparedBatch,
+    block::Leaf,
+    disk,
+    envelopes::{Segment, write_index},
+    erase,
     ledger::Shared,
-    recover::{self, Recovered},
-    segment::{self, Group, Record},
-    tree_files::TreeFiles,
+    recover::{self, Recovered, create_segment},
+    rotation,
+    segment::{self, GroupBuilder, KeyUsed, Place, SEGMENT_HEADER_LEN, Version},
+    state::{self, InvalidLogEvent, State},
+    tree::Tree,
 };
 
 /// Batches in one commit group.
-const GROUP_BATCHES_MAX: usize = 256;
+const GROUP_BATCHES_MAX: usize = 1_024;
 /// Bytes of envelopes after which a commit group takes no further batch; one more of the largest still fits the format's limit.
 const GROUP_BYTES_FULL: usize = 8 << 20;
-/// Bytes of envelopes in one batch.
-const BATCH_BYTES_MAX: usize = 16 << 20;
 
 /// What the writer is asked for.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Append { batch: Batch, reply: oneshot::Sender<Result<Receipt, AppendError>> },
-    Publish { reply: oneshot::Sender<Arc<Published>> },
+    Append {
+        batch: PreparedBatch,
+        reply: Reply,
+    },
+    /// Events of the log itself. With `close_segment` the segment that holds them does not grow any further.
+    LogEvents {
+        events: Vec<Event>,
+        close_segment: bool,
+        reply: Reply,
+    },
+    /// Segments show the erasures that were ordered before this leaf.
+    Erased {
+        before: u64,
+        reply: oneshot::Sender<()>,
+    },
+    /// Goes over to another key.
+    Rotate {
+        signer: Box<Signer>,
+        actor: String,
+        reply: Reply,
+    },
+    Publish {
+        reply: oneshot::Sender<Arc<Published>>,
+    },
     Close,
 }
+
+type Reply = oneshot::Sender<Result<Receipt, AppendError>>;
 
 /// The running writer. Close it to have everything covered by a checkpoint.
 #[derive(Debug)]
@@ -51,18 +77,15 @@ pub struct Writer {
 
 impl Writer {
     pub(crate) fn start(
-        recovered: Recovered,
-        signer: Signer,
-        shared: Arc<Shared>,
+        mut sealer: Sealer,
         queue: mpsc::Receiver<Command>,
         commands: mpsc::Sender<Command>,
     ) -> Result<Self, OpenError> {
-        let mut state = State::new(recovered, signer, shared).map_err(OpenError::Begin)?;
         let (end, ended) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name(String::from("ledger"))
             .spawn(move || {
-                let result = state.run(queue);
+                let result = sealer.run(queue);
                 if let Err(failure) = &result {
                     error!(error = %failure, source = ?std::error::Error::source(failure), "the ledger stops");
                 }
@@ -89,55 +112,82 @@ impl Writer {
     }
 }
 
-struct State {
+/// All that is written to.
+pub(crate) struct Sealer {
     signer: Signer,
     shared: Arc<Shared>,
-    tree: TreeFiles,
-    frontier: Frontier,
-    segment: File,
-    segment_len: u64,
+    tree: Tree,
+    newest: Arc<Segment>,
+    newest_len: u64,
     last_received_at: Timestamp,
+    append_keys: AppendKeys,
+    group: OpenGroup,
 }
 
-/// Events of one batch, ready to be written, and who waits for them.
-struct Pending {
-    envelopes: Vec<Vec<u8>>,
-    cursor: Option<crate::Cursor>,
-    reply: oneshot::Sender<Result<Receipt, AppendError>>,
+/// The commit group that is being filled.
+struct OpenGroup {
+    builder: GroupBuilder,
+    received_at: String,
+    commitments: Vec<Hash>,
+    cursors: Vec<Cursor>,
+    keys: Vec<KeyUsed>,
+    waiting: Vec<(Reply, Receipt)>,
+    /// What the log says of itself once the group is durable, if that changes with it.
+    state: Option<State>,
+    batches: usize,
+    bytes: usize,
+    /// An envelope on its way into a block.
+    envelope: Vec<u8>,
 }
 
-impl State {
-    fn new(recovered: Recovered, signer: Signer, shared: Arc<Shared>) -> Result<Self, WriteError> {
-        let mut state = Self {
-            signer,
+impl Sealer {
+    /// Begins a new log, and finishes what a crash interrupted.
+    pub(crate) fn new(recovered: Recovered, shared: Arc<Shared>) -> Result<Self, OpenError> {
+        let mut sealer = Self {
+            signer: recovered.signer,
             shared,
             tree: recovered.tree,
-            frontier: recovered.frontier,
-            segment: recovered.segment,
-            segment_len: recovered.segment_len,
+            newest: recovered.newest,
+            newest_len: recovered.newest_len,
             last_received_at: recovered.last_received_at,
+            append_keys: recovered.append_keys,
+            group: OpenGroup::new(),
         };
-        if state.tree.size() == 0 {
-            state.begin_log()?;
+        sealer.begin(recovered.newest_version).map_err(OpenError::Begin)?;
+        let erasing = sealer.shared.state().erasing();
+        if !erasing.is_empty() {
+            sealer.begin_segment().map_err(OpenError::Begin)?;
+            let Shared { disk, folder, envelopes, .. } = &*sealer.shared;
+            erase::erase(&**disk, folder, envelopes, &erasing).map_err(OpenError::Erase)?;
+            sealer.erased(u64::MAX).map_err(OpenError::Begin)?;
         }
-        state.publish()?;
-        Ok(state)
+        sealer.publish().map_err(OpenError::Begin)?;
+        Ok(sealer)
     }
 
-    fn begin_log(&mut self) -> Result<(), WriteError> {
-        let vkey = self.signer.vkey();
-        let genesis = model::Event::log_created(
-            vkey.name().as_str(),
-            &vkey.to_string(),
-            crate::FORMAT,
-            now(),
-        );
-        let envelopes = self.seal(vec![genesis]).map_err(step("making the genesis entry"))?;
-        let records = envelopes.into_iter().map(Record::Envelope).collect();
-        self.write(&Group { first_leaf: 0, records }).map_err(|failure| match failure {
-            CommitError::Refused(source) => step("writing the genesis entry")(source),
-            CommitError::Fatal(failure) => failure,
-        })
+    fn begin(&mut self, newest_version: Version) -> Result<(), WriteError> {
+        // What is written is of the newest version, and a segment is of one.
+        if newest_version == Version::V1 {
+            if self.size() > self.newest.first_leaf {
+                self.begin_segment()?;
+            } else {
+                let Shared { disk, folder, .. } = &*self.shared;
+                create_segment(&**disk, folder, self.newest.first_leaf)
+                    .map_err(step("beginning a segment"))?;
+            }
+        }
+        if self.size() == 0 {
+            let vkey = self.signer.vkey();
+            let (origin, vkey) = (vkey.name().as_str(), vkey.to_string());
+            let genesis = Event::log_created(origin, &vkey, crate::FORMAT, now());
+            let sealed = self.seal_log_events(vec![genesis])?;
+            sealed.map_err(|error| step("writing the genesis entry")(io::Error::other(error)))?;
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> u64 {
+        self.tree.size().get()
     }
 
     fn run(&mut self, mut queue: mpsc::Receiver<Command>) -> Result<(), WriteError> {
@@ -145,27 +195,37 @@ impl State {
         while let Some(command) = next.take() {
             match command {
                 Command::Append { batch, reply } => {
-                    let mut group = Vec::new();
-                    let mut bytes = self.prepare(batch, reply, &mut group);
+                    self.group.begin(&mut self.last_received_at);
+                    self.gather(batch, reply);
                     // Everything that waits joins the group and shares its fsync.
-                    while bytes < GROUP_BYTES_FULL
-                        && group.len() < GROUP_BATCHES_MAX
-                        && next.is_none()
-                    {
+                    while !self.group.is_full() && next.is_none() {
                         match queue.try_recv() {
-                            Ok(Command::Append { batch, reply }) => {
-                                bytes += self.prepare(batch, reply, &mut group);
-                            }
+                            Ok(Command::Append { batch, reply }) => self.gather(batch, reply),
                             Ok(other) => next = Some(other),
                             Err(_empty) => break,
                         }
                     }
-                    self.commit(group)?;
+                    self.commit()?;
+                }
+                Command::LogEvents { events, close_segment, reply } => {
+                    let outcome = self.seal_log_events(events)?;
+                    if outcome.is_ok() && close_segment {
+                        self.begin_segment()?;
+                    }
+                    let _unheard = reply.send(outcome);
+                }
+                Command::Erased { before, reply } => {
+                    self.erased(before)?;
+                    let _unheard = reply.send(());
+                }
+                Command::Rotate { signer, actor, reply } => {
+                    let outcome = self.rotate(*signer, &actor)?;
+                    let _unheard = reply.send(outcome);
                 }
                 Command::Publish { reply } => {
                     self.publish()?;
                     // Whoever asked may have given up.
-                    let _unheard = reply.send(Arc::clone(&self.shared.published.borrow()));
+                    let _unheard = reply.send(self.shared.published());
                 }
                 Command::Close => {
                     queue.close();
@@ -183,60 +243,38 @@ impl State {
         self.publish()
     }
 
-    /// Makes a batch ready to be written; answers its bytes. One that is refused is told so at once.
-    fn prepare(
-        &mut self,
-        batch: Batch,
-        reply: oneshot::Sender<Result<Receipt, AppendError>>,
-        group: &mut Vec<Pending>,
-    ) -> usize {
-        let sealed = self.seal(batch.events).map_err(|error| AppendError::Write(error.to_string()));
-        let checked = sealed.and_then(|envelopes| {
-            let bytes = envelopes.iter().map(Vec::len).sum();
-            match envelopes.iter().map(Vec::len).find(|len| *len > Envelope::BYTES_MAX) {
-                Some(bytes) => Err(AppendError::TooLarge { bytes }),
-                None if bytes > BATCH_BYTES_MAX => Err(AppendError::BatchTooLarge { bytes }),
-                None => Ok((envelopes, bytes)),
+    /// Puts a batch into the open group. A retry gets the first receipt.
+    fn gather(&mut self, batch: PreparedBatch, reply: Reply) {
+        if let Some((key, events)) = batch.key {
+            let in_group = self.group.keys.iter().find(|used| used.key == key);
+            if let Some(used) = in_group.or_else(|| self.append_keys.get(&key)) {
+                let receipt =
+                    Receipt { first_leaf: used.first_leaf, leaves: u64::from(used.leaves) };
+                if used.events != events {
+                    let _unheard =
+                        reply.send(Err(AppendError::KeyReused { first_leaf: receipt.first_leaf }));
+                } else if in_group.is_some() {
+                    // It is not durable yet: the answer comes with the first one's.
+                    self.group.waiting.push((reply, receipt));
+                } else {
+                    let _unheard = reply.send(Ok(receipt));
+                }
+                return;
             }
-        });
-        match checked {
-            Ok((envelopes, bytes)) => {
-                group.push(Pending { envelopes, cursor: batch.cursor, reply });
-                bytes
-            }
-            Err(refusal) => {
-                let _unheard = reply.send(Err(refusal));
-                0
+        }
+        let first_leaf = self.size() + self.group.commitments.len() as u64;
+        match self.group.push(batch, first_leaf, |_leaf, _envelope| {}) {
+            Ok(receipt) => self.group.waiting.push((reply, receipt)),
+            Err(source) => {
+                let _unheard = reply.send(Err(AppendError::Write(source.to_string())));
             }
         }
     }
 
-    fn seal(&mut self, events: Vec<model::Event>) -> io::Result<Vec<Vec<u8>>> {
-        // Never earlier than the one before, whatever the clock does: windows of time are then windows of leaves.
-        let received_at = now().max(self.last_received_at);
-        self.last_received_at = received_at;
-        let mut salts = vec![[0; 16]; events.len()];
-        getrandom::fill(salts.as_flattened_mut()).map_err(io::Error::other)?;
-        let envelope = |(event, salt)| {
-            Envelope { event, received_at, salt: Salt::from_random(salt) }.canonical()
-        };
-        Ok(events.into_iter().zip(salts).map(envelope).collect())
-    }
-
-    fn commit(&mut self, group: Vec<Pending>) -> Result<(), WriteError> {
-        let first_leaf = self.tree.size();
-        let mut records = Vec::new();
-        let mut waiting = Vec::new();
-        let mut next_leaf = first_leaf;
-        for Pending { envelopes, cursor, reply } in group {
-            let receipt = Receipt { first_leaf: next_leaf, leaves: envelopes.len() as u64 };
-            next_leaf += receipt.leaves;
-            records.extend(envelopes.into_iter().map(Record::Envelope));
-            records.extend(cursor.map(Record::Cursor));
-            waiting.push((reply, receipt));
-        }
-        let outcome =
-            if records.is_empty() { Ok(()) } else { self.write(&Group { first_leaf, records }) };
+    /// Writes the open group, and tells whoever waits for it.
+    fn commit(&mut self) -> Result<(), WriteError> {
+        let outcome = self.write();
+        let waiting = std::mem::take(&mut self.group.waiting);
         match outcome {
             Ok(()) => {
                 for (reply, receipt) in waiting {
@@ -256,88 +294,248 @@ impl State {
         }
     }
 
-    /// Makes a group durable, then part of the tree, then visible.
-    fn write(&mut self, group: &Group) -> Result<(), CommitError> {
-        let bytes = group.encode();
-        if let Err(source) = self.segment.write_all_at(&bytes, self.segment_len) {
+    /// Makes the open group durable, then part of the tree, then visible.
+    fn write(&mut self) -> Result<(), CommitError> {
+        let first_leaf = self.size();
+        let Some(encoded) = self.group.encode(first_leaf) else { return Ok(()) };
+        let (group_len, places) = (encoded.bytes.len() as u64, encoded.places.to_vec());
+        if let Err(source) = self.newest.file.write_all_at(encoded.bytes, self.newest_len) {
             // The disk may be full. If the part that was written can be taken back, nothing has happened: refuse this group and go on.
-            self.segment
-                .set_len(self.segment_len)
+            self.newest
+                .file
+                .set_len(self.newest_len)
                 .map_err(step("cutting off a group that was not written"))?;
             return Err(CommitError::Refused(source));
         }
         // After a failed fsync nobody knows what the disk holds: stop, and let recovery look.
-        self.segment.sync_data().map_err(step("fsyncing a segment"))?;
+        self.newest.file.sync().map_err(step("fsyncing a segment"))?;
 
         // From here on the group is durable. If the tree cannot follow, stop; recovery replays it.
-        let places: Vec<_> = group.places(self.segment_len).collect();
-        let commitments: Vec<_> = group.envelopes().map(Hash::sha256).collect();
-        let leaf_hashes =
-            self.tree.append(&commitments, &places).map_err(step("writing the tree's files"))?;
-        for leaf_hash in leaf_hashes {
-            self.frontier.append(leaf_hash);
-        }
-        self.segment_len += bytes.len() as u64;
-        {
-            let mut cursors = self.shared.cursors.lock().unwrap_or_else(PoisonError::into_inner);
-            group.cursors().for_each(|cursor| cursors.advance(cursor));
-        }
-        let size = self.tree.size();
-        self.shared.size.send_if_modified(|known| std::mem::replace(known, size) != size);
-        if self.segment_len > segment::SEGMENT_BYTES_MAX {
+        self.tree.append(&self.group.commitments).map_err(step("writing the tree's files"))?;
+        self.show(&places, first_leaf);
+        self.newest_len += group_len;
+        if self.newest_len > segment::SEGMENT_BYTES_MAX {
             self.begin_segment()?;
         }
         Ok(())
     }
 
-    fn store_cursors(&self) -> Result<(), WriteError> {
-        let cursors: Cursors =
-            self.shared.cursors.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        cursors.store(&self.shared.folder).map_err(step("writing the cursors"))
+    /// Lets readers see what was written.
+    fn show(&mut self, places: &[Place], first_leaf: u64) {
+        let size = self.size();
+        let (group_begin, leaf_begin) = (
+            u32::try_from(self.newest_len).expect("segments are bounded well below 4 GiB"),
+            u32::try_from(first_leaf - self.newest.first_leaf)
+                .expect("a segment has fewer leaves than bytes"),
+        );
+        let placed = places.iter().map(|place| Place {
+            leaf: leaf_begin + place.leaf,
+            position: group_begin + place.position,
+            len: place.len,
+        });
+        self.newest.places.write().unwrap_or_else(PoisonError::into_inner).extend(placed);
+        for used in self.group.keys.drain(..) {
+            self.append_keys.insert(used);
+        }
+        {
+            let mut state = self.shared.state();
+            if let Some(next) = self.group.state.take() {
+                *state = next;
+            }
+            for cursor in &self.group.cursors {
+                state.advance(&cursor.name, cursor.next_leaf);
+            }
+            state.size = size;
+        }
+        self.shared.size.send_if_modified(|known| std::mem::replace(known, size) != size);
+    }
+
+    /// Seals events of the log itself, if they can be.
+    fn seal_log_events(
+        &mut self,
+        events: Vec<Event>,
+    ) -> Result<Result<Receipt, AppendError>, WriteError> {
+        let batch = match PreparedBatch::new(Batch::of(events)) {
+            Ok(batch) => batch,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        self.group.begin(&mut self.last_received_at);
+        let first_leaf = self.size();
+        let mut next = self.shared.state().clone();
+        let mut refusal = None;
+        let pushed = self.group.push(batch, first_leaf, |leaf, envelope| {
+            if refusal.is_none() {
+                refusal = next.apply(leaf, Some(envelope)).err();
+            }
+        });
+        if let Some(error) = refusal {
+            return Ok(Err(AppendError::LogEvent(Arc::new(error))));
+        }
+        let receipt = match pushed {
+            Ok(receipt) => receipt,
+            Err(source) => return Ok(Err(AppendError::Write(source.to_string()))),
+        };
+        self.group.state = Some(next);
+        match self.write() {
+            Ok(()) => Ok(Ok(receipt)),
+            Err(CommitError::Refused(source)) => Ok(Err(AppendError::Write(source.to_string()))),
+            Err(CommitError::Fatal(failure)) => Err(failure),
+        }
+    }
+
+    /// Has the log go over to another key: the old one signs everything before, both sign the event that says so, the new one everything after.
+    fn rotate(
+        &mut self,
+        signer: Signer,
+        actor: &str,
+    ) -> Result<Result<Receipt, AppendError>, WriteError> {
+        self.publish()?;
+        let origin = self.signer.vkey().name().as_str().to_owned();
+        let vkey = signer.vkey().to_string();
+        let statement = rotation::state(&origin, self.size(), &self.signer, &signer)
+            .map_err(|error| step("signing a key rotation")(io::Error::other(error)))?;
+        let event = Event::key_rotated(actor, &origin, &vkey, statement, now());
+        let outcome = self.seal_log_events(vec![event])?;
+        if outcome.is_ok() {
+            *self.shared.vkey.write().unwrap_or_else(PoisonError::into_inner) =
+                signer.vkey().clone();
+            self.signer = signer;
+            self.publish()?;
+        }
+        Ok(outcome)
+    }
+
+    /// Notes that segments show the erasures that were ordered before a leaf.
+    fn erased(&self, before: u64) -> Result<(), WriteError> {
+        self.shared.state().erased(before);
+        self.store_state()
+    }
+
+    fn store_state(&self) -> Result<(), WriteError> {
+        let Shared { disk, folder, .. } = &*self.shared;
+        let state: State = self.shared.state().clone();
+        state.store(&**disk, folder).map_err(step("writing the state"))
     }
 
     fn begin_segment(&mut self) -> Result<(), WriteError> {
-        let first_leaf = self.tree.size();
-        // Recovery may begin with the new segment, so what only the old ones hold of cursors is written down first.
-        self.store_cursors()?;
-        let folder = self.shared.folder.join(recover::SEGMENTS);
-        self.segment = create_segment(&folder, first_leaf).map_err(step("beginning a segment"))?;
-        self.segment_len = segment::SEGMENT_HEADER_LEN as u64;
-        self.shared.segments.write().unwrap_or_else(PoisonError::into_inner).push(first_leaf);
+        let first_leaf = self.size();
+        // Recovery may begin with the new segment, so what only the old ones hold of the state is written down first.
+        self.store_state()?;
+        let Shared { disk, folder, envelopes, .. } = &*self.shared;
+        let file =
+            create_segment(&**disk, folder, first_leaf).map_err(step("beginning a segment"))?;
+        if let Err(error) = write_index(&**disk, folder, &self.newest) {
+            warn!(%error, "where a segment's blocks lie could not be written down; readers will look");
+        }
+        self.append_keys.forget_before(self.newest.first_leaf);
+        self.newest = Arc::new(Segment { first_leaf, file, places: RwLock::default() });
+        self.newest_len = SEGMENT_HEADER_LEN as u64;
+        envelopes.begin_segment(Arc::clone(&self.newest));
         Ok(())
     }
 
-    /// Publishes a checkpoint over everything durable. A failure is fatal: whether the new one stands is then unknown, and a second one of another
-    /// content must never follow it.
-    fn publish(&self) -> Result<(), WriteError> {
-        let published = Arc::clone(&self.shared.published.borrow());
-        if published.checkpoint.size == self.frontier.size() && !published.note.is_empty() {
+    /// Publishes a checkpoint over everything durable. Where the disk is full before anything was replaced, the one before it stands. Any other failure is
+    /// fatal: whether the new one stands is then unknown, and a second one of another content must never follow it.
+    fn publish(&mut self) -> Result<(), WriteError> {
+        let published = self.shared.published();
+        if published.checkpoint.size == self.tree.size() && !published.note.is_empty() {
             return Ok(());
         }
         self.tree.sync().map_err(step("fsyncing the tree's files"))?;
-        let folder = &self.shared.folder;
-        self.store_cursors()?;
-        let checkpoint = Checkpoint::new(
-            published.checkpoint.origin.clone(),
-            self.frontier.size(),
-            self.frontier.root(),
-        );
+        let Shared { disk, folder, .. } = &*self.shared;
+        let origin = published.checkpoint.origin.clone();
+        let checkpoint = Checkpoint::new(origin, self.tree.size(), self.tree.root());
         let note = checkpoint.sign(&self.signer);
-        atomic_file::replace(folder, recover::CHECKPOINT, note.as_bytes())
-            .map_err(step("writing the checkpoint"))?;
+        let state = self.shared.state().encode();
+        let replacements =
+            [(state::FILE, state.as_slice()), (recover::CHECKPOINT, note.as_bytes())];
+        for (name, content) in replacements {
+            match disk::write_next(&**disk, folder, name, content) {
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                    warn!(%error, "no room for a checkpoint; the one before it stands");
+                    return Ok(());
+                }
+                written => written.map_err(step("writing the checkpoint"))?,
+            }
+        }
+        for (name, _) in replacements {
+            disk::take_next(&**disk, folder, name).map_err(step("replacing the checkpoint"))?;
+        }
         self.shared.published.send_replace(Arc::new(Published { checkpoint, note }));
         Ok(())
     }
 }
 
-/// Makes an empty segment durable, with its name.
-pub(crate) fn create_segment(folder: &std::path::Path, first_leaf: u64) -> io::Result<File> {
-    let path: PathBuf = folder.join(segment::file_name(first_leaf));
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-    file.write_all_at(&segment::encode_segment_header(first_leaf), 0)?;
-    file.sync_all()?;
-    atomic_file::sync_folder(folder)?;
-    Ok(file)
+impl OpenGroup {
+    fn new() -> Self {
+        Self {
+            builder: GroupBuilder::new(),
+            received_at: String::new(),
+            commitments: Vec::new(),
+            cursors: Vec::new(),
+            keys: Vec::new(),
+            waiting: Vec::new(),
+            state: None,
+            batches: 0,
+            bytes: 0,
+            envelope: Vec::new(),
+        }
+    }
+
+    /// Begins a new group. Its moment is never earlier than the one before, whatever the clock does: windows of time are then windows of leaves.
+    fn begin(&mut self, last_received_at: &mut Timestamp) {
+        *last_received_at = now().max(*last_received_at);
+        self.received_at = last_received_at.to_string();
+        self.builder.clear();
+        self.commitments.clear();
+        self.cursors.clear();
+        self.keys.clear();
+        self.waiting.clear();
+        self.state = None;
+        (self.batches, self.bytes) = (0, 0);
+    }
+
+    const fn is_full(&self) -> bool {
+        self.bytes >= GROUP_BYTES_FULL || self.batches >= GROUP_BATCHES_MAX
+    }
+
+    /// Seals the events of a batch; `sealed` is told each leaf with its envelope.
+    fn push(
+        &mut self,
+        batch: PreparedBatch,
+        first_leaf: u64,
+        mut sealed: impl FnMut(u64, &[u8]),
+    ) -> io::Result<Receipt> {
+        let mut salts = vec![[0; 16]; batch.len()];
+        getrandom::fill(salts.as_flattened_mut()).map_err(io::Error::other)?;
+        for ((leaf, event), salt) in (first_leaf..).zip(batch.events()).zip(salts) {
+            self.envelope.clear();
+            Envelope::seal(event, &self.received_at, Salt::from_random(salt), &mut self.envelope);
+            sealed(leaf, &self.envelope);
+            self.commitments.push(Hash::sha256(&self.envelope));
+            self.builder.push_leaf(Leaf::Envelope(&self.envelope));
+        }
+        self.batches += 1;
+        self.bytes += batch.bytes();
+        let receipt = Receipt { first_leaf, leaves: batch.len() as u64 };
+        if let Some((key, events)) = batch.key {
+            let leaves = u32::try_from(batch.len()).expect("a batch is bounded");
+            self.keys.push(KeyUsed { key, events, first_leaf, leaves });
+        }
+        self.cursors.extend(batch.cursor);
+        Ok(receipt)
+    }
+
+    /// The group as it is written; `None` where there is nothing to write.
+    fn encode(&mut self, first_leaf: u64) -> Option<segment::EncodedGroup<'_>> {
+        for cursor in &self.cursors {
+            self.builder.push_cursor(&cursor.name, cursor.next_leaf);
+        }
+        for used in &self.keys {
+            self.builder.push_key(used);
+        }
+        (!self.builder.is_empty()).then(|| self.builder.encode(first_leaf))
+    }
 }
 
 fn now() -> Timestamp {
@@ -368,7 +566,7 @@ pub struct WriteError {
 }
 
 /// Why a batch was not sealed.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {
     /// More events than a batch holds.
     #[error("the batch has {events} events: at most {} are sealed at once", Batch::EVENTS_MAX)]
@@ -386,11 +584,26 @@ pub enum AppendError {
         bytes: usize,
     },
     /// All together too large.
-    #[error("the batch has {bytes} bytes: at most {BATCH_BYTES_MAX} are sealed at once")]
+    #[error("the batch has {bytes} bytes: at most {} are sealed at once", Batch::BYTES_MAX)]
     BatchTooLarge {
         /// Their size.
         bytes: usize,
     },
+    /// An action that only the log itself may use.
+    #[error("the action {action} is the log's own: name the event's action otherwise")]
+    Reserved {
+        /// Which.
+        action: &'static str,
+    },
+    /// The key was used for other events.
+    #[error("the key was used for other events, sealed from leaf {first_leaf} on: use a new one")]
+    KeyReused {
+        /// Where they begin.
+        first_leaf: u64,
+    },
+    /// An event of the log itself that cannot be.
+    #[error("the log cannot say this of itself")]
+    LogEvent(#[source] Arc<InvalidLogEvent>),
     /// Nothing of it was written.
     #[error("the batch could not be written: {0}")]
     Write(String),

@@ -2,6 +2,19 @@
 
 /// The genesis entry: which log this is.
 pub const LOG_CREATED: &str = "LOG_CREATED";
+/// The log goes over to another signing key, which the old one signed for.
+pub const KEY_ROTATED: &str = "KEY_ROTATED";
+/// Envelopes were erased; their entries stay.
+pub const ENVELOPES_ERASED: &str = "ENVELOPES_ERASED";
+/// What a legal hold covers may not be erased from here on.
+pub const HOLD_PLACED: &str = "HOLD_PLACED";
+/// A legal hold ends.
+pub const HOLD_RELEASED: &str = "HOLD_RELEASED";
+
+/// Actions that say what the log itself is. Only the ledger seals them, and they are never erased.
+pub const OF_THE_LOG: [&str; 5] =
+    [LOG_CREATED, KEY_ROTATED, ENVELOPES_ERASED, HOLD_PLACED, HOLD_RELEASED];
+
 /// One answer of a sensor, or that none came.
 pub const SENSOR_READING: &str = "SENSOR_READING";
 /// The first heartbeat of a sensor.

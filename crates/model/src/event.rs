@@ -56,6 +56,9 @@ pub struct Detail {
     /// Digest of the component that derived this, `sha256:...` as its registry names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<String>,
+    /// The leaves whose envelopes were erased, e.g. `12-40,57`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub erased: Option<String>,
     /// Why an answer was not understood.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -68,6 +71,15 @@ pub struct Detail {
     /// The heartbeat, as [`Heartbeat::canonical`] writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heartbeat: Option<String>,
+    /// The leaf of the hold that ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<u64>,
+    /// A hold covers what was received from this moment on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_from: Option<Timestamp>,
+    /// A hold covers what was received before this moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_to: Option<Timestamp>,
     /// The log's origin line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
@@ -80,6 +92,15 @@ pub struct Detail {
     /// An answer that was not understood, in hex, if it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw_hex: Option<String>,
+    /// The class of events whose time was over, where that is why they were erased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<String>,
+    /// Events of that class before this leaf are dealt with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_to: Option<u64>,
+    /// The statement of a key rotation, a note that both keys signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<String>,
     /// Which sensor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sensor: Option<SensorId>,
@@ -154,6 +175,62 @@ impl Event {
         };
         Self::new("ledger", action::LOG_CREATED, origin, format!("log {origin} begins"), at)
             .with(detail)
+    }
+
+    /// That the log goes over to the key `vkey`, as the statement says that both keys signed.
+    #[must_use]
+    pub fn key_rotated(
+        actor: &str,
+        origin: &str,
+        vkey: &str,
+        statement: String,
+        at: Timestamp,
+    ) -> Self {
+        let detail = Detail {
+            rotation: Some(statement),
+            vkey: Some(String::from(vkey)),
+            ..Detail::default()
+        };
+        let message = format!("log {origin} goes over to the key {vkey}");
+        Self::new(actor, action::KEY_ROTATED, origin, message, at).with(detail)
+    }
+
+    /// That `count` envelopes were erased: those of the leaves `erased`.
+    #[must_use]
+    pub fn envelopes_erased(
+        actor: &str,
+        origin: &str,
+        erased: String,
+        count: u64,
+        why: &str,
+        at: Timestamp,
+    ) -> Self {
+        let detail = Detail { erased: Some(erased), ..Detail::default() };
+        let message = format!("{count} envelopes erased: {why}");
+        Self::new(actor, action::ENVELOPES_ERASED, origin, message, at).with(detail)
+    }
+
+    /// That a hold begins: on one sensor or all, on what was received in a span of time or ever.
+    #[must_use]
+    pub fn hold_placed(
+        actor: &str,
+        origin: &str,
+        sensor: Option<SensorId>,
+        (from, to): (Option<Timestamp>, Option<Timestamp>),
+        why: &str,
+        at: Timestamp,
+    ) -> Self {
+        let detail = Detail { hold_from: from, hold_to: to, sensor, ..Detail::default() };
+        let message = format!("hold placed: {why}");
+        Self::new(actor, action::HOLD_PLACED, origin, message, at).with(detail)
+    }
+
+    /// That the hold of the leaf `hold` ends.
+    #[must_use]
+    pub fn hold_released(actor: &str, origin: &str, hold: u64, why: &str, at: Timestamp) -> Self {
+        let detail = Detail { hold: Some(hold), ..Detail::default() };
+        let message = format!("hold {hold} released: {why}");
+        Self::new(actor, action::HOLD_RELEASED, origin, message, at).with(detail)
     }
 
     /// A reading, or that none came.

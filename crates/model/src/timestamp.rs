@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// Characters of a timestamp as it is written.
+    pub const LEN: usize = 27;
     /// The last moment jiff can hold, two days before the year 10000.
     const MICROS_MAX: i64 = 253_402_207_200_000_000;
 

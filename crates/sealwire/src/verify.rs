@@ -3,9 +3,13 @@
 use std::{io::Read as _, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use ledger::verify::{LogSource, Verified, VerifyError, verify_folder, verify_tree};
+use ledger::{
+    disk::RealDisk,
+    verify::{KeyEvent, KeyHistory, LogSource, VerifyError, verify_folder, verify_tree},
+};
+use serde::Deserialize;
 use site::DataDir;
-use tlog::{TilePath, VerifierKey};
+use tlog::{Checkpoint, TilePath, VerifierKey};
 
 use crate::{cli::VerifyArguments, output};
 
@@ -47,12 +51,16 @@ fn verify_data_dir(folder: &Path, vkey: Option<&VerifierKey>) -> Result<()> {
     if !ledger.is_dir() {
         bail!("{} is not a site's data directory: it has no folder `ledger`", folder.display());
     }
-    let verified = verify_folder(&ledger, vkey, &mut progress())?;
-    let beyond = verified.envelopes.saturating_sub(verified.tree.checkpoint.size.get());
+    let verified = verify_folder(&RealDisk, &ledger, vkey, &mut progress())?;
+    let beyond = verified.leaves.saturating_sub(verified.tree.checkpoint.size.get());
     ok(&format!(
         "{} envelopes in {} segments hash to the log's entries",
-        verified.envelopes, verified.segments
+        verified.leaves - verified.erased,
+        verified.segments
     ));
+    if verified.erased > 0 {
+        ok(&format!("{} envelopes were erased, and the log says so", verified.erased));
+    }
     if beyond > 0 {
         output::line(&format!("      {beyond} of them are newer than the checkpoint"));
     }
@@ -62,32 +70,26 @@ fn verify_data_dir(folder: &Path, vkey: Option<&VerifierKey>) -> Result<()> {
             "      {bytes} bytes at the end are a write under way or cut off by a crash; nobody was told of them"
         ));
     }
-    report(&verified.tree, &verified.vkey, vkey.is_some());
+    report(&verified.tree.checkpoint, &verified.keys, vkey.is_some());
     Ok(())
 }
 
 fn verify_http(url: &str, vkey: Option<&VerifierKey>) -> Result<()> {
     let mut log = HttpLog::new(url);
-    let named = match vkey {
-        Some(vkey) => vkey.clone(),
-        None => {
-            let text = log
-                .get("vkey")
-                .and_then(|bytes| String::from_utf8(bytes).map_err(|error| error.to_string()));
-            let text = text.map_err(VerifyError::Unavailable)?;
-            VerifierKey::parse(text.trim_end()).context("what the log serves as its key is none")?
-        }
-    };
-    let verified = verify_tree(&mut log, &named, &mut progress())?;
-    report(&verified, &named, vkey.is_some());
+    let events = log.key_events().map_err(VerifyError::Unavailable)?;
+    let keys = KeyHistory::follow(&events, vkey).map_err(VerifyError::Keys)?;
+    let verified = verify_tree(&mut log, &keys, &mut progress())?;
+    ok(&format!("{} tiles and entry bundles hold what the entries hash to", verified.files));
+    report(&verified.checkpoint, &keys, vkey.is_some());
     Ok(())
 }
 
-fn report(verified: &Verified, vkey: &VerifierKey, was_given: bool) {
-    let checkpoint = &verified.checkpoint;
-    ok(&format!("{} tiles and entry bundles hold what the entries hash to", verified.files));
+fn report(checkpoint: &Checkpoint, keys: &KeyHistory, was_given: bool) {
     ok(&format!("{} entries lead to the root {}", checkpoint.size, checkpoint.root));
-    ok(&format!("the checkpoint is signed by {vkey}"));
+    ok(&format!("the checkpoint is signed by {}", keys.at(checkpoint.size.get())));
+    for (leaf, key) in keys.iter().skip(1) {
+        ok(&format!("both keys signed that the log goes over to {key} at leaf {leaf}"));
+    }
     if !was_given {
         output::line(
             "      that key is the one the log names itself: compare it with what its operator gave you, or pass --vkey",
@@ -132,6 +134,28 @@ impl HttpLog {
             return Err(format!("{url}: the answer has more than {ANSWER_BYTES_MAX} bytes"));
         }
         Ok(bytes)
+    }
+}
+
+/// What `/keys` answers.
+#[derive(Deserialize)]
+struct Keys {
+    keys: Vec<Key>,
+}
+
+#[derive(Deserialize)]
+struct Key {
+    leaf: u64,
+    envelope: String,
+}
+
+impl HttpLog {
+    /// The events that name the log's keys.
+    fn key_events(&self) -> Result<Vec<KeyEvent>, String> {
+        let Keys { keys } = serde_json::from_slice(&self.get("keys")?)
+            .map_err(|error| format!("{}/keys: {error}", self.url))?;
+        let event = |Key { leaf, envelope }| KeyEvent { leaf, envelope: envelope.into_bytes() };
+        Ok(keys.into_iter().map(event).collect())
     }
 }
 

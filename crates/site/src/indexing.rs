@@ -38,7 +38,7 @@ pub(crate) async fn run(
 
 fn apply(ledger: &Ledger, mut indexer: Indexer) -> Result<Indexer, IndexingError> {
     let envelopes = ledger.envelopes(indexer.next_leaf(), BATCH_MAX, BATCH_BYTES_MAX)?;
-    indexer.apply(envelopes.iter().map(|envelope| envelope.bytes.as_slice()))?;
+    indexer.apply(envelopes.iter().map(|envelope| envelope.bytes.as_deref()))?;
     Ok(indexer)
 }
 

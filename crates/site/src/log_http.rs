@@ -82,13 +82,14 @@ pub(crate) async fn serve(
     let router = Router::new()
         .route("/checkpoint", get(checkpoint))
         .route("/vkey", get(vkey))
+        .route("/keys", get(keys))
         .route("/tile/{*path}", get(tile))
         .route("/live", get(live))
         .route("/metrics", get(metrics))
         .fallback(|| async {
             problem(
                 StatusCode::NOT_FOUND,
-                "there is /checkpoint, /tile/..., /vkey, /live and /metrics",
+                "there is /checkpoint, /tile/..., /vkey, /keys, /live and /metrics",
             )
         })
         .layer(CorsLayer::new().allow_origin(log.page_origins))
@@ -121,6 +122,29 @@ async fn checkpoint(State(shared): State<Shared>) -> Response {
 async fn vkey(State(shared): State<Shared>) -> Response {
     let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     (headers, format!("{}\n", shared.ledger.vkey())).into_response()
+}
+
+/// The events that name the log's keys, as they were sealed.
+async fn keys(State(shared): State<Shared>) -> Response {
+    let ledger = shared.ledger;
+    let read = spawn_blocking(move || {
+        let keys = ledger.keys().into_iter();
+        let stored = keys.map(|key| ledger.envelopes(key.leaf, 1, usize::MAX));
+        stored.collect::<Result<Vec<_>, _>>()
+    });
+    match read.await {
+        Ok(Ok(stored)) => {
+            let key = |stored: StoredEnvelope| {
+                let envelope = String::from_utf8(stored.bytes?).ok()?;
+                Some(json!({ "leaf": stored.leaf, "envelope": envelope }))
+            };
+            let keys: Vec<_> = stored.into_iter().flatten().filter_map(key).collect();
+            let headers = [(header::CONTENT_TYPE, "application/json")];
+            (headers, json!({ "keys": keys }).to_string()).into_response()
+        }
+        Ok(Err(failure)) => internal(&failure),
+        Err(panic) => internal(&panic),
+    }
 }
 
 async fn tile(State(shared): State<Shared>, Path(path): Path<String>) -> Response {
@@ -253,8 +277,11 @@ impl Feed {
 }
 
 fn sealed(stored: &StoredEnvelope) -> Option<sse::Event> {
-    let envelope: &RawValue = serde_json::from_slice(&stored.bytes).ok()?;
-    let data = format!(r#"{{"leaf":{},"envelope":{}}}"#, stored.leaf, envelope.get());
+    let envelope = match &stored.bytes {
+        Some(bytes) => serde_json::from_slice::<&RawValue>(bytes).ok()?.get(),
+        None => "null",
+    };
+    let data = format!(r#"{{"leaf":{},"envelope":{envelope}}}"#, stored.leaf);
     Some(sse::Event::default().id(stored.leaf.to_string()).event("sealed").data(data))
 }
 

@@ -102,7 +102,10 @@ impl Pipeline {
         let next_leaf = envelopes.last().map_or(from, |last| last.leaf + 1);
         let sightings = envelopes
             .iter()
-            .filter_map(|stored| Sighting::of(stored.leaf, &Envelope::parse(&stored.bytes).ok()?))
+            .filter_map(|stored| {
+                let envelope = Envelope::parse(stored.bytes.as_deref()?).ok()?;
+                Sighting::of(stored.leaf, &envelope)
+            })
             .collect();
         Ok((sightings, next_leaf))
     }
@@ -146,7 +149,11 @@ impl Pipeline {
                 .iter()
                 .map(|derived| Event::derived(derived.clone(), &self.digest, now))
                 .collect();
-            match self.ledger.append(Batch { events, cursor: Some(cursor.clone()) }).await {
+            match self
+                .ledger
+                .append(Batch { events, cursor: Some(cursor.clone()), key: None })
+                .await
+            {
                 Ok(_receipt) => break,
                 Err(AppendError::Write(reason)) => {
                     warn!(reason, "cannot seal what was derived; trying again");

@@ -10,7 +10,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use engine::nats_server::PAYLOAD_BYTES_MAX;
 use futures::StreamExt as _;
 use index::{Reader, Reading, SensorState};
-use ledger::{AppendError, Ledger, StoredEnvelope};
+use ledger::{AppendError, Ledger};
 use model::{
     event,
     query::{self, LogsQuery, ProofQuery, QueryError, ReadingsQuery, Reply, ResultsQuery},
@@ -218,12 +218,15 @@ impl Queries {
 
     fn envelope(&self, leaf: u64) -> Result<Box<RawValue>, Failure> {
         let stored = self.stored(leaf)?;
-        serde_json::from_slice(&stored.bytes).map_err(internal)
+        serde_json::from_slice(&stored).map_err(internal)
     }
 
-    fn stored(&self, leaf: u64) -> Result<StoredEnvelope, Failure> {
+    fn stored(&self, leaf: u64) -> Result<Vec<u8>, Failure> {
         let mut envelopes = self.ledger.envelopes(leaf, 1, usize::MAX).map_err(internal)?;
-        envelopes.pop().ok_or_else(|| no_such_leaf(leaf, self.ledger.size()))
+        let stored = envelopes.pop().ok_or_else(|| no_such_leaf(leaf, self.ledger.size()))?;
+        stored.bytes.ok_or_else(|| {
+            Failure::Query(QueryError::NotFound(format!("the envelope of leaf {leaf} was erased")))
+        })
     }
 
     /// A proof of any leaf that is durable: if the newest checkpoint does not cover it yet, another is published.
@@ -235,7 +238,7 @@ impl Queries {
             self.ledger.publish_checkpoint().await.map_err(|error: AppendError| internal(error))?;
         }
         blocking(move || {
-            let envelope = String::from_utf8(self.stored(leaf)?.bytes).map_err(internal)?;
+            let envelope = String::from_utf8(self.stored(leaf)?).map_err(internal)?;
             let proof = self.ledger.prove(leaf).map_err(internal)?;
             let proof = proof.ok_or_else(|| no_such_leaf(leaf, self.ledger.size()))?.to_string();
             json(&Proof { leaf, envelope, proof })

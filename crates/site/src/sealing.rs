@@ -67,7 +67,13 @@ mod tests {
         append(&ledger, (0..1_000).map(event).collect()).await.unwrap();
         for (leaf, number) in [(1, "0 x"), (500, "499 x"), (1_000, "999 x")] {
             let stored = ledger.envelopes(leaf, 1, usize::MAX).unwrap().remove(0);
-            assert!(Envelope::parse(&stored.bytes).unwrap().event.message.starts_with(number));
+            assert!(
+                Envelope::parse(stored.bytes.as_deref().unwrap())
+                    .unwrap()
+                    .event
+                    .message
+                    .starts_with(number)
+            );
         }
         writer.close().await.unwrap();
     }

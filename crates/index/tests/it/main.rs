@@ -46,7 +46,7 @@ fn apply(indexer: &mut Indexer, events: Vec<Event>) {
                 .canonical()
         })
         .collect();
-    indexer.apply(envelopes.iter().map(Vec::as_slice)).unwrap();
+    indexer.apply(envelopes.iter().map(|bytes| Some(bytes.as_slice()))).unwrap();
 }
 
 fn example() -> (TempDir, Indexer, Reader) {

@@ -21,7 +21,7 @@ pub(crate) struct Kept {
 /// Verifies a stopped site's log and reads it.
 pub(crate) fn open(data_dir: &Path) -> Kept {
     let folder = data_dir.join("ledger");
-    verify_folder(&folder, None, &mut |_leaves| {}).unwrap();
+    verify_folder(&ledger::disk::RealDisk, &folder, None, &mut |_leaves| {}).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let name = KeyName::parse("sealwire.local/site").unwrap();
@@ -30,8 +30,10 @@ pub(crate) fn open(data_dir: &Path) -> Kept {
         let stored = ledger.envelopes(0, usize::MAX, usize::MAX).unwrap();
         let judged = ledger.cursor("sensor-reader");
         writer.close().await.unwrap();
-        let envelopes =
-            stored.iter().map(|stored| Envelope::parse(&stored.bytes).unwrap()).collect();
+        let envelopes = stored
+            .iter()
+            .map(|stored| Envelope::parse(stored.bytes.as_deref().unwrap()).unwrap())
+            .collect();
         Kept { envelopes, judged }
     })
 }

@@ -199,8 +199,10 @@ impl<'a> Site<'a> {
         digest: String,
     ) -> Result<(Vec<(model::Heartbeat, poll::SensorState)>, watch::Sender<Counters>), UpError>
     {
-        let indexer =
-            Indexer::open(&self.data_dir.index(), &self.addresses.vkey, self.ledger.size())?;
+        // A log is known by its first key, whatever key it has gone over to.
+        let first_key =
+            self.ledger.keys().into_iter().next().map_or_else(String::new, |key| key.vkey);
+        let indexer = Indexer::open(&self.data_dir.index(), &first_key, self.ledger.size())?;
         let (for_queries, for_pipeline) = (indexer.reader()?, indexer.reader()?);
         let (indexed, watch_indexed) = watch::channel(0);
         let (counters, watch_counters) = watch::channel(Counters::default());

@@ -1,0 +1,240 @@
+//! Where envelopes lie, and reading them back.
+//!
+//! The places of the newest segment's blocks are in memory. Those of a closed segment are in a file, `tree/blocks-<first leaf>`, which follows from the
+//! segment and is made again where it is missing or damaged.
+
+use std::{
+    collections::VecDeque,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use crate::{
+    block::{Leaf, Leaves, Unpacker},
+    disk::{self, Disk, DiskFile, Mode, Sequential},
+    recover::{SEGMENTS, TREE},
+    segment::{self, Damage, Next, Place, Record, SegmentReader},
+};
+
+/// Closed segments whose places are kept in memory: 16 times at most 2.5 MB.
+const SEGMENTS_KNOWN_MAX: usize = 16;
+/// Bytes of one place in its file: leaf, position and length.
+const PLACE_LEN: usize = 12;
+
+/// The envelopes of a log.
+#[derive(Debug)]
+pub(crate) struct Envelopes {
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    segments: RwLock<Segments>,
+}
+
+#[derive(Debug)]
+struct Segments {
+    /// First leaves of all segments, in order.
+    first_leaves: Vec<u64>,
+    newest: Arc<Segment>,
+    /// Some of the others, those opened last in front.
+    known: VecDeque<Arc<Segment>>,
+    /// Segments that were written anew so far: what was opened before is not to be kept.
+    rewritten: u64,
+}
+
+/// A segment that is open for reading.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) first_leaf: u64,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) places: RwLock<Vec<Place>>,
+}
+
+impl Envelopes {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        folder: PathBuf,
+        first_leaves: Vec<u64>,
+        newest: Arc<Segment>,
+    ) -> Self {
+        let segments = Segments { first_leaves, newest, known: VecDeque::new(), rewritten: 0 };
+        Self { disk, folder, segments: RwLock::new(segments) }
+    }
+
+    /// Goes over to a new segment.
+    pub(crate) fn begin_segment(&self, newest: Arc<Segment>) {
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        segments.first_leaves.push(newest.first_leaf);
+        let closed = std::mem::replace(&mut segments.newest, newest);
+        segments.known.push_front(closed);
+        segments.known.truncate(SEGMENTS_KNOWN_MAX);
+    }
+
+    /// A segment was written anew: what was known of it is forgotten.
+    pub(crate) fn rewritten(&self, first_leaf: u64) {
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        segments.rewritten += 1;
+        segments.known.retain(|segment| segment.first_leaf != first_leaf);
+    }
+
+    /// First leaves of all segments but the newest, each with the leaf after its last.
+    pub(crate) fn closed(&self) -> Vec<std::ops::Range<u64>> {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        segments.first_leaves.array_windows().map(|[first, next]| *first..*next).collect()
+    }
+
+    /// The leaves from `from` up to `end`, which the log must have, each told to `visit` until that answers `false`.
+    pub(crate) fn read(
+        &self,
+        from: u64,
+        end: u64,
+        mut visit: impl FnMut(u64, Leaf<'_>) -> bool,
+    ) -> io::Result<()> {
+        let mut unpacker = Unpacker::new();
+        let mut leaf = from;
+        while leaf < end {
+            let segment = self.segment_of(leaf)?;
+            let (first, leaves) = segment.block_of(leaf, &mut unpacker)?;
+            let skipped = usize::try_from(leaf - first).map_err(io::Error::other)?;
+            let before = leaf;
+            for content in leaves.iter().skip(skipped) {
+                if leaf == end || !visit(leaf, content) {
+                    return Ok(());
+                }
+                leaf += 1;
+            }
+            if leaf == before {
+                return Err(io::Error::other(format!("no block holds the leaf {leaf}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The segment that holds a leaf.
+    fn segment_of(&self, leaf: u64) -> io::Result<Arc<Segment>> {
+        let (first_leaf, rewritten) = {
+            let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+            if segments.newest.first_leaf <= leaf {
+                return Ok(Arc::clone(&segments.newest));
+            }
+            let position = segment::position_of(&segments.first_leaves, leaf);
+            let first_leaf = position
+                .and_then(|at| segments.first_leaves.get(at))
+                .ok_or_else(|| io::Error::other(format!("no segment holds the leaf {leaf}")))?;
+            if let Some(segment) = segments.known.iter().find(|one| one.first_leaf == *first_leaf) {
+                return Ok(Arc::clone(segment));
+            }
+            (*first_leaf, segments.rewritten)
+        };
+        let segment = Arc::new(Segment::open_closed(&*self.disk, &self.folder, first_leaf)?);
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        if segments.rewritten == rewritten {
+            segments.known.push_front(Arc::clone(&segment));
+            segments.known.truncate(SEGMENTS_KNOWN_MAX);
+        }
+        Ok(segment)
+    }
+}
+
+impl Segment {
+    /// Opens a segment that does not grow any more.
+    fn open_closed(disk: &dyn Disk, folder: &Path, first_leaf: u64) -> io::Result<Self> {
+        let file = disk.open(&path(folder, first_leaf), Mode::Read)?;
+        let index = disk::read_small(disk, &index_path(folder, first_leaf))?;
+        let places = match index.as_deref().and_then(decode_index) {
+            Some(places) => places,
+            None => scan(&file, first_leaf)?,
+        };
+        Ok(Self { first_leaf, file, places: RwLock::new(places) })
+    }
+
+    /// The block that holds a leaf, with its first leaf.
+    fn block_of(&self, leaf: u64, unpacker: &mut Unpacker) -> io::Result<(u64, Leaves)> {
+        let relative = u32::try_from(leaf - self.first_leaf).map_err(io::Error::other)?;
+        let place = {
+            let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
+            let after = places.partition_point(|place| place.leaf <= relative);
+            after.checked_sub(1).and_then(|at| places.get(at)).copied()
+        };
+        let place =
+            place.ok_or_else(|| io::Error::other(format!("no block holds the leaf {leaf}")))?;
+        let leaves = read_block(&*self.file, place, unpacker).map_err(|error| {
+            let name = segment::file_name(self.first_leaf);
+            io::Error::other(format!("{name} at byte {}: {error}", place.position))
+        })?;
+        Ok((self.first_leaf + u64::from(place.leaf), leaves))
+    }
+}
+
+fn read_block(file: &dyn DiskFile, place: Place, unpacker: &mut Unpacker) -> io::Result<Leaves> {
+    if place.len as usize > segment::GROUP_BYTES_MAX {
+        return Err(io::Error::other("its block is larger than any that is written"));
+    }
+    let mut bytes = vec![0; place.len as usize];
+    file.read_exact_at(&mut bytes, u64::from(place.position))?;
+    let (record, _len) =
+        Record::decode(segment::Version::of_record(&bytes), &bytes).map_err(io::Error::other)?;
+    let no_leaves = Damage("there is no block");
+    record.unpack(unpacker).and_then(|leaves| leaves.ok_or(no_leaves)).map_err(io::Error::other)
+}
+
+/// The places of a segment's blocks, from the segment itself.
+fn scan(file: &Arc<dyn DiskFile>, first_leaf: u64) -> io::Result<Vec<Place>> {
+    let source = io::BufReader::new(Sequential::new(Arc::clone(file)));
+    let mut reader = SegmentReader::open(source, first_leaf)?.map_err(io::Error::other)?;
+    let mut places = Vec::new();
+    loop {
+        match reader.read_next()? {
+            Next::Group(position, group) => places.extend(group.places(position, first_leaf)),
+            Next::End => return Ok(places),
+            Next::Damaged(reason) => return Err(io::Error::other(reason)),
+        }
+    }
+}
+
+/// A segment's path.
+pub(crate) fn path(folder: &Path, first_leaf: u64) -> PathBuf {
+    folder.join(SEGMENTS).join(segment::file_name(first_leaf))
+}
+
+/// The name of the file with the places of a closed segment.
+pub(crate) fn index_name(first_leaf: u64) -> String {
+    format!("blocks-{first_leaf:020}")
+}
+
+pub(crate) fn index_path(folder: &Path, first_leaf: u64) -> PathBuf {
+    folder.join(TREE).join(index_name(first_leaf))
+}
+
+/// Writes down where a closed segment's blocks lie. It is not fsynced: what a crash leaves of it is not taken.
+pub(crate) fn write_index(disk: &dyn Disk, folder: &Path, segment: &Segment) -> io::Result<()> {
+    let places = segment.places.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let file = disk.open(&index_path(folder, segment.first_leaf), Mode::Empty)?;
+    file.write_all_at(&encode_index(&places), 0)
+}
+
+/// Places and a checksum.
+pub(crate) fn encode_index(places: &[Place]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(places.len() * PLACE_LEN + 4);
+    for place in places {
+        bytes.extend(place.leaf.to_le_bytes());
+        bytes.extend(place.position.to_le_bytes());
+        bytes.extend(place.len.to_le_bytes());
+    }
+    bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
+    bytes
+}
+
+fn decode_index(bytes: &[u8]) -> Option<Vec<Place>> {
+    let (places, checksum) = bytes.split_last_chunk()?;
+    if crc32c::crc32c(places) != u32::from_le_bytes(*checksum) {
+        return None;
+    }
+    let (numbers, rest) = places.as_chunks::<4>();
+    let (places, incomplete) = numbers.as_chunks::<3>();
+    let place = |[leaf, position, len]: &[[u8; 4]; 3]| Place {
+        leaf: u32::from_le_bytes(*leaf),
+        position: u32::from_le_bytes(*position),
+        len: u32::from_le_bytes(*len),
+    };
+    (rest.is_empty() && incomplete.is_empty()).then(|| places.iter().map(place).collect())
+}

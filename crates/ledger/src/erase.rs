@@ -1,0 +1,191 @@
+//! Taking envelopes out of segments for good: the segment is written anew without them, and takes the place of the old one.
+//!
+//! What is left of an envelope is its commitment, so that every proof still holds; its salt goes with it, so that nobody can try values against the
+//! commitment. Only segments that do not grow any more are written anew. Doing it again changes nothing, so a start after a crash finishes it.
+
+use std::{
+    io::{self, BufReader},
+    path::{Path, PathBuf},
+};
+
+use tlog::Hash;
+
+use crate::{
+    LeafRanges,
+    block::{Leaf, Unpacker},
+    disk::{Disk, Mode, NEXT, Sequential},
+    envelopes::{self, Envelopes},
+    recover::{SEGMENTS, TREE},
+    segment::{
+        self, Damage, Group, GroupBuilder, Next, PlacedRecord, Record, SegmentReader,
+        encode_segment_header,
+    },
+};
+
+/// Writes every closed segment anew that still holds one of these leaves. Answers by how many bytes the segments shrank.
+pub(crate) fn erase(
+    disk: &dyn Disk,
+    folder: &Path,
+    envelopes: &Envelopes,
+    leaves: &LeafRanges,
+) -> Result<u64, EraseError> {
+    let mut freed = 0;
+    for segment in envelopes.closed().iter().filter(|segment| leaves.overlap(segment)) {
+        freed += erase_in(disk, folder, envelopes, segment.start, leaves)?;
+    }
+    Ok(freed)
+}
+
+fn erase_in(
+    disk: &dyn Disk,
+    folder: &Path,
+    envelopes: &Envelopes,
+    first_leaf: u64,
+    leaves: &LeafRanges,
+) -> Result<u64, EraseError> {
+    let path = envelopes::path(folder, first_leaf);
+    let failed = |source| EraseError::Io { path: path.clone(), source };
+    let damaged = |reason| EraseError::Damaged { path: path.clone(), reason };
+    let file = disk.open(&path, Mode::Read).map_err(failed)?;
+    let len_before = file.len().map_err(failed)?;
+    let mut reader = SegmentReader::open(BufReader::new(Sequential::new(file)), first_leaf)
+        .map_err(failed)?
+        .map_err(damaged)?;
+
+    let segments = folder.join(SEGMENTS);
+    let next_path = segments.join(format!("{}{NEXT}", segment::file_name(first_leaf)));
+    let next = disk.open(&next_path, Mode::Empty).map_err(failed)?;
+    let mut len = segment::SEGMENT_HEADER_LEN as u64;
+    next.write_all_at(&encode_segment_header(first_leaf), 0).map_err(failed)?;
+    let mut rewriter = Rewriter {
+        leaves,
+        builder: GroupBuilder::new(),
+        unpacker: Unpacker::new(),
+        changed: false,
+    };
+    loop {
+        match reader.read_next().map_err(failed)? {
+            Next::Group(_, group) => {
+                rewriter.group(&group).map_err(damaged)?;
+                let bytes = rewriter.builder.encode(group.first_leaf).bytes;
+                next.write_all_at(bytes, len).map_err(failed)?;
+                len += bytes.len() as u64;
+            }
+            Next::End => break,
+            Next::Damaged(reason) => return Err(damaged(reason)),
+        }
+    }
+    if !rewriter.changed {
+        disk.remove(&next_path).map_err(failed)?;
+        return Ok(0);
+    }
+    next.sync().map_err(failed)?;
+    // The index goes first, and for good: it must never speak of the segment that comes.
+    match disk.remove(&envelopes::index_path(folder, first_leaf)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => disk.sync_folder(&folder.join(TREE)).map_err(failed)?,
+    }
+    disk.rename(&next_path, &path).map_err(failed)?;
+    envelopes.rewritten(first_leaf);
+    disk.sync_folder(&segments).map_err(failed)?;
+    Ok(len_before.saturating_sub(len))
+}
+
+struct Rewriter<'a> {
+    leaves: &'a LeafRanges,
+    builder: GroupBuilder,
+    unpacker: Unpacker,
+    /// Whether an envelope was taken out.
+    changed: bool,
+}
+
+impl Rewriter<'_> {
+    /// Builds the group without what is to be erased.
+    fn group(&mut self, group: &Group) -> Result<(), Damage> {
+        self.builder.clear();
+        let mut next_leaf = group.first_leaf;
+        for PlacedRecord { record, .. } in group.records(0) {
+            let first = next_leaf;
+            next_leaf += u64::from(record.leaves());
+            match record {
+                Record::Cursor { name, next_leaf } => self.builder.push_cursor(name, next_leaf),
+                Record::Key(used) => self.builder.push_key(&used),
+                Record::Block(block) if !self.leaves.overlap(&(first..next_leaf)) => {
+                    self.builder.push_packed(&block);
+                }
+                Record::Block(_) | Record::Envelope(_) => {
+                    let leaves = record.unpack(&mut self.unpacker)?;
+                    for (leaf, content) in (first..).zip(leaves.iter().flat_map(|all| all.iter())) {
+                        let left = match content {
+                            Leaf::Envelope(envelope) if self.leaves.contains(leaf) => {
+                                self.changed = true;
+                                Leaf::Erased(Hash::sha256(envelope))
+                            }
+                            kept => kept,
+                        };
+                        self.builder.push_leaf(left);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why envelopes were not erased.
+#[derive(Debug, thiserror::Error)]
+pub enum EraseError {
+    /// A file cannot be read or written.
+    #[error("cannot write {} anew", path.display())]
+    Io {
+        /// The segment.
+        path: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+    /// A segment is damaged.
+    #[error("{} is damaged: {reason}; restore it from a copy", path.display())]
+    Damaged {
+        /// The segment.
+        path: PathBuf,
+        /// What is wrong.
+        reason: Damage,
+    },
+    /// A leaf that is not there.
+    #[error("leaf {leaf} is not in the log, which has {size}")]
+    NoSuchLeaf {
+        /// Which.
+        leaf: u64,
+        /// Leaves there are.
+        size: u64,
+    },
+    /// An event that says what the log is.
+    #[error("leaf {leaf} is an event of the log itself and cannot be erased")]
+    OfTheLog {
+        /// Which.
+        leaf: u64,
+    },
+    /// An envelope on hold.
+    #[error("leaf {leaf} is on hold (placed at leaf {hold}): release the hold first")]
+    Held {
+        /// Which.
+        leaf: u64,
+        /// What holds it.
+        hold: u64,
+    },
+    /// There is nothing left to erase.
+    #[error("there is nothing to erase: none of these leaves has an envelope any more")]
+    Nothing,
+    /// A hold that does not stand.
+    #[error("no hold stands that was placed at leaf {leaf}")]
+    NoSuchHold {
+        /// Which.
+        leaf: u64,
+    },
+    /// An envelope cannot be read.
+    #[error("an envelope cannot be read")]
+    Read(#[source] io::Error),
+    /// The event that orders it was not sealed.
+    #[error("the event that says so was not sealed")]
+    Append(#[from] crate::AppendError),
+}

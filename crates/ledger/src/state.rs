@@ -1,0 +1,260 @@
+//! What the log says of itself, folded from its own events: keys, holds, erasures; and how far each consumer has come.
+//!
+//! It follows from the segments. The file `state` keeps the fold as of a size, so that a start need not read the whole log; without it, a start does.
+
+use std::{collections::BTreeMap, io, path::Path};
+
+use model::{Envelope, SensorId, Timestamp, action};
+use serde::{Deserialize, Serialize};
+use tlog::VerifierKey;
+
+use crate::{
+    LeafRanges, disk,
+    disk::Disk,
+    rotation::{self, InvalidRotation},
+};
+
+/// The file's name in the ledger's folder.
+pub(crate) const FILE: &str = "state";
+/// What version 1 had in its place: cursors alone.
+pub(crate) const FILE_V1: &str = "cursors.json";
+
+/// The fold over the leaves before `size`.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct State {
+    pub(crate) size: u64,
+    /// Next leaf of each consumer, by its name. A cursor never goes back.
+    cursors: BTreeMap<String, u64>,
+    /// The genesis entry's key and those that followed it.
+    keys: Vec<LogKey>,
+    /// Holds that stand, by the leaf that placed them.
+    holds: BTreeMap<u64, Hold>,
+    /// Erasures that segments may not show yet, by the leaf that ordered them: what is to be erased.
+    erasing: BTreeMap<u64, String>,
+    /// For each class of events the leaf before which retention has dealt with them.
+    retention: BTreeMap<String, u64>,
+}
+
+/// A key and the leaf from which on it signs.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LogKey {
+    /// The leaf of the event that named it.
+    pub leaf: u64,
+    /// Verifier key.
+    pub vkey: String,
+}
+
+/// What may not be erased.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Hold {
+    /// Events of this sensor; of all where it is `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sensor: Option<SensorId>,
+    /// Received from this moment on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// Received before this moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Timestamp>,
+}
+
+impl Hold {
+    /// Whether the hold is on this envelope.
+    #[must_use]
+    pub fn covers(&self, envelope: &Envelope) -> bool {
+        self.sensor.is_none_or(|sensor| envelope.event.sensor() == Some(sensor))
+            && self.from.is_none_or(|from| envelope.received_at >= from)
+            && self.to.is_none_or(|to| envelope.received_at < to)
+    }
+}
+
+impl State {
+    /// Reads the file; `None` where there is none, or one of version 1, which holds too little.
+    pub(crate) fn load(disk: &dyn Disk, folder: &Path) -> io::Result<Option<Self>> {
+        disk::read_small(disk, &folder.join(FILE))?.map(|bytes| Self::decode(&bytes)).transpose()
+    }
+
+    pub(crate) fn store(&self, disk: &dyn Disk, folder: &Path) -> io::Result<()> {
+        disk::replace(disk, folder, FILE, &self.encode())
+    }
+
+    /// A line of JSON and a line with its checksum.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec(self).expect("maps of names and numbers are JSON");
+        let checksum = crc32c::crc32c(&bytes);
+        bytes.extend(format!("\n{checksum:08x}\n").as_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> io::Result<Self> {
+        let damaged = |what| io::Error::other(format!("{FILE}: {what}"));
+        let text = str::from_utf8(bytes).map_err(|_| damaged("it is not text"))?;
+        let (json, checksum) = text
+            .strip_suffix('\n')
+            .and_then(|text| text.rsplit_once('\n'))
+            .ok_or_else(|| damaged("it has not its two lines"))?;
+        if checksum != format!("{:08x}", crc32c::crc32c(json.as_bytes())) {
+            return Err(damaged("its checksum does not match"));
+        }
+        serde_json::from_str(json).map_err(io::Error::other)
+    }
+
+    pub(crate) fn advance(&mut self, cursor: &str, next_leaf: u64) {
+        match self.cursors.get_mut(cursor) {
+            Some(next) => *next = next_leaf.max(*next),
+            None => drop(self.cursors.insert(cursor.to_owned(), next_leaf)),
+        }
+    }
+
+    pub(crate) fn cursor(&self, name: &str) -> u64 {
+        self.cursors.get(name).copied().unwrap_or_default()
+    }
+
+    pub(crate) const fn cursors(&self) -> &BTreeMap<String, u64> {
+        &self.cursors
+    }
+
+    pub(crate) fn keys(&self) -> &[LogKey] {
+        &self.keys
+    }
+
+    /// The key that signs now; `None` in a log without a genesis entry.
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.keys.last().map(|key| key.vkey.as_str())
+    }
+
+    pub(crate) const fn holds(&self) -> &BTreeMap<u64, Hold> {
+        &self.holds
+    }
+
+    pub(crate) fn retained_from(&self, class: &str) -> u64 {
+        self.retention.get(class).copied().unwrap_or_default()
+    }
+
+    /// Leaves that are to be erased and may not be yet.
+    pub(crate) fn erasing(&self) -> LeafRanges {
+        self.ordered_from(0)
+    }
+
+    /// What the event at a leaf orders to be erased.
+    pub(crate) fn ordered_at(&self, leaf: u64) -> Option<LeafRanges> {
+        self.erasing.get(&leaf)?.parse().ok()
+    }
+
+    /// What events from a leaf on order to be erased.
+    pub(crate) fn ordered_from(&self, leaf: u64) -> LeafRanges {
+        self.erasing
+            .range(leaf..)
+            .filter_map(|(_, ranges)| ranges.parse::<LeafRanges>().ok())
+            .fold(LeafRanges::new(), |all, ranges| all.union(&ranges))
+    }
+
+    /// Segments show the erasures that were ordered before the leaf `before`.
+    pub(crate) fn erased(&mut self, before: u64) {
+        self.erasing.retain(|leaf, _| *leaf >= before);
+    }
+
+    /// Goes on with a leaf and its envelope, if that was not erased. Leaves that it has seen already change nothing.
+    ///
+    /// # Errors
+    /// It is an event of the log itself and says what cannot be.
+    pub(crate) fn apply(
+        &mut self,
+        leaf: u64,
+        canonical: Option<&[u8]>,
+    ) -> Result<(), InvalidLogEvent> {
+        if leaf < self.size {
+            return Ok(());
+        }
+        self.size = leaf + 1;
+        let Some(canonical) = canonical else { return Ok(()) };
+        let Some(action) =
+            action::OF_THE_LOG.into_iter().find(|action| Envelope::has_action(canonical, action))
+        else {
+            return Ok(());
+        };
+        let reason = |reason| InvalidLogEvent { leaf, action, reason };
+        let envelope = Envelope::parse(canonical)
+            .map_err(|error| reason(InvalidReason::Malformed(error.to_string())))?;
+        let missing = |field| reason(InvalidReason::Missing(field));
+        let detail = envelope.event.sealwire.unwrap_or_default();
+        match action {
+            action::LOG_CREATED => {
+                if leaf > 0 {
+                    return Err(reason(InvalidReason::SecondGenesis));
+                }
+                let vkey = detail.vkey.ok_or_else(|| missing("vkey"))?;
+                self.keys.push(LogKey { leaf, vkey });
+            }
+            action::KEY_ROTATED => {
+                let vkey = detail.vkey.ok_or_else(|| missing("vkey"))?;
+                let statement = detail.rotation.ok_or_else(|| missing("rotation"))?;
+                let parse = |vkey: &str| {
+                    VerifierKey::parse(vkey)
+                        .map_err(|error| reason(InvalidReason::Malformed(error.to_string())))
+                };
+                let old = parse(self.key().unwrap_or_default())?;
+                rotation::verify(&statement, old.name().as_str(), leaf, &old, &parse(&vkey)?)
+                    .map_err(|error| reason(InvalidReason::Rotation(error)))?;
+                self.keys.push(LogKey { leaf, vkey });
+            }
+            action::ENVELOPES_ERASED => {
+                let erased = detail.erased.ok_or_else(|| missing("erased"))?;
+                let ranges = erased
+                    .parse::<LeafRanges>()
+                    .map_err(|error| reason(InvalidReason::Malformed(error.to_string())))?;
+                if ranges.end() > leaf {
+                    return Err(reason(InvalidReason::Future));
+                }
+                self.erasing.insert(leaf, erased);
+                if let (Some(class), Some(to)) = (detail.retention, detail.retention_to) {
+                    self.retention.insert(class, to);
+                }
+            }
+            action::HOLD_PLACED => {
+                let (sensor, from, to) = (detail.sensor, detail.hold_from, detail.hold_to);
+                self.holds.insert(leaf, Hold { sensor, from, to });
+            }
+            _released => {
+                let hold = detail.hold.ok_or_else(|| missing("hold"))?;
+                self.holds.remove(&hold);
+                // What was held back is looked at again.
+                self.retention.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether both say the same of the log. What is being erased and how far cursors are depends on the moment.
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        (self.size, &self.keys, &self.holds, &self.retention)
+            == (other.size, &other.keys, &other.holds, &other.retention)
+            && self.erasing.iter().all(|(leaf, ranges)| other.erasing.get(leaf) == Some(ranges))
+    }
+}
+
+/// An event of the log itself that says what cannot be.
+#[derive(Debug, thiserror::Error)]
+#[error("leaf {leaf}: its event {action} cannot be")]
+pub struct InvalidLogEvent {
+    /// Which leaf.
+    pub leaf: u64,
+    action: &'static str,
+    #[source]
+    reason: InvalidReason,
+}
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+enum InvalidReason {
+    #[error("it is malformed: {0}")]
+    Malformed(String),
+    #[error("it has no `{0}`")]
+    Missing(&'static str),
+    #[error("only leaf 0 is a genesis entry")]
+    SecondGenesis,
+    #[error("it speaks of leaves that come after it")]
+    Future,
+    #[error("the rotation does not hold")]
+    Rotation(#[source] InvalidRotation),
+}

@@ -1,0 +1,347 @@
+//! The files that are derived from the segments: the log's entries, and the roots of subtrees of both trees over them.
+//!
+//! `entries` has 32 bytes a leaf; `nodes-<height>`, for every fourth height, 64 bytes for each full subtree of that height: its root in the RFC 6962 tree
+//! and its root in Pangea's. What one hash more gives is not kept: leaf hashes follow from entries, and a node between two kept heights from at most eight
+//! of the lower one. A tile of C2SP tlog-tiles is a slice of every second of these files, at any width that any checkpoint ever had.
+//!
+//! They only grow. They are written before a leaf is told to anyone, and fsynced only before a checkpoint: recovery cuts them to the checkpoint and appends
+//! what the segments hold beyond it.
+
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tlog::{
+    EntryBundle, Frontier, Hash, NodeHash, Pangea, Rfc6962, Subtree, TileId, TilePath, TreeSize,
+    leaf_hash,
+};
+
+use crate::disk::{Disk, DiskFile, Mode};
+
+/// Every so many heights the nodes are kept.
+const STEP: u8 = 4;
+/// Files of nodes, for heights 4 to 40: trees of up to 2^44 leaves.
+const NODE_FILES: usize = 10;
+/// Both roots of one subtree.
+const PAIR_LEN: usize = 2 * Hash::LEN;
+/// Nodes of one kept height below one of the next.
+const FAN_OUT: u64 = 1 << STEP;
+
+/// The name of the file with the log's entries.
+pub(crate) const ENTRIES: &str = "entries";
+
+/// The name of the file with the nodes of a height.
+pub(crate) fn nodes_file(height: u8) -> String {
+    format!("nodes-{height}")
+}
+
+/// The heights whose nodes are kept.
+pub(crate) fn kept_heights() -> impl Iterator<Item = u8> {
+    (1..=NODE_FILES).map(|file| height_of(file - 1))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "at most 10 files")]
+const fn height_of(file: usize) -> u8 {
+    (file as u8 + 1) * STEP
+}
+
+/// Appends to both trees.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    reader: TreeReader,
+    rfc6962: Frontier<Rfc6962>,
+    pangea: Frontier<Pangea>,
+    /// Files that were written since the last fsync: the entries, then the nodes.
+    unsynced: [bool; NODE_FILES + 1],
+}
+
+/// Reads both trees. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct TreeReader {
+    files: Arc<Files>,
+}
+
+#[derive(Debug)]
+struct Files {
+    entries: NamedFile,
+    nodes: [NamedFile; NODE_FILES],
+}
+
+#[derive(Debug)]
+struct NamedFile {
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+}
+
+/// A tree whose nodes are kept.
+pub(crate) trait Kept: NodeHash {
+    /// Its root in a pair of roots.
+    fn of_pair(pair: &[u8; PAIR_LEN]) -> Hash;
+    /// The hash of a leaf.
+    fn of_entry(entry: Hash) -> Hash;
+}
+
+impl Kept for Rfc6962 {
+    fn of_pair(pair: &[u8; PAIR_LEN]) -> Hash {
+        Hash::from_bytes(*pair.first_chunk().expect("a pair has two halves"))
+    }
+
+    fn of_entry(entry: Hash) -> Hash {
+        leaf_hash(entry.as_bytes())
+    }
+}
+
+impl Kept for Pangea {
+    fn of_pair(pair: &[u8; PAIR_LEN]) -> Hash {
+        Hash::from_bytes(*pair.last_chunk().expect("a pair has two halves"))
+    }
+
+    fn of_entry(entry: Hash) -> Hash {
+        entry
+    }
+}
+
+impl TreeReader {
+    /// Opens the files in `folder`: for writing too, and made where they are missing, or for reading only.
+    pub(crate) fn open(disk: &dyn Disk, folder: &Path, mode: Mode) -> io::Result<Self> {
+        let open = |name: String| {
+            let path = folder.join(name);
+            let file = disk.open(&path, mode).map_err(|error| named(&path, "", &error))?;
+            io::Result::Ok(NamedFile { path, file })
+        };
+        let nodes: Vec<NamedFile> =
+            kept_heights().map(|height| open(nodes_file(height))).collect::<io::Result<_>>()?;
+        let nodes = nodes.try_into().expect("one file was opened for each height");
+        Ok(Self { files: Arc::new(Files { entries: open(ENTRIES.to_owned())?, nodes }) })
+    }
+
+    /// Leaves that every file has in full.
+    pub(crate) fn leaves(&self) -> io::Result<u64> {
+        let mut leaves = self.files.entries.file.len()? / Hash::LEN as u64;
+        for (height, file) in kept_heights().zip(&self.files.nodes) {
+            let nodes = file.file.len()? / PAIR_LEN as u64;
+            // Fewer nodes than the leaves so far call for: only what they cover counts.
+            if nodes < leaves >> height {
+                leaves = nodes << height;
+            }
+        }
+        Ok(leaves)
+    }
+
+    /// The entries of `count` leaves from `first` on.
+    pub(crate) fn entries(&self, first: u64, count: usize) -> io::Result<Vec<Hash>> {
+        let mut bytes = vec![0; count * Hash::LEN];
+        self.files.entries.read(&mut bytes, first * Hash::LEN as u64)?;
+        Ok(bytes.as_chunks().0.iter().copied().map(Hash::from_bytes).collect())
+    }
+
+    /// The pairs of `count` subtrees of a kept height from `first` on.
+    pub(crate) fn pairs(
+        &self,
+        height: u8,
+        first: u64,
+        count: usize,
+    ) -> io::Result<Vec<[u8; PAIR_LEN]>> {
+        let file =
+            usize::from(height / STEP).checked_sub(1).and_then(|at| self.files.nodes.get(at));
+        let file =
+            file.ok_or_else(|| io::Error::other("more leaves than a log of this format can have"))?;
+        let mut bytes = vec![0; count * PAIR_LEN];
+        file.read(&mut bytes, first * PAIR_LEN as u64)?;
+        Ok(bytes.as_chunks().0.to_vec())
+    }
+
+    /// Hashes of subtrees of the tree of `size` leaves, which must be kept in full.
+    pub(crate) fn subtrees<N: Kept>(
+        &self,
+        size: TreeSize,
+    ) -> impl FnMut(Subtree) -> io::Result<Hash> {
+        // Siblings of a path lie side by side: what is read for one is there for the next three.
+        let mut known: HashMap<(u8, u64), Vec<Hash>> = HashMap::new();
+        move |subtree: Subtree| {
+            let kept_height = subtree.height() / STEP * STEP;
+            let above = subtree.height() - kept_height;
+            let first = subtree.index() << above;
+            let row = first / FAN_OUT;
+            let hashes = match known.entry((kept_height, row)) {
+                std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+                std::collections::hash_map::Entry::Vacant(unread) => {
+                    unread.insert(self.row::<N>(kept_height, row, size)?)
+                }
+            };
+            let begin = (first % FAN_OUT) as usize;
+            let hashes = hashes.get(begin..begin + (1 << above)).ok_or_else(|| {
+                io::Error::other(format!("no tree of {size} leaves has the whole of {subtree:?}"))
+            })?;
+            Ok(root_of::<N>(hashes))
+        }
+    }
+
+    /// The row of up to 16 nodes that have one node of the next kept height above them.
+    fn row<N: Kept>(&self, height: u8, row: u64, size: TreeSize) -> io::Result<Vec<Hash>> {
+        let first = row * FAN_OUT;
+        let count = (size.get() >> height).saturating_sub(first).min(FAN_OUT) as usize;
+        if height == 0 {
+            return Ok(self.entries(first, count)?.into_iter().map(N::of_entry).collect());
+        }
+        Ok(self.pairs(height, first, count)?.iter().map(N::of_pair).collect())
+    }
+
+    /// The hashes of a tile.
+    pub(crate) fn tile(&self, tile: &TileId) -> io::Result<Vec<Hash>> {
+        let (first, count) = (tile.index * 256, tile.width.count());
+        match tile.level.get() {
+            0 => Ok(self.entries(first, count)?.into_iter().map(Rfc6962::of_entry).collect()),
+            level => {
+                let pairs = self.pairs(level.saturating_mul(2 * STEP), first, count)?;
+                Ok(pairs.iter().map(Rfc6962::of_pair).collect())
+            }
+        }
+    }
+
+    /// A tile or an entry bundle as C2SP tlog-tiles serves it.
+    pub(crate) fn serve(&self, path: &TilePath) -> io::Result<Vec<u8>> {
+        match path {
+            TilePath::Hashes(tile) => Ok(tlog::encode_hashes(&self.tile(tile)?)),
+            TilePath::Entries(bundle) => {
+                let entries = self.entries(bundle.index * 256, bundle.width.count())?;
+                let entries = entries.iter().map(|entry| entry.as_bytes().to_vec()).collect();
+                Ok(EntryBundle::new(entries).expect("1 to 256 entries of 32 bytes").encode())
+            }
+        }
+    }
+}
+
+impl Tree {
+    /// Cuts the files to `size` leaves, which they must have, and goes on from there.
+    pub(crate) fn cut(reader: TreeReader, size: u64) -> io::Result<Self> {
+        let files = &reader.files;
+        files.entries.file.set_len(size * Hash::LEN as u64)?;
+        for (height, nodes) in kept_heights().zip(&files.nodes) {
+            nodes.file.set_len((size >> height) * PAIR_LEN as u64)?;
+        }
+        let size = TreeSize::new(size);
+        let rfc6962 = Frontier::load_subtrees(size, reader.subtrees::<Rfc6962>(size))?;
+        let pangea = Frontier::load_subtrees(size, reader.subtrees::<Pangea>(size))?;
+        Ok(Self { reader, rfc6962, pangea, unsynced: [true; NODE_FILES + 1] })
+    }
+
+    pub(crate) const fn reader(&self) -> &TreeReader {
+        &self.reader
+    }
+
+    pub(crate) const fn size(&self) -> TreeSize {
+        self.rfc6962.size()
+    }
+
+    /// Root of the RFC 6962 tree.
+    pub(crate) fn root(&self) -> Hash {
+        self.rfc6962.root()
+    }
+
+    /// Appends leaves.
+    pub(crate) fn append(&mut self, entries: &[Hash]) -> io::Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let before = self.size().get();
+        let mut grown = Grown::default();
+        for entry in entries {
+            grown.append(&mut self.rfc6962, &mut self.pangea, *entry);
+        }
+        let files = &self.reader.files;
+        let entries = tlog::encode_hashes(entries);
+        files.entries.file.write_all_at(&entries, before * Hash::LEN as u64)?;
+        if let Some(unsynced) = self.unsynced.first_mut() {
+            *unsynced = true;
+        }
+        for (((height, file), nodes), unsynced) in kept_heights()
+            .zip(&files.nodes)
+            .zip(&grown.nodes)
+            .zip(self.unsynced.iter_mut().skip(1))
+            .take_while(|(((_, _), nodes), _)| !nodes.is_empty())
+        {
+            file.file.write_all_at(nodes, (before >> height) * PAIR_LEN as u64)?;
+            *unsynced = true;
+        }
+        Ok(())
+    }
+
+    /// Makes everything appended durable.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        let Files { entries, nodes } = &*self.reader.files;
+        for (file, unsynced) in std::iter::once(entries).chain(nodes).zip(&mut self.unsynced) {
+            if std::mem::take(unsynced) {
+                file.file.sync()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What leaves add to the files of nodes.
+#[derive(Debug, Default)]
+pub(crate) struct Grown {
+    /// For each kept height the pairs of the subtrees that were completed.
+    pub(crate) nodes: [Vec<u8>; NODE_FILES],
+}
+
+impl Grown {
+    /// Appends a leaf to both trees, and notes the subtrees of kept heights that it completes.
+    pub(crate) fn append(
+        &mut self,
+        rfc6962: &mut Frontier<Rfc6962>,
+        pangea: &mut Frontier<Pangea>,
+        entry: Hash,
+    ) {
+        // Both trees have the same shape, so both complete the same subtrees.
+        let mut first_halves = [None; NODE_FILES];
+        rfc6962.append_with(Rfc6962::of_entry(entry), |subtree, root| {
+            if let Some(half) = file_of(subtree).and_then(|file| first_halves.get_mut(file)) {
+                *half = Some(root);
+            }
+        });
+        let nodes = &mut self.nodes;
+        pangea.append_with(entry, |subtree, root| {
+            let Some(file) = file_of(subtree) else { return };
+            if let (Some(Some(half)), Some(nodes)) = (first_halves.get(file), nodes.get_mut(file)) {
+                nodes.extend(half.as_bytes());
+                nodes.extend(root.as_bytes());
+            }
+        });
+    }
+}
+
+/// Which file of nodes keeps the subtree, if one does.
+fn file_of(subtree: Subtree) -> Option<usize> {
+    let height = subtree.height();
+    (height.is_multiple_of(STEP)).then(|| usize::from(height / STEP)).and_then(|n| n.checked_sub(1))
+}
+
+fn root_of<N: NodeHash>(hashes: &[Hash]) -> Hash {
+    match hashes {
+        [hash] => *hash,
+        hashes => {
+            let mut frontier = Frontier::<N>::empty();
+            for hash in hashes {
+                frontier.append(*hash);
+            }
+            frontier.root()
+        }
+    }
+}
+
+impl NamedFile {
+    fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file
+            .read_exact_at(buffer, offset)
+            .map_err(|error| named(&self.path, &format!(" at byte {offset}"), &error))
+    }
+}
+
+fn named(path: &Path, place: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}{place}: {error}", path.display()))
+}

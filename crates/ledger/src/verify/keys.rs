@@ -1,0 +1,155 @@
+//! The keys that have signed a log, one after the other, for those who know one of them.
+
+use model::{Envelope, action};
+use tlog::{Checkpoint, Hash, OpenCheckpointError, ParseKeyError, SignedNote, VerifierKey};
+
+use crate::rotation::{self, InvalidRotation};
+
+/// An event that names a key: the genesis entry, or a rotation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KeyEvent {
+    /// Its leaf.
+    pub leaf: u64,
+    /// Its envelope, canonical JSON.
+    pub envelope: Vec<u8>,
+}
+
+/// The keys that have signed a log, in order. Each but the first was brought in by a statement that it and the one before it signed.
+#[derive(Clone, Debug)]
+pub struct KeyHistory {
+    keys: Vec<(u64, VerifierKey)>,
+    /// What the log's entries must be at these leaves, for the keys that were not just believed.
+    commitments: Vec<(u64, Hash)>,
+}
+
+impl KeyHistory {
+    /// A log that has had this key only, as far as one knows.
+    #[must_use]
+    pub fn of(key: VerifierKey) -> Self {
+        Self { keys: vec![(0, key)], commitments: Vec::new() }
+    }
+
+    /// The keys that these events name. If `known` is given it must be among them; otherwise the genesis entry is believed.
+    ///
+    /// # Errors
+    /// An event names no key, or is not signed for by the one before, or `known` is not among them.
+    pub fn follow(
+        events: &[KeyEvent],
+        known: Option<&VerifierKey>,
+    ) -> Result<Self, InvalidKeyEvents> {
+        let mut history = Self { keys: Vec::new(), commitments: Vec::new() };
+        for KeyEvent { leaf, envelope } in events {
+            let leaf = *leaf;
+            let parsed = Envelope::parse(envelope)
+                .map_err(|error| InvalidKeyEvents::Envelope { leaf, reason: error.to_string() })?;
+            let detail = parsed.event.sealwire.unwrap_or_default();
+            let vkey = detail.vkey.unwrap_or_default();
+            let key = VerifierKey::parse(&vkey)
+                .map_err(|source| InvalidKeyEvents::Key { leaf, source })?;
+            let expected =
+                if history.keys.is_empty() { action::LOG_CREATED } else { action::KEY_ROTATED };
+            if parsed.event.action.as_deref() != Some(expected) {
+                return Err(InvalidKeyEvents::Action { leaf, expected });
+            }
+            if let Some((before, old)) = history.keys.last() {
+                if *before >= leaf {
+                    return Err(InvalidKeyEvents::Order { leaf });
+                }
+                let statement = detail.rotation.unwrap_or_default();
+                rotation::verify(&statement, old.name().as_str(), leaf, old, &key)
+                    .map_err(|source| InvalidKeyEvents::Rotation { leaf, source })?;
+            }
+            history.keys.push((leaf, key));
+            history.commitments.push((leaf, Hash::sha256(envelope)));
+        }
+        match known {
+            Some(known) if !history.keys.iter().any(|(_, key)| key == known) => {
+                Err(InvalidKeyEvents::Unknown { vkey: known.to_string() })
+            }
+            _ if history.keys.is_empty() => Err(InvalidKeyEvents::None),
+            _ => Ok(history),
+        }
+    }
+
+    /// Opens a checkpoint, which the key that was in use at its size must have signed.
+    ///
+    /// # Errors
+    /// It is not signed by that key, or malformed.
+    pub fn open_checkpoint(&self, note: &str) -> Result<Checkpoint, OpenCheckpointError> {
+        // Only which key to try depends on it.
+        let size = SignedNote::parse(note)
+            .ok()
+            .and_then(|note| Checkpoint::parse(note.unverified_text()).ok())
+            .map_or(0, |checkpoint| checkpoint.size.get());
+        Checkpoint::open(note, self.at(size))
+    }
+
+    /// The key that signs trees of `size` leaves.
+    #[must_use]
+    pub fn at(&self, size: u64) -> &VerifierKey {
+        let in_use = self.keys.iter().rfind(|(leaf, _)| *leaf < size).or_else(|| self.keys.first());
+        &in_use.expect("a history has at least one key").1
+    }
+
+    /// The keys in order, each with the leaf that named it.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &VerifierKey)> {
+        self.keys.iter().map(|(leaf, key)| (*leaf, key))
+    }
+
+    /// What the log's entry must be at a leaf, if that names a key.
+    pub(crate) fn commitment(&self, leaf: u64) -> Option<Hash> {
+        self.commitments.iter().find(|(named, _)| *named == leaf).map(|(_, commitment)| *commitment)
+    }
+}
+
+/// Why events do not name a log's keys.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidKeyEvents {
+    /// There are none.
+    #[error("no event names a key")]
+    None,
+    /// Not an envelope.
+    #[error("leaf {leaf}: {reason}")]
+    Envelope {
+        /// Which leaf.
+        leaf: u64,
+        /// Why not.
+        reason: String,
+    },
+    /// Not the event that it should be.
+    #[error("leaf {leaf} is not an event {expected}")]
+    Action {
+        /// Which leaf.
+        leaf: u64,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// Events that are not in order.
+    #[error("leaf {leaf} does not come after the key before it")]
+    Order {
+        /// Which leaf.
+        leaf: u64,
+    },
+    /// No key.
+    #[error("leaf {leaf} names a key that is none")]
+    Key {
+        /// Which leaf.
+        leaf: u64,
+        /// Why not.
+        source: ParseKeyError,
+    },
+    /// A rotation that does not hold.
+    #[error("leaf {leaf} goes over to a key without right")]
+    Rotation {
+        /// Which leaf.
+        leaf: u64,
+        /// Why.
+        source: InvalidRotation,
+    },
+    /// The key one knows is not among them.
+    #[error("the key {vkey} never signed this log")]
+    Unknown {
+        /// Which key.
+        vkey: String,
+    },
+}
