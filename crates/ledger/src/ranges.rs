@@ -123,7 +123,7 @@ impl FromStr for LeafRanges {
             if first > last || last >= 1 << 53 {
                 return Err(refused());
             }
-            all = all.union(&Self(vec![first..last + 1]));
+            all = all.union(&Self(Vec::from([first..last + 1])));
         }
         Ok(all)
     }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests and their helpers fail by panicking")]
 
+mod features;
+
 use std::{
     fs,
     path::{Path, PathBuf},
