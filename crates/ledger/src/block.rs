@@ -231,7 +231,13 @@ mod tests {
 
     #[test]
     fn a_single_reading_takes_less_than_half_of_its_json() {
-        let envelope = br#"{"event":{"action":"SENSOR_READING","actor":"poller","message":"Boiler Room.T1: 23.50","new":"23.50","sealwire":{"poll":77,"range":"0..50","sensor":"b1946ac9-2492-4d23-87c6-235b4d2611184","unit":"kPa"},"source":"Boiler Room.T1","status":"SUCCESS","timestamp":"2026-11-25T03:01:23.654321Z"},"received_at":"2026-11-25T03:01:23.655001Z","salt":"591785b794601e212b260e25925636fd"}"#;
+        let envelope = concat!(
+            r#"{"event":{"action":"SENSOR_READING","actor":"poller","message":"Boiler Room.T1: 23.50","new":"23.50","#,
+            r#""sealwire":{"poll":77,"range":"0..50","sensor":"b1946ac9-2492-4d23-87c6-235b4d2611184","unit":"kPa"},"#,
+            r#""source":"Boiler Room.T1","status":"SUCCESS","timestamp":"2026-11-25T03:01:23.654321Z"},"#,
+            r#""received_at":"2026-11-25T03:01:23.655001Z","salt":"591785b794601e212b260e25925636fd"}"#
+        )
+        .as_bytes();
         let mut leaves = Leaves::default();
         leaves.push(Leaf::Envelope(envelope));
         let mut frame = Vec::new();
