@@ -123,7 +123,9 @@ impl FromStr for LeafRanges {
             if first > last || last >= 1 << 53 {
                 return Err(refused());
             }
-            all = all.union(&Self(Vec::from([first..last + 1])));
+            let mut named = Self::new();
+            named.0.push(first..last + 1);
+            all = all.union(&named);
         }
         Ok(all)
     }

@@ -277,12 +277,15 @@ impl Feed {
 }
 
 fn sealed(stored: &StoredEnvelope) -> Option<sse::Event> {
-    let envelope = match &stored.bytes {
-        Some(bytes) => serde_json::from_slice::<&RawValue>(bytes).ok()?.get(),
-        None => "null",
+    let leaf = stored.leaf;
+    let (name, data) = match &stored.bytes {
+        Some(bytes) => {
+            let envelope: &RawValue = serde_json::from_slice(bytes).ok()?;
+            ("sealed", format!(r#"{{"leaf":{leaf},"envelope":{}}}"#, envelope.get()))
+        }
+        None => ("erased", format!(r#"{{"leaf":{leaf}}}"#)),
     };
-    let data = format!(r#"{{"leaf":{},"envelope":{envelope}}}"#, stored.leaf);
-    Some(sse::Event::default().id(stored.leaf.to_string()).event("sealed").data(data))
+    Some(sse::Event::default().id(leaf.to_string()).event(name).data(data))
 }
 
 fn internal(failure: &dyn std::error::Error) -> Response {
