@@ -130,9 +130,8 @@ fn the_log_port_answers_this_machine_alone(site: &Site) {
 fn one_changed_byte_is_named(site: &Site) {
     let segment = site.data_dir().join("ledger/segments/00000000000000000000.seg");
     let mut bytes = fs::read(&segment).unwrap();
-    let reading = b"SENSOR_READING";
-    let place = bytes.windows(reading.len()).position(|window| window == reading).unwrap();
-    *bytes.get_mut(place).unwrap() ^= 1;
+    let place = bytes.len() / 2;
+    bytes[place] ^= 1;
     fs::write(&segment, bytes).unwrap();
     let (code, printed) = verify(site.data_dir().to_str().unwrap());
     assert_eq!(code, Some(1));
