@@ -379,7 +379,8 @@ impl Ledger {
     /// Erases envelopes: first the events that say so are sealed, then the segments are written anew. Every proof holds as before. Blocks on the disk.
     ///
     /// # Errors
-    /// A leaf is not in the log, on hold or of the log itself; nothing has happened then. Or a file could not be written: the next start finishes it.
+    /// A leaf is not in the log, on hold or of the log itself; nothing has happened then. Or a file could not be written: the next erasure or
+    /// the next start finishes it.
     pub async fn erase(&self, erasure: Erasure, at: Timestamp) -> Result<Erased, EraseError> {
         let _holds_stay_as_they_are = self.erasing.lock().await;
         let ledger = self.clone();
@@ -464,7 +465,9 @@ impl Ledger {
         let (ledger, envelopes) = (self.clone(), leaves.count());
         let freed_bytes = blocking(move || {
             let Shared { disk, folder, envelopes, .. } = &*ledger.shared;
-            erase::erase(&**disk, folder, envelopes, &leaves)
+            // Everything that was ordered and may still be there: an erasure before this one may have failed half-way.
+            let ordered = ledger.shared.state().erasing();
+            erase::erase(&**disk, folder, envelopes, &ordered)
         })
         .await?;
         let before = receipt.first_leaf + receipt.leaves;

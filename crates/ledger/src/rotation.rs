@@ -39,6 +39,9 @@ pub fn verify(
     old: &VerifierKey,
     new: &VerifierKey,
 ) -> Result<(), InvalidRotation> {
+    if old.name() != new.name() {
+        return Err(InvalidRotation::Name { name: new.name().as_str().to_owned() });
+    }
     let note = SignedNote::parse(statement)?;
     if note.unverified_text() != text(origin, leaf, old, new) {
         return Err(InvalidRotation::Text);
@@ -59,6 +62,12 @@ pub enum InvalidRotation {
     /// It speaks of something else.
     #[error("the statement of the rotation speaks of another log, leaf or key")]
     Text,
+    /// The new key has another name: it could sign no checkpoint of this log.
+    #[error("the new key is called `{name}`: it must have the name of the log's keys before it")]
+    Name {
+        /// Its name.
+        name: String,
+    },
     /// A signature is missing or bad.
     #[error("the statement of the rotation is not signed by {key}")]
     Signature {

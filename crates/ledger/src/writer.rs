@@ -156,7 +156,7 @@ impl Sealer {
         sealer.begin(recovered.newest_version).map_err(OpenError::Begin)?;
         let erasing = sealer.shared.state().erasing();
         if !erasing.is_empty() {
-            sealer.begin_segment().map_err(OpenError::Begin)?;
+            sealer.close_segment().map_err(OpenError::Begin)?;
             let Shared { disk, folder, envelopes, .. } = &*sealer.shared;
             erase::erase(&**disk, folder, envelopes, &erasing).map_err(OpenError::Erase)?;
             sealer.erased(u64::MAX).map_err(OpenError::Begin)?;
@@ -167,14 +167,10 @@ impl Sealer {
 
     fn begin(&mut self, newest_version: Version) -> Result<(), WriteError> {
         // What is written is of the newest version, and a segment is of one.
-        if newest_version == Version::V1 {
-            if self.size() > self.newest.first_leaf {
-                self.begin_segment()?;
-            } else {
-                let Shared { disk, folder, .. } = &*self.shared;
-                create_segment(&**disk, folder, self.newest.first_leaf)
-                    .map_err(step("beginning a segment"))?;
-            }
+        if newest_version == Version::V1 && !self.close_segment()? {
+            let Shared { disk, folder, .. } = &*self.shared;
+            create_segment(&**disk, folder, self.newest.first_leaf)
+                .map_err(step("beginning a segment"))?;
         }
         if self.size() == 0 {
             let vkey = self.signer.vkey();
@@ -210,7 +206,7 @@ impl Sealer {
                 Command::LogEvents { events, close_segment, reply } => {
                     let outcome = self.seal_log_events(events)?;
                     if outcome.is_ok() && close_segment {
-                        self.begin_segment()?;
+                        self.close_segment()?;
                     }
                     let _unheard = reply.send(outcome);
                 }
@@ -415,6 +411,15 @@ impl Sealer {
         let Shared { disk, folder, .. } = &*self.shared;
         let state: State = self.shared.state().clone();
         state.store(&**disk, folder).map_err(step("writing the state"))
+    }
+
+    /// Sees to it that no leaf's segment grows any further. Answers whether another had to be begun: one without leaves is as good.
+    fn close_segment(&mut self) -> Result<bool, WriteError> {
+        let holds_leaves = self.size() > self.newest.first_leaf;
+        if holds_leaves {
+            self.begin_segment()?;
+        }
+        Ok(holds_leaves)
     }
 
     fn begin_segment(&mut self) -> Result<(), WriteError> {

@@ -1,10 +1,18 @@
 //! What a log can do beyond appending: keys of appends, erasure, holds, retention, key rotation, and reading what version 1 wrote.
 
-use std::{fs, path::Path};
+use std::{
+    fs, io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use ledger::{
     AppendError, AppendKey, Batch, EraseError, Erasure, Hold, LeafRanges, Ledger, OpenError,
     Signers, Writer,
+    disk::{Disk, DiskFile, Mode, RealDisk},
 };
 use model::{Envelope, Event, Timestamp, action};
 use tempfile::TempDir;
@@ -158,7 +166,73 @@ async fn an_erasure_that_was_interrupted_is_finished_at_the_next_start() {
     let (ledger, writer) = open(crashed.path());
     let gone = ledger.envelopes(4, 3, usize::MAX).unwrap();
     assert_eq!(gone.iter().filter(|stored| stored.bytes.is_none()).count(), 2, "leaves 4 and 5");
+    let index = crashed.path().join("ledger/tree/blocks-00000000000000000012");
+    assert!(!index.exists(), "the segment behind the order had no leaves, and goes on");
     close(crashed.path(), writer).await;
+}
+
+/// A disk on which, while told so, no segment can take the place of another.
+#[derive(Debug, Default)]
+struct StubbornDisk(AtomicBool);
+
+impl Disk for StubbornDisk {
+    fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        RealDisk.create_folder(folder)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        RealDisk.sync_folder(folder)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        RealDisk.list(folder)
+    }
+
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn DiskFile>> {
+        RealDisk.open(path, mode)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let is_segment = to.extension().is_some_and(|extension| extension == "seg");
+        if is_segment && self.0.load(Ordering::Relaxed) {
+            return Err(io::Error::other("stubborn"));
+        }
+        RealDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove(path)
+    }
+}
+
+#[tokio::test]
+async fn an_erasure_that_failed_is_finished_by_the_next_one() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("ledger");
+    let disk = Arc::new(StubbornDisk::default());
+    let (ledger, writer) = Ledger::open_on(disk.clone(), &path, other_signer(1)).unwrap();
+    ledger.append(batch(0, 5)).await.unwrap();
+    disk.0.store(true, Ordering::Relaxed);
+    let failure = ledger.erase(erasure("2"), at(1)).await.unwrap_err();
+    assert!(matches!(failure, EraseError::Io { .. }), "{failure}");
+    disk.0.store(false, Ordering::Relaxed);
+    ledger.erase(erasure("4"), at(2)).await.unwrap();
+    let gone = ledger.envelopes(2, 3, usize::MAX).unwrap();
+    let gone: Vec<bool> = gone.iter().map(|stored| stored.bytes.is_none()).collect();
+    assert_eq!(gone, [true, false, true]);
+    close(folder.path(), writer).await;
+}
+
+#[tokio::test]
+async fn a_log_does_not_go_over_to_a_key_of_another_name() {
+    let folder = TempDir::new().unwrap();
+    let (ledger, writer) = open(folder.path());
+    let other = Signer::from_seed(KeyName::parse("sealwire.test/other").unwrap(), &[9; 32]);
+    let refusal = ledger.rotate_key(other, "tester").await.unwrap_err();
+    assert!(matches!(refusal, AppendError::LogEvent(_)), "{refusal}");
+    assert_eq!(ledger.size(), 1, "nothing was sealed, and the old key goes on");
+    ledger.append(batch(0, 1)).await.unwrap();
+    close(folder.path(), writer).await;
 }
 
 #[tokio::test]
