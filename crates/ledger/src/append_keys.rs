@@ -12,7 +12,8 @@ use crate::segment::KeyUsed;
 /// Keys that are remembered: 8 MB of memory at most.
 pub(crate) const KEYS_MAX: usize = 65_536;
 
-/// A caller's name for one batch.
+/// A caller's name for one batch. A retry under it is answered with the first receipt for as long as the key is among the newest 65,536, and its batch in
+/// the newest segment or the one before it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AppendKey(String);
 

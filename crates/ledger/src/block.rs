@@ -31,7 +31,7 @@ const ERASED: u32 = u32::MAX;
 
 /// What a block holds of a leaf.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Leaf<'a> {
+pub(crate) enum Leaf<'a> {
     /// The envelope, canonical JSON.
     Envelope(&'a [u8]),
     /// It was erased; the log's entry is what is left.

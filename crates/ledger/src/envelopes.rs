@@ -1,7 +1,7 @@
 //! Where envelopes lie, and reading them back.
 //!
 //! The places of the newest segment's blocks are in memory. Those of a closed segment are in a file, `tree/blocks-<first leaf>`, which follows from the
-//! segment and is made again where it is missing or damaged.
+//! segment; where it is missing or damaged, the segment itself is looked through each time it is opened.
 
 use std::{
     collections::VecDeque,

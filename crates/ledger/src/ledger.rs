@@ -212,12 +212,6 @@ impl Ledger {
         self.shared.published()
     }
 
-    /// The newest checkpoint, now and each that follows.
-    #[must_use]
-    pub fn watch_published(&self) -> watch::Receiver<Arc<Published>> {
-        self.shared.published.subscribe()
-    }
-
     /// The first leaf that the consumer of this name has not dealt with.
     #[must_use]
     pub fn cursor(&self, name: &str) -> u64 {
@@ -262,7 +256,7 @@ impl Ledger {
         Ok(envelopes)
     }
 
-    /// The log's entry of a durable leaf: its envelope's commitment. Blocks on the disk.
+    /// The log's entries of `count` durable leaves from `from` on: their envelopes' commitments. Blocks on the disk.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -290,18 +284,7 @@ impl Ledger {
     /// # Errors
     /// A file cannot be read.
     pub fn prove(&self, leaf: u64) -> Result<Option<TlogProof>, ReadError> {
-        self.prove_under(leaf, &self.published())
-    }
-
-    /// A proof of the leaf under a checkpoint that was published, if that covers it. Blocks on the disk.
-    ///
-    /// # Errors
-    /// A file cannot be read.
-    pub fn prove_under(
-        &self,
-        leaf: u64,
-        published: &Published,
-    ) -> Result<Option<TlogProof>, ReadError> {
+        let published = self.published();
         let index = LeafIndex::new(leaf);
         let size = published.checkpoint.size;
         let Ok(leaf) = size.leaf(index) else {
@@ -384,9 +367,9 @@ impl Ledger {
     pub async fn erase(&self, erasure: Erasure, at: Timestamp) -> Result<Erased, EraseError> {
         let _holds_stay_as_they_are = self.erasing.lock().await;
         let ledger = self.clone();
-        let leaves = erasure.leaves.clone();
-        let present = blocking(move || ledger.erasable(&leaves)).await?;
-        self.order_and_erase(present, &erasure, None, at).await
+        let Erasure { leaves, actor, reason } = erasure;
+        let leaves = blocking(move || ledger.erasable(&leaves)).await?;
+        self.order_and_erase(Erasure { leaves, actor, reason }, None, at).await
     }
 
     /// Erases what retention no longer keeps: envelopes of a class of events (an action) that were received before a moment and are not on hold. `None`
@@ -408,8 +391,8 @@ impl Ledger {
             return Ok(None);
         }
         let reason = format!("retention of {class}: received before {before}");
-        let erasure = Erasure { leaves: leaves.clone(), actor: actor.to_owned(), reason };
-        self.order_and_erase(leaves, &erasure, Some((class, up_to)), at).await.map(Some)
+        let erasure = Erasure { leaves, actor: actor.to_owned(), reason };
+        self.order_and_erase(erasure, Some((class, up_to)), at).await.map(Some)
     }
 
     /// What was derived from these leaves: it says what they say. Blocks on the disk, and reads the log from the first of them to its end.
@@ -436,16 +419,14 @@ impl Ledger {
 
     async fn order_and_erase(
         &self,
-        leaves: LeafRanges,
-        erasure: &Erasure,
+        Erasure { leaves, actor, reason }: Erasure,
         retention: Option<(&str, u64)>,
         at: Timestamp,
     ) -> Result<Erased, EraseError> {
         let origin = self.origin();
         let events = leaves.chunks(RANGES_PER_EVENT).map(|part| {
             let (text, count) = (part.to_string(), part.count());
-            let Erasure { actor, reason, .. } = erasure;
-            let mut event = Event::envelopes_erased(actor, &origin, text, count, reason, at);
+            let mut event = Event::envelopes_erased(&actor, &origin, text, count, &reason, at);
             if let (Some((class, to)), Some(detail)) = (retention, event.sealwire.as_mut()) {
                 detail.retention = Some(class.to_owned());
                 // What earlier events of this order left to the later ones is not dealt with yet.

@@ -31,7 +31,6 @@ mod writer;
 
 pub use append_keys::{AppendKey, InvalidAppendKey};
 pub use batch::{Batch, Receipt};
-pub use block::Leaf;
 pub use erase::EraseError;
 pub use key::{KeyError, load_or_create_key};
 pub use ledger::{Erased, Erasure, Ledger, Published, ReadError, StoredEnvelope};

@@ -255,20 +255,6 @@ impl Group {
             (record.leaves() > 0).then_some(Place { leaf, position, len })
         })
     }
-
-    /// Its leaves in order, as [`Leaf`] says, each told to `visit`.
-    ///
-    /// # Errors
-    /// A block is damaged, though the group's checksum holds.
-    pub fn for_each_leaf(&self, mut visit: impl FnMut(Leaf<'_>)) -> Result<(), Damage> {
-        let mut unpacker = Unpacker::new();
-        for PlacedRecord { record, .. } in self.records(0) {
-            if let Some(leaves) = record.unpack(&mut unpacker)? {
-                leaves.iter().for_each(&mut visit);
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A commit group in the making.

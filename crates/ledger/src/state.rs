@@ -74,10 +74,6 @@ impl State {
         disk::read_small(disk, &folder.join(FILE))?.map(|bytes| Self::decode(&bytes)).transpose()
     }
 
-    pub(crate) fn store(&self, disk: &dyn Disk, folder: &Path) -> io::Result<()> {
-        disk::replace(disk, folder, FILE, &self.encode())
-    }
-
     /// A line of JSON and a line with its checksum.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec(self).expect("maps of names and numbers are JSON");

@@ -277,14 +277,6 @@ pub enum VerifyError {
         /// What is wrong.
         reason: &'static str,
     },
-    /// A cosigned checkpoint is not one of this log.
-    #[error("{}: {reason}", path.display())]
-    Cosigned {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
     /// The first entry is not a genesis entry.
     #[error("leaf 0 is not a genesis entry that names the log's key")]
     NoGenesis,

@@ -409,8 +409,8 @@ impl Sealer {
 
     fn store_state(&self) -> Result<(), WriteError> {
         let Shared { disk, folder, .. } = &*self.shared;
-        let state: State = self.shared.state().clone();
-        state.store(&**disk, folder).map_err(step("writing the state"))
+        let state = self.shared.state().encode();
+        disk::replace(&**disk, folder, state::FILE, &state).map_err(step("writing the state"))
     }
 
     /// Sees to it that no leaf's segment grows any further. Answers whether another had to be begun: one without leaves is as good.

@@ -52,7 +52,7 @@ fn verify_data_dir(folder: &Path, vkey: Option<&VerifierKey>) -> Result<()> {
         bail!("{} is not a site's data directory: it has no folder `ledger`", folder.display());
     }
     let verified = verify_folder(&RealDisk, &ledger, vkey, &mut progress())?;
-    let beyond = verified.leaves.saturating_sub(verified.tree.checkpoint.size.get());
+    let beyond = verified.leaves.saturating_sub(verified.checkpoint.size.get());
     ok(&format!(
         "{} envelopes in {} segments hash to the log's entries",
         verified.leaves - verified.erased,
@@ -70,7 +70,7 @@ fn verify_data_dir(folder: &Path, vkey: Option<&VerifierKey>) -> Result<()> {
             "      {bytes} bytes at the end are a write under way or cut off by a crash; nobody was told of them"
         ));
     }
-    report(&verified.tree.checkpoint, &verified.keys, vkey.is_some());
+    report(&verified.checkpoint, &verified.keys, vkey.is_some());
     Ok(())
 }
 
@@ -135,6 +135,14 @@ impl HttpLog {
         }
         Ok(bytes)
     }
+
+    /// The events that name the log's keys.
+    fn key_events(&self) -> Result<Vec<KeyEvent>, String> {
+        let Keys { keys } = serde_json::from_slice(&self.get("keys")?)
+            .map_err(|error| format!("{}/keys: {error}", self.url))?;
+        let event = |Key { leaf, envelope }| KeyEvent { leaf, envelope: envelope.into_bytes() };
+        Ok(keys.into_iter().map(event).collect())
+    }
 }
 
 /// What `/keys` answers.
@@ -147,16 +155,6 @@ struct Keys {
 struct Key {
     leaf: u64,
     envelope: String,
-}
-
-impl HttpLog {
-    /// The events that name the log's keys.
-    fn key_events(&self) -> Result<Vec<KeyEvent>, String> {
-        let Keys { keys } = serde_json::from_slice(&self.get("keys")?)
-            .map_err(|error| format!("{}/keys: {error}", self.url))?;
-        let event = |Key { leaf, envelope }| KeyEvent { leaf, envelope: envelope.into_bytes() };
-        Ok(keys.into_iter().map(event).collect())
-    }
 }
 
 impl LogSource for HttpLog {

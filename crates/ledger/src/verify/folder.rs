@@ -10,9 +10,9 @@ use std::{
 };
 
 use model::Envelope;
-use tlog::{Checkpoint, Frontier, Hash, Pangea, Rfc6962, SignedNote, VerifierKey};
+use tlog::{Checkpoint, Frontier, Hash, Pangea, Rfc6962, VerifierKey};
 
-use super::{KeyHistory, Verified, VerifyError};
+use super::{KeyEvent, KeyHistory, VerifyError, keys::claimed_size};
 use crate::{
     LeafRanges,
     block::{Leaf, Unpacker},
@@ -36,8 +36,8 @@ pub struct VerifiedFolder {
     pub vkey: VerifierKey,
     /// The keys that have signed the log.
     pub keys: KeyHistory,
-    /// The tree.
-    pub tree: Verified,
+    /// The checkpoint that everything led to.
+    pub checkpoint: Checkpoint,
     /// Leaves whose envelope was held against their entry, or that were erased; those beyond the checkpoint are among them.
     pub leaves: u64,
     /// Those of them that were erased.
@@ -67,8 +67,7 @@ pub fn verify_folder(
         let compared = Comparison::new(folder, &promises).run(&received, progress);
         drop(received);
         let read = reading.join().expect("reading a log does not panic")?;
-        let compared = compared?;
-        conclude(folder, &promises, read, &compared, vkey)
+        conclude(folder, &promises, read, compared?, vkey)
     })
 }
 
@@ -95,10 +94,7 @@ impl Promises {
         let note = read_small(disk, &checkpoint_path).map_err(failed(&checkpoint_path))?;
         let note = String::from_utf8(note.ok_or_else(missing)?)
             .map_err(|error| failed(&checkpoint_path)(io::Error::other(error)))?;
-        let size = SignedNote::parse(&note)
-            .ok()
-            .and_then(|note| Checkpoint::parse(note.unverified_text()).ok())
-            .map_or(0, |checkpoint| checkpoint.size.get());
+        let size = claimed_size(&note);
         let state_path = folder.join(state::FILE);
         let state = State::load(disk, folder).map_err(failed(&state_path))?;
         let is_version_1 = state.is_none()
@@ -137,7 +133,7 @@ struct Reading<'a> {
     chunks: mpsc::SyncSender<Chunk>,
     unpacker: Unpacker,
     state: State,
-    key_events: Vec<super::KeyEvent>,
+    key_events: Vec<KeyEvent>,
     /// Whether the state's file was held against the fold.
     state_checked: bool,
     /// Every place where each cursor has been.
@@ -151,7 +147,7 @@ struct Reading<'a> {
 /// What the segments say.
 struct Read {
     state: State,
-    key_events: Vec<super::KeyEvent>,
+    key_events: Vec<KeyEvent>,
     erased: LeafRanges,
     leaves: u64,
     torn_bytes: u64,
@@ -286,7 +282,7 @@ impl<'a> Reading<'a> {
                 received_at.clone_into(&mut self.received_at);
             }
             if self.state.keys().last().is_some_and(|key| key.leaf == leaf) {
-                self.key_events.push(super::KeyEvent { leaf, envelope: envelope.to_vec() });
+                self.key_events.push(KeyEvent { leaf, envelope: envelope.to_vec() });
             }
             if let Some(ordered) = self.state.ordered_at(leaf) {
                 self.ordered = self.ordered.union(&ordered);
@@ -386,27 +382,23 @@ struct Comparison<'a> {
     root: Option<Hash>,
 }
 
-/// What the trees are.
-struct Compared {
-    root: Option<Hash>,
-}
-
 impl<'a> Comparison<'a> {
     fn new(folder: &'a Path, promises: &'a Promises) -> Self {
         let root = (promises.size == 0).then(tlog::empty_root);
         Self { folder, promises, rfc6962: Frontier::empty(), pangea: Frontier::empty(), root }
     }
 
+    /// Answers the root at the checkpoint's size, if the leaves reach it.
     fn run(
         mut self,
         chunks: &mpsc::Receiver<Chunk>,
         progress: &mut dyn FnMut(u64),
-    ) -> Result<Compared, VerifyError> {
+    ) -> Result<Option<Hash>, VerifyError> {
         for chunk in chunks {
             self.chunk(&chunk)?;
             progress(self.rfc6962.size().get());
         }
-        Ok(Compared { root: self.root })
+        Ok(self.root)
     }
 
     fn chunk(&mut self, chunk: &Chunk) -> Result<(), VerifyError> {
@@ -463,7 +455,7 @@ fn conclude(
     folder: &Path,
     promises: &Promises,
     read: Read,
-    compared: &Compared,
+    root: Option<Hash>,
     vkey: Option<&VerifierKey>,
 ) -> Result<VerifiedFolder, VerifyError> {
     if read.state.keys().is_empty() {
@@ -485,7 +477,7 @@ fn conclude(
             size: promises.durable(),
         });
     }
-    let computed = compared.root.unwrap_or_else(tlog::empty_root);
+    let computed = root.unwrap_or_else(tlog::empty_root);
     if computed != checkpoint.root {
         let (size, signed) = (checkpoint.size, checkpoint.root);
         return Err(VerifyError::Root { size, signed, computed });
@@ -493,7 +485,7 @@ fn conclude(
     Ok(VerifiedFolder {
         vkey: named,
         keys,
-        tree: Verified { checkpoint, files: 0 },
+        checkpoint,
         leaves: read.leaves,
         erased: read.erased.count(),
         segments: promises.segments.len(),

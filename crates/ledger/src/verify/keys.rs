@@ -23,12 +23,6 @@ pub struct KeyHistory {
 }
 
 impl KeyHistory {
-    /// A log that has had this key only, as far as one knows.
-    #[must_use]
-    pub fn of(key: VerifierKey) -> Self {
-        Self { keys: vec![(0, key)], commitments: Vec::new() }
-    }
-
     /// The keys that these events name. If `known` is given it must be among them; otherwise the genesis entry is believed.
     ///
     /// # Errors
@@ -77,11 +71,7 @@ impl KeyHistory {
     /// It is not signed by that key, or malformed.
     pub fn open_checkpoint(&self, note: &str) -> Result<Checkpoint, OpenCheckpointError> {
         // Only which key to try depends on it.
-        let size = SignedNote::parse(note)
-            .ok()
-            .and_then(|note| Checkpoint::parse(note.unverified_text()).ok())
-            .map_or(0, |checkpoint| checkpoint.size.get());
-        Checkpoint::open(note, self.at(size))
+        Checkpoint::open(note, self.at(claimed_size(note)))
     }
 
     /// The key that signs trees of `size` leaves.
@@ -100,6 +90,14 @@ impl KeyHistory {
     pub(crate) fn commitment(&self, leaf: u64) -> Option<Hash> {
         self.commitments.iter().find(|(named, _)| *named == leaf).map(|(_, commitment)| *commitment)
     }
+}
+
+/// The size that a checkpoint claims, unverified; 0 where it cannot be read.
+pub(super) fn claimed_size(note: &str) -> u64 {
+    SignedNote::parse(note)
+        .ok()
+        .and_then(|note| Checkpoint::parse(note.unverified_text()).ok())
+        .map_or(0, |checkpoint| checkpoint.size.get())
 }
 
 /// Why events do not name a log's keys.

@@ -106,7 +106,7 @@ async fn a_log_is_gone_on_with_where_it_was_left() {
     writer.close().await.unwrap();
     let verified = verify(&folder.path().join("ledger")).unwrap();
     assert_eq!(
-        (verified.leaves, verified.tree.checkpoint.size.get(), verified.torn_bytes),
+        (verified.leaves, verified.checkpoint.size.get(), verified.torn_bytes),
         (602, 602, 0)
     );
 }
