@@ -21,6 +21,8 @@ pub(crate) enum Command {
     Verify(VerifyArguments),
     /// Simulate sensors on a message bus that runs already.
     Simulate(SimulateArguments),
+    /// Measure what this machine does, and print it beside what we aim for.
+    Bench(BenchArguments),
     /// Become an engine that ends with the site.
     #[command(hide = true)]
     RunEngine(RunEngineArguments),
@@ -86,6 +88,40 @@ pub(crate) struct SimulateArguments {
     /// Where the values begin, to have the same ones again [default: random].
     #[arg(long)]
     pub(crate) seed: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BenchArguments {
+    #[command(subcommand)]
+    pub(crate) command: BenchCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// The log: appends, proofs, opening after a crash, verification.
+    Ledger(LedgerBenchArguments),
+    /// Fill a log until the process is killed.
+    #[command(hide = true)]
+    LedgerLoad(LedgerLoadArguments),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LedgerBenchArguments {
+    /// Print one JSON object and no table.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Use a log of a tenth of the size: one million entries and not ten.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Where the log is made, and removed afterwards: the disk that is measured. A log of ten million entries takes 2 GB.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) folder: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LedgerLoadArguments {
+    pub(crate) folder: PathBuf,
+    pub(crate) entries: u64,
 }
 
 #[derive(Args, Debug)]

@@ -2,6 +2,7 @@
 //!
 //! The one binary: its command line and its wiring. Exit codes: 0 done, 1 failed (the last line on standard error says what), 2 wrong usage.
 
+mod bench;
 mod cli;
 mod components;
 mod output;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         Command::Up(arguments) => up::run(arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
+        Command::Bench(arguments) => bench::run(arguments),
         Command::RunEngine(arguments) => run_engine::run(&arguments),
     };
     match result {

@@ -1,0 +1,207 @@
+//! `sealwire bench ledger`: fills a log, kills the process that fills it, opens and verifies what it left.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result};
+use ledger::{Ledger, disk::RealDisk, verify::verify_folder};
+use serde::Serialize;
+
+use super::{
+    load::{self, ENVELOPE_BYTES, Measured},
+    machine,
+};
+use crate::{cli::LedgerBenchArguments, output};
+
+/// Entries of the log; a tenth with `--quick`.
+const ENTRIES: u64 = 10_000_000;
+
+/// What is printed with `--json`. Figures of the bare machine have `bare` in their names.
+#[derive(Debug, Serialize)]
+struct Figures {
+    batch_entries_per_s: f64,
+    single_entries_per_s: f64,
+    lone_over_bare: f64,
+    proof_p50_us: f64,
+    reopen_ms: f64,
+    rss_mb: Option<f64>,
+    verify_entries_per_s: f64,
+    bytes_per_entry: f64,
+    lone_bytes_per_entry: f64,
+    entries: u64,
+    envelope_bytes: usize,
+    lone_p50_us: f64,
+    bare_write_fdatasync_p50_us: f64,
+    bare_write_mb_per_s: f64,
+    bare_sha256_per_s: f64,
+}
+
+pub(crate) fn run(arguments: &LedgerBenchArguments) -> Result<()> {
+    let entries = if arguments.quick { ENTRIES / 10 } else { ENTRIES };
+    let folder =
+        tempfile::Builder::new()
+            .prefix("sealwire-bench-")
+            .tempdir_in(&arguments.folder)
+            .with_context(|| format!("cannot make a folder in {}", arguments.folder.display()))?;
+    let figures = measure(folder.path(), entries)?;
+    if arguments.json {
+        output::line(&serde_json::to_string(&figures)?);
+    } else {
+        output::line(&figures.table());
+    }
+    Ok(())
+}
+
+fn measure(folder: &Path, entries: u64) -> Result<Figures> {
+    output::note("sealwire: the bare machine");
+    let bare_sha256_per_s = machine::sha256_per_s(ENVELOPE_BYTES);
+    let bare_write_mb_per_s = machine::write_mb_per_s(folder).context("cannot write a file")?;
+
+    output::note(&format!("sealwire: a log of {entries} entries"));
+    let (measured, rss_mb) = load_and_kill(folder, entries)?;
+
+    output::note("sealwire: opening it after kill -9");
+    let log = folder.join("log");
+    let begin = Instant::now();
+    let (ledger, writer) = Ledger::open(&log, load::signer()).context("cannot open the log")?;
+    let reopen_ms = begin.elapsed().as_secs_f64() * 1e3;
+    let size = ledger.size();
+    tokio::runtime::Builder::new_current_thread().build()?.block_on(writer.close())?;
+
+    output::note(&format!("sealwire: verifying {size} entries"));
+    let begin = Instant::now();
+    let verified = verify_folder(&RealDisk, &log, None, &mut |_leaves| {})?;
+    let verify_entries_per_s = verified.leaves as f64 / begin.elapsed().as_secs_f64();
+
+    Ok(Figures {
+        batch_entries_per_s: measured.batch_entries_per_s,
+        single_entries_per_s: measured.single_entries_per_s,
+        lone_over_bare: measured.lone_p50_us / measured.bare_p50_us,
+        proof_p50_us: measured.proof_p50_us,
+        reopen_ms,
+        rss_mb,
+        verify_entries_per_s,
+        bytes_per_entry: measured.bytes_per_entry,
+        lone_bytes_per_entry: measured.lone_bytes_per_entry,
+        entries: size,
+        envelope_bytes: ENVELOPE_BYTES,
+        lone_p50_us: measured.lone_p50_us,
+        bare_write_fdatasync_p50_us: measured.bare_p50_us,
+        bare_write_mb_per_s,
+        bare_sha256_per_s,
+    })
+}
+
+/// Has a process fill a log and measure itself, and kills it while it goes on. Answers what it measured, and the most memory it ever had, in megabytes.
+fn load_and_kill(folder: &Path, entries: u64) -> Result<(Measured, Option<f64>)> {
+    let mut child = Killed(
+        Command::new(std::env::current_exe().context("cannot find this program")?)
+            .args(["bench", "ledger-load"])
+            .arg(folder)
+            .arg(entries.to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start the process that fills the log")?,
+    );
+    let stdout = child.0.stdout.take().context("the process has no output")?;
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line)?;
+    let measured = serde_json::from_str(&line).context("the process that fills the log failed")?;
+    Ok((measured, resident_mb(child.0.id())))
+}
+
+/// A process that does not outlive this value: it ends as in a crash, without notice.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // Where it has ended already there is nothing to kill.
+        let _ended = self.0.kill();
+        let _ended = self.0.wait();
+    }
+}
+
+/// The most memory that a process has had at once; `None` where the system does not tell.
+fn resident_mb(process: u32) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1_024.0 / 1e6)
+}
+
+impl Figures {
+    /// The same for people, each figure beside its aim and what it can be held against.
+    fn table(&self) -> String {
+        let rss = self.rss_mb.map_or_else(|| String::from("unknown"), |mb| format!("{mb:.0} MB"));
+        let envelope_bytes = self.envelope_bytes;
+        let rows = [
+            ("a log of", format!("{} entries", self.entries), String::new()),
+            (
+                "4 writers, batches of 1,000",
+                format!("{:.0} entries/s", self.batch_entries_per_s),
+                String::from("at least 250,000"),
+            ),
+            (
+                "256 writers, one at a time",
+                format!("{:.0} entries/s", self.single_entries_per_s),
+                String::from("at least 20,000"),
+            ),
+            ("one writer alone, p50", format!("{:.0} us", self.lone_p50_us), String::new()),
+            (
+                "  over a bare write and fdatasync",
+                format!("{:.2}", self.lone_over_bare),
+                String::from("at most 1.5"),
+            ),
+            (
+                "inclusion proof, p50, warm",
+                format!("{:.1} us", self.proof_p50_us),
+                String::from("under 50"),
+            ),
+            (
+                "opened after kill -9",
+                format!("{:.0} ms", self.reopen_ms),
+                String::from("under 2,000"),
+            ),
+            ("most memory", rss, String::from("under 150")),
+            (
+                "verified in full",
+                format!("{:.0} entries/s", self.verify_entries_per_s),
+                String::from("at least 1,000,000"),
+            ),
+            (
+                "on disk, all files",
+                format!("{:.0} bytes per entry", self.bytes_per_entry),
+                String::from("under 200"),
+            ),
+            (
+                "  where each was appended alone",
+                format!("{:.0} bytes per entry", self.lone_bytes_per_entry),
+                String::from("under 200"),
+            ),
+            (
+                "this machine: write and fdatasync, p50",
+                format!("{:.0} us", self.bare_write_fdatasync_p50_us),
+                String::new(),
+            ),
+            ("  large writes", format!("{:.0} MB/s", self.bare_write_mb_per_s), String::new()),
+            (
+                "  SHA-256 of an envelope",
+                format!("{:.0}/s on one core", self.bare_sha256_per_s),
+                String::new(),
+            ),
+        ];
+        let mut table = format!(
+            "envelopes of {envelope_bytes} bytes, both trees, fsync on{:>30}{:>20}\n",
+            "measured", "aim"
+        );
+        for (what, measured, aim) in rows {
+            table.push_str(&format!("{what:<44}{measured:>32}{aim:>20}\n"));
+        }
+        table
+    }
+}

@@ -1,0 +1,72 @@
+//! What the machine does without us: the figures that ours are held against.
+
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use tlog::Hash;
+
+/// How long each figure is measured.
+const MEASURED: Duration = Duration::from_millis(500);
+/// Bytes of one large write.
+const LARGE_WRITE_BYTES: usize = 1 << 20;
+/// Large writes before an fdatasync: about as much as one after a full commit group.
+const LARGE_WRITES: usize = 64;
+
+/// SHA-256 of messages of this many bytes, per second on one core.
+pub(crate) fn sha256_per_s(message_bytes: usize) -> f64 {
+    let message = vec![b'x'; message_bytes];
+    let mut hashed = 0_u32;
+    let begin = Instant::now();
+    while begin.elapsed() < MEASURED {
+        for _ in 0..1_000 {
+            std::hint::black_box(Hash::sha256(std::hint::black_box(&message)));
+        }
+        hashed += 1_000;
+    }
+    f64::from(hashed) / begin.elapsed().as_secs_f64()
+}
+
+/// Megabytes per second of large writes with an fdatasync after each 64 MiB.
+pub(crate) fn write_mb_per_s(folder: &Path) -> io::Result<f64> {
+    let path = folder.join("bare-large");
+    let mut file = File::create(&path)?;
+    let chunk = vec![b'x'; LARGE_WRITE_BYTES];
+    let begin = Instant::now();
+    let mut megabytes = 0.0;
+    while begin.elapsed() < MEASURED {
+        for _ in 0..LARGE_WRITES {
+            file.write_all(&chunk)?;
+            megabytes += 1.048_576;
+        }
+        file.sync_data()?;
+    }
+    let rate = megabytes / begin.elapsed().as_secs_f64();
+    drop(file);
+    std::fs::remove_file(path)?;
+    Ok(rate)
+}
+
+/// A file that grows by small writes, each with its own fdatasync.
+#[derive(Debug)]
+pub(crate) struct BareLog {
+    file: File,
+    record: Vec<u8>,
+}
+
+impl BareLog {
+    pub(crate) fn create(folder: &Path, record_bytes: usize) -> io::Result<Self> {
+        Ok(Self { file: File::create(folder.join("bare-log"))?, record: vec![b'x'; record_bytes] })
+    }
+
+    /// How long one write and its fdatasync take.
+    pub(crate) fn append(&mut self) -> io::Result<Duration> {
+        let begin = Instant::now();
+        self.file.write_all(&self.record)?;
+        self.file.sync_data()?;
+        Ok(begin.elapsed())
+    }
+}
