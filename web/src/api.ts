@@ -20,6 +20,8 @@ export type SiteAnswer = {
   origin: string;
   vkey: string;
   log_url: string;
+  /** Lets the live feed be read. */
+  access_token: string;
   version: string;
   leaves: number;
   counters: Counters;

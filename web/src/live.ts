@@ -20,6 +20,7 @@ const RETRY_MAX_MS = 15_000;
 
 export class Feed {
   readonly #log_url: string;
+  readonly #access_token: string;
   readonly #handlers: FeedHandlers;
   #next_leaf: number;
   #source: EventSource | null = null;
@@ -27,15 +28,16 @@ export class Feed {
   #retry_ms = RETRY_FIRST_MS;
   #down_since_ms: number | null = null;
 
-  constructor(log_url: string, from: number, handlers: FeedHandlers) {
+  constructor(log_url: string, access_token: string, from: number, handlers: FeedHandlers) {
     this.#log_url = log_url;
+    this.#access_token = access_token;
     this.#next_leaf = from;
     this.#handlers = handlers;
   }
 
   open(): void {
     this.#close();
-    const source = new EventSource(`${this.#log_url}/live?from=${this.#next_leaf}`);
+    const source = new EventSource(`${this.#log_url}/live?from=${this.#next_leaf}&token=${this.#access_token}`);
     this.#source = source;
     source.onopen = () => {
       this.#retry_ms = RETRY_FIRST_MS;

@@ -112,7 +112,7 @@ class Site {
       this.answer_error = null;
       const shorter = previous?.vkey === answer.vkey && answer.leaves < previous.leaves;
       if (shorter) this.shortened = { from: previous.leaves, to: answer.leaves };
-      const other = previous !== null && (shorter || previous.vkey !== answer.vkey || previous.log_url !== answer.log_url);
+      const other = previous !== null && (shorter || previous.vkey !== answer.vkey || previous.log_url !== answer.log_url || previous.access_token !== answer.access_token);
       if (other) this.#forget();
       if (other || previous === null) this.#enter(answer);
       this.leaves = Math.max(this.leaves, answer.leaves);
@@ -133,11 +133,11 @@ class Site {
   }
 
   /** Meets a log for the first time, or another one in the same place. */
-  #enter({ vkey, log_url, leaves }: SiteAnswer): void {
+  #enter({ vkey, log_url, access_token, leaves }: SiteAnswer): void {
     this.trust = trustOnFirstUse(browserStore(), vkey, new Date());
     this.leaves = leaves;
     this.#feed?.pause();
-    this.#feed = new Feed(log_url, Math.max(0, leaves - FEED_OVERLAP_LEAVES), {
+    this.#feed = new Feed(log_url, access_token, Math.max(0, leaves - FEED_OVERLAP_LEAVES), {
       sealed: (event) => this.#batch.push(event),
       missed: () => this.#missed(),
       state: (state) => (this.feed = state),

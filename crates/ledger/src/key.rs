@@ -1,4 +1,7 @@
 //! The log's signing key: 32 bytes of Ed25519 seed in hex, in a file that only its owner can read.
+//!
+//! A rotation makes the new key beside the old one, durable, before the log goes over to it; only then does it take the old one's place. Whatever a crash
+//! interrupts, one of the two files holds the key that the log goes on with.
 
 use std::{
     fs::{self, OpenOptions},
@@ -7,31 +10,100 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tlog::{KeyName, Signer};
+use tlog::{KeyName, Signer, VerifierKey};
 
 use crate::{
+    Signers,
     disk::{Disk as _, RealDisk},
     recover::SEGMENTS,
 };
+
+/// Where a log's key lies, and beside it the one that a rotation goes over to.
+#[derive(Clone, Debug)]
+pub struct KeyFiles {
+    current: PathBuf,
+    next: PathBuf,
+}
+
+impl KeyFiles {
+    /// The key in `current`; a rotation's new key is in the file of that name with `.next` behind it.
+    #[must_use]
+    pub fn new(current: PathBuf) -> Self {
+        let mut next = current.clone().into_os_string();
+        next.push(".next");
+        Self { current, next: next.into() }
+    }
+
+    /// Both keys; the current one is made if there is none and the log is new, too. `name` is the log's origin.
+    ///
+    /// # Errors
+    /// As [`load_or_create_key`], of either file.
+    pub fn load_or_create(&self, name: &KeyName, log: &Path) -> Result<Signers, KeyError> {
+        let current = load_or_create_key(&self.current, name.clone(), log)?;
+        let next = match read(&self.next)? {
+            Some(text) => Some(parse(&self.next, &text, name.clone())?),
+            None => None,
+        };
+        Ok(Signers { current, next })
+    }
+
+    /// Makes the key that a rotation goes over to, and makes it durable.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn create_next(&self, name: KeyName) -> Result<Signer, KeyError> {
+        let text = create(&self.next)
+            .map_err(|source| KeyError::Io { path: self.next.clone(), source })?;
+        parse(&self.next, &text, name)
+    }
+
+    /// Keeps the key that the log goes on with, and removes what a rotation that was not sealed left.
+    ///
+    /// # Errors
+    /// A file cannot be read, renamed or removed.
+    pub fn settle(&self, vkey: &VerifierKey) -> Result<(), KeyError> {
+        let Some(text) = read(&self.next)? else { return Ok(()) };
+        let next = parse(&self.next, &text, vkey.name().clone())?;
+        let settled = if next.vkey() == vkey {
+            fs::rename(&self.next, &self.current)
+        } else {
+            fs::remove_file(&self.next)
+        };
+        settled
+            .and_then(|()| sync_folder_of(&self.current))
+            .map_err(|source| KeyError::Io { path: self.next.clone(), source })
+    }
+}
 
 /// The key in `path`; made if there is none and `log` says that the log is new, too. `name` is the log's origin.
 ///
 /// # Errors
 /// The file cannot be read or made, others may read it, or it holds no key.
 pub fn load_or_create_key(path: &Path, name: KeyName, log: &Path) -> Result<Signer, KeyError> {
-    let failed = |source| KeyError::Io { path: path.to_owned(), source };
-    let text = match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // A log has its key before its first segment.
-            if fs::read_dir(log.join(SEGMENTS)).is_ok_and(|mut segments| segments.next().is_some())
-            {
-                return Err(KeyError::Missing { path: path.to_owned(), log: log.to_owned() });
-            }
-            create(path).map_err(failed)?
+    let text = match read(path)? {
+        Some(text) => text,
+        // A log has its key before its first segment.
+        None if fs::read_dir(log.join(SEGMENTS))
+            .is_ok_and(|mut segments| segments.next().is_some()) =>
+        {
+            return Err(KeyError::Missing { path: path.to_owned(), log: log.to_owned() });
         }
-
-        read => read.map_err(failed)?,
+        None => create(path).map_err(|source| KeyError::Io { path: path.to_owned(), source })?,
     };
+    parse(path, &text, name)
+}
+
+/// The text of a key's file; `None` where there is none.
+fn read(path: &Path) -> Result<Option<String>, KeyError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(KeyError::Io { path: path.to_owned(), source }),
+    }
+}
+
+fn parse(path: &Path, text: &str, name: KeyName) -> Result<Signer, KeyError> {
+    let failed = |source| KeyError::Io { path: path.to_owned(), source };
     let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(KeyError::Open { path: path.to_owned(), mode });
@@ -47,14 +119,18 @@ fn create(path: &Path) -> io::Result<String> {
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
     let text = format!("{}\n", hex::encode(seed));
     // Beside its place first: a crash must not leave a part of a key where a key is looked for.
-    let next = path.with_extension("next");
+    let unfinished = path.with_extension("unfinished");
     let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    fs::rename(next, path)?;
-    path.parent().map_or(Ok(()), |folder| RealDisk.sync_folder(folder))?;
+    fs::rename(unfinished, path)?;
+    sync_folder_of(path)?;
     Ok(text)
+}
+
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| RealDisk.sync_folder(folder))
 }
 
 /// Why there is no key.

@@ -32,7 +32,7 @@ mod writer;
 pub use append_keys::{AppendKey, InvalidAppendKey};
 pub use batch::{Batch, Receipt};
 pub use erase::EraseError;
-pub use key::{KeyError, load_or_create_key};
+pub use key::{KeyError, KeyFiles, load_or_create_key};
 pub use ledger::{Erased, Erasure, Ledger, Published, ReadError, StoredEnvelope};
 pub use ranges::{InvalidRanges, LeafRanges};
 pub use recover::{OpenError, Signers};

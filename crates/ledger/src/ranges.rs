@@ -2,8 +2,11 @@
 
 use std::{fmt, ops::Range, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 /// Leaves, as ranges that are in order, not empty, and do not touch.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct LeafRanges(Vec<Range<u64>>);
 
 impl LeafRanges {
@@ -106,6 +109,20 @@ impl fmt::Display for LeafRanges {
             }
         }
         Ok(())
+    }
+}
+
+impl From<LeafRanges> for String {
+    fn from(ranges: LeafRanges) -> Self {
+        ranges.to_string()
+    }
+}
+
+impl TryFrom<String> for LeafRanges {
+    type Error = InvalidRanges;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 

@@ -3,7 +3,9 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
-use model::Pattern;
+use ledger::LeafRanges;
+use model::{Pattern, SensorId, Timestamp};
+use site::operator::Words;
 
 /// Collects readings of industrial sensors and seals every one of them in a log that anyone can verify.
 #[derive(Debug, Parser)]
@@ -19,6 +21,8 @@ pub(crate) enum Command {
     Up(UpArguments),
     /// Check that a log is what it says: recompute it from its entries and compare everything.
     Verify(VerifyArguments),
+    /// Give an order to a site's log: erase, hold, rotate its key; whether the site runs or not.
+    Log(LogArguments),
     /// Simulate sensors on a message bus that runs already.
     Simulate(SimulateArguments),
     /// Measure what this machine does, and print it beside what we aim for.
@@ -65,6 +69,100 @@ pub(crate) struct UpArguments {
     /// Seconds without a heartbeat after which a sensor is lost.
     #[arg(long, value_name = "S", default_value_t = 150, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) lost_after: u64,
+    /// Milliseconds between two checkpoints while the log grows.
+    #[arg(long, value_name = "MS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(50..=3_600_000))]
+    pub(crate) checkpoint_interval: u64,
+    /// File with the log's signing key; made if there is neither key nor log [default: site.key in the data directory].
+    #[arg(long, value_name = "FILE", env = "SEALWIRE_KEY_FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LogArguments {
+    /// The site's folder.
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "sealwire-data",
+        env = "SEALWIRE_DATA_DIR"
+    )]
+    pub(crate) data_dir: PathBuf,
+    /// File with the log's signing key, where it is not in the folder; a running site knows it.
+    #[arg(long, global = true, value_name = "FILE", env = "SEALWIRE_KEY_FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Print what was done as one JSON object.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) order: LogOrder,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogOrder {
+    /// Publish a checkpoint over everything that is durable, and print it.
+    Checkpoint,
+    /// Erase envelopes for good; entries, proofs and an event that says so stay.
+    Erase {
+        /// Whose: leaves and ranges with commas between them, such as 12-40,57.
+        leaves: LeafRanges,
+        /// Erase also what was derived from them: it says what they say.
+        #[arg(long)]
+        with_derived: bool,
+        #[command(flatten)]
+        signature: Signature,
+    },
+    /// Keep from being erased what was received in a window, of one sensor or of all.
+    Hold {
+        /// Only this sensor's events.
+        #[arg(long, value_name = "ID")]
+        sensor: Option<SensorId>,
+        /// Received from this moment on, e.g. 2026-11-01T00:00:00Z.
+        #[arg(long, value_name = "TIME")]
+        from: Option<Timestamp>,
+        /// Received before this moment.
+        #[arg(long, value_name = "TIME")]
+        to: Option<Timestamp>,
+        #[command(flatten)]
+        signature: Signature,
+    },
+    /// End a hold.
+    Release {
+        /// The leaf that placed it; `sealwire log holds` tells.
+        hold: u64,
+        #[command(flatten)]
+        signature: Signature,
+    },
+    /// List the holds that stand.
+    Holds,
+    /// Erase now what the file `retention` in the data directory no longer keeps.
+    Retain {
+        #[command(flatten)]
+        actor: Actor,
+    },
+    /// Make a new key and have the log go over to it; both keys sign that it does.
+    RotateKey {
+        #[command(flatten)]
+        actor: Actor,
+    },
+}
+
+/// Who gives an order, as the log will say.
+#[derive(Args, Debug)]
+pub(crate) struct Actor {
+    /// Who gives this order, as the log will say for ever.
+    #[arg(long, value_name = "NAME", env = "USER")]
+    pub(crate) actor: Words,
+}
+
+/// Who gives an order, and why, as the log will say.
+#[derive(Args, Debug)]
+pub(crate) struct Signature {
+    #[command(flatten)]
+    pub(crate) actor: Actor,
+    /// Why, as the log will say for ever.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Words,
 }
 
 #[derive(Args, Debug)]
@@ -145,5 +243,7 @@ mod tests {
         insta::assert_snapshot!(command.render_long_help());
         let up = command.find_subcommand_mut("up").expect("there is `up`");
         insta::assert_snapshot!(up.render_help());
+        let log = command.find_subcommand_mut("log").expect("there is `log`");
+        insta::assert_snapshot!(log.render_help());
     }
 }

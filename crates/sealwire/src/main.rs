@@ -5,6 +5,7 @@
 mod bench;
 mod cli;
 mod components;
+mod log;
 mod output;
 mod run_engine;
 mod simulate;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Up(arguments) => up::run(arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Log(arguments) => log::run(arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::RunEngine(arguments) => run_engine::run(&arguments),

@@ -32,6 +32,8 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
             lost_after: Duration::from_secs(arguments.lost_after),
             ..poll::Config::default()
         },
+        key_file: arguments.key_file,
+        checkpoint_period: Duration::from_millis(arguments.checkpoint_interval),
     };
     let ready = |addresses: &Addresses| {
         announce(addresses);

@@ -83,6 +83,23 @@ impl DataDir {
         Ok(Self { path, name, _lock: lock })
     }
 
+    /// Opens and locks the folder of a site that is there already.
+    ///
+    /// # Errors
+    /// As [`DataDir::open`], and where there is no site.
+    pub fn open_existing(path: &Path) -> Result<Self, DataDirError> {
+        if path.join(DESCRIPTION).is_file() {
+            Self::open(path, None)
+        } else {
+            Err(DataDirError::NoSite { path: path.to_owned() })
+        }
+    }
+
+    /// The folder itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The site's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -110,6 +127,16 @@ impl DataDir {
     /// The log's signing key.
     pub(crate) fn key(&self) -> PathBuf {
         self.path.join("site.key")
+    }
+
+    /// The token that reads envelopes.
+    pub(crate) fn access_token(&self) -> PathBuf {
+        self.path.join("access-token")
+    }
+
+    /// How long envelopes are kept.
+    pub(crate) fn retention(&self) -> PathBuf {
+        self.path.join("retention")
     }
 
     /// The index, which may be deleted while the site does not run.
@@ -156,6 +183,12 @@ pub enum DataDirError {
     /// It holds something else.
     #[error("{} is not empty and not a site's data directory: name another with --data-dir", path.display())]
     Foreign {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// There is no site in it.
+    #[error("{} is not a site's data directory: name one with --data-dir", path.display())]
+    NoSite {
         /// The folder.
         path: PathBuf,
     },

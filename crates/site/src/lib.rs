@@ -1,22 +1,31 @@
 //! An edge site: the shells that drive the pure crates, each a task with one owner.
 //!
 //! The way of a reading, file by file: [`polling`] asks sensors and hears them, [`sealing`] appends what the poller saw, [`pipeline`] has `sensor-reader`
-//! judge what was sealed and appends what follows, [`indexing`] projects the log for [`queries`], and [`log_http`] shows it to anyone. [`up`] starts all
-//! of it on one machine, with both engines, and stops it in order.
+//! judge what was sealed and appends what follows, [`indexing`] projects the log for [`queries`], and [`log_http`] shows it to anyone. What an
+//! operator may order of the log is [`operator`]'s. [`up`] starts all of it on one machine, with both engines, and stops it in order.
 
 pub mod indexing;
+pub mod operator;
 pub mod pipeline;
+pub mod retention;
 pub mod up;
 
+mod access;
 mod bus;
 mod clock;
 mod data_dir;
+mod http_server;
 mod log_http;
 mod polling;
 mod ports;
 mod queries;
+mod run_file;
 mod sealing;
+mod site_log;
 mod workloads;
 
+pub use access::{AccessToken, TokenError};
 pub use data_dir::{DataDir, DataDirError};
+pub use run_file::RunFile;
+pub use site_log::{SiteLog, SiteLogError};
 pub use up::{UpError, run};

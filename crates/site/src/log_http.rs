@@ -1,21 +1,22 @@
-//! The log port: the log as C2SP tlog-tiles lays it out, the live feed, and the counters.
+//! The log port: the log as C2SP tlog-tiles lays it out for anyone; envelopes and the live feed for who has the access token; orders for the operator.
 //!
 //! Only requests that name the machine itself are answered, so that a page from elsewhere cannot reach the port under a name of its own.
 
 use std::{
-    convert::Infallible, fmt::Write as _, io, sync::Arc, sync::atomic::Ordering, time::Duration,
+    convert::Infallible, fmt::Write as _, sync::Arc, sync::atomic::Ordering, time::Duration,
 };
 
 use axum::{
     Router,
-    extract::{Path, Query, Request, State, rejection::QueryRejection},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    body::Bytes,
+    extract::{FromRequestParts, Path, Query, Request, State, rejection::BytesRejection},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     middleware::{self, Next},
     response::{
         IntoResponse, Response,
         sse::{self, KeepAlive, Sse},
     },
-    routing::get,
+    routing::{get, post},
 };
 use futures::{Stream, stream};
 use ledger::{Ledger, StoredEnvelope};
@@ -32,7 +33,12 @@ use tokio_util::sync::CancellationToken;
 use tower_http::cors::CorsLayer;
 use tracing::error;
 
-use crate::bus::Connection;
+use crate::{
+    AccessToken,
+    bus::Connection,
+    http_server,
+    operator::{Operator, Order},
+};
 
 /// Clients of the live feed at once.
 const LIVE_CLIENTS_MAX: usize = 256;
@@ -42,12 +48,23 @@ const LIVE_BACKLOG_MAX: u64 = 1_000;
 const LIVE_BATCH_MAX: usize = 200;
 /// Bytes of them.
 const LIVE_BATCH_BYTES_MAX: usize = 1 << 20;
+/// Envelopes in one answer to `/envelopes`; whoever wants more asks again from the leaf after the last.
+const ENVELOPES_MAX: usize = 1_000;
+/// Bytes of them; the first is always there.
+const ENVELOPES_BYTES_MAX: usize = 4 << 20;
+/// Answers with envelopes that are made at once; further ones wait.
+const ENVELOPES_AT_ONCE_MAX: usize = 8;
 /// A sign of life on the feed while nothing happens.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// What the log port shows.
 pub(crate) struct LogHttp {
     pub(crate) ledger: Ledger,
+    pub(crate) operator: Operator,
+    /// Lets the operator in.
+    pub(crate) operator_token: AccessToken,
+    /// Lets whoever may read envelopes in.
+    pub(crate) access_token: AccessToken,
     pub(crate) counters: watch::Receiver<Counters>,
     pub(crate) connection: Connection,
     /// Origins of the page, which may read from here.
@@ -57,26 +74,27 @@ pub(crate) struct LogHttp {
 #[derive(Clone)]
 struct Shared {
     ledger: Ledger,
+    operator: Operator,
+    operator_token: AccessToken,
+    access_token: AccessToken,
     counters: watch::Receiver<Counters>,
     connection: Connection,
     live_clients: Arc<Semaphore>,
+    envelopes_at_once: Arc<Semaphore>,
     shutdown: CancellationToken,
 }
 
 /// Answers until `shutdown`.
-///
-/// # Errors
-/// The listener fails.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    log: LogHttp,
-    shutdown: CancellationToken,
-) -> io::Result<()> {
+pub(crate) async fn serve(listener: TcpListener, log: LogHttp, shutdown: CancellationToken) {
     let shared = Shared {
         ledger: log.ledger,
+        operator: log.operator,
+        operator_token: log.operator_token,
+        access_token: log.access_token,
         counters: log.counters,
         connection: log.connection,
         live_clients: Arc::new(Semaphore::new(LIVE_CLIENTS_MAX)),
+        envelopes_at_once: Arc::new(Semaphore::new(ENVELOPES_AT_ONCE_MAX)),
         shutdown: shutdown.clone(),
     };
     let router = Router::new()
@@ -84,18 +102,20 @@ pub(crate) async fn serve(
         .route("/vkey", get(vkey))
         .route("/keys", get(keys))
         .route("/tile/{*path}", get(tile))
+        .route("/envelopes", get(envelopes))
         .route("/live", get(live))
         .route("/metrics", get(metrics))
+        .route("/operator", post(operator))
         .fallback(|| async {
             problem(
                 StatusCode::NOT_FOUND,
-                "there is /checkpoint, /tile/..., /vkey, /keys, /live and /metrics",
+                "there is /checkpoint, /tile/..., /vkey, /keys, /envelopes, /live, /metrics and /operator",
             )
         })
         .layer(CorsLayer::new().allow_origin(log.page_origins))
         .layer(middleware::from_fn(only_for_this_machine))
         .with_state(shared);
-    axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    http_server::serve(listener, router, shutdown).await;
 }
 
 /// A browser that was led here by a name of someone else's says that name.
@@ -191,26 +211,112 @@ fn line(text: &mut String, name: &str, kind: &str, value: u64) {
         .expect("writing to a string cannot fail");
 }
 
+/// From which leaf on, and how many.
 #[derive(Deserialize)]
-struct LiveParameters {
+struct Span {
     from: Option<u64>,
+    count: Option<usize>,
+    /// The access token, for an `EventSource`, which cannot send headers.
+    token: Option<String>,
+}
+
+/// Whoever sends the access token may ask for envelopes.
+impl FromRequestParts<Shared> for Span {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Response> {
+        let Query(span) = Query::<Self>::try_from_uri(&parts.uri).map_err(|rejection| {
+            let words = format!("`from` is a leaf and `count` a number: {}", rejection.body_text());
+            problem(StatusCode::BAD_REQUEST, &words)
+        })?;
+        let offered = span.token.as_deref().is_some_and(|token| shared.access_token.is(token));
+        if offered || shared.access_token.is_in(&parts.headers) {
+            Ok(span)
+        } else {
+            let words = "envelopes need the token in the data directory's file `access-token`";
+            Err(unauthorized(words))
+        }
+    }
+}
+
+fn unauthorized(detail: &str) -> Response {
+    let mut response = problem(StatusCode::UNAUTHORIZED, detail);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+/// Envelopes from a leaf on, a line of JSON each.
+async fn envelopes(State(shared): State<Shared>, span: Span) -> Response {
+    let (from, size) = (span.from.unwrap_or(0), shared.ledger.size());
+    if from > size {
+        let words = format!("the log has {size} leaves: ask for one of them");
+        return problem(StatusCode::NOT_FOUND, &words);
+    }
+    let count = span.count.unwrap_or(ENVELOPES_MAX).min(ENVELOPES_MAX);
+    let _room = shared.envelopes_at_once.acquire().await.expect("nobody closes the semaphore");
+    let ledger = shared.ledger.clone();
+    let read = spawn_blocking(move || ledger.envelopes(from, count, ENVELOPES_BYTES_MAX));
+    match read.await {
+        Ok(Ok(stored)) => {
+            let mut lines = String::new();
+            for line in stored.iter().filter_map(leaf_json) {
+                lines.push_str(&line);
+                lines.push('\n');
+            }
+            let headers =
+                [(header::CONTENT_TYPE, "application/jsonl"), (header::CACHE_CONTROL, "no-store")];
+            (headers, lines).into_response()
+        }
+        Ok(Err(failure)) => internal(&failure),
+        Err(panic) => internal(&panic),
+    }
+}
+
+/// Carries out what the operator orders.
+async fn operator(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    if !shared.operator_token.is_in(&headers) {
+        return unauthorized("orders need the operator's token in the data directory's `run.json`");
+    }
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => return problem(rejection.status(), &rejection.body_text()),
+    };
+    let order: Order = match serde_json::from_slice(&body) {
+        Ok(order) => order,
+        Err(error) => {
+            return problem(StatusCode::BAD_REQUEST, &format!("this is not an order: {error}"));
+        }
+    };
+    match shared.operator.carry_out(order).await {
+        Ok(done) => {
+            let json = serde_json::to_string(&done).expect("what was done has only text keys");
+            ([(header::CONTENT_TYPE, "application/json")], json).into_response()
+        }
+        Err(failure) => {
+            let status = if failure.is_refusal() {
+                StatusCode::CONFLICT
+            } else {
+                error!(%failure, source = std::error::Error::source(&failure), "an order failed");
+                StatusCode::INTERNAL_SERVER_ERROR
+            };
+            // The operator is told everything: it is their machine.
+            problem(status, &chain(&failure))
+        }
+    }
+}
+
+/// An error and what caused it, in one line.
+fn chain(failure: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(failure), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// The live feed: the log's tail from the client's place on, or from now on.
-async fn live(
-    State(shared): State<Shared>,
-    parameters: Result<Query<LiveParameters>, QueryRejection>,
-    headers: HeaderMap,
-) -> Response {
-    let Query(parameters) = match parameters {
-        Ok(parameters) => parameters,
-        Err(rejection) => {
-            return problem(
-                StatusCode::BAD_REQUEST,
-                &format!("`from` is a leaf: {}", rejection.body_text()),
-            );
-        }
-    };
+async fn live(State(shared): State<Shared>, span: Span, headers: HeaderMap) -> Response {
     let Ok(permit) = Arc::clone(&shared.live_clients).try_acquire_owned() else {
         return problem(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -219,7 +325,7 @@ async fn live(
     };
     let last_seen =
         headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
-    let from = last_seen.map(|leaf| leaf.saturating_add(1)).or(parameters.from);
+    let from = last_seen.map(|leaf| leaf.saturating_add(1)).or(span.from);
     let next_leaf = from.unwrap_or(u64::MAX).min(shared.ledger.size());
     let feed = Feed {
         ledger: shared.ledger,
@@ -277,15 +383,21 @@ impl Feed {
 }
 
 fn sealed(stored: &StoredEnvelope) -> Option<sse::Event> {
+    let name = if stored.bytes.is_some() { "sealed" } else { "erased" };
+    let event = sse::Event::default().id(stored.leaf.to_string()).event(name);
+    Some(event.data(leaf_json(stored)?))
+}
+
+/// A leaf with its envelope, byte for byte; the leaf alone where the envelope was erased.
+fn leaf_json(stored: &StoredEnvelope) -> Option<String> {
     let leaf = stored.leaf;
-    let (name, data) = match &stored.bytes {
+    Some(match &stored.bytes {
         Some(bytes) => {
             let envelope: &RawValue = serde_json::from_slice(bytes).ok()?;
-            ("sealed", format!(r#"{{"leaf":{leaf},"envelope":{}}}"#, envelope.get()))
+            format!(r#"{{"leaf":{leaf},"envelope":{}}}"#, envelope.get())
         }
-        None => ("erased", format!(r#"{{"leaf":{leaf}}}"#)),
-    };
-    Some(sse::Event::default().id(leaf.to_string()).event(name).data(data))
+        None => format!(r#"{{"leaf":{leaf}}}"#),
+    })
 }
 
 fn internal(failure: &dyn std::error::Error) -> Response {

@@ -25,7 +25,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::bus::Connection;
+use crate::{AccessToken, bus::Connection};
 
 /// Subject of all questions.
 const QUESTIONS: &str = "sealwire.query.*";
@@ -49,6 +49,8 @@ pub(crate) struct Queries {
     pub(crate) site_name: String,
     /// Where the log port is, as the page reaches it.
     pub(crate) log_url: String,
+    /// Lets the page read the live feed: it shows every envelope anyway.
+    pub(crate) access_token: AccessToken,
 }
 
 /// Answers until `shutdown`.
@@ -161,6 +163,7 @@ impl Queries {
             origin: vkey.name().as_str(),
             vkey: vkey.to_string(),
             log_url: &self.log_url,
+            access_token: self.access_token.as_str(),
             version: env!("CARGO_PKG_VERSION"),
             leaves: self.ledger.size(),
             counters: counters.named().into_iter().chain([("dropped", dropped)]).collect(),
@@ -300,6 +303,7 @@ struct Site<'a> {
     origin: &'a str,
     vkey: String,
     log_url: &'a str,
+    access_token: &'a str,
     version: &'a str,
     leaves: u64,
     counters: BTreeMap<&'a str, u64>,

@@ -8,19 +8,19 @@ mod part;
 mod ready;
 mod site;
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 use engine::{find, release};
-use ledger::{Ledger, Writer, load_or_create_key};
+use ledger::Writer;
 use model::Pattern;
-use serde::Serialize;
-use tlog::KeyName;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use self::site::Site;
 use crate::{
-    DataDir,
+    DataDir, RunFile, SiteLog,
     ports::{Reserved, reserve},
+    retention::Retention,
 };
 
 pub use self::error::UpError;
@@ -43,6 +43,10 @@ pub struct Config {
     pub heartbeats: Vec<Pattern>,
     /// How patient the poller is.
     pub polling: poll::Config,
+    /// The file with the log's signing key; in the folder where this is `None`.
+    pub key_file: Option<PathBuf>,
+    /// Time between two checkpoints while the log grows.
+    pub checkpoint_period: Duration,
 }
 
 /// Where the site listens.
@@ -59,7 +63,7 @@ pub struct Ports {
 }
 
 /// Where a site is found once everything answers.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Addresses {
     /// The page and its API.
     pub http: String,
@@ -95,12 +99,12 @@ pub async fn run(
     };
     let listening = Listening::reserve(config.ports).await?;
 
+    // Read again each time it is applied; a wrong file is better found while someone looks.
+    Retention::load(&data_dir.retention())?;
     progress("opening the log");
-    let key_name = KeyName::parse(&data_dir.origin()).expect("a site's name is checked");
-    let signer = load_or_create_key(&data_dir.key(), key_name, &data_dir.ledger())?;
-    let (ledger, writer) = Ledger::open(&data_dir.ledger(), signer)?;
+    let SiteLog { ledger, writer, operator } = SiteLog::open(&data_dir, config.key_file.clone())?;
     let outcome = {
-        let mut site = Site::new(&data_dir, ledger, &listening);
+        let mut site = Site::new(&data_dir, ledger, operator, &listening);
         let starting = Box::pin(site.start(config, listening, programs, &progress));
         let outcome = match shutdown.run_until_cancelled(starting).await {
             Some(Ok(page)) => site.serve(page, ready, &progress, &shutdown).await,
@@ -108,6 +112,7 @@ pub async fn run(
             None => Ok(()),
         };
         progress("stopping");
+        RunFile::remove(data_dir.path());
         site.stop().await;
         outcome
     };

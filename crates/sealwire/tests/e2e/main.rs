@@ -12,6 +12,7 @@ mod crash;
 mod fleet;
 mod house;
 mod mqtt;
+mod orders;
 mod page;
 mod refusal;
 mod site;

@@ -131,6 +131,16 @@ impl Site {
         until("the gateway answers", || answer(agent().get(&url).call()))
     }
 
+    /// Where the live feed is, from a leaf on.
+    pub(crate) fn live_from(&self, leaf: u64) -> String {
+        format!("{}/live?from={leaf}&token={}", self.addresses.log, self.access_token())
+    }
+
+    /// What lets its bearer read envelopes.
+    pub(crate) fn access_token(&self) -> String {
+        fs::read_to_string(self.data_dir().join("access-token")).unwrap().trim().to_owned()
+    }
+
     /// `GET` on the log port under a host name: status and text.
     pub(crate) fn get_log(&self, path: &str, host: &str) -> (u16, String) {
         let request = agent().get(format!("{}{path}", self.addresses.log)).header("host", host);
@@ -190,9 +200,15 @@ fn spawn<'a>(folder: &Path, arguments: impl Iterator<Item = &'a String>) -> Chil
 
 /// `sealwire verify`: its exit code, and what was printed.
 pub(crate) fn verify(log: &str) -> (Option<i32>, String) {
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_sealwire")).args(["verify", log]).output().unwrap();
-    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    let (code, printed, _errors) = sealwire(&["verify", log]);
+    (code, printed)
+}
+
+/// Any command of `sealwire`: its exit code, and what it printed as its result and as errors.
+pub(crate) fn sealwire(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_sealwire")).args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 /// Pid and program of every process that works on the folder, the site itself left out.
@@ -261,7 +277,7 @@ impl Follower {
     /// Follows from the first leaf on until the site goes away.
     pub(crate) fn start(site: &Site) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (told, url) = (Arc::clone(&seen), format!("{}/live?from=0", site.addresses.log));
+        let (told, url) = (Arc::clone(&seen), site.live_from(0));
         let reading = std::thread::spawn(move || {
             let Ok(response) = ureq::get(&url).call() else { return };
             for line in BufReader::new(response.into_body().into_reader()).lines() {

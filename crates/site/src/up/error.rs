@@ -4,10 +4,12 @@ use std::{io, path::PathBuf};
 
 use engine::FindError;
 use index::IndexError;
-use ledger::{AppendError, KeyError, OpenError, WriteError};
+use ledger::{AppendError, WriteError};
 use tokio::task::JoinError;
 
-use crate::{DataDirError, indexing, pipeline};
+use crate::{
+    DataDirError, SiteLogError, TokenError, indexing, pipeline, retention::RetentionError,
+};
 
 /// Why a site does not run.
 #[derive(Debug, thiserror::Error)]
@@ -46,12 +48,15 @@ pub enum UpError {
         /// What failed.
         source: io::Error,
     },
-    /// The key cannot be used.
+    /// The log or its key cannot be used.
     #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The log cannot be opened.
+    Log(#[from] SiteLogError),
+    /// The token that reads envelopes cannot be used.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Token(#[from] TokenError),
+    /// The retention file cannot be used.
+    #[error(transparent)]
+    Retention(#[from] RetentionError),
     /// The index cannot be used.
     #[error(
         "the index cannot be used; it holds nothing that the log does not, so it may be deleted"
@@ -83,6 +88,9 @@ pub enum UpError {
         /// The host's log.
         log: PathBuf,
     },
+    /// The file that tells an operator's commands of the site cannot be written.
+    #[error("cannot write run.json into the data directory")]
+    RunFile(#[source] io::Error),
     /// Whoever was to be told where the site is could not be.
     #[error("the site's addresses cannot be told")]
     Ready(#[source] io::Error),

@@ -14,7 +14,7 @@ use tokio::{
     time::{interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{
     Addresses, Config, Listening, Programs,
@@ -22,12 +22,12 @@ use super::{
     ready::{Page, connect, page_answers},
 };
 use crate::{
-    DataDir, UpError, bus, clock, indexing, log_http, pipeline, polling, ports::Reserved, queries,
-    sealing, workloads,
+    AccessToken, DataDir, RunFile, UpError, bus, clock, indexing, log_http, operator::Operator,
+    pipeline, polling, ports::Reserved, queries, sealing, workloads,
 };
 
-/// Time between two checkpoints while the log grows.
-const CHECKPOINT_PERIOD: Duration = Duration::from_millis(500);
+/// Time between two looks at what retention no longer keeps: it is named in hours.
+const RETENTION_PERIOD: Duration = Duration::from_secs(3_600);
 /// How long the page may take to answer for the first time; the host compiles the components.
 const PAGE_READY_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long the services may take to end what they are at when the site stops.
@@ -39,6 +39,7 @@ const CHANGES_MAX: usize = 16;
 pub(super) struct Site<'a> {
     data_dir: &'a DataDir,
     ledger: Ledger,
+    operator: Operator,
     addresses: Addresses,
     /// What brings readings: the simulator and the poller.
     intake: Part,
@@ -52,7 +53,12 @@ pub(super) struct Site<'a> {
 }
 
 impl<'a> Site<'a> {
-    pub(super) fn new(data_dir: &'a DataDir, ledger: Ledger, listening: &Listening) -> Self {
+    pub(super) fn new(
+        data_dir: &'a DataDir,
+        ledger: Ledger,
+        operator: Operator,
+        listening: &Listening,
+    ) -> Self {
         let (events, queue) = mpsc::channel(sealing::QUEUE_EVENTS_MAX);
         let mut sealing = JoinSet::new();
         let log = ledger.clone();
@@ -68,6 +74,7 @@ impl<'a> Site<'a> {
         Self {
             data_dir,
             ledger,
+            operator,
             addresses,
             intake: Part::new(),
             services: Part::new(),
@@ -110,8 +117,9 @@ impl<'a> Site<'a> {
             changes,
         )?;
 
-        let (known, counters) =
-            self.start_services(connection.clone(), log, page_address, digest).await?;
+        let (known, counters) = self
+            .start_services(connection.clone(), log, page_address, digest, config.checkpoint_period)
+            .await?;
         self.start_polling(config.polling, config.heartbeats, known, connection, counters);
         if config.simulate > 0 {
             let (nats, stop) = (self.addresses.nats.clone(), self.intake.stop.clone());
@@ -197,6 +205,7 @@ impl<'a> Site<'a> {
         log: Reserved,
         page: SocketAddr,
         digest: String,
+        checkpoint_period: Duration,
     ) -> Result<(Vec<(model::Heartbeat, poll::SensorState)>, watch::Sender<Counters>), UpError>
     {
         // A log is known by its first key, whatever key it has gone over to.
@@ -211,9 +220,11 @@ impl<'a> Site<'a> {
 
         let indexing = indexing::run(self.ledger.clone(), indexer, indexed, stop.clone());
         tasks.spawn(async { Ok(indexing.await?) });
-        let checkpointing =
-            stop.clone().run_until_cancelled_owned(publish_checkpoints(self.ledger.clone()));
+        let checkpointing = publish_checkpoints(self.ledger.clone(), checkpoint_period);
+        let checkpointing = stop.clone().run_until_cancelled_owned(checkpointing);
         tasks.spawn(async { checkpointing.await.unwrap_or(Ok(())) });
+        let retaining = stop.clone().run_until_cancelled_owned(retain(self.operator.clone()));
+        tasks.spawn(async { retaining.await.unwrap_or(Ok(())) });
         let judging = pipeline::run(
             self.ledger.clone(),
             connection.client.clone(),
@@ -227,8 +238,13 @@ impl<'a> Site<'a> {
             .iter()
             .filter_map(|host| format!("http://{host}:{}", page.port()).parse().ok())
             .collect();
+        let access_token = AccessToken::load_or_create(&self.data_dir.access_token())?;
+        let operator_token = AccessToken::random();
         let shown = log_http::LogHttp {
             ledger: self.ledger.clone(),
+            operator: self.operator.clone(),
+            operator_token: operator_token.clone(),
+            access_token: access_token.clone(),
             counters: watch_counters.clone(),
             connection: connection.clone(),
             page_origins,
@@ -238,7 +254,13 @@ impl<'a> Site<'a> {
         listener.set_nonblocking(true).map_err(log_fails)?;
         let listener = TcpListener::from_std(listener).map_err(log_fails)?;
         let serving = log_http::serve(listener, shown, stop.clone());
-        tasks.spawn(async move { serving.await.map_err(log_fails) });
+        tasks.spawn(async {
+            serving.await;
+            Ok(())
+        });
+        RunFile { addresses: self.addresses.clone(), operator_token }
+            .write(self.data_dir.path())
+            .map_err(UpError::RunFile)?;
 
         let known = self.known_sensors(&for_queries, watch_indexed).await?;
         let queries = queries::Queries {
@@ -248,6 +270,7 @@ impl<'a> Site<'a> {
             counters: watch_counters,
             site_name: self.data_dir.name().to_owned(),
             log_url: self.addresses.log.clone(),
+            access_token,
         };
         let answering = queries::run(queries, self.services.stop.clone());
         self.services.tasks.spawn(async { Ok(answering.await?) });
@@ -392,11 +415,30 @@ async fn failure_of(
     }
 }
 
-async fn publish_checkpoints(ledger: Ledger) -> Result<(), UpError> {
-    let mut ticks = interval(CHECKPOINT_PERIOD);
+async fn publish_checkpoints(ledger: Ledger, period: Duration) -> Result<(), UpError> {
+    let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         ledger.publish_checkpoint().await?;
+    }
+}
+
+/// Erases what is no longer kept, for ever. What fails is tried again the next time: nothing is lost by keeping it an hour longer.
+async fn retain(operator: Operator) -> Result<(), UpError> {
+    let mut ticks = interval(RETENTION_PERIOD);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match operator.retain("site", clock::now()).await {
+            Ok(classes) => {
+                for class in classes {
+                    info!(class = class.class, envelopes = class.erased.envelopes, "retention");
+                }
+            }
+            Err(error) => {
+                warn!(%error, source = ?std::error::Error::source(&error), "what is no longer kept could not be erased");
+            }
+        }
     }
 }

@@ -1,0 +1,144 @@
+//! `sealwire log`: an operator's orders. A running site carries them out itself; of a stopped one the log is opened here.
+
+use std::{io, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
+use site::{
+    DataDir, DataDirError, RunFile, SiteLog,
+    operator::{Done, ErasedEnvelopes, Order},
+};
+
+use crate::{
+    cli::{Actor, LogArguments, LogOrder, Signature},
+    output,
+};
+
+/// How long a site may take: an erasure writes whole segments anew.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+pub(crate) fn run(arguments: LogArguments) -> Result<()> {
+    let order = arguments.order.into();
+    let done = match DataDir::open_existing(&arguments.data_dir) {
+        Ok(data_dir) => {
+            let SiteLog { ledger: _, writer, operator } =
+                SiteLog::open(&data_dir, arguments.key_file)?;
+            let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+            runtime.block_on(async {
+                let done = operator.carry_out(order).await;
+                writer.close().await.context("the log could not be closed")?;
+                anyhow::Ok(done?)
+            })?
+        }
+        Err(DataDirError::InUse { path }) => {
+            let running = RunFile::read(&path).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => anyhow::anyhow!(
+                    "the site in {} is starting or stopping: try again in a moment",
+                    path.display()
+                ),
+                _ => anyhow::Error::new(error).context("cannot read run.json"),
+            })?;
+            ask(&running, &order)?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let text = if arguments.json { serde_json::to_string(&done)? } else { words(&done) };
+    output::line(text.trim_end());
+    Ok(())
+}
+
+/// Has a running site carry an order out.
+fn ask(running: &RunFile, order: &Order) -> Result<Done> {
+    let url = format!("{}/operator", running.addresses.log);
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(ORDER_TIMEOUT))
+        .http_status_as_error(false)
+        .build()
+        .into();
+    let mut response = agent
+        .post(&url)
+        .header("authorization", format!("Bearer {}", running.operator_token.as_str()))
+        .send(serde_json::to_vec(order)?)
+        .with_context(|| format!("the site at {url} does not answer"))?;
+    let body = response.body_mut().read_to_vec()?;
+    if response.status().is_success() {
+        return serde_json::from_slice(&body).context("the site answers something else");
+    }
+    match serde_json::from_slice(&body) {
+        Ok(Problem { detail }) => bail!("{detail}"),
+        Err(_) => bail!("the site answers with status {}", response.status()),
+    }
+}
+
+/// RFC 9457, what of it is for people.
+#[derive(Deserialize)]
+struct Problem {
+    detail: String,
+}
+
+impl From<LogOrder> for Order {
+    fn from(order: LogOrder) -> Self {
+        match order {
+            LogOrder::Checkpoint => Self::Checkpoint,
+            LogOrder::Erase {
+                leaves,
+                with_derived,
+                signature: Signature { actor: Actor { actor }, reason },
+            } => Self::Erase { leaves, with_derived, actor, reason },
+            LogOrder::Hold {
+                sensor,
+                from,
+                to,
+                signature: Signature { actor: Actor { actor }, reason },
+            } => Self::Hold { sensor, from, to, actor, reason },
+            LogOrder::Release { hold, signature: Signature { actor: Actor { actor }, reason } } => {
+                Self::Release { hold, actor, reason }
+            }
+            LogOrder::Holds => Self::Holds,
+            LogOrder::Retain { actor: Actor { actor } } => Self::Retain { actor },
+            LogOrder::RotateKey { actor: Actor { actor } } => Self::RotateKey { actor },
+        }
+    }
+}
+
+fn words(done: &Done) -> String {
+    let erased = |ErasedEnvelopes { leaf, envelopes, freed_bytes }: &ErasedEnvelopes| {
+        format!("{envelopes} envelopes erased, {freed_bytes} bytes freed; leaf {leaf} says so")
+    };
+    match done {
+        Done::Checkpoint { checkpoint } => checkpoint.clone(),
+        Done::Erase(much) => erased(much),
+        Done::Hold { leaf } => {
+            format!("the hold stands; release it with `sealwire log release {leaf}`")
+        }
+        Done::Release { leaf } => format!("the hold has ended; leaf {leaf} says so"),
+        Done::Holds { holds } if holds.is_empty() => String::from("no hold stands"),
+        Done::Holds { holds } => {
+            let all = |what: Option<String>| what.unwrap_or_else(|| String::from("-"));
+            let mut table = format!("{:<12}{:<38}{:<30}{}\n", "leaf", "sensor", "from", "to");
+            for standing in holds {
+                let hold = &standing.hold;
+                table.push_str(&format!(
+                    "{:<12}{:<38}{:<30}{}\n",
+                    standing.leaf,
+                    all(hold.sensor.map(|sensor| sensor.to_string())),
+                    all(hold.from.map(|from| from.to_string())),
+                    all(hold.to.map(|to| to.to_string())),
+                ));
+            }
+            table
+        }
+        Done::Retain { classes } if classes.is_empty() => {
+            String::from("there is nothing that is no longer kept")
+        }
+        Done::Retain { classes } => {
+            let line = |class: &site::operator::RetainedClass| {
+                format!("{}: {}\n", class.class, erased(&class.erased))
+            };
+            classes.iter().map(line).collect()
+        }
+        Done::RotateKey { leaf, vkey } => {
+            format!("the log goes on with the key {vkey}; leaf {leaf} says so, signed by both keys")
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! An operator's orders to a site that runs and to one that does not, and who may ask the log port for what.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::site::{Follower, Site, sealwire, until, verify};
+
+/// Gives an order with `sealwire log`: what was done.
+#[track_caller]
+fn order(site: &Site, arguments: &[&str]) -> Value {
+    let (code, printed, errors) = give(site, arguments);
+    assert_eq!(code, Some(0), "{arguments:?}: {errors}");
+    serde_json::from_str(&printed).unwrap()
+}
+
+/// Gives an order that is refused: the error.
+#[track_caller]
+fn refused(site: &Site, arguments: &[&str]) -> String {
+    let (code, printed, errors) = give(site, arguments);
+    assert_eq!(code, Some(1), "{arguments:?}: {printed}");
+    errors
+}
+
+fn give(site: &Site, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let data_dir = site.data_dir();
+    let common = ["log", "--json", "--data-dir", data_dir.to_str().unwrap()];
+    sealwire(&[&common, arguments].concat())
+}
+
+/// What the log port has of leaves from one on.
+fn envelopes(site: &Site, from: u64, count: usize) -> Vec<Value> {
+    let path = format!("/envelopes?from={from}&count={count}&token={}", site.access_token());
+    let (status, lines) = site.get_log(&path, "localhost");
+    assert_eq!(status, 200, "{lines}");
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn orders_are_carried_out_sealed_and_survive() {
+    let mut site = Site::start(&["--simulate", "4", "--checkpoint-interval", "3600000"]);
+    let follower = Follower::start(&site);
+    follower.wait_for_more("SENSOR_READING", 5);
+    let readings: Vec<u64> = follower
+        .seen()
+        .iter()
+        .filter(|(_, envelope)| envelope["event"]["action"] == "SENSOR_READING")
+        .map(|(leaf, _)| *leaf)
+        .collect();
+    let [first, second, third] = readings[..3] else { panic!("{readings:?}") };
+    let by = ["--actor", "ada", "--reason", "asked for by letter"];
+    let with = |words: &[&str]| {
+        [words, &by[..]].concat().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let order_by = |site: &Site, words: &[&str]| {
+        order(site, &with(words).iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let refused_by = |site: &Site, words: &[&str]| {
+        refused(site, &with(words).iter().map(String::as_str).collect::<Vec<_>>())
+    };
+
+    // Checkpoints on demand: by itself this site makes one an hour.
+    let checkpoint = order(&site, &["checkpoint"])["checkpoint"].as_str().unwrap().to_owned();
+    assert_eq!(site.get_log("/checkpoint", "localhost"), (200, checkpoint));
+
+    // Erasing: the envelope goes, the leaf stays.
+    let erased = order_by(&site, &["erase", &first.to_string()]);
+    assert_eq!((&erased["done"], &erased["envelopes"]), (&json!("erase"), &json!(1)), "{erased}");
+    assert_eq!(envelopes(&site, first, 1), [json!({ "leaf": first })]);
+    assert!(envelopes(&site, second, 1)[0]["envelope"]["event"].is_object());
+    let event = site.wait_for_event("ENVELOPES_ERASED", |_| true);
+    assert_eq!(event["envelope"]["event"]["actor"], "ada");
+    let said = refused_by(&site, &["erase", &first.to_string()]);
+    assert!(said.contains("nothing to erase"), "{said}");
+    let said = refused_by(&site, &["erase", "0"]);
+    assert!(said.contains("leaf 0 is an event of the log itself"), "{said}");
+
+    // Holds.
+    let hold = order_by(&site, &["hold", "--to", "9000-01-01T00:00:00Z"])["leaf"].to_string();
+    let said = refused_by(&site, &["erase", &second.to_string()]);
+    assert!(said.contains(&format!("on hold (placed at leaf {hold})")), "{said}");
+    assert_eq!(order(&site, &["holds"])["holds"][0]["leaf"].to_string(), hold);
+    order_by(&site, &["release", &hold]);
+    assert_eq!(order(&site, &["holds"]), json!({ "done": "holds", "holds": [] }));
+    let said = refused_by(&site, &["release", &hold]);
+    assert!(said.contains(&format!("no hold stands that was placed at leaf {hold}")), "{said}");
+
+    // Retention, by a file that says nothing yet, then something wrong, then something.
+    assert_eq!(
+        order(&site, &["retain", "--actor", "ada"]),
+        json!({ "done": "retain", "classes": [] })
+    );
+    let file = site.data_dir().join("retention");
+    fs::write(&file, "SENSOR_READING forever\n").unwrap();
+    let said = refused(&site, &["retain", "--actor", "ada"]);
+    assert!(said.contains("line 1: `forever` is not a time"), "{said}");
+    fs::write(&file, "SENSOR_READING 1h\n").unwrap();
+    assert_eq!(
+        order(&site, &["retain", "--actor", "ada"])["classes"],
+        json!([]),
+        "nothing is that old"
+    );
+
+    // The key: what was given as the site's is not what signs any more, and the log says how it went over.
+    let rotated = order(&site, &["rotate-key", "--actor", "ada"]);
+    let vkey = rotated["vkey"].as_str().unwrap();
+    assert_ne!(vkey, site.addresses.vkey);
+    let (code, printed) = verify(&site.addresses.log);
+    assert!(code == Some(0) && printed.contains(vkey), "{printed}");
+
+    site.stop();
+    assert!(!site.data_dir().join("run.json").exists());
+    assert!(!site.data_dir().join("site.key.next").exists());
+
+    // The same orders while the site does not run.
+    order_by(&site, &["erase", "--with-derived", &format!("{second},{third}")]);
+    let again = order(&site, &["rotate-key", "--actor", "ada"]);
+    let (code, printed) = verify(site.data_dir().to_str().unwrap());
+    let newest = again["vkey"].as_str().unwrap();
+    assert!(code == Some(0) && printed.contains(newest), "{printed}");
+    assert!(printed.contains("3 envelopes were erased"), "{printed}");
+
+    site.start_again();
+    assert_eq!(site.addresses.vkey, newest, "it goes on with the newest key");
+    assert_eq!(envelopes(&site, second, 1), [json!({ "leaf": second })]);
+    Follower::start(&site).wait_for_more("SENSOR_READING", 3);
+
+    // A crash leaves run.json behind; the lock says that nobody runs.
+    site.kill();
+    assert!(site.data_dir().join("run.json").exists());
+    order(&site, &["holds"]);
+}
+
+#[test]
+fn envelopes_and_orders_need_their_token() {
+    let site = Site::start(&["--simulate", "4"]);
+    for path in ["/envelopes", "/live", "/live?token=", "/envelopes?token=0123"] {
+        let (status, said) = site.get_log(path, "localhost");
+        assert!(status == 401 && said.contains("access-token"), "{path}: {status} {said}");
+    }
+    for path in ["/checkpoint", "/vkey", "/keys", "/metrics"] {
+        assert_eq!(site.get_log(path, "localhost").0, 200, "{path}");
+    }
+    let token = site.access_token();
+    let all =
+        until("there are leaves", || Some(envelopes(&site, 0, 1_000)).filter(|all| all.len() > 5));
+    assert!(
+        all.iter().enumerate().all(|(leaf, line)| line["leaf"] == leaf),
+        "in order, from the first on"
+    );
+    assert_eq!(envelopes(&site, 2, 3).len(), 3);
+    for (path, status, words) in [
+        ("/envelopes?from=x", 400, "`from` is a leaf"),
+        ("/envelopes?count=-1", 400, "`count` a number"),
+        ("/envelopes?from=999999999", 404, "leaves: ask for one of them"),
+    ] {
+        let (got, said) = site.get_log(&format!("{path}&token={token}"), "localhost");
+        assert!(got == status && said.contains(words), "{path}: {got} {said}");
+    }
+
+    // Who may read may not give orders.
+    let post = |token: &str, body: &str| {
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let request = agent
+            .post(format!("{}/operator", site.addresses.log))
+            .header("authorization", format!("Bearer {token}"));
+        let mut response = request.send(body).unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
+    };
+    let (status, said) = post(&token, r#"{"order":"holds"}"#);
+    assert!(status == 401 && said.contains("run.json"), "{status} {said}");
+    let run: Value =
+        serde_json::from_slice(&fs::read(site.data_dir().join("run.json")).unwrap()).unwrap();
+    let operator = run["operator_token"].as_str().unwrap();
+    assert_eq!(post(operator, r#"{"order":"holds"}"#).0, 200);
+    for (body, status, words) in [
+        ("", 400, "this is not an order"),
+        (r#"{"order":"dance"}"#, 400, "unknown variant `dance`"),
+        (
+            r#"{"order":"erase","leaves":"3-1","actor":"a","reason":"b"}"#,
+            400,
+            "does not name leaves",
+        ),
+        (r#"{"order":"erase","leaves":"3","actor":" ","reason":"b"}"#, 400, "not blank"),
+        (
+            r#"{"order":"erase","leaves":"99999999","actor":"a","reason":"b"}"#,
+            409,
+            "not in the log",
+        ),
+        (
+            r#"{"order":"hold","from":"2026-01-02T00:00:00Z","to":"2026-01-01T00:00:00Z","actor":"a","reason":"b"}"#,
+            409,
+            "`from` must be before `to`",
+        ),
+    ] {
+        let (got, said) = post(operator, body);
+        assert!(got == status && said.contains(words), "{body}: {got} {said}");
+    }
+    let (status, _) = post(operator, &"x".repeat(300 << 10));
+    assert_eq!(status, 413);
+}

@@ -1,0 +1,146 @@
+//! Secrets that let a caller in: 32 random bytes in hex.
+//!
+//! Two of them guard the log port. The one in the file `access-token` reads envelopes; the page has it from the gateway. The operator's is made anew at each
+//! start and lies in `run.json`: whoever may read the data directory's secrets may give orders.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use axum::http::{HeaderMap, header};
+use serde::{Deserialize, Serialize};
+use tlog::Hash;
+
+/// A secret. `Debug` does not show it.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct AccessToken(String);
+
+impl AccessToken {
+    /// A new one.
+    pub(crate) fn random() -> Self {
+        let bytes: [u8; 32] = rand::random();
+        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// The one in `path`; made if there is none.
+    pub(crate) fn load_or_create(path: &Path) -> Result<Self, TokenError> {
+        let failed = |source| TokenError::Io { path: path.to_owned(), source };
+        let text = match fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let token = Self::random();
+                write_secret(path, token.0.as_bytes()).map_err(failed)?;
+                return Ok(token);
+            }
+            read => read.map_err(failed)?,
+        };
+        let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(TokenError::Open { path: path.to_owned(), mode });
+        }
+        let token = text.trim();
+        if token.len() == 64 && token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            Ok(Self(token.to_owned()))
+        } else {
+            Err(TokenError::NotAToken { path: path.to_owned() })
+        }
+    }
+
+    /// As it is sent.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is what a caller offers. Hashes are compared, so how long it takes says nothing of the secret.
+    pub(crate) fn is(&self, offered: &str) -> bool {
+        Hash::sha256(offered.as_bytes()) == Hash::sha256(self.0.as_bytes())
+    }
+
+    /// Whether a request carries it: `Authorization: Bearer ...`.
+    pub(crate) fn is_in(&self, headers: &HeaderMap) -> bool {
+        headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
+            .is_some_and(|offered| self.is(offered.trim()))
+    }
+}
+
+impl std::fmt::Debug for AccessToken {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("AccessToken")
+    }
+}
+
+/// Writes a file that only its owner can read, whole or not at all.
+pub(crate) fn write_secret(path: &Path, content: &[u8]) -> io::Result<()> {
+    let unfinished = path.with_extension("unfinished");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    file.write_all(content)?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    fs::rename(unfinished, path)
+}
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// The file cannot be read or made.
+    #[error("cannot use the token file {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+    /// Others may read it.
+    #[error("the token file {} may be read by others (mode {mode:o}): make it 600", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// It holds something else.
+    #[error("the token file {} does not hold 64 hex digits: remove it, and the next start makes another", path.display())]
+    NotAToken {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_made_once_and_lets_nobody_else_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access-token");
+        let made = AccessToken::load_or_create(&path).unwrap();
+        assert!(AccessToken::load_or_create(&path).unwrap().is(made.as_str()));
+        assert!(!made.is("") && !made.is(AccessToken::random().as_str()));
+        assert!(!format!("{made:?}").contains(made.as_str()));
+
+        let headers =
+            |value: &str| HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
+        assert!(made.is_in(&headers(&format!("Bearer {}", made.as_str()))));
+        for wrong in [made.as_str(), "Bearer", "Bearer ", "Basic 00"] {
+            assert!(!made.is_in(&headers(wrong)), "{wrong}");
+        }
+        assert!(!made.is_in(&HeaderMap::new()));
+
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(
+            AccessToken::load_or_create(&path),
+            Err(TokenError::Open { mode: 0o644, .. })
+        ));
+        fs::write(&path, "secret").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(matches!(AccessToken::load_or_create(&path), Err(TokenError::NotAToken { .. })));
+    }
+}

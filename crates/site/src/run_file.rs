@@ -1,0 +1,47 @@
+//! `run.json`: where a running site is found, and the secret that lets its operator in.
+//!
+//! It is written once the log port answers and removed when the site stops in order. After a crash it stays; that the folder is not locked then says that
+//! it means nothing.
+
+use std::{fs, io, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    access::{AccessToken, write_secret},
+    up::Addresses,
+};
+
+/// Its name in the data directory.
+const NAME: &str = "run.json";
+
+/// A running site, for those who may read its data directory.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct RunFile {
+    /// Where it is found.
+    #[serde(flatten)]
+    pub addresses: Addresses,
+    /// Lets the operator in.
+    pub operator_token: AccessToken,
+}
+
+impl RunFile {
+    /// The one in a data directory.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn read(data_dir: &Path) -> io::Result<Self> {
+        let bytes = fs::read(data_dir.join(NAME))?;
+        serde_json::from_slice(&bytes).map_err(io::Error::other)
+    }
+
+    pub(crate) fn write(&self, data_dir: &Path) -> io::Result<()> {
+        let json = serde_json::to_vec(self).expect("addresses are text");
+        write_secret(&data_dir.join(NAME), &json)
+    }
+
+    /// Where it cannot be removed, the lock says all the same that no site runs.
+    pub(crate) fn remove(data_dir: &Path) {
+        let _gone = fs::remove_file(data_dir.join(NAME));
+    }
+}

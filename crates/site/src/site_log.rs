@@ -1,0 +1,47 @@
+//! Opening a site's log with its keys, for the site and for the commands that work on a stopped one.
+
+use std::path::PathBuf;
+
+use ledger::{KeyError, KeyFiles, Ledger, OpenError, Writer};
+use tlog::KeyName;
+
+use crate::{DataDir, operator::Operator};
+
+/// A site's log, open.
+#[derive(Debug)]
+pub struct SiteLog {
+    /// The log.
+    pub ledger: Ledger,
+    /// Its writer, to be closed.
+    pub writer: Writer,
+    /// What an operator may order of it.
+    pub operator: Operator,
+}
+
+impl SiteLog {
+    /// Opens the log in `data_dir`, or begins one. Its key is in `key_file`, or in the folder where that is `None`. Blocks while it recovers.
+    ///
+    /// # Errors
+    /// The key or the log cannot be used.
+    pub fn open(data_dir: &DataDir, key_file: Option<PathBuf>) -> Result<Self, SiteLogError> {
+        let name = KeyName::parse(&data_dir.origin()).expect("a site's name is checked");
+        let keys = KeyFiles::new(key_file.unwrap_or_else(|| data_dir.key()));
+        let signers = keys.load_or_create(&name, &data_dir.ledger())?;
+        let (ledger, writer) = Ledger::open(&data_dir.ledger(), signers)?;
+        // A rotation may have been interrupted: the log knows how it ended.
+        keys.settle(&ledger.vkey())?;
+        let operator = Operator::new(ledger.clone(), keys, data_dir.retention());
+        Ok(Self { ledger, writer, operator })
+    }
+}
+
+/// Why a site's log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteLogError {
+    /// The key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
