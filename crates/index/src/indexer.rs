@@ -1,11 +1,13 @@
 //! From envelopes to rows.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
 };
 
-use model::{Envelope, Event, SensorId, Timestamp, action, derive::Standing};
+use model::{
+    Envelope, Event, SensorId, Timestamp, action, completeness::LastNumbers, derive::Standing,
+};
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
 use crate::{IndexError, Reader, schema};
@@ -81,8 +83,12 @@ impl Indexer {
         envelopes: impl Iterator<Item = Option<&'a [u8]>>,
     ) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
-        let mut rows =
-            Rows { transaction: &transaction, names: &mut self.names, sensors: &mut self.sensors };
+        let mut rows = Rows {
+            transaction: &transaction,
+            names: &mut self.names,
+            sensors: &mut self.sensors,
+            last_numbers: BTreeMap::new(),
+        };
         let mut next_leaf = self.next_leaf;
         let mut erased = false;
         for bytes in envelopes {
@@ -92,6 +98,7 @@ impl Indexer {
             }
             next_leaf += 1;
         }
+        rows.write_last_numbers()?;
         transaction.execute("UPDATE log SET next_leaf = ?1", [next_leaf.cast_signed()])?;
         transaction.commit()?;
         self.next_leaf = next_leaf;
@@ -108,6 +115,8 @@ struct Rows<'a> {
     transaction: &'a Transaction<'a>,
     names: &'a mut HashMap<String, i64>,
     sensors: &'a mut HashMap<SensorId, i64>,
+    /// Those of this batch, written once at its end.
+    last_numbers: BTreeMap<SensorId, LastNumbers>,
 }
 
 impl Rows<'_> {
@@ -154,7 +163,14 @@ impl Rows<'_> {
             return Ok(());
         };
         match action {
-            action::SENSOR_READING => self.reading(leaf, sensor, envelope, status),
+            action::SENSOR_READING => {
+                self.count(sensor, event);
+                self.reading(leaf, sensor, envelope, status)
+            }
+            action::READINGS_MISSING => {
+                self.count(sensor, event);
+                Ok(())
+            }
             action::SENSOR_DISCOVERED | action::SENSOR_CHANGED => self.heartbeat(sensor, event),
             action::HEARTBEAT_RESUMED => self.state(sensor, "online"),
             action::HEARTBEAT_MISSED => self.state(sensor, "lost"),
@@ -187,6 +203,27 @@ impl Rows<'_> {
                 status,
                 event.new.as_deref().unwrap_or_default(),
             ))?;
+        Ok(())
+    }
+
+    fn count(&mut self, sensor: SensorId, event: &Event) {
+        let last = self.last_numbers.entry(sensor).or_default();
+        *last = last.after(event);
+    }
+
+    /// Moves the newest numbers on. Polls only go up; of a sensor's own count the newest that came is kept.
+    fn write_last_numbers(&self) -> rusqlite::Result<()> {
+        let mut statement = self.transaction.prepare_cached(
+            "INSERT INTO last_numbers VALUES (?1, ?2, ?3)
+             ON CONFLICT (id) DO UPDATE SET poll = max(poll, ?2), seq = coalesce(?3, seq)",
+        )?;
+        for (sensor, LastNumbers { poll, seq }) in &self.last_numbers {
+            statement.execute((
+                sensor.to_string(),
+                poll.cast_signed(),
+                seq.map(u64::cast_signed),
+            ))?;
+        }
         Ok(())
     }
 

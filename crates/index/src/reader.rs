@@ -8,6 +8,7 @@ use std::{
 
 use model::{
     Heartbeat, SensorId, Timestamp,
+    completeness::LastNumbers,
     derive::Standing,
     query::{LogsQuery, ReadingsQuery},
 };
@@ -169,6 +170,28 @@ impl Reader {
             .into_iter()
             .filter_map(|(id, standing)| Some((id.parse().ok()?, standing)))
             .collect())
+    }
+
+    /// The newest numbers of every sensor that has one in the log, also of those that [`sensors`](Self::sensors) does not know.
+    ///
+    /// # Errors
+    /// SQLite fails.
+    pub fn last_numbers(&self) -> Result<BTreeMap<SensorId, LastNumbers>, IndexError> {
+        let failed = IndexError::while_("asking for the newest numbers");
+        let connection = self.connection();
+        let mut statement =
+            connection.prepare_cached("SELECT id, poll, seq FROM last_numbers").map_err(&failed)?;
+        let rows = statement
+            .query_map([], |row| {
+                let seq: Option<i64> = row.get(2)?;
+                let poll = row.get(1).map(i64::cast_unsigned)?;
+                let last = LastNumbers { poll, seq: seq.map(i64::cast_unsigned) };
+                Ok((row.get::<_, String>(0)?, last))
+            })
+            .map_err(&failed)?
+            .collect::<rusqlite::Result<Vec<_>>>()
+            .map_err(failed)?;
+        Ok(rows.into_iter().filter_map(|(id, last)| Some((id.parse().ok()?, last))).collect())
     }
 
     /// Readings of one sensor, oldest first: the newest `limit + 1` of the window, so that the caller sees whether there are more. `None` for an unknown

@@ -5,9 +5,10 @@ use std::{fs, io, path::Path};
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 
 /// Another number than a file's own makes the file anew.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
-/// `name` holds each text once: actions, statuses and sources repeat millions of times.
+/// `name` holds each text once: actions, statuses and sources repeat millions of times. `last_numbers` is apart from `sensor`, for numbers must go on also
+/// where nothing else is known of a sensor any more.
 const TABLES: &str = "
     CREATE TABLE log (version INTEGER NOT NULL, vkey TEXT NOT NULL, next_leaf INTEGER NOT NULL);
     CREATE TABLE name (key INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
@@ -18,6 +19,7 @@ const TABLES: &str = "
     CREATE TABLE sensor (
         key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, heartbeat TEXT NOT NULL, state TEXT NOT NULL,
         out_of_range INTEGER NOT NULL, lost INTEGER NOT NULL);
+    CREATE TABLE last_numbers (id TEXT PRIMARY KEY, poll INTEGER NOT NULL, seq INTEGER) WITHOUT ROWID;
     CREATE TABLE reading (
         sensor INTEGER NOT NULL, at INTEGER NOT NULL, leaf INTEGER NOT NULL, status INTEGER NOT NULL, value TEXT NOT NULL,
         PRIMARY KEY (sensor, at, leaf)) WITHOUT ROWID;

@@ -17,6 +17,10 @@ pub const OF_THE_LOG: [&str; 5] =
 
 /// One answer of a sensor, or that none came.
 pub const SENSOR_READING: &str = "SENSOR_READING";
+/// Polls that were due and ended in no reading, and why.
+pub const READINGS_MISSING: &str = "READINGS_MISSING";
+/// A sensor's own count of its readings does not go on by one.
+pub const SEQUENCE_BROKEN: &str = "SEQUENCE_BROKEN";
 /// The first heartbeat of a sensor.
 pub const SENSOR_DISCOVERED: &str = "SENSOR_DISCOVERED";
 /// A heartbeat that says something else than the one before it.

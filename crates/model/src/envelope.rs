@@ -141,7 +141,7 @@ mod tests {
         let at = Timestamp::from_unix_micros(1_795_460_483_123_456);
         let answer = Outcome::of(br#"{"value":23.50,"seq":4}"#);
         let envelope = Envelope {
-            event: Event::reading(&heartbeat(), answer, at),
+            event: Event::reading(&heartbeat(), 7, answer, at),
             received_at: at,
             salt: Salt::from_random([0xab; 16]),
         };
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(
             text,
             "{\"event\":{\"action\":\"SENSOR_READING\",\"actor\":\"poller\",\"message\":\"Boiler Room.T1: 23.50\",\"new\":\"23.50\",\
-             \"sealwire\":{\"range\":\"0..50\",\"sensor\":\"a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3\",\"seq\":4,\"unit\":\"°C\"},\
+             \"sealwire\":{\"poll\":7,\"range\":\"0..50\",\"sensor\":\"a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3\",\"seq\":4,\"unit\":\"°C\"},\
              \"source\":\"Boiler Room.T1\",\"status\":\"SUCCESS\",\"timestamp\":\"2026-11-23T19:01:23.123456Z\"},\
              \"received_at\":\"2026-11-23T19:01:23.123456Z\",\"salt\":\"abababababababababababababababab\"}"
         );
@@ -159,17 +159,17 @@ mod tests {
     #[test]
     fn an_unanswered_and_a_garbled_poll_keep_what_is_known() {
         let at = Timestamp::from_unix_micros(0);
-        let silent = Event::reading(&heartbeat(), Outcome::CommError, at);
+        let silent = Event::reading(&heartbeat(), 1, Outcome::CommError, at);
         assert_eq!(
             (silent.status.as_deref(), silent.new.as_deref()),
             (Some(COMM_ERROR), Some("N/A"))
         );
-        let garbled = Event::reading(&heartbeat(), Outcome::of(b"23.5C"), at);
+        let garbled = Event::reading(&heartbeat(), 1, Outcome::of(b"23.5C"), at);
         assert_eq!(garbled.status.as_deref(), Some(VALUE_ERROR));
         let detail = garbled.sealwire.unwrap();
         assert_eq!(detail.raw.as_deref(), Some("23.5C"));
         assert!(detail.error.unwrap().contains("trailing characters"));
-        let binary = Event::reading(&heartbeat(), Outcome::of(&[0xff, 0x00]), at);
+        let binary = Event::reading(&heartbeat(), 1, Outcome::of(&[0xff, 0x00]), at);
         assert_eq!(binary.sealwire.unwrap().raw_hex.as_deref(), Some("ff00"));
     }
 
@@ -179,10 +179,10 @@ mod tests {
 
     prop_compose! {
         fn detail()(component in text(), error in text(), heartbeat in text(), raw in text(), seq in option::of(0..1_u64 << 53),
-            from_leaf in option::of(0..1_u64 << 53), sensor in option::of(any::<[u8; 16]>()), unit in text()) -> Detail {
+            from_leaf in option::of(0..1_u64 << 53), missing in text(), poll in option::of(0..1_u64 << 53), reason in text(), sensor in option::of(any::<[u8; 16]>()), unit in text()) -> Detail {
             Detail { component, erased: Some(String::new()), error, heartbeat, hold: Some(1), hold_from: Some(Timestamp::from_unix_micros(0)),
                 hold_to: Some(Timestamp::from_unix_micros(0)), retention: Some(String::new()), retention_to: Some(1), rotation: Some(String::new()),
-                raw, seq, from_leaf, sensor: sensor.map(SensorId::from_bytes), unit, format: Some(1),
+                raw, seq, from_leaf, missing, poll, reason, sensor: sensor.map(SensorId::from_bytes), unit, format: Some(1),
                 origin: Some(String::new()), range: Some(String::new()), raw_hex: Some(String::new()), signature: Some(String::new()),
                 sensor_time: Some(Timestamp::from_unix_micros(0)), vkey: Some(String::new()) }
         }

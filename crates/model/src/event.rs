@@ -11,7 +11,11 @@ use alloc::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Answer, Heartbeat, Range, SensorId, Timestamp, action, derive::Derived};
+use crate::{
+    Answer, Heartbeat, NumberRange, Range, SensorId, Timestamp, action,
+    completeness::{MissingReason, SequenceBreak},
+    derive::Derived,
+};
 
 /// One event. Absent fields are left out of its JSON.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -80,9 +84,15 @@ pub struct Detail {
     /// A hold covers what was received before this moment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_to: Option<Timestamp>,
+    /// Numbers without a reading, e.g. `412-430`: of polls, or of the sensor's own count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
     /// The log's origin line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
+    /// The number of the poll that this reading ended, counted from 1 for each sensor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub poll: Option<u64>,
     /// The range that was declared when the reading was taken, e.g. `0..50`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range: Option<String>,
@@ -92,6 +102,9 @@ pub struct Detail {
     /// An answer that was not understood, in hex, if it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw_hex: Option<String>,
+    /// Why numbers are missing, one of the words in `docs/http-api.md`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// The class of events whose time was over, where that is why they were erased.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention: Option<String>,
@@ -233,11 +246,12 @@ impl Event {
         Self::new(actor, action::HOLD_RELEASED, origin, message, at).with(detail)
     }
 
-    /// A reading, or that none came.
+    /// A reading, or that none came: how the poll with this number ended.
     #[must_use]
-    pub fn reading(heartbeat: &Heartbeat, outcome: Outcome, at: Timestamp) -> Self {
+    pub fn reading(heartbeat: &Heartbeat, poll: u64, outcome: Outcome, at: Timestamp) -> Self {
         let source = heartbeat.source();
-        let mut detail = Detail { sensor: Some(heartbeat.id), ..Detail::default() };
+        let mut detail =
+            Detail { poll: Some(poll), sensor: Some(heartbeat.id), ..Detail::default() };
         let (status, value) = match outcome {
             Outcome::Success(answer) => {
                 detail.range = heartbeat.range.as_ref().map(Range::to_string);
@@ -263,6 +277,53 @@ impl Event {
         event.new = Some(value);
         event.status = Some(String::from(status));
         event
+    }
+
+    /// That polls which were due ended in no reading.
+    #[must_use]
+    pub fn readings_missing(
+        heartbeat: &Heartbeat,
+        polls: NumberRange,
+        reason: MissingReason,
+        at: Timestamp,
+    ) -> Self {
+        let source = heartbeat.source();
+        let detail = Detail {
+            missing: Some(polls.to_string()),
+            reason: Some(String::from(reason.as_str())),
+            sensor: Some(heartbeat.id),
+            ..Detail::default()
+        };
+        let noun = if polls.count() == 1 { "poll" } else { "polls" };
+        let message = format!("{source}: {noun} {polls} missing: {}", reason.words());
+        Self::new("poller", action::READINGS_MISSING, &source, message, at).with(detail)
+    }
+
+    /// That the reading which follows has the number `seq` of the sensor's own count, and the one before it had `last`.
+    #[must_use]
+    pub fn sequence_broken(
+        heartbeat: &Heartbeat,
+        broken: SequenceBreak,
+        (last, seq): (u64, u64),
+        at: Timestamp,
+    ) -> Self {
+        let source = heartbeat.source();
+        let (missing, words) = match broken {
+            SequenceBreak::NotSealed(range) => {
+                let words = format!("its numbers {range} came late or never");
+                (Some(range.to_string()), words)
+            }
+            SequenceBreak::Repeated => (None, format!("its number {seq} came again")),
+            SequenceBreak::Restarted => (None, format!("its count went back from {last} to {seq}")),
+        };
+        let detail = Detail {
+            missing,
+            reason: Some(String::from(broken.as_str())),
+            sensor: Some(heartbeat.id),
+            ..Detail::default()
+        };
+        let message = format!("{source}: {words}");
+        Self::new("poller", action::SEQUENCE_BROKEN, &source, message, at).with(detail)
     }
 
     /// Something the poller saw of a sensor other than a reading: one of the `SENSOR_*` and `HEARTBEAT_*` actions.

@@ -5,6 +5,7 @@
 //!
 //! - [`heartbeat`] and [`answer`] are the wire protocol of sensors;
 //! - [`event`] and [`envelope`] are what the log holds, byte for byte;
+//! - [`completeness`] is how an auditor tells that no reading of a sensor is missing;
 //! - [`derive`](mod@derive) and [`query`] are what site and components say to each other.
 
 #![cfg_attr(not(test), no_std)]
@@ -14,10 +15,12 @@ extern crate alloc;
 
 pub mod action;
 pub mod answer;
+pub mod completeness;
 pub mod derive;
 pub mod envelope;
 pub mod event;
 pub mod heartbeat;
+pub mod number_range;
 pub mod query;
 pub mod range;
 pub mod sensor_id;
@@ -28,6 +31,7 @@ pub use answer::{Answer, InvalidAnswer};
 pub use envelope::{Envelope, Salt};
 pub use event::{Event, Outcome};
 pub use heartbeat::{Heartbeat, InvalidHeartbeat};
+pub use number_range::NumberRange;
 pub use range::Range;
 pub use sensor_id::SensorId;
 pub use subject::{Pattern, Subject};

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use model::{Event, Heartbeat, Outcome, SensorId, Subject, Timestamp};
+use model::{Event, Heartbeat, SensorId, Subject, Timestamp};
 
 use crate::Counters;
 
@@ -68,15 +68,11 @@ impl Outbox {
         });
     }
 
-    pub(crate) fn seal_reading(&mut self, heartbeat: &Heartbeat, outcome: Outcome, at: Timestamp) {
-        self.seal(Event::reading(heartbeat, outcome, at));
-    }
-
     pub(crate) fn seal_sighting(&mut self, action: &str, heartbeat: &Heartbeat, at: Timestamp) {
         self.seal(Event::sighting(action, heartbeat, at));
     }
 
-    fn seal(&mut self, event: Event) {
+    pub(crate) fn seal(&mut self, event: Event) {
         self.actions.push_back(Action::Seal(Box::new(event)));
     }
 }

@@ -20,6 +20,11 @@ impl Instant {
     pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
+
+    /// The last moment before this one.
+    pub(crate) const fn just_before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
 }
 
 impl Add<Duration> for Instant {

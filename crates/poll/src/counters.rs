@@ -2,7 +2,8 @@
 
 /// Counts since the start. They saturate.
 ///
-/// `polls = answers + value_errors + timeouts + in flight + given up`, where those given up because the message bus went away are among `skipped`.
+/// `polls = answers + value_errors + timeouts + in flight + given up`, where those given up because the message bus went away or the site
+/// stopped are among `skipped`. Each one skipped has a number, which a `READINGS_MISSING` event names.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Counters {
     /// Polls sent.
@@ -17,7 +18,7 @@ pub struct Counters {
     pub late: u64,
     /// Answers to no poll, or second ones to the same.
     pub duplicates: u64,
-    /// Polls that were due and not sent, or given up, because the message bus was away or the site had no time for them.
+    /// Polls that were due and not sent, or given up, because the message bus was away, the site had no time for them, or it stopped.
     pub skipped: u64,
     /// Heartbeats that were not understood, or could not be accepted.
     pub refused_heartbeats: u64,

@@ -4,6 +4,7 @@
 //! or randomness, and nothing logs: the site's task does the IO, in the order in which [`Poller::poll_action`] says so.
 //!
 //! - [`poller`] is the whole fleet; `sensor` is one sensor, and holds every rule that concerns only that one;
+//! - `numbers` counts one sensor's polls, so that none goes missing unsaid;
 //! - `schedule` keeps the one moment at which each sensor next needs attention;
 //! - `topics` keeps sensors from hearing each other's messages.
 
@@ -12,6 +13,7 @@
 pub mod action;
 pub mod clock;
 pub mod counters;
+mod numbers;
 pub mod poller;
 mod schedule;
 mod sensor;

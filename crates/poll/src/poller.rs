@@ -6,12 +6,14 @@
 //! Invariants:
 //! - after `handle_timeout(now)`, `poll_timeout` is later than `now`, or there is none;
 //! - `sensors.len() <= config.sensors_max`, and each sensor that waits for something is in the schedule;
-//! - a sensor is subscribed exactly while it owns its read topic.
+//! - a sensor is subscribed exactly while it owns its read topic;
+//! - for each sensor, the numbers of the readings and gaps that are sealed go from 1 to the newest without one left out or named twice, over all
+//!   restarts: [`Poller::restore`] is told the newest in the log, and what was given beyond it was never sealed.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use model::{Heartbeat, InvalidHeartbeat, SensorId, Subject, action};
+use model::{Heartbeat, InvalidHeartbeat, SensorId, Subject, action, completeness::LastNumbers};
 
 use crate::{
     Action, Counters, Instant, Now, SensorState,
@@ -59,6 +61,8 @@ pub struct Poller {
     config: Config,
     bus: Bus,
     sensors: BTreeMap<SensorId, Sensor>,
+    /// Numbers that sensors go on from which are not taken up yet.
+    last_numbers: BTreeMap<SensorId, LastNumbers>,
     topics: Topics,
     schedule: Schedule,
     first_polls: FirstPolls,
@@ -73,6 +77,7 @@ impl Poller {
             config,
             bus: Bus::Up,
             sensors: BTreeMap::new(),
+            last_numbers: BTreeMap::new(),
             topics: Topics::default(),
             schedule: Schedule::default(),
             first_polls: FirstPolls::default(),
@@ -81,14 +86,17 @@ impl Poller {
     }
 
     /// Takes up the sensors of an earlier run, as the log has them; nothing is sealed. Those that were online are polled at once and have
-    /// `lost_after` to show a heartbeat; the others are only known, until they show one.
+    /// `lost_after` to show a heartbeat; the others are only known, until they show one. `last_numbers` has the newest numbers of every sensor that ever
+    /// had one, known or not, so that none is given again.
     ///
     /// Returns why some were left out, which their next heartbeat may change. A sensor that is known already is left as it is.
     pub fn restore(
         &mut self,
         known: impl IntoIterator<Item = (Heartbeat, SensorState)>,
+        last_numbers: BTreeMap<SensorId, LastNumbers>,
         now: Now,
     ) -> Vec<RefusedHeartbeat> {
+        self.last_numbers.extend(last_numbers);
         let mut refused = Vec::new();
         for (heartbeat, state) in known {
             if self.sensors.contains_key(&heartbeat.id) {
@@ -151,7 +159,7 @@ impl Poller {
     /// A message on the disconnect topic of `sensor`, whatever it says.
     pub fn handle_disconnect(&mut self, sensor: SensorId, now: Now) {
         if let Some(sensor) = self.sensors.get_mut(&sensor) {
-            sensor.handle_disconnect(now, &mut self.outbox);
+            sensor.handle_disconnect(now, self.bus, &mut self.outbox);
         }
         self.settle(sensor, now);
     }
@@ -173,6 +181,13 @@ impl Poller {
                 Bus::Down => sensor.handle_bus_down(now, &mut self.outbox),
             }
             self.schedule.arm(sensor.id(), sensor.deadline(bus));
+        }
+    }
+
+    /// The site stops: every number that was given and is not sealed becomes a gap, polls in flight included. Nothing is to be fed after it.
+    pub fn handle_stop(&mut self, now: Now) {
+        for sensor in self.sensors.values_mut() {
+            sensor.handle_stop(now, self.bus, &mut self.outbox);
         }
     }
 
@@ -252,14 +267,10 @@ impl Poller {
     /// Takes in a new sensor that was accepted.
     fn insert(&mut self, heartbeat: Heartbeat, state: SensorState, now: Now) {
         let id = heartbeat.id;
-        let sensor = match state {
-            SensorState::Online => {
-                let lost_at = now.monotonic + self.config.lost_after;
-                Sensor::online(heartbeat, lost_at, self.first_polls.next(now.monotonic))
-            }
-            SensorState::Lost => Sensor::lost(heartbeat),
-            SensorState::Disconnected => Sensor::disconnected(heartbeat),
-        };
+        let last = self.last_numbers.remove(&id).unwrap_or_default();
+        let lost_at = now.monotonic + self.config.lost_after;
+        let first_poll = || self.first_polls.next(now.monotonic);
+        let sensor = Sensor::new(heartbeat, state, last, lost_at, first_poll);
         self.sensors.insert(id, sensor);
         self.settle(id, now);
     }

@@ -2,11 +2,14 @@
 //!
 //! One task owns the machine; each sensor has a small task that listens to its topics. All of them end with [`run`].
 
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Instant,
+};
 
 use async_nats::{Client, Subscriber};
 use futures::StreamExt as _;
-use model::{Event, Heartbeat, Pattern, SensorId, Subject};
+use model::{Event, Heartbeat, Pattern, SensorId, Subject, completeness::LastNumbers};
 use poll::{Action, Config, Counters, Now, Poller, SensorState, action::POLL};
 use tokio::{
     sync::{mpsc, watch},
@@ -26,12 +29,18 @@ pub(crate) struct Start {
     pub(crate) config: Config,
     /// Where sensors say that they live.
     pub(crate) heartbeats: Vec<Pattern>,
-    /// Sensors as the log has them.
-    pub(crate) known: Vec<(Heartbeat, SensorState)>,
+    pub(crate) known: Known,
     pub(crate) connection: Connection,
     /// Where events go.
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) counters: watch::Sender<Counters>,
+}
+
+/// What the whole log says of sensors.
+pub(crate) struct Known {
+    pub(crate) sensors: Vec<(Heartbeat, SensorState)>,
+    /// The newest of each, also of sensors that are not among these.
+    pub(crate) last_numbers: BTreeMap<SensorId, LastNumbers>,
 }
 
 /// A message of a sensor, with the moment it arrived.
@@ -69,7 +78,7 @@ pub(crate) async fn run(
         listeners: Listeners { tasks: JoinSet::new(), handles: HashMap::new(), listened, started },
         events,
     };
-    for refused in shell.poller.restore(known, now(started)) {
+    for refused in shell.poller.restore(known.sensors, known.last_numbers, now(started)) {
         warn!(reason = %refused, "a sensor of the log is not taken up");
     }
     loop {
@@ -88,7 +97,7 @@ pub(crate) async fn run(
         // What has arrived comes before what time says: an answer that waits here was in time, however late it is looked at.
         tokio::select! {
             biased;
-            () = shutdown.cancelled() => return Ok(()),
+            () = shutdown.cancelled() => break,
             Some(Incoming { sensor, message, at }) = incoming.recv() => match message {
                 SensorMessage::Answer(answer) => shell.poller.handle_answer(sensor, &answer.payload, at),
                 SensorMessage::Disconnect => shell.poller.handle_disconnect(sensor, at),
@@ -105,6 +114,9 @@ pub(crate) async fn run(
             () = sleep => shell.poller.handle_timeout(now(started)),
         }
     }
+    // Polls that are in flight end here; the log says so.
+    shell.poller.handle_stop(now(started));
+    shell.act().await
 }
 
 struct Shell {

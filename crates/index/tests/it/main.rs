@@ -6,7 +6,8 @@ use std::fs;
 
 use index::{Indexer, Reader, SensorState};
 use model::{
-    Envelope, Event, Heartbeat, Outcome, Salt, Timestamp, action,
+    Envelope, Event, Heartbeat, NumberRange, Outcome, Salt, Timestamp, action,
+    completeness::{LastNumbers, MissingReason},
     derive::{Derived, Standing},
     query::{LogsQuery, ReadingsQuery},
 };
@@ -58,10 +59,10 @@ fn example() -> (TempDir, Indexer, Reader) {
         vec![
             Event::sighting(action::SENSOR_DISCOVERED, &a, at(0)),
             Event::sighting(action::SENSOR_DISCOVERED, &b, at(1)),
-            Event::reading(&a, Outcome::of(b"1"), at(2)),
-            Event::reading(&a, Outcome::CommError, at(2)), // the same moment: both stay
-            Event::reading(&a, Outcome::of(b"3"), at(4)),
-            Event::reading(&b, Outcome::of(b"?"), at(5)),
+            Event::reading(&a, 1, Outcome::of(b"1"), at(2)),
+            Event::reading(&a, 2, Outcome::CommError, at(2)), // the same moment: both stay
+            Event::reading(&a, 3, Outcome::of(b"3"), at(4)),
+            Event::reading(&b, 1, Outcome::of(b"?"), at(5)),
             Event::sighting(action::HEARTBEAT_MISSED, &b, at(6)),
             derived(&b, action::SENSOR_LOST),
             derived(&a, action::OUT_OF_RANGE),
@@ -89,6 +90,34 @@ fn sensors_stand_as_the_log_says() {
         ]
     );
     assert_eq!(reader.standings().unwrap().len(), 2);
+}
+
+#[test]
+fn numbers_go_on_from_the_newest_in_the_log() {
+    let (folder, mut indexer, reader) = example();
+    let (a, b, unknown) = (heartbeat("A", 1), heartbeat("B", 2), heartbeat("C", 3));
+    let counted = Outcome::of(br#"{"value":1,"seq":431}"#);
+    let missing = NumberRange::one(4).through(9);
+    apply(
+        &mut indexer,
+        vec![
+            Event::reading(&b, 2, counted, at(9)),
+            Event::reading(&b, 3, Outcome::of(b"1"), at(10)), // does not count
+            Event::readings_missing(&a, missing, MissingReason::BusAway, at(11)),
+            Event::reading(&unknown, 7, Outcome::CommError, at(12)), // of a sensor that nobody discovered
+        ],
+    );
+    let expected = [
+        (a.id, LastNumbers { poll: 9, seq: None }),
+        (b.id, LastNumbers { poll: 3, seq: Some(431) }),
+        (unknown.id, LastNumbers { poll: 7, seq: None }),
+    ];
+    assert_eq!(reader.last_numbers().unwrap(), expected.into());
+    // Batches do not take them back, and a start finds them.
+    apply(&mut indexer, vec![Event::reading(&b, 1, Outcome::of(b"1"), at(13))]);
+    drop((indexer, reader));
+    let indexer = Indexer::open(&folder.path().join("index.sqlite"), "key", 99).unwrap();
+    assert_eq!(indexer.reader().unwrap().last_numbers().unwrap(), expected.into());
 }
 
 #[test]

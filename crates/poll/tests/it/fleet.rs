@@ -1,6 +1,7 @@
 //! Many sensors at once.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use model::{Heartbeat, SensorId};
 use poll::{Action, Config, Instant, Now, Poller, SensorState};
@@ -31,7 +32,7 @@ fn polls(count: u32, seconds: u64) -> Vec<Duration> {
             }
         }
     };
-    assert!(poller.restore(fleet(count), at(0)).is_empty());
+    assert!(poller.restore(fleet(count), BTreeMap::new(), at(0)).is_empty());
     drain(&mut poller, at(0).monotonic);
     let end = at(seconds * 1_000).monotonic;
     while let Some(now) = poller.poll_timeout().filter(|next| *next < end) {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use crate::script::{at, heartbeat, sensor};
 
 #[derive(Clone, Debug)]
-enum Input {
+pub(crate) enum Input {
     Beat { name: &'static str, every: &'static str, read: &'static str },
     Garbage,
     Answer { name: &'static str, payload: &'static str },
@@ -22,7 +22,7 @@ fn name() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec!["a", "b", "c", "d", "e"])
 }
 
-fn input() -> impl Strategy<Value = Input> {
+pub(crate) fn input() -> impl Strategy<Value = Input> {
     let every = prop::sample::select(vec!["100", "700", "2000", "60000"]);
     let read = prop::sample::select(vec!["1", "2", "3", "4", "5", "6"]);
     let payload = prop::sample::select(vec!["1", "\"2.50\"", "{\"value\":3}", "3C", ""]);
@@ -37,7 +37,7 @@ fn input() -> impl Strategy<Value = Input> {
 }
 
 /// Milliseconds to the next input, and whether the driver sleeps meanwhile.
-fn pause() -> impl Strategy<Value = (u64, bool)> {
+pub(crate) fn pause() -> impl Strategy<Value = (u64, bool)> {
     // The longest reach past `lost_after`; they are rare, for a sensor of 100 ms lives through thousands of polls in one.
     let millis = prop_oneof![
         20 => 0_u64..50,
@@ -119,7 +119,7 @@ impl Account {
     }
 }
 
-fn feed(poller: &mut Poller, input: &Input, now: Now) -> u64 {
+pub(crate) fn feed(poller: &mut Poller, input: &Input, now: Now) -> u64 {
     match input {
         Input::Beat { name, every, read } => {
             let payload =

@@ -45,7 +45,7 @@ pub(crate) fn heartbeat(name: &str, changes: &[&str]) -> String {
 
 /// Plays `script`, one input a line, and returns what was done and when, one line each; the last one has the counters that are not zero.
 ///
-/// A line is `<milliseconds> <input>`: `beat a [key=value ...]`, `answer a <payload>`, `gone a`, `down`, `up` or `end`. The poller is woken when it
+/// A line is `<milliseconds> <input>`: `beat a [key=value ...]`, `answer a <payload>`, `gone a`, `down`, `up`, `stop` or `end`. The poller is woken when it
 /// asks for it, unless the line begins with `!`: then the driver slept until this moment.
 ///
 /// The site has room for three sensors.
@@ -90,6 +90,7 @@ fn feed(poller: &mut Poller, input: &str, now: Now) -> Option<String> {
         ["gone", name] => poller.handle_disconnect(sensor(name), now),
         ["down"] => poller.handle_bus(Bus::Down, now),
         ["up"] => poller.handle_bus(Bus::Up, now),
+        ["stop"] => poller.handle_stop(now),
         ["end"] => {}
         _ => panic!("`{input}` is not an input"),
     }
@@ -114,8 +115,13 @@ fn sealed(event: &Event, now: Now) -> String {
     assert_eq!(event.timestamp, Some(now.wall.to_string()), "an event is as old as its input");
     let action = event.action.as_deref().unwrap();
     let name = name(event.sensor().unwrap());
-    match (&event.status, &event.new) {
-        (Some(status), Some(value)) => format!("{name} {status} {value}"),
+    let detail = event.sealwire.as_ref().unwrap();
+    match (&event.status, &event.new, &detail.reason) {
+        (Some(status), Some(value), _) => format!("{name} {status} {value}"),
+        (_, _, Some(reason)) => {
+            let missing = detail.missing.as_ref().map(|missing| format!(" {missing}"));
+            format!("{name} {action}{} {reason}", missing.unwrap_or_default())
+        }
         _ => format!("{name} {action}"),
     }
 }

@@ -1,5 +1,8 @@
 //! What the poller does when, input by input. Each test is one rule; each line of a trace is `<milliseconds> <what>`.
 
+use std::collections::BTreeMap;
+
+use model::completeness::LastNumbers;
 use poll::{Action, Config, Poller, SensorState};
 
 use crate::script::{at, heartbeat, run, sensor};
@@ -103,7 +106,8 @@ fn a_stall_skips_polls_and_keeps_the_beat() {
             "0 a SENSOR_DISCOVERED",
             "0 poll a",
             "10 a SUCCESS 1",
-            "7000 poll a", // the one of 2000; those of 4000 and 6000 are skipped
+            "7000 poll a", // the one of 6000; those of 2000 and 4000 are skipped
+            "7010 a READINGS_MISSING 2-3 overrun",
             "7010 a SUCCESS 2",
             "8000 poll a",
             "polls=3 answers=2 skipped=2",
@@ -257,9 +261,12 @@ fn a_bus_that_is_away_is_not_the_sensors_fault() {
             "0 a SENSOR_DISCOVERED",
             "0 poll a",
             "6000 poll a",
+            "6010 a READINGS_MISSING 1-3 bus_away",
             "6010 a SUCCESS 2",
+            "549999 a READINGS_MISSING 5-201 bus_away",
             "549999 poll a",
             "550000 a HEARTBEAT_MISSED",
+            "550499 a READINGS_MISSING 202-274 overrun",
             "550499 a COMM_ERROR N/A",
             "polls=3 answers=1 timeouts=1 late=1 skipped=273",
         ]
@@ -350,7 +357,11 @@ fn sensors_of_an_earlier_run_are_taken_up_without_an_event() {
         let payload = heartbeat(name, &[&format!("read=sim/read/{read}")]);
         (model::Heartbeat::parse(payload.as_bytes()).unwrap(), state)
     });
-    let refused = poller.restore(known, at(0));
+    let last_numbers = BTreeMap::from([
+        (sensor("a"), LastNumbers { poll: 7, seq: Some(411) }),
+        (sensor("d"), LastNumbers { poll: 5, seq: None }),
+    ]);
+    let refused = poller.restore(known, last_numbers, at(0));
     assert_eq!(refused.len(), 1, "{refused:?}");
     let states: Vec<_> =
         poller.sensors().map(|(heartbeat, state)| (heartbeat.alias.as_str(), state)).collect();
@@ -365,6 +376,21 @@ fn sensors_of_an_earlier_run_are_taken_up_without_an_event() {
         matches!(poller.poll_action(), Some(Action::SendPoll { sensor: id, .. }) if id == sensor("a"))
     );
     assert_eq!(poller.poll_action(), None);
+    // Its numbers go on, and so does its own count.
+    poller.handle_answer(sensor("a"), br#"{"value":1,"seq":412}"#, at(10));
+    assert!(
+        matches!(poller.poll_action(), Some(Action::Seal(event)) if event.sealwire.as_ref().unwrap().poll == Some(8))
+    );
+    // So do those of the one that was left out.
+    poller.handle_heartbeat(heartbeat("d", &[]).as_bytes(), at(20)).unwrap();
+    poller.handle_answer(sensor("d"), b"1", at(30));
+    let sealed: Vec<_> = core::iter::from_fn(|| poller.poll_action())
+        .filter_map(|action| match action {
+            Action::Seal(event) => event.sealwire.unwrap().poll,
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sealed, [6]);
     // It never beats: lost, 150 s after the start.
     poller.handle_timeout(at(149_999));
     assert_eq!(poller.state(sensor("a")), Some(SensorState::Online));

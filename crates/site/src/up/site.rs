@@ -206,8 +206,7 @@ impl<'a> Site<'a> {
         page: SocketAddr,
         digest: String,
         checkpoint_period: Duration,
-    ) -> Result<(Vec<(model::Heartbeat, poll::SensorState)>, watch::Sender<Counters>), UpError>
-    {
+    ) -> Result<(polling::Known, watch::Sender<Counters>), UpError> {
         // A log is known by its first key, whatever key it has gone over to.
         let first_key =
             self.ledger.keys().into_iter().next().map_or_else(String::new, |key| key.vkey);
@@ -277,12 +276,12 @@ impl<'a> Site<'a> {
         Ok((known, counters))
     }
 
-    /// The sensors as the whole log has them.
+    /// The sensors, and the newest of their numbers, as the whole log has them.
     async fn known_sensors(
         &mut self,
         index: &Reader,
         mut indexed: watch::Receiver<u64>,
-    ) -> Result<Vec<(model::Heartbeat, poll::SensorState)>, UpError> {
+    ) -> Result<polling::Known, UpError> {
         let size = self.ledger.size();
         tokio::select! {
             _caught_up = indexed.wait_for(|next_leaf| *next_leaf >= size) => {}
@@ -293,15 +292,18 @@ impl<'a> Site<'a> {
             SensorState::Lost => poll::SensorState::Lost,
             SensorState::Disconnected => poll::SensorState::Disconnected,
         };
-        let sensors = index.sensors(0)?;
-        Ok(sensors.into_iter().map(|sensor| (sensor.heartbeat, state(sensor.state))).collect())
+        let sensors = index.sensors(0)?.into_iter();
+        Ok(polling::Known {
+            sensors: sensors.map(|sensor| (sensor.heartbeat, state(sensor.state))).collect(),
+            last_numbers: index.last_numbers()?,
+        })
     }
 
     fn start_polling(
         &mut self,
         config: poll::Config,
         heartbeats: Vec<Pattern>,
-        known: Vec<(model::Heartbeat, poll::SensorState)>,
+        known: polling::Known,
         connection: bus::Connection,
         counters: watch::Sender<Counters>,
     ) {

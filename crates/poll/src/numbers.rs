@@ -1,0 +1,120 @@
+//! The numbers of one sensor: which its next poll gets, which end without a reading, and how its own count goes on.
+//!
+//! Invariants:
+//! - a number is given once, and the next one is one more;
+//! - what is not sealed yet is a run that ends with the newest number given, or with the one before it while that is in flight; so numbers are sealed
+//!   in their order, each once.
+
+use core::time::Duration;
+
+use model::{
+    Answer, Event, Heartbeat, NumberRange, Timestamp,
+    completeness::{LastNumbers, MissingReason, SequenceBreak},
+};
+
+use crate::{Instant, Now, action::Outbox, counters::count_many};
+
+/// What is remembered of a sensor's numbers.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    /// The newest that were given and seen.
+    last: LastNumbers,
+    missing: Option<Missing>,
+}
+
+/// Polls without a reading that no event has told of yet.
+#[derive(Clone, Copy, Debug)]
+struct Missing {
+    polls: NumberRange,
+    reason: MissingReason,
+    seal_at: Instant,
+}
+
+impl Numbers {
+    /// How long polls may be missing before an event says so: in a long outage one event a minute, and no more than that is unsaid after a crash.
+    const UNSAID_MAX: Duration = Duration::from_secs(60);
+
+    /// Those that follow on the newest in the log.
+    pub(crate) const fn after(last: LastNumbers) -> Self {
+        Self { last, missing: None }
+    }
+
+    /// When [`seal_due`](Self::seal_due) has something to do.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.missing.map(|missing| missing.seal_at)
+    }
+
+    /// Gives the next number.
+    pub(crate) const fn give(&mut self) -> u64 {
+        self.last.poll += 1;
+        self.last.poll
+    }
+
+    /// Gives `count` numbers, none of which gets a reading.
+    pub(crate) fn skip(
+        &mut self,
+        count: u64,
+        reason: MissingReason,
+        heartbeat: &Heartbeat,
+        now: Now,
+        outbox: &mut Outbox,
+    ) {
+        if count > 0 {
+            let first = self.give();
+            self.last.poll += count - 1;
+            let polls = NumberRange::one(first).through(self.last.poll);
+            self.miss(polls, reason, heartbeat, now, outbox);
+        }
+    }
+
+    /// Numbers that were given, and follow on those that are missing already, get no reading.
+    pub(crate) fn miss(
+        &mut self,
+        polls: NumberRange,
+        reason: MissingReason,
+        heartbeat: &Heartbeat,
+        now: Now,
+        outbox: &mut Outbox,
+    ) {
+        count_many(&mut outbox.counters.skipped, polls.count());
+        match &mut self.missing {
+            Some(run) if run.reason == reason => run.polls = run.polls.through(polls.last()),
+            _ => {
+                self.seal(heartbeat, now.wall, outbox);
+                let seal_at = now.monotonic + Self::UNSAID_MAX;
+                self.missing = Some(Missing { polls, reason, seal_at });
+            }
+        }
+    }
+
+    /// Seals what is missing if it was unsaid for long enough.
+    pub(crate) fn seal_due(&mut self, heartbeat: &Heartbeat, now: Now, outbox: &mut Outbox) {
+        if self.deadline().is_some_and(|seal_at| seal_at <= now.monotonic) {
+            self.seal(heartbeat, now.wall, outbox);
+        }
+    }
+
+    /// Seals what is missing.
+    pub(crate) fn seal(&mut self, heartbeat: &Heartbeat, at: Timestamp, outbox: &mut Outbox) {
+        if let Some(Missing { polls, reason, .. }) = self.missing.take() {
+            outbox.seal(Event::readings_missing(heartbeat, polls, reason, at));
+        }
+    }
+
+    /// Holds the sensor's own count in an answer against the one before it. The event comes before the reading: a crash between them repeats it,
+    /// and the other way round would lose it.
+    pub(crate) fn check_sequence(
+        &mut self,
+        answer: &Answer,
+        heartbeat: &Heartbeat,
+        at: Timestamp,
+        outbox: &mut Outbox,
+    ) {
+        let Some(seq) = answer.seq else { return };
+        if let Some(last) = self.last.seq.replace(seq)
+            && let Some(broken) = SequenceBreak::between(last, seq)
+        {
+            outbox.seal(Event::sequence_broken(heartbeat, broken, (last, seq), at));
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Every poll has a number, and every number is sealed once: how, in traces, and that, whatever is fed in.
+
+use std::collections::BTreeMap;
+
+use model::{
+    Event, SensorId,
+    completeness::{Completeness, LastNumbers},
+};
+use poll::{Action, Config, Now, Poller};
+use proptest::prelude::*;
+
+use crate::{
+    invariants::{feed, input, pause},
+    script::{at, run, sensor},
+};
+
+/// The lines of a script's trace that say what was sealed of polls or of the sensor's own count.
+#[track_caller]
+fn sealed(script: &[&str]) -> Vec<String> {
+    let mut trace = run(script);
+    let words = ["SUCCESS", "COMM_ERROR", "READINGS_MISSING", "SEQUENCE_BROKEN"];
+    trace.retain(|line| words.iter().any(|word| line.contains(word)));
+    trace
+}
+
+#[test]
+fn an_outage_is_one_gap_sealed_before_the_reading_that_ends_it() {
+    let sealed = sealed(&[
+        "0 beat a",
+        "10 answer a 1",
+        "2100 down", // 2 is in flight
+        "7000 up",
+        "8010 answer a 1",
+        "8020 end",
+    ]);
+    assert_eq!(
+        sealed,
+        ["10 a SUCCESS 1", "8010 a READINGS_MISSING 2-4 bus_away", "8010 a SUCCESS 1"]
+    );
+}
+
+#[test]
+fn a_gap_is_told_of_after_a_minute_and_for_each_reason() {
+    let sealed = sealed(&[
+        "0 beat a every=10000",
+        "10 answer a 1",
+        "!35000 down", // 2 and 3 were slept through; the next was sent late, and given up
+        "111000 up",
+        "120010 answer a 1",
+        "120020 end",
+    ]);
+    assert_eq!(
+        sealed,
+        [
+            "10 a SUCCESS 1",
+            "35000 a READINGS_MISSING 2-3 overrun",
+            "95000 a READINGS_MISSING 4-10 bus_away", // a minute after the first of them
+            "120010 a READINGS_MISSING 11-12 bus_away",
+            "120010 a SUCCESS 1",
+        ]
+    );
+}
+
+#[test]
+fn a_stop_leaves_nothing_unsaid() {
+    let sealed = sealed(&["0 beat a", "10 answer a 1", "100 down", "3000 up", "4100 stop"]);
+    assert_eq!(
+        sealed,
+        [
+            "10 a SUCCESS 1",
+            "4100 a READINGS_MISSING 2 bus_away",
+            "4100 a READINGS_MISSING 3 stopped"
+        ]
+    );
+}
+
+#[test]
+fn what_was_due_before_a_sensor_went_is_missing_and_what_was_due_after_is_not() {
+    let gone = sealed(&["0 beat a", "10 answer a 1", "!7000 gone a", "!500000 end", "500001 stop"]);
+    assert_eq!(gone, ["10 a SUCCESS 1", "500000 a READINGS_MISSING 2-4 overrun"]);
+    let lost = sealed(&["0 beat a every=50000", "10 answer a 1", "!300000 end", "300001 stop"]);
+    assert_eq!(lost, ["10 a SUCCESS 1", "300001 a READINGS_MISSING 2-3 overrun"]);
+}
+
+#[test]
+fn a_sensors_own_count_is_held_to_go_on_by_one() {
+    let answer = |moment: u64, seq: u64| format!("{moment} answer a {{\"value\":1,\"seq\":{seq}}}");
+    let (first, next, jump, same, back) =
+        (answer(10, 411), answer(2010, 412), answer(4010, 431), answer(6010, 431), answer(8010, 0));
+    let sealed = sealed(&["0 beat a", &first, &next, &jump, &same, &back, "10010 answer a 1"]);
+    assert_eq!(
+        sealed,
+        [
+            "10 a SUCCESS 1",
+            "2010 a SUCCESS 1",
+            "4010 a SEQUENCE_BROKEN 413-430 not_sealed",
+            "4010 a SUCCESS 1",
+            "6010 a SEQUENCE_BROKEN repeated",
+            "6010 a SUCCESS 1",
+            "8010 a SEQUENCE_BROKEN restarted",
+            "8010 a SUCCESS 1",
+            "10010 a SUCCESS 1", // does not count
+        ]
+    );
+}
+
+/// What becomes of the site between two inputs.
+#[derive(Clone, Debug)]
+enum Fate {
+    Runs,
+    Stops,
+    /// It dies, and with it the newest events, which waited to be sealed.
+    Dies {
+        unsealed: usize,
+    },
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        20 => Just(Fate::Runs),
+        1 => Just(Fate::Stops),
+        1 => (0_usize..8).prop_map(|unsealed| Fate::Dies { unsealed }),
+    ]
+}
+
+fn poller() -> Poller {
+    Poller::new(Config { sensors_max: 4, ..Config::default() })
+}
+
+fn drain(poller: &mut Poller, log: &mut Vec<Event>) {
+    while let Some(action) = poller.poll_action() {
+        if let Action::Seal(event) = action {
+            log.push(*event);
+        }
+    }
+}
+
+/// The next run, which knows what the log says, but for the heartbeat of sensor `forgotten`.
+fn restarted(former: &Poller, log: &[Event], forgotten: &str, now: Now) -> Poller {
+    let mut last_numbers: BTreeMap<SensorId, LastNumbers> = BTreeMap::new();
+    for event in log {
+        let last = last_numbers.entry(event.sensor().unwrap()).or_default();
+        *last = last.after(event);
+    }
+    let known = former.sensors().filter(|(heartbeat, _)| heartbeat.id != sensor(forgotten));
+    let mut next = poller();
+    let known: Vec<_> = known.map(|(heartbeat, state)| (heartbeat.clone(), state)).collect();
+    assert!(next.restore(known, last_numbers, now).is_empty());
+    next
+}
+
+proptest! {
+    #[test]
+    fn every_number_is_sealed_once_and_in_order_over_all_restarts(
+        inputs in prop::collection::vec((input(), pause(), fate()), 1..200),
+        forgotten in prop::sample::select(vec!["a", "b", "nobody"]),
+    ) {
+        let mut log = Vec::new();
+        let mut poller = poller();
+        let mut millis = 0;
+        for (input, (pause, asleep), fate) in inputs {
+            millis += pause;
+            let now = at(millis);
+            while !asleep
+                && let Some(next) = poller.poll_timeout().filter(|next| *next <= now.monotonic)
+            {
+                poller.handle_timeout(Now { monotonic: next, wall: now.wall });
+            }
+            feed(&mut poller, &input, now);
+            drain(&mut poller, &mut log);
+            match fate {
+                Fate::Runs => continue,
+                Fate::Stops => {
+                    poller.handle_stop(now);
+                    drain(&mut poller, &mut log);
+                }
+                Fate::Dies { unsealed } => log.truncate(log.len().saturating_sub(unsealed)),
+            }
+            poller = restarted(&poller, &log, forgotten, now);
+        }
+        poller.handle_stop(at(millis));
+        drain(&mut poller, &mut log);
+        let mut checked = Completeness::default();
+        for (leaf, event) in (0..).zip(&log) {
+            checked.take(leaf, event);
+            prop_assert!(checked.is_complete(), "leaf {leaf}: {event:?}");
+        }
+        for (sensor, account) in checked.accounts() {
+            prop_assert!(account.polls().is_none_or(|polls| polls.first() == 1), "{sensor}");
+            prop_assert_eq!(account.unnumbered(), 0);
+        }
+    }
+
+    #[test]
+    fn what_is_counted_as_skipped_is_what_gaps_name(
+        inputs in prop::collection::vec((input(), pause()), 1..200),
+    ) {
+        let mut log = Vec::new();
+        let mut poller = poller();
+        let mut millis = 0;
+        for (input, (pause, _)) in inputs {
+            millis += pause;
+            feed(&mut poller, &input, at(millis));
+            drain(&mut poller, &mut log);
+        }
+        poller.handle_stop(at(millis));
+        drain(&mut poller, &mut log);
+        let mut checked = Completeness::default();
+        for (leaf, event) in (0..).zip(&log) {
+            checked.take(leaf, event);
+        }
+        let missing: u64 = checked
+            .accounts()
+            .flat_map(|(_, account)| account.gaps())
+            .filter(|gap| gap.count == model::completeness::Count::Polls)
+            .map(|gap| gap.missing.unwrap().count())
+            .sum();
+        prop_assert_eq!(poller.counters().skipped, missing);
+    }
+}
