@@ -162,15 +162,10 @@ impl Rows<'_> {
         let (Some(sensor), Some(action)) = (event.sensor(), event.action.as_deref()) else {
             return Ok(());
         };
+        let last = self.last_numbers.entry(sensor).or_default();
+        *last = last.after(event);
         match action {
-            action::SENSOR_READING => {
-                self.count(sensor, event);
-                self.reading(leaf, sensor, envelope, status)
-            }
-            action::READINGS_MISSING => {
-                self.count(sensor, event);
-                Ok(())
-            }
+            action::SENSOR_READING => self.reading(leaf, sensor, envelope, status),
             action::SENSOR_DISCOVERED | action::SENSOR_CHANGED => self.heartbeat(sensor, event),
             action::HEARTBEAT_RESUMED => self.state(sensor, "online"),
             action::HEARTBEAT_MISSED => self.state(sensor, "lost"),
@@ -206,22 +201,20 @@ impl Rows<'_> {
         Ok(())
     }
 
-    fn count(&mut self, sensor: SensorId, event: &Event) {
-        let last = self.last_numbers.entry(sensor).or_default();
-        *last = last.after(event);
-    }
-
-    /// Moves the newest numbers on. Polls only go up; of a sensor's own count the newest that came is kept.
+    /// Moves the newest numbers on, as [`LastNumbers::after`] does.
     fn write_last_numbers(&self) -> rusqlite::Result<()> {
         let mut statement = self.transaction.prepare_cached(
-            "INSERT INTO last_numbers VALUES (?1, ?2, ?3)
-             ON CONFLICT (id) DO UPDATE SET poll = max(poll, ?2), seq = coalesce(?3, seq)",
+            "INSERT INTO last_numbers VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (id) DO UPDATE SET
+                poll = max(poll, ?2), seq = coalesce(?3, seq), numbered_until = coalesce(?4, numbered_until)",
         )?;
-        for (sensor, LastNumbers { poll, seq }) in &self.last_numbers {
+        let moved = self.last_numbers.iter().filter(|(_, last)| **last != LastNumbers::default());
+        for (sensor, LastNumbers { poll, seq, numbered_until }) in moved {
             statement.execute((
                 sensor.to_string(),
                 poll.cast_signed(),
                 seq.map(u64::cast_signed),
+                numbered_until.map(Timestamp::unix_micros),
             ))?;
         }
         Ok(())

@@ -179,13 +179,19 @@ impl Reader {
     pub fn last_numbers(&self) -> Result<BTreeMap<SensorId, LastNumbers>, IndexError> {
         let failed = IndexError::while_("asking for the newest numbers");
         let connection = self.connection();
-        let mut statement =
-            connection.prepare_cached("SELECT id, poll, seq FROM last_numbers").map_err(&failed)?;
+        let mut statement = connection
+            .prepare_cached("SELECT id, poll, seq, numbered_until FROM last_numbers")
+            .map_err(&failed)?;
         let rows = statement
             .query_map([], |row| {
                 let seq: Option<i64> = row.get(2)?;
                 let poll = row.get(1).map(i64::cast_unsigned)?;
-                let last = LastNumbers { poll, seq: seq.map(i64::cast_unsigned) };
+                let numbered_until: Option<i64> = row.get(3)?;
+                let last = LastNumbers {
+                    poll,
+                    seq: seq.map(i64::cast_unsigned),
+                    numbered_until: numbered_until.map(Timestamp::from_unix_micros),
+                };
                 Ok((row.get::<_, String>(0)?, last))
             })
             .map_err(&failed)?

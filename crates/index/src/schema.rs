@@ -19,7 +19,7 @@ const TABLES: &str = "
     CREATE TABLE sensor (
         key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, heartbeat TEXT NOT NULL, state TEXT NOT NULL,
         out_of_range INTEGER NOT NULL, lost INTEGER NOT NULL);
-    CREATE TABLE last_numbers (id TEXT PRIMARY KEY, poll INTEGER NOT NULL, seq INTEGER) WITHOUT ROWID;
+    CREATE TABLE last_numbers (id TEXT PRIMARY KEY, poll INTEGER NOT NULL, seq INTEGER, numbered_until INTEGER) WITHOUT ROWID;
     CREATE TABLE reading (
         sensor INTEGER NOT NULL, at INTEGER NOT NULL, leaf INTEGER NOT NULL, status INTEGER NOT NULL, value TEXT NOT NULL,
         PRIMARY KEY (sensor, at, leaf)) WITHOUT ROWID;

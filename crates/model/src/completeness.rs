@@ -1,28 +1,23 @@
 //! Whether anything of a sensor is missing: the numbers of its polls, what is said of those without a reading, and who checks both.
 //!
-//! The site gives each poll of a sensor the next number, from 1 on. A number ends in the log once: in a reading (`poll`), or in a `READINGS_MISSING`
+//! The site gives each poll of a sensor the next number, from 1 on. A number is in the log once: in a reading (`poll`), or in a `READINGS_MISSING`
 //! event that says why there is none (`missing`, `reason`). The sensor's own count, `seq`, is apart from that; where it does not go on by one, a
 //! `SEQUENCE_BROKEN` event says so.
 //!
-//! [`Completeness`] is for whoever has sealed events and trusts no one: it reads no clock and no file, and holds nothing but what the events say. An
-//! erased envelope says nothing, so its number counts as unaccounted.
-//!
-//! Invariants of an [`Account`]:
-//! - the ranges of `unaccounted` are sorted by number, apart from each other, and within `polls`;
-//! - every number of `polls` is unaccounted or was named by an event.
+//! [`Completeness`] is for whoever has sealed events and trusts no one: it reads no clock and no file, and holds nothing but what the events say.
 
-use alloc::{borrow::ToOwned as _, collections::BTreeMap, string::String, vec::Vec};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
-use crate::{Event, NumberRange, SensorId, action};
+use crate::{Event, NumberRange, SensorId, Timestamp, action};
 
 /// Why polls that were due ended in no reading.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MissingReason {
-    /// The message bus was away: it could not be sent, or its answer not come.
+    /// The message bus was away: they could not be sent, or their answers not come.
     BusAway,
     /// Their time was over before they could be sent: the site was busy, or the poll before them was still in flight.
     Overrun,
-    /// The site stopped while it was in flight.
+    /// The site stopped or was killed before they ended, or did not run.
     Stopped,
 }
 
@@ -44,6 +39,8 @@ pub struct LastNumbers {
     pub poll: u64,
     /// The sensor's own.
     pub seq: Option<u64>,
+    /// What was due until then has a number: when the newest was sealed, or when the sensor came or came back after it.
+    pub numbered_until: Option<Timestamp>,
 }
 
 impl MissingReason {
@@ -62,7 +59,7 @@ impl MissingReason {
         match self {
             Self::BusAway => "the message bus was away",
             Self::Overrun => "their time was over before they could be sent",
-            Self::Stopped => "the site stopped",
+            Self::Stopped => "the site stopped or did not run",
         }
     }
 }
@@ -96,26 +93,57 @@ impl LastNumbers {
     #[must_use]
     pub fn after(self, event: &Event) -> Self {
         let last_poll = accounted(event).map_or(0, NumberRange::last);
-        let is_reading = event.action.as_deref() == Some(action::SENSOR_READING);
-        let seq = event.sealwire.as_ref().filter(|_| is_reading).and_then(|detail| detail.seq);
-        Self { poll: self.poll.max(last_poll), seq: seq.or(self.seq) }
+        let moves = [
+            action::SENSOR_READING,
+            action::READINGS_MISSING,
+            action::SENSOR_DISCOVERED,
+            action::HEARTBEAT_RESUMED,
+        ];
+        let at = event.timestamp.as_deref().and_then(|text| text.parse().ok());
+        let at = at.filter(|_| event.action.as_deref().is_some_and(|own| moves.contains(&own)));
+        Self {
+            poll: self.poll.max(last_poll),
+            seq: sequence(event).or(self.seq),
+            numbered_until: at.or(self.numbered_until),
+        }
     }
 }
 
 /// Holds sealed events against each other, sensor by sensor.
-#[derive(Clone, Debug, Default)]
+///
+/// It needs a few hundred bytes for each sensor, and at most [`LISTED_MAX`](Listed::LISTED_MAX) entries in each of the five lists of an account, however
+/// long the log.
+#[derive(Clone, Debug)]
 pub struct Completeness {
     accounts: BTreeMap<SensorId, Account>,
+    /// The number before the first that a sensor must have; none where any will do.
+    before_first: Option<u64>,
+    /// Envelopes so far that were erased.
+    erased: u64,
 }
 
-/// What sealed events of one sensor say of its polls, from the first number among them on: a part of a log can be checked like the whole.
+/// What sealed events of one sensor say.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
     polls: Option<NumberRange>,
-    unaccounted: Vec<Finding>,
-    doubled: Vec<Finding>,
-    gaps: Vec<Gap>,
+    missing: u64,
     unnumbered: u64,
+    unaccounted: Listed<Finding>,
+    erased: Listed<Finding>,
+    doubled: Listed<Finding>,
+    gaps: Listed<Gap>,
+    breaks: Listed<Break>,
+    /// The newest number of the sensor's own.
+    seq: Option<u64>,
+    /// [`Completeness::erased`] when the newest number came.
+    erased_before: u64,
+}
+
+/// How many things there were, and the first of them.
+#[derive(Clone, Debug)]
+pub struct Listed<T> {
+    listed: Vec<T>,
+    count: u64,
 }
 
 /// Polls about which something is wrong.
@@ -127,48 +155,64 @@ pub struct Finding {
     pub polls: NumberRange,
 }
 
-/// What the log itself says is missing.
+/// Polls that the log itself says have no reading. Events that go on from each other for one reason are one gap.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Gap {
-    /// The leaf that says so.
+    /// The leaf that says so first.
     pub leaf: u64,
-    /// Whose numbers are meant.
-    pub count: Count,
-    /// Which numbers; none where the sensor's own count went back or stood still.
-    pub missing: Option<NumberRange>,
-    /// `reason`, as the event has it.
+    /// Which polls.
+    pub polls: NumberRange,
+    /// `reason`, as the event has it, cut off after [`REASON_CHARS_MAX`](Self::REASON_CHARS_MAX).
     pub reason: String,
 }
 
-/// What is counted.
+/// A reading in which the sensor's own count does not go on by one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Count {
-    /// The site counts polls.
-    Polls,
-    /// The sensor counts its readings.
-    Sequence,
+pub struct Break {
+    /// The leaf of the reading.
+    pub leaf: u64,
+    /// What is wrong.
+    pub broken: SequenceBreak,
 }
 
 impl Completeness {
-    /// Takes the event of `leaf`. Events must come in the log's order; those of no sensor are passed over.
+    /// For a whole log: each sensor must begin with poll 1.
+    #[must_use]
+    pub const fn of_log() -> Self {
+        Self { accounts: BTreeMap::new(), before_first: Some(0), erased: 0 }
+    }
+
+    /// For a part of a log, from any leaf to any other: what lies before the first number of a sensor is not looked for.
+    #[must_use]
+    pub const fn of_part() -> Self {
+        Self { accounts: BTreeMap::new(), before_first: None, erased: 0 }
+    }
+
+    /// Takes the event of `leaf`. Events must come in the log's order; those that number nothing are passed over.
     pub fn take(&mut self, leaf: u64, event: &Event) {
-        if let Some(sensor) = event.sensor() {
-            self.accounts.entry(sensor).or_default().take(leaf, event);
+        if let Some(sensor) = event.sensor().filter(|_| numbers(event)) {
+            let account = self.accounts.entry(sensor).or_default();
+            account.take(leaf, event, self.before_first, self.erased);
         }
     }
 
-    /// Every sensor that an event spoke of, in the order of their ids.
+    /// Takes note that the next leaf's envelope was erased: whatever sensor's it was.
+    pub const fn take_erased(&mut self) {
+        self.erased = self.erased.saturating_add(1);
+    }
+
+    /// Every sensor that has a reading or a gap, in the order of their ids.
     pub fn accounts(&self) -> impl ExactSizeIterator<Item = (SensorId, &Account)> {
         self.accounts.iter().map(|(sensor, account)| (*sensor, account))
     }
 
-    /// One sensor's account, if an event spoke of it.
+    /// One sensor's account, if it has a reading or a gap.
     #[must_use]
     pub fn account(&self, sensor: SensorId) -> Option<&Account> {
         self.accounts.get(&sensor)
     }
 
-    /// Whether every poll of every sensor is accounted for, once.
+    /// Whether every account is [complete](Account::is_complete).
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.accounts.values().all(Account::is_complete)
@@ -176,126 +220,165 @@ impl Completeness {
 }
 
 impl Account {
-    /// Takes an event of this account's sensor.
-    pub fn take(&mut self, leaf: u64, event: &Event) {
-        let polls = accounted(event);
-        match event.action.as_deref() {
-            Some(action::SENSOR_READING) => {}
-            Some(action::READINGS_MISSING) => self.declare(leaf, Count::Polls, event, polls),
-            Some(action::SEQUENCE_BROKEN) => {
-                self.declare(leaf, Count::Sequence, event, missing(event));
-                return;
-            }
-            _ => return,
-        }
-        match polls {
-            Some(polls) => self.account_for(leaf, polls),
-            None => self.unnumbered = self.unnumbered.saturating_add(1),
-        }
-    }
-
-    /// From the first number to the newest; none where no event has a number. In a whole log the first is 1.
+    /// From the first number to the newest; none where no event has a number.
     #[must_use]
     pub const fn polls(&self) -> Option<NumberRange> {
         self.polls
     }
 
-    /// Polls of [`polls`](Self::polls) of which no event says how they ended, with the leaf that follows them.
+    /// Polls that the log itself says are missing.
     #[must_use]
-    pub fn unaccounted(&self) -> &[Finding] {
-        &self.unaccounted
+    pub const fn missing(&self) -> u64 {
+        self.missing
     }
 
-    /// Polls that an event named after another had, or that are below the first: numbers only go up, so they were given twice.
-    #[must_use]
-    pub fn doubled(&self) -> &[Finding] {
-        &self.doubled
-    }
-
-    /// What the log itself says is missing.
-    #[must_use]
-    pub fn gaps(&self) -> &[Gap] {
-        &self.gaps
-    }
-
-    /// Readings and gaps that name no poll. Logs of sites that gave polls no numbers begin with such readings; else something is wrong.
+    /// Readings and gaps that name no poll: of a site that did not give numbers yet, or sealed by another program.
     #[must_use]
     pub const fn unnumbered(&self) -> u64 {
         self.unnumbered
     }
 
-    /// Whether every poll is accounted for, once.
+    /// Polls of which no event says how they ended, with the leaf that follows them.
+    #[must_use]
+    pub const fn unaccounted(&self) -> &Listed<Finding> {
+        &self.unaccounted
+    }
+
+    /// The same, where envelopes were erased in between that may have said so.
+    #[must_use]
+    pub const fn perhaps_erased(&self) -> &Listed<Finding> {
+        &self.erased
+    }
+
+    /// Polls that an event names after they had their turn: numbers only go up, so these were given twice.
+    #[must_use]
+    pub const fn doubled(&self) -> &Listed<Finding> {
+        &self.doubled
+    }
+
+    /// What the log itself says is missing.
+    #[must_use]
+    pub const fn gaps(&self) -> &Listed<Gap> {
+        &self.gaps
+    }
+
+    /// Where the sensor's own count does not go on by one, by the readings themselves.
+    #[must_use]
+    pub const fn breaks(&self) -> &Listed<Break> {
+        &self.breaks
+    }
+
+    /// Whether every poll is accounted for once, as far as nothing was erased.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
-        self.unaccounted.is_empty() && self.doubled.is_empty()
+        self.unaccounted.count == 0 && self.doubled.count == 0
     }
 
-    fn declare(&mut self, leaf: u64, count: Count, event: &Event, missing: Option<NumberRange>) {
-        let reason = event.sealwire.as_ref().and_then(|detail| detail.reason.as_deref());
-        let reason = reason.unwrap_or_default().to_owned();
-        self.gaps.push(Gap { leaf, count, missing, reason });
-    }
-
-    fn account_for(&mut self, leaf: u64, polls: NumberRange) {
-        let Some(before) = self.polls else {
-            self.polls = Some(polls);
+    fn take(&mut self, leaf: u64, event: &Event, before_first: Option<u64>, erased: u64) {
+        if let Some(seq) = sequence(event)
+            && let Some(last) = self.seq.replace(seq)
+            && let Some(broken) = SequenceBreak::between(last, seq)
+        {
+            self.breaks.push(Break { leaf, broken });
+        }
+        let Some(polls) = accounted(event) else {
+            self.unnumbered = self.unnumbered.saturating_add(1);
             return;
         };
-        if let Some(passed) = between(before.last(), polls.first()) {
-            self.unaccounted.push(Finding { leaf, polls: passed });
+        if event.action.as_deref() == Some(action::READINGS_MISSING) {
+            self.declare(leaf, polls, event);
         }
-        if let Some(again) = NumberRange::new(polls.first(), polls.last().min(before.last())) {
-            self.account_late(leaf, again);
+        if let Some(last) = self.polls.map(NumberRange::last).or(before_first) {
+            if let Some(passed) = NumberRange::new(last + 1, polls.first() - 1) {
+                let explained = erased > self.erased_before;
+                let list = if explained { &mut self.erased } else { &mut self.unaccounted };
+                list.push(Finding { leaf, polls: passed });
+            }
+            if let Some(again) = NumberRange::new(polls.first(), polls.last().min(last)) {
+                self.doubled.push(Finding { leaf, polls: again });
+            }
         }
-        self.polls = Some(before.through(polls.last()));
+        self.polls = Some(self.polls.map_or(polls, |before| before.through(polls.last())));
+        self.erased_before = erased;
     }
 
-    /// Takes numbers that others have passed: what was unaccounted is not any more, the rest is doubled.
-    fn account_late(&mut self, leaf: u64, again: NumberRange) {
-        let end = self.unaccounted.partition_point(|hole| hole.polls.first() <= again.last());
-        let start = self.unaccounted.partition_point(|hole| hole.polls.last() < again.first());
-        let mut doubled_from = again.first();
-        let mut left = Vec::new();
-        for hole in self.unaccounted.get(start..end).unwrap_or_default() {
-            let Finding { leaf: shown_at, polls } = *hole;
-            if let Some(first) = polls.first().checked_sub(1) {
-                self.doubled.extend(finding(leaf, doubled_from, first));
+    fn declare(&mut self, leaf: u64, polls: NumberRange, event: &Event) {
+        self.missing = self.missing.saturating_add(polls.count());
+        let reason = event.sealwire.as_ref().and_then(|detail| detail.reason.as_deref());
+        let reason = reason.unwrap_or_default().chars().take(Gap::REASON_CHARS_MAX);
+        let gap = Gap { leaf, polls, reason: reason.collect() };
+        // A long outage is an event a minute.
+        match self.gaps.last_mut() {
+            Some(last) if last.polls.last() + 1 == polls.first() && last.reason == gap.reason => {
+                last.polls = last.polls.through(polls.last());
             }
-            doubled_from = polls.last() + 1;
-            if let Some(below) = again.first().checked_sub(1) {
-                left.extend(finding(shown_at, polls.first(), below.min(polls.last())));
-            }
-            left.extend(finding(shown_at, (again.last() + 1).max(polls.first()), polls.last()));
+            _ => self.gaps.push(gap),
         }
-        self.doubled.extend(finding(leaf, doubled_from, again.last()));
-        self.unaccounted.splice(start..end, left);
     }
 }
 
-/// The polls that an event accounts for, if it does.
-fn accounted(event: &Event) -> Option<NumberRange> {
-    let range = match event.action.as_deref()? {
-        action::SENSOR_READING => {
-            let poll = event.sealwire.as_ref()?.poll?;
-            NumberRange::new(poll, poll)
+impl Gap {
+    /// Longest text of a reason that is kept: ours have at most eight.
+    pub const REASON_CHARS_MAX: usize = 32;
+}
+
+impl<T> Listed<T> {
+    /// Most that are listed, the first ones; beyond it they are counted. A hundred show what happened, and a thousand sensors with full lists stay
+    /// below 20 MB.
+    pub const LISTED_MAX: usize = 100;
+
+    /// How many there were.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The first of them, in the log's order.
+    #[must_use]
+    pub fn listed(&self) -> &[T] {
+        &self.listed
+    }
+
+    fn push(&mut self, item: T) {
+        self.count = self.count.saturating_add(1);
+        if self.listed.len() < Self::LISTED_MAX {
+            self.listed.push(item);
         }
-        action::READINGS_MISSING => missing(event),
+    }
+
+    /// The newest, if it is listed.
+    fn last_mut(&mut self) -> Option<&mut T> {
+        let is_listed = self.count == self.listed.len() as u64;
+        self.listed.last_mut().filter(|_| is_listed)
+    }
+}
+
+impl<T> Default for Listed<T> {
+    fn default() -> Self {
+        Self { listed: Vec::new(), count: 0 }
+    }
+}
+
+/// Whether an event must say of polls how they ended.
+fn numbers(event: &Event) -> bool {
+    matches!(event.action.as_deref(), Some(action::SENSOR_READING | action::READINGS_MISSING))
+}
+
+/// The polls of which an event says how they ended.
+fn accounted(event: &Event) -> Option<NumberRange> {
+    let detail = event.sealwire.as_ref()?;
+    let range = match event.action.as_deref()? {
+        action::SENSOR_READING => detail.poll.and_then(|poll| NumberRange::new(poll, poll)),
+        action::READINGS_MISSING => detail.missing.as_deref()?.parse().ok(),
         _ => None,
     };
     range.filter(|polls| polls.first() > 0)
 }
 
-fn missing(event: &Event) -> Option<NumberRange> {
-    event.sealwire.as_ref()?.missing.as_deref()?.parse().ok()
-}
-
-/// The numbers above `low` and below `high`.
-fn between(low: u64, high: u64) -> Option<NumberRange> {
-    NumberRange::new(low + 1, high.checked_sub(1)?)
-}
-
-fn finding(leaf: u64, first: u64, last: u64) -> Option<Finding> {
-    NumberRange::new(first, last).map(|polls| Finding { leaf, polls })
+/// The sensor's own number of a reading.
+fn sequence(event: &Event) -> Option<u64> {
+    let is_reading = event.action.as_deref() == Some(action::SENSOR_READING);
+    event.sealwire.as_ref().filter(|_| is_reading).and_then(|detail| detail.seq)
 }
 
 #[cfg(test)]

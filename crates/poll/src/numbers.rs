@@ -31,7 +31,7 @@ struct Missing {
 }
 
 impl Numbers {
-    /// How long polls may be missing before an event says so: in a long outage one event a minute, and no more than that is unsaid after a crash.
+    /// How long polls may be missing before an event says so: in a long outage that is one event a minute for a sensor.
     const UNSAID_MAX: Duration = Duration::from_secs(60);
 
     /// Those that follow on the newest in the log.
@@ -77,6 +77,37 @@ impl Numbers {
         outbox: &mut Outbox,
     ) {
         count_many(&mut outbox.counters.skipped, polls.count());
+        self.leave_unsaid(polls, reason, heartbeat, now, outbox);
+    }
+
+    /// Gives the numbers of the polls that fell due since the newest number in the log, while the site did not run or what it did was lost with it. They are
+    /// counted by the wall clock, for no other knows of the time before this run; they are not this run's, and so not among its counters.
+    pub(crate) fn miss_before_start(
+        &mut self,
+        heartbeat: &Heartbeat,
+        now: Now,
+        outbox: &mut Outbox,
+    ) {
+        let Some(until) = self.last.numbered_until else { return };
+        let micros = now.wall.unix_micros().saturating_sub(until.unix_micros());
+        let interval = heartbeat.poll_interval().as_micros().max(1);
+        // A clock that was set back says nothing of the time between.
+        let due = u128::from(micros.max(0).cast_unsigned()) / interval;
+        let due = u64::try_from(due).unwrap_or_default();
+        if let Some(polls) = NumberRange::new(self.last.poll + 1, self.last.poll + due) {
+            self.last.poll = polls.last();
+            self.leave_unsaid(polls, MissingReason::Stopped, heartbeat, now, outbox);
+        }
+    }
+
+    fn leave_unsaid(
+        &mut self,
+        polls: NumberRange,
+        reason: MissingReason,
+        heartbeat: &Heartbeat,
+        now: Now,
+        outbox: &mut Outbox,
+    ) {
         match &mut self.missing {
             Some(run) if run.reason == reason => run.polls = run.polls.through(polls.last()),
             _ => {

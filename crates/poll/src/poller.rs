@@ -61,7 +61,7 @@ pub struct Poller {
     config: Config,
     bus: Bus,
     sensors: BTreeMap<SensorId, Sensor>,
-    /// Numbers that sensors go on from which are not taken up yet.
+    /// Numbers that sensors go on from which are not taken up: of sensors of the log that were refused, or whose heartbeat was erased.
     last_numbers: BTreeMap<SensorId, LastNumbers>,
     topics: Topics,
     schedule: Schedule,
@@ -85,9 +85,9 @@ impl Poller {
         }
     }
 
-    /// Takes up the sensors of an earlier run, as the log has them; nothing is sealed. Those that were online are polled at once and have
-    /// `lost_after` to show a heartbeat; the others are only known, until they show one. `last_numbers` has the newest numbers of every sensor that ever
-    /// had one, known or not, so that none is given again.
+    /// Takes up the sensors of an earlier run, as the log has them. Those that were online are polled at once and have `lost_after` to show a heartbeat;
+    /// what fell due of them since the log last heard of them is missing. The others are only known, until they show a heartbeat. `last_numbers` has the
+    /// newest numbers of every sensor that ever had one, known or not, so that none is given again.
     ///
     /// Returns why some were left out, which their next heartbeat may change. A sensor that is known already is left as it is.
     pub fn restore(
@@ -107,7 +107,11 @@ impl Poller {
                 SensorState::Lost | SensorState::Disconnected => self.check_room(heartbeat.id),
             };
             match accepted {
-                Ok(()) => self.insert(heartbeat, state, now),
+                Ok(()) => {
+                    let mut sensor = self.sensor_after_last(heartbeat, state, now);
+                    sensor.handle_start(now, &mut self.outbox);
+                    self.insert(sensor, now);
+                }
                 Err(reason) => refused.push(reason),
             }
         }
@@ -142,7 +146,8 @@ impl Poller {
             sensor.handle_heartbeat(heartbeat, lost_at, first_poll, now, &mut self.outbox);
         } else {
             self.outbox.seal_sighting(action::SENSOR_DISCOVERED, &heartbeat, now.wall);
-            self.insert(heartbeat, SensorState::Online, now);
+            let sensor = self.sensor_after_last(heartbeat, SensorState::Online, now);
+            self.insert(sensor, now);
         }
         self.settle(id, now);
         Ok(id)
@@ -264,13 +269,16 @@ impl Poller {
         }
     }
 
-    /// Takes in a new sensor that was accepted.
-    fn insert(&mut self, heartbeat: Heartbeat, state: SensorState, now: Now) {
-        let id = heartbeat.id;
-        let last = self.last_numbers.remove(&id).unwrap_or_default();
+    /// A new sensor, whose numbers go on after the newest in the log.
+    fn sensor_after_last(&mut self, heartbeat: Heartbeat, state: SensorState, now: Now) -> Sensor {
+        let last = self.last_numbers.remove(&heartbeat.id).unwrap_or_default();
         let lost_at = now.monotonic + self.config.lost_after;
-        let first_poll = || self.first_polls.next(now.monotonic);
-        let sensor = Sensor::new(heartbeat, state, last, lost_at, first_poll);
+        Sensor::new(heartbeat, state, last, lost_at, || self.first_polls.next(now.monotonic))
+    }
+
+    /// Takes in a new sensor that was accepted.
+    fn insert(&mut self, sensor: Sensor, now: Now) {
+        let id = sensor.id();
         self.sensors.insert(id, sensor);
         self.settle(id, now);
     }

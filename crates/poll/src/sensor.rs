@@ -197,6 +197,13 @@ impl Sensor {
         self.numbers.seal(&self.heartbeat, now.wall, outbox);
     }
 
+    /// The site starts and takes the sensor up: what was due meanwhile is missing.
+    pub(crate) fn handle_start(&mut self, now: Now, outbox: &mut Outbox) {
+        if let Presence::Online { .. } = self.presence {
+            self.numbers.miss_before_start(&self.heartbeat, now, outbox);
+        }
+    }
+
     /// The message bus is back: heartbeats that did not get through are not held against the sensor.
     pub(crate) fn handle_bus_up(&mut self, new_lost_at: Instant) {
         if let Presence::Online { lost_at, .. } = &mut self.presence {

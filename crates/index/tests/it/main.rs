@@ -108,13 +108,14 @@ fn numbers_go_on_from_the_newest_in_the_log() {
         ],
     );
     let expected = [
-        (a.id, LastNumbers { poll: 9, seq: None }),
-        (b.id, LastNumbers { poll: 3, seq: Some(431) }),
-        (unknown.id, LastNumbers { poll: 7, seq: None }),
+        (a.id, LastNumbers { poll: 9, seq: None, numbered_until: Some(at(11)) }),
+        (b.id, LastNumbers { poll: 3, seq: Some(431), numbered_until: Some(at(10)) }),
+        (unknown.id, LastNumbers { poll: 7, seq: None, numbered_until: Some(at(12)) }),
     ];
     assert_eq!(reader.last_numbers().unwrap(), expected.into());
-    // Batches do not take them back, and a start finds them.
-    apply(&mut indexer, vec![Event::reading(&b, 1, Outcome::of(b"1"), at(13))]);
+    // What numbers nothing does not take them back, and a start finds them.
+    let lost = Event::sighting(action::HEARTBEAT_MISSED, &b, at(13));
+    apply(&mut indexer, vec![lost, derived(&b, action::SENSOR_LOST)]);
     drop((indexer, reader));
     let indexer = Indexer::open(&folder.path().join("index.sqlite"), "key", 99).unwrap();
     assert_eq!(indexer.reader().unwrap().last_numbers().unwrap(), expected.into());

@@ -1,11 +1,6 @@
-//! Sealed events in words: `7` is a reading of poll 7, `4-6` a gap event, `?` a reading without a number.
+//! Sealed events in words: `7` is a reading of poll 7, `4-6` a gap event, `?` a reading without a number, `x` an erased envelope.
 
-use alloc::{
-    collections::BTreeMap,
-    format,
-    string::{String, ToString as _},
-    vec::Vec,
-};
+use alloc::{format, string::ToString as _, vec};
 
 use proptest::prelude::*;
 
@@ -22,70 +17,82 @@ fn event(action: &str, detail: Detail) -> Event {
     }
 }
 
-fn gap(action: &str, missing: Option<&str>, reason: &str) -> Event {
-    let missing = missing.map(String::from);
-    event(action, Detail { missing, reason: Some(reason.into()), ..Detail::default() })
+fn reading(poll: Option<u64>, seq: Option<u64>) -> Event {
+    event(action::SENSOR_READING, Detail { poll, seq, ..Detail::default() })
+}
+
+fn gap(missing: &str, reason: &str) -> Event {
+    let (missing, reason) = (Some(missing.into()), Some(reason.into()));
+    event(action::READINGS_MISSING, Detail { missing, reason, ..Detail::default() })
 }
 
 fn sealed(word: &str) -> Event {
-    if word.contains('-') {
-        return gap(action::READINGS_MISSING, Some(word), "bus_away");
-    }
-    event(action::SENSOR_READING, Detail { poll: word.parse().ok(), ..Detail::default() })
+    if word.contains('-') { gap(word, "bus_away") } else { reading(word.parse().ok(), None) }
 }
 
-fn account(words: &str) -> Account {
-    let mut account = Account::default();
+fn account(mut checked: Completeness, words: &str) -> Account {
     for (leaf, word) in (0..).zip(words.split(' ')) {
-        account.take(leaf, &sealed(word));
+        match word {
+            "x" => checked.take_erased(),
+            _ => checked.take(leaf, &sealed(word)),
+        }
     }
-    account
+    checked.account(SENSOR).unwrap().clone()
 }
 
-fn told(findings: &[Finding]) -> String {
-    let texts: Vec<String> =
-        findings.iter().map(|finding| format!("{}@{}", finding.polls, finding.leaf)).collect();
-    texts.join(" ")
+fn told(findings: &Listed<Finding>) -> String {
+    let texts = findings.listed().iter().map(|Finding { leaf, polls }| format!("{polls}@{leaf}"));
+    texts.collect::<Vec<_>>().join(" ")
 }
 
 #[test]
 fn every_number_is_accounted_for_once_or_named() {
-    for (words, polls, unaccounted, doubled) in [
-        ("1 2 3", "1-3", "", ""),
-        ("1 2-4 5", "1-5", "", ""),
-        ("41 42", "41-42", "", ""),    // a window of the log
-        ("41-43 44", "41-44", "", ""), // that begins with a gap
-        ("1 2 5", "1-5", "3-4@2", ""), // two were left out
-        ("1 4-6 9", "1-9", "2-3@1 7-8@2", ""),
-        ("1 2 2 3", "1-3", "", "2@2"),   // sealed twice
-        ("1 2 2-4 5", "1-5", "", "2@2"), // a reading that is said to be missing
-        ("1 2-4 3 5", "1-5", "", "3@2"), // the other way round
-        ("1 2-4 3-6", "1-6", "", "3-4@2"),
-        ("5 6 4", "5-6", "", "4@2"), // below the window: given before
-        ("1 9 4", "1-9", "2-3@1 5-8@1", ""), // a hole is filled in part
-        ("1 9 2-8", "1-9", "", ""),
-        ("1 4 7 2-8", "1-8", "", "4@3 7@3"), // fills two, doubles what is between them
-        ("1 4 7 3-6", "1-7", "2@1", "4@3"),
-        ("1 3 9 1-9", "1-9", "", "1@3 3@3 9@3"),
-        ("? ? 1 2", "1-2", "", ""), // a log that began without numbers
+    for (words, polls, unaccounted, perhaps_erased, doubled) in [
+        ("1 2 3", "1-3", "", "", ""),
+        ("1 2-4 5", "1-5", "", "", ""),
+        ("41 42", "41-42", "", "", ""),    // a window of the log
+        ("41-43 44", "41-44", "", "", ""), // that begins with a gap
+        ("1 2 5", "1-5", "3-4@2", "", ""), // two were left out
+        ("1 4-6 9", "1-9", "2-3@1 7-8@2", "", ""),
+        ("1 x 4 x 5 9", "1-9", "6-8@5", "2-3@2", ""), // an erased envelope may explain one hole
+        ("1 2 2 3", "1-3", "", "", "2@2"),            // sealed twice
+        ("1 2 2-4 5", "1-5", "", "", "2@2"),          // a reading that is said to be missing
+        ("1 2-4 3 5", "1-5", "", "", "3@2"),          // the other way round
+        ("1 2-4 3-6", "1-6", "", "", "3-4@2"),
+        ("5 6 4", "5-6", "", "", "4@2"), // below the window: it had its turn
+        ("1 3 2 4", "1-4", "2@1", "", "2@2"), // out of order is both
+        ("? ? 1 2", "1-2", "", "", ""),  // a log that began without numbers
     ] {
-        let account = account(words);
+        let account = account(Completeness::of_part(), words);
         assert_eq!(account.polls().unwrap().to_string(), polls, "{words}");
         assert_eq!(told(account.unaccounted()), unaccounted, "{words}");
+        assert_eq!(told(account.perhaps_erased()), perhaps_erased, "{words}");
         assert_eq!(told(account.doubled()), doubled, "{words}");
         assert_eq!(account.is_complete(), unaccounted.is_empty() && doubled.is_empty());
     }
 }
 
 #[test]
+fn a_whole_log_begins_with_one() {
+    assert!(account(Completeness::of_log(), "1 2").is_complete());
+    assert!(account(Completeness::of_log(), "? 1-7 8").is_complete());
+    assert_eq!(told(account(Completeness::of_log(), "4 5").unaccounted()), "1-3@0");
+    assert_eq!(told(account(Completeness::of_log(), "x 4 5").perhaps_erased()), "1-3@1");
+}
+
+#[test]
 fn what_the_log_declares_is_listed_with_its_leaf() {
-    let mut checked = Completeness::default();
+    let mut checked = Completeness::of_part();
     let events = [
-        sealed("411"),
-        gap(action::READINGS_MISSING, Some("412-430"), "bus_away"),
-        gap(action::SEQUENCE_BROKEN, Some("7-9"), "not_sealed"),
-        gap(action::SEQUENCE_BROKEN, None, "restarted"),
-        sealed("431"),
+        reading(Some(411), Some(8)),
+        gap("412-430", "bus_away"),
+        gap("431-440", "bus_away"), // a minute later
+        gap("441", "stopped"),
+        reading(Some(442), Some(12)),
+        reading(Some(443), Some(12)),
+        reading(Some(444), None), // said without a number
+        reading(Some(445), Some(3)),
+        event(action::SENSOR_DISCONNECTED, Detail::default()),
         Event::default(), // of no sensor
     ];
     for (leaf, event) in (10..).zip(&events) {
@@ -94,15 +101,21 @@ fn what_the_log_declares_is_listed_with_its_leaf() {
     let account = checked.account(SENSOR).unwrap();
     let gaps: Vec<_> = account
         .gaps()
+        .listed()
         .iter()
-        .map(|gap| (gap.leaf, gap.count, gap.missing.map(|range| range.to_string()), &*gap.reason))
+        .map(|gap| (gap.leaf, gap.polls.to_string(), &*gap.reason))
         .collect();
+    assert_eq!(gaps, [(11, "412-440".into(), "bus_away"), (13, "441".into(), "stopped")]);
+    assert_eq!(account.missing(), 30);
+    let breaks: Vec<_> =
+        account.breaks().listed().iter().map(|Break { leaf, broken }| (*leaf, *broken)).collect();
+    let unsealed = NumberRange::new(9, 11).unwrap();
     assert_eq!(
-        gaps,
+        breaks,
         [
-            (11, Count::Polls, Some("412-430".into()), "bus_away"),
-            (12, Count::Sequence, Some("7-9".into()), "not_sealed"),
-            (13, Count::Sequence, None, "restarted"),
+            (14, SequenceBreak::NotSealed(unsealed)),
+            (15, SequenceBreak::Repeated),
+            (17, SequenceBreak::Restarted)
         ]
     );
     assert!(checked.is_complete());
@@ -110,8 +123,22 @@ fn what_the_log_declares_is_listed_with_its_leaf() {
 }
 
 #[test]
+fn a_list_is_bounded_and_counts_on() {
+    let max = u64::try_from(Listed::<Gap>::LISTED_MAX).unwrap();
+    let mut checked = Completeness::of_log();
+    for number in 1..=max + 7 {
+        let long = format!("{number} ").repeat(100);
+        checked.take(number, &gap(&number.to_string(), &long));
+    }
+    let gaps = checked.account(SENSOR).unwrap().gaps();
+    assert_eq!((gaps.count(), gaps.listed().len() as u64), (max + 7, max));
+    let longest = gaps.listed().iter().map(|gap| gap.reason.chars().count()).max();
+    assert_eq!(longest, Some(Gap::REASON_CHARS_MAX));
+}
+
+#[test]
 fn what_names_no_poll_accounts_for_none() {
-    let account = account("1 ? 4-x 0 5");
+    let account = account(Completeness::of_log(), "1 ? 4-x 0 5");
     assert_eq!(told(account.unaccounted()), "2-4@4");
     assert_eq!(account.unnumbered(), 3);
     let newest = LastNumbers::default().after(&sealed("9-7"));
@@ -126,8 +153,32 @@ fn a_count_that_does_not_go_on_by_one_is_broken() {
         (411, 431, Some(SequenceBreak::NotSealed(NumberRange::one(412).through(430)))),
         (411, 411, Some(SequenceBreak::Repeated)),
         (411, 0, Some(SequenceBreak::Restarted)),
+        (u64::MAX, u64::MAX, Some(SequenceBreak::Repeated)),
+        (0, u64::MAX, None), // beyond what any answer can say
     ] {
         assert_eq!(SequenceBreak::between(last, seq), broken, "{last} {seq}");
+    }
+}
+
+#[test]
+fn the_newest_numbers_follow_the_log() {
+    let at = |moment: i64, event: Event| {
+        let timestamp = Some(Timestamp::from_unix_micros(moment).to_string());
+        Event { timestamp, ..event }
+    };
+    let events = [
+        (at(1, event(action::SENSOR_DISCOVERED, Detail::default())), (0, None, Some(1))),
+        (at(2, reading(Some(1), Some(70))), (1, Some(70), Some(2))),
+        (at(3, gap("2-9", "bus_away")), (9, Some(70), Some(3))),
+        (at(4, event(action::HEARTBEAT_MISSED, Detail::default())), (9, Some(70), Some(3))),
+        (at(5, event(action::HEARTBEAT_RESUMED, Detail::default())), (9, Some(70), Some(5))),
+        (reading(Some(10), None), (10, Some(70), Some(5))), // says no time
+    ];
+    let mut last = LastNumbers::default();
+    for (event, (poll, seq, until)) in &events {
+        last = last.after(event);
+        let numbered_until = until.map(Timestamp::from_unix_micros);
+        assert_eq!(last, LastNumbers { poll: *poll, seq: *seq, numbered_until });
     }
 }
 
@@ -136,43 +187,37 @@ fn range() -> impl Strategy<Value = NumberRange> {
     (1_u64..36, 0_u64..5).prop_map(|(first, more)| NumberRange::one(first).through(first + more))
 }
 
+fn numbers_of(findings: &Listed<Finding>) -> Vec<u64> {
+    findings
+        .listed()
+        .iter()
+        .flat_map(|finding| finding.polls.first()..=finding.polls.last())
+        .collect()
+}
+
 proptest! {
     #[test]
     fn agrees_with_counting_each_number(ranges in prop::collection::vec(range(), 1..40)) {
-        let mut account = Account::default();
-        let mut times: BTreeMap<u64, u32> = BTreeMap::new();
-        let mut again: BTreeMap<u64, u32> = BTreeMap::new();
-        let start = ranges.first().unwrap().first();
+        let mut checked = Completeness::of_log();
+        let mut newest = 0;
+        let (mut passed, mut again) = (vec![], vec![]);
         for (leaf, range) in (0..).zip(&ranges) {
-            account.take(leaf, &sealed(&if range.count() == 1 { range.first().to_string() } else { range.to_string() }));
-            for number in range.first()..=range.last() {
-                let seen = times.entry(number).or_default();
-                if number < start || *seen > 0 {
-                    *again.entry(number).or_default() += 1;
-                }
-                *seen += 1;
-            }
+            checked.take(leaf, &gap(&range.to_string(), "bus_away"));
+            passed.extend(newest + 1..range.first());
+            again.extend((range.first()..=range.last()).filter(|number| *number <= newest));
+            newest = newest.max(range.last());
         }
-        let last = ranges.iter().map(|range| range.last()).max().unwrap();
-        prop_assert_eq!(account.polls(), NumberRange::new(start, last));
-        let holes: Vec<u64> = (start..=last).filter(|number| !times.contains_key(number)).collect();
-        let found: Vec<u64> = account
-            .unaccounted()
-            .iter()
-            .flat_map(|finding| finding.polls.first()..=finding.polls.last())
-            .collect();
-        prop_assert_eq!(found, holes);
-        let mut doubled: BTreeMap<u64, u32> = BTreeMap::new();
-        for Finding { polls, .. } in account.doubled() {
-            for number in polls.first()..=polls.last() {
-                *doubled.entry(number).or_default() += 1;
-            }
-        }
-        prop_assert_eq!(doubled, again);
+        let account = checked.account(SENSOR).unwrap();
+        prop_assert_eq!(account.polls().unwrap().last(), newest);
+        prop_assert_eq!(numbers_of(account.unaccounted()), passed);
+        prop_assert_eq!(numbers_of(account.doubled()), again);
     }
 
     #[test]
-    fn a_window_of_a_complete_log_is_complete(lengths in prop::collection::vec(1_u64..5, 1..40), from in 0_usize..40) {
+    fn a_window_of_a_complete_log_is_complete(
+        lengths in prop::collection::vec(1_u64..5, 1..40),
+        from in 0_usize..40,
+    ) {
         let mut next = 1;
         let events: Vec<Event> = lengths
             .iter()
@@ -182,7 +227,7 @@ proptest! {
                 sealed(&range.to_string())
             })
             .collect();
-        let mut checked = Completeness::default();
+        let mut checked = Completeness::of_part();
         for (leaf, event) in (0..).zip(events.iter().skip(from)) {
             checked.take(leaf, event);
         }

@@ -358,8 +358,8 @@ fn sensors_of_an_earlier_run_are_taken_up_without_an_event() {
         (model::Heartbeat::parse(payload.as_bytes()).unwrap(), state)
     });
     let last_numbers = BTreeMap::from([
-        (sensor("a"), LastNumbers { poll: 7, seq: Some(411) }),
-        (sensor("d"), LastNumbers { poll: 5, seq: None }),
+        (sensor("a"), LastNumbers { poll: 7, seq: Some(411), numbered_until: None }),
+        (sensor("d"), LastNumbers { poll: 5, seq: None, numbered_until: None }),
     ]);
     let refused = poller.restore(known, last_numbers, at(0));
     assert_eq!(refused.len(), 1, "{refused:?}");
