@@ -51,6 +51,12 @@ export type ReadingsAnswer = { sensor: string; truncated: boolean; readings: Rea
 /** Ours, under `event.sealwire`; which fields there are depends on the action. */
 export type SealwireFields = {
   sensor?: string;
+  /** The number of the poll that a reading ended. */
+  poll?: number;
+  /** Numbers without a reading: `412-430`. */
+  missing?: string;
+  reason?: string;
+  /** The sensor's own count. */
   seq?: number;
   sensor_time?: string;
   unit?: string;

@@ -14,6 +14,8 @@ export const ACTIONS: Readonly<Record<string, string>> = {
   SENSOR_DISCONNECTED: "Sensor disconnected",
   SENSOR_DISCOVERED: "Sensor discovered",
   SENSOR_CHANGED: "Sensor changed",
+  READINGS_MISSING: "Readings missing",
+  SEQUENCE_BROKEN: "Sensor's count broken",
   ENGINE_DOWN: "Engine down",
   ENGINE_UP: "Engine up",
   SITE_STARTED: "Site started",
@@ -23,7 +25,7 @@ export const ACTIONS: Readonly<Record<string, string>> = {
 
 export const STATUSES: readonly ReadingStatus[] = ["SUCCESS", "COMM_ERROR", "VALUE_ERROR"];
 
-const BAD_NEWS = new Set(["OUT_OF_RANGE", "SENSOR_LOST", "HEARTBEAT_MISSED", "SENSOR_DISCONNECTED", "ENGINE_DOWN", "SITE_STOPPED"]);
+const BAD_NEWS = new Set(["OUT_OF_RANGE", "SENSOR_LOST", "HEARTBEAT_MISSED", "SENSOR_DISCONNECTED", "READINGS_MISSING", "SEQUENCE_BROKEN", "ENGINE_DOWN", "SITE_STOPPED"]);
 
 /** After one of these, `/api/sensors` may say something that no field of the event tells. */
 const CHANGES_FLEET = new Set([

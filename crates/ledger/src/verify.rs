@@ -16,7 +16,7 @@ use tlog::{
 use crate::{InvalidLogEvent, OpenError, segment::Damage};
 
 pub use self::{
-    folder::{VerifiedFolder, verify_folder},
+    folder::{Observer, VerifiedFolder, verify_folder, verify_folder_with},
     keys::{InvalidKeyEvents, KeyEvent, KeyHistory},
 };
 

@@ -102,7 +102,7 @@ pub struct Detail {
     /// An answer that was not understood, in hex, if it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw_hex: Option<String>,
-    /// Why numbers are missing, one of the words in `docs/http-api.md`.
+    /// Why numbers are missing, one of the words in `docs/formats/completeness.md`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The class of events whose time was over, where that is why they were erased.

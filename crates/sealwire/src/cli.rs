@@ -173,6 +173,9 @@ pub(crate) struct VerifyArguments {
     /// The log's verifier key, as its operator gave it to you; without it, the key that the log itself names is believed.
     #[arg(long, value_name = "KEY")]
     pub(crate) vkey: Option<String>,
+    /// Also check that every poll of every sensor is accounted for: sealed with its reading, or declared missing. Needs the envelopes, and so a data directory.
+    #[arg(long)]
+    pub(crate) completeness: bool,
 }
 
 #[derive(Args, Debug)]

@@ -1,12 +1,15 @@
 //! `sealwire verify`: believes nothing but the key.
 
+mod completeness;
+
 use std::{io::Read as _, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use ledger::{
     disk::RealDisk,
-    verify::{KeyEvent, KeyHistory, LogSource, VerifyError, verify_folder, verify_tree},
+    verify::{KeyEvent, KeyHistory, LogSource, VerifyError, verify_folder_with, verify_tree},
 };
+use model::completeness::Completeness;
 use serde::Deserialize;
 use site::DataDir;
 use tlog::{Checkpoint, TilePath, VerifierKey};
@@ -30,9 +33,14 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<()> {
     let log = arguments.log.as_str();
     output::line(&format!("verifying the log {log}"));
     let result = if log.starts_with("http://") || log.starts_with("https://") {
+        if arguments.completeness {
+            bail!(
+                "--completeness reads envelopes, and {log} shows anyone only their hashes: name the site's data directory"
+            );
+        }
         verify_http(log.trim_end_matches('/'), vkey.as_ref())
     } else {
-        verify_data_dir(Path::new(log), vkey.as_ref())
+        verify_data_dir(Path::new(log), vkey.as_ref(), arguments.completeness)
     };
     match result {
         Ok(()) => {
@@ -46,12 +54,18 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<()> {
     }
 }
 
-fn verify_data_dir(folder: &Path, vkey: Option<&VerifierKey>) -> Result<()> {
+fn verify_data_dir(folder: &Path, vkey: Option<&VerifierKey>, completeness: bool) -> Result<()> {
     let ledger = DataDir::ledger_of(folder);
     if !ledger.is_dir() {
         bail!("{} is not a site's data directory: it has no folder `ledger`", folder.display());
     }
-    let verified = verify_folder(&RealDisk, &ledger, vkey, &mut progress())?;
+    let mut checked = completeness.then(Completeness::of_log);
+    let mut observer = |leaf, envelope: Option<&[u8]>| {
+        if let Some(checked) = &mut checked {
+            completeness::take(checked, leaf, envelope);
+        }
+    };
+    let verified = verify_folder_with(&RealDisk, &ledger, vkey, &mut progress(), &mut observer)?;
     let beyond = verified.leaves.saturating_sub(verified.checkpoint.size.get());
     ok(&format!(
         "{} envelopes in {} segments hash to the log's entries",
@@ -71,7 +85,7 @@ fn verify_data_dir(folder: &Path, vkey: Option<&VerifierKey>) -> Result<()> {
         ));
     }
     report(&verified.checkpoint, &verified.keys, vkey.is_some());
-    Ok(())
+    checked.as_ref().map_or(Ok(()), completeness::report)
 }
 
 fn verify_http(url: &str, vkey: Option<&VerifierKey>) -> Result<()> {

@@ -29,6 +29,9 @@ const CHUNK_LEAVES: usize = 4_096;
 /// Chunks that wait.
 const CHUNKS_MAX: usize = 4;
 
+/// Who looks on while a folder is verified: is told a leaf, and its envelope unless that was erased. It is called on another thread.
+pub type Observer<'a> = dyn FnMut(u64, Option<&[u8]>) + Send + 'a;
+
 /// What was found right in a folder.
 #[derive(Clone, Debug)]
 pub struct VerifiedFolder {
@@ -59,10 +62,25 @@ pub fn verify_folder(
     vkey: Option<&VerifierKey>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<VerifiedFolder, VerifyError> {
+    verify_folder_with(disk, folder, vkey, progress, &mut |_, _| {})
+}
+
+/// As [`verify_folder`]; `observer` is told every leaf and its envelope, or `None` where that was erased, in the log's order. What it was told holds only if
+/// the result is `Ok`.
+///
+/// # Errors
+/// The first file or leaf that is wrong.
+pub fn verify_folder_with(
+    disk: &dyn Disk,
+    folder: &Path,
+    vkey: Option<&VerifierKey>,
+    progress: &mut dyn FnMut(u64),
+    observer: &mut Observer<'_>,
+) -> Result<VerifiedFolder, VerifyError> {
     let promises = Promises::read(disk, folder)?;
     let (chunks, received) = mpsc::sync_channel(CHUNKS_MAX);
     std::thread::scope(|scope| {
-        let reading = scope.spawn(|| Reading::new(disk, folder, &promises, chunks).run());
+        let reading = scope.spawn(|| Reading::new(disk, folder, &promises, chunks, observer).run());
         // Whatever the comparison finds is found in an envelope too, and named better there.
         let compared = Comparison::new(folder, &promises).run(&received, progress);
         drop(received);
@@ -142,6 +160,7 @@ struct Reading<'a> {
     ordered: LeafRanges,
     received_at: String,
     chunk: Vec<Hash>,
+    observer: &'a mut Observer<'a>,
 }
 
 /// What the segments say.
@@ -159,6 +178,7 @@ impl<'a> Reading<'a> {
         folder: &'a Path,
         promises: &'a Promises,
         chunks: mpsc::SyncSender<Chunk>,
+        observer: &'a mut Observer<'a>,
     ) -> Self {
         Self {
             disk,
@@ -174,6 +194,7 @@ impl<'a> Reading<'a> {
             ordered: LeafRanges::new(),
             received_at: String::new(),
             chunk: Vec::new(),
+            observer,
         }
     }
 
@@ -272,6 +293,7 @@ impl<'a> Reading<'a> {
             }
         };
         self.state.apply(leaf, envelope)?;
+        (self.observer)(leaf, envelope);
         if let Some(envelope) = envelope {
             self.chunk.push(Hash::sha256(envelope));
             let received_at = Envelope::received_at_of(envelope).unwrap_or_default();

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::{
     house,
     mqtt::{Device, heartbeat},
-    site::{Follower, Site, until, verify},
+    site::{Follower, Site, sealwire, until, verify},
 };
 
 #[test]
@@ -55,12 +55,19 @@ fn nothing_acknowledged_is_lost_whoever_is_killed() {
     let (code, printed) = verify(&site.addresses.log);
     assert_eq!(code, Some(0), "{printed}");
     site.stop();
+    // A stop leaves nothing unsaid, and neither did the kills before it.
+    let data_dir = site.data_dir();
+    let folder = data_dir.to_str().unwrap();
+    let (code, printed, _errors) = sealwire(&["verify", "--completeness", folder]);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("41 sensors: all "), "{printed}");
     told.extend(follower.seen());
 
     let kept = house::open(&site.data_dir());
     assert!(told.len() > 200, "{} leaves were followed", told.len());
     kept.assert_holds(&told);
     kept.assert_answers_are_there_once();
+    kept.assert_no_poll_is_unaccounted_for(id.parse().unwrap(), &["bus_away", "stopped"]);
     kept.assert_derived_is_what_follows();
     kept.assert_readings_were_sealed_without_a_host();
 }

@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, path::Path};
 
 use ledger::{Ledger, load_or_create_key, verify::verify_folder};
 use model::{
-    Envelope, action,
+    Envelope, SensorId, action,
+    completeness::Completeness,
     derive::{Derived, Question, Sighting},
 };
 use serde_json::Value;
@@ -63,6 +64,23 @@ impl Kept {
                     "leaf {leaf}: answer {seq} of {sensor} is there twice"
                 );
             }
+        }
+    }
+
+    /// Every poll of every sensor is accounted for once, from 1 on, whatever was killed; and the log says why polls of `sensor` have no reading.
+    #[track_caller]
+    pub(crate) fn assert_no_poll_is_unaccounted_for(&self, sensor: SensorId, reasons: &[&str]) {
+        let mut checked = Completeness::of_log();
+        for (leaf, envelope) in (0..).zip(&self.envelopes) {
+            checked.take(leaf, &envelope.event);
+        }
+        for (sensor, account) in checked.accounts() {
+            assert!(account.is_complete(), "{sensor}: {account:?}");
+            assert_eq!(account.unnumbered(), 0, "{sensor}");
+        }
+        let gaps = checked.account(sensor).unwrap().gaps().listed();
+        for reason in reasons {
+            assert!(gaps.iter().any(|gap| gap.reason == *reason), "{reason}: {gaps:?}");
         }
     }
 

@@ -1,0 +1,95 @@
+//! What `sealwire verify --completeness` says of a log's sensors.
+
+use anyhow::{Result, ensure};
+use model::{
+    Envelope, SensorId,
+    completeness::{Account, Break, Completeness, Finding, Gap, Listed, SequenceBreak},
+};
+
+use crate::output;
+
+/// Lines about each kind of finding, of all sensors together: a person reads no more.
+const LINES_MAX: usize = 20;
+
+/// Takes one leaf. What is no envelope numbers nothing.
+pub(super) fn take(checked: &mut Completeness, leaf: u64, envelope: Option<&[u8]>) {
+    match envelope.map(Envelope::parse) {
+        Some(Ok(envelope)) => checked.take(leaf, &envelope.event),
+        Some(Err(_)) => {}
+        None => checked.take_erased(),
+    }
+}
+
+/// Says what was found.
+///
+/// A poll of which no event says how it ended, and one that two events name, fail the log: no site seals either, whatever happens to it, so an event was
+/// kept from the log or came to it by another way. What the log declares missing does not, nor does what an erasure may have taken.
+pub(super) fn report(checked: &Completeness) -> Result<()> {
+    let sensors = checked.accounts().len();
+    let incomplete = checked.accounts().filter(|(_, account)| !account.is_complete()).count();
+    let sum = |of: fn(&Account) -> u64| -> u64 {
+        checked.accounts().map(|(_, account)| of(account)).fold(0, u64::saturating_add)
+    };
+    let polls = sum(|account| account.polls().map_or(0, |polls| polls.count()));
+    let (missing, gaps) = (sum(Account::missing), sum(|account| account.gaps().count()));
+    if incomplete == 0 {
+        super::ok(&format!(
+            "{sensors} sensors: all {polls} polls are accounted for; {missing} of them are declared missing, in {gaps} gaps"
+        ));
+    }
+    list(checked, Account::gaps, |Gap { leaf, polls, reason }| {
+        format!("{polls} missing, {reason:?} (leaf {leaf})")
+    });
+    list(checked, Account::perhaps_erased, |Finding { leaf, polls }| {
+        format!(
+            "nothing says how {polls} ended; envelopes before leaf {leaf} that may have were erased"
+        )
+    });
+    list(checked, Account::breaks, |Break { leaf, broken }| {
+        let words = match broken {
+            SequenceBreak::NotSealed(range) => format!("passes over {range}"),
+            SequenceBreak::Repeated => "stands still".to_owned(),
+            SequenceBreak::Restarted => "goes back".to_owned(),
+        };
+        format!("the sensor's own count {words} at leaf {leaf}")
+    });
+    let unnumbered = sum(Account::unnumbered);
+    if unnumbered > 0 {
+        output::line(&format!(
+            "      {unnumbered} readings have no number: they are older than numbers are, or not the site's"
+        ));
+    }
+    list(checked, Account::unaccounted, |Finding { leaf, polls }| {
+        format!("UNACCOUNTED: nothing before leaf {leaf} says how {polls} ended")
+    });
+    list(checked, Account::doubled, |Finding { leaf, polls }| {
+        format!("DOUBLED: leaf {leaf} names {polls} after they had their turn")
+    });
+    ensure!(incomplete == 0, "the polls of {incomplete} of {sensors} sensors do not add up");
+    Ok(())
+}
+
+/// Says the first of one kind of finding, and how many more there are.
+fn list<T>(
+    checked: &Completeness,
+    of: fn(&Account) -> &Listed<T>,
+    describe: impl Fn(&T) -> String,
+) {
+    let all = checked.accounts().map(|(_, account)| of(account).count());
+    let all = all.fold(0, u64::saturating_add);
+    let listed = checked
+        .accounts()
+        .flat_map(|(sensor, account)| of(account).listed().iter().map(move |item| (sensor, item)));
+    let mut said = 0;
+    for (sensor, item) in listed.take(LINES_MAX) {
+        output::line(&line(sensor, &describe(item)));
+        said += 1;
+    }
+    if all > said {
+        output::line(&format!("      and {} more of these", all - said));
+    }
+}
+
+fn line(sensor: SensorId, text: &str) -> String {
+    format!("      sensor {sensor}: {text}")
+}
