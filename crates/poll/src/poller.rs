@@ -36,7 +36,7 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// 500 ms to answer; lost after 150 s, two and a half of the slowest heartbeats; 20,000 sensors, at 1.3 KB each.
+    /// 500 ms to answer; lost after 150 s, two and a half of the slowest heartbeats; 20,000 sensors, at 1.4 KB each.
     fn default() -> Self {
         Self {
             answer_timeout: Duration::from_millis(500),

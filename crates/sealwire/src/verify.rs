@@ -31,13 +31,14 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<()> {
         .transpose()
         .context("--vkey is not a verifier key")?;
     let log = arguments.log.as_str();
+    let is_address = log.starts_with("http://") || log.starts_with("https://");
+    if is_address && arguments.completeness {
+        bail!(
+            "--completeness reads envelopes, and {log} has only their hashes for anyone: name the site's data directory"
+        );
+    }
     output::line(&format!("verifying the log {log}"));
-    let result = if log.starts_with("http://") || log.starts_with("https://") {
-        if arguments.completeness {
-            bail!(
-                "--completeness reads envelopes, and {log} shows anyone only their hashes: name the site's data directory"
-            );
-        }
+    let result = if is_address {
         verify_http(log.trim_end_matches('/'), vkey.as_ref())
     } else {
         verify_data_dir(Path::new(log), vkey.as_ref(), arguments.completeness)

@@ -33,8 +33,12 @@ pub(super) fn report(checked: &Completeness) -> Result<()> {
     let polls = sum(|account| account.polls().map_or(0, |polls| polls.count()));
     let (missing, gaps) = (sum(Account::missing), sum(|account| account.gaps().count()));
     if incomplete == 0 {
+        let found = match sum(|account| account.perhaps_erased().count()) {
+            0 => format!("all {polls} polls are accounted for"),
+            _ => format!("of {polls} polls all are accounted for but where envelopes were erased"),
+        };
         super::ok(&format!(
-            "{sensors} sensors: all {polls} polls are accounted for; {missing} of them are declared missing, in {gaps} gaps"
+            "{sensors} sensors: {found}; {missing} of them are declared missing, in {gaps} gaps"
         ));
     }
     list(checked, Account::gaps, |Gap { leaf, polls, reason }| {

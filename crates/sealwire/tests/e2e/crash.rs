@@ -1,6 +1,9 @@
 //! Every process is killed in turn; what was acknowledged is there, exactly once, and so is what follows from it.
 
-use std::sync::atomic::Ordering;
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 
@@ -10,12 +13,15 @@ use crate::{
     site::{Follower, Site, sealwire, until, verify},
 };
 
+/// Milliseconds between two polls of the device.
+const EVERY_MS: u64 = 200;
+
 #[test]
 fn nothing_acknowledged_is_lost_whoever_is_killed() {
     let mut site = Site::start(&["--simulate", "40"]);
     // A device whose every second value is out of range, so that there is always something to judge.
     let id = "0b5a6e0c-5555-4222-8333-944455566677";
-    let mut beat = heartbeat(id, "Swinging", 200);
+    let mut beat = heartbeat(id, "Swinging", EVERY_MS);
     beat["range"] = json!([0, 10]);
     let device = Device::start(&site, beat, |number| {
         json!({ "value": (number % 2) * 20, "seq": number }).to_string()
@@ -43,6 +49,11 @@ fn nothing_acknowledged_is_lost_whoever_is_killed() {
         follower.wait_for_more("OUT_OF_RANGE", 2);
         site.kill();
         told.extend(follower.seen());
+        // Two polls of the device fall due while nobody asks it.
+        let killed = Instant::now();
+        until("time passes", || {
+            (killed.elapsed() > Duration::from_millis(2 * EVERY_MS)).then_some(())
+        });
         site.start_again();
         let answered = device.answered.load(Ordering::Relaxed);
         until("the device is polled again", || {
