@@ -1,7 +1,7 @@
 //! Whether anything of a sensor is missing: the numbers of its polls, what is said of those without a reading, and who checks both.
 //!
 //! The site gives each poll of a sensor the next number, from 1 on. A number is in the log once: in a reading (`poll`), or in a `READINGS_MISSING`
-//! event that says why there is none (`missing`, `reason`). The sensor's own count, `seq`, is apart from that; where it does not go on by one, a
+//! event that says why there is none (`missing`, `reason`). The sensor's own count, `seq`, is apart from that; where it ceases to go on by one, a
 //! `SEQUENCE_BROKEN` event says so.
 //!
 //! [`Completeness`] is for whoever has sealed events and trusts no one: it reads no clock and no file, and holds nothing but what the events say.

@@ -20,6 +20,8 @@ pub(crate) struct Numbers {
     /// The newest that were given and seen.
     last: LastNumbers,
     missing: Option<Missing>,
+    /// Whether the sensor's own count has not gone on by one since an event said that it is broken.
+    sequence_broken: bool,
 }
 
 /// Polls without a reading that no event has told of yet.
@@ -36,7 +38,7 @@ impl Numbers {
 
     /// Those that follow on the newest in the log.
     pub(crate) const fn after(last: LastNumbers) -> Self {
-        Self { last, missing: None }
+        Self { last, missing: None, sequence_broken: false }
     }
 
     /// When [`seal_due`](Self::seal_due) has something to do.
@@ -132,8 +134,8 @@ impl Numbers {
         }
     }
 
-    /// Holds the sensor's own count in an answer against the one before it. The event comes before the reading: a crash between them repeats it,
-    /// and the other way round would lose it.
+    /// Holds the sensor's own count in an answer against the one before it. The event comes before the reading: a crash between them repeats it, and the
+    /// other way round would lose it. A sensor that cannot count is told of once, not with every reading.
     pub(crate) fn check_sequence(
         &mut self,
         answer: &Answer,
@@ -142,9 +144,10 @@ impl Numbers {
         outbox: &mut Outbox,
     ) {
         let Some(seq) = answer.seq else { return };
-        if let Some(last) = self.last.seq.replace(seq)
-            && let Some(broken) = SequenceBreak::between(last, seq)
-        {
+        let Some(last) = self.last.seq.replace(seq) else { return };
+        let broken = SequenceBreak::between(last, seq);
+        let was_broken = core::mem::replace(&mut self.sequence_broken, broken.is_some());
+        if let Some(broken) = broken.filter(|_| !was_broken) {
             outbox.seal(Event::sequence_broken(heartbeat, broken, (last, seq), at));
         }
     }

@@ -84,24 +84,58 @@ fn what_was_due_before_a_sensor_went_is_missing_and_what_was_due_after_is_not() 
 
 #[test]
 fn a_sensors_own_count_is_held_to_go_on_by_one() {
-    let answer = |moment: u64, seq: u64| format!("{moment} answer a {{\"value\":1,\"seq\":{seq}}}");
-    let (first, next, jump, same, back) =
-        (answer(10, 411), answer(2010, 412), answer(4010, 431), answer(6010, 431), answer(8010, 0));
-    let sealed = sealed(&["0 beat a", &first, &next, &jump, &same, &back, "10010 answer a 1"]);
+    let counts = [411, 412, 431, 432, 432, 433, 0, 1];
+    let answers = (0..)
+        .zip(counts)
+        .map(|(beat, seq)| format!("{} answer a {{\"value\":1,\"seq\":{seq}}}", beat * 2_000 + 10));
+    let mut script = vec![String::from("0 beat a")];
+    script.extend(answers);
+    script.push(String::from("16010 answer a 1")); // does not count
+    let script: Vec<&str> = script.iter().map(String::as_str).collect();
+    let sealed = sealed(&script);
+    let broken: Vec<&str> = sealed
+        .iter()
+        .filter_map(|line| line.contains("SEQUENCE").then_some(line.as_str()))
+        .collect();
     assert_eq!(
-        sealed,
+        broken,
         [
-            "10 a SUCCESS 1",
-            "2010 a SUCCESS 1",
             "4010 a SEQUENCE_BROKEN 413-430 not_sealed",
-            "4010 a SUCCESS 1",
-            "6010 a SEQUENCE_BROKEN repeated",
-            "6010 a SUCCESS 1",
-            "8010 a SEQUENCE_BROKEN restarted",
-            "8010 a SUCCESS 1",
-            "10010 a SUCCESS 1", // does not count
+            "8010 a SEQUENCE_BROKEN repeated",
+            "12010 a SEQUENCE_BROKEN restarted",
         ]
     );
+    assert_eq!(sealed.len(), counts.len() + 1 + broken.len(), "{sealed:?}");
+}
+
+#[test]
+fn a_sensor_that_cannot_count_is_told_of_once() {
+    for (step, reason) in [(0, "repeated"), (2, "not_sealed")] {
+        let mut script = vec![String::from("0 beat a every=100")];
+        script.extend((0..50).map(|beat| {
+            let seq = beat * step;
+            format!("{} answer a {{\"value\":1,\"seq\":{seq}}}", beat * 100 + 10)
+        }));
+        let script: Vec<&str> = script.iter().map(String::as_str).collect();
+        let sealed = sealed(&script);
+        assert_eq!(sealed.iter().filter(|line| line.contains(reason)).count(), 1, "{sealed:?}");
+        assert_eq!(sealed.len(), 50 + 1);
+    }
+}
+
+#[test]
+fn a_long_outage_is_an_event_a_minute() {
+    let sealed = sealed(&[
+        "0 beat a every=100",
+        "10 answer a 1",
+        "20 down",
+        "3600020 up",
+        "3600110 answer a 1",
+        "3600110 end",
+    ]);
+    let gaps = sealed.iter().filter(|line| line.contains("READINGS_MISSING")).count();
+    assert!((59..=60).contains(&gaps), "{gaps}");
+    assert_eq!(sealed.len(), gaps + 2, "every poll of the hour is in one of them");
 }
 
 #[test]
