@@ -223,7 +223,7 @@ fn restarted(former: &Poller, log: &[Event], forgotten: &str, now: Now) -> Polle
 proptest! {
     #[test]
     fn every_number_is_sealed_once_and_in_order_over_all_restarts(
-        inputs in prop::collection::vec((input(), pause(), fate()), 1..200),
+        inputs in prop::collection::vec((input(), pause(), fate()), 1..100),
         forgotten in prop::sample::select(vec!["a", "b", "nobody"]),
     ) {
         let mut log = Vec::new();
@@ -254,8 +254,8 @@ proptest! {
         let mut checked = Completeness::of_log();
         for (leaf, event) in (0..).zip(&log) {
             checked.take(leaf, event);
-            prop_assert!(checked.is_complete(), "leaf {leaf}: {event:?}");
         }
+        prop_assert!(checked.is_complete(), "{checked:?}");
         prop_assert!(checked.accounts().all(|(_, account)| account.unnumbered() == 0));
     }
 
