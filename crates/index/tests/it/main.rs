@@ -175,3 +175,33 @@ fn a_file_of_another_log_or_no_file_at_all_is_made_anew() {
     fs::write(&path, "this is not SQLite's").unwrap();
     assert_eq!(Indexer::open(&path, "key", 9).unwrap().next_leaf(), 0);
 }
+
+#[test]
+fn what_was_erased_is_forgotten_to_the_last_byte() {
+    let (folder, mut indexer, reader) = example();
+    let a = heartbeat("A", 1);
+    let secret = "of-one-person-only";
+    let mut event = Event::reading(&a, 4, Outcome::of(br#""of-one-person-only""#), at(9));
+    event.source = Some(format!("Hall.{secret}"));
+    apply(&mut indexer, vec![event]);
+    let leaf = indexer.next_leaf() - 1;
+    let files_hold = |text: &str| {
+        let files = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
+        files.into_iter().any(|file| {
+            let bytes = fs::read(file).unwrap();
+            bytes.windows(text.len()).any(|window| window == text.as_bytes())
+        })
+    };
+    assert!(files_hold(secret));
+    let query = ReadingsQuery { sensor: a.id, from: None, to: None, limit: 500 };
+    let before = reader.readings(&query).unwrap().unwrap().len();
+    apply(
+        &mut indexer,
+        vec![Event::envelopes_erased("ada", "log", leaf.to_string(), 1, "asked for", at(10))],
+    );
+    assert!(!files_hold(secret));
+    let left = reader.readings(&query).unwrap().unwrap();
+    assert!(left.len() == before - 1 && left.iter().all(|reading| reading.leaf != leaf));
+    let events = reader.search(&LogsQuery::default(), indexer.next_leaf(), 0, 500).unwrap();
+    assert!(!events.leaves.contains(&leaf) && events.leaves.contains(&(leaf + 1)));
+}
