@@ -1,7 +1,7 @@
 //! Transparency logs: what a log *is*, and how anyone checks one.
 //!
 //! One module per specification: [`hash`], [`tree`], [`frontier`] and [`proof`] are RFC 6962 §2.1,
-//! [`tile`], [`tile_path`] and [`bundle`] are C2SP tlog-tiles, [`note`] is C2SP signed-note,
+//! and [`multiproof`] proves several of its leaves at once; [`tile`], [`tile_path`] and [`bundle`] are C2SP tlog-tiles, [`note`] is C2SP signed-note,
 //! [`checkpoint`] is C2SP tlog-checkpoint and [`tlog_proof`] is C2SP tlog-proof. Everything a caller
 //! needs is exported here; start at [`Checkpoint`], [`LeafInTree`] and [`TlogProof`].
 //!
@@ -24,6 +24,7 @@ pub mod bundle;
 pub mod checkpoint;
 pub mod frontier;
 pub mod hash;
+pub mod multiproof;
 pub mod note;
 pub mod proof;
 pub mod tile;
@@ -42,6 +43,9 @@ pub use crate::checkpoint::{
 pub use crate::frontier::{Frontier, root_of};
 pub use crate::hash::{
     Hash, InvalidHash, NodeHash, Pangea, Rfc6962, empty_root, leaf_hash, node_hash,
+};
+pub use crate::multiproof::{
+    InvalidLeaves, LeavesInTree, MultiproofError, multiproof_from_subtrees, verify_multiproof,
 };
 pub use crate::note::{
     InvalidKeyName, InvalidNoteText, KeyId, KeyName, NoteSignature, ParseKeyError, ParseNoteError,

@@ -279,7 +279,7 @@ fn verify_without_proof(
 }
 
 /// Hash of a node of a tree, which is perfect or made of perfect subtrees.
-fn hash_of<N: NodeHash, E>(
+pub(crate) fn hash_of<N: NodeHash, E>(
     node: Node,
     subtree_hash: &mut impl FnMut(Subtree) -> Result<Hash, E>,
 ) -> Result<Hash, E> {

@@ -5,6 +5,8 @@ mod bundles;
 #[cfg(test)]
 mod checkpoints;
 #[cfg(test)]
+mod multiproofs;
+#[cfg(test)]
 mod notes;
 #[cfg(test)]
 mod oracle;
