@@ -142,7 +142,7 @@ impl Segment {
         let index = disk::read_small(disk, &index_path(folder, first_leaf))?;
         let places = match index.as_deref().and_then(decode_index) {
             Some(places) => places,
-            None => scan(&file, first_leaf)?,
+            None => scan(&file, first_leaf, u64::MAX)?,
         };
         Ok(Self { first_leaf, file, places: RwLock::new(places) })
     }
@@ -177,18 +177,19 @@ fn read_block(file: &dyn DiskFile, place: Place, unpacker: &mut Unpacker) -> io:
     record.unpack(unpacker).and_then(|leaves| leaves.ok_or(no_leaves)).map_err(io::Error::other)
 }
 
-/// The places of a segment's blocks, from the segment itself.
-fn scan(file: &Arc<dyn DiskFile>, first_leaf: u64) -> io::Result<Vec<Place>> {
+/// The places of a segment's blocks, from the segment itself; those of the groups up to the leaf `end`, if it goes on after that.
+pub(crate) fn scan(file: &Arc<dyn DiskFile>, first_leaf: u64, end: u64) -> io::Result<Vec<Place>> {
     let source = io::BufReader::new(Sequential::new(Arc::clone(file)));
     let mut reader = SegmentReader::open(source, first_leaf)?.map_err(io::Error::other)?;
     let mut places = Vec::new();
-    loop {
+    while reader.next_leaf() < end {
         match reader.read_next()? {
             Next::Group(position, group) => places.extend(group.places(position, first_leaf)),
-            Next::End => return Ok(places),
+            Next::End => break,
             Next::Damaged(reason) => return Err(io::Error::other(reason)),
         }
     }
+    Ok(places)
 }
 
 /// A segment's path.

@@ -8,11 +8,7 @@ use std::{
 };
 
 use model::{Envelope, Event, Timestamp};
-use tlog::{
-    BundleId, Checkpoint, Growth, Hash, LeafIndex, Pangea, Rfc6962, SignedNote, Signer, TileId,
-    TilePath, TlogProof, TreeSize, VerifierKey, consistency_proof_from_subtrees,
-    inclusion_proof_from_subtrees,
-};
+use tlog::{Checkpoint, Growth, Hash, Pangea, Signer, TilePath, TlogProof, TreeSize, VerifierKey};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
@@ -23,7 +19,7 @@ use crate::{
     envelopes::Envelopes,
     erase, recover,
     state::State,
-    tree::TreeReader,
+    stored::{ReadError, Stored, StoredEnvelope},
     writer::{Command, Sealer},
 };
 
@@ -39,15 +35,6 @@ pub struct Published {
     pub checkpoint: Checkpoint,
     /// The signed note.
     pub note: String,
-}
-
-/// What the log has of a leaf.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct StoredEnvelope {
-    /// Which leaf.
-    pub leaf: u64,
-    /// Canonical JSON; `None` where it was erased.
-    pub bytes: Option<Vec<u8>>,
 }
 
 /// What is to be erased, by whom and why.
@@ -87,8 +74,7 @@ pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) folder: PathBuf,
     pub(crate) vkey: RwLock<VerifierKey>,
-    pub(crate) tree: TreeReader,
-    pub(crate) envelopes: Envelopes,
+    pub(crate) stored: Stored,
     /// Leaves that are durable.
     pub(crate) size: watch::Sender<u64>,
     pub(crate) published: watch::Sender<Arc<Published>>,
@@ -134,8 +120,7 @@ impl Ledger {
             disk,
             folder: folder.to_owned(),
             vkey: RwLock::new(recovered.signer.vkey().clone()),
-            tree: recovered.tree.reader().clone(),
-            envelopes,
+            stored: Stored { tree: recovered.tree.reader().clone(), envelopes },
             size: watch::Sender::new(recovered.tree.size().get()),
             published: watch::Sender::new(Arc::new(recovered.published.clone())),
             state: Mutex::new(recovered.state.clone()),
@@ -230,30 +215,7 @@ impl Ledger {
         bytes_max: usize,
     ) -> Result<Vec<StoredEnvelope>, ReadError> {
         let end = self.size().min(from.saturating_add(count_max as u64));
-        let mut envelopes = Vec::new();
-        let mut bytes_left = bytes_max;
-        let read = self.shared.envelopes.read(from, end, |leaf, content| {
-            let bytes = match content {
-                Leaf::Envelope(bytes) if bytes.len() > bytes_left && !envelopes.is_empty() => {
-                    return false;
-                }
-                Leaf::Envelope(bytes) => {
-                    bytes_left = bytes_left.saturating_sub(bytes.len());
-                    Some(bytes.to_vec())
-                }
-                Leaf::Erased(_) => None,
-            };
-            envelopes.push(StoredEnvelope { leaf, bytes });
-            true
-        });
-        read.map_err(|source| ReadError::Envelope { leaf: from, source })?;
-        let entries = self.shared.tree.entries(from, envelopes.len()).map_err(ReadError::Tree)?;
-        for (envelope, entry) in envelopes.iter().zip(entries) {
-            if envelope.bytes.as_ref().is_some_and(|bytes| Hash::sha256(bytes) != entry) {
-                return Err(ReadError::Differs { leaf: envelope.leaf });
-            }
-        }
-        Ok(envelopes)
+        self.shared.stored.envelopes(from, end, bytes_max)
     }
 
     /// The log's entries of `count` durable leaves from `from` on: their envelopes' commitments. Blocks on the disk.
@@ -261,7 +223,7 @@ impl Ledger {
     /// # Errors
     /// A file cannot be read.
     pub fn entries(&self, from: u64, count: usize) -> Result<Vec<Hash>, ReadError> {
-        self.shared.tree.entries(from, count).map_err(ReadError::Tree)
+        self.shared.stored.entries(from, count)
     }
 
     /// A tile or an entry bundle, if the newest checkpoint's tree has it. Blocks on the disk.
@@ -269,14 +231,7 @@ impl Ledger {
     /// # Errors
     /// A file cannot be read.
     pub fn tile(&self, path: &TilePath) -> Result<Option<Vec<u8>>, ReadError> {
-        let size = self.published().checkpoint.size;
-        let there = match *path {
-            TilePath::Hashes(TileId { level, index, width }) => TileId::in_tree(level, index, size)
-                .is_some_and(|whole| width.count() <= whole.width.count()),
-            TilePath::Entries(BundleId { index, width }) => BundleId::in_tree(index, size)
-                .is_some_and(|whole| width.count() <= whole.width.count()),
-        };
-        there.then(|| self.shared.tree.serve(path).map_err(ReadError::Tree)).transpose()
+        self.shared.stored.tile(path, self.published().checkpoint.size)
     }
 
     /// A proof of the leaf under the newest checkpoint, if that covers it. Blocks on the disk.
@@ -284,17 +239,7 @@ impl Ledger {
     /// # Errors
     /// A file cannot be read.
     pub fn prove(&self, leaf: u64) -> Result<Option<TlogProof>, ReadError> {
-        let published = self.published();
-        let index = LeafIndex::new(leaf);
-        let size = published.checkpoint.size;
-        let Ok(leaf) = size.leaf(index) else {
-            return Ok(None);
-        };
-        let subtrees = self.shared.tree.subtrees::<Rfc6962>(size);
-        let hashes =
-            inclusion_proof_from_subtrees::<Rfc6962, _>(leaf, subtrees).map_err(ReadError::Tree)?;
-        let checkpoint = SignedNote::parse(&published.note).expect("we signed this note ourselves");
-        Ok(Some(TlogProof { index, hashes, checkpoint, extra: None }))
+        self.shared.stored.prove(leaf, &self.published())
     }
 
     /// The proof that a later tree extends an earlier one. Blocks on the disk.
@@ -302,8 +247,7 @@ impl Ledger {
     /// # Errors
     /// A file cannot be read, or the log is not that long.
     pub fn prove_growth(&self, growth: Growth) -> Result<Vec<Hash>, ReadError> {
-        let subtrees = self.shared.tree.subtrees::<Rfc6962>(growth.new_size());
-        consistency_proof_from_subtrees::<Rfc6962, _>(growth, subtrees).map_err(ReadError::Tree)
+        self.shared.stored.prove_growth(growth)
     }
 
     /// Root of Pangea's tree over the first `size` leaves. Blocks on the disk.
@@ -312,9 +256,12 @@ impl Ledger {
     /// A file cannot be read, or the log is not that long.
     pub fn pangea_root(&self, size: u64) -> Result<Hash, ReadError> {
         let size = TreeSize::new(size);
-        tlog::Frontier::<Pangea>::load_subtrees(size, self.shared.tree.subtrees::<Pangea>(size))
-            .map(|frontier| frontier.root())
-            .map_err(ReadError::Tree)
+        tlog::Frontier::<Pangea>::load_subtrees(
+            size,
+            self.shared.stored.tree.subtrees::<Pangea>(size),
+        )
+        .map(|frontier| frontier.root())
+        .map_err(ReadError::Tree)
     }
 
     /// The holds that stand, by the leaf that placed them.
@@ -402,7 +349,7 @@ impl Ledger {
     pub fn derived_from(&self, leaves: &LeafRanges) -> Result<LeafRanges, ReadError> {
         let mut derived = LeafRanges::new();
         let from = leaves.iter().next().map_or(0, |range| range.start);
-        let read = self.shared.envelopes.read(from, self.size(), |leaf, content| {
+        let read = self.shared.stored.envelopes.read(from, self.size(), |leaf, content| {
             if let Leaf::Envelope(bytes) = content
                 && bytes.array_windows().any(|window| window == br#""from_leaf":"#)
                 && let Ok(envelope) = Envelope::parse(bytes)
@@ -445,10 +392,10 @@ impl Ledger {
         let receipt = receipt.ok_or(EraseError::Nothing)?;
         let (ledger, envelopes) = (self.clone(), leaves.count());
         let freed_bytes = blocking(move || {
-            let Shared { disk, folder, envelopes, .. } = &*ledger.shared;
+            let Shared { disk, folder, stored, .. } = &*ledger.shared;
             // Everything that was ordered and may still be there: an erasure before this one may have failed half-way.
             let ordered = ledger.shared.state().erasing();
-            erase::erase(&**disk, folder, envelopes, &ordered)
+            erase::erase(&**disk, folder, &stored.envelopes, &ordered)
         })
         .await?;
         let before = receipt.first_leaf + receipt.leaves;
@@ -466,16 +413,17 @@ impl Ledger {
         let mut present = LeafRanges::new();
         let mut refusal = None;
         for range in leaves.iter() {
-            let read = self.shared.envelopes.read(range.start, range.end, |leaf, content| {
-                let Leaf::Envelope(bytes) = content else { return true };
-                if is_of_the_log(bytes) {
-                    refusal = Some(EraseError::OfTheLog { leaf });
-                } else if let Some(hold) = hold_on(&holds, bytes) {
-                    refusal = Some(EraseError::Held { leaf, hold });
-                }
-                present.push(leaf);
-                refusal.is_none()
-            });
+            let read =
+                self.shared.stored.envelopes.read(range.start, range.end, |leaf, content| {
+                    let Leaf::Envelope(bytes) = content else { return true };
+                    if is_of_the_log(bytes) {
+                        refusal = Some(EraseError::OfTheLog { leaf });
+                    } else if let Some(hold) = hold_on(&holds, bytes) {
+                        refusal = Some(EraseError::Held { leaf, hold });
+                    }
+                    present.push(leaf);
+                    refusal.is_none()
+                });
             read.map_err(EraseError::Read)?;
         }
         match refusal {
@@ -493,7 +441,7 @@ impl Ledger {
         let holds = self.holds();
         let mut expired = LeafRanges::new();
         let mut up_to = from;
-        let read = self.shared.envelopes.read(from, self.size(), |leaf, content| {
+        let read = self.shared.stored.envelopes.read(from, self.size(), |leaf, content| {
             if let Leaf::Envelope(bytes) = content {
                 if Envelope::received_at_of(bytes).is_some_and(|at| at >= before.as_str()) {
                     return false;
@@ -546,28 +494,4 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|panic| EraseError::Read(io::Error::other(panic)))?
-}
-
-/// Why something durable cannot be read: the disk fails, or a file was changed under us.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// Envelopes.
-    #[error("envelopes from leaf {leaf} on cannot be read")]
-    Envelope {
-        /// From where.
-        leaf: u64,
-        /// What failed.
-        source: io::Error,
-    },
-    /// An envelope that is not what was sealed.
-    #[error(
-        "the envelope of leaf {leaf} is not the one that was sealed: restore its segment from a copy"
-    )]
-    Differs {
-        /// Which leaf.
-        leaf: u64,
-    },
-    /// Entries or nodes.
-    #[error("the tree's files cannot be read")]
-    Tree(#[source] io::Error),
 }

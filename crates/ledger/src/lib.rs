@@ -4,7 +4,8 @@
 //! - `tree` is derived from it: entries, and nodes of the two trees over them; `envelopes` knows where each envelope lies;
 //! - `state` is what the log says of itself: keys, holds, erasures, cursors;
 //! - `writer` is the one thread that writes, `recover` is how it starts, also after a crash; `erase` writes closed segments anew;
-//! - [`Ledger`] is the handle everyone else has; [`verify`] trusts nothing of the above and computes it again.
+//! - [`Ledger`] is the handle everyone else has; [`LogReader`] looks at a log's folder without opening it, also while a site writes it;
+//! - [`verify`] trusts nothing of the above and computes it again.
 //!
 //! `docs/formats/ledger.md` describes every byte. All files but the key's are touched by way of [`disk`], so that tests can make each operation fail.
 //!
@@ -24,8 +25,10 @@ mod erase;
 mod key;
 mod ledger;
 mod ranges;
+mod reader;
 mod recover;
 mod state;
+mod stored;
 mod tree;
 mod writer;
 
@@ -33,11 +36,13 @@ pub use append_keys::{AppendKey, InvalidAppendKey};
 pub use batch::{Batch, Receipt};
 pub use erase::EraseError;
 pub use key::{KeyError, KeyFiles, load_or_create_key};
-pub use ledger::{Erased, Erasure, Ledger, Published, ReadError, StoredEnvelope};
+pub use ledger::{Erased, Erasure, Ledger, Published};
 pub use ranges::{InvalidRanges, LeafRanges};
+pub use reader::{LogReader, OpenReaderError};
 pub use recover::{OpenError, Signers};
 pub use segment::Cursor;
 pub use state::{Hold, InvalidLogEvent, LogKey};
+pub use stored::{ReadError, StoredEnvelope};
 pub use writer::{AppendError, WriteError, Writer};
 
 /// Version of the format that this crate writes; `docs/formats/ledger.md`.

@@ -157,8 +157,8 @@ impl Sealer {
         let erasing = sealer.shared.state().erasing();
         if !erasing.is_empty() {
             sealer.close_segment().map_err(OpenError::Begin)?;
-            let Shared { disk, folder, envelopes, .. } = &*sealer.shared;
-            erase::erase(&**disk, folder, envelopes, &erasing).map_err(OpenError::Erase)?;
+            let Shared { disk, folder, stored, .. } = &*sealer.shared;
+            erase::erase(&**disk, folder, &stored.envelopes, &erasing).map_err(OpenError::Erase)?;
             sealer.erased(u64::MAX).map_err(OpenError::Begin)?;
         }
         sealer.publish().map_err(OpenError::Begin)?;
@@ -426,7 +426,7 @@ impl Sealer {
         let first_leaf = self.size();
         // Recovery may begin with the new segment, so what only the old ones hold of the state is written down first.
         self.store_state()?;
-        let Shared { disk, folder, envelopes, .. } = &*self.shared;
+        let Shared { disk, folder, stored, .. } = &*self.shared;
         let file =
             create_segment(&**disk, folder, first_leaf).map_err(step("beginning a segment"))?;
         if let Err(error) = write_index(&**disk, folder, &self.newest) {
@@ -435,7 +435,7 @@ impl Sealer {
         self.append_keys.forget_before(self.newest.first_leaf);
         self.newest = Arc::new(Segment { first_leaf, file, places: RwLock::default() });
         self.newest_len = SEGMENT_HEADER_LEN as u64;
-        envelopes.begin_segment(Arc::clone(&self.newest));
+        stored.envelopes.begin_segment(Arc::clone(&self.newest));
         Ok(())
     }
 

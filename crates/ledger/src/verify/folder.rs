@@ -12,7 +12,7 @@ use std::{
 use model::Envelope;
 use tlog::{Checkpoint, Frontier, Hash, Pangea, Rfc6962, VerifierKey};
 
-use super::{KeyEvent, KeyHistory, VerifyError, keys::claimed_size};
+use super::{KeyEvent, KeyHistory, VerifyError};
 use crate::{
     LeafRanges,
     block::{Leaf, Unpacker},
@@ -112,7 +112,7 @@ impl Promises {
         let note = read_small(disk, &checkpoint_path).map_err(failed(&checkpoint_path))?;
         let note = String::from_utf8(note.ok_or_else(missing)?)
             .map_err(|error| failed(&checkpoint_path)(io::Error::other(error)))?;
-        let size = claimed_size(&note);
+        let size = KeyHistory::claimed_size(&note);
         let state_path = folder.join(state::FILE);
         let state = State::load(disk, folder).map_err(failed(&state_path))?;
         let is_version_1 = state.is_none()

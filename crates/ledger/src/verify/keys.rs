@@ -71,7 +71,15 @@ impl KeyHistory {
     /// It is not signed by that key, or malformed.
     pub fn open_checkpoint(&self, note: &str) -> Result<Checkpoint, OpenCheckpointError> {
         // Only which key to try depends on it.
-        Checkpoint::open(note, self.at(claimed_size(note)))
+        Checkpoint::open(note, self.at(Self::claimed_size(note)))
+    }
+
+    /// The size that a checkpoint claims, unverified; 0 where it cannot be read.
+    pub(crate) fn claimed_size(note: &str) -> u64 {
+        SignedNote::parse(note)
+            .ok()
+            .and_then(|note| Checkpoint::parse(note.unverified_text()).ok())
+            .map_or(0, |checkpoint| checkpoint.size.get())
     }
 
     /// The key that signs trees of `size` leaves.
@@ -90,14 +98,6 @@ impl KeyHistory {
     pub(crate) fn commitment(&self, leaf: u64) -> Option<Hash> {
         self.commitments.iter().find(|(named, _)| *named == leaf).map(|(_, commitment)| *commitment)
     }
-}
-
-/// The size that a checkpoint claims, unverified; 0 where it cannot be read.
-pub(super) fn claimed_size(note: &str) -> u64 {
-    SignedNote::parse(note)
-        .ok()
-        .and_then(|note| Checkpoint::parse(note.unverified_text()).ok())
-        .map_or(0, |checkpoint| checkpoint.size.get())
 }
 
 /// Why events do not name a log's keys.

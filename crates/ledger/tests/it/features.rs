@@ -26,11 +26,11 @@ fn keyed(key: &str, first: usize, count: usize) -> Batch {
     Batch { key: Some(AppendKey::parse(key).unwrap()), ..batch(first, count) }
 }
 
-fn at(second: i64) -> Timestamp {
+pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_unix_micros(second * 1_000_000)
 }
 
-fn erasure(leaves: &str) -> Erasure {
+pub(crate) fn erasure(leaves: &str) -> Erasure {
     Erasure {
         leaves: leaves.parse().unwrap(),
         actor: String::from("tester"),
@@ -38,7 +38,7 @@ fn erasure(leaves: &str) -> Erasure {
     }
 }
 
-fn other_signer(seed: u8) -> Signer {
+pub(crate) fn other_signer(seed: u8) -> Signer {
     Signer::from_seed(KeyName::parse("sealwire.test/plant").unwrap(), &[seed; 32])
 }
 

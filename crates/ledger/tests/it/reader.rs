@@ -1,0 +1,141 @@
+//! Looking at a log's folder: the same as the writer says, whatever the writer is doing, and nothing is touched.
+
+use std::{fs, path::Path, sync::Arc};
+
+use ledger::{Ledger, LogReader, OpenReaderError, disk::RealDisk};
+use tempfile::TempDir;
+use tlog::{Hash, TreeSize, leaf_hash, verify_consistency};
+
+use super::{
+    batch, copy,
+    features::{at, erasure, other_signer},
+    files, log, open, segment,
+};
+
+pub(crate) fn look(folder: &Path) -> Result<LogReader, OpenReaderError> {
+    LogReader::open(Arc::new(RealDisk), &folder.join("ledger"), None)
+}
+
+fn contents(folder: &Path) -> Vec<Vec<u8>> {
+    files(folder).iter().map(|file| fs::read(file).unwrap()).collect()
+}
+
+/// What is seen from the folder is what the writer says, up to the checkpoint.
+#[track_caller]
+fn assert_sees_the_same(reader: &LogReader, ledger: &Ledger) {
+    let size = reader.size();
+    let count = usize::try_from(size).unwrap();
+    assert_eq!(
+        reader.envelopes(0, usize::MAX, usize::MAX).unwrap(),
+        ledger.envelopes(0, count, usize::MAX).unwrap()
+    );
+    assert_eq!(reader.entries(0, count).unwrap(), ledger.entries(0, count).unwrap());
+    assert!(reader.prove(size).unwrap().is_none());
+    for leaf in [0, size / 2, size - 1] {
+        let entry = reader.entries(leaf, 1).unwrap()[0];
+        let proof = reader.prove(leaf).unwrap().unwrap();
+        proof.verify(&leaf_hash(entry.as_bytes()), reader.keys().at(size)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_is_written_is_seen_up_to_its_checkpoint() {
+    let folder = TempDir::new().unwrap();
+    let (ledger, _writer) = open(folder.path());
+    ledger.append(batch(0, 300)).await.unwrap();
+    let first = ledger.publish_checkpoint().await.unwrap();
+    ledger.append(batch(300, 5)).await.unwrap();
+    let before = contents(folder.path());
+    let reader = look(folder.path()).unwrap();
+    assert_eq!((reader.size(), &reader.published().note), (301, &first.note));
+    assert_sees_the_same(&reader, &ledger);
+
+    ledger.publish_checkpoint().await.unwrap();
+    let later = look(folder.path()).unwrap();
+    assert_eq!((reader.size(), later.size()), (301, 306));
+    let growth = TreeSize::new(306).extends(TreeSize::new(301)).unwrap();
+    let proof = later.prove_growth(growth).unwrap();
+    let roots = [&reader, &later].map(|reader| reader.published().checkpoint.root);
+    verify_consistency(growth, &roots[0], &roots[1], &proof).unwrap();
+    drop(ledger);
+    assert_eq!(before.len(), contents(folder.path()).len(), "no file was made");
+}
+
+#[tokio::test]
+async fn a_torn_end_is_neither_read_nor_cut_off() {
+    let folder = log(3, 50).await;
+    let torn = copy(folder.path());
+    let mut bytes = fs::read(segment(torn.path())).unwrap();
+    bytes.extend(b"SWgr and then the power went");
+    fs::write(segment(torn.path()), &bytes).unwrap();
+    let before = contents(torn.path());
+    let reader = look(torn.path()).unwrap();
+    assert_eq!(reader.envelopes(0, usize::MAX, usize::MAX).unwrap().len(), 151);
+    assert_eq!(contents(torn.path()), before);
+}
+
+#[tokio::test]
+async fn an_erasure_meanwhile_makes_nothing_wrong() {
+    let folder = TempDir::new().unwrap();
+    let (ledger, _writer) = open(folder.path());
+    ledger.append(batch(0, 300)).await.unwrap();
+    ledger.erase(erasure("7"), at(1)).await.unwrap();
+    ledger.append(batch(300, 300)).await.unwrap();
+    ledger.publish_checkpoint().await.unwrap();
+    let before = look(folder.path()).unwrap();
+    before.envelopes(0, 1, usize::MAX).unwrap();
+    let untouched = look(folder.path()).unwrap();
+    // Both segments are written anew: one that a reader has opened, and one that none has.
+    ledger.erase(erasure("3,310-320"), at(2)).await.unwrap();
+    ledger.publish_checkpoint().await.unwrap();
+    for reader in [before, untouched, look(folder.path()).unwrap()] {
+        let stored = reader.envelopes(0, usize::MAX, usize::MAX).unwrap();
+        let entries = reader.entries(0, stored.len()).unwrap();
+        for (stored, entry) in stored.iter().zip(entries) {
+            let commitment = stored.bytes.as_ref().map(|bytes| Hash::sha256(bytes));
+            assert_eq!(commitment.unwrap_or(entry), entry, "leaf {}", stored.leaf);
+        }
+        assert!(stored[7].bytes.is_none());
+    }
+    assert_sees_the_same(&look(folder.path()).unwrap(), &ledger);
+}
+
+#[tokio::test]
+async fn keys_are_followed_and_a_checkpoint_of_another_log_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let (ledger, writer) = open(folder.path());
+    ledger.append(batch(0, 3)).await.unwrap();
+    ledger.rotate_key(other_signer(9), "tester").await.unwrap();
+    writer.close().await.unwrap();
+    let reader = look(folder.path()).unwrap();
+    assert_eq!(reader.key_events().iter().map(|event| event.leaf).collect::<Vec<_>>(), [0, 4]);
+
+    let other = log(2, 2).await;
+    let checkpoint = Path::new("ledger/checkpoint");
+    fs::copy(other.path().join(checkpoint), folder.path().join(checkpoint)).unwrap();
+    let refusal = look(folder.path()).unwrap_err();
+    assert!(matches!(refusal, OpenReaderError::Checkpoint(_)), "{refusal}");
+}
+
+#[tokio::test]
+async fn what_does_not_follow_from_the_checkpoint_is_refused() {
+    let folder = log(3, 200).await;
+    let refusal = |spoil: &dyn Fn(&Path)| {
+        let spoilt = copy(folder.path());
+        spoil(&spoilt.path().join("ledger"));
+        look(spoilt.path()).err()
+    };
+    let missing = refusal(&|ledger| fs::remove_file(ledger.join("checkpoint")).unwrap());
+    assert!(matches!(missing, Some(OpenReaderError::NoCheckpoint { .. })), "{missing:?}");
+    for name in ["state", "tree/entries"] {
+        let refusal = refusal(&|ledger| match name {
+            "state" => fs::remove_file(ledger.join(name)).unwrap(),
+            _ => fs::write(ledger.join(name), [0; 32]).unwrap(),
+        });
+        assert!(matches!(refusal, Some(OpenReaderError::Behind { .. })), "{name}: {refusal:?}");
+    }
+    let other_root =
+        refusal(&|ledger| fs::write(ledger.join("tree/nodes-8"), [0; 2 * 64]).unwrap());
+    assert!(matches!(other_root, Some(OpenReaderError::Root { .. })), "{other_root:?}");
+    assert!(refusal(&|_| {}).is_none());
+}
