@@ -5,6 +5,7 @@
 //! - `state` is what the log says of itself: keys, holds, erasures, cursors;
 //! - `writer` is the one thread that writes, `recover` is how it starts, also after a crash; `erase` writes closed segments anew;
 //! - [`Ledger`] is the handle everyone else has; [`LogReader`] looks at a log's folder without opening it, also while a site writes it;
+//! - [`evidence`] puts rows and their proofs in one file for strangers;
 //! - [`verify`] trusts nothing of the above and computes it again.
 //!
 //! `docs/formats/ledger.md` describes every byte. All files but the key's are touched by way of [`disk`], so that tests can make each operation fail.
@@ -13,6 +14,7 @@
 //! acknowledged is never reused, and the checkpoint never goes back.
 
 pub mod disk;
+pub mod evidence;
 pub mod rotation;
 pub mod segment;
 pub mod verify;

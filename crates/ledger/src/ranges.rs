@@ -79,10 +79,14 @@ impl LeafRanges {
     /// These leaves and those.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        let mut all: Vec<Range<u64>> = self.0.iter().chain(&other.0).cloned().collect();
-        all.sort_unstable_by_key(|range| range.start);
-        let mut merged: Vec<Range<u64>> = Vec::with_capacity(all.len());
-        for range in all {
+        Self::merged(self.0.iter().chain(&other.0).cloned().collect())
+    }
+
+    /// The leaves of ranges in any order, none of them empty.
+    fn merged(mut ranges: Vec<Range<u64>>) -> Self {
+        ranges.sort_unstable_by_key(|range| range.start);
+        let mut merged: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
+        for range in ranges {
             match merged.last_mut() {
                 Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
                 _ => merged.push(range),
@@ -131,7 +135,7 @@ impl FromStr for LeafRanges {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let refused = || InvalidRanges { text: text.chars().take(64).collect() };
-        let mut all = Self::new();
+        let mut ranges = Vec::new();
         for part in text.split(',') {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             let first: u64 = first.trim().parse().map_err(|_| refused())?;
@@ -140,11 +144,9 @@ impl FromStr for LeafRanges {
             if first > last || last >= 1 << 53 {
                 return Err(refused());
             }
-            let mut named = Self::new();
-            named.0.push(first..last + 1);
-            all = all.union(&named);
+            ranges.push(first..last + 1);
         }
-        Ok(all)
+        Ok(Self::merged(ranges))
     }
 }
 

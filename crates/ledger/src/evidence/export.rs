@@ -1,0 +1,315 @@
+//! Writing a bundle.
+
+use std::io::{self, Write};
+
+use model::{Envelope, Timestamp, action};
+use serde_json::value::RawValue;
+use tlog::{Hash, InvalidLeaves, LeafIndex, LeavesInTree, TreeSize};
+
+use super::{
+    End, GROUP_BYTES_FULL, GROUP_ROWS_MAX, Group, Header, LINE_BYTES_MAX, Line, Row, Selection,
+    VERSION, selection,
+};
+use crate::{LeafRanges, LogReader, ReadError};
+
+/// Envelopes read at once: blocks of the ledger, some of them.
+const READ_LEAVES: usize = 4_096;
+/// Bytes of them.
+const READ_BYTES: usize = 4 << 20;
+
+/// What was written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Exported {
+    /// The first leaf of the span.
+    pub first: u64,
+    /// The leaf after its last.
+    pub end: u64,
+    /// Rows with an envelope.
+    pub rows: u64,
+    /// Rows whose envelope was erased.
+    pub erased: u64,
+}
+
+/// Writes the rows that are asked for as a bundle. `by` is the program that does; `progress` is told how many leaves are done.
+///
+/// # Errors
+/// The log has no such span, a file cannot be read, or `out` cannot be written.
+pub fn export(
+    log: &LogReader,
+    selection: &Selection,
+    at: Timestamp,
+    by: &str,
+    out: &mut impl Write,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Exported, ExportError> {
+    let (first, end) = span(log, selection)?;
+    let mut export = Export {
+        log,
+        selection,
+        out,
+        group: Vec::new(),
+        group_bytes: 0,
+        erased: LeafRanges::new(),
+        ordered: LeafRanges::new(),
+        written: End { groups: 0, rows: 0, erased: 0 },
+    };
+    export.header(first, end, at, by)?;
+    export.each(first, end, progress, |export, row| {
+        if export.is_asked_for(row.envelope.as_deref()) { export.push(row) } else { Ok(()) }
+    })?;
+    export.orders(end, progress)?;
+    export.flush()?;
+    let Export { out, written: End { groups, rows, erased }, .. } = export;
+    write_line(out, &Line::End(End { groups, rows, erased }))?;
+    Ok(Exported { first, end, rows, erased })
+}
+
+/// The leaves of the span. Where it is cut at a moment, it takes in the nearest envelope on the other side too: that one shows that nothing is missing.
+fn span(log: &LogReader, selection: &Selection) -> Result<(u64, u64), ExportError> {
+    let size = log.size();
+    let mut first = selection.from.map_or(Ok(0), |from| from.leaf(log))?;
+    let mut end = selection.to.map_or(Ok(size), |to| to.leaf(log))?;
+    if first > end {
+        return Err(ExportError::Backwards { first, end });
+    }
+    if end > size || (first == size && selection.from.is_some_and(|from| from.moment().is_none())) {
+        return Err(ExportError::NotCovered { leaf: first.max(end.saturating_sub(1)), size });
+    }
+    if selection.from.is_some_and(|from| from.moment().is_some()) {
+        first = selection::present_before(log, first)?;
+    }
+    if selection.to.is_some_and(|to| to.moment().is_some()) {
+        end = selection::present_from(log, end, size)?.map_or(size, |(leaf, _)| leaf + 1);
+    }
+    Ok((first, end))
+}
+
+/// A row on its way into a bundle.
+struct Taken {
+    leaf: u64,
+    entry: Hash,
+    envelope: Option<Vec<u8>>,
+}
+
+struct Export<'a, W> {
+    log: &'a LogReader,
+    selection: &'a Selection,
+    out: &'a mut W,
+    group: Vec<Taken>,
+    group_bytes: usize,
+    /// Rows without an envelope.
+    erased: LeafRanges,
+    /// What the rows say was ordered to be erased, of those.
+    ordered: LeafRanges,
+    written: End,
+}
+
+impl<W: Write> Export<'_, W> {
+    fn header(
+        &mut self,
+        first: u64,
+        end: u64,
+        exported_at: Timestamp,
+        by: &str,
+    ) -> Result<(), ExportError> {
+        let events = self.log.key_events();
+        let keys = events.iter().map(|event| row(event.leaf, &event.envelope));
+        let moment = |bound: Option<super::Bound>| bound.and_then(super::Bound::moment);
+        let header = Header {
+            version: VERSION,
+            checkpoint: self.log.published().note.clone(),
+            keys: keys.collect::<Result<_, _>>()?,
+            keys_proof: self.prove(events.iter().map(|event| event.leaf))?,
+            first,
+            end,
+            from: moment(self.selection.from),
+            to: moment(self.selection.to),
+            sensor: self.selection.sensor,
+            exported_at,
+            exported_by: by.to_owned(),
+        };
+        write_line(self.out, &Line::Header(header))
+    }
+
+    fn prove(&self, leaves: impl Iterator<Item = u64>) -> Result<Vec<String>, ExportError> {
+        let size = TreeSize::new(self.log.size());
+        let leaves = LeavesInTree::new(size, leaves.map(LeafIndex::new))?;
+        Ok(self.log.prove_all(&leaves)?.iter().map(Hash::to_base64).collect())
+    }
+
+    /// Tells `take` of the leaves from `from` up to `end`.
+    fn each(
+        &mut self,
+        from: u64,
+        end: u64,
+        progress: &mut dyn FnMut(u64),
+        mut take: impl FnMut(&mut Self, Taken) -> Result<(), ExportError>,
+    ) -> Result<(), ExportError> {
+        let mut next_leaf = from;
+        while next_leaf < end {
+            let count = usize::try_from(end - next_leaf).unwrap_or(READ_LEAVES).min(READ_LEAVES);
+            let envelopes = self.log.envelopes(next_leaf, count, READ_BYTES)?;
+            let entries = self.log.entries(next_leaf, envelopes.len())?;
+            for (stored, entry) in envelopes.into_iter().zip(entries) {
+                take(self, Taken { leaf: stored.leaf, entry, envelope: stored.bytes })?;
+                next_leaf = stored.leaf + 1;
+            }
+            progress(next_leaf - from);
+        }
+        Ok(())
+    }
+
+    /// Whose the envelope was that was erased nobody knows any more, so it belongs to every selection, and so does what says that it may be gone.
+    fn is_asked_for(&self, envelope: Option<&[u8]>) -> bool {
+        let (Some(sensor), Some(envelope)) = (self.selection.sensor, envelope) else { return true };
+        let id = sensor.to_string();
+        let is_there = || envelope.windows(id.len()).any(|window| window == id.as_bytes());
+        let is_of_it =
+            || Envelope::parse(envelope).is_ok_and(|it| it.event.sensor() == Some(sensor));
+        Envelope::has_action(envelope, action::ENVELOPES_ERASED) || (is_there() && is_of_it())
+    }
+
+    fn push(&mut self, row: Taken) -> Result<(), ExportError> {
+        match &row.envelope {
+            Some(envelope) => {
+                self.group_bytes += envelope.len();
+                self.note_order(envelope);
+            }
+            None => self.erased.push(row.leaf),
+        }
+        self.group.push(row);
+        if self.group.len() >= GROUP_ROWS_MAX || self.group_bytes >= GROUP_BYTES_FULL {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn note_order(&mut self, envelope: &[u8]) {
+        if let Some(order) = order(envelope)
+            && order.iter().any(|range| self.erased.overlap(range))
+        {
+            self.ordered = self.ordered.union(&order);
+        }
+    }
+
+    /// Adds the events behind the span that ordered what is erased in it.
+    fn orders(&mut self, end: u64, progress: &mut dyn FnMut(u64)) -> Result<(), ExportError> {
+        if self.unordered().is_none() {
+            return Ok(());
+        }
+        self.each(end, self.log.size(), progress, |export, row| {
+            let order = row.envelope.as_deref().and_then(order);
+            let is_of_ours =
+                |order: LeafRanges| order.iter().any(|range| export.erased.overlap(range));
+            if order.is_some_and(is_of_ours) { export.push(row) } else { Ok(()) }
+        })?;
+        self.unordered().map_or(Ok(()), |leaf| Err(ExportError::ErasedMeanwhile { leaf }))
+    }
+
+    /// A leaf that is erased and no row says so.
+    fn unordered(&self) -> Option<u64> {
+        self.erased.leaves().find(|leaf| !self.ordered.contains(*leaf))
+    }
+
+    /// Writes the group that was gathered.
+    fn flush(&mut self) -> Result<(), ExportError> {
+        if self.group.is_empty() {
+            return Ok(());
+        }
+        let group = std::mem::take(&mut self.group);
+        self.group_bytes = 0;
+        let leaves = LeafRanges::from_leaves(group.iter().map(|row| row.leaf).collect());
+        let entries = group.iter().map(|row| row.entry.to_base64()).collect();
+        let proof = self.prove(group.iter().map(|row| row.leaf))?;
+        let line = Line::Group(Group { leaves: leaves.to_string(), entries, proof });
+        write_line(self.out, &line)?;
+        self.written.groups += 1;
+        for Taken { leaf, envelope, .. } in &group {
+            match envelope {
+                Some(envelope) => {
+                    write_line(self.out, &Line::Row(row(*leaf, envelope)?))?;
+                    self.written.rows += 1;
+                }
+                None => {
+                    write_line(self.out, &Line::Erased(*leaf))?;
+                    self.written.erased += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The leaves that an envelope orders to be erased, if it does.
+pub(super) fn order(envelope: &[u8]) -> Option<LeafRanges> {
+    if !Envelope::has_action(envelope, action::ENVELOPES_ERASED) {
+        return None;
+    }
+    Envelope::parse(envelope).ok()?.event.sealwire?.erased?.parse().ok()
+}
+
+fn row(leaf: u64, envelope: &[u8]) -> Result<Row<'_>, ExportError> {
+    let envelope: &RawValue =
+        serde_json::from_slice(envelope).map_err(|source| ExportError::NotJson { leaf, source })?;
+    Ok(Row { leaf, envelope })
+}
+
+fn write_line(out: &mut impl Write, line: &Line<'_>) -> Result<(), ExportError> {
+    let mut bytes =
+        serde_json::to_vec(line).map_err(io::Error::other).map_err(ExportError::Write)?;
+    if bytes.len() > LINE_BYTES_MAX {
+        return Err(ExportError::Line { bytes: bytes.len() });
+    }
+    bytes.push(b'\n');
+    out.write_all(&bytes).map_err(ExportError::Write)
+}
+
+/// Why there is no bundle.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The span ends before it begins.
+    #[error("the span begins at leaf {first} and ends before leaf {end}: begin it before its end")]
+    Backwards {
+        /// Where it begins.
+        first: u64,
+        /// Where it ends.
+        end: u64,
+    },
+    /// Leaves that there are not.
+    #[error("leaf {leaf} is not covered: the newest checkpoint has {size} leaves, counted from 0")]
+    NotCovered {
+        /// Which.
+        leaf: u64,
+        /// Leaves there are.
+        size: u64,
+    },
+    /// The log cannot be read.
+    #[error("the log cannot be read")]
+    Read(#[from] ReadError),
+    /// The bundle cannot be written.
+    #[error("the bundle cannot be written")]
+    Write(#[source] io::Error),
+    /// An envelope went while it was looked at.
+    #[error("leaf {leaf} was erased while it was being exported: export again")]
+    ErasedMeanwhile {
+        /// Which leaf.
+        leaf: u64,
+    },
+    /// A line that no reader takes.
+    #[error("a line of the bundle would have {bytes} bytes: at most {LINE_BYTES_MAX} are read")]
+    Line {
+        /// Its length.
+        bytes: usize,
+    },
+    /// An envelope that is none.
+    #[error("the envelope of leaf {leaf} is not JSON")]
+    NotJson {
+        /// Which leaf.
+        leaf: u64,
+        /// Why not.
+        source: serde_json::Error,
+    },
+    /// Leaves that cannot be proved together.
+    #[error("the leaves cannot be proved")]
+    Leaves(#[from] InvalidLeaves),
+}

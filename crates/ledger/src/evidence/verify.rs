@@ -1,0 +1,614 @@
+//! Checking a bundle: everything in it against its checkpoint, and that against a key.
+//!
+//! What cannot be checked at all is an error. Anything else that is wrong is a [`Finding`], and the check goes on: whoever reads a bundle wants to know
+//! which rows still stand.
+
+use std::{
+    io::{self, BufRead, Read as _},
+    ops::Range,
+};
+
+use model::{Envelope, SensorId, Timestamp};
+use tlog::{
+    Checkpoint, Hash, InvalidHash, InvalidLeaves, LeafIndex, LeavesInTree, MultiproofError,
+    OpenCheckpointError, TreeSize, VerifierKey, leaf_hash, verify_multiproof,
+};
+
+use super::{
+    End, GROUP_ROWS_MAX, Group, Header, LINE_BYTES_MAX, Line, Row, VERSION, export::order,
+};
+use crate::{
+    InvalidRanges, LeafRanges,
+    verify::{InvalidKeyEvents, KeyEvent, KeyHistory},
+};
+
+/// What a bundle was held against, and how much of it stands.
+#[derive(Clone, Debug)]
+pub struct VerifiedBundle {
+    /// The checkpoint that its rows lead to.
+    pub checkpoint: Checkpoint,
+    /// The signed note with everything that stands under it.
+    pub note: String,
+    /// The keys that have signed the log.
+    pub keys: KeyHistory,
+    /// The leaves of the span.
+    pub span: Range<u64>,
+    /// Received from this moment on, where that was asked.
+    pub from: Option<Timestamp>,
+    /// Received before this moment, where that was asked.
+    pub to: Option<Timestamp>,
+    /// Of this sensor, where that was asked.
+    pub sensor: Option<SensorId>,
+    /// When it was exported. Nothing vouches for that, nor for the next.
+    pub exported_at: Timestamp,
+    /// By which program.
+    pub exported_by: String,
+    /// Rows whose envelope is the one that was sealed at its leaf.
+    pub proved: u64,
+    /// Rows whose envelope is gone, while the place of it is proved.
+    pub erased: u64,
+    /// Leaves of the span that no row is about.
+    pub not_shown: u64,
+    /// Things that are wrong.
+    pub findings: u64,
+}
+
+/// Something that is wrong with a bundle.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Finding {
+    /// An envelope that is not the one that was sealed.
+    #[error(
+        "leaf {leaf} is changed: its envelope hashes to {commitment}, the log's entry is {entry}"
+    )]
+    Changed {
+        /// Which leaf.
+        leaf: u64,
+        /// What its bytes give.
+        commitment: Hash,
+        /// What was sealed.
+        entry: Hash,
+    },
+    /// The envelope of another leaf.
+    #[error("leaf {leaf} is changed: its envelope is the one of leaf {of}")]
+    Swapped {
+        /// Which leaf.
+        leaf: u64,
+        /// Whose envelope it has.
+        of: u64,
+    },
+    /// No rows where there should be.
+    #[error("{} missing", name(.0))]
+    Missing(Range<u64>),
+    /// A row that nothing in the bundle speaks of.
+    #[error("leaf {leaf} is foreign: the group it stands in has no such leaf")]
+    Foreign {
+        /// What it says to be.
+        leaf: u64,
+    },
+    /// A row of another sensor than the one that was asked for.
+    #[error("leaf {leaf} is foreign: it is not of the sensor that was asked for")]
+    OtherSensor {
+        /// Which leaf.
+        leaf: u64,
+    },
+    /// A row twice.
+    #[error("leaf {leaf} is doubled")]
+    Doubled {
+        /// Which leaf.
+        leaf: u64,
+    },
+    /// A row behind a later one.
+    #[error("leaf {leaf} is out of order: it stands behind a later one")]
+    OutOfOrder {
+        /// Which leaf.
+        leaf: u64,
+    },
+    /// A group that is not of this log, or was changed.
+    #[error("{} not proved: {reason}", name(leaves))]
+    NotProved {
+        /// From its first to its last leaf.
+        leaves: Range<u64>,
+        /// Why not.
+        reason: GroupFault,
+    },
+    /// An envelope that is gone without a word of the log.
+    #[error("{} said to be erased, and no event in the bundle ordered that", name(.0))]
+    ErasedInSilence(Range<u64>),
+    /// The span does not begin where it should.
+    #[error("the span may begin too late: its first row was not received before {from}")]
+    Begin {
+        /// Where it should.
+        from: Timestamp,
+    },
+    /// The span does not end where it should.
+    #[error("the span may end too early: its last row was received before {to}")]
+    End {
+        /// Where it should.
+        to: Timestamp,
+    },
+    /// A line that is none of a bundle.
+    #[error("line {line} is not understood: {reason}")]
+    Line {
+        /// Counted from 1.
+        line: u64,
+        /// Why not.
+        reason: String,
+    },
+    /// The file ends too early.
+    #[error("the bundle is cut off: its last line is missing")]
+    CutOff,
+    /// It was not cut off, and there is less or more of it than was written.
+    #[error("the bundle says to have {said} {what}, and has {counted}")]
+    Count {
+        /// Of what.
+        what: &'static str,
+        /// How many its last line says.
+        said: u64,
+        /// How many there are.
+        counted: u64,
+    },
+}
+
+/// Why the leaves of a group are not shown to be in the log.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum GroupFault {
+    /// Its leaves are not named.
+    #[error(transparent)]
+    Ranges(#[from] InvalidRanges),
+    /// They are more than a group has.
+    #[error("{leaves} leaves, at most {GROUP_ROWS_MAX} are a group")]
+    TooMany {
+        /// How many.
+        leaves: u64,
+    },
+    /// Its leaves are in the group in front of it, or before that.
+    #[error("it does not come after the group in front of it")]
+    Order,
+    /// Leaves that are not in the log.
+    #[error(transparent)]
+    Leaves(#[from] InvalidLeaves),
+    /// A hash is none.
+    #[error(transparent)]
+    Hash(#[from] InvalidHash),
+    /// It does not lead to the checkpoint.
+    #[error(transparent)]
+    Proof(#[from] MultiproofError),
+}
+
+fn name(leaves: &Range<u64>) -> String {
+    match leaves.end.saturating_sub(leaves.start) {
+        0 | 1 => format!("leaf {} is", leaves.start),
+        count => format!("leaves {}-{} ({count}) are", leaves.start, leaves.end - 1),
+    }
+}
+
+/// Checks a bundle. If `vkey` is given, it must have signed the log; otherwise the key that the bundle's genesis entry names is believed. `report` is told of
+/// each thing that is wrong.
+///
+/// # Errors
+/// The file cannot be read, is no bundle, or its checkpoint or keys do not hold: then nothing in it is proved.
+pub fn verify_bundle(
+    mut source: impl BufRead,
+    vkey: Option<&VerifierKey>,
+    report: &mut dyn FnMut(Finding),
+) -> Result<VerifiedBundle, BundleError> {
+    let mut bytes = Vec::new();
+    let Read::Line = read_line(&mut source, &mut bytes)? else {
+        return Err(BundleError::NotABundle { reason: String::from("it has no first line") });
+    };
+    let mut check = Check::open(&bytes, vkey, report)?;
+    for line in 2.. {
+        match read_line(&mut source, &mut bytes)? {
+            Read::Line => check.line(line, &bytes),
+            Read::TooLong => {
+                check.not_a_line(line, format!("at most {LINE_BYTES_MAX} bytes are read"));
+            }
+            Read::End => break,
+        }
+    }
+    Ok(check.finish())
+}
+
+enum Read {
+    Line,
+    TooLong,
+    End,
+}
+
+/// Reads a line, without its newline, and the rest of one that is too long away.
+fn read_line(source: &mut impl BufRead, bytes: &mut Vec<u8>) -> io::Result<Read> {
+    let limit = LINE_BYTES_MAX as u64 + 1;
+    bytes.clear();
+    if source.by_ref().take(limit).read_until(b'\n', bytes)? == 0 {
+        return Ok(Read::End);
+    }
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+        return Ok(Read::Line);
+    }
+    if bytes.len() <= LINE_BYTES_MAX {
+        return Ok(Read::Line);
+    }
+    while bytes.last() != Some(&b'\n') {
+        bytes.clear();
+        if source.by_ref().take(limit).read_until(b'\n', bytes)? == 0 {
+            break;
+        }
+    }
+    Ok(Read::TooLong)
+}
+
+/// A bundle that is being read.
+struct Check<'a> {
+    bundle: VerifiedBundle,
+    report: &'a mut dyn FnMut(Finding),
+    group: Option<OpenGroup>,
+    /// The leaf after the last of all groups so far.
+    after_groups: u64,
+    /// Of the span, the leaf up to which groups have said what there is.
+    covered: u64,
+    counted: End,
+    said: Option<End>,
+    erased: LeafRanges,
+    ordered: LeafRanges,
+    /// When the span's first and last leaf were received.
+    edges: [Option<Timestamp>; 2],
+}
+
+/// A group whose rows are being read.
+struct OpenGroup {
+    leaves: Vec<u64>,
+    entries: Vec<Hash>,
+    is_proved: bool,
+    seen: Vec<bool>,
+    last_seen: Option<usize>,
+}
+
+impl<'a> Check<'a> {
+    fn open(
+        line: &[u8],
+        vkey: Option<&VerifierKey>,
+        report: &'a mut dyn FnMut(Finding),
+    ) -> Result<Self, BundleError> {
+        let not_a_bundle = |reason: &str| BundleError::NotABundle { reason: reason.to_owned() };
+        let header = match serde_json::from_slice(line) {
+            Ok(Line::Header(header)) => header,
+            Ok(_) => return Err(not_a_bundle("it does not begin with its header")),
+            Err(error) => return Err(not_a_bundle(&error.to_string())),
+        };
+        if header.version != VERSION {
+            return Err(BundleError::Version { version: header.version });
+        }
+        let (keys, checkpoint) = open_checkpoint(&header, vkey)?;
+        let Header {
+            checkpoint: note, first, end, from, to, sensor, exported_at, exported_by, ..
+        } = header;
+        if first > end || end > checkpoint.size.get() {
+            return Err(BundleError::Span { first, end, size: checkpoint.size });
+        }
+        let bundle = VerifiedBundle {
+            checkpoint,
+            note,
+            keys,
+            span: first..end,
+            from,
+            to,
+            sensor,
+            exported_at,
+            exported_by,
+            proved: 0,
+            erased: 0,
+            not_shown: end - first,
+            findings: 0,
+        };
+        Ok(Self {
+            bundle,
+            report,
+            group: None,
+            after_groups: 0,
+            covered: first,
+            counted: End { groups: 0, rows: 0, erased: 0 },
+            said: None,
+            erased: LeafRanges::new(),
+            ordered: LeafRanges::new(),
+            edges: [None; 2],
+        })
+    }
+
+    fn found(&mut self, finding: Finding) {
+        self.bundle.findings += 1;
+        (self.report)(finding);
+    }
+
+    fn not_a_line(&mut self, line: u64, reason: impl Into<String>) {
+        self.found(Finding::Line { line, reason: reason.into() });
+    }
+
+    fn line(&mut self, number: u64, bytes: &[u8]) {
+        let line = match serde_json::from_slice(bytes) {
+            Ok(line) => line,
+            Err(error) => return self.not_a_line(number, error.to_string()),
+        };
+        if self.said.is_some() {
+            return self.not_a_line(number, "it stands behind the end");
+        }
+        match line {
+            Line::Header(_) => self.not_a_line(number, "it is a second header"),
+            Line::Group(group) => self.group(&group),
+            Line::Row(Row { leaf, envelope }) => self.row(leaf, Some(envelope.get().as_bytes())),
+            Line::Erased(leaf) => self.row(leaf, None),
+            Line::End(end) => self.said = Some(end),
+        }
+    }
+
+    fn group(&mut self, group: &Group) {
+        self.close_group();
+        self.counted.groups += 1;
+        let (leaves, entries) = match self.leaves_of(group) {
+            Ok(group) => group,
+            // Nothing is known of its rows: each will be foreign.
+            Err((leaves, reason)) => return self.found(Finding::NotProved { leaves, reason }),
+        };
+        let proved = prove(&self.bundle.checkpoint, &leaves, &entries, &group.proof);
+        self.cover(&leaves);
+        self.after_groups = leaves.end();
+        let leaves: Vec<u64> = leaves.leaves().collect();
+        let is_proved = proved.is_ok();
+        if let Err(reason) = proved {
+            let (first, last) = (leaves.first(), leaves.last());
+            let leaves = first.copied().unwrap_or_default()..last.map_or(0, |last| last + 1);
+            self.found(Finding::NotProved { leaves, reason });
+        }
+        let seen = vec![false; leaves.len()];
+        self.group = Some(OpenGroup { leaves, entries, is_proved, seen, last_seen: None });
+    }
+
+    /// What a group says of its leaves, if it is one and follows the group before it; otherwise, as far as that is known, which leaves it is about.
+    fn leaves_of(
+        &self,
+        group: &Group,
+    ) -> Result<(LeafRanges, Vec<Hash>), (Range<u64>, GroupFault)> {
+        let leaves: LeafRanges =
+            group.leaves.parse().map_err(|error| (0..0, GroupFault::from(error)))?;
+        let first = leaves.iter().next().map_or(0, |range| range.start);
+        let refused = |fault| (first..leaves.end(), fault);
+        if leaves.count() > GROUP_ROWS_MAX as u64 {
+            return Err(refused(GroupFault::TooMany { leaves: leaves.count() }));
+        }
+        if first < self.after_groups {
+            return Err(refused(GroupFault::Order));
+        }
+        let entries: Result<Vec<Hash>, _> =
+            group.entries.iter().map(|entry| Hash::from_base64(entry)).collect();
+        match entries {
+            Ok(entries) if entries.len() as u64 == leaves.count() => Ok((leaves, entries)),
+            Ok(entries) => {
+                let expected_len = usize::try_from(leaves.count()).unwrap_or(usize::MAX);
+                let len = entries.len();
+                Err(refused(MultiproofError::Leaves { expected_len, len }.into()))
+            }
+            Err(error) => Err(refused(error.into())),
+        }
+    }
+
+    /// Notes how far the span is spoken of, and what was skipped on the way where nothing may be.
+    fn cover(&mut self, leaves: &LeafRanges) {
+        let span = self.bundle.span.clone();
+        for range in leaves.iter() {
+            let (begin, end) = (range.start.min(span.end), range.end.min(span.end));
+            if self.bundle.sensor.is_none() && begin > self.covered {
+                self.found(Finding::Missing(self.covered..begin));
+            }
+            self.covered = self.covered.max(end);
+        }
+    }
+
+    fn row(&mut self, leaf: u64, envelope: Option<&[u8]>) {
+        match envelope {
+            Some(_) => self.counted.rows += 1,
+            None => self.counted.erased += 1,
+        }
+        let group = self.group.as_mut();
+        let Some((group, position)) = group.and_then(|group| {
+            let position = group.leaves.binary_search(&leaf).ok()?;
+            Some((group, position))
+        }) else {
+            return self.found(Finding::Foreign { leaf });
+        };
+        let entry = group.entries.get(position).copied();
+        let was_seen =
+            group.seen.get_mut(position).is_some_and(|seen| std::mem::replace(seen, true));
+        let is_late = group.last_seen.is_some_and(|last| position < last);
+        group.last_seen = group.last_seen.max(Some(position));
+        if was_seen {
+            return self.found(Finding::Doubled { leaf });
+        }
+        let is_proved = group.is_proved;
+        let change =
+            envelope.zip(entry).and_then(|(envelope, entry)| group.change(leaf, envelope, entry));
+        if self.bundle.span.contains(&leaf) {
+            self.bundle.not_shown -= 1;
+        }
+        if is_late {
+            self.found(Finding::OutOfOrder { leaf });
+        }
+        match (change, envelope) {
+            (Some(change), _) => self.found(change),
+            (None, None) => {
+                self.bundle.erased += u64::from(is_proved);
+                // One that is late is found already.
+                self.erased.push(leaf);
+            }
+            (None, Some(envelope)) if is_proved => self.proved(leaf, envelope),
+            // It is what the group says, and the group is not the log's: that was found already.
+            (None, Some(_)) => {}
+        }
+    }
+
+    /// Takes in a row that is beyond doubt.
+    fn proved(&mut self, leaf: u64, envelope: &[u8]) {
+        self.bundle.proved += 1;
+        let span = &self.bundle.span;
+        let edges = [span.start, span.end.saturating_sub(1)];
+        for (edge, at) in edges.into_iter().zip(&mut self.edges) {
+            if edge == leaf {
+                *at = Envelope::received_at_of(envelope).and_then(|at| at.parse().ok());
+            }
+        }
+        if let Some(order) = order(envelope) {
+            // What a log orders lies before the order, and so do the rows that are said to be erased.
+            if order.iter().any(|range| self.erased.overlap(range)) {
+                self.ordered = self.ordered.union(&order);
+            }
+        } else if let Some(sensor) = self.bundle.sensor {
+            let is_of_it =
+                Envelope::parse(envelope).is_ok_and(|it| it.event.sensor() == Some(sensor));
+            if !is_of_it {
+                self.found(Finding::OtherSensor { leaf });
+            }
+        }
+    }
+
+    fn close_group(&mut self) {
+        let Some(OpenGroup { leaves, seen, .. }) = self.group.take() else { return };
+        let missing = leaves.into_iter().zip(seen).filter(|(_, seen)| !seen).map(|(leaf, _)| leaf);
+        for range in LeafRanges::from_leaves(missing.collect()).iter() {
+            self.found(Finding::Missing(range.clone()));
+        }
+    }
+
+    fn finish(mut self) -> VerifiedBundle {
+        self.close_group();
+        let span = self.bundle.span.clone();
+        if self.bundle.sensor.is_none() {
+            if self.covered < span.end {
+                self.found(Finding::Missing(self.covered..span.end));
+            }
+            self.check_edges(&span);
+        }
+        let silent = self.erased.leaves().filter(|leaf| !self.ordered.contains(*leaf)).collect();
+        for range in LeafRanges::from_leaves(silent).iter() {
+            self.found(Finding::ErasedInSilence(range.clone()));
+        }
+        self.check_counts();
+        self.bundle
+    }
+
+    /// Where the span was cut at a moment, a row on the other side of it shows that nothing is left out.
+    fn check_edges(&mut self, span: &Range<u64>) {
+        let [first, last] = self.edges;
+        if let Some(from) = self.bundle.from
+            && span.start > 0
+            && first.is_none_or(|first| first >= from)
+        {
+            self.found(Finding::Begin { from });
+        }
+        if let Some(to) = self.bundle.to
+            && span.end < self.bundle.checkpoint.size.get()
+            && last.is_none_or(|last| last < to)
+        {
+            self.found(Finding::End { to });
+        }
+    }
+
+    fn check_counts(&mut self) {
+        let Some(said) = self.said.take() else { return self.found(Finding::CutOff) };
+        let End { groups, rows, erased } = self.counted;
+        for (what, said, counted) in [
+            ("groups", said.groups, groups),
+            ("rows", said.rows, rows),
+            ("rows that were erased", said.erased, erased),
+        ] {
+            if said != counted {
+                self.found(Finding::Count { what, said, counted });
+            }
+        }
+    }
+}
+
+impl OpenGroup {
+    /// How an envelope differs from what was sealed.
+    fn change(&self, leaf: u64, envelope: &[u8], entry: Hash) -> Option<Finding> {
+        let commitment = Hash::sha256(envelope);
+        if commitment == entry {
+            return None;
+        }
+        let whose = self.entries.iter().position(|other| *other == commitment);
+        let whose = whose.and_then(|at| self.leaves.get(at));
+        Some(match whose {
+            Some(of) => Finding::Swapped { leaf, of: *of },
+            None => Finding::Changed { leaf, commitment, entry },
+        })
+    }
+}
+
+/// The log's keys and its checkpoint, which the keys' own events lead to.
+fn open_checkpoint(
+    header: &Header<'_>,
+    vkey: Option<&VerifierKey>,
+) -> Result<(KeyHistory, Checkpoint), BundleError> {
+    let events = header
+        .keys
+        .iter()
+        .map(|row| KeyEvent { leaf: row.leaf, envelope: row.envelope.get().as_bytes().to_vec() });
+    let events: Vec<KeyEvent> = events.collect();
+    let keys = KeyHistory::follow(&events, vkey)?;
+    let checkpoint = keys.open_checkpoint(&header.checkpoint)?;
+    let leaves = LeafRanges::from_leaves(events.iter().map(|event| event.leaf).collect());
+    let entries: Vec<Hash> = events.iter().map(|event| Hash::sha256(&event.envelope)).collect();
+    prove(&checkpoint, &leaves, &entries, &header.keys_proof).map_err(BundleError::KeysProof)?;
+    Ok((keys, checkpoint))
+}
+
+/// Shows that the log has these entries at these leaves.
+fn prove(
+    checkpoint: &Checkpoint,
+    leaves: &LeafRanges,
+    entries: &[Hash],
+    proof: &[String],
+) -> Result<(), GroupFault> {
+    let leaves = LeavesInTree::new(checkpoint.size, leaves.leaves().map(LeafIndex::new))?;
+    let hashes: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry.as_bytes())).collect();
+    let proof: Vec<Hash> =
+        proof.iter().map(|hash| Hash::from_base64(hash)).collect::<Result<_, _>>()?;
+    Ok(verify_multiproof(&leaves, &hashes, &proof, &checkpoint.root)?)
+}
+
+/// Why nothing in a bundle is proved.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// The file cannot be read.
+    #[error("the bundle cannot be read")]
+    Io(#[from] io::Error),
+    /// It is something else.
+    #[error("this is not an evidence bundle: {reason}")]
+    NotABundle {
+        /// Why not.
+        reason: String,
+    },
+    /// It is of another version.
+    #[error("the bundle is of version {version}, this sealwire reads version {VERSION}")]
+    Version {
+        /// Its version.
+        version: u32,
+    },
+    /// A span that cannot be.
+    #[error("the bundle is of the leaves {first} to {end}, and its checkpoint covers {size}")]
+    Span {
+        /// Where it begins.
+        first: u64,
+        /// Where it ends.
+        end: u64,
+        /// What there is.
+        size: TreeSize,
+    },
+    /// The keys that it names do not follow from each other.
+    #[error("the bundle's keys do not hold")]
+    Keys(#[from] InvalidKeyEvents),
+    /// The checkpoint is not signed by the log's key.
+    #[error("the bundle's checkpoint does not hold")]
+    Checkpoint(#[from] OpenCheckpointError),
+    /// The events that name the keys are not in the log.
+    #[error("the events that name the keys are not those of the log")]
+    KeysProof(#[source] GroupFault),
+}
