@@ -1,9 +1,11 @@
 //! Verifies a log from the outside: computes everything again and believes nothing but a key.
 //!
 //! [`verify_tree`] is for anyone who can read a log's public files over HTTP; [`verify_folder`] is for whoever has the data directory, and holds the envelopes
-//! in the segments against everything else there. Both stop at the first thing that is wrong and name it.
+//! in the segments against everything else there. Both stop at the first thing that is wrong and name it. [`verify_growth`] compares a log with what it once
+//! signed.
 
 mod folder;
+mod growth;
 mod keys;
 
 use std::{io, path::PathBuf};
@@ -17,6 +19,7 @@ use crate::{InvalidLogEvent, OpenError, segment::Damage};
 
 pub use self::{
     folder::{Observer, VerifiedFolder, verify_folder, verify_folder_with},
+    growth::{Growth, GrowthError, verify_growth},
     keys::{InvalidKeyEvents, KeyEvent, KeyHistory},
 };
 

@@ -2,7 +2,11 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use ledger::{Ledger, LogReader, OpenReaderError, disk::RealDisk};
+use ledger::{
+    Ledger, LogReader, OpenReaderError,
+    disk::RealDisk,
+    verify::{Growth, GrowthError, verify_growth},
+};
 use tempfile::TempDir;
 use tlog::{Hash, TreeSize, leaf_hash, verify_consistency};
 
@@ -32,7 +36,7 @@ fn assert_sees_the_same(reader: &LogReader, ledger: &Ledger) {
     assert_eq!(reader.entries(0, count).unwrap(), ledger.entries(0, count).unwrap());
     assert!(reader.prove(size).unwrap().is_none());
     for leaf in [0, size / 2, size - 1] {
-        let entry = reader.entries(leaf, 1).unwrap()[0];
+        let entry = reader.entries(leaf, 1).unwrap().remove(0);
         let proof = reader.prove(leaf).unwrap().unwrap();
         proof.verify(&leaf_hash(entry.as_bytes()), reader.keys().at(size)).unwrap();
     }
@@ -98,6 +102,70 @@ async fn an_erasure_meanwhile_makes_nothing_wrong() {
         assert!(stored[7].bytes.is_none());
     }
     assert_sees_the_same(&look(folder.path()).unwrap(), &ledger);
+}
+
+fn grown(folder: &Path, since: &LogReader) -> Result<Growth, GrowthError> {
+    let mut now = look(folder).unwrap();
+    let keys = now.keys().clone();
+    verify_growth(&mut now, &keys, &since.published().note)
+}
+
+#[tokio::test]
+async fn a_log_that_only_grew_extends_each_of_its_checkpoints() {
+    let folder = TempDir::new().unwrap();
+    let (ledger, _writer) = open(folder.path());
+    let mut earlier = Vec::new();
+    for (first, count) in [(0, 1), (1, 6), (7, 248), (255, 1), (256, 300)] {
+        ledger.append(batch(first, count)).await.unwrap();
+        ledger.publish_checkpoint().await.unwrap();
+        earlier.push(look(folder.path()).unwrap());
+    }
+    ledger.rotate_key(other_signer(9), "tester").await.unwrap();
+    ledger.publish_checkpoint().await.unwrap();
+    for since in &earlier {
+        let Growth { since: old, checkpoint } = grown(folder.path(), since).unwrap();
+        assert_eq!((old.size.get(), checkpoint.size.get()), (since.size(), 558));
+    }
+}
+
+#[tokio::test]
+async fn a_log_with_another_history_is_a_fork() {
+    let folder = log(1, 3).await;
+    let forked = copy(folder.path());
+    let mut branches = Vec::new();
+    for (branch, first) in [(folder.path(), 3), (forked.path(), 4)] {
+        let (ledger, writer) = open(branch);
+        // A size that is a power of two, and one that is not.
+        for (first, count) in [(first, 4), (first + 4, 5)] {
+            ledger.append(batch(first, count)).await.unwrap();
+            ledger.publish_checkpoint().await.unwrap();
+            branches.push(look(branch).unwrap());
+        }
+        writer.close().await.unwrap();
+    }
+    let [eight, thirteen, other_eight, other_thirteen] = branches.try_into().unwrap();
+    grown(folder.path(), &eight).unwrap();
+    for (since, has) in [(&eight, &other_eight), (&thirteen, &other_thirteen)] {
+        let error = grown(forked.path(), since).unwrap_err();
+        let roots = (since.published().checkpoint.root, has.published().checkpoint.root);
+        let is_named =
+            matches!(error, GrowthError::Fork { signed, now, .. } if (signed, now) == roots);
+        assert!(is_named, "{error}");
+    }
+
+    let grown_since = grown(log(1, 3).await.path(), &thirteen).unwrap_err();
+    assert!(matches!(grown_since, GrowthError::Since(_)), "another key's: {grown_since}");
+}
+
+#[tokio::test]
+async fn a_log_that_was_cut_is_shorter_than_it_was() {
+    let folder = log(1, 3).await;
+    let before = copy(folder.path());
+    let (ledger, writer) = open(folder.path());
+    ledger.append(batch(3, 1)).await.unwrap();
+    writer.close().await.unwrap();
+    let error = grown(before.path(), &look(folder.path()).unwrap()).unwrap_err();
+    assert!(matches!(error, GrowthError::Shrunk(_)), "{error}");
 }
 
 #[tokio::test]
