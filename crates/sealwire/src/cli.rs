@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
-use ledger::LeafRanges;
+use ledger::{LeafRanges, evidence::Bound};
 use model::{Pattern, SensorId, Timestamp};
 use site::operator::Words;
 
@@ -23,6 +23,10 @@ pub(crate) enum Command {
     Verify(VerifyArguments),
     /// Give an order to a site's log: erase, hold, rotate its key; whether the site runs or not.
     Log(LogArguments),
+    /// Write rows of a log to an evidence bundle, one file that anyone can verify offline.
+    Export(ExportArguments),
+    /// Write the proof of one leaf to a file (C2SP tlog-proof).
+    Prove(ProveArguments),
     /// Simulate sensors on a message bus that runs already.
     Simulate(SimulateArguments),
     /// Measure what this machine does, and print it beside what we aim for.
@@ -166,16 +170,88 @@ pub(crate) struct Signature {
 }
 
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct VerifyArguments {
+    #[command(subcommand)]
+    pub(crate) file: Option<VerifyFile>,
     /// A site's data directory, or the address of a log, e.g. http://localhost:8081.
-    #[arg(value_name = "DIR | URL")]
-    pub(crate) log: String,
+    #[arg(value_name = "DIR | URL", required = true)]
+    pub(crate) log: Option<String>,
     /// The log's verifier key, as its operator gave it to you; without it, the key that the log itself names is believed.
     #[arg(long, value_name = "KEY")]
     pub(crate) vkey: Option<String>,
     /// Also check that every poll of every sensor is accounted for: sealed with its reading, or declared missing. Needs the envelopes, and so a data directory.
     #[arg(long)]
     pub(crate) completeness: bool,
+    /// An older checkpoint of the log: show only that the log was added to since, and nothing else was done to it.
+    #[arg(long, value_name = "FILE", conflicts_with = "completeness")]
+    pub(crate) since: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum VerifyFile {
+    /// Check an evidence bundle, row by row, and name each that is changed, missing or foreign.
+    Bundle(VerifyBundleArguments),
+    /// Check the proof of one leaf.
+    Proof(VerifyProofArguments),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyBundleArguments {
+    /// What `sealwire export` wrote.
+    #[arg(value_name = "FILE")]
+    pub(crate) bundle: PathBuf,
+    /// The log's verifier key, as its operator gave it to you; without it, the key that the bundle itself names is believed.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) vkey: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyProofArguments {
+    /// What `sealwire prove` wrote.
+    #[arg(value_name = "FILE")]
+    pub(crate) proof: PathBuf,
+    /// The envelope that is proved [default: the one that the proof file carries].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) envelope: Option<PathBuf>,
+    /// The verifier key that signed the proof's checkpoint, as the log's operator gave it to you.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) vkey: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExportArguments {
+    /// The site's data directory; the site may be running.
+    #[arg(long, value_name = "DIR", default_value = "sealwire-data", env = "SEALWIRE_DATA_DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// What was received from this time on (2026-11-01T00:00:00Z), or from this leaf on (leaf:123) [default: the log's begin].
+    #[arg(long, value_name = "TIME | leaf:N")]
+    pub(crate) from: Option<Bound>,
+    /// What was received before this time, or stands before this leaf [default: the newest checkpoint].
+    #[arg(long, value_name = "TIME | leaf:N")]
+    pub(crate) to: Option<Bound>,
+    /// Events of this sensor only.
+    #[arg(long, value_name = "ID")]
+    pub(crate) sensor: Option<SensorId>,
+    /// The bundle; replaced if it is there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ProveArguments {
+    /// Number of the leaf, counted from 0.
+    #[arg(value_name = "LEAF")]
+    pub(crate) leaf: u64,
+    /// The site's data directory; the site may be running.
+    #[arg(long, value_name = "DIR", default_value = "sealwire-data", env = "SEALWIRE_DATA_DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// The proof; replaced if it is there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Write the envelope to a file of its own, and not into the proof.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) envelope: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -244,9 +320,9 @@ mod tests {
         Cli::command().debug_assert();
         let mut command = Cli::command();
         insta::assert_snapshot!(command.render_long_help());
-        let up = command.find_subcommand_mut("up").expect("there is `up`");
-        insta::assert_snapshot!(up.render_help());
-        let log = command.find_subcommand_mut("log").expect("there is `log`");
-        insta::assert_snapshot!(log.render_help());
+        for name in ["up", "verify", "log", "export", "prove"] {
+            let subcommand = command.find_subcommand_mut(name).expect("it is a command");
+            insta::assert_snapshot!(name, subcommand.render_help());
+        }
     }
 }

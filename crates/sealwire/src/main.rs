@@ -5,12 +5,16 @@
 mod bench;
 mod cli;
 mod components;
+mod data_dir;
+mod export;
 mod log;
 mod output;
+mod prove;
 mod run_engine;
 mod simulate;
 mod up;
 mod verify;
+mod whole_file;
 
 use std::process::ExitCode;
 
@@ -23,6 +27,8 @@ fn main() -> ExitCode {
         Command::Up(arguments) => up::run(arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Log(arguments) => log::run(arguments),
+        Command::Export(arguments) => export::run(&arguments),
+        Command::Prove(arguments) => prove::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::RunEngine(arguments) => run_engine::run(&arguments),

@@ -1,6 +1,9 @@
 //! `sealwire verify`: believes nothing but the key.
 
+mod bundle;
 mod completeness;
+mod proof;
+mod since;
 
 use std::{io::Read as _, path::Path, time::Duration};
 
@@ -11,10 +14,12 @@ use ledger::{
 };
 use model::completeness::Completeness;
 use serde::Deserialize;
-use site::DataDir;
 use tlog::{Checkpoint, TilePath, VerifierKey};
 
-use crate::{cli::VerifyArguments, output};
+use crate::{
+    cli::{VerifyArguments, VerifyFile},
+    data_dir, output,
+};
 
 /// How long a log may take to answer one request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -24,24 +29,30 @@ const ANSWER_BYTES_MAX: u64 = 17 << 20;
 const PROGRESS_LEAVES: u64 = 1_000_000;
 
 pub(crate) fn run(arguments: &VerifyArguments) -> Result<()> {
-    let vkey = arguments
-        .vkey
-        .as_deref()
-        .map(VerifierKey::parse)
-        .transpose()
-        .context("--vkey is not a verifier key")?;
-    let log = arguments.log.as_str();
-    let is_address = log.starts_with("http://") || log.starts_with("https://");
-    if is_address && arguments.completeness {
+    match &arguments.file {
+        Some(VerifyFile::Bundle(arguments)) => bundle::run(arguments),
+        Some(VerifyFile::Proof(arguments)) => proof::run(arguments),
+        None => verify_log(arguments),
+    }
+}
+
+fn verify_log(arguments: &VerifyArguments) -> Result<()> {
+    let vkey = parse_vkey(arguments.vkey.as_deref())?;
+    let log = arguments.log.as_deref().context("name a data directory or the address of a log")?;
+    let url = (log.starts_with("http://") || log.starts_with("https://"))
+        .then(|| log.trim_end_matches('/'));
+    if url.is_some() && arguments.completeness {
         bail!(
             "--completeness reads envelopes, and {log} has only their hashes for anyone: name the site's data directory"
         );
     }
+    let since = arguments.since.as_deref().map(since::read).transpose()?;
     output::line(&format!("verifying the log {log}"));
-    let result = if is_address {
-        verify_http(log.trim_end_matches('/'), vkey.as_ref())
-    } else {
-        verify_data_dir(Path::new(log), vkey.as_ref(), arguments.completeness)
+    let result = match (&since, url) {
+        (Some(since), Some(url)) => since::verify_http(url, since, vkey.as_ref()),
+        (Some(since), None) => since::verify_data_dir(Path::new(log), since, vkey.as_ref()),
+        (None, Some(url)) => verify_http(url, vkey.as_ref()),
+        (None, None) => verify_data_dir(Path::new(log), vkey.as_ref(), arguments.completeness),
     };
     match result {
         Ok(()) => {
@@ -55,11 +66,12 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<()> {
     }
 }
 
+fn parse_vkey(vkey: Option<&str>) -> Result<Option<VerifierKey>> {
+    vkey.map(VerifierKey::parse).transpose().context("--vkey is not a verifier key")
+}
+
 fn verify_data_dir(folder: &Path, vkey: Option<&VerifierKey>, completeness: bool) -> Result<()> {
-    let ledger = DataDir::ledger_of(folder);
-    if !ledger.is_dir() {
-        bail!("{} is not a site's data directory: it has no folder `ledger`", folder.display());
-    }
+    let ledger = data_dir::ledger_of(folder)?;
     let mut checked = completeness.then(Completeness::of_log);
     let mut observer = |leaf, envelope: Option<&[u8]>| {
         if let Some(checked) = &mut checked {
@@ -91,8 +103,7 @@ fn verify_data_dir(folder: &Path, vkey: Option<&VerifierKey>, completeness: bool
 
 fn verify_http(url: &str, vkey: Option<&VerifierKey>) -> Result<()> {
     let mut log = HttpLog::new(url);
-    let events = log.key_events().map_err(VerifyError::Unavailable)?;
-    let keys = KeyHistory::follow(&events, vkey).map_err(VerifyError::Keys)?;
+    let keys = log.keys(vkey)?;
     let verified = verify_tree(&mut log, &keys, &mut progress())?;
     ok(&format!("{} tiles and entry bundles hold what the entries hash to", verified.files));
     report(&verified.checkpoint, &keys, vkey.is_some());
@@ -101,14 +112,19 @@ fn verify_http(url: &str, vkey: Option<&VerifierKey>) -> Result<()> {
 
 fn report(checkpoint: &Checkpoint, keys: &KeyHistory, was_given: bool) {
     ok(&format!("{} entries lead to the root {}", checkpoint.size, checkpoint.root));
+    report_keys(checkpoint, keys, was_given, "log");
+}
+
+/// Who signed, and why that is believed. `named_by` is what names the key where none was given.
+fn report_keys(checkpoint: &Checkpoint, keys: &KeyHistory, was_given: bool, named_by: &str) {
     ok(&format!("the checkpoint is signed by {}", keys.at(checkpoint.size.get())));
     for (leaf, key) in keys.iter().skip(1) {
         ok(&format!("both keys signed that the log goes over to {key} at leaf {leaf}"));
     }
     if !was_given {
-        output::line(
-            "      that key is the one the log names itself: compare it with what its operator gave you, or pass --vkey",
-        );
+        output::line(&format!(
+            "      that key is the one the {named_by} names itself: compare it with what its operator gave you, or pass --vkey"
+        ));
     }
 }
 
@@ -116,7 +132,7 @@ fn ok(text: &str) {
     output::line(&format!("  ok  {text}"));
 }
 
-fn progress() -> impl FnMut(u64) {
+pub(crate) fn progress() -> impl FnMut(u64) {
     let mut next = PROGRESS_LEAVES;
     move |leaves| {
         if leaves >= next {
@@ -151,12 +167,14 @@ impl HttpLog {
         Ok(bytes)
     }
 
-    /// The events that name the log's keys.
-    fn key_events(&self) -> Result<Vec<KeyEvent>, String> {
-        let Keys { keys } = serde_json::from_slice(&self.get("keys")?)
-            .map_err(|error| format!("{}/keys: {error}", self.url))?;
+    /// The keys that have signed the log.
+    fn keys(&self, vkey: Option<&VerifierKey>) -> Result<KeyHistory, VerifyError> {
+        let answer = self.get("keys").map_err(VerifyError::Unavailable)?;
+        let Keys { keys } = serde_json::from_slice(&answer)
+            .map_err(|error| VerifyError::Unavailable(format!("{}/keys: {error}", self.url)))?;
         let event = |Key { leaf, envelope }| KeyEvent { leaf, envelope: envelope.into_bytes() };
-        Ok(keys.into_iter().map(event).collect())
+        let events: Vec<KeyEvent> = keys.into_iter().map(event).collect();
+        Ok(KeyHistory::follow(&events, vkey)?)
     }
 }
 

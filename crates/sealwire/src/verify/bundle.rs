@@ -1,0 +1,72 @@
+//! `sealwire verify bundle`: each row against the log it is said to be of, offline.
+
+use std::{fs::File, io::BufReader};
+
+use anyhow::{Context as _, Result, bail};
+use ledger::evidence::{VerifiedBundle, verify_bundle};
+use tlog::SignedNote;
+
+use super::{ok, parse_vkey, report_keys};
+use crate::{cli::VerifyBundleArguments, output};
+
+/// Things that are wrong and named; the others are counted. A person reads no more.
+const FINDINGS_NAMED_MAX: u64 = 100;
+
+pub(super) fn run(arguments: &VerifyBundleArguments) -> Result<()> {
+    let vkey = parse_vkey(arguments.vkey.as_deref())?;
+    let path = arguments.bundle.display();
+    let file = File::open(&arguments.bundle).with_context(|| format!("cannot read {path}"))?;
+    output::line(&format!("verifying the bundle {path}"));
+    let mut findings = 0;
+    let result = verify_bundle(BufReader::new(file), vkey.as_ref(), &mut |finding| {
+        findings += 1;
+        if findings <= FINDINGS_NAMED_MAX {
+            output::line(&format!("  FAILED  {finding}"));
+        }
+    });
+    let bundle = match result {
+        Ok(bundle) => bundle,
+        Err(error) => {
+            output::line(&format!("  FAILED  {:#}", anyhow::Error::from(error)));
+            bail!("the bundle {path} does not verify: nothing in it is proved");
+        }
+    };
+    report(&bundle, vkey.is_some());
+    if bundle.findings > FINDINGS_NAMED_MAX {
+        let more = bundle.findings - FINDINGS_NAMED_MAX;
+        output::line(&format!("  FAILED  and {more} more things are wrong"));
+    }
+    if bundle.findings > 0 {
+        bail!("the bundle {path} does not verify: {} things in it are wrong", bundle.findings);
+    }
+    output::line("the bundle holds");
+    Ok(())
+}
+
+fn report(bundle: &VerifiedBundle, was_given: bool) {
+    let VerifiedBundle { checkpoint, span, proved, erased, not_shown, .. } = bundle;
+    report_keys(checkpoint, &bundle.keys, was_given, "bundle");
+    let others = SignedNote::parse(&bundle.note).map_or(0, |note| note.signatures().len() - 1);
+    if others > 0 {
+        output::line(&format!("      {others} more signatures stand under it, not checked here"));
+    }
+    ok(&format!("{proved} envelopes are those that the log of {} sealed", checkpoint.origin));
+    if *erased > 0 {
+        ok(&format!("{erased} rows are proved without their envelopes, which were erased"));
+    }
+    output::line(&format!(
+        "      it is of the leaves from {} up to {} among {}, exported at {} by {}",
+        span.start, span.end, checkpoint.size, bundle.exported_at, bundle.exported_by
+    ));
+    if let Some(from) = bundle.from {
+        output::line(&format!("      received from {from} on, and one row before that"));
+    }
+    if let Some(to) = bundle.to {
+        output::line(&format!("      received before {to}, and one row after that"));
+    }
+    if let Some(sensor) = bundle.sensor {
+        output::line(&format!(
+            "      of the sensor {sensor}; {not_shown} other leaves are not shown, and that none of them is of it is not proved"
+        ));
+    }
+}

@@ -1,0 +1,65 @@
+//! `sealwire verify proof`: one leaf, by the file that proves it.
+
+use std::{
+    fs::File,
+    io::{BufReader, Read as _},
+    path::Path,
+};
+
+use anyhow::{Context as _, Result, bail};
+use model::Envelope;
+use tlog::{
+    Hash, TlogProof, VerifierKey, leaf_hash, note::NOTE_BYTES_MAX, tlog_proof::EXTRA_BYTES_MAX,
+};
+
+use super::ok;
+use crate::{cli::VerifyProofArguments, output};
+
+/// Largest proof file: its checkpoint, its extra data in base64, and some 4 KiB of hashes.
+const PROOF_BYTES_MAX: usize = NOTE_BYTES_MAX + 2 * EXTRA_BYTES_MAX;
+
+pub(super) fn run(arguments: &VerifyProofArguments) -> Result<()> {
+    let vkey = VerifierKey::parse(&arguments.vkey).context("--vkey is not a verifier key")?;
+    let path = arguments.proof.display();
+    let text = read(&arguments.proof, PROOF_BYTES_MAX)?;
+    let envelope = arguments.envelope.as_deref().map(|file| read(file, Envelope::BYTES_MAX));
+    let envelope = envelope.transpose()?;
+    output::line(&format!("verifying the proof {path}"));
+    match verify(&text, envelope, &vkey) {
+        Ok(envelope) => {
+            output::line(&String::from_utf8_lossy(&envelope));
+            output::line("the proof holds");
+            Ok(())
+        }
+        Err(error) => {
+            output::line(&format!("  FAILED  {error:#}"));
+            bail!("the proof {path} does not verify")
+        }
+    }
+}
+
+/// The envelope that is proved.
+fn verify(proof: &[u8], envelope: Option<Vec<u8>>, vkey: &VerifierKey) -> Result<Vec<u8>> {
+    let proof = str::from_utf8(proof).context("it is not text")?;
+    let proof = TlogProof::parse(proof)?;
+    let envelope = envelope
+        .or_else(|| proof.extra.clone())
+        .context("the proof carries no envelope: name its file with --envelope")?;
+    let entry = Hash::sha256(&envelope);
+    let checkpoint = proof.verify(&leaf_hash(entry.as_bytes()), vkey)?;
+    ok(&format!("the checkpoint of {} leaves is signed by {vkey}", checkpoint.size));
+    ok(&format!("leaf {} of the log {} is this envelope:", proof.index, checkpoint.origin));
+    Ok(envelope)
+}
+
+fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>> {
+    let failed = || format!("cannot read {}", path.display());
+    let file = File::open(path).with_context(failed)?;
+    let mut bytes = Vec::new();
+    let limit = bytes_max as u64 + 1;
+    BufReader::new(file).take(limit).read_to_end(&mut bytes).with_context(failed)?;
+    if bytes.len() > bytes_max {
+        bail!("{} has more than {bytes_max} bytes: at most these are read", path.display());
+    }
+    Ok(bytes)
+}
