@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use tlog::{Hash, InvalidLeaves, LeafIndex, LeavesInTree, TreeSize};
 
 use super::{
-    End, GROUP_BYTES_FULL, GROUP_ROWS_MAX, Group, Header, LINE_BYTES_MAX, Line, Row, Selection,
-    VERSION, selection,
+    Bound, End, GROUP_BYTES_FULL, GROUP_ROWS_MAX, Group, Header, LINE_BYTES_MAX, Line, Row,
+    Selection, VERSION, selection,
 };
 use crate::{LeafRanges, LogReader, ReadError};
 
@@ -67,13 +67,16 @@ pub fn export(
 /// The leaves of the span. Where it is cut at a moment, it takes in the nearest envelope on the other side too: that one shows that nothing is missing.
 fn span(log: &LogReader, selection: &Selection) -> Result<(u64, u64), ExportError> {
     let size = log.size();
+    let covered = |bound: Option<Bound>, last: u64| match bound {
+        Some(Bound::Leaf(leaf)) if leaf > last => Err(ExportError::NotCovered { leaf, size }),
+        _ => Ok(()),
+    };
+    covered(selection.from, size.saturating_sub(1))?;
+    covered(selection.to, size)?;
     let mut first = selection.from.map_or(Ok(0), |from| from.leaf(log))?;
     let mut end = selection.to.map_or(Ok(size), |to| to.leaf(log))?;
     if first > end {
         return Err(ExportError::Backwards { first, end });
-    }
-    if end > size || (first == size && selection.from.is_some_and(|from| from.moment().is_none())) {
-        return Err(ExportError::NotCovered { leaf: first.max(end.saturating_sub(1)), size });
     }
     if selection.from.is_some_and(|from| from.moment().is_some()) {
         first = selection::present_before(log, first)?;
@@ -114,7 +117,7 @@ impl<W: Write> Export<'_, W> {
     ) -> Result<(), ExportError> {
         let events = self.log.key_events();
         let keys = events.iter().map(|event| row(event.leaf, &event.envelope));
-        let moment = |bound: Option<super::Bound>| bound.and_then(super::Bound::moment);
+        let moment = |bound: Option<Bound>| bound.and_then(Bound::moment);
         let header = Header {
             version: VERSION,
             checkpoint: self.log.published().note.clone(),

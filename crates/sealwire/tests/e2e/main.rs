@@ -10,6 +10,7 @@
 
 mod completeness;
 mod crash;
+mod evidence;
 mod fleet;
 mod house;
 mod mqtt;

@@ -1,0 +1,99 @@
+//! Evidence of a running site: exported, proved, compared with what the log once signed, and each thing that was done to it named.
+
+use std::{fs, path::Path};
+
+use model::action;
+use tempfile::TempDir;
+
+use crate::site::{Follower, Site, sealwire};
+
+/// Runs a command that succeeds; what it printed.
+#[track_caller]
+fn succeeds(arguments: &[&str]) -> String {
+    let (code, printed, said) = sealwire(arguments);
+    assert_eq!(code, Some(0), "{arguments:?}: {printed}{said}");
+    printed
+}
+
+/// Runs a command that fails; everything that it said.
+#[track_caller]
+fn fails(arguments: &[&str]) -> String {
+    let (code, printed, said) = sealwire(arguments);
+    assert_eq!(code, Some(1), "{arguments:?}: {printed}{said}");
+    printed + &said
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn what_a_running_site_exports_is_proved_elsewhere() {
+    let mut site = Site::start(&["--simulate", "40"]);
+    let follower = Follower::start(&site);
+    follower.wait_for_more(action::SENSOR_READING, 100);
+    let folder = TempDir::new().unwrap();
+    let [old, bundle, tampered, proof] =
+        ["old.checkpoint", "all.evidence", "tampered.evidence", "leaf.tlog-proof"]
+            .map(|name| folder.path().join(name));
+    let data_dir = site.data_dir();
+    let (data_dir, vkey, log) =
+        (text(&data_dir), site.addresses.vkey.clone(), site.addresses.log.clone());
+
+    fs::write(&old, site.get_log("/checkpoint", "localhost").1).unwrap();
+    follower.wait_for_more(action::SENSOR_READING, 100);
+
+    // The log, running, from outside and from its folder: only added to.
+    for place in [log.as_str(), data_dir] {
+        let printed = succeeds(&["verify", place, "--since", text(&old), "--vkey", &vkey]);
+        assert!(printed.contains("begins with all"), "{printed}");
+    }
+
+    // All of it, with one row changed, and of one sensor.
+    succeeds(&["export", "--data-dir", data_dir, "--output", text(&bundle)]);
+    let printed = succeeds(&["verify", "bundle", text(&bundle), "--vkey", &vkey]);
+    assert!(printed.contains("the bundle holds"), "{printed}");
+    let rows = fs::read_to_string(&bundle).unwrap();
+    let row = rows.lines().find(|line| line.contains("SENSOR_READING")).unwrap();
+    let leaf = row.strip_prefix(r#"{"row":{"leaf":"#).unwrap().split_once(',').unwrap().0;
+    let changed = row.replace("SENSOR_READING", "SENSOR_READINGS");
+    fs::write(&tampered, rows.replace(row, &changed)).unwrap();
+    let said = fails(&["verify", "bundle", text(&tampered)]);
+    assert!(said.contains(&format!("FAILED  leaf {leaf} is changed")), "{said}");
+    assert!(
+        said.contains("1 things in it are wrong") && said.contains("compare it with"),
+        "{said}"
+    );
+    fs::write(&tampered, rows.replace(&format!("{row}\n"), "")).unwrap();
+    let said = fails(&["verify", "bundle", text(&tampered)]);
+    assert!(said.contains(&format!("FAILED  leaf {leaf} is missing")), "{said}");
+
+    let sensor = site.sensors().remove(0)["id"].as_str().unwrap().to_owned();
+    let of_one = ["export", "--data-dir", data_dir, "--sensor", &sensor, "--output", text(&bundle)];
+    succeeds(&[of_one.as_slice(), &["--from", "leaf:1", "--to", "2100-01-01T00:00:00Z"]].concat());
+    let printed = succeeds(&["verify", "bundle", text(&bundle)]);
+    assert!(printed.contains(&format!("of the sensor {sensor}")), "{printed}");
+
+    // One leaf.
+    succeeds(&["prove", leaf, "--data-dir", data_dir, "--output", text(&proof)]);
+    let printed = succeeds(&["verify", "proof", text(&proof), "--vkey", &vkey]);
+    assert!(printed.contains("SENSOR_READING") && printed.contains("the proof holds"), "{printed}");
+    fs::write(&tampered, changed).unwrap();
+    let said =
+        fails(&["verify", "proof", text(&proof), "--envelope", text(&tampered), "--vkey", &vkey]);
+    assert!(said.contains("does not lead to its checkpoint"), "{said}");
+
+    // A failed export leaves what was there.
+    let before = fs::read(&bundle).unwrap();
+    let said = fails(&[of_one.as_slice(), &["--from", "leaf:999999999"]].concat());
+    assert!(said.contains("leaf 999999999 is not covered"), "{said}");
+    assert_eq!(fs::read(&bundle).unwrap(), before);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "nothing else was left");
+
+    // Another site has another history.
+    site.stop();
+    let other = Site::start(&[]);
+    let said = fails(&["verify", &other.addresses.log, "--since", text(&old)]);
+    assert!(said.contains("the older checkpoint does not hold"), "{said}");
+    succeeds(&["verify", data_dir, "--since", text(&old)]);
+}
