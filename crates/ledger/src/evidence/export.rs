@@ -73,15 +73,21 @@ fn span(log: &LogReader, selection: &Selection) -> Result<(u64, u64), ExportErro
     };
     covered(selection.from, size.saturating_sub(1))?;
     covered(selection.to, size)?;
+    let [from, to] = [selection.from, selection.to].map(|bound| bound.and_then(Bound::moment));
+    if let (Some(from), Some(to)) = (from, to)
+        && from > to
+    {
+        return Err(ExportError::BackInTime { from, to });
+    }
     let mut first = selection.from.map_or(Ok(0), |from| from.leaf(log))?;
     let mut end = selection.to.map_or(Ok(size), |to| to.leaf(log))?;
     if first > end {
         return Err(ExportError::Backwards { first, end });
     }
-    if selection.from.is_some_and(|from| from.moment().is_some()) {
+    if from.is_some() {
         first = selection::present_before(log, first)?;
     }
-    if selection.to.is_some_and(|to| to.moment().is_some()) {
+    if to.is_some() {
         end = selection::present_from(log, end, size)?.map_or(size, |(leaf, _)| leaf + 1);
     }
     Ok((first, end))
@@ -277,6 +283,14 @@ pub enum ExportError {
         first: u64,
         /// Where it ends.
         end: u64,
+    },
+    /// The same, as moments.
+    #[error("the span begins at {from} and ends before {to}: begin it before its end")]
+    BackInTime {
+        /// When it begins.
+        from: Timestamp,
+        /// When it ends.
+        to: Timestamp,
     },
     /// Leaves that there are not.
     #[error("leaf {leaf} is not covered: the newest checkpoint has {size} leaves, counted from 0")]

@@ -349,7 +349,7 @@ impl<'a> Check<'a> {
             // Nothing is known of its rows: each will be foreign.
             Err((leaves, reason)) => return self.found(Finding::NotProved { leaves, reason }),
         };
-        let proved = prove(&self.bundle.checkpoint, &leaves, &entries, &group.proof);
+        let proved = prove(&self.bundle.checkpoint, leaves.leaves(), &entries, &group.proof);
         self.cover(&leaves);
         self.after_groups = leaves.end();
         let leaves: Vec<u64> = leaves.leaves().collect();
@@ -554,20 +554,20 @@ fn open_checkpoint(
     let events: Vec<KeyEvent> = events.collect();
     let keys = KeyHistory::follow(&events, vkey)?;
     let checkpoint = keys.open_checkpoint(&header.checkpoint)?;
-    let leaves = LeafRanges::from_leaves(events.iter().map(|event| event.leaf).collect());
+    let leaves = events.iter().map(|event| event.leaf);
     let entries: Vec<Hash> = events.iter().map(|event| Hash::sha256(&event.envelope)).collect();
-    prove(&checkpoint, &leaves, &entries, &header.keys_proof).map_err(BundleError::KeysProof)?;
+    prove(&checkpoint, leaves, &entries, &header.keys_proof).map_err(BundleError::KeysProof)?;
     Ok((keys, checkpoint))
 }
 
 /// Shows that the log has these entries at these leaves.
 fn prove(
     checkpoint: &Checkpoint,
-    leaves: &LeafRanges,
+    leaves: impl Iterator<Item = u64>,
     entries: &[Hash],
     proof: &[String],
 ) -> Result<(), GroupFault> {
-    let leaves = LeavesInTree::new(checkpoint.size, leaves.leaves().map(LeafIndex::new))?;
+    let leaves = LeavesInTree::new(checkpoint.size, leaves.map(LeafIndex::new))?;
     let hashes: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry.as_bytes())).collect();
     let proof: Vec<Hash> =
         proof.iter().map(|hash| Hash::from_base64(hash)).collect::<Result<_, _>>()?;

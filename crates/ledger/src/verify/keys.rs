@@ -45,6 +45,9 @@ impl KeyHistory {
             if parsed.event.action.as_deref() != Some(expected) {
                 return Err(InvalidKeyEvents::Action { leaf, expected });
             }
+            if history.keys.is_empty() && leaf > 0 {
+                return Err(InvalidKeyEvents::Genesis { leaf });
+            }
             if let Some((before, old)) = history.keys.last() {
                 if *before >= leaf {
                     return Err(InvalidKeyEvents::Order { leaf });
@@ -121,6 +124,12 @@ pub enum InvalidKeyEvents {
         leaf: u64,
         /// What it should be.
         expected: &'static str,
+    },
+    /// A genesis entry elsewhere.
+    #[error("leaf {leaf} is said to be the genesis entry, and that is leaf 0")]
+    Genesis {
+        /// Which leaf.
+        leaf: u64,
     },
     /// Events that are not in order.
     #[error("leaf {leaf} does not come after the key before it")]

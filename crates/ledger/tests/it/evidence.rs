@@ -146,6 +146,20 @@ fn any_byte_behind_the_header_counts() {
     });
 }
 
+#[test]
+fn no_byte_of_a_header_makes_the_check_fall_over() {
+    with_log(|log| {
+        let selection = Selection { to: Some(Bound::Leaf(30)), ..Selection::default() };
+        let (bundle, _) = sound(log, &selection);
+        let header = bundle.find('\n').unwrap();
+        proptest!(|(at: Index, byte: u8)| {
+            let mut bytes = bundle.clone().into_bytes();
+            bytes[at.index(header)] = byte;
+            let _either = verify_bundle(bytes.as_slice(), None, &mut |_| {});
+        });
+    });
+}
+
 /// The bundle with its lines changed.
 fn edited(bundle: &str, edit: impl FnOnce(&mut Vec<String>)) -> String {
     let mut lines: Vec<String> = bundle.lines().map(String::from).collect();
@@ -334,6 +348,9 @@ fn nothing_stands_without_checkpoint_and_keys() {
             assert!(verified(&changed).0.is_err(), "{from}");
         }
         assert!(verified("").0.is_err());
+        let far =
+            bundle.replacen(r#""keys":[{"leaf":0"#, r#""keys":[{"leaf":18446744073709551615"#, 1);
+        assert!(matches!(verified(&far).0, Err(BundleError::Keys(_))));
         let stranger = VerifierKey::parse(&other_signer(5).vkey().to_string()).unwrap();
         let refusal = verify_bundle(bundle.as_bytes(), Some(&stranger), &mut |_| {}).unwrap_err();
         assert!(matches!(refusal, BundleError::Keys(_)), "{refusal}");
@@ -351,6 +368,9 @@ fn a_span_that_there_is_not_is_refused() {
         assert!(matches!(of(Some(5), Some(4)), Err(ExportError::Backwards { first: 5, end: 4 })));
         assert!(matches!(of(Some(size), None), Err(ExportError::NotCovered { .. })));
         assert!(matches!(of(None, Some(size + 1)), Err(ExportError::NotCovered { .. })));
+        let [from, to] = [2, 1].map(|second| Some(Bound::At(at(second))));
+        let backwards = exported(log, &Selection { from, to, sensor: None });
+        assert!(matches!(backwards, Err(ExportError::BackInTime { .. })));
         let nothing = Selection { from: Some(Bound::At(at(1 << 33))), ..Selection::default() };
         assert_eq!(
             sound(log, &nothing).1.proved,

@@ -58,11 +58,10 @@ fn report(bundle: &VerifiedBundle, was_given: bool) {
         "      it is of the leaves from {} up to {} among {}, exported at {} by {}",
         span.start, span.end, checkpoint.size, bundle.exported_at, bundle.exported_by
     ));
-    if let Some(from) = bundle.from {
-        output::line(&format!("      received from {from} on, and one row before that"));
-    }
-    if let Some(to) = bundle.to {
-        output::line(&format!("      received before {to}, and one row after that"));
+    let bounds = [bundle.from.map(|from| ("from", from)), bundle.to.map(|to| ("up to", to))];
+    for (word, moment) in bounds.into_iter().flatten() {
+        let beyond = if bundle.sensor.is_none() { ", and the row beyond that" } else { "" };
+        output::line(&format!("      received {word} {moment}{beyond}"));
     }
     if let Some(sensor) = bundle.sensor {
         output::line(&format!(
