@@ -19,7 +19,7 @@ use crate::{InvalidLogEvent, OpenError, segment::Damage};
 
 pub use self::{
     folder::{Observer, VerifiedFolder, verify_folder, verify_folder_with},
-    growth::{Growth, GrowthError, verify_growth},
+    growth::{Grown, GrowthError, verify_growth},
     keys::{InvalidKeyEvents, KeyEvent, KeyHistory},
 };
 

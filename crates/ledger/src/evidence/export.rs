@@ -212,7 +212,7 @@ impl<W: Write> Export<'_, W> {
                 |order: LeafRanges| order.iter().any(|range| export.erased.overlap(range));
             if order.is_some_and(is_of_ours) { export.push(row) } else { Ok(()) }
         })?;
-        self.unordered().map_or(Ok(()), |leaf| Err(ExportError::ErasedMeanwhile { leaf }))
+        self.unordered().map_or(Ok(()), |leaf| Err(ExportError::NotOrderedYet { leaf }))
     }
 
     /// A leaf that is erased and no row says so.
@@ -306,9 +306,11 @@ pub enum ExportError {
     /// The bundle cannot be written.
     #[error("the bundle cannot be written")]
     Write(#[source] io::Error),
-    /// An envelope went while it was looked at.
-    #[error("leaf {leaf} was erased while it was being exported: export again")]
-    ErasedMeanwhile {
+    /// An envelope went only just now.
+    #[error(
+        "leaf {leaf} was erased, and the checkpoint does not cover the order yet: export again after the next one (`sealwire log checkpoint`)"
+    )]
+    NotOrderedYet {
         /// Which leaf.
         leaf: u64,
     },

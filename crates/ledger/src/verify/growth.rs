@@ -9,7 +9,7 @@ use super::{KeyHistory, LogSource, VerifyError, read_tile};
 
 /// Both checkpoints of a log that only grew.
 #[derive(Clone, Debug)]
-pub struct Growth {
+pub struct Grown {
     /// The older one.
     pub since: Checkpoint,
     /// The newest.
@@ -24,7 +24,7 @@ pub fn verify_growth(
     source: &mut impl LogSource,
     keys: &KeyHistory,
     since: &str,
-) -> Result<Growth, GrowthError> {
+) -> Result<Grown, GrowthError> {
     let since = keys.open_checkpoint(since).map_err(GrowthError::Since)?;
     let note = source.checkpoint().map_err(VerifyError::Unavailable)?;
     let checkpoint = keys.open_checkpoint(&note).map_err(GrowthError::Checkpoint)?;
@@ -40,7 +40,7 @@ pub fn verify_growth(
     if now != since.root {
         return Err(GrowthError::Fork { size: since.size, signed: since.root, now });
     }
-    Ok(Growth { since, checkpoint })
+    Ok(Grown { since, checkpoint })
 }
 
 /// Why a log is not shown to have only grown.

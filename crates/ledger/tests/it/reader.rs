@@ -5,7 +5,7 @@ use std::{fs, path::Path, sync::Arc};
 use ledger::{
     Ledger, LogReader, OpenReaderError,
     disk::RealDisk,
-    verify::{Growth, GrowthError, verify_growth},
+    verify::{Grown, GrowthError, verify_growth},
 };
 use tempfile::TempDir;
 use tlog::{Hash, TreeSize, leaf_hash, verify_consistency};
@@ -104,7 +104,7 @@ async fn an_erasure_meanwhile_makes_nothing_wrong() {
     assert_sees_the_same(&look(folder.path()).unwrap(), &ledger);
 }
 
-fn grown(folder: &Path, since: &LogReader) -> Result<Growth, GrowthError> {
+fn grown(folder: &Path, since: &LogReader) -> Result<Grown, GrowthError> {
     let mut now = look(folder).unwrap();
     let keys = now.keys().clone();
     verify_growth(&mut now, &keys, &since.published().note)
@@ -123,7 +123,7 @@ async fn a_log_that_only_grew_extends_each_of_its_checkpoints() {
     ledger.rotate_key(other_signer(9), "tester").await.unwrap();
     ledger.publish_checkpoint().await.unwrap();
     for since in &earlier {
-        let Growth { since: old, checkpoint } = grown(folder.path(), since).unwrap();
+        let Grown { since: old, checkpoint } = grown(folder.path(), since).unwrap();
         assert_eq!((old.size.get(), checkpoint.size.get()), (since.size(), 558));
     }
 }

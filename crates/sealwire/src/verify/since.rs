@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
-use ledger::verify::{Growth, KeyHistory, LogSource, verify_growth};
+use ledger::verify::{Grown, KeyHistory, LogSource, verify_growth};
 use tlog::VerifierKey;
 
 use super::{HttpLog, ok, report_keys};
@@ -32,7 +32,7 @@ pub(super) fn verify_data_dir(
 }
 
 fn verify(log: &mut impl LogSource, keys: &KeyHistory, since: &str, was_given: bool) -> Result<()> {
-    let Growth { since, checkpoint } = verify_growth(log, keys, since)?;
+    let Grown { since, checkpoint } = verify_growth(log, keys, since)?;
     ok(&format!(
         "the checkpoint of {} leaves begins with all {} of the older one",
         checkpoint.size, since.size

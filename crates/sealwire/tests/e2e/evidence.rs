@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use model::action;
 use tempfile::TempDir;
 
-use crate::site::{Follower, Site, sealwire};
+use crate::site::{Follower, Site, sealwire, until};
 
 /// Runs a command that succeeds; what it printed.
 #[track_caller]
@@ -82,6 +82,17 @@ fn what_a_running_site_exports_is_proved_elsewhere() {
     let said =
         fails(&["verify", "proof", text(&proof), "--envelope", text(&tampered), "--vkey", &vkey]);
     assert!(said.contains("does not lead to its checkpoint"), "{said}");
+
+    // An envelope that was erased is missed by nobody: the log says so, and the bundle with it.
+    let [by, reason] = [["--actor", "ada"], ["--reason", "asked for by letter"]];
+    succeeds(&[&["log", "erase", leaf, "--data-dir", data_dir], &by[..], &reason[..]].concat());
+    let all = until("a checkpoint covers the order", || {
+        let (code, ..) = sealwire(&["export", "--data-dir", data_dir, "--output", text(&bundle)]);
+        (code == Some(0)).then(|| fs::read_to_string(&bundle).unwrap())
+    });
+    assert!(all.contains(&format!(r#"{{"erased":{leaf}}}"#)), "leaf {leaf}");
+    let printed = succeeds(&["verify", "bundle", text(&bundle), "--vkey", &vkey]);
+    assert!(printed.contains("1 rows are proved without their envelopes"), "{printed}");
 
     // A failed export leaves what was there.
     let before = fs::read(&bundle).unwrap();
