@@ -1,6 +1,13 @@
 //! Looking at a log's folder: the same as the writer says, whatever the writer is doing, and nothing is touched.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use ledger::{
     Ledger, LogReader, OpenReaderError,
@@ -166,6 +173,40 @@ async fn a_log_that_was_cut_is_shorter_than_it_was() {
     writer.close().await.unwrap();
     let error = grown(before.path(), &look(folder.path()).unwrap()).unwrap_err();
     assert!(matches!(error, GrowthError::Shrunk(_)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_can_be_looked_at_at_any_moment_of_its_life() {
+    const ROUNDS: usize = 30;
+    let folder = TempDir::new().unwrap();
+    let (ledger, writer) = open(folder.path());
+    ledger.append(batch(0, 1)).await.unwrap();
+    ledger.publish_checkpoint().await.unwrap();
+    let (done, path) = (Arc::new(AtomicBool::new(false)), folder.path().to_owned());
+    let is_done = Arc::clone(&done);
+    let looking = std::thread::spawn(move || {
+        let mut sizes = Vec::new();
+        while !is_done.load(Ordering::Relaxed) {
+            let reader = look(&path).unwrap();
+            let stored = reader.envelopes(0, usize::MAX, usize::MAX).unwrap();
+            assert_eq!(stored.len() as u64, reader.size());
+            sizes.push(reader.size());
+        }
+        sizes
+    });
+    for round in 0..ROUNDS {
+        let receipt = ledger.append(batch(round * 20, 20)).await.unwrap();
+        ledger.erase(erasure(&receipt.first_leaf.to_string()), at(1)).await.unwrap();
+        ledger.publish_checkpoint().await.unwrap();
+        if round % 10 == 5 {
+            let seed = u8::try_from(round).unwrap();
+            ledger.rotate_key(other_signer(seed), "tester").await.unwrap();
+        }
+    }
+    done.store(true, Ordering::Relaxed);
+    let sizes = looking.join().unwrap();
+    assert!(sizes.is_sorted() && sizes.len() > 1, "{sizes:?}");
+    writer.close().await.unwrap();
 }
 
 #[tokio::test]
