@@ -380,6 +380,17 @@ fn a_span_that_there_is_not_is_refused() {
     });
 }
 
+/// The file was written by the first sealwire that wrote bundles, and stays as it is: a span of a log with a key rotation and two erased envelopes.
+#[test]
+fn a_bundle_of_version_1_is_read_for_ever() {
+    let bundle = include_str!("../../testdata/evidence/v1.evidence");
+    let key = "sealwire.test/plant+73a29b6a+AYE5dw6ofRdfVqNUZsNMfszLjYqRtO43ol32D1uPybOU";
+    let key = VerifierKey::parse(key).unwrap();
+    let verified = verify_bundle(bundle.as_bytes(), Some(&key), &mut |it| panic!("{it}")).unwrap();
+    assert_eq!((verified.span, verified.proved, verified.erased), (2..9, 6, 2));
+    assert_eq!(verified.keys.iter().count(), 2);
+}
+
 /// Says what a row costs; the figures in `docs/formats/evidence.md`.
 #[test]
 #[ignore = "prints figures"]
