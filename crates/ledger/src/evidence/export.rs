@@ -8,7 +8,8 @@ use tlog::{Hash, InvalidLeaves, LeafIndex, LeavesInTree, TreeSize};
 
 use super::{
     Bound, End, GROUP_BYTES_FULL, GROUP_ROWS_MAX, Group, Header, LINE_BYTES_MAX, Line, Row,
-    Selection, VERSION, selection,
+    Selection, VERSION,
+    selection::{last_before, next_from, shows_edge},
 };
 use crate::{LeafRanges, LogReader, ReadError};
 
@@ -64,7 +65,8 @@ pub fn export(
     Ok(Exported { first, end, rows, erased })
 }
 
-/// The leaves of the span. Where it is cut at a moment, it takes in the nearest envelope on the other side too: that one shows that nothing is missing.
+/// The leaves of the span. Where it is cut at a moment, it goes on to the nearest envelope on the other side that shows that nothing is missing up to it, or,
+/// where there is none, to the log's begin or end.
 fn span(log: &LogReader, selection: &Selection) -> Result<(u64, u64), ExportError> {
     let size = log.size();
     let covered = |bound: Option<Bound>, last: u64| match bound {
@@ -84,11 +86,12 @@ fn span(log: &LogReader, selection: &Selection) -> Result<(u64, u64), ExportErro
     if first > end {
         return Err(ExportError::Backwards { first, end });
     }
+    let shows_edge = |envelope: &[u8]| shows_edge(envelope, selection.sensor);
     if from.is_some() {
-        first = selection::present_before(log, first)?;
+        first = last_before(log, first, shows_edge)?.unwrap_or(0);
     }
     if to.is_some() {
-        end = selection::present_from(log, end, size)?.map_or(size, |(leaf, _)| leaf + 1);
+        end = next_from(log, end, size, shows_edge)?.map_or(size, |leaf| leaf + 1);
     }
     Ok((first, end))
 }

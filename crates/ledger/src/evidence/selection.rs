@@ -2,12 +2,14 @@
 
 use std::str::FromStr;
 
-use model::{Envelope, SensorId, Timestamp};
+use model::{Envelope, SensorId, Timestamp, action};
 
 use crate::{LogReader, ReadError, StoredEnvelope};
 
-/// Envelopes read at once in search of one that was not erased.
-const LOOK_LEAVES: usize = 256;
+/// Envelopes read at once in search of one.
+const LOOK_LEAVES: usize = 4_096;
+/// Bytes of them.
+const LOOK_BYTES: usize = 4 << 20;
 
 /// Which rows of a log.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,64 +70,75 @@ pub struct InvalidBound {
     text: String,
 }
 
+/// Whether an envelope beyond the end of a span shows that nothing is missing up to it. Where all events were asked for, any does; of one sensor it takes one
+/// that numbers its polls.
+pub(super) fn shows_edge(envelope: &[u8], sensor: Option<SensorId>) -> bool {
+    let numbers = [action::SENSOR_READING, action::READINGS_MISSING];
+    sensor.is_none()
+        || (numbers.iter().any(|action| Envelope::has_action(envelope, action))
+            && Envelope::parse(envelope).is_ok_and(|it| it.event.sensor() == sensor))
+}
+
 /// The first leaf that was received at this moment or later. Leaves that were erased in front of it count with it: nobody knows any more.
 fn first_received_from(log: &LogReader, at: Timestamp) -> Result<u64, ReadError> {
     let at = at.to_string();
     let (mut low, mut high) = (0, log.size());
     while low < high {
         let middle = low + (high - low) / 2;
-        match present_from(log, middle, high)? {
-            Some((leaf, received_at)) if received_at < at => low = leaf + 1,
+        let mut received_at = String::new();
+        let is_present = |envelope: &[u8]| {
+            Envelope::received_at_of(envelope).unwrap_or_default().clone_into(&mut received_at);
+            true
+        };
+        match next_from(log, middle, high, is_present)? {
+            Some(leaf) if received_at < at => low = leaf + 1,
             _ => high = middle,
         }
     }
     Ok(low)
 }
 
-/// The first leaf from `from` up to `end` that was not erased, and when it was received.
-pub(super) fn present_from(
+/// The first leaf from `from` up to `end` with an envelope that is wanted.
+pub(super) fn next_from(
     log: &LogReader,
     mut from: u64,
     end: u64,
-) -> Result<Option<(u64, String)>, ReadError> {
-    // Almost always it is the very first.
+    mut is_wanted: impl FnMut(&[u8]) -> bool,
+) -> Result<Option<u64>, ReadError> {
+    // Almost always it is near.
     let mut count = 1;
     while from < end {
-        let stored = log.envelopes(from, count, usize::MAX)?;
-        from += stored.len() as u64;
-        count = LOOK_LEAVES;
-        if let Some(present) = stored.into_iter().find_map(received).filter(|(leaf, _)| *leaf < end)
-        {
-            return Ok(Some(present));
+        let left = usize::try_from(end - from).unwrap_or(LOOK_LEAVES);
+        for StoredEnvelope { leaf, bytes } in log.envelopes(from, left.min(count), LOOK_BYTES)? {
+            if bytes.is_some_and(|bytes| is_wanted(&bytes)) {
+                return Ok(Some(leaf));
+            }
+            from = leaf + 1;
         }
+        count = LOOK_LEAVES;
     }
     Ok(None)
 }
 
-/// The last leaf before `before` that was not erased; the genesis entry never is.
-pub(super) fn present_before(log: &LogReader, before: u64) -> Result<u64, ReadError> {
-    let mut end = before;
+/// The last leaf before `before` with an envelope that is wanted.
+pub(super) fn last_before(
+    log: &LogReader,
+    before: u64,
+    is_wanted: impl Fn(&[u8]) -> bool,
+) -> Result<Option<u64>, ReadError> {
+    let (mut end, mut count) = (before, 1);
     while end > 0 {
-        let begin = end.saturating_sub(if end == before { 1 } else { LOOK_LEAVES as u64 });
-        let mut leaf = begin;
-        let mut last = None;
-        while leaf < end {
-            let count = usize::try_from(end - leaf).unwrap_or(LOOK_LEAVES);
-            let stored = log.envelopes(leaf, count, usize::MAX)?;
-            leaf += stored.len() as u64;
-            last = stored.into_iter().filter_map(received).next_back().or(last);
+        let begin = end.saturating_sub(count);
+        let (mut from, mut last) = (begin, None);
+        while let Some(leaf) = next_from(log, from, end, &is_wanted)? {
+            (from, last) = (leaf + 1, Some(leaf));
         }
-        if let Some((leaf, _)) = last {
-            return Ok(leaf);
+        if last.is_some() {
+            return Ok(last);
         }
-        end = begin;
+        (end, count) = (begin, LOOK_LEAVES as u64);
     }
-    Ok(0)
-}
-
-fn received(stored: StoredEnvelope) -> Option<(u64, String)> {
-    let received_at = Envelope::received_at_of(stored.bytes.as_deref()?).unwrap_or_default();
-    Some((stored.leaf, received_at.to_owned()))
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{
     ops::Range,
 };
 
-use model::{Envelope, SensorId, Timestamp};
+use model::{Envelope, SensorId, Timestamp, completeness::Completeness};
 use tlog::{
     Checkpoint, Hash, InvalidHash, InvalidLeaves, LeafIndex, LeavesInTree, MultiproofError,
     OpenCheckpointError, TreeSize, VerifierKey, leaf_hash, verify_multiproof,
@@ -16,6 +16,7 @@ use tlog::{
 
 use super::{
     End, GROUP_ROWS_MAX, Group, Header, LINE_BYTES_MAX, Line, Row, VERSION, export::order,
+    selection::shows_edge,
 };
 use crate::{
     InvalidRanges, LeafRanges,
@@ -49,6 +50,8 @@ pub struct VerifiedBundle {
     pub erased: u64,
     /// Leaves of the span that no row is about.
     pub not_shown: u64,
+    /// Whether the polls of its sensors add up, as far as its rows say.
+    pub completeness: Completeness,
     /// Things that are wrong.
     pub findings: u64,
 }
@@ -299,6 +302,8 @@ impl<'a> Check<'a> {
             proved: 0,
             erased: 0,
             not_shown: end - first,
+            // From the log's begin on, a sensor's first poll must be there too.
+            completeness: if first == 0 { Completeness::of_log() } else { Completeness::of_part() },
             findings: 0,
         };
         Ok(Self {
@@ -435,7 +440,10 @@ impl<'a> Check<'a> {
         match (change, envelope) {
             (Some(change), _) => self.found(change),
             (None, None) => {
-                self.bundle.erased += u64::from(is_proved);
+                if is_proved {
+                    self.bundle.erased += 1;
+                    self.bundle.completeness.take_erased();
+                }
                 // One that is late is found already.
                 self.erased.push(leaf);
             }
@@ -447,25 +455,26 @@ impl<'a> Check<'a> {
 
     /// Takes in a row that is beyond doubt.
     fn proved(&mut self, leaf: u64, envelope: &[u8]) {
-        self.bundle.proved += 1;
-        let span = &self.bundle.span;
-        let edges = [span.start, span.end.saturating_sub(1)];
+        let bundle = &mut self.bundle;
+        bundle.proved += 1;
+        let edges = [bundle.span.start, bundle.span.end.saturating_sub(1)];
         for (edge, at) in edges.into_iter().zip(&mut self.edges) {
-            if edge == leaf {
+            if edge == leaf && shows_edge(envelope, bundle.sensor) {
                 *at = Envelope::received_at_of(envelope).and_then(|at| at.parse().ok());
             }
+        }
+        let event = Envelope::parse(envelope).ok().map(|envelope| envelope.event);
+        if let Some(event) = &event {
+            bundle.completeness.take(leaf, event);
         }
         if let Some(order) = order(envelope) {
             // What a log orders lies before the order, and so do the rows that are said to be erased.
             if order.iter().any(|range| self.erased.overlap(range)) {
                 self.ordered = self.ordered.union(&order);
             }
-        } else if let Some(sensor) = self.bundle.sensor {
-            let is_of_it =
-                Envelope::parse(envelope).is_ok_and(|it| it.event.sensor() == Some(sensor));
-            if !is_of_it {
-                self.found(Finding::OtherSensor { leaf });
-            }
+        } else if bundle.sensor.is_some() && event.and_then(|event| event.sensor()) != bundle.sensor
+        {
+            self.found(Finding::OtherSensor { leaf });
         }
     }
 
@@ -480,12 +489,10 @@ impl<'a> Check<'a> {
     fn finish(mut self) -> VerifiedBundle {
         self.close_group();
         let span = self.bundle.span.clone();
-        if self.bundle.sensor.is_none() {
-            if self.covered < span.end {
-                self.found(Finding::Missing(self.covered..span.end));
-            }
-            self.check_edges(&span);
+        if self.bundle.sensor.is_none() && self.covered < span.end {
+            self.found(Finding::Missing(self.covered..span.end));
         }
+        self.check_edges(&span);
         let silent = self.erased.leaves().filter(|leaf| !self.ordered.contains(*leaf)).collect();
         for range in LeafRanges::from_leaves(silent).iter() {
             self.found(Finding::ErasedInSilence(range.clone()));

@@ -1,6 +1,10 @@
 //! The ledger from outside: what was acknowledged is there after anything a crash can do, and whatever was changed is named.
 
-#![expect(clippy::unwrap_used, reason = "tests and their helpers fail by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests and their helpers fail by panicking"
+)]
 
 mod evidence;
 mod features;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use ledger::evidence::{VerifiedBundle, verify_bundle};
 use tlog::SignedNote;
 
-use super::{ok, parse_vkey, report_keys};
+use super::{completeness, ok, parse_vkey, report_keys};
 use crate::{cli::VerifyBundleArguments, output};
 
 /// Things that are wrong and named; the others are counted. A person reads no more.
@@ -32,12 +32,20 @@ pub(super) fn run(arguments: &VerifyBundleArguments) -> Result<()> {
         }
     };
     report(&bundle, vkey.is_some());
+    let completeness = match bundle.completeness.accounts().len() {
+        0 => Ok(()),
+        _ => completeness::report(&bundle.completeness),
+    };
     if bundle.findings > FINDINGS_NAMED_MAX {
         let more = bundle.findings - FINDINGS_NAMED_MAX;
         output::line(&format!("  FAILED  and {more} more things are wrong"));
     }
     if bundle.findings > 0 {
         bail!("the bundle {path} does not verify: {} things in it are wrong", bundle.findings);
+    }
+    if let Err(error) = completeness {
+        output::line(&format!("  FAILED  {error:#}"));
+        bail!("the bundle {path} does not verify: readings are missing from it, or doubled");
     }
     output::line("the bundle holds");
     Ok(())
@@ -60,12 +68,11 @@ fn report(bundle: &VerifiedBundle, was_given: bool) {
     ));
     let bounds = [bundle.from.map(|from| ("from", from)), bundle.to.map(|to| ("up to", to))];
     for (word, moment) in bounds.into_iter().flatten() {
-        let beyond = if bundle.sensor.is_none() { ", and the row beyond that" } else { "" };
-        output::line(&format!("      received {word} {moment}{beyond}"));
+        output::line(&format!("      received {word} {moment}, and the nearest row beyond"));
     }
     if let Some(sensor) = bundle.sensor {
         output::line(&format!(
-            "      of the sensor {sensor}; {not_shown} other leaves are not shown, and that none of them is of it is not proved"
+            "      of the sensor {sensor}; {not_shown} leaves are not shown, and the numbers of its polls say whether readings of it are among them"
         ));
     }
 }

@@ -73,6 +73,7 @@ fn what_a_running_site_exports_is_proved_elsewhere() {
     succeeds(&[of_one.as_slice(), &["--from", "leaf:1", "--to", "2100-01-01T00:00:00Z"]].concat());
     let printed = succeeds(&["verify", "bundle", text(&bundle)]);
     assert!(printed.contains(&format!("of the sensor {sensor}")), "{printed}");
+    assert!(printed.contains("1 sensors: all"), "{printed}");
 
     // One leaf.
     succeeds(&["prove", leaf, "--data-dir", data_dir, "--output", text(&proof)]);
