@@ -30,19 +30,22 @@ pub(crate) fn erase(
     leaves: &LeafRanges,
 ) -> Result<u64, EraseError> {
     let mut freed = 0;
+    let replaced = |first_leaf| envelopes.rewritten(first_leaf);
     for segment in envelopes.closed().iter().filter(|segment| leaves.overlap(segment)) {
-        freed += erase_in(disk, folder, envelopes, segment.start, leaves)?;
+        freed += erase_in(disk, folder, segment.start, leaves, &replaced)?.unwrap_or_default();
     }
     Ok(freed)
 }
 
-fn erase_in(
+/// Writes the segment that begins with `first_leaf` anew, if it holds one of these leaves; nobody may be writing to it. `replaced` is told as soon as
+/// readers would see the new one. Answers by how many bytes it shrank, if it held one.
+pub(crate) fn erase_in(
     disk: &dyn Disk,
     folder: &Path,
-    envelopes: &Envelopes,
     first_leaf: u64,
     leaves: &LeafRanges,
-) -> Result<u64, EraseError> {
+    replaced: &dyn Fn(u64),
+) -> Result<Option<u64>, EraseError> {
     let path = envelopes::path(folder, first_leaf);
     let failed = |source| EraseError::Io { path: path.clone(), source };
     let damaged = |reason| EraseError::Damaged { path: path.clone(), reason };
@@ -77,7 +80,7 @@ fn erase_in(
     }
     if !rewriter.changed {
         disk.remove(&next_path).map_err(failed)?;
-        return Ok(0);
+        return Ok(None);
     }
     next.sync().map_err(failed)?;
     // The index goes first, and for good: it must never speak of the segment that comes.
@@ -86,9 +89,9 @@ fn erase_in(
         _ => disk.sync_folder(&folder.join(TREE)).map_err(failed)?,
     }
     disk.rename(&next_path, &path).map_err(failed)?;
-    envelopes.rewritten(first_leaf);
+    replaced(first_leaf);
     disk.sync_folder(&segments).map_err(failed)?;
-    Ok(len_before.saturating_sub(len))
+    Ok(Some(len_before.saturating_sub(len)))
 }
 
 struct Rewriter<'a> {

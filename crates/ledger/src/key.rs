@@ -34,6 +34,12 @@ impl KeyFiles {
         Self { current, next: next.into() }
     }
 
+    /// Where the current key lies, and where the next.
+    #[must_use]
+    pub fn paths(&self) -> [&Path; 2] {
+        [&self.current, &self.next]
+    }
+
     /// Both keys; the current one is made if there is none and the log is new, too. `name` is the log's origin.
     ///
     /// # Errors
@@ -90,6 +96,16 @@ pub fn load_or_create_key(path: &Path, name: KeyName, log: &Path) -> Result<Sign
         }
         None => create(path).map_err(|source| KeyError::Io { path: path.to_owned(), source })?,
     };
+    parse(path, &text, name)
+}
+
+/// The key in `path`. `name` is the log's origin.
+///
+/// # Errors
+/// The file cannot be read, others may read it, or it holds no key.
+pub fn load_key(path: &Path, name: KeyName) -> Result<Signer, KeyError> {
+    let text = fs::read_to_string(path)
+        .map_err(|source| KeyError::Io { path: path.to_owned(), source })?;
     parse(path, &text, name)
 }
 

@@ -4,6 +4,7 @@
 //! - `tree` is derived from it: entries, and nodes of the two trees over them; `envelopes` knows where each envelope lies;
 //! - `state` is what the log says of itself: keys, holds, erasures, cursors;
 //! - `writer` is the one thread that writes, `recover` is how it starts, also after a crash; `erase` writes closed segments anew;
+//! - [`copy`] copies it while it grows; [`examine`] says of damaged files what can be said;
 //! - [`Ledger`] is the handle everyone else has; [`LogReader`] looks at a log's folder without opening it, also while a site writes it;
 //! - [`evidence`] puts rows and their proofs in one file for strangers;
 //! - [`verify`] trusts nothing of the above and computes it again.
@@ -13,8 +14,10 @@
 //! Invariants, as sizes in leaves: checkpoint <= tree files on disk; checkpoint <= state; checkpoint <= durable; receipts < durable. A leaf that was
 //! acknowledged is never reused, and the checkpoint never goes back.
 
+pub mod copy;
 pub mod disk;
 pub mod evidence;
+pub mod examine;
 pub mod rotation;
 pub mod segment;
 pub mod verify;
@@ -37,7 +40,7 @@ mod writer;
 pub use append_keys::{AppendKey, InvalidAppendKey};
 pub use batch::{Batch, Receipt};
 pub use erase::EraseError;
-pub use key::{KeyError, KeyFiles, load_or_create_key};
+pub use key::{KeyError, KeyFiles, load_key, load_or_create_key};
 pub use ledger::{Erased, Erasure, Ledger, Published};
 pub use ranges::{InvalidRanges, LeafRanges};
 pub use reader::{LogReader, OpenReaderError};

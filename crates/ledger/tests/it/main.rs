@@ -6,6 +6,7 @@
     reason = "tests and their helpers fail by panicking"
 )]
 
+mod copies;
 mod evidence;
 mod features;
 mod reader;
