@@ -5,10 +5,12 @@
 //!
 //! Invariant: a question sees a prefix of the log, never a part of a batch.
 
+mod examine;
 mod indexer;
 mod reader;
 mod schema;
 
+pub use examine::{Examined, examine};
 pub use indexer::Indexer;
 pub use reader::{Found, Reader, Reading, SensorState, SensorStatus};
 

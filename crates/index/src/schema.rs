@@ -5,7 +5,7 @@ use std::{fs, io, path::Path};
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 
 /// Another number than a file's own makes the file anew.
-const VERSION: i64 = 2;
+pub(crate) const VERSION: i64 = 2;
 
 /// `name` holds each text once: actions, statuses and sources repeat millions of times. `last_numbers` is apart from `sensor`, for numbers must go on also
 /// where nothing else is known of a sensor any more.
@@ -75,6 +75,6 @@ fn is_of(connection: &Connection, vkey: &str, size: u64) -> rusqlite::Result<boo
     }))
 }
 
-fn is_damage(error: &rusqlite::Error) -> bool {
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
 }

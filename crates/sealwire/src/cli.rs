@@ -27,6 +27,20 @@ pub(crate) enum Command {
     Export(ExportArguments),
     /// Write the proof of one leaf to a file (C2SP tlog-proof).
     Prove(ProveArguments),
+    /// Copy a site's data directory, while the site runs or not, and verify the copy.
+    ///
+    /// A backup holds the log. Index, engines' files and caches are left out: a start makes them again. Secret keys are left out unless --with-keys asks for
+    /// them: keep them elsewhere, because nobody can go on with a log without its key, and whoever has it can sign another history.
+    Backup(BackupArguments),
+    /// Make a data directory of a backup: whole, verified, or not at all.
+    ///
+    /// A backup may be behind what the site has published since. Going on with such a log forks it: other events stand at leaves that others hold proofs of.
+    /// So look for the newest checkpoint that anyone has kept, and pass it with --known-checkpoint.
+    Restore(RestoreArguments),
+    /// Examine a data directory: what is wrong, and what can be done. Changes nothing, and a site may run in it.
+    ///
+    /// Exit code 0 says that nothing FAILED.
+    Doctor(DoctorArguments),
     /// Simulate sensors on a message bus that runs already.
     Simulate(SimulateArguments),
     /// Measure what this machine does, and print it beside what we aim for.
@@ -255,6 +269,56 @@ pub(crate) struct ProveArguments {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct BackupArguments {
+    /// Folder for the backup: a new one, or a backup of the same log, which is brought up to date.
+    #[arg(value_name = "DIR")]
+    pub(crate) target: PathBuf,
+    #[command(flatten)]
+    pub(crate) site: SiteFolder,
+    /// Back up the secret keys, too: guard the backup as you guard them. A backup that has them keeps having them.
+    #[arg(long)]
+    pub(crate) with_keys: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RestoreArguments {
+    /// The backup.
+    #[arg(value_name = "BACKUP")]
+    pub(crate) backup: PathBuf,
+    /// Folder to make; nothing may be in it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// File with the log's secret key, where the backup has none.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// The log's verifier key, to be sure whose log it is.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) vkey: Option<String>,
+    /// File with a checkpoint that the log has published: a backup that is behind it, or differs from it, is refused.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) known_checkpoint: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArguments {
+    #[command(flatten)]
+    pub(crate) site: SiteFolder,
+    /// A backup of the same log: says which of its segments can take the place of damaged ones.
+    #[arg(long, value_name = "BACKUP")]
+    pub(crate) against: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SiteFolder {
+    /// The site's data directory.
+    #[arg(long, value_name = "DIR", default_value = "sealwire-data", env = "SEALWIRE_DATA_DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// File with the log's secret key, where it is not in the folder.
+    #[arg(long, value_name = "FILE", env = "SEALWIRE_KEY_FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct SimulateArguments {
     /// How many sensors.
     #[arg(long, value_name = "N", default_value_t = 40)]
@@ -320,7 +384,7 @@ mod tests {
         Cli::command().debug_assert();
         let mut command = Cli::command();
         insta::assert_snapshot!(command.render_long_help());
-        for name in ["up", "verify", "log", "export", "prove"] {
+        for name in ["up", "verify", "log", "export", "prove", "backup", "restore", "doctor"] {
             let subcommand = command.find_subcommand_mut(name).expect("it is a command");
             insta::assert_snapshot!(name, subcommand.render_help());
         }

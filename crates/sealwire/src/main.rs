@@ -2,14 +2,17 @@
 //!
 //! The one binary: its command line and its wiring. Exit codes: 0 done, 1 failed (the last line on standard error says what), 2 wrong usage.
 
+mod backup;
 mod bench;
 mod cli;
 mod components;
 mod data_dir;
+mod doctor;
 mod export;
 mod log;
 mod output;
 mod prove;
+mod restore;
 mod run_engine;
 mod simulate;
 mod up;
@@ -26,6 +29,9 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Up(arguments) => up::run(arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Backup(arguments) => backup::run(&arguments),
+        Command::Restore(arguments) => restore::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Log(arguments) => log::run(arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Prove(arguments) => prove::run(&arguments),

@@ -10,8 +10,20 @@ use serde::{Deserialize, Serialize};
 
 /// Layout of the folder. A folder of another version is refused.
 const VERSION: u32 = 1;
-const DESCRIPTION: &str = "site.json";
-const LOCK: &str = "lock";
+pub(crate) const DESCRIPTION: &str = "site.json";
+pub(crate) const LOCK: &str = "lock";
+/// The log's signing key.
+pub(crate) const KEY: &str = "site.key";
+/// The key that a rotation goes over to.
+pub(crate) const NEXT_KEY: &str = "site.key.next";
+/// The token that reads envelopes.
+pub(crate) const ACCESS_TOKEN: &str = "access-token";
+/// How long envelopes are kept.
+pub(crate) const RETENTION: &str = "retention";
+/// What an operator wrote: small files that cannot be made again.
+pub(crate) const CONFIGURATION: [&str; 1] = [RETENTION];
+/// The index.
+pub(crate) const INDEX: &str = "index.sqlite";
 /// The description before it has its name.
 const NEXT: &str = "site.next";
 /// What a start that a crash interrupted may have left in a new folder.
@@ -65,22 +77,48 @@ impl DataDir {
                 .map_err(failed)?;
             name
         } else {
-            let text = fs::read_to_string(&description).map_err(failed)?;
-            let described: Description = serde_json::from_str(&text)
-                .map_err(|source| DataDirError::Description { path: description, source })?;
-            if described.version != VERSION {
-                return Err(DataDirError::Version { path, version: described.version });
+            let described = read_name(&path, &description)?;
+            if let Some(asked) = name.filter(|name| *name != described).map(str::to_owned) {
+                return Err(DataDirError::OtherSite { path, name: described, asked });
             }
-            if let Some(other) = name.filter(|name| *name != described.name) {
-                return Err(DataDirError::OtherSite {
-                    path,
-                    name: described.name,
-                    asked: other.to_owned(),
-                });
-            }
-            described.name
+            described
         };
         Ok(Self { path, name, _lock: lock })
+    }
+
+    /// The name of the site whose folder is at `path`, which is neither locked nor changed.
+    ///
+    /// # Errors
+    /// It is not a site's folder, or another version's.
+    pub fn name_of(path: &Path) -> Result<String, DataDirError> {
+        let description = path.join(DESCRIPTION);
+        match description.try_exists() {
+            Ok(true) => read_name(path, &description),
+            Ok(false) => Err(DataDirError::NoSite { path: path.to_owned() }),
+            Err(source) => Err(DataDirError::Io { path: path.to_owned(), source }),
+        }
+    }
+
+    /// Whether a site runs in the folder at `path` now.
+    ///
+    /// # Errors
+    /// The lock cannot be looked at.
+    pub fn is_in_use(path: &Path) -> io::Result<bool> {
+        let lock = match File::open(path.join(LOCK)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened?,
+        };
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(source)) => Err(source),
+        }
+    }
+
+    /// Makes an empty folder that of the site with this name.
+    pub(crate) fn describe(path: &Path, name: &str) -> io::Result<()> {
+        let description = Description { version: VERSION, name: name.to_owned() };
+        describe(&path.join(DESCRIPTION), &description)
     }
 
     /// Opens and locks the folder of a site that is there already.
@@ -109,7 +147,12 @@ impl DataDir {
     /// Origin of the site's log. A name that is not reachable: nobody but the site answers for it.
     #[must_use]
     pub fn origin(&self) -> String {
-        format!("sealwire.local/{}", self.name)
+        Self::origin_of(&self.name)
+    }
+
+    /// Origin of the log of the site with this name.
+    pub(crate) fn origin_of(name: &str) -> String {
+        format!("sealwire.local/{name}")
     }
 
     /// The log.
@@ -126,28 +169,39 @@ impl DataDir {
 
     /// The log's signing key.
     pub(crate) fn key(&self) -> PathBuf {
-        self.path.join("site.key")
+        self.path.join(KEY)
     }
 
     /// The token that reads envelopes.
     pub(crate) fn access_token(&self) -> PathBuf {
-        self.path.join("access-token")
+        self.path.join(ACCESS_TOKEN)
     }
 
     /// How long envelopes are kept.
     pub(crate) fn retention(&self) -> PathBuf {
-        self.path.join("retention")
+        self.path.join(RETENTION)
     }
 
     /// The index, which may be deleted while the site does not run.
     pub(crate) fn index(&self) -> PathBuf {
-        self.path.join("index.sqlite")
+        self.path.join(INDEX)
     }
 
     /// Folder of an engine.
     pub(crate) fn engine(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
+}
+
+fn read_name(folder: &Path, description: &Path) -> Result<String, DataDirError> {
+    let text = fs::read_to_string(description)
+        .map_err(|source| DataDirError::Io { path: folder.to_owned(), source })?;
+    let described: Description = serde_json::from_str(&text)
+        .map_err(|source| DataDirError::Description { path: description.to_owned(), source })?;
+    if described.version != VERSION {
+        return Err(DataDirError::Version { path: folder.to_owned(), version: described.version });
+    }
+    check_name(&described.name)
 }
 
 fn describe(path: &Path, description: &Description) -> io::Result<()> {
@@ -159,7 +213,7 @@ fn describe(path: &Path, description: &Description) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
-fn check_name(name: &str) -> Result<String, DataDirError> {
+pub(crate) fn check_name(name: &str) -> Result<String, DataDirError> {
     let allowed =
         |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.' | '_');
     if (1..=DataDir::NAME_CHARS_MAX).contains(&name.len()) && name.chars().all(allowed) {

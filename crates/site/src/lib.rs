@@ -3,10 +3,15 @@
 //! The way of a reading, file by file: [`polling`] asks sensors and hears them, [`sealing`] appends what the poller saw, [`pipeline`] has `sensor-reader`
 //! judge what was sealed and appends what follows, [`indexing`] projects the log for [`queries`], and [`log_http`] shows it to anyone. What an
 //! operator may order of the log is [`operator`]'s. [`up`] starts all of it on one machine, with both engines, and stops it in order.
+//!
+//! Beside a site, running or not: [`backup`] copies its folder, [`restore`] makes a folder of a copy, [`doctor`] says what is wrong with one.
 
+pub mod backup;
+pub mod doctor;
 pub mod indexing;
 pub mod operator;
 pub mod pipeline;
+pub mod restore;
 pub mod retention;
 pub mod up;
 
@@ -22,10 +27,12 @@ mod queries;
 mod run_file;
 mod sealing;
 mod site_log;
+mod staging;
 mod workloads;
 
 pub use access::{AccessToken, TokenError};
 pub use data_dir::{DataDir, DataDirError};
 pub use run_file::RunFile;
 pub use site_log::{SiteLog, SiteLogError};
+pub use staging::StagingError;
 pub use up::{UpError, run};

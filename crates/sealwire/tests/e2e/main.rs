@@ -8,6 +8,7 @@
     reason = "tests and their helpers fail by panicking"
 )]
 
+mod care;
 mod completeness;
 mod crash;
 mod evidence;

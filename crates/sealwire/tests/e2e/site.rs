@@ -40,7 +40,11 @@ pub(crate) struct Addresses {
 impl Site {
     /// Starts a new site on free ports and waits until everything answers.
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let folder = TempDir::new().unwrap();
+        Self::start_in(TempDir::new().unwrap(), arguments)
+    }
+
+    /// Starts a site whose data directory is `data` in this folder, if that is there.
+    pub(crate) fn start_in(folder: TempDir, arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().copied().map(String::from).collect();
         let ports =
             ["--http-port=0", "--log-port=0", "--nats-port=0", "--mqtt-port=0"].map(String::from);

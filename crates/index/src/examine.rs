@@ -1,0 +1,63 @@
+//! Looks at an index that may be damaged, another log's or in use. Nothing is changed.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::{IndexError, schema};
+
+/// What an index says of itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Examined {
+    /// Whether this program works with its version; otherwise it is made anew.
+    pub is_current: bool,
+    /// The first key of the log that it follows.
+    pub vkey: String,
+    /// The first leaf that was not applied.
+    pub next_leaf: u64,
+    /// What is wrong with its pages. They are looked at only where nobody uses the index and it was closed in order.
+    pub damage: Option<String>,
+}
+
+/// Looks at an index; `None` where there is none, or SQLite does not understand it: then it is made anew. `is_in_use` says whether a site runs on it; if none
+/// does, what lies in a write-ahead log that a crash left is not seen.
+///
+/// # Errors
+/// The file cannot be used.
+pub fn examine(path: &Path, is_in_use: bool) -> Result<Option<Examined>, IndexError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    match look(path, is_in_use) {
+        Err(error) if schema::is_damage(&error) => Ok(None),
+        looked => looked.map_err(IndexError::while_("examining")),
+    }
+}
+
+fn look(path: &Path, is_in_use: bool) -> rusqlite::Result<Option<Examined>> {
+    // Where nobody uses it, `immutable` keeps SQLite from making files beside it.
+    let options = if is_in_use { "mode=ro" } else { "mode=ro&immutable=1" };
+    let was_closed = !is_in_use && !path.with_extension("sqlite-wal").exists();
+    let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(format!("file:{path}?{options}"), flags)?;
+    if !connection.table_exists(None, "log")? {
+        return Ok(None);
+    }
+    let (version, vkey, next_leaf): (i64, String, i64) =
+        connection.query_row("SELECT version, vkey, next_leaf FROM log", [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
+    let damage = if was_closed {
+        let report: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        (report != "ok").then_some(report)
+    } else {
+        None
+    };
+    Ok(Some(Examined {
+        is_current: version == schema::VERSION,
+        vkey,
+        next_leaf: next_leaf.cast_unsigned(),
+        damage,
+    }))
+}

@@ -1,0 +1,46 @@
+//! `sealwire doctor`: a line for each thing that was looked at, and what can be done under it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, bail};
+use model::Timestamp;
+use site::doctor::{Finding, Request, Verdict, examine};
+
+use crate::{cli::DoctorArguments, output};
+
+pub(crate) fn run(arguments: &DoctorArguments) -> Result<()> {
+    let data_dir = &arguments.site.data_dir;
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = Timestamp::after_1970(since_1970);
+    let request = Request {
+        data_dir,
+        key_file: arguments.site.key_file.as_deref(),
+        against: arguments.against.as_deref(),
+        now,
+    };
+    let findings = examine(request, &mut |step| output::note(&format!("sealwire: {step}")));
+    for Finding { verdict, check, found, remedy } in &findings {
+        output::line(&format!("  {:<7} {check:<11} {found}", word(*verdict)));
+        if let Some(remedy) = remedy {
+            output::line(&format!("{:23}{remedy}", ""));
+        }
+    }
+    let failed = findings.iter().filter(|finding| finding.verdict == Verdict::Failed).count();
+    if failed > 0 {
+        bail!("{} of {} checks of {} FAILED", failed, findings.len(), data_dir.display());
+    }
+    output::line(&format!(
+        "nothing is wrong with {} that keeps a site from running in it",
+        data_dir.display()
+    ));
+    Ok(())
+}
+
+const fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Ok => "ok",
+        Verdict::Skipped => "skipped",
+        Verdict::Warn => "warn",
+        Verdict::Failed => "FAILED",
+    }
+}

@@ -1,0 +1,48 @@
+//! `sealwire restore`: a data directory of a backup.
+
+use anyhow::{Context as _, Result};
+use site::restore::{Restore, Restored, restore};
+use tlog::VerifierKey;
+
+use crate::{cli::RestoreArguments, output};
+
+pub(crate) fn run(arguments: &RestoreArguments) -> Result<()> {
+    let vkey = arguments.vkey.as_deref().map(VerifierKey::parse).transpose();
+    let vkey = vkey.context("--vkey is not a verifier key")?;
+    let request = Restore {
+        backup: &arguments.backup,
+        data_dir: &arguments.data_dir,
+        vkey: vkey.as_ref(),
+        key: arguments.key.as_deref(),
+        known_checkpoint: arguments.known_checkpoint.as_deref(),
+    };
+    let restored = restore(&request, &mut |step| output::note(&format!("sealwire: {step}")))
+        .with_context(|| format!("{} is not restored", arguments.backup.display()))?;
+    report(&restored, arguments);
+    Ok(())
+}
+
+fn report(restored: &Restored, arguments: &RestoreArguments) {
+    let Restored { name, verified, has_key, known } = restored;
+    let (checkpoint, data_dir) = (&verified.checkpoint, arguments.data_dir.display());
+    output::line(&format!("{data_dir} is the folder of the site `{name}` again, and verifies"));
+    output::line(&format!("  {} leaves, signed by {}", verified.leaves, verified.vkey));
+    output::line(&format!("  checkpoint of {} leaves, root {}", checkpoint.size, checkpoint.root));
+    if !has_key {
+        output::line(&format!(
+            "  without a secret key: put the one of {} into {data_dir}/site.key, with mode 600, before you start the site",
+            verified.vkey
+        ));
+    }
+    match known {
+        Some(known) => output::line(&format!(
+            "  it holds what the checkpoint of {} leaves signs that you named; if the site has published more than {} leaves, do not start it",
+            known.size, verified.leaves
+        )),
+        None => output::line(&format!(
+            "  BEFORE YOU START IT: if the site has published a checkpoint of more than {} leaves since this backup, going on from here forks the log.\n  \
+             Look for the newest checkpoint that anyone has kept (a witness, an auditor, the log port) and restore with --known-checkpoint",
+            verified.leaves
+        )),
+    }
+}

@@ -1,0 +1,371 @@
+//! Examines a site's folder: what is wrong, what it means, and what can be done. Nothing is changed, and a site may run in it.
+//!
+//! What the log must be is `ledger::verify`'s to say, which stops at the first thing that is wrong. Where something is, every segment is read by itself:
+//! segments that lead to the signed root are right, and then what differs from them can be made again.
+
+mod log;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use ledger::{KeyError, disk::RealDisk, examine::claimed_checkpoint};
+use model::Timestamp;
+
+use self::log::Log;
+use crate::{
+    DataDir, DataDirError,
+    access::AccessToken,
+    backup::{Backup, BackupError, KeyFile},
+    data_dir::{ACCESS_TOKEN, DESCRIPTION, INDEX, KEY, NEXT_KEY, RETENTION},
+    retention::Retention,
+};
+
+/// Free space below which a warning is due: a segment of 64 MiB, its tree files and the index's growth meanwhile, several times.
+const FREE_BYTES_LOW: u64 = 1 << 30;
+/// Free space that does not hold the next segment.
+const FREE_BYTES_MIN: u64 = ledger::segment::SEGMENT_BYTES_MAX;
+
+/// How much something matters.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Verdict {
+    /// It is as it should be.
+    Ok,
+    /// It cannot be judged now.
+    Skipped,
+    /// A site runs with it, or its next start repairs it.
+    Warn,
+    /// It keeps a site from starting, or the log from holding.
+    Failed,
+}
+
+/// What was found of one thing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Finding {
+    /// How much it matters.
+    pub verdict: Verdict,
+    /// What was looked at, in a word.
+    pub check: &'static str,
+    /// What was found.
+    pub found: String,
+    /// What can be done, where something can.
+    pub remedy: Option<String>,
+}
+
+/// What is to be examined.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The site's folder.
+    pub data_dir: &'a Path,
+    /// Where the log's secret key lies, if not there.
+    pub key_file: Option<&'a Path>,
+    /// A backup, to say what can be taken from it.
+    pub against: Option<&'a Path>,
+    /// What the machine's clock says.
+    pub now: Timestamp,
+}
+
+/// Examines a site's folder. `progress` is told what is being done.
+#[must_use]
+pub fn examine(request: Request<'_>, progress: &mut dyn FnMut(&str)) -> Vec<Finding> {
+    let Request { data_dir, key_file, against, now } = request;
+    let mut findings = Findings::default();
+    let Some(name) = layout(data_dir, &mut findings) else { return findings.0 };
+    let is_running = lock(data_dir, &mut findings);
+    space(data_dir, &mut findings);
+    progress("reading the log");
+    let ledger = DataDir::ledger_of(data_dir);
+    let log = Log::examine(&ledger, is_running, against, &mut findings, progress);
+    let key_file = key_file.map_or_else(|| data_dir.join(KEY), Path::to_owned);
+    keys(&key_file, &name, log.vkey.as_deref(), &mut findings);
+    tokens(data_dir, &mut findings);
+    retention(data_dir, &mut findings);
+    clock(log.received_at, now, &mut findings);
+    index(&data_dir.join(INDEX), &log, is_running, &mut findings);
+    leftovers(data_dir, is_running, &mut findings);
+    findings.0
+}
+
+/// Findings on their way.
+#[derive(Debug, Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn ok(&mut self, check: &'static str, found: impl Into<String>) {
+        self.add(Verdict::Ok, check, found, None);
+    }
+
+    fn skipped(&mut self, check: &'static str, found: impl Into<String>) {
+        self.add(Verdict::Skipped, check, found, None);
+    }
+
+    fn warn(&mut self, check: &'static str, found: impl Into<String>, remedy: impl Into<String>) {
+        self.add(Verdict::Warn, check, found, Some(remedy.into()));
+    }
+
+    fn failed(&mut self, check: &'static str, found: impl Into<String>, remedy: impl Into<String>) {
+        self.add(Verdict::Failed, check, found, Some(remedy.into()));
+    }
+
+    fn add(
+        &mut self,
+        verdict: Verdict,
+        check: &'static str,
+        found: impl Into<String>,
+        remedy: Option<String>,
+    ) {
+        self.0.push(Finding { verdict, check, found: found.into(), remedy });
+    }
+}
+
+/// What an error and its sources say, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let errors = std::iter::successors(Some(error), |error| error.source());
+    errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn layout(data_dir: &Path, findings: &mut Findings) -> Option<String> {
+    let error = match DataDir::name_of(data_dir) {
+        Ok(name) => {
+            findings.ok("layout", format!("the site `{name}`, of a version that is known"));
+            return Some(name);
+        }
+        Err(error) => error,
+    };
+    let description = data_dir.join(DESCRIPTION);
+    let remedy = match &error {
+        DataDirError::NoSite { .. } if Backup::open(data_dir).is_ok() => String::from(
+            "it is a backup: check it with `sealwire verify`, or make a site's folder of it with `sealwire restore`",
+        ),
+        DataDirError::NoSite { .. } if !DataDir::ledger_of(data_dir).is_dir() => {
+            String::from("name the site's folder with --data-dir")
+        }
+        DataDirError::NoSite { .. } | DataDirError::Description { .. } => {
+            let name =
+                name_in_checkpoint(data_dir).unwrap_or_else(|| String::from("the site's name"));
+            format!(r#"write {{"version":1,"name":"{name}"}} to {}"#, description.display())
+        }
+        DataDirError::Version { .. } => String::from("use the sealwire that made it"),
+        _ => format!(
+            "see that {} can be read and is what docs/formats/ledger.md says",
+            description.display()
+        ),
+    };
+    findings.failed("layout", chain(&error), remedy);
+    None
+}
+
+/// The site's name, as the log's checkpoint has it.
+fn name_in_checkpoint(data_dir: &Path) -> Option<String> {
+    let (checkpoint, _) =
+        claimed_checkpoint(&RealDisk, &DataDir::ledger_of(data_dir)).ok().flatten()?;
+    let origin = checkpoint.origin.to_string();
+    origin.strip_prefix(&DataDir::origin_of("")).map(str::to_owned)
+}
+
+fn lock(data_dir: &Path, findings: &mut Findings) -> bool {
+    match DataDir::is_in_use(data_dir) {
+        Ok(true) => {
+            findings.ok("lock", "a site runs in it: what it is just changing is not judged");
+            true
+        }
+        Ok(false) => {
+            findings.ok("lock", "no site runs in it");
+            false
+        }
+        Err(error) => {
+            let remedy = "run this as the user that the site runs as";
+            findings.failed("lock", format!("it cannot be looked at: {error}"), remedy);
+            false
+        }
+    }
+}
+
+fn space(data_dir: &Path, findings: &mut Findings) {
+    let free = match rustix::fs::statvfs(data_dir) {
+        Ok(found) => found.f_bavail.saturating_mul(found.f_frsize),
+        Err(error) => return findings.skipped("space", format!("it cannot be told: {error}")),
+    };
+    let found = format!("{} MiB are free on the file system", free >> 20);
+    let remedy = "make room: a site stops when it cannot write, and goes on from there when it is started again";
+    match free {
+        0..FREE_BYTES_MIN => findings.failed("space", found, remedy),
+        FREE_BYTES_MIN..FREE_BYTES_LOW => findings.warn("space", found, remedy),
+        _ => findings.ok("space", found),
+    }
+}
+
+/// Whether the secret keys are there, nobody else's to read, and the log's. `vkey` is the key that the log names, as far as that is known.
+fn keys(path: &Path, name: &str, vkey: Option<&str>, findings: &mut Findings) {
+    let known = match KeyFile::all(path, name) {
+        Ok(known) => known,
+        Err(error) => {
+            let remedy = match &error {
+                BackupError::Key(KeyError::Open { path, .. }) => {
+                    let path = path.display();
+                    format!(
+                        "chmod 600 {path}; if others have read it, go over to a new key (`sealwire log rotate-key`)"
+                    )
+                }
+                _ => String::from(
+                    "put the key's file back from where you keep it: there is no other way to go on with this log",
+                ),
+            };
+            return findings.failed("key", chain(&error), remedy);
+        }
+    };
+    let Some(vkey) = vkey else {
+        return findings.skipped("key", "what the log says of its key cannot be read");
+    };
+    let path = path.display();
+    let put_back =
+        "put it back from where you keep it, with mode 600, or name its file with --key-file";
+    match known.iter().find(|key| key.vkey.to_string() == vkey) {
+        Some(key) if key.file == KEY => {
+            findings.ok("key", format!("{path} is the log's, and its owner's alone to read"));
+        }
+        Some(_) => {
+            let found = format!("the log has gone over to the key in {path}.next");
+            findings.warn("key", found, "the next start puts it in its place");
+        }
+        None if known.is_empty() => {
+            let found =
+                format!("{path} is missing; the log, whose key is {vkey}, can only go on with it");
+            findings.failed("key", found, put_back);
+        }
+        None => {
+            let found = format!("{path} is not the log's key, which is {vkey}");
+            findings.failed(
+                "key",
+                found,
+                format!("the log can only go on with that one: {put_back}"),
+            );
+        }
+    }
+}
+
+fn tokens(data_dir: &Path, findings: &mut Findings) {
+    let path = data_dir.join(ACCESS_TOKEN);
+    if !path.exists() {
+        return findings
+            .ok("token", format!("there is no {ACCESS_TOKEN}; the next start makes it"));
+    }
+    match AccessToken::load_or_create(&path) {
+        Ok(_) => findings.ok("token", format!("{ACCESS_TOKEN} is its owner's alone to read")),
+        Err(error) => {
+            let remedy = format!(
+                "stop the site and delete {}: the next start makes another, which whoever reads envelopes needs then",
+                path.display()
+            );
+            findings.failed("token", chain(&error), remedy);
+        }
+    }
+}
+
+fn retention(data_dir: &Path, findings: &mut Findings) {
+    match Retention::load(&data_dir.join(RETENTION)) {
+        Ok(_) => findings.ok("retention", "what there is of rules is understood"),
+        Err(error) => {
+            findings.failed("retention", chain(&error), "correct the line: no site starts with it");
+        }
+    }
+}
+
+fn clock(received_at: Option<Timestamp>, now: Timestamp, findings: &mut Findings) {
+    match received_at {
+        None => findings.skipped("clock", "no envelope can be read that would tell the time"),
+        Some(newest) if newest > now => {
+            let found = format!(
+                "the newest envelope was received at {newest}, and the machine's clock says {now}"
+            );
+            let remedy = "set the clock; until it has caught up, everything sealed is received at that moment";
+            findings.warn("clock", found, remedy);
+        }
+        Some(newest) => {
+            findings.ok("clock", format!("the newest envelope was received at {newest}"));
+        }
+    }
+}
+
+fn index(path: &Path, log: &Log, is_running: bool, findings: &mut Findings) {
+    let remake = format!(
+        "stop the site, delete {0}, {0}-wal and {0}-shm: the next start makes it again from the log",
+        path.display()
+    );
+    let made_again = "the next start makes it again from the log";
+    let found = match index::examine(path, is_running) {
+        Ok(Some(found)) => found,
+        Ok(None) if path.exists() => {
+            return findings.warn("index", "SQLite does not understand it", made_again);
+        }
+        Ok(None) => return findings.ok("index", format!("there is none; {made_again}")),
+        Err(error) => return findings.failed("index", chain(&error), remake),
+    };
+    let next_leaf = found.next_leaf;
+    if let Some(damage) = found.damage {
+        findings.failed("index", format!("it is damaged: {damage}"), remake);
+    } else if !found.is_current {
+        findings.warn("index", "it is of another version", made_again);
+    } else if log.first_vkey.as_ref().is_some_and(|vkey| *vkey != found.vkey) {
+        findings.warn("index", "it follows another log", made_again);
+    } else {
+        match log.leaves {
+            None => {
+                let found =
+                    format!("it has {next_leaf} leaves; how many the log has cannot be told");
+                findings.skipped("index", found);
+            }
+            // A running site's log has grown since it was read.
+            Some(leaves) if next_leaf > leaves && !is_running => {
+                let found = format!(
+                    "it has {next_leaf} leaves and the log {leaves}: the log was restored from a copy"
+                );
+                findings.warn("index", found, made_again);
+            }
+            Some(leaves) if next_leaf < leaves => {
+                let behind = leaves - next_leaf;
+                let found = format!(
+                    "it is {behind} leaves behind the log, and catches up in a running site"
+                );
+                findings.ok("index", found);
+            }
+            Some(_) => findings.ok("index", "it has the whole log"),
+        }
+    }
+}
+
+/// What interrupted writing left, and logs of engines that were set aside.
+fn leftovers(data_dir: &Path, is_running: bool, findings: &mut Findings) {
+    if is_running {
+        return findings.skipped("leftovers", "files that a site writes may be there for a moment");
+    }
+    let ledger = DataDir::ledger_of(data_dir);
+    let folders = [
+        (data_dir.to_owned(), ".next"),
+        (data_dir.to_owned(), ".unfinished"),
+        (data_dir.to_owned(), "run.json"),
+        (ledger.clone(), ".next"),
+        (ledger.join("segments"), ".next"),
+        (ledger.join("tree"), ".next"),
+        (data_dir.join("nats"), ".log.old"),
+        (data_dir.join("wash"), ".log.old"),
+    ];
+    let left = folders.iter().flat_map(|(folder, end)| ending(folder, end));
+    // The key that a rotation goes over to may be the log's.
+    let left: Vec<PathBuf> = left.filter(|path| !path.ends_with(NEXT_KEY)).collect();
+    if left.is_empty() {
+        findings.ok("leftovers", "nothing lies about that an interrupted write left");
+        return;
+    }
+    let names: Vec<String> = left.iter().map(|path| path.display().to_string()).collect();
+    let found = format!("what an interrupted write or an earlier run left: {}", names.join(", "));
+    findings.warn("leftovers", found, "harmless: nobody reads them, and they may be deleted");
+}
+
+fn ending(folder: &Path, end: &str) -> Vec<PathBuf> {
+    // Where a folder cannot be listed, what must be in it is missed elsewhere.
+    let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let paths = entries.unwrap_or_default().into_iter().map(|entry| entry.path());
+    paths.filter(|path| path.to_string_lossy().ends_with(end)).collect()
+}
