@@ -1,13 +1,15 @@
 //! Transparency logs: what a log *is*, and how anyone checks one.
 //!
 //! One module per specification: [`hash`], [`tree`], [`frontier`] and [`proof`] are RFC 6962 §2.1,
-//! and [`multiproof`] proves several of its leaves at once; [`tile`], [`tile_path`] and [`bundle`] are C2SP tlog-tiles, [`note`] is C2SP signed-note,
-//! [`checkpoint`] is C2SP tlog-checkpoint and [`tlog_proof`] is C2SP tlog-proof. Everything a caller
-//! needs is exported here; start at [`Checkpoint`], [`LeafInTree`] and [`TlogProof`].
+//! and [`multiproof`] proves several of its leaves at once; [`tile`], [`tile_path`] and [`bundle`]
+//! are C2SP tlog-tiles, [`note`] is C2SP signed-note, [`checkpoint`] is C2SP tlog-checkpoint,
+//! [`tlog_proof`] is C2SP tlog-proof, [`cosignature`], [`add_checkpoint`] and [`policy`] are C2SP
+//! tlog-cosignature, tlog-witness and tlog-policy. Everything a caller needs is exported here; start
+//! at [`Checkpoint`], [`LeafInTree`] and [`TlogProof`].
 //!
 //! Nothing here reads a clock, a file or a socket, and no key is kept beyond a [`Signer`] that the
 //! caller holds. Whoever stores the hashes lends them as a closure, `FnMut(&TileId)`; the functions
-//! ask it for each tile at most once. Not here: cosignatures, witnesses, and what an entry means.
+//! ask it for each tile at most once. Not here: what an entry means.
 //!
 //! Invariant: text and bytes from outside can be refused, with an error that says what is allowed,
 //! but never cause a panic.
@@ -20,12 +22,15 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod add_checkpoint;
 pub mod bundle;
 pub mod checkpoint;
+pub mod cosignature;
 pub mod frontier;
 pub mod hash;
 pub mod multiproof;
 pub mod note;
+pub mod policy;
 pub mod proof;
 pub mod tile;
 pub mod tile_path;
@@ -36,10 +41,14 @@ mod decimal;
 mod excerpt;
 mod tile_reader;
 
+pub use crate::add_checkpoint::{
+    AddCheckpoint, AuthenticateError, ParseAddCheckpointError, RefuseError, Submission, TreeHead,
+};
 pub use crate::bundle::{EntryBundle, InvalidBundle};
 pub use crate::checkpoint::{
     Checkpoint, ExtensionLine, InvalidLine, OpenCheckpointError, Origin, ParseCheckpointError,
 };
+pub use crate::cosignature::{Cosignature, Cosigner, CosignerKey, PosixTime};
 pub use crate::frontier::{Frontier, root_of};
 pub use crate::hash::{
     Hash, InvalidHash, NodeHash, Pangea, Rfc6962, empty_root, leaf_hash, node_hash,
@@ -49,7 +58,10 @@ pub use crate::multiproof::{
 };
 pub use crate::note::{
     InvalidKeyName, InvalidNoteText, KeyId, KeyName, NoteSignature, ParseKeyError, ParseNoteError,
-    SignedNote, Signer, VerifiedNote, VerifierKey, VerifyNoteError,
+    PrivateKey, PublicKey, SignedNote, Signer, VerifiedNote, VerifierKey, VerifyNoteError,
+};
+pub use crate::policy::{
+    Policy, PolicyError, PolicyFault, PolicyLog, PolicyWitness, UnsatisfiedError,
 };
 pub use crate::proof::{
     ConsistencyError, InclusionError, consistency_proof, consistency_proof_from_subtrees,

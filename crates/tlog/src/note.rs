@@ -2,7 +2,8 @@
 //!
 //! C2SP signed-note. Parsing a note proves nothing; its text is to be used only as
 //! [`VerifiedNote::text`]. Signatures of keys that the verifier does not know are carried along and
-//! ignored, so that keys can change and witnesses can join in.
+//! ignored, so that keys can change and witnesses can join in; their lines are read by
+//! [`cosignature`](crate::cosignature).
 //!
 //! Invariants of a [`SignedNote`]: `text` ends in a newline and has no other control character below
 //! U+0020; there are 1 to [`SIGNATURES_MAX`] signatures. A parsed note is formatted byte for byte as
@@ -17,7 +18,10 @@ use core::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-pub use self::key::{InvalidKeyName, KeyId, KeyName, ParseKeyError, Signer, VerifierKey};
+pub(crate) use self::key::COSIGNATURE;
+pub use self::key::{
+    InvalidKeyName, KeyId, KeyName, ParseKeyError, PrivateKey, PublicKey, Signer, VerifierKey,
+};
 use crate::excerpt::excerpt;
 
 /// Most bytes of a note: twice what sixteen post-quantum signatures take (5 kB each, in base64).
@@ -60,7 +64,8 @@ impl SignedNote {
         if !text.ends_with('\n') || has_control_characters(text) {
             return Err(InvalidNoteText);
         }
-        Ok(Self { text: text.into(), signatures: alloc::vec![signer.sign(text)] })
+        let signature = signer.signature(signer.sign_message(text).into());
+        Ok(Self { text: text.into(), signatures: alloc::vec![signature] })
     }
 
     /// Parses a note as it is stored and sent.
@@ -103,16 +108,11 @@ impl SignedNote {
         &'a self,
         keys: &'a [VerifierKey],
     ) -> Result<VerifiedNote<'a>, VerifyNoteError> {
+        let made = |key: &VerifierKey, signature: &NoteSignature| {
+            key.made(&signature.bytes, &self.text).then_some(())
+        };
         let mut signers = Vec::new();
-        for signature in &self.signatures {
-            let mut named = keys.iter().filter(|key| key.is_named_by(signature)).peekable();
-            if named.peek().is_none() {
-                continue;
-            }
-            // Two keys with one name and ID are told apart by which of them fits.
-            let signer = named.find(|key| key.made(signature, &self.text)).ok_or_else(|| {
-                VerifyNoteError::BadSignature { name: signature.name.clone(), id: signature.id }
-            })?;
+        for (signer, ()) in self.signatures_of(keys, made)? {
             if !signers.contains(&signer) {
                 signers.push(signer);
             }
@@ -121,6 +121,53 @@ impl SignedNote {
             return Err(VerifyNoteError::NoKnownKey);
         }
         Ok(VerifiedNote { text: &self.text, signers })
+    }
+
+    /// The signatures that `made` finds some of `keys` to have made, with what it says of them. One
+    /// that such a key is said to have made and did not refuses the note (C2SP signed-note,
+    /// Signatures).
+    pub(crate) fn signatures_of<'a, T, const TYPE: u8>(
+        &self,
+        keys: &'a [PublicKey<TYPE>],
+        made: impl Fn(&PublicKey<TYPE>, &NoteSignature) -> Option<T>,
+    ) -> Result<Vec<(&'a PublicKey<TYPE>, T)>, VerifyNoteError> {
+        let mut found = Vec::new();
+        for signature in &self.signatures {
+            let mut named = keys.iter().filter(|key| key.is_named_by(signature)).peekable();
+            if named.peek().is_none() {
+                continue;
+            }
+            // Two keys with one name and ID are told apart by which of them fits.
+            let signer = named.find_map(|key| Some((key, made(key, signature)?)));
+            found.push(signer.ok_or_else(|| VerifyNoteError::BadSignature {
+                name: signature.name.clone(),
+                id: signature.id,
+            })?);
+        }
+        Ok(found)
+    }
+
+    /// The same note with the signatures only that some of `keys` are said to have made.
+    pub(crate) fn with_signatures_of<const TYPE: u8>(&self, keys: &[PublicKey<TYPE>]) -> Self {
+        let is_of_key =
+            |signature: &&NoteSignature| keys.iter().any(|key| key.is_named_by(signature));
+        let signatures = self.signatures.iter().filter(is_of_key).cloned().collect();
+        Self { text: self.text.clone(), signatures }
+    }
+
+    /// Adds a signature, unchecked, in place of one that its key made before. `false` says that it
+    /// was left out: the note has [`SIGNATURES_MAX`] of other keys.
+    pub fn put_signature(&mut self, signature: NoteSignature) -> bool {
+        let is_of_key =
+            |old: &&mut NoteSignature| old.name == signature.name && old.id == signature.id;
+        if let Some(old) = self.signatures.iter_mut().find(is_of_key) {
+            *old = signature;
+        } else if self.signatures.len() < SIGNATURES_MAX {
+            self.signatures.push(signature);
+        } else {
+            return false;
+        }
+        true
     }
 }
 
@@ -137,7 +184,8 @@ impl<'a> VerifiedNote<'a> {
 }
 
 impl NoteSignature {
-    fn parse(line: &str) -> Result<Self, ParseNoteError> {
+    /// Parses a signature line, without its newline.
+    pub fn parse(line: &str) -> Result<Self, ParseNoteError> {
         let refused = || ParseNoteError::SignatureLine { line: excerpt(line) };
         let (name, signature) = line
             .strip_prefix(SIGNATURE_PREFIX)

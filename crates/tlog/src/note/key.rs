@@ -1,7 +1,10 @@
 //! Who signs notes: names, key IDs, verifier keys and signers.
 //!
-//! C2SP signed-note, Verifier keys and Ed25519 signatures. Only signature type 0x01 is known here;
-//! keys of the other types the specification assigns are refused by their name.
+//! C2SP signed-note, Verifier keys. Two of the signature types it assigns are known here, and both
+//! are Ed25519's: 0x01 signs a text as it is ([`Signer`]), 0x04 signs a checkpoint with the time at
+//! which it was seen ([`Cosigner`](crate::Cosigner)). One type holds both, with the signature type
+//! as its parameter, so that a log's key is never taken for a witness's. Keys of other types are
+//! refused by their name.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -18,6 +21,8 @@ use crate::hash::Hash;
 
 /// Signature type identifier byte of Ed25519 (C2SP signed-note, Signature types).
 const ED25519: u8 = 0x01;
+/// Signature type identifier byte of Ed25519 cosignatures with a timestamp.
+pub(crate) const COSIGNATURE: u8 = 0x04;
 
 /// Name of a key: not empty, without Unicode spaces, control characters and plus signs.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -27,21 +32,27 @@ pub struct KeyName(String);
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct KeyId([u8; 4]);
 
-/// An Ed25519 public key and the name under which it signs notes; shown as a vkey.
+/// An Ed25519 public key, its signature type and the name under which it signs; shown as a vkey.
 #[derive(Clone, Eq, PartialEq)]
-pub struct VerifierKey {
+pub struct PublicKey<const TYPE: u8> {
     name: KeyName,
     id: KeyId,
     key: VerifyingKey,
 }
 
-/// An Ed25519 private key and the name under which it signs notes.
+/// An Ed25519 private key, its signature type and the name under which it signs.
 ///
 /// The seed is wiped from memory on drop and cannot be read back; `Debug` shows the public key.
-pub struct Signer {
-    vkey: VerifierKey,
+pub struct PrivateKey<const TYPE: u8> {
+    vkey: PublicKey<TYPE>,
     key: SigningKey,
 }
+
+/// The public key of whoever signs notes, a log for example.
+pub type VerifierKey = PublicKey<ED25519>;
+
+/// The private key of whoever signs notes.
+pub type Signer = PrivateKey<ED25519>;
 
 impl KeyName {
     /// Parses a name.
@@ -71,8 +82,8 @@ impl KeyId {
         &self.0
     }
 
-    fn of_ed25519(name: &KeyName, key: &VerifyingKey) -> Self {
-        let hashed = [name.0.as_bytes(), b"\n", &[ED25519], key.as_bytes()].concat();
+    fn of(name: &KeyName, signature_type: u8, key: &VerifyingKey) -> Self {
+        let hashed = [name.0.as_bytes(), b"\n", &[signature_type], key.as_bytes()].concat();
         let [a, b, c, d, ..] = *Hash::sha256(&hashed).as_bytes();
         Self([a, b, c, d])
     }
@@ -86,7 +97,7 @@ impl KeyId {
     }
 }
 
-impl VerifierKey {
+impl<const TYPE: u8> PublicKey<TYPE> {
     /// Parses a vkey: `<name>+<key ID in hex>+<type and public key in base64>`.
     pub fn parse(vkey: &str) -> Result<Self, ParseKeyError> {
         let mut parts = vkey.splitn(3, '+');
@@ -98,14 +109,13 @@ impl VerifierKey {
         let id = KeyId::parse(id).ok_or_else(|| ParseKeyError::Id { id: excerpt(id) })?;
         let material = STANDARD.decode(material).map_err(|_undecodable| ParseKeyError::Base64)?;
         let key = match material.split_first() {
-            Some((&ED25519, key)) => parse_ed25519(key)?,
+            Some((&signature_type, key)) if signature_type == TYPE => parse_ed25519(key)?,
             Some((&signature_type, _)) => {
-                let meaning = signature_type_name(signature_type);
-                return Err(ParseKeyError::Type { signature_type, meaning });
+                return Err(ParseKeyError::Type { signature_type, expected: TYPE });
             }
             None => return Err(ParseKeyError::Base64),
         };
-        let expected = KeyId::of_ed25519(&name, &key);
+        let expected = KeyId::of(&name, TYPE, &key);
         if id != expected {
             return Err(ParseKeyError::IdMismatch { id, expected });
         }
@@ -128,36 +138,41 @@ impl VerifierKey {
     }
 
     /// Whether the signature says that this key made it.
-    pub(super) fn is_named_by(&self, signature: &NoteSignature) -> bool {
+    pub(crate) fn is_named_by(&self, signature: &NoteSignature) -> bool {
         signature.name == self.name && signature.id == self.id
     }
 
-    /// Whether this key made the signature.
+    /// Whether this key made the Ed25519 signature of the message.
     ///
-    /// Strict: keys and signatures that let one signature fit several texts are refused.
-    pub(super) fn made(&self, signature: &NoteSignature, text: &str) -> bool {
-        Signature::from_slice(&signature.bytes)
-            .is_ok_and(|signature| self.key.verify_strict(text.as_bytes(), &signature).is_ok())
+    /// Strict: keys and signatures that let one signature fit several messages are refused.
+    pub(crate) fn made(&self, signature: &[u8], message: &str) -> bool {
+        Signature::from_slice(signature)
+            .is_ok_and(|signature| self.key.verify_strict(message.as_bytes(), &signature).is_ok())
     }
 }
 
-impl Signer {
+impl<const TYPE: u8> PrivateKey<TYPE> {
     /// The signer with this RFC 8032 private key, which must be kept secret and come from a good
     /// source of randomness.
     pub fn from_seed(name: KeyName, seed: &[u8; 32]) -> Self {
         let key = SigningKey::from_bytes(seed);
         let public = key.verifying_key();
-        let id = KeyId::of_ed25519(&name, &public);
-        Self { vkey: VerifierKey { name, id, key: public }, key }
+        let id = KeyId::of(&name, TYPE, &public);
+        Self { vkey: PublicKey { name, id, key: public }, key }
     }
 
     /// The public half, to be handed out.
-    pub const fn vkey(&self) -> &VerifierKey {
+    pub const fn vkey(&self) -> &PublicKey<TYPE> {
         &self.vkey
     }
 
-    pub(super) fn sign(&self, text: &str) -> NoteSignature {
-        let bytes: Vec<u8> = self.key.sign(text.as_bytes()).to_bytes().into();
+    /// The Ed25519 signature of the message.
+    pub(crate) fn sign_message(&self, message: &str) -> [u8; Signature::BYTE_SIZE] {
+        self.key.sign(message.as_bytes()).to_bytes()
+    }
+
+    /// The signature line that carries these bytes under the key's name.
+    pub(crate) fn signature(&self, bytes: Vec<u8>) -> NoteSignature {
         NoteSignature { name: self.vkey.name.clone(), id: self.vkey.id, bytes }
     }
 }
@@ -170,7 +185,7 @@ impl FromStr for KeyName {
     }
 }
 
-impl FromStr for VerifierKey {
+impl<const TYPE: u8> FromStr for PublicKey<TYPE> {
     type Err = ParseKeyError;
 
     fn from_str(vkey: &str) -> Result<Self, Self::Err> {
@@ -190,22 +205,22 @@ impl fmt::Display for KeyId {
     }
 }
 
-impl fmt::Display for VerifierKey {
+impl<const TYPE: u8> fmt::Display for PublicKey<TYPE> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let material = [&[ED25519], self.key.as_bytes().as_slice()].concat();
+        let material = [&[TYPE], self.key.as_bytes().as_slice()].concat();
         write!(f, "{}+{}+{}", self.name, self.id, STANDARD.encode(material))
     }
 }
 
-impl fmt::Debug for VerifierKey {
+impl<const TYPE: u8> fmt::Debug for PublicKey<TYPE> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "VerifierKey({self})")
+        write!(f, "PublicKey({self})")
     }
 }
 
-impl fmt::Debug for Signer {
+impl<const TYPE: u8> fmt::Debug for PrivateKey<TYPE> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signer").field("vkey", &self.vkey).finish_non_exhaustive()
+        f.debug_struct("PrivateKey").field("vkey", &self.vkey).finish_non_exhaustive()
     }
 }
 
@@ -240,15 +255,16 @@ pub enum ParseKeyError {
     /// Its last part cannot be decoded, or to nothing.
     #[error("the verifier key's last part is not base64 of a signature type and a public key")]
     Base64,
-    /// It is of another type than Ed25519.
+    /// It is of another type than is used here.
     #[error(
-        "keys of type 0x{signature_type:02x} ({meaning}) are not supported: use 0x01 (Ed25519)"
+        "a key of type 0x{signature_type:02x} ({}) does not serve here: use one of type \
+         0x{expected:02x} ({})", signature_type_name(*signature_type), signature_type_name(*expected)
     )]
     Type {
         /// Signature type identifier byte.
         signature_type: u8,
-        /// What the specification assigns that byte to.
-        meaning: &'static str,
+        /// The one that would serve.
+        expected: u8,
     },
     /// Its public key is none.
     #[error("the verifier key does not hold the 32 bytes of an Ed25519 public key")]
