@@ -119,7 +119,10 @@ impl io::Read for Sequential {
 }
 
 /// The whole of a small file; `None` where there is none.
-pub(crate) fn read_small(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
+///
+/// # Errors
+/// It cannot be read, or is not small.
+pub fn read_small(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
     /// Largest file that is read whole: an index of a segment's blocks.
     const BYTES_MAX: u64 = 64 << 20;
     let file = match disk.open(path, Mode::Read) {
@@ -139,7 +142,10 @@ pub(crate) fn read_small(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<
 pub(crate) const NEXT: &str = ".next";
 
 /// Replaces `folder/name`; when this returns, the new content is what a crash leaves, and until then the old or the new one, whole.
-pub(crate) fn replace(
+///
+/// # Errors
+/// The old or the new content is there, whole, and nobody knows which a crash would leave.
+pub fn replace(
     disk: &dyn Disk,
     folder: &Path,
     name: &str,
@@ -150,7 +156,10 @@ pub(crate) fn replace(
 }
 
 /// The first half of [`replace`]: until the second, nothing has happened.
-pub(crate) fn write_next(
+///
+/// # Errors
+/// The file cannot be written; what it replaces is as it was.
+pub fn write_next(
     disk: &dyn Disk,
     folder: &Path,
     name: &str,
@@ -162,7 +171,10 @@ pub(crate) fn write_next(
 }
 
 /// The second half of [`replace`].
-pub(crate) fn take_next(disk: &dyn Disk, folder: &Path, name: &str) -> io::Result<()> {
+///
+/// # Errors
+/// The old or the new content is there, whole, and nobody knows which a crash would leave.
+pub fn take_next(disk: &dyn Disk, folder: &Path, name: &str) -> io::Result<()> {
     disk.rename(&folder.join(format!("{name}{NEXT}")), &folder.join(name))?;
     disk.sync_folder(folder)
 }

@@ -86,17 +86,25 @@ impl KeyFiles {
 /// # Errors
 /// The file cannot be read or made, others may read it, or it holds no key.
 pub fn load_or_create_key(path: &Path, name: KeyName, log: &Path) -> Result<Signer, KeyError> {
+    // A log has its key before its first segment.
+    let is_new = fs::read_dir(log.join(SEGMENTS))
+        .map_or(true, |mut segments| segments.next().is_none());
+    if !is_new && read(path)?.is_none() {
+        return Err(KeyError::Missing { path: path.to_owned(), log: log.to_owned() });
+    }
+    Ok(Signer::from_seed(name, &load_or_create_seed(path)?))
+}
+
+/// The seed in `path`; made if there is none.
+///
+/// # Errors
+/// The file cannot be read or made, others may read it, or it holds no key.
+pub fn load_or_create_seed(path: &Path) -> Result<[u8; 32], KeyError> {
     let text = match read(path)? {
         Some(text) => text,
-        // A log has its key before its first segment.
-        None if fs::read_dir(log.join(SEGMENTS))
-            .is_ok_and(|mut segments| segments.next().is_some()) =>
-        {
-            return Err(KeyError::Missing { path: path.to_owned(), log: log.to_owned() });
-        }
         None => create(path).map_err(|source| KeyError::Io { path: path.to_owned(), source })?,
     };
-    parse(path, &text, name)
+    parse_seed(path, &text)
 }
 
 /// The key in `path`. `name` is the log's origin.
@@ -119,6 +127,10 @@ fn read(path: &Path) -> Result<Option<String>, KeyError> {
 }
 
 fn parse(path: &Path, text: &str, name: KeyName) -> Result<Signer, KeyError> {
+    parse_seed(path, text).map(|seed| Signer::from_seed(name, &seed))
+}
+
+fn parse_seed(path: &Path, text: &str) -> Result<[u8; 32], KeyError> {
     let failed = |source| KeyError::Io { path: path.to_owned(), source };
     let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
@@ -127,7 +139,7 @@ fn parse(path: &Path, text: &str, name: KeyName) -> Result<Signer, KeyError> {
     let mut seed = [0; 32];
     hex::decode_to_slice(text.trim_end(), &mut seed)
         .map_err(|_| KeyError::NotAKey { path: path.to_owned() })?;
-    Ok(Signer::from_seed(name, &seed))
+    Ok(seed)
 }
 
 fn create(path: &Path) -> io::Result<String> {

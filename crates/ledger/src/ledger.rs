@@ -197,6 +197,12 @@ impl Ledger {
         self.shared.published()
     }
 
+    /// The newest checkpoint, now and as it changes.
+    #[must_use]
+    pub fn watch_published(&self) -> watch::Receiver<Arc<Published>> {
+        self.shared.published.subscribe()
+    }
+
     /// The first leaf that the consumer of this name has not dealt with.
     #[must_use]
     pub fn cursor(&self, name: &str) -> u64 {

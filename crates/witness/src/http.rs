@@ -1,0 +1,205 @@
+//! The witness over HTTP/1.1: C2SP tlog-witness, add-checkpoint and the checkpoints for monitors.
+//!
+//! hyper is driven by hand, because `axum::serve` has no bound on how many connections there are or how long one may take to say what it wants.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::{Path, Request, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tlog::{PosixTime, RefuseError, add_checkpoint::REQUEST_BYTES_MAX};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{Instrument as _, debug, error, info, info_span, warn};
+
+use crate::{Refusal, Witness};
+
+/// Connections at once; further ones wait to be accepted. Logs keep one each, and few ask in the same second.
+const CONNECTIONS_MAX: usize = 256;
+/// How long a connection may take to send the head of a request, and idle before its next one.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a body may take: the largest one at 300 kbit/s.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// How long requests that are being answered may take when the witness stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause before accepting again when the system has no more sockets to give.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Answers until `shutdown`, then ends what it is at.
+pub async fn serve(listener: TcpListener, witness: Arc<Witness>, shutdown: CancellationToken) {
+    let router = Router::new()
+        .route("/add-checkpoint", post(add_checkpoint))
+        .route("/vkey", get(vkey))
+        .route("/{origin_hash}/checkpoint", get(checkpoint))
+        .fallback(|| async {
+            let there =
+                "there is POST /add-checkpoint, GET /<SHA-256 of an origin>/checkpoint and GET /vkey";
+            (StatusCode::NOT_FOUND, format!("{there}\n"))
+        })
+        .with_state(witness);
+    let connections = TaskTracker::new();
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let next = async {
+            let room = Arc::clone(&room).acquire_owned();
+            (room.await.expect("nobody closes the semaphore"), listener.accept().await)
+        };
+        let Some((permit, accepted)) = shutdown.run_until_cancelled(next).await else { break };
+        match accepted {
+            Ok((stream, peer)) => {
+                let answering = answer(stream, router.clone(), shutdown.clone());
+                let span = info_span!("conn", %peer);
+                connections.spawn(async move { answering.instrument(span).await; drop(permit) });
+            }
+            // The client is gone, or there are too many files: what is open goes on.
+            Err(failure) => {
+                warn!(%failure, "a connection could not be accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    connections.close();
+    if timeout(DRAIN_TIMEOUT, connections.wait()).await.is_err() {
+        warn!("stopping with requests that were not answered");
+    }
+}
+
+/// Answers the requests of one connection.
+async fn answer(stream: TcpStream, router: Router, shutdown: CancellationToken) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(failure) = ended {
+        debug!(%failure, "a connection broke off");
+    }
+}
+
+async fn vkey(State(witness): State<Arc<Witness>>) -> String {
+    format!("{}\n", witness.vkey())
+}
+
+async fn checkpoint(
+    State(witness): State<Arc<Witness>>,
+    Path(origin_hash): Path<String>,
+) -> Response {
+    // The lock may be held while a record is written.
+    match spawn_blocking(move || witness.checkpoint(&origin_hash)).await {
+        Ok(Some(note)) => plain(StatusCode::OK, note),
+        Ok(None) => {
+            plain(StatusCode::NOT_FOUND, "this witness has cosigned nothing of that log\n".into())
+        }
+        Err(panic) => failed(&panic),
+    }
+}
+
+async fn add_checkpoint(State(witness): State<Arc<Witness>>, request: Request) -> Response {
+    let body = match read_body(request.into_body()).await {
+        Ok(body) => body,
+        Err(refused) => return refused,
+    };
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let Some(at) = PosixTime::new(since_1970.as_secs()) else {
+        return failed(&io::Error::other("the clock is before 1970"));
+    };
+    match spawn_blocking(move || witness.add_checkpoint(&body, at, Instant::now())).await {
+        Ok(Ok(lines)) => {
+            info!(answer = lines.trim_end(), "cosigned");
+            plain(StatusCode::OK, lines)
+        }
+        Ok(Err(refusal)) => refuse(&refusal),
+        Err(panic) => failed(&panic),
+    }
+}
+
+async fn read_body(body: Body) -> Result<String, Response> {
+    match timeout(BODY_TIMEOUT, to_bytes(body, REQUEST_BYTES_MAX)).await {
+        Ok(Ok(bytes)) => String::from_utf8(bytes.into()).map_err(|_not_text| {
+            plain(StatusCode::BAD_REQUEST, "the request is not UTF-8\n".into())
+        }),
+        // Longer than allowed, or broken off; then nobody reads the answer.
+        Ok(Err(_)) => Err(plain(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("a request has at most {REQUEST_BYTES_MAX} bytes\n"),
+        )),
+        Err(_elapsed) => Err(plain(
+            StatusCode::REQUEST_TIMEOUT,
+            format!("a request is sent within {} s\n", BODY_TIMEOUT.as_secs()),
+        )),
+    }
+}
+
+/// The specification's status for each refusal, and where it has none, HTTP's.
+fn refuse(refusal: &Refusal) -> Response {
+    let status = match refusal {
+        Refusal::Request(_)
+        | Refusal::Text(_)
+        | Refusal::NoRoom
+        | Refusal::Checkpoint(RefuseError::Shrunk(_)) => StatusCode::BAD_REQUEST,
+        Refusal::UnknownLog => StatusCode::NOT_FOUND,
+        Refusal::Signature(_) => StatusCode::FORBIDDEN,
+        Refusal::Checkpoint(RefuseError::Conflict { recorded, .. }) => {
+            debug!(%refusal, "refused");
+            let headers = [(header::CONTENT_TYPE, "text/x.tlog.size")];
+            return (StatusCode::CONFLICT, headers, format!("{recorded}\n")).into_response();
+        }
+        Refusal::Checkpoint(RefuseError::EmptyTree { .. } | RefuseError::Inconsistent(_)) => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+        Refusal::TooMany { retry_after } => {
+            let seconds = retry_after.as_secs() + 1;
+            let headers = [(header::RETRY_AFTER, seconds.to_string())];
+            return (StatusCode::TOO_MANY_REQUESTS, headers, format!("{refusal}\n"))
+                .into_response();
+        }
+        Refusal::Storage => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    debug!(%refusal, source = std::error::Error::source(refusal), status = status.as_u16(), "refused");
+    plain(status, format!("{}\n", chain(refusal)))
+}
+
+/// The error and what caused it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn failed(failure: &dyn std::error::Error) -> Response {
+    error!(%failure, "a request could not be answered");
+    let words = "the witness could not answer; its own log says why\n";
+    plain(StatusCode::INTERNAL_SERVER_ERROR, words.into())
+}
+
+fn plain(status: StatusCode, text: String) -> Response {
+    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+}
