@@ -145,12 +145,7 @@ pub(crate) const NEXT: &str = ".next";
 ///
 /// # Errors
 /// The old or the new content is there, whole, and nobody knows which a crash would leave.
-pub fn replace(
-    disk: &dyn Disk,
-    folder: &Path,
-    name: &str,
-    content: &[u8],
-) -> io::Result<()> {
+pub fn replace(disk: &dyn Disk, folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     write_next(disk, folder, name, content)?;
     take_next(disk, folder, name)
 }
@@ -159,12 +154,7 @@ pub fn replace(
 ///
 /// # Errors
 /// The file cannot be written; what it replaces is as it was.
-pub fn write_next(
-    disk: &dyn Disk,
-    folder: &Path,
-    name: &str,
-    content: &[u8],
-) -> io::Result<()> {
+pub fn write_next(disk: &dyn Disk, folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let file = disk.open(&folder.join(format!("{name}{NEXT}")), Mode::Empty)?;
     file.write_all_at(content, 0)?;
     file.sync()

@@ -53,15 +53,21 @@ impl Client {
     pub fn ask(&self, url: &str, request: &AddCheckpoint) -> Result<Answer, AskError> {
         let url = format!("{}/add-checkpoint", url.trim_end_matches('/'));
         let body = request.to_string();
-        let mut response =
-            self.agent.post(&url).send(body).map_err(|source| AskError::Unreachable(source.into()))?;
+        let mut response = self
+            .agent
+            .post(&url)
+            .send(body)
+            .map_err(|source| AskError::Unreachable(source.into()))?;
         let status = response.status();
-        let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| {
-            value.to_str().ok()?.parse().ok().map(Duration::from_secs)
-        });
+        let retry_after = response
+            .headers()
+            .get(header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.parse().ok().map(Duration::from_secs));
         let mut bytes = Vec::new();
         let reader = response.body_mut().as_reader().take(NOTE_BYTES_MAX as u64);
-        { reader }.read_to_end(&mut bytes).map_err(|source| AskError::Unreachable(source.into()))?;
+        { reader }
+            .read_to_end(&mut bytes)
+            .map_err(|source| AskError::Unreachable(source.into()))?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         match status {
             StatusCode::OK => Ok(Answer::Cosigned(text)),
@@ -102,7 +108,9 @@ pub enum AskError {
     #[error("the witness's answer holds no cosignature of its key for this checkpoint")]
     NoCosignature,
     /// It has cosigned more leaves than the log has.
-    #[error("the witness has cosigned {recorded} leaves, and this log has {size}: the log was set back, or its key signs another log, too")]
+    #[error(
+        "the witness has cosigned {recorded} leaves, and this log has {size}: the log was set back, or its key signs another log, too"
+    )]
     Ahead {
         /// Leaves that it has cosigned.
         recorded: TreeSize,

@@ -158,7 +158,7 @@ impl Gathering {
         asked.is_busy = false;
         let taken = match answer {
             Ok(Answer::Cosigned(lines)) => self.take(peer, size, &lines),
-            Ok(Answer::Conflict(recorded)) => self.conflict(peer, size, recorded),
+            Ok(Answer::Conflict(recorded)) => self.conflict(peer, recorded),
             Err(failure) => Err(failure),
         };
         let Some(asked) = self.peers.get_mut(peer) else { return };
@@ -194,7 +194,9 @@ impl Gathering {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let round = self.round.as_ref()?;
-        let next_round = self.is_newer(round).then(|| round.begun + ROUND_PERIOD);
+        // Where the quorum still depends on an answer, it is that answer which ends the round.
+        let ends_by_time = round.is_satisfied || !self.peers.iter().any(|peer| peer.is_busy);
+        let next_round = (ends_by_time && self.is_newer(round)).then(|| round.begun + ROUND_PERIOD);
         let waiting = self.peers.iter().filter(|peer| !peer.is_busy && !peer.is_done);
         waiting.filter_map(|peer| peer.not_before).chain(next_round).min()
     }
@@ -217,21 +219,16 @@ impl Gathering {
     }
 
     /// A witness has another size than was thought.
-    fn conflict(
-        &mut self,
-        peer: usize,
-        size: TreeSize,
-        recorded: TreeSize,
-    ) -> Result<(), AskError> {
-        let newest = self.newest.as_ref().map_or(size, |newest| newest.size);
-        let Some(peer) = self.peers.get_mut(peer) else { return Ok(()) };
-        if recorded > newest {
-            return Err(AskError::Ahead { recorded, size: newest });
+    fn conflict(&mut self, peer: usize, recorded: TreeSize) -> Result<(), AskError> {
+        let size = self.newest.as_ref().map_or(TreeSize::EMPTY, |newest| newest.size);
+        if recorded > size {
+            return Err(AskError::Ahead { recorded, size });
         }
-        peer.known = recorded;
-        peer.conflicts += 1;
-        // It may have cosigned a later checkpoint than this round's: then it waits for the next round.
-        peer.is_done = recorded > size || peer.conflicts > CONFLICTS_MAX;
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.known = recorded;
+            peer.conflicts += 1;
+            peer.is_done = peer.conflicts > CONFLICTS_MAX;
+        }
         Ok(())
     }
 
@@ -249,8 +246,10 @@ impl Gathering {
             self.publish();
         }
         let Some(round) = &self.round else { return };
-        for (index, peer) in self.peers.iter_mut().enumerate().filter(|(_, peer)| peer.may_be_asked(now))
+        for (index, peer) in
+            self.peers.iter_mut().enumerate().filter(|(_, peer)| peer.may_be_asked(now))
         {
+            // It has cosigned a later checkpoint: it waits for the next round.
             if peer.known > round.newest.size {
                 peer.is_done = true;
                 continue;
@@ -274,9 +273,7 @@ impl Gathering {
     /// Whether the next round may begin.
     fn is_over(&self, round: &Round, now: Instant) -> bool {
         let hopes = self.peers.iter().any(|peer| peer.is_busy || peer.may_be_asked(now));
-        self.is_newer(round)
-            && now >= round.begun + ROUND_PERIOD
-            && (round.is_satisfied || !hopes)
+        self.is_newer(round) && now >= round.begun + ROUND_PERIOD && (round.is_satisfied || !hopes)
     }
 
     /// Publishes the round's checkpoint, if the policy is satisfied.

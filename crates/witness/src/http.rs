@@ -70,7 +70,10 @@ pub async fn serve(listener: TcpListener, witness: Arc<Witness>, shutdown: Cance
             Ok((stream, peer)) => {
                 let answering = answer(stream, router.clone(), shutdown.clone());
                 let span = info_span!("conn", %peer);
-                connections.spawn(async move { answering.instrument(span).await; drop(permit) });
+                connections.spawn(async move {
+                    answering.instrument(span).await;
+                    drop(permit);
+                });
             }
             // The client is gone, or there are too many files: what is open goes on.
             Err(failure) => {

@@ -182,7 +182,9 @@ pub enum LogListFault {
         value: String,
     },
     /// An unknown keyword.
-    #[error("`{keyword}` begins no line of a list of logs: use `vkey`, `origin`, `bastion`, `qpd`, `contact` or `#`")]
+    #[error(
+        "`{keyword}` begins no line of a list of logs: use `vkey`, `origin`, `bastion`, `qpd`, `contact` or `#`"
+    )]
     Keyword {
         /// The word.
         keyword: String,

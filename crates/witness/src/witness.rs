@@ -208,8 +208,7 @@ fn load_or_create(
     let key = folder.join(KEY);
     if let Some(vkey) = disk::read_small(disk, &path).map_err(failed)? {
         // Without its records a witness would cosign anything, and with another key nobody would know it.
-        if let Some(missing) =
-            [&key, &folder.join(RECORDS)].into_iter().find(|path| !path.exists())
+        if let Some(missing) = [&key, &folder.join(RECORDS)].into_iter().find(|path| !path.exists())
         {
             return Err(OpenWitnessError::Missing { path: missing.clone() });
         }

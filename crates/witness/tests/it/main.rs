@@ -1,0 +1,10 @@
+//! What `witness` promises, tested from outside.
+
+#[cfg(test)]
+mod gathering;
+#[cfg(test)]
+mod house;
+#[cfg(test)]
+mod http;
+#[cfg(test)]
+mod records;
