@@ -182,6 +182,22 @@ impl DataDir {
         self.path.join(RETENTION)
     }
 
+    /// Which witnesses must have cosigned a checkpoint before it is shown; nobody where there is no such file.
+    pub(crate) fn witness_policy(&self) -> PathBuf {
+        self.path.join("witness-policy")
+    }
+
+    /// The newest checkpoint that satisfied the policy.
+    pub(crate) fn witnessed(&self) -> PathBuf {
+        Self::witnessed_of(&self.path)
+    }
+
+    /// The same of the folder at `path`, which need not be opened.
+    #[must_use]
+    pub fn witnessed_of(path: &Path) -> PathBuf {
+        path.join("witnessed-checkpoint")
+    }
+
     /// The index, which may be deleted while the site does not run.
     pub(crate) fn index(&self) -> PathBuf {
         self.path.join(INDEX)

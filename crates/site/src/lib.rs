@@ -2,7 +2,8 @@
 //!
 //! The way of a reading, file by file: [`polling`] asks sensors and hears them, [`sealing`] appends what the poller saw, [`pipeline`] has `sensor-reader`
 //! judge what was sealed and appends what follows, [`indexing`] projects the log for [`queries`], and [`log_http`] shows it to anyone. What an
-//! operator may order of the log is [`operator`]'s. [`up`] starts all of it on one machine, with both engines, and stops it in order.
+//! operator may order of the log is [`operator`]'s, and [`cosigning`] has witnesses sign its checkpoints. [`up`] starts all of it on one machine, with
+//! both engines, and stops it in order.
 //!
 //! Beside a site, running or not: [`backup`] copies its folder, [`restore`] makes a folder of a copy, [`doctor`] says what is wrong with one.
 
@@ -18,6 +19,7 @@ pub mod up;
 mod access;
 mod bus;
 mod clock;
+mod cosigning;
 mod data_dir;
 mod http_server;
 mod log_http;
@@ -31,6 +33,7 @@ mod staging;
 mod workloads;
 
 pub use access::{AccessToken, TokenError};
+pub use cosigning::CosigningError;
 pub use data_dir::{DataDir, DataDirError};
 pub use run_file::RunFile;
 pub use site_log::{SiteLog, SiteLogError};

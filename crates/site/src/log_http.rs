@@ -36,6 +36,7 @@ use tracing::error;
 use crate::{
     AccessToken,
     bus::Connection,
+    cosigning::{WatchWitnessed, witnessed_leaves},
     http_server,
     operator::{Operator, Order},
 };
@@ -67,6 +68,8 @@ pub(crate) struct LogHttp {
     pub(crate) access_token: AccessToken,
     pub(crate) counters: watch::Receiver<Counters>,
     pub(crate) connection: Connection,
+    /// What satisfies the site's policy, where it has one.
+    pub(crate) witnessed: Option<WatchWitnessed>,
     /// Origins of the page, which may read from here.
     pub(crate) page_origins: Vec<HeaderValue>,
 }
@@ -79,6 +82,7 @@ struct Shared {
     access_token: AccessToken,
     counters: watch::Receiver<Counters>,
     connection: Connection,
+    witnessed: Option<WatchWitnessed>,
     live_clients: Arc<Semaphore>,
     envelopes_at_once: Arc<Semaphore>,
     shutdown: CancellationToken,
@@ -93,12 +97,14 @@ pub(crate) async fn serve(listener: TcpListener, log: LogHttp, shutdown: Cancell
         access_token: log.access_token,
         counters: log.counters,
         connection: log.connection,
+        witnessed: log.witnessed,
         live_clients: Arc::new(Semaphore::new(LIVE_CLIENTS_MAX)),
         envelopes_at_once: Arc::new(Semaphore::new(ENVELOPES_AT_ONCE_MAX)),
         shutdown: shutdown.clone(),
     };
     let router = Router::new()
         .route("/checkpoint", get(checkpoint))
+        .route("/checkpoint/unwitnessed", get(unwitnessed))
         .route("/vkey", get(vkey))
         .route("/keys", get(keys))
         .route("/tile/{*path}", get(tile))
@@ -109,7 +115,7 @@ pub(crate) async fn serve(listener: TcpListener, log: LogHttp, shutdown: Cancell
         .fallback(|| async {
             problem(
                 StatusCode::NOT_FOUND,
-                "there is /checkpoint, /tile/..., /vkey, /keys, /envelopes, /live, /metrics and /operator",
+                "there is /checkpoint, /checkpoint/unwitnessed, /tile/..., /vkey, /keys, /envelopes, /live, /metrics and /operator",
             )
         })
         .layer(CorsLayer::new().allow_origin(log.page_origins))
@@ -133,10 +139,30 @@ async fn only_for_this_machine(request: Request, next: Next) -> Response {
     }
 }
 
+/// The newest checkpoint that satisfies the site's policy; where it has none, the newest one.
 async fn checkpoint(State(shared): State<Shared>) -> Response {
+    let Some(witnessed) = &shared.witnessed else { return unwitnessed(State(shared)).await };
+    let witnessed = witnessed.borrow().clone();
+    witnessed.map_or_else(
+        || {
+            problem(
+                StatusCode::NOT_FOUND,
+                "the site's witnesses have cosigned no checkpoint yet; the log's own is at /checkpoint/unwitnessed",
+            )
+        },
+        |witnessed| note(witnessed.note.to_string()),
+    )
+}
+
+/// The newest checkpoint, signed by the log alone.
+async fn unwitnessed(State(shared): State<Shared>) -> Response {
+    note(shared.ledger.published().note.clone())
+}
+
+fn note(text: String) -> Response {
     let headers =
         [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
-    (headers, shared.ledger.published().note.clone()).into_response()
+    (headers, text).into_response()
 }
 
 async fn vkey(State(shared): State<Shared>) -> Response {
@@ -203,6 +229,9 @@ async fn metrics(State(shared): State<Shared>) -> Response {
         "gauge",
         shared.ledger.published().checkpoint.size.get(),
     );
+    if let Some(leaves) = witnessed_leaves(shared.witnessed.as_ref()) {
+        line(&mut text, "sealwire_witnessed_leaves", "gauge", leaves);
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 

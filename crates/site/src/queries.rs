@@ -25,7 +25,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::{AccessToken, bus::Connection};
+use crate::{
+    AccessToken,
+    bus::Connection,
+    cosigning::{WatchWitnessed, witnessed_leaves},
+};
 
 /// Subject of all questions.
 const QUESTIONS: &str = "sealwire.query.*";
@@ -46,6 +50,8 @@ pub(crate) struct Queries {
     pub(crate) index: Reader,
     pub(crate) connection: Connection,
     pub(crate) counters: watch::Receiver<Counters>,
+    /// What satisfies the site's policy, where it has one.
+    pub(crate) witnessed: Option<WatchWitnessed>,
     pub(crate) site_name: String,
     /// Where the log port is, as the page reaches it.
     pub(crate) log_url: String,
@@ -166,6 +172,7 @@ impl Queries {
             access_token: self.access_token.as_str(),
             version: env!("CARGO_PKG_VERSION"),
             leaves: self.ledger.size(),
+            witnessed_leaves: witnessed_leaves(self.witnessed.as_ref()),
             counters: counters.named().into_iter().chain([("dropped", dropped)]).collect(),
         })
     }
@@ -306,6 +313,8 @@ struct Site<'a> {
     access_token: &'a str,
     version: &'a str,
     leaves: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    witnessed_leaves: Option<u64>,
     counters: BTreeMap<&'a str, u64>,
 }
 

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use self::site::Site;
 use crate::{
     DataDir, RunFile, SiteLog,
+    cosigning::Cosigning,
     ports::{Reserved, reserve},
     retention::Retention,
 };
@@ -103,8 +104,13 @@ pub async fn run(
     Retention::load(&data_dir.retention())?;
     progress("opening the log");
     let SiteLog { ledger, writer, operator } = SiteLog::open(&data_dir, config.key_file.clone())?;
+    let (policy, witnessed) = (data_dir.witness_policy(), data_dir.witnessed());
+    let cosigning = match Cosigning::open(&policy, &witnessed, ledger.clone()) {
+        Ok(cosigning) => cosigning,
+        Err(error) => return close(writer, Err(error.into())).await,
+    };
     let outcome = {
-        let mut site = Site::new(&data_dir, ledger, operator, &listening);
+        let mut site = Site::new(&data_dir, ledger, operator, cosigning, &listening);
         let starting = Box::pin(site.start(config, listening, programs, &progress));
         let outcome = match shutdown.run_until_cancelled(starting).await {
             Some(Ok(page)) => site.serve(page, ready, &progress, &shutdown).await,

@@ -8,7 +8,8 @@ use ledger::{AppendError, WriteError};
 use tokio::task::JoinError;
 
 use crate::{
-    DataDirError, SiteLogError, TokenError, indexing, pipeline, retention::RetentionError,
+    CosigningError, DataDirError, SiteLogError, TokenError, indexing, pipeline,
+    retention::RetentionError,
 };
 
 /// Why a site does not run.
@@ -103,6 +104,9 @@ pub enum UpError {
     /// Indexing fails.
     #[error(transparent)]
     Indexing(#[from] indexing::IndexingError),
+    /// Witnesses cannot be asked.
+    #[error("the site's witnesses cannot be asked")]
+    Cosigning(#[from] CosigningError),
     /// Judging fails.
     #[error(transparent)]
     Pipeline(#[from] pipeline::PipelineError),

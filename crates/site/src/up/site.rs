@@ -22,8 +22,8 @@ use super::{
     ready::{Page, connect, page_answers},
 };
 use crate::{
-    AccessToken, DataDir, RunFile, UpError, bus, clock, indexing, log_http, operator::Operator,
-    pipeline, polling, ports::Reserved, queries, sealing, workloads,
+    AccessToken, DataDir, RunFile, UpError, bus, clock, cosigning::Cosigning, indexing, log_http,
+    operator::Operator, pipeline, polling, ports::Reserved, queries, sealing, workloads,
 };
 
 /// Time between two looks at what retention no longer keeps: it is named in hours.
@@ -40,6 +40,8 @@ pub(super) struct Site<'a> {
     data_dir: &'a DataDir,
     ledger: Ledger,
     operator: Operator,
+    /// Asks witnesses, where there is a policy; taken when it starts.
+    cosigning: Option<Cosigning>,
     addresses: Addresses,
     /// What brings readings: the simulator and the poller.
     intake: Part,
@@ -57,6 +59,7 @@ impl<'a> Site<'a> {
         data_dir: &'a DataDir,
         ledger: Ledger,
         operator: Operator,
+        cosigning: Option<Cosigning>,
         listening: &Listening,
     ) -> Self {
         let (events, queue) = mpsc::channel(sealing::QUEUE_EVENTS_MAX);
@@ -75,6 +78,7 @@ impl<'a> Site<'a> {
             data_dir,
             ledger,
             operator,
+            cosigning,
             addresses,
             intake: Part::new(),
             services: Part::new(),
@@ -224,6 +228,11 @@ impl<'a> Site<'a> {
         tasks.spawn(async { checkpointing.await.unwrap_or(Ok(())) });
         let retaining = stop.clone().run_until_cancelled_owned(retain(self.operator.clone()));
         tasks.spawn(async { retaining.await.unwrap_or(Ok(())) });
+        let witnessed = self.cosigning.as_ref().map(Cosigning::watch);
+        if let Some(cosigning) = self.cosigning.take() {
+            let asking = cosigning.run(stop.clone());
+            tasks.spawn(async { asking.await.map_err(UpError::Panicked) });
+        }
         let judging = pipeline::run(
             self.ledger.clone(),
             connection.client.clone(),
@@ -246,6 +255,7 @@ impl<'a> Site<'a> {
             access_token: access_token.clone(),
             counters: watch_counters.clone(),
             connection: connection.clone(),
+            witnessed: witnessed.clone(),
             page_origins,
         };
         let log_fails = |source| UpError::Listen { what: "the log", source };
@@ -267,6 +277,7 @@ impl<'a> Site<'a> {
             index: for_queries,
             connection,
             counters: watch_counters,
+            witnessed,
             site_name: self.data_dir.name().to_owned(),
             log_url: self.addresses.log.clone(),
             access_token,

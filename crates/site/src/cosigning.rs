@@ -1,0 +1,261 @@
+//! Has witnesses cosign the log's checkpoints, and keeps the newest one that satisfies the site's policy.
+//!
+//! [`Gathering`] decides; this carries out: requests on threads of their own, and the file. Sealing and checkpoints go on whether witnesses answer or not.
+//! A checkpoint is shown only when its file is durable, so that what is shown never goes back, not over a restart either.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use ledger::{
+    Ledger, Published,
+    disk::{self, RealDisk},
+};
+use tlog::{AddCheckpoint, Policy, PolicyError, SignedNote, verify_consistency};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinSet, spawn_blocking},
+    time::sleep_until,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use witness::{Action, Answer, Ask, AskError, Client, Gathering, Witnessed};
+
+/// The newest checkpoint that satisfies the policy, if there is one yet.
+pub(crate) type WatchWitnessed = watch::Receiver<Option<Arc<Witnessed>>>;
+
+/// Leaves of the newest checkpoint that satisfies the policy, 0 before the first; `None` without a policy.
+pub(crate) fn witnessed_leaves(witnessed: Option<&WatchWitnessed>) -> Option<u64> {
+    witnessed.map(|watch| watch.borrow().as_ref().map_or(0, |witnessed| witnessed.size.get()))
+}
+
+/// The site's policy, and what satisfied it last.
+#[derive(Debug)]
+pub(crate) struct Cosigning {
+    ledger: Ledger,
+    policy: Policy,
+    /// The checkpoint that satisfied the policy last.
+    file: PathBuf,
+    witnessed: watch::Sender<Option<Arc<Witnessed>>>,
+}
+
+impl Cosigning {
+    /// Reads the policy and what satisfied it last; `None` where there is no policy. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The policy cannot be read or satisfied, or witnesses have cosigned what the log does not have.
+    pub(crate) fn open(
+        policy: &Path,
+        file: &Path,
+        ledger: Ledger,
+    ) -> Result<Option<Self>, CosigningError> {
+        let Some(policy) = read_policy(policy, &ledger)? else { return Ok(None) };
+        let kept = read_witnessed(file, &policy, &ledger)?;
+        let witnessed = watch::Sender::new(kept.map(Arc::new));
+        Ok(Some(Self { ledger, policy, file: file.to_owned(), witnessed }))
+    }
+
+    /// What satisfied the policy last, now and as it changes.
+    pub(crate) fn watch(&self) -> WatchWitnessed {
+        self.witnessed.subscribe()
+    }
+
+    /// Asks witnesses until `shutdown`.
+    ///
+    /// # Errors
+    /// A task panicked.
+    pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), JoinError> {
+        let mut gathering = Gathering::new(self.policy.clone());
+        let mut published = self.ledger.watch_published();
+        published.mark_changed();
+        let (client, mut asking) = (Client::new(), JoinSet::new());
+        loop {
+            while let Some(action) = gathering.poll_action() {
+                match action {
+                    Action::Ask(ask) => {
+                        let (client, ledger) = (client.clone(), self.ledger.clone());
+                        asking.spawn_blocking(move || {
+                            let answer = ask_witness(&client, &ledger, &ask);
+                            (ask, answer)
+                        });
+                    }
+                    Action::Publish(witnessed) => self.publish(witnessed).await?,
+                    Action::Away { witness, failure } => {
+                        let source = std::error::Error::source(&failure);
+                        warn!(witness, %failure, source, lag = self.lag(), "a witness is away; it is asked again until it is back");
+                    }
+                    Action::Back { witness } => info!(witness, "a witness is back"),
+                }
+            }
+            let timeout = gathering.poll_timeout();
+            tokio::select! {
+                // Requests that are under way end by themselves, at the client's timeout at the latest.
+                () = shutdown.cancelled() => return Ok(()),
+                Some(answered) = asking.join_next() => {
+                    let (ask, answer) = answered?;
+                    gathering.handle_answer(ask.peer, ask.size, answer, Instant::now());
+                }
+                // The sender lives as long as the ledger, which we hold.
+                Ok(()) = published.changed() => {
+                    let newest = Arc::clone(&published.borrow_and_update());
+                    let (size, note) = (newest.checkpoint.size, parse(&newest));
+                    gathering.handle_checkpoint(size, note, Instant::now());
+                }
+                () = sleep_until(timeout.unwrap_or_else(Instant::now).into()), if timeout.is_some() => {
+                    gathering.handle_timeout(Instant::now());
+                }
+            }
+        }
+    }
+
+    /// Makes a checkpoint durable, and then known.
+    async fn publish(&self, witnessed: Witnessed) -> Result<(), JoinError> {
+        let (file, text) = (self.file.clone(), witnessed.note.to_string());
+        match spawn_blocking(move || replace(&file, &text)).await? {
+            Ok(()) => {
+                self.witnessed.send_replace(Some(Arc::new(witnessed)));
+            }
+            // The next round tries again; what is shown is what was durable before.
+            Err(failure) => {
+                error!(%failure, file = %self.file.display(), "a cosigned checkpoint cannot be written; the one before it stands");
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves by which what witnesses have signed is behind the log's own checkpoint.
+    fn lag(&self) -> u64 {
+        let signed = self.witnessed.borrow().as_ref().map_or(0, |witnessed| witnessed.size.get());
+        self.ledger.published().checkpoint.size.get().saturating_sub(signed)
+    }
+}
+
+/// Proves to a witness that the log grew, and asks it. Blocks.
+fn ask_witness(client: &Client, ledger: &Ledger, ask: &Ask) -> Result<Answer, AskError> {
+    let unproved = |source| AskError::Proof { old_size: ask.old_size, source };
+    let growth = ask.size.extends(ask.old_size).map_err(|error| unproved(error.into()))?;
+    let proof = ledger.prove_growth(growth).map_err(|error| unproved(error.into()))?;
+    let request =
+        AddCheckpoint { old_size: ask.old_size, proof, checkpoint: ask.checkpoint.clone() };
+    client.ask(&ask.url, &request)
+}
+
+fn parse(published: &Published) -> SignedNote {
+    SignedNote::parse(&published.note).expect("we signed this note ourselves")
+}
+
+fn replace(file: &Path, text: &str) -> io::Result<()> {
+    let (Some(folder), Some(name)) =
+        (file.parent(), file.file_name().and_then(|name| name.to_str()))
+    else {
+        return Err(io::ErrorKind::InvalidFilename.into());
+    };
+    disk::replace(&RealDisk, folder, name, text.as_bytes())
+}
+
+/// The policy, if there is one, which this site can satisfy.
+fn read_policy(path: &Path, ledger: &Ledger) -> Result<Option<Policy>, CosigningError> {
+    let failed = |source| CosigningError::Io { path: path.to_owned(), source };
+    let Some(bytes) = disk::read_small(&RealDisk, path).map_err(failed)? else { return Ok(None) };
+    let policy = Policy::parse(&bytes)
+        .map_err(|source| CosigningError::Policy { path: path.to_owned(), source })?;
+    let vkey = ledger.vkey();
+    if !policy.logs().is_empty() && !policy.logs().iter().any(|log| log.key == vkey) {
+        let (path, vkey) = (path.to_owned(), vkey.to_string());
+        return Err(CosigningError::NotThisLog { path, vkey });
+    }
+    let is_url = |url: &str| url.starts_with("http://") || url.starts_with("https://");
+    for witness in policy.witnesses() {
+        if let Some(url) = witness.url.as_deref().filter(|url| !is_url(url)) {
+            let (path, witness, url) = (path.to_owned(), witness.name.clone(), url.to_owned());
+            return Err(CosigningError::Url { path, witness, url });
+        }
+    }
+    if !policy.is_satisfied_if(|witness| witness.url.is_some()) {
+        let (path, quorum) = (path.to_owned(), policy.quorum().to_owned());
+        return Err(CosigningError::NobodyToAsk { path, quorum });
+    }
+    Ok(Some(policy))
+}
+
+/// What satisfied the policy last, if it still does. The log must have it: it was a checkpoint of it.
+fn read_witnessed(
+    path: &Path,
+    policy: &Policy,
+    ledger: &Ledger,
+) -> Result<Option<Witnessed>, CosigningError> {
+    let failed = |source| CosigningError::Io { path: path.to_owned(), source };
+    let not_ours = || CosigningError::NotOfThisLog { path: path.to_owned() };
+    let Some(bytes) = disk::read_small(&RealDisk, path).map_err(failed)? else { return Ok(None) };
+    let text = String::from_utf8(bytes).map_err(|_not_text| not_ours())?;
+    let note = SignedNote::parse(&text).map_err(|_not_a_note| not_ours())?;
+    let Some((checkpoint, witnessed)) = Witnessed::open(note, policy) else {
+        info!(file = %path.display(), "the checkpoint that was cosigned last does not satisfy the policy as it is now");
+        return Ok(None);
+    };
+    let newest = &ledger.published().checkpoint;
+    let growth = newest.size.extends(checkpoint.size).map_err(|_shrunk| not_ours())?;
+    let proof = ledger.prove_growth(growth).map_err(|_unreadable| not_ours())?;
+    verify_consistency(growth, &checkpoint.root, &newest.root, &proof)
+        .map_err(|_inconsistent| not_ours())?;
+    Ok(Some(witnessed))
+}
+
+/// Why witnesses are not asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CosigningError {
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+    /// The policy is none.
+    #[error("{} is not a policy (C2SP tlog-policy)", path.display())]
+    Policy {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: PolicyError,
+    },
+    /// The policy is for other logs.
+    #[error("{} names logs, and this site's is not among them: add `log {vkey}`, or take the log lines out", path.display())]
+    NotThisLog {
+        /// The file.
+        path: PathBuf,
+        /// The site's key.
+        vkey: String,
+    },
+    /// A URL that cannot be asked.
+    #[error("{}: the URL `{url}` of the witness `{witness}` cannot be asked: use one that begins with http:// or https://", path.display())]
+    Url {
+        /// The file.
+        path: PathBuf,
+        /// The witness's name.
+        witness: String,
+        /// The URL.
+        url: String,
+    },
+    /// Those that can be asked are too few.
+    #[error("{}: the witnesses that have a URL cannot make the quorum `{quorum}`: add the URLs at which they are asked", path.display())]
+    NobodyToAsk {
+        /// The file.
+        path: PathBuf,
+        /// The quorum's name.
+        quorum: String,
+    },
+    /// Cosigned, but not what the log has.
+    #[error(
+        "{} is not a checkpoint of this log as it is: if the log was set back to an older copy, its witnesses will refuse it; restore a newer copy, \
+         or remove the file to go on without them", path.display()
+    )]
+    NotOfThisLog {
+        /// The file.
+        path: PathBuf,
+    },
+}
