@@ -17,11 +17,25 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("poll", &["model"]),
     // What does.
     ("ledger", &["model", "tlog"]),
-    ("witness", &["ledger", "tlog"]),
+    ("http-server", &[]),
+    ("witness", &["http-server", "ledger", "tlog"]),
     ("index", &["model"]),
     ("engine", &[]),
     ("simulator", &["model"]),
-    ("site", &["engine", "index", "ledger", "model", "poll", "simulator", "tlog", "witness"]),
+    (
+        "site",
+        &[
+            "engine",
+            "http-server",
+            "index",
+            "ledger",
+            "model",
+            "poll",
+            "simulator",
+            "tlog",
+            "witness",
+        ],
+    ),
     ("sealwire", &["engine", "ledger", "model", "poll", "simulator", "site", "tlog", "witness"]),
     // What runs on the host and in the browser.
     ("sensor-reader", &["model"]),

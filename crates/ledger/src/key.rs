@@ -87,8 +87,8 @@ impl KeyFiles {
 /// The file cannot be read or made, others may read it, or it holds no key.
 pub fn load_or_create_key(path: &Path, name: KeyName, log: &Path) -> Result<Signer, KeyError> {
     // A log has its key before its first segment.
-    let is_new = fs::read_dir(log.join(SEGMENTS))
-        .map_or(true, |mut segments| segments.next().is_none());
+    let is_new =
+        fs::read_dir(log.join(SEGMENTS)).map_or(true, |mut segments| segments.next().is_none());
     if !is_new && read(path)?.is_none() {
         return Err(KeyError::Missing { path: path.to_owned(), log: log.to_owned() });
     }

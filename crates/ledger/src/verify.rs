@@ -18,7 +18,7 @@ use tlog::{
 use crate::{InvalidLogEvent, OpenError, segment::Damage};
 
 pub use self::{
-    folder::{Observer, VerifiedFolder, verify_folder, verify_folder_with},
+    folder::{Observer, VerifiedFolder, root_at, verify_folder, verify_folder_with},
     growth::{Grown, GrowthError, verify_growth},
     keys::{InvalidKeyEvents, KeyEvent, KeyHistory},
 };
@@ -43,6 +43,8 @@ pub trait LogSource {
 pub struct Verified {
     /// The checkpoint that everything led to.
     pub checkpoint: Checkpoint,
+    /// Its note, with whatever signatures it has.
+    pub note: String,
     /// Tiles and entry bundles that were compared.
     pub files: u64,
 }
@@ -92,7 +94,7 @@ pub fn verify_tree(
         }
         files += 1;
     }
-    Ok(Verified { checkpoint, files })
+    Ok(Verified { checkpoint, note, files })
 }
 
 /// The leaf hashes of a bundle, compared with the tile of level 0.

@@ -1,6 +1,6 @@
 //! The command line. Its doc comments are its help.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use ledger::{LeafRanges, evidence::Bound};
@@ -41,6 +41,8 @@ pub(crate) enum Command {
     ///
     /// Exit code 0 says that nothing FAILED.
     Doctor(DoctorArguments),
+    /// Be a witness for others' logs: cosign their checkpoints as long as they only grow.
+    Witness(WitnessArguments),
     /// Simulate sensors on a message bus that runs already.
     Simulate(SimulateArguments),
     /// Measure what this machine does, and print it beside what we aim for.
@@ -200,6 +202,9 @@ pub(crate) struct VerifyArguments {
     /// An older checkpoint of the log: show only that the log was added to since, and nothing else was done to it.
     #[arg(long, value_name = "FILE", conflicts_with = "completeness")]
     pub(crate) since: Option<PathBuf>,
+    /// A file that says which witnesses must have cosigned the log's checkpoint (C2SP tlog-policy).
+    #[arg(long, value_name = "FILE", conflicts_with = "since")]
+    pub(crate) policy: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -319,6 +324,30 @@ pub(crate) struct SiteFolder {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct WitnessArguments {
+    /// Folder for the witness's key and what it has cosigned; made if it is not there.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "sealwire-witness",
+        env = "SEALWIRE_WITNESS_DIR"
+    )]
+    pub(crate) data_dir: PathBuf,
+    /// Name of a new witness, which its key carries for ever: by custom its URL without a scheme.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// The logs that it knows, in the witness network's format `logs/v0` [default: the file `logs` in DIR].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) logs: Option<PathBuf>,
+    /// Where it listens; HTTP without TLS, port 0 picks a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8082")]
+    pub(crate) listen: SocketAddr,
+    /// Write address and key as JSON to this file once it listens.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ready_file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct SimulateArguments {
     /// How many sensors.
     #[arg(long, value_name = "N", default_value_t = 40)]
@@ -384,7 +413,9 @@ mod tests {
         Cli::command().debug_assert();
         let mut command = Cli::command();
         insta::assert_snapshot!(command.render_long_help());
-        for name in ["up", "verify", "log", "export", "prove", "backup", "restore", "doctor"] {
+        for name in
+            ["up", "verify", "log", "export", "prove", "backup", "restore", "doctor", "witness"]
+        {
             let subcommand = command.find_subcommand_mut(name).expect("it is a command");
             insta::assert_snapshot!(name, subcommand.render_help());
         }

@@ -11,6 +11,7 @@ mod doctor;
 mod export;
 mod log;
 mod output;
+mod policy;
 mod prove;
 mod restore;
 mod run_engine;
@@ -18,6 +19,7 @@ mod simulate;
 mod up;
 mod verify;
 mod whole_file;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Command::Log(arguments) => log::run(arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Prove(arguments) => prove::run(&arguments),
+        Command::Witness(arguments) => witness::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::RunEngine(arguments) => run_engine::run(&arguments),

@@ -3,6 +3,7 @@
 use std::{env, fs, io, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
+use serde::Serialize;
 use site::up::{Addresses, Config, Ports};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -67,7 +68,7 @@ fn announce(addresses: &Addresses) {
 }
 
 /// Whole or not at all: whoever waits for the file reads it as soon as it is there.
-fn write_ready_file(file: &Path, addresses: &Addresses) -> io::Result<()> {
+pub(crate) fn write_ready_file(file: &Path, addresses: &impl Serialize) -> io::Result<()> {
     let next = file.with_extension("next");
     fs::write(&next, serde_json::to_vec(addresses)?)?;
     fs::rename(next, file)

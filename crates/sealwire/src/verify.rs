@@ -14,11 +14,11 @@ use ledger::{
 };
 use model::completeness::Completeness;
 use serde::Deserialize;
-use tlog::{Checkpoint, TilePath, VerifierKey};
+use tlog::{Checkpoint, Policy, TilePath, VerifierKey};
 
 use crate::{
     cli::{VerifyArguments, VerifyFile},
-    data_dir, output,
+    data_dir, output, policy,
 };
 
 /// How long a log may take to answer one request.
@@ -38,6 +38,8 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<()> {
 
 fn verify_log(arguments: &VerifyArguments) -> Result<()> {
     let vkey = parse_vkey(arguments.vkey.as_deref())?;
+    let policy = arguments.policy.as_deref().map(policy::read).transpose()?;
+    let policy = policy.as_ref();
     let log = arguments.log.as_deref().context("name a data directory or the address of a log")?;
     let url = (log.starts_with("http://") || log.starts_with("https://"))
         .then(|| log.trim_end_matches('/'));
@@ -51,8 +53,10 @@ fn verify_log(arguments: &VerifyArguments) -> Result<()> {
     let result = match (&since, url) {
         (Some(since), Some(url)) => since::verify_http(url, since, vkey.as_ref()),
         (Some(since), None) => since::verify_data_dir(Path::new(log), since, vkey.as_ref()),
-        (None, Some(url)) => verify_http(url, vkey.as_ref()),
-        (None, None) => verify_data_dir(Path::new(log), vkey.as_ref(), arguments.completeness),
+        (None, Some(url)) => verify_http(url, vkey.as_ref(), policy),
+        (None, None) => {
+            verify_data_dir(Path::new(log), vkey.as_ref(), policy, arguments.completeness)
+        }
     };
     match result {
         Ok(()) => {
@@ -70,7 +74,12 @@ fn parse_vkey(vkey: Option<&str>) -> Result<Option<VerifierKey>> {
     vkey.map(VerifierKey::parse).transpose().context("--vkey is not a verifier key")
 }
 
-fn verify_data_dir(folder: &Path, vkey: Option<&VerifierKey>, completeness: bool) -> Result<()> {
+fn verify_data_dir(
+    folder: &Path,
+    vkey: Option<&VerifierKey>,
+    policy: Option<&Policy>,
+    completeness: bool,
+) -> Result<()> {
     let ledger = data_dir::ledger_of(folder)?;
     let mut checked = completeness.then(Completeness::of_log);
     let mut observer = |leaf, envelope: Option<&[u8]>| {
@@ -98,16 +107,19 @@ fn verify_data_dir(folder: &Path, vkey: Option<&VerifierKey>, completeness: bool
         ));
     }
     report(&verified.checkpoint, &verified.keys, vkey.is_some());
+    if let Some(policy) = policy {
+        policy::check_folder(policy, folder, &verified.keys)?;
+    }
     checked.as_ref().map_or(Ok(()), completeness::report)
 }
 
-fn verify_http(url: &str, vkey: Option<&VerifierKey>) -> Result<()> {
+fn verify_http(url: &str, vkey: Option<&VerifierKey>, policy: Option<&Policy>) -> Result<()> {
     let mut log = HttpLog::new(url);
     let keys = log.keys(vkey)?;
     let verified = verify_tree(&mut log, &keys, &mut progress())?;
     ok(&format!("{} tiles and entry bundles hold what the entries hash to", verified.files));
     report(&verified.checkpoint, &keys, vkey.is_some());
-    Ok(())
+    policy.map_or(Ok(()), |policy| policy::check(policy, &verified.note))
 }
 
 fn report(checkpoint: &Checkpoint, keys: &KeyHistory, was_given: bool) {

@@ -21,7 +21,6 @@ mod bus;
 mod clock;
 mod cosigning;
 mod data_dir;
-mod http_server;
 mod log_http;
 mod polling;
 mod ports;

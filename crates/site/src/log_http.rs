@@ -37,7 +37,6 @@ use crate::{
     AccessToken,
     bus::Connection,
     cosigning::{WatchWitnessed, witnessed_leaves},
-    http_server,
     operator::{Operator, Order},
 };
 

@@ -1,6 +1,6 @@
 //! The witness over HTTP/1.1: C2SP tlog-witness, add-checkpoint and the checkpoints for monitors.
 //!
-//! hyper is driven by hand, because `axum::serve` has no bound on how many connections there are or how long one may take to say what it wants.
+//! Connections, heads and idle times are bounded by [`http_server`], bodies here.
 
 use std::{
     io,
@@ -16,36 +16,21 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
 use tlog::{PosixTime, RefuseError, add_checkpoint::REQUEST_BYTES_MAX};
 use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    net::TcpListener,
     task::spawn_blocking,
     time::{sleep, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{Instrument as _, debug, error, info, info_span, warn};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
 
 use crate::{Refusal, Witness};
 
-/// Connections at once; further ones wait to be accepted. Logs keep one each, and few ask in the same second.
-const CONNECTIONS_MAX: usize = 256;
-/// How long a connection may take to send the head of a request, and idle before its next one.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a body may take: the largest one at 300 kbit/s.
+/// How long a body may take in all: the largest one at 300 kbit/s.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of a request's head.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How long requests that are being answered may take when the witness stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-/// Pause before accepting again when the system has no more sockets to give.
-const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-
 /// Answers until `shutdown`, then ends what it is at.
 pub async fn serve(listener: TcpListener, witness: Arc<Witness>, shutdown: CancellationToken) {
     let router = Router::new()
@@ -58,53 +43,15 @@ pub async fn serve(listener: TcpListener, witness: Arc<Witness>, shutdown: Cance
             (StatusCode::NOT_FOUND, format!("{there}\n"))
         })
         .with_state(witness);
-    let connections = TaskTracker::new();
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let next = async {
-            let room = Arc::clone(&room).acquire_owned();
-            (room.await.expect("nobody closes the semaphore"), listener.accept().await)
-        };
-        let Some((permit, accepted)) = shutdown.run_until_cancelled(next).await else { break };
-        match accepted {
-            Ok((stream, peer)) => {
-                let answering = answer(stream, router.clone(), shutdown.clone());
-                let span = info_span!("conn", %peer);
-                connections.spawn(async move {
-                    answering.instrument(span).await;
-                    drop(permit);
-                });
-            }
-            // The client is gone, or there are too many files: what is open goes on.
-            Err(failure) => {
-                warn!(%failure, "a connection could not be accepted");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-    connections.close();
-    if timeout(DRAIN_TIMEOUT, connections.wait()).await.is_err() {
-        warn!("stopping with requests that were not answered");
-    }
-}
-
-/// Answers the requests of one connection.
-async fn answer(stream: TcpStream, router: Router, shutdown: CancellationToken) {
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+    let stopped = shutdown.clone();
+    let serving = http_server::serve(listener, router, shutdown);
+    let late = async {
+        stopped.cancelled().await;
+        sleep(DRAIN_TIMEOUT).await;
     };
-    if let Err(failure) = ended {
-        debug!(%failure, "a connection broke off");
+    tokio::select! {
+        () = serving => {}
+        () = late => warn!("stopping with requests that were not answered"),
     }
 }
 

@@ -91,7 +91,7 @@ async function fetchBundle(leaf: number, tree_size: number, log_url: string): Pr
 
 async function fetchNewest(log_url: string): Promise<Checkpoint | string> {
   try {
-    return parseCheckpoint(await (await fetchOk(`${log_url}/checkpoint`)).text());
+    return parseCheckpoint(await (await fetchOk(`${log_url}/checkpoint/unwitnessed`)).text());
   } catch (error) {
     return reason(error);
   }

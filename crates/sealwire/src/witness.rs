@@ -1,0 +1,75 @@
+//! `sealwire witness`: a witness for others' logs.
+
+use std::{fs, sync::Arc};
+
+use ::witness::{LogList, Witness, WitnessConfig, serve};
+use anyhow::{Context as _, Result, bail};
+use ledger::disk::RealDisk;
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+use crate::{cli::WitnessArguments, output, up};
+
+/// Largest list of logs in bytes: 100,000 logs of some hundred bytes.
+const LOGS_BYTES_MAX: u64 = 64 << 20;
+
+/// Where a witness is found, and the key that policies name.
+#[derive(Serialize)]
+struct Ready {
+    url: String,
+    vkey: String,
+}
+
+pub(crate) fn run(arguments: &WitnessArguments) -> Result<()> {
+    up::start_logging();
+    let logs = read_logs(arguments)?;
+    let config = WitnessConfig {
+        data_dir: &arguments.data_dir,
+        name: arguments.name.as_deref(),
+        logs: &logs,
+    };
+    let witness =
+        Witness::open(Arc::new(RealDisk), &config).context("the witness cannot be opened")?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let shutdown = up::shutdown_on_signal()?;
+        let listen = arguments.listen;
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot listen on {listen}"))?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let ready = Ready { url, vkey: witness.vkey().to_string() };
+        announce(&ready, logs.iter().count());
+        if let Some(file) = &arguments.ready_file {
+            up::write_ready_file(file, &ready).context("cannot write the ready file")?;
+        }
+        serve(listener, Arc::new(witness), shutdown).await;
+        Ok(())
+    })
+}
+
+/// The list of logs. A new witness may have none yet: its key is needed first, for whoever is to ask it.
+fn read_logs(arguments: &WitnessArguments) -> Result<LogList> {
+    let path = arguments.logs.clone().unwrap_or_else(|| arguments.data_dir.join("logs"));
+    let is_absent = matches!(path.try_exists(), Ok(false));
+    if arguments.logs.is_none() && is_absent {
+        return Ok(LogList::default());
+    }
+    let name = path.display();
+    let bytes = fs::metadata(&path).with_context(|| format!("cannot read {name}"))?.len();
+    if bytes > LOGS_BYTES_MAX {
+        bail!("{name} has {bytes} bytes: at most {LOGS_BYTES_MAX} are read");
+    }
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {name}"))?;
+    LogList::parse(&text).with_context(|| format!("{name} is not a list of logs"))
+}
+
+fn announce(ready: &Ready, logs: usize) {
+    let Ready { url, vkey } = ready;
+    output::line(&format!(
+        "\n  The witness listens, and knows {logs} logs.\n\
+         \n    url  {url}\n    key  {vkey}\n\
+         \n  The line for a site's witness-policy:\n\n    witness <name> {vkey} {url}\n\
+         \n  Ctrl-C stops it.\n"
+    ));
+}
