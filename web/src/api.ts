@@ -24,6 +24,8 @@ export type SiteAnswer = {
   access_token: string;
   version: string;
   leaves: number;
+  /** Leaves that the site's witnesses have signed; left out where it has no policy. */
+  witnessed_leaves?: number;
   counters: Counters;
 };
 

@@ -259,3 +259,107 @@ pub enum CosigningError {
         path: PathBuf,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use ledger::Writer;
+    use tempfile::TempDir;
+    use tlog::{Cosigner, Hash, KeyName, PosixTime, Signer, TreeSize};
+
+    use super::*;
+
+    const LOG: &str = "sealwire.local/test";
+
+    fn log(folder: &Path) -> (Ledger, Writer) {
+        let signer = Signer::from_seed(KeyName::parse(LOG).unwrap(), &[1; 32]);
+        Ledger::open(&folder.join("ledger"), signer).unwrap()
+    }
+
+    fn cosigner() -> Cosigner {
+        Cosigner::from_seed(KeyName::parse("w.test").unwrap(), &[2; 32])
+    }
+
+    /// What is said of a policy with these lines, and of what was cosigned before.
+    #[track_caller]
+    fn refusal(folder: &Path, ledger: &Ledger, lines: &str) -> String {
+        let policy = folder.join("witness-policy");
+        fs::write(&policy, lines).unwrap();
+        let refused = Cosigning::open(&policy, &folder.join("witnessed"), ledger.clone());
+        let refused = refused.expect_err("the policy should be refused");
+        let chain =
+            std::iter::successors(Some(&refused as &dyn std::error::Error), |error| error.source());
+        chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    }
+
+    #[tokio::test]
+    async fn a_policy_that_the_site_cannot_satisfy_is_refused() {
+        let folder = TempDir::new().unwrap();
+        let (ledger, writer) = log(folder.path());
+        let (vkey, witness) = (ledger.vkey(), format!("witness w {}", cosigner().vkey()));
+        let other = Signer::from_seed(KeyName::parse(LOG).unwrap(), &[3; 32]);
+        for (lines, reason) in [
+            ("quorum\n".to_owned(), "line 1: the line has not the words"),
+            (
+                format!("log {}\nquorum none\n", other.vkey()),
+                "names logs, and this site's is not among them: add `log sealwire.local/test+",
+            ),
+            (
+                format!("{witness} w.test:80\nquorum none\n"),
+                "the URL `w.test:80` of the witness `w` cannot be asked",
+            ),
+            (
+                format!("{witness}\nquorum w\n"),
+                "the witnesses that have a URL cannot make the quorum `w`",
+            ),
+        ] {
+            let said = refusal(folder.path(), &ledger, &lines);
+            assert!(said.contains("witness-policy") && said.contains(reason), "{said}");
+        }
+        let policy = folder.path().join("witness-policy");
+        let open = || Cosigning::open(&policy, &folder.path().join("witnessed"), ledger.clone());
+        fs::write(&policy, format!("log {vkey}\n{witness} http://w.test\nquorum w\n")).unwrap();
+        assert_eq!(witnessed_leaves(open().unwrap().map(|it| it.watch()).as_ref()), Some(0));
+        fs::remove_file(&policy).unwrap();
+        assert!(open().unwrap().is_none(), "without a policy nobody is asked");
+        writer.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_was_cosigned_before_must_be_of_this_log_and_satisfy_the_policy_as_it_is() {
+        let folder = TempDir::new().unwrap();
+        let (ledger, writer) = log(folder.path());
+        let lines = format!("witness w {} http://w.test\nquorum w\n", cosigner().vkey());
+        let (policy, file) =
+            (folder.path().join("witness-policy"), folder.path().join("witnessed"));
+        fs::write(&policy, &lines).unwrap();
+        let published = ledger.published().checkpoint.clone();
+        let signer = Signer::from_seed(KeyName::parse(LOG).unwrap(), &[1; 32]);
+        let keep = |checkpoint: &tlog::Checkpoint| {
+            let mut note = SignedNote::parse(&checkpoint.sign(&signer)).unwrap();
+            note.put_signature(cosigner().cosign(checkpoint, PosixTime::new(1).unwrap()));
+            fs::write(&file, note.to_string()).unwrap();
+        };
+        let leaves = || {
+            let opened = Cosigning::open(&policy, &file, ledger.clone()).unwrap().unwrap();
+            witnessed_leaves(Some(&opened.watch())).unwrap()
+        };
+        keep(&published);
+        assert_eq!(leaves(), 1);
+        // A fork, and a log that was longer.
+        let fork = tlog::Checkpoint { root: Hash::sha256(b"fork"), ..published.clone() };
+        let longer = tlog::Checkpoint { size: TreeSize::new(9), ..published };
+        for bad in [fork, longer] {
+            keep(&bad);
+            let said = refusal(folder.path(), &ledger, &lines);
+            assert!(said.contains("is not a checkpoint of this log as it is"), "{said}");
+        }
+        fs::write(&file, "torn").unwrap();
+        assert!(refusal(folder.path(), &ledger, &lines).contains("is not a checkpoint"));
+        // Signed by the log alone: it is not enough any more, and does no harm.
+        fs::write(&file, &ledger.published().note).unwrap();
+        assert_eq!(leaves(), 0);
+        writer.close().await.unwrap();
+    }
+}

@@ -192,7 +192,7 @@ impl LogState {
             && submission.checkpoint().root != recorded.root
         {
             // This and the record together prove that the log misbehaves.
-            warn!(%origin, note = %submission.note(), "the log has signed two trees of one size");
+            warn!(%origin, note = ?submission.note().to_string(), "the log has signed two trees of one size");
         }
         judged.map_err(Refusal::Checkpoint)
     }

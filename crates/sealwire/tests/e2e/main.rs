@@ -19,3 +19,4 @@ mod orders;
 mod page;
 mod refusal;
 mod site;
+mod witnesses;

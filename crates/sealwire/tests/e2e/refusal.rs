@@ -15,7 +15,11 @@ const PORT_FLAGS: [(&str, &str); 4] = [
 
 /// Runs `sealwire up` in vain: the one error it says. Ports are free ones but for those that are named.
 #[track_caller]
-fn refused(data_dir: &Path, ports: &[(&str, u16)], environment: &[(&str, &Path)]) -> String {
+pub(crate) fn refused(
+    data_dir: &Path,
+    ports: &[(&str, u16)],
+    environment: &[(&str, &Path)],
+) -> String {
     let port_of =
         |flag| ports.iter().find(|(named, _)| *named == flag).map_or(0, |(_, port)| *port);
     let output = Command::new(env!("CARGO_BIN_EXE_sealwire"))
