@@ -155,11 +155,13 @@ impl Witness {
         match self.records.replace(origin, &record.note) {
             Ok(()) => {}
             Err(ReplaceError::AsItWas(failure)) => {
-                error!(%origin, %failure, folder = %self.records.folder().display(), "a record cannot be written; the one before it stands");
+                let folder = self.records.folder().display();
+                error!(%origin, %failure, %folder, "a record cannot be written; the one before it stands");
                 return Err(Refusal::Storage);
             }
             Err(ReplaceError::InDoubt(failure)) => {
-                error!(%origin, %failure, folder = %self.records.folder().display(), "a record may or may not be replaced; this log is not cosigned until the witness is started again");
+                let folder = self.records.folder().display();
+                error!(%origin, %failure, %folder, "a record may or may not be replaced; until a start looks, this log is not cosigned");
                 state.in_doubt = true;
                 return Err(Refusal::Storage);
             }
