@@ -76,10 +76,12 @@ impl Client {
                 let size = size.ok_or(AskError::ConflictWithoutSize)?;
                 Ok(Answer::Conflict(TreeSize::new(size)))
             }
+            StatusCode::TOO_MANY_REQUESTS => {
+                Err(AskError::TooOften { retry_after: retry_after.unwrap_or_default() })
+            }
             _ => Err(AskError::Refused {
                 status: status.as_u16(),
                 words: text.trim().chars().take(REFUSAL_CHARS_MAX).collect(),
-                retry_after,
             }),
         }
     }
@@ -98,8 +100,12 @@ pub enum AskError {
         status: u16,
         /// Why, in its words.
         words: String,
-        /// How long it wants to be left alone.
-        retry_after: Option<Duration>,
+    },
+    /// It wants to be asked less often.
+    #[error("the witness wants to be left alone for {} s", retry_after.as_secs())]
+    TooOften {
+        /// How long; zero where it does not say.
+        retry_after: Duration,
     },
     /// It says that it has another size, but not which.
     #[error("the witness has cosigned another size and does not say which")]
@@ -125,14 +131,4 @@ pub enum AskError {
         /// What failed.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-}
-
-impl AskError {
-    /// How long the witness wants to be left alone, if it said so.
-    pub(crate) const fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Refused { retry_after, .. } => *retry_after,
-            _ => None,
-        }
-    }
 }

@@ -28,6 +28,8 @@ const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 /// How long at most where the witness itself says how long.
 const RETRY_AFTER_ASKED_MAX: Duration = Duration::from_secs(600);
+/// How often in a row a witness may ask to be left alone before that counts as being away: once is its rate, which it is then asked at.
+const TOO_OFTEN_MAX: u32 = 3;
 /// How often in a round a witness may name another size: once is what one does not know, twice is another program that asks for the same log.
 const CONFLICTS_MAX: u32 = 2;
 
@@ -116,6 +118,8 @@ struct Peer {
     conflicts: u32,
     /// Failures since it last answered.
     failures: u32,
+    /// It was said to be away.
+    is_away: bool,
     not_before: Option<Instant>,
 }
 
@@ -133,6 +137,7 @@ impl Gathering {
                 is_done: false,
                 conflicts: 0,
                 failures: 0,
+                is_away: false,
                 not_before: None,
             })
         });
@@ -164,14 +169,18 @@ impl Gathering {
         let Some(asked) = self.peers.get_mut(peer) else { return };
         match taken {
             Ok(()) => {
-                if std::mem::take(&mut asked.failures) > 0 {
+                asked.failures = 0;
+                if std::mem::take(&mut asked.is_away) {
                     self.actions.push_back(Action::Back { witness: asked.name.clone() });
                 }
             }
             Err(failure) => {
                 asked.not_before = Some(now + asked.patience(&failure));
                 asked.failures = asked.failures.saturating_add(1);
-                if asked.failures == 1 {
+                let is_outage = !matches!(failure, AskError::TooOften { .. })
+                    || asked.failures >= TOO_OFTEN_MAX;
+                if is_outage && !asked.is_away {
+                    asked.is_away = true;
                     let witness = asked.name.clone();
                     self.actions.push_back(Action::Away { witness, failure });
                 }
@@ -295,10 +304,10 @@ impl Peer {
 
     /// How long the witness is left alone after this failure.
     fn patience(&self, failure: &AskError) -> Duration {
-        let doubled = RETRY_AFTER_MIN.saturating_mul(1 << self.failures.min(16));
-        let own = doubled.min(RETRY_AFTER_MAX);
-        let asked = failure.retry_after().unwrap_or_default().min(RETRY_AFTER_ASKED_MAX);
-        own.max(asked)
+        if let AskError::TooOften { retry_after } = failure {
+            return (*retry_after).clamp(RETRY_AFTER_MIN, RETRY_AFTER_ASKED_MAX);
+        }
+        RETRY_AFTER_MIN.saturating_mul(1 << self.failures.min(16)).min(RETRY_AFTER_MAX)
     }
 }
 

@@ -70,7 +70,7 @@ struct Log {
 #[derive(Debug)]
 struct LogState {
     record: Option<Record>,
-    /// A record could be replaced only in part: until a start looks what is on disk, nothing is cosigned.
+    /// A record may or may not have been replaced: until a start looks what is on disk, nothing is cosigned.
     in_doubt: bool,
     /// Checkpoints that extend the record. Nobody but the log can make one, and each counts once, so nobody else can use this up.
     extensions: Rate,
@@ -167,6 +167,7 @@ impl Witness {
             }
         }
         state.record = Some(record);
+        info!(%origin, size = %head.size, root = %head.root, "cosigned");
         Ok(format!("{signature}\n"))
     }
 }

@@ -28,6 +28,8 @@ enum Mood {
     Answers(u64),
     /// It fails after so many milliseconds.
     Fails(u64),
+    /// It answers at once, but only after so many seconds of silence.
+    AnswersEvery(u64),
 }
 
 /// The whole: a log that grows by ten leaves a second, and witnesses in their moods.
@@ -39,6 +41,8 @@ struct World {
     moods: BTreeMap<&'static str, Mood>,
     /// What each witness cosigned last.
     recorded: BTreeMap<String, u64>,
+    /// When each was asked last.
+    asked: BTreeMap<String, Instant>,
     /// Answers under way: when, from whom, about which size.
     answers: Vec<(Instant, usize, String, TreeSize, TreeSize)>,
     told: Vec<String>,
@@ -55,6 +59,7 @@ impl World {
             now: begin,
             moods: BTreeMap::new(),
             recorded: BTreeMap::new(),
+            asked: BTreeMap::new(),
             answers: Vec::new(),
             told: Vec::new(),
             published: Vec::new(),
@@ -101,12 +106,20 @@ impl World {
         let due = self.answers.extract_if(.., |answer| answer.0 <= now).collect::<Vec<_>>();
         for (_, peer, name, old, size) in due {
             let recorded = self.recorded.get(&name).copied().unwrap_or_default();
+            let asked_before = self.asked.get(&name).copied();
             let answer = match self.moods[&*name] {
+                Mood::AnswersEvery(seconds)
+                    if let Some(due) = asked_before.map(|at| at + Duration::from_secs(seconds))
+                        && due > now =>
+                {
+                    Err(AskError::TooOften { retry_after: due - now })
+                }
                 Mood::Fails(_) => Err(AskError::Unreachable("connection refused".into())),
-                Mood::Answers(_) if old.get() != recorded => {
+                Mood::Answers(_) | Mood::AnswersEvery(_) if old.get() != recorded => {
                     Ok(Answer::Conflict(TreeSize::new(recorded)))
                 }
-                Mood::Answers(_) => {
+                Mood::Answers(_) | Mood::AnswersEvery(_) => {
+                    self.asked.insert(name.clone(), now);
                     self.recorded.insert(name.clone(), size.get());
                     let note = self.log.checkpoint(size.get());
                     let checkpoint = Checkpoint::parse(note.unverified_text()).unwrap();
@@ -129,7 +142,10 @@ impl World {
                     );
                     assert!(ask.old_size <= ask.size);
                     let name = ask.url.trim_start_matches("http://").replace(".test", "");
-                    let (Mood::Answers(after) | Mood::Fails(after)) = self.moods[&*name];
+                    let after = match self.moods[&*name] {
+                        Mood::Answers(after) | Mood::Fails(after) => after,
+                        Mood::AnswersEvery(_) => 1,
+                    };
                     let due = self.now + Duration::from_millis(after);
                     self.answers.push((due, ask.peer, name, ask.old_size, ask.size));
                 }
@@ -211,6 +227,23 @@ fn a_witness_that_knows_more_than_is_thought_says_so_and_is_asked_again() {
     world.run(5);
     assert!(world.told.is_empty(), "{:?}", world.told);
     assert!(world.lag() <= 30);
+}
+
+#[test]
+fn a_witness_is_asked_as_often_as_it_likes_without_counting_as_away() {
+    let mut world = World::new("group g all a b\nquorum g");
+    world
+        .mood("a", Mood::Answers(10))
+        .mood("b", Mood::AnswersEvery(20))
+        .mood("c", Mood::Answers(1));
+    world.run(200);
+    assert!(world.told.is_empty(), "{:?}", world.told);
+    assert!(
+        (9..=11).contains(&world.published.windows(2).filter(|pair| pair[0].1 < pair[1].1).count()),
+        "{:?}",
+        world.published
+    );
+    assert!(world.lag() <= 220, "{}", world.lag());
 }
 
 #[test]
