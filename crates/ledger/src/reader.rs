@@ -45,14 +45,27 @@ impl LogReader {
         folder: &Path,
         vkey: Option<&VerifierKey>,
     ) -> Result<Self, OpenReaderError> {
-        let failed = |path: PathBuf| move |source| OpenReaderError::Io { path, source };
         // The checkpoint first: everything else may only have grown since.
         let checkpoint_path = folder.join(CHECKPOINT);
-        let note = read_small(&*disk, &checkpoint_path).map_err(failed(checkpoint_path.clone()))?;
+        let failed = |source| OpenReaderError::Io { path: checkpoint_path.clone(), source };
+        let note = read_small(&*disk, &checkpoint_path).map_err(failed)?;
         let note =
             note.ok_or_else(|| OpenReaderError::NoCheckpoint { folder: folder.to_owned() })?;
-        let note = String::from_utf8(note)
-            .map_err(|error| failed(checkpoint_path)(io::Error::other(error)))?;
+        let note = String::from_utf8(note).map_err(|error| failed(io::Error::other(error)))?;
+        Self::open_under(disk, folder, note, vkey)
+    }
+
+    /// The same as an older checkpoint of the log has it, whose note is given.
+    ///
+    /// # Errors
+    /// As [`LogReader::open`]; also where the log never was as the checkpoint says.
+    pub fn open_under(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        note: String,
+        vkey: Option<&VerifierKey>,
+    ) -> Result<Self, OpenReaderError> {
+        let failed = |path: PathBuf| move |source| OpenReaderError::Io { path, source };
         let state = State::load(&*disk, folder).map_err(failed(folder.join(state::FILE)))?;
         let tree_folder = folder.join(TREE);
         let tree = TreeReader::open(&*disk, &tree_folder, Mode::Read)

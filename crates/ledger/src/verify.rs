@@ -18,7 +18,7 @@ use tlog::{
 use crate::{InvalidLogEvent, OpenError, segment::Damage};
 
 pub use self::{
-    folder::{Observer, VerifiedFolder, root_at, verify_folder, verify_folder_with},
+    folder::{Observer, VerifiedFolder, verify_folder, verify_folder_with},
     growth::{Grown, GrowthError, verify_growth},
     keys::{InvalidKeyEvents, KeyEvent, KeyHistory},
 };

@@ -223,6 +223,9 @@ pub(crate) struct VerifyBundleArguments {
     /// The log's verifier key, as its operator gave it to you; without it, the key that the bundle itself names is believed.
     #[arg(long, value_name = "KEY")]
     pub(crate) vkey: Option<String>,
+    /// A file that says which witnesses must have cosigned the bundle's checkpoint (C2SP tlog-policy).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -236,6 +239,9 @@ pub(crate) struct VerifyProofArguments {
     /// The verifier key that signed the proof's checkpoint, as the log's operator gave it to you.
     #[arg(long, value_name = "KEY")]
     pub(crate) vkey: String,
+    /// A file that says which witnesses must have cosigned the proof's checkpoint (C2SP tlog-policy).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -252,6 +258,9 @@ pub(crate) struct ExportArguments {
     /// Events of this sensor only.
     #[arg(long, value_name = "ID")]
     pub(crate) sensor: Option<SensorId>,
+    /// Under the newest checkpoint that satisfied the site's policy for witnesses, with their cosignatures, instead of the log's newest.
+    #[arg(long)]
+    pub(crate) witnessed: bool,
     /// The bundle; replaced if it is there.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: PathBuf,
@@ -265,6 +274,9 @@ pub(crate) struct ProveArguments {
     /// The site's data directory; the site may be running.
     #[arg(long, value_name = "DIR", default_value = "sealwire-data", env = "SEALWIRE_DATA_DIR")]
     pub(crate) data_dir: PathBuf,
+    /// Under the newest checkpoint that satisfied the site's policy for witnesses, with their cosignatures, instead of the log's newest.
+    #[arg(long)]
+    pub(crate) witnessed: bool,
     /// The proof; replaced if it is there.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: PathBuf,

@@ -1,11 +1,12 @@
 //! The log in a site's data directory, for commands that only look at it.
 
 use std::{
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use ledger::{LogReader, disk::RealDisk};
 use site::DataDir;
 use tlog::VerifierKey;
@@ -19,7 +20,27 @@ pub(crate) fn ledger_of(data_dir: &Path) -> Result<PathBuf> {
     Ok(ledger)
 }
 
+/// The log as one of its two newest checkpoints has it: that of the log, or that which witnesses have signed.
+pub(crate) fn look_as_asked(data_dir: &Path, witnessed: bool) -> Result<LogReader> {
+    if witnessed { look_witnessed(data_dir, None) } else { look(data_dir, None) }
+}
+
 /// The log as its newest checkpoint has it, while a site runs or not.
 pub(crate) fn look(data_dir: &Path, vkey: Option<&VerifierKey>) -> Result<LogReader> {
     Ok(LogReader::open(Arc::new(RealDisk), &ledger_of(data_dir)?, vkey)?)
+}
+
+/// The same as the newest checkpoint has it that satisfied the site's policy for witnesses.
+pub(crate) fn look_witnessed(data_dir: &Path, vkey: Option<&VerifierKey>) -> Result<LogReader> {
+    let ledger = ledger_of(data_dir)?;
+    let path = DataDir::witnessed_of(data_dir);
+    let name = path.display();
+    let note = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            bail!("there is no {name}: witnesses have cosigned nothing yet")
+        }
+        read => read.with_context(|| format!("cannot read {name}"))?,
+    };
+    LogReader::open_under(Arc::new(RealDisk), &ledger, note, vkey)
+        .with_context(|| format!("{name} is not a checkpoint of this log as it is"))
 }

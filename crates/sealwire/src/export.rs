@@ -12,8 +12,8 @@ use crate::{cli::ExportArguments, data_dir, output, verify, whole_file};
 const PROGRAM: &str = concat!("sealwire ", env!("CARGO_PKG_VERSION"));
 
 pub(crate) fn run(arguments: &ExportArguments) -> Result<()> {
-    let ExportArguments { data_dir, from, to, sensor, output: bundle } = arguments;
-    let log = data_dir::look(data_dir, None)
+    let ExportArguments { data_dir, from, to, sensor, witnessed, output: bundle } = arguments;
+    let log = data_dir::look_as_asked(data_dir, *witnessed)
         .with_context(|| format!("cannot export from {}", data_dir.display()))?;
     let selection = Selection { from: *from, to: *to, sensor: *sensor };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -8,8 +8,9 @@ use tlog::{TlogProof, tlog_proof::EXTRA_BYTES_MAX};
 use crate::{cli::ProveArguments, data_dir, output, whole_file};
 
 pub(crate) fn run(arguments: &ProveArguments) -> Result<()> {
-    let ProveArguments { leaf, data_dir, output: file, envelope: envelope_file } = arguments;
-    let log = data_dir::look(data_dir, None)
+    let ProveArguments { leaf, data_dir, witnessed, output: file, envelope: envelope_file } =
+        arguments;
+    let log = data_dir::look_as_asked(data_dir, *witnessed)
         .with_context(|| format!("cannot look at {}", data_dir.display()))?;
     let size = log.size();
     let proof = log.prove(*leaf)?.with_context(|| {

@@ -14,7 +14,7 @@ use ledger::{
 };
 use model::completeness::Completeness;
 use serde::Deserialize;
-use tlog::{Checkpoint, Policy, TilePath, VerifierKey};
+use tlog::{Checkpoint, Policy, SignedNote, TilePath, VerifierKey};
 
 use crate::{
     cli::{VerifyArguments, VerifyFile},
@@ -108,7 +108,10 @@ fn verify_data_dir(
     }
     report(&verified.checkpoint, &verified.keys, vkey.is_some());
     if let Some(policy) = policy {
-        policy::check_folder(policy, folder, &verified.keys)?;
+        let witnessed = data_dir::look_witnessed(folder, Some(&verified.vkey))?;
+        let size = witnessed.size();
+        ok(&format!("the checkpoint that witnesses signed last covers {size} of them"));
+        policy::check(policy, &SignedNote::parse(&witnessed.published().note)?)?;
     }
     checked.as_ref().map_or(Ok(()), completeness::report)
 }
@@ -119,7 +122,10 @@ fn verify_http(url: &str, vkey: Option<&VerifierKey>, policy: Option<&Policy>) -
     let verified = verify_tree(&mut log, &keys, &mut progress())?;
     ok(&format!("{} tiles and entry bundles hold what the entries hash to", verified.files));
     report(&verified.checkpoint, &keys, vkey.is_some());
-    policy.map_or(Ok(()), |policy| policy::check(policy, &verified.note))
+    match policy {
+        Some(policy) => policy::check(policy, &SignedNote::parse(&verified.note)?),
+        None => Ok(()),
+    }
 }
 
 fn report(checkpoint: &Checkpoint, keys: &KeyHistory, was_given: bool) {

@@ -14,7 +14,7 @@ use ledger::{
     Ledger, Published,
     disk::{self, RealDisk},
 };
-use tlog::{AddCheckpoint, Policy, PolicyError, SignedNote, verify_consistency};
+use tlog::{AddCheckpoint, Policy, PolicyError, SignedNote, VerifierKey, verify_consistency};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinSet, spawn_blocking},
@@ -52,7 +52,7 @@ impl Cosigning {
         file: &Path,
         ledger: Ledger,
     ) -> Result<Option<Self>, CosigningError> {
-        let Some(policy) = read_policy(policy, &ledger)? else { return Ok(None) };
+        let Some(policy) = read_policy(policy, &ledger.vkey())? else { return Ok(None) };
         let kept = read_witnessed(file, &policy, &ledger)?;
         let witnessed = watch::Sender::new(kept.map(Arc::new));
         Ok(Some(Self { ledger, policy, file: file.to_owned(), witnessed }))
@@ -156,14 +156,16 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
     disk::replace(&RealDisk, folder, name, text.as_bytes())
 }
 
-/// The policy, if there is one, which this site can satisfy.
-fn read_policy(path: &Path, ledger: &Ledger) -> Result<Option<Policy>, CosigningError> {
+/// The policy, if there is one, which a site whose log this key signs can satisfy.
+pub(crate) fn read_policy(
+    path: &Path,
+    vkey: &VerifierKey,
+) -> Result<Option<Policy>, CosigningError> {
     let failed = |source| CosigningError::Io { path: path.to_owned(), source };
     let Some(bytes) = disk::read_small(&RealDisk, path).map_err(failed)? else { return Ok(None) };
     let policy = Policy::parse(&bytes)
         .map_err(|source| CosigningError::Policy { path: path.to_owned(), source })?;
-    let vkey = ledger.vkey();
-    if !policy.logs().is_empty() && !policy.logs().iter().any(|log| log.key == vkey) {
+    if !policy.logs().is_empty() && !policy.logs().iter().any(|log| log.key == *vkey) {
         let (path, vkey) = (path.to_owned(), vkey.to_string());
         return Err(CosigningError::NotThisLog { path, vkey });
     }

@@ -20,8 +20,10 @@ pub(crate) const NEXT_KEY: &str = "site.key.next";
 pub(crate) const ACCESS_TOKEN: &str = "access-token";
 /// How long envelopes are kept.
 pub(crate) const RETENTION: &str = "retention";
+/// Which witnesses must have cosigned a checkpoint.
+pub(crate) const WITNESS_POLICY: &str = "witness-policy";
 /// What an operator wrote: small files that cannot be made again.
-pub(crate) const CONFIGURATION: [&str; 1] = [RETENTION];
+pub(crate) const CONFIGURATION: [&str; 2] = [RETENTION, WITNESS_POLICY];
 /// The index.
 pub(crate) const INDEX: &str = "index.sqlite";
 /// The description before it has its name.
@@ -184,7 +186,7 @@ impl DataDir {
 
     /// Which witnesses must have cosigned a checkpoint before it is shown; nobody where there is no such file.
     pub(crate) fn witness_policy(&self) -> PathBuf {
-        self.path.join("witness-policy")
+        self.path.join(WITNESS_POLICY)
     }
 
     /// The newest checkpoint that satisfied the policy.

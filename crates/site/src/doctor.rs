@@ -12,13 +12,15 @@ use std::{
 
 use ledger::{KeyError, disk::RealDisk, examine::claimed_checkpoint};
 use model::Timestamp;
+use tlog::VerifierKey;
 
 use self::log::Log;
 use crate::{
     DataDir, DataDirError,
     access::AccessToken,
     backup::{Backup, BackupError, KeyFile},
-    data_dir::{ACCESS_TOKEN, DESCRIPTION, INDEX, KEY, NEXT_KEY, RETENTION},
+    cosigning::read_policy,
+    data_dir::{ACCESS_TOKEN, DESCRIPTION, INDEX, KEY, NEXT_KEY, RETENTION, WITNESS_POLICY},
     retention::Retention,
 };
 
@@ -81,6 +83,7 @@ pub fn examine(request: Request<'_>, progress: &mut dyn FnMut(&str)) -> Vec<Find
     keys(&key_file, &name, log.vkey.as_deref(), &mut findings);
     tokens(data_dir, &mut findings);
     retention(data_dir, &mut findings);
+    witnesses(data_dir, log.vkey.as_deref(), &mut findings);
     clock(log.received_at, now, &mut findings);
     index(&data_dir.join(INDEX), &log, is_running, &mut findings);
     leftovers(data_dir, is_running, &mut findings);
@@ -268,6 +271,25 @@ fn retention(data_dir: &Path, findings: &mut Findings) {
         Ok(_) => findings.ok("retention", "what there is of rules is understood"),
         Err(error) => {
             findings.failed("retention", chain(&error), "correct the line: no site starts with it");
+        }
+    }
+}
+
+fn witnesses(data_dir: &Path, vkey: Option<&str>, findings: &mut Findings) {
+    let Some(vkey) = vkey.and_then(|vkey| VerifierKey::parse(vkey).ok()) else {
+        return findings
+            .skipped("witnesses", "the log's key is not known, which the policy is for");
+    };
+    match read_policy(&data_dir.join(WITNESS_POLICY), &vkey) {
+        Ok(None) => {
+            findings.ok("witnesses", format!("there is no {WITNESS_POLICY}: nobody is asked"));
+        }
+        Ok(Some(policy)) => {
+            let count = policy.witnesses().len();
+            findings.ok("witnesses", format!("the policy names {count}, and can be satisfied"));
+        }
+        Err(error) => {
+            findings.failed("witnesses", chain(&error), "correct the file: no site starts with it");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use model::Envelope;
-use tlog::{Checkpoint, Frontier, Hash, Pangea, Rfc6962, TreeSize, VerifierKey};
+use tlog::{Checkpoint, Frontier, Hash, Pangea, Rfc6962, VerifierKey};
 
 use super::{KeyEvent, KeyHistory, VerifyError};
 use crate::{
@@ -87,18 +87,6 @@ pub fn verify_folder_with(
         let read = reading.join().expect("reading a log does not panic")?;
         conclude(folder, &promises, read, compared?, vkey)
     })
-}
-
-/// Root of the log's first `size` leaves, from the tree's files, which [`verify_folder`] has found right.
-///
-/// # Errors
-/// A file cannot be read, or has fewer leaves.
-pub fn root_at(disk: &dyn Disk, folder: &Path, size: TreeSize) -> Result<Hash, VerifyError> {
-    let path = folder.join(TREE);
-    TreeReader::open(disk, &path, Mode::Read)
-        .and_then(|tree| Frontier::<Rfc6962>::load_subtrees(size, tree.subtrees::<Rfc6962>(size)))
-        .map(|frontier| frontier.root())
-        .map_err(|source| VerifyError::Io { path, source })
 }
 
 /// What lies beside the segments. It is read before them, so it speaks of nothing that they do not hold, though the log may be growing.

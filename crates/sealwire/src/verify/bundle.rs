@@ -4,16 +4,17 @@ use std::{fs::File, io::BufReader};
 
 use anyhow::{Context as _, Result, bail};
 use ledger::evidence::{VerifiedBundle, verify_bundle};
-use tlog::SignedNote;
+use tlog::{Policy, SignedNote};
 
 use super::{completeness, ok, parse_vkey, report_keys};
-use crate::{cli::VerifyBundleArguments, output};
+use crate::{cli::VerifyBundleArguments, output, policy};
 
 /// Things that are wrong and named; the others are counted. A person reads no more.
 const FINDINGS_NAMED_MAX: u64 = 100;
 
 pub(super) fn run(arguments: &VerifyBundleArguments) -> Result<()> {
     let vkey = parse_vkey(arguments.vkey.as_deref())?;
+    let policy = arguments.policy.as_deref().map(policy::read).transpose()?;
     let path = arguments.bundle.display();
     let file = File::open(&arguments.bundle).with_context(|| format!("cannot read {path}"))?;
     output::line(&format!("verifying the bundle {path}"));
@@ -32,6 +33,12 @@ pub(super) fn run(arguments: &VerifyBundleArguments) -> Result<()> {
         }
     };
     report(&bundle, vkey.is_some());
+    if let Some(policy) = &policy
+        && let Err(error) = check_policy(policy, &bundle)
+    {
+        output::line(&format!("  FAILED  {error:#}"));
+        bail!("the bundle {path} does not verify: its checkpoint does not satisfy the policy");
+    }
     let completeness = match bundle.completeness.accounts().len() {
         0 => Ok(()),
         _ => completeness::report(&bundle.completeness),
@@ -51,12 +58,18 @@ pub(super) fn run(arguments: &VerifyBundleArguments) -> Result<()> {
     Ok(())
 }
 
+fn check_policy(policy: &Policy, bundle: &VerifiedBundle) -> Result<()> {
+    policy::check(policy, &SignedNote::parse(&bundle.note)?)
+}
+
 fn report(bundle: &VerifiedBundle, was_given: bool) {
     let VerifiedBundle { checkpoint, span, proved, erased, not_shown, .. } = bundle;
     report_keys(checkpoint, &bundle.keys, was_given, "bundle");
     let others = SignedNote::parse(&bundle.note).map_or(0, |note| note.signatures().len() - 1);
     if others > 0 {
-        output::line(&format!("      {others} more signatures stand under it, not checked here"));
+        output::line(&format!(
+            "      {others} more signatures stand under it; --policy says whose they must be"
+        ));
     }
     ok(&format!("{proved} envelopes are those that the log of {} sealed", checkpoint.origin));
     if *erased > 0 {

@@ -9,23 +9,25 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use model::Envelope;
 use tlog::{
-    Hash, TlogProof, VerifierKey, leaf_hash, note::NOTE_BYTES_MAX, tlog_proof::EXTRA_BYTES_MAX,
+    Hash, Policy, TlogProof, VerifierKey, leaf_hash, note::NOTE_BYTES_MAX,
+    tlog_proof::EXTRA_BYTES_MAX,
 };
 
 use super::ok;
-use crate::{cli::VerifyProofArguments, output};
+use crate::{cli::VerifyProofArguments, output, policy};
 
 /// Largest proof file: its checkpoint, its extra data in base64, and some 4 KiB of hashes.
 const PROOF_BYTES_MAX: usize = NOTE_BYTES_MAX + 2 * EXTRA_BYTES_MAX;
 
 pub(super) fn run(arguments: &VerifyProofArguments) -> Result<()> {
     let vkey = VerifierKey::parse(&arguments.vkey).context("--vkey is not a verifier key")?;
+    let policy = arguments.policy.as_deref().map(policy::read).transpose()?;
     let path = arguments.proof.display();
     let text = read(&arguments.proof, PROOF_BYTES_MAX)?;
     let envelope = arguments.envelope.as_deref().map(|file| read(file, Envelope::BYTES_MAX));
     let envelope = envelope.transpose()?;
     output::line(&format!("verifying the proof {path}"));
-    match verify(&text, envelope, &vkey) {
+    match verify(&text, envelope, &vkey, policy.as_ref()) {
         Ok(envelope) => {
             output::line(&String::from_utf8_lossy(&envelope));
             output::line("the proof holds");
@@ -39,7 +41,12 @@ pub(super) fn run(arguments: &VerifyProofArguments) -> Result<()> {
 }
 
 /// The envelope that is proved.
-fn verify(proof: &[u8], envelope: Option<Vec<u8>>, vkey: &VerifierKey) -> Result<Vec<u8>> {
+fn verify(
+    proof: &[u8],
+    envelope: Option<Vec<u8>>,
+    vkey: &VerifierKey,
+    policy: Option<&Policy>,
+) -> Result<Vec<u8>> {
     let proof = str::from_utf8(proof).context("it is not text")?;
     let proof = TlogProof::parse(proof)?;
     let envelope = envelope
@@ -48,6 +55,9 @@ fn verify(proof: &[u8], envelope: Option<Vec<u8>>, vkey: &VerifierKey) -> Result
     let entry = Hash::sha256(&envelope);
     let checkpoint = proof.verify(&leaf_hash(entry.as_bytes()), vkey)?;
     ok(&format!("the checkpoint of {} leaves is signed by {vkey}", checkpoint.size));
+    if let Some(policy) = policy {
+        policy::check(policy, &proof.checkpoint)?;
+    }
     ok(&format!("leaf {} of the log {} is this envelope:", proof.index, checkpoint.origin));
     Ok(envelope)
 }

@@ -215,6 +215,28 @@ fn a_site_s_checkpoints_are_cosigned_whatever_dies_in_between() {
         "{printed}"
     );
 
+    // Evidence for others carries what the witnesses signed.
+    let bundle = one.folder.path().join("bundle");
+    let bundle = bundle.to_str().unwrap();
+    let proof = two.folder.path().join("proof");
+    let proof = proof.to_str().unwrap();
+    let common = ["--data-dir", folder, "--witnessed", "--output"];
+    let (code, _, errors) = sealwire(&[&["export"], &common[..], &[bundle]].concat());
+    assert_eq!(code, Some(0), "{errors}");
+    let (code, _, errors) = sealwire(&[&["prove", "1"], &common[..], &[proof]].concat());
+    assert_eq!(code, Some(0), "{errors}");
+    for (words, satisfied) in [([policy], true), ([wants_more], false)] {
+        for kind in [["bundle", bundle], ["proof", proof]] {
+            let (code, printed, _) =
+                sealwire(&[&["verify"], &kind[..], &["--vkey", &log, "--policy"], &words].concat());
+            assert_eq!(code, Some(if satisfied { 0 } else { 1 }), "{printed}");
+            assert_eq!(printed.contains("the witness two signed it"), satisfied, "{printed}");
+        }
+    }
+    let (code, printed, _) = sealwire(&["doctor", "--data-dir", folder]);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("the policy names 2, and can be satisfied"), "{printed}");
+
     // A log that was set back to before what its witnesses signed is not gone on with in silence.
     let kept = site.data_dir().join("witnessed-checkpoint");
     fs::write(&kept, with_witnesses(&fork(&site, &first.1), &[&one, &two])).unwrap();
