@@ -18,7 +18,7 @@ try {
     addEventListener("sealwire:applied", ({ detail }) => {
       const now_ms = Date.now();
       for (const { envelope } of detail) {
-        const taken_ms = Date.parse(envelope.event.sealwire?.sensor_time ?? "");
+        const taken_ms = Date.parse(envelope.sealwire?.sensor_time ?? "");
         if (taken_ms >= window.measured.from_ms) window.measured.ages_ms.push(now_ms - taken_ms);
       }
     });

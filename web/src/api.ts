@@ -50,7 +50,7 @@ export type SensorAnswer = {
 
 export type ReadingsAnswer = { sensor: string; truncated: boolean; readings: Reading[] };
 
-/** Ours, under `event.sealwire`; which fields there are depends on the action. */
+/** Ours, beside the event; which fields there are depends on the action. */
 export type SealwireFields = {
   sensor?: string;
   /** The number of the poll that a reading ended. */
@@ -81,10 +81,13 @@ export type LogEvent = {
   new?: string;
   timestamp?: string;
   tenant_id?: string;
-  sealwire?: SealwireFields;
 };
 
-export type Envelope = { event: LogEvent; received_at: string; salt: string };
+export type Envelope = { event: LogEvent; received_at: string; salt: string; sealwire?: SealwireFields };
+
+/** Sealwire's own fields of an envelope. Logs before format version 3 have them within the event. */
+export const ownFields = ({ event, sealwire }: Envelope): SealwireFields | undefined =>
+  sealwire ?? (event as { sealwire?: SealwireFields }).sealwire;
 
 /** An envelope and where in the log it lies. */
 export type Sealed = { leaf: number; envelope: Envelope };

@@ -22,11 +22,11 @@ const SENSOR: SensorAnswer = {
 const at = (leaf: number): string => new Date(leaf * 1000).toISOString();
 
 function reading(leaf: number, value = "1", status = "SUCCESS"): Sealed {
-  const event = { action: "SENSOR_READING", status, new: value, timestamp: at(leaf), source: "Boiler Room.TempSensor01", sealwire: { sensor: "a", unit: "°C", range: "0..50" } };
-  return { leaf, envelope: { event, received_at: at(leaf), salt: "" } };
+  const event = { action: "SENSOR_READING", status, new: value, timestamp: at(leaf), source: "Boiler Room.TempSensor01" };
+  return { leaf, envelope: { event, received_at: at(leaf), salt: "", sealwire: { sensor: "a", unit: "°C", range: "0..50" } } };
 }
 
-const event = (leaf: number, action: string): Sealed => ({ leaf, envelope: { event: { action, sealwire: { sensor: "a" } }, received_at: at(leaf), salt: "" } });
+const event = (leaf: number, action: string): Sealed => ({ leaf, envelope: { event: { action }, received_at: at(leaf), salt: "", sealwire: { sensor: "a" } } });
 
 test("a range is read as it is sealed", () => {
   for (const [text, range] of [

@@ -1,6 +1,6 @@
 // What the fleet view knows of a sensor, and how a live event changes it. No DOM, no clock.
 
-import type { Point, SensorAnswer, Sealed } from "./api.ts";
+import { ownFields, type Point, type SensorAnswer, type Sealed } from "./api.ts";
 import { isFailure, isReading, numberOf, readingOf } from "./event.ts";
 
 /** As many as `/api/sensors` gives, so that a row looks the same before and after a refetch. */
@@ -13,14 +13,15 @@ export function withEvents(sensor: SensorAnswer, events: readonly Sealed[]): Sen
   let { last, recent, unit, range, out_of_range } = sensor;
   const points: Point[] = [];
   for (const sealed of events) {
-    const { action, sealwire } = sealed.envelope.event;
+    const { action } = sealed.envelope.event;
     if (action === "OUT_OF_RANGE") out_of_range = true;
     if (action === "BACK_IN_RANGE") out_of_range = false;
     const reading = isReading(sealed.envelope.event) ? readingOf(sealed) : null;
     if (reading === null || (last !== null && reading.leaf <= last.leaf)) continue;
     last = reading;
-    unit = sealwire?.unit ?? unit;
-    range = rangeOf(sealwire?.range) ?? range;
+    const own = ownFields(sealed.envelope);
+    unit = own?.unit ?? unit;
+    range = rangeOf(own?.range) ?? range;
     points.push([Date.parse(reading.timestamp), numberOf(reading)]);
   }
   if (points.length > 0) recent = [...recent, ...points].slice(-RECENT_MAX);

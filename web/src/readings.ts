@@ -1,6 +1,6 @@
 // The readings of one sensor as its view holds them: fetched, then grown by the feed. Oldest first, never more than the gateway gives at once.
 
-import { READINGS_LIMIT_MAX, type Reading, type Sealed } from "./api.ts";
+import { ownFields, READINGS_LIMIT_MAX, type Reading, type Sealed } from "./api.ts";
 import { numberOf, readingOf } from "./event.ts";
 
 /** `readings` and those of `more` that come after them. */
@@ -11,7 +11,7 @@ export function joined(readings: readonly Reading[], more: readonly Reading[]): 
 
 export function readingsOf(sensor: string, events: readonly Sealed[]): Reading[] {
   return events.flatMap((sealed) => {
-    const reading = sealed.envelope.event.sealwire?.sensor === sensor ? readingOf(sealed) : null;
+    const reading = ownFields(sealed.envelope)?.sensor === sensor ? readingOf(sealed) : null;
     return reading === null ? [] : [reading];
   });
 }

@@ -3,7 +3,7 @@
 // The gateway makes a new instance for every request, and the feed, which comes from the log port, tells everything as it happens. So the page asks the
 // gateway rarely, not at all while hidden, and lives on the feed.
 
-import { fetchSensors, fetchSite, reason, type SensorAnswer, type Sealed, type SiteAnswer } from "./api.ts";
+import { fetchSensors, fetchSite, ownFields, reason, type SensorAnswer, type Sealed, type SiteAnswer } from "./api.ts";
 import { Batch } from "./batch.ts";
 import { appendBounded, Rate } from "./bounded.ts";
 import { changesFleet, isReading } from "./event.ts";
@@ -186,7 +186,7 @@ class Site {
     for (const sealed of events) {
       const { event } = sealed.envelope;
       if (isReading(event)) readings += 1;
-      const id = event.sealwire?.sensor;
+      const id = ownFields(sealed.envelope)?.sensor;
       if (id === undefined) continue;
       if (changesFleet(event) || !this.#by_id.has(id)) this.#refreshFleetSoon();
       const own = by_sensor.get(id);

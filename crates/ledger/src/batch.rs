@@ -1,6 +1,6 @@
 //! What is appended as one, and what an append promises.
 
-use model::{Envelope, Event, action};
+use model::{Envelope, Event, EventJson, action};
 use tlog::Hash;
 
 use crate::{AppendError, AppendKey, Cursor};
@@ -42,9 +42,9 @@ pub struct Receipt {
 /// A batch whose events are JSON already, and not too many or too large. Whoever appends makes it, so that the writer has less to do.
 #[derive(Debug)]
 pub(crate) struct PreparedBatch {
-    events: Vec<u8>,
-    /// Where each event ends in `events`.
-    ends: Vec<usize>,
+    events: Vec<EventJson>,
+    /// Of their envelopes.
+    bytes: usize,
     pub(crate) cursor: Option<Cursor>,
     /// SHA-256 of the key, and of the events.
     pub(crate) key: Option<(Hash, Hash)>,
@@ -68,40 +68,46 @@ impl PreparedBatch {
         if count > Batch::EVENTS_MAX {
             return Err(AppendError::TooMany { events: count });
         }
-        let mut events = Vec::with_capacity(count * 384);
-        let mut ends = Vec::with_capacity(count);
-        let mut begin = 0;
+        let mut bytes = 0;
+        let mut events = Vec::with_capacity(count);
         for event in &batch.events {
-            serde_json::to_writer(&mut events, event)
-                .expect("an event has only text keys and no floating point");
-            let bytes = events.len() - begin + Envelope::SEAL_LEN;
-            if bytes > Envelope::BYTES_MAX {
-                return Err(AppendError::TooLarge { bytes });
+            let json = EventJson::of(event);
+            let envelope_bytes = json.envelope_len();
+            if envelope_bytes > Envelope::BYTES_MAX {
+                return Err(AppendError::TooLarge { bytes: envelope_bytes });
             }
-            begin = events.len();
-            ends.push(begin);
+            bytes += envelope_bytes;
+            events.push(json);
         }
-        let bytes = events.len() + count * Envelope::SEAL_LEN;
         if bytes > Batch::BYTES_MAX {
             return Err(AppendError::BatchTooLarge { bytes });
         }
-        let key = batch.key.map(|key| (key.hash(), Hash::sha256(&events)));
-        Ok(Self { events, ends, cursor: batch.cursor, key })
+        let key = batch.key.map(|key| (key.hash(), hash_of(&events)));
+        Ok(Self { events, bytes, cursor: batch.cursor, key })
     }
 
     /// Number of events.
     pub(crate) const fn len(&self) -> usize {
-        self.ends.len()
+        self.events.len()
     }
 
     /// Bytes of the events' envelopes.
     pub(crate) const fn bytes(&self) -> usize {
-        self.events.len() + self.len() * Envelope::SEAL_LEN
+        self.bytes
     }
 
-    /// Each event's JSON.
-    pub(crate) fn events(&self) -> impl Iterator<Item = &[u8]> {
-        let begins = std::iter::once(0).chain(self.ends.iter().copied());
-        begins.zip(&self.ends).filter_map(|(begin, end)| self.events.get(begin..*end))
+    /// The events in order.
+    pub(crate) fn events(&self) -> &[EventJson] {
+        &self.events
     }
+}
+
+/// Tells batches apart whatever their events say: a brace ends each piece, and nothing follows on it but the next one's begin.
+fn hash_of(events: &[EventJson]) -> Hash {
+    let mut all = Vec::new();
+    for EventJson { head, tail } in events {
+        all.extend_from_slice(head);
+        all.extend_from_slice(tail);
+    }
+    Hash::sha256(&all)
 }

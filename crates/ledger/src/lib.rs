@@ -51,4 +51,4 @@ pub use stored::{ReadError, StoredEnvelope};
 pub use writer::{AppendError, WriteError, Writer};
 
 /// Version of the format that this crate writes; `docs/formats/ledger.md`.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;

@@ -39,14 +39,19 @@ const RECORD_HEADER_LEN: usize = 5;
 pub enum Version {
     /// Envelopes one by one. Read only.
     V1,
-    /// Blocks.
+    /// Blocks of envelopes whose events have Sealwire's own fields within. Read only.
     V2,
+    /// Blocks of envelopes as they are sealed now.
+    V3,
 }
 
 impl Version {
+    /// What is written.
+    pub(crate) const NEWEST: Self = Self::V3;
+
     /// Of the segment that a record with leaves is from.
     pub(crate) fn of_record(record: &[u8]) -> Self {
-        if record.first() == Some(&KIND_ENVELOPE) { Self::V1 } else { Self::V2 }
+        if record.first() == Some(&KIND_ENVELOPE) { Self::V1 } else { Self::NEWEST }
     }
 }
 
@@ -139,12 +144,12 @@ impl<'a> Record<'a> {
                     str::from_utf8(fields.0).map_err(|_| Damage("a cursor's name is not text"))?;
                 Self::Cursor { name, next_leaf }
             }
-            (Version::V2, KIND_BLOCK) => {
+            (Version::V2 | Version::V3, KIND_BLOCK) => {
                 let leaves = u32::from_le_bytes(fields.take()?);
                 let unpacked_len = u32::from_le_bytes(fields.take()?);
                 Self::Block(PackedBlock { leaves, unpacked_len, frame: fields.0 })
             }
-            (Version::V2, KIND_KEY) => Self::Key(KeyUsed {
+            (Version::V2 | Version::V3, KIND_KEY) => Self::Key(KeyUsed {
                 key: Hash::from_bytes(fields.take()?),
                 events: Hash::from_bytes(fields.take()?),
                 first_leaf: u64::from_le_bytes(fields.take()?),
@@ -222,6 +227,7 @@ pub fn decode_segment_header(header: &[u8; SEGMENT_HEADER_LEN]) -> Result<(Versi
     match format {
         1 => Ok((Version::V1, first_leaf)),
         2 => Ok((Version::V2, first_leaf)),
+        3 => Ok((Version::V3, first_leaf)),
         _ => Err(Damage("it is of a format version that this sealwire does not know")),
     }
 }
@@ -659,7 +665,7 @@ mod tests {
             let mut unpacker = Unpacker::new();
             for PlacedRecord { position, len, record } in group.records(begin) {
                 let placed = &bytes[position as usize..(position + len) as usize];
-                prop_assert_eq!(Record::decode(Version::V2, placed).unwrap(), (record, len as usize));
+                prop_assert_eq!(Record::decode(Version::NEWEST, placed).unwrap(), (record, len as usize));
                 match record {
                     Record::Cursor { name, next_leaf } => read.push(Push::Cursor(name.into(), next_leaf)),
                     Record::Key(used) => read.push(Push::Key(*used.key.as_bytes(), used.first_leaf, used.leaves)),

@@ -9,7 +9,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use model::{Envelope, Event, Salt, Timestamp};
+use model::{Envelope, Event, EventJson, Salt, Timestamp};
 use tlog::{Checkpoint, Hash, Signer};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
@@ -167,7 +167,7 @@ impl Sealer {
 
     fn begin(&mut self, newest_version: Version) -> Result<(), WriteError> {
         // What is written is of the newest version, and a segment is of one.
-        if newest_version == Version::V1 && !self.close_segment()? {
+        if newest_version != Version::NEWEST && !self.close_segment()? {
             let Shared { disk, folder, .. } = &*self.shared;
             create_segment(&**disk, folder, self.newest.first_leaf)
                 .map_err(step("beginning a segment"))?;
@@ -514,8 +514,9 @@ impl OpenGroup {
         let mut salts = vec![[0; 16]; batch.len()];
         getrandom::fill(salts.as_flattened_mut()).map_err(io::Error::other)?;
         for ((leaf, event), salt) in (first_leaf..).zip(batch.events()).zip(salts) {
+            let (EventJson { head, tail }, salt) = (event, Salt::from_random(salt));
             self.envelope.clear();
-            Envelope::seal(event, &self.received_at, Salt::from_random(salt), &mut self.envelope);
+            Envelope::seal(head, &self.received_at, salt, tail, &mut self.envelope);
             sealed(leaf, &self.envelope);
             self.commitments.push(Hash::sha256(&self.envelope));
             self.builder.push_leaf(Leaf::Envelope(&self.envelope));

@@ -8,12 +8,14 @@ use alloc::{
     vec::Vec,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeMap as _};
 
-use crate::{Event, Timestamp};
+use crate::{Event, Timestamp, event::Detail};
 
-/// An event as it is sealed. Fields stand in the order of their names: plain serialisation is canonical JSON (RFC 8785).
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+/// An event as it is sealed. Its JSON has what the event holds beside Pangea's fields next to them and not within:
+/// `{"event":{...},"public_key":"...","received_at":"...","salt":"...","sealwire":{...},"signature":"..."}`. Names stand in their order, so that it is
+/// canonical (RFC 8785).
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Envelope {
     /// What happened.
     pub event: Event,
@@ -23,13 +25,52 @@ pub struct Envelope {
     pub salt: Salt,
 }
 
+/// An event's part of an envelope, in two pieces: what comes before the moment and the salt, and what comes behind them.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct EventJson {
+    /// From the envelope's begin.
+    pub head: Vec<u8>,
+    /// Up to the envelope's closing brace.
+    pub tail: Vec<u8>,
+}
+
 const BEFORE_EVENT: &[u8] = b"{\"event\":";
-const BEFORE_RECEIVED_AT: &[u8] = b",\"received_at\":\"";
+const BEFORE_PUBLIC_KEY: &[u8] = b",\"public_key\":";
+const BEFORE_RECEIVED_AT: &[u8; 16] = b",\"received_at\":\"";
 const BEFORE_SALT: &[u8] = b"\",\"salt\":\"";
-const AFTER_SALT: &[u8] = b"\"}";
-/// Everything behind the event.
-const SEALED_AT_LEN: usize =
-    BEFORE_RECEIVED_AT.len() + Timestamp::LEN + BEFORE_SALT.len() + 32 + AFTER_SALT.len();
+const BEFORE_SEALWIRE: &[u8] = b",\"sealwire\":";
+const BEFORE_SIGNATURE: &[u8] = b",\"signature\":";
+
+impl EventJson {
+    /// Of this event.
+    #[must_use]
+    pub fn of(event: &Event) -> Self {
+        let mut json = Self::default();
+        let Self { head, tail } = &mut json;
+        append(head, BEFORE_EVENT, event);
+        if let Some(public_key) = &event.public_key {
+            append(head, BEFORE_PUBLIC_KEY, public_key);
+        }
+        if let Some(detail) = &event.sealwire {
+            append(tail, BEFORE_SEALWIRE, detail);
+        }
+        if let Some(signature) = &event.signature {
+            append(tail, BEFORE_SIGNATURE, signature);
+        }
+        json
+    }
+
+    /// Bytes of the envelope around it.
+    #[must_use]
+    pub const fn envelope_len(&self) -> usize {
+        self.head.len() + self.tail.len() + Envelope::SEAL_LEN
+    }
+}
+
+fn append(bytes: &mut Vec<u8>, before: &[u8], value: &impl Serialize) {
+    bytes.extend_from_slice(before);
+    bytes.extend(serde_json::to_vec(value).expect("it has only text keys and no floating point"));
+}
 
 /// 16 random bytes, in hex.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -39,53 +80,100 @@ pub struct Salt([u8; 16]);
 impl Envelope {
     /// Largest envelope in bytes: Pangea's ten text fields of 32,766 characters each fit, even where every character must be escaped (six bytes).
     pub const BYTES_MAX: usize = 2 << 20;
-    /// Bytes that sealing adds to an event's JSON.
-    pub const SEAL_LEN: usize = BEFORE_EVENT.len() + SEALED_AT_LEN;
+    /// Bytes that sealing adds to an event's.
+    pub const SEAL_LEN: usize =
+        BEFORE_RECEIVED_AT.len() + Timestamp::LEN + BEFORE_SALT.len() + 32 + "\"}".len();
 
-    /// The bytes that are hashed and stored.
+    /// The bytes that are hashed and stored. What version 2 of the log's format sealed has its own: those of the log.
     #[must_use]
     pub fn canonical(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("an envelope has only text keys and no floating point")
+        let EventJson { head, tail } = EventJson::of(&self.event);
+        let mut bytes = Vec::new();
+        Self::seal(&head, &self.received_at.to_string(), self.salt, &tail, &mut bytes);
+        bytes
     }
 
-    /// Appends to `bytes` the canonical envelope around an event's canonical JSON: what [`canonical`](Self::canonical) gives, without the detour.
-    pub fn seal(event: &[u8], received_at: &str, salt: Salt, bytes: &mut Vec<u8>) {
+    /// Appends to `bytes` the canonical envelope around the two pieces of an [`EventJson`].
+    pub fn seal(head: &[u8], received_at: &str, salt: Salt, tail: &[u8], bytes: &mut Vec<u8>) {
         let mut hex = [0; 32];
         hex::encode_to_slice(salt.0, &mut hex).expect("16 bytes are 32 digits");
-        for part in [
-            BEFORE_EVENT,
-            event,
-            BEFORE_RECEIVED_AT,
-            received_at.as_bytes(),
-            BEFORE_SALT,
-            &hex,
-            AFTER_SALT,
-        ] {
+        let received_at = received_at.as_bytes();
+        for part in [head, BEFORE_RECEIVED_AT, received_at, BEFORE_SALT, &hex, b"\"", tail, b"}"] {
             bytes.extend_from_slice(part);
         }
     }
 
-    /// Whether canonical bytes are of an event with this action, looked up without reading the whole: the action comes first.
+    /// Whether canonical bytes are of an event with this action, looked up without reading the whole: the action comes first, unless there is a custom
+    /// field before it.
     #[must_use]
     pub fn has_action(canonical: &[u8], action: &str) -> bool {
-        canonical
-            .strip_prefix(BEFORE_EVENT)
-            .and_then(|event| event.strip_prefix(b"{\"action\":\""))
-            .and_then(|rest| rest.strip_prefix(action.as_bytes()))
-            .is_some_and(|rest| rest.starts_with(b"\""))
+        let fields =
+            canonical.strip_prefix(BEFORE_EVENT).and_then(|event| event.strip_prefix(b"{\""));
+        let Some(fields) = fields else { return false };
+        match fields.strip_prefix(b"action\":\"") {
+            Some(rest) => {
+                rest.strip_prefix(action.as_bytes()).is_some_and(|rest| rest.starts_with(b"\""))
+            }
+            None if fields > b"action\"".as_slice() => false,
+            None => Self::parse(canonical)
+                .is_ok_and(|envelope| envelope.event.action.as_deref() == Some(action)),
+        }
     }
 
-    /// When canonical bytes say that they were received, looked up without reading the whole: it stands at a fixed distance from the end.
+    /// When canonical bytes say that they were received, looked up without reading the whole. Behind the event nothing else has that name, and within text
+    /// the quotes around it would be escaped.
     #[must_use]
     pub fn received_at_of(canonical: &[u8]) -> Option<&str> {
-        let sealed = canonical.get(canonical.len().checked_sub(SEALED_AT_LEN)?..)?;
-        let rest = sealed.strip_prefix(BEFORE_RECEIVED_AT)?;
+        let at = canonical.array_windows().rposition(|window| window == BEFORE_RECEIVED_AT)?;
+        let rest = canonical.get(at + BEFORE_RECEIVED_AT.len()..)?;
         str::from_utf8(rest.get(..Timestamp::LEN)?).ok()
     }
 
     /// Reads stored bytes back.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidEnvelope> {
         serde_json::from_slice(bytes).map_err(|error| InvalidEnvelope(error.to_string()))
+    }
+}
+
+impl Serialize for Envelope {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Event { sealwire, public_key, signature, .. } = &self.event;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("event", &self.event)?;
+        if let Some(public_key) = public_key {
+            map.serialize_entry("public_key", public_key)?;
+        }
+        map.serialize_entry("received_at", &self.received_at)?;
+        map.serialize_entry("salt", &self.salt)?;
+        if let Some(detail) = sealwire {
+            map.serialize_entry("sealwire", detail)?;
+        }
+        if let Some(signature) = signature {
+            map.serialize_entry("signature", signature)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Envelope {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// As it is stored.
+        #[derive(Deserialize)]
+        struct Stored {
+            event: Event,
+            public_key: Option<String>,
+            received_at: Timestamp,
+            salt: Salt,
+            sealwire: Option<Detail>,
+            signature: Option<String>,
+        }
+        let Stored { mut event, public_key, received_at, salt, sealwire, signature } =
+            Stored::deserialize(deserializer)?;
+        event.public_key = public_key;
+        event.signature = signature;
+        // Version 2 had it within the event.
+        event.sealwire = sealwire.or(event.sealwire);
+        Ok(Self { event, received_at, salt })
     }
 }
 
@@ -122,12 +210,14 @@ pub struct InvalidEnvelope(String);
 
 #[cfg(test)]
 mod tests {
-    use proptest::{option, prelude::*};
+    use alloc::collections::BTreeMap;
+
+    use proptest::{collection::btree_map, option, prelude::*};
 
     use super::*;
     use crate::{
         Heartbeat, Outcome, SensorId,
-        event::{COMM_ERROR, Detail, VALUE_ERROR},
+        event::{COMM_ERROR, Detail, FieldValue, VALUE_ERROR},
     };
 
     fn heartbeat() -> Heartbeat {
@@ -149,11 +239,39 @@ mod tests {
         assert_eq!(
             text,
             "{\"event\":{\"action\":\"SENSOR_READING\",\"actor\":\"poller\",\"message\":\"Boiler Room.T1: 23.50\",\"new\":\"23.50\",\
-             \"sealwire\":{\"poll\":7,\"range\":\"0..50\",\"sensor\":\"a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3\",\"seq\":4,\"unit\":\"°C\"},\
              \"source\":\"Boiler Room.T1\",\"status\":\"SUCCESS\",\"timestamp\":\"2026-11-23T19:01:23.123456Z\"},\
-             \"received_at\":\"2026-11-23T19:01:23.123456Z\",\"salt\":\"abababababababababababababababab\"}"
+             \"received_at\":\"2026-11-23T19:01:23.123456Z\",\"salt\":\"abababababababababababababababab\",\
+             \"sealwire\":{\"poll\":7,\"range\":\"0..50\",\"sensor\":\"a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3\",\"seq\":4,\"unit\":\"°C\"}}"
         );
         assert_eq!(Envelope::parse(text.as_bytes()).unwrap(), envelope);
+    }
+
+    #[test]
+    fn what_version_2_sealed_is_read() {
+        let old = concat!(
+            r#"{"event":{"action":"A","message":"m","sealwire":{"seq":4},"source":"s"},"#,
+            r#""received_at":"2026-11-23T19:01:23.123456Z","salt":"abababababababababababababababab"}"#
+        )
+        .as_bytes();
+        let envelope = Envelope::parse(old).unwrap();
+        assert_eq!(envelope.event.sealwire.unwrap().seq, Some(4));
+        assert_eq!(Envelope::received_at_of(old), Some("2026-11-23T19:01:23.123456Z"));
+    }
+
+    #[test]
+    fn what_is_no_event_is_refused() {
+        for (event, words) in [
+            (r#"{"action":"A"}"#, "missing field `message`"),
+            (r#"{"message":"a","message":"b"}"#, "`message` is there twice"),
+            (r#"{"message":"a","level":1,"level":1}"#, "`level` is there twice"),
+            (r#"{"message":"a","level":1.5}"#, "did not match"),
+            (r#"{"message":"a","level":[]}"#, "did not match"),
+            (r#"{"message":7}"#, "expected a string"),
+            ("[]", "an event, an object"),
+        ] {
+            let refusal = serde_json::from_str::<Event>(event).unwrap_err().to_string();
+            assert!(refusal.contains(words), "{event}: {refusal}");
+        }
     }
 
     #[test]
@@ -189,10 +307,22 @@ mod tests {
         }
     }
 
+    fn custom() -> impl Strategy<Value = BTreeMap<String, FieldValue>> {
+        let value = prop_oneof![
+            any::<String>().prop_map(FieldValue::Text),
+            (-(1_i64 << 53)..1 << 53).prop_map(FieldValue::Integer),
+            any::<bool>().prop_map(FieldValue::Bool),
+        ];
+        // Names that sort before, between and behind the standard ones.
+        btree_map("(a|aa|m|n|zz)[a-z0-9]{0,3}_", value, 0..4)
+    }
+
     prop_compose! {
-        fn event()(action in text(), actor in text(), message: String, new in text(), old in text(), sealwire in option::of(detail()),
+        fn event()(custom in custom(), public_key in text(), signature in text(),
+            action in text(), actor in text(), message: String, new in text(), old in text(), sealwire in option::of(detail()),
             source in text(), status in text(), target in text(), tenant_id in text(), timestamp in text()) -> Event {
-            Event { action, actor, message, new, old, sealwire, source, status, target, tenant_id, timestamp }
+            Event { action, actor, custom, message, new, old, public_key, sealwire, signature, source, status, target, tenant_id,
+                timestamp }
         }
     }
 
@@ -209,11 +339,8 @@ mod tests {
             prop_assert_eq!(&bytes, &serde_json_canonicalizer::to_vec(&value).unwrap());
             prop_assert_eq!(&Envelope::parse(&bytes).unwrap(), &envelope);
 
-            let event = serde_json::to_vec(&envelope.event).unwrap();
-            let mut sealed = Vec::new();
-            Envelope::seal(&event, &envelope.received_at.to_string(), envelope.salt, &mut sealed);
-            prop_assert_eq!(sealed.len(), event.len() + Envelope::SEAL_LEN);
-            prop_assert_eq!(&sealed, &bytes);
+            prop_assert_eq!(&serde_json::to_vec(&envelope).unwrap(), &bytes);
+            prop_assert_eq!(EventJson::of(&envelope.event).envelope_len(), bytes.len());
             prop_assert_eq!(Envelope::received_at_of(&bytes), Some(&*envelope.received_at.to_string()));
             let action = envelope.event.action.as_deref();
             prop_assert_eq!(Envelope::has_action(&bytes, "A"), action == Some("A"));

@@ -1,15 +1,22 @@
-//! What happened: one event of the log, with the fields of Pangea's Secure Audit Log and Sealwire's own under one nested key.
+//! What happened: one event of the log, with the fields of Pangea's Secure Audit Log and Sealwire's own.
 //!
-//! Every field is text or a whole number that JSON carries exactly, so that no reader's floating point can change it. The fields of both structs stand in
-//! the order of their names, so that plain serialisation is canonical JSON (RFC 8785); the tests hold both against an independent canonicaliser.
+//! Every field is text, a whole number that JSON carries exactly, or a yes or no, so that no reader's floating point can change it. Fields are written in
+//! the order of their names, so that plain serialisation is canonical JSON (RFC 8785); the tests hold it against an independent canonicaliser.
 
 use alloc::{
+    boxed::Box,
+    collections::BTreeMap,
     format,
     string::{String, ToString as _},
     vec::Vec,
 };
+use core::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error as _, IgnoredAny, MapAccess, Visitor},
+    ser::SerializeMap as _,
+};
 
 use crate::{
     Answer, Heartbeat, NumberRange, Range, SensorId, Timestamp, action,
@@ -17,41 +24,141 @@ use crate::{
     derive::Derived,
 };
 
-/// One event. Absent fields are left out of its JSON.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+/// One event: Pangea's fields and those of a custom schema, our own, and its signature.
+///
+/// Its JSON is flat and holds the former alone, in the order of their names, absent ones left out: [`Envelope`](crate::Envelope) puts the rest beside it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Event {
     /// What was done, e.g. `SENSOR_READING`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
     /// Who did it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
     /// What happened, for people.
     pub message: String,
     /// The value afterwards.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub new: Option<String>,
     /// The value before.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub old: Option<String>,
-    /// Sealwire's own fields.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sealwire: Option<Detail>,
     /// Where it was seen, e.g. `Boiler Room.PressureSensor789`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// How it ended, e.g. `SUCCESS`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// What it was done to.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// Whose it is, where one log serves several.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant_id: Option<String>,
     /// When it happened, as whoever says so wrote it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<String>,
+    /// Fields that Pangea's schema does not have.
+    pub custom: BTreeMap<String, FieldValue>,
+    /// Sealwire's own fields.
+    pub sealwire: Option<Detail>,
+    /// Who signed it: a public key, as the signer wrote it.
+    pub public_key: Option<String>,
+    /// Ed25519 over the event's JSON by that key, in base64.
+    pub signature: Option<String>,
+}
+
+/// The value of a custom field. Nothing is a floating-point number: no reader's arithmetic can change what is hashed.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum FieldValue {
+    /// Yes or no.
+    Bool(bool),
+    /// A whole number, between -2^53 and 2^53.
+    Integer(i64),
+    /// Text.
+    Text(String),
+}
+
+impl Event {
+    /// Pangea's fields with their names, in the order of the names.
+    fn standard(&self) -> [(&'static str, Option<&str>); 10] {
+        [
+            ("action", self.action.as_deref()),
+            ("actor", self.actor.as_deref()),
+            ("message", Some(&self.message)),
+            ("new", self.new.as_deref()),
+            ("old", self.old.as_deref()),
+            ("source", self.source.as_deref()),
+            ("status", self.status.as_deref()),
+            ("target", self.target.as_deref()),
+            ("tenant_id", self.tenant_id.as_deref()),
+            ("timestamp", self.timestamp.as_deref()),
+        ]
+    }
+}
+
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let mut custom = self.custom.iter().peekable();
+        for (name, value) in self.standard() {
+            while let Some((name, value)) = custom.next_if(|(own, _)| own.as_str() < name) {
+                map.serialize_entry(name, value)?;
+            }
+            if let Some(value) = value {
+                map.serialize_entry(name, value)?;
+            }
+        }
+        for (name, value) in custom {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EventVisitor)
+    }
+}
+
+/// Reads an event's JSON. Logs before format version 3 have our own fields within it, under `sealwire`.
+struct EventVisitor;
+
+impl<'de> Visitor<'de> for EventVisitor {
+    type Value = Event;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an event, an object with a `message`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event, A::Error> {
+        let mut event = Event::default();
+        let mut message = None;
+        while let Some(name) = map.next_key::<Box<str>>()? {
+            let field = match &*name {
+                "action" => &mut event.action,
+                "actor" => &mut event.actor,
+                "message" => &mut message,
+                "new" => &mut event.new,
+                "old" => &mut event.old,
+                "source" => &mut event.source,
+                "status" => &mut event.status,
+                "target" => &mut event.target,
+                "tenant_id" => &mut event.tenant_id,
+                "timestamp" => &mut event.timestamp,
+                "sealwire" => {
+                    event.sealwire = map.next_value()?;
+                    continue;
+                }
+                _ => {
+                    if event.custom.insert(name.clone().into(), map.next_value()?).is_some() {
+                        return Err(A::Error::custom(format_args!("`{name}` is there twice")));
+                    }
+                    continue;
+                }
+            };
+            if field.is_some() {
+                map.next_value::<IgnoredAny>()?;
+                return Err(A::Error::custom(format_args!("`{name}` is there twice")));
+            }
+            *field = map.next_value()?;
+        }
+        event.message = message.ok_or_else(|| A::Error::missing_field("message"))?;
+        Ok(event)
+    }
 }
 
 /// Sealwire's own fields of an event. Which are there depends on the action; `docs/http-api.md` has the table.

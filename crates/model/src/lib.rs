@@ -28,8 +28,8 @@ pub mod subject;
 pub mod timestamp;
 
 pub use answer::{Answer, InvalidAnswer};
-pub use envelope::{Envelope, Salt};
-pub use event::{Event, Outcome};
+pub use envelope::{Envelope, EventJson, Salt};
+pub use event::{Event, FieldValue, Outcome};
 pub use heartbeat::{Heartbeat, InvalidHeartbeat};
 pub use number_range::NumberRange;
 pub use range::Range;

@@ -1,4 +1,4 @@
-//! What a log can do beyond appending: keys of appends, erasure, holds, retention, key rotation, and reading what version 1 wrote.
+//! What a log can do beyond appending: keys of appends, erasure, holds, retention, key rotation, and reading what older versions wrote.
 
 use std::{
     fs, io,
@@ -78,12 +78,12 @@ async fn what_is_large_is_sealed_whole() {
             message: text().unwrap(),
             new: text(),
             old: text(),
-            sealwire: None,
             source: text(),
             status: text(),
             target: text(),
             tenant_id: text(),
             timestamp: text(),
+            ..Event::default()
         };
         let receipt = ledger.append(Batch::of(vec![large.clone()])).await.unwrap();
         let stored = ledger.envelopes(receipt.first_leaf, 1, usize::MAX).unwrap().remove(0);
@@ -347,16 +347,43 @@ async fn what_was_derived_is_found_from_what_it_was_derived_from() {
     close(folder.path(), writer).await;
 }
 
-#[tokio::test]
-async fn a_log_of_version_1_is_read_and_gone_on_with() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("ledger");
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/v1");
+/// A copy of the log that an older version left.
+fn kept_log(version: &str, path: &Path) {
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(version);
     for file in files(&kept) {
         let to = path.join(file.strip_prefix(&kept).unwrap());
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         fs::copy(&file, to).unwrap();
     }
+}
+
+/// It has two keys, a batch under the key `first`, a hold that was placed and released, and two erased readings.
+#[tokio::test]
+async fn a_log_of_version_2_is_read_and_gone_on_with() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("ledger");
+    kept_log("v2", &path);
+    let verified = verify(&path).unwrap();
+    assert_eq!((verified.leaves, verified.erased), (30, 2), "as version 2 left it");
+    let (ledger, writer) = Ledger::open(&path, other_signer(2)).unwrap();
+    assert_eq!((ledger.cursor("reader"), ledger.keys().len()), (7, 2));
+    let stored = ledger.envelopes(0, usize::MAX, usize::MAX).unwrap();
+    let polls = stored.iter().filter_map(|stored| {
+        let envelope = Envelope::parse(stored.bytes.as_deref()?).unwrap();
+        envelope.event.sealwire?.poll
+    });
+    assert!(polls.eq((1..=2).chain(5..=25)), "our own fields are found within the event");
+    ledger.append(batch(0, 2)).await.unwrap();
+    ledger.erase(erasure("5"), at(1 << 33)).await.unwrap();
+    writer.close().await.unwrap();
+    assert_eq!(verify(&path).unwrap().erased, 3);
+}
+
+#[tokio::test]
+async fn a_log_of_version_1_is_read_and_gone_on_with() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("ledger");
+    kept_log("v1", &path);
     assert_eq!(verify(&path).unwrap().leaves, 24, "as version 1 left it");
     let (ledger, writer) = Ledger::open(&path, other_signer(1)).unwrap();
     let numbers = |count: usize| (0..count).map(|number| number.to_string()).collect::<Vec<_>>();

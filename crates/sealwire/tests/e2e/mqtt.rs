@@ -114,7 +114,7 @@ pub(crate) fn heartbeat(id: &str, alias: &str, poll_interval_ms: u64) -> Value {
 }
 
 fn of_sensor(id: &str) -> impl Fn(&Value) -> bool + '_ {
-    move |envelope| envelope["event"]["sealwire"]["sensor"] == id
+    move |envelope| envelope["sealwire"]["sensor"] == id
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn the_oldest_device_appears_beside_the_simulated_ones() {
     assert_eq!(event["message"], "Hall.PicoTemp: 23.50");
     let garbled = site
         .wait_for_event("SENSOR_READING", |envelope| envelope["event"]["status"] == "VALUE_ERROR");
-    assert_eq!(garbled["envelope"]["event"]["sealwire"]["raw"], "23.5C");
+    assert_eq!(garbled["envelope"]["sealwire"]["raw"], "23.5C");
     until("three sensors are there", || (site.sensors().len() == 3).then_some(()));
     site.stop();
 }
@@ -150,8 +150,8 @@ fn a_device_leaves_its_range_comes_back_goes_and_returns() {
     let out = site.wait_for_event("OUT_OF_RANGE", of_sensor(id));
     let event = &out["envelope"]["event"];
     assert_eq!((&event["new"], &event["actor"]), (&json!("50.5"), &json!("sensor-reader")));
-    assert!(event["sealwire"]["component"].as_str().unwrap().starts_with("sha256:"));
-    let (_, judged) = site.get(&format!("/api/proof/{}", event["sealwire"]["from_leaf"]));
+    assert!(out["envelope"]["sealwire"]["component"].as_str().unwrap().starts_with("sha256:"));
+    let (_, judged) = site.get(&format!("/api/proof/{}", out["envelope"]["sealwire"]["from_leaf"]));
     assert!(
         judged["envelope"].as_str().unwrap().contains("\"new\":\"50.5\""),
         "the leaf it names is the reading"
