@@ -73,7 +73,11 @@ pub(crate) fn open(
     for part in [SEGMENTS, TREE] {
         disk.create_folder(&folder.join(part)).map_err(io_error(&folder.join(part)))?;
     }
-    disk.sync_folder(folder).map_err(io_error(folder))?;
+    // Not even the log's folder may vanish with the power; and what a process before us renamed without fsyncing it is seen, and must stay.
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
+    for folder in [above.unwrap_or(Path::new(".")), folder, &folder.join(SEGMENTS)] {
+        disk.sync_folder(folder).map_err(io_error(folder))?;
+    }
     let known = State::load(disk, folder).map_err(io_error(&folder.join(state::FILE)))?;
     let (published, signed_by) = read_checkpoint(disk, folder, &signers, known.as_ref())?;
     let checkpoint_size = published.checkpoint.size.get();
@@ -122,7 +126,7 @@ pub(crate) fn open(
     }
     check_signature(&replay.state, checkpoint_size, signed_by.as_ref())?;
     let signer = choose(signers, &replay.state)?;
-    cut_torn_end(&end, leaves)?;
+    end.settle(leaves)?;
     forget_version_1(disk, folder);
     Ok(Recovered {
         signer,
@@ -246,16 +250,6 @@ pub(crate) fn create_segment(
     Ok(file)
 }
 
-/// Cuts off what a crash interrupted.
-fn cut_torn_end(end: &SegmentEnd, leaves: u64) -> Result<(), OpenError> {
-    if end.torn_bytes == 0 {
-        return Ok(());
-    }
-    info!(bytes = end.torn_bytes, after_leaf = leaves, "cutting off an interrupted write");
-    let file = &end.segment.file;
-    file.set_len(end.position).and_then(|()| file.sync()).map_err(io_error(&end.path))
-}
-
 /// Removes what version 1 derived. Nobody reads it, so a failure is of no consequence.
 fn forget_version_1(disk: &dyn Disk, folder: &Path) {
     let tree = folder.join(TREE);
@@ -277,8 +271,32 @@ struct SegmentEnd {
     path: PathBuf,
     segment: Arc<Segment>,
     version: Version,
+    /// Where the last group begins; where there is none, the segment itself.
+    last_group: u64,
     position: u64,
     torn_bytes: u64,
+}
+
+impl SegmentEnd {
+    /// Cuts off what a crash interrupted, and makes durable what is left.
+    fn settle(&self, leaves: u64) -> Result<(), OpenError> {
+        let file = &self.segment.file;
+        if self.torn_bytes > 0 {
+            info!(bytes = self.torn_bytes, after_leaf = leaves, "cutting off an interrupted write");
+            file.set_len(self.position).map_err(io_error(&self.path))?;
+        }
+        // The process before may have ended between writing the last group and its fsync, or because that failed; then the kernel takes for written what
+        // never was. So the group is written again.
+        rewrite(&**file, self.last_group..self.position).map_err(io_error(&self.path))
+    }
+}
+
+fn rewrite(file: &dyn DiskFile, range: std::ops::Range<u64>) -> io::Result<()> {
+    let len = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
+    let mut bytes = vec![0; len];
+    file.read_exact_at(&mut bytes, range.start)?;
+    file.write_all_at(&bytes, range.start)?;
+    file.sync()
 }
 
 enum Outcome {
@@ -341,9 +359,11 @@ impl Replay {
                 .map_err(io_error(&path))?
                 .map_err(|reason| damaged(first_leaf, reason))?;
             let mut places = Vec::new();
+            let mut last_group = 0;
             let torn_bytes = loop {
                 match reader.read_next().map_err(io_error(&path))? {
                     Next::Group(position, group) => {
+                        last_group = position;
                         self.take(&group).map_err(|failure| match failure {
                             TakeError::Damage(leaf, reason) => damaged(leaf, reason),
                             TakeError::Event(event) => OpenError::LogEvent(event),
@@ -378,7 +398,7 @@ impl Replay {
             follows = Some(reader.next_leaf());
             let segment = Arc::new(Segment { first_leaf, file, places: RwLock::new(places) });
             let (version, position) = (reader.version(), reader.position());
-            end = Some(SegmentEnd { path, segment, version, position, torn_bytes });
+            end = Some(SegmentEnd { path, segment, version, last_group, position, torn_bytes });
         }
         Ok(Outcome::Done(end.expect("a log has at least one segment")))
     }
