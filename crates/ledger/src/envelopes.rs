@@ -206,11 +206,11 @@ pub(crate) fn index_path(folder: &Path, first_leaf: u64) -> PathBuf {
     folder.join(TREE).join(index_name(first_leaf))
 }
 
-/// Writes down where a closed segment's blocks lie. It is not fsynced: what a crash leaves of it is not taken.
+/// Writes down where a closed segment's blocks lie: whole or not at all.
 pub(crate) fn write_index(disk: &dyn Disk, folder: &Path, segment: &Segment) -> io::Result<()> {
     let places = segment.places.read().unwrap_or_else(PoisonError::into_inner).clone();
-    let file = disk.open(&index_path(folder, segment.first_leaf), Mode::Empty)?;
-    file.write_all_at(&encode_index(&places), 0)
+    let name = index_name(segment.first_leaf);
+    disk::replace(disk, &folder.join(TREE), &name, &encode_index(&places))
 }
 
 /// Places and a checksum.

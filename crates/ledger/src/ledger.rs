@@ -18,6 +18,7 @@ use crate::{
     disk::{Disk, RealDisk},
     envelopes::Envelopes,
     erase, recover,
+    segment::SEGMENT_BYTES_MAX,
     state::State,
     stored::{ReadError, Stored, StoredEnvelope},
     writer::{Command, Sealer},
@@ -59,6 +60,27 @@ pub struct Erased {
     pub freed_bytes: u64,
 }
 
+/// Where a log is kept.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// A new segment is begun when one is larger than this.
+    pub segment_bytes_max: u64,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self::from(Arc::new(RealDisk))
+    }
+}
+
+impl<D: Disk + 'static> From<Arc<D>> for Storage {
+    fn from(disk: Arc<D>) -> Self {
+        Self { disk, segment_bytes_max: SEGMENT_BYTES_MAX }
+    }
+}
+
 /// A log that is open.
 #[derive(Clone, Debug)]
 pub struct Ledger {
@@ -97,18 +119,19 @@ impl Ledger {
     /// # Errors
     /// What is in the folder is not a log of this key, or is damaged beyond what a crash can do; nothing is changed then.
     pub fn open(folder: &Path, signers: impl Into<Signers>) -> Result<(Self, Writer), OpenError> {
-        Self::open_on(Arc::new(RealDisk), folder, signers)
+        Self::open_on(Storage::default(), folder, signers)
     }
 
-    /// The same on another disk.
+    /// The same on another disk, or with segments of another size.
     ///
     /// # Errors
     /// As [`Ledger::open`].
     pub fn open_on(
-        disk: Arc<dyn Disk>,
+        storage: impl Into<Storage>,
         folder: &Path,
         signers: impl Into<Signers>,
     ) -> Result<(Self, Writer), OpenError> {
+        let Storage { disk, segment_bytes_max } = storage.into();
         let recovered = recover::open(&*disk, folder, signers.into())?;
         let envelopes = Envelopes::new(
             Arc::clone(&disk),
@@ -125,7 +148,7 @@ impl Ledger {
             published: watch::Sender::new(Arc::new(recovered.published.clone())),
             state: Mutex::new(recovered.state.clone()),
         });
-        let sealer = Sealer::new(recovered, Arc::clone(&shared))?;
+        let sealer = Sealer::new(recovered, Arc::clone(&shared), segment_bytes_max)?;
         let (commands, queue) = mpsc::channel(QUEUE_BATCHES_MAX);
         let writer = Writer::start(sealer, queue, commands.clone())?;
         Ok((Self { commands, shared, erasing: Arc::default() }, writer))

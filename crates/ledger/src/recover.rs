@@ -127,7 +127,7 @@ pub(crate) fn open(
     check_signature(&replay.state, checkpoint_size, signed_by.as_ref())?;
     let signer = choose(signers, &replay.state)?;
     end.settle(leaves)?;
-    forget_version_1(disk, folder);
+    tidy_tree(disk, folder);
     Ok(Recovered {
         signer,
         segments,
@@ -250,12 +250,12 @@ pub(crate) fn create_segment(
     Ok(file)
 }
 
-/// Removes what version 1 derived. Nobody reads it, so a failure is of no consequence.
-fn forget_version_1(disk: &dyn Disk, folder: &Path) {
+/// Removes from the tree's folder what is not of this version, and what an interrupted replacement left. Nobody reads it, so a failure is of no consequence.
+fn tidy_tree(disk: &dyn Disk, folder: &Path) {
     let tree = folder.join(TREE);
     let ours = |name: &str| {
         name == ENTRIES
-            || name.starts_with("blocks-")
+            || (name.starts_with("blocks-") && !name.ends_with(NEXT))
             || kept_heights().any(|height| name == nodes_file(height))
     };
     for name in disk.list(&tree).unwrap_or_default() {

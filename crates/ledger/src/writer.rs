@@ -119,6 +119,7 @@ pub(crate) struct Sealer {
     tree: Tree,
     newest: Arc<Segment>,
     newest_len: u64,
+    segment_bytes_max: u64,
     last_received_at: Timestamp,
     append_keys: AppendKeys,
     group: OpenGroup,
@@ -142,13 +143,18 @@ struct OpenGroup {
 
 impl Sealer {
     /// Begins a new log, and finishes what a crash interrupted.
-    pub(crate) fn new(recovered: Recovered, shared: Arc<Shared>) -> Result<Self, OpenError> {
+    pub(crate) fn new(
+        recovered: Recovered,
+        shared: Arc<Shared>,
+        segment_bytes_max: u64,
+    ) -> Result<Self, OpenError> {
         let mut sealer = Self {
             signer: recovered.signer,
             shared,
             tree: recovered.tree,
             newest: recovered.newest,
             newest_len: recovered.newest_len,
+            segment_bytes_max,
             last_received_at: recovered.last_received_at,
             append_keys: recovered.append_keys,
             group: OpenGroup::new(),
@@ -310,7 +316,7 @@ impl Sealer {
         self.tree.append(&self.group.commitments).map_err(step("writing the tree's files"))?;
         self.show(&places, first_leaf);
         self.newest_len += group_len;
-        if self.newest_len > segment::SEGMENT_BYTES_MAX {
+        if self.newest_len > self.segment_bytes_max {
             self.begin_segment()?;
         }
         Ok(())
