@@ -91,6 +91,11 @@ impl dyn DiskFile + '_ {
     }
 }
 
+/// Whether an operation failed because the disk is full, or as much of it as we may use.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Reads a file from its begin to its end.
 #[derive(Clone, Debug)]
 pub struct Sequential {

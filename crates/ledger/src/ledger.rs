@@ -263,12 +263,18 @@ impl Ledger {
         self.shared.stored.tile(path, self.published().checkpoint.size)
     }
 
-    /// A proof of the leaf under the newest checkpoint, if that covers it. Blocks on the disk.
+    /// A proof of the leaf under the newest checkpoint; `None` where the log has no such leaf. Blocks on the disk.
     ///
     /// # Errors
-    /// A file cannot be read.
+    /// No checkpoint covers the leaf yet, or a file cannot be read.
     pub fn prove(&self, leaf: u64) -> Result<Option<TlogProof>, ReadError> {
-        self.shared.stored.prove(leaf, &self.published())
+        let published = self.published();
+        match self.shared.stored.prove(leaf, &published)? {
+            None if leaf < self.size() => {
+                Err(ReadError::NotCovered { leaf, covered: published.checkpoint.size.get() })
+            }
+            found => Ok(found),
+        }
     }
 
     /// The proof that a later tree extends an earlier one. Blocks on the disk.
@@ -313,7 +319,7 @@ impl Ledger {
         let _nothing_is_erased_meanwhile = self.erasing.lock().await;
         let window = (hold.from, hold.to);
         let event = Event::hold_placed(actor, &self.origin(), hold.sensor, window, reason, at);
-        self.seal_log_events(vec![event], false).await
+        self.seal_log_events(vec![event], 0).await
     }
 
     /// Ends the hold that was placed at a leaf.
@@ -332,7 +338,7 @@ impl Ledger {
             return Err(EraseError::NoSuchHold { leaf: hold });
         }
         let event = Event::hold_released(actor, &self.origin(), hold, reason, at);
-        Ok(self.seal_log_events(vec![event], false).await?)
+        Ok(self.seal_log_events(vec![event], 0).await?)
     }
 
     /// Erases envelopes: first the events that say so are sealed, then the segments are written anew. Every proof holds as before. Blocks on the disk.
@@ -414,7 +420,7 @@ impl Ledger {
         let events: Vec<Event> = events.collect();
         let mut receipt: Option<Receipt> = None;
         for batch in events.chunks(Batch::EVENTS_MAX) {
-            let part = self.seal_log_events(batch.to_vec(), true).await?;
+            let part = self.seal_log_events(batch.to_vec(), leaves.end()).await?;
             let whole = receipt.get_or_insert(Receipt { leaves: 0, ..part });
             whole.leaves += part.leaves;
         }
@@ -492,9 +498,9 @@ impl Ledger {
     async fn seal_log_events(
         &self,
         events: Vec<Event>,
-        close_segment: bool,
+        closed_before: u64,
     ) -> Result<Receipt, AppendError> {
-        self.ask(|reply| Command::LogEvents { events, close_segment, reply }).await?
+        self.ask(|reply| Command::LogEvents { events, closed_before, reply }).await?
     }
 
     fn origin(&self) -> String {

@@ -344,11 +344,6 @@ impl GroupBuilder {
         }
     }
 
-    /// Whether nothing was pushed.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.written.bytes.len() == GROUP_HEADER_LEN && self.open.count() == 0
-    }
-
     /// The group, as one that begins with `first_leaf`.
     pub(crate) fn encode(&mut self, first_leaf: u64) -> EncodedGroup<'_> {
         self.close_block();

@@ -133,6 +133,16 @@ pub enum ReadError {
         /// Which leaf.
         leaf: u64,
     },
+    /// A leaf that is newer than the newest checkpoint.
+    #[error(
+        "no checkpoint covers leaf {leaf} yet, the newest has {covered} leaves: ask again; where that does not help, the disk is full"
+    )]
+    NotCovered {
+        /// Which leaf.
+        leaf: u64,
+        /// Leaves of the newest checkpoint.
+        covered: u64,
+    },
     /// Entries or nodes.
     #[error("the tree's files cannot be read")]
     Tree(#[source] io::Error),

@@ -70,6 +70,17 @@ struct Files {
     nodes: [NamedFile; NODE_FILES],
 }
 
+impl Files {
+    /// Cuts them to so many leaves.
+    fn set_leaves(&self, leaves: u64) -> io::Result<()> {
+        self.entries.file.set_len(leaves * Hash::LEN as u64)?;
+        for (height, nodes) in kept_heights().zip(&self.nodes) {
+            nodes.file.set_len((leaves >> height) * PAIR_LEN as u64)?;
+        }
+        Ok(())
+    }
+}
+
 #[derive(Debug)]
 struct NamedFile {
     path: PathBuf,
@@ -218,11 +229,7 @@ impl TreeReader {
 impl Tree {
     /// Cuts the files to `size` leaves, which they must have, and goes on from there.
     pub(crate) fn cut(reader: TreeReader, size: u64) -> io::Result<Self> {
-        let files = &reader.files;
-        files.entries.file.set_len(size * Hash::LEN as u64)?;
-        for (height, nodes) in kept_heights().zip(&files.nodes) {
-            nodes.file.set_len((size >> height) * PAIR_LEN as u64)?;
-        }
+        reader.files.set_leaves(size)?;
         let size = TreeSize::new(size);
         let rfc6962 = Frontier::load_subtrees(size, reader.subtrees::<Rfc6962>(size))?;
         let pangea = Frontier::load_subtrees(size, reader.subtrees::<Pangea>(size))?;
@@ -242,32 +249,40 @@ impl Tree {
         self.rfc6962.root()
     }
 
-    /// Appends leaves.
+    /// Appends leaves. Where that fails, the files may hold a part of them, and the tree is as before.
     pub(crate) fn append(&mut self, entries: &[Hash]) -> io::Result<()> {
         if entries.is_empty() {
             return Ok(());
         }
         let before = self.size().get();
+        let (mut rfc6962, mut pangea) = (self.rfc6962.clone(), self.pangea.clone());
         let mut grown = Grown::default();
         for entry in entries {
-            grown.append(&mut self.rfc6962, &mut self.pangea, *entry);
+            grown.append(&mut rfc6962, &mut pangea, *entry);
         }
         let files = &self.reader.files;
         let entries = tlog::encode_hashes(entries);
-        files.entries.file.write_all_at(&entries, before * Hash::LEN as u64)?;
         if let Some(unsynced) = self.unsynced.first_mut() {
             *unsynced = true;
         }
+        files.entries.file.write_all_at(&entries, before * Hash::LEN as u64)?;
         for (((height, file), nodes), unsynced) in kept_heights()
             .zip(&files.nodes)
             .zip(&grown.nodes)
             .zip(self.unsynced.iter_mut().skip(1))
             .take_while(|(((_, _), nodes), _)| !nodes.is_empty())
         {
-            file.file.write_all_at(nodes, (before >> height) * PAIR_LEN as u64)?;
             *unsynced = true;
+            file.file.write_all_at(nodes, (before >> height) * PAIR_LEN as u64)?;
         }
+        (self.rfc6962, self.pangea) = (rfc6962, pangea);
         Ok(())
+    }
+
+    /// Takes out of the files, durably, what they hold beyond the tree.
+    pub(crate) fn take_back(&mut self) -> io::Result<()> {
+        self.reader.files.set_leaves(self.size().get())?;
+        self.sync()
     }
 
     /// Makes everything appended durable.

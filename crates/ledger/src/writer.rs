@@ -42,10 +42,10 @@ pub(crate) enum Command {
         batch: PreparedBatch,
         reply: Reply,
     },
-    /// Events of the log itself. With `close_segment` the segment that holds them does not grow any further.
+    /// Events of the log itself. The leaves before `closed_before` are then in segments that do not grow any further.
     LogEvents {
         events: Vec<Event>,
-        close_segment: bool,
+        closed_before: u64,
         reply: Reply,
     },
     /// Segments show the erasures that were ordered before this leaf.
@@ -120,6 +120,8 @@ pub(crate) struct Sealer {
     newest: Arc<Segment>,
     newest_len: u64,
     segment_bytes_max: u64,
+    /// Whether a segment is begun before anything else is written.
+    segment_is_due: bool,
     last_received_at: Timestamp,
     append_keys: AppendKeys,
     group: OpenGroup,
@@ -154,6 +156,7 @@ impl Sealer {
             tree: recovered.tree,
             newest: recovered.newest,
             newest_len: recovered.newest_len,
+            segment_is_due: recovered.newest_len > segment_bytes_max,
             segment_bytes_max,
             last_received_at: recovered.last_received_at,
             append_keys: recovered.append_keys,
@@ -162,21 +165,26 @@ impl Sealer {
         sealer.begin(recovered.newest_version).map_err(OpenError::Begin)?;
         let erasing = sealer.shared.state().erasing();
         if !erasing.is_empty() {
-            sealer.close_segment().map_err(OpenError::Begin)?;
+            let closed = sealer.close_segment(erasing.end());
+            closed.map_err(|failure| OpenError::Begin(failure.fatal("beginning a segment")))?;
             let Shared { disk, folder, stored, .. } = &*sealer.shared;
             erase::erase(&**disk, folder, &stored.envelopes, &erasing).map_err(OpenError::Erase)?;
             sealer.erased(u64::MAX).map_err(OpenError::Begin)?;
         }
-        sealer.publish().map_err(OpenError::Begin)?;
+        sealer.publish_if_room().map_err(OpenError::Begin)?;
         Ok(sealer)
     }
 
     fn begin(&mut self, newest_version: Version) -> Result<(), WriteError> {
         // What is written is of the newest version, and a segment is of one.
-        if newest_version != Version::NEWEST && !self.close_segment()? {
-            let Shared { disk, folder, .. } = &*self.shared;
-            create_segment(&**disk, folder, self.newest.first_leaf)
-                .map_err(step("beginning a segment"))?;
+        if newest_version != Version::NEWEST {
+            if self.size() > self.newest.first_leaf {
+                self.begin_segment().map_err(|failure| failure.fatal("beginning a segment"))?;
+            } else {
+                let Shared { disk, folder, .. } = &*self.shared;
+                create_segment(&**disk, folder, self.newest.first_leaf)
+                    .map_err(step("beginning a segment"))?;
+            }
         }
         if self.size() == 0 {
             let vkey = self.signer.vkey();
@@ -209,11 +217,12 @@ impl Sealer {
                     }
                     self.commit()?;
                 }
-                Command::LogEvents { events, close_segment, reply } => {
-                    let outcome = self.seal_log_events(events)?;
-                    if outcome.is_ok() && close_segment {
-                        self.close_segment()?;
-                    }
+                Command::LogEvents { events, closed_before, reply } => {
+                    // In this order: where there is no room for a new segment, nothing was said.
+                    let outcome = match refusal_of(self.close_segment(closed_before))? {
+                        Some(refusal) => Err(refusal),
+                        None => self.seal_log_events(events)?,
+                    };
                     let _unheard = reply.send(outcome);
                 }
                 Command::Erased { before, reply } => {
@@ -225,7 +234,7 @@ impl Sealer {
                     let _unheard = reply.send(outcome);
                 }
                 Command::Publish { reply } => {
-                    self.publish()?;
+                    self.publish_if_room()?;
                     // Whoever asked may have given up.
                     let _unheard = reply.send(self.shared.published());
                 }
@@ -242,7 +251,7 @@ impl Sealer {
                 next = queue.blocking_recv();
             }
         }
-        self.publish()
+        self.publish().map_err(|failure| failure.fatal("publishing the last checkpoint"))
     }
 
     /// Puts a batch into the open group. A retry gets the first receipt.
@@ -298,8 +307,14 @@ impl Sealer {
 
     /// Makes the open group durable, then part of the tree, then visible.
     fn write(&mut self) -> Result<(), CommitError> {
+        if self.group.is_empty() {
+            return Ok(());
+        }
+        if self.segment_is_due {
+            self.begin_segment()?;
+        }
         let first_leaf = self.size();
-        let Some(encoded) = self.group.encode(first_leaf) else { return Ok(()) };
+        let encoded = self.group.encode(first_leaf);
         let (group_len, places) = (encoded.bytes.len() as u64, encoded.places.to_vec());
         if let Err(source) = self.newest.file.write_all_at(encoded.bytes, self.newest_len) {
             // The disk may be full. If the part that was written can be taken back, nothing has happened: refuse this group and go on.
@@ -312,14 +327,35 @@ impl Sealer {
         // After a failed fsync nobody knows what the disk holds: stop, and let recovery look.
         self.newest.file.sync().map_err(step("fsyncing a segment"))?;
 
-        // From here on the group is durable. If the tree cannot follow, stop; recovery replays it.
-        self.tree.append(&self.group.commitments).map_err(step("writing the tree's files"))?;
+        // From here on the group is durable, and nobody has seen it yet.
+        if let Err(source) = self.tree.append(&self.group.commitments) {
+            return Err(self.take_back(source));
+        }
         self.show(&places, first_leaf);
         self.newest_len += group_len;
-        if self.newest_len > self.segment_bytes_max {
-            self.begin_segment()?;
-        }
+        // Not begun at once: this group was sealed, whatever becomes of the next segment.
+        self.segment_is_due = self.newest_len > self.segment_bytes_max;
         Ok(())
+    }
+
+    /// Takes a group back that the tree has no room for. If the tree's files fail in another way, stop; recovery replays the group.
+    fn take_back(&mut self, source: io::Error) -> CommitError {
+        if !disk::is_full(&source) {
+            return step("writing the tree's files")(source).into();
+        }
+        // In this order, the tree's files never hold more leaves than the segments.
+        let file = &self.newest.file;
+        let taken_back = self
+            .tree
+            .take_back()
+            .and_then(|()| file.set_len(self.newest_len))
+            .and_then(|()| file.sync());
+        match taken_back {
+            Ok(()) => CommitError::Refused(source),
+            Err(failure) => {
+                step("taking back a group that the tree has no room for")(failure).into()
+            }
+        }
     }
 
     /// Lets readers see what was written.
@@ -378,11 +414,7 @@ impl Sealer {
             Err(source) => return Ok(Err(AppendError::Write(source.to_string()))),
         };
         self.group.state = Some(next);
-        match self.write() {
-            Ok(()) => Ok(Ok(receipt)),
-            Err(CommitError::Refused(source)) => Ok(Err(AppendError::Write(source.to_string()))),
-            Err(CommitError::Fatal(failure)) => Err(failure),
-        }
+        Ok(refusal_of(self.write())?.map_or(Ok(receipt), Err))
     }
 
     /// Has the log go over to another key: the old one signs everything before, both sign the event that says so, the new one everything after.
@@ -391,7 +423,7 @@ impl Sealer {
         signer: Signer,
         actor: &str,
     ) -> Result<Result<Receipt, AppendError>, WriteError> {
-        self.publish()?;
+        self.publish_if_room()?;
         let origin = self.signer.vkey().name().as_str().to_owned();
         let vkey = signer.vkey().to_string();
         let statement = rotation::state(&origin, self.size(), &self.signer, &signer)
@@ -402,7 +434,7 @@ impl Sealer {
             *self.shared.vkey.write().unwrap_or_else(PoisonError::into_inner) =
                 signer.vkey().clone();
             self.signer = signer;
-            self.publish()?;
+            self.publish_if_room()?;
         }
         Ok(outcome)
     }
@@ -410,44 +442,64 @@ impl Sealer {
     /// Notes that segments show the erasures that were ordered before a leaf.
     fn erased(&self, before: u64) -> Result<(), WriteError> {
         self.shared.state().erased(before);
-        self.store_state()
+        match self.store_state() {
+            Err(CommitError::Refused(error)) => {
+                warn!(%error, "no room to note that an erasure is done; the next start does it again");
+                Ok(())
+            }
+            Err(CommitError::Fatal(failure)) => Err(failure),
+            Ok(()) => Ok(()),
+        }
     }
 
-    fn store_state(&self) -> Result<(), WriteError> {
+    fn store_state(&self) -> Result<(), CommitError> {
         let Shared { disk, folder, .. } = &*self.shared;
         let state = self.shared.state().encode();
-        disk::replace(&**disk, folder, state::FILE, &state).map_err(step("writing the state"))
+        disk::write_next(&**disk, folder, state::FILE, &state)
+            .map_err(refused_if_full("writing the state"))?;
+        Ok(disk::take_next(&**disk, folder, state::FILE).map_err(step("replacing the state"))?)
     }
 
-    /// Sees to it that no leaf's segment grows any further. Answers whether another had to be begun: one without leaves is as good.
-    fn close_segment(&mut self) -> Result<bool, WriteError> {
-        let holds_leaves = self.size() > self.newest.first_leaf;
-        if holds_leaves {
-            self.begin_segment()?;
-        }
-        Ok(holds_leaves)
+    /// Sees to it that the segments of the leaves before `leaf` do not grow any further.
+    fn close_segment(&mut self, leaf: u64) -> Result<(), CommitError> {
+        if leaf > self.newest.first_leaf { self.begin_segment() } else { Ok(()) }
     }
 
-    fn begin_segment(&mut self) -> Result<(), WriteError> {
+    /// Begins the next segment. Where there is no room for it, nothing is written before it was tried again: a part of it may be there.
+    fn begin_segment(&mut self) -> Result<(), CommitError> {
+        self.segment_is_due = true;
         let first_leaf = self.size();
         // Recovery may begin with the new segment, so what only the old ones hold of the state is written down first.
         self.store_state()?;
         let Shared { disk, folder, stored, .. } = &*self.shared;
-        let file =
-            create_segment(&**disk, folder, first_leaf).map_err(step("beginning a segment"))?;
+        let file = create_segment(&**disk, folder, first_leaf)
+            .map_err(refused_if_full("beginning a segment"))?;
         if let Err(error) = write_index(&**disk, folder, &self.newest) {
             warn!(%error, "where a segment's blocks lie could not be written down; readers will look");
         }
         self.append_keys.forget_before(self.newest.first_leaf);
         self.newest = Arc::new(Segment { first_leaf, file, places: RwLock::default() });
         self.newest_len = SEGMENT_HEADER_LEN as u64;
+        self.segment_is_due = false;
         stored.envelopes.begin_segment(Arc::clone(&self.newest));
         Ok(())
     }
 
-    /// Publishes a checkpoint over everything durable. Where the disk is full before anything was replaced, the one before it stands. Any other failure is
-    /// fatal: whether the new one stands is then unknown, and a second one of another content must never follow it.
-    fn publish(&mut self) -> Result<(), WriteError> {
+    /// Publishes a checkpoint, or says in the program's log that there is no room for one.
+    fn publish_if_room(&mut self) -> Result<(), WriteError> {
+        match self.publish() {
+            Err(CommitError::Refused(error)) => {
+                warn!(%error, "no room for a checkpoint; the one before it stands");
+                Ok(())
+            }
+            Err(CommitError::Fatal(failure)) => Err(failure),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Publishes a checkpoint over everything durable. It is refused where the disk is full before anything was replaced; the one before it stands then. Any
+    /// other failure is fatal: whether the new one stands is unknown, and a second one of another content must never follow it.
+    fn publish(&mut self) -> Result<(), CommitError> {
         let published = self.shared.published();
         if published.checkpoint.size == self.tree.size() && !published.note.is_empty() {
             return Ok(());
@@ -461,13 +513,8 @@ impl Sealer {
         let replacements =
             [(state::FILE, state.as_slice()), (recover::CHECKPOINT, note.as_bytes())];
         for (name, content) in replacements {
-            match disk::write_next(&**disk, folder, name, content) {
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                    warn!(%error, "no room for a checkpoint; the one before it stands");
-                    return Ok(());
-                }
-                written => written.map_err(step("writing the checkpoint"))?,
-            }
+            disk::write_next(&**disk, folder, name, content)
+                .map_err(refused_if_full("writing the checkpoint"))?;
         }
         for (name, _) in replacements {
             disk::take_next(&**disk, folder, name).map_err(step("replacing the checkpoint"))?;
@@ -538,15 +585,20 @@ impl OpenGroup {
         Ok(receipt)
     }
 
-    /// The group as it is written; `None` where there is nothing to write.
-    fn encode(&mut self, first_leaf: u64) -> Option<segment::EncodedGroup<'_>> {
+    /// Whether there is nothing to write: a batch was empty, or sealed before.
+    const fn is_empty(&self) -> bool {
+        self.commitments.is_empty() && self.cursors.is_empty() && self.keys.is_empty()
+    }
+
+    /// The group as it is written.
+    fn encode(&mut self, first_leaf: u64) -> segment::EncodedGroup<'_> {
         for cursor in &self.cursors {
             self.builder.push_cursor(&cursor.name, cursor.next_leaf);
         }
         for used in &self.keys {
             self.builder.push_key(used);
         }
-        (!self.builder.is_empty()).then(|| self.builder.encode(first_leaf))
+        self.builder.encode(first_leaf)
     }
 }
 
@@ -558,9 +610,40 @@ fn step(step: &'static str) -> impl Fn(io::Error) -> WriteError {
     move |source| WriteError { step, source }
 }
 
+/// A failure before which nothing has happened if the disk was full.
+fn refused_if_full(name: &'static str) -> impl Fn(io::Error) -> CommitError {
+    move |source| {
+        if disk::is_full(&source) {
+            CommitError::Refused(source)
+        } else {
+            step(name)(source).into()
+        }
+    }
+}
+
+/// What whoever asked is told, if it is not the writer's end.
+fn refusal_of(outcome: Result<(), CommitError>) -> Result<Option<AppendError>, WriteError> {
+    match outcome {
+        Ok(()) => Ok(None),
+        Err(CommitError::Refused(source)) => Ok(Some(AppendError::Write(source.to_string()))),
+        Err(CommitError::Fatal(failure)) => Err(failure),
+    }
+}
+
 enum CommitError {
+    /// Nothing has happened, and it can be tried again.
     Refused(io::Error),
     Fatal(WriteError),
+}
+
+impl CommitError {
+    /// Where nobody tries again.
+    fn fatal(self, name: &'static str) -> WriteError {
+        match self {
+            Self::Refused(source) => step(name)(source),
+            Self::Fatal(failure) => failure,
+        }
+    }
 }
 
 impl From<WriteError> for CommitError {
