@@ -8,8 +8,11 @@
 
 mod copies;
 mod evidence;
+mod faults;
 mod features;
 mod reader;
+mod simulated_disk;
+
 
 use std::{
     fs,
@@ -52,8 +55,11 @@ fn batch(first: usize, count: usize) -> Batch {
 /// What each leaf after the genesis entry says.
 fn messages(ledger: &Ledger) -> Vec<String> {
     let envelopes = ledger.envelopes(1, usize::MAX, usize::MAX).unwrap();
-    let message = |bytes: &[u8]| Envelope::parse(bytes).unwrap().event.message;
-    envelopes.iter().map(|envelope| message(envelope.bytes.as_deref().unwrap())).collect()
+    envelopes.iter().map(|envelope| message_of(envelope.bytes.as_deref().unwrap())).collect()
+}
+
+fn message_of(envelope: &[u8]) -> String {
+    Envelope::parse(envelope).unwrap().event.message
 }
 
 #[track_caller]

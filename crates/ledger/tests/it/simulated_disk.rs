@@ -1,0 +1,525 @@
+//! A disk in memory that fails, tears and forgets on demand.
+//!
+//! Of each file it knows what processes see and what was fsynced, and every change between the two; the same of each folder's entries, which only the
+//! fsync of the folder makes durable. Every operation has a number, and a [`Plan`] says which of them goes wrong in which way. A loss of power keeps what was
+//! fsynced and of the rest what a [`Loss`] says: writes in whole sectors, in any combination.
+//!
+//! A process that was killed has no handles any more: [`SimulatedDisk::restart`] makes those from before fail without effect.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, mpsc},
+};
+
+use ledger::disk::{Disk, DiskFile, Mode};
+
+/// What a disk writes whole or not at all.
+const SECTOR: usize = 512;
+/// Bytes that a disk which fills up still takes: the write that hits the end is written in part.
+const LAST_ROOM: u64 = 17;
+
+/// What goes wrong with an operation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Fault {
+    /// It fails and nothing is done; a failed fsync forgets what it was to write.
+    Error,
+    /// It fails, and all of it is done.
+    ErrorButDone,
+    /// Fewer bytes are read or written than were asked for, without an error.
+    Short,
+    /// A part is written, and it fails.
+    Torn,
+    /// From here on there is no room for new files or more bytes, until [`SimulatedDisk::make_room`].
+    NoSpace,
+    /// It takes until the gate is opened.
+    Slow,
+}
+
+impl Fault {
+    /// Whether it can happen to such an operation.
+    pub(crate) fn can_happen_to(self, operation: Operation) -> bool {
+        match self {
+            Self::Error | Self::Slow => true,
+            Self::ErrorButDone => !matches!(operation, Operation::Read | Operation::List),
+            Self::Short => matches!(operation, Operation::Read | Operation::Write),
+            Self::Torn => operation == Operation::Write,
+            Self::NoSpace => matches!(operation, Operation::Write | Operation::Open),
+        }
+    }
+}
+
+/// Kinds of operations.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Operation {
+    CreateFolder,
+    SyncFolder,
+    List,
+    Open,
+    Rename,
+    Remove,
+    Read,
+    Write,
+    SetLen,
+    Sync,
+}
+
+/// Which operation goes wrong, and how.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) at: usize,
+    pub(crate) fault: Fault,
+    /// Of [`Fault::Slow`]: told when the operation begins, and asked when it may go on.
+    pub(crate) gate: Option<Gate>,
+}
+
+/// Holds an operation up.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) reached: mpsc::Sender<()>,
+    pub(crate) open: mpsc::Receiver<()>,
+}
+
+/// What a loss of power takes of what was not fsynced.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Loss {
+    /// Nothing: only the process was killed.
+    Nothing,
+    Everything,
+    /// An arbitrary part, which follows from the seed.
+    Some(u64),
+}
+
+/// One process's view of the disk.
+#[derive(Clone, Debug)]
+pub(crate) struct SimulatedDisk {
+    world: Arc<Mutex<World>>,
+    process: u64,
+}
+
+#[derive(Debug, Default)]
+struct World {
+    contents: Contents,
+    process: u64,
+    operations: Vec<Operation>,
+    plan: Option<Plan>,
+    /// Bytes that the disk still takes, where that is bounded.
+    room: Option<u64>,
+    /// The contents before each operation, where they are kept.
+    history: Option<Vec<Contents>>,
+}
+
+/// What is on the disk.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Contents {
+    seen: BTreeMap<PathBuf, Entry>,
+    durable: BTreeMap<PathBuf, Entry>,
+    /// Changes of entries that no fsync of their folder has made durable.
+    entry_changes: Vec<EntryChange>,
+    files: Vec<FileContents>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Entry {
+    Folder,
+    File(usize),
+}
+
+#[derive(Clone, Debug)]
+struct EntryChange {
+    folder: PathBuf,
+    removed: Option<PathBuf>,
+    added: Option<(PathBuf, Entry)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct FileContents {
+    seen: Vec<u8>,
+    durable: Vec<u8>,
+    /// Changes since the last fsync.
+    changes: Vec<FileChange>,
+}
+
+#[derive(Clone, Debug)]
+enum FileChange {
+    Write(usize, Vec<u8>),
+    SetLen(usize),
+}
+
+impl SimulatedDisk {
+    /// A disk with one folder.
+    pub(crate) fn new(folder: &Path) -> Self {
+        let mut contents = Contents::default();
+        for folder in folder.ancestors() {
+            contents.seen.insert(folder.to_owned(), Entry::Folder);
+        }
+        contents.durable = contents.seen.clone();
+        Self::with(contents)
+    }
+
+    /// A disk with these contents.
+    pub(crate) fn with(contents: Contents) -> Self {
+        let world = World { contents, ..World::default() };
+        Self { world: Arc::new(Mutex::new(world)), process: 0 }
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    /// Has something go wrong.
+    pub(crate) fn plan(&self, plan: Plan) {
+        self.world().plan = Some(plan);
+    }
+
+    /// Keeps the contents before every operation from here on.
+    pub(crate) fn keep_history(&self) {
+        self.world().history = Some(Vec::new());
+    }
+
+    /// The contents before every operation, and at last as they are now.
+    pub(crate) fn history(&self) -> Vec<Contents> {
+        let mut world = self.world();
+        let mut history = world.history.take().unwrap_or_default();
+        history.push(world.contents.clone());
+        history
+    }
+
+    /// What is on the disk now.
+    pub(crate) fn contents(&self) -> Contents {
+        self.world().contents.clone()
+    }
+
+    /// The operations that were done so far.
+    pub(crate) fn operations(&self) -> Vec<Operation> {
+        self.world().operations.clone()
+    }
+
+    /// How many operations were done so far.
+    pub(crate) fn operation_count(&self) -> usize {
+        self.world().operations.len()
+    }
+
+    /// Whether what was planned has not happened yet.
+    pub(crate) fn is_plan_open(&self) -> bool {
+        self.world().plan.is_some()
+    }
+
+    /// Ends a disk's being full.
+    pub(crate) fn make_room(&self) {
+        self.world().room = None;
+    }
+
+    /// Kills whoever uses the disk, heals it, and answers a view for the process that comes next.
+    pub(crate) fn restart(&self) -> Self {
+        let mut world = self.world();
+        world.process += 1;
+        (world.plan, world.room) = (None, None);
+        Self { world: Arc::clone(&self.world), process: world.process }
+    }
+
+    /// Counts the operation and says how it goes.
+    fn begin(&self, operation: Operation) -> io::Result<(MutexGuard<'_, World>, Option<Fault>)> {
+        let mut world = self.world();
+        if world.process != self.process {
+            return Err(io::Error::other("the process was killed"));
+        }
+        let number = world.operations.len();
+        world.operations.push(operation);
+        let World { history, contents, .. } = &mut *world;
+        history.iter_mut().for_each(|history| history.push(contents.clone()));
+        let is_due = world.plan.as_ref().is_some_and(|plan| plan.at == number);
+        let Some(Plan { fault, gate, .. }) = world.plan.take_if(|_| is_due) else {
+            return Ok((world, None));
+        };
+        match (fault, gate) {
+            // What a failed fsync did not write is not written by the next one either, which is what Linux does.
+            (Fault::Error, _) if operation == Operation::Sync => Ok((world, Some(fault))),
+            (Fault::Error, _) => Err(broken()),
+            (Fault::NoSpace, _) => {
+                world.room = Some(LAST_ROOM);
+                Ok((world, None))
+            }
+            (Fault::Slow, Some(Gate { reached, open })) => {
+                drop(world);
+                reached.send(()).unwrap();
+                // Where the test has failed nobody opens it.
+                let _opened = open.recv();
+                Ok((self.world(), None))
+            }
+            (other, _) => Ok((world, Some(other))),
+        }
+    }
+}
+
+fn broken() -> io::Error {
+    io::Error::other("the simulated disk is broken")
+}
+
+/// What an operation answers that was done.
+fn done<T>(fault: Option<Fault>, answer: T) -> io::Result<T> {
+    if fault == Some(Fault::ErrorButDone) { Err(broken()) } else { Ok(answer) }
+}
+
+fn not_found() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
+
+impl World {
+    /// How many of these bytes more there is room for.
+    fn take_room(&mut self, bytes: u64) -> u64 {
+        let taken = self.room.map_or(bytes, |room| room.min(bytes));
+        self.room = self.room.map(|room| room - taken);
+        taken
+    }
+
+    fn file(&mut self, id: usize) -> &mut FileContents {
+        &mut self.contents.files[id]
+    }
+}
+
+impl Contents {
+    fn change(&mut self, folder: &Path, removed: Option<&Path>, added: Option<(PathBuf, Entry)>) {
+        let change =
+            EntryChange { folder: folder.to_owned(), removed: removed.map(Path::to_owned), added };
+        change.apply(&mut self.seen);
+        self.entry_changes.push(change);
+    }
+
+    /// What is left after a loss of power.
+    pub(crate) fn after(mut self, loss: Loss) -> Self {
+        let mut dice = match loss {
+            Loss::Nothing => return self,
+            Loss::Everything => Dice { state: 0, kept_of_8: 0 },
+            // Whether little or much is kept is drawn too.
+            Loss::Some(seed) => Dice { state: seed, kept_of_8: 1 + seed % 7 },
+        };
+        for file in &mut self.files {
+            for change in std::mem::take(&mut file.changes) {
+                change.apply_sectors(&mut file.durable, &mut || dice.keeps());
+            }
+            file.seen = file.durable.clone();
+        }
+        for change in std::mem::take(&mut self.entry_changes) {
+            if dice.keeps() {
+                change.apply(&mut self.durable);
+            }
+        }
+        // What lies in a folder that is gone is gone.
+        let folders: BTreeSet<PathBuf> = self
+            .durable
+            .iter()
+            .filter(|(_, entry)| matches!(entry, Entry::Folder))
+            .map(|(path, _)| path.clone())
+            .collect();
+        self.durable
+            .retain(|path, _| path.ancestors().skip(1).all(|above| folders.contains(above)));
+        self.seen = self.durable.clone();
+        self
+    }
+
+    /// Names of the files in a folder.
+    pub(crate) fn names(&self, folder: &Path) -> Vec<String> {
+        let inside = self.seen.keys().filter(|path| path.parent() == Some(folder));
+        inside.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+    }
+}
+
+impl EntryChange {
+    fn apply(&self, entries: &mut BTreeMap<PathBuf, Entry>) {
+        if let Some(removed) = &self.removed {
+            entries.remove(removed);
+        }
+        if let Some((path, entry)) = &self.added {
+            entries.insert(path.clone(), *entry);
+        }
+    }
+}
+
+impl FileChange {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        self.apply_sectors(bytes, &mut || true);
+    }
+
+    /// Does the change, of a write only the sectors that are kept.
+    fn apply_sectors(&self, bytes: &mut Vec<u8>, keeps: &mut impl FnMut() -> bool) {
+        match self {
+            Self::SetLen(len) => {
+                if keeps() {
+                    bytes.resize(*len, 0);
+                }
+            }
+            Self::Write(at, written) => {
+                for Range { start, end } in sectors(*at, written.len()) {
+                    if keeps() {
+                        bytes.resize(bytes.len().max(end), 0);
+                        bytes[start..end].copy_from_slice(&written[start - at..end - at]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The parts of a write that lie in different sectors.
+fn sectors(at: usize, len: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = at + len;
+    let mut next = at;
+    std::iter::from_fn(move || {
+        let start = next;
+        next = end.min((start / SECTOR + 1) * SECTOR);
+        (start < end).then_some(start..next)
+    })
+}
+
+/// Draws what is kept: SplitMix64.
+struct Dice {
+    state: u64,
+    kept_of_8: u64,
+}
+
+impl Dice {
+    fn keeps(&mut self) -> bool {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % 8 < self.kept_of_8
+    }
+}
+
+impl Disk for SimulatedDisk {
+    fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        let (mut world, fault) = self.begin(Operation::CreateFolder)?;
+        let missing: Vec<&Path> =
+            folder.ancestors().filter(|path| !world.contents.seen.contains_key(*path)).collect();
+        for path in missing.into_iter().rev() {
+            let above = path.parent().unwrap();
+            world.contents.change(above, None, Some((path.to_owned(), Entry::Folder)));
+        }
+        done(fault, ())
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        let (mut world, fault) = self.begin(Operation::SyncFolder)?;
+        let Contents { durable, entry_changes, .. } = &mut world.contents;
+        for change in entry_changes.extract_if(.., |change| change.folder == folder) {
+            change.apply(durable);
+        }
+        done(fault, ())
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let (world, fault) = self.begin(Operation::List)?;
+        done(fault, world.contents.names(folder))
+    }
+
+    fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn DiskFile>> {
+        let (mut world, fault) = self.begin(Operation::Open)?;
+        let id = match world.contents.seen.get(path) {
+            Some(Entry::File(id)) => *id,
+            Some(Entry::Folder) => return Err(io::ErrorKind::IsADirectory.into()),
+            None if mode == Mode::Read => return Err(not_found()),
+            None if world.room.is_some() => return Err(io::ErrorKind::StorageFull.into()),
+            None => {
+                let folder = path.parent().unwrap();
+                if !world.contents.seen.contains_key(folder) {
+                    return Err(not_found());
+                }
+                let id = world.contents.files.len();
+                world.contents.files.push(FileContents::default());
+                world.contents.change(folder, None, Some((path.to_owned(), Entry::File(id))));
+                id
+            }
+        };
+        if mode == Mode::Empty {
+            world.file(id).change(FileChange::SetLen(0));
+        }
+        done(fault, Arc::new(SimulatedFile { disk: self.clone(), id }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (mut world, fault) = self.begin(Operation::Rename)?;
+        assert_eq!(from.parent(), to.parent(), "the ledger renames within a folder only");
+        let entry = *world.contents.seen.get(from).ok_or_else(not_found)?;
+        let folder = from.parent().unwrap();
+        world.contents.change(folder, Some(from), Some((to.to_owned(), entry)));
+        done(fault, ())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let (mut world, fault) = self.begin(Operation::Remove)?;
+        if !world.contents.seen.contains_key(path) {
+            return Err(not_found());
+        }
+        world.contents.change(path.parent().unwrap(), Some(path), None);
+        done(fault, ())
+    }
+}
+
+#[derive(Debug)]
+struct SimulatedFile {
+    disk: SimulatedDisk,
+    id: usize,
+}
+
+impl FileContents {
+    fn change(&mut self, change: FileChange) {
+        change.apply(&mut self.seen);
+        self.changes.push(change);
+    }
+}
+
+impl DiskFile for SimulatedFile {
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        let (mut world, fault) = self.disk.begin(Operation::Read)?;
+        let rest = world.file(self.id).seen.get(at as usize..).unwrap_or_default();
+        let mut len = rest.len().min(buffer.len());
+        if fault == Some(Fault::Short) {
+            // 0 bytes would be the end of the file.
+            len = len.div_ceil(2);
+        }
+        buffer[..len].copy_from_slice(&rest[..len]);
+        Ok(len)
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<usize> {
+        let (mut world, fault) = self.disk.begin(Operation::Write)?;
+        let at = at as usize;
+        let within = world.file(self.id).seen.len().saturating_sub(at).min(bytes.len());
+        let room = world.take_room((bytes.len() - within) as u64) as usize;
+        let mut len = within + room;
+        if len == 0 && !bytes.is_empty() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        if matches!(fault, Some(Fault::Short | Fault::Torn)) {
+            len = len.div_ceil(2);
+        }
+        world.file(self.id).change(FileChange::Write(at, bytes[..len].to_vec()));
+        if fault == Some(Fault::Torn) { Err(broken()) } else { done(fault, len) }
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        let (mut world, fault) = self.disk.begin(Operation::Read)?;
+        done(fault, world.file(self.id).seen.len() as u64)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let (mut world, fault) = self.disk.begin(Operation::SetLen)?;
+        world.file(self.id).change(FileChange::SetLen(len as usize));
+        done(fault, ())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let (mut world, fault) = self.disk.begin(Operation::Sync)?;
+        let FileContents { durable, changes, .. } = world.file(self.id);
+        let unwritten = std::mem::take(changes);
+        if fault == Some(Fault::Error) {
+            return Err(broken());
+        }
+        unwritten.iter().for_each(|change| change.apply(durable));
+        done(fault, ())
+    }
+}
