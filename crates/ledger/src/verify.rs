@@ -207,10 +207,12 @@ pub enum VerifyError {
         reason: Damage,
     },
     /// An envelope is not what was sealed.
-    #[error("leaf {leaf} in {}: its envelope hashes to {commitment}, the log's entry is {entry}", path.display())]
+    #[error("leaf {leaf}: its envelope in {} hashes to {commitment}, its entry in {} is {entry}", path.display(), entries.display())]
     Envelope {
         /// The segment.
         path: PathBuf,
+        /// The file of the entries.
+        entries: PathBuf,
         /// Which leaf.
         leaf: u64,
         /// What its bytes give.

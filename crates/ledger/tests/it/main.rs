@@ -10,7 +10,9 @@ mod copies;
 mod evidence;
 mod faults;
 mod features;
+mod flipped_bits;
 mod reader;
+
 mod simulated_disk;
 
 
@@ -27,7 +29,6 @@ use ledger::{
     verify::{VerifiedFolder, VerifyError, verify_folder},
 };
 use model::{Envelope, Event, Timestamp};
-use proptest::{prelude::*, sample::Index};
 use tempfile::TempDir;
 use tlog::{Hash, KeyName, Signer, TilePath, leaf_hash};
 
@@ -326,28 +327,4 @@ fn a_log_whose_key_is_gone_gets_no_other() {
     let error = load_or_create_key(&key, name, &folder.path().join("ledger")).unwrap_err();
     assert!(matches!(error, KeyError::Missing { .. }), "{error}");
     assert!(!key.exists());
-}
-
-#[test]
-fn any_flipped_bit_is_found_and_named() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let folder = runtime.block_on(log(4, 70)); // 281 leaves: all kinds of tiles
-    let ledger = folder.path().join("ledger");
-    verify(&ledger).unwrap();
-    proptest!(|(file: Index, position: Index, bit in 0..8_u8)| {
-        let spoilt = copy(folder.path());
-        let ledger = spoilt.path().join("ledger");
-        let files: Vec<PathBuf> = files(&ledger).into_iter().filter(|file| fs::metadata(file).unwrap().len() > 0).collect();
-        let file = file.get(&files);
-        let mut bytes = fs::read(file).unwrap();
-        let position = position.index(bytes.len());
-        bytes[position] ^= 1 << bit;
-        fs::write(file, bytes).unwrap();
-        let error = verify(&ledger).expect_err(&format!("{}:{position}", file.display()));
-        let chain = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-        let text = chain.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-        let name = file.file_name().unwrap().to_str().unwrap();
-        let named = text.contains(name) || text.contains("leaf ") || text.contains("tile/") || text.contains("checkpoint");
-        prop_assert!(named, "{}:{position}: {text}", file.display());
-    });
 }

@@ -320,6 +320,23 @@ impl Contents {
         self
     }
 
+    /// The files that hold anything, each with its length.
+    pub(crate) fn files(&self) -> Vec<(PathBuf, usize)> {
+        let len = |entry: &Entry| match entry {
+            Entry::Folder => 0,
+            Entry::File(id) => self.files[*id].seen.len(),
+        };
+        let files = self.seen.iter().map(|(path, entry)| (path.clone(), len(entry)));
+        files.filter(|(_, len)| *len > 0).collect()
+    }
+
+    /// The same with one bit of a file flipped.
+    pub(crate) fn with_flipped_bit(mut self, path: &Path, at: usize, bit: u8) -> Self {
+        let Some(Entry::File(id)) = self.seen.get(path) else { panic!("{path:?} is no file") };
+        self.files[*id].seen[at] ^= 1 << bit;
+        self
+    }
+
     /// Names of the files in a folder.
     pub(crate) fn names(&self, folder: &Path) -> Vec<String> {
         let inside = self.seen.keys().filter(|path| path.parent() == Some(folder));
