@@ -1,6 +1,7 @@
 //! The project's own commands, so that a fresh machine needs nothing but Rust, Node and Python: `cargo xtask up` and `cargo xtask test`.
 
 mod build;
+mod endure;
 mod shell;
 mod test;
 mod tidy;
@@ -15,6 +16,7 @@ cargo xtask COMMAND
   up [ARGS]          build everything and run `sealwire up --simulate 40 [ARGS]`
   build [--release]  build the components, the page and the binary
   test               everything CI runs
+  kills [ROUNDS]     kill a process that appends to a log with SIGKILL, 100 times or ROUNDS, and check the log each time
   tidy               check the layout and the direction of dependencies
   measure            run a site and print the figures of docs/performance.md
 ";
@@ -37,6 +39,8 @@ fn run(arguments: &[String]) -> Result<()> {
         ["build"] => build::all(build::Profile::Dev).map(|_binary| ()),
         ["build", "--release"] => build::all(build::Profile::Release).map(|_binary| ()),
         ["test"] => test::all(),
+        ["kills"] => endure::kills(None),
+        ["kills", rounds] => endure::kills(Some(rounds)),
         ["tidy"] => tidy::check(),
         ["measure"] => test::measure(),
         [] => bail!("no command\n\n{USAGE}"),

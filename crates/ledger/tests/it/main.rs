@@ -11,10 +11,9 @@ mod evidence;
 mod faults;
 mod features;
 mod flipped_bits;
+mod kills;
 mod reader;
-
 mod simulated_disk;
-
 
 use std::{
     fs,
