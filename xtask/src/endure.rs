@@ -1,11 +1,15 @@
 //! What takes longer than CI waits for: kills by the hundred, and fuzzing.
 
-use anyhow::{Context as _, Result};
+use std::fs;
 
-use crate::shell::{cargo, run};
+use anyhow::{Context as _, Result, bail};
+
+use crate::shell::{cargo, command, output, root, run};
 
 /// Rounds of kills where nobody says how many.
 const KILLS_DEFAULT: u64 = 100;
+/// Seconds for each fuzz target where nobody says how many: what one waits for at a desk.
+const FUZZ_SECONDS_DEFAULT: u64 = 60;
 
 /// Kills a process that appends, again and again, and holds the log to what was acknowledged; also on a full file system where root can mount one.
 pub(crate) fn kills(rounds: Option<&str>) -> Result<()> {
@@ -19,4 +23,55 @@ pub(crate) fn kills(rounds: Option<&str>) -> Result<()> {
             .arg("--nocapture")
             .env("SEALWIRE_KILLS_ROUNDS", rounds.to_string()),
     )
+}
+
+/// Fuzzes one target, or all of them in turn, each for so many seconds. What is found to be new goes to `fuzz/target/corpus`; `fuzz/corpus` is what is kept.
+pub(crate) fn fuzz(arguments: &[&str]) -> Result<()> {
+    let (seconds, wanted) = match arguments {
+        ["--seconds", seconds, rest @ ..] => (
+            seconds.parse().with_context(|| format!("`{seconds}` is not a number of seconds"))?,
+            rest,
+        ),
+        rest => (FUZZ_SECONDS_DEFAULT, rest),
+    };
+    let targets = fuzz_targets()?;
+    let chosen: Vec<&String> = match wanted {
+        [] => targets.iter().collect(),
+        [name] => targets.iter().filter(|target| target == name).collect(),
+        more => bail!("`{}` is more than one target: name one, or none for all", more.join(" ")),
+    };
+    if chosen.is_empty() {
+        bail!("there is no such target: {}", targets.join(", "));
+    }
+    if output("cargo", &["+nightly", "fuzz", "--version"]).is_none() {
+        bail!("fuzzing needs `rustup toolchain install nightly` and `cargo install cargo-fuzz`");
+    }
+    for target in chosen {
+        // New inputs go to the first folder.
+        let found = root().join("fuzz/target/corpus").join(target);
+        fs::create_dir_all(&found).with_context(|| format!("cannot make {}", found.display()))?;
+        run(
+            &format!("fuzzing {target} for {seconds} s"),
+            command("cargo")
+                .args(["+nightly", "fuzz", "run", target])
+                .arg(found)
+                .arg(root().join("fuzz/corpus").join(target))
+                .args(["--", &format!("-max_total_time={seconds}")]),
+        )?;
+    }
+    Ok(())
+}
+
+/// The targets are the files: a new one needs a file, its lines in fuzz/Cargo.toml, and seeds.
+fn fuzz_targets() -> Result<Vec<String>> {
+    let folder = root().join("fuzz/fuzz_targets");
+    let mut targets = Vec::new();
+    for entry in
+        fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?
+    {
+        let path = entry?.path();
+        targets.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
+    }
+    targets.sort_unstable();
+    Ok(targets)
 }

@@ -17,6 +17,8 @@ cargo xtask COMMAND
   build [--release]  build the components, the page and the binary
   test               everything CI runs
   kills [ROUNDS]     kill a process that appends to a log with SIGKILL, 100 times or ROUNDS, and check the log each time
+  fuzz [--seconds N] [TARGET]
+                     fuzz every target, or one, for 60 s each or N; needs a nightly toolchain and cargo-fuzz
   tidy               check the layout and the direction of dependencies
   measure            run a site and print the figures of docs/performance.md
 ";
@@ -41,6 +43,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["test"] => test::all(),
         ["kills"] => endure::kills(None),
         ["kills", rounds] => endure::kills(Some(rounds)),
+        ["fuzz", rest @ ..] => endure::fuzz(rest),
         ["tidy"] => tidy::check(),
         ["measure"] => test::measure(),
         [] => bail!("no command\n\n{USAGE}"),

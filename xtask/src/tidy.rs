@@ -43,6 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ui", &[]),
     ("verifier", &["tlog"]),
     ("xtask", &[]),
+    ("fuzz", &["ledger", "tlog"]),
 ];
 
 /// Dependencies with which a package does IO or waits; those that do none may not have them.

@@ -233,6 +233,26 @@ pub fn decode_segment_header(header: &[u8; SEGMENT_HEADER_LEN]) -> Result<(Versi
 }
 
 impl Group {
+    /// Unpacks its leaves; `visit` is told each with its envelope, or with `None` where that was erased.
+    ///
+    /// # Errors
+    /// A block cannot be unpacked; the leaves before it were visited.
+    pub fn visit_leaves(&self, visit: &mut dyn FnMut(u64, Option<&[u8]>)) -> Result<(), Damage> {
+        let mut unpacker = Unpacker::new();
+        let mut next_leaf = self.first_leaf;
+        for PlacedRecord { record, .. } in self.records(0) {
+            let Some(leaves) = record.unpack(&mut unpacker)? else { continue };
+            for content in leaves.iter() {
+                match content {
+                    Leaf::Envelope(envelope) => visit(next_leaf, Some(envelope)),
+                    Leaf::Erased(_) => visit(next_leaf, None),
+                }
+                next_leaf += 1;
+            }
+        }
+        Ok(())
+    }
+
     /// Its records in order, if it begins at `position` of its segment.
     pub(crate) fn records(&self, position: u64) -> impl Iterator<Item = PlacedRecord<'_>> {
         let mut rest = self.payload.as_slice();

@@ -1,0 +1,23 @@
+//! Checkpoints: their text, formatted as it was; and the whole note, which no fuzzer signs.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tlog::{Checkpoint, KeyName, SignedNote, Signer};
+
+fuzz_target!(|text: &str| {
+    let text = match SignedNote::parse(text) {
+        Ok(note) => note.unverified_text().to_owned(),
+        Err(_) => text.to_owned(),
+    };
+    let Ok(parsed) = Checkpoint::parse(&text) else { return };
+    assert_eq!(parsed.to_string(), text);
+    // Signed by the log that it names, it opens as what it was.
+    if let Ok(name) = KeyName::parse(parsed.origin.as_str())
+        && text.bytes().all(|byte| !byte.is_ascii_control() || byte == b'\n')
+    {
+        let signer = Signer::from_seed(name, &[1; 32]);
+        if let Ok(note) = SignedNote::sign(&text, &signer) {
+            assert_eq!(Checkpoint::open(&note.to_string(), signer.vkey()).unwrap(), parsed);
+        }
+    }
+});

@@ -1,0 +1,11 @@
+//! Signed notes: what is parsed is formatted byte for byte as it was.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tlog::SignedNote;
+
+fuzz_target!(|note: &str| {
+    if let Ok(parsed) = SignedNote::parse(note) {
+        assert_eq!(parsed.to_string(), note);
+    }
+});

@@ -1,0 +1,13 @@
+//! Proof files: what is parsed is formatted byte for byte as it was, and proves nothing to whoever knows the key.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tlog::{KeyName, Signer, TlogProof, leaf_hash};
+
+fuzz_target!(|proof: &str| {
+    let Ok(parsed) = TlogProof::parse(proof) else { return };
+    assert_eq!(parsed.to_string(), proof);
+    let name = KeyName::parse("sealwire.fuzz/nobody").unwrap();
+    let nobody = Signer::from_seed(name, &[255; 32]);
+    assert!(parsed.verify(&leaf_hash(b"never sealed"), nobody.vkey()).is_err());
+});
