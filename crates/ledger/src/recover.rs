@@ -75,7 +75,7 @@ pub(crate) fn open(
     }
     // Not even the log's folder may vanish with the power; and what a process before us renamed without fsyncing it is seen, and must stay.
     let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
-    for folder in [above.unwrap_or(Path::new(".")), folder, &folder.join(SEGMENTS)] {
+    for folder in [above.unwrap_or_else(|| Path::new(".")), folder, &folder.join(SEGMENTS)] {
         disk.sync_folder(folder).map_err(io_error(folder))?;
     }
     let known = State::load(disk, folder).map_err(io_error(&folder.join(state::FILE)))?;

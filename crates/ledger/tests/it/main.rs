@@ -5,6 +5,12 @@
     clippy::indexing_slicing,
     reason = "tests and their helpers fail by panicking"
 )]
+#![expect(clippy::cast_possible_truncation, reason = "what tests count is small")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a long test says what it tried, and a killed process what was acknowledged"
+)]
 
 mod copies;
 mod evidence;
