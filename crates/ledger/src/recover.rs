@@ -271,8 +271,8 @@ struct SegmentEnd {
     path: PathBuf,
     segment: Arc<Segment>,
     version: Version,
-    /// Where the last group begins; where there is none, the segment itself.
-    last_group: u64,
+    /// Where the last group begins, if nothing speaks of its leaves; where there is none, the segment itself. Otherwise the same as `position`.
+    unsettled: u64,
     position: u64,
     torn_bytes: u64,
 }
@@ -286,8 +286,8 @@ impl SegmentEnd {
             file.set_len(self.position).map_err(io_error(&self.path))?;
         }
         // The process before may have ended between writing the last group and its fsync, or because that failed; then the kernel takes for written what
-        // never was. So the group is written again.
-        rewrite(&**file, self.last_group..self.position).map_err(io_error(&self.path))
+        // never was. So the group is written again, unless a checkpoint or the state shows that the fsync came.
+        rewrite(&**file, self.unsettled..self.position).map_err(io_error(&self.path))
     }
 }
 
@@ -359,11 +359,13 @@ impl Replay {
                 .map_err(io_error(&path))?
                 .map_err(|reason| damaged(first_leaf, reason))?;
             let mut places = Vec::new();
-            let mut last_group = 0;
+            let header_len = segment::SEGMENT_HEADER_LEN as u64;
+            let mut unsettled = if first_leaf >= promised { 0 } else { header_len };
             let torn_bytes = loop {
                 match reader.read_next().map_err(io_error(&path))? {
                     Next::Group(position, group) => {
-                        last_group = position;
+                        unsettled =
+                            if group.first_leaf >= promised { position } else { reader.position() };
                         self.take(&group).map_err(|failure| match failure {
                             TakeError::Damage(leaf, reason) => damaged(leaf, reason),
                             TakeError::Event(event) => OpenError::LogEvent(event),
@@ -398,7 +400,7 @@ impl Replay {
             follows = Some(reader.next_leaf());
             let segment = Arc::new(Segment { first_leaf, file, places: RwLock::new(places) });
             let (version, position) = (reader.version(), reader.position());
-            end = Some(SegmentEnd { path, segment, version, last_group, position, torn_bytes });
+            end = Some(SegmentEnd { path, segment, version, unsettled, position, torn_bytes });
         }
         Ok(Outcome::Done(end.expect("a log has at least one segment")))
     }
