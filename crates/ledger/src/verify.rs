@@ -207,12 +207,10 @@ pub enum VerifyError {
         reason: Damage,
     },
     /// An envelope is not what was sealed.
-    #[error("leaf {leaf}: its envelope in {} hashes to {commitment}, its entry in {} is {entry}", path.display(), entries.display())]
+    #[error("leaf {leaf}: its envelope in {} hashes to {commitment}, its entry in tree/entries is {entry}", path.display())]
     Envelope {
         /// The segment.
         path: PathBuf,
-        /// The file of the entries.
-        entries: PathBuf,
         /// Which leaf.
         leaf: u64,
         /// What its bytes give.

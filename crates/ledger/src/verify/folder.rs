@@ -458,15 +458,15 @@ impl<'a> Comparison<'a> {
     fn compare_entries(&self, chunk: &Chunk) -> Result<(), VerifyError> {
         let Some((tree, known)) = &self.promises.tree else { return Ok(()) };
         let count = known.saturating_sub(chunk.first_leaf).min(chunk.commitments.len() as u64);
-        let entries = self.folder.join(TREE).join(ENTRIES);
-        let stored = tree
-            .entries(chunk.first_leaf, usize::try_from(count).unwrap_or(usize::MAX))
-            .map_err(|source| VerifyError::Io { path: entries.clone(), source })?;
+        let stored =
+            tree.entries(chunk.first_leaf, usize::try_from(count).unwrap_or(usize::MAX)).map_err(
+                |source| VerifyError::Io { path: self.folder.join(TREE).join(ENTRIES), source },
+            )?;
         for ((leaf, entry), commitment) in (chunk.first_leaf..).zip(stored).zip(&chunk.commitments)
         {
             if entry != *commitment {
                 let (path, commitment) = (chunk.segment.clone(), *commitment);
-                return Err(VerifyError::Envelope { path, entries, leaf, commitment, entry });
+                return Err(VerifyError::Envelope { path, leaf, commitment, entry });
             }
         }
         Ok(())
