@@ -218,11 +218,7 @@ impl Sealer {
                     self.commit()?;
                 }
                 Command::LogEvents { events, closed_before, reply } => {
-                    // In this order: where there is no room for a new segment, nothing was said.
-                    let outcome = match refusal_of(self.close_segment(closed_before))? {
-                        Some(refusal) => Err(refusal),
-                        None => self.seal_log_events(events)?,
-                    };
+                    let outcome = self.log_events(events, closed_before)?;
                     let _unheard = reply.send(outcome);
                 }
                 Command::Erased { before, reply } => {
@@ -388,6 +384,23 @@ impl Sealer {
         self.shared.size.send_if_modified(|known| std::mem::replace(known, size) != size);
     }
 
+    /// Closes the segments that the events speak of, then seals them: in this order, nothing was said where there is no room for a new segment.
+    fn log_events(
+        &mut self,
+        events: Vec<Event>,
+        closed_before: u64,
+    ) -> Result<Result<Receipt, AppendError>, WriteError> {
+        if let Some(refusal) = refusal_of(self.close_segment(closed_before))? {
+            return Ok(Err(refusal));
+        }
+        let outcome = self.seal_log_events(events)?;
+        // Whoever copies the log learns from the state what is being erased.
+        if outcome.is_ok() && closed_before > 0 {
+            self.store_state_if_room()?;
+        }
+        Ok(outcome)
+    }
+
     /// Seals events of the log itself, if they can be.
     fn seal_log_events(
         &mut self,
@@ -442,9 +455,14 @@ impl Sealer {
     /// Notes that segments show the erasures that were ordered before a leaf.
     fn erased(&self, before: u64) -> Result<(), WriteError> {
         self.shared.state().erased(before);
+        self.store_state_if_room()
+    }
+
+    /// Stores the state, or says in the program's log that there is no room. The next start then does an erasure again that is done.
+    fn store_state_if_room(&self) -> Result<(), WriteError> {
         match self.store_state() {
             Err(CommitError::Refused(error)) => {
-                warn!(%error, "no room to note that an erasure is done; the next start does it again");
+                warn!(%error, "no room for the state; the one before it stands");
                 Ok(())
             }
             Err(CommitError::Fatal(failure)) => Err(failure),
