@@ -207,10 +207,13 @@ pub(crate) fn index_path(folder: &Path, first_leaf: u64) -> PathBuf {
 }
 
 /// Writes down where a closed segment's blocks lie: whole or not at all.
-pub(crate) fn write_index(disk: &dyn Disk, folder: &Path, segment: &Segment) -> io::Result<()> {
-    let places = segment.places.read().unwrap_or_else(PoisonError::into_inner).clone();
-    let name = index_name(segment.first_leaf);
-    disk::replace(disk, &folder.join(TREE), &name, &encode_index(&places))
+pub(crate) fn write_index(
+    disk: &dyn Disk,
+    folder: &Path,
+    first_leaf: u64,
+    places: &[Place],
+) -> io::Result<()> {
+    disk::replace(disk, &folder.join(TREE), &index_name(first_leaf), &encode_index(places))
 }
 
 /// Places and a checksum.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use tlog::Hash;
+use tracing::warn;
 
 use crate::{
     LeafRanges,
@@ -17,7 +18,7 @@ use crate::{
     envelopes::{self, Envelopes},
     recover::{SEGMENTS, TREE},
     segment::{
-        self, Damage, Group, GroupBuilder, Next, PlacedRecord, Record, SegmentReader,
+        self, Damage, EncodedGroup, Group, GroupBuilder, Next, PlacedRecord, Record, SegmentReader,
         encode_segment_header,
     },
 };
@@ -59,6 +60,7 @@ pub(crate) fn erase_in(
     let next_path = segments.join(format!("{}{NEXT}", segment::file_name(first_leaf)));
     let next = disk.open(&next_path, Mode::Empty).map_err(failed)?;
     let mut len = segment::SEGMENT_HEADER_LEN as u64;
+    let mut places = Vec::new();
     next.write_all_at(&encode_segment_header(first_leaf), 0).map_err(failed)?;
     let mut rewriter = Rewriter {
         leaves,
@@ -70,8 +72,12 @@ pub(crate) fn erase_in(
         match reader.read_next().map_err(failed)? {
             Next::Group(_, group) => {
                 rewriter.group(&group).map_err(damaged)?;
-                let bytes = rewriter.builder.encode(group.first_leaf).bytes;
+                let EncodedGroup { bytes, places: in_group } =
+                    rewriter.builder.encode(group.first_leaf);
                 next.write_all_at(bytes, len).map_err(failed)?;
+                places.extend(
+                    in_group.iter().map(|place| place.within(len, group.first_leaf - first_leaf)),
+                );
                 len += bytes.len() as u64;
             }
             Next::End => break,
@@ -83,7 +89,7 @@ pub(crate) fn erase_in(
         return Ok(None);
     }
     next.sync().map_err(failed)?;
-    // The index goes first, and for good: it must never speak of the segment that comes.
+    // The index goes first: it must never speak of the segment that comes.
     match disk.remove(&envelopes::index_path(folder, first_leaf)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
         _ => disk.sync_folder(&folder.join(TREE)).map_err(failed)?,
@@ -91,6 +97,9 @@ pub(crate) fn erase_in(
     disk.rename(&next_path, &path).map_err(failed)?;
     replaced(first_leaf);
     disk.sync_folder(&segments).map_err(failed)?;
+    if let Err(error) = envelopes::write_index(disk, folder, first_leaf, &places) {
+        warn!(%error, "where a segment's blocks lie could not be written down; readers will look");
+    }
     Ok(Some(len_before.saturating_sub(len)))
 }
 

@@ -422,6 +422,14 @@ pub(crate) struct Place {
     pub(crate) len: u32,
 }
 
+impl Place {
+    /// The same, counted from the segment's begin and not from that of the group, which lies at `position` and has `leaves` before it.
+    pub(crate) fn within(self, position: u64, leaves: u64) -> Self {
+        let (leaf, position) = (self.leaf + to_u32(leaves), self.position + to_u32(position));
+        Self { leaf, position, ..self }
+    }
+}
+
 /// Reads a segment group by group.
 #[derive(Debug)]
 pub struct SegmentReader<R> {

@@ -357,16 +357,8 @@ impl Sealer {
     /// Lets readers see what was written.
     fn show(&mut self, places: &[Place], first_leaf: u64) {
         let size = self.size();
-        let (group_begin, leaf_begin) = (
-            u32::try_from(self.newest_len).expect("segments are bounded well below 4 GiB"),
-            u32::try_from(first_leaf - self.newest.first_leaf)
-                .expect("a segment has fewer leaves than bytes"),
-        );
-        let placed = places.iter().map(|place| Place {
-            leaf: leaf_begin + place.leaf,
-            position: group_begin + place.position,
-            len: place.len,
-        });
+        let leaves_before = first_leaf - self.newest.first_leaf;
+        let placed = places.iter().map(|place| place.within(self.newest_len, leaves_before));
         self.newest.places.write().unwrap_or_else(PoisonError::into_inner).extend(placed);
         for used in self.group.keys.drain(..) {
             self.append_keys.insert(used);
@@ -492,7 +484,8 @@ impl Sealer {
         let Shared { disk, folder, stored, .. } = &*self.shared;
         let file = create_segment(&**disk, folder, first_leaf)
             .map_err(refused_if_full("beginning a segment"))?;
-        if let Err(error) = write_index(&**disk, folder, &self.newest) {
+        let places = self.newest.places.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Err(error) = write_index(&**disk, folder, self.newest.first_leaf, &places) {
             warn!(%error, "where a segment's blocks lie could not be written down; readers will look");
         }
         self.append_keys.forget_before(self.newest.first_leaf);

@@ -256,8 +256,10 @@ async fn an_envelope_that_came_back_from_a_copy_is_erased_again() {
     plant.erase(5).await;
     let folder = plant.close().await;
     let data_dir = folder.path().join("data");
-    let segment = &segments(&data_dir)[0];
-    fs::copy(&segments(&folder.path().join("backup"))[0], segment).unwrap();
+    for file in ["segments/00000000000000000000.seg", "tree/blocks-00000000000000000000"] {
+        let backup = folder.path().join("backup/ledger");
+        fs::copy(backup.join(file), data_dir.join("ledger").join(file)).unwrap();
+    }
     let found = complaint(&data_dir, None);
     assert_eq!((found.verdict, found.check), (Verdict::Failed, "erasure"));
     let state = data_dir.join("ledger/state");
