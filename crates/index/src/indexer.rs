@@ -1,16 +1,26 @@
 //! From envelopes to rows.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use model::{
-    Envelope, Event, SensorId, Timestamp, action, completeness::LastNumbers, derive::Standing,
-};
-use rusqlite::{Connection, OptionalExtension as _, Transaction};
+use model::{Envelope, Event, Timestamp, action};
+use rusqlite::Connection;
 
-use crate::{IndexError, Reader, schema};
+use crate::{
+    Entry, IndexError, Reader,
+    dictionary::{Dictionary, TermKey},
+    field,
+    leaves::{self, InSeries},
+    postings::{self, Tail},
+    schema,
+    sensors::{self, Sensors},
+    series::{self, Stored},
+    set::Set,
+};
 
 /// Applies the log to the index. There is one.
 #[derive(Debug)]
@@ -18,32 +28,93 @@ pub struct Indexer {
     path: PathBuf,
     connection: Connection,
     next_leaf: u64,
-    /// Keys of names and sensors that were looked up before.
-    names: HashMap<String, i64>,
-    sensors: HashMap<SensorId, i64>,
+    /// Whether bytes of what was erased may still lie in the file.
+    forgets: bool,
+    memory: Memory,
+}
+
+/// What the writer keeps at hand of the file.
+#[derive(Debug)]
+struct Memory {
+    dictionary: Dictionary,
+    tail: Tail,
+    leaves: leaves::Rows,
+    sensors: Sensors,
+}
+
+impl Memory {
+    fn load(connection: &Connection, next_leaf: u64) -> rusqlite::Result<Self> {
+        Ok(Self {
+            dictionary: Dictionary::default(),
+            tail: Tail::load(connection, next_leaf)?,
+            leaves: leaves::Rows::load(connection, next_leaf)?,
+            sensors: Sensors::default(),
+        })
+    }
+}
+
+/// A reading that waits for the end of its batch.
+#[derive(Debug)]
+struct Waiting {
+    at: i64,
+    leaf: u64,
+    status: String,
+    unit: Option<String>,
+    value: String,
+}
+
+impl Waiting {
+    fn stored(&self) -> Stored<'_> {
+        Stored {
+            at: self.at,
+            leaf: self.leaf,
+            status: &self.status,
+            unit: self.unit.as_deref(),
+            value: &self.value,
+        }
+    }
+}
+
+/// What a batch comes to.
+#[derive(Debug, Default)]
+struct Batch {
+    terms: Vec<TermKey>,
+    readings: BTreeMap<i64, Vec<Waiting>>,
+    erased: Vec<RangeInclusive<u64>>,
 }
 
 impl Indexer {
-    /// Names that are kept at hand; beyond it they are forgotten and looked up again.
-    const NAMES_MAX: usize = 10_000;
+    /// Leaves with which a batch is best: what they have in common is written once for all.
+    pub const BATCH_BEST: usize = postings::CHUNK / 2;
+    /// How long [`forget`](Self::forget) waits for readers.
+    const READERS_WAIT: Duration = Duration::from_secs(5);
 
-    /// Opens the index of the log with this key, which has `size` leaves, or makes one.
+    /// Opens the index of the log with this key, or makes one. `entry_of` is asked for the log's entry of the last leaf that was applied: if it is another, or if
+    /// there is none, the index is of a history that the log has lost, and is made anew.
     ///
     /// # Errors
     /// The file cannot be used.
-    pub fn open(path: &Path, vkey: &str, size: u64) -> Result<Self, IndexError> {
-        let failed = IndexError::while_("opening");
-        let connection = schema::open(path, vkey, size).map_err(&failed)?;
-        let next_leaf: i64 = connection
-            .query_row("SELECT next_leaf FROM log", [], |row| row.get(0))
-            .map_err(failed)?;
-        Ok(Self {
-            path: path.to_owned(),
-            connection,
-            next_leaf: next_leaf.cast_unsigned(),
-            names: HashMap::new(),
-            sensors: HashMap::new(),
-        })
+    pub fn open(
+        path: &Path,
+        vkey: &str,
+        entry_of: impl FnOnce(u64) -> Option<Entry>,
+    ) -> Result<Self, IndexError> {
+        Self::try_open(path, vkey, entry_of).map_err(IndexError::while_("opening"))
+    }
+
+    fn try_open(
+        path: &Path,
+        vkey: &str,
+        entry_of: impl FnOnce(u64) -> Option<Entry>,
+    ) -> rusqlite::Result<Self> {
+        let connection = schema::open(path, vkey, entry_of)?;
+        connection.busy_timeout(Self::READERS_WAIT)?;
+        let (next_leaf, forgets) =
+            connection.query_row("SELECT next_leaf, forgets FROM log", [], |row| {
+                Ok((row.get(0).map(i64::cast_unsigned)?, row.get(1)?))
+            })?;
+        let memory = Memory::load(&connection, next_leaf)?;
+        Ok(Self { path: path.to_owned(), connection, next_leaf, forgets, memory })
     }
 
     /// A reader of the same file.
@@ -61,232 +132,196 @@ impl Indexer {
     }
 
     /// Applies envelopes that follow each other, the first of which is [`next_leaf`](Self::next_leaf); `None` is one that was erased. What is no envelope is
-    /// passed over; `verify` names it.
+    /// passed over; `verify` names it. `last_entry` is the log's entry of the last of them.
     ///
     /// # Errors
     /// Nothing of the batch was applied.
     pub fn apply<'a>(
         &mut self,
         envelopes: impl Iterator<Item = Option<&'a [u8]>>,
+        last_entry: Entry,
     ) -> Result<(), IndexError> {
-        let applied = self.apply_all(envelopes).map_err(IndexError::while_("applying"));
-        if applied.is_err() || self.names.len() > Self::NAMES_MAX {
-            // Keys that were given out in a transaction that failed are gone with it.
-            self.names.clear();
-            self.sensors.clear();
-        }
-        applied
+        let applied = self.apply_all(envelopes, last_entry).or_else(|error| {
+            // What is at hand may be of the transaction that failed.
+            self.memory = Memory::load(&self.connection, self.next_leaf)?;
+            Err(error)
+        });
+        applied.map_err(IndexError::while_("applying"))
     }
 
     fn apply_all<'a>(
         &mut self,
         envelopes: impl Iterator<Item = Option<&'a [u8]>>,
+        last_entry: Entry,
     ) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
-        let mut rows = Rows {
-            transaction: &transaction,
-            names: &mut self.names,
-            sensors: &mut self.sensors,
-            last_numbers: BTreeMap::new(),
-        };
+        let memory = &mut self.memory;
+        let mut batch = Batch::default();
         let mut next_leaf = self.next_leaf;
-        let mut erased = false;
         for bytes in envelopes {
-            if let Some(Ok(envelope)) = bytes.map(Envelope::parse) {
-                rows.envelope(next_leaf.cast_signed(), &envelope)?;
-                erased |= rows.erase(&envelope)?;
+            match bytes.map(Envelope::parse) {
+                Some(Ok(envelope)) => {
+                    memory.envelope(&transaction, &mut batch, next_leaf, envelope)?;
+                }
+                _ => memory.leaves.push(&transaction, None, None)?,
             }
             next_leaf += 1;
+            memory.tail.go_on(&transaction, next_leaf)?;
         }
-        rows.write_last_numbers()?;
-        transaction.execute("UPDATE log SET next_leaf = ?1", [next_leaf.cast_signed()])?;
+        memory.write(&transaction, &mut batch)?;
+        transaction.execute(
+            "UPDATE log SET next_leaf = ?1, last_entry = ?2",
+            (next_leaf.cast_signed(), last_entry),
+        )?;
+        let mut erased = false;
+        for range in batch.erased {
+            erased |= memory.erase(&transaction, range, next_leaf)?;
+        }
+        if erased {
+            // Terms that went with their last event may still be known here.
+            memory.dictionary = Dictionary::default();
+            transaction.execute("UPDATE log SET forgets = 1", [])?;
+        }
         transaction.commit()?;
         self.next_leaf = next_leaf;
-        if erased {
-            // Names that went with their last event may still be known here, and everything in the write-ahead log.
-            self.names.clear();
-            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        }
+        self.forgets |= erased;
         Ok(())
     }
-}
 
-struct Rows<'a> {
-    transaction: &'a Transaction<'a>,
-    names: &'a mut HashMap<String, i64>,
-    sensors: &'a mut HashMap<SensorId, i64>,
-    /// Those of this batch, written once at its end.
-    last_numbers: BTreeMap<SensorId, LastNumbers>,
-}
+    /// Whether something was erased whose bytes may still lie about in the file.
+    #[must_use]
+    pub const fn has_to_forget(&self) -> bool {
+        self.forgets
+    }
 
-impl Rows<'_> {
-    /// Removes the rows of what was erased, if the event says that something was.
-    fn erase(&mut self, envelope: &Envelope) -> rusqlite::Result<bool> {
-        if envelope.event.action.as_deref() != Some(action::ENVELOPES_ERASED) {
+    /// Writes the whole file anew, if anything was erased since it last was: SQLite leaves copies of rows that it moved, which it does not overwrite when the row
+    /// is deleted. Takes some seconds for a hundred megabytes. Answers `false` if a reader held the old file; try again then.
+    ///
+    /// # Errors
+    /// SQLite fails, or the disk has no room for the file a second time.
+    pub fn forget(&mut self) -> Result<bool, IndexError> {
+        self.try_forget().map_err(IndexError::while_("forgetting"))
+    }
+
+    fn try_forget(&mut self) -> rusqlite::Result<bool> {
+        if !self.forgets {
+            return Ok(true);
+        }
+        self.connection.execute_batch("VACUUM")?;
+        let is_busy = |connection: &Connection| {
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))
+        };
+        if is_busy(&self.connection)? {
             return Ok(false);
         }
-        let detail = envelope.event.sealwire.as_ref();
-        let ranges = detail.and_then(|detail| detail.erased.as_deref()).unwrap_or_default();
-        for range in ranges.split(',') {
-            let (first, last) = range.split_once('-').unwrap_or((range, range));
-            let (Ok(first), Ok(last)) = (first.parse::<i64>(), last.parse::<i64>()) else {
-                continue;
-            };
-            for statement in [
-                "DELETE FROM reading WHERE leaf BETWEEN ?1 AND ?2",
-                "DELETE FROM event WHERE leaf BETWEEN ?1 AND ?2",
-            ] {
-                self.transaction.prepare_cached(statement)?.execute((first, last))?;
-            }
-        }
-        self.transaction.execute(
-            "DELETE FROM name WHERE NOT EXISTS (SELECT 1 FROM event WHERE action = key)
-                AND NOT EXISTS (SELECT 1 FROM event WHERE source = key)
-                AND NOT EXISTS (SELECT 1 FROM event WHERE status = key)",
-            [],
-        )?;
-        self.names.clear();
+        self.connection.execute("UPDATE log SET forgets = 0", [])?;
+        self.forgets = false;
         Ok(true)
     }
+}
 
-    fn envelope(&mut self, leaf: i64, envelope: &Envelope) -> rusqlite::Result<()> {
-        let event = &envelope.event;
-        let (action, source, status) = (
-            self.name(event.action.as_deref())?,
-            self.name(event.source.as_deref())?,
-            self.name(event.status.as_deref())?,
-        );
-        self.transaction
-            .prepare_cached("INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute((leaf, envelope.received_at.unix_micros(), action, source, status))?;
-        let (Some(sensor), Some(action)) = (event.sensor(), event.action.as_deref()) else {
-            return Ok(());
-        };
-        let last = self.last_numbers.entry(sensor).or_default();
-        *last = last.after(event);
-        match action {
-            action::SENSOR_READING => self.reading(leaf, sensor, envelope, status),
-            action::SENSOR_DISCOVERED | action::SENSOR_CHANGED => self.heartbeat(sensor, event),
-            action::HEARTBEAT_RESUMED => self.state(sensor, "online"),
-            action::HEARTBEAT_MISSED => self.state(sensor, "lost"),
-            action::SENSOR_DISCONNECTED => self.state(sensor, "disconnected"),
-            _ => self.derived(sensor, action),
-        }
-    }
-
-    fn reading(
+impl Memory {
+    fn envelope(
         &mut self,
-        leaf: i64,
-        sensor: SensorId,
-        envelope: &Envelope,
-        status: Option<i64>,
+        connection: &Connection,
+        batch: &mut Batch,
+        leaf: u64,
+        envelope: Envelope,
     ) -> rusqlite::Result<()> {
-        // Another program may seal an event under our action: what is no reading of a known sensor is an event and nothing more.
-        let (Some(key), Some(status)) = (self.sensor(sensor)?, status) else { return Ok(()) };
-        let event = &envelope.event;
-        let at = event
-            .timestamp
-            .as_deref()
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(envelope.received_at);
-        self.transaction
-            .prepare_cached("INSERT INTO reading VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute((
-                key,
-                Timestamp::unix_micros(at),
-                leaf,
-                status,
-                event.new.as_deref().unwrap_or_default(),
-            ))?;
-        Ok(())
-    }
-
-    /// Moves the newest numbers on, as [`LastNumbers::after`] does.
-    fn write_last_numbers(&self) -> rusqlite::Result<()> {
-        let mut statement = self.transaction.prepare_cached(
-            "INSERT INTO last_numbers VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (id) DO UPDATE SET
-                poll = max(poll, ?2), seq = coalesce(?3, seq), numbered_until = coalesce(?4, numbered_until)",
-        )?;
-        let moved = self.last_numbers.iter().filter(|(_, last)| **last != LastNumbers::default());
-        for (sensor, LastNumbers { poll, seq, numbered_until }) in moved {
-            statement.execute((
-                sensor.to_string(),
-                poll.cast_signed(),
-                seq.map(u64::cast_signed),
-                numbered_until.map(Timestamp::unix_micros),
-            ))?;
+        let Envelope { event, received_at, salt: _ } = envelope;
+        let mut failed = Ok(());
+        batch.terms.clear();
+        field::terms(&event, |field, text| match self.dictionary.key(connection, field, text) {
+            Ok(key) => batch.terms.push(key),
+            Err(error) => failed = Err(error),
+        });
+        failed?;
+        self.tail.push(leaf, &batch.terms);
+        batch.erased.extend(erased(&event));
+        let sensor = event.sensor();
+        let sensor =
+            sensor.map(|sensor| self.sensors.see(connection, leaf, sensor, &event)).transpose()?;
+        let reading = sensor.and_then(|sensor| Some((sensor, reading(leaf, event, received_at)?)));
+        let place =
+            reading.as_ref().map(|(sensor, reading)| InSeries { sensor: *sensor, at: reading.at });
+        self.leaves.push(connection, Some(received_at), place)?;
+        if let Some((sensor, reading)) = reading {
+            batch.readings.entry(sensor).or_default().push(reading);
         }
         Ok(())
     }
 
-    fn heartbeat(&self, sensor: SensorId, event: &Event) -> rusqlite::Result<()> {
-        let heartbeat = event
-            .sealwire
-            .as_ref()
-            .and_then(|detail| detail.heartbeat.as_deref())
-            .unwrap_or_default();
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO sensor (id, heartbeat, state, out_of_range, lost) VALUES (?1, ?2, 'online', 0, 0)
-                 ON CONFLICT (id) DO UPDATE SET heartbeat = ?2, state = 'online'",
-            )?
-            .execute((sensor.to_string(), heartbeat))?;
+    fn write(&mut self, connection: &Connection, batch: &mut Batch) -> rusqlite::Result<()> {
+        self.dictionary.write_grams(connection)?;
+        self.tail.write(connection)?;
+        self.leaves.write(connection)?;
+        self.sensors.write_last_numbers(connection)?;
+        for (sensor, readings) in &batch.readings {
+            let mut readings: Vec<_> = readings.iter().map(Waiting::stored).collect();
+            series::add(connection, *sensor, &mut readings)?;
+        }
         Ok(())
     }
 
-    fn state(&self, sensor: SensorId, state: &str) -> rusqlite::Result<()> {
-        self.transaction
-            .prepare_cached("UPDATE sensor SET state = ?2 WHERE id = ?1")?
-            .execute((sensor.to_string(), state))?;
-        Ok(())
-    }
-
-    fn derived(&self, sensor: SensorId, action: &str) -> rusqlite::Result<()> {
-        let id = sensor.to_string();
-        let standing = self
-            .transaction
-            .prepare_cached("SELECT out_of_range, lost FROM sensor WHERE id = ?1")?
-            .query_row([&id], |row| Ok(Standing { out_of_range: row.get(0)?, lost: row.get(1)? }))
-            .optional()?;
-        let Some(Standing { out_of_range, lost }) = standing.map(|standing| standing.after(action))
-        else {
-            return Ok(());
-        };
-        self.transaction
-            .prepare_cached("UPDATE sensor SET out_of_range = ?2, lost = ?3 WHERE id = ?1")?
-            .execute((id, out_of_range, lost))?;
-        Ok(())
-    }
-
-    fn name(&mut self, text: Option<&str>) -> rusqlite::Result<Option<i64>> {
-        let Some(text) = text else { return Ok(None) };
-        if let Some(key) = self.names.get(text) {
-            return Ok(Some(*key));
+    /// Removes what there is of a range of leaves. Answers whether there was anything.
+    fn erase(
+        &mut self,
+        connection: &Connection,
+        range: RangeInclusive<u64>,
+        next_leaf: u64,
+    ) -> rusqlite::Result<bool> {
+        let (first, end) = (*range.start(), range.end().saturating_add(1).min(next_leaf));
+        if first >= end {
+            return Ok(false);
         }
-        self.transaction
-            .prepare_cached("INSERT OR IGNORE INTO name (text) VALUES (?1)")?
-            .execute([text])?;
-        let key = self
-            .transaction
-            .prepare_cached("SELECT key FROM name WHERE text = ?1")?
-            .query_row([text], |row| row.get(0))?;
-        self.names.insert(text.to_owned(), key);
-        Ok(Some(key))
+        let mut any = false;
+        let mut gone = Vec::new();
+        for chunk in postings::chunk_of(first)..=postings::chunk_of(end - 1) {
+            let start = postings::first_leaf(chunk);
+            let place = |leaf: u64| leaf.saturating_sub(start).min(postings::CHUNK as u64);
+            let mut leaves = Set::full(postings::CHUNK);
+            leaves.keep(place(first)..place(end));
+            if let Some(terms) = postings::erase(connection, &mut self.tail, chunk, &leaves)? {
+                any = true;
+                gone.extend(terms);
+            }
+        }
+        let mut readings = leaves::erase(connection, &mut self.leaves, first..end)?;
+        readings.sort_unstable();
+        for of_sensor in readings.chunk_by(|(a, _), (b, _)| a.sensor == b.sensor) {
+            let Some((InSeries { sensor, .. }, _)) = of_sensor.first() else { continue };
+            series::erase(connection, *sensor, of_sensor)?;
+        }
+        sensors::erase(connection, first, end - 1)?;
+        postings::forget_unused(connection, &self.tail, gone)?;
+        Ok(any)
     }
+}
 
-    fn sensor(&mut self, sensor: SensorId) -> rusqlite::Result<Option<i64>> {
-        if let Some(key) = self.sensors.get(&sensor) {
-            return Ok(Some(*key));
-        }
-        let key = self
-            .transaction
-            .prepare_cached("SELECT key FROM sensor WHERE id = ?1")?
-            .query_row([sensor.to_string()], |row| row.get(0))
-            .optional()?;
-        if let Some(key) = key {
-            self.sensors.insert(sensor, key);
-        }
-        Ok(key)
+/// The leaves that an event says were erased.
+fn erased(event: &Event) -> Vec<RangeInclusive<u64>> {
+    if event.action.as_deref() != Some(action::ENVELOPES_ERASED) {
+        return Vec::new();
     }
+    let detail = event.sealwire.as_ref();
+    let ranges = detail.and_then(|detail| detail.erased.as_deref()).unwrap_or_default();
+    let range = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    };
+    ranges.split(',').filter_map(range).collect()
+}
+
+/// The reading of an event, if it is one. Another program may seal an event under our action: what has no status is an event and nothing more.
+fn reading(leaf: u64, event: Event, received_at: Timestamp) -> Option<Waiting> {
+    let status =
+        event.status.filter(|_| event.action.as_deref() == Some(action::SENSOR_READING))?;
+    let at = event.timestamp.as_deref().and_then(|text| text.parse().ok()).unwrap_or(received_at);
+    Some(Waiting {
+        at: Timestamp::unix_micros(at),
+        leaf,
+        status,
+        unit: event.sealwire.and_then(|detail| detail.unit),
+        value: event.new.unwrap_or_default(),
+    })
 }

@@ -3,16 +3,39 @@
 //! Everything here follows from the log alone: the file can be deleted at any time and is made again. [`Indexer`] applies envelopes in the log's order, each
 //! batch and its cursor in one transaction; [`Reader`] answers questions of what was applied.
 //!
+//! - A [`Search`] is answered from an inverted index of our own: a dictionary of terms, and for each term the leaves that have it.
+//! - A series is kept in blocks of packed readings, with what they come to beside them, and is answered as readings or as a plot, [`Series`].
+//!
 //! Invariant: a question sees a prefix of the log, never a part of a batch.
+//! Invariant: the file holds no more of an envelope than its terms and its reading, and nothing of one that was erased.
 
+mod codec;
+mod dictionary;
 mod examine;
+mod field;
 mod indexer;
+mod leaves;
+mod plot;
+mod postings;
+mod query;
 mod reader;
+mod result_id;
 mod schema;
+mod search;
+mod sensors;
+mod series;
+mod set;
+mod summary;
 
 pub use examine::{Examined, examine};
+pub use field::{Field, UnknownField};
 pub use indexer::Indexer;
-pub use reader::{Found, Reader, Reading, SensorState, SensorStatus};
+pub use plot::{Bucket, Series};
+pub use query::{InvalidMoment, InvalidQuery, Order, Page, Query, Search, Word, moment};
+pub use reader::{Reader, Reading, SensorState, SensorStatus};
+pub use result_id::InvalidResultId;
+pub use schema::Entry;
+pub use search::{ReadEvent, SearchError};
 
 /// Why the index failed. It holds nothing that the log does not: delete it to have it made again.
 #[derive(Debug, thiserror::Error)]
@@ -26,4 +49,17 @@ impl IndexError {
     fn while_(what: &'static str) -> impl Fn(rusqlite::Error) -> Self {
         move |source| Self { what, source }
     }
+}
+
+/// A blob that no writer wrote.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is damaged: delete the index while the site does not run, to have it made again")]
+struct Damaged(&'static str);
+
+fn damaged(what: &'static str) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(
+        0,
+        rusqlite::types::Type::Blob,
+        Box::new(Damaged(what)),
+    )
 }

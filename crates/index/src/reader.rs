@@ -7,15 +7,17 @@ use std::{
 };
 
 use model::{
-    Heartbeat, SensorId, Timestamp,
-    completeness::LastNumbers,
-    derive::Standing,
-    query::{LogsQuery, ReadingsQuery},
+    Heartbeat, SensorId, Timestamp, completeness::LastNumbers, derive::Standing,
+    query::ReadingsQuery,
 };
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, types::Value};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use serde::Serialize;
 
-use crate::IndexError;
+use crate::{
+    IndexError, InvalidResultId, Page, ReadEvent, Search, SearchError, Series, plot, result_id,
+    schema, search,
+    series::{self, Stored},
+};
 
 /// Answers questions, one at a time. Each blocks for as long as SQLite takes.
 #[derive(Debug)]
@@ -24,15 +26,34 @@ pub struct Reader {
 }
 
 /// Whether a sensor is there, as the poller saw it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SensorState {
     /// It beats.
+    #[default]
     Online,
     /// Its heartbeats stopped.
     Lost,
     /// It said that it goes.
     Disconnected,
+}
+
+impl SensorState {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Lost => "lost",
+            Self::Disconnected => "disconnected",
+        }
+    }
+
+    pub(crate) fn of_name(name: &str) -> Self {
+        match name {
+            "lost" => Self::Lost,
+            "disconnected" => Self::Disconnected,
+            _ => Self::Online,
+        }
+    }
 }
 
 /// What the log says of one sensor.
@@ -59,25 +80,33 @@ pub struct Reading {
     pub status: String,
     /// The value, `N/A` where there is none.
     pub value: String,
+    /// Unit of the value, for exports.
+    #[serde(skip)]
+    pub unit: Option<String>,
 }
 
-/// What a search found.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Found {
-    /// How many events match.
-    pub count: u64,
-    /// The leaves of one page of them, newest first.
-    pub leaves: Vec<u64>,
+impl From<&Stored<'_>> for Reading {
+    fn from(stored: &Stored<'_>) -> Self {
+        Self {
+            leaf: stored.leaf,
+            timestamp: Timestamp::from_unix_micros(stored.at),
+            status: stored.status.to_owned(),
+            value: stored.value.to_owned(),
+            unit: stored.unit.map(str::to_owned),
+        }
+    }
 }
 
 impl Reader {
     pub(crate) fn open(path: &Path) -> Result<Self, IndexError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection =
-            Connection::open_with_flags(path, flags).map_err(IndexError::while_("opening"))?;
-        connection
-            .busy_timeout(std::time::Duration::from_secs(5))
-            .map_err(IndexError::while_("opening"))?;
+        let open = || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(path, flags)?;
+            connection.busy_timeout(std::time::Duration::from_secs(5))?;
+            schema::prepare(&connection)?;
+            Ok(connection)
+        };
+        let connection = open().map_err(IndexError::while_("opening"))?;
         Ok(Self { connection: Mutex::new(connection) })
     }
 
@@ -85,14 +114,27 @@ impl Reader {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Asks in one transaction: what several statements answer is of the same prefix of the log.
+    fn ask<T>(
+        &self,
+        what: &'static str,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, IndexError> {
+        let mut connection = self.connection();
+        let ask = || question(&*connection.transaction()?);
+        ask().map_err(IndexError::while_(what))
+    }
+
     /// The first leaf that was not applied.
     ///
     /// # Errors
     /// SQLite fails.
     pub fn next_leaf(&self) -> Result<u64, IndexError> {
-        let next_leaf: rusqlite::Result<i64> =
-            self.connection().query_row("SELECT next_leaf FROM log", [], |row| row.get(0));
-        next_leaf.map(i64::cast_unsigned).map_err(IndexError::while_("asking for its cursor"))
+        self.ask("asking for its cursor", |connection| {
+            connection
+                .query_row("SELECT next_leaf FROM log", [], |row| row.get(0))
+                .map(i64::cast_unsigned)
+        })
     }
 
     /// Number of sensors.
@@ -100,50 +142,18 @@ impl Reader {
     /// # Errors
     /// SQLite fails.
     pub fn sensor_count(&self) -> Result<u32, IndexError> {
-        let count: rusqlite::Result<u32> =
-            self.connection().query_row("SELECT count(*) FROM sensor", [], |row| row.get(0));
-        count.map_err(IndexError::while_("counting sensors"))
+        self.ask("counting sensors", |connection| {
+            let sql = "SELECT count(*) FROM sensor WHERE heartbeat IS NOT NULL";
+            connection.query_row(sql, [], |row| row.get(0))
+        })
     }
 
-    /// All sensors, each with its `recent_max` newest readings, whose values are cut off after 256 characters.
+    /// All sensors that have a heartbeat in the log, each with its `recent_max` newest readings, whose values are cut off after 256 characters.
     ///
     /// # Errors
     /// SQLite fails.
     pub fn sensors(&self, recent_max: u32) -> Result<Vec<SensorStatus>, IndexError> {
-        self.read_sensors(recent_max).map_err(IndexError::while_("asking for sensors"))
-    }
-
-    fn read_sensors(&self, recent_max: u32) -> rusqlite::Result<Vec<SensorStatus>> {
-        let connection = self.connection();
-        let mut sensors = connection
-            .prepare_cached("SELECT key, heartbeat, state, out_of_range, lost FROM sensor")?;
-        let mut recent = connection.prepare_cached(
-            "SELECT leaf, at, text, substr(value, 1, 256) FROM reading JOIN name ON name.key = status WHERE sensor = ?1
-             ORDER BY at DESC, leaf DESC LIMIT ?2",
-        )?;
-        let mut found = Vec::new();
-        let mut rows = sensors.query([])?;
-        while let Some(row) = rows.next()? {
-            let heartbeat: String = row.get(1)?;
-            // Only what the poller understood was ever sealed.
-            let Ok(heartbeat) = Heartbeat::from_canonical(&heartbeat) else { continue };
-            let key: i64 = row.get(0)?;
-            let mut readings = recent
-                .query_map((key, recent_max), reading)?
-                .collect::<rusqlite::Result<Vec<_>>>()?;
-            readings.reverse();
-            found.push(SensorStatus {
-                heartbeat,
-                state: match row.get::<_, String>(2)?.as_str() {
-                    "lost" => SensorState::Lost,
-                    "disconnected" => SensorState::Disconnected,
-                    _ => SensorState::Online,
-                },
-                standing: Standing { out_of_range: row.get(3)?, lost: row.get(4)? },
-                recent: readings,
-            });
-        }
-        Ok(found)
+        self.ask("asking for sensors", |connection| read_sensors(connection, recent_max))
     }
 
     /// The sensors that do not stand as usual.
@@ -151,25 +161,20 @@ impl Reader {
     /// # Errors
     /// SQLite fails.
     pub fn standings(&self) -> Result<BTreeMap<SensorId, Standing>, IndexError> {
-        let failed = IndexError::while_("asking for standings");
-        let connection = self.connection();
-        let mut statement = connection
-            .prepare_cached("SELECT id, out_of_range, lost FROM sensor WHERE out_of_range OR lost")
-            .map_err(&failed)?;
-        let standings = statement
-            .query_map([], |row| {
-                Ok((
-                    row.get::<_, String>(0)?,
-                    Standing { out_of_range: row.get(1)?, lost: row.get(2)? },
-                ))
-            })
-            .map_err(&failed)?
-            .collect::<rusqlite::Result<Vec<_>>>()
-            .map_err(failed)?;
-        Ok(standings
-            .into_iter()
-            .filter_map(|(id, standing)| Some((id.parse().ok()?, standing)))
-            .collect())
+        self.ask("asking for standings", |connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT id, out_of_range, lost FROM sensor WHERE out_of_range OR lost",
+            )?;
+            let standings = select.query_map([], |row| {
+                let standing = Standing { out_of_range: row.get(1)?, lost: row.get(2)? };
+                Ok((row.get::<_, String>(0)?, standing))
+            })?;
+            let standings = standings.collect::<rusqlite::Result<Vec<_>>>()?;
+            let parsed = standings
+                .into_iter()
+                .filter_map(|(id, standing)| Some((id.parse().ok()?, standing)));
+            Ok(parsed.collect())
+        })
     }
 
     /// The newest numbers of every sensor that has one in the log, also of those that [`sensors`](Self::sensors) does not know.
@@ -177,27 +182,23 @@ impl Reader {
     /// # Errors
     /// SQLite fails.
     pub fn last_numbers(&self) -> Result<BTreeMap<SensorId, LastNumbers>, IndexError> {
-        let failed = IndexError::while_("asking for the newest numbers");
-        let connection = self.connection();
-        let mut statement = connection
-            .prepare_cached("SELECT id, poll, seq, numbered_until FROM last_numbers")
-            .map_err(&failed)?;
-        let rows = statement
-            .query_map([], |row| {
+        self.ask("asking for the newest numbers", |connection| {
+            let mut select =
+                connection.prepare_cached("SELECT id, poll, seq, numbered_until FROM sensor")?;
+            let rows = select.query_map([], |row| {
                 let seq: Option<i64> = row.get(2)?;
-                let poll = row.get(1).map(i64::cast_unsigned)?;
                 let numbered_until: Option<i64> = row.get(3)?;
                 let last = LastNumbers {
-                    poll,
+                    poll: row.get(1).map(i64::cast_unsigned)?,
                     seq: seq.map(i64::cast_unsigned),
                     numbered_until: numbered_until.map(Timestamp::from_unix_micros),
                 };
                 Ok((row.get::<_, String>(0)?, last))
-            })
-            .map_err(&failed)?
-            .collect::<rusqlite::Result<Vec<_>>>()
-            .map_err(failed)?;
-        Ok(rows.into_iter().filter_map(|(id, last)| Some((id.parse().ok()?, last))).collect())
+            })?;
+            let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+            let moved = rows.into_iter().filter(|(_, last)| *last != LastNumbers::default());
+            Ok(moved.filter_map(|(id, last)| Some((id.parse().ok()?, last))).collect())
+        })
     }
 
     /// Readings of one sensor, oldest first: the newest `limit + 1` of the window, so that the caller sees whether there are more. `None` for an unknown
@@ -206,104 +207,172 @@ impl Reader {
     /// # Errors
     /// SQLite fails.
     pub fn readings(&self, query: &ReadingsQuery) -> Result<Option<Vec<Reading>>, IndexError> {
-        self.read_readings(query).map_err(IndexError::while_("asking for readings"))
+        self.ask("asking for readings", |connection| {
+            let Some(sensor) = key_of(connection, query.sensor)? else { return Ok(None) };
+            let from = query.from.map_or(i64::MIN, Timestamp::unix_micros);
+            let to = query.to.map_or(i64::MAX, Timestamp::unix_micros);
+            newest(connection, sensor, (from, to), query.limit.saturating_add(1)).map(Some)
+        })
     }
 
-    fn read_readings(&self, query: &ReadingsQuery) -> rusqlite::Result<Option<Vec<Reading>>> {
-        let connection = self.connection();
-        let sensor: Option<i64> = connection
-            .prepare_cached("SELECT key FROM sensor WHERE id = ?1")?
-            .query_row([query.sensor.to_string()], |row| row.get(0))
-            .optional()?;
-        let Some(sensor) = sensor else { return Ok(None) };
-        let from = query.from.map_or(i64::MIN, Timestamp::unix_micros);
-        let to = query.to.map_or(i64::MAX, Timestamp::unix_micros);
-        let mut statement = connection.prepare_cached(
-            "SELECT leaf, at, text, value FROM reading JOIN name ON name.key = status
-             WHERE sensor = ?1 AND at >= ?2 AND at < ?3 ORDER BY at DESC, leaf DESC LIMIT ?4",
-        )?;
-        let mut readings = statement
-            .query_map((sensor, from, to, query.limit.saturating_add(1)), reading)?
-            .collect::<rusqlite::Result<Vec<_>>>()?;
-        readings.reverse();
-        Ok(Some(readings))
-    }
-
-    /// Events below leaf `end` that match, newest first: `limit` of them after passing over `offset`.
+    /// One sensor's series from a moment on, up to but without another, as at most `points_max` readings or buckets; `points_max` is 2 or more. `None` for an
+    /// unknown sensor.
     ///
     /// # Errors
     /// SQLite fails.
-    pub fn search(
+    pub fn series(
         &self,
-        query: &LogsQuery,
-        end: u64,
-        offset: u64,
-        limit: u32,
-    ) -> Result<Found, IndexError> {
-        self.run_search(query, end, offset, limit).map_err(IndexError::while_("searching"))
+        sensor: SensorId,
+        (from, to): (Option<Timestamp>, Option<Timestamp>),
+        points_max: u32,
+    ) -> Result<Option<Series>, IndexError> {
+        self.ask("asking for a series", |connection| {
+            let Some(key) = key_of(connection, sensor)? else { return Ok(None) };
+            let span = (from.map(Timestamp::unix_micros), to.map(Timestamp::unix_micros));
+            plot::plot(connection, key, span, points_max).map(Some)
+        })
     }
 
-    fn run_search(
+    /// The readings of a sensor that follow `after`, a reading's time and leaf, in order, at least one where there is one: a step of going through all of them.
+    ///
+    /// # Errors
+    /// SQLite fails.
+    pub fn readings_after(
         &self,
-        query: &LogsQuery,
-        end: u64,
+        sensor: SensorId,
+        after: Option<(Timestamp, u64)>,
+    ) -> Result<Vec<Reading>, IndexError> {
+        self.ask("asking for readings", |connection| {
+            let Some(key) = key_of(connection, sensor)? else { return Ok(Vec::new()) };
+            let after = after.map(|(at, leaf)| (at.unix_micros(), leaf.cast_signed()));
+            after_key(connection, key, after)
+        })
+    }
+
+    /// One page of what a search finds: `limit` events behind the first `offset`. What the index cannot decide alone is read with `read_event`, which is given
+    /// leaves in the search's order.
+    ///
+    /// # Errors
+    /// The index or the log cannot be read, or the search is too broad for the page to be filled.
+    pub fn search(
+        &self,
+        search: &Search,
         offset: u64,
         limit: u32,
-    ) -> rusqlite::Result<Found> {
-        let mut conditions = vec!["leaf < ?"];
-        let mut values = vec![Value::Integer(end.cast_signed())];
-        let mut also = |condition, value| {
-            conditions.push(condition);
-            values.push(value);
-        };
-        if let Some(action) = &query.action {
-            also("action = (SELECT key FROM name WHERE text = ?)", Value::Text(action.clone()));
-        }
-        if let Some(action) = &query.not_action {
-            also(
-                "action IS NOT (SELECT key FROM name WHERE text = ?)",
-                Value::Text(action.clone()),
-            );
-        }
-        if let Some(status) = &query.status {
-            also("status = (SELECT key FROM name WHERE text = ?)", Value::Text(status.clone()));
-        }
-        if let Some(source) = &query.source {
-            also(
-                "source IN (SELECT key FROM name WHERE instr(text, ?) > 0)",
-                Value::Text(source.clone()),
-            );
-        }
-        if let Some(from) = query.from {
-            also("received_at >= ?", Value::Integer(from.unix_micros()));
-        }
-        if let Some(to) = query.to {
-            also("received_at < ?", Value::Integer(to.unix_micros()));
-        }
-        let conditions = conditions.join(" AND ");
-        let connection = self.connection();
-        let count: i64 = connection
-            .prepare_cached(&format!("SELECT count(*) FROM event WHERE {conditions}"))?
-            .query_row(rusqlite::params_from_iter(&values), |row| row.get(0))?;
-        values.push(Value::Integer(i64::from(limit)));
-        values.push(Value::Integer(i64::try_from(offset).unwrap_or(i64::MAX)));
-        let mut page = connection.prepare_cached(&format!(
-            "SELECT leaf FROM event WHERE {conditions} ORDER BY leaf DESC LIMIT ? OFFSET ?"
-        ))?;
-        let leaves = page
-            .query_map(rusqlite::params_from_iter(&values), |row| {
-                row.get(0).map(i64::cast_unsigned)
-            })?
-            .collect::<rusqlite::Result<_>>()?;
-        Ok(Found { count: count.cast_unsigned(), leaves })
+        read_event: ReadEvent<'_>,
+    ) -> Result<Page, SearchError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        search::search(&transaction, search, offset, limit, read_event)
+    }
+
+    /// An id under which later pages of a search can be asked for, for two days.
+    ///
+    /// # Errors
+    /// SQLite fails.
+    pub fn result_id(&self, search: &Search, now: Timestamp) -> Result<String, IndexError> {
+        let key = self.ask("asking for its key", result_id::key)?;
+        Ok(result_id::seal(&key, search, now))
+    }
+
+    /// The search of an id.
+    ///
+    /// # Errors
+    /// SQLite fails. Inside: the id is not one that this index gave, or too old.
+    pub fn search_of(
+        &self,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<Result<Search, InvalidResultId>, IndexError> {
+        let key = self.ask("asking for its key", result_id::key)?;
+        Ok(result_id::open(&key, id, now))
     }
 }
 
-fn reading(row: &Row<'_>) -> rusqlite::Result<Reading> {
-    Ok(Reading {
-        leaf: row.get(0).map(i64::cast_unsigned)?,
-        timestamp: Timestamp::from_unix_micros(row.get(1)?),
-        status: row.get(2)?,
-        value: row.get(3)?,
-    })
+fn key_of(connection: &Connection, sensor: SensorId) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT key FROM sensor WHERE id = ?1")?
+        .query_row([sensor.to_string()], |row| row.get(0))
+        .optional()
+}
+
+fn read_sensors(connection: &Connection, recent_max: u32) -> rusqlite::Result<Vec<SensorStatus>> {
+    /// Characters of a value that are shown of a recent reading.
+    const VALUE_CHARS_MAX: usize = 256;
+    let mut select = connection.prepare_cached(
+        "SELECT key, heartbeat, state, out_of_range, lost FROM sensor WHERE heartbeat IS NOT NULL",
+    )?;
+    let mut found = Vec::new();
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let heartbeat: String = row.get(1)?;
+        // Only what the poller understood was ever sealed.
+        let Ok(heartbeat) = Heartbeat::from_canonical(&heartbeat) else { continue };
+        let mut recent = newest(connection, row.get(0)?, (i64::MIN, i64::MAX), recent_max)?;
+        for reading in &mut recent {
+            if let Some((end, _)) = reading.value.char_indices().nth(VALUE_CHARS_MAX) {
+                reading.value.truncate(end);
+            }
+        }
+        found.push(SensorStatus {
+            heartbeat,
+            state: SensorState::of_name(row.get_ref(2)?.as_str()?),
+            standing: Standing { out_of_range: row.get(3)?, lost: row.get(4)? },
+            recent,
+        });
+    }
+    Ok(found)
+}
+
+/// The newest readings of a span, oldest first.
+pub(crate) fn newest(
+    connection: &Connection,
+    sensor: i64,
+    (from, to): (i64, i64),
+    limit: u32,
+) -> rusqlite::Result<Vec<Reading>> {
+    let limit = limit as usize;
+    let mut found = Vec::new();
+    if limit == 0 {
+        return Ok(found);
+    }
+    let mut select = connection.prepare_cached(
+        "SELECT bytes FROM block WHERE sensor = ?1 AND first_at >= ?2 AND first_at < ?3 ORDER BY first_at DESC, first DESC",
+    )?;
+    let start = series::start_of(connection, sensor, from)?;
+    let mut rows = select.query((sensor, start, to))?;
+    while let Some(row) = rows.next()? {
+        let block = series::unpack(row.get_ref(0)?.as_blob()?)?;
+        let in_span = block.iter().rev().filter(|reading| (from..to).contains(&reading.at));
+        found.extend(in_span.take(limit - found.len()).map(Reading::from));
+        if found.len() == limit {
+            break;
+        }
+    }
+    found.reverse();
+    Ok(found)
+}
+
+/// What is left of the block that `after` lies in, and if that is nothing, the next.
+fn after_key(
+    connection: &Connection,
+    sensor: i64,
+    after: Option<(i64, i64)>,
+) -> rusqlite::Result<Vec<Reading>> {
+    let (at, leaf) = after.unwrap_or((i64::MIN, i64::MIN));
+    let mut select = connection.prepare_cached(
+        "SELECT bytes FROM block WHERE sensor = ?1 AND first_at >= ?2 ORDER BY first_at, first",
+    )?;
+    let start = series::start_of(connection, sensor, at)?;
+    let mut rows = select.query((sensor, start))?;
+    while let Some(row) = rows.next()? {
+        let block = series::unpack(row.get_ref(0)?.as_blob()?)?;
+        let is_after =
+            |reading: &&Stored<'_>| (reading.at, reading.leaf.cast_signed()) > (at, leaf);
+        let found: Vec<_> = block.iter().filter(is_after).map(Reading::from).collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    Ok(Vec::new())
 }

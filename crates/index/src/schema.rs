@@ -5,29 +5,59 @@ use std::{fs, io, path::Path};
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 
 /// Another number than a file's own makes the file anew.
-pub(crate) const VERSION: i64 = 2;
+pub(crate) const VERSION: i64 = 3;
 
-/// `name` holds each text once: actions, statuses and sources repeat millions of times. `last_numbers` is apart from `sensor`, for numbers must go on also
-/// where nothing else is known of a sensor any more.
+/// `log` has one row. `last_entry` is the log's entry of the leaf before `next_leaf`; `forgets` says that something was erased whose bytes may still lie about
+/// in the file; `id_key` seals the ids of searches.
 const TABLES: &str = "
-    CREATE TABLE log (version INTEGER NOT NULL, vkey TEXT NOT NULL, next_leaf INTEGER NOT NULL);
-    CREATE TABLE name (key INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
-    CREATE TABLE event (leaf INTEGER PRIMARY KEY, received_at INTEGER NOT NULL, action INTEGER, source INTEGER, status INTEGER);
-    CREATE INDEX event_action ON event (action, leaf);
-    CREATE INDEX event_source ON event (source, leaf);
-    CREATE INDEX event_status ON event (status, leaf);
+    CREATE TABLE log (
+        version INTEGER NOT NULL, vkey TEXT NOT NULL, next_leaf INTEGER NOT NULL, last_entry BLOB NOT NULL, forgets INTEGER NOT NULL,
+        id_key BLOB NOT NULL);
+
+    CREATE TABLE term (key INTEGER PRIMARY KEY, field INTEGER NOT NULL, text TEXT NOT NULL, UNIQUE (field, text));
+    CREATE TABLE gram (chunk INTEGER NOT NULL, gram INTEGER NOT NULL, terms BLOB NOT NULL, PRIMARY KEY (chunk, gram)) WITHOUT ROWID;
+    CREATE TABLE posting (chunk INTEGER NOT NULL, term INTEGER NOT NULL, leaves BLOB NOT NULL, PRIMARY KEY (chunk, term)) WITHOUT ROWID;
+    CREATE TABLE tail (part INTEGER PRIMARY KEY, leaves BLOB NOT NULL);
+
+    CREATE TABLE leaves (first INTEGER PRIMARY KEY, first_at INTEGER NOT NULL, leaves BLOB NOT NULL);
+    CREATE INDEX leaves_at ON leaves (first_at);
+
     CREATE TABLE sensor (
-        key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, heartbeat TEXT NOT NULL, state TEXT NOT NULL,
-        out_of_range INTEGER NOT NULL, lost INTEGER NOT NULL);
-    CREATE TABLE last_numbers (id TEXT PRIMARY KEY, poll INTEGER NOT NULL, seq INTEGER, numbered_until INTEGER) WITHOUT ROWID;
-    CREATE TABLE reading (
-        sensor INTEGER NOT NULL, at INTEGER NOT NULL, leaf INTEGER NOT NULL, status INTEGER NOT NULL, value TEXT NOT NULL,
-        PRIMARY KEY (sensor, at, leaf)) WITHOUT ROWID;
+        key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, heartbeat TEXT, state TEXT NOT NULL DEFAULT 'online',
+        out_of_range INTEGER NOT NULL DEFAULT 0, lost INTEGER NOT NULL DEFAULT 0,
+        poll INTEGER NOT NULL DEFAULT 0, seq INTEGER, numbered_until INTEGER);
+    CREATE TABLE sighting (
+        sensor INTEGER NOT NULL, leaf INTEGER NOT NULL, action TEXT NOT NULL, heartbeat TEXT, PRIMARY KEY (sensor, leaf)) WITHOUT ROWID;
+    CREATE INDEX sighting_leaf ON sighting (leaf);
+
+    CREATE TABLE block (
+        sensor INTEGER NOT NULL, first_at INTEGER NOT NULL, first INTEGER NOT NULL, last_at INTEGER NOT NULL,
+        readings INTEGER NOT NULL, numbers INTEGER NOT NULL, low REAL NOT NULL, high REAL NOT NULL, sum REAL NOT NULL,
+        first_leaf INTEGER NOT NULL, last_leaf INTEGER NOT NULL, bytes BLOB NOT NULL,
+        PRIMARY KEY (sensor, first_at, first)) WITHOUT ROWID;
+    CREATE TABLE rollup (
+        sensor INTEGER NOT NULL, number INTEGER NOT NULL,
+        readings INTEGER NOT NULL, numbers INTEGER NOT NULL, low REAL NOT NULL, high REAL NOT NULL, sum REAL NOT NULL,
+        first_leaf INTEGER NOT NULL, last_leaf INTEGER NOT NULL,
+        PRIMARY KEY (sensor, number)) WITHOUT ROWID;
 ";
 
-/// Opens the file for writing; one of another version, of another log, ahead of its log, or that SQLite does not understand, is made anew.
-pub(crate) fn open(path: &Path, vkey: &str, size: u64) -> rusqlite::Result<Connection> {
-    match connect(path).and_then(|connection| Ok((is_of(&connection, vkey, size)?, connection))) {
+/// The log's entry of a leaf: what tells one history from another.
+pub type Entry = [u8; 32];
+
+/// Pages that a connection keeps in memory, in KiB: those of the tables' ends, where most is written.
+const CACHE_KIB: i64 = 16 << 10;
+/// Statements that a connection keeps prepared: more than there are.
+const STATEMENTS_MAX: usize = 64;
+
+/// Opens the file for writing; one of another version, of another log or another history of it, or that SQLite does not understand, is made anew.
+pub(crate) fn open(
+    path: &Path,
+    vkey: &str,
+    entry_of: impl FnOnce(u64) -> Option<Entry>,
+) -> rusqlite::Result<Connection> {
+    match connect(path).and_then(|connection| Ok((is_of(&connection, vkey, entry_of)?, connection)))
+    {
         Ok((true, connection)) => return Ok(connection),
         Ok((false, _)) => {}
         Err(error) if is_damage(&error) => {}
@@ -45,7 +75,10 @@ pub(crate) fn open(path: &Path, vkey: &str, size: u64) -> rusqlite::Result<Conne
     }
     let connection = connect(path)?;
     connection.execute_batch(TABLES)?;
-    connection.execute("INSERT INTO log VALUES (?1, ?2, 0)", (VERSION, vkey))?;
+    connection.execute(
+        "INSERT INTO log VALUES (?1, ?2, 0, ?3, 0, randomblob(32))",
+        (VERSION, vkey, Entry::default()),
+    )?;
     Ok(connection)
 }
 
@@ -54,24 +87,42 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // In WAL mode a crash costs the last transactions and nothing else; they are applied again from the log.
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    // What is deleted is overwritten: erased envelopes must not linger in free pages.
+    // What is deleted is overwritten. SQLite leaves copies of rows that it moved, so that is not all: see `Indexer::forget`.
     connection.pragma_update(None, "secure_delete", "ON")?;
+    prepare(&connection)?;
     Ok(connection)
 }
 
-/// Whether the file is an index of this version, of this log, and not of a future that the log, restored from a copy, has lost.
-fn is_of(connection: &Connection, vkey: &str, size: u64) -> rusqlite::Result<bool> {
+/// What readers and the writer have in common.
+pub(crate) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(())
+}
+
+/// Whether the file is an index of this version, of this log, and of the history that the log has now: one restored from a copy lacks leaves, or has others.
+fn is_of(
+    connection: &Connection,
+    vkey: &str,
+    entry_of: impl FnOnce(u64) -> Option<Entry>,
+) -> rusqlite::Result<bool> {
     let has_table = connection.table_exists(None, "log")?;
     if !has_table {
         return Ok(false);
     }
+    let version: Option<i64> =
+        connection.query_row("SELECT version FROM log", [], |row| row.get(0)).optional()?;
+    if version != Some(VERSION) {
+        return Ok(false);
+    }
     let found = connection
-        .query_row("SELECT version, vkey, next_leaf FROM log", [], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
+        .query_row("SELECT vkey, next_leaf, last_entry FROM log", [], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, Entry>(2)?))
         })
         .optional()?;
-    Ok(found.is_some_and(|(version, key, next_leaf)| {
-        version == VERSION && key == vkey && next_leaf.cast_unsigned() <= size
+    Ok(found.is_some_and(|(key, next_leaf, last_entry)| {
+        let last = next_leaf.cast_unsigned().checked_sub(1);
+        key == vkey && last.is_none_or(|last| entry_of(last) == Some(last_entry))
     }))
 }
 

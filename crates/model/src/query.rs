@@ -4,8 +4,10 @@
 
 use alloc::{
     boxed::Box,
+    collections::BTreeMap,
     format,
     string::{String, ToString as _},
+    vec::Vec,
 };
 
 use serde::{Deserialize, Serialize};
@@ -62,9 +64,16 @@ pub struct ReadingsQuery {
     pub to: Option<Timestamp>,
     /// At most so many, the newest.
     pub limit: u32,
+    /// The whole span in at most so many points instead: its readings, or what they come to in buckets of one width.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub points: Option<u32>,
 }
 
 impl ReadingsQuery {
+    /// Most points of a plot: more than a screen has columns.
+    pub const POINTS_MAX: u32 = 5_000;
+    /// Fewest: no width of a bucket fits every span whole.
+    pub const POINTS_MIN: u32 = 2;
     /// Most readings in one answer: about half a megabyte of JSON, and NATS carries one.
     pub const LIMIT_MAX: u32 = 5_000;
     /// Readings in an answer when no limit is named.
@@ -76,15 +85,22 @@ impl ReadingsQuery {
         parameters: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, QueryError> {
         let sensor = sensor.parse().map_err(invalid)?;
-        let mut query = Self { sensor, from: None, to: None, limit: Self::LIMIT_DEFAULT };
+        let mut query =
+            Self { sensor, from: None, to: None, limit: Self::LIMIT_DEFAULT, points: None };
         for (name, text) in parameters {
             match name {
                 "from" => query.from = Some(text.parse().map_err(|error| named("from", error))?),
                 "to" => query.to = Some(text.parse().map_err(|error| named("to", error))?),
-                "limit" => query.limit = limit(text.parse().ok(), text, Self::LIMIT_MAX)?,
+                "limit" => {
+                    query.limit = between("limit", text.parse().ok(), text, (1, Self::LIMIT_MAX))?;
+                }
+                "points" => {
+                    let range = (Self::POINTS_MIN, Self::POINTS_MAX);
+                    query.points = Some(between("points", text.parse().ok(), text, range)?);
+                }
                 other => {
                     return Err(QueryError::Invalid(format!(
-                        "`{other}` is not a parameter: use `from`, `to` and `limit`"
+                        "`{other}` is not a parameter: use `from`, `to`, and `limit` or `points`"
                     )));
                 }
             }
@@ -93,31 +109,50 @@ impl ReadingsQuery {
     }
 }
 
-/// `POST /api/logs`: all fields that are named must match.
+/// `POST /api/logs`: all that is named must be met.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogsQuery {
     /// The whole action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
-    /// From this moment on, by when the ledger received it.
+    /// From this moment on, by when the ledger received it: RFC 3339, or how long ago, such as `7d`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<Timestamp>,
+    pub from: Option<String>,
     /// At most so many in the first page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
     /// Not this action: with readings left out, what is rare stands out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_action: Option<String>,
+    /// Which come first; the newest where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<LogsOrder>,
+    /// Words in Pangea's query language.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// By the name of a field: its whole text is one of these.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub restriction: BTreeMap<String, Vec<String>>,
     /// A part of the source, case-sensitive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// The whole status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    /// Up to but without this moment.
+    /// Up to but without this moment, written as `from` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to: Option<Timestamp>,
+    pub to: Option<String>,
+}
+
+/// Which events of a search come first.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogsOrder {
+    /// Those received first.
+    Asc,
+    /// Those received last.
+    Desc,
 }
 
 /// Most events in one page of a search.
@@ -179,13 +214,18 @@ impl ProofQuery {
 /// How many events a page of a search holds.
 pub fn events_limit(limit_named: Option<u32>) -> Result<u32, QueryError> {
     let named = limit_named.unwrap_or(EVENTS_LIMIT_DEFAULT);
-    limit(Some(named), &named.to_string(), EVENTS_LIMIT_MAX)
+    between("limit", Some(named), &named.to_string(), (1, EVENTS_LIMIT_MAX))
 }
 
-fn limit(named: Option<u32>, text: &str, most: u32) -> Result<u32, QueryError> {
-    named
-        .filter(|limit| (1..=most).contains(limit))
-        .ok_or_else(|| QueryError::Invalid(format!("`limit` is {text}: use 1 to {most}")))
+fn between(
+    name: &str,
+    number: Option<u32>,
+    text: &str,
+    (least, most): (u32, u32),
+) -> Result<u32, QueryError> {
+    number
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| QueryError::Invalid(format!("`{name}` is {text}: use {least} to {most}")))
 }
 
 fn invalid(error: impl core::fmt::Display) -> QueryError {
@@ -208,7 +248,8 @@ mod tests {
             ("limit", "0", "`limit` is 0: use 1 to 5000"),
             ("limit", "many", "`limit` is many: use 1 to 5000"),
             ("from", "noon", "`from`: `noon` is not a time: use RFC 3339"),
-            ("form", "x", "`form` is not a parameter: use `from`, `to` and `limit`"),
+            ("points", "1", "`points` is 1: use 2 to 5000"),
+            ("form", "x", "`form` is not a parameter: use `from`, `to`, and `limit` or `points`"),
         ] {
             let error = ReadingsQuery::parse(SENSOR, core::iter::once((name, text))).unwrap_err();
             assert!(error.to_string().contains(words), "{error}");

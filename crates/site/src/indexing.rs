@@ -1,17 +1,21 @@
 //! Feeds the index from the log, in order.
 
-use index::{IndexError, Indexer};
-use ledger::{Ledger, ReadError};
+use std::time::Duration;
+
+use index::{Entry, IndexError, Indexer};
+use ledger::{Ledger, ReadError, StoredEnvelope};
 use tokio::{
     sync::watch,
     task::{JoinError, spawn_blocking},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
-/// Envelopes applied in one transaction.
-const BATCH_MAX: usize = 1_000;
-/// Bytes of envelopes held at once.
-const BATCH_BYTES_MAX: usize = 4 << 20;
+/// Bytes of envelopes applied in one transaction. As many are read meanwhile.
+const BATCH_BYTES_MAX: usize = 16 << 20;
+/// How long to wait before trying again to forget what was erased, where a reader was in the way.
+const FORGET_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// Indexes until `shutdown`. `indexed` holds the first leaf that was not applied.
 ///
@@ -24,22 +28,78 @@ pub(crate) async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), IndexingError> {
     let mut size = ledger.watch_size();
+    let mut batch = Batch::default();
     loop {
-        let next_leaf = indexer.next_leaf();
-        indexed.send_replace(next_leaf);
-        let more = async { size.wait_for(|size| *size > next_leaf).await.is_ok() };
-        if shutdown.run_until_cancelled(more).await != Some(true) {
+        indexed.send_replace(indexer.next_leaf());
+        let next_leaf = indexer.next_leaf() + batch.envelopes.len() as u64;
+        if batch.envelopes.is_empty() {
+            if indexer.has_to_forget() && *size.borrow() <= next_leaf {
+                indexer = forget(indexer).await?;
+            }
+            let forgets = indexer.has_to_forget();
+            let more = async {
+                let more = async { size.wait_for(|size| *size > next_leaf).await.is_ok() };
+                if forgets {
+                    timeout(FORGET_AGAIN_AFTER, more).await.unwrap_or(true)
+                } else {
+                    more.await
+                }
+            };
+            if shutdown.run_until_cancelled(more).await != Some(true) {
+                return Ok(());
+            }
+        } else if shutdown.is_cancelled() {
             return Ok(());
         }
+        // While one batch is applied, the next is read.
         let log = ledger.clone();
-        indexer = spawn_blocking(move || apply(&log, indexer)).await??;
+        let reading = spawn_blocking(move || read(&log, next_leaf));
+        let applying = spawn_blocking(move || apply(indexer, &batch));
+        (indexer, batch) = (applying.await??, reading.await??);
     }
 }
 
-fn apply(ledger: &Ledger, mut indexer: Indexer) -> Result<Indexer, IndexingError> {
-    let envelopes = ledger.envelopes(indexer.next_leaf(), BATCH_MAX, BATCH_BYTES_MAX)?;
-    indexer.apply(envelopes.iter().map(|envelope| envelope.bytes.as_deref()))?;
+/// Envelopes that follow each other, and the log's entry of the last.
+#[derive(Default)]
+struct Batch {
+    envelopes: Vec<StoredEnvelope>,
+    last_entry: Entry,
+}
+
+fn read(ledger: &Ledger, from: u64) -> Result<Batch, IndexingError> {
+    let envelopes = ledger.envelopes(from, Indexer::BATCH_BEST, BATCH_BYTES_MAX)?;
+    let last_entry = match envelopes.last() {
+        Some(last) => entry_of(ledger, last.leaf)?.unwrap_or_default(),
+        None => Entry::default(),
+    };
+    Ok(Batch { envelopes, last_entry })
+}
+
+/// The log's entry of a leaf, as the index keeps it.
+pub(crate) fn entry_of(ledger: &Ledger, leaf: u64) -> Result<Option<Entry>, ReadError> {
+    if leaf >= ledger.size() {
+        return Ok(None);
+    }
+    let entries = ledger.entries(leaf, 1)?;
+    Ok(entries.first().map(|entry| *entry.as_bytes()))
+}
+
+fn apply(mut indexer: Indexer, batch: &Batch) -> Result<Indexer, IndexingError> {
+    if !batch.envelopes.is_empty() {
+        let envelopes = batch.envelopes.iter().map(|envelope| envelope.bytes.as_deref());
+        indexer.apply(envelopes, batch.last_entry)?;
+    }
     Ok(indexer)
+}
+
+async fn forget(mut indexer: Indexer) -> Result<Indexer, IndexingError> {
+    let forgetting = spawn_blocking(move || {
+        if !indexer.forget()? {
+            debug!("a reader holds what was erased; it is tried again");
+        }
+        Ok::<_, IndexError>(indexer)
+    });
+    Ok(forgetting.await??)
 }
 
 /// Why indexing stopped.

@@ -27,6 +27,7 @@ mod ports;
 mod queries;
 mod run_file;
 mod sealing;
+mod searching;
 mod site_log;
 mod staging;
 mod workloads;

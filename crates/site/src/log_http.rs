@@ -69,6 +69,8 @@ pub(crate) struct LogHttp {
     pub(crate) connection: Connection,
     /// What satisfies the site's policy, where it has one.
     pub(crate) witnessed: Option<WatchWitnessed>,
+    /// The first leaf that is not indexed.
+    pub(crate) indexed: watch::Receiver<u64>,
     /// Origins of the page, which may read from here.
     pub(crate) page_origins: Vec<HeaderValue>,
 }
@@ -82,6 +84,7 @@ struct Shared {
     counters: watch::Receiver<Counters>,
     connection: Connection,
     witnessed: Option<WatchWitnessed>,
+    indexed: watch::Receiver<u64>,
     live_clients: Arc<Semaphore>,
     envelopes_at_once: Arc<Semaphore>,
     shutdown: CancellationToken,
@@ -97,6 +100,7 @@ pub(crate) async fn serve(listener: TcpListener, log: LogHttp, shutdown: Cancell
         counters: log.counters,
         connection: log.connection,
         witnessed: log.witnessed,
+        indexed: log.indexed,
         live_clients: Arc::new(Semaphore::new(LIVE_CLIENTS_MAX)),
         envelopes_at_once: Arc::new(Semaphore::new(ENVELOPES_AT_ONCE_MAX)),
         shutdown: shutdown.clone(),
@@ -231,6 +235,10 @@ async fn metrics(State(shared): State<Shared>) -> Response {
     if let Some(leaves) = witnessed_leaves(shared.witnessed.as_ref()) {
         line(&mut text, "sealwire_witnessed_leaves", "gauge", leaves);
     }
+    let indexed = *shared.indexed.borrow();
+    line(&mut text, "sealwire_index_leaves", "gauge", indexed);
+    let lag = shared.ledger.size().saturating_sub(indexed);
+    line(&mut text, "sealwire_index_lag_leaves", "gauge", lag);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 

@@ -6,17 +6,16 @@ use std::{
 };
 
 use async_nats::Message;
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use engine::nats_server::PAYLOAD_BYTES_MAX;
 use futures::StreamExt as _;
-use index::{Reader, Reading, SensorState};
+use index::{Page, Reader, Reading, Search, SearchError, SensorState, Series};
 use ledger::{AppendError, Ledger};
 use model::{
     event,
     query::{self, LogsQuery, ProofQuery, QueryError, ReadingsQuery, Reply, ResultsQuery},
 };
 use poll::Counters;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::{
     sync::{Semaphore, watch},
@@ -28,7 +27,9 @@ use tracing::{error, warn};
 use crate::{
     AccessToken,
     bus::Connection,
+    clock,
     cosigning::{WatchWitnessed, witnessed_leaves},
+    searching,
 };
 
 /// Subject of all questions.
@@ -140,15 +141,22 @@ impl Queries {
                 let limit = query::events_limit(query.limit).map_err(Failure::Query)?;
                 blocking(move || {
                     let end = self.index.next_leaf().map_err(internal)?;
-                    self.page(Search { query, end }, 0, limit)
+                    let search = searching::search_of(query, end, clock::now());
+                    self.page(&search.map_err(Failure::Query)?, 0, limit)
                 })
                 .await
             }
             query::RESULTS => {
                 let ResultsQuery { id, offset, limit } = parse(body)?;
-                let search = Search::parse(&id)?;
                 let limit = query::events_limit(limit).map_err(Failure::Query)?;
-                blocking(move || self.page(search, offset, limit)).await
+                blocking(move || {
+                    let search = self.index.search_of(&id, clock::now()).map_err(internal)?;
+                    let search = search.map_err(|error| {
+                        Failure::Query(QueryError::Invalid(format!("`id`: {error}")))
+                    })?;
+                    self.page(&search, offset, limit)
+                })
+                .await
             }
             query::PROOF => {
                 let query: ProofQuery = parse(body)?;
@@ -190,10 +198,11 @@ impl Queries {
     }
 
     fn readings(&self, query: &ReadingsQuery) -> Answer {
+        if let Some(points) = query.points {
+            return self.series(query, points);
+        }
         let found = self.index.readings(query).map_err(internal)?;
-        let mut readings = found.ok_or_else(|| {
-            Failure::Query(QueryError::NotFound(format!("there is no sensor {}", query.sensor)))
-        })?;
+        let mut readings = found.ok_or_else(|| no_such_sensor(query))?;
         let mut bytes = 0;
         let mut fits = |reading: &Reading| {
             bytes += reading.value.len();
@@ -210,9 +219,20 @@ impl Queries {
         json(&Readings { sensor: query.sensor, truncated: beyond > 0, readings })
     }
 
-    fn page(&self, search: Search, offset: u64, limit: u32) -> Answer {
-        let found =
-            self.index.search(&search.query, search.end, offset, limit).map_err(internal)?;
+    fn series(&self, query: &ReadingsQuery, points: u32) -> Answer {
+        let found = self.index.series(query.sensor, (query.from, query.to), points);
+        let series = found.map_err(internal)?.ok_or_else(|| no_such_sensor(query))?;
+        json(&SeriesOf { sensor: query.sensor, series })
+    }
+
+    fn page(&self, search: &Search, offset: u64, limit: u32) -> Answer {
+        let mut log = searching::Events::of(&self.ledger);
+        let found = self.index.search(search, offset, limit, &mut |leaf| log.read(leaf));
+        let found = found.map_err(|error| match error {
+            SearchError::TooBroad => Failure::Query(QueryError::Invalid(error.to_string())),
+            error @ (SearchError::Index(_) | SearchError::Log(_)) => internal(error),
+        })?;
+        let id = self.index.result_id(search, clock::now()).map_err(internal)?;
         let mut events = Vec::new();
         let mut bytes = 0;
         for leaf in found.leaves {
@@ -223,7 +243,8 @@ impl Queries {
             }
             events.push(Sealed { leaf, envelope });
         }
-        json(&Page { id: search.to_string(), count: found.count, events })
+        let Page { count, count_is_lower_bound, .. } = found;
+        json(&FoundPage { id, count, count_is_lower_bound, events })
     }
 
     fn envelope(&self, leaf: u64) -> Result<Box<RawValue>, Failure> {
@@ -281,27 +302,8 @@ fn no_such_leaf(leaf: u64, size: u64) -> Failure {
     )))
 }
 
-/// A search over the log as it was when it was first made. Its text form is the id that results are asked by, so the site need not remember it.
-#[derive(Deserialize, Serialize)]
-struct Search {
-    query: LogsQuery,
-    end: u64,
-}
-
-impl Search {
-    fn parse(id: &str) -> Result<Self, Failure> {
-        let unknown =
-            || Failure::Query(QueryError::Invalid("`id` is not one that a search gave".to_owned()));
-        let bytes = URL_SAFE_NO_PAD.decode(id).map_err(|_| unknown())?;
-        serde_json::from_slice(&bytes).map_err(|_| unknown())
-    }
-}
-
-impl std::fmt::Display for Search {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let bytes = serde_json::to_vec(self).expect("a search has only text keys");
-        formatter.write_str(&URL_SAFE_NO_PAD.encode(bytes))
-    }
+fn no_such_sensor(query: &ReadingsQuery) -> Failure {
+    Failure::Query(QueryError::NotFound(format!("there is no sensor {}", query.sensor)))
 }
 
 #[derive(Serialize)]
@@ -376,9 +378,17 @@ struct Readings {
 }
 
 #[derive(Serialize)]
-struct Page {
+struct SeriesOf {
+    sensor: model::SensorId,
+    #[serde(flatten)]
+    series: Series,
+}
+
+#[derive(Serialize)]
+struct FoundPage {
     id: String,
     count: u64,
+    count_is_lower_bound: bool,
     events: Vec<Sealed>,
 }
 

@@ -2,14 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "tests and their helpers fail by panicking")]
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
-use index::{Indexer, Reader, SensorState};
+use index::{Entry, Field, Indexer, Order, Query, Reader, Search, SensorState};
 use model::{
     Envelope, Event, Heartbeat, NumberRange, Outcome, Salt, Timestamp, action,
     completeness::{LastNumbers, MissingReason},
     derive::{Derived, Standing},
-    query::{LogsQuery, ReadingsQuery},
+    query::ReadingsQuery,
 };
 use tempfile::TempDir;
 
@@ -47,12 +47,17 @@ fn apply(indexer: &mut Indexer, events: Vec<Event>) {
                 .canonical()
         })
         .collect();
-    indexer.apply(envelopes.iter().map(|bytes| Some(bytes.as_slice()))).unwrap();
+    indexer.apply(envelopes.iter().map(|bytes| Some(bytes.as_slice())), entry()).unwrap();
+}
+
+/// The log's entry of every leaf, as far as these tests are concerned.
+fn entry() -> Entry {
+    [7; 32]
 }
 
 fn example() -> (TempDir, Indexer, Reader) {
     let folder = TempDir::new().unwrap();
-    let mut indexer = Indexer::open(&folder.path().join("index.sqlite"), "key", 0).unwrap();
+    let mut indexer = Indexer::open(&folder.path().join("index.sqlite"), "key", |_| None).unwrap();
     let (a, b) = (heartbeat("A", 1), heartbeat("B", 2));
     apply(
         &mut indexer,
@@ -117,7 +122,8 @@ fn numbers_go_on_from_the_newest_in_the_log() {
     let lost = Event::sighting(action::HEARTBEAT_MISSED, &b, at(13));
     apply(&mut indexer, vec![lost, derived(&b, action::SENSOR_LOST)]);
     drop((indexer, reader));
-    let indexer = Indexer::open(&folder.path().join("index.sqlite"), "key", 99).unwrap();
+    let indexer =
+        Indexer::open(&folder.path().join("index.sqlite"), "key", |_| Some(entry())).unwrap();
     assert_eq!(indexer.reader().unwrap().last_numbers().unwrap(), expected.into());
 }
 
@@ -126,42 +132,53 @@ fn a_series_is_cut_to_its_window_and_keeps_duplicate_times() {
     let (_folder, _indexer, reader) = example();
     let a = heartbeat("A", 1).id;
     let leaves = |from: Option<i64>, to: Option<i64>, limit| {
-        let query = ReadingsQuery { sensor: a, from: from.map(at), to: to.map(at), limit };
+        let query =
+            ReadingsQuery { sensor: a, from: from.map(at), to: to.map(at), limit, points: None };
         let readings = reader.readings(&query).unwrap().unwrap();
         readings.iter().map(|reading| reading.leaf).collect::<Vec<_>>()
     };
     assert_eq!(leaves(None, None, 10), vec![2, 3, 4]);
     assert_eq!(leaves(Some(2), Some(4), 10), vec![2, 3], "`from` is in, `to` is not");
     assert_eq!(leaves(None, None, 1), vec![3, 4], "one more than asked for, the newest");
-    let unknown = ReadingsQuery { sensor: heartbeat("C", 3).id, from: None, to: None, limit: 1 };
+    let unknown = ReadingsQuery {
+        sensor: heartbeat("C", 3).id,
+        from: None,
+        to: None,
+        limit: 1,
+        points: None,
+    };
     assert!(reader.readings(&unknown).unwrap().is_none());
 }
 
 #[test]
 fn a_search_matches_all_that_is_named_and_pages() {
     let (_folder, _indexer, reader) = example();
-    let search = |query: LogsQuery, end, offset| {
-        let found = reader.search(&query, end, offset, 2).unwrap();
-        (found.count, found.leaves)
+    let search = |search: Search, offset| {
+        let page = reader.search(&search, offset, 2, &mut |_| panic!("needs no event")).unwrap();
+        assert!(!page.count_is_lower_bound);
+        (page.count, page.leaves)
     };
-    let readings = LogsQuery { action: Some("SENSOR_READING".into()), ..LogsQuery::default() };
-    assert_eq!(search(readings.clone(), 9, 0), (4, vec![5, 4]));
-    assert_eq!(search(readings.clone(), 9, 2), (4, vec![3, 2]));
+    let only = |field, value: &str| BTreeMap::from([(field, vec![value.to_owned()])]);
+    let query = |text: &str| Query::parse(text).unwrap();
+    let readings =
+        Search { restriction: only(Field::Action, "SENSOR_READING"), ..Search::default() };
+    assert_eq!(search(readings.clone(), 0), (4, vec![5, 4]));
+    assert_eq!(search(readings.clone(), 2), (4, vec![3, 2]));
     assert_eq!(
-        search(readings.clone(), 5, 0),
+        search(Search { end: 5, ..readings.clone() }, 0),
         (3, vec![4, 3]),
         "what came later does not shift the pages"
     );
-    let failed = LogsQuery { status: Some("COMM_ERROR".into()), ..readings };
-    assert_eq!(search(failed, 9, 0), (1, vec![3]));
-    let rare = LogsQuery { not_action: Some("SENSOR_READING".into()), ..LogsQuery::default() };
-    assert_eq!(search(rare, 9, 0), (5, vec![8, 7]));
-    let of_b = LogsQuery { source: Some("ll.B".into()), ..LogsQuery::default() };
-    assert_eq!(search(of_b, 9, 0).0, 4);
-    let window = LogsQuery { from: Some(at(2)), to: Some(at(4)), ..LogsQuery::default() };
-    assert_eq!(search(window, 9, 0), (2, vec![3, 2]));
-    let nothing = LogsQuery { action: Some("' OR 1".into()), ..LogsQuery::default() };
-    assert_eq!(search(nothing, 9, 0), (0, vec![]));
+    assert_eq!(search(Search { order: Order::OldestFirst, ..readings.clone() }, 1).1, vec![3, 4]);
+    let failed = Search { query: query("status:COMM"), ..readings };
+    assert_eq!(search(failed, 0), (1, vec![3]));
+    let rare = Search { exclusion: only(Field::Action, "SENSOR_READING"), ..Search::default() };
+    assert_eq!(search(rare, 0), (5, vec![8, 7]));
+    assert_eq!(search(Search { query: query("source:ll.B"), ..Search::default() }, 0).0, 4);
+    let window = Search { window: (Some(at(2)), Some(at(4))), ..Search::default() };
+    assert_eq!(search(window, 0), (2, vec![3, 2]));
+    let nothing = Search { query: query("\"' OR 1\" action:x"), ..Search::default() };
+    assert_eq!(search(nothing, 0), (0, vec![]));
 }
 
 #[test]
@@ -169,11 +186,20 @@ fn a_file_of_another_log_or_no_file_at_all_is_made_anew() {
     let (folder, indexer, reader) = example();
     drop((indexer, reader));
     let path = folder.path().join("index.sqlite");
-    assert_eq!(Indexer::open(&path, "key", 9).unwrap().next_leaf(), 9, "it goes on");
-    assert_eq!(Indexer::open(&path, "key", 8).unwrap().next_leaf(), 0, "it is ahead of its log");
-    assert_eq!(Indexer::open(&path, "another key", 9).unwrap().next_leaf(), 0);
+    let next_leaf = |key: &str, entry_of: fn(u64) -> Option<Entry>| {
+        Indexer::open(&path, key, entry_of).unwrap().next_leaf()
+    };
+    let same = |leaf| (leaf == 8).then(entry);
+    assert_eq!(next_leaf("key", same), 9, "it goes on");
+    assert_eq!(next_leaf("key", |_| None), 0, "it is ahead of its log");
+    let anew = || apply(&mut Indexer::open(&path, "key", same).unwrap(), vec![Event::default()]);
+    anew();
+    assert_eq!(next_leaf("key", |_| Some([8; 32])), 0, "its log has another history");
+    anew();
+    assert_eq!(next_leaf("another key", |_| Some(entry())), 0);
+    anew();
     fs::write(&path, "this is not SQLite's").unwrap();
-    assert_eq!(Indexer::open(&path, "key", 9).unwrap().next_leaf(), 0);
+    assert_eq!(next_leaf("key", same), 0);
 }
 
 #[test]
@@ -193,15 +219,16 @@ fn what_was_erased_is_forgotten_to_the_last_byte() {
         })
     };
     assert!(files_hold(secret));
-    let query = ReadingsQuery { sensor: a.id, from: None, to: None, limit: 500 };
+    let query = ReadingsQuery { sensor: a.id, from: None, to: None, limit: 500, points: None };
     let before = reader.readings(&query).unwrap().unwrap().len();
     apply(
         &mut indexer,
         vec![Event::envelopes_erased("ada", "log", leaf.to_string(), 1, "asked for", at(10))],
     );
+    assert!(indexer.forget().unwrap());
     assert!(!files_hold(secret));
     let left = reader.readings(&query).unwrap().unwrap();
     assert!(left.len() == before - 1 && left.iter().all(|reading| reading.leaf != leaf));
-    let events = reader.search(&LogsQuery::default(), indexer.next_leaf(), 0, 500).unwrap();
+    let events = reader.search(&Search::default(), 0, 500, &mut |_| panic!()).unwrap();
     assert!(!events.leaves.contains(&leaf) && events.leaves.contains(&(leaf + 1)));
 }

@@ -214,7 +214,8 @@ impl<'a> Site<'a> {
         // A log is known by its first key, whatever key it has gone over to.
         let first_key =
             self.ledger.keys().into_iter().next().map_or_else(String::new, |key| key.vkey);
-        let indexer = Indexer::open(&self.data_dir.index(), &first_key, self.ledger.size())?;
+        let entry_of = |leaf| indexing::entry_of(&self.ledger, leaf).ok().flatten();
+        let indexer = Indexer::open(&self.data_dir.index(), &first_key, entry_of)?;
         let (for_queries, for_pipeline) = (indexer.reader()?, indexer.reader()?);
         let (indexed, watch_indexed) = watch::channel(0);
         let (counters, watch_counters) = watch::channel(Counters::default());
@@ -256,6 +257,7 @@ impl<'a> Site<'a> {
             counters: watch_counters.clone(),
             connection: connection.clone(),
             witnessed: witnessed.clone(),
+            indexed: watch_indexed.clone(),
             page_origins,
         };
         let log_fails = |source| UpError::Listen { what: "the log", source };

@@ -1,0 +1,248 @@
+//! The dictionary: each distinct term, a field and a text, once, under a key; and which terms contain a text.
+//!
+//! That is found without a scan by the terms' grams: every three bytes that follow each other in a term, and the last two and the last one padded with zeros, so
+//! that shorter texts are the beginning of some gram. The field is a gram too. What three bytes or fewer find is right; a longer text is compared with the
+//! terms that have all its grams.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+use crate::{Field, set::Set};
+
+/// A term, as postings name it.
+pub(crate) type TermKey = u32;
+
+/// The key of every event, which is no term.
+pub(crate) const EVERY: TermKey = 0;
+
+/// Terms under one row of a gram: small, for each row is written again whenever a term joins it.
+const CHUNK: usize = 1 << CHUNK_BITS;
+const CHUNK_BITS: u32 = 12;
+/// Grams of a text that are looked up; the terms that have so many of them are few enough to be compared.
+const GRAMS_MAX: usize = 16;
+/// Terms that one lookup finds; for more, it is cheaper to read the events.
+const FOUND_MAX: usize = 1 << 16;
+
+/// Gives terms their keys.
+#[derive(Debug, Default)]
+pub(crate) struct Dictionary {
+    /// Terms used lately, each as its field's number and its text; and those before them, which are forgotten next.
+    young: HashMap<Box<[u8]>, TermKey>,
+    old: HashMap<Box<[u8]>, TermKey>,
+    wanted: Vec<u8>,
+    /// Of new terms: chunk, gram and place, the highest bits first.
+    grams: Vec<u64>,
+}
+
+impl Dictionary {
+    /// Terms in each half of what is kept at hand: 20 MB for both, and enough for a fleet's sources and values.
+    const KNOWN_MAX: usize = 100_000;
+    /// Grams of new terms that wait to be written: 8 MB.
+    const GRAMS_WAITING_MAX: usize = 1 << 20;
+
+    /// The key of a term, which is new if need be.
+    pub(crate) fn key(
+        &mut self,
+        connection: &Connection,
+        field: Field,
+        text: &str,
+    ) -> rusqlite::Result<TermKey> {
+        self.wanted.clear();
+        self.wanted.push(field.number());
+        self.wanted.extend(text.as_bytes());
+        if let Some(key) = self.young.get(self.wanted.as_slice()) {
+            return Ok(*key);
+        }
+        let key = match self.old.remove(self.wanted.as_slice()) {
+            Some(key) => key,
+            None => self.look_up_or_add(connection, field, text)?,
+        };
+        if self.young.len() >= Self::KNOWN_MAX {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(self.wanted.as_slice().into(), key);
+        Ok(key)
+    }
+
+    fn look_up_or_add(
+        &mut self,
+        connection: &Connection,
+        field: Field,
+        text: &str,
+    ) -> rusqlite::Result<TermKey> {
+        if let Some(key) = key_of(connection, field, text)? {
+            return Ok(key);
+        }
+        let key = connection
+            .prepare_cached("INSERT INTO term (field, text) VALUES (?1, ?2) RETURNING key")?
+            .query_row((field.number(), text), |row| row.get(0))?;
+        let (chunk, place) = split(key);
+        let gram = |gram: u32| chunk << 37 | u64::from(gram) << CHUNK_BITS | u64::from(place);
+        self.grams.extend(grams_of_term(field, text).map(gram));
+        if self.grams.len() >= Self::GRAMS_WAITING_MAX {
+            self.write_grams(connection)?;
+        }
+        Ok(key)
+    }
+
+    /// Writes the grams of new terms; before the transaction ends.
+    pub(crate) fn write_grams(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.grams.sort_unstable();
+        for waiting in self.grams.chunk_by(|a, b| a >> CHUNK_BITS == b >> CHUNK_BITS) {
+            let Some(first) = waiting.first() else { continue };
+            let row =
+                ((first >> 37).cast_signed(), (first >> CHUNK_BITS & 0x1ff_ffff).cast_signed());
+            let mut terms = terms_with(connection, row)?;
+            for gram in waiting {
+                terms.insert(place_of(*gram));
+            }
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO gram VALUES (?1, ?2, ?3)")?
+                .execute((row.0, row.1, terms.pack()))?;
+        }
+        self.grams.clear();
+        Ok(())
+    }
+
+    /// Takes a term out that no event has any more.
+    pub(crate) fn remove(connection: &Connection, key: TermKey) -> rusqlite::Result<()> {
+        let removed = connection
+            .prepare_cached("DELETE FROM term WHERE key = ?1 RETURNING field, text")?
+            .query_row([key], |row| Ok((row.get::<_, u8>(0)?, row.get::<_, String>(1)?)))
+            .optional()?;
+        let Some((number, text)) = removed else { return Ok(()) };
+        let field = Field::ALL.into_iter().find(|field| field.number() == number);
+        let (chunk, place) = split(key);
+        for gram in field.into_iter().flat_map(|field| grams_of_term(field, &text)) {
+            let row = (chunk.cast_signed(), i64::from(gram));
+            let mut terms = terms_with(connection, row)?;
+            terms.remove(place);
+            if terms.is_empty() {
+                connection
+                    .prepare_cached("DELETE FROM gram WHERE chunk = ?1 AND gram = ?2")?
+                    .execute(row)?;
+            } else {
+                connection
+                    .prepare_cached("UPDATE gram SET terms = ?3 WHERE chunk = ?1 AND gram = ?2")?
+                    .execute((row.0, row.1, terms.pack()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The key of a term that is there.
+pub(crate) fn key_of(
+    connection: &Connection,
+    field: Field,
+    text: &str,
+) -> rusqlite::Result<Option<TermKey>> {
+    connection
+        .prepare_cached("SELECT key FROM term WHERE field = ?1 AND text = ?2")?
+        .query_row((field.number(), text), |row| row.get(0))
+        .optional()
+}
+
+/// The keys, in order, of the terms of a field, or of any, that contain a text. `None` if there are too many.
+pub(crate) fn containing(
+    connection: &Connection,
+    field: Option<Field>,
+    text: &str,
+) -> rusqlite::Result<Option<Vec<TermKey>>> {
+    let is_proof = text.len() <= 3 && !text.contains('\0');
+    let mut is_in = connection
+        .prepare_cached("SELECT instr(CAST(text AS BLOB), ?2) > 0 FROM term WHERE key = ?1")?;
+    let last: Option<TermKey> =
+        connection.query_row("SELECT max(key) FROM term", [], |row| row.get(0))?;
+    let mut found = Vec::new();
+    for chunk in 0..=last.map_or(0, |last| last >> CHUNK_BITS) {
+        for place in candidates(connection, chunk, field, text)?.places() {
+            let key = chunk << CHUNK_BITS | u32::from(place);
+            if !is_proof && !is_in.query_row((key, text.as_bytes()), |row| row.get(0))? {
+                continue;
+            }
+            if found.len() == FOUND_MAX {
+                return Ok(None);
+            }
+            found.push(key);
+        }
+    }
+    Ok(Some(found))
+}
+
+/// The terms of a chunk that have the field and all grams of a text.
+fn candidates(
+    connection: &Connection,
+    chunk: u32,
+    field: Option<Field>,
+    text: &str,
+) -> rusqlite::Result<Set> {
+    let mut ranges: Vec<(u32, u32)> = Vec::with_capacity(GRAMS_MAX + 1);
+    match *text.as_bytes() {
+        [] => {}
+        [a] => ranges.push((gram([a, 0, 0]), gram([a, 255, 255]))),
+        [a, b] => ranges.push((gram([a, b, 0]), gram([a, b, 255]))),
+        ref bytes => {
+            let step = (bytes.len() - 2).div_ceil(GRAMS_MAX);
+            let grams = bytes.array_windows().step_by(step).map(|window| gram(*window));
+            ranges.extend(grams.map(|gram| (gram, gram)));
+        }
+    }
+    ranges.extend(field.map(|field| (gram_of_field(field), gram_of_field(field))));
+    let mut select = connection
+        .prepare_cached("SELECT terms FROM gram WHERE chunk = ?1 AND gram BETWEEN ?2 AND ?3")?;
+    let mut candidates: Option<Set> = None;
+    for (first, last) in ranges {
+        let mut terms = Set::empty(CHUNK);
+        let mut rows = select.query((chunk, first, last))?;
+        while let Some(row) = rows.next()? {
+            terms.unite_packed(row.get_ref(0)?.as_blob()?);
+        }
+        match &mut candidates {
+            Some(candidates) => candidates.intersect(&terms),
+            None => candidates = Some(terms),
+        }
+        if candidates.as_ref().is_some_and(Set::is_empty) {
+            break;
+        }
+    }
+    Ok(candidates.unwrap_or_else(|| Set::empty(CHUNK)))
+}
+
+fn terms_with(connection: &Connection, row: (i64, i64)) -> rusqlite::Result<Set> {
+    let mut terms = Set::empty(CHUNK);
+    let mut select =
+        connection.prepare_cached("SELECT terms FROM gram WHERE chunk = ?1 AND gram = ?2")?;
+    let mut rows = select.query(row)?;
+    while let Some(row) = rows.next()? {
+        terms.unite_packed(row.get_ref(0)?.as_blob()?);
+    }
+    Ok(terms)
+}
+
+fn grams_of_term(field: Field, text: &str) -> impl Iterator<Item = u32> {
+    let bytes = text.as_bytes();
+    let at = |index: usize| bytes.get(index).copied().unwrap_or_default();
+    let grams = (0..bytes.len()).map(move |index| gram([at(index), at(index + 1), at(index + 2)]));
+    grams.chain([gram_of_field(field)])
+}
+
+const fn gram([a, b, c]: [u8; 3]) -> u32 {
+    u32::from_be_bytes([0, a, b, c])
+}
+
+/// Beyond those of three bytes.
+const fn gram_of_field(field: Field) -> u32 {
+    1 << 24 | field.number() as u32
+}
+
+/// Chunk of a term's key, and its place there.
+const fn split(key: TermKey) -> (u64, u16) {
+    ((key >> CHUNK_BITS) as u64, place_of(key as u64))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "fewer bits than 16 are left")]
+const fn place_of(key: u64) -> u16 {
+    (key & (CHUNK as u64 - 1)) as u16
+}

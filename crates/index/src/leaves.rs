@@ -1,0 +1,179 @@
+//! Of each leaf when it was received and, if it is a reading, of which sensor and when: what leads from a time to leaves, and from a leaf to its place in a
+//! series.
+//!
+//! A row has up to 512 leaves that follow each other, each as differences to the one before. Leaves are in the order in which they were received.
+
+use std::ops::Range;
+
+use model::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _};
+
+use crate::{
+    codec::{self, Bytes},
+    damaged,
+};
+
+/// Leaves of a row: what a search reads to find where its window begins. The last row is written again with every batch.
+const LEAVES_MAX: usize = 512;
+
+/// Where a reading stands in its series.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct InSeries {
+    pub(crate) sensor: i64,
+    pub(crate) at: i64,
+}
+
+/// One leaf.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Leaf {
+    pub(crate) received_at: i64,
+    pub(crate) reading: Option<InSeries>,
+}
+
+/// The newest row, as the writer has it.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    first: u64,
+    leaves: Vec<Leaf>,
+    last_received_at: i64,
+}
+
+impl Rows {
+    pub(crate) fn load(connection: &Connection, next_leaf: u64) -> rusqlite::Result<Self> {
+        let mut rows = Self { first: next_leaf, ..Self::default() };
+        if let Some((first, leaves)) = row_before(connection, next_leaf)? {
+            rows.last_received_at = leaves.last().map_or(0, |leaf| leaf.received_at);
+            if leaves.len() < LEAVES_MAX {
+                rows.first = first;
+                rows.leaves = leaves;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Adds the next leaf. One that was erased has no time of its own, and gets that of the one before it.
+    pub(crate) fn push(
+        &mut self,
+        connection: &Connection,
+        received_at: Option<Timestamp>,
+        reading: Option<InSeries>,
+    ) -> rusqlite::Result<()> {
+        if self.leaves.len() == LEAVES_MAX {
+            self.write(connection)?;
+            self.first += LEAVES_MAX as u64;
+            self.leaves.clear();
+        }
+        let received_at = received_at.map_or(self.last_received_at, Timestamp::unix_micros);
+        self.last_received_at = received_at;
+        self.leaves.push(Leaf { received_at, reading });
+        Ok(())
+    }
+
+    /// Writes what was pushed; before the transaction ends.
+    pub(crate) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+        write(connection, self.first, &self.leaves)
+    }
+}
+
+fn write(connection: &Connection, first: u64, leaves: &[Leaf]) -> rusqlite::Result<()> {
+    let Some(first_at) = leaves.first().map(|leaf| leaf.received_at) else { return Ok(()) };
+    let mut bytes = Vec::with_capacity(leaves.len() * 6);
+    let mut before = first_at;
+    for Leaf { received_at, reading } in leaves {
+        codec::put_signed(&mut bytes, received_at - before);
+        before = *received_at;
+        match reading {
+            Some(InSeries { sensor, at }) => {
+                codec::put(&mut bytes, sensor.cast_unsigned());
+                codec::put_signed(&mut bytes, at - received_at);
+            }
+            None => codec::put(&mut bytes, NO_READING),
+        }
+    }
+    connection.prepare_cached("INSERT OR REPLACE INTO leaves VALUES (?1, ?2, ?3)")?.execute((
+        first.cast_signed(),
+        first_at,
+        bytes,
+    ))?;
+    Ok(())
+}
+
+/// SQLite's keys begin at 1.
+const NO_READING: u64 = 0;
+
+fn read(first_at: i64, bytes: &[u8]) -> Option<Vec<Leaf>> {
+    let mut bytes = Bytes(bytes);
+    let mut leaves = Vec::with_capacity(LEAVES_MAX);
+    let mut received_at = first_at;
+    while !bytes.is_empty() {
+        received_at = received_at.checked_add(bytes.signed()?)?;
+        let reading = match bytes.number()? {
+            NO_READING => None,
+            sensor => Some(InSeries {
+                sensor: sensor.cast_signed(),
+                at: received_at.checked_add(bytes.signed()?)?,
+            }),
+        };
+        leaves.push(Leaf { received_at, reading });
+    }
+    Some(leaves)
+}
+
+type Row = (u64, Vec<Leaf>);
+
+fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let first: i64 = row.get(0)?;
+    let leaves = read(row.get(1)?, row.get_ref(2)?.as_blob()?);
+    Ok((first.cast_unsigned(), leaves.ok_or_else(|| damaged("a row of leaves"))?))
+}
+
+/// The last row that begins before a leaf.
+fn row_before(connection: &Connection, leaf: u64) -> rusqlite::Result<Option<Row>> {
+    connection
+        .prepare_cached(
+            "SELECT first, first_at, leaves FROM leaves WHERE first < ?1 ORDER BY first DESC LIMIT 1",
+        )?
+        .query_row([i64::try_from(leaf).unwrap_or(i64::MAX)], row)
+        .optional()
+}
+
+/// The first leaf that was received at this moment or later.
+pub(crate) fn first_since(connection: &Connection, moment: Timestamp) -> rusqlite::Result<u64> {
+    let moment = moment.unix_micros();
+    let row = connection
+        .prepare_cached(
+            "SELECT first, first_at, leaves FROM leaves WHERE first_at < ?1 ORDER BY first_at DESC, first DESC LIMIT 1",
+        )?
+        .query_row([moment], row)
+        .optional()?;
+    Ok(row.map_or(0, |(first, leaves)| {
+        first + leaves.partition_point(|leaf| leaf.received_at < moment) as u64
+    }))
+}
+
+/// Takes the readings of a range of leaves out. Answers them, each with its leaf.
+pub(crate) fn erase(
+    connection: &Connection,
+    rows: &mut Rows,
+    range: Range<u64>,
+) -> rusqlite::Result<Vec<(InSeries, u64)>> {
+    let mut erased = Vec::new();
+    let mut end = range.end;
+    while range.start < end {
+        let Some((first, mut leaves)) = row_before(connection, end)? else { break };
+        let before = erased.len();
+        for (leaf, content) in (first..).zip(&mut leaves) {
+            if range.contains(&leaf) {
+                erased.extend(content.reading.take().map(|reading| (reading, leaf)));
+            }
+        }
+        if erased.len() > before {
+            write(connection, first, &leaves)?;
+            if rows.first == first {
+                rows.leaves = leaves;
+            }
+        }
+        end = first;
+    }
+    Ok(erased)
+}

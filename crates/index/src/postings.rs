@@ -1,0 +1,352 @@
+//! Which leaves have a term.
+//!
+//! The log is cut into chunks of 65,536 leaves. For each chunk and each term that occurs in it there is a row with the set of its leaves, written when the
+//! chunk is over, so that a term in every event costs a few rows and bits and not a row an event. Rows of a chunk lie together: they are written once, at the
+//! end of the table. The newest leaves, whose chunk is not over, are in the tail, as they came: for each leaf its terms.
+
+use rusqlite::Connection;
+
+use crate::{
+    codec::{self, Bytes},
+    damaged,
+    dictionary::{Dictionary, EVERY, TermKey},
+    set::Set,
+};
+
+/// Leaves of a chunk: what 16 bits can tell apart.
+pub(crate) const CHUNK: usize = 1 << CHUNK_BITS;
+const CHUNK_BITS: u32 = 16;
+/// Bytes of a part of the tail, from which on another is begun: a part is written again with every batch.
+const PART_BYTES_FULL: usize = 8 << 10;
+/// Pairs of a term and a leaf in the tail, beyond which it is written to its chunk early: 32 MB.
+const TAIL_MAX: usize = 4 << 20;
+/// Terms up to which each is looked up in a chunk by itself; with more, the chunk's rows are all read.
+const SEEKS_MAX: usize = 256;
+
+/// The chunk that a leaf lies in.
+pub(crate) const fn chunk_of(leaf: u64) -> u64 {
+    leaf >> CHUNK_BITS
+}
+
+/// The first leaf of a chunk.
+pub(crate) const fn first_leaf(chunk: u64) -> u64 {
+    chunk << CHUNK_BITS
+}
+
+/// A leaf's place in its chunk.
+#[expect(clippy::cast_possible_truncation, reason = "the lowest 16 bits are meant")]
+pub(crate) const fn place_of(leaf: u64) -> u16 {
+    leaf as u16
+}
+
+/// A term and the place of a leaf that has it, packed so that they sort by term.
+type Pair = u64;
+
+fn pair(term: TermKey, place: u16) -> Pair {
+    u64::from(term) << 16 | u64::from(place)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a pair has its parts in 32 and in 16 bits")]
+const fn parts(pair: Pair) -> (TermKey, u16) {
+    ((pair >> 16) as TermKey, pair as u16)
+}
+
+/// The newest leaves and their terms, as the writer has them.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    chunk: u64,
+    /// In the order of leaves.
+    pairs: Vec<Pair>,
+    /// Of `pairs`, those that the tail in the file has.
+    written: usize,
+    /// The last part in the file, while it is not full.
+    part: (u64, Vec<u8>),
+}
+
+impl Tail {
+    /// The tail of an index whose next leaf is this.
+    pub(crate) fn load(connection: &Connection, next_leaf: u64) -> rusqlite::Result<Self> {
+        let chunk = chunk_of(next_leaf);
+        let mut part = (0, Vec::new());
+        let mut pairs = Vec::new();
+        read_tail(connection, chunk, |number, bytes| {
+            decode(bytes, |place, term| pairs.push(pair(term, place)))?;
+            part = (number, bytes.to_owned());
+            Some(())
+        })?;
+        Ok(Self { chunk, written: pairs.len(), pairs, part })
+    }
+
+    /// Adds a leaf with its terms, behind all others.
+    pub(crate) fn push(&mut self, leaf: u64, terms: &[TermKey]) {
+        let place = place_of(leaf);
+        self.pairs.extend(terms.iter().chain([&EVERY]).map(|term| pair(*term, place)));
+    }
+
+    /// A leaf was pushed, or had nothing to push, and the next one is this: if the chunk is over, it is written.
+    pub(crate) fn go_on(
+        &mut self,
+        connection: &Connection,
+        next_leaf: u64,
+    ) -> rusqlite::Result<()> {
+        if chunk_of(next_leaf) == self.chunk && self.pairs.len() < TAIL_MAX {
+            return Ok(());
+        }
+        self.pairs.sort_unstable();
+        self.pairs.dedup();
+        let mut places = Vec::new();
+        for postings in self.pairs.chunk_by(|a, b| parts(*a).0 == parts(*b).0) {
+            let Some((term, _)) = postings.first().map(|pair| parts(*pair)) else { continue };
+            places.clear();
+            places.extend(postings.iter().map(|pair| parts(*pair).1));
+            add(connection, self.chunk, term, &places)?;
+        }
+        self.pairs.clear();
+        self.written = 0;
+        self.part = (0, Vec::new());
+        connection.execute("DELETE FROM tail", [])?;
+        self.chunk = chunk_of(next_leaf);
+        Ok(())
+    }
+
+    /// Writes what was pushed; before the transaction ends.
+    pub(crate) fn write(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let new = self.pairs.get(self.written..).unwrap_or_default();
+        for of_leaf in new.chunk_by(|a, b| parts(*a).1 == parts(*b).1) {
+            let (number, bytes) = &mut self.part;
+            encode(of_leaf, bytes);
+            if bytes.len() >= PART_BYTES_FULL {
+                write_part(connection, *number, bytes)?;
+                *number += 1;
+                bytes.clear();
+            }
+        }
+        self.written = self.pairs.len();
+        write_part(connection, self.part.0, &self.part.1)
+    }
+
+    /// Takes leaves of this chunk out. Answers the terms that they had.
+    fn remove(&mut self, connection: &Connection, leaves: &Set) -> rusqlite::Result<Vec<TermKey>> {
+        let is_removed = |pair: &Pair| leaves.contains(parts(*pair).1);
+        let terms = self.pairs.extract_if(.., |pair| is_removed(pair)).map(|pair| parts(pair).0);
+        let terms = terms.collect();
+        connection.execute("DELETE FROM tail", [])?;
+        self.written = 0;
+        self.part = (0, Vec::new());
+        self.write(connection)?;
+        Ok(terms)
+    }
+}
+
+/// Adds places to a term's row. In an orderly life it is not there yet.
+fn add(connection: &Connection, chunk: u64, term: TermKey, places: &[u16]) -> rusqlite::Result<()> {
+    let packed = Set::pack_sorted(places, CHUNK);
+    let inserted = connection
+        .prepare_cached("INSERT OR IGNORE INTO posting VALUES (?1, ?2, ?3)")?
+        .execute((chunk.cast_signed(), term, &packed))?;
+    if inserted == 0 {
+        let mut leaves = Set::empty(CHUNK);
+        leaves.unite_packed(&packed);
+        let chunk = Chunk { connection, chunk, tail: Vec::new() };
+        leaves.unite(&chunk.union(&[term])?);
+        chunk.replace(term, &leaves.pack())?;
+    }
+    Ok(())
+}
+
+fn write_part(connection: &Connection, number: u64, bytes: &[u8]) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO tail VALUES (?1, ?2)")?
+        .execute((number.cast_signed(), bytes))?;
+    Ok(())
+}
+
+/// Appends a leaf: its place, how many terms it has, and these.
+fn encode(of_leaf: &[Pair], bytes: &mut Vec<u8>) {
+    let place = of_leaf.first().map_or(0, |pair| parts(*pair).1);
+    codec::put(bytes, u64::from(place));
+    codec::put(bytes, of_leaf.len() as u64);
+    for pair in of_leaf {
+        codec::put(bytes, u64::from(parts(*pair).0));
+    }
+}
+
+fn decode(bytes: &[u8], mut visit: impl FnMut(u16, TermKey)) -> Option<()> {
+    let mut bytes = Bytes(bytes);
+    while !bytes.is_empty() {
+        let place = bytes.number()?.try_into().ok()?;
+        for _ in 0..bytes.number()? {
+            visit(place, bytes.number()?.try_into().ok()?);
+        }
+    }
+    Some(())
+}
+
+/// Tells each part of the tail, in order; there is one only for the chunk that is not over.
+fn read_tail(
+    connection: &Connection,
+    chunk: u64,
+    mut visit: impl FnMut(u64, &[u8]) -> Option<()>,
+) -> rusqlite::Result<()> {
+    let next_leaf: i64 =
+        connection.prepare_cached("SELECT next_leaf FROM log")?.query_row([], |row| row.get(0))?;
+    if chunk_of(next_leaf.cast_unsigned()) != chunk {
+        return Ok(());
+    }
+    let mut select = connection.prepare_cached("SELECT part, leaves FROM tail ORDER BY part")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let number: i64 = row.get(0)?;
+        visit(number.cast_unsigned(), row.get_ref(1)?.as_blob()?)
+            .ok_or_else(|| damaged("the tail of the postings"))?;
+    }
+    Ok(())
+}
+
+/// One chunk, as a reader has it.
+#[derive(Debug)]
+pub(crate) struct Chunk<'a> {
+    connection: &'a Connection,
+    chunk: u64,
+    tail: Vec<Pair>,
+}
+
+impl<'a> Chunk<'a> {
+    pub(crate) fn open(connection: &'a Connection, chunk: u64) -> rusqlite::Result<Self> {
+        let mut tail = Vec::new();
+        read_tail(connection, chunk, |_, bytes| {
+            decode(bytes, |place, term| tail.push(pair(term, place)))
+        })?;
+        Ok(Self { connection, chunk, tail })
+    }
+
+    /// The leaves that have one of these terms, which are in order.
+    pub(crate) fn union(&self, terms: &[TermKey]) -> rusqlite::Result<Set> {
+        let mut leaves = Set::empty(CHUNK);
+        if terms.len() <= SEEKS_MAX {
+            let mut select = self
+                .connection
+                .prepare_cached("SELECT leaves FROM posting WHERE chunk = ?1 AND term = ?2")?;
+            for term in terms {
+                let mut rows = select.query((self.chunk.cast_signed(), term))?;
+                while let Some(row) = rows.next()? {
+                    leaves.unite_packed(row.get_ref(0)?.as_blob()?);
+                }
+            }
+        } else {
+            let range = (terms.first().copied(), terms.last().copied());
+            let mut wanted = terms.iter().copied().peekable();
+            self.for_each_between(range, |term, packed| {
+                while wanted.next_if(|wanted| *wanted < term).is_some() {}
+                if wanted.peek() == Some(&term) {
+                    leaves.unite_packed(packed);
+                }
+            })?;
+        }
+        for (term, place) in self.tail.iter().map(|pair| parts(*pair)) {
+            if terms.binary_search(&term).is_ok() {
+                leaves.insert(place);
+            }
+        }
+        Ok(leaves)
+    }
+
+    fn for_each_between(
+        &self,
+        (first, last): (Option<TermKey>, Option<TermKey>),
+        mut visit: impl FnMut(TermKey, &[u8]),
+    ) -> rusqlite::Result<()> {
+        let mut select = self.connection.prepare_cached(
+            "SELECT term, leaves FROM posting WHERE chunk = ?1 AND term BETWEEN ?2 AND ?3 ORDER BY term",
+        )?;
+        let mut rows = select.query((self.chunk.cast_signed(), first, last))?;
+        while let Some(row) = rows.next()? {
+            visit(row.get(0)?, row.get_ref(1)?.as_blob()?);
+        }
+        Ok(())
+    }
+
+    fn replace(&self, term: TermKey, packed: &[u8]) -> rusqlite::Result<()> {
+        let row = (self.chunk.cast_signed(), term);
+        if packed.is_empty() {
+            self.connection
+                .prepare_cached("DELETE FROM posting WHERE chunk = ?1 AND term = ?2")?
+                .execute(row)?;
+        } else {
+            self.connection
+                .prepare_cached("UPDATE posting SET leaves = ?3 WHERE chunk = ?1 AND term = ?2")?
+                .execute((row.0, row.1, packed))?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes leaves of one chunk out. Answers the terms that perhaps no other leaf has, or `None` where none of the leaves was there.
+pub(crate) fn erase(
+    connection: &Connection,
+    tail: &mut Tail,
+    chunk: u64,
+    leaves: &Set,
+) -> rusqlite::Result<Option<Vec<TermKey>>> {
+    let there = Chunk::open(connection, chunk)?;
+    let mut erased = there.union(&[EVERY])?;
+    erased.intersect(leaves);
+    if erased.is_empty() {
+        // They were never indexed: the log was read after they had been erased.
+        return Ok(None);
+    }
+    let mut changed = Vec::new();
+    there.for_each_between((Some(EVERY), Some(TermKey::MAX)), |term, packed| {
+        let mut leaves = Set::empty(CHUNK);
+        leaves.unite_packed(packed);
+        let before = leaves.len();
+        leaves.subtract(&erased);
+        if leaves.len() < before {
+            changed.push((term, leaves.pack()));
+        }
+    })?;
+    let mut gone = Vec::new();
+    for (term, packed) in changed {
+        there.replace(term, &packed)?;
+        gone.extend(packed.is_empty().then_some(term));
+    }
+    if tail.chunk == chunk {
+        gone.extend(tail.remove(connection, &erased)?);
+    }
+    Ok(Some(gone))
+}
+
+/// Takes those of these terms out of the dictionary that no event has any more.
+pub(crate) fn forget_unused(
+    connection: &Connection,
+    tail: &Tail,
+    mut terms: Vec<TermKey>,
+) -> rusqlite::Result<()> {
+    terms.sort_unstable();
+    terms.dedup();
+    terms.retain(|term| *term != EVERY);
+    for pair in &tail.pairs {
+        if terms.is_empty() {
+            break;
+        }
+        if let Ok(used) = terms.binary_search(&parts(*pair).0) {
+            terms.remove(used);
+        }
+    }
+    let mut is_used = connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM posting WHERE chunk = ?1 AND term = ?2)")?;
+    for term in terms {
+        // The newest first: what is still in use is in use there.
+        let mut used = false;
+        for chunk in (0..=tail.chunk).rev() {
+            used = is_used.query_row((chunk.cast_signed(), term), |row| row.get(0))?;
+            if used {
+                break;
+            }
+        }
+        if !used {
+            Dictionary::remove(connection, term)?;
+        }
+    }
+    Ok(())
+}

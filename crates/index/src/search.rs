@@ -1,0 +1,308 @@
+//! Answers searches: chunk by chunk, from the end that is asked for first, until the page is full and enough is counted.
+//!
+//! A word is looked up in the dictionary, and its leaves are those of the terms that contain it. That is exact where the word has no space in it, or is found
+//! in a field that is indexed as a whole. A word with spaces in a field of which words are indexed leaves some doubt, and so does one that more terms contain
+//! than can be looked up: then the event itself is read and decides.
+
+use std::{error::Error, ops::Range};
+
+use model::Event;
+use rusqlite::Connection;
+
+use crate::{
+    Field, IndexError, Order, Page, Query, Search,
+    dictionary::{self, EVERY, TermKey},
+    leaves, postings,
+    postings::Chunk,
+    query::places_of_page,
+    set::Set,
+};
+
+/// Reads an event from the log; `None` where it was erased meanwhile.
+pub type ReadEvent<'a> =
+    &'a mut dyn FnMut(u64) -> Result<Option<Event>, Box<dyn Error + Send + Sync>>;
+
+/// Events that one search reads from the log to decide, one after the other: a second or two.
+const READ_MAX: u32 = 20_000;
+/// Leaves of a chunk up to which it is cheaper to read their events than to look up more terms than `TERMS_MANY`.
+const LEAVES_FEW: usize = 16;
+/// See `LEAVES_FEW`.
+const TERMS_MANY: usize = 256;
+
+/// Why a search has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    /// The index cannot be read.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// Too many events would have to be read from the log.
+    #[error(
+        "this search cannot be answered from the index alone, and {READ_MAX} events were read without filling the page: name a window of time, a field, or words without spaces"
+    )]
+    TooBroad,
+    /// The log cannot be read.
+    #[error("an event could not be read from the log")]
+    Log(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl From<rusqlite::Error> for SearchError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Index(IndexError::while_("searching")(error))
+    }
+}
+
+/// Terms of which an event must have one.
+#[derive(Debug)]
+enum Terms {
+    /// These, in order.
+    These(Vec<TermKey>),
+    /// So many that it is better to look at the event.
+    Beyond,
+}
+
+/// One thing that events must meet.
+#[derive(Debug)]
+struct Clause {
+    /// Events with one of these meet it.
+    sure: Terms,
+    /// Others may, if they have one of each of these; if there are none, no others do.
+    perhaps: Vec<Terms>,
+}
+
+impl Clause {
+    fn exact(connection: &Connection, field: Field, values: &[String]) -> rusqlite::Result<Self> {
+        let mut terms = Vec::new();
+        for value in values.iter().filter(|_| field.is_whole()) {
+            terms.extend(dictionary::key_of(connection, field, value)?);
+        }
+        terms.sort_unstable();
+        terms.dedup();
+        Ok(Self { sure: Terms::These(terms), perhaps: Vec::new() })
+    }
+
+    fn word(connection: &Connection, field: Option<Field>, text: &str) -> rusqlite::Result<Self> {
+        let containing = |text: &str| {
+            let terms = dictionary::containing(connection, field, text)?;
+            Ok::<_, rusqlite::Error>(terms.map_or(Terms::Beyond, Terms::These))
+        };
+        let sure = containing(text)?;
+        let mut perhaps = Vec::new();
+        if text.contains(char::is_whitespace) && field.is_none_or(|field| !field.is_whole()) {
+            for part in text.split_whitespace() {
+                perhaps.push(containing(part)?);
+            }
+            if perhaps.is_empty() {
+                perhaps.push(Terms::Beyond);
+            }
+        }
+        Ok(Self { sure, perhaps })
+    }
+
+    /// How many terms have to be looked up.
+    fn cost(&self) -> usize {
+        let of = |terms: &Terms| match terms {
+            Terms::These(terms) => terms.len(),
+            Terms::Beyond => usize::MAX / 64,
+        };
+        of(&self.sure) + self.perhaps.iter().map(of).sum::<usize>()
+    }
+
+    fn is_hopeless(&self) -> bool {
+        let is_none = |terms: &Terms| matches!(terms, Terms::These(terms) if terms.is_empty());
+        is_none(&self.sure) && (self.perhaps.is_empty() || self.perhaps.iter().any(is_none))
+    }
+
+    /// Of `candidates` those that meet it, and those that may.
+    fn of(&self, chunk: &Chunk<'_>, candidates: &Set) -> rusqlite::Result<(Set, Set)> {
+        let with = |terms: &Terms| match terms {
+            Terms::These(terms) => chunk.union(terms),
+            Terms::Beyond => Ok(candidates.clone()),
+        };
+        if matches!(self.sure, Terms::Beyond)
+            || self.cost() > TERMS_MANY && candidates.len() <= LEAVES_FEW
+        {
+            return Ok((Set::empty(postings::CHUNK), candidates.clone()));
+        }
+        let mut sure = with(&self.sure)?;
+        sure.intersect(candidates);
+        let mut possible = sure.clone();
+        if !self.perhaps.is_empty() {
+            let mut perhaps = candidates.clone();
+            for terms in &self.perhaps {
+                perhaps.intersect(&with(terms)?);
+            }
+            possible.unite(&perhaps);
+        }
+        Ok((sure, possible))
+    }
+}
+
+/// What a search looks for, in the index's own words.
+#[derive(Debug)]
+struct Plan {
+    clauses: Vec<Clause>,
+    excluded: Vec<TermKey>,
+    leaves: Range<u64>,
+}
+
+impl Plan {
+    fn new(connection: &Connection, search: &Search) -> rusqlite::Result<Self> {
+        let mut clauses = Vec::new();
+        for (field, values) in &search.restriction {
+            clauses.push(Clause::exact(connection, *field, values)?);
+        }
+        for word in &search.query.words {
+            clauses.push(Clause::word(connection, word.field, &word.text)?);
+        }
+        // What is cheap comes first: where it finds nothing, the others are not asked.
+        clauses.sort_by_key(Clause::cost);
+        let mut excluded = Vec::new();
+        for (field, values) in &search.exclusion {
+            for value in values.iter().filter(|_| field.is_whole()) {
+                excluded.extend(dictionary::key_of(connection, *field, value)?);
+            }
+        }
+        excluded.sort_unstable();
+        let next_leaf: i64 =
+            connection.query_row("SELECT next_leaf FROM log", [], |row| row.get(0))?;
+        let leaf_at = |moment| leaves::first_since(connection, moment);
+        let from = search.window.0.map(leaf_at).transpose()?.unwrap_or(0);
+        let to = search.window.1.map(leaf_at).transpose()?.unwrap_or(u64::MAX);
+        let end = to.min(search.end).min(next_leaf.cast_unsigned());
+        Ok(Self { clauses, excluded, leaves: from..end })
+    }
+
+    fn is_hopeless(&self) -> bool {
+        self.leaves.is_empty() || self.clauses.iter().any(Clause::is_hopeless)
+    }
+
+    /// The leaves of a chunk that are found, and those that may be.
+    fn of(&self, connection: &Connection, number: u64) -> rusqlite::Result<(Set, Set)> {
+        let chunk = Chunk::open(connection, number)?;
+        let start = postings::first_leaf(number);
+        let mut possible = chunk.union(&[EVERY])?;
+        possible.keep(self.leaves.start.saturating_sub(start)..self.leaves.end - start);
+        if !self.excluded.is_empty() {
+            possible.subtract(&chunk.union(&self.excluded)?);
+        }
+        let mut sure = possible.clone();
+        for clause in &self.clauses {
+            if possible.is_empty() {
+                break;
+            }
+            let (meets, may) = clause.of(&chunk, &possible)?;
+            sure.intersect(&meets);
+            possible = may;
+        }
+        Ok((sure, possible))
+    }
+}
+
+/// The results so far.
+struct Results<'a> {
+    query: &'a Query,
+    read_event: ReadEvent<'a>,
+    read: u32,
+    wanted: Range<u64>,
+    max: u64,
+    page: Page,
+}
+
+/// Whether to go on.
+#[derive(Eq, PartialEq)]
+enum Then {
+    More,
+    Enough,
+}
+
+impl Results<'_> {
+    fn take_in(
+        &mut self,
+        start: u64,
+        (sure, possible): &(Set, Set),
+        order: Order,
+    ) -> Result<Then, SearchError> {
+        if self.page_is_full() && sure == possible {
+            self.page.count += possible.len() as u64;
+            return Ok(self.cut());
+        }
+        let mut places = possible.places();
+        let next = || match order {
+            Order::OldestFirst => places.next(),
+            Order::NewestFirst => places.next_back(),
+        };
+        for place in std::iter::from_fn(next) {
+            let leaf = start + u64::from(place);
+            if !sure.contains(place) && !self.is_found(leaf)? {
+                if self.read >= READ_MAX {
+                    if !self.page_is_full() {
+                        return Err(SearchError::TooBroad);
+                    }
+                    self.page.count_is_lower_bound = true;
+                    return Ok(Then::Enough);
+                }
+                continue;
+            }
+            if self.wanted.contains(&self.page.count) {
+                self.page.leaves.push(leaf);
+            }
+            self.page.count += 1;
+            if self.page.count > self.max {
+                return Ok(self.cut());
+            }
+        }
+        Ok(Then::More)
+    }
+
+    fn is_found(&mut self, leaf: u64) -> Result<bool, SearchError> {
+        self.read += 1;
+        let event = (self.read_event)(leaf).map_err(SearchError::Log)?;
+        Ok(event.is_some_and(|event| self.query.matches(&event)))
+    }
+
+    fn page_is_full(&self) -> bool {
+        self.page.count >= self.wanted.end.min(self.max)
+    }
+
+    fn cut(&mut self) -> Then {
+        if self.page.count <= self.max {
+            return Then::More;
+        }
+        self.page.count = self.max;
+        self.page.count_is_lower_bound = true;
+        Then::Enough
+    }
+}
+
+/// The leaves of one page: `limit` of them, behind the first `offset`.
+pub(crate) fn search(
+    connection: &Connection,
+    search: &Search,
+    offset: u64,
+    limit: u32,
+    read_event: ReadEvent<'_>,
+) -> Result<Page, SearchError> {
+    let page = Page { leaves: Vec::new(), count: 0, count_is_lower_bound: false };
+    let plan = Plan::new(connection, search)?;
+    if plan.is_hopeless() {
+        return Ok(page);
+    }
+    let max = u64::from(search.results_max);
+    let wanted = places_of_page(offset, limit);
+    let wanted = wanted.start..wanted.end.min(max);
+    let mut results = Results { query: &search.query, read_event, read: 0, wanted, max, page };
+    let mut chunks =
+        postings::chunk_of(plan.leaves.start)..=postings::chunk_of(plan.leaves.end - 1);
+    let next = || match search.order {
+        Order::OldestFirst => chunks.next(),
+        Order::NewestFirst => chunks.next_back(),
+    };
+    for chunk in std::iter::from_fn(next) {
+        let found = plan.of(connection, chunk)?;
+        let start = postings::first_leaf(chunk);
+        if results.take_in(start, &found, search.order)? == Then::Enough {
+            break;
+        }
+    }
+    Ok(results.page)
+}

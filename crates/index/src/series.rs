@@ -1,0 +1,358 @@
+//! The readings of each sensor in the order of their own times, in blocks.
+//!
+//! A block has up to 256 readings of one sensor that follow each other by time and leaf, packed, with what they come to beside it. Blocks of a sensor do not
+//! overlap: one that is too large is cut. Beside them stands, for each quarter of a day in which a sensor has readings, what these come to: the rollup.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _};
+
+use crate::{
+    codec::{self, Bytes},
+    damaged,
+    leaves::InSeries,
+    summary::Summary,
+};
+use model::event::{COMM_ERROR, SUCCESS, VALUE_ERROR};
+
+/// Readings of a block: two kilobytes, which a reading of that sensor writes again.
+const READINGS_MAX: usize = 256;
+/// A block takes no further reading beyond this many bytes.
+const BYTES_FULL: usize = 16 << 10;
+/// Width of a rollup in microseconds: six hours. A year of them is read in a few milliseconds, and a sensor that answers once an hour has fewer than readings.
+pub(crate) const ROLLUP: i64 = 6 * 3_600 * 1_000_000;
+
+/// A reading as a block holds it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Stored<'a> {
+    pub(crate) at: i64,
+    pub(crate) leaf: u64,
+    pub(crate) status: &'a str,
+    pub(crate) unit: Option<&'a str>,
+    pub(crate) value: &'a str,
+}
+
+impl Stored<'_> {
+    pub(crate) fn number(&self) -> Option<f64> {
+        let number = (self.status == SUCCESS).then(|| self.value.parse().ok()).flatten();
+        number.filter(|number: &f64| number.is_finite())
+    }
+
+    const fn key(&self) -> Key {
+        (self.at, self.leaf.cast_signed())
+    }
+}
+
+/// Time and leaf: the order of readings.
+type Key = (i64, i64);
+
+/// Statuses that a reading's first byte can name; any other follows it as text.
+const STATUSES: [&str; 3] = [SUCCESS, COMM_ERROR, VALUE_ERROR];
+const OTHER_STATUS: u8 = 3;
+/// Bit of the first byte: the unit is another than that of the reading before, and follows.
+const OTHER_UNIT: u8 = 4;
+
+/// A block on its way into the file.
+#[derive(Debug, Default)]
+struct Writer<'a> {
+    bytes: Vec<u8>,
+    unit: Option<&'a str>,
+    key: Key,
+}
+
+impl<'a> Writer<'a> {
+    fn push(&mut self, reading: &Stored<'a>) {
+        let bytes = &mut self.bytes;
+        let known = STATUSES.iter().zip(0_u8..).find(|(status, _)| **status == reading.status);
+        let status = known.map_or(OTHER_STATUS, |(_, number)| number);
+        let other_unit = if self.unit == reading.unit { 0 } else { OTHER_UNIT };
+        bytes.push(status | other_unit);
+        let (at, leaf) = reading.key();
+        codec::put_signed(bytes, at - self.key.0);
+        codec::put_signed(bytes, leaf - self.key.1);
+        if status == OTHER_STATUS {
+            codec::put_text(bytes, reading.status);
+        }
+        if other_unit != 0 {
+            codec::put(bytes, u64::from(reading.unit.is_some()));
+            codec::put_text(bytes, reading.unit.unwrap_or_default());
+        }
+        codec::put_text(bytes, reading.value);
+        self.key = (at, leaf);
+        self.unit = reading.unit;
+    }
+}
+
+/// The readings of a block.
+pub(crate) fn unpack(bytes: &[u8]) -> rusqlite::Result<Vec<Stored<'_>>> {
+    try_unpack(bytes).ok_or_else(|| damaged("a block of readings"))
+}
+
+fn try_unpack(bytes: &[u8]) -> Option<Vec<Stored<'_>>> {
+    let mut bytes = Bytes(bytes);
+    let mut readings = Vec::with_capacity(READINGS_MAX);
+    let (mut at, mut leaf, mut unit) = (0_i64, 0_i64, None);
+    while !bytes.is_empty() {
+        let first = bytes.byte()?;
+        at = at.checked_add(bytes.signed()?)?;
+        leaf = leaf.checked_add(bytes.signed()?)?;
+        let status = match STATUSES.get(usize::from(first & 3)) {
+            Some(status) => status,
+            None => bytes.text()?,
+        };
+        if first & OTHER_UNIT != 0 {
+            let is_there = bytes.number()? == 1;
+            unit = Some(bytes.text()?).filter(|_| is_there);
+        }
+        let value = bytes.text()?;
+        readings.push(Stored { at, leaf: leaf.cast_unsigned(), status, unit, value });
+    }
+    Some(readings)
+}
+
+/// Adds readings of one sensor, in any order.
+pub(crate) fn add(
+    connection: &Connection,
+    sensor: i64,
+    readings: &mut [Stored<'_>],
+) -> rusqlite::Result<()> {
+    readings.sort_unstable_by_key(Stored::key);
+    let mut rollups: BTreeMap<i64, Summary> = BTreeMap::new();
+    for reading in &*readings {
+        let rollup = reading.at.div_euclid(ROLLUP);
+        rollups.entry(rollup).or_insert(Summary::NOTHING).add(reading);
+    }
+    for (rollup, summary) in &rollups {
+        write_rollup(connection, ADD_TO_ROLLUP, sensor, *rollup, summary)?;
+    }
+    let mut rest = &*readings;
+    while let Some(first) = rest.first() {
+        let key = block_for(connection, sensor, first.key())?;
+        let next = key.map(|key| block_after(connection, sensor, key)).transpose()?.flatten();
+        let belong = rest.partition_point(|reading| next.is_none_or(|next| reading.key() < next));
+        // Those before the first block of all belong there too.
+        let (belonging, others) = rest.split_at(belong.max(1));
+        rest = others;
+        let bytes = key.map(|key| take_block(connection, sensor, key)).transpose()?;
+        let bytes = bytes.unwrap_or_default();
+        let mut merged = unpack(&bytes)?;
+        merged.extend(belonging);
+        merged.sort_by_key(Stored::key);
+        write_blocks(connection, sensor, &merged, next.is_none())?;
+    }
+    Ok(())
+}
+
+/// Takes readings of one sensor out.
+pub(crate) fn erase(
+    connection: &Connection,
+    sensor: i64,
+    erased: &[(InSeries, u64)],
+) -> rusqlite::Result<()> {
+    let mut keys: Vec<Key> =
+        erased.iter().map(|(reading, leaf)| (reading.at, leaf.cast_signed())).collect();
+    keys.sort_unstable();
+    let mut rest = keys.as_slice();
+    while let Some(first) = rest.first() {
+        let Some(key) = block_for(connection, sensor, *first)? else { break };
+        let next = block_after(connection, sensor, key)?;
+        let within = rest.partition_point(|key| next.is_none_or(|next| *key < next)).max(1);
+        let (within, others) = rest.split_at(within);
+        rest = others;
+        let bytes = take_block(connection, sensor, key)?;
+        let mut left = unpack(&bytes)?;
+        left.retain(|reading| within.binary_search(&reading.key()).is_err());
+        write_blocks(connection, sensor, &left, true)?;
+    }
+    let mut rollups: Vec<i64> = keys.iter().map(|(at, _)| at.div_euclid(ROLLUP)).collect();
+    rollups.dedup();
+    for rollup in rollups {
+        let mut summary = Summary::NOTHING;
+        let span = (rollup * ROLLUP, (rollup + 1) * ROLLUP);
+        summarise(connection, sensor, span, |_, _| true, |_, part| summary.merge(part))?;
+        if summary.readings == 0 {
+            connection
+                .prepare_cached("DELETE FROM rollup WHERE sensor = ?1 AND number = ?2")?
+                .execute((sensor, rollup))?;
+        } else {
+            write_rollup(connection, REPLACE_ROLLUP, sensor, rollup, &summary)?;
+        }
+    }
+    Ok(())
+}
+
+const REPLACE_ROLLUP: &str =
+    "INSERT OR REPLACE INTO rollup VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+const ADD_TO_ROLLUP: &str = "
+    INSERT INTO rollup VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO UPDATE SET
+        readings = readings + ?3, numbers = numbers + ?4, low = min(low, ?5), high = max(high, ?6), sum = sum + ?7,
+        first_leaf = min(first_leaf, ?8), last_leaf = max(last_leaf, ?9)";
+
+fn write_rollup(
+    connection: &Connection,
+    statement: &str,
+    sensor: i64,
+    number: i64,
+    summary: &Summary,
+) -> rusqlite::Result<()> {
+    connection.prepare_cached(statement)?.execute((
+        sensor,
+        number,
+        summary.readings.cast_signed(),
+        summary.numbers.cast_signed(),
+        summary.low,
+        summary.high,
+        summary.sum,
+        summary.first_leaf.cast_signed(),
+        summary.last_leaf.cast_signed(),
+    ))?;
+    Ok(())
+}
+
+/// The block that a reading belongs to: the last that begins at it or before it, or the first of all.
+fn block_for(connection: &Connection, sensor: i64, key: Key) -> rusqlite::Result<Option<Key>> {
+    let before = connection
+        .prepare_cached(
+            "SELECT first_at, first FROM block WHERE sensor = ?1 AND (first_at, first) <= (?2, ?3)
+             ORDER BY first_at DESC, first DESC LIMIT 1",
+        )?
+        .query_row((sensor, key.0, key.1), key_of)
+        .optional()?;
+    if before.is_some() {
+        return Ok(before);
+    }
+    block_after(connection, sensor, key)
+}
+
+fn block_after(connection: &Connection, sensor: i64, key: Key) -> rusqlite::Result<Option<Key>> {
+    connection
+        .prepare_cached(
+            "SELECT first_at, first FROM block WHERE sensor = ?1 AND (first_at, first) > (?2, ?3)
+             ORDER BY first_at, first LIMIT 1",
+        )?
+        .query_row((sensor, key.0, key.1), key_of)
+        .optional()
+}
+
+fn key_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Key> {
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+fn take_block(connection: &Connection, sensor: i64, key: Key) -> rusqlite::Result<Vec<u8>> {
+    connection
+        .prepare_cached(
+            "DELETE FROM block WHERE sensor = ?1 AND first_at = ?2 AND first = ?3 RETURNING bytes",
+        )?
+        .query_row((sensor, key.0, key.1), |row| row.get(0))
+}
+
+/// Writes readings that are in order as blocks. At the end of a series blocks are filled, since what comes next comes behind; elsewhere they are cut evenly.
+fn write_blocks(
+    connection: &Connection,
+    sensor: i64,
+    readings: &[Stored<'_>],
+    is_end: bool,
+) -> rusqlite::Result<()> {
+    let blocks = readings.len().div_ceil(READINGS_MAX).max(1);
+    let most = if is_end { READINGS_MAX } else { readings.len().div_ceil(blocks) };
+    let mut rest = readings;
+    while let Some(first) = rest.first() {
+        let mut block = Writer::default();
+        let mut len = 0;
+        for reading in rest.iter().take(most) {
+            if block.bytes.len() >= BYTES_FULL {
+                break;
+            }
+            block.push(reading);
+            len += 1;
+        }
+        let (written, others) = rest.split_at(len);
+        rest = others;
+        let summary = Summary::of(written);
+        connection
+            .prepare_cached(
+                "INSERT INTO block VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            )?
+            .execute((
+                sensor,
+                first.at,
+                first.leaf.cast_signed(),
+                block.key.0,
+                summary.readings.cast_signed(),
+                summary.numbers.cast_signed(),
+                summary.low,
+                summary.high,
+                summary.sum,
+                summary.first_leaf.cast_signed(),
+                summary.last_leaf.cast_signed(),
+                block.bytes,
+            ))?;
+    }
+    Ok(())
+}
+
+/// Where the first reading from a moment on is to be looked for: the last block that begins before it, or the moment itself.
+pub(crate) fn start_of(connection: &Connection, sensor: i64, from: i64) -> rusqlite::Result<i64> {
+    let before: Option<i64> = connection
+        .prepare_cached(
+            "SELECT first_at FROM block WHERE sensor = ?1 AND first_at < ?2 ORDER BY first_at DESC LIMIT 1",
+        )?
+        .query_row((sensor, from), |row| row.get(0))
+        .optional()?;
+    Ok(before.unwrap_or(from))
+}
+
+/// Sums up the readings of a span. Runs of readings that are `together`, told by their first and last time, are told to `visit` in one, with their first time;
+/// others one by one.
+pub(crate) fn summarise(
+    connection: &Connection,
+    sensor: i64,
+    (from, to): (i64, i64),
+    together: impl Fn(i64, i64) -> bool,
+    mut visit: impl FnMut(i64, &Summary),
+) -> rusqlite::Result<()> {
+    let mut select: CachedStatement<'_> = connection.prepare_cached(
+        "SELECT first_at, last_at, readings, numbers, low, high, sum, first_leaf, last_leaf, bytes FROM block
+         WHERE sensor = ?1 AND first_at >= ?2 AND first_at < ?3 ORDER BY first_at, first",
+    )?;
+    let start = start_of(connection, sensor, from)?;
+    let mut rows = select.query((sensor, start, to))?;
+    while let Some(row) = rows.next()? {
+        let (first_at, last_at) = (row.get(0)?, row.get(1)?);
+        if from <= first_at && last_at < to && together(first_at, last_at) {
+            visit(first_at, &Summary::from_columns(row, 2)?);
+            continue;
+        }
+        let readings = unpack(row.get_ref(9)?.as_blob()?)?;
+        for reading in readings.iter().filter(|reading| (from..to).contains(&reading.at)) {
+            visit(reading.at, &Summary::of([reading]));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, option, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_block_gives_back_what_it_was_given(
+            readings in vec((any::<i32>(), any::<u32>(), "SUCCESS|COMM_ERROR|odd", option::of("°C|"), any::<String>()), 0..20)
+        ) {
+            let readings: Vec<Stored<'_>> = readings.iter().map(|(at, leaf, status, unit, value)| Stored {
+                at: i64::from(*at), leaf: u64::from(*leaf), status, unit: unit.as_deref(), value,
+            }).collect();
+            let mut block = Writer::default();
+            readings.iter().for_each(|reading| block.push(reading));
+            prop_assert_eq!(unpack(&block.bytes).unwrap(), readings);
+        }
+
+        #[test]
+        fn nothing_on_disk_makes_it_panic(bytes: Vec<u8>) {
+            let _ = try_unpack(&bytes);
+        }
+    }
+}

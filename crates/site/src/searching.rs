@@ -1,0 +1,93 @@
+//! Searches as they are asked over HTTP, in the index's words, and events for what the index cannot decide alone.
+
+use std::{collections::BTreeMap, error::Error};
+
+use index::{Field, Order, Query, Search, Word};
+use ledger::{Ledger, StoredEnvelope};
+use model::{
+    Envelope, Event, Timestamp,
+    query::{LogsOrder, LogsQuery, QueryError},
+};
+
+/// Events read at once: those of a block of the log.
+const RUN_LEN: usize = 256;
+/// Bytes of them.
+const RUN_BYTES_MAX: usize = 1 << 20;
+
+/// What is searched for, in the log before `end`.
+pub(crate) fn search_of(logs: LogsQuery, end: u64, now: Timestamp) -> Result<Search, QueryError> {
+    let mut query = Query::parse(logs.query.as_deref().unwrap_or_default())
+        .map_err(|error| named("query", &error))?;
+    query.words.extend(logs.source.map(|text| Word { field: Some(Field::Source), text }));
+    let mut restriction = BTreeMap::new();
+    for (name, values) in logs.restriction {
+        let field: Field = name.parse().map_err(|error| named("restriction", &error))?;
+        if !field.is_whole() {
+            return Err(QueryError::Invalid(format!(
+                "`restriction`: `{name}` cannot be restricted to whole values: name it in `query`, `{name}:...`"
+            )));
+        }
+        restriction.insert(field, values);
+    }
+    let mut only = |field: Field, value: Option<String>| {
+        let Some(value) = value else { return };
+        let values = restriction.entry(field).or_insert_with(|| vec![value.clone()]);
+        values.retain(|other| *other == value);
+    };
+    only(Field::Action, logs.action);
+    only(Field::Status, logs.status);
+    let moment = |name: &str, text: Option<String>| {
+        let moment = text.map(|text| index::moment(&text, now)).transpose();
+        moment.map_err(|error| named(name, &error))
+    };
+    Ok(Search {
+        query,
+        restriction,
+        exclusion: logs
+            .not_action
+            .map(|action| (Field::Action, vec![action]))
+            .into_iter()
+            .collect(),
+        window: (moment("from", logs.from)?, moment("to", logs.to)?),
+        order: match logs.order {
+            Some(LogsOrder::Asc) => Order::OldestFirst,
+            Some(LogsOrder::Desc) | None => Order::NewestFirst,
+        },
+        end,
+        ..Search::default()
+    })
+}
+
+fn named(name: &str, error: &dyn Error) -> QueryError {
+    QueryError::Invalid(format!("`{name}`: {error}"))
+}
+
+/// Events of the log one by one, those near each other read together.
+pub(crate) struct Events<'a> {
+    ledger: &'a Ledger,
+    run: Vec<StoredEnvelope>,
+}
+
+impl<'a> Events<'a> {
+    pub(crate) const fn of(ledger: &'a Ledger) -> Self {
+        Self { ledger, run: Vec::new() }
+    }
+
+    /// The event of a leaf; `None` where it was erased.
+    pub(crate) fn read(
+        &mut self,
+        leaf: u64,
+    ) -> Result<Option<Event>, Box<dyn Error + Send + Sync>> {
+        let is_in = |run: &[StoredEnvelope]| run.iter().any(|stored| stored.leaf == leaf);
+        if !is_in(&self.run) {
+            let first = leaf - leaf % RUN_LEN as u64;
+            self.run = self.ledger.envelopes(first, RUN_LEN, RUN_BYTES_MAX)?;
+        }
+        if !is_in(&self.run) {
+            self.run = self.ledger.envelopes(leaf, 1, usize::MAX)?;
+        }
+        let stored = self.run.iter().find(|stored| stored.leaf == leaf);
+        let bytes = stored.and_then(|stored| stored.bytes.as_deref());
+        Ok(bytes.map(Envelope::parse).transpose()?.map(|envelope| envelope.event))
+    }
+}
