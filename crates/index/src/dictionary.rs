@@ -24,6 +24,30 @@ const GRAMS_MAX: usize = 16;
 /// Terms that one lookup finds; for more, it is cheaper to read the events.
 const FOUND_MAX: usize = 1 << 16;
 
+/// Where in a term a text is looked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Within {
+    /// The term begins with it.
+    pub(crate) begins: bool,
+    /// The term ends with it.
+    pub(crate) ends: bool,
+}
+
+impl Within {
+    pub(crate) const ANYWHERE: Self = Self { begins: false, ends: false };
+
+    fn holds(self, term: &[u8], text: &str) -> bool {
+        let text = text.as_bytes();
+        match (self.begins, self.ends) {
+            (true, true) => term == text,
+            (true, false) => term.starts_with(text),
+            (false, true) => term.ends_with(text),
+            // All grams of the text are in the term, so most terms have it near their beginning.
+            (false, false) => text.is_empty() || term.windows(text.len()).any(|part| part == text),
+        }
+    }
+}
+
 /// Gives terms their keys.
 #[derive(Debug, Default)]
 pub(crate) struct Dictionary {
@@ -144,22 +168,25 @@ pub(crate) fn key_of(
         .optional()
 }
 
-/// The keys, in order, of the terms of a field, or of any, that contain a text. `None` if there are too many.
-pub(crate) fn containing(
+/// The keys, in order, of the terms of a field, or of any, that hold a text. `None` if there are too many.
+pub(crate) fn holding(
     connection: &Connection,
     field: Option<Field>,
     text: &str,
+    within: Within,
 ) -> rusqlite::Result<Option<Vec<TermKey>>> {
-    let is_proof = text.len() <= 3 && !text.contains('\0');
-    let mut is_in = connection
-        .prepare_cached("SELECT instr(CAST(text AS BLOB), ?2) > 0 FROM term WHERE key = ?1")?;
+    let is_proof = within == Within::ANYWHERE && text.len() <= 3 && !text.contains('\0');
+    let mut select = connection.prepare_cached("SELECT text FROM term WHERE key = ?1")?;
+    let mut holds = |key: TermKey| {
+        select.query_row([key], |row| Ok(within.holds(row.get_ref(0)?.as_bytes()?, text)))
+    };
     let last: Option<TermKey> =
         connection.query_row("SELECT max(key) FROM term", [], |row| row.get(0))?;
     let mut found = Vec::new();
     for chunk in 0..=last.map_or(0, |last| last >> CHUNK_BITS) {
         for place in candidates(connection, chunk, field, text)?.places() {
             let key = chunk << CHUNK_BITS | u32::from(place);
-            if !is_proof && !is_in.query_row((key, text.as_bytes()), |row| row.get(0))? {
+            if !is_proof && !holds(key)? {
                 continue;
             }
             if found.len() == FOUND_MAX {

@@ -99,7 +99,10 @@ pub(crate) fn terms(event: &Event, mut visit: impl FnMut(Field, &str)) {
         if field.is_whole() {
             visit(field, &text);
         } else {
-            text.split_whitespace().for_each(|word| visit(field, word));
+            let mut words = text.split_whitespace();
+            // A field without a word is there all the same.
+            visit(field, words.next().unwrap_or_default());
+            words.for_each(|word| visit(field, word));
         }
     }
 }

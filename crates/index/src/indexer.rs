@@ -131,14 +131,14 @@ impl Indexer {
         self.next_leaf
     }
 
-    /// Applies envelopes that follow each other, the first of which is [`next_leaf`](Self::next_leaf); `None` is one that was erased. What is no envelope is
-    /// passed over; `verify` names it. `last_entry` is the log's entry of the last of them.
+    /// Applies envelopes that follow each other, the first of which is [`next_leaf`](Self::next_leaf); `None` is one that was erased, or is no envelope, as
+    /// `verify` would say. `last_entry` is the log's entry of the last of them.
     ///
     /// # Errors
     /// Nothing of the batch was applied.
-    pub fn apply<'a>(
+    pub fn apply(
         &mut self,
-        envelopes: impl Iterator<Item = Option<&'a [u8]>>,
+        envelopes: impl IntoIterator<Item = Option<Envelope>>,
         last_entry: Entry,
     ) -> Result<(), IndexError> {
         let applied = self.apply_all(envelopes, last_entry).or_else(|error| {
@@ -149,21 +149,21 @@ impl Indexer {
         applied.map_err(IndexError::while_("applying"))
     }
 
-    fn apply_all<'a>(
+    fn apply_all(
         &mut self,
-        envelopes: impl Iterator<Item = Option<&'a [u8]>>,
+        envelopes: impl IntoIterator<Item = Option<Envelope>>,
         last_entry: Entry,
     ) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         let memory = &mut self.memory;
         let mut batch = Batch::default();
         let mut next_leaf = self.next_leaf;
-        for bytes in envelopes {
-            match bytes.map(Envelope::parse) {
-                Some(Ok(envelope)) => {
+        for envelope in envelopes {
+            match envelope {
+                Some(envelope) => {
                     memory.envelope(&transaction, &mut batch, next_leaf, envelope)?;
                 }
-                _ => memory.leaves.push(&transaction, None, None)?,
+                None => memory.leaves.push(&transaction, None, None)?,
             }
             next_leaf += 1;
             memory.tail.go_on(&transaction, next_leaf)?;

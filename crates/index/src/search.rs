@@ -10,8 +10,8 @@ use model::Event;
 use rusqlite::Connection;
 
 use crate::{
-    Field, IndexError, Order, Page, Query, Search,
-    dictionary::{self, EVERY, TermKey},
+    Field, IndexError, Order, Page, Query, Search, Word,
+    dictionary::{self, EVERY, TermKey, Within},
     leaves, postings,
     postings::Chunk,
     query::places_of_page,
@@ -22,8 +22,10 @@ use crate::{
 pub type ReadEvent<'a> =
     &'a mut dyn FnMut(u64) -> Result<Option<Event>, Box<dyn Error + Send + Sync>>;
 
-/// Events that one search reads from the log to decide, one after the other: a second or two.
+/// Events that one search reads from the log to fill a page: a second or two.
 const READ_MAX: u32 = 20_000;
+/// Events that it reads only to count how many more there are.
+const READ_TO_COUNT_MAX: u32 = 1_000;
 /// Leaves of a chunk up to which it is cheaper to read their events than to look up more terms than `TERMS_MANY`.
 const LEAVES_FEW: usize = 16;
 /// See `LEAVES_FEW`.
@@ -81,15 +83,22 @@ impl Clause {
     }
 
     fn word(connection: &Connection, field: Option<Field>, text: &str) -> rusqlite::Result<Self> {
-        let containing = |text: &str| {
-            let terms = dictionary::containing(connection, field, text)?;
+        let holding = |text: &str, within: Within| {
+            let terms = dictionary::holding(connection, field, text, within)?;
             Ok::<_, rusqlite::Error>(terms.map_or(Terms::Beyond, Terms::These))
         };
-        let sure = containing(text)?;
+        let sure = holding(text, Within::ANYWHERE)?;
         let mut perhaps = Vec::new();
         if text.contains(char::is_whitespace) && field.is_none_or(|field| !field.is_whole()) {
-            for part in text.split_whitespace() {
-                perhaps.push(containing(part)?);
+            // A space ends a word: only at the text's own ends can a word go on.
+            let mut parts = text.split(char::is_whitespace).peekable();
+            let mut begins = false;
+            while let Some(part) = parts.next() {
+                let within = Within { begins, ends: parts.peek().is_some() };
+                if !part.is_empty() {
+                    perhaps.push(holding(part, within)?);
+                }
+                begins = true;
             }
             if perhaps.is_empty() {
                 perhaps.push(Terms::Beyond);
@@ -151,7 +160,9 @@ impl Plan {
         for (field, values) in &search.restriction {
             clauses.push(Clause::exact(connection, *field, values)?);
         }
-        for word in &search.query.words {
+        // Every event contains nothing.
+        let says_nothing = |word: &&Word| word.field.is_none() && word.text.is_empty();
+        for word in search.query.words.iter().filter(|word| !says_nothing(word)) {
             clauses.push(Clause::word(connection, word.field, &word.text)?);
         }
         // What is cheap comes first: where it finds nothing, the others are not asked.
@@ -203,6 +214,7 @@ struct Results<'a> {
     query: &'a Query,
     read_event: ReadEvent<'a>,
     read: u32,
+    read_to_count: u32,
     wanted: Range<u64>,
     max: u64,
     page: Page,
@@ -233,15 +245,19 @@ impl Results<'_> {
         };
         for place in std::iter::from_fn(next) {
             let leaf = start + u64::from(place);
-            if !sure.contains(place) && !self.is_found(leaf)? {
-                if self.read >= READ_MAX {
-                    if !self.page_is_full() {
-                        return Err(SearchError::TooBroad);
+            if !sure.contains(place) {
+                match (self.page_is_full(), self.read, self.read_to_count) {
+                    (false, READ_MAX.., _) => return Err(SearchError::TooBroad),
+                    (true, _, READ_TO_COUNT_MAX..) => {
+                        self.page.count_is_lower_bound = true;
+                        return Ok(Then::Enough);
                     }
-                    self.page.count_is_lower_bound = true;
-                    return Ok(Then::Enough);
+                    (false, ..) => self.read += 1,
+                    (true, ..) => self.read_to_count += 1,
                 }
-                continue;
+                if !self.is_found(leaf)? {
+                    continue;
+                }
             }
             if self.wanted.contains(&self.page.count) {
                 self.page.leaves.push(leaf);
@@ -255,7 +271,6 @@ impl Results<'_> {
     }
 
     fn is_found(&mut self, leaf: u64) -> Result<bool, SearchError> {
-        self.read += 1;
         let event = (self.read_event)(leaf).map_err(SearchError::Log)?;
         Ok(event.is_some_and(|event| self.query.matches(&event)))
     }
@@ -290,7 +305,8 @@ pub(crate) fn search(
     let max = u64::from(search.results_max);
     let wanted = places_of_page(offset, limit);
     let wanted = wanted.start..wanted.end.min(max);
-    let mut results = Results { query: &search.query, read_event, read: 0, wanted, max, page };
+    let mut results =
+        Results { query: &search.query, read_event, read: 0, read_to_count: 0, wanted, max, page };
     let mut chunks =
         postings::chunk_of(plan.leaves.start)..=postings::chunk_of(plan.leaves.end - 1);
     let next = || match search.order {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use index::{Entry, IndexError, Indexer};
 use ledger::{Ledger, ReadError, StoredEnvelope};
+use model::Envelope;
 use tokio::{
     sync::watch,
     task::{JoinError, spawn_blocking},
@@ -51,10 +52,10 @@ pub(crate) async fn run(
         } else if shutdown.is_cancelled() {
             return Ok(());
         }
-        // While one batch is applied, the next is read.
+        // While one batch is applied, the next is read and parsed.
         let log = ledger.clone();
         let reading = spawn_blocking(move || read(&log, next_leaf));
-        let applying = spawn_blocking(move || apply(indexer, &batch));
+        let applying = spawn_blocking(move || apply(indexer, batch));
         (indexer, batch) = (applying.await??, reading.await??);
     }
 }
@@ -62,16 +63,19 @@ pub(crate) async fn run(
 /// Envelopes that follow each other, and the log's entry of the last.
 #[derive(Default)]
 struct Batch {
-    envelopes: Vec<StoredEnvelope>,
+    /// `None` where one was erased.
+    envelopes: Vec<Option<Envelope>>,
     last_entry: Entry,
 }
 
 fn read(ledger: &Ledger, from: u64) -> Result<Batch, IndexingError> {
-    let envelopes = ledger.envelopes(from, Indexer::BATCH_BEST, BATCH_BYTES_MAX)?;
-    let last_entry = match envelopes.last() {
+    let stored = ledger.envelopes(from, Indexer::BATCH_BEST, BATCH_BYTES_MAX)?;
+    let last_entry = match stored.last() {
         Some(last) => entry_of(ledger, last.leaf)?.unwrap_or_default(),
         None => Entry::default(),
     };
+    let parsed = |stored: StoredEnvelope| Envelope::parse(&stored.bytes?).ok();
+    let envelopes = stored.into_iter().map(parsed).collect();
     Ok(Batch { envelopes, last_entry })
 }
 
@@ -84,10 +88,9 @@ pub(crate) fn entry_of(ledger: &Ledger, leaf: u64) -> Result<Option<Entry>, Read
     Ok(entries.first().map(|entry| *entry.as_bytes()))
 }
 
-fn apply(mut indexer: Indexer, batch: &Batch) -> Result<Indexer, IndexingError> {
+fn apply(mut indexer: Indexer, batch: Batch) -> Result<Indexer, IndexingError> {
     if !batch.envelopes.is_empty() {
-        let envelopes = batch.envelopes.iter().map(|envelope| envelope.bytes.as_deref());
-        indexer.apply(envelopes, batch.last_entry)?;
+        indexer.apply(batch.envelopes, batch.last_entry)?;
     }
     Ok(indexer)
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests and their helpers fail by panicking")]
 
+mod against_a_scan;
+
 use std::{collections::BTreeMap, fs};
 
 use index::{Entry, Field, Indexer, Order, Query, Reader, Search, SensorState};
@@ -40,14 +42,10 @@ fn derived(heartbeat: &Heartbeat, action: &str) -> Event {
 /// Applies one event a second, from second 0 on.
 fn apply(indexer: &mut Indexer, events: Vec<Event>) {
     let first = i64::try_from(indexer.next_leaf()).unwrap();
-    let envelopes: Vec<Vec<u8>> = (first..)
-        .zip(events)
-        .map(|(second, event)| {
-            Envelope { event, received_at: at(second), salt: Salt::from_random([0; 16]) }
-                .canonical()
-        })
-        .collect();
-    indexer.apply(envelopes.iter().map(|bytes| Some(bytes.as_slice())), entry()).unwrap();
+    let envelopes = (first..).zip(events).map(|(second, event)| {
+        Some(Envelope { event, received_at: at(second), salt: Salt::from_random([0; 16]) })
+    });
+    indexer.apply(envelopes, entry()).unwrap();
 }
 
 /// The log's entry of every leaf, as far as these tests are concerned.

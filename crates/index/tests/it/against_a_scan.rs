@@ -1,0 +1,348 @@
+//! Whatever a log holds, the index answers what reading all of it would answer: with batches of any size, with erasures, and made anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use index::{Bucket, Entry, Field, Indexer, Order, Query, Reader, Reading, Search, Series};
+use model::{
+    Envelope, Event, Heartbeat, Outcome, Salt, SensorId, Timestamp, action, query::ReadingsQuery,
+};
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use tempfile::TempDir;
+
+use crate::{derived, heartbeat};
+
+const ENTRY: Entry = [7; 32];
+/// The leaves before this one were erased long ago: so near the end of the index's first chunk of 65,536 leaves begins what is looked at.
+const FIRST: u64 = 65_536 - 150;
+
+/// What happens in a log, before anything of it is erased.
+#[derive(Clone, Debug)]
+enum Happening {
+    /// A reading of a sensor, at a time of its own.
+    Reading { sensor: u8, at: i64, value: String },
+    /// A poll without an answer.
+    NoAnswer { sensor: u8, at: i64 },
+    /// Something that moves a sensor.
+    Sighting { sensor: u8, alias: String, action: &'static str },
+    /// An event of another program.
+    Other { message: String, actor: Option<String>, target: Option<String> },
+    /// The order to erase leaves, as parts of the log so far.
+    Erasure { from: f64, len: u64 },
+}
+
+fn text() -> impl Strategy<Value = String> {
+    // Few letters, so that texts contain each other, with spaces of several kinds and a letter of two bytes.
+    "[abé\u{a0} ]{0,6}|a b|login  failed|[a-c]{30}"
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let sensor = 0..3_u8;
+    let at = || prop_oneof![0..40_i64, 0..2_000_000_i64];
+    let value = || {
+        prop_oneof![
+            (-20..20_i32).prop_map(|tenths| format!("{}.5", tenths)),
+            text().prop_map(|text| format!("\"{text}\""))
+        ]
+    };
+    let seen = select(
+        &[
+            action::SENSOR_DISCOVERED,
+            action::SENSOR_CHANGED,
+            action::HEARTBEAT_MISSED,
+            action::SENSOR_DISCONNECTED,
+            action::OUT_OF_RANGE,
+            action::SENSOR_LOST,
+            action::SENSOR_BACK,
+        ][..],
+    );
+    prop_oneof![
+        6 => (sensor.clone(), at(), value()).prop_map(|(sensor, at, value)| Happening::Reading { sensor, at, value }),
+        1 => (sensor.clone(), at()).prop_map(|(sensor, at)| Happening::NoAnswer { sensor, at }),
+        2 => (sensor, "[AB]", seen).prop_map(|(sensor, alias, action)| Happening::Sighting { sensor, alias, action }),
+        3 => (text(), option::of(text()), option::of(text()))
+            .prop_map(|(message, actor, target)| Happening::Other { message, actor, target }),
+        1 => (0.0..1.0, 1..30_u64).prop_map(|(from, len)| Happening::Erasure { from, len }),
+    ]
+}
+
+fn second(second: i64) -> Timestamp {
+    Timestamp::from_unix_micros(second * 1_000_000)
+}
+
+/// A log: what was sealed, and what is left of it.
+struct Log {
+    sealed: Vec<Envelope>,
+    erased: BTreeSet<u64>,
+}
+
+impl Log {
+    fn of(happenings: Vec<Happening>) -> Self {
+        let mut log = Self { sealed: Vec::new(), erased: BTreeSet::new() };
+        for happening in happenings {
+            let leaf = log.next_leaf();
+            let event = match happening {
+                Happening::Reading { sensor, at, value } => Event::reading(
+                    &heartbeat("A", sensor),
+                    leaf,
+                    Outcome::of(value.as_bytes()),
+                    second(at),
+                ),
+                Happening::NoAnswer { sensor, at } => {
+                    Event::reading(&heartbeat("A", sensor), leaf, Outcome::CommError, second(at))
+                }
+                Happening::Sighting { sensor, alias, action } => {
+                    let heartbeat: Heartbeat = heartbeat(&alias, sensor);
+                    match action {
+                        action::OUT_OF_RANGE | action::SENSOR_LOST | action::SENSOR_BACK => {
+                            derived(&heartbeat, action)
+                        }
+                        _ => Event::sighting(action, &heartbeat, second(9)),
+                    }
+                }
+                Happening::Other { message, actor, target } => {
+                    Event { message, actor, target, ..Event::default() }
+                }
+                Happening::Erasure { from, len } => {
+                    #[expect(
+                        clippy::cast_possible_truncation,
+                        clippy::cast_sign_loss,
+                        clippy::cast_precision_loss,
+                        reason = "a part of a few hundred"
+                    )]
+                    let first = FIRST + (log.sealed.len() as f64 * from) as u64;
+                    let last = (leaf - 1).min(first + len);
+                    // An order is never erased itself.
+                    let is_order = |leaf: &u64| {
+                        let event = &log.envelope(*leaf).event;
+                        event.action.as_deref() == Some(action::ENVELOPES_ERASED)
+                    };
+                    let leaves: Vec<u64> = (first..=last).filter(|leaf| !is_order(leaf)).collect();
+                    let text = leaves.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+                    log.erased.extend(&leaves);
+                    Event::envelopes_erased("ada", "log", text, 1, "asked for", second(9))
+                }
+            };
+            // Several leaves have the same time.
+            let received_at = second(i64::try_from((leaf - FIRST) / 3).unwrap());
+            log.sealed.push(Envelope { event, received_at, salt: Salt::from_random([0; 16]) });
+        }
+        log
+    }
+
+    /// As it was before its orders to erase were carried out, applied batch by batch, or as it is now, in one.
+    fn index(&self, folder: &TempDir, batches: Option<&[usize]>) -> Reader {
+        let mut indexer =
+            Indexer::open(&folder.path().join("index.sqlite"), "key", |_| None).unwrap();
+        indexer.apply((0..FIRST).map(|_| None), ENTRY).unwrap();
+        let mut sizes = batches.unwrap_or(&[usize::MAX]).iter().cycle();
+        let mut rest = (FIRST..).zip(&self.sealed).peekable();
+        while rest.peek().is_some() {
+            let batch = rest.by_ref().take(*sizes.next().unwrap()).map(|(leaf, envelope)| {
+                (batches.is_some() || !self.erased.contains(&leaf)).then(|| envelope.clone())
+            });
+            indexer.apply(batch, ENTRY).unwrap();
+        }
+        let reader = indexer.reader().unwrap();
+        if batches.is_some() {
+            // And it goes on from the file alone.
+            drop(indexer);
+            let mut indexer =
+                Indexer::open(&folder.path().join("index.sqlite"), "key", |_| Some(ENTRY)).unwrap();
+            assert_eq!(indexer.next_leaf(), self.next_leaf());
+            assert!(indexer.forget().unwrap());
+        }
+        reader
+    }
+
+    fn next_leaf(&self) -> u64 {
+        FIRST + self.sealed.len() as u64
+    }
+
+    fn envelope(&self, leaf: u64) -> &Envelope {
+        &self.sealed[usize::try_from(leaf - FIRST).unwrap()]
+    }
+
+    fn left(&self) -> impl DoubleEndedIterator<Item = (u64, &Envelope)> {
+        let leaves = self
+            .sealed
+            .iter()
+            .enumerate()
+            .map(|(place, envelope)| (FIRST + place as u64, envelope));
+        leaves.filter(|(leaf, _)| !self.erased.contains(leaf))
+    }
+
+    fn found(&self, search: &Search) -> Vec<u64> {
+        let is_found = |(leaf, envelope): &(u64, &Envelope)| {
+            let at = envelope.received_at;
+            *leaf < search.end
+                && search.window.0.is_none_or(|from| from <= at)
+                && search.window.1.is_none_or(|to| at < to)
+                && search.matches(&envelope.event)
+        };
+        let found = self.left().filter(is_found).map(|(leaf, _)| leaf);
+        match search.order {
+            Order::OldestFirst => found.collect(),
+            Order::NewestFirst => found.rev().collect(),
+        }
+    }
+
+    fn readings(&self, sensor: SensorId) -> Vec<Reading> {
+        let of_sensor = self.left().filter(|(_, envelope)| {
+            envelope.event.sensor() == Some(sensor)
+                && envelope.event.action.as_deref() == Some(action::SENSOR_READING)
+        });
+        let mut readings: Vec<Reading> = of_sensor
+            .map(|(leaf, Envelope { event, .. })| Reading {
+                leaf,
+                timestamp: event.timestamp.as_deref().unwrap().parse().unwrap(),
+                status: event.status.clone().unwrap(),
+                value: event.new.clone().unwrap(),
+                unit: event.sealwire.as_ref().unwrap().unit.clone(),
+            })
+            .collect();
+        readings.sort_by_key(|reading| (reading.timestamp, reading.leaf));
+        readings
+    }
+}
+
+prop_compose! {
+    fn search()(
+        words in vec((option::of(select(&Field::ALL[..])), prop_oneof![text(), Just("SUCCESS".to_owned()), Just("Hall.A".to_owned()), Just(".5".to_owned())]), 0..3),
+        restriction in option::of((select(&Field::ALL[..]), vec(prop_oneof![text(), Just("SUCCESS".to_owned()), Just("SENSOR_READING".to_owned())], 0..3))),
+        exclusion in option::of((select(&[Field::Action, Field::Status][..]), select(&["SUCCESS", "SENSOR_READING"][..]))),
+        window in (option::of(0..60_i64), option::of(0..60_i64)),
+        oldest_first: bool,
+        end in prop_oneof![Just(u64::MAX), FIRST..FIRST + 200],
+        results_max in prop_oneof![Just(10_000_u32), 1..30_u32],
+    ) -> Search {
+        Search {
+            query: Query { words: words.into_iter().map(|(field, text)| index::Word { field, text }).collect() },
+            restriction: restriction.into_iter().collect(),
+            exclusion: exclusion.into_iter().map(|(field, value)| (field, vec![value.to_owned()])).collect(),
+            window: (window.0.map(second), window.1.map(second)),
+            order: if oldest_first { Order::OldestFirst } else { Order::NewestFirst },
+            end,
+            results_max,
+        }
+    }
+}
+
+fn check_search(log: &Log, reader: &Reader, search: &Search, (offset, limit): (u64, u32)) {
+    let mut read_event = |leaf: u64| Ok(Some(log.envelope(leaf).event.clone()));
+    let page = reader.search(search, offset, limit, &mut read_event).unwrap();
+    let mut found = log.found(search);
+    let max = search.results_max as usize;
+    assert_eq!(page.count_is_lower_bound, found.len() > max, "{search:?}");
+    found.truncate(max);
+    assert_eq!(page.count, found.len() as u64, "{search:?}");
+    let leaves: Vec<u64> =
+        found.into_iter().skip(usize::try_from(offset).unwrap()).take(limit as usize).collect();
+    assert_eq!(page.leaves, leaves, "{search:?}");
+}
+
+fn check_series(
+    log: &Log,
+    reader: &Reader,
+    sensor: SensorId,
+    span: (Option<i64>, Option<i64>),
+    points_max: u32,
+) {
+    let (from, to) = (span.0.map(second), span.1.map(second));
+    let all = log.readings(sensor);
+    let is_in = |reading: &&Reading| {
+        from.is_none_or(|from| from <= reading.timestamp)
+            && to.is_none_or(|to| reading.timestamp < to)
+    };
+    let readings: Vec<Reading> = all.iter().filter(is_in).cloned().collect();
+    let query = ReadingsQuery { sensor, from, to, limit: 500, points: None };
+    let Some(answered) = reader.readings(&query).unwrap() else {
+        assert!(readings.is_empty());
+        return;
+    };
+    assert_eq!(answered, readings);
+    match reader.series(sensor, (from, to), points_max).unwrap().unwrap() {
+        Series::Readings { readings: answered } => {
+            assert!(readings.len() <= points_max as usize);
+            assert_eq!(answered, readings);
+        }
+        Series::Buckets { width_ms, buckets } => {
+            assert!(buckets.len() <= points_max as usize && readings.len() > points_max as usize);
+            let mut expected: BTreeMap<i64, Vec<&Reading>> = BTreeMap::new();
+            for reading in &readings {
+                let number = reading.timestamp.unix_millis().div_euclid(width_ms.cast_signed());
+                expected.entry(number * width_ms.cast_signed()).or_default().push(reading);
+            }
+            assert_eq!(buckets.len(), expected.len());
+            for (bucket, (start, readings)) in buckets.iter().zip(expected) {
+                check_bucket(bucket, start, &readings);
+            }
+        }
+    }
+    let mut walked = Vec::new();
+    loop {
+        let after = walked.last().map(|reading: &Reading| (reading.timestamp, reading.leaf));
+        let step = reader.readings_after(sensor, after).unwrap();
+        if step.is_empty() {
+            break;
+        }
+        walked.extend(step);
+    }
+    assert_eq!(walked, all);
+}
+
+fn check_bucket(bucket: &Bucket, start: i64, readings: &[&Reading]) {
+    let numbers: Vec<f64> = readings
+        .iter()
+        .filter(|reading| reading.status == "SUCCESS")
+        .filter_map(|reading| reading.value.parse().ok())
+        .filter(|number: &f64| number.is_finite())
+        .collect();
+    assert_eq!(bucket.start.unix_millis(), start);
+    assert_eq!((bucket.readings, bucket.numbers), (readings.len() as u64, numbers.len() as u64));
+    assert_eq!(bucket.min, numbers.iter().copied().reduce(f64::min));
+    assert_eq!(bucket.max, numbers.iter().copied().reduce(f64::max));
+    #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+    let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;
+    assert!(bucket.mean.is_none_or(|answered| (answered - mean).abs() < 1e-9));
+    let leaves = || readings.iter().map(|reading| reading.leaf);
+    assert_eq!((Some(bucket.first_leaf), Some(bucket.last_leaf)), (leaves().min(), leaves().max()));
+}
+
+type Asked = (Vec<(Search, (u64, u32))>, Vec<(u8, (Option<i64>, Option<i64>), u32)>);
+
+fn asked() -> impl Strategy<Value = Asked> {
+    let moment = || option::of(prop_oneof![0..50_i64, 0..2_000_000_i64]);
+    (
+        vec((search(), (0..20_u64, 0..20_u32)), 20),
+        vec((0..3_u8, (moment(), moment()), 2..40_u32), 6),
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #[test]
+    fn the_index_answers_what_a_scan_would(
+        happenings in vec(happening(), 0..400),
+        batches in vec(1..120_usize, 1..5),
+        (searches, series) in asked(),
+    ) {
+        let log = Log::of(happenings);
+        let (grown, anew) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let readers = [log.index(&grown, Some(&batches)), log.index(&anew, None)];
+        for reader in &readers {
+            for (search, page) in &searches {
+                check_search(&log, reader, search, *page);
+            }
+            for (sensor, span, points_max) in &series {
+                check_series(&log, reader, heartbeat("A", *sensor).id, *span, *points_max);
+            }
+        }
+        let [grown, anew] = readers.map(|reader| {
+            let sensors = reader.sensors(3).unwrap().into_iter().map(|sensor| {
+                (sensor.heartbeat.id, (sensor.heartbeat.canonical(), sensor.state, sensor.standing, sensor.recent))
+            });
+            (sensors.collect::<BTreeMap<_, _>>(), reader.standings().unwrap())
+        });
+        prop_assert_eq!(grown, anew, "erased or never read: it is the same");
+    }
+}
