@@ -1,8 +1,8 @@
 //! From envelopes to rows.
 
 use std::{
-    collections::BTreeMap,
-    ops::RangeInclusive,
+    collections::{BTreeMap, BTreeSet},
+    ops::{Range, RangeInclusive},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -86,8 +86,8 @@ struct Batch {
 impl Indexer {
     /// Leaves with which a batch is best: what they have in common is written once for all.
     pub const BATCH_BEST: usize = postings::CHUNK / 2;
-    /// How long [`forget`](Self::forget) waits for readers.
-    const READERS_WAIT: Duration = Duration::from_secs(5);
+    /// How long [`forget`](Self::forget) waits for readers: longer than a question takes.
+    const READERS_WAIT: Duration = Duration::from_secs(1);
 
     /// Opens the index of the log with this key, or makes one. `entry_of` is asked for the log's entry of the last leaf that was applied: if it is another, or if
     /// there is none, the index is of a history that the log has lost, and is made anew.
@@ -173,10 +173,12 @@ impl Indexer {
             "UPDATE log SET next_leaf = ?1, last_entry = ?2",
             (next_leaf.cast_signed(), last_entry),
         )?;
-        let mut erased = false;
-        for range in batch.erased {
-            erased |= memory.erase(&transaction, range, next_leaf)?;
-        }
+        let there = |range: RangeInclusive<u64>| {
+            *range.start()..range.end().saturating_add(1).min(next_leaf)
+        };
+        let ranges = batch.erased.into_iter().map(there);
+        let ranges: Vec<_> = ranges.filter(|range| !range.is_empty()).collect();
+        let erased = memory.erase(&transaction, &ranges)?;
         if erased {
             // Terms that went with their last event may still be known here.
             memory.dictionary = Dictionary::default();
@@ -263,39 +265,46 @@ impl Memory {
         Ok(())
     }
 
-    /// Removes what there is of a range of leaves. Answers whether there was anything.
-    fn erase(
-        &mut self,
-        connection: &Connection,
-        range: RangeInclusive<u64>,
-        next_leaf: u64,
-    ) -> rusqlite::Result<bool> {
-        let (first, end) = (*range.start(), range.end().saturating_add(1).min(next_leaf));
-        if first >= end {
-            return Ok(false);
-        }
+    /// Removes what there is of ranges of leaves. Answers whether there was anything.
+    fn erase(&mut self, connection: &Connection, ranges: &[Range<u64>]) -> rusqlite::Result<bool> {
+        let chunks = ranges.iter().flat_map(|range| {
+            postings::chunk_of(range.start)..=postings::chunk_of(range.end.saturating_sub(1))
+        });
+        let chunks: BTreeSet<u64> = chunks.collect();
         let mut any = false;
         let mut gone = Vec::new();
-        for chunk in postings::chunk_of(first)..=postings::chunk_of(end - 1) {
-            let start = postings::first_leaf(chunk);
-            let place = |leaf: u64| leaf.saturating_sub(start).min(postings::CHUNK as u64);
-            let mut leaves = Set::full(postings::CHUNK);
-            leaves.keep(place(first)..place(end));
+        let mut readings = Vec::new();
+        for chunk in chunks {
+            let leaves = leaves_of_chunk(chunk, ranges);
             if let Some(terms) = postings::erase(connection, &mut self.tail, chunk, &leaves)? {
                 any = true;
                 gone.extend(terms);
+                readings.extend(leaves::erase(connection, &mut self.leaves, chunk, &leaves)?);
             }
         }
-        let mut readings = leaves::erase(connection, &mut self.leaves, first..end)?;
         readings.sort_unstable();
         for of_sensor in readings.chunk_by(|(a, _), (b, _)| a.sensor == b.sensor) {
             let Some((InSeries { sensor, .. }, _)) = of_sensor.first() else { continue };
             series::erase(connection, *sensor, of_sensor)?;
         }
-        sensors::erase(connection, first, end - 1)?;
+        for range in ranges.iter().filter(|_| any) {
+            sensors::erase(connection, range)?;
+        }
         postings::forget_unused(connection, &self.tail, gone)?;
         Ok(any)
     }
+}
+
+/// Which leaves of a chunk are in one of the ranges.
+fn leaves_of_chunk(chunk: u64, ranges: &[Range<u64>]) -> Set {
+    let start = postings::first_leaf(chunk);
+    let mut leaves = Set::empty(postings::CHUNK);
+    for range in ranges.iter().filter(|range| range.end > start) {
+        let mut of_range = Set::full(postings::CHUNK);
+        of_range.keep(range.start.saturating_sub(start)..range.end - start);
+        leaves.unite(&of_range);
+    }
+    leaves
 }
 
 /// The leaves that an event says were erased.

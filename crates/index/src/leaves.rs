@@ -3,14 +3,13 @@
 //!
 //! A row has up to 512 leaves that follow each other, each as differences to the one before. Leaves are in the order in which they were received.
 
-use std::ops::Range;
-
 use model::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::{
     codec::{self, Bytes},
-    damaged,
+    damaged, postings,
+    set::Set,
 };
 
 /// Leaves of a row: what a search reads to find where its window begins. The last row is written again with every batch.
@@ -151,21 +150,25 @@ pub(crate) fn first_since(connection: &Connection, moment: Timestamp) -> rusqlit
     }))
 }
 
-/// Takes the readings of a range of leaves out. Answers them, each with its leaf.
+/// Takes the readings of leaves of a chunk out. Answers them, each with its leaf.
 pub(crate) fn erase(
     connection: &Connection,
     rows: &mut Rows,
-    range: Range<u64>,
+    chunk: u64,
+    leaves: &Set,
 ) -> rusqlite::Result<Vec<(InSeries, u64)>> {
+    let start = postings::first_leaf(chunk);
+    let range = leaves.places().next().zip(leaves.places().next_back());
+    let Some((first, last)) = range else { return Ok(Vec::new()) };
+    let is_erased =
+        |leaf| postings::chunk_of(leaf) == chunk && leaves.contains(postings::place_of(leaf));
     let mut erased = Vec::new();
-    let mut end = range.end;
-    while range.start < end {
+    let mut end = start + u64::from(last) + 1;
+    while start + u64::from(first) < end {
         let Some((first, mut leaves)) = row_before(connection, end)? else { break };
         let before = erased.len();
-        for (leaf, content) in (first..).zip(&mut leaves) {
-            if range.contains(&leaf) {
-                erased.extend(content.reading.take().map(|reading| (reading, leaf)));
-            }
+        for (leaf, content) in (first..).zip(&mut leaves).filter(|(leaf, _)| is_erased(*leaf)) {
+            erased.extend(content.reading.take().map(|reading| (reading, leaf)));
         }
         if erased.len() > before {
             write(connection, first, &leaves)?;

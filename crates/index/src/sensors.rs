@@ -3,7 +3,7 @@
 //! What moves a sensor are its sightings, which are few: they are kept, so that a sensor whose sightings were erased stands as if they had never been. The
 //! numbers are not taken back: they must go on also where nothing else is known of a sensor any more.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use model::{Event, SensorId, Timestamp, action, completeness::LastNumbers, derive::Standing};
 use rusqlite::{Connection, OptionalExtension as _};
@@ -122,11 +122,11 @@ impl Sensors {
 }
 
 /// Takes the sightings of these leaves out.
-pub(crate) fn erase(connection: &Connection, first: u64, last: u64) -> rusqlite::Result<()> {
+pub(crate) fn erase(connection: &Connection, leaves: &Range<u64>) -> rusqlite::Result<()> {
     let mut erase = connection
-        .prepare_cached("DELETE FROM sighting WHERE leaf BETWEEN ?1 AND ?2 RETURNING sensor")?;
+        .prepare_cached("DELETE FROM sighting WHERE leaf >= ?1 AND leaf < ?2 RETURNING sensor")?;
     let mut moved = erase
-        .query_map((first.cast_signed(), last.cast_signed()), |row| row.get(0))?
+        .query_map((leaves.start.cast_signed(), leaves.end.cast_signed()), |row| row.get(0))?
         .collect::<rusqlite::Result<Vec<i64>>>()?;
     moved.sort_unstable();
     moved.dedup();
