@@ -48,6 +48,12 @@ export type SensorAnswer = {
   recent: Point[];
 };
 
+/** What the readings of a part of a span come to; the numbers are `null` where none of them has one. */
+export type Bucket = { start: string; readings: number; numbers: number; min: number | null; max: number | null; mean: number | null };
+
+/** A span in few points: its readings, or buckets of one width. */
+export type PlotAnswer = { kind: "readings"; readings: Reading[] } | { kind: "buckets"; width_ms: number; buckets: Bucket[] };
+
 export type ReadingsAnswer = { sensor: string; truncated: boolean; readings: Reading[] };
 
 /** Ours, beside the event; which fields there are depends on the action. */
@@ -92,8 +98,19 @@ export const ownFields = ({ event, sealwire }: Envelope): SealwireFields | undef
 /** An envelope and where in the log it lies. */
 export type Sealed = { leaf: number; envelope: Envelope };
 
-export type Search = { action?: string; not_action?: string; source?: string; status?: string; from?: string; to?: string; limit?: number };
-export type SearchAnswer = { id: string; count: number; events: Sealed[] };
+export type Search = {
+  action?: string;
+  not_action?: string;
+  source?: string;
+  status?: string;
+  /** Words, each contained in some field, and `field:word`. */
+  query?: string;
+  from?: string;
+  to?: string;
+  limit?: number;
+};
+/** `count` is what was found; where it is a lower bound, there are more than the site counts. */
+export type SearchAnswer = { id: string; count: number; count_is_lower_bound: boolean; events: Sealed[] };
 export type ProofAnswer = { leaf: number; envelope: string; proof: string };
 
 /** The contract's ceiling for one answer. */
@@ -160,6 +177,11 @@ export const fetchSensors = async (): Promise<SensorAnswer[]> => (await question
 
 export function fetchReadings(sensor: string, from: Date, limit: number): Promise<ReadingsAnswer> {
   const query = new URLSearchParams({ from: from.toISOString(), limit: String(limit) });
+  return question(`/api/sensors/${encodeURIComponent(sensor)}/readings?${query}`);
+}
+
+export function fetchPlot(sensor: string, from: Date, points: number): Promise<PlotAnswer> {
+  const query = new URLSearchParams({ from: from.toISOString(), points: String(points) });
   return question(`/api/sensors/${encodeURIComponent(sensor)}/readings?${query}`);
 }
 

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import type { Reading, Sealed, SensorAnswer } from "./api.ts";
 import { matches, numberOf } from "./event.ts";
 import { beyondRange, groupByLocation, needsAttention, passes, rangeOf, RECENT_MAX, refetched, withEvents } from "./fleet.ts";
-import { joined, readingsOf, seriesOf } from "./readings.ts";
+import { joined, readingsOf, seriesOf, seriesOfPlot } from "./readings.ts";
 
 const SENSOR: SensorAnswer = {
   id: "a",
@@ -125,6 +125,15 @@ test("fetched and live readings join without repeats, of one sensor", () => {
   assert.deepEqual(seriesOf(live), [
     [3, 5],
     [1, 1],
+  ]);
+});
+
+test("a long span keeps its peaks, and its silence", () => {
+  const bucket = (start: string, min: number | null, max: number | null) => ({ start, readings: 2, numbers: min === null ? 0 : 2, min, max, mean: min });
+  const buckets = [bucket(at(0), 1, 9), bucket(at(4), null, null), bucket(at(12), 2, 3)];
+  assert.deepEqual(seriesOfPlot({ kind: "buckets", width_ms: 4_000, buckets }), [
+    [1, 3, 5, 7, 8, 13, 15],
+    [1, 9, null, null, null, 2, 3],
   ]);
 });
 

@@ -109,6 +109,12 @@ mod tests {
             r#"{{"sensor":"{SENSOR}","from":"2026-11-23T19:00:00.000000Z","to":null,"limit":7}}"#
         );
         assert_eq!(asked(Method::Get, &path, ""), (READINGS, question));
+        let (_, question) =
+            asked(Method::Get, &format!("/api/sensors/{SENSOR}/readings?points=800"), "");
+        assert!(question.ends_with(r#""limit":500,"points":800}"#), "{question}");
+        let search =
+            r#"{"order":"asc","query":"actor:ada failed","restriction":{"source":["a","b"]}}"#;
+        assert_eq!(asked(Method::Post, "/api/logs", search), (LOGS, search.into()));
         assert_eq!(
             asked(Method::Post, "/api/logs", r#"{"action":"X"}"#),
             (LOGS, r#"{"action":"X"}"#.into())
