@@ -16,6 +16,8 @@ pub(crate) type TermKey = u32;
 /// The key of every event, which is no term.
 pub(crate) const EVERY: TermKey = 0;
 
+/// Between a field's name and its text in memory; neither UTF-8 nor, so, part of either.
+const AFTER_FIELD: u8 = 0xff;
 /// Terms under one row of a gram: small, for each row is written again whenever a term joins it.
 const CHUNK: usize = 1 << CHUNK_BITS;
 const CHUNK_BITS: u32 = 12;
@@ -51,7 +53,7 @@ impl Within {
 /// Gives terms their keys.
 #[derive(Debug, Default)]
 pub(crate) struct Dictionary {
-    /// Terms used lately, each as its field's number and its text; and those before them, which are forgotten next.
+    /// Terms used lately, each as its field's name and its text; and those before them, which are forgotten next.
     young: HashMap<Box<[u8]>, TermKey>,
     old: HashMap<Box<[u8]>, TermKey>,
     wanted: Vec<u8>,
@@ -69,11 +71,12 @@ impl Dictionary {
     pub(crate) fn key(
         &mut self,
         connection: &Connection,
-        field: Field,
+        field: &str,
         text: &str,
     ) -> rusqlite::Result<TermKey> {
         self.wanted.clear();
-        self.wanted.push(field.number());
+        self.wanted.extend(field.as_bytes());
+        self.wanted.push(AFTER_FIELD);
         self.wanted.extend(text.as_bytes());
         if let Some(key) = self.young.get(self.wanted.as_slice()) {
             return Ok(*key);
@@ -92,7 +95,7 @@ impl Dictionary {
     fn look_up_or_add(
         &mut self,
         connection: &Connection,
-        field: Field,
+        field: &str,
         text: &str,
     ) -> rusqlite::Result<TermKey> {
         if let Some(key) = key_of(connection, field, text)? {
@@ -100,7 +103,7 @@ impl Dictionary {
         }
         let key = connection
             .prepare_cached("INSERT INTO term (field, text) VALUES (?1, ?2) RETURNING key")?
-            .query_row((field.number(), text), |row| row.get(0))?;
+            .query_row((field, text), |row| row.get(0))?;
         let (chunk, place) = split(key);
         let gram = |gram: u32| chunk << 37 | u64::from(gram) << CHUNK_BITS | u64::from(place);
         self.grams.extend(grams_of_term(field, text).map(gram));
@@ -133,12 +136,11 @@ impl Dictionary {
     pub(crate) fn remove(connection: &Connection, key: TermKey) -> rusqlite::Result<()> {
         let removed = connection
             .prepare_cached("DELETE FROM term WHERE key = ?1 RETURNING field, text")?
-            .query_row([key], |row| Ok((row.get::<_, u8>(0)?, row.get::<_, String>(1)?)))
+            .query_row([key], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
             .optional()?;
-        let Some((number, text)) = removed else { return Ok(()) };
-        let field = Field::ALL.into_iter().find(|field| field.number() == number);
+        let Some((field, text)) = removed else { return Ok(()) };
         let (chunk, place) = split(key);
-        for gram in field.into_iter().flat_map(|field| grams_of_term(field, &text)) {
+        for gram in grams_of_term(&field, &text) {
             let row = (chunk.cast_signed(), i64::from(gram));
             let mut terms = terms_with(connection, row)?;
             terms.remove(place);
@@ -159,26 +161,42 @@ impl Dictionary {
 /// The key of a term that is there.
 pub(crate) fn key_of(
     connection: &Connection,
-    field: Field,
+    field: &str,
     text: &str,
 ) -> rusqlite::Result<Option<TermKey>> {
     connection
         .prepare_cached("SELECT key FROM term WHERE field = ?1 AND text = ?2")?
-        .query_row((field.number(), text), |row| row.get(0))
+        .query_row((field, text), |row| row.get(0))
         .optional()
+}
+
+/// Whether there is a term of a field with this name.
+pub(crate) fn has_field(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM term WHERE field = ?1)")?
+        .query_row([name], |row| row.get(0))
 }
 
 /// The keys, in order, of the terms of a field, or of any, that hold a text. `None` if there are too many.
 pub(crate) fn holding(
     connection: &Connection,
-    field: Option<Field>,
+    field: Option<&Field>,
     text: &str,
     within: Within,
 ) -> rusqlite::Result<Option<Vec<TermKey>>> {
-    let is_proof = within == Within::ANYWHERE && text.len() <= 3 && !text.contains('\0');
-    let mut select = connection.prepare_cached("SELECT text FROM term WHERE key = ?1")?;
+    let is_short = text.len() <= 3 && !text.contains('\0');
+    // Custom fields can share a gram.
+    let is_proof =
+        is_short && within == Within::ANYWHERE && !matches!(field, Some(Field::Custom(_)));
+    let mut select = connection.prepare_cached("SELECT field, text FROM term WHERE key = ?1")?;
     let mut holds = |key: TermKey| {
-        select.query_row([key], |row| Ok(within.holds(row.get_ref(0)?.as_bytes()?, text)))
+        select.query_row([key], |row| {
+            let is_of_field = match field {
+                Some(field) => row.get_ref(0)?.as_str()? == field.name(),
+                None => true,
+            };
+            Ok(is_of_field && within.holds(row.get_ref(1)?.as_bytes()?, text))
+        })
     };
     let last: Option<TermKey> =
         connection.query_row("SELECT max(key) FROM term", [], |row| row.get(0))?;
@@ -202,7 +220,7 @@ pub(crate) fn holding(
 fn candidates(
     connection: &Connection,
     chunk: u32,
-    field: Option<Field>,
+    field: Option<&Field>,
     text: &str,
 ) -> rusqlite::Result<Set> {
     let mut ranges: Vec<(u32, u32)> = Vec::with_capacity(GRAMS_MAX + 1);
@@ -216,7 +234,8 @@ fn candidates(
             ranges.extend(grams.map(|gram| (gram, gram)));
         }
     }
-    ranges.extend(field.map(|field| (gram_of_field(field), gram_of_field(field))));
+    let of_field = field.map(|field| gram_of_field(field.name()));
+    ranges.extend(of_field.map(|gram| (gram, gram)));
     let mut select = connection
         .prepare_cached("SELECT terms FROM gram WHERE chunk = ?1 AND gram BETWEEN ?2 AND ?3")?;
     let mut candidates: Option<Set> = None;
@@ -248,7 +267,7 @@ fn terms_with(connection: &Connection, row: (i64, i64)) -> rusqlite::Result<Set>
     Ok(terms)
 }
 
-fn grams_of_term(field: Field, text: &str) -> impl Iterator<Item = u32> {
+fn grams_of_term(field: &str, text: &str) -> impl Iterator<Item = u32> {
     let bytes = text.as_bytes();
     let at = |index: usize| bytes.get(index).copied().unwrap_or_default();
     let grams = (0..bytes.len()).map(move |index| gram([at(index), at(index + 1), at(index + 2)]));
@@ -259,9 +278,15 @@ const fn gram([a, b, c]: [u8; 3]) -> u32 {
     u32::from_be_bytes([0, a, b, c])
 }
 
-/// Beyond those of three bytes.
-const fn gram_of_field(field: Field) -> u32 {
-    1 << 24 | field.number() as u32
+/// Beyond those of three bytes: a standard field's place in the list of them, or a hash (FNV-1a, folded to 24 bits) of a custom one's name.
+fn gram_of_field(name: &str) -> u32 {
+    let standard = Field::STANDARD.iter().zip(0..).find(|(field, _)| field.name() == name);
+    let number = standard.map(|(_, number)| number).unwrap_or_else(|| {
+        let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        let hash = name.bytes().fold(0x811c_9dc5, step);
+        ((hash >> 24) ^ hash) & 0x00ff_ffff | 0x100
+    });
+    1 << 24 | number
 }
 
 /// Chunk of a term's key, and its place there.

@@ -2,38 +2,40 @@
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
-use model::Event;
+use model::{Event, event::FieldValue};
 use serde::{Deserialize, Serialize};
 
 /// A field of an event. What is left out is different in every event (times, salts) or for programs rather than for people.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(from = "String", into = "String")]
 pub enum Field {
     /// What was done.
-    Action = 1,
+    Action,
     /// Who did it.
-    Actor = 2,
+    Actor,
     /// Where it was seen.
-    Source = 3,
+    Source,
     /// How it ended.
-    Status = 4,
+    Status,
     /// What it was done to.
-    Target = 5,
+    Target,
     /// Whose it is.
-    TenantId = 6,
+    TenantId,
     /// The sensor's id.
-    Sensor = 7,
+    Sensor,
     /// What happened, for people.
-    Message = 8,
+    Message,
     /// The value afterwards.
-    New = 9,
+    New,
     /// The value before.
-    Old = 10,
+    Old,
+    /// One of a custom schema, of this name.
+    Custom(String),
 }
 
 impl Field {
-    /// All of them.
-    pub const ALL: [Self; 10] = [
+    /// All but the custom ones.
+    pub const STANDARD: [Self; 10] = [
         Self::Action,
         Self::Actor,
         Self::Source,
@@ -48,7 +50,7 @@ impl Field {
 
     /// As it is written in a query before a colon.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             Self::Action => "action",
             Self::Actor => "actor",
@@ -60,18 +62,19 @@ impl Field {
             Self::Message => "message",
             Self::New => "new",
             Self::Old => "old",
+            Self::Custom(name) => name,
         }
     }
 
     /// Whether the field is indexed as a whole, and so can be restricted to values. Of the others each word is indexed.
     #[must_use]
-    pub const fn is_whole(self) -> bool {
-        !matches!(self, Self::Message | Self::New | Self::Old)
+    pub const fn is_whole(&self) -> bool {
+        !matches!(self, Self::Message | Self::New | Self::Old | Self::Custom(_))
     }
 
     /// What the event says in this field.
     #[must_use]
-    pub fn text(self, event: &Event) -> Option<Cow<'_, str>> {
+    pub fn text<'a>(&self, event: &'a Event) -> Option<Cow<'a, str>> {
         let text = match self {
             Self::Action => event.action.as_deref(),
             Self::Actor => event.actor.as_deref(),
@@ -83,27 +86,39 @@ impl Field {
             Self::Message => Some(event.message.as_str()),
             Self::New => event.new.as_deref(),
             Self::Old => event.old.as_deref(),
+            Self::Custom(name) => return event.custom.get(name).map(words_of),
         };
         text.map(Cow::Borrowed)
     }
+}
 
-    pub(crate) const fn number(self) -> u8 {
-        self as u8
+/// A custom field's value as it is searched: what JSON would write, without the quotation marks of a text.
+fn words_of(value: &FieldValue) -> Cow<'_, str> {
+    match value {
+        FieldValue::Bool(yes) => yes.to_string().into(),
+        FieldValue::Integer(number) => number.to_string().into(),
+        FieldValue::Text(text) => text.into(),
     }
 }
 
-/// The terms of an event: each field that is indexed as a whole, and each word of the others.
-pub(crate) fn terms(event: &Event, mut visit: impl FnMut(Field, &str)) {
-    for field in Field::ALL {
+/// The terms of an event, each with its field's name: each field that is indexed as a whole, and each word of the others.
+pub(crate) fn terms(event: &Event, mut visit: impl FnMut(&str, &str)) {
+    let words_of_field = |name: &str, text: &str, visit: &mut dyn FnMut(&str, &str)| {
+        let mut words = text.split_whitespace();
+        // A field without a word is there all the same.
+        visit(name, words.next().unwrap_or_default());
+        words.for_each(|word| visit(name, word));
+    };
+    for field in &Field::STANDARD {
         let Some(text) = field.text(event) else { continue };
         if field.is_whole() {
-            visit(field, &text);
+            visit(field.name(), &text);
         } else {
-            let mut words = text.split_whitespace();
-            // A field without a word is there all the same.
-            visit(field, words.next().unwrap_or_default());
-            words.for_each(|word| visit(field, word));
+            words_of_field(field.name(), &text, &mut visit);
         }
+    }
+    for (name, value) in &event.custom {
+        words_of_field(name, &words_of(value), &mut visit);
     }
 }
 
@@ -113,16 +128,28 @@ impl fmt::Display for Field {
     }
 }
 
+impl From<String> for Field {
+    fn from(name: String) -> Self {
+        name.parse().unwrap_or(Self::Custom(name))
+    }
+}
+
+impl From<Field> for String {
+    fn from(field: Field) -> Self {
+        field.name().to_owned()
+    }
+}
+
 impl FromStr for Field {
     type Err = UnknownField;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let known = Self::ALL.into_iter().find(|field| field.name() == name);
+        let known = Self::STANDARD.into_iter().find(|field| field.name() == name);
         known.ok_or_else(|| UnknownField(name.chars().take(64).collect()))
     }
 }
 
-/// A name that is no field's.
+/// A name that is no standard field's.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "`{0}` is not a field: use action, actor, source, status, target, tenant_id, sensor, message, new or old"

@@ -20,8 +20,9 @@ const CHUNK_BITS: u32 = 16;
 const PART_BYTES_FULL: usize = 8 << 10;
 /// Pairs of a term and a leaf in the tail, beyond which it is written to its chunk early: 32 MB.
 const TAIL_MAX: usize = 4 << 20;
-/// Terms up to which each is looked up in a chunk by itself; with more, the chunk's rows are all read.
-const SEEKS_MAX: usize = 256;
+/// Terms up to which each is looked up in a chunk by itself; with more, the chunk's rows between the first and the last are all read. Looking up takes some
+/// six times as long as reading on, and a chunk of a large fleet has some 25,000 rows.
+const SEEKS_MAX: usize = 4_096;
 
 /// The chunk that a leaf lies in.
 pub(crate) const fn chunk_of(leaf: u64) -> u64 {

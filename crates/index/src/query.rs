@@ -44,13 +44,13 @@ impl Search {
     /// Whether an event with this text is found, leaving out window and end.
     #[must_use]
     pub fn matches(&self, event: &Event) -> bool {
-        let is_one_of = |field: Field, values: &[String]| {
+        let is_one_of = |field: &Field, values: &[String]| {
             let text = field.text(event).filter(|_| field.is_whole());
             text.is_some_and(|text| values.iter().any(|value| *value == text))
         };
         self.query.matches(event)
-            && self.restriction.iter().all(|(field, values)| is_one_of(*field, values))
-            && !self.exclusion.iter().any(|(field, values)| is_one_of(*field, values))
+            && self.restriction.iter().all(|(field, values)| is_one_of(field, values))
+            && !self.exclusion.iter().any(|(field, values)| is_one_of(field, values))
     }
 }
 
@@ -89,18 +89,21 @@ impl Query {
     pub const WORDS_MAX: usize = 32;
 
     /// Reads Pangea's query language: words between spaces, each with a field and a colon before it if only that field counts. A word in double quotes may hold
-    /// spaces. What stands before a colon and is no field's name is part of the word; there is no way to escape a quotation mark.
+    /// spaces. What stands before a colon and is no field's name is part of the word; there is no way to escape a quotation mark. `is_custom` tells the names of
+    /// custom fields.
     ///
     /// # Errors
     /// A quotation has no end, or there are too many words.
-    pub fn parse(text: &str) -> Result<Self, InvalidQuery> {
+    pub fn parse(text: &str, is_custom: impl Fn(&str) -> bool) -> Result<Self, InvalidQuery> {
         let mut words = Vec::new();
         let mut rest = text.trim_start();
         while !rest.is_empty() {
             let (field, word) = match rest.split_once(':') {
-                Some((name, word)) => {
-                    name.parse().map_or((None, rest), |field| (Some(field), word))
-                }
+                Some((name, word)) => match name.parse() {
+                    Ok(field) => (Some(field), word),
+                    Err(_) if is_custom(name) => (Some(Field::Custom(name.to_owned())), word),
+                    Err(_) => (None, rest),
+                },
                 None => (None, rest),
             };
             let (word, after) = match word.strip_prefix('"') {
@@ -124,12 +127,16 @@ impl Query {
     /// Whether the event contains all words.
     #[must_use]
     pub fn matches(&self, event: &Event) -> bool {
-        let contains = |field: Field, word: &Word| {
+        let contains = |field: &Field, word: &Word| {
             field.text(event).is_some_and(|text| text.contains(&word.text))
         };
-        self.words.iter().all(|word| match word.field {
+        let custom = || event.custom.keys().map(|name| Field::Custom(name.clone()));
+        self.words.iter().all(|word| match &word.field {
             Some(field) => contains(field, word),
-            None => Field::ALL.into_iter().any(|field| contains(field, word)),
+            None => {
+                Field::STANDARD.iter().any(|field| contains(field, word))
+                    || custom().any(|field| contains(&field, word))
+            }
         })
     }
 }
@@ -202,7 +209,7 @@ mod tests {
     #[test]
     fn a_query_is_words_with_fields_and_quotations() {
         let words = |text: &str| {
-            let query = Query::parse(text).unwrap();
+            let query = Query::parse(text, |name| name == "shift").unwrap();
             let pair = |word: Word| (word.field, word.text);
             query.words.into_iter().map(pair).collect::<Vec<_>>()
         };
@@ -217,6 +224,7 @@ mod tests {
             ),
             ("new:1:2", vec![word(Some(Field::New), "1:2")]),
             ("12:30 http://x", vec![word(None, "12:30"), word(None, "http://x")]), // no field's name
+            ("shift:night", vec![word(Some(Field::Custom("shift".into())), "night")]),
             ("a b:c", vec![word(None, "a"), word(None, "b:c")]),
             ("it\"s \\\"", vec![word(None, "it\"s"), word(None, "\\\"")]), // only at the start of a word
             ("\"\" target:", vec![word(Some(Field::Target), "")]),
@@ -224,9 +232,11 @@ mod tests {
         ] {
             assert_eq!(words(text), expected, "{text}");
         }
-        let error = Query::parse("actor:\"Jane").unwrap_err().to_string();
+        let error = Query::parse("actor:\"Jane", |_| false).unwrap_err().to_string();
         assert!(error.contains("`\"Jane` has no end"), "{error}");
-        assert!(Query::parse(&"a ".repeat(33)).unwrap_err().to_string().contains("33 words"));
+        assert!(
+            Query::parse(&"a ".repeat(33), |_| false).unwrap_err().to_string().contains("33 words")
+        );
     }
 
     #[test]

@@ -14,8 +14,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use serde::Serialize;
 
 use crate::{
-    IndexError, InvalidResultId, Page, ReadEvent, Search, SearchError, Series, plot, result_id,
-    schema, search,
+    IndexError, InvalidResultId, Page, ReadEvent, Search, SearchError, Series, dictionary, plot,
+    result_id, schema, search,
     series::{self, Stored},
 };
 
@@ -264,6 +264,14 @@ impl Reader {
         let mut connection = self.connection();
         let transaction = connection.transaction()?;
         search::search(&transaction, search, offset, limit, read_event)
+    }
+
+    /// Whether an event has a custom field of this name: what [`Query::parse`](crate::Query::parse) asks.
+    ///
+    /// # Errors
+    /// SQLite fails.
+    pub fn has_field(&self, name: &str) -> Result<bool, IndexError> {
+        self.ask("asking for a field", |connection| dictionary::has_field(connection, name))
     }
 
     /// An id under which later pages of a search can be asked for, for two days.

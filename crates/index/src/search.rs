@@ -72,17 +72,17 @@ struct Clause {
 }
 
 impl Clause {
-    fn exact(connection: &Connection, field: Field, values: &[String]) -> rusqlite::Result<Self> {
+    fn exact(connection: &Connection, field: &Field, values: &[String]) -> rusqlite::Result<Self> {
         let mut terms = Vec::new();
         for value in values.iter().filter(|_| field.is_whole()) {
-            terms.extend(dictionary::key_of(connection, field, value)?);
+            terms.extend(dictionary::key_of(connection, field.name(), value)?);
         }
         terms.sort_unstable();
         terms.dedup();
         Ok(Self { sure: Terms::These(terms), perhaps: Vec::new() })
     }
 
-    fn word(connection: &Connection, field: Option<Field>, text: &str) -> rusqlite::Result<Self> {
+    fn word(connection: &Connection, field: Option<&Field>, text: &str) -> rusqlite::Result<Self> {
         let holding = |text: &str, within: Within| {
             let terms = dictionary::holding(connection, field, text, within)?;
             Ok::<_, rusqlite::Error>(terms.map_or(Terms::Beyond, Terms::These))
@@ -158,19 +158,19 @@ impl Plan {
     fn new(connection: &Connection, search: &Search) -> rusqlite::Result<Self> {
         let mut clauses = Vec::new();
         for (field, values) in &search.restriction {
-            clauses.push(Clause::exact(connection, *field, values)?);
+            clauses.push(Clause::exact(connection, field, values)?);
         }
         // Every event contains nothing.
         let says_nothing = |word: &&Word| word.field.is_none() && word.text.is_empty();
         for word in search.query.words.iter().filter(|word| !says_nothing(word)) {
-            clauses.push(Clause::word(connection, word.field, &word.text)?);
+            clauses.push(Clause::word(connection, word.field.as_ref(), &word.text)?);
         }
         // What is cheap comes first: where it finds nothing, the others are not asked.
         clauses.sort_by_key(Clause::cost);
         let mut excluded = Vec::new();
         for (field, values) in &search.exclusion {
             for value in values.iter().filter(|_| field.is_whole()) {
-                excluded.extend(dictionary::key_of(connection, *field, value)?);
+                excluded.extend(dictionary::key_of(connection, field.name(), value)?);
             }
         }
         excluded.sort_unstable();

@@ -141,7 +141,9 @@ impl Queries {
                 let limit = query::events_limit(query.limit).map_err(Failure::Query)?;
                 blocking(move || {
                     let end = self.index.next_leaf().map_err(internal)?;
-                    let search = searching::search_of(query, end, clock::now());
+                    // A name that the index cannot look up is none: the search itself will say what is wrong.
+                    let is_custom = |name: &str| self.index.has_field(name).unwrap_or(false);
+                    let search = searching::search_of(query, is_custom, end, clock::now());
                     self.page(&search.map_err(Failure::Query)?, 0, limit)
                 })
                 .await

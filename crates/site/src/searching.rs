@@ -14,9 +14,14 @@ const RUN_LEN: usize = 256;
 /// Bytes of them.
 const RUN_BYTES_MAX: usize = 1 << 20;
 
-/// What is searched for, in the log before `end`.
-pub(crate) fn search_of(logs: LogsQuery, end: u64, now: Timestamp) -> Result<Search, QueryError> {
-    let mut query = Query::parse(logs.query.as_deref().unwrap_or_default())
+/// What is searched for, in the log before `end`. `is_custom` tells the names of custom fields.
+pub(crate) fn search_of(
+    logs: LogsQuery,
+    is_custom: impl Fn(&str) -> bool,
+    end: u64,
+    now: Timestamp,
+) -> Result<Search, QueryError> {
+    let mut query = Query::parse(logs.query.as_deref().unwrap_or_default(), is_custom)
         .map_err(|error| named("query", &error))?;
     query.words.extend(logs.source.map(|text| Word { field: Some(Field::Source), text }));
     let mut restriction = BTreeMap::new();

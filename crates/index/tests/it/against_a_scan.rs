@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use index::{Bucket, Entry, Field, Indexer, Order, Query, Reader, Reading, Search, Series};
 use model::{
-    Envelope, Event, Heartbeat, Outcome, Salt, SensorId, Timestamp, action, query::ReadingsQuery,
+    Envelope, Event, Heartbeat, Outcome, Salt, SensorId, Timestamp, action, event::FieldValue,
+    query::ReadingsQuery,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use tempfile::TempDir;
@@ -25,7 +26,12 @@ enum Happening {
     /// Something that moves a sensor.
     Sighting { sensor: u8, alias: String, action: &'static str },
     /// An event of another program.
-    Other { message: String, actor: Option<String>, target: Option<String> },
+    Other {
+        message: String,
+        actor: Option<String>,
+        target: Option<String>,
+        custom: Option<(String, FieldValue)>,
+    },
     /// The order to erase leaves, as parts of the log so far.
     Erasure { from: f64, len: u64 },
 }
@@ -33,6 +39,19 @@ enum Happening {
 fn text() -> impl Strategy<Value = String> {
     // Few letters, so that texts contain each other, with spaces of several kinds and a letter of two bytes.
     "[abé\u{a0} ]{0,6}|a b|login  failed|[a-c]{30}"
+}
+
+fn custom() -> impl Strategy<Value = (String, FieldValue)> {
+    let value = prop_oneof![
+        any::<bool>().prop_map(FieldValue::Bool),
+        (-9..99_i64).prop_map(FieldValue::Integer),
+        text().prop_map(FieldValue::Text),
+    ];
+    ("[xy]", value)
+}
+
+fn field() -> impl Strategy<Value = Field> {
+    prop_oneof![4 => select(&Field::STANDARD[..]), 1 => "[xyz]".prop_map(Field::Custom)]
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -59,8 +78,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         6 => (sensor.clone(), at(), value()).prop_map(|(sensor, at, value)| Happening::Reading { sensor, at, value }),
         1 => (sensor.clone(), at()).prop_map(|(sensor, at)| Happening::NoAnswer { sensor, at }),
         2 => (sensor, "[AB]", seen).prop_map(|(sensor, alias, action)| Happening::Sighting { sensor, alias, action }),
-        3 => (text(), option::of(text()), option::of(text()))
-            .prop_map(|(message, actor, target)| Happening::Other { message, actor, target }),
+        3 => (text(), option::of(text()), option::of(text()), option::of(custom()))
+            .prop_map(|(message, actor, target, custom)| Happening::Other { message, actor, target, custom }),
         1 => (0.0..1.0, 1..30_u64).prop_map(|(from, len)| Happening::Erasure { from, len }),
     ]
 }
@@ -99,8 +118,9 @@ impl Log {
                         _ => Event::sighting(action, &heartbeat, second(9)),
                     }
                 }
-                Happening::Other { message, actor, target } => {
-                    Event { message, actor, target, ..Event::default() }
+                Happening::Other { message, actor, target, custom } => {
+                    let custom = custom.into_iter().collect();
+                    Event { message, actor, target, custom, ..Event::default() }
                 }
                 Happening::Erasure { from, len } => {
                     #[expect(
@@ -207,8 +227,8 @@ impl Log {
 
 prop_compose! {
     fn search()(
-        words in vec((option::of(select(&Field::ALL[..])), prop_oneof![text(), Just("SUCCESS".to_owned()), Just("Hall.A".to_owned()), Just(".5".to_owned())]), 0..3),
-        restriction in option::of((select(&Field::ALL[..]), vec(prop_oneof![text(), Just("SUCCESS".to_owned()), Just("SENSOR_READING".to_owned())], 0..3))),
+        words in vec((option::of(field()), prop_oneof![text(), Just("SUCCESS".to_owned()), Just("Hall.A".to_owned()), Just(".5".to_owned()), "[0-9t]"]), 0..3),
+        restriction in option::of((field(), vec(prop_oneof![text(), Just("SUCCESS".to_owned()), Just("SENSOR_READING".to_owned())], 0..3))),
         exclusion in option::of((select(&[Field::Action, Field::Status][..]), select(&["SUCCESS", "SENSOR_READING"][..]))),
         window in (option::of(0..60_i64), option::of(0..60_i64)),
         oldest_first: bool,

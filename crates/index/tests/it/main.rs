@@ -157,7 +157,7 @@ fn a_search_matches_all_that_is_named_and_pages() {
         (page.count, page.leaves)
     };
     let only = |field, value: &str| BTreeMap::from([(field, vec![value.to_owned()])]);
-    let query = |text: &str| Query::parse(text).unwrap();
+    let query = |text: &str| Query::parse(text, |_| false).unwrap();
     let readings =
         Search { restriction: only(Field::Action, "SENSOR_READING"), ..Search::default() };
     assert_eq!(search(readings.clone(), 0), (4, vec![5, 4]));
@@ -226,7 +226,8 @@ fn what_was_erased_is_forgotten_to_the_last_byte() {
             bytes.windows(text.len()).any(|window| window == text.as_bytes())
         })
     };
-    let secret_words = Search { query: Query::parse(secret).unwrap(), ..Search::default() };
+    let secret_words =
+        Search { query: Query::parse(secret, |_| false).unwrap(), ..Search::default() };
     let found = |search| reader.search(search, 0, 500, &mut |_| panic!()).unwrap().count;
     assert!(files_hold(secret) && found(&secret_words) == 668);
     let query = ReadingsQuery { sensor: a.id, from: None, to: None, limit: 5_000, points: None };
