@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::{Bound, RangeBounds as _},
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -98,7 +99,11 @@ impl From<&Stored<'_>> for Reading {
 }
 
 impl Reader {
-    pub(crate) fn open(path: &Path) -> Result<Self, IndexError> {
+    /// Of an index that is there, whether or not something is applied to it meanwhile.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be used.
+    pub fn open(path: &Path) -> Result<Self, IndexError> {
         let open = || {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let connection = Connection::open_with_flags(path, flags)?;
@@ -233,19 +238,19 @@ impl Reader {
         })
     }
 
-    /// The readings of a sensor that follow `after`, a reading's time and leaf, in order, at least one where there is one: a step of going through all of them.
+    /// Readings of a sensor from a time and leaf on, in order: some, and at least one where there is one. A step of going through all of them.
     ///
     /// # Errors
     /// SQLite fails.
-    pub fn readings_after(
+    pub fn readings_from(
         &self,
         sensor: SensorId,
-        after: Option<(Timestamp, u64)>,
+        start: Bound<(Timestamp, u64)>,
     ) -> Result<Vec<Reading>, IndexError> {
         self.ask("asking for readings", |connection| {
             let Some(key) = key_of(connection, sensor)? else { return Ok(Vec::new()) };
-            let after = after.map(|(at, leaf)| (at.unix_micros(), leaf.cast_signed()));
-            after_key(connection, key, after)
+            let start = start.map(|(at, leaf)| (at.unix_micros(), leaf.cast_signed()));
+            block_from(connection, key, start)
         })
     }
 
@@ -361,23 +366,24 @@ pub(crate) fn newest(
     Ok(found)
 }
 
-/// What is left of the block that `after` lies in, and if that is nothing, the next.
-fn after_key(
+/// What there is from `start` on of the block it lies in, and if that is nothing, the next.
+fn block_from(
     connection: &Connection,
     sensor: i64,
-    after: Option<(i64, i64)>,
+    start: Bound<(i64, i64)>,
 ) -> rusqlite::Result<Vec<Reading>> {
-    let (at, leaf) = after.unwrap_or((i64::MIN, i64::MIN));
+    let at = match start {
+        Bound::Included((at, _)) | Bound::Excluded((at, _)) => at,
+        Bound::Unbounded => i64::MIN,
+    };
     let mut select = connection.prepare_cached(
         "SELECT bytes FROM block WHERE sensor = ?1 AND first_at >= ?2 ORDER BY first_at, first",
     )?;
-    let start = series::start_of(connection, sensor, at)?;
-    let mut rows = select.query((sensor, start))?;
+    let mut rows = select.query((sensor, series::start_of(connection, sensor, at)?))?;
     while let Some(row) = rows.next()? {
         let block = series::unpack(row.get_ref(0)?.as_blob()?)?;
-        let is_after =
-            |reading: &&Stored<'_>| (reading.at, reading.leaf.cast_signed()) > (at, leaf);
-        let found: Vec<_> = block.iter().filter(is_after).map(Reading::from).collect();
+        let is_in = |reading: &&Stored<'_>| (start, Bound::Unbounded).contains(&reading.key());
+        let found: Vec<_> = block.iter().filter(is_in).map(Reading::from).collect();
         if !found.is_empty() {
             return Ok(found);
         }

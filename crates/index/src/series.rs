@@ -38,13 +38,13 @@ impl Stored<'_> {
         number.filter(|number: &f64| number.is_finite())
     }
 
-    const fn key(&self) -> Key {
+    pub(crate) const fn key(&self) -> Key {
         (self.at, self.leaf.cast_signed())
     }
 }
 
 /// Time and leaf: the order of readings.
-type Key = (i64, i64);
+pub(crate) type Key = (i64, i64);
 
 /// Statuses that a reading's first byte can name; any other follows it as text.
 const STATUSES: [&str; 3] = [SUCCESS, COMM_ERROR, VALUE_ERROR];

@@ -1,6 +1,9 @@
 //! Whatever a log holds, the index answers what reading all of it would answer: with batches of any size, with erasures, and made anew.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use index::{Bucket, Entry, Field, Indexer, Order, Query, Reader, Reading, Search, Series};
 use model::{
@@ -300,8 +303,9 @@ fn check_series(
     }
     let mut walked = Vec::new();
     loop {
-        let after = walked.last().map(|reading: &Reading| (reading.timestamp, reading.leaf));
-        let step = reader.readings_after(sensor, after).unwrap();
+        let after = |reading: &Reading| Bound::Excluded((reading.timestamp, reading.leaf));
+        let start = walked.last().map_or(Bound::Unbounded, after);
+        let step = reader.readings_from(sensor, start).unwrap();
         if step.is_empty() {
             break;
         }
