@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("http-server", &[]),
     ("witness", &["http-server", "ledger", "tlog"]),
     ("index", &["model"]),
+    ("readings", &["index", "model"]),
     ("engine", &[]),
     ("simulator", &["model"]),
     (
@@ -36,7 +37,21 @@ const ARROWS: &[(&str, &[&str])] = &[
             "witness",
         ],
     ),
-    ("sealwire", &["engine", "ledger", "model", "poll", "simulator", "site", "tlog", "witness"]),
+    (
+        "sealwire",
+        &[
+            "engine",
+            "index",
+            "ledger",
+            "model",
+            "poll",
+            "readings",
+            "simulator",
+            "site",
+            "tlog",
+            "witness",
+        ],
+    ),
     // What runs on the host and in the browser.
     ("sensor-reader", &["model"]),
     ("http-gateway", &["model"]),

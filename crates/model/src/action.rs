@@ -39,6 +39,8 @@ pub const BACK_IN_RANGE: &str = "BACK_IN_RANGE";
 pub const SENSOR_LOST: &str = "SENSOR_LOST";
 /// Derived: a lost sensor that answers or beats again.
 pub const SENSOR_BACK: &str = "SENSOR_BACK";
+/// Someone took readings out as a file.
+pub const READINGS_EXPORTED: &str = "READINGS_EXPORTED";
 /// The site begins to run its services.
 pub const SITE_STARTED: &str = "SITE_STARTED";
 /// The site was asked to stop.

@@ -353,6 +353,28 @@ impl Event {
         Self::new(actor, action::HOLD_RELEASED, origin, message, at).with(detail)
     }
 
+    /// That someone takes the readings of a sensor out as a file: those of a span of time by the readings' own, or ever.
+    #[must_use]
+    pub fn readings_exported(
+        actor: &str,
+        origin: &str,
+        sensor: SensorId,
+        (from, to): (Option<Timestamp>, Option<Timestamp>),
+        why: &str,
+        at: Timestamp,
+    ) -> Self {
+        let detail = Detail { sensor: Some(sensor), ..Detail::default() };
+        let mut span = String::new();
+        for (word, moment) in [(" from ", from), (" before ", to)] {
+            if let Some(moment) = moment {
+                span.push_str(word);
+                span.push_str(&moment.to_string());
+            }
+        }
+        let message = format!("readings of {sensor}{span} exported: {why}");
+        Self::new(actor, action::READINGS_EXPORTED, origin, message, at).with(detail)
+    }
+
     /// A reading, or that none came: how the poll with this number ended.
     #[must_use]
     pub fn reading(heartbeat: &Heartbeat, poll: u64, outcome: Outcome, at: Timestamp) -> Self {

@@ -5,6 +5,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 use ledger::{LeafRanges, evidence::Bound};
 use model::{Pattern, SensorId, Timestamp};
+use readings::Format;
 use site::operator::Words;
 
 /// Collects readings of industrial sensors and seals every one of them in a log that anyone can verify.
@@ -25,6 +26,8 @@ pub(crate) enum Command {
     Log(LogArguments),
     /// Write rows of a log to an evidence bundle, one file that anyone can verify offline.
     Export(ExportArguments),
+    /// Write a sensor's readings to a CSV or Parquet file for other programs; the log says who did.
+    Readings(ReadingsArguments),
     /// Write the proof of one leaf to a file (C2SP tlog-proof).
     Prove(ProveArguments),
     /// Copy a site's data directory, while the site runs or not, and verify the copy.
@@ -264,6 +267,29 @@ pub(crate) struct ExportArguments {
     /// The bundle; replaced if it is there.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ReadingsArguments {
+    #[command(flatten)]
+    pub(crate) site: SiteFolder,
+    /// Whose readings.
+    #[arg(long, value_name = "ID")]
+    pub(crate) sensor: SensorId,
+    /// Taken from this time on, e.g. 2026-11-01T00:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<Timestamp>,
+    /// Taken before this time.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<Timestamp>,
+    /// csv or parquet.
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Format,
+    /// The file; replaced if it is there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) signature: Signature,
 }
 
 #[derive(Args, Debug)]

@@ -1,8 +1,13 @@
 //! `sealwire log`: an operator's orders. A running site carries them out itself; of a stopped one the log is opened here.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
+use ledger::Ledger;
 use serde::Deserialize;
 use site::{
     DataDir, DataDirError, RunFile, SiteLog,
@@ -18,17 +23,29 @@ use crate::{
 const ORDER_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 pub(crate) fn run(arguments: LogArguments) -> Result<()> {
-    let order = arguments.order.into();
-    let done = match DataDir::open_existing(&arguments.data_dir) {
+    let LogArguments { data_dir, key_file, json, order } = arguments;
+    let done = carry_out(&data_dir, key_file, order.into(), |_, _| Ok(()))?;
+    let text = if json { serde_json::to_string(&done)? } else { words(&done) };
+    output::line(text.trim_end());
+    Ok(())
+}
+
+/// Has an order carried out: by the site that runs in the folder or, where none does, here, and then `afterwards` has the open log.
+pub(crate) fn carry_out(
+    data_dir: &Path,
+    key_file: Option<PathBuf>,
+    order: Order,
+    afterwards: impl FnOnce(&DataDir, &Ledger) -> Result<()>,
+) -> Result<Done> {
+    match DataDir::open_existing(data_dir) {
         Ok(data_dir) => {
-            let SiteLog { ledger: _, writer, operator } =
-                SiteLog::open(&data_dir, arguments.key_file)?;
+            let SiteLog { ledger, writer, operator } = SiteLog::open(&data_dir, key_file)?;
             let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-            runtime.block_on(async {
-                let done = operator.carry_out(order).await;
-                writer.close().await.context("the log could not be closed")?;
-                anyhow::Ok(done?)
-            })?
+            let done = runtime.block_on(operator.carry_out(order));
+            let afterwards = done.is_ok().then(|| afterwards(&data_dir, &ledger)).transpose();
+            runtime.block_on(writer.close()).context("the log could not be closed")?;
+            afterwards?;
+            Ok(done?)
         }
         Err(DataDirError::InUse { path }) => {
             let running = RunFile::read(&path).map_err(|error| match error.kind() {
@@ -38,13 +55,10 @@ pub(crate) fn run(arguments: LogArguments) -> Result<()> {
                 ),
                 _ => anyhow::Error::new(error).context("cannot read run.json"),
             })?;
-            ask(&running, &order)?
+            ask(&running, &order)
         }
-        Err(error) => return Err(error.into()),
-    };
-    let text = if arguments.json { serde_json::to_string(&done)? } else { words(&done) };
-    output::line(text.trim_end());
-    Ok(())
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Has a running site carry an order out.
@@ -137,6 +151,7 @@ fn words(done: &Done) -> String {
             };
             classes.iter().map(line).collect()
         }
+        Done::ExportReadings { leaf } => format!("leaf {leaf} says that readings are exported"),
         Done::RotateKey { leaf, vkey } => {
             format!("the log goes on with the key {vkey}; leaf {leaf} says so, signed by both keys")
         }

@@ -13,6 +13,7 @@ mod log;
 mod output;
 mod policy;
 mod prove;
+mod readings;
 mod restore;
 mod run_engine;
 mod simulate;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Log(arguments) => log::run(arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Readings(arguments) => readings::run(arguments),
         Command::Prove(arguments) => prove::run(&arguments),
         Command::Witness(arguments) => witness::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),

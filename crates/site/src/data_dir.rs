@@ -202,7 +202,13 @@ impl DataDir {
 
     /// The index, which may be deleted while the site does not run.
     pub(crate) fn index(&self) -> PathBuf {
-        self.path.join(INDEX)
+        Self::index_of(&self.path)
+    }
+
+    /// The index of the site whose folder is at `path`.
+    #[must_use]
+    pub fn index_of(path: &Path) -> PathBuf {
+        path.join(INDEX)
     }
 
     /// Folder of an engine.

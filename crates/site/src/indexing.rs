@@ -1,6 +1,6 @@
 //! Feeds the index from the log, in order.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use index::{Entry, IndexError, Indexer};
 use ledger::{Ledger, ReadError, StoredEnvelope};
@@ -12,6 +12,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
+
+use crate::DataDir;
 
 /// Bytes of envelopes applied in one transaction. As many are read meanwhile.
 const BATCH_BYTES_MAX: usize = 16 << 20;
@@ -60,6 +62,31 @@ pub(crate) async fn run(
     }
 }
 
+/// Opens the index of the log, or begins one.
+///
+/// # Errors
+/// The log cannot be read or SQLite fails.
+pub(crate) fn open(path: &Path, ledger: &Ledger) -> Result<Indexer, IndexingError> {
+    // A log is known by its first key, whatever key it has gone over to.
+    let first_key = ledger.keys().into_iter().next().map_or_else(String::new, |key| key.vkey);
+    let entry_of = |leaf| entry_of(ledger, leaf).ok().flatten();
+    Ok(Indexer::open(path, &first_key, entry_of)?)
+}
+
+/// Brings the index of a log up to date on which no site runs. Blocks.
+///
+/// # Errors
+/// The log cannot be read or SQLite fails.
+pub fn catch_up(data_dir: &DataDir, ledger: &Ledger) -> Result<(), IndexingError> {
+    let mut indexer = open(&data_dir.index(), ledger)?;
+    while indexer.next_leaf() < ledger.size() {
+        let batch = read(ledger, indexer.next_leaf())?;
+        indexer = apply(indexer, batch)?;
+    }
+    indexer.forget()?;
+    Ok(())
+}
+
 /// Envelopes that follow each other, and the log's entry of the last.
 #[derive(Default)]
 struct Batch {
@@ -80,7 +107,7 @@ fn read(ledger: &Ledger, from: u64) -> Result<Batch, IndexingError> {
 }
 
 /// The log's entry of a leaf, as the index keeps it.
-pub(crate) fn entry_of(ledger: &Ledger, leaf: u64) -> Result<Option<Entry>, ReadError> {
+fn entry_of(ledger: &Ledger, leaf: u64) -> Result<Option<Entry>, ReadError> {
     if leaf >= ledger.size() {
         return Ok(None);
     }

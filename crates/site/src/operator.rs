@@ -5,10 +5,10 @@
 use std::{path::PathBuf, sync::Arc};
 
 use ledger::{
-    AppendError, EraseError, Erased, Erasure, Hold, KeyError, KeyFiles, LeafRanges, Ledger,
+    AppendError, Batch, EraseError, Erased, Erasure, Hold, KeyError, KeyFiles, LeafRanges, Ledger,
     ReadError,
 };
-use model::{SensorId, Timestamp};
+use model::{Event, SensorId, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::Mutex, task::spawn_blocking};
 
@@ -63,6 +63,19 @@ pub enum Order {
     Retain {
         /// Who orders it.
         actor: Words,
+    },
+    /// Seal that readings of a sensor are taken out as a file, which whoever orders it does next.
+    ExportReadings {
+        /// Whose readings.
+        sensor: SensorId,
+        /// From this moment on.
+        from: Option<Timestamp>,
+        /// Before this moment.
+        to: Option<Timestamp>,
+        /// Who orders it.
+        actor: Words,
+        /// Why.
+        reason: Words,
     },
     /// Make a new key and have the log go over to it.
     RotateKey {
@@ -147,6 +160,11 @@ pub enum Done {
     Retain {
         /// The classes of which there was anything.
         classes: Vec<RetainedClass>,
+    },
+    /// It is sealed that readings are taken out.
+    ExportReadings {
+        /// The leaf that says so.
+        leaf: u64,
     },
     /// The log has another key.
     RotateKey {
@@ -238,6 +256,15 @@ impl Operator {
             }
             Order::Retain { actor } => {
                 Ok(Done::Retain { classes: self.retain(&actor.0, now).await? })
+            }
+            Order::ExportReadings { sensor, from, to, actor, reason } => {
+                let vkey = self.ledger.vkey();
+                let origin = vkey.name().as_str();
+                let span = (from, to);
+                let event =
+                    Event::readings_exported(&actor.0, origin, sensor, span, &reason.0, now);
+                let receipt = self.ledger.append(Batch::of(vec![event])).await?;
+                Ok(Done::ExportReadings { leaf: receipt.first_leaf })
             }
             Order::RotateKey { actor } => self.rotate_key(&actor.0).await,
         }

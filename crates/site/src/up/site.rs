@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use engine::{Change, Engine, Registry, nats_server, reconcile, wash_host};
-use index::{Indexer, Reader, SensorState};
+use index::{Reader, SensorState};
 use ledger::Ledger;
 use model::{Event, Pattern, action};
 use poll::Counters;
@@ -211,11 +211,7 @@ impl<'a> Site<'a> {
         digest: String,
         checkpoint_period: Duration,
     ) -> Result<(polling::Known, watch::Sender<Counters>), UpError> {
-        // A log is known by its first key, whatever key it has gone over to.
-        let first_key =
-            self.ledger.keys().into_iter().next().map_or_else(String::new, |key| key.vkey);
-        let entry_of = |leaf| indexing::entry_of(&self.ledger, leaf).ok().flatten();
-        let indexer = Indexer::open(&self.data_dir.index(), &first_key, entry_of)?;
+        let indexer = indexing::open(&self.data_dir.index(), &self.ledger)?;
         let (for_queries, for_pipeline) = (indexer.reader()?, indexer.reader()?);
         let (indexed, watch_indexed) = watch::channel(0);
         let (counters, watch_counters) = watch::channel(Counters::default());

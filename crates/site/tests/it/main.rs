@@ -4,6 +4,7 @@
 
 mod backups;
 mod doctor;
+mod exports;
 
 use std::{
     fs,
