@@ -74,10 +74,15 @@ impl Log {
         println!("rss_mb: {} (highest while indexing)", peak_rss_mb());
     }
 
+    fn heartbeat(&self, number: u64) -> &Heartbeat {
+        let place = number % self.heartbeats.len() as u64;
+        self.heartbeats.get(usize::try_from(place).unwrap()).unwrap()
+    }
+
     fn envelope(&self, leaf: u64) -> Vec<u8> {
         let at = at(leaf * (YEAR_MICROS / self.events));
         let sensors = self.heartbeats.len() as u64;
-        let heartbeat = &self.heartbeats[usize::try_from(leaf % sensors).unwrap()];
+        let heartbeat = self.heartbeat(leaf);
         let event = if leaf < sensors {
             Event::sighting(action::SENSOR_DISCOVERED, heartbeat, at)
         } else if leaf.is_multiple_of(DERIVED_EVERY) {
@@ -101,8 +106,7 @@ impl Log {
 
     fn search(&self, reader: &Reader) {
         let restricted = |number: u64| {
-            let heartbeat =
-                &self.heartbeats[usize::try_from(number).unwrap() % self.heartbeats.len()];
+            let heartbeat = self.heartbeat(number);
             let restriction = match number % 4 {
                 0 => (Field::Source, heartbeat.source()),
                 1 => (Field::Action, action::OUT_OF_RANGE.to_owned()),
@@ -111,13 +115,12 @@ impl Log {
             };
             let restriction = BTreeMap::from([(restriction.0, vec![restriction.1])]);
             let from = mixed(number) % YEAR_MICROS;
-            let window = (number % 3 == 0).then(|| at(from));
+            let window = number.is_multiple_of(3).then(|| at(from));
             Search { restriction, window: (None, window), ..Search::default() }
         };
         self.measure(reader, "search", restricted);
         let text = |number: u64| {
-            let heartbeat =
-                &self.heartbeats[usize::try_from(number).unwrap() % self.heartbeats.len()];
+            let heartbeat = self.heartbeat(number);
             let query = match number % 6 {
                 0 => value(number),
                 1 => heartbeat.alias.clone(),
@@ -175,7 +178,9 @@ fn report(what: &str, times: Vec<(Duration, Duration)>) {
     let (clock, processor): (Vec<_>, Vec<_>) = times.into_iter().unzip();
     for (whose, mut times) in [("", clock), (" of processor time", processor)] {
         times.sort_unstable();
-        let ms = |percent: usize| times[(times.len() - 1) * percent / 100].as_secs_f64() * 1e3;
+        let ms = |percent: usize| {
+            times.get((times.len() - 1) * percent / 100).unwrap().as_secs_f64() * 1e3
+        };
         println!(
             "{what}{whose}: p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms",
             ms(50),

@@ -1,8 +1,8 @@
 //! The dictionary: each distinct term, a field and a text, once, under a key; and which terms contain a text.
 //!
-//! That is found without a scan by the terms' grams: every three bytes that follow each other in a term, and the last two and the last one padded with zeros, so
-//! that shorter texts are the beginning of some gram. The field is a gram too. What three bytes or fewer find is right; a longer text is compared with the
-//! terms that have all its grams.
+//! That is found without a scan by the terms' grams: every three bytes that follow each other in a term, and the last two and the last one padded with
+//! zeros, so that shorter texts are the beginning of some gram. The field is a gram too. What three bytes or fewer find is right; a longer text is
+//! compared with the terms that have all its grams.
 
 use std::collections::HashMap;
 

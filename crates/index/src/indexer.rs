@@ -89,8 +89,8 @@ impl Indexer {
     /// How long [`forget`](Self::forget) waits for readers: longer than a question takes.
     const READERS_WAIT: Duration = Duration::from_secs(1);
 
-    /// Opens the index of the log with this key, or makes one. `entry_of` is asked for the log's entry of the last leaf that was applied: if it is another, or if
-    /// there is none, the index is of a history that the log has lost, and is made anew.
+    /// Opens the index of the log with this key, or makes one. `entry_of` is asked for the log's entry of the last leaf that was applied: if it is
+    /// another, or if there is none, the index is of a history that the log has lost, and is made anew.
     ///
     /// # Errors
     /// The file cannot be used.
@@ -168,7 +168,7 @@ impl Indexer {
             next_leaf += 1;
             memory.tail.go_on(&transaction, next_leaf)?;
         }
-        memory.write(&transaction, &mut batch)?;
+        memory.write(&transaction, &batch)?;
         transaction.execute(
             "UPDATE log SET next_leaf = ?1, last_entry = ?2",
             (next_leaf.cast_signed(), last_entry),
@@ -196,8 +196,9 @@ impl Indexer {
         self.forgets
     }
 
-    /// Writes the whole file anew, if anything was erased since it last was: SQLite leaves copies of rows that it moved, which it does not overwrite when the row
-    /// is deleted. Takes some seconds for a hundred megabytes. Answers `false` if a reader held the old file; try again then.
+    /// Writes the whole file anew, if anything was erased since it last was: SQLite leaves copies of rows that it moved, which it does not
+    /// overwrite when the row is deleted. Takes some seconds for a hundred megabytes. Answers `false` if a reader held the old file; try again
+    /// then.
     ///
     /// # Errors
     /// SQLite fails, or the disk has no room for the file a second time.
@@ -253,7 +254,7 @@ impl Memory {
         Ok(())
     }
 
-    fn write(&mut self, connection: &Connection, batch: &mut Batch) -> rusqlite::Result<()> {
+    fn write(&mut self, connection: &Connection, batch: &Batch) -> rusqlite::Result<()> {
         self.dictionary.write_grams(connection)?;
         self.tail.write(connection)?;
         self.leaves.write(connection)?;

@@ -89,8 +89,8 @@ impl Query {
     pub const WORDS_MAX: usize = 32;
 
     /// Reads Pangea's query language: words between spaces, each with a field and a colon before it if only that field counts. A word in double quotes may hold
-    /// spaces. What stands before a colon and is no field's name is part of the word; there is no way to escape a quotation mark. `is_custom` tells the names of
-    /// custom fields.
+    /// spaces. What stands before a colon and is no field's name is part of the word; there is no way to escape a quotation mark. `is_custom` tells
+    /// the names of custom fields.
     ///
     /// # Errors
     /// A quotation has no end, or there are too many words.

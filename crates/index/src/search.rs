@@ -39,7 +39,7 @@ pub enum SearchError {
     Index(#[from] IndexError),
     /// Too many events would have to be read from the log.
     #[error(
-        "this search cannot be answered from the index alone, and {READ_MAX} events were read without filling the page: name a window of time, a field, or words without spaces"
+        "the index leaves doubt, and {READ_MAX} events were read without filling the page: name a window of time, a field, or words without spaces"
     )]
     TooBroad,
     /// The log cannot be read.

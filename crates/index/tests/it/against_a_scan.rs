@@ -182,7 +182,7 @@ impl Log {
     }
 
     fn envelope(&self, leaf: u64) -> &Envelope {
-        &self.sealed[usize::try_from(leaf - FIRST).unwrap()]
+        self.sealed.get(usize::try_from(leaf - FIRST).unwrap()).unwrap()
     }
 
     fn left(&self) -> impl DoubleEndedIterator<Item = (u64, &Envelope)> {

@@ -237,7 +237,8 @@ fn what_was_erased_is_forgotten_to_the_last_byte() {
 
     let leaves: Vec<String> = (first..)
         .zip(is_secret)
-        .filter_map(|(leaf, is_secret)| is_secret.then(|| leaf.to_string()))
+        .filter(|(_, is_secret)| *is_secret)
+        .map(|(leaf, _)| leaf.to_string())
         .collect();
     let order = Event::envelopes_erased("ada", "log", leaves.join(","), 668, "asked for", at(10));
     apply(&mut indexer, vec![order]);
