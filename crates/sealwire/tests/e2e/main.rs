@@ -17,6 +17,7 @@ mod house;
 mod mqtt;
 mod orders;
 mod page;
+mod readings;
 mod refusal;
 mod site;
 mod witnesses;
