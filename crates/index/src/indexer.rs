@@ -242,8 +242,10 @@ impl Memory {
         self.tail.push(leaf, &batch.terms);
         batch.erased.extend(erased(&event));
         let sensor = event.sensor();
-        let sensor =
-            sensor.map(|sensor| self.sensors.see(connection, leaf, sensor, &event)).transpose()?;
+        let sensor = sensor
+            .map(|sensor| self.sensors.see(connection, leaf, sensor, &event))
+            .transpose()?
+            .flatten();
         let reading = sensor.and_then(|sensor| Some((sensor, reading(leaf, event, received_at)?)));
         let place =
             reading.as_ref().map(|(sensor, reading)| InSeries { sensor: *sensor, at: reading.at });

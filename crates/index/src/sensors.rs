@@ -59,18 +59,24 @@ impl Sensors {
     /// Sensors whose keys are kept at hand: more than a site can have.
     const KNOWN_MAX: usize = 50_000;
 
-    /// Takes in an event of a sensor. Answers the sensor's key.
+    /// Takes in an event that names a sensor. Answers the sensor's key, unless the event is only about it and says nothing of it, as a hold does.
     pub(crate) fn see(
         &mut self,
         connection: &Connection,
         leaf: u64,
         sensor: SensorId,
         event: &Event,
-    ) -> rusqlite::Result<i64> {
+    ) -> rusqlite::Result<Option<i64>> {
+        let action = event.action.as_deref();
+        let sighting = action.filter(|action| SIGHTINGS.contains(action));
+        let is_numbered = LastNumbers::default().after(event) != LastNumbers::default();
+        if sighting.is_none() && !is_numbered && action != Some(action::SENSOR_READING) {
+            return Ok(None);
+        }
         let key = self.key(connection, sensor)?;
         let last = self.last_numbers.entry(key).or_default();
         *last = last.after(event);
-        if let Some(action) = event.action.as_deref().filter(|action| SIGHTINGS.contains(action)) {
+        if let Some(action) = sighting {
             let heartbeat = event.sealwire.as_ref().and_then(|detail| detail.heartbeat.as_deref());
             connection
                 .prepare_cached("INSERT INTO sighting VALUES (?1, ?2, ?3, ?4)")?
@@ -78,7 +84,7 @@ impl Sensors {
             let known = Known::load(connection, key)?.after(action, heartbeat);
             known.store(connection, key)?;
         }
-        Ok(key)
+        Ok(Some(key))
     }
 
     fn key(&mut self, connection: &Connection, sensor: SensorId) -> rusqlite::Result<i64> {

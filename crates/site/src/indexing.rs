@@ -69,6 +69,7 @@ pub(crate) async fn run(
 pub(crate) fn open(path: &Path, ledger: &Ledger) -> Result<Indexer, IndexingError> {
     // A log is known by its first key, whatever key it has gone over to.
     let first_key = ledger.keys().into_iter().next().map_or_else(String::new, |key| key.vkey);
+    // Where it cannot be read, the index is made anew, which fails at the same place and says so.
     let entry_of = |leaf| entry_of(ledger, leaf).ok().flatten();
     Ok(Indexer::open(path, &first_key, entry_of)?)
 }

@@ -144,7 +144,9 @@ impl Queries {
                     // A name that the index cannot look up is none: the search itself will say what is wrong.
                     let is_custom = |name: &str| self.index.has_field(name).unwrap_or(false);
                     let search = searching::search_of(query, is_custom, end, clock::now());
-                    self.page(&search.map_err(Failure::Query)?, 0, limit)
+                    let search = search.map_err(Failure::Query)?;
+                    let id = self.index.result_id(&search, clock::now()).map_err(internal)?;
+                    self.page(id, &search, 0, limit)
                 })
                 .await
             }
@@ -156,7 +158,7 @@ impl Queries {
                     let search = search.map_err(|error| {
                         Failure::Query(QueryError::Invalid(format!("`id`: {error}")))
                     })?;
-                    self.page(&search, offset, limit)
+                    self.page(id, &search, offset, limit)
                 })
                 .await
             }
@@ -227,14 +229,13 @@ impl Queries {
         json(&SeriesOf { sensor: query.sensor, series })
     }
 
-    fn page(&self, search: &Search, offset: u64, limit: u32) -> Answer {
+    fn page(&self, id: String, search: &Search, offset: u64, limit: u32) -> Answer {
         let mut log = searching::Events::of(&self.ledger);
         let found = self.index.search(search, offset, limit, &mut |leaf| log.read(leaf));
         let found = found.map_err(|error| match error {
             SearchError::TooBroad => Failure::Query(QueryError::Invalid(error.to_string())),
             error @ (SearchError::Index(_) | SearchError::Log(_)) => internal(error),
         })?;
-        let id = self.index.result_id(search, clock::now()).map_err(internal)?;
         let mut events = Vec::new();
         let mut bytes = 0;
         for leaf in found.leaves {

@@ -127,7 +127,7 @@ fn numbers_go_on_from_the_newest_in_the_log() {
 
 #[test]
 fn a_series_is_cut_to_its_window_and_keeps_duplicate_times() {
-    let (_folder, _indexer, reader) = example();
+    let (_folder, mut indexer, reader) = example();
     let a = heartbeat("A", 1).id;
     let leaves = |from: Option<i64>, to: Option<i64>, limit| {
         let query =
@@ -138,13 +138,10 @@ fn a_series_is_cut_to_its_window_and_keeps_duplicate_times() {
     assert_eq!(leaves(None, None, 10), vec![2, 3, 4]);
     assert_eq!(leaves(Some(2), Some(4), 10), vec![2, 3], "`from` is in, `to` is not");
     assert_eq!(leaves(None, None, 1), vec![3, 4], "one more than asked for, the newest");
-    let unknown = ReadingsQuery {
-        sensor: heartbeat("C", 3).id,
-        from: None,
-        to: None,
-        limit: 1,
-        points: None,
-    };
+    let c = heartbeat("C", 3).id;
+    let about = Event::readings_exported("ada", "log", c, (None, None), "curiosity", at(9));
+    apply(&mut indexer, vec![about]);
+    let unknown = ReadingsQuery { sensor: c, from: None, to: None, limit: 1, points: None };
     assert!(reader.readings(&unknown).unwrap().is_none());
 }
 

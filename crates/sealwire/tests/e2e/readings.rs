@@ -70,6 +70,19 @@ fn what_was_sealed_is_found_drawn_and_taken_out() {
     assert!(lines.next().unwrap().starts_with(id), "{csv}");
     let sealed = site.wait_for_event("READINGS_EXPORTED", |_| true);
     assert_eq!(sealed["envelope"]["event"]["actor"], "ada");
+    let unknown = "00000000-0000-0000-0000-000000000000";
+    let asked = [
+        "readings",
+        "--data-dir",
+        data_dir.to_str().unwrap(),
+        "--sensor",
+        unknown,
+        "--format",
+        "csv",
+    ];
+    let rest = ["--output", "nowhere.csv", "--actor", "ada", "--reason", "curiosity"];
+    let (code, _, said) = sealwire(&[&asked[..], &rest[..]].concat());
+    assert!(code == Some(1) && said.contains(&format!("there is no sensor {unknown}")), "{said}");
     site.stop();
     let (printed, parquet) = take_out("parquet");
     assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"), "{printed}");
