@@ -72,7 +72,7 @@ fn index_with(data_dir: &Path, leaf: u64) -> Result<Reader> {
         if Instant::now() > deadline {
             bail!("the site's index is behind the log for more than {} s", INDEX_WAIT.as_secs());
         }
-        runtime.block_on(tokio::time::sleep(LOOK_PERIOD));
+        runtime.block_on(async { tokio::time::sleep(LOOK_PERIOD).await });
     }
     Ok(reader)
 }

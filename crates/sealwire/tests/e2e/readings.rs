@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::site::{Follower, Site, sealwire};
+use crate::site::{Follower, Site, sealwire, until};
 
 fn count(site: &Site, search: &Value) -> u64 {
     let (status, page) = site.post("/api/logs", &search.to_string());
@@ -16,11 +16,16 @@ fn count(site: &Site, search: &Value) -> u64 {
 #[test]
 fn what_was_sealed_is_found_drawn_and_taken_out() {
     let mut site = Site::start(&["--simulate", "4"]);
-    Follower::start(&site).wait_for_more("SENSOR_READING", 10);
-    let sensor = site.sensors().remove(0);
+    let follower = Follower::start(&site);
+    follower.wait_for_more("SENSOR_READING", 10);
+    let seen = follower.seen().into_iter().map(|(_, envelope)| envelope);
+    let reading = seen.filter(|seen| seen["event"]["action"] == "SENSOR_READING").last().unwrap();
+    let read = &reading["sealwire"]["sensor"];
+    let sensor = site.sensors().into_iter().find(|sensor| sensor["id"] == *read).unwrap();
     let (id, alias) = (sensor["id"].as_str().unwrap(), sensor["alias"].as_str().unwrap());
     let source = format!("{}.{alias}", sensor["location"].as_str().unwrap());
-    site.wait_for_event("SENSOR_READING", |event| event["envelope"]["event"]["source"] == source);
+    let searched = json!({ "query": format!("sensor:{id} action:READING") });
+    until("the index has the reading", || (count(&site, &searched) > 0).then_some(()));
 
     let discovered = json!({ "query": format!("{alias} actor:poller discovered") });
     assert_eq!(count(&site, &discovered), 1);
