@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("tlog", &[]),
     ("poll", &["model"]),
+    ("pangea", &["model", "tlog"]),
     // What does.
     ("ledger", &["model", "tlog"]),
     ("http-server", &[]),
@@ -31,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "index",
             "ledger",
             "model",
+            "pangea",
             "poll",
             "simulator",
             "tlog",
@@ -64,7 +66,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Dependencies with which a package does IO or waits; those that do none may not have them.
 const IO: [&str; 8] =
     ["tokio", "async-nats", "axum", "futures", "rusqlite", "rustix", "tracing", "getrandom"];
-const WITHOUT_IO: [&str; 3] = ["model", "tlog", "poll"];
+const WITHOUT_IO: [&str; 4] = ["model", "tlog", "poll", "pangea"];
 
 /// Longest source file in lines, tests included.
 const LINES_MAX: usize = 800;

@@ -1,0 +1,378 @@
+//! What a client asks to seal: an event in the form in which it is stored.
+//!
+//! Every value is text, a whole number or a truth value, and nothing is nested: no reader's floating point and no reader's idea of nesting can change
+//! what is hashed. A signed event is stored in the form that was signed, for that is what clients check when they read it.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use model::{Event, FieldValue};
+use serde_json::{Value, value::RawValue};
+
+use crate::{
+    fault::{Code, Fault},
+    members::{self, Members},
+    schema::{Field, Kind, Schema},
+    signature::{self, Signed, Verifier},
+    when::When,
+};
+
+/// An event to seal.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Item {
+    /// Its fields by name.
+    pub fields: BTreeMap<String, FieldValue>,
+    /// The client's signature, which verifies.
+    pub signed: Option<Signed>,
+}
+
+/// Whole numbers from here on are not the same in every reader.
+const WHOLE_END: i64 = 1 << 53;
+
+impl Item {
+    /// Takes event, signature and public key out of a request's members.
+    pub(crate) fn take(members: &mut Members<'_>, schema: &Schema) -> Result<Self, Fault> {
+        let event = members.required("event")?;
+        let mut fields = flatten(event, schema).map_err(|fault| fault.under("/event"))?;
+        let is_redacted = redact(&mut fields, schema);
+        let signature = members.short_text("signature", signature::CHARS_MAX)?;
+        let public_key = members.short_text("public_key", signature::CHARS_MAX)?;
+        match (signature, public_key) {
+            (None, None) => {
+                let fields =
+                    with_timestamps(&fields, schema, |when| when.readable()).unwrap_or(fields);
+                Ok(Self { fields, signed: None })
+            }
+            (Some(signature), Some(public_key)) => {
+                if is_redacted {
+                    let words = "this log redacts what the event says, which no signature would survive: redact it before you sign it";
+                    return Err(Fault::new(Code::DoesNotMatchPattern, "/signature", words));
+                }
+                let signed = Signed {
+                    signature: signature.into_owned(),
+                    public_key: public_key.into_owned(),
+                };
+                let fields = as_signed(fields, schema, &signed)?;
+                Ok(Self { fields, signed: Some(signed) })
+            }
+            (signature, _) => {
+                let place = if signature.is_some() { "/signature" } else { "/public_key" };
+                let words = "`signature` and `public_key` come together, or not at all";
+                Err(Fault::new(Code::IsDependentOn, place, words))
+            }
+        }
+    }
+}
+
+impl From<Item> for Event {
+    fn from(item: Item) -> Self {
+        let mut event = Self::default();
+        for (name, value) in item.fields {
+            match (name.as_str(), value) {
+                ("action", FieldValue::Text(text)) => event.action = Some(text),
+                ("actor", FieldValue::Text(text)) => event.actor = Some(text),
+                ("message", FieldValue::Text(text)) => event.message = text,
+                ("new", FieldValue::Text(text)) => event.new = Some(text),
+                ("old", FieldValue::Text(text)) => event.old = Some(text),
+                ("source", FieldValue::Text(text)) => event.source = Some(text),
+                ("status", FieldValue::Text(text)) => event.status = Some(text),
+                ("target", FieldValue::Text(text)) => event.target = Some(text),
+                ("tenant_id", FieldValue::Text(text)) => event.tenant_id = Some(text),
+                ("timestamp", FieldValue::Text(text)) => event.timestamp = Some(text),
+                (_, value) => drop(event.custom.insert(name, value)),
+            }
+        }
+        if let Some(Signed { signature, public_key }) = item.signed {
+            event.signature = Some(signature);
+            event.public_key = Some(public_key);
+        }
+        event
+    }
+}
+
+/// The fields in the first form that was signed: as they came, or with their timestamps as an SDK writes them when it signs.
+fn as_signed(
+    fields: BTreeMap<String, FieldValue>,
+    schema: &Schema,
+    signed: &Signed,
+) -> Result<BTreeMap<String, FieldValue>, Fault> {
+    let verifier = Verifier::of(signed)?;
+    if verifier.verifies(&canonical(&fields)) {
+        return Ok(fields);
+    }
+    let others = [
+        with_timestamps(&fields, schema, |when| when.in_its_zone()),
+        with_timestamps(&fields, schema, |when| when.in_utc()),
+    ];
+    let mut forms = others.into_iter().flatten();
+    forms.find(|form| verifier.verifies(&canonical(form))).ok_or_else(|| {
+        let words = "the signature is not of this event's canonical JSON; sign nested values as text, and timestamps with a zone";
+        Fault::new(Code::DoesNotMatchPattern, "/signature", words)
+    })
+}
+
+/// Canonical JSON (RFC 8785): names are ASCII and in order, and nothing is a floating-point number.
+fn canonical(fields: &BTreeMap<String, FieldValue>) -> String {
+    serde_json::to_string(fields).expect("fields have text keys and no floating point")
+}
+
+/// The fields with their timestamps in another form; `None` where that changes nothing.
+fn with_timestamps(
+    fields: &BTreeMap<String, FieldValue>,
+    schema: &Schema,
+    form: impl Fn(When<'_>) -> String,
+) -> Option<BTreeMap<String, FieldValue>> {
+    let is_moment =
+        |name: &str| schema.field(name).is_some_and(|field| field.kind == Kind::DateTime);
+    let mut changed: Option<BTreeMap<String, FieldValue>> = None;
+    for (name, value) in fields.iter().filter(|(name, _)| is_moment(name)) {
+        if let FieldValue::Text(text) = value
+            && let Some(written) = When::parse(text).map(&form)
+            && written != *text
+        {
+            let changed = changed.get_or_insert_with(|| fields.clone());
+            changed.insert(name.clone(), FieldValue::Text(written));
+        }
+    }
+    changed
+}
+
+/// Cuts out what the log is not to hold; answers whether there was any.
+fn redact(fields: &mut BTreeMap<String, FieldValue>, schema: &Schema) -> bool {
+    let mut is_redacted = false;
+    for (name, value) in fields {
+        if let FieldValue::Text(text) = value
+            && let Some(redacted) = schema.redact(name, text)
+        {
+            *text = redacted;
+            is_redacted = true;
+        }
+    }
+    is_redacted
+}
+
+/// Reads an event's fields.
+fn flatten(event: &RawValue, schema: &Schema) -> Result<BTreeMap<String, FieldValue>, Fault> {
+    let members = Members::of(event)?;
+    let mut fields = BTreeMap::new();
+    for (name, value) in members.iter() {
+        let place = || members::at(name);
+        let field = schema.field(name).ok_or_else(|| {
+            let words = "the log's events have no such field: /v1/schema says which they have";
+            Fault::new(Code::UnexpectedProperty, place(), words)
+        })?;
+        let value = flat(value, field).map_err(|fault| fault.under(&place()))?;
+        fields.insert(name.to_owned(), value);
+    }
+    match schema.fields().find(|field| field.required && !fields.contains_key(&field.id)) {
+        Some(field) => Err(members::missing(&field.id)),
+        None => Ok(fields),
+    }
+}
+
+fn flat(value: &RawValue, field: &Field) -> Result<FieldValue, Fault> {
+    let token = value.get();
+    match field.kind {
+        Kind::String => {
+            let text = if field.takes_nested() && token.starts_with(['{', '[']) {
+                Cow::Owned(nested(value)?)
+            } else {
+                members::text(value)?
+            };
+            members::check_length(&text, field.size)?;
+            Ok(FieldValue::Text(text.into_owned()))
+        }
+        Kind::DateTime => {
+            let text = members::text(value)?;
+            members::check_length(&text, field.size)?;
+            if When::parse(&text).is_none() {
+                let words = "RFC 3339 such as 2026-11-23T19:01:23.123456Z";
+                return Err(Fault::new(Code::BadFormatDateTime, "", words));
+            }
+            Ok(FieldValue::Text(text.into_owned()))
+        }
+        Kind::Integer => match token.parse::<i64>() {
+            Ok(number) if number.unsigned_abs() < WHOLE_END.unsigned_abs() => {
+                Ok(FieldValue::Integer(number))
+            }
+            Ok(_) => Ok(FieldValue::Text(token.to_owned())),
+            Err(_) => {
+                Err(Fault::new(Code::InvalidInteger, "", "a whole number of at most 64 bits"))
+            }
+        },
+        Kind::Float if token.starts_with(|first: char| first == '-' || first.is_ascii_digit()) => {
+            members::check_length(token, field.size)?;
+            Ok(FieldValue::Text(token.to_owned()))
+        }
+        Kind::Float => Err(Fault::new(Code::InvalidNumber, "", "a number")),
+        Kind::Boolean => match token {
+            "true" => Ok(FieldValue::Bool(true)),
+            "false" => Ok(FieldValue::Bool(false)),
+            _ => Err(Fault::new(Code::InvalidBool, "", "true or false")),
+        },
+    }
+}
+
+/// Canonical JSON of a nested value, as Python's and Node's SDKs make it before they send.
+fn nested(value: &RawValue) -> Result<String, Fault> {
+    let invalid = |error: serde_json::Error| {
+        Fault::new(Code::InvalidObject, "", format!("a nested value: {error}"))
+    };
+    let value: Value = serde_json::from_str(value.get()).map_err(invalid)?;
+    serde_json_canonicalizer::to_string(&value).map_err(invalid)
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use ed25519_dalek::{Signer as _, SigningKey};
+    use serde_json::json;
+
+    use super::*;
+
+    fn custom() -> Schema {
+        let fields = json!([
+            {"id":"field_int","type":"integer"}, {"id":"field_bool","type":"boolean"}, {"id":"field_float","type":"float"},
+            {"id":"field_long","type":"string-unindexed"}, {"id":"field_time","type":"datetime"},
+        ]);
+        Schema::with(serde_json::from_value(fields).unwrap()).unwrap()
+    }
+
+    /// The canonical event that is stored of a request's body, or the fault's code and place.
+    fn stored(body: &str) -> Result<String, (Code, String)> {
+        let mut members = Members::parse(body.as_bytes()).unwrap();
+        let item = Item::take(&mut members, &custom());
+        let stored = item.map(|item| {
+            let text = canonical(&item.fields);
+            let event = serde_json::to_string(&Event::from(item)).unwrap();
+            assert_eq!(event, text, "what was checked is what is sealed");
+            text
+        });
+        stored.map_err(|fault| (fault.code, fault.source_pointer))
+    }
+
+    #[test]
+    fn what_is_stored_is_flat_and_has_no_floating_point() {
+        for (event, flat) in [
+            (r#"{"message":"hello","actor":"me"}"#, r#"{"actor":"me","message":"hello"}"#),
+            (
+                r#"{"message":{"b":[1.50,null],"a":{"c":1e2}}}"#,
+                r#"{"message":"{\"a\":{\"c\":100},\"b\":[1.5,null]}"}"#,
+            ), // nested
+            (r#"{"message":"{\"b\": 1}"}"#, r#"{"message":"{\"b\": 1}"}"#), // text stays text
+            (r#"{"message":"m","field_float":1.0}"#, r#"{"field_float":"1.0","message":"m"}"#),
+            (r#"{"message":"m","field_float":-2e5}"#, r#"{"field_float":"-2e5","message":"m"}"#),
+            (
+                r#"{"message":"m","field_int":9007199254740991}"#,
+                r#"{"field_int":9007199254740991,"message":"m"}"#,
+            ),
+            (
+                r#"{"message":"m","field_int":9007199254740992}"#,
+                r#"{"field_int":"9007199254740992","message":"m"}"#,
+            ), // 2^53
+            (r#"{"message":"m","field_bool":false}"#, r#"{"field_bool":false,"message":"m"}"#),
+            (
+                r#"{"message":"m","timestamp":"2026-01-01T00:00:00.123Z"}"#,
+                r#"{"message":"m","timestamp":"2026-01-01T00:00:00.123Z"}"#,
+            ),
+            (
+                r#"{"message":"m","timestamp":"2026-01-01T02:00:00+02:00"}"#,
+                r#"{"message":"m","timestamp":"2026-01-01T00:00:00.000000Z"}"#,
+            ),
+            (r#"{"message":"\u003c\u2028\u007f"}"#, "{\"message\":\"<\u{2028}\u{7f}\"}"),
+        ] {
+            assert_eq!(stored(&format!(r#"{{"event":{event}}}"#)).as_deref(), Ok(flat), "{event}");
+        }
+    }
+
+    #[test]
+    fn what_the_schema_does_not_have_is_refused_with_its_place() {
+        let long = format!(r#"{{"message":"m","action":"{}"}}"#, "é".repeat(33));
+        assert!(
+            stored(&format!(r#"{{"event":{}}}"#, long.replacen('é', "", 1))).is_ok(),
+            "characters, not bytes"
+        );
+        for (event, code, place) in [
+            ("{}", Code::FieldRequired, "/event/message"),
+            ("[]", Code::InvalidObject, "/event"),
+            (r#"{"message":1}"#, Code::InvalidString, "/event/message"),
+            (r#"{"message":null}"#, Code::InvalidNull, "/event/message"),
+            (r#"{"message":"m","actor":{}}"#, Code::InvalidString, "/event/actor"),
+            (r#"{"message":"m","nope":1}"#, Code::UnexpectedProperty, "/event/nope"),
+            (r#"{"message":"m","sealwire":{}}"#, Code::UnexpectedProperty, "/event/sealwire"),
+            (&long, Code::AboveMaxLength, "/event/action"),
+            (r#"{"message":"m","timestamp":"noon"}"#, Code::BadFormatDateTime, "/event/timestamp"),
+            (r#"{"message":"m","field_int":1.5}"#, Code::InvalidInteger, "/event/field_int"),
+            (r#"{"message":"m","field_bool":"true"}"#, Code::InvalidBool, "/event/field_bool"),
+            (r#"{"message":"m","field_float":"1"}"#, Code::InvalidNumber, "/event/field_float"),
+        ] {
+            assert_eq!(
+                stored(&format!(r#"{{"event":{event}}}"#)),
+                Err((code, place.to_owned())),
+                "{event}"
+            );
+        }
+        let alone = r#"{"event":{"message":"m"},"signature":"x"}"#;
+        assert_eq!(stored(alone), Err((Code::IsDependentOn, String::from("/signature"))));
+    }
+
+    #[test]
+    fn what_is_redacted_is_not_sealed() {
+        let patterns = BTreeMap::from([(
+            String::from("message"),
+            vec![String::from(r"\b\d{16}\b"), String::from("[a-z]+@[a-z.]+")],
+        )]);
+        let schema = Schema::standard().redacting(patterns).unwrap();
+        let take = |body: &str| Item::take(&mut Members::parse(body.as_bytes()).unwrap(), &schema);
+        let item = take(r#"{"event":{"message":"4242424242424242 of ada@plant.example","actor":"ada@plant.example"}}"#).unwrap();
+        assert_eq!(
+            canonical(&item.fields),
+            r#"{"actor":"ada@plant.example","message":"[redacted] of [redacted]"}"#
+        );
+        let signed =
+            r#"{"event":{"message":"ada@plant.example"},"signature":"x","public_key":"y"}"#;
+        assert_eq!(take(signed).unwrap_err().source_pointer, "/signature");
+        for (field, pattern) in [("timestamp", "1"), ("nope", "1"), ("message", "(")] {
+            let patterns = BTreeMap::from([(field.to_owned(), vec![pattern.to_owned()])]);
+            assert!(Schema::standard().redacting(patterns).is_err(), "{field}");
+        }
+    }
+
+    fn signed(signed_text: &str, event: &str) -> Result<String, (Code, String)> {
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let signature = STANDARD.encode(key.sign(signed_text.as_bytes()).to_bytes());
+        let public_key = STANDARD.encode(key.verifying_key().as_bytes());
+        stored(&format!(
+            r#"{{"event":{event},"public_key":"{public_key}","signature":"{signature}"}}"#
+        ))
+    }
+
+    #[test]
+    fn a_signed_event_is_stored_as_it_was_signed() {
+        // Python signs six digits and sends none.
+        let six = r#"{"message":"m","timestamp":"2026-01-01T00:00:00.000000Z"}"#;
+        assert_eq!(
+            signed(six, r#"{"timestamp":"2026-01-01T00:00:00Z","message":"m"}"#).as_deref(),
+            Ok(six)
+        );
+        let zone = r#"{"message":"m","timestamp":"2026-01-01T12:00:00.000000+02:00"}"#;
+        assert_eq!(
+            signed(zone, r#"{"timestamp":"2026-01-01T12:00:00+02:00","message":"m"}"#).as_deref(),
+            Ok(zone)
+        );
+        let utc = r#"{"field_time":"2026-01-01T10:00:00.000000Z","message":"m"}"#;
+        assert_eq!(
+            signed(utc, r#"{"field_time":"2026-01-01T12:00:00+02:00","message":"m"}"#).as_deref(),
+            Ok(utc)
+        );
+        // Node signs milliseconds and sends them.
+        let millis = r#"{"message":"m","timestamp":"2026-01-01T00:00:00.123Z"}"#;
+        assert_eq!(signed(millis, millis).as_deref(), Ok(millis));
+        // Go signs what it escaped.
+        let raw = "{\"message\":\"<&>\u{2028}\"}";
+        assert_eq!(signed(r#"{"message":"\u003c\u0026\u003e\u2028"}"#, raw).as_deref(), Ok(raw));
+        // A client that signs nested values unflattened cannot be checked by those who read them.
+        let refused = Err((Code::DoesNotMatchPattern, String::from("/signature")));
+        assert_eq!(signed(r#"{"message":{"a":1}}"#, r#"{"message":{"a":1}}"#), refused);
+        assert_eq!(signed(r#"{"message":"other"}"#, r#"{"message":"m"}"#), refused);
+    }
+}

@@ -1,0 +1,145 @@
+//! Ids of requests and of results, as the contract has them: a prefix and 32 characters.
+//!
+//! They begin with the time, so that they sort by it: of the ids of a request and its retries, the smallest is the first attempt's.
+
+use std::{fmt, str::FromStr};
+
+/// Names a request.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct RequestId(String);
+
+/// Names a search, by which its pages are asked for.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ResultId(String);
+
+/// Characters behind the prefix.
+const DIGITS: usize = 32;
+
+/// What is random in an id.
+pub type Chance = [u8; 14];
+
+impl RequestId {
+    /// A new one: made at this moment, and with these random bytes.
+    #[must_use]
+    pub fn new(unix_millis: u64, chance: Chance) -> Self {
+        Self(format!("prq_{}", digits(unix_millis, chance)))
+    }
+
+    /// As it is sent.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The id under which this request is sealed, given the header with the ids of its earlier attempts: the first attempt's. What is no id is passed over.
+    #[must_use]
+    pub fn first_attempt(&self, retried: &str) -> Self {
+        let earlier = retried.split(',').filter_map(|id| id.trim().parse::<Self>().ok());
+        earlier.fold(self.clone(), Self::min)
+    }
+}
+
+impl ResultId {
+    /// A new one.
+    #[must_use]
+    pub fn new(unix_millis: u64, chance: Chance) -> Self {
+        Self(format!("pas_{}", digits(unix_millis, chance)))
+    }
+
+    /// As it is sent.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RequestId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        has_prefix(text, "prq_").then(|| Self(text.to_owned())).ok_or(InvalidId("prq_"))
+    }
+}
+
+impl FromStr for ResultId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        has_prefix(text, "pas_").then(|| Self(text.to_owned())).ok_or(InvalidId("pas_"))
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for ResultId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// A text that is not an id.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("an id is `{0}` and {DIGITS} characters of a-z and 0-9")]
+pub struct InvalidId(&'static str);
+
+fn has_prefix(text: &str, prefix: &str) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    text.strip_prefix(prefix).is_some_and(|rest| rest.len() == DIGITS && rest.bytes().all(is_digit))
+}
+
+/// 48 bits of milliseconds and 14 random bytes.
+fn digits(unix_millis: u64, chance: Chance) -> String {
+    let mut bytes = [0; 20];
+    let [_, _, time @ ..] = unix_millis.to_be_bytes();
+    bytes.iter_mut().zip(time.into_iter().chain(chance)).for_each(|(byte, from)| *byte = from);
+    base32hex(&bytes)
+}
+
+/// 20 bytes in base32hex (RFC 4648 §7), whose digits sort like the bytes; 32 of them and no padding.
+#[must_use]
+pub fn base32hex(bytes: &[u8; 20]) -> String {
+    const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
+    let five_bytes = |group: &[u8; 5]| {
+        let bits = group.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
+        (0..8).rev().map(move |digit| {
+            let index = (bits >> (5 * digit) & 31) as usize;
+            char::from(*DIGITS.get(index).expect("five bits are below 32"))
+        })
+    };
+    bytes.as_chunks().0.iter().flat_map(five_bytes).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_time_and_the_smallest_is_the_first_attempt() {
+        let ids: Vec<_> =
+            (0..64_u8).map(|at| RequestId::new(u64::from(at) * 997, [!at; 14])).collect();
+        assert!(ids.is_sorted());
+        assert_eq!(ids[3].as_str().len(), 36);
+        assert_eq!(ids[3].as_str().parse(), Ok(ids[3].clone()));
+        let header = format!("{},nonsense, {},", ids[7], ids[5]); // Python's order is random
+        assert_eq!(ids[9].first_attempt(&header), ids[5]);
+        assert_eq!(ids[9].first_attempt(""), ids[9]);
+        for text in [
+            "",
+            "prq_",
+            "pas_00000000000000000000000000000000",
+            "prq_0000000000000000000000000000000A",
+        ] {
+            assert!(text.parse::<RequestId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn base32hex_is_rfc_4648() {
+        let bytes = *b"foobafoobafoobafooba";
+        assert_eq!(base32hex(&bytes), "cpnmuoj1".repeat(4));
+    }
+}

@@ -1,0 +1,26 @@
+//! Pangea's Secure Audit Log API v2 without IO: requests become types or refusals, what was sealed becomes answers that the official SDKs verify.
+//!
+//! The contract is Pangea's OpenAPI document; where the SDKs differ from it, they win, for they are what calls us. `docs/pangea.md` lists where and why.
+//!
+//! - [`request`] and [`event`] are what comes in, [`fault`] what is wrong with it;
+//! - [`answer`], [`proof`] and [`view`] are what goes out;
+//! - [`schema`] and [`signature`] are what an event may hold, and who signed it.
+
+pub mod answer;
+pub mod event;
+pub mod fault;
+pub mod proof;
+pub mod request;
+pub mod schema;
+pub mod signature;
+pub mod view;
+
+mod id;
+mod members;
+mod when;
+
+pub use event::Item;
+pub use fault::{Code, Fault, Refusal, Status};
+pub use id::{Chance, InvalidId, RequestId, ResultId, base32hex};
+pub use schema::Schema;
+pub use view::{Shown, View};

@@ -1,0 +1,159 @@
+//! Proofs in Pangea's tree (leaf = SHA-256 of the envelope, node = SHA-256 of left and right, RFC 6962's shape), as the SDKs read them.
+//!
+//! A step is `l:` or `r:`, where the sibling stands, and its hash in hex; steps go from the leaf to the root. The SDKs differ in what an empty proof means,
+//! so there is none: where nothing is to show, nothing is shown.
+
+use tlog::{
+    Growth, Hash, LeafInTree, LeafIndex, Pangea, Subtree, TreeSize, inclusion_proof_from_subtrees,
+};
+
+/// That a leaf is in the tree; `None` in a tree of one leaf.
+pub fn membership<E>(
+    leaf: LeafInTree,
+    subtree_hash: impl FnMut(Subtree) -> Result<Hash, E>,
+) -> Result<Option<String>, E> {
+    let steps = path(leaf, 0, subtree_hash)?;
+    Ok((!steps.is_empty()).then(|| steps.join(",")))
+}
+
+/// That the later tree begins with the earlier one: a line for each peak of the earlier tree, the rightmost first, with its path to the later tree's root.
+/// `None` where the trees are equal or the earlier one is empty.
+pub fn consistency<E>(
+    growth: Growth,
+    mut subtree_hash: impl FnMut(Subtree) -> Result<Hash, E>,
+) -> Result<Option<Vec<String>>, E> {
+    let (old, new) = (growth.old_size(), growth.new_size());
+    if old == TreeSize::EMPTY || old == new {
+        return Ok(None);
+    }
+    let mut lines = Vec::new();
+    for peak in peaks(old).rev() {
+        let mut line = vec![format!("x:{}", hex::encode(subtree_hash(peak)?.as_bytes()))];
+        let leaf = new.leaf(peak.begin()).expect("the later tree has the earlier one's leaves");
+        line.extend(path(leaf, peak.height(), &mut subtree_hash)?);
+        lines.push(line.join(","));
+    }
+    Ok(Some(lines))
+}
+
+/// Steps from the subtree of this height that the leaf is in up to the root.
+fn path<E>(
+    leaf: LeafInTree,
+    height: u8,
+    subtree_hash: impl FnMut(Subtree) -> Result<Hash, E>,
+) -> Result<Vec<String>, E> {
+    let siblings = inclusion_proof_from_subtrees::<Pangea, E>(leaf, subtree_hash)?;
+    let steps = sides(leaf).zip(siblings).skip(usize::from(height));
+    Ok(steps.map(|(side, hash)| format!("{side}:{}", hex::encode(hash.as_bytes()))).collect())
+}
+
+/// Where each sibling of a path stands, from the leaf up.
+fn sides(leaf: LeafInTree) -> impl Iterator<Item = char> {
+    let (mut index, mut last) = (leaf.index().get(), leaf.size().get() - 1);
+    std::iter::from_fn(move || {
+        // The last node of a level without a sibling goes up as it is.
+        while last > 0 && index == last && index % 2 == 0 {
+            (index, last) = (index / 2, last / 2);
+        }
+        (last > 0).then(|| {
+            let side = if index % 2 == 1 { 'l' } else { 'r' };
+            (index, last) = (index / 2, last / 2);
+            side
+        })
+    })
+}
+
+/// The perfect subtrees that a tree is made of, the leftmost first.
+fn peaks(size: TreeSize) -> impl DoubleEndedIterator<Item = Subtree> {
+    let leaves = size.get();
+    (0..63_u8).rev().filter(move |height| leaves >> height & 1 == 1).map(move |height| {
+        let index = leaves >> (height + 1) << 1;
+        Subtree::new(height, index).expect("a tree's own subtrees are within 64 bits")
+    })
+}
+
+/// A leaf in a tree that has it.
+#[must_use]
+pub fn leaf_in(size: u64, leaf: u64) -> Option<LeafInTree> {
+    TreeSize::new(size).leaf(LeafIndex::new(leaf)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use tlog::{Frontier, NodeHash as _};
+
+    use super::*;
+
+    fn leaf_hash(index: u64) -> Hash {
+        Hash::sha256(&index.to_be_bytes())
+    }
+
+    fn subtree(subtree: Subtree) -> Result<Hash, Infallible> {
+        let mut row: Vec<Hash> =
+            (subtree.begin().get()..subtree.end().get()).map(leaf_hash).collect();
+        while row.len() > 1 {
+            row = row.chunks(2).map(|pair| Pangea::node(&pair[0], &pair[1])).collect();
+        }
+        Ok(row[0])
+    }
+
+    fn root(size: u64) -> Hash {
+        let Ok(frontier) = Frontier::<Pangea>::load_subtrees(TreeSize::new(size), subtree);
+        frontier.root()
+    }
+
+    /// What the SDKs do: fold the steps.
+    fn fold(begin: Hash, steps: &str) -> Hash {
+        steps.split(',').filter(|step| !step.is_empty()).fold(begin, |hash, step| {
+            let (side, sibling) = step.split_once(':').unwrap();
+            let sibling = Hash::from_bytes(hex::decode(sibling).unwrap().try_into().unwrap());
+            match side {
+                "l" => Pangea::node(&sibling, &hash),
+                "r" => Pangea::node(&hash, &sibling),
+                other => panic!("a step to the {other}"),
+            }
+        })
+    }
+
+    #[test]
+    fn every_leaf_of_every_tree_is_shown_to_be_in_it() {
+        for size in 1..=33 {
+            for index in 0..size {
+                let Ok(proof) = membership(leaf_in(size, index).unwrap(), subtree);
+                assert_eq!(proof.is_none(), size == 1, "no proof is empty");
+                assert_eq!(
+                    fold(leaf_hash(index), &proof.unwrap_or_default()),
+                    root(size),
+                    "{index} of {size}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_tree_is_shown_to_begin_with_every_smaller_one() {
+        for new in 1..=33 {
+            for old in 0..=new {
+                let growth = TreeSize::new(new).extends(TreeSize::new(old)).unwrap();
+                let Ok(lines) = consistency(growth, subtree);
+                let Some(lines) = lines else {
+                    assert!(old == 0 || old == new);
+                    continue;
+                };
+                let mut peaks = lines.iter().map(|line| {
+                    let (peak, path) = line.strip_prefix("x:").unwrap().split_once(',').unwrap();
+                    let peak = Hash::from_bytes(hex::decode(peak).unwrap().try_into().unwrap());
+                    assert_eq!(fold(peak, path), root(new), "{old} in {new}");
+                    peak
+                });
+                let rightmost = peaks.next().unwrap();
+                assert_eq!(
+                    peaks.fold(rightmost, |right, left| Pangea::node(&left, &right)),
+                    root(old)
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Signatures that clients make over an event: Ed25519 over its canonical JSON.
+//!
+//! The SDKs disagree on the bytes. Python signs timestamps with six digits and sends them otherwise; Go escapes HTML's characters; a program may do neither.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ed25519_dalek::{Signature, VerifyingKey, pkcs8::DecodePublicKey as _};
+use serde::Deserialize;
+
+use crate::fault::{Code, Fault};
+
+/// A client's signature of an event, as it came: these texts are sealed and shown.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Signed {
+    /// Base64 of 64 bytes.
+    pub signature: String,
+    /// JSON with a PEM under `key`, or a PEM, or base64, or an OpenSSH key.
+    pub public_key: String,
+}
+
+/// Most characters of a signature or a public key, from the contract.
+pub const CHARS_MAX: usize = 256;
+
+/// What checks the bytes that an event may have been signed as.
+pub(crate) struct Verifier {
+    key: VerifyingKey,
+    signature: Signature,
+}
+
+impl Verifier {
+    pub(crate) fn of(signed: &Signed) -> Result<Self, Fault> {
+        let key = key_of(&signed.public_key).ok_or_else(|| {
+            let words =
+                "an Ed25519 key: a PEM, JSON with a PEM under `key`, base64 or `ssh-ed25519 ...`";
+            Fault::new(Code::BadFormat, "/public_key", words)
+        })?;
+        let bytes = STANDARD.decode(&signed.signature).ok();
+        let signature = bytes.and_then(|bytes| Signature::from_slice(&bytes).ok());
+        let signature = signature.ok_or_else(|| {
+            Fault::new(
+                Code::BadFormatBase64,
+                "/signature",
+                "base64 of the 64 bytes of an Ed25519 signature",
+            )
+        })?;
+        Ok(Self { key, signature })
+    }
+
+    /// Whether canonical JSON was signed, as it is or as Go writes it.
+    pub(crate) fn verifies(&self, canonical: &str) -> bool {
+        let is_of = |bytes: &str| self.key.verify_strict(bytes.as_bytes(), &self.signature).is_ok();
+        is_of(canonical) || {
+            let escaped = go_json(canonical);
+            escaped != canonical && is_of(&escaped)
+        }
+    }
+}
+
+/// Canonical JSON as Go's `encoding/json` writes it.
+fn go_json(canonical: &str) -> String {
+    let mut escaped = String::with_capacity(canonical.len());
+    for character in canonical.chars() {
+        match character {
+            '<' => escaped.push_str("\\u003c"),
+            '>' => escaped.push_str("\\u003e"),
+            '&' => escaped.push_str("\\u0026"),
+            '\u{2028}' => escaped.push_str("\\u2028"),
+            '\u{2029}' => escaped.push_str("\\u2029"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// Whether Go would write canonical JSON otherwise.
+pub(crate) fn is_escaped_by_go(canonical: &str) -> bool {
+    canonical.contains(['<', '>', '&', '\u{2028}', '\u{2029}'])
+}
+
+fn key_of(text: &str) -> Option<VerifyingKey> {
+    #[derive(Deserialize)]
+    struct Described {
+        key: String,
+    }
+    let described: Option<Described> = serde_json::from_str(text).ok();
+    let key = described.as_ref().map_or(text, |described| &described.key).trim();
+    if key.starts_with("-----") {
+        return VerifyingKey::from_public_key_pem(key).ok();
+    }
+    let encoded = match key.strip_prefix("ssh-ed25519 ") {
+        Some(rest) => rest.split_whitespace().next()?,
+        None => key,
+    };
+    // Behind an OpenSSH key's header, and behind old clients' DER, the last 32 bytes are the key.
+    let bytes = STANDARD.decode(encoded).ok()?;
+    VerifyingKey::from_bytes(bytes.last_chunk()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_in_every_form_that_an_sdk_sends() {
+        let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]).verifying_key();
+        let base64 = STANDARD.encode(key.as_bytes());
+        let der: Vec<u8> = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00"
+            .iter()
+            .chain(key.as_bytes())
+            .copied()
+            .collect();
+        let pem = format!(
+            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
+            STANDARD.encode(&der)
+        );
+        let ssh: Vec<u8> = b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20"
+            .iter()
+            .chain(key.as_bytes())
+            .copied()
+            .collect();
+        let json =
+            serde_json::json!({ "algorithm": "ED25519", "key": pem, "who": "me" }).to_string();
+        for text in [
+            &base64,
+            &pem,
+            &STANDARD.encode(&der),
+            &format!("ssh-ed25519 {} me@here", STANDARD.encode(ssh)),
+            &json,
+        ] {
+            assert_eq!(key_of(text), Some(key), "{text}");
+        }
+        for text in ["", "{}", "-----BEGIN PUBLIC KEY-----", "c2hvcnQ=", "ssh-rsa AAAA"] {
+            assert_eq!(key_of(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! How a sealed envelope is sent to whom: the SDKs read JSON differently, and each must hash what was sealed.
+//!
+//! - Node's parses the text of `message`, `new` and `old` as JSON wherever it can, and hashes what came out. Such a text is sent to it as a JSON text of
+//!   itself.
+//! - Go's escapes `<`, `>`, `&`, U+2028 and U+2029 before it hashes, and takes a hash that it cannot match for a failure of the whole answer; so it does a
+//!   timestamp of another form than its own. Of such an event it is sent neither hash nor proof: "not verified".
+
+use serde_json::{Value, value::RawValue};
+
+use crate::{signature::is_escaped_by_go, when::When};
+
+/// Who reads an answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum View {
+    /// Python's SDK, and everyone who takes JSON for what it says.
+    Plain,
+    /// Node's SDK.
+    Node,
+    /// Go's SDK.
+    Go,
+}
+
+/// An envelope as it is sent.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// JSON.
+    pub envelope: Box<RawValue>,
+    /// Whether who reads it can compute the hash.
+    pub is_verifiable: bool,
+}
+
+impl View {
+    /// By the header `User-Agent`.
+    #[must_use]
+    pub fn of(user_agent: &str) -> Self {
+        if user_agent.starts_with("pangea-node/") {
+            Self::Node
+        } else if user_agent.starts_with("pangea-go/") {
+            Self::Go
+        } else {
+            Self::Plain
+        }
+    }
+
+    /// A sealed envelope for this reader; `None` if the bytes are no JSON object with an event.
+    #[must_use]
+    pub fn show(self, canonical: &[u8]) -> Option<Shown> {
+        let text = str::from_utf8(canonical).ok()?;
+        match self {
+            Self::Plain => Some(as_sealed(text)?),
+            Self::Node => for_node(text),
+            Self::Go => for_go(text),
+        }
+    }
+}
+
+fn as_sealed(text: &str) -> Option<Shown> {
+    let envelope = RawValue::from_string(text.to_owned()).ok()?;
+    Some(Shown { envelope, is_verifiable: true })
+}
+
+fn for_node(text: &str) -> Option<Shown> {
+    let mut envelope: Value = serde_json::from_str(text).ok()?;
+    let event = envelope.get_mut("event")?.as_object_mut()?;
+    // Envelopes of earlier versions: it would make text of what is nested, and fail for the whole answer.
+    let is_verifiable = !event.values().any(|value| value.is_object() || value.is_array());
+    let mut is_changed = false;
+    for name in ["message", "new", "old"] {
+        if let Some(Value::String(text)) = event.get_mut(name)
+            && is_parsed_otherwise(text)
+        {
+            *text = Value::String(std::mem::take(text)).to_string();
+            is_changed = true;
+        }
+    }
+    if !is_changed {
+        return Some(Shown { is_verifiable, ..as_sealed(text)? });
+    }
+    let envelope = serde_json::value::to_raw_value(&envelope).ok()?;
+    Some(Shown { envelope, is_verifiable })
+}
+
+/// Whether the text may be JSON, other than an object or array in canonical form: that is parsed and written again as it was.
+fn is_parsed_otherwise(text: &str) -> bool {
+    let begin = text.trim_start_matches([' ', '\t', '\n', '\r']);
+    let may_be_json = match begin.as_bytes() {
+        [b'{' | b'[' | b'"' | b'-' | b'0'..=b'9', ..] => true,
+        _ => ["true", "false", "null"].iter().any(|word| begin.starts_with(word)),
+    };
+    let is_canonical = || {
+        let value: Result<Value, _> = serde_json::from_str(text);
+        value.is_ok_and(|value| {
+            (value.is_object() || value.is_array())
+                && serde_json_canonicalizer::to_string(&value).is_ok_and(|again| again == text)
+        })
+    };
+    may_be_json && !is_canonical()
+}
+
+fn for_go(text: &str) -> Option<Shown> {
+    let mut envelope: Value = serde_json::from_str(text).ok()?;
+    let event = envelope.get_mut("event")?.as_object_mut()?;
+    if let Some(Value::String(timestamp)) = event.get_mut("timestamp") {
+        let readable = When::parse(timestamp).map(When::readable);
+        if readable.as_ref() != Some(timestamp) {
+            match readable {
+                Some(readable) => *timestamp = readable,
+                // Not even a moment: of an event that was sealed by another version.
+                None => drop(event.remove("timestamp")),
+            }
+            let envelope = serde_json::value::to_raw_value(&envelope).ok()?;
+            return Some(Shown { envelope, is_verifiable: false });
+        }
+    }
+    Some(Shown { is_verifiable: !is_escaped_by_go(text), ..as_sealed(text)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn envelope(message: &str) -> String {
+        json!({ "event": { "message": message }, "received_at": "2026-01-01T00:00:00.000000Z", "salt": "00" }).to_string()
+    }
+
+    /// What Node's SDK makes of a text.
+    fn node_parses(text: &str) -> String {
+        match serde_json::from_str::<Value>(text) {
+            Ok(Value::String(text)) => text,
+            Ok(value) if value.is_object() || value.is_array() => {
+                serde_json_canonicalizer::to_string(&value).unwrap()
+            }
+            Ok(other) => format!("not a text any more: {other}"),
+            Err(_) => text.to_owned(),
+        }
+    }
+
+    #[test]
+    fn node_hashes_what_was_sealed_whatever_its_parser_makes_of_it() {
+        assert_eq!(View::of("pangea-node/5.6.0 mine"), View::Node);
+        for text in [
+            "1",
+            "23.50",
+            "true",
+            "null ",
+            "\"q\"",
+            "{\"b\":1, \"a\":2}",
+            "{\"a\":1,\"b\":[1,2]}",
+            "[1.0]",
+            "<&>\u{2028}",
+            "",
+            "-0",
+            "plain words",
+            "{\"a\":1.50}",
+            "\"\\\"1\\\"\"",
+            " 7",
+            "\"\\ud800\"",
+            "nothing",
+            "{\"message\":\"1\"}",
+            "[1e999]",
+            "{broken",
+        ] {
+            let shown = View::Node.show(envelope(text).as_bytes()).unwrap();
+            let sent: Value = serde_json::from_str(shown.envelope.get()).unwrap();
+            assert_eq!(node_parses(sent["event"]["message"].as_str().unwrap()), text, "{text}");
+            assert!(shown.is_verifiable);
+        }
+        let canonical = "{\"a\":1,\"b\":[1,2]}";
+        let shown = View::Node.show(envelope(canonical).as_bytes()).unwrap();
+        assert_eq!(
+            shown.envelope.get(),
+            envelope(canonical),
+            "the program gets an object, as from Pangea"
+        );
+    }
+
+    #[test]
+    fn node_cannot_hash_envelopes_of_earlier_versions() {
+        let old = json!({ "event": { "message": "m", "sealwire": { "seq": 4 } }, "salt": "00" })
+            .to_string();
+        assert!(!View::Node.show(old.as_bytes()).unwrap().is_verifiable);
+        assert!(View::Plain.show(old.as_bytes()).unwrap().is_verifiable);
+        let new = json!({ "event": { "message": "m" }, "salt": "00", "sealwire": { "seq": 4 } })
+            .to_string();
+        assert!(View::Node.show(new.as_bytes()).unwrap().is_verifiable);
+    }
+
+    #[test]
+    fn go_is_not_asked_to_hash_what_it_escapes() {
+        assert_eq!(View::of("pangea-go/5.7.0"), View::Go);
+        for (text, is_verifiable) in
+            [("plain", true), ("a<b", false), ("&", false), ("\u{2028}", false), ("\u{7f}", true)]
+        {
+            let shown = View::Go.show(envelope(text).as_bytes()).unwrap();
+            assert_eq!(
+                (shown.is_verifiable, shown.envelope.get()),
+                (is_verifiable, &*envelope(text))
+            );
+        }
+        let at = |timestamp: &str| {
+            json!({ "event": { "message": "m", "timestamp": timestamp } }).to_string()
+        };
+        let shown = View::Go.show(at("2026-01-01T12:00:00.000000+02:00").as_bytes()).unwrap();
+        assert_eq!(
+            (shown.is_verifiable, shown.envelope.get()),
+            (false, &*at("2026-01-01T10:00:00.000000Z"))
+        );
+        assert!(View::Go.show(at("2026-01-01T12:00:00.000Z").as_bytes()).unwrap().is_verifiable);
+    }
+
+    #[test]
+    fn everyone_else_gets_the_sealed_bytes() {
+        assert_eq!(View::of("pangea-python/6.13.0"), View::Plain);
+        let sealed = envelope("23.50");
+        assert_eq!(View::Plain.show(sealed.as_bytes()).unwrap().envelope.get(), sealed);
+        assert!(View::Plain.show(b"\xff").is_none() && View::Node.show(b"[]").is_none());
+    }
+}

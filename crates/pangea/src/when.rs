@@ -1,0 +1,186 @@
+//! Timestamps that clients send, in the forms in which they are signed, stored and read.
+//!
+//! Go's client reads `...T..:..:..` with three or six digits and `Z`, and fails for any other: what is not signed is stored so.
+
+use model::Timestamp;
+
+/// RFC 3339, also without a zone, and with a space or a small `t`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct When<'a> {
+    text: &'a str,
+    date: &'a str,
+    time: &'a str,
+    /// Digits behind the point.
+    fraction: &'a str,
+    zone: Zone<'a>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Zone<'a> {
+    /// None is said; taken for UTC.
+    None,
+    Utc,
+    Offset(&'a str),
+}
+
+impl<'a> When<'a> {
+    /// Reads a timestamp.
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
+        let date = text.get(..10)?;
+        let time = text.get(11..19)?;
+        matches!(text.get(10..11)?, "T" | "t" | " ").then_some(())?;
+        let rest = text.get(19..)?;
+        let (fraction, zone) = match rest.strip_prefix('.') {
+            None => ("", rest),
+            Some(rest) => {
+                let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+                (1..=9).contains(&end).then(|| rest.split_at(end))?
+            }
+        };
+        let zone = match zone {
+            "" => Zone::None,
+            "Z" | "z" => Zone::Utc,
+            offset if offset.starts_with(['+', '-']) => Zone::Offset(offset),
+            _ => return None,
+        };
+        let when = Self { text, date, time, fraction, zone };
+        // The calendar decides the rest.
+        when.moment().map(|_| when)
+    }
+
+    /// As it came where every client reads it, else with six digits in UTC.
+    pub(crate) fn readable(self) -> String {
+        let is_read = matches!(self.fraction.len(), 3 | 6) && self.zone == Zone::Utc && {
+            self.text.get(10..11) == Some("T") && self.text.ends_with('Z')
+        };
+        if is_read { self.text.to_owned() } else { self.in_utc() }
+    }
+
+    /// With six digits in its own zone: how Python's client writes what it signs.
+    pub(crate) fn in_its_zone(self) -> String {
+        let zone = match self.zone {
+            Zone::None | Zone::Utc => "Z",
+            Zone::Offset(offset) => offset,
+        };
+        format!("{}T{}.{:0<6.6}{zone}", self.date, self.time, self.fraction)
+    }
+
+    /// With six digits in UTC.
+    pub(crate) fn in_utc(self) -> String {
+        self.moment().map_or_else(|| self.text.to_owned(), |moment| format!("{moment:.6}"))
+    }
+
+    fn moment(self) -> Option<jiff::Timestamp> {
+        self.in_its_zone().parse().ok()
+    }
+}
+
+/// A moment that a search names: RFC 3339, or how long before `now` it is, in the contract's units.
+pub(crate) fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (count, unit) = text.split_at(digits);
+    let Some(seconds) = seconds_of(unit).filter(|_| digits > 0) else {
+        let micros = When::parse(text)?.moment()?.as_microsecond();
+        return Some(Timestamp::from_unix_micros(micros));
+    };
+    // More than a million years is as good as ever.
+    let count = count.parse::<u32>().unwrap_or(u32::MAX);
+    let micros = i64::from(count).saturating_mul(seconds).saturating_mul(1_000_000);
+    Some(Timestamp::from_unix_micros(now.unix_micros().saturating_sub(micros)))
+}
+
+/// The contract's units; a month is 30 days and a year 365.
+fn seconds_of(unit: &str) -> Option<i64> {
+    Some(match unit {
+        "s" | "sec" | "secs" | "second" | "seconds" => 1,
+        "mi" | "min" | "mins" | "minute" | "minutes" => 60,
+        "h" | "hour" | "hr" | "hrs" | "hours" => 3_600,
+        "d" | "da" | "day" | "days" => 86_400,
+        "w" | "week" | "weeks" => 7 * 86_400,
+        "mo" | "mon" | "month" | "months" => 30 * 86_400,
+        "y" | "year" | "years" => 365 * 86_400,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_is_kept_where_all_clients_read_it_and_written_out_where_not() {
+        for (text, readable, in_its_zone) in [
+            ("2026-01-01T00:00:00.123Z", "2026-01-01T00:00:00.123Z", "2026-01-01T00:00:00.123000Z"),
+            (
+                "2026-01-01T00:00:00.123456Z",
+                "2026-01-01T00:00:00.123456Z",
+                "2026-01-01T00:00:00.123456Z",
+            ),
+            ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000000Z", "2026-01-01T00:00:00.000000Z"), // Python, whole seconds
+            (
+                "2026-01-01T12:00:00+02:00",
+                "2026-01-01T10:00:00.000000Z",
+                "2026-01-01T12:00:00.000000+02:00",
+            ),
+            ("2026-01-01T12:00:00.5", "2026-01-01T12:00:00.500000Z", "2026-01-01T12:00:00.500000Z"), // no zone
+            (
+                "2026-01-01 12:00:00.123z",
+                "2026-01-01T12:00:00.123000Z",
+                "2026-01-01T12:00:00.123000Z",
+            ),
+            (
+                "2026-01-01T00:00:00.123456789Z",
+                "2026-01-01T00:00:00.123456Z",
+                "2026-01-01T00:00:00.123456Z",
+            ), // Go's nanoseconds
+            ("1901-01-01T00:00:00Z", "1901-01-01T00:00:00.000000Z", "1901-01-01T00:00:00.000000Z"),
+        ] {
+            let when = When::parse(text).unwrap();
+            assert_eq!(
+                (when.readable().as_str(), when.in_its_zone().as_str()),
+                (readable, in_its_zone)
+            );
+        }
+        for text in [
+            "",
+            "2026-01-01",
+            "2026-02-30T00:00:00Z",
+            "0000-0-0T0:0:0",
+            "2026-01-01T00:00:00.Z",
+            "2026-01-01T00:00:00X",
+            "2026-01-01T00:00:00+2",
+            "2026-01-01T00:00:00.1234567890Z",
+            "ää26-01-01T00:00:00Z",
+            "yesterday at five o'clock",
+        ] {
+            assert_eq!(When::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_search_names_moments_or_how_long_ago() {
+        let now = Timestamp::from_unix_micros(1_795_600_000_000_000);
+        for (text, ago) in [
+            ("0d", 0),
+            ("7d", 604_800),
+            ("1day", 86_400),
+            ("120min", 7_200),
+            ("2months", 5_184_000),
+            ("1y", 31_536_000),
+        ] {
+            assert_eq!(
+                moment(text, now).unwrap().unix_micros(),
+                now.unix_micros() - ago * 1_000_000,
+                "{text}"
+            );
+        }
+        assert_eq!(moment("99999999999y", now).unwrap().unix_micros(), 0, "before everything");
+        assert_eq!(
+            moment("2026-01-01T00:00:00.123456789Z", now).unwrap().to_string(),
+            "2026-01-01T00:00:00.123456Z"
+        );
+        for text in ["", "d", "7", "-7d", "7 d", "7D", "7fortnights"] {
+            assert_eq!(moment(text, now), None, "{text}");
+        }
+    }
+}
