@@ -8,7 +8,9 @@ use std::{
 };
 
 use model::{Envelope, Event, Timestamp};
-use tlog::{Checkpoint, Growth, Hash, Pangea, Signer, TilePath, TlogProof, TreeSize, VerifierKey};
+use tlog::{
+    Checkpoint, Growth, Hash, Pangea, Signer, Subtree, TilePath, TlogProof, TreeSize, VerifierKey,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
@@ -297,6 +299,14 @@ impl Ledger {
         )
         .map(|frontier| frontier.root())
         .map_err(ReadError::Tree)
+    }
+
+    /// Reads roots of subtrees of Pangea's tree over the first `size` durable leaves, of which proofs in it are made. Each call blocks on the disk.
+    ///
+    /// The reader fails where a file cannot be read, or the tree does not have the whole of a subtree.
+    pub fn pangea_subtrees(&self, size: u64) -> impl FnMut(Subtree) -> Result<Hash, ReadError> {
+        let mut subtrees = self.shared.stored.tree.subtrees::<Pangea>(TreeSize::new(size));
+        move |subtree| subtrees(subtree).map_err(ReadError::Tree)
     }
 
     /// The holds that stand, by the leaf that placed them.
