@@ -49,3 +49,11 @@ pub const SITE_STOPPED: &str = "SITE_STOPPED";
 pub const ENGINE_DOWN: &str = "ENGINE_DOWN";
 /// An engine runs again.
 pub const ENGINE_UP: &str = "ENGINE_UP";
+/// A token was made that lets a program log or search.
+pub const TOKEN_CREATED: &str = "TOKEN_CREATED";
+/// A token lets nobody in any more.
+pub const TOKEN_REVOKED: &str = "TOKEN_REVOKED";
+/// A program used its token, for the first time on that day or since the site started.
+pub const TOKEN_USED: &str = "TOKEN_USED";
+/// A program exported events.
+pub const EVENTS_EXPORTED: &str = "EVENTS_EXPORTED";

@@ -6,7 +6,10 @@ use clap::{Args, Parser, Subcommand};
 use ledger::{LeafRanges, evidence::Bound};
 use model::{Pattern, SensorId, Timestamp};
 use readings::Format;
-use site::operator::Words;
+use site::{
+    api_tokens::{Scope, TokenName},
+    operator::Words,
+};
 
 /// Collects readings of industrial sensors and seals every one of them in a log that anyone can verify.
 #[derive(Debug, Parser)]
@@ -24,6 +27,8 @@ pub(crate) enum Command {
     Verify(VerifyArguments),
     /// Give an order to a site's log: erase, hold, rotate its key; whether the site runs or not.
     Log(LogArguments),
+    /// Make, list and revoke the tokens of programs that log and search with Pangea's SDKs.
+    Token(TokenArguments),
     /// Write rows of a log to an evidence bundle, one file that anyone can verify offline.
     Export(ExportArguments),
     /// Write a sensor's readings to a CSV or Parquet file for other programs; the log says who did.
@@ -102,6 +107,49 @@ pub(crate) struct UpArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct LogArguments {
+    #[command(flatten)]
+    pub(crate) site: OrderArguments,
+    #[command(subcommand)]
+    pub(crate) order: LogOrder,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TokenArguments {
+    #[command(flatten)]
+    pub(crate) site: OrderArguments,
+    #[command(subcommand)]
+    pub(crate) order: TokenOrder,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenOrder {
+    /// Make a token and print it, this once: the site keeps its hash only.
+    Create {
+        /// What it is called, in the log too.
+        #[arg(long, value_name = "NAME")]
+        name: TokenName,
+        /// What it allows: write for logging, read for searching, roots and exports.
+        #[arg(long, value_name = "SCOPES", default_value = "write,read", value_delimiter = ',')]
+        scope: Vec<Scope>,
+        /// The log that it is for, by its id; a site has one.
+        #[arg(long, value_name = "ID")]
+        log: Option<String>,
+        #[command(flatten)]
+        actor: Actor,
+    },
+    /// List the tokens, and the id of the log.
+    List,
+    /// Have a token let nobody in any more.
+    Revoke {
+        /// Which.
+        name: TokenName,
+        #[command(flatten)]
+        actor: Actor,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct OrderArguments {
     /// The site's folder.
     #[arg(
         long,
@@ -117,8 +165,6 @@ pub(crate) struct LogArguments {
     /// Print what was done as one JSON object.
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    #[command(subcommand)]
-    pub(crate) order: LogOrder,
 }
 
 #[derive(Debug, Subcommand)]
@@ -451,9 +497,10 @@ mod tests {
         Cli::command().debug_assert();
         let mut command = Cli::command();
         insta::assert_snapshot!(command.render_long_help());
-        for name in
-            ["up", "verify", "log", "export", "prove", "backup", "restore", "doctor", "witness"]
-        {
+        for name in [
+            "up", "verify", "log", "token", "export", "prove", "backup", "restore", "doctor",
+            "witness",
+        ] {
             let subcommand = command.find_subcommand_mut(name).expect("it is a command");
             insta::assert_snapshot!(name, subcommand.render_help());
         }

@@ -15,7 +15,7 @@ use site::{
 };
 
 use crate::{
-    cli::{Actor, LogArguments, LogOrder, Signature},
+    cli::{Actor, LogArguments, LogOrder, OrderArguments, Signature},
     output,
 };
 
@@ -23,8 +23,13 @@ use crate::{
 const ORDER_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 pub(crate) fn run(arguments: LogArguments) -> Result<()> {
-    let LogArguments { data_dir, key_file, json, order } = arguments;
-    let done = carry_out(&data_dir, key_file, order.into(), |_, _| Ok(()))?;
+    give(arguments.site, arguments.order.into())
+}
+
+/// Has an order carried out, and says what was done.
+pub(crate) fn give(site: OrderArguments, order: Order) -> Result<()> {
+    let OrderArguments { data_dir, key_file, json } = site;
+    let done = carry_out(&data_dir, key_file, order, |_, _| Ok(()))?;
     let text = if json { serde_json::to_string(&done)? } else { words(&done) };
     output::line(text.trim_end());
     Ok(())
@@ -152,6 +157,21 @@ fn words(done: &Done) -> String {
             classes.iter().map(line).collect()
         }
         Done::ExportReadings { leaf } => format!("leaf {leaf} says that readings are exported"),
+        Done::CreateToken { leaf, token, config_id } => {
+            format!(
+                "{token}\nshown this once; for the log {config_id}; leaf {leaf} says that there is a token"
+            )
+        }
+        Done::RevokeToken { leaf } => format!("the token lets nobody in; leaf {leaf} says so"),
+        Done::Tokens { tokens, config_id } => {
+            let mut table = format!("log {config_id}\n{:<62}{:<13}{}\n", "name", "scope", "since");
+            for token in tokens {
+                let scope: Vec<String> = token.scope.iter().map(ToString::to_string).collect();
+                let (name, scope) = (token.name.as_str(), scope.join(","));
+                table.push_str(&format!("{name:<62}{scope:<13}{}\n", token.created_at));
+            }
+            table
+        }
         Done::RotateKey { leaf, vkey } => {
             format!("the log goes on with the key {vkey}; leaf {leaf} says so, signed by both keys")
         }

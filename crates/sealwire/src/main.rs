@@ -17,6 +17,7 @@ mod readings;
 mod restore;
 mod run_engine;
 mod simulate;
+mod token;
 mod up;
 mod verify;
 mod whole_file;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Restore(arguments) => restore::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Log(arguments) => log::run(arguments),
+        Command::Token(arguments) => log::give(arguments.site, arguments.order.into()),
         Command::Export(arguments) => export::run(&arguments),
         Command::Readings(arguments) => readings::run(arguments),
         Command::Prove(arguments) => prove::run(&arguments),

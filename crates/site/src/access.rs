@@ -83,7 +83,8 @@ pub(crate) fn write_secret(path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     file.write_all(b"\n")?;
     file.sync_all()?;
-    fs::rename(unfinished, path)
+    fs::rename(unfinished, path)?;
+    path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
 }
 
 /// Why there is no token.

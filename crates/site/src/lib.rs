@@ -7,6 +7,7 @@
 //!
 //! Beside a site, running or not: [`backup`] copies its folder, [`restore`] makes a folder of a copy, [`doctor`] says what is wrong with one.
 
+pub mod api_tokens;
 pub mod backup;
 pub mod doctor;
 pub mod indexing;

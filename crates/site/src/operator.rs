@@ -8,14 +8,19 @@ use ledger::{
     AppendError, Batch, EraseError, Erased, Erasure, Hold, KeyError, KeyFiles, LeafRanges, Ledger,
     ReadError,
 };
-use model::{Event, SensorId, Timestamp};
+use model::{Event, SensorId, Timestamp, action};
 use serde::{Deserialize, Serialize};
+use tlog::Hash;
 use tokio::{sync::Mutex, task::spawn_blocking};
 
 use crate::{
+    api_tokens::{ApiTokenError, ApiTokens, Scope, TokenDescription, TokenName},
     clock,
     retention::{Retention, RetentionError},
 };
+
+/// Characters of an actor, from Pangea's contract.
+const ACTOR_CHARS_MAX: usize = 128;
 
 /// An order.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -82,6 +87,26 @@ pub enum Order {
         /// Who orders it.
         actor: Words,
     },
+    /// Make a token for a program that logs or searches by way of the log port.
+    CreateToken {
+        /// What it is called.
+        name: TokenName,
+        /// What it allows.
+        scope: Vec<Scope>,
+        /// The log that it is for.
+        log: Option<String>,
+        /// Who orders it.
+        actor: Words,
+    },
+    /// Have a token let nobody in any more.
+    RevokeToken {
+        /// Which.
+        name: TokenName,
+        /// Who orders it.
+        actor: Words,
+    },
+    /// Tell the tokens that there are.
+    Tokens,
 }
 
 /// A text that says something, and fits a field of an event.
@@ -173,6 +198,27 @@ pub enum Done {
         /// The new verifier key.
         vkey: String,
     },
+    /// There is a new token.
+    CreateToken {
+        /// The leaf that says so.
+        leaf: u64,
+        /// The secret, which is shown this once.
+        token: String,
+        /// The log's id, for clients that name one.
+        config_id: String,
+    },
+    /// A token lets nobody in any more.
+    RevokeToken {
+        /// The leaf that says so.
+        leaf: u64,
+    },
+    /// The tokens that there are.
+    Tokens {
+        /// In the order in which they were made.
+        tokens: Vec<TokenDescription>,
+        /// The log's id, for clients that name one.
+        config_id: String,
+    },
 }
 
 /// How much was erased.
@@ -212,13 +258,27 @@ pub struct Operator {
     ledger: Ledger,
     keys: KeyFiles,
     retention: PathBuf,
+    tokens: ApiTokens,
+    /// One token is made or revoked at a time: what was looked at must still be so when it is written.
+    changing_tokens: Arc<Mutex<()>>,
     /// One key rotation at a time: there is one file for the next key.
     rotating: Arc<Mutex<()>>,
 }
 
 impl Operator {
-    pub(crate) fn new(ledger: Ledger, keys: KeyFiles, retention: PathBuf) -> Self {
-        Self { ledger, keys, retention, rotating: Arc::default() }
+    pub(crate) fn new(
+        ledger: Ledger,
+        keys: KeyFiles,
+        retention: PathBuf,
+        tokens: ApiTokens,
+    ) -> Self {
+        let (changing_tokens, rotating) = (Arc::default(), Arc::default());
+        Self { ledger, keys, retention, tokens, changing_tokens, rotating }
+    }
+
+    /// The tokens that let programs in.
+    pub(crate) const fn tokens(&self) -> &ApiTokens {
+        &self.tokens
     }
 
     /// Carries out an order.
@@ -267,6 +327,14 @@ impl Operator {
                 Ok(Done::ExportReadings { leaf: receipt.first_leaf })
             }
             Order::RotateKey { actor } => self.rotate_key(&actor.0).await,
+            Order::CreateToken { name, scope, log, actor } => {
+                let description = TokenDescription { name, scope, log, created_at: now };
+                self.create_token(description, &actor.0).await
+            }
+            Order::RevokeToken { name, actor } => self.revoke_token(&name, &actor.0, now).await,
+            Order::Tokens => {
+                Ok(Done::Tokens { tokens: self.tokens.all(), config_id: config_id(&self.ledger) })
+            }
         }
     }
 
@@ -292,6 +360,43 @@ impl Operator {
         spawn_blocking(both).await.map_err(OperatorError::Panicked)?.map_err(OperatorError::Read)
     }
 
+    /// The event is sealed first: what lets someone in is in the log before it does.
+    async fn create_token(
+        &self,
+        description: TokenDescription,
+        actor: &str,
+    ) -> Result<Done, OperatorError> {
+        let _one_at_a_time = self.changing_tokens.lock().await;
+        let TokenDescription { name, scope, log, created_at } = &description;
+        let own = config_id(&self.ledger);
+        if let Some(log) = log.as_ref().filter(|log| **log != own) {
+            return Err(ApiTokenError::OtherLog { log: log.clone(), own }.into());
+        }
+        self.tokens.check_new(name)?;
+        let scopes: Vec<String> = scope.iter().map(ToString::to_string).collect();
+        let words = format!("token {} created, for {}", name.as_str(), scopes.join(" and "));
+        let event = token_event(action::TOKEN_CREATED, actor, name, words, *created_at);
+        let receipt = self.ledger.append(Batch::of(vec![event])).await?;
+        let secret = ApiTokens::new_secret();
+        self.tokens.add(description, &secret)?;
+        Ok(Done::CreateToken { leaf: receipt.first_leaf, token: secret, config_id: own })
+    }
+
+    /// The file is written first: whatever fails then, the token lets nobody in.
+    async fn revoke_token(
+        &self,
+        name: &TokenName,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<Done, OperatorError> {
+        let _one_at_a_time = self.changing_tokens.lock().await;
+        self.tokens.remove(name)?;
+        let words = format!("token {} revoked", name.as_str());
+        let event = token_event(action::TOKEN_REVOKED, actor, name, words, now);
+        let receipt = self.ledger.append(Batch::of(vec![event])).await?;
+        Ok(Done::RevokeToken { leaf: receipt.first_leaf })
+    }
+
     async fn rotate_key(&self, actor: &str) -> Result<Done, OperatorError> {
         let _one_at_a_time = self.rotating.lock().await;
         let next = self.keys.create_next(self.ledger.vkey().name().clone())?;
@@ -303,6 +408,29 @@ impl Operator {
         }
         Ok(Done::RotateKey { leaf: rotated?.first_leaf, vkey: vkey.to_string() })
     }
+}
+
+/// The id by which clients name the log: it follows from the first of its keys, whatever key it has gone over to.
+pub(crate) fn config_id(ledger: &Ledger) -> String {
+    let first_key = ledger.keys().into_iter().next().map_or_else(String::new, |key| key.vkey);
+    let digest = Hash::sha256(first_key.as_bytes());
+    let head = digest.as_bytes().first_chunk().expect("a hash has 32 bytes");
+    format!("pci_{}", pangea::base32hex(head))
+}
+
+/// Something that was done to a token, or with it.
+pub(crate) fn token_event(
+    action: &str,
+    actor: &str,
+    name: &TokenName,
+    words: String,
+    at: Timestamp,
+) -> Event {
+    let mut event = Event::site(action, "api-tokens", words, at);
+    // A field of the contract, which is short; an order's words may be longer.
+    event.actor = Some(actor.chars().take(ACTOR_CHARS_MAX).collect());
+    event.target = Some(name.as_str().to_owned());
+    event
 }
 
 impl From<Erased> for ErasedEnvelopes {
@@ -330,6 +458,9 @@ pub enum OperatorError {
     /// The retention file.
     #[error(transparent)]
     Retention(#[from] RetentionError),
+    /// Tokens.
+    #[error(transparent)]
+    Token(#[from] ApiTokenError),
     /// Looking for what was derived.
     #[error("what was derived from the leaves could not be looked up")]
     Read(#[source] ReadError),
@@ -350,10 +481,19 @@ impl OperatorError {
                 | EraseError::Held { .. }
                 | EraseError::Nothing
                 | EraseError::NoSuchHold { .. },
+            )
+            | Self::Token(
+                ApiTokenError::Taken { .. }
+                | ApiTokenError::Unknown { .. }
+                | ApiTokenError::TooMany
+                | ApiTokenError::OtherLog { .. },
             ) => true,
-            Self::Erase(_) | Self::Append(_) | Self::Key(_) | Self::Read(_) | Self::Panicked(_) => {
-                false
-            }
+            Self::Erase(_)
+            | Self::Append(_)
+            | Self::Key(_)
+            | Self::Token(_)
+            | Self::Read(_)
+            | Self::Panicked(_) => false,
         }
     }
 }

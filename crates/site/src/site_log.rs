@@ -5,7 +5,11 @@ use std::path::PathBuf;
 use ledger::{KeyError, KeyFiles, Ledger, OpenError, Writer};
 use tlog::KeyName;
 
-use crate::{DataDir, operator::Operator};
+use crate::{
+    DataDir,
+    api_tokens::{self, ApiTokenError, ApiTokens},
+    operator::Operator,
+};
 
 /// A site's log, open.
 #[derive(Debug)]
@@ -30,7 +34,8 @@ impl SiteLog {
         let (ledger, writer) = Ledger::open(&data_dir.ledger(), signers)?;
         // A rotation may have been interrupted: the log knows how it ended.
         keys.settle(&ledger.vkey())?;
-        let operator = Operator::new(ledger.clone(), keys, data_dir.retention());
+        let tokens = ApiTokens::load(api_tokens::path_in(data_dir.path()))?;
+        let operator = Operator::new(ledger.clone(), keys, data_dir.retention(), tokens);
         Ok(Self { ledger, writer, operator })
     }
 }
@@ -44,4 +49,7 @@ pub enum SiteLogError {
     /// The log cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The tokens of programs cannot be used.
+    #[error(transparent)]
+    Tokens(#[from] ApiTokenError),
 }

@@ -1,0 +1,19 @@
+//! `sealwire token`: who may log and search by way of the log port.
+
+use site::operator::Order;
+
+use crate::cli::{Actor, TokenOrder};
+
+impl From<TokenOrder> for Order {
+    fn from(order: TokenOrder) -> Self {
+        match order {
+            TokenOrder::Create { name, scope, log, actor: Actor { actor } } => {
+                Self::CreateToken { name, scope, log, actor }
+            }
+            TokenOrder::List => Self::Tokens,
+            TokenOrder::Revoke { name, actor: Actor { actor } } => {
+                Self::RevokeToken { name, actor }
+            }
+        }
+    }
+}
