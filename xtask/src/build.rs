@@ -168,17 +168,22 @@ fn page() -> Result<()> {
     run("building the page", command("npm").current_dir(&web).args(["run", "--silent", "build"]))
 }
 
-/// Installs what the page is built and tested with, if the lock file is newer than what is installed.
+/// Installs what the page is built and tested with.
 pub(crate) fn install_page_tools() -> Result<()> {
-    let web = root().join("web");
+    install_npm_packages("web")
+}
+
+/// Installs a folder's npm packages, if its lock file is newer than what is installed.
+pub(crate) fn install_npm_packages(folder: &str) -> Result<()> {
+    let path = root().join(folder);
     let modified = |path: PathBuf| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-    let installed = modified(web.join("node_modules/.package-lock.json"));
-    if installed.is_some() && installed >= modified(web.join("package-lock.json")) {
+    let installed = modified(path.join("node_modules/.package-lock.json"));
+    if installed.is_some() && installed >= modified(path.join("package-lock.json")) {
         return Ok(());
     }
     run(
-        "installing the page's tools",
-        command("npm").current_dir(&web).args([
+        &format!("installing the npm packages of {folder}"),
+        command("npm").current_dir(&path).args([
             "ci",
             "--no-audit",
             "--no-fund",

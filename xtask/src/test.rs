@@ -2,7 +2,7 @@
 //!
 //! The end-to-end tests come last, so that the run ends with cargo's own summary of them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -12,15 +12,19 @@ use crate::{
     tidy,
 };
 
-/// The MQTT client of another house that the tests use.
-const PAHO: &str = "paho-mqtt==2.1.0";
+/// What of Python the tests use: an MQTT client of another house, Pangea's SDK, and what holds a server against an OpenAPI document.
+const PYTHON_PACKAGES: [&str; 3] =
+    ["paho-mqtt==2.1.0", "pangea-sdk==6.13.0", "schemathesis==4.32.5"];
+/// Where the test with Pangea's Node SDK has it.
+const NODE_SDK: &str = "crates/sealwire/tests/e2e/pangea/node";
 /// Where the page's browser tests look for Chromium unless CHROMIUM names it.
 const CHROMIUM: &str = "/usr/bin/chromium";
 
 /// Builds everything and runs every check and test.
 pub(crate) fn all() -> Result<()> {
     tidy::check()?;
-    let python = python_with_paho()?;
+    let python = python()?;
+    build::install_npm_packages(NODE_SDK)?;
     let chromium = chromium()?;
     run("formatting", cargo().args(["fmt", "--all", "--check"]))?;
     build::all(build::Profile::Dev)?;
@@ -86,27 +90,30 @@ pub(crate) fn all() -> Result<()> {
     )
 }
 
-/// A Python of the project's own with paho-mqtt in it.
-fn python_with_paho() -> Result<PathBuf> {
+/// A Python of the project's own with what the tests use.
+fn python() -> Result<PathBuf> {
     let folder = target().join("python");
     let python = folder.join("bin/python");
-    let has_paho = |python: &Path| {
-        shell::output(&python.to_string_lossy(), &["-c", "import paho.mqtt.client"]).is_some()
-    };
-    if !has_paho(&python) {
-        let venv = command("python3").args(["-m", "venv"]).arg(&folder).output();
-        let made = venv.context("cannot start python3: install Python 3 with pip")?;
-        if !made.status.success() {
-            bail!(
-                "python3 -m venv fails; on Debian install python3-venv:\n{}",
-                String::from_utf8_lossy(&made.stdout)
-            );
-        }
-        run(
-            &format!("installing {PAHO}"),
-            command(&python.to_string_lossy()).args(["-m", "pip", "install", "--quiet", PAHO]),
-        )?;
+    let installed = folder.join("installed");
+    let wanted = PYTHON_PACKAGES.join("\n");
+    if std::fs::read_to_string(&installed).is_ok_and(|text| text == wanted) {
+        return Ok(python);
     }
+    let venv = command("python3").args(["-m", "venv"]).arg(&folder).output();
+    let made = venv.context("cannot start python3: install Python 3 with pip")?;
+    if !made.status.success() {
+        bail!(
+            "python3 -m venv fails; on Debian install python3-venv:\n{}",
+            String::from_utf8_lossy(&made.stdout)
+        );
+    }
+    run(
+        "installing the tests' Python packages",
+        command(&python.to_string_lossy())
+            .args(["-m", "pip", "install", "--quiet"])
+            .args(PYTHON_PACKAGES),
+    )?;
+    std::fs::write(&installed, wanted).context("cannot note what is installed")?;
     Ok(python)
 }
 

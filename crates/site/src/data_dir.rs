@@ -22,8 +22,10 @@ pub(crate) const ACCESS_TOKEN: &str = "access-token";
 pub(crate) const RETENTION: &str = "retention";
 /// Which witnesses must have cosigned a checkpoint.
 pub(crate) const WITNESS_POLICY: &str = "witness-policy";
+/// How Pangea's API shows the log.
+pub(crate) const PANGEA: &str = "pangea.json";
 /// What an operator wrote: small files that cannot be made again.
-pub(crate) const CONFIGURATION: [&str; 2] = [RETENTION, WITNESS_POLICY];
+pub(crate) const CONFIGURATION: [&str; 3] = [PANGEA, RETENTION, WITNESS_POLICY];
 /// The index.
 pub(crate) const INDEX: &str = "index.sqlite";
 /// The description before it has its name.
@@ -198,6 +200,11 @@ impl DataDir {
     #[must_use]
     pub fn witnessed_of(path: &Path) -> PathBuf {
         path.join("witnessed-checkpoint")
+    }
+
+    /// How Pangea's API shows the log; there may be no such file.
+    pub(crate) fn pangea(&self) -> PathBuf {
+        self.path.join(PANGEA)
     }
 
     /// The index, which may be deleted while the site does not run.

@@ -1,4 +1,5 @@
-//! The log port: the log as C2SP tlog-tiles lays it out for anyone; envelopes and the live feed for who has the access token; orders for the operator.
+//! The log port: the log as C2SP tlog-tiles lays it out for anyone; envelopes and the live feed for who has the access token; orders for the operator;
+//! Pangea's API for programs that have one of its tokens.
 //!
 //! Only requests that name the machine itself are answered, so that a page from elsewhere cannot reach the port under a name of its own.
 
@@ -38,6 +39,7 @@ use crate::{
     bus::Connection,
     cosigning::{WatchWitnessed, witnessed_leaves},
     operator::{Operator, Order},
+    pangea_http,
 };
 
 /// Clients of the live feed at once.
@@ -73,6 +75,7 @@ pub(crate) struct LogHttp {
     pub(crate) indexed: watch::Receiver<u64>,
     /// Origins of the page, which may read from here.
     pub(crate) page_origins: Vec<HeaderValue>,
+    pub(crate) pangea: pangea_http::Api,
 }
 
 #[derive(Clone)]
@@ -118,12 +121,15 @@ pub(crate) async fn serve(listener: TcpListener, log: LogHttp, shutdown: Cancell
         .fallback(|| async {
             problem(
                 StatusCode::NOT_FOUND,
-                "there is /checkpoint, /checkpoint/unwitnessed, /tile/..., /vkey, /keys, /envelopes, /live, /metrics and /operator",
+                "there is /checkpoint, /checkpoint/unwitnessed, /tile/..., /vkey, /keys, /envelopes, /live, /metrics, /operator, \
+                 and Pangea's API under /v1 and /v2",
             )
         })
         .layer(CorsLayer::new().allow_origin(log.page_origins))
-        .layer(middleware::from_fn(only_for_this_machine))
-        .with_state(shared);
+        .with_state(shared)
+        // Programs call it, not pages: it has no word for other origins.
+        .merge(log.pangea.router())
+        .layer(middleware::from_fn(only_for_this_machine));
     http_server::serve(listener, router, shutdown).await;
 }
 

@@ -8,7 +8,7 @@ use ledger::{AppendError, WriteError};
 use tokio::task::JoinError;
 
 use crate::{
-    CosigningError, DataDirError, SiteLogError, TokenError, indexing, pipeline,
+    CosigningError, DataDirError, PangeaConfigError, SiteLogError, TokenError, indexing, pipeline,
     retention::RetentionError,
 };
 
@@ -55,6 +55,17 @@ pub enum UpError {
     /// The token that reads envelopes cannot be used.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The file that says how Pangea's API shows the log cannot be used.
+    #[error(transparent)]
+    Pangea(#[from] PangeaConfigError),
+    /// The file of saved searches cannot be used.
+    #[error("cannot use the file {} of saved searches: remove it", path.display())]
+    SavedSearches {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
     /// The retention file cannot be used.
     #[error(transparent)]
     Retention(#[from] RetentionError),

@@ -23,7 +23,8 @@ use super::{
 };
 use crate::{
     AccessToken, DataDir, RunFile, UpError, bus, clock, cosigning::Cosigning, indexing, log_http,
-    operator::Operator, pipeline, polling, ports::Reserved, queries, sealing, workloads,
+    operator::Operator, pangea_http, pipeline, polling, ports::Reserved, queries, sealing,
+    workloads,
 };
 
 /// Time between two looks at what retention no longer keeps: it is named in hours.
@@ -212,9 +213,11 @@ impl<'a> Site<'a> {
         checkpoint_period: Duration,
     ) -> Result<(polling::Known, watch::Sender<Counters>), UpError> {
         let indexer = indexing::open(&self.data_dir.index(), &self.ledger)?;
-        let (for_queries, for_pipeline) = (indexer.reader()?, indexer.reader()?);
+        let (for_queries, for_pipeline, for_pangea) =
+            (indexer.reader()?, indexer.reader()?, indexer.reader()?);
         let (indexed, watch_indexed) = watch::channel(0);
         let (counters, watch_counters) = watch::channel(Counters::default());
+        let pangea = self.pangea(for_pangea, watch_indexed.clone())?;
         let stop = &self.services.stop;
         let tasks = &mut self.services.tasks;
 
@@ -255,6 +258,7 @@ impl<'a> Site<'a> {
             witnessed: witnessed.clone(),
             indexed: watch_indexed.clone(),
             page_origins,
+            pangea,
         };
         let log_fails = |source| UpError::Listen { what: "the log", source };
         let listener = log.into_listener();
@@ -283,6 +287,19 @@ impl<'a> Site<'a> {
         let answering = queries::run(queries, self.services.stop.clone());
         self.services.tasks.spawn(async { Ok(answering.await?) });
         Ok((known, counters))
+    }
+
+    fn pangea(
+        &self,
+        index: Reader,
+        indexed: watch::Receiver<u64>,
+    ) -> Result<pangea_http::Api, UpError> {
+        let config = pangea_http::Config::load(&self.data_dir.pangea())?;
+        let path = self.data_dir.path().join(pangea_http::SAVED_SEARCHES);
+        let saved = pangea_http::SavedSearches::open(&path)
+            .map_err(|source| UpError::SavedSearches { path, source })?;
+        let log = (self.ledger.clone(), &self.operator);
+        Ok(pangea_http::Api::new(log, (index, indexed), config, saved))
     }
 
     /// The sensors, and the newest of their numbers, as the whole log has them.

@@ -1,0 +1,259 @@
+//! Pangea's API as its own SDKs, its own contract and rude clients meet it.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::{Value, json};
+
+use crate::site::{Site, port, sealwire, until};
+
+/// Fields that a log's configuration adds.
+const CUSTOM_FIELDS: &str = r#"{"fields":[
+    {"id":"field_int","type":"integer"}, {"id":"field_bool","type":"boolean"}, {"id":"field_float","type":"float"},
+    {"id":"field_long","type":"string-unindexed"}, {"id":"field_time","type":"datetime"}]}"#;
+
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/pangea")
+}
+
+fn python() -> String {
+    std::env::var("SEALWIRE_TEST_PYTHON")
+        .expect("SEALWIRE_TEST_PYTHON names a Python with Pangea's SDK; `cargo xtask test` sets it")
+}
+
+/// A program that lets itself in with a token.
+struct Client<'a> {
+    site: &'a Site,
+    token: String,
+    config_id: String,
+}
+
+impl<'a> Client<'a> {
+    fn new(site: &'a Site, name: &str, scope: &str) -> Self {
+        let made = token(site, &["create", "--name", name, "--scope", scope, "--actor", "ada"]);
+        let text = |field: &str| made[field].as_str().unwrap().to_owned();
+        Self { site, token: text("token"), config_id: text("config_id") }
+    }
+
+    /// HTTP's status and the answer, which has Pangea's frame whatever it is.
+    #[track_caller]
+    fn post(&self, path: &str, body: &str) -> (u16, Value) {
+        let (status, id, answer) = self.send(path, body, &[]);
+        assert_eq!(answer["request_id"], id.as_str());
+        (status, answer)
+    }
+
+    #[track_caller]
+    fn send(&self, path: &str, body: &str, headers: &[(&str, &str)]) -> (u16, String, Value) {
+        let url = format!("{}{path}", self.site.addresses.log);
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let mut request = agent.post(url).header("authorization", format!("Bearer {}", self.token));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut response = request.send(body).unwrap();
+        let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+        let answer: Value = response.body_mut().read_json().unwrap();
+        let members: Vec<&String> = answer.as_object().unwrap().keys().collect();
+        let frame = ["request_id", "request_time", "response_time", "result", "status", "summary"];
+        assert_eq!(members, frame, "{answer}");
+        (response.status().as_u16(), id, answer)
+    }
+
+    /// The result of a request that succeeds.
+    #[track_caller]
+    fn ask(&self, path: &str, body: &Value) -> Value {
+        let (status, mut answer) = self.post(path, &body.to_string());
+        assert_eq!(status, 200, "{answer}");
+        answer["result"].take()
+    }
+
+    /// Runs a script with this client's access: it must succeed.
+    #[track_caller]
+    fn run(&self, program: &str, script: &Path, arguments: &[&str]) {
+        let output = Command::new(program)
+            .arg(script)
+            .args([&self.site.addresses.log, &self.token, &self.config_id])
+            .args(arguments)
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+    }
+}
+
+fn token(site: &Site, arguments: &[&str]) -> Value {
+    let data_dir = site.data_dir();
+    let common = ["token", "--json", "--data-dir", data_dir.to_str().unwrap()];
+    let (code, printed, errors) = sealwire(&[&common, arguments].concat());
+    assert_eq!(code, Some(0), "{arguments:?}: {errors}");
+    serde_json::from_str(&printed).unwrap()
+}
+
+/// A site whose log has custom fields.
+fn site_with_custom_fields() -> Site {
+    let mut site = Site::start(&[]);
+    site.stop();
+    fs::write(site.data_dir().join("pangea.json"), CUSTOM_FIELDS).unwrap();
+    site.start_again();
+    site
+}
+
+#[test]
+fn the_python_sdk_verifies_what_it_gets() {
+    let mut site = site_with_custom_fields();
+    let folder = tempfile::tempdir().unwrap();
+    let client = Client::new(&site, "python", "write,read");
+    client.run(&python(), &scripts().join("python_sdk.py"), &[folder.path().to_str().unwrap()]);
+    site.stop();
+}
+
+#[test]
+fn the_node_sdk_verifies_what_it_gets() {
+    let mut site = Site::start(&["--simulate", "4"]);
+    let client = Client::new(&site, "node", "write,read");
+    let between = scripts().join("between.py");
+    let script = scripts().join("node/node_sdk.mjs");
+    client.run("node", &script, &[&python(), between.to_str().unwrap()]);
+    site.stop();
+}
+
+#[test]
+fn no_answer_is_outside_the_contract() {
+    let mut site = Site::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let client = Client::new(&site, "contract", "write,read");
+    client.run(&python(), &scripts().join("contract.py"), &[folder.path().to_str().unwrap()]);
+    site.stop();
+}
+
+#[test]
+fn tokens_let_in_whom_they_should_and_the_log_says_so() {
+    let mut site = Site::start(&[]);
+    let writer = Client::new(&site, "writer", "write");
+    let reader = Client::new(&site, "reader", "read");
+    let event = r#"{"event":{"message":"hello"}}"#;
+    assert_eq!(writer.post("/v1/log", event).0, 200);
+    assert_eq!(writer.post("/v1/log", event).0, 200);
+    assert_eq!(reader.post("/v1/root", "{}").0, 200);
+    for (client, path, body) in [(&writer, "/v1/search", "{}"), (&reader, "/v1/log", event)] {
+        let (status, answer) = client.post(path, body);
+        assert_eq!((status, &answer["status"]), (403, &json!("Forbidden")), "{answer}");
+    }
+    let nobody = Client { token: String::from("pts_wrong"), ..Client::new(&site, "x", "read") };
+    let (status, answer) = nobody.post("/v1/root", "{}");
+    assert_eq!((status, &answer["status"]), (401, &json!("Unauthorized")), "{answer}");
+
+    let used = |name: &str| {
+        let events = site.events("TOKEN_USED");
+        events.iter().filter(|event| event["envelope"]["event"]["target"] == name).count()
+    };
+    until("uses are indexed", || (used("writer") == 1 && used("reader") == 1).then_some(()));
+    site.wait_for_event("TOKEN_CREATED", |envelope| {
+        envelope["event"]["actor"] == "ada" && envelope["event"]["target"] == "writer"
+    });
+    token(&site, &["revoke", "writer", "--actor", "ada"]);
+    assert_eq!(writer.post("/v1/log", event).0, 401);
+    site.wait_for_event("TOKEN_REVOKED", |envelope| envelope["event"]["target"] == "writer");
+    let listed = token(&site, &["list"]);
+    let names: Vec<&Value> =
+        listed["tokens"].as_array().unwrap().iter().map(|token| &token["name"]).collect();
+    assert_eq!(names, ["reader", "x"]);
+    site.stop();
+}
+
+#[test]
+fn a_retry_seals_nothing_and_pages_outlive_a_restart() {
+    let mut site = Site::start(&[]);
+    let client = Client::new(&site, "scada", "write,read");
+    let (token, config_id) = (client.token.clone(), client.config_id.clone());
+    let body = r#"{"event":{"message":"once"},"verbose":true}"#;
+    let (_, first, _) = client.send("/v1/log", body, &[]);
+    let others = format!("prq_vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv,{first}");
+    for _ in 0..2 {
+        let retried = [("x-pangea-retried-request-ids", others.as_str())];
+        let (status, _, answer) = client.send("/v1/log", body, &retried);
+        assert_eq!(status, 200, "{answer}");
+        let (status, _, answer) = client.send("/v1/log", &body.replace("once", "other"), &retried);
+        assert_eq!((status, &answer["status"]), (400, &json!("ValidationError")), "{answer}");
+    }
+    let found = client.ask("/v1/search", &json!({ "query": "message:once" }));
+    assert_eq!(found["count"], 1);
+    let found = client.ask("/v1/search", &json!({ "limit": 1, "order": "asc" }));
+    assert_eq!(found["events"][0]["leaf_index"], 0);
+    let count = found["count"].clone();
+    site.stop();
+    site.start_again();
+    let client = Client { site: &site, token, config_id };
+    let page = client.ask("/v1/results", &json!({ "id": found["id"], "offset": 1 }));
+    assert_eq!(page["count"], count, "what was sealed since is not on its pages");
+    assert_eq!(page["events"][0]["leaf_index"], 1);
+    site.stop();
+}
+
+#[test]
+fn rude_clients_get_clear_answers() {
+    let site = Site::start(&[]);
+    let client = Client::new(&site, "rude", "write,read");
+    for (body, code, source) in [
+        ("", "InvalidObject", ""),
+        ("[]", "InvalidObject", ""),
+        ("{\"event\":", "InvalidObject", ""),
+        ("{\"event\":{\"message\":\"\\ud800\"}}", "InvalidString", "/event/message"),
+        ("{\"event\":{\"message\":1}}", "InvalidString", "/event/message"),
+        (
+            "{\"event\":{\"message\":\"m\",\"action\":\"KEY_ROTATED\"}}",
+            "InvalidConst",
+            "/event/action",
+        ),
+        (
+            "{\"event\":{\"message\":\"m\"},\"config_id\":\"pci_other\"}",
+            "ConfigNotExist",
+            "/config_id",
+        ),
+    ] {
+        let (status, answer) = client.post("/v1/log", body);
+        assert_eq!(status, 400, "{body}: {answer}");
+        let error = &answer["result"]["errors"][0];
+        assert_eq!(
+            (error["code"].as_str(), error["source"].as_str()),
+            (Some(code), Some(source)),
+            "{body}"
+        );
+    }
+    assert_eq!(client.post("/v1/nothing", "{}").0, 404);
+    let connect = || TcpStream::connect(("127.0.0.1", port(&site.addresses.log))).unwrap();
+    let head = |length: usize| {
+        format!(
+            "POST /v1/log HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n",
+            client.token
+        )
+    };
+    for (length, status, words) in
+        [(64 << 20, " 413 ", "PayloadTooLarge"), (10, " 408 ", "RequestTimeout")]
+    {
+        let mut stream = connect();
+        // The second one never sends the rest of its body.
+        stream.write_all(format!("{}{{", head(length)).as_bytes()).unwrap();
+        let mut answer = String::new();
+        let _reset = stream.read_to_string(&mut answer);
+        assert!(answer.contains(status) && answer.contains(words), "{answer}");
+    }
+    // A byte of the log is another than the one that was sealed: nothing of it is shown.
+    let events = vec![json!({ "event": { "message": "a".repeat(200) } }); 500];
+    client.ask("/v2/log", &json!({ "events": events }));
+    let folder = site.data_dir().join("ledger/segments");
+    let segment = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&segment, &bytes).unwrap();
+    let (status, answer) = client.post("/v1/search", r#"{"limit":1000}"#);
+    assert_eq!((status, &answer["status"]), (500, &json!("InternalError")), "{answer}");
+}

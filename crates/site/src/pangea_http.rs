@@ -1,0 +1,478 @@
+//! Pangea's Secure Audit Log API v2 on the log port: who calls, what they ask, and what the `pangea` crate makes of it.
+//!
+//! Each request goes the same way: path and method, token, the token's first use of the day is sealed, body, work, answer. An answer is always JSON in
+//! Pangea's frame with a header `x-request-id`; HTTP's status is derived from Pangea's in one place.
+
+mod admission;
+mod bulk;
+mod config;
+mod export;
+mod log;
+mod recent;
+mod search;
+mod trees;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    response::{IntoResponse as _, Response},
+    routing::{any, get},
+};
+use index::Reader;
+use ledger::{AppendError, Batch, Ledger, ReadError};
+use model::{Timestamp, action};
+use pangea::{
+    Code, Fault, Refusal, RequestId, Schema, Status, View,
+    answer::{self, Answer, Errors},
+};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit, watch},
+    task::spawn_blocking,
+    time::{Instant, timeout},
+};
+use tracing::error;
+
+use self::{
+    admission::{Admission, Admitted},
+    bulk::Sealed,
+    export::{Export, FileOf},
+    recent::Recent,
+    trees::Trees,
+};
+use crate::{
+    api_tokens::{Scope, TokenDescription},
+    clock,
+    operator::{Operator, config_id, token_event},
+};
+
+pub(crate) use self::{
+    config::Config,
+    search::{SAVED_SEARCHES, SavedSearches},
+};
+pub use config::PangeaConfigError;
+
+/// Bytes of a body with events: as much as one batch of the ledger.
+const EVENTS_BODY_BYTES_MAX: usize = Batch::BYTES_MAX;
+/// Bytes of any other body: a search restricted to a thousand values of a hundred characters.
+const BODY_BYTES_MAX: usize = 256 << 10;
+/// Bytes of all bodies that are held at once. Each is held about four times while it is sealed.
+const BODIES_BYTES_MAX: usize = 2 * EVENTS_BODY_BYTES_MAX;
+/// Time for a whole body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// What lets several bodies share their bytes: permits are of so many.
+const PERMIT_BYTES: usize = 1 << 10;
+/// Answers that were promised for later and are remembered: 100 bytes each.
+const REQUESTS_MAX: usize = 65_536;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const RETRIED_REQUEST_IDS: HeaderName = HeaderName::from_static("x-pangea-retried-request-ids");
+
+/// What the API works on.
+#[derive(Debug)]
+pub(crate) struct Api {
+    ledger: Ledger,
+    index: Reader,
+    indexed: watch::Receiver<u64>,
+    schema: Arc<Schema>,
+    roots: config::Roots,
+    /// By which clients name the log.
+    config_id: String,
+    trees: Trees,
+    admission: Admission,
+    saved: SavedSearches,
+    /// What was promised for later, by request.
+    promised: Mutex<Recent<RequestId, Promised>>,
+    /// Files to download, by the secret in their address.
+    files: Mutex<Recent<String, FileOf>>,
+    bodies: Semaphore,
+    pages: Semaphore,
+    downloads: Arc<Semaphore>,
+}
+
+/// What a request that was answered with 202 comes to.
+#[derive(Clone, Debug)]
+enum Promised {
+    Sealed(Sealed),
+    Export(Export),
+}
+
+impl Api {
+    /// The API of a site's log.
+    pub(crate) fn new(
+        (ledger, operator): (Ledger, &Operator),
+        (index, indexed): (Reader, watch::Receiver<u64>),
+        config: Config,
+        saved: SavedSearches,
+    ) -> Self {
+        Self {
+            config_id: config_id(&ledger),
+            trees: Trees::new(ledger.clone()),
+            ledger,
+            index,
+            indexed,
+            schema: Arc::new(config.schema),
+            roots: config.roots,
+            admission: Admission::new(operator.tokens().clone()),
+            saved,
+            promised: Mutex::new(Recent::new(REQUESTS_MAX)),
+            files: Mutex::new(Recent::new(export::FILES_MAX)),
+            bodies: Semaphore::new(BODIES_BYTES_MAX / PERMIT_BYTES),
+            pages: Semaphore::new(search::PAGES_AT_ONCE_MAX),
+            downloads: Arc::new(Semaphore::new(export::DOWNLOADS_AT_ONCE_MAX)),
+        }
+    }
+
+    /// The routes of the API.
+    pub(crate) fn router(self) -> Router {
+        Router::new()
+            .route("/v1/{*path}", any(answer))
+            .route("/v2/{*path}", any(answer))
+            .route("/request/{id}", any(answer))
+            .route("/download/{secret}/{name}", get(export::download))
+            .with_state(Arc::new(self))
+    }
+
+    fn promised(&self) -> MutexGuard<'_, Recent<RequestId, Promised>> {
+        self.promised.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What can be asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Endpoint<'a> {
+    Log,
+    LogBulk,
+    LogAsync,
+    LogStream,
+    Request(&'a str),
+    Search,
+    Results,
+    Root,
+    Schema,
+    Export,
+    DownloadResults,
+}
+
+impl<'a> Endpoint<'a> {
+    fn of(path: &'a str) -> Option<Self> {
+        Some(match path {
+            "/v1/log" => Self::Log,
+            "/v2/log" => Self::LogBulk,
+            "/v2/log_async" => Self::LogAsync,
+            "/v1/log_stream" => Self::LogStream,
+            "/v1/search" => Self::Search,
+            "/v1/results" => Self::Results,
+            "/v1/root" => Self::Root,
+            "/v1/schema" => Self::Schema,
+            "/v1/export" => Self::Export,
+            "/v1/download_results" => Self::DownloadResults,
+            _ => Self::Request(path.strip_prefix("/request/")?),
+        })
+    }
+
+    const fn method(self) -> Method {
+        if matches!(self, Self::Request(_)) { Method::GET } else { Method::POST }
+    }
+
+    /// Whether the token's scope suffices. Whoever logged may ask what became of it, and whoever uses a log what its schema is.
+    fn is_allowed(self, scope: &[Scope]) -> bool {
+        match self {
+            Self::Log | Self::LogBulk | Self::LogAsync | Self::LogStream => {
+                scope.contains(&Scope::Write)
+            }
+            Self::Request(_) | Self::Schema => true,
+            Self::Search | Self::Results | Self::Root | Self::Export | Self::DownloadResults => {
+                scope.contains(&Scope::Read)
+            }
+        }
+    }
+
+    const fn body_bytes_max(self) -> usize {
+        match self {
+            Self::LogBulk | Self::LogAsync | Self::LogStream => EVENTS_BODY_BYTES_MAX,
+            // Six bytes for a character that is escaped, in three fields.
+            Self::Log => 1 << 20,
+            _ => BODY_BYTES_MAX,
+        }
+    }
+}
+
+/// One request.
+#[derive(Clone, Debug)]
+struct Call {
+    id: RequestId,
+    began: Timestamp,
+    view: View,
+    /// Where the client found this port.
+    base: String,
+    /// The id under which events are sealed: a retry has that of the first attempt.
+    first_attempt: RequestId,
+}
+
+impl Call {
+    fn of(headers: &HeaderMap) -> Self {
+        let text = |name: &HeaderName| -> &str {
+            headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        };
+        let began = clock::now();
+        let id = RequestId::new(began.unix_millis().unsigned_abs(), rand::random());
+        let first_attempt = id.first_attempt(text(&RETRIED_REQUEST_IDS));
+        let base = format!("http://{}", text(&header::HOST));
+        Self { id, began, view: View::of(text(&header::USER_AGENT)), base, first_attempt }
+    }
+}
+
+/// What is answered when nothing is wrong.
+#[derive(Debug)]
+struct Reply {
+    /// Of which request; the one that is answered, or the one that was asked about.
+    of: RequestId,
+    status: Status,
+    summary: &'static str,
+    result: Box<RawValue>,
+}
+
+impl Reply {
+    fn done(call: &Call, summary: &'static str, result: &impl Serialize) -> Self {
+        let result =
+            to_raw_value(result).expect("results have only text keys and no floating point");
+        Self { of: call.id.clone(), status: Status::Success, summary, result }
+    }
+
+    /// That a request's answer is to be asked for.
+    fn accepted(call: &Call, of: RequestId) -> Self {
+        let accepted = answer::Accepted {
+            location: format!("{}/request/{of}", call.base),
+            retry_counter: 0,
+            ttl_mins: bulk::REMEMBERED.as_secs() / 60,
+        };
+        let status = Status::Accepted;
+        Self {
+            of,
+            status,
+            ..Self::done(call, "Taken: ask for the result at its location", &accepted)
+        }
+    }
+}
+
+async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
+    let call = Call::of(request.headers());
+    let allow = Endpoint::of(request.uri().path()).map_or(Method::POST, Endpoint::method);
+    let outcome = handle(&api, &call, request).await;
+    respond(&call, outcome, &allow)
+}
+
+async fn handle(api: &Arc<Api>, call: &Call, request: Request) -> Result<Reply, Refusal> {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path();
+    let endpoint = Endpoint::of(path).ok_or_else(|| {
+        Refusal::plain(Status::NotFound, "there is no such endpoint: docs/pangea.md lists them")
+    })?;
+    if parts.method != endpoint.method() {
+        let words = format!("this path takes {}", endpoint.method());
+        return Err(Refusal::plain(Status::MethodNotAllowed, words));
+    }
+    let token = admit(api, call, endpoint, &parts.headers).await?;
+    let (body, _held) = read_body(api, endpoint, &parts.headers, body).await?;
+    match endpoint {
+        Endpoint::Log => api.log_one(call, &token, body).await,
+        Endpoint::LogBulk => api.log_bulk(call, &token, body).await,
+        Endpoint::LogAsync => api.log_async(call, &token, body).await,
+        Endpoint::LogStream => api.log_stream(call, &token, body).await,
+        Endpoint::Request(id) => api.request(call, &token, id).await,
+        Endpoint::Search => api.search(call, &body).await,
+        Endpoint::Results => api.results(call, &body).await,
+        Endpoint::Root => api.root(call, &body).await,
+        Endpoint::Schema => {
+            api.check_config(pangea::request::parse_schema(&body)?.as_deref())?;
+            Ok(Reply::done(call, "The log's schema", &answer::SchemaResult::new(&api.schema)))
+        }
+        Endpoint::Export => api.export(call, &token, &body).await,
+        Endpoint::DownloadResults => api.download_results(call, &token, &body).await,
+    }
+}
+
+/// Lets a caller in. That a token is used is sealed before anything is done with it: once a day, and after each start of the site.
+async fn admit(
+    api: &Api,
+    call: &Call,
+    endpoint: Endpoint<'_>,
+    headers: &HeaderMap,
+) -> Result<TokenDescription, Refusal> {
+    let allows = |token: &TokenDescription| endpoint.is_allowed(&token.scope);
+    let Admitted { token, is_first_of_day } =
+        api.admission.admit(headers, allows, (call.began, Instant::now()))?;
+    if is_first_of_day {
+        let words = format!("token {} is used", token.name.as_str());
+        let name = token.name.as_str();
+        let event = token_event(action::TOKEN_USED, name, &token.name, words, call.began);
+        api.ledger.append(Batch::of(vec![event])).await.map_err(not_sealed)?;
+        api.admission.told(&token.name, call.began);
+    }
+    Ok(token)
+}
+
+/// Reads a body whole. Whoever holds the permit holds the memory.
+async fn read_body<'a>(
+    api: &'a Api,
+    endpoint: Endpoint<'_>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Bytes, SemaphorePermit<'a>), Refusal> {
+    let most = endpoint.body_bytes_max();
+    let too_large = || {
+        let words = format!("the body is too large: at most {most} bytes are taken here");
+        Refusal::plain(Status::PayloadTooLarge, words)
+    };
+    let announced = headers.get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let expected = announced.unwrap_or(most);
+    if expected > most {
+        return Err(too_large());
+    }
+    let permits = u32::try_from(expected.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
+    let late = |_elapsed| {
+        let words = format!("the body did not come within {} s", BODY_TIMEOUT.as_secs());
+        Refusal::plain(Status::RequestTimeout, words)
+    };
+    let reading = async {
+        let held = api.bodies.acquire_many(permits).await.expect("nobody closes the semaphore");
+        (axum::body::to_bytes(body, most).await, held)
+    };
+    match timeout(BODY_TIMEOUT, reading).await.map_err(late)? {
+        (Ok(body), held) => Ok((body, held)),
+        (Err(error), _) if is_about_length(&error) => Err(too_large()),
+        // A pause that was too long, or a connection that ended: then nobody hears this.
+        (Err(_), _) => Err(Refusal::plain(Status::RequestTimeout, "the body did not come in time")),
+    }
+}
+
+fn is_about_length(error: &axum::Error) -> bool {
+    let error: &dyn std::error::Error = error;
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|error| error.is::<http_body_util::LengthLimitError>())
+}
+
+impl Api {
+    /// Holds the log that a request names against the one there is.
+    fn check_config(&self, named: Option<&str>) -> Result<(), Refusal> {
+        match named {
+            Some(named) if named != self.config_id => {
+                let words = format!("there is no such log: this site's is {}", self.config_id);
+                Err(Fault::new(Code::ConfigNotExist, "/config_id", words).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Does what blocks on the disk or takes long, where that may.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let api = Arc::clone(self);
+        spawn_blocking(move || work(&api)).await.unwrap_or_else(|panic| Err(failed(&panic)))
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Something failed that is ours.
+fn failed(failure: &dyn std::error::Error) -> Refusal {
+    error!(%failure, source = failure.source(), "a request to Pangea's API failed");
+    Refusal::plain(Status::InternalError, "the site could not do this; its own log says why")
+}
+
+fn unreadable(failure: ReadError) -> Refusal {
+    failed(&failure)
+}
+
+/// Why a batch was not sealed, for whoever sent it.
+fn not_sealed(error: AppendError) -> Refusal {
+    match error {
+        AppendError::TooLarge { .. } | AppendError::BatchTooLarge { .. } => {
+            Refusal::plain(Status::PayloadTooLarge, error.to_string())
+        }
+        AppendError::Reserved { .. } => {
+            Fault::new(Code::InvalidConst, "/event/action", error.to_string()).into()
+        }
+        AppendError::KeyReused { .. } => {
+            let words = "a request of this id sealed other events: a retry sends the same body";
+            Fault::new(Code::InvalidConst, "", words).into()
+        }
+        // Nothing was sealed, or the same request will find out: its key is in the log.
+        AppendError::Write(_) | AppendError::Stopped => {
+            error!(%error, "events of a client are not sealed");
+            let words = "the log takes nothing at the moment: try again";
+            Refusal::plain(Status::ServiceNotAvailable, words)
+        }
+        AppendError::TooMany { .. } | AppendError::LogEvent(_) => failed(&error),
+    }
+}
+
+fn respond(call: &Call, outcome: Result<Reply, Refusal>, allow: &Method) -> Response {
+    let times = (call.began, clock::now());
+    let (status, http, json) = match outcome {
+        Ok(Reply { of, status, summary, result }) => (
+            status,
+            http_status(status, false),
+            Answer::new(&of, times, status, summary, result).to_json(),
+        ),
+        Err(refusal) => {
+            let (status, summary) = (refusal.status, refusal.summary.clone());
+            let http = http_status(status, !refusal.errors.is_empty());
+            let errors = Errors::from(refusal);
+            (status, http, Answer::new(&call.id, times, status, summary, errors).to_json())
+        }
+    };
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    let mut response = (http, headers, json).into_response();
+    let headers = response.headers_mut();
+    let id = HeaderValue::from_str(call.id.as_str()).expect("an id is ASCII");
+    headers.insert(REQUEST_ID, id);
+    match status {
+        Status::MethodNotAllowed => {
+            let allow = HeaderValue::from_str(allow.as_str()).expect("a method is a token");
+            headers.insert(header::ALLOW, allow);
+        }
+        Status::Unauthorized => {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        Status::TooManyRequests | Status::ServiceNotAvailable => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        _ => {}
+    }
+    response
+}
+
+/// HTTP's status for Pangea's. What is said of a part of the request is 400, whatever it is.
+const fn http_status(status: Status, is_about_a_part: bool) -> StatusCode {
+    match status {
+        Status::Success => StatusCode::OK,
+        Status::Accepted => StatusCode::ACCEPTED,
+        Status::Unauthorized => StatusCode::UNAUTHORIZED,
+        Status::Forbidden => StatusCode::FORBIDDEN,
+        Status::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+        Status::NotFound if !is_about_a_part => StatusCode::NOT_FOUND,
+        Status::NotFound | Status::ValidationError | Status::BadOffset | Status::TreeNotFound => {
+            StatusCode::BAD_REQUEST
+        }
+        Status::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Status::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Status::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+        Status::ServiceNotAvailable => StatusCode::SERVICE_UNAVAILABLE,
+        Status::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}

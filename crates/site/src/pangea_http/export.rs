@@ -1,0 +1,434 @@
+//! `/v1/export`, `/v1/download_results` and the files they lead to.
+//!
+//! A file is made while it is sent, from the log itself: it costs no memory, whatever its size. Its address has a secret, because the SDKs fetch it without
+//! their token.
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Path, State},
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use flate2::{Compression, write::GzEncoder};
+use futures::stream;
+use ledger::{Batch, StoredEnvelope};
+use model::{Envelope, Event, FieldValue, Timestamp, action};
+use pangea::{
+    Code, Fault, Refusal, Schema, Status,
+    answer::Download,
+    request::{DownloadRequest, Downloaded, ExportRequest, Format, Order, RESULTS_MAX, Search},
+};
+use tokio::{sync::mpsc, task::spawn_blocking};
+use tracing::warn;
+
+use super::{Api, Call, Promised, Reply, not_sealed, search::SavedSearch, trees};
+use crate::{
+    api_tokens::{TokenDescription, TokenName},
+    clock,
+    operator::token_event,
+};
+
+/// Files that can be downloaded at one time: each is a search and a secret.
+pub(super) const FILES_MAX: usize = 1_000;
+/// Files that are being sent at one time: each has a thread that waits for its client.
+pub(super) const DOWNLOADS_AT_ONCE_MAX: usize = 8;
+/// For how long, as at Pangea.
+const FILE_LIFETIME: Duration = Duration::from_secs(86_400);
+/// Parts of a file that wait for a slow client; whoever makes them waits, too.
+const PARTS_MAX: usize = 4;
+/// Bytes of a part.
+const PART_BYTES: usize = 64 << 10;
+/// Leaves read at once.
+const READ_LEAVES: u64 = 1_000;
+/// Bytes of them.
+const READ_BYTES_MAX: usize = 4 << 20;
+
+/// An export that was asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Export {
+    pub(super) token: TokenName,
+    pub(super) at: Timestamp,
+    search: Search,
+    format: Format,
+    /// Only leaves before this one.
+    end_leaf: u64,
+}
+
+/// A file that can be downloaded.
+#[derive(Clone, Debug)]
+pub(super) struct FileOf {
+    what: Content,
+    format: Format,
+    expires_at: Timestamp,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    Search(SavedSearch),
+    Export(Export),
+}
+
+impl Api {
+    /// `/v1/export`. What is exported is settled here; the file is made when it is downloaded.
+    pub(super) async fn export(
+        self: &Arc<Self>,
+        call: &Call,
+        token: &TokenDescription,
+        body: &[u8],
+    ) -> Result<Reply, Refusal> {
+        let ExportRequest { config_id, search, format } =
+            ExportRequest::parse(body, &self.schema, call.began)?;
+        self.check_config(config_id.as_deref())?;
+        if search.order_by != "received_at" {
+            let words = format!(
+                "an export is ordered by received_at: search with another order, up to {RESULTS_MAX} events, and download that"
+            );
+            return Err(Fault::new(Code::InvalidConst, "/order_by", words).into());
+        }
+        let until = search.end.map_or_else(|| String::from("now"), |end| end.to_string());
+        let words = format!("events exported, received from {} to {until}", search.start);
+        self.seal_export(call, token, words).await?;
+        let end_leaf = self.ledger.size();
+        let export = Export { token: token.name.clone(), at: call.began, search, format, end_leaf };
+        self.promised().insert(call.id.clone(), Promised::Export(export));
+        Ok(Reply::accepted(call, call.id.clone()))
+    }
+
+    /// `/v1/download_results`.
+    pub(super) async fn download_results(
+        self: &Arc<Self>,
+        call: &Call,
+        token: &TokenDescription,
+        body: &[u8],
+    ) -> Result<Reply, Refusal> {
+        let DownloadRequest { config_id, of, format, asserted } = DownloadRequest::parse(body)?;
+        self.check_config(config_id.as_deref())?;
+        let (name, what, default) = match of {
+            Downloaded::Search(id) => {
+                let saved = self.saved(Some(&id), "/result_id", asserted.as_ref())?;
+                let words = format!("events of the search {id} downloaded");
+                self.seal_export(call, token, words).await?;
+                (id.to_string(), Content::Search(saved), Format::Csv)
+            }
+            Downloaded::Export(id) => {
+                let promised = self.promised().get(&id).cloned();
+                let export = match promised {
+                    Some(Promised::Export(export)) if export.token == token.name => export,
+                    _ => {
+                        let words = "there is no such export, or the site was started again since: export again";
+                        let fault = Fault::new(Code::DoesNotExist, "/request_id", words);
+                        return Err(Refusal::at(Status::NotFound, fault));
+                    }
+                };
+                let format = export.format;
+                (id.to_string(), Content::Export(export), format)
+            }
+        };
+        let format = format.unwrap_or(default);
+        let extension = match format {
+            Format::Csv => "csv",
+            Format::Json => "json",
+        };
+        let lifetime = super::micros(FILE_LIFETIME);
+        let expires_at = Timestamp::from_unix_micros(call.began.unix_micros() + lifetime);
+        let secret = hex::encode(rand::random::<[u8; 32]>());
+        let dest_url =
+            format!("{}/download/{secret}/search_results_{name}.{extension}.gz", call.base);
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.insert(secret, FileOf { what, format, expires_at });
+        drop(files);
+        Ok(Reply::done(call, "The file is at its address", &Download { dest_url, expires_at }))
+    }
+
+    async fn seal_export(
+        &self,
+        call: &Call,
+        token: &TokenDescription,
+        words: String,
+    ) -> Result<(), Refusal> {
+        let name = token.name.as_str();
+        let event = token_event(action::EVENTS_EXPORTED, name, &token.name, words, call.began);
+        self.ledger.append(Batch::of(vec![event])).await.map(drop).map_err(not_sealed)
+    }
+
+    /// Writes a file whole.
+    fn write_file(&self, file: &FileOf, to: impl Write) -> Result<(), FileError> {
+        let mut writer =
+            FileWriter::begin(GzEncoder::new(to, Compression::fast()), file.format, &self.schema)?;
+        match &file.what {
+            Content::Search(saved) => {
+                let leaves = self.found(saved)?;
+                for leaf in leaves {
+                    self.read(&[leaf], |leaf, bytes| {
+                        let written = bytes.map_or(Ok(()), |bytes| writer.event(leaf, &bytes));
+                        written.map_err(|error| super::failed(&error))
+                    })?;
+                }
+            }
+            Content::Export(export) => self.write_export(export, &mut writer)?,
+        }
+        writer.end()?.finish()?;
+        Ok(())
+    }
+
+    /// Everything in the window, in the log's order or backwards. Moments of receipt never go back, so the window is a span of leaves.
+    fn write_export(
+        &self,
+        export: &Export,
+        writer: &mut FileWriter<impl Write>,
+    ) -> Result<(), FileError> {
+        let begin = self.first_received(export.search.start, export.end_leaf)?;
+        let end = match export.search.end {
+            Some(end) => self.first_received(end, export.end_leaf)?,
+            None => export.end_leaf,
+        };
+        let mut write = |stored: &StoredEnvelope| {
+            stored.bytes.as_ref().map_or(Ok(()), |bytes| writer.event(stored.leaf, bytes))
+        };
+        match export.search.order {
+            Order::Ascending => {
+                let mut next = begin;
+                while next < end {
+                    let stored = self.envelopes(next, end)?;
+                    next = stored.last().map_or(end, |stored| stored.leaf + 1);
+                    stored.iter().try_for_each(&mut write)?;
+                }
+            }
+            Order::Descending => {
+                let mut until = end;
+                while begin < until {
+                    // As many as were asked for, or some of them stay: they are read again, by halves.
+                    let mut count = (until - begin).min(READ_LEAVES);
+                    let mut stored = self.envelopes(until - count, until)?;
+                    while (stored.len() as u64) < count {
+                        count = count.div_ceil(2).max(1);
+                        stored = self.envelopes(until - count, until)?;
+                    }
+                    stored.iter().rev().try_for_each(&mut write)?;
+                    until -= count;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn envelopes(&self, from: u64, end: u64) -> Result<Vec<StoredEnvelope>, FileError> {
+        let count = usize::try_from((end - from).min(READ_LEAVES)).unwrap_or(usize::MAX);
+        self.ledger
+            .envelopes(from, count, READ_BYTES_MAX)
+            .map_err(|error| FileError(error.to_string()))
+    }
+
+    /// The first leaf before `end` that was received at a moment or later, and `end` if there is none: found by halving, past what was erased.
+    fn first_received(&self, moment: Timestamp, end: u64) -> Result<u64, FileError> {
+        let moment = moment.to_string();
+        let (mut low, mut high) = (0, end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            // The first one from the middle on that is not erased speaks for those before it.
+            match self.first_received_from(middle, high)? {
+                Some((leaf, received)) if received < moment => low = leaf + 1,
+                _ => high = middle,
+            }
+        }
+        Ok(low)
+    }
+
+    /// The first leaf of some that is not erased, with when it was received.
+    fn first_received_from(&self, from: u64, end: u64) -> Result<Option<(u64, String)>, FileError> {
+        let mut from = from;
+        while from < end {
+            let stored = self.envelopes(from, end)?;
+            let received = stored.iter().find_map(|stored| {
+                let received = Envelope::received_at_of(stored.bytes.as_deref()?)?;
+                Some((stored.leaf, received.to_owned()))
+            });
+            if received.is_some() {
+                return Ok(received);
+            }
+            from = stored.last().map_or(end, |stored| stored.leaf + 1);
+        }
+        Ok(None)
+    }
+}
+
+/// Sends a file to whoever has its address.
+pub(super) async fn download(
+    State(api): State<Arc<Api>>,
+    Path((secret, _name)): Path<(String, String)>,
+) -> Response {
+    let files = api.files.lock().unwrap_or_else(PoisonError::into_inner).get(&secret).cloned();
+    let Some(file) = files.filter(|file| file.expires_at > clock::now()) else {
+        let words = "there is no such file, or its day is over: ask for another with /v1/download_results\n";
+        return (StatusCode::NOT_FOUND, words).into_response();
+    };
+    let Ok(room) = Arc::clone(&api.downloads).try_acquire_owned() else {
+        let words = "as many files are being sent as may be: try again later\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "10")], words)
+            .into_response();
+    };
+    let (parts, receiver) = mpsc::channel(PARTS_MAX);
+    let making = spawn_blocking(move || {
+        // Held as long as the file is being made, whoever has gone.
+        let _room = room;
+        let mut to = Parts { parts, part: Vec::with_capacity(PART_BYTES) };
+        api.write_file(&file, &mut to).and_then(|()| Ok(to.flush()?))
+    });
+    // When nobody takes parts any more, there is nobody to hand them to, and the making ends.
+    let body = stream::unfold((receiver, Some(making)), |(mut receiver, making)| async move {
+        if let Some(part) = receiver.recv().await {
+            return Some((Ok(part), (receiver, making)));
+        }
+        let failure = match making?.await {
+            Ok(Ok(())) => return None,
+            Ok(Err(failure)) => io::Error::other(failure),
+            Err(panic) => io::Error::other(panic),
+        };
+        warn!(error = %failure, "a download ended early");
+        // An error in a body ends the connection: the client sees that it has not all of it.
+        Some((Err(failure), (receiver, None)))
+    });
+    // Not an encoding but the file itself: a client that unpacked it would not find what it asked for.
+    let headers = [(header::CONTENT_TYPE, "application/gzip"), (header::CACHE_CONTROL, "no-store")];
+    (headers, Body::from_stream(body)).into_response()
+}
+
+/// Hands what is written to the connection, part by part.
+struct Parts {
+    parts: mpsc::Sender<Bytes>,
+    part: Vec<u8>,
+}
+
+impl Write for Parts {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.part.extend_from_slice(bytes);
+        if self.part.len() >= PART_BYTES {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let part = Bytes::from(std::mem::take(&mut self.part));
+        self.parts.blocking_send(part).map_err(|_gone| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// Writes events as a file of one format.
+struct FileWriter<W> {
+    to: W,
+    columns: Option<Vec<String>>,
+    is_first: bool,
+}
+
+impl<W: Write> FileWriter<W> {
+    fn begin(mut to: W, format: Format, schema: &Schema) -> io::Result<Self> {
+        let columns = match format {
+            Format::Json => {
+                to.write_all(b"[")?;
+                None
+            }
+            Format::Csv => {
+                let columns: Vec<String> = schema.fields().map(|field| field.id.clone()).collect();
+                writeln!(to, "leaf_index,hash,received_at,{}", columns.join(","))?;
+                Some(columns)
+            }
+        };
+        Ok(Self { to, columns, is_first: true })
+    }
+
+    fn event(&mut self, leaf: u64, bytes: &[u8]) -> io::Result<()> {
+        let hash = trees::hex(&tlog::Hash::sha256(bytes));
+        let Some(columns) = &self.columns else {
+            let comma = if self.is_first { "" } else { "," };
+            self.is_first = false;
+            write!(self.to, "{comma}\n{{\"envelope\":")?;
+            self.to.write_all(bytes)?;
+            return write!(self.to, ",\"hash\":\"{hash}\",\"leaf_index\":{leaf}}}");
+        };
+        let envelope = Envelope::parse(bytes).map_err(io::Error::other)?;
+        write!(self.to, "{leaf},{hash},{}", envelope.received_at)?;
+        for column in columns {
+            write!(self.to, ",{}", cell(&text_of(&envelope.event, column)))?;
+        }
+        writeln!(self.to)
+    }
+
+    fn end(mut self) -> io::Result<W> {
+        if self.columns.is_none() {
+            self.to.write_all(b"\n]\n")?;
+        }
+        Ok(self.to)
+    }
+}
+
+fn text_of(event: &Event, column: &str) -> String {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    match column {
+        "action" => text(&event.action),
+        "actor" => text(&event.actor),
+        "message" => event.message.clone(),
+        "new" => text(&event.new),
+        "old" => text(&event.old),
+        "source" => text(&event.source),
+        "status" => text(&event.status),
+        "target" => text(&event.target),
+        "tenant_id" => text(&event.tenant_id),
+        "timestamp" => text(&event.timestamp),
+        custom => match event.custom.get(custom) {
+            Some(FieldValue::Text(text)) => text.clone(),
+            Some(FieldValue::Integer(number)) => number.to_string(),
+            Some(FieldValue::Bool(flag)) => flag.to_string(),
+            None => String::new(),
+        },
+    }
+}
+
+/// A cell of CSV (RFC 4180).
+fn cell(text: &str) -> String {
+    if text.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
+}
+
+/// Why a file could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct FileError(String);
+
+impl From<io::Error> for FileError {
+    fn from(error: io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<Refusal> for FileError {
+    fn from(refusal: Refusal) -> Self {
+        Self(refusal.summary)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_quoted_where_they_must_be() {
+        for (text, quoted) in [
+            ("plain", "plain"),
+            ("a,b", "\"a,b\""),
+            ("say \"x\"", "\"say \"\"x\"\"\""),
+            ("1\n2", "\"1\n2\""),
+        ] {
+            assert_eq!(cell(text), quoted);
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! `/v1/search` and `/v1/results`.
+//!
+//! A search is saved as it was asked, with the end of the log at that moment: its pages do not shift while events arrive. The leaves are looked up again for
+//! each page, so what was erased meanwhile is neither shown nor counted.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use index::SearchError;
+use ledger::ReadError;
+use model::{Envelope, Event, FieldValue, Timestamp};
+use pangea::{
+    Code, Fault, Refusal, ResultId, Schema, Status,
+    answer::{Found, Page, SearchResult},
+    request::{Order, RESULTS_MAX, ResultsRequest, Search, SearchRequest},
+};
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+use super::{Api, Call, Reply, config::Roots, failed, recent::Recent, trees, unreadable};
+use crate::{clock, searching::Events};
+
+/// The file of saved searches in the data directory. It may be deleted while the site does not run: the pages of earlier searches are gone then.
+pub(crate) const SAVED_SEARCHES: &str = "pangea-searches";
+/// For how long pages of a search can be asked for, as at Pangea.
+const SAVED: Duration = Duration::from_secs(2 * 86_400);
+/// Bytes of saved searches, in memory and, up to twice as many, in the file: some 50,000 of the usual length.
+const SAVED_BYTES_MAX: usize = 16 << 20;
+/// Bytes of envelopes of a page. What is more is refused, because clients count on as many events as they asked for.
+const PAGE_BYTES_MAX: usize = 16 << 20;
+/// Pages that are made at once; further ones wait.
+pub(super) const PAGES_AT_ONCE_MAX: usize = 4;
+/// How long a search waits for the index to know what was sealed before it was asked.
+const INDEX_TIMEOUT: Duration = Duration::from_secs(2);
+/// Leaves read at once, about a block of the log's.
+const READ_LEAVES: u64 = 256;
+/// Bytes of them.
+const READ_BYTES_MAX: usize = 4 << 20;
+
+/// A search whose pages can be asked for.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct SavedSearch {
+    pub(super) search: Search,
+    /// Only leaves before this one.
+    pub(super) end_leaf: u64,
+    pub(super) verbose: bool,
+    pub(super) expires_at: Timestamp,
+}
+
+/// What a search finds.
+struct Matches {
+    /// Of one page, in the order that was asked for.
+    leaves: Vec<u64>,
+    /// Of all pages.
+    count: u64,
+}
+
+impl Api {
+    /// `/v1/search`.
+    pub(super) async fn search(
+        self: &Arc<Self>,
+        call: &Call,
+        body: &[u8],
+    ) -> Result<Reply, Refusal> {
+        let request = SearchRequest::parse(body, &self.schema, call.began)?;
+        self.check_config(request.config_id.as_deref())?;
+        let SearchRequest { search, verbose, limit, .. } = request;
+        let end_leaf = self.indexed().await;
+        let expires_at = call.began.unix_micros().saturating_add(super::micros(SAVED));
+        let expires_at = Timestamp::from_unix_micros(expires_at);
+        let saved = SavedSearch { search, end_leaf, verbose, expires_at };
+        let id = ResultId::new(call.began.unix_millis().unsigned_abs(), rand::random());
+        let page = self.page(call, saved.clone(), 0, limit).await?;
+        let named = id.clone();
+        self.blocking(move |api| api.saved.save(&named, &saved).map_err(|error| failed(&error)))
+            .await?;
+        let result = SearchResult::new(&id, expires_at, page);
+        Ok(Reply::done(call, "Found events", &result))
+    }
+
+    /// `/v1/results`.
+    pub(super) async fn results(
+        self: &Arc<Self>,
+        call: &Call,
+        body: &[u8],
+    ) -> Result<Reply, Refusal> {
+        let request = ResultsRequest::parse(body)?;
+        self.check_config(request.config_id.as_deref())?;
+        let saved = self.saved(request.id.as_ref(), "/id", request.asserted.as_ref())?;
+        let page = self.page(call, saved, request.offset, request.limit).await?;
+        if request.offset > page.count {
+            let fault =
+                Fault::new(Code::IsTooBig, "/offset", format!("the search finds {}", page.count));
+            return Err(Refusal::at(Status::BadOffset, fault));
+        }
+        Ok(Reply::done(call, "A page of events", &page))
+    }
+
+    /// A search that was saved, with the restriction that the client says it has.
+    pub(super) fn saved(
+        &self,
+        id: Option<&ResultId>,
+        place: &str,
+        asserted: Option<&BTreeMap<String, Vec<String>>>,
+    ) -> Result<SavedSearch, Refusal> {
+        let saved = id.and_then(|id| self.saved.get(id, clock::now())).ok_or_else(|| {
+            let words = "there is no such search, or it is more than two days old: search again";
+            Refusal::at(Status::NotFound, Fault::new(Code::DoesNotExist, place, words))
+        })?;
+        match asserted {
+            Some(asserted) if *asserted != saved.search.restriction => {
+                let place = "/assert_search_restriction";
+                Err(Fault::new(Code::InvalidConst, place, "the search had another restriction")
+                    .into())
+            }
+            _ => Ok(saved),
+        }
+    }
+
+    /// The first leaf that the index does not know; it is given a moment to know all that is sealed.
+    async fn indexed(&self) -> u64 {
+        let size = self.ledger.size();
+        let mut indexed = self.indexed.clone();
+        let caught_up = indexed.wait_for(|next_leaf| *next_leaf >= size);
+        // Late or not, the answer is of what is indexed now.
+        let _late = timeout(INDEX_TIMEOUT, caught_up).await;
+        *self.indexed.borrow()
+    }
+
+    async fn page(
+        self: &Arc<Self>,
+        call: &Call,
+        saved: SavedSearch,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Page, Refusal> {
+        let _room = self.pages.acquire().await.expect("nobody closes the semaphore");
+        let verbose = saved.verbose;
+        let Matches { leaves, count } =
+            self.blocking(move |api| api.find(&saved, offset, limit)).await?;
+        let covered = leaves.iter().max().map_or(0, |leaf| leaf + 1);
+        let size = self.cover(covered).await?;
+        let call = call.clone();
+        self.blocking(move |api| api.show(&call, &leaves, count, verbose, size)).await
+    }
+
+    /// The leaves of one page. The index knows the order in which events were received; for another, all that is found is read and sorted.
+    fn find(&self, saved: &SavedSearch, offset: u64, limit: u64) -> Result<Matches, Refusal> {
+        let search = &saved.search;
+        let results_max = search.results_max.min(RESULTS_MAX);
+        if search.order_by == "received_at" {
+            let limit = limit.min(results_max.saturating_sub(offset));
+            let mut found = self.look_up(saved, offset, limit)?;
+            found.count = found.count.min(results_max);
+            return Ok(found);
+        }
+        let Matches { leaves, count } = self.look_up(saved, 0, results_max)?;
+        let mut keyed = Vec::with_capacity(leaves.len());
+        self.read(&leaves, |leaf, bytes| {
+            let event = bytes.and_then(|bytes| Envelope::parse(&bytes).ok());
+            keyed.extend(event.map(|envelope| (sort_key(&envelope.event, &search.order_by), leaf)));
+            Ok(())
+        })?;
+        keyed.sort();
+        if search.order == Order::Descending {
+            keyed.reverse();
+        }
+        let (offset, limit) = (index_of(offset), index_of(limit));
+        let leaves = keyed.into_iter().skip(offset).take(limit).map(|(_, leaf)| leaf).collect();
+        Ok(Matches { leaves, count: count.min(results_max) })
+    }
+
+    /// All that a search finds, in its order.
+    pub(super) fn found(&self, saved: &SavedSearch) -> Result<Vec<u64>, Refusal> {
+        self.find(saved, 0, RESULTS_MAX).map(|found| found.leaves)
+    }
+
+    /// Asks the index.
+    fn look_up(&self, saved: &SavedSearch, offset: u64, limit: u64) -> Result<Matches, Refusal> {
+        let search = &saved.search;
+        let is_custom =
+            |name: &str| self.schema.field(name).is_some() && !Schema::is_standard(name);
+        let query = index::Query::parse(&search.query, is_custom)
+            .map_err(|error| Fault::new(Code::BadFormat, "/query", error.to_string()))?;
+        let restriction = search.restriction.iter();
+        let search = index::Search {
+            query,
+            // The contract's names are the index's.
+            restriction: restriction
+                .map(|(name, values)| (name.clone().into(), values.clone()))
+                .collect(),
+            window: (Some(search.start), search.end),
+            order: match search.order {
+                Order::Ascending => index::Order::OldestFirst,
+                Order::Descending => index::Order::NewestFirst,
+            },
+            end: saved.end_leaf,
+            results_max: u32::try_from(search.results_max.min(RESULTS_MAX)).unwrap_or(u32::MAX),
+            ..index::Search::default()
+        };
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let mut log = Events::of(&self.ledger);
+        let found = self.index.search(&search, offset, limit, &mut |leaf| log.read(leaf));
+        let found = found.map_err(|error| match error {
+            SearchError::TooBroad => Fault::new(Code::IsTooBig, "/query", error.to_string()).into(),
+            SearchError::Index(_) | SearchError::Log(_) => failed(&error),
+        })?;
+        Ok(Matches { leaves: found.leaves, count: found.count })
+    }
+
+    /// A page as it is sent, under the tree of `size` leaves.
+    fn show(
+        &self,
+        call: &Call,
+        leaves: &[u64],
+        mut count: u64,
+        verbose: bool,
+        size: u64,
+    ) -> Result<Page, Refusal> {
+        let mut prove = self.trees.prover(size);
+        let is_published = self.roots == Roots::Published;
+        let (mut shown, mut bytes_left) = (BTreeMap::new(), PAGE_BYTES_MAX);
+        self.read(leaves, |leaf, bytes| {
+            let Some(bytes) = bytes else { return Ok(()) };
+            if bytes.len() > bytes_left && !shown.is_empty() {
+                let words =
+                    format!("the page has more than {PAGE_BYTES_MAX} bytes: ask for fewer events");
+                return Err(Fault::new(Code::IsTooBig, "/limit", words).into());
+            }
+            bytes_left = bytes_left.saturating_sub(bytes.len());
+            let hash = trees::hex(&tlog::Hash::sha256(&bytes));
+            let Some(seen) = call.view.show(&bytes) else { return Ok(()) };
+            let is_proved = verbose && seen.is_verifiable;
+            let proof = if is_proved { prove(leaf).map_err(unreadable)? } else { None };
+            let found = Found {
+                envelope: seen.envelope,
+                hash: seen.is_verifiable.then_some(hash),
+                leaf_index: (verbose && is_published).then_some(leaf),
+                membership_proof: proof,
+                published: verbose.then_some(is_published),
+            };
+            shown.insert(leaf, found);
+            Ok(())
+        })?;
+        // Erased since the index was asked.
+        count = count.saturating_sub((leaves.len() - shown.len()) as u64);
+        let root = |base| self.trees.root(size, base).map_err(unreadable);
+        Ok(Page {
+            count,
+            events: leaves.iter().filter_map(|leaf| shown.remove(leaf)).collect(),
+            root: (verbose && is_published).then(|| root(Some(&call.base))).transpose()?,
+            unpublished_root: verbose.then(|| root(None)).transpose()?,
+        })
+    }
+
+    /// Reads leaves in the log's order, whatever theirs is; no bytes where an envelope was erased.
+    pub(super) fn read(
+        &self,
+        leaves: &[u64],
+        mut take: impl FnMut(u64, Option<Vec<u8>>) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let mut sorted = leaves.to_vec();
+        sorted.sort_unstable();
+        let mut wanted = sorted.as_slice();
+        while let Some((&first, others)) = wanted.split_first() {
+            // Neighbours lie in the same block, which is unpacked once.
+            let near = others.iter().copied().take_while(|leaf| leaf - first < READ_LEAVES);
+            let count = near.last().map_or(1, |last| index_of(last - first) + 1);
+            let read: Result<_, ReadError> = self.ledger.envelopes(first, count, READ_BYTES_MAX);
+            for stored in read.map_err(unreadable)? {
+                if let Some((&leaf, others)) = wanted.split_first()
+                    && leaf == stored.leaf
+                {
+                    wanted = others;
+                    take(leaf, stored.bytes)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// By what events are sorted: those without the field first, numbers by their value, all else as text.
+fn sort_key(event: &Event, field: &str) -> (Option<i64>, String) {
+    let text = |text: &Option<String>| (None, text.clone().unwrap_or_default());
+    match field {
+        "action" => text(&event.action),
+        "actor" => text(&event.actor),
+        "message" => (None, event.message.clone()),
+        "source" => text(&event.source),
+        "status" => text(&event.status),
+        "target" => text(&event.target),
+        "timestamp" => {
+            let moment = event.timestamp.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
+            (moment.map(Timestamp::unix_micros), event.timestamp.clone().unwrap_or_default())
+        }
+        custom => match event.custom.get(custom) {
+            Some(FieldValue::Integer(number)) => (Some(*number), String::new()),
+            Some(FieldValue::Bool(flag)) => (Some(i64::from(*flag)), String::new()),
+            Some(FieldValue::Text(text)) => (None, text.clone()),
+            None => (None, String::new()),
+        },
+    }
+}
+
+fn index_of(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// Searches whose pages can be asked for, in memory and in a file, so that they outlive the site's process. The file is not fsynced: a search can be repeated.
+#[derive(Debug)]
+pub(crate) struct SavedSearches {
+    path: PathBuf,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    /// A line of the file each.
+    lines: Recent<ResultId, String>,
+    file: File,
+    file_bytes: usize,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Line {
+    id: String,
+    #[serde(flatten)]
+    saved: SavedSearch,
+}
+
+impl SavedSearches {
+    /// Those of the file that are not over; what cannot be read there is passed over.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let text = match fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            read => read?,
+        };
+        let (now, mut lines) = (clock::now(), Recent::new(SAVED_BYTES_MAX));
+        for line in text.lines() {
+            // A crash may have cut the last one off.
+            let Ok(Line { id, saved }) = serde_json::from_str(line) else { continue };
+            if let Some(id) = id.parse().ok().filter(|_| saved.expires_at > now) {
+                lines.insert_weighing(line.len(), id, line.to_owned());
+            }
+        }
+        let (file, file_bytes) = write_all(path, &lines)?;
+        Ok(Self { path: path.to_owned(), kept: Mutex::new(Kept { lines, file, file_bytes }) })
+    }
+
+    fn save(&self, id: &ResultId, saved: &SavedSearch) -> io::Result<()> {
+        let line = Line { id: id.to_string(), saved: saved.clone() };
+        let mut line = serde_json::to_string(&line).expect("a search has only text keys");
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.lines.insert_weighing(line.len(), id.clone(), line.clone());
+        line.push('\n');
+        kept.file.write_all(line.as_bytes())?;
+        kept.file_bytes += line.len();
+        if kept.file_bytes > 2 * SAVED_BYTES_MAX {
+            (kept.file, kept.file_bytes) = write_all(&self.path, &kept.lines)?;
+        }
+        Ok(())
+    }
+
+    fn get(&self, id: &ResultId, now: Timestamp) -> Option<SavedSearch> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let Line { saved, .. } = serde_json::from_str(kept.lines.get(id)?).ok()?;
+        (saved.expires_at > now).then_some(saved)
+    }
+}
+
+/// Writes the file anew.
+fn write_all(path: &Path, lines: &Recent<ResultId, String>) -> io::Result<(File, usize)> {
+    let next = path.with_extension("next");
+    let mut text = String::new();
+    for line in lines.values() {
+        text.push_str(line);
+        text.push('\n');
+    }
+    fs::write(&next, &text)?;
+    fs::rename(&next, path)?;
+    Ok((OpenOptions::new().append(true).open(path)?, text.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn searches_outlive_the_process_and_end_after_two_days() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(SAVED_SEARCHES);
+        let search = SearchRequest::parse(b"{\"query\":\"a\"}", &Schema::standard(), clock::now());
+        let now = clock::now();
+        let at = |micros| Timestamp::from_unix_micros(now.unix_micros() + micros);
+        let saved = |expires_at| SavedSearch {
+            search: search.clone().unwrap().search,
+            end_leaf: 7,
+            verbose: true,
+            expires_at,
+        };
+        let (lives, is_over) = (ResultId::new(1, [1; 14]), ResultId::new(2, [2; 14]));
+        let searches = SavedSearches::open(&path).unwrap();
+        searches.save(&lives, &saved(at(60_000_000))).unwrap();
+        searches.save(&is_over, &saved(at(0))).unwrap();
+        assert!(searches.get(&lives, at(60_000_000)).is_none());
+        fs::write(&path, fs::read_to_string(&path).unwrap() + "{\"id\":").unwrap();
+        let searches = SavedSearches::open(&path).unwrap();
+        assert_eq!(searches.get(&lives, now).unwrap().end_leaf, 7);
+        assert!(searches.get(&is_over, now).is_none());
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);
+    }
+}
