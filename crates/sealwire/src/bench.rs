@@ -1,5 +1,6 @@
 //! `sealwire bench`: what this machine does, in figures that anyone can get.
 
+mod api;
 mod ledger;
 mod load;
 mod machine;
@@ -11,6 +12,8 @@ use crate::cli::{BenchArguments, BenchCommand};
 pub(crate) fn run(arguments: BenchArguments) -> Result<()> {
     match arguments.command {
         BenchCommand::Ledger(arguments) => ledger::run(&arguments),
+        BenchCommand::Api(arguments) => api::run(&arguments),
+        BenchCommand::ApiServe(arguments) => api::serve_until_killed(&arguments),
         BenchCommand::LedgerLoad(arguments) => load::run(&arguments),
     }
 }

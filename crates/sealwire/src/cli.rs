@@ -454,6 +454,11 @@ pub(crate) struct BenchArguments {
 pub(crate) enum BenchCommand {
     /// The log: appends, proofs, opening after a crash, verification.
     Ledger(LedgerBenchArguments),
+    /// Pangea's API over a log of a year's readings: logging, searches, plots, the index made again.
+    Api(ApiBenchArguments),
+    /// Serve Pangea's API of a log until the process is killed.
+    #[command(hide = true)]
+    ApiServe(ApiServeArguments),
     /// Fill a log until the process is killed.
     #[command(hide = true)]
     LedgerLoad(LedgerLoadArguments),
@@ -469,6 +474,24 @@ pub(crate) struct LedgerBenchArguments {
     pub(crate) quick: bool,
     /// Where the log is made, and removed afterwards: the disk that is measured. A log of ten million entries takes 2 GB.
     #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) folder: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ApiBenchArguments {
+    /// Print one JSON object and no table.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Use a log of a tenth of the size: one million readings and not ten.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Where the log is made, and removed afterwards: the disk that is measured. A log of ten million readings takes 4 GB with its index.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) folder: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ApiServeArguments {
     pub(crate) folder: PathBuf,
 }
 

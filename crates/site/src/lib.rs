@@ -11,6 +11,7 @@ pub mod api_tokens;
 pub mod backup;
 pub mod doctor;
 pub mod indexing;
+pub mod log_alone;
 pub mod operator;
 pub mod pipeline;
 pub mod restore;

@@ -116,7 +116,7 @@ fn load_and_kill(folder: &Path, entries: u64) -> Result<(Measured, Option<f64>)>
 }
 
 /// A process that does not outlive this value: it ends as in a crash, without notice.
-struct Killed(Child);
+pub(super) struct Killed(pub(super) Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
@@ -127,7 +127,7 @@ impl Drop for Killed {
 }
 
 /// The most memory that a process has had at once; `None` where the system does not tell.
-fn resident_mb(process: u32) -> Option<f64> {
+pub(super) fn resident_mb(process: u32) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

@@ -5,6 +5,7 @@
 mod backups;
 mod doctor;
 mod exports;
+mod pangea;
 
 use std::{
     fs,

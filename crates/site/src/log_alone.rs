@@ -1,0 +1,139 @@
+//! A log with its index and Pangea's API, and nothing else of a site: no engines, no sensors, no page. `sealwire bench api` measures it.
+
+use std::{io, path::Path, time::Duration};
+
+use index::Reader;
+use ledger::{Ledger, WriteError, Writer};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    DataDir, DataDirError, PangeaConfigError, SiteLog, SiteLogError,
+    api_tokens::{InvalidTokenName, Scope},
+    indexing::{self, IndexingError},
+    operator::{Done, InvalidWords, Operator, OperatorError, Order},
+    pangea_http::{Api, Config, SAVED_SEARCHES, SavedSearches},
+};
+
+/// As a site does it.
+const CHECKPOINT_PERIOD: Duration = Duration::from_millis(500);
+
+/// A log that is served.
+#[derive(Debug)]
+pub struct LogAlone {
+    /// Where the API is.
+    pub url: String,
+    /// A token that may do everything.
+    pub token: String,
+    /// Answers from the index.
+    pub index: Reader,
+    indexed: watch::Receiver<u64>,
+    ledger: Ledger,
+    writer: Writer,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+    _data_dir: DataDir,
+}
+
+impl LogAlone {
+    /// Serves the log of a site's folder on a free port; makes one where there is none.
+    ///
+    /// # Errors
+    /// The folder, the log or the index cannot be used, or nobody can listen.
+    pub async fn start(folder: &Path) -> Result<Self, LogAloneError> {
+        let data_dir = DataDir::open(folder, None)?;
+        let SiteLog { ledger, writer, operator } = SiteLog::open(&data_dir, None)?;
+        let token = new_token(&operator).await?;
+        let indexer = indexing::open(&data_dir.index(), &ledger)?;
+        let index = indexer.reader().map_err(IndexingError::Index)?;
+        let for_api = indexer.reader().map_err(IndexingError::Index)?;
+        let (tell_indexed, indexed) = watch::channel(0);
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let saved = SavedSearches::open(&data_dir.path().join(SAVED_SEARCHES))?;
+        let config = Config::load(&data_dir.pangea())?;
+        let api = Api::new((ledger.clone(), &operator), (for_api, indexed.clone()), config, saved);
+
+        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        let indexing = indexing::run(ledger.clone(), indexer, tell_indexed, stop.clone());
+        // Where it fails, whoever waits for the index finds out.
+        tasks.spawn(async { drop(indexing.await) });
+        tasks.spawn(http_server::serve(listener, api.router(), stop.clone()));
+        let publishing = stop.clone().run_until_cancelled_owned(publish(ledger.clone()));
+        tasks.spawn(async { publishing.await.unwrap_or_default() });
+        Ok(Self { url, token, index, indexed, ledger, writer, stop, tasks, _data_dir: data_dir })
+    }
+
+    /// Waits until the index has everything that is sealed now; answers how much that is, or `None` where indexing failed.
+    pub async fn indexed(&self) -> Option<u64> {
+        let size = self.ledger.size();
+        let mut indexed = self.indexed.clone();
+        indexed.wait_for(|next_leaf| *next_leaf >= size).await.ok().map(|next_leaf| *next_leaf)
+    }
+
+    /// Ends everything in order.
+    ///
+    /// # Errors
+    /// The writer failed.
+    pub async fn stop(mut self) -> Result<(), WriteError> {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        self.writer.close().await
+    }
+}
+
+async fn new_token(operator: &Operator) -> Result<String, LogAloneError> {
+    // A token cannot be read back, so each start makes one.
+    let name = format!("log-alone-{:016x}", rand::random::<u64>()).parse()?;
+    let actor = String::from("log-alone").try_into()?;
+    let scope = vec![Scope::Write, Scope::Read];
+    match operator.carry_out(Order::CreateToken { name, scope, log: None, actor }).await? {
+        Done::CreateToken { token, .. } => Ok(token),
+        other => unreachable!("an order to make a token does {other:?}"),
+    }
+}
+
+async fn publish(ledger: Ledger) {
+    let mut ticks = interval(CHECKPOINT_PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if ledger.publish_checkpoint().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Why a log is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum LogAloneError {
+    /// The folder.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] SiteLogError),
+    /// The token.
+    #[error(transparent)]
+    Order(#[from] OperatorError),
+    /// A name that this module made up.
+    #[error(transparent)]
+    Name(#[from] InvalidTokenName),
+    /// The same.
+    #[error(transparent)]
+    Words(#[from] InvalidWords),
+    /// The index.
+    #[error(transparent)]
+    Index(#[from] IndexingError),
+    /// The API's configuration.
+    #[error(transparent)]
+    Config(#[from] PangeaConfigError),
+    /// A listener or a file.
+    #[error("the API cannot be served")]
+    Io(#[from] io::Error),
+}

@@ -1,0 +1,100 @@
+//! Pangea's API over a log alone: what depends on its configuration, and on who asks.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+use site::log_alone::LogAlone;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+struct Client {
+    log: LogAlone,
+    user_agent: &'static str,
+}
+
+impl Client {
+    /// A log in a folder, with this configuration.
+    async fn start(folder: &Path, config: &str) -> Self {
+        // The folder is a site's only once there has been one.
+        LogAlone::start(folder).await.unwrap().stop().await.unwrap();
+        fs::write(folder.join("pangea.json"), config).unwrap();
+        let log = LogAlone::start(folder).await.unwrap();
+        Self { log, user_agent: "curl/8" }
+    }
+
+    async fn send(&self, head: &str, body: &str) -> Value {
+        let address = self.log.url.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let (token, agent, length) = (&self.log.token, self.user_agent, body.len());
+        let request = format!(
+            "{head} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\nuser-agent: {agent}\r\nconnection: close\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    }
+
+    /// The result of a request that succeeds.
+    async fn ask(&self, path: &str, body: &Value) -> Value {
+        let mut answer = self.send(&format!("POST {path}"), &body.to_string()).await;
+        assert_eq!(answer["status"], "Success", "{answer}");
+        answer["result"].take()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unpublished_roots_ask_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = Client::start(folder.path(), r#"{"roots":"unpublished"}"#).await;
+    client.ask("/v1/log", &json!({ "event": { "message": "m" } })).await;
+    let found = client.ask("/v1/search", &json!({ "query": "message:m" })).await;
+    let event = &found["events"][0];
+    assert_eq!(
+        (&event["published"], &event["leaf_index"]),
+        (&json!(false), &Value::Null),
+        "{found}"
+    );
+    assert!(found.get("root").is_none() && event["membership_proof"].is_string(), "{found}");
+    assert!(found["unpublished_root"]["size"].as_u64().unwrap() > 2, "{found}");
+    client.log.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn go_is_given_no_hash_that_it_could_not_match() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut client = Client::start(folder.path(), "{}").await;
+    client.user_agent = "pangea-go/5.7.0";
+    for (message, is_verifiable) in [("plain", true), ("a < b", false)] {
+        let event = json!({ "event": { "message": message }, "verbose": true });
+        let logged = client.ask("/v1/log", &event).await;
+        assert_eq!(logged["envelope"]["event"]["message"], message);
+        assert_eq!(logged["hash"].is_string(), is_verifiable, "{logged}");
+        let found = client.ask("/v1/search", &json!({ "query": format!("\"{message}\"") })).await;
+        let event = &found["events"][0];
+        assert_eq!(
+            (event["hash"].is_string(), event["membership_proof"].is_string()),
+            (is_verifiable, is_verifiable),
+            "{found}"
+        );
+    }
+    client.log.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_was_promised_is_of_the_request_that_is_asked_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = Client::start(folder.path(), r#"{"redact":{"message":["[0-9]{4}"]}}"#).await;
+    let events = json!({ "events": [{ "event": { "message": "pin 1234" } }], "verbose": true });
+    let taken = client.send("POST /v2/log_async", &events.to_string()).await;
+    let id = taken["request_id"].as_str().unwrap();
+    assert_eq!(taken["result"]["location"], format!("{}/request/{id}", client.log.url));
+    let answer = client.send(&format!("GET /request/{id}"), "").await;
+    assert_eq!(answer["request_id"], id);
+    let envelope = &answer["result"]["results"][0]["envelope"];
+    assert_eq!(envelope["event"]["message"], "pin [redacted]", "{answer}");
+    client.log.stop().await.unwrap();
+}
