@@ -32,10 +32,11 @@ impl RequestId {
     }
 
     /// The id under which this request is sealed, given the header with the ids of its earlier attempts: the first attempt's. What is no id is passed over.
+    /// A retry's own id does not count, so that a clock that is set back in between does no harm.
     #[must_use]
     pub fn first_attempt(&self, retried: &str) -> Self {
         let earlier = retried.split(',').filter_map(|id| id.trim().parse::<Self>().ok());
-        earlier.fold(self.clone(), Self::min)
+        earlier.min().unwrap_or_else(|| self.clone())
     }
 }
 
@@ -126,6 +127,7 @@ mod tests {
         assert_eq!(ids[3].as_str().parse(), Ok(ids[3].clone()));
         let header = format!("{},nonsense, {},", ids[7], ids[5]); // Python's order is random
         assert_eq!(ids[9].first_attempt(&header), ids[5]);
+        assert_eq!(ids[2].first_attempt(&header), ids[5], "the clock was set back");
         assert_eq!(ids[9].first_attempt(""), ids[9]);
         for text in [
             "",

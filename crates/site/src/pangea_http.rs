@@ -27,7 +27,7 @@ use axum::{
 };
 use index::Reader;
 use ledger::{AppendError, Batch, Ledger, ReadError};
-use model::{Timestamp, action};
+use model::{Envelope, Timestamp, action};
 use pangea::{
     Code, Fault, Refusal, RequestId, Schema, Status, View,
     answer::{self, Answer, Errors},
@@ -199,8 +199,8 @@ impl<'a> Endpoint<'a> {
     const fn body_bytes_max(self) -> usize {
         match self {
             Self::LogBulk | Self::LogAsync | Self::LogStream => EVENTS_BODY_BYTES_MAX,
-            // Six bytes for a character that is escaped, in three fields.
-            Self::Log => 1 << 20,
+            // What fits an envelope fits a body: an escaped character takes twelve bytes here at most.
+            Self::Log => Envelope::BYTES_MAX,
             _ => BODY_BYTES_MAX,
         }
     }

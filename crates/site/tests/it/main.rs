@@ -1,6 +1,10 @@
 //! A site's folder without a site: what is copied, restored and said of it.
 
-#![expect(clippy::unwrap_used, reason = "tests and their helpers fail by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests and their helpers fail by panicking"
+)]
 
 mod backups;
 mod doctor;
