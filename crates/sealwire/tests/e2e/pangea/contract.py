@@ -70,4 +70,5 @@ checks = [
 command = [str(Path(sys.executable).parent / "schemathesis"), "run", str(changed), "--url", base]
 command += ["--header", f"Authorization: Bearer {token}", "--phases", "examples,coverage,fuzzing", "--checks", ",".join(checks)]
 command += ["--max-examples", "50", "--workers", "1", "--seed", "1", "--continue-on-failure", "--no-color"]
-sys.exit(subprocess.run(command).returncode)
+# It keeps what it found in a folder where it runs.
+sys.exit(subprocess.run(command, cwd=folder).returncode)
