@@ -18,8 +18,8 @@ fn what_was_sealed_is_found_drawn_and_taken_out() {
     let mut site = Site::start(&["--simulate", "4"]);
     let follower = Follower::start(&site);
     follower.wait_for_more("SENSOR_READING", 10);
-    let seen = follower.seen().into_iter().map(|(_, envelope)| envelope);
-    let reading = seen.filter(|seen| seen["event"]["action"] == "SENSOR_READING").last().unwrap();
+    let mut seen = follower.seen().into_iter().map(|(_, envelope)| envelope);
+    let reading = seen.rfind(|seen| seen["event"]["action"] == "SENSOR_READING").unwrap();
     let read = &reading["sealwire"]["sensor"];
     let sensor = site.sensors().into_iter().find(|sensor| sensor["id"] == *read).unwrap();
     let (id, alias) = (sensor["id"].as_str().unwrap(), sensor["alias"].as_str().unwrap());
