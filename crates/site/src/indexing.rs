@@ -16,7 +16,7 @@ use tracing::debug;
 use crate::DataDir;
 
 /// Bytes of envelopes applied in one transaction. As many are read meanwhile.
-const BATCH_BYTES_MAX: usize = 16 << 20;
+const BATCH_BYTES_MAX: usize = 4 << 20;
 /// How long to wait before trying again to forget what was erased, where a reader was in the way.
 const FORGET_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
