@@ -21,6 +21,7 @@ use crate::{
     backup::{Backup, BackupError, KeyFile},
     cosigning::read_policy,
     data_dir::{ACCESS_TOKEN, DESCRIPTION, INDEX, KEY, NEXT_KEY, RETENTION, WITNESS_POLICY},
+    error_chain::chain,
     retention::Retention,
 };
 
@@ -120,12 +121,6 @@ impl Findings {
     ) {
         self.0.push(Finding { verdict, check, found: found.into(), remedy });
     }
-}
-
-/// What an error and its sources say, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let errors = std::iter::successors(Some(error), |error| error.source());
-    errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn layout(data_dir: &Path, findings: &mut Findings) -> Option<String> {

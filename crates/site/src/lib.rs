@@ -23,6 +23,7 @@ mod bus;
 mod clock;
 mod cosigning;
 mod data_dir;
+mod error_chain;
 mod log_http;
 mod pangea_http;
 mod polling;

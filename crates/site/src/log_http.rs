@@ -38,6 +38,7 @@ use crate::{
     AccessToken,
     bus::Connection,
     cosigning::{WatchWitnessed, witnessed_leaves},
+    error_chain::chain,
     operator::{Operator, Order},
     pangea_http,
 };
@@ -349,12 +350,6 @@ async fn operator(
             problem(status, &chain(&failure))
         }
     }
-}
-
-/// An error and what caused it, in one line.
-fn chain(failure: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(failure), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// The live feed: the log's tail from the client's place on, or from now on.

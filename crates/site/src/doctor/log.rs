@@ -14,8 +14,11 @@ use ledger::{
 use model::Timestamp;
 use tlog::{Checkpoint, TreeSize};
 
-use super::{Findings, chain};
-use crate::backup::{Backup, verify};
+use super::Findings;
+use crate::{
+    backup::{Backup, verify},
+    error_chain::chain,
+};
 
 /// What the check of the segments is called.
 const SEGMENTS: &str = "segments";
