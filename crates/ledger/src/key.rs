@@ -145,16 +145,25 @@ fn parse_seed(path: &Path, text: &str) -> Result<[u8; 32], KeyError> {
 fn create(path: &Path) -> io::Result<String> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
-    let text = format!("{}\n", hex::encode(seed));
-    // Beside its place first: a crash must not leave a part of a key where a key is looked for.
+    let text = hex::encode(seed);
+    write_secret(path, text.as_bytes())?;
+    Ok(text)
+}
+
+/// Writes a file that only its owner can read, and a newline behind its content, whole or not at all: beside its place first, since a crash must not leave a
+/// part of a secret where one is looked for.
+///
+/// # Errors
+/// A file cannot be written or renamed.
+pub fn write_secret(path: &Path, content: &[u8]) -> io::Result<()> {
     let unfinished = path.with_extension("unfinished");
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(content)?;
+    file.write_all(b"\n")?;
     file.sync_all()?;
     fs::rename(unfinished, path)?;
-    sync_folder_of(path)?;
-    Ok(text)
+    sync_folder_of(path)
 }
 
 fn sync_folder_of(path: &Path) -> io::Result<()> {

@@ -40,7 +40,9 @@ mod writer;
 pub use append_keys::{AppendKey, InvalidAppendKey};
 pub use batch::{Batch, Receipt};
 pub use erase::EraseError;
-pub use key::{KeyError, KeyFiles, load_key, load_or_create_key, load_or_create_seed};
+pub use key::{
+    KeyError, KeyFiles, load_key, load_or_create_key, load_or_create_seed, write_secret,
+};
 pub use ledger::{Erased, Erasure, Ledger, Published, Storage};
 pub use ranges::{InvalidRanges, LeafRanges};
 pub use reader::{LogReader, OpenReaderError};

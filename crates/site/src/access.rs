@@ -4,13 +4,13 @@
 //! start and lies in `run.json`: whoever may read the data directory's secrets may give orders.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    fs, io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use axum::http::{HeaderMap, header};
+use ledger::write_secret;
 use serde::{Deserialize, Serialize};
 use tlog::Hash;
 
@@ -73,18 +73,6 @@ impl std::fmt::Debug for AccessToken {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("AccessToken")
     }
-}
-
-/// Writes a file that only its owner can read, whole or not at all.
-pub(crate) fn write_secret(path: &Path, content: &[u8]) -> io::Result<()> {
-    let unfinished = path.with_extension("unfinished");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    file.write_all(content)?;
-    file.write_all(b"\n")?;
-    file.sync_all()?;
-    fs::rename(unfinished, path)?;
-    path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
 }
 
 /// Why there is no token.

@@ -10,11 +10,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use ledger::write_secret;
 use model::Timestamp;
 use serde::{Deserialize, Serialize};
 use tlog::Hash;
-
-use crate::access::write_secret;
 
 /// Tokens of a site: each is looked at when one is made or revoked, and the file is written whole.
 const TOKENS_MAX: usize = 1_000;

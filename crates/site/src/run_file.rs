@@ -5,12 +5,10 @@
 
 use std::{fs, io, path::Path};
 
+use ledger::write_secret;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    access::{AccessToken, write_secret},
-    up::Addresses,
-};
+use crate::{access::AccessToken, up::Addresses};
 
 /// Its name in the data directory.
 const NAME: &str = "run.json";
