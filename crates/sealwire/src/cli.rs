@@ -453,9 +453,9 @@ pub(crate) struct BenchArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
     /// The log: appends, proofs, opening after a crash, verification.
-    Ledger(LedgerBenchArguments),
+    Ledger(MeasureArguments),
     /// Pangea's API over a log of a year's readings: logging, searches, plots, the index made again.
-    Api(ApiBenchArguments),
+    Api(MeasureArguments),
     /// Serve Pangea's API of a log until the process is killed.
     #[command(hide = true)]
     ApiServe(ApiServeArguments),
@@ -465,27 +465,14 @@ pub(crate) enum BenchCommand {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct LedgerBenchArguments {
+pub(crate) struct MeasureArguments {
     /// Print one JSON object and no table.
     #[arg(long)]
     pub(crate) json: bool,
     /// Use a log of a tenth of the size: one million entries and not ten.
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Where the log is made, and removed afterwards: the disk that is measured. A log of ten million entries takes 2 GB.
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    pub(crate) folder: PathBuf,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct ApiBenchArguments {
-    /// Print one JSON object and no table.
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Use a log of a tenth of the size: one million readings and not ten.
-    #[arg(long)]
-    pub(crate) quick: bool,
-    /// Where the log is made, and removed afterwards: the disk that is measured. A log of ten million readings takes 4 GB with its index.
+    /// Where the log is made, and removed afterwards: the disk that is measured. A log of ten million entries takes 2 GB, with its index 4 GB.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) folder: PathBuf,
 }

@@ -18,7 +18,7 @@ use site::{DataDir, SiteLog, log_alone::LogAlone};
 
 use super::ledger::{Killed, resident_mb};
 use crate::{
-    cli::{ApiBenchArguments, ApiServeArguments},
+    cli::{ApiServeArguments, MeasureArguments},
     output,
 };
 
@@ -62,7 +62,7 @@ struct Serving {
     plot_ms: f64,
 }
 
-pub(crate) fn run(arguments: &ApiBenchArguments) -> Result<()> {
+pub(crate) fn run(arguments: &MeasureArguments) -> Result<()> {
     let events = if arguments.quick { READINGS / 10 } else { READINGS };
     let folder =
         tempfile::Builder::new()

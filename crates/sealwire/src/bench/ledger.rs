@@ -16,7 +16,7 @@ use super::{
     load::{self, ENVELOPE_BYTES, Measured},
     machine,
 };
-use crate::{cli::LedgerBenchArguments, output};
+use crate::{cli::MeasureArguments, output};
 
 /// Entries of the log; a tenth with `--quick`.
 const ENTRIES: u64 = 10_000_000;
@@ -41,7 +41,7 @@ struct Figures {
     bare_sha256_per_s: f64,
 }
 
-pub(crate) fn run(arguments: &LedgerBenchArguments) -> Result<()> {
+pub(crate) fn run(arguments: &MeasureArguments) -> Result<()> {
     let entries = if arguments.quick { ENTRIES / 10 } else { ENTRIES };
     let folder =
         tempfile::Builder::new()
