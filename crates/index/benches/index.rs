@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use index::{Field, Indexer, Page, Query, Reader, Search};
+use index::{Batch, Field, Indexer, Page, Query, Reader, Search};
 use model::{Envelope, Event, Heartbeat, Outcome, Salt, Timestamp, action, derive::Derived};
 
 const YEAR_MICROS: u64 = 365 * 86_400 * 1_000_000;
@@ -55,15 +55,15 @@ impl Log {
         let mut bytes = 0;
         while indexer.next_leaf() < self.events {
             let first = indexer.next_leaf();
-            let end = self.events.min(first + Indexer::BATCH_BEST as u64);
+            let mut batch = Batch::new(first);
+            let end = self.events.min(first + batch.room() as u64);
             let envelopes: Vec<Vec<u8>> = (first..end).map(|leaf| self.envelope(leaf)).collect();
             bytes += envelopes.iter().map(Vec::len).sum::<usize>() as u64;
             let (begun, ran) = (Instant::now(), processor_time());
-            let parsed: Vec<_> =
-                envelopes.iter().map(|bytes| Envelope::parse(bytes).ok()).collect();
+            batch.extend(envelopes.iter().map(|bytes| Envelope::parse(bytes).ok()));
             parsing += processor_time() - ran;
             let ran = processor_time();
-            indexer.apply(parsed, [0; 32]).unwrap();
+            indexer.apply(&batch, [0; 32]).unwrap();
             applying += processor_time() - ran;
             took += begun.elapsed();
         }

@@ -4,8 +4,7 @@
 //! zeros, so that shorter texts are the beginning of some gram. The field is a gram too. What three bytes or fewer find is right; a longer text is
 //! compared with the terms that have all its grams.
 
-use std::collections::HashMap;
-
+use indexmap::Equivalent;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::{Field, set::Set};
@@ -16,8 +15,6 @@ pub(crate) type TermKey = u32;
 /// The key of every event, which is no term.
 pub(crate) const EVERY: TermKey = 0;
 
-/// Between a field's name and its text in memory; neither UTF-8 nor, so, part of either.
-const AFTER_FIELD: u8 = 0xff;
 /// Terms under one row of a gram: small, for each row is written again whenever a term joins it.
 const CHUNK: usize = 1 << CHUNK_BITS;
 const CHUNK_BITS: u32 = 12;
@@ -50,71 +47,78 @@ impl Within {
     }
 }
 
-/// Gives terms their keys.
+/// What is indexed of an event: a text in a field, whole or one of its words.
+#[derive(Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Term {
+    field: Box<str>,
+    text: Box<str>,
+}
+
+impl Term {
+    pub(crate) fn new(field: &str, text: &str) -> Self {
+        Self { field: field.into(), text: text.into() }
+    }
+}
+
+/// So that a set of terms can be asked for one without making it. It has the hash of the term: both are hashed part by part.
+impl Equivalent<Term> for (&str, &str) {
+    fn equivalent(&self, term: &Term) -> bool {
+        *self == (&*term.field, &*term.text)
+    }
+}
+
+/// The keys of terms, which are new if need be.
+pub(crate) fn keys<'a>(
+    connection: &Connection,
+    terms: impl IntoIterator<Item = &'a Term>,
+) -> rusqlite::Result<Vec<TermKey>> {
+    let mut insert = connection
+        .prepare_cached("INSERT INTO term (field, text) VALUES (?1, ?2) RETURNING key")?;
+    let mut keys = Vec::new();
+    let mut grams = NewGrams::default();
+    for Term { field, text } in terms {
+        let key = match key_of(connection, field, text)? {
+            Some(key) => key,
+            None => {
+                let key = insert.query_row((field, text), |row| row.get(0))?;
+                grams.add(connection, key, field, text)?;
+                key
+            }
+        };
+        keys.push(key);
+    }
+    grams.write(connection)?;
+    Ok(keys)
+}
+
+/// Grams of new terms that wait to be written.
 #[derive(Debug, Default)]
-pub(crate) struct Dictionary {
-    /// Terms used lately, each as its field's name and its text; and those before them, which are forgotten next.
-    young: HashMap<Box<[u8]>, TermKey>,
-    old: HashMap<Box<[u8]>, TermKey>,
-    wanted: Vec<u8>,
-    /// Of new terms: chunk, gram and place, the highest bits first.
+struct NewGrams {
+    /// Chunk, gram and place, the highest bits first.
     grams: Vec<u64>,
 }
 
-impl Dictionary {
-    /// Terms in each half of what is kept at hand: 20 MB for both, and enough for a fleet's sources and values.
-    const KNOWN_MAX: usize = 100_000;
-    /// Grams of new terms that wait to be written: 8 MB.
-    const GRAMS_WAITING_MAX: usize = 1 << 20;
+impl NewGrams {
+    /// Beyond so many they are written early: 8 MB.
+    const WAITING_MAX: usize = 1 << 20;
 
-    /// The key of a term, which is new if need be.
-    pub(crate) fn key(
+    fn add(
         &mut self,
         connection: &Connection,
+        key: TermKey,
         field: &str,
         text: &str,
-    ) -> rusqlite::Result<TermKey> {
-        self.wanted.clear();
-        self.wanted.extend(field.as_bytes());
-        self.wanted.push(AFTER_FIELD);
-        self.wanted.extend(text.as_bytes());
-        if let Some(key) = self.young.get(self.wanted.as_slice()) {
-            return Ok(*key);
-        }
-        let key = match self.old.remove(self.wanted.as_slice()) {
-            Some(key) => key,
-            None => self.look_up_or_add(connection, field, text)?,
-        };
-        if self.young.len() >= Self::KNOWN_MAX {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(self.wanted.as_slice().into(), key);
-        Ok(key)
-    }
-
-    fn look_up_or_add(
-        &mut self,
-        connection: &Connection,
-        field: &str,
-        text: &str,
-    ) -> rusqlite::Result<TermKey> {
-        if let Some(key) = key_of(connection, field, text)? {
-            return Ok(key);
-        }
-        let key = connection
-            .prepare_cached("INSERT INTO term (field, text) VALUES (?1, ?2) RETURNING key")?
-            .query_row((field, text), |row| row.get(0))?;
+    ) -> rusqlite::Result<()> {
         let (chunk, place) = split(key);
         let gram = |gram: u32| chunk << 37 | u64::from(gram) << CHUNK_BITS | u64::from(place);
         self.grams.extend(grams_of_term(field, text).map(gram));
-        if self.grams.len() >= Self::GRAMS_WAITING_MAX {
-            self.write_grams(connection)?;
+        if self.grams.len() >= Self::WAITING_MAX {
+            self.write(connection)?;
         }
-        Ok(key)
+        Ok(())
     }
 
-    /// Writes the grams of new terms; before the transaction ends.
-    pub(crate) fn write_grams(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    fn write(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         self.grams.sort_unstable();
         for waiting in self.grams.chunk_by(|a, b| a >> CHUNK_BITS == b >> CHUNK_BITS) {
             let Some(first) = waiting.first() else { continue };
@@ -131,31 +135,31 @@ impl Dictionary {
         self.grams.clear();
         Ok(())
     }
+}
 
-    /// Takes a term out that no event has any more.
-    pub(crate) fn remove(connection: &Connection, key: TermKey) -> rusqlite::Result<()> {
-        let removed = connection
-            .prepare_cached("DELETE FROM term WHERE key = ?1 RETURNING field, text")?
-            .query_row([key], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
-            .optional()?;
-        let Some((field, text)) = removed else { return Ok(()) };
-        let (chunk, place) = split(key);
-        for gram in grams_of_term(&field, &text) {
-            let row = (chunk.cast_signed(), i64::from(gram));
-            let mut terms = terms_with(connection, row)?;
-            terms.remove(place);
-            if terms.is_empty() {
-                connection
-                    .prepare_cached("DELETE FROM gram WHERE chunk = ?1 AND gram = ?2")?
-                    .execute(row)?;
-            } else {
-                connection
-                    .prepare_cached("UPDATE gram SET terms = ?3 WHERE chunk = ?1 AND gram = ?2")?
-                    .execute((row.0, row.1, terms.pack()))?;
-            }
+/// Takes a term out that no event has any more.
+pub(crate) fn remove(connection: &Connection, key: TermKey) -> rusqlite::Result<()> {
+    let removed = connection
+        .prepare_cached("DELETE FROM term WHERE key = ?1 RETURNING field, text")?
+        .query_row([key], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
+        .optional()?;
+    let Some((field, text)) = removed else { return Ok(()) };
+    let (chunk, place) = split(key);
+    for gram in grams_of_term(&field, &text) {
+        let row = (chunk.cast_signed(), i64::from(gram));
+        let mut terms = terms_with(connection, row)?;
+        terms.remove(place);
+        if terms.is_empty() {
+            connection
+                .prepare_cached("DELETE FROM gram WHERE chunk = ?1 AND gram = ?2")?
+                .execute(row)?;
+        } else {
+            connection
+                .prepare_cached("UPDATE gram SET terms = ?3 WHERE chunk = ?1 AND gram = ?2")?
+                .execute((row.0, row.1, terms.pack()))?;
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// The key of a term that is there.

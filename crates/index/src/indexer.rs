@@ -1,24 +1,19 @@
-//! From envelopes to rows.
+//! From batches of envelopes to rows.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     ops::{Range, RangeInclusive},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use model::{Envelope, Event, Timestamp, action};
 use rusqlite::Connection;
 
 use crate::{
-    Entry, IndexError, Reader,
-    dictionary::{Dictionary, TermKey},
-    field,
+    Batch, Entry, IndexError, Reader, dictionary,
     leaves::{self, InSeries},
     postings::{self, Tail},
-    schema,
-    sensors::{self, Sensors},
-    series::{self, Stored},
+    schema, sensors, series,
     set::Set,
 };
 
@@ -36,56 +31,20 @@ pub struct Indexer {
 /// What the writer keeps at hand of the file.
 #[derive(Debug)]
 struct Memory {
-    dictionary: Dictionary,
     tail: Tail,
     leaves: leaves::Rows,
-    sensors: Sensors,
 }
 
 impl Memory {
     fn load(connection: &Connection, next_leaf: u64) -> rusqlite::Result<Self> {
         Ok(Self {
-            dictionary: Dictionary::default(),
             tail: Tail::load(connection, next_leaf)?,
             leaves: leaves::Rows::load(connection, next_leaf)?,
-            sensors: Sensors::default(),
         })
     }
 }
 
-/// A reading that waits for the end of its batch.
-#[derive(Debug)]
-struct Waiting {
-    at: i64,
-    leaf: u64,
-    status: String,
-    unit: Option<String>,
-    value: String,
-}
-
-impl Waiting {
-    fn stored(&self) -> Stored<'_> {
-        Stored {
-            at: self.at,
-            leaf: self.leaf,
-            status: &self.status,
-            unit: self.unit.as_deref(),
-            value: &self.value,
-        }
-    }
-}
-
-/// What a batch comes to.
-#[derive(Debug, Default)]
-struct Batch {
-    terms: Vec<TermKey>,
-    readings: BTreeMap<i64, Vec<Waiting>>,
-    erased: Vec<RangeInclusive<u64>>,
-}
-
 impl Indexer {
-    /// Leaves with which a batch is best: what they have in common is written once for all.
-    pub const BATCH_BEST: usize = postings::CHUNK / 2;
     /// How long [`forget`](Self::forget) waits for readers: longer than a question takes.
     const READERS_WAIT: Duration = Duration::from_secs(1);
 
@@ -131,17 +90,16 @@ impl Indexer {
         self.next_leaf
     }
 
-    /// Applies envelopes that follow each other, the first of which is [`next_leaf`](Self::next_leaf); `None` is one that was erased, or is no envelope, as
-    /// `verify` would say. `last_entry` is the log's entry of the last of them.
+    /// Applies a batch, which begins with [`next_leaf`](Self::next_leaf). `last_entry` is the log's entry of the last of its leaves.
     ///
     /// # Errors
     /// Nothing of the batch was applied.
-    pub fn apply(
-        &mut self,
-        envelopes: impl IntoIterator<Item = Option<Envelope>>,
-        last_entry: Entry,
-    ) -> Result<(), IndexError> {
-        let applied = self.apply_all(envelopes, last_entry).or_else(|error| {
+    ///
+    /// # Panics
+    /// The batch begins with another leaf.
+    pub fn apply(&mut self, batch: &Batch, last_entry: Entry) -> Result<(), IndexError> {
+        assert_eq!(batch.first_leaf(), self.next_leaf, "batches are applied in the log's order");
+        let applied = self.try_apply(batch, last_entry).or_else(|error| {
             // What is at hand may be of the transaction that failed.
             self.memory = Memory::load(&self.connection, self.next_leaf)?;
             Err(error)
@@ -149,39 +107,22 @@ impl Indexer {
         applied.map_err(IndexError::while_("applying"))
     }
 
-    fn apply_all(
-        &mut self,
-        envelopes: impl IntoIterator<Item = Option<Envelope>>,
-        last_entry: Entry,
-    ) -> rusqlite::Result<()> {
+    fn try_apply(&mut self, batch: &Batch, last_entry: Entry) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         let memory = &mut self.memory;
-        let mut batch = Batch::default();
-        let mut next_leaf = self.next_leaf;
-        for envelope in envelopes {
-            match envelope {
-                Some(envelope) => {
-                    memory.envelope(&transaction, &mut batch, next_leaf, envelope)?;
-                }
-                None => memory.leaves.push(&transaction, None, None)?,
-            }
-            next_leaf += 1;
-            memory.tail.go_on(&transaction, next_leaf)?;
-        }
-        memory.write(&transaction, &batch)?;
+        let next_leaf = batch.next_leaf();
+        memory.take_in(&transaction, batch)?;
         transaction.execute(
             "UPDATE log SET next_leaf = ?1, last_entry = ?2",
             (next_leaf.cast_signed(), last_entry),
         )?;
-        let there = |range: RangeInclusive<u64>| {
+        let there = |range: &RangeInclusive<u64>| {
             *range.start()..range.end().saturating_add(1).min(next_leaf)
         };
-        let ranges = batch.erased.into_iter().map(there);
+        let ranges = batch.erased.iter().map(there);
         let ranges: Vec<_> = ranges.filter(|range| !range.is_empty()).collect();
         let erased = memory.erase(&transaction, &ranges)?;
         if erased {
-            // Terms that went with their last event may still be known here.
-            memory.dictionary = Dictionary::default();
             transaction.execute("UPDATE log SET forgets = 1", [])?;
         }
         transaction.commit()?;
@@ -224,46 +165,26 @@ impl Indexer {
 }
 
 impl Memory {
-    fn envelope(
-        &mut self,
-        connection: &Connection,
-        batch: &mut Batch,
-        leaf: u64,
-        envelope: Envelope,
-    ) -> rusqlite::Result<()> {
-        let Envelope { event, received_at, salt: _ } = envelope;
-        let mut failed = Ok(());
-        batch.terms.clear();
-        field::terms(&event, |field, text| match self.dictionary.key(connection, field, text) {
-            Ok(key) => batch.terms.push(key),
-            Err(error) => failed = Err(error),
-        });
-        failed?;
-        self.tail.push(leaf, &batch.terms);
-        batch.erased.extend(erased(&event));
-        let sensor = event.sensor();
-        let sensor = sensor
-            .map(|sensor| self.sensors.see(connection, leaf, sensor, &event))
-            .transpose()?
-            .flatten();
-        let reading = sensor.and_then(|sensor| Some((sensor, reading(leaf, event, received_at)?)));
-        let place =
-            reading.as_ref().map(|(sensor, reading)| InSeries { sensor: *sensor, at: reading.at });
-        self.leaves.push(connection, Some(received_at), place)?;
-        if let Some((sensor, reading)) = reading {
-            batch.readings.entry(sensor).or_default().push(reading);
-        }
-        Ok(())
-    }
+    fn take_in(&mut self, connection: &Connection, batch: &Batch) -> rusqlite::Result<()> {
+        let terms = dictionary::keys(connection, &batch.terms)?;
+        let sensors = sensors::take_in(connection, batch)?;
 
-    fn write(&mut self, connection: &Connection, batch: &Batch) -> rusqlite::Result<()> {
-        self.dictionary.write_grams(connection)?;
+        for (leaf, content) in (batch.first_leaf()..).zip(&batch.leaves) {
+            if content.received_at.is_some() {
+                let places = batch.terms_of(content).iter();
+                let keys = places.filter_map(|place| terms.get(*place as usize)).copied();
+                self.tail.push(leaf, keys);
+            }
+            self.tail.go_on(connection, leaf + 1)?;
+            let in_series =
+                |(sensor, at)| Some(InSeries { sensor: *sensors.get(sensor as usize)?, at });
+            let reading = content.reading.and_then(in_series);
+            self.leaves.push(connection, content.received_at, reading)?;
+        }
         self.tail.write(connection)?;
         self.leaves.write(connection)?;
-        self.sensors.write_last_numbers(connection)?;
-        for (sensor, readings) in &batch.readings {
-            let mut readings: Vec<_> = readings.iter().map(Waiting::stored).collect();
-            series::add(connection, *sensor, &mut readings)?;
+        for (place, sensor) in sensors.iter().enumerate() {
+            series::add(connection, *sensor, &mut batch.readings(place))?;
         }
         Ok(())
     }
@@ -308,32 +229,4 @@ fn leaves_of_chunk(chunk: u64, ranges: &[Range<u64>]) -> Set {
         leaves.unite(&of_range);
     }
     leaves
-}
-
-/// The leaves that an event says were erased.
-fn erased(event: &Event) -> Vec<RangeInclusive<u64>> {
-    if event.action.as_deref() != Some(action::ENVELOPES_ERASED) {
-        return Vec::new();
-    }
-    let detail = event.sealwire.as_ref();
-    let ranges = detail.and_then(|detail| detail.erased.as_deref()).unwrap_or_default();
-    let range = |range: &str| {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        Some(first.parse().ok()?..=last.parse().ok()?)
-    };
-    ranges.split(',').filter_map(range).collect()
-}
-
-/// The reading of an event, if it is one. Another program may seal an event under our action: what has no status is an event and nothing more.
-fn reading(leaf: u64, event: Event, received_at: Timestamp) -> Option<Waiting> {
-    let status =
-        event.status.filter(|_| event.action.as_deref() == Some(action::SENSOR_READING))?;
-    let at = event.timestamp.as_deref().and_then(|text| text.parse().ok()).unwrap_or(received_at);
-    Some(Waiting {
-        at: Timestamp::unix_micros(at),
-        leaf,
-        status,
-        unit: event.sealwire.and_then(|detail| detail.unit),
-        value: event.new.unwrap_or_default(),
-    })
 }

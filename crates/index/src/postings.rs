@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use crate::{
     codec::{self, Bytes},
     damaged,
-    dictionary::{Dictionary, EVERY, TermKey},
+    dictionary::{self, EVERY, TermKey},
     set::Set,
 };
 
@@ -79,9 +79,9 @@ impl Tail {
     }
 
     /// Adds a leaf with its terms, behind all others.
-    pub(crate) fn push(&mut self, leaf: u64, terms: &[TermKey]) {
+    pub(crate) fn push(&mut self, leaf: u64, terms: impl IntoIterator<Item = TermKey>) {
         let place = place_of(leaf);
-        self.pairs.extend(terms.iter().chain([&EVERY]).map(|term| pair(*term, place)));
+        self.pairs.extend(terms.into_iter().chain([EVERY]).map(|term| pair(term, place)));
     }
 
     /// A leaf was pushed, or had nothing to push, and the next one is this: if the chunk is over, it is written.
@@ -346,7 +346,7 @@ pub(crate) fn forget_unused(
             }
         }
         if !used {
-            Dictionary::remove(connection, term)?;
+            dictionary::remove(connection, term)?;
         }
     }
     Ok(())

@@ -3,20 +3,15 @@
 //! What moves a sensor are its sightings, which are few: they are kept, so that a sensor whose sightings were erased stands as if they had never been. The
 //! numbers are not taken back: they must go on also where nothing else is known of a sensor any more.
 
-use std::{collections::HashMap, ops::Range};
+use std::ops::Range;
 
-use model::{Event, SensorId, Timestamp, action, completeness::LastNumbers, derive::Standing};
+use model::{SensorId, Timestamp, action, completeness::LastNumbers, derive::Standing};
 use rusqlite::{Connection, OptionalExtension as _};
 
-use crate::SensorState;
-
-/// The sensors, as the writer has them.
-#[derive(Debug, Default)]
-pub(crate) struct Sensors {
-    keys: HashMap<SensorId, i64>,
-    /// Of those that the batch has moved.
-    last_numbers: HashMap<i64, LastNumbers>,
-}
+use crate::{
+    SensorState,
+    batch::{Batch, Sighting},
+};
 
 /// A sensor's row, but for its numbers.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -43,7 +38,7 @@ impl Known {
 }
 
 /// Actions that move a sensor.
-const SIGHTINGS: [&str; 9] = [
+pub(crate) const SIGHTINGS: [&str; 9] = [
     action::SENSOR_DISCOVERED,
     action::SENSOR_CHANGED,
     action::HEARTBEAT_RESUMED,
@@ -55,76 +50,54 @@ const SIGHTINGS: [&str; 9] = [
     action::SENSOR_BACK,
 ];
 
-impl Sensors {
-    /// Sensors whose keys are kept at hand: more than a site can have.
-    const KNOWN_MAX: usize = 50_000;
-
-    /// Takes in an event that names a sensor. Answers the sensor's key, unless the event is only about it and says nothing of it, as a hold does.
-    pub(crate) fn see(
-        &mut self,
-        connection: &Connection,
-        leaf: u64,
-        sensor: SensorId,
-        event: &Event,
-    ) -> rusqlite::Result<Option<i64>> {
-        let action = event.action.as_deref();
-        let sighting = action.filter(|action| SIGHTINGS.contains(action));
-        let is_numbered = LastNumbers::default().after(event) != LastNumbers::default();
-        if sighting.is_none() && !is_numbered && action != Some(action::SENSOR_READING) {
-            return Ok(None);
-        }
-        let key = self.key(connection, sensor)?;
-        let last = self.last_numbers.entry(key).or_default();
-        *last = last.after(event);
-        if let Some(action) = sighting {
-            let heartbeat = event.sealwire.as_ref().and_then(|detail| detail.heartbeat.as_deref());
-            connection
-                .prepare_cached("INSERT INTO sighting VALUES (?1, ?2, ?3, ?4)")?
-                .execute((key, leaf.cast_signed(), action, heartbeat))?;
-            let known = Known::load(connection, key)?.after(action, heartbeat);
-            known.store(connection, key)?;
-        }
-        Ok(Some(key))
+/// Takes in what a batch says of sensors. Answers their keys, in its order.
+pub(crate) fn take_in(connection: &Connection, batch: &Batch) -> rusqlite::Result<Vec<i64>> {
+    let keys = batch.sensors.keys().map(|sensor| key(connection, *sensor));
+    let keys = keys.collect::<rusqlite::Result<Vec<i64>>>()?;
+    let mut insert = connection.prepare_cached("INSERT INTO sighting VALUES (?1, ?2, ?3, ?4)")?;
+    for Sighting { sensor, leaf, action, heartbeat } in &batch.sightings {
+        let Some(key) = keys.get(*sensor as usize).copied() else { continue };
+        insert.execute((key, leaf.cast_signed(), action, heartbeat))?;
+        Known::load(connection, key)?.after(action, heartbeat.as_deref()).store(connection, key)?;
     }
-
-    fn key(&mut self, connection: &Connection, sensor: SensorId) -> rusqlite::Result<i64> {
-        if let Some(key) = self.keys.get(&sensor) {
-            return Ok(*key);
-        }
-        let id = sensor.to_string();
-        let found = connection
-            .prepare_cached("SELECT key FROM sensor WHERE id = ?1")?
-            .query_row([&id], |row| row.get(0))
-            .optional()?;
-        let key = match found {
-            Some(key) => key,
-            None => connection
-                .prepare_cached("INSERT INTO sensor (id) VALUES (?1) RETURNING key")?
-                .query_row([&id], |row| row.get(0))?,
-        };
-        if self.keys.len() >= Self::KNOWN_MAX {
-            self.keys.clear();
-        }
-        self.keys.insert(sensor, key);
-        Ok(key)
+    for (key, of_sensor) in keys.iter().zip(batch.sensors.values()) {
+        write_last_numbers(connection, *key, of_sensor.last_numbers)?;
     }
+    Ok(keys)
+}
 
-    /// Moves the newest numbers on, as [`LastNumbers::after`] does; before the transaction ends.
-    pub(crate) fn write_last_numbers(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let mut statement = connection.prepare_cached(
+fn key(connection: &Connection, sensor: SensorId) -> rusqlite::Result<i64> {
+    let id = sensor.to_string();
+    let found = connection
+        .prepare_cached("SELECT key FROM sensor WHERE id = ?1")?
+        .query_row([&id], |row| row.get(0))
+        .optional()?;
+    match found {
+        Some(key) => Ok(key),
+        None => connection
+            .prepare_cached("INSERT INTO sensor (id) VALUES (?1) RETURNING key")?
+            .query_row([&id], |row| row.get(0)),
+    }
+}
+
+/// Moves a sensor's newest numbers on, as [`LastNumbers::after`] does.
+fn write_last_numbers(
+    connection: &Connection,
+    key: i64,
+    LastNumbers { poll, seq, numbered_until }: LastNumbers,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
             "UPDATE sensor SET poll = max(poll, ?2), seq = coalesce(?3, seq), numbered_until = coalesce(?4, numbered_until)
              WHERE key = ?1",
-        )?;
-        for (key, LastNumbers { poll, seq, numbered_until }) in self.last_numbers.drain() {
-            statement.execute((
-                key,
-                poll.cast_signed(),
-                seq.map(u64::cast_signed),
-                numbered_until.map(Timestamp::unix_micros),
-            ))?;
-        }
-        Ok(())
-    }
+        )?
+        .execute((
+            key,
+            poll.cast_signed(),
+            seq.map(u64::cast_signed),
+            numbered_until.map(Timestamp::unix_micros),
+        ))?;
+    Ok(())
 }
 
 /// Takes the sightings of these leaves out.

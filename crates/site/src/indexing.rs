@@ -2,8 +2,8 @@
 
 use std::{path::Path, time::Duration};
 
-use index::{Entry, IndexError, Indexer};
-use ledger::{Ledger, ReadError, StoredEnvelope};
+use index::{Batch, Entry, IndexError, Indexer};
+use ledger::{Ledger, ReadError};
 use model::Envelope;
 use tokio::{
     sync::watch,
@@ -15,8 +15,8 @@ use tracing::debug;
 
 use crate::DataDir;
 
-/// Bytes of envelopes applied in one transaction. As many are read meanwhile.
-const BATCH_BYTES_MAX: usize = 4 << 20;
+/// Bytes of envelopes that are held until a batch has taken in what it needs of them.
+const READ_BYTES_MAX: usize = 1 << 20;
 /// How long to wait before trying again to forget what was erased, where a reader was in the way.
 const FORGET_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
@@ -31,11 +31,11 @@ pub(crate) async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), IndexingError> {
     let mut size = ledger.watch_size();
-    let mut batch = Batch::default();
+    let mut ready = Ready::nothing(indexer.next_leaf());
     loop {
         indexed.send_replace(indexer.next_leaf());
-        let next_leaf = indexer.next_leaf() + batch.envelopes.len() as u64;
-        if batch.envelopes.is_empty() {
+        let next_leaf = ready.batch.next_leaf();
+        if ready.batch.is_empty() {
             if indexer.has_to_forget() && *size.borrow() <= next_leaf {
                 indexer = forget(indexer).await?;
             }
@@ -54,11 +54,11 @@ pub(crate) async fn run(
         } else if shutdown.is_cancelled() {
             return Ok(());
         }
-        // While one batch is applied, the next is read and parsed.
+        // While one batch is applied, the next is made ready.
         let log = ledger.clone();
         let reading = spawn_blocking(move || read(&log, next_leaf));
-        let applying = spawn_blocking(move || apply(indexer, batch));
-        (indexer, batch) = (applying.await??, reading.await??);
+        let applying = spawn_blocking(move || apply(indexer, ready));
+        (indexer, ready) = (applying.await??, reading.await??);
     }
 }
 
@@ -81,30 +81,39 @@ pub(crate) fn open(path: &Path, ledger: &Ledger) -> Result<Indexer, IndexingErro
 pub fn catch_up(data_dir: &DataDir, ledger: &Ledger) -> Result<(), IndexingError> {
     let mut indexer = open(&data_dir.index(), ledger)?;
     while indexer.next_leaf() < ledger.size() {
-        let batch = read(ledger, indexer.next_leaf())?;
-        indexer = apply(indexer, batch)?;
+        let ready = read(ledger, indexer.next_leaf())?;
+        indexer = apply(indexer, ready)?;
     }
     indexer.forget()?;
     Ok(())
 }
 
-/// Envelopes that follow each other, and the log's entry of the last.
-#[derive(Default)]
-struct Batch {
-    /// `None` where one was erased.
-    envelopes: Vec<Option<Envelope>>,
+/// What is applied next, and the log's entry of its last leaf.
+struct Ready {
+    batch: Batch,
     last_entry: Entry,
 }
 
-fn read(ledger: &Ledger, from: u64) -> Result<Batch, IndexingError> {
-    let stored = ledger.envelopes(from, Indexer::BATCH_BEST, BATCH_BYTES_MAX)?;
-    let last_entry = match stored.last() {
-        Some(last) => entry_of(ledger, last.leaf)?.unwrap_or_default(),
-        None => Entry::default(),
-    };
-    let parsed = |stored: StoredEnvelope| Envelope::parse(&stored.bytes?).ok();
-    let envelopes = stored.into_iter().map(parsed).collect();
-    Ok(Batch { envelopes, last_entry })
+impl Ready {
+    fn nothing(next_leaf: u64) -> Self {
+        Self { batch: Batch::new(next_leaf), last_entry: Entry::default() }
+    }
+}
+
+fn read(ledger: &Ledger, from: u64) -> Result<Ready, IndexingError> {
+    let mut ready = Ready::nothing(from);
+    let batch = &mut ready.batch;
+    loop {
+        let stored = ledger.envelopes(batch.next_leaf(), batch.room(), READ_BYTES_MAX)?;
+        if stored.is_empty() {
+            break;
+        }
+        batch.extend(stored.into_iter().map(|stored| Envelope::parse(&stored.bytes?).ok()));
+    }
+    if let Some(last) = batch.next_leaf().checked_sub(1).filter(|_| !batch.is_empty()) {
+        ready.last_entry = entry_of(ledger, last)?.unwrap_or_default();
+    }
+    Ok(ready)
 }
 
 /// The log's entry of a leaf, as the index keeps it.
@@ -116,9 +125,9 @@ fn entry_of(ledger: &Ledger, leaf: u64) -> Result<Option<Entry>, ReadError> {
     Ok(entries.first().map(|entry| *entry.as_bytes()))
 }
 
-fn apply(mut indexer: Indexer, batch: Batch) -> Result<Indexer, IndexingError> {
-    if !batch.envelopes.is_empty() {
-        indexer.apply(batch.envelopes, batch.last_entry)?;
+fn apply(mut indexer: Indexer, ready: Ready) -> Result<Indexer, IndexingError> {
+    if !ready.batch.is_empty() {
+        indexer.apply(&ready.batch, ready.last_entry)?;
     }
     Ok(indexer)
 }

@@ -5,7 +5,7 @@ use std::{
     ops::Bound,
 };
 
-use index::{Bucket, Entry, Field, Indexer, Order, Query, Reader, Reading, Search, Series};
+use index::{Batch, Bucket, Entry, Field, Indexer, Order, Query, Reader, Reading, Search, Series};
 use model::{
     Envelope, Event, Heartbeat, Outcome, Salt, SensorId, Timestamp, action, event::FieldValue,
     query::ReadingsQuery,
@@ -156,14 +156,18 @@ impl Log {
     fn index(&self, folder: &TempDir, batches: Option<&[usize]>) -> Reader {
         let mut indexer =
             Indexer::open(&folder.path().join("index.sqlite"), "key", |_| None).unwrap();
-        indexer.apply((0..FIRST).map(|_| None), ENTRY).unwrap();
+        let mut apply = |envelopes: &mut dyn Iterator<Item = Option<Envelope>>| {
+            let mut batch = Batch::new(indexer.next_leaf());
+            batch.extend(envelopes);
+            indexer.apply(&batch, ENTRY).unwrap();
+        };
+        apply(&mut (0..FIRST).map(|_| None));
         let mut sizes = batches.unwrap_or(&[usize::MAX]).iter().cycle();
         let mut rest = (FIRST..).zip(&self.sealed).peekable();
         while rest.peek().is_some() {
-            let batch = rest.by_ref().take(*sizes.next().unwrap()).map(|(leaf, envelope)| {
+            apply(&mut rest.by_ref().take(*sizes.next().unwrap()).map(|(leaf, envelope)| {
                 (batches.is_some() || !self.erased.contains(&leaf)).then(|| envelope.clone())
-            });
-            indexer.apply(batch, ENTRY).unwrap();
+            }));
         }
         let reader = indexer.reader().unwrap();
         if batches.is_some() {

@@ -6,7 +6,7 @@ mod against_a_scan;
 
 use std::{collections::BTreeMap, fs};
 
-use index::{Entry, Field, Indexer, Order, Query, Reader, Search, SensorState};
+use index::{Batch, Entry, Field, Indexer, Order, Query, Reader, Search, SensorState};
 use model::{
     Envelope, Event, Heartbeat, NumberRange, Outcome, Salt, Timestamp, action,
     completeness::{LastNumbers, MissingReason},
@@ -45,7 +45,9 @@ fn apply(indexer: &mut Indexer, events: Vec<Event>) {
     let envelopes = (first..).zip(events).map(|(second, event)| {
         Some(Envelope { event, received_at: at(second), salt: Salt::from_random([0; 16]) })
     });
-    indexer.apply(envelopes, entry()).unwrap();
+    let mut batch = Batch::new(indexer.next_leaf());
+    batch.extend(envelopes);
+    indexer.apply(&batch, entry()).unwrap();
 }
 
 /// The log's entry of every leaf, as far as these tests are concerned.

@@ -4,7 +4,7 @@
 
 use std::{fs, io::Write as _};
 
-use index::{Indexer, Reader};
+use index::{Batch, Indexer, Reader};
 use model::{Envelope, Event, Heartbeat, Outcome, Salt, Timestamp};
 use parquet::{
     file::reader::{FileReader as _, SerializedFileReader},
@@ -37,7 +37,9 @@ fn site(readings: i64) -> (TempDir, Reader) {
         let event = Event::reading(&heartbeat(), second.cast_unsigned() + 1, outcome, at(second));
         Some(Envelope { event, received_at: at(second), salt: Salt::from_random([0; 16]) })
     });
-    indexer.apply(envelopes, [0; 32]).unwrap();
+    let mut batch = Batch::new(0);
+    batch.extend(envelopes);
+    indexer.apply(&batch, [0; 32]).unwrap();
     let reader = indexer.reader().unwrap();
     (folder, reader)
 }

@@ -306,7 +306,9 @@ async fn an_index_is_held_against_its_log() {
     let _folder = plant.close().await;
     let stand = |vkey: &str, next_leaf: u64| {
         let mut indexer = index::Indexer::open(&index, vkey, |_| Some([0; 32])).unwrap();
-        indexer.apply((indexer.next_leaf()..next_leaf).map(|_| None), [0; 32]).unwrap();
+        let mut batch = index::Batch::new(indexer.next_leaf());
+        batch.extend((indexer.next_leaf()..next_leaf).map(|_| None));
+        indexer.apply(&batch, [0; 32]).unwrap();
     };
     let verdict = || {
         let found = findings(&data_dir, None);

@@ -1,0 +1,241 @@
+//! Envelopes that follow each other, made ready: what can be done for the index without its file, and so on another core.
+//!
+//! What many envelopes have in common is kept once, so that a batch of tens of thousands takes a tenth of what they do, and the file is asked once for each.
+
+use std::ops::{Range, RangeInclusive};
+
+use indexmap::{IndexMap, IndexSet};
+use model::{Envelope, Event, SensorId, Timestamp, action, completeness::LastNumbers};
+
+use crate::{dictionary::Term, field, postings, sensors, series::Stored};
+
+/// Envelopes for [`Indexer::apply`](crate::Indexer::apply).
+#[derive(Debug)]
+pub struct Batch {
+    first_leaf: u64,
+    pub(crate) leaves: Vec<Leaf>,
+    /// Each distinct term.
+    pub(crate) terms: IndexSet<Term>,
+    /// Of one leaf after the other its terms, as places in `terms`.
+    terms_of_leaves: Vec<u32>,
+    pub(crate) sensors: IndexMap<SensorId, OfSensor>,
+    pub(crate) sightings: Vec<Sighting>,
+    pub(crate) erased: Vec<RangeInclusive<u64>>,
+    /// What readings say in words and numbers, each distinct text once.
+    texts: IndexSet<Box<str>>,
+    /// Bytes of terms and texts.
+    bytes: usize,
+}
+
+/// What a batch keeps of one leaf.
+#[derive(Debug)]
+pub(crate) struct Leaf {
+    /// `None` where it was erased.
+    pub(crate) received_at: Option<Timestamp>,
+    /// Where its terms are in `terms_of_leaves`.
+    terms: Range<usize>,
+    /// Of a reading: the place of its sensor in `sensors`, and when it was taken.
+    pub(crate) reading: Option<(u32, i64)>,
+}
+
+/// What a batch says of one sensor.
+#[derive(Debug, Default)]
+pub(crate) struct OfSensor {
+    pub(crate) last_numbers: LastNumbers,
+    readings: Vec<Reading>,
+}
+
+/// An event that moves a sensor.
+#[derive(Debug)]
+pub(crate) struct Sighting {
+    /// The sensor's place in `sensors`.
+    pub(crate) sensor: u32,
+    pub(crate) leaf: u64,
+    pub(crate) action: String,
+    pub(crate) heartbeat: Option<String>,
+}
+
+/// A reading; its texts are places in `texts`.
+#[derive(Debug)]
+struct Reading {
+    at: i64,
+    leaf: u64,
+    status: u32,
+    unit: Option<u32>,
+    value: u32,
+}
+
+impl Batch {
+    /// Bytes of texts that differ, beyond which a batch is full: twice what a chunk of readings has.
+    const BYTES_MAX: usize = 8 << 20;
+    /// Terms of all leaves, beyond which it is full: three times as many as a chunk of readings has, 8 MB.
+    const TERMS_MAX: usize = 2 << 20;
+
+    /// Begins with this leaf.
+    #[must_use]
+    pub fn new(first_leaf: u64) -> Self {
+        Self {
+            first_leaf,
+            leaves: Vec::new(),
+            terms: IndexSet::default(),
+            terms_of_leaves: Vec::new(),
+            sensors: IndexMap::default(),
+            sightings: Vec::new(),
+            erased: Vec::new(),
+            texts: IndexSet::default(),
+            bytes: 0,
+        }
+    }
+
+    /// The leaf that it begins with.
+    #[must_use]
+    pub const fn first_leaf(&self) -> u64 {
+        self.first_leaf
+    }
+
+    /// The leaf that comes next.
+    #[must_use]
+    pub fn next_leaf(&self) -> u64 {
+        self.first_leaf + self.leaves.len() as u64
+    }
+
+    /// Whether there is no leaf in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.leaves.is_empty()
+    }
+
+    /// How many more leaves are best added: none where it is large, or where it ends with leaves that the index keeps together.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        if self.bytes >= Self::BYTES_MAX || self.terms_of_leaves.len() >= Self::TERMS_MAX {
+            return 0;
+        }
+        let end = postings::first_leaf(postings::chunk_of(self.first_leaf) + 1);
+        usize::try_from(end.saturating_sub(self.next_leaf())).unwrap_or(0)
+    }
+
+    fn push(&mut self, envelope: Option<Envelope>) {
+        let leaf = self.next_leaf();
+        let received_at = envelope.as_ref().map(|envelope| envelope.received_at);
+        let terms_begin = self.terms_of_leaves.len();
+        let reading = envelope.and_then(|envelope| self.take_in(leaf, envelope));
+        let terms = terms_begin..self.terms_of_leaves.len();
+        self.leaves.push(Leaf { received_at, terms, reading });
+    }
+
+    fn take_in(&mut self, leaf: u64, envelope: Envelope) -> Option<(u32, i64)> {
+        let Envelope { event, received_at, salt: _ } = envelope;
+        field::terms(&event, |field, text| {
+            let place = self.terms.get_index_of(&(field, text)).unwrap_or_else(|| {
+                self.bytes += field.len() + text.len();
+                self.terms.insert_full(Term::new(field, text)).0
+            });
+            self.terms_of_leaves.push(u32_of(place));
+        });
+        self.erased.extend(erased(&event));
+        let sensor = self.sensor(leaf, &event)?;
+        self.reading(sensor, leaf, event, received_at)
+    }
+
+    /// The place of the sensor that the event says something of: not where it is only about it, as a hold is.
+    fn sensor(&mut self, leaf: u64, event: &Event) -> Option<u32> {
+        let id = event.sensor()?;
+        let action = event.action.as_deref();
+        let sighting = action.filter(|action| sensors::SIGHTINGS.contains(action));
+        let is_numbered = LastNumbers::default().after(event) != LastNumbers::default();
+        if sighting.is_none() && !is_numbered && action != Some(action::SENSOR_READING) {
+            return None;
+        }
+        let entry = self.sensors.entry(id);
+        let sensor = u32_of(entry.index());
+        let of_sensor = entry.or_default();
+        of_sensor.last_numbers = of_sensor.last_numbers.after(event);
+        self.sightings.extend(sighting.map(|action| Sighting {
+            sensor,
+            leaf,
+            action: action.to_owned(),
+            heartbeat: event.sealwire.as_ref().and_then(|detail| detail.heartbeat.clone()),
+        }));
+        Some(sensor)
+    }
+
+    /// Takes in the reading of an event, if it is one. Another program may seal an event under our action: what has no status is an event and nothing more.
+    fn reading(
+        &mut self,
+        sensor: u32,
+        leaf: u64,
+        event: Event,
+        received_at: Timestamp,
+    ) -> Option<(u32, i64)> {
+        let is_reading = event.action.as_deref() == Some(action::SENSOR_READING);
+        let status = event.status.as_deref().filter(|_| is_reading)?;
+        let at =
+            event.timestamp.as_deref().and_then(|text| text.parse().ok()).unwrap_or(received_at);
+        let at = Timestamp::unix_micros(at);
+        let unit = event.sealwire.as_ref().and_then(|detail| detail.unit.as_deref());
+        let reading = Reading {
+            at,
+            leaf,
+            status: self.text(status),
+            unit: unit.map(|unit| self.text(unit)),
+            value: self.text(event.new.as_deref().unwrap_or_default()),
+        };
+        let (_, of_sensor) = self.sensors.get_index_mut(sensor as usize)?;
+        of_sensor.readings.push(reading);
+        Some((sensor, at))
+    }
+
+    fn text(&mut self, text: &str) -> u32 {
+        let place = self.texts.get_index_of(text).unwrap_or_else(|| {
+            self.bytes += text.len();
+            self.texts.insert_full(text.into()).0
+        });
+        u32_of(place)
+    }
+
+    /// The terms of a leaf, as places in `terms`.
+    pub(crate) fn terms_of(&self, leaf: &Leaf) -> &[u32] {
+        self.terms_of_leaves.get(leaf.terms.clone()).unwrap_or_default()
+    }
+
+    /// The readings of a sensor, by its place.
+    pub(crate) fn readings(&self, sensor: usize) -> Vec<Stored<'_>> {
+        let text = |place: u32| self.texts.get_index(place as usize).map_or("", |text| text);
+        let stored = |reading: &Reading| Stored {
+            at: reading.at,
+            leaf: reading.leaf,
+            status: text(reading.status),
+            unit: reading.unit.map(text),
+            value: text(reading.value),
+        };
+        let of_sensor = self.sensors.get_index(sensor).map(|(_, of_sensor)| of_sensor);
+        of_sensor.map_or_else(Vec::new, |of_sensor| of_sensor.readings.iter().map(stored).collect())
+    }
+}
+
+/// Adds leaves: `None` where one was erased, or is no envelope, as `verify` would say.
+impl Extend<Option<Envelope>> for Batch {
+    fn extend<T: IntoIterator<Item = Option<Envelope>>>(&mut self, envelopes: T) {
+        envelopes.into_iter().for_each(|envelope| self.push(envelope));
+    }
+}
+
+/// A place among what is limited by [`Batch::room`] to far less than this can count.
+fn u32_of(place: usize) -> u32 {
+    u32::try_from(place).expect("a batch has less than four billion of anything")
+}
+
+/// The leaves that an event says were erased.
+fn erased(event: &Event) -> Vec<RangeInclusive<u64>> {
+    if event.action.as_deref() != Some(action::ENVELOPES_ERASED) {
+        return Vec::new();
+    }
+    let detail = event.sealwire.as_ref();
+    let ranges = detail.and_then(|detail| detail.erased.as_deref()).unwrap_or_default();
+    let range = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    };
+    ranges.split(',').filter_map(range).collect()
+}
