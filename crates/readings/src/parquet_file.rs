@@ -15,8 +15,10 @@ use parquet::{
     schema::{parser::parse_message_type, types::ColumnPath},
 };
 
-/// Rows of a group: some megabytes in memory, and enough that what their columns have in common is stored once.
+/// Rows of a group: enough that what their columns have in common is stored once.
 const GROUP_ROWS: usize = 65_536;
+/// Bytes of its texts, beyond which a group is written early: values of sensors that answer with text can be long.
+const GROUP_BYTES: usize = 8 << 20;
 
 const SCHEMA: &str = "
     message readings {
@@ -33,6 +35,7 @@ pub(crate) struct File<W: Write + Send> {
     writer: SerializedFileWriter<W>,
     sensor: Option<SensorId>,
     waiting: Vec<Reading>,
+    waiting_bytes: usize,
 }
 
 impl<W: Write + Send> File<W> {
@@ -47,7 +50,7 @@ impl<W: Write + Send> File<W> {
         };
         let properties = in_steps(in_steps(WriterProperties::builder(), "leaf"), "timestamp");
         let writer = SerializedFileWriter::new(output, schema, Arc::new(properties.build()))?;
-        Ok(Self { writer, sensor: None, waiting: Vec::new() })
+        Ok(Self { writer, sensor: None, waiting: Vec::new(), waiting_bytes: 0 })
     }
 
     pub(crate) fn write(
@@ -57,7 +60,9 @@ impl<W: Write + Send> File<W> {
     ) -> Result<(), ParquetError> {
         self.sensor = Some(sensor);
         self.waiting.extend_from_slice(readings);
-        if self.waiting.len() >= GROUP_ROWS { self.write_group() } else { Ok(()) }
+        self.waiting_bytes += readings.iter().map(|reading| reading.value.len()).sum::<usize>();
+        let is_full = self.waiting.len() >= GROUP_ROWS || self.waiting_bytes >= GROUP_BYTES;
+        if is_full { self.write_group() } else { Ok(()) }
     }
 
     fn write_group(&mut self) -> Result<(), ParquetError> {
@@ -77,6 +82,7 @@ impl<W: Write + Send> File<W> {
         )?;
         group.close()?;
         self.waiting.clear();
+        self.waiting_bytes = 0;
         Ok(())
     }
 

@@ -25,15 +25,18 @@ fn heartbeat() -> Heartbeat {
 
 /// So many readings, one a second.
 fn site(readings: i64) -> (TempDir, Reader) {
+    site_of((0..readings).map(|second| match second % 4 {
+        0 => Outcome::of(b"23.50"),
+        1 => Outcome::of(br#""wet, \"very\"""#),
+        2 => Outcome::CommError,
+        _ => Outcome::of(br#"{"value":7,"unit":"m"}"#),
+    }))
+}
+
+fn site_of(outcomes: impl Iterator<Item = Outcome>) -> (TempDir, Reader) {
     let folder = TempDir::new().unwrap();
     let mut indexer = Indexer::open(&folder.path().join("index.sqlite"), "key", |_| None).unwrap();
-    let envelopes = (0..readings).map(|second| {
-        let outcome = match second % 4 {
-            0 => Outcome::of(b"23.50"),
-            1 => Outcome::of(br#""wet, \"very\"""#),
-            2 => Outcome::CommError,
-            _ => Outcome::of(br#"{"value":7,"unit":"m"}"#),
-        };
+    let envelopes = (0_i64..).zip(outcomes).map(|(second, outcome)| {
         let event = Event::reading(&heartbeat(), second.cast_unsigned() + 1, outcome, at(second));
         Some(Envelope { event, received_at: at(second), salt: Salt::from_random([0; 16]) })
     });
@@ -119,6 +122,19 @@ fn parquet_is_read_back_by_its_own_reader() {
         ];
         assert_eq!(row, expected.map(|(name, field)| (name.to_owned(), field)));
     }
+}
+
+#[test]
+fn long_values_end_a_group_of_rows_early() {
+    let value = format!("\"{}\"", "x".repeat(16_000));
+    let (_folder, reader) = site_of((0..1_200).map(|_| Outcome::of(value.as_bytes())));
+    let (count, bytes) = export(&reader, Format::Parquet, (None, None));
+    assert_eq!(count, 1_200);
+    let file = read_back(&bytes);
+    assert_eq!(
+        (file.metadata().num_row_groups(), file.metadata().file_metadata().num_rows()),
+        (3, 1_200)
+    );
 }
 
 #[test]
