@@ -23,7 +23,7 @@ pub struct Batch {
     pub(crate) erased: Vec<RangeInclusive<u64>>,
     /// What readings say in words and numbers, each distinct text once.
     texts: IndexSet<Box<str>>,
-    /// Bytes of terms and texts.
+    /// Bytes of terms, texts, heartbeats and erased ranges.
     bytes: usize,
 }
 
@@ -133,7 +133,9 @@ impl Batch {
             });
             self.terms_of_leaves.push(u32_of(place));
         });
-        self.erased.extend(erased(&event));
+        let erased = erased(&event);
+        self.bytes += erased.len() * size_of::<RangeInclusive<u64>>();
+        self.erased.extend(erased);
         let sensor = self.sensor(leaf, &event)?;
         self.reading(sensor, leaf, event, received_at)
     }
@@ -151,12 +153,11 @@ impl Batch {
         let sensor = u32_of(entry.index());
         let of_sensor = entry.or_default();
         of_sensor.last_numbers = of_sensor.last_numbers.after(event);
-        self.sightings.extend(sighting.map(|action| Sighting {
-            sensor,
-            leaf,
-            action: action.to_owned(),
-            heartbeat: event.sealwire.as_ref().and_then(|detail| detail.heartbeat.clone()),
-        }));
+        if let Some(action) = sighting {
+            let heartbeat = event.sealwire.as_ref().and_then(|detail| detail.heartbeat.clone());
+            self.bytes += heartbeat.as_ref().map_or(0, String::len);
+            self.sightings.push(Sighting { sensor, leaf, action: action.to_owned(), heartbeat });
+        }
         Some(sensor)
     }
 

@@ -8,7 +8,7 @@ use model::Envelope;
 use tokio::{
     sync::watch,
     task::{JoinError, spawn_blocking},
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -32,21 +32,22 @@ pub(crate) async fn run(
 ) -> Result<(), IndexingError> {
     let mut size = ledger.watch_size();
     let mut ready = Ready::nothing(indexer.next_leaf());
+    let mut forget_at = Instant::now();
     loop {
         indexed.send_replace(indexer.next_leaf());
         let next_leaf = ready.batch.next_leaf();
         if ready.batch.is_empty() {
-            if indexer.has_to_forget() && *size.borrow() <= next_leaf {
+            let is_idle = *size.borrow() <= next_leaf;
+            if indexer.has_to_forget() && is_idle && Instant::now() >= forget_at {
                 indexer = forget(indexer).await?;
+                if indexer.has_to_forget() {
+                    forget_at = Instant::now() + FORGET_AGAIN_AFTER;
+                }
             }
             let forgets = indexer.has_to_forget();
             let more = async {
                 let more = async { size.wait_for(|size| *size > next_leaf).await.is_ok() };
-                if forgets {
-                    timeout(FORGET_AGAIN_AFTER, more).await.unwrap_or(true)
-                } else {
-                    more.await
-                }
+                if forgets { timeout_at(forget_at, more).await.unwrap_or(true) } else { more.await }
             };
             if shutdown.run_until_cancelled(more).await != Some(true) {
                 return Ok(());
