@@ -11,7 +11,7 @@ use serde_json::{Value, value::RawValue};
 use crate::{
     fault::{Code, Fault},
     members::{self, Members},
-    schema::{Field, Kind, Schema},
+    schema::{Field, Kind, Schema, TEXT_CHARS_MAX},
     signature::{self, Signed, Verifier},
     when::When,
 };
@@ -33,7 +33,7 @@ impl Item {
     pub(crate) fn take(members: &mut Members<'_>, schema: &Schema) -> Result<Self, Fault> {
         let event = members.required("event")?;
         let mut fields = flatten(event, schema).map_err(|fault| fault.under("/event"))?;
-        let is_redacted = redact(&mut fields, schema);
+        let is_redacted = redact(&mut fields, schema).map_err(|fault| fault.under("/event"))?;
         let signature = members.short_text("signature", signature::CHARS_MAX)?;
         let public_key = members.short_text("public_key", signature::CHARS_MAX)?;
         match (signature, public_key) {
@@ -136,18 +136,21 @@ fn with_timestamps(
     changed
 }
 
-/// Cuts out what the log is not to hold; answers whether there was any.
-fn redact(fields: &mut BTreeMap<String, FieldValue>, schema: &Schema) -> bool {
+/// Cuts out what the log is not to hold; answers whether there was any. What stands there instead can be longer, and has to fit too.
+fn redact(fields: &mut BTreeMap<String, FieldValue>, schema: &Schema) -> Result<bool, Fault> {
     let mut is_redacted = false;
     for (name, value) in fields {
         if let FieldValue::Text(text) = value
             && let Some(redacted) = schema.redact(name, text)
         {
+            let chars_max = schema.field(name).map_or(TEXT_CHARS_MAX, |field| field.size);
+            members::check_length(&redacted, chars_max)
+                .map_err(|fault| fault.under(&members::at(name)))?;
             *text = redacted;
             is_redacted = true;
         }
     }
-    is_redacted
+    Ok(is_redacted)
 }
 
 /// Reads an event's fields.
@@ -327,6 +330,13 @@ mod tests {
         assert_eq!(
             canonical(&item.fields),
             r#"{"actor":"ada@plant.example","message":"[redacted] of [redacted]"}"#
+        );
+        let many = format!(r#"{{"event":{{"message":"{}"}}}}"#, "a@b ".repeat(4_000));
+        let fault = take(&many).unwrap_err();
+        assert_eq!(
+            (fault.code, &*fault.source_pointer),
+            (Code::AboveMaxLength, "/event/message"),
+            "it fits no more"
         );
         let signed =
             r#"{"event":{"message":"ada@plant.example"},"signature":"x","public_key":"y"}"#;

@@ -106,12 +106,15 @@ impl Schema {
             if self.field(&id).is_none_or(|field| field.kind != Kind::String) {
                 return Err(InvalidSchema::NotText { id });
             }
-            let regex = |pattern: String| {
-                Regex::new(&pattern).map_err(|error| InvalidSchema::Pattern {
-                    id: id.clone(),
-                    pattern,
-                    reason: error.to_string(),
-                })
+            let regex = |pattern: String| match Regex::new(&pattern) {
+                Ok(regex) if regex.is_match("") => {
+                    Err(InvalidSchema::MatchesNothing { id: id.clone(), pattern })
+                }
+                Ok(regex) => Ok(regex),
+                Err(error) => {
+                    let reason = error.to_string();
+                    Err(InvalidSchema::Pattern { id: id.clone(), pattern, reason })
+                }
             };
             let regexes = patterns.into_iter().map(regex).collect::<Result<_, _>>()?;
             self.redactions.insert(id, regexes);
@@ -142,8 +145,8 @@ impl Schema {
                     && id.starts_with(|first: char| first.is_ascii_lowercase())
                     && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
             };
-            // The last two have their places beside the event's fields.
-            if !is_name(&field.id) || matches!(&*field.id, "received_at" | "sealwire") {
+            // Two have their places beside the event's fields; by the third the site's own sensors are searched for.
+            if !is_name(&field.id) || matches!(&*field.id, "received_at" | "sealwire" | "sensor") {
                 return Err(InvalidSchema::Name { id: field.id });
             }
             field.size = field.size.min(TEXT_CHARS_MAX);
@@ -184,7 +187,7 @@ pub enum InvalidSchema {
     },
     /// A name that is none.
     #[error(
-        "`{id}` cannot be a custom field: use 1 to {ID_CHARS_MAX} of a-z, 0-9 and `_`, a letter first, and neither `received_at` nor `sealwire`"
+        "`{id}` cannot be a custom field: use 1 to {ID_CHARS_MAX} of a-z, 0-9 and `_`, a letter first, and none of `received_at`, `sealwire` and `sensor`"
     )]
     Name {
         /// The text.
@@ -206,6 +209,14 @@ pub enum InvalidSchema {
         /// Why not.
         reason: String,
     },
+    /// A pattern that matches everywhere.
+    #[error("`{pattern}`, to be redacted from `{id}`, matches the empty text, and so everywhere")]
+    MatchesNothing {
+        /// The field.
+        id: String,
+        /// The pattern.
+        pattern: String,
+    },
     /// A name that another field has.
     #[error("there is a field `{id}` already: name the custom field otherwise")]
     Taken {
@@ -225,8 +236,17 @@ mod tests {
         let schema = Schema::with(vec![field("field_int")]).unwrap();
         assert_eq!(schema.field("field_int").unwrap().kind, Kind::Integer);
         assert_eq!(schema.fields().count(), 11);
-        for id in ["", "Field", "1st", "a-b", "received_at", "sealwire", "message", &"x".repeat(33)]
-        {
+        for id in [
+            "",
+            "Field",
+            "1st",
+            "a-b",
+            "received_at",
+            "sealwire",
+            "sensor",
+            "message",
+            &"x".repeat(33),
+        ] {
             assert!(Schema::with(vec![field(id)]).is_err(), "{id}");
         }
         let read: Vec<Field> = serde_json::from_str(
