@@ -23,7 +23,7 @@ impl AccessToken {
     /// A new one.
     pub(crate) fn random() -> Self {
         let bytes: [u8; 32] = rand::random();
-        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(hex::encode(bytes))
     }
 
     /// The one in `path`; made if there is none.

@@ -212,7 +212,7 @@ impl ApiTokens {
 }
 
 fn digest(secret: &str) -> String {
-    Hash::sha256(secret.as_bytes()).as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Hash::sha256(secret.as_bytes()).as_bytes())
 }
 
 /// Why a token is not made, revoked or known.

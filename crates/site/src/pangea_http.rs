@@ -114,6 +114,7 @@ impl Api {
         saved: SavedSearches,
     ) -> Self {
         Self {
+            admission: Admission::new(operator.tokens().clone(), config_id(&ledger)),
             config_id: config_id(&ledger),
             trees: Trees::new(ledger.clone()),
             ledger,
@@ -121,7 +122,6 @@ impl Api {
             indexed,
             schema: Arc::new(config.schema),
             roots: config.roots,
-            admission: Admission::new(operator.tokens().clone()),
             saved,
             promised: Mutex::new(Recent::new(REQUESTS_MAX)),
             files: Mutex::new(Recent::new(export::FILES_MAX)),
@@ -316,7 +316,7 @@ async fn admit(
         let name = token.name.as_str();
         let event = token_event(action::TOKEN_USED, name, &token.name, words, call.began);
         api.ledger.append(Batch::of(vec![event])).await.map_err(not_sealed)?;
-        api.admission.told(&token.name, call.began);
+        api.admission.told(&token, call.began);
     }
     Ok(token)
 }

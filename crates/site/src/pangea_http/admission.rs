@@ -23,8 +23,10 @@ const DAY_MICROS: i64 = 86_400 * 1_000_000;
 #[derive(Debug)]
 pub(super) struct Admission {
     tokens: ApiTokens,
-    /// By token; no more than there are tokens, but for those revoked since the start.
-    usage: Mutex<HashMap<TokenName, Usage>>,
+    /// By which clients name the log.
+    config_id: String,
+    /// By token, its name and when it was made; no more than there are tokens, but for those revoked since the start.
+    usage: Mutex<HashMap<(TokenName, Timestamp), Usage>>,
 }
 
 #[derive(Debug)]
@@ -63,8 +65,8 @@ pub(super) struct Admitted {
 }
 
 impl Admission {
-    pub(super) fn new(tokens: ApiTokens) -> Self {
-        Self { tokens, usage: Mutex::default() }
+    pub(super) fn new(tokens: ApiTokens, config_id: String) -> Self {
+        Self { tokens, config_id, usage: Mutex::default() }
     }
 
     /// Looks at who calls, and counts the call.
@@ -86,8 +88,13 @@ impl Admission {
             let words = "this token may not do this: logging needs the scope `write`, reading the scope `read`";
             return Err(Refusal::plain(Status::Forbidden, words));
         }
+        if let Some(log) = token.log.as_ref().filter(|log| **log != self.config_id) {
+            let words =
+                format!("this token is for the log {log}: this site's is {}", self.config_id);
+            return Err(Refusal::plain(Status::Forbidden, words));
+        }
         let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
-        let usage = usage.entry(token.name.clone()).or_insert_with(|| Usage {
+        let usage = usage.entry(key_of(&token)).or_insert_with(|| Usage {
             allowance: Allowance { requests: f64::from(BURST), at: now },
             told_on_day: None,
         });
@@ -102,12 +109,17 @@ impl Admission {
     }
 
     /// The log says from here on that the token is used on that day. Calls that came at once may each have said so.
-    pub(super) fn told(&self, token: &TokenName, moment: Timestamp) {
+    pub(super) fn told(&self, token: &TokenDescription, moment: Timestamp) {
         let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(usage) = usage.get_mut(token) {
+        if let Some(usage) = usage.get_mut(&key_of(token)) {
             usage.told_on_day = Some(day_of(moment));
         }
     }
+}
+
+/// A name can be given again once its token is revoked.
+fn key_of(token: &TokenDescription) -> (TokenName, Timestamp) {
+    (token.name.clone(), token.created_at)
 }
 
 const fn day_of(moment: Timestamp) -> i64 {
@@ -148,7 +160,7 @@ mod tests {
             created_at: Timestamp::from_unix_micros(0),
         };
         tokens.add(description.clone(), &secret).unwrap();
-        let admission = Admission::new(tokens);
+        let admission = Admission::new(tokens.clone(), String::from("log"));
         let with = |secret: &str| {
             let value = format!("Bearer {secret}").parse().unwrap();
             HeaderMap::from_iter([(header::AUTHORIZATION, value)])
@@ -160,12 +172,22 @@ mod tests {
         assert_eq!(admit(&HeaderMap::new()).unwrap_err(), Status::Unauthorized);
         assert_eq!(admit(&with("pts_other")).unwrap_err(), Status::Unauthorized);
         assert!(admit(&with(&secret)).unwrap().is_first_of_day);
-        admission.told(&description.name, now.0);
+        admission.told(&description, now.0);
         for _ in 1..BURST {
             assert!(!admit(&with(&secret)).unwrap().is_first_of_day);
         }
         assert_eq!(admit(&with(&secret)).unwrap_err(), Status::TooManyRequests);
         let refusal = admission.admit(&with(&secret), |_| false, now).unwrap_err();
         assert_eq!(refusal.status, Status::Forbidden);
+
+        // A token made anew under the name is told anew, and one for another log lets nobody in.
+        tokens.remove(&description.name).unwrap();
+        let created_at = Timestamp::from_unix_micros(1);
+        tokens.add(TokenDescription { created_at, ..description.clone() }, &secret).unwrap();
+        assert!(admit(&with(&secret)).unwrap().is_first_of_day);
+        let (other, log) = (ApiTokens::new_secret(), Some(String::from("another")));
+        let name = "other".parse().unwrap();
+        tokens.add(TokenDescription { name, log, ..description }, &other).unwrap();
+        assert_eq!(admit(&with(&other)).unwrap_err(), Status::Forbidden);
     }
 }
