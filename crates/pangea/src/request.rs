@@ -294,7 +294,7 @@ pub fn parse_schema(body: &[u8]) -> Result<ConfigId, Fault> {
 }
 
 /// In which form records are downloaded.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Format {
     /// Comma-separated values, the envelope's fields as columns.
     Csv,

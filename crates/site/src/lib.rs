@@ -39,7 +39,7 @@ mod workloads;
 pub use access::{AccessToken, TokenError};
 pub use cosigning::CosigningError;
 pub use data_dir::{DataDir, DataDirError};
-pub use pangea_http::PangeaConfigError;
+pub use pangea_http::{PangeaConfigError, SavedError};
 pub use run_file::RunFile;
 pub use site_log::{SiteLog, SiteLogError};
 pub use staging::StagingError;

@@ -13,11 +13,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    DataDir, DataDirError, PangeaConfigError, SiteLog, SiteLogError,
+    DataDir, DataDirError, PangeaConfigError, SavedError, SiteLog, SiteLogError,
     api_tokens::{InvalidTokenName, Scope},
     indexing::{self, IndexingError},
     operator::{Done, InvalidWords, Operator, OperatorError, Order},
-    pangea_http::{Api, Config, SAVED_SEARCHES, SavedSearches},
+    pangea_http::{Api, Config, Saved},
 };
 
 /// As a site does it.
@@ -55,7 +55,7 @@ impl LogAlone {
         let (tell_indexed, indexed) = watch::channel(0);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let saved = SavedSearches::open(&data_dir.path().join(SAVED_SEARCHES))?;
+        let saved = Saved::open(data_dir.path())?;
         let config = Config::load(&data_dir.pangea())?;
         let api = Api::new((ledger.clone(), &operator), (for_api, indexed.clone()), config, saved);
 
@@ -133,7 +133,10 @@ pub enum LogAloneError {
     /// The API's configuration.
     #[error(transparent)]
     Config(#[from] PangeaConfigError),
-    /// A listener or a file.
+    /// What its clients may come back for.
+    #[error(transparent)]
+    Saved(#[from] SavedError),
+    /// A listener.
     #[error("the API cannot be served")]
     Io(#[from] io::Error),
 }

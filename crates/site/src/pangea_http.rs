@@ -9,11 +9,12 @@ mod config;
 mod export;
 mod log;
 mod recent;
+mod saved;
 mod search;
 mod trees;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -32,7 +33,7 @@ use pangea::{
     Code, Fault, Refusal, RequestId, Schema, Status, View,
     answer::{self, Answer, Errors},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::{
     sync::{Semaphore, SemaphorePermit, watch},
@@ -49,16 +50,13 @@ use self::{
     trees::Trees,
 };
 use crate::{
-    api_tokens::{Scope, TokenDescription},
+    api_tokens::{Scope, TokenDescription, TokenName},
     clock,
     operator::{Operator, config_id, token_event},
 };
 
-pub(crate) use self::{
-    config::Config,
-    search::{SAVED_SEARCHES, SavedSearches},
-};
-pub use config::PangeaConfigError;
+pub(crate) use self::{config::Config, saved::Saved};
+pub use self::{config::PangeaConfigError, saved::SavedError};
 
 /// Bytes of a body with events: as much as one batch of the ledger.
 const EVENTS_BODY_BYTES_MAX: usize = Batch::BYTES_MAX;
@@ -70,8 +68,6 @@ const BODIES_BYTES_MAX: usize = 2 * EVENTS_BODY_BYTES_MAX;
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// What lets several bodies share their bytes: permits are of so many.
 const PERMIT_BYTES: usize = 1 << 10;
-/// Answers that were promised for later and are remembered: 100 bytes each.
-const REQUESTS_MAX: usize = 65_536;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RETRIED_REQUEST_IDS: HeaderName = HeaderName::from_static("x-pangea-retried-request-ids");
@@ -88,9 +84,7 @@ pub(crate) struct Api {
     config_id: String,
     trees: Trees,
     admission: Admission,
-    saved: SavedSearches,
-    /// What was promised for later, by request.
-    promised: Mutex<Recent<RequestId, Promised>>,
+    saved: Saved,
     /// Files to download, by the secret in their address.
     files: Mutex<Recent<String, FileOf>>,
     bodies: Semaphore,
@@ -98,8 +92,16 @@ pub(crate) struct Api {
     downloads: Arc<Semaphore>,
 }
 
-/// What a request that was answered with 202 comes to.
-#[derive(Clone, Debug)]
+/// A request that was answered with 202. Only the token that made it may ask what it comes to.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+struct Promise {
+    token: TokenName,
+    of: Promised,
+}
+
+/// What it comes to.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 enum Promised {
     Sealed(Sealed),
     Export(Export),
@@ -111,7 +113,7 @@ impl Api {
         (ledger, operator): (Ledger, &Operator),
         (index, indexed): (Reader, watch::Receiver<u64>),
         config: Config,
-        saved: SavedSearches,
+        saved: Saved,
     ) -> Self {
         Self {
             admission: Admission::new(operator.tokens().clone(), config_id(&ledger)),
@@ -123,7 +125,6 @@ impl Api {
             schema: Arc::new(config.schema),
             roots: config.roots,
             saved,
-            promised: Mutex::new(Recent::new(REQUESTS_MAX)),
             files: Mutex::new(Recent::new(export::FILES_MAX)),
             bodies: Semaphore::new(BODIES_BYTES_MAX / PERMIT_BYTES),
             pages: Semaphore::new(search::PAGES_AT_ONCE_MAX),
@@ -139,10 +140,6 @@ impl Api {
             .route("/request/{id}", any(answer))
             .route("/download/{secret}/{name}", get(export::download))
             .with_state(Arc::new(self))
-    }
-
-    fn promised(&self) -> MutexGuard<'_, Recent<RequestId, Promised>> {
-        self.promised.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -248,19 +245,15 @@ impl Reply {
         Self { of: call.id.clone(), status: Status::Success, summary, result }
     }
 
-    /// That a request's answer is to be asked for.
-    fn accepted(call: &Call, of: RequestId) -> Self {
+    /// That the request's answer is to be asked for.
+    fn accepted(call: &Call) -> Self {
         let accepted = answer::Accepted {
-            location: format!("{}/request/{of}", call.base),
+            location: format!("{}/request/{}", call.base, call.id),
             retry_counter: 0,
-            ttl_mins: bulk::REMEMBERED.as_secs() / 60,
+            ttl_mins: saved::LIFETIME.as_secs() / 60,
         };
-        let status = Status::Accepted;
-        Self {
-            of,
-            status,
-            ..Self::done(call, "Taken: ask for the result at its location", &accepted)
-        }
+        let summary = "Taken: ask for the result at its location";
+        Self { status: Status::Accepted, ..Self::done(call, summary, &accepted) }
     }
 }
 
@@ -374,6 +367,26 @@ impl Api {
         }
     }
 
+    /// Answers with 202, once the promise is where a start finds it. A retry of the request is promised the same under an id of its own.
+    async fn promise(
+        self: &Arc<Self>,
+        call: &Call,
+        token: &TokenDescription,
+        of: Promised,
+    ) -> Result<Reply, Refusal> {
+        let promise = Promise { token: token.name.clone(), of };
+        let (id, expires_at) = (call.id.clone(), after(call.began, saved::LIFETIME));
+        let save = move |api: &Self| api.saved.promises.save(&id, promise, expires_at);
+        self.blocking(move |api| save(api).map_err(|error| failed(&error))).await?;
+        Ok(Reply::accepted(call))
+    }
+
+    /// What a token was promised under this id.
+    fn promised(&self, call: &Call, token: &TokenDescription, id: &RequestId) -> Option<Promised> {
+        let promise = self.saved.promises.get(id, call.began)?;
+        (promise.token == token.name).then_some(promise.of)
+    }
+
     /// Does what blocks on the disk or takes long, where that may.
     async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
@@ -384,8 +397,9 @@ impl Api {
     }
 }
 
-fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+fn after(moment: Timestamp, duration: Duration) -> Timestamp {
+    let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_unix_micros(moment.unix_micros().saturating_add(micros))
 }
 
 /// Something failed that is ours.

@@ -57,7 +57,22 @@ impl<'a> Client<'a> {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let mut response = request.send(body).unwrap();
+        self.read(request.send(body).unwrap())
+    }
+
+    /// Asks what a request came to that was answered with 202.
+    #[track_caller]
+    fn poll(&self, id: &str) -> (u16, Value) {
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let request = agent.get(format!("{}/request/{id}", self.site.addresses.log));
+        let request = request.header("authorization", format!("Bearer {}", self.token));
+        let (status, _, answer) = self.read(request.call().unwrap());
+        (status, answer)
+    }
+
+    #[track_caller]
+    fn read(&self, mut response: ureq::http::Response<ureq::Body>) -> (u16, String, Value) {
         let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
         let answer: Value = response.body_mut().read_json().unwrap();
         let members: Vec<&String> = answer.as_object().unwrap().keys().collect();
@@ -194,6 +209,60 @@ fn a_retry_seals_nothing_and_pages_outlive_a_restart() {
     let page = client.ask("/v1/results", &json!({ "id": found["id"], "offset": 1 }));
     assert_eq!(page["count"], count, "what was sealed since is not on its pages");
     assert_eq!(page["events"][0]["leaf_index"], 1);
+    site.stop();
+}
+
+#[test]
+fn what_was_promised_outlives_a_restart() {
+    let mut site = Site::start(&[]);
+    let before = Client::new(&site, "scada", "write,read");
+    let (token, config_id) = (before.token.clone(), before.config_id.clone());
+    let other = Client::new(&site, "other", "write,read").token;
+    let body = json!({ "events": [{ "event": { "message": "a" } }, { "event": { "message": "b" } }], "verbose": true });
+    let (status, taken) = before.post("/v2/log_async", &body.to_string());
+    assert_eq!((status, &taken["status"]), (202, &json!("Accepted")), "{taken}");
+    let logged = taken["request_id"].as_str().unwrap().to_owned();
+    let retried = [("x-pangea-retried-request-ids", logged.as_str())];
+    let (status, again, _) = before.send("/v2/log_async", &body.to_string(), &retried);
+    assert_eq!(status, 202);
+    let (_, asked) = before.post("/v1/export", r#"{"format":"json","order":"asc"}"#);
+    let export = asked["request_id"].as_str().unwrap().to_owned();
+    site.kill();
+    site.start_again();
+
+    let after = Client { site: &site, token, config_id };
+    let leaves = [&logged, &again].map(|id| {
+        let (status, answer) = after.poll(id);
+        assert_eq!((status, &answer["request_id"]), (200, &json!(id)), "{answer}");
+        let results = answer["result"]["results"].as_array().unwrap();
+        let messages: Vec<_> =
+            results.iter().map(|one| &one["envelope"]["event"]["message"]).collect();
+        assert_eq!(messages, ["a", "b"], "verbose is as it was asked for");
+        results.iter().map(|one| one["hash"].clone()).collect::<Vec<_>>()
+    });
+    assert_eq!(leaves[0], leaves[1], "a retry is found under its own id, and sealed nothing");
+    assert_eq!(after.poll(&export).0, 200);
+    let file = after.ask("/v1/download_results", &json!({ "request_id": export }));
+    let file = ureq::get(file["dest_url"].as_str().unwrap())
+        .call()
+        .unwrap()
+        .body_mut()
+        .read_to_vec()
+        .unwrap();
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&*file).read_to_string(&mut text).unwrap();
+    let exported: Value = serde_json::from_str(&text).unwrap();
+    let end = exported.as_array().unwrap().last().unwrap();
+    assert_eq!(
+        end["envelope"]["event"]["action"], "EVENTS_EXPORTED",
+        "it ends where it was asked for"
+    );
+    let stranger = Client { token: other, ..after };
+    assert_eq!(stranger.poll(&logged).0, 404);
+    assert_eq!(
+        stranger.post("/v1/download_results", &json!({ "request_id": export }).to_string()).0,
+        400
+    );
     site.stop();
 }
 

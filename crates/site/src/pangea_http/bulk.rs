@@ -1,8 +1,8 @@
 //! `/v2/log`, `/v2/log_async` and `/request/{id}`.
 //!
-//! What is answered with 202 is sealed already: sealing takes milliseconds. Only where it lies is remembered, and the answer is made when it is asked for.
+//! What is answered with 202 is sealed already: sealing takes milliseconds. Only where it lies is saved, and the answer is made when it is asked for.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use ledger::Receipt;
@@ -11,20 +11,17 @@ use pangea::{
     answer::{LoggedAll, Nothing},
     request::LogRequest,
 };
+use serde::{Deserialize, Serialize};
 
 use super::{Api, Call, Promised, Reply};
-use crate::api_tokens::{TokenDescription, TokenName};
-
-/// For how long the result of a request can be asked for, unless 65,536 others came since or the site was started again.
-pub(super) const REMEMBERED: Duration = Duration::from_secs(2 * 86_400);
+use crate::api_tokens::TokenDescription;
 
 /// Events that were sealed for a request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Sealed {
-    token: TokenName,
-    receipt: Receipt,
-    verbose: bool,
-    at: model::Timestamp,
+    pub(super) first_leaf: u64,
+    pub(super) leaves: u64,
+    pub(super) verbose: bool,
 }
 
 impl Api {
@@ -48,9 +45,9 @@ impl Api {
         body: Bytes,
     ) -> Result<Reply, Refusal> {
         let (receipt, verbose) = self.seal_bulk(call, token, body).await?;
-        let sealed = Sealed { token: token.name.clone(), receipt, verbose, at: call.began };
-        self.promised().insert(call.id.clone(), Promised::Sealed(sealed));
-        Ok(Reply::accepted(call, call.id.clone()))
+        let Receipt { first_leaf, leaves } = receipt;
+        let sealed = Sealed { first_leaf, leaves, verbose };
+        self.promise(call, token, Promised::Sealed(sealed)).await
     }
 
     async fn seal_bulk(
@@ -74,21 +71,13 @@ impl Api {
         id: &str,
     ) -> Result<Reply, Refusal> {
         let unknown = || {
-            let words = "there is no such request, or it is more than two days old, or the site was started again since";
+            let words = "this token made no such request, or it is more than two days old";
             Refusal::plain(Status::NotFound, words)
         };
         let of = id.parse().map_err(|_| unknown())?;
-        let promised = self.promised().get(&of).cloned().ok_or_else(unknown)?;
-        let (owner, at) = match &promised {
-            Promised::Sealed(sealed) => (&sealed.token, sealed.at),
-            Promised::Export(export) => (&export.token, export.at),
-        };
-        let age = call.began.unix_micros().saturating_sub(at.unix_micros());
-        if *owner != token.name || age > super::micros(REMEMBERED) {
-            return Err(unknown());
-        }
-        let reply = match promised {
-            Promised::Sealed(Sealed { receipt, verbose, .. }) => {
+        let reply = match self.promised(call, token, &of).ok_or_else(unknown)? {
+            Promised::Sealed(Sealed { first_leaf, leaves, verbose }) => {
+                let receipt = Receipt { first_leaf, leaves };
                 let results = self.tell(call, receipt, verbose, None).await?;
                 Reply::done(call, "Logged all events", &LoggedAll { results })
             }

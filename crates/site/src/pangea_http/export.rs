@@ -24,15 +24,12 @@ use pangea::{
     answer::Download,
     request::{DownloadRequest, Downloaded, ExportRequest, Format, Order, RESULTS_MAX, Search},
 };
+use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, task::spawn_blocking};
 use tracing::warn;
 
-use super::{Api, Call, Promised, Reply, not_sealed, search::SavedSearch, trees};
-use crate::{
-    api_tokens::{TokenDescription, TokenName},
-    clock,
-    operator::token_event,
-};
+use super::{Api, Call, Promised, Reply, after, not_sealed, search::SavedSearch, trees};
+use crate::{api_tokens::TokenDescription, clock, operator::token_event};
 
 /// Files that can be downloaded at one time: each is a search and a secret.
 pub(super) const FILES_MAX: usize = 1_000;
@@ -50,10 +47,8 @@ const READ_LEAVES: u64 = 1_000;
 const READ_BYTES_MAX: usize = 4 << 20;
 
 /// An export that was asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Export {
-    pub(super) token: TokenName,
-    pub(super) at: Timestamp,
     search: Search,
     format: Format,
     /// Only leaves before this one.
@@ -95,9 +90,8 @@ impl Api {
         let words = format!("events exported, received from {} to {until}", search.start);
         self.seal_export(call, token, words).await?;
         let end_leaf = self.ledger.size();
-        let export = Export { token: token.name.clone(), at: call.began, search, format, end_leaf };
-        self.promised().insert(call.id.clone(), Promised::Export(export));
-        Ok(Reply::accepted(call, call.id.clone()))
+        let export = Export { search, format, end_leaf };
+        self.promise(call, token, Promised::Export(export)).await
     }
 
     /// `/v1/download_results`.
@@ -117,14 +111,10 @@ impl Api {
                 (id.to_string(), Content::Search(saved), Format::Csv)
             }
             Downloaded::Export(id) => {
-                let promised = self.promised().get(&id).cloned();
-                let export = match promised {
-                    Some(Promised::Export(export)) if export.token == token.name => export,
-                    _ => {
-                        let words = "there is no such export, or the site was started again since: export again";
-                        let fault = Fault::new(Code::DoesNotExist, "/request_id", words);
-                        return Err(Refusal::at(Status::NotFound, fault));
-                    }
+                let Some(Promised::Export(export)) = self.promised(call, token, &id) else {
+                    let words = "this token asked for no such export, or that is more than two days ago: export again";
+                    let fault = Fault::new(Code::DoesNotExist, "/request_id", words);
+                    return Err(Refusal::at(Status::NotFound, fault));
                 };
                 let format = export.format;
                 (id.to_string(), Content::Export(export), format)
@@ -135,8 +125,7 @@ impl Api {
             Format::Csv => "csv",
             Format::Json => "json",
         };
-        let lifetime = super::micros(FILE_LIFETIME);
-        let expires_at = Timestamp::from_unix_micros(call.began.unix_micros() + lifetime);
+        let expires_at = after(call.began, FILE_LIFETIME);
         let secret = hex::encode(rand::random::<[u8; 32]>());
         let dest_url =
             format!("{}/download/{secret}/search_results_{name}.{extension}.gz", call.base);
@@ -183,10 +172,12 @@ impl Api {
         export: &Export,
         writer: &mut FileWriter<impl Write>,
     ) -> Result<(), FileError> {
-        let begin = self.first_received(export.search.start, export.end_leaf)?;
+        // The log of a folder into which an older one was put may be shorter than what was saved beside it.
+        let end_leaf = export.end_leaf.min(self.ledger.size());
+        let begin = self.first_received(export.search.start, end_leaf)?;
         let end = match export.search.end {
-            Some(end) => self.first_received(end, export.end_leaf)?,
-            None => export.end_leaf,
+            Some(end) => self.first_received(end, end_leaf)?,
+            None => end_leaf,
         };
         let mut write = |stored: &StoredEnvelope| {
             stored.bytes.as_ref().map_or(Ok(()), |bytes| writer.event(stored.leaf, bytes))
@@ -265,7 +256,7 @@ pub(super) async fn download(
 ) -> Response {
     let files = api.files.lock().unwrap_or_else(PoisonError::into_inner).get(&secret).cloned();
     let Some(file) = files.filter(|file| file.expires_at > clock::now()) else {
-        let words = "there is no such file, or its day is over: ask for another with /v1/download_results\n";
+        let words = "there is no such file, or its day is over, or the site was started again since: ask for another with /v1/download_results\n";
         return (StatusCode::NOT_FOUND, words).into_response();
     };
     let Ok(room) = Arc::clone(&api.downloads).try_acquire_owned() else {

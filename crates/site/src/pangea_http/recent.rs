@@ -42,9 +42,9 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
         self.by_key.get(key).map(|(_, value)| value)
     }
 
-    /// Values from the oldest to the newest.
-    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
-        self.order.iter().filter_map(|key| self.get(key))
+    /// Entries from the oldest to the newest.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.order.iter().filter_map(|key| Some((key, self.get(key)?)))
     }
 }
 
@@ -62,8 +62,8 @@ mod tests {
             (recent.get(&1), recent.get(&2), recent.get(&3)),
             (None, Some(&'b'), Some(&'d'))
         );
-        assert!(recent.values().eq([&'b', &'d']));
+        assert!(recent.iter().eq([(&2, &'b'), (&3, &'d')]));
         recent.insert_weighing(2, 4, 'e');
-        assert!(recent.values().eq([&'e']));
+        assert!(recent.iter().eq([(&4, &'e')]));
     }
 }

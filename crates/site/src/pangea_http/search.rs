@@ -3,14 +3,7 @@
 //! A search is saved as it was asked, with the end of the log at that moment: its pages do not shift while events arrive. The leaves are looked up again for
 //! each page, so what was erased meanwhile is neither shown nor counted.
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use index::SearchError;
 use ledger::ReadError;
@@ -23,15 +16,9 @@ use pangea::{
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::{Api, Call, Reply, config::Roots, failed, recent::Recent, trees, unreadable};
+use super::{Api, Call, Reply, after, config::Roots, failed, saved, trees, unreadable};
 use crate::{clock, searching::Events};
 
-/// The file of saved searches in the data directory. It may be deleted while the site does not run: the pages of earlier searches are gone then.
-pub(crate) const SAVED_SEARCHES: &str = "pangea-searches";
-/// For how long pages of a search can be asked for, as at Pangea.
-const SAVED: Duration = Duration::from_secs(2 * 86_400);
-/// Bytes of saved searches, in memory and, up to twice as many, in the file: some 50,000 of the usual length.
-const SAVED_BYTES_MAX: usize = 16 << 20;
 /// Bytes of envelopes of a page. What is more is refused, because clients count on as many events as they asked for.
 const PAGE_BYTES_MAX: usize = 16 << 20;
 /// Pages that are made at once; further ones wait.
@@ -50,7 +37,6 @@ pub(super) struct SavedSearch {
     /// Only leaves before this one.
     pub(super) end_leaf: u64,
     pub(super) verbose: bool,
-    pub(super) expires_at: Timestamp,
 }
 
 /// What a search finds.
@@ -72,14 +58,13 @@ impl Api {
         self.check_config(request.config_id.as_deref())?;
         let SearchRequest { search, verbose, limit, .. } = request;
         let end_leaf = self.indexed().await;
-        let expires_at = call.began.unix_micros().saturating_add(super::micros(SAVED));
-        let expires_at = Timestamp::from_unix_micros(expires_at);
-        let saved = SavedSearch { search, end_leaf, verbose, expires_at };
+        let expires_at = after(call.began, saved::LIFETIME);
+        let saved = SavedSearch { search, end_leaf, verbose };
         let id = ResultId::new(call.began.unix_millis().unsigned_abs(), rand::random());
         let page = self.page(call, saved.clone(), 0, limit).await?;
         let named = id.clone();
-        self.blocking(move |api| api.saved.save(&named, &saved).map_err(|error| failed(&error)))
-            .await?;
+        let save = move |api: &Self| api.saved.searches.save(&named, saved, expires_at);
+        self.blocking(move |api| save(api).map_err(|error| failed(&error))).await?;
         let result = SearchResult::new(&id, expires_at, page);
         Ok(Reply::done(call, "Found events", &result))
     }
@@ -109,10 +94,12 @@ impl Api {
         place: &str,
         asserted: Option<&BTreeMap<String, Vec<String>>>,
     ) -> Result<SavedSearch, Refusal> {
-        let saved = id.and_then(|id| self.saved.get(id, clock::now())).ok_or_else(|| {
-            let words = "there is no such search, or it is more than two days old: search again";
-            Refusal::at(Status::NotFound, Fault::new(Code::DoesNotExist, place, words))
-        })?;
+        let saved =
+            id.and_then(|id| self.saved.searches.get(id, clock::now())).ok_or_else(|| {
+                let words =
+                    "there is no such search, or it is more than two days old: search again";
+                Refusal::at(Status::NotFound, Fault::new(Code::DoesNotExist, place, words))
+            })?;
         match asserted {
             Some(asserted) if *asserted != saved.search.restriction => {
                 let place = "/assert_search_restriction";
@@ -311,109 +298,4 @@ fn sort_key(event: &Event, field: &str) -> (Option<i64>, String) {
 
 fn index_of(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-/// Searches whose pages can be asked for, in memory and in a file, so that they outlive the site's process. The file is not fsynced: a search can be repeated.
-#[derive(Debug)]
-pub(crate) struct SavedSearches {
-    path: PathBuf,
-    kept: Mutex<Kept>,
-}
-
-#[derive(Debug)]
-struct Kept {
-    /// A line of the file each.
-    lines: Recent<ResultId, String>,
-    file: File,
-    file_bytes: usize,
-}
-
-#[derive(Deserialize, Serialize)]
-struct Line {
-    id: String,
-    #[serde(flatten)]
-    saved: SavedSearch,
-}
-
-impl SavedSearches {
-    /// Those of the file that are not over; what cannot be read there is passed over.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let text = match fs::read_to_string(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            read => read?,
-        };
-        let (now, mut lines) = (clock::now(), Recent::new(SAVED_BYTES_MAX));
-        for line in text.lines() {
-            // A crash may have cut the last one off.
-            let Ok(Line { id, saved }) = serde_json::from_str(line) else { continue };
-            if let Some(id) = id.parse().ok().filter(|_| saved.expires_at > now) {
-                lines.insert_weighing(line.len(), id, line.to_owned());
-            }
-        }
-        let (file, file_bytes) = write_all(path, &lines)?;
-        Ok(Self { path: path.to_owned(), kept: Mutex::new(Kept { lines, file, file_bytes }) })
-    }
-
-    fn save(&self, id: &ResultId, saved: &SavedSearch) -> io::Result<()> {
-        let line = Line { id: id.to_string(), saved: saved.clone() };
-        let mut line = serde_json::to_string(&line).expect("a search has only text keys");
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.lines.insert_weighing(line.len(), id.clone(), line.clone());
-        line.push('\n');
-        kept.file.write_all(line.as_bytes())?;
-        kept.file_bytes += line.len();
-        if kept.file_bytes > 2 * SAVED_BYTES_MAX {
-            (kept.file, kept.file_bytes) = write_all(&self.path, &kept.lines)?;
-        }
-        Ok(())
-    }
-
-    fn get(&self, id: &ResultId, now: Timestamp) -> Option<SavedSearch> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let Line { saved, .. } = serde_json::from_str(kept.lines.get(id)?).ok()?;
-        (saved.expires_at > now).then_some(saved)
-    }
-}
-
-/// Writes the file anew.
-fn write_all(path: &Path, lines: &Recent<ResultId, String>) -> io::Result<(File, usize)> {
-    let next = path.with_extension("next");
-    let mut text = String::new();
-    for line in lines.values() {
-        text.push_str(line);
-        text.push('\n');
-    }
-    fs::write(&next, &text)?;
-    fs::rename(&next, path)?;
-    Ok((OpenOptions::new().append(true).open(path)?, text.len()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn searches_outlive_the_process_and_end_after_two_days() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(SAVED_SEARCHES);
-        let search = SearchRequest::parse(b"{\"query\":\"a\"}", &Schema::standard(), clock::now());
-        let now = clock::now();
-        let at = |micros| Timestamp::from_unix_micros(now.unix_micros() + micros);
-        let saved = |expires_at| SavedSearch {
-            search: search.clone().unwrap().search,
-            end_leaf: 7,
-            verbose: true,
-            expires_at,
-        };
-        let (lives, is_over) = (ResultId::new(1, [1; 14]), ResultId::new(2, [2; 14]));
-        let searches = SavedSearches::open(&path).unwrap();
-        searches.save(&lives, &saved(at(60_000_000))).unwrap();
-        searches.save(&is_over, &saved(at(0))).unwrap();
-        assert!(searches.get(&lives, at(60_000_000)).is_none());
-        fs::write(&path, fs::read_to_string(&path).unwrap() + "{\"id\":").unwrap();
-        let searches = SavedSearches::open(&path).unwrap();
-        assert_eq!(searches.get(&lives, now).unwrap().end_leaf, 7);
-        assert!(searches.get(&is_over, now).is_none());
-        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);
-    }
 }

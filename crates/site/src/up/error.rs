@@ -8,8 +8,8 @@ use ledger::{AppendError, WriteError};
 use tokio::task::JoinError;
 
 use crate::{
-    CosigningError, DataDirError, PangeaConfigError, SiteLogError, TokenError, indexing, pipeline,
-    retention::RetentionError,
+    CosigningError, DataDirError, PangeaConfigError, SavedError, SiteLogError, TokenError,
+    indexing, pipeline, retention::RetentionError,
 };
 
 /// Why a site does not run.
@@ -58,14 +58,9 @@ pub enum UpError {
     /// The file that says how Pangea's API shows the log cannot be used.
     #[error(transparent)]
     Pangea(#[from] PangeaConfigError),
-    /// The file of saved searches cannot be used.
-    #[error("cannot use the file {} of saved searches: remove it", path.display())]
-    SavedSearches {
-        /// The file.
-        path: PathBuf,
-        /// What failed.
-        source: io::Error,
-    },
+    /// What clients of Pangea's API may come back for cannot be read or kept.
+    #[error(transparent)]
+    Saved(#[from] SavedError),
     /// The retention file cannot be used.
     #[error(transparent)]
     Retention(#[from] RetentionError),

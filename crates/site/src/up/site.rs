@@ -295,9 +295,7 @@ impl<'a> Site<'a> {
         indexed: watch::Receiver<u64>,
     ) -> Result<pangea_http::Api, UpError> {
         let config = pangea_http::Config::load(&self.data_dir.pangea())?;
-        let path = self.data_dir.path().join(pangea_http::SAVED_SEARCHES);
-        let saved = pangea_http::SavedSearches::open(&path)
-            .map_err(|source| UpError::SavedSearches { path, source })?;
+        let saved = pangea_http::Saved::open(self.data_dir.path())?;
         let log = (self.ledger.clone(), &self.operator);
         Ok(pangea_http::Api::new(log, (index, indexed), config, saved))
     }

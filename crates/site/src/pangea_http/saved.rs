@@ -1,0 +1,193 @@
+//! What a client may come back for: in memory, and in files of the data directory, so that it outlives the site's process.
+//!
+//! The files are not fsynced. A loss of power may take the newest lines: then a client searches or exports again, and what it logged is sealed all the same.
+
+use std::{
+    fmt::Display,
+    fs::{self, File, OpenOptions},
+    hash::Hash,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use model::Timestamp;
+use pangea::{RequestId, ResultId};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{Promise, recent::Recent, search::SavedSearch};
+use crate::clock;
+
+/// For how long: as at Pangea, where it is two days for a search.
+pub(super) const LIFETIME: Duration = Duration::from_secs(2 * 86_400);
+/// Bytes of one file's lines, of which it has twice as many at most before it is written anew: some 50,000 searches or 80,000 requests of the usual length.
+const BYTES_MAX: usize = 16 << 20;
+
+/// All that a client may come back for.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    /// Searches, for their pages.
+    pub(super) searches: SavedById<ResultId, SavedSearch>,
+    /// What was answered with 202.
+    pub(super) promises: SavedById<RequestId, Promise>,
+}
+
+impl Saved {
+    /// What is saved in this data directory.
+    pub(crate) fn open(data_dir: &Path) -> Result<Self, SavedError> {
+        Ok(Self {
+            searches: SavedById::open(data_dir.join("pangea-searches"))?,
+            promises: SavedById::open(data_dir.join("pangea-requests"))?,
+        })
+    }
+}
+
+/// A file of what is saved cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use {}: remove it; clients will not find the searches or results that they come back for", path.display())]
+pub struct SavedError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// The newest values, each under its id until it expires.
+#[derive(Debug)]
+pub(super) struct SavedById<I, V> {
+    path: PathBuf,
+    kept: Mutex<Kept<I, V>>,
+}
+
+#[derive(Debug)]
+struct Kept<I, V> {
+    values: Recent<I, Expiring<V>>,
+    file: File,
+    file_bytes: usize,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Expiring<V> {
+    expires_at: Timestamp,
+    #[serde(flatten)]
+    value: V,
+}
+
+/// Of the file.
+#[derive(Deserialize, Serialize)]
+struct Line<I, E> {
+    id: I,
+    #[serde(flatten)]
+    expiring: E,
+}
+
+impl<I, V> SavedById<I, V>
+where
+    I: Clone + Display + Eq + FromStr + Hash,
+    V: Clone + DeserializeOwned + Serialize,
+{
+    /// Those of the file that have not expired; what cannot be read there is passed over.
+    fn open(path: PathBuf) -> Result<Self, SavedError> {
+        match Kept::open(&path) {
+            Ok(kept) => Ok(Self { path, kept: Mutex::new(kept) }),
+            Err(source) => Err(SavedError { path, source }),
+        }
+    }
+
+    pub(super) fn save(&self, id: &I, value: V, expires_at: Timestamp) -> io::Result<()> {
+        let value = Expiring { expires_at, value };
+        let line = line(id, &value);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.values.insert_weighing(line.len(), id.clone(), value);
+        kept.file.write_all(line.as_bytes())?;
+        kept.file_bytes += line.len();
+        if kept.file_bytes > 2 * BYTES_MAX {
+            (kept.file, kept.file_bytes) = write_all(&self.path, &kept.values)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn get(&self, id: &I, now: Timestamp) -> Option<V> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = kept.values.get(id).filter(|found| found.expires_at > now);
+        found.map(|found| found.value.clone())
+    }
+}
+
+impl<I, V> Kept<I, V>
+where
+    I: Clone + Display + Eq + FromStr + Hash,
+    V: DeserializeOwned + Serialize,
+{
+    fn open(path: &Path) -> io::Result<Self> {
+        let text = match fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            read => read?,
+        };
+        let (now, mut values) = (clock::now(), Recent::new(BYTES_MAX));
+        for line in text.split_inclusive('\n') {
+            // A crash may have cut the last one off.
+            let Ok(Line::<String, Expiring<V>> { id, expiring }) = serde_json::from_str(line)
+            else {
+                continue;
+            };
+            if expiring.expires_at > now
+                && let Ok(id) = id.parse()
+            {
+                values.insert_weighing(line.len(), id, expiring);
+            }
+        }
+        let (file, file_bytes) = write_all(path, &values)?;
+        Ok(Self { values, file, file_bytes })
+    }
+}
+
+fn line<I: Display, V: Serialize>(id: &I, expiring: &Expiring<V>) -> String {
+    let line = Line { id: id.to_string(), expiring };
+    let mut line = serde_json::to_string(&line).expect("what is saved has only text keys");
+    line.push('\n');
+    line
+}
+
+/// Writes the file anew.
+fn write_all<I, V>(path: &Path, values: &Recent<I, Expiring<V>>) -> io::Result<(File, usize)>
+where
+    I: Clone + Display + Eq + Hash,
+    V: Serialize,
+{
+    let next = path.with_extension("next");
+    let text: String = values.iter().map(|(id, value)| line(id, value)).collect();
+    fs::write(&next, &text)?;
+    fs::rename(&next, path)?;
+    Ok((OpenOptions::new().append(true).open(path)?, text.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pangea_http::{Promised, bulk::Sealed};
+
+    fn promise(first_leaf: u64) -> Promise {
+        let sealed = Sealed { first_leaf, leaves: 1_000, verbose: true };
+        Promise { token: "scada".parse().unwrap(), of: Promised::Sealed(sealed) }
+    }
+
+    #[test]
+    fn what_is_saved_outlives_the_process_and_ends_when_it_expires() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pangea-requests");
+        let now = clock::now();
+        let at = |micros| Timestamp::from_unix_micros(now.unix_micros() + micros);
+        let (lives, is_over) = (RequestId::new(1, [1; 14]), RequestId::new(2, [2; 14]));
+        let open = || SavedById::<RequestId, Promise>::open(path.clone()).unwrap();
+        let saved = open();
+        saved.save(&lives, promise(7), at(60_000_000)).unwrap();
+        saved.save(&is_over, promise(8), at(0)).unwrap();
+        assert_eq!(saved.get(&lives, at(60_000_000)), None);
+        fs::write(&path, fs::read_to_string(&path).unwrap() + "{\"id\":").unwrap();
+        let saved = open();
+        assert_eq!(saved.get(&lives, now), Some(promise(7)));
+        assert_eq!(saved.get(&is_over, now), None);
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);
+    }
+}
