@@ -105,7 +105,7 @@ fn as_signed(
     ];
     let mut forms = others.into_iter().flatten();
     forms.find(|form| verifier.verifies(&canonical(form))).ok_or_else(|| {
-        let words = "the signature is not of this event's canonical JSON; sign nested values as text, and timestamps with a zone";
+        let words = "the signature is not of this event's canonical JSON; sign nested values and floating-point numbers as text, and timestamps with a zone";
         Fault::new(Code::DoesNotMatchPattern, "/signature", words)
     })
 }

@@ -2,12 +2,17 @@
 //!
 //! - Node's parses the text of `message`, `new` and `old` as JSON wherever it can, and hashes what came out. Such a text is sent to it as a JSON text of
 //!   itself.
-//! - Go's escapes `<`, `>`, `&`, U+2028 and U+2029 before it hashes, and takes a hash that it cannot match for a failure of the whole answer; so it does a
-//!   timestamp of another form than its own. Of such an event it is sent neither hash nor proof: "not verified".
+//! - Go's escapes `<`, `>`, `&`, U+2028 and U+2029 before it hashes, and takes a hash that it cannot match for a failure of the whole answer. So it does a
+//!   value that is not of the type which the program gave its field: a timestamp of another form than its own, a number that was sealed as text. It is sent
+//!   the moment in its form, and the number. Of all these events it is sent neither hash nor proof: "not verified".
 
-use serde_json::{Value, value::RawValue};
+use serde_json::{Number, Value, value::RawValue};
 
-use crate::{signature::is_escaped_by_go, when::When};
+use crate::{
+    schema::{Kind, Schema},
+    signature::is_escaped_by_go,
+    when::When,
+};
 
 /// Who reads an answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -44,12 +49,12 @@ impl View {
 
     /// A sealed envelope for this reader; `None` if the bytes are no JSON object with an event.
     #[must_use]
-    pub fn show(self, canonical: &[u8]) -> Option<Shown> {
+    pub fn show(self, canonical: &[u8], schema: &Schema) -> Option<Shown> {
         let text = str::from_utf8(canonical).ok()?;
         match self {
             Self::Plain => Some(as_sealed(text)?),
             Self::Node => for_node(text),
-            Self::Go => for_go(text),
+            Self::Go => for_go(text, schema),
         }
     }
 }
@@ -97,22 +102,32 @@ fn is_parsed_otherwise(text: &str) -> bool {
     may_be_json && !is_canonical()
 }
 
-fn for_go(text: &str) -> Option<Shown> {
+fn for_go(text: &str, schema: &Schema) -> Option<Shown> {
     let mut envelope: Value = serde_json::from_str(text).ok()?;
     let event = envelope.get_mut("event")?.as_object_mut()?;
-    if let Some(Value::String(timestamp)) = event.get_mut("timestamp") {
-        let readable = When::parse(timestamp).map(When::readable);
-        if readable.as_ref() != Some(timestamp) {
-            match readable {
-                Some(readable) => *timestamp = readable,
-                // Not even a moment: of an event that was sealed by another version.
-                None => drop(event.remove("timestamp")),
-            }
-            let envelope = serde_json::value::to_raw_value(&envelope).ok()?;
-            return Some(Shown { envelope, is_verifiable: false });
-        }
+    let typed = |(name, value): (&String, &Value)| {
+        let Value::String(text) = value else { return None };
+        let readable = match schema.field(name)?.kind {
+            Kind::DateTime => When::parse(text).map(|when| Value::from(when.readable())),
+            Kind::Float => text.parse().ok().and_then(Number::from_f64).map(Value::Number),
+            Kind::Integer => text.parse().ok().map(|number: i64| Value::from(number)),
+            Kind::String | Kind::Boolean => return None,
+        };
+        (readable.as_ref() != Some(value)).then(|| (name.clone(), readable))
+    };
+    let otherwise: Vec<_> = event.iter().filter_map(typed).collect();
+    if otherwise.is_empty() {
+        return Some(Shown { is_verifiable: !is_escaped_by_go(text), ..as_sealed(text)? });
     }
-    Some(Shown { is_verifiable: !is_escaped_by_go(text), ..as_sealed(text)? })
+    for (name, readable) in otherwise {
+        match readable {
+            Some(readable) => event.insert(name, readable),
+            // No moment, or a number that no float64 can hold.
+            None => event.remove(&name),
+        };
+    }
+    let envelope = serde_json::value::to_raw_value(&envelope).ok()?;
+    Some(Shown { envelope, is_verifiable: false })
 }
 
 #[cfg(test)]
@@ -120,6 +135,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn show(view: View, canonical: &[u8]) -> Option<Shown> {
+        view.show(canonical, &Schema::standard())
+    }
 
     fn envelope(message: &str) -> String {
         json!({ "event": { "message": message }, "received_at": "2026-01-01T00:00:00.000000Z", "salt": "00" }).to_string()
@@ -162,13 +181,13 @@ mod tests {
             "[1e999]",
             "{broken",
         ] {
-            let shown = View::Node.show(envelope(text).as_bytes()).unwrap();
+            let shown = show(View::Node, envelope(text).as_bytes()).unwrap();
             let sent: Value = serde_json::from_str(shown.envelope.get()).unwrap();
             assert_eq!(node_parses(sent["event"]["message"].as_str().unwrap()), text, "{text}");
             assert!(shown.is_verifiable);
         }
         let canonical = "{\"a\":1,\"b\":[1,2]}";
-        let shown = View::Node.show(envelope(canonical).as_bytes()).unwrap();
+        let shown = show(View::Node, envelope(canonical).as_bytes()).unwrap();
         assert_eq!(
             shown.envelope.get(),
             envelope(canonical),
@@ -180,11 +199,11 @@ mod tests {
     fn node_cannot_hash_envelopes_of_earlier_versions() {
         let old = json!({ "event": { "message": "m", "sealwire": { "seq": 4 } }, "salt": "00" })
             .to_string();
-        assert!(!View::Node.show(old.as_bytes()).unwrap().is_verifiable);
-        assert!(View::Plain.show(old.as_bytes()).unwrap().is_verifiable);
+        assert!(!show(View::Node, old.as_bytes()).unwrap().is_verifiable);
+        assert!(show(View::Plain, old.as_bytes()).unwrap().is_verifiable);
         let new = json!({ "event": { "message": "m" }, "salt": "00", "sealwire": { "seq": 4 } })
             .to_string();
-        assert!(View::Node.show(new.as_bytes()).unwrap().is_verifiable);
+        assert!(show(View::Node, new.as_bytes()).unwrap().is_verifiable);
     }
 
     #[test]
@@ -193,7 +212,7 @@ mod tests {
         for (text, is_verifiable) in
             [("plain", true), ("a<b", false), ("&", false), ("\u{2028}", false), ("\u{7f}", true)]
         {
-            let shown = View::Go.show(envelope(text).as_bytes()).unwrap();
+            let shown = show(View::Go, envelope(text).as_bytes()).unwrap();
             assert_eq!(
                 (shown.is_verifiable, shown.envelope.get()),
                 (is_verifiable, &*envelope(text))
@@ -202,19 +221,44 @@ mod tests {
         let at = |timestamp: &str| {
             json!({ "event": { "message": "m", "timestamp": timestamp } }).to_string()
         };
-        let shown = View::Go.show(at("2026-01-01T12:00:00.000000+02:00").as_bytes()).unwrap();
+        let shown = show(View::Go, at("2026-01-01T12:00:00.000000+02:00").as_bytes()).unwrap();
         assert_eq!(
             (shown.is_verifiable, shown.envelope.get()),
             (false, &*at("2026-01-01T10:00:00.000000Z"))
         );
-        assert!(View::Go.show(at("2026-01-01T12:00:00.000Z").as_bytes()).unwrap().is_verifiable);
+        assert!(show(View::Go, at("2026-01-01T12:00:00.000Z").as_bytes()).unwrap().is_verifiable);
+    }
+
+    #[test]
+    fn go_is_sent_numbers_for_fields_that_are_numbers() {
+        let fields = r#"[{"id":"f","type":"float"},{"id":"i","type":"integer"},{"id":"t","type":"datetime"}]"#;
+        let schema = Schema::with(serde_json::from_str(fields).unwrap()).unwrap();
+        for (sealed, sent) in [
+            (json!({ "f": "1.50" }), json!({ "f": 1.5 })),
+            (json!({ "f": "-2e5" }), json!({ "f": -200_000.0 })),
+            (json!({ "f": "1e999" }), json!({})),
+            (json!({ "i": "9007199254740993" }), json!({ "i": 9_007_199_254_740_993_i64 })),
+            (
+                json!({ "t": "2026-01-01T12:00:00+02:00" }),
+                json!({ "t": "2026-01-01T10:00:00.000000Z" }),
+            ),
+        ] {
+            let sealed = json!({ "event": sealed }).to_string();
+            let shown = View::Go.show(sealed.as_bytes(), &schema).unwrap();
+            let shown = (shown.is_verifiable, shown.envelope.get().to_owned());
+            assert_eq!(shown, (false, json!({ "event": sent }).to_string()));
+            let plain = View::Plain.show(sealed.as_bytes(), &schema).unwrap();
+            assert_eq!(plain.envelope.get(), sealed);
+        }
+        let whole = json!({ "event": { "i": 7, "message": "1.5" } }).to_string();
+        assert!(View::Go.show(whole.as_bytes(), &schema).unwrap().is_verifiable);
     }
 
     #[test]
     fn everyone_else_gets_the_sealed_bytes() {
         assert_eq!(View::of("pangea-python/6.13.0"), View::Plain);
         let sealed = envelope("23.50");
-        assert_eq!(View::Plain.show(sealed.as_bytes()).unwrap().envelope.get(), sealed);
-        assert!(View::Plain.show(b"\xff").is_none() && View::Node.show(b"[]").is_none());
+        assert_eq!(show(View::Plain, sealed.as_bytes()).unwrap().envelope.get(), sealed);
+        assert!(show(View::Plain, b"\xff").is_none() && show(View::Node, b"[]").is_none());
     }
 }

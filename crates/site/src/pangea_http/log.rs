@@ -95,7 +95,7 @@ impl Api {
             let stored = api.ledger.envelopes(first_leaf, count, usize::MAX).map_err(unreadable)?;
             let tell = |(stored, hash): (ledger::StoredEnvelope, String)| {
                 // It may be erased already, where this is a retry.
-                let shown = stored.bytes.and_then(|bytes| view.show(&bytes));
+                let shown = stored.bytes.and_then(|bytes| view.show(&bytes, &api.schema));
                 let is_verifiable = shown.as_ref().is_some_and(|shown| shown.is_verifiable);
                 let envelope = shown.map(|shown| shown.envelope);
                 if !is_verifiable {

@@ -222,7 +222,7 @@ impl Api {
             }
             bytes_left = bytes_left.saturating_sub(bytes.len());
             let hash = trees::hex(&tlog::Hash::sha256(&bytes));
-            let Some(seen) = call.view.show(&bytes) else { return Ok(()) };
+            let Some(seen) = call.view.show(&bytes, &self.schema) else { return Ok(()) };
             let is_proved = verbose && seen.is_verifiable;
             let proof = if is_proved { prove(leaf).map_err(unreadable)? } else { None };
             let found = Found {
