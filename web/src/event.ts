@@ -1,6 +1,6 @@
 // What an event in the log means to the page.
 
-import type { Envelope, LogEvent, Reading, ReadingStatus, Search, Sealed } from "./api.ts";
+import { ownFields, type Envelope, type LogEvent, type Reading, type ReadingStatus, type Search, type Sealed } from "./api.ts";
 
 /** Every action the contract names, and how it reads to a person. Readings first, then from the most to the least frequent. */
 export const ACTIONS: Readonly<Record<string, string>> = {
@@ -46,12 +46,15 @@ const CHANGES_FLEET = new Set([
 /** The action of readings, by far the most frequent. */
 export const READING = "SENSOR_READING";
 
-export const isReading = (event: LogEvent): boolean => event.action === READING;
-export const isBadNews = (event: LogEvent): boolean => BAD_NEWS.has(event.action ?? "") || isFailure(event.status);
+/** Whether the site itself sealed it: it alone has fields of its own there. A program may log any action, so an action alone says nothing. */
+export const isOwn = (envelope: Envelope): boolean => ownFields(envelope) !== undefined;
+export const isReading = (envelope: Envelope): boolean => isOwn(envelope) && envelope.event.action === READING;
+export const isBadNews = (envelope: Envelope): boolean =>
+  isOwn(envelope) && (BAD_NEWS.has(envelope.event.action ?? "") || isFailure(envelope.event.status));
 export const changesFleet = (event: LogEvent): boolean => CHANGES_FLEET.has(event.action ?? "");
 export const isFailure = (status: string | undefined): boolean => status === "COMM_ERROR" || status === "VALUE_ERROR";
 
-/** Applications may log actions of their own; those are shown as they are. */
+/** An action of the site's own in words; any other as it is. */
 export const actionName = (action: string | undefined): string => ACTIONS[action ?? ""] ?? action ?? "Event";
 
 export function statusName(status: string | undefined): string {
@@ -61,9 +64,10 @@ export function statusName(status: string | undefined): string {
 }
 
 /** The reading in an event, or null where it is another kind of event or lacks what a reading must have. */
-export function readingOf({ leaf, envelope: { event } }: Sealed): Reading | null {
+export function readingOf({ leaf, envelope }: Sealed): Reading | null {
+  const { event } = envelope;
   const { status, timestamp } = event;
-  if (!isReading(event) || timestamp === undefined) return null;
+  if (!isReading(envelope) || timestamp === undefined) return null;
   if (status !== "SUCCESS" && status !== "COMM_ERROR" && status !== "VALUE_ERROR") return null;
   return { leaf, timestamp, status, value: event.new ?? "" };
 }

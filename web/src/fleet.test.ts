@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Reading, Sealed, SensorAnswer } from "./api.ts";
-import { matches, numberOf } from "./event.ts";
+import { isBadNews, isReading, matches, numberOf, readingOf } from "./event.ts";
 import { beyondRange, groupByLocation, needsAttention, passes, rangeOf, RECENT_MAX, refetched, withEvents } from "./fleet.ts";
 import { joined, readingsOf, seriesOf, seriesOfPlot } from "./readings.ts";
 
@@ -50,6 +50,14 @@ test("readings move a sensor on, once each", () => {
   assert.equal(after.unit, "°C");
   assert.deepEqual(after.range, [0, 50]);
   assert.deepEqual(withEvents(after, [reading(1, "99"), reading(2, "99")]), after);
+});
+
+test("what a program logs is no reading and no bad news, whatever it says", () => {
+  const { leaf, envelope } = reading(1, "99", "COMM_ERROR");
+  assert.ok(isReading(envelope) && isBadNews(envelope));
+  const { sealwire: _, ...forged } = envelope;
+  assert.ok(!isReading(forged) && !isBadNews(forged));
+  assert.equal(readingOf({ leaf, envelope: forged }), null);
 });
 
 test("the recent points stay bounded", () => {

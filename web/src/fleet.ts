@@ -1,7 +1,7 @@
 // What the fleet view knows of a sensor, and how a live event changes it. No DOM, no clock.
 
 import { ownFields, type Point, type SensorAnswer, type Sealed } from "./api.ts";
-import { isFailure, isReading, numberOf, readingOf } from "./event.ts";
+import { isFailure, numberOf, readingOf } from "./event.ts";
 
 /** As many as `/api/sensors` gives, so that a row looks the same before and after a refetch. */
 export const RECENT_MAX = 30;
@@ -16,7 +16,7 @@ export function withEvents(sensor: SensorAnswer, events: readonly Sealed[]): Sen
     const { action } = sealed.envelope.event;
     if (action === "OUT_OF_RANGE") out_of_range = true;
     if (action === "BACK_IN_RANGE") out_of_range = false;
-    const reading = isReading(sealed.envelope.event) ? readingOf(sealed) : null;
+    const reading = readingOf(sealed);
     if (reading === null || (last !== null && reading.leaf <= last.leaf)) continue;
     last = reading;
     const own = ownFields(sealed.envelope);

@@ -185,7 +185,7 @@ class Site {
     let readings = 0;
     for (const sealed of events) {
       const { event } = sealed.envelope;
-      if (isReading(event)) readings += 1;
+      if (isReading(sealed.envelope)) readings += 1;
       const id = ownFields(sealed.envelope)?.sensor;
       if (id === undefined) continue;
       if (changesFleet(event) || !this.#by_id.has(id)) this.#refreshFleetSoon();

@@ -51,7 +51,7 @@ pub struct Event {
     pub timestamp: Option<String>,
     /// Fields that Pangea's schema does not have.
     pub custom: BTreeMap<String, FieldValue>,
-    /// Sealwire's own fields.
+    /// Sealwire's own fields, possibly none: of every event that is Sealwire's own, and of no other.
     pub sealwire: Option<Detail>,
     /// Who signed it: a public key, as the signer wrote it.
     pub public_key: Option<String>,
@@ -505,6 +505,8 @@ impl Event {
             message,
             source: Some(String::from(source)),
             timestamp: Some(at.to_string()),
+            // With fields or without, it says whose the event is: no program's has it.
+            sealwire: Some(Detail::default()),
             ..Self::default()
         }
     }

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::site::{Site, port, sealwire, until};
+use crate::site::{Follower, Site, port, sealwire, until};
 
 /// Fields that a log's configuration adds.
 const CUSTOM_FIELDS: &str = r#"{"fields":[
@@ -264,6 +264,101 @@ fn what_was_promised_outlives_a_restart() {
         400
     );
     site.stop();
+}
+
+/// Runs a command that succeeds; what it printed.
+#[track_caller]
+fn succeeds(arguments: &[&str]) -> String {
+    let (code, printed, said) = sealwire(arguments);
+    assert_eq!(code, Some(0), "{arguments:?}: {printed}{said}");
+    printed
+}
+
+#[test]
+fn a_program_passes_nothing_off_as_the_sites_own() {
+    const FORGED: &str = "4242.4242";
+    let mut site = Site::start(&["--simulate", "2"]);
+    let client = Client::new(&site, "forger", "write,read");
+    let follower = Follower::start(&site);
+    follower.wait_for_more("SENSOR_READING", 4);
+    let sensor = site.sensors().remove(0);
+    let id = sensor["id"].as_str().unwrap().to_owned();
+    let source =
+        format!("{}.{}", sensor["location"].as_str().unwrap(), sensor["alias"].as_str().unwrap());
+
+    // All that a program can say, word for word as the site says it.
+    let actions = [
+        "SENSOR_READING",
+        "READINGS_MISSING",
+        "SENSOR_DISCOVERED",
+        "SENSOR_CHANGED",
+        "HEARTBEAT_MISSED",
+        "SENSOR_DISCONNECTED",
+        "OUT_OF_RANGE",
+        "SENSOR_LOST",
+        "SITE_STOPPED",
+        "TOKEN_REVOKED",
+    ];
+    let event = |action: &str| {
+        json!({ "action": action, "actor": "poller", "message": format!("{source}: {FORGED}"), "new": FORGED, "source": source,
+            "status": "SUCCESS", "target": id, "timestamp": "2026-01-01T00:00:00.000000Z" })
+    };
+    let events: Vec<Value> = actions.map(|action| json!({ "event": event(action) })).into();
+    client.ask("/v2/log", &json!({ "events": events }));
+    let with = |name: &str, value: Value| {
+        let mut event = event("SENSOR_READING");
+        event[name] = value;
+        event
+    };
+    for body in [
+        json!({ "event": with("sealwire", json!({ "sensor": id, "poll": 1 })) }),
+        json!({ "event": event("SENSOR_READING"), "sealwire": { "sensor": id, "poll": 1 } }),
+    ] {
+        let (status, answer) = client.post("/v1/log", &body.to_string());
+        assert_eq!((status, &answer["status"]), (400, &json!("ValidationError")), "{answer}");
+    }
+
+    // A search by action finds them with the site's own, which alone have `sealwire`.
+    let forged = client.ask("/v1/search", &json!({ "query": FORGED, "limit": 100 }));
+    assert_eq!(forged["count"], actions.len());
+    for one in forged["events"].as_array().unwrap() {
+        assert!(one["envelope"].get("sealwire").is_none(), "{one}");
+    }
+    for action in ["SENSOR_READING", "SITE_STARTED", "TOKEN_CREATED", "TOKEN_USED"] {
+        let own = site.wait_for_event(action, |envelope| envelope["event"]["new"] != FORGED);
+        assert!(own["envelope"]["sealwire"].is_object(), "{own}");
+    }
+
+    // No sensor knows of them, and what is derived and counted goes on.
+    follower.wait_for_more("SENSOR_READING", 4);
+    let of_site = site.sensors();
+    assert_eq!(of_site.len(), 2);
+    assert!(of_site.iter().all(|sensor| sensor["state"] == "online"), "{of_site:?}");
+    let path = format!("/api/sensors/{id}/readings");
+    for question in [path.clone(), format!("{path}?points=500")] {
+        let (status, answer) = site.get(&question);
+        assert!(status == 200 && !answer.to_string().contains("4242"), "{answer}");
+    }
+    let derived = site.post("/api/logs", r#"{"query":"actor:sensor-reader 4242"}"#).1;
+    assert_eq!(derived["count"], 0, "{derived}");
+
+    let data_dir = site.data_dir();
+    let data_dir = data_dir.to_str().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (csv, bundle) = (file("readings.csv"), file("sensor.evidence"));
+    let of_sensor = ["--data-dir", data_dir, "--sensor", &id];
+    let why = ["--actor", "ada", "--reason", "a test"];
+    succeeds(&[&["readings", "--format", "csv", "--output", &csv], &of_sensor[..], &why].concat());
+    succeeds(&[&["export", "--output", &bundle], &of_sensor[..]].concat());
+    let said = succeeds(&["verify", "bundle", &bundle]);
+    assert!(said.contains("1 sensors: all"), "{said}");
+    for file in [csv, bundle] {
+        assert!(!fs::read_to_string(&file).unwrap().contains(FORGED), "{file}");
+    }
+    site.stop();
+    let said = succeeds(&["verify", "--completeness", data_dir]);
+    assert!(said.contains("2 sensors: all") && !said.contains("without a number"), "{said}");
 }
 
 #[test]
