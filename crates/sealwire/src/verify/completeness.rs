@@ -60,7 +60,7 @@ pub(super) fn report(checked: &Completeness) -> Result<()> {
     let unnumbered = sum(Account::unnumbered);
     if unnumbered > 0 {
         output::line(&format!(
-            "      {unnumbered} readings have no number: they are older than numbers are, or not the site's"
+            "      {unnumbered} readings have no number: they are older than numbers are"
         ));
     }
     list(checked, Account::unaccounted, |Finding { leaf, polls }| {

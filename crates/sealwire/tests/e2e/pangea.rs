@@ -277,7 +277,7 @@ fn succeeds(arguments: &[&str]) -> String {
 #[test]
 fn a_program_passes_nothing_off_as_the_sites_own() {
     const FORGED: &str = "4242.4242";
-    let mut site = Site::start(&["--simulate", "2"]);
+    let mut site = Site::start(&["--simulate", "4"]);
     let client = Client::new(&site, "forger", "write,read");
     let follower = Follower::start(&site);
     follower.wait_for_more("SENSOR_READING", 4);
@@ -332,7 +332,7 @@ fn a_program_passes_nothing_off_as_the_sites_own() {
     // No sensor knows of them, and what is derived and counted goes on.
     follower.wait_for_more("SENSOR_READING", 4);
     let of_site = site.sensors();
-    assert_eq!(of_site.len(), 2);
+    assert_eq!(of_site.len(), 4);
     assert!(of_site.iter().all(|sensor| sensor["state"] == "online"), "{of_site:?}");
     let path = format!("/api/sensors/{id}/readings");
     for question in [path.clone(), format!("{path}?points=500")] {
@@ -358,7 +358,7 @@ fn a_program_passes_nothing_off_as_the_sites_own() {
     }
     site.stop();
     let said = succeeds(&["verify", "--completeness", data_dir]);
-    assert!(said.contains("2 sensors: all") && !said.contains("without a number"), "{said}");
+    assert!(said.contains("4 sensors: all") && !said.contains("have no number"), "{said}");
 }
 
 #[test]
