@@ -96,6 +96,8 @@ pub(crate) struct Api {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 struct Promise {
     token: TokenName,
+    /// A name can be given again once its token is revoked.
+    token_created_at: Timestamp,
     of: Promised,
 }
 
@@ -374,7 +376,8 @@ impl Api {
         token: &TokenDescription,
         of: Promised,
     ) -> Result<Reply, Refusal> {
-        let promise = Promise { token: token.name.clone(), of };
+        let (name, token_created_at) = (token.name.clone(), token.created_at);
+        let promise = Promise { token: name, token_created_at, of };
         let (id, expires_at) = (call.id.clone(), after(call.began, saved::LIFETIME));
         let save = move |api: &Self| api.saved.promises.save(&id, promise, expires_at);
         self.blocking(move |api| save(api).map_err(|error| failed(&error))).await?;
@@ -384,7 +387,8 @@ impl Api {
     /// What a token was promised under this id.
     fn promised(&self, call: &Call, token: &TokenDescription, id: &RequestId) -> Option<Promised> {
         let promise = self.saved.promises.get(id, call.began)?;
-        (promise.token == token.name).then_some(promise.of)
+        let is_its = promise.token == token.name && promise.token_created_at == token.created_at;
+        is_its.then_some(promise.of)
     }
 
     /// Does what blocks on the disk or takes long, where that may.

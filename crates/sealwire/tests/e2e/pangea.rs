@@ -257,12 +257,13 @@ fn what_was_promised_outlives_a_restart() {
         end["envelope"]["event"]["action"], "EVENTS_EXPORTED",
         "it ends where it was asked for"
     );
-    let stranger = Client { token: other, ..after };
-    assert_eq!(stranger.poll(&logged).0, 404);
-    assert_eq!(
-        stranger.post("/v1/download_results", &json!({ "request_id": export }).to_string()).0,
-        400
-    );
+    self::token(&site, &["revoke", "scada", "--actor", "ada"]);
+    let anew = Client::new(&site, "scada", "write,read");
+    for stranger in [Client { token: other, ..after }, anew] {
+        assert_eq!(stranger.poll(&logged).0, 404);
+        let export = json!({ "request_id": export }).to_string();
+        assert_eq!(stranger.post("/v1/download_results", &export).0, 400);
+    }
     site.stop();
 }
 

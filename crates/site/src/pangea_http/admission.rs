@@ -81,7 +81,9 @@ impl Admission {
             .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let token = offered.and_then(|offered| self.tokens.admit(offered.trim()));
         let token = token.ok_or_else(|| {
-            let words = "Not authorized to access this resource: the token is missing, unknown or revoked; send `Authorization: Bearer ...` with one that `sealwire token create` made";
+            // Pangea's words, and ours.
+            let words = "Not authorized to access this resource: the token is missing, unknown or revoked; \
+                         send `Authorization: Bearer ...` with one that `sealwire token create` made";
             Refusal::plain(Status::Unauthorized, words)
         })?;
         if !allows(&token) {

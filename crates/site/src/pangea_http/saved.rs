@@ -169,7 +169,9 @@ mod tests {
 
     fn promise(first_leaf: u64) -> Promise {
         let sealed = Sealed { first_leaf, leaves: 1_000, verbose: true };
-        Promise { token: "scada".parse().unwrap(), of: Promised::Sealed(sealed) }
+        let token_created_at = Timestamp::from_unix_micros(0);
+        let of = Promised::Sealed(sealed);
+        Promise { token: "scada".parse().unwrap(), token_created_at, of }
     }
 
     #[test]
