@@ -126,10 +126,10 @@ impl Batch {
 
     fn take_in(&mut self, leaf: u64, envelope: Envelope) -> Option<(u32, i64)> {
         let Envelope { event, received_at, salt: _ } = envelope;
-        field::terms(&event, |field, text| {
-            let place = self.terms.get_index_of(&(field, text)).unwrap_or_else(|| {
+        field::terms(&event, |field, part, text| {
+            let place = self.terms.get_index_of(&(field, part, text)).unwrap_or_else(|| {
                 self.bytes += field.len() + text.len();
-                self.terms.insert_full(Term::new(field, text)).0
+                self.terms.insert_full(Term::new(field, part, text)).0
             });
             self.terms_of_leaves.push(u32_of(place));
         });

@@ -1,11 +1,14 @@
-//! The dictionary: each distinct term, a field and a text, once, under a key; and which terms contain a text.
+//! The dictionary: each distinct term, a field and its text or a word of it, once, under a key; and which terms contain a text.
 //!
 //! That is found without a scan by the terms' grams: every three bytes that follow each other in a term, and the last two and the last one padded with
 //! zeros, so that shorter texts are the beginning of some gram. The field is a gram too. What three bytes or fewer find is right; a longer text is
 //! compared with the terms that have all its grams.
 
 use indexmap::Equivalent;
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{
+    Connection, OptionalExtension as _,
+    types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef},
+};
 
 use crate::{Field, set::Set};
 
@@ -23,47 +26,73 @@ const GRAMS_MAX: usize = 16;
 /// Terms that one lookup finds; for more, it is cheaper to read the events.
 const FOUND_MAX: usize = 1 << 16;
 
-/// Where in a term a text is looked for.
+/// Where a text is looked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Within {
-    /// The term begins with it.
-    pub(crate) begins: bool,
-    /// The term ends with it.
-    pub(crate) ends: bool,
+pub(crate) enum Within {
+    /// Anywhere in a term.
+    Term,
+    /// At the beginning of a word.
+    WordStart,
+    /// As a word.
+    Word,
+    /// At the end of a word.
+    WordEnd,
 }
 
 impl Within {
-    pub(crate) const ANYWHERE: Self = Self { begins: false, ends: false };
-
-    fn holds(self, term: &[u8], text: &str) -> bool {
+    fn holds(self, term: &[u8], part: Part, text: &str) -> bool {
         let text = text.as_bytes();
-        match (self.begins, self.ends) {
-            (true, true) => term == text,
-            (true, false) => term.starts_with(text),
-            (false, true) => term.ends_with(text),
+        let is_word = part == Part::Word;
+        match self {
             // All grams of the text are in the term, so most terms have it near their beginning.
-            (false, false) => text.is_empty() || term.windows(text.len()).any(|part| part == text),
+            Self::Term => text.is_empty() || term.windows(text.len()).any(|part| part == text),
+            Self::WordStart => is_word && term.starts_with(text),
+            Self::Word => is_word && term == text,
+            Self::WordEnd => is_word && term.ends_with(text),
         }
     }
 }
 
-/// What is indexed of an event: a text in a field, whole or one of its words.
+/// Which part of a field's text a term is.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Part {
+    /// All of it.
+    Whole,
+    /// One of its words.
+    Word,
+}
+
+/// What is indexed of an event.
 #[derive(Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Term {
     field: Box<str>,
+    part: Part,
     text: Box<str>,
 }
 
 impl Term {
-    pub(crate) fn new(field: &str, text: &str) -> Self {
-        Self { field: field.into(), text: text.into() }
+    pub(crate) fn new(field: &str, part: Part, text: &str) -> Self {
+        Self { field: field.into(), part, text: text.into() }
     }
 }
 
 /// So that a set of terms can be asked for one without making it. It has the hash of the term: both are hashed part by part.
-impl Equivalent<Term> for (&str, &str) {
+impl Equivalent<Term> for (&str, Part, &str) {
     fn equivalent(&self, term: &Term) -> bool {
-        *self == (&*term.field, &*term.text)
+        *self == (&*term.field, term.part, &*term.text)
+    }
+}
+
+/// As the column `is_word` has it.
+impl ToSql for Part {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok((*self == Self::Word).into())
+    }
+}
+
+impl FromSql for Part {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        bool::column_result(value).map(|is_word| if is_word { Self::Word } else { Self::Whole })
     }
 }
 
@@ -72,15 +101,16 @@ pub(crate) fn keys<'a>(
     connection: &Connection,
     terms: impl IntoIterator<Item = &'a Term>,
 ) -> rusqlite::Result<Vec<TermKey>> {
-    let mut insert = connection
-        .prepare_cached("INSERT INTO term (field, text) VALUES (?1, ?2) RETURNING key")?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO term (field, text, is_word) VALUES (?1, ?2, ?3) RETURNING key",
+    )?;
     let mut keys = Vec::new();
     let mut grams = NewGrams::default();
-    for Term { field, text } in terms {
-        let key = match key_of(connection, field, text)? {
+    for Term { field, part, text } in terms {
+        let key = match key_of(connection, field, *part, text)? {
             Some(key) => key,
             None => {
-                let key = insert.query_row((field, text), |row| row.get(0))?;
+                let key = insert.query_row((field, text, part), |row| row.get(0))?;
                 grams.add(connection, key, field, text)?;
                 key
             }
@@ -166,11 +196,12 @@ pub(crate) fn remove(connection: &Connection, key: TermKey) -> rusqlite::Result<
 pub(crate) fn key_of(
     connection: &Connection,
     field: &str,
+    part: Part,
     text: &str,
 ) -> rusqlite::Result<Option<TermKey>> {
     connection
-        .prepare_cached("SELECT key FROM term WHERE field = ?1 AND text = ?2")?
-        .query_row((field, text), |row| row.get(0))
+        .prepare_cached("SELECT key FROM term WHERE field = ?1 AND text = ?2 AND is_word = ?3")?
+        .query_row((field, text, part), |row| row.get(0))
         .optional()
 }
 
@@ -190,16 +221,16 @@ pub(crate) fn holding(
 ) -> rusqlite::Result<Option<Vec<TermKey>>> {
     let is_short = text.len() <= 3 && !text.contains('\0');
     // Custom fields can share a gram.
-    let is_proof =
-        is_short && within == Within::ANYWHERE && !matches!(field, Some(Field::Custom(_)));
-    let mut select = connection.prepare_cached("SELECT field, text FROM term WHERE key = ?1")?;
+    let is_proof = is_short && within == Within::Term && !matches!(field, Some(Field::Custom(_)));
+    let mut select =
+        connection.prepare_cached("SELECT field, text, is_word FROM term WHERE key = ?1")?;
     let mut holds = |key: TermKey| {
         select.query_row([key], |row| {
             let is_of_field = match field {
                 Some(field) => row.get_ref(0)?.as_str()? == field.name(),
                 None => true,
             };
-            Ok(is_of_field && within.holds(row.get_ref(1)?.as_bytes()?, text))
+            Ok(is_of_field && within.holds(row.get_ref(1)?.as_bytes()?, row.get(2)?, text))
         })
     };
     let last: Option<TermKey> =

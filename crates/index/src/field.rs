@@ -5,6 +5,8 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use model::{Event, event::FieldValue};
 use serde::{Deserialize, Serialize};
 
+use crate::dictionary::Part;
+
 /// A field of an event. What is left out is different in every event (times, salts) or for programs rather than for people.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(from = "String", into = "String")]
@@ -34,6 +36,10 @@ pub enum Field {
 }
 
 impl Field {
+    /// Bytes of a custom field's text that is indexed whole. Names, numbers and codes are shorter; of what is longer, words are what is looked for, and the
+    /// dictionary would grow by each of its bytes.
+    const WHOLE_BYTES_MAX: usize = 256;
+
     /// All but the custom ones.
     pub const STANDARD: [Self; 10] = [
         Self::Action,
@@ -66,10 +72,24 @@ impl Field {
         }
     }
 
-    /// Whether the field is indexed as a whole, and so can be restricted to values. Of the others each word is indexed.
-    #[must_use]
-    pub const fn is_whole(&self) -> bool {
-        !matches!(self, Self::Message | Self::New | Self::Old | Self::Custom(_))
+    /// Whether there are texts of which each word is indexed instead of the whole.
+    pub(crate) const fn has_words(&self) -> bool {
+        matches!(self, Self::Message | Self::New | Self::Old | Self::Custom(_))
+    }
+
+    /// Whether this text is indexed whole. Of messages and values one word is: it costs no more.
+    pub(crate) fn is_whole(&self, text: &str) -> bool {
+        match self {
+            Self::Message | Self::New | Self::Old => !text.contains(char::is_whitespace),
+            Self::Custom(_) => is_whole_custom(text),
+            Self::Action
+            | Self::Actor
+            | Self::Source
+            | Self::Status
+            | Self::Target
+            | Self::TenantId
+            | Self::Sensor => true,
+        }
     }
 
     /// What the event says in this field.
@@ -101,25 +121,33 @@ fn words_of(value: &FieldValue) -> Cow<'_, str> {
     }
 }
 
-/// The terms of an event, each with its field's name: each field that is indexed as a whole, and each word of the others.
-pub(crate) fn terms(event: &Event, mut visit: impl FnMut(&str, &str)) {
-    let words_of_field = |name: &str, text: &str, visit: &mut dyn FnMut(&str, &str)| {
-        let mut words = text.split_whitespace();
-        // A field without a word is there all the same.
-        visit(name, words.next().unwrap_or_default());
-        words.for_each(|word| visit(name, word));
+/// The terms of an event, each with its field's name: of each field the whole text, or each of its words.
+pub(crate) fn terms(event: &Event, mut visit: impl FnMut(&str, Part, &str)) {
+    let mut visit_field = |name: &str, text: &str, is_whole: bool| {
+        if is_whole {
+            visit(name, Part::Whole, text);
+        } else {
+            words(text).for_each(|word| visit(name, Part::Word, word));
+        }
     };
     for field in &Field::STANDARD {
         let Some(text) = field.text(event) else { continue };
-        if field.is_whole() {
-            visit(field.name(), &text);
-        } else {
-            words_of_field(field.name(), &text, &mut visit);
-        }
+        visit_field(field.name(), &text, field.is_whole(&text));
     }
     for (name, value) in &event.custom {
-        words_of_field(name, &words_of(value), &mut visit);
+        let text = words_of(value);
+        visit_field(name, &text, is_whole_custom(&text));
     }
+}
+
+const fn is_whole_custom(text: &str) -> bool {
+    text.len() <= Field::WHOLE_BYTES_MAX
+}
+
+/// The words of a text of which each is indexed. One of nothing but spaces has the word of no letters: the field is there all the same.
+pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
+    let mut words = text.split_whitespace();
+    std::iter::once(words.next().unwrap_or_default()).chain(words)
 }
 
 impl fmt::Display for Field {
@@ -152,6 +180,6 @@ impl FromStr for Field {
 /// A name that is no standard field's.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "`{0}` is not a field: use action, actor, source, status, target, tenant_id, sensor, message, new or old"
+    "`{0}` is not a field: use action, actor, source, status, target, tenant_id, sensor, message, new, old, or a custom field that some event has"
 )]
 pub struct UnknownField(String);

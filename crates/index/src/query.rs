@@ -12,7 +12,7 @@ use crate::Field;
 pub struct Search {
     /// What the events say.
     pub query: Query,
-    /// For each field that is named: its whole text is one of these. Only for fields of which [`Field::is_whole`] is true; any other matches nothing.
+    /// For each field that is named: its whole text is one of these.
     pub restriction: BTreeMap<Field, Vec<String>>,
     /// For each field that is named: its whole text is none of these.
     pub exclusion: BTreeMap<Field, Vec<String>>,
@@ -45,8 +45,7 @@ impl Search {
     #[must_use]
     pub fn matches(&self, event: &Event) -> bool {
         let is_one_of = |field: &Field, values: &[String]| {
-            let text = field.text(event).filter(|_| field.is_whole());
-            text.is_some_and(|text| values.iter().any(|value| *value == text))
+            field.text(event).is_some_and(|text| values.iter().any(|value| *value == text))
         };
         self.query.matches(event)
             && self.restriction.iter().all(|(field, values)| is_one_of(field, values))

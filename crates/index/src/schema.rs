@@ -5,7 +5,7 @@ use std::{fs, io, path::Path};
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 
 /// Another number than a file's own makes the file anew.
-pub(crate) const VERSION: i64 = 3;
+pub(crate) const VERSION: i64 = 4;
 
 /// `log` has one row. `last_entry` is the log's entry of the leaf before `next_leaf`; `forgets` says that something was erased whose bytes may still lie about
 /// in the file; `id_key` seals the ids of searches.
@@ -14,7 +14,8 @@ const TABLES: &str = "
         version INTEGER NOT NULL, vkey TEXT NOT NULL, next_leaf INTEGER NOT NULL, last_entry BLOB NOT NULL, forgets INTEGER NOT NULL,
         id_key BLOB NOT NULL);
 
-    CREATE TABLE term (key INTEGER PRIMARY KEY, field TEXT NOT NULL, text TEXT NOT NULL, UNIQUE (field, text));
+    CREATE TABLE term (
+        key INTEGER PRIMARY KEY, field TEXT NOT NULL, text TEXT NOT NULL, is_word INTEGER NOT NULL, UNIQUE (field, text, is_word));
     CREATE TABLE gram (chunk INTEGER NOT NULL, gram INTEGER NOT NULL, terms BLOB NOT NULL, PRIMARY KEY (chunk, gram)) WITHOUT ROWID;
     CREATE TABLE posting (chunk INTEGER NOT NULL, term INTEGER NOT NULL, leaves BLOB NOT NULL, PRIMARY KEY (chunk, term)) WITHOUT ROWID;
     CREATE TABLE tail (part INTEGER PRIMARY KEY, leaves BLOB NOT NULL);

@@ -1,18 +1,18 @@
 //! Answers searches: chunk by chunk, from the end that is asked for first, until the page is full and enough is counted.
 //!
 //! A word is looked up in the dictionary, and its leaves are those of the terms that contain it. That is exact where the word has no space in it, or is found
-//! in a field that is indexed as a whole. A word with spaces in a field of which words are indexed leaves some doubt, and so does one that more terms contain
-//! than can be looked up: then the event itself is read and decides.
+//! in a text that is indexed whole. A word with spaces in a text of which words are indexed leaves some doubt, and so do a restriction to such a text and a
+//! word that more terms contain than can be looked up: then the event itself is read and decides.
 
-use std::{error::Error, ops::Range};
+use std::{cmp::Reverse, error::Error, ops::Range};
 
 use model::Event;
 use rusqlite::Connection;
 
 use crate::{
-    Field, IndexError, Order, Page, Query, Search, Word,
-    dictionary::{self, EVERY, TermKey, Within},
-    leaves, postings,
+    Field, IndexError, Order, Page, Search, Word,
+    dictionary::{self, EVERY, Part, TermKey, Within},
+    field, leaves, postings,
     postings::Chunk,
     query::places_of_page,
     set::Set,
@@ -26,6 +26,11 @@ pub type ReadEvent<'a> =
 const READ_MAX: u32 = 20_000;
 /// Events that it reads only to count how many more there are.
 const READ_TO_COUNT_MAX: u32 = 1_000;
+/// Words of a value that are looked up, the longest: what has so many of them is read and compared.
+const VALUE_WORDS_MAX: usize = 16;
+/// Values of each of which so many words are looked up; of more values one word each is, so that a restriction to thousands costs no more than one to as
+/// many whole texts.
+const VALUES_FEW: usize = 16;
 /// Leaves of a chunk up to which it is cheaper to read their events than to look up more terms than `TERMS_MANY`.
 const LEAVES_FEW: usize = 16;
 /// See `LEAVES_FEW`.
@@ -39,7 +44,8 @@ pub enum SearchError {
     Index(#[from] IndexError),
     /// Too many events would have to be read from the log.
     #[error(
-        "the index leaves doubt, and {READ_MAX} events were read without filling the page: name a window of time, a field, or words without spaces"
+        "the index leaves doubt, and {READ_MAX} events were read without filling the page: \
+         name a window of time, a field, or words without spaces, or restrict it further"
     )]
     TooBroad,
     /// The log cannot be read.
@@ -62,63 +68,102 @@ enum Terms {
     Beyond,
 }
 
+impl Terms {
+    fn any_of(mut terms: Vec<TermKey>) -> Self {
+        terms.sort_unstable();
+        terms.dedup();
+        Self::These(terms)
+    }
+
+    const fn is_none(&self) -> bool {
+        matches!(self, Self::These(terms) if terms.is_empty())
+    }
+
+    /// How many have to be looked up.
+    const fn cost(&self) -> usize {
+        match self {
+            Self::These(terms) => terms.len(),
+            Self::Beyond => usize::MAX,
+        }
+    }
+}
+
 /// One thing that events must meet.
 #[derive(Debug)]
 struct Clause {
     /// Events with one of these meet it.
     sure: Terms,
-    /// Others may, if they have one of each of these; if there are none, no others do.
-    perhaps: Vec<Terms>,
+    /// Others may, if there is a list here of each of whose terms they have one.
+    perhaps: Vec<Vec<Terms>>,
 }
 
 impl Clause {
+    /// The field's text is one of these.
     fn exact(connection: &Connection, field: &Field, values: &[String]) -> rusqlite::Result<Self> {
-        let mut terms = Vec::new();
-        for value in values.iter().filter(|_| field.is_whole()) {
-            terms.extend(dictionary::key_of(connection, field.name(), value)?);
+        let (mut sure, mut in_doubt) = (Vec::new(), Vec::new());
+        for value in values {
+            if field.is_whole(value) {
+                sure.extend(dictionary::key_of(connection, field.name(), Part::Whole, value)?);
+                continue;
+            }
+            let mut words: Vec<&str> = field::words(value).collect();
+            words.sort_unstable_by_key(|word| (Reverse(word.len()), *word));
+            words.dedup();
+            words.truncate(VALUE_WORDS_MAX);
+            let key = |word| dictionary::key_of(connection, field.name(), Part::Word, word);
+            // A value with a word that no event has is none's.
+            let keys: Option<Vec<TermKey>> =
+                words.into_iter().map(key).collect::<rusqlite::Result<_>>()?;
+            in_doubt.extend(keys);
         }
-        terms.sort_unstable();
-        terms.dedup();
-        Ok(Self { sure: Terms::These(terms), perhaps: Vec::new() })
+        let perhaps = if in_doubt.len() <= VALUES_FEW {
+            let each = |key| Terms::any_of(vec![key]);
+            in_doubt.into_iter().map(|keys| keys.into_iter().map(each).collect()).collect()
+        } else {
+            let firsts = in_doubt.iter().filter_map(|keys| keys.first().copied());
+            vec![vec![Terms::any_of(firsts.collect())]]
+        };
+        Ok(Self { sure: Terms::any_of(sure), perhaps })
     }
 
+    /// The field's text, or any field's, contains this one.
     fn word(connection: &Connection, field: Option<&Field>, text: &str) -> rusqlite::Result<Self> {
         let holding = |text: &str, within: Within| {
             let terms = dictionary::holding(connection, field, text, within)?;
             Ok::<_, rusqlite::Error>(terms.map_or(Terms::Beyond, Terms::These))
         };
-        let sure = holding(text, Within::ANYWHERE)?;
+        let sure = holding(text, Within::Term)?;
         let mut perhaps = Vec::new();
-        if text.contains(char::is_whitespace) && field.is_none_or(|field| !field.is_whole()) {
+        if text.contains(char::is_whitespace) && field.is_none_or(Field::has_words) {
             // A space ends a word: only at the text's own ends can a word go on.
             let mut parts = text.split(char::is_whitespace).peekable();
-            let mut begins = false;
+            let mut within = Within::WordEnd;
             while let Some(part) = parts.next() {
-                let within = Within { begins, ends: parts.peek().is_some() };
+                if parts.peek().is_none() {
+                    within = Within::WordStart;
+                }
                 if !part.is_empty() {
                     perhaps.push(holding(part, within)?);
                 }
-                begins = true;
+                within = Within::Word;
             }
             if perhaps.is_empty() {
                 perhaps.push(Terms::Beyond);
             }
         }
-        Ok(Self { sure, perhaps })
+        let perhaps =
+            Some(perhaps).filter(|all| !all.is_empty() && !all.iter().any(Terms::is_none));
+        Ok(Self { sure, perhaps: perhaps.into_iter().collect() })
     }
 
     /// How many terms have to be looked up.
     fn cost(&self) -> usize {
-        let of = |terms: &Terms| match terms {
-            Terms::These(terms) => terms.len(),
-            Terms::Beyond => usize::MAX / 64,
-        };
-        of(&self.sure) + self.perhaps.iter().map(of).sum::<usize>()
+        let all = self.perhaps.iter().flatten().chain([&self.sure]);
+        all.fold(0, |cost, terms| cost.saturating_add(terms.cost()))
     }
 
     fn is_hopeless(&self) -> bool {
-        let is_none = |terms: &Terms| matches!(terms, Terms::These(terms) if terms.is_empty());
-        is_none(&self.sure) && (self.perhaps.is_empty() || self.perhaps.iter().any(is_none))
+        self.sure.is_none() && self.perhaps.is_empty()
     }
 
     /// Of `candidates` those that meet it, and those that may.
@@ -135,9 +180,9 @@ impl Clause {
         let mut sure = with(&self.sure)?;
         sure.intersect(candidates);
         let mut possible = sure.clone();
-        if !self.perhaps.is_empty() {
+        for all in &self.perhaps {
             let mut perhaps = candidates.clone();
-            for terms in &self.perhaps {
+            for terms in all.iter() {
                 perhaps.intersect(&with(terms)?);
             }
             possible.unite(&perhaps);
@@ -150,7 +195,8 @@ impl Clause {
 #[derive(Debug)]
 struct Plan {
     clauses: Vec<Clause>,
-    excluded: Vec<TermKey>,
+    /// Events that meet one of these are not found.
+    excluded: Vec<Clause>,
     leaves: Range<u64>,
 }
 
@@ -169,11 +215,8 @@ impl Plan {
         clauses.sort_by_key(Clause::cost);
         let mut excluded = Vec::new();
         for (field, values) in &search.exclusion {
-            for value in values.iter().filter(|_| field.is_whole()) {
-                excluded.extend(dictionary::key_of(connection, field.name(), value)?);
-            }
+            excluded.push(Clause::exact(connection, field, values)?);
         }
-        excluded.sort_unstable();
         let next_leaf: i64 =
             connection.query_row("SELECT next_leaf FROM log", [], |row| row.get(0))?;
         let leaf_at = |moment| leaves::first_since(connection, moment);
@@ -193,10 +236,12 @@ impl Plan {
         let start = postings::first_leaf(number);
         let mut possible = chunk.union(&[EVERY])?;
         possible.keep(self.leaves.start.saturating_sub(start)..self.leaves.end - start);
-        if !self.excluded.is_empty() {
-            possible.subtract(&chunk.union(&self.excluded)?);
-        }
         let mut sure = possible.clone();
+        for clause in &self.excluded {
+            let (meets, may) = clause.of(&chunk, &possible)?;
+            possible.subtract(&meets);
+            sure.subtract(&may);
+        }
         for clause in &self.clauses {
             if possible.is_empty() {
                 break;
@@ -211,7 +256,7 @@ impl Plan {
 
 /// The results so far.
 struct Results<'a> {
-    query: &'a Query,
+    search: &'a Search,
     read_event: ReadEvent<'a>,
     read: u32,
     read_to_count: u32,
@@ -272,7 +317,7 @@ impl Results<'_> {
 
     fn is_found(&mut self, leaf: u64) -> Result<bool, SearchError> {
         let event = (self.read_event)(leaf).map_err(SearchError::Log)?;
-        Ok(event.is_some_and(|event| self.query.matches(&event)))
+        Ok(event.is_some_and(|event| self.search.matches(&event)))
     }
 
     fn page_is_full(&self) -> bool {
@@ -305,8 +350,7 @@ pub(crate) fn search(
     let max = u64::from(search.results_max);
     let wanted = places_of_page(offset, limit);
     let wanted = wanted.start..wanted.end.min(max);
-    let mut results =
-        Results { query: &search.query, read_event, read: 0, read_to_count: 0, wanted, max, page };
+    let mut results = Results { search, read_event, read: 0, read_to_count: 0, wanted, max, page };
     let mut chunks =
         postings::chunk_of(plan.leaves.start)..=postings::chunk_of(plan.leaves.end - 1);
     let next = || match search.order {

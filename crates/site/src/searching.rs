@@ -21,17 +21,15 @@ pub(crate) fn search_of(
     end: u64,
     now: Timestamp,
 ) -> Result<Search, QueryError> {
-    let mut query = Query::parse(logs.query.as_deref().unwrap_or_default(), is_custom)
+    let mut query = Query::parse(logs.query.as_deref().unwrap_or_default(), &is_custom)
         .map_err(|error| named("query", &error))?;
     query.words.extend(logs.source.map(|text| Word { field: Some(Field::Source), text }));
     let mut restriction = BTreeMap::new();
     for (name, values) in logs.restriction {
-        let field: Field = name.parse().map_err(|error| named("restriction", &error))?;
-        if !field.is_whole() {
-            return Err(QueryError::Invalid(format!(
-                "`restriction`: `{name}` cannot be restricted to whole values: name it in `query`, `{name}:...`"
-            )));
-        }
+        let field = match name.parse() {
+            Err(_) if is_custom(&name) => Field::Custom(name),
+            parsed => parsed.map_err(|error| named("restriction", &error))?,
+        };
         restriction.insert(field, values);
     }
     let mut only = |field: Field, value: Option<String>| {
@@ -94,5 +92,25 @@ impl<'a> Events<'a> {
         let stored = self.run.iter().find(|stored| stored.leaf == leaf);
         let bytes = stored.and_then(|stored| stored.bytes.as_deref());
         Ok(bytes.map(Envelope::parse).transpose()?.map(|envelope| envelope.event))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_can_be_restricted_that_events_have() {
+        let search = |field: &str| {
+            let restriction = BTreeMap::from([(field.to_owned(), vec![String::from("a b")])]);
+            let logs = LogsQuery { restriction, ..LogsQuery::default() };
+            search_of(logs, |name| name == "batch", 7, Timestamp::from_unix_micros(0))
+        };
+        for field in Field::STANDARD.into_iter().chain([Field::Custom("batch".to_owned())]) {
+            let restriction = search(field.name()).unwrap().restriction;
+            assert_eq!(restriction, BTreeMap::from([(field, vec![String::from("a b")])]));
+        }
+        let QueryError::Invalid(words) = search("colour").unwrap_err() else { panic!("not found") };
+        assert!(words.starts_with("`restriction`: `colour` is not a field"), "{words}");
     }
 }

@@ -44,17 +44,45 @@ fn text() -> impl Strategy<Value = String> {
     "[abé\u{a0} ]{0,6}|a b|login  failed|[a-c]{30}"
 }
 
+/// The whole text of a field, of few, so that restrictions meet events: some are too long to be indexed whole, and some are words of these.
+fn value() -> impl Strategy<Value = String> {
+    const FEW: [&str; 12] =
+        ["", " ", "a", "A", "b", "a b", "a  b", "a B", "true", "7", "SUCCESS", "0.5"];
+    let mut long = ["", " ", "  "].map(|end| "a b ".repeat(64) + end).to_vec();
+    long.extend(["é".repeat(129), " ".repeat(257)]);
+    prop_oneof![
+        6 => select(&FEW[..]).prop_map(str::to_owned),
+        6 => select(long),
+        1 => text(),
+    ]
+}
+
 fn custom() -> impl Strategy<Value = (String, FieldValue)> {
     let value = prop_oneof![
-        any::<bool>().prop_map(FieldValue::Bool),
-        (-9..99_i64).prop_map(FieldValue::Integer),
-        text().prop_map(FieldValue::Text),
+        1 => any::<bool>().prop_map(FieldValue::Bool),
+        1 => (5..9_i64).prop_map(FieldValue::Integer),
+        3 => value().prop_map(FieldValue::Text),
     ];
     ("[xy]", value)
 }
 
 fn field() -> impl Strategy<Value = Field> {
-    prop_oneof![4 => select(&Field::STANDARD[..]), 1 => "[xyz]".prop_map(Field::Custom)]
+    prop_oneof![2 => select(&Field::STANDARD[..]), 1 => "[xyz]".prop_map(Field::Custom)]
+}
+
+/// Whole values for a field.
+fn only() -> impl Strategy<Value = (Field, Vec<String>)> {
+    let doubtful = || prop_oneof![Just(Field::Message), "[xy]".prop_map(Field::Custom)];
+    prop_oneof![
+        1 => (field(), vec(value(), 0..4)),
+        3 => (doubtful(), vec(value(), 0..4)),
+        1 => (doubtful(), vec(value(), 20..60)),
+        1 => (
+            select(&[Field::Action, Field::Status, Field::Sensor][..]),
+            select(&["SUCCESS", "SENSOR_READING", "00000000-0000-0000-0000-000000000001"][..]),
+        )
+            .prop_map(|(field, value)| (field, vec![value.to_owned()])),
+    ]
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -81,7 +109,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         6 => (sensor.clone(), at(), value()).prop_map(|(sensor, at, value)| Happening::Reading { sensor, at, value }),
         1 => (sensor.clone(), at()).prop_map(|(sensor, at)| Happening::NoAnswer { sensor, at }),
         2 => (sensor, "[AB]", seen).prop_map(|(sensor, alias, action)| Happening::Sighting { sensor, alias, action }),
-        3 => (text(), option::of(text()), option::of(text()), option::of(custom()))
+        5 => (prop_oneof![text(), value()], option::of(text()), option::of(value()), option::weighted(0.8, custom()))
             .prop_map(|(message, actor, target, custom)| Happening::Other { message, actor, target, custom }),
         1 => (0.0..1.0, 1..30_u64).prop_map(|(from, len)| Happening::Erasure { from, len }),
     ]
@@ -232,11 +260,16 @@ impl Log {
     }
 }
 
+fn word() -> impl Strategy<Value = String> {
+    let few = select(&["SUCCESS", "Hall.A", ".5"][..]).prop_map(str::to_owned);
+    prop_oneof![1 => text(), 3 => few, 1 => "[0-9t]"]
+}
+
 prop_compose! {
     fn search()(
-        words in vec((option::of(field()), prop_oneof![text(), Just("SUCCESS".to_owned()), Just("Hall.A".to_owned()), Just(".5".to_owned()), "[0-9t]"]), 0..3),
-        restriction in option::of((field(), vec(prop_oneof![text(), Just("SUCCESS".to_owned()), Just("SENSOR_READING".to_owned())], 0..3))),
-        exclusion in option::of((select(&[Field::Action, Field::Status][..]), select(&["SUCCESS", "SENSOR_READING"][..]))),
+        words in prop_oneof![Just(Vec::new()), vec((option::of(field()), word()), 0..3)],
+        restriction in option::weighted(0.3, only()),
+        exclusion in option::of(only()),
         window in (option::of(0..60_i64), option::of(0..60_i64)),
         oldest_first: bool,
         end in prop_oneof![Just(u64::MAX), FIRST..FIRST + 200],
@@ -245,7 +278,7 @@ prop_compose! {
         Search {
             query: Query { words: words.into_iter().map(|(field, text)| index::Word { field, text }).collect() },
             restriction: restriction.into_iter().collect(),
-            exclusion: exclusion.into_iter().map(|(field, value)| (field, vec![value.to_owned()])).collect(),
+            exclusion: exclusion.into_iter().collect(),
             window: (window.0.map(second), window.1.map(second)),
             order: if oldest_first { Order::OldestFirst } else { Order::NewestFirst },
             end,
