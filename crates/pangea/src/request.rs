@@ -139,7 +139,7 @@ pub enum Order {
 }
 
 const ORDERS: [(&str, Order); 2] = [("asc", Order::Ascending), ("desc", Order::Descending)];
-/// Fields that the contract lets one order by, and restrict.
+/// Fields that the contract lets one order by, and restrict; those of a custom schema come on top.
 const ORDERED_BY: [&str; 8] =
     ["actor", "action", "message", "received_at", "source", "status", "target", "timestamp"];
 const RESTRICTED: [&str; 6] = ["actor", "action", "source", "status", "target", "tenant_id"];
@@ -155,7 +155,7 @@ impl SearchRequest {
         let verbose = members.flag("verbose")?.unwrap_or(true);
         let restriction = match members.take("search_restriction") {
             Some(value) => {
-                restriction(value).map_err(|fault| fault.under("/search_restriction"))?
+                restriction(value, schema).map_err(|fault| fault.under("/search_restriction"))?
             }
             None => BTreeMap::new(),
         };
@@ -194,8 +194,7 @@ fn window(
 fn order(members: &mut Members<'_>, schema: &Schema) -> Result<(Order, String), Fault> {
     let order = members.word("order", &ORDERS)?.unwrap_or(Order::Descending);
     let by = members.text("order_by")?.map_or_else(|| String::from("received_at"), Into::into);
-    let is_custom = schema.field(&by).is_some() && !Schema::is_standard(&by);
-    if is_custom || ORDERED_BY.contains(&&*by) {
+    if schema.has_custom(&by) || ORDERED_BY.contains(&&*by) {
         return Ok((order, by));
     }
     let words = format!("one of {}, or a custom field", ORDERED_BY.join(", "));
@@ -203,12 +202,12 @@ fn order(members: &mut Members<'_>, schema: &Schema) -> Result<(Order, String), 
 }
 
 /// Values by field. An empty list restricts nothing.
-fn restriction(value: &RawValue) -> Result<BTreeMap<String, Vec<String>>, Fault> {
+fn restriction(value: &RawValue, schema: &Schema) -> Result<BTreeMap<String, Vec<String>>, Fault> {
     let mut restriction = BTreeMap::new();
     for (field, values) in Members::of(value)?.iter() {
         let place = members::at(field);
-        if !RESTRICTED.contains(&field) {
-            let words = format!("one of {}", RESTRICTED.join(", "));
+        if !schema.has_custom(field) && !RESTRICTED.contains(&field) {
+            let words = format!("one of {}, or a custom field", RESTRICTED.join(", "));
             return Err(Fault::new(Code::UnexpectedProperty, place, words));
         }
         let values = members::array(values).map_err(|fault| fault.under(&place))?;
@@ -230,9 +229,12 @@ fn restriction(value: &RawValue) -> Result<BTreeMap<String, Vec<String>>, Fault>
 }
 
 /// What the restriction of an earlier search is held against.
-fn asserted(members: &mut Members<'_>) -> Result<Option<BTreeMap<String, Vec<String>>>, Fault> {
+fn asserted(
+    members: &mut Members<'_>,
+    schema: &Schema,
+) -> Result<Option<BTreeMap<String, Vec<String>>>, Fault> {
     let Some(value) = members.take("assert_search_restriction") else { return Ok(None) };
-    let read = restriction(value).map(Some);
+    let read = restriction(value, schema).map(Some);
     read.map_err(|fault| fault.under("/assert_search_restriction"))
 }
 
@@ -253,14 +255,14 @@ pub struct ResultsRequest {
 
 impl ResultsRequest {
     /// Reads the body of `/v1/results`. Unknown members are let through, as the contract has it.
-    pub fn parse(body: &[u8]) -> Result<Self, Fault> {
+    pub fn parse(body: &[u8], schema: &Schema) -> Result<Self, Fault> {
         let mut members = Members::parse(body)?;
         let config_id = config_id(&mut members)?;
         let id = members.text("id")?.ok_or_else(|| members::missing("id"))?.parse().ok();
         let offset = members.whole("offset", 0, u64::MAX)?.unwrap_or(0);
         let limit = page_events(&mut members)?;
         members.flag("return_context")?;
-        let asserted = asserted(&mut members)?;
+        let asserted = asserted(&mut members, schema)?;
         Ok(Self { config_id, id, offset, limit, asserted })
     }
 }
@@ -362,12 +364,12 @@ pub enum Downloaded {
 
 impl DownloadRequest {
     /// Reads the body of `/v1/download_results`.
-    pub fn parse(body: &[u8]) -> Result<Self, Fault> {
+    pub fn parse(body: &[u8], schema: &Schema) -> Result<Self, Fault> {
         let mut members = Members::parse(body)?;
         let config_id = config_id(&mut members)?;
         let format = members.word("format", &FORMATS)?;
         members.flag("return_context")?;
-        let asserted = asserted(&mut members)?;
+        let asserted = asserted(&mut members, schema)?;
         let pattern = |name| {
             Fault::new(Code::DoesNotMatchPattern, members::at(name), "an id as it was given")
         };
@@ -458,6 +460,28 @@ mod tests {
     }
 
     #[test]
+    fn custom_fields_are_restricted_as_the_contracts_are() {
+        let batch = crate::schema::Field {
+            id: String::from("batch"),
+            kind: crate::schema::Kind::String,
+            size: 64,
+            required: false,
+        };
+        let schema = Schema::with(vec![batch]).unwrap();
+        let restriction = r#"{"batch":["a b"],"actor":["x"]}"#;
+        let expected = [("actor", "x"), ("batch", "a b")]
+            .map(|(field, value)| (field.to_owned(), vec![value.to_owned()]));
+        let body = format!(r#"{{"search_restriction":{restriction}}}"#);
+        let request = SearchRequest::parse(body.as_bytes(), &schema, now()).unwrap();
+        assert_eq!(request.search.restriction, BTreeMap::from(expected.clone()));
+        let body = format!(r#"{{"id":"x","assert_search_restriction":{restriction}}}"#);
+        let request = ResultsRequest::parse(body.as_bytes(), &schema).unwrap();
+        assert_eq!(request.asserted, Some(BTreeMap::from(expected)));
+        let fault = ResultsRequest::parse(body.as_bytes(), &Schema::standard()).unwrap_err();
+        assert_eq!(fault.source_pointer, "/assert_search_restriction/batch");
+    }
+
+    #[test]
     fn what_the_contract_does_not_have_is_refused() {
         for (body, code, place) in [
             (r#"{"max_results":0}"#, Code::IsTooSmall, "/max_results"),
@@ -536,7 +560,7 @@ mod tests {
     #[test]
     fn a_download_is_of_one_thing() {
         let parse = |body: &str| {
-            DownloadRequest::parse(body.as_bytes())
+            DownloadRequest::parse(body.as_bytes(), &Schema::standard())
                 .map_err(|fault| fault.code)
                 .map(|request| request.of)
         };

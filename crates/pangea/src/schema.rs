@@ -169,9 +169,14 @@ impl Schema {
         self.fields.values()
     }
 
-    /// Whether this is a field that the contract itself has.
+    /// Whether there is a field of this name that the contract does not have.
     #[must_use]
-    pub fn is_standard(id: &str) -> bool {
+    pub fn has_custom(&self, id: &str) -> bool {
+        self.fields.contains_key(id) && !Self::is_standard(id)
+    }
+
+    /// Whether this is a field that the contract itself has.
+    pub(crate) fn is_standard(id: &str) -> bool {
         STANDARD.iter().any(|(standard, _)| *standard == id)
     }
 }

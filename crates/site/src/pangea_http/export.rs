@@ -101,7 +101,8 @@ impl Api {
         token: &TokenDescription,
         body: &[u8],
     ) -> Result<Reply, Refusal> {
-        let DownloadRequest { config_id, of, format, asserted } = DownloadRequest::parse(body)?;
+        let DownloadRequest { config_id, of, format, asserted } =
+            DownloadRequest::parse(body, &self.schema)?;
         self.check_config(config_id.as_deref())?;
         let (name, what, default) = match of {
             Downloaded::Search(id) => {

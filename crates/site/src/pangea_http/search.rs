@@ -9,7 +9,7 @@ use index::SearchError;
 use ledger::ReadError;
 use model::{Envelope, Event, FieldValue, Timestamp};
 use pangea::{
-    Code, Fault, Refusal, ResultId, Schema, Status,
+    Code, Fault, Refusal, ResultId, Status,
     answer::{Found, Page, SearchResult},
     request::{Order, RESULTS_MAX, ResultsRequest, Search, SearchRequest},
 };
@@ -75,7 +75,7 @@ impl Api {
         call: &Call,
         body: &[u8],
     ) -> Result<Reply, Refusal> {
-        let request = ResultsRequest::parse(body)?;
+        let request = ResultsRequest::parse(body, &self.schema)?;
         self.check_config(request.config_id.as_deref())?;
         let saved = self.saved(request.id.as_ref(), "/id", request.asserted.as_ref())?;
         let page = self.page(call, saved, request.offset, request.limit).await?;
@@ -171,9 +171,7 @@ impl Api {
     /// Asks the index.
     fn look_up(&self, saved: &SavedSearch, offset: u64, limit: u64) -> Result<Matches, Refusal> {
         let search = &saved.search;
-        let is_custom =
-            |name: &str| self.schema.field(name).is_some() && !Schema::is_standard(name);
-        let query = index::Query::parse(&search.query, is_custom)
+        let query = index::Query::parse(&search.query, |name| self.schema.has_custom(name))
             .map_err(|error| Fault::new(Code::BadFormat, "/query", error.to_string()))?;
         let restriction = search.restriction.iter();
         let search = index::Search {

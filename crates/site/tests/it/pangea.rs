@@ -98,3 +98,42 @@ async fn an_answer_that_was_promised_is_of_the_request_that_is_asked_about() {
     assert_eq!(envelope["event"]["message"], "pin [redacted]", "{answer}");
     client.log.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn custom_fields_are_restricted_to_whole_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = json!({ "fields": [
+        { "id": "batch", "type": "string" },
+        { "id": "shift", "type": "string" },
+        { "id": "count", "type": "integer" },
+    ] });
+    let client = Client::start(folder.path(), &config.to_string()).await;
+    let long = "east wing ".repeat(30); // its words are indexed, not the whole
+    let batches = ["east wing", "East wing", "east", "", &long, &format!("{long} "), &long];
+    let numbered = batches.iter().zip(0..);
+    let events = numbered.map(|(batch, count)| {
+        json!({ "event": { "message": "m", "batch": batch, "shift": "B 1", "count": count } })
+    });
+    client.ask("/v2/log", &json!({ "events": events.collect::<Vec<_>>() })).await;
+    for (restriction, counts) in [
+        (json!({ "batch": ["east wing"] }), vec![0]),
+        (json!({ "batch": ["east"] }), vec![2]),
+        (json!({ "batch": ["wing"] }), vec![]),
+        (json!({ "batch": ["", "East wing"] }), vec![3, 1]),
+        (json!({ "batch": [long] }), vec![6, 4]),
+        (json!({ "batch": [long, "east"], "count": ["4", "2"] }), vec![4, 2]),
+        (json!({ "shift": ["B 1"], "count": ["5"] }), vec![5]),
+        (json!({ "shift": ["B"] }), vec![]),
+    ] {
+        let search = json!({ "query": "", "search_restriction": restriction });
+        let found = client.ask("/v1/search", &search).await;
+        let events = found["events"].as_array().unwrap().iter();
+        let found_counts: Vec<_> =
+            events.map(|found| &found["envelope"]["event"]["count"]).collect();
+        assert_eq!(found_counts, counts, "{search}");
+        assert_eq!(found["count"], counts.len(), "{search}");
+        let again = json!({ "id": found["id"], "assert_search_restriction": restriction });
+        assert_eq!(client.ask("/v1/results", &again).await["count"], counts.len(), "{search}");
+    }
+    client.log.stop().await.unwrap();
+}

@@ -115,6 +115,7 @@ def searching():
     equal(messages("message:Bulk"), [])
     equal(len(messages("bulk", search_restriction={"actor": [actor], "source": []})), 50)
     equal(messages("bulk", search_restriction={"actor": ["nobody"]}), [])
+    equal(messages("", search_restriction={"field_float": ["1.0"], "field_int": []}), ["m"])
     equal(messages(f"actor:{actor}", start="0d"), [])
     equal(len(messages(f"actor:{actor}", start="1hour", max_results=7)), 7)
     by_message = audit.search(query=f"message:bulk actor:{actor}", order_by=SearchOrderBy.MESSAGE, order=SearchOrder.ASC, limit=3).result
