@@ -11,6 +11,7 @@
 
 mod batch;
 mod codec;
+mod connections;
 mod dictionary;
 mod examine;
 mod field;

@@ -4,26 +4,26 @@ use std::{
     collections::BTreeMap,
     ops::{Bound, RangeBounds as _},
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use model::{
     Heartbeat, SensorId, Timestamp, completeness::LastNumbers, derive::Standing,
     query::ReadingsQuery,
 };
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
 
 use crate::{
-    IndexError, InvalidResultId, Page, ReadEvent, Search, SearchError, Series, dictionary, plot,
-    result_id, schema, search,
+    IndexError, InvalidResultId, Page, ReadEvent, Search, SearchError, Series,
+    connections::Connections,
+    dictionary, plot, result_id, search,
     series::{self, Stored},
 };
 
-/// Answers questions, one at a time. Each blocks for as long as SQLite takes.
+/// Answers questions, a few beside each other. Each blocks for as long as SQLite takes, and one too many until another is answered.
 #[derive(Debug)]
 pub struct Reader {
-    connection: Mutex<Connection>,
+    connections: Connections,
 }
 
 /// Whether a sensor is there, as the poller saw it.
@@ -104,19 +104,8 @@ impl Reader {
     /// # Errors
     /// There is none, or it cannot be used.
     pub fn open(path: &Path) -> Result<Self, IndexError> {
-        let open = || {
-            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let connection = Connection::open_with_flags(path, flags)?;
-            connection.busy_timeout(std::time::Duration::from_secs(5))?;
-            schema::prepare(&connection)?;
-            Ok(connection)
-        };
-        let connection = open().map_err(IndexError::while_("opening"))?;
-        Ok(Self { connection: Mutex::new(connection) })
-    }
-
-    fn connection(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        let connections = Connections::open(path).map_err(IndexError::while_("opening"))?;
+        Ok(Self { connections })
     }
 
     /// Asks in one transaction: what several statements answer is of the same prefix of the log.
@@ -125,8 +114,8 @@ impl Reader {
         what: &'static str,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, IndexError> {
-        let mut connection = self.connection();
-        let ask = || question(&*connection.transaction()?);
+        let mut lent = self.connections.lend();
+        let ask = || question(&*lent.opened()?.transaction()?);
         ask().map_err(IndexError::while_(what))
     }
 
@@ -266,8 +255,8 @@ impl Reader {
         limit: u32,
         read_event: ReadEvent<'_>,
     ) -> Result<Page, SearchError> {
-        let mut connection = self.connection();
-        let transaction = connection.transaction()?;
+        let mut lent = self.connections.lend();
+        let transaction = lent.opened()?.transaction()?;
         search::search(&transaction, search, offset, limit, read_event)
     }
 

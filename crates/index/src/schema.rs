@@ -46,8 +46,8 @@ const TABLES: &str = "
 /// The log's entry of a leaf: what tells one history from another.
 pub type Entry = [u8; 32];
 
-/// Pages that a connection keeps in memory, in KiB: those of the tables' ends, where most is written.
-const CACHE_KIB: i64 = 16 << 10;
+/// Pages that the writer keeps in memory, in KiB: those of the tables' ends, where most is written.
+pub(crate) const CACHE_KIB: i64 = 16 << 10;
 /// Statements that a connection keeps prepared: more than there are.
 const STATEMENTS_MAX: usize = 64;
 
@@ -90,13 +90,13 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     // What is deleted is overwritten. SQLite leaves copies of rows that it moved, so that is not all: see `Indexer::forget`.
     connection.pragma_update(None, "secure_delete", "ON")?;
-    prepare(&connection)?;
+    prepare(&connection, CACHE_KIB)?;
     Ok(connection)
 }
 
 /// What readers and the writer have in common.
-pub(crate) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+pub(crate) fn prepare(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "cache_size", -cache_kib)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     Ok(())
 }

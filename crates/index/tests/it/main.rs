@@ -179,6 +179,26 @@ fn a_search_matches_all_that_is_named_and_pages() {
 }
 
 #[test]
+fn a_question_is_answered_while_a_search_is_held_up_and_each_is_of_one_moment() {
+    let (_folder, mut indexer, reader) = example();
+    let event = || Event { message: "two words".to_owned(), ..Event::default() };
+    apply(&mut indexer, vec![event(), event()]);
+    let query = Query::parse("\"two words\"", |_| false).unwrap();
+    let mut answered = Vec::new();
+    // It needs events, and while it waits for them the log goes on.
+    let page = reader.search(&Search { query, ..Search::default() }, 0, 9, &mut |_| {
+        apply(&mut indexer, vec![event()]);
+        answered.push(reader.next_leaf().unwrap());
+        Ok(Some(event()))
+    });
+    assert_eq!(page.unwrap().leaves, vec![10, 9]);
+    assert_eq!(answered, vec![12, 13]);
+    let order = Event::envelopes_erased("ada", "log", "9".into(), 1, "asked for", at(10));
+    apply(&mut indexer, vec![order]);
+    assert!(indexer.forget().unwrap(), "no connection holds on to what was");
+}
+
+#[test]
 fn a_file_of_another_log_or_no_file_at_all_is_made_anew() {
     let (folder, indexer, reader) = example();
     drop((indexer, reader));

@@ -1,0 +1,114 @@
+//! The connections over which a reader asks: a few, each lent to one question at a time, so that a slow search does not hold up the others.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Condvar, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::schema;
+
+/// How long a question waits where the file is locked: the writer makes its tables, or a checkpoint begins the write-ahead log anew.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
+/// Pages that a connection keeps in memory, in KiB; all of a reader as much as the writer.
+const CACHE_KIB: i64 = schema::CACHE_KIB / Connections::MAX as i64;
+
+/// A reader's connections. One is opened when all before it are lent.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    path: PathBuf,
+    /// Those that are not lent, the one used last at the end, whose cache is the warmest; `None` is one that was not needed yet.
+    free: Mutex<Vec<Option<Connection>>>,
+    given_back: Condvar,
+}
+
+impl Connections {
+    /// Questions that are asked beside each other; one more waits. As many as a site makes pages of Pangea's API at once, so that none of them waits for the
+    /// others; each costs its part of the cache and some open files.
+    pub(crate) const MAX: usize = 4;
+
+    /// To a file that is there.
+    pub(crate) fn open(path: &Path) -> rusqlite::Result<Self> {
+        let free = std::iter::repeat_with(|| None).take(Self::MAX).collect();
+        let connections =
+            Self { path: path.to_owned(), free: Mutex::new(free), given_back: Condvar::new() };
+        // Whether it can be used is told now, not by the first question.
+        connections.lend().opened()?;
+        Ok(connections)
+    }
+
+    /// Waits for one that is free.
+    pub(crate) fn lend(&self) -> Lent<'_> {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.given_back.wait_while(free, |free| free.is_empty());
+        let connection = waited.unwrap_or_else(PoisonError::into_inner).pop().flatten();
+        Lent { of: self, connection }
+    }
+}
+
+/// A connection, for as long as one question takes.
+#[derive(Debug)]
+pub(crate) struct Lent<'a> {
+    of: &'a Connections,
+    connection: Option<Connection>,
+}
+
+impl Lent<'_> {
+    pub(crate) fn opened(&mut self) -> rusqlite::Result<&mut Connection> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => open(&self.of.path)?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let mut free = self.of.free.lock().unwrap_or_else(PoisonError::into_inner);
+        free.push(self.connection.take());
+        self.of.given_back.notify_one();
+    }
+}
+
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_WAIT)?;
+    schema::prepare(&connection, CACHE_KIB)?;
+    Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_are_opened_as_are_asked_over_at_once_up_to_a_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("index.sqlite");
+        drop(schema::open(&path, "key", |_| None).unwrap());
+        let connections = Connections::open(&path).unwrap();
+        let opened = || connections.free.lock().unwrap().iter().flatten().count();
+        let ask = |lent: &mut Lent<'_>| {
+            let connection = lent.opened().unwrap();
+            connection.query_row("SELECT next_leaf FROM log", [], |row| row.get::<_, i64>(0))
+        };
+        for _one_after_the_other in 0..3 {
+            assert_eq!(ask(&mut connections.lend()), Ok(0));
+        }
+        assert_eq!(opened(), 1);
+        let mut lent: Vec<_> = (0..Connections::MAX).map(|_| connections.lend()).collect();
+        assert!(lent.iter_mut().all(|lent| ask(lent) == Ok(0)));
+        std::thread::scope(|scope| {
+            let one_more = scope.spawn(|| ask(&mut connections.lend()));
+            assert!(connections.free.lock().unwrap().is_empty(), "there is none for it");
+            drop(lent.pop());
+            assert_eq!(one_more.join().unwrap(), Ok(0), "it waited until one was given back");
+        });
+        drop(lent);
+        assert_eq!(opened(), Connections::MAX);
+    }
+}
