@@ -146,7 +146,7 @@ impl Queries {
                     let search = searching::search_of(query, is_custom, end, clock::now());
                     let search = search.map_err(Failure::Query)?;
                     let id = self.index.result_id(&search, clock::now()).map_err(internal)?;
-                    self.page(id, &search, 0, limit)
+                    page(&self.ledger, &self.index, id, &search, (0, limit))
                 })
                 .await
             }
@@ -158,7 +158,7 @@ impl Queries {
                     let search = search.map_err(|error| {
                         Failure::Query(QueryError::Invalid(format!("`id`: {error}")))
                     })?;
-                    self.page(id, &search, offset, limit)
+                    page(&self.ledger, &self.index, id, &search, (offset, limit))
                 })
                 .await
             }
@@ -229,40 +229,6 @@ impl Queries {
         json(&SeriesOf { sensor: query.sensor, series })
     }
 
-    fn page(&self, id: String, search: &Search, offset: u64, limit: u32) -> Answer {
-        let mut log = searching::Events::of(&self.ledger);
-        let found = self.index.search(search, offset, limit, &mut |leaf| log.read(leaf));
-        let found = found.map_err(|error| match error {
-            SearchError::TooBroad => Failure::Query(QueryError::Invalid(error.to_string())),
-            error @ (SearchError::Index(_) | SearchError::Log(_)) => internal(error),
-        })?;
-        let mut events = Vec::new();
-        let mut bytes = 0;
-        for leaf in found.leaves {
-            let envelope = self.envelope(leaf)?;
-            bytes += envelope.get().len();
-            if bytes > PAGE_BYTES_MAX && !events.is_empty() {
-                break;
-            }
-            events.push(Sealed { leaf, envelope });
-        }
-        let Page { count, count_is_lower_bound, .. } = found;
-        json(&FoundPage { id, count, count_is_lower_bound, events })
-    }
-
-    fn envelope(&self, leaf: u64) -> Result<Box<RawValue>, Failure> {
-        let stored = self.stored(leaf)?;
-        serde_json::from_slice(&stored).map_err(internal)
-    }
-
-    fn stored(&self, leaf: u64) -> Result<Vec<u8>, Failure> {
-        let mut envelopes = self.ledger.envelopes(leaf, 1, usize::MAX).map_err(internal)?;
-        let stored = envelopes.pop().ok_or_else(|| no_such_leaf(leaf, self.ledger.size()))?;
-        stored.bytes.ok_or_else(|| {
-            Failure::Query(QueryError::NotFound(format!("the envelope of leaf {leaf} was erased")))
-        })
-    }
-
     /// A proof of any leaf that is durable: if the newest checkpoint does not cover it yet, another is published.
     async fn proof(self: Arc<Self>, leaf: u64) -> Answer {
         if leaf >= self.ledger.size() {
@@ -272,13 +238,54 @@ impl Queries {
             self.ledger.publish_checkpoint().await.map_err(|error: AppendError| internal(error))?;
         }
         blocking(move || {
-            let envelope = String::from_utf8(self.stored(leaf)?).map_err(internal)?;
+            let stored = stored(&self.ledger, leaf)?.ok_or_else(|| was_erased(leaf))?;
+            let envelope = String::from_utf8(stored).map_err(internal)?;
             let proof = self.ledger.prove(leaf).map_err(internal)?;
             let proof = proof.ok_or_else(|| no_such_leaf(leaf, self.ledger.size()))?.to_string();
             json(&Proof { leaf, envelope, proof })
         })
         .await
     }
+}
+
+/// One page of a search: `limit` events behind the first `offset`. What was erased since the index was asked is neither shown nor counted, as if the index
+/// knew.
+fn page(
+    ledger: &Ledger,
+    index: &Reader,
+    id: String,
+    search: &Search,
+    (offset, limit): (u64, u32),
+) -> Answer {
+    let mut log = searching::Events::of(ledger);
+    let found = index.search(search, offset, limit, &mut |leaf| log.read(leaf));
+    let found = found.map_err(|error| match error {
+        SearchError::TooBroad => Failure::Query(QueryError::Invalid(error.to_string())),
+        error @ (SearchError::Index(_) | SearchError::Log(_)) => internal(error),
+    })?;
+    let Page { leaves, mut count, count_is_lower_bound } = found;
+    let mut events = Vec::new();
+    let mut bytes = 0;
+    for leaf in leaves {
+        let Some(envelope) = stored(ledger, leaf)? else {
+            count -= 1;
+            continue;
+        };
+        bytes += envelope.len();
+        if bytes > PAGE_BYTES_MAX && !events.is_empty() {
+            break;
+        }
+        let envelope = serde_json::from_slice(&envelope).map_err(internal)?;
+        events.push(Sealed { leaf, envelope });
+    }
+    json(&FoundPage { id, count, count_is_lower_bound, events })
+}
+
+/// An envelope's bytes; `None` where it was erased.
+fn stored(ledger: &Ledger, leaf: u64) -> Result<Option<Vec<u8>>, Failure> {
+    let mut envelopes = ledger.envelopes(leaf, 1, usize::MAX).map_err(internal)?;
+    let stored = envelopes.pop().ok_or_else(|| no_such_leaf(leaf, ledger.size()))?;
+    Ok(stored.bytes)
 }
 
 async fn blocking(work: impl FnOnce() -> Answer + Send + 'static) -> Answer {
@@ -303,6 +310,10 @@ fn no_such_leaf(leaf: u64, size: u64) -> Failure {
     Failure::Query(QueryError::NotFound(format!(
         "there is no leaf {leaf}: the log has {size}, counted from 0"
     )))
+}
+
+fn was_erased(leaf: u64) -> Failure {
+    Failure::Query(QueryError::NotFound(format!("the envelope of leaf {leaf} was erased")))
 }
 
 fn no_such_sensor(query: &ReadingsQuery) -> Failure {
@@ -406,4 +417,46 @@ struct Proof {
     leaf: u64,
     envelope: String,
     proof: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use ledger::{Batch, Erasure};
+    use model::{Event, Timestamp};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{DataDir, indexing, site_log::SiteLog};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_page_comes_without_what_was_erased_since_the_index_was_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(folder.path(), Some("plant")).unwrap();
+        let SiteLog { ledger, writer, operator: _ } = SiteLog::open(&data_dir, None).unwrap();
+        let at = Timestamp::from_unix_micros(0);
+        let event = |number: u32| Event::site("TEST", "test", format!("event {number}"), at);
+        ledger.append(Batch::of((0..4).map(event).collect())).await.unwrap();
+        indexing::catch_up(&data_dir, &ledger).unwrap();
+        let index = Reader::open(&data_dir.index()).unwrap();
+        let messages = |search: &Search, places| {
+            let Ok(page) = page(&ledger, &index, "id".to_owned(), search, places) else {
+                panic!("there is a page")
+            };
+            let page: Value = serde_json::from_str(page.get()).unwrap();
+            let events = page["events"].as_array().unwrap().iter();
+            let messages = events.map(|event| event["envelope"]["event"]["message"].clone());
+            (page["count"].clone(), Value::Array(messages.collect()))
+        };
+        let action = BTreeMap::from([(index::Field::Action, vec!["TEST".to_owned()])]);
+        let search = Search { restriction: action, ..Search::default() };
+        let before = (json!(4), json!(["event 3", "event 2"]));
+        assert_eq!(messages(&search, (0, 2)), before);
+        let (actor, reason) = ("tester".to_owned(), "a test".to_owned());
+        let erasure = Erasure { leaves: "3".parse().unwrap(), actor, reason };
+        ledger.erase(erasure, at).await.unwrap();
+        assert_eq!(messages(&search, (0, 2)), (json!(3), json!(["event 3"])));
+        indexing::catch_up(&data_dir, &ledger).unwrap();
+        assert_eq!(messages(&search, (0, 2)), (json!(3), json!(["event 3", "event 1"])));
+        writer.close().await.unwrap();
+    }
 }

@@ -31,8 +31,7 @@ fn what_was_sealed_is_found_drawn_and_taken_out() {
     assert_eq!(count(&site, &discovered), 1);
     let same = json!({ "restriction": { "source": [source], "action": ["SENSOR_DISCOVERED"] }, "from": "1h" });
     assert_eq!(count(&site, &same), 1);
-    let of_words =
-        json!({ "restriction": { "message": [format!("{source}: discovered"), "x"] } });
+    let of_words = json!({ "restriction": { "message": [format!("{source}: discovered"), "x"] } });
     assert_eq!(count(&site, &of_words), 1);
     let later = json!({ "query": format!("sensor:{id}"), "from": "2100-01-01T00:00:00Z" });
     assert_eq!(count(&site, &later), 0);
