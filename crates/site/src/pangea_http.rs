@@ -14,6 +14,7 @@ mod search;
 mod trees;
 
 use std::{
+    borrow::Cow,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -236,15 +237,15 @@ struct Reply {
     /// Of which request; the one that is answered, or the one that was asked about.
     of: RequestId,
     status: Status,
-    summary: &'static str,
+    summary: Cow<'static, str>,
     result: Box<RawValue>,
 }
 
 impl Reply {
-    fn done(call: &Call, summary: &'static str, result: &impl Serialize) -> Self {
+    fn done(call: &Call, summary: impl Into<Cow<'static, str>>, result: &impl Serialize) -> Self {
         let result =
             to_raw_value(result).expect("results have only text keys and no floating point");
-        Self { of: call.id.clone(), status: Status::Success, summary, result }
+        Self { of: call.id.clone(), status: Status::Success, summary: summary.into(), result }
     }
 
     /// That the request's answer is to be asked for.

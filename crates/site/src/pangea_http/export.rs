@@ -28,7 +28,11 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, task::spawn_blocking};
 use tracing::warn;
 
-use super::{Api, Call, Promised, Reply, after, not_sealed, search::SavedSearch, trees};
+use super::{
+    Api, Call, Promised, Reply, after, not_sealed,
+    search::{RECEIVED_AT, SavedSearch},
+    trees,
+};
 use crate::{api_tokens::TokenDescription, clock, operator::token_event};
 
 /// Files that can be downloaded at one time: each is a search and a secret.
@@ -80,7 +84,7 @@ impl Api {
         let ExportRequest { config_id, search, format } =
             ExportRequest::parse(body, &self.schema, call.began)?;
         self.check_config(config_id.as_deref())?;
-        if search.order_by != "received_at" {
+        if search.order_by != RECEIVED_AT {
             let words = format!(
                 "an export is ordered by received_at: search with another order, up to {RESULTS_MAX} events, and download that"
             );

@@ -3,7 +3,7 @@
 //! A search is saved as it was asked, with the end of the log at that moment: its pages do not shift while events arrive. The leaves are looked up again for
 //! each page, so what was erased meanwhile is neither shown nor counted.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
 use index::SearchError;
 use ledger::ReadError;
@@ -25,6 +25,8 @@ const PAGE_BYTES_MAX: usize = 16 << 20;
 pub(super) const PAGES_AT_ONCE_MAX: usize = 4;
 /// How long a search waits for the index to know what was sealed before it was asked.
 const INDEX_TIMEOUT: Duration = Duration::from_secs(2);
+/// The order in which the log and the index have the events.
+pub(super) const RECEIVED_AT: &str = "received_at";
 /// Leaves read at once, about a block of the log's.
 const READ_LEAVES: u64 = 256;
 /// Bytes of them.
@@ -45,7 +47,12 @@ struct Matches {
     leaves: Vec<u64>,
     /// Of all pages.
     count: u64,
+    /// There may be more, which are on no page.
+    more: bool,
 }
+
+/// A page, and what is said of it.
+type Said = (Page, Cow<'static, str>);
 
 impl Api {
     /// `/v1/search`.
@@ -61,12 +68,12 @@ impl Api {
         let expires_at = after(call.began, saved::LIFETIME);
         let saved = SavedSearch { search, end_leaf, verbose };
         let id = ResultId::new(call.began.unix_millis().unsigned_abs(), rand::random());
-        let page = self.page(call, saved.clone(), 0, limit).await?;
+        let (page, summary) = self.page(call, saved.clone(), 0, limit).await?;
         let named = id.clone();
         let save = move |api: &Self| api.saved.searches.save(&named, saved, expires_at);
         self.blocking(move |api| save(api).map_err(|error| failed(&error))).await?;
         let result = SearchResult::new(&id, expires_at, page);
-        Ok(Reply::done(call, "Found events", &result))
+        Ok(Reply::done(call, summary, &result))
     }
 
     /// `/v1/results`.
@@ -78,13 +85,13 @@ impl Api {
         let request = ResultsRequest::parse(body, &self.schema)?;
         self.check_config(request.config_id.as_deref())?;
         let saved = self.saved(request.id.as_ref(), "/id", request.asserted.as_ref())?;
-        let page = self.page(call, saved, request.offset, request.limit).await?;
+        let (page, summary) = self.page(call, saved, request.offset, request.limit).await?;
         if request.offset > page.count {
             let fault =
                 Fault::new(Code::IsTooBig, "/offset", format!("the search finds {}", page.count));
             return Err(Refusal::at(Status::BadOffset, fault));
         }
-        Ok(Reply::done(call, "A page of events", &page))
+        Ok(Reply::done(call, summary, &page))
     }
 
     /// A search that was saved, with the restriction that the client says it has.
@@ -126,28 +133,30 @@ impl Api {
         saved: SavedSearch,
         offset: u64,
         limit: u64,
-    ) -> Result<Page, Refusal> {
+    ) -> Result<Said, Refusal> {
         let _room = self.pages.acquire().await.expect("nobody closes the semaphore");
-        let verbose = saved.verbose;
-        let Matches { leaves, count } =
+        let (verbose, order_by) = (saved.verbose, saved.search.order_by.clone());
+        let Matches { leaves, count, more } =
             self.blocking(move |api| api.find(&saved, offset, limit)).await?;
+        let summary = summary(&order_by, count, more);
         let covered = leaves.iter().max().map_or(0, |leaf| leaf + 1);
         let size = self.cover(covered).await?;
         let call = call.clone();
-        self.blocking(move |api| api.show(&call, &leaves, count, verbose, size)).await
+        let shown = self.blocking(move |api| api.show(&call, &leaves, count, verbose, size));
+        Ok((shown.await?, summary))
     }
 
-    /// The leaves of one page. The index knows the order in which events were received; for another, all that is found is read and sorted.
+    /// The leaves of one page. The index knows the order in which events were received; for another, the newest that are found are read and sorted.
     fn find(&self, saved: &SavedSearch, offset: u64, limit: u64) -> Result<Matches, Refusal> {
         let search = &saved.search;
         let results_max = search.results_max.min(RESULTS_MAX);
-        if search.order_by == "received_at" {
+        if search.order_by == RECEIVED_AT {
             let limit = limit.min(results_max.saturating_sub(offset));
             let mut found = self.look_up(saved, offset, limit)?;
             found.count = found.count.min(results_max);
             return Ok(found);
         }
-        let Matches { leaves, count } = self.look_up(saved, 0, results_max)?;
+        let Matches { leaves, count, more } = self.look_up(saved, 0, results_max)?;
         let mut keyed = Vec::with_capacity(leaves.len());
         self.read(&leaves, |leaf, bytes| {
             let event = bytes.and_then(|bytes| Envelope::parse(&bytes).ok());
@@ -160,7 +169,7 @@ impl Api {
         }
         let (offset, limit) = (index_of(offset), index_of(limit));
         let leaves = keyed.into_iter().skip(offset).take(limit).map(|(_, leaf)| leaf).collect();
-        Ok(Matches { leaves, count: count.min(results_max) })
+        Ok(Matches { leaves, count: count.min(results_max), more })
     }
 
     /// All that a search finds, in its order.
@@ -181,9 +190,10 @@ impl Api {
                 .map(|(name, values)| (name.clone().into(), values.clone()))
                 .collect(),
             window: (Some(search.start), search.end),
-            order: match search.order {
-                Order::Ascending => index::Order::OldestFirst,
-                Order::Descending => index::Order::NewestFirst,
+            order: match (&*search.order_by, search.order) {
+                (RECEIVED_AT, Order::Ascending) => index::Order::OldestFirst,
+                // What is sorted by another field is the newest, whichever comes first then.
+                _ => index::Order::NewestFirst,
             },
             end: saved.end_leaf,
             results_max: u32::try_from(search.results_max.min(RESULTS_MAX)).unwrap_or(u32::MAX),
@@ -196,7 +206,8 @@ impl Api {
             SearchError::TooBroad => Fault::new(Code::IsTooBig, "/query", error.to_string()).into(),
             SearchError::Index(_) | SearchError::Log(_) => failed(&error),
         })?;
-        Ok(Matches { leaves: found.leaves, count: found.count })
+        let more = found.count_is_lower_bound;
+        Ok(Matches { leaves: found.leaves, count: found.count, more })
     }
 
     /// A page as it is sent, under the tree of `size` leaves.
@@ -269,6 +280,17 @@ impl Api {
         }
         Ok(())
     }
+}
+
+/// What is said of a page: where not everything was sorted that was found, that.
+fn summary(order_by: &str, count: u64, more: bool) -> Cow<'static, str> {
+    if !more || order_by == RECEIVED_AT {
+        return "Found events".into();
+    }
+    format!(
+        "Found events: the newest {count}, sorted by {order_by}. There may be more, which are not among them: narrow the search to have all sorted"
+    )
+    .into()
 }
 
 /// By what events are sorted: those without the field first, numbers by their value, all else as text.

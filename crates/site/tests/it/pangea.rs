@@ -137,3 +137,35 @@ async fn custom_fields_are_restricted_to_whole_values() {
     }
     client.log.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sorted_by_another_field_is_the_newest_and_the_answer_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = Client::start(folder.path(), "{}").await;
+    let events = ["b", "a", "d", "c"].map(|actor| {
+        let message = format!("by {actor}");
+        json!({ "event": { "message": message, "actor": actor, "action": "test" } })
+    });
+    client.ask("/v2/log", &json!({ "events": events })).await;
+    for (order, results_max, actors, says_so) in [
+        ("asc", 10, vec!["a", "b", "c", "d"], false),
+        ("asc", 4, vec!["a", "b", "c", "d"], false),
+        ("asc", 2, vec!["c", "d"], true),
+        ("desc", 3, vec!["d", "c", "a"], true),
+    ] {
+        let search = json!({ "query": "action:test", "order_by": "actor", "order": order, "max_results": results_max });
+        let mut answer = client.send("POST /v1/search", &search.to_string()).await;
+        let found = answer["result"].take();
+        let events = found["events"].as_array().unwrap().iter();
+        let found_actors: Vec<_> =
+            events.map(|found| &found["envelope"]["event"]["actor"]).collect();
+        assert_eq!(found_actors, actors, "{search}");
+        let summary = answer["summary"].as_str().unwrap();
+        assert_eq!(
+            summary.contains(&format!("the newest {results_max}, sorted by actor")),
+            says_so,
+            "{summary}"
+        );
+    }
+    client.log.stop().await.unwrap();
+}
