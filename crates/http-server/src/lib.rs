@@ -1,24 +1,36 @@
 //! HTTP with a limit on everything a client can make us hold: connections, heads, bodies, and the time for each.
+//!
+//! A client for whom there is no room is told so, and gets the whole answer: [`lingering`].
+
+mod lingering;
 
 use std::{io, sync::Arc, time::Duration};
 
-use axum::{Router, extract::DefaultBodyLimit};
+use axum::{Router, body::to_bytes, extract::DefaultBodyLimit, response::Response};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    io::AsyncWriteExt as _,
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use tracing::{debug, warn};
 
+use self::lingering::Lingering;
+
 /// Connections at once: four times what the live feed takes.
 const CONNECTIONS_MAX: usize = 1_024;
+/// Connections at once that are told that there is no room; while there are as many, nobody is accepted. Each is there until its client has read the
+/// answer and closed, or was silent for 200 ms: ten thousand clients that do not close are all told within two seconds.
+const REFUSALS_MAX: usize = 1_024;
+/// Files that a server has open at most: its connections, the one that has no place yet, and the listener.
+pub const FILES_MAX: u64 = (CONNECTIONS_MAX + REFUSALS_MAX + 2) as u64;
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Time for a request's head, and for the next one on a connection that is kept.
@@ -29,17 +41,31 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_BYTES_MAX: usize = 256 << 10;
 /// How long to wait before accepting again where the system has no room for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// What a connection beyond the limit is told.
-const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
-    content-length: 137\r\nconnection: close\r\n\r\n\
-    {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"there are as many connections as are taken; try again later\"}\n";
+/// What a client for whom there is no room is told.
+pub const NO_ROOM: &str =
+    "there are as many connections as are taken at once: try again in a moment";
 
-/// Answers until `shutdown`; then answers under way are finished.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+/// Answers until `shutdown`; then answers under way are finished. `no_room` says [`NO_ROOM`] in the form that the port's clients read.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    no_room: fn() -> Response,
+    shutdown: CancellationToken,
+) {
+    let room = Room::new(CONNECTIONS_MAX, REFUSALS_MAX);
+    serve_within(room, listener, router, no_room, shutdown).await;
+}
+
+async fn serve_within(
+    room: Room,
+    listener: TcpListener,
+    router: Router,
+    no_room: fn() -> Response,
+    shutdown: CancellationToken,
+) {
     let router = router
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT));
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
         let stream = match accepted {
@@ -51,24 +77,61 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-            // It fits the socket's empty buffer; a client that has gone wants no answer.
-            let _unheard = stream.try_write(NO_ROOM);
-            continue;
-        };
-        let (router, shutdown) = (router.clone(), shutdown.clone());
-        connections.spawn(async move {
-            connection(stream, router, shutdown).await;
-            drop(permit);
-        });
+        // Answers are small and written whole.
+        let _as_it_is = stream.set_nodelay(true);
+        let Some(place) = shutdown.run_until_cancelled(room.place()).await else { break };
+        let stream = Lingering::new(stream, shutdown.clone());
+        match place {
+            Place::Served(permit) => {
+                let serving = connection(stream, router.clone(), shutdown.clone());
+                connections.spawn(async {
+                    serving.await;
+                    drop(permit);
+                });
+            }
+            Place::Refused(permit) => {
+                connections.spawn(async move {
+                    // A client that has gone wants no answer.
+                    let _unheard = refuse(stream, no_room()).await;
+                    drop(permit);
+                });
+            }
+        }
         while connections.try_join_next().is_some() {}
     }
     while connections.join_next().await.is_some() {}
 }
 
-async fn connection(stream: TcpStream, router: Router, shutdown: CancellationToken) {
-    // Answers are small and written whole.
-    let _as_it_is = stream.set_nodelay(true);
+/// Who can be there at once.
+struct Room {
+    connections: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+}
+
+/// What becomes of a connection.
+enum Place {
+    Served(OwnedSemaphorePermit),
+    Refused(OwnedSemaphorePermit),
+}
+
+impl Room {
+    fn new(connections: usize, refusals: usize) -> Self {
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self { connections: places(connections), refusals: places(refusals) }
+    }
+
+    /// A place for a connection: to be refused only if there is no other.
+    async fn place(&self) -> Place {
+        let never = "nobody closes the semaphore";
+        tokio::select! {
+            biased;
+            permit = Arc::clone(&self.connections).acquire_owned() => Place::Served(permit.expect(never)),
+            permit = Arc::clone(&self.refusals).acquire_owned() => Place::Refused(permit.expect(never)),
+        }
+    }
+}
+
+async fn connection(stream: Lingering, router: Router, shutdown: CancellationToken) {
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -87,6 +150,22 @@ async fn connection(stream: TcpStream, router: Router, shutdown: CancellationTok
     }
 }
 
+/// Answers before the client has asked, whatever it is that it asks, and closes.
+async fn refuse(mut stream: Lingering, answer: Response) -> io::Result<()> {
+    let (head, body) = answer.into_parts();
+    let body = to_bytes(body, usize::MAX).await.map_err(io::Error::other)?;
+    let mut bytes = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
+    for (name, value) in &head.headers {
+        bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    let length = body.len();
+    bytes.extend(format!("content-length: {length}\r\nconnection: close\r\n\r\n").as_bytes());
+    bytes.extend(body);
+    // It fits the socket's empty buffer, so this waits for nobody.
+    stream.write_all(&bytes).await?;
+    stream.shutdown().await
+}
+
 /// Whether the next connection may be accepted at once: this one was given up before we took it.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
@@ -99,21 +178,41 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::routing::{get, post};
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use std::net::SocketAddr;
 
-    use super::*;
+    use axum::{
+        http::StatusCode,
+        response::IntoResponse as _,
+        routing::{get, post},
+    };
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+        time::Instant,
+    };
 
-    async fn start() -> (std::net::SocketAddr, JoinSet<()>, CancellationToken) {
+    use super::{lingering::SILENCE, *};
+
+    /// Places of the server that is tested.
+    const CONNECTIONS: usize = 3;
+    const REFUSALS: usize = 2;
+
+    async fn start() -> (SocketAddr, JoinSet<()>, CancellationToken) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new()
             .route("/", get(|| async { "here" }))
             .route("/body", post(|body: String| async move { body.len().to_string() }));
         let shutdown = CancellationToken::new();
+        let no_room = || (StatusCode::SERVICE_UNAVAILABLE, NO_ROOM).into_response();
+        let room = Room::new(CONNECTIONS, REFUSALS);
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, router, shutdown.clone()));
+        serving.spawn(serve_within(room, listener, router, no_room, shutdown.clone()));
         (address, serving, shutdown)
+    }
+
+    async fn connect(address: SocketAddr) -> TcpStream {
+        TcpStream::connect(address).await.unwrap()
     }
 
     async fn ask(stream: &mut TcpStream, request: &str) -> String {
@@ -123,33 +222,65 @@ mod tests {
 
     async fn answer(stream: &mut TcpStream) -> String {
         let mut answer = String::new();
-        // A server that closes with bytes unread may reset the connection after its answer.
-        let _reset = stream.read_to_string(&mut answer).await;
+        stream.read_to_string(&mut answer).await.unwrap();
         answer
     }
 
+    #[track_caller]
+    fn assert_says_that_there_is_no_room(refusal: &str) {
+        let (head, body) = refusal.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{refusal}");
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{refusal}");
+        assert_eq!(body, NO_ROOM);
+    }
+
+    fn post_of(bytes: usize) -> String {
+        let body = "x".repeat(bytes);
+        format!(
+            "POST /body HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {bytes}\r\n\r\n{body}"
+        )
+    }
+
     const GET: &str = "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    /// More than the kernel takes off our hands before the server reads.
+    const LARGE: usize = 16 << 20;
 
     #[tokio::test]
     async fn one_connection_too_many_is_told_so_and_room_comes_back() {
         let (address, mut serving, shutdown) = start().await;
         let mut held = Vec::new();
-        for _ in 0..CONNECTIONS_MAX {
-            held.push(TcpStream::connect(address).await.unwrap());
+        for _ in 0..CONNECTIONS {
+            held.push(connect(address).await);
         }
-        let refusal = answer(&mut TcpStream::connect(address).await.unwrap()).await;
-        let (head, body) = refusal.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 503 "), "{refusal}");
-        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{refusal}");
+        for request in ["", GET, &post_of(LARGE)] {
+            assert_says_that_there_is_no_room(&ask(&mut connect(address).await, request).await);
+        }
         // Whoever holds a connection is answered all the same.
         assert!(ask(held.last_mut().unwrap(), GET).await.starts_with("HTTP/1.1 200 "));
         drop(held);
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-        while !ask(&mut TcpStream::connect(address).await.unwrap(), GET).await.contains("here") {
-            assert!(tokio::time::Instant::now() < deadline, "room never came back");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !ask(&mut connect(address).await, GET).await.contains("here") {
+            assert!(Instant::now() < deadline, "room never came back");
         }
         shutdown.cancel();
         serving.join_next().await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stays_after_a_refusal_keeps_others_waiting_for_a_moment_only() {
+        let (address, mut serving, shutdown) = start().await;
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS + REFUSALS {
+            held.push(connect(address).await);
+        }
+        let begin = Instant::now();
+        assert_says_that_there_is_no_room(&answer(&mut connect(address).await).await);
+        assert!((SILENCE..HEAD_TIMEOUT).contains(&begin.elapsed()), "{:?}", begin.elapsed());
+        let begin = Instant::now();
+        held.push(connect(address).await);
+        shutdown.cancel();
+        serving.join_next().await.unwrap().unwrap();
+        assert!(begin.elapsed() < SILENCE, "the server lingers when it stops");
     }
 
     #[tokio::test]
@@ -158,16 +289,13 @@ mod tests {
         // The limit is on a buffer that grows in steps, so it is met somewhere behind it.
         let head =
             format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "x".repeat(2 * HEAD_BYTES_MAX));
-        let refusal = ask(&mut TcpStream::connect(address).await.unwrap(), &head).await;
+        let refusal = ask(&mut connect(address).await, &head).await;
         assert!(refusal.starts_with("HTTP/1.1 431 "), "{refusal}");
-        let post = |bytes: usize| {
-            let body = "x".repeat(bytes);
-            format!(
-                "POST /body HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {bytes}\r\n\r\n{body}"
-            )
-        };
-        for (bytes, status) in [(BODY_BYTES_MAX, "200"), (BODY_BYTES_MAX + 1, "413")] {
-            let answer = ask(&mut TcpStream::connect(address).await.unwrap(), &post(bytes)).await;
+        // Who sends everything before it reads gets the answer too.
+        for (bytes, status) in
+            [(BODY_BYTES_MAX, "200"), (BODY_BYTES_MAX + 1, "413"), (LARGE, "413")]
+        {
+            let answer = ask(&mut connect(address).await, &post_of(bytes)).await;
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
         }
     }
@@ -175,14 +303,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_is_too_slow_is_let_go() {
         let (address, _serving, _shutdown) = start().await;
-        let begin = tokio::time::Instant::now();
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        ask(&mut stream, "GET / HTTP/1.1\r\nhost: x\r\n").await;
+        let begin = Instant::now();
+        ask(&mut connect(address).await, "GET / HTTP/1.1\r\nhost: x\r\n").await;
         assert!(begin.elapsed() >= HEAD_TIMEOUT, "{:?}", begin.elapsed());
-        let mut stream = TcpStream::connect(address).await.unwrap();
         let head =
             "POST /body HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 9\r\n\r\nslow";
-        let refusal = ask(&mut stream, head).await;
+        let refusal = ask(&mut connect(address).await, head).await;
         assert!(refusal.starts_with("HTTP/1.1 4"), "{refusal}");
     }
 }

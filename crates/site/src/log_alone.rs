@@ -17,7 +17,7 @@ use crate::{
     api_tokens::{InvalidTokenName, Scope},
     indexing::{self, IndexingError},
     operator::{Done, InvalidWords, Operator, OperatorError, Order},
-    pangea_http::{Api, Config, Saved},
+    pangea_http::{Api, Config, Saved, no_room},
 };
 
 /// As a site does it.
@@ -63,7 +63,7 @@ impl LogAlone {
         let indexing = indexing::run(ledger.clone(), indexer, tell_indexed, stop.clone());
         // Where it fails, whoever waits for the index finds out.
         tasks.spawn(async { drop(indexing.await) });
-        tasks.spawn(http_server::serve(listener, api.router(), stop.clone()));
+        tasks.spawn(http_server::serve(listener, api.router(), no_room, stop.clone()));
         let publishing = stop.clone().run_until_cancelled_owned(publish(ledger.clone()));
         tasks.spawn(async { publishing.await.unwrap_or_default() });
         Ok(Self { url, token, index, indexed, ledger, writer, stop, tasks, _data_dir: data_dir })

@@ -131,7 +131,7 @@ pub(crate) async fn serve(listener: TcpListener, log: LogHttp, shutdown: Cancell
         // Programs call it, not pages: it has no word for other origins.
         .merge(log.pangea.router())
         .layer(middleware::from_fn(only_for_this_machine));
-    http_server::serve(listener, router, shutdown).await;
+    http_server::serve(listener, router, pangea_http::no_room, shutdown).await;
 }
 
 /// A browser that was led here by a name of someone else's says that name.

@@ -440,6 +440,12 @@ fn not_sealed(error: AppendError) -> Refusal {
     }
 }
 
+/// What a client is told for whom the port has no room. Its request is not read, so it gets Pangea's frame whatever it is: who is to parse this is an SDK.
+pub(crate) fn no_room() -> Response {
+    let refusal = Refusal::plain(Status::ServiceNotAvailable, http_server::NO_ROOM);
+    respond(&Call::of(&HeaderMap::new()), Err(refusal), &Method::POST)
+}
+
 fn respond(call: &Call, outcome: Result<Reply, Refusal>, allow: &Method) -> Response {
     let times = (call.began, clock::now());
     let (status, http, json) = match outcome {

@@ -1,11 +1,14 @@
 //! Ports on loopback for programs that bind them themselves.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    time::{Instant, sleep},
+};
 
 use crate::UpError;
 
@@ -15,6 +18,9 @@ const FREE_PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// How many ports are tried before giving up.
 const TRIES_MAX: usize = 200;
 
+/// Connections that the kernel holds until they are accepted: as many as Linux lets it, unless it was told otherwise. Whoever finds no place there tries
+/// again after a second, and then ever less often.
+const BACKLOG: u32 = 4_096;
 /// How long a port that was named may take to become free: the engines of a site that was killed a moment ago are still being buried by the kernel.
 const FREE_WITHIN: Duration = Duration::from_secs(2);
 /// Pause between two looks.
@@ -62,6 +68,10 @@ pub(crate) async fn reserve(
 
 fn bind(port: u16) -> Option<Reserved> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let listener = TcpListener::bind(address).ok()?;
+    let socket = TcpSocket::new_v4().ok()?;
+    // As the standard library does: connections of the site before may not be forgotten yet.
+    socket.set_reuseaddr(true).ok()?;
+    socket.bind(address).ok()?;
+    let listener = socket.listen(BACKLOG).ok()?;
     Some(Reserved { address, listener })
 }

@@ -45,7 +45,7 @@ pub async fn serve(listener: TcpListener, witness: Arc<Witness>, shutdown: Cance
         })
         .with_state(witness);
     let stopped = shutdown.clone();
-    let serving = http_server::serve(listener, router, shutdown);
+    let serving = http_server::serve(listener, router, no_room, shutdown);
     let late = async {
         stopped.cancelled().await;
         sleep(DRAIN_TIMEOUT).await;
@@ -54,6 +54,12 @@ pub async fn serve(listener: TcpListener, witness: Arc<Witness>, shutdown: Cance
         () = serving => {}
         () = late => warn!("stopping with requests that were not answered"),
     }
+}
+
+fn no_room() -> Response {
+    let soon = [(header::RETRY_AFTER, "1")];
+    (soon, plain(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", http_server::NO_ROOM)))
+        .into_response()
 }
 
 async fn vkey(State(witness): State<Arc<Witness>>) -> String {

@@ -8,7 +8,6 @@ use ledger::Ledger;
 use model::{Event, Pattern, action};
 use poll::Counters;
 use tokio::{
-    net::TcpListener,
     sync::{mpsc, watch},
     task::JoinSet,
     time::{interval, timeout},
@@ -260,11 +259,7 @@ impl<'a> Site<'a> {
             page_origins,
             pangea,
         };
-        let log_fails = |source| UpError::Listen { what: "the log", source };
-        let listener = log.into_listener();
-        listener.set_nonblocking(true).map_err(log_fails)?;
-        let listener = TcpListener::from_std(listener).map_err(log_fails)?;
-        let serving = log_http::serve(listener, shown, stop.clone());
+        let serving = log_http::serve(log.into_listener(), shown, stop.clone());
         tasks.spawn(async {
             serving.await;
             Ok(())
