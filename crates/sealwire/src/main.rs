@@ -10,6 +10,7 @@ mod data_dir;
 mod doctor;
 mod export;
 mod log;
+mod open_files;
 mod output;
 mod policy;
 mod prove;

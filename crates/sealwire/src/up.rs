@@ -9,13 +9,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::{cli::UpArguments, components, output};
+use crate::{cli::UpArguments, components, open_files, output};
 
 /// How long work on the disk that nobody waits for any more may take when the site has stopped.
 const LAST_WORK_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(arguments: UpArguments) -> Result<()> {
     start_logging();
+    open_files::allow(site::up::FILES_MAX)?;
     let config = Config {
         data_dir: arguments.data_dir,
         name: arguments.name,

@@ -8,7 +8,7 @@ use ledger::disk::RealDisk;
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-use crate::{cli::WitnessArguments, output, up};
+use crate::{cli::WitnessArguments, open_files, output, up};
 
 /// Largest list of logs in bytes: 100,000 logs of some hundred bytes.
 const LOGS_BYTES_MAX: u64 = 64 << 20;
@@ -22,6 +22,7 @@ struct Ready {
 
 pub(crate) fn run(arguments: &WitnessArguments) -> Result<()> {
     up::start_logging();
+    open_files::allow(::witness::FILES_MAX)?;
     let logs = read_logs(arguments)?;
     let config = WitnessConfig {
         data_dir: &arguments.data_dir,

@@ -27,6 +27,8 @@ use tracing::{debug, error, warn};
 
 use crate::{Refusal, Witness};
 
+/// Files that a witness has open at most: its connections, and two for each of tokio's 512 threads for work on the disk.
+pub const FILES_MAX: u64 = http_server::FILES_MAX + 1_024;
 /// How long a body may take in all: the largest one at 212 kbit/s.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests that are being answered may take when the witness stops.

@@ -18,7 +18,7 @@ mod witness;
 
 pub use client::{Answer, AskError, Client};
 pub use gathering::{Action, Ask, Gathering, Witnessed};
-pub use http::serve;
+pub use http::{FILES_MAX, serve};
 pub use logs::{KnownLog, LogList, LogListError, LogListFault};
 pub use records::RecordError;
 pub use witness::{OpenWitnessError, Refusal, Witness, WitnessConfig};
