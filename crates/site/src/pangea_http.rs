@@ -4,6 +4,7 @@
 //! Pangea's frame with a header `x-request-id`; HTTP's status is derived from Pangea's in one place.
 
 mod admission;
+mod bodies;
 mod bulk;
 mod config;
 mod export;
@@ -21,7 +22,6 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body, Bytes},
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse as _, Response},
@@ -37,14 +37,15 @@ use pangea::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::{
-    sync::{Semaphore, SemaphorePermit, watch},
+    sync::{Semaphore, watch},
     task::spawn_blocking,
-    time::{Instant, timeout},
+    time::Instant,
 };
 use tracing::error;
 
 use self::{
     admission::{Admission, Admitted},
+    bodies::{Bodies, EVENTS_BODY_BYTES_MAX},
     bulk::Sealed,
     export::{Export, FileOf},
     recent::Recent,
@@ -59,16 +60,8 @@ use crate::{
 pub(crate) use self::{config::Config, saved::Saved};
 pub use self::{config::PangeaConfigError, saved::SavedError};
 
-/// Bytes of a body with events: as much as one batch of the ledger.
-const EVENTS_BODY_BYTES_MAX: usize = Batch::BYTES_MAX;
 /// Bytes of any other body: a search restricted to a thousand values of a hundred characters.
 const BODY_BYTES_MAX: usize = 256 << 10;
-/// Bytes of all bodies that are held at once. Each is held about four times while it is sealed.
-const BODIES_BYTES_MAX: usize = 2 * EVENTS_BODY_BYTES_MAX;
-/// Time for a whole body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-/// What lets several bodies share their bytes: permits are of so many.
-const PERMIT_BYTES: usize = 1 << 10;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RETRIED_REQUEST_IDS: HeaderName = HeaderName::from_static("x-pangea-retried-request-ids");
@@ -88,7 +81,7 @@ pub(crate) struct Api {
     saved: Saved,
     /// Files to download, by the secret in their address.
     files: Mutex<Recent<String, FileOf>>,
-    bodies: Semaphore,
+    bodies: Bodies,
     pages: Semaphore,
     downloads: Arc<Semaphore>,
 }
@@ -129,7 +122,7 @@ impl Api {
             roots: config.roots,
             saved,
             files: Mutex::new(Recent::new(export::FILES_MAX)),
-            bodies: Semaphore::new(BODIES_BYTES_MAX / PERMIT_BYTES),
+            bodies: Bodies::new(),
             pages: Semaphore::new(search::PAGES_AT_ONCE_MAX),
             downloads: Arc::new(Semaphore::new(export::DOWNLOADS_AT_ONCE_MAX)),
         }
@@ -278,7 +271,7 @@ async fn handle(api: &Arc<Api>, call: &Call, request: Request) -> Result<Reply, 
         return Err(Refusal::plain(Status::MethodNotAllowed, words));
     }
     let token = admit(api, call, endpoint, &parts.headers).await?;
-    let (body, _held) = read_body(api, endpoint, &parts.headers, body).await?;
+    let (body, _held) = api.bodies.read(&parts.headers, body, endpoint.body_bytes_max()).await?;
     match endpoint {
         Endpoint::Log => api.log_one(call, &token, body).await,
         Endpoint::LogBulk => api.log_bulk(call, &token, body).await,
@@ -315,47 +308,6 @@ async fn admit(
         api.admission.told(&token, call.began);
     }
     Ok(token)
-}
-
-/// Reads a body whole. Whoever holds the permit holds the memory.
-async fn read_body<'a>(
-    api: &'a Api,
-    endpoint: Endpoint<'_>,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<(Bytes, SemaphorePermit<'a>), Refusal> {
-    let most = endpoint.body_bytes_max();
-    let too_large = || {
-        let words = format!("the body is too large: at most {most} bytes are taken here");
-        Refusal::plain(Status::PayloadTooLarge, words)
-    };
-    let announced = headers.get(header::CONTENT_LENGTH);
-    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    let expected = announced.unwrap_or(most);
-    if expected > most {
-        return Err(too_large());
-    }
-    let permits = u32::try_from(expected.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
-    let late = |_elapsed| {
-        let words = format!("the body did not come within {} s", BODY_TIMEOUT.as_secs());
-        Refusal::plain(Status::RequestTimeout, words)
-    };
-    let reading = async {
-        let held = api.bodies.acquire_many(permits).await.expect("nobody closes the semaphore");
-        (axum::body::to_bytes(body, most).await, held)
-    };
-    match timeout(BODY_TIMEOUT, reading).await.map_err(late)? {
-        (Ok(body), held) => Ok((body, held)),
-        (Err(error), _) if is_about_length(&error) => Err(too_large()),
-        // A pause that was too long, or a connection that ended: then nobody hears this.
-        (Err(_), _) => Err(Refusal::plain(Status::RequestTimeout, "the body did not come in time")),
-    }
-}
-
-fn is_about_length(error: &axum::Error) -> bool {
-    let error: &dyn std::error::Error = error;
-    std::iter::successors(Some(error), |error| error.source())
-        .any(|error| error.is::<http_body_util::LengthLimitError>())
 }
 
 impl Api {
