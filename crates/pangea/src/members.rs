@@ -98,13 +98,16 @@ impl<'a> Members<'a> {
         let Some(value) = self.take(name) else { return Ok(None) };
         let number = whole(value.get())
             .ok_or_else(|| Fault::new(Code::InvalidInteger, at(name), "a whole number"))?;
+        let sent = excerpt(value.get());
         if number < i128::from(least) {
-            let words = format!("{number} is below {least}");
+            let words = format!("{sent} is below {least}");
             return Err(Fault::new(Code::IsTooSmall, at(name), words));
         }
-        u64::try_from(number).ok().filter(|number| *number <= most).map(Some).ok_or_else(|| {
-            Fault::new(Code::IsTooBig, at(name), format!("{number} is above {most}"))
-        })
+        u64::try_from(number)
+            .ok()
+            .filter(|number| *number <= most)
+            .map(Some)
+            .ok_or_else(|| Fault::new(Code::IsTooBig, at(name), format!("{sent} is above {most}")))
     }
 
     /// An array's values.
