@@ -1,40 +1,39 @@
-//! Pangea's API as its own SDKs, its own contract and rude clients meet it.
+//! Pangea's API as its own SDKs and its own contract meet it.
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
-    net::TcpStream,
+    io::Read as _,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use serde_json::{Value, json};
 
-use crate::site::{Follower, Site, port, sealwire, until};
+use crate::site::{Follower, Site, sealwire, until};
 
 /// Fields that a log's configuration adds.
 const CUSTOM_FIELDS: &str = r#"{"fields":[
     {"id":"field_int","type":"integer"}, {"id":"field_bool","type":"boolean"}, {"id":"field_float","type":"float"},
     {"id":"field_long","type":"string-unindexed"}, {"id":"field_time","type":"datetime"}]}"#;
 
-fn scripts() -> PathBuf {
+pub(crate) fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/pangea")
 }
 
-fn python() -> String {
+pub(crate) fn python() -> String {
     std::env::var("SEALWIRE_TEST_PYTHON")
         .expect("SEALWIRE_TEST_PYTHON names a Python with Pangea's SDK; `cargo xtask test` sets it")
 }
 
 /// A program that lets itself in with a token.
-struct Client<'a> {
+pub(crate) struct Client<'a> {
     site: &'a Site,
-    token: String,
+    pub(crate) token: String,
     config_id: String,
 }
 
 impl<'a> Client<'a> {
-    fn new(site: &'a Site, name: &str, scope: &str) -> Self {
+    pub(crate) fn new(site: &'a Site, name: &str, scope: &str) -> Self {
         let made = token(site, &["create", "--name", name, "--scope", scope, "--actor", "ada"]);
         let text = |field: &str| made[field].as_str().unwrap().to_owned();
         Self { site, token: text("token"), config_id: text("config_id") }
@@ -42,14 +41,19 @@ impl<'a> Client<'a> {
 
     /// HTTP's status and the answer, which has Pangea's frame whatever it is.
     #[track_caller]
-    fn post(&self, path: &str, body: &str) -> (u16, Value) {
+    pub(crate) fn post(&self, path: &str, body: impl AsRef<[u8]>) -> (u16, Value) {
         let (status, id, answer) = self.send(path, body, &[]);
         assert_eq!(answer["request_id"], id.as_str());
         (status, answer)
     }
 
     #[track_caller]
-    fn send(&self, path: &str, body: &str, headers: &[(&str, &str)]) -> (u16, String, Value) {
+    fn send(
+        &self,
+        path: &str,
+        body: impl AsRef<[u8]>,
+        headers: &[(&str, &str)],
+    ) -> (u16, String, Value) {
         let url = format!("{}{path}", self.site.addresses.log);
         let agent: ureq::Agent =
             ureq::Agent::config_builder().http_status_as_error(false).build().into();
@@ -57,7 +61,7 @@ impl<'a> Client<'a> {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.read(request.send(body).unwrap())
+        self.read(request.send(body.as_ref()).unwrap())
     }
 
     /// Asks what a request came to that was answered with 202.
@@ -83,15 +87,15 @@ impl<'a> Client<'a> {
 
     /// The result of a request that succeeds.
     #[track_caller]
-    fn ask(&self, path: &str, body: &Value) -> Value {
-        let (status, mut answer) = self.post(path, &body.to_string());
+    pub(crate) fn ask(&self, path: &str, body: &Value) -> Value {
+        let (status, mut answer) = self.post(path, body.to_string());
         assert_eq!(status, 200, "{answer}");
         answer["result"].take()
     }
 
     /// Runs a script with this client's access: it must succeed.
     #[track_caller]
-    fn run(&self, program: &str, script: &Path, arguments: &[&str]) {
+    pub(crate) fn run(&self, program: &str, script: &Path, arguments: &[&str]) {
         let output = Command::new(program)
             .arg(script)
             .args([&self.site.addresses.log, &self.token, &self.config_id])
@@ -103,7 +107,7 @@ impl<'a> Client<'a> {
     }
 }
 
-fn token(site: &Site, arguments: &[&str]) -> Value {
+pub(crate) fn token(site: &Site, arguments: &[&str]) -> Value {
     let data_dir = site.data_dir();
     let common = ["token", "--json", "--data-dir", data_dir.to_str().unwrap()];
     let (code, printed, errors) = sealwire(&[&common, arguments].concat());
@@ -195,7 +199,7 @@ fn a_retry_seals_nothing_and_pages_outlive_a_restart() {
         let retried = [("x-pangea-retried-request-ids", others.as_str())];
         let (status, _, answer) = client.send("/v1/log", body, &retried);
         assert_eq!(status, 200, "{answer}");
-        let (status, _, answer) = client.send("/v1/log", &body.replace("once", "other"), &retried);
+        let (status, _, answer) = client.send("/v1/log", body.replace("once", "other"), &retried);
         assert_eq!((status, &answer["status"]), (400, &json!("ValidationError")), "{answer}");
     }
     let found = client.ask("/v1/search", &json!({ "query": "message:once" }));
@@ -219,11 +223,11 @@ fn what_was_promised_outlives_a_restart() {
     let (token, config_id) = (before.token.clone(), before.config_id.clone());
     let other = Client::new(&site, "other", "write,read").token;
     let body = json!({ "events": [{ "event": { "message": "a" } }, { "event": { "message": "b" } }], "verbose": true });
-    let (status, taken) = before.post("/v2/log_async", &body.to_string());
+    let (status, taken) = before.post("/v2/log_async", body.to_string());
     assert_eq!((status, &taken["status"]), (202, &json!("Accepted")), "{taken}");
     let logged = taken["request_id"].as_str().unwrap().to_owned();
     let retried = [("x-pangea-retried-request-ids", logged.as_str())];
-    let (status, again, _) = before.send("/v2/log_async", &body.to_string(), &retried);
+    let (status, again, _) = before.send("/v2/log_async", body.to_string(), &retried);
     assert_eq!(status, 202);
     let (_, asked) = before.post("/v1/export", r#"{"format":"json","order":"asc"}"#);
     let export = asked["request_id"].as_str().unwrap().to_owned();
@@ -315,7 +319,7 @@ fn a_program_passes_nothing_off_as_the_sites_own() {
         json!({ "event": with("sealwire", json!({ "sensor": id, "poll": 1 })) }),
         json!({ "event": event("SENSOR_READING"), "sealwire": { "sensor": id, "poll": 1 } }),
     ] {
-        let (status, answer) = client.post("/v1/log", &body.to_string());
+        let (status, answer) = client.post("/v1/log", body.to_string());
         assert_eq!((status, &answer["status"]), (400, &json!("ValidationError")), "{answer}");
     }
 
@@ -363,54 +367,10 @@ fn a_program_passes_nothing_off_as_the_sites_own() {
 }
 
 #[test]
-fn rude_clients_get_clear_answers() {
+fn what_was_tampered_with_is_not_shown() {
     let site = Site::start(&[]);
-    let client = Client::new(&site, "rude", "write,read");
-    for (body, code, source) in [
-        ("", "InvalidObject", ""),
-        ("[]", "InvalidObject", ""),
-        ("{\"event\":", "InvalidObject", ""),
-        ("{\"event\":{\"message\":\"\\ud800\"}}", "InvalidString", "/event/message"),
-        ("{\"event\":{\"message\":1}}", "InvalidString", "/event/message"),
-        (
-            "{\"event\":{\"message\":\"m\",\"action\":\"KEY_ROTATED\"}}",
-            "InvalidConst",
-            "/event/action",
-        ),
-        (
-            "{\"event\":{\"message\":\"m\"},\"config_id\":\"pci_other\"}",
-            "ConfigNotExist",
-            "/config_id",
-        ),
-    ] {
-        let (status, answer) = client.post("/v1/log", body);
-        assert_eq!(status, 400, "{body}: {answer}");
-        let error = &answer["result"]["errors"][0];
-        assert_eq!(
-            (error["code"].as_str(), error["source"].as_str()),
-            (Some(code), Some(source)),
-            "{body}"
-        );
-    }
-    assert_eq!(client.post("/v1/nothing", "{}").0, 404);
-    let connect = || TcpStream::connect(("127.0.0.1", port(&site.addresses.log))).unwrap();
-    let head = |length: usize| {
-        format!(
-            "POST /v1/log HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n",
-            client.token
-        )
-    };
-    for (length, status, words) in
-        [(64 << 20, " 413 ", "PayloadTooLarge"), (10, " 408 ", "RequestTimeout")]
-    {
-        let mut stream = connect();
-        // The second one never sends the rest of its body.
-        stream.write_all(format!("{}{{", head(length)).as_bytes()).unwrap();
-        let mut answer = String::new();
-        let _reset = stream.read_to_string(&mut answer);
-        assert!(answer.contains(status) && answer.contains(words), "{answer}");
-    }
-    // A byte of the log is another than the one that was sealed: nothing of it is shown.
+    let client = Client::new(&site, "tampered", "write,read");
+    // A byte of the log is another than the one that was sealed.
     let events = vec![json!({ "event": { "message": "a".repeat(200) } }); 500];
     client.ask("/v2/log", &json!({ "events": events }));
     let folder = site.data_dir().join("ledger/segments");

@@ -52,6 +52,21 @@ fn a_port_in_use_is_named_with_its_flag() {
 }
 
 #[test]
+fn too_few_open_files_are_named_with_what_to_do() {
+    let folder = TempDir::new().unwrap();
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -n 1024 && exec \"$0\" up --data-dir \"$1\""])
+        .args([Path::new(env!("CARGO_BIN_EXE_sealwire")), folder.path()])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    let files = site::up::FILES_MAX;
+    assert!(said.contains(&format!("may have 1024 files open, and needs {files} ")), "{said}");
+    assert!(said.contains(&format!("LimitNOFILE={files}")), "{said}");
+}
+
+#[test]
 fn a_folder_in_use_or_of_another_version_is_left_alone() {
     let mut site = Site::start(&[]);
     let said = refused(&site.data_dir(), &[], &[]);

@@ -28,6 +28,14 @@ pub(crate) struct Site {
     pub(crate) addresses: Addresses,
 }
 
+/// Resident memory of a process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    pub(crate) bytes: u64,
+    /// The most that it was.
+    pub(crate) peak_bytes: u64,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Addresses {
     pub(crate) http: String,
@@ -88,6 +96,21 @@ impl Site {
 
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// What the site's own process takes of the machine's memory.
+    pub(crate) fn memory(&self) -> Memory {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let bytes_of = |name: &str| {
+            let kib = status.lines().find_map(|line| line.strip_prefix(name)?.strip_suffix(" kB"));
+            kib.unwrap().trim().parse::<u64>().unwrap() << 10
+        };
+        Memory { bytes: bytes_of("VmRSS:"), peak_bytes: bytes_of("VmHWM:") }
+    }
+
+    /// How many files the site's own process has open.
+    pub(crate) fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
     /// What the site has printed.
