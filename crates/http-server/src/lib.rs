@@ -18,6 +18,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
 };
+use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use tracing::{debug, warn};
@@ -39,6 +40,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a body: an order to erase in its longest form is a tenth of it.
 const BODY_BYTES_MAX: usize = 256 << 10;
+/// Time in which a client has to take some more of its answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to wait before accepting again where the system has no room for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What a client for whom there is no room is told.
@@ -132,11 +135,13 @@ impl Room {
 }
 
 async fn connection(stream: Lingering, router: Router, shutdown: CancellationToken) {
+    let mut stream = TimeoutWriter::new(stream);
+    stream.set_timeout(Some(ANSWER_TIMEOUT));
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
@@ -202,6 +207,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let router = Router::new()
             .route("/", get(|| async { "here" }))
+            .route("/large", get(|| async { "x".repeat(LARGE) }))
             .route("/body", post(|body: String| async move { body.len().to_string() }));
         let shutdown = CancellationToken::new();
         let no_room = || (StatusCode::SERVICE_UNAVAILABLE, NO_ROOM).into_response();
@@ -298,6 +304,18 @@ mod tests {
             let answer = ask(&mut connect(address).await, &post_of(bytes)).await;
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_take_the_answer_is_let_go() {
+        let (address, mut serving, shutdown) = start().await;
+        let begin = Instant::now();
+        let mut stream = connect(address).await;
+        stream.write_all(GET.replace("/ ", "/large ").as_bytes()).await.unwrap();
+        stream.peek(&mut [0]).await.unwrap();
+        shutdown.cancel();
+        serving.join_next().await.unwrap().unwrap();
+        assert!(begin.elapsed() >= ANSWER_TIMEOUT, "{:?}", begin.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
