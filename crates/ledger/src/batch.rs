@@ -15,6 +15,8 @@ pub struct Batch {
     /// The caller's name for this batch: the same batch under the same key is sealed once, and every further time its first receipt is the answer. How
     /// far back that reaches is said at [`AppendKey`].
     pub key: Option<AppendKey>,
+    /// Further keys that the caller gave this batch before. Where it is known under one of them, that counts as if it were `key`.
+    pub earlier_keys: Vec<AppendKey>,
 }
 
 impl Batch {
@@ -26,7 +28,7 @@ impl Batch {
     /// A batch of events alone.
     #[must_use]
     pub const fn of(events: Vec<Event>) -> Self {
-        Self { events, cursor: None, key: None }
+        Self { events, cursor: None, key: None, earlier_keys: Vec::new() }
     }
 }
 
@@ -48,6 +50,8 @@ pub(crate) struct PreparedBatch {
     pub(crate) cursor: Option<Cursor>,
     /// SHA-256 of the key, and of the events.
     pub(crate) key: Option<(Hash, Hash)>,
+    /// SHA-256 of the further ones.
+    pub(crate) earlier_keys: Vec<Hash>,
 }
 
 impl PreparedBatch {
@@ -83,7 +87,8 @@ impl PreparedBatch {
             return Err(AppendError::BatchTooLarge { bytes });
         }
         let key = batch.key.map(|key| (key.hash(), hash_of(&events)));
-        Ok(Self { events, bytes, cursor: batch.cursor, key })
+        let earlier_keys = batch.earlier_keys.iter().map(AppendKey::hash).collect();
+        Ok(Self { events, bytes, cursor: batch.cursor, key, earlier_keys })
     }
 
     /// Number of events.

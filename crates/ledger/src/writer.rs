@@ -253,8 +253,14 @@ impl Sealer {
     /// Puts a batch into the open group. A retry gets the first receipt.
     fn gather(&mut self, batch: PreparedBatch, reply: Reply) {
         if let Some((key, events)) = batch.key {
-            let in_group = self.group.keys.iter().find(|used| used.key == key);
-            if let Some(used) = in_group.or_else(|| self.append_keys.get(&key)) {
+            let is_one =
+                |used: &&KeyUsed| used.key == key || batch.earlier_keys.contains(&used.key);
+            let in_group = self.group.keys.iter().find(is_one);
+            let known = || {
+                let mut keys = std::iter::once(&key).chain(&batch.earlier_keys);
+                keys.find_map(|key| self.append_keys.get(key))
+            };
+            if let Some(used) = in_group.or_else(known) {
                 let receipt =
                     Receipt { first_leaf: used.first_leaf, leaves: u64::from(used.leaves) };
                 if used.events != events {

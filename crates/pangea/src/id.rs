@@ -1,6 +1,7 @@
 //! Ids of requests and of results, as the contract has them: a prefix and 32 characters.
 //!
-//! They begin with the time, so that they sort by it: of the ids of a request and its retries, the smallest is the first attempt's.
+//! They begin with the time, so that they sort by it: of the ids of a request and its retries, the smallest is the first attempt's, unless the clock was set
+//! back in between.
 
 use std::{fmt, str::FromStr};
 
@@ -11,6 +12,20 @@ pub struct RequestId(String);
 /// Names a search, by which its pages are asked for.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ResultId(String);
+
+/// The ids of a request that was made before: under one of them it may be sealed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Attempts {
+    /// The smallest, under which it is sealed if it is not yet.
+    pub first: RequestId,
+    /// Further ones, no more than [`Attempts::OTHERS_MAX`]. Where the clock was set back between two attempts, the first one's is among them.
+    pub others: Vec<RequestId>,
+}
+
+impl Attempts {
+    /// Most ids beside the first: the SDKs make four attempts.
+    pub const OTHERS_MAX: usize = 15;
+}
 
 /// Characters behind the prefix.
 const DIGITS: usize = 32;
@@ -31,12 +46,24 @@ impl RequestId {
         &self.0
     }
 
-    /// The id under which this request is sealed, given the header with the ids of its earlier attempts: the first attempt's. What is no id is passed over.
-    /// A retry's own id does not count, so that a clock that is set back in between does no harm.
+    /// The earlier attempts at this request, given the header with their ids; where there were none, this is the first. A retry's own id does not count:
+    /// nothing is sealed under it. What is no id is passed over.
     #[must_use]
-    pub fn first_attempt(&self, retried: &str) -> Self {
-        let earlier = retried.split(',').filter_map(|id| id.trim().parse::<Self>().ok());
-        earlier.min().unwrap_or_else(|| self.clone())
+    pub fn attempts(&self, retried: &str) -> Attempts {
+        let mut earlier: Vec<_> =
+            retried.split(',').filter_map(|id| id.trim().parse::<Self>().ok()).collect();
+        earlier.sort_unstable();
+        let mut earlier = earlier.into_iter();
+        let first = earlier.next().unwrap_or_else(|| self.clone());
+        Attempts { first, others: earlier.take(Attempts::OTHERS_MAX).collect() }
+    }
+
+    /// When it was made, in milliseconds since 1970; `None` of an id that is not one of ours.
+    #[must_use]
+    pub fn unix_millis(&self) -> Option<u64> {
+        // Ten digits are 50 bits, and the time has 48.
+        let (_prefix, digits) = self.0.split_once('_')?;
+        Some(u64::from_str_radix(digits.get(..10)?, 32).ok()? >> 2)
     }
 }
 
@@ -126,9 +153,17 @@ mod tests {
         assert_eq!(ids[3].as_str().len(), 36);
         assert_eq!(ids[3].as_str().parse(), Ok(ids[3].clone()));
         let header = format!("{},nonsense, {},", ids[7], ids[5]); // Python's order is random
-        assert_eq!(ids[9].first_attempt(&header), ids[5]);
-        assert_eq!(ids[2].first_attempt(&header), ids[5], "the clock was set back");
-        assert_eq!(ids[9].first_attempt(""), ids[9]);
+        let earlier = Attempts { first: ids[5].clone(), others: vec![ids[7].clone()] };
+        assert_eq!(ids[9].attempts(&header), earlier);
+        assert_eq!(ids[2].attempts(&header), earlier, "the clock was set back");
+        assert_eq!(ids[9].attempts(""), Attempts { first: ids[9].clone(), others: vec![] });
+        let many: String = ids.iter().map(|id| format!("{id},")).collect();
+        assert_eq!(ids[9].attempts(&many).others, ids[1..=Attempts::OTHERS_MAX]);
+        assert_eq!(ids[3].unix_millis(), Some(3 * 997));
+        assert_eq!(
+            "prq_zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz".parse::<RequestId>().unwrap().unix_millis(),
+            None
+        );
         for text in [
             "",
             "prq_",

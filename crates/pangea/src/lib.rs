@@ -21,6 +21,6 @@ mod when;
 
 pub use event::Item;
 pub use fault::{Code, Fault, Refusal, Status};
-pub use id::{Chance, InvalidId, RequestId, ResultId, base32hex};
+pub use id::{Attempts, Chance, InvalidId, RequestId, ResultId, base32hex};
 pub use schema::Schema;
 pub use view::{Shown, View};

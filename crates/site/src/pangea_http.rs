@@ -28,10 +28,10 @@ use axum::{
     routing::{any, get},
 };
 use index::Reader;
-use ledger::{AppendError, Batch, Ledger, ReadError};
-use model::{Envelope, Timestamp, action};
+use ledger::{AppendError, AppendKey, Batch, Ledger, ReadError};
+use model::{Envelope, Event, Timestamp, action};
 use pangea::{
-    Code, Fault, Refusal, RequestId, Schema, Status, View,
+    Attempts, Code, Fault, Refusal, RequestId, Schema, Status, View,
     answer::{self, Answer, Errors},
 };
 use serde::{Deserialize, Serialize};
@@ -207,8 +207,8 @@ struct Call {
     view: View,
     /// Where the client found this port.
     base: String,
-    /// The id under which events are sealed: a retry has that of the first attempt.
-    first_attempt: RequestId,
+    /// The ids under which events may be sealed: a retry seals nothing again.
+    attempts: Attempts,
 }
 
 impl Call {
@@ -218,9 +218,27 @@ impl Call {
         };
         let began = clock::now();
         let id = RequestId::new(began.unix_millis().unsigned_abs(), rand::random());
-        let first_attempt = id.first_attempt(text(&RETRIED_REQUEST_IDS));
+        let attempts = id.attempts(text(&RETRIED_REQUEST_IDS));
         let base = format!("http://{}", text(&header::HOST));
-        Self { id, began, view: View::of(text(&header::USER_AGENT)), base, first_attempt }
+        Self { id, began, view: View::of(text(&header::USER_AGENT)), base, attempts }
+    }
+
+    /// The events that this request is to seal, as one batch. A retry of it gets the first receipt, and seals nothing.
+    fn batch(&self, token: &TokenDescription, events: Vec<Event>) -> Batch {
+        let key = |id: &RequestId| {
+            let key = format!("{} {id}", token.name.as_str());
+            AppendKey::parse(&key).expect("a name and an id are shorter than a key may be")
+        };
+        let Attempts { first, others } = &self.attempts;
+        let earlier_keys = others.iter().map(key).collect();
+        Batch { events, key: Some(key(first)), earlier_keys, cursor: None }
+    }
+
+    /// What is "now" to this request and to each retry of it.
+    fn asked_at(&self) -> Timestamp {
+        let first = self.attempts.first.unix_millis().and_then(|millis| i64::try_from(millis).ok());
+        let first = first.map(|millis| Timestamp::from_unix_micros(millis.saturating_mul(1_000)));
+        first.unwrap_or(self.began).min(self.began)
     }
 }
 

@@ -151,7 +151,7 @@ impl Pipeline {
                 .collect();
             match self
                 .ledger
-                .append(Batch { events, cursor: Some(cursor.clone()), key: None })
+                .append(Batch { events, cursor: Some(cursor.clone()), ..Batch::default() })
                 .await
             {
                 Ok(_receipt) => break,

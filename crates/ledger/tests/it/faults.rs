@@ -127,6 +127,7 @@ impl User {
             events: (first..first + count).map(|number| event(number.to_string())).collect(),
             key: key.map(|key| AppendKey::parse(key).unwrap()),
             cursor: cursor.map(|next_leaf| Cursor { name: "test".into(), next_leaf }),
+            earlier_keys: Vec::new(),
         };
         let answer = match self.ledger.append(batch()).await {
             Err(AppendError::Write(_)) => {
@@ -323,7 +324,7 @@ async fn retry(disk: &SimulatedDisk, ledger: &Ledger, promises: &[Promise]) {
         let batch = Batch {
             events: (*first..first + count).map(|number| event(number.to_string())).collect(),
             key: Some(AppendKey::parse(key).unwrap()),
-            cursor: None,
+            ..Batch::default()
         };
         assert_eq!(ledger.append(batch).await.unwrap(), *receipt, "a retry of {key}");
     }

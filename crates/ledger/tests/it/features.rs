@@ -58,11 +58,18 @@ async fn a_retry_under_a_key_gets_the_first_receipt() {
     assert_eq!(one.unwrap(), two.unwrap(), "retried before the first was answered");
     let refusal = ledger.append(keyed("a", 0, 2)).await.unwrap_err();
     assert!(matches!(refusal, AppendError::KeyReused { first_leaf: 1 }), "{refusal}");
+    let again = |key, earlier: &[&str]| {
+        let earlier_keys = earlier.iter().map(|key| AppendKey::parse(key).unwrap()).collect();
+        ledger.append(Batch { earlier_keys, ..keyed(key, 0, 3) })
+    };
+    assert_eq!(again("0", &["z", "a"]).await.unwrap(), first, "known under an earlier key");
+    let (one, two) = tokio::join!(again("c", &[]), again("0", &["c"]));
+    assert_eq!(one.unwrap(), two.unwrap(), "in the same group, too");
     close(folder.path(), writer).await;
 
     let (ledger, writer) = open(folder.path());
     assert_eq!(ledger.append(keyed("a", 0, 3)).await.unwrap(), first, "after a start, too");
-    assert_eq!(ledger.size(), 5);
+    assert_eq!(ledger.size(), 8);
     close(folder.path(), writer).await;
 }
 

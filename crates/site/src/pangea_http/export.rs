@@ -17,7 +17,7 @@ use axum::{
 };
 use flate2::{Compression, write::GzEncoder};
 use futures::stream;
-use ledger::{Batch, StoredEnvelope};
+use ledger::StoredEnvelope;
 use model::{Envelope, Event, FieldValue, Timestamp, action};
 use pangea::{
     Code, Fault, Refusal, Schema, Status,
@@ -82,7 +82,7 @@ impl Api {
         body: &[u8],
     ) -> Result<Reply, Refusal> {
         let ExportRequest { config_id, search, format } =
-            ExportRequest::parse(body, &self.schema, call.began)?;
+            ExportRequest::parse(body, &self.schema, call.asked_at())?;
         self.check_config(config_id.as_deref())?;
         if search.order_by != RECEIVED_AT {
             let words = format!(
@@ -147,8 +147,10 @@ impl Api {
         words: String,
     ) -> Result<(), Refusal> {
         let name = token.name.as_str();
-        let event = token_event(action::EVENTS_EXPORTED, name, &token.name, words, call.began);
-        self.ledger.append(Batch::of(vec![event])).await.map(drop).map_err(not_sealed)
+        let mut event = token_event(action::EVENTS_EXPORTED, name, &token.name, words, call.began);
+        // A retry says the same. When it was, `received_at` says.
+        event.timestamp = None;
+        self.ledger.append(call.batch(token, vec![event])).await.map(drop).map_err(not_sealed)
     }
 
     /// Writes a file whole.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use ledger::{AppendKey, Batch, Receipt};
+use ledger::Receipt;
 use model::Event;
 use pangea::{
     Code, Fault, Refusal, Status,
@@ -58,11 +58,8 @@ impl Api {
         request: LogRequest,
     ) -> Result<Receipt, Refusal> {
         self.check_config(request.config_id.as_deref())?;
-        let key = format!("{} {}", token.name.as_str(), call.first_attempt);
-        let key = AppendKey::parse(&key).expect("a name and an id are shorter than a key may be");
         let events = request.items.into_iter().map(Event::from).collect();
-        let batch = Batch { events, cursor: None, key: Some(key) };
-        self.ledger.append(batch).await.map_err(not_sealed)
+        self.ledger.append(call.batch(token, events)).await.map_err(not_sealed)
     }
 
     /// What is said of sealed events: their hashes; envelopes and proofs only if they are wanted. They are proved under the tree as it is now.

@@ -25,12 +25,17 @@ impl Client {
     }
 
     async fn send(&self, head: &str, body: &str) -> Value {
+        self.send_with("", head, body).await
+    }
+
+    /// With further header lines, each with its end.
+    async fn send_with(&self, headers: &str, head: &str, body: &str) -> Value {
         let address = self.log.url.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(address).await.unwrap();
         let (token, agent, length) = (&self.log.token, self.user_agent, body.len());
         let request = format!(
             "{head} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\nuser-agent: {agent}\r\nconnection: close\r\n\
-             content-length: {length}\r\n\r\n{body}"
+             content-length: {length}\r\n{headers}\r\n{body}"
         );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
@@ -166,6 +171,51 @@ async fn what_is_sorted_by_another_field_is_the_newest_and_the_answer_says_so() 
             says_so,
             "{summary}"
         );
+    }
+    client.log.stop().await.unwrap();
+}
+
+/// The newest leaf, by a search for everything.
+async fn newest_leaf(client: &Client) -> u64 {
+    let found = client.ask("/v1/search", &json!({ "limit": 1 })).await;
+    found["events"][0]["leaf_index"].as_u64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_retry_is_sealed_again_whatever_the_clock_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = Client::start(folder.path(), "{}").await;
+    let event = json!({ "event": { "message": "once" } }).to_string();
+    let (log, retried) = ("POST /v1/log", "x-pangea-retried-request-ids");
+    let first = client.send(log, &event).await;
+    let sealed = newest_leaf(&client).await;
+    // The clock was set back before the second attempt, whose id is smaller then; this is the third.
+    let ids = format!("prq_{},{}", "0".repeat(32), first["request_id"].as_str().unwrap());
+    let third = client.send_with(&format!("{retried}: {ids}\r\n"), log, &event).await;
+    assert_eq!((&third["status"], &third["result"]), (&json!("Success"), &first["result"]));
+    assert_eq!(newest_leaf(&client).await, sealed);
+    client.log.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retried_export_is_sealed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = Client::start(folder.path(), "{}").await;
+    let found = client.ask("/v1/search", &json!({})).await;
+    let download = json!({ "result_id": found["id"], "format": "csv" });
+    for (path, body, status) in [
+        ("/v1/export", json!({ "start": "7d", "end": "1h" }), "Accepted"),
+        ("/v1/download_results", download, "Success"),
+    ] {
+        let (head, body) = (format!("POST {path}"), body.to_string());
+        let first = client.send(&head, &body).await;
+        assert_eq!(first["status"], status, "{first}");
+        let sealed = newest_leaf(&client).await;
+        let id = first["request_id"].as_str().unwrap();
+        let retried = format!("x-pangea-retried-request-ids: {id}\r\n");
+        let again = client.send_with(&retried, &head, &body).await;
+        assert_eq!(again["status"], status, "{again}");
+        assert_eq!(newest_leaf(&client).await, sealed, "{path}");
     }
     client.log.stop().await.unwrap();
 }
