@@ -153,6 +153,10 @@ impl Api {
         if search.order_by == RECEIVED_AT {
             let limit = limit.min(results_max.saturating_sub(offset));
             let mut found = self.look_up(saved, offset, limit)?;
+            if found.more && found.count < results_max {
+                // The index stopped to count. Clients ask for pages until they have as many as were counted: all are found, or the search is too broad.
+                found.count = self.look_up(saved, 0, results_max)?.count;
+            }
             found.count = found.count.min(results_max);
             return Ok(found);
         }

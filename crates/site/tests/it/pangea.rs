@@ -219,3 +219,20 @@ async fn a_retried_export_is_sealed_once() {
     }
     client.log.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_is_of_all_that_a_search_finds() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = Client::start(folder.path(), "{}").await;
+    let events = vec![json!({ "event": { "message": "pump two stopped" } }); 1_000];
+    for _batch in 0..3 {
+        client.ask("/v2/log", &json!({ "events": events })).await;
+    }
+    // The index leaves doubt about words that a space ends, and events are read to count them.
+    let found = client.ask("/v1/search", &json!({ "query": "message:\"pump two\"" })).await;
+    assert_eq!(found["count"], 3_000);
+    let rest = json!({ "id": found["id"], "offset": 2_990, "limit": 100 });
+    let page = client.ask("/v1/results", &rest).await;
+    assert_eq!((&page["count"], page["events"].as_array().unwrap().len()), (&json!(3_000), 10));
+    client.log.stop().await.unwrap();
+}
