@@ -121,7 +121,7 @@ impl Api {
             schema: Arc::new(config.schema),
             roots: config.roots,
             saved,
-            files: Mutex::new(Recent::new(export::FILES_MAX)),
+            files: Mutex::new(Recent::new(export::FILES_BYTES_MAX)),
             bodies: Bodies::new(),
             pages: Semaphore::new(search::PAGES_AT_ONCE_MAX),
             downloads: Arc::new(Semaphore::new(export::DOWNLOADS_AT_ONCE_MAX)),

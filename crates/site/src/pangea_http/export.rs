@@ -1,9 +1,10 @@
 //! `/v1/export`, `/v1/download_results` and the files they lead to.
 //!
-//! A file is made while it is sent, from the log itself: it costs no memory, whatever its size. Its address has a secret, because the SDKs fetch it without
-//! their token.
+//! A file is made while it is sent, from the log itself: it costs no memory, whatever its size. What it is of is settled before, so that whoever asks is told
+//! what cannot be. Its address has a secret, because the SDKs fetch it without their token.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write},
     sync::{Arc, PoisonError},
     time::Duration,
@@ -28,17 +29,15 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, task::spawn_blocking};
 use tracing::warn;
 
-use super::{
-    Api, Call, Promised, Reply, after, not_sealed,
-    search::{RECEIVED_AT, SavedSearch},
-    trees,
-};
+use super::{Api, Call, Promised, Reply, after, not_sealed, search::RECEIVED_AT, trees};
 use crate::{api_tokens::TokenDescription, clock, operator::token_event};
 
-/// Files that can be downloaded at one time: each is a search and a secret.
-pub(super) const FILES_MAX: usize = 1_000;
+/// Bytes of what is known of files that can be downloaded: 200 of the largest searches, or some 80,000 exports.
+pub(super) const FILES_BYTES_MAX: usize = 16 << 20;
 /// Files that are being sent at one time: each has a thread that waits for its client.
 pub(super) const DOWNLOADS_AT_ONCE_MAX: usize = 8;
+/// Hex digits of what nobody can guess of an address.
+const SECRET_CHARS: usize = 64;
 /// For how long, as at Pangea.
 const FILE_LIFETIME: Duration = Duration::from_secs(86_400);
 /// Parts of a file that wait for a slow client; whoever makes them waits, too.
@@ -49,6 +48,8 @@ const PART_BYTES: usize = 64 << 10;
 const READ_LEAVES: u64 = 1_000;
 /// Bytes of them.
 const READ_BYTES_MAX: usize = 4 << 20;
+/// Leaves that a search found and that are read at once, whatever their order: an eighth of a block, and 64 MiB at most.
+const FOUND_LEAVES: usize = 32;
 
 /// An export that was asked for.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -69,8 +70,20 @@ pub(super) struct FileOf {
 
 #[derive(Clone, Debug)]
 enum Content {
-    Search(SavedSearch),
+    /// What a search found, in its order.
+    Found(Arc<[u64]>),
     Export(Export),
+}
+
+impl FileOf {
+    /// Bytes of memory, those of its secret too.
+    fn weight(&self) -> usize {
+        let leaves = match &self.what {
+            Content::Found(leaves) => size_of_val(&**leaves),
+            Content::Export(_) => 0,
+        };
+        size_of::<Self>() + SECRET_CHARS + leaves
+    }
 }
 
 impl Api {
@@ -111,9 +124,10 @@ impl Api {
         let (name, what, default) = match of {
             Downloaded::Search(id) => {
                 let saved = self.saved(Some(&id), "/result_id", asserted.as_ref())?;
+                let leaves = self.found(saved).await?;
                 let words = format!("events of the search {id} downloaded");
                 self.seal_export(call, token, words).await?;
-                (id.to_string(), Content::Search(saved), Format::Csv)
+                (id.to_string(), Content::Found(leaves.into()), Format::Csv)
             }
             Downloaded::Export(id) => {
                 let Some(Promised::Export(export)) = self.promised(call, token, &id) else {
@@ -131,11 +145,12 @@ impl Api {
             Format::Json => "json",
         };
         let expires_at = after(call.began, FILE_LIFETIME);
-        let secret = hex::encode(rand::random::<[u8; 32]>());
+        let secret = hex::encode(rand::random::<[u8; SECRET_CHARS / 2]>());
         let dest_url =
             format!("{}/download/{secret}/search_results_{name}.{extension}.gz", call.base);
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        files.insert(secret, FileOf { what, format, expires_at });
+        let file = FileOf { what, format, expires_at };
+        files.insert_weighing(file.weight(), secret, file);
         drop(files);
         Ok(Reply::done(call, "The file is at its address", &Download { dest_url, expires_at }))
     }
@@ -158,18 +173,29 @@ impl Api {
         let mut writer =
             FileWriter::begin(GzEncoder::new(to, Compression::fast()), file.format, &self.schema)?;
         match &file.what {
-            Content::Search(saved) => {
-                let leaves = self.found(saved)?;
-                for leaf in leaves {
-                    self.read(&[leaf], |leaf, bytes| {
-                        let written = bytes.map_or(Ok(()), |bytes| writer.event(leaf, &bytes));
-                        written.map_err(|error| super::failed(&error))
-                    })?;
-                }
-            }
+            Content::Found(leaves) => self.write_found(leaves, &mut writer)?,
             Content::Export(export) => self.write_export(export, &mut writer)?,
         }
         writer.end()?.finish()?;
+        Ok(())
+    }
+
+    /// What a search found, without what was erased since.
+    fn write_found(
+        &self,
+        leaves: &[u64],
+        writer: &mut FileWriter<impl Write>,
+    ) -> Result<(), FileError> {
+        for leaves in leaves.chunks(FOUND_LEAVES) {
+            let mut envelopes = BTreeMap::new();
+            self.read(leaves, |leaf, bytes| {
+                envelopes.extend(bytes.map(|bytes| (leaf, bytes)));
+                Ok(())
+            })?;
+            for leaf in leaves {
+                envelopes.remove(leaf).map_or(Ok(()), |bytes| writer.event(*leaf, &bytes))?;
+            }
+        }
         Ok(())
     }
 
@@ -263,7 +289,8 @@ pub(super) async fn download(
 ) -> Response {
     let files = api.files.lock().unwrap_or_else(PoisonError::into_inner).get(&secret).cloned();
     let Some(file) = files.filter(|file| file.expires_at > clock::now()) else {
-        let words = "there is no such file, or its day is over, or the site was started again since: ask for another with /v1/download_results\n";
+        let words = "there is no such file, or its day is over, or the site was started again or gave many other addresses since: \
+                     ask for another with /v1/download_results\n";
         return (StatusCode::NOT_FOUND, words).into_response();
     };
     let Ok(room) = Arc::clone(&api.downloads).try_acquire_owned() else {

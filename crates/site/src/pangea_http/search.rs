@@ -177,8 +177,9 @@ impl Api {
     }
 
     /// All that a search finds, in its order.
-    pub(super) fn found(&self, saved: &SavedSearch) -> Result<Vec<u64>, Refusal> {
-        self.find(saved, 0, RESULTS_MAX).map(|found| found.leaves)
+    pub(super) async fn found(self: &Arc<Self>, saved: SavedSearch) -> Result<Vec<u64>, Refusal> {
+        let _room = self.pages.acquire().await.expect("nobody closes the semaphore");
+        self.blocking(move |api| Ok(api.find(&saved, 0, RESULTS_MAX)?.leaves)).await
     }
 
     /// Asks the index.

@@ -1,7 +1,8 @@
 //! Pangea's API over a log alone: what depends on its configuration, and on who asks.
 
-use std::{fs, path::Path};
+use std::{fs, io::Read as _, path::Path};
 
+use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 use site::log_alone::LogAlone;
 use tokio::{
@@ -30,7 +31,7 @@ impl Client {
 
     /// With further header lines, each with its end.
     async fn send_with(&self, headers: &str, head: &str, body: &str) -> Value {
-        let address = self.log.url.strip_prefix("http://").unwrap();
+        let address = self.address();
         let mut stream = TcpStream::connect(address).await.unwrap();
         let (token, agent, length) = (&self.log.token, self.user_agent, body.len());
         let request = format!(
@@ -41,6 +42,26 @@ impl Client {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    }
+
+    fn address(&self) -> &str {
+        self.log.url.strip_prefix("http://").unwrap()
+    }
+
+    /// What a file to download holds.
+    async fn download(&self, url: &str) -> String {
+        let (address, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+        assert_eq!(address, self.address());
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // To a client of HTTP 1.0 it is sent as it is, and not in chunks.
+        let request = format!("GET /{path} HTTP/1.0\r\nhost: {address}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let head = answer.windows(4).position(|end| end == b"\r\n\r\n").unwrap();
+        let mut text = String::new();
+        GzDecoder::new(&answer[head + 4..]).read_to_string(&mut text).unwrap();
+        text
     }
 
     /// The result of a request that succeeds.
@@ -234,5 +255,30 @@ async fn a_count_is_of_all_that_a_search_finds() {
     let rest = json!({ "id": found["id"], "offset": 2_990, "limit": 100 });
     let page = client.ask("/v1/results", &rest).await;
     assert_eq!((&page["count"], page["events"].as_array().unwrap().len()), (&json!(3_000), 10));
+    client.log.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_has_what_a_search_found_in_its_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = Client::start(folder.path(), "{}").await;
+    let event = |number: u64| json!({ "event": { "message": format!("reading-{number}"), "actor": (number * 7 % 10).to_string() } });
+    let events: Vec<Value> = (0..700).map(event).collect();
+    client.ask("/v2/log", &json!({ "events": events })).await;
+    for order_by in ["received_at", "actor"] {
+        for order in ["asc", "desc"] {
+            let search = json!({ "query": "message:reading-", "order": order, "order_by": order_by, "limit": 1_000 });
+            let found = client.ask("/v1/search", &search).await;
+            let wanted = json!({ "result_id": found["id"], "format": "json" });
+            let file = client.ask("/v1/download_results", &wanted).await;
+            let file = client.download(file["dest_url"].as_str().unwrap()).await;
+            let leaves = |events: &Value| {
+                let events = events.as_array().unwrap();
+                events.iter().map(|event| event["leaf_index"].clone()).collect::<Vec<_>>()
+            };
+            let shown = leaves(&found["events"]);
+            assert!(shown.len() == 700 && shown == leaves(&serde_json::from_str(&file).unwrap()));
+        }
+    }
     client.log.stop().await.unwrap();
 }
