@@ -138,15 +138,23 @@ pub(crate) async fn serve(listener: TcpListener, log: LogHttp, shutdown: Cancell
 async fn only_for_this_machine(request: Request, next: Next) -> Response {
     let host =
         request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
-    if matches!(name, "localhost" | "127.0.0.1" | "[::1]") {
+    if is_this_machine(host) {
         next.run(request).await
     } else {
         problem(
             StatusCode::MISDIRECTED_REQUEST,
-            "this port answers to localhost and 127.0.0.1 only",
+            "this port answers to localhost, 127.0.0.1 and [::1] only",
         )
     }
+}
+
+/// Whether a Host header has one of the machine's own names, and behind it a port or nothing: Pangea's API makes addresses of it.
+fn is_this_machine(host: &str) -> bool {
+    let is_port = |port: &str| port.bytes().all(|digit| digit.is_ascii_digit());
+    ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| {
+        host.strip_prefix(name)
+            .is_some_and(|rest| rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
+    })
 }
 
 /// The newest checkpoint that satisfies the site's policy; where it has none, the newest one.
@@ -450,4 +458,29 @@ fn problem(status: StatusCode, detail: &str) -> Response {
     let problem = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
     (status, [(header::CONTENT_TYPE, "application/problem+json")], problem.to_string())
         .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_machines_own_names_are_answered() {
+        for host in ["localhost", "localhost:8081", "127.0.0.1:8081", "[::1]", "[::1]:8081"] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in [
+            "",
+            ":8081",
+            "::1",
+            "[::1]8081",
+            "localhost.evil.example",
+            "evil.example:8081",
+            "localhost:1@evil.example",
+            "localhost:8081/",
+            "127.0.0.1:80:81",
+        ] {
+            assert!(!is_this_machine(host), "{host}");
+        }
+    }
 }
