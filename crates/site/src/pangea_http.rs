@@ -74,6 +74,7 @@ pub(crate) struct Api {
     indexed: watch::Receiver<u64>,
     schema: Arc<Schema>,
     roots: config::Roots,
+    public_url: Option<config::PublicUrl>,
     /// By which clients name the log.
     config_id: String,
     trees: Trees,
@@ -120,6 +121,7 @@ impl Api {
             indexed,
             schema: Arc::new(config.schema),
             roots: config.roots,
+            public_url: config.public_url,
             saved,
             files: Mutex::new(Recent::new(export::FILES_BYTES_MAX)),
             bodies: Bodies::new(),
@@ -205,7 +207,7 @@ struct Call {
     id: RequestId,
     began: Timestamp,
     view: View,
-    /// Where the client found this port.
+    /// Where the client finds this port.
     base: String,
     /// The ids under which events may be sealed: a retry seals nothing again.
     attempts: Attempts,
@@ -272,7 +274,10 @@ impl Reply {
 }
 
 async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
-    let call = Call::of(request.headers());
+    let mut call = Call::of(request.headers());
+    if let Some(url) = &api.public_url {
+        url.as_str().clone_into(&mut call.base);
+    }
     let allow = Endpoint::of(request.uri().path()).map_or(Method::POST, Endpoint::method);
     let outcome = handle(&api, &call, request).await;
     respond(&call, outcome, &allow)

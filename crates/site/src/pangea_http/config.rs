@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
+use axum::http::Uri;
 use pangea::{
     Schema,
     schema::{Field, InvalidSchema},
@@ -13,7 +14,41 @@ use serde::Deserialize;
 pub(crate) struct Config {
     pub(super) schema: Schema,
     pub(super) roots: Roots,
+    pub(super) public_url: Option<PublicUrl>,
 }
+
+/// Where clients find the API, if that is not where they say: what a proxy before the site is called. No slash at its end.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(try_from = "String")]
+pub(super) struct PublicUrl(String);
+
+impl PublicUrl {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for PublicUrl {
+    type Error = InvalidPublicUrl;
+
+    fn try_from(text: String) -> Result<Self, InvalidPublicUrl> {
+        let url: Uri = text.parse().map_err(|_| InvalidPublicUrl)?;
+        let is_web = matches!(url.scheme_str(), Some("http" | "https"));
+        let has_host = url.host().is_some_and(|host| !host.is_empty());
+        if is_web && has_host && !text.contains(['@', '?', '#']) {
+            Ok(Self(text.trim_end_matches('/').to_owned()))
+        } else {
+            Err(InvalidPublicUrl)
+        }
+    }
+}
+
+/// A text that is not such a place.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error(
+    "`public_url` is where clients find the API, such as https://log.plant.example: `http` or `https`, a host, and perhaps a port and a path"
+)]
+pub(super) struct InvalidPublicUrl;
 
 /// Whether events are shown as covered by a published root.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
@@ -31,6 +66,7 @@ pub(super) enum Roots {
 struct File {
     #[serde(default)]
     roots: Roots,
+    public_url: Option<PublicUrl>,
     #[serde(default)]
     fields: Vec<Field>,
     /// Regular expressions by field.
@@ -52,7 +88,7 @@ impl Config {
         let schema = Schema::with(file.fields)
             .and_then(|schema| schema.redacting(file.redact))
             .map_err(|error| failed(Problem::Schema(error)))?;
-        Ok(Self { schema, roots: file.roots })
+        Ok(Self { schema, roots: file.roots, public_url: file.public_url })
     }
 }
 
@@ -94,9 +130,21 @@ mod tests {
             .unwrap();
         let config = Config::load(&path).unwrap();
         assert!(config.roots == Roots::Unpublished && config.schema.field("batch").is_some());
-        for text in
-            ["", "7", r#"{"root":"published"}"#, r#"{"fields":[{"id":"message","type":"string"}]}"#]
-        {
+        fs::write(&path, r#"{"public_url":"https://plant.example:8443/log/"}"#).unwrap();
+        let public_url = Config::load(&path).unwrap().public_url.unwrap();
+        assert_eq!(public_url.as_str(), "https://plant.example:8443/log");
+        for text in [
+            "",
+            "7",
+            r#"{"root":"published"}"#,
+            r#"{"fields":[{"id":"message","type":"string"}]}"#,
+            r#"{"public_url":"plant.example"}"#,
+            r#"{"public_url":"ftp://plant.example"}"#,
+            r#"{"public_url":"https://"}"#,
+            r#"{"public_url":"https://ada@plant.example"}"#,
+            r#"{"public_url":"https://plant.example/?a=b"}"#,
+            r#"{"public_url":"https://plant.example/a b"}"#,
+        ] {
             fs::write(&path, text).unwrap();
             assert!(Config::load(&path).is_err(), "{text}");
         }

@@ -72,7 +72,7 @@ impl Trees {
             consistency_proof: self.consistency(size.saturating_sub(1), size)?,
             published: base.map(|base| Published {
                 published_at: self.published_at(),
-                url: format!("{base}/checkpoint"),
+                url: format!("{base}/checkpoint/unwitnessed"),
             }),
             root_hash: hex(&self.ledger.pangea_root(size)?),
             size,

@@ -282,3 +282,21 @@ async fn a_download_has_what_a_search_found_in_its_order() {
     }
     client.log.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_are_those_of_the_proxy_that_the_configuration_names() {
+    const URL: &str = "https://plant.example/log";
+    let folder = tempfile::tempdir().unwrap();
+    let client = Client::start(folder.path(), &json!({ "public_url": URL }).to_string()).await;
+    let root = client.ask("/v1/root", &json!({})).await;
+    let events = json!({ "events": [{ "event": { "message": "m" } }] }).to_string();
+    let taken = client.send("POST /v2/log_async", &events).await;
+    let found = client.ask("/v1/search", &json!({})).await;
+    let file = client.ask("/v1/download_results", &json!({ "result_id": found["id"] })).await;
+    // A checkpoint that witnesses have cosigned may cover less.
+    assert_eq!(root["data"]["url"], format!("{URL}/checkpoint/unwitnessed"));
+    for url in [&taken["result"]["location"], &file["dest_url"]] {
+        assert!(url.as_str().unwrap().starts_with(&format!("{URL}/")), "{url}");
+    }
+    client.log.stop().await.unwrap();
+}
