@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use model::{Event, FieldValue};
+use model::{Event, FieldValue, action};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
@@ -164,6 +164,14 @@ fn flatten(event: &RawValue, schema: &Schema) -> Result<BTreeMap<String, FieldVa
             Fault::new(Code::UnexpectedProperty, place(), words)
         })?;
         let value = flat(value, field).map_err(|fault| fault.under(&place()))?;
+        if name == "action"
+            && let FieldValue::Text(action) = &value
+            && action::OF_THE_LOG.contains(&action.as_str())
+        {
+            let words =
+                format!("the action {action} is the log's own: name the event's action otherwise");
+            return Err(Fault::new(Code::InvalidConst, place(), words));
+        }
         fields.insert(name.to_owned(), value);
     }
     match schema.fields().find(|field| field.required && !fields.contains_key(&field.id)) {
@@ -301,6 +309,7 @@ mod tests {
             (r#"{"message":null}"#, Code::InvalidNull, "/event/message"),
             (r#"{"message":"m","actor":{}}"#, Code::InvalidString, "/event/actor"),
             (r#"{"message":"m","nope":1}"#, Code::UnexpectedProperty, "/event/nope"),
+            (r#"{"message":"m","action":"KEY_ROTATED"}"#, Code::InvalidConst, "/event/action"),
             (r#"{"message":"m","sealwire":{}}"#, Code::UnexpectedProperty, "/event/sealwire"),
             (&long, Code::AboveMaxLength, "/event/action"),
             (r#"{"message":"m","timestamp":"noon"}"#, Code::BadFormatDateTime, "/event/timestamp"),

@@ -393,31 +393,39 @@ impl DownloadRequest {
 pub fn parse_stream(body: &[u8], schema: &Schema) -> Result<LogRequest, Fault> {
     let mut members = Members::parse(body)?;
     let config_id = config_id(&mut members)?;
-    let record = |record: &RawValue| {
-        let event = format!(r#"{{"event":{{"message":{}}}}}"#, record.get());
-        let event = RawValue::from_string(event)
-            .map_err(|error| Fault::new(Code::InvalidObject, "", error.to_string()))?;
-        item(&event, schema)
-    };
-    let records = match members.take("logs") {
-        Some(logs) if logs.get().starts_with('[') => {
-            members::array(logs).map_err(|fault| fault.under("/logs"))?
+    let invalid = |error: serde_json::Error| Fault::new(Code::InvalidObject, "", error.to_string());
+    let records = match members.take("logs").filter(|logs| logs.get().starts_with('[')) {
+        Some(logs) => {
+            let logs = members::array(logs).map_err(|fault| fault.under("/logs"))?;
+            logs.into_iter().enumerate().map(record_in_logs).collect()
         }
-        _ => vec![serde_json::from_slice(body).map_err(|error: serde_json::Error| {
-            Fault::new(Code::InvalidObject, "", error.to_string())
-        })?],
+        None => vec![(String::new(), serde_json::from_slice(body).map_err(invalid)?)],
     };
     if records.len() > EVENTS_MAX {
         let words = format!("{} records: at most {EVENTS_MAX} are taken", records.len());
         return Err(Fault::new(Code::AboveMaxItems, "/logs", words));
     }
-    let items = records.into_iter().enumerate().map(|(at, value)| {
-        // Auth0's records carry what happened under `data`.
-        let data = Members::of(value).ok().and_then(|mut members| members.take("data"));
-        record(data.unwrap_or(value)).map_err(|fault| fault.under(&format!("/logs/{at}")))
+    let items = records.into_iter().map(|(place, record)| {
+        let event = format!(r#"{{"event":{{"message":{}}}}}"#, record.get());
+        let item =
+            RawValue::from_string(event).map_err(invalid).and_then(|event| item(&event, schema));
+        // The request has at its place what is the message here.
+        item.map_err(|mut fault| {
+            let within = fault.source_pointer.strip_prefix("/event/message").unwrap_or_default();
+            fault.source_pointer = format!("{place}{within}");
+            fault
+        })
     });
     let items = items.collect::<Result<_, _>>()?;
     Ok(LogRequest { config_id, items, verbose: false, prev_root: None })
+}
+
+/// A record with its place. Auth0's carry what happened under `data`.
+fn record_in_logs((at, record): (usize, &RawValue)) -> (String, &RawValue) {
+    match Members::of(record).ok().and_then(|mut members| members.take("data")) {
+        Some(data) => (format!("/logs/{at}/data"), data),
+        None => (format!("/logs/{at}"), record),
+    }
 }
 
 fn config_id(members: &mut Members<'_>) -> Result<ConfigId, Fault> {
@@ -522,6 +530,12 @@ mod tests {
         let body = br#"{"events":[{"event":{"message":"m"}},{"event":{"message":"m"},"x":1}]}"#;
         let fault = LogRequest::parse_bulk(body, &Schema::standard()).unwrap_err();
         assert_eq!((fault.code, &*fault.source_pointer), (Code::UnexpectedProperty, "/events/1/x"));
+        let body = br#"{"events":[{"event":{"message":"m"}},{"event":{"message":"m","action":"HOLD_PLACED"}}]}"#;
+        let fault = LogRequest::parse_bulk(body, &Schema::standard()).unwrap_err();
+        assert_eq!(
+            (fault.code, &*fault.source_pointer),
+            (Code::InvalidConst, "/events/1/event/action")
+        );
     }
 
     #[test]
@@ -555,6 +569,14 @@ mod tests {
         );
         assert_eq!(messages(r#"{"kind":"x"}"#), [r#"{"message":"{\"kind\":\"x\"}"}"#]);
         assert!(messages(r#"{"logs":[]}"#).is_empty());
+        for (record, place) in [
+            (r#"{"logs":[{},{"data":7}]}"#, "/logs/1/data"),
+            (r#"{"logs":["m",7]}"#, "/logs/1"),
+            (&format!(r#"{{"kind":"{}"}}"#, "x".repeat(40_000)), ""),
+        ] {
+            let fault = parse_stream(record.as_bytes(), &Schema::standard()).unwrap_err();
+            assert_eq!(fault.source_pointer, place, "{}", fault.detail);
+        }
     }
 
     #[test]

@@ -398,9 +398,6 @@ fn not_sealed(error: AppendError) -> Refusal {
         AppendError::TooLarge { .. } | AppendError::BatchTooLarge { .. } => {
             Refusal::plain(Status::PayloadTooLarge, error.to_string())
         }
-        AppendError::Reserved { .. } => {
-            Fault::new(Code::InvalidConst, "/event/action", error.to_string()).into()
-        }
         AppendError::KeyReused { .. } => {
             let words = "a request of this id sealed other events: a retry sends the same body";
             Fault::new(Code::InvalidConst, "", words).into()
@@ -411,7 +408,10 @@ fn not_sealed(error: AppendError) -> Refusal {
             let words = "the log takes nothing at the moment: try again";
             Refusal::plain(Status::ServiceNotAvailable, words)
         }
-        AppendError::TooMany { .. } | AppendError::LogEvent(_) => failed(&error),
+        // Requests are checked when they are read.
+        AppendError::TooMany { .. } | AppendError::Reserved { .. } | AppendError::LogEvent(_) => {
+            failed(&error)
+        }
     }
 }
 
