@@ -129,6 +129,8 @@ struct Stored {
 pub(crate) struct ApiTokens {
     path: PathBuf,
     stored: Arc<Mutex<Vec<Stored>>>,
+    /// Held while the file is written: who is let in does not wait for the disk.
+    changing: Arc<Mutex<()>>,
 }
 
 impl ApiTokens {
@@ -140,7 +142,7 @@ impl ApiTokens {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(ApiTokenError::Io { path, source }),
         };
-        Ok(Self { path, stored: Arc::new(Mutex::new(stored)) })
+        Ok(Self { path, stored: Arc::new(Mutex::new(stored)), changing: Arc::default() })
     }
 
     /// Makes a secret for a token that does not exist yet.
@@ -167,24 +169,33 @@ impl ApiTokens {
         description: TokenDescription,
         secret: &str,
     ) -> Result<(), ApiTokenError> {
-        let mut stored = self.stored();
-        let mut changed = stored.clone();
-        changed.push(Stored { description, sha256: digest(secret) });
-        self.write(&changed)?;
-        *stored = changed;
-        Ok(())
+        self.change(|stored| {
+            stored.push(Stored { description, sha256: digest(secret) });
+            Ok(())
+        })
     }
 
     /// From here on the token lets nobody in.
     pub(crate) fn remove(&self, name: &TokenName) -> Result<(), ApiTokenError> {
-        let mut stored = self.stored();
-        let mut changed = stored.clone();
-        changed.retain(|token| token.description.name != *name);
-        if changed.len() == stored.len() {
-            return Err(ApiTokenError::Unknown { name: name.clone() });
-        }
+        self.change(|stored| {
+            let is_it = |token: &Stored| token.description.name == *name;
+            let unknown = || ApiTokenError::Unknown { name: name.clone() };
+            let at = stored.iter().position(is_it).ok_or_else(unknown)?;
+            stored.remove(at);
+            Ok(())
+        })
+    }
+
+    /// The file first, then what is looked at.
+    fn change(
+        &self,
+        change: impl FnOnce(&mut Vec<Stored>) -> Result<(), ApiTokenError>,
+    ) -> Result<(), ApiTokenError> {
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = self.stored().clone();
+        change(&mut changed)?;
         self.write(&changed)?;
-        *stored = changed;
+        *self.stored() = changed;
         Ok(())
     }
 

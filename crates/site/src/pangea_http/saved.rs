@@ -9,7 +9,7 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
     str::FromStr,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -56,14 +56,15 @@ pub struct SavedError {
 #[derive(Debug)]
 pub(super) struct SavedById<I, V> {
     path: PathBuf,
-    kept: Mutex<Kept<I, V>>,
+    values: Mutex<Recent<I, Expiring<V>>>,
+    /// Held while it is written: who asks for a value does not wait for the disk.
+    file: Mutex<SavedFile>,
 }
 
 #[derive(Debug)]
-struct Kept<I, V> {
-    values: Recent<I, Expiring<V>>,
+struct SavedFile {
     file: File,
-    file_bytes: usize,
+    bytes: usize,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -88,8 +89,12 @@ where
 {
     /// Those of the file that have not expired; what cannot be read there is passed over.
     fn open(path: PathBuf) -> Result<Self, SavedError> {
-        match Kept::open(&path) {
-            Ok(kept) => Ok(Self { path, kept: Mutex::new(kept) }),
+        let opened = read_all(&path).and_then(|values| {
+            let file = SavedFile::write(&path, &text_of(&values))?;
+            Ok((Mutex::new(values), Mutex::new(file)))
+        });
+        match opened {
+            Ok((values, file)) => Ok(Self { path, values, file }),
             Err(source) => Err(SavedError { path, source }),
         }
     }
@@ -97,49 +102,60 @@ where
     pub(super) fn save(&self, id: &I, value: V, expires_at: Timestamp) -> io::Result<()> {
         let value = Expiring { expires_at, value };
         let line = line(id, &value);
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.values.insert_weighing(line.len(), id.clone(), value);
-        kept.file.write_all(line.as_bytes())?;
-        kept.file_bytes += line.len();
-        if kept.file_bytes > 2 * BYTES_MAX {
-            (kept.file, kept.file_bytes) = write_all(&self.path, &kept.values)?;
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        self.values().insert_weighing(line.len(), id.clone(), value);
+        file.file.write_all(line.as_bytes())?;
+        file.bytes += line.len();
+        if file.bytes > 2 * BYTES_MAX {
+            let text = text_of(&self.values());
+            *file = SavedFile::write(&self.path, &text)?;
         }
         Ok(())
     }
 
     pub(super) fn get(&self, id: &I, now: Timestamp) -> Option<V> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = kept.values.get(id).filter(|found| found.expires_at > now);
+        let values = self.values();
+        let found = values.get(id).filter(|found| found.expires_at > now);
         found.map(|found| found.value.clone())
+    }
+
+    fn values(&self) -> MutexGuard<'_, Recent<I, Expiring<V>>> {
+        self.values.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<I, V> Kept<I, V>
-where
-    I: Clone + Display + Eq + FromStr + Hash,
-    V: DeserializeOwned + Serialize,
-{
-    fn open(path: &Path) -> io::Result<Self> {
-        let text = match fs::read_to_string(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            read => read?,
-        };
-        let (now, mut values) = (clock::now(), Recent::new(BYTES_MAX));
-        for line in text.split_inclusive('\n') {
-            // A crash may have cut the last one off.
-            let Ok(Line::<String, Expiring<V>> { id, expiring }) = serde_json::from_str(line)
-            else {
-                continue;
-            };
-            if expiring.expires_at > now
-                && let Ok(id) = id.parse()
-            {
-                values.insert_weighing(line.len(), id, expiring);
-            }
-        }
-        let (file, file_bytes) = write_all(path, &values)?;
-        Ok(Self { values, file, file_bytes })
+impl SavedFile {
+    /// Writes the file anew.
+    fn write(path: &Path, text: &str) -> io::Result<Self> {
+        let next = path.with_extension("next");
+        fs::write(&next, text)?;
+        fs::rename(&next, path)?;
+        Ok(Self { file: OpenOptions::new().append(true).open(path)?, bytes: text.len() })
     }
+}
+
+fn read_all<I, V>(path: &Path) -> io::Result<Recent<I, Expiring<V>>>
+where
+    I: Clone + Eq + FromStr + Hash,
+    V: DeserializeOwned,
+{
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read?,
+    };
+    let (now, mut values) = (clock::now(), Recent::new(BYTES_MAX));
+    for line in text.split_inclusive('\n') {
+        // A crash may have cut the last one off.
+        let Ok(Line::<String, Expiring<V>> { id, expiring }) = serde_json::from_str(line) else {
+            continue;
+        };
+        if expiring.expires_at > now
+            && let Ok(id) = id.parse()
+        {
+            values.insert_weighing(line.len(), id, expiring);
+        }
+    }
+    Ok(values)
 }
 
 fn line<I: Display, V: Serialize>(id: &I, expiring: &Expiring<V>) -> String {
@@ -149,17 +165,12 @@ fn line<I: Display, V: Serialize>(id: &I, expiring: &Expiring<V>) -> String {
     line
 }
 
-/// Writes the file anew.
-fn write_all<I, V>(path: &Path, values: &Recent<I, Expiring<V>>) -> io::Result<(File, usize)>
+fn text_of<I, V>(values: &Recent<I, Expiring<V>>) -> String
 where
     I: Clone + Display + Eq + Hash,
     V: Serialize,
 {
-    let next = path.with_extension("next");
-    let text: String = values.iter().map(|(id, value)| line(id, value)).collect();
-    fs::write(&next, &text)?;
-    fs::rename(&next, path)?;
-    Ok((OpenOptions::new().append(true).open(path)?, text.len()))
+    values.iter().map(|(id, value)| line(id, value)).collect()
 }
 
 #[cfg(test)]
