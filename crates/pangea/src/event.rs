@@ -105,7 +105,8 @@ fn as_signed(
     ];
     let mut forms = others.into_iter().flatten();
     forms.find(|form| verifier.verifies(&canonical(form))).ok_or_else(|| {
-        let words = "the signature is not of this event's canonical JSON; sign nested values and floating-point numbers as text, and timestamps with a zone";
+        let words = "the signature is not of this event's canonical JSON as it is sealed: \
+                     nested values, floating-point numbers and whole numbers from 2^53 on are text there, and timestamps have a zone";
         Fault::new(Code::DoesNotMatchPattern, "/signature", words)
     })
 }

@@ -24,6 +24,8 @@ pub const PAGE_EVENTS_MAX: u64 = 1_000;
 const PAGE_EVENTS_DEFAULT: u64 = 20;
 /// Most results of a search, from the contract.
 pub const RESULTS_MAX: u64 = 10_000;
+/// The order in which the log has the events.
+pub const RECEIVED_AT: &str = "received_at";
 /// What a search looks back where it names no start, from the contract.
 const START_DEFAULT: &str = "14d";
 /// Values of one field that a search can be restricted to.
@@ -141,7 +143,7 @@ pub enum Order {
 const ORDERS: [(&str, Order); 2] = [("asc", Order::Ascending), ("desc", Order::Descending)];
 /// Fields that the contract lets one order by, and restrict; those of a custom schema come on top.
 const ORDERED_BY: [&str; 8] =
-    ["actor", "action", "message", "received_at", "source", "status", "target", "timestamp"];
+    ["actor", "action", "message", RECEIVED_AT, "source", "status", "target", "timestamp"];
 const RESTRICTED: [&str; 6] = ["actor", "action", "source", "status", "target", "tenant_id"];
 
 impl SearchRequest {
@@ -193,7 +195,7 @@ fn window(
 
 fn order(members: &mut Members<'_>, schema: &Schema) -> Result<(Order, String), Fault> {
     let order = members.word("order", &ORDERS)?.unwrap_or(Order::Descending);
-    let by = members.text("order_by")?.map_or_else(|| String::from("received_at"), Into::into);
+    let by = members.text("order_by")?.map_or_else(|| String::from(RECEIVED_AT), Into::into);
     if schema.has_custom(&by) || ORDERED_BY.contains(&&*by) {
         return Ok((order, by));
     }
@@ -304,6 +306,17 @@ pub enum Format {
     Json,
 }
 
+/// A span of the log.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Window {
+    /// Received from this moment on.
+    pub start: Timestamp,
+    /// Received before this moment.
+    pub end: Option<Timestamp>,
+    /// Which come first.
+    pub order: Order,
+}
+
 const FORMATS: [(&str, Format); 2] = [("csv", Format::Csv), ("json", Format::Json)];
 
 /// `/v1/export`.
@@ -311,14 +324,14 @@ const FORMATS: [(&str, Format); 2] = [("csv", Format::Csv), ("json", Format::Jso
 pub struct ExportRequest {
     /// Which log.
     pub config_id: ConfigId,
-    /// Everything in a window.
-    pub search: Search,
+    /// Everything that was received then.
+    pub window: Window,
     /// In which form, unless the download names another.
     pub format: Format,
 }
 
 impl ExportRequest {
-    /// Reads the body of `/v1/export`. Without a start, everything is exported.
+    /// Reads the body of `/v1/export`. Without a start, everything is exported. `verbose` says nothing here: there are no proofs in a file.
     pub fn parse(body: &[u8], schema: &Schema, now: Timestamp) -> Result<Self, Fault> {
         let mut members = Members::parse(body)?;
         let config_id = config_id(&mut members)?;
@@ -327,16 +340,13 @@ impl ExportRequest {
         let (start, end) = window(&mut members, "1970-01-01T00:00:00Z", now)?;
         let (order, order_by) = order(&mut members, schema)?;
         members.finish()?;
-        let search = Search {
-            query: String::new(),
-            start,
-            end,
-            results_max: u64::MAX,
-            order,
-            order_by,
-            restriction: BTreeMap::new(),
-        };
-        Ok(Self { config_id, search, format })
+        if order_by != RECEIVED_AT {
+            let words = format!(
+                "an export is ordered by received_at: search with another order, up to {RESULTS_MAX} events, and download that"
+            );
+            return Err(Fault::new(Code::InvalidConst, "/order_by", words));
+        }
+        Ok(Self { config_id, window: Window { start, end, order }, format })
     }
 }
 

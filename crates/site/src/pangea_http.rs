@@ -194,7 +194,7 @@ impl<'a> Endpoint<'a> {
     const fn body_bytes_max(self) -> usize {
         match self {
             Self::LogBulk | Self::LogAsync | Self::LogStream => EVENTS_BODY_BYTES_MAX,
-            // What fits an envelope fits a body: an escaped character takes twelve bytes here at most.
+            // The contract's fields fit, even if every character comes escaped, in twelve bytes. Custom fields may have to come unescaped.
             Self::Log => Envelope::BYTES_MAX,
             _ => BODY_BYTES_MAX,
         }

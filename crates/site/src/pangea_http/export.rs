@@ -23,16 +23,16 @@ use model::{Envelope, Event, FieldValue, Timestamp, action};
 use pangea::{
     Code, Fault, Refusal, Schema, Status,
     answer::Download,
-    request::{DownloadRequest, Downloaded, ExportRequest, Format, Order, RESULTS_MAX, Search},
+    request::{DownloadRequest, Downloaded, ExportRequest, Format, Order, Window},
 };
 use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, task::spawn_blocking};
 use tracing::warn;
 
-use super::{Api, Call, Promised, Reply, after, not_sealed, search::RECEIVED_AT, trees};
+use super::{Api, Call, Promised, Reply, after, not_sealed, trees};
 use crate::{api_tokens::TokenDescription, clock, operator::token_event};
 
-/// Bytes of what is known of files that can be downloaded: 200 of the largest searches, or some 80,000 exports.
+/// Bytes of what is known of files that can be downloaded: 200 of the largest searches, or 100,000 exports.
 pub(super) const FILES_BYTES_MAX: usize = 16 << 20;
 /// Files that are being sent at one time: each has a thread that waits for its client.
 pub(super) const DOWNLOADS_AT_ONCE_MAX: usize = 8;
@@ -54,7 +54,7 @@ const FOUND_LEAVES: usize = 32;
 /// An export that was asked for.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Export {
-    search: Search,
+    window: Window,
     format: Format,
     /// Only leaves before this one.
     end_leaf: u64,
@@ -94,20 +94,14 @@ impl Api {
         token: &TokenDescription,
         body: &[u8],
     ) -> Result<Reply, Refusal> {
-        let ExportRequest { config_id, search, format } =
+        let ExportRequest { config_id, window, format } =
             ExportRequest::parse(body, &self.schema, call.asked_at())?;
         self.check_config(config_id.as_deref())?;
-        if search.order_by != RECEIVED_AT {
-            let words = format!(
-                "an export is ordered by received_at: search with another order, up to {RESULTS_MAX} events, and download that"
-            );
-            return Err(Fault::new(Code::InvalidConst, "/order_by", words).into());
-        }
-        let until = search.end.map_or_else(|| String::from("now"), |end| end.to_string());
-        let words = format!("events exported, received from {} to {until}", search.start);
+        let until = window.end.map_or_else(|| String::from("now"), |end| end.to_string());
+        let words = format!("events exported, received from {} to {until}", window.start);
         self.seal_export(call, token, words).await?;
         let end_leaf = self.ledger.size();
-        let export = Export { search, format, end_leaf };
+        let export = Export { window, format, end_leaf };
         self.promise(call, token, Promised::Export(export)).await
     }
 
@@ -207,15 +201,16 @@ impl Api {
     ) -> Result<(), FileError> {
         // The log of a folder into which an older one was put may be shorter than what was saved beside it.
         let end_leaf = export.end_leaf.min(self.ledger.size());
-        let begin = self.first_received(export.search.start, end_leaf)?;
-        let end = match export.search.end {
+        let Window { start, end, order } = export.window;
+        let begin = self.first_received(start, end_leaf)?;
+        let end = match end {
             Some(end) => self.first_received(end, end_leaf)?,
             None => end_leaf,
         };
         let mut write = |stored: &StoredEnvelope| {
             stored.bytes.as_ref().map_or(Ok(()), |bytes| writer.event(stored.leaf, bytes))
         };
-        match export.search.order {
+        match order {
             Order::Ascending => {
                 let mut next = begin;
                 while next < end {

@@ -11,7 +11,7 @@ use model::{Envelope, Event, FieldValue, Timestamp};
 use pangea::{
     Code, Fault, Refusal, ResultId, Status,
     answer::{Found, Page, SearchResult},
-    request::{Order, RESULTS_MAX, ResultsRequest, Search, SearchRequest},
+    request::{Order, RECEIVED_AT, RESULTS_MAX, ResultsRequest, Search, SearchRequest},
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
@@ -25,8 +25,6 @@ const PAGE_BYTES_MAX: usize = 16 << 20;
 pub(super) const PAGES_AT_ONCE_MAX: usize = 4;
 /// How long a search waits for the index to know what was sealed before it was asked.
 const INDEX_TIMEOUT: Duration = Duration::from_secs(2);
-/// The order in which the log and the index have the events.
-pub(super) const RECEIVED_AT: &str = "received_at";
 /// Leaves read at once, about a block of the log's.
 const READ_LEAVES: u64 = 256;
 /// Bytes of them.
