@@ -10,6 +10,7 @@ import io
 import json
 import sys
 import time
+import urllib.request
 
 import pangea.exceptions as errors
 import pangea.services.audit.util as util
@@ -124,7 +125,9 @@ def searching():
 
 def roots():
     newest = audit.root().result.data
-    assert newest.size > 5 and newest.published_at and newest.url
+    assert newest.size > 5 and newest.published_at
+    with urllib.request.urlopen(newest.url) as checkpoint:
+        assert int(checkpoint.read().splitlines()[1]) >= newest.size
     for size in (1, 2, 3, newest.size):
         equal(audit.root(size).result.data.size, size)
     raises(errors.TreeNotFoundException, lambda: audit.root(10**9))
