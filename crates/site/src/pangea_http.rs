@@ -4,6 +4,7 @@
 //! Pangea's frame with a header `x-request-id`; HTTP's status is derived from Pangea's in one place.
 
 mod admission;
+mod answers;
 mod bodies;
 mod bulk;
 mod config;
@@ -22,9 +23,10 @@ use std::{
 
 use axum::{
     Router,
+    body::Body,
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
-    response::{IntoResponse as _, Response},
+    response::Response,
     routing::{any, get},
 };
 use index::Reader;
@@ -45,6 +47,7 @@ use tracing::error;
 
 use self::{
     admission::{Admission, Admitted},
+    answers::Answers,
     bodies::{Bodies, EVENTS_BODY_BYTES_MAX},
     bulk::Sealed,
     export::{Export, FileOf},
@@ -82,6 +85,7 @@ pub(crate) struct Api {
     saved: Saved,
     /// Files to download, by the secret in their address.
     files: Mutex<Recent<String, FileOf>>,
+    answers: Answers,
     bodies: Bodies,
     pages: Semaphore,
     downloads: Arc<Semaphore>,
@@ -124,6 +128,7 @@ impl Api {
             public_url: config.public_url,
             saved,
             files: Mutex::new(Recent::new(export::FILES_BYTES_MAX)),
+            answers: Answers::new(),
             bodies: Bodies::new(),
             pages: Semaphore::new(search::PAGES_AT_ONCE_MAX),
             downloads: Arc::new(Semaphore::new(export::DOWNLOADS_AT_ONCE_MAX)),
@@ -280,7 +285,14 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
     }
     let allow = Endpoint::of(request.uri().path()).map_or(Method::POST, Endpoint::method);
     let outcome = handle(&api, &call, request).await;
-    respond(&call, outcome, &allow)
+    let (head, json) = respond(&call, outcome, &allow).into_parts();
+    if let Some(body) = api.answers.body(json).await {
+        return Response::from_parts(head, body);
+    }
+    // What was sealed is sealed: a retry gets its answer.
+    let words = "other clients take their answers slowly, and there is no room for this one: try again in a moment";
+    let refusal = Refusal::plain(Status::ServiceNotAvailable, words);
+    respond(&call, Err(refusal), &allow).map(Body::from)
 }
 
 async fn handle(api: &Arc<Api>, call: &Call, request: Request) -> Result<Reply, Refusal> {
@@ -418,10 +430,10 @@ fn not_sealed(error: AppendError) -> Refusal {
 /// What a client is told for whom the port has no room. Its request is not read, so it gets Pangea's frame whatever it is: who is to parse this is an SDK.
 pub(crate) fn no_room() -> Response {
     let refusal = Refusal::plain(Status::ServiceNotAvailable, http_server::NO_ROOM);
-    respond(&Call::of(&HeaderMap::new()), Err(refusal), &Method::POST)
+    respond(&Call::of(&HeaderMap::new()), Err(refusal), &Method::POST).map(Body::from)
 }
 
-fn respond(call: &Call, outcome: Result<Reply, Refusal>, allow: &Method) -> Response {
+fn respond(call: &Call, outcome: Result<Reply, Refusal>, allow: &Method) -> Response<Vec<u8>> {
     let times = (call.began, clock::now());
     let (status, http, json) = match outcome {
         Ok(Reply { of, status, summary, result }) => (
@@ -436,9 +448,11 @@ fn respond(call: &Call, outcome: Result<Reply, Refusal>, allow: &Method) -> Resp
             (status, http, Answer::new(&call.id, times, status, summary, errors).to_json())
         }
     };
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    let mut response = (http, headers, json).into_response();
+    let mut response = Response::new(json);
+    *response.status_mut() = http;
     let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let id = HeaderValue::from_str(call.id.as_str()).expect("an id is ASCII");
     headers.insert(REQUEST_ID, id);
     match status {

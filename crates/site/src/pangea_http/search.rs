@@ -20,7 +20,7 @@ use super::{Api, Call, Reply, after, config::Roots, failed, saved, trees, unread
 use crate::{clock, searching::Events};
 
 /// Bytes of envelopes of a page. What is more is refused, because clients count on as many events as they asked for.
-const PAGE_BYTES_MAX: usize = 16 << 20;
+pub(super) const PAGE_BYTES_MAX: usize = 16 << 20;
 /// Pages that are made at once; further ones wait.
 pub(super) const PAGES_AT_ONCE_MAX: usize = 4;
 /// How long a search waits for the index to know what was sealed before it was asked.
