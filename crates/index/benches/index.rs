@@ -121,12 +121,13 @@ impl Log {
         self.measure(reader, "search", restricted);
         let text = |number: u64| {
             let heartbeat = self.heartbeat(number);
-            let query = match number % 6 {
+            let query = match number % 7 {
                 0 => value(number),
                 1 => heartbeat.alias.clone(),
                 2 => format!("\"{}\"", heartbeat.location),
                 3 => format!("{} outside", heartbeat.alias),
                 4 => format!("{} message:{}", &heartbeat.alias[2..], &value(number)[..2]),
+                5 => format!("\"Hall {} x 2\"", number % 20),
                 _ => "nowhere to be found".to_owned(),
             };
             Search { query: Query::parse(&query, |_| false).unwrap(), ..Search::default() }

@@ -2,7 +2,7 @@
 //!
 //! That is found without a scan by the terms' grams: every three bytes that follow each other in a term, and the last two and the last one padded with
 //! zeros, so that shorter texts are the beginning of some gram. The field is a gram too. What three bytes or fewer find is right; a longer text is
-//! compared with the terms that have all its grams.
+//! compared with the terms that have all its grams. Whole words, and how they begin, are found in the order of the terms.
 
 use indexmap::Equivalent;
 use rusqlite::{
@@ -10,7 +10,7 @@ use rusqlite::{
     types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef},
 };
 
-use crate::{Field, set::Set};
+use crate::{Field, effort::Effort, set::Set};
 
 /// A term, as postings name it.
 pub(crate) type TermKey = u32;
@@ -23,11 +23,11 @@ const CHUNK: usize = 1 << CHUNK_BITS;
 const CHUNK_BITS: u32 = 12;
 /// Grams of a text that are looked up; the terms that have so many of them are few enough to be compared.
 const GRAMS_MAX: usize = 16;
-/// Terms that one lookup finds; for more, it is cheaper to read the events.
-const FOUND_MAX: usize = 1 << 16;
+/// Terms that one lookup finds or compares; for more, it is cheaper to read the events.
+const TERMS_MAX: usize = 1 << 16;
 
 /// Where a text is looked for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Within {
     /// Anywhere in a term.
     Term,
@@ -37,20 +37,6 @@ pub(crate) enum Within {
     Word,
     /// At the end of a word.
     WordEnd,
-}
-
-impl Within {
-    fn holds(self, term: &[u8], part: Part, text: &str) -> bool {
-        let text = text.as_bytes();
-        let is_word = part == Part::Word;
-        match self {
-            // All grams of the text are in the term, so most terms have it near their beginning.
-            Self::Term => text.is_empty() || term.windows(text.len()).any(|part| part == text),
-            Self::WordStart => is_word && term.starts_with(text),
-            Self::Word => is_word && term == text,
-            Self::WordEnd => is_word && term.ends_with(text),
-        }
-    }
 }
 
 /// Which part of a field's text a term is.
@@ -212,9 +198,73 @@ pub(crate) fn has_field(connection: &Connection, name: &str) -> rusqlite::Result
         .query_row([name], |row| row.get(0))
 }
 
-/// The keys, in order, of the terms of a field, or of any, that hold a text. `None` if there are too many.
+/// The keys, in order, of the terms of a field, or of any, that hold a text. `None` if there are too many, or finding them takes more effort than is left.
 pub(crate) fn holding(
     connection: &Connection,
+    effort: &Effort,
+    field: Option<&Field>,
+    text: &str,
+    within: Within,
+) -> rusqlite::Result<Option<Vec<TermKey>>> {
+    match within {
+        Within::Term | Within::WordEnd => with_grams_of(connection, effort, field, text, within),
+        Within::Word => words(connection, effort, field, text, |word| word == text),
+        Within::WordStart => words(connection, effort, field, text, |word| word.starts_with(text)),
+    }
+}
+
+/// The words from a text on, in their order, for as long as they are wanted.
+fn words(
+    connection: &Connection,
+    effort: &Effort,
+    field: Option<&Field>,
+    from: &str,
+    is_wanted: impl Fn(&str) -> bool,
+) -> rusqlite::Result<Option<Vec<TermKey>>> {
+    let mut select = connection.prepare_cached(
+        "SELECT key, text, is_word FROM term WHERE field = ?1 AND text >= ?2 ORDER BY text",
+    )?;
+    let mut next_field =
+        connection.prepare_cached("SELECT min(field) FROM term WHERE field > ?1")?;
+    let mut found = Vec::new();
+    let mut compared = 0;
+    // Without a field, all that there are: the first name is the empty one.
+    let mut of_field = Some(field.map_or("", Field::name).to_owned());
+    while let Some(name) = of_field {
+        if effort.is_spent() {
+            return Ok(None);
+        }
+        effort.seek();
+        let mut rows = select.query((&name, from))?;
+        while let Some(row) = rows.next()? {
+            let text = row.get_ref(1)?.as_str()?;
+            effort.rows(1);
+            effort.compare(text);
+            if !is_wanted(text) {
+                break;
+            }
+            if compared == TERMS_MAX || effort.is_spent() {
+                return Ok(None);
+            }
+            compared += 1;
+            if row.get::<_, Part>(2)? == Part::Word {
+                found.push(row.get(0)?);
+            }
+        }
+        of_field = None;
+        if field.is_none() {
+            effort.seek();
+            of_field = next_field.query_row([&name], |row| row.get(0))?;
+        }
+    }
+    found.sort_unstable();
+    Ok(Some(found))
+}
+
+/// The terms, or words, that have all grams of a text and contain it, or end with it.
+fn with_grams_of(
+    connection: &Connection,
+    effort: &Effort,
     field: Option<&Field>,
     text: &str,
     within: Within,
@@ -225,59 +275,83 @@ pub(crate) fn holding(
     let mut select =
         connection.prepare_cached("SELECT field, text, is_word FROM term WHERE key = ?1")?;
     let mut holds = |key: TermKey| {
+        effort.seek();
         select.query_row([key], |row| {
             let is_of_field = match field {
                 Some(field) => row.get_ref(0)?.as_str()? == field.name(),
                 None => true,
             };
-            Ok(is_of_field && within.holds(row.get_ref(1)?.as_bytes()?, row.get(2)?, text))
+            let term = row.get_ref(1)?.as_str()?;
+            effort.compare(term);
+            Ok(is_of_field
+                && match within {
+                    Within::WordEnd => row.get::<_, Part>(2)? == Part::Word && term.ends_with(text),
+                    _ => term.contains(text),
+                })
         })
     };
     let last: Option<TermKey> =
         connection.query_row("SELECT max(key) FROM term", [], |row| row.get(0))?;
+    let grams = grams_to_look_up(field, text, within);
     let mut found = Vec::new();
+    let mut compared = 0;
     for chunk in 0..=last.map_or(0, |last| last >> CHUNK_BITS) {
-        for place in candidates(connection, chunk, field, text)?.places() {
-            let key = chunk << CHUNK_BITS | u32::from(place);
-            if !is_proof && !holds(key)? {
-                continue;
-            }
-            if found.len() == FOUND_MAX {
+        for place in candidates(connection, effort, chunk, &grams)?.places() {
+            if compared == TERMS_MAX || effort.is_spent() {
                 return Ok(None);
             }
-            found.push(key);
+            compared += 1;
+            let key = chunk << CHUNK_BITS | u32::from(place);
+            if is_proof || holds(key)? {
+                found.push(key);
+            }
+        }
+        if effort.is_spent() {
+            return Ok(None);
         }
     }
     Ok(Some(found))
 }
 
-/// The terms of a chunk that have the field and all grams of a text.
-fn candidates(
-    connection: &Connection,
-    chunk: u32,
-    field: Option<&Field>,
-    text: &str,
-) -> rusqlite::Result<Set> {
-    let mut ranges: Vec<(u32, u32)> = Vec::with_capacity(GRAMS_MAX + 1);
-    match *text.as_bytes() {
-        [] => {}
-        [a] => ranges.push((gram([a, 0, 0]), gram([a, 255, 255]))),
-        [a, b] => ranges.push((gram([a, b, 0]), gram([a, b, 255]))),
-        ref bytes => {
+/// The first and the last of each: a term that holds the text has one between them.
+fn grams_to_look_up(field: Option<&Field>, text: &str, within: Within) -> Vec<(u32, u32)> {
+    let one = |bytes| (gram(bytes), gram(bytes));
+    // What few chunks have comes first: where it is not, the others are not looked up.
+    let of_field = field.map(|field| gram_of_field(field.name()));
+    let mut grams: Vec<_> = of_field.map(|gram| (gram, gram)).into_iter().collect();
+    match (text.as_bytes(), within) {
+        ([], _) => {}
+        ([a], Within::WordEnd) => grams.push(one([*a, 0, 0])),
+        ([a], _) => grams.push((gram([*a, 0, 0]), gram([*a, 255, 255]))),
+        ([a, b], Within::WordEnd) => grams.push(one([*a, *b, 0])),
+        ([a, b], _) => grams.push((gram([*a, *b, 0]), gram([*a, *b, 255]))),
+        (bytes, _) => {
+            if let (Within::WordEnd, [.., a, b]) = (within, bytes) {
+                grams.push(one([*a, *b, 0]));
+            }
             let step = (bytes.len() - 2).div_ceil(GRAMS_MAX);
-            let grams = bytes.array_windows().step_by(step).map(|window| gram(*window));
-            ranges.extend(grams.map(|gram| (gram, gram)));
+            grams.extend(bytes.array_windows().step_by(step).map(|window| one(*window)));
         }
     }
-    let of_field = field.map(|field| gram_of_field(field.name()));
-    ranges.extend(of_field.map(|gram| (gram, gram)));
+    grams
+}
+
+/// The terms of a chunk that have these grams.
+fn candidates(
+    connection: &Connection,
+    effort: &Effort,
+    chunk: u32,
+    grams: &[(u32, u32)],
+) -> rusqlite::Result<Set> {
     let mut select = connection
         .prepare_cached("SELECT terms FROM gram WHERE chunk = ?1 AND gram BETWEEN ?2 AND ?3")?;
     let mut candidates: Option<Set> = None;
-    for (first, last) in ranges {
+    for (first, last) in grams {
         let mut terms = Set::empty(CHUNK);
+        effort.seek();
         let mut rows = select.query((chunk, first, last))?;
         while let Some(row) = rows.next()? {
+            effort.rows(1);
             terms.unite_packed(row.get_ref(0)?.as_blob()?);
         }
         match &mut candidates {
@@ -332,4 +406,63 @@ const fn split(key: TermKey) -> (u64, u16) {
 #[expect(clippy::cast_possible_truncation, reason = "fewer bits than 16 are left")]
 const fn place_of(key: u64) -> u16 {
     (key & (CHUNK as u64 - 1)) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema;
+
+    #[test]
+    fn no_lookup_compares_more_terms_than_its_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection =
+            schema::open(&folder.path().join("index.sqlite"), "key", |_| None).unwrap();
+        let begun = connection.unchecked_transaction().unwrap();
+        let words: Vec<String> =
+            (0..TERMS_MAX + 2 * CHUNK).map(|number| format!("ab{number:05}cd")).collect();
+        let term = |word: &String| Term::new("message", Part::Word, word);
+        keys(&connection, &words.iter().map(term).collect::<Vec<_>>()).unwrap();
+        begun.commit().unwrap();
+        for (text, within) in [
+            ("ab0x", Within::Term),
+            ("ab", Within::Term),
+            ("b00", Within::Term),
+            ("1234", Within::Term),
+            ("ab12cd", Within::Term), // its grams are there, in no one term
+            ("ab", Within::WordStart),
+            ("ab1", Within::WordStart),
+            ("b", Within::WordStart),
+            ("cd", Within::WordEnd),
+            ("d", Within::WordEnd),
+            ("c", Within::WordEnd),
+            ("77cd", Within::WordEnd),
+            ("ab", Within::Word),
+            ("ab00007cd", Within::Word),
+        ] {
+            let is_found = |word: &&String| match within {
+                Within::Term => word.contains(text),
+                Within::WordStart => word.starts_with(text),
+                Within::Word => *word == text,
+                Within::WordEnd => word.ends_with(text),
+            };
+            let found = Some(words.iter().filter(is_found).count()).filter(|len| *len <= TERMS_MAX);
+            for (field, found) in
+                [(None, found), (Some(&Field::Message), found), (Some(&Field::New), Some(0))]
+            {
+                let effort = Effort::of(u64::MAX);
+                let keys = holding(&connection, &effort, field, text, within).unwrap();
+                assert_eq!(keys.map(|keys| keys.len()), found, "{text} {within:?} {field:?}");
+                // Each with a seek, and the grams of some 20 chunks.
+                let cost = u64::MAX - effort.left();
+                assert!(
+                    cost < 6 * TERMS_MAX as u64 + 10_000,
+                    "{text} {within:?} {field:?}: {cost}"
+                );
+                let effort = Effort::of(0);
+                let keys = holding(&connection, &effort, field, text, within).unwrap();
+                assert_eq!(keys, None, "{text} {within:?} {field:?}");
+            }
+        }
+    }
 }

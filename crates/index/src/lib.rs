@@ -13,6 +13,7 @@ mod batch;
 mod codec;
 mod connections;
 mod dictionary;
+mod effort;
 mod examine;
 mod field;
 mod indexer;

@@ -10,6 +10,7 @@ use crate::{
     codec::{self, Bytes},
     damaged,
     dictionary::{self, EVERY, TermKey},
+    effort::Effort,
     set::Set,
 };
 
@@ -23,6 +24,8 @@ const TAIL_MAX: usize = 4 << 20;
 /// Terms up to which each is looked up in a chunk by itself; with more, the chunk's rows between the first and the last are all read. Looking up takes some
 /// six times as long as reading on, and a chunk of a large fleet has some 25,000 rows.
 const SEEKS_MAX: usize = 4_096;
+/// Comparisons with a pair of the tail in the time of a row.
+const ROW_COMPARISONS: usize = 128;
 
 /// The chunk that a leaf lies in.
 pub(crate) const fn chunk_of(leaf: u64) -> u64 {
@@ -148,7 +151,8 @@ fn add(connection: &Connection, chunk: u64, term: TermKey, places: &[u16]) -> ru
     if inserted == 0 {
         let mut leaves = Set::empty(CHUNK);
         leaves.unite_packed(&packed);
-        let chunk = Chunk { connection, chunk, tail: Vec::new() };
+        let effort = &Effort::unlimited();
+        let chunk = Chunk { connection, chunk, tail: Vec::new(), effort };
         leaves.unite(&chunk.union(&[term])?);
         chunk.replace(term, &leaves.pack())?;
     }
@@ -210,15 +214,25 @@ pub(crate) struct Chunk<'a> {
     connection: &'a Connection,
     chunk: u64,
     tail: Vec<Pair>,
+    effort: &'a Effort,
 }
 
 impl<'a> Chunk<'a> {
-    pub(crate) fn open(connection: &'a Connection, chunk: u64) -> rusqlite::Result<Self> {
+    pub(crate) fn open(
+        connection: &'a Connection,
+        chunk: u64,
+        effort: &'a Effort,
+    ) -> rusqlite::Result<Self> {
         let mut tail = Vec::new();
         read_tail(connection, chunk, |_, bytes| {
             decode(bytes, |place, term| tail.push(pair(term, place)))
         })?;
-        Ok(Self { connection, chunk, tail })
+        Ok(Self { connection, chunk, tail, effort })
+    }
+
+    /// What reading it is taken from.
+    pub(crate) const fn effort(&self) -> &Effort {
+        self.effort
     }
 
     /// The leaves that have one of these terms, which are in order.
@@ -229,6 +243,7 @@ impl<'a> Chunk<'a> {
                 .connection
                 .prepare_cached("SELECT leaves FROM posting WHERE chunk = ?1 AND term = ?2")?;
             for term in terms {
+                self.effort.seek();
                 let mut rows = select.query((self.chunk.cast_signed(), term))?;
                 while let Some(row) = rows.next()? {
                     leaves.unite_packed(row.get_ref(0)?.as_blob()?);
@@ -238,12 +253,15 @@ impl<'a> Chunk<'a> {
             let range = (terms.first().copied(), terms.last().copied());
             let mut wanted = terms.iter().copied().peekable();
             self.for_each_between(range, |term, packed| {
+                self.effort.rows(1);
                 while wanted.next_if(|wanted| *wanted < term).is_some() {}
                 if wanted.peek() == Some(&term) {
                     leaves.unite_packed(packed);
                 }
             })?;
         }
+        let comparisons = terms.len().checked_ilog2().map_or(0, |halvings| halvings as usize + 1);
+        self.effort.rows(self.tail.len() * comparisons / ROW_COMPARISONS);
         for (term, place) in self.tail.iter().map(|pair| parts(*pair)) {
             if terms.binary_search(&term).is_ok() {
                 leaves.insert(place);
@@ -289,7 +307,8 @@ pub(crate) fn erase(
     chunk: u64,
     leaves: &Set,
 ) -> rusqlite::Result<Option<Vec<TermKey>>> {
-    let there = Chunk::open(connection, chunk)?;
+    let effort = Effort::unlimited();
+    let there = Chunk::open(connection, chunk, &effort)?;
     let mut erased = there.union(&[EVERY])?;
     erased.intersect(leaves);
     if erased.is_empty() {

@@ -95,8 +95,10 @@ impl Query {
     /// A quotation has no end, or there are too many words.
     pub fn parse(text: &str, is_custom: impl Fn(&str) -> bool) -> Result<Self, InvalidQuery> {
         let mut words = Vec::new();
+        let mut words_left = Self::WORDS_MAX;
         let mut rest = text.trim_start();
         while !rest.is_empty() {
+            words_left = words_left.checked_sub(1).ok_or(InvalidQuery::TooMany)?;
             let (field, word) = match rest.split_once(':') {
                 Some((name, word)) => match name.parse() {
                     Ok(field) => (Some(field), word),
@@ -116,9 +118,6 @@ impl Query {
             if field.is_some() || !word.is_empty() {
                 words.push(Word { field, text: word.to_owned() });
             }
-        }
-        if words.len() > Self::WORDS_MAX {
-            return Err(InvalidQuery::TooMany(words.len()));
         }
         Ok(Self { words })
     }
@@ -147,8 +146,11 @@ pub enum InvalidQuery {
     #[error("the quotation `\"{0}` has no end: close it with \"")]
     Unended(String),
     /// Too many words.
-    #[error("the query has {0} words: use at most {max}", max = Query::WORDS_MAX)]
-    TooMany(usize),
+    #[error(
+        "the query has more than {max} words: leave some out, or quote what stands side by side",
+        max = Query::WORDS_MAX
+    )]
+    TooMany,
 }
 
 /// Reads a moment: RFC 3339, or how long before `now` it is, such as `7d`, `12h`, `30m` or `45s`.
@@ -233,9 +235,11 @@ mod tests {
         }
         let error = Query::parse("actor:\"Jane", |_| false).unwrap_err().to_string();
         assert!(error.contains("`\"Jane` has no end"), "{error}");
-        assert!(
-            Query::parse(&"a ".repeat(33), |_| false).unwrap_err().to_string().contains("33 words")
-        );
+        assert_eq!(Query::parse(&"a ".repeat(32), |_| false).unwrap().words.len(), 32);
+        for word in ["a ", "\"\""] {
+            let error = Query::parse(&word.repeat(33), |_| false).unwrap_err().to_string();
+            assert!(error.contains("more than 32 words"), "{error}");
+        }
     }
 
     #[test]

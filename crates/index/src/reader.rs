@@ -16,7 +16,9 @@ use serde::Serialize;
 use crate::{
     IndexError, InvalidResultId, Page, ReadEvent, Search, SearchError, Series,
     connections::Connections,
-    dictionary, plot, result_id, search,
+    dictionary,
+    effort::Effort,
+    plot, result_id, search,
     series::{self, Stored},
 };
 
@@ -257,7 +259,7 @@ impl Reader {
     ) -> Result<Page, SearchError> {
         let mut lent = self.connections.lend();
         let transaction = lent.opened()?.transaction()?;
-        search::search(&transaction, search, offset, limit, read_event)
+        search::search(&transaction, &Effort::of_a_search(), search, offset, limit, read_event)
     }
 
     /// Whether an event has a custom field of this name: what [`Query::parse`](crate::Query::parse) asks.

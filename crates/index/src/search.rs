@@ -2,9 +2,10 @@
 //!
 //! A word is looked up in the dictionary, and its leaves are those of the terms that contain it. That is exact where the word has no space in it, or is found
 //! in a text that is indexed whole. A word with spaces in a text of which words are indexed leaves some doubt, and so do a restriction to such a text and a
-//! word that more terms contain than can be looked up: then the event itself is read and decides.
+//! word that more terms contain than can be looked up: then the event itself is read and decides. So it does for the rest of the log where a search has spent
+//! all its effort.
 
-use std::{cmp::Reverse, error::Error, ops::Range};
+use std::{cmp::Reverse, collections::BTreeSet, error::Error, ops::Range};
 
 use model::Event;
 use rusqlite::Connection;
@@ -12,6 +13,7 @@ use rusqlite::Connection;
 use crate::{
     Field, IndexError, Order, Page, Search, Word,
     dictionary::{self, EVERY, Part, TermKey, Within},
+    effort::Effort,
     field, leaves, postings,
     postings::Chunk,
     query::places_of_page,
@@ -26,8 +28,8 @@ pub type ReadEvent<'a> =
 const READ_MAX: u32 = 20_000;
 /// Events that it reads only to count how many more there are.
 const READ_TO_COUNT_MAX: u32 = 1_000;
-/// Words of a value that are looked up, the longest: what has so many of them is read and compared.
-const VALUE_WORDS_MAX: usize = 16;
+/// Words of a value, or of a text with spaces, that are looked up, the longest: what has so many of them is read and compared.
+const LOOKED_UP_MAX: usize = 16;
 /// Values of each of which so many words are looked up; of more values one word each is, so that a restriction to thousands costs no more than one to as
 /// many whole texts.
 const VALUES_FEW: usize = 16;
@@ -44,8 +46,8 @@ pub enum SearchError {
     Index(#[from] IndexError),
     /// Too many events would have to be read from the log.
     #[error(
-        "the index leaves doubt, and {READ_MAX} events were read without filling the page: \
-         name a window of time, a field, or words without spaces, or restrict it further"
+        "the index leaves doubt, and {READ_MAX} events were read without filling the page: name a window of time, \
+         a field, longer words, or words without spaces, or restrict it further"
     )]
     TooBroad,
     /// The log cannot be read.
@@ -109,7 +111,7 @@ impl Clause {
             let mut words: Vec<&str> = field::words(value).collect();
             words.sort_unstable_by_key(|word| (Reverse(word.len()), *word));
             words.dedup();
-            words.truncate(VALUE_WORDS_MAX);
+            words.truncate(LOOKED_UP_MAX);
             let key = |word| dictionary::key_of(connection, field.name(), Part::Word, word);
             // A value with a word that no event has is none's.
             let keys: Option<Vec<TermKey>> =
@@ -127,25 +129,21 @@ impl Clause {
     }
 
     /// The field's text, or any field's, contains this one.
-    fn word(connection: &Connection, field: Option<&Field>, text: &str) -> rusqlite::Result<Self> {
+    fn word(
+        connection: &Connection,
+        effort: &Effort,
+        field: Option<&Field>,
+        text: &str,
+    ) -> rusqlite::Result<Self> {
         let holding = |text: &str, within: Within| {
-            let terms = dictionary::holding(connection, field, text, within)?;
+            let terms = dictionary::holding(connection, effort, field, text, within)?;
             Ok::<_, rusqlite::Error>(terms.map_or(Terms::Beyond, Terms::These))
         };
         let sure = holding(text, Within::Term)?;
         let mut perhaps = Vec::new();
         if text.contains(char::is_whitespace) && field.is_none_or(Field::has_words) {
-            // A space ends a word: only at the text's own ends can a word go on.
-            let mut parts = text.split(char::is_whitespace).peekable();
-            let mut within = Within::WordEnd;
-            while let Some(part) = parts.next() {
-                if parts.peek().is_none() {
-                    within = Within::WordStart;
-                }
-                if !part.is_empty() {
-                    perhaps.push(holding(part, within)?);
-                }
-                within = Within::Word;
+            for (part, within) in parts_of(text) {
+                perhaps.push(holding(part, within)?);
             }
             if perhaps.is_empty() {
                 perhaps.push(Terms::Beyond);
@@ -173,6 +171,7 @@ impl Clause {
             Terms::Beyond => Ok(candidates.clone()),
         };
         if matches!(self.sure, Terms::Beyond)
+            || chunk.effort().is_spent()
             || self.cost() > TERMS_MANY && candidates.len() <= LEAVES_FEW
         {
             return Ok((Set::empty(postings::CHUNK), candidates.clone()));
@@ -182,13 +181,33 @@ impl Clause {
         let mut possible = sure.clone();
         for all in &self.perhaps {
             let mut perhaps = candidates.clone();
-            for terms in all.iter() {
+            for terms in all {
+                // Without the others more is in doubt, and nothing is lost.
+                if perhaps.is_empty() || chunk.effort().is_spent() {
+                    break;
+                }
                 perhaps.intersect(&with(terms)?);
             }
             possible.unite(&perhaps);
         }
         Ok((sure, possible))
     }
+}
+
+/// The parts of a text between its spaces that are looked up, and where.
+fn parts_of(text: &str) -> Vec<(&str, Within)> {
+    // A space ends a word: only at the text's own ends can a word go on.
+    let last = text.split(char::is_whitespace).count() - 1;
+    let parts = text.split(char::is_whitespace).enumerate().map(|(place, part)| match place {
+        0 => (part, Within::WordEnd),
+        place if place == last => (part, Within::WordStart),
+        _ => (part, Within::Word),
+    });
+    let mut parts: Vec<_> = parts.filter(|(part, _)| !part.is_empty()).collect();
+    parts.sort_unstable_by_key(|(part, within)| (Reverse(part.len()), *part, *within));
+    parts.dedup();
+    parts.truncate(LOOKED_UP_MAX);
+    parts
 }
 
 /// What a search looks for, in the index's own words.
@@ -201,15 +220,17 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(connection: &Connection, search: &Search) -> rusqlite::Result<Self> {
+    fn new(connection: &Connection, effort: &Effort, search: &Search) -> rusqlite::Result<Self> {
         let mut clauses = Vec::new();
         for (field, values) in &search.restriction {
             clauses.push(Clause::exact(connection, field, values)?);
         }
         // Every event contains nothing.
         let says_nothing = |word: &&Word| word.field.is_none() && word.text.is_empty();
-        for word in search.query.words.iter().filter(|word| !says_nothing(word)) {
-            clauses.push(Clause::word(connection, word.field.as_ref(), &word.text)?);
+        let words: BTreeSet<&Word> =
+            search.query.words.iter().filter(|word| !says_nothing(word)).collect();
+        for word in words {
+            clauses.push(Clause::word(connection, effort, word.field.as_ref(), &word.text)?);
         }
         // What is cheap comes first: where it finds nothing, the others are not asked.
         clauses.sort_by_key(Clause::cost);
@@ -231,8 +252,13 @@ impl Plan {
     }
 
     /// The leaves of a chunk that are found, and those that may be.
-    fn of(&self, connection: &Connection, number: u64) -> rusqlite::Result<(Set, Set)> {
-        let chunk = Chunk::open(connection, number)?;
+    fn of(
+        &self,
+        connection: &Connection,
+        effort: &Effort,
+        number: u64,
+    ) -> rusqlite::Result<(Set, Set)> {
+        let chunk = Chunk::open(connection, number, effort)?;
         let start = postings::first_leaf(number);
         let mut possible = chunk.union(&[EVERY])?;
         possible.keep(self.leaves.start.saturating_sub(start)..self.leaves.end - start);
@@ -337,13 +363,14 @@ impl Results<'_> {
 /// The leaves of one page: `limit` of them, behind the first `offset`.
 pub(crate) fn search(
     connection: &Connection,
+    effort: &Effort,
     search: &Search,
     offset: u64,
     limit: u32,
     read_event: ReadEvent<'_>,
 ) -> Result<Page, SearchError> {
     let page = Page { leaves: Vec::new(), count: 0, count_is_lower_bound: false };
-    let plan = Plan::new(connection, search)?;
+    let plan = Plan::new(connection, effort, search)?;
     if plan.is_hopeless() {
         return Ok(page);
     }
@@ -358,11 +385,89 @@ pub(crate) fn search(
         Order::NewestFirst => chunks.next_back(),
     };
     for chunk in std::iter::from_fn(next) {
-        let found = plan.of(connection, chunk)?;
+        let found = plan.of(connection, effort, chunk)?;
         let start = postings::first_leaf(chunk);
         if results.take_in(start, &found, search.order)? == Then::Enough {
             break;
         }
     }
     Ok(results.page)
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Envelope, Salt, Timestamp};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{Batch, Indexer, Query};
+
+    /// An index of events that say this, with nothing else in them.
+    fn index_of(messages: impl Iterator<Item = String>) -> (TempDir, Connection, Vec<Event>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("index.sqlite");
+        let mut indexer = Indexer::open(&path, "key", |_| None).unwrap();
+        let events: Vec<Event> =
+            messages.map(|message| Event { message, ..Event::default() }).collect();
+        let mut batch = Batch::new(0);
+        batch.extend(events.iter().map(|event| {
+            let received_at = Timestamp::from_unix_micros(0);
+            let salt = Salt::from_random([0; 16]);
+            Some(Envelope { event: event.clone(), received_at, salt })
+        }));
+        indexer.apply(&batch, [7; 32]).unwrap();
+        (folder, Connection::open(path).unwrap(), events)
+    }
+
+    fn search_for(query: &str) -> Search {
+        Search { query: Query::parse(query, |_| false).unwrap(), ..Search::default() }
+    }
+
+    #[test]
+    fn a_quotation_of_however_many_short_words_costs_little() {
+        // 40,000 words, all of which hold an a; half of them end with it, none with a b.
+        let words = (0..20_000).map(|number| format!("a{number} {number}a"));
+        let (_folder, connection, _events) = index_of(words);
+        let letters = "a b ".repeat(60_000);
+        let numbers = (0..40_000).map(|number| format!("{number:x} ")).collect::<String>();
+        for (text, cost_max) in [
+            ("b a b", 1_000),
+            (&*letters, 150_000), // 20,000 words end with its first letter
+            (&*numbers, 1_000),
+            ("1a x 1", 50_000), // as many end with one, or begin with the other
+        ] {
+            let effort = Effort::of(u64::MAX);
+            Plan::new(&connection, &effort, &search_for(&format!("\"{text}\""))).unwrap();
+            let cost = u64::MAX - effort.left();
+            assert!(cost < cost_max, "{cost} for {} bytes", text.len());
+        }
+    }
+
+    #[test]
+    fn what_is_found_does_not_depend_on_the_effort() {
+        let messages = (0..3_000).map(|number| format!("{} is {}", number % 7, number % 100));
+        let (_folder, connection, events) = index_of(messages);
+        let event_at = |leaf: u64| events.get(usize::try_from(leaf).unwrap()).unwrap();
+        for text in ["5 9", "\"5 is 9\" 99", "\"5 is 9\" message:\" is 96\"", "s 6"] {
+            let search_for = search_for(text);
+            let found = (0..3_000).rev().filter(|leaf| search_for.matches(event_at(*leaf)));
+            let found: Vec<u64> = found.collect();
+            let events_read = |rows| {
+                let mut read = 0;
+                let mut read_event = |leaf| {
+                    read += 1;
+                    Ok(Some(event_at(leaf).clone()))
+                };
+                let effort = Effort::of(rows);
+                let page = search(&connection, &effort, &search_for, 0, 10_000, &mut read_event);
+                assert_eq!(page.unwrap().leaves, found, "{text} with an effort of {rows}");
+                read
+            };
+            assert_eq!(events_read(0), 3_000, "{text}");
+            for effort in (1..2_000).step_by(9) {
+                events_read(effort);
+            }
+            assert!(events_read(u64::MAX) < 3_000, "{text}");
+        }
+    }
 }
