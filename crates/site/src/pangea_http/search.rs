@@ -25,6 +25,8 @@ pub(super) const PAGE_BYTES_MAX: usize = 16 << 20;
 pub(super) const PAGES_AT_ONCE_MAX: usize = 4;
 /// How long a search waits for the index to know what was sealed before it was asked.
 const INDEX_TIMEOUT: Duration = Duration::from_secs(2);
+/// Characters of a text that events are sorted by; those whose texts begin alike are in the order of the log. Of 10,000 results at most 10 MB.
+const SORTED_CHARS_MAX: usize = 256;
 /// Leaves read at once, about a block of the log's.
 const READ_LEAVES: u64 = 256;
 /// Bytes of them.
@@ -296,24 +298,25 @@ fn summary(order_by: &str, count: u64, more: bool) -> Cow<'static, str> {
     .into()
 }
 
-/// By what events are sorted: those without the field first, numbers by their value, all else as text.
+/// By what events are sorted: those without the field first, numbers by their value, all else as text, of which the beginning counts.
 fn sort_key(event: &Event, field: &str) -> (Option<i64>, String) {
-    let text = |text: &Option<String>| (None, text.clone().unwrap_or_default());
+    let start = |text: &str| text.chars().take(SORTED_CHARS_MAX).collect::<String>();
+    let text = |text: &Option<String>| (None, text.as_deref().map(start).unwrap_or_default());
     match field {
         "action" => text(&event.action),
         "actor" => text(&event.actor),
-        "message" => (None, event.message.clone()),
+        "message" => (None, start(&event.message)),
         "source" => text(&event.source),
         "status" => text(&event.status),
         "target" => text(&event.target),
         "timestamp" => {
             let moment = event.timestamp.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
-            (moment.map(Timestamp::unix_micros), event.timestamp.clone().unwrap_or_default())
+            (moment.map(Timestamp::unix_micros), text(&event.timestamp).1)
         }
         custom => match event.custom.get(custom) {
             Some(FieldValue::Integer(number)) => (Some(*number), String::new()),
             Some(FieldValue::Bool(flag)) => (Some(i64::from(*flag)), String::new()),
-            Some(FieldValue::Text(text)) => (None, text.clone()),
+            Some(FieldValue::Text(text)) => (None, start(text)),
             None => (None, String::new()),
         },
     }
@@ -321,4 +324,19 @@ fn sort_key(event: &Event, field: &str) -> (Option<i64>, String) {
 
 fn index_of(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_sorted_by_the_beginning_of_their_texts() {
+        let event = |message: &str| Event { message: message.to_owned(), ..Event::default() };
+        let long = "é".repeat(SORTED_CHARS_MAX);
+        let key = |message: &str| sort_key(&event(message), "message");
+        assert_eq!(key(&format!("{long}b")), (None, long.clone()));
+        assert_eq!(key(&format!("{long}b")), key(&format!("{long}a")));
+        assert!(key("a") < key(&long));
+    }
 }
