@@ -1,6 +1,6 @@
 //! What can be searched for: Pangea's query language, restrictions to whole values, a window of time.
 
-use std::{collections::BTreeMap, ops::Range, time::Duration};
+use std::{collections::BTreeMap, ops::Range};
 
 use model::{Event, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -153,31 +153,13 @@ pub enum InvalidQuery {
     TooMany,
 }
 
-/// Reads a moment: RFC 3339, or how long before `now` it is, such as `7d`, `12h`, `30m` or `45s`.
+/// Reads a moment: RFC 3339, or how long before `now` it is, as [`Timestamp::back`] takes it.
 ///
 /// # Errors
 /// It is neither.
 pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp, InvalidMoment> {
-    let ago = || {
-        let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-        let seconds = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3_600,
-            "d" => 86_400,
-            "w" => 7 * 86_400,
-            _ => return None,
-        };
-        let number: u32 = number.parse().ok()?;
-        Some(Duration::from_secs(u64::from(number) * seconds))
-    };
-    match ago() {
-        Some(ago) => {
-            let ago = i64::try_from(ago.as_micros()).unwrap_or(i64::MAX);
-            Ok(Timestamp::from_unix_micros(now.unix_micros().saturating_sub(ago)))
-        }
-        None => text.parse().map_err(|_| InvalidMoment(text.chars().take(64).collect())),
-    }
+    let named = || text.parse().map_err(|_| InvalidMoment(text.chars().take(64).collect()));
+    now.back(text).map_or_else(named, Ok)
 }
 
 /// Why a text is not a moment.
@@ -245,18 +227,9 @@ mod tests {
     #[test]
     fn a_moment_is_a_time_or_how_long_ago() {
         let now = Timestamp::from_unix_micros(1_000_000_000_000);
-        for (text, seconds) in [
-            ("0s", 1_000_000),
-            ("45s", 999_955),
-            ("30m", 998_200),
-            ("2h", 992_800),
-            ("7d", 395_200),
-            ("9w", 0),
-        ] {
-            assert_eq!(moment(text, now).unwrap().unix_micros(), seconds * 1_000_000, "{text}");
-        }
+        assert_eq!(moment("45s", now).unwrap().unix_micros(), 999_955_000_000);
         assert_eq!(moment("1970-01-01T00:00:01Z", now).unwrap().unix_micros(), 1_000_000);
-        for text in ["", "d", "-1d", "7y", "7ö", "yesterday", "99999999999d"] {
+        for text in ["", "d", "-1d", "7ö", "yesterday"] {
             assert!(moment(text, now).unwrap_err().to_string().contains("7d, 12h"), "{text}");
         }
     }

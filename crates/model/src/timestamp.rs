@@ -28,6 +28,28 @@ impl Timestamp {
         Self::from_unix_micros(i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX))
     }
 
+    /// So long before this moment, in the units in which searches say it: `45s`, `30min` or `30m`, `12h`, `7d`, `2w`, `1mo`, `1y`, and their longer names. A
+    /// month is 30 days and a year 365. `None` if the text says no such thing.
+    #[must_use]
+    pub fn back(self, ago: &str) -> Option<Self> {
+        let digits = ago.bytes().take_while(u8::is_ascii_digit).count();
+        let (count, unit) = ago.split_at_checked(digits).filter(|_| digits > 0)?;
+        let seconds = match unit {
+            "s" | "sec" | "secs" | "second" | "seconds" => 1,
+            "m" | "mi" | "min" | "mins" | "minute" | "minutes" => 60,
+            "h" | "hour" | "hr" | "hrs" | "hours" => 3_600,
+            "d" | "da" | "day" | "days" => 86_400,
+            "w" | "week" | "weeks" => 7 * 86_400,
+            "mo" | "mon" | "month" | "months" => 30 * 86_400,
+            "y" | "year" | "years" => 365 * 86_400,
+            _ => return None,
+        };
+        // More than four billion of any unit is as good as ever.
+        let count = count.parse::<u32>().unwrap_or(u32::MAX);
+        let micros = i64::from(count).saturating_mul(seconds * 1_000_000);
+        Some(Self::from_unix_micros(self.0.saturating_sub(micros)))
+    }
+
     /// Microseconds since 1970.
     #[must_use]
     pub const fn unix_micros(self) -> i64 {
@@ -110,6 +132,30 @@ mod tests {
             "9999-12-30T22:00:00.000000Z",
             "what jiff can hold is the end of time"
         );
+    }
+
+    #[test]
+    fn goes_back_as_searches_say_it() {
+        let now = Timestamp::from_unix_micros(1_795_600_000_000_000);
+        for (text, seconds) in [
+            ("0d", 0),
+            ("45s", 45),
+            ("30m", 1_800),
+            ("120min", 7_200),
+            ("2h", 7_200),
+            ("1day", 86_400),
+            ("7d", 604_800),
+            ("9w", 5_443_200),
+            ("2months", 5_184_000),
+            ("1y", 31_536_000),
+        ] {
+            let back = now.back(text).map(Timestamp::unix_micros);
+            assert_eq!(back, Some(now.unix_micros() - seconds * 1_000_000), "{text}");
+        }
+        assert_eq!(now.back("99999999999y"), Some(Timestamp(0)), "before everything");
+        for text in ["", "d", "7", "-7d", "7 d", "7D", "7fortnights", "7ö", "yesterday"] {
+            assert_eq!(now.back(text), None, "{text}");
+        }
     }
 
     #[test]
