@@ -185,6 +185,13 @@ async function log(page) {
     await page.locator("[data-verify]").first().click();
     await everyStepPassed(page);
     await page.keyboard.press("Escape");
+    const contains = page.getByLabel("Contains");
+    await contains.fill("source:HumiditySensor");
+    await page.waitForFunction(() => {
+      const rows = [...document.querySelectorAll("[data-leaf]")];
+      return rows.length > 0 && rows.every((row) => row.textContent.includes("HumiditySensor"));
+    });
+    await contains.fill("");
     await page.getByLabel("Action").selectOption("SENSOR_READING");
     await page.waitForSelector('[data-action="SENSOR_READING"]');
     // Nothing live may come between the count before and after.

@@ -101,7 +101,6 @@ export type Sealed = { leaf: number; envelope: Envelope };
 export type Search = {
   action?: string;
   not_action?: string;
-  source?: string;
   status?: string;
   /** Words, each contained in some field, and `field:word`. */
   query?: string;

@@ -79,13 +79,12 @@ export function numberOf({ status, value }: Pick<Reading, "status" | "value">): 
   return Number.isFinite(number) ? number : null;
 }
 
-/** Whether a live event belongs to a search: the same rules as the gateway's, so that live and searched rows agree. */
+/** Whether a live event belongs to a search, leaving out its query: the same rules as the gateway's, so that live and searched rows agree. */
 export function matches(search: Search, { event, received_at }: Envelope): boolean {
-  const { action, status, source } = event;
+  const { action, status } = event;
   if (search.not_action !== undefined && action === search.not_action) return false;
   if (search.action !== undefined && action !== search.action) return false;
   if (search.status !== undefined && status !== search.status) return false;
-  if (search.source !== undefined && !(source ?? "").includes(search.source)) return false;
   const at = Date.parse(received_at);
   if (search.from !== undefined && !(at >= Date.parse(search.from))) return false;
   return search.to === undefined || at < Date.parse(search.to);
