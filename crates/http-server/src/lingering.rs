@@ -83,7 +83,6 @@ impl AsyncWrite for Lingering {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { stream, stop, patience } = &mut *self;
-        let stream = &mut *stream;
         if patience.is_none() {
             ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
         }

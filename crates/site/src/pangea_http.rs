@@ -10,6 +10,7 @@ mod bulk;
 mod config;
 mod export;
 mod log;
+mod memory;
 mod recent;
 mod saved;
 mod search;

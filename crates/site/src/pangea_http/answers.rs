@@ -2,26 +2,22 @@
 //!
 //! A client that takes its answer slowly keeps it in our memory. Small ones are limited by the connections that there are; those that are not share a room.
 
-use std::{sync::Arc, time::Duration};
-
 use axum::body::{Body, Bytes};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    memory::{Memory, PERMIT_BYTES},
+    search::{PAGE_BYTES_MAX, PAGES_AT_ONCE_MAX},
 };
 
 /// Bytes up to which an answer is small: as many as a head may have.
 const SMALL_BYTES: usize = 64 << 10;
 /// Bytes of all larger answers at once: those of as many of the largest pages as are made at once.
-const ANSWERS_BYTES_MAX: usize = super::search::PAGES_AT_ONCE_MAX * super::search::PAGE_BYTES_MAX;
-/// Time for memory to come free: a client on the same network takes the largest page in a tenth of it.
-const ROOM_TIMEOUT: Duration = Duration::from_secs(2);
-/// What lets several answers share their bytes: permits are of so many.
-const PERMIT_BYTES: usize = 1 << 10;
+const ANSWERS_BYTES_MAX: usize = PAGES_AT_ONCE_MAX * PAGE_BYTES_MAX;
 
 /// The memory for answers.
 #[derive(Debug)]
-pub(super) struct Answers(Arc<Semaphore>);
+pub(super) struct Answers(Memory);
 
 /// An answer that is not sent yet.
 struct Held {
@@ -37,7 +33,7 @@ impl AsRef<[u8]> for Held {
 
 impl Answers {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(ANSWERS_BYTES_MAX / PERMIT_BYTES)))
+        Self(Memory::of(ANSWERS_BYTES_MAX))
     }
 
     /// The answer as a body that holds its memory until it is sent or its client is gone; `None` where there is no room for it.
@@ -46,9 +42,7 @@ impl Answers {
             return Some(answer.into());
         }
         let permits = answer.len().min(ANSWERS_BYTES_MAX).div_ceil(PERMIT_BYTES);
-        let permits = u32::try_from(permits).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.0).acquire_many_owned(permits);
-        let permit = timeout(ROOM_TIMEOUT, room).await.ok()?.expect("nobody closes the semaphore");
+        let permit = self.0.room(permits).await?;
         Some(Bytes::from_owner(Held { answer, _permit: permit }).into())
     }
 }

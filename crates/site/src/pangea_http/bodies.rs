@@ -12,10 +12,9 @@ use axum::{
 use futures::StreamExt as _;
 use ledger::Batch;
 use pangea::{Refusal, Status};
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::timeout,
-};
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+
+use super::memory::{Memory, PERMIT_BYTES};
 
 /// Bytes of a body with events: as much as one batch of the ledger.
 pub(super) const EVENTS_BODY_BYTES_MAX: usize = Batch::BYTES_MAX;
@@ -23,18 +22,14 @@ pub(super) const EVENTS_BODY_BYTES_MAX: usize = Batch::BYTES_MAX;
 const BODIES_BYTES_MAX: usize = 2 * EVENTS_BODY_BYTES_MAX;
 /// Time for a whole body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-/// Time for memory to come free: ten times what the largest body is sealed in.
-const ROOM_TIMEOUT: Duration = Duration::from_secs(2);
-/// What lets several bodies share their bytes: permits are of so many.
-const PERMIT_BYTES: usize = 1 << 10;
 
 /// The memory for bodies.
 #[derive(Debug)]
-pub(super) struct Bodies(Semaphore);
+pub(super) struct Bodies(Memory);
 
 impl Bodies {
-    pub(super) const fn new() -> Self {
-        Self(Semaphore::const_new(BODIES_BYTES_MAX / PERMIT_BYTES))
+    pub(super) fn new() -> Self {
+        Self(Memory::of(BODIES_BYTES_MAX))
     }
 
     /// Reads a body of at most `most` bytes whole. Whoever holds the permit holds the memory.
@@ -43,7 +38,7 @@ impl Bodies {
         headers: &HeaderMap,
         body: Body,
         most: usize,
-    ) -> Result<(Bytes, SemaphorePermit<'_>), Refusal> {
+    ) -> Result<(Bytes, OwnedSemaphorePermit), Refusal> {
         let announced = headers.get(header::CONTENT_LENGTH);
         let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         if announced.is_some_and(|announced| announced > most) {
@@ -59,7 +54,7 @@ impl Bodies {
         &self,
         body: Body,
         most: usize,
-    ) -> Result<(Bytes, SemaphorePermit<'_>), Refusal> {
+    ) -> Result<(Bytes, OwnedSemaphorePermit), Refusal> {
         let mut parts = pin!(body.into_data_stream());
         let (mut gathered, mut held) = (Vec::new(), self.room(0).await?);
         while let Some(part) = parts.next().await {
@@ -77,15 +72,13 @@ impl Bodies {
         Ok((gathered.into(), held))
     }
 
-    async fn room(&self, permits: usize) -> Result<SemaphorePermit<'_>, Refusal> {
-        let permits = u32::try_from(permits).expect("a body has fewer bytes");
-        let permit = timeout(ROOM_TIMEOUT, self.0.acquire_many(permits)).await.map_err(|_| {
+    async fn room(&self, permits: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+        self.0.room(permits).await.ok_or_else(|| {
             let words = format!(
                 "other requests take the {BODIES_BYTES_MAX} bytes that there are for bodies: try again in a moment"
             );
             Refusal::plain(Status::ServiceNotAvailable, words)
-        })?;
-        Ok(permit.expect("nobody closes the semaphore"))
+        })
     }
 }
 
@@ -101,7 +94,7 @@ mod tests {
     use futures::{future::join_all, stream};
     use tokio::{task::yield_now, time::Instant};
 
-    use super::*;
+    use super::{super::memory::ROOM_TIMEOUT, *};
 
     const MOST: usize = EVENTS_BODY_BYTES_MAX;
     const PART_BYTES: usize = 64 << 10;
