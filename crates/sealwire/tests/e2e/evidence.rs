@@ -5,15 +5,7 @@ use std::{fs, path::Path};
 use model::action;
 use tempfile::TempDir;
 
-use crate::site::{Follower, Site, sealwire, until};
-
-/// Runs a command that succeeds; what it printed.
-#[track_caller]
-fn succeeds(arguments: &[&str]) -> String {
-    let (code, printed, said) = sealwire(arguments);
-    assert_eq!(code, Some(0), "{arguments:?}: {printed}{said}");
-    printed
-}
+use crate::site::{Follower, Site, sealwire, succeeds, until};
 
 /// Runs a command that fails; everything that it said.
 #[track_caller]

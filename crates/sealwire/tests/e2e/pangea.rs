@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::site::{Follower, Site, port, sealwire, until};
+use crate::site::{Follower, Site, port, sealwire, succeeds, until};
 
 /// Fields that a log's configuration adds.
 const CUSTOM_FIELDS: &str = r#"{"fields":[
@@ -325,14 +325,6 @@ fn what_was_promised_outlives_a_restart() {
         assert_eq!(stranger.post("/v1/download_results", &export).0, 400);
     }
     site.stop();
-}
-
-/// Runs a command that succeeds; what it printed.
-#[track_caller]
-fn succeeds(arguments: &[&str]) -> String {
-    let (code, printed, said) = sealwire(arguments);
-    assert_eq!(code, Some(0), "{arguments:?}: {printed}{said}");
-    printed
 }
 
 #[test]

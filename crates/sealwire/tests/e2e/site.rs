@@ -238,6 +238,14 @@ pub(crate) fn sealwire(arguments: &[&str]) -> (Option<i32>, String, String) {
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
+/// Runs a command that succeeds; what it printed.
+#[track_caller]
+pub(crate) fn succeeds(arguments: &[&str]) -> String {
+    let (code, printed, said) = sealwire(arguments);
+    assert_eq!(code, Some(0), "{arguments:?}: {printed}{said}");
+    printed
+}
+
 /// Pid and program of every process that works on the folder, the site itself left out.
 fn processes(data_dir: &Path) -> Vec<(i32, String)> {
     let data_dir = data_dir.to_str().unwrap();
