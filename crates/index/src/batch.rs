@@ -137,7 +137,7 @@ impl Batch {
         self.bytes += erased.len() * size_of::<RangeInclusive<u64>>();
         self.erased.extend(erased);
         let sensor = self.sensor(leaf, &event)?;
-        self.reading(sensor, leaf, event, received_at)
+        self.reading(sensor, leaf, &event, received_at)
     }
 
     /// The place of the sensor that the event says something of: not where it is only about it, as a hold is.
@@ -145,8 +145,9 @@ impl Batch {
         let id = event.sensor()?;
         let action = event.action.as_deref();
         let sighting = action.filter(|action| sensors::SIGHTINGS.contains(action));
-        let is_numbered = LastNumbers::default().after(event) != LastNumbers::default();
-        if sighting.is_none() && !is_numbered && action != Some(action::SENSOR_READING) {
+        // Readings are nearly all there is: they are not asked for their numbers twice.
+        let is_numbered = || LastNumbers::default().after(event) != LastNumbers::default();
+        if sighting.is_none() && action != Some(action::SENSOR_READING) && !is_numbered() {
             return None;
         }
         let entry = self.sensors.entry(id);
@@ -166,7 +167,7 @@ impl Batch {
         &mut self,
         sensor: u32,
         leaf: u64,
-        event: Event,
+        event: &Event,
         received_at: Timestamp,
     ) -> Option<(u32, i64)> {
         let is_reading = event.action.as_deref() == Some(action::SENSOR_READING);
