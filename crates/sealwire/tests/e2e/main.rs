@@ -9,6 +9,7 @@
     reason = "tests and their helpers fail by panicking"
 )]
 
+mod attacks;
 mod care;
 mod completeness;
 mod crash;
