@@ -18,7 +18,6 @@ pub mod copy;
 pub mod disk;
 pub mod evidence;
 pub mod examine;
-pub mod rotation;
 pub mod segment;
 pub mod verify;
 
@@ -43,6 +42,7 @@ pub use erase::EraseError;
 pub use key::{
     KeyError, KeyFiles, load_key, load_or_create_key, load_or_create_seed, write_secret,
 };
+pub use key_history::rotation;
 pub use ledger::{Erased, Erasure, Ledger, Published, Storage};
 pub use ranges::{InvalidRanges, LeafRanges};
 pub use reader::{LogReader, OpenReaderError};

@@ -6,7 +6,6 @@
 
 mod folder;
 mod growth;
-mod keys;
 
 use std::{io, path::PathBuf};
 
@@ -20,8 +19,8 @@ use crate::{InvalidLogEvent, OpenError, segment::Damage};
 pub use self::{
     folder::{Observer, VerifiedFolder, verify_folder, verify_folder_with},
     growth::{Grown, GrowthError, verify_growth},
-    keys::{InvalidKeyEvents, KeyEvent, KeyHistory},
 };
+pub use key_history::{InvalidKeyEvents, KeyEvent, KeyHistory};
 
 /// Where a log's public files are read from.
 pub trait LogSource {

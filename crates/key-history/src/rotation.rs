@@ -15,7 +15,10 @@ fn text(origin: &str, leaf: u64, old: &VerifierKey, new: &VerifierKey) -> String
 }
 
 /// The statement for the event at `leaf`, signed by both.
-pub(crate) fn state(
+///
+/// # Errors
+/// The origin has no place in a note.
+pub fn state(
     origin: &str,
     leaf: u64,
     old: &Signer,

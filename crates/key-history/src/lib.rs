@@ -1,9 +1,14 @@
 //! The keys that have signed a log, one after the other, for those who know one of them.
+//!
+//! Anyone can follow them: whoever verifies a log's files, whoever is handed a bundle, and the page
+//! in a browser.
+
+pub mod rotation;
 
 use model::{Envelope, action};
 use tlog::{Checkpoint, Hash, OpenCheckpointError, ParseKeyError, SignedNote, VerifierKey};
 
-use crate::rotation::{self, InvalidRotation};
+use crate::rotation::InvalidRotation;
 
 /// An event that names a key: the genesis entry, or a rotation.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -78,7 +83,8 @@ impl KeyHistory {
     }
 
     /// The size that a checkpoint claims, unverified; 0 where it cannot be read.
-    pub(crate) fn claimed_size(note: &str) -> u64 {
+    #[must_use]
+    pub fn claimed_size(note: &str) -> u64 {
         SignedNote::parse(note)
             .ok()
             .and_then(|note| Checkpoint::parse(note.unverified_text()).ok())
@@ -98,7 +104,8 @@ impl KeyHistory {
     }
 
     /// What the log's entry must be at a leaf, if that names a key.
-    pub(crate) fn commitment(&self, leaf: u64) -> Option<Hash> {
+    #[must_use]
+    pub fn commitment(&self, leaf: u64) -> Option<Hash> {
         self.commitments.iter().find(|(named, _)| *named == leaf).map(|(_, commitment)| *commitment)
     }
 }
