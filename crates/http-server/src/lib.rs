@@ -25,13 +25,27 @@ use tracing::{debug, warn};
 
 use self::lingering::Lingering;
 
-/// Connections at once: four times what the live feed takes.
-const CONNECTIONS_MAX: usize = 1_024;
-/// Connections at once that are told that there is no room; while there are as many, nobody is accepted. Each is there until its client has read the
-/// answer and closed, or was silent for 200 ms: ten thousand clients that do not close are all told within two seconds.
-const REFUSALS_MAX: usize = 1_024;
-/// Files that a server has open at most: its connections, the one that has no place yet, and the listener.
-pub const FILES_MAX: u64 = (CONNECTIONS_MAX + REFUSALS_MAX + 2) as u64;
+/// How many connections a port has at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Places {
+    /// Connections that are served.
+    pub connections: usize,
+    /// Connections that are told that there is no room; while there are as many, nobody is accepted. Each is there until its client has read the answer
+    /// and closed, or was silent for 200 ms: ten thousand clients that do not close are all told within two seconds by as many as [`Places::MANY`] has.
+    pub refusals: usize,
+}
+
+impl Places {
+    /// For a port that many programs use: four times what the live feed takes.
+    pub const MANY: Self = Self { connections: 1_024, refusals: 1_024 };
+
+    /// Files that a port has open at most: its connections, the one that has no place yet, and the listener.
+    #[must_use]
+    pub const fn files_max(self) -> u64 {
+        (self.connections + self.refusals + 2) as u64
+    }
+}
+
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Time for a request's head, and for the next one on a connection that is kept.
@@ -50,22 +64,13 @@ pub const NO_ROOM: &str =
 
 /// Answers until `shutdown`; then answers under way are finished. `no_room` says [`NO_ROOM`] in the form that the port's clients read.
 pub async fn serve(
+    places: Places,
     listener: TcpListener,
     router: Router,
     no_room: fn() -> Response,
     shutdown: CancellationToken,
 ) {
-    let room = Room::new(CONNECTIONS_MAX, REFUSALS_MAX);
-    serve_within(room, listener, router, no_room, shutdown).await;
-}
-
-async fn serve_within(
-    room: Room,
-    listener: TcpListener,
-    router: Router,
-    no_room: fn() -> Response,
-    shutdown: CancellationToken,
-) {
+    let room = Room::new(places);
     let router = router
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT));
@@ -118,7 +123,7 @@ enum Place {
 }
 
 impl Room {
-    fn new(connections: usize, refusals: usize) -> Self {
+    fn new(Places { connections, refusals }: Places) -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
         Self { connections: places(connections), refusals: places(refusals) }
     }
@@ -211,9 +216,9 @@ mod tests {
             .route("/body", post(|body: String| async move { body.len().to_string() }));
         let shutdown = CancellationToken::new();
         let no_room = || (StatusCode::SERVICE_UNAVAILABLE, NO_ROOM).into_response();
-        let room = Room::new(CONNECTIONS, REFUSALS);
+        let places = Places { connections: CONNECTIONS, refusals: REFUSALS };
         let mut serving = JoinSet::new();
-        serving.spawn(serve_within(room, listener, router, no_room, shutdown.clone()));
+        serving.spawn(serve(places, listener, router, no_room, shutdown.clone()));
         (address, serving, shutdown)
     }
 

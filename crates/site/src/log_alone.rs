@@ -63,7 +63,13 @@ impl LogAlone {
         let indexing = indexing::run(ledger.clone(), indexer, tell_indexed, stop.clone());
         // Where it fails, whoever waits for the index finds out.
         tasks.spawn(async { drop(indexing.await) });
-        tasks.spawn(http_server::serve(listener, api.router(), no_room, stop.clone()));
+        tasks.spawn(http_server::serve(
+            http_server::Places::MANY,
+            listener,
+            api.router(),
+            no_room,
+            stop.clone(),
+        ));
         let publishing = stop.clone().run_until_cancelled_owned(publish(ledger.clone()));
         tasks.spawn(async { publishing.await.unwrap_or_default() });
         Ok(Self { url, token, index, indexed, ledger, writer, stop, tasks, _data_dir: data_dir })

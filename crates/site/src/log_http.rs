@@ -3,9 +3,7 @@
 //!
 //! Only requests that name the machine itself are answered, so that a page from elsewhere cannot reach the port under a name of its own.
 
-use std::{
-    convert::Infallible, fmt::Write as _, sync::Arc, sync::atomic::Ordering, time::Duration,
-};
+use std::{fmt::Write as _, sync::Arc, sync::atomic::Ordering};
 
 use axum::{
     Router,
@@ -13,21 +11,18 @@ use axum::{
     extract::{FromRequestParts, Path, Query, Request, State, rejection::BytesRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     middleware::{self, Next},
-    response::{
-        IntoResponse, Response,
-        sse::{self, KeepAlive, Sse},
-    },
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
-use futures::{Stream, stream};
+use http_server::Places;
 use ledger::{Ledger, StoredEnvelope};
 use poll::Counters;
 use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use serde_json::json;
 use tlog::TilePath;
 use tokio::{
     net::TcpListener,
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Semaphore, watch},
     task::spawn_blocking,
 };
 use tokio_util::sync::CancellationToken;
@@ -39,30 +34,30 @@ use crate::{
     bus::Connection,
     cosigning::{WatchWitnessed, witnessed_leaves},
     error_chain::chain,
+    live::{LiveFeed, leaf_json},
     operator::{Operator, Order},
     pangea_http,
+    problem::problem,
 };
 
-/// Clients of the live feed at once.
-const LIVE_CLIENTS_MAX: usize = 256;
-/// How many leaves back a client of the live feed may go on; what lies further back it asks the gateway for.
-const LIVE_BACKLOG_MAX: u64 = 1_000;
-/// Envelopes read at once for one client.
-const LIVE_BATCH_MAX: usize = 200;
-/// Bytes of them.
-const LIVE_BATCH_BYTES_MAX: usize = 1 << 20;
 /// Envelopes in one answer to `/envelopes`; whoever wants more asks again from the leaf after the last.
 const ENVELOPES_MAX: usize = 1_000;
 /// Bytes of them; the first is always there.
 const ENVELOPES_BYTES_MAX: usize = 4 << 20;
 /// Answers with envelopes that are made at once; further ones wait.
 const ENVELOPES_AT_ONCE_MAX: usize = 8;
-/// A sign of life on the feed while nothing happens.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// What a log shows to anyone, on whichever port.
+#[derive(Clone, Debug)]
+pub(crate) struct PublicLog {
+    pub(crate) ledger: Ledger,
+    /// What satisfies the site's policy, where it has one.
+    pub(crate) witnessed: Option<WatchWitnessed>,
+}
 
 /// What the log port shows.
 pub(crate) struct LogHttp {
-    pub(crate) ledger: Ledger,
+    pub(crate) log: PublicLog,
     pub(crate) operator: Operator,
     /// Lets the operator in.
     pub(crate) operator_token: AccessToken,
@@ -70,8 +65,6 @@ pub(crate) struct LogHttp {
     pub(crate) access_token: AccessToken,
     pub(crate) counters: watch::Receiver<Counters>,
     pub(crate) connection: Connection,
-    /// What satisfies the site's policy, where it has one.
-    pub(crate) witnessed: Option<WatchWitnessed>,
     /// The first leaf that is not indexed.
     pub(crate) indexed: watch::Receiver<u64>,
     /// Origins of the page, which may read from here.
@@ -89,32 +82,26 @@ struct Shared {
     connection: Connection,
     witnessed: Option<WatchWitnessed>,
     indexed: watch::Receiver<u64>,
-    live_clients: Arc<Semaphore>,
+    live: LiveFeed,
     envelopes_at_once: Arc<Semaphore>,
-    shutdown: CancellationToken,
 }
 
 /// Answers until `shutdown`.
-pub(crate) async fn serve(listener: TcpListener, log: LogHttp, shutdown: CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, served: LogHttp, shutdown: CancellationToken) {
+    let PublicLog { ledger, witnessed } = served.log.clone();
     let shared = Shared {
-        ledger: log.ledger,
-        operator: log.operator,
-        operator_token: log.operator_token,
-        access_token: log.access_token,
-        counters: log.counters,
-        connection: log.connection,
-        witnessed: log.witnessed,
-        indexed: log.indexed,
-        live_clients: Arc::new(Semaphore::new(LIVE_CLIENTS_MAX)),
+        live: LiveFeed::new(ledger.clone(), shutdown.clone()),
+        ledger,
+        operator: served.operator,
+        operator_token: served.operator_token,
+        access_token: served.access_token,
+        counters: served.counters,
+        connection: served.connection,
+        witnessed,
+        indexed: served.indexed,
         envelopes_at_once: Arc::new(Semaphore::new(ENVELOPES_AT_ONCE_MAX)),
-        shutdown: shutdown.clone(),
     };
     let router = Router::new()
-        .route("/checkpoint", get(checkpoint))
-        .route("/checkpoint/unwitnessed", get(unwitnessed))
-        .route("/vkey", get(vkey))
-        .route("/keys", get(keys))
-        .route("/tile/{*path}", get(tile))
         .route("/envelopes", get(envelopes))
         .route("/live", get(live))
         .route("/metrics", get(metrics))
@@ -126,12 +113,26 @@ pub(crate) async fn serve(listener: TcpListener, log: LogHttp, shutdown: Cancell
                  and Pangea's API under /v1 and /v2",
             )
         })
-        .layer(CorsLayer::new().allow_origin(log.page_origins))
         .with_state(shared)
+        .merge(served.log.router())
+        .layer(CorsLayer::new().allow_origin(served.page_origins))
         // Programs call it, not pages: it has no word for other origins.
-        .merge(log.pangea.router())
+        .merge(served.pangea.router())
         .layer(middleware::from_fn(only_for_this_machine));
-    http_server::serve(listener, router, pangea_http::no_room, shutdown).await;
+    http_server::serve(Places::MANY, listener, router, pangea_http::no_room, shutdown).await;
+}
+
+impl PublicLog {
+    /// Checkpoints, keys and tiles.
+    pub(crate) fn router(self) -> Router {
+        Router::new()
+            .route("/checkpoint", get(checkpoint))
+            .route("/checkpoint/unwitnessed", get(unwitnessed))
+            .route("/vkey", get(vkey))
+            .route("/keys", get(keys))
+            .route("/tile/{*path}", get(tile))
+            .with_state(self)
+    }
 }
 
 /// A browser that was led here by a name of someone else's says that name.
@@ -149,7 +150,7 @@ async fn only_for_this_machine(request: Request, next: Next) -> Response {
 }
 
 /// Whether a Host header has one of the machine's own names, and behind it a port or nothing: Pangea's API makes addresses of it.
-fn is_this_machine(host: &str) -> bool {
+pub(crate) fn is_this_machine(host: &str) -> bool {
     let is_port = |port: &str| port.bytes().all(|digit| digit.is_ascii_digit());
     ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| {
         host.strip_prefix(name)
@@ -158,8 +159,8 @@ fn is_this_machine(host: &str) -> bool {
 }
 
 /// The newest checkpoint that satisfies the site's policy; where it has none, the newest one.
-async fn checkpoint(State(shared): State<Shared>) -> Response {
-    let Some(witnessed) = &shared.witnessed else { return unwitnessed(State(shared)).await };
+async fn checkpoint(State(log): State<PublicLog>) -> Response {
+    let Some(witnessed) = &log.witnessed else { return unwitnessed(State(log)).await };
     let witnessed = witnessed.borrow().clone();
     witnessed.map_or_else(
         || {
@@ -173,8 +174,8 @@ async fn checkpoint(State(shared): State<Shared>) -> Response {
 }
 
 /// The newest checkpoint, signed by the log alone.
-async fn unwitnessed(State(shared): State<Shared>) -> Response {
-    note(shared.ledger.published().note.clone())
+async fn unwitnessed(State(log): State<PublicLog>) -> Response {
+    note(log.ledger.published().note.clone())
 }
 
 fn note(text: String) -> Response {
@@ -183,14 +184,14 @@ fn note(text: String) -> Response {
     (headers, text).into_response()
 }
 
-async fn vkey(State(shared): State<Shared>) -> Response {
+async fn vkey(State(log): State<PublicLog>) -> Response {
     let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-    (headers, format!("{}\n", shared.ledger.vkey())).into_response()
+    (headers, format!("{}\n", log.ledger.vkey())).into_response()
 }
 
 /// The events that name the log's keys, as they were sealed.
-async fn keys(State(shared): State<Shared>) -> Response {
-    let ledger = shared.ledger;
+async fn keys(State(log): State<PublicLog>) -> Response {
+    let ledger = log.ledger;
     let read = spawn_blocking(move || {
         let keys = ledger.keys().into_iter();
         let stored = keys.map(|key| ledger.envelopes(key.leaf, 1, usize::MAX));
@@ -211,12 +212,12 @@ async fn keys(State(shared): State<Shared>) -> Response {
     }
 }
 
-async fn tile(State(shared): State<Shared>, Path(path): Path<String>) -> Response {
+async fn tile(State(log): State<PublicLog>, Path(path): Path<String>) -> Response {
     let path = match TilePath::parse(&format!("tile/{path}")) {
         Ok(path) => path,
         Err(error) => return problem(StatusCode::NOT_FOUND, &error.to_string()),
     };
-    let ledger = shared.ledger;
+    let ledger = log.ledger;
     match spawn_blocking(move || ledger.tile(&path)).await {
         Ok(Ok(Some(bytes))) => {
             let headers = [
@@ -362,87 +363,7 @@ async fn operator(
 
 /// The live feed: the log's tail from the client's place on, or from now on.
 async fn live(State(shared): State<Shared>, span: Span, headers: HeaderMap) -> Response {
-    let Ok(permit) = Arc::clone(&shared.live_clients).try_acquire_owned() else {
-        return problem(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the live feed has as many clients as it takes; try again later",
-        );
-    };
-    let last_seen =
-        headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
-    let from = last_seen.map(|leaf| leaf.saturating_add(1)).or(span.from);
-    let next_leaf = from.unwrap_or(u64::MAX).min(shared.ledger.size());
-    let feed = Feed {
-        ledger: shared.ledger,
-        next_leaf,
-        waiting: Vec::new().into_iter(),
-        shutdown: shared.shutdown,
-        _permit: permit,
-    };
-    Sse::new(feed.events()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
-}
-
-/// One client's place in the log. It reads only when the client takes more, so a slow client costs nothing and is told what it missed.
-struct Feed {
-    ledger: Ledger,
-    next_leaf: u64,
-    waiting: std::vec::IntoIter<StoredEnvelope>,
-    shutdown: CancellationToken,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Feed {
-    fn events(self) -> impl Stream<Item = Result<sse::Event, Infallible>> {
-        stream::unfold(self, |mut feed| async move {
-            let event = feed.next().await?;
-            Some((Ok(event), feed))
-        })
-    }
-
-    /// The next event; `None` when the site stops or the log cannot be read.
-    async fn next(&mut self) -> Option<sse::Event> {
-        if let Some(stored) = self.waiting.next() {
-            return sealed(&stored);
-        }
-        let mut size = self.ledger.watch_size();
-        let grown = size.wait_for(|size| *size > self.next_leaf);
-        let size = *self.shutdown.run_until_cancelled(grown).await?.ok()?;
-        let oldest = size.saturating_sub(LIVE_BACKLOG_MAX);
-        if self.next_leaf < oldest {
-            let missed = json!({ "from": self.next_leaf, "to": oldest });
-            self.next_leaf = oldest;
-            return Some(sse::Event::default().event("missed").data(missed.to_string()));
-        }
-        let (ledger, from) = (self.ledger.clone(), self.next_leaf);
-        let read =
-            spawn_blocking(move || ledger.envelopes(from, LIVE_BATCH_MAX, LIVE_BATCH_BYTES_MAX))
-                .await;
-        let envelopes = read
-            .ok()?
-            .inspect_err(|failure| error!(%failure, "the live feed cannot read the log"))
-            .ok()?;
-        self.next_leaf = envelopes.last()?.leaf + 1;
-        self.waiting = envelopes.into_iter();
-        sealed(&self.waiting.next()?)
-    }
-}
-
-fn sealed(stored: &StoredEnvelope) -> Option<sse::Event> {
-    let name = if stored.bytes.is_some() { "sealed" } else { "erased" };
-    let event = sse::Event::default().id(stored.leaf.to_string()).event(name);
-    Some(event.data(leaf_json(stored)?))
-}
-
-/// A leaf with its envelope, byte for byte; the leaf alone where the envelope was erased.
-fn leaf_json(stored: &StoredEnvelope) -> Option<String> {
-    let leaf = stored.leaf;
-    Some(match &stored.bytes {
-        Some(bytes) => {
-            let envelope: &RawValue = serde_json::from_slice(bytes).ok()?;
-            format!(r#"{{"leaf":{leaf},"envelope":{}}}"#, envelope.get())
-        }
-        None => format!(r#"{{"leaf":{leaf}}}"#),
-    })
+    shared.live.follow(span.from, &headers)
 }
 
 fn internal(failure: &dyn std::error::Error) -> Response {
@@ -451,13 +372,6 @@ fn internal(failure: &dyn std::error::Error) -> Response {
         StatusCode::INTERNAL_SERVER_ERROR,
         "the site could not read its log; its own log says why",
     )
-}
-
-fn problem(status: StatusCode, detail: &str) -> Response {
-    let title = status.canonical_reason().unwrap_or("Error");
-    let problem = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
-    (status, [(header::CONTENT_TYPE, "application/problem+json")], problem.to_string())
-        .into_response()
 }
 
 #[cfg(test)]

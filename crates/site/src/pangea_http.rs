@@ -4,13 +4,11 @@
 //! Pangea's frame with a header `x-request-id`; HTTP's status is derived from Pangea's in one place.
 
 mod admission;
-mod answers;
 mod bodies;
 mod bulk;
 mod config;
 mod export;
 mod log;
-mod memory;
 mod recent;
 mod saved;
 mod search;
@@ -48,7 +46,6 @@ use tracing::error;
 
 use self::{
     admission::{Admission, Admitted},
-    answers::Answers,
     bodies::{Bodies, EVENTS_BODY_BYTES_MAX},
     bulk::Sealed,
     export::{Export, FileOf},
@@ -56,6 +53,7 @@ use self::{
     trees::Trees,
 };
 use crate::{
+    answers::Answers,
     api_tokens::{Scope, TokenDescription, TokenName},
     clock,
     operator::{Operator, config_id, token_event},
@@ -66,6 +64,8 @@ pub use self::{config::PangeaConfigError, saved::SavedError};
 
 /// Bytes of any other body: a search restricted to a thousand values of a hundred characters.
 const BODY_BYTES_MAX: usize = 256 << 10;
+/// Bytes of all larger answers at once: those of as many of the largest pages as are made at once.
+const ANSWERS_BYTES_MAX: usize = search::PAGES_AT_ONCE_MAX * search::PAGE_BYTES_MAX;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RETRIED_REQUEST_IDS: HeaderName = HeaderName::from_static("x-pangea-retried-request-ids");
@@ -129,7 +129,7 @@ impl Api {
             public_url: config.public_url,
             saved,
             files: Mutex::new(Recent::new(export::FILES_BYTES_MAX)),
-            answers: Answers::new(),
+            answers: Answers::of(ANSWERS_BYTES_MAX),
             bodies: Bodies::new(),
             pages: Semaphore::new(search::PAGES_AT_ONCE_MAX),
             downloads: Arc::new(Semaphore::new(export::DOWNLOADS_AT_ONCE_MAX)),

@@ -29,7 +29,7 @@ pub use crate::workloads::COMPONENTS;
 
 /// Files that a site has open at most: the log port's connections, and its own. Of those, tokio's 512 threads for work on the disk may each have one; the
 /// others are 60 while nobody asks for anything, and grow with the log: a file for each 64 MiB.
-pub const FILES_MAX: u64 = http_server::FILES_MAX + 1_024;
+pub const FILES_MAX: u64 = http_server::Places::MANY.files_max() + 1_024;
 
 /// What a site is made of.
 #[derive(Debug)]

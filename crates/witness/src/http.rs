@@ -16,6 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use http_server::Places;
 use tlog::{PosixTime, RefuseError, add_checkpoint::REQUEST_BYTES_MAX};
 use tokio::{
     net::TcpListener,
@@ -28,7 +29,7 @@ use tracing::{debug, error, warn};
 use crate::{Refusal, Witness};
 
 /// Files that a witness has open at most: its connections, and two for each of tokio's 512 threads for work on the disk.
-pub const FILES_MAX: u64 = http_server::FILES_MAX + 1_024;
+pub const FILES_MAX: u64 = Places::MANY.files_max() + 1_024;
 /// How long a body may take in all: the largest one at 212 kbit/s.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests that are being answered may take when the witness stops.
@@ -47,7 +48,7 @@ pub async fn serve(listener: TcpListener, witness: Arc<Witness>, shutdown: Cance
         })
         .with_state(witness);
     let stopped = shutdown.clone();
-    let serving = http_server::serve(listener, router, no_room, shutdown);
+    let serving = http_server::serve(Places::MANY, listener, router, no_room, shutdown);
     let late = async {
         stopped.cancelled().await;
         sleep(DRAIN_TIMEOUT).await;

@@ -248,13 +248,12 @@ impl<'a> Site<'a> {
         let access_token = AccessToken::load_or_create(&self.data_dir.access_token())?;
         let operator_token = AccessToken::random();
         let shown = log_http::LogHttp {
-            ledger: self.ledger.clone(),
+            log: log_http::PublicLog { ledger: self.ledger.clone(), witnessed: witnessed.clone() },
             operator: self.operator.clone(),
             operator_token: operator_token.clone(),
             access_token: access_token.clone(),
             counters: watch_counters.clone(),
             connection: connection.clone(),
-            witnessed: witnessed.clone(),
             indexed: watch_indexed.clone(),
             page_origins,
             pangea,

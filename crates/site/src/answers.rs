@@ -5,45 +5,62 @@
 use axum::body::{Body, Bytes};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{
-    memory::{Memory, PERMIT_BYTES},
-    search::{PAGE_BYTES_MAX, PAGES_AT_ONCE_MAX},
-};
+use crate::memory::{Memory, PERMIT_BYTES};
 
 /// Bytes up to which an answer is small: as many as a head may have.
 const SMALL_BYTES: usize = 64 << 10;
-/// Bytes of all larger answers at once: those of as many of the largest pages as are made at once.
-const ANSWERS_BYTES_MAX: usize = PAGES_AT_ONCE_MAX * PAGE_BYTES_MAX;
 
 /// The memory for answers.
 #[derive(Debug)]
-pub(super) struct Answers(Memory);
+pub(crate) struct Answers {
+    memory: Memory,
+    bytes_max: usize,
+}
+
+/// Room for one answer.
+#[derive(Debug)]
+pub(crate) struct Room(Option<OwnedSemaphorePermit>);
 
 /// An answer that is not sent yet.
-struct Held {
-    answer: Vec<u8>,
+struct Held<B> {
+    answer: B,
     _permit: OwnedSemaphorePermit,
 }
 
-impl AsRef<[u8]> for Held {
+impl<B: AsRef<[u8]>> AsRef<[u8]> for Held<B> {
     fn as_ref(&self) -> &[u8] {
-        &self.answer
+        self.answer.as_ref()
     }
 }
 
 impl Answers {
-    pub(super) fn new() -> Self {
-        Self(Memory::of(ANSWERS_BYTES_MAX))
+    /// Memory of so many bytes, which all answers share that are not small.
+    pub(crate) fn of(bytes_max: usize) -> Self {
+        Self { memory: Memory::of(bytes_max), bytes_max }
+    }
+
+    /// Room for an answer of so many bytes; `None` where others hold it for too long.
+    pub(crate) async fn room(&self, bytes: usize) -> Option<Room> {
+        if bytes <= SMALL_BYTES {
+            return Some(Room(None));
+        }
+        let permits = bytes.min(self.bytes_max).div_ceil(PERMIT_BYTES);
+        Some(Room(Some(self.memory.room(permits).await?)))
     }
 
     /// The answer as a body that holds its memory until it is sent or its client is gone; `None` where there is no room for it.
-    pub(super) async fn body(&self, answer: Vec<u8>) -> Option<Body> {
-        if answer.len() <= SMALL_BYTES {
-            return Some(answer.into());
+    pub(crate) async fn body(&self, answer: Vec<u8>) -> Option<Body> {
+        Some(self.room(answer.len()).await?.body(answer))
+    }
+}
+
+impl Room {
+    /// The answer for which this is the room.
+    pub(crate) fn body(self, answer: impl AsRef<[u8]> + Into<Body> + Send + 'static) -> Body {
+        match self.0 {
+            None => answer.into(),
+            Some(permit) => Bytes::from_owner(Held { answer, _permit: permit }).into(),
         }
-        let permits = answer.len().min(ANSWERS_BYTES_MAX).div_ceil(PERMIT_BYTES);
-        let permit = self.0.room(permits).await?;
-        Some(Bytes::from_owner(Held { answer, _permit: permit }).into())
     }
 }
 
@@ -53,8 +70,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn large_answers_wait_for_each_other_and_small_ones_for_none() {
-        let answers = Answers::new();
-        let page = || vec![b'x'; ANSWERS_BYTES_MAX / 2];
+        const BYTES_MAX: usize = 64 << 20;
+        let answers = Answers::of(BYTES_MAX);
+        let page = || vec![b'x'; BYTES_MAX / 2];
         let mut held =
             vec![answers.body(page()).await.unwrap(), answers.body(page()).await.unwrap()];
         assert!(answers.body(vec![b'x'; SMALL_BYTES]).await.is_some());
