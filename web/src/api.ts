@@ -29,7 +29,11 @@ export type SiteAnswer = {
   counters: Counters;
 };
 
-export type Reading = { leaf: number; timestamp: string; status: ReadingStatus; value: string };
+/** A reading as it was sealed. `unit` is the one it was sealed with, which need not be the sensor's present one. */
+export type Reading = { sensor: string; leaf: number; timestamp: string; status: ReadingStatus; value: string; unit?: string };
+
+/** Readings of one sensor do not name it: it is the one that was asked about. */
+type UnnamedReading = Omit<Reading, "sensor">;
 
 /** Milliseconds since 1970, and the value where there is a number. */
 export type Point = [number, number | null];
@@ -44,7 +48,7 @@ export type SensorAnswer = {
   unit: string | null;
   quantity: string | null;
   range: [number, number] | null;
-  last: Reading | null;
+  last: UnnamedReading | null;
   recent: Point[];
 };
 
@@ -52,9 +56,9 @@ export type SensorAnswer = {
 export type Bucket = { start: string; readings: number; numbers: number; min: number | null; max: number | null; mean: number | null };
 
 /** A span in few points: its readings, or buckets of one width. */
-export type PlotAnswer = { kind: "readings"; readings: Reading[] } | { kind: "buckets"; width_ms: number; buckets: Bucket[] };
+export type PlotAnswer = { kind: "readings"; readings: UnnamedReading[] } | { kind: "buckets"; width_ms: number; buckets: Bucket[] };
 
-export type ReadingsAnswer = { sensor: string; truncated: boolean; readings: Reading[] };
+export type ReadingsAnswer = { truncated: boolean; readings: Reading[] };
 
 /** Ours, beside the event; which fields there are depends on the action. */
 export type SealwireFields = {
@@ -174,9 +178,11 @@ export const fetchSite = (): Promise<SiteAnswer> => question("/api/site");
 
 export const fetchSensors = async (): Promise<SensorAnswer[]> => (await question<{ sensors: SensorAnswer[] }>("/api/sensors")).sensors;
 
-export function fetchReadings(sensor: string, from: Date, limit: number): Promise<ReadingsAnswer> {
+export async function fetchReadings(sensor: string, from: Date, limit: number): Promise<ReadingsAnswer> {
   const query = new URLSearchParams({ from: from.toISOString(), limit: String(limit) });
-  return question(`/api/sensors/${encodeURIComponent(sensor)}/readings?${query}`);
+  const { truncated, readings } = await question<{ truncated: boolean; readings: UnnamedReading[] }>(`/api/sensors/${encodeURIComponent(sensor)}/readings?${query}`);
+  // They are shown as readings of the sensor that was asked about, whatever the answer calls it.
+  return { truncated, readings: readings.map(({ leaf, timestamp, status, value, unit }) => ({ sensor, leaf, timestamp, status, value, ...(unit !== undefined && { unit }) })) };
 }
 
 export function fetchPlot(sensor: string, from: Date, points: number): Promise<PlotAnswer> {

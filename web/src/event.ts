@@ -67,10 +67,15 @@ export function statusName(status: string | undefined): string {
 export function readingOf({ leaf, envelope }: Sealed): Reading | null {
   const { event } = envelope;
   const { status, timestamp } = event;
-  if (!isReading(envelope) || timestamp === undefined) return null;
+  const { sensor, unit } = ownFields(envelope) ?? {};
+  if (!isReading(envelope) || sensor === undefined || timestamp === undefined) return null;
   if (status !== "SUCCESS" && status !== "COMM_ERROR" && status !== "VALUE_ERROR") return null;
-  return { leaf, timestamp, status, value: event.new ?? "" };
+  return { sensor, leaf, timestamp: inMicroseconds(timestamp), status, value: event.new ?? "", ...(unit !== undefined && { unit }) };
 }
+
+/** The site writes six digits of a second; a log may have a moment with fewer. */
+const inMicroseconds = (time: string): string =>
+  time.replace(/:(\d\d)(?:\.(\d{1,6}))?Z$/, (_whole, second: string, digits = "") => `:${second}.${digits.padEnd(6, "0")}Z`);
 
 /** The number a reading can be plotted as; a failed poll has none, whatever its value says. */
 export function numberOf({ status, value }: Pick<Reading, "status" | "value">): number | null {

@@ -12,7 +12,7 @@ const SENSOR: SensorAnswer = {
   state: "online",
   out_of_range: false,
   poll_interval_ms: 1000,
-  unit: null,
+  unit: "°C",
   quantity: "temperature",
   range: [0, 50],
   last: null,
@@ -47,7 +47,7 @@ test("readings move a sensor on, once each", () => {
     [2000, null],
   ]);
   assert.equal(after.last?.status, "COMM_ERROR");
-  assert.equal(after.unit, "°C");
+  assert.equal(withEvents(SENSOR, [reading(1)]).last?.unit, "°C"); // sealed with the reading, whatever the sensor declares
   assert.deepEqual(after.range, [0, 50]);
   assert.deepEqual(withEvents(after, [reading(1, "99"), reading(2, "99")]), after);
 });
@@ -88,6 +88,7 @@ test("what needs attention, and on which side of the range it is", () => {
   assert.equal(needsAttention(withEvents(SENSOR, [reading(1, "x", "VALUE_ERROR")])), true);
   assert.equal(beyondRange(withEvents(SENSOR, [reading(1, "50.1")])), "above");
   assert.equal(beyondRange(withEvents(SENSOR, [reading(1, "-1")])), "below");
+  assert.equal(beyondRange({ ...withEvents(SENSOR, [reading(1, "-1")]), unit: "K" }), null); // its range is in another unit now
   assert.equal(beyondRange(withEvents(SENSOR, [reading(1, "50")])), null); // the bounds belong to the range
   assert.equal(beyondRange(withEvents(SENSOR, [reading(1, "N/A", "COMM_ERROR")])), null);
 });
@@ -124,7 +125,7 @@ test("a number is plotted only where the log has one", () => {
 
 test("fetched and live readings join without repeats, of one sensor", () => {
   const live = readingsOf("a", [reading(3), event(4, "OUT_OF_RANGE"), reading(5)]);
-  const fetched: Reading[] = [{ leaf: 3, timestamp: at(3), status: "SUCCESS", value: "1" }];
+  const fetched: Reading[] = [{ sensor: "a", leaf: 3, timestamp: at(3), status: "SUCCESS", value: "1" }];
   assert.deepEqual(
     joined(fetched, live).map(({ leaf }) => leaf),
     [3, 5],

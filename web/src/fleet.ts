@@ -10,7 +10,7 @@ export type FleetFilter = { text: string; location: string; attention: boolean }
 
 /** `sensor` after `events`, oldest first, all of them its own. Events it already knows change nothing. */
 export function withEvents(sensor: SensorAnswer, events: readonly Sealed[]): SensorAnswer {
-  let { last, recent, unit, range, out_of_range } = sensor;
+  let { last, recent, range, out_of_range } = sensor;
   const points: Point[] = [];
   for (const sealed of events) {
     const { action } = sealed.envelope.event;
@@ -19,13 +19,11 @@ export function withEvents(sensor: SensorAnswer, events: readonly Sealed[]): Sen
     const reading = readingOf(sealed);
     if (reading === null || (last !== null && reading.leaf <= last.leaf)) continue;
     last = reading;
-    const own = ownFields(sealed.envelope);
-    unit = own?.unit ?? unit;
-    range = rangeOf(own?.range) ?? range;
+    range = rangeOf(ownFields(sealed.envelope)?.range) ?? range;
     points.push([Date.parse(reading.timestamp), numberOf(reading)]);
   }
   if (points.length > 0) recent = [...recent, ...points].slice(-RECENT_MAX);
-  return { ...sensor, last, recent, unit, range, out_of_range };
+  return { ...sensor, last, recent, range, out_of_range };
 }
 
 /** `fetched`, except for readings that the feed has brought since: the index that answers may be behind the log. */
@@ -43,13 +41,16 @@ export function rangeOf(text: string | undefined): [number, number] | null {
   return low !== undefined && high !== undefined && low < high ? [low, high] : null;
 }
 
-/** Where the last value lies outside the range; null where it does not, or nobody can tell. */
-export function beyondRange({ last, range }: SensorAnswer): "above" | "below" | null {
+/** Where the last value lies outside the range; null where it does not, or nobody can tell: a range is in the unit that its sensor declares. */
+export function beyondRange({ last, range, unit }: SensorAnswer): "above" | "below" | null {
   const value = last && numberOf(last);
-  if (value === null || range === null) return null;
+  if (value === null || range === null || (last?.unit ?? null) !== unit) return null;
   if (value > range[1]) return "above";
   return value < range[0] ? "below" : null;
 }
+
+/** What the events of a sensor with this name and place have as their `source`. */
+export const sourceOf = ({ location, alias }: SensorAnswer): string => (location === "" ? alias : `${location}.${alias}`);
 
 export function passes({ text, location, attention }: FleetFilter, sensor: SensorAnswer): boolean {
   if (attention && !needsAttention(sensor)) return false;

@@ -9,12 +9,14 @@ export const formatCount = (count: number): string => grouped.format(count);
 /** Below ten a whole number hides the difference between a quiet site and a dead one. */
 export const formatRate = (per_second: number): string => (per_second < 10 ? per_second.toFixed(1) : grouped.format(per_second));
 
-/** `19:01:23`, with the day before it unless that is the day of `now_ms`. */
+/** `19:01:23`, with the day before it unless that is the day of `now_ms`, and the year unless that is the year. */
 export function formatTime(time: string | number, now_ms: number = Date.now()): string {
   const date = new Date(time);
   if (Number.isNaN(date.getTime())) return String(time);
   const today = date.toDateString() === new Date(now_ms).toDateString();
-  return today ? clock.format(date) : `${day.format(date)}, ${clock.format(date)}`;
+  if (today) return clock.format(date);
+  const year = date.getFullYear() === new Date(now_ms).getFullYear() ? "" : ` ${date.getFullYear()}`;
+  return `${day.format(date)}${year}, ${clock.format(date)}`;
 }
 
 export function formatAge(since_ms: number, now_ms: number): string {

@@ -1,6 +1,6 @@
 // The readings of one sensor as its view holds them: fetched, then grown by the feed. Oldest first, never more than the gateway gives at once.
 
-import { ownFields, READINGS_LIMIT_MAX, type PlotAnswer, type Reading, type Sealed } from "./api.ts";
+import { READINGS_LIMIT_MAX, type PlotAnswer, type Reading, type Sealed } from "./api.ts";
 import { numberOf, readingOf } from "./event.ts";
 
 /** `readings` and those of `more` that come after them. */
@@ -11,15 +11,15 @@ export function joined(readings: readonly Reading[], more: readonly Reading[]): 
 
 export function readingsOf(sensor: string, events: readonly Sealed[]): Reading[] {
   return events.flatMap((sealed) => {
-    const reading = ownFields(sealed.envelope)?.sensor === sensor ? readingOf(sealed) : null;
-    return reading === null ? [] : [reading];
+    const reading = readingOf(sealed);
+    return reading?.sensor === sensor ? [reading] : [];
   });
 }
 
 /** Seconds since 1970 and values, as uPlot takes them; null makes a gap. */
 export type Series = [times: number[], values: (number | null)[]];
 
-export function seriesOf(readings: readonly Reading[]): Series {
+export function seriesOf(readings: readonly Omit<Reading, "sensor">[]): Series {
   return [readings.map(({ timestamp }) => Date.parse(timestamp) / 1000), readings.map(numberOf)];
 }
 

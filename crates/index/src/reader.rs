@@ -83,8 +83,8 @@ pub struct Reading {
     pub status: String,
     /// The value, `N/A` where there is none.
     pub value: String,
-    /// Unit of the value, for exports.
-    #[serde(skip)]
+    /// Unit that was sealed with the value.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
 }
 

@@ -1,12 +1,10 @@
 // One press of Verify: gather the evidence from both ports, let the verifier judge it, and compare it with what the page shows.
 
-import { ApiError, fetchOk, fetchProof, reason, type LogEvent } from "../api.ts";
+import { ApiError, fetchOk, fetchProof, reason, type Envelope } from "../api.ts";
 import { checkpointOfProof, parseCheckpoint, type Checkpoint } from "./checkpoint.ts";
+import { differences, type Claim } from "./claim.ts";
 import { bundlePaths } from "./tile.ts";
 import type { LeafQuestion, Step } from "./verifier.ts";
-
-/** What the page shows of the leaf. A proof of something else would be worth nothing. */
-export type Shown = Pick<LogEvent, "status" | "timestamp" | "new" | "action" | "source">;
 
 export type Evidence = {
   leaf: number;
@@ -19,7 +17,16 @@ export type Evidence = {
   newest: Checkpoint | string;
 };
 
-export type Verdict = { steps: Step[]; passed: boolean };
+export type Verdict = {
+  steps: Step[];
+  /** All steps passed, and at least one was made by the verifier. */
+  passed: boolean;
+  /** The envelope, where it was proved to be the leaf. */
+  sealed: Envelope | null;
+  /** Of a sensor's reading: it is sealed under another name than the page calls its sensor. After a renaming that is so; it is also how a page would pass
+   * one sensor off as another. */
+  renamed: { sealed: string; shown: string } | null;
+};
 
 export async function gather(leaf: number, log_url: string): Promise<Evidence> {
   const newest = fetchNewest(log_url);
@@ -33,14 +40,23 @@ export async function gather(leaf: number, log_url: string): Promise<Evidence> {
 export async function judge(
   evidence: Evidence,
   vkey: string,
-  shown: Shown,
+  claim: Claim,
   verifyLeaf: (question: LeafQuestion) => Promise<Step[]>,
 ): Promise<Verdict> {
-  const { envelope, proof, bundle } = evidence;
-  const checked = await verifyLeaf({ envelope: new TextEncoder().encode(envelope), proof, bundle, vkey });
-  const steps = [askedLeaf(evidence), asShown(envelope, shown), ...checked];
+  const { leaf, proof, bundle } = evidence;
+  const checked = await verifyLeaf({ envelope: new TextEncoder().encode(evidence.envelope), proof, bundle, vkey });
+  const asked = askedLeaf(evidence);
   // A verifier that checks nothing has not passed.
-  return { steps, passed: checked.length > 0 && steps.every((step) => step.passed) };
+  const is_proved = asked.passed && checked.length > 0 && checked.every((step) => step.passed);
+  const envelope = parsed(evidence.envelope);
+  const shown = asShown(envelope === null ? null : claim.again({ leaf, envelope }), claim);
+  const source = envelope?.event.source ?? "";
+  return {
+    steps: [asked, shown, ...checked],
+    passed: is_proved && shown.passed,
+    sealed: is_proved ? envelope : null,
+    renamed: claim.source === undefined || claim.source === source ? null : { sealed: source, shown: claim.source },
+  };
 }
 
 /** The verifier takes the leaf from the proof; that this is the one that was asked for, only the page can know. */
@@ -53,27 +69,23 @@ function askedLeaf({ leaf, proof }: Evidence): Step {
   };
 }
 
-function asShown(envelope: string, shown: Shown): Step {
-  const name = "The sealed event says what this page shows";
-  let event: LogEvent;
+function parsed(text: string): Envelope | null {
   try {
-    event = (JSON.parse(envelope) as { event: LogEvent }).event;
+    const envelope = JSON.parse(text) as Envelope | null;
+    return typeof envelope?.event === "object" && envelope.event !== null ? envelope : null;
   } catch {
-    return { name, detail: "The envelope is not JSON.", passed: false };
+    return null;
   }
-  const fields = Object.keys(shown) as (keyof Shown)[];
-  const different = fields.filter((field) => !same(field, event[field] ?? "", shown[field] ?? ""));
-  if (different.length === 0) return { name, detail: fields.map((field) => `${field}: ${event[field] ?? "–"}`).join("\n"), passed: true };
-  return {
-    name,
-    detail: different.map((field) => `${field}: sealed ${event[field] ?? "–"}, shown ${shown[field] ?? "–"}`).join("\n"),
-    passed: false,
-  };
 }
 
-/** The index may write the same moment with more or fewer digits than the poller did. */
-const same = (field: keyof Shown, sealed: string, seen: string): boolean =>
-  sealed === seen || (field === "timestamp" && Date.parse(sealed) === Date.parse(seen));
+/** `again` is the row as it follows from the envelope, null where no such row does. */
+function asShown(again: unknown, { shown }: Claim): Step {
+  const name = "The sealed event says what this page shows";
+  if (again === null) return { name, detail: "What was sealed at this leaf is another kind of event.", passed: false };
+  const different = differences(again, shown);
+  if (different.length === 0) return { name, detail: "Every field is the same.", passed: true };
+  return { name, detail: different.map(({ field, sealed, shown }) => `${field}: sealed ${sealed}, shown ${shown}`).join("\n"), passed: false };
+}
 
 async function fetchBundle(leaf: number, tree_size: number, log_url: string): Promise<Pick<Evidence, "bundle" | "bundle_path">> {
   const { path, full_path } = bundlePaths(leaf, tree_size);

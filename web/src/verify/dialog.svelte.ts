@@ -1,19 +1,17 @@
-// Which leaf the Verify dialog is about. Any row may open it; App.svelte holds the one dialog.
+// Which claim the Verify dialog is about. Any row may open it; App.svelte holds the one dialog.
 
-import type { Shown } from "./check.ts";
+import type { Claim } from "./claim.ts";
 
-export type VerifyRequest = { leaf: number; shown: Shown };
-
-let request = $state.raw<VerifyRequest | null>(null);
+let claim = $state.raw<Claim | null>(null);
 
 export const verifyDialog = {
-  get request(): VerifyRequest | null {
-    return request;
+  get claim(): Claim | null {
+    return claim;
   },
-  open(leaf: number, shown: Shown): void {
-    request = { leaf, shown };
+  open(of: Claim): void {
+    claim = of;
   },
   close(): void {
-    request = null;
+    claim = null;
   },
 };

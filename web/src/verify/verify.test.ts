@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
-import { judge, type Evidence } from "./check.ts";
+import type { Envelope, Reading } from "../api.ts";
+import { readingOf } from "../event.ts";
+import { judge, type Evidence, type Verdict } from "./check.ts";
 import { checkpointOfProof, parseCheckpoint } from "./checkpoint.ts";
+import { claimOfEvent, claimOfReading, differences, fieldsOf, type Claim } from "./claim.ts";
 import { replacePin, trustOnFirstUse, type Store } from "./pin.ts";
 import { sha256Hex } from "./sha256.ts";
 import { bundlePaths, tileIndexPath } from "./tile.ts";
@@ -98,10 +101,20 @@ test("a browser that keeps nothing says so", () => {
   for (const junk of ["{", "null", "3", '{"vkey":1,"first_seen":"x"}']) assert.equal(trustOnFirstUse(store(junk), "key-a", new Date(0)).is, "first");
 });
 
-const EVENT = { action: "SENSOR_READING", status: "SUCCESS", new: "23.50", timestamp: "2026-11-23T19:01:23.123000Z" };
+const AT = "2026-11-23T19:01:23.123000Z";
+const SENSOR = "a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3";
+/** A reading with every field that one can have. */
+const READING: Envelope = {
+  event: { action: "SENSOR_READING", actor: "poller", message: "Boiler.T1: 23.50", new: "23.50", source: "Boiler.T1", status: "SUCCESS", timestamp: AT },
+  received_at: "2026-11-23T19:01:23.456000Z",
+  salt: "87864459dc242de8f9130cd3a068bbbd",
+  sealwire: { poll: 7, range: "0..50", sensor: SENSOR, sensor_time: AT, seq: 4, unit: "°C" },
+};
+const PROGRAMS: Envelope = { event: { ...READING.event, message: "m" }, received_at: AT, salt: "00" };
+const SHOWN = readingOf({ leaf: 812, envelope: READING })!;
 const EVIDENCE: Evidence = {
   leaf: 812,
-  envelope: JSON.stringify({ event: EVENT }),
+  envelope: JSON.stringify(READING),
   proof: PROOF,
   checkpoint: parseCheckpoint(CHECKPOINT),
   bundle: new Uint8Array(),
@@ -110,19 +123,68 @@ const EVIDENCE: Evidence = {
 };
 const GOOD: Step[] = [{ name: "checked", detail: "", passed: true }];
 
-async function passes(evidence: Partial<Evidence>, shown: Record<string, string>, steps: Step[] = GOOD): Promise<boolean> {
-  return (await judge({ ...EVIDENCE, ...evidence }, "vkey", shown, async () => steps)).passed;
+const verdictOn = (claim: Claim, evidence: Partial<Evidence> = {}, steps: Step[] = GOOD): Promise<Verdict> =>
+  judge({ ...EVIDENCE, ...evidence }, "vkey", claim, async () => steps);
+
+const passes = async (claim: Claim, evidence: Partial<Evidence> = {}, steps: Step[] = GOOD): Promise<boolean> => (await verdictOn(claim, evidence, steps)).passed;
+
+const inLog = (envelope: Envelope): Claim => claimOfEvent({ leaf: 812, envelope });
+const inTable = (reading: Reading, source?: string): Claim => claimOfReading(reading, source);
+
+/** `value` with each of its fields changed, then left out, then with one more, at every depth. */
+function* tampered(value: object): Generator<[string, object]> {
+  for (const [name, field] of Object.entries(value)) {
+    const { [name]: _, ...without } = value as Record<string, unknown>;
+    yield [`without ${name}`, without];
+    if (typeof field === "object") for (const [what, changed] of tampered(field as object)) yield [`${name}: ${what}`, { ...value, [name]: changed }];
+    else yield [`another ${name}`, { ...value, [name]: typeof field === "number" ? field + 1 : `${field}0` }];
+  }
+  yield ["one field more", { ...value, more: "x" }];
 }
 
-test("a verdict passes only when it is about what was asked and what is shown", async () => {
-  const shown = { status: "SUCCESS", new: "23.50", timestamp: EVENT.timestamp };
-  assert.equal(await passes({}, shown), true);
-  assert.equal(await passes({}, { ...shown, timestamp: "2026-11-23T19:01:23.123Z" }), true); // the same moment, written shorter
-  assert.equal(await passes({}, { ...shown, new: "23.5" }), false); // a value is text: not what was sealed
-  assert.equal(await passes({}, { ...shown, timestamp: "2026-11-23T19:01:24Z" }), false);
-  assert.equal(await passes({ leaf: 813 }, shown), false); // a good proof of another leaf
-  assert.equal(await passes({ proof: PROOF.replace("index 812\n", "") }, shown), false);
-  assert.equal(await passes({ envelope: "not JSON" }, shown), false);
-  assert.equal(await passes({}, shown, []), false); // a verifier that checked nothing
-  assert.equal(await passes({}, shown, [...GOOD, { name: "signed", detail: "", passed: false }]), false);
+test("every field that a row is drawn from is compared with what was sealed", async () => {
+  assert.equal(await passes(inLog(READING)), true);
+  assert.equal(await passes(inTable(SHOWN)), true);
+  for (const [what, shown] of tampered(READING)) assert.equal(await passes(inLog(shown as Envelope)), false, what);
+  for (const [what, shown] of tampered(SHOWN)) assert.equal(await passes(inTable(shown as Reading)), false, what);
+});
+
+test("what a program logged is never the site's own, and no sensor's reading", async () => {
+  const envelope = JSON.stringify(PROGRAMS);
+  assert.equal(await passes(inLog(PROGRAMS), { envelope }), true);
+  assert.equal(await passes(inLog({ ...PROGRAMS, sealwire: {} }), { envelope }), false);
+  assert.equal(await passes(inTable(SHOWN), { envelope }), false);
+});
+
+test("a sensor that was sealed under another name is never called unchanged", async () => {
+  assert.equal((await verdictOn(inTable(SHOWN, "Boiler.T1"))).renamed, null);
+  const { passed, renamed } = await verdictOn(inTable(SHOWN, "Freezer.T1"));
+  assert.deepEqual([passed, renamed], [true, { sealed: "Boiler.T1", shown: "Freezer.T1" }]);
+});
+
+test("a verdict passes only for the leaf that was asked for, and only where something was checked", async () => {
+  const fewer_digits = { ...READING, event: { ...READING.event, timestamp: "2026-11-23T19:01:23.123Z" } };
+  assert.equal(await passes(inTable(SHOWN), { envelope: JSON.stringify(fewer_digits) }), true); // the same moment, written shorter
+  for (const [evidence, steps] of [
+    [{ leaf: 813 }, GOOD], // a good proof of another leaf
+    [{ proof: PROOF.replace("index 812\n", "") }, GOOD],
+    [{ envelope: "not JSON" }, GOOD],
+    [{ envelope: "null" }, GOOD],
+    [{ envelope: '{"event":null}' }, GOOD],
+    [{}, []], // a verifier that checked nothing
+    [{}, [...GOOD, { name: "signed", detail: "", passed: false }]],
+  ] as [Partial<Evidence>, Step[]][]) {
+    for (const claim of [inLog(READING), inTable(SHOWN)]) {
+      const { passed, sealed } = await verdictOn(claim, evidence, steps);
+      assert.deepEqual([passed, evidence.envelope === undefined ? sealed : null], [false, null], JSON.stringify(evidence));
+    }
+  }
+});
+
+test("differences are found wherever they are, and names that JSON allows are names", () => {
+  const found = (sealed: string, shown: string) => differences(JSON.parse(sealed), JSON.parse(shown)).map(({ field }) => field);
+  assert.deepEqual(found('{"a":{"b":[1,2]}}', '{"a":{"b":[1,3,4]}}'), ["a.b.1", "a.b.2"]);
+  assert.deepEqual(found('{"__proto__":"x"}', "{}"), ["__proto__"]);
+  assert.deepEqual(found("[]", "{}"), [""]);
+  assert.deepEqual(fieldsOf(PROGRAMS).map(([name]) => name).slice(-3), ["event.timestamp", "received_at", "salt"]);
 });

@@ -10,13 +10,25 @@ fn the_page_shows_the_fleet_and_verifies_in_the_browser() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let screenshots = root.join("target/screenshots");
     fs::create_dir_all(&screenshots).unwrap();
+    let out = screenshots.to_string_lossy();
+    in_a_browser("page.mjs", &site, &["--sensors", "40", "--out", &out]);
+    assert!(screenshots.join("verify.png").is_file());
+    verify_finds_every_lie_of_a_gateway(&site);
+}
+
+fn verify_finds_every_lie_of_a_gateway(site: &Site) {
+    in_a_browser("lies.mjs", site, &[]);
+}
+
+/// Runs a script of `web/e2e` against a site.
+pub(crate) fn in_a_browser(script: &str, site: &Site, arguments: &[&str]) {
     let output = Command::new("node")
-        .current_dir(root.join("web"))
-        .args(["e2e/page.mjs", "--url", &site.addresses.http, "--sensors", "40", "--out"])
-        .arg(&screenshots)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web"))
+        .arg(format!("e2e/{script}"))
+        .args(["--url", &site.addresses.http])
+        .args(arguments)
         .output()
         .unwrap();
     let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{printed}");
-    assert!(screenshots.join("verify.png").is_file());
 }

@@ -1,0 +1,88 @@
+// Stands between the page and its gateway, as whoever runs the gateway could, and tells lies about rows that are sealed: Verify must find each.
+//
+//   node e2e/lies.mjs --url http://127.0.0.1:8080 [--timeout 60]
+//
+// The site is a real one, with two simulated sensors or more that answer. Nothing sleeps. Exit code 1 and the failed step on failure.
+
+import assert from "node:assert/strict";
+import { launch, options } from "./browser.mjs";
+
+const { url, timeout } = options({ url: "http://127.0.0.1:8080", timeout: "60" });
+const browser = await launch();
+let step = "start";
+
+try {
+  const sensors = (await (await fetch(`${url}/api/sensors`)).json()).sensors.filter(({ state, last }) => state === "online" && last?.status === "SUCCESS");
+  const [own, other] = [sensors[0], sensors.find(({ unit }) => unit !== sensors[0].unit)];
+  await readings(own, other);
+  await events();
+  console.log("Verify found every lie");
+} catch (error) {
+  console.error(`FAILED while checking: ${step}\n${error.message}`);
+  process.exitCode = 1;
+} finally {
+  await browser.close();
+}
+
+/** Opens `hash` in a browser of its own, where `lies` has changed the answers to `path`, and verifies the first row that `row` selects. */
+async function verified(name, { hash, path, lies, row }) {
+  step = name;
+  const context = await browser.newContext({ reducedMotion: "reduce" });
+  context.setDefaultTimeout(Number(timeout) * 1000);
+  const page = await context.newPage();
+  // The feed would bring true rows beside the false ones.
+  await page.addInitScript(() => (window.EventSource = class extends EventTarget { close() {} }));
+  await page.route(path, async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: await lies(await response.json(), new URL(route.request().url())) });
+  });
+  await page.goto(`${url}/${hash}`);
+  await page.locator(`${row} [data-verify]`).first().click();
+  await page.waitForFunction(() => !["pending", undefined].includes(document.querySelector("dialog")?.dataset.outcome));
+  const outcome = await page.locator("dialog").getAttribute("data-outcome");
+  const said = await page.locator("dialog").innerText();
+  await context.close();
+  return { outcome, said };
+}
+
+async function expect(outcome, name, lie) {
+  const found = await verified(name, lie);
+  assert.equal(found.outcome, outcome, found.said);
+  console.log(`ok  ${name}`);
+  return found.said;
+}
+
+async function readings(own, other) {
+  const table = (lies) => ({ hash: `#/sensor/${own.id}`, path: /\/readings\?/, lies, row: "tr[data-leaf]" });
+  const good = ({ readings, ...rest }) => ({ ...rest, readings: readings.filter(({ status }) => status === "SUCCESS") });
+  const each = (change) => table((answer) => ({ ...answer, readings: good(answer).readings.map(change) }));
+  const said = await expect("passed", "a true reading passes", table(good));
+  assert.ok(said.includes(`sealwire.unit\n${own.unit}`) && said.includes("received_at"), said);
+  await expect("failed", "another sensor's readings are not this one's", table(async (_answer, asked) =>
+    good(await (await fetch(`${url}${asked.pathname.replace(own.id, other.id)}${asked.search}`)).json())));
+  await expect("failed", "another value", each((reading) => ({ ...reading, value: `${reading.value}0` })));
+  await expect("failed", "another unit", each((reading) => ({ ...reading, unit: other.unit })));
+  await expect("failed", "no unit", each(({ unit: _, ...reading }) => reading));
+  await expect("failed", "another time", each((reading) => ({ ...reading, timestamp: reading.timestamp.replace(/\dZ$/, (end) => `${(Number(end[0]) + 1) % 10}Z`) })));
+  await expect("failed", "an answer where there was none", each((reading) => ({ ...reading, status: "COMM_ERROR", value: "N/A" })));
+  const renamed = (answer) => ({ sensors: answer.sensors.map((sensor) => (sensor.id === own.id ? { ...sensor, alias: other.alias, location: other.location } : sensor)) });
+  await expect("renamed", "a sensor under another name is not called unchanged", { ...table(renamed), path: /\/api\/sensors$/, row: "tr[data-leaf]:not(:has(.mark))" });
+}
+
+async function events() {
+  const log = (change) => ({
+    hash: "#/log",
+    path: /\/api\/logs$/,
+    lies: (answer) => ({ ...answer, events: answer.events.map(({ leaf, envelope }) => ({ leaf, envelope: change(envelope) })) }),
+    row: '[data-action="SENSOR_DISCOVERED"]',
+  });
+  const event = (change) => log((envelope) => ({ ...envelope, event: { ...envelope.event, ...change(envelope.event) } }));
+  await expect("passed", "a true event passes", log((envelope) => envelope));
+  await expect("failed", "the site's own event as a program's", log(({ sealwire: _, ...envelope }) => envelope));
+  await expect("failed", "another sensor in an event", log((envelope) => ({ ...envelope, sealwire: { ...envelope.sealwire, sensor: "00000000-0000-0000-0000-000000000000" } })));
+  await expect("failed", "another actor", event(() => ({ actor: "ada" })));
+  await expect("failed", "another message", event(({ message }) => ({ message: `${message}!` })));
+  await expect("failed", "another source", event(() => ({ source: "Freezer.T1" })));
+  await expect("failed", "a value that was never sealed", event(() => ({ new: "7" })));
+  await expect("failed", "another time of receipt", log((envelope) => ({ ...envelope, received_at: "2026-01-01T00:00:00.000000Z" })));
+}
