@@ -18,9 +18,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("key-history", &["model", "tlog"]),
     ("pangea", &["model", "tlog"]),
     // What does.
-    ("ledger", &["key-history", "model", "tlog"]),
+    ("durable", &[]),
+    ("ledger", &["durable", "key-history", "model", "tlog"]),
     ("http-server", &[]),
-    ("witness", &["http-server", "ledger", "tlog"]),
+    ("witness", &["durable", "http-server", "ledger", "tlog"]),
     ("index", &["model"]),
     ("readings", &["index", "model"]),
     ("engine", &[]),
@@ -28,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "site",
         &[
+            "durable",
             "engine",
             "http-server",
             "index",
@@ -43,6 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "sealwire",
         &[
+            "durable",
             "engine",
             "index",
             "ledger",

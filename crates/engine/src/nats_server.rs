@@ -1,8 +1,10 @@
 //! How `nats-server` is started: its configuration file and its arguments.
 
 use std::{
-    fs, io,
+    fs::{DirBuilder, OpenOptions},
+    io::{self, Write as _},
     net::SocketAddr,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -29,9 +31,11 @@ pub struct Config<'a> {
 /// # Errors
 /// The folder cannot be written.
 pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
-    fs::create_dir_all(config.folder)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(config.folder)?;
     let file = config.folder.join("nats-server.conf");
-    fs::write(&file, render(config))?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(&file)?.write_all(render(config).as_bytes())?;
     Ok(Start {
         name: "nats-server",
         program,

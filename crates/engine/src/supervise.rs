@@ -12,13 +12,16 @@ use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions},
     io,
-    os::unix::process::CommandExt as _,
+    os::unix::{fs::OpenOptionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::Mode,
+    process::{Pid, Signal, kill_process},
+};
 use tokio::{
     process::{Child, Command},
     sync::mpsc,
@@ -193,6 +196,8 @@ pub fn exec_bound_to_parent(
     }
     #[cfg(not(target_os = "linux"))]
     let _no_such_signal_here = parent;
+    // What the engine writes is its owner's alone, as everything in the data directory.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     Err(std::process::Command::new(program).args(arguments).exec())
 }
 
@@ -200,7 +205,7 @@ fn open_log(path: &Path) -> io::Result<File> {
     if fs::metadata(path).is_ok_and(|metadata| metadata.len() > LOG_BYTES_MAX) {
         fs::rename(path, path.with_extension("log.old"))?;
     }
-    OpenOptions::new().create(true).append(true).open(path)
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
 fn describe(status: std::process::ExitStatus) -> String {

@@ -1,6 +1,13 @@
 //! How `wash host` is started.
 
-use std::{ffi::OsString, fs, io, net::SocketAddr, path::Path, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fs::{self, DirBuilder},
+    io,
+    net::SocketAddr,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
 
 use crate::supervise::Start;
 
@@ -31,7 +38,7 @@ pub struct Config<'a> {
 /// # Errors
 /// The folder cannot be written.
 pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
-    fs::create_dir_all(config.folder)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(config.folder)?;
     // Images are found by their registry's address, and ours is another at each start: what is kept is of no use.
     let images = config.folder.join("images");
     match fs::remove_dir_all(&images) {

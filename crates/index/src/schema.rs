@@ -1,6 +1,6 @@
 //! The tables, and when they are made anew.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 
@@ -84,6 +84,13 @@ pub(crate) fn open(
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    // SQLite takes whatever the user's mask leaves, and gives the files beside it the same.
+    fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     let connection = Connection::open(path)?;
     // In WAL mode a crash costs the last transactions and nothing else; they are applied again from the log.
     connection.pragma_update(None, "journal_mode", "WAL")?;

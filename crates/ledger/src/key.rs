@@ -4,19 +4,15 @@
 //! interrupts, one of the two files holds the key that the log goes on with.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs,
     io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use tlog::{KeyName, Signer, VerifierKey};
 
-use crate::{
-    Signers,
-    disk::{Disk as _, RealDisk},
-    recover::SEGMENTS,
-};
+use crate::{Signers, recover::SEGMENTS};
 
 /// Where a log's key lies, and beside it the one that a rotation goes over to.
 #[derive(Clone, Debug)]
@@ -76,7 +72,7 @@ impl KeyFiles {
             fs::remove_file(&self.next)
         };
         settled
-            .and_then(|()| sync_folder_of(&self.current))
+            .and_then(|()| durable::sync_folder_of(&self.current))
             .map_err(|source| KeyError::Io { path: self.next.clone(), source })
     }
 }
@@ -150,24 +146,16 @@ fn create(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Writes a file that only its owner can read, and a newline behind its content, whole or not at all: beside its place first, since a crash must not leave a
-/// part of a secret where one is looked for.
+/// Writes a file that only its owner can read, and a newline behind its content, whole or not at
+/// all: a crash must not leave a part of a secret where one is looked for.
 ///
 /// # Errors
 /// A file cannot be written or renamed.
 pub fn write_secret(path: &Path, content: &[u8]) -> io::Result<()> {
-    let unfinished = path.with_extension("unfinished");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    file.write_all(content)?;
-    file.write_all(b"\n")?;
-    file.sync_all()?;
-    fs::rename(unfinished, path)?;
-    sync_folder_of(path)
-}
-
-fn sync_folder_of(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |folder| RealDisk.sync_folder(folder))
+    durable::replace_with(path, |file| {
+        file.write_all(content)?;
+        file.write_all(b"\n")
+    })
 }
 
 /// Why there is no key.

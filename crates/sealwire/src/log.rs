@@ -44,6 +44,9 @@ pub(crate) fn carry_out(
 ) -> Result<Done> {
     match DataDir::open_existing(data_dir) {
         Ok(data_dir) => {
+            for line in data_dir.closed().lines() {
+                output::note(&format!("sealwire: {line}"));
+            }
             let SiteLog { ledger, writer, operator } = SiteLog::open(&data_dir, key_file)?;
             let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
             let done = runtime.block_on(operator.carry_out(order));

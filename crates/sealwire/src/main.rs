@@ -27,10 +27,12 @@ mod witness;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use rustix::{fs::Mode, process::umask};
 
 use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
+    own_what_is_made();
     let result = match Cli::parse().command {
         Command::Up(arguments) => up::run(arguments),
         Command::Verify(arguments) => verify::run(&arguments),
@@ -54,4 +56,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whatever mask the process was started with, it may read and write what it makes itself. What the mask says of other accounts stands.
+fn own_what_is_made() {
+    let others = Mode::RWXG | Mode::RWXO;
+    let mask = umask(others);
+    umask(mask & others);
 }

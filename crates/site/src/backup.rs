@@ -221,7 +221,7 @@ impl Job<'_> {
                     continue;
                 }
                 let failed = |source| BackupError::Io { path: to.clone(), source };
-                to.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
+                to.parent().map_or(Ok(()), durable::create_folder).map_err(failed)?;
                 link_or_copy(&from, &to).map_err(failed)?;
                 any = true;
             }

@@ -1,11 +1,11 @@
 //! A site's folder: whose it is, of which version, and that nobody else uses it.
 
 use std::{
-    fs::{self, File, TryLockError},
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
+use durable::{Closed, Lock, LockError};
 use serde::{Deserialize, Serialize};
 
 /// Layout of the folder. A folder of another version is refused.
@@ -28,17 +28,18 @@ pub(crate) const PANGEA: &str = "pangea.json";
 pub(crate) const CONFIGURATION: [&str; 3] = [PANGEA, RETENTION, WITNESS_POLICY];
 /// The index.
 pub(crate) const INDEX: &str = "index.sqlite";
-/// The description before it has its name.
-const NEXT: &str = "site.next";
-/// What a start that a crash interrupted may have left in a new folder.
-const OURS: [&str; 2] = [LOCK, NEXT];
+/// What a start that a crash interrupted may have left in a new folder; the last is of earlier versions.
+const OURS: [&str; 3] = [LOCK, "site.json.unfinished", "site.next"];
+/// Secrets: who finds one open to others must know that it may be known, so it is refused and not quietly closed.
+const SECRETS: [&str; 3] = [ACCESS_TOKEN, KEY, NEXT_KEY];
 
 /// A site's folder, locked for as long as this lives.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
     name: String,
-    _lock: File,
+    closed: Closed,
+    _lock: Lock,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -58,7 +59,8 @@ impl DataDir {
     /// The folder is another program's, another version's, another site's or in use; nothing is changed then.
     pub fn open(path: &Path, name: Option<&str>) -> Result<Self, DataDirError> {
         let failed = |source| DataDirError::Io { path: path.to_owned(), source };
-        fs::create_dir_all(path).map_err(failed)?;
+        path.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
+        durable::create_folder(path).map_err(failed)?;
         let path = path.canonicalize().map_err(failed)?;
         let description = path.join(DESCRIPTION);
         let is_new = !description.exists();
@@ -69,12 +71,13 @@ impl DataDir {
         {
             return Err(DataDirError::Foreign { path });
         }
-        let lock = File::create(path.join(LOCK)).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(DataDirError::InUse { path }),
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
-        }
+        let lock = match Lock::take(&path.join(LOCK)) {
+            Err(LockError::Held { .. }) => return Err(DataDirError::InUse { path }),
+            taken => taken?,
+        };
+        let closed = durable::close_to_others(&path, &|inner| {
+            SECRETS.iter().any(|secret| inner == path.join(secret))
+        });
         let name = if is_new {
             let name = check_name(name.unwrap_or("site"))?;
             describe(&description, &Description { version: VERSION, name: name.clone() })
@@ -87,7 +90,7 @@ impl DataDir {
             }
             described
         };
-        Ok(Self { path, name, _lock: lock })
+        Ok(Self { path, name, closed, _lock: lock })
     }
 
     /// The name of the site whose folder is at `path`, which is neither locked nor changed.
@@ -107,16 +110,8 @@ impl DataDir {
     ///
     /// # Errors
     /// The lock cannot be looked at.
-    pub fn is_in_use(path: &Path) -> io::Result<bool> {
-        let lock = match File::open(path.join(LOCK)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            opened => opened?,
-        };
-        match lock.try_lock_shared() {
-            Ok(()) => Ok(false),
-            Err(TryLockError::WouldBlock) => Ok(true),
-            Err(TryLockError::Error(source)) => Err(source),
-        }
+    pub fn is_in_use(path: &Path) -> Result<bool, LockError> {
+        Lock::is_held(&path.join(LOCK))
     }
 
     /// Makes an empty folder that of the site with this name.
@@ -140,6 +135,12 @@ impl DataDir {
     /// The folder itself.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What of the folder was open to other accounts, as an earlier version left it.
+    #[must_use]
+    pub const fn closed(&self) -> &Closed {
+        &self.closed
     }
 
     /// The site's name.
@@ -236,12 +237,7 @@ fn read_name(folder: &Path, description: &Path) -> Result<String, DataDirError> 
 }
 
 fn describe(path: &Path, description: &Description) -> io::Result<()> {
-    let next = path.with_file_name(NEXT);
-    let mut file = File::create(&next)?;
-    file.write_all(&serde_json::to_vec(description)?)?;
-    file.sync_all()?;
-    fs::rename(next, path)?;
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    durable::replace(path, &serde_json::to_vec(description)?)
 }
 
 pub(crate) fn check_name(name: &str) -> Result<String, DataDirError> {
@@ -265,6 +261,9 @@ pub enum DataDirError {
         /// What failed.
         source: io::Error,
     },
+    /// Its lock cannot be taken.
+    #[error("cannot lock the data directory")]
+    Lock(#[from] LockError),
     /// It holds something else.
     #[error("{} is not empty and not a site's data directory: name another with --data-dir", path.display())]
     Foreign {
@@ -322,6 +321,8 @@ pub enum DataDirError {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn folder() -> PathBuf {
@@ -348,6 +349,36 @@ mod tests {
             Err(DataDirError::Version { version: 2, .. })
         ));
         fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_secret_that_others_could_read_is_refused_and_not_quietly_closed() {
+        let folder = folder();
+        drop(DataDir::open(&folder, None).unwrap());
+        let (key, other) = (folder.join(KEY), folder.join("pangea-searches"));
+        for file in [&key, &other] {
+            fs::write(file, "").unwrap();
+            fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let opened = DataDir::open(&folder, None).unwrap();
+        assert_eq!(opened.closed().count, 1, "{:?}", opened.closed());
+        assert_eq!((mode(&key), mode(&other), mode(&folder)), (0o644, 0o600, 0o700));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_locked_or_emptied_by_way_of_a_link() {
+        let (folder, theirs) = (folder(), folder());
+        let theirs = theirs.join("letters");
+        fs::write(&theirs, "dear").unwrap();
+        std::os::unix::fs::symlink(&theirs, folder.join(LOCK)).unwrap();
+        let refusal = DataDir::open(&folder, None).unwrap_err();
+        assert!(matches!(refusal, DataDirError::Lock(LockError::NotAFile { .. })), "{refusal}");
+        assert_eq!(fs::read(&theirs).unwrap(), b"dear");
+        for folder in [&folder, theirs.parent().unwrap()] {
+            fs::remove_dir_all(folder).unwrap();
+        }
     }
 
     #[test]

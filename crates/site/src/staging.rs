@@ -2,11 +2,13 @@
 
 use std::{
     ffi::OsStr,
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    fs,
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
+
+use durable::{Lock, LockError};
 
 /// Says that a folder is one that is being made. It is locked meanwhile, and gone when the folder is whole.
 const LOCK: &str = "copy.lock";
@@ -20,7 +22,7 @@ const OLD: &str = ".being-replaced";
 pub(crate) struct Staging {
     target: PathBuf,
     path: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Staging {
@@ -29,23 +31,29 @@ impl Staging {
         let path = beside(target, NEXT)?;
         let failed = |source| StagingError::Io { path: path.clone(), source };
         refuse_mount_point(target)?;
-        if path.exists() {
-            if is_empty(&path).map_err(failed)? {
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+            // A link leads to what is not ours to remove.
+            Ok(found) if !found.is_dir() => return Err(StagingError::InTheWay { path }),
+            Ok(_) if is_empty(&path).map_err(failed)? => {
                 fs::remove_dir(&path).map_err(failed)?;
-            } else {
+            }
+            Ok(_) => {
                 // Only what says of itself that it is unfinished may go, and only if nobody is at it.
-                let lock = File::open(path.join(LOCK))
-                    .map_err(|_| StagingError::InTheWay { path: path.clone() })?;
-                lock_or_refuse(&lock, &path)?;
+                let lock = path.join(LOCK);
+                if fs::symlink_metadata(&lock).is_err() {
+                    return Err(StagingError::InTheWay { path });
+                }
+                let _unused = take_lock(&lock, &path)?;
                 fs::remove_dir_all(&path).map_err(failed)?;
             }
         }
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(failed)?;
         }
-        DirBuilder::new().mode(0o700).create(&path).map_err(failed)?;
-        let lock = File::create_new(path.join(LOCK)).map_err(failed)?;
-        lock_or_refuse(&lock, &path)?;
+        durable::create_folder(&path).map_err(failed)?;
+        let lock = take_lock(&path.join(LOCK), &path)?;
         Ok(Self { target: target.to_owned(), path, _lock: lock })
     }
 
@@ -69,8 +77,7 @@ impl Staging {
     pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<(), StagingError> {
         let path = self.path.join(name);
         let write = || {
-            let mut options = OpenOptions::new();
-            let mut file = options.write(true).create_new(true).mode(0o600).open(&path)?;
+            let mut file = durable::private_file().write(true).create_new(true).open(&path)?;
             file.write_all(content)?;
             file.sync_all()
         };
@@ -81,7 +88,7 @@ impl Staging {
     pub(crate) fn finish(self) -> Result<(), StagingError> {
         let old = beside(&self.target, OLD)?;
         let finish = || {
-            sync(&self.path)?;
+            durable::sync_folder(&self.path)?;
             let parent = self.target.parent().unwrap_or_else(|| Path::new("/"));
             let replaces = self.target.exists();
             if replaces {
@@ -95,8 +102,8 @@ impl Staging {
             }
             // Whole now, so what says that it is not goes; where a crash leaves it, it means nothing any more.
             fs::remove_file(self.target.join(LOCK))?;
-            sync(&self.target)?;
-            sync(parent)?;
+            durable::sync_folder(&self.target)?;
+            durable::sync_folder(parent)?;
             if replaces { fs::remove_dir_all(&old) } else { Ok(()) }
         };
         finish().map_err(|source| StagingError::Io { path: self.target.clone(), source })
@@ -136,11 +143,6 @@ pub(crate) fn is_empty(folder: &Path) -> io::Result<bool> {
     }
 }
 
-/// Makes durable what was created and renamed in a folder.
-pub(crate) fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
 fn beside(target: &Path, suffix: &str) -> Result<PathBuf, StagingError> {
     let name = target.file_name().map(OsStr::to_owned);
     let mut name = name.ok_or_else(|| StagingError::NoName { path: target.to_owned() })?;
@@ -148,10 +150,10 @@ fn beside(target: &Path, suffix: &str) -> Result<PathBuf, StagingError> {
     Ok(target.with_file_name(name))
 }
 
-fn lock_or_refuse(lock: &File, path: &Path) -> Result<(), StagingError> {
-    lock.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => StagingError::InUse { path: path.to_owned() },
-        TryLockError::Error(source) => StagingError::Io { path: path.to_owned(), source },
+fn take_lock(lock: &Path, folder: &Path) -> Result<Lock, StagingError> {
+    Lock::take(lock).map_err(|error| match error {
+        LockError::Held { .. } => StagingError::InUse { path: folder.to_owned() },
+        error => StagingError::Lock(error),
     })
 }
 
@@ -184,6 +186,9 @@ pub enum StagingError {
         /// What.
         path: PathBuf,
     },
+    /// Its lock cannot be taken.
+    #[error(transparent)]
+    Lock(LockError),
     /// Another process is making it.
     #[error("another sealwire is writing {}: wait until it is done", path.display())]
     InUse {

@@ -93,6 +93,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), UpError> {
     let data_dir = DataDir::open(&config.data_dir, config.name.as_deref())?;
+    data_dir.closed().lines().for_each(|line| progress(&line));
     let missing =
         COMPONENTS.iter().find(|name| !config.components.iter().any(|(known, _)| known == *name));
     if let Some(name) = missing {

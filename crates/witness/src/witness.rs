@@ -5,13 +5,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{File, TryLockError},
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use durable::{Lock, LockError};
 use ledger::{
     KeyError,
     disk::{self, Disk},
@@ -58,7 +58,7 @@ pub struct Witness {
     logs: BTreeMap<Origin, Log>,
     /// Origins by the name under which monitors ask for them.
     origins: BTreeMap<String, Origin>,
-    _lock: File,
+    _lock: Lock,
 }
 
 #[derive(Debug)]
@@ -86,14 +86,18 @@ impl Witness {
     pub fn open(disk: Arc<dyn Disk>, config: &WitnessConfig<'_>) -> Result<Self, OpenWitnessError> {
         let folder = config.data_dir;
         let failed = |source| OpenWitnessError::Io { path: folder.to_owned(), source };
+        folder.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
         disk.create_folder(folder).map_err(failed)?;
-        let lock = File::create(folder.join(LOCK)).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
+        let lock = match Lock::take(&folder.join(LOCK)) {
+            Err(LockError::Held { .. }) => {
                 return Err(OpenWitnessError::InUse { path: folder.to_owned() });
             }
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
+            taken => taken?,
+        };
+        // A key that others may read is refused, and not quietly closed to them.
+        let key = folder.join(KEY);
+        for line in durable::close_to_others(folder, &|path| path == key).lines() {
+            warn!("{}: {line}", folder.display());
         }
         let cosigner = load_or_create(&*disk, folder, config.name)?;
         let records = Records::new(disk, folder.join(RECORDS));
@@ -296,6 +300,9 @@ pub enum OpenWitnessError {
         /// The folder.
         path: PathBuf,
     },
+    /// Its lock cannot be taken.
+    #[error("cannot lock the witness's folder")]
+    Lock(#[from] LockError),
     /// A new witness has no name.
     #[error("a new witness needs a name, by custom its URL without a scheme: give it with --name")]
     NoName,

@@ -23,6 +23,8 @@ const STOP_DEADLINE: Duration = Duration::from_secs(5 + 5);
 /// A running site. Dropping it kills it, and its engines with it.
 pub(crate) struct Site {
     folder: TempDir,
+    /// What the site is started by, before its own command line; empty where nothing is.
+    pub(crate) launcher: Vec<String>,
     arguments: Vec<String>,
     child: Child,
     pub(crate) addresses: Addresses,
@@ -53,11 +55,18 @@ impl Site {
 
     /// Starts a site whose data directory is `data` in this folder, if that is there.
     pub(crate) fn start_in(folder: TempDir, arguments: &[&str]) -> Self {
+        Self::start_by(&[], folder, arguments)
+    }
+
+    /// The same, started by another program: what it is called with, before the site's own command line.
+    pub(crate) fn start_by(launcher: &[&str], folder: TempDir, arguments: &[&str]) -> Self {
+        let launcher: Vec<String> = launcher.iter().copied().map(String::from).collect();
         let arguments: Vec<String> = arguments.iter().copied().map(String::from).collect();
         let ports =
             ["--http-port=0", "--log-port=0", "--nats-port=0", "--mqtt-port=0"].map(String::from);
-        let child = spawn(folder.path(), arguments.iter().chain(&ports));
+        let child = spawn(&launcher, folder.path(), arguments.iter().chain(&ports));
         let mut site = Self {
+            launcher,
             addresses: Addresses {
                 http: String::new(),
                 log: String::new(),
@@ -78,7 +87,7 @@ impl Site {
         let Addresses { http, log, nats, mqtt, .. } = &self.addresses;
         let ports = [("http", http), ("log", log), ("nats", nats), ("mqtt", mqtt)]
             .map(|(name, address)| format!("--{name}-port={}", port(address)));
-        self.child = spawn(self.folder.path(), self.arguments.iter().chain(&ports));
+        self.child = spawn(&self.launcher, self.folder.path(), self.arguments.iter().chain(&ports));
         self.wait_until_ready();
     }
 
@@ -114,7 +123,7 @@ impl Site {
     }
 
     /// What the site has printed.
-    fn output(&self) -> String {
+    pub(crate) fn output(&self) -> String {
         fs::read_to_string(self.folder.path().join("output")).unwrap_or_default()
     }
 
@@ -209,9 +218,16 @@ impl Drop for Site {
     }
 }
 
-fn spawn<'a>(folder: &Path, arguments: impl Iterator<Item = &'a String>) -> Child {
+fn spawn<'a>(
+    launcher: &[String],
+    folder: &Path,
+    arguments: impl Iterator<Item = &'a String>,
+) -> Child {
     let output = fs::File::options().create(true).append(true).open(folder.join("output")).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_sealwire"))
+    let sealwire = String::from(env!("CARGO_BIN_EXE_sealwire"));
+    let mut words = launcher.iter().chain(std::iter::once(&sealwire));
+    Command::new(words.next().unwrap())
+        .args(words)
         .arg("up")
         .arg("--data-dir")
         .arg(folder.join("data"))

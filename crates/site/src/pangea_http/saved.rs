@@ -1,6 +1,7 @@
 //! What a client may come back for: in memory, and in files of the data directory, so that it outlives the site's process.
 //!
-//! The files are not fsynced. A loss of power may take the newest lines: then a client searches or exports again, and what it logged is sealed all the same.
+//! Lines that are added are not fsynced. A loss of power may take the newest: then a client
+//! searches or exports again, and what it logged is sealed all the same.
 
 use std::{
     fmt::Display,
@@ -127,9 +128,7 @@ where
 impl SavedFile {
     /// Writes the file anew.
     fn write(path: &Path, text: &str) -> io::Result<Self> {
-        let next = path.with_extension("next");
-        fs::write(&next, text)?;
-        fs::rename(&next, path)?;
+        durable::replace(path, text.as_bytes())?;
         Ok(Self { file: OpenOptions::new().append(true).open(path)?, bytes: text.len() })
     }
 }

@@ -47,6 +47,37 @@ fn a_new_witness_has_a_key_that_only_its_owner_can_read() {
 }
 
 #[test]
+fn what_a_witness_keeps_is_its_owners_alone() {
+    let log = Log::new("log.test");
+    let folder = TempDir::new().unwrap();
+    let data_dir = folder.path().join("witness");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let witness = open(&data_dir, &log.listed(86_400)).unwrap();
+    ask(&witness, &log, 0, 3).unwrap();
+    drop(witness);
+    let records: Vec<_> = fs::read_dir(data_dir.join("checkpoints")).unwrap().collect();
+    let record = records.into_iter().next().unwrap().unwrap().path();
+    let files = [record, data_dir.join("lock"), data_dir.join("witness.vkey")];
+    let folders = [data_dir.clone(), data_dir.join("checkpoints")];
+    for file in &files {
+        assert_eq!(mode(file), 0o600, "{}", file.display());
+        // As an earlier version left it.
+        fs::set_permissions(file, fs::Permissions::from_mode(0o666)).unwrap();
+    }
+    for folder in &folders {
+        assert_eq!(mode(folder), 0o700, "{}", folder.display());
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    open(&data_dir, &log.listed(86_400)).unwrap();
+    assert!(files.iter().all(|file| mode(file) == 0o600));
+    assert!(folders.iter().all(|folder| mode(folder) == 0o700));
+    // Its key may be known then: that is for a person to judge.
+    let key = data_dir.join("witness.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(matches!(open(&data_dir, ""), Err(OpenWitnessError::Key(_))));
+}
+
+#[test]
 fn a_folder_that_lacks_a_part_is_refused() {
     let log = Log::new("log.test");
     for (spoil, says) in [

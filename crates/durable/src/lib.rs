@@ -1,0 +1,16 @@
+//! How bytes reach the disk: whole or not at all, and for their owner alone.
+//!
+//! Everything in a data directory, a witness's folder or a backup is private: folders are made with
+//! mode 700 and files with mode 600, whatever the user's mask lets through. [`close_to_others`] does
+//! the same for what an earlier version left more open.
+//!
+//! This crate knows nothing of logs or sites. The ledger's own files are written through its
+//! `disk`, so that tests can make each of its steps fail.
+
+mod lock;
+mod private;
+mod replace;
+
+pub use lock::{Lock, LockError};
+pub use private::{Closed, close_to_others, create_folder, private_file};
+pub use replace::{replace, replace_with, sync_folder, sync_folder_of};
