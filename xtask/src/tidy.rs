@@ -19,9 +19,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("pangea", &["model", "tlog"]),
     // What does.
     ("durable", &[]),
-    ("ledger", &["durable", "key-history", "model", "tlog"]),
+    ("work", &[]),
+    ("ledger", &["durable", "key-history", "model", "tlog", "work"]),
     ("http-server", &[]),
-    ("witness", &["durable", "http-server", "ledger", "tlog"]),
+    ("witness", &["durable", "http-server", "ledger", "tlog", "work"]),
     ("index", &["model"]),
     ("readings", &["index", "model"]),
     ("engine", &[]),
@@ -40,6 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "simulator",
             "tlog",
             "witness",
+            "work",
         ],
     ),
     (

@@ -23,16 +23,21 @@ use crate::{
     },
 };
 
-/// Writes every closed segment anew that still holds one of these leaves. Answers by how many bytes the segments shrank.
+/// Writes every closed segment anew that still holds one of these leaves. Answers by how many bytes the segments shrank. Between two segments it may be told
+/// that the log is being closed.
 pub(crate) fn erase(
     disk: &dyn Disk,
     folder: &Path,
     envelopes: &Envelopes,
     leaves: &LeafRanges,
+    is_ending: &dyn Fn() -> bool,
 ) -> Result<u64, EraseError> {
     let mut freed = 0;
     let replaced = |first_leaf| envelopes.rewritten(first_leaf);
     for segment in envelopes.closed().iter().filter(|segment| leaves.overlap(segment)) {
+        if is_ending() {
+            return Err(EraseError::Ending);
+        }
         freed += erase_in(disk, folder, segment.start, leaves, &replaced)?.unwrap_or_default();
     }
     Ok(freed)
@@ -194,6 +199,9 @@ pub enum EraseError {
         /// Which.
         leaf: u64,
     },
+    /// The log is being closed.
+    #[error("the log is being closed: the order is sealed, and the next start carries it out")]
+    Ending,
     /// An envelope cannot be read.
     #[error("an envelope cannot be read")]
     Read(#[source] io::Error),

@@ -49,11 +49,15 @@ impl KeyFiles {
         Ok(Signers { current, next })
     }
 
-    /// Makes the key that a rotation goes over to, and makes it durable.
+    /// Makes the key that a rotation goes over to, and makes it durable. One that is there already may be the only copy of the key that the log signs with:
+    /// it is never replaced.
     ///
     /// # Errors
-    /// The file cannot be made.
+    /// The file cannot be made, or there is one.
     pub fn create_next(&self, name: KeyName) -> Result<Signer, KeyError> {
+        if read(&self.next)?.is_some() {
+            return Err(KeyError::Unsettled { path: self.next.clone() });
+        }
         let text = create(&self.next)
             .map_err(|source| KeyError::Io { path: self.next.clone(), source })?;
         parse(&self.next, &text, name)
@@ -176,6 +180,15 @@ pub enum KeyError {
         path: PathBuf,
         /// Its mode.
         mode: u32,
+    },
+    /// It may be the key that the log signs with.
+    #[error(
+        "{} is the new key of a rotation of which it is not known whether it was sealed: start the site again, which finds out",
+        path.display()
+    )]
+    Unsettled {
+        /// The file.
+        path: PathBuf,
     },
     /// It is gone, and the log it belongs to is not.
     #[error("the key file {} is missing, and the log in {} can only go on with it: restore it from a copy", path.display(), log.display())]

@@ -11,7 +11,8 @@ use model::{Envelope, Event, Timestamp};
 use tlog::{
     Checkpoint, Growth, Hash, Pangea, Signer, Subtree, TilePath, TlogProof, TreeSize, VerifierKey,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedMutexGuard, mpsc, oneshot, watch};
+use work::Owner;
 
 use crate::{
     AppendError, Batch, EraseError, Hold, LeafRanges, LogKey, OpenError, Receipt, Signers, Writer,
@@ -90,7 +91,12 @@ pub struct Ledger {
     shared: Arc<Shared>,
     /// Held while holds change or envelopes are erased: what one looked at must still be so when it acts.
     erasing: Arc<tokio::sync::Mutex<()>>,
+    /// Carries out what has more than one step, whether or not anybody waits for it.
+    orders: Owner,
 }
+
+/// The lock on holds and erasures, as each step of an order takes it along.
+type Erasing = Arc<OwnedMutexGuard<()>>;
 
 /// What the writer tells and readers see.
 #[derive(Debug)]
@@ -152,8 +158,15 @@ impl Ledger {
         });
         let sealer = Sealer::new(recovered, Arc::clone(&shared), segment_bytes_max)?;
         let (commands, queue) = mpsc::channel(QUEUE_BATCHES_MAX);
-        let writer = Writer::start(sealer, queue, commands.clone())?;
-        Ok((Self { commands, shared, erasing: Arc::default() }, writer))
+        let orders = Owner::default();
+        let writer = Writer::start(sealer, queue, commands.clone(), orders.clone())?;
+        Ok((Self { commands, shared, erasing: Arc::default(), orders }, writer))
+    }
+
+    /// Owns what the log is ordered: closing the log waits for it.
+    #[must_use]
+    pub const fn orders(&self) -> &Owner {
+        &self.orders
     }
 
     /// The key that signs this log now.
@@ -326,10 +339,12 @@ impl Ledger {
         reason: &str,
         at: Timestamp,
     ) -> Result<Receipt, AppendError> {
-        let _nothing_is_erased_meanwhile = self.erasing.lock().await;
         let window = (hold.from, hold.to);
         let event = Event::hold_placed(actor, &self.origin(), hold.sensor, window, reason, at);
-        self.seal_log_events(vec![event], 0).await
+        self.order(async move |ledger, _nothing_is_erased_meanwhile| {
+            ledger.seal_log_events(vec![event], 0).await
+        })
+        .await?
     }
 
     /// Ends the hold that was placed at a leaf.
@@ -343,12 +358,14 @@ impl Ledger {
         reason: &str,
         at: Timestamp,
     ) -> Result<Receipt, EraseError> {
-        let _nothing_is_erased_meanwhile = self.erasing.lock().await;
-        if !self.holds().contains_key(&hold) {
-            return Err(EraseError::NoSuchHold { leaf: hold });
-        }
         let event = Event::hold_released(actor, &self.origin(), hold, reason, at);
-        Ok(self.seal_log_events(vec![event], 0).await?)
+        self.order(async move |ledger, _nothing_is_erased_meanwhile| {
+            if !ledger.holds().contains_key(&hold) {
+                return Err(EraseError::NoSuchHold { leaf: hold });
+            }
+            Ok(ledger.seal_log_events(vec![event], 0).await?)
+        })
+        .await?
     }
 
     /// Erases envelopes: first the events that say so are sealed, then the segments are written anew. Every proof holds as before. Blocks on the disk.
@@ -357,11 +374,15 @@ impl Ledger {
     /// A leaf is not in the log, on hold or of the log itself; nothing has happened then. Or a file could not be written: the next erasure or
     /// the next start finishes it.
     pub async fn erase(&self, erasure: Erasure, at: Timestamp) -> Result<Erased, EraseError> {
-        let _holds_stay_as_they_are = self.erasing.lock().await;
-        let ledger = self.clone();
-        let Erasure { leaves, actor, reason } = erasure;
-        let leaves = blocking(move || ledger.erasable(&leaves)).await?;
-        self.order_and_erase(Erasure { leaves, actor, reason }, None, at).await
+        self.order(async move |ledger, holds_stay_as_they_are| {
+            let Erasure { leaves, actor, reason } = erasure;
+            let looking = ledger.clone();
+            let look = move || looking.erasable(&leaves);
+            let leaves = blocking(&holds_stay_as_they_are, look).await?;
+            let erasure = Erasure { leaves, actor, reason };
+            ledger.order_and_erase(&holds_stay_as_they_are, erasure, None, at).await
+        })
+        .await?
     }
 
     /// Erases what retention no longer keeps: envelopes of a class of events (an action) that were received before a moment and are not on hold. `None`
@@ -376,15 +397,36 @@ impl Ledger {
         actor: &str,
         at: Timestamp,
     ) -> Result<Option<Erased>, EraseError> {
-        let _holds_stay_as_they_are = self.erasing.lock().await;
-        let (ledger, name) = (self.clone(), class.to_owned());
-        let (leaves, up_to) = blocking(move || ledger.expired(&name, before)).await?;
-        if leaves.is_empty() {
-            return Ok(None);
-        }
-        let reason = format!("retention of {class}: received before {before}");
-        let erasure = Erasure { leaves, actor: actor.to_owned(), reason };
-        self.order_and_erase(erasure, Some((class, up_to)), at).await.map(Some)
+        let (class, actor) = (class.to_owned(), actor.to_owned());
+        self.order(async move |ledger, holds_stay_as_they_are| {
+            let (looking, name) = (ledger.clone(), class.clone());
+            let look = move || looking.expired(&name, before);
+            let (leaves, up_to) = blocking(&holds_stay_as_they_are, look).await?;
+            if leaves.is_empty() {
+                return Ok(None);
+            }
+            let reason = format!("retention of {class}: received before {before}");
+            let (erasure, retention) =
+                (Erasure { leaves, actor, reason }, Some((class.as_str(), up_to)));
+            let erased =
+                ledger.order_and_erase(&holds_stay_as_they_are, erasure, retention, at).await;
+            erased.map(Some)
+        })
+        .await?
+    }
+
+    /// Carries out an order of several steps, which nobody's going away interrupts: holds and erasures stay as the order finds them until it has ended.
+    async fn order<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+        &self,
+        steps: impl FnOnce(Self, Erasing) -> F + Send + 'static,
+    ) -> Result<T, AppendError> {
+        let ledger = self.clone();
+        let order = async move {
+            let erasing = Arc::new(Arc::clone(&ledger.erasing).lock_owned().await);
+            steps(ledger, erasing).await
+        };
+        // An order ends early only by a bug, or with the program.
+        self.orders.carry_out(order).await.map_err(|_ended| AppendError::Stopped)
     }
 
     /// What was derived from these leaves: it says what they say. Blocks on the disk, and reads the log from the first of them to its end.
@@ -411,6 +453,7 @@ impl Ledger {
 
     async fn order_and_erase(
         &self,
+        erasing: &Erasing,
         Erasure { leaves, actor, reason }: Erasure,
         retention: Option<(&str, u64)>,
         at: Timestamp,
@@ -436,11 +479,12 @@ impl Ledger {
         }
         let receipt = receipt.ok_or(EraseError::Nothing)?;
         let (ledger, envelopes) = (self.clone(), leaves.count());
-        let freed_bytes = blocking(move || {
+        let freed_bytes = blocking(erasing, move || {
             let Shared { disk, folder, stored, .. } = &*ledger.shared;
             // Everything that was ordered and may still be there: an erasure before this one may have failed half-way.
             let ordered = ledger.shared.state().erasing();
-            erase::erase(&**disk, folder, &stored.envelopes, &ordered)
+            let is_ending = || ledger.orders.is_ending();
+            erase::erase(&**disk, folder, &stored.envelopes, &ordered, &is_ending)
         })
         .await?;
         let before = receipt.first_leaf + receipt.leaves;
@@ -532,11 +576,12 @@ fn hold_on(holds: &BTreeMap<u64, Hold>, canonical: &[u8]) -> Option<u64> {
     holds.iter().find(|(_, hold)| covers(hold)).map(|(leaf, _)| *leaf)
 }
 
-/// Runs what waits for the disk where waiting harms nobody.
+/// Runs what waits for the disk where waiting harms nobody, under the lock on holds and erasures.
 async fn blocking<T: Send + 'static>(
+    erasing: &Erasing,
     work: impl FnOnce() -> Result<T, EraseError> + Send + 'static,
 ) -> Result<T, EraseError> {
-    tokio::task::spawn_blocking(work)
+    work::blocking(Arc::clone(erasing), work)
         .await
         .map_err(|panic| EraseError::Read(io::Error::other(panic)))?
 }

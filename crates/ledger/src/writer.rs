@@ -13,6 +13,7 @@ use model::{Envelope, Event, EventJson, Salt, Timestamp};
 use tlog::{Checkpoint, Hash, Signer};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
+use work::Owner;
 
 use crate::{
     Batch, Cursor, OpenError, Published, Receipt,
@@ -73,6 +74,8 @@ pub struct Writer {
     thread: Option<JoinHandle<()>>,
     ended: oneshot::Receiver<Result<(), WriteError>>,
     commands: mpsc::Sender<Command>,
+    /// What the log was ordered and has not ended.
+    orders: Owner,
 }
 
 impl Writer {
@@ -80,6 +83,7 @@ impl Writer {
         mut sealer: Sealer,
         queue: mpsc::Receiver<Command>,
         commands: mpsc::Sender<Command>,
+        orders: Owner,
     ) -> Result<Self, OpenError> {
         let (end, ended) = oneshot::channel();
         let thread = std::thread::Builder::new()
@@ -93,15 +97,16 @@ impl Writer {
                 let _unheard = end.send(result);
             })
             .map_err(|source| OpenError::Begin(WriteError { step: "starting the writer's thread", source }))?;
-        Ok(Self { thread: Some(thread), ended, commands })
+        Ok(Self { thread: Some(thread), ended, commands, orders })
     }
 
-    /// Seals what waits, publishes a last checkpoint and ends.
+    /// Ends what was ordered, seals what waits, publishes a last checkpoint and ends.
     ///
     /// # Errors
     /// The last checkpoint could not be published. What was acknowledged is durable all the same.
     pub async fn close(mut self) -> Result<(), WriteError> {
         let gone = || step("closing the log")(io::Error::other("the writer has ended before"));
+        self.orders.ended().await;
         // If the writer has ended already, its result says why.
         let _ended = self.commands.send(Command::Close).await;
         let result = (&mut self.ended).await.map_err(|_closed| gone())?;
@@ -168,7 +173,8 @@ impl Sealer {
             let closed = sealer.close_segment(erasing.end());
             closed.map_err(|failure| OpenError::Begin(failure.fatal("beginning a segment")))?;
             let Shared { disk, folder, stored, .. } = &*sealer.shared;
-            erase::erase(&**disk, folder, &stored.envelopes, &erasing).map_err(OpenError::Erase)?;
+            erase::erase(&**disk, folder, &stored.envelopes, &erasing, &|| false)
+                .map_err(OpenError::Erase)?;
             sealer.erased(u64::MAX).map_err(OpenError::Begin)?;
         }
         sealer.publish_if_room().map_err(OpenError::Begin)?;

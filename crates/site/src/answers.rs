@@ -10,8 +10,8 @@ use crate::memory::{Memory, PERMIT_BYTES};
 /// Bytes up to which an answer is small: as many as a head may have.
 const SMALL_BYTES: usize = 64 << 10;
 
-/// The memory for answers.
-#[derive(Debug)]
+/// The memory for answers. Cheap to clone: the clones share it.
+#[derive(Clone, Debug)]
 pub(crate) struct Answers {
     memory: Memory,
     bytes_max: usize,
@@ -48,7 +48,8 @@ impl Answers {
         Some(Room(Some(self.memory.room(permits).await?)))
     }
 
-    /// The answer as a body that holds its memory until it is sent or its client is gone; `None` where there is no room for it.
+    /// The answer as a body that holds its memory until it is sent or its client is gone; `None` where there is no room for it. Until then it is the
+    /// caller's to bound how many answers wait.
     pub(crate) async fn body(&self, answer: Vec<u8>) -> Option<Body> {
         Some(self.room(answer.len()).await?.body(answer))
     }

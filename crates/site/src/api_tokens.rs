@@ -2,6 +2,9 @@
 //!
 //! A token is 160 random bits, shown once. The file has its SHA-256 only: whoever reads it can let nobody in, and a look-up by hash tells nothing of a token
 //! by the time it takes.
+//!
+//! A token that is revoked loses its hash first, and its line only once the log says that it was
+//! revoked: whatever happens between the two, it lets nobody in, and the event is sealed later.
 
 use std::{
     fmt, fs, io,
@@ -121,7 +124,17 @@ pub struct TokenDescription {
 struct Stored {
     #[serde(flatten)]
     description: TokenDescription,
+    /// Of the secret; nothing has the hash of a token that is revoked.
     sha256: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    revoked: Option<Revocation>,
+}
+
+/// Who revoked a token, and when. The log does not say so yet.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Revocation {
+    pub(crate) actor: String,
+    pub(crate) at: Timestamp,
 }
 
 /// The tokens of a site. Cheap to clone.
@@ -170,18 +183,38 @@ impl ApiTokens {
         secret: &str,
     ) -> Result<(), ApiTokenError> {
         self.change(|stored| {
-            stored.push(Stored { description, sha256: digest(secret) });
+            stored.push(Stored { description, sha256: digest(secret), revoked: None });
             Ok(())
         })
     }
 
-    /// From here on the token lets nobody in.
-    pub(crate) fn remove(&self, name: &TokenName) -> Result<(), ApiTokenError> {
+    /// From here on the token lets nobody in. [`ApiTokens::revoked`] tells of it until [`ApiTokens::forget`].
+    pub(crate) fn revoke(
+        &self,
+        name: &TokenName,
+        revocation: Revocation,
+    ) -> Result<(), ApiTokenError> {
         self.change(|stored| {
-            let is_it = |token: &Stored| token.description.name == *name;
+            let is_it =
+                |token: &&mut Stored| token.description.name == *name && token.revoked.is_none();
             let unknown = || ApiTokenError::Unknown { name: name.clone() };
-            let at = stored.iter().position(is_it).ok_or_else(unknown)?;
-            stored.remove(at);
+            let token = stored.iter_mut().find(is_it).ok_or_else(unknown)?;
+            token.sha256.clear();
+            token.revoked = Some(revocation);
+            Ok(())
+        })
+    }
+
+    /// The tokens that were revoked and of which the log does not say so yet.
+    pub(crate) fn revoked(&self) -> Vec<(TokenDescription, Revocation)> {
+        let revoked = |token: &Stored| Some((token.description.clone(), token.revoked.clone()?));
+        self.stored().iter().filter_map(revoked).collect()
+    }
+
+    /// The log says that the token was revoked.
+    pub(crate) fn forget(&self, token: &TokenDescription) -> Result<(), ApiTokenError> {
+        self.change(|stored| {
+            stored.retain(|other| other.revoked.is_none() || other.description != *token);
             Ok(())
         })
     }
@@ -201,7 +234,9 @@ impl ApiTokens {
 
     /// All tokens, in the order in which they were made.
     pub(crate) fn all(&self) -> Vec<TokenDescription> {
-        self.stored().iter().map(|token| token.description.clone()).collect()
+        let stored = self.stored();
+        let lets_in = stored.iter().filter(|token| token.revoked.is_none());
+        lets_in.map(|token| token.description.clone()).collect()
     }
 
     /// The token that a caller offers.
@@ -298,7 +333,7 @@ mod tests {
         assert!(matches!(tokens.check_new(&name), Err(ApiTokenError::Taken { .. })));
 
         let again = ApiTokens::load(path_in(folder.path())).unwrap();
-        assert_eq!(again.admit(&secret), Some(description));
+        assert_eq!(again.admit(&secret).as_ref(), Some(&description));
         for other in ["", "pts_", &ApiTokens::new_secret()] {
             assert_eq!(again.admit(other), None);
         }
@@ -306,9 +341,21 @@ mod tests {
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(!fs::read_to_string(&file).unwrap().contains(&secret));
 
-        again.remove(&name).unwrap();
-        assert_eq!(again.admit(&secret), None);
-        assert!(matches!(again.remove(&name), Err(ApiTokenError::Unknown { .. })));
+        let revocation =
+            Revocation { actor: String::from("ada"), at: Timestamp::from_unix_micros(1) };
+        let revoke = |tokens: &ApiTokens| tokens.revoke(&name, revocation.clone());
+        revoke(&again).unwrap();
+        assert_eq!((again.admit(&secret), again.admit("")), (None, None));
+        assert!(matches!(revoke(&again), Err(ApiTokenError::Unknown { .. })));
+        assert_eq!(again.all(), []);
+        let again = ApiTokens::load(file.clone()).unwrap();
+        let revoked = again.revoked();
+        assert_eq!(revoked, [(description.clone(), revocation)]);
+        // A version that knows of no revocations finds no hash that a secret could have.
+        let stored = fs::read_to_string(&file).unwrap();
+        assert!(stored.contains(r#""sha256": """#) && again.admit(&secret).is_none(), "{stored}");
+        again.forget(&description).unwrap();
+        assert_eq!(ApiTokens::load(file.clone()).unwrap().revoked(), []);
         fs::write(&file, "{").unwrap();
         assert!(matches!(ApiTokens::load(file), Err(ApiTokenError::Damaged { .. })));
     }

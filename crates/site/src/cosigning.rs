@@ -17,7 +17,7 @@ use ledger::{
 use tlog::{AddCheckpoint, Policy, PolicyError, SignedNote, VerifierKey, verify_consistency};
 use tokio::{
     sync::watch,
-    task::{JoinError, JoinSet, spawn_blocking},
+    task::{JoinError, JoinSet},
     time::sleep_until,
 };
 use tokio_util::sync::CancellationToken;
@@ -77,10 +77,10 @@ impl Cosigning {
                 match action {
                     Action::Ask(ask) => {
                         let (client, ledger) = (client.clone(), self.ledger.clone());
-                        asking.spawn_blocking(move || {
+                        asking.spawn(work::blocking((), move || {
                             let answer = ask_witness(&client, &ledger, &ask);
                             (ask, answer)
-                        });
+                        }));
                     }
                     Action::Publish(witnessed) => self.publish(witnessed).await?,
                     Action::Away { witness, failure } => {
@@ -95,7 +95,7 @@ impl Cosigning {
                 // Requests that are under way end by themselves, at the client's timeout at the latest.
                 () = shutdown.cancelled() => return Ok(()),
                 Some(answered) = asking.join_next() => {
-                    let (ask, answer) = answered?;
+                    let (ask, answer) = answered??;
                     gathering.handle_answer(ask.peer, ask.size, answer, Instant::now());
                 }
                 // The sender lives as long as the ledger, which we hold.
@@ -114,7 +114,9 @@ impl Cosigning {
     /// Makes a checkpoint durable, and then known.
     async fn publish(&self, witnessed: Witnessed) -> Result<(), JoinError> {
         let (file, text) = (self.file.clone(), witnessed.note.to_string());
-        match spawn_blocking(move || replace(&file, &text)).await? {
+        // The log is closed, and the folder another's, when the file is as it should be.
+        let kept = self.ledger.orders().keep();
+        match work::blocking(kept, move || replace(&file, &text)).await? {
             Ok(()) => {
                 self.witnessed.send_replace(Some(Arc::new(witnessed)));
             }

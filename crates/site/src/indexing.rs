@@ -7,7 +7,7 @@ use ledger::{Ledger, ReadError};
 use model::Envelope;
 use tokio::{
     sync::watch,
-    task::{JoinError, spawn_blocking},
+    task::JoinError,
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -39,7 +39,7 @@ pub(crate) async fn run(
         if ready.batch.is_empty() {
             let is_idle = *size.borrow() <= next_leaf;
             if indexer.has_to_forget() && is_idle && Instant::now() >= forget_at {
-                indexer = forget(indexer).await?;
+                indexer = forget(indexer, ledger.orders().keep()).await?;
                 if indexer.has_to_forget() {
                     forget_at = Instant::now() + FORGET_AGAIN_AFTER;
                 }
@@ -56,10 +56,11 @@ pub(crate) async fn run(
             return Ok(());
         }
         // While one batch is applied, the next is made ready.
-        let log = ledger.clone();
-        let reading = spawn_blocking(move || read(&log, next_leaf));
-        let applying = spawn_blocking(move || apply(indexer, ready));
-        (indexer, ready) = (applying.await??, reading.await??);
+        let (log, kept) = (ledger.clone(), ledger.orders().keep());
+        let reading = work::blocking((), move || read(&log, next_leaf));
+        let applying = work::blocking(kept, move || apply(indexer, ready));
+        let (applied, read) = tokio::join!(applying, reading);
+        (indexer, ready) = (applied??, read??);
     }
 }
 
@@ -133,8 +134,8 @@ fn apply(mut indexer: Indexer, ready: Ready) -> Result<Indexer, IndexingError> {
     Ok(indexer)
 }
 
-async fn forget(mut indexer: Indexer) -> Result<Indexer, IndexingError> {
-    let forgetting = spawn_blocking(move || {
+async fn forget(mut indexer: Indexer, kept: work::Kept) -> Result<Indexer, IndexingError> {
+    let forgetting = work::blocking(kept, move || {
         if !indexer.forget()? {
             debug!("a reader holds what was erased; it is tried again");
         }

@@ -14,12 +14,10 @@ use axum::{
 use futures::{Stream, stream};
 use ledger::{Ledger, StoredEnvelope};
 use serde_json::{json, value::RawValue};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::spawn_blocking,
-};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
+use work::Room;
 
 use crate::problem::problem;
 
@@ -31,6 +29,8 @@ const BACKLOG_MAX: u64 = 1_000;
 const BATCH_MAX: usize = 200;
 /// Bytes of them.
 const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Parts that are read at once for all clients; further ones wait.
+const READS_AT_ONCE_MAX: usize = 16;
 /// A sign of life on the feed while nothing happens.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Asks a proxy not to hold the feed back until it ends, which it never does. nginx reads it, and others do.
@@ -42,6 +42,7 @@ const NOT_BUFFERED: (HeaderName, HeaderValue) =
 pub(crate) struct LiveFeed {
     ledger: Ledger,
     clients: Arc<Semaphore>,
+    reads: Room,
     shutdown: CancellationToken,
 }
 
@@ -50,13 +51,15 @@ struct Follower {
     ledger: Ledger,
     next_leaf: u64,
     waiting: std::vec::IntoIter<StoredEnvelope>,
+    reads: Room,
     shutdown: CancellationToken,
     _permit: OwnedSemaphorePermit,
 }
 
 impl LiveFeed {
     pub(crate) fn new(ledger: Ledger, shutdown: CancellationToken) -> Self {
-        Self { ledger, clients: Arc::new(Semaphore::new(CLIENTS_MAX)), shutdown }
+        let (clients, reads) = (Arc::new(Semaphore::new(CLIENTS_MAX)), Room::of(READS_AT_ONCE_MAX));
+        Self { ledger, clients, reads, shutdown }
     }
 
     /// The log's tail: from where a client that reconnects had come to, else from this leaf on, else from now on.
@@ -74,6 +77,7 @@ impl LiveFeed {
             ledger: self.ledger.clone(),
             next_leaf: from.unwrap_or(u64::MAX).min(self.ledger.size()),
             waiting: Vec::new().into_iter(),
+            reads: self.reads.clone(),
             shutdown: self.shutdown.clone(),
             _permit: permit,
         };
@@ -105,8 +109,11 @@ impl Follower {
             return Some(sse::Event::default().event("missed").data(missed.to_string()));
         }
         let (ledger, from) = (self.ledger.clone(), self.next_leaf);
-        let read = spawn_blocking(move || ledger.envelopes(from, BATCH_MAX, BATCH_BYTES_MAX)).await;
-        let envelopes = read
+        let read = move || ledger.envelopes(from, BATCH_MAX, BATCH_BYTES_MAX);
+        let envelopes = self
+            .reads
+            .blocking((), read)
+            .await
             .ok()?
             .inspect_err(|failure| error!(%failure, "the live feed cannot read the log"))
             .ok()?;

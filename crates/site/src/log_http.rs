@@ -7,7 +7,7 @@ use std::{fmt::Write as _, sync::Arc, sync::atomic::Ordering};
 
 use axum::{
     Router,
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{FromRequestParts, Path, Query, Request, State, rejection::BytesRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     middleware::{self, Next},
@@ -15,22 +15,20 @@ use axum::{
     routing::{get, post},
 };
 use http_server::Places;
-use ledger::{Ledger, StoredEnvelope};
+use ledger::{Ledger, ReadError, StoredEnvelope};
 use poll::Counters;
 use serde::Deserialize;
 use serde_json::json;
 use tlog::TilePath;
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
-    task::spawn_blocking,
-};
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::CorsLayer;
 use tracing::error;
+use work::Room;
 
 use crate::{
     AccessToken,
+    answers::Answers,
     bus::Connection,
     cosigning::{WatchWitnessed, witnessed_leaves},
     error_chain::chain,
@@ -44,8 +42,12 @@ use crate::{
 const ENVELOPES_MAX: usize = 1_000;
 /// Bytes of them; the first is always there.
 const ENVELOPES_BYTES_MAX: usize = 4 << 20;
-/// Answers with envelopes that are made at once; further ones wait.
+/// Answers with envelopes that are made at once, or wait for memory; further ones wait.
 const ENVELOPES_AT_ONCE_MAX: usize = 8;
+/// Bytes of all larger answers with envelopes that are on their way: those of as many of the largest as are made at once.
+const ANSWERS_BYTES_MAX: usize = ENVELOPES_AT_ONCE_MAX * ENVELOPES_BYTES_MAX;
+/// Tiles and keys that a port reads at once; further ones wait.
+const READS_AT_ONCE_MAX: usize = 32;
 
 /// What a log shows to anyone, on whichever port.
 #[derive(Clone, Debug)]
@@ -53,6 +55,13 @@ pub(crate) struct PublicLog {
     pub(crate) ledger: Ledger,
     /// What satisfies the site's policy, where it has one.
     pub(crate) witnessed: Option<WatchWitnessed>,
+}
+
+/// The public log on one port.
+#[derive(Clone)]
+struct Shown {
+    log: PublicLog,
+    reads: Room,
 }
 
 /// What the log port shows.
@@ -83,7 +92,7 @@ struct Shared {
     witnessed: Option<WatchWitnessed>,
     indexed: watch::Receiver<u64>,
     live: LiveFeed,
-    envelopes_at_once: Arc<Semaphore>,
+    envelopes: Envelopes,
 }
 
 /// Answers until `shutdown`.
@@ -99,7 +108,7 @@ pub(crate) async fn serve(listener: TcpListener, served: LogHttp, shutdown: Canc
         connection: served.connection,
         witnessed,
         indexed: served.indexed,
-        envelopes_at_once: Arc::new(Semaphore::new(ENVELOPES_AT_ONCE_MAX)),
+        envelopes: Envelopes::new(),
     };
     let router = Router::new()
         .route("/envelopes", get(envelopes))
@@ -131,7 +140,7 @@ impl PublicLog {
             .route("/vkey", get(vkey))
             .route("/keys", get(keys))
             .route("/tile/{*path}", get(tile))
-            .with_state(self)
+            .with_state(Shown { log: self, reads: Room::of(READS_AT_ONCE_MAX) })
     }
 }
 
@@ -159,8 +168,8 @@ pub(crate) fn is_this_machine(host: &str) -> bool {
 }
 
 /// The newest checkpoint that satisfies the site's policy; where it has none, the newest one.
-async fn checkpoint(State(log): State<PublicLog>) -> Response {
-    let Some(witnessed) = &log.witnessed else { return unwitnessed(State(log)).await };
+async fn checkpoint(State(Shown { log, .. }): State<Shown>) -> Response {
+    let Some(witnessed) = &log.witnessed else { return note(log.ledger.published().note.clone()) };
     let witnessed = witnessed.borrow().clone();
     witnessed.map_or_else(
         || {
@@ -174,7 +183,7 @@ async fn checkpoint(State(log): State<PublicLog>) -> Response {
 }
 
 /// The newest checkpoint, signed by the log alone.
-async fn unwitnessed(State(log): State<PublicLog>) -> Response {
+async fn unwitnessed(State(Shown { log, .. }): State<Shown>) -> Response {
     note(log.ledger.published().note.clone())
 }
 
@@ -184,15 +193,15 @@ fn note(text: String) -> Response {
     (headers, text).into_response()
 }
 
-async fn vkey(State(log): State<PublicLog>) -> Response {
+async fn vkey(State(Shown { log, .. }): State<Shown>) -> Response {
     let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     (headers, format!("{}\n", log.ledger.vkey())).into_response()
 }
 
 /// The events that name the log's keys, as they were sealed.
-async fn keys(State(log): State<PublicLog>) -> Response {
+async fn keys(State(Shown { log, reads }): State<Shown>) -> Response {
     let ledger = log.ledger;
-    let read = spawn_blocking(move || {
+    let read = reads.blocking((), move || {
         let keys = ledger.keys().into_iter();
         let stored = keys.map(|key| ledger.envelopes(key.leaf, 1, usize::MAX));
         stored.collect::<Result<Vec<_>, _>>()
@@ -212,13 +221,13 @@ async fn keys(State(log): State<PublicLog>) -> Response {
     }
 }
 
-async fn tile(State(log): State<PublicLog>, Path(path): Path<String>) -> Response {
+async fn tile(State(Shown { log, reads }): State<Shown>, Path(path): Path<String>) -> Response {
     let path = match TilePath::parse(&format!("tile/{path}")) {
         Ok(path) => path,
         Err(error) => return problem(StatusCode::NOT_FOUND, &error.to_string()),
     };
     let ledger = log.ledger;
-    match spawn_blocking(move || ledger.tile(&path)).await {
+    match reads.blocking((), move || ledger.tile(&path)).await {
         Ok(Ok(Some(bytes))) => {
             let headers = [
                 (header::CONTENT_TYPE, "application/octet-stream"),
@@ -305,22 +314,50 @@ async fn envelopes(State(shared): State<Shared>, span: Span) -> Response {
         return problem(StatusCode::NOT_FOUND, &words);
     }
     let count = span.count.unwrap_or(ENVELOPES_MAX).min(ENVELOPES_MAX);
-    let _room = shared.envelopes_at_once.acquire().await.expect("nobody closes the semaphore");
-    let ledger = shared.ledger.clone();
-    let read = spawn_blocking(move || ledger.envelopes(from, count, ENVELOPES_BYTES_MAX));
-    match read.await {
-        Ok(Ok(stored)) => {
+    match shared.envelopes.answer(shared.ledger, from, count).await {
+        Ok(body) => {
+            let headers =
+                [(header::CONTENT_TYPE, "application/jsonl"), (header::CACHE_CONTROL, "no-store")];
+            (headers, body).into_response()
+        }
+        Err(refusal) => refusal,
+    }
+}
+
+/// Makes answers with envelopes: so many at once, and of so many bytes until they are sent.
+#[derive(Clone)]
+struct Envelopes {
+    at_once: Room,
+    answers: Answers,
+}
+
+impl Envelopes {
+    fn new() -> Self {
+        let (at_once, answers) = (Room::of(ENVELOPES_AT_ONCE_MAX), Answers::of(ANSWERS_BYTES_MAX));
+        Self { at_once, answers }
+    }
+
+    async fn answer(&self, ledger: Ledger, from: u64, count: usize) -> Result<Body, Response> {
+        // Held until there is memory for the answer, so that no more of them wait for that.
+        let place = Arc::new(self.at_once.place().await);
+        let make = move || {
+            let stored = ledger.envelopes(from, count, ENVELOPES_BYTES_MAX)?;
             let mut lines = String::new();
             for line in stored.iter().filter_map(leaf_json) {
                 lines.push_str(&line);
                 lines.push('\n');
             }
-            let headers =
-                [(header::CONTENT_TYPE, "application/jsonl"), (header::CACHE_CONTROL, "no-store")];
-            (headers, lines).into_response()
-        }
-        Ok(Err(failure)) => internal(&failure),
-        Err(panic) => internal(&panic),
+            Ok::<_, ReadError>(lines)
+        };
+        let lines = match work::blocking(Arc::clone(&place), make).await {
+            Ok(Ok(lines)) => lines,
+            Ok(Err(failure)) => return Err(internal(&failure)),
+            Err(panic) => return Err(internal(&panic)),
+        };
+        self.answers.body(lines.into_bytes()).await.ok_or_else(|| {
+            let words = "other clients take their envelopes slowly, and there is no room for more: try again in a moment";
+            problem(StatusCode::SERVICE_UNAVAILABLE, words)
+        })
     }
 }
 
@@ -376,7 +413,52 @@ fn internal(failure: &dyn std::error::Error) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use ledger::Batch;
+    use model::{Event, Timestamp};
+    use tlog::{KeyName, Signer};
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_readers_of_envelopes_hold_a_bounded_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let signer = Signer::from_seed(KeyName::parse("test").unwrap(), &[7; 32]);
+        let (ledger, writer) = Ledger::open(folder.path(), signer).unwrap();
+        let at = Timestamp::from_unix_micros(0);
+        let event = |_| Event::site("TEST", "test", "x".repeat(30_000), at);
+        for _batch in 0..2 {
+            ledger.append(Batch::of((0..100).map(event).collect())).await.unwrap();
+        }
+        let envelopes = Envelopes::new();
+        let ask = || envelopes.answer(ledger.clone(), 0, ENVELOPES_MAX);
+        let mut bodies = Vec::new();
+        let refusal = loop {
+            match ask().await {
+                Ok(body) => bodies.push(body),
+                Err(refusal) => break refusal,
+            }
+        };
+        assert_eq!(refusal.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let sizes = bodies.iter().map(http_body_len);
+        let held: u64 = sizes.sum();
+        assert!(
+            held <= ANSWERS_BYTES_MAX as u64 && bodies.len() >= ENVELOPES_AT_ONCE_MAX,
+            "{held}"
+        );
+        bodies.pop();
+        bodies.push(ask().await.unwrap());
+        // Many at once are not all made before there is memory for them.
+        let asking = futures::future::join_all((0..100).map(|_| ask()));
+        assert!(asking.await.iter().all(Result::is_err));
+        drop(bodies);
+        drop(ask().await.unwrap());
+        writer.close().await.unwrap();
+    }
+
+    fn http_body_len(body: &Body) -> u64 {
+        use axum::body::HttpBody as _;
+        body.size_hint().exact().unwrap()
+    }
 
     #[test]
     fn only_the_machines_own_names_are_answered() {

@@ -13,7 +13,7 @@ pub(crate) const ROOM_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) const PERMIT_BYTES: usize = 1 << 10;
 
 /// So many bytes. Whoever holds a permit holds its part of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Memory(Arc<Semaphore>);
 
 impl Memory {

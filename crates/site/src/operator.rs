@@ -1,26 +1,31 @@
 //! What an operator orders of a site's log, whether the site runs (by way of the log port) or not (the command opens the log itself).
 //!
 //! Every order but those that only look is sealed as an event, with who gave it and why.
+//!
+//! An order is a task of the log's: whoever gave it only waits, and may go away. It has its locks
+//! for as long as it works, and the log is closed when it has ended.
 
 use std::{path::PathBuf, sync::Arc};
 
 use ledger::{
-    AppendError, Batch, EraseError, Erased, Erasure, Hold, KeyError, KeyFiles, LeafRanges, Ledger,
-    ReadError,
+    AppendError, AppendKey, Batch, EraseError, Erased, Erasure, Hold, KeyError, KeyFiles,
+    LeafRanges, Ledger, ReadError,
 };
 use model::{Event, SensorId, Timestamp, action};
 use serde::{Deserialize, Serialize};
 use tlog::Hash;
-use tokio::{sync::Mutex, task::spawn_blocking};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use crate::{
-    api_tokens::{ApiTokenError, ApiTokens, Scope, TokenDescription, TokenName},
+    api_tokens::{ApiTokenError, ApiTokens, Revocation, Scope, TokenDescription, TokenName},
     clock,
     retention::{Retention, RetentionError},
 };
 
 /// Characters of an actor, from Pangea's contract.
 const ACTOR_CHARS_MAX: usize = 128;
+/// Orders that are carried out or wait for each other, whether or not anybody waits for them.
+const ORDERS_MAX: usize = 64;
 
 /// An order.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -263,7 +268,11 @@ pub struct Operator {
     changing_tokens: Arc<Mutex<()>>,
     /// One key rotation at a time: there is one file for the next key.
     rotating: Arc<Mutex<()>>,
+    room: Arc<Semaphore>,
 }
+
+/// The lock on the tokens, as blocking work takes it along.
+type ChangingTokens = Arc<OwnedMutexGuard<()>>;
 
 impl Operator {
     pub(crate) fn new(
@@ -273,7 +282,8 @@ impl Operator {
         tokens: ApiTokens,
     ) -> Self {
         let (changing_tokens, rotating) = (Arc::default(), Arc::default());
-        Self { ledger, keys, retention, tokens, changing_tokens, rotating }
+        let room = Arc::new(Semaphore::new(ORDERS_MAX));
+        Self { ledger, keys, retention, tokens, changing_tokens, rotating, room }
     }
 
     /// The tokens that let programs in.
@@ -281,11 +291,24 @@ impl Operator {
         &self.tokens
     }
 
-    /// Carries out an order.
+    /// Carries out an order. Dropping this future ends the waiting, not the order.
     ///
     /// # Errors
     /// It was refused and nothing has happened, or something failed; [`OperatorError::is_refusal`] says which.
     pub async fn carry_out(&self, order: Order) -> Result<Done, OperatorError> {
+        let place =
+            Arc::clone(&self.room).try_acquire_owned().map_err(|_full| OperatorError::Busy)?;
+        let operator = self.clone();
+        let orders = self.ledger.orders();
+        let obeying = async move {
+            let done = operator.obey(order).await;
+            drop(place);
+            done
+        };
+        orders.carry_out(obeying).await.map_err(OperatorError::Panicked)?
+    }
+
+    async fn obey(&self, order: Order) -> Result<Done, OperatorError> {
         let now = clock::now();
         match order {
             Order::Checkpoint => {
@@ -315,7 +338,7 @@ impl Operator {
                 Ok(Done::Holds { holds })
             }
             Order::Retain { actor } => {
-                Ok(Done::Retain { classes: self.retain(&actor.0, now).await? })
+                Ok(Done::Retain { classes: self.retain_now(&actor.0, now).await? })
             }
             Order::ExportReadings { sensor, from, to, actor, reason } => {
                 let vkey = self.ledger.vkey();
@@ -331,15 +354,23 @@ impl Operator {
                 let description = TokenDescription { name, scope, log, created_at: now };
                 self.create_token(description, &actor.0).await
             }
-            Order::RevokeToken { name, actor } => self.revoke_token(&name, &actor.0, now).await,
+            Order::RevokeToken { name, actor } => {
+                self.revoke_token(name, Revocation { actor: actor.0, at: now }).await
+            }
             Order::Tokens => {
                 Ok(Done::Tokens { tokens: self.tokens.all(), config_id: config_id(&self.ledger) })
             }
         }
     }
 
-    /// Erases what the retention file no longer keeps.
-    pub(crate) async fn retain(
+    /// Erases what the retention file no longer keeps, as an order of the site's own.
+    pub(crate) async fn retain(&self, now: Timestamp) -> Result<Vec<RetainedClass>, OperatorError> {
+        let operator = self.clone();
+        let retaining = async move { operator.retain_now("site", now).await };
+        self.ledger.orders().carry_out(retaining).await.map_err(OperatorError::Panicked)?
+    }
+
+    async fn retain_now(
         &self,
         actor: &str,
         now: Timestamp,
@@ -357,7 +388,8 @@ impl Operator {
     async fn with_derived(&self, leaves: LeafRanges) -> Result<LeafRanges, OperatorError> {
         let ledger = self.ledger.clone();
         let both = move || ledger.derived_from(&leaves).map(|derived| leaves.union(&derived));
-        spawn_blocking(both).await.map_err(OperatorError::Panicked)?.map_err(OperatorError::Read)
+        let both = work::blocking((), both).await.map_err(OperatorError::Panicked)?;
+        both.map_err(OperatorError::Read)
     }
 
     /// The event is sealed first: what lets someone in is in the log before it does.
@@ -366,7 +398,8 @@ impl Operator {
         description: TokenDescription,
         actor: &str,
     ) -> Result<Done, OperatorError> {
-        let _one_at_a_time = self.changing_tokens.lock().await;
+        let one_at_a_time = self.changing_tokens().await;
+        self.seal_revocations_under(&one_at_a_time).await?;
         let TokenDescription { name, scope, log, created_at } = &description;
         let own = config_id(&self.ledger);
         if let Some(log) = log.as_ref().filter(|log| **log != own) {
@@ -378,33 +411,96 @@ impl Operator {
         let event = token_event(action::TOKEN_CREATED, actor, name, words, *created_at);
         let receipt = self.ledger.append(Batch::of(vec![event])).await?;
         let secret = ApiTokens::new_secret();
-        self.tokens.add(description, &secret)?;
+        let shown = secret.clone();
+        let add = move |tokens: &ApiTokens| tokens.add(description, &shown);
+        self.change_tokens(&one_at_a_time, add).await?;
         Ok(Done::CreateToken { leaf: receipt.first_leaf, token: secret, config_id: own })
     }
 
-    /// The file is written first: whatever fails then, the token lets nobody in.
+    /// The file is written first: whatever fails then, the token lets nobody in. The event follows it, at the next start if need be.
     async fn revoke_token(
         &self,
-        name: &TokenName,
-        actor: &str,
-        now: Timestamp,
+        name: TokenName,
+        revocation: Revocation,
     ) -> Result<Done, OperatorError> {
-        let _one_at_a_time = self.changing_tokens.lock().await;
-        self.tokens.remove(name)?;
-        let words = format!("token {} revoked", name.as_str());
-        let event = token_event(action::TOKEN_REVOKED, actor, name, words, now);
-        let receipt = self.ledger.append(Batch::of(vec![event])).await?;
-        Ok(Done::RevokeToken { leaf: receipt.first_leaf })
+        let one_at_a_time = self.changing_tokens().await;
+        let is_it = |(token, _): &(TokenDescription, Revocation)| token.name == name;
+        // Revoked before, and the log does not say so yet: this order finishes that one.
+        if !self.tokens.revoked().iter().any(is_it) {
+            let name = name.clone();
+            let revoke = move |tokens: &ApiTokens| tokens.revoke(&name, revocation);
+            self.change_tokens(&one_at_a_time, revoke).await?;
+        }
+        let sealed = self.seal_revocations_under(&one_at_a_time).await?;
+        let leaf = sealed.into_iter().find_map(|(token, leaf)| (token == name).then_some(leaf));
+        Ok(Done::RevokeToken { leaf: leaf.expect("it was revoked above, under the same lock") })
+    }
+
+    /// Seals that tokens were revoked, where an earlier process or order did not come to that.
+    ///
+    /// # Errors
+    /// An event was not sealed. The tokens let nobody in all the same.
+    pub(crate) async fn seal_revocations(&self) -> Result<(), OperatorError> {
+        let operator = self.clone();
+        let sealing = async move {
+            let one_at_a_time = operator.changing_tokens().await;
+            operator.seal_revocations_under(&one_at_a_time).await.map(drop)
+        };
+        self.ledger.orders().carry_out(sealing).await.map_err(OperatorError::Panicked)?
+    }
+
+    /// Answers the names of tokens, each with the leaf that says that it was revoked.
+    async fn seal_revocations_under(
+        &self,
+        lock: &ChangingTokens,
+    ) -> Result<Vec<(TokenName, u64)>, OperatorError> {
+        let mut sealed = Vec::new();
+        for (token, Revocation { actor, at }) in self.tokens.revoked() {
+            let name = token.name.as_str();
+            let words = format!("token {name} revoked");
+            let event = token_event(action::TOKEN_REVOKED, &actor, &token.name, words, at);
+            // Sealed once, even where the file could not be written after it.
+            let key = format!("revoke {name} {}", token.created_at);
+            let key = AppendKey::parse(&key).expect("a name and a moment are shorter");
+            let batch = Batch { key: Some(key), ..Batch::of(vec![event]) };
+            let receipt = self.ledger.append(batch).await?;
+            sealed.push((token.name.clone(), receipt.first_leaf));
+            self.change_tokens(lock, move |tokens| tokens.forget(&token)).await?;
+        }
+        Ok(sealed)
+    }
+
+    async fn changing_tokens(&self) -> ChangingTokens {
+        Arc::new(Arc::clone(&self.changing_tokens).lock_owned().await)
+    }
+
+    /// Writes the tokens' file.
+    async fn change_tokens(
+        &self,
+        lock: &ChangingTokens,
+        change: impl FnOnce(&ApiTokens) -> Result<(), ApiTokenError> + Send + 'static,
+    ) -> Result<(), OperatorError> {
+        let tokens = self.tokens.clone();
+        let changed = work::blocking(Arc::clone(lock), move || change(&tokens)).await;
+        Ok(changed.map_err(OperatorError::Panicked)??)
     }
 
     async fn rotate_key(&self, actor: &str) -> Result<Done, OperatorError> {
-        let _one_at_a_time = self.rotating.lock().await;
-        let next = self.keys.create_next(self.ledger.vkey().name().clone())?;
+        let one_at_a_time = Arc::new(Arc::clone(&self.rotating).lock_owned().await);
+        // Where the writer has ended, only the next start knows which key the log goes on with. That it answers says that it knows.
+        self.ledger.publish_checkpoint().await?;
+        let (keys, vkey) = (self.keys.clone(), self.ledger.vkey());
+        let next = work::blocking(Arc::clone(&one_at_a_time), move || {
+            keys.settle(&vkey)?;
+            keys.create_next(vkey.name().clone())
+        });
+        let next = next.await.map_err(OperatorError::Panicked)??;
         let rotated = self.ledger.rotate_key(next, actor).await;
-        let vkey = self.ledger.vkey();
-        // Where the writer has ended, only the next start knows which key the log goes on with.
+        let (keys, vkey) = (self.keys.clone(), self.ledger.vkey());
         if !matches!(rotated, Err(AppendError::Stopped)) {
-            self.keys.settle(&vkey)?;
+            let settled = vkey.clone();
+            let settle = move || keys.settle(&settled);
+            work::blocking(one_at_a_time, settle).await.map_err(OperatorError::Panicked)??;
         }
         Ok(Done::RotateKey { leaf: rotated?.first_leaf, vkey: vkey.to_string() })
     }
@@ -464,6 +560,9 @@ pub enum OperatorError {
     /// Looking for what was derived.
     #[error("what was derived from the leaves could not be looked up")]
     Read(#[source] ReadError),
+    /// Too many at once.
+    #[error("{ORDERS_MAX} orders are being carried out: wait for them, and try again")]
+    Busy,
     /// A bug.
     #[error("carrying out the order panicked")]
     Panicked(#[source] tokio::task::JoinError),
@@ -474,6 +573,7 @@ impl OperatorError {
     pub(crate) const fn is_refusal(&self) -> bool {
         match self {
             Self::EmptyWindow
+            | Self::Busy
             | Self::Retention(_)
             | Self::Erase(
                 EraseError::NoSuchLeaf { .. }

@@ -16,7 +16,7 @@ mod trees;
 
 use std::{
     borrow::Cow,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -38,11 +38,11 @@ use pangea::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::{
-    sync::{Semaphore, watch},
-    task::spawn_blocking,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::Instant,
 };
 use tracing::error;
+use work::Room;
 
 use self::{
     admission::{Admission, Admitted},
@@ -66,6 +66,8 @@ pub use self::{config::PangeaConfigError, saved::SavedError};
 const BODY_BYTES_MAX: usize = 256 << 10;
 /// Bytes of all larger answers at once: those of as many of the largest pages as are made at once.
 const ANSWERS_BYTES_MAX: usize = search::PAGES_AT_ONCE_MAX * search::PAGE_BYTES_MAX;
+/// Pieces of work on the disk at once, of all requests; further ones wait. More than a disk does at once.
+const WORK_AT_ONCE_MAX: usize = 64;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RETRIED_REQUEST_IDS: HeaderName = HeaderName::from_static("x-pangea-retried-request-ids");
@@ -88,7 +90,8 @@ pub(crate) struct Api {
     files: Mutex<Recent<String, FileOf>>,
     answers: Answers,
     bodies: Bodies,
-    pages: Semaphore,
+    pages: Room,
+    working: Room,
     downloads: Arc<Semaphore>,
 }
 
@@ -131,7 +134,8 @@ impl Api {
             files: Mutex::new(Recent::new(export::FILES_BYTES_MAX)),
             answers: Answers::of(ANSWERS_BYTES_MAX),
             bodies: Bodies::new(),
-            pages: Semaphore::new(search::PAGES_AT_ONCE_MAX),
+            pages: Room::of(search::PAGES_AT_ONCE_MAX),
+            working: Room::of(WORK_AT_ONCE_MAX),
             downloads: Arc::new(Semaphore::new(export::DOWNLOADS_AT_ONCE_MAX)),
         }
     }
@@ -217,6 +221,16 @@ struct Call {
     base: String,
     /// The ids under which events may be sealed: a retry seals nothing again.
     attempts: Attempts,
+    held: Held,
+}
+
+/// What a call holds until there is memory for its answer, or until its work has ended where nobody waits for it any more.
+#[derive(Clone, Debug, Default)]
+struct Held {
+    /// The memory of the request's body.
+    body: Arc<OnceLock<OwnedSemaphorePermit>>,
+    /// A place among those that make large answers.
+    page: Arc<OnceLock<OwnedSemaphorePermit>>,
 }
 
 impl Call {
@@ -228,7 +242,8 @@ impl Call {
         let id = RequestId::new(began.unix_millis().unsigned_abs(), rand::random());
         let attempts = id.attempts(text(&RETRIED_REQUEST_IDS));
         let base = format!("http://{}", text(&header::HOST));
-        Self { id, began, view: View::of(text(&header::USER_AGENT)), base, attempts }
+        let view = View::of(text(&header::USER_AGENT));
+        Self { id, began, view, base, attempts, held: Held::default() }
     }
 
     /// The events that this request is to seal, as one batch. A retry of it gets the first receipt, and seals nothing.
@@ -287,7 +302,9 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
     let allow = Endpoint::of(request.uri().path()).map_or(Method::POST, Endpoint::method);
     let outcome = handle(&api, &call, request).await;
     let (head, json) = respond(&call, outcome, &allow).into_parts();
-    if let Some(body) = api.answers.body(json).await {
+    let body = api.answers.body(json).await;
+    drop(std::mem::take(&mut call.held));
+    if let Some(body) = body {
         return Response::from_parts(head, body);
     }
     // What was sealed is sealed: a retry gets its answer.
@@ -307,7 +324,8 @@ async fn handle(api: &Arc<Api>, call: &Call, request: Request) -> Result<Reply, 
         return Err(Refusal::plain(Status::MethodNotAllowed, words));
     }
     let token = admit(api, call, endpoint, &parts.headers).await?;
-    let (body, _held) = api.bodies.read(&parts.headers, body, endpoint.body_bytes_max()).await?;
+    let (body, held) = api.bodies.read(&parts.headers, body, endpoint.body_bytes_max()).await?;
+    call.held.body.get_or_init(|| held);
     match endpoint {
         Endpoint::Log => api.log_one(call, &token, body).await,
         Endpoint::LogBulk => api.log_bulk(call, &token, body).await,
@@ -369,7 +387,7 @@ impl Api {
         let promise = Promise { token: name, token_created_at, of };
         let (id, expires_at) = (call.id.clone(), after(call.began, saved::LIFETIME));
         let save = move |api: &Self| api.saved.promises.save(&id, promise, expires_at);
-        self.blocking(move |api| save(api).map_err(|error| failed(&error))).await?;
+        self.blocking(call, move |api| save(api).map_err(|error| failed(&error))).await?;
         Ok(Reply::accepted(call))
     }
 
@@ -380,13 +398,24 @@ impl Api {
         is_its.then_some(promise.of)
     }
 
-    /// Does what blocks on the disk or takes long, where that may.
+    /// Waits for a place among those that make large answers, whatever they were asked: what is answered to events is no larger than a few of their bodies,
+    /// which hold memory.
+    async fn place_for_a_page(&self, call: &Call) {
+        if call.held.page.get().is_none() {
+            let place = self.pages.place().await;
+            call.held.page.get_or_init(|| place);
+        }
+    }
+
+    /// Does what blocks on the disk or takes long, where that may. What the call holds is held until the work has ended, whether or not its client waits.
     async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
+        call: &Call,
         work: impl FnOnce(&Self) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let api = Arc::clone(self);
-        spawn_blocking(move || work(&api)).await.unwrap_or_else(|panic| Err(failed(&panic)))
+        let working = self.working.blocking(call.held.clone(), move || work(&api));
+        working.await.unwrap_or_else(|panic| Err(failed(&panic)))
     }
 }
 
@@ -489,5 +518,70 @@ const fn http_status(status: Status, is_about_a_part: bool) -> StatusCode {
         Status::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         Status::ServiceNotAvailable => StatusCode::SERVICE_UNAVAILABLE,
         Status::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{pin::pin, sync::mpsc, time::Duration};
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::{DataDir, SiteLog, indexing};
+
+    /// Longer than any step takes.
+    const DEADLINE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_client_that_asks_and_hangs_up_frees_nothing_while_its_work_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(folder.path(), Some("plant")).unwrap();
+        let SiteLog { ledger, writer, operator } = SiteLog::open(&data_dir, None).unwrap();
+        indexing::catch_up(&data_dir, &ledger).unwrap();
+        let index = Reader::open(&data_dir.index()).unwrap();
+        let (_indexed, watch) = watch::channel(0);
+        let config = Config::load(&data_dir.pangea()).unwrap();
+        let saved = Saved::open(data_dir.path()).unwrap();
+        let api = Arc::new(Api::new((ledger, &operator), (index, watch), config, saved));
+
+        let (begun, has_begun) = mpsc::channel();
+        let mut gates = Vec::new();
+        for _search in 0..search::PAGES_AT_ONCE_MAX {
+            let call = Call::of(&HeaderMap::new());
+            let (open, gate) = mpsc::channel::<()>();
+            gates.push(open);
+            let begun = begun.clone();
+            let search = async {
+                api.place_for_a_page(&call).await;
+                let find = move |_: &Api| {
+                    begun.send(()).unwrap();
+                    // An error says that the gate is open.
+                    let _open = gate.recv();
+                    Ok(())
+                };
+                api.blocking(&call, find).await
+            };
+            let (mut search, has_begun) = (pin!(search), &has_begun);
+            // The client waits until its search is under way, and is gone.
+            let under_way = async {
+                while has_begun.try_recv().is_err() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                _ = search.as_mut() => panic!("the search waits for its gate"),
+                () = under_way => {}
+            }
+        }
+        let call = Call::of(&HeaderMap::new());
+        let mut next = pin!(api.place_for_a_page(&call));
+        assert!(
+            futures::poll!(next.as_mut()).is_pending(),
+            "a place is free while four searches run"
+        );
+        drop(gates);
+        timeout(DEADLINE, next).await.unwrap();
+        writer.close().await.unwrap();
     }
 }

@@ -17,11 +17,7 @@ use model::{
     Envelope, Event, SensorId, action,
     derive::{Derived, Question, SUBJECT, Sighting, Standing, Verdict},
 };
-use tokio::{
-    sync::watch,
-    task::{JoinError, spawn_blocking},
-    time::sleep,
-};
+use tokio::{sync::watch, task::JoinError, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -70,7 +66,7 @@ pub(crate) async fn run(
     if shutdown.run_until_cancelled(caught_up).await != Some(true) {
         return Ok(());
     }
-    let standings = spawn_blocking(move || index.standings()).await??;
+    let standings = work::blocking((), move || index.standings()).await??;
     let mut pipeline = Pipeline { ledger, client, digest, standings };
     match shutdown.run_until_cancelled(pipeline.judge()).await {
         Some(Err(failure)) => Err(failure),
@@ -97,8 +93,8 @@ impl Pipeline {
     /// What there is to judge from `from` on, and the leaf after it.
     async fn read(&self, from: u64) -> Result<(Vec<Sighting>, u64), PipelineError> {
         let ledger = self.ledger.clone();
-        let envelopes =
-            spawn_blocking(move || ledger.envelopes(from, BATCH_MAX, BATCH_BYTES_MAX)).await??;
+        let read = move || ledger.envelopes(from, BATCH_MAX, BATCH_BYTES_MAX);
+        let envelopes = work::blocking((), read).await??;
         let next_leaf = envelopes.last().map_or(from, |last| last.leaf + 1);
         let sightings = envelopes
             .iter()

@@ -18,8 +18,8 @@ use poll::Counters;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::{
-    sync::{Semaphore, watch},
-    task::{JoinError, JoinSet, spawn_blocking},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -82,18 +82,15 @@ pub(crate) async fn run(
             return Ok(());
         };
         let queries = Arc::clone(&queries);
-        answering.spawn(async move {
-            answer(queries, question).await;
-            drop(permit);
-        });
+        answering.spawn(answer(queries, question, Arc::new(permit)));
         while answering.try_join_next().is_some() {}
     }
 }
 
-async fn answer(queries: Arc<Queries>, question: Message) {
+async fn answer(queries: Arc<Queries>, question: Message, place: Place) {
     let Some(reply_to) = question.reply.clone() else { return };
     let client = queries.connection.client.clone();
-    let reply = match queries.reply(question).await {
+    let reply = match queries.reply(question, &place).await {
         Ok(json) => Reply::Ok(json),
         Err(Failure::Query(error)) => Reply::Error(error),
         Err(Failure::Internal(failure)) => {
@@ -123,23 +120,26 @@ enum Failure {
     Internal(String),
 }
 
+/// A place among the questions that are worked on, which work that blocks takes along.
+type Place = Arc<OwnedSemaphorePermit>;
+
 type Answer = Result<Box<RawValue>, Failure>;
 
 impl Queries {
-    async fn reply(self: Arc<Self>, question: Message) -> Answer {
+    async fn reply(self: Arc<Self>, question: Message, place: &Place) -> Answer {
         let body = &question.payload;
         match question.subject.as_str() {
             query::SITE => self.site(),
-            query::SENSORS => blocking(move || self.sensors()).await,
+            query::SENSORS => blocking(place, move || self.sensors()).await,
             query::READINGS => {
                 let mut query: ReadingsQuery = parse(body)?;
                 query.limit = query.limit.min(ReadingsQuery::LIMIT_MAX);
-                blocking(move || self.readings(&query)).await
+                blocking(place, move || self.readings(&query)).await
             }
             query::LOGS => {
                 let query: LogsQuery = parse(body)?;
                 let limit = query::events_limit(query.limit).map_err(Failure::Query)?;
-                blocking(move || {
+                blocking(place, move || {
                     let end = self.index.next_leaf().map_err(internal)?;
                     // A name that the index cannot look up is none: the search itself will say what is wrong.
                     let is_custom = |name: &str| self.index.has_field(name).unwrap_or(false);
@@ -153,7 +153,7 @@ impl Queries {
             query::RESULTS => {
                 let ResultsQuery { id, offset, limit } = parse(body)?;
                 let limit = query::events_limit(limit).map_err(Failure::Query)?;
-                blocking(move || {
+                blocking(place, move || {
                     let search = self.index.search_of(&id, clock::now()).map_err(internal)?;
                     let search = search.map_err(|error| {
                         Failure::Query(QueryError::Invalid(format!("`id`: {error}")))
@@ -164,7 +164,7 @@ impl Queries {
             }
             query::PROOF => {
                 let query: ProofQuery = parse(body)?;
-                self.proof(query.leaf).await
+                self.proof(query.leaf, place).await
             }
             other => {
                 Err(Failure::Query(QueryError::NotFound(format!("there is no question `{other}`"))))
@@ -230,14 +230,14 @@ impl Queries {
     }
 
     /// A proof of any leaf that is durable: if the newest checkpoint does not cover it yet, another is published.
-    async fn proof(self: Arc<Self>, leaf: u64) -> Answer {
+    async fn proof(self: Arc<Self>, leaf: u64, place: &Place) -> Answer {
         if leaf >= self.ledger.size() {
             return Err(no_such_leaf(leaf, self.ledger.size()));
         }
         if leaf >= self.ledger.published().checkpoint.size.get() {
             self.ledger.publish_checkpoint().await.map_err(|error: AppendError| internal(error))?;
         }
-        blocking(move || {
+        blocking(place, move || {
             let stored = stored(&self.ledger, leaf)?.ok_or_else(|| was_erased(leaf))?;
             let envelope = String::from_utf8(stored).map_err(internal)?;
             let proof = self.ledger.prove(leaf).map_err(internal)?;
@@ -288,8 +288,10 @@ fn stored(ledger: &Ledger, leaf: u64) -> Result<Option<Vec<u8>>, Failure> {
     Ok(stored.bytes)
 }
 
-async fn blocking(work: impl FnOnce() -> Answer + Send + 'static) -> Answer {
-    spawn_blocking(work).await.unwrap_or_else(|panic: JoinError| Err(internal(panic)))
+async fn blocking(place: &Place, work: impl FnOnce() -> Answer + Send + 'static) -> Answer {
+    work::blocking(Arc::clone(place), work)
+        .await
+        .unwrap_or_else(|panic: JoinError| Err(internal(panic)))
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {

@@ -20,20 +20,28 @@ use http_server::Places;
 use tlog::{PosixTime, RefuseError, add_checkpoint::REQUEST_BYTES_MAX};
 use tokio::{
     net::TcpListener,
-    task::spawn_blocking,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
+use work::Room;
 
 use crate::{Refusal, Witness};
 
-/// Files that a witness has open at most: its connections, and two for each of tokio's 512 threads for work on the disk.
+/// Requests that work on the disk at once; further ones wait.
+const WORK_AT_ONCE_MAX: usize = 64;
+/// Files that a witness has open at most: its connections, two for each request that works on the disk, and some hundreds for whatever else a program opens.
 pub const FILES_MAX: u64 = Places::MANY.files_max() + 1_024;
 /// How long a body may take in all: the largest one at 212 kbit/s.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests that are being answered may take when the witness stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[derive(Clone)]
+struct Shared {
+    witness: Arc<Witness>,
+    work: Room,
+}
 
 /// Answers until `shutdown`, then ends what it is at.
 pub async fn serve(listener: TcpListener, witness: Arc<Witness>, shutdown: CancellationToken) {
@@ -46,7 +54,7 @@ pub async fn serve(listener: TcpListener, witness: Arc<Witness>, shutdown: Cance
                 "there is POST /add-checkpoint, GET /<SHA-256 of an origin>/checkpoint and GET /vkey";
             (StatusCode::NOT_FOUND, format!("{there}\n"))
         })
-        .with_state(witness);
+        .with_state(Shared { witness, work: Room::of(WORK_AT_ONCE_MAX) });
     let stopped = shutdown.clone();
     let serving = http_server::serve(Places::MANY, listener, router, no_room, shutdown);
     let late = async {
@@ -65,16 +73,16 @@ fn no_room() -> Response {
         .into_response()
 }
 
-async fn vkey(State(witness): State<Arc<Witness>>) -> String {
+async fn vkey(State(Shared { witness, .. }): State<Shared>) -> String {
     format!("{}\n", witness.vkey())
 }
 
 async fn checkpoint(
-    State(witness): State<Arc<Witness>>,
+    State(Shared { witness, work }): State<Shared>,
     Path(origin_hash): Path<String>,
 ) -> Response {
     // The lock may be held while a record is written.
-    match spawn_blocking(move || witness.checkpoint(&origin_hash)).await {
+    match work.blocking((), move || witness.checkpoint(&origin_hash)).await {
         Ok(Some(note)) => plain(StatusCode::OK, note),
         Ok(None) => {
             plain(StatusCode::NOT_FOUND, "this witness has cosigned nothing of that log\n".into())
@@ -83,7 +91,10 @@ async fn checkpoint(
     }
 }
 
-async fn add_checkpoint(State(witness): State<Arc<Witness>>, request: Request) -> Response {
+async fn add_checkpoint(
+    State(Shared { witness, work }): State<Shared>,
+    request: Request,
+) -> Response {
     let body = match read_body(request.into_body()).await {
         Ok(body) => body,
         Err(refused) => return refused,
@@ -92,7 +103,8 @@ async fn add_checkpoint(State(witness): State<Arc<Witness>>, request: Request) -
     let Some(at) = PosixTime::new(since_1970.as_secs()) else {
         return failed(&io::Error::other("the clock is before 1970"));
     };
-    match spawn_blocking(move || witness.add_checkpoint(&body, at, Instant::now())).await {
+    let add = move || witness.add_checkpoint(&body, at, Instant::now());
+    match work.blocking((), add).await {
         Ok(Ok(lines)) => plain(StatusCode::OK, lines),
         Ok(Err(refusal)) => refuse(&refusal),
         Err(panic) => failed(&panic),

@@ -104,7 +104,7 @@ async fn whatever_is_erased_while_it_is_copied_is_erased_in_the_copy_or_not_yet_
         });
         let to = TempDir::new().unwrap();
         let (from, target) = (folder.path().join("ledger"), to.path().join("ledger"));
-        let was_erased = tokio::task::spawn_blocking(move || {
+        let was_erased = work::blocking((), move || {
             copy_log(&disk, &from, &target).unwrap();
             disk.was_interrupted()
         });
@@ -129,10 +129,7 @@ async fn a_key_rotation_in_the_midst_is_in_the_copy_or_comes_after_it() {
         });
         let to = TempDir::new().unwrap();
         let (from, target) = (folder.path().join("ledger"), to.path().join("ledger"));
-        tokio::task::spawn_blocking(move || copy_log(&disk, &from, &target))
-            .await
-            .unwrap()
-            .unwrap();
+        work::blocking((), move || copy_log(&disk, &from, &target)).await.unwrap().unwrap();
         verify(&to.path().join("ledger")).unwrap();
         assert_is_gone_on_with(to.path(), folder.path(), Some(next())).await;
     }

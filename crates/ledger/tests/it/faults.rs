@@ -36,12 +36,12 @@ pub(crate) fn folder() -> &'static Path {
     Path::new("/site/ledger")
 }
 
-fn signer(seed: u8) -> Signer {
+pub(crate) fn signer(seed: u8) -> Signer {
     Signer::from_seed(KeyName::parse("sealwire.test/plant").unwrap(), &[seed; 32])
 }
 
 /// The key of the beginning, and the one that the workload goes over to.
-fn signers() -> Signers {
+pub(crate) fn signers() -> Signers {
     Signers { current: signer(1), next: Some(signer(2)) }
 }
 
@@ -339,7 +339,7 @@ fn check_twice(runtime: &Runtime, contents: Contents, mut promises: Vec<Promise>
 }
 
 /// Says on a panic what was being tried.
-struct Trying<'a>(&'a dyn Fn() -> String);
+pub(crate) struct Trying<'a>(pub(crate) &'a dyn Fn() -> String);
 
 impl Drop for Trying<'_> {
     fn drop(&mut self) {

@@ -13,6 +13,7 @@
 )]
 
 mod copies;
+mod dropped;
 mod evidence;
 mod faults;
 mod features;

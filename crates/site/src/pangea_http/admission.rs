@@ -131,7 +131,7 @@ const fn day_of(moment: Timestamp) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api_tokens::Scope;
+    use crate::api_tokens::{Revocation, Scope};
 
     #[test]
     fn an_allowance_is_used_up_and_comes_back() {
@@ -183,7 +183,9 @@ mod tests {
         assert_eq!(refusal.status, Status::Forbidden);
 
         // A token made anew under the name is told anew, and one for another log lets nobody in.
-        tokens.remove(&description.name).unwrap();
+        let revocation = Revocation { actor: String::from("ada"), at: now.0 };
+        tokens.revoke(&description.name, revocation).unwrap();
+        tokens.forget(&description).unwrap();
         let created_at = Timestamp::from_unix_micros(1);
         tokens.add(TokenDescription { created_at, ..description.clone() }, &secret).unwrap();
         assert!(admit(&with(&secret)).unwrap().is_first_of_day);

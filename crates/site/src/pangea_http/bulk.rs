@@ -58,7 +58,7 @@ impl Api {
     ) -> Result<(Receipt, bool), Refusal> {
         let schema = Arc::clone(&self.schema);
         let parse = move |_: &Self| Ok(LogRequest::parse_bulk(&body, &schema)?);
-        let request = self.blocking(parse).await?;
+        let request = self.blocking(call, parse).await?;
         let verbose = request.verbose;
         Ok((self.seal(call, token, request).await?, verbose))
     }
@@ -78,6 +78,7 @@ impl Api {
         let reply = match self.promised(call, token, &of).ok_or_else(unknown)? {
             Promised::Sealed(Sealed { first_leaf, leaves, verbose }) => {
                 let receipt = Receipt { first_leaf, leaves };
+                self.place_for_a_page(call).await;
                 let results = self.tell(call, receipt, verbose, None).await?;
                 Reply::done(call, "Logged all events", &LoggedAll { results })
             }

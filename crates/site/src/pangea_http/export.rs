@@ -26,7 +26,7 @@ use pangea::{
     request::{DownloadRequest, Downloaded, ExportRequest, Format, Order, Window},
 };
 use serde::{Deserialize, Serialize};
-use tokio::{sync::mpsc, task::spawn_blocking};
+use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::{Api, Call, Promised, Reply, after, not_sealed, trees};
@@ -118,7 +118,7 @@ impl Api {
         let (name, what, default) = match of {
             Downloaded::Search(id) => {
                 let saved = self.saved(Some(&id), "/result_id", asserted.as_ref())?;
-                let leaves = self.found(saved).await?;
+                let leaves = self.found(call, saved).await?;
                 let words = format!("events of the search {id} downloaded");
                 self.seal_export(call, token, words).await?;
                 (id.to_string(), Content::Found(leaves.into()), Format::Csv)
@@ -294,9 +294,8 @@ pub(super) async fn download(
             .into_response();
     };
     let (parts, receiver) = mpsc::channel(PARTS_MAX);
-    let making = spawn_blocking(move || {
-        // Held as long as the file is being made, whoever has gone.
-        let _room = room;
+    // The room is held as long as the file is being made, whoever has gone.
+    let making = work::blocking(room, move || {
         let mut to = Parts { parts, part: Vec::with_capacity(PART_BYTES) };
         api.write_file(&file, &mut to).and_then(|()| Ok(to.flush()?))
     });

@@ -41,7 +41,7 @@ impl Api {
         body: Bytes,
     ) -> Result<Reply, Refusal> {
         let schema = Arc::clone(&self.schema);
-        let request = self.blocking(move |_| Ok(parse_stream(&body, &schema)?)).await?;
+        let request = self.blocking(call, move |_| Ok(parse_stream(&body, &schema)?)).await?;
         if request.items.is_empty() {
             self.check_config(request.config_id.as_deref())?;
         } else {
@@ -73,7 +73,7 @@ impl Api {
         let view = call.view;
         let Receipt { first_leaf, leaves } = receipt;
         let count = usize::try_from(leaves).unwrap_or(usize::MAX);
-        self.blocking(move |api| {
+        self.blocking(call, move |api| {
             let entries = api.ledger.entries(first_leaf, count).map_err(unreadable)?;
             let hashes = entries.iter().map(trees::hex);
             if !verbose {
@@ -126,8 +126,9 @@ impl Api {
         }
         self.cover(size).await?;
         let base = call.base.clone();
-        let data =
-            self.blocking(move |api| api.trees.root(size, Some(&base)).map_err(unreadable)).await?;
+        let data = self
+            .blocking(call, move |api| api.trees.root(size, Some(&base)).map_err(unreadable))
+            .await?;
         Ok(Reply::done(call, "The root of the log's tree", &RootResult { data }))
     }
 

@@ -71,7 +71,7 @@ impl Api {
         let (page, summary) = self.page(call, saved.clone(), 0, limit).await?;
         let named = id.clone();
         let save = move |api: &Self| api.saved.searches.save(&named, saved, expires_at);
-        self.blocking(move |api| save(api).map_err(|error| failed(&error))).await?;
+        self.blocking(call, move |api| save(api).map_err(|error| failed(&error))).await?;
         let result = SearchResult::new(&id, expires_at, page);
         Ok(Reply::done(call, summary, &result))
     }
@@ -134,16 +134,16 @@ impl Api {
         offset: u64,
         limit: u64,
     ) -> Result<Said, Refusal> {
-        let _room = self.pages.acquire().await.expect("nobody closes the semaphore");
+        self.place_for_a_page(call).await;
         let (verbose, order_by) = (saved.verbose, saved.search.order_by.clone());
         let Matches { leaves, count, more } =
-            self.blocking(move |api| api.find(&saved, offset, limit)).await?;
+            self.blocking(call, move |api| api.find(&saved, offset, limit)).await?;
         let summary = summary(&order_by, count, more);
         let covered = leaves.iter().max().map_or(0, |leaf| leaf + 1);
         let size = self.cover(covered).await?;
-        let call = call.clone();
-        let shown = self.blocking(move |api| api.show(&call, &leaves, count, verbose, size));
-        Ok((shown.await?, summary))
+        let asked = call.clone();
+        let show = move |api: &Self| api.show(&asked, &leaves, count, verbose, size);
+        Ok((self.blocking(call, show).await?, summary))
     }
 
     /// The leaves of one page. The index knows the order in which events were received; for another, the newest that are found are read and sorted.
@@ -177,9 +177,13 @@ impl Api {
     }
 
     /// All that a search finds, in its order.
-    pub(super) async fn found(self: &Arc<Self>, saved: SavedSearch) -> Result<Vec<u64>, Refusal> {
-        let _room = self.pages.acquire().await.expect("nobody closes the semaphore");
-        self.blocking(move |api| Ok(api.find(&saved, 0, RESULTS_MAX)?.leaves)).await
+    pub(super) async fn found(
+        self: &Arc<Self>,
+        call: &Call,
+        saved: SavedSearch,
+    ) -> Result<Vec<u64>, Refusal> {
+        self.place_for_a_page(call).await;
+        self.blocking(call, move |api| Ok(api.find(&saved, 0, RESULTS_MAX)?.leaves)).await
     }
 
     /// Asks the index.

@@ -225,7 +225,7 @@ impl<'a> Site<'a> {
         let checkpointing = publish_checkpoints(self.ledger.clone(), checkpoint_period);
         let checkpointing = stop.clone().run_until_cancelled_owned(checkpointing);
         tasks.spawn(async { checkpointing.await.unwrap_or(Ok(())) });
-        let retaining = stop.clone().run_until_cancelled_owned(retain(self.operator.clone()));
+        let retaining = stop.clone().run_until_cancelled_owned(sweep(self.operator.clone()));
         tasks.spawn(async { retaining.await.unwrap_or(Ok(())) });
         let witnessed = self.cosigning.as_ref().map(Cosigning::watch);
         if let Some(cosigning) = self.cosigning.take() {
@@ -444,13 +444,17 @@ async fn publish_checkpoints(ledger: Ledger, period: Duration) -> Result<(), UpE
     }
 }
 
-/// Erases what is no longer kept, for ever. What fails is tried again the next time: nothing is lost by keeping it an hour longer.
-async fn retain(operator: Operator) -> Result<(), UpError> {
+/// Erases what is no longer kept, and seals what an earlier process did not come to, for ever. What fails is tried again the next time: nothing is lost by
+/// keeping it an hour longer.
+async fn sweep(operator: Operator) -> Result<(), UpError> {
     let mut ticks = interval(RETENTION_PERIOD);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match operator.retain("site", clock::now()).await {
+        if let Err(error) = operator.seal_revocations().await {
+            warn!(%error, source = ?std::error::Error::source(&error), "that tokens were revoked could not be sealed");
+        }
+        match operator.retain(clock::now()).await {
             Ok(classes) => {
                 for class in classes {
                     info!(class = class.class, envelopes = class.erased.envelopes, "retention");

@@ -9,6 +9,7 @@
 mod backups;
 mod doctor;
 mod exports;
+mod orders;
 mod pangea;
 
 use std::{

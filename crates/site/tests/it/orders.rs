@@ -1,0 +1,141 @@
+//! Orders that nobody waits for, and what a crash leaves of them.
+
+use std::{fs, path::Path};
+
+use ledger::{Ledger, Writer};
+use model::{Envelope, action};
+use site::{
+    DataDir, SiteLog,
+    operator::{Done, Operator, Order},
+};
+use tempfile::TempDir;
+use tokio::task::yield_now;
+
+/// More turns than any order takes until its last step.
+const TURNS_MAX: usize = 40;
+
+struct Open {
+    data_dir: DataDir,
+    ledger: Ledger,
+    writer: Writer,
+    operator: Operator,
+}
+
+impl Open {
+    fn new(folder: &Path) -> Self {
+        let data_dir = DataDir::open(folder, None).unwrap();
+        let SiteLog { ledger, writer, operator } = SiteLog::open(&data_dir, None).unwrap();
+        Self { data_dir, ledger, writer, operator }
+    }
+
+    async fn close(self) {
+        self.writer.close().await.unwrap();
+        drop(self.data_dir);
+    }
+
+    /// Gives an order and goes away after so many turns; answers whether it was done before.
+    async fn order_for(&self, turns: usize, order: Order) -> bool {
+        let wait = async {
+            for _turn in 0..turns {
+                yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            done = self.operator.carry_out(order) => { done.unwrap(); true }
+            () = wait => false,
+        }
+    }
+
+    /// How many events of an action the log has.
+    fn count(&self, action: &str) -> usize {
+        let stored = self.ledger.envelopes(0, usize::MAX, usize::MAX).unwrap();
+        let is_one = |bytes: &Vec<u8>| Envelope::has_action(bytes, action);
+        stored
+            .iter()
+            .filter_map(|stored| stored.bytes.as_ref())
+            .filter(|bytes| is_one(bytes))
+            .count()
+    }
+}
+
+fn create(name: &str) -> Order {
+    let (name, actor) = (name.parse().unwrap(), "ada".parse().unwrap());
+    Order::CreateToken { name, scope: vec!["read".parse().unwrap()], log: None, actor }
+}
+
+fn revoke(name: &str) -> Order {
+    Order::RevokeToken { name: name.parse().unwrap(), actor: "ada".parse().unwrap() }
+}
+
+fn rotate() -> Order {
+    Order::RotateKey { actor: "ada".parse().unwrap() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_carried_out_whole_whoever_waits_for_it() {
+    let mut was_dropped = 0;
+    for turns in 0..TURNS_MAX {
+        let folder = TempDir::new().unwrap();
+        let open = Open::new(folder.path());
+        open.operator.carry_out(create("old")).await.unwrap();
+        let orders = [rotate(), create("new"), revoke("old")];
+        for order in orders {
+            if !open.order_for(turns, order).await {
+                was_dropped += 1;
+            }
+        }
+        // A retry at once, of whatever is under way.
+        open.operator.carry_out(rotate()).await.unwrap();
+        open.close().await;
+
+        // No key is lost: the log opens with what the files have.
+        let open = Open::new(folder.path());
+        assert!(!folder.path().join("site.key.next").exists());
+        let rotations = open.count(action::KEY_ROTATED);
+        assert_eq!(open.ledger.keys().len(), 1 + rotations, "after {turns} turns");
+        assert_eq!(open.count(action::TOKEN_REVOKED), 1, "after {turns} turns");
+        assert_eq!((open.count(action::TOKEN_CREATED), tokens(&open.operator).await), (2, 1));
+        open.close().await;
+    }
+    assert!(was_dropped > 0, "every order was done before anybody could go away");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_that_could_not_be_sealed_is_sealed_by_the_next_start() {
+    let folder = TempDir::new().unwrap();
+    let open = Open::new(folder.path());
+    open.operator.carry_out(create("old")).await.unwrap();
+    // The log takes nothing any more, as where the disk is full.
+    open.writer.close().await.unwrap();
+    open.operator.carry_out(revoke("old")).await.unwrap_err();
+    assert_eq!(tokens(&open.operator).await, 0, "it lets nobody in");
+    drop((open.operator, open.ledger, open.data_dir));
+
+    let open = Open::new(folder.path());
+    assert_eq!(open.count(action::TOKEN_REVOKED), 0);
+    open.operator.carry_out(create("other")).await.unwrap();
+    assert_eq!(open.count(action::TOKEN_REVOKED), 1);
+    let stored = fs::read_to_string(folder.path().join("api-tokens")).unwrap();
+    assert!(!stored.contains("old"), "{stored}");
+    open.close().await;
+}
+
+async fn tokens(operator: &Operator) -> usize {
+    match operator.carry_out(Order::Tokens).await.unwrap() {
+        Done::Tokens { tokens, .. } => tokens.len(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_the_log_may_sign_with_is_never_replaced() {
+    let folder = TempDir::new().unwrap();
+    let open = Open::new(folder.path());
+    open.writer.close().await.unwrap();
+    // What a writer leaves that failed once the rotation was durable.
+    let next = folder.path().join("site.key.next");
+    ledger::write_secret(&next, "07".repeat(32).as_bytes()).unwrap();
+    open.operator.carry_out(rotate()).await.unwrap_err();
+    assert_eq!(fs::read_to_string(&next).unwrap().trim(), "07".repeat(32));
+}

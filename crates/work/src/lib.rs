@@ -1,0 +1,174 @@
+//! Work that outlives whoever asked for it, and what it holds while it runs.
+//!
+//! A future is dropped when its client hangs up, a time limit passes or a part of the program stops.
+//! A thread that blocks for it runs on. If the dropped future held a lock or a permit, the next
+//! caller gets it while the first piece of work is still running. So:
+//!
+//! - what must be carried out whole is a task of an [`Owner`], and whoever asked only waits;
+//! - [`blocking`] takes what is held while the work runs, and releases it when the work ends;
+//! - [`Room`] bounds how many pieces of work block at once, whether or not anybody still waits.
+//!
+//! Nothing else in the workspace starts a thread for blocking work: the lint table refuses it.
+
+use std::{future::Future, sync::Arc};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::{self, JoinError, JoinHandle},
+};
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
+
+/// Owns tasks until they end. Cheap to clone: the clones own the same tasks.
+#[derive(Clone, Debug, Default)]
+pub struct Owner(TaskTracker);
+
+/// Keeps [`Owner::ended`] waiting.
+pub type Kept = TaskTrackerToken;
+
+impl Owner {
+    /// Carries work out to its end. Dropping this future after it was first polled ends the waiting,
+    /// not the work; so locks are taken inside `work`.
+    ///
+    /// # Errors
+    /// The work panicked, or the runtime was shut down.
+    pub async fn carry_out<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, JoinError> {
+        self.0.spawn(work).await
+    }
+
+    /// For blocking work that the owner waits for, too: [`blocking`] holds it.
+    pub fn keep(&self) -> Kept {
+        self.0.token()
+    }
+
+    /// Whether somebody waits for all work to end: work that may be left to the next start leaves it.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// Waits until all work has ended.
+    pub async fn ended(&self) {
+        self.0.close();
+        self.0.wait().await;
+    }
+}
+
+/// Runs what blocks on a thread where that harms nobody. `held` (a lock's guard, a permit, memory) is
+/// released when the work has ended, not when the handle is dropped. The handle answers with an error
+/// where the work panicked, or the runtime was shut down before it began.
+pub fn blocking<T: Send + 'static>(
+    held: impl Send + 'static,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    task::spawn_blocking(move || {
+        let done = work();
+        drop(held);
+        done
+    })
+}
+
+/// Places for pieces of work that block at once; further ones wait. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Room(Arc<Semaphore>);
+
+impl Room {
+    /// So many places.
+    #[must_use]
+    pub fn of(places: usize) -> Self {
+        Self(Arc::new(Semaphore::new(places)))
+    }
+
+    /// Waits for a place.
+    pub async fn place(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.0).acquire_owned().await.expect("nobody closes the semaphore")
+    }
+
+    /// As [`blocking`], with a place that is free again when the work has ended.
+    ///
+    /// # Errors
+    /// As [`blocking`].
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        held: impl Send + 'static,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        let place = self.place().await;
+        blocking((place, held), work).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{pin::pin, sync::mpsc, time::Duration};
+
+    use futures_poll::poll_once;
+    use tokio::{sync::Mutex, time::timeout};
+
+    use super::*;
+
+    /// Longer than any step of a test takes.
+    const DEADLINE: Duration = Duration::from_secs(60);
+
+    /// Polls a future without waiting for it.
+    mod futures_poll {
+        use std::{future::Future, pin::Pin, task::Context};
+
+        pub(super) fn poll_once(future: Pin<&mut impl Future>) -> bool {
+            future.poll(&mut Context::from_waker(std::task::Waker::noop())).is_ready()
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_held_is_released_when_the_work_ends_and_not_when_nobody_waits() {
+        let lock = Arc::new(Mutex::new(()));
+        let (open, gate) = mpsc::channel::<()>();
+        let guard = Arc::clone(&lock).lock_owned().await;
+        {
+            let mut waiting = pin!(blocking(guard, move || gate.recv()));
+            assert!(!poll_once(waiting.as_mut()));
+        }
+        assert!(lock.try_lock().is_err(), "the work runs without its lock");
+        open.send(()).unwrap();
+        drop(timeout(DEADLINE, lock.lock()).await.unwrap());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_hangs_up_leaves_no_place_free_while_the_work_runs() {
+        let room = Room::of(1);
+        let (open, gate) = mpsc::channel::<()>();
+        {
+            let mut waiting = pin!(room.blocking((), move || gate.recv()));
+            assert!(!poll_once(waiting.as_mut()));
+        }
+        for _client in 0..1_000 {
+            let mut next = pin!(room.blocking((), || panic!("there is no place for this")));
+            assert!(!poll_once(next.as_mut()));
+        }
+        open.send(()).unwrap();
+        drop(timeout(DEADLINE, room.place()).await.unwrap());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn work_is_carried_out_and_waited_for_whoever_asked() {
+        let owner = Owner::default();
+        let (open, gate) = tokio::sync::oneshot::channel::<()>();
+        let (done, is_done) = mpsc::channel();
+        {
+            let mut waiting = pin!(owner.carry_out(async move {
+                gate.await.unwrap();
+                done.send(()).unwrap();
+            }));
+            assert!(!poll_once(waiting.as_mut()));
+        }
+        let mut ended = pin!(owner.ended());
+        assert!(!poll_once(ended.as_mut()) && owner.is_ending());
+        open.send(()).unwrap();
+        timeout(DEADLINE, ended).await.unwrap();
+        is_done.try_recv().unwrap();
+        drop(owner.keep());
+    }
+}
