@@ -17,6 +17,8 @@ pub enum MissingReason {
     BusAway,
     /// Their time was over before they could be sent: the site was busy, or the poll before them was still in flight.
     Overrun,
+    /// An answer to the poll before them was still awaited, so that it would have been taken for theirs.
+    Unanswered,
     /// The site stopped or was killed before they ended, or did not run.
     Stopped,
 }
@@ -50,6 +52,7 @@ impl MissingReason {
         match self {
             Self::BusAway => "bus_away",
             Self::Overrun => "overrun",
+            Self::Unanswered => "unanswered",
             Self::Stopped => "stopped",
         }
     }
@@ -59,6 +62,7 @@ impl MissingReason {
         match self {
             Self::BusAway => "the message bus was away",
             Self::Overrun => "their time was over before they could be sent",
+            Self::Unanswered => "an answer to the poll before them was still awaited",
             Self::Stopped => "the site stopped or did not run",
         }
     }
@@ -318,7 +322,7 @@ impl Account {
 }
 
 impl Gap {
-    /// Longest text of a reason that is kept: ours have at most eight.
+    /// Longest text of a reason that is kept: ours have at most ten.
     pub const REASON_CHARS_MAX: usize = 32;
 }
 

@@ -9,6 +9,9 @@ use model::Timestamp;
 pub struct Instant(u64);
 
 impl Instant {
+    /// The end of time, which never comes.
+    pub(crate) const NEVER: Self = Self(u64::MAX);
+
     /// The moment `elapsed` after the start, rounded down to a microsecond.
     #[must_use]
     pub fn after_start(elapsed: Duration) -> Self {

@@ -18,7 +18,8 @@ pub struct Counters {
     pub late: u64,
     /// Answers to no poll, or second ones to the same.
     pub duplicates: u64,
-    /// Polls that were due and not sent, or given up, because the message bus was away, the site had no time for them, or it stopped.
+    /// Polls that were due and not sent, or given up, because the message bus was away, the site had no time for them, an earlier answer was awaited, or it
+    /// stopped.
     pub skipped: u64,
     /// Heartbeats that were not understood, or could not be accepted.
     pub refused_heartbeats: u64,

@@ -4,6 +4,7 @@
 //! or randomness, and nothing logs: the site's task does the IO, in the order in which [`Poller::poll_action`] says so.
 //!
 //! - [`poller`] is the whole fleet; `sensor` is one sensor, and holds every rule that concerns only that one;
+//! - `exchange` knows which answer belongs to which poll of a sensor;
 //! - `numbers` counts one sensor's polls, so that none goes missing unsaid;
 //! - `schedule` keeps the one moment at which each sensor next needs attention;
 //! - `topics` keeps sensors from hearing each other's messages.
@@ -13,6 +14,7 @@
 pub mod action;
 pub mod clock;
 pub mod counters;
+mod exchange;
 mod numbers;
 pub mod poller;
 mod schedule;

@@ -143,7 +143,8 @@ impl Poller {
         let lost_at = now.monotonic + self.config.lost_after;
         if let Some(sensor) = self.sensors.get_mut(&id) {
             let first_poll = || self.first_polls.next(now.monotonic);
-            sensor.handle_heartbeat(heartbeat, lost_at, first_poll, now, &mut self.outbox);
+            let bus = self.bus;
+            sensor.handle_heartbeat(heartbeat, lost_at, first_poll, bus, now, &mut self.outbox);
         } else {
             self.outbox.seal_sighting(action::SENSOR_DISCOVERED, &heartbeat, now.wall);
             let sensor = self.sensor_after_last(heartbeat, SensorState::Online, now);
@@ -182,7 +183,7 @@ impl Poller {
         let lost_at = now.monotonic + self.config.lost_after;
         for sensor in self.sensors.values_mut() {
             match bus {
-                Bus::Up => sensor.handle_bus_up(lost_at),
+                Bus::Up => sensor.handle_bus_up(now.monotonic, lost_at),
                 Bus::Down => sensor.handle_bus_down(now, &mut self.outbox),
             }
             self.schedule.arm(sensor.id(), sensor.deadline(bus));
@@ -273,7 +274,9 @@ impl Poller {
     fn sensor_after_last(&mut self, heartbeat: Heartbeat, state: SensorState, now: Now) -> Sensor {
         let last = self.last_numbers.remove(&heartbeat.id).unwrap_or_default();
         let lost_at = now.monotonic + self.config.lost_after;
-        Sensor::new(heartbeat, state, last, lost_at, || self.first_polls.next(now.monotonic))
+        let answer_timeout = self.config.answer_timeout;
+        let due_at = || self.first_polls.next(now.monotonic);
+        Sensor::new(heartbeat, state, last, answer_timeout, lost_at, due_at)
     }
 
     /// Takes in a new sensor that was accepted.
@@ -288,7 +291,7 @@ impl Poller {
         let Some(sensor) = self.sensors.get_mut(&id) else {
             return;
         };
-        sensor.handle_timeout(now, self.bus, self.config.answer_timeout, &mut self.outbox);
+        sensor.handle_timeout(now, self.bus, &mut self.outbox);
         self.schedule.arm(id, sensor.deadline(self.bus));
     }
 }

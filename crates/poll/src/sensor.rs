@@ -1,7 +1,7 @@
 //! One sensor: whether it is there, when it is asked next, and what became of the last question.
 //!
 //! Invariants:
-//! - at most one poll is in flight: one that is due meanwhile waits for the end of it;
+//! - at most one poll is in flight, and none is sent while a late answer may come: one that is due meanwhile waits for the end of it, or is declared;
 //! - polls stand on a grid of `poll_interval` from the first one, whenever they were sent;
 //! - only the message bus, or the end of the site, can end a poll in flight without a reading. A sensor that is lost or goes while a poll is in flight is
 //!   still owed an answer, or a COMM_ERROR;
@@ -14,7 +14,13 @@ use model::{
     completeness::{LastNumbers, MissingReason},
 };
 
-use crate::{Bus, Instant, Now, action::Outbox, counters::count, numbers::Numbers};
+use crate::{
+    Bus, Instant, Now,
+    action::Outbox,
+    counters::count,
+    exchange::{Ended, Exchange},
+    numbers::Numbers,
+};
 
 /// What is known of a sensor's whereabouts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,17 +49,13 @@ enum Presence {
     Disconnected,
 }
 
-/// What became of the last poll.
-#[derive(Clone, Copy, Debug)]
-enum Exchange {
-    /// Nothing is awaited: an answer is one too many.
-    Closed,
-    InFlight {
-        poll: u64,
-        deadline: Instant,
-    },
-    /// No answer came in time: one that still comes is late.
-    Overdue,
+/// Polls that fell due and are neither sent nor declared yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Due {
+    /// While an answer to the one before was awaited.
+    held_back: u64,
+    /// The others, which fell due after them.
+    rest: u64,
 }
 
 impl Sensor {
@@ -62,6 +64,7 @@ impl Sensor {
         heartbeat: Heartbeat,
         state: SensorState,
         last: LastNumbers,
+        answer_timeout: Duration,
         lost_at: Instant,
         due_at: impl FnOnce() -> Instant,
     ) -> Self {
@@ -70,7 +73,8 @@ impl Sensor {
             SensorState::Lost => Presence::Lost,
             SensorState::Disconnected => Presence::Disconnected,
         };
-        Self { heartbeat, presence, exchange: Exchange::Closed, numbers: Numbers::after(last) }
+        let exchange = Exchange::new(answer_timeout, last.seq);
+        Self { heartbeat, presence, exchange, numbers: Numbers::after(last) }
     }
 
     pub(crate) const fn id(&self) -> SensorId {
@@ -87,10 +91,7 @@ impl Sensor {
 
     /// When [`Sensor::handle_timeout`] next has something to do.
     pub(crate) fn deadline(&self, bus: Bus) -> Option<Instant> {
-        let answer = match self.exchange {
-            Exchange::InFlight { deadline, .. } => Some(deadline),
-            Exchange::Closed | Exchange::Overdue => None,
-        };
+        let answer = self.exchange.deadline();
         let (poll, loss) = match self.presence {
             Presence::Online { lost_at, due_at } => {
                 (Some(answer.unwrap_or(due_at)), (bus == Bus::Up).then_some(lost_at))
@@ -101,55 +102,39 @@ impl Sensor {
     }
 
     /// Seals the timeout of a poll, the loss of the sensor and what is missing, and asks it again, as far as these are due.
-    pub(crate) fn handle_timeout(
-        &mut self,
-        now: Now,
-        bus: Bus,
-        answer_timeout: Duration,
-        outbox: &mut Outbox,
-    ) {
+    pub(crate) fn handle_timeout(&mut self, now: Now, bus: Bus, outbox: &mut Outbox) {
         self.expire_poll(now, outbox);
         self.expire_heartbeat(now, bus, outbox);
         self.numbers.seal_due(&self.heartbeat, now, outbox);
-        // After a stall the polls that were missed are not made up for: a burst tells nothing new.
-        let due = self.take_due(now.monotonic);
-        match (bus, due.checked_sub(1)) {
-            (_, None) => {}
-            (Bus::Up, Some(missed)) => {
-                self.skip(missed, MissingReason::Overrun, now, outbox);
-                // Not longer than the interval, so that a fast sensor that is silent is asked on every beat of its grid.
-                let timeout = answer_timeout.min(self.heartbeat.poll_interval());
-                let (poll, deadline) = (self.numbers.give(), now.monotonic + timeout);
-                self.exchange = Exchange::InFlight { poll, deadline };
-                count(&mut outbox.counters.polls);
-                outbox.send_poll(&self.heartbeat);
-            }
-            (Bus::Down, Some(_)) => self.skip(due, MissingReason::BusAway, now, outbox),
+        if !self.exchange.is_free() {
+            return;
         }
+        let due = self.take_due(now.monotonic);
+        // After a stall the polls that were missed are not made up for: a burst tells nothing new.
+        let missed = match (bus, due) {
+            (Bus::Down, _) | (_, Due { held_back: 0, rest: 0 }) => {
+                return self.skip(due, bus, now, outbox);
+            }
+            (Bus::Up, Due { held_back, rest: 0 }) => Due { held_back: held_back - 1, rest: 0 },
+            (Bus::Up, Due { held_back, rest }) => Due { held_back, rest: rest - 1 },
+        };
+        self.skip(missed, bus, now, outbox);
+        self.exchange.begin(self.numbers.give(), self.heartbeat.poll_interval(), now.monotonic);
+        count(&mut outbox.counters.polls);
+        outbox.send_poll(&self.heartbeat);
     }
 
     /// An answer arrived. Whether it is in time depends on `now` alone, not on when timeouts were handled.
     pub(crate) fn handle_answer(&mut self, payload: &[u8], now: Now, outbox: &mut Outbox) {
         self.expire_poll(now, outbox);
-        let exchange = core::mem::replace(&mut self.exchange, Exchange::Closed);
-        let counters = &mut outbox.counters;
-        match exchange {
-            Exchange::InFlight { poll, .. } => {
-                let outcome = Outcome::of(payload);
-                count(match outcome {
-                    Outcome::Success(_) => &mut counters.answers,
-                    Outcome::CommError | Outcome::ValueError { .. } => &mut counters.value_errors,
-                });
-                self.seal_reading(poll, outcome, now, outbox);
-            }
-            Exchange::Overdue => count(&mut counters.late),
-            Exchange::Closed => count(&mut counters.duplicates),
-        }
+        let ended = self.exchange.answer(Outcome::of(payload), now, &mut outbox.counters);
+        self.seal_reading(ended, now, outbox);
     }
 
     /// The sensor said that it goes.
     pub(crate) fn handle_disconnect(&mut self, now: Now, bus: Bus, outbox: &mut Outbox) {
         self.expire_poll(now, outbox);
+        self.end_held(now, outbox);
         self.skip_due(now.monotonic, bus, now, outbox);
         if !matches!(self.presence, Presence::Disconnected) {
             self.presence = Presence::Disconnected;
@@ -163,11 +148,17 @@ impl Sensor {
         heartbeat: Heartbeat,
         lost_at: Instant,
         first_poll: impl FnOnce() -> Instant,
+        bus: Bus,
         now: Now,
         outbox: &mut Outbox,
     ) {
         let changed = heartbeat != self.heartbeat;
         let same_interval = heartbeat.poll_interval_ms == self.heartbeat.poll_interval_ms;
+        if !same_interval {
+            // What waits on the old grid is not due on the new one.
+            self.end_held(now, outbox);
+            self.skip_due(now.monotonic, bus, now, outbox);
+        }
         self.heartbeat = heartbeat;
         let due_at = match self.presence {
             Presence::Online { due_at, .. } if same_interval => due_at,
@@ -205,20 +196,16 @@ impl Sensor {
     }
 
     /// The message bus is back: heartbeats that did not get through are not held against the sensor.
-    pub(crate) fn handle_bus_up(&mut self, new_lost_at: Instant) {
+    pub(crate) fn handle_bus_up(&mut self, now: Instant, new_lost_at: Instant) {
+        self.exchange.handle_bus_up(now);
         if let Presence::Online { lost_at, .. } = &mut self.presence {
             *lost_at = new_lost_at;
         }
     }
 
     fn expire_poll(&mut self, now: Now, outbox: &mut Outbox) {
-        if let Exchange::InFlight { poll, deadline } = self.exchange
-            && deadline <= now.monotonic
-        {
-            self.exchange = Exchange::Overdue;
-            count(&mut outbox.counters.timeouts);
-            self.seal_reading(poll, Outcome::CommError, now, outbox);
-        }
+        let ended = self.exchange.expire(now);
+        self.seal_reading(ended, now, outbox);
     }
 
     fn expire_heartbeat(&mut self, now: Now, bus: Bus, outbox: &mut Outbox) {
@@ -226,53 +213,67 @@ impl Sensor {
             && lost_at <= now.monotonic
         {
             // It was there until then, and so was due.
+            self.end_held(now, outbox);
             self.skip_due(lost_at.just_before(), bus, now, outbox);
             self.presence = Presence::Lost;
             outbox.seal_sighting(action::HEARTBEAT_MISSED, &self.heartbeat, now.wall);
         }
     }
 
-    /// Gives up the poll in flight, if there is one. An answer that still comes is late.
+    /// Gives up the poll in flight, if there is one.
     fn give_up(&mut self, reason: MissingReason, now: Now, outbox: &mut Outbox) {
-        if let Exchange::InFlight { poll, .. } = self.exchange {
-            self.exchange = Exchange::Overdue;
+        if let Some(poll) = self.exchange.give_up(now.monotonic) {
             self.numbers.miss(NumberRange::one(poll), reason, &self.heartbeat, now, outbox);
         }
     }
 
-    /// Passes over the polls that fell due until `end` and were slept through.
+    fn end_held(&mut self, now: Now, outbox: &mut Outbox) {
+        let ended = self.exchange.end_held(now, &mut outbox.counters);
+        self.seal_reading(ended, now, outbox);
+    }
+
+    /// Passes over the polls that fell due until `end` and were slept through or waited.
     fn skip_due(&mut self, end: Instant, bus: Bus, now: Now, outbox: &mut Outbox) {
+        let due = self.take_due(end);
+        self.skip(due, bus, now, outbox);
+    }
+
+    fn skip(&mut self, due: Due, bus: Bus, now: Now, outbox: &mut Outbox) {
         let reason = match bus {
             Bus::Up => MissingReason::Overrun,
             Bus::Down => MissingReason::BusAway,
         };
-        let due = self.take_due(end);
-        self.skip(due, reason, now, outbox);
-    }
-
-    fn skip(&mut self, count: u64, reason: MissingReason, now: Now, outbox: &mut Outbox) {
-        self.numbers.skip(count, reason, &self.heartbeat, now, outbox);
-    }
-
-    /// How many polls fell due until `end`. They are not due any more: whoever asks sends them or passes them over. None while one is in flight.
-    fn take_due(&mut self, end: Instant) -> u64 {
-        match (&mut self.presence, self.exchange) {
-            (Presence::Online { due_at, .. }, Exchange::Closed | Exchange::Overdue)
-                if *due_at <= end =>
-            {
-                advance(due_at, self.heartbeat.poll_interval(), end) + 1
-            }
-            _ => 0,
+        for (count, reason) in [(due.held_back, MissingReason::Unanswered), (due.rest, reason)] {
+            self.numbers.skip(count, reason, &self.heartbeat, now, outbox);
         }
     }
 
-    /// Seals how a poll ended, after what went missing before it.
-    fn seal_reading(&mut self, poll: u64, outcome: Outcome, now: Now, outbox: &mut Outbox) {
+    /// How many polls fell due until `end`. They are not due any more: whoever asks sends them or passes them over. None while one is in flight.
+    fn take_due(&mut self, end: Instant) -> Due {
+        let Presence::Online { due_at, .. } = &mut self.presence else { return Due::default() };
+        if self.exchange.owes_a_reading() {
+            return Due::default();
+        }
+        let interval = self.heartbeat.poll_interval();
+        let mut until = |end| if *due_at <= end { advance(due_at, interval, end) + 1 } else { 0 };
+        let held_back = self.exchange.held_back_until().map_or(0, |held| until(held.min(end)));
+        Due { held_back, rest: until(end) }
+    }
+
+    /// Seals how a poll ended, if one did, after what went missing before it.
+    fn seal_reading(&mut self, ended: Option<Ended>, now: Now, outbox: &mut Outbox) {
+        let Some(Ended { poll, outcome, at }) = ended else { return };
+        let counters = &mut outbox.counters;
+        count(match outcome {
+            Outcome::Success(_) => &mut counters.answers,
+            Outcome::CommError => &mut counters.timeouts,
+            Outcome::ValueError { .. } => &mut counters.value_errors,
+        });
         self.numbers.seal(&self.heartbeat, now.wall, outbox);
         if let Outcome::Success(answer) = &outcome {
             self.numbers.check_sequence(answer, &self.heartbeat, now.wall, outbox);
         }
-        outbox.seal(Event::reading(&self.heartbeat, poll, outcome, now.wall));
+        outbox.seal(Event::reading(&self.heartbeat, poll, outcome, at));
     }
 }
 

@@ -5,6 +5,8 @@ mod fleet;
 #[cfg(test)]
 mod invariants;
 #[cfg(test)]
+mod late;
+#[cfg(test)]
 mod numbers;
 #[cfg(test)]
 mod script;

@@ -30,6 +30,7 @@ fn an_outage_is_one_gap_sealed_before_the_reading_that_ends_it() {
         "10 answer a 1",
         "2100 down", // 2 is in flight
         "7000 up",
+        "7100 answer a 1", // to 2: it waited for the bus
         "8010 answer a 1",
         "8020 end",
     ]);
@@ -82,44 +83,49 @@ fn what_was_due_before_a_sensor_went_is_missing_and_what_was_due_after_is_not() 
     assert_eq!(lost, ["10 a SUCCESS 1", "300001 a READINGS_MISSING 2-3 overrun"]);
 }
 
+/// What is sealed of a sensor that answers every poll after 10 ms, with these numbers of its own.
+fn counted(every: u64, counts: &[u64]) -> Vec<String> {
+    let mut poller = poller();
+    let beat = heartbeat("a", &[&format!("every={every}")]);
+    poller.handle_heartbeat(beat.as_bytes(), at(0)).unwrap();
+    let (mut log, mut counts, mut asked) = (Vec::new(), counts.iter(), None);
+    for now in (0..).map(|tenths| at(tenths * 10)) {
+        if let Some(seq) = asked.take() {
+            let answer = format!(r#"{{"value":1,"seq":{seq}}}"#);
+            poller.handle_answer(sensor("a"), answer.as_bytes(), now);
+        }
+        poller.handle_timeout(now);
+        while let Some(action) = poller.poll_action() {
+            match action {
+                Action::SendPoll { .. } => match counts.next() {
+                    Some(seq) => asked = Some(seq),
+                    None => return log.iter().map(in_words).collect(),
+                },
+                Action::Seal(event) => log.push(*event),
+                _ => {}
+            }
+        }
+    }
+    unreachable!("moments do not end")
+}
+
 #[test]
 fn a_sensors_own_count_is_held_to_go_on_by_one() {
-    let counts = [411, 412, 431, 432, 432, 433, 0, 1];
-    let answers = (0..)
-        .zip(counts)
-        .map(|(beat, seq)| format!("{} answer a {{\"value\":1,\"seq\":{seq}}}", beat * 2_000 + 10));
-    let mut script = vec![String::from("0 beat a")];
-    script.extend(answers);
-    script.push(String::from("16010 answer a 1")); // does not count
-    let script: Vec<&str> = script.iter().map(String::as_str).collect();
-    let sealed = sealed(&script);
-    let broken: Vec<&str> = sealed
-        .iter()
-        .filter_map(|line| line.contains("SEQUENCE").then_some(line.as_str()))
-        .collect();
-    assert_eq!(
-        broken,
-        [
-            "4010 a SEQUENCE_BROKEN 413-430 not_sealed",
-            "8010 a SEQUENCE_BROKEN repeated",
-            "12010 a SEQUENCE_BROKEN restarted",
-        ]
-    );
-    assert_eq!(sealed.len(), counts.len() + 1 + broken.len(), "{sealed:?}");
+    let sealed = counted(2_000, &[411, 412, 431, 432, 433, 0, 1]);
+    let broken: Vec<&String> = sealed.iter().filter(|line| line.contains("SEQUENCE")).collect();
+    assert_eq!(broken, ["SEQUENCE_BROKEN 413-430 not_sealed", "SEQUENCE_BROKEN restarted"]);
+    assert_eq!(sealed.iter().filter(|line| line.contains("READING ")).count(), 7);
 }
 
 #[test]
 fn a_sensor_that_cannot_count_is_told_of_once() {
     for (step, reason) in [(0, "repeated"), (2, "not_sealed")] {
-        let mut script = vec![String::from("0 beat a every=100")];
-        script.extend((0..50).map(|beat| {
-            let seq = beat * step;
-            format!("{} answer a {{\"value\":1,\"seq\":{seq}}}", beat * 100 + 10)
-        }));
-        let script: Vec<&str> = script.iter().map(String::as_str).collect();
-        let sealed = sealed(&script);
+        let counts: Vec<u64> = (0..50).map(|beat| beat * step).collect();
+        let sealed = counted(2_000, &counts);
+        assert_eq!(sealed.iter().filter(|line| line.contains("SEQUENCE")).count(), 1, "{sealed:?}");
         assert_eq!(sealed.iter().filter(|line| line.contains(reason)).count(), 1, "{sealed:?}");
-        assert_eq!(sealed.len(), 50 + 1);
+        // The first answer with the same number is taken for a second one to the poll before.
+        assert!(sealed.iter().filter(|line| line.contains("READING ")).count() >= 48);
     }
 }
 
