@@ -16,6 +16,7 @@ export const ACTIONS: Readonly<Record<string, string>> = {
   SENSOR_CHANGED: "Sensor changed",
   READINGS_MISSING: "Readings missing",
   SEQUENCE_BROKEN: "Sensor's count broken",
+  FIELDS_LEFT_OUT: "Fields left out",
   READINGS_EXPORTED: "Readings exported",
   ENGINE_DOWN: "Engine down",
   ENGINE_UP: "Engine up",

@@ -25,6 +25,8 @@ pub const SEQUENCE_BROKEN: &str = "SEQUENCE_BROKEN";
 pub const SENSOR_DISCOVERED: &str = "SENSOR_DISCOVERED";
 /// A heartbeat that says something else than the one before it.
 pub const SENSOR_CHANGED: &str = "SENSOR_CHANGED";
+/// Optional fields of a sensor's heartbeats or answers could not be taken; told once for each.
+pub const FIELDS_LEFT_OUT: &str = "FIELDS_LEFT_OUT";
 /// Heartbeats stopped coming.
 pub const HEARTBEAT_MISSED: &str = "HEARTBEAT_MISSED";
 /// Heartbeats come again.

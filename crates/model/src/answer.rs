@@ -3,12 +3,15 @@
 use alloc::{
     format,
     string::{String, ToString as _},
+    vec::Vec,
 };
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::Timestamp;
+use crate::{
+    Timestamp,
+    object::{LeftOut, Object, kind, text, text_up_to, whole_number},
+};
 
 /// An answer that was understood.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -23,6 +26,8 @@ pub struct Answer {
     pub unit: Option<String>,
     /// Signature as the sensor wrote it; kept, not checked.
     pub signature: Option<String>,
+    /// Fields beside the value that could not be taken.
+    pub left_out: Vec<LeftOut>,
 }
 
 impl Answer {
@@ -33,7 +38,7 @@ impl Answer {
     /// Longest unit or signature in characters.
     pub const EXTRA_CHARS_MAX: usize = 256;
 
-    /// Reads an answer as it came from the wire.
+    /// Reads an answer as it came from the wire. What is wrong with another field than the value costs that field alone.
     pub fn parse(payload: &[u8]) -> Result<Self, InvalidAnswer> {
         if payload.len() > Self::PAYLOAD_BYTES_MAX {
             return Err(InvalidAnswer(format!(
@@ -50,18 +55,17 @@ impl Answer {
                 time: None,
                 unit: None,
                 signature: None,
+                left_out: Vec::new(),
             });
         }
-        let wire: Wire<'_> = serde_json::from_str(json.get()).map_err(invalid)?;
-        if wire.seq.is_some_and(|seq| seq > Self::SEQ_MAX) {
-            return Err(InvalidAnswer(format!("`seq` is over {}", Self::SEQ_MAX)));
-        }
+        let mut object: Object<'_> = serde_json::from_str(json.get()).map_err(invalid)?;
         Ok(Self {
-            value: value(wire.value)?,
-            seq: wire.seq,
-            time: wire.time,
-            unit: extra("unit", wire.unit)?,
-            signature: extra("signature", wire.signature)?,
+            value: value(object.required("value").map_err(InvalidAnswer)?)?,
+            seq: object.optional("seq", |json| whole_number(Self::SEQ_MAX, json)),
+            time: object.optional("time", time),
+            unit: object.optional("unit", |json| text_up_to(Self::EXTRA_CHARS_MAX, json)),
+            signature: object.optional("signature", |json| text_up_to(Self::EXTRA_CHARS_MAX, json)),
+            left_out: object.into_left_out(),
         })
     }
 }
@@ -71,34 +75,21 @@ impl Answer {
 #[error("{0}")]
 pub struct InvalidAnswer(String);
 
-#[derive(Deserialize)]
-struct Wire<'a> {
-    #[serde(borrow)]
-    value: &'a RawValue,
-    seq: Option<u64>,
-    time: Option<Timestamp>,
-    unit: Option<String>,
-    signature: Option<String>,
-}
-
 fn value(json: &RawValue) -> Result<String, InvalidAnswer> {
-    let text = json.get();
-    match text.as_bytes().first() {
-        Some(b'"') => serde_json::from_str(text).map_err(invalid),
-        Some(b'0'..=b'9' | b'-' | b't' | b'f') => Ok(String::from(text)),
-        _ => Err(InvalidAnswer(String::from(
-            "the value is neither a number nor a string nor a boolean",
+    match kind(json) {
+        "text" => serde_json::from_str(json.get()).map_err(invalid),
+        "a number" | "a boolean" => Ok(String::from(json.get())),
+        kind => Err(InvalidAnswer(format!(
+            "the value is {kind}, and neither a number nor a string nor a boolean"
         ))),
     }
 }
 
-fn extra(field: &str, text: Option<String>) -> Result<Option<String>, InvalidAnswer> {
-    match text {
-        Some(text) if text.chars().count() > Answer::EXTRA_CHARS_MAX => Err(InvalidAnswer(
-            format!("`{field}` is longer than {} characters", Answer::EXTRA_CHARS_MAX),
-        )),
-        text => Ok(text),
-    }
+fn time(json: &RawValue) -> Result<Timestamp, String> {
+    text(json)
+        .map_err(|reason| format!("{reason} in RFC 3339, such as 2026-11-23T19:01:23Z"))?
+        .parse()
+        .map_err(|error: crate::timestamp::InvalidTimestamp| error.to_string())
 }
 
 fn invalid(error: serde_json::Error) -> InvalidAnswer {
@@ -140,12 +131,55 @@ mod tests {
             (r#"{"seq":1}"#, "missing field `value`"),
             (r#"{"value":{}}"#, "neither a number"),
             (r#"{"value":1,"value":2}"#, "duplicate field"),
-            (r#"{"value":1,"seq":9007199254740992}"#, "`seq` is over"),
-            (r#"{"value":1,"time":"noon"}"#, "RFC 3339"),
+            (r#"{"value":[1]}"#, "the value is an array"),
         ] {
             let error = Answer::parse(payload.as_bytes()).expect_err(payload).to_string();
             assert!(error.contains(words), "{payload}: {error}");
         }
+    }
+
+    #[test]
+    fn a_field_that_cannot_be_taken_costs_itself_alone() {
+        for (field, words) in [
+            (r#""seq":"7""#, "`seq` is left out: it is text; use a whole number"),
+            (r#""seq":-1"#, "`seq` is left out: it is -1; use a whole number"),
+            (r#""seq":9007199254740992"#, "use a whole number of 0 to 9007199254740991"),
+            (r#""seq":1,"seq":2"#, "`seq` is left out: it is there twice"),
+            (r#""seq":[1]"#, "it is an array"),
+            (r#""time":1795460483"#, "`time` is left out: it is a number; use text in RFC 3339"),
+            (r#""time":"2026-11-23T19:01:23""#, "use RFC 3339"), // no zone
+            (r#""time":"noon""#, "use RFC 3339"),
+            (r#""unit":5"#, "`unit` is left out: it is a number; use text"),
+            (r#""unit":{"si":"bar"}"#, "it is an object"),
+            (r#""signature":true"#, "`signature` is left out: it is a boolean"),
+        ] {
+            let payload = format!(r#"{{{field},"value":23.50}}"#);
+            let answer = Answer::parse(payload.as_bytes()).expect(&payload);
+            assert_eq!(answer.value, "23.50", "{payload}");
+            let told: Vec<String> = answer.left_out.iter().map(LeftOut::to_string).collect();
+            assert!(told.len() == 1 && told.concat().contains(words), "{payload}: {told:?}");
+        }
+        let long = format!(r#"{{"value":1,"unit":"{}"}}"#, "x".repeat(257));
+        let long = Answer::parse(long.as_bytes()).unwrap();
+        assert_eq!((long.unit, long.left_out.len()), (None, 1));
+        let nulls = Answer::parse(br#"{"value":1,"seq":null,"unit":null}"#).unwrap();
+        assert_eq!(nulls.left_out, [], "null is as if it were not there");
+    }
+
+    #[test]
+    fn what_says_the_same_is_read_the_same() {
+        let plain = Answer::parse(br#"{"value":"a","seq":20,"unit":"bar"}"#).unwrap();
+        for payload in [
+            " {\n\t\"unit\" : \"bar\" , \"seq\" : 20 , \"value\" : \"a\" } \r\n",
+            r#"{"seq":2e1,"value":"\u0061","unit":"b\u0061r"}"#,
+            r#"{"\u0073eq":20.0,"v\u0061lue":"a","unit":"bar","x":{"seq":1},"x":2}"#,
+            r#"{"seq":200e-1,"value":"a","unit":"bar","time":null}"#,
+        ] {
+            assert_eq!(Answer::parse(payload.as_bytes()).as_ref(), Ok(&plain), "{payload}");
+        }
+        // Text that holds JSON is text: the outermost type is looked at first.
+        let text = Answer::parse(br#""{\"value\":1,\"seq\":2}""#).unwrap();
+        assert_eq!((text.value.as_str(), text.seq), (r#"{"value":1,"seq":2}"#, None));
     }
 
     proptest! {

@@ -19,7 +19,7 @@ use serde::{
 };
 
 use crate::{
-    Answer, Heartbeat, NumberRange, Range, SensorId, Timestamp, action,
+    Answer, Heartbeat, LeftOut, NumberRange, Range, SensorId, Timestamp, action,
     completeness::{MissingReason, SequenceBreak},
     derive::Derived,
 };
@@ -170,7 +170,7 @@ pub struct Detail {
     /// The leaves whose envelopes were erased, e.g. `12-40,57`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub erased: Option<String>,
-    /// Why an answer was not understood.
+    /// Why an answer was not understood, or fields were left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Version of the log's format.
@@ -453,6 +453,23 @@ impl Event {
         };
         let message = format!("{source}: {words}");
         Self::new("poller", action::SEQUENCE_BROKEN, &source, message, at).with(detail)
+    }
+
+    /// That fields of `what`, its heartbeats or its answers, could not be taken, while the rest was.
+    #[must_use]
+    pub fn fields_left_out(
+        heartbeat: &Heartbeat,
+        what: &str,
+        left_out: &[&LeftOut],
+        at: Timestamp,
+    ) -> Self {
+        let source = heartbeat.source();
+        let reasons: Vec<String> = left_out.iter().map(|left_out| left_out.to_string()).collect();
+        let reasons = reasons.join("; ");
+        let message = format!("{source}: of its {what}, {reasons}");
+        let detail =
+            Detail { error: Some(reasons), sensor: Some(heartbeat.id), ..Detail::default() };
+        Self::new("poller", action::FIELDS_LEFT_OUT, &source, message, at).with(detail)
     }
 
     /// Something the poller saw of a sensor other than a reading: one of the `SENSOR_*` and `HEARTBEAT_*` actions.

@@ -7,9 +7,13 @@ use alloc::{
 };
 use core::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
-use crate::{Range, SensorId, Subject};
+use crate::{
+    Range, SensorId, Subject,
+    object::{LeftOut, Object, kind, text, text_up_to, whole_number},
+};
 
 /// A heartbeat that was understood. Two heartbeats of a sensor that stays the same are equal.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -62,13 +66,34 @@ impl Heartbeat {
     /// Longest poll interval: a day.
     pub const POLL_INTERVAL_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 
-    /// Reads a heartbeat as it came from the wire.
+    /// Reads a heartbeat as it came from the wire, but for optional fields that cannot be taken.
     pub fn parse(payload: &[u8]) -> Result<Self, InvalidHeartbeat> {
+        Self::from_wire(payload).map(|(heartbeat, _left_out)| heartbeat)
+    }
+
+    /// Reads a heartbeat as it came from the wire. An optional field that cannot be taken costs itself alone; which they were is answered.
+    pub fn from_wire(payload: &[u8]) -> Result<(Self, Vec<LeftOut>), InvalidHeartbeat> {
         if payload.len() > Self::PAYLOAD_BYTES_MAX {
             return Err(InvalidHeartbeat::TooLarge { bytes: payload.len() });
         }
-        let wire: Wire = serde_json::from_slice(payload).map_err(InvalidHeartbeat::Syntax)?;
-        wire.check()
+        let mut object: Object<'_> =
+            serde_json::from_slice(payload).map_err(InvalidHeartbeat::Syntax)?;
+        let heartbeat = Self {
+            alias: required(&object, "alias", alias)?,
+            id: required(&object, "id", id)?,
+            poll_interval_ms: required(&object, "poll_interval", poll_interval)?,
+            poll_topic: required(&object, "poll_topic", topic)?,
+            read_topic: required(&object, "read_topic", topic)?,
+            disconnect_topic: object.optional("disconnect_topic", topic),
+            ip_addr: object.optional("ip_addr", name),
+            location: object.optional("location", name).unwrap_or_default(),
+            mac_addr: object.optional("mac_addr", mac_addr),
+            public_key: object.optional("public_key", |json| text_up_to(Self::KEY_CHARS_MAX, json)),
+            quantity: object.optional("quantity", name),
+            range: object.optional("range", range),
+            unit: object.optional("unit", name),
+        };
+        Ok((heartbeat, object.into_left_out()))
     }
 
     /// Reads a heartbeat back that this type wrote (into an event).
@@ -108,10 +133,13 @@ pub enum InvalidHeartbeat {
         /// Its size.
         bytes: usize,
     },
-    /// Not JSON, or a field of another kind than the protocol says.
+    /// Not a JSON object.
     #[error("the heartbeat is not understood: {0}")]
     Syntax(serde_json::Error),
-    /// A field with a value that cannot be.
+    /// A field that must be there is not, or there twice.
+    #[error("the heartbeat is not understood: {0}")]
+    Missing(String),
+    /// A field that must be there, with a value that cannot be.
     #[error("the heartbeat's `{field}` is refused: {reason}")]
     Field {
         /// Which one, as the wire names it.
@@ -121,132 +149,73 @@ pub enum InvalidHeartbeat {
     },
 }
 
-/// A heartbeat as devices write it.
-#[derive(Deserialize)]
-struct Wire {
-    alias: String,
-    disconnect_topic: Option<String>,
-    id: SensorId,
-    ip_addr: Option<String>,
-    location: Option<String>,
-    mac_addr: Option<WireMac>,
-    poll_interval: u64,
-    poll_topic: String,
-    public_key: Option<String>,
-    quantity: Option<String>,
-    range: Option<WireRange>,
-    read_topic: String,
-    unit: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum WireMac {
-    Numbers([u8; 6]),
-    Text(String),
-}
-
-/// Devices write two numbers; sealed heartbeats carry the text form.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum WireRange {
-    Bounds([f64; 2]),
-    Text(Range),
-}
-
-impl Wire {
-    fn check(self) -> Result<Heartbeat, InvalidHeartbeat> {
-        if self.alias.is_empty() {
-            return Err(refused("alias", "it is empty; use 1 to 60 characters"));
-        }
-        let interval = Heartbeat::POLL_INTERVAL_MS_MIN..=Heartbeat::POLL_INTERVAL_MS_MAX;
-        if !interval.contains(&self.poll_interval) {
-            return Err(InvalidHeartbeat::Field {
-                field: "poll_interval",
-                reason: format!(
-                    "{} ms; use {} to {}",
-                    self.poll_interval,
-                    interval.start(),
-                    interval.end()
-                ),
-            });
-        }
-        Ok(Heartbeat {
-            alias: name("alias", self.alias)?,
-            disconnect_topic: self
-                .disconnect_topic
-                .map(|topic| subject("disconnect_topic", &topic))
-                .transpose()?,
-            id: self.id,
-            ip_addr: optional_name("ip_addr", self.ip_addr)?,
-            location: name("location", self.location.unwrap_or_default())?,
-            mac_addr: optional_name("mac_addr", self.mac_addr.map(WireMac::text))?,
-            poll_interval_ms: self.poll_interval,
-            poll_topic: subject("poll_topic", &self.poll_topic)?,
-            public_key: public_key(self.public_key)?,
-            quantity: optional_name("quantity", self.quantity)?,
-            range: self.range.map(WireRange::check).transpose()?,
-            read_topic: subject("read_topic", &self.read_topic)?,
-            unit: optional_name("unit", self.unit)?,
-        })
-    }
-}
-
-impl WireMac {
-    fn text(self) -> String {
-        match self {
-            Self::Text(text) => text,
-            Self::Numbers(bytes) => {
-                let parts: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-                parts.join(":")
-            }
-        }
-    }
-}
-
-impl WireRange {
-    fn check(self) -> Result<Range, InvalidHeartbeat> {
-        match self {
-            Self::Text(range) => Ok(range),
-            Self::Bounds([low, high]) => {
-                Range::new(low, high).map_err(|error| refused("range", &error.to_string()))
-            }
-        }
-    }
-}
-
-fn name(field: &'static str, text: String) -> Result<String, InvalidHeartbeat> {
-    if text.chars().count() > Heartbeat::NAME_CHARS_MAX {
-        return Err(refused(field, "it is longer than 60 characters"));
-    }
-    if text.chars().any(char::is_control) {
-        return Err(refused(field, "it has a control character"));
-    }
-    Ok(text)
-}
-
-fn optional_name(
+/// The field that must be there, as `read` takes it.
+fn required<T>(
+    object: &Object<'_>,
     field: &'static str,
-    text: Option<String>,
-) -> Result<Option<String>, InvalidHeartbeat> {
-    text.map(|text| name(field, text)).transpose()
+    read: impl FnOnce(&RawValue) -> Result<T, String>,
+) -> Result<T, InvalidHeartbeat> {
+    let json = object.required(field).map_err(InvalidHeartbeat::Missing)?;
+    read(json).map_err(|reason| InvalidHeartbeat::Field { field, reason })
 }
 
-fn public_key(key: Option<String>) -> Result<Option<String>, InvalidHeartbeat> {
-    match key {
-        Some(key) if key.chars().count() > Heartbeat::KEY_CHARS_MAX => {
-            Err(refused("public_key", "it is longer than 128 characters"))
-        }
-        key => Ok(key),
+fn alias(json: &RawValue) -> Result<String, String> {
+    let alias = name(json)?;
+    if alias.is_empty() {
+        return Err(String::from("it is empty; use 1 to 60 characters"));
+    }
+    Ok(alias)
+}
+
+fn id(json: &RawValue) -> Result<SensorId, String> {
+    text(json)?.parse().map_err(|error: crate::sensor_id::InvalidSensorId| error.to_string())
+}
+
+fn poll_interval(json: &RawValue) -> Result<u64, String> {
+    let (min, max) = (Heartbeat::POLL_INTERVAL_MS_MIN, Heartbeat::POLL_INTERVAL_MS_MAX);
+    match whole_number(u64::MAX, json) {
+        Ok(millis) if (min..=max).contains(&millis) => Ok(millis),
+        Ok(millis) => Err(format!("{millis} ms; use {min} to {max}")),
+        Err(_) => Err(format!("it is no whole number; use {min} to {max} milliseconds")),
     }
 }
 
-fn subject(field: &'static str, topic: &str) -> Result<Subject, InvalidHeartbeat> {
-    Subject::parse(topic).map_err(|error| refused(field, &error.to_string()))
+fn topic(json: &RawValue) -> Result<Subject, String> {
+    Subject::parse(&text(json)?).map_err(|error| error.to_string())
 }
 
-fn refused(field: &'static str, reason: &str) -> InvalidHeartbeat {
-    InvalidHeartbeat::Field { field, reason: String::from(reason) }
+fn name(json: &RawValue) -> Result<String, String> {
+    let name = text_up_to(Heartbeat::NAME_CHARS_MAX, json)?;
+    if name.chars().any(char::is_control) {
+        return Err(String::from("it has a control character"));
+    }
+    Ok(name)
+}
+
+/// Six numbers, or text as it is.
+fn mac_addr(json: &RawValue) -> Result<String, String> {
+    if kind(json) == "text" {
+        return name(json);
+    }
+    let refused = || String::from("it is neither text nor six numbers of 0 to 255");
+    let numbers: Vec<&RawValue> = serde_json::from_str(json.get()).map_err(|_| refused())?;
+    if numbers.len() != 6 {
+        return Err(refused());
+    }
+    let byte = |json: &&RawValue| whole_number(255, json).map(|byte| format!("{byte:02x}"));
+    let parts: Result<Vec<String>, String> = numbers.iter().map(byte).collect();
+    parts.map(|parts| parts.join(":")).map_err(|_| refused())
+}
+
+/// Two numbers, or the text form that sealed heartbeats carry.
+fn range(json: &RawValue) -> Result<Range, String> {
+    let refused = |error: crate::range::InvalidRange| error.to_string();
+    if kind(json) == "text" {
+        return text(json)?.parse().map_err(refused);
+    }
+    let [low, high]: [f64; 2] =
+        serde_json::from_str(json.get()).map_err(|_| refused(crate::range::InvalidRange))?;
+    Range::new(low, high).map_err(refused)
 }
 
 #[cfg(test)]
@@ -293,8 +262,78 @@ mod tests {
         assert!(refusal("sim.poll.7", "runtime.host.1.workload.stop").contains("`poll_topic`"));
         assert!(refusal("sim.read.7", "sim.read.*").contains("wildcard"));
         assert!(refusal("TempSensor01", "").contains("`alias`"));
-        assert!(refusal("\"location\"", "\"range\":[5,1],\"location\"").contains("`range`"));
-        assert!(refusal("A3B3", "ZZZZ").contains("not understood"));
+        assert!(refusal("A3B3", "ZZZZ").contains("`id` is refused: a sensor id is a UUID"));
+        assert!(refusal("10000", "\"10000\"").contains("no whole number; use 100 to 86400000"));
+        assert!(refusal("\"alias\"", "\"name\"").contains("missing field `alias`"));
+        assert!(refusal("\"alias\"", "\"id\":1,\"alias\"").contains("duplicate field `id`"));
+    }
+
+    #[test]
+    fn an_optional_field_that_cannot_be_taken_costs_itself_alone() {
+        let plain = REFERENCE.replace(",\"location\":\"SIMULATION-Conveyor Belt 1\"", "");
+        for (field, json, words) in [
+            ("range", "[50,0]", "two finite numbers, the lower one first"), // reversed
+            ("range", "[0,null]", "two finite numbers"),                    // half open
+            ("range", "[0]", "two finite numbers"),
+            ("range", "[0,1e400]", "two finite numbers"),
+            ("range", "{\"low\":0,\"high\":50}", "two finite numbers"),
+            ("unit", "7", "it is a number; use text"),
+            ("quantity", "true", "it is a boolean"),
+            ("quantity", "\"a\\u0000b\"", "a control character"),
+            ("mac_addr", "[0,18,75,0,20,217,73,172]", "six numbers"), // an EUI-64
+            ("mac_addr", "[256,0,0,0,0,0]", "0 to 255"),
+            ("ip_addr", "[192,168,1,1]", "it is an array"),
+            ("location", "null,\"location\":\"Hall\"", "it is there twice"),
+            ("public_key", "5", "it is a number"),
+            ("disconnect_topic", "\"a.*\"", "it has a wildcard"),
+            ("disconnect_topic", "\"runtime.host\"", "reserved"),
+        ] {
+            let mut text = plain.clone();
+            for known in [
+                "\"mac_addr\":[40,205,193,3,226,159]",
+                "\"ip_addr\":\"192.168.1.1\"",
+                "\"disconnect_topic\":\"sim.disconnect/7\"",
+            ] {
+                if known.contains(field) {
+                    text = text.replace(known, "\"other\":1");
+                }
+            }
+            let text = text.replacen('{', &format!("{{\"{field}\":{json},"), 1);
+            let (heartbeat, left_out) = Heartbeat::from_wire(text.as_bytes()).expect(&text);
+            assert_eq!(heartbeat.alias, "TempSensor01");
+            let told: Vec<String> = left_out.iter().map(LeftOut::to_string).collect();
+            assert!(told.len() == 1 && told.concat().contains(words), "{text}: {told:?}");
+            assert!(told.concat().starts_with(&format!("`{field}` is left out")), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn what_says_the_same_is_read_the_same() {
+        let plain = Heartbeat::parse(REFERENCE.as_bytes()).unwrap();
+        for (part, same) in [
+            ("10000", "1e4"),
+            ("10000", "10000.0"),
+            ("\"alias\"", "\"\\u0061lias\""),
+            ("TempSensor01", "Temp\\u0053ensor01"),
+            ("40,205", "4e1,205.0"),
+            ("\"alias\"", "\"unit\":null,\"alias\""),
+            ("sim.poll.7", "sim/poll/7"),
+        ] {
+            let text = REFERENCE.replacen(part, same, 1);
+            assert_ne!(text, REFERENCE);
+            assert_eq!(Heartbeat::parse(text.as_bytes()).unwrap(), plain, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_outermost_type_is_looked_at_first() {
+        // Each holds what a heartbeat has, in the order in which it has it.
+        let fields = r#"["T1",null,"a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3",null,null,null,1000,"p",null,null,null,"r",null]"#;
+        let text = serde_json::to_string(REFERENCE).unwrap();
+        for payload in [fields, &text, "7", "null"] {
+            let refusal = Heartbeat::parse(payload.as_bytes()).unwrap_err().to_string();
+            assert!(refusal.contains("expected an object"), "{payload}: {refusal}");
+        }
     }
 
     #[test]

@@ -126,13 +126,13 @@ impl Poller {
     ) -> Result<SensorId, RefusedHeartbeat> {
         // Who is lost was lost at its deadline, not when it is noticed, and so has no claim to its topics.
         self.handle_timeout(now);
-        let heartbeat = Heartbeat::parse(payload).map_err(RefusedHeartbeat::Invalid);
-        let accepted = heartbeat.and_then(|heartbeat| {
+        let heartbeat = Heartbeat::from_wire(payload).map_err(RefusedHeartbeat::Invalid);
+        let accepted = heartbeat.and_then(|(heartbeat, left_out)| {
             self.accept(&heartbeat)?;
-            Ok(heartbeat)
+            Ok((heartbeat, left_out))
         });
-        let heartbeat = match accepted {
-            Ok(heartbeat) => heartbeat,
+        let (heartbeat, left_out) = match accepted {
+            Ok(accepted) => accepted,
             Err(reason) => {
                 // Refused, and no more: the sensor says so again in a minute.
                 count(&mut self.outbox.counters.refused_heartbeats);
@@ -149,6 +149,9 @@ impl Poller {
             self.outbox.seal_sighting(action::SENSOR_DISCOVERED, &heartbeat, now.wall);
             let sensor = self.sensor_after_last(heartbeat, SensorState::Online, now);
             self.insert(sensor, now);
+        }
+        if let Some(sensor) = self.sensors.get_mut(&id) {
+            sensor.tell_left_out(&left_out, now, &mut self.outbox);
         }
         self.settle(id, now);
         Ok(id)

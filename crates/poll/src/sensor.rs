@@ -10,7 +10,7 @@
 use core::time::Duration;
 
 use model::{
-    Event, Heartbeat, NumberRange, Outcome, SensorId, action,
+    Event, Heartbeat, LeftOut, NumberRange, Outcome, SensorId, Timestamp, action,
     completeness::{LastNumbers, MissingReason},
 };
 
@@ -40,6 +40,14 @@ pub(crate) struct Sensor {
     presence: Presence,
     exchange: Exchange,
     numbers: Numbers,
+    told: Told,
+}
+
+/// Fields that were left out and told of: of heartbeats and of answers. There are a dozen at most.
+#[derive(Debug, Default)]
+struct Told {
+    of_heartbeats: Vec<&'static str>,
+    of_answers: Vec<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +82,7 @@ impl Sensor {
             SensorState::Disconnected => Presence::Disconnected,
         };
         let exchange = Exchange::new(answer_timeout, last.seq);
-        Self { heartbeat, presence, exchange, numbers: Numbers::after(last) }
+        Self { heartbeat, presence, exchange, numbers: Numbers::after(last), told: Told::default() }
     }
 
     pub(crate) const fn id(&self) -> SensorId {
@@ -172,6 +180,12 @@ impl Sensor {
         if changed {
             outbox.seal_sighting(action::SENSOR_CHANGED, &self.heartbeat, now.wall);
         }
+    }
+
+    /// Tells once in a run of each field of its heartbeats that was left out.
+    pub(crate) fn tell_left_out(&mut self, left_out: &[LeftOut], now: Now, outbox: &mut Outbox) {
+        let told = &mut self.told.of_heartbeats;
+        tell_once(told, &self.heartbeat, "heartbeats", left_out, now.wall, outbox);
     }
 
     /// The message bus went away, and with it the answer in flight.
@@ -272,8 +286,26 @@ impl Sensor {
         self.numbers.seal(&self.heartbeat, now.wall, outbox);
         if let Outcome::Success(answer) = &outcome {
             self.numbers.check_sequence(answer, &self.heartbeat, now.wall, outbox);
+            let told = &mut self.told.of_answers;
+            tell_once(told, &self.heartbeat, "answers", &answer.left_out, now.wall, outbox);
         }
         outbox.seal(Event::reading(&self.heartbeat, poll, outcome, at));
+    }
+}
+
+fn tell_once(
+    told: &mut Vec<&'static str>,
+    heartbeat: &Heartbeat,
+    what: &str,
+    left_out: &[LeftOut],
+    at: Timestamp,
+    outbox: &mut Outbox,
+) {
+    let new: Vec<&LeftOut> =
+        left_out.iter().filter(|left_out| !told.contains(&left_out.field)).collect();
+    if !new.is_empty() {
+        told.extend(new.iter().map(|left_out| left_out.field));
+        outbox.seal(Event::fields_left_out(heartbeat, what, &new, at));
     }
 }
 

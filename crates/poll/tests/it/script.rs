@@ -128,6 +128,12 @@ fn sealed(event: &Event, now: Now) -> String {
             let missing = detail.missing.as_ref().map(|missing| format!(" {missing}"));
             format!("{name} {action}{} {reason}", missing.unwrap_or_default())
         }
+        _ if action == "FIELDS_LEFT_OUT" => {
+            let fields = detail.error.as_deref().unwrap().split("; ");
+            let fields = fields.filter_map(|told| told.split_once(" is left out"));
+            let fields: Vec<&str> = fields.map(|(field, _)| field).collect();
+            format!("{name} {action} {}", fields.join(", "))
+        }
         _ => format!("{name} {action}"),
     }
 }

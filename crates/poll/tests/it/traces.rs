@@ -328,6 +328,42 @@ fn one_topic_is_one_sensors() {
 }
 
 #[test]
+fn a_field_that_is_left_out_costs_no_reading_and_is_told_once() {
+    let trace = run(&[
+        "0 beat a",
+        r#"10 answer a {"value":1,"seq":"7","time":1795460483}"#,
+        r#"2010 answer a {"value":2,"seq":"8","unit":5}"#, // `seq` was told of
+        r#"4010 answer a {"value":3,"seq":"9","unit":5}"#,
+        "4020 end",
+    ]);
+    let tail: Vec<_> = trace.iter().skip(3).filter(|line| !line.contains("poll")).collect();
+    assert_eq!(
+        tail,
+        [
+            "10 a FIELDS_LEFT_OUT `seq`, `time`",
+            "10 a SUCCESS 1",
+            "2010 a FIELDS_LEFT_OUT `unit`",
+            "2010 a SUCCESS 2",
+            "4010 a SUCCESS 3",
+        ]
+    );
+    let mut poller = Poller::new(Config::default());
+    let beat = heartbeat("a", &[]).replace("\"alias\"", "\"range\":[50,0],\"unit\":7,\"alias\"");
+    for millis in [0, 1, 2] {
+        poller.handle_heartbeat(beat.as_bytes(), at(millis)).unwrap();
+    }
+    let told: Vec<_> = core::iter::from_fn(|| poller.poll_action())
+        .filter_map(|action| match action {
+            Action::Seal(event) => event.sealwire.unwrap().error,
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told.concat().contains("`range` is left out: a range is two"), "{told:?}");
+    assert!(told.concat().contains("`unit` is left out: it is a number"), "{told:?}");
+}
+
+#[test]
 fn a_full_site_and_a_heartbeat_that_is_none_are_refused_in_words() {
     let trace =
         run(&["0 beat a", "1 beat b", "2 beat c", "3 beat d", "4 beat a every=50", "5 beat a"]);

@@ -1,0 +1,228 @@
+//! JSON objects that devices write: what must be there, and what is left out where it cannot be taken.
+//!
+//! The outermost type is looked at first. What says the same is read the same, whatever the order of the fields, the white space, the escapes, and the
+//! form in which a whole number is written.
+
+use alloc::{
+    borrow::ToOwned as _,
+    boxed::Box,
+    collections::BTreeMap,
+    format,
+    string::{String, ToString as _},
+    vec::Vec,
+};
+use core::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+/// A field that was there and could not be taken. What it stood beside was.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LeftOut {
+    /// As the wire names it.
+    pub field: &'static str,
+    /// What is wrong with it, and what is allowed.
+    pub reason: String,
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "`{}` is left out: {}", self.field, self.reason)
+    }
+}
+
+/// The fields of an object, none of which was looked at yet.
+pub(crate) struct Object<'a> {
+    fields: BTreeMap<Box<str>, Field<'a>>,
+    left_out: Vec<LeftOut>,
+}
+
+enum Field<'a> {
+    Once(&'a RawValue),
+    /// Nobody knows which of them is meant.
+    Repeated,
+}
+
+impl<'a> Object<'a> {
+    /// The field that must be there.
+    pub(crate) fn required(&self, name: &str) -> Result<&'a RawValue, String> {
+        match self.fields.get(name) {
+            Some(Field::Once(json)) => Ok(json),
+            Some(Field::Repeated) => Err(format!("duplicate field `{name}`")),
+            None => Err(format!("missing field `{name}`")),
+        }
+    }
+
+    /// The field if it is there and `read` takes it. `null` is as if it were not there.
+    pub(crate) fn optional<T>(
+        &mut self,
+        field: &'static str,
+        read: impl FnOnce(&RawValue) -> Result<T, String>,
+    ) -> Option<T> {
+        let taken = match self.fields.get(field)? {
+            Field::Once(json) if json.get() == "null" => return None,
+            Field::Once(json) => read(json),
+            Field::Repeated => Err("it is there twice".to_owned()),
+        };
+        taken.map_err(|reason| self.left_out.push(LeftOut { field, reason })).ok()
+    }
+
+    /// What was not taken.
+    pub(crate) fn into_left_out(self) -> Vec<LeftOut> {
+        self.left_out
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Not `deserialize_struct`, which would take an array for an object.
+        deserializer
+            .deserialize_map(ObjectVisitor)
+            .map(|fields| Self { fields, left_out: Vec::new() })
+    }
+}
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = BTreeMap<Box<str>, Field<'de>>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = BTreeMap::new();
+        while let Some(name) = map.next_key::<Box<str>>()? {
+            let json = map.next_value::<&RawValue>().map_err(A::Error::custom)?;
+            fields
+                .entry(name)
+                .and_modify(|field| *field = Field::Repeated)
+                .or_insert(Field::Once(json));
+        }
+        Ok(fields)
+    }
+}
+
+/// Text, without its quotes and escapes.
+pub(crate) fn text(json: &RawValue) -> Result<String, String> {
+    if !json.get().starts_with('"') {
+        return Err(format!("it is {}; use text", kind(json)));
+    }
+    serde_json::from_str(json.get()).map_err(|error| error.to_string())
+}
+
+/// Text of at most so many characters.
+pub(crate) fn text_up_to(chars_max: usize, json: &RawValue) -> Result<String, String> {
+    let text = text(json)?;
+    if text.chars().count() > chars_max {
+        return Err(format!("it is longer than {chars_max} characters"));
+    }
+    Ok(text)
+}
+
+/// A whole number of at most `max`, in any form in which JSON can write it: `7`, `7.0`, `7e0`, `70e-1`.
+pub(crate) fn whole_number(max: u64, json: &RawValue) -> Result<u64, String> {
+    whole(json.get()).filter(|number| *number <= max).ok_or_else(|| {
+        let given = match kind(json) {
+            "a number" => json.get().chars().take(40).collect(),
+            other => String::from(other),
+        };
+        format!("it is {given}; use a whole number of 0 to {max}")
+    })
+}
+
+/// The value of a JSON number without a fraction, if it is one that fits.
+fn whole(number: &str) -> Option<u64> {
+    let (mantissa, exponent) = match number.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+        None => (number, 0),
+    };
+    let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let (integer, is_negative) = match integer.strip_prefix('-') {
+        Some(integer) => (integer, true),
+        None => (integer, false),
+    };
+    let mut digits = [integer, fraction].concat();
+    let mut shift = exponent.checked_sub(i32::try_from(fraction.len()).ok()?)?;
+    while shift < 0 && digits.len() > 1 && digits.ends_with('0') {
+        digits.pop();
+        shift += 1;
+    }
+    let value: u64 = digits
+        .trim_start_matches('0')
+        .parse()
+        .or_else(|error| {
+            if digits.bytes().all(|digit| digit == b'0') && !digits.is_empty() {
+                Ok(0)
+            } else {
+                Err(error)
+            }
+        })
+        .ok()?;
+    match (value, is_negative) {
+        (0, _) => Some(0),
+        (_, true) => None,
+        (value, false) => value.checked_mul(10_u64.checked_pow(u32::try_from(shift).ok()?)?),
+    }
+}
+
+/// What a piece of JSON is, in words.
+pub(crate) fn kind(json: &RawValue) -> &'static str {
+    match json.get().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "text",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_whole_number_is_one_in_every_form() {
+        for (number, value) in [
+            ("7", Some(7)),
+            ("7.0", Some(7)),
+            ("7.000e0", Some(7)),
+            ("70e-1", Some(7)),
+            ("0.7E1", Some(7)),
+            ("0.07e+2", Some(7)),
+            ("0", Some(0)),
+            ("-0", Some(0)),
+            ("0.0e99", Some(0)),
+            ("-7", None),
+            ("7.5", None),
+            ("7e-1", None),
+            ("1e400", None),
+            ("1e99999999999", None),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("1e19", Some(10_000_000_000_000_000_000)),
+        ] {
+            assert_eq!(whole(number), value, "{number}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_number_of_json_is_whole_or_not(text in r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,12})?") {
+            let _either = whole(&text);
+        }
+
+        #[test]
+        fn moving_the_point_changes_nothing(value: u64, places in 0_usize..30) {
+            prop_assert_eq!(whole(&format!("{value}{}e-{places}", "0".repeat(places))), Some(value));
+            prop_assert_eq!(whole(&format!("{value}.{}", "0".repeat(places + 1))), Some(value));
+        }
+    }
+}
