@@ -9,7 +9,8 @@ import { appendBounded, Rate } from "./bounded.ts";
 import { changesFleet, isReading } from "./event.ts";
 import { refetched, withEvents } from "./fleet.ts";
 import { Feed, type FeedState } from "./live.ts";
-import { replacePin, trustOnFirstUse, type Trust } from "./verify/pin.ts";
+import { fetchKeys } from "./verify/keys.ts";
+import { TrustBook, type Pin, type Trust } from "./verify/trust.ts";
 
 /** For the counters and, while the feed is down, the fleet. */
 const SITE_PERIOD_MS = 5_000;
@@ -70,6 +71,8 @@ class Site {
     (events) => this.#apply(events),
     () => this.#missed(),
   );
+  #following: Promise<boolean> | null = null;
+  #trust_book = new TrustBook(browserStore(), location.origin + location.pathname);
   #fleet_timer: ReturnType<typeof setTimeout> | undefined;
   #fleet_fetched_ms = 0;
   #asking_site = false;
@@ -96,9 +99,36 @@ class Site {
     await Promise.all([this.#refreshSite(), this.#refreshFleet()]);
   }
 
-  /** At a person's word, after the key changed. */
-  acceptOfferedKey(): void {
-    if (this.trust?.is === "changed") this.trust = replacePin(browserStore(), this.trust.offered, new Date());
+  /** At a person's word, where the address shows another log, or the log does not lead on from its key. */
+  accept(offered: Pin): void {
+    this.trust = this.#trust_book.accept(offered);
+  }
+
+  /** Asks the log which keys have signed it. Answers whether checks are now made with another key than before. Who asks meanwhile gets the same answer. */
+  followKeys(): Promise<boolean> {
+    this.#following ??= this.#askForKeys().finally(() => (this.#following = null));
+    return this.#following;
+  }
+
+  async #askForKeys(): Promise<boolean> {
+    const before = this.trust?.pin?.key.vkey;
+    const named = this.answer?.vkey;
+    try {
+      if (this.answer === null) throw new Error("The site has not answered.");
+      const keys = await fetchKeys(this.answer.log_url);
+      if (!keys.some(({ vkey }) => vkey === named)) throw new Error("The site names a key that is none of its log's.");
+      this.trust = this.#trust_book.meet(keys, new Date());
+    } catch (error) {
+      this.trust = { is: "unproved", pin: this.#trust_book.pin(), why: reason(error) };
+    }
+    return this.trust.pin?.key.vkey !== before;
+  }
+
+  async #meet({ vkey }: SiteAnswer): Promise<void> {
+    const pin = this.#trust_book.pin();
+    // The log is asked only where there is something to learn.
+    if (pin !== null && pin.log !== null && pin.key.vkey === vkey) this.trust = { is: "same", pin };
+    else await this.followKeys();
   }
 
   async #refreshSite(): Promise<void> {
@@ -133,8 +163,9 @@ class Site {
   }
 
   /** Meets a log for the first time, or another one in the same place. */
-  #enter({ vkey, log_url, access_token, leaves }: SiteAnswer): void {
-    this.trust = trustOnFirstUse(browserStore(), vkey, new Date());
+  #enter(answer: SiteAnswer): void {
+    const { log_url, access_token, leaves } = answer;
+    void this.#meet(answer);
     this.leaves = leaves;
     this.#feed?.pause();
     this.#feed = new Feed(log_url, access_token, Math.max(0, leaves - FEED_OVERLAP_LEAVES), {
@@ -216,6 +247,7 @@ class Site {
 
   async #poll(): Promise<void> {
     await this.#refreshSite();
+    if (this.trust?.is === "unproved") await this.followKeys();
     if (this.feed.is !== "live" || this.sensors === null) await this.#refreshFleet();
   }
 

@@ -2,6 +2,8 @@
 
 use bindings::exports::sealwire::verifier::check;
 
+use crate::{Key, KeyEvent};
+
 #[expect(
     unsafe_code,
     clippy::mem_forget,
@@ -19,12 +21,14 @@ struct Verifier;
 
 impl check::Guest for Verifier {
     fn verify_leaf(
+        leaf: u64,
         envelope: Vec<u8>,
         proof: String,
         bundle: Vec<u8>,
-        vkey: String,
+        check::Key { leaf: named_at, vkey }: check::Key,
     ) -> Vec<check::Step> {
-        let steps = crate::verify_leaf(&envelope, &proof, &bundle, &vkey);
+        let key = Key { leaf: named_at, vkey };
+        let steps = crate::verify_leaf(leaf, &envelope, &proof, &bundle, &key);
         steps
             .into_iter()
             .map(|step| check::Step {
@@ -33,5 +37,14 @@ impl check::Guest for Verifier {
                 passed: step.passed,
             })
             .collect()
+    }
+
+    fn follow_keys(events: Vec<check::KeyEvent>) -> Result<Vec<check::Key>, String> {
+        let events: Vec<_> = events
+            .into_iter()
+            .map(|check::KeyEvent { leaf, envelope, proof }| KeyEvent { leaf, envelope, proof })
+            .collect();
+        let keys = crate::follow_keys(&events)?;
+        Ok(keys.into_iter().map(|Key { leaf, vkey }| check::Key { leaf, vkey }).collect())
     }
 }

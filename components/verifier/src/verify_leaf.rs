@@ -5,11 +5,13 @@
 
 use std::error::Error;
 
+use crate::Key;
 use tlog::{
     Checkpoint, EntryBundle, Hash, LeafInTree, TlogProof, VerifierKey, leaf_hash, verify_inclusion,
 };
 
 const PROOF_READABLE: &str = "The proof can be read and covers the leaf";
+const LEAF_ASKED_FOR: &str = "The proof is for the leaf that was asked for";
 const BUNDLE_HOLDS_LEAF: &str = "The log's bundle holds the leaf";
 const ENTRY_IS_HASH: &str = "The entry is the SHA-256 of the envelope";
 const PROOF_LEADS_TO_ROOT: &str = "The proof leads from the envelope to the checkpoint's root";
@@ -27,24 +29,27 @@ pub struct Step {
 }
 
 /// A proof file and what its unverified checkpoint says.
-struct Claim {
+pub(crate) struct Claim {
     proof: TlogProof,
-    checkpoint: Checkpoint,
-    leaf: LeafInTree,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) leaf: LeafInTree,
 }
 
-/// Checks that `envelope` is the leaf that `proof` names, that `bundle` has its hash, and that the log of `vkey`
-/// signed a checkpoint over it.
+/// Checks that `envelope` is the leaf `leaf`, that `proof` is of it, that `bundle` has its hash, and that `key` signed a
+/// checkpoint over it while it was the log's.
 ///
-/// `proof` is a C2SP tlog-proof file, `bundle` the C2SP entry bundle that holds the leaf, `vkey` a C2SP verifier key.
-/// The leaf is as it should be if every step passed.
-pub fn verify_leaf(envelope: &[u8], proof: &str, bundle: &[u8], vkey: &str) -> Vec<Step> {
+/// `proof` is a C2SP tlog-proof file, `bundle` the C2SP entry bundle that holds the leaf. The leaf is as it should be if
+/// every step passed.
+pub fn verify_leaf(leaf: u64, envelope: &[u8], proof: &str, bundle: &[u8], key: &Key) -> Vec<Step> {
     let claim = match Claim::parse(proof) {
         Ok(claim) => claim,
         // Without a proof it is not known which leaf, which root and which signature.
         Err(error) => return vec![failed(PROOF_READABLE, &*error)],
     };
-    let mut steps = vec![passed(PROOF_READABLE, claim.summary())];
+    let named = claim.leaf.index().get();
+    let detail = format!("leaf {leaf} was asked for, and the proof is for leaf {named}");
+    let asked = Step { name: LEAF_ASKED_FOR, detail, passed: named == leaf };
+    let mut steps = vec![passed(PROOF_READABLE, claim.summary()), asked];
     let commitment = Hash::sha256(envelope);
     match claim.entry(bundle) {
         Ok(entry) => {
@@ -60,7 +65,7 @@ pub fn verify_leaf(envelope: &[u8], proof: &str, bundle: &[u8], vkey: &str) -> V
         }
         Err(error) => failed(PROOF_LEADS_TO_ROOT, &*error),
     });
-    steps.push(match claim.verify_signature(vkey) {
+    steps.push(match claim.verify_signature(key) {
         Ok(key) => passed(
             CHECKPOINT_SIGNED,
             format!("`{}` signed it with key {}", claim.checkpoint.origin, key.id()),
@@ -71,7 +76,7 @@ pub fn verify_leaf(envelope: &[u8], proof: &str, bundle: &[u8], vkey: &str) -> V
 }
 
 impl Claim {
-    fn parse(proof: &str) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn parse(proof: &str) -> Result<Self, Box<dyn Error>> {
         let proof = TlogProof::parse(proof)?;
         // Not verified yet: the signature is a step of its own.
         let checkpoint = Checkpoint::parse(proof.checkpoint.unverified_text())?;
@@ -114,16 +119,30 @@ impl Claim {
         Step { name: ENTRY_IS_HASH, detail, passed: false }
     }
 
-    fn verify_inclusion(&self, entry: &Hash) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn verify_inclusion(&self, entry: &Hash) -> Result<(), Box<dyn Error>> {
         let leaf_hash = leaf_hash(entry.as_bytes());
         verify_inclusion(self.leaf, &leaf_hash, &self.proof.hashes, &self.checkpoint.root)?;
         Ok(())
     }
 
-    fn verify_signature(&self, vkey: &str) -> Result<VerifierKey, Box<dyn Error>> {
+    /// A key signs the trees that hold the leaf that names it: one that it signed for a smaller tree is from before, or
+    /// from somebody who has the key and not the log.
+    fn verify_signature(&self, Key { leaf, vkey }: &Key) -> Result<VerifierKey, Box<dyn Error>> {
         let key = VerifierKey::parse(vkey)?;
-        Checkpoint::verify(&self.proof.checkpoint, &key, key.name().as_str())?;
+        self.verify_signed_by(&key)?;
+        let size = self.checkpoint.size.get();
+        if *leaf > 0 && size <= *leaf {
+            return Err(format!(
+                "the checkpoint covers {size} leaves and is older than the key, which leaf {leaf} names"
+            )
+            .into());
+        }
         Ok(key)
+    }
+
+    pub(crate) fn verify_signed_by(&self, key: &VerifierKey) -> Result<(), Box<dyn Error>> {
+        Checkpoint::verify(&self.proof.checkpoint, key, key.name().as_str())?;
+        Ok(())
     }
 }
 
@@ -132,9 +151,13 @@ fn passed(name: &'static str, detail: String) -> Step {
 }
 
 fn failed(name: &'static str, error: &(dyn Error + 'static)) -> Step {
+    Step { name, detail: in_words(error), passed: false }
+}
+
+/// An error with all its causes.
+pub(crate) fn in_words(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
-    let detail = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-    Step { name, detail, passed: false }
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]
@@ -155,6 +178,7 @@ mod tests {
         proof: TlogProof,
         bundle: Vec<u8>,
         vkey: String,
+        named_at: u64,
     }
 
     impl Served {
@@ -185,6 +209,7 @@ mod tests {
                 },
                 bundle: EntryBundle::new(entries[256..].to_vec()).unwrap().encode(),
                 vkey: signer.vkey().to_string(),
+                named_at: 0,
             }
         }
 
@@ -196,7 +221,8 @@ mod tests {
         }
 
         fn verify(&self) -> Vec<Step> {
-            verify_leaf(&self.envelope, &self.proof.to_string(), &self.bundle, &self.vkey)
+            let key = Key { leaf: self.named_at, vkey: self.vkey.clone() };
+            verify_leaf(LEAF, &self.envelope, &self.proof.to_string(), &self.bundle, &key)
         }
     }
 
@@ -219,6 +245,7 @@ mod tests {
             names,
             [
                 PROOF_READABLE,
+                LEAF_ASKED_FOR,
                 BUNDLE_HOLDS_LEAF,
                 ENTRY_IS_HASH,
                 PROOF_LEADS_TO_ROOT,
@@ -253,14 +280,14 @@ mod tests {
     #[test]
     fn a_changed_envelope_is_not_the_one_that_was_sealed() {
         let steps = check(|served| served.envelope[20] ^= 1, &[ENTRY_IS_HASH, PROOF_LEADS_TO_ROOT]);
-        assert!(steps[2].detail.ends_with("the envelope is not the one that was sealed"));
+        assert!(steps[3].detail.ends_with("the envelope is not the one that was sealed"));
     }
 
     #[test]
     fn a_changed_bundle_is_not_the_log_s() {
         // Entry 34 of 32 bytes, each behind two of length.
         let steps = check(|served| served.bundle[34 * 34 + 10] ^= 1, &[ENTRY_IS_HASH]);
-        assert!(steps[2].detail.ends_with("the bundle is not the log's"));
+        assert!(steps[3].detail.ends_with("the bundle is not the log's"));
     }
 
     #[test]
@@ -273,7 +300,7 @@ mod tests {
     fn the_proof_of_another_leaf_does_not_do() {
         check(
             |served| served.proof.index = tlog::LeafIndex::new(LEAF - 1),
-            &[ENTRY_IS_HASH, PROOF_LEADS_TO_ROOT],
+            &[LEAF_ASKED_FOR, ENTRY_IS_HASH, PROOF_LEADS_TO_ROOT],
         );
     }
 
@@ -300,7 +327,7 @@ mod tests {
             },
             &[CHECKPOINT_SIGNED],
         );
-        assert!(steps[4].detail.contains("is not one of this text"), "{}", steps[4].detail);
+        assert!(steps[5].detail.contains("is not one of this text"), "{}", steps[5].detail);
     }
 
     #[test]
@@ -310,9 +337,16 @@ mod tests {
                 |served| served.vkey = signer(name, seed).vkey().to_string(),
                 &[CHECKPOINT_SIGNED],
             );
-            assert!(steps[4].detail.contains("by a known key"), "{}", steps[4].detail);
+            assert!(steps[5].detail.contains("by a known key"), "{}", steps[5].detail);
         }
         check(|served| served.vkey.push('!'), &[CHECKPOINT_SIGNED]);
+    }
+
+    #[test]
+    fn a_checkpoint_from_before_the_key_is_refused() {
+        check(|served| served.named_at = LEAVES - 1, &[]);
+        let steps = check(|served| served.named_at = LEAVES, &[CHECKPOINT_SIGNED]);
+        assert!(steps[5].detail.contains("is older than the key"), "{}", steps[5].detail);
     }
 
     #[test]
@@ -325,7 +359,7 @@ mod tests {
             &[CHECKPOINT_SIGNED],
         );
         assert_eq!(
-            steps[4].detail,
+            steps[5].detail,
             "the checkpoint is of the log `another log`, not of `sealwire.local/plant-1`"
         );
     }
@@ -341,10 +375,10 @@ mod tests {
             let steps = Served { bundle, ..Served::good() }.verify();
             assert_eq!(
                 steps.iter().map(|step| step.passed).collect::<Vec<_>>(),
-                [true, false, true, true]
+                [true, true, false, true, true]
             );
-            assert_eq!(steps[1].name, BUNDLE_HOLDS_LEAF);
-            assert!(steps[1].detail.contains(reason), "{}", steps[1].detail);
+            assert_eq!(steps[2].name, BUNDLE_HOLDS_LEAF);
+            assert!(steps[2].detail.contains(reason), "{}", steps[2].detail);
         }
     }
 
@@ -357,7 +391,8 @@ mod tests {
             (proof.replace("index 290", "index 300"), "leaf 300 is not in a tree of 300 leaves"),
             (proof.replace("\n300\n", "\n0300\n"), "`0300` is not the size of a tree"),
         ] {
-            let steps = verify_leaf(&good.envelope, &proof, &good.bundle, &good.vkey);
+            let key = Key { leaf: 0, vkey: good.vkey.clone() };
+            let steps = verify_leaf(LEAF, &good.envelope, &proof, &good.bundle, &key);
             let [Step { name: PROOF_READABLE, passed: false, detail }] = &steps[..] else {
                 panic!("{steps:#?}");
             };

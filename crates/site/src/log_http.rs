@@ -15,10 +15,10 @@ use axum::{
     routing::{get, post},
 };
 use http_server::Places;
-use ledger::{Ledger, ReadError, StoredEnvelope};
+use ledger::{Ledger, LogKey, ReadError};
 use poll::Counters;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tlog::TilePath;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
@@ -198,27 +198,31 @@ async fn vkey(State(Shown { log, .. }): State<Shown>) -> Response {
     (headers, format!("{}\n", log.ledger.vkey())).into_response()
 }
 
-/// The events that name the log's keys, as they were sealed.
+/// The events that name the log's keys, each as it was sealed and with its proof.
 async fn keys(State(Shown { log, reads }): State<Shown>) -> Response {
-    let ledger = log.ledger;
-    let read = reads.blocking((), move || {
-        let keys = ledger.keys().into_iter();
-        let stored = keys.map(|key| ledger.envelopes(key.leaf, 1, usize::MAX));
-        stored.collect::<Result<Vec<_>, _>>()
-    });
-    match read.await {
-        Ok(Ok(stored)) => {
-            let key = |stored: StoredEnvelope| {
-                let envelope = String::from_utf8(stored.bytes?).ok()?;
-                Some(json!({ "leaf": stored.leaf, "envelope": envelope }))
-            };
-            let keys: Vec<_> = stored.into_iter().flatten().filter_map(key).collect();
+    match reads.blocking((), move || proved_keys(&log.ledger)).await {
+        Ok(Ok(keys)) => {
             let headers = [(header::CONTENT_TYPE, "application/json")];
             (headers, json!({ "keys": keys }).to_string()).into_response()
         }
         Ok(Err(failure)) => internal(&failure),
         Err(panic) => internal(&panic),
     }
+}
+
+/// A key whose event no checkpoint covers has signed nothing yet.
+fn proved_keys(ledger: &Ledger) -> Result<Vec<Value>, ReadError> {
+    let covered = ledger.published().checkpoint.size.get();
+    let mut keys = Vec::new();
+    for LogKey { leaf, .. } in ledger.keys().into_iter().take_while(|key| key.leaf < covered) {
+        let stored = ledger.envelopes(leaf, 1, usize::MAX)?.pop();
+        let envelope = stored.and_then(|stored| String::from_utf8(stored.bytes?).ok());
+        if let Some((envelope, proof)) = envelope.zip(ledger.prove(leaf)?) {
+            let proof = proof.to_string();
+            keys.push(json!({ "leaf": leaf, "envelope": envelope, "proof": proof }));
+        }
+    }
+    Ok(keys)
 }
 
 async fn tile(State(Shown { log, reads }): State<Shown>, Path(path): Path<String>) -> Response {

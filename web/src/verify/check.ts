@@ -4,7 +4,7 @@ import { ApiError, fetchOk, fetchProof, reason, type Envelope } from "../api.ts"
 import { checkpointOfProof, parseCheckpoint, type Checkpoint } from "./checkpoint.ts";
 import { differences, type Claim } from "./claim.ts";
 import { bundlePaths } from "./tile.ts";
-import type { LeafQuestion, Step } from "./verifier.ts";
+import type { Key, LeafQuestion, Step } from "./verifier.ts";
 
 export type Evidence = {
   leaf: number;
@@ -39,33 +39,22 @@ export async function gather(leaf: number, log_url: string): Promise<Evidence> {
 
 export async function judge(
   evidence: Evidence,
-  vkey: string,
+  key: Key,
   claim: Claim,
   verifyLeaf: (question: LeafQuestion) => Promise<Step[]>,
 ): Promise<Verdict> {
   const { leaf, proof, bundle } = evidence;
-  const checked = await verifyLeaf({ envelope: new TextEncoder().encode(evidence.envelope), proof, bundle, vkey });
-  const asked = askedLeaf(evidence);
+  const checked = await verifyLeaf({ leaf, envelope: new TextEncoder().encode(evidence.envelope), proof, bundle, key });
   // A verifier that checks nothing has not passed.
-  const is_proved = asked.passed && checked.length > 0 && checked.every((step) => step.passed);
+  const is_proved = checked.length > 0 && checked.every((step) => step.passed);
   const envelope = parsed(evidence.envelope);
   const shown = asShown(envelope === null ? null : claim.again({ leaf, envelope }), claim);
   const source = envelope?.event.source ?? "";
   return {
-    steps: [asked, shown, ...checked],
+    steps: [shown, ...checked],
     passed: is_proved && shown.passed,
     sealed: is_proved ? envelope : null,
     renamed: claim.source === undefined || claim.source === source ? null : { sealed: source, shown: claim.source },
-  };
-}
-
-/** The verifier takes the leaf from the proof; that this is the one that was asked for, only the page can know. */
-function askedLeaf({ leaf, proof }: Evidence): Step {
-  const index = /^index (\d+)$/m.exec(proof.slice(0, proof.indexOf("\n\n")))?.[1];
-  return {
-    name: "The proof is for the leaf that was asked for",
-    detail: index === undefined ? "The proof names no leaf." : `Asked for leaf ${leaf}; the proof is for leaf ${index}.`,
-    passed: index === String(leaf),
   };
 }
 

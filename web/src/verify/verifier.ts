@@ -6,7 +6,13 @@ import core_url from "../verifier/verifier.core.wasm?url";
 /** `step` of wit/verifier.wit. */
 export type Step = { name: string; detail: string; passed: boolean };
 
-export type LeafQuestion = { envelope: Uint8Array; proof: string; bundle: Uint8Array; vkey: string };
+/** `key` of wit/verifier.wit: a key that signs a log, and the leaf that names it. */
+export type Key = { leaf: number; vkey: string };
+
+export type LeafQuestion = { leaf: number; envelope: Uint8Array; proof: string; bundle: Uint8Array; key: Key };
+
+/** An event that names a key, as the log's `/keys` gives it. */
+export type KeyEvent = { leaf: number; envelope: Uint8Array; proof: string };
 
 let compiled: Promise<WebAssembly.Module> | null = null;
 
@@ -18,14 +24,31 @@ async function compile(): Promise<WebAssembly.Module> {
 }
 
 /** A fresh instance for every check: one that trapped is not to be used again, and they cost a millisecond. */
-export async function verifyLeaf({ envelope, proof, bundle, vkey }: LeafQuestion): Promise<Step[]> {
+async function fresh() {
   compiled ??= compile();
   try {
     const core = await compiled;
     const { check } = await instantiate(() => core, {});
-    return check.verifyLeaf(envelope, proof, bundle, vkey);
+    return check;
   } catch (error) {
     compiled = null;
     throw error;
+  }
+}
+
+export async function verifyLeaf({ leaf, envelope, proof, bundle, key }: LeafQuestion): Promise<Step[]> {
+  const check = await fresh();
+  return check.verifyLeaf(BigInt(leaf), envelope, proof, bundle, { leaf: BigInt(key.leaf), vkey: key.vkey });
+}
+
+/** The keys that have signed a log, in order, each proved. Throws what does not hold, in words. */
+export async function followKeys(events: readonly KeyEvent[]): Promise<Key[]> {
+  const check = await fresh();
+  try {
+    const keys = check.followKeys(events.map(({ leaf, ...event }) => ({ leaf: BigInt(leaf), ...event })));
+    return keys.map(({ leaf, vkey }) => ({ leaf: Number(leaf), vkey }));
+  } catch (error) {
+    const words = (error as { payload?: unknown }).payload;
+    throw typeof words === "string" ? new Error(`The log's keys do not hold: ${words}.`) : error;
   }
 }

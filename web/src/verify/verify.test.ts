@@ -6,9 +6,9 @@ import { readingOf } from "../event.ts";
 import { judge, type Evidence, type Verdict } from "./check.ts";
 import { checkpointOfProof, parseCheckpoint } from "./checkpoint.ts";
 import { claimOfEvent, claimOfReading, differences, fieldsOf, type Claim } from "./claim.ts";
-import { replacePin, trustOnFirstUse, type Store } from "./pin.ts";
 import { sha256Hex } from "./sha256.ts";
 import { bundlePaths, tileIndexPath } from "./tile.ts";
+import { TrustBook, type Keys, type Store } from "./trust.ts";
 import type { Step } from "./verifier.ts";
 
 test("a tile's index is written in groups of three", () => {
@@ -61,44 +61,83 @@ test("SHA-256 is what everyone else's is", () => {
   }
 });
 
-function store(initial: string | null = null): Store & { kept: string | null } {
-  return {
-    kept: initial,
-    getItem() {
-      return this.kept;
-    },
-    setItem(_key, value) {
-      this.kept = value;
-    },
-  };
+function browser(initial: Record<string, string> = {}): Store & { kept: Map<string, string> } {
+  const kept = new Map(Object.entries(initial));
+  return { kept, getItem: (name) => kept.get(name) ?? null, setItem: (name, value) => void kept.set(name, value), removeItem: (name) => void kept.delete(name) };
 }
 
-test("the first key is kept, another one is reported and not kept", () => {
-  const [now, later] = [new Date(0), new Date(1)];
-  const browser = store();
-  assert.deepEqual(trustOnFirstUse(browser, "key-a", now), { is: "first", pin: { vkey: "key-a", first_seen: now.toISOString() }, kept: true });
-  assert.equal(trustOnFirstUse(browser, "key-a", later).is, "same");
-  const changed = trustOnFirstUse(browser, "key-b", later);
-  assert.equal(changed.is, "changed");
-  assert.equal(changed.pin.vkey, "key-a");
-  assert.equal(trustOnFirstUse(browser, "key-a", later).is, "same");
-  assert.equal(replacePin(browser, "key-b", later).pin.vkey, "key-b");
-  assert.equal(trustOnFirstUse(browser, "key-b", later).is, "same");
+const [FIRST, LATER] = [new Date(0), new Date(1)];
+const HERE = "http://localhost:8080/";
+const key = (name: string, leaf = 0) => ({ leaf, vkey: `plant+${name}` });
+/** A log that went over from each of these keys to the next, every ten leaves. */
+const keys = (first: string, ...rest: string[]): Keys => [key(first), ...rest.map((name, at) => key(name, (at + 1) * 10))];
+
+test("a log is followed from the key that was seen first, and only from there", () => {
+  const book = new TrustBook(browser(), HERE);
+  assert.equal(book.pin(), null);
+  assert.deepEqual(book.meet(keys("a"), FIRST), { is: "first", pin: { log: sha256Hex("plant+a"), key: key("a"), first_seen: FIRST.toISOString() }, kept: true });
+  assert.equal(book.meet(keys("a"), LATER).is, "same");
+  const followed = { is: "same", pin: { log: sha256Hex("plant+a"), key: key("c", 20), first_seen: FIRST.toISOString() } };
+  assert.deepEqual(book.meet(keys("a", "b", "c"), LATER), followed);
+  assert.deepEqual(book.pin(), followed.pin);
+  for (const [name, other] of [
+    ["the history before its last rotation", keys("a", "b")],
+    ["another rotation by a key that is no longer in use", keys("a", "x")],
+    ["the same key, brought in at another leaf", [key("a"), key("b", 10), key("c", 19)] as unknown as Keys],
+  ] as const) {
+    const broken = book.meet(other, LATER);
+    assert.deepEqual([broken.is, broken.pin?.key], ["broken", key("c", 20)], name);
+  }
+  assert.equal(book.meet(keys("a", "b", "c", "d"), LATER).pin?.key.vkey, "plant+d");
 });
 
-test("a browser that keeps nothing says so", () => {
+test("an address that shows another log says so, also where that log is known", () => {
+  const store = browser();
+  const [here, there] = [new TrustBook(store, HERE), new TrustBook(store, `${HERE}plant-2/`)];
+  here.meet(keys("a"), FIRST);
+  // Two logs at two addresses of one origin are two logs.
+  assert.equal(there.meet(keys("b"), FIRST).is, "first");
+  assert.equal(here.meet(keys("a"), LATER).is, "same");
+  const other = here.meet(keys("b", "c"), LATER);
+  assert.ok(other.is === "other_log" && other.seen === FIRST.toISOString());
+  assert.equal(here.pin()?.key.vkey, "plant+a");
+  // Known there, a log is known here too, and is followed from what is known of it.
+  const third = new TrustBook(store, `${HERE}mirror/`);
+  assert.equal(third.meet(keys("x", "b", "c"), LATER).is, "first");
+  assert.equal(new TrustBook(store, `${HERE}copy/`).meet(keys("b", "c"), LATER).pin?.first_seen, FIRST.toISOString());
+  assert.equal(here.accept(other.offered).is, "first");
+  assert.equal(here.meet(keys("b", "c"), LATER).is, "same");
+  assert.equal(here.meet(keys("a"), LATER).is, "other_log");
+});
+
+test("a key that an earlier version kept is followed, or warned of, and then kept with its log", () => {
+  const before = { "sealwire.vkey": JSON.stringify({ vkey: "plant+b", first_seen: FIRST.toISOString() }) };
+  const store = browser(before);
+  const followed = new TrustBook(store, HERE).meet(keys("a", "b", "c"), LATER);
+  assert.deepEqual(followed, { is: "same", pin: { log: sha256Hex("plant+a"), key: key("c", 20), first_seen: FIRST.toISOString() } });
+  assert.deepEqual([...store.kept.keys()], ["sealwire.trust"]);
+  const changed = new TrustBook(browser(before), HERE).meet(keys("a", "c"), LATER);
+  assert.deepEqual([changed.is, changed.pin?.key.vkey], ["other_log", "plant+b"]);
+});
+
+test("a browser that keeps nothing says so, and warns for as long as the page is open", () => {
   const full: Store = {
     getItem: () => null,
     setItem: () => {
       throw new Error("quota");
     },
+    removeItem: () => {},
   };
-  for (const browser of [null, full]) {
-    const trust = trustOnFirstUse(browser, "key-a", new Date(0));
+  for (const store of [null, full]) {
+    const book = new TrustBook(store, HERE);
+    const trust = book.meet(keys("a"), FIRST);
     assert.ok(trust.is === "first" && !trust.kept);
+    assert.equal(book.meet(keys("b"), LATER).is, "other_log");
   }
   // What is not a pin is no pin.
-  for (const junk of ["{", "null", "3", '{"vkey":1,"first_seen":"x"}']) assert.equal(trustOnFirstUse(store(junk), "key-a", new Date(0)).is, "first");
+  for (const junk of ["{", "null", "3", '{"logs":{"x":{}},"addresses":{}}', '{"vkey":1,"first_seen":"x"}']) {
+    for (const name of ["sealwire.trust", "sealwire.vkey"]) assert.equal(new TrustBook(browser({ [name]: junk }), HERE).meet(keys("a"), FIRST).is, "first");
+  }
 });
 
 const AT = "2026-11-23T19:01:23.123000Z";
@@ -124,7 +163,7 @@ const EVIDENCE: Evidence = {
 const GOOD: Step[] = [{ name: "checked", detail: "", passed: true }];
 
 const verdictOn = (claim: Claim, evidence: Partial<Evidence> = {}, steps: Step[] = GOOD): Promise<Verdict> =>
-  judge({ ...EVIDENCE, ...evidence }, "vkey", claim, async () => steps);
+  judge({ ...EVIDENCE, ...evidence }, key("a"), claim, async () => steps);
 
 const passes = async (claim: Claim, evidence: Partial<Evidence> = {}, steps: Step[] = GOOD): Promise<boolean> => (await verdictOn(claim, evidence, steps)).passed;
 
@@ -162,12 +201,10 @@ test("a sensor that was sealed under another name is never called unchanged", as
   assert.deepEqual([passed, renamed], [true, { sealed: "Boiler.T1", shown: "Freezer.T1" }]);
 });
 
-test("a verdict passes only for the leaf that was asked for, and only where something was checked", async () => {
+test("a verdict passes only about an event, and only where everything was checked", async () => {
   const fewer_digits = { ...READING, event: { ...READING.event, timestamp: "2026-11-23T19:01:23.123Z" } };
   assert.equal(await passes(inTable(SHOWN), { envelope: JSON.stringify(fewer_digits) }), true); // the same moment, written shorter
   for (const [evidence, steps] of [
-    [{ leaf: 813 }, GOOD], // a good proof of another leaf
-    [{ proof: PROOF.replace("index 812\n", "") }, GOOD],
     [{ envelope: "not JSON" }, GOOD],
     [{ envelope: "null" }, GOOD],
     [{ envelope: '{"event":null}' }, GOOD],

@@ -1,0 +1,14 @@
+// The keys of a log, from the log itself, proved by the verifier.
+
+import { fetchOk } from "../api.ts";
+import type { Keys } from "./trust.ts";
+import { followKeys } from "./verifier.ts";
+
+/** In order, as the log proves them. Throws what does not hold, in words. */
+export async function fetchKeys(log_url: string): Promise<Keys> {
+  const { keys } = (await (await fetchOk(`${log_url}/keys`)).json()) as { keys: { leaf: number; envelope: string; proof: string }[] };
+  const events = keys.map(({ leaf, envelope, proof }) => ({ leaf, envelope: new TextEncoder().encode(envelope), proof }));
+  const [first, ...rest] = await followKeys(events);
+  if (first === undefined) throw new Error("The log names no key.");
+  return [first, ...rest];
+}
