@@ -21,8 +21,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("durable", &[]),
     ("work", &[]),
     ("ledger", &["durable", "key-history", "model", "tlog", "work"]),
+    ("http-client", &[]),
     ("http-server", &[]),
-    ("witness", &["durable", "http-server", "ledger", "tlog", "work"]),
+    ("witness", &["durable", "http-client", "http-server", "ledger", "tlog", "work"]),
     ("index", &["model"]),
     ("readings", &["index", "model"]),
     ("engine", &[]),
@@ -49,6 +50,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "durable",
             "engine",
+            "http-client",
             "index",
             "ledger",
             "model",

@@ -77,8 +77,7 @@ fn ask(running: &RunFile, order: &Order) -> Result<Done> {
         .http_status_as_error(false)
         .build()
         .into();
-    let mut response = agent
-        .post(&url)
+    let mut response = http_client::post(&agent, &url)
         .header("authorization", format!("Bearer {}", running.operator_token.as_str()))
         .send(serde_json::to_vec(order)?)
         .with_context(|| format!("the site at {url} does not answer"))?;

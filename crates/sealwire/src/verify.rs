@@ -174,8 +174,9 @@ impl HttpLog {
 
     fn get(&self, path: &str) -> Result<Vec<u8>, String> {
         let url = format!("{}/{path}", self.url);
-        let mut response =
-            self.agent.get(&url).call().map_err(|error| format!("{url}: {error}"))?;
+        let mut response = http_client::get(&self.agent, &url)
+            .call()
+            .map_err(|error| format!("{url}: {error}"))?;
         let mut bytes = Vec::new();
         let reader = response.body_mut().as_reader().take(ANSWER_BYTES_MAX + 1);
         { reader }.read_to_end(&mut bytes).map_err(|error| format!("{url}: {error}"))?;

@@ -53,9 +53,7 @@ impl Client {
     pub fn ask(&self, url: &str, request: &AddCheckpoint) -> Result<Answer, AskError> {
         let url = format!("{}/add-checkpoint", url.trim_end_matches('/'));
         let body = request.to_string();
-        let mut response = self
-            .agent
-            .post(&url)
+        let mut response = http_client::post(&self.agent, &url)
             .send(body)
             .map_err(|source| AskError::Unreachable(source.into()))?;
         let status = response.status();

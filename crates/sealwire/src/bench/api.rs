@@ -287,7 +287,7 @@ impl<'a> Client<'a> {
     }
 
     fn post(&self, path: &str, body: &str) -> Result<()> {
-        let request = self.agent.post(format!("{}{path}", self.serving.url));
+        let request = http_client::post(&self.agent, &format!("{}{path}", self.serving.url));
         let request = request.header("authorization", format!("Bearer {}", self.serving.token));
         let mut response = request.header("content-type", "application/json").send(body)?;
         let answer = response.body_mut().read_to_vec()?;
