@@ -4,7 +4,8 @@
 //! the hash is checked by pip before anything is unpacked.
 
 use std::{
-    env, fs, io,
+    env, fs,
+    io::{self, Read as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -19,6 +20,9 @@ use crate::release::{Release, Version};
 pub fn find(release: &Release, progress: &dyn Fn(&str)) -> Result<PathBuf, FindError> {
     if let Some(named) = env::var_os(release.variable).map(PathBuf::from) {
         return match version_of(&named) {
+            Ok(version) if version >= release.version_min && is_script(&named) => {
+                Err(FindError::Script { program: named, variable: release.variable })
+            }
             Ok(version) if version >= release.version_min => Ok(named),
             Ok(version) => Err(FindError::TooOld {
                 program: named,
@@ -33,6 +37,12 @@ pub fn find(release: &Release, progress: &dyn Fn(&str)) -> Result<PathBuf, FindE
     }
     if let Some(installed) = in_path(release.program) {
         match version_of(&installed) {
+            Ok(version) if version >= release.version_min && is_script(&installed) => {
+                progress(&format!(
+                    "{} is a script, which could not reach what it starts: looking further",
+                    installed.display()
+                ));
+            }
             Ok(version) if version >= release.version_min => return Ok(installed),
             Ok(version) => progress(&format!(
                 "{} is version {version}, too old (at least {} is needed): looking further",
@@ -57,6 +67,13 @@ pub fn find(release: &Release, progress: &dyn Fn(&str)) -> Result<PathBuf, FindE
 fn in_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
+}
+
+/// Whether the file leads to a program elsewhere, such as what Python's package managers install. An engine sees the system's files and its own folder alone.
+fn is_script(program: &Path) -> bool {
+    let mut start = [0; 2];
+    let read = fs::File::open(program).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && &start == b"#!"
 }
 
 fn version_of(program: &Path) -> Result<Version, String> {
@@ -159,6 +176,14 @@ pub enum FindError {
         program: PathBuf,
         /// What happened.
         reason: String,
+        /// The variable that named it.
+        variable: &'static str,
+    },
+    /// What the user named starts something else.
+    #[error("{variable} names {}, which is a script and could not reach what it starts: name the program itself", program.display())]
+    Script {
+        /// The script.
+        program: PathBuf,
         /// The variable that named it.
         variable: &'static str,
     },

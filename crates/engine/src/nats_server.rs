@@ -1,63 +1,136 @@
-//! How `nats-server` is started: its configuration file and its arguments.
+//! How both servers of the bus are started: their configuration files and arguments. Who may do what there is in [`accounts`](crate::accounts).
 
 use std::{
-    fs::{DirBuilder, OpenOptions},
-    io::{self, Write as _},
+    fmt::Write as _,
+    io,
     net::SocketAddr,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
-use crate::supervise::Start;
+use serde_json::Value;
+
+use crate::{
+    accounts::{self, Password, Traffic},
+    ca::Authority,
+    private,
+    supervise::Start,
+};
 
 /// Largest message in bytes: room for the fleet of a full site in one answer. What does not fit is told so by the query service.
 pub const PAYLOAD_BYTES_MAX: usize = 16 << 20;
+/// The server that devices connect to, for people.
+pub const DEVICES: &str = "nats-server";
+/// The server that hosts connect to, for people.
+pub const HOSTS: &str = "nats-server for hosts";
 
-/// What the configuration depends on. The server listens on loopback only: its control subjects and the sensors' share one account.
+/// The server that devices connect to.
 #[derive(Debug)]
-pub struct Config<'a> {
+pub struct ForDevices<'a> {
     /// Name in logs and for JetStream.
     pub name: &'a str,
-    /// Where clients connect.
+    /// Where NATS clients connect.
     pub nats: SocketAddr,
     /// Where MQTT devices connect.
     pub mqtt: SocketAddr,
     /// A folder of its own: configuration, log and JetStream's files.
     pub folder: &'a Path,
+    /// What the site shows there.
+    pub password: &'a Password,
 }
 
-/// Writes the configuration and says how to start the server.
-///
-/// # Errors
-/// The folder cannot be written.
-pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
-    DirBuilder::new().recursive(true).mode(0o700).create(config.folder)?;
-    let file = config.folder.join("nats-server.conf");
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(&file)?.write_all(render(config).as_bytes())?;
+/// The server that hosts connect to. Nobody gets in without a certificate.
+#[derive(Debug)]
+pub struct ForHosts<'a> {
+    /// Name in logs.
+    pub name: &'a str,
+    /// Where hosts and the site connect.
+    pub nats: SocketAddr,
+    /// A folder of its own: configuration, certificate and log.
+    pub folder: &'a Path,
+    /// Who makes certificates.
+    pub authority: &'a Authority,
+    /// What components and the site ask each other.
+    pub traffic: Traffic<'a>,
+}
+
+impl ForDevices<'_> {
+    /// Writes the configuration and says how to start the server.
+    ///
+    /// JetStream is there because MQTT needs it for sessions, and bounded as such. It is not where readings become durable: the ledger is. There is no TLS,
+    /// not even for clients that ask for it: some take up every offer, and would refuse a certificate that they do not know.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn prepare(&self, program: PathBuf) -> io::Result<Start> {
+        let users = accounts::devices(self.password).map_err(io::Error::other)?;
+        let mut configuration = general(self.name, self.nats);
+        let store = Value::from(self.folder.join("jetstream").to_string_lossy());
+        write!(
+            configuration,
+            "jetstream {{\n  store_dir: {store}\n  max_memory_store: 64MB\n  max_file_store: 1GB\n}}\n\
+             authorization {{ users: {users} }}\n\
+             no_auth_user: \"{}\"\n\
+             mqtt {{\n  listen: \"{}\"\n  no_auth_user: \"{}\"\n}}\n",
+            accounts::DEVICE,
+            self.mqtt,
+            accounts::MQTT_DEVICE,
+        )
+        .expect("a text takes everything");
+        start(DEVICES, program, self.folder, &configuration)
+    }
+}
+
+impl ForHosts<'_> {
+    /// Makes the server's certificate, writes the configuration, and says how to start the server.
+    ///
+    /// # Errors
+    /// The folder cannot be written, or no certificate can be made.
+    pub fn prepare(&self, program: PathBuf) -> io::Result<Start> {
+        private::folder(self.folder)?;
+        let identity = self.authority.server(self.nats.ip()).map_err(io::Error::other)?;
+        let mut configuration = general(self.name, self.nats);
+        configuration.push_str("tls {\n  verify_and_map: true\n");
+        for (key, name, pem) in [
+            ("ca_file", "ca.pem", self.authority.pem()),
+            ("cert_file", "server.pem", identity.certificate_pem()),
+            ("key_file", "server.key", identity.key_pem()),
+        ] {
+            let file = self.folder.join(name);
+            private::file(&file, pem.as_bytes())?;
+            let file = Value::from(file.to_string_lossy());
+            writeln!(configuration, "  {key}: {file}").expect("a text takes everything");
+        }
+        let accounts = accounts::hosts(self.traffic);
+        writeln!(configuration, "}}\naccounts: {accounts}").expect("a text takes everything");
+        start(HOSTS, program, self.folder, &configuration)
+    }
+}
+
+fn general(name: &str, address: SocketAddr) -> String {
+    format!(
+        "server_name: {name}\n\
+         listen: \"{address}\"\n\
+         max_payload: {PAYLOAD_BYTES_MAX}\n\
+         max_connections: 65536\n",
+        name = Value::from(name),
+    )
+}
+
+fn start(
+    name: &'static str,
+    program: PathBuf,
+    folder: &Path,
+    configuration: &str,
+) -> io::Result<Start> {
+    private::folder(folder)?;
+    let file = folder.join("nats-server.conf");
+    private::file(&file, configuration.as_bytes())?;
     Ok(Start {
-        name: "nats-server",
+        name,
         program,
         arguments: vec!["--config".into(), file.into()],
         environment: Vec::new(),
-        log: config.folder.join("nats-server.log"),
+        folder: folder.to_owned(),
+        log: folder.join("nats-server.log"),
     })
-}
-
-/// JetStream is there because MQTT needs it for sessions, and bounded as such. It is not where readings become durable: the ledger is.
-fn render(config: &Config<'_>) -> String {
-    let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy()).to_string();
-    format!(
-        "server_name: {name}\n\
-         listen: \"{nats}\"\n\
-         max_payload: {PAYLOAD_BYTES_MAX}\n\
-         max_connections: 65536\n\
-         jetstream {{\n  store_dir: {store}\n  max_memory_store: 64MB\n  max_file_store: 1GB\n}}\n\
-         mqtt {{\n  listen: \"{mqtt}\"\n}}\n",
-        name = serde_json::Value::from(config.name),
-        nats = config.nats,
-        mqtt = config.mqtt,
-        store = quoted(&config.folder.join("jetstream")),
-    )
 }

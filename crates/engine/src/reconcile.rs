@@ -16,10 +16,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::Workload;
+use crate::{Workload, accounts::HEARTBEATS};
 
-/// Where hosts say that they live.
-const HEARTBEATS: &str = "runtime.operator.heartbeat.*";
 /// How long a host may take to start a workload: it pulls and compiles, which takes a small machine many seconds.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a host may take to say how a workload is.

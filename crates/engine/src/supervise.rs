@@ -3,16 +3,17 @@
 //! An engine that ends without being asked to is started again after a back-off, for as long as the site runs: an operator who repairs what was wrong (a
 //! full disk, a stolen port) need not also restart the site. Each outage is told as a [`Change`], so that it can be sealed.
 //!
+//! Each start is a start of our own program first, which closes the engine in (see [`sandbox`]) and then becomes it. It is found by way of the kernel, not by
+//! its path: the file there may have been replaced by a newer one since.
+//!
 //! Invariant: no engine outlives us. Asked to stop, it gets SIGTERM and then SIGKILL; and where the kernel can do it, it is killed when we are, by way of
 //! [`exec_bound_to_parent`].
 
 use std::{
     convert::Infallible,
-    env,
     ffi::OsString,
-    fs::{self, File, OpenOptions},
     io,
-    os::unix::{fs::OpenOptionsExt as _, process::CommandExt as _},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -30,6 +31,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::{environment, log::Log, sandbox};
+
 /// Our own subcommand that becomes an engine, see [`exec_bound_to_parent`].
 pub const RUN_ENGINE: &str = "run-engine";
 
@@ -41,8 +44,9 @@ const BACK_OFF_MIN: Duration = Duration::from_millis(200);
 const BACK_OFF_MAX: Duration = Duration::from_secs(10);
 /// An engine that ran this long is not in a restart loop: the next pause is the shortest again.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
-/// An engine's log is set aside when it is larger than this at a start; the one set aside before is dropped.
-const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Our own program, whatever is at its path by now.
+#[cfg(target_os = "linux")]
+const OURSELVES: &str = "/proc/self/exe";
 
 /// How an engine is started.
 #[derive(Clone, Debug)]
@@ -53,9 +57,11 @@ pub struct Start {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<OsString>,
-    /// Variables it gets beside ours.
+    /// Variables it gets beside what every engine gets.
     pub environment: Vec<(&'static str, &'static str)>,
-    /// Where its output goes.
+    /// All that it may write, and where it finds a home. What lies beside it cannot be seen.
+    pub folder: PathBuf,
+    /// Where what it says is kept.
     pub log: PathBuf,
 }
 
@@ -82,6 +88,7 @@ pub enum Change {
 #[derive(Debug)]
 pub struct Engine {
     start: Start,
+    log: Log,
     child: Child,
     started_at: Instant,
 }
@@ -90,22 +97,27 @@ impl Engine {
     /// Starts the engine.
     ///
     /// # Errors
-    /// Its log cannot be written or its program cannot be started.
+    /// Its folder cannot be written or its program cannot be started.
     pub fn start(start: Start) -> io::Result<Self> {
-        let child = spawn(&start)?;
+        environment::prepare(&start.folder)?;
+        let log = Log::new(start.log.clone());
+        let child = spawn(&start, &log)?;
         info!(engine = start.name, pid = child.id(), "started");
-        Ok(Self { start, child, started_at: Instant::now() })
+        Ok(Self { start, log, child, started_at: Instant::now() })
     }
 
-    /// How it ended, if it already has.
-    pub fn ended(&mut self) -> Option<String> {
+    /// What it says.
+    #[must_use]
+    pub const fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// How it ended, if it already has, and its last words.
+    pub async fn ended(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok()??;
-        Some(format!(
-            "{} {}; its log is {}",
-            self.start.name,
-            describe(status),
-            self.start.log.display()
-        ))
+        self.log.last_words().await;
+        let (name, program) = (self.start.name, self.start.program.display());
+        Some(format!("{name} ({program}) {}; {}", describe(status), self.log.ending()))
     }
 
     /// Keeps the engine running until `shutdown`, then stops it. Each change goes to `changes`.
@@ -118,7 +130,9 @@ impl Engine {
             };
             let name = self.start.name;
             let reason = ended.map_or_else(|error| error.to_string(), describe);
-            warn!(engine = name, reason, "ended by itself; starting it again");
+            self.log.last_words().await;
+            let ending = self.log.ending();
+            warn!(engine = name, reason, "ended by itself; starting it again; {ending}");
             let down_since = Instant::now();
             if down_since.duration_since(self.started_at) > STABLE_AFTER {
                 back_off = BACK_OFF_MIN;
@@ -130,12 +144,15 @@ impl Engine {
                     return;
                 }
                 back_off = (back_off * 2).min(BACK_OFF_MAX);
-                match spawn(&self.start) {
+                match spawn(&self.start, &self.log) {
                     Ok(child) => {
                         self.child = child;
                         break;
                     }
-                    Err(error) => warn!(engine = name, %error, "cannot be started; trying again"),
+                    Err(error) => {
+                        let program = self.start.program.display();
+                        warn!(engine = name, %program, %error, "cannot be started; trying again");
+                    }
                 }
             }
             self.started_at = Instant::now();
@@ -160,29 +177,40 @@ impl Engine {
     }
 }
 
-fn spawn(start: &Start) -> io::Result<Child> {
-    let log = open_log(&start.log)?;
-    Command::new(env::current_exe()?)
+fn spawn(start: &Start, log: &Log) -> io::Result<Child> {
+    let said = log.open()?;
+    #[cfg(target_os = "linux")]
+    let ourselves = OURSELVES;
+    #[cfg(not(target_os = "linux"))]
+    let ourselves = std::env::current_exe()?;
+    Command::new(ourselves)
+        .arg0("sealwire")
         .arg(RUN_ENGINE)
         .arg(std::process::id().to_string())
-        .arg(&start.program)
+        .arg(&start.folder)
+        .arg(std::path::absolute(&start.program)?)
         .args(&start.arguments)
+        .env_clear()
+        .envs(environment::of(&start.folder))
         .envs(start.environment.iter().copied())
+        .current_dir(&start.folder)
         .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
+        .stdout(said.try_clone()?)
+        .stderr(said)
         // A group of its own: Ctrl-C in the terminal is for us, and we stop the engines in order.
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
 }
 
-/// Becomes the engine, and has the kernel kill it when its parent, process `parent`, dies, however it dies.
+/// Becomes the engine, which sees nothing but `folder` and the system's files, and has the kernel kill it when its parent, process `parent`, dies, however
+/// it dies.
 ///
 /// # Errors
 /// Returns only if the program cannot be started.
 pub fn exec_bound_to_parent(
     parent: i32,
+    folder: &Path,
     program: &Path,
     arguments: &[OsString],
 ) -> io::Result<Infallible> {
@@ -198,14 +226,8 @@ pub fn exec_bound_to_parent(
     let _no_such_signal_here = parent;
     // What the engine writes is its owner's alone, as everything in the data directory.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    sandbox::enter(folder, program).map_err(io::Error::other)?;
     Err(std::process::Command::new(program).args(arguments).exec())
-}
-
-fn open_log(path: &Path) -> io::Result<File> {
-    if fs::metadata(path).is_ok_and(|metadata| metadata.len() > LOG_BYTES_MAX) {
-        fs::rename(path, path.with_extension("log.old"))?;
-    }
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
 fn describe(status: std::process::ExitStatus) -> String {

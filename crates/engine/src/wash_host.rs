@@ -1,16 +1,11 @@
 //! How `wash host` is started.
 
-use std::{
-    ffi::OsString,
-    fs::{self, DirBuilder},
-    io,
-    net::SocketAddr,
-    os::unix::fs::DirBuilderExt as _,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsString, fs, io, net::SocketAddr, path::Path, path::PathBuf};
 
-use crate::supervise::Start;
+use crate::{accounts::Role, ca::Authority, private, supervise::Start};
 
+/// The host, for people.
+pub const NAME: &str = "wash host";
 /// Instances the host keeps room for: our components need a handful, and each slot costs address space.
 const CORE_INSTANCES: &str = "50";
 /// Memory one instance may grow to.
@@ -25,20 +20,22 @@ const NO_BACKTRACES: (&str, &str) = ("RUST_LIB_BACKTRACE", "0");
 pub struct Config<'a> {
     /// Name in logs and heartbeats.
     pub name: &'a str,
-    /// The message bus, for control and for components alike.
+    /// The hosts' server of the message bus, for control and for components alike.
     pub nats: SocketAddr,
     /// Where the host answers HTTP.
     pub http: SocketAddr,
-    /// A folder of its own: log and image cache.
+    /// A folder of its own: log, image cache and certificates.
     pub folder: &'a Path,
+    /// Who makes certificates.
+    pub authority: &'a Authority,
 }
 
-/// Says how to start the host.
+/// Makes the host's certificates, one for control and one for components, and says how to start it.
 ///
 /// # Errors
-/// The folder cannot be written.
+/// The folder cannot be written, or no certificate can be made.
 pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
-    DirBuilder::new().recursive(true).mode(0o700).create(config.folder)?;
+    private::folder(config.folder)?;
     // Images are found by their registry's address, and ours is another at each start: what is kept is of no use.
     let images = config.folder.join("images");
     match fs::remove_dir_all(&images) {
@@ -46,7 +43,7 @@ pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
         _ => {}
     }
     let nats = format!("nats://{}", config.nats);
-    let arguments: Vec<OsString> = vec![
+    let mut arguments: Vec<OsString> = vec![
         "--non-interactive".into(),
         "host".into(),
         "--host-name".into(),
@@ -66,11 +63,26 @@ pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
         "--default-heap-memory".into(),
         HEAP_MEMORY.into(),
     ];
+    let ca = config.folder.join("ca.pem");
+    private::file(&ca, config.authority.pem().as_bytes())?;
+    for (plane, name, role) in
+        [("scheduler", "control", Role::HostControl), ("data", "data", Role::HostData)]
+    {
+        let identity = role.identity(config.authority).map_err(io::Error::other)?;
+        let files = ["pem", "key"].map(|kind| config.folder.join(format!("{name}.{kind}")));
+        let [certificate, key] = &files;
+        private::file(certificate, identity.certificate_pem().as_bytes())?;
+        private::file(key, identity.key_pem().as_bytes())?;
+        for (what, file) in [("ca", &ca), ("cert", certificate), ("key", key)] {
+            arguments.extend([format!("--{plane}-nats-tls-{what}").into(), file.into()]);
+        }
+    }
     Ok(Start {
-        name: "wash host",
+        name: NAME,
         program,
         arguments,
         environment: vec![NO_BACKTRACES],
+        folder: config.folder.to_owned(),
         log: config.folder.join("wash-host.log"),
     })
 }
@@ -85,7 +97,14 @@ mod tests {
         let image = folder.path().join("images/of-an-earlier-registry");
         fs::create_dir_all(&image).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let config = Config { name: "site", nats: address, http: address, folder: folder.path() };
+        let authority = Authority::new().unwrap();
+        let config = Config {
+            name: "site",
+            nats: address,
+            http: address,
+            folder: folder.path(),
+            authority: &authority,
+        };
         let start = prepare(PathBuf::from("wash"), &config).unwrap();
         assert!(start.environment.contains(&("RUST_LIB_BACKTRACE", "0")));
         assert!(!image.exists());

@@ -491,6 +491,7 @@ pub(crate) struct LedgerLoadArguments {
 #[derive(Args, Debug)]
 pub(crate) struct RunEngineArguments {
     pub(crate) parent: i32,
+    pub(crate) folder: PathBuf,
     pub(crate) program: PathBuf,
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) arguments: Vec<OsString>,

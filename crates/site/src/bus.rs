@@ -1,4 +1,4 @@
-//! The connection to NATS, and whether it is there.
+//! The site's connections to the bus, and whether they are there.
 
 use std::{
     net::SocketAddr,
@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{Client, Event};
+use engine::Credentials;
 use poll::Bus;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -19,22 +20,36 @@ const SUBSCRIPTION_MESSAGES_MAX: usize = 65_536;
 /// Messages on their way out before whoever publishes waits.
 const OUTGOING_MESSAGES_MAX: usize = 4_096;
 
+/// One connection for each account in which the site speaks: what comes by one is never taken for another's.
+pub(crate) struct Connections {
+    /// To devices.
+    pub(crate) devices: Connection,
+    /// To hosts, which take orders.
+    pub(crate) control: Client,
+    /// To the components on them.
+    pub(crate) data: Client,
+}
+
 /// A connection that comes back by itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     pub(crate) client: Client,
     pub(crate) state: watch::Receiver<Bus>,
-    /// Messages that were dropped because a subscription was full.
+    /// Messages that were dropped because a subscription was full, of all connections together.
     pub(crate) dropped: Arc<AtomicU64>,
 }
 
 /// Connects; fails if the server is not there yet.
-pub(crate) async fn connect(address: SocketAddr) -> Result<Connection, async_nats::ConnectError> {
+pub(crate) async fn connect(
+    address: SocketAddr,
+    credentials: &Credentials,
+    dropped: Arc<AtomicU64>,
+) -> Result<Connection, async_nats::ConnectError> {
     let (state, watch_state) = watch::channel(Bus::Up);
     let state = Arc::new(state);
-    let dropped = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&dropped);
-    let client = ConnectOptions::new()
+    let client = credentials
+        .options()
         .name("sealwire")
         .subscription_capacity(SUBSCRIPTION_MESSAGES_MAX)
         .client_capacity(OUTGOING_MESSAGES_MAX)
@@ -52,6 +67,8 @@ pub(crate) async fn connect(address: SocketAddr) -> Result<Connection, async_nat
                         warn!(subscription, "a subscription is full; messages are dropped");
                         count.fetch_add(1, Ordering::Relaxed);
                     }
+                    // A subject that is not permitted shows here and nowhere else.
+                    Event::ServerError(error) => warn!(%error, "refused by the message bus"),
                     other => info!(event = %other, "message bus"),
                 }
             }

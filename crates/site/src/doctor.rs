@@ -365,6 +365,7 @@ fn leftovers(data_dir: &Path, is_running: bool, findings: &mut Findings) {
         (ledger.clone(), ".next"),
         (ledger.join("segments"), ".next"),
         (ledger.join("tree"), ".next"),
+        (data_dir.join("hosts"), ".log.old"),
         (data_dir.join("nats"), ".log.old"),
         (data_dir.join("wash"), ".log.old"),
     ];

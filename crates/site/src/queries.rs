@@ -2,10 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use async_nats::Message;
+use async_nats::{Client, Message};
 use engine::nats_server::PAYLOAD_BYTES_MAX;
 use futures::StreamExt as _;
 use index::{Page, Reader, Reading, Search, SearchError, SensorState, Series};
@@ -25,15 +28,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
-    AccessToken,
-    bus::Connection,
-    clock,
+    AccessToken, clock,
     cosigning::{WatchWitnessed, witnessed_leaves},
     searching,
 };
 
 /// Subject of all questions.
-const QUESTIONS: &str = "sealwire.query.*";
+pub(crate) const QUESTIONS: &str = "sealwire.query.*";
 /// Questions that are worked on at once; further ones wait.
 const CONCURRENT_MAX: usize = 16;
 /// Points of a sensor's sparkline.
@@ -49,7 +50,10 @@ const PAGE_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct Queries {
     pub(crate) ledger: Ledger,
     pub(crate) index: Reader,
-    pub(crate) connection: Connection,
+    /// Where components ask.
+    pub(crate) client: Client,
+    /// Messages that the site had no room for.
+    pub(crate) dropped: Arc<AtomicU64>,
     pub(crate) counters: watch::Receiver<Counters>,
     /// What satisfies the site's policy, where it has one.
     pub(crate) witnessed: Option<WatchWitnessed>,
@@ -68,7 +72,7 @@ pub(crate) async fn run(
     queries: Queries,
     shutdown: CancellationToken,
 ) -> Result<(), async_nats::SubscribeError> {
-    let mut questions = queries.connection.client.subscribe(QUESTIONS).await?;
+    let mut questions = queries.client.subscribe(QUESTIONS).await?;
     let queries = Arc::new(queries);
     let room = Arc::new(Semaphore::new(CONCURRENT_MAX));
     let mut answering = JoinSet::new();
@@ -89,7 +93,7 @@ pub(crate) async fn run(
 
 async fn answer(queries: Arc<Queries>, question: Message, place: Place) {
     let Some(reply_to) = question.reply.clone() else { return };
-    let client = queries.connection.client.clone();
+    let client = queries.client.clone();
     let reply = match queries.reply(question, &place).await {
         Ok(json) => Reply::Ok(json),
         Err(Failure::Query(error)) => Reply::Error(error),
@@ -174,7 +178,7 @@ impl Queries {
 
     fn site(&self) -> Answer {
         let counters = *self.counters.borrow();
-        let dropped = self.connection.dropped.load(Ordering::Relaxed);
+        let dropped = self.dropped.load(Ordering::Relaxed);
         let vkey = self.ledger.vkey();
         json(&Site {
             name: &self.site_name,

@@ -3,6 +3,7 @@
 //! The order up: folder, ports, log, `nats-server`, everything that needs only it, `wash host`, and then the simulated sensors. Down it is the other way
 //! round: first what brings readings, then what works on them, then the engines, and the log last, covered by a checkpoint.
 
+mod bus;
 mod error;
 mod part;
 mod ready;
@@ -10,7 +11,7 @@ mod site;
 
 use std::{io, path::PathBuf, time::Duration};
 
-use engine::{find, release};
+use engine::{find, release, sandbox};
 use ledger::Writer;
 use model::Pattern;
 use serde::{Deserialize, Serialize};
@@ -104,6 +105,11 @@ pub async fn run(
         wash: find(&release::WASH, &progress)?,
     };
     let listening = Listening::reserve(config.ports).await?;
+    if !sandbox::is_available() {
+        progress(
+            "this kernel has no Landlock: the engines run with all that this user may see and do",
+        );
+    }
 
     // Read again each time it is applied; a wrong file is better found while someone looks.
     Retention::load(&data_dir.retention())?;
@@ -145,8 +151,7 @@ struct Programs {
 /// The ports of the site, all held until each goes to the program that is to listen on it.
 struct Listening {
     page: Reserved,
-    nats: Reserved,
-    mqtt: Reserved,
+    bus: bus::Listening,
     log: Reserved,
 }
 
@@ -155,8 +160,11 @@ impl Listening {
         Ok(Self {
             page: reserve("the page", "--http-port", ports.http).await?,
             log: reserve("the log", "--log-port", ports.log).await?,
-            nats: reserve("NATS", "--nats-port", ports.nats).await?,
-            mqtt: reserve("MQTT", "--mqtt-port", ports.mqtt).await?,
+            bus: bus::Listening {
+                nats: reserve("NATS", "--nats-port", ports.nats).await?,
+                mqtt: reserve("MQTT", "--mqtt-port", ports.mqtt).await?,
+                hosts: reserve("hosts", "--nats-port", 0).await?,
+            },
         })
     }
 }

@@ -38,7 +38,7 @@ fn nothing_acknowledged_is_lost_whoever_is_killed() {
     follower.wait_for_more("OUT_OF_RANGE", 3);
 
     // The bus: nothing can be polled until it is back.
-    site.kill_engine("nats-server");
+    site.kill_engine("nats");
     site.wait_for_event("ENGINE_UP", |envelope| envelope["event"]["source"] == "nats-server");
     follower.wait_for_more("SENSOR_READING", 40);
     follower.wait_for_more("OUT_OF_RANGE", 3);

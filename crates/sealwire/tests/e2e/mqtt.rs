@@ -210,7 +210,7 @@ fn a_paho_device_goes_on_whoever_is_killed() {
     let _device = PahoDevice(device);
     let follower = Follower::start(&site);
     follower.wait_for_more_values(5);
-    for engine in ["wash", "nats-server"] {
+    for engine in ["wash", "nats", "hosts"] {
         site.kill_engine(engine);
         follower.wait_for_more_values(5);
     }

@@ -89,4 +89,7 @@ fn an_engine_that_is_missing_or_too_old_is_named() {
     fs::set_permissions(&old, fs::Permissions::from_mode(0o755)).unwrap();
     let said = refused(&folder.path().join("data"), &[], &[("SEALWIRE_NATS_SERVER", &old)]);
     assert!(said.contains("which is version 2.9.0: at least 2.14.0 is needed"), "{said}");
+    fs::write(&old, "#!/bin/sh\necho nats-server: v2.15.1\n").unwrap();
+    let said = refused(&folder.path().join("data"), &[], &[("SEALWIRE_NATS_SERVER", &old)]);
+    assert!(said.contains("which is a script and could not reach what it starts"), "{said}");
 }

@@ -151,14 +151,17 @@ impl Site {
         });
     }
 
-    /// Kills one engine of the site; `name` is its program's.
-    pub(crate) fn kill_engine(&self, name: &str) {
+    /// Kills one engine of the site; `folder` is its folder's name: `nats`, `hosts` or `wash`.
+    pub(crate) fn kill_engine(&self, folder: &str) {
+        kill_process(self.engine(folder), Signal::KILL).unwrap();
+    }
+
+    /// The process of one engine of the site, by its folder's name.
+    pub(crate) fn engine(&self, folder: &str) -> Pid {
         let all = processes(&self.data_dir());
-        let (pid, _) = all
-            .iter()
-            .find(|(_, program)| program == name)
-            .unwrap_or_else(|| panic!("no {name} in {all:?}"));
-        kill_process(Pid::from_raw(*pid).unwrap(), Signal::KILL).unwrap();
+        let found = all.iter().find(|(_, engine)| engine == folder);
+        let (pid, _) = found.unwrap_or_else(|| panic!("no {folder} in {all:?}"));
+        Pid::from_raw(*pid).unwrap()
     }
 
     /// `GET` on the page port, as soon as the gateway answers: status and JSON.
@@ -262,7 +265,7 @@ pub(crate) fn succeeds(arguments: &[&str]) -> String {
     printed
 }
 
-/// Pid and program of every process that works on the folder, the site itself left out.
+/// Pid and folder of every engine that works in the site's folder.
 fn processes(data_dir: &Path) -> Vec<(i32, String)> {
     let data_dir = data_dir.to_str().unwrap();
     let process = |entry: fs::DirEntry| {
@@ -270,8 +273,11 @@ fn processes(data_dir: &Path) -> Vec<(i32, String)> {
         let command = fs::read(entry.path().join("cmdline")).ok()?;
         let mut words = command.split(|byte| *byte == 0).map(String::from_utf8_lossy);
         let program = Path::new(&*words.next()?).file_name()?.to_str()?.to_owned();
-        let works_on_it = words.any(|word| word.contains(data_dir));
-        (works_on_it && program != "sealwire").then_some((pid, program))
+        let folder = words.find_map(|word| {
+            let below = word.strip_prefix(data_dir)?.strip_prefix('/')?;
+            Some(below.split('/').next()?.to_owned())
+        })?;
+        (program != "sealwire").then_some((pid, folder))
     };
     fs::read_dir("/proc").unwrap().filter_map(|entry| process(entry.ok()?)).collect()
 }

@@ -1,6 +1,6 @@
 //! Why a site does not run.
 
-use std::{io, path::PathBuf};
+use std::io;
 
 use engine::FindError;
 use index::IndexError;
@@ -84,16 +84,24 @@ pub enum UpError {
         end: String,
     },
     /// The message bus cannot be reached.
-    #[error("nats-server does not answer")]
-    Bus(#[source] async_nats::ConnectError),
+    #[error("nats-server does not let the site in; {ending}")]
+    Bus {
+        /// Its last words.
+        ending: String,
+        /// What failed.
+        source: async_nats::ConnectError,
+    },
+    /// The site cannot be told from others on the bus.
+    #[error("the site has no credentials for the message bus")]
+    Credentials(#[from] engine::ca::CredentialError),
     /// A subscription is refused.
     #[error("the message bus refuses a subscription")]
     Subscribe(#[from] async_nats::SubscribeError),
     /// The page does not come.
-    #[error("the page does not answer; the host's log is {}", log.display())]
+    #[error("the page does not answer; of the host, {ending}")]
     PageSilent {
-        /// The host's log.
-        log: PathBuf,
+        /// The host's last words.
+        ending: String,
     },
     /// The file that tells an operator's commands of the site cannot be written.
     #[error("cannot write run.json into the data directory")]

@@ -3,10 +3,11 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
-use engine::Engine;
+use engine::{Credentials, Engine, Log};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -28,24 +29,28 @@ const READY_PAUSE: Duration = Duration::from_millis(25);
 pub(super) struct Page {
     pub(super) address: SocketAddr,
     pub(super) hosts_ready: watch::Receiver<usize>,
+    /// What the host says, if the page does not come.
+    pub(super) host_log: Log,
 }
 
 /// Connects to the server as soon as it answers.
 pub(super) async fn connect(
     server: &mut Engine,
     address: SocketAddr,
+    credentials: &Credentials,
+    dropped: Arc<AtomicU64>,
 ) -> Result<bus::Connection, UpError> {
     let deadline = Instant::now() + NATS_READY_TIMEOUT;
     loop {
-        let error = match bus::connect(address).await {
+        let error = match bus::connect(address, credentials, Arc::clone(&dropped)).await {
             Ok(connection) => return Ok(connection),
             Err(error) => error,
         };
-        if let Some(end) = server.ended() {
+        if let Some(end) = server.ended().await {
             return Err(UpError::EngineEnded { end });
         }
         if Instant::now() > deadline {
-            return Err(UpError::Bus(error));
+            return Err(UpError::Bus { ending: server.log().ending(), source: error });
         }
         sleep(READY_PAUSE).await;
     }

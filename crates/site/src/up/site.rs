@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
-use engine::{Change, Engine, Registry, nats_server, reconcile, wash_host};
+use engine::{Authority, Change, Engine, Log, Registry, reconcile, wash_host};
 use index::{Reader, SensorState};
 use ledger::Ledger;
 use model::{Event, Pattern, action};
@@ -16,14 +16,20 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    Addresses, Config, Listening, Programs,
+    Addresses, Config, Listening, Programs, bus,
     part::Part,
-    ready::{Page, connect, page_answers},
+    ready::{Page, page_answers},
 };
 use crate::{
-    AccessToken, DataDir, RunFile, UpError, bus, clock, cosigning::Cosigning, indexing, log_http,
-    operator::Operator, pangea_http, pipeline, polling, ports::Reserved, queries, sealing,
-    workloads,
+    AccessToken, DataDir, RunFile, UpError,
+    bus::{Connection, Connections},
+    clock,
+    cosigning::Cosigning,
+    indexing, log_http,
+    operator::Operator,
+    pangea_http, pipeline, polling,
+    ports::Reserved,
+    queries, sealing, workloads,
 };
 
 /// Time between two looks at what retention no longer keeps: it is named in hours.
@@ -66,7 +72,7 @@ impl<'a> Site<'a> {
         let mut sealing = JoinSet::new();
         let log = ledger.clone();
         sealing.spawn(async move { Ok(sealing::run(log, queue).await?) });
-        let Listening { page, nats, mqtt, log } = listening;
+        let Listening { page, bus: bus::Listening { nats, mqtt, .. }, log } = listening;
         let addresses = Addresses {
             http: format!("http://{}", page.address()),
             log: format!("http://{}", log.address()),
@@ -102,9 +108,17 @@ impl<'a> Site<'a> {
         self.seal_own(action::SITE_STARTED, "starts");
 
         progress("starting nats-server");
-        let Listening { page, log, nats, mqtt } = listening;
-        let (page_address, nats_address) = (page.address(), nats.address());
-        let connection = self.start_bus(programs.nats_server, nats, mqtt, changes.clone()).await?;
+        let Listening { page, log, bus } = listening;
+        let page_address = page.address();
+        let bus = Box::pin(bus::start(self.data_dir, programs.nats_server, bus)).await?;
+        for server in bus.servers {
+            let supervised = server.supervise(changes.clone(), self.bus.stop.clone());
+            self.bus.tasks.spawn(async {
+                supervised.await;
+                Ok(())
+            });
+        }
+        let Connections { devices, control, data } = bus.connections;
         progress("starting wash host");
         let registry = Registry::bind(workloads::images(&config.components))
             .await
@@ -112,53 +126,31 @@ impl<'a> Site<'a> {
         let name = workloads::SENSOR_READER;
         let (reader, _) = registry.image(name).ok_or(UpError::ComponentMissing { name })?;
         let digest = reader.digest().to_owned();
-        let hosts_ready = self.start_host(
+        let (hosts_ready, host_log) = self.start_host(
             programs.wash,
             page,
-            nats_address,
+            (bus.hosts, &bus.authority),
             registry,
-            connection.client.clone(),
+            control,
             changes,
         )?;
 
         let (known, counters) = self
-            .start_services(connection.clone(), log, page_address, digest, config.checkpoint_period)
+            .start_services(
+                (devices.clone(), data),
+                log,
+                page_address,
+                digest,
+                config.checkpoint_period,
+            )
             .await?;
-        self.start_polling(config.polling, config.heartbeats, known, connection, counters);
+        self.start_polling(config.polling, config.heartbeats, known, devices, counters);
         if config.simulate > 0 {
             let (nats, stop) = (self.addresses.nats.clone(), self.intake.stop.clone());
             let simulated = simulator::run(nats, config.simulate, rand::random(), stop);
             self.intake.tasks.spawn(async { Ok(simulated.await?) });
         }
-        Ok(Page { address: page_address, hosts_ready })
-    }
-
-    /// Starts `nats-server` and connects to it.
-    async fn start_bus(
-        &mut self,
-        program: PathBuf,
-        nats: Reserved,
-        mqtt: Reserved,
-        changes: mpsc::Sender<Change>,
-    ) -> Result<bus::Connection, UpError> {
-        let failed = |source| UpError::Engine { name: "nats-server", source };
-        let address = nats.address();
-        let config = nats_server::Config {
-            name: self.data_dir.name(),
-            nats: address,
-            mqtt: mqtt.address(),
-            folder: &self.data_dir.engine("nats"),
-        };
-        let start = nats_server::prepare(program, &config).map_err(failed)?;
-        drop((nats, mqtt));
-        let mut server = Engine::start(start).map_err(failed)?;
-        let connection = connect(&mut server, address).await?;
-        let supervised = server.supervise(changes, self.bus.stop.clone());
-        self.bus.tasks.spawn(async {
-            supervised.await;
-            Ok(())
-        });
-        Ok(connection)
+        Ok(Page { address: page_address, hosts_ready, host_log })
     }
 
     /// Starts `wash host` and what gives it its workloads; answers how many hosts run them all.
@@ -166,11 +158,11 @@ impl<'a> Site<'a> {
         &mut self,
         program: PathBuf,
         page: Reserved,
-        nats: SocketAddr,
+        (nats, authority): (SocketAddr, &Authority),
         registry: Registry,
         client: async_nats::Client,
         changes: mpsc::Sender<Change>,
-    ) -> Result<watch::Receiver<usize>, UpError> {
+    ) -> Result<(watch::Receiver<usize>, Log), UpError> {
         let workloads = workloads::workloads(&registry, page.address())
             .map_err(|name| UpError::ComponentMissing { name })?;
         let (hosts_ready, watch_hosts_ready) = watch::channel(0);
@@ -184,28 +176,30 @@ impl<'a> Site<'a> {
                 .map_err(|source| UpError::Listen { what: "the component registry", source })
         });
 
-        let failed = |source| UpError::Engine { name: "wash host", source };
+        let failed = |source| UpError::Engine { name: wash_host::NAME, source };
         let config = wash_host::Config {
             name: self.data_dir.name(),
             nats,
             http: page.address(),
             folder: &self.data_dir.engine("wash"),
+            authority,
         };
         let start = wash_host::prepare(program, &config).map_err(failed)?;
         drop(page);
         let host = Engine::start(start).map_err(failed)?;
+        let log = host.log().clone();
         let supervised = host.supervise(changes, self.host.stop.clone());
         self.host.tasks.spawn(async {
             supervised.await;
             Ok(())
         });
-        Ok(watch_hosts_ready)
+        Ok((watch_hosts_ready, log))
     }
 
     /// Starts what works on the log. Answers the sensors the log knows, and where the poller leaves its counters.
     async fn start_services(
         &mut self,
-        connection: bus::Connection,
+        (devices, data): (Connection, async_nats::Client),
         log: Reserved,
         page: SocketAddr,
         digest: String,
@@ -234,7 +228,7 @@ impl<'a> Site<'a> {
         }
         let judging = pipeline::run(
             self.ledger.clone(),
-            connection.client.clone(),
+            data.clone(),
             digest,
             for_pipeline,
             watch_indexed.clone(),
@@ -253,7 +247,7 @@ impl<'a> Site<'a> {
             operator_token: operator_token.clone(),
             access_token: access_token.clone(),
             counters: watch_counters.clone(),
-            connection: connection.clone(),
+            connection: devices.clone(),
             indexed: watch_indexed.clone(),
             page_origins,
             pangea,
@@ -271,7 +265,8 @@ impl<'a> Site<'a> {
         let queries = queries::Queries {
             ledger: self.ledger.clone(),
             index: for_queries,
-            connection,
+            client: data,
+            dropped: devices.dropped,
             counters: watch_counters,
             witnessed,
             site_name: self.data_dir.name().to_owned(),
@@ -322,7 +317,7 @@ impl<'a> Site<'a> {
         config: poll::Config,
         heartbeats: Vec<Pattern>,
         known: polling::Known,
-        connection: bus::Connection,
+        connection: Connection,
         counters: watch::Sender<Counters>,
     ) {
         let start = polling::Start {
@@ -346,10 +341,11 @@ impl<'a> Site<'a> {
         shutdown: &CancellationToken,
     ) -> Result<(), UpError> {
         progress("starting the components");
+        let host_log = page.host_log.clone();
         let answering = async {
-            timeout(PAGE_READY_TIMEOUT, page_answers(page)).await.map_err(|_elapsed| {
-                UpError::PageSilent { log: self.data_dir.engine("wash").join("wash-host.log") }
-            })
+            timeout(PAGE_READY_TIMEOUT, page_answers(page))
+                .await
+                .map_err(|_elapsed| UpError::PageSilent { ending: host_log.ending() })
         };
         tokio::select! {
             answers = answering => answers?,

@@ -1,0 +1,78 @@
+//! The environment of an engine: what is on a list, and a home in its own folder.
+//!
+//! An engine inherits nothing else. What a shell or a service manager sets for others changes what an engine does: a proxy would be sent what is for loopback,
+//! and with RUST_BACKTRACE a host is slow. A service user may have no home at all.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use crate::private;
+
+/// What is handed on: where programs are, language and time, and how much of the machine an engine may take.
+const INHERITED: [&str; 10] = [
+    "GOGC",
+    "GOMAXPROCS",
+    "GOMEMLIMIT",
+    "LANG",
+    "LC_ALL",
+    "PATH",
+    "RAYON_NUM_THREADS",
+    "TOKIO_WORKER_THREADS",
+    "TZ",
+    "TZDIR",
+];
+/// Where programs look for a home, and where each is below the engine's folder.
+const HOMES: [(&str, &str); 7] = [
+    ("HOME", "home"),
+    ("TMPDIR", TEMPORARY),
+    ("XDG_CACHE_HOME", "home/.cache"),
+    ("XDG_CONFIG_HOME", "home/.config"),
+    ("XDG_DATA_HOME", "home/.local/share"),
+    ("XDG_RUNTIME_DIR", "home/.run"),
+    ("XDG_STATE_HOME", "home/.local/state"),
+];
+const TEMPORARY: &str = "tmp";
+
+/// Makes the folders that an engine finds in its environment. What an earlier run left in the temporary one is gone.
+pub(crate) fn prepare(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder.join(TEMPORARY)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    homes(folder).try_for_each(|(_, home)| private::folder(&home))
+}
+
+/// All that an engine whose folder this is gets to know.
+pub(crate) fn of(folder: &Path) -> Vec<(&'static str, OsString)> {
+    let inherited = INHERITED.into_iter().filter_map(|name| Some((name, env::var_os(name)?)));
+    inherited.chain(homes(folder).map(|(name, home)| (name, home.into()))).collect()
+}
+
+fn homes(folder: &Path) -> impl Iterator<Item = (&'static str, PathBuf)> {
+    HOMES.into_iter().map(|(name, below)| (name, folder.join(below)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_home_is_in_the_engines_own_folder_and_nothing_temporary_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        prepare(folder.path()).unwrap();
+        let left = folder.path().join("tmp/left");
+        fs::write(&left, "").unwrap();
+        prepare(folder.path()).unwrap();
+        assert!(!left.exists());
+        let environment = of(folder.path());
+        for (name, _) in HOMES {
+            let (_, home) = environment.iter().find(|(known, _)| *known == name).unwrap();
+            assert!(Path::new(home).starts_with(folder.path()) && Path::new(home).is_dir());
+        }
+        assert!(!environment.iter().any(|(name, _)| name.to_lowercase().contains("proxy")));
+    }
+}

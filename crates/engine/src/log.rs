@@ -1,0 +1,228 @@
+//! What an engine says: kept in a file, and its last lines in memory.
+//!
+//! An engine writes into a pipe that we read, not into the file itself. So it neither dies nor hangs when the file cannot be written, as on a full disk, and
+//! why it ended can be told without the file.
+
+use std::{
+    collections::VecDeque,
+    fs::{self, File, OpenOptions},
+    io::{self, PipeReader, PipeWriter, Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use tokio::{sync::watch, time::timeout};
+
+/// The file is set aside when it is larger than this; the one set aside before is dropped.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Lines that are told of an engine that ended.
+const LINES_MAX: usize = 10;
+/// Bytes of such a line that are told.
+const LINE_BYTES_MAX: usize = 400;
+/// Bytes that are read at once.
+const CHUNK_BYTES: usize = 8 * 1024;
+/// How long the last words of an engine that ended may take to be read.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What an engine says, over all its starts.
+#[derive(Clone, Debug)]
+pub struct Log {
+    path: PathBuf,
+    tail: Arc<Mutex<Tail>>,
+    /// How many pipes are being read.
+    reading: watch::Sender<usize>,
+}
+
+impl Log {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, tail: Arc::default(), reading: watch::Sender::new(0) }
+    }
+
+    /// A pipe for one start of the engine, read until the engine and whatever it started have closed it.
+    pub(crate) fn open(&self) -> io::Result<PipeWriter> {
+        let (reader, writer) = io::pipe()?;
+        let log = self.clone();
+        log.reading.send_modify(|count| *count += 1);
+        let reading = thread::Builder::new().name(String::from("engine-log")).spawn(move || {
+            log.keep(reader);
+            log.reading.send_modify(|count| *count -= 1);
+        });
+        if let Err(error) = reading {
+            self.reading.send_modify(|count| *count -= 1);
+            return Err(error);
+        }
+        Ok(writer)
+    }
+
+    /// Where it is kept.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Waits until what an engine that ended has said is known.
+    pub(crate) async fn last_words(&self) {
+        let mut reading = self.reading.subscribe();
+        // If something that it started still has the pipe, what was read so far must do.
+        let _some_of_it = timeout(LAST_WORDS_TIMEOUT, reading.wait_for(|count| *count == 0)).await;
+    }
+
+    /// The last lines, for an error: where they are kept, and what they say.
+    #[must_use]
+    pub fn ending(&self) -> String {
+        let lines = self.tail.lock().unwrap_or_else(PoisonError::into_inner).lines();
+        if lines.is_empty() {
+            return format!("it said nothing; its log is {}", self.path.display());
+        }
+        format!("its log is {} and ends with: {lines}", self.path.display())
+    }
+
+    fn keep(&self, mut reader: PipeReader) {
+        let mut kept = Kept { path: &self.path, file: None, lost_bytes: 0 };
+        let mut chunk = [0; CHUNK_BYTES];
+        loop {
+            match reader.read(&mut chunk) {
+                Ok(0) => return,
+                Ok(length) => {
+                    let bytes = chunk.get(..length).unwrap_or_default();
+                    self.tail.lock().unwrap_or_else(PoisonError::into_inner).take(bytes);
+                    kept.write(bytes);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// The file. What cannot be written is counted and said once something can.
+struct Kept<'a> {
+    path: &'a Path,
+    file: Option<(File, u64)>,
+    lost_bytes: u64,
+}
+
+impl Kept<'_> {
+    fn write(&mut self, bytes: &[u8]) {
+        if self.try_write(bytes).is_err() {
+            self.file = None;
+            self.lost_bytes += bytes.len() as u64;
+        }
+    }
+
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.file.as_ref().is_none_or(|(_, length)| *length > FILE_BYTES_MAX) {
+            self.file = Some(open(self.path)?);
+        }
+        let Some((file, length)) = &mut self.file else { return Ok(()) };
+        if self.lost_bytes > 0 {
+            writeln!(file, "\n[{} bytes could not be written here]", self.lost_bytes)?;
+            self.lost_bytes = 0;
+        }
+        file.write_all(bytes)?;
+        *length += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> io::Result<(File, u64)> {
+    if fs::metadata(path).is_ok_and(|metadata| metadata.len() > FILE_BYTES_MAX) {
+        fs::rename(path, path.with_extension("log.old"))?;
+    }
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let length = file.metadata()?.len();
+    Ok((file, length))
+}
+
+/// The last lines.
+#[derive(Debug, Default)]
+struct Tail {
+    lines: VecDeque<String>,
+    /// Of the line that is not ended yet.
+    open: Vec<u8>,
+}
+
+impl Tail {
+    fn take(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if *byte == b'\n' {
+                self.end_line();
+            } else if self.open.len() < LINE_BYTES_MAX {
+                self.open.push(*byte);
+            }
+        }
+    }
+
+    fn end_line(&mut self) {
+        let line = String::from_utf8_lossy(&std::mem::take(&mut self.open)).trim_end().to_owned();
+        if line.is_empty() {
+            return;
+        }
+        if self.lines.len() == LINES_MAX {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(line);
+    }
+
+    /// On one line, for an error.
+    fn lines(&mut self) -> String {
+        self.end_line();
+        Vec::from_iter(self.lines.iter().map(String::as_str)).join(" | ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(log: &Log, words: &[u8]) {
+        let mut pipe = log.open().unwrap();
+        pipe.write_all(words).unwrap();
+        drop(pipe);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(log.last_words());
+    }
+
+    #[test]
+    fn an_engine_is_heard_although_its_log_cannot_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("engine.log");
+        fs::create_dir(&path).unwrap();
+        let log = Log::new(path.clone());
+        said(&log, b"no space left on device\n");
+        assert!(log.ending().contains("no space left on device"), "{}", log.ending());
+        // What stood in the way is gone.
+        fs::remove_dir(&path).unwrap();
+        said(&log, b"up again");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "up again");
+        assert!(log.ending().ends_with(": no space left on device | up again"));
+    }
+
+    #[test]
+    fn the_end_of_a_long_log_is_short() {
+        let mut tail = Tail::default();
+        for number in 0..1_000 {
+            tail.take(format!("line {number}\r\n").as_bytes());
+        }
+        tail.take("x".repeat(100_000).as_bytes());
+        let lines = tail.lines();
+        assert_eq!(lines.split(" | ").count(), LINES_MAX);
+        assert!(lines.starts_with("line 991 | "), "{lines}");
+        assert!(lines.len() < LINES_MAX * (LINE_BYTES_MAX + 3));
+    }
+
+    #[test]
+    fn what_was_lost_is_counted_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gone/engine.log");
+        let mut kept = Kept { path: &path, file: None, lost_bytes: 0 };
+        kept.write(b"12345");
+        fs::create_dir(folder.path().join("gone")).unwrap();
+        kept.write(b"again\n");
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "\n[5 bytes could not be written here]\nagain\n");
+    }
+}

@@ -1,0 +1,92 @@
+//! Both servers of the message bus, and the site's connections to them.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use engine::{
+    Authority, Credentials, Engine, Password, Traffic,
+    nats_server::{self, ForDevices, ForHosts},
+};
+use model::derive;
+use tokio::try_join;
+
+use super::ready::connect;
+use crate::{DataDir, UpError, bus::Connections, ports::Reserved, queries};
+
+/// What goes over the hosts' server.
+const TRAFFIC: Traffic<'_> =
+    Traffic { of_components: &[derive::SUBJECT], of_site: &[queries::QUESTIONS] };
+
+/// Where the servers listen.
+pub(super) struct Listening {
+    pub(super) nats: Reserved,
+    pub(super) mqtt: Reserved,
+    pub(super) hosts: Reserved,
+}
+
+/// The bus, once both servers answer.
+pub(super) struct Bus {
+    pub(super) connections: Connections,
+    pub(super) servers: [Engine; 2],
+    /// Makes the host's certificates.
+    pub(super) authority: Authority,
+    /// Where hosts connect.
+    pub(super) hosts: SocketAddr,
+}
+
+/// Starts both servers and connects to them. Cancelling kills what was started.
+pub(super) async fn start(
+    data_dir: &DataDir,
+    program: PathBuf,
+    listening: Listening,
+) -> Result<Bus, UpError> {
+    let Listening { nats, mqtt, hosts } = listening;
+    let (nats_address, hosts_address) = (nats.address(), hosts.address());
+    let authority = Authority::new()?;
+    let password = Password::random()?;
+    let control = Credentials::for_control(&authority)?;
+    let data = Credentials::for_data(&authority)?;
+
+    let for_devices = ForDevices {
+        name: data_dir.name(),
+        nats: nats_address,
+        mqtt: mqtt.address(),
+        folder: &data_dir.engine("nats"),
+        password: &password,
+    };
+    let for_hosts = ForHosts {
+        name: data_dir.name(),
+        nats: hosts_address,
+        folder: &data_dir.engine("hosts"),
+        authority: &authority,
+        traffic: TRAFFIC,
+    };
+    let failed = |name| move |source| UpError::Engine { name, source };
+    let devices_start =
+        for_devices.prepare(program.clone()).map_err(failed(nats_server::DEVICES))?;
+    let hosts_start = for_hosts.prepare(program).map_err(failed(nats_server::HOSTS))?;
+    drop((nats, mqtt, hosts));
+    let mut devices_server = Engine::start(devices_start).map_err(failed(nats_server::DEVICES))?;
+    let mut hosts_server = Engine::start(hosts_start).map_err(failed(nats_server::HOSTS))?;
+
+    let dropped = Arc::new(AtomicU64::new(0));
+    let among_devices = Credentials::among_devices(password);
+    let to_devices =
+        connect(&mut devices_server, nats_address, &among_devices, Arc::clone(&dropped));
+    let to_hosts = async {
+        let control =
+            connect(&mut hosts_server, hosts_address, &control, Arc::clone(&dropped)).await?;
+        let data = connect(&mut hosts_server, hosts_address, &data, Arc::clone(&dropped)).await?;
+        Ok((control.client, data.client))
+    };
+    let (devices, (control, data)) = try_join!(to_devices, to_hosts)?;
+    Ok(Bus {
+        connections: Connections { devices, control, data },
+        servers: [devices_server, hosts_server],
+        authority,
+        hosts: hosts_address,
+    })
+}
