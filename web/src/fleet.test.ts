@@ -131,19 +131,20 @@ test("fetched and live readings join without repeats, of one sensor", () => {
     [3, 5],
   );
   assert.deepEqual(readingsOf("b", [reading(3)]), []);
-  assert.deepEqual(seriesOf(live), [
-    [3, 5],
-    [1, 1],
-  ]);
+  assert.deepEqual(seriesOf(live), { times_s: [3, 5], values: [1, 1], units: ["°C", "°C"] });
+  // A clock that was set back: in the order of time, and nothing twice.
+  assert.deepEqual(seriesOf([...live].reverse()), seriesOf(live));
+  assert.deepEqual(joined([...live].reverse(), live).length, 2);
 });
 
 test("a long span keeps its peaks, and its silence", () => {
   const bucket = (start: string, min: number | null, max: number | null) => ({ start, readings: 2, numbers: min === null ? 0 : 2, min, max, mean: min });
   const buckets = [bucket(at(0), 1, 9), bucket(at(4), null, null), bucket(at(12), 2, 3)];
-  assert.deepEqual(seriesOfPlot({ kind: "buckets", width_ms: 4_000, buckets }), [
-    [1, 3, 5, 7, 8, 13, 15],
-    [1, 9, null, null, null, 2, 3],
-  ]);
+  assert.deepEqual(seriesOfPlot({ kind: "buckets", width_ms: 4_000, buckets }), {
+    times_s: [1, 3, 5, 7, 8, 13, 15],
+    values: [1, 9, null, null, null, 2, 3],
+    units: null,
+  });
 });
 
 test("a live event matches a search as the gateway would match it", () => {

@@ -61,7 +61,7 @@ test("a rate counts whole seconds of its window only", () => {
 
 test("a sparkline has a gap where there is no number", () => {
   assert.deepEqual(sparkline([], 100, 20), { path: "", end: null });
-  assert.equal(sparkline([[0, 5]], 100, 20).path, "M3 10"); // a single value is in the middle
+  assert.equal(sparkline([[0, 5]], 100, 20).path, "M3 10h0"); // a single value is a dot in the middle
   const { path, end } = sparkline(
     [
       [0, 0],
@@ -73,7 +73,7 @@ test("a sparkline has a gap where there is no number", () => {
     106,
     26,
   );
-  assert.equal(path, "M3 23L28 3M78 3");
+  assert.equal(path, "M3 23L28 3M78 3h0");
   assert.deepEqual(end, { x: 78, y: 3 });
 });
 

@@ -1,6 +1,7 @@
-// The path of a sparkline: straight lines between neighbours, a gap where there is no number.
+// The path of a sparkline: straight lines between neighbours, a dot without, a gap where there is no number.
 
 import type { Point } from "./api.ts";
+import { frameOf, position } from "./frame.ts";
 
 export type Sparkline = { path: string; end: { x: number; y: number } | null };
 
@@ -8,22 +9,21 @@ export type Sparkline = { path: string; end: { x: number; y: number } | null };
 const MARGIN = 3;
 
 export function sparkline(points: readonly Point[], width: number, height: number): Sparkline {
-  const values = points.flatMap(([, value]) => (value === null ? [] : [value]));
-  if (values.length === 0) return { path: "", end: null };
-  const low = Math.min(...values);
-  const span = Math.max(...values) - low;
+  const frame = frameOf(points.map(([, value]) => value), 0);
+  if (frame === null) return { path: "", end: null };
   // By position, not by time: at this size an even step is easier to read than an honest but empty stretch.
   const step = (width - 2 * MARGIN) / Math.max(1, points.length - 1);
   const x = (index: number): number => round(MARGIN + index * step);
-  // A flat line runs through the middle rather than along the bottom.
-  const y = (value: number): number => round(span === 0 ? height / 2 : height - MARGIN - ((value - low) / span) * (height - 2 * MARGIN));
+  const y = (value: number): number => round(height - MARGIN - position(frame, value) * (height - 2 * MARGIN));
+  const drawn = (index: number): boolean => Number.isFinite(points[index]?.[1]);
 
   let path = "";
   let end: Sparkline["end"] = null;
   points.forEach(([, value], index) => {
-    if (value === null) return;
-    const joined = index > 0 && points[index - 1]?.[1] !== null;
-    path += `${joined ? "L" : "M"}${x(index)} ${y(value)}`;
+    if (value === null || !drawn(index)) return;
+    path += `${drawn(index - 1) ? "L" : "M"}${x(index)} ${y(value)}`;
+    // A line of no length, whose round ends are a dot.
+    if (!drawn(index - 1) && !drawn(index + 1)) path += "h0";
     end = { x: x(index), y: y(value) };
   });
   return { path, end };

@@ -1,80 +1,138 @@
-// How the plot looks: uPlot's options, from the page's own colours.
+// Where everything of a plot stands, and uPlot's options for drawing it there.
+//
+// uPlot is given places between 0 and 1 and our own ticks, never the values: its arithmetic over ranges is for numbers of everyday size, and with others it
+// draws nothing or does not come to an end.
 
-import uPlot from "uplot";
+import type uPlot from "uplot";
+import { frameOf, position, ticksOf, type Frame } from "../frame.ts";
+import type { Series } from "../readings.ts";
+import { stretchOf, timeTicksOf, zoomed, type Stretch } from "../timeline.ts";
 
 export type PlotColors = { line: string; grid: string; text: string; limit: string; band: string };
 export type PlotView = { window_ms: number; range: [number, number] | null; whole_range: boolean; unit: string | null };
+export type Size = { width: number; height: number };
 
 /** Room above and below the line, as a part of its height. */
-const PADDING = 0.12;
-/** However few readings there are. */
-const SPAN_MIN_S = 60;
+const ROOM = 0.12;
+const TICK_HEIGHT_PX = 45;
+const TICK_WIDTH_PX = 84;
+const TICKS_MIN = 5;
+const CHAR_WIDTH_PX = 7;
+const Y_AXIS_MIN_PX = 48;
+const LINE_HEIGHT_PX = 16;
+/** uPlot wants a step, and takes this one for any span; the ticks are ours. */
+const ANY_STEP = 1e9;
+/** Beyond the edge a line only has to leave in the right direction. */
+const BEYOND = 20;
 
-export type Pointed = { time_ms: number; value: number | null };
+export type Layout = {
+  stretch: Stretch;
+  /** As uPlot takes them; the places go with the series' values. */
+  data: [times_s: number[], places: (number | null)[]];
+  /** Points that no line joins to another: they are drawn as points, however many there are. */
+  lone: number[];
+  x: { at: number; label: string }[];
+  y: { at: number; label: string }[];
+  /** What labels are to be added to, where they would be too long. */
+  base: string | null;
+  /** Lower and upper edge of the range, where one is known in the unit of the values. */
+  band: [number, number] | null;
+};
 
-/** `view` and `now_ms` are asked at every redraw, so that the plot need not be made anew when they change. */
-export type PlotAsks = { view: () => PlotView; now_ms: () => number; pointed: (pointed: Pointed | null) => void };
+/** `zoom` is what was chosen by dragging, null for all that the view asks for. */
+export function layOut(series: Series, view: PlotView, zoom: Stretch | null, now_ms: number, { width, height }: Size): Layout {
+  const { times_s, values, units } = series;
+  const stretch = zoom === null ? stretchOf(times_s, view.window_ms, now_ms) : zoomed(...zoom);
+  const seen = seenIn(series, stretch);
+  const range = units === null || units.every((unit, at) => values[at] === null || (unit ?? null) === view.unit) ? view.range : null;
+  const frame = frameOf(view.whole_range && range !== null ? [...seen, ...range] : seen, ROOM) ?? (range && frameOf(range, ROOM)) ?? { low: 0, high: 1 };
+  const { ticks, base } = ticksOf(frame, Math.max(TICKS_MIN, Math.floor(height / TICK_HEIGHT_PX)));
+  const times = timeTicksOf(stretch, Math.max(TICKS_MIN, Math.floor(width / TICK_WIDTH_PX)), now_ms);
+  return {
+    stretch,
+    // uPlot gives its axes no range where there is nothing at all.
+    data: times_s.length === 0 ? [[...stretch], [null, null]] : [times_s, values.map((value) => placeOf(frame, value))],
+    lone: loneOf(values),
+    x: times.map(({ at_s, label }) => ({ at: at_s, label })),
+    y: ticks.map(({ value, label }) => ({ at: position(frame, value), label })),
+    base,
+    band: range && [bounded(position(frame, range[0]), 0, 1), bounded(position(frame, range[1]), 0, 1)],
+  };
+}
 
-export function plotOptions(size: { width: number; height: number }, colors: PlotColors, asks: PlotAsks): uPlot.Options {
-  const { view, now_ms, pointed } = asks;
+/** The values within the stretch; where there are none, those that the line through it comes from and goes to. */
+function seenIn({ times_s, values }: Series, [from_s, to_s]: Stretch): (number | null)[] {
+  const within = values.filter((_value, at) => times_s[at]! >= from_s && times_s[at]! <= to_s);
+  if (within.some((value) => value !== null)) return within;
+  const after = times_s.findIndex((at_s) => at_s > to_s);
+  return after < 0 ? [] : values.slice(Math.max(0, after - within.length - 1), after + 1);
+}
+
+const bounded = (at: number, low: number, high: number): number => Math.min(Math.max(at, low), high);
+
+const placeOf = (frame: Frame, value: number | null): number | null =>
+  value === null || !Number.isFinite(value) ? null : bounded(position(frame, value), -BEYOND, 1 + BEYOND);
+
+function loneOf(values: readonly (number | null)[]): number[] {
+  return values.flatMap((value, at) => (value !== null && (values[at - 1] ?? null) === null && (values[at + 1] ?? null) === null ? [at] : []));
+}
+
+export type PlotEvents = { pointed: (at: number | null) => void; zoomed: (stretch: Stretch | null) => void };
+
+/** `layout` is asked at every redraw, so that the plot need not be made anew when it changes. */
+export function plotOptions(size: Size, colors: PlotColors, layout: () => Layout, events: PlotEvents): uPlot.Options {
   const font = "12px system-ui, sans-serif";
-  const axis = { font, stroke: colors.text, grid: { stroke: colors.grid, width: 1 }, ticks: { show: false } };
+  const axis = { font, stroke: colors.text, grid: { stroke: colors.grid, width: 1 }, ticks: { show: false }, incrs: [ANY_STEP] };
+  const labels = (of: "x" | "y") => ({ splits: () => layout()[of].map(({ at }) => at), values: () => layout()[of].map(({ label }) => label) });
+  const lines = (text: string): number => text.split("\n").length;
   return {
     ...size,
     padding: [10, 24, 0, 0],
-    cursor: { y: false, points: { size: 8 } },
+    cursor: { y: false, points: { size: 8 }, drag: { x: true, y: false, setScale: false } },
     legend: { show: false },
-    scales: {
-      x: { range: (plot, low, high) => (zooms.has(plot) ? [low, high] : times(plot.data[0], view().window_ms, now_ms())) },
-      y: { range: (_plot, low, high) => heights(low, high, view()) },
-    },
-    axes: [{ ...axis, size: 30, space: 64, values: (_plot, seconds, _axis, _space, step) => seconds.map((at) => clockTime(at, step)) }, { ...axis, size: 48 }],
-    series: [{}, { stroke: colors.line, width: 1.75, points: { size: 4, fill: colors.line } }],
+    scales: { x: { time: false, range: () => layout().stretch }, y: { range: () => [0, 1] } },
+    axes: [
+      { ...axis, ...labels("x"), size: () => 14 + LINE_HEIGHT_PX * Math.max(1, ...layout().x.map(({ label }) => lines(label))) },
+      { ...axis, ...labels("y"), size: () => Math.max(Y_AXIS_MIN_PX, 12 + CHAR_WIDTH_PX * Math.max(0, ...layout().y.map(({ label }) => label.length))) },
+    ],
+    series: [
+      {},
+      {
+        stroke: colors.line,
+        width: 1.75,
+        points: { size: 4, fill: colors.line, filter: (_plot, _series, all) => (all ? null : layout().lone) },
+        gaps: (plot, _series, first, last, gaps) => [...aroundLone(plot, layout(), first), ...gaps, ...aroundLone(plot, layout(), last)],
+      },
+    ],
     hooks: {
-      drawClear: [(plot) => drawRange(plot, colors, view().range)],
-      setCursor: [({ data, cursor: { idx } }) => pointed(idx == null ? null : { time_ms: data[0][idx]! * 1000, value: data[1]?.[idx] ?? null })],
+      drawClear: [(plot) => drawRange(plot, colors, layout().band)],
+      setCursor: [({ cursor: { idx } }) => events.pointed(idx ?? null)],
+      setSelect: [
+        (plot) => {
+          const { left, width } = plot.select;
+          if (width === 0) return;
+          events.zoomed([plot.posToVal(left, "x"), plot.posToVal(left + width, "x")]);
+          plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+        },
+      ],
+      ready: [(plot) => plot.over.addEventListener("dblclick", () => events.zoomed(null), true)],
     },
   };
 }
 
-/** uPlot redraws within the chosen span after a drag; a double click ends it. */
-const zooms = new WeakSet<uPlot>();
-
-export function trackZoom(plot: uPlot): void {
-  plot.over.addEventListener("mouseup", () => plot.select.width > 0 && zooms.add(plot), true);
-  plot.over.addEventListener("dblclick", () => zooms.delete(plot), true);
-}
-
-/** Up to now, and as far back as asked; a sensor that is new starts at its first reading rather than with an empty plot. */
-function times(seconds: ArrayLike<number>, window_ms: number, now_ms: number): [number, number] {
-  const last = seconds[seconds.length - 1] ?? 0;
-  const to = Math.max(now_ms / 1000, last);
-  const first = Math.min(seconds[0] ?? to, to - SPAN_MIN_S);
-  return [Math.max(to - window_ms / 1000, first), to];
-}
-
-function clockTime(seconds: number, step_seconds: number): string {
-  const time = new Date(seconds * 1000).toLocaleTimeString("en-GB");
-  return step_seconds < 60 ? time : time.slice(0, 5);
-}
-
-function heights(low: number | null, high: number | null, { range, whole_range }: PlotView): [number, number] {
-  if (whole_range && range) {
-    low = Math.min(low ?? range[0], range[0]);
-    high = Math.max(high ?? range[1], range[1]);
-  }
-  if (low === null || high === null) return range ?? [0, 1];
-  const room = (high - low || Math.abs(high) || 1) * PADDING;
-  return [low - room, high + room];
+/** uPlot's line goes on through gaps, which it cuts out: at a first or a last point without a neighbour an end of it would be left. */
+function aroundLone(plot: uPlot, { lone, data }: Layout, at: number): uPlot.Series.Gap[] {
+  if (!lone.includes(at)) return [];
+  const x = plot.valToPos(data[0][at]!, "x", true);
+  const wide = 2 * devicePixelRatio;
+  return [[x - wide, x + wide]];
 }
 
 /** The range as a band: what lies outside of it is outside by sight. */
-function drawRange(plot: uPlot, colors: PlotColors, range: [number, number] | null): void {
-  if (range === null) return;
+function drawRange(plot: uPlot, colors: PlotColors, band: [number, number] | null): void {
+  if (band === null) return;
   const { ctx, bbox } = plot;
-  const inside = (y: number): number => Math.min(Math.max(y, bbox.top), bbox.top + bbox.height);
-  const low = inside(plot.valToPos(range[0], "y", true));
-  const high = inside(plot.valToPos(range[1], "y", true));
+  const [low, high] = band.map((at) => plot.valToPos(at, "y", true)) as [number, number];
   ctx.save();
   ctx.fillStyle = colors.band;
   ctx.fillRect(bbox.left, high, bbox.width, low - high);
