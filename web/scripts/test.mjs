@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import { readdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { build } from "vite";
 
 const web = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
@@ -17,6 +18,8 @@ await rm(outDir, { recursive: true, force: true });
 await build({
   root: web,
   configFile: false,
+  // Components are rendered to text, as a server would.
+  plugins: [svelte()],
   logLevel: "warn",
   build: { ssr: true, outDir, emptyOutDir: true, minify: false, sourcemap: "inline", rolldownOptions: { input, output: { entryFileNames: "[name].mjs" } } },
 });

@@ -1,5 +1,7 @@
 // How values and times are written. Times are shown in the reader's own zone; the exact UTC text stays in `datetime` and `title`.
 
+import { plainly } from "./said.ts";
+
 const grouped = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
@@ -12,7 +14,8 @@ export const formatRate = (per_second: number): string => (per_second < 10 ? per
 /** `19:01:23`, with the day before it unless that is the day of `now_ms`, and the year unless that is the year. */
 export function formatTime(time: string | number, now_ms: number = Date.now()): string {
   const date = new Date(time);
-  if (Number.isNaN(date.getTime())) return String(time);
+  // A program may have written anything there.
+  if (Number.isNaN(date.getTime())) return plainly(String(time));
   const today = date.toDateString() === new Date(now_ms).toDateString();
   if (today) return clock.format(date);
   const year = date.getFullYear() === new Date(now_ms).getFullYear() ? "" : ` ${date.getFullYear()}`;
@@ -33,8 +36,7 @@ export function formatInterval(interval_ms: number): string {
   return interval_ms % 1000 === 0 ? `${interval_ms / 1000} s` : `${interval_ms} ms`;
 }
 
-/** A thin space before the unit, as SI has it. */
-export const formatRange = ([low, high]: [number, number], unit: string | null): string => `${low} to ${high}${unit ? `\u2009${unit}` : ""}`;
+export const formatRange = ([low, high]: [number, number]): string => `${low} to ${high}`;
 
 /** Eight hex digits at a time can be compared by eye. */
 export const inGroups = (hex: string): string => hex.match(/.{1,8}/g)?.join(" ") ?? "";

@@ -17,4 +17,5 @@ export function parseRoute(hash: string): Route {
   return { is: "unknown" };
 }
 
-export const sensorHref = (id: string): string => `#/sensor/${encodeURIComponent(id)}`;
+/** Half a pair cannot be encoded; a text that has one is of no sensor. */
+export const sensorHref = (id: string): string => `#/sensor/${encodeURIComponent(id.replace(/\p{Cs}/gu, "\ufffd"))}`;

@@ -1,6 +1,7 @@
 // One press of Verify: gather the evidence from both ports, let the verifier judge it, and compare it with what the page shows.
 
 import { ApiError, fetchOk, fetchProof, reason, type Envelope } from "../api.ts";
+import { marked } from "../said.ts";
 import { checkpointOfProof, parseCheckpoint, type Checkpoint } from "./checkpoint.ts";
 import { differences, type Claim } from "./claim.ts";
 import { bundlePaths } from "./tile.ts";
@@ -73,7 +74,7 @@ function asShown(again: unknown, { shown }: Claim): Step {
   if (again === null) return { name, detail: "What was sealed at this leaf is another kind of event.", passed: false };
   const different = differences(again, shown);
   if (different.length === 0) return { name, detail: "Every field is the same.", passed: true };
-  return { name, detail: different.map(({ field, sealed, shown }) => `${field}: sealed ${sealed}, shown ${shown}`).join("\n"), passed: false };
+  return { name, detail: different.map(({ field, sealed, shown }) => `${marked(field)}: sealed ${marked(sealed)}, shown ${marked(shown)}`).join("\n"), passed: false };
 }
 
 async function fetchBundle(leaf: number, tree_size: number, log_url: string): Promise<Pick<Evidence, "bundle" | "bundle_path">> {

@@ -1,0 +1,155 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { render } from "svelte/server";
+import type { Component } from "svelte";
+import type { Envelope, Reading, SensorAnswer, SiteAnswer } from "./api.ts";
+import { isBlank, piecesOf, plainly } from "./said.ts";
+
+/** Begins with every kind of character that shows itself by what it does to others, and says which text it is. */
+const hostile = (name: string): string => `\u202e\u200b\u0007\u00ad\u3000 ${"\u0301".repeat(9)}\u2028<b>\ud800EVIL ${name} `;
+
+/** Every text that a part can be given is hostile, whatever its type says. */
+function evil<Value>(value: Value, name = ""): Value {
+  if (typeof value === "string") return hostile(name) as Value;
+  if (Array.isArray(value)) return value.map((item, at) => evil(item, `${name}.${at}`)) as Value;
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([field, inner]) => [field, evil(inner, `${name}.${field}`)])) as Value;
+}
+
+const TEXT = "";
+const last = { leaf: 7, timestamp: TEXT, status: "SUCCESS" as const, value: TEXT, unit: TEXT };
+const SENSOR: SensorAnswer = evil({ id: TEXT, alias: TEXT, location: TEXT, state: "online" as const, out_of_range: true, poll_interval_ms: 1, unit: TEXT, quantity: TEXT, range: [0, 1] as [number, number], last, recent: [] }, "sensor");
+const SITE: SiteAnswer = {
+  ...evil({ name: TEXT, origin: TEXT, vkey: TEXT, log_url: TEXT, access_token: TEXT, version: TEXT }, "site"),
+  leaves: 1,
+  counters: { polls: 0, answers: 0, timeouts: 0, value_errors: 0, late: 0, duplicates: 0, dropped: 0, skipped: 0, refused_heartbeats: 0 },
+};
+const EVENT = { action: TEXT, actor: TEXT, message: TEXT, new: TEXT, old: TEXT, source: TEXT, status: TEXT, target: TEXT, timestamp: TEXT, custom: TEXT };
+const OWN: Envelope = evil({ event: EVENT, received_at: TEXT, salt: TEXT, sealwire: { sensor: TEXT, unit: TEXT, raw: TEXT } }, "own");
+const PROGRAMS: Envelope = evil({ event: EVENT, received_at: TEXT, salt: TEXT }, "program");
+const reading = (status: string): Reading => ({ ...evil({ sensor: TEXT, timestamp: TEXT, value: TEXT, unit: TEXT }, "reading"), leaf: 7, status: status as "SUCCESS" });
+const PIN = { log: "00", key: { leaf: 9, vkey: hostile("vkey") }, first_seen: hostile("first_seen") };
+const FINDINGS = {
+  evidence: { ...evil({ envelope: TEXT, proof: TEXT, bundle_path: TEXT, newest: TEXT }, "evidence"), leaf: 7, bundle: new Uint8Array(), checkpoint: { ...evil({ origin: TEXT, root: TEXT, text: TEXT }, "checkpoint"), tree_size: 9 } },
+  verdict: { passed: true, sealed: OWN, steps: [evil({ name: TEXT, detail: TEXT, passed: false }, "step")], renamed: evil({ sealed: TEXT, shown: TEXT }, "renamed") },
+  error: hostile("error"),
+  trust: { is: "unproved", pin: PIN, why: hostile("why") },
+  retry: () => {},
+};
+
+/** What each component is rendered with. A new component needs its line here. */
+const CASES: Record<string, object[]> = {
+  App: [{}],
+  "parts/EventRow": [OWN, PROGRAMS, { ...PROGRAMS, event: { message: hostile("message") } }, { ...PROGRAMS, event: { actor: hostile("actor") } }].map((envelope) => ({ sealed: { leaf: 7, envelope } })),
+  "parts/FeedMark": [{}],
+  "parts/Findings": ["passed", "renamed", "failed", "error"].map((outcome) => ({ outcome, ...FINDINGS })),
+  "parts/Header": [{}],
+  "parts/Icon": [{ name: "online" }],
+  "parts/KeyTrust": [{ is: "first", kept: true }, { is: "same" }, { is: "other_log", offered: PIN, seen: hostile("seen") }, { is: "broken", offered: PIN }, FINDINGS.trust].map((trust) => ({ trust: { pin: PIN, ...trust } })),
+  "parts/KeyWarning": [{}],
+  "parts/Logo": [{}],
+  "parts/Losses": [{ counters: SITE.counters }],
+  "parts/Marks": [{ sensor: SENSOR }],
+  "parts/Plot": [{ series: { times_s: [], values: [], units: [] }, view: { window_ms: 1, range: null, whole_range: false, unit: hostile("unit") }, label: plainly(hostile("label")) }],
+  "parts/Problem": [{ title: "Title", said: hostile("said"), retry: () => {} }],
+  "parts/ReadingRow": ["SUCCESS", "COMM_ERROR", "VALUE_ERROR", hostile("status")].map((status) => ({ reading: reading(status), source: hostile("source") })),
+  "parts/Said": [{ text: hostile("text"), blank: "Nothing" }],
+  "parts/SensorRow": [{ sensor: { id: SENSOR.id, shown: SENSOR } }, { sensor: { id: SENSOR.id, shown: { ...SENSOR, out_of_range: false, state: "lost" } } }],
+  "parts/Sparkline": [{ points: [] }],
+  "parts/Summary": [{}],
+  "parts/VerifyButton": [{ claim: { leaf: 7 } }],
+  "parts/VerifyDialog": [{ claim: { leaf: 7 } }],
+  "views/Fleet": [{}],
+  "views/Log": [{}],
+  "views/Sensor": [{ id: SENSOR.id }, { id: hostile("id") }],
+};
+
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]|\p{M}{5}/u;
+const TAG = /<!--.*?-->|<\/?[a-z][^\s">]*(?:\s+[^\s=">]+(?:="[^"]*")?)*\s*\/?>/gs;
+/** Attributes that a person sees or hears. */
+const SHOWN = ["title", "aria-label", "placeholder", "label", "alt"];
+
+/** Texts that are shown without having gone through `Said` or `plainly`. */
+function faults(html: string): string[] {
+  const found: string[] = [];
+  // An element that isolates holds no other one of its kind.
+  const outside = html.replace(/<bdi>.*?<\/bdi>/gs, (inside) => (UNSEEN.test(inside) ? inside : ""));
+  for (const { 0: tag } of html.matchAll(TAG)) {
+    for (const { 1: name = "", 2: value = "" } of tag.matchAll(/([a-z-]+)="([^"]*)"/g)) {
+      if (SHOWN.includes(name) && /EVIL/.test(value) && !isIsolated(value)) found.push(`${name}="${value}"`);
+    }
+  }
+  const text = outside.replace(TAG, "\n");
+  for (const line of text.split("\n")) if (/EVIL/.test(line) && !isIsolated(line)) found.push(line);
+  return found;
+}
+
+/** Whether each hostile text in it is between the characters that isolate, and has nothing else unseen. */
+function isIsolated(text: string): boolean {
+  const rest = text.replace(/\u2068([^\u2068\u2069]*)\u2069/gu, (_whole, inner: string) => (UNSEEN.test(inner) ? inner : ""));
+  return !/EVIL/.test(rest) && !UNSEEN.test(rest);
+}
+
+test("no text from outside is shown but isolated, with its unseen characters marked", async () => {
+  const json = (body: object) => new Response(JSON.stringify(body), { headers: { "content-type": "application/json" } });
+  const nobody = { addEventListener: () => {}, hidden: true, matches: false, documentElement: { dataset: {} } };
+  Object.assign(globalThis, {
+    addEventListener: () => {},
+    document: nobody,
+    location: { hash: "", href: "http://site.test/", origin: "http://site.test", pathname: "/" },
+    matchMedia: () => nobody,
+    fetch: async (url: string) =>
+      url.endsWith("/api/site") ? json(SITE) : url.endsWith("/api/sensors") ? json({ sensors: [SENSOR] }) : new Response("{}", { status: 404 }),
+  });
+  const { site } = await import("./site.svelte.ts");
+  await site.refresh();
+  assert.ok(site.answer !== null && site.sensors?.length === 1);
+  Object.assign(site, { answer_error: hostile("answer_error"), sensors_error: hostile("sensors_error"), trust: FINDINGS.trust });
+
+  const components = import.meta.glob<{ default: Component }>(["./App.svelte", "./parts/*.svelte", "./views/*.svelte"]);
+  const names = Object.keys(components).map((file) => file.slice("./".length, -".svelte".length));
+  assert.deepEqual(names.toSorted(), Object.keys(CASES).toSorted());
+  let seen = 0;
+  for (const [file, load] of Object.entries(components)) {
+    const { default: component } = await load();
+    for (const props of CASES[file.slice("./".length, -".svelte".length)]!) {
+      const html = render(component, { props }).body;
+      assert.deepEqual(faults(html), [], file);
+      seen += html.match(/EVIL/g)?.length ?? 0;
+    }
+  }
+  for (const trust of [{ is: "other_log", pin: PIN, offered: PIN, seen: hostile("seen") }, { is: "broken", pin: PIN, offered: PIN }]) {
+    Object.assign(site, { trust });
+    const { default: warning } = await components["./parts/KeyWarning.svelte"]!();
+    assert.deepEqual(faults(render(warning, { props: {} }).body), []);
+  }
+  // The test has looked at something, and can tell.
+  assert.ok(seen > 100, `${seen} texts were looked at`);
+  for (const html of [`<p>${hostile("x")}</p>`, "<p>EVIL</p>", `<p title="EVIL"></p>`, `<bdi>\u202eEVIL</bdi>`, "<option>EVIL</option>"]) assert.ok(faults(html).length > 0, html);
+});
+
+test("what cannot be seen in a text is marked, and scripts are left alone", () => {
+  const shown = (text: string) => piecesOf(text).map(({ text, mark }) => (mark ? `[${text}]` : text)).join("");
+  for (const [text, expected] of [
+    ["Temp\u202e10rosneS", "Temp[U+202E]10rosneS"],
+    ["a\u200bb", "a[U+200B]b"],
+    ["", ""],
+    ["  ", "[␣][␣]"],
+    [" a  b ", "[␣]a [␣]b[␣]"],
+    ["a\u00a0b\u3000c", "a[U+00A0]b[U+3000]c"],
+    ["a\tb\nc", "a[⇥]b[⏎]c"],
+    ["\ud800", "[U+D800]"],
+    ["\u2800\u3164\u{e0041}", "[U+2800][U+3164][U+E0041]"],
+    ["\u0301x", "[U+0301]x"],
+    [`e${"\u0301".repeat(6)}`, `e${"\u0301".repeat(4)}[U+0301][U+0301]`],
+    ["23.50 µm/s² °C Ω", "23.50 µm/s² °C Ω"],
+    ["temp\u00e9rature, cafe\u0301", "temp\u00e9rature, cafe\u0301"],
+    ["خزان الماء", "خزان الماء"],
+    ["锅炉 3号 🔥", "锅炉 3号 🔥"],
+  ] as const) {
+    assert.equal(shown(text), expected, JSON.stringify(text));
+  }
+  assert.ok(["", " ", "\u200b", "\u2800\u00ad"].every(isBlank) && !isBlank("\u200bx"));
+  assert.deepEqual(piecesOf("a\nb", true), [{ text: "a\nb", mark: false }]);
+  assert.equal(plainly("a\u202eb"), "\u2068a<U+202E>b\u2069");
+});
