@@ -140,16 +140,14 @@ impl Copying<'_> {
         Ok(copied)
     }
 
-    /// Copies the tree files as far as the snapshot goes, or as far as they go.
+    /// Copies what the checkpoint covers of the tree files. A start makes the rest from the segments.
     fn tree(&self, snapshot: &Snapshot) -> Result<(), CopyError> {
         let (from, to) = (self.from.join(TREE), self.to.join(TREE));
         let tree = TreeReader::open(self.disk, &from, Mode::Read).map_err(io_error(&from))?;
-        let leaves = tree.leaves().map_err(io_error(&from))?;
-        if leaves < snapshot.checkpoint_size {
-            let size = snapshot.checkpoint_size;
-            return Err(CopyError::TreeShort { path: from, leaves, size });
+        let size = snapshot.checkpoint_size;
+        if !tree.covers(size).map_err(io_error(&from))? {
+            return Err(CopyError::TreeShort { path: from, size });
         }
-        let size = snapshot.size.min(leaves);
         let nodes = kept_heights().map(|height| (nodes_file(height), (size >> height) * 64));
         for (name, len) in
             std::iter::once((ENTRIES.to_owned(), size * Hash::LEN as u64)).chain(nodes)
@@ -335,12 +333,10 @@ pub enum CopyError {
         path: PathBuf,
     },
     /// The tree files are not what they were when the checkpoint was signed.
-    #[error("the tree files in {} have {leaves} leaves, the checkpoint {size}: start the site once, which makes them again", path.display())]
+    #[error("the tree files in {} do not reach the {size} leaves of the checkpoint: start the site once, which makes them again", path.display())]
     TreeShort {
         /// Their folder.
         path: PathBuf,
-        /// Leaves they have.
-        leaves: u64,
         /// Leaves they must have.
         size: u64,
     },

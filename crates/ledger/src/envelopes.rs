@@ -19,6 +19,9 @@ use crate::{
 
 /// Closed segments whose places are kept in memory: 16 times at most 2.5 MB.
 const SEGMENTS_KNOWN_MAX: usize = 16;
+/// How often a closed segment is opened again because it was written anew meanwhile. Writing one
+/// takes longer than opening it, so even one more time is rare.
+const OPEN_ROUNDS_MAX: u32 = 8;
 /// Bytes of one place in its file: leaf, position and length.
 const PLACE_LEN: usize = 12;
 
@@ -138,8 +141,7 @@ impl Envelopes {
 impl Segment {
     /// Opens a segment that does not grow any more.
     fn open_closed(disk: &dyn Disk, folder: &Path, first_leaf: u64) -> io::Result<Self> {
-        let file = disk.open(&path(folder, first_leaf), Mode::Read)?;
-        let index = disk::read_small(disk, &index_path(folder, first_leaf))?;
+        let (file, index) = open_with_index(disk, folder, first_leaf)?;
         let places = match index.as_deref().and_then(decode_index) {
             Some(places) => places,
             None => scan(&file, first_leaf, u64::MAX)?,
@@ -204,6 +206,45 @@ pub(crate) fn index_name(first_leaf: u64) -> String {
 
 pub(crate) fn index_path(folder: &Path, first_leaf: u64) -> PathBuf {
     folder.join(TREE).join(index_name(first_leaf))
+}
+
+/// A closed segment and the index that belongs to it, if there is one. A segment may be written anew
+/// at any moment, with its index removed before and written after: an index that was the same before
+/// and after the segment was opened is the segment's.
+fn open_with_index(
+    disk: &dyn Disk,
+    folder: &Path,
+    first_leaf: u64,
+) -> io::Result<(Arc<dyn DiskFile>, Option<Vec<u8>>)> {
+    let read_index = || disk::read_small(disk, &index_path(folder, first_leaf));
+    let mut index = read_index()?;
+    for _round in 0..OPEN_ROUNDS_MAX {
+        let file = disk.open(&path(folder, first_leaf), Mode::Read)?;
+        let after = read_index()?;
+        if after == index {
+            return Ok((file, index));
+        }
+        index = after;
+    }
+    Err(io::Error::other("the segment is being written anew again and again: try again later"))
+}
+
+/// Whether the index of a closed segment says where its blocks lie, or there is none. `places` is
+/// where they lay when the segment was read, which may have been written anew since.
+pub(crate) fn index_is_right(
+    disk: &dyn Disk,
+    folder: &Path,
+    first_leaf: u64,
+    places: &[Place],
+) -> io::Result<bool> {
+    let is_right = |index: Option<Vec<u8>>, places: &[Place]| {
+        index.is_none_or(|index| index == encode_index(places))
+    };
+    if is_right(disk::read_small(disk, &index_path(folder, first_leaf))?, places) {
+        return Ok(true);
+    }
+    let (file, index) = open_with_index(disk, folder, first_leaf)?;
+    Ok(is_right(index, &scan(&file, first_leaf, u64::MAX)?))
 }
 
 /// Writes down where a closed segment's blocks lie: whole or not at all.

@@ -72,7 +72,7 @@ pub fn examine_segments(
     size: TreeSize,
 ) -> Result<ExaminedSegments, OpenError> {
     let tree = TreeReader::open(disk, &folder.join(TREE), Mode::Read)
-        .and_then(|tree| Ok((tree.leaves()?, tree)));
+        .and_then(|tree| Ok((tree.entry_count()?, tree)));
     // Where there are none that can be read, there is nothing to hold the segments against.
     let mut reading = Reading::new(size, tree.ok());
     let mut segments = Vec::new();
@@ -239,7 +239,7 @@ pub fn claimed_state(disk: &dyn Disk, folder: &Path) -> io::Result<Option<StateC
 /// A file cannot be read.
 pub fn tree_root(disk: &dyn Disk, folder: &Path, size: TreeSize) -> io::Result<Option<Hash>> {
     let tree = TreeReader::open(disk, &folder.join(TREE), Mode::Read)?;
-    if tree.leaves()? < size.get() {
+    if !tree.covers(size.get())? {
         return Ok(None);
     }
     let frontier = Frontier::<Rfc6962>::load_subtrees(size, tree.subtrees::<Rfc6962>(size))?;
@@ -257,10 +257,10 @@ pub fn log_root(disk: &dyn Disk, folder: &Path, size: TreeSize) -> Result<Option
     }
 }
 
-/// The leaves that the tree files in a ledger's folder have.
+/// Whether the tree files in a ledger's folder have what a tree of `size` leaves calls for.
 ///
 /// # Errors
 /// A file cannot be read.
-pub fn tree_leaves(disk: &dyn Disk, folder: &Path) -> io::Result<u64> {
-    TreeReader::open(disk, &folder.join(TREE), Mode::Read)?.leaves()
+pub fn tree_covers(disk: &dyn Disk, folder: &Path, size: TreeSize) -> io::Result<bool> {
+    TreeReader::open(disk, &folder.join(TREE), Mode::Read)?.covers(size.get())
 }

@@ -70,10 +70,10 @@ impl LogReader {
         let tree_folder = folder.join(TREE);
         let tree = TreeReader::open(&*disk, &tree_folder, Mode::Read)
             .map_err(failed(tree_folder.clone()))?;
-        let leaves = tree.leaves().map_err(failed(tree_folder))?;
         let size = KeyHistory::claimed_size(&note);
+        let is_covered = tree.covers(size).map_err(failed(tree_folder))?;
         let behind = || OpenReaderError::Behind { folder: folder.to_owned() };
-        let state = state.filter(|state| state.size.min(leaves) >= size).ok_or_else(behind)?;
+        let state = state.filter(|state| is_covered && state.size >= size).ok_or_else(behind)?;
 
         let stored = Stored { tree, envelopes: open_envelopes(disk, folder, size)? };
         let named = state.keys().iter().filter(|key| key.leaf < size);

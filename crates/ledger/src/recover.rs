@@ -99,7 +99,7 @@ pub(crate) fn open(
     let mut replay = match known {
         Some(state)
             if state.size >= checkpoint_size
-                && tree.leaves().map_err(io_error(&tree_folder))? >= checkpoint_size =>
+                && tree.covers(checkpoint_size).map_err(io_error(&tree_folder))? =>
         {
             Replay::begin(tree.clone(), checkpoint_size, state)?
         }

@@ -129,17 +129,28 @@ impl TreeReader {
         Ok(Self { files: Arc::new(Files { entries: open(ENTRIES.to_owned())?, nodes }) })
     }
 
-    /// Leaves that every file has in full.
-    pub(crate) fn leaves(&self) -> io::Result<u64> {
-        let mut leaves = self.files.entries.file.len()? / Hash::LEN as u64;
-        for (height, file) in kept_heights().zip(&self.files.nodes) {
-            let nodes = file.file.len()? / PAIR_LEN as u64;
-            // Fewer nodes than the leaves so far call for: only what they cover counts.
-            if nodes < leaves >> height {
-                leaves = nodes << height;
+    /// Whether every file has what a tree of `size` leaves calls for. What lies beyond that is
+    /// written file by file, so while the log grows no two files need agree on it.
+    pub(crate) fn covers(&self, size: u64) -> io::Result<bool> {
+        for height in std::iter::once(0).chain(kept_heights()) {
+            if self.count(height)? < size >> height {
+                return Ok(false);
             }
         }
-        Ok(leaves)
+        Ok(true)
+    }
+
+    /// Number of nodes in the file of a kept height; of height 0, the entries.
+    pub(crate) fn count(&self, height: u8) -> io::Result<u64> {
+        if height == 0 {
+            return self.entry_count();
+        }
+        Ok(self.nodes(height)?.file.len()? / PAIR_LEN as u64)
+    }
+
+    /// Number of entries in their file; the files of nodes may not cover all of them yet.
+    pub(crate) fn entry_count(&self) -> io::Result<u64> {
+        Ok(self.files.entries.file.len()? / Hash::LEN as u64)
     }
 
     /// The entries of `count` leaves from `first` on.
@@ -156,13 +167,16 @@ impl TreeReader {
         first: u64,
         count: usize,
     ) -> io::Result<Vec<[u8; PAIR_LEN]>> {
+        let mut bytes = vec![0; count * PAIR_LEN];
+        self.nodes(height)?.read(&mut bytes, first * PAIR_LEN as u64)?;
+        Ok(bytes.as_chunks().0.to_vec())
+    }
+
+    /// The file with the nodes of a kept height.
+    fn nodes(&self, height: u8) -> io::Result<&NamedFile> {
         let file =
             usize::from(height / STEP).checked_sub(1).and_then(|at| self.files.nodes.get(at));
-        let file =
-            file.ok_or_else(|| io::Error::other("more leaves than a log of this format can have"))?;
-        let mut bytes = vec![0; count * PAIR_LEN];
-        file.read(&mut bytes, first * PAIR_LEN as u64)?;
-        Ok(bytes.as_chunks().0.to_vec())
+        file.ok_or_else(|| io::Error::other("more leaves than a log of this format can have"))
     }
 
     /// Hashes of subtrees of the tree of `size` leaves, which must be kept in full.

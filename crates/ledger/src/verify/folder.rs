@@ -17,7 +17,7 @@ use crate::{
     LeafRanges,
     block::{Leaf, Unpacker},
     disk::{Disk, DiskFile, Mode, Sequential, read_small},
-    envelopes::{encode_index, index_path, path},
+    envelopes::{index_is_right, index_path, path},
     recover::{CHECKPOINT, SEGMENTS, TREE, list_segments},
     segment::{self, Group, Next, PlacedRecord, Record, SegmentReader, Version},
     state::{self, State},
@@ -95,8 +95,8 @@ struct Promises {
     /// The checkpoint as it says, unverified, and 0 leaves where it cannot be read.
     size: u64,
     state: Option<State>,
-    /// The tree's files and how many leaves they have; `None` where version 1 wrote them.
-    tree: Option<(TreeReader, u64)>,
+    /// The tree's files; `None` where version 1 wrote them.
+    tree: Option<TreeReader>,
     segments: Vec<u64>,
 }
 
@@ -121,9 +121,7 @@ impl Promises {
             None
         } else {
             let path = folder.join(TREE);
-            let tree = TreeReader::open(disk, &path, Mode::Read).map_err(failed(&path))?;
-            let leaves = tree.leaves().map_err(failed(&path))?;
-            Some((tree, leaves))
+            Some(TreeReader::open(disk, &path, Mode::Read).map_err(failed(&path))?)
         };
         let segments = list_segments(disk, folder)?;
         Ok(Self { note, size, state, tree, segments })
@@ -131,8 +129,21 @@ impl Promises {
 
     /// Leaves that a crash cannot have torn.
     fn durable(&self) -> u64 {
-        let tree = self.tree.as_ref().map_or(0, |(_, leaves)| *leaves);
-        self.size.max(self.state.as_ref().map_or(0, |state| state.size)).max(tree)
+        self.size.max(self.state.as_ref().map_or(0, |state| state.size))
+    }
+
+    /// How many of `count` subtrees of `height` from `first` on are compared with their file: those
+    /// that the checkpoint's tree has in full, as far as the file goes. What lies beyond the
+    /// checkpoint is written file by file, and means nothing until a checkpoint covers it.
+    fn compared(
+        &self,
+        tree: &TreeReader,
+        height: u8,
+        first: u64,
+        count: usize,
+    ) -> io::Result<usize> {
+        let kept = (self.size >> height).min(tree.count(height)?);
+        Ok(usize::try_from(kept.saturating_sub(first)).unwrap_or(count).min(count))
     }
 }
 
@@ -226,9 +237,14 @@ impl<'a> Reading<'a> {
         let damaged = |leaf, reason| VerifyError::Segment { path: path.to_owned(), leaf, reason };
         let file = self.disk.open(path, Mode::Read).map_err(io_error)?;
         let source = BufReader::with_capacity(1 << 20, Sequential::new(Arc::clone(&file)));
-        let mut reader = SegmentReader::open(source, first_leaf)
-            .map_err(io_error)?
-            .map_err(|reason| damaged(first_leaf, reason))?;
+        let mut reader = match SegmentReader::open(source, first_leaf).map_err(io_error)? {
+            Ok(reader) => reader,
+            // It is being begun, or a crash came then; nothing is in it.
+            Err(_) if is_last && first_leaf > 0 && first_leaf >= self.promises.durable() => {
+                return Ok((first_leaf, file.len().map_err(io_error)?));
+            }
+            Err(reason) => return Err(damaged(first_leaf, reason)),
+        };
         let mut places = Vec::new();
         let torn_bytes = loop {
             let leaf = reader.next_leaf();
@@ -251,11 +267,11 @@ impl<'a> Reading<'a> {
         };
         self.send(path, reader.next_leaf());
         if !is_last {
-            let index = index_path(self.folder, first_leaf);
-            let found = read_small(self.disk, &index)
-                .map_err(|source| VerifyError::Io { path: index.clone(), source })?;
-            if found.is_some_and(|found| found != encode_index(&places)) {
-                return Err(VerifyError::Derived { path: index, leaf: first_leaf });
+            let path = index_path(self.folder, first_leaf);
+            let is_right = index_is_right(self.disk, self.folder, first_leaf, &places)
+                .map_err(|source| VerifyError::Io { path: path.clone(), source })?;
+            if !is_right {
+                return Err(VerifyError::Derived { path, leaf: first_leaf });
             }
         }
         Ok((reader.next_leaf(), torn_bytes))
@@ -370,7 +386,7 @@ impl<'a> Reading<'a> {
         position: u64,
         mut leaf: u64,
     ) -> u64 {
-        let Some((tree, _)) = &self.promises.tree else { return leaf };
+        let Some(tree) = &self.promises.tree else { return leaf };
         let mut payload = vec![0; segment::GROUP_BYTES_MAX];
         let begin = position + segment::GROUP_HEADER_LEN as u64;
         let read = file.read_at(&mut payload, begin).unwrap_or_default();
@@ -433,18 +449,17 @@ impl<'a> Comparison<'a> {
                 self.root = Some(self.rfc6962.root());
             }
         }
-        let Some((tree, known)) = &self.promises.tree else { return Ok(()) };
+        let Some(tree) = &self.promises.tree else { return Ok(()) };
         for (height, computed) in kept_heights().zip(&grown.nodes) {
             let first = before >> height;
             let path = || self.folder.join(TREE).join(nodes_file(height));
-            // What the files did not have when the reading began is not there to compare.
-            let count = (known >> height).saturating_sub(first).min(computed.len() as u64 / 64);
-            let count = usize::try_from(count).unwrap_or(usize::MAX);
-            if count == 0 {
+            if computed.is_empty() {
                 continue;
             }
-            let stored = tree
-                .pairs(height, first, count)
+            let stored = self
+                .promises
+                .compared(tree, height, first, computed.len() / 64)
+                .and_then(|count| tree.pairs(height, first, count))
                 .map_err(|source| VerifyError::Io { path: path(), source })?;
             let differs = stored.iter().zip(computed.as_chunks::<64>().0).position(|(a, b)| a != b);
             if let Some(at) = differs {
@@ -456,12 +471,15 @@ impl<'a> Comparison<'a> {
     }
 
     fn compare_entries(&self, chunk: &Chunk) -> Result<(), VerifyError> {
-        let Some((tree, known)) = &self.promises.tree else { return Ok(()) };
-        let count = known.saturating_sub(chunk.first_leaf).min(chunk.commitments.len() as u64);
-        let stored =
-            tree.entries(chunk.first_leaf, usize::try_from(count).unwrap_or(usize::MAX)).map_err(
-                |source| VerifyError::Io { path: self.folder.join(TREE).join(ENTRIES), source },
-            )?;
+        let Some(tree) = &self.promises.tree else { return Ok(()) };
+        let stored = self
+            .promises
+            .compared(tree, 0, chunk.first_leaf, chunk.commitments.len())
+            .and_then(|count| tree.entries(chunk.first_leaf, count))
+            .map_err(|source| VerifyError::Io {
+                path: self.folder.join(TREE).join(ENTRIES),
+                source,
+            })?;
         for ((leaf, entry), commitment) in (chunk.first_leaf..).zip(stored).zip(&chunk.commitments)
         {
             if entry != *commitment {

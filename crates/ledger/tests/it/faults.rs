@@ -360,6 +360,31 @@ fn site() -> SimulatedDisk {
     SimulatedDisk::new(folder().parent().unwrap())
 }
 
+/// What a disk holds before one of the operations of a log's life.
+pub(crate) struct Moment {
+    pub(crate) contents: Contents,
+    /// Leaves of the newest checkpoint that was told to anyone.
+    pub(crate) published: u64,
+}
+
+/// Every moment of a workload in which nothing goes wrong.
+pub(crate) fn life() -> Vec<Moment> {
+    let (disk, promises) = (site(), Promises::default());
+    disk.keep_history();
+    runtime().block_on(workload(&disk, &promises)).unwrap();
+    let published = |promise: &Promise| match promise {
+        Promise::Published(checkpoint) => checkpoint.size.get(),
+        _ => 0,
+    };
+    let moments = disk.history().into_iter().enumerate();
+    moments
+        .map(|(operation, contents)| {
+            let told = promises.before(operation);
+            Moment { contents, published: told.iter().map(published).max().unwrap_or_default() }
+        })
+        .collect()
+}
+
 /// The operations of a workload in which nothing goes wrong.
 fn operations() -> Vec<Operation> {
     let disk = site();

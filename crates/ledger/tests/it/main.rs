@@ -12,6 +12,7 @@
     reason = "a long test says what it tried, and a killed process what was acknowledged"
 )]
 
+mod any_moment;
 mod copies;
 mod dropped;
 mod evidence;

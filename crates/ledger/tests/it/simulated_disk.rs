@@ -109,6 +109,8 @@ struct World {
     room: Option<u64>,
     /// The contents before each operation, where they are kept.
     history: Option<Vec<Contents>>,
+    /// What other processes leave before the operation of this number.
+    switch: Option<(usize, Contents)>,
 }
 
 /// What is on the disk.
@@ -174,6 +176,12 @@ impl SimulatedDisk {
         self.world().plan = Some(plan);
     }
 
+    /// Before the operation of this number, other processes leave these contents. Files that are open
+    /// stay so: `contents` must come from the life of the same disk.
+    pub(crate) fn switch(&self, at: usize, contents: Contents) {
+        self.world().switch = Some((at, contents));
+    }
+
     /// Keeps the contents before every operation from here on.
     pub(crate) fn keep_history(&self) {
         self.world().history = Some(Vec::new());
@@ -228,6 +236,9 @@ impl SimulatedDisk {
         }
         let number = world.operations.len();
         world.operations.push(operation);
+        if let Some((_, contents)) = world.switch.take_if(|(at, _)| *at == number) {
+            world.contents = contents;
+        }
         let World { history, contents, .. } = &mut *world;
         history.iter_mut().for_each(|history| history.push(contents.clone()));
         let is_due = world.plan.as_ref().is_some_and(|plan| plan.at == number);

@@ -7,7 +7,7 @@ use ledger::{
     disk::RealDisk,
     examine::{
         ExaminedSegment, ExaminedSegments, StateClaims, claimed_checkpoint, claimed_state,
-        examine_segments, log_root, newest_received_at, tree_leaves, tree_root,
+        examine_segments, log_root, newest_received_at, tree_covers, tree_root,
     },
     verify::{VerifiedFolder, VerifyError},
 };
@@ -139,9 +139,9 @@ fn read_state(folder: &Path, findings: &mut Findings) -> Option<StateClaims> {
 }
 
 fn look_at_tree(folder: &Path, signed: u64, findings: &mut Findings) {
-    let found = match tree_leaves(&RealDisk, folder) {
-        Ok(leaves) if leaves >= signed => return,
-        Ok(leaves) => format!("the files have {leaves} leaves, and the checkpoint covers {signed}"),
+    let found = match tree_covers(&RealDisk, folder, TreeSize::new(signed)) {
+        Ok(true) => return,
+        Ok(false) => format!("the files do not reach the {signed} leaves of the checkpoint"),
         Err(error) => format!("the files cannot be read: {error}"),
     };
     findings.warn("tree", found, "the next start makes them again from the segments");

@@ -1,0 +1,98 @@
+//! Reading files that another process writes: with that process stopped between any two of its
+//! operations, and with operations of it between any two of the reader's.
+
+use std::sync::Arc;
+
+use ledger::{
+    LogReader, OpenReaderError,
+    examine::{
+        claimed_checkpoint, claimed_state, examine_segments, log_root, newest_received_at,
+        tree_covers, tree_root,
+    },
+    verify::{verify_folder, verify_tree},
+};
+use tlog::Hash;
+
+use super::{
+    faults::{Moment, Trying, folder, life},
+    simulated_disk::SimulatedDisk,
+};
+
+/// Every reader finds a log that holds, of at least `published` leaves.
+fn assert_holds_for_every_reader(disk: &SimulatedDisk, published: u64) {
+    let reader = match LogReader::open(Arc::new(disk.clone()), folder(), None) {
+        Err(OpenReaderError::NoCheckpoint { .. }) if published == 0 => return,
+        opened => opened.unwrap(),
+    };
+    assert!(reader.size() >= published, "{} of {published} leaves", reader.size());
+    assert_reads(&reader);
+
+    let verified = verify_folder(disk, folder(), None, &mut |_| {}).unwrap();
+    assert!(verified.leaves >= reader.size());
+
+    let (checkpoint, _note) = claimed_checkpoint(disk, folder()).unwrap().unwrap();
+    assert!(claimed_state(disk, folder()).unwrap().is_some());
+    assert!(tree_covers(disk, folder(), checkpoint.size).unwrap());
+    for root in [
+        tree_root(disk, folder(), checkpoint.size).unwrap(),
+        log_root(disk, folder(), checkpoint.size).unwrap(),
+        examine_segments(disk, folder(), checkpoint.size).unwrap().root,
+    ] {
+        assert_eq!(root, Some(checkpoint.root));
+    }
+    assert!(newest_received_at(disk, folder()).unwrap().is_some());
+}
+
+/// All envelopes, each of which is what its entry says.
+fn assert_reads(reader: &LogReader) {
+    let stored = reader.envelopes(0, usize::MAX, usize::MAX).unwrap();
+    assert_eq!(stored.len() as u64, reader.size());
+    for (stored, entry) in stored.iter().zip(reader.entries(0, stored.len()).unwrap()) {
+        assert!(stored.bytes.as_ref().is_none_or(|bytes| Hash::sha256(bytes) == entry));
+    }
+}
+
+#[test]
+fn every_reader_finds_a_log_that_holds_wherever_the_writer_is_stopped() {
+    let moments = life();
+    let mut looked = 0;
+    for (number, Moment { contents, published }) in moments.into_iter().enumerate() {
+        let _trying = Trying(&|| format!("before operation {number}"));
+        let disk = SimulatedDisk::with(contents);
+        assert_holds_for_every_reader(&disk, published);
+        if let Ok(mut reader) = LogReader::open(Arc::new(disk), folder(), None) {
+            let keys = reader.keys().clone();
+            verify_tree(&mut reader, &keys, &mut |_| {}).unwrap();
+            looked += 1;
+        }
+    }
+    assert!(looked > 200, "{looked}");
+}
+
+/// Between any two of the reader's operations, the writer does some of its own.
+fn with_the_writer_going_on(read: impl Fn(&SimulatedDisk)) {
+    let moments = life();
+    let begun = moments.iter().position(|moment| moment.published > 0).unwrap();
+    // A few operations, some of an erasure, all of one.
+    for (step, ahead) in [(11, 2), (13, 9), (17, 45), (29, 150)] {
+        for first in (begun..moments.len() - ahead).step_by(step) {
+            for at in 0.. {
+                let _trying = Trying(&|| format!("from {first} to {} at {at}", first + ahead));
+                let disk = SimulatedDisk::with(moments[first].contents.clone());
+                disk.switch(at, moments[first + ahead].contents.clone());
+                read(&disk);
+                if disk.operation_count() <= at {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_log_is_looked_at_while_it_is_written() {
+    with_the_writer_going_on(|disk| {
+        let reader = LogReader::open(Arc::new(disk.clone()), folder(), None).unwrap();
+        assert_reads(&reader);
+    });
+}
