@@ -2,6 +2,10 @@
 //!
 //! Anyone can follow them: whoever verifies a log's files, whoever is handed a bundle, and the page
 //! in a browser.
+//!
+//! Invariant: under a checkpoint ([`KeyHistory::under`]) only keys count that its leaves name. An
+//! event beyond it may be genuine and still vouches for nothing: a key that was rotated away can sign
+//! a checkpoint of fewer leaves than the log had when the rotation was sealed.
 
 pub mod rotation;
 
@@ -19,6 +23,16 @@ pub struct KeyEvent {
     pub envelope: Vec<u8>,
 }
 
+impl KeyEvent {
+    /// Whether it names this key, whatever else is wrong with it.
+    fn names(&self, key: &VerifierKey) -> bool {
+        Envelope::parse(&self.envelope)
+            .ok()
+            .and_then(|envelope| envelope.event.sealwire?.vkey)
+            .is_some_and(|vkey| vkey == key.to_string())
+    }
+}
+
 /// The keys that have signed a log, in order. Each but the first was brought in by a statement that it and the one before it signed.
 #[derive(Clone, Debug)]
 pub struct KeyHistory {
@@ -28,6 +42,39 @@ pub struct KeyHistory {
 }
 
 impl KeyHistory {
+    /// Opens a checkpoint with the keys that are named below its size, the last of which must have
+    /// signed it. If `known` is given it must be among them; otherwise the genesis entry is believed.
+    /// Events at its size or beyond are not looked at.
+    ///
+    /// Whether the log has the events at their leaves is for the caller to show
+    /// ([`KeyHistory::commitment`]).
+    ///
+    /// # Errors
+    /// An event names no key or is not signed for by the one before, `known` is not among the keys,
+    /// or the checkpoint is malformed or not signed by the last of them.
+    pub fn under(
+        note: &str,
+        events: &[KeyEvent],
+        known: Option<&VerifierKey>,
+    ) -> Result<(Self, Checkpoint), InvalidKeys> {
+        let size = Self::claimed_size(note);
+        let is_below = |event: &&KeyEvent| event.leaf < size.max(1);
+        let below: Vec<KeyEvent> = events.iter().filter(is_below).cloned().collect();
+        let keys = Self::follow(&below, known).map_err(|error| match (error, known) {
+            (InvalidKeyEvents::Unknown { vkey }, Some(known)) => {
+                match events.iter().find(|event| event.leaf >= size && event.names(known)) {
+                    Some(KeyEvent { leaf, .. }) => {
+                        InvalidKeyEvents::NotYet { vkey, leaf: *leaf, size }
+                    }
+                    None => InvalidKeyEvents::Unknown { vkey },
+                }
+            }
+            (error, _) => error,
+        })?;
+        let checkpoint = keys.open_checkpoint(note)?;
+        Ok((keys, checkpoint))
+    }
+
     /// The keys that these events name. If `known` is given it must be among them; otherwise the genesis entry is believed.
     ///
     /// # Errors
@@ -110,6 +157,17 @@ impl KeyHistory {
     }
 }
 
+/// Why a checkpoint is not one of a log with these keys.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidKeys {
+    /// The events do not name the log's keys.
+    #[error("the log's keys do not hold")]
+    Events(#[from] InvalidKeyEvents),
+    /// The checkpoint is malformed, or not signed by the key that was in use at its size.
+    #[error("the checkpoint does not hold")]
+    Checkpoint(#[from] OpenCheckpointError),
+}
+
 /// Why events do not name a log's keys.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidKeyEvents {
@@ -159,6 +217,19 @@ pub enum InvalidKeyEvents {
         leaf: u64,
         /// Why.
         source: InvalidRotation,
+    },
+    /// The key one knows comes later than the checkpoint.
+    #[error(
+        "the log goes over to the key {vkey} at leaf {leaf}, and the checkpoint covers only {size} \
+         leaves: it is older than that key, which vouches for nothing in it; ask for a newer one"
+    )]
+    NotYet {
+        /// Which key.
+        vkey: String,
+        /// The leaf that names it.
+        leaf: u64,
+        /// Leaves of the checkpoint.
+        size: u64,
     },
     /// The key one knows is not among them.
     #[error("the key {vkey} never signed this log")]

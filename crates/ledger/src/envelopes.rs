@@ -141,7 +141,7 @@ impl Envelopes {
 impl Segment {
     /// Opens a segment that does not grow any more.
     fn open_closed(disk: &dyn Disk, folder: &Path, first_leaf: u64) -> io::Result<Self> {
-        let (file, index) = open_with_index(disk, folder, first_leaf)?;
+        let WithIndex { file, index } = open_with_index(disk, folder, first_leaf)?;
         let places = match index.as_deref().and_then(decode_index) {
             Some(places) => places,
             None => scan(&file, first_leaf, u64::MAX)?,
@@ -208,21 +208,24 @@ pub(crate) fn index_path(folder: &Path, first_leaf: u64) -> PathBuf {
     folder.join(TREE).join(index_name(first_leaf))
 }
 
-/// A closed segment and the index that belongs to it, if there is one. A segment may be written anew
-/// at any moment, with its index removed before and written after: an index that was the same before
-/// and after the segment was opened is the segment's.
-fn open_with_index(
-    disk: &dyn Disk,
-    folder: &Path,
-    first_leaf: u64,
-) -> io::Result<(Arc<dyn DiskFile>, Option<Vec<u8>>)> {
+/// A closed segment, and the index that belongs to it.
+struct WithIndex {
+    file: Arc<dyn DiskFile>,
+    /// `None` where there is none.
+    index: Option<Vec<u8>>,
+}
+
+/// Opens a closed segment with its index. A segment may be written anew at any moment, with its index
+/// removed before and written after: an index that was the same before and after the segment was
+/// opened is the segment's.
+fn open_with_index(disk: &dyn Disk, folder: &Path, first_leaf: u64) -> io::Result<WithIndex> {
     let read_index = || disk::read_small(disk, &index_path(folder, first_leaf));
     let mut index = read_index()?;
     for _round in 0..OPEN_ROUNDS_MAX {
         let file = disk.open(&path(folder, first_leaf), Mode::Read)?;
         let after = read_index()?;
         if after == index {
-            return Ok((file, index));
+            return Ok(WithIndex { file, index });
         }
         index = after;
     }
@@ -243,7 +246,7 @@ pub(crate) fn index_is_right(
     if is_right(disk::read_small(disk, &index_path(folder, first_leaf))?, places) {
         return Ok(true);
     }
-    let (file, index) = open_with_index(disk, folder, first_leaf)?;
+    let WithIndex { file, index } = open_with_index(disk, folder, first_leaf)?;
     Ok(is_right(index, &scan(&file, first_leaf, u64::MAX)?))
 }
 

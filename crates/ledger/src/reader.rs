@@ -23,7 +23,7 @@ use crate::{
     state::{self, State},
     stored::Stored,
     tree::TreeReader,
-    verify::{InvalidKeyEvents, KeyEvent, KeyHistory, LogSource},
+    verify::{InvalidKeyEvents, InvalidKeys, KeyEvent, KeyHistory, LogSource},
 };
 
 /// A log as its newest checkpoint has it, for reading only.
@@ -80,8 +80,20 @@ impl LogReader {
         let key_events = named
             .map(|key| key_event(&stored, key.leaf))
             .collect::<Result<Vec<_>, OpenReaderError>>()?;
-        let keys = KeyHistory::follow(&key_events, vkey)?;
-        let checkpoint = keys.open_checkpoint(&note)?;
+        let (keys, checkpoint) =
+            KeyHistory::under(&note, &key_events, vkey).map_err(|error| match error {
+                InvalidKeys::Events(InvalidKeyEvents::Unknown { vkey }) => {
+                    // What lies beyond the checkpoint counts for nothing, but says what is wrong.
+                    let later =
+                        state.keys().iter().find(|key| key.leaf >= size && key.vkey == vkey);
+                    OpenReaderError::Keys(match later {
+                        Some(key) => InvalidKeyEvents::NotYet { vkey, leaf: key.leaf, size },
+                        None => InvalidKeyEvents::Unknown { vkey },
+                    })
+                }
+                InvalidKeys::Events(error) => error.into(),
+                InvalidKeys::Checkpoint(error) => error.into(),
+            })?;
         let subtrees = stored.tree.subtrees::<Rfc6962>(checkpoint.size);
         let computed = Frontier::<Rfc6962>::load_subtrees(checkpoint.size, subtrees);
         let computed = computed.map_err(ReadError::Tree)?.root();
@@ -166,6 +178,10 @@ impl LogReader {
 impl LogSource for LogReader {
     fn checkpoint(&mut self) -> Result<String, String> {
         Ok(self.published.note.clone())
+    }
+
+    fn key_events(&mut self) -> Result<Vec<KeyEvent>, String> {
+        Ok(self.key_events.clone())
     }
 
     fn file(&mut self, path: &TilePath) -> Result<Vec<u8>, String> {

@@ -11,7 +11,8 @@ use std::{io, path::PathBuf};
 
 use tlog::{
     BundleId, Checkpoint, EntryBundle, Frontier, Hash, InvalidBundle, InvalidTileLen,
-    OpenCheckpointError, TileId, TileLevel, TilePath, TreeSize, decode_hashes, root_of,
+    OpenCheckpointError, TileId, TileLevel, TilePath, TreeSize, VerifierKey, decode_hashes,
+    root_of,
 };
 
 use crate::{InvalidLogEvent, OpenError, segment::Damage};
@@ -20,7 +21,7 @@ pub use self::{
     folder::{Observer, VerifiedFolder, verify_folder, verify_folder_with},
     growth::{Grown, GrowthError, verify_growth},
 };
-pub use key_history::{InvalidKeyEvents, KeyEvent, KeyHistory};
+pub use key_history::{InvalidKeyEvents, InvalidKeys, KeyEvent, KeyHistory};
 
 /// Where a log's public files are read from.
 pub trait LogSource {
@@ -29,6 +30,13 @@ pub trait LogSource {
     /// # Errors
     /// It cannot be had; the text says from where and why.
     fn checkpoint(&mut self) -> Result<String, String>;
+
+    /// The events that name the log's keys, at least those that the checkpoint covers. It is asked for
+    /// after the checkpoint.
+    ///
+    /// # Errors
+    /// They cannot be had; the text says from where and why.
+    fn key_events(&mut self) -> Result<Vec<KeyEvent>, String>;
 
     /// A tile or an entry bundle.
     ///
@@ -44,30 +52,34 @@ pub struct Verified {
     pub checkpoint: Checkpoint,
     /// Its note, with whatever signatures it has.
     pub note: String,
+    /// The keys that have signed the log up to there.
+    pub keys: KeyHistory,
     /// Tiles and entry bundles that were compared.
     pub files: u64,
 }
 
 /// Computes the tree from the log's entries and compares every tile, the root and the signature. `progress` is told how many leaves are done.
 ///
-/// `keys` are the keys that have signed the log; the entries must hold the events that name them.
+/// If `known` is given, it must be among the keys that the checkpoint's leaves name; otherwise the key that the genesis entry names is believed. The
+/// entries must hold the events that name keys.
 ///
 /// # Errors
 /// The first file or leaf that is wrong.
 pub fn verify_tree(
     source: &mut impl LogSource,
-    keys: &KeyHistory,
+    known: Option<&VerifierKey>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Verified, VerifyError> {
     let note = source.checkpoint().map_err(VerifyError::Unavailable)?;
-    let checkpoint = keys.open_checkpoint(&note)?;
+    let events = source.key_events().map_err(VerifyError::Unavailable)?;
+    let (keys, checkpoint) = KeyHistory::under(&note, &events, known)?;
     let size = checkpoint.size;
     let mut frontier = Frontier::new();
     let mut files = 0;
     // Of each level, the hashes that the level below gives.
     let mut level_hashes = Vec::new();
     for bundle in size.bundles() {
-        let leaf_hashes = check_bundle(source, bundle, keys)?;
+        let leaf_hashes = check_bundle(source, bundle, &keys)?;
         for leaf_hash in &leaf_hashes {
             frontier.append(*leaf_hash);
         }
@@ -93,7 +105,7 @@ pub fn verify_tree(
         }
         files += 1;
     }
-    Ok(Verified { checkpoint, note, files })
+    Ok(Verified { checkpoint, note, keys, files })
 }
 
 /// The leaf hashes of a bundle, compared with the tile of level 0.
@@ -131,6 +143,15 @@ fn read_tile(source: &mut impl LogSource, tile: TileId) -> Result<Vec<Hash>, Ver
     let bytes = source.file(&path).map_err(VerifyError::Unavailable)?;
     decode_hashes(tile.width, &bytes)
         .map_err(|source| VerifyError::TileLen { path: path.to_string(), source })
+}
+
+impl From<InvalidKeys> for VerifyError {
+    fn from(error: InvalidKeys) -> Self {
+        match error {
+            InvalidKeys::Events(error) => Self::Keys(error),
+            InvalidKeys::Checkpoint(error) => Self::Checkpoint(error),
+        }
+    }
 }
 
 /// The first thing that is wrong with a log.

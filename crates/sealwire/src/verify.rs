@@ -10,7 +10,7 @@ use std::{io::Read as _, path::Path, time::Duration};
 use anyhow::{Context as _, Result, bail};
 use ledger::{
     disk::RealDisk,
-    verify::{KeyEvent, KeyHistory, LogSource, VerifyError, verify_folder_with, verify_tree},
+    verify::{KeyEvent, KeyHistory, LogSource, verify_folder_with, verify_tree},
 };
 use model::completeness::Completeness;
 use serde::Deserialize;
@@ -108,7 +108,9 @@ fn verify_data_dir(
     }
     report(&verified.checkpoint, &verified.keys, vkey.is_some());
     if let Some(policy) = policy {
-        let witnessed = data_dir::look_witnessed(folder, Some(&verified.vkey))?;
+        // What witnesses have signed may be older than the newest key. The first is in every history.
+        let first = verified.keys.iter().next().map(|(_, key)| key);
+        let witnessed = data_dir::look_witnessed(folder, first)?;
         let size = witnessed.size();
         ok(&format!("the checkpoint that witnesses signed last covers {size} of them"));
         policy::check(policy, &SignedNote::parse(&witnessed.published().note)?)?;
@@ -118,10 +120,9 @@ fn verify_data_dir(
 
 fn verify_http(url: &str, vkey: Option<&VerifierKey>, policy: Option<&Policy>) -> Result<()> {
     let mut log = HttpLog::new(url);
-    let keys = log.keys(vkey)?;
-    let verified = verify_tree(&mut log, &keys, &mut progress())?;
+    let verified = verify_tree(&mut log, vkey, &mut progress())?;
     ok(&format!("{} tiles and entry bundles hold what the entries hash to", verified.files));
-    report(&verified.checkpoint, &keys, vkey.is_some());
+    report(&verified.checkpoint, &verified.keys, vkey.is_some());
     match policy {
         Some(policy) => policy::check(policy, &SignedNote::parse(&verified.note)?),
         None => Ok(()),
@@ -185,16 +186,6 @@ impl HttpLog {
         }
         Ok(bytes)
     }
-
-    /// The keys that have signed the log.
-    fn keys(&self, vkey: Option<&VerifierKey>) -> Result<KeyHistory, VerifyError> {
-        let answer = self.get("keys").map_err(VerifyError::Unavailable)?;
-        let Keys { keys } = serde_json::from_slice(&answer)
-            .map_err(|error| VerifyError::Unavailable(format!("{}/keys: {error}", self.url)))?;
-        let event = |Key { leaf, envelope }| KeyEvent { leaf, envelope: envelope.into_bytes() };
-        let events: Vec<KeyEvent> = keys.into_iter().map(event).collect();
-        Ok(KeyHistory::follow(&events, vkey)?)
-    }
 }
 
 /// What `/keys` answers.
@@ -213,6 +204,14 @@ impl LogSource for HttpLog {
     fn checkpoint(&mut self) -> Result<String, String> {
         String::from_utf8(self.get("checkpoint")?)
             .map_err(|error| format!("{}/checkpoint: {error}", self.url))
+    }
+
+    fn key_events(&mut self) -> Result<Vec<KeyEvent>, String> {
+        let answer = self.get("keys")?;
+        let Keys { keys } = serde_json::from_slice(&answer)
+            .map_err(|error| format!("{}/keys: {error}", self.url))?;
+        let event = |Key { leaf, envelope }| KeyEvent { leaf, envelope: envelope.into_bytes() };
+        Ok(keys.into_iter().map(event).collect())
     }
 
     fn file(&mut self, path: &TilePath) -> Result<Vec<u8>, String> {

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     InvalidRanges, LeafRanges,
-    verify::{InvalidKeyEvents, KeyEvent, KeyHistory},
+    verify::{InvalidKeyEvents, InvalidKeys, KeyEvent, KeyHistory},
 };
 
 /// What a bundle was held against, and how much of it stands.
@@ -559,8 +559,7 @@ fn open_checkpoint(
         .iter()
         .map(|row| KeyEvent { leaf: row.leaf, envelope: row.envelope.get().as_bytes().to_vec() });
     let events: Vec<KeyEvent> = events.collect();
-    let keys = KeyHistory::follow(&events, vkey)?;
-    let checkpoint = keys.open_checkpoint(&header.checkpoint)?;
+    let (keys, checkpoint) = KeyHistory::under(&header.checkpoint, &events, vkey)?;
     let leaves = events.iter().map(|event| event.leaf);
     let entries: Vec<Hash> = events.iter().map(|event| Hash::sha256(&event.envelope)).collect();
     prove(&checkpoint, leaves, &entries, &header.keys_proof).map_err(BundleError::KeysProof)?;
@@ -579,6 +578,15 @@ fn prove(
     let proof: Vec<Hash> =
         proof.iter().map(|hash| Hash::from_base64(hash)).collect::<Result<_, _>>()?;
     Ok(verify_multiproof(&leaves, &hashes, &proof, &checkpoint.root)?)
+}
+
+impl From<InvalidKeys> for BundleError {
+    fn from(error: InvalidKeys) -> Self {
+        match error {
+            InvalidKeys::Events(error) => Self::Keys(error),
+            InvalidKeys::Checkpoint(error) => Self::Checkpoint(error),
+        }
+    }
 }
 
 /// Why nothing in a bundle is proved.

@@ -12,7 +12,7 @@ use std::{
 use model::Envelope;
 use tlog::{Checkpoint, Frontier, Hash, Pangea, Rfc6962, VerifierKey};
 
-use super::{KeyEvent, KeyHistory, VerifyError};
+use super::{InvalidKeyEvents, InvalidKeys, KeyEvent, KeyHistory, VerifyError};
 use crate::{
     LeafRanges,
     block::{Leaf, Unpacker},
@@ -35,9 +35,9 @@ pub type Observer<'a> = dyn FnMut(u64, Option<&[u8]>) + Send + 'a;
 /// What was found right in a folder.
 #[derive(Clone, Debug)]
 pub struct VerifiedFolder {
-    /// The key that signs now.
+    /// The key that signed the checkpoint.
     pub vkey: VerifierKey,
-    /// The keys that have signed the log.
+    /// The keys that have signed the log up to the checkpoint.
     pub keys: KeyHistory,
     /// The checkpoint that everything led to.
     pub checkpoint: Checkpoint,
@@ -501,14 +501,14 @@ fn conclude(
     if read.state.keys().is_empty() {
         return Err(VerifyError::NoGenesis);
     }
-    let keys = KeyHistory::follow(&read.key_events, None)?;
-    let named = keys.at(u64::MAX).clone();
-    if let Some(vkey) = vkey
-        && !keys.iter().any(|(_, key)| key == vkey)
-    {
-        return Err(VerifyError::OtherKey { named: named.to_string() });
-    }
-    let checkpoint = keys.open_checkpoint(&promises.note)?;
+    let (keys, checkpoint) =
+        KeyHistory::under(&promises.note, &read.key_events, vkey).map_err(|error| match error {
+            InvalidKeys::Events(InvalidKeyEvents::Unknown { .. }) => {
+                let named = read.state.key().unwrap_or_default().to_owned();
+                VerifyError::OtherKey { named }
+            }
+            error => error.into(),
+        })?;
     if read.leaves < promises.durable() {
         let path = folder.join(SEGMENTS);
         return Err(VerifyError::EnvelopesMissing {
@@ -523,7 +523,7 @@ fn conclude(
         return Err(VerifyError::Root { size, signed, computed });
     }
     Ok(VerifiedFolder {
-        vkey: named,
+        vkey: keys.at(checkpoint.size.get()).clone(),
         keys,
         checkpoint,
         leaves: read.leaves,

@@ -2,10 +2,10 @@
 
 use tlog::{
     Checkpoint, ConsistencyError, Hash, OpenCheckpointError, ShortTile, Shrunk, TileId, TreeSize,
-    consistency_proof, root, verify_consistency,
+    VerifierKey, consistency_proof, root, verify_consistency,
 };
 
-use super::{KeyHistory, LogSource, VerifyError, read_tile};
+use super::{InvalidKeys, KeyHistory, LogSource, VerifyError, read_tile};
 
 /// Both checkpoints of a log that only grew.
 #[derive(Clone, Debug)]
@@ -14,20 +14,26 @@ pub struct Grown {
     pub since: Checkpoint,
     /// The newest.
     pub checkpoint: Checkpoint,
+    /// The keys that have signed the log up to there.
+    pub keys: KeyHistory,
 }
 
 /// Shows that the log still begins with everything that the older checkpoint `since`, a signed note, covers. Reads some tiles, not the whole log.
+///
+/// If `known` is given, it must be among the keys that the newest checkpoint's leaves name; the older one may be of before that.
 ///
 /// # Errors
 /// One of the checkpoints does not hold, a tile cannot be had, or the history was changed.
 pub fn verify_growth(
     source: &mut impl LogSource,
-    keys: &KeyHistory,
+    known: Option<&VerifierKey>,
     since: &str,
 ) -> Result<Grown, GrowthError> {
-    let since = keys.open_checkpoint(since).map_err(GrowthError::Since)?;
     let note = source.checkpoint().map_err(VerifyError::Unavailable)?;
-    let checkpoint = keys.open_checkpoint(&note).map_err(GrowthError::Checkpoint)?;
+    let events = source.key_events().map_err(VerifyError::Unavailable)?;
+    let (keys, checkpoint) =
+        KeyHistory::under(&note, &events, known).map_err(GrowthError::Checkpoint)?;
+    let since = keys.open_checkpoint(since).map_err(GrowthError::Since)?;
     let growth = checkpoint.size.extends(since.size)?;
     let mut read = |tile: &TileId| -> Result<Vec<Hash>, GrowthError> {
         // As wide as it is now: not everyone keeps the narrower ones of earlier trees.
@@ -40,7 +46,7 @@ pub fn verify_growth(
     if now != since.root {
         return Err(GrowthError::Fork { size: since.size, signed: since.root, now });
     }
-    Ok(Grown { since, checkpoint })
+    Ok(Grown { since, checkpoint, keys })
 }
 
 /// Why a log is not shown to have only grown.
@@ -50,8 +56,8 @@ pub enum GrowthError {
     #[error("the older checkpoint does not hold")]
     Since(#[source] OpenCheckpointError),
     /// The newest is not.
-    #[error("the newest checkpoint does not hold")]
-    Checkpoint(#[source] OpenCheckpointError),
+    #[error("the newest checkpoint is not one of this log")]
+    Checkpoint(#[source] InvalidKeys),
     /// It has become shorter.
     #[error("the log is shorter than it was")]
     Shrunk(#[from] Shrunk),

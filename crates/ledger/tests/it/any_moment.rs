@@ -61,8 +61,7 @@ fn every_reader_finds_a_log_that_holds_wherever_the_writer_is_stopped() {
         let disk = SimulatedDisk::with(contents);
         assert_holds_for_every_reader(&disk, published);
         if let Ok(mut reader) = LogReader::open(Arc::new(disk), folder(), None) {
-            let keys = reader.keys().clone();
-            verify_tree(&mut reader, &keys, &mut |_| {}).unwrap();
+            verify_tree(&mut reader, None, &mut |_| {}).unwrap();
             looked += 1;
         }
     }

@@ -21,6 +21,7 @@ mod features;
 mod flipped_bits;
 mod kills;
 mod reader;
+mod rotated_keys;
 mod simulated_disk;
 
 use std::{

@@ -113,8 +113,7 @@ async fn an_erasure_meanwhile_makes_nothing_wrong() {
 
 fn grown(folder: &Path, since: &LogReader) -> Result<Grown, GrowthError> {
     let mut now = look(folder).unwrap();
-    let keys = now.keys().clone();
-    verify_growth(&mut now, &keys, &since.published().note)
+    verify_growth(&mut now, None, &since.published().note)
 }
 
 #[tokio::test]
@@ -130,7 +129,7 @@ async fn a_log_that_only_grew_extends_each_of_its_checkpoints() {
     ledger.rotate_key(other_signer(9), "tester").await.unwrap();
     ledger.publish_checkpoint().await.unwrap();
     for since in &earlier {
-        let Grown { since: old, checkpoint } = grown(folder.path(), since).unwrap();
+        let Grown { since: old, checkpoint, .. } = grown(folder.path(), since).unwrap();
         assert_eq!((old.size.get(), checkpoint.size.get()), (since.size(), 558));
     }
 }

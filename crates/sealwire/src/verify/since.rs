@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
-use ledger::verify::{Grown, KeyHistory, LogSource, verify_growth};
+use ledger::verify::{Grown, LogSource, verify_growth};
 use tlog::VerifierKey;
 
 use super::{HttpLog, ok, report_keys};
@@ -17,8 +17,7 @@ pub(super) fn read(file: &Path) -> Result<String> {
 
 pub(super) fn verify_http(url: &str, since: &str, vkey: Option<&VerifierKey>) -> Result<()> {
     let mut log = HttpLog::new(url);
-    let keys = log.keys(vkey)?;
-    verify(&mut log, &keys, since, vkey.is_some())
+    verify(&mut log, vkey, since)
 }
 
 pub(super) fn verify_data_dir(
@@ -27,16 +26,15 @@ pub(super) fn verify_data_dir(
     vkey: Option<&VerifierKey>,
 ) -> Result<()> {
     let mut log = data_dir::look(folder, vkey)?;
-    let keys = log.keys().clone();
-    verify(&mut log, &keys, since, vkey.is_some())
+    verify(&mut log, vkey, since)
 }
 
-fn verify(log: &mut impl LogSource, keys: &KeyHistory, since: &str, was_given: bool) -> Result<()> {
-    let Grown { since, checkpoint } = verify_growth(log, keys, since)?;
+fn verify(log: &mut impl LogSource, vkey: Option<&VerifierKey>, since: &str) -> Result<()> {
+    let Grown { since, checkpoint, keys } = verify_growth(log, vkey, since)?;
     ok(&format!(
         "the checkpoint of {} leaves begins with all {} of the older one",
         checkpoint.size, since.size
     ));
-    report_keys(&checkpoint, keys, was_given, "log");
+    report_keys(&checkpoint, &keys, vkey.is_some(), "log");
     Ok(())
 }

@@ -1,0 +1,136 @@
+//! A key that was rotated away vouches for nothing any more, wherever a log is verified by the key
+//! that came after it.
+//!
+//! The attacker has the old key and the log's public files. They sign another history of fewer leaves
+//! than the log had when it went over to the new key, and show the genuine rotation beside it.
+
+use std::{fs, path::Path, sync::Arc};
+
+use ledger::{
+    Ledger, LogReader, OpenReaderError,
+    disk::RealDisk,
+    evidence::{BundleError, Selection, export, verify_bundle},
+    verify::{
+        GrowthError, InvalidKeyEvents, InvalidKeys, KeyEvent, LogSource, VerifyError,
+        verify_folder, verify_growth, verify_tree,
+    },
+};
+use model::Timestamp;
+use serde_json::Value;
+use tempfile::TempDir;
+use tlog::{TilePath, VerifierKey};
+
+use super::{batch, copy, features::other_signer};
+
+/// Leaves of the forged history, and the leaf of the rotation.
+const FORGED: u64 = 91;
+const ROTATION: u64 = 101;
+
+/// What the attacker shows: the public files of the forged log, and the genuine events.
+struct Shown {
+    log: LogReader,
+    events: Vec<KeyEvent>,
+}
+
+impl LogSource for Shown {
+    fn checkpoint(&mut self) -> Result<String, String> {
+        self.log.checkpoint()
+    }
+
+    fn key_events(&mut self) -> Result<Vec<KeyEvent>, String> {
+        Ok(self.events.clone())
+    }
+
+    fn file(&mut self, path: &TilePath) -> Result<Vec<u8>, String> {
+        self.log.file(path)
+    }
+}
+
+fn look(folder: &Path) -> LogReader {
+    LogReader::open(Arc::new(RealDisk), &folder.join("ledger"), None).unwrap()
+}
+
+/// The genuine log, and the folder of one with the same first leaf that the old key signs up to
+/// [`FORGED`]; beyond that it holds what the attacker likes, the rotation at its leaf among it.
+async fn genuine_and_forged() -> (TempDir, TempDir) {
+    let genuine = TempDir::new().unwrap();
+    let (ledger, writer) = Ledger::open(&genuine.path().join("ledger"), other_signer(1)).unwrap();
+    writer.close().await.unwrap();
+    let forged = copy(genuine.path());
+    drop(ledger);
+
+    let grow = async |folder: &Path, first: usize| {
+        let (ledger, writer) = Ledger::open(&folder.join("ledger"), other_signer(1)).unwrap();
+        ledger.append(batch(first, 90)).await.unwrap();
+        let early = ledger.publish_checkpoint().await.unwrap();
+        ledger.append(batch(first + 90, 10)).await.unwrap();
+        let receipt = ledger.rotate_key(other_signer(2), "tester").await.unwrap();
+        assert_eq!((early.checkpoint.size.get(), receipt.first_leaf), (FORGED, ROTATION));
+        writer.close().await.unwrap();
+        early
+    };
+    grow(genuine.path(), 0).await;
+    let signed = grow(forged.path(), 1_000).await;
+    fs::write(forged.path().join("ledger/checkpoint"), &signed.note).unwrap();
+    (genuine, forged)
+}
+
+#[tokio::test]
+async fn a_key_counts_only_under_a_checkpoint_that_covers_its_event() {
+    let (genuine, forged) = genuine_and_forged().await;
+    let (old, new) = (other_signer(1).vkey().clone(), other_signer(2).vkey().clone());
+    let is_too_early = |error: &InvalidKeyEvents, key: &VerifierKey| {
+        let key = key.to_string();
+        matches!(error, InvalidKeyEvents::NotYet { vkey, leaf: ROTATION, size: FORGED } if *vkey == key)
+    };
+
+    // Over HTTP: the whole log, and that it grew.
+    let events = look(genuine.path()).key_events().to_vec();
+    let mut shown = Shown { log: look(forged.path()), events };
+    let error = verify_tree(&mut shown, Some(&new), &mut |_| {}).unwrap_err();
+    assert!(matches!(&error, VerifyError::Keys(error) if is_too_early(error, &new)), "{error}");
+    let since = shown.checkpoint().unwrap();
+    let error = verify_growth(&mut shown, Some(&new), &since).unwrap_err();
+    assert!(
+        matches!(&error, GrowthError::Checkpoint(InvalidKeys::Events(error)) if is_too_early(error, &new)),
+        "{error}"
+    );
+    // Who knows the old key alone is shown it alone.
+    let verified = verify_tree(&mut shown, Some(&old), &mut |_| {}).unwrap();
+    assert_eq!(verified.keys.iter().collect::<Vec<_>>(), [(0, &old)]);
+
+    // In a folder, whole or as its checkpoint has it.
+    let ledger = forged.path().join("ledger");
+    let error = verify_folder(&RealDisk, &ledger, Some(&new), &mut |_| {}).unwrap_err();
+    assert!(matches!(&error, VerifyError::Keys(error) if is_too_early(error, &new)), "{error}");
+    let verified = verify_folder(&RealDisk, &ledger, Some(&old), &mut |_| {}).unwrap();
+    assert_eq!(verified.keys.iter().collect::<Vec<_>>(), [(0, &old)]);
+    assert_eq!(verified.vkey, old);
+    let error = LogReader::open(Arc::new(RealDisk), &ledger, Some(&new)).unwrap_err();
+    assert!(matches!(&error, OpenReaderError::Keys(error) if is_too_early(error, &new)), "{error}");
+
+    // In a bundle.
+    let mut bundle = Vec::new();
+    let at = Timestamp::from_unix_micros(0);
+    export(&shown.log, &Selection::default(), at, "a test", &mut bundle, &mut |_| {}).unwrap();
+    let bundle = String::from_utf8(bundle).unwrap();
+    let (header, rows) = bundle.split_once('\n').unwrap();
+    let mut header: Value = serde_json::from_str(header).unwrap();
+    let rotation = &shown.events[1];
+    let envelope: Value = serde_json::from_slice(&rotation.envelope).unwrap();
+    let row = serde_json::json!({ "leaf": rotation.leaf, "envelope": envelope });
+    header["sealwire_evidence"]["keys"].as_array_mut().unwrap().push(row);
+    let forged = format!("{header}\n{rows}");
+    let error = verify_bundle(forged.as_bytes(), Some(&new), &mut |_| {}).unwrap_err();
+    assert!(matches!(&error, BundleError::Keys(error) if is_too_early(error, &new)), "{error}");
+
+    // The genuine log holds under either key: the old one signed for the new one.
+    for known in [&old, &new] {
+        verify_tree(&mut look(genuine.path()), Some(known), &mut |_| {}).unwrap();
+        let ledger = genuine.path().join("ledger");
+        verify_folder(&RealDisk, &ledger, Some(known), &mut |_| {}).unwrap();
+        let since = look(genuine.path()).checkpoint().unwrap();
+        let verified = verify_growth(&mut look(genuine.path()), Some(known), &since);
+        assert_eq!(verified.unwrap().keys.iter().count(), 2);
+    }
+}
