@@ -35,6 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "engine",
             "http-server",
             "index",
+            "key-history",
             "ledger",
             "model",
             "pangea",

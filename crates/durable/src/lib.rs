@@ -8,9 +8,11 @@
 //! `disk`, so that tests can make each of its steps fail.
 
 mod lock;
+mod plain;
 mod private;
 mod replace;
 
 pub use lock::{Lock, LockError};
+pub use plain::{PlainError, Read, open_plain, read_plain, refuse_all_but_plain};
 pub use private::{Closed, close_to_others, create_folder, private_file};
 pub use replace::{replace, replace_with, sync_folder, sync_folder_of};

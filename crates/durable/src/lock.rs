@@ -3,15 +3,15 @@
 use std::{
     fs::{File, Permissions, TryLockError},
     io,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     thread,
     time::Duration,
 };
 
-use rustix::{fs::OFlags, io::Errno, process::geteuid};
+use rustix::process::geteuid;
 
-use crate::private_file;
+use crate::{PlainError, open_plain, private_file};
 
 /// How often a lock is tried that somebody has: [`Lock::is_held`] takes it for a moment.
 const TRIES: u32 = 20;
@@ -36,7 +36,7 @@ impl Lock {
         let failed = |source| LockError::Io { path: path.to_owned(), source };
         let mut options = private_file();
         options.read(true).write(true).create(true).truncate(false);
-        let file = open(options, path)?;
+        let file = open_plain(&mut options, path)?;
         let found = file.metadata().map_err(failed)?;
         if found.uid() != geteuid().as_raw() {
             return Err(LockError::OtherOwner { path: path.to_owned(), owner: found.uid() });
@@ -65,8 +65,8 @@ impl Lock {
     pub fn is_held(path: &Path) -> Result<bool, LockError> {
         let mut options = private_file();
         options.read(true);
-        let file = match open(options, path) {
-            Err(LockError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+        let file = match open_plain(&mut options, path) {
+            Err(PlainError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Ok(false);
             }
             opened => opened?,
@@ -81,24 +81,6 @@ impl Lock {
     }
 }
 
-/// Opens a plain file; a link is not followed, and nobody is waited for at a pipe's other end.
-fn open(mut options: std::fs::OpenOptions, path: &Path) -> Result<File, LockError> {
-    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
-    let not_a_file = || LockError::NotAFile { path: path.to_owned() };
-    let file = options.open(path).map_err(|source| {
-        let error = source.raw_os_error().map(Errno::from_raw_os_error);
-        match error {
-            Some(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => not_a_file(),
-            _ => LockError::Io { path: path.to_owned(), source },
-        }
-    })?;
-    match file.metadata() {
-        Ok(found) if found.is_file() => Ok(file),
-        Ok(_) => Err(not_a_file()),
-        Err(source) => Err(LockError::Io { path: path.to_owned(), source }),
-    }
-}
-
 /// Why a lock is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
@@ -110,12 +92,9 @@ pub enum LockError {
         /// What failed.
         source: io::Error,
     },
-    /// It is something else.
-    #[error("{} is not a plain file: remove it, and it is made again", path.display())]
-    NotAFile {
-        /// The path.
-        path: PathBuf,
-    },
+    /// It is not a file that can be a lock.
+    #[error(transparent)]
+    File(#[from] PlainError),
     /// It belongs to another account.
     #[error(
         "{} belongs to the account with uid {owner}: run this as that account, or give the whole folder to yours (chown -R)",
@@ -182,10 +161,9 @@ mod tests {
             }];
         for plant in plant {
             plant();
-            assert!(matches!(Lock::take(&path), Err(LockError::NotAFile { .. })));
-            assert!(
-                matches!(Lock::is_held(&path), Err(LockError::NotAFile { .. })) || path.is_dir()
-            );
+            let is_refused = |error| matches!(error, LockError::File(PlainError::NotPlain { .. }));
+            assert!(is_refused(Lock::take(&path).unwrap_err()));
+            assert!(is_refused(Lock::is_held(&path).unwrap_err()));
             let _file = fs::remove_file(&path);
             let _folder = fs::remove_dir(&path);
         }

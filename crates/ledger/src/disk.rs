@@ -11,6 +11,7 @@ use std::{
     fmt::Debug,
     fs::{self, File},
     io,
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
     sync::Arc,
 };
@@ -200,7 +201,13 @@ impl Disk for RealDisk {
             Mode::Write => options.read(true).write(true).create(true),
             Mode::Empty => options.read(true).write(true).create(true).truncate(true),
         };
-        Ok(Arc::new(options.open(path)?))
+        // What somebody has put in a file's place is not waited for: a pipe has no end.
+        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+        let file = options.open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is not a plain file"));
+        }
+        Ok(Arc::new(file))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

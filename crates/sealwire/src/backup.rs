@@ -12,7 +12,7 @@ pub(crate) fn run(arguments: &BackupArguments) -> Result<()> {
     let request = Request { data_dir, target, with_keys: *with_keys, key_file };
     let done = backup(request, &mut |step| output::note(&format!("sealwire: {step}")))
         .with_context(|| format!("{} is not backed up", data_dir.display()))?;
-    let BackedUp { verified, copied, size_before, keys, left_out } = done;
+    let BackedUp { verified, copied, size_before, keys, configuration, unsigned, left_out } = done;
     let checkpoint = &verified.checkpoint;
     output::line(&format!(
         "{} is a verified backup of the log {}",
@@ -39,6 +39,16 @@ pub(crate) fn run(arguments: &BackupArguments) -> Result<()> {
             "  with the secret keys ({}): whoever has this folder can sign for the log",
             keys.join(", ")
         )
+    });
+    let configuration = match configuration.as_slice() {
+        [] => String::from("nothing that an operator wrote"),
+        files => files.join(", "),
+    };
+    output::line(&match unsigned {
+        None => format!("  with {configuration}, which the log's key signed"),
+        Some(reason) => format!(
+            "  with {configuration}, NOT signed, so that a restore takes it only when asked: {reason}"
+        ),
     });
     if !left_out.is_empty() {
         output::line(&format!("  left out: {}", left_out.join(", ")));

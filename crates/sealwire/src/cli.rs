@@ -10,6 +10,7 @@ use site::{
     api_tokens::{Scope, TokenName},
     operator::Words,
 };
+use tlog::Hash;
 
 /// Collects readings of industrial sensors and seals every one of them in a log that anyone can verify.
 #[derive(Debug, Parser)]
@@ -386,6 +387,9 @@ pub(crate) struct RestoreArguments {
     /// File with a checkpoint that the log has published: a backup that is behind it, or differs from it, is refused.
     #[arg(long, value_name = "FILE")]
     pub(crate) known_checkpoint: Option<PathBuf>,
+    /// Restore also the file of the backup that has this SHA-256, though the log's key did not sign it: look at it first. May be given more than once.
+    #[arg(long, value_name = "SHA-256", value_parser = parse_sha256)]
+    pub(crate) take: Vec<Hash>,
 }
 
 #[derive(Args, Debug)]
@@ -495,6 +499,14 @@ pub(crate) struct RunEngineArguments {
     pub(crate) program: PathBuf,
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) arguments: Vec<OsString>,
+}
+
+fn parse_sha256(text: &str) -> Result<Hash, &'static str> {
+    let digits = |part: &[u8]| u8::from_str_radix(str::from_utf8(part).ok()?, 16).ok();
+    let is_hex = text.len() == 2 * Hash::LEN && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(digits).collect();
+    let bytes = bytes.filter(|_| is_hex).and_then(|bytes| bytes.try_into().ok());
+    bytes.map(Hash::from_bytes).ok_or("use the 64 hex digits that `sealwire restore` shows")
 }
 
 #[cfg(test)]

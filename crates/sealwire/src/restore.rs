@@ -1,7 +1,10 @@
 //! `sealwire restore`: a data directory of a backup.
 
 use anyhow::{Context as _, Result};
-use site::restore::{Restore, Restored, restore};
+use site::{
+    backup::{Configured, Fate},
+    restore::{Restore, Restored, restore},
+};
 use tlog::VerifierKey;
 
 use crate::{cli::RestoreArguments, output};
@@ -15,6 +18,7 @@ pub(crate) fn run(arguments: &RestoreArguments) -> Result<()> {
         vkey: vkey.as_ref(),
         key: arguments.key.as_deref(),
         known_checkpoint: arguments.known_checkpoint.as_deref(),
+        take: &arguments.take,
     };
     let restored = restore(&request, &mut |step| output::note(&format!("sealwire: {step}")))
         .with_context(|| format!("{} is not restored", arguments.backup.display()))?;
@@ -23,7 +27,7 @@ pub(crate) fn run(arguments: &RestoreArguments) -> Result<()> {
 }
 
 fn report(restored: &Restored, arguments: &RestoreArguments) {
-    let Restored { name, verified, has_key, known } = restored;
+    let Restored { name, verified, has_key, known, configuration, unsigned } = restored;
     let (checkpoint, data_dir) = (&verified.checkpoint, arguments.data_dir.display());
     output::line(&format!("{data_dir} is the folder of the site `{name}` again, and verifies"));
     output::line(&format!("  {} leaves, signed by {}", verified.leaves, verified.vkey));
@@ -34,6 +38,10 @@ fn report(restored: &Restored, arguments: &RestoreArguments) {
             verified.vkey
         ));
     }
+    if let Some(unsigned) = unsigned {
+        output::line(&format!("  {unsigned}: what the site had beside its log is not known"));
+    }
+    configuration.iter().for_each(|file| output::line(&words(file)));
     match known {
         Some(known) => output::line(&format!(
             "  it holds what the checkpoint of {} leaves signs that you named; if the site has published more than {} leaves, do not start it",
@@ -44,5 +52,19 @@ fn report(restored: &Restored, arguments: &RestoreArguments) {
              Look for the newest checkpoint that anyone has kept (a witness, an auditor, the log port) and restore with --known-checkpoint",
             verified.leaves
         )),
+    }
+}
+
+fn words(file: &Configured) -> String {
+    let Configured { name, sha256, fate } = file;
+    match fate {
+        Fate::Signed => format!("  {name} is restored: the log's key signed it ({sha256})"),
+        Fate::AskedFor => format!("  {name} is restored, as you asked ({sha256})"),
+        Fate::LeftOut { reason } => format!(
+            "  {name} is NOT restored: {reason}\n    look at it, and restore with --take {sha256} if it is what the site had"
+        ),
+        Fate::Gone => format!(
+            "  {name} is NOT restored: the backup has lost it; the site had one with the SHA-256 {sha256}"
+        ),
     }
 }

@@ -3,13 +3,21 @@
 //! A backup is a folder with the log, what an operator wrote, and the secret keys if they are asked for. What follows from the log is left out. It is made
 //! beside its place, verified there, and replaces an earlier backup of the same log only then: a backup is whole, verified, and never goes back. Of the earlier
 //! one, closed segments are taken over that are as long as the log's; that they are also the same is for the verification to show, which reads all of the copy.
+//!
+//! Where the log's key is at hand, it signs what an operator wrote, in a [`manifest`]: a backup may
+//! lie where others write. For the same reason nothing that lies in a backup is followed elsewhere.
+
+pub(crate) mod configuration;
+pub(crate) mod manifest;
 
 use std::{
-    fs::{self, File},
+    fs::{self, OpenOptions},
     io,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
+use durable::{PlainError, open_plain, private_file, read_plain, refuse_all_but_plain};
 use ledger::{
     KeyError, KeyFiles,
     copy::{Copied, CopyError, copy_log},
@@ -19,20 +27,29 @@ use ledger::{
     verify::{VerifiedFolder, VerifyError, verify_folder},
 };
 use serde::{Deserialize, Serialize};
-use tlog::{KeyName, VerifierKey};
+use tlog::{KeyName, Signer, VerifierKey};
 
+use self::{
+    configuration::{UnknownManifest, Written, read_own},
+    manifest::{Listed, MANIFEST, MANIFEST_BYTES_MAX, Manifest},
+};
 use crate::{
-    DataDir, DataDirError, StagingError,
+    DataDir, DataDirError, StagingError, clock,
     data_dir::{
         CONFIGURATION, DESCRIPTION as SITE_DESCRIPTION, KEY, LOCK as SITE_LOCK, NEXT_KEY,
         check_name,
     },
+    error_chain::chain,
     staging::{self, Staging},
 };
+
+pub use self::configuration::{Configured, Fate, TakeError};
 
 /// Layout of a backup. One of another version is refused.
 const VERSION: u32 = 1;
 const DESCRIPTION: &str = "backup.json";
+/// Largest description: a name of 60 characters and some words.
+const DESCRIPTION_BYTES_MAX: u64 = 4 << 10;
 /// How often the log is copied again because it went over to another key between the copying of log and keys.
 const KEY_ROUNDS_MAX: u32 = 3;
 /// Leaves between two lines of progress: about a second of verifying.
@@ -62,6 +79,10 @@ pub struct BackedUp {
     pub size_before: Option<u64>,
     /// Secret keys that are in the backup.
     pub keys: Vec<&'static str>,
+    /// What an operator wrote.
+    pub configuration: Vec<&'static str>,
+    /// Why the log's key did not sign what an operator wrote; `None` where it did.
+    pub unsigned: Option<String>,
     /// What lies in the site's folder and is not in the backup.
     pub left_out: Vec<String>,
 }
@@ -73,13 +94,10 @@ impl Backup {
     /// It is none, or one of another version.
     pub fn open(path: &Path) -> Result<Self, BackupError> {
         let description = path.join(DESCRIPTION);
-        let text = match fs::read(&description) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(BackupError::NotABackup { path: path.to_owned() });
-            }
-            read => read.map_err(|source| BackupError::Io { path: description.clone(), source })?,
-        };
-        let Description { version, name } = serde_json::from_slice(&text)
+        let text = read_plain(&description, DESCRIPTION_BYTES_MAX)?
+            .ok_or_else(|| BackupError::NotABackup { path: path.to_owned() })?;
+        refuse_all_but_plain(path)?;
+        let Description { version, name } = serde_json::from_slice(&text.content)
             .map_err(|source| BackupError::Description { path: description, source })?;
         if version != VERSION {
             return Err(BackupError::Version { path: path.to_owned(), version });
@@ -109,6 +127,19 @@ impl Backup {
     #[must_use]
     pub fn ledger(&self) -> PathBuf {
         DataDir::ledger_of(&self.path)
+    }
+
+    /// What the log's key signed of it. `verified` is its log.
+    pub(crate) fn manifest(
+        &self,
+        verified: &VerifiedFolder,
+    ) -> Result<Result<Manifest, UnknownManifest>, PlainError> {
+        let Some(read) = read_plain(&self.path.join(MANIFEST), MANIFEST_BYTES_MAX)? else {
+            return Ok(Err(UnknownManifest::None));
+        };
+        let note = String::from_utf8_lossy(&read.content);
+        let opened = Manifest::open(&note, &verified.checkpoint, &verified.keys);
+        Ok(opened.map_err(UnknownManifest::from))
     }
 
     /// The secret keys in it.
@@ -156,10 +187,11 @@ pub fn backup(
         name: &name,
         key_file: key_file.map_or_else(|| data_dir.join(KEY), Path::to_owned),
         ledger: DataDir::ledger_of(staging.path()),
-        with_keys: with_keys || previous.as_ref().is_some_and(|previous| has_keys(&previous.path)),
+        with_keys,
+        keys_before: previous.as_ref().map_or(Ok(Vec::new()), keys_before)?,
     };
     let reuses = previous.as_ref().map_or(Ok(false), |previous| job.take_over(previous))?;
-    let (copied, verified, keys) = match job.copy(progress) {
+    let (copied, verified, at_hand) = match job.copy(progress) {
         // What was taken over may be what is wrong.
         Err(error) if reuses && error.is_of_the_copy() => {
             progress(
@@ -172,17 +204,42 @@ pub fn backup(
     };
     let size_before =
         previous.as_ref().map(|previous| job.check_follows(previous, &verified)).transpose()?;
-    for KeyFile { file, text, .. } in &keys {
+    let keys = if job.wants_keys(&verified) { at_hand.keys.as_slice() } else { &[] };
+    for KeyFile { file, text, .. } in keys {
         staging.write(file, text)?;
     }
-    copy_configuration(data_dir, &staging)?;
+    let written = read_own(data_dir)?;
+    for Written { name, content } in &written {
+        staging.write(name, content)?;
+    }
+    let unsigned = match at_hand.signer(&verified.vkey) {
+        Ok(signer) => {
+            let note = manifest_of(&verified, &written).sign(signer);
+            staging.write(MANIFEST, note.as_bytes())?;
+            None
+        }
+        Err(reason) => Some(reason),
+    };
     let description = Description { version: VERSION, name: name.clone() };
     let description = serde_json::to_vec(&description).expect("a number and a text are JSON");
     staging.write(DESCRIPTION, &description)?;
-    let keys: Vec<&str> = keys.into_iter().map(|key| key.file).collect();
+    let keys: Vec<&str> = keys.iter().map(|key| key.file).collect();
     let left_out = left_out(data_dir, &keys)?;
+    let configuration = written.into_iter().map(|written| written.name).collect();
     staging.finish()?;
-    Ok(BackedUp { verified, copied, size_before, keys, left_out })
+    Ok(BackedUp { verified, copied, size_before, keys, configuration, unsigned, left_out })
+}
+
+fn manifest_of(verified: &VerifiedFolder, written: &[Written]) -> Manifest {
+    let files = written.iter().map(|Written { name, content }| Listed::of(name, content));
+    let checkpoint = &verified.checkpoint;
+    Manifest {
+        origin: checkpoint.origin.clone(),
+        size: checkpoint.size,
+        root: checkpoint.root,
+        made_at: clock::now(),
+        files: files.collect(),
+    }
 }
 
 struct Job<'a> {
@@ -192,6 +249,23 @@ struct Job<'a> {
     /// Where the copy of the log is being made.
     ledger: PathBuf,
     with_keys: bool,
+    /// Keys that the earlier backup has, whosever they are.
+    keys_before: Vec<VerifierKey>,
+}
+
+/// The keys that are at hand.
+struct AtHand {
+    keys: Vec<KeyFile>,
+    /// Why there are none.
+    because: Option<String>,
+}
+
+impl AtHand {
+    fn signer(&self, vkey: &VerifierKey) -> Result<&Signer, String> {
+        let signer = self.keys.iter().find(|key| key.signer.vkey() == vkey);
+        let unknown = || self.because.clone().unwrap_or_default();
+        signer.map(|key| &key.signer).ok_or_else(unknown)
+    }
 }
 
 impl Job<'_> {
@@ -217,12 +291,12 @@ impl Job<'_> {
                 .map(|first_leaf| Path::new("tree").join(format!("blocks-{first_leaf:020}")));
             for file in std::iter::once(segment).chain(index) {
                 let (from, to) = (from.join(&file), self.ledger.join(&file));
-                if !from.exists() {
+                if fs::symlink_metadata(&from).is_err() {
                     continue;
                 }
                 let failed = |source| BackupError::Io { path: to.clone(), source };
                 to.parent().map_or(Ok(()), durable::create_folder).map_err(failed)?;
-                link_or_copy(&from, &to).map_err(failed)?;
+                link_or_copy(&from, &to)?;
                 any = true;
             }
         }
@@ -233,7 +307,7 @@ impl Job<'_> {
     fn copy(
         &self,
         progress: &mut dyn FnMut(&str),
-    ) -> Result<(Copied, VerifiedFolder, Vec<KeyFile>), BackupError> {
+    ) -> Result<(Copied, VerifiedFolder, AtHand), BackupError> {
         let mut round = 0;
         loop {
             progress("copying the log");
@@ -243,23 +317,35 @@ impl Job<'_> {
                 .map_err(|source| BackupError::Verify { source })?;
             round += 1;
             // A key that is not the copy's may be one that the log went over to just now.
-            match self.keys_for(&verified.vkey) {
-                Err(BackupError::NoKey { .. }) if round < KEY_ROUNDS_MAX => {}
-                keys => return Ok((copied, verified, keys?)),
+            let error = match self.keys_for(&verified.vkey) {
+                Ok(keys) => {
+                    return Ok((copied, verified, AtHand { keys, because: None }));
+                }
+                Err(BackupError::NoKey { exists: true, .. }) if round < KEY_ROUNDS_MAX => continue,
+                Err(error) => error,
+            };
+            if self.wants_keys(&verified) {
+                return Err(error);
             }
+            let because = Some(chain(&error));
+            return Ok((copied, verified, AtHand { keys: Vec::new(), because }));
         }
     }
 
-    /// The keys to be backed up, one of which is that of the log.
+    /// Whether the secret keys are backed up: where that is asked for, or the earlier backup has a key of this log. One that somebody else put there is not.
+    fn wants_keys(&self, verified: &VerifiedFolder) -> bool {
+        let has_before = |key| self.keys_before.contains(key);
+        self.with_keys || verified.keys.iter().any(|(_, key)| has_before(key))
+    }
+
+    /// The keys that are at hand, one of which is that of the log.
     fn keys_for(&self, vkey: &VerifierKey) -> Result<Vec<KeyFile>, BackupError> {
-        if !self.with_keys {
-            return Ok(Vec::new());
-        }
         let keys = KeyFile::all(&self.key_file, self.name)?;
-        if keys.iter().any(|key| key.vkey == *vkey) {
+        if keys.iter().any(|key| key.signer.vkey() == vkey) {
             Ok(keys)
         } else {
-            Err(BackupError::NoKey { path: self.key_file.clone(), vkey: vkey.to_string() })
+            let (path, exists) = (self.key_file.clone(), !keys.is_empty());
+            Err(BackupError::NoKey { path, exists, vkey: vkey.to_string() })
         }
     }
 
@@ -309,12 +395,28 @@ pub(crate) fn verify(
     })
 }
 
-fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
-    if fs::hard_link(from, to).is_err() {
-        fs::copy(from, to)?;
-        File::open(to)?.sync_all()?;
+/// Takes a file over from an earlier backup. Only one that nobody else can change later is linked: it is ours, and has no other name.
+fn link_or_copy(from: &Path, to: &Path) -> Result<(), BackupError> {
+    let failed = |source| BackupError::Io { path: to.to_owned(), source };
+    let mut file = open_plain(OpenOptions::new().read(true), from)?;
+    let found = file.metadata().map_err(failed)?;
+    let is_ours = found.uid() == rustix::process::geteuid().as_raw();
+    let linked = is_ours && found.nlink() == 1 && fs::hard_link(from, to).is_ok();
+    // The name may have gone to another file since it was looked at.
+    let is_it = |linked: &fs::Metadata| (linked.dev(), linked.ino()) == (found.dev(), found.ino());
+    if linked {
+        if fs::symlink_metadata(to).is_ok_and(|linked| is_it(&linked)) {
+            return close(&file).map_err(failed);
+        }
+        fs::remove_file(to).map_err(failed)?;
     }
-    Ok(())
+    let mut copy = private_file().write(true).create_new(true).open(to).map_err(failed)?;
+    io::copy(&mut file, &mut copy).and_then(|_| copy.sync_all()).map_err(failed)
+}
+
+/// Closes a file to other accounts, as an earlier version may not have.
+fn close(file: &fs::File) -> io::Result<()> {
+    file.set_permissions(fs::Permissions::from_mode(0o600))
 }
 
 /// A secret key's file.
@@ -323,7 +425,7 @@ pub(crate) struct KeyFile {
     /// Its name in a site's folder and in a backup.
     pub(crate) file: &'static str,
     pub(crate) text: Vec<u8>,
-    pub(crate) vkey: VerifierKey,
+    pub(crate) signer: Signer,
 }
 
 impl KeyFile {
@@ -334,29 +436,21 @@ impl KeyFile {
         for (file, path) in [KEY, NEXT_KEY].iter().zip(KeyFiles::new(current.to_owned()).paths()) {
             let failed = |source| BackupError::Io { path: path.to_owned(), source };
             if path.try_exists().map_err(failed)? {
-                let vkey = load_key(path, name.clone())?.vkey().clone();
-                keys.push(Self { file, text: fs::read(path).map_err(failed)?, vkey });
+                let signer = load_key(path, name.clone())?;
+                keys.push(Self { file, text: fs::read(path).map_err(failed)?, signer });
             }
         }
         Ok(keys)
     }
 }
 
-/// Copies what an operator wrote into a folder in the making.
-pub(crate) fn copy_configuration(from: &Path, to: &Staging) -> Result<(), BackupError> {
-    for file in CONFIGURATION {
-        let path = from.join(file);
-        match fs::read(&path) {
-            Ok(content) => to.write(file, &content)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(BackupError::Io { path, source }),
-        }
+/// The keys in an earlier backup. What is no key is none of the log's, and not our affair.
+fn keys_before(previous: &Backup) -> Result<Vec<VerifierKey>, BackupError> {
+    match previous.keys() {
+        Ok(keys) => Ok(keys.iter().map(|key| key.signer.vkey().clone()).collect()),
+        Err(BackupError::Key(KeyError::NotAKey { .. })) => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
-    Ok(())
-}
-
-fn has_keys(folder: &Path) -> bool {
-    [KEY, NEXT_KEY].iter().any(|key| folder.join(key).exists())
 }
 
 /// What is in the site's folder and not in a backup of it, but for what says that it is in use.
@@ -391,6 +485,9 @@ pub enum BackupError {
         /// What failed.
         source: io::Error,
     },
+    /// What lies in a backup is not what may lie there.
+    #[error(transparent)]
+    Plain(#[from] PlainError),
     /// What is to be backed up is not a site's folder.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
@@ -450,10 +547,16 @@ pub enum BackupError {
     #[error("a secret key cannot be used")]
     Key(#[from] KeyError),
     /// The log's secret key is not there.
-    #[error("{} does not hold the log's key, which is {vkey}: name its file with --key-file, or back up without --with-keys", path.display())]
+    #[error(
+        "{} {} the log's key, which is {vkey}: name its file with --key-file",
+        path.display(),
+        if *exists { "does not hold" } else { "does not exist, and is to hold" }
+    )]
     NoKey {
         /// Where it was looked for.
         path: PathBuf,
+        /// Whether another key was there.
+        exists: bool,
         /// The log's key.
         vkey: String,
     },

@@ -374,7 +374,7 @@ mod tests {
         fs::write(&theirs, "dear").unwrap();
         std::os::unix::fs::symlink(&theirs, folder.join(LOCK)).unwrap();
         let refusal = DataDir::open(&folder, None).unwrap_err();
-        assert!(matches!(refusal, DataDirError::Lock(LockError::NotAFile { .. })), "{refusal}");
+        assert!(matches!(refusal, DataDirError::Lock(LockError::File(_))), "{refusal}");
         assert_eq!(fs::read(&theirs).unwrap(), b"dear");
         for folder in [&folder, theirs.parent().unwrap()] {
             fs::remove_dir_all(folder).unwrap();

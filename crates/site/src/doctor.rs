@@ -219,7 +219,7 @@ fn keys(path: &Path, name: &str, vkey: Option<&str>, findings: &mut Findings) {
     let path = path.display();
     let put_back =
         "put it back from where you keep it, with mode 600, or name its file with --key-file";
-    match known.iter().find(|key| key.vkey.to_string() == vkey) {
+    match known.iter().find(|key| key.signer.vkey().to_string() == vkey) {
         Some(key) if key.file == KEY => {
             findings.ok("key", format!("{path} is the log's, and its owner's alone to read"));
         }

@@ -2,6 +2,10 @@
 //!
 //! A log that was restored may be behind what it has published since the backup was made. To go on with it then would be to seal other events at leaves that
 //! others hold proofs of: a fork, which is what a log must never do. Only a checkpoint from outside can tell; whoever has one hands it in.
+//!
+//! Beside the log, whose signatures are checked, a backup holds what an operator wrote. It is taken
+//! as far as the log's key signed it when the backup was made; anything else only when it is asked
+//! for by its hash. Of the secret keys only the log's own is taken.
 
 use std::{
     fs, io,
@@ -15,11 +19,16 @@ use ledger::{
     examine::log_root,
     verify::{VerifiedFolder, VerifyError},
 };
-use tlog::{Checkpoint, OpenCheckpointError, SignedNote, VerifierKey};
+use tlog::{Checkpoint, Hash, OpenCheckpointError, SignedNote, VerifierKey};
 
 use crate::{
     DataDir, StagingError,
-    backup::{Backup, BackupError, KeyFile, copy_configuration, verify},
+    backup::{
+        Backup, BackupError, Configured, KeyFile, TakeError,
+        configuration::{Written, judge},
+        verify,
+    },
+    data_dir::KEY,
     staging::{self, Staging},
 };
 
@@ -36,6 +45,8 @@ pub struct Restore<'a> {
     pub key: Option<&'a Path>,
     /// A file with a checkpoint that the log has published: the restored log must not be behind it.
     pub known_checkpoint: Option<&'a Path>,
+    /// Files of the backup that are taken by their SHA-256, though no signature covers them.
+    pub take: &'a [Hash],
 }
 
 /// What was restored.
@@ -49,6 +60,10 @@ pub struct Restored {
     pub has_key: bool,
     /// The known checkpoint, which the log holds.
     pub known: Option<Checkpoint>,
+    /// What an operator wrote, and what became of it.
+    pub configuration: Vec<Configured>,
+    /// Why it is not known what the log's key signed of it; `None` where it is.
+    pub unsigned: Option<String>,
 }
 
 /// Restores a backup. `progress` is told what is being done.
@@ -73,7 +88,14 @@ pub fn restore(
         .map_err(|source| RestoreError::Verify { path: request.backup.to_owned(), source })?;
     let known =
         request.known_checkpoint.map(|path| check_known(path, &backup, &of_backup)).transpose()?;
-    let keys = keys(request, &backup, &of_backup.vkey)?;
+    let origin = DataDir::origin_of(backup.name());
+    if of_backup.checkpoint.origin.as_str() != origin {
+        let (name, origin) = (backup.name().to_owned(), of_backup.checkpoint.origin.to_string());
+        return Err(RestoreError::OtherName { path: request.backup.to_owned(), name, origin });
+    }
+    let key = key(request, &backup, &of_backup.vkey)?;
+    let manifest = backup.manifest(&of_backup).map_err(TakeError::from)?;
+    let written = judge(request.backup, manifest.as_ref(), request.take)?;
 
     let staging = Staging::begin(&target)?;
     progress("copying the log");
@@ -82,30 +104,41 @@ pub fn restore(
     progress("verifying the copy");
     let verified = verify(&ledger, Some(&of_backup.vkey), progress)
         .map_err(|source| RestoreError::Copy { source })?;
-    for KeyFile { file, text, .. } in &keys {
-        staging.write(file, text)?;
+    if let Some(key) = &key {
+        staging.write(KEY, &key.text)?;
     }
-    copy_configuration(request.backup, &staging)?;
+    for Written { name, content } in &written.taken {
+        staging.write(name, content)?;
+    }
     DataDir::describe(staging.path(), backup.name()).map_err(failed(staging.path()))?;
     staging.finish()?;
-    Ok(Restored { name: backup.name().to_owned(), verified, has_key: !keys.is_empty(), known })
+    Ok(Restored {
+        name: backup.name().to_owned(),
+        verified,
+        has_key: key.is_some(),
+        known,
+        configuration: written.files,
+        unsigned: manifest.err().map(|unknown| unknown.to_string()),
+    })
 }
 
-/// The keys for the folder: the one that was named, or those in the backup. One of them is the log's, where there are any.
-fn keys(
+/// The log's key, from the file that was named or from the backup; a backup need not have one.
+fn key(
     request: &Restore<'_>,
     backup: &Backup,
     vkey: &VerifierKey,
-) -> Result<Vec<KeyFile>, RestoreError> {
+) -> Result<Option<KeyFile>, RestoreError> {
     let keys = match request.key {
         Some(path) => KeyFile::all(path, backup.name())?,
         None => backup.keys()?,
     };
-    if (keys.is_empty() && request.key.is_none()) || keys.iter().any(|key| key.vkey == *vkey) {
-        Ok(keys)
-    } else {
-        let path = request.key.unwrap_or(request.backup).to_owned();
-        Err(RestoreError::OtherKey { path, vkey: vkey.to_string() })
+    let is_missing = keys.is_empty() && request.key.is_none();
+    match keys.into_iter().find(|key| key.signer.vkey() == vkey) {
+        None if !is_missing => {
+            let path = request.key.unwrap_or(request.backup).to_owned();
+            Err(RestoreError::OtherKey { path, vkey: vkey.to_string() })
+        }
+        found => Ok(found),
     }
 }
 
@@ -156,6 +189,19 @@ pub enum RestoreError {
     /// There is no backup that can be used.
     #[error(transparent)]
     Backup(#[from] BackupError),
+    /// What an operator wrote cannot be taken.
+    #[error(transparent)]
+    Take(#[from] TakeError),
+    /// The name and the log do not belong together.
+    #[error("the backup {} names the site `{name}`, and its log is {origin}: its description was changed", path.display())]
+    OtherName {
+        /// The backup.
+        path: PathBuf,
+        /// The name in its description.
+        name: String,
+        /// The log's origin.
+        origin: String,
+    },
     /// The folder cannot be made.
     #[error(transparent)]
     Folder(#[from] StagingError),

@@ -20,7 +20,7 @@ fn restore_to(backup: &Path, data_dir: &Path) -> Result<Restored, RestoreError> 
 }
 
 fn of<'a>(backup: &'a Path, data_dir: &'a Path) -> Restore<'a> {
-    Restore { backup, data_dir, vkey: None, key: None, known_checkpoint: None }
+    Restore { backup, data_dir, vkey: None, key: None, known_checkpoint: None, take: &[] }
 }
 
 fn inode(path: &Path) -> u64 {

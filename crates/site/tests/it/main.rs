@@ -11,6 +11,7 @@ mod doctor;
 mod exports;
 mod orders;
 mod pangea;
+mod unsigned;
 
 use std::{
     fs,
