@@ -11,6 +11,8 @@ process.env.TZ = "Europe/Berlin";
 
 const ROUNDS = 3_000;
 const SIZE = { width: 800, height: 300 };
+/** What a label needs from the next one, in pixels: most of a digit's width for each character, and a line's height. */
+const [CHAR_PX, LINE_PX] = [6, 16];
 const VIEW: PlotView = { window_ms: 900_000, range: null, whole_range: false, unit: null };
 
 /** Mulberry32: the same numbers at every run. */
@@ -102,7 +104,7 @@ test("any stretch of time has labels that tell its ticks apart", () => {
   for (let round = 0; round < ROUNDS; round++) {
     const long_s = 10 ** (-1.69 + random() * 11.6);
     const from_s = random() * 7e9;
-    const count_max = 4 + Math.floor(random() * 12);
+    const count_max = 3 + Math.floor(random() * 12);
     const ticks = timeTicksOf([from_s, from_s + long_s], count_max, 1_795_910_000_000);
     const said = JSON.stringify({ from_s, long_s, count_max, ticks });
     assert.ok(ticks.length >= 1 && ticks.length <= count_max + 3, said);
@@ -135,13 +137,22 @@ test("whatever a sensor answered, its plot has finite places, and a point wherev
     const [low, high] = [Math.min(...numbers), Math.max(...numbers)];
     const view = { ...VIEW, whole_range: random() < 0.5, range: low < high ? ([low, high] as [number, number]) : null, unit: "m" };
     const zoom = random() < 0.3 ? ([1_795_910_000 + random(), 1_795_910_001 + random()] as [number, number]) : null;
-    const layout = layOut(series, view, zoom, 1_795_910_020_000, SIZE);
-    const said = JSON.stringify({ series, view, zoom, layout });
+    const size = { width: 290 + Math.floor(random() * 1000), height: 300 };
+    const layout = layOut(series, view, zoom, 1_795_910_020_000, size);
+    const said = JSON.stringify({ series, view, zoom, size, layout });
     const [, places] = layout.data;
     assert.ok(places.every((place) => place === null || Number.isFinite(place)), said);
     assert.ok([...layout.stretch, ...layout.x.map(({ at }) => at), ...layout.y.map(({ at }) => at)].every(Number.isFinite), said);
     assert.ok(layout.stretch[0] < layout.stretch[1] && layout.y.length >= 2 && layout.x.length >= 1, said);
     assert.ok((layout.band ?? []).every((edge) => edge >= 0 && edge <= 1), said);
+    // Beside the longest labels of the other axis, and the room on the right.
+    const plot_width = size.width - (12 + 7 * LABEL_CHARS_MAX) - 42;
+    const [from_s, to_s] = layout.stretch;
+    layout.x.slice(1).forEach(({ at, label }, before) => {
+      const apart = ((at - layout.x[before]!.at) / (to_s - from_s)) * plot_width;
+      assert.ok(apart >= CHAR_PX * Math.max(...label.split("\n").map(({ length }) => length)), `${apart} px for ${label}: ${said}`);
+    });
+    layout.y.slice(1).forEach(({ at }, before) => assert.ok((at - layout.y[before]!.at) * (size.height - 80) >= LINE_PX, said));
     const drawn = new Set(layout.lone);
     values.forEach((value, at) => {
       const joined = (values[at - 1] ?? null) !== null || (values[at + 1] ?? null) !== null;

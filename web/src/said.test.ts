@@ -73,7 +73,7 @@ const SHOWN = ["title", "aria-label", "placeholder", "label", "alt"];
 function faults(html: string): string[] {
   const found: string[] = [];
   // An element that isolates holds no other one of its kind.
-  const outside = html.replace(/<bdi>.*?<\/bdi>/gs, (inside) => (UNSEEN.test(inside) ? inside : ""));
+  const outside = html.replace(/<bdi(?: class="[^"]*")?>.*?<\/bdi>/gs, (inside) => (UNSEEN.test(inside) ? inside : ""));
   for (const { 0: tag } of html.matchAll(TAG)) {
     for (const { 1: name = "", 2: value = "" } of tag.matchAll(/([a-z-]+)="([^"]*)"/g)) {
       if (SHOWN.includes(name) && /EVIL/.test(value) && !isIsolated(value)) found.push(`${name}="${value}"`);

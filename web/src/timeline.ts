@@ -44,7 +44,7 @@ const STEPS: readonly Step[] = [
   .concat([1, 2, 5, 10].map((count) => ({ of: "day", count, long_ms: count * DAY_MS })))
   .concat([1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1_200, 2_400, 6_000, 12_000, 24_000, 60_000].map((count) => ({ of: "month", count, long_ms: count * MONTH_MS })));
 
-/** Round times in the stretch, no more than `count_max` but for one or two where months are uneven. No two labels are the same. */
+/** Round times in the stretch, no more than `count_max`, which is 3 or more, but for one or two where months are uneven. No two labels are the same. */
 export function timeTicksOf([from_s, to_s]: Stretch, count_max: number, now_ms: number): TimeTick[] {
   const [from_ms, to_ms] = [from_s * 1000, to_s * 1000];
   const step = STEPS.find(({ long_ms }) => (to_ms - from_ms) / long_ms <= count_max) ?? STEPS.at(-1)!;

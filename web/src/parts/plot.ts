@@ -15,10 +15,15 @@ export type Size = { width: number; height: number };
 /** Room above and below the line, as a part of its height. */
 const ROOM = 0.12;
 const TICK_HEIGHT_PX = 45;
+const Y_TICKS_MIN = 5;
+/** As wide as `12:00:00.000`. */
 const TICK_WIDTH_PX = 84;
-const TICKS_MIN = 5;
+/** With fewer there might be none, and a plot that is too narrow for three is a plot on no screen. */
+const X_TICKS_MIN = 3;
 const CHAR_WIDTH_PX = 7;
 const Y_AXIS_MIN_PX = 48;
+/** Half of the last label stands beyond the plot. */
+const RIGHT_PX = TICK_WIDTH_PX / 2;
 const LINE_HEIGHT_PX = 16;
 /** uPlot wants a step, and takes this one for any span; the ticks are ours. */
 const ANY_STEP = 1e9;
@@ -46,8 +51,9 @@ export function layOut(series: Series, view: PlotView, zoom: Stretch | null, now
   const seen = seenIn(series, stretch);
   const range = units === null || units.every((unit, at) => values[at] === null || (unit ?? null) === view.unit) ? view.range : null;
   const frame = frameOf(view.whole_range && range !== null ? [...seen, ...range] : seen, ROOM) ?? (range && frameOf(range, ROOM)) ?? { low: 0, high: 1 };
-  const { ticks, base } = ticksOf(frame, Math.max(TICKS_MIN, Math.floor(height / TICK_HEIGHT_PX)));
-  const times = timeTicksOf(stretch, Math.max(TICKS_MIN, Math.floor(width / TICK_WIDTH_PX)), now_ms);
+  const { ticks, base } = ticksOf(frame, Math.max(Y_TICKS_MIN, Math.floor(height / TICK_HEIGHT_PX)));
+  const plot_width = width - yAxisWidth(ticks) - RIGHT_PX;
+  const times = timeTicksOf(stretch, Math.max(X_TICKS_MIN, Math.floor(plot_width / TICK_WIDTH_PX)), now_ms);
   return {
     stretch,
     // uPlot gives its axes no range where there is nothing at all.
@@ -68,6 +74,8 @@ function seenIn({ times_s, values }: Series, [from_s, to_s]: Stretch): (number |
   return after < 0 ? [] : values.slice(Math.max(0, after - within.length - 1), after + 1);
 }
 
+const yAxisWidth = (labels: readonly { label: string }[]): number => Math.max(Y_AXIS_MIN_PX, 12 + CHAR_WIDTH_PX * Math.max(0, ...labels.map(({ label }) => label.length)));
+
 const bounded = (at: number, low: number, high: number): number => Math.min(Math.max(at, low), high);
 
 const placeOf = (frame: Frame, value: number | null): number | null =>
@@ -87,13 +95,13 @@ export function plotOptions(size: Size, colors: PlotColors, layout: () => Layout
   const lines = (text: string): number => text.split("\n").length;
   return {
     ...size,
-    padding: [10, 24, 0, 0],
+    padding: [10, RIGHT_PX, 0, 0],
     cursor: { y: false, points: { size: 8 }, drag: { x: true, y: false, setScale: false } },
     legend: { show: false },
     scales: { x: { time: false, range: () => layout().stretch }, y: { range: () => [0, 1] } },
     axes: [
       { ...axis, ...labels("x"), size: () => 14 + LINE_HEIGHT_PX * Math.max(1, ...layout().x.map(({ label }) => lines(label))) },
-      { ...axis, ...labels("y"), size: () => Math.max(Y_AXIS_MIN_PX, 12 + CHAR_WIDTH_PX * Math.max(0, ...layout().y.map(({ label }) => label.length))) },
+      { ...axis, ...labels("y"), size: () => yAxisWidth(layout().y) },
     ],
     series: [
       {},

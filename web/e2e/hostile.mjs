@@ -1,0 +1,206 @@
+// Shows the built page to a site that says anything: names, values and errors that would turn, hide or crash a careless page. There is no site; the page's
+// files come from `dist`, and what the site would answer is made up here.
+//
+//   node e2e/hostile.mjs [--out DIR] [--timeout 60]
+//
+// Writes screenshots into DIR. Nothing sleeps. Exit code 1 and the failed step on failure.
+
+import assert from "node:assert/strict";
+import { mkdir, readFile } from "node:fs/promises";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { launch, options } from "./browser.mjs";
+
+const { out, timeout } = options({ out: "test-results", timeout: "60" });
+const DIST = path.join(path.dirname(fileURLToPath(import.meta.url)), "../dist");
+const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".wasm": "application/wasm" };
+const DESKTOP = { width: 1100, height: 800 };
+const PHONE = { width: 390, height: 800 };
+const NOW_MS = Date.now();
+
+/** Turns what follows, is partly unseen, rings, breaks the line, heaps accents, and says which text it is. */
+const evil = (name) => `EVIL\u202e ${name}\u200b\u0007\n${"\u0301".repeat(9)}`;
+
+await mkdir(out, { recursive: true });
+const browser = await launch();
+const complaints = [];
+let step = "start";
+
+try {
+  await texts();
+  await plots();
+  console.log("The page bears what it is told");
+} catch (error) {
+  console.error(`FAILED while checking: ${step}\n${error.message}`);
+  process.exitCode = 1;
+} finally {
+  await browser.close();
+}
+
+async function during(name, run) {
+  step = name;
+  await run();
+  console.log(`ok  ${name}`);
+}
+
+function time(ms) {
+  return new Date(ms).toISOString().replace("Z", "000Z");
+}
+
+function sensorOf(id, texts, readings = []) {
+  const recent = readings.slice(-30).map(({ timestamp, status, value }) => [Date.parse(timestamp), status === "SUCCESS" ? Number(value) : null]);
+  const { alias = id, location = "Boiler Room", unit = "m", quantity = "distance" } = texts;
+  return { id, alias, location, state: "online", out_of_range: false, poll_interval_ms: 1000, unit, quantity, range: [0, 50], last: readings.at(-1) ?? null, recent };
+}
+
+/** A page of a site with these sensors, readings of each, and events. */
+async function open({ sensors, readings = {}, events = [], viewport = DESKTOP, hash = "" }) {
+  const context = await browser.newContext({ reducedMotion: "reduce", viewport });
+  context.setDefaultTimeout(Number(timeout) * 1000);
+  const page = await context.newPage();
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  const counters = { polls: 0, answers: 0, timeouts: 0, value_errors: 0, late: 0, duplicates: 0, dropped: 0, skipped: 0, refused_heartbeats: 0 };
+  const site = { name: evil("site"), origin: evil("origin"), vkey: evil("vkey"), log_url: "http://site.test/log", access_token: "x", version: evil("version"), leaves: 9, counters };
+  await page.route("http://site.test/**", async (route) => {
+    const { pathname } = new URL(route.request().url());
+    const [, , , id, what] = pathname.split("/");
+    if (pathname === "/api/site") return route.fulfill({ json: site });
+    if (pathname === "/api/sensors") return route.fulfill({ json: { sensors } });
+    if (pathname === "/api/logs") return route.fulfill({ json: { id: "x", count: events.length, count_is_lower_bound: false, events } });
+    if (what === "readings" && readings[decodeURIComponent(id)]) return route.fulfill({ json: { kind: "readings", truncated: false, readings: readings[decodeURIComponent(id)] } });
+    const file = pathname === "/" ? "/index.html" : pathname;
+    const body = await readFile(path.join(DIST, file)).catch(() => null);
+    if (body !== null) return route.fulfill({ body, contentType: TYPES[path.extname(file)] });
+    return route.fulfill({ status: 503, contentType: "application/problem+json", body: JSON.stringify({ title: evil("title"), detail: evil("detail") }) });
+  });
+  await page.goto(`http://site.test/${hash}`);
+  return page;
+}
+
+/** Every text on the page, and every attribute that a person sees or hears, with what is wrong with it. */
+function faults(page) {
+  return page.evaluate(() => {
+    const unseen = /[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]|\p{M}{5}/u;
+    const isolated = (text) => text.replace(/\u2068([^\u2068\u2069]*)\u2069/gu, "");
+    const found = [];
+    let looked_at = 0;
+    const look = (shown, where) => {
+      if (shown.includes("EVIL")) looked_at += 1;
+      const text = isolated(shown);
+      if (unseen.test(text) || (text.includes("EVIL") && !where.closest?.("bdi"))) found.push(text);
+    };
+    for (const nodes = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT); nodes.nextNode(); ) {
+      const { data, parentElement } = nodes.currentNode;
+      if (!parentElement.closest("script, style")) look(data.replaceAll(/[\n\t]+/g, " "), parentElement);
+    }
+    for (const element of document.querySelectorAll("[title], [aria-label], [placeholder]")) {
+      for (const name of ["title", "aria-label", "placeholder"]) look(element.getAttribute(name) ?? "", document);
+    }
+    look(document.title, document);
+    return { found, looked_at, wide: document.documentElement.scrollWidth };
+  });
+}
+
+async function isClean(page, name, least) {
+  await during(name, async () => {
+    const { found, looked_at, wide } = await faults(page);
+    await page.screenshot({ path: path.join(out, `hostile-${name.replaceAll(/\W+/g, "-")}.png`), fullPage: true });
+    assert.deepEqual(found, []);
+    assert.ok(looked_at >= least, `${looked_at} hostile texts were looked at, and there should be ${least}`);
+    assert.ok(wide <= page.viewportSize().width, `the page is ${wide} px wide`);
+    assert.deepEqual(complaints, []);
+  });
+}
+
+async function texts() {
+  const reading = { leaf: 1, timestamp: time(NOW_MS), status: "SUCCESS", value: evil("value"), unit: evil("unit") };
+  const failed = { leaf: 2, timestamp: evil("timestamp"), status: "VALUE_ERROR", value: evil("failed") };
+  const texts = { alias: evil("alias"), location: evil("location"), unit: evil("declared"), quantity: evil("quantity") };
+  const sensors = [
+    sensorOf("a", texts, [reading]),
+    sensorOf("blank", { alias: "", location: " " }, [{ ...reading, value: "1", unit: "" }]),
+    sensorOf("unseen", { alias: "\u200b\u2800", location: "\u3000" }, [{ ...reading, value: "\u202e12" }]),
+    sensorOf("arabic", { alias: "خزان الماء", location: "المصنع" }, [{ ...reading, value: "23.5", unit: "°م" }]),
+  ];
+  const event = { action: evil("action"), actor: evil("actor"), message: evil("message"), new: evil("new"), old: evil("old"), source: evil("source"), status: evil("status"), timestamp: evil("said") };
+  const own = { sensor: "a", unit: evil("sealed") };
+  const envelope = (event, sealwire) => ({ event, received_at: time(NOW_MS), salt: "00", ...(sealwire && { sealwire }) });
+  const events = [envelope(event), envelope(event, own), envelope({ message: evil("alone") }), envelope({ action: "SENSOR_LOST", source: " ", message: "" }, own)].map((envelope, leaf) => ({ leaf, envelope }));
+  const site = { sensors, readings: { a: [reading, failed] }, events };
+  for (const [name, viewport] of [["desktop", DESKTOP], ["phone", PHONE]]) {
+    const fleet = await open({ ...site, viewport });
+    await fleet.waitForSelector("[data-sensor]");
+    await isClean(fleet, `the fleet on a ${name}`, 10);
+    await during("a sensor without a name can be clicked", async () => {
+      const alias = fleet.locator('[data-sensor="blank"] .alias');
+      assert.ok((await alias.innerText()).includes("No name"));
+      await alias.click();
+      await fleet.waitForSelector("h1 bdi");
+    });
+    const sensor = await open({ ...site, viewport, hash: "#/sensor/a" });
+    await sensor.waitForSelector("[data-verify]");
+    await isClean(sensor, `a sensor on a ${name}`, 10);
+    await sensor.locator("[data-verify]").first().click();
+    await sensor.waitForSelector('dialog[data-outcome="error"]');
+    await isClean(sensor, `Verify on a ${name}`, 12);
+    const log = await open({ ...site, viewport, hash: "#/log" });
+    await log.waitForSelector("[data-leaf]");
+    await isClean(log, `the log on a ${name}`, 15);
+    for (const page of [fleet, sensor, log]) await page.context().close();
+  }
+  const unknown = await open({ ...site, hash: `#/sensor/${encodeURIComponent(evil("id"))}` });
+  await unknown.waitForSelector(".problem");
+  await isClean(unknown, "a sensor that is not there", 3);
+  await unknown.context().close();
+}
+
+/** As many of these answers in turn; null is none. */
+function answers(of, count, every_ms) {
+  return Array.from({ length: count }, (_, at) => {
+    const value = of[at % of.length];
+    const timestamp = time(NOW_MS - (count - at) * every_ms);
+    return value === null ? { leaf: at, timestamp, status: "COMM_ERROR", value: "N/A" } : { leaf: at, timestamp, status: "SUCCESS", value, unit: "m" };
+  });
+}
+
+/** Pixels of the line's colour. */
+function inked(page) {
+  return page.evaluate(() => {
+    const canvas = document.querySelector(".plot canvas");
+    const probe = document.body.appendChild(document.createElement("i"));
+    probe.style.color = "var(--accent)";
+    const [red, green, blue] = getComputedStyle(probe).color.match(/\d+/g).map(Number);
+    probe.remove();
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    let count = 0;
+    for (let at = 0; at < data.length; at += 4) if (data[at] === red && data[at + 1] === green && data[at + 2] === blue && data[at + 3] === 255) count += 1;
+    return count;
+  });
+}
+
+async function plots() {
+  for (const [name, readings, least] of [
+    ["whole numbers a hair apart", answers(["10000000000000000", "10000000000000002"], 300, 1000), 500],
+    ["rounding noise", answers(["21.4", "21.400000000000002"], 300, 1000), 500],
+    ["every other answer", answers(["20", null, "22", null], 600, 1000), 500],
+    ["every other answer, close together", answers(["20", null, "22", null], 4000, 200), 500],
+    ["the largest numbers", answers(["1e308", "-1e308", "1.7976931348623157e308", "-1.7976931348623157e308"], 40, 20_000), 500],
+    ["the smallest numbers", answers(["5e-324", "-5e-324"], 40, 20_000), 300],
+    ["large numbers", answers(["100000000000000", "100000000000100"], 40, 20_000), 500],
+    ["one answer", answers(["42"], 1, 1000), 1],
+    ["no answer", answers([null], 10, 1000), 0],
+    ["a clock that was set back", [...answers(["1", "2"], 20, 20_000), ...answers(["5"], 5, 60_000)].map((reading, leaf) => ({ ...reading, leaf })), 300],
+  ]) {
+    await during(`a plot of ${name}`, async () => {
+      const page = await open({ sensors: [sensorOf("s", {}, readings)], readings: { s: readings }, hash: "#/sensor/s" });
+      await page.waitForFunction((count) => Number(document.querySelector(".plot")?.dataset.values) === count, readings.filter(({ status }) => status === "SUCCESS").length);
+      await page.waitForSelector(".plot canvas");
+      await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
+      await page.locator(".chart").screenshot({ path: path.join(out, `plot-${name.replaceAll(/\W+/g, "-")}.png`) });
+      const pixels = await inked(page);
+      assert.ok(pixels >= least, `${pixels} pixels are drawn, and there should be ${least}`);
+      assert.deepEqual(complaints, []);
+      await page.context().close();
+    });
+  }
+}
