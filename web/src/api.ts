@@ -11,6 +11,7 @@ export type Counters = {
   late: number;
   duplicates: number;
   dropped: number;
+  passed_over: number;
   skipped: number;
   refused_heartbeats: number;
 };

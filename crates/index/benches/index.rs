@@ -30,7 +30,7 @@ fn main() {
     let sensors: u64 = numbers.next().unwrap_or(1_000);
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("index.sqlite");
-    let mut indexer = Indexer::open(&path, "key", |_| None).unwrap();
+    let mut indexer = Indexer::open(&path, "key", |_| Ok(None)).unwrap();
     let log = Log { events, heartbeats: (0..sensors).map(heartbeat).collect() };
     log.index(&mut indexer);
     let bytes: u64 = fs::read_dir(folder.path())

@@ -5,7 +5,9 @@
 use std::ops::{Range, RangeInclusive};
 
 use indexmap::{IndexMap, IndexSet};
-use model::{Envelope, Event, SensorId, Timestamp, action, completeness::LastNumbers};
+use model::{
+    Envelope, Event, SealedReading, SensorId, Timestamp, action, completeness::LastNumbers,
+};
 
 use crate::{dictionary::Term, field, postings, sensors, series::Stored};
 
@@ -21,6 +23,8 @@ pub struct Batch {
     pub(crate) sensors: IndexMap<SensorId, OfSensor>,
     pub(crate) sightings: Vec<Sighting>,
     pub(crate) erased: Vec<RangeInclusive<u64>>,
+    /// Leaves that are not taken, each with the reason.
+    pub(crate) passed_over: Vec<(u64, String)>,
     /// What readings say in words and numbers, each distinct text once.
     texts: IndexSet<Box<str>>,
     /// Bytes of terms, texts, heartbeats and erased ranges.
@@ -71,6 +75,9 @@ impl Batch {
     /// Terms of all leaves, beyond which it is full: three times as many as a chunk of readings has, 8 MB.
     const TERMS_MAX: usize = 2 << 20;
 
+    /// Characters that are kept of the reason why a leaf was passed over.
+    const REASON_CHARS_MAX: usize = 300;
+
     /// Begins with this leaf.
     #[must_use]
     pub fn new(first_leaf: u64) -> Self {
@@ -82,6 +89,7 @@ impl Batch {
             sensors: IndexMap::default(),
             sightings: Vec::new(),
             erased: Vec::new(),
+            passed_over: Vec::new(),
             texts: IndexSet::default(),
             bytes: 0,
         }
@@ -113,6 +121,15 @@ impl Batch {
         }
         let end = postings::first_leaf(postings::chunk_of(self.first_leaf) + 1);
         usize::try_from(end.saturating_sub(self.next_leaf())).unwrap_or(0)
+    }
+
+    /// Adds a leaf that cannot be taken: nothing is known of it but where it is and why.
+    pub fn pass_over(&mut self, reason: &str) {
+        let leaf = self.next_leaf();
+        let reason: String = reason.chars().take(Self::REASON_CHARS_MAX).collect();
+        self.bytes += reason.len();
+        self.passed_over.push((leaf, reason));
+        self.push(None);
     }
 
     fn push(&mut self, envelope: Option<Envelope>) {
@@ -162,7 +179,7 @@ impl Batch {
         Some(sensor)
     }
 
-    /// Takes in the reading of an event, if it is one. Another program may seal an event under our action: what has no status is an event and nothing more.
+    /// Takes in the reading of an event, if it is one.
     fn reading(
         &mut self,
         sensor: u32,
@@ -170,18 +187,15 @@ impl Batch {
         event: &Event,
         received_at: Timestamp,
     ) -> Option<(u32, i64)> {
-        let is_reading = event.action.as_deref() == Some(action::SENSOR_READING);
-        let status = event.status.as_deref().filter(|_| is_reading)?;
-        let at =
-            event.timestamp.as_deref().and_then(|text| text.parse().ok()).unwrap_or(received_at);
-        let at = Timestamp::unix_micros(at);
-        let unit = event.sealwire.as_ref().and_then(|detail| detail.unit.as_deref());
+        let SealedReading { sensor: _, at, status, unit, value } =
+            SealedReading::of(event, received_at)?;
+        let at = at.unix_micros();
         let reading = Reading {
             at,
             leaf,
             status: self.text(status),
             unit: unit.map(|unit| self.text(unit)),
-            value: self.text(event.new.as_deref().unwrap_or_default()),
+            value: self.text(value),
         };
         let (_, of_sensor) = self.sensors.get_index_mut(sensor as usize)?;
         of_sensor.readings.push(reading);
@@ -216,7 +230,7 @@ impl Batch {
     }
 }
 
-/// Adds leaves: `None` where one was erased, or is no envelope, as `verify` would say.
+/// Adds leaves: `None` where one was erased.
 impl Extend<Option<Envelope>> for Batch {
     fn extend<T: IntoIterator<Item = Option<Envelope>>>(&mut self, envelopes: T) {
         envelopes.into_iter().for_each(|envelope| self.push(envelope));

@@ -1,12 +1,14 @@
 //! The connections over which a reader asks: a few, each lent to one question at a time, so that a slow search does not hold up the others.
 
 use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Condvar, Mutex, PoisonError},
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::schema;
 
@@ -20,7 +22,7 @@ const CACHE_KIB: i64 = schema::CACHE_KIB / Connections::MAX as i64;
 pub(crate) struct Connections {
     path: PathBuf,
     /// Those that are not lent, the one used last at the end, whose cache is the warmest; `None` is one that was not needed yet.
-    free: Mutex<Vec<Option<Connection>>>,
+    free: Mutex<Vec<Option<(FileId, Connection)>>>,
     given_back: Condvar,
 }
 
@@ -52,16 +54,34 @@ impl Connections {
 #[derive(Debug)]
 pub(crate) struct Lent<'a> {
     of: &'a Connections,
-    connection: Option<Connection>,
+    connection: Option<(FileId, Connection)>,
+}
+
+/// Which file lies at a path: its device and inode.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct FileId(u64, u64);
+
+impl FileId {
+    fn of(path: &Path) -> rusqlite::Result<Self> {
+        match fs::metadata(path) {
+            Ok(metadata) => Ok(Self(metadata.dev(), metadata.ino())),
+            Err(error) => {
+                let cannot_open = ffi::Error::new(ffi::SQLITE_CANTOPEN);
+                Err(rusqlite::Error::SqliteFailure(cannot_open, Some(error.to_string())))
+            }
+        }
+    }
 }
 
 impl Lent<'_> {
+    /// To the file that is there now: where the index was made anew, a connection to the one before is of no more use.
     pub(crate) fn opened(&mut self) -> rusqlite::Result<&mut Connection> {
+        let file = FileId::of(&self.of.path)?;
         let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => open(&self.of.path)?,
+            Some((opened, connection)) if opened == file => connection,
+            _ => open(&self.of.path)?,
         };
-        Ok(self.connection.insert(connection))
+        Ok(&mut self.connection.insert((file, connection)).1)
     }
 }
 
@@ -89,7 +109,7 @@ mod tests {
     fn as_many_are_opened_as_are_asked_over_at_once_up_to_a_limit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.sqlite");
-        drop(schema::open(&path, "key", |_| None).unwrap());
+        drop(schema::open(&path, "key", |_| Ok(None)).unwrap());
         let connections = Connections::open(&path).unwrap();
         let opened = || connections.free.lock().unwrap().iter().flatten().count();
         let ask = |lent: &mut Lent<'_>| {

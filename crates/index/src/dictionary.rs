@@ -56,7 +56,14 @@ pub(crate) struct Term {
     text: Box<str>,
 }
 
+/// A term by its parts: the field's name, which part of its text, and that.
+pub(crate) type Parts<'a> = (&'a str, Part, &'a str);
+
 impl Term {
+    pub(crate) fn parts(&self) -> Parts<'_> {
+        (&self.field, self.part, &self.text)
+    }
+
     pub(crate) fn new(field: &str, part: Part, text: &str) -> Self {
         Self { field: field.into(), part, text: text.into() }
     }
@@ -376,6 +383,32 @@ fn terms_with(connection: &Connection, row: (i64, i64)) -> rusqlite::Result<Set>
     Ok(terms)
 }
 
+/// The grams of a term, each once.
+pub(crate) fn grams(field: &str, text: &str) -> Vec<u32> {
+    let mut grams: Vec<u32> = grams_of_term(field, text).collect();
+    grams.sort_unstable();
+    grams.dedup();
+    grams
+}
+
+/// Tells each gram with each term that has it.
+pub(crate) fn each_gram(
+    connection: &Connection,
+    mut visit: impl FnMut(u32, TermKey),
+) -> rusqlite::Result<()> {
+    let mut select = connection.prepare("SELECT chunk, gram, terms FROM gram")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let (chunk, gram): (u32, u32) = (row.get(0)?, row.get(1)?);
+        let mut terms = Set::empty(CHUNK);
+        terms.unite_packed(row.get_ref(2)?.as_blob()?);
+        for place in terms.places() {
+            visit(gram, chunk << CHUNK_BITS | u32::from(place));
+        }
+    }
+    Ok(())
+}
+
 fn grams_of_term(field: &str, text: &str) -> impl Iterator<Item = u32> {
     let bytes = text.as_bytes();
     let at = |index: usize| bytes.get(index).copied().unwrap_or_default();
@@ -417,7 +450,7 @@ mod tests {
     fn no_lookup_compares_more_terms_than_its_limit() {
         let folder = tempfile::tempdir().unwrap();
         let connection =
-            schema::open(&folder.path().join("index.sqlite"), "key", |_| None).unwrap();
+            schema::open(&folder.path().join("index.sqlite"), "key", |_| Ok(None)).unwrap();
         let begun = connection.unchecked_transaction().unwrap();
         let words: Vec<String> =
             (0..TERMS_MAX + 2 * CHUNK).map(|number| format!("ab{number:05}cd")).collect();

@@ -1,10 +1,10 @@
 //! Looks at an index that may be damaged, another log's or in use. Nothing is changed.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::{IndexError, schema};
+use crate::{IndexError, PassedOver, Trouble, reader, schema};
 
 /// What an index says of itself.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -29,18 +29,30 @@ pub fn examine(path: &Path, is_in_use: bool) -> Result<Option<Examined>, IndexEr
         return Ok(None);
     }
     match look(path, is_in_use) {
-        Err(error) if schema::is_damage(&error) => Ok(None),
+        Err(error) if Trouble::of(&error) == Trouble::Damage => Ok(None),
         looked => looked.map_err(IndexError::while_("examining")),
     }
 }
 
-fn look(path: &Path, is_in_use: bool) -> rusqlite::Result<Option<Examined>> {
-    // Where nobody uses it, `immutable` keeps SQLite from making files beside it.
-    let options = if is_in_use { "mode=ro" } else { "mode=ro&immutable=1" };
-    let was_closed = !is_in_use && !path.with_extension("sqlite-wal").exists();
-    let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+/// The leaves that an index has passed over, of which some are named, whoever uses it.
+///
+/// # Errors
+/// The file cannot be used.
+pub fn passed_over(
+    path: &Path,
+    is_in_use: bool,
+    newest_max: u32,
+) -> Result<PassedOver, IndexError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    let connection = Connection::open_with_flags(format!("file:{path}?{options}"), flags)?;
+    Connection::open_with_flags(uri(path, is_in_use), flags)
+        .and_then(|connection| reader::passed_over(&connection, newest_max))
+        .map_err(IndexError::while_("examining"))
+}
+
+fn look(path: &Path, is_in_use: bool) -> rusqlite::Result<Option<Examined>> {
+    let was_closed = !is_in_use && !has_write_ahead_log(path);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(uri(path, is_in_use), flags)?;
     if !connection.table_exists(None, "log")? {
         return Ok(None);
     }
@@ -60,4 +72,17 @@ fn look(path: &Path, is_in_use: bool) -> rusqlite::Result<Option<Examined>> {
         next_leaf: next_leaf.cast_unsigned(),
         damage,
     }))
+}
+
+/// How an index is opened that is only looked at.
+pub(crate) fn uri(path: &Path, is_in_use: bool) -> String {
+    // Where nobody uses it, `immutable` keeps SQLite from making files beside it.
+    let options = if is_in_use { "mode=ro" } else { "mode=ro&immutable=1" };
+    let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    format!("file:{path}?{options}")
+}
+
+/// Whether a crash left what only the next start takes in.
+pub(crate) fn has_write_ahead_log(path: &Path) -> bool {
+    fs::metadata(path.with_extension("sqlite-wal")).is_ok_and(|found| found.len() > 0)
 }

@@ -10,7 +10,7 @@ use std::{
 use rusqlite::Connection;
 
 use crate::{
-    Batch, Entry, IndexError, Reader, dictionary,
+    Batch, Entry, FoundEntry, IndexError, Reader, Trouble, dictionary,
     leaves::{self, InSeries},
     postings::{self, Tail},
     schema, sensors, series,
@@ -21,8 +21,11 @@ use crate::{
 #[derive(Debug)]
 pub struct Indexer {
     path: PathBuf,
+    vkey: String,
     connection: Connection,
     next_leaf: u64,
+    /// Leaves that could not be taken.
+    passed_over: u64,
     /// Whether bytes of what was erased may still lie in the file.
     forgets: bool,
     memory: Memory,
@@ -49,31 +52,54 @@ impl Indexer {
     const READERS_WAIT: Duration = Duration::from_secs(1);
 
     /// Opens the index of the log with this key, or makes one. `entry_of` is asked for the log's entry of the last leaf that was applied: if it is
-    /// another, or if there is none, the index is of a history that the log has lost, and is made anew.
+    /// another, or if there is none, the index is of a history that the log has lost, and is made anew. So is one that is damaged.
     ///
     /// # Errors
-    /// The file cannot be used.
+    /// The file or the log cannot be read; nothing was deleted then.
     pub fn open(
         path: &Path,
         vkey: &str,
-        entry_of: impl FnOnce(u64) -> Option<Entry>,
+        entry_of: impl FnOnce(u64) -> FoundEntry,
     ) -> Result<Self, IndexError> {
-        Self::try_open(path, vkey, entry_of).map_err(IndexError::while_("opening"))
+        let connection = schema::open(path, vkey, entry_of)?;
+        match Self::of(connection, path, vkey) {
+            Err(error) if error.trouble() == Trouble::Damage => {
+                Self::of(schema::begin(path, vkey)?, path, vkey)
+            }
+            opened => opened,
+        }
     }
 
-    fn try_open(
-        path: &Path,
-        vkey: &str,
-        entry_of: impl FnOnce(u64) -> Option<Entry>,
-    ) -> rusqlite::Result<Self> {
-        let connection = schema::open(path, vkey, entry_of)?;
-        connection.busy_timeout(Self::READERS_WAIT)?;
-        let (next_leaf, forgets) =
-            connection.query_row("SELECT next_leaf, forgets FROM log", [], |row| {
-                Ok((row.get(0).map(i64::cast_unsigned)?, row.get(1)?))
-            })?;
-        let memory = Memory::load(&connection, next_leaf)?;
-        Ok(Self { path: path.to_owned(), connection, next_leaf, forgets, memory })
+    /// Leaves everything in the file itself, so that whoever looks at it then sees all of it. Where a reader is in the way, the next start does it.
+    pub fn close(self) {
+        let _left_to_the_next_start =
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    }
+
+    /// Deletes the file and begins again with the log's first leaf: for one that turned out to be damaged.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn begin_anew(self) -> Result<Self, IndexError> {
+        let Self { path, vkey, connection, .. } = self;
+        drop(connection);
+        Self::of(schema::begin(&path, &vkey)?, &path, &vkey)
+    }
+
+    fn of(connection: Connection, path: &Path, vkey: &str) -> Result<Self, IndexError> {
+        let opened = || {
+            connection.busy_timeout(Self::READERS_WAIT)?;
+            let (next_leaf, forgets) =
+                connection.query_row("SELECT next_leaf, forgets FROM log", [], |row| {
+                    Ok((row.get(0).map(i64::cast_unsigned)?, row.get(1)?))
+                })?;
+            let passed_over = passed_over(&connection)?;
+            Ok((next_leaf, forgets, passed_over, Memory::load(&connection, next_leaf)?))
+        };
+        let (next_leaf, forgets, passed_over, memory) =
+            opened().map_err(IndexError::while_("opening"))?;
+        let (path, vkey) = (path.to_owned(), vkey.to_owned());
+        Ok(Self { path, vkey, connection, next_leaf, passed_over, forgets, memory })
     }
 
     /// A reader of the same file.
@@ -88,6 +114,12 @@ impl Indexer {
     #[must_use]
     pub const fn next_leaf(&self) -> u64 {
         self.next_leaf
+    }
+
+    /// How many leaves could not be taken.
+    #[must_use]
+    pub const fn passed_over(&self) -> u64 {
+        self.passed_over
     }
 
     /// Applies a batch, which begins with [`next_leaf`](Self::next_leaf). `last_entry` is the log's entry of the last of its leaves.
@@ -125,8 +157,14 @@ impl Indexer {
         if erased {
             transaction.execute("UPDATE log SET forgets = 1", [])?;
         }
+        let passed_over = if erased || !batch.passed_over.is_empty() {
+            passed_over(&transaction)?
+        } else {
+            self.passed_over
+        };
         transaction.commit()?;
         self.next_leaf = next_leaf;
+        self.passed_over = passed_over;
         self.forgets |= erased;
         Ok(())
     }
@@ -183,6 +221,11 @@ impl Memory {
         }
         self.tail.write(connection)?;
         self.leaves.write(connection)?;
+        for (leaf, reason) in &batch.passed_over {
+            connection
+                .prepare_cached("INSERT INTO passed_over VALUES (?1, ?2)")?
+                .execute((leaf.cast_signed(), reason))?;
+        }
         for (place, sensor) in sensors.iter().enumerate() {
             series::add(connection, *sensor, &mut batch.readings(place))?;
         }
@@ -195,7 +238,7 @@ impl Memory {
             postings::chunk_of(range.start)..=postings::chunk_of(range.end.saturating_sub(1))
         });
         let chunks: BTreeSet<u64> = chunks.collect();
-        let mut any = false;
+        let mut any = forget_passed_over(connection, ranges)?;
         let mut gone = Vec::new();
         let mut readings = Vec::new();
         for chunk in chunks {
@@ -217,6 +260,25 @@ impl Memory {
         postings::forget_unused(connection, &self.tail, gone)?;
         Ok(any)
     }
+}
+
+/// How many leaves could not be taken.
+fn passed_over(connection: &Connection) -> rusqlite::Result<u64> {
+    let count = connection
+        .prepare_cached("SELECT count(*) FROM passed_over")?
+        .query_row([], |row| row.get::<_, i64>(0))?;
+    Ok(count.cast_unsigned())
+}
+
+/// Takes the reasons out why leaves were passed over: they may quote what was erased. Answers whether there were any.
+fn forget_passed_over(connection: &Connection, ranges: &[Range<u64>]) -> rusqlite::Result<bool> {
+    let mut delete =
+        connection.prepare_cached("DELETE FROM passed_over WHERE leaf >= ?1 AND leaf < ?2")?;
+    let mut any = false;
+    for range in ranges {
+        any |= delete.execute((range.start.cast_signed(), range.end.cast_signed()))? > 0;
+    }
+    Ok(any)
 }
 
 /// Which leaves of a chunk are in one of the ranges.

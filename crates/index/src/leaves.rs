@@ -118,9 +118,10 @@ fn read(first_at: i64, bytes: &[u8]) -> Option<Vec<Leaf>> {
     Some(leaves)
 }
 
-type Row = (u64, Vec<Leaf>);
+pub(crate) type Row = (u64, Vec<Leaf>);
 
-fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+/// A row of `first`, `first_at` and `leaves`.
+pub(crate) fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let first: i64 = row.get(0)?;
     let leaves = read(row.get(1)?, row.get_ref(2)?.as_blob()?);
     Ok((first.cast_unsigned(), leaves.ok_or_else(|| damaged("a row of leaves"))?))

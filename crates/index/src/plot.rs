@@ -184,15 +184,13 @@ fn rollups(
 
 fn bucket(start: i64, summary: &Summary) -> Bucket {
     let number = |number: f64| Some(number).filter(|_| summary.numbers > 0);
-    #[expect(clippy::cast_precision_loss, reason = "no more readings than a float can count")]
-    let mean = summary.sum / summary.numbers as f64;
     Bucket {
         start: Timestamp::from_unix_micros(start),
         readings: summary.readings,
         numbers: summary.numbers,
         min: number(summary.low),
         max: number(summary.high),
-        mean: number(mean),
+        mean: summary.mean(),
         first_leaf: summary.first_leaf,
         last_leaf: summary.last_leaf,
     }

@@ -208,6 +208,15 @@ fn read_tail(
     Ok(())
 }
 
+/// Tells each leaf of the tail with each of its terms, the leaf by its place in the chunk that is not over.
+pub(crate) fn each_in_tail(
+    connection: &Connection,
+    chunk: u64,
+    mut visit: impl FnMut(u16, TermKey),
+) -> rusqlite::Result<()> {
+    read_tail(connection, chunk, |_, bytes| decode(bytes, &mut visit))
+}
+
 /// One chunk, as a reader has it.
 #[derive(Debug)]
 pub(crate) struct Chunk<'a> {

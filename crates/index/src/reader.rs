@@ -72,6 +72,15 @@ pub struct SensorStatus {
     pub recent: Vec<Reading>,
 }
 
+/// Leaves that the index could not take.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct PassedOver {
+    /// How many.
+    pub count: u64,
+    /// Some of the newest, the newest first, each with the reason.
+    pub newest: Vec<(u64, String)>,
+}
+
 /// One reading as it is shown.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Reading {
@@ -130,6 +139,16 @@ impl Reader {
             connection
                 .query_row("SELECT next_leaf FROM log", [], |row| row.get(0))
                 .map(i64::cast_unsigned)
+        })
+    }
+
+    /// The leaves that the index could not take, of which `newest_max` are named.
+    ///
+    /// # Errors
+    /// SQLite fails.
+    pub fn passed_over(&self, newest_max: u32) -> Result<PassedOver, IndexError> {
+        self.ask("asking for what was passed over", |connection| {
+            passed_over(connection, newest_max)
         })
     }
 
@@ -291,6 +310,21 @@ impl Reader {
         let key = self.ask("asking for its key", result_id::key)?;
         Ok(result_id::open(&key, id, now))
     }
+}
+
+pub(crate) fn passed_over(
+    connection: &Connection,
+    newest_max: u32,
+) -> rusqlite::Result<PassedOver> {
+    let count = connection
+        .query_row("SELECT count(*) FROM passed_over", [], |row| row.get(0))
+        .map(i64::cast_unsigned)?;
+    let mut select = connection
+        .prepare_cached("SELECT leaf, reason FROM passed_over ORDER BY leaf DESC LIMIT ?1")?;
+    let newest = select
+        .query_map([newest_max], |row| Ok((row.get(0).map(i64::cast_unsigned)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(PassedOver { count, newest })
 }
 
 fn key_of(connection: &Connection, sensor: SensorId) -> rusqlite::Result<Option<i64>> {

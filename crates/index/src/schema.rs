@@ -1,14 +1,21 @@
 //! The tables, and when they are made anew.
 
-use std::{fs, io, os::unix::fs::OpenOptionsExt as _, path::Path};
+use std::{
+    error::Error,
+    fs, io,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _};
 
-/// Another number than a file's own makes the file anew.
-pub(crate) const VERSION: i64 = 4;
+use crate::{IndexError, Trouble};
+
+/// A file of another version is made anew.
+pub(crate) const VERSION: i64 = 5;
 
 /// `log` has one row. `last_entry` is the log's entry of the leaf before `next_leaf`; `forgets` says that something was erased whose bytes may still lie about
-/// in the file; `id_key` seals the ids of searches.
+/// in the file; `id_key` seals the ids of searches. The column `sum` is scaled, see `Summary`. `passed_over` has the leaves that the index could not take.
 const TABLES: &str = "
     CREATE TABLE log (
         version INTEGER NOT NULL, vkey TEXT NOT NULL, next_leaf INTEGER NOT NULL, last_entry BLOB NOT NULL, forgets INTEGER NOT NULL,
@@ -41,6 +48,8 @@ const TABLES: &str = "
         readings INTEGER NOT NULL, numbers INTEGER NOT NULL, low REAL NOT NULL, high REAL NOT NULL, sum REAL NOT NULL,
         first_leaf INTEGER NOT NULL, last_leaf INTEGER NOT NULL,
         PRIMARY KEY (sensor, number)) WITHOUT ROWID;
+
+    CREATE TABLE passed_over (leaf INTEGER PRIMARY KEY, reason TEXT NOT NULL);
 ";
 
 /// The log's entry of a leaf: what tells one history from another.
@@ -51,36 +60,66 @@ pub(crate) const CACHE_KIB: i64 = 16 << 10;
 /// Statements that a connection keeps prepared: more than there are.
 const STATEMENTS_MAX: usize = 64;
 
-/// Opens the file for writing; one of another version, of another log or another history of it, or that SQLite does not understand, is made anew.
+/// What the log says when it is asked for the entry of a leaf: `None` where it has no such leaf.
+pub type FoundEntry = Result<Option<Entry>, Box<dyn Error + Send + Sync>>;
+
+/// Opens the file for writing. One of another version, of another log or another history of it, or that SQLite does not understand, is made anew. Nothing
+/// is deleted because something cannot be read now.
 pub(crate) fn open(
     path: &Path,
     vkey: &str,
-    entry_of: impl FnOnce(u64) -> Option<Entry>,
-) -> rusqlite::Result<Connection> {
-    match connect(path).and_then(|connection| Ok((is_of(&connection, vkey, entry_of)?, connection)))
-    {
-        Ok((true, connection)) => return Ok(connection),
-        Ok((false, _)) => {}
-        Err(error) if is_damage(&error) => {}
-        Err(error) => return Err(error),
+    entry_of: impl FnOnce(u64) -> FoundEntry,
+) -> Result<Connection, IndexError> {
+    match connect(path).and_then(|connection| Ok((Cursor::read(&connection)?, connection))) {
+        Ok((Some(cursor), connection)) if cursor.vkey == vkey && cursor.follows(entry_of)? => {
+            Ok(connection)
+        }
+        Ok((_, connection)) => {
+            drop(connection);
+            begin(path, vkey)
+        }
+        Err(error) if Trouble::of(&error) == Trouble::Damage => begin(path, vkey),
+        Err(error) => Err(IndexError::while_("opening")(error)),
     }
-    for suffix in ["", "-wal", "-shm"] {
-        let mut file = path.as_os_str().to_owned();
-        file.push(suffix);
-        match fs::remove_file(&file) {
+}
+
+/// Deletes what there is and begins an index of nothing. Readers of the old file find out when they ask next.
+pub(crate) fn begin(path: &Path, vkey: &str) -> Result<Connection, IndexError> {
+    let failed = IndexError::while_("beginning anew");
+    // It gets its name when it has its tables: a reader finds the old one or the new one.
+    let next = beside(path, ".next");
+    remove(&next)?;
+    let made = connect(&next).and_then(|connection| {
+        connection.execute_batch(TABLES)?;
+        connection.execute(
+            "INSERT INTO log VALUES (?1, ?2, 0, ?3, 0, randomblob(32))",
+            (VERSION, vkey, Entry::default()),
+        )?;
+        connection.close().map_err(|(_, error)| error)
+    });
+    made.map_err(&failed)?;
+    remove(path)?;
+    fs::rename(&next, path).map_err(IndexError::io("beginning anew"))?;
+    connect(path).map_err(&failed)
+}
+
+/// Removes a file of SQLite's and what it has beside it, this first: it must never be taken for another file's.
+fn remove(path: &Path) -> Result<(), IndexError> {
+    for suffix in ["-wal", "-shm", ""] {
+        match fs::remove_file(beside(path, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(rusqlite::Error::ToSqlConversionFailure(Box::new(error)));
+                return Err(IndexError::io("beginning anew")(error));
             }
             _ => {}
         }
     }
-    let connection = connect(path)?;
-    connection.execute_batch(TABLES)?;
-    connection.execute(
-        "INSERT INTO log VALUES (?1, ?2, 0, ?3, 0, randomblob(32))",
-        (VERSION, vkey, Entry::default()),
-    )?;
-    Ok(connection)
+    Ok(())
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut file = path.as_os_str().to_owned();
+    file.push(suffix);
+    file.into()
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
@@ -108,32 +147,39 @@ pub(crate) fn prepare(connection: &Connection, cache_kib: i64) -> rusqlite::Resu
     Ok(())
 }
 
-/// Whether the file is an index of this version, of this log, and of the history that the log has now: one restored from a copy lacks leaves, or has others.
-fn is_of(
-    connection: &Connection,
-    vkey: &str,
-    entry_of: impl FnOnce(u64) -> Option<Entry>,
-) -> rusqlite::Result<bool> {
-    let has_table = connection.table_exists(None, "log")?;
-    if !has_table {
-        return Ok(false);
-    }
-    let version: Option<i64> =
-        connection.query_row("SELECT version FROM log", [], |row| row.get(0)).optional()?;
-    if version != Some(VERSION) {
-        return Ok(false);
-    }
-    let found = connection
-        .query_row("SELECT vkey, next_leaf, last_entry FROM log", [], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, Entry>(2)?))
-        })
-        .optional()?;
-    Ok(found.is_some_and(|(key, next_leaf, last_entry)| {
-        let last = next_leaf.cast_unsigned().checked_sub(1);
-        key == vkey && last.is_none_or(|last| entry_of(last) == Some(last_entry))
-    }))
+/// How far a file follows which log.
+pub(crate) struct Cursor {
+    vkey: String,
+    pub(crate) next_leaf: u64,
+    pub(crate) last_entry: Entry,
 }
 
-pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
+impl Cursor {
+    /// That of an index of this version; `None` where the file is none.
+    pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Option<Self>> {
+        if !connection.table_exists(None, "log")? {
+            return Ok(None);
+        }
+        let version: Option<i64> =
+            connection.query_row("SELECT version FROM log", [], |row| row.get(0)).optional()?;
+        if version != Some(VERSION) {
+            return Ok(None);
+        }
+        connection
+            .query_row("SELECT vkey, next_leaf, last_entry FROM log", [], |row| {
+                Ok(Self {
+                    vkey: row.get(0)?,
+                    next_leaf: row.get(1).map(i64::cast_unsigned)?,
+                    last_entry: row.get(2)?,
+                })
+            })
+            .optional()
+    }
+
+    /// Whether it is of the history that the log has now: one restored from a copy lacks leaves, or has others.
+    fn follows(&self, entry_of: impl FnOnce(u64) -> FoundEntry) -> Result<bool, IndexError> {
+        let Some(last) = self.next_leaf.checked_sub(1) else { return Ok(true) };
+        let entry = entry_of(last).map_err(IndexError::log("opening"))?;
+        Ok(entry == Some(self.last_entry))
+    }
 }

@@ -406,7 +406,7 @@ mod tests {
     fn index_of(messages: impl Iterator<Item = String>) -> (TempDir, Connection, Vec<Event>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.sqlite");
-        let mut indexer = Indexer::open(&path, "key", |_| None).unwrap();
+        let mut indexer = Indexer::open(&path, "key", |_| Ok(None)).unwrap();
         let events: Vec<Event> =
             messages.map(|message| Event { message, ..Event::default() }).collect();
         let mut batch = Batch::new(0);

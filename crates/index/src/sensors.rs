@@ -109,21 +109,27 @@ pub(crate) fn erase(connection: &Connection, leaves: &Range<u64>) -> rusqlite::R
         .collect::<rusqlite::Result<Vec<i64>>>()?;
     moved.sort_unstable();
     moved.dedup();
-    let mut select = connection
-        .prepare_cached("SELECT action, heartbeat FROM sighting WHERE sensor = ?1 ORDER BY leaf")?;
     for key in moved {
-        let mut known = Known::default();
-        let mut rows = select.query([key])?;
-        while let Some(row) = rows.next()? {
-            let heartbeat: Option<String> = row.get(1)?;
-            known = known.after(row.get_ref(0)?.as_str()?, heartbeat.as_deref());
-        }
-        known.store(connection, key)?;
+        Known::sighted(connection, key)?.store(connection, key)?;
     }
     Ok(())
 }
 
 impl Known {
+    /// What a sensor's sightings come to.
+    fn sighted(connection: &Connection, key: i64) -> rusqlite::Result<Self> {
+        let mut select = connection.prepare_cached(
+            "SELECT action, heartbeat FROM sighting WHERE sensor = ?1 ORDER BY leaf",
+        )?;
+        let mut known = Self::default();
+        let mut rows = select.query([key])?;
+        while let Some(row) = rows.next()? {
+            let heartbeat: Option<String> = row.get(1)?;
+            known = known.after(row.get_ref(0)?.as_str()?, heartbeat.as_deref());
+        }
+        Ok(known)
+    }
+
     fn load(connection: &Connection, key: i64) -> rusqlite::Result<Self> {
         connection
             .prepare_cached(
@@ -147,4 +153,39 @@ impl Known {
             .execute((key, heartbeat, state.name(), standing.out_of_range, standing.lost))?;
         Ok(())
     }
+}
+
+/// Tells each sighting.
+pub(crate) fn each_sighting(
+    connection: &Connection,
+    mut visit: impl FnMut(i64, u64, &str, Option<&str>) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let mut select = connection.prepare("SELECT sensor, leaf, action, heartbeat FROM sighting")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let leaf = row.get(1).map(i64::cast_unsigned)?;
+        let heartbeat: Option<String> = row.get(3)?;
+        visit(row.get(0)?, leaf, row.get_ref(2)?.as_str()?, heartbeat.as_deref())?;
+    }
+    Ok(())
+}
+
+/// Whether a sensor's row is what its sightings say.
+pub(crate) fn stands_as_sighted(connection: &Connection, key: i64) -> rusqlite::Result<bool> {
+    Ok(Known::load(connection, key)? == Known::sighted(connection, key)?)
+}
+
+/// The newest numbers of a sensor.
+pub(crate) fn last_numbers(connection: &Connection, key: i64) -> rusqlite::Result<LastNumbers> {
+    connection
+        .prepare_cached("SELECT poll, seq, numbered_until FROM sensor WHERE key = ?1")?
+        .query_row([key], |row| {
+            let seq: Option<i64> = row.get(1)?;
+            let numbered_until: Option<i64> = row.get(2)?;
+            Ok(LastNumbers {
+                poll: row.get(0).map(i64::cast_unsigned)?,
+                seq: seq.map(i64::cast_unsigned),
+                numbered_until: numbered_until.map(Timestamp::from_unix_micros),
+            })
+        })
 }

@@ -13,7 +13,10 @@ use crate::{
     leaves::InSeries,
     summary::Summary,
 };
-use model::event::{COMM_ERROR, SUCCESS, VALUE_ERROR};
+use model::{
+    event::{COMM_ERROR, SUCCESS, VALUE_ERROR},
+    reading::number_of,
+};
 
 /// Readings of a block: two kilobytes, which a reading of that sensor writes again.
 const READINGS_MAX: usize = 256;
@@ -34,8 +37,7 @@ pub(crate) struct Stored<'a> {
 
 impl Stored<'_> {
     pub(crate) fn number(&self) -> Option<f64> {
-        let number = (self.status == SUCCESS).then(|| self.value.parse().ok()).flatten();
-        number.filter(|number: &f64| number.is_finite())
+        number_of(self.status, self.value)
     }
 
     pub(crate) const fn key(&self) -> Key {
@@ -327,6 +329,63 @@ pub(crate) fn summarise(
         for reading in readings.iter().filter(|reading| (from..to).contains(&reading.at)) {
             visit(reading.at, &Summary::of([reading]));
         }
+    }
+    Ok(())
+}
+
+/// What stands beside the bytes of a block.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Columns {
+    pub(crate) first: Key,
+    last_at: i64,
+    summary: Summary,
+}
+
+impl Columns {
+    /// What must stand beside these readings.
+    pub(crate) fn of(readings: &[Stored<'_>]) -> Self {
+        Self {
+            first: readings.first().map_or((0, 0), Stored::key),
+            last_at: readings.last().map_or(0, |last| last.at),
+            summary: Summary::of(readings),
+        }
+    }
+}
+
+/// Tells each block of a sensor, in order.
+pub(crate) fn each_block(
+    connection: &Connection,
+    sensor: i64,
+    mut visit: impl FnMut(Columns, &[Stored<'_>]) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let mut select = connection.prepare_cached(
+        "SELECT first_at, first, last_at, readings, numbers, low, high, sum, first_leaf, last_leaf, bytes FROM block
+         WHERE sensor = ?1 ORDER BY first_at, first",
+    )?;
+    let mut rows = select.query([sensor])?;
+    while let Some(row) = rows.next()? {
+        let columns = Columns {
+            first: (row.get(0)?, row.get(1)?),
+            last_at: row.get(2)?,
+            summary: Summary::from_columns(row, 3)?,
+        };
+        visit(columns, &unpack(row.get_ref(10)?.as_blob()?)?)?;
+    }
+    Ok(())
+}
+
+/// Tells each rollup of a sensor.
+pub(crate) fn each_rollup(
+    connection: &Connection,
+    sensor: i64,
+    mut visit: impl FnMut(i64, &Summary),
+) -> rusqlite::Result<()> {
+    let mut select = connection.prepare_cached(
+        "SELECT number, readings, numbers, low, high, sum, first_leaf, last_leaf FROM rollup WHERE sensor = ?1",
+    )?;
+    let mut rows = select.query([sensor])?;
+    while let Some(row) = rows.next()? {
+        visit(row.get(0)?, &Summary::from_columns(row, 1)?);
     }
     Ok(())
 }

@@ -2,13 +2,20 @@
 
 use crate::series::Stored;
 
+/// What numbers are multiplied by before they are added up: so often fits into the largest number, and no log has more leaves. A power of two takes no digit
+/// from any number above 10^-288.
+const SCALE: f64 = f64::from_bits(0x3bf0_0000_0000_0000);
+
 /// Count, lowest, highest and sum of readings. Those without a number are counted apart.
+///
+/// Invariant: whatever the readings are, the sum is finite and the mean lies between the lowest and the highest.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Summary {
     pub(crate) readings: u64,
     pub(crate) numbers: u64,
     pub(crate) low: f64,
     pub(crate) high: f64,
+    /// The sum of the numbers times [`SCALE`].
     pub(crate) sum: f64,
     pub(crate) first_leaf: u64,
     pub(crate) last_leaf: u64,
@@ -33,7 +40,7 @@ impl Summary {
             self.numbers += 1;
             self.low = self.low.min(number);
             self.high = self.high.max(number);
-            self.sum += number;
+            self.sum += number * SCALE;
         }
     }
 
@@ -45,6 +52,24 @@ impl Summary {
         self.sum += other.sum;
         self.first_leaf = self.first_leaf.min(other.first_leaf);
         self.last_leaf = self.last_leaf.max(other.last_leaf);
+    }
+
+    /// The mean of the numbers, where there is one.
+    pub(crate) fn mean(&self) -> Option<f64> {
+        #[expect(clippy::cast_precision_loss, reason = "no more readings than a float can count")]
+        let mean = || (self.sum / self.numbers as f64 / SCALE).clamp(self.low, self.high);
+        (self.numbers > 0 && self.low <= self.high).then(mean)
+    }
+
+    /// Whether it is the same but for the order in which numbers were added up.
+    pub(crate) fn is_about(&self, other: &Self) -> bool {
+        let mut with_its_sum = *self;
+        with_its_sum.sum = other.sum;
+        let largest = (self.low.abs().max(self.high.abs())) * SCALE;
+        #[expect(clippy::cast_precision_loss, reason = "no more readings than a float can count")]
+        let of_all = largest * self.numbers as f64;
+        with_its_sum == *other
+            && (self.numbers == 0 || (self.sum - other.sum).abs() <= of_all * 1e-9)
     }
 
     pub(crate) fn of<'a, 'b: 'a>(readings: impl IntoIterator<Item = &'a Stored<'b>>) -> Self {
@@ -65,5 +90,40 @@ impl Summary {
             first_leaf: whole(5)?,
             last_leaf: whole(6)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::event::SUCCESS;
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    fn finite() -> impl Strategy<Value = f64> {
+        let any = any::<u64>().prop_map(f64::from_bits).prop_filter("finite", |it| it.is_finite());
+        prop_oneof![any, Just(f64::MAX), Just(f64::MIN), -100.0..100.0]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_numbers_are_what_they_come_to_is_finite(
+            numbers in vec(finite(), 1..40), cut in 0..40_usize
+        ) {
+            let texts: Vec<String> = numbers.iter().map(f64::to_string).collect();
+            let reading = |value| Stored { at: 0, leaf: 0, status: SUCCESS, unit: None, value };
+            let readings: Vec<Stored<'_>> = texts.iter().map(|text| reading(text)).collect();
+            let (first, second) = readings.split_at(cut.min(readings.len()));
+            let mut merged = Summary::of(first);
+            merged.merge(&Summary::of(second));
+            for summary in [merged, Summary::of(&readings)] {
+                prop_assert!(summary.sum.is_finite());
+                let (low, high, mean) = (summary.low, summary.high, summary.mean().unwrap());
+                prop_assert!(low <= mean && mean <= high, "{low} {mean} {high}");
+                let scale = numbers.iter().map(|number| number.abs()).fold(0.0, f64::max);
+                let exact = numbers.iter().map(|number| number / scale).sum::<f64>() / numbers.len() as f64;
+                prop_assert!(scale < 1e-280 || (mean / scale - exact).abs() < 1e-9, "{mean} {exact}");
+            }
+        }
     }
 }

@@ -159,12 +159,21 @@ impl Segment {
         };
         let place =
             place.ok_or_else(|| io::Error::other(format!("no block holds the leaf {leaf}")))?;
-        let leaves = read_block(&*self.file, place, unpacker).map_err(|error| {
+        let leaves = read_block(&*self.file, place, unpacker).map_err(|source| {
             let name = segment::file_name(self.first_leaf);
-            io::Error::other(format!("{name} at byte {}: {error}", place.position))
+            io::Error::other(BlockError { name, position: place.position, source })
         })?;
         Ok((self.first_leaf + u64::from(place.leaf), leaves))
     }
+}
+
+/// A block cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} at byte {position}")]
+struct BlockError {
+    name: String,
+    position: u32,
+    source: io::Error,
 }
 
 fn read_block(file: &dyn DiskFile, place: Place, unpacker: &mut Unpacker) -> io::Result<Leaves> {
@@ -229,7 +238,8 @@ fn open_with_index(disk: &dyn Disk, folder: &Path, first_leaf: u64) -> io::Resul
         }
         index = after;
     }
-    Err(io::Error::other("the segment is being written anew again and again: try again later"))
+    let words = "the segment is being written anew again and again: try again later";
+    Err(io::Error::new(io::ErrorKind::WouldBlock, words))
 }
 
 /// Whether the index of a closed segment says where its blocks lie, or there is none. `places` is

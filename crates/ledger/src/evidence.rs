@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 pub use self::{
     export::{ExportError, Exported, export},
-    selection::{Bound, InvalidBound, Selection},
+    selection::{Bound, InvalidBound, Selection, first_received_from},
     verify::{BundleError, Finding, GroupFault, VerifiedBundle, verify_bundle},
 };
 

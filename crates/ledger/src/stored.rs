@@ -147,3 +147,31 @@ pub enum ReadError {
     #[error("the tree's files cannot be read")]
     Tree(#[source] io::Error),
 }
+
+impl ReadError {
+    /// Whether it may be gone when one asks again: the system failed (too many open files, an input error, no memory), or a checkpoint is still to come.
+    /// Otherwise what lies there is damaged or missing, and stays so until somebody mends it.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Envelope { source, .. } | Self::Tree(source) => may_pass(source),
+            Self::NotCovered { .. } => true,
+            Self::Differs { .. } => false,
+        }
+    }
+}
+
+/// Whether a failure is the system's, somewhere among its sources, and not for want of a file.
+fn may_pass(error: &io::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>()
+            && (io.raw_os_error().is_some() || io.kind() == io::ErrorKind::WouldBlock)
+            && io.kind() != io::ErrorKind::NotFound
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}

@@ -1,45 +1,78 @@
 //! Feeds the index from the log, in order.
+//!
+//! Nothing that the log holds stops a site. What the index cannot take is passed over, counted and named; an index that turns out to be damaged is made anew;
+//! what may pass, such as a full disk or too many open files, is waited for while sealing goes on.
 
-use std::{path::Path, time::Duration};
+use std::{ops::Range, path::Path, time::Duration};
 
-use index::{Batch, Entry, IndexError, Indexer};
+use index::{Batch, Entry, IndexError, Indexer, Trouble};
 use ledger::{Ledger, ReadError};
 use model::Envelope;
 use tokio::{
     sync::watch,
     task::JoinError,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
-use crate::DataDir;
+use crate::{
+    DataDir,
+    error_chain::chain,
+    log_reading::{Content, read_leaves},
+};
 
 /// Bytes of envelopes that are held until a batch has taken in what it needs of them.
 const READ_BYTES_MAX: usize = 1 << 20;
 /// How long to wait before trying again to forget what was erased, where a reader was in the way.
 const FORGET_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// How long to wait before trying again what failed and may pass, as the ledger does where the disk is full.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How often a failure that does not pass is told.
+const TELL_PERIOD: Duration = Duration::from_secs(60);
 
-/// Indexes until `shutdown`. `indexed` holds the first leaf that was not applied.
+/// How far the index is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Indexed {
+    /// The first leaf that was not applied.
+    pub(crate) next_leaf: u64,
+    /// Leaves that could not be taken.
+    pub(crate) passed_over: u64,
+}
+
+/// Indexes until `shutdown`, and tells how far it is.
 ///
 /// # Errors
-/// The log cannot be read or SQLite fails.
+/// The index cannot be made anew, or a bug.
 pub(crate) async fn run(
     ledger: Ledger,
-    mut indexer: Indexer,
-    indexed: watch::Sender<u64>,
+    indexer: Indexer,
+    indexed: watch::Sender<Indexed>,
     shutdown: CancellationToken,
 ) -> Result<(), IndexingError> {
+    let kept = ledger.orders().keep();
+    let indexer = feed(ledger, indexer, indexed, shutdown).await?;
+    Ok(work::blocking(kept, move || indexer.close()).await?)
+}
+
+async fn feed(
+    ledger: Ledger,
+    mut indexer: Indexer,
+    indexed: watch::Sender<Indexed>,
+    shutdown: CancellationToken,
+) -> Result<Indexer, IndexingError> {
     let mut size = ledger.watch_size();
     let mut ready = Ready::nothing(indexer.next_leaf());
     let mut forget_at = Instant::now();
+    let mut failing = Failing::default();
     loop {
-        indexed.send_replace(indexer.next_leaf());
+        let (next_leaf, passed_over) = (indexer.next_leaf(), indexer.passed_over());
+        indexed.send_replace(Indexed { next_leaf, passed_over });
         let next_leaf = ready.batch.next_leaf();
         if ready.batch.is_empty() {
             let is_idle = *size.borrow() <= next_leaf;
             if indexer.has_to_forget() && is_idle && Instant::now() >= forget_at {
-                indexer = forget(indexer, ledger.orders().keep()).await?;
+                indexer = forget(indexer, ledger.orders().keep(), &mut failing).await?;
                 if indexer.has_to_forget() {
                     forget_at = Instant::now() + FORGET_AGAIN_AFTER;
                 }
@@ -50,29 +83,72 @@ pub(crate) async fn run(
                 if forgets { timeout_at(forget_at, more).await.unwrap_or(true) } else { more.await }
             };
             if shutdown.run_until_cancelled(more).await != Some(true) {
-                return Ok(());
+                return Ok(indexer);
             }
         } else if shutdown.is_cancelled() {
-            return Ok(());
+            return Ok(indexer);
         }
         // While one batch is applied, the next is made ready.
+        let log = ledger.clone();
+        let reading = work::blocking((), move || read(&log, next_leaf, u64::MAX));
         let (log, kept) = (ledger.clone(), ledger.orders().keep());
-        let reading = work::blocking((), move || read(&log, next_leaf));
-        let applying = work::blocking(kept, move || apply(indexer, ready));
+        let applying = work::blocking(kept, move || {
+            let applied = apply(&mut indexer, &log, &ready);
+            (indexer, applied)
+        });
         let (applied, read) = tokio::join!(applying, reading);
-        (indexer, ready) = (applied??, read??);
+        let ((after, applied), read) = (applied?, read?);
+        indexer = after;
+        let failure = match (applied, read) {
+            (Ok(()), Ok(read)) => {
+                failing.is_over();
+                ready = read;
+                continue;
+            }
+            (Err(failure), _) | (Ok(()), Err(failure)) => failure,
+        };
+        if failure.is_damage() {
+            warn!(failure = chain(&failure), "the index is damaged; making it again from the log");
+            indexer =
+                work::blocking(ledger.orders().keep(), move || indexer.begin_anew()).await??;
+        } else {
+            failing.tell(&failure);
+        }
+        if shutdown.run_until_cancelled(sleep(TRY_AGAIN_AFTER)).await.is_none() {
+            return Ok(indexer);
+        }
+        ready = Ready::nothing(indexer.next_leaf());
+    }
+}
+
+/// Tells of what keeps failing, now and then.
+#[derive(Debug, Default)]
+struct Failing {
+    told_at: Option<Instant>,
+}
+
+impl Failing {
+    fn tell(&mut self, failure: &IndexingError) {
+        if self.told_at.is_none_or(|told_at| told_at.elapsed() >= TELL_PERIOD) {
+            self.told_at = Some(Instant::now());
+            let failure = chain(failure);
+            warn!(failure, "the log cannot be indexed now; sealing goes on, and it is tried again");
+        }
+    }
+
+    fn is_over(&mut self) {
+        self.told_at = None;
     }
 }
 
 /// Opens the index of the log, or begins one.
 ///
 /// # Errors
-/// The log cannot be read or SQLite fails.
+/// The log cannot be read or SQLite fails; nothing was deleted then.
 pub(crate) fn open(path: &Path, ledger: &Ledger) -> Result<Indexer, IndexingError> {
     // A log is known by its first key, whatever key it has gone over to.
     let first_key = ledger.keys().into_iter().next().map_or_else(String::new, |key| key.vkey);
-    // Where it cannot be read, the index is made anew, which fails at the same place and says so.
-    let entry_of = |leaf| entry_of(ledger, leaf).ok().flatten();
+    let entry_of = |leaf| entry_of(ledger, leaf).map_err(Into::into);
     Ok(Indexer::open(path, &first_key, entry_of)?)
 }
 
@@ -82,11 +158,18 @@ pub(crate) fn open(path: &Path, ledger: &Ledger) -> Result<Indexer, IndexingErro
 /// The log cannot be read or SQLite fails.
 pub fn catch_up(data_dir: &DataDir, ledger: &Ledger) -> Result<(), IndexingError> {
     let mut indexer = open(&data_dir.index(), ledger)?;
+    let mut is_anew = false;
     while indexer.next_leaf() < ledger.size() {
-        let ready = read(ledger, indexer.next_leaf())?;
-        indexer = apply(indexer, ready)?;
+        let ready = read(ledger, indexer.next_leaf(), u64::MAX)?;
+        match apply(&mut indexer, ledger, &ready) {
+            Err(failure) if failure.is_damage() && !std::mem::replace(&mut is_anew, true) => {
+                indexer = indexer.begin_anew()?;
+            }
+            applied => applied?,
+        }
     }
     indexer.forget()?;
+    indexer.close();
     Ok(())
 }
 
@@ -102,20 +185,47 @@ impl Ready {
     }
 }
 
-fn read(ledger: &Ledger, from: u64) -> Result<Ready, IndexingError> {
+/// Reads a batch that begins with a leaf and goes no further than up to `end`.
+fn read(ledger: &Ledger, from: u64, end: u64) -> Result<Ready, IndexingError> {
     let mut ready = Ready::nothing(from);
     let batch = &mut ready.batch;
     loop {
-        let stored = ledger.envelopes(batch.next_leaf(), batch.room(), READ_BYTES_MAX)?;
-        if stored.is_empty() {
+        let left = usize::try_from(end.saturating_sub(batch.next_leaf())).unwrap_or(usize::MAX);
+        let count = batch.room().min(left);
+        let read = read_leaves(ledger, batch.next_leaf(), count, READ_BYTES_MAX)?;
+        if read.is_empty() {
             break;
         }
-        batch.extend(stored.into_iter().map(|stored| Envelope::parse(&stored.bytes?).ok()));
+        for (leaf, content) in (batch.next_leaf()..).zip(read) {
+            let parsed = match content {
+                Content::Envelope(bytes) => {
+                    Envelope::parse(&bytes).map(Some).map_err(|error| error.to_string())
+                }
+                Content::Erased => Ok(None),
+                Content::Unreadable(reason) => Err(reason),
+            };
+            match parsed {
+                Ok(envelope) => batch.extend([envelope]),
+                Err(reason) => {
+                    warn!(
+                        leaf,
+                        reason, "a leaf is no envelope that can be read; it is not indexed"
+                    );
+                    batch.pass_over(&reason);
+                }
+            }
+        }
     }
-    if let Some(last) = batch.next_leaf().checked_sub(1).filter(|_| !batch.is_empty()) {
-        ready.last_entry = entry_of(ledger, last)?.unwrap_or_default();
-    }
+    ready.last_entry = last_entry(ledger, batch)?;
     Ok(ready)
+}
+
+/// The log's entry of the last leaf of a batch.
+fn last_entry(ledger: &Ledger, batch: &Batch) -> Result<Entry, IndexingError> {
+    match batch.next_leaf().checked_sub(1).filter(|_| !batch.is_empty()) {
+        Some(last) => Ok(entry_of(ledger, last)?.unwrap_or_default()),
+        None => Ok(Entry::default()),
+    }
 }
 
 /// The log's entry of a leaf, as the index keeps it.
@@ -127,21 +237,69 @@ fn entry_of(ledger: &Ledger, leaf: u64) -> Result<Option<Entry>, ReadError> {
     Ok(entries.first().map(|entry| *entry.as_bytes()))
 }
 
-fn apply(mut indexer: Indexer, ready: Ready) -> Result<Indexer, IndexingError> {
-    if !ready.batch.is_empty() {
-        indexer.apply(&ready.batch, ready.last_entry)?;
+/// Applies a batch; where there is something in it that the index does not take, all but that.
+fn apply(indexer: &mut Indexer, ledger: &Ledger, ready: &Ready) -> Result<(), IndexingError> {
+    if ready.batch.is_empty() {
+        return Ok(());
     }
-    Ok(indexer)
+    let span = ready.batch.first_leaf()..ready.batch.next_leaf();
+    match indexer.apply(&ready.batch, ready.last_entry) {
+        Err(error) if error.trouble() == Trouble::Content => {
+            apply_in_parts(indexer, ledger, span, &error)
+        }
+        applied => Ok(applied?),
+    }
 }
 
-async fn forget(mut indexer: Indexer, kept: work::Kept) -> Result<Indexer, IndexingError> {
-    let forgetting = work::blocking(kept, move || {
-        if !indexer.forget()? {
-            debug!("a reader holds what was erased; it is tried again");
+/// Applies the leaves of a span that failed as a whole: halves of it, and halves of these, down to the leaf that is to blame.
+fn apply_in_parts(
+    indexer: &mut Indexer,
+    ledger: &Ledger,
+    span: Range<u64>,
+    failure: &IndexError,
+) -> Result<(), IndexingError> {
+    let Range { start, end } = span;
+    if end - start == 1 {
+        let reason = chain(failure);
+        warn!(leaf = start, reason, "the index does not take a leaf; it is passed over");
+        let mut batch = Batch::new(start);
+        batch.pass_over(&reason);
+        return Ok(indexer.apply(&batch, last_entry(ledger, &batch)?)?);
+    }
+    let middle = start + (end - start) / 2;
+    for end in [middle, end] {
+        while indexer.next_leaf() < end {
+            let ready = read(ledger, indexer.next_leaf(), end)?;
+            if ready.batch.is_empty() {
+                return Ok(());
+            }
+            apply(indexer, ledger, &ready)?;
         }
-        Ok::<_, IndexError>(indexer)
+    }
+    Ok(())
+}
+
+/// Forgets what was erased, or keeps it for the next time.
+async fn forget(
+    mut indexer: Indexer,
+    kept: work::Kept,
+    failing: &mut Failing,
+) -> Result<Indexer, IndexingError> {
+    let forgetting = work::blocking(kept.clone(), move || {
+        let forgotten = indexer.forget();
+        (indexer, forgotten)
     });
-    Ok(forgetting.await??)
+    let (indexer, forgotten) = forgetting.await?;
+    match forgotten {
+        Ok(true) => {}
+        Ok(false) => debug!("a reader holds what was erased; it is tried again"),
+        Err(error) if error.trouble() == Trouble::Damage => {
+            warn!(failure = chain(&error), "the index is damaged; making it again from the log");
+            return Ok(work::blocking(kept, move || indexer.begin_anew()).await??);
+        }
+        Err(error) => failing.tell(&IndexingError::Index(error)),
+    }
+    Ok(indexer)
 }
 
 /// Why indexing stopped.
@@ -156,4 +314,123 @@ pub enum IndexingError {
     /// A bug.
     #[error("the indexer panicked")]
     Panicked(#[from] JoinError),
+}
+
+impl IndexingError {
+    fn is_damage(&self) -> bool {
+        matches!(self, Self::Index(error) if error.trouble() == Trouble::Damage)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use index::{Query, Reader, Search};
+    use ledger::Batch as Events;
+    use model::{Event, Heartbeat, Outcome, Timestamp};
+    use tokio::{task::JoinSet, time::timeout};
+
+    use super::*;
+    use crate::site_log::SiteLog;
+
+    const DEADLINE: Duration = Duration::from_secs(60);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_unix_micros(second * 1_000_000)
+    }
+
+    fn event(message: &str) -> Event {
+        Event::site("TEST", "test", message.to_owned(), at(1))
+    }
+
+    async fn caught_up(ledger: &Ledger, indexed: &mut watch::Receiver<Indexed>) -> Indexed {
+        let size = ledger.size();
+        let caught_up = indexed.wait_for(|indexed| indexed.next_leaf >= size);
+        *timeout(DEADLINE, caught_up).await.unwrap().unwrap()
+    }
+
+    /// How many are found; `None` in the moment in which one index takes the place of another.
+    fn found(index: &Reader, text: &str) -> Option<u64> {
+        let query = Query::parse(text, |_| false).unwrap();
+        let search = Search { query, ..Search::default() };
+        index.search(&search, 0, 500, &mut |_| Ok(None)).ok().map(|page| page.count)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_the_index_cannot_take_is_named_and_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(folder.path(), Some("plant")).unwrap();
+        let SiteLog { ledger, writer, operator: _ } = SiteLog::open(&data_dir, None).unwrap();
+        let indexer = open(&data_dir.index(), &ledger).unwrap();
+        let index = Reader::open(&data_dir.index()).unwrap();
+        let other = rusqlite::Connection::open(data_dir.index()).unwrap();
+        let refuses = "CREATE TRIGGER refuses BEFORE INSERT ON term WHEN NEW.text LIKE '%poison%'
+             BEGIN SELECT RAISE(ABORT, 'poison'); END";
+        other.execute_batch(refuses).unwrap();
+        let words = (0..100).map(|number| match number {
+            20 | 77 => format!("poison{number}"),
+            _ => format!("word{number}"),
+        });
+        let events = Events::of(words.map(|word| event(&word)).collect());
+        let first = ledger.append(events).await.unwrap().first_leaf;
+        // One that lies there, and is not what was sealed.
+        let newest = std::fs::read_dir(folder.path().join("ledger/segments")).unwrap().next();
+        let segment = newest.unwrap().unwrap().path();
+        let whole = std::fs::read(&segment).unwrap();
+        let lost = ledger.append(Events::of(vec![event("lost")])).await.unwrap().first_leaf;
+        let mut damaged = std::fs::read(&segment).unwrap();
+        damaged.iter_mut().skip(whole.len() + 60).for_each(|byte| *byte ^= 0x55);
+        std::fs::write(&segment, damaged).unwrap();
+
+        let (tell, mut indexed) = watch::channel(Indexed::default());
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(run(ledger.clone(), indexer, tell, stop.clone()));
+        assert_eq!(caught_up(&ledger, &mut indexed).await.passed_over, 3);
+        let told = index.passed_over(9).unwrap();
+        let leaves: Vec<u64> = told.newest.iter().map(|(leaf, _)| *leaf).collect();
+        assert_eq!((told.count, leaves), (3, vec![lost, first + 77, first + 20]));
+        assert!(told.newest.iter().skip(1).all(|(_, reason)| reason.contains("poison")));
+        assert_eq!((found(&index, "word"), found(&index, "poison")), (Some(98), Some(0)));
+
+        // And a file that turns out to be damaged is made anew, without what refused.
+        other.execute_batch("DROP TRIGGER refuses; DROP TABLE leaves").unwrap();
+        ledger.append(Events::of(vec![event("another")])).await.unwrap();
+        let other =
+            move || found(&index, "poison") == Some(2) && found(&index, "another") == Some(1);
+        let both = async {
+            loop {
+                indexed.changed().await.unwrap();
+                if other() {
+                    break;
+                }
+            }
+        };
+        timeout(DEADLINE, both).await.unwrap();
+        assert!(tasks.try_join_next().is_none(), "it goes on");
+        stop.cancel();
+        tasks.join_next().await.unwrap().unwrap().unwrap();
+        writer.close().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_damaged_series_is_made_anew_by_a_stopped_sites_commands_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(folder.path(), Some("plant")).unwrap();
+        let SiteLog { ledger, writer, operator: _ } = SiteLog::open(&data_dir, None).unwrap();
+        let text = r#"{"alias":"A","id":"a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3","poll_interval":1000,"poll_topic":"p","read_topic":"r","location":"Hall"}"#;
+        let heartbeat = Heartbeat::parse(text.as_bytes()).unwrap();
+        let reading = |poll: u64| Event::reading(&heartbeat, poll, Outcome::of(b"1"), at(1));
+        ledger.append(Events::of(vec![reading(1), reading(2)])).await.unwrap();
+        catch_up(&data_dir, &ledger).unwrap();
+        let other = rusqlite::Connection::open(data_dir.index()).unwrap();
+        other.execute_batch("UPDATE block SET bytes = x'ff'").unwrap();
+        drop(other);
+        ledger.append(Events::of(vec![reading(3)])).await.unwrap();
+        catch_up(&data_dir, &ledger).unwrap();
+        let index = Reader::open(&data_dir.index()).unwrap();
+        let series = index.series(heartbeat.id, (None, None), 500).unwrap().unwrap();
+        let index::Series::Readings { readings } = series else { panic!("three points") };
+        assert_eq!(readings.len(), 3);
+        writer.close().await.unwrap();
+    }
 }

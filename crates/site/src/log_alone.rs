@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     DataDir, DataDirError, PangeaConfigError, SavedError, SiteLog, SiteLogError,
     api_tokens::{InvalidTokenName, Scope},
-    indexing::{self, IndexingError},
+    indexing::{self, Indexed, IndexingError},
     operator::{Done, InvalidWords, Operator, OperatorError, Order},
     pangea_http::{Api, Config, Saved, no_room},
 };
@@ -32,7 +32,7 @@ pub struct LogAlone {
     pub token: String,
     /// Answers from the index.
     pub index: Reader,
-    indexed: watch::Receiver<u64>,
+    indexed: watch::Receiver<Indexed>,
     ledger: Ledger,
     writer: Writer,
     stop: CancellationToken,
@@ -52,7 +52,7 @@ impl LogAlone {
         let indexer = indexing::open(&data_dir.index(), &ledger)?;
         let index = indexer.reader().map_err(IndexingError::Index)?;
         let for_api = indexer.reader().map_err(IndexingError::Index)?;
-        let (tell_indexed, indexed) = watch::channel(0);
+        let (tell_indexed, indexed) = watch::channel(Indexed::default());
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let saved = Saved::open(data_dir.path())?;
@@ -79,7 +79,11 @@ impl LogAlone {
     pub async fn indexed(&self) -> Option<u64> {
         let size = self.ledger.size();
         let mut indexed = self.indexed.clone();
-        indexed.wait_for(|next_leaf| *next_leaf >= size).await.ok().map(|next_leaf| *next_leaf)
+        indexed
+            .wait_for(|indexed| indexed.next_leaf >= size)
+            .await
+            .ok()
+            .map(|indexed| indexed.next_leaf)
     }
 
     /// Ends everything in order.

@@ -32,6 +32,7 @@ use crate::{
     bus::Connection,
     cosigning::{WatchWitnessed, witnessed_leaves},
     error_chain::chain,
+    indexing::Indexed,
     live::{LiveFeed, leaf_json},
     operator::{Operator, Order},
     pangea_http,
@@ -74,8 +75,8 @@ pub(crate) struct LogHttp {
     pub(crate) access_token: AccessToken,
     pub(crate) counters: watch::Receiver<Counters>,
     pub(crate) connection: Connection,
-    /// The first leaf that is not indexed.
-    pub(crate) indexed: watch::Receiver<u64>,
+    /// How far the index is.
+    pub(crate) indexed: watch::Receiver<Indexed>,
     /// Origins of the page, which may read from here.
     pub(crate) page_origins: Vec<HeaderValue>,
     pub(crate) pangea: pangea_http::Api,
@@ -90,7 +91,7 @@ struct Shared {
     counters: watch::Receiver<Counters>,
     connection: Connection,
     witnessed: Option<WatchWitnessed>,
-    indexed: watch::Receiver<u64>,
+    indexed: watch::Receiver<Indexed>,
     live: LiveFeed,
     envelopes: Envelopes,
 }
@@ -264,10 +265,11 @@ async fn metrics(State(shared): State<Shared>) -> Response {
     if let Some(leaves) = witnessed_leaves(shared.witnessed.as_ref()) {
         line(&mut text, "sealwire_witnessed_leaves", "gauge", leaves);
     }
-    let indexed = *shared.indexed.borrow();
-    line(&mut text, "sealwire_index_leaves", "gauge", indexed);
-    let lag = shared.ledger.size().saturating_sub(indexed);
+    let Indexed { next_leaf, passed_over } = *shared.indexed.borrow();
+    line(&mut text, "sealwire_index_leaves", "gauge", next_leaf);
+    let lag = shared.ledger.size().saturating_sub(next_leaf);
     line(&mut text, "sealwire_index_lag_leaves", "gauge", lag);
+    line(&mut text, "sealwire_index_passed_over_leaves", "gauge", passed_over);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 

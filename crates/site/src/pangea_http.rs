@@ -56,6 +56,7 @@ use crate::{
     answers::Answers,
     api_tokens::{Scope, TokenDescription, TokenName},
     clock,
+    indexing::Indexed,
     operator::{Operator, config_id, token_event},
 };
 
@@ -77,7 +78,7 @@ const RETRIED_REQUEST_IDS: HeaderName = HeaderName::from_static("x-pangea-retrie
 pub(crate) struct Api {
     ledger: Ledger,
     index: Reader,
-    indexed: watch::Receiver<u64>,
+    indexed: watch::Receiver<Indexed>,
     schema: Arc<Schema>,
     roots: config::Roots,
     public_url: Option<config::PublicUrl>,
@@ -116,7 +117,7 @@ impl Api {
     /// The API of a site's log.
     pub(crate) fn new(
         (ledger, operator): (Ledger, &Operator),
-        (index, indexed): (Reader, watch::Receiver<u64>),
+        (index, indexed): (Reader, watch::Receiver<Indexed>),
         config: Config,
         saved: Saved,
     ) -> Self {
@@ -540,7 +541,7 @@ mod tests {
         let SiteLog { ledger, writer, operator } = SiteLog::open(&data_dir, None).unwrap();
         indexing::catch_up(&data_dir, &ledger).unwrap();
         let index = Reader::open(&data_dir.index()).unwrap();
-        let (_indexed, watch) = watch::channel(0);
+        let (_indexed, watch) = watch::channel(Indexed::default());
         let config = Config::load(&data_dir.pangea()).unwrap();
         let saved = Saved::open(data_dir.path()).unwrap();
         let api = Arc::new(Api::new((ledger, &operator), (index, watch), config, saved));

@@ -7,12 +7,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use async_nats::{Client, Request};
-use index::Reader;
-use ledger::{AppendError, Batch, Cursor, Ledger, ReadError};
+use index::{Reader, Trouble};
+use ledger::{AppendError, Batch, Cursor, Ledger};
 use model::{
     Envelope, Event, SensorId, action,
     derive::{Derived, Question, SUBJECT, Sighting, Standing, Verdict},
@@ -21,7 +22,12 @@ use tokio::{sync::watch, task::JoinError, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::clock;
+use crate::{
+    clock,
+    error_chain::chain,
+    indexing::Indexed,
+    log_reading::{Content, read_leaves},
+};
 
 /// Name of the cursor in the log.
 const CURSOR: &str = "sensor-reader";
@@ -52,21 +58,33 @@ pub(crate) struct Pipeline {
 /// Judges until `shutdown`. Begins when the index has the whole log, since the standings come from there.
 ///
 /// # Errors
-/// The log or the index cannot be read, or the ledger has stopped.
+/// The index is damaged, or the ledger has stopped.
 pub(crate) async fn run(
     ledger: Ledger,
     client: Client,
     digest: String,
     index: Reader,
-    mut indexed: watch::Receiver<u64>,
+    mut indexed: watch::Receiver<Indexed>,
     shutdown: CancellationToken,
 ) -> Result<(), PipelineError> {
     let size = ledger.size();
-    let caught_up = async { indexed.wait_for(|next_leaf| *next_leaf >= size).await.is_ok() };
+    let caught_up = async { indexed.wait_for(|indexed| indexed.next_leaf >= size).await.is_ok() };
     if shutdown.run_until_cancelled(caught_up).await != Some(true) {
         return Ok(());
     }
-    let standings = work::blocking((), move || index.standings()).await??;
+    let index = Arc::new(index);
+    let standings = loop {
+        let index = Arc::clone(&index);
+        match work::blocking((), move || index.standings()).await? {
+            Err(error) if error.trouble() == Trouble::Passing => {
+                warn!(failure = chain(&error), "standings cannot be read; trying again");
+                if shutdown.run_until_cancelled(sleep(BACK_OFF_MAX)).await.is_none() {
+                    return Ok(());
+                }
+            }
+            read => break read?,
+        }
+    };
     let mut pipeline = Pipeline { ledger, client, digest, standings };
     match shutdown.run_until_cancelled(pipeline.judge()).await {
         Some(Err(failure)) => Err(failure),
@@ -90,19 +108,35 @@ impl Pipeline {
         }
     }
 
-    /// What there is to judge from `from` on, and the leaf after it.
+    /// What there is to judge from `from` on, and the leaf after it. Waits where the log cannot be read now; what is damaged is not judged.
     async fn read(&self, from: u64) -> Result<(Vec<Sighting>, u64), PipelineError> {
-        let ledger = self.ledger.clone();
-        let read = move || ledger.envelopes(from, BATCH_MAX, BATCH_BYTES_MAX);
-        let envelopes = work::blocking((), read).await??;
-        let next_leaf = envelopes.last().map_or(from, |last| last.leaf + 1);
-        let sightings = envelopes
-            .iter()
-            .filter_map(|stored| {
-                let envelope = Envelope::parse(stored.bytes.as_deref()?).ok()?;
-                Sighting::of(stored.leaf, &envelope)
-            })
-            .collect();
+        let mut warned = false;
+        let contents = loop {
+            let ledger = self.ledger.clone();
+            let read = move || read_leaves(&ledger, from, BATCH_MAX, BATCH_BYTES_MAX);
+            match work::blocking((), read).await? {
+                Ok(contents) => break contents,
+                Err(failure) if !std::mem::replace(&mut warned, true) => {
+                    let failure = chain(&failure);
+                    warn!(failure, "readings cannot be read to be judged; trying again");
+                }
+                Err(_) => {}
+            }
+            sleep(BACK_OFF_MAX).await;
+        };
+        let mut sightings = Vec::new();
+        let mut next_leaf = from;
+        for (leaf, content) in (from..).zip(contents) {
+            next_leaf = leaf + 1;
+            match content {
+                Content::Envelope(bytes) => {
+                    let envelope = Envelope::parse(&bytes).ok();
+                    sightings.extend(envelope.and_then(|envelope| Sighting::of(leaf, &envelope)));
+                }
+                Content::Erased => {}
+                Content::Unreadable(reason) => warn!(leaf, reason, "a leaf cannot be judged"),
+            }
+        }
         Ok((sightings, next_leaf))
     }
 
@@ -223,9 +257,6 @@ fn take(answer: &[u8], digest: &str, asked: &[Sighting]) -> Result<Vec<Derived>,
 /// Why judging stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
-    /// The log cannot be read.
-    #[error("sealed readings cannot be judged")]
-    Read(#[from] ReadError),
     /// The standings cannot be read.
     #[error("sealed readings cannot be judged")]
     Index(#[from] index::IndexError),

@@ -14,8 +14,8 @@ use futures::StreamExt as _;
 use index::{Page, Reader, Reading, Search, SearchError, SensorState, Series};
 use ledger::{AppendError, Ledger};
 use model::{
-    event,
     query::{self, LogsQuery, ProofQuery, QueryError, ReadingsQuery, Reply, ResultsQuery},
+    reading::number_of,
 };
 use poll::Counters;
 use serde::{Serialize, de::DeserializeOwned};
@@ -30,6 +30,7 @@ use tracing::{error, warn};
 use crate::{
     AccessToken, clock,
     cosigning::{WatchWitnessed, witnessed_leaves},
+    indexing::Indexed,
     searching,
 };
 
@@ -57,6 +58,8 @@ pub(crate) struct Queries {
     pub(crate) counters: watch::Receiver<Counters>,
     /// What satisfies the site's policy, where it has one.
     pub(crate) witnessed: Option<WatchWitnessed>,
+    /// How far the index is.
+    pub(crate) indexed: watch::Receiver<Indexed>,
     pub(crate) site_name: String,
     /// Where the log port is, as the page reaches it.
     pub(crate) log_url: String,
@@ -179,6 +182,8 @@ impl Queries {
     fn site(&self) -> Answer {
         let counters = *self.counters.borrow();
         let dropped = self.dropped.load(Ordering::Relaxed);
+        let passed_over = self.indexed.borrow().passed_over;
+        let others = [("dropped", dropped), ("passed_over", passed_over)];
         let vkey = self.ledger.vkey();
         json(&Site {
             name: &self.site_name,
@@ -189,7 +194,7 @@ impl Queries {
             version: env!("CARGO_PKG_VERSION"),
             leaves: self.ledger.size(),
             witnessed_leaves: witnessed_leaves(self.witnessed.as_ref()),
-            counters: counters.named().into_iter().chain([("dropped", dropped)]).collect(),
+            counters: counters.named().into_iter().chain(others).collect(),
         })
     }
 
@@ -272,7 +277,7 @@ fn page(
     let mut bytes = 0;
     for leaf in leaves {
         let Some(envelope) = stored(ledger, leaf)? else {
-            count -= 1;
+            count = count.saturating_sub(1);
             continue;
         };
         bytes += envelope.len();
@@ -363,10 +368,7 @@ struct Sensor<'a> {
 impl<'a> Sensor<'a> {
     fn of(status: &'a index::SensorStatus) -> Self {
         let heartbeat = &status.heartbeat;
-        let number = |reading: &Reading| {
-            let value = (reading.status == event::SUCCESS).then(|| reading.value.parse().ok());
-            value.flatten().filter(|number: &f64| number.is_finite())
-        };
+        let number = |reading: &Reading| number_of(&reading.status, &reading.value);
         Self {
             id: heartbeat.id,
             alias: &heartbeat.alias,

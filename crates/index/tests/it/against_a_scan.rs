@@ -5,7 +5,10 @@ use std::{
     ops::Bound,
 };
 
-use index::{Batch, Bucket, Entry, Field, Indexer, Order, Query, Reader, Reading, Search, Series};
+use index::{
+    Batch, Bucket, Comparison, Difference, Entry, Field, Indexer, Order, Query, Reader, Reading,
+    Search, Series,
+};
 use model::{
     Envelope, Event, Heartbeat, Outcome, Salt, SensorId, Timestamp, action, event::FieldValue,
     query::ReadingsQuery,
@@ -183,7 +186,7 @@ impl Log {
     /// As it was before its orders to erase were carried out, applied batch by batch, or as it is now, in one.
     fn index(&self, folder: &TempDir, batches: Option<&[usize]>) -> Reader {
         let mut indexer =
-            Indexer::open(&folder.path().join("index.sqlite"), "key", |_| None).unwrap();
+            Indexer::open(&folder.path().join("index.sqlite"), "key", |_| Ok(None)).unwrap();
         let mut apply = |envelopes: &mut dyn Iterator<Item = Option<Envelope>>| {
             let mut batch = Batch::new(indexer.next_leaf());
             batch.extend(envelopes);
@@ -202,11 +205,25 @@ impl Log {
             // And it goes on from the file alone.
             drop(indexer);
             let mut indexer =
-                Indexer::open(&folder.path().join("index.sqlite"), "key", |_| Some(ENTRY)).unwrap();
+                Indexer::open(&folder.path().join("index.sqlite"), "key", |_| Ok(Some(ENTRY)))
+                    .unwrap();
             assert_eq!(indexer.next_leaf(), self.next_leaf());
             assert!(indexer.forget().unwrap());
         }
         reader
+    }
+
+    /// Where an index of it differs from it as it is now.
+    fn differences(&self, folder: &TempDir) -> Vec<Difference> {
+        let path = folder.path().join("index.sqlite");
+        let mut comparison = Comparison::begin(&path, true).unwrap().unwrap();
+        let now = (FIRST..).zip(&self.sealed);
+        let now =
+            now.map(|(leaf, envelope)| (!self.erased.contains(&leaf)).then(|| envelope.clone()));
+        let mut batch = Batch::new(0);
+        batch.extend((0..FIRST).map(|_| None).chain(now));
+        comparison.take_in(&batch);
+        comparison.finish(|_| false).unwrap()
     }
 
     fn next_leaf(&self) -> u64 {
@@ -397,6 +414,9 @@ proptest! {
             for (sensor, span, points_max) in &series {
                 check_series(&log, reader, heartbeat("A", *sensor).id, *span, *points_max);
             }
+        }
+        for folder in [&grown, &anew] {
+            prop_assert_eq!(log.differences(folder), []);
         }
         let [grown, anew] = readers.map(|reader| {
             let sensors = reader.sensors(3).unwrap().into_iter().map(|sensor| {

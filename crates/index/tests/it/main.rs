@@ -3,16 +3,22 @@
 #![expect(clippy::unwrap_used, reason = "tests and their helpers fail by panicking")]
 
 mod against_a_scan;
+mod compared;
 
 use std::{collections::BTreeMap, fs};
 
-use index::{Batch, Entry, Field, Indexer, Order, Query, Reader, Search, SensorState};
+use index::{
+    Batch, Bucket, Entry, Field, FoundEntry, Indexer, Order, Query, Reader, Search, SensorState,
+    Series, Trouble,
+};
 use model::{
     Envelope, Event, Heartbeat, NumberRange, Outcome, Salt, Timestamp, action,
     completeness::{LastNumbers, MissingReason},
     derive::{Derived, Standing},
+    event::{Detail, FieldValue},
     query::ReadingsQuery,
 };
+use proptest::{collection::vec, option, prelude::*, sample::select};
 use tempfile::TempDir;
 
 fn heartbeat(alias: &str, id: u8) -> Heartbeat {
@@ -57,7 +63,8 @@ fn entry() -> Entry {
 
 fn example() -> (TempDir, Indexer, Reader) {
     let folder = TempDir::new().unwrap();
-    let mut indexer = Indexer::open(&folder.path().join("index.sqlite"), "key", |_| None).unwrap();
+    let mut indexer =
+        Indexer::open(&folder.path().join("index.sqlite"), "key", |_| Ok(None)).unwrap();
     let (a, b) = (heartbeat("A", 1), heartbeat("B", 2));
     apply(
         &mut indexer,
@@ -123,7 +130,7 @@ fn numbers_go_on_from_the_newest_in_the_log() {
     apply(&mut indexer, vec![lost, derived(&b, action::SENSOR_LOST)]);
     drop((indexer, reader));
     let indexer =
-        Indexer::open(&folder.path().join("index.sqlite"), "key", |_| Some(entry())).unwrap();
+        Indexer::open(&folder.path().join("index.sqlite"), "key", |_| Ok(Some(entry()))).unwrap();
     assert_eq!(indexer.reader().unwrap().last_numbers().unwrap(), expected.into());
 }
 
@@ -203,17 +210,17 @@ fn a_file_of_another_log_or_no_file_at_all_is_made_anew() {
     let (folder, indexer, reader) = example();
     drop((indexer, reader));
     let path = folder.path().join("index.sqlite");
-    let next_leaf = |key: &str, entry_of: fn(u64) -> Option<Entry>| {
+    let next_leaf = |key: &str, entry_of: fn(u64) -> FoundEntry| {
         Indexer::open(&path, key, entry_of).unwrap().next_leaf()
     };
-    let same = |leaf| (leaf == 8).then(entry);
+    let same = |leaf| Ok((leaf == 8).then(entry));
     assert_eq!(next_leaf("key", same), 9, "it goes on");
-    assert_eq!(next_leaf("key", |_| None), 0, "it is ahead of its log");
+    assert_eq!(next_leaf("key", |_| Ok(None)), 0, "it is ahead of its log");
     let anew = || apply(&mut Indexer::open(&path, "key", same).unwrap(), vec![Event::default()]);
     anew();
-    assert_eq!(next_leaf("key", |_| Some([8; 32])), 0, "its log has another history");
+    assert_eq!(next_leaf("key", |_| Ok(Some([8; 32]))), 0, "its log has another history");
     anew();
-    assert_eq!(next_leaf("another key", |_| Some(entry())), 0);
+    assert_eq!(next_leaf("another key", |_| Ok(Some(entry()))), 0);
     anew();
     fs::write(&path, "this is not SQLite's").unwrap();
     assert_eq!(next_leaf("key", same), 0);
@@ -281,8 +288,215 @@ fn a_reader_that_holds_what_was_erased_is_waited_for() {
     assert!(!indexer.forget().unwrap(), "it tells that it has to be tried again");
     drop(indexer);
     let path = folder.path().join("index.sqlite");
-    let mut indexer = Indexer::open(&path, "key", |_| Some(entry())).unwrap();
+    let mut indexer = Indexer::open(&path, "key", |_| Ok(Some(entry()))).unwrap();
     assert!(indexer.has_to_forget(), "a restart has not forgotten that it has to forget");
     holder.execute_batch("ROLLBACK").unwrap();
     assert!(indexer.forget().unwrap() && !indexer.has_to_forget());
+}
+
+/// A text that means something here and there, or nothing.
+fn said() -> BoxedStrategy<Option<String>> {
+    const FEW: [&str; 17] = [
+        "SUCCESS",
+        "COMM_ERROR",
+        "",
+        "N/A",
+        "NaN",
+        "inf",
+        "-1e400",
+        "1.7976931348623157e308",
+        "-1.7976931348623157e308",
+        "5e-324",
+        "0..50",
+        "1-18446744073709551615",
+        "9007199254740991",
+        "1970-01-01T00:00:00Z",
+        "9999-12-29T23:59:59.999999Z",
+        "sensor\u{0}\u{202e}",
+        "12-40,57",
+    ];
+    option::of(prop_oneof![
+        6 => select(&FEW[..]).prop_map(str::to_owned),
+        1 => any::<String>(),
+        1 => any::<f64>().prop_map(|number| number.to_string()),
+    ])
+    .boxed()
+}
+
+fn texts<const N: usize>() -> BoxedStrategy<[Option<String>; N]> {
+    vec(said(), N).prop_map(|texts| texts.try_into().unwrap()).boxed()
+}
+
+fn number() -> impl Strategy<Value = Option<u64>> {
+    option::of(prop_oneof![any::<u64>(), Just(u64::MAX), 0..9_u64])
+}
+
+fn moment() -> impl Strategy<Value = Option<Timestamp>> {
+    option::of(any::<i64>().prop_map(Timestamp::from_unix_micros))
+}
+
+prop_compose! {
+    /// Our own fields, of two sensors so that what they say meets, with anything in them.
+    fn detail()(
+        texts in texts::<8>(),
+        numbers in vec(number(), 5),
+        moments in vec(moment(), 3),
+        sensor in option::weighted(0.9, 1..3_u8),
+        beat: bool,
+    ) -> Detail {
+        let [erased, error, missing, range, raw, retention, rotation, unit] = texts;
+        let [from_leaf, hold, poll, retention_to, seq] = numbers.try_into().unwrap();
+        let [hold_from, hold_to, sensor_time] = moments.try_into().unwrap();
+        let heartbeat = sensor.filter(|_| beat).map(|id| heartbeat("A", id).canonical());
+        let sensor = sensor.map(heartbeat_id);
+        Detail {
+            erased, error, missing, range, raw, retention, rotation, unit, from_leaf, hold, poll,
+            retention_to, seq, hold_from, hold_to, sensor_time, sensor, heartbeat,
+            ..Detail::default()
+        }
+    }
+}
+
+fn heartbeat_id(id: u8) -> model::SensorId {
+    heartbeat("A", id).id
+}
+
+prop_compose! {
+    /// Any envelope that can be sealed, and some that cannot.
+    fn envelope()(
+        texts in texts::<7>(),
+        action in prop_oneof![
+            6 => Just(Some(action::SENSOR_READING)),
+            4 => option::of(select(&[
+                action::SENSOR_DISCOVERED, action::SENSOR_CHANGED, action::HEARTBEAT_MISSED,
+                action::SENSOR_LOST, action::OUT_OF_RANGE, action::READINGS_MISSING,
+                action::ENVELOPES_ERASED,
+            ][..])),
+        ],
+        message in said(),
+        custom in vec((any::<String>(), prop_oneof![
+            any::<bool>().prop_map(FieldValue::Bool),
+            any::<i64>().prop_map(FieldValue::Integer),
+            any::<String>().prop_map(FieldValue::Text),
+        ]), 0..3),
+        sealwire in option::weighted(0.9, detail().boxed()),
+        received_at in any::<i64>(),
+    ) -> Envelope {
+        let [actor, new, old, source, status, target, timestamp] = texts;
+        let event = Event {
+            action: action.map(str::to_owned), actor, new, old, source, status, target, timestamp,
+            message: message.unwrap_or_default(),
+            custom: custom.into_iter().collect(),
+            sealwire,
+            ..Event::default()
+        };
+        let received_at = Timestamp::from_unix_micros(received_at);
+        Envelope { event, received_at, salt: Salt::from_random([0; 16]) }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #[test]
+    fn whatever_was_sealed_can_be_applied_and_asked_for(
+        envelopes in vec(option::weighted(0.95, envelope().boxed()), 1..120),
+        batch_len in 1..50_usize,
+    ) {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("index.sqlite");
+        let mut indexer = Indexer::open(&path, "key", |_| Ok(None)).unwrap();
+        for part in envelopes.chunks(batch_len) {
+            let mut batch = Batch::new(indexer.next_leaf());
+            batch.extend(part.iter().cloned());
+            indexer.apply(&batch, entry()).unwrap();
+        }
+        let reader = indexer.reader().unwrap();
+        prop_assert_eq!(reader.sensors(30).unwrap().len(), reader.sensor_count().unwrap() as usize);
+        reader.standings().unwrap();
+        reader.last_numbers().unwrap();
+        for id in 1..3 {
+            for points in [2, 500] {
+                let series = reader.series(heartbeat_id(id), (None, None), points).unwrap();
+                let Some(Series::Buckets { buckets, .. }) = series else { continue };
+                for bucket in buckets {
+                    let told = [bucket.min, bucket.mean, bucket.max];
+                    prop_assert!(told.iter().flatten().all(|number| number.is_finite()));
+                    prop_assert!(told.is_sorted() && (bucket.mean.is_some() == (bucket.numbers > 0)));
+                }
+            }
+        }
+        let page = reader.search(&Search::default(), 0, 500, &mut |_| Ok(None)).unwrap();
+        prop_assert!(page.leaves.len() <= envelopes.len());
+    }
+}
+
+/// Every reading of one quarter of a day.
+fn bucket(reader: &Reader) -> Bucket {
+    let series = reader.series(heartbeat_id(1), (None, None), 1);
+    let Some(Series::Buckets { buckets, .. }) = series.unwrap() else { panic!("few points") };
+    let [bucket] = &*buckets else { panic!("{buckets:?}") };
+    bucket.clone()
+}
+
+#[test]
+fn the_largest_numbers_of_both_signs_have_a_mean() {
+    let (_folder, mut indexer, reader) = example();
+    let a = heartbeat("A", 1);
+    let reading = |number: &str| Event::reading(&a, 4, Outcome::of(number.as_bytes()), at(5));
+    let (most, least) = ("1.7976931348623157e308", "-1.7976931348623157e308");
+    // Within a batch, and over two batches: in a block, and in a rollup.
+    apply(&mut indexer, vec![reading(most), reading(most), reading(least), reading(least)]);
+    apply(&mut indexer, vec![reading(least), reading(least), reading(most), reading(most)]);
+    let bucket = bucket(&reader);
+    assert_eq!((bucket.min, bucket.max), (Some(f64::MIN), Some(f64::MAX)));
+    // The two that were there before are 1 and 3.
+    assert!(bucket.mean.is_some_and(|mean| mean.abs() < 1.0), "{:?}", bucket.mean);
+}
+
+#[test]
+fn nothing_is_deleted_because_the_log_cannot_be_read_now() {
+    let (folder, indexer, reader) = example();
+    drop((indexer, reader));
+    let path = folder.path().join("index.sqlite");
+    let refused = Indexer::open(&path, "key", |_| Err("too many open files".into())).unwrap_err();
+    assert_eq!(refused.trouble(), Trouble::Passing);
+    let indexer = Indexer::open(&path, "key", |_| Ok(Some(entry()))).unwrap();
+    assert_eq!(indexer.next_leaf(), 9, "it goes on");
+}
+
+#[test]
+fn a_damaged_index_begins_anew_and_readers_go_over_to_it() {
+    let (folder, indexer, reader) = example();
+    assert_eq!(reader.next_leaf().unwrap(), 9);
+    let path = folder.path().join("index.sqlite");
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("UPDATE leaves SET leaves = x'ff'").unwrap();
+    drop(other);
+    drop(indexer);
+    // What a start needs of it is damaged.
+    let indexer = Indexer::open(&path, "key", |_| Ok(Some(entry()))).unwrap();
+    assert_eq!((indexer.next_leaf(), reader.next_leaf().unwrap()), (0, 0));
+    let mut indexer = indexer.begin_anew().unwrap();
+    apply(&mut indexer, vec![Event::default()]);
+    assert_eq!(reader.next_leaf().unwrap(), 1);
+}
+
+#[test]
+fn what_was_passed_over_is_counted_and_named_until_it_is_erased() {
+    let (folder, mut indexer, reader) = example();
+    let mut batch = Batch::new(9);
+    batch.pass_over("no envelope");
+    batch.pass_over(&"x".repeat(5_000));
+    indexer.apply(&batch, entry()).unwrap();
+    assert_eq!(indexer.passed_over(), 2);
+    let told = reader.passed_over(1).unwrap();
+    assert_eq!((told.count, &*told.newest), (2, &[(10, "x".repeat(300))][..]));
+    let order = Event::envelopes_erased("ada", "log", "10".into(), 1, "asked for", at(10));
+    apply(&mut indexer, vec![order]);
+    assert!(indexer.has_to_forget());
+    drop(indexer);
+    let path = folder.path().join("index.sqlite");
+    let indexer = Indexer::open(&path, "key", |_| Ok(Some(entry()))).unwrap();
+    assert_eq!(indexer.passed_over(), 1);
+    assert_eq!(reader.passed_over(9).unwrap().newest, [(9, "no envelope".to_owned())]);
 }

@@ -80,7 +80,10 @@ pub(super) fn shows_edge(envelope: &[u8], sensor: Option<SensorId>) -> bool {
 }
 
 /// The first leaf that was received at this moment or later. Leaves that were erased in front of it count with it: nobody knows any more.
-fn first_received_from(log: &LogReader, at: Timestamp) -> Result<u64, ReadError> {
+///
+/// # Errors
+/// The log cannot be read.
+pub fn first_received_from(log: &LogReader, at: Timestamp) -> Result<u64, ReadError> {
     let at = at.to_string();
     let (mut low, mut high) = (0, log.size());
     while low < high {

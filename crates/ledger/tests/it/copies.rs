@@ -228,18 +228,18 @@ async fn every_damaged_segment_is_named_and_the_sound_ones_are_read() {
 }
 
 /// The real disk, on which something happens before a certain file is opened for reading.
-struct Interrupted {
+pub(crate) struct Interrupted {
     countdown: Mutex<u32>,
     interruption: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Interrupted {
-    fn at(moment: u32, interruption: impl FnOnce() + Send + 'static) -> Self {
+    pub(crate) fn at(moment: u32, interruption: impl FnOnce() + Send + 'static) -> Self {
         let interruption = Mutex::new(Some(Box::new(interruption) as _));
         Self { countdown: Mutex::new(moment), interruption }
     }
 
-    fn was_interrupted(&self) -> bool {
+    pub(crate) fn was_interrupted(&self) -> bool {
         self.interruption.lock().unwrap().is_none()
     }
 }

@@ -16,9 +16,12 @@ use ledger::{
 };
 use tempfile::TempDir;
 use tlog::{Hash, TreeSize, leaf_hash, verify_consistency};
+use tokio::runtime::Handle;
 
 use super::{
-    batch, copy,
+    batch,
+    copies::Interrupted,
+    copy,
     features::{at, erasure, other_signer},
     files, log, open, segment,
 };
@@ -246,4 +249,77 @@ async fn what_does_not_follow_from_the_checkpoint_is_refused() {
         refusal(&|ledger| fs::write(ledger.join("tree/nodes-8"), [0; 2 * 64]).unwrap());
     assert!(matches!(other_root, Some(OpenReaderError::Root { .. })), "{other_root:?}");
     assert!(refusal(&|_| {}).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_meets_an_erasure_reads_on_wherever_it_met_it() {
+    let whole = TempDir::new().unwrap();
+    let (ledger, writer) = open(whole.path());
+    // Long envelopes, so that the segment is another when one is gone.
+    ledger.append(batch(0, 400)).await.unwrap();
+    ledger.erase(erasure("7"), at(1)).await.unwrap();
+    ledger.append(batch(400, 10)).await.unwrap();
+    ledger.publish_checkpoint().await.unwrap();
+    drop(ledger);
+    writer.close().await.unwrap();
+    let mut met = 0;
+    loop {
+        let folder = copy(whole.path());
+        let (ledger, writer) = open(folder.path());
+        let (runtime, erasing) = (Handle::current(), ledger.clone());
+        let erase = move || {
+            let erased = move || runtime.block_on(erasing.erase(erasure("11-90"), at(2)));
+            std::thread::spawn(erased).join().unwrap().unwrap();
+        };
+        let disk = Arc::new(Interrupted::at(met, erase));
+        let (path, looked_at) = (folder.path().join("ledger"), Arc::clone(&disk));
+        let read = work::blocking((), move || {
+            let reader = LogReader::open(looked_at, &path, None).unwrap();
+            reader.envelopes(0, usize::MAX, usize::MAX).unwrap()
+        });
+        let read = read.await.unwrap();
+        let erased = read.iter().filter(|stored| stored.bytes.is_none()).count();
+        assert!(read.len() >= 412 && [1, 81].contains(&erased), "{met}: {erased}");
+        let was_met = disk.was_interrupted();
+        drop((ledger, disk));
+        writer.close().await.unwrap();
+        if !was_met {
+            break;
+        }
+        met += 1;
+    }
+    assert!(met > 8, "{met} files were opened");
+}
+
+#[tokio::test]
+async fn what_may_pass_is_told_from_what_is_damaged() {
+    let folder = TempDir::new().unwrap();
+    let (ledger, writer) = open(folder.path());
+    // The second segment of three, none of which a reader has looked into yet: the first has the log's key.
+    for leaf in ["7", "50"] {
+        ledger.append(batch(0, 40)).await.unwrap();
+        ledger.erase(erasure(leaf), at(1)).await.unwrap();
+    }
+    ledger.append(batch(0, 40)).await.unwrap();
+    ledger.publish_checkpoint().await.unwrap();
+    drop(ledger);
+    writer.close().await.unwrap();
+    // A reader keeps the segments that it has opened.
+    let may_pass = || {
+        let reader = look(folder.path()).unwrap();
+        reader.envelopes(50, 9, 9).unwrap_err().may_pass()
+    };
+    let segments = files(&folder.path().join("ledger/segments"));
+    let [_, closed, _] = &*segments else { panic!("{segments:?}") };
+    let gone = folder.path().join("gone");
+    // In place of the segment stands a folder: it can be opened, and reading it fails with the system's error.
+    fs::rename(closed, &gone).unwrap();
+    fs::create_dir(closed).unwrap();
+    assert!(may_pass());
+    fs::remove_dir(closed).unwrap();
+    assert!(!may_pass(), "it is missing");
+    let mut bytes = fs::read(&gone).unwrap();
+    bytes.iter_mut().skip(60).for_each(|byte| *byte ^= 0x55);
+    fs::write(closed, bytes).unwrap();
+    assert!(!may_pass(), "it is damaged");
 }

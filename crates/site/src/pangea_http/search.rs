@@ -121,10 +121,10 @@ impl Api {
     async fn indexed(&self) -> u64 {
         let size = self.ledger.size();
         let mut indexed = self.indexed.clone();
-        let caught_up = indexed.wait_for(|next_leaf| *next_leaf >= size);
+        let caught_up = indexed.wait_for(|indexed| indexed.next_leaf >= size);
         // Late or not, the answer is of what is indexed now.
         let _late = timeout(INDEX_TIMEOUT, caught_up).await;
-        *self.indexed.borrow()
+        self.indexed.borrow().next_leaf
     }
 
     async fn page(

@@ -25,7 +25,8 @@ use crate::{
     bus::{Connection, Connections},
     clock,
     cosigning::Cosigning,
-    indexing, log_http,
+    indexing::{self, Indexed},
+    log_http,
     operator::Operator,
     pangea_http, pipeline, polling,
     ports::Reserved,
@@ -208,7 +209,7 @@ impl<'a> Site<'a> {
         let indexer = indexing::open(&self.data_dir.index(), &self.ledger)?;
         let (for_queries, for_pipeline, for_pangea) =
             (indexer.reader()?, indexer.reader()?, indexer.reader()?);
-        let (indexed, watch_indexed) = watch::channel(0);
+        let (indexed, watch_indexed) = watch::channel(Indexed::default());
         let (counters, watch_counters) = watch::channel(Counters::default());
         let pangea = self.pangea(for_pangea, watch_indexed.clone())?;
         let stop = &self.services.stop;
@@ -261,7 +262,7 @@ impl<'a> Site<'a> {
             .write(self.data_dir.path())
             .map_err(UpError::RunFile)?;
 
-        let known = self.known_sensors(&for_queries, watch_indexed).await?;
+        let known = self.known_sensors(&for_queries, watch_indexed.clone()).await?;
         let queries = queries::Queries {
             ledger: self.ledger.clone(),
             index: for_queries,
@@ -269,6 +270,7 @@ impl<'a> Site<'a> {
             dropped: devices.dropped,
             counters: watch_counters,
             witnessed,
+            indexed: watch_indexed,
             site_name: self.data_dir.name().to_owned(),
             log_url: self.addresses.log.clone(),
             access_token,
@@ -281,7 +283,7 @@ impl<'a> Site<'a> {
     fn pangea(
         &self,
         index: Reader,
-        indexed: watch::Receiver<u64>,
+        indexed: watch::Receiver<Indexed>,
     ) -> Result<pangea_http::Api, UpError> {
         let config = pangea_http::Config::load(&self.data_dir.pangea())?;
         let saved = pangea_http::Saved::open(self.data_dir.path())?;
@@ -293,11 +295,11 @@ impl<'a> Site<'a> {
     async fn known_sensors(
         &mut self,
         index: &Reader,
-        mut indexed: watch::Receiver<u64>,
+        mut indexed: watch::Receiver<Indexed>,
     ) -> Result<polling::Known, UpError> {
         let size = self.ledger.size();
         tokio::select! {
-            _caught_up = indexed.wait_for(|next_leaf| *next_leaf >= size) => {}
+            _caught_up = indexed.wait_for(|indexed| indexed.next_leaf >= size) => {}
             failure = self.services.failure() => return Err(failure),
         }
         let state = |state| match state {

@@ -1,0 +1,535 @@
+//! Whether an index says what its log says: all of it, and nothing else.
+//!
+//! Log and index are each read once, from one end to the other, and summed up: every fact that follows from a leaf is hashed under a key that is new each
+//! time, and the hashes are added, for 65,536 leaves at a time. Where the sums are the same the facts are, but for one chance in 2^60, whatever order they lie
+//! in and whoever wrote them without knowing the key. A fact is that a leaf has a term, that it was received at a moment, that it is a reading, or that it moved
+//! a sensor. What follows from other rows of the index (summaries, rollups, grams, sensors' states) is computed from these and compared.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    fmt,
+    hash::{BuildHasher as _, Hash, RandomState},
+    ops::Range,
+    path::Path,
+};
+
+use model::{SensorId, completeness::LastNumbers};
+use rusqlite::{Connection, OpenFlags};
+
+use crate::{
+    Batch, Entry, IndexError, Trouble,
+    batch::Sighting,
+    damaged, dictionary, examine, leaves, postings, schema, sensors,
+    series::{self, ROLLUP, Stored},
+    set::Set,
+    summary::Summary,
+};
+
+/// A place where an index differs from its log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Difference {
+    /// Facts of these leaves: some are missing, others are there that the log does not say, or both.
+    Leaves {
+        /// What they are of.
+        what: &'static str,
+        /// Of which leaves, some of which are concerned.
+        leaves: Range<u64>,
+    },
+    /// What is known of a sensor.
+    Sensor {
+        /// What of it.
+        what: &'static str,
+        /// Which.
+        sensor: String,
+    },
+    /// What words are found by.
+    Grams,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Leaves { what, leaves } => {
+                let last = leaves.end.saturating_sub(1);
+                write!(formatter, "{what} of leaves from {} to {last}", leaves.start)
+            }
+            Self::Sensor { what, sensor } => write!(formatter, "{what} of the sensor {sensor}"),
+            Self::Grams => formatter.write_str("what words are found by"),
+        }
+    }
+}
+
+/// A prime below 2^61: sums of products are taken modulo it.
+const PRIME: u64 = (1 << 61) - 1;
+
+/// The sums of a chunk.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Sums {
+    /// Of each pair of a term and a leaf that has it, the product of their hashes.
+    terms: u64,
+    times: u64,
+    readings: u64,
+    sightings: u64,
+}
+
+impl Sums {
+    const NAMES: [&str; 4] = [
+        "what searches find",
+        "when it was received, and which are readings,",
+        "readings",
+        "what moved sensors",
+    ];
+
+    const fn all(self) -> [u64; 4] {
+        [self.terms, self.times, self.readings, self.sightings]
+    }
+}
+
+/// An index that is held against its log.
+#[derive(Debug)]
+pub struct Comparison {
+    connection: Connection,
+    next_leaf: u64,
+    last_entry: Entry,
+    key: RandomState,
+    /// As the log has them, by chunk.
+    sums: Vec<Sums>,
+    numbers: BTreeMap<SensorId, LastNumbers>,
+    /// Of each chunk that has any, the leaves whose envelopes the log does not have.
+    absent: BTreeMap<u64, Set>,
+    taken_in: u64,
+    /// The leaves that the index has passed over: it says nothing of them, and says that.
+    passed_over: HashSet<u64>,
+}
+
+/// How a reading, a time or a sighting is hashed on either side.
+type ReadingFact<'a> = (SensorId, i64, u64, &'a str, Option<&'a str>, &'a str);
+type TimeFact = (u64, i64, Option<(SensorId, i64)>);
+type SightingFact<'a> = (SensorId, u64, &'a str, Option<&'a str>);
+
+impl Comparison {
+    /// Opens the index as it is at this moment. `None` where there is none of this version, or where a crash left what only the next start takes in.
+    ///
+    /// # Errors
+    /// The file cannot be used.
+    pub fn begin(path: &Path, is_in_use: bool) -> Result<Option<Self>, IndexError> {
+        if !path.exists() || !is_in_use && examine::has_write_ahead_log(path) {
+            return Ok(None);
+        }
+        match Self::try_begin(path, is_in_use) {
+            Err(error) if Trouble::of(&error) == Trouble::Damage => Ok(None),
+            begun => begun.map_err(IndexError::while_("comparing")),
+        }
+    }
+
+    fn try_begin(path: &Path, is_in_use: bool) -> rusqlite::Result<Option<Self>> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        let connection = Connection::open_with_flags(examine::uri(path, is_in_use), flags)?;
+        schema::prepare(&connection, schema::CACHE_KIB)?;
+        connection.execute_batch("BEGIN")?;
+        let Some(schema::Cursor { next_leaf, last_entry, .. }) = schema::Cursor::read(&connection)?
+        else {
+            return Ok(None);
+        };
+        let passed_over = {
+            let mut select = connection.prepare("SELECT leaf FROM passed_over")?;
+            let leaves = select.query_map([], |row| row.get(0).map(i64::cast_unsigned))?;
+            leaves.collect::<rusqlite::Result<_>>()?
+        };
+        Ok(Some(Self {
+            connection,
+            next_leaf,
+            last_entry,
+            key: RandomState::new(),
+            sums: Vec::new(),
+            numbers: BTreeMap::new(),
+            absent: BTreeMap::new(),
+            taken_in: 0,
+            passed_over,
+        }))
+    }
+
+    /// The first leaf that the index does not have.
+    #[must_use]
+    pub const fn next_leaf(&self) -> u64 {
+        self.next_leaf
+    }
+
+    /// The log's entry of the leaf before it, as the index has it.
+    #[must_use]
+    pub const fn last_entry(&self) -> Entry {
+        self.last_entry
+    }
+
+    /// Takes in what the log says, from its first leaf on.
+    pub fn take_in(&mut self, batch: &Batch) {
+        let terms: Vec<u64> = batch.terms.iter().map(|term| self.term(term.parts())).collect();
+        let every = self.term(EVERY);
+        let ids: Vec<SensorId> = batch.sensors.keys().copied().collect();
+        let mut of_leaf = Vec::new();
+        for (leaf, content) in (batch.first_leaf()..).zip(&batch.leaves) {
+            let Some(received_at) = content.received_at else {
+                self.absent
+                    .entry(postings::chunk_of(leaf))
+                    .or_insert_with(|| Set::empty(postings::CHUNK))
+                    .insert(postings::place_of(leaf));
+                continue;
+            };
+            if self.passed_over.contains(&leaf) {
+                continue;
+            }
+            of_leaf.clear();
+            of_leaf.extend_from_slice(batch.terms_of(content));
+            of_leaf.sort_unstable();
+            of_leaf.dedup();
+            let all = of_leaf.iter().filter_map(|place| terms.get(*place as usize));
+            let all = all.fold(every, |sum, term| add(sum, *term));
+            let product = multiply(all, self.leaf(leaf));
+            let reading = content.reading;
+            let reading = reading.and_then(|(place, at)| Some((*ids.get(place as usize)?, at)));
+            let time: TimeFact = (leaf, received_at.unix_micros(), reading);
+            let time = self.key.hash_one(time);
+            let sums = self.sums_of(leaf);
+            sums.terms = add(sums.terms, product);
+            sums.times = sums.times.wrapping_add(time);
+        }
+        for (place, (sensor, of_sensor)) in batch.sensors.iter().enumerate() {
+            for Stored { at, leaf, status, unit, value } in batch.readings(place) {
+                if self.passed_over.contains(&leaf) {
+                    continue;
+                }
+                let fact: ReadingFact<'_> = (*sensor, at, leaf, status, unit, value);
+                let hash = self.key.hash_one(fact);
+                let sums = self.sums_of(leaf);
+                sums.readings = sums.readings.wrapping_add(hash);
+            }
+            let LastNumbers { poll, seq, numbered_until } = of_sensor.last_numbers;
+            let known = self.numbers.entry(*sensor).or_default();
+            known.poll = known.poll.max(poll);
+            known.seq = seq.or(known.seq);
+            known.numbered_until = numbered_until.or(known.numbered_until);
+        }
+        let is_there = |sighting: &&Sighting| !self.passed_over.contains(&sighting.leaf);
+        let sightings: Vec<&Sighting> = batch.sightings.iter().filter(is_there).collect();
+        for sighting in sightings {
+            let Some(sensor) = ids.get(sighting.sensor as usize) else { continue };
+            let (action, heartbeat) = (&*sighting.action, sighting.heartbeat.as_deref());
+            let fact: SightingFact<'_> = (*sensor, sighting.leaf, action, heartbeat);
+            let hash = self.key.hash_one(fact);
+            let sums = self.sums_of(sighting.leaf);
+            sums.sightings = sums.sightings.wrapping_add(hash);
+        }
+        self.taken_in = batch.next_leaf();
+    }
+
+    fn sums_of(&mut self, leaf: u64) -> &mut Sums {
+        let chunk = usize::try_from(postings::chunk_of(leaf)).unwrap_or(usize::MAX);
+        if self.sums.len() <= chunk {
+            self.sums.resize(chunk + 1, Sums::default());
+        }
+        self.sums.get_mut(chunk).expect("there are as many")
+    }
+
+    fn term(&self, term: dictionary::Parts<'_>) -> u64 {
+        self.key.hash_one(("term", term)) % PRIME
+    }
+
+    fn leaf(&self, leaf: u64) -> u64 {
+        self.key.hash_one(("leaf", leaf)) % PRIME
+    }
+
+    fn is_absent(&self, leaf: u64) -> bool {
+        let of_chunk = self.absent.get(&postings::chunk_of(leaf));
+        of_chunk.is_some_and(|leaves| leaves.contains(postings::place_of(leaf)))
+    }
+
+    /// Reads the index and says where it differs from what was taken in. `is_erased_since` tells of leaves whose erasure the index does not know of yet.
+    ///
+    /// # Errors
+    /// SQLite fails, or a row is not what any writer wrote.
+    pub fn finish(
+        self,
+        is_erased_since: impl Fn(u64) -> bool,
+    ) -> Result<Vec<Difference>, IndexError> {
+        self.try_finish(&is_erased_since).map_err(IndexError::while_("comparing"))
+    }
+
+    fn try_finish(
+        &self,
+        is_erased_since: &dyn Fn(u64) -> bool,
+    ) -> rusqlite::Result<Vec<Difference>> {
+        // What the log does not say, and the index cannot know.
+        let is_open = |leaf: u64| {
+            leaf >= self.taken_in
+                || self.passed_over.contains(&leaf)
+                || self.is_absent(leaf) && is_erased_since(leaf)
+        };
+        let mut walk = Walk {
+            of: self,
+            is_open: &is_open,
+            sums: vec![Sums::default(); self.sums.len()],
+            ids: self.ids()?,
+            differences: Vec::new(),
+        };
+        walk.times()?;
+        walk.terms()?;
+        walk.grams()?;
+        walk.series()?;
+        walk.sensors()?;
+        let Walk { sums, mut differences, .. } = walk;
+        for (chunk, (log, index)) in (0..).zip(self.sums.iter().zip(sums)) {
+            let first = postings::first_leaf(chunk);
+            let end = postings::first_leaf(chunk + 1).min(self.taken_in);
+            let of = Sums::NAMES.into_iter().zip(log.all().into_iter().zip(index.all()));
+            differences.extend(
+                of.filter(|(_, (log, index))| log != index)
+                    .map(|(what, _)| Difference::Leaves { what, leaves: first..end }),
+            );
+        }
+        Ok(differences)
+    }
+
+    fn ids(&self) -> rusqlite::Result<BTreeMap<i64, SensorId>> {
+        let mut select = self.connection.prepare("SELECT key, id FROM sensor")?;
+        let mut ids = BTreeMap::new();
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let id = row.get_ref(1)?.as_str()?.parse();
+            ids.insert(row.get(0)?, id.map_err(|_| damaged("a sensor's id"))?);
+        }
+        Ok(ids)
+    }
+}
+
+/// The key of every event, as a term of no field.
+const EVERY: dictionary::Parts<'static> = ("\0every", dictionary::Part::Whole, "");
+
+/// One way through the index.
+struct Walk<'a> {
+    of: &'a Comparison,
+    is_open: &'a dyn Fn(u64) -> bool,
+    sums: Vec<Sums>,
+    ids: BTreeMap<i64, SensorId>,
+    differences: Vec<Difference>,
+}
+
+impl Walk<'_> {
+    /// The sums of the chunk that a leaf lies in. One that no chunk of the log has is told of by whoever finds it.
+    fn sums_of(&mut self, leaf: u64, what: &'static str) -> Option<&mut Sums> {
+        let chunk = usize::try_from(postings::chunk_of(leaf)).ok();
+        if chunk.is_none_or(|chunk| chunk >= self.sums.len()) {
+            self.differences
+                .push(Difference::Leaves { what, leaves: leaf..leaf.saturating_add(1) });
+            return None;
+        }
+        chunk.and_then(|chunk| self.sums.get_mut(chunk))
+    }
+
+    fn hash(&self, fact: impl Hash) -> u64 {
+        self.of.key.hash_one(fact)
+    }
+
+    fn id(&self, sensor: i64) -> rusqlite::Result<SensorId> {
+        self.ids.get(&sensor).copied().ok_or_else(|| damaged("a row of no sensor"))
+    }
+
+    fn times(&mut self) -> rusqlite::Result<()> {
+        let [_, what, ..] = Sums::NAMES;
+        let mut rows = self
+            .of
+            .connection
+            .prepare("SELECT first, first_at, leaves FROM leaves ORDER BY first")?;
+        let mut rows = rows.query([])?;
+        while let Some(row) = rows.next()? {
+            let (first, content) = leaves::row(row)?;
+            for (leaf, leaves::Leaf { received_at, reading }) in (first..).zip(content) {
+                if (self.is_open)(leaf) || reading.is_none() && self.of.is_absent(leaf) {
+                    continue;
+                }
+                let reading = match reading {
+                    Some(reading) => Some((self.id(reading.sensor)?, reading.at)),
+                    None => None,
+                };
+                let fact: TimeFact = (leaf, received_at, reading);
+                let hash = self.hash(fact);
+                let Some(sums) = self.sums_of(leaf, what) else { continue };
+                sums.times = sums.times.wrapping_add(hash);
+            }
+        }
+        Ok(())
+    }
+
+    fn terms(&mut self) -> rusqlite::Result<()> {
+        let [what, ..] = Sums::NAMES;
+        let connection = &self.of.connection;
+        let mut rows = connection.prepare(
+            "SELECT posting.chunk, posting.term, posting.leaves, term.field, term.text, term.is_word
+             FROM posting LEFT JOIN term ON term.key = posting.term",
+        )?;
+        let mut rows = rows.query([])?;
+        while let Some(row) = rows.next()? {
+            let chunk = row.get(0).map(i64::cast_unsigned)?;
+            let term = match row.get(1)? {
+                dictionary::EVERY => self.of.term(EVERY),
+                _ => self.of.term((
+                    row.get_ref(3)?.as_str()?,
+                    row.get(5)?,
+                    row.get_ref(4)?.as_str()?,
+                )),
+            };
+            let mut leaves = Set::empty(postings::CHUNK);
+            leaves.unite_packed(row.get_ref(2)?.as_blob()?);
+            let mut sum = 0;
+            for place in leaves.places() {
+                let leaf = postings::first_leaf(chunk) | u64::from(place);
+                if !(self.is_open)(leaf) {
+                    sum = add(sum, self.of.leaf(leaf));
+                }
+            }
+            if sum != 0
+                && let Some(sums) = self.sums_of(postings::first_leaf(chunk), what)
+            {
+                sums.terms = add(sums.terms, multiply(term, sum));
+            }
+        }
+        let chunk = postings::chunk_of(self.of.next_leaf);
+        let mut pairs = Vec::new();
+        postings::each_in_tail(connection, chunk, |place, term| pairs.push((place, term)))?;
+        // A term that a leaf has twice is there twice, until its chunk is over.
+        pairs.sort_unstable();
+        pairs.dedup();
+        let mut select =
+            connection.prepare("SELECT field, is_word, text FROM term WHERE key = ?1")?;
+        for (place, term) in pairs {
+            let leaf = postings::first_leaf(chunk) | u64::from(place);
+            if (self.is_open)(leaf) {
+                continue;
+            }
+            let hash = match term {
+                dictionary::EVERY => self.of.term(EVERY),
+                key => select.query_row([key], |row| {
+                    Ok(self.of.term((
+                        row.get_ref(0)?.as_str()?,
+                        row.get(1)?,
+                        row.get_ref(2)?.as_str()?,
+                    )))
+                })?,
+            };
+            let product = multiply(hash, self.of.leaf(leaf));
+            if let Some(sums) = self.sums_of(leaf, what) {
+                sums.terms = add(sums.terms, product);
+            }
+        }
+        Ok(())
+    }
+
+    /// Terms are found by their grams, which follow from the terms.
+    fn grams(&mut self) -> rusqlite::Result<()> {
+        let connection = &self.of.connection;
+        let (mut of_terms, mut there) = (0_u64, 0_u64);
+        let mut terms = connection.prepare("SELECT key, field, text FROM term")?;
+        let mut rows = terms.query([])?;
+        while let Some(row) = rows.next()? {
+            let key: dictionary::TermKey = row.get(0)?;
+            for gram in dictionary::grams(row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?) {
+                of_terms = of_terms.wrapping_add(self.hash((gram, key)));
+            }
+        }
+        dictionary::each_gram(connection, |gram, key| {
+            there = there.wrapping_add(self.hash((gram, key)));
+        })?;
+        if of_terms != there {
+            self.differences.push(Difference::Grams);
+        }
+        Ok(())
+    }
+
+    /// Blocks with their summaries, and what rollups make of them.
+    fn series(&mut self) -> rusqlite::Result<()> {
+        let [.., what, _] = Sums::NAMES;
+        for (sensor, id) in self.ids.clone() {
+            let mut rollups: BTreeMap<i64, Summary> = BTreeMap::new();
+            let mut is_right = true;
+            let mut before = None;
+            series::each_block(&self.of.connection, sensor, |block, readings| {
+                is_right &= before < Some(block.first) && readings.is_sorted_by_key(Stored::key);
+                is_right &= block == series::Columns::of(readings);
+                before = readings.last().map(Stored::key);
+                for reading in readings {
+                    let rollup = reading.at.div_euclid(ROLLUP);
+                    rollups.entry(rollup).or_insert(Summary::NOTHING).add(reading);
+                    let Stored { at, leaf, status, unit, value } = *reading;
+                    if (self.is_open)(leaf) {
+                        continue;
+                    }
+                    let fact: ReadingFact<'_> = (id, at, leaf, status, unit, value);
+                    let hash = self.hash(fact);
+                    if let Some(sums) = self.sums_of(leaf, what) {
+                        sums.readings = sums.readings.wrapping_add(hash);
+                    }
+                }
+                Ok(())
+            })?;
+            let mut there = 0;
+            series::each_rollup(&self.of.connection, sensor, |number, summary| {
+                there += 1;
+                is_right &= rollups.get(&number).is_some_and(|right| right.is_about(summary));
+            })?;
+            if !is_right || there != rollups.len() {
+                let sensor = id.to_string();
+                self.differences.push(Difference::Sensor { what: "sums of readings", sensor });
+            }
+        }
+        Ok(())
+    }
+
+    fn sensors(&mut self) -> rusqlite::Result<()> {
+        let [.., what] = Sums::NAMES;
+        sensors::each_sighting(&self.of.connection, |sensor, leaf, action, heartbeat| {
+            let sensor = self.id(sensor)?;
+            if !(self.is_open)(leaf) {
+                let fact: SightingFact<'_> = (sensor, leaf, action, heartbeat);
+                let hash = self.hash(fact);
+                if let Some(sums) = self.sums_of(leaf, what) {
+                    sums.sightings = sums.sightings.wrapping_add(hash);
+                }
+            }
+            Ok(())
+        })?;
+        let has_all = self.of.absent.is_empty()
+            && self.of.passed_over.is_empty()
+            && self.of.taken_in == self.of.next_leaf;
+        for (key, id) in &self.ids {
+            let sensor = || id.to_string();
+            if !sensors::stands_as_sighted(&self.of.connection, *key)? {
+                let what = "whether it is there, and how it stands,";
+                self.differences.push(Difference::Sensor { what, sensor: sensor() });
+            }
+            let there = sensors::last_numbers(&self.of.connection, *key)?;
+            let said = self.of.numbers.get(id).copied().unwrap_or_default();
+            // Numbers go on also where the events that have them were erased.
+            if there.poll < said.poll && self.of.passed_over.is_empty() || has_all && there != said
+            {
+                self.differences
+                    .push(Difference::Sensor { what: "the newest numbers", sensor: sensor() });
+            }
+        }
+        let known: BTreeSet<&SensorId> = self.ids.values().collect();
+        for id in self.of.numbers.keys() {
+            if !known.contains(id) {
+                let (what, sensor) = ("everything", id.to_string());
+                self.differences.push(Difference::Sensor { what, sensor });
+            }
+        }
+        Ok(())
+    }
+}
+
+const fn add(a: u64, b: u64) -> u64 {
+    (a + b) % PRIME
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "what is left is below the prime")]
+const fn multiply(a: u64, b: u64) -> u64 {
+    (a as u128 * b as u128 % PRIME as u128) as u64
+}

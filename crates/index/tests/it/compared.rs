@@ -1,0 +1,151 @@
+//! An index that was changed is told from its log.
+
+use std::path::Path;
+
+use index::{Batch, Comparison, Indexer};
+use model::{Envelope, Event, Outcome, Salt, action};
+use tempfile::TempDir;
+
+use crate::{at, derived, entry, heartbeat};
+
+/// The leaves before this one were erased: what follows crosses the end of a chunk, whose postings are written when it is over.
+const FIRST: u64 = 65_536 - 6;
+
+fn sealed() -> Vec<Envelope> {
+    let (a, b) = (heartbeat("A", 1), heartbeat("B", 2));
+    let mut events = vec![
+        Event::sighting(action::SENSOR_DISCOVERED, &a, at(0)),
+        Event::sighting(action::SENSOR_DISCOVERED, &b, at(1)),
+        Event::reading(&a, 1, Outcome::of(b"1.5"), at(2)),
+        Event::reading(&a, 2, Outcome::of(br#""open""#), at(3)),
+        Event::sighting(action::HEARTBEAT_MISSED, &b, at(4)),
+        derived(&a, action::OUT_OF_RANGE),
+    ];
+    // Beyond the chunk.
+    events.extend([
+        Event::reading(&a, 3, Outcome::of(b"-7"), at(5)),
+        Event::reading(&b, 1, Outcome::CommError, at(6)),
+        Event { message: "two words".into(), actor: Some("ada".into()), ..Event::default() },
+    ]);
+    let envelopes = (0..).zip(events).map(|(second, event)| Envelope {
+        event,
+        received_at: at(second),
+        salt: Salt::from_random([0; 16]),
+    });
+    envelopes.collect()
+}
+
+fn apply(path: &Path, envelopes: Vec<Option<Envelope>>) {
+    let mut indexer = Indexer::open(path, "key", |_| Ok(Some(entry()))).unwrap();
+    let mut batch = Batch::new(indexer.next_leaf());
+    batch.extend(envelopes);
+    indexer.apply(&batch, entry()).unwrap();
+}
+
+fn index() -> (TempDir, std::path::PathBuf) {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("index.sqlite");
+    apply(&path, (0..FIRST).map(|_| None).collect());
+    apply(&path, sealed().into_iter().map(Some).collect());
+    (folder, path)
+}
+
+/// Where the index differs from a log that has these envelopes behind the erased ones.
+fn differences(path: &Path, envelopes: Vec<Option<Envelope>>) -> Vec<String> {
+    let mut comparison = Comparison::begin(path, true).unwrap().unwrap();
+    let mut all = (0..FIRST).map(|_| None).chain(envelopes).peekable();
+    let mut next_leaf = 0;
+    while all.peek().is_some() {
+        let mut batch = Batch::new(next_leaf);
+        let room = batch.room();
+        batch.extend(all.by_ref().take(room));
+        next_leaf = batch.next_leaf();
+        comparison.take_in(&batch);
+    }
+    let found = comparison.finish(|_| false).unwrap();
+    found.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn nothing_can_be_changed_in_an_index_without_being_told() {
+    let there = || sealed().into_iter().map(Some).collect::<Vec<_>>();
+    let (_folder, path) = index();
+    assert_eq!(differences(&path, there()), Vec::<String>::new());
+    for (change, words) in [
+        (
+            "DELETE FROM posting WHERE term = (SELECT key FROM term WHERE text = 'SENSOR_READING')",
+            "what searches find",
+        ),
+        (
+            "UPDATE posting SET term = term + 1 WHERE term = (SELECT max(term) FROM posting)",
+            "what searches find",
+        ),
+        ("DELETE FROM tail", "what searches find"),
+        ("UPDATE term SET text = 'eva' WHERE text = 'ada'", "what searches find"),
+        ("DELETE FROM gram WHERE gram = (SELECT max(gram) FROM gram)", "what words are found by"),
+        (
+            "UPDATE block SET bytes = CAST(replace(CAST(bytes AS TEXT), 'open', 'shut') AS BLOB) WHERE sensor = 1",
+            "readings of leaves",
+        ),
+        ("DELETE FROM block WHERE sensor = 2", "readings of leaves"),
+        ("UPDATE block SET high = 99 WHERE sensor = 1", "sums of readings"),
+        ("UPDATE block SET sum = sum * 2 WHERE sensor = 1", "sums of readings"),
+        ("UPDATE rollup SET numbers = numbers + 1 WHERE sensor = 1", "sums of readings"),
+        ("UPDATE rollup SET sum = -sum WHERE sensor = 1", "sums of readings"),
+        ("DELETE FROM rollup WHERE sensor = 2", "sums of readings"),
+        ("UPDATE leaves SET first_at = first_at + 1", "when it was received"),
+        ("DELETE FROM sighting WHERE sensor = 1", "what moved sensors"),
+        (
+            "UPDATE sighting SET action = 'SENSOR_BACK' WHERE action = 'OUT_OF_RANGE'",
+            "what moved sensors",
+        ),
+        ("UPDATE sensor SET state = 'online'", "how it stands"),
+        ("UPDATE sensor SET out_of_range = 0", "how it stands"),
+        ("UPDATE sensor SET heartbeat = NULL WHERE key = 2", "how it stands"),
+        ("UPDATE sensor SET poll = 0", "the newest numbers"),
+    ] {
+        let (_folder, path) = index();
+        let changed = rusqlite::Connection::open(&path).unwrap();
+        assert!(changed.execute(change, []).unwrap() > 0, "{change}");
+        drop(changed);
+        let found = differences(&path, there());
+        assert!(found.iter().any(|found| found.contains(words)), "{change}: {found:?}");
+    }
+}
+
+#[test]
+fn what_was_erased_or_passed_over_is_no_difference_and_what_is_still_there_is() {
+    let order = || Envelope {
+        event: Event::envelopes_erased(
+            "ada",
+            "log",
+            format!("{}", FIRST + 3),
+            1,
+            "asked for",
+            at(9),
+        ),
+        received_at: at(9),
+        salt: Salt::from_random([0; 16]),
+    };
+    let erased = |ordered: bool| {
+        let mut left: Vec<Option<Envelope>> = sealed().into_iter().map(Some).collect();
+        left[3] = None;
+        left.extend(ordered.then(|| Some(order())));
+        left
+    };
+    let (_folder, path) = index();
+    // It is gone from the log, and no order of the log says so.
+    let found = differences(&path, erased(false));
+    assert!(found.iter().any(|found| found.contains("readings of leaves")), "{found:?}");
+    apply(&path, vec![Some(order())]);
+    assert_eq!(differences(&path, erased(true)), Vec::<String>::new());
+
+    let (_folder, path) = index();
+    let mut indexer = Indexer::open(&path, "key", |_| Ok(Some(entry()))).unwrap();
+    let mut batch = Batch::new(indexer.next_leaf());
+    batch.pass_over("refused");
+    indexer.apply(&batch, entry()).unwrap();
+    let mut all: Vec<Option<Envelope>> = sealed().into_iter().map(Some).collect();
+    all.push(Some(Envelope { event: Event::default(), ..order() }));
+    assert_eq!(differences(&path, all), Vec::<String>::new());
+}
