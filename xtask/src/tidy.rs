@@ -25,7 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("http-server", &[]),
     ("witness", &["durable", "http-client", "http-server", "ledger", "tlog", "work"]),
     ("index", &["model"]),
-    ("readings", &["index", "model"]),
+    ("readings", &["ledger", "model"]),
     ("engine", &[]),
     ("simulator", &["model"]),
     (
@@ -40,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "model",
             "pangea",
             "poll",
+            "readings",
             "simulator",
             "tlog",
             "witness",

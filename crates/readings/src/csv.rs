@@ -1,37 +1,114 @@
-//! CSV as RFC 4180 has it, with a line of names first and `\n` as the end of a line.
+//! CSV as RFC 4180 has it, with a line of names first and `\n` as the end of a line: the one writer of cells for all files that go to spreadsheets.
+//!
+//! A spreadsheet takes a cell that begins with one of a few characters for a formula, and runs it when somebody opens the file. What a sensor or a program
+//! says is text from outside, so such a cell gets an apostrophe in front, by which spreadsheets know text. Numbers stay numbers.
 
-use std::io::{self, BufWriter, Write};
+use std::{
+    borrow::Cow,
+    io::{self, BufWriter, Write},
+};
 
-use index::Reading;
 use model::SensorId;
 
-pub(crate) struct File<W: Write>(BufWriter<W>);
+use crate::Reading;
+
+/// What becomes of a cell that a spreadsheet would take for a formula.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Formulas {
+    /// It gets an apostrophe in front.
+    #[default]
+    Defused,
+    /// It is written as it is: for programs that read every byte.
+    Kept,
+}
+
+/// How a formula begins, in spreadsheets of every language. White space in front of one is passed over by some.
+const FORMULA_STARTS: [char; 11] =
+    ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+
+/// A text as a cell.
+#[must_use]
+pub fn cell(text: &str, formulas: Formulas) -> Cow<'_, str> {
+    let text = match formulas {
+        Formulas::Defused if is_formula(text) => Cow::Owned(format!("'{text}")),
+        Formulas::Defused | Formulas::Kept => Cow::Borrowed(text),
+    };
+    // Where the comma is the decimal sign, spreadsheets part cells at semicolons.
+    if text.contains(['"', ',', ';', '\t', '\n', '\r']) {
+        Cow::Owned(format!("\"{}\"", text.replace('"', "\"\"")))
+    } else {
+        text
+    }
+}
+
+fn is_formula(text: &str) -> bool {
+    let text = text.trim_start_matches([' ', '\u{a0}', '\u{feff}']);
+    text.starts_with(FORMULA_STARTS) && !is_number(text)
+}
+
+/// Whether a text is a number and nothing else.
+fn is_number(text: &str) -> bool {
+    let has_only = |allowed: &str| text.chars().all(|c| c.is_ascii_digit() || allowed.contains(c));
+    has_only("+-.eE") && text.parse::<f64>().is_ok()
+}
+
+pub(crate) struct File<W: Write> {
+    output: BufWriter<W>,
+    formulas: Formulas,
+}
 
 impl<W: Write> File<W> {
-    pub(crate) fn begin(output: W) -> io::Result<Self> {
+    pub(crate) fn begin(output: W, formulas: Formulas) -> io::Result<Self> {
         let mut output = BufWriter::new(output);
         writeln!(output, "sensor,leaf,timestamp,status,value,unit")?;
-        Ok(Self(output))
+        Ok(Self { output, formulas })
     }
 
     pub(crate) fn write(&mut self, sensor: SensorId, readings: &[Reading]) -> io::Result<()> {
         for Reading { leaf, timestamp, status, value, unit } in readings {
             let unit = unit.as_deref().unwrap_or_default();
-            let (status, value, unit) = (quoted(status), quoted(value), quoted(unit));
-            writeln!(self.0, "{sensor},{leaf},{timestamp},{status},{value},{unit}")?;
+            let [status, value, unit] = [status, value, unit].map(|text| cell(text, self.formulas));
+            writeln!(self.output, "{sensor},{leaf},{timestamp},{status},{value},{unit}")?;
         }
         Ok(())
     }
 
     pub(crate) fn end(mut self) -> io::Result<()> {
-        self.0.flush()
+        self.output.flush()
     }
 }
 
-fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_quoted_where_it_must_be_and_no_formula() {
+        for (text, defused, kept) in [
+            ("plain", "plain", "plain"),
+            ("", "", ""),
+            ("a,b", "\"a,b\"", "\"a,b\""),
+            ("say \"x\"", "\"say \"\"x\"\"\"", "\"say \"\"x\"\"\""),
+            ("1\n2", "\"1\n2\"", "\"1\n2\""),
+            ("=1+1", "'=1+1", "=1+1"),
+            ("+49 30", "'+49 30", "+49 30"),
+            ("@SUM(A1)", "'@SUM(A1)", "@SUM(A1)"),
+            ("-2+3", "'-2+3", "-2+3"),
+            ("\t=1", "\"'\t=1\"", "\"\t=1\""),
+            ("\r=1", "\"'\r=1\"", "\"\r=1\""),
+            (" =1", "' =1", " =1"), // passed over by some
+            ("\u{ff1d}1", "'\u{ff1d}1", "\u{ff1d}1"),
+            ("=a;b", "\"'=a;b\"", "\"=a;b\""),
+            ("=HYPERLINK(\"x\",1)", "\"'=HYPERLINK(\"\"x\"\",1)\"", "\"=HYPERLINK(\"\"x\"\",1)\""),
+            // Numbers, as sensors write them.
+            ("-12.50", "-12.50", "-12.50"),
+            ("+3", "+3", "+3"),
+            ("-1e-7", "-1e-7", "-1e-7"),
+            ("-inf", "'-inf", "-inf"),
+            ("-", "'-", "-"),
+        ] {
+            assert_eq!(cell(text, Formulas::Defused), defused, "{text:?}");
+            assert_eq!(cell(text, Formulas::Kept), kept, "{text:?}");
+        }
     }
 }

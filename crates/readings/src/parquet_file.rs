@@ -2,8 +2,7 @@
 
 use std::{io::Write, sync::Arc};
 
-use index::Reading;
-use model::{SensorId, event::SUCCESS};
+use model::SensorId;
 use parquet::{
     basic::Encoding,
     data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int64Type},
@@ -14,6 +13,8 @@ use parquet::{
     },
     schema::{parser::parse_message_type, types::ColumnPath},
 };
+
+use crate::Reading;
 
 /// Rows of a group: enough that what their columns have in common is stored once.
 const GROUP_ROWS: usize = 65_536;
@@ -75,7 +76,7 @@ impl<W: Write + Send> File<W> {
         column::<Int64Type>(&mut group, rows.iter().map(|row| row.timestamp.unix_micros()))?;
         column::<ByteArrayType>(&mut group, rows.iter().map(|row| text(&row.status)))?;
         column::<ByteArrayType>(&mut group, rows.iter().map(|row| text(&row.value)))?;
-        column_with_nulls::<DoubleType>(&mut group, rows.iter().map(number))?;
+        column_with_nulls::<DoubleType>(&mut group, rows.iter().map(Reading::number))?;
         column_with_nulls::<ByteArrayType>(
             &mut group,
             rows.iter().map(|row| row.unit.as_deref().map(text)),
@@ -93,11 +94,6 @@ impl<W: Write + Send> File<W> {
         self.writer.close()?;
         Ok(())
     }
-}
-
-fn number(reading: &Reading) -> Option<f64> {
-    let number = (reading.status == SUCCESS).then(|| reading.value.parse().ok()).flatten();
-    number.filter(|number: &f64| number.is_finite())
 }
 
 /// The next column of a group, in which every row has a value.

@@ -25,6 +25,9 @@ pub(crate) enum Command {
     /// Run a whole site on this machine: message bus, sensors' poller, log, components, page.
     Up(UpArguments),
     /// Check that a log is what it says: recompute it from its entries and compare everything.
+    ///
+    /// Exit code 0 says that it holds, 1 that it does not, 3 that nothing is wrong but nothing is shown either: an empty bundle, a log without an entry, a
+    /// policy that asks for no witness.
     Verify(VerifyArguments),
     /// Give an order to a site's log: erase, hold, rotate its key; whether the site runs or not.
     Log(LogArguments),
@@ -332,6 +335,9 @@ pub(crate) struct ReadingsArguments {
     /// csv or parquet.
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Format,
+    /// Write CSV cells that a spreadsheet takes for a formula as they are, without an apostrophe in front.
+    #[arg(long)]
+    pub(crate) csv_formulas: bool,
     /// The file; replaced if it is there.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: PathBuf,

@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use ledger::Ledger;
 use serde::Deserialize;
 use site::{
     DataDir, DataDirError, RunFile, SiteLog,
@@ -29,30 +28,26 @@ pub(crate) fn run(arguments: LogArguments) -> Result<()> {
 /// Has an order carried out, and says what was done.
 pub(crate) fn give(site: OrderArguments, order: Order) -> Result<()> {
     let OrderArguments { data_dir, key_file, json } = site;
-    let done = carry_out(&data_dir, key_file, order, |_, _| Ok(()))?;
-    let text = if json { serde_json::to_string(&done)? } else { words(&done) };
-    output::line(text.trim_end());
+    let done = carry_out(&data_dir, key_file, order)?;
+    if json {
+        output::json(&serde_json::to_string(&done)?);
+    } else {
+        output::lines(words(&done).trim_end());
+    }
     Ok(())
 }
 
-/// Has an order carried out: by the site that runs in the folder or, where none does, here, and then `afterwards` has the open log.
-pub(crate) fn carry_out(
-    data_dir: &Path,
-    key_file: Option<PathBuf>,
-    order: Order,
-    afterwards: impl FnOnce(&DataDir, &Ledger) -> Result<()>,
-) -> Result<Done> {
+/// Has an order carried out: by the site that runs in the folder or, where none does, here.
+pub(crate) fn carry_out(data_dir: &Path, key_file: Option<PathBuf>, order: Order) -> Result<Done> {
     match DataDir::open_existing(data_dir) {
         Ok(data_dir) => {
             for line in data_dir.closed().lines() {
                 output::note(&format!("sealwire: {line}"));
             }
-            let SiteLog { ledger, writer, operator } = SiteLog::open(&data_dir, key_file)?;
+            let SiteLog { ledger: _, writer, operator } = SiteLog::open(&data_dir, key_file)?;
             let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
             let done = runtime.block_on(operator.carry_out(order));
-            let afterwards = done.is_ok().then(|| afterwards(&data_dir, &ledger)).transpose();
             runtime.block_on(writer.close()).context("the log could not be closed")?;
-            afterwards?;
             Ok(done?)
         }
         Err(DataDirError::InUse { path }) => {

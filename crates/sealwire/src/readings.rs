@@ -1,78 +1,57 @@
 //! `sealwire readings`: a sensor's readings as a file for other programs. That they were taken out is sealed first.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
-use index::Reader;
-use model::query::ReadingsQuery;
-use readings::Selection;
-use site::{
-    DataDir, indexing,
-    operator::{Done, Order},
-};
+use anyhow::{Context as _, Result, bail, ensure};
+use ledger::LogReader;
+use readings::{Selection, Written, csv::Formulas};
+use site::operator::{Done, Order};
 
 use crate::{
     cli::{Actor, ReadingsArguments, Signature, SiteFolder},
-    log, output, whole_file,
+    data_dir, log, output, verify, whole_file,
 };
 
-/// How long a running site's index may take to come as far as the log: it is a moment behind, or minutes where it is made anew.
-const INDEX_WAIT: Duration = Duration::from_secs(600);
-/// Between two looks at it.
-const LOOK_PERIOD: Duration = Duration::from_millis(50);
-/// Readings between two lines of progress: about a second.
-const PROGRESS_READINGS: u64 = 1_000_000;
-
 pub(crate) fn run(arguments: ReadingsArguments) -> Result<()> {
-    let ReadingsArguments { site, sensor, from, to, format, output: file, signature } = arguments;
+    let ReadingsArguments { site, sensor, from, to, format, csv_formulas, output: file, signature } =
+        arguments;
     let SiteFolder { data_dir, key_file } = site;
     let Signature { actor: Actor { actor }, reason } = signature;
     let order = Order::ExportReadings { sensor, from, to, actor, reason };
-    let done = log::carry_out(&data_dir, key_file, order, |data_dir, ledger| {
-        Ok(indexing::catch_up(data_dir, ledger)?)
-    })?;
+    let done = log::carry_out(&data_dir, key_file.clone(), order)?;
     let Done::ExportReadings { leaf } = done else { bail!("the site did something else") };
-    let reader = index_with(&data_dir, leaf)?;
-    let known = ReadingsQuery { sensor, from, to, limit: 0, points: None };
-    if reader.readings(&known)?.is_none() {
-        bail!("there is no sensor {sensor} in the log");
-    }
+    let log = log_with(&data_dir, key_file, leaf)?;
     let selection = Selection { sensor, from, to };
-    let mut told = 0;
-    let mut progress = |count: u64| {
-        if count / PROGRESS_READINGS > told {
-            told = count / PROGRESS_READINGS;
-            output::note(&format!("sealwire: {count} readings"));
-        }
-    };
-    let count = whole_file::write(&file, |out| {
-        Ok(readings::write(&reader, selection, format, out, &mut progress)?)
+    let formulas = if csv_formulas { Formulas::Kept } else { Formulas::Defused };
+    let Written { readings, erased, is_known: _ } = whole_file::write(&file, |out| {
+        let written =
+            readings::write(&log, selection, (format, formulas), out, &mut verify::progress())?;
+        let is_known =
+            written.is_known || readings::is_known(&log, sensor, &mut verify::progress())?;
+        ensure!(is_known, "there is no sensor {sensor} in the log");
+        Ok(written)
     })?;
     output::line(&format!(
-        "{count} readings are in {}; leaf {leaf} says that they were exported",
+        "{readings} readings are in {}; leaf {leaf} says that they were exported",
         file.display()
     ));
+    if erased > 0 {
+        output::line(&format!(
+            "{erased} envelopes in the span were erased: readings of the sensor may have been among them"
+        ));
+    }
     Ok(())
 }
 
-/// The site's index when it has this leaf.
-fn index_with(data_dir: &Path, leaf: u64) -> Result<Reader> {
-    let path = DataDir::index_of(data_dir);
-    let examined = index::examine(&path, true)?.context("the site has no index")?;
-    if !examined.is_current {
-        bail!("the site's index is of another version of sealwire: use that one");
+/// The log as a checkpoint has it that covers this leaf.
+fn log_with(data_dir: &Path, key_file: Option<PathBuf>, leaf: u64) -> Result<LogReader> {
+    let log = data_dir::look(data_dir, None)?;
+    if log.size() > leaf {
+        return Ok(log);
     }
-    let reader = Reader::open(&path)?;
-    let deadline = Instant::now() + INDEX_WAIT;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    while reader.next_leaf()? <= leaf {
-        if Instant::now() > deadline {
-            bail!("the site's index is behind the log for more than {} s", INDEX_WAIT.as_secs());
-        }
-        runtime.block_on(async { tokio::time::sleep(LOOK_PERIOD).await });
-    }
-    Ok(reader)
+    log::carry_out(data_dir, key_file, Order::Checkpoint)
+        .context("no checkpoint covers the leaf that says that they are exported")?;
+    let log = data_dir::look(data_dir, None)?;
+    ensure!(log.size() > leaf, "the newest checkpoint has {} leaves, not {leaf}", log.size());
+    Ok(log)
 }

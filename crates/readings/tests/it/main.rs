@@ -2,19 +2,24 @@
 
 #![expect(clippy::unwrap_used, reason = "tests and their helpers fail by panicking")]
 
-use std::{fs, io::Write as _};
+use std::{fs, io::Write as _, sync::Arc};
 
-use index::{Batch, Indexer, Reader};
-use model::{Envelope, Event, Heartbeat, Outcome, Salt, Timestamp};
+use ledger::{Batch, Erasure, Ledger, LogReader, disk::RealDisk};
+use model::{Event, Heartbeat, Outcome, SensorId, Timestamp, event::FieldValue};
 use parquet::{
     file::reader::{FileReader as _, SerializedFileReader},
     record::Field,
 };
-use readings::{Format, Selection};
+use readings::{Format, Selection, Written, csv::Formulas};
 use tempfile::TempDir;
+use tlog::{KeyName, Signer};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_unix_micros(second * 1_000_000)
+}
+
+fn unknown() -> SensorId {
+    "00000000-0000-0000-0000-000000000001".parse().unwrap()
 }
 
 fn heartbeat() -> Heartbeat {
@@ -23,42 +28,54 @@ fn heartbeat() -> Heartbeat {
     Heartbeat::parse(text.as_bytes()).unwrap()
 }
 
-/// So many readings, one a second.
-fn site(readings: i64) -> (TempDir, Reader) {
-    site_of((0..readings).map(|second| match second % 4 {
+/// A log with so many readings, one a second.
+async fn site(readings: i64) -> (TempDir, LogReader) {
+    let outcomes = (0..readings).map(|second| match second % 4 {
         0 => Outcome::of(b"23.50"),
         1 => Outcome::of(br#""wet, \"very\"""#),
         2 => Outcome::CommError,
         _ => Outcome::of(br#"{"value":7,"unit":"m"}"#),
-    }))
+    });
+    site_of(outcomes).await
 }
 
-fn site_of(outcomes: impl Iterator<Item = Outcome>) -> (TempDir, Reader) {
-    let folder = TempDir::new().unwrap();
-    let mut indexer = Indexer::open(&folder.path().join("index.sqlite"), "key", |_| None).unwrap();
-    let envelopes = (0_i64..).zip(outcomes).map(|(second, outcome)| {
-        let event = Event::reading(&heartbeat(), second.cast_unsigned() + 1, outcome, at(second));
-        Some(Envelope { event, received_at: at(second), salt: Salt::from_random([0; 16]) })
+async fn site_of(outcomes: impl Iterator<Item = Outcome>) -> (TempDir, LogReader) {
+    let events = (0_i64..).zip(outcomes).map(|(second, outcome)| {
+        Event::reading(&heartbeat(), second.cast_unsigned() + 1, outcome, at(second))
     });
-    let mut batch = Batch::new(0);
-    batch.extend(envelopes);
-    indexer.apply(&batch, [0; 32]).unwrap();
-    let reader = indexer.reader().unwrap();
-    (folder, reader)
+    log_of(events.collect(), None).await
+}
+
+/// A log of these events behind its genesis, from leaf 1 on, some of them erased.
+async fn log_of(events: Vec<Event>, erased: Option<&str>) -> (TempDir, LogReader) {
+    let folder = TempDir::new().unwrap();
+    let signer = Signer::from_seed(KeyName::parse("test").unwrap(), &[7; 32]);
+    let (ledger, writer) = Ledger::open(folder.path(), signer).unwrap();
+    for batch in events.chunks(500) {
+        ledger.append(Batch::of(batch.to_vec())).await.unwrap();
+    }
+    if let Some(leaves) = erased {
+        let (actor, reason) = (String::from("tester"), String::from("a test"));
+        let erasure = Erasure { leaves: leaves.parse().unwrap(), actor, reason };
+        ledger.erase(erasure, at(0)).await.unwrap();
+    }
+    ledger.publish_checkpoint().await.unwrap();
+    drop(ledger);
+    writer.close().await.unwrap();
+    let log = LogReader::open(Arc::new(RealDisk), folder.path(), None).unwrap();
+    (folder, log)
 }
 
 fn export(
-    reader: &Reader,
+    log: &LogReader,
     format: Format,
     (from, to): (Option<i64>, Option<i64>),
 ) -> (u64, Vec<u8>) {
     let selection = Selection { sensor: heartbeat().id, from: from.map(at), to: to.map(at) };
     let mut bytes = Vec::new();
-    let mut told = 0;
-    let count =
-        readings::write(reader, selection, format, &mut bytes, &mut |count| told = count).unwrap();
-    assert_eq!(told, count);
-    (count, bytes)
+    let how = (format, Formulas::Defused);
+    let written = readings::write(log, selection, how, &mut bytes, &mut |_| {}).unwrap();
+    (written.readings, bytes)
 }
 
 fn read_back(bytes: &[u8]) -> SerializedFileReader<fs::File> {
@@ -67,27 +84,27 @@ fn read_back(bytes: &[u8]) -> SerializedFileReader<fs::File> {
     SerializedFileReader::new(file).unwrap()
 }
 
-#[test]
-fn csv_has_a_line_for_each_reading_of_the_span() {
-    let (_folder, reader) = site(10);
-    let (count, bytes) = export(&reader, Format::Csv, (Some(4), Some(8)));
+#[tokio::test]
+async fn csv_has_a_line_for_each_reading_of_the_span() {
+    let (_folder, log) = site(10).await;
+    let (count, bytes) = export(&log, Format::Csv, (Some(4), Some(8)));
     assert_eq!(count, 4);
     let id = heartbeat().id;
     let expected = format!(
         "sensor,leaf,timestamp,status,value,unit\n\
-         {id},4,1970-01-01T00:00:04.000000Z,SUCCESS,23.50,°C\n\
-         {id},5,1970-01-01T00:00:05.000000Z,SUCCESS,\"wet, \"\"very\"\"\",°C\n\
-         {id},6,1970-01-01T00:00:06.000000Z,COMM_ERROR,N/A,\n\
-         {id},7,1970-01-01T00:00:07.000000Z,SUCCESS,7,m\n"
+         {id},5,1970-01-01T00:00:04.000000Z,SUCCESS,23.50,°C\n\
+         {id},6,1970-01-01T00:00:05.000000Z,SUCCESS,\"wet, \"\"very\"\"\",°C\n\
+         {id},7,1970-01-01T00:00:06.000000Z,COMM_ERROR,N/A,\n\
+         {id},8,1970-01-01T00:00:07.000000Z,SUCCESS,7,m\n"
     );
     assert_eq!(String::from_utf8(bytes).unwrap(), expected);
-    assert_eq!(export(&reader, Format::Csv, (Some(10), None)).0, 0);
+    assert_eq!(export(&log, Format::Csv, (Some(10), None)).0, 0);
 }
 
-#[test]
-fn parquet_is_read_back_by_its_own_reader() {
-    let (_folder, reader) = site(70_000);
-    let (count, bytes) = export(&reader, Format::Parquet, (None, None));
+#[tokio::test]
+async fn parquet_is_read_back_by_its_own_reader() {
+    let (_folder, log) = site(70_000).await;
+    let (count, bytes) = export(&log, Format::Parquet, (None, None));
     assert_eq!(count, 70_000);
     assert!(bytes.len() < 1 << 20, "{} bytes", bytes.len());
     let file = read_back(&bytes);
@@ -113,7 +130,7 @@ fn parquet_is_read_back_by_its_own_reader() {
         };
         let expected = [
             ("sensor", text(&heartbeat().id.to_string())),
-            ("leaf", Field::Long(second)),
+            ("leaf", Field::Long(second + 1)),
             ("timestamp", Field::TimestampMicros(second * 1_000_000)),
             ("status", text(status)),
             ("value", text(value)),
@@ -124,24 +141,81 @@ fn parquet_is_read_back_by_its_own_reader() {
     }
 }
 
-#[test]
-fn long_values_end_a_group_of_rows_early() {
+#[tokio::test]
+async fn long_values_end_a_group_of_rows_early() {
     let value = format!("\"{}\"", "x".repeat(16_000));
-    let (_folder, reader) = site_of((0..1_200).map(|_| Outcome::of(value.as_bytes())));
-    let (count, bytes) = export(&reader, Format::Parquet, (None, None));
+    let outcomes = (0..1_200).map(|_| Outcome::of(value.as_bytes()));
+    let (_folder, log) = site_of(outcomes).await;
+    let (count, bytes) = export(&log, Format::Parquet, (None, None));
     assert_eq!(count, 1_200);
     let file = read_back(&bytes);
     assert_eq!(
         (file.metadata().num_row_groups(), file.metadata().file_metadata().num_rows()),
-        (3, 1_200)
+        (2, 1_200)
     );
 }
 
-#[test]
-fn a_sensor_without_readings_gives_a_file_without_rows() {
-    let (_folder, reader) = site(0);
-    let (count, bytes) = export(&reader, Format::Parquet, (None, None));
+#[tokio::test]
+async fn a_sensor_without_readings_gives_a_file_without_rows() {
+    let (_folder, log) = site(0).await;
+    let (count, bytes) = export(&log, Format::Parquet, (None, None));
     assert_eq!(count, 0);
     let file = read_back(&bytes);
     assert_eq!(file.metadata().file_metadata().num_rows(), 0);
+}
+
+#[tokio::test]
+async fn a_file_has_what_was_sealed_of_the_sensor_and_nothing_else() {
+    let reading = |poll: u64, value: &str, second| {
+        Event::reading(&heartbeat(), poll, Outcome::of(value.as_bytes()), at(second))
+    };
+    let id = heartbeat().id;
+    let of_a_program = Event {
+        action: Some("SENSOR_READING".into()),
+        message: format!("says that it is of \"sensor\":\"{id}\""),
+        status: Some("SUCCESS".into()),
+        new: Some("99".into()),
+        custom: [("sensor".to_owned(), FieldValue::Text(id.to_string()))].into(),
+        ..Event::default()
+    };
+    // The site's clock was set back: the log's order stays.
+    let events = vec![
+        reading(1, "1", 100),
+        of_a_program,
+        reading(2, "\"=1+1\"", 7),
+        reading(3, "3", 101),
+        reading(4, "-4", 102),
+        // An order about a sensor that never was.
+        Event::readings_exported("ada", "test", unknown(), (None, None), "curiosity", at(103)),
+    ];
+    let (_folder, log) = log_of(events, Some("4")).await;
+    let mut bytes = Vec::new();
+    let selection = Selection { sensor: id, from: None, to: None };
+    let how = (Format::Csv, Formulas::Defused);
+    let written = readings::write(&log, selection, how, &mut bytes, &mut |_| {}).unwrap();
+    assert_eq!(written, Written { readings: 3, erased: 1, is_known: true });
+    let text = String::from_utf8(bytes).unwrap();
+    let rows: Vec<(&str, &str)> = text
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').collect::<Vec<_>>())
+        .map(|cells| (cells[1], cells[4]))
+        .collect();
+    assert_eq!(rows, [("1", "1"), ("3", "'=1+1"), ("5", "-4")]);
+    assert!(!readings::is_known(&log, unknown(), &mut |_| {}).unwrap());
+    assert!(readings::is_known(&log, id, &mut |_| {}).unwrap());
+}
+
+#[tokio::test]
+async fn a_row_that_was_not_sealed_is_not_written() {
+    let (folder, _log) = site(300).await;
+    let entries = folder.path().join("tree/entries");
+    let mut bytes = fs::read(&entries).unwrap();
+    bytes[32 * 9] ^= 1;
+    fs::write(&entries, bytes).unwrap();
+    let log = LogReader::open(Arc::new(RealDisk), folder.path(), None).unwrap();
+    let selection = Selection { sensor: heartbeat().id, from: None, to: None };
+    let how = (Format::Csv, Formulas::Kept);
+    let refused = readings::write(&log, selection, how, Vec::new(), &mut |_| {}).unwrap_err();
+    assert!(refused.to_string().contains("leaf 9 is not the one that was sealed"), "{refused}");
 }
