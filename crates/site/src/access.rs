@@ -28,13 +28,20 @@ impl AccessToken {
 
     /// The one in `path`; made if there is none.
     pub(crate) fn load_or_create(path: &Path) -> Result<Self, TokenError> {
+        if let Some(token) = Self::load(path)? {
+            return Ok(token);
+        }
+        let token = Self::random();
+        let failed = |source| TokenError::Io { path: path.to_owned(), source };
+        write_secret(path, token.0.as_bytes()).map_err(failed)?;
+        Ok(token)
+    }
+
+    /// The one in `path`, if there is one.
+    pub(crate) fn load(path: &Path) -> Result<Option<Self>, TokenError> {
         let failed = |source| TokenError::Io { path: path.to_owned(), source };
         let text = match fs::read_to_string(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let token = Self::random();
-                write_secret(path, token.0.as_bytes()).map_err(failed)?;
-                return Ok(token);
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read.map_err(failed)?,
         };
         let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
@@ -43,7 +50,7 @@ impl AccessToken {
         }
         let token = text.trim();
         if token.len() == 64 && token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            Ok(Self(token.to_owned()))
+            Ok(Some(Self(token.to_owned())))
         } else {
             Err(TokenError::NotAToken { path: path.to_owned() })
         }

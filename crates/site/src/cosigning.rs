@@ -11,7 +11,7 @@ use std::{
 };
 
 use ledger::{
-    Ledger, Published,
+    Ledger, Published, ReadError,
     disk::{self, RealDisk},
 };
 use tlog::{AddCheckpoint, Policy, PolicyError, SignedNote, VerifierKey, verify_consistency};
@@ -23,6 +23,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use witness::{Action, Answer, Ask, AskError, Client, Gathering, Witnessed};
+
+use crate::start_files::Log;
 
 /// The newest checkpoint that satisfies the policy, if there is one yet.
 pub(crate) type WatchWitnessed = watch::Receiver<Option<Arc<Witnessed>>>;
@@ -186,10 +188,10 @@ pub(crate) fn read_policy(
 }
 
 /// What satisfied the policy last, if it still does. The log must have it: it was a checkpoint of it.
-fn read_witnessed(
+pub(crate) fn read_witnessed(
     path: &Path,
     policy: &Policy,
-    ledger: &Ledger,
+    log: &impl Log,
 ) -> Result<Option<Witnessed>, CosigningError> {
     let failed = |source| CosigningError::Io { path: path.to_owned(), source };
     let not_ours = || CosigningError::NotOfThisLog { path: path.to_owned() };
@@ -200,9 +202,10 @@ fn read_witnessed(
         info!(file = %path.display(), "the checkpoint that was cosigned last does not satisfy the policy as it is now");
         return Ok(None);
     };
-    let newest = &ledger.published().checkpoint;
+    let newest = log.newest();
     let growth = newest.size.extends(checkpoint.size).map_err(|_shrunk| not_ours())?;
-    let proof = ledger.prove_growth(growth).map_err(|_unreadable| not_ours())?;
+    // What cannot be read now is not another history.
+    let proof = log.prove_growth(growth).map_err(CosigningError::Log)?;
     verify_consistency(growth, &checkpoint.root, &newest.root, &proof)
         .map_err(|_inconsistent| not_ours())?;
     Ok(Some(witnessed))
@@ -253,6 +256,9 @@ pub enum CosigningError {
         /// The quorum's name.
         quorum: String,
     },
+    /// The log cannot be read.
+    #[error("the log cannot be read")]
+    Log(#[source] ReadError),
     /// Cosigned, but not what the log has.
     #[error(
         "{} is not a checkpoint of this log as it is: if the log was set back to an older copy, its witnesses will refuse it; restore a newer copy, \

@@ -3,26 +3,25 @@
 //! What the log must be is `ledger::verify`'s to say, which stops at the first thing that is wrong. Where something is, every segment is read by itself:
 //! segments that lead to the signed root are right, and then what differs from them can be made again.
 
+mod index;
 mod log;
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use ledger::{KeyError, disk::RealDisk, examine::claimed_checkpoint};
+use ledger::{KeyError, LogReader, OpenError, disk::RealDisk, examine::claimed_checkpoint};
 use model::Timestamp;
-use tlog::VerifierKey;
 
 use self::log::Log;
 use crate::{
     DataDir, DataDirError,
-    access::AccessToken,
     backup::{Backup, BackupError, KeyFile},
-    cosigning::read_policy,
-    data_dir::{ACCESS_TOKEN, DESCRIPTION, INDEX, KEY, NEXT_KEY, RETENTION, WITNESS_POLICY},
+    data_dir::{DESCRIPTION, KEY, NEXT_KEY, WITNESS_POLICY},
     error_chain::chain,
-    retention::Retention,
+    start_files::{self, StartFile},
 };
 
 /// Free space below which a warning is due: a segment of 64 MiB, its tree files and the index's growth meanwhile, several times.
@@ -81,12 +80,17 @@ pub fn examine(request: Request<'_>, progress: &mut dyn FnMut(&str)) -> Vec<Find
     let ledger = DataDir::ledger_of(data_dir);
     let log = Log::examine(&ledger, is_running, against, &mut findings, progress);
     let key_file = key_file.map_or_else(|| data_dir.join(KEY), Path::to_owned);
-    keys(&key_file, &name, log.vkey.as_deref(), &mut findings);
-    tokens(data_dir, &mut findings);
-    retention(data_dir, &mut findings);
-    witnesses(data_dir, log.vkey.as_deref(), &mut findings);
+    keys(data_dir, &key_file, &name, log.vkey.as_deref(), &mut findings);
+    for StartFile { check, read, remedy } in start_files::FILES {
+        match read(data_dir) {
+            Ok(found) => findings.ok(check, found),
+            Err(error) => findings.failed(check, chain(&error), remedy),
+        }
+    }
+    witnesses(data_dir, &mut findings);
     clock(log.received_at, now, &mut findings);
-    index(&data_dir.join(INDEX), &log, is_running, &mut findings);
+    progress("comparing the index with the log");
+    index::examine(data_dir, &log, is_running, &mut findings);
     leftovers(data_dir, is_running, &mut findings);
     findings.0
 }
@@ -195,8 +199,8 @@ fn space(data_dir: &Path, findings: &mut Findings) {
 }
 
 /// Whether the secret keys are there, nobody else's to read, and the log's. `vkey` is the key that the log names, as far as that is known.
-fn keys(path: &Path, name: &str, vkey: Option<&str>, findings: &mut Findings) {
-    let known = match KeyFile::all(path, name) {
+fn keys(data_dir: &Path, file: &Path, name: &str, vkey: Option<&str>, findings: &mut Findings) {
+    let known = match KeyFile::all(file, name) {
         Ok(known) => known,
         Err(error) => {
             let remedy = match &error {
@@ -210,13 +214,19 @@ fn keys(path: &Path, name: &str, vkey: Option<&str>, findings: &mut Findings) {
                     "put the key's file back from where you keep it: there is no other way to go on with this log",
                 ),
             };
-            return findings.failed("key", chain(&error), remedy);
+            // In the words of a start, which has nothing to do with backups.
+            let found = match error {
+                BackupError::Key(error) => chain(&error),
+                BackupError::Io { path, source } => chain(&KeyError::Io { path, source }),
+                other => chain(&other),
+            };
+            return findings.failed("key", found, remedy);
         }
     };
     let Some(vkey) = vkey else {
         return findings.skipped("key", "what the log says of its key cannot be read");
     };
-    let path = path.display();
+    let path = file.display();
     let put_back =
         "put it back from where you keep it, with mode 600, or name its file with --key-file";
     match known.iter().find(|key| key.signer.vkey().to_string() == vkey) {
@@ -228,54 +238,26 @@ fn keys(path: &Path, name: &str, vkey: Option<&str>, findings: &mut Findings) {
             findings.warn("key", found, "the next start puts it in its place");
         }
         None if known.is_empty() => {
-            let found =
-                format!("{path} is missing; the log, whose key is {vkey}, can only go on with it");
-            findings.failed("key", found, put_back);
+            let log = DataDir::ledger_of(data_dir);
+            let missing = KeyError::Missing { path: file.to_owned(), log };
+            findings.failed("key", chain(&missing), format!("its key is {vkey}: {put_back}"));
         }
         None => {
-            let found = format!("{path} is not the log's key, which is {vkey}");
-            findings.failed(
-                "key",
-                found,
-                format!("the log can only go on with that one: {put_back}"),
-            );
+            let other = OpenError::OtherKey { named: vkey.to_owned() };
+            findings.failed("key", chain(&other), format!("{path} has another key: {put_back}"));
         }
     }
 }
 
-fn tokens(data_dir: &Path, findings: &mut Findings) {
-    let path = data_dir.join(ACCESS_TOKEN);
-    if !path.exists() {
-        return findings
-            .ok("token", format!("there is no {ACCESS_TOKEN}; the next start makes it"));
-    }
-    match AccessToken::load_or_create(&path) {
-        Ok(_) => findings.ok("token", format!("{ACCESS_TOKEN} is its owner's alone to read")),
+fn witnesses(data_dir: &Path, findings: &mut Findings) {
+    let log = match LogReader::open(Arc::new(RealDisk), &DataDir::ledger_of(data_dir), None) {
+        Ok(log) => log,
         Err(error) => {
-            let remedy = format!(
-                "stop the site and delete {}: the next start makes another, which whoever reads envelopes needs then",
-                path.display()
-            );
-            findings.failed("token", chain(&error), remedy);
+            let why = format!("the log that the policy is for cannot be read: {}", chain(&error));
+            return findings.skipped("witnesses", why);
         }
-    }
-}
-
-fn retention(data_dir: &Path, findings: &mut Findings) {
-    match Retention::load(&data_dir.join(RETENTION)) {
-        Ok(_) => findings.ok("retention", "what there is of rules is understood"),
-        Err(error) => {
-            findings.failed("retention", chain(&error), "correct the line: no site starts with it");
-        }
-    }
-}
-
-fn witnesses(data_dir: &Path, vkey: Option<&str>, findings: &mut Findings) {
-    let Some(vkey) = vkey.and_then(|vkey| VerifierKey::parse(vkey).ok()) else {
-        return findings
-            .skipped("witnesses", "the log's key is not known, which the policy is for");
     };
-    match read_policy(&data_dir.join(WITNESS_POLICY), &vkey) {
+    match start_files::read_cosigning(data_dir, &log) {
         Ok(None) => {
             findings.ok("witnesses", format!("there is no {WITNESS_POLICY}: nobody is asked"));
         }
@@ -301,53 +283,6 @@ fn clock(received_at: Option<Timestamp>, now: Timestamp, findings: &mut Findings
         }
         Some(newest) => {
             findings.ok("clock", format!("the newest envelope was received at {newest}"));
-        }
-    }
-}
-
-fn index(path: &Path, log: &Log, is_running: bool, findings: &mut Findings) {
-    let remake = format!(
-        "stop the site, delete {0}, {0}-wal and {0}-shm: the next start makes it again from the log",
-        path.display()
-    );
-    let made_again = "the next start makes it again from the log";
-    let found = match index::examine(path, is_running) {
-        Ok(Some(found)) => found,
-        Ok(None) if path.exists() => {
-            return findings.warn("index", "SQLite does not understand it", made_again);
-        }
-        Ok(None) => return findings.ok("index", format!("there is none; {made_again}")),
-        Err(error) => return findings.failed("index", chain(&error), remake),
-    };
-    let next_leaf = found.next_leaf;
-    if let Some(damage) = found.damage {
-        findings.failed("index", format!("it is damaged: {damage}"), remake);
-    } else if !found.is_current {
-        findings.warn("index", "it is of another version", made_again);
-    } else if log.first_vkey.as_ref().is_some_and(|vkey| *vkey != found.vkey) {
-        findings.warn("index", "it follows another log", made_again);
-    } else {
-        match log.leaves {
-            None => {
-                let found =
-                    format!("it has {next_leaf} leaves; how many the log has cannot be told");
-                findings.skipped("index", found);
-            }
-            // A running site's log has grown since it was read.
-            Some(leaves) if next_leaf > leaves && !is_running => {
-                let found = format!(
-                    "it has {next_leaf} leaves and the log {leaves}: the log was restored from a copy"
-                );
-                findings.warn("index", found, made_again);
-            }
-            Some(leaves) if next_leaf < leaves => {
-                let behind = leaves - next_leaf;
-                let found = format!(
-                    "it is {behind} leaves behind the log, and catches up in a running site"
-                );
-                findings.ok("index", found);
-            }
-            Some(_) => findings.ok("index", "it has the whole log"),
         }
     }
 }

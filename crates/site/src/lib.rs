@@ -27,6 +27,7 @@ mod data_dir;
 mod error_chain;
 mod live;
 mod log_http;
+mod log_reading;
 mod memory;
 mod pangea_http;
 mod polling;
@@ -38,6 +39,7 @@ mod sealing;
 mod searching;
 mod site_log;
 mod staging;
+mod start_files;
 mod workloads;
 
 pub use access::{AccessToken, TokenError};

@@ -3,7 +3,10 @@
 //! It is written once the log port answers and removed when the site stops in order. After a crash it stays; that the folder is not locked then says that
 //! it means nothing.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use ledger::write_secret;
 use serde::{Deserialize, Serialize};
@@ -21,6 +24,11 @@ pub struct RunFile {
     pub addresses: Addresses,
     /// Lets the operator in.
     pub operator_token: AccessToken,
+}
+
+/// The file in a data directory.
+pub(crate) fn path_in(data_dir: &Path) -> PathBuf {
+    data_dir.join(NAME)
 }
 
 impl RunFile {

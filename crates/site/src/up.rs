@@ -22,7 +22,7 @@ use crate::{
     DataDir, RunFile, SiteLog,
     cosigning::Cosigning,
     ports::{Reserved, reserve},
-    retention::Retention,
+    start_files,
 };
 
 pub use self::error::UpError;
@@ -95,6 +95,8 @@ pub async fn run(
 ) -> Result<(), UpError> {
     let data_dir = DataDir::open(&config.data_dir, config.name.as_deref())?;
     data_dir.closed().lines().for_each(|line| progress(&line));
+    // Read again where it is used; a wrong file is better found while someone looks.
+    start_files::read_all(data_dir.path())?;
     let missing =
         COMPONENTS.iter().find(|name| !config.components.iter().any(|(known, _)| known == *name));
     if let Some(name) = missing {
@@ -111,15 +113,9 @@ pub async fn run(
         );
     }
 
-    // Read again each time it is applied; a wrong file is better found while someone looks.
-    Retention::load(&data_dir.retention())?;
     progress("opening the log");
-    let SiteLog { ledger, writer, operator } = SiteLog::open(&data_dir, config.key_file.clone())?;
-    let (policy, witnessed) = (data_dir.witness_policy(), data_dir.witnessed());
-    let cosigning = match Cosigning::open(&policy, &witnessed, ledger.clone()) {
-        Ok(cosigning) => cosigning,
-        Err(error) => return close(writer, Err(error.into())).await,
-    };
+    let (SiteLog { ledger, writer, operator }, cosigning) =
+        open_log(&data_dir, config.key_file.clone()).await?;
     let outcome = {
         let mut site = Site::new(&data_dir, ledger, operator, cosigning, &listening);
         let starting = Box::pin(site.start(config, listening, programs, &progress));
@@ -134,6 +130,22 @@ pub async fn run(
         outcome
     };
     close(writer, outcome).await
+}
+
+/// Opens a site's log and reads what belongs to it, as a start does.
+pub(crate) async fn open_log(
+    data_dir: &DataDir,
+    key_file: Option<PathBuf>,
+) -> Result<(SiteLog, Option<Cosigning>), UpError> {
+    let log = SiteLog::open(data_dir, key_file)?;
+    let (policy, witnessed) = (data_dir.witness_policy(), data_dir.witnessed());
+    match Cosigning::open(&policy, &witnessed, log.ledger.clone()) {
+        Ok(cosigning) => Ok((log, cosigning)),
+        Err(error) => {
+            log.writer.close().await.map_err(UpError::Write)?;
+            Err(error.into())
+        }
+    }
 }
 
 async fn close(writer: Writer, outcome: Result<(), UpError>) -> Result<(), UpError> {

@@ -26,6 +26,9 @@ pub(super) const LIFETIME: Duration = Duration::from_secs(2 * 86_400);
 /// Bytes of one file's lines, of which it has twice as many at most before it is written anew: some 50,000 searches or 80,000 requests of the usual length.
 const BYTES_MAX: usize = 16 << 20;
 
+const SEARCHES: &str = "pangea-searches";
+const REQUESTS: &str = "pangea-requests";
+
 /// All that a client may come back for.
 #[derive(Debug)]
 pub(crate) struct Saved {
@@ -36,11 +39,20 @@ pub(crate) struct Saved {
 }
 
 impl Saved {
+    /// Whether what is saved in this data directory can be read; nothing is changed.
+    pub(crate) fn look(data_dir: &Path) -> Result<(), SavedError> {
+        for name in [SEARCHES, REQUESTS] {
+            let path = data_dir.join(name);
+            read_text(&path).map_err(|source| SavedError { path, source })?;
+        }
+        Ok(())
+    }
+
     /// What is saved in this data directory.
     pub(crate) fn open(data_dir: &Path) -> Result<Self, SavedError> {
         Ok(Self {
-            searches: SavedById::open(data_dir.join("pangea-searches"))?,
-            promises: SavedById::open(data_dir.join("pangea-requests"))?,
+            searches: SavedById::open(data_dir.join(SEARCHES))?,
+            promises: SavedById::open(data_dir.join(REQUESTS))?,
         })
     }
 }
@@ -138,10 +150,7 @@ where
     I: Clone + Eq + FromStr + Hash,
     V: DeserializeOwned,
 {
-    let text = match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        read => read?,
-    };
+    let text = read_text(path)?;
     let (now, mut values) = (clock::now(), Recent::new(BYTES_MAX));
     for line in text.split_inclusive('\n') {
         // A crash may have cut the last one off.
@@ -155,6 +164,15 @@ where
         }
     }
     Ok(values)
+}
+
+/// The file's text. What a disk made of a line is no line, and the others are as good as before.
+fn read_text(path: &Path) -> io::Result<String> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error),
+    }
 }
 
 fn line<I: Display, V: Serialize>(id: &I, expiring: &Expiring<V>) -> String {

@@ -1,6 +1,6 @@
 //! Why a site does not run.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use engine::FindError;
 use index::IndexError;
@@ -69,6 +69,14 @@ pub enum UpError {
         "the index cannot be used; it holds nothing that the log does not, so it may be deleted"
     )]
     Index(#[from] IndexError),
+    /// Something else lies in the index's place.
+    #[error("the index {} cannot be used", path.display())]
+    IndexFile {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: io::Error,
+    },
     /// An engine cannot be started.
     #[error("{name} cannot be started")]
     Engine {

@@ -11,6 +11,7 @@ use model::Timestamp;
 use site::{
     DataDir,
     doctor::{Finding, Request, Verdict, examine},
+    indexing,
 };
 use tempfile::TempDir;
 use tlog::{KeyName, Signer};
@@ -303,28 +304,51 @@ async fn an_index_is_held_against_its_log() {
     let vkey = plant.ledger.vkey().to_string();
     let (size, data_dir) = (plant.ledger.size(), plant.data_dir());
     let index = data_dir.join("index.sqlite");
+    let folder = DataDir::open_existing(&data_dir).unwrap();
+    indexing::catch_up(&folder, &plant.ledger).unwrap();
+    drop(folder);
+    let whole = fs::read(&index).unwrap();
+    plant.seal(3).await;
     let _folder = plant.close().await;
-    let stand = |vkey: &str, next_leaf: u64| {
-        let mut indexer = index::Indexer::open(&index, vkey, |_| Some([0; 32])).unwrap();
-        let mut batch = index::Batch::new(indexer.next_leaf());
-        batch.extend((indexer.next_leaf()..next_leaf).map(|_| None));
-        indexer.apply(&batch, [0; 32]).unwrap();
-    };
     let verdict = || {
         let found = findings(&data_dir, None);
         found.into_iter().find(|finding| finding.check == "index").unwrap()
     };
-    for (vkey, next_leaf, expected, words) in [
-        ("another", 1, Verdict::Warn, "another log"),
-        (&vkey, 2, Verdict::Ok, "behind the log"),
-        (&vkey, size, Verdict::Ok, "the whole log"),
-        (&vkey, size + 1, Verdict::Warn, "restored from a copy"),
-    ] {
-        stand(vkey, next_leaf);
+    let says = |expected: Verdict, words: &str| {
         let found = verdict();
         assert_eq!(found.verdict, expected, "{found:#?}");
         assert!(found.found.contains(words), "{found:#?}");
-    }
+    };
+    says(Verdict::Ok, "is 3 leaves behind");
+    let changed = |change: &str| {
+        fs::write(&index, &whole).unwrap();
+        let connection = rusqlite::Connection::open(&index).unwrap();
+        assert!(connection.execute(change, []).unwrap() > 0, "{change}");
+    };
+    changed("UPDATE term SET text = 'x' WHERE text = 'LOG_CREATED'");
+    says(Verdict::Failed, "it says other than the log: ");
+    says(Verdict::Failed, "what searches find of leaves from 0 to");
+    changed("UPDATE log SET last_entry = randomblob(32)");
+    says(Verdict::Failed, "the entry of leaves");
+    changed("INSERT INTO passed_over VALUES (2, 'no reason')");
+    says(Verdict::Ok, "it says what the log says");
+    let found = findings(&data_dir, None);
+    let named = found.iter().find(|it| it.check == "index" && it.verdict == Verdict::Warn).unwrap();
+    assert!(
+        named.found.contains("1 leaves are not in it, the newest: 2 (no reason)"),
+        "{named:#?}"
+    );
+
+    let stand = |vkey: &str, next_leaf: u64| {
+        let mut indexer = index::Indexer::open(&index, vkey, |_| Ok(Some([0; 32]))).unwrap();
+        let mut batch = index::Batch::new(indexer.next_leaf());
+        batch.extend((indexer.next_leaf()..next_leaf).map(|_| None));
+        indexer.apply(&batch, [0; 32]).unwrap();
+    };
+    stand("another", 1);
+    says(Verdict::Warn, "another log");
+    stand(&vkey, size + 9);
+    says(Verdict::Warn, "restored from a copy");
     let mut bytes = fs::read(&index).unwrap();
     // Not the page that is read first, which the next start would notice and make the file anew.
     let last_page = bytes.len() - 4_096;

@@ -1,0 +1,314 @@
+//! What a start reads of a site's folder beside the log: each file is read by one function, for the start and for `doctor`.
+//!
+//! A start reads all of them before it changes anything, so that a wrong file is found while someone looks; `doctor` reads the same and says the same words.
+//! What can be judged only beside the log is [`read_cosigning`]'s; keys and log are `doctor`'s own to explain.
+
+use std::{fs, io, path::Path};
+
+use ledger::{Ledger, LogReader, ReadError};
+use tlog::{Checkpoint, Growth, Hash, Policy, VerifierKey};
+
+use crate::{
+    AccessToken, DataDir, SiteLogError, UpError,
+    api_tokens::{self, ApiTokens},
+    cosigning::{read_policy, read_witnessed},
+    data_dir::{ACCESS_TOKEN, INDEX, PANGEA, RETENTION, WITNESS_POLICY},
+    pangea_http,
+    retention::Retention,
+    run_file,
+};
+
+/// A file that a start reads.
+pub(crate) struct StartFile {
+    /// What `doctor` calls it.
+    pub(crate) check: &'static str,
+    /// Reads it in this folder, and changes nothing. Answers what can be said of it.
+    pub(crate) read: fn(&Path) -> Result<String, UpError>,
+    /// What helps where a start refuses it.
+    pub(crate) remedy: &'static str,
+}
+
+/// All of them that are read alone.
+pub(crate) const FILES: [StartFile; 7] = [
+    StartFile {
+        check: "retention",
+        read: |folder| {
+            Retention::load(&folder.join(RETENTION))?;
+            Ok(String::from("what there is of rules is understood"))
+        },
+        remedy: "correct the line: no site starts with it",
+    },
+    StartFile {
+        check: "programs",
+        read: |folder| {
+            let tokens =
+                ApiTokens::load(api_tokens::path_in(folder)).map_err(SiteLogError::Tokens)?;
+            Ok(format!("{} tokens of programs are known", tokens.all().len()))
+        },
+        remedy: "put the file back from a copy, or remove it and make new tokens (`sealwire token create`): no site starts with it",
+    },
+    StartFile {
+        check: "pangea",
+        read: |folder| {
+            pangea_http::Config::load(&folder.join(PANGEA))?;
+            Ok(String::from("what there is of a schema is understood"))
+        },
+        remedy: "correct the file: no site starts with it",
+    },
+    StartFile {
+        check: "saved",
+        read: |folder| {
+            pangea_http::Saved::look(folder)?;
+            Ok(String::from("what programs may come back for can be read"))
+        },
+        remedy: "stop the site and remove the file: programs search or export again",
+    },
+    StartFile {
+        check: "token",
+        read: |folder| match AccessToken::load(&folder.join(ACCESS_TOKEN))? {
+            Some(_) => Ok(format!("{ACCESS_TOKEN} is its owner's alone to read")),
+            None => Ok(format!("there is no {ACCESS_TOKEN}; the next start makes it")),
+        },
+        remedy: "stop the site and delete the file: the next start makes another, which whoever reads envelopes needs then",
+    },
+    StartFile {
+        check: "run file",
+        read: |folder| {
+            is_no_folder(&run_file::path_in(folder)).map_err(UpError::RunFile)?;
+            Ok(String::from("it can be written"))
+        },
+        remedy: "stop the site and remove what lies in its place",
+    },
+    StartFile {
+        check: "engines",
+        read: |folder| {
+            for (name, inner) in [("nats-server", "nats"), ("wash host", "wash")] {
+                is_folder(&folder.join(inner))
+                    .map_err(|source| UpError::Engine { name, source })?;
+            }
+            Ok(String::from("their folders can be used"))
+        },
+        remedy: "stop the site and remove what lies in the place of the folder: the next start makes it",
+    },
+];
+
+/// Reads all of them as a start does, which opens the index later.
+pub(crate) fn read_all(folder: &Path) -> Result<(), UpError> {
+    FILES.iter().try_for_each(|file| (file.read)(folder).map(drop))?;
+    index_can_lie(folder)
+}
+
+/// Whether the index has its place.
+fn index_can_lie(folder: &Path) -> Result<(), UpError> {
+    let path = folder.join(INDEX);
+    is_no_folder(&path).map_err(|source| UpError::IndexFile { path, source })
+}
+
+/// The index of a folder as it is. A start makes another of one that is damaged; one that cannot be read now keeps it from starting.
+pub(crate) fn read_index(
+    folder: &Path,
+    is_in_use: bool,
+) -> Result<Option<index::Examined>, UpError> {
+    index_can_lie(folder)?;
+    Ok(index::examine(&folder.join(INDEX), is_in_use)?)
+}
+
+fn is_no_folder(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn is_folder(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A log, open by the site that writes it or only looked at.
+pub(crate) trait Log {
+    /// The key that signs it.
+    fn vkey(&self) -> VerifierKey;
+    /// Its newest checkpoint.
+    fn newest(&self) -> Checkpoint;
+    /// As [`Ledger::prove_growth`].
+    fn prove_growth(&self, growth: Growth) -> Result<Vec<Hash>, ReadError>;
+}
+
+impl Log for Ledger {
+    fn vkey(&self) -> VerifierKey {
+        self.vkey()
+    }
+    fn newest(&self) -> Checkpoint {
+        self.published().checkpoint.clone()
+    }
+    fn prove_growth(&self, growth: Growth) -> Result<Vec<Hash>, ReadError> {
+        self.prove_growth(growth)
+    }
+}
+
+impl Log for LogReader {
+    fn vkey(&self) -> VerifierKey {
+        self.keys().at(self.size()).clone()
+    }
+    fn newest(&self) -> Checkpoint {
+        self.published().checkpoint.clone()
+    }
+    fn prove_growth(&self, growth: Growth) -> Result<Vec<Hash>, ReadError> {
+        self.prove_growth(growth)
+    }
+}
+
+/// The policy for witnesses and what satisfied it last, beside the log. `None` where there is no policy.
+pub(crate) fn read_cosigning(folder: &Path, log: &impl Log) -> Result<Option<Policy>, UpError> {
+    let Some(policy) = read_policy(&folder.join(WITNESS_POLICY), &log.vkey())? else {
+        return Ok(None);
+    };
+    read_witnessed(&DataDir::witnessed_of(folder), &policy, log)?;
+    Ok(Some(policy))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use ledger::Batch;
+    use model::{Event, Timestamp};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{
+        SiteLog,
+        doctor::{self, Request, Verdict},
+        error_chain::chain,
+        indexing,
+        up::open_log,
+    };
+
+    /// What can be done to a file of a stopped site.
+    #[derive(Clone, Copy, Debug)]
+    enum Damage {
+        Is(&'static str),
+        Bytes(&'static [u8]),
+        IsAFolder,
+        Mode(u32),
+        Missing,
+    }
+
+    impl Damage {
+        fn befall(self, file: &Path) {
+            match self {
+                Self::Is(text) => fs::write(file, text).unwrap(),
+                Self::Bytes(bytes) => fs::write(file, bytes).unwrap(),
+                Self::IsAFolder => {
+                    let _there = fs::remove_file(file);
+                    fs::create_dir(file).unwrap();
+                }
+                Self::Mode(mode) => {
+                    fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+                }
+                Self::Missing => fs::remove_file(file).unwrap(),
+            }
+            if matches!(self, Self::Is(_) | Self::Bytes(_)) {
+                fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+            }
+        }
+    }
+
+    /// A stopped site's folder with a log, an index and all that a start reads.
+    async fn folder() -> TempDir {
+        let folder = TempDir::new().unwrap();
+        let data_dir = DataDir::open(folder.path(), Some("plant")).unwrap();
+        let SiteLog { ledger, writer, operator: _ } = SiteLog::open(&data_dir, None).unwrap();
+        let event = Event::site("TEST", "test", String::from("m"), Timestamp::from_unix_micros(0));
+        ledger.append(Batch::of(vec![event])).await.unwrap();
+        ledger.publish_checkpoint().await.unwrap();
+        indexing::catch_up(&data_dir, &ledger).unwrap();
+        AccessToken::load_or_create(&data_dir.access_token()).unwrap();
+        writer.close().await.unwrap();
+        folder
+    }
+
+    /// Reads a folder as a start does, in its order. Answers why it refuses it.
+    async fn refusal(folder: &Path) -> Option<String> {
+        let read = async {
+            let data_dir = DataDir::open_existing(folder)?;
+            read_all(data_dir.path())?;
+            let (log, _cosigning) = open_log(&data_dir, None).await?;
+            let _index = indexing::open(&data_dir.index(), &log.ledger)?;
+            log.writer.close().await.map_err(UpError::Write)
+        };
+        let refused: Result<(), UpError> = read.await;
+        refused.err().map(|error| chain(&error))
+    }
+
+    fn failed(folder: &Path) -> Vec<String> {
+        let now = Timestamp::from_unix_micros(4_102_444_800_000_000);
+        let request = Request { data_dir: folder, key_file: None, against: None, now };
+        let found = doctor::examine(request, &mut |_| {});
+        let failed = found.into_iter().filter(|finding| finding.verdict == Verdict::Failed);
+        failed.map(|finding| finding.found).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_a_start_refuses_the_doctor_finds_in_the_same_words() {
+        use Damage::{Bytes, Is, IsAFolder, Missing, Mode};
+        let sound = folder().await;
+        assert_eq!((refusal(sound.path()).await, failed(sound.path())), (None, vec![]));
+        let policy = "witness w w.test+1f2e3d4c+AQ http://localhost:1\nquorum w\n";
+        for (file, damage) in [
+            ("site.json", Is("{")),
+            ("site.json", Is(r#"{"version":99,"name":"plant"}"#)),
+            ("site.json", Missing),
+            ("site.key", Is("no key")),
+            ("site.key", Is("00000000000000000000000000000000000000000000000000000000000000ff")),
+            ("site.key", Mode(0o644)),
+            ("site.key", Missing),
+            ("site.key.next", Is("no key")),
+            ("retention", Is("SENSOR_READING soon")),
+            ("retention", IsAFolder),
+            ("retention", Bytes(b"\xff")),
+            ("api-tokens", Is("[{}]")),
+            ("api-tokens", IsAFolder),
+            ("pangea.json", Is("{\"root\":1}")),
+            ("pangea.json", IsAFolder),
+            ("pangea-searches", IsAFolder),
+            ("pangea-requests", IsAFolder),
+            ("access-token", Is("short")),
+            ("access-token", Mode(0o640)),
+            ("access-token", IsAFolder),
+            ("run.json", IsAFolder),
+            ("nats", Is("a file")),
+            ("wash", Is("a file")),
+            ("index.sqlite", IsAFolder),
+            ("witness-policy", Is("quorum")),
+            ("witness-policy", Is(policy)),
+            ("witness-policy", IsAFolder),
+        ] {
+            let folder = folder().await;
+            damage.befall(&folder.path().join(file));
+            let found = failed(folder.path());
+            let refused = refusal(folder.path()).await;
+            let refused = refused.unwrap_or_else(|| panic!("{file} {damage:?}: a start takes it"));
+            assert!(found.contains(&refused), "{file} {damage:?}: {refused}\nnot in {found:#?}");
+        }
+        // What a start takes, or makes again, is no failure.
+        for (file, damage) in [
+            ("pangea-searches", Bytes(b"\xff\n{")),
+            ("access-token", Missing),
+            ("index.sqlite", Is("no index")),
+            ("index.sqlite", Missing),
+            ("run.json", Is("{")),
+            ("lock", Missing),
+        ] {
+            let folder = folder().await;
+            damage.befall(&folder.path().join(file));
+            let found = failed(folder.path());
+            assert_eq!((refusal(folder.path()).await, found), (None, vec![]), "{file} {damage:?}");
+        }
+    }
+}
