@@ -1,6 +1,7 @@
 //! Sealwire: industrial readings, sealed in a log that anyone can verify.
 //!
-//! The one binary: its command line and its wiring. Exit codes: 0 done, 1 failed (the last line on standard error says what), 2 wrong usage.
+//! The one binary: its command line and its wiring. Exit codes: 0 done, 1 failed (the last line on standard error says what), 2 wrong usage, 3 of `verify`:
+//! nothing is wrong, and nothing is shown.
 
 mod backup;
 mod bench;
@@ -10,6 +11,7 @@ mod data_dir;
 mod doctor;
 mod export;
 mod log;
+mod logging;
 mod open_files;
 mod output;
 mod policy;
@@ -53,7 +55,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::note(&format!("error: {error:#}"));
-            ExitCode::FAILURE
+            match error.downcast_ref::<verify::NotShown>() {
+                Some(_) => ExitCode::from(verify::NotShown::EXIT_CODE),
+                None => ExitCode::FAILURE,
+            }
         }
     }
 }

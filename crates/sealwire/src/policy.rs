@@ -21,8 +21,8 @@ pub(crate) fn read(path: &Path) -> Result<Policy> {
     parsed.with_context(|| format!("{name} is not a policy (C2SP tlog-policy)"))
 }
 
-/// Holds a checkpoint, whose log's signature was checked, against a policy; says which witnesses signed it, and when.
-pub(crate) fn check(policy: &Policy, note: &SignedNote) -> Result<()> {
+/// Holds a checkpoint, whose log's signature was checked, against a policy; says which witnesses signed it, and when. Answers how many did.
+pub(crate) fn check(policy: &Policy, note: &SignedNote) -> Result<usize> {
     let cosignatures = policy.check(note).context("the checkpoint does not satisfy the policy")?;
     for cosignature in &cosignatures {
         let name = policy.name_of(cosignature.key()).unwrap_or_default();
@@ -33,5 +33,5 @@ pub(crate) fn check(policy: &Policy, note: &SignedNote) -> Result<()> {
         ));
     }
     output::line(&format!("  ok  that makes the policy's quorum `{}`", policy.quorum()));
-    Ok(())
+    Ok(cosignatures.len())
 }

@@ -2,10 +2,10 @@
 
 use anyhow::{Context as _, Result};
 
-use crate::{cli::SimulateArguments, output, up};
+use crate::{cli::SimulateArguments, logging, output, up};
 
 pub(crate) fn run(arguments: &SimulateArguments) -> Result<()> {
-    up::start_logging();
+    logging::start();
     let seed = arguments.seed.unwrap_or_else(rand::random);
     output::note(&format!(
         "simulating {} sensors on {} (--seed {seed}); Ctrl-C stops",

@@ -7,15 +7,14 @@ use serde::Serialize;
 use site::up::{Addresses, Config, Ports};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
-use crate::{cli::UpArguments, components, open_files, output};
+use crate::{cli::UpArguments, components, logging, open_files, output};
 
 /// How long work on the disk that nobody waits for any more may take when the site has stopped.
 const LAST_WORK_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(arguments: UpArguments) -> Result<()> {
-    start_logging();
+    logging::start();
     open_files::allow(site::up::FILES_MAX)?;
     let config = Config {
         data_dir: arguments.data_dir,
@@ -56,7 +55,7 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
 fn announce(addresses: &Addresses) {
     let page = addresses.http.replace("127.0.0.1", "localhost");
     let sealwire = env::args().next().unwrap_or_else(|| String::from("sealwire"));
-    output::line(&format!(
+    output::lines(&format!(
         "\n  The site runs.\n\
          \n    page     {page}\
          \n    log      {}\
@@ -100,10 +99,4 @@ pub(crate) fn shutdown_on_signal() -> Result<CancellationToken> {
             .expect("a process may end itself");
     });
     Ok(shutdown)
-}
-
-/// The program's own log, on standard error: warnings, or what SEALWIRE_LOG asks for.
-pub(crate) fn start_logging() {
-    let filter = EnvFilter::try_from_env("SEALWIRE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
 }

@@ -59,15 +59,57 @@ fn verify_log(arguments: &VerifyArguments) -> Result<()> {
         }
     };
     match result {
-        Ok(()) => {
-            output::line("the log holds");
-            Ok(())
-        }
+        Ok(shown) => shown.conclude(&format!("the log {log}"), "the log holds"),
         Err(error) => {
             output::line(&format!("  FAILED  {error:#}"));
             bail!("the log {log} does not verify")
         }
     }
+}
+
+/// What a check shows in which nothing was found wrong. Where there was nothing to find anything in, that is no evidence of anything.
+#[derive(Debug, Default)]
+struct Shown {
+    /// What was asked for and there was nothing to show it by, one line each.
+    not_shown: Vec<String>,
+}
+
+impl Shown {
+    /// Asks for something to be shown; says so if it is not.
+    fn demand(&mut self, is_shown: bool, not_shown: impl FnOnce() -> String) {
+        if !is_shown {
+            self.not_shown.push(not_shown());
+        }
+    }
+
+    /// The last words: all that was asked for is shown, or what is not.
+    fn conclude(self, what: &str, holds: &str) -> Result<()> {
+        for words in &self.not_shown {
+            output::line(&format!("  NOT SHOWN  {words}"));
+        }
+        if self.not_shown.is_empty() {
+            output::line(holds);
+            Ok(())
+        } else {
+            output::line(&format!(
+                "nothing is wrong with {what}, but it does not show what was asked"
+            ));
+            Err(NotShown { what: what.to_owned(), words: self.not_shown.join("; ") }.into())
+        }
+    }
+}
+
+/// Nothing is wrong, and what was asked for is not shown.
+#[derive(Debug, thiserror::Error)]
+#[error("not shown by {what}: {words}")]
+pub(crate) struct NotShown {
+    what: String,
+    words: String,
+}
+
+impl NotShown {
+    /// Neither that of what holds nor that of what does not.
+    pub(crate) const EXIT_CODE: u8 = 3;
 }
 
 fn parse_vkey(vkey: Option<&str>) -> Result<Option<VerifierKey>> {
@@ -79,7 +121,7 @@ fn verify_data_dir(
     vkey: Option<&VerifierKey>,
     policy: Option<&Policy>,
     completeness: bool,
-) -> Result<()> {
+) -> Result<Shown> {
     let ledger = data_dir::ledger_of(folder)?;
     let mut checked = completeness.then(Completeness::of_log);
     let mut observer = |leaf, envelope: Option<&[u8]>| {
@@ -106,32 +148,53 @@ fn verify_data_dir(
             "      {bytes} bytes at the end are a write under way or cut off by a crash; nobody was told of them"
         ));
     }
-    report(&verified.checkpoint, &verified.keys, vkey.is_some());
+    let mut shown = report(&verified.checkpoint, &verified.keys, vkey.is_some());
     if let Some(policy) = policy {
         // What witnesses have signed may be older than the newest key. The first is in every history.
         let first = verified.keys.iter().next().map(|(_, key)| key);
         let witnessed = data_dir::look_witnessed(folder, first)?;
         let size = witnessed.size();
         ok(&format!("the checkpoint that witnesses signed last covers {size} of them"));
-        policy::check(policy, &SignedNote::parse(&witnessed.published().note)?)?;
+        check_policy(policy, &SignedNote::parse(&witnessed.published().note)?, &mut shown)?;
     }
-    checked.as_ref().map_or(Ok(()), completeness::report)
+    if let Some(checked) = &checked {
+        completeness::report(checked)?;
+        completeness::demand(checked, &mut shown);
+    }
+    Ok(shown)
 }
 
-fn verify_http(url: &str, vkey: Option<&VerifierKey>, policy: Option<&Policy>) -> Result<()> {
+fn verify_http(url: &str, vkey: Option<&VerifierKey>, policy: Option<&Policy>) -> Result<Shown> {
     let mut log = HttpLog::new(url);
     let verified = verify_tree(&mut log, vkey, &mut progress())?;
     ok(&format!("{} tiles and entry bundles hold what the entries hash to", verified.files));
-    report(&verified.checkpoint, &verified.keys, vkey.is_some());
-    match policy {
-        Some(policy) => policy::check(policy, &SignedNote::parse(&verified.note)?),
-        None => Ok(()),
+    let mut shown = report(&verified.checkpoint, &verified.keys, vkey.is_some());
+    if let Some(policy) = policy {
+        check_policy(policy, &SignedNote::parse(&verified.note)?, &mut shown)?;
     }
+    Ok(shown)
 }
 
-fn report(checkpoint: &Checkpoint, keys: &KeyHistory, was_given: bool) {
+fn report(checkpoint: &Checkpoint, keys: &KeyHistory, was_given: bool) -> Shown {
     ok(&format!("{} entries lead to the root {}", checkpoint.size, checkpoint.root));
     report_keys(checkpoint, keys, was_given, "log");
+    let mut shown = Shown::default();
+    shown.demand(checkpoint.size.get() > 0, || {
+        String::from("the checkpoint covers no entry: it says nothing of what was sealed")
+    });
+    shown
+}
+
+/// Holds a checkpoint against a policy, which must ask for something.
+fn check_policy(policy: &Policy, note: &SignedNote, shown: &mut Shown) -> Result<()> {
+    let witnesses = policy::check(policy, note)?;
+    shown.demand(witnesses > 0, || {
+        format!(
+            "no witness of the policy signed, and its quorum `{}` asks for none",
+            policy.quorum()
+        )
+    });
+    Ok(())
 }
 
 /// Who signed, and why that is believed. `named_by` is what names the key where none was given.

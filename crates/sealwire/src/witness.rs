@@ -8,7 +8,7 @@ use ledger::disk::RealDisk;
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-use crate::{cli::WitnessArguments, open_files, output, up};
+use crate::{cli::WitnessArguments, logging, open_files, output, up};
 
 /// Largest list of logs in bytes: 100,000 logs of some hundred bytes.
 const LOGS_BYTES_MAX: u64 = 64 << 20;
@@ -21,7 +21,7 @@ struct Ready {
 }
 
 pub(crate) fn run(arguments: &WitnessArguments) -> Result<()> {
-    up::start_logging();
+    logging::start();
     open_files::allow(::witness::FILES_MAX)?;
     let logs = read_logs(arguments)?;
     let config = WitnessConfig {
@@ -67,7 +67,7 @@ fn read_logs(arguments: &WitnessArguments) -> Result<LogList> {
 
 fn announce(ready: &Ready, logs: usize) {
     let Ready { url, vkey } = ready;
-    output::line(&format!(
+    output::lines(&format!(
         "\n  The witness listens, and knows {logs} logs.\n\
          \n    url  {url}\n    key  {vkey}\n\
          \n  The line for a site's witness-policy:\n\n    witness <name> {vkey} {url}\n\

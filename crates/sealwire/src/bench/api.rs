@@ -92,7 +92,7 @@ pub(crate) fn run(arguments: &MeasureArguments) -> Result<()> {
     if arguments.json {
         output::line(&serde_json::to_string(&figures)?);
     } else {
-        output::line(&figures.table());
+        output::lines(&figures.table());
     }
     Ok(())
 }

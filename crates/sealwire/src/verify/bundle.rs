@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use ledger::evidence::{VerifiedBundle, verify_bundle};
 use tlog::{Policy, SignedNote};
 
-use super::{completeness, ok, parse_vkey, report_keys};
+use super::{Shown, completeness, ok, parse_vkey, report_keys};
 use crate::{cli::VerifyBundleArguments, output, policy};
 
 /// Things that are wrong and named; the others are counted. A person reads no more.
@@ -33,8 +33,9 @@ pub(super) fn run(arguments: &VerifyBundleArguments) -> Result<()> {
         }
     };
     report(&bundle, vkey.is_some());
+    let mut shown = Shown::default();
     if let Some(policy) = &policy
-        && let Err(error) = check_policy(policy, &bundle)
+        && let Err(error) = check_policy(policy, &bundle, &mut shown)
     {
         output::line(&format!("  FAILED  {error:#}"));
         bail!("the bundle {path} does not verify: its checkpoint does not satisfy the policy");
@@ -54,12 +55,31 @@ pub(super) fn run(arguments: &VerifyBundleArguments) -> Result<()> {
         output::line(&format!("  FAILED  {error:#}"));
         bail!("the bundle {path} does not verify: readings are missing from it, or doubled");
     }
-    output::line("the bundle holds");
-    Ok(())
+    demand(&bundle, &mut shown);
+    shown.conclude(&format!("the bundle {path}"), "the bundle holds")
 }
 
-fn check_policy(policy: &Policy, bundle: &VerifiedBundle) -> Result<()> {
-    policy::check(policy, &SignedNote::parse(&bundle.note)?)
+fn check_policy(policy: &Policy, bundle: &VerifiedBundle, shown: &mut Shown) -> Result<()> {
+    super::check_policy(policy, &SignedNote::parse(&bundle.note)?, shown)
+}
+
+/// Asks for what a bundle is for: envelopes and, where it is of one sensor, polls of it. Rows of a sensor can be left out of a bundle without a trace, all but
+/// those between two numbers of polls.
+fn demand(bundle: &VerifiedBundle, shown: &mut Shown) {
+    shown.demand(bundle.proved > 0, || match bundle.erased {
+        0 => String::from("not one row is in it"),
+        erased => format!("not one envelope is in it: those of its {erased} rows were erased"),
+    });
+    if let Some(sensor) = bundle.sensor
+        && bundle.proved > 0
+    {
+        let polls = bundle.completeness.accounts().find(|(other, _)| *other == sensor);
+        shown.demand(polls.is_some_and(|(_, account)| account.polls().is_some()), || {
+            format!(
+                "no row numbers a poll of the sensor {sensor}: whether readings of it were left out cannot be told"
+            )
+        });
+    }
 }
 
 fn report(bundle: &VerifiedBundle, was_given: bool) {
@@ -87,5 +107,11 @@ fn report(bundle: &VerifiedBundle, was_given: bool) {
         output::line(&format!(
             "      of the sensor {sensor}; {not_shown} leaves are not shown, and the numbers of its polls say whether readings of it are among them"
         ));
+        let accounts = bundle.completeness.accounts();
+        for polls in accounts.filter_map(|(_, account)| account.polls()) {
+            output::line(&format!(
+                "      its polls {polls} are shown; of those before and after nothing is said here"
+            ));
+        }
     }
 }

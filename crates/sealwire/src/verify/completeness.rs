@@ -6,6 +6,7 @@ use model::{
     completeness::{Account, Break, Completeness, Finding, Gap, Listed, SequenceBreak},
 };
 
+use super::Shown;
 use crate::output;
 
 /// Lines about each kind of finding, of all sensors together: a person reads no more.
@@ -71,6 +72,14 @@ pub(super) fn report(checked: &Completeness) -> Result<()> {
     });
     ensure!(incomplete == 0, "the polls of {incomplete} of {sensors} sensors do not add up");
     Ok(())
+}
+
+/// Asks for polls that are accounted for: where no event numbers one, nothing is shown of any.
+pub(super) fn demand(checked: &Completeness, shown: &mut Shown) {
+    let is_numbered = checked.accounts().any(|(_, account)| account.polls().is_some());
+    shown.demand(is_numbered, || {
+        String::from("no event numbers a poll: whether readings are missing cannot be told")
+    });
 }
 
 /// Says the first of one kind of finding, and how many more there are.

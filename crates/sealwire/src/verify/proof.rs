@@ -13,7 +13,7 @@ use tlog::{
     tlog_proof::EXTRA_BYTES_MAX,
 };
 
-use super::ok;
+use super::{Shown, check_policy, ok};
 use crate::{cli::VerifyProofArguments, output, policy};
 
 /// Largest proof file: its checkpoint, its extra data in base64, and some 4 KiB of hashes.
@@ -27,11 +27,11 @@ pub(super) fn run(arguments: &VerifyProofArguments) -> Result<()> {
     let envelope = arguments.envelope.as_deref().map(|file| read(file, Envelope::BYTES_MAX));
     let envelope = envelope.transpose()?;
     output::line(&format!("verifying the proof {path}"));
-    match verify(&text, envelope, &vkey, policy.as_ref()) {
+    let mut shown = Shown::default();
+    match verify(&text, envelope, &vkey, policy.as_ref(), &mut shown) {
         Ok(envelope) => {
-            output::line(&String::from_utf8_lossy(&envelope));
-            output::line("the proof holds");
-            Ok(())
+            output::json(&String::from_utf8_lossy(&envelope));
+            shown.conclude(&format!("the proof {path}"), "the proof holds")
         }
         Err(error) => {
             output::line(&format!("  FAILED  {error:#}"));
@@ -46,6 +46,7 @@ fn verify(
     envelope: Option<Vec<u8>>,
     vkey: &VerifierKey,
     policy: Option<&Policy>,
+    shown: &mut Shown,
 ) -> Result<Vec<u8>> {
     let proof = str::from_utf8(proof).context("it is not text")?;
     let proof = TlogProof::parse(proof)?;
@@ -56,7 +57,7 @@ fn verify(
     let checkpoint = proof.verify(&leaf_hash(entry.as_bytes()), vkey)?;
     ok(&format!("the checkpoint of {} leaves is signed by {vkey}", checkpoint.size));
     if let Some(policy) = policy {
-        policy::check(policy, &proof.checkpoint)?;
+        check_policy(policy, &proof.checkpoint, shown)?;
     }
     ok(&format!("leaf {} of the log {} is this envelope:", proof.index, checkpoint.origin));
     Ok(envelope)

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use ledger::verify::{Grown, LogSource, verify_growth};
 use tlog::VerifierKey;
 
-use super::{HttpLog, ok, report_keys};
+use super::{HttpLog, Shown, ok, report_keys};
 use crate::data_dir;
 
 /// The older checkpoint, as whoever kept it has it.
@@ -15,7 +15,7 @@ pub(super) fn read(file: &Path) -> Result<String> {
         .with_context(|| format!("cannot read the checkpoint {}", file.display()))
 }
 
-pub(super) fn verify_http(url: &str, since: &str, vkey: Option<&VerifierKey>) -> Result<()> {
+pub(super) fn verify_http(url: &str, since: &str, vkey: Option<&VerifierKey>) -> Result<Shown> {
     let mut log = HttpLog::new(url);
     verify(&mut log, vkey, since)
 }
@@ -24,17 +24,21 @@ pub(super) fn verify_data_dir(
     folder: &Path,
     since: &str,
     vkey: Option<&VerifierKey>,
-) -> Result<()> {
+) -> Result<Shown> {
     let mut log = data_dir::look(folder, vkey)?;
     verify(&mut log, vkey, since)
 }
 
-fn verify(log: &mut impl LogSource, vkey: Option<&VerifierKey>, since: &str) -> Result<()> {
+fn verify(log: &mut impl LogSource, vkey: Option<&VerifierKey>, since: &str) -> Result<Shown> {
     let Grown { since, checkpoint, keys } = verify_growth(log, vkey, since)?;
     ok(&format!(
         "the checkpoint of {} leaves begins with all {} of the older one",
         checkpoint.size, since.size
     ));
     report_keys(&checkpoint, &keys, vkey.is_some(), "log");
-    Ok(())
+    let mut shown = Shown::default();
+    shown.demand(since.size.get() > 0, || {
+        String::from("the older checkpoint covers no entry: any log begins with it")
+    });
+    Ok(shown)
 }

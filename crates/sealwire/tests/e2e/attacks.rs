@@ -2,6 +2,8 @@
 //! attacker would do.
 
 mod bus;
+mod changed_index;
 mod engines;
 mod host;
+mod nothing_shown;
 mod private_files;
