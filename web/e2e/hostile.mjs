@@ -59,7 +59,7 @@ async function open({ sensors, readings = {}, events = [], viewport = DESKTOP, h
   context.setDefaultTimeout(Number(timeout) * 1000);
   const page = await context.newPage();
   page.on("pageerror", (error) => complaints.push(String(error)));
-  const counters = { polls: 0, answers: 0, timeouts: 0, value_errors: 0, late: 0, duplicates: 0, dropped: 0, skipped: 0, refused_heartbeats: 0 };
+  const counters = { polls: 0, answers: 0, timeouts: 0, value_errors: 0, late: 0, duplicates: 0, dropped: 0, passed_over: 0, skipped: 0, refused_heartbeats: 0 };
   const site = { name: evil("site"), origin: evil("origin"), vkey: evil("vkey"), log_url: "http://site.test/log", access_token: "x", version: evil("version"), leaves: 9, counters };
   await page.route("http://site.test/**", async (route) => {
     const { pathname } = new URL(route.request().url());
