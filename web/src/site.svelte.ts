@@ -71,7 +71,7 @@ class Site {
     (events) => this.#apply(events),
     () => this.#missed(),
   );
-  #following: Promise<boolean> | null = null;
+  #following: Promise<void> | null = null;
   #trust_book = new TrustBook(browserStore(), location.origin + location.pathname);
   #fleet_timer: ReturnType<typeof setTimeout> | undefined;
   #fleet_fetched_ms = 0;
@@ -104,14 +104,13 @@ class Site {
     this.trust = this.#trust_book.accept(offered);
   }
 
-  /** Asks the log which keys have signed it. Answers whether checks are now made with another key than before. Who asks meanwhile gets the same answer. */
-  followKeys(): Promise<boolean> {
+  /** Asks the log which keys have signed it. Who asks meanwhile waits for the same answer. */
+  followKeys(): Promise<void> {
     this.#following ??= this.#askForKeys().finally(() => (this.#following = null));
     return this.#following;
   }
 
-  async #askForKeys(): Promise<boolean> {
-    const before = this.trust?.pin?.key.vkey;
+  async #askForKeys(): Promise<void> {
     const named = this.answer?.vkey;
     try {
       if (this.answer === null) throw new Error("The site has not answered.");
@@ -121,7 +120,6 @@ class Site {
     } catch (error) {
       this.trust = { is: "unproved", pin: this.#trust_book.pin(), why: reason(error) };
     }
-    return this.trust.pin?.key.vkey !== before;
   }
 
   async #meet({ vkey }: SiteAnswer): Promise<void> {
