@@ -140,7 +140,8 @@ mod tests {
         refuse_all_but_plain(folder.path()).unwrap();
 
         fs::create_dir(at("inner")).unwrap();
-        let plant: [(&str, &dyn Fn(&Path)); 4] = [
+        type Plant<'a> = &'a dyn Fn(&Path);
+        let plant: [(&str, Plant<'_>); 4] = [
             ("a symbolic link", &|path| symlink(at("plain"), path).unwrap()),
             ("a symbolic link", &|path| symlink(at("none"), path).unwrap()),
             ("a pipe", &|path| {
