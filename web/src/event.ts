@@ -18,6 +18,7 @@ export const ACTIONS: Readonly<Record<string, string>> = {
   SEQUENCE_BROKEN: "Sensor's count broken",
   FIELDS_LEFT_OUT: "Fields left out",
   READINGS_EXPORTED: "Readings exported",
+  TAIL_ADOPTED: "Leaves taken over",
   ENGINE_DOWN: "Engine down",
   ENGINE_UP: "Engine up",
   EVENTS_EXPORTED: "Events exported",

@@ -1,19 +1,19 @@
 //! Which batches were sealed under which caller's key, so that a retry gets the first receipt instead of second leaves.
 //!
 //! The window is bounded: the newest [`KEYS_MAX`] keys, of those that the newest segment and the one before it hold. That is at least what the last 64 MiB
-//! of the log have seen, and what a start can read back.
+//! of the log have seen, and what a start can read back. A batch of which something was erased is not in it any more.
 
 use std::collections::{HashMap, VecDeque};
 
 use tlog::Hash;
 
-use crate::segment::KeyUsed;
+use crate::{LeafRanges, segment::KeyUsed};
 
 /// Keys that are remembered: 8 MB of memory at most.
 pub(crate) const KEYS_MAX: usize = 65_536;
 
 /// A caller's name for one batch. A retry under it is answered with the first receipt for as long as the key is among the newest 65,536, and its batch in
-/// the newest segment or the one before it.
+/// the newest segment or the one before it. Once something of the batch was erased, the key means nothing any more.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AppendKey(String);
 
@@ -77,6 +77,12 @@ impl AppendKeys {
         {
             self.forget_oldest();
         }
+    }
+
+    /// Forgets batches of which something was erased.
+    pub(crate) fn forget_erased(&mut self, erased: &LeafRanges) {
+        self.by_key.retain(|_, used| !erased.overlap(&used.batch()));
+        self.order.retain(|key| self.by_key.contains_key(key));
     }
 
     fn forget_oldest(&mut self) {

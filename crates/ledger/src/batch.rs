@@ -48,7 +48,7 @@ pub(crate) struct PreparedBatch {
     /// Of their envelopes.
     bytes: usize,
     pub(crate) cursor: Option<Cursor>,
-    /// SHA-256 of the key, and of the events.
+    /// SHA-256 of the key, and of the events. The latter is never written down: it would tell what the events were after they are erased.
     pub(crate) key: Option<(Hash, Hash)>,
     /// SHA-256 of the further ones.
     pub(crate) earlier_keys: Vec<Hash>,

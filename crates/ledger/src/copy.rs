@@ -1,12 +1,12 @@
 //! Copying a log that may be growing, so that the copy is a log that a start accepts.
 //!
-//! The copy is a prefix of the log: as many leaves as `state` and `checkpoint` spoke of when the copying began, all of which are durable. What lies beyond
-//! is not copied, so nothing in the copy was never acknowledged. Files are read in the order in which the writer does not write them: checkpoint, state,
-//! tree files, segments; so each speaks of nothing that the next does not hold.
+//! The copy is a prefix of the log: as many leaves as the checkpoint covered when the copying began. What lies beyond is not copied: nothing but a MAC of the
+//! site's key vouches for it, which nobody else can check. Files are read in the order in which the writer does not write them: state, checkpoint, tree
+//! files, segments; so each speaks of nothing that the next does not hold.
 //!
 //! Two things change what was copied already. A key rotation is an event like others: the copy has it, or ends before it. An erasure writes closed segments
-//! anew, after its event is durable: so when everything is copied, the log is read on from where the copy ends, and where it orders an erasure by then, the
-//! copying goes on to a later end. At last what the copied events order to be erased is erased in the copy, too.
+//! anew, after a checkpoint covers its event: so when everything is copied, the checkpoint is read again, and where an erasure was ordered between the two,
+//! the copying goes on to the later end. At last what the copied events order to be erased is erased in the copy, too.
 
 use std::{
     io::{self, BufReader},
@@ -24,7 +24,7 @@ use crate::{
     erase::erase_in,
     recover::{CHECKPOINT, SEGMENTS, TREE, list_segments},
     segment::{self, Damage, Next, PlacedRecord, SEGMENT_HEADER_LEN, SegmentReader},
-    state::{self, State},
+    state::{self, State, Stored},
     tree::{ENTRIES, TreeReader, kept_heights, nodes_file},
     verify::KeyHistory,
 };
@@ -59,14 +59,13 @@ pub fn copy_log(disk: &dyn Disk, from: &Path, to: &Path) -> Result<Copied, CopyE
         disk.create_folder(&to.join(part)).map_err(io_error(&to.join(part)))?;
     }
     let copying = Copying { disk, from, to };
-    let mut ordered = LeafRanges::new();
     for _round in 0..ROUNDS_MAX {
         let snapshot = Snapshot::read(disk, from)?;
         let mut copied = copying.round(&snapshot)?;
-        let since = copying.ordered_since(&snapshot)?;
-        ordered = ordered.union(&snapshot.state.erasing()).union(&since);
-        if since.is_empty() {
-            copied.segments_erased = copying.erase(&ordered)?;
+        // Nothing is erased but under a checkpoint that covers the order.
+        let state = copying.state_at(&snapshot, Snapshot::read(disk, from)?.size)?;
+        if state.ordered_from(snapshot.size).is_empty() {
+            copied.segments_erased = copying.erase(&state.erasing())?;
             for folder in [&to.join(SEGMENTS), &to.join(TREE), to] {
                 disk.sync_folder(folder).map_err(io_error(folder))?;
             }
@@ -78,25 +77,28 @@ pub fn copy_log(disk: &dyn Disk, from: &Path, to: &Path) -> Result<Copied, CopyE
 
 /// Where the copy is to end.
 struct Snapshot {
+    state: Option<Stored>,
     checkpoint: Vec<u8>,
-    /// Leaves of the checkpoint as it says, unverified.
-    checkpoint_size: u64,
-    state: State,
-    /// Leaves of the copy.
+    /// Leaves of the checkpoint as it says, unverified: those that the copy is to have.
     size: u64,
 }
 
 impl Snapshot {
+    /// The state first: it is stored behind the checkpoint, and never speaks of more.
     fn read(disk: &dyn Disk, folder: &Path) -> Result<Self, CopyError> {
-        let checkpoint_path = folder.join(CHECKPOINT);
-        let checkpoint = read_small(disk, &checkpoint_path).map_err(io_error(&checkpoint_path))?;
-        let checkpoint = checkpoint.ok_or(CopyError::Incomplete { path: checkpoint_path })?;
-        let state_path = folder.join(state::FILE);
-        let state = State::load(disk, folder).map_err(io_error(&state_path))?;
-        let state = state.ok_or(CopyError::Incomplete { path: state_path })?;
-        let checkpoint_size = KeyHistory::claimed_size(&String::from_utf8_lossy(&checkpoint));
-        let size = checkpoint_size.max(state.size);
-        Ok(Self { checkpoint, checkpoint_size, state, size })
+        let path = folder.join(state::FILE);
+        let state = Stored::load(disk, folder).map_err(io_error(&path))?;
+        let path = folder.join(CHECKPOINT);
+        let checkpoint = read_small(disk, &path).map_err(io_error(&path))?;
+        let checkpoint = checkpoint.ok_or(CopyError::Incomplete { path })?;
+        let size = KeyHistory::claimed_size(&String::from_utf8_lossy(&checkpoint));
+        Ok(Self { state, checkpoint, size })
+    }
+
+    /// The state as it goes into the copy; `None` where there is none, or it speaks of more leaves
+    /// than that has, as versions before 4 and crashes may leave it. A start makes another.
+    fn state(&self) -> Option<&Stored> {
+        self.state.as_ref().filter(|stored| stored.state.size <= self.size)
     }
 }
 
@@ -130,12 +132,14 @@ impl Copying<'_> {
                 }
             }
         }
-        for (name, content) in
-            [(state::FILE, snapshot.state.encode()), (CHECKPOINT, snapshot.checkpoint.clone())]
-        {
-            disk::write_next(self.disk, self.to, name, &content)
-                .and_then(|()| disk::take_next(self.disk, self.to, name))
-                .map_err(io_error(&self.to.join(name)))?;
+        let state = snapshot.state().map(|stored| stored.bytes.as_slice());
+        let files = [(CHECKPOINT, Some(snapshot.checkpoint.as_slice())), (state::FILE, state)];
+        for (name, content) in files {
+            match content {
+                Some(content) => disk::replace(self.disk, self.to, name, content)
+                    .map_err(io_error(&self.to.join(name)))?,
+                None => self.forget(&self.to.join(name))?,
+            }
         }
         Ok(copied)
     }
@@ -144,7 +148,7 @@ impl Copying<'_> {
     fn tree(&self, snapshot: &Snapshot) -> Result<(), CopyError> {
         let (from, to) = (self.from.join(TREE), self.to.join(TREE));
         let tree = TreeReader::open(self.disk, &from, Mode::Read).map_err(io_error(&from))?;
-        let size = snapshot.checkpoint_size;
+        let size = snapshot.size;
         if !tree.covers(size).map_err(io_error(&from))? {
             return Err(CopyError::TreeShort { path: from, size });
         }
@@ -221,12 +225,12 @@ impl Copying<'_> {
         Ok(places)
     }
 
-    /// What the log orders to be erased beyond the snapshot.
-    fn ordered_since(&self, snapshot: &Snapshot) -> Result<LeafRanges, CopyError> {
-        let mut state = snapshot.state.clone();
+    /// What the log says of itself in its first `size` leaves.
+    fn state_at(&self, snapshot: &Snapshot, size: u64) -> Result<State, CopyError> {
+        let mut state = snapshot.state().map(|stored| stored.state.clone()).unwrap_or_default();
         let mut unpacker = Unpacker::new();
         let segments = list_segments(self.disk, self.from)?;
-        let begin = segment::position_of(&segments, snapshot.size).unwrap_or_default();
+        let begin = segment::position_of(&segments, state.size).unwrap_or_default();
         for &first_leaf in segments.iter().skip(begin) {
             let path = path(self.from, first_leaf);
             let file = self.open(&path, Mode::Read)?;
@@ -235,8 +239,11 @@ impl Copying<'_> {
             // What cannot be read is being written, or a later reader names it.
             let Ok(mut reader) = opened else { break };
             while let Next::Group(_, group) = reader.read_next().map_err(io_error(&path))? {
-                if group.first_leaf + u64::from(group.leaves) <= snapshot.size {
+                if group.end() <= state.size {
                     continue;
+                }
+                if group.end() > size {
+                    return Ok(state);
                 }
                 let mut next_leaf = group.first_leaf;
                 for PlacedRecord { record, .. } in group.records(0) {
@@ -252,7 +259,7 @@ impl Copying<'_> {
                 }
             }
         }
-        Ok(state.ordered_from(snapshot.size))
+        Ok(state)
     }
 
     /// Erases in the copy. Answers in how many segments.

@@ -1,7 +1,8 @@
 //! Taking envelopes out of segments for good: the segment is written anew without them, and takes the place of the old one.
 //!
 //! What is left of an envelope is its commitment, so that every proof still holds; its salt goes with it, so that nobody can try values against the
-//! commitment. Only segments that do not grow any more are written anew. Doing it again changes nothing, so a start after a crash finishes it.
+//! commitment. The key of its batch goes too: whoever appended may have made that of the events, and nobody salted it. Only segments that do not grow
+//! any more are written anew. Doing it again changes nothing, so a start after a crash finishes it.
 
 use std::{
     io::{self, BufReader},
@@ -112,7 +113,7 @@ struct Rewriter<'a> {
     leaves: &'a LeafRanges,
     builder: GroupBuilder,
     unpacker: Unpacker,
-    /// Whether an envelope was taken out.
+    /// Whether an envelope or a key was taken out.
     changed: bool,
 }
 
@@ -121,12 +122,20 @@ impl Rewriter<'_> {
     fn group(&mut self, group: &Group) -> Result<(), Damage> {
         self.builder.clear();
         let mut next_leaf = group.first_leaf;
+        let mut is_sealed = true;
         for PlacedRecord { record, .. } in group.records(0) {
             let first = next_leaf;
             next_leaf += u64::from(record.leaves());
             match record {
                 Record::Cursor { name, next_leaf } => self.builder.push_cursor(name, next_leaf),
+                // A caller may have made it of what is erased.
+                Record::Key(used) if self.leaves.overlap(&used.batch()) => {
+                    (self.changed, is_sealed) = (true, false);
+                }
                 Record::Key(used) => self.builder.push_key(&used),
+                Record::Mac(mac) if is_sealed => self.builder.push_mac(&mac),
+                // It was of what is gone. A checkpoint covers the group.
+                Record::Mac(_) => {}
                 Record::Block(block) if !self.leaves.overlap(&(first..next_leaf)) => {
                     self.builder.push_packed(&block);
                 }

@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use model::{Envelope, Event, Timestamp};
@@ -70,6 +73,8 @@ pub struct Storage {
     pub disk: Arc<dyn Disk>,
     /// A new segment is begun when one is larger than this.
     pub segment_bytes_max: u64,
+    /// Whether leaves beyond the checkpoint are taken over that no MAC of the site's key vouches for.
+    pub adopts_tail: bool,
 }
 
 impl Default for Storage {
@@ -80,7 +85,7 @@ impl Default for Storage {
 
 impl<D: Disk + 'static> From<Arc<D>> for Storage {
     fn from(disk: Arc<D>) -> Self {
-        Self { disk, segment_bytes_max: SEGMENT_BYTES_MAX }
+        Self { disk, segment_bytes_max: SEGMENT_BYTES_MAX, adopts_tail: false }
     }
 }
 
@@ -93,6 +98,8 @@ pub struct Ledger {
     erasing: Arc<tokio::sync::Mutex<()>>,
     /// Carries out what has more than one step, whether or not anybody waits for it.
     orders: Owner,
+    /// Leaves that were taken over when it was opened.
+    adopted: u64,
 }
 
 /// The lock on holds and erasures, as each step of an order takes it along.
@@ -109,6 +116,34 @@ pub(crate) struct Shared {
     pub(crate) size: watch::Sender<u64>,
     pub(crate) published: watch::Sender<Arc<Published>>,
     pub(crate) state: Mutex<State>,
+    pub(crate) erasures: Erasures,
+}
+
+/// Who wants to know when envelopes were erased.
+#[derive(Default)]
+pub(crate) struct Erasures {
+    told: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
+    /// Whether opening the log finished an erasure, of which nobody could be told yet.
+    at_start: AtomicBool,
+}
+
+impl std::fmt::Debug for Erasures {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Erasures").field("at_start", &self.at_start).finish_non_exhaustive()
+    }
+}
+
+impl Erasures {
+    /// That opening the log finishes some.
+    pub(crate) fn begin(&self) {
+        self.at_start.store(true, Ordering::Relaxed);
+    }
+
+    fn tell(&self) {
+        for tell in &*self.told.lock().unwrap_or_else(PoisonError::into_inner) {
+            tell();
+        }
+    }
 }
 
 impl Shared {
@@ -139,8 +174,9 @@ impl Ledger {
         folder: &Path,
         signers: impl Into<Signers>,
     ) -> Result<(Self, Writer), OpenError> {
-        let Storage { disk, segment_bytes_max } = storage.into();
-        let recovered = recover::open(&*disk, folder, signers.into())?;
+        let Storage { disk, segment_bytes_max, adopts_tail } = storage.into();
+        let recovered = recover::open(&*disk, folder, signers.into(), adopts_tail)?;
+        let adopted = recovered.adopted;
         let envelopes = Envelopes::new(
             Arc::clone(&disk),
             folder.to_owned(),
@@ -155,12 +191,20 @@ impl Ledger {
             size: watch::Sender::new(recovered.tree.size().get()),
             published: watch::Sender::new(Arc::new(recovered.published.clone())),
             state: Mutex::new(recovered.state.clone()),
+            erasures: Erasures::default(),
         });
         let sealer = Sealer::new(recovered, Arc::clone(&shared), segment_bytes_max)?;
         let (commands, queue) = mpsc::channel(QUEUE_BATCHES_MAX);
         let orders = Owner::default();
         let writer = Writer::start(sealer, queue, commands.clone(), orders.clone())?;
-        Ok((Self { commands, shared, erasing: Arc::default(), orders }, writer))
+        Ok((Self { commands, shared, erasing: Arc::default(), orders, adopted }, writer))
+    }
+
+    /// Leaves that no MAC vouched for and that were taken over when the log was opened, as
+    /// [`Storage::adopts_tail`] asked.
+    #[must_use]
+    pub const fn adopted(&self) -> u64 {
+        self.adopted
     }
 
     /// Owns what the log is ordered: closing the log waits for it.
@@ -368,7 +412,8 @@ impl Ledger {
         .await?
     }
 
-    /// Erases envelopes: first the events that say so are sealed, then the segments are written anew. Every proof holds as before. Blocks on the disk.
+    /// Erases envelopes: first the events that say so are sealed, then a checkpoint that covers them is published, then the segments are written anew. Every
+    /// proof holds as before. Blocks on the disk.
     ///
     /// # Errors
     /// A leaf is not in the log, on hold or of the log itself; nothing has happened then. Or a file could not be written: the next erasure or
@@ -481,15 +526,30 @@ impl Ledger {
         let (ledger, envelopes) = (self.clone(), leaves.count());
         let freed_bytes = blocking(erasing, move || {
             let Shared { disk, folder, stored, .. } = &*ledger.shared;
-            // Everything that was ordered and may still be there: an erasure before this one may have failed half-way.
-            let ordered = ledger.shared.state().erasing();
+            // Everything that was ordered and may still be there: an erasure before this one may have failed half-way. The writer has published a checkpoint
+            // that covers the order.
+            let covered = ledger.published().checkpoint.size.get();
+            let ordered = ledger.shared.state().ordered_before(covered);
             let is_ending = || ledger.orders.is_ending();
-            erase::erase(&**disk, folder, &stored.envelopes, &ordered, &is_ending)
+            let freed = erase::erase(&**disk, folder, &stored.envelopes, &ordered, &is_ending);
+            // Before the erasure counts as done: after a crash it is done again, and they are told again.
+            ledger.shared.erasures.tell();
+            freed
         })
         .await?;
         let before = receipt.first_leaf + receipt.leaves;
         self.ask(|reply| Command::Erased { before, reply }).await?;
         Ok(Erased { receipt, envelopes, freed_bytes })
+    }
+
+    /// Has `forget` called each time envelopes were erased, and at once if opening the log finished an erasure: whoever keeps something that may tell what
+    /// they said removes it then. It is called where it may block.
+    pub fn after_erasing(&self, forget: impl Fn() + Send + Sync + 'static) {
+        let erasures = &self.shared.erasures;
+        if erasures.at_start.load(Ordering::Relaxed) {
+            forget();
+        }
+        erasures.told.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(forget));
     }
 
     /// Those of the leaves that have an envelope, if none of them must stay.

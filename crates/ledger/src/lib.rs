@@ -31,6 +31,7 @@ mod ledger;
 mod ranges;
 mod reader;
 mod recover;
+mod seal;
 mod state;
 mod stored;
 mod tree;
@@ -52,5 +53,11 @@ pub use state::{Hold, InvalidLogEvent, LogKey};
 pub use stored::{ReadError, StoredEnvelope};
 pub use writer::{AppendError, WriteError, Writer};
 
+/// An error and what is behind it, in one line.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// Version of the format that this crate writes; `docs/formats/ledger.md`.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;

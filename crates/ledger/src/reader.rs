@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, RwLock},
 };
 
+use model::{Envelope, action};
 use tlog::{
     Frontier, Growth, Hash, LeavesInTree, OpenCheckpointError, Rfc6962, TilePath, TlogProof,
     VerifierKey,
@@ -17,6 +18,7 @@ use tlog::{
 
 use crate::{
     OpenError, Published, ReadError, StoredEnvelope,
+    block::Leaf,
     disk::{Disk, Mode, read_small},
     envelopes::{Envelopes, Segment, path, scan},
     recover::{CHECKPOINT, TREE, list_segments},
@@ -72,13 +74,17 @@ impl LogReader {
             .map_err(failed(tree_folder.clone()))?;
         let size = KeyHistory::claimed_size(&note);
         let is_covered = tree.covers(size).map_err(failed(tree_folder))?;
-        let behind = || OpenReaderError::Behind { folder: folder.to_owned() };
-        let state = state.filter(|state| is_covered && state.size >= size).ok_or_else(behind)?;
+        if !is_covered {
+            return Err(OpenReaderError::Behind { folder: folder.to_owned() });
+        }
+        // It saves looking for keys. The first one is written behind the first checkpoint.
+        let state = state.unwrap_or_default();
 
         let stored = Stored { tree, envelopes: open_envelopes(disk, folder, size)? };
-        let named = state.keys().iter().filter(|key| key.leaf < size);
+        let named = state.keys().iter().map(|key| key.leaf).filter(|leaf| *leaf < size);
         let key_events = named
-            .map(|key| key_event(&stored, key.leaf))
+            .chain(rotations(&stored, state.size, size)?)
+            .map(|leaf| key_event(&stored, leaf))
             .collect::<Result<Vec<_>, OpenReaderError>>()?;
         let (keys, checkpoint) =
             KeyHistory::under(&note, &key_events, vkey).map_err(|error| match error {
@@ -209,6 +215,22 @@ fn open_envelopes(
     Ok(Envelopes::new(disk, folder.to_owned(), segments, newest))
 }
 
+/// The leaves from `from` up to `end` that name a key: those that the state does not speak of yet,
+/// which is stored behind the checkpoint.
+fn rotations(stored: &Stored, from: u64, end: u64) -> Result<Vec<u64>, OpenReaderError> {
+    let mut rotations = Vec::new();
+    let read = stored.envelopes.read(from, end, |leaf, content| {
+        if let Leaf::Envelope(envelope) = content
+            && (leaf == 0 || Envelope::has_action(envelope, action::KEY_ROTATED))
+        {
+            rotations.push(leaf);
+        }
+        true
+    });
+    read.map_err(|source| ReadError::Envelope { leaf: from, source })?;
+    Ok(rotations)
+}
+
 fn key_event(stored: &Stored, leaf: u64) -> Result<KeyEvent, OpenReaderError> {
     let envelope = stored.envelopes(leaf, leaf + 1, usize::MAX)?.pop();
     let envelope = envelope.and_then(|stored| stored.bytes);
@@ -236,7 +258,7 @@ pub enum OpenReaderError {
     #[error("the checkpoint covers no leaf, or is damaged")]
     Empty,
     /// Derived files are missing, or an older sealwire wrote them.
-    #[error("the tree's files and `state` in {} do not reach the checkpoint: start the site once, it makes them again", folder.display())]
+    #[error("the tree's files in {} do not reach the checkpoint: start the site once, it makes them again", folder.display())]
     Behind {
         /// The ledger's folder.
         folder: PathBuf,

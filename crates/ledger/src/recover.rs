@@ -1,9 +1,13 @@
 //! Opening a log: from what is on disk to where the writer goes on. A clean start and the start after a crash are the same code.
 //!
-//! What a crash can do is undone: the last group, if it is torn, is cut off, and the tree's files are cut to the checkpoint and appended to from the
-//! segments, or made again where they do not lead to the checkpoint's root. Anything else is refused with its place, and nothing is changed.
+//! What a crash can do is undone: the last group, if it is torn, is cut off, and the tree's files are written on from the segments, or made again where
+//! they do not lead to the checkpoint's root. Anything else is refused with its place, and nothing is changed.
+//!
+//! What a start goes on from, it signs. So it believes what the checkpoint's signature covers, what follows from that, and what the site's key made a MAC of
+//! (`seal`); an envelope that is gone needs an order that is covered. Anything else in the folder can have a start refuse the log, or read more of it.
 
 use std::{
+    collections::BTreeMap,
     io::{self, BufReader, Read as _},
     path::{Path, PathBuf},
     sync::{Arc, RwLock},
@@ -14,14 +18,15 @@ use tlog::{Checkpoint, Hash, OpenCheckpointError, Origin, Signer, TreeSize, Veri
 use tracing::{info, warn};
 
 use crate::{
-    Published, WriteError,
+    LeafRanges, Published, WriteError,
     append_keys::AppendKeys,
     block::{Leaf, Unpacker},
     disk::{Disk, DiskFile, Mode, NEXT, Sequential, read_small},
     envelopes::{Segment, path},
+    seal::Sealing,
     segment::{self, Damage, Group, Next, PlacedRecord, Record, SegmentReader, Version},
-    state::{self, InvalidLogEvent, State},
-    tree::{ENTRIES, Tree, TreeReader, kept_heights, nodes_file},
+    state::{self, InvalidLogEvent, State, Stored},
+    tree::{ENTRIES, Extension, Tree, TreeReader, kept_heights, nodes_file},
 };
 
 /// Folder of the segments.
@@ -62,6 +67,10 @@ pub(crate) struct Recovered {
     /// The newest checkpoint; its note is empty in a log that has none yet.
     pub(crate) published: Published,
     pub(crate) last_received_at: Timestamp,
+    /// Whether the file `state` is not what was recovered.
+    pub(crate) state_is_due: bool,
+    /// Leaves that no MAC vouches for and that were taken over because that was asked for.
+    pub(crate) adopted: u64,
 }
 
 /// Opens the log in `folder`, or begins one.
@@ -69,6 +78,7 @@ pub(crate) fn open(
     disk: &dyn Disk,
     folder: &Path,
     signers: Signers,
+    adopts_tail: bool,
 ) -> Result<Recovered, OpenError> {
     for part in [SEGMENTS, TREE] {
         disk.create_folder(&folder.join(part)).map_err(io_error(&folder.join(part)))?;
@@ -78,8 +88,9 @@ pub(crate) fn open(
     for folder in [above.unwrap_or_else(|| Path::new(".")), folder, &folder.join(SEGMENTS)] {
         disk.sync_folder(folder).map_err(io_error(folder))?;
     }
-    let known = State::load(disk, folder).map_err(io_error(&folder.join(state::FILE)))?;
-    let (published, signed_by) = read_checkpoint(disk, folder, &signers, known.as_ref())?;
+    let known = Stored::load(disk, folder).map_err(io_error(&folder.join(state::FILE)))?;
+    let claimed = known.as_ref().map(|known| &known.state);
+    let (published, signed_by) = read_checkpoint(disk, folder, &signers, claimed)?;
     let checkpoint_size = published.checkpoint.size.get();
     let mut segments = list_segments(disk, folder)?;
     if segments.is_empty() {
@@ -89,29 +100,37 @@ pub(crate) fn open(
         create_segment(disk, folder, 0).map_err(io_error(&folder.join(SEGMENTS)))?;
         segments.push(0);
     }
-    let state_size = known.as_ref().map_or(0, |state| state.size);
-    let promised = checkpoint_size.max(state_size);
+    // Whoever wrote it: it can only have a start refuse more.
+    let promised = checkpoint_size.max(claimed.map_or(0, |state| state.size));
     drop_unbegun_segment(disk, folder, &mut segments, promised)?;
 
     let tree_folder = folder.join(TREE);
     let tree = TreeReader::open(disk, &tree_folder, Mode::Write).map_err(io_error(&tree_folder))?;
+    let sealings: Vec<Sealing> =
+        std::iter::once(&signers.current).chain(&signers.next).map(Sealing::of).collect();
+    let trust = Trust { sealings, checkpoint: &published.checkpoint, promised, adopts_tail };
+    let sealed = known.as_ref().and_then(|known| known.sealed_by(&trust.sealings));
+    if let Some(state) = sealed
+        && state.size > checkpoint_size
+    {
+        // It is stored behind the checkpoint of its size.
+        return Err(OpenError::SetBack { checkpoint: checkpoint_size, state: state.size });
+    }
     let from_start = || Replay::begin(tree.clone(), 0, State::default());
-    let mut replay = match known {
-        Some(state)
-            if state.size >= checkpoint_size
-                && tree.covers(checkpoint_size).map_err(io_error(&tree_folder))? =>
-        {
-            Replay::begin(tree.clone(), checkpoint_size, state)?
-        }
-        known => {
+    let covers = tree.covers(checkpoint_size).map_err(io_error(&tree_folder))?;
+    let mut replay = match sealed {
+        Some(state) if covers => Replay::begin(tree.clone(), state.size, state.clone())?,
+        _ => {
             if known.is_some() {
-                warn!("tree or state fall short of the checkpoint; making them again");
+                warn!(
+                    "the tree's files fall short, or the site's key did not write the state; making both again"
+                );
             }
             from_start()?
         }
     };
     let end = loop {
-        match replay.run(disk, folder, &segments, &published.checkpoint, promised)? {
+        match replay.run(disk, folder, &segments, &trust)? {
             Outcome::Done(end) => break end,
             Outcome::WrongRoot if replay.begun_at > 0 => {
                 warn!("the tree's files do not lead to the checkpoint; making them again");
@@ -125,9 +144,12 @@ pub(crate) fn open(
         return Err(OpenError::SegmentsMissing { leaves, size: promised });
     }
     check_signature(&replay.state, checkpoint_size, signed_by.as_ref())?;
+    replay.check_erasures(checkpoint_size)?;
     let signer = choose(signers, &replay.state)?;
     end.settle(leaves)?;
+    replay.tree.cut().map_err(OpenError::Tree)?;
     tidy_tree(disk, folder);
+    let state_is_due = sealed.is_none_or(|state| state.size < checkpoint_size);
     Ok(Recovered {
         signer,
         segments,
@@ -138,6 +160,8 @@ pub(crate) fn open(
         append_keys: replay.append_keys,
         published,
         last_received_at: replay.last_received_at,
+        state_is_due,
+        adopted: replay.adopted,
         tree: replay.tree,
     })
 }
@@ -304,6 +328,16 @@ enum Outcome {
     WrongRoot,
 }
 
+/// What the segments are held against.
+struct Trust<'a> {
+    /// Those of the site's keys.
+    sealings: Vec<Sealing>,
+    checkpoint: &'a Checkpoint,
+    /// Leaves that the segments must have.
+    promised: u64,
+    adopts_tail: bool,
+}
+
 /// Brings the tree and the state up to what the segments hold.
 struct Replay {
     tree: Tree,
@@ -311,6 +345,12 @@ struct Replay {
     append_keys: AppendKeys,
     /// The leaf it began with.
     begun_at: u64,
+    /// Leaves from there on whose envelope is gone.
+    erased: LeafRanges,
+    /// What leaves from there on order to be erased.
+    ordered: BTreeMap<u64, LeafRanges>,
+    /// Leaves that no MAC vouches for.
+    adopted: u64,
     last_received_at: Timestamp,
     unpacker: Unpacker,
 }
@@ -318,10 +358,13 @@ struct Replay {
 impl Replay {
     fn begin(tree: TreeReader, begun_at: u64, state: State) -> Result<Self, OpenError> {
         Ok(Self {
-            tree: Tree::cut(tree, begun_at).map_err(OpenError::Tree)?,
+            tree: Tree::at(tree, begun_at).map_err(OpenError::Tree)?,
             state,
             append_keys: AppendKeys::default(),
             begun_at,
+            erased: LeafRanges::new(),
+            ordered: BTreeMap::new(),
+            adopted: 0,
             last_received_at: Timestamp::from_unix_micros(0),
             unpacker: Unpacker::new(),
         })
@@ -332,9 +375,9 @@ impl Replay {
         disk: &dyn Disk,
         folder: &Path,
         segments: &[u64],
-        checkpoint: &Checkpoint,
-        promised: u64,
+        trust: &Trust<'_>,
     ) -> Result<Outcome, OpenError> {
+        let (checkpoint, promised) = (trust.checkpoint, trust.promised);
         let mut right_root = self.reaches(checkpoint) || checkpoint.size.get() == 0;
         if self.tree.size() == checkpoint.size && !right_root {
             return Ok(Outcome::WrongRoot);
@@ -366,10 +409,14 @@ impl Replay {
                     Next::Group(position, group) => {
                         unsettled =
                             if group.first_leaf >= promised { position } else { reader.position() };
-                        self.take(&group).map_err(|failure| match failure {
+                        self.take(&group, trust).map_err(|failure| match failure {
                             TakeError::Damage(leaf, reason) => damaged(leaf, reason),
                             TakeError::Event(event) => OpenError::LogEvent(event),
                             TakeError::Tree(error) => OpenError::Tree(error),
+                            TakeError::OtherKey(named) => OpenError::OtherKey { named },
+                            TakeError::Unsealed(leaf) => {
+                                OpenError::Unsealed { path: path.clone(), leaf }
+                            }
                         })?;
                         if is_last {
                             places.extend(group.places(position, first_leaf));
@@ -410,14 +457,15 @@ impl Replay {
     }
 
     /// Takes what the tree, the state and the window of keys do not have of a group.
-    fn take(&mut self, group: &Group) -> Result<(), TakeError> {
+    fn take(&mut self, group: &Group, trust: &Trust<'_>) -> Result<(), TakeError> {
         let mut next_leaf = group.first_leaf;
-        let mut entries = Vec::new();
+        let (mut entries, mut cursors, mut keys) = (Vec::new(), Vec::new(), Vec::new());
         let (tree_size, state_size) = (self.tree.size().get(), self.state.size);
         for PlacedRecord { record, .. } in group.records(0) {
             match record {
-                Record::Cursor { name, next_leaf } => self.state.advance(name, next_leaf),
-                Record::Key(used) => self.append_keys.insert(used),
+                Record::Cursor { name, next_leaf } => cursors.push((name, next_leaf)),
+                Record::Key(used) => keys.push(used),
+                Record::Mac(_) => {}
                 Record::Envelope(_) | Record::Block(_) => {
                     let first = next_leaf;
                     next_leaf += u64::from(record.leaves());
@@ -428,25 +476,88 @@ impl Replay {
                     let damage = |reason| TakeError::Damage(first, reason);
                     let leaves = record.unpack(&mut self.unpacker).map_err(damage)?;
                     for (leaf, content) in (first..).zip(leaves.iter().flat_map(|all| all.iter())) {
-                        let commitment = match content {
-                            Leaf::Envelope(envelope) => {
-                                self.state.apply(leaf, Some(envelope)).map_err(TakeError::Event)?;
-                                if leaf + 1 == group.first_leaf + u64::from(group.leaves) {
-                                    self.note_time(envelope);
-                                }
-                                (leaf >= tree_size).then(|| Hash::sha256(envelope))
-                            }
-                            Leaf::Erased(commitment) => {
-                                self.state.apply(leaf, None).map_err(TakeError::Event)?;
-                                (leaf >= tree_size).then_some(commitment)
-                            }
-                        };
-                        entries.extend(commitment);
+                        let commitment = self.leaf(leaf, content, group.end())?;
+                        entries.extend((leaf >= tree_size).then_some(commitment));
                     }
                 }
             }
         }
-        self.tree.append(&entries).map_err(TakeError::Tree)
+        let extension = self.tree.with(&entries);
+        let vouched = self.vouched(group, &extension, trust);
+        if group.end() > trust.checkpoint.size.get() {
+            // The next checkpoint will sign it.
+            let is_whole = self.erased.end() <= trust.checkpoint.size.get();
+            match &vouched {
+                Vouched::Yes if is_whole => {}
+                Vouched::OtherKey(named) => return Err(TakeError::OtherKey(named.clone())),
+                _ if trust.adopts_tail => self.adopted += u64::from(group.leaves),
+                _ => return Err(TakeError::Unsealed(group.first_leaf)),
+            }
+        }
+        let is_sealed = matches!(vouched, Vouched::Yes) || trust.adopts_tail;
+        let is_covered = group.first_leaf < trust.checkpoint.size.get();
+        // What the checkpoint covers of cursors is in the state. Where that is made again, they are what the groups say.
+        if is_sealed || (is_covered && self.begun_at == 0) {
+            cursors.into_iter().for_each(|(name, next)| self.state.advance(name, next));
+        }
+        // A retry is compared with what was sealed, so a false key can have one refused at most.
+        if is_sealed || is_covered {
+            keys.into_iter().for_each(|used| self.append_keys.insert(used));
+        }
+        self.tree.append(extension).map_err(TakeError::Tree)
+    }
+
+    /// Takes a leaf of a group that ends before the leaf `end`. Answers its commitment.
+    fn leaf(&mut self, leaf: u64, content: Leaf<'_>, end: u64) -> Result<Hash, TakeError> {
+        match content {
+            Leaf::Envelope(envelope) => {
+                self.state.apply(leaf, Some(envelope)).map_err(TakeError::Event)?;
+                if leaf >= self.begun_at
+                    && let Some(ordered) = self.state.ordered_at(leaf)
+                {
+                    self.ordered.insert(leaf, ordered);
+                }
+                if leaf + 1 == end {
+                    self.note_time(envelope);
+                }
+                Ok(Hash::sha256(envelope))
+            }
+            Leaf::Erased(commitment) => {
+                self.state.apply(leaf, None).map_err(TakeError::Event)?;
+                if leaf >= self.begun_at {
+                    self.erased.push(leaf);
+                }
+                Ok(commitment)
+            }
+        }
+    }
+
+    /// Whether the key that the log names with this group vouches for it.
+    fn vouched(&self, group: &Group, extension: &Extension, trust: &Trust<'_>) -> Vouched {
+        let (Some(mac), Some(named)) = (group.mac(), self.state.key()) else { return Vouched::No };
+        // Of a group that is in the tree already nobody looks at the root.
+        if extension.size().get() != group.end() {
+            return Vouched::No;
+        }
+        match trust.sealings.iter().find(|sealing| sealing.vkey().to_string() == named) {
+            None => Vouched::OtherKey(named.to_owned()),
+            Some(sealing) => {
+                let (size, root) = (extension.size(), extension.root());
+                let is_its = sealing.is_group(&mac, size, &root, &group.other_records());
+                if is_its { Vouched::Yes } else { Vouched::No }
+            }
+        }
+    }
+
+    /// What is gone was ordered to be erased, under the checkpoint; nobody who removed an event of the log itself can hide that.
+    fn check_erasures(&self, checkpoint_size: u64) -> Result<(), OpenError> {
+        let end = if self.adopted > 0 { u64::MAX } else { checkpoint_size };
+        let ordered = self.ordered.range(..end);
+        let ordered = ordered.fold(LeafRanges::new(), |all, (_, order)| all.union(order));
+        match self.erased.leaves().find(|leaf| !ordered.contains(*leaf)) {
+            Some(leaf) => Err(OpenError::ErasedInSilence { leaf }),
+            None => Ok(()),
+        }
     }
 
     fn note_time(&mut self, envelope: &[u8]) {
@@ -456,10 +567,20 @@ impl Replay {
     }
 }
 
+/// Whether the site's key made a group's MAC.
+enum Vouched {
+    Yes,
+    No,
+    /// The log names another key with it.
+    OtherKey(String),
+}
+
 enum TakeError {
     Damage(u64, Damage),
     Event(InvalidLogEvent),
     Tree(io::Error),
+    OtherKey(String),
+    Unsealed(u64),
 }
 
 fn read_rest(file: &Arc<dyn DiskFile>, position: u64) -> io::Result<Vec<u8>> {
@@ -552,6 +673,36 @@ pub enum OpenError {
     /// An erasure that a crash interrupted cannot be finished.
     #[error("an erasure that was interrupted cannot be finished")]
     Erase(#[source] crate::EraseError),
+    /// Leaves that only the site itself could have written, and that it did not, or a version before 4 did.
+    #[error(
+        "nothing shows that this site wrote leaf {leaf} and what follows it in {}: they lie beyond the checkpoint, and the site's key does not vouch for them; \
+         where an older sealwire was killed before this one came, start and stop that one once, or take the leaves over with `sealwire log adopt-tail`; \
+         otherwise someone changed the file: restore it from a copy", path.display()
+    )]
+    Unsealed {
+        /// The segment.
+        path: PathBuf,
+        /// The first of them.
+        leaf: u64,
+    },
+    /// The checkpoint is older than what was stored under it.
+    #[error(
+        "the checkpoint covers {checkpoint} leaves, and the state was stored under one of {state}: the checkpoint was set back; put the newest one back"
+    )]
+    SetBack {
+        /// Leaves of the checkpoint.
+        checkpoint: u64,
+        /// Leaves of the one that there must be.
+        state: u64,
+    },
+    /// An envelope is gone without a word.
+    #[error(
+        "the envelope of leaf {leaf} was erased, and no event below the checkpoint orders that: restore its segment from a copy"
+    )]
+    ErasedInSilence {
+        /// Which leaf.
+        leaf: u64,
+    },
     /// The first writes fail.
     #[error("the log cannot be begun")]
     Begin(#[source] WriteError),

@@ -12,7 +12,10 @@ use std::io::{self, Read};
 use model::Envelope;
 use tlog::Hash;
 
-use crate::block::{Leaf, Leaves, Packer, Unpacker};
+use crate::{
+    block::{Leaf, Leaves, Packer, Unpacker},
+    seal::MacBytes,
+};
 
 /// A new segment is begun when one is larger than this.
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
@@ -30,7 +33,11 @@ const GROUP_MAGIC: [u8; 4] = *b"SWgr";
 const KIND_ENVELOPE: u8 = 1;
 const KIND_CURSOR: u8 = 2;
 const KIND_BLOCK: u8 = 3;
-const KIND_KEY: u8 = 4;
+/// Versions 2 and 3 only: a key of an append with a hash of what was appended, which is not looked at
+/// any more.
+const KIND_KEY_AND_EVENTS: u8 = 4;
+const KIND_KEY: u8 = 5;
+const KIND_MAC: u8 = 6;
 /// Kind and length before each record.
 const RECORD_HEADER_LEN: usize = 5;
 
@@ -41,13 +48,15 @@ pub enum Version {
     V1,
     /// Blocks of envelopes whose events have Sealwire's own fields within. Read only.
     V2,
-    /// Blocks of envelopes as they are sealed now.
+    /// Blocks of envelopes as they are sealed now, in groups without a MAC. Read only.
     V3,
+    /// The same in groups whose MAC the site's key makes.
+    V4,
 }
 
 impl Version {
     /// What is written.
-    pub(crate) const NEWEST: Self = Self::V3;
+    pub(crate) const NEWEST: Self = Self::V4;
 
     /// Of the segment that a record with leaves is from.
     pub(crate) fn of_record(record: &[u8]) -> Self {
@@ -64,17 +73,24 @@ pub struct Cursor {
     pub next_leaf: u64,
 }
 
-/// That a batch was sealed under a caller's key.
+/// That a batch was sealed under a caller's key. Of the batch itself nothing is kept: a retry is
+/// compared with its envelopes, and what is left of those once they are erased tells nothing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct KeyUsed {
     /// SHA-256 of the key.
     pub key: Hash,
-    /// SHA-256 of the batch's events.
-    pub events: Hash,
     /// The batch's first leaf.
     pub first_leaf: u64,
     /// Number of its leaves.
     pub leaves: u32,
+}
+
+impl KeyUsed {
+    /// The batch's leaves.
+    #[must_use]
+    pub fn batch(&self) -> std::ops::Range<u64> {
+        self.first_leaf..self.first_leaf.saturating_add(u64::from(self.leaves))
+    }
 }
 
 /// A commit group as it was read.
@@ -109,6 +125,8 @@ pub(crate) enum Record<'a> {
     Cursor { name: &'a str, next_leaf: u64 },
     /// A batch had a key.
     Key(KeyUsed),
+    /// The site's key vouches for the group.
+    Mac(MacBytes),
 }
 
 /// A block that was not unpacked yet.
@@ -125,7 +143,7 @@ impl<'a> Record<'a> {
         match self {
             Self::Envelope(_) => 1,
             Self::Block(block) => block.leaves,
-            Self::Cursor { .. } | Self::Key(_) => 0,
+            Self::Cursor { .. } | Self::Key(_) | Self::Mac(_) => 0,
         }
     }
 
@@ -144,17 +162,21 @@ impl<'a> Record<'a> {
                     str::from_utf8(fields.0).map_err(|_| Damage("a cursor's name is not text"))?;
                 Self::Cursor { name, next_leaf }
             }
-            (Version::V2 | Version::V3, KIND_BLOCK) => {
+            (Version::V2 | Version::V3 | Version::V4, KIND_BLOCK) => {
                 let leaves = u32::from_le_bytes(fields.take()?);
                 let unpacked_len = u32::from_le_bytes(fields.take()?);
                 Self::Block(PackedBlock { leaves, unpacked_len, frame: fields.0 })
             }
-            (Version::V2 | Version::V3, KIND_KEY) => Self::Key(KeyUsed {
-                key: Hash::from_bytes(fields.take()?),
-                events: Hash::from_bytes(fields.take()?),
-                first_leaf: u64::from_le_bytes(fields.take()?),
-                leaves: u32::from_le_bytes(fields.take()?),
-            }),
+            (Version::V2 | Version::V3, KIND_KEY_AND_EVENTS) => {
+                let key = fields.take()?;
+                let _events: [u8; Hash::LEN] = fields.take()?;
+                Self::Key(fields.take_key(key)?)
+            }
+            (Version::V4, KIND_KEY) => {
+                let key = fields.take()?;
+                Self::Key(fields.take_key(key)?)
+            }
+            (Version::V4, KIND_MAC) => Self::Mac(fields.take()?),
             _ => return Err(Damage("a group has a record of an unknown kind")),
         };
         Ok((record, RECORD_HEADER_LEN + len))
@@ -171,7 +193,7 @@ impl<'a> Record<'a> {
             Self::Block(PackedBlock { leaves, unpacked_len, frame }) => {
                 unpacker.unpack(frame, *leaves as usize, *unpacked_len as usize).map(Some)
             }
-            Self::Cursor { .. } | Self::Key(_) => Ok(None),
+            Self::Cursor { .. } | Self::Key(_) | Self::Mac(_) => Ok(None),
         }
     }
 }
@@ -228,6 +250,7 @@ pub fn decode_segment_header(header: &[u8; SEGMENT_HEADER_LEN]) -> Result<(Versi
         1 => Ok((Version::V1, first_leaf)),
         2 => Ok((Version::V2, first_leaf)),
         3 => Ok((Version::V3, first_leaf)),
+        4 => Ok((Version::V4, first_leaf)),
         _ => Err(Damage("it is of a format version that this sealwire does not know")),
     }
 }
@@ -251,6 +274,34 @@ impl Group {
             }
         }
         Ok(())
+    }
+
+    /// The leaf after its last; where it has none, the leaf that comes next.
+    pub(crate) fn end(&self) -> u64 {
+        self.first_leaf + u64::from(self.leaves)
+    }
+
+    /// Its MAC, which is its last record, if it has one.
+    pub(crate) fn mac(&self) -> Option<MacBytes> {
+        self.records(0).find_map(|placed| match placed.record {
+            Record::Mac(mac) => Some(mac),
+            _ => None,
+        })
+    }
+
+    /// Its records without leaves but for the MAC, as they are written: what the MAC is of beside the
+    /// log's tree.
+    pub(crate) fn other_records(&self) -> Vec<u8> {
+        let mut others = Vec::new();
+        let mut rest = self.payload.as_slice();
+        // The payload was read through once when it was decoded.
+        while let Ok((record, len)) = Record::decode(self.version, rest) {
+            if matches!(record, Record::Cursor { .. } | Record::Key(_)) {
+                others.extend(rest.get(..len).unwrap_or_default());
+            }
+            rest = rest.get(len..).unwrap_or_default();
+        }
+        others
     }
 
     /// Its records in order, if it begins at `position` of its segment.
@@ -298,6 +349,8 @@ struct Written {
     bytes: Vec<u8>,
     leaves: u32,
     places: Vec<Place>,
+    /// The records without leaves among them, once more.
+    others: Vec<u8>,
 }
 
 /// A group as it is written.
@@ -310,7 +363,8 @@ pub(crate) struct EncodedGroup<'a> {
 
 impl GroupBuilder {
     pub(crate) fn new() -> Self {
-        let written = Written { bytes: vec![0; GROUP_HEADER_LEN], leaves: 0, places: Vec::new() };
+        let bytes = vec![0; GROUP_HEADER_LEN];
+        let written = Written { bytes, leaves: 0, places: Vec::new(), others: Vec::new() };
         Self { written, open: Leaves::default(), packer: Packer::new() }
     }
 
@@ -319,6 +373,7 @@ impl GroupBuilder {
         self.written.bytes.truncate(GROUP_HEADER_LEN);
         self.written.leaves = 0;
         self.written.places.clear();
+        self.written.others.clear();
         self.open.clear();
     }
 
@@ -339,18 +394,28 @@ impl GroupBuilder {
     pub(crate) fn push_cursor(&mut self, name: &str, next_leaf: u64) {
         self.close_block();
         let content = [next_leaf.to_le_bytes().as_slice(), name.as_bytes()].concat();
-        self.written.push_record(KIND_CURSOR, &content);
+        self.written.push_other(KIND_CURSOR, &content);
     }
 
     pub(crate) fn push_key(&mut self, used: &KeyUsed) {
         self.close_block();
         let content = [
             used.key.as_bytes().as_slice(),
-            used.events.as_bytes(),
             &used.first_leaf.to_le_bytes(),
             &used.leaves.to_le_bytes(),
         ];
-        self.written.push_record(KIND_KEY, &content.concat());
+        self.written.push_other(KIND_KEY, &content.concat());
+    }
+
+    /// The records without leaves that were pushed so far: what a MAC is of.
+    pub(crate) fn other_records(&self) -> &[u8] {
+        &self.written.others
+    }
+
+    /// Appends the MAC, behind which nothing may follow.
+    pub(crate) fn push_mac(&mut self, mac: &MacBytes) {
+        self.close_block();
+        self.written.push_record(KIND_MAC, mac);
     }
 
     /// Packs the leaves that were pushed since the last block.
@@ -367,7 +432,7 @@ impl GroupBuilder {
     /// The group, as one that begins with `first_leaf`.
     pub(crate) fn encode(&mut self, first_leaf: u64) -> EncodedGroup<'_> {
         self.close_block();
-        let Written { bytes, leaves, places } = &mut self.written;
+        let Written { bytes, leaves, places, .. } = &mut self.written;
         let payload = bytes.get(GROUP_HEADER_LEN..).unwrap_or_default();
         let mut header = Vec::with_capacity(GROUP_HEADER_LEN);
         header.extend(GROUP_MAGIC);
@@ -386,6 +451,13 @@ impl Written {
         self.bytes.push(kind);
         self.bytes.extend(to_u32(content.len() as u64).to_le_bytes());
         self.bytes.extend(content);
+    }
+
+    /// Appends a record that a MAC is of.
+    fn push_other(&mut self, kind: u8, content: &[u8]) {
+        let begin = self.bytes.len();
+        self.push_record(kind, content);
+        self.others.extend(self.bytes.get(begin..).unwrap_or_default());
     }
 
     fn push_block(&mut self, leaves: u32, unpacked_len: u32, frame: impl FnOnce(&mut Vec<u8>)) {
@@ -568,8 +640,12 @@ impl GroupHeader {
         }
         let mut leaves: u32 = 0;
         let mut rest = payload.as_slice();
+        let mut is_closed = false;
         while !rest.is_empty() {
             let (record, len) = Record::decode(version, rest)?;
+            if std::mem::replace(&mut is_closed, matches!(record, Record::Mac(_))) {
+                return Err(Damage("a group goes on behind its MAC"));
+            }
             leaves = leaves.saturating_add(record.leaves());
             rest = rest.get(len..).unwrap_or_default();
         }
@@ -589,6 +665,14 @@ impl<'a> Fields<'a> {
         let (field, rest) = self.0.split_first_chunk().ok_or(Damage("a record is cut off"))?;
         self.0 = rest;
         Ok(*field)
+    }
+
+    fn take_key(&mut self, key: [u8; Hash::LEN]) -> Result<KeyUsed, Damage> {
+        Ok(KeyUsed {
+            key: Hash::from_bytes(key),
+            first_leaf: u64::from_le_bytes(self.take()?),
+            leaves: u32::from_le_bytes(self.take()?),
+        })
     }
 
     fn take_slice(&mut self, len: usize) -> Result<&'a [u8], Damage> {
@@ -624,113 +708,4 @@ const _: () = assert!(
 );
 
 #[cfg(test)]
-mod tests {
-    use proptest::{collection::vec, prelude::*};
-
-    use super::*;
-
-    #[derive(Clone, Debug)]
-    enum Push {
-        Envelope(Vec<u8>),
-        Erased([u8; 32]),
-        Cursor(String, u64),
-        Key([u8; 32], u64, u32),
-    }
-
-    fn pushes() -> impl Strategy<Value = Vec<Push>> {
-        let push = prop_oneof![
-            4 => vec(any::<u8>(), 0..200).prop_map(Push::Envelope),
-            1 => any::<[u8; 32]>().prop_map(Push::Erased),
-            1 => ("[a-z]{1,8}", any::<u64>()).prop_map(|(name, next_leaf)| Push::Cursor(name, next_leaf)),
-            1 => any::<([u8; 32], u64, u32)>().prop_map(|(key, first_leaf, leaves)| Push::Key(key, first_leaf, leaves)),
-        ];
-        vec(push, 1..12)
-    }
-
-    fn used(key: [u8; 32], first_leaf: u64, leaves: u32) -> KeyUsed {
-        KeyUsed { key: Hash::from_bytes(key), events: Hash::sha256(&key), first_leaf, leaves }
-    }
-
-    fn build(pushes: &[Push]) -> GroupBuilder {
-        let mut builder = GroupBuilder::new();
-        for push in pushes {
-            match push {
-                Push::Envelope(envelope) => builder.push_leaf(Leaf::Envelope(envelope)),
-                Push::Erased(hash) => builder.push_leaf(Leaf::Erased(Hash::from_bytes(*hash))),
-                Push::Cursor(name, next_leaf) => builder.push_cursor(name, *next_leaf),
-                Push::Key(key, first_leaf, leaves) => {
-                    builder.push_key(&used(*key, *first_leaf, *leaves));
-                }
-            }
-        }
-        builder
-    }
-
-    fn segment(first_leaf: u64, pushes: &[Push]) -> Vec<u8> {
-        let mut builder = build(pushes);
-        [encode_segment_header(first_leaf).as_slice(), builder.encode(first_leaf).bytes].concat()
-    }
-
-    fn read(bytes: &[u8], first_leaf: u64) -> Result<Next, Damage> {
-        SegmentReader::open(bytes, first_leaf)
-            .unwrap()
-            .map(|mut reader| reader.read_next().unwrap())
-    }
-
-    proptest! {
-        #[test]
-        fn a_group_is_read_back_and_its_places_hold_its_blocks(pushes in pushes(), first_leaf in 0..1_u64 << 60) {
-            let bytes = segment(first_leaf, &pushes);
-            let Ok(Next::Group(begin, group)) = read(&bytes, first_leaf) else {
-                return Err(TestCaseError::fail("no group"));
-            };
-            let mut read = Vec::new();
-            let mut unpacker = Unpacker::new();
-            for PlacedRecord { position, len, record } in group.records(begin) {
-                let placed = &bytes[position as usize..(position + len) as usize];
-                prop_assert_eq!(Record::decode(Version::NEWEST, placed).unwrap(), (record, len as usize));
-                match record {
-                    Record::Cursor { name, next_leaf } => read.push(Push::Cursor(name.into(), next_leaf)),
-                    Record::Key(used) => read.push(Push::Key(*used.key.as_bytes(), used.first_leaf, used.leaves)),
-                    block => read.extend(block.unpack(&mut unpacker).unwrap().unwrap().iter().map(|leaf| match leaf {
-                        Leaf::Envelope(envelope) => Push::Envelope(envelope.into()),
-                        Leaf::Erased(hash) => Push::Erased(*hash.as_bytes()),
-                    })),
-                }
-            }
-            prop_assert_eq!(format!("{read:?}"), format!("{pushes:?}"));
-            let mut builder = build(&pushes);
-            let leaves: Vec<u32> = builder.encode(first_leaf).places.iter().map(|place| place.leaf).collect();
-            prop_assert!(leaves.is_sorted() && leaves.first().is_none_or(|first| *first == 0));
-        }
-
-        #[test]
-        fn a_flipped_bit_anywhere_is_noticed(pushes in pushes(), position: prop::sample::Index, bit in 0..8_u8) {
-            let mut bytes = segment(7, &pushes);
-            let position = position.index(bytes.len());
-            bytes[position] ^= 1 << bit;
-            prop_assert!(!matches!(read(&bytes, 7), Ok(Next::Group(..) | Next::End)));
-        }
-
-        #[test]
-        fn a_cut_is_noticed_and_holds_no_group(pushes in pushes(), at: prop::sample::Index) {
-            let bytes = segment(7, &pushes);
-            let cut = SEGMENT_HEADER_LEN + 1 + at.index(bytes.len() - SEGMENT_HEADER_LEN - 1);
-            prop_assert!(matches!(read(&bytes[..cut], 7), Ok(Next::Damaged(_))));
-            prop_assert!(!holds_a_group(&bytes[SEGMENT_HEADER_LEN + 1..cut]));
-        }
-    }
-
-    #[test]
-    fn names_are_read_back() {
-        assert_eq!(first_leaf_of(&file_name(812)), Some(812));
-        for name in [
-            "812.seg",
-            "00000000000000000812",
-            "x0000000000000000812.seg",
-            "00000000000000000812.seg.next",
-        ] {
-            assert_eq!(first_leaf_of(name), None, "{name}");
-        }
-    }
-}
+mod tests;

@@ -1,8 +1,9 @@
 //! What the log says of itself, folded from its own events: keys, holds, erasures; and how far each consumer has come.
 //!
-//! It follows from the segments. The file `state` keeps the fold as of a size, so that a start need not read the whole log; without it, a start does.
+//! It follows from the segments. The file `state` keeps the fold as of a size, so that a start need not read the whole log; without it, or where the
+//! site's key did not write it, a start does. It is stored behind the checkpoint of that size.
 
-use std::{collections::BTreeMap, io, path::Path};
+use std::{collections::BTreeMap, io, ops::Range, path::Path};
 
 use model::{Envelope, SensorId, Timestamp, action};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use crate::{
     LeafRanges, disk,
     disk::Disk,
     rotation::{self, InvalidRotation},
+    seal::{MAC_LEN, MacBytes, Sealing},
 };
 
 /// The file's name in the ledger's folder.
@@ -33,6 +35,55 @@ pub(crate) struct State {
     erasing: BTreeMap<u64, String>,
     /// For each class of events the leaf before which retention has dealt with them.
     retention: BTreeMap<String, u64>,
+}
+
+/// The file, as it lies there.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    /// What it says, whoever wrote it.
+    pub(crate) state: State,
+    /// What was read.
+    pub(crate) bytes: Vec<u8>,
+    json_len: usize,
+    /// Versions before 4 had none.
+    mac: Option<MacBytes>,
+}
+
+impl Stored {
+    /// Reads the file; `None` where there is none.
+    pub(crate) fn load(disk: &dyn Disk, folder: &Path) -> io::Result<Option<Self>> {
+        disk::read_small(disk, &folder.join(FILE))?.map(Self::decode).transpose()
+    }
+
+    fn decode(bytes: Vec<u8>) -> io::Result<Self> {
+        let damaged = |what| io::Error::other(format!("{FILE}: {what}"));
+        let text = str::from_utf8(&bytes).map_err(|_| damaged("it is not text"))?;
+        let (covered, checksum) = text
+            .strip_suffix('\n')
+            .and_then(|text| text.rsplit_once('\n'))
+            .ok_or_else(|| damaged("it has not its lines"))?;
+        if checksum != format!("{:08x}", crc32c::crc32c(covered.as_bytes())) {
+            return Err(damaged("its checksum does not match"));
+        }
+        let (json, mac) = match covered.split_once('\n') {
+            None => (covered, None),
+            Some((json, line)) => {
+                let mut mac = [0; MAC_LEN];
+                hex::decode_to_slice(line, &mut mac)
+                    .map_err(|_| damaged("its MAC is not 64 hex digits"))?;
+                (json, Some(mac))
+            }
+        };
+        let state = serde_json::from_str(json).map_err(io::Error::other)?;
+        let json_len = json.len();
+        Ok(Self { state, json_len, mac, bytes })
+    }
+
+    /// The state, if it is one that the holder of one of these keys wrote.
+    pub(crate) fn sealed_by(&self, sealings: &[Sealing]) -> Option<&State> {
+        let (mac, json) = (self.mac?, self.bytes.get(..self.json_len)?);
+        sealings.iter().any(|sealing| sealing.is_state(&mac, json)).then_some(&self.state)
+    }
 }
 
 /// A key and the leaf from which on it signs.
@@ -70,29 +121,20 @@ impl Hold {
 
 impl State {
     /// Reads the file; `None` where there is none, or one of version 1, which holds too little.
+    /// Anybody may have written it.
     pub(crate) fn load(disk: &dyn Disk, folder: &Path) -> io::Result<Option<Self>> {
-        disk::read_small(disk, &folder.join(FILE))?.map(|bytes| Self::decode(&bytes)).transpose()
+        Ok(Stored::load(disk, folder)?.map(|stored| stored.state))
     }
 
-    /// A line of JSON and a line with its checksum.
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    /// A line of JSON, a line with its MAC, and a line with the checksum of both.
+    pub(crate) fn encode(&self, sealing: &Sealing) -> Vec<u8> {
         let mut bytes = serde_json::to_vec(self).expect("maps of names and numbers are JSON");
+        let mac = hex::encode(sealing.state(&bytes));
+        bytes.push(b'\n');
+        bytes.extend(mac.as_bytes());
         let checksum = crc32c::crc32c(&bytes);
         bytes.extend(format!("\n{checksum:08x}\n").as_bytes());
         bytes
-    }
-
-    fn decode(bytes: &[u8]) -> io::Result<Self> {
-        let damaged = |what| io::Error::other(format!("{FILE}: {what}"));
-        let text = str::from_utf8(bytes).map_err(|_| damaged("it is not text"))?;
-        let (json, checksum) = text
-            .strip_suffix('\n')
-            .and_then(|text| text.rsplit_once('\n'))
-            .ok_or_else(|| damaged("it has not its two lines"))?;
-        if checksum != format!("{:08x}", crc32c::crc32c(json.as_bytes())) {
-            return Err(damaged("its checksum does not match"));
-        }
-        serde_json::from_str(json).map_err(io::Error::other)
     }
 
     pub(crate) fn advance(&mut self, cursor: &str, next_leaf: u64) {
@@ -139,8 +181,17 @@ impl State {
 
     /// What events from a leaf on order to be erased.
     pub(crate) fn ordered_from(&self, leaf: u64) -> LeafRanges {
+        self.ordered_within(leaf..u64::MAX)
+    }
+
+    /// What events before a leaf order to be erased.
+    pub(crate) fn ordered_before(&self, leaf: u64) -> LeafRanges {
+        self.ordered_within(0..leaf)
+    }
+
+    fn ordered_within(&self, leaves: Range<u64>) -> LeafRanges {
         self.erasing
-            .range(leaf..)
+            .range(leaves)
             .filter_map(|(_, ranges)| ranges.parse::<LeafRanges>().ok())
             .fold(LeafRanges::new(), |all, ranges| all.union(&ranges))
     }

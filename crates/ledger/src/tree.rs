@@ -4,7 +4,7 @@
 //! and its root in Pangea's. What one hash more gives is not kept: leaf hashes follow from entries, and a node between two kept heights from at most eight
 //! of the lower one. A tile of C2SP tlog-tiles is a slice of every second of these files, at any width that any checkpoint ever had.
 //!
-//! They only grow. They are written before a leaf is told to anyone, and fsynced only before a checkpoint: recovery cuts them to the checkpoint and appends
+//! They only grow. They are written before a leaf is told to anyone, and fsynced only before a checkpoint: recovery goes on from the checkpoint and writes
 //! what the segments hold beyond it.
 
 use std::{
@@ -241,9 +241,9 @@ impl TreeReader {
 }
 
 impl Tree {
-    /// Cuts the files to `size` leaves, which they must have, and goes on from there.
-    pub(crate) fn cut(reader: TreeReader, size: u64) -> io::Result<Self> {
-        reader.files.set_leaves(size)?;
+    /// Goes on from `size` leaves, which the files must have. What they hold beyond is written over:
+    /// whoever reads meanwhile finds all that a checkpoint covers.
+    pub(crate) fn at(reader: TreeReader, size: u64) -> io::Result<Self> {
         let size = TreeSize::new(size);
         let rfc6962 = Frontier::load_subtrees(size, reader.subtrees::<Rfc6962>(size))?;
         let pangea = Frontier::load_subtrees(size, reader.subtrees::<Pangea>(size))?;
@@ -263,19 +263,29 @@ impl Tree {
         self.rfc6962.root()
     }
 
-    /// Appends leaves. Where that fails, the files may hold a part of them, and the tree is as before.
-    pub(crate) fn append(&mut self, entries: &[Hash]) -> io::Result<()> {
-        if entries.is_empty() {
-            return Ok(());
-        }
-        let before = self.size().get();
+    /// Cuts off what the files hold beyond the tree.
+    pub(crate) fn cut(&self) -> io::Result<()> {
+        self.reader.files.set_leaves(self.size().get())
+    }
+
+    /// The tree with these leaves more. Nothing is written.
+    pub(crate) fn with(&self, entries: &[Hash]) -> Extension {
         let (mut rfc6962, mut pangea) = (self.rfc6962.clone(), self.pangea.clone());
         let mut grown = Grown::default();
         for entry in entries {
             grown.append(&mut rfc6962, &mut pangea, *entry);
         }
+        Extension { entries: tlog::encode_hashes(entries), rfc6962, pangea, grown }
+    }
+
+    /// Appends leaves to this tree. Where that fails, the files may hold a part of them, and the tree is as before.
+    pub(crate) fn append(&mut self, extension: Extension) -> io::Result<()> {
+        let Extension { entries, rfc6962, pangea, grown } = extension;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let before = self.size().get();
         let files = &self.reader.files;
-        let entries = tlog::encode_hashes(entries);
         if let Some(unsynced) = self.unsynced.first_mut() {
             *unsynced = true;
         }
@@ -295,7 +305,7 @@ impl Tree {
 
     /// Takes out of the files, durably, what they hold beyond the tree.
     pub(crate) fn take_back(&mut self) -> io::Result<()> {
-        self.reader.files.set_leaves(self.size().get())?;
+        self.cut()?;
         self.sync()
     }
 
@@ -308,6 +318,26 @@ impl Tree {
             }
         }
         Ok(())
+    }
+}
+
+/// A tree with some leaves more than the one that it was made of.
+#[derive(Debug)]
+pub(crate) struct Extension {
+    entries: Vec<u8>,
+    rfc6962: Frontier<Rfc6962>,
+    pangea: Frontier<Pangea>,
+    grown: Grown,
+}
+
+impl Extension {
+    pub(crate) const fn size(&self) -> TreeSize {
+        self.rfc6962.size()
+    }
+
+    /// Root of the RFC 6962 tree.
+    pub(crate) fn root(&self) -> Hash {
+        self.rfc6962.root()
     }
 }
 

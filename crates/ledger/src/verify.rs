@@ -239,7 +239,7 @@ pub enum VerifyError {
         entry: Hash,
     },
     /// An envelope is gone without a word.
-    #[error("leaf {leaf}: its envelope was erased, and no event of the log says so")]
+    #[error("leaf {leaf}: its envelope was erased, and no event below the checkpoint orders that")]
     ErasedInSilence {
         /// Which leaf.
         leaf: u64,

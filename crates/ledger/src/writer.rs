@@ -2,6 +2,8 @@
 //!
 //! The order is that of `docs/formats/ledger.md`: envelopes, fsync, acknowledged; tree files, fsync, checkpoint. What a failure means is decided at each step.
 
+mod retry;
+
 use std::{
     io,
     sync::{Arc, PoisonError, RwLock},
@@ -26,10 +28,12 @@ use crate::{
     ledger::Shared,
     recover::{self, Recovered, create_segment},
     rotation,
+    seal::{MacBytes, Sealing},
     segment::{self, GroupBuilder, KeyUsed, Place, SEGMENT_HEADER_LEN, Version},
     state::{self, InvalidLogEvent, State},
     tree::Tree,
 };
+use retry::First;
 
 /// Batches in one commit group.
 const GROUP_BATCHES_MAX: usize = 1_024;
@@ -130,6 +134,10 @@ pub(crate) struct Sealer {
     last_received_at: Timestamp,
     append_keys: AppendKeys,
     group: OpenGroup,
+    /// Makes the MACs of what no checkpoint covers yet.
+    sealing: Sealing,
+    /// Whether the file `state` is to be written even if there is no new checkpoint.
+    state_is_due: bool,
 }
 
 /// The commit group that is being filled.
@@ -138,7 +146,8 @@ struct OpenGroup {
     received_at: String,
     commitments: Vec<Hash>,
     cursors: Vec<Cursor>,
-    keys: Vec<KeyUsed>,
+    /// Each with a hash of the batch's events, which never leaves this memory.
+    keys: Vec<(KeyUsed, Hash)>,
     waiting: Vec<(Reply, Receipt)>,
     /// What the log says of itself once the group is durable, if that changes with it.
     state: Option<State>,
@@ -156,6 +165,8 @@ impl Sealer {
         segment_bytes_max: u64,
     ) -> Result<Self, OpenError> {
         let mut sealer = Self {
+            sealing: Sealing::of(&recovered.signer),
+            state_is_due: recovered.state_is_due,
             signer: recovered.signer,
             shared,
             tree: recovered.tree,
@@ -168,16 +179,19 @@ impl Sealer {
             group: OpenGroup::new(),
         };
         sealer.begin(recovered.newest_version).map_err(OpenError::Begin)?;
-        let erasing = sealer.shared.state().erasing();
+        // Nothing is erased but under a checkpoint that covers the order.
+        sealer.publish_if_room().map_err(OpenError::Begin)?;
+        let covered = sealer.shared.published().checkpoint.size.get();
+        let erasing = sealer.shared.state().ordered_before(covered);
         if !erasing.is_empty() {
             let closed = sealer.close_segment(erasing.end());
             closed.map_err(|failure| OpenError::Begin(failure.fatal("beginning a segment")))?;
-            let Shared { disk, folder, stored, .. } = &*sealer.shared;
+            let Shared { disk, folder, stored, erasures, .. } = &*sealer.shared;
+            erasures.begin();
             erase::erase(&**disk, folder, &stored.envelopes, &erasing, &|| false)
                 .map_err(OpenError::Erase)?;
-            sealer.erased(u64::MAX).map_err(OpenError::Begin)?;
+            sealer.erased(covered).map_err(OpenError::Begin)?;
         }
-        sealer.publish_if_room().map_err(OpenError::Begin)?;
         Ok(sealer)
     }
 
@@ -187,6 +201,11 @@ impl Sealer {
             if self.size() > self.newest.first_leaf {
                 self.begin_segment().map_err(|failure| failure.fatal("beginning a segment"))?;
             } else {
+                if self.size() > 0 {
+                    // Cursors that moved alone are in this segment only.
+                    self.state_is_due = true;
+                    self.publish().map_err(|failure| failure.fatal("publishing a checkpoint"))?;
+                }
                 let Shared { disk, folder, .. } = &*self.shared;
                 create_segment(&**disk, folder, self.newest.first_leaf)
                     .map_err(step("beginning a segment"))?;
@@ -253,31 +272,20 @@ impl Sealer {
                 next = queue.blocking_recv();
             }
         }
-        self.publish().map_err(|failure| failure.fatal("publishing the last checkpoint"))
+        self.publish().map_err(|failure| failure.fatal("publishing the last checkpoint"))?;
+        // Cursors that moved alone since.
+        self.state_is_due = true;
+        self.publish_if_room()
     }
 
     /// Puts a batch into the open group. A retry gets the first receipt.
     fn gather(&mut self, batch: PreparedBatch, reply: Reply) {
-        if let Some((key, events)) = batch.key {
-            let is_one =
-                |used: &&KeyUsed| used.key == key || batch.earlier_keys.contains(&used.key);
-            let in_group = self.group.keys.iter().find(is_one);
-            let known = || {
-                let mut keys = std::iter::once(&key).chain(&batch.earlier_keys);
-                keys.find_map(|key| self.append_keys.get(key))
-            };
-            if let Some(used) = in_group.or_else(known) {
-                let receipt =
-                    Receipt { first_leaf: used.first_leaf, leaves: u64::from(used.leaves) };
-                if used.events != events {
-                    let _unheard =
-                        reply.send(Err(AppendError::KeyReused { first_leaf: receipt.first_leaf }));
-                } else if in_group.is_some() {
-                    // It is not durable yet: the answer comes with the first one's.
-                    self.group.waiting.push((reply, receipt));
-                } else {
-                    let _unheard = reply.send(Ok(receipt));
-                }
+        match self.first_of(&batch) {
+            First::ThisOne => {}
+            // It is not durable yet: the answer comes with the first one's.
+            First::InGroup(receipt) => return self.group.waiting.push((reply, receipt)),
+            First::Sealed(answer) => {
+                let _unheard = reply.send(answer);
                 return;
             }
         }
@@ -322,7 +330,10 @@ impl Sealer {
             self.begin_segment()?;
         }
         let first_leaf = self.size();
-        let encoded = self.group.encode(first_leaf);
+        let extension = self.tree.with(&self.group.commitments);
+        let encoded = self.group.encode(first_leaf, |records| {
+            self.sealing.group(extension.size(), &extension.root(), records)
+        });
         let (group_len, places) = (encoded.bytes.len() as u64, encoded.places.to_vec());
         if let Err(source) = self.newest.file.write_all_at(encoded.bytes, self.newest_len) {
             // The disk may be full. If the part that was written can be taken back, nothing has happened: refuse this group and go on.
@@ -336,7 +347,7 @@ impl Sealer {
         self.newest.file.sync().map_err(step("fsyncing a segment"))?;
 
         // From here on the group is durable, and nobody has seen it yet.
-        if let Err(source) = self.tree.append(&self.group.commitments) {
+        if let Err(source) = self.tree.append(extension) {
             return Err(self.take_back(source));
         }
         self.show(&places, first_leaf);
@@ -372,7 +383,7 @@ impl Sealer {
         let leaves_before = first_leaf - self.newest.first_leaf;
         let placed = places.iter().map(|place| place.within(self.newest_len, leaves_before));
         self.newest.places.write().unwrap_or_else(PoisonError::into_inner).extend(placed);
-        for used in self.group.keys.drain(..) {
+        for (used, _events) in self.group.keys.drain(..) {
             self.append_keys.insert(used);
         }
         {
@@ -398,9 +409,11 @@ impl Sealer {
             return Ok(Err(refusal));
         }
         let outcome = self.seal_log_events(events)?;
-        // Whoever copies the log learns from the state what is being erased.
         if outcome.is_ok() && closed_before > 0 {
-            self.store_state_if_room()?;
+            // What it orders is irreversible, so it is done only under a checkpoint that covers it.
+            if let Some(refusal) = refusal_of(self.publish())? {
+                return Ok(Err(refusal));
+            }
         }
         Ok(outcome)
     }
@@ -440,14 +453,26 @@ impl Sealer {
         signer: Signer,
         actor: &str,
     ) -> Result<Result<Receipt, AppendError>, WriteError> {
-        self.publish_if_room()?;
+        // What follows begins with the event, under the new key's MAC: whoever starts the log next
+        // needs the old key for nothing.
+        if let Some(refusal) = refusal_of(self.publish())? {
+            return Ok(Err(refusal));
+        }
+        if self.segment_is_due
+            && let Some(refusal) = refusal_of(self.begin_segment())?
+        {
+            return Ok(Err(refusal));
+        }
         let origin = self.signer.vkey().name().as_str().to_owned();
         let vkey = signer.vkey().to_string();
         let statement = rotation::state(&origin, self.size(), &self.signer, &signer)
             .map_err(|error| step("signing a key rotation")(io::Error::other(error)))?;
         let event = Event::key_rotated(actor, &origin, &vkey, statement, now());
+        let old = std::mem::replace(&mut self.sealing, Sealing::of(&signer));
         let outcome = self.seal_log_events(vec![event])?;
-        if outcome.is_ok() {
+        if outcome.is_err() {
+            self.sealing = old;
+        } else {
             *self.shared.vkey.write().unwrap_or_else(PoisonError::into_inner) =
                 signer.vkey().clone();
             self.signer = signer;
@@ -456,30 +481,17 @@ impl Sealer {
         Ok(outcome)
     }
 
-    /// Notes that segments show the erasures that were ordered before a leaf.
-    fn erased(&self, before: u64) -> Result<(), WriteError> {
-        self.shared.state().erased(before);
-        self.store_state_if_room()
-    }
-
-    /// Stores the state, or says in the program's log that there is no room. The next start then does an erasure again that is done.
-    fn store_state_if_room(&self) -> Result<(), WriteError> {
-        match self.store_state() {
-            Err(CommitError::Refused(error)) => {
-                warn!(%error, "no room for the state; the one before it stands");
-                Ok(())
-            }
-            Err(CommitError::Fatal(failure)) => Err(failure),
-            Ok(()) => Ok(()),
-        }
-    }
-
-    fn store_state(&self) -> Result<(), CommitError> {
-        let Shared { disk, folder, .. } = &*self.shared;
-        let state = self.shared.state().encode();
-        disk::write_next(&**disk, folder, state::FILE, &state)
-            .map_err(refused_if_full("writing the state"))?;
-        Ok(disk::take_next(&**disk, folder, state::FILE).map_err(step("replacing the state"))?)
+    /// Notes that segments show the erasures that were ordered before a leaf. Where there is no room for that, the next start does again what is done.
+    fn erased(&mut self, before: u64) -> Result<(), WriteError> {
+        let erased = {
+            let mut state = self.shared.state();
+            let erased = state.ordered_before(before);
+            state.erased(before);
+            erased
+        };
+        self.append_keys.forget_erased(&erased);
+        self.state_is_due = true;
+        self.publish_if_room()
     }
 
     /// Sees to it that the segments of the leaves before `leaf` do not grow any further.
@@ -491,8 +503,10 @@ impl Sealer {
     fn begin_segment(&mut self) -> Result<(), CommitError> {
         self.segment_is_due = true;
         let first_leaf = self.size();
-        // Recovery may begin with the new segment, so what only the old ones hold of the state is written down first.
-        self.store_state()?;
+        // Recovery may begin with the new segment, so what only the old ones hold of the state is written down first. And a segment that does not grow any
+        // more is covered by a checkpoint: it may be written anew, without MACs.
+        self.state_is_due = true;
+        self.publish()?;
         let Shared { disk, folder, stored, .. } = &*self.shared;
         let file = create_segment(&**disk, folder, first_leaf)
             .map_err(refused_if_full("beginning a segment"))?;
@@ -520,29 +534,38 @@ impl Sealer {
         }
     }
 
-    /// Publishes a checkpoint over everything durable. It is refused where the disk is full before anything was replaced; the one before it stands then. Any
-    /// other failure is fatal: whether the new one stands is unknown, and a second one of another content must never follow it.
+    /// Publishes a checkpoint over everything durable, and stores the state as of it. It is refused where the disk is full before anything was replaced; the
+    /// one before it stands then. Any other failure is fatal: whether the new one stands is unknown, and a second one of another content must never follow
+    /// it. The state comes last: it never speaks of more than is signed, so a copy that ends with the checkpoint can go on from it.
     fn publish(&mut self) -> Result<(), CommitError> {
-        let published = self.shared.published();
-        if published.checkpoint.size == self.tree.size() && !published.note.is_empty() {
+        let before = self.shared.published();
+        let is_covered = before.checkpoint.size == self.tree.size() && !before.note.is_empty();
+        if is_covered && !self.state_is_due {
             return Ok(());
         }
-        self.tree.sync().map_err(step("fsyncing the tree's files"))?;
+        let published = if is_covered {
+            None
+        } else {
+            self.tree.sync().map_err(step("fsyncing the tree's files"))?;
+            let origin = before.checkpoint.origin.clone();
+            let checkpoint = Checkpoint::new(origin, self.tree.size(), self.tree.root());
+            Some(Published { note: checkpoint.sign(&self.signer), checkpoint })
+        };
         let Shared { disk, folder, .. } = &*self.shared;
-        let origin = published.checkpoint.origin.clone();
-        let checkpoint = Checkpoint::new(origin, self.tree.size(), self.tree.root());
-        let note = checkpoint.sign(&self.signer);
-        let state = self.shared.state().encode();
-        let replacements =
-            [(state::FILE, state.as_slice()), (recover::CHECKPOINT, note.as_bytes())];
-        for (name, content) in replacements {
+        let state = self.shared.state().encode(&self.sealing);
+        let note = published.as_ref().map(|new| (recover::CHECKPOINT, new.note.as_bytes()));
+        let replacements = || note.into_iter().chain([(state::FILE, state.as_slice())]);
+        for (name, content) in replacements() {
             disk::write_next(&**disk, folder, name, content)
                 .map_err(refused_if_full("writing the checkpoint"))?;
         }
-        for (name, _) in replacements {
+        for (name, _) in replacements() {
             disk::take_next(&**disk, folder, name).map_err(step("replacing the checkpoint"))?;
         }
-        self.shared.published.send_replace(Arc::new(Published { checkpoint, note }));
+        self.state_is_due = false;
+        if let Some(published) = published {
+            self.shared.published.send_replace(Arc::new(published));
+        }
         Ok(())
     }
 }
@@ -602,7 +625,7 @@ impl OpenGroup {
         let receipt = Receipt { first_leaf, leaves: batch.len() as u64 };
         if let Some((key, events)) = batch.key {
             let leaves = u32::try_from(batch.len()).expect("a batch is bounded");
-            self.keys.push(KeyUsed { key, events, first_leaf, leaves });
+            self.keys.push((KeyUsed { key, first_leaf, leaves }, events));
         }
         self.cursors.extend(batch.cursor);
         Ok(receipt)
@@ -613,14 +636,20 @@ impl OpenGroup {
         self.commitments.is_empty() && self.cursors.is_empty() && self.keys.is_empty()
     }
 
-    /// The group as it is written.
-    fn encode(&mut self, first_leaf: u64) -> segment::EncodedGroup<'_> {
+    /// The group as it is written. `mac` makes its MAC of its records without leaves.
+    fn encode(
+        &mut self,
+        first_leaf: u64,
+        mac: impl FnOnce(&[u8]) -> MacBytes,
+    ) -> segment::EncodedGroup<'_> {
         for cursor in &self.cursors {
             self.builder.push_cursor(&cursor.name, cursor.next_leaf);
         }
-        for used in &self.keys {
+        for (used, _events) in &self.keys {
             self.builder.push_key(used);
         }
+        let mac = mac(self.builder.other_records());
+        self.builder.push_mac(&mac);
         self.builder.encode(first_leaf)
     }
 }

@@ -41,6 +41,9 @@ pub const BACK_IN_RANGE: &str = "BACK_IN_RANGE";
 pub const SENSOR_LOST: &str = "SENSOR_LOST";
 /// Derived: a lost sensor that answers or beats again.
 pub const SENSOR_BACK: &str = "SENSOR_BACK";
+/// Leaves that the site's key did not vouch for were taken over when the log was opened, because an
+/// operator asked for that.
+pub const TAIL_ADOPTED: &str = "TAIL_ADOPTED";
 /// Someone took readings out as a file.
 pub const READINGS_EXPORTED: &str = "READINGS_EXPORTED";
 /// The site begins to run its services.

@@ -60,6 +60,17 @@ impl EventJson {
         json
     }
 
+    /// Whether a canonical envelope is one around these two pieces, whenever it was sealed and with whatever salt.
+    #[must_use]
+    pub fn is_sealed_in(&self, canonical: &[u8]) -> bool {
+        let Ok(sealed) = Envelope::parse(canonical) else { return false };
+        let mut own = Vec::new();
+        let received_at = sealed.received_at.to_string();
+        Envelope::seal(&self.head, &received_at, sealed.salt, &self.tail, &mut own);
+        // What version 2 of the log's format sealed has our own fields elsewhere.
+        own == canonical || Envelope::parse(&own).is_ok_and(|own| own == sealed)
+    }
+
     /// Bytes of the envelope around it.
     #[must_use]
     pub const fn envelope_len(&self) -> usize {

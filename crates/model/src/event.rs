@@ -375,6 +375,13 @@ impl Event {
         Self::new(actor, action::READINGS_EXPORTED, origin, message, at).with(detail)
     }
 
+    /// That the newest leaves were taken over although the site's key does not vouch for them.
+    #[must_use]
+    pub fn tail_adopted(actor: &str, origin: &str, leaves: u64, why: &str, at: Timestamp) -> Self {
+        let message = format!("{leaves} leaves taken over that no key vouched for: {why}");
+        Self::new(actor, action::TAIL_ADOPTED, origin, message, at)
+    }
+
     /// A reading, or that none came: how the poll with this number ended.
     #[must_use]
     pub fn reading(heartbeat: &Heartbeat, poll: u64, outcome: Outcome, at: Timestamp) -> Self {

@@ -208,6 +208,15 @@ pub(crate) enum LogOrder {
     },
     /// List the holds that stand.
     Holds,
+    /// Take over the newest leaves of a stopped site although its key does not vouch for them.
+    ///
+    /// That is so where a sealwire was killed that wrote format 3 or an earlier one. The next
+    /// checkpoint signs the leaves, so look at them before: anybody who can write the folder may have
+    /// put them there.
+    AdoptTail {
+        #[command(flatten)]
+        signature: Signature,
+    },
     /// Erase now what the file `retention` in the data directory no longer keeps.
     Retain {
         #[command(flatten)]

@@ -3,14 +3,16 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result, bail};
+use ledger::Batch;
+use model::{Event, Timestamp};
 use serde::Deserialize;
 use site::{
     DataDir, DataDirError, RunFile, SiteLog,
-    operator::{Done, ErasedEnvelopes, Order},
+    operator::{Done, ErasedEnvelopes, Order, Words},
 };
 
 use crate::{
@@ -22,7 +24,59 @@ use crate::{
 const ORDER_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 pub(crate) fn run(arguments: LogArguments) -> Result<()> {
-    give(arguments.site, arguments.order.into())
+    match Command::from(arguments.order) {
+        Command::Order(order) => give(arguments.site, order),
+        Command::AdoptTail { actor, reason } => adopt_tail(arguments.site, actor, reason),
+    }
+}
+
+/// What is to be done with a log.
+enum Command {
+    /// By the site, whether it runs or not.
+    Order(Order),
+    /// Only here: a site does not start before it.
+    AdoptTail { actor: Words, reason: Words },
+}
+
+/// Takes over what lies beyond the checkpoint, and seals that.
+fn adopt_tail(site: OrderArguments, actor: Words, reason: Words) -> Result<()> {
+    let OrderArguments { data_dir, key_file, json } = site;
+    let data_dir = DataDir::open_existing(&data_dir)?;
+    let SiteLog { ledger, writer, operator: _ } = SiteLog::open_adopting(&data_dir, key_file)?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    let sealed = runtime.block_on(async {
+        let adopted = ledger.adopted();
+        if adopted == 0 {
+            return Ok(None);
+        }
+        let event = Event::tail_adopted(
+            &String::from(actor),
+            ledger.vkey().name().as_str(),
+            adopted,
+            &String::from(reason),
+            Timestamp::after_1970(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
+        );
+        ledger.append(Batch::of(vec![event])).await.map(|receipt| Some((adopted, receipt)))
+    });
+    runtime.block_on(writer.close()).context("the log could not be closed")?;
+    let text = match (sealed?, json) {
+        (None, true) => String::from(r#"{"done":"adopt-tail","leaves":0}"#),
+        (None, false) => {
+            String::from("the site's key vouches for all leaves: nothing was to be done")
+        }
+        (Some((adopted, receipt)), true) => {
+            format!(r#"{{"done":"adopt-tail","leaves":{adopted},"leaf":{}}}"#, receipt.first_leaf)
+        }
+        (Some((adopted, receipt)), false) => {
+            format!("{adopted} leaves were taken over; leaf {} says so", receipt.first_leaf)
+        }
+    };
+    if json {
+        output::json(&text)
+    } else {
+        output::line(&text)
+    }
+    Ok(())
 }
 
 /// Has an order carried out, and says what was done.
@@ -92,28 +146,31 @@ struct Problem {
     detail: String,
 }
 
-impl From<LogOrder> for Order {
+impl From<LogOrder> for Command {
     fn from(order: LogOrder) -> Self {
-        match order {
-            LogOrder::Checkpoint => Self::Checkpoint,
+        Self::Order(match order {
+            LogOrder::AdoptTail { signature: Signature { actor: Actor { actor }, reason } } => {
+                return Self::AdoptTail { actor, reason };
+            }
+            LogOrder::Checkpoint => Order::Checkpoint,
             LogOrder::Erase {
                 leaves,
                 with_derived,
                 signature: Signature { actor: Actor { actor }, reason },
-            } => Self::Erase { leaves, with_derived, actor, reason },
+            } => Order::Erase { leaves, with_derived, actor, reason },
             LogOrder::Hold {
                 sensor,
                 from,
                 to,
                 signature: Signature { actor: Actor { actor }, reason },
-            } => Self::Hold { sensor, from, to, actor, reason },
+            } => Order::Hold { sensor, from, to, actor, reason },
             LogOrder::Release { hold, signature: Signature { actor: Actor { actor }, reason } } => {
-                Self::Release { hold, actor, reason }
+                Order::Release { hold, actor, reason }
             }
-            LogOrder::Holds => Self::Holds,
-            LogOrder::Retain { actor: Actor { actor } } => Self::Retain { actor },
-            LogOrder::RotateKey { actor: Actor { actor } } => Self::RotateKey { actor },
-        }
+            LogOrder::Holds => Order::Holds,
+            LogOrder::Retain { actor: Actor { actor } } => Order::Retain { actor },
+            LogOrder::RotateKey { actor: Actor { actor } } => Order::RotateKey { actor },
+        })
     }
 }
 

@@ -27,11 +27,16 @@ pub(crate) fn run(arguments: &RestoreArguments) -> Result<()> {
 }
 
 fn report(restored: &Restored, arguments: &RestoreArguments) {
-    let Restored { name, verified, has_key, known, configuration, unsigned } = restored;
+    let Restored { name, verified, has_key, known, configuration, unsigned, left_out } = restored;
     let (checkpoint, data_dir) = (&verified.checkpoint, arguments.data_dir.display());
     output::line(&format!("{data_dir} is the folder of the site `{name}` again, and verifies"));
     output::line(&format!("  {} leaves, signed by {}", verified.leaves, verified.vkey));
     output::line(&format!("  checkpoint of {} leaves, root {}", checkpoint.size, checkpoint.root));
+    if *left_out > 0 {
+        output::line(&format!(
+            "  {left_out} leaves of the backup lie beyond its checkpoint: nothing vouches for them, and they are left out"
+        ));
+    }
     if !has_key {
         output::line(&format!(
             "  without a secret key: put the one of {} into {data_dir}/site.key, with mode 600, before you start the site",

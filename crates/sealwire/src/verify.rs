@@ -130,17 +130,20 @@ fn verify_data_dir(
         }
     };
     let verified = verify_folder_with(&RealDisk, &ledger, vkey, &mut progress(), &mut observer)?;
-    let beyond = verified.leaves.saturating_sub(verified.checkpoint.size.get());
+    let covered = verified.checkpoint.size.get();
     ok(&format!(
         "{} envelopes in {} segments hash to the log's entries",
-        verified.leaves - verified.erased,
+        covered - verified.erased,
         verified.segments
     ));
     if verified.erased > 0 {
         ok(&format!("{} envelopes were erased, and the log says so", verified.erased));
     }
-    if beyond > 0 {
-        output::line(&format!("      {beyond} of them are newer than the checkpoint"));
+    if verified.beyond() > 0 {
+        output::line(&format!(
+            "      {} leaves lie beyond the checkpoint; no signature covers them yet, and they count for nothing here",
+            verified.beyond()
+        ));
     }
     if verified.torn_bytes > 0 {
         let bytes = verified.torn_bytes;
@@ -160,6 +163,11 @@ fn verify_data_dir(
     if let Some(checked) = &checked {
         completeness::report(checked)?;
         completeness::demand(checked, &mut shown);
+    }
+    if let Some(fault) = verified.fault_beyond {
+        bail!(
+            "the {covered} leaves that the checkpoint covers hold; what lies beyond is not of this log: {fault}"
+        );
     }
     Ok(shown)
 }

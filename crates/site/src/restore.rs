@@ -64,6 +64,9 @@ pub struct Restored {
     pub configuration: Vec<Configured>,
     /// Why it is not known what the log's key signed of it; `None` where it is.
     pub unsigned: Option<String>,
+    /// Leaves of the backup beyond its checkpoint, which earlier versions made backups with. Nothing
+    /// vouches for them, so they are left out.
+    pub left_out: u64,
 }
 
 /// Restores a backup. `progress` is told what is being done.
@@ -119,6 +122,7 @@ pub fn restore(
         known,
         configuration: written.files,
         unsigned: manifest.err().map(|unknown| unknown.to_string()),
+        left_out: of_backup.beyond(),
     })
 }
 
@@ -159,8 +163,9 @@ fn check_known(
         return Err(RestoreError::OtherLog { path: path.to_owned(), named, origin });
     }
     // One that is ahead may be signed by a key that the backup does not know yet.
-    if claimed.size.get() > verified.leaves {
-        let (size, leaves) = (claimed.size.get(), verified.leaves);
+    let leaves = verified.checkpoint.size.get();
+    if claimed.size.get() > leaves {
+        let size = claimed.size.get();
         return Err(RestoreError::Behind { path: path.to_owned(), size, leaves });
     }
     let known = verified

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ledger::{KeyError, KeyFiles, Ledger, OpenError, Writer};
+use ledger::{KeyError, KeyFiles, Ledger, OpenError, Storage, Writer};
 use tlog::KeyName;
 
 use crate::{
@@ -28,10 +28,30 @@ impl SiteLog {
     /// # Errors
     /// The key or the log cannot be used.
     pub fn open(data_dir: &DataDir, key_file: Option<PathBuf>) -> Result<Self, SiteLogError> {
+        Self::open_on(Storage::default(), data_dir, key_file)
+    }
+
+    /// The same, and takes over leaves beyond the checkpoint that the site's key does not vouch for: [`Ledger::adopted`] says how many. Someone must have
+    /// asked for it, because the next checkpoint signs them.
+    ///
+    /// # Errors
+    /// As [`SiteLog::open`].
+    pub fn open_adopting(
+        data_dir: &DataDir,
+        key_file: Option<PathBuf>,
+    ) -> Result<Self, SiteLogError> {
+        Self::open_on(Storage { adopts_tail: true, ..Storage::default() }, data_dir, key_file)
+    }
+
+    fn open_on(
+        storage: Storage,
+        data_dir: &DataDir,
+        key_file: Option<PathBuf>,
+    ) -> Result<Self, SiteLogError> {
         let name = KeyName::parse(&data_dir.origin()).expect("a site's name is checked");
         let keys = KeyFiles::new(key_file.unwrap_or_else(|| data_dir.key()));
         let signers = keys.load_or_create(&name, &data_dir.ledger())?;
-        let (ledger, writer) = Ledger::open(&data_dir.ledger(), signers)?;
+        let (ledger, writer) = Ledger::open_on(storage, &data_dir.ledger(), signers)?;
         // A rotation may have been interrupted: the log knows how it ended.
         keys.settle(&ledger.vkey())?;
         let tokens = ApiTokens::load(api_tokens::path_in(data_dir.path()))?;

@@ -41,14 +41,24 @@ pub struct VerifiedFolder {
     pub keys: KeyHistory,
     /// The checkpoint that everything led to.
     pub checkpoint: Checkpoint,
-    /// Leaves whose envelope was held against their entry, or that were erased; those beyond the checkpoint are among them.
+    /// Leaves that the segments hold; those beyond the checkpoint are among them.
     pub leaves: u64,
-    /// Those of them that were erased.
+    /// Leaves below the checkpoint whose envelope was erased, which an event below it orders.
     pub erased: u64,
+    /// What is wrong with the leaves beyond the checkpoint, if something is. Nothing vouches for them, whatever is found.
+    pub fault_beyond: Option<String>,
     /// Segments that were read.
     pub segments: usize,
     /// Bytes at the end that a crash left or a running site is just writing; the next start cuts them off.
     pub torn_bytes: u64,
+}
+
+impl VerifiedFolder {
+    /// Leaves beyond the checkpoint. The site's key vouches for them to the site alone; no signature does to anybody.
+    #[must_use]
+    pub const fn beyond(&self) -> u64 {
+        self.leaves.saturating_sub(self.checkpoint.size.get())
+    }
 }
 
 /// Verifies the ledger in `folder`: segments, both trees, state, checkpoint. Nothing is written. If `vkey` is given, it must have signed the log; otherwise
@@ -65,8 +75,8 @@ pub fn verify_folder(
     verify_folder_with(disk, folder, vkey, progress, &mut |_, _| {})
 }
 
-/// As [`verify_folder`]; `observer` is told every leaf and its envelope, or `None` where that was erased, in the log's order. What it was told holds only if
-/// the result is `Ok`.
+/// As [`verify_folder`]; `observer` is told every leaf that the checkpoint covers and its envelope, or `None` where that was erased, in the log's order. What
+/// it was told holds only if the result is `Ok`.
 ///
 /// # Errors
 /// The first file or leaf that is wrong.
@@ -106,6 +116,9 @@ impl Promises {
             let path = path.to_owned();
             move |source| VerifyError::Io { path, source }
         };
+        // The state first: it is stored behind the checkpoint, so this one is of no earlier size.
+        let state_path = folder.join(state::FILE);
+        let state = State::load(disk, folder).map_err(failed(&state_path))?;
         let checkpoint_path = folder.join(CHECKPOINT);
         let missing =
             || VerifyError::Unavailable(format!("{} is missing", checkpoint_path.display()));
@@ -113,8 +126,6 @@ impl Promises {
         let note = String::from_utf8(note.ok_or_else(missing)?)
             .map_err(|error| failed(&checkpoint_path)(io::Error::other(error)))?;
         let size = KeyHistory::claimed_size(&note);
-        let state_path = folder.join(state::FILE);
-        let state = State::load(disk, folder).map_err(failed(&state_path))?;
         let is_version_1 = state.is_none()
             && read_small(disk, &folder.join(state::FILE_V1)).is_ok_and(|found| found.is_some());
         let tree = if is_version_1 {
@@ -125,6 +136,15 @@ impl Promises {
         };
         let segments = list_segments(disk, folder)?;
         Ok(Self { note, size, state, tree, segments })
+    }
+
+    /// The size of the newest checkpoint, unverified.
+    fn newest_size(disk: &dyn Disk, folder: &Path) -> Result<(u64, String), VerifyError> {
+        let path = folder.join(CHECKPOINT);
+        let failed = |source| VerifyError::Io { path: path.clone(), source };
+        let note = read_small(disk, &path).map_err(failed)?.unwrap_or_default();
+        let note = String::from_utf8(note).map_err(|error| failed(io::Error::other(error)))?;
+        Ok((KeyHistory::claimed_size(&note), note))
     }
 
     /// Leaves that a crash cannot have torn.
@@ -152,6 +172,9 @@ struct Chunk {
     segment: PathBuf,
     first_leaf: u64,
     commitments: Vec<Hash>,
+    /// Sizes that the log had beyond the checkpoint, each after a commit group: a later checkpoint is
+    /// of one of them.
+    sizes: Vec<u64>,
 }
 
 /// Reads segments and hashes envelopes.
@@ -167,10 +190,18 @@ struct Reading<'a> {
     state_checked: bool,
     /// Every place where each cursor has been.
     cursors: BTreeMap<String, BTreeSet<u64>>,
+    /// Leaves that were erased.
     erased: LeafRanges,
-    ordered: LeafRanges,
+    /// What is ordered to be erased, by the leaf that orders it.
+    ordered: BTreeMap<u64, LeafRanges>,
     received_at: String,
     chunk: Vec<Hash>,
+    sizes: Vec<u64>,
+    fault_beyond: Option<String>,
+    /// The leaf up to which was read.
+    next_leaf: u64,
+    /// A later checkpoint, which covers the orders to erase what was erased meanwhile.
+    later: Option<String>,
     observer: &'a mut Observer<'a>,
 }
 
@@ -178,9 +209,12 @@ struct Reading<'a> {
 struct Read {
     state: State,
     key_events: Vec<KeyEvent>,
-    erased: LeafRanges,
+    /// Leaves below the checkpoint that were erased.
+    erased: u64,
     leaves: u64,
     torn_bytes: u64,
+    fault_beyond: Option<String>,
+    later: Option<String>,
 }
 
 impl<'a> Reading<'a> {
@@ -199,40 +233,67 @@ impl<'a> Reading<'a> {
             unpacker: Unpacker::new(),
             state: State::default(),
             key_events: Vec::new(),
-            state_checked: promises.state.is_none(),
+            // One that speaks of more than is signed is of a version before 4, and beyond judgement.
+            state_checked: promises.state.as_ref().is_none_or(|told| told.size > promises.size),
             cursors: BTreeMap::new(),
             erased: LeafRanges::new(),
-            ordered: LeafRanges::new(),
+            ordered: BTreeMap::new(),
             received_at: String::new(),
             chunk: Vec::new(),
+            sizes: Vec::new(),
+            fault_beyond: None,
+            next_leaf: 0,
+            later: None,
             observer,
         }
     }
 
     fn run(mut self) -> Result<Read, VerifyError> {
-        let mut next_leaf = 0;
-        let mut torn_bytes = 0;
-        for (position, first_leaf) in (1..).zip(&self.promises.segments) {
-            let path = path(self.folder, *first_leaf);
-            if *first_leaf != next_leaf {
-                return Err(VerifyError::Gap { leaf: next_leaf, path });
-            }
-            let is_last = position == self.promises.segments.len();
-            (next_leaf, torn_bytes) = self.segment(&path, *first_leaf, is_last)?;
-        }
+        let mut torn_bytes = self.segments(&self.promises.segments)?;
         self.check_state()?;
-        self.check_erasures()?;
-        let Self { state, key_events, erased, .. } = self;
-        Ok(Read { state, key_events, erased, leaves: next_leaf, torn_bytes })
+        let mut covered = self.promises.size;
+        // Something may have been erased meanwhile, under a checkpoint that came later.
+        while let Some(leaf) = self.erased_without_order(covered) {
+            let (size, note) = Promises::newest_size(self.disk, self.folder)?;
+            if size > covered {
+                torn_bytes = self.segments(&list_segments(self.disk, self.folder)?)?;
+                (covered, self.later) = (size, Some(note));
+            } else if leaf < self.promises.size {
+                // What a checkpoint covers that is none would explain it.
+                KeyHistory::under(&self.promises.note, &self.key_events, None)?;
+                return Err(VerifyError::ErasedInSilence { leaf });
+            } else {
+                let fault = VerifyError::ErasedInSilence { leaf };
+                self.fault_beyond.get_or_insert_with(|| fault.to_string());
+                break;
+            }
+        }
+        self.check_orders()?;
+        let covered = self.promises.size;
+        let Self { state, key_events, erased, fault_beyond, next_leaf, later, .. } = self;
+        let erased = erased.leaves().take_while(|leaf| *leaf < covered).count() as u64;
+        Ok(Read { state, key_events, erased, leaves: next_leaf, torn_bytes, fault_beyond, later })
     }
 
-    /// Reads one segment. Answers the leaf that follows and how many bytes at its end are torn.
-    fn segment(
-        &mut self,
-        path: &Path,
-        first_leaf: u64,
-        is_last: bool,
-    ) -> Result<(u64, u64), VerifyError> {
+    /// Reads segments on from where the reading has come to. Answers how many bytes at the end are torn.
+    fn segments(&mut self, segments: &[u64]) -> Result<u64, VerifyError> {
+        let begin = segment::position_of(segments, self.next_leaf).unwrap_or_default();
+        let mut torn_bytes = 0;
+        let mut follows = segments.get(begin).copied().filter(|_| begin > 0).unwrap_or_default();
+        for (position, first_leaf) in (1..).zip(segments).skip(begin) {
+            let path = path(self.folder, *first_leaf);
+            if *first_leaf != follows {
+                return Err(VerifyError::Gap { leaf: follows, path });
+            }
+            let is_last = position == segments.len();
+            torn_bytes = self.segment(&path, *first_leaf, is_last)?;
+            follows = self.next_leaf;
+        }
+        Ok(torn_bytes)
+    }
+
+    /// Reads one segment, as far as it was not read before. Answers how many bytes at its end are torn.
+    fn segment(&mut self, path: &Path, first_leaf: u64, is_last: bool) -> Result<u64, VerifyError> {
         let io_error = |source| VerifyError::Io { path: path.to_owned(), source };
         let damaged = |leaf, reason| VerifyError::Segment { path: path.to_owned(), leaf, reason };
         let file = self.disk.open(path, Mode::Read).map_err(io_error)?;
@@ -241,7 +302,7 @@ impl<'a> Reading<'a> {
             Ok(reader) => reader,
             // It is being begun, or a crash came then; nothing is in it.
             Err(_) if is_last && first_leaf > 0 && first_leaf >= self.promises.durable() => {
-                return Ok((first_leaf, file.len().map_err(io_error)?));
+                return file.len().map_err(io_error);
             }
             Err(reason) => return Err(damaged(first_leaf, reason)),
         };
@@ -252,7 +313,9 @@ impl<'a> Reading<'a> {
                 Next::End => break 0,
                 Next::Group(position, group) => {
                     places.extend(group.places(position, first_leaf));
-                    self.group(path, &group, position)?;
+                    if group.first_leaf >= self.next_leaf {
+                        self.group(path, &group, position)?;
+                    }
                 }
                 // What lies beyond everything that is promised was never told to anyone.
                 Next::Damaged(_) if is_last && leaf >= self.promises.durable() => {
@@ -265,7 +328,7 @@ impl<'a> Reading<'a> {
                 }
             }
         };
-        self.send(path, reader.next_leaf());
+        self.send(path);
         if !is_last {
             let path = index_path(self.folder, first_leaf);
             let is_right = index_is_right(self.disk, self.folder, first_leaf, &places)
@@ -274,59 +337,51 @@ impl<'a> Reading<'a> {
                 return Err(VerifyError::Derived { path, leaf: first_leaf });
             }
         }
-        Ok((reader.next_leaf(), torn_bytes))
+        Ok(torn_bytes)
     }
 
     fn group(&mut self, path: &Path, group: &Group, position: u64) -> Result<(), VerifyError> {
-        let mut next_leaf = group.first_leaf;
         for PlacedRecord { record, .. } in group.records(position) {
             if let Record::Cursor { name, next_leaf } = record {
                 self.cursors.entry(name.to_owned()).or_default().insert(next_leaf);
             }
-            let damaged =
-                |reason| VerifyError::Segment { path: path.to_owned(), leaf: next_leaf, reason };
+            let leaf = self.next_leaf;
+            let damaged = |reason| VerifyError::Segment { path: path.to_owned(), leaf, reason };
             let Some(leaves) = record.unpack(&mut self.unpacker).map_err(damaged)? else {
                 continue;
             };
             for content in leaves.iter() {
-                self.leaf(next_leaf, content)?;
-                next_leaf += 1;
+                self.leaf(self.next_leaf, content)?;
+                self.next_leaf += 1;
             }
             if self.chunk.len() >= CHUNK_LEAVES {
-                self.send(path, next_leaf);
+                self.send(path);
             }
+        }
+        if group.end() > self.promises.size {
+            self.sizes.push(group.end());
         }
         Ok(())
     }
 
     fn leaf(&mut self, leaf: u64, content: Leaf<'_>) -> Result<(), VerifyError> {
-        let envelope = match content {
-            Leaf::Envelope(envelope) => Some(envelope),
-            Leaf::Erased(commitment) => {
-                self.erased.push(leaf);
-                self.chunk.push(commitment);
-                None
-            }
+        let (envelope, commitment) = match content {
+            Leaf::Envelope(envelope) => (Some(envelope), Hash::sha256(envelope)),
+            Leaf::Erased(commitment) => (None, commitment),
         };
-        self.state.apply(leaf, envelope)?;
-        (self.observer)(leaf, envelope);
-        if let Some(envelope) = envelope {
-            self.chunk.push(Hash::sha256(envelope));
-            let received_at = Envelope::received_at_of(envelope).unwrap_or_default();
-            if received_at < self.received_at.as_str() {
-                return Err(VerifyError::ReceivedBefore { leaf });
-            }
-            if received_at != self.received_at {
-                received_at.clone_into(&mut self.received_at);
-            }
-            if self.state.keys().last().is_some_and(|key| key.leaf == leaf) {
-                self.key_events.push(KeyEvent { leaf, envelope: envelope.to_vec() });
-            }
-            if let Some(ordered) = self.state.ordered_at(leaf) {
-                self.ordered = self.ordered.union(&ordered);
-            }
+        self.chunk.push(commitment);
+        if envelope.is_none() {
+            self.erased.push(leaf);
         }
-        let told = self.promises.state.as_ref();
+        if leaf < self.promises.size {
+            (self.observer)(leaf, envelope);
+            self.event(leaf, envelope)?;
+        } else if self.fault_beyond.is_none() {
+            // It is not signed, so what it says fails nothing. A start refuses what the site did not write.
+            let said = self.event(leaf, envelope);
+            self.fault_beyond = said.err().map(|error| crate::error_chain(&error));
+        }
+        let told = self.promises.state.as_ref().filter(|_| !self.state_checked);
         if let Some(told) = told.filter(|told| told.size == leaf + 1) {
             if !told.says_the_same(&self.state) {
                 return Err(self.wrong_state("it does not say what the log says of itself"));
@@ -336,13 +391,33 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Hands on what was hashed of the leaves before `next_leaf`.
-    fn send(&mut self, segment: &Path, next_leaf: u64) {
+    /// What an envelope says of the log, and when it was received.
+    fn event(&mut self, leaf: u64, envelope: Option<&[u8]>) -> Result<(), VerifyError> {
+        self.state.apply(leaf, envelope)?;
+        let Some(envelope) = envelope else { return Ok(()) };
+        let received_at = Envelope::received_at_of(envelope).unwrap_or_default();
+        if received_at < self.received_at.as_str() {
+            return Err(VerifyError::ReceivedBefore { leaf });
+        }
+        if received_at != self.received_at {
+            received_at.clone_into(&mut self.received_at);
+        }
+        if self.state.keys().last().is_some_and(|key| key.leaf == leaf) {
+            self.key_events.push(KeyEvent { leaf, envelope: envelope.to_vec() });
+        }
+        if let Some(ordered) = self.state.ordered_at(leaf) {
+            self.ordered.insert(leaf, ordered);
+        }
+        Ok(())
+    }
+
+    /// Hands on what was hashed.
+    fn send(&mut self, segment: &Path) {
         let commitments = std::mem::take(&mut self.chunk);
-        let first_leaf = next_leaf - commitments.len() as u64;
+        let first_leaf = self.next_leaf - commitments.len() as u64;
+        let (segment, sizes) = (segment.to_owned(), std::mem::take(&mut self.sizes));
         // Where nobody listens any more, something was wrong already.
-        let _done =
-            self.chunks.send(Chunk { segment: segment.to_owned(), first_leaf, commitments });
+        let _done = self.chunks.send(Chunk { segment, first_leaf, commitments, sizes });
     }
 
     fn wrong_state(&self, reason: &'static str) -> VerifyError {
@@ -362,17 +437,27 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// What was erased was ordered, and what was ordered is erased unless it is being done.
-    fn check_erasures(&self) -> Result<(), VerifyError> {
-        if let Some(leaf) = self.erased.leaves().find(|leaf| !self.ordered.contains(*leaf)) {
-            return Err(VerifyError::ErasedInSilence { leaf });
-        }
+    /// What events before a leaf order to be erased.
+    fn ordered_before(&self, leaf: u64) -> LeafRanges {
+        let orders = self.ordered.range(..leaf);
+        orders.fold(LeafRanges::new(), |all, (_, ordered)| all.union(ordered))
+    }
+
+    /// A leaf that was erased although no event before `covered` orders that.
+    fn erased_without_order(&self, covered: u64) -> Option<u64> {
+        let ordered = self.ordered_before(covered);
+        self.erased.leaves().find(|leaf| !ordered.contains(*leaf))
+    }
+
+    /// What was ordered is erased, unless it is being done.
+    fn check_orders(&self) -> Result<(), VerifyError> {
         let Some(told) = &self.promises.state else { return Ok(()) };
         let under_way = told.erasing();
         let left = |leaf: &u64| !self.erased.contains(*leaf) && !under_way.contains(*leaf);
         // Orders that came after the state was written down may be under way too.
         let recent = self.state.ordered_from(told.size);
-        match self.ordered.leaves().filter(|leaf| !recent.contains(*leaf)).find(left) {
+        let ordered = self.ordered_before(self.promises.size);
+        match ordered.leaves().filter(|leaf| !recent.contains(*leaf)).find(left) {
             Some(leaf) => Err(VerifyError::NotErased { leaf }),
             None => Ok(()),
         }
@@ -416,37 +501,41 @@ struct Comparison<'a> {
     promises: &'a Promises,
     rfc6962: Frontier<Rfc6962>,
     pangea: Frontier<Pangea>,
-    /// Root at the checkpoint's size.
-    root: Option<Hash>,
+    /// Roots at the checkpoint's size and at later ones.
+    roots: BTreeMap<u64, Hash>,
 }
 
 impl<'a> Comparison<'a> {
     fn new(folder: &'a Path, promises: &'a Promises) -> Self {
-        let root = (promises.size == 0).then(tlog::empty_root);
-        Self { folder, promises, rfc6962: Frontier::empty(), pangea: Frontier::empty(), root }
+        let roots = BTreeMap::from([(0, tlog::empty_root())]);
+        Self { folder, promises, rfc6962: Frontier::empty(), pangea: Frontier::empty(), roots }
     }
 
-    /// Answers the root at the checkpoint's size, if the leaves reach it.
+    /// Answers the roots at the checkpoint's size and at later ones, as far as the leaves go.
     fn run(
         mut self,
         chunks: &mpsc::Receiver<Chunk>,
         progress: &mut dyn FnMut(u64),
-    ) -> Result<Option<Hash>, VerifyError> {
+    ) -> Result<BTreeMap<u64, Hash>, VerifyError> {
         for chunk in chunks {
             self.chunk(&chunk)?;
             progress(self.rfc6962.size().get());
         }
-        Ok(self.root)
+        Ok(self.roots)
     }
 
     fn chunk(&mut self, chunk: &Chunk) -> Result<(), VerifyError> {
         self.compare_entries(chunk)?;
         let before = self.rfc6962.size().get();
+        if chunk.sizes.first() == Some(&before) {
+            self.roots.insert(before, self.rfc6962.root());
+        }
         let mut grown = Grown::default();
         for commitment in &chunk.commitments {
             grown.append(&mut self.rfc6962, &mut self.pangea, *commitment);
-            if self.rfc6962.size().get() == self.promises.size {
-                self.root = Some(self.rfc6962.root());
+            let size = self.rfc6962.size().get();
+            if size == self.promises.size || chunk.sizes.binary_search(&size).is_ok() {
+                self.roots.insert(size, self.rfc6962.root());
             }
         }
         let Some(tree) = &self.promises.tree else { return Ok(()) };
@@ -495,7 +584,7 @@ fn conclude(
     folder: &Path,
     promises: &Promises,
     read: Read,
-    root: Option<Hash>,
+    roots: BTreeMap<u64, Hash>,
     vkey: Option<&VerifierKey>,
 ) -> Result<VerifiedFolder, VerifyError> {
     if read.state.keys().is_empty() {
@@ -517,17 +606,23 @@ fn conclude(
             size: promises.durable(),
         });
     }
-    let computed = root.unwrap_or_else(tlog::empty_root);
-    if computed != checkpoint.root {
+    let leads_to = |checkpoint: &Checkpoint| {
         let (size, signed) = (checkpoint.size, checkpoint.root);
-        return Err(VerifyError::Root { size, signed, computed });
+        let computed = roots.get(&size.get()).copied().unwrap_or_else(tlog::empty_root);
+        if computed == signed { Ok(()) } else { Err(VerifyError::Root { size, signed, computed }) }
+    };
+    leads_to(&checkpoint)?;
+    if let Some(note) = &read.later {
+        let (_, later) = KeyHistory::under(note, &read.key_events, None)?;
+        leads_to(&later)?;
     }
     Ok(VerifiedFolder {
         vkey: keys.at(checkpoint.size.get()).clone(),
         keys,
         checkpoint,
         leaves: read.leaves,
-        erased: read.erased.count(),
+        erased: read.erased,
+        fault_beyond: read.fault_beyond,
         segments: promises.segments.len(),
         torn_bytes: read.torn_bytes,
     })

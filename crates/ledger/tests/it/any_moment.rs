@@ -1,16 +1,19 @@
 //! Reading files that another process writes: with that process stopped between any two of its
 //! operations, and with operations of it between any two of the reader's.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use ledger::{
     LogReader, OpenReaderError,
+    copy::copy_log,
+    evidence::{Selection, export, verify_bundle},
     examine::{
         claimed_checkpoint, claimed_state, examine_segments, log_root, newest_received_at,
         tree_covers, tree_root,
     },
     verify::{verify_folder, verify_tree},
 };
+use model::Timestamp;
 use tlog::Hash;
 
 use super::{
@@ -30,8 +33,14 @@ fn assert_holds_for_every_reader(disk: &SimulatedDisk, published: u64) {
     let verified = verify_folder(disk, folder(), None, &mut |_| {}).unwrap();
     assert!(verified.leaves >= reader.size());
 
+    let copy = Path::new("/copy/ledger");
+    let copied = copy_log(disk, folder(), copy).unwrap();
+    assert!(copied.leaves >= published);
+    assert_eq!(verify_folder(disk, copy, None, &mut |_| {}).unwrap().leaves, copied.leaves);
+
     let (checkpoint, _note) = claimed_checkpoint(disk, folder()).unwrap().unwrap();
-    assert!(claimed_state(disk, folder()).unwrap().is_some());
+    let stored = claimed_state(disk, folder()).unwrap();
+    assert!(stored.is_none_or(|state| state.size <= checkpoint.size.get()));
     assert!(tree_covers(disk, folder(), checkpoint.size).unwrap());
     for root in [
         tree_root(disk, folder(), checkpoint.size).unwrap(),
@@ -43,13 +52,22 @@ fn assert_holds_for_every_reader(disk: &SimulatedDisk, published: u64) {
     assert!(newest_received_at(disk, folder()).unwrap().is_some());
 }
 
-/// All envelopes, each of which is what its entry says.
+/// All of a log, each way in which it is read: as envelopes, as a public log, as evidence.
 fn assert_reads(reader: &LogReader) {
     let stored = reader.envelopes(0, usize::MAX, usize::MAX).unwrap();
     assert_eq!(stored.len() as u64, reader.size());
     for (stored, entry) in stored.iter().zip(reader.entries(0, stored.len()).unwrap()) {
         assert!(stored.bytes.as_ref().is_none_or(|bytes| Hash::sha256(bytes) == entry));
     }
+}
+
+fn assert_is_evidence(reader: &LogReader) {
+    let mut bundle = Vec::new();
+    let at = Timestamp::from_unix_micros(0);
+    export(reader, &Selection::default(), at, "a test", &mut bundle, &mut |_| {}).unwrap();
+    let mut findings = Vec::new();
+    verify_bundle(bundle.as_slice(), None, &mut |finding| findings.push(finding)).unwrap();
+    assert_eq!(findings, []);
 }
 
 #[test]
@@ -61,6 +79,7 @@ fn every_reader_finds_a_log_that_holds_wherever_the_writer_is_stopped() {
         let disk = SimulatedDisk::with(contents);
         assert_holds_for_every_reader(&disk, published);
         if let Ok(mut reader) = LogReader::open(Arc::new(disk), folder(), None) {
+            assert_is_evidence(&reader);
             verify_tree(&mut reader, None, &mut |_| {}).unwrap();
             looked += 1;
         }
@@ -93,5 +112,12 @@ fn a_log_is_looked_at_while_it_is_written() {
     with_the_writer_going_on(|disk| {
         let reader = LogReader::open(Arc::new(disk.clone()), folder(), None).unwrap();
         assert_reads(&reader);
+    });
+}
+
+#[test]
+fn a_folder_is_verified_while_it_is_written() {
+    with_the_writer_going_on(|disk| {
+        verify_folder(disk, folder(), None, &mut |_| {}).unwrap();
     });
 }

@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -22,7 +22,7 @@ use tlog::{
 
 use super::{batch, copy, event, files, messages, open, verify};
 
-fn keyed(key: &str, first: usize, count: usize) -> Batch {
+pub(crate) fn keyed(key: &str, first: usize, count: usize) -> Batch {
     Batch { key: Some(AppendKey::parse(key).unwrap()), ..batch(first, count) }
 }
 
@@ -171,6 +171,15 @@ async fn an_erasure_that_was_interrupted_is_finished_at_the_next_start() {
     let gone = ledger.envelopes(2, 5, usize::MAX).unwrap();
     let gone: Vec<bool> = gone.iter().map(|stored| stored.bytes.is_none()).collect();
     assert_eq!(gone, [false, true, true, true, false]);
+    // Who keeps something that tells of them is told late, and of each erasure from here on.
+    let told = Arc::new(AtomicU32::new(0));
+    let tell = Arc::clone(&told);
+    ledger.after_erasing(move || {
+        tell.fetch_add(1, Ordering::Relaxed);
+    });
+    assert_eq!(told.load(Ordering::Relaxed), 1);
+    ledger.erase(erasure("7"), at(2)).await.unwrap();
+    assert_eq!(told.load(Ordering::Relaxed), 2);
     close(crashed.path(), writer).await;
 }
 
@@ -351,7 +360,7 @@ async fn what_was_derived_is_found_from_what_it_was_derived_from() {
 }
 
 /// A copy of the log that an older version left.
-fn kept_log(version: &str, path: &Path) {
+pub(crate) fn kept_log(version: &str, path: &Path) {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(version);
     for file in files(&kept) {
         let to = path.join(file.strip_prefix(&kept).unwrap());
@@ -376,6 +385,23 @@ async fn a_log_of_version_2_is_read_and_gone_on_with() {
         envelope.event.sealwire?.poll
     });
     assert!(polls.eq((1..=2).chain(5..=25)), "our own fields are found within the event");
+    ledger.append(batch(0, 2)).await.unwrap();
+    ledger.erase(erasure("5"), at(1 << 33)).await.unwrap();
+    writer.close().await.unwrap();
+    assert_eq!(verify(&path).unwrap().erased, 3);
+}
+
+/// It has two keys, batches under keys of which one was erased whole and one in part, a hold that was
+/// placed and released, and a cursor that moved alone behind the checkpoint.
+#[tokio::test]
+async fn a_log_of_version_3_is_read_and_gone_on_with() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("ledger");
+    kept_log("v3", &path);
+    let verified = verify(&path).unwrap();
+    assert_eq!((verified.leaves, verified.erased, verified.beyond()), (34, 2, 0));
+    let (ledger, writer) = Ledger::open(&path, other_signer(2)).unwrap();
+    assert_eq!((ledger.cursor("reader"), ledger.keys().len()), (9, 2));
     ledger.append(batch(0, 2)).await.unwrap();
     ledger.erase(erasure("5"), at(1 << 33)).await.unwrap();
     writer.close().await.unwrap();

@@ -20,9 +20,11 @@ mod faults;
 mod features;
 mod flipped_bits;
 mod kills;
+mod leftovers;
 mod reader;
 mod rotated_keys;
 mod simulated_disk;
+mod unsigned;
 
 use std::{
     fs,

@@ -111,7 +111,7 @@ fn read_checkpoint(folder: &Path, findings: &mut Findings) -> Option<(Checkpoint
             let found =
                 "it is missing: nothing shows any more that the segments hold what was signed";
             let remedy = format!(
-                "{put_back}; without it, the next start signs a new one over what the segments hold"
+                "{put_back}; without it, a start signs only what its key vouches for, and refuses anything else"
             );
             findings.failed("checkpoint", found, remedy);
         }
@@ -153,7 +153,7 @@ fn remake(path: &Path) -> String {
 
 /// A log that verifies.
 fn sound(verified: &VerifiedFolder, claims: &Claims, is_running: bool, findings: &mut Findings) {
-    let envelopes = verified.leaves - verified.erased;
+    let envelopes = verified.checkpoint.size.get() - verified.erased;
     let segments = verified.segments;
     findings
         .ok(SEGMENTS, format!("{envelopes} envelopes in {segments} segments are what was sealed"));
@@ -163,8 +163,25 @@ fn sound(verified: &VerifiedFolder, claims: &Claims, is_running: bool, findings:
     if claims.state_size.is_some() {
         findings.ok("state", "it says what the log says of itself");
     }
+    beyond(verified, findings);
     if verified.torn_bytes > 0 {
         torn(is_running, findings);
+    }
+}
+
+/// The leaves that no signature covers yet.
+fn beyond(verified: &VerifiedFolder, findings: &mut Findings) {
+    let found = format!("{} leaves lie beyond the checkpoint", verified.beyond());
+    match (&verified.fault_beyond, verified.beyond()) {
+        (Some(fault), _) => {
+            let remedy = "no start takes them: restore the newest segment from a copy";
+            findings.failed("beyond", format!("{found}, and are not of this log: {fault}"), remedy);
+        }
+        (None, 0) => findings.ok("beyond", "the checkpoint covers all there is"),
+        (None, _) => {
+            let found = format!("{found}; a start signs them if the site's key vouches for them");
+            findings.ok("beyond", found);
+        }
     }
 }
 

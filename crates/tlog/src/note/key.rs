@@ -14,6 +14,8 @@ use core::str::FromStr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 
 use super::NoteSignature;
 use crate::excerpt::excerpt;
@@ -164,6 +166,19 @@ impl<const TYPE: u8> PrivateKey<TYPE> {
     /// The public half, to be handed out.
     pub const fn vkey(&self) -> &PublicKey<TYPE> {
         &self.vkey
+    }
+
+    /// A secret that follows from the private key, for another use than signing, which `label` names.
+    /// It tells nothing of the private key, nor of what follows under another label or key name.
+    pub fn derive_secret(&self, label: &str) -> [u8; 32] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.key.as_bytes())
+            .expect("a key of any length will do");
+        // No label and no name holds a newline, so no two pairs make the same text.
+        for part in ["sealwire derived secret v1", label, self.vkey.name.as_str()] {
+            mac.update(part.as_bytes());
+            mac.update(b"\n");
+        }
+        mac.finalize().into_bytes().into()
     }
 
     /// The Ed25519 signature of the message.
