@@ -86,7 +86,7 @@ pub(crate) struct Api {
     config_id: String,
     trees: Trees,
     admission: Admission,
-    saved: Saved,
+    saved: Arc<Saved>,
     /// Files to download, by the secret in their address.
     files: Mutex<Recent<String, FileOf>>,
     answers: Answers,
@@ -121,6 +121,9 @@ impl Api {
         config: Config,
         saved: Saved,
     ) -> Self {
+        let saved = Arc::new(saved);
+        let kept = Arc::clone(&saved);
+        ledger.after_erasing(move || kept.forget_words());
         Self {
             admission: Admission::new(operator.tokens().clone(), config_id(&ledger)),
             config_id: config_id(&ledger),
@@ -583,6 +586,38 @@ mod tests {
         );
         drop(gates);
         timeout(DEADLINE, next).await.unwrap();
+        writer.close().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn words_of_searches_are_forgotten_when_envelopes_are_erased() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(folder.path(), Some("plant")).unwrap();
+        let SiteLog { ledger, writer, operator } = SiteLog::open(&data_dir, None).unwrap();
+        indexing::catch_up(&data_dir, &ledger).unwrap();
+        let index = Reader::open(&data_dir.index()).unwrap();
+        let (_indexed, watch) = watch::channel(0);
+        let config = Config::load(&data_dir.pangea()).unwrap();
+        let saved = Saved::open(data_dir.path()).unwrap();
+        let api = Api::new((ledger.clone(), &operator), (index, watch), config, saved);
+        let now = clock::now();
+        let event = Event { message: String::from("PIN 4711"), ..Event::default() };
+        let leaf = ledger.append(Batch::of(vec![event])).await.unwrap().first_leaf;
+
+        let request =
+            pangea::request::SearchRequest::parse(br#"{"query":"4711"}"#, &api.schema, now);
+        let search = request.unwrap().search;
+        let id = pangea::ResultId::new(1, [1; 14]);
+        let search = search::SavedSearch { search, end_leaf: leaf + 1, verbose: false };
+        let later = after(now, saved::LIFETIME);
+        api.saved.searches.save(&id, search, later).unwrap();
+        let file = || std::fs::read_to_string(folder.path().join("pangea-searches")).unwrap();
+        assert!(file().contains("4711"));
+        let (actor, reason) = (String::from("tester"), String::from("a test"));
+        let leaves = leaf.to_string().parse().unwrap();
+        ledger.erase(ledger::Erasure { leaves, actor, reason }, now).await.unwrap();
+        assert_eq!(file(), "");
+        assert!(api.saved.searches.get(&id, now).is_none());
         writer.close().await.unwrap();
     }
 }

@@ -1,5 +1,7 @@
 //! What a client may come back for: in memory, and in files of the data directory, so that it outlives the site's process.
 //!
+//! A search has words, and they may be those of an envelope: whenever envelopes are erased, searches that were saved are forgotten.
+//!
 //! Lines that are added are not fsynced. A loss of power may take the newest: then a client
 //! searches or exports again, and what it logged is sealed all the same.
 
@@ -17,6 +19,7 @@ use std::{
 use model::Timestamp;
 use pangea::{RequestId, ResultId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tracing::warn;
 
 use super::{Promise, recent::Recent, search::SavedSearch};
 use crate::clock;
@@ -54,6 +57,15 @@ impl Saved {
             searches: SavedById::open(data_dir.join(SEARCHES))?,
             promises: SavedById::open(data_dir.join(REQUESTS))?,
         })
+    }
+}
+
+impl Saved {
+    /// Forgets what holds words of searches: they may be those of envelopes that were erased.
+    pub(super) fn forget_words(&self) {
+        if let Err(error) = self.searches.forget_all() {
+            warn!(%error, "words of searches may be left in pangea-searches: remove the file when the site does not run");
+        }
     }
 }
 
@@ -123,6 +135,14 @@ where
             let text = text_of(&self.values());
             *file = SavedFile::write(&self.path, &text)?;
         }
+        Ok(())
+    }
+
+    /// Forgets everything, in the file too.
+    fn forget_all(&self) -> io::Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.values() = Recent::new(BYTES_MAX);
+        *file = SavedFile::write(&self.path, "")?;
         Ok(())
     }
 
