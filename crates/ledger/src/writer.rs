@@ -138,6 +138,8 @@ pub(crate) struct Sealer {
     sealing: Sealing,
     /// Whether the file `state` is to be written even if there is no new checkpoint.
     state_is_due: bool,
+    /// Whether a cursor has moved since it was written.
+    cursor_moved: bool,
 }
 
 /// The commit group that is being filled.
@@ -167,6 +169,7 @@ impl Sealer {
         let mut sealer = Self {
             sealing: Sealing::of(&recovered.signer),
             state_is_due: recovered.state_is_due,
+            cursor_moved: false,
             signer: recovered.signer,
             shared,
             tree: recovered.tree,
@@ -273,8 +276,8 @@ impl Sealer {
             }
         }
         self.publish().map_err(|failure| failure.fatal("publishing the last checkpoint"))?;
-        // Cursors that moved alone since.
-        self.state_is_due = true;
+        // Cursors may have moved since.
+        self.state_is_due |= self.cursor_moved;
         self.publish_if_room()
     }
 
@@ -386,6 +389,7 @@ impl Sealer {
         for (used, _events) in self.group.keys.drain(..) {
             self.append_keys.insert(used);
         }
+        self.cursor_moved |= !self.group.cursors.is_empty();
         {
             let mut state = self.shared.state();
             if let Some(next) = self.group.state.take() {
@@ -562,7 +566,7 @@ impl Sealer {
         for (name, _) in replacements() {
             disk::take_next(&**disk, folder, name).map_err(step("replacing the checkpoint"))?;
         }
-        self.state_is_due = false;
+        (self.state_is_due, self.cursor_moved) = (false, false);
         if let Some(published) = published {
             self.shared.published.send_replace(Arc::new(published));
         }
