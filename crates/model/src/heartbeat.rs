@@ -11,8 +11,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    Range, SensorId, Subject,
+    Protocol, Range, SensorId, Subject,
     object::{LeftOut, Object, kind, text, text_up_to, whole_number},
+    subject::InvalidSubject,
 };
 
 /// A heartbeat that was understood. Two heartbeats of a sensor that stays the same are equal.
@@ -66,13 +67,24 @@ impl Heartbeat {
     /// Longest poll interval: a day.
     pub const POLL_INTERVAL_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 
-    /// Reads a heartbeat as it came from the wire, but for optional fields that cannot be taken.
+    /// Reads a heartbeat of a NATS device, but for optional fields that cannot be taken.
     pub fn parse(payload: &[u8]) -> Result<Self, InvalidHeartbeat> {
-        Self::from_wire(payload).map(|(heartbeat, _left_out)| heartbeat)
+        Self::from_wire(payload, Protocol::Nats).map(|(heartbeat, _left_out)| heartbeat)
     }
 
     /// Reads a heartbeat as it came from the wire. An optional field that cannot be taken costs itself alone; which they were is answered.
-    pub fn from_wire(payload: &[u8]) -> Result<(Self, Vec<LeftOut>), InvalidHeartbeat> {
+    pub fn from_wire(
+        payload: &[u8],
+        protocol: Protocol,
+    ) -> Result<(Self, Vec<LeftOut>), InvalidHeartbeat> {
+        Self::read(payload, |topic| Subject::of_topic(topic, protocol))
+    }
+
+    fn read(
+        payload: &[u8],
+        subject: impl Fn(&str) -> Result<Subject, InvalidSubject>,
+    ) -> Result<(Self, Vec<LeftOut>), InvalidHeartbeat> {
+        let topic = |json: &RawValue| subject(&text(json)?).map_err(|error| error.to_string());
         if payload.len() > Self::PAYLOAD_BYTES_MAX {
             return Err(InvalidHeartbeat::TooLarge { bytes: payload.len() });
         }
@@ -82,9 +94,9 @@ impl Heartbeat {
             alias: required(&object, "alias", alias)?,
             id: required(&object, "id", id)?,
             poll_interval_ms: required(&object, "poll_interval", poll_interval)?,
-            poll_topic: required(&object, "poll_topic", topic)?,
-            read_topic: required(&object, "read_topic", topic)?,
-            disconnect_topic: object.optional("disconnect_topic", topic),
+            poll_topic: required(&object, "poll_topic", &topic)?,
+            read_topic: required(&object, "read_topic", &topic)?,
+            disconnect_topic: object.optional("disconnect_topic", &topic),
             ip_addr: object.optional("ip_addr", name),
             location: object.optional("location", name).unwrap_or_default(),
             mac_addr: object.optional("mac_addr", mac_addr),
@@ -98,7 +110,7 @@ impl Heartbeat {
 
     /// Reads a heartbeat back that this type wrote (into an event).
     pub fn from_canonical(text: &str) -> Result<Self, InvalidHeartbeat> {
-        Self::parse(text.as_bytes())
+        Self::read(text.as_bytes(), Subject::parse).map(|(heartbeat, _left_out)| heartbeat)
     }
 
     /// Canonical JSON (RFC 8785, but for the numbers of a range, which are text).
@@ -180,10 +192,6 @@ fn poll_interval(json: &RawValue) -> Result<u64, String> {
     }
 }
 
-fn topic(json: &RawValue) -> Result<Subject, String> {
-    Subject::parse(&text(json)?).map_err(|error| error.to_string())
-}
-
 fn name(json: &RawValue) -> Result<String, String> {
     let name = text_up_to(Heartbeat::NAME_CHARS_MAX, json)?;
     if name.chars().any(char::is_control) {
@@ -254,6 +262,18 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_with_dots_or_edges_is_sealed_as_its_subject_and_read_back() {
+        let text = REFERENCE
+            .replace("sim.poll.7", "tp/192.168.1.5/poll")
+            .replace("sim.read.7", "/7/read/")
+            .replace("sim.disconnect/7", "tp//7");
+        let (heartbeat, _) = Heartbeat::from_wire(text.as_bytes(), Protocol::Mqtt).unwrap();
+        assert_eq!(heartbeat.poll_topic.as_str(), "tp.192//168//1//5.poll");
+        assert_eq!(heartbeat.read_topic.as_str(), "/.7.read./");
+        assert_eq!(Heartbeat::from_canonical(&heartbeat.canonical()).unwrap(), heartbeat);
+    }
+
+    #[test]
     fn refusals_name_the_field_and_what_is_allowed() {
         assert_eq!(
             refusal("10000", "50"),
@@ -299,7 +319,8 @@ mod tests {
                 }
             }
             let text = text.replacen('{', &format!("{{\"{field}\":{json},"), 1);
-            let (heartbeat, left_out) = Heartbeat::from_wire(text.as_bytes()).expect(&text);
+            let (heartbeat, left_out) =
+                Heartbeat::from_wire(text.as_bytes(), Protocol::Nats).expect(&text);
             assert_eq!(heartbeat.alias, "TempSensor01");
             let told: Vec<String> = left_out.iter().map(LeftOut::to_string).collect();
             assert!(told.len() == 1 && told.concat().contains(words), "{text}: {told:?}");

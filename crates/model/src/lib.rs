@@ -38,5 +38,5 @@ pub use object::LeftOut;
 pub use range::Range;
 pub use reading::SealedReading;
 pub use sensor_id::SensorId;
-pub use subject::{Pattern, Subject};
+pub use subject::{Pattern, Protocol, Subject};
 pub use timestamp::Timestamp;

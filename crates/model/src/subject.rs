@@ -5,10 +5,16 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// What a device speaks, which says how it writes the names of its topics.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Protocol {
+    /// NATS: a subject as it is. Devices that write `/` mean `.` by it.
+    Nats,
+    /// MQTT 3.1.1, by way of NATS' gateway.
+    Mqtt,
+}
+
 /// A NATS subject without wildcards that a device may name: not one of the engine's or the site's own.
-///
-/// Devices write topics the MQTT way (`picow/<id>/poll`), the NATS way, or mixed; NATS' MQTT gateway turns `/` into `.`, and so does
-/// [`Subject::parse`].
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Subject(String);
@@ -20,11 +26,24 @@ impl Subject {
     /// First tokens that belong to wasmCloud, to this site and to NATS; a device that names one would have the poller speak in its place.
     pub const RESERVED: [&str; 4] = ["runtime", "sealwire", "_INBOX", "$SYS"];
 
-    /// Reads a topic or a subject.
-    pub fn parse(topic: &str) -> Result<Self, InvalidSubject> {
+    /// The subject on which messages of a topic come that a device names in this protocol.
+    pub fn of_topic(topic: &str, protocol: Protocol) -> Result<Self, InvalidSubject> {
+        let subject = match protocol {
+            Protocol::Nats => topic.replace('/', "."),
+            Protocol::Mqtt => of_mqtt(topic),
+        };
+        // Also what the translation makes of no message: the wildcards of MQTT.
+        Self::check(topic, subject)
+    }
+
+    /// Reads a subject back as it is, with each `/` that the translation of a topic put into it.
+    pub fn parse(subject: &str) -> Result<Self, InvalidSubject> {
+        Self::check(subject, subject.to_owned())
+    }
+
+    fn check(topic: &str, subject: String) -> Result<Self, InvalidSubject> {
         let refuse =
             |reason| Err(InvalidSubject { topic: topic.chars().take(80).collect(), reason });
-        let subject = topic.replace('/', ".");
         if let Err(reason) = check_levels(&subject) {
             return refuse(reason);
         }
@@ -50,8 +69,8 @@ impl fmt::Display for Subject {
 impl TryFrom<String> for Subject {
     type Error = InvalidSubject;
 
-    fn try_from(topic: String) -> Result<Self, Self::Error> {
-        Self::parse(&topic)
+    fn try_from(subject: String) -> Result<Self, Self::Error> {
+        Self::parse(&subject)
     }
 }
 
@@ -67,9 +86,28 @@ impl From<&Subject> for String {
     }
 }
 
+/// The subject of an MQTT topic, exactly as `nats-server` translates it: a level that is empty becomes `/`, and a dot within a level `//`.
+fn of_mqtt(topic: &str) -> String {
+    let mut subject = String::with_capacity(topic.len() + 8);
+    let mut rest = topic.chars().peekable();
+    while let Some(character) = rest.next() {
+        match character {
+            '/' if subject.is_empty() || subject.ends_with('.') => subject.push_str("/."),
+            '/' if matches!(rest.peek(), None | Some('/')) => subject.push_str("./"),
+            '/' => subject.push('.'),
+            '.' => subject.push_str("//"),
+            other => subject.push(other),
+        }
+    }
+    if subject.ends_with('.') {
+        subject.push('/');
+    }
+    subject
+}
+
 /// A NATS subject with or without wildcards on which messages of devices are heard: not one of the engine's or the site's own.
 ///
-/// Written the NATS way (`*.heartbeat`) or the MQTT way (`+/heartbeat`).
+/// Written the NATS way (`*.heartbeat`), or, with a `/`, the MQTT way (`+/heartbeat`).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Pattern(String);
 
@@ -77,7 +115,8 @@ impl Pattern {
     /// Reads a pattern.
     pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
         let refuse = |reason| Err(InvalidPattern { text: text.chars().take(80).collect(), reason });
-        let pattern = text.replace('/', ".").replace('+', "*").replace('#', ">");
+        let subject = if text.contains('/') { of_mqtt(text) } else { text.to_owned() };
+        let pattern = subject.replace('+', "*").replace('#', ">");
         if let Err(reason) = check_levels(&pattern) {
             return refuse(reason);
         }
@@ -94,10 +133,32 @@ impl Pattern {
         Ok(Self(pattern))
     }
 
+    /// Whether a message on `subject` is heard.
+    #[must_use]
+    pub fn matches(&self, subject: &Subject) -> bool {
+        let mut levels = subject.0.split('.');
+        for wanted in self.0.split('.') {
+            match (wanted, levels.next()) {
+                (">", level) => return level.is_some(),
+                (_, None) => return false,
+                ("*", Some(_)) => {}
+                (wanted, Some(level)) if wanted == level => {}
+                _ => return false,
+            }
+        }
+        levels.next().is_none()
+    }
+
     /// The pattern as NATS takes it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
     }
 }
 
@@ -176,22 +237,101 @@ mod tests {
     }
 
     #[test]
-    fn takes_either_form_and_mixtures() {
+    fn a_pattern_that_is_a_topic_is_translated_as_nats_does() {
+        for (text, pattern) in [
+            ("/picow/heartbeat", "/.picow.heartbeat"),
+            ("/+/heartbeat", "/.*.heartbeat"),
+            ("plant.1/+/hello", "plant//1.*.hello"),
+        ] {
+            assert_eq!(Pattern::parse(text).unwrap().as_str(), pattern);
+        }
+    }
+
+    #[test]
+    fn a_pattern_hears_what_nats_delivers() {
+        for (pattern, subject, heard) in [
+            ("*.heartbeat", "sim.heartbeat", true),
+            ("*.heartbeat", "sim.heartbeat.7", false),
+            ("*.heartbeat", "heartbeat", false),
+            ("*.heartbeat", "sim.poll", false),
+            ("plant.>", "plant.7", true),
+            ("plant.>", "plant.7.read", true),
+            ("plant.>", "plant", false),
+            ("sim.heartbeat", "sim.heartbeat", true),
+            ("sim.*.beat", "sim.7.beat", true),
+            ("/.a", "/.a", true),
+        ] {
+            let parsed = Pattern(pattern.to_owned());
+            assert_eq!(
+                parsed.matches(&Subject::parse(subject).unwrap()),
+                heard,
+                "{pattern} {subject}"
+            );
+        }
+    }
+
+    #[test]
+    fn nats_devices_may_mix_both_forms() {
         for (topic, subject) in [
             ("sim.poll.7", "sim.poll.7"),
             ("picow/7/poll", "picow.7.poll"),
             ("sim.disconnect/7", "sim.disconnect.7"), // the reference fleet writes this one
         ] {
-            assert_eq!(Subject::parse(topic).unwrap().as_str(), subject);
+            assert_eq!(Subject::of_topic(topic, Protocol::Nats).unwrap().as_str(), subject);
+        }
+    }
+
+    /// Tried against nats-server 2.15.1.
+    #[test]
+    fn mqtt_topics_are_translated_exactly_as_nats_server_does() {
+        for (topic, subject) in [
+            ("a/b", "a.b"),
+            ("/a", "/.a"),
+            ("a/", "a./"),
+            ("/", "/./"),
+            ("//", "/././"),
+            ("///", "/./././"),
+            ("a//b", "a./.b"),
+            ("a///b", "a././.b"),
+            ("a//", "a././"),
+            ("//a", "/./.a"),
+            ("tp/192.168.1.5/poll", "tp.192//168//1//5.poll"),
+            ("sim.disconnect/7", "sim//disconnect.7"),
+            ("a.b", "a//b"),
+            ("a.", "a//"),
+            (".", "//"),
+            ("..", "////"),
+            ("/a.b", "/.a//b"),
+            ("a./b", "a//.b"),
+            ("é/ü", "é.ü"),
+        ] {
+            let translated = Subject::of_topic(topic, Protocol::Mqtt).unwrap();
+            assert_eq!(translated.as_str(), subject, "{topic}");
+            assert_eq!(Subject::parse(subject).unwrap(), translated, "it is read back as it is");
         }
     }
 
     #[test]
     fn refuses_what_would_reach_further_than_one_device() {
-        for topic in
-            ["", "a//b", "/a", "a b", "a.*", "a.>", "a/#", "runtime.host.x", "$SYS.REQ", "_INBOX.1"]
-        {
-            assert!(Subject::parse(topic).is_err(), "{topic}");
+        let both = [
+            "",
+            "a b",
+            "a/*",
+            "a/>",
+            "a/#",
+            "runtime/host",
+            "$SYS/REQ",
+            "_INBOX/1",
+            "a\tb",
+            "a\u{7f}b",
+        ];
+        for topic in both {
+            for protocol in [Protocol::Nats, Protocol::Mqtt] {
+                assert!(Subject::of_topic(topic, protocol).is_err(), "{topic} {protocol:?}");
+            }
+        }
+        for topic in ["a//b", "/a", "a.*", "a.>", "runtime.host.x", "$SYS.REQ", "_INBOX.1"] {
+            assert!(Subject::of_topic(topic, Protocol::Nats).is_err(), "{topic}");
         }
     }
 }

@@ -13,7 +13,10 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use model::{Heartbeat, InvalidHeartbeat, SensorId, Subject, action, completeness::LastNumbers};
+use model::{
+    Heartbeat, InvalidHeartbeat, LeftOut, Pattern, Protocol, SensorId, Subject, action,
+    completeness::LastNumbers,
+};
 
 use crate::{
     Action, Counters, Instant, Now, SensorState,
@@ -59,6 +62,7 @@ pub enum Bus {
 #[derive(Debug)]
 pub struct Poller {
     config: Config,
+    heartbeats: Vec<Pattern>,
     bus: Bus,
     sensors: BTreeMap<SensorId, Sensor>,
     /// Numbers that sensors go on from which are not taken up: of sensors of the log that were refused, or whose heartbeat was erased.
@@ -75,6 +79,7 @@ impl Poller {
     pub fn new(config: Config) -> Self {
         Self {
             config,
+            heartbeats: Vec::new(),
             bus: Bus::Up,
             sensors: BTreeMap::new(),
             last_numbers: BTreeMap::new(),
@@ -83,6 +88,12 @@ impl Poller {
             first_polls: FirstPolls::default(),
             outbox: Outbox::default(),
         }
+    }
+
+    /// The same poller, which knows on which subjects heartbeats are heard: no sensor has another topic there.
+    #[must_use]
+    pub fn hearing(self, heartbeats: Vec<Pattern>) -> Self {
+        Self { heartbeats, ..self }
     }
 
     /// Takes up the sensors of an earlier run, as the log has them. Those that were online are polled at once and have `lost_after` to show a heartbeat;
@@ -118,16 +129,18 @@ impl Poller {
         refused
     }
 
-    /// A message on a heartbeat subject. `Ok` says whose it was; an error has been counted and changed nothing.
+    /// A message on a heartbeat subject, of a device that speaks `protocol`. `Ok` says whose it was; an error has been counted and changed nothing.
     pub fn handle_heartbeat(
         &mut self,
         payload: &[u8],
+        protocol: Protocol,
         now: Now,
     ) -> Result<SensorId, RefusedHeartbeat> {
         // Who is lost was lost at its deadline, not when it is noticed, and so has no claim to its topics.
         self.handle_timeout(now);
-        let heartbeat = Heartbeat::from_wire(payload).map_err(RefusedHeartbeat::Invalid);
-        let accepted = heartbeat.and_then(|(heartbeat, left_out)| {
+        let heartbeat = Heartbeat::from_wire(payload, protocol).map_err(RefusedHeartbeat::Invalid);
+        let accepted = heartbeat.and_then(|(mut heartbeat, mut left_out)| {
+            left_out.extend(self.leave_out_farewell(&mut heartbeat));
             self.accept(&heartbeat)?;
             Ok((heartbeat, left_out))
         });
@@ -235,10 +248,41 @@ impl Poller {
         self.sensors.values().map(|sensor| (&sensor.heartbeat, sensor.state()))
     }
 
+    /// Takes the disconnect topic out of a heartbeat, if it cannot be had: the sensor is polled without.
+    fn leave_out_farewell(&self, heartbeat: &mut Heartbeat) -> Option<LeftOut> {
+        let topic = heartbeat.disconnect_topic.as_ref()?;
+        let is_alive = |other| self.state(other) == Some(SensorState::Online);
+        let reason = match self.topics.check_farewell(heartbeat, topic, is_alive) {
+            Err(conflict) => refused(heartbeat.id, conflict).to_string(),
+            Ok(()) => {
+                let heard = self.heartbeats.iter().find(|pattern| pattern.matches(topic))?;
+                format!("heartbeats are heard on `{topic}`, which `{heard}` matches")
+            }
+        };
+        heartbeat.disconnect_topic = None;
+        Some(LeftOut { field: "disconnect_topic", reason })
+    }
+
+    /// Refuses topics on which heartbeats are heard: a poll would be taken for a heartbeat, or a heartbeat for an answer.
+    fn check_apart(&self, heartbeat: &Heartbeat) -> Result<(), RefusedHeartbeat> {
+        for topic in [&heartbeat.poll_topic, &heartbeat.read_topic] {
+            if let Some(pattern) = self.heartbeats.iter().find(|pattern| pattern.matches(topic)) {
+                let (topic, pattern) = (topic.clone(), pattern.clone());
+                return Err(RefusedHeartbeat::TopicOfHeartbeats {
+                    sensor: heartbeat.id,
+                    topic,
+                    pattern,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses a heartbeat that would break a limit or another sensor; otherwise gives it its topics, and subscribes to those that are new.
     fn accept(&mut self, heartbeat: &Heartbeat) -> Result<(), RefusedHeartbeat> {
         let id = heartbeat.id;
         self.check_room(id)?;
+        self.check_apart(heartbeat)?;
         let known = self.sensors.get(&id).map(|sensor| &sensor.heartbeat);
         let is_alive = |other| self.state(other) == Some(SensorState::Online);
         let displaced =
@@ -324,6 +368,18 @@ pub enum RefusedHeartbeat {
         sensor: SensorId,
         /// The topic it names twice.
         topic: Subject,
+    },
+    /// Its messages would be taken for heartbeats, or the other way round.
+    #[error(
+        "sensor {sensor} is refused: heartbeats are heard on its topic `{topic}`, which `{pattern}` matches; use another topic for polls and answers"
+    )]
+    TopicOfHeartbeats {
+        /// Which sensor.
+        sensor: SensorId,
+        /// Its poll or read topic.
+        topic: Subject,
+        /// Where heartbeats are heard.
+        pattern: Pattern,
     },
     /// Its messages would be taken for another sensor's, or the other way round.
     #[error("sensor {sensor} is refused: its topic `{topic}` is in use by sensor {owner}")]

@@ -32,12 +32,9 @@ impl Topics {
         heartbeat: &Heartbeat,
         is_alive: impl Fn(SensorId) -> bool,
     ) -> Result<Option<SensorId>, Conflict> {
-        let Heartbeat { id, read_topic, poll_topic, disconnect_topic, .. } = heartbeat;
-        if read_topic == poll_topic || disconnect_topic.as_ref() == Some(read_topic) {
+        let Heartbeat { id, read_topic, poll_topic, .. } = heartbeat;
+        if read_topic == poll_topic {
             return Err(Conflict::Twice(read_topic.clone()));
-        }
-        if disconnect_topic.as_ref() == Some(poll_topic) {
-            return Err(Conflict::Twice(poll_topic.clone()));
         }
         let taken = |topic: &Subject, owner| Err(Conflict::Taken { topic: topic.clone(), owner });
         // A poll sent there would be taken for that sensor's answer.
@@ -54,15 +51,26 @@ impl Topics {
                 return taken(topic, owner);
             }
         }
-        if let Some(topic) = disconnect_topic {
-            let reader = self.reader(topic).into_iter();
-            if let Some(owner) = reader.chain(users(&self.polled, topic)).find(other) {
-                return taken(topic, owner);
-            }
-        }
         match self.reader(read_topic).filter(|owner| owner != id) {
             Some(owner) if is_alive(owner) => taken(read_topic, owner),
             stale => Ok(stale),
+        }
+    }
+
+    /// Checks that `topic`, the disconnect topic of `heartbeat`, meets no other topic of it, and none on which another sensor answers or is polled.
+    pub(crate) fn check_farewell(
+        &self,
+        heartbeat: &Heartbeat,
+        topic: &Subject,
+        is_alive: impl Fn(SensorId) -> bool,
+    ) -> Result<(), Conflict> {
+        if [&heartbeat.read_topic, &heartbeat.poll_topic].contains(&topic) {
+            return Err(Conflict::Twice(topic.clone()));
+        }
+        let mut users = self.reader(topic).into_iter().chain(users(&self.polled, topic));
+        match users.find(|owner| *owner != heartbeat.id && is_alive(*owner)) {
+            Some(owner) => Err(Conflict::Taken { topic: topic.clone(), owner }),
+            None => Ok(()),
         }
     }
 

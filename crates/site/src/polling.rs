@@ -9,7 +9,7 @@ use std::{
 
 use async_nats::{Client, Subscriber};
 use futures::StreamExt as _;
-use model::{Event, Heartbeat, Pattern, SensorId, Subject, completeness::LastNumbers};
+use model::{Event, Heartbeat, Pattern, Protocol, SensorId, Subject, completeness::LastNumbers};
 use poll::{Action, Config, Counters, Now, Poller, SensorState, action::POLL};
 use tokio::{
     sync::{mpsc, watch},
@@ -66,14 +66,14 @@ pub(crate) async fn run(
     let Start { config, heartbeats: patterns, known, connection, events, counters } = start;
     let started = Instant::now();
     let mut heartbeats = Vec::new();
-    for pattern in patterns {
+    for pattern in &patterns {
         heartbeats.push(connection.client.subscribe(pattern.as_str().to_owned()).await?);
     }
     let mut heartbeats = futures::stream::select_all(heartbeats);
     let mut bus = connection.state.clone();
     let (listened, mut incoming) = mpsc::channel(INCOMING_MAX);
     let mut shell = Shell {
-        poller: Poller::new(config),
+        poller: Poller::new(config).hearing(patterns),
         client: connection.client,
         listeners: Listeners { tasks: JoinSet::new(), handles: HashMap::new(), listened, started },
         events,
@@ -107,7 +107,8 @@ pub(crate) async fn run(
                 shell.poller.handle_bus(state, now(started));
             }
             Some(message) = heartbeats.next() => {
-                if let Err(reason) = shell.poller.handle_heartbeat(&message.payload, now(started)) {
+                let (heard, protocol) = (now(started), protocol(&message));
+                if let Err(reason) = shell.poller.handle_heartbeat(&message.payload, protocol, heard) {
                     warn!(subject = %message.subject, %reason, "a heartbeat is refused");
                 }
             }
@@ -117,6 +118,14 @@ pub(crate) async fn run(
     // Polls that are in flight end here; the log says so.
     shell.poller.handle_stop(now(started));
     shell.act().await
+}
+
+/// What the sender of a message speaks: NATS' gateway marks what came by MQTT.
+fn protocol(message: &async_nats::Message) -> Protocol {
+    const GATEWAY_HEADER: &str = "Nmqtt-Pub";
+    let headers = message.headers.as_ref();
+    let by_mqtt = headers.is_some_and(|headers| headers.get(GATEWAY_HEADER).is_some());
+    if by_mqtt { Protocol::Mqtt } else { Protocol::Nats }
 }
 
 struct Shell {

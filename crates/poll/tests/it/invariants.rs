@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Event, SensorId};
+use model::{Event, Protocol, SensorId};
 use poll::{Action, Bus, Config, Now, Poller, SensorState};
 use proptest::prelude::*;
 
@@ -124,9 +124,13 @@ pub(crate) fn feed(poller: &mut Poller, input: &Input, now: Now) -> u64 {
         Input::Beat { name, every, read } => {
             let payload =
                 heartbeat(name, &[&format!("every={every}"), &format!("read=sim/read/{read}")]);
-            return u64::from(poller.handle_heartbeat(payload.as_bytes(), now).is_err());
+            return u64::from(
+                poller.handle_heartbeat(payload.as_bytes(), Protocol::Nats, now).is_err(),
+            );
         }
-        Input::Garbage => return u64::from(poller.handle_heartbeat(b"{}", now).is_err()),
+        Input::Garbage => {
+            return u64::from(poller.handle_heartbeat(b"{}", Protocol::Nats, now).is_err());
+        }
         Input::Answer { name, payload } => {
             poller.handle_answer(sensor(name), payload.as_bytes(), now);
         }

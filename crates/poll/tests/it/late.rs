@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::BTreeSet;
 
-use model::{Event, completeness::Completeness};
+use model::{Event, Protocol, completeness::Completeness};
 use poll::{Action, Config, Instant, Poller};
 use proptest::prelude::*;
 
@@ -52,7 +52,7 @@ fn sealed(timeout: u64, beats: &[(u64, u64)], manners: &[Manner], counts: bool) 
                 }
                 Happening::Beat { every } => {
                     let beat = heartbeat("a", &[&format!("every={every}")]);
-                    poller.handle_heartbeat(beat.as_bytes(), at(millis)).unwrap();
+                    poller.handle_heartbeat(beat.as_bytes(), Protocol::Nats, at(millis)).unwrap();
                 }
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Event, Heartbeat, SensorId,
+    Event, Heartbeat, Protocol, SensorId,
     completeness::{Completeness, LastNumbers},
 };
 use poll::{Action, Config, Now, Poller, SensorState};
@@ -87,7 +87,7 @@ fn what_was_due_before_a_sensor_went_is_missing_and_what_was_due_after_is_not() 
 fn counted(every: u64, counts: &[u64]) -> Vec<String> {
     let mut poller = poller();
     let beat = heartbeat("a", &[&format!("every={every}")]);
-    poller.handle_heartbeat(beat.as_bytes(), at(0)).unwrap();
+    poller.handle_heartbeat(beat.as_bytes(), Protocol::Nats, at(0)).unwrap();
     let (mut log, mut counts, mut asked) = (Vec::new(), counts.iter(), None);
     for now in (0..).map(|tenths| at(tenths * 10)) {
         if let Some(seq) = asked.take() {
@@ -161,7 +161,9 @@ fn what_was_due_while_the_site_did_not_run_is_missing() {
         let last = LastNumbers { poll, seq: None, numbered_until };
         let last_numbers = BTreeMap::from([(sensor("a"), last)]);
         assert!(poller.restore([(known, state)], last_numbers, at(100_000)).is_empty());
-        poller.handle_heartbeat(heartbeat("a", &[]).as_bytes(), at(100_000)).unwrap();
+        poller
+            .handle_heartbeat(heartbeat("a", &[]).as_bytes(), Protocol::Nats, at(100_000))
+            .unwrap();
         poller.handle_timeout(at(100_001));
         poller.handle_answer(sensor("a"), b"1", at(100_100));
         let mut log = Vec::new();

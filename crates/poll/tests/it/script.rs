@@ -5,7 +5,7 @@ use core::{
     time::Duration,
 };
 
-use model::{Event, SensorId, Timestamp};
+use model::{Event, Protocol, SensorId, Timestamp};
 use poll::{Action, Bus, Config, Instant, Now, Poller};
 
 /// 2026-11-23T19:01:23Z.
@@ -87,7 +87,10 @@ fn feed(poller: &mut Poller, input: &str, now: Now) -> Option<String> {
     match words.as_slice() {
         ["beat", name, changes @ ..] => {
             let payload = heartbeat(name, changes);
-            return poller.handle_heartbeat(payload.as_bytes(), now).err().map(|e| e.to_string());
+            return poller
+                .handle_heartbeat(payload.as_bytes(), Protocol::Nats, now)
+                .err()
+                .map(|e| e.to_string());
         }
         ["answer", name, payload] => poller.handle_answer(sensor(name), payload.as_bytes(), now),
         ["gone", name] => poller.handle_disconnect(sensor(name), now),

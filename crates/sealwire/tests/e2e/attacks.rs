@@ -7,3 +7,4 @@ mod engines;
 mod host;
 mod nothing_shown;
 mod private_files;
+mod topics;

@@ -24,7 +24,7 @@ const OLDEST: &str = "0b5a6e0c-1111-4222-8333-944455566677";
 /// A device on MQTT that comes back whenever the broker does.
 pub(crate) struct Device {
     client: Client,
-    id: String,
+    disconnect_topic: String,
     stop: Arc<AtomicBool>,
     /// Polls it has answered.
     pub(crate) answered: Arc<AtomicU64>,
@@ -45,7 +45,9 @@ impl Device {
         let (client, mut connection) = Client::new(options, 64);
         let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (sender, stopped, count) = (client.clone(), Arc::clone(&stop), Arc::clone(&answered));
-        let topic = format!("picow/{id}");
+        let topic = |name: &str| heartbeat[name].as_str().unwrap_or_default().to_owned();
+        let disconnect_topic = topic("disconnect_topic");
+        let (poll_topic, read_topic) = (topic("poll_topic"), topic("read_topic"));
         let running = std::thread::spawn(move || {
             for event in connection.iter() {
                 if stopped.load(Ordering::Relaxed) {
@@ -53,7 +55,7 @@ impl Device {
                 }
                 match event {
                     Ok(Event::Incoming(Packet::ConnAck(_))) => {
-                        sender.try_subscribe(format!("{topic}/poll"), QoS::AtMostOnce).unwrap();
+                        sender.try_subscribe(&poll_topic, QoS::AtMostOnce).unwrap();
                         sender
                             .try_publish(
                                 "picow/heartbeat",
@@ -67,12 +69,8 @@ impl Device {
                         assert_eq!(&poll.payload[..], b"poll");
                         let number = count.fetch_add(1, Ordering::Relaxed) + 1;
                         // The queue is full only while the broker is away, and then nothing is polled.
-                        let _away = sender.try_publish(
-                            format!("{topic}/read"),
-                            QoS::AtMostOnce,
-                            false,
-                            answer(number),
-                        );
+                        let _away =
+                            sender.try_publish(&read_topic, QoS::AtMostOnce, false, answer(number));
                     }
                     Ok(_) => {}
                     // The broker is away; the next turn connects again.
@@ -80,14 +78,12 @@ impl Device {
                 }
             }
         });
-        Self { client, id, stop, answered, _running: running }
+        Self { client, disconnect_topic, stop, answered, _running: running }
     }
 
     /// Says that it goes. It goes on answering nobody.
     pub(crate) fn disconnect(&self) {
-        self.client
-            .try_publish(format!("picow/{}/disconnect", self.id), QoS::AtMostOnce, false, "bye")
-            .unwrap();
+        self.client.try_publish(&self.disconnect_topic, QoS::AtMostOnce, false, "bye").unwrap();
     }
 
     pub(crate) fn beat(&self, heartbeat: &Value) {
