@@ -7,6 +7,7 @@ export const ACTIONS: Readonly<Record<string, string>> = {
   SENSOR_READING: "Reading",
   OUT_OF_RANGE: "Out of range",
   BACK_IN_RANGE: "Back in range",
+  RANGE_NOT_JUDGED: "Range cannot be judged",
   SENSOR_LOST: "Sensor lost",
   SENSOR_BACK: "Sensor back",
   HEARTBEAT_MISSED: "Heartbeat missed",
@@ -32,7 +33,7 @@ export const ACTIONS: Readonly<Record<string, string>> = {
 
 export const STATUSES: readonly ReadingStatus[] = ["SUCCESS", "COMM_ERROR", "VALUE_ERROR"];
 
-const BAD_NEWS = new Set(["OUT_OF_RANGE", "SENSOR_LOST", "HEARTBEAT_MISSED", "SENSOR_DISCONNECTED", "READINGS_MISSING", "SEQUENCE_BROKEN", "ENGINE_DOWN", "SITE_STOPPED"]);
+const BAD_NEWS = new Set(["OUT_OF_RANGE", "RANGE_NOT_JUDGED", "SENSOR_LOST", "HEARTBEAT_MISSED", "SENSOR_DISCONNECTED", "READINGS_MISSING", "SEQUENCE_BROKEN", "ENGINE_DOWN", "SITE_STOPPED"]);
 
 /** After one of these, `/api/sensors` may say something that no field of the event tells. */
 const CHANGES_FLEET = new Set([

@@ -1,12 +1,13 @@
 //! The judgement: from what was sealed to what follows from it.
 //!
-//! A value outside its sensor's declared range is told once, and so is the first one inside again. A sensor is lost when its heartbeats stop or it says
-//! that it goes, and back with the next heartbeat: an answer that comes after was under way when it went. A value that is no number says nothing of a
-//! range; one that has no declared range any more ends what was told of the last one.
+//! A value outside its sensor's declared range is told once, and so is the first one inside again. What counts is the number as it was written. A value that is
+//! no number, or in another unit than the range, cannot be judged: that is told once, too, and so is what the next one is that can. A value that has no
+//! declared range any more ends what was told of the last one. A sensor is lost when its heartbeats stop or it says that it goes, and back with the
+//! next heartbeat: an answer that comes after was under way when it went.
 
 use model::{
-    action,
-    derive::{Derived, Question, Seen, Sighting},
+    Decimal, Range, action,
+    derive::{Derived, Question, Seen, Sighting, Standing},
 };
 
 /// Everything that follows from the sightings, in their order.
@@ -16,7 +17,7 @@ pub fn judge(question: Question) -> Vec<Derived> {
     let mut derived = Vec::new();
     for sighting in sightings {
         let standing = standings.entry(sighting.sensor).or_default();
-        for finding in findings(&sighting, standing.lost, standing.out_of_range) {
+        for finding in findings(&sighting, *standing) {
             *standing = standing.after(&finding.action);
             derived.push(finding);
         }
@@ -24,7 +25,8 @@ pub fn judge(question: Question) -> Vec<Derived> {
     derived
 }
 
-fn findings(sighting: &Sighting, lost: bool, out_of_range: bool) -> Vec<Derived> {
+fn findings(sighting: &Sighting, standing: Standing) -> Vec<Derived> {
+    let Standing { out_of_range, lost, not_judged } = standing;
     let source = &sighting.source;
     let finding = |action: &str, value: Option<&str>, message: String| Derived {
         from_leaf: sighting.leaf,
@@ -56,20 +58,24 @@ fn findings(sighting: &Sighting, lost: bool, out_of_range: bool) -> Vec<Derived>
                 format!("{source} is back: its heartbeats come again"),
             )]
         }
-        Seen::Value { value, range: None } if out_of_range => {
+        Seen::Value { value, range: None, .. } if out_of_range || not_judged => {
             let message = format!("{source}: {value}, and no range is declared any more");
             vec![finding(action::BACK_IN_RANGE, Some(value), message)]
         }
-        Seen::Value { value, range: Some(range) } => {
-            let number = value.parse().ok().filter(|number: &f64| number.is_finite());
-            match number.map(|number| range.contains(number)) {
-                Some(false) if !out_of_range => {
+        Seen::Value { value, range: Some(range), units } => {
+            match is_inside(value, *range, units.as_ref()) {
+                Ok(false) if !out_of_range || not_judged => {
                     let message = format!("{source}: {value} is outside {range}");
                     vec![finding(action::OUT_OF_RANGE, Some(value), message)]
                 }
-                Some(true) if out_of_range => {
+                Ok(true) if out_of_range || not_judged => {
                     let message = format!("{source}: {value} is inside {range} again");
                     vec![finding(action::BACK_IN_RANGE, Some(value), message)]
+                }
+                Err(reason) if !not_judged => {
+                    let message =
+                        format!("{source}: {value} cannot be held against {range}: {reason}");
+                    vec![finding(action::RANGE_NOT_JUDGED, Some(value), message)]
                 }
                 _ => Vec::new(),
             }
@@ -80,6 +86,15 @@ fn findings(sighting: &Sighting, lost: bool, out_of_range: bool) -> Vec<Derived>
         | Seen::HeartbeatResumed
         | Seen::NoValue => Vec::new(),
     }
+}
+
+/// Whether a value is inside a range, or why nobody can say.
+fn is_inside(value: &str, range: Range, units: Option<&(String, String)>) -> Result<bool, String> {
+    if let Some((of_range, of_value)) = units {
+        return Err(format!("it is in {of_value}, the range in {of_range}"));
+    }
+    let number = Decimal::parse(value).ok_or("it is no number")?;
+    Ok(range.contains(&number))
 }
 
 #[cfg(test)]
@@ -93,7 +108,8 @@ mod tests {
     const SENSOR: SensorId = SensorId::from_bytes([7; 16]);
 
     fn value(text: &str) -> Seen {
-        Seen::Value { value: String::from(text), range: Some(Range::new(0.0, 50.0).unwrap()) }
+        let range = Some(Range::new(0.0, 50.0).unwrap());
+        Seen::Value { value: String::from(text), range, units: None }
     }
 
     /// What follows from these sightings of one sensor: (leaf, action).
@@ -124,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_standing_is_gone_on_from() {
-        let out = Standing { out_of_range: true, lost: false };
+        let out = Standing { out_of_range: true, ..Standing::default() };
         assert_eq!(run(out, vec![value("99"), value("1")]), vec![(1, "BACK_IN_RANGE".into())]);
     }
 
@@ -143,14 +159,81 @@ mod tests {
 
     #[test]
     fn a_range_that_is_declared_no_more_is_not_left_for_ever() {
-        let rangeless = || Seen::Value { value: String::from("99"), range: None };
+        let rangeless = || Seen::Value { value: String::from("99"), range: None, units: None };
         let told = run(Standing::default(), vec![value("99"), rangeless(), rangeless()]);
         assert_eq!(told, vec![(0, "OUT_OF_RANGE".into()), (1, "BACK_IN_RANGE".into())]);
     }
 
     #[test]
-    fn what_is_no_number_or_has_no_range_says_nothing_of_a_range() {
-        let rangeless = Seen::Value { value: String::from("1e9"), range: None };
-        assert_eq!(run(Standing::default(), vec![value("open"), value("NaN"), rangeless]), vec![]);
+    fn what_has_no_range_says_nothing_of_one() {
+        let rangeless = || Seen::Value { value: String::from("1e9"), range: None, units: None };
+        assert_eq!(run(Standing::default(), vec![rangeless(), rangeless()]), vec![]);
+    }
+
+    #[test]
+    fn what_was_written_is_judged() {
+        for outside in ["1e400", "-1e400", "Infinity", "-inf", "50.00000000000000000001", "-1e-400"]
+        {
+            let told = run(Standing::default(), vec![value(outside), value("25")]);
+            let expected = vec![(0, "OUT_OF_RANGE".into()), (1, "BACK_IN_RANGE".into())];
+            assert_eq!(told, expected, "{outside}");
+        }
+        for inside in ["50.000", "5e1", "1e-400", "-0", "0.5E2"] {
+            assert_eq!(run(Standing::default(), vec![value(inside)]), vec![], "{inside}");
+        }
+    }
+
+    #[test]
+    fn the_longest_message_is_taken() {
+        let long = |chars| "\u{1f321}".repeat(chars);
+        let range = Range::new(-f64::MAX, -f64::MIN_POSITIVE).unwrap();
+        let value = format!("1e{}", "0".repeat(Sighting::VALUE_BYTES_MAX - 2));
+        for units in [None, Some((long(60), long(60)))] {
+            let seen = Seen::Value { value: value.clone(), range: Some(range), units };
+            let source = format!("{}.{}", long(60), long(60));
+            let sightings = vec![Sighting { leaf: 0, sensor: SENSOR, source, seen }];
+            let derived = judge(Question { sightings, ..Question::default() });
+            let message = &derived.first().unwrap().message;
+            assert!(message.len() <= Derived::MESSAGE_BYTES_MAX, "{}", message.len());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_judged_is_told_once_and_so_is_what_comes_after() {
+        let fahrenheit = || Seen::Value {
+            value: String::from("77"),
+            range: Some(Range::new(0.0, 50.0).unwrap()),
+            units: Some((String::from("°C"), String::from("°F"))),
+        };
+        let told = run(
+            Standing::default(),
+            vec![
+                value("open"),
+                value("NaN"),
+                fahrenheit(),
+                value(""), // longer than any number
+                value("25"),
+                fahrenheit(),
+                value("99"),
+                value("98"),
+                value("true"),
+                value("97"),
+                Seen::NoValue,
+                value("25"),
+            ],
+        );
+        let told: Vec<_> = told.iter().map(|(leaf, action)| (*leaf, action.as_str())).collect();
+        assert_eq!(
+            told,
+            [
+                (0, "RANGE_NOT_JUDGED"),
+                (4, "BACK_IN_RANGE"),
+                (5, "RANGE_NOT_JUDGED"),
+                (6, "OUT_OF_RANGE"),
+                (8, "RANGE_NOT_JUDGED"),
+                (9, "OUT_OF_RANGE"),
+                (11, "BACK_IN_RANGE"),
+            ]
+        );
     }
 }

@@ -178,10 +178,15 @@ impl Reader {
     pub fn standings(&self) -> Result<BTreeMap<SensorId, Standing>, IndexError> {
         self.ask("asking for standings", |connection| {
             let mut select = connection.prepare_cached(
-                "SELECT id, out_of_range, lost FROM sensor WHERE out_of_range OR lost",
+                "SELECT id, out_of_range, lost, not_judged FROM sensor
+                 WHERE out_of_range OR lost OR not_judged",
             )?;
             let standings = select.query_map([], |row| {
-                let standing = Standing { out_of_range: row.get(1)?, lost: row.get(2)? };
+                let standing = Standing {
+                    out_of_range: row.get(1)?,
+                    lost: row.get(2)?,
+                    not_judged: row.get(3)?,
+                };
                 Ok((row.get::<_, String>(0)?, standing))
             })?;
             let standings = standings.collect::<rusqlite::Result<Vec<_>>>()?;
@@ -338,7 +343,8 @@ fn read_sensors(connection: &Connection, recent_max: u32) -> rusqlite::Result<Ve
     /// Characters of a value that are shown of a recent reading.
     const VALUE_CHARS_MAX: usize = 256;
     let mut select = connection.prepare_cached(
-        "SELECT key, heartbeat, state, out_of_range, lost FROM sensor WHERE heartbeat IS NOT NULL",
+        "SELECT key, heartbeat, state, out_of_range, lost, not_judged FROM sensor
+         WHERE heartbeat IS NOT NULL",
     )?;
     let mut found = Vec::new();
     let mut rows = select.query([])?;
@@ -355,7 +361,11 @@ fn read_sensors(connection: &Connection, recent_max: u32) -> rusqlite::Result<Ve
         found.push(SensorStatus {
             heartbeat,
             state: SensorState::of_name(row.get_ref(2)?.as_str()?),
-            standing: Standing { out_of_range: row.get(3)?, lost: row.get(4)? },
+            standing: Standing {
+                out_of_range: row.get(3)?,
+                lost: row.get(4)?,
+                not_judged: row.get(5)?,
+            },
             recent,
         });
     }

@@ -32,7 +32,7 @@ const TABLES: &str = "
 
     CREATE TABLE sensor (
         key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, heartbeat TEXT, state TEXT NOT NULL DEFAULT 'online',
-        out_of_range INTEGER NOT NULL DEFAULT 0, lost INTEGER NOT NULL DEFAULT 0,
+        out_of_range INTEGER NOT NULL DEFAULT 0, lost INTEGER NOT NULL DEFAULT 0, not_judged INTEGER NOT NULL DEFAULT 0,
         poll INTEGER NOT NULL DEFAULT 0, seq INTEGER, numbered_until INTEGER);
     CREATE TABLE sighting (
         sensor INTEGER NOT NULL, leaf INTEGER NOT NULL, action TEXT NOT NULL, heartbeat TEXT, PRIMARY KEY (sensor, leaf)) WITHOUT ROWID;

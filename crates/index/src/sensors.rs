@@ -38,7 +38,7 @@ impl Known {
 }
 
 /// Actions that move a sensor.
-pub(crate) const SIGHTINGS: [&str; 9] = [
+pub(crate) const SIGHTINGS: [&str; 10] = [
     action::SENSOR_DISCOVERED,
     action::SENSOR_CHANGED,
     action::HEARTBEAT_RESUMED,
@@ -46,6 +46,7 @@ pub(crate) const SIGHTINGS: [&str; 9] = [
     action::SENSOR_DISCONNECTED,
     action::OUT_OF_RANGE,
     action::BACK_IN_RANGE,
+    action::RANGE_NOT_JUDGED,
     action::SENSOR_LOST,
     action::SENSOR_BACK,
 ];
@@ -133,13 +134,17 @@ impl Known {
     fn load(connection: &Connection, key: i64) -> rusqlite::Result<Self> {
         connection
             .prepare_cached(
-                "SELECT heartbeat, state, out_of_range, lost FROM sensor WHERE key = ?1",
+                "SELECT heartbeat, state, out_of_range, lost, not_judged FROM sensor WHERE key = ?1",
             )?
             .query_row([key], |row| {
                 Ok(Self {
                     heartbeat: row.get(0)?,
                     state: SensorState::of_name(row.get_ref(1)?.as_str()?),
-                    standing: Standing { out_of_range: row.get(2)?, lost: row.get(3)? },
+                    standing: Standing {
+                        out_of_range: row.get(2)?,
+                        lost: row.get(3)?,
+                        not_judged: row.get(4)?,
+                    },
                 })
             })
     }
@@ -148,9 +153,17 @@ impl Known {
         let Self { heartbeat, state, standing } = self;
         connection
             .prepare_cached(
-                "UPDATE sensor SET heartbeat = ?2, state = ?3, out_of_range = ?4, lost = ?5 WHERE key = ?1",
+                "UPDATE sensor SET heartbeat = ?2, state = ?3, out_of_range = ?4, lost = ?5, not_judged = ?6
+                 WHERE key = ?1",
             )?
-            .execute((key, heartbeat, state.name(), standing.out_of_range, standing.lost))?;
+            .execute((
+                key,
+                heartbeat,
+                state.name(),
+                standing.out_of_range,
+                standing.lost,
+                standing.not_judged,
+            ))?;
         Ok(())
     }
 }

@@ -35,8 +35,10 @@ pub const HEARTBEAT_RESUMED: &str = "HEARTBEAT_RESUMED";
 pub const SENSOR_DISCONNECTED: &str = "SENSOR_DISCONNECTED";
 /// Derived: a value outside its sensor's declared range.
 pub const OUT_OF_RANGE: &str = "OUT_OF_RANGE";
-/// Derived: the first value inside the range after one outside.
+/// Derived: the first value inside the range after one outside, or one that could not be judged.
 pub const BACK_IN_RANGE: &str = "BACK_IN_RANGE";
+/// Derived: a value that cannot be held against its sensor's declared range: it is no number, or in another unit.
+pub const RANGE_NOT_JUDGED: &str = "RANGE_NOT_JUDGED";
 /// Derived: a sensor that no longer can be relied on to answer.
 pub const SENSOR_LOST: &str = "SENSOR_LOST";
 /// Derived: a lost sensor that answers or beats again.

@@ -7,7 +7,7 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Envelope, Range, SensorId, action, event};
+use crate::{Decimal, Envelope, Heartbeat, Range, SensorId, action, event};
 
 /// Subject on which `sensor-reader` takes questions.
 pub const SUBJECT: &str = "sealwire.derive.sensors";
@@ -30,6 +30,9 @@ pub struct Standing {
     pub out_of_range: bool,
     /// It is not to be relied on.
     pub lost: bool,
+    /// Its last value could not be held against its range.
+    #[serde(default)]
+    pub not_judged: bool,
 }
 
 /// One sealed event of a sensor, reduced to what can be judged.
@@ -55,6 +58,9 @@ pub enum Seen {
         value: String,
         /// The range as declared, where one is.
         range: Option<Range>,
+        /// The unit of the range and that of the value, where they differ.
+        #[serde(default)]
+        units: Option<(String, String)>,
     },
     /// A poll without a usable answer.
     NoValue,
@@ -67,8 +73,8 @@ pub enum Seen {
 }
 
 impl Sighting {
-    /// Longest value that is judged, in bytes: no number is written longer. What is longer counts as an answer and no more.
-    pub const VALUE_BYTES_MAX: usize = 256;
+    /// Longest value that is judged, in bytes. What is longer is no number.
+    pub const VALUE_BYTES_MAX: usize = Decimal::TEXT_BYTES_MAX;
 
     /// What there is to judge in a sealed event, if anything.
     #[must_use]
@@ -79,10 +85,11 @@ impl Sighting {
             action::SENSOR_READING if event.status.as_deref() == Some(event::SUCCESS) => {
                 let value = event.new.as_deref()?;
                 let judged = value.len() <= Self::VALUE_BYTES_MAX;
-                let range = detail.range.as_deref().filter(|_| judged);
+                let units = detail.range_unit.clone().zip(detail.unit.clone());
                 Seen::Value {
                     value: String::from(if judged { value } else { "" }),
-                    range: range.and_then(|range| range.parse().ok()),
+                    range: detail.range.as_deref().and_then(|range| range.parse().ok()),
+                    units: units.map(|(range, own)| (shortened(&range), shortened(&own))),
                 }
             }
             action::SENSOR_READING => Seen::NoValue,
@@ -93,6 +100,11 @@ impl Sighting {
         };
         Some(Self { leaf, sensor: detail.sensor?, source: event.source.clone()?, seen })
     }
+}
+
+/// A unit for a message: an answer's own may be longer than any that means something.
+fn shortened(unit: &str) -> String {
+    unit.chars().take(Heartbeat::NAME_CHARS_MAX).collect()
 }
 
 /// What the component makes of a question.
@@ -111,7 +123,7 @@ pub struct Derived {
     pub from_leaf: u64,
     /// Which sensor.
     pub sensor: SensorId,
-    /// `OUT_OF_RANGE`, `BACK_IN_RANGE`, `SENSOR_LOST` or `SENSOR_BACK`.
+    /// `OUT_OF_RANGE`, `BACK_IN_RANGE`, `RANGE_NOT_JUDGED`, `SENSOR_LOST` or `SENSOR_BACK`.
     pub action: String,
     /// The sensor's source.
     pub source: String,
@@ -121,13 +133,19 @@ pub struct Derived {
     pub message: String,
 }
 
+impl Derived {
+    /// Longest message in bytes: it holds a source, a value, a range and two units, each of which has a limit; a verdict with a longer one is not taken.
+    pub const MESSAGE_BYTES_MAX: usize = 4_096;
+}
+
 impl Standing {
     /// The standing after a derived event.
     #[must_use]
     pub fn after(self, action: &str) -> Self {
         match action {
-            action::OUT_OF_RANGE => Self { out_of_range: true, ..self },
-            action::BACK_IN_RANGE => Self { out_of_range: false, ..self },
+            action::OUT_OF_RANGE => Self { out_of_range: true, not_judged: false, ..self },
+            action::BACK_IN_RANGE => Self { out_of_range: false, not_judged: false, ..self },
+            action::RANGE_NOT_JUDGED => Self { not_judged: true, ..self },
             action::SENSOR_LOST => Self { lost: true, ..self },
             action::SENSOR_BACK => Self { lost: false, ..self },
             _ => self,

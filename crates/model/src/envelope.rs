@@ -313,7 +313,7 @@ mod tests {
             Detail { component, erased: Some(String::new()), error, heartbeat, hold: Some(1), hold_from: Some(Timestamp::from_unix_micros(0)),
                 hold_to: Some(Timestamp::from_unix_micros(0)), retention: Some(String::new()), retention_to: Some(1), rotation: Some(String::new()),
                 raw, seq, from_leaf, missing, poll, reason, sensor: sensor.map(SensorId::from_bytes), unit, format: Some(1),
-                origin: Some(String::new()), range: Some(String::new()), raw_hex: Some(String::new()), signature: Some(String::new()),
+                origin: Some(String::new()), range: Some(String::new()), range_unit: Some(String::new()), raw_hex: Some(String::new()), signature: Some(String::new()),
                 sensor_time: Some(Timestamp::from_unix_micros(0)), vkey: Some(String::new()) }
         }
     }

@@ -203,6 +203,9 @@ pub struct Detail {
     /// The range that was declared when the reading was taken, e.g. `0..50`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range: Option<String>,
+    /// Unit of that range, where the reading has another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range_unit: Option<String>,
     /// An answer that was not understood, if it is UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<String>,
@@ -394,6 +397,9 @@ impl Event {
                 detail.sensor_time = answer.time;
                 detail.seq = answer.seq;
                 detail.signature = answer.signature;
+                let differ = answer.unit.is_some() && answer.unit != heartbeat.unit;
+                let of_range = heartbeat.unit.clone().filter(|_| differ && detail.range.is_some());
+                detail.range_unit = of_range;
                 detail.unit = answer.unit.or_else(|| heartbeat.unit.clone());
                 (SUCCESS, answer.value)
             }

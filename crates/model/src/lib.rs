@@ -16,6 +16,7 @@ extern crate alloc;
 pub mod action;
 pub mod answer;
 pub mod completeness;
+pub mod decimal;
 pub mod derive;
 pub mod envelope;
 pub mod event;
@@ -30,6 +31,7 @@ pub mod subject;
 pub mod timestamp;
 
 pub use answer::{Answer, InvalidAnswer};
+pub use decimal::Decimal;
 pub use envelope::{Envelope, EventJson, Salt};
 pub use event::{Event, FieldValue, Outcome};
 pub use heartbeat::{Heartbeat, InvalidHeartbeat};

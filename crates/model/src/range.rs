@@ -1,9 +1,14 @@
 //! The values a sensor declares as sound.
 
-use alloc::string::{String, ToString as _};
+use alloc::{
+    format,
+    string::{String, ToString as _},
+};
 use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+
+use crate::Decimal;
 
 /// From the lowest to the highest sound value, both included; finite, and low below high. Written `0..50`.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
@@ -35,10 +40,12 @@ impl Range {
         self.high
     }
 
-    /// Whether `value` is sound.
+    /// Whether `value` is sound, as it is written: a value that a floating-point number would round to a bound is held against the bound itself.
     #[must_use]
-    pub fn contains(self, value: f64) -> bool {
-        (self.low..=self.high).contains(&value)
+    pub fn contains(self, value: &Decimal) -> bool {
+        let bound = |bound: f64| Decimal::parse(&format!("{bound:e}"));
+        let (low, high) = (bound(self.low), bound(self.high));
+        low.is_some_and(|low| low <= *value) && high.is_some_and(|high| *value <= high)
     }
 }
 
@@ -86,6 +93,21 @@ mod tests {
         for (low, high) in [(0.0, 50.0), (-100.0, 100.0), (0.5, 1e21), (-1e-7, 0.0)] {
             let range = Range::new(low, high).unwrap();
             assert_eq!(range.to_string().parse(), Ok(range));
+        }
+    }
+
+    #[test]
+    fn holds_what_is_written_within_its_bounds() {
+        let range = Range::new(-0.1, f64::MAX).unwrap();
+        for (value, inside) in [
+            ("-0.1", true),
+            ("-0.10000000000000000001", false), // which floating point rounds to -0.1
+            ("1e308", true),
+            ("1e400", false),
+            ("Infinity", false),
+            ("-inf", false),
+        ] {
+            assert_eq!(range.contains(&Decimal::parse(value).unwrap()), inside, "{value}");
         }
     }
 

@@ -37,8 +37,6 @@ const BATCH_MAX: usize = Batch::EVENTS_MAX / 2;
 const BATCH_BYTES_MAX: usize = 1 << 20;
 /// How long leaves gather before a question: an instance of the component costs the same whatever it is asked.
 const GATHER: Duration = Duration::from_millis(200);
-/// Longest message of a derived event in bytes: it holds a source, a value and a range.
-const MESSAGE_BYTES_MAX: usize = 1_024;
 /// How long a verdict may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a question without a verdict, doubled each time.
@@ -221,12 +219,13 @@ fn take(answer: &[u8], digest: &str, asked: &[Sighting]) -> Result<Vec<Derived>,
         return Err(format!("the verdict has {action} at leaf {from_leaf} twice"));
     }
     let is_short = |derived: &Derived| {
-        derived.message.len() <= MESSAGE_BYTES_MAX
+        derived.message.len() <= Derived::MESSAGE_BYTES_MAX
             && derived.value.as_ref().is_none_or(|value| value.len() <= Sighting::VALUE_BYTES_MAX)
     };
     if !verdict.derived.iter().all(is_short) {
         return Err(format!(
-            "the verdict has a message over {MESSAGE_BYTES_MAX} bytes or a value over what was asked"
+            "the verdict has a message over {} bytes or a value over what was asked",
+            Derived::MESSAGE_BYTES_MAX
         ));
     }
     let was_asked = |derived: &Derived| {
@@ -241,6 +240,7 @@ fn take(answer: &[u8], digest: &str, asked: &[Sighting]) -> Result<Vec<Derived>,
             derived.action.as_str(),
             action::OUT_OF_RANGE
                 | action::BACK_IN_RANGE
+                | action::RANGE_NOT_JUDGED
                 | action::SENSOR_LOST
                 | action::SENSOR_BACK
         )
@@ -305,8 +305,8 @@ mod tests {
         assert_eq!(taken("a", vec![]), Ok(0));
         let twice = vec![derived(5, action::OUT_OF_RANGE), derived(5, action::OUT_OF_RANGE)];
         assert!(taken("a", twice).unwrap_err().contains("twice"));
-        let long = Derived { message: "x".repeat(2_000), ..derived(5, action::OUT_OF_RANGE) };
-        assert!(taken("a", vec![long]).unwrap_err().contains("a message over 1024 bytes"));
+        let long = Derived { message: "x".repeat(5_000), ..derived(5, action::OUT_OF_RANGE) };
+        assert!(taken("a", vec![long]).unwrap_err().contains("a message over 4096 bytes"));
         for (component, derived, words) in [
             ("b", derived(5, action::OUT_OF_RANGE), "is of component b"),
             ("a", derived(6, action::OUT_OF_RANGE), "leaf 6, which was not asked"),

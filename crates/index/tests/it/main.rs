@@ -97,8 +97,8 @@ fn sensors_stand_as_the_log_says() {
     assert_eq!(
         seen,
         vec![
-            ("A", SensorState::Online, Standing { out_of_range: true, lost: false }, 2),
-            ("B", SensorState::Lost, Standing { out_of_range: false, lost: true }, 1),
+            ("A", SensorState::Online, Standing { out_of_range: true, ..Standing::default() }, 2),
+            ("B", SensorState::Lost, Standing { lost: true, ..Standing::default() }, 1),
         ]
     );
     assert_eq!(reader.standings().unwrap().len(), 2);

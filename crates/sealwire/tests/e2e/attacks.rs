@@ -3,8 +3,8 @@
 
 mod bus;
 mod changed_index;
+mod devices;
 mod engines;
 mod host;
 mod nothing_shown;
 mod private_files;
-mod topics;

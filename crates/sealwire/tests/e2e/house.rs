@@ -121,7 +121,11 @@ fn derived(envelope: &Envelope) -> Option<(u64, String)> {
     let action = envelope.event.action.clone()?;
     let is_derived = matches!(
         action.as_str(),
-        action::OUT_OF_RANGE | action::BACK_IN_RANGE | action::SENSOR_LOST | action::SENSOR_BACK
+        action::OUT_OF_RANGE
+            | action::BACK_IN_RANGE
+            | action::RANGE_NOT_JUDGED
+            | action::SENSOR_LOST
+            | action::SENSOR_BACK
     );
     let detail = envelope.event.sealwire.as_ref().filter(|_| is_derived)?;
     assert!(detail.component.as_ref().unwrap().starts_with("sha256:"));

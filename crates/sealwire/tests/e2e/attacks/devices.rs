@@ -1,4 +1,4 @@
-//! Devices name their topics as they like: each is heard and polled there, and none gets in another's way.
+//! Devices that do it in a way of their own: what they name, what they write, when they answer.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[test]
-fn mqtt_topics_are_polled_wherever_nats_server_puts_them() {
+fn devices_are_polled_wherever_their_topics_are_and_judged_by_what_they_wrote() {
     let mut site = Site::start(&[]);
     let forms = [
         ("tp/192.168.1.5", "/poll", "/read", "/gone"), // dots within a level
@@ -35,6 +35,24 @@ fn mqtt_topics_are_polled_wherever_nats_server_puts_them() {
         device.disconnect();
         site.wait_for_event("SENSOR_DISCONNECTED", of_sensor);
     }
+    let id = "0b5a6e0c-8888-4222-8333-944455566677";
+    let mut beat = heartbeat(id, "Odd", 500);
+    beat["range"] = json!([0, 50]);
+    beat["unit"] = json!("°C");
+    let answers = ["1e400", "25", r#"{"value":77,"unit":"°F","time":1795460483}"#, "26"];
+    let odd = Device::start(&site, beat, move |number| {
+        let place = usize::try_from(number).unwrap() % answers.len();
+        answers[place].to_owned()
+    });
+    for (action, value) in
+        [("OUT_OF_RANGE", "1e400"), ("RANGE_NOT_JUDGED", "77"), ("BACK_IN_RANGE", "26")]
+    {
+        site.wait_for_event(action, |envelope| {
+            envelope["sealwire"]["sensor"] == id && envelope["event"]["new"] == value
+        });
+    }
+    site.wait_for_event("FIELDS_LEFT_OUT", |envelope| envelope["sealwire"]["sensor"] == id);
+    drop(odd);
     // A poll sent there would be a heartbeat.
     let id = "0b5a6e0c-7777-4222-8333-944455566677";
     let mut beat = heartbeat(id, "Loud", 500);
@@ -44,6 +62,6 @@ fn mqtt_topics_are_polled_wherever_nats_server_puts_them() {
         let (_, answer) = site.get("/api/site");
         (answer["counters"]["refused_heartbeats"] == 1).then_some(())
     });
-    assert_eq!(site.sensors().len(), forms.len());
+    assert_eq!(site.sensors().len(), forms.len() + 1);
     site.stop();
 }
