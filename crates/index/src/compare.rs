@@ -203,11 +203,9 @@ impl Comparison {
                 let sums = self.sums_of(leaf);
                 sums.readings = sums.readings.wrapping_add(hash);
             }
-            let LastNumbers { poll, seq, numbered_until } = of_sensor.last_numbers;
             let known = self.numbers.entry(*sensor).or_default();
-            known.poll = known.poll.max(poll);
-            known.seq = seq.or(known.seq);
-            known.numbered_until = numbered_until.or(known.numbered_until);
+            // What they begin with is behind them, and the index does not keep it.
+            *known = LastNumbers { anew: false, ..known.then(of_sensor.last_numbers) };
         }
         let is_there = |sighting: &&Sighting| !self.passed_over.contains(&sighting.leaf);
         let sightings: Vec<&Sighting> = batch.sightings.iter().filter(is_there).collect();

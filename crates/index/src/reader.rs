@@ -19,6 +19,7 @@ use crate::{
     dictionary,
     effort::Effort,
     plot, result_id, search,
+    sensors::{LAST_NUMBERS, read_last_numbers},
     series::{self, Stored},
 };
 
@@ -203,18 +204,10 @@ impl Reader {
     /// SQLite fails.
     pub fn last_numbers(&self) -> Result<BTreeMap<SensorId, LastNumbers>, IndexError> {
         self.ask("asking for the newest numbers", |connection| {
-            let mut select =
-                connection.prepare_cached("SELECT id, poll, seq, numbered_until FROM sensor")?;
-            let rows = select.query_map([], |row| {
-                let seq: Option<i64> = row.get(2)?;
-                let numbered_until: Option<i64> = row.get(3)?;
-                let last = LastNumbers {
-                    poll: row.get(1).map(i64::cast_unsigned)?,
-                    seq: seq.map(i64::cast_unsigned),
-                    numbered_until: numbered_until.map(Timestamp::from_unix_micros),
-                };
-                Ok((row.get::<_, String>(0)?, last))
-            })?;
+            let sql = format!("SELECT id, {LAST_NUMBERS} FROM sensor");
+            let mut select = connection.prepare_cached(&sql)?;
+            let rows = select
+                .query_map([], |row| Ok((row.get::<_, String>(0)?, read_last_numbers(row, 1)?)))?;
             let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
             let moved = rows.into_iter().filter(|(_, last)| *last != LastNumbers::default());
             Ok(moved.filter_map(|(id, last)| Some((id.parse().ok()?, last))).collect())

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use crate::{IndexError, Trouble};
 
 /// A file of another version is made anew.
-pub(crate) const VERSION: i64 = 5;
+pub(crate) const VERSION: i64 = 6;
 
 /// `log` has one row. `last_entry` is the log's entry of the leaf before `next_leaf`; `forgets` says that something was erased whose bytes may still lie about
 /// in the file; `id_key` seals the ids of searches. The column `sum` is scaled, see `Summary`. `passed_over` has the leaves that the index could not take.
@@ -33,7 +33,8 @@ const TABLES: &str = "
     CREATE TABLE sensor (
         key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, heartbeat TEXT, state TEXT NOT NULL DEFAULT 'online',
         out_of_range INTEGER NOT NULL DEFAULT 0, lost INTEGER NOT NULL DEFAULT 0, not_judged INTEGER NOT NULL DEFAULT 0,
-        poll INTEGER NOT NULL DEFAULT 0, seq INTEGER, numbered_until INTEGER);
+        poll INTEGER NOT NULL DEFAULT 0, seq INTEGER, numbered_until INTEGER,
+        set_back INTEGER NOT NULL DEFAULT 0, answered INTEGER NOT NULL DEFAULT 0);
     CREATE TABLE sighting (
         sensor INTEGER NOT NULL, leaf INTEGER NOT NULL, action TEXT NOT NULL, heartbeat TEXT, PRIMARY KEY (sensor, leaf)) WITHOUT ROWID;
     CREATE INDEX sighting_leaf ON sighting (leaf);

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use model::{SensorId, Timestamp, action, completeness::LastNumbers, derive::Standing};
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use crate::{
     SensorState,
@@ -81,24 +81,44 @@ fn key(connection: &Connection, sensor: SensorId) -> rusqlite::Result<i64> {
     }
 }
 
-/// Moves a sensor's newest numbers on, as [`LastNumbers::after`] does.
+/// Moves a sensor's newest numbers on.
 fn write_last_numbers(
     connection: &Connection,
     key: i64,
-    LastNumbers { poll, seq, numbered_until }: LastNumbers,
+    later: LastNumbers,
 ) -> rusqlite::Result<()> {
+    let LastNumbers { poll, seq, numbered_until, set_back, answered, .. } =
+        last_numbers(connection, key)?.then(later);
     connection
         .prepare_cached(
-            "UPDATE sensor SET poll = max(poll, ?2), seq = coalesce(?3, seq), numbered_until = coalesce(?4, numbered_until)
-             WHERE key = ?1",
+            "UPDATE sensor SET poll = ?2, seq = ?3, numbered_until = ?4, set_back = ?5, answered = ?6 WHERE key = ?1",
         )?
         .execute((
             key,
             poll.cast_signed(),
             seq.map(u64::cast_signed),
             numbered_until.map(Timestamp::unix_micros),
+            set_back,
+            answered,
         ))?;
     Ok(())
+}
+
+/// The columns of a sensor's newest numbers.
+pub(crate) const LAST_NUMBERS: &str = "poll, seq, numbered_until, set_back, answered";
+
+/// Reads [`LAST_NUMBERS`], which begin at a column.
+pub(crate) fn read_last_numbers(row: &Row<'_>, first: usize) -> rusqlite::Result<LastNumbers> {
+    let seq: Option<i64> = row.get(first + 1)?;
+    let numbered_until: Option<i64> = row.get(first + 2)?;
+    Ok(LastNumbers {
+        poll: row.get(first).map(i64::cast_unsigned)?,
+        seq: seq.map(i64::cast_unsigned),
+        numbered_until: numbered_until.map(Timestamp::from_unix_micros),
+        set_back: row.get(first + 3)?,
+        answered: row.get(first + 4)?,
+        ..LastNumbers::default()
+    })
 }
 
 /// Takes the sightings of these leaves out.
@@ -191,14 +211,6 @@ pub(crate) fn stands_as_sighted(connection: &Connection, key: i64) -> rusqlite::
 /// The newest numbers of a sensor.
 pub(crate) fn last_numbers(connection: &Connection, key: i64) -> rusqlite::Result<LastNumbers> {
     connection
-        .prepare_cached("SELECT poll, seq, numbered_until FROM sensor WHERE key = ?1")?
-        .query_row([key], |row| {
-            let seq: Option<i64> = row.get(1)?;
-            let numbered_until: Option<i64> = row.get(2)?;
-            Ok(LastNumbers {
-                poll: row.get(0).map(i64::cast_unsigned)?,
-                seq: seq.map(i64::cast_unsigned),
-                numbered_until: numbered_until.map(Timestamp::from_unix_micros),
-            })
-        })
+        .prepare_cached(&format!("SELECT {LAST_NUMBERS} FROM sensor WHERE key = ?1"))?
+        .query_row([key], |row| read_last_numbers(row, 0))
 }

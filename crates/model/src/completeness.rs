@@ -1,14 +1,16 @@
 //! Whether anything of a sensor is missing: the numbers of its polls, what is said of those without a reading, and who checks both.
 //!
 //! The site gives each poll of a sensor the next number, from 1 on. A number is in the log once: in a reading (`poll`), or in a `READINGS_MISSING`
-//! event that says why there is none (`missing`, `reason`). The sensor's own count, `seq`, is apart from that; where it ceases to go on by one, a
-//! `SEQUENCE_BROKEN` event says so.
+//! event that says why there is none (`missing`, `reason`). Where a site did not run and its clock does not say for how long, such an event names no
+//! numbers. The sensor's own count, `seq`, is apart from that; where it ceases to go on by one, a `SEQUENCE_BROKEN` event says so, unless it begins anew.
 //!
 //! [`Completeness`] is for whoever has sealed events and trusts no one: it reads no clock and no file, and holds nothing but what the events say.
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
-use crate::{Event, NumberRange, SensorId, Timestamp, action};
+use core::time::Duration;
+
+use crate::{Event, NumberRange, SensorId, Timestamp, action, event};
 
 /// Why polls that were due ended in no reading.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,7 +45,16 @@ pub struct LastNumbers {
     pub seq: Option<u64>,
     /// What was due until then has a number: when the newest was sealed, or when the sensor came or came back after it.
     pub numbered_until: Option<Timestamp>,
+    /// Whether numbers were sealed after that with earlier times: the clock was set back, and the time until now says nothing.
+    pub set_back: bool,
+    /// Whether it ever answered.
+    pub answered: bool,
+    /// Whether these begin with an event that says that nothing is known of the time before.
+    pub anew: bool,
 }
+
+/// `reason` of a gap that names no numbers, because nobody knows how many polls were due.
+pub const UNCOUNTED: &str = "uncounted";
 
 impl MissingReason {
     /// As events say it.
@@ -81,6 +92,16 @@ impl SequenceBreak {
         }
     }
 
+    /// Highest number with which a count begins anew: a sensor that was away gave few answers before the first that is sealed again.
+    pub const ANEW_MAX: u64 = 100;
+
+    /// Whether the count of a sensor begins anew with `seq` after `last`, if it or the site was away between them: a sensor that keeps no count begins at its
+    /// start, and that is no fault.
+    #[must_use]
+    pub const fn begins_anew(last: u64, seq: u64) -> bool {
+        seq < last && seq <= Self::ANEW_MAX
+    }
+
     /// As events say it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -93,10 +114,38 @@ impl SequenceBreak {
 }
 
 impl LastNumbers {
+    /// By how much times may go back from one event to the next on a clock that is kept right: a reading can wait to be sealed for ten timeouts of a minute.
+    pub const CLOCK_SLACK: Duration = Duration::from_secs(15 * 60);
+
     /// The numbers after a sealed event of the sensor.
     #[must_use]
     pub fn after(self, event: &Event) -> Self {
-        let last_poll = accounted(event).map_or(0, NumberRange::last);
+        self.then(Self::of(event))
+    }
+
+    /// The numbers after those of later events.
+    #[must_use]
+    pub fn then(self, later: Self) -> Self {
+        let (numbered_until, set_back) = match (self.numbered_until, later.numbered_until) {
+            (before, None) => (before, self.set_back),
+            (Some(before), Some(until)) if !later.anew && is_before(until, before) => {
+                (Some(before), true)
+            }
+            (Some(before), Some(until)) if !later.anew => (Some(before.max(until)), later.set_back),
+            (_, until) => (until, later.set_back),
+        };
+        Self {
+            poll: self.poll.max(later.poll),
+            seq: later.seq.or(self.seq),
+            numbered_until,
+            set_back,
+            answered: self.answered || later.answered,
+            anew: self.anew || later.anew,
+        }
+    }
+
+    /// What one event says.
+    fn of(event: &Event) -> Self {
         let moves = [
             action::SENSOR_READING,
             action::READINGS_MISSING,
@@ -104,13 +153,24 @@ impl LastNumbers {
             action::HEARTBEAT_RESUMED,
         ];
         let at = event.timestamp.as_deref().and_then(|text| text.parse().ok());
-        let at = at.filter(|_| event.action.as_deref().is_some_and(|own| moves.contains(&own)));
+        let is_reading = event.action.as_deref() == Some(action::SENSOR_READING);
+        let answered = matches!(event.status.as_deref(), Some(event::SUCCESS | event::VALUE_ERROR));
         Self {
-            poll: self.poll.max(last_poll),
-            seq: sequence(event).or(self.seq),
-            numbered_until: at.or(self.numbered_until),
+            poll: accounted(event).map_or(0, NumberRange::last),
+            seq: sequence(event),
+            numbered_until: at
+                .filter(|_| event.action.as_deref().is_some_and(|own| moves.contains(&own))),
+            set_back: false,
+            answered: is_reading && answered,
+            anew: is_uncounted(event),
         }
     }
+}
+
+/// Whether a time lies so far before another that a clock must have been set back between them.
+fn is_before(at: Timestamp, before: Timestamp) -> bool {
+    let slack = i64::try_from(LastNumbers::CLOCK_SLACK.as_micros()).unwrap_or(i64::MAX);
+    at.unix_micros().saturating_add(slack) < before.unix_micros()
 }
 
 /// Holds sealed events against each other, sensor by sensor.
@@ -124,6 +184,8 @@ pub struct Completeness {
     before_first: Option<u64>,
     /// Envelopes so far that were erased.
     erased: u64,
+    /// How often the site started so far.
+    starts: u64,
 }
 
 /// What sealed events of one sensor say.
@@ -137,8 +199,16 @@ pub struct Account {
     doubled: Listed<Finding>,
     gaps: Listed<Gap>,
     breaks: Listed<Break>,
+    /// Gaps that name no numbers.
+    uncounted: u64,
     /// The newest number of the sensor's own.
     seq: Option<u64>,
+    /// How often that count began anew.
+    begun_anew: u64,
+    /// Whether the sensor was away since the newest number of its own.
+    was_away: bool,
+    /// [`Completeness::starts`] when that number came.
+    starts: u64,
     /// [`Completeness::erased`] when the newest number came.
     erased_before: u64,
 }
@@ -183,20 +253,30 @@ impl Completeness {
     /// For a whole log: each sensor must begin with poll 1.
     #[must_use]
     pub const fn of_log() -> Self {
-        Self { accounts: BTreeMap::new(), before_first: Some(0), erased: 0 }
+        Self { accounts: BTreeMap::new(), before_first: Some(0), erased: 0, starts: 0 }
     }
 
     /// For a part of a log, from any leaf to any other: what lies before the first number of a sensor is not looked for.
     #[must_use]
     pub const fn of_part() -> Self {
-        Self { accounts: BTreeMap::new(), before_first: None, erased: 0 }
+        Self { accounts: BTreeMap::new(), before_first: None, erased: 0, starts: 0 }
     }
 
     /// Takes the event of `leaf`. Events must come in the log's order; those that number nothing are passed over.
     pub fn take(&mut self, leaf: u64, event: &Event) {
-        if let Some(sensor) = event.sensor().filter(|_| numbers(event)) {
+        let is_ours = event.sealwire.is_some();
+        if is_ours && event.action.as_deref() == Some(action::SITE_STARTED) {
+            self.starts = self.starts.saturating_add(1);
+        }
+        let Some(sensor) = event.sensor() else { return };
+        if numbers(event) {
             let account = self.accounts.entry(sensor).or_default();
+            account.take_count(leaf, event, self.starts);
             account.take(leaf, event, self.before_first, self.erased);
+        } else if is_absence(event)
+            && let Some(account) = self.accounts.get_mut(&sensor)
+        {
+            account.was_away = true;
         }
     }
 
@@ -272,18 +352,41 @@ impl Account {
         &self.breaks
     }
 
+    /// Gaps of which the log itself says that nobody knows how many polls they have.
+    #[must_use]
+    pub const fn uncounted(&self) -> u64 {
+        self.uncounted
+    }
+
+    /// How often the sensor's own count began anew after it or the site had been away.
+    #[must_use]
+    pub const fn begun_anew(&self) -> u64 {
+        self.begun_anew
+    }
+
     /// Whether every poll is accounted for once, as far as nothing was erased.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.unaccounted.count == 0 && self.doubled.count == 0
     }
 
-    fn take(&mut self, leaf: u64, event: &Event, before_first: Option<u64>, erased: u64) {
-        if let Some(seq) = sequence(event)
-            && let Some(last) = self.seq.replace(seq)
-            && let Some(broken) = SequenceBreak::between(last, seq)
-        {
+    fn take_count(&mut self, leaf: u64, event: &Event, starts: u64) {
+        let Some(seq) = sequence(event) else { return };
+        let started = core::mem::replace(&mut self.starts, starts) != starts;
+        let was_away = core::mem::take(&mut self.was_away) || started;
+        let Some(last) = self.seq.replace(seq) else { return };
+        if was_away && SequenceBreak::begins_anew(last, seq) {
+            self.begun_anew = self.begun_anew.saturating_add(1);
+        } else if let Some(broken) = SequenceBreak::between(last, seq) {
             self.breaks.push(Break { leaf, broken });
+        }
+    }
+
+    fn take(&mut self, leaf: u64, event: &Event, before_first: Option<u64>, erased: u64) {
+        if is_uncounted(event) {
+            self.was_away = true;
+            self.uncounted = self.uncounted.saturating_add(1);
+            return;
         }
         let Some(polls) = accounted(event) else {
             self.unnumbered = self.unnumbered.saturating_add(1);
@@ -311,6 +414,8 @@ impl Account {
         let reason = event.sealwire.as_ref().and_then(|detail| detail.reason.as_deref());
         let reason = reason.unwrap_or_default().chars().take(Gap::REASON_CHARS_MAX);
         let gap = Gap { leaf, polls, reason: reason.collect() };
+        // A part of a log need not have the start of the site.
+        self.was_away |= gap.reason == MissingReason::Stopped.as_str();
         // A long outage is an event a minute.
         match self.gaps.last_mut() {
             Some(last) if last.polls.last() + 1 == polls.first() && last.reason == gap.reason => {
@@ -366,6 +471,27 @@ impl<T> Default for Listed<T> {
 /// Whether an event must say of polls how they ended.
 fn numbers(event: &Event) -> bool {
     matches!(event.action.as_deref(), Some(action::SENSOR_READING | action::READINGS_MISSING))
+}
+
+/// Whether an event says that polls are missing, and that nobody knows how many.
+fn is_uncounted(event: &Event) -> bool {
+    let is_gap = event.action.as_deref() == Some(action::READINGS_MISSING);
+    event.sealwire.as_ref().filter(|_| is_gap).is_some_and(|detail| {
+        detail.missing.is_none() && detail.reason.as_deref() == Some(UNCOUNTED)
+    })
+}
+
+/// Whether an event says that a sensor was away.
+fn is_absence(event: &Event) -> bool {
+    matches!(
+        event.action.as_deref(),
+        Some(
+            action::HEARTBEAT_MISSED
+                | action::HEARTBEAT_RESUMED
+                | action::SENSOR_DISCONNECTED
+                | action::SENSOR_DISCOVERED
+        )
+    )
 }
 
 /// The polls of which an event says how they ended.

@@ -20,7 +20,7 @@ use serde::{
 
 use crate::{
     Answer, Heartbeat, LeftOut, NumberRange, Range, SensorId, Timestamp, action,
-    completeness::{MissingReason, SequenceBreak},
+    completeness::{self, MissingReason, SequenceBreak},
     derive::Derived,
 };
 
@@ -438,6 +438,19 @@ impl Event {
         };
         let noun = if polls.count() == 1 { "poll" } else { "polls" };
         let message = format!("{source}: {noun} {polls} missing: {}", reason.words());
+        Self::new("poller", action::READINGS_MISSING, &source, message, at).with(detail)
+    }
+
+    /// That polls were due while the site did not run, and that nobody knows how many: the clock does not say for how long.
+    #[must_use]
+    pub fn readings_uncounted(heartbeat: &Heartbeat, why: &str, at: Timestamp) -> Self {
+        let source = heartbeat.source();
+        let detail = Detail {
+            reason: Some(String::from(completeness::UNCOUNTED)),
+            sensor: Some(heartbeat.id),
+            ..Detail::default()
+        };
+        let message = format!("{source}: polls missing, nobody knows how many: {why}");
         Self::new("poller", action::READINGS_MISSING, &source, message, at).with(detail)
     }
 

@@ -2,7 +2,7 @@
 
 use core::{ops::Add, time::Duration};
 
-use model::Timestamp;
+use model::{Timestamp, completeness::LastNumbers};
 
 /// Microseconds since whatever the driver calls its start. Only ever compared with others of the same run.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
@@ -46,6 +46,50 @@ pub struct Now {
     pub monotonic: Instant,
     /// What is written into events. It may jump; nothing is computed from it.
     pub wall: Timestamp,
+}
+
+/// What the wall's clock is held against at a start, which nothing but that clock can tell from the end of the run before.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Past {
+    /// When the newest envelope of the log was received.
+    pub log_end: Option<Timestamp>,
+    /// When this program was built, or some moment before.
+    pub built: Option<Timestamp>,
+}
+
+impl Past {
+    /// How far a clock may lie before the log's end and still be believed: it was set right by so much.
+    const BEHIND_MAX: Duration = LastNumbers::CLOCK_SLACK;
+    /// Longest time without a site that is believed. Beyond it, a clock that is wrong by years is likelier.
+    pub const AWAY_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+    /// The time since polls of a sensor were last numbered, or why nobody knows it.
+    pub(crate) fn since(
+        self,
+        last: LastNumbers,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Duration, &'static str> {
+        let is_before = |earliest: Timestamp| {
+            let behind = i64::try_from(Self::BEHIND_MAX.as_micros()).unwrap_or(i64::MAX);
+            now.unix_micros().saturating_add(behind) < earliest.unix_micros()
+        };
+        if self.built.is_some_and(is_before) {
+            return Err("the clock is before the day on which this program was built");
+        }
+        if self.log_end.is_some_and(is_before) || is_before(until) {
+            return Err("the clock is before the end of the log");
+        }
+        if last.set_back {
+            return Err("the clock was set back while the site ran");
+        }
+        let micros = now.unix_micros().saturating_sub(until.unix_micros());
+        let since = Duration::from_micros(u64::try_from(micros).unwrap_or_default());
+        if since > Self::AWAY_MAX {
+            return Err("by the clock the site did not run for more than a year");
+        }
+        Ok(since)
+    }
 }
 
 fn micros(duration: Duration) -> u64 {

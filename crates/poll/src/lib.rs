@@ -22,7 +22,7 @@ mod sensor;
 mod topics;
 
 pub use action::Action;
-pub use clock::{Instant, Now};
+pub use clock::{Instant, Now, Past};
 pub use counters::Counters;
 pub use poller::{Bus, Config, Poller, RefusedHeartbeat};
 pub use sensor::SensorState;

@@ -12,7 +12,7 @@ use model::{
     completeness::{LastNumbers, MissingReason, SequenceBreak},
 };
 
-use crate::{Instant, Now, action::Outbox, counters::count_many};
+use crate::{Instant, Now, Past, action::Outbox, counters::count_many};
 
 /// What is remembered of a sensor's numbers.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Numbers {
     /// The newest that were given and seen.
     last: LastNumbers,
     missing: Option<Missing>,
+    /// Whether the sensor, or the site, was away since the sensor's newest own number.
+    was_away: bool,
     /// Whether the sensor's own count has not gone on by one since an event said that it is broken.
     sequence_broken: bool,
 }
@@ -38,7 +40,7 @@ impl Numbers {
 
     /// Those that follow on the newest in the log.
     pub(crate) const fn after(last: LastNumbers) -> Self {
-        Self { last, missing: None, sequence_broken: false }
+        Self { last, missing: None, was_away: true, sequence_broken: false }
     }
 
     /// When [`seal_due`](Self::seal_due) has something to do.
@@ -83,23 +85,31 @@ impl Numbers {
     }
 
     /// Gives the numbers of the polls that fell due since the newest number in the log, while the site did not run or what it did was lost with it. They are
-    /// counted by the wall clock, for no other knows of the time before this run; they are not this run's, and so not among its counters.
+    /// counted by the wall clock, for no other knows of the time before this run, as far as it can be believed; they are not this run's, and so not among its
+    /// counters.
     pub(crate) fn miss_before_start(
         &mut self,
         heartbeat: &Heartbeat,
+        past: Past,
         now: Now,
         outbox: &mut Outbox,
     ) {
         let Some(until) = self.last.numbered_until else { return };
-        let micros = now.wall.unix_micros().saturating_sub(until.unix_micros());
-        let interval = heartbeat.poll_interval().as_micros().max(1);
-        // A clock that was set back says nothing of the time between.
-        let due = u128::from(micros.max(0).cast_unsigned()) / interval;
+        let since = match past.since(self.last, until, now.wall) {
+            Ok(since) => since,
+            Err(why) => return outbox.seal(Event::readings_uncounted(heartbeat, why, now.wall)),
+        };
+        let due = since.as_micros() / heartbeat.poll_interval().as_micros().max(1);
         let due = u64::try_from(due).unwrap_or_default();
         if let Some(polls) = NumberRange::new(self.last.poll + 1, self.last.poll + due) {
             self.last.poll = polls.last();
             self.leave_unsaid(polls, MissingReason::Stopped, heartbeat, now, outbox);
         }
+    }
+
+    /// The sensor was away, or came back.
+    pub(crate) const fn leave(&mut self) {
+        self.was_away = true;
     }
 
     fn leave_unsaid(
@@ -144,8 +154,10 @@ impl Numbers {
         outbox: &mut Outbox,
     ) {
         let Some(seq) = answer.seq else { return };
+        let was_away = core::mem::take(&mut self.was_away);
         let Some(last) = self.last.seq.replace(seq) else { return };
-        let broken = SequenceBreak::between(last, seq);
+        let begins_anew = was_away && SequenceBreak::begins_anew(last, seq);
+        let broken = SequenceBreak::between(last, seq).filter(|_| !begins_anew);
         let was_broken = core::mem::replace(&mut self.sequence_broken, broken.is_some());
         if let Some(broken) = broken.filter(|_| !was_broken) {
             outbox.seal(Event::sequence_broken(heartbeat, broken, (last, seq), at));

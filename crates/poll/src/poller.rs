@@ -19,7 +19,7 @@ use model::{
 };
 
 use crate::{
-    Action, Counters, Instant, Now, SensorState,
+    Action, Counters, Instant, Now, Past, SensorState,
     action::Outbox,
     counters::count,
     schedule::{FirstPolls, Schedule},
@@ -97,7 +97,7 @@ impl Poller {
     }
 
     /// Takes up the sensors of an earlier run, as the log has them. Those that were online are polled at once and have `lost_after` to show a heartbeat;
-    /// what fell due of them since the log last heard of them is missing. The others are only known, until they show a heartbeat. `last_numbers` has the
+    /// what fell due of them since the log last heard of them is missing, as far as the clock says how long that is (`past`). The others are only known, until they show a heartbeat. `last_numbers` has the
     /// newest numbers of every sensor that ever had one, known or not, so that none is given again.
     ///
     /// Returns why some were left out, which their next heartbeat may change. A sensor that is known already is left as it is.
@@ -105,6 +105,7 @@ impl Poller {
         &mut self,
         known: impl IntoIterator<Item = (Heartbeat, SensorState)>,
         last_numbers: BTreeMap<SensorId, LastNumbers>,
+        past: Past,
         now: Now,
     ) -> Vec<RefusedHeartbeat> {
         self.last_numbers.extend(last_numbers);
@@ -120,7 +121,7 @@ impl Poller {
             match accepted {
                 Ok(()) => {
                     let mut sensor = self.sensor_after_last(heartbeat, state, now);
-                    sensor.handle_start(now, &mut self.outbox);
+                    sensor.handle_start(past, now, &mut self.outbox);
                     self.insert(sensor, now);
                 }
                 Err(reason) => refused.push(reason),

@@ -15,7 +15,7 @@ use model::{
 };
 
 use crate::{
-    Bus, Instant, Now,
+    Bus, Instant, Now, Past,
     action::Outbox,
     counters::count,
     exchange::{Ended, Exchange},
@@ -146,6 +146,7 @@ impl Sensor {
         self.skip_due(now.monotonic, bus, now, outbox);
         if !matches!(self.presence, Presence::Disconnected) {
             self.presence = Presence::Disconnected;
+            self.numbers.leave();
             outbox.seal_sighting(action::SENSOR_DISCONNECTED, &self.heartbeat, now.wall);
         }
     }
@@ -203,9 +204,9 @@ impl Sensor {
     }
 
     /// The site starts and takes the sensor up: what was due meanwhile is missing.
-    pub(crate) fn handle_start(&mut self, now: Now, outbox: &mut Outbox) {
+    pub(crate) fn handle_start(&mut self, past: Past, now: Now, outbox: &mut Outbox) {
         if let Presence::Online { .. } = self.presence {
-            self.numbers.miss_before_start(&self.heartbeat, now, outbox);
+            self.numbers.miss_before_start(&self.heartbeat, past, now, outbox);
         }
     }
 
@@ -230,6 +231,7 @@ impl Sensor {
             self.end_held(now, outbox);
             self.skip_due(lost_at.just_before(), bus, now, outbox);
             self.presence = Presence::Lost;
+            self.numbers.leave();
             outbox.seal_sighting(action::HEARTBEAT_MISSED, &self.heartbeat, now.wall);
         }
     }

@@ -47,7 +47,7 @@ pub async fn run(
             None => break,
         };
         for index in (connection..count).step_by(usize::try_from(connections).unwrap_or(1)) {
-            let sensor = Sensor::new(SensorSpec::at(index), seed, now());
+            let sensor = Sensor::new(SensorSpec::at(index), seed);
             let span = debug_span!("sensor", alias = sensor.spec().alias);
             let task = run_sensor(sensor, client.clone()).instrument(span);
             tasks.spawn(shutdown.clone().run_until_cancelled_owned(task));

@@ -30,16 +30,14 @@ pub struct Sensor {
 }
 
 impl Sensor {
-    /// A sensor that starts at `now`. Its sequence numbers count up from the milliseconds since 1970, so that none is used again after a restart:
-    /// no sensor answers a thousand times a second.
+    /// A sensor that starts. Its sequence numbers count up from 1, as those of a device that keeps no count while it is off.
     #[must_use]
-    pub fn new(spec: SensorSpec, seed: u64, now: Timestamp) -> Self {
+    pub fn new(spec: SensorSpec, seed: u64) -> Self {
         let quantity = &spec.kind.quantity;
         let values = Normal::new(quantity.mean, quantity.deviation)
             .expect("the table's deviations are finite");
         let rng = Xoshiro256PlusPlus::seed_from_u64(mix(seed, spec.index));
-        let seq = u64::try_from(now.unix_millis()).expect("a timestamp is not before 1970");
-        Self { spec, rng, values, seq }
+        Self { spec, rng, values, seq: 0 }
     }
 
     /// Which sensor.
@@ -117,8 +115,8 @@ impl Sensor {
     }
 
     fn object(&mut self, value: f64, now: Timestamp) -> String {
-        let seq = self.seq;
         self.seq += 1;
+        let seq = self.seq;
         // No unit in the table needs escaping.
         let unit = self.spec.kind.quantity.unit.map(|unit| format!(r#","unit":"{unit}""#));
         let unit = unit.unwrap_or_default();
@@ -164,7 +162,7 @@ mod tests {
     }
 
     fn sensor(index: u32, seed: u64) -> Sensor {
-        Sensor::new(SensorSpec::at(index), seed, now())
+        Sensor::new(SensorSpec::at(index), seed)
     }
 
     #[test]
@@ -181,7 +179,7 @@ mod tests {
     #[test]
     fn every_heartbeat_is_understood_and_declares_what_its_form_allows() {
         for spec in fleet(1_000) {
-            let sensor = Sensor::new(spec, 7, now());
+            let sensor = Sensor::new(spec, 7);
             let heartbeat = Heartbeat::parse(&sensor.heartbeat()).expect("a heartbeat");
             let spec = sensor.spec();
             assert_eq!((heartbeat.id, &heartbeat.alias), (spec.id, &spec.alias));
@@ -197,7 +195,7 @@ mod tests {
     #[test]
     fn every_answer_is_understood_and_looks_like_its_form() {
         for spec in fleet(REFERENCE_LEN) {
-            let mut sensor = Sensor::new(spec, 7, now());
+            let mut sensor = Sensor::new(spec, 7);
             let Some(payload) = sensor.answer(now()) else {
                 continue;
             };
@@ -212,7 +210,7 @@ mod tests {
             assert_eq!(payload.first(), Some(&first));
             let is_object = sensor.spec().form == AnswerForm::Object;
             assert_eq!(answer.time, is_object.then(now));
-            assert_eq!(answer.seq, is_object.then_some(1_795_460_483_000));
+            assert_eq!(answer.seq, is_object.then_some(1));
         }
     }
 

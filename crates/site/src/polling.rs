@@ -10,7 +10,7 @@ use std::{
 use async_nats::{Client, Subscriber};
 use futures::StreamExt as _;
 use model::{Event, Heartbeat, Pattern, Protocol, SensorId, Subject, completeness::LastNumbers};
-use poll::{Action, Config, Counters, Now, Poller, SensorState, action::POLL};
+use poll::{Action, Config, Counters, Now, Past, Poller, SensorState, action::POLL};
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
@@ -41,6 +41,8 @@ pub(crate) struct Known {
     pub(crate) sensors: Vec<(Heartbeat, SensorState)>,
     /// The newest of each, also of sensors that are not among these.
     pub(crate) last_numbers: BTreeMap<SensorId, LastNumbers>,
+    /// What the clock is held against.
+    pub(crate) past: Past,
 }
 
 /// A message of a sensor, with the moment it arrived.
@@ -78,7 +80,8 @@ pub(crate) async fn run(
         listeners: Listeners { tasks: JoinSet::new(), handles: HashMap::new(), listened, started },
         events,
     };
-    for refused in shell.poller.restore(known.sensors, known.last_numbers, now(started)) {
+    for refused in shell.poller.restore(known.sensors, known.last_numbers, known.past, now(started))
+    {
         warn!(reason = %refused, "a sensor of the log is not taken up");
     }
     loop {

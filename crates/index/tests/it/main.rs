@@ -84,6 +84,10 @@ fn example() -> (TempDir, Indexer, Reader) {
     (folder, indexer, reader)
 }
 
+fn numbers(poll: u64, seq: Option<u64>, until: Timestamp) -> LastNumbers {
+    LastNumbers { poll, seq, numbered_until: Some(until), answered: true, ..LastNumbers::default() }
+}
+
 #[test]
 fn sensors_stand_as_the_log_says() {
     let (_folder, _indexer, reader) = example();
@@ -120,9 +124,9 @@ fn numbers_go_on_from_the_newest_in_the_log() {
         ],
     );
     let expected = [
-        (a.id, LastNumbers { poll: 9, seq: None, numbered_until: Some(at(11)) }),
-        (b.id, LastNumbers { poll: 3, seq: Some(431), numbered_until: Some(at(10)) }),
-        (unknown.id, LastNumbers { poll: 7, seq: None, numbered_until: Some(at(12)) }),
+        (a.id, numbers(9, None, at(11))),
+        (b.id, numbers(3, Some(431), at(10))),
+        (unknown.id, LastNumbers { answered: false, ..numbers(7, None, at(12)) }),
     ];
     assert_eq!(reader.last_numbers().unwrap(), expected.into());
     // What numbers nothing does not take them back, and a start finds them.

@@ -173,12 +173,110 @@ fn the_newest_numbers_follow_the_log() {
         (at(4, event(action::HEARTBEAT_MISSED, Detail::default())), (9, Some(70), Some(3))),
         (at(5, event(action::HEARTBEAT_RESUMED, Detail::default())), (9, Some(70), Some(5))),
         (reading(Some(10), None), (10, Some(70), Some(5))), // says no time
+        (at(4, reading(Some(11), None)), (11, Some(70), Some(5))), // a reading that was held
     ];
     let mut last = LastNumbers::default();
     for (event, (poll, seq, until)) in &events {
         last = last.after(event);
         let numbered_until = until.map(Timestamp::from_unix_micros);
-        assert_eq!(last, LastNumbers { poll: *poll, seq: *seq, numbered_until });
+        let expected = LastNumbers { poll: *poll, seq: *seq, numbered_until, ..last };
+        assert_eq!(last, expected);
+        assert!(!last.set_back && !last.answered);
+    }
+}
+
+#[test]
+fn a_count_that_begins_anew_is_told_from_one_with_gaps() {
+    let started = || Event {
+        action: Some(action::SITE_STARTED.into()),
+        sealwire: Some(Detail::default()),
+        ..Event::default()
+    };
+    let away = |action: &str| event(action, Detail::default());
+    for (between, begins_anew) in [
+        (vec![started()], true),
+        (vec![away(action::HEARTBEAT_MISSED), away(action::HEARTBEAT_RESUMED)], true),
+        (vec![away(action::SENSOR_DISCONNECTED)], true),
+        (vec![gap("2-9", "stopped")], true), // a bundle has no start of the site
+        (vec![gap("2-9", "bus_away")], false),
+        (vec![away(action::OUT_OF_RANGE)], false),
+        (vec![Event { sealwire: None, ..started() }], false), // a program says so
+        (vec![], false),
+    ] {
+        for (last, seq, is_anew) in [
+            (5_000, 1, begins_anew),
+            (5_000, 100, begins_anew),
+            (5_000, 101, false),    // no small number
+            (5_000, 70_000, false), // it counted on
+            (5_000, 5_000, false),
+        ] {
+            let mut checked = Completeness::of_part();
+            checked.take(0, &reading(None, Some(last)));
+            for event in &between {
+                checked.take(1, event);
+            }
+            checked.take(2, &reading(None, Some(seq)));
+            checked.take(3, &reading(None, Some(seq + 1)));
+            let account = checked.account(SENSOR).unwrap();
+            assert_eq!(account.begun_anew(), u64::from(is_anew), "{between:?} {seq}");
+            assert_eq!(account.breaks().count(), u64::from(!is_anew), "{between:?} {seq}");
+        }
+    }
+}
+
+#[test]
+fn a_gap_of_which_nobody_knows_the_length_is_complete() {
+    let uncounted = event(
+        action::READINGS_MISSING,
+        Detail { reason: Some(UNCOUNTED.into()), ..Detail::default() },
+    );
+    let mut checked = Completeness::of_log();
+    for (leaf, event) in (0..).zip([reading(Some(1), None), uncounted, reading(Some(2), None)]) {
+        checked.take(leaf, &event);
+    }
+    let account = checked.account(SENSOR).unwrap();
+    assert!(account.is_complete());
+    assert_eq!((account.uncounted(), account.unnumbered(), account.missing()), (1, 0, 0));
+}
+
+#[test]
+fn a_clock_that_was_set_back_makes_the_time_before_unknown() {
+    const HOUR: i64 = 3_600_000_000;
+    let reading = |hour: i64| Event {
+        timestamp: Some(Timestamp::from_unix_micros(hour * HOUR).to_string()),
+        status: Some("SUCCESS".into()),
+        ..reading(Some(1), None)
+    };
+    let uncounted = |hour: i64| Event {
+        status: None,
+        ..Event {
+            sealwire: event("", Detail { reason: Some(UNCOUNTED.into()), ..Detail::default() })
+                .sealwire,
+            action: Some(action::READINGS_MISSING.into()),
+            ..reading(hour)
+        }
+    };
+    for (events, until, set_back) in [
+        (vec![reading(5), reading(6)], 6, false),
+        (vec![reading(5), reading(1)], 5, true),
+        (vec![reading(5), reading(1), reading(2)], 5, true),
+        (vec![reading(5), reading(1), reading(6)], 6, false), // it was set right again
+        (vec![reading(5), uncounted(1), reading(2)], 2, false), // the log says so, and counts from there
+        (vec![reading(5), uncounted(1), reading(2), reading(0)], 2, true),
+    ] {
+        // Whatever events are taken together.
+        for cut in 0..=events.len() {
+            let (first, second) = events.split_at(cut);
+            let fold =
+                |events: &[Event]| events.iter().fold(LastNumbers::default(), LastNumbers::after);
+            let last = fold(first).then(fold(second));
+            let known = (last.numbered_until, last.set_back, last.answered);
+            assert_eq!(
+                known,
+                (Some(Timestamp::from_unix_micros(until * HOUR)), set_back, true),
+                "{cut}"
+            );
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use model::{Heartbeat, SensorId};
-use poll::{Action, Config, Instant, Now, Poller, SensorState};
+use poll::{Action, Config, Instant, Now, Past, Poller, SensorState};
 
 use crate::script::at;
 
@@ -32,7 +32,7 @@ fn polls(count: u32, seconds: u64) -> Vec<Duration> {
             }
         }
     };
-    assert!(poller.restore(fleet(count), BTreeMap::new(), at(0)).is_empty());
+    assert!(poller.restore(fleet(count), BTreeMap::new(), Past::default(), at(0)).is_empty());
     drain(&mut poller, at(0).monotonic);
     let end = at(seconds * 1_000).monotonic;
     while let Some(now) = poller.poll_timeout().filter(|next| *next < end) {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Event, Heartbeat, Protocol, SensorId,
+    Event, Heartbeat, Protocol, SensorId, Timestamp,
     completeness::{Completeness, LastNumbers},
 };
-use poll::{Action, Config, Now, Poller, SensorState};
+use poll::{Action, Config, Now, Past, Poller, SensorState};
 use proptest::prelude::*;
 
 use crate::{
@@ -150,7 +150,8 @@ fn what_was_due_while_the_site_did_not_run_is_missing() {
     for (state, poll, numbered_until, expected) in [
         (SensorState::Online, 7, until(90_500), "READINGS_MISSING 8-11 stopped, SENSOR_READING 12"),
         (SensorState::Online, 7, until(98_001), "SENSOR_READING 8"), // its next poll is the one that was due
-        (SensorState::Online, 7, until(200_000), "SENSOR_READING 8"), // the clock was set back
+        (SensorState::Online, 7, until(200_000), "SENSOR_READING 8"), // the clock was set right
+        (SensorState::Online, 7, until(99_000_000), "READINGS_MISSING uncounted, SENSOR_READING 8"),
         (SensorState::Online, 0, until(0), "READINGS_MISSING 1-50 stopped, SENSOR_READING 51"),
         (SensorState::Online, 0, None, "SENSOR_READING 1"), // nobody knows since when
         (SensorState::Lost, 7, until(0), "HEARTBEAT_RESUMED, SENSOR_READING 8"),
@@ -158,9 +159,11 @@ fn what_was_due_while_the_site_did_not_run_is_missing() {
     ] {
         let mut poller = poller();
         let known = Heartbeat::parse(heartbeat("a", &[]).as_bytes()).unwrap();
-        let last = LastNumbers { poll, seq: None, numbered_until };
+        let last = LastNumbers { poll, numbered_until, ..LastNumbers::default() };
         let last_numbers = BTreeMap::from([(sensor("a"), last)]);
-        assert!(poller.restore([(known, state)], last_numbers, at(100_000)).is_empty());
+        assert!(
+            poller.restore([(known, state)], last_numbers, Past::default(), at(100_000)).is_empty()
+        );
         poller
             .handle_heartbeat(heartbeat("a", &[]).as_bytes(), Protocol::Nats, at(100_000))
             .unwrap();
@@ -172,6 +175,57 @@ fn what_was_due_while_the_site_did_not_run_is_missing() {
         assert_eq!(sealed.join(", "), expected);
         assert_eq!(poller.counters().skipped, 0, "they are not this run's");
     }
+}
+
+#[test]
+fn a_clock_that_cannot_be_believed_declares_no_number() {
+    const DAY: i64 = 86_400_000_000;
+    let now = at(100_000);
+    let moment = |days: i64| Some(Timestamp::from_unix_micros(now.wall.unix_micros() + days * DAY));
+    for (until, log_end, built, set_back, expected) in [
+        (-1, None, None, false, "READINGS_MISSING 8-43207 stopped"),
+        (-1, moment(-1), moment(-300), false, "READINGS_MISSING 8-43207 stopped"),
+        (-365, None, None, false, "READINGS_MISSING 8-15768007 stopped"), // a year
+        (-367, None, None, false, "READINGS_MISSING uncounted"),
+        (-20_000, None, None, false, "READINGS_MISSING uncounted"), // its first run began in 1970
+        (-1, moment(1), None, false, "READINGS_MISSING uncounted"), // before the log's end
+        (1, None, None, false, "READINGS_MISSING uncounted"),
+        (-1, None, moment(1), false, "READINGS_MISSING uncounted"), // before the build
+        (-1, None, None, true, "READINGS_MISSING uncounted"), // the run before was in the past
+    ] {
+        let mut poller = poller();
+        let known = Heartbeat::parse(heartbeat("a", &[]).as_bytes()).unwrap();
+        let numbered_until = moment(until);
+        let last = LastNumbers { poll: 7, numbered_until, set_back, ..LastNumbers::default() };
+        let last_numbers = BTreeMap::from([(sensor("a"), last)]);
+        let past = Past { log_end, built };
+        assert!(poller.restore([(known, SensorState::Online)], last_numbers, past, now).is_empty());
+        poller.handle_answer(sensor("a"), b"1", now);
+        let mut log = Vec::new();
+        drain(&mut poller, &mut log);
+        let sealed: Vec<String> = log.iter().map(in_words).collect();
+        assert_eq!(sealed.first().unwrap(), expected, "{until} {log_end:?} {built:?}");
+        assert!(sealed.last().unwrap().starts_with("SENSOR_READING"), "sealing goes on");
+        // The next start counts from here.
+        let last = log.iter().fold(last, LastNumbers::after);
+        assert_eq!((last.numbered_until, last.set_back), (Some(now.wall), false));
+    }
+}
+
+#[test]
+fn a_count_that_begins_anew_after_an_absence_is_not_broken() {
+    let script = |between: &[&str], seq: u64| {
+        let first = format!(r#"10 answer a {{"value":1,"seq":{seq}}}"#);
+        let mut script = vec!["0 beat a", first.as_str()];
+        script.extend(between);
+        sealed(&script).iter().filter(|line| line.contains("SEQUENCE")).count()
+    };
+    let again = r#"400010 answer a {"value":1,"seq":1}"#;
+    assert_eq!(script(&["300000 end", "400000 beat a", again], 5_000), 0); // it was lost
+    assert_eq!(script(&["100 gone a", "400000 beat a", again], 5_000), 0);
+    assert_eq!(script(&[r#"2010 answer a {"value":1,"seq":1}"#], 5_000), 1);
+    let far = r#"400010 answer a {"value":1,"seq":9000}"#;
+    assert_eq!(script(&["100 gone a", "400000 beat a", far], 5_000), 1);
 }
 
 /// Action, numbers and reason of an event.
@@ -224,7 +278,7 @@ fn restarted(former: &Poller, log: &[Event], forgotten: &str, now: Now) -> Polle
     let known = former.sensors().filter(|(heartbeat, _)| heartbeat.id != sensor(forgotten));
     let mut next = poller();
     let known: Vec<_> = known.map(|(heartbeat, state)| (heartbeat.clone(), state)).collect();
-    assert!(next.restore(known, last_numbers, now).is_empty());
+    assert!(next.restore(known, last_numbers, Past::default(), now).is_empty());
     next
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::{Pattern, Protocol, completeness::LastNumbers};
-use poll::{Action, Config, Poller, SensorState};
+use poll::{Action, Config, Past, Poller, SensorState};
 
 use crate::script::{at, heartbeat, run, sensor};
 
@@ -389,7 +389,8 @@ fn topics_of_devices_do_not_match_those_of_heartbeats() {
     assert_eq!(left, [false, true]);
     // Nor does a sensor of the log that got its topics before.
     let known = model::Heartbeat::parse(heartbeat("b", &["read=plant/7/read"]).as_bytes()).unwrap();
-    let refused = poller.restore([(known, SensorState::Online)], BTreeMap::new(), at(1));
+    let refused =
+        poller.restore([(known, SensorState::Online)], BTreeMap::new(), Past::default(), at(1));
     assert_eq!(refused.len(), 1);
 }
 
@@ -450,10 +451,10 @@ fn sensors_of_an_earlier_run_are_taken_up_without_an_event() {
         (model::Heartbeat::parse(payload.as_bytes()).unwrap(), state)
     });
     let last_numbers = BTreeMap::from([
-        (sensor("a"), LastNumbers { poll: 7, seq: Some(411), numbered_until: None }),
-        (sensor("d"), LastNumbers { poll: 5, seq: None, numbered_until: None }),
+        (sensor("a"), LastNumbers { poll: 7, seq: Some(411), ..LastNumbers::default() }),
+        (sensor("d"), LastNumbers { poll: 5, ..LastNumbers::default() }),
     ]);
-    let refused = poller.restore(known, last_numbers, at(0));
+    let refused = poller.restore(known, last_numbers, Past::default(), at(0));
     assert_eq!(refused.len(), 1, "{refused:?}");
     let states: Vec<_> =
         poller.sensors().map(|(heartbeat, state)| (heartbeat.alias.as_str(), state)).collect();

@@ -58,6 +58,18 @@ pub(super) fn report(checked: &Completeness) -> Result<()> {
         };
         format!("the sensor's own count {words} at leaf {leaf}")
     });
+    let begun_anew = sum(Account::begun_anew);
+    if begun_anew > 0 {
+        output::line(&format!(
+            "      {begun_anew} times a sensor's own count began anew after it or the site had been away"
+        ));
+    }
+    let uncounted = sum(Account::uncounted);
+    if uncounted > 0 {
+        output::line(&format!(
+            "      {uncounted} gaps have no numbers: the site's clock did not say how long it had not run"
+        ));
+    }
     let unnumbered = sum(Account::unnumbered);
     if unnumbered > 0 {
         output::line(&format!(

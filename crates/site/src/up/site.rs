@@ -5,8 +5,8 @@ use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 use engine::{Authority, Change, Engine, Log, Registry, reconcile, wash_host};
 use index::{Reader, SensorState};
 use ledger::Ledger;
-use model::{Event, Pattern, action};
-use poll::Counters;
+use model::{Envelope, Event, Pattern, Timestamp, action};
+use poll::{Counters, Past};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -46,6 +46,8 @@ const CHANGES_MAX: usize = 16;
 pub(super) struct Site<'a> {
     data_dir: &'a DataDir,
     ledger: Ledger,
+    /// When the newest envelope of the runs before was received.
+    log_end: Option<Timestamp>,
     operator: Operator,
     /// Asks witnesses, where there is a policy; taken when it starts.
     cosigning: Option<Cosigning>,
@@ -81,9 +83,11 @@ impl<'a> Site<'a> {
             mqtt: format!("mqtt://{}", mqtt.address()),
             vkey: ledger.vkey().to_string(),
         };
+        let log_end = newest_received_at(&ledger);
         Self {
             data_dir,
             ledger,
+            log_end,
             operator,
             cosigning,
             addresses,
@@ -311,6 +315,7 @@ impl<'a> Site<'a> {
         Ok(polling::Known {
             sensors: sensors.map(|sensor| (sensor.heartbeat, state(sensor.state))).collect(),
             last_numbers: index.last_numbers()?,
+            past: Past { log_end: self.log_end, built: Some(clock::built()) },
         })
     }
 
@@ -410,6 +415,13 @@ impl<'a> Site<'a> {
             Ok(())
         });
     }
+}
+
+/// When the newest envelope was received; none where it was erased, or cannot be read, which others find.
+fn newest_received_at(ledger: &Ledger) -> Option<Timestamp> {
+    let newest = ledger.size().checked_sub(1)?;
+    let stored = ledger.envelopes(newest, 1, 1).ok()?;
+    Envelope::parse(stored.first()?.bytes.as_deref()?).ok().map(|envelope| envelope.received_at)
 }
 
 /// The first failure of any part.
