@@ -5,6 +5,7 @@
 
 use std::{fs, io, path::Path};
 
+use engine::{nats_server, wash_host};
 use ledger::{Ledger, LogReader, ReadError};
 use tlog::{Checkpoint, Growth, Hash, Policy, VerifierKey};
 
@@ -82,7 +83,11 @@ pub(crate) const FILES: [StartFile; 7] = [
     StartFile {
         check: "engines",
         read: |folder| {
-            for (name, inner) in [("nats-server", "nats"), ("wash host", "wash")] {
+            for (name, inner) in [
+                (nats_server::DEVICES, "nats"),
+                (nats_server::HOSTS, "hosts"),
+                (wash_host::NAME, "wash"),
+            ] {
                 is_folder(&folder.join(inner))
                     .map_err(|source| UpError::Engine { name, source })?;
             }
@@ -283,6 +288,7 @@ mod tests {
             ("access-token", IsAFolder),
             ("run.json", IsAFolder),
             ("nats", Is("a file")),
+            ("hosts", Is("a file")),
             ("wash", Is("a file")),
             ("index.sqlite", IsAFolder),
             ("witness-policy", Is("quorum")),
