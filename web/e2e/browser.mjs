@@ -19,4 +19,5 @@ export function options(defaults) {
   return parseArgs({ options: described }).values;
 }
 
-export const launch = () => chromium.launch({ executablePath: CHROMIUM, headless: true, args: ARGS });
+/** With further switches of Chromium's. */
+export const launch = (args = []) => chromium.launch({ executablePath: CHROMIUM, headless: true, args: [...ARGS, ...args] });

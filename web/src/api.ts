@@ -20,9 +20,8 @@ export type SiteAnswer = {
   name: string;
   origin: string;
   vkey: string;
+  /** Where the log port is, for programs on the site's machine. The page reads the log at `LOG_URL`. */
   log_url: string;
-  /** Lets the live feed be read. */
-  access_token: string;
   version: string;
   leaves: number;
   /** Leaves that the site's witnesses have signed; left out where it has no policy. */
@@ -120,6 +119,9 @@ export type ProofAnswer = { leaf: number; envelope: string; proof: string };
 /** The contract's ceiling for one answer. */
 export const READINGS_LIMIT_MAX = 5_000;
 
+/** Where the page reads the log: on its own origin, so that it works wherever the page does. */
+export const LOG_URL = "/log";
+
 /** Longer than any answer takes, shorter than anyone's patience with a page that says nothing. */
 const REQUEST_TIMEOUT_MS = 15_000;
 
@@ -139,22 +141,26 @@ export function reason(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** An answer that has come whole, within the time that every request has. Whoever reads it waits for nothing more. */
 export async function fetchOk(url: string, init: RequestInit = {}): Promise<Response> {
   const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
   const { host } = new URL(url, location.href);
   let response: Response;
   try {
-    response = await fetch(url, { ...init, signal: timeout, credentials: "omit" });
+    const coming = await fetch(url, { ...init, signal: timeout, credentials: "omit" });
+    // The head may come at once and the rest never.
+    const { status, statusText, headers } = coming;
+    response = new Response(await coming.arrayBuffer(), { status, statusText, headers });
   } catch {
     // What fetch says here differs by browser and tells the reader nothing.
     throw new ApiError(timeout.aborted ? `${host} did not answer within ${REQUEST_TIMEOUT_MS / 1000} s.` : `${host} cannot be reached.`, 0);
   }
-  if (!response.ok) throw new ApiError(await refusal(response), response.status);
+  if (!response.ok) throw new ApiError(await refusal(response, host), response.status);
   return response;
 }
 
-async function refusal(response: Response): Promise<string> {
-  const plain = `${new URL(response.url).host} answered ${response.status} ${response.statusText}`.trim();
+async function refusal(response: Response, host: string): Promise<string> {
+  const plain = `${host} answered ${response.status} ${response.statusText}`.trim();
   if (!response.headers.get("content-type")?.startsWith("application/problem+json")) return `${plain}.`;
   try {
     const { title, detail } = (await response.json()) as { title?: string; detail?: string };

@@ -1,11 +1,13 @@
-// The live feed: one EventSource on the log port, opened again at the leaf it had reached.
+// The live feed as a window follows it: by way of the worker that all windows share, or alone where the browser has no such worker.
 //
-// The browser reconnects by itself after a lost connection, but gives up after an answer that is not a stream (a site that is just starting);
-// that case is ours. Leaves come in order, so `#next_leaf` is all that is needed to go on and to drop repeats.
+// Chromium and Firefox have shared workers on desktops, Safari from version 16. Chromium on Android has none: there one window is seen at a time, and a
+// window that is hidden pauses its feed, so that one feed a window is one feed a browser all the same.
 
 import type { Sealed } from "./api.ts";
+import { Feed, type FeedState, type SourceHandlers } from "./feed.ts";
+import { HERE_PERIOD_MS, type FromHub, type Source, type ToHub } from "./hub.ts";
 
-export type FeedState = { is: "connecting" } | { is: "live" } | { is: "reconnecting"; since_ms: number } | { is: "paused" };
+export type { FeedState } from "./feed.ts";
 
 export type FeedHandlers = {
   sealed(event: Sealed): void;
@@ -14,71 +16,149 @@ export type FeedHandlers = {
   state(state: FeedState): void;
 };
 
-const RETRY_FIRST_MS = 1_000;
-/** An operator who restarts a site should not have to wait longer than this for the page to notice. */
-const RETRY_MAX_MS = 15_000;
+/** Which log, so that windows that see different ones do not take each other's leaves. */
+export type Following = {
+  log: string;
+  from: number;
+  /** The log is another than this window followed before, or has become shorter. */
+  anew: boolean;
+};
 
-export class Feed {
-  readonly #log_url: string;
-  readonly #access_token: string;
+/** How long the worker may take to answer before the window goes on alone. */
+const WORKER_TIMEOUT_MS = 5_000;
+
+/** A feed that waits for `open`. */
+export class LiveFeed implements Source {
+  readonly #following: Following;
   readonly #handlers: FeedHandlers;
   #next_leaf: number;
-  #source: EventSource | null = null;
-  #retry: ReturnType<typeof setTimeout> | undefined;
-  #retry_ms = RETRY_FIRST_MS;
-  #down_since_ms: number | null = null;
+  #by: Source | null = null;
 
-  constructor(log_url: string, access_token: string, from: number, handlers: FeedHandlers) {
-    this.#log_url = log_url;
-    this.#access_token = access_token;
-    this.#next_leaf = from;
+  constructor(following: Following, handlers: FeedHandlers) {
+    this.#following = following;
     this.#handlers = handlers;
+    this.#next_leaf = following.from;
   }
 
   open(): void {
-    this.#close();
-    const source = new EventSource(`${this.#log_url}/live?from=${this.#next_leaf}&token=${this.#access_token}`);
-    this.#source = source;
-    source.onopen = () => {
-      this.#retry_ms = RETRY_FIRST_MS;
-      this.#down_since_ms = null;
-      this.#handlers.state({ is: "live" });
-    };
-    source.onerror = () => {
-      this.#down_since_ms ??= Date.now();
-      this.#handlers.state({ is: "reconnecting", since_ms: this.#down_since_ms });
-      if (source.readyState === EventSource.CLOSED) this.#retry_later();
-    };
-    source.addEventListener("sealed", ({ data }: MessageEvent<string>) => {
-      const event = JSON.parse(data) as Sealed;
-      if (event.leaf < this.#next_leaf) return;
-      this.#next_leaf = event.leaf + 1;
-      this.#handlers.sealed(event);
-    });
-    source.addEventListener("missed", ({ data }: MessageEvent<string>) => {
-      const { from, to } = JSON.parse(data) as { from: number; to: number };
-      this.#next_leaf = Math.max(this.#next_leaf, to);
-      this.#handlers.missed(from, to);
-    });
+    this.#by ??= this.#shared() ?? this.#alone();
+    this.#by.open();
   }
 
-  /** Gives the connection back: browsers allow few to one host, and nobody looks. `open` goes on where this stopped. */
   pause(): void {
-    this.#close();
-    this.#down_since_ms = null;
+    this.#by?.pause();
+  }
+
+  #source_handlers(): SourceHandlers {
+    return {
+      sealed: (leaf, data) => {
+        if (leaf < this.#next_leaf) return;
+        this.#next_leaf = leaf + 1;
+        this.#handlers.sealed(JSON.parse(data) as Sealed);
+      },
+      missed: (from, to) => {
+        if (to <= this.#next_leaf) return;
+        this.#next_leaf = to;
+        this.#handlers.missed(from, to);
+      },
+      state: (state) => this.#handlers.state(state),
+    };
+  }
+
+  #alone(): Source {
+    return new Feed(this.#next_leaf, this.#source_handlers());
+  }
+
+  #shared(): Source | null {
+    if (typeof SharedWorker === "undefined") return null;
+    let worker: SharedWorker;
+    try {
+      worker = new SharedWorker(new URL("./feed.worker.ts", import.meta.url), { type: "module", name: "sealwire-feed" });
+    } catch {
+      // A browser that is told to keep nothing may refuse.
+      return null;
+    }
+    const shared = new SharedFeed(worker.port, this.#following, () => this.#next_leaf, this.#source_handlers(), () => {
+      if (this.#by !== shared) return;
+      this.#by = this.#alone();
+      this.#by.open();
+    });
+    worker.onerror = () => shared.give_up();
+    return shared;
+  }
+}
+
+/** This window's end of the worker. */
+class SharedFeed implements Source {
+  readonly #port: MessagePort;
+  readonly #following: Following;
+  readonly #next_leaf: () => number;
+  readonly #handlers: SourceHandlers;
+  readonly #failed: () => void;
+  #here: ReturnType<typeof setInterval> | undefined;
+  #silent: ReturnType<typeof setTimeout> | undefined;
+  #given_up = false;
+  /** Said once: later this window goes on where it was. */
+  #anew: boolean;
+
+  constructor(port: MessagePort, following: Following, next_leaf: () => number, handlers: SourceHandlers, failed: () => void) {
+    this.#port = port;
+    this.#following = following;
+    this.#anew = following.anew;
+    this.#next_leaf = next_leaf;
+    this.#handlers = handlers;
+    this.#failed = failed;
+    port.onmessage = ({ data }: MessageEvent<FromHub>) => this.#hear(data);
+    addEventListener("pagehide", () => this.#leave());
+  }
+
+  open(): void {
+    if (this.#given_up) return;
+    this.#handlers.state({ is: "connecting" });
+    clearInterval(this.#here);
+    this.#here = setInterval(() => this.#follow(), HERE_PERIOD_MS);
+    this.#follow();
+  }
+
+  pause(): void {
+    this.#leave();
     this.#handlers.state({ is: "paused" });
   }
 
-  #close(): void {
-    clearTimeout(this.#retry);
-    this.#source?.close();
-    this.#source = null;
+  /** The worker is not there: the window follows alone from now on, if it is to follow. */
+  give_up(): void {
+    if (this.#given_up) return;
+    this.#given_up = true;
+    const followed = this.#here !== undefined;
+    this.#leave();
+    if (followed) this.#failed();
   }
 
-  #retry_later(): void {
-    // A third of jitter, so that a control room's screens do not all come back in the same instant.
-    const wait_ms = this.#retry_ms * (1 + Math.random() / 3);
-    this.#retry_ms = Math.min(this.#retry_ms * 2, RETRY_MAX_MS);
-    this.#retry = setTimeout(() => this.open(), wait_ms);
+  #follow(): void {
+    const { log } = this.#following;
+    this.#post({ is: "follow", log, from: this.#next_leaf(), anew: this.#anew });
+    this.#anew = false;
+    clearTimeout(this.#silent);
+    this.#silent = setTimeout(() => this.give_up(), WORKER_TIMEOUT_MS);
+  }
+
+  #leave(): void {
+    clearInterval(this.#here);
+    clearTimeout(this.#silent);
+    this.#here = undefined;
+    this.#post({ is: "leave" });
+  }
+
+  #post(message: ToHub): void {
+    this.#port.postMessage(message);
+  }
+
+  #hear(message: FromHub): void {
+    clearTimeout(this.#silent);
+    // What was on its way when this window left.
+    if (this.#here === undefined) return;
+    if (message.is === "sealed") for (const [leaf, data] of message.events) this.#handlers.sealed(leaf, data);
+    else if (message.is === "missed") this.#handlers.missed(message.from, message.to);
+    else this.#handlers.state(message.state);
   }
 }

@@ -20,7 +20,7 @@ const TEXT = "";
 const last = { leaf: 7, timestamp: TEXT, status: "SUCCESS" as const, value: TEXT, unit: TEXT };
 const SENSOR: SensorAnswer = evil({ id: TEXT, alias: TEXT, location: TEXT, state: "online" as const, out_of_range: true, poll_interval_ms: 1, unit: TEXT, quantity: TEXT, range: [0, 1] as [number, number], last, recent: [] }, "sensor");
 const SITE: SiteAnswer = {
-  ...evil({ name: TEXT, origin: TEXT, vkey: TEXT, log_url: TEXT, access_token: TEXT, version: TEXT }, "site"),
+  ...evil({ name: TEXT, origin: TEXT, vkey: TEXT, log_url: TEXT, version: TEXT }, "site"),
   leaves: 1,
   counters: { polls: 0, answers: 0, timeouts: 0, value_errors: 0, late: 0, duplicates: 0, dropped: 0, passed_over: 0, skipped: 0, refused_heartbeats: 0 },
 };

@@ -1,14 +1,14 @@
 // Everything the page knows of the site: fetched once, then kept up by the live feed.
 //
-// The gateway makes a new instance for every request, and the feed, which comes from the log port, tells everything as it happens. So the page asks the
+// The gateway makes a new instance for every request, and the feed, which comes from the site itself, tells everything as it happens. So the page asks the
 // gateway rarely, not at all while hidden, and lives on the feed.
 
-import { fetchSensors, fetchSite, ownFields, reason, type SensorAnswer, type Sealed, type SiteAnswer } from "./api.ts";
+import { LOG_URL, fetchSensors, fetchSite, ownFields, reason, type SensorAnswer, type Sealed, type SiteAnswer } from "./api.ts";
 import { Batch } from "./batch.ts";
 import { appendBounded, Rate } from "./bounded.ts";
 import { changesFleet, isReading } from "./event.ts";
 import { refetched, withEvents } from "./fleet.ts";
-import { Feed, type FeedState } from "./live.ts";
+import { LiveFeed, type FeedState } from "./live.ts";
 import { fetchKeys } from "./verify/keys.ts";
 import { TrustBook, type Pin, type Trust } from "./verify/trust.ts";
 
@@ -63,7 +63,7 @@ class Site {
 
   #by_id = new Map<string, Sensor>();
   #listeners = new Set<SiteListener>();
-  #feed: Feed | null = null;
+  #feed: LiveFeed | null = null;
   #rate = new Rate(RATE_WINDOW_MS);
   #batch = new Batch<Sealed>(
     FRAME_EVENTS_MAX,
@@ -114,7 +114,7 @@ class Site {
     const named = this.answer?.vkey;
     try {
       if (this.answer === null) throw new Error("The site has not answered.");
-      const keys = await fetchKeys(this.answer.log_url);
+      const keys = await fetchKeys(LOG_URL);
       if (!keys.some(({ vkey }) => vkey === named)) throw new Error("The site names a key that is none of its log's.");
       this.trust = this.#trust_book.meet(keys, new Date());
     } catch (error) {
@@ -140,9 +140,9 @@ class Site {
       this.answer_error = null;
       const shorter = previous?.vkey === answer.vkey && answer.leaves < previous.leaves;
       if (shorter) this.shortened = { from: previous.leaves, to: answer.leaves };
-      const other = previous !== null && (shorter || previous.vkey !== answer.vkey || previous.log_url !== answer.log_url || previous.access_token !== answer.access_token);
+      const other = previous !== null && (shorter || previous.vkey !== answer.vkey);
       if (other) this.#forget();
-      if (other || previous === null) this.#enter(answer);
+      if (other || previous === null) this.#enter(answer, other);
       this.leaves = Math.max(this.leaves, answer.leaves);
     } catch (error) {
       this.answer_error = reason(error);
@@ -161,12 +161,13 @@ class Site {
   }
 
   /** Meets a log for the first time, or another one in the same place. */
-  #enter(answer: SiteAnswer): void {
-    const { log_url, access_token, leaves } = answer;
+  #enter(answer: SiteAnswer, anew: boolean): void {
+    const { vkey, leaves } = answer;
     void this.#meet(answer);
     this.leaves = leaves;
     this.#feed?.pause();
-    this.#feed = new Feed(log_url, access_token, Math.max(0, leaves - FEED_OVERLAP_LEAVES), {
+    const following = { log: vkey, from: Math.max(0, leaves - FEED_OVERLAP_LEAVES), anew };
+    this.#feed = new LiveFeed(following, {
       sealed: (event) => this.#batch.push(event),
       missed: () => this.#missed(),
       state: (state) => (this.feed = state),

@@ -27,9 +27,9 @@ pub struct File {
     pub immutable: bool,
 }
 
-/// What the page may do: run its own scripts and WebAssembly, set its own styles, and read from the site's log port, whose address only the site knows.
+/// What the page may do: run its own scripts and WebAssembly, set its own styles, and ask its own origin.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; \
-     img-src 'self' data:; connect-src *; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 impl Response {
     /// The site's answer, or that it gave none: `answer` is its reply's bytes or why there is no reply.

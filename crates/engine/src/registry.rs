@@ -15,7 +15,6 @@ use axum::{
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG_TYPE: &str = "application/vnd.wasm.config.v0+json";
@@ -66,7 +65,7 @@ impl Image {
     }
 }
 
-/// A registry that listens. It answers once [`Registry::serve`] runs.
+/// A registry that listens. Whoever serves [`Registry::into_service`] makes it answer.
 #[derive(Debug)]
 pub struct Registry {
     listener: TcpListener,
@@ -93,17 +92,14 @@ impl Registry {
         Some((image, format!("{}/sealwire/{name}@{}", self.address, image.digest)))
     }
 
-    /// Answers until `shutdown`.
-    ///
-    /// # Errors
-    /// The listener fails.
-    pub async fn serve(self, shutdown: CancellationToken) -> io::Result<()> {
+    /// Where it listens and what it answers, for a server that limits what clients can make it hold.
+    pub fn into_service(self) -> (TcpListener, Router) {
         let router = Router::new()
             .route("/v2/", get(|| async {}))
             .route("/v2/sealwire/{name}/manifests/{reference}", get(manifest))
             .route("/v2/sealwire/{name}/blobs/{digest}", get(blob))
             .with_state(Arc::new(self.images));
-        axum::serve(self.listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
+        (self.listener, router)
     }
 }
 

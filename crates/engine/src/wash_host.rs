@@ -6,14 +6,33 @@ use crate::{accounts::Role, ca::Authority, private, supervise::Start};
 
 /// The host, for people.
 pub const NAME: &str = "wash host";
-/// Instances the host keeps room for: our components need a handful, and each slot costs address space.
-const CORE_INSTANCES: &str = "50";
+/// Instances of core modules the host keeps room for, for all its components together: who finds none is answered with an error. Each costs address space
+/// for one memory.
+pub const CORE_INSTANCES: usize = 160;
+/// Instances that one component needs for one call, with the modules that lower its imports: ours have three at most.
+pub const CORE_INSTANCES_OF_A_CALL: usize = 3;
+/// Messages that components work on at once; further ones wait.
+pub const MESSAGES_MAX: usize = 8;
 /// Memory one instance may grow to.
 const HEAP_MEMORY: &str = "64MiB";
 
 /// With RUST_BACKTRACE set, as developers have it, the host captures a backtrace for errors it makes and drops at every request, which takes it 5 ms each.
 /// This leaves those of panics.
 const NO_BACKTRACES: (&str, &str) = ("RUST_LIB_BACKTRACE", "0");
+
+/// What the host knows no flag for, or an older one does not. By itself it gives a call ten minutes.
+const ENVIRONMENT: [(&str, &str); 7] = [
+    NO_BACKTRACES,
+    ("WASH_WASMCLOUD_MESSAGING_MAX_IN_FLIGHT", "8"),
+    // As long as the pipeline waits for a verdict.
+    ("WASH_MESSAGING_DELIVER_TIMEOUT_SECS", "5"),
+    // As long as the page's port waits for an answer.
+    ("WASH_HTTP_RESPONSE_TIMEOUT_SECS", "10"),
+    ("WASH_HTTP_REQUEST_BODY_TIMEOUT_SECS", "10"),
+    ("WASH_EPHEMERAL_CALL_TIMEOUT_SECS", "10"),
+    // What is left of a call for which nobody waits any more.
+    ("WASH_ABANDONED_CALL_GRACE_SECS", "2"),
+];
 
 /// What the start depends on.
 #[derive(Debug)]
@@ -59,7 +78,7 @@ pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
         "--oci-cache-dir".into(),
         images.into(),
         "--core-instances".into(),
-        CORE_INSTANCES.into(),
+        CORE_INSTANCES.to_string().into(),
         "--default-heap-memory".into(),
         HEAP_MEMORY.into(),
     ];
@@ -81,7 +100,7 @@ pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
         name: NAME,
         program,
         arguments,
-        environment: vec![NO_BACKTRACES],
+        environment: ENVIRONMENT.to_vec(),
         folder: config.folder.to_owned(),
         log: config.folder.join("wash-host.log"),
     })
@@ -107,6 +126,9 @@ mod tests {
         };
         let start = prepare(PathBuf::from("wash"), &config).unwrap();
         assert!(start.environment.contains(&("RUST_LIB_BACKTRACE", "0")));
+        let messages = MESSAGES_MAX.to_string();
+        let variable = "WASH_WASMCLOUD_MESSAGING_MAX_IN_FLIGHT";
+        assert!(start.environment.contains(&(variable, messages.as_str())));
         assert!(!image.exists());
     }
 }

@@ -2,11 +2,18 @@
 //!
 //! A client for whom there is no room is told so, and gets the whole answer: [`lingering`].
 
+mod deadline;
 mod lingering;
 
 use std::{io, sync::Arc, time::Duration};
 
-use axum::{Router, body::to_bytes, extract::DefaultBodyLimit, response::Response};
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::{DefaultBodyLimit, Request},
+    middleware::map_request,
+    response::Response,
+};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -23,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use tracing::{debug, warn};
 
-use self::lingering::Lingering;
+use self::{deadline::Deadline, lingering::Lingering};
 
 /// How many connections a port has at once.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +59,8 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time between two parts of a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a whole body, whatever is done with it. Services that know what they wait for give less: Pangea's API a minute for 16 MiB.
+const WHOLE_BODY_TIMEOUT: Duration = Duration::from_secs(90);
 /// Bytes of a body: an order to erase in its longest form is a tenth of it.
 const BODY_BYTES_MAX: usize = 256 << 10;
 /// Time in which a client has to take some more of its answer.
@@ -73,6 +82,9 @@ pub async fn serve(
     let room = Room::new(places);
     let router = router
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(map_request(async |request: Request| {
+            request.map(|body| Body::new(Deadline::new(body, WHOLE_BODY_TIMEOUT)))
+        }))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT));
     let mut connections = JoinSet::new();
     while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
@@ -333,5 +345,33 @@ mod tests {
             "POST /body HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 9\r\n\r\nslow";
         let refusal = ask(&mut connect(address).await, head).await;
         assert!(refusal.starts_with("HTTP/1.1 4"), "{refusal}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_byte_by_byte_is_let_go_too() {
+        let (address, _serving, _shutdown) = start().await;
+        let begin = Instant::now();
+        let mut stream = connect(address).await;
+        let length = BODY_BYTES_MAX;
+        let head = format!(
+            "POST /body HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let (mut reading, mut writing) = stream.split();
+        let trickle = async {
+            // Never a pause that is too long, and never the whole.
+            while writing.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(BODY_TIMEOUT / 2).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let mut refusal = String::new();
+        tokio::select! {
+            read = reading.read_to_string(&mut refusal) => drop(read.unwrap()),
+            () = trickle => unreachable!("it goes on for as long as it is let"),
+        }
+        assert!(refusal.starts_with("HTTP/1.1 4"), "{refusal}");
+        let elapsed = begin.elapsed();
+        assert!((WHOLE_BODY_TIMEOUT..WHOLE_BODY_TIMEOUT * 2).contains(&elapsed), "{elapsed:?}");
     }
 }

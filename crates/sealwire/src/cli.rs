@@ -7,6 +7,7 @@ use ledger::{LeafRanges, evidence::Bound};
 use model::{Pattern, SensorId, Timestamp};
 use readings::Format;
 use site::{
+    PageHost,
     api_tokens::{Scope, TokenName},
     operator::Words,
 };
@@ -80,6 +81,9 @@ pub(crate) struct UpArguments {
     /// Port of the page and its API; 0 picks a free one, here and below.
     #[arg(long, value_name = "P", default_value_t = 8080)]
     pub(crate) http_port: u16,
+    /// Name under which people reach the page beside `localhost`: a reverse proxy's, for example. May be given several times.
+    #[arg(long = "page-host", value_name = "NAME")]
+    pub(crate) page_hosts: Vec<PageHost>,
     /// Port of the log.
     #[arg(long, value_name = "P", default_value_t = 8081)]
     pub(crate) log_port: u16,

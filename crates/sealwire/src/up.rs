@@ -26,6 +26,7 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
             nats: arguments.nats_port,
             mqtt: arguments.mqtt_port,
         },
+        page_hosts: arguments.page_hosts,
         components: components::all(),
         heartbeats: arguments.heartbeats,
         polling: poll::Config {

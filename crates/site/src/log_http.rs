@@ -22,7 +22,6 @@ use serde_json::{Value, json};
 use tlog::TilePath;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
-use tower_http::cors::CorsLayer;
 use tracing::error;
 use work::Room;
 
@@ -49,6 +48,8 @@ const ENVELOPES_AT_ONCE_MAX: usize = 8;
 const ANSWERS_BYTES_MAX: usize = ENVELOPES_AT_ONCE_MAX * ENVELOPES_BYTES_MAX;
 /// Tiles and keys that a port reads at once; further ones wait.
 const READS_AT_ONCE_MAX: usize = 32;
+/// The names that every machine has for itself.
+pub(crate) const MACHINE_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// What a log shows to anyone, on whichever port.
 #[derive(Clone, Debug)]
@@ -77,8 +78,6 @@ pub(crate) struct LogHttp {
     pub(crate) connection: Connection,
     /// How far the index is.
     pub(crate) indexed: watch::Receiver<Indexed>,
-    /// Origins of the page, which may read from here.
-    pub(crate) page_origins: Vec<HeaderValue>,
     pub(crate) pangea: pangea_http::Api,
 }
 
@@ -125,8 +124,6 @@ pub(crate) async fn serve(listener: TcpListener, served: LogHttp, shutdown: Canc
         })
         .with_state(shared)
         .merge(served.log.router())
-        .layer(CorsLayer::new().allow_origin(served.page_origins))
-        // Programs call it, not pages: it has no word for other origins.
         .merge(served.pangea.router())
         .layer(middleware::from_fn(only_for_this_machine));
     http_server::serve(Places::MANY, listener, router, pangea_http::no_room, shutdown).await;
@@ -161,11 +158,14 @@ async fn only_for_this_machine(request: Request, next: Next) -> Response {
 
 /// Whether a Host header has one of the machine's own names, and behind it a port or nothing: Pangea's API makes addresses of it.
 pub(crate) fn is_this_machine(host: &str) -> bool {
+    MACHINE_NAMES.iter().any(|name| is_under(host, name))
+}
+
+/// Whether a Host header has this name, and behind it a port or nothing.
+pub(crate) fn is_under(host: &str, name: &str) -> bool {
     let is_port = |port: &str| port.bytes().all(|digit| digit.is_ascii_digit());
-    ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| {
-        host.strip_prefix(name)
-            .is_some_and(|rest| rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
-    })
+    host.strip_prefix(name)
+        .is_some_and(|rest| rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
 }
 
 /// The newest checkpoint that satisfies the site's policy; where it has none, the newest one.

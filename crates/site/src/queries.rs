@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
-    AccessToken, clock,
+    clock,
     cosigning::{WatchWitnessed, witnessed_leaves},
     indexing::Indexed,
     searching,
@@ -61,10 +61,8 @@ pub(crate) struct Queries {
     /// How far the index is.
     pub(crate) indexed: watch::Receiver<Indexed>,
     pub(crate) site_name: String,
-    /// Where the log port is, as the page reaches it.
+    /// Where the log port is, for programs on this machine.
     pub(crate) log_url: String,
-    /// Lets the page read the live feed: it shows every envelope anyway.
-    pub(crate) access_token: AccessToken,
 }
 
 /// Answers until `shutdown`.
@@ -190,7 +188,6 @@ impl Queries {
             origin: vkey.name().as_str(),
             vkey: vkey.to_string(),
             log_url: &self.log_url,
-            access_token: self.access_token.as_str(),
             version: env!("CARGO_PKG_VERSION"),
             leaves: self.ledger.size(),
             witnessed_leaves: witnessed_leaves(self.witnessed.as_ref()),
@@ -337,7 +334,6 @@ struct Site<'a> {
     origin: &'a str,
     vkey: String,
     log_url: &'a str,
-    access_token: &'a str,
     version: &'a str,
     leaves: u64,
     #[serde(skip_serializing_if = "Option::is_none")]

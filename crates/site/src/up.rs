@@ -19,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::site::Site;
 use crate::{
-    DataDir, RunFile, SiteLog,
+    DataDir, PageHost, RunFile, SiteLog,
     cosigning::Cosigning,
+    page_http,
     ports::{Reserved, reserve},
     start_files,
 };
@@ -28,9 +29,15 @@ use crate::{
 pub use self::error::UpError;
 pub use crate::workloads::COMPONENTS;
 
-/// Files that a site has open at most: the log port's connections, and its own. Of those, tokio's 512 threads for work on the disk may each have one; the
-/// others are 60 while nobody asks for anything, and grow with the log: a file for each 64 MiB.
-pub const FILES_MAX: u64 = http_server::Places::MANY.files_max() + 1_024;
+/// Files that a site has open at most: the connections of its ports, and its own. Of those, tokio's 512 threads for work on the disk may each have one;
+/// the others are 60 while nobody asks for anything, and grow with the log: a file for each 64 MiB. It is below 4,096, the hard limit of many a system.
+pub const FILES_MAX: u64 = http_server::Places::MANY.files_max()
+    + page_http::FILES_MAX
+    + REGISTRY_PLACES.files_max()
+    + 1_024;
+
+/// Connections of the component registry: a host opens a few at each start.
+const REGISTRY_PLACES: http_server::Places = http_server::Places { connections: 32, refusals: 16 };
 
 /// What a site is made of.
 #[derive(Debug)]
@@ -43,6 +50,8 @@ pub struct Config {
     pub simulate: u32,
     /// Ports on loopback; 0 picks a free one.
     pub ports: Ports,
+    /// Names, beside the machine's own, under which people reach the page.
+    pub page_hosts: Vec<PageHost>,
     /// The components, by name: all of [`COMPONENTS`].
     pub components: Vec<(String, Vec<u8>)>,
     /// Subjects on which sensors say that they live.
@@ -163,6 +172,8 @@ struct Programs {
 /// The ports of the site, all held until each goes to the program that is to listen on it.
 struct Listening {
     page: Reserved,
+    /// Where the host answers the page's port.
+    host: Reserved,
     bus: bus::Listening,
     log: Reserved,
 }
@@ -172,6 +183,8 @@ impl Listening {
         Ok(Self {
             page: reserve("the page", "--http-port", ports.http).await?,
             log: reserve("the log", "--log-port", ports.log).await?,
+            // Nobody but this process asks there, so it needs no name: any free port will do.
+            host: reserve("the host", "--http-port", 0).await?,
             bus: bus::Listening {
                 nats: reserve("NATS", "--nats-port", ports.nats).await?,
                 mqtt: reserve("MQTT", "--mqtt-port", ports.mqtt).await?,

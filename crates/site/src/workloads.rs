@@ -1,9 +1,9 @@
 //! What the hosts run: our components, and what each is given.
 
-use std::net::SocketAddr;
-
 use engine::{Component, HostInterface, Image, Registry, Workload};
 use model::derive;
+
+use crate::page_http::WorkloadName;
 
 /// The judge of readings.
 pub(crate) const SENSOR_READER: &str = "sensor-reader";
@@ -22,10 +22,10 @@ pub(crate) fn images(components: &[(String, Vec<u8>)]) -> Vec<Image> {
     components.iter().map(|(name, bytes)| Image::new(name, bytes)).collect()
 }
 
-/// The workloads, or the name of a component the registry does not have. `page` is where people find the page.
+/// The workloads, or the name of a component the registry does not have. `page` is the name by which the host knows the page's.
 pub(crate) fn workloads(
     registry: &Registry,
-    page: SocketAddr,
+    page: &WorkloadName,
 ) -> Result<Vec<Workload>, &'static str> {
     let image = |name| registry.image(name).ok_or(name);
     let (reader, reader_image) = image(SENSOR_READER)?;
@@ -44,13 +44,13 @@ pub(crate) fn workloads(
     );
     let gateway = Component::new(HTTP_GATEWAY, image(HTTP_GATEWAY)?.1, &[]);
     let ui = Component::new(UI, image(UI)?.1, &[]);
-    // A host routes by the request's host name; these are the ones a loopback address has.
-    let page_names = [("host", "localhost"), ("host-aliases", &page.ip().to_string())];
+    // A host routes by the request's host name, and only the page's port knows this one.
+    let page_name = [("host", page.as_str())];
     let web = Workload::new(
         "web",
         vec![gateway, ui],
         vec![
-            HostInterface::new(HTTP, &["incoming-handler"], &page_names),
+            HostInterface::new(HTTP, &["incoming-handler"], &page_name),
             HostInterface::new(MESSAGING, &["consumer"], &[]),
         ],
     );

@@ -1,6 +1,7 @@
 // The verifier component, in the browser. Its core module is fetched by the first check and compiled once.
 
 import { instantiate } from "../verifier/verifier.js";
+import { fetchOk } from "../api.ts";
 import core_url from "../verifier/verifier.core.wasm?url";
 
 /** `step` of wit/verifier.wit. */
@@ -17,10 +18,8 @@ export type KeyEvent = { leaf: number; envelope: Uint8Array; proof: string };
 let compiled: Promise<WebAssembly.Module> | null = null;
 
 async function compile(): Promise<WebAssembly.Module> {
-  const response = await fetch(core_url);
-  if (!response.ok) throw new Error(`The verifier cannot be loaded: ${response.status} ${response.statusText}`);
   // Not `compileStreaming`, which insists on a media type.
-  return WebAssembly.compile(await response.arrayBuffer());
+  return WebAssembly.compile(await (await fetchOk(core_url)).arrayBuffer());
 }
 
 /** A fresh instance for every check: one that trapped is not to be used again, and they cost a millisecond. */

@@ -7,4 +7,5 @@ mod devices;
 mod engines;
 mod host;
 mod nothing_shown;
+mod page_port;
 mod private_files;

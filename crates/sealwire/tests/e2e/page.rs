@@ -18,6 +18,16 @@ fn the_page_shows_the_fleet_and_verifies_in_the_browser() {
     keys_are_followed_from_the_one_that_was_seen_first(&site, &out);
 }
 
+#[test]
+fn the_page_works_in_seven_windows_through_tunnels_and_behind_proxies() {
+    let site = Site::start(&["--simulate", "40", "--page-host", "plant.example"]);
+    let screenshots =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/screenshots/windows");
+    let out = screenshots.to_string_lossy();
+    in_a_browser("windows.mjs", &site, &["--name", "plant.example", "--out", &out]);
+    assert!(screenshots.join("seventh-window.png").is_file());
+}
+
 fn verify_finds_every_lie_of_a_gateway(site: &Site) {
     in_a_browser("lies.mjs", &["--url", &site.addresses.http]);
 }

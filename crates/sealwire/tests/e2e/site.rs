@@ -164,6 +164,16 @@ impl Site {
         Pid::from_raw(*pid).unwrap()
     }
 
+    /// What an engine of the site was told with an option; `name` is its program's.
+    pub(crate) fn engine_argument(&self, name: &str, option: &str) -> String {
+        let all = processes(&self.data_dir());
+        let (pid, _) = all.iter().find(|(_, program)| program == name).unwrap();
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+        let command = String::from_utf8(command).unwrap();
+        let mut words = command.split('\0').skip_while(|word| *word != option);
+        words.nth(1).unwrap_or_else(|| panic!("{name} has no {option}: {command}")).to_owned()
+    }
+
     /// `GET` on the page port, as soon as the gateway answers: status and JSON.
     pub(crate) fn get(&self, path: &str) -> (u16, Value) {
         let url = format!("{}{path}", self.addresses.http);

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    Addresses, Config, Listening, Programs, bus,
+    Addresses, Config, Listening, Programs, REGISTRY_PLACES, bus,
     part::Part,
     ready::{Page, page_answers},
 };
@@ -28,6 +28,7 @@ use crate::{
     indexing::{self, Indexed},
     log_http,
     operator::Operator,
+    page_http::{self, WorkloadName},
     pangea_http, pipeline, polling,
     ports::Reserved,
     queries, sealing, workloads,
@@ -75,7 +76,7 @@ impl<'a> Site<'a> {
         let mut sealing = JoinSet::new();
         let log = ledger.clone();
         sealing.spawn(async move { Ok(sealing::run(log, queue).await?) });
-        let Listening { page, bus: bus::Listening { nats, mqtt, .. }, log } = listening;
+        let Listening { page, host: _, bus: bus::Listening { nats, mqtt, .. }, log } = listening;
         let addresses = Addresses {
             http: format!("http://{}", page.address()),
             log: format!("http://{}", log.address()),
@@ -113,7 +114,7 @@ impl<'a> Site<'a> {
         self.seal_own(action::SITE_STARTED, "starts");
 
         progress("starting nats-server");
-        let Listening { page, log, bus } = listening;
+        let Listening { page, host, log, bus } = listening;
         let page_address = page.address();
         let bus = Box::pin(bus::start(self.data_dir, programs.nats_server, bus)).await?;
         for server in bus.servers {
@@ -131,23 +132,28 @@ impl<'a> Site<'a> {
         let name = workloads::SENSOR_READER;
         let (reader, _) = registry.image(name).ok_or(UpError::ComponentMissing { name })?;
         let digest = reader.digest().to_owned();
+        let workload = WorkloadName::random();
+        let page_http = page_http::PageHttp {
+            log: self.public_log(),
+            host: page_http::Host::new(host.address(), workload.clone()),
+            names: config.page_hosts,
+        };
         let (hosts_ready, host_log) = self.start_host(
             programs.wash,
-            page,
+            (host, &workload),
             (bus.hosts, &bus.authority),
             registry,
             control,
             changes,
         )?;
+        let serving = page_http::serve(page.into_listener(), page_http, self.services.stop.clone());
+        self.services.tasks.spawn(async {
+            serving.await;
+            Ok(())
+        });
 
         let (known, counters) = self
-            .start_services(
-                (devices.clone(), data),
-                log,
-                page_address,
-                digest,
-                config.checkpoint_period,
-            )
+            .start_services((devices.clone(), data), log, digest, config.checkpoint_period)
             .await?;
         self.start_polling(config.polling, config.heartbeats, known, devices, counters);
         if config.simulate > 0 {
@@ -162,35 +168,36 @@ impl<'a> Site<'a> {
     fn start_host(
         &mut self,
         program: PathBuf,
-        page: Reserved,
+        (port, page): (Reserved, &WorkloadName),
         (nats, authority): (SocketAddr, &Authority),
         registry: Registry,
         client: async_nats::Client,
         changes: mpsc::Sender<Change>,
     ) -> Result<(watch::Receiver<usize>, Log), UpError> {
-        let workloads = workloads::workloads(&registry, page.address())
+        let workloads = workloads::workloads(&registry, page)
             .map_err(|name| UpError::ComponentMissing { name })?;
         let (hosts_ready, watch_hosts_ready) = watch::channel(0);
         let stop = &self.services.stop;
         let reconciling = reconcile::run(client, workloads, hosts_ready, stop.clone());
-        let serving = registry.serve(stop.clone());
+        let (listener, router) = registry.into_service();
+        let serving =
+            http_server::serve(REGISTRY_PLACES, listener, router, page_http::no_room, stop.clone());
         self.services.tasks.spawn(async { Ok(reconciling.await?) });
         self.services.tasks.spawn(async {
-            serving
-                .await
-                .map_err(|source| UpError::Listen { what: "the component registry", source })
+            serving.await;
+            Ok(())
         });
 
         let failed = |source| UpError::Engine { name: wash_host::NAME, source };
         let config = wash_host::Config {
             name: self.data_dir.name(),
             nats,
-            http: page.address(),
+            http: port.address(),
             folder: &self.data_dir.engine("wash"),
             authority,
         };
         let start = wash_host::prepare(program, &config).map_err(failed)?;
-        drop(page);
+        drop(port);
         let host = Engine::start(start).map_err(failed)?;
         let log = host.log().clone();
         let supervised = host.supervise(changes, self.host.stop.clone());
@@ -206,7 +213,6 @@ impl<'a> Site<'a> {
         &mut self,
         (devices, data): (Connection, async_nats::Client),
         log: Reserved,
-        page: SocketAddr,
         digest: String,
         checkpoint_period: Duration,
     ) -> Result<(polling::Known, watch::Sender<Counters>), UpError> {
@@ -216,6 +222,8 @@ impl<'a> Site<'a> {
         let (indexed, watch_indexed) = watch::channel(Indexed::default());
         let (counters, watch_counters) = watch::channel(Counters::default());
         let pangea = self.pangea(for_pangea, watch_indexed.clone())?;
+        let public_log = self.public_log();
+        let witnessed = public_log.witnessed.clone();
         let stop = &self.services.stop;
         let tasks = &mut self.services.tasks;
 
@@ -226,7 +234,6 @@ impl<'a> Site<'a> {
         tasks.spawn(async { checkpointing.await.unwrap_or(Ok(())) });
         let retaining = stop.clone().run_until_cancelled_owned(sweep(self.operator.clone()));
         tasks.spawn(async { retaining.await.unwrap_or(Ok(())) });
-        let witnessed = self.cosigning.as_ref().map(Cosigning::watch);
         if let Some(cosigning) = self.cosigning.take() {
             let asking = cosigning.run(stop.clone());
             tasks.spawn(async { asking.await.map_err(UpError::Panicked) });
@@ -240,21 +247,16 @@ impl<'a> Site<'a> {
             stop.clone(),
         );
         tasks.spawn(async { Ok(judging.await?) });
-        let page_origins = [page.ip().to_string(), String::from("localhost")]
-            .iter()
-            .filter_map(|host| format!("http://{host}:{}", page.port()).parse().ok())
-            .collect();
         let access_token = AccessToken::load_or_create(&self.data_dir.access_token())?;
         let operator_token = AccessToken::random();
         let shown = log_http::LogHttp {
-            log: log_http::PublicLog { ledger: self.ledger.clone(), witnessed: witnessed.clone() },
+            log: public_log,
             operator: self.operator.clone(),
             operator_token: operator_token.clone(),
-            access_token: access_token.clone(),
+            access_token,
             counters: watch_counters.clone(),
             connection: devices.clone(),
             indexed: watch_indexed.clone(),
-            page_origins,
             pangea,
         };
         let serving = log_http::serve(log.into_listener(), shown, stop.clone());
@@ -277,11 +279,16 @@ impl<'a> Site<'a> {
             indexed: watch_indexed,
             site_name: self.data_dir.name().to_owned(),
             log_url: self.addresses.log.clone(),
-            access_token,
         };
         let answering = queries::run(queries, self.services.stop.clone());
         self.services.tasks.spawn(async { Ok(answering.await?) });
         Ok((known, counters))
+    }
+
+    /// What the log shows to anyone. Asked for before its witnesses are: until then they can be watched.
+    fn public_log(&self) -> log_http::PublicLog {
+        let witnessed = self.cosigning.as_ref().map(Cosigning::watch);
+        log_http::PublicLog { ledger: self.ledger.clone(), witnessed }
     }
 
     fn pangea(

@@ -20,7 +20,6 @@ use futures::StreamExt as _;
 use model::derive;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
 
 use crate::site::DEADLINE;
 
@@ -95,9 +94,9 @@ fn a_host_mounts_no_folder_but_its_own() {
         let registry =
             Registry::bind([Image::new("reader", &fs::read(reader).unwrap())]).await.unwrap();
         let (_, image) = registry.image("reader").unwrap();
-        let stop = CancellationToken::new();
+        let (listener, router) = registry.into_service();
         let mut serving = tokio::task::JoinSet::new();
-        serving.spawn(registry.serve(stop.clone()));
+        serving.spawn(async { axum::serve(listener, router).await });
 
         // With its own folder mounted the component answers: what follows is not the volume's fault.
         order(&control, &host, "start", &workload("own", &image, &wash)).await;
@@ -116,7 +115,6 @@ fn a_host_mounts_no_folder_but_its_own() {
             assert!(asked.elapsed() < DEADLINE, "{log}");
         };
         assert!(refusal.contains("failed to create store"), "{refusal}");
-        stop.cancel();
     });
 }
 

@@ -1,0 +1,215 @@
+// Opens the page of a running site as often, and from as many places, as people do: in seven windows, through a tunnel, behind proxies.
+//
+//   node e2e/windows.mjs --url http://127.0.0.1:8080 --out DIR --name plant.example [--timeout 60]
+//
+// The site must run with `--page-host NAME`. Nothing sleeps: every step waits for a condition, `timeout` seconds at most. Exit code 1 and the failed step
+// on failure.
+
+import assert from "node:assert/strict";
+import { mkdir } from "node:fs/promises";
+import http from "node:http";
+import net from "node:net";
+import path from "node:path";
+import { launch, options } from "./browser.mjs";
+
+const { url, out, name, timeout } = options({ url: "http://127.0.0.1:8080", out: "test-results", name: "plant.example", timeout: "60" });
+/** One more than the connections that a browser has for a host. */
+const WINDOWS = 7;
+const STRANGER = "mill.example";
+const site = new URL(url);
+
+await mkdir(out, { recursive: true });
+const browser = await launch([`--host-resolver-rules=MAP ${name} 127.0.0.1, MAP ${STRANGER} 127.0.0.1`]);
+const servers = [];
+let step = "start";
+
+try {
+  await many_windows();
+  await without_shared_workers();
+  await through_a_tunnel();
+  await behind_proxies_that_keep_the_feed();
+  await when_answers_do_not_come();
+  console.log("The page works in every window and from every place");
+} catch (error) {
+  console.error(`FAILED while checking: ${step}\n${error.message}`);
+  const last = browser.contexts().at(-1)?.pages().at(-1);
+  await last?.screenshot({ path: path.join(out, "failed-window.png") }).catch(() => {});
+  process.exitCode = 1;
+} finally {
+  await browser.close();
+  for (const server of servers) {
+    server.closeAllConnections?.();
+    server.close();
+  }
+}
+
+async function during(words, run) {
+  step = words;
+  const started_ms = performance.now();
+  await run();
+  console.log(`ok  ${words} (${Math.round(performance.now() - started_ms)} ms)`);
+}
+
+async function new_context() {
+  const context = await browser.newContext({ reducedMotion: "reduce", viewport: { width: 1280, height: 900 } });
+  context.setDefaultTimeout(Number(timeout) * 1000);
+  return context;
+}
+
+async function open(context, base = url) {
+  const page = await context.newPage();
+  await page.goto(`${base}/#/`);
+  return page;
+}
+
+async function live(page) {
+  await page.waitForSelector('[data-feed="live"]');
+}
+
+/** Readings come in: the newest leaf that the page has applied grows. */
+async function grows(page) {
+  await page.evaluate(
+    () =>
+      new Promise((resolve) => {
+        let batches = 0;
+        addEventListener("sealwire:applied", () => ++batches === 3 && resolve());
+      }),
+  );
+}
+
+async function verify(page) {
+  await page.goto(`${new URL(page.url()).origin}/#/log`);
+  await page.getByLabel("Hide readings").uncheck();
+  await page.waitForSelector("[data-verify]");
+  await page.locator("[data-verify]").first().click();
+  return outcome(page);
+}
+
+async function outcome(page) {
+  await page.waitForSelector('dialog[data-outcome="passed"], dialog[data-outcome="failed"], dialog[data-outcome="error"]');
+  return page.locator("dialog").getAttribute("data-outcome");
+}
+
+async function verifies(page) {
+  assert.equal(await verify(page), "passed", await page.locator("dialog .outcome").innerText());
+}
+
+async function many_windows() {
+  const context = await new_context();
+  // What a window asks itself; what the shared worker asks is not among it.
+  const feeds = [];
+  context.on("request", (request) => new URL(request.url()).pathname === "/live" && feeds.push(request.url()));
+  const pages = [];
+  await during(`${WINDOWS} windows, each live, and readings in each`, async () => {
+    for (let count = 0; count < WINDOWS; count++) pages.push(await open(context));
+    await Promise.all(pages.map(live));
+    await Promise.all(pages.map(grows));
+    assert.equal(feeds.length, 0, "a window has a feed of its own");
+  });
+  await during("Verify in the last of them", () => verifies(pages.at(-1)));
+  await pages.at(-1).screenshot({ path: path.join(out, "seventh-window.png") });
+  await during("the feed outlives the window that was first, and all but one", async () => {
+    for (const page of pages.splice(0, WINDOWS - 1)) await page.close();
+    await grows(pages[0]);
+  });
+  await context.close();
+}
+
+async function without_shared_workers() {
+  const context = await new_context();
+  await context.addInitScript(() => delete globalThis.SharedWorker);
+  await during("a browser without shared workers", async () => {
+    const page = await open(context);
+    await live(page);
+    await grows(page);
+  });
+  await context.close();
+}
+
+async function listen(server) {
+  servers.push(server);
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return server.address().port;
+}
+
+/** Passes bytes on, as `ssh -L` does. */
+async function through_a_tunnel() {
+  const tunnel = net.createServer((near) => {
+    const far = net.connect(Number(site.port), site.hostname);
+    near.pipe(far).pipe(near);
+    for (const end of [near, far]) end.on("error", () => [near, far].forEach((socket) => socket.destroy()));
+  });
+  const port = await listen(tunnel);
+  for (const host of ["localhost", name]) {
+    const context = await new_context();
+    await during(`through a tunnel from another port, as ${host}: live, and Verify`, async () => {
+      const page = await open(context, `http://${host}:${port}`);
+      await live(page);
+      await grows(page);
+      await verifies(page);
+    });
+    await context.close();
+  }
+  await during("under a name that the site was not told, it says which option lets it in", async () => {
+    const context = await new_context();
+    const page = await context.newPage();
+    const refusal = await page.goto(`http://${STRANGER}:${port}/`);
+    assert.equal(refusal.status(), 421);
+    assert.ok((await page.locator("body").innerText()).includes(`--page-host ${STRANGER}`));
+    await context.close();
+  });
+}
+
+/** A reverse proxy that does with the feed what `feed` does. */
+function proxy(feed) {
+  return http.createServer((request, answer) => {
+    if (request.url.startsWith("/live")) return feed(answer);
+    const { method, headers, url: path } = request;
+    const onward = http.request({ host: site.hostname, port: site.port, method, path, headers }, (answered) => {
+      answer.writeHead(answered.statusCode, answered.headers);
+      answered.pipe(answer);
+    });
+    onward.on("error", () => answer.destroy());
+    request.pipe(onward);
+  });
+}
+
+async function behind_proxies_that_keep_the_feed() {
+  const refuses = (answer) => {
+    answer.writeHead(403, { "content-type": "application/problem+json" });
+    answer.end(JSON.stringify({ title: "Forbidden", status: 403, detail: "this proxy lets no streams through" }));
+  };
+  const holds_back = () => {};
+  for (const [words, feed, why] of [
+    ["refuses the feed", refuses, "this proxy lets no streams through"],
+    ["holds the feed back", holds_back, "a proxy that buffers"],
+  ]) {
+    const context = await new_context();
+    await during(`behind a proxy that ${words}, the page says so and goes on`, async () => {
+      const page = await open(context, `http://localhost:${await listen(proxy(feed))}`);
+      await page.getByText("The live feed does not come").waitFor();
+      await page.getByText(why).waitFor();
+      await page.waitForSelector("[data-sensor]");
+      await page.screenshot({ path: path.join(out, `proxy-${words.split(" ")[0]}.png`) });
+      await verifies(page);
+    });
+    await context.close();
+  }
+}
+
+/** Every request of a check has its time: what never comes is said to. */
+async function when_answers_do_not_come() {
+  const never = ["**/api/proof/*", "**/log/tile/**", "**/*.wasm"];
+  const context = await new_context();
+  await during(`Verify ends where one of these never answers: ${never.join(" ")}`, async () => {
+    await Promise.all(
+      never.map(async (pattern) => {
+        const page = await open(context);
+        await page.route(pattern, () => {});
+        assert.equal(await verify(page), "error", pattern);
+        assert.ok((await page.locator("dialog .outcome").innerText()).includes("did not answer within"), pattern);
+      }),
+    );
+  });
+  await context.close();
+}

@@ -1,0 +1,120 @@
+// One EventSource on the site's live feed, opened again at the leaf it had reached. It runs in the worker that all windows share, or in the page.
+//
+// The browser reconnects by itself after a lost connection, but gives up after an answer that is not a stream (a site that is just starting);
+// that case is ours. Leaves come in order, so `#next_leaf` is all that is needed to go on and to drop repeats.
+
+export type FeedState =
+  | { is: "connecting" }
+  | { is: "live" }
+  /** `why` is null where the connection was lost and nothing more is known. */
+  | { is: "reconnecting"; since_ms: number; why: string | null }
+  | { is: "paused" };
+
+export type SourceHandlers = {
+  /** `data` is JSON, of a leaf with its envelope. */
+  sealed(leaf: number, data: string): void;
+  /** Leaves `from` to `to` (exclusive) will not come. */
+  missed(from: number, to: number): void;
+  state(state: FeedState): void;
+};
+
+/** Where the feed is, on the page's own origin. */
+const PATH = "/live";
+const RETRY_FIRST_MS = 1_000;
+/** An operator who restarts a site should not have to wait longer than this for the page to notice. */
+const RETRY_MAX_MS = 15_000;
+/** How long the feed may take to begin; the site answers at once. */
+const BEGIN_TIMEOUT_MS = 10_000;
+const HELD_BACK =
+  `The feed did not begin within ${BEGIN_TIMEOUT_MS / 1000} s. Something between this browser and the site may hold back answers that do not end ` +
+  "(a proxy that buffers), or other windows have all the connections that the browser allows.";
+
+export class Feed {
+  readonly #handlers: SourceHandlers;
+  #next_leaf: number;
+  #source: EventSource | null = null;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #begin: ReturnType<typeof setTimeout> | undefined;
+  #retry_ms = RETRY_FIRST_MS;
+  #down_since_ms: number | null = null;
+
+  constructor(from: number, handlers: SourceHandlers) {
+    this.#next_leaf = from;
+    this.#handlers = handlers;
+  }
+
+  open(): void {
+    this.#close();
+    const source = new EventSource(`${PATH}?from=${this.#next_leaf}`);
+    this.#source = source;
+    this.#begin = setTimeout(() => this.#down(HELD_BACK), BEGIN_TIMEOUT_MS);
+    source.onopen = () => {
+      clearTimeout(this.#begin);
+      this.#retry_ms = RETRY_FIRST_MS;
+      this.#down_since_ms = null;
+      this.#handlers.state({ is: "live" });
+    };
+    source.onerror = () => {
+      this.#down(null);
+      if (source.readyState !== EventSource.CLOSED) return;
+      this.#retry_later();
+      void whyRefused().then((why) => this.#source === source && why !== null && this.#down(why));
+    };
+    source.addEventListener("sealed", ({ data, lastEventId }: MessageEvent<string>) => {
+      const leaf = Number(lastEventId);
+      if (leaf < this.#next_leaf) return;
+      this.#next_leaf = leaf + 1;
+      this.#handlers.sealed(leaf, data);
+    });
+    source.addEventListener("missed", ({ data }: MessageEvent<string>) => {
+      const { from, to } = JSON.parse(data) as { from: number; to: number };
+      this.#next_leaf = Math.max(this.#next_leaf, to);
+      this.#handlers.missed(from, to);
+    });
+  }
+
+  /** Gives the connection back: browsers allow few to one host, and nobody looks. `open` goes on where this stopped. */
+  pause(): void {
+    this.#close();
+    this.#down_since_ms = null;
+    this.#handlers.state({ is: "paused" });
+  }
+
+  #close(): void {
+    clearTimeout(this.#retry);
+    clearTimeout(this.#begin);
+    this.#source?.close();
+    this.#source = null;
+  }
+
+  #down(why: string | null): void {
+    clearTimeout(this.#begin);
+    this.#down_since_ms ??= Date.now();
+    this.#handlers.state({ is: "reconnecting", since_ms: this.#down_since_ms, why });
+  }
+
+  #retry_later(): void {
+    // A third of jitter, so that a control room's screens do not all come back in the same instant.
+    const wait_ms = this.#retry_ms * (1 + Math.random() / 3);
+    this.#retry_ms = Math.min(this.#retry_ms * 2, RETRY_MAX_MS);
+    this.#retry = setTimeout(() => this.open(), wait_ms);
+  }
+}
+
+/** An EventSource does not tell what it was answered, so the same is asked once more; null where the answer is no refusal. */
+async function whyRefused(): Promise<string | null> {
+  const asking = new AbortController();
+  const timeout = setTimeout(() => asking.abort(), BEGIN_TIMEOUT_MS);
+  try {
+    const response = await fetch(PATH, { headers: { accept: "text/event-stream" }, signal: asking.signal, credentials: "omit" });
+    if (response.ok) return null;
+    const { detail } = (await response.json()) as { detail?: unknown };
+    return typeof detail === "string" ? detail : null;
+  } catch {
+    return null;
+  } finally {
+    clearTimeout(timeout);
+    // The feed itself, if it came, is not wanted twice.
+    asking.abort();
+  }
+}
