@@ -236,9 +236,9 @@ pub(crate) enum LogOrder {
 /// Who gives an order, as the log will say.
 #[derive(Args, Debug)]
 pub(crate) struct Actor {
-    /// Who gives this order, as the log will say for ever.
-    #[arg(long, value_name = "NAME", env = "USER")]
-    pub(crate) actor: Words,
+    /// Who gives this order, beside the account that it comes from: the log has both.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) actor: Option<Words>,
 }
 
 /// Who gives an order, and why, as the log will say.

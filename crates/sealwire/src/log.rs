@@ -1,17 +1,15 @@
 //! `sealwire log`: an operator's orders. A running site carries them out itself; of a stopped one the log is opened here.
 
 use std::{
-    io,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use ledger::Batch;
 use model::{Event, Timestamp};
-use serde::Deserialize;
 use site::{
-    DataDir, DataDirError, RunFile, SiteLog,
+    Account, DataDir, DataDirError, SiteLog, give_order,
     operator::{Done, ErasedEnvelopes, Order, Words},
 };
 
@@ -19,9 +17,6 @@ use crate::{
     cli::{Actor, LogArguments, LogOrder, OrderArguments, Signature},
     output,
 };
-
-/// How long a site may take: an erasure writes whole segments anew.
-const ORDER_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 pub(crate) fn run(arguments: LogArguments) -> Result<()> {
     match Command::from(arguments.order) {
@@ -35,11 +30,11 @@ enum Command {
     /// By the site, whether it runs or not.
     Order(Order),
     /// Only here: a site does not start before it.
-    AdoptTail { actor: Words, reason: Words },
+    AdoptTail { actor: Option<Words>, reason: Words },
 }
 
 /// Takes over what lies beyond the checkpoint, and seals that.
-fn adopt_tail(site: OrderArguments, actor: Words, reason: Words) -> Result<()> {
+fn adopt_tail(site: OrderArguments, actor: Option<Words>, reason: Words) -> Result<()> {
     let OrderArguments { data_dir, key_file, json } = site;
     let data_dir = DataDir::open_existing(&data_dir)?;
     let SiteLog { ledger, writer, operator: _ } = SiteLog::open_adopting(&data_dir, key_file)?;
@@ -50,7 +45,7 @@ fn adopt_tail(site: OrderArguments, actor: Words, reason: Words) -> Result<()> {
             return Ok(None);
         }
         let event = Event::tail_adopted(
-            &String::from(actor),
+            &Account::own().signing_as(actor.as_ref()),
             ledger.vkey().name().as_str(),
             adopted,
             &String::from(reason),
@@ -100,50 +95,13 @@ pub(crate) fn carry_out(data_dir: &Path, key_file: Option<PathBuf>, order: Order
             }
             let SiteLog { ledger: _, writer, operator } = SiteLog::open(&data_dir, key_file)?;
             let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-            let done = runtime.block_on(operator.carry_out(order));
+            let done = runtime.block_on(operator.carry_out(order, &Account::own()));
             runtime.block_on(writer.close()).context("the log could not be closed")?;
             Ok(done?)
         }
-        Err(DataDirError::InUse { path }) => {
-            let running = RunFile::read(&path).map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => anyhow::anyhow!(
-                    "the site in {} is starting or stopping: try again in a moment",
-                    path.display()
-                ),
-                _ => anyhow::Error::new(error).context("cannot read run.json"),
-            })?;
-            ask(&running, &order)
-        }
+        Err(DataDirError::InUse { path }) => Ok(give_order(&path, &order)?),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Has a running site carry an order out.
-fn ask(running: &RunFile, order: &Order) -> Result<Done> {
-    let url = format!("{}/operator", running.addresses.log);
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(ORDER_TIMEOUT))
-        .http_status_as_error(false)
-        .build()
-        .into();
-    let mut response = http_client::post(&agent, &url)
-        .header("authorization", format!("Bearer {}", running.operator_token.as_str()))
-        .send(serde_json::to_vec(order)?)
-        .with_context(|| format!("the site at {url} does not answer"))?;
-    let body = response.body_mut().read_to_vec()?;
-    if response.status().is_success() {
-        return serde_json::from_slice(&body).context("the site answers something else");
-    }
-    match serde_json::from_slice(&body) {
-        Ok(Problem { detail }) => bail!("{detail}"),
-        Err(_) => bail!("the site answers with status {}", response.status()),
-    }
-}
-
-/// RFC 9457, what of it is for people.
-#[derive(Deserialize)]
-struct Problem {
-    detail: String,
 }
 
 impl From<LogOrder> for Command {

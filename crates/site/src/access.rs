@@ -1,7 +1,4 @@
-//! Secrets that let a caller in: 32 random bytes in hex.
-//!
-//! Two of them guard the log port. The one in the file `access-token` reads envelopes; the page has it from the gateway. The operator's is made anew at each
-//! start and lies in `run.json`: whoever may read the data directory's secrets may give orders.
+//! The secret that lets a caller read envelopes on the log port: 32 random bytes in hex, in the file `access-token`. The page has it from the gateway.
 
 use std::{
     fs, io,

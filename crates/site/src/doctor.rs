@@ -21,6 +21,7 @@ use crate::{
     backup::{Backup, BackupError, KeyFile},
     data_dir::{DESCRIPTION, KEY, NEXT_KEY, WITNESS_POLICY},
     error_chain::chain,
+    order_socket,
     start_files::{self, StartFile},
 };
 
@@ -297,6 +298,7 @@ fn leftovers(data_dir: &Path, is_running: bool, findings: &mut Findings) {
         (data_dir.to_owned(), ".next"),
         (data_dir.to_owned(), ".unfinished"),
         (data_dir.to_owned(), "run.json"),
+        (data_dir.to_owned(), order_socket::NAME),
         (ledger.clone(), ".next"),
         (ledger.join("segments"), ".next"),
         (ledger.join("tree"), ".next"),

@@ -19,6 +19,7 @@ pub mod retention;
 pub mod up;
 
 mod access;
+mod account;
 mod answers;
 mod bus;
 mod clock;
@@ -29,6 +30,7 @@ mod live;
 mod log_http;
 mod log_reading;
 mod memory;
+mod order_socket;
 mod page_http;
 mod pangea_http;
 mod polling;
@@ -44,8 +46,10 @@ mod start_files;
 mod workloads;
 
 pub use access::{AccessToken, TokenError};
+pub use account::Account;
 pub use cosigning::CosigningError;
 pub use data_dir::{DataDir, DataDirError};
+pub use order_socket::{GiveOrderError, give_order};
 pub use page_http::{InvalidPageHost, PageHost};
 pub use pangea_http::{PangeaConfigError, SavedError};
 pub use run_file::RunFile;

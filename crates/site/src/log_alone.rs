@@ -14,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     DataDir, DataDirError, PangeaConfigError, SavedError, SiteLog, SiteLogError,
+    account::Account,
     api_tokens::{InvalidTokenName, Scope},
     indexing::{self, Indexed, IndexingError},
-    operator::{Done, InvalidWords, Operator, OperatorError, Order},
+    operator::{Done, Operator, OperatorError, Order},
     pangea_http::{Api, Config, Saved, no_room},
 };
 
@@ -100,9 +101,9 @@ impl LogAlone {
 async fn new_token(operator: &Operator) -> Result<String, LogAloneError> {
     // A token cannot be read back, so each start makes one.
     let name = format!("log-alone-{:016x}", rand::random::<u64>()).parse()?;
-    let actor = String::from("log-alone").try_into()?;
     let scope = vec![Scope::Write, Scope::Read];
-    match operator.carry_out(Order::CreateToken { name, scope, log: None, actor }).await? {
+    let order = Order::CreateToken { name, scope, log: None, actor: None };
+    match operator.carry_out(order, &Account::named("log-alone")).await? {
         Done::CreateToken { token, .. } => Ok(token),
         other => unreachable!("an order to make a token does {other:?}"),
     }
@@ -134,9 +135,6 @@ pub enum LogAloneError {
     /// A name that this module made up.
     #[error(transparent)]
     Name(#[from] InvalidTokenName),
-    /// The same.
-    #[error(transparent)]
-    Words(#[from] InvalidWords),
     /// The index.
     #[error(transparent)]
     Index(#[from] IndexingError),

@@ -1,4 +1,4 @@
-//! The log port: the log as C2SP tlog-tiles lays it out for anyone; envelopes and the live feed for who has the access token; orders for the operator;
+//! The log port: the log as C2SP tlog-tiles lays it out for anyone; envelopes and the live feed for who has the access token;
 //! Pangea's API for programs that have one of its tokens.
 //!
 //! Only requests that name the machine itself are answered, so that a page from elsewhere cannot reach the port under a name of its own.
@@ -7,12 +7,12 @@ use std::{fmt::Write as _, sync::Arc, sync::atomic::Ordering};
 
 use axum::{
     Router,
-    body::{Body, Bytes},
-    extract::{FromRequestParts, Path, Query, Request, State, rejection::BytesRejection},
+    body::Body,
+    extract::{FromRequestParts, Path, Query, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::get,
 };
 use http_server::Places;
 use ledger::{Ledger, LogKey, ReadError};
@@ -30,10 +30,8 @@ use crate::{
     answers::Answers,
     bus::Connection,
     cosigning::{WatchWitnessed, witnessed_leaves},
-    error_chain::chain,
     indexing::Indexed,
     live::{LiveFeed, leaf_json},
-    operator::{Operator, Order},
     pangea_http,
     problem::problem,
 };
@@ -69,9 +67,6 @@ struct Shown {
 /// What the log port shows.
 pub(crate) struct LogHttp {
     pub(crate) log: PublicLog,
-    pub(crate) operator: Operator,
-    /// Lets the operator in.
-    pub(crate) operator_token: AccessToken,
     /// Lets whoever may read envelopes in.
     pub(crate) access_token: AccessToken,
     pub(crate) counters: watch::Receiver<Counters>,
@@ -84,8 +79,6 @@ pub(crate) struct LogHttp {
 #[derive(Clone)]
 struct Shared {
     ledger: Ledger,
-    operator: Operator,
-    operator_token: AccessToken,
     access_token: AccessToken,
     counters: watch::Receiver<Counters>,
     connection: Connection,
@@ -101,8 +94,6 @@ pub(crate) async fn serve(listener: TcpListener, served: LogHttp, shutdown: Canc
     let shared = Shared {
         live: LiveFeed::new(ledger.clone(), shutdown.clone()),
         ledger,
-        operator: served.operator,
-        operator_token: served.operator_token,
         access_token: served.access_token,
         counters: served.counters,
         connection: served.connection,
@@ -114,11 +105,10 @@ pub(crate) async fn serve(listener: TcpListener, served: LogHttp, shutdown: Canc
         .route("/envelopes", get(envelopes))
         .route("/live", get(live))
         .route("/metrics", get(metrics))
-        .route("/operator", post(operator))
         .fallback(|| async {
             problem(
                 StatusCode::NOT_FOUND,
-                "there is /checkpoint, /checkpoint/unwitnessed, /tile/..., /vkey, /keys, /envelopes, /live, /metrics, /operator, \
+                "there is /checkpoint, /checkpoint/unwitnessed, /tile/..., /vkey, /keys, /envelopes, /live, /metrics, \
                  and Pangea's API under /v1 and /v2",
             )
         })
@@ -364,43 +354,6 @@ impl Envelopes {
             let words = "other clients take their envelopes slowly, and there is no room for more: try again in a moment";
             problem(StatusCode::SERVICE_UNAVAILABLE, words)
         })
-    }
-}
-
-/// Carries out what the operator orders.
-async fn operator(
-    State(shared): State<Shared>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    if !shared.operator_token.is_in(&headers) {
-        return unauthorized("orders need the operator's token in the data directory's `run.json`");
-    }
-    let body = match body {
-        Ok(body) => body,
-        Err(rejection) => return problem(rejection.status(), &rejection.body_text()),
-    };
-    let order: Order = match serde_json::from_slice(&body) {
-        Ok(order) => order,
-        Err(error) => {
-            return problem(StatusCode::BAD_REQUEST, &format!("this is not an order: {error}"));
-        }
-    };
-    match shared.operator.carry_out(order).await {
-        Ok(done) => {
-            let json = serde_json::to_string(&done).expect("what was done has only text keys");
-            ([(header::CONTENT_TYPE, "application/json")], json).into_response()
-        }
-        Err(failure) => {
-            let status = if failure.is_refusal() {
-                StatusCode::CONFLICT
-            } else {
-                error!(%failure, source = std::error::Error::source(&failure), "an order failed");
-                StatusCode::INTERNAL_SERVER_ERROR
-            };
-            // The operator is told everything: it is their machine.
-            problem(status, &chain(&failure))
-        }
     }
 }
 

@@ -1,6 +1,6 @@
-//! What an operator orders of a site's log, whether the site runs (by way of the log port) or not (the command opens the log itself).
+//! What an operator orders of a site's log, whether the site runs (by way of its socket) or not (the command opens the log itself).
 //!
-//! Every order but those that only look is sealed as an event, with who gave it and why.
+//! Every order but those that only look is sealed as an event, with the account that gave it and why.
 //!
 //! An order is a task of the log's: whoever gave it only waits, and may go away. It has its locks
 //! for as long as it works, and the log is closed when it has ended.
@@ -17,6 +17,7 @@ use tlog::Hash;
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use crate::{
+    account::Account,
     api_tokens::{ApiTokenError, ApiTokens, Revocation, Scope, TokenDescription, TokenName},
     clock,
     retention::{Retention, RetentionError},
@@ -40,8 +41,9 @@ pub enum Order {
         /// Erase also what was derived from them: it says what they say.
         #[serde(default)]
         with_derived: bool,
-        /// Who orders it.
-        actor: Words,
+        /// Who they say orders it.
+        #[serde(default)]
+        actor: Option<Words>,
         /// Why.
         reason: Words,
     },
@@ -53,8 +55,9 @@ pub enum Order {
         from: Option<Timestamp>,
         /// Before this moment.
         to: Option<Timestamp>,
-        /// Who orders it.
-        actor: Words,
+        /// Who they say orders it.
+        #[serde(default)]
+        actor: Option<Words>,
         /// Why.
         reason: Words,
     },
@@ -62,8 +65,9 @@ pub enum Order {
     Release {
         /// The leaf that placed it.
         hold: u64,
-        /// Who orders it.
-        actor: Words,
+        /// Who they say orders it.
+        #[serde(default)]
+        actor: Option<Words>,
         /// Why.
         reason: Words,
     },
@@ -71,8 +75,9 @@ pub enum Order {
     Holds,
     /// Erase what the file `retention` no longer keeps, now and not at the next full hour.
     Retain {
-        /// Who orders it.
-        actor: Words,
+        /// Who they say orders it.
+        #[serde(default)]
+        actor: Option<Words>,
     },
     /// Seal that readings of a sensor are taken out as a file, which whoever orders it does next.
     ExportReadings {
@@ -82,15 +87,17 @@ pub enum Order {
         from: Option<Timestamp>,
         /// Before this moment.
         to: Option<Timestamp>,
-        /// Who orders it.
-        actor: Words,
+        /// Who they say orders it.
+        #[serde(default)]
+        actor: Option<Words>,
         /// Why.
         reason: Words,
     },
     /// Make a new key and have the log go over to it.
     RotateKey {
-        /// Who orders it.
-        actor: Words,
+        /// Who they say orders it.
+        #[serde(default)]
+        actor: Option<Words>,
     },
     /// Make a token for a program that logs or searches by way of the log port.
     CreateToken {
@@ -100,15 +107,17 @@ pub enum Order {
         scope: Vec<Scope>,
         /// The log that it is for.
         log: Option<String>,
-        /// Who orders it.
-        actor: Words,
+        /// Who they say orders it.
+        #[serde(default)]
+        actor: Option<Words>,
     },
     /// Have a token let nobody in any more.
     RevokeToken {
         /// Which.
         name: TokenName,
-        /// Who orders it.
-        actor: Words,
+        /// Who they say orders it.
+        #[serde(default)]
+        actor: Option<Words>,
     },
     /// Tell the tokens that there are.
     Tokens,
@@ -120,6 +129,12 @@ pub enum Order {
 pub struct Words(String);
 
 impl Words {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Longest text in characters: much shorter than what a field holds, for it stands in a line.
     pub const CHARS_MAX: usize = 1_000;
 }
@@ -295,20 +310,21 @@ impl Operator {
     ///
     /// # Errors
     /// It was refused and nothing has happened, or something failed; [`OperatorError::is_refusal`] says which.
-    pub async fn carry_out(&self, order: Order) -> Result<Done, OperatorError> {
+    pub async fn carry_out(&self, order: Order, account: &Account) -> Result<Done, OperatorError> {
         let place =
             Arc::clone(&self.room).try_acquire_owned().map_err(|_full| OperatorError::Busy)?;
-        let operator = self.clone();
+        let (operator, account) = (self.clone(), account.clone());
         let orders = self.ledger.orders();
         let obeying = async move {
-            let done = operator.obey(order).await;
+            let done = operator.obey(order, account).await;
             drop(place);
             done
         };
         orders.carry_out(obeying).await.map_err(OperatorError::Panicked)?
     }
 
-    async fn obey(&self, order: Order) -> Result<Done, OperatorError> {
+    async fn obey(&self, order: Order, account: Account) -> Result<Done, OperatorError> {
+        let by = |claimed: Option<Words>| account.signing_as(claimed.as_ref());
         let now = clock::now();
         match order {
             Order::Checkpoint => {
@@ -317,7 +333,7 @@ impl Operator {
             }
             Order::Erase { leaves, with_derived, actor, reason } => {
                 let leaves = if with_derived { self.with_derived(leaves).await? } else { leaves };
-                let erasure = Erasure { leaves, actor: actor.0, reason: reason.0 };
+                let erasure = Erasure { leaves, actor: by(actor), reason: reason.0 };
                 Ok(Done::Erase(self.ledger.erase(erasure, now).await?.into()))
             }
             Order::Hold { sensor, from, to, actor, reason } => {
@@ -325,11 +341,11 @@ impl Operator {
                     return Err(OperatorError::EmptyWindow);
                 }
                 let hold = Hold { sensor, from, to };
-                let receipt = self.ledger.place_hold(&hold, &actor.0, &reason.0, now).await?;
+                let receipt = self.ledger.place_hold(&hold, &by(actor), &reason.0, now).await?;
                 Ok(Done::Hold { leaf: receipt.first_leaf })
             }
             Order::Release { hold, actor, reason } => {
-                let receipt = self.ledger.release_hold(hold, &actor.0, &reason.0, now).await?;
+                let receipt = self.ledger.release_hold(hold, &by(actor), &reason.0, now).await?;
                 Ok(Done::Release { leaf: receipt.first_leaf })
             }
             Order::Holds => {
@@ -338,24 +354,24 @@ impl Operator {
                 Ok(Done::Holds { holds })
             }
             Order::Retain { actor } => {
-                Ok(Done::Retain { classes: self.retain_now(&actor.0, now).await? })
+                Ok(Done::Retain { classes: self.retain_now(&by(actor), now).await? })
             }
             Order::ExportReadings { sensor, from, to, actor, reason } => {
                 let vkey = self.ledger.vkey();
                 let origin = vkey.name().as_str();
                 let span = (from, to);
                 let event =
-                    Event::readings_exported(&actor.0, origin, sensor, span, &reason.0, now);
+                    Event::readings_exported(&by(actor), origin, sensor, span, &reason.0, now);
                 let receipt = self.ledger.append(Batch::of(vec![event])).await?;
                 Ok(Done::ExportReadings { leaf: receipt.first_leaf })
             }
-            Order::RotateKey { actor } => self.rotate_key(&actor.0).await,
+            Order::RotateKey { actor } => self.rotate_key(&by(actor)).await,
             Order::CreateToken { name, scope, log, actor } => {
                 let description = TokenDescription { name, scope, log, created_at: now };
-                self.create_token(description, &actor.0).await
+                self.create_token(description, &by(actor)).await
             }
             Order::RevokeToken { name, actor } => {
-                self.revoke_token(name, Revocation { actor: actor.0, at: now }).await
+                self.revoke_token(name, Revocation { actor: by(actor), at: now }).await
             }
             Order::Tokens => {
                 Ok(Done::Tokens { tokens: self.tokens.all(), config_id: config_id(&self.ledger) })

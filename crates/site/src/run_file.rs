@@ -1,4 +1,4 @@
-//! `run.json`: where a running site is found, and the secret that lets its operator in.
+//! `run.json`: where a running site is found.
 //!
 //! It is written once the log port answers and removed when the site stops in order. After a crash it stays; that the folder is not locked then says that
 //! it means nothing.
@@ -11,19 +11,17 @@ use std::{
 use ledger::write_secret;
 use serde::{Deserialize, Serialize};
 
-use crate::{access::AccessToken, up::Addresses};
+use crate::up::Addresses;
 
 /// Its name in the data directory.
 const NAME: &str = "run.json";
 
-/// A running site, for those who may read its data directory.
+/// A running site, for those who may read its data directory. There is no secret in it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct RunFile {
     /// Where it is found.
     #[serde(flatten)]
     pub addresses: Addresses,
-    /// Lets the operator in.
-    pub operator_token: AccessToken,
 }
 
 /// The file in a data directory.

@@ -7,5 +7,6 @@ mod devices;
 mod engines;
 mod host;
 mod nothing_shown;
+mod orders;
 mod page_port;
 mod private_files;

@@ -111,7 +111,10 @@ pub enum UpError {
         /// The host's last words.
         ending: String,
     },
-    /// The file that tells an operator's commands of the site cannot be written.
+    /// Orders cannot come in.
+    #[error("cannot listen for orders at orders.sock in the data directory")]
+    OrderSocket(#[source] io::Error),
+    /// The file that tells where the site is cannot be written.
     #[error("cannot write run.json into the data directory")]
     RunFile(#[source] io::Error),
     /// Whoever was to be told where the site is could not be.

@@ -28,6 +28,7 @@ use crate::{
     indexing::{self, Indexed},
     log_http,
     operator::Operator,
+    order_socket::OrderSocket,
     page_http::{self, WorkloadName},
     pangea_http, pipeline, polling,
     ports::Reserved,
@@ -248,11 +249,8 @@ impl<'a> Site<'a> {
         );
         tasks.spawn(async { Ok(judging.await?) });
         let access_token = AccessToken::load_or_create(&self.data_dir.access_token())?;
-        let operator_token = AccessToken::random();
         let shown = log_http::LogHttp {
             log: public_log,
-            operator: self.operator.clone(),
-            operator_token: operator_token.clone(),
             access_token,
             counters: watch_counters.clone(),
             connection: devices.clone(),
@@ -264,7 +262,13 @@ impl<'a> Site<'a> {
             serving.await;
             Ok(())
         });
-        RunFile { addresses: self.addresses.clone(), operator_token }
+        let orders = OrderSocket::bind(self.data_dir.path()).map_err(UpError::OrderSocket)?;
+        let hearing = orders.serve(self.operator.clone(), stop.clone());
+        tasks.spawn(async {
+            hearing.await;
+            Ok(())
+        });
+        RunFile { addresses: self.addresses.clone() }
             .write(self.data_dir.path())
             .map_err(UpError::RunFile)?;
 

@@ -4,7 +4,7 @@ use index::Reader;
 use ledger::Batch;
 use model::{Event, Heartbeat, Outcome, Timestamp, action};
 use site::{
-    DataDir, SiteLog, indexing,
+    Account, DataDir, SiteLog, indexing,
     operator::{Done, Order},
 };
 
@@ -29,14 +29,21 @@ async fn an_export_is_sealed_and_has_the_whole_log() {
         sensor: heartbeat.id,
         from: None,
         to: Some(Timestamp::from_unix_micros(50_000_000)),
-        actor: "ada".parse().unwrap(),
+        actor: Some("ada".parse().unwrap()),
         reason: "the yearly report".parse().unwrap(),
     };
-    let Done::ExportReadings { leaf } = operator.carry_out(order).await.unwrap() else { panic!() };
+    let Done::ExportReadings { leaf } = operator.carry_out(order, &Account::own()).await.unwrap()
+    else {
+        panic!()
+    };
     let stored = ledger.envelopes(leaf, 1, usize::MAX).unwrap();
     let event = model::Envelope::parse(stored[0].bytes.as_deref().unwrap()).unwrap().event;
     assert_eq!(event.action.as_deref(), Some(action::READINGS_EXPORTED));
-    assert_eq!((event.actor.as_deref(), event.sensor()), (Some("ada"), Some(heartbeat.id)));
+    let sealed = format!("{} as ada", Account::own().name());
+    assert_eq!(
+        (event.actor.as_deref(), event.sensor()),
+        (Some(sealed.as_str()), Some(heartbeat.id))
+    );
     let words = "before 1970-01-01T00:00:50.000000Z exported: the yearly report";
     assert!(event.message.ends_with(words), "{}", event.message);
 

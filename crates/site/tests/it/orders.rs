@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use ledger::{Ledger, Writer};
 use model::{Envelope, action};
 use site::{
-    DataDir, SiteLog,
+    Account, DataDir, SiteLog,
     operator::{Done, Operator, Order},
 };
 use tempfile::TempDir;
@@ -40,9 +40,11 @@ impl Open {
                 yield_now().await;
             }
         };
+        let account = Account::own();
+        let given = self.operator.carry_out(order, &account);
         tokio::select! {
             biased;
-            done = self.operator.carry_out(order) => { done.unwrap(); true }
+            done = given => { done.unwrap(); true }
             () = wait => false,
         }
     }
@@ -60,16 +62,16 @@ impl Open {
 }
 
 fn create(name: &str) -> Order {
-    let (name, actor) = (name.parse().unwrap(), "ada".parse().unwrap());
+    let (name, actor) = (name.parse().unwrap(), Some("ada".parse().unwrap()));
     Order::CreateToken { name, scope: vec!["read".parse().unwrap()], log: None, actor }
 }
 
 fn revoke(name: &str) -> Order {
-    Order::RevokeToken { name: name.parse().unwrap(), actor: "ada".parse().unwrap() }
+    Order::RevokeToken { name: name.parse().unwrap(), actor: Some("ada".parse().unwrap()) }
 }
 
 fn rotate() -> Order {
-    Order::RotateKey { actor: "ada".parse().unwrap() }
+    Order::RotateKey { actor: Some("ada".parse().unwrap()) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,7 +80,7 @@ async fn an_order_is_carried_out_whole_whoever_waits_for_it() {
     for turns in 0..TURNS_MAX {
         let folder = TempDir::new().unwrap();
         let open = Open::new(folder.path());
-        open.operator.carry_out(create("old")).await.unwrap();
+        open.operator.carry_out(create("old"), &Account::own()).await.unwrap();
         let orders = [rotate(), create("new"), revoke("old")];
         for order in orders {
             if !open.order_for(turns, order).await {
@@ -86,7 +88,7 @@ async fn an_order_is_carried_out_whole_whoever_waits_for_it() {
             }
         }
         // A retry at once, of whatever is under way.
-        open.operator.carry_out(rotate()).await.unwrap();
+        open.operator.carry_out(rotate(), &Account::own()).await.unwrap();
         open.close().await;
 
         // No key is lost: the log opens with what the files have.
@@ -105,16 +107,16 @@ async fn an_order_is_carried_out_whole_whoever_waits_for_it() {
 async fn a_revocation_that_could_not_be_sealed_is_sealed_by_the_next_start() {
     let folder = TempDir::new().unwrap();
     let open = Open::new(folder.path());
-    open.operator.carry_out(create("old")).await.unwrap();
+    open.operator.carry_out(create("old"), &Account::own()).await.unwrap();
     // The log takes nothing any more, as where the disk is full.
     open.writer.close().await.unwrap();
-    open.operator.carry_out(revoke("old")).await.unwrap_err();
+    open.operator.carry_out(revoke("old"), &Account::own()).await.unwrap_err();
     assert_eq!(tokens(&open.operator).await, 0, "it lets nobody in");
     drop((open.operator, open.ledger, open.data_dir));
 
     let open = Open::new(folder.path());
     assert_eq!(open.count(action::TOKEN_REVOKED), 0);
-    open.operator.carry_out(create("other")).await.unwrap();
+    open.operator.carry_out(create("other"), &Account::own()).await.unwrap();
     assert_eq!(open.count(action::TOKEN_REVOKED), 1);
     let stored = fs::read_to_string(folder.path().join("api-tokens")).unwrap();
     assert!(!stored.contains("old"), "{stored}");
@@ -122,7 +124,7 @@ async fn a_revocation_that_could_not_be_sealed_is_sealed_by_the_next_start() {
 }
 
 async fn tokens(operator: &Operator) -> usize {
-    match operator.carry_out(Order::Tokens).await.unwrap() {
+    match operator.carry_out(Order::Tokens, &Account::own()).await.unwrap() {
         Done::Tokens { tokens, .. } => tokens.len(),
         other => panic!("{other:?}"),
     }
@@ -136,6 +138,6 @@ async fn a_key_that_the_log_may_sign_with_is_never_replaced() {
     // What a writer leaves that failed once the rotation was durable.
     let next = folder.path().join("site.key.next");
     ledger::write_secret(&next, "07".repeat(32).as_bytes()).unwrap();
-    open.operator.carry_out(rotate()).await.unwrap_err();
+    open.operator.carry_out(rotate(), &Account::own()).await.unwrap_err();
     assert_eq!(fs::read_to_string(&next).unwrap().trim(), "07".repeat(32));
 }

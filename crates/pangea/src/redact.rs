@@ -1,0 +1,236 @@
+//! Cuts out of a text what a log is not to hold.
+//!
+//! A text that is JSON is read first: patterns meet each value and each name as it is meant, not as
+//! it is escaped, and what is left is written as JSON again. So is JSON in a text in JSON. A number
+//! is met as it was written and as its digits are; where something of it has to go it becomes a text.
+
+use std::fmt;
+
+use regex_lite::{NoExpand, Regex};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+/// What stands in a text where something was cut out.
+pub const REDACTED: &str = "[redacted]";
+
+/// Levels of values in values, and of JSON in texts, that are looked into; what lies deeper goes as a whole. A client's nested value has at most as many.
+const LEVELS_MAX: usize = 128;
+
+/// The patterns of one field.
+#[derive(Clone, Debug)]
+pub(crate) struct Redaction(Vec<Regex>);
+
+/// Which patterns have met something.
+struct Met(Vec<bool>);
+
+impl Redaction {
+    pub(crate) const fn of(patterns: Vec<Regex>) -> Self {
+        Self(patterns)
+    }
+
+    /// The text without what is not to be sealed; `None` where nothing of it has to go.
+    pub(crate) fn apply(&self, text: &str) -> Option<String> {
+        let mut met = Met(vec![false; self.0.len()]);
+        let mut redacted = self.text(text, 0, &mut met);
+        // What a pattern meets across values only goes, too, though what is left may then be no JSON.
+        for (pattern, met) in self.0.iter().zip(met.0) {
+            if !met && pattern.is_match(text) {
+                let left = redacted.as_deref().unwrap_or(text);
+                redacted = Some(pattern.replace_all(left, NoExpand(REDACTED)).into_owned());
+            }
+        }
+        redacted
+    }
+
+    /// A text, which may be JSON.
+    fn text(&self, text: &str, level: usize, met: &mut Met) -> Option<String> {
+        if !text.trim_start().starts_with(['{', '[', '"']) {
+            return self.plain(text, met);
+        }
+        match serde_json::from_str::<&RawValue>(text) {
+            Ok(value) => self.value(value, level, met),
+            Err(_not_json) => self.plain(text, met),
+        }
+    }
+
+    /// A text as it stands.
+    fn plain(&self, text: &str, met: &mut Met) -> Option<String> {
+        let mut redacted: Option<String> = None;
+        for (pattern, met) in self.0.iter().zip(&mut met.0) {
+            let left = redacted.as_deref().unwrap_or(text);
+            if pattern.is_match(left) {
+                *met = true;
+                redacted = Some(pattern.replace_all(left, NoExpand(REDACTED)).into_owned());
+            }
+        }
+        redacted
+    }
+
+    /// A value, as JSON.
+    fn value(&self, value: &RawValue, level: usize, met: &mut Met) -> Option<String> {
+        if level == LEVELS_MAX {
+            return Some(quoted(REDACTED));
+        }
+        let (token, level) = (value.get(), level + 1);
+        match token.as_bytes().first()? {
+            b'{' => self.object(token, level, met),
+            b'[' => {
+                let values: Vec<&RawValue> = serde_json::from_str(token).ok()?;
+                let redacted: Vec<_> =
+                    values.iter().map(|value| self.value(value, level, met)).collect();
+                redacted.iter().any(Option::is_some).then(|| {
+                    let left = values.iter().zip(&redacted);
+                    let left = left.map(|(value, redacted)| kept(value, redacted.as_deref()));
+                    format!("[{}]", left.collect::<Vec<_>>().join(","))
+                })
+            }
+            b'"' => {
+                // Half of a surrogate pair is no text: then its escape is met as it stands.
+                let text: String = serde_json::from_str(token).unwrap_or_else(|_| token.to_owned());
+                self.text(&text, level, met).map(|redacted| quoted(&redacted))
+            }
+            b'-' | b'0'..=b'9' => self.number(token, met).map(|redacted| quoted(&redacted)),
+            _literal => None,
+        }
+    }
+
+    fn object(&self, token: &str, level: usize, met: &mut Met) -> Option<String> {
+        let Entries(entries) = serde_json::from_str(token).ok()?;
+        let mut names: Vec<String> = Vec::new();
+        let (mut members, mut is_redacted) = (Vec::new(), false);
+        for (name, value) in entries {
+            let redacted = self.value(value, level, met);
+            let other_name = self.plain(&name, met);
+            is_redacted |= redacted.is_some() || other_name.is_some();
+            let mut unique = other_name.clone().unwrap_or(name);
+            let mut count = 1;
+            // Two names that are told apart by what went stay two.
+            while other_name.is_some() && names.contains(&unique) {
+                count += 1;
+                unique = format!("{} {count}", other_name.as_deref().unwrap_or_default());
+            }
+            members.push(format!("{}:{}", quoted(&unique), kept(value, redacted.as_deref())));
+            names.push(unique);
+        }
+        is_redacted.then(|| format!("{{{}}}", members.join(",")))
+    }
+
+    /// A number as it was written, or with all its digits: 4.2e15 and 4200000000000000 are one.
+    fn number(&self, token: &str, met: &mut Met) -> Option<String> {
+        let digits = token.parse::<f64>().ok().filter(|number| number.is_finite());
+        let digits = digits.and_then(|number| self.plain(&number.to_string(), met));
+        self.plain(token, met).or(digits)
+    }
+}
+
+fn kept<'a>(value: &'a RawValue, redacted: Option<&'a str>) -> &'a str {
+    redacted.unwrap_or_else(|| value.get())
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("a text is JSON")
+}
+
+/// An object's members in their order, those of one name too: a reader may believe either.
+struct Entries<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Entries<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const CARD: &str = "4242424242424242";
+
+    fn cards() -> Redaction {
+        Redaction::of(vec![Regex::new(r"\b\d{16}\b").unwrap()])
+    }
+
+    #[test]
+    fn a_value_is_met_as_it_is_meant_and_what_is_left_is_json() {
+        for (text, left) in [
+            (format!("card {CARD}."), "card [redacted].".to_owned()),
+            // An escape before it makes of a boundary none.
+            (format!(r#"{{"a":"card\n{CARD}"}}"#), r#"{"a":"card\n[redacted]"}"#.to_owned()),
+            (format!(r#"["x\u0034{}"]"#, &CARD[1..]), format!(r#"["x\u0034{}"]"#, &CARD[1..])),
+            (format!(r#"["\u0034{}"]"#, &CARD[1..]), r#"["[redacted]"]"#.to_owned()),
+            (format!("\"a\\t{CARD}\""), r#""a\t[redacted]""#.to_owned()),
+            // Numbers, however they are written.
+            (format!(r#"{{"a":{CARD},"b":1.50}}"#), r#"{"a":"[redacted]","b":1.50}"#.to_owned()),
+            (
+                r#"[4.242424242424242e15,-4242424242424242]"#.to_owned(),
+                r#"["[redacted]","-[redacted]"]"#.to_owned(),
+            ),
+            // Names.
+            (
+                format!(r#"{{"{CARD}":1,"5555555555554444":2}}"#),
+                r#"{"[redacted]":1,"[redacted] 2":2}"#.to_owned(),
+            ),
+            // A name that is there twice: a reader may believe either.
+            (format!(r#"{{"a":"{CARD}","a":"x"}}"#), r#"{"a":"[redacted]","a":"x"}"#.to_owned()),
+            // A number that no float holds does not hide its neighbours.
+            (format!(r#"[1e999,"x\n{CARD}"]"#), r#"[1e999,"x\n[redacted]"]"#.to_owned()),
+            // No JSON after all.
+            (format!("{{card {CARD}"), "{card [redacted]".to_owned()),
+        ] {
+            let redacted = cards().apply(&text);
+            assert_eq!(redacted.unwrap_or_else(|| text.clone()), left, "{text}");
+        }
+        for text in ["", "{\"a\": 1}", "[ 424242424242424 ]", "\"\\ud800\""] {
+            assert_eq!(cards().apply(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn json_in_texts_in_json_is_read_too() {
+        let mut value = json!({ "lines": [format!("card\n{CARD}")] });
+        for _level in 0..6 {
+            value = json!({ "body": value.to_string(), "is": true });
+        }
+        let mut left: Value =
+            serde_json::from_str(&cards().apply(&value.to_string()).unwrap()).unwrap();
+        for _level in 0..6 {
+            left = serde_json::from_str(left["body"].as_str().unwrap()).unwrap();
+        }
+        assert_eq!(left, json!({ "lines": ["card\n[redacted]"] }));
+        let deep = format!("{}\"{CARD}\"{}", "[".repeat(200), "]".repeat(200));
+        assert!(!cards().apply(&deep).unwrap().contains(CARD));
+    }
+
+    #[test]
+    fn a_pattern_that_meets_only_what_lies_between_values_is_applied_to_the_text() {
+        let redaction = Redaction::of(vec![Regex::new(r#""password":"[^"]*""#).unwrap()]);
+        let left = redaction.apply(r#"{"name":"ada","password":"lovelace"}"#).unwrap();
+        assert_eq!(left, r#"{"name":"ada",[redacted]}"#);
+        // What stands where something was cut out is not cut again.
+        let words = Redaction::of(vec![Regex::new("[a-z]+").unwrap()]);
+        assert_eq!(words.apply(r#"["ada",true]"#).as_deref(), Some(r#"["[redacted]",true]"#));
+    }
+}
