@@ -341,6 +341,12 @@ mod tests {
             canonical(&item.fields),
             r#"{"actor":"ada@plant.example","message":"[redacted] of [redacted]"}"#
         );
+        let nested =
+            r#"{"event":{"message":{"card":"no\n4242424242424242","n":4242424242424242}}}"#;
+        assert_eq!(
+            canonical(&take(nested).unwrap().fields),
+            r#"{"message":"{\"card\":\"no\\n[redacted]\",\"n\":\"[redacted]\"}"}"#
+        );
         let many = format!(r#"{{"event":{{"message":"{}"}}}}"#, "a@b ".repeat(4_000));
         let fault = take(&many).unwrap_err();
         assert_eq!(

@@ -17,6 +17,7 @@ pub mod view;
 
 mod id;
 mod members;
+mod redact;
 mod when;
 
 pub use event::Item;

@@ -2,10 +2,13 @@
 //!
 //! The contract's fields are always there: readings have them. So a custom schema adds fields and takes none away.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
-use regex_lite::{NoExpand, Regex};
+use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
+
+pub use crate::redact::REDACTED;
+use crate::redact::Redaction;
 
 /// What may stand in a field.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -54,11 +57,8 @@ impl Field {
 pub struct Schema {
     fields: BTreeMap<String, Field>,
     /// By field, what is cut out of its text before it is sealed.
-    redactions: BTreeMap<String, Vec<Regex>>,
+    redactions: BTreeMap<String, Redaction>,
 }
-
-/// What stands in a text where something was cut out.
-pub const REDACTED: &str = "[redacted]";
 
 /// Most characters of `message`, `new`, `old`, and of a custom field.
 pub const TEXT_CHARS_MAX: usize = 32_766;
@@ -117,20 +117,14 @@ impl Schema {
                 }
             };
             let regexes = patterns.into_iter().map(regex).collect::<Result<_, _>>()?;
-            self.redactions.insert(id, regexes);
+            self.redactions.insert(id, Redaction::of(regexes));
         }
         Ok(self)
     }
 
     /// A field's text without what is not to be sealed; `None` where nothing of it has to go.
     pub(crate) fn redact(&self, id: &str, text: &str) -> Option<String> {
-        let patterns = self.redactions.get(id)?;
-        patterns.iter().fold(None, |redacted: Option<String>, pattern| {
-            match pattern.replace_all(redacted.as_deref().unwrap_or(text), NoExpand(REDACTED)) {
-                Cow::Borrowed(_) => redacted,
-                Cow::Owned(text) => Some(text),
-            }
-        })
+        self.redactions.get(id)?.apply(text)
     }
 
     /// The contract's fields and these.
