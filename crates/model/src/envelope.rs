@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeMap 
 use crate::{Event, Timestamp, event::Detail};
 
 /// An event as it is sealed. Its JSON has what the event holds beside Pangea's fields next to them and not within:
-/// `{"event":{...},"public_key":"...","received_at":"...","salt":"...","sealwire":{...},"signature":"..."}`. Names stand in their order, so that it is
+/// `{"event":{...},"public_key":"...","received_at":"...","salt":"...","sealwire":{...},"signature":"...","token":"..."}`. Names stand in their order, so that it is
 /// canonical (RFC 8785).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Envelope {
@@ -40,6 +40,7 @@ const BEFORE_RECEIVED_AT: &[u8; 16] = b",\"received_at\":\"";
 const BEFORE_SALT: &[u8] = b"\",\"salt\":\"";
 const BEFORE_SEALWIRE: &[u8] = b",\"sealwire\":";
 const BEFORE_SIGNATURE: &[u8] = b",\"signature\":";
+const BEFORE_TOKEN: &[u8] = b",\"token\":";
 
 impl EventJson {
     /// Of this event.
@@ -56,6 +57,9 @@ impl EventJson {
         }
         if let Some(signature) = &event.signature {
             append(tail, BEFORE_SIGNATURE, signature);
+        }
+        if let Some(token) = &event.token {
+            append(tail, BEFORE_TOKEN, token);
         }
         json
     }
@@ -148,7 +152,7 @@ impl Envelope {
 
 impl Serialize for Envelope {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Event { sealwire, public_key, signature, .. } = &self.event;
+        let Event { sealwire, public_key, signature, token, .. } = &self.event;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("event", &self.event)?;
         if let Some(public_key) = public_key {
@@ -161,6 +165,9 @@ impl Serialize for Envelope {
         }
         if let Some(signature) = signature {
             map.serialize_entry("signature", signature)?;
+        }
+        if let Some(token) = token {
+            map.serialize_entry("token", token)?;
         }
         map.end()
     }
@@ -177,9 +184,11 @@ impl<'de> Deserialize<'de> for Envelope {
             salt: Salt,
             sealwire: Option<Detail>,
             signature: Option<String>,
+            token: Option<String>,
         }
-        let Stored { mut event, public_key, received_at, salt, sealwire, signature } =
+        let Stored { mut event, public_key, received_at, salt, sealwire, signature, token } =
             Stored::deserialize(deserializer)?;
+        event.token = token;
         event.public_key = public_key;
         event.signature = signature;
         // Version 2 had it within the event.
@@ -329,11 +338,11 @@ mod tests {
     }
 
     prop_compose! {
-        fn event()(custom in custom(), public_key in text(), signature in text(),
+        fn event()(custom in custom(), public_key in text(), signature in text(), token in text(),
             action in text(), actor in text(), message: String, new in text(), old in text(), sealwire in option::of(detail()),
             source in text(), status in text(), target in text(), tenant_id in text(), timestamp in text()) -> Event {
             Event { action, actor, custom, message, new, old, public_key, sealwire, signature, source, status, target, tenant_id,
-                timestamp }
+                timestamp, token }
         }
     }
 

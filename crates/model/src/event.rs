@@ -57,6 +57,8 @@ pub struct Event {
     pub public_key: Option<String>,
     /// Ed25519 over the event's JSON by that key, in base64.
     pub signature: Option<String>,
+    /// In whose name a program had it sealed: the name of its API token, which the site says and no program can.
+    pub token: Option<String>,
 }
 
 /// The value of a custom field. Nothing is a floating-point number: no reader's arithmetic can change what is hashed.

@@ -88,9 +88,12 @@ impl Redaction {
                 })
             }
             b'"' => {
-                // Half of a surrogate pair is no text: then its escape is met as it stands.
-                let text: String = serde_json::from_str(token).unwrap_or_else(|_| token.to_owned());
-                self.text(&text, level, met).map(|redacted| quoted(&redacted))
+                let redacted = match serde_json::from_str::<String>(token) {
+                    Ok(text) => self.text(&text, level, met),
+                    // Half of a surrogate pair is no text: its escape is met as it stands.
+                    Err(_half) => self.plain(token, met),
+                };
+                redacted.map(|redacted| quoted(&redacted))
             }
             b'-' | b'0'..=b'9' => self.number(token, met).map(|redacted| quoted(&redacted)),
             _literal => None,

@@ -67,9 +67,9 @@ fn adopt_tail(site: OrderArguments, actor: Option<Words>, reason: Words) -> Resu
         }
     };
     if json {
-        output::json(&text)
+        output::json(&text);
     } else {
-        output::line(&text)
+        output::line(&text);
     }
     Ok(())
 }

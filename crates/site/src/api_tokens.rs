@@ -17,6 +17,7 @@ use ledger::write_secret;
 use model::Timestamp;
 use serde::{Deserialize, Serialize};
 use tlog::Hash;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 /// Tokens of a site: each is looked at when one is made or revoked, and the file is written whole.
 const TOKENS_MAX: usize = 1_000;
@@ -144,7 +145,12 @@ pub(crate) struct ApiTokens {
     stored: Arc<Mutex<Vec<Stored>>>,
     /// Held while the file is written: who is let in does not wait for the disk.
     changing: Arc<Mutex<()>>,
+    /// Shared by what tokens are doing, and taken alone to revoke one.
+    effects: Arc<RwLock<()>>,
 }
+
+/// Something is done in a token's name; none is revoked meanwhile.
+pub(crate) type Effect = OwnedRwLockReadGuard<()>;
 
 impl ApiTokens {
     /// The file's; none where there is no file.
@@ -155,7 +161,12 @@ impl ApiTokens {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(ApiTokenError::Io { path, source }),
         };
-        Ok(Self { path, stored: Arc::new(Mutex::new(stored)), changing: Arc::default() })
+        Ok(Self {
+            path,
+            stored: Arc::new(Mutex::new(stored)),
+            changing: Arc::default(),
+            effects: Arc::default(),
+        })
     }
 
     /// Makes a secret for a token that does not exist yet.
@@ -186,6 +197,23 @@ impl ApiTokens {
             stored.push(Stored { description, sha256: digest(secret), revoked: None });
             Ok(())
         })
+    }
+
+    /// The moment of an effect: whoever was let in may have waited since, so the token is looked at again; it stands until the guard is dropped. `None` where
+    /// it was revoked.
+    pub(crate) async fn effect(&self, token: &TokenDescription) -> Option<Effect> {
+        let effect = Arc::clone(&self.effects).read_owned().await;
+        self.stands(token).then_some(effect)
+    }
+
+    /// Waits until nothing is being done in any token's name, and has whatever comes wait.
+    pub(crate) async fn no_effects(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.effects).write_owned().await
+    }
+
+    /// Whether a token that was let in still lets its bearer in. One that was made anew under the name is another.
+    pub(crate) fn stands(&self, token: &TokenDescription) -> bool {
+        self.stored().iter().any(|stored| stored.revoked.is_none() && stored.description == *token)
     }
 
     /// From here on the token lets nobody in. [`ApiTokens::revoked`] tells of it until [`ApiTokens::forget`].

@@ -33,8 +33,11 @@ pub struct LogAlone {
     pub token: String,
     /// Answers from the index.
     pub index: Reader,
+    /// The log.
+    pub ledger: Ledger,
+    /// What may be ordered of it.
+    pub operator: Operator,
     indexed: watch::Receiver<Indexed>,
-    ledger: Ledger,
     writer: Writer,
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -73,7 +76,18 @@ impl LogAlone {
         ));
         let publishing = stop.clone().run_until_cancelled_owned(publish(ledger.clone()));
         tasks.spawn(async { publishing.await.unwrap_or_default() });
-        Ok(Self { url, token, index, indexed, ledger, writer, stop, tasks, _data_dir: data_dir })
+        Ok(Self {
+            url,
+            token,
+            index,
+            ledger,
+            operator,
+            indexed,
+            writer,
+            stop,
+            tasks,
+            _data_dir: data_dir,
+        })
     }
 
     /// Waits until the index has everything that is sealed now; answers how much that is, or `None` where indexing failed.

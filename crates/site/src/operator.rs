@@ -444,7 +444,13 @@ impl Operator {
         // Revoked before, and the log does not say so yet: this order finishes that one.
         if !self.tokens.revoked().iter().any(is_it) {
             let name = name.clone();
-            let revoke = move |tokens: &ApiTokens| tokens.revoke(&name, revocation);
+            // What was sealed in the token's name is sealed before the event that says that it is revoked.
+            let no_effects = self.tokens.no_effects().await;
+            let revoke = move |tokens: &ApiTokens| {
+                let revoked = tokens.revoke(&name, revocation);
+                drop(no_effects);
+                revoked
+            };
             self.change_tokens(&one_at_a_time, revoke).await?;
         }
         let sealed = self.seal_revocations_under(&one_at_a_time).await?;

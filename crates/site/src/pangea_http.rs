@@ -45,7 +45,7 @@ use tracing::error;
 use work::Room;
 
 use self::{
-    admission::{Admission, Admitted},
+    admission::{Admission, Admitted, unauthorized},
     bodies::{Bodies, EVENTS_BODY_BYTES_MAX},
     bulk::Sealed,
     export::{Export, FileOf},
@@ -205,6 +205,11 @@ impl<'a> Endpoint<'a> {
         }
     }
 
+    /// Whether what it does is done when it answers.
+    const fn seals(self) -> bool {
+        matches!(self, Self::Log | Self::LogBulk | Self::LogAsync | Self::LogStream)
+    }
+
     const fn body_bytes_max(self) -> usize {
         match self {
             Self::LogBulk | Self::LogAsync | Self::LogStream => EVENTS_BODY_BYTES_MAX,
@@ -330,7 +335,7 @@ async fn handle(api: &Arc<Api>, call: &Call, request: Request) -> Result<Reply, 
     let token = admit(api, call, endpoint, &parts.headers).await?;
     let (body, held) = api.bodies.read(&parts.headers, body, endpoint.body_bytes_max()).await?;
     call.held.body.get_or_init(|| held);
-    match endpoint {
+    let reply = match endpoint {
         Endpoint::Log => api.log_one(call, &token, body).await,
         Endpoint::LogBulk => api.log_bulk(call, &token, body).await,
         Endpoint::LogAsync => api.log_async(call, &token, body).await,
@@ -345,7 +350,9 @@ async fn handle(api: &Arc<Api>, call: &Call, request: Request) -> Result<Reply, 
         }
         Endpoint::Export => api.export(call, &token, &body).await,
         Endpoint::DownloadResults => api.download_results(call, &token, &body).await,
-    }
+    }?;
+    // What was sealed was sealed in time; what was read is not told to whom it may not be told any more.
+    if endpoint.seals() || api.admission.stands(&token) { Ok(reply) } else { Err(unauthorized()) }
 }
 
 /// Lets a caller in. That a token is used is sealed before anything is done with it: once a day, and after each start of the site.

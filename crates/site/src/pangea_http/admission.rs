@@ -11,7 +11,7 @@ use model::Timestamp;
 use pangea::{Refusal, Status};
 use tokio::time::Instant;
 
-use crate::api_tokens::{ApiTokens, TokenDescription, TokenName};
+use crate::api_tokens::{ApiTokens, Effect, TokenDescription, TokenName};
 
 /// Requests that a token may make at once after a pause: a page of 20 events costs a client that verifies 41 of them, and several do so.
 const BURST: u32 = 2_000;
@@ -80,12 +80,7 @@ impl Admission {
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let token = offered.and_then(|offered| self.tokens.admit(offered.trim()));
-        let token = token.ok_or_else(|| {
-            // Pangea's words, and ours.
-            let words = "Not authorized to access this resource: the token is missing, unknown or revoked; \
-                         send `Authorization: Bearer ...` with one that `sealwire token create` made";
-            Refusal::plain(Status::Unauthorized, words)
-        })?;
+        let token = token.ok_or_else(unauthorized)?;
         if !allows(&token) {
             let words = "this token may not do this: logging needs the scope `write`, reading the scope `read`";
             return Err(Refusal::plain(Status::Forbidden, words));
@@ -110,6 +105,16 @@ impl Admission {
         Ok(Admitted { token, is_first_of_day })
     }
 
+    /// The moment of an effect: the token is looked at again, and stands until the guard is dropped.
+    pub(super) async fn effect(&self, token: &TokenDescription) -> Result<Effect, Refusal> {
+        self.tokens.effect(token).await.ok_or_else(unauthorized)
+    }
+
+    /// Whether a token that was let in was not revoked since.
+    pub(super) fn stands(&self, token: &TokenDescription) -> bool {
+        self.tokens.stands(token)
+    }
+
     /// The log says from here on that the token is used on that day. Calls that came at once may each have said so.
     pub(super) fn told(&self, token: &TokenDescription, moment: Timestamp) {
         let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,6 +122,13 @@ impl Admission {
             usage.told_on_day = Some(day_of(moment));
         }
     }
+}
+
+/// Pangea's words, and ours.
+pub(super) fn unauthorized() -> Refusal {
+    let words = "Not authorized to access this resource: the token is missing, unknown or revoked; \
+                 send `Authorization: Bearer ...` with one that `sealwire token create` made";
+    Refusal::plain(Status::Unauthorized, words)
 }
 
 /// A name can be given again once its token is revoked.

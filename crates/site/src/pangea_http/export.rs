@@ -67,6 +67,8 @@ pub(super) struct FileOf {
     what: Content,
     format: Format,
     expires_at: Timestamp,
+    /// In whose name it is sent; of small weight, as there are few.
+    token: Arc<TokenDescription>,
 }
 
 #[derive(Clone, Debug)]
@@ -83,7 +85,8 @@ impl FileOf {
             Content::Found(leaves) => size_of_val(&**leaves),
             Content::Export(_) => 0,
         };
-        size_of::<Self>() + SECRET_CHARS + leaves
+        let token = size_of::<TokenDescription>() + self.token.name.as_str().len();
+        size_of::<Self>() + SECRET_CHARS + token + leaves
     }
 }
 
@@ -144,7 +147,7 @@ impl Api {
         let dest_url =
             format!("{}/download/{secret}/search_results_{name}.{extension}.gz", call.base);
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = FileOf { what, format, expires_at };
+        let file = FileOf { what, format, expires_at, token: Arc::new(token.clone()) };
         files.insert_weighing(file.weight(), secret, file);
         drop(files);
         Ok(Reply::done(call, "The file is at its address", &Download { dest_url, expires_at }))
@@ -160,6 +163,7 @@ impl Api {
         let mut event = token_event(action::EVENTS_EXPORTED, name, &token.name, words, call.began);
         // A retry says the same. When it was, `received_at` says.
         event.timestamp = None;
+        let _effect = self.admission.effect(token).await?;
         self.ledger.append(call.batch(token, vec![event])).await.map(drop).map_err(not_sealed)
     }
 
@@ -284,8 +288,10 @@ pub(super) async fn download(
     Path((secret, _name)): Path<(String, String)>,
 ) -> Response {
     let files = api.files.lock().unwrap_or_else(PoisonError::into_inner).get(&secret).cloned();
-    let Some(file) = files.filter(|file| file.expires_at > clock::now()) else {
-        let words = "there is no such file, or its day is over, or the site was started again or gave many other addresses since: \
+    let is_there =
+        |file: &FileOf| file.expires_at > clock::now() && api.admission.stands(&file.token);
+    let Some(file) = files.filter(is_there) else {
+        let words = "there is no such file, or its day is over, or its token is revoked, or the site was started again or gave many other addresses since: \
                      ask for another with /v1/download_results\n";
         return (StatusCode::NOT_FOUND, words).into_response();
     };
@@ -297,7 +303,8 @@ pub(super) async fn download(
     let (parts, receiver) = mpsc::channel(PARTS_MAX);
     // The room is held as long as the file is being made, whoever has gone.
     let making = work::blocking(room, move || {
-        let mut to = Parts { parts, part: Vec::with_capacity(PART_BYTES) };
+        let part = Vec::with_capacity(PART_BYTES);
+        let mut to = Parts { parts, part, api: &api, token: &file.token };
         api.write_file(&file, &mut to).and_then(|()| Ok(to.flush()?))
     });
     // When nobody takes parts any more, there is nobody to hand them to, and the making ends.
@@ -320,12 +327,14 @@ pub(super) async fn download(
 }
 
 /// Hands what is written to the connection, part by part.
-struct Parts {
+struct Parts<'a> {
     parts: mpsc::Sender<Bytes>,
     part: Vec<u8>,
+    api: &'a Api,
+    token: &'a TokenDescription,
 }
 
-impl Write for Parts {
+impl Write for Parts<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.part.extend_from_slice(bytes);
         if self.part.len() >= PART_BYTES {
@@ -335,6 +344,10 @@ impl Write for Parts {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        if !self.api.admission.stands(self.token) {
+            let words = "the token in whose name it is sent was revoked";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, words));
+        }
         let part = Bytes::from(std::mem::take(&mut self.part));
         self.parts.blocking_send(part).map_err(|_gone| io::ErrorKind::BrokenPipe.into())
     }

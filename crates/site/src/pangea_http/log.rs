@@ -58,7 +58,13 @@ impl Api {
         request: LogRequest,
     ) -> Result<Receipt, Refusal> {
         self.check_config(request.config_id.as_deref())?;
-        let events = request.items.into_iter().map(Event::from).collect();
+        let in_its_name = |item| {
+            let mut event = Event::from(item);
+            event.token = Some(token.name.as_str().to_owned());
+            event
+        };
+        let events = request.items.into_iter().map(in_its_name).collect();
+        let _effect = self.admission.effect(token).await?;
         self.ledger.append(call.batch(token, events)).await.map_err(not_sealed)
     }
 

@@ -4,7 +4,11 @@ use std::{fs, io::Read as _, path::Path};
 
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
-use site::log_alone::LogAlone;
+use site::{
+    Account,
+    log_alone::LogAlone,
+    operator::{Done, Order},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -62,6 +66,21 @@ impl Client {
         let mut text = String::new();
         GzDecoder::new(&answer[head + 4..]).read_to_string(&mut text).unwrap();
         text
+    }
+
+    /// Makes a token that may do everything, and uses it from here on.
+    async fn go_on_as(&mut self, name: &str) {
+        let scope = vec!["write".parse().unwrap(), "read".parse().unwrap()];
+        let order =
+            Order::CreateToken { name: name.parse().unwrap(), scope, log: None, actor: None };
+        let done = self.log.operator.carry_out(order, &Account::own()).await.unwrap();
+        let Done::CreateToken { token, .. } = done else { panic!("{done:?}") };
+        self.log.token = token;
+    }
+
+    async fn revoke(&self, name: &str) {
+        let order = Order::RevokeToken { name: name.parse().unwrap(), actor: None };
+        self.log.operator.carry_out(order, &Account::own()).await.unwrap();
     }
 
     /// The result of a request that succeeds.
@@ -297,6 +316,88 @@ async fn addresses_are_those_of_the_proxy_that_the_configuration_names() {
     assert_eq!(root["data"]["url"], format!("{URL}/checkpoint/unwitnessed"));
     for url in [&taken["result"]["location"], &file["dest_url"]] {
         assert!(url.as_str().unwrap().starts_with(&format!("{URL}/")), "{url}");
+    }
+    client.log.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_token_seals_nothing_that_was_under_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut client = Client::start(folder.path(), "{}").await;
+    for (number, path) in ["/v1/log", "/v2/log", "/v1/search"].into_iter().enumerate() {
+        let name = format!("program-{number}");
+        client.go_on_as(&name).await;
+        let event = json!({ "message": "under way" });
+        let body = match path {
+            "/v1/log" => json!({ "event": event }),
+            "/v2/log" => json!({ "events": [{ "event": event }] }),
+            _ => json!({ "query": "" }),
+        };
+        let (body, address) = (body.to_string(), client.address());
+        let (size, token, length) = (client.log.ledger.size(), &client.log.token, body.len());
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // Let in: the log says that the token is used.
+        client.log.ledger.watch_size().wait_for(|now| *now > size).await.unwrap();
+        client.revoke(&name).await;
+        let revoked = client.log.ledger.size();
+        stream.write_all(body.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 401"), "{path}: {answer}");
+        assert_eq!(client.log.ledger.size(), revoked, "{path}: nothing follows the revocation");
+    }
+    client.log.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_address_of_a_download_ends_with_its_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut client = Client::start(folder.path(), "{}").await;
+    client.go_on_as("auditor").await;
+    client.ask("/v1/log", &json!({ "event": { "message": "secret" } })).await;
+    let found = client.ask("/v1/search", &json!({ "query": "message:secret" })).await;
+    let file = client.ask("/v1/download_results", &json!({ "result_id": found["id"] })).await;
+    let url = file["dest_url"].as_str().unwrap();
+    assert!(client.download(url).await.contains("secret"));
+    client.revoke("auditor").await;
+    let path = url.strip_prefix("http://").unwrap().split_once('/').unwrap().1;
+    let mut stream = TcpStream::connect(client.address()).await.unwrap();
+    let request = format!("GET /{path} HTTP/1.0\r\nhost: {}\r\n\r\n", client.address());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.0 404") && answer.contains("its token is revoked"),
+        "{answer}"
+    );
+    client.log.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_program_logs_names_its_token_whatever_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut client =
+        Client::start(folder.path(), r#"{"fields":[{"id":"token","type":"string"}]}"#).await;
+    // A custom field of that name is the program's own, within the event.
+    client.go_on_as("scada-1").await;
+    let event = json!({ "event": { "message": "m", "actor": "another", "token": "another" } });
+    let first = client.log.ledger.size() + 1;
+    client.ask("/v1/log", &event).await;
+    client.ask("/v2/log", &json!({ "events": [event] })).await;
+    client.ask("/v1/log_stream", &json!({ "logs": [{ "data": { "type": "x" } }] })).await;
+    let outside = json!({ "event": { "message": "m" }, "token": "another" }).to_string();
+    let refused = client.send("POST /v1/log", &outside).await;
+    assert_eq!(refused["status"], "ValidationError", "{refused}");
+    let stored = client.log.ledger.envelopes(first, 100, usize::MAX).unwrap();
+    assert_eq!(stored.len(), 3);
+    for stored in stored {
+        let envelope: Value = serde_json::from_slice(&stored.bytes.unwrap()).unwrap();
+        assert_eq!(envelope["token"], "scada-1", "{envelope}");
+        assert!(envelope.get("sealwire").is_none(), "{envelope}");
     }
     client.log.stop().await.unwrap();
 }
