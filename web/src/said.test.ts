@@ -123,6 +123,11 @@ test("no text from outside is shown but isolated, with its unseen characters mar
     const { default: warning } = await components["./parts/KeyWarning.svelte"]!();
     assert.deepEqual(faults(render(warning, { props: {} }).body), []);
   }
+  Object.assign(site, { answer_error: null, feed: { is: "reconnecting", since_ms: 0, why: hostile("feed") } });
+  const { default: app } = await components["./App.svelte"]!();
+  const html = render(app, { props: {} }).body;
+  assert.deepEqual(faults(html), []);
+  assert.match(html, /EVIL feed/);
   // The test has looked at something, and can tell.
   assert.ok(seen > 100, `${seen} texts were looked at`);
   for (const html of [`<p>${hostile("x")}</p>`, "<p>EVIL</p>", `<p title="EVIL"></p>`, `<bdi>\u202eEVIL</bdi>`, "<option>EVIL</option>"]) assert.ok(faults(html).length > 0, html);
