@@ -603,7 +603,7 @@ mod tests {
         let SiteLog { ledger, writer, operator } = SiteLog::open(&data_dir, None).unwrap();
         indexing::catch_up(&data_dir, &ledger).unwrap();
         let index = Reader::open(&data_dir.index()).unwrap();
-        let (_indexed, watch) = watch::channel(0);
+        let (_indexed, watch) = watch::channel(Indexed::default());
         let config = Config::load(&data_dir.pangea()).unwrap();
         let saved = Saved::open(data_dir.path()).unwrap();
         let api = Api::new((ledger.clone(), &operator), (index, watch), config, saved);

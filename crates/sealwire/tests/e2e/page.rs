@@ -21,11 +21,10 @@ fn the_page_shows_the_fleet_and_verifies_in_the_browser() {
 #[test]
 fn the_page_works_in_seven_windows_through_tunnels_and_behind_proxies() {
     let site = Site::start(&["--simulate", "40", "--page-host", "plant.example"]);
-    let screenshots =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/screenshots/windows");
-    let out = screenshots.to_string_lossy();
-    in_a_browser("windows.mjs", &site, &["--name", "plant.example", "--out", &out]);
-    assert!(screenshots.join("seventh-window.png").is_file());
+    let out = screenshots();
+    let url = &site.addresses.http;
+    in_a_browser("windows.mjs", &["--url", url, "--name", "plant.example", "--out", &out]);
+    assert!(Path::new(&out).join("seventh-window.png").is_file());
 }
 
 fn verify_finds_every_lie_of_a_gateway(site: &Site) {
