@@ -8,11 +8,15 @@
 //! `disk`, so that tests can make each of its steps fail.
 
 mod lock;
+mod output;
 mod plain;
 mod private;
 mod replace;
+mod stop;
 
 pub use lock::{Lock, LockError};
+pub use output::{Output, OutputError, is_standard_output, is_stream, write_output};
 pub use plain::{PlainError, Read, open_plain, read_plain, refuse_all_but_plain};
 pub use private::{Closed, close_to_others, create_folder, private_file};
 pub use replace::{replace, replace_with, sync_folder, sync_folder_of};
+pub use stop::Stop;

@@ -3,13 +3,14 @@
 use anyhow::{Context as _, Result};
 use site::backup::{BackedUp, Request, backup};
 
-use crate::{cli::BackupArguments, output};
+use crate::{cli::BackupArguments, output, signals};
 
 pub(crate) fn run(arguments: &BackupArguments) -> Result<()> {
     let BackupArguments { target, site, with_keys } = arguments;
     let data_dir = &site.data_dir;
     let key_file = site.key_file.as_deref();
-    let request = Request { data_dir, target, with_keys: *with_keys, key_file };
+    let stop = signals::stop()?;
+    let request = Request { data_dir, target, with_keys: *with_keys, key_file, stop: &stop };
     let done = backup(request, &mut |step| output::note(&format!("sealwire: {step}")))
         .with_context(|| format!("{} is not backed up", data_dir.display()))?;
     let BackedUp { verified, copied, size_before, keys, configuration, unsigned, left_out } = done;

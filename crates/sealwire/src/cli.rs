@@ -258,7 +258,7 @@ pub(crate) struct VerifyArguments {
     pub(crate) file: Option<VerifyFile>,
     /// A site's data directory, or the address of a log, e.g. http://localhost:8081.
     #[arg(value_name = "DIR | URL", required = true)]
-    pub(crate) log: Option<String>,
+    pub(crate) log: Option<OsString>,
     /// The log's verifier key, as its operator gave it to you; without it, the key that the log itself names is believed.
     #[arg(long, value_name = "KEY")]
     pub(crate) vkey: Option<String>,
@@ -327,7 +327,7 @@ pub(crate) struct ExportArguments {
     /// Under the newest checkpoint that satisfied the site's policy for witnesses, with their cosignatures, instead of the log's newest.
     #[arg(long)]
     pub(crate) witnessed: bool,
-    /// The bundle; replaced if it is there.
+    /// The bundle; replaced if it is there. `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: PathBuf,
 }
@@ -351,7 +351,7 @@ pub(crate) struct ReadingsArguments {
     /// Write CSV cells that a spreadsheet takes for a formula as they are, without an apostrophe in front.
     #[arg(long)]
     pub(crate) csv_formulas: bool,
-    /// The file; replaced if it is there.
+    /// The file; replaced if it is there. `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: PathBuf,
     #[command(flatten)]
@@ -369,7 +369,7 @@ pub(crate) struct ProveArguments {
     /// Under the newest checkpoint that satisfied the site's policy for witnesses, with their cosignatures, instead of the log's newest.
     #[arg(long)]
     pub(crate) witnessed: bool,
-    /// The proof; replaced if it is there.
+    /// The proof; replaced if it is there. `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: PathBuf,
     /// Write the envelope to a file of its own, and not into the proof.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use ledger::evidence::{Exported, Selection, export};
 use model::Timestamp;
 
-use crate::{cli::ExportArguments, data_dir, output, verify, whole_file};
+use crate::{cli::ExportArguments, data_dir, output, signals, verify};
 
 /// What a bundle says wrote it.
 const PROGRAM: &str = concat!("sealwire ", env!("CARGO_PKG_VERSION"));
@@ -18,25 +18,26 @@ pub(crate) fn run(arguments: &ExportArguments) -> Result<()> {
     let selection = Selection { from: *from, to: *to, sensor: *sensor };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = Timestamp::after_1970(now);
-    let Exported { first, end, rows, erased } = whole_file::write(bundle, |out| {
-        Ok(export(&log, &selection, now, PROGRAM, out, &mut verify::progress())?)
+    let stop = signals::stop()?;
+    let exported = durable::write_output(bundle, &stop, |out| {
+        anyhow::Ok(export(&log, &selection, now, PROGRAM, out, &mut verify::progress())?)
     })?;
-    output::line(&format!(
+    let Some(Exported { first, end, rows, erased }) = exported else { return Ok(()) };
+    let line = output::about(bundle);
+    line(&format!(
         "{rows} rows of the leaves from {first} up to {end} are in {}",
         bundle.display()
     ));
     if erased > 0 {
-        output::line(&format!(
-            "{erased} more are there without their envelopes, which were erased"
-        ));
+        line(&format!("{erased} more are there without their envelopes, which were erased"));
     }
     if rows + erased == 0 {
-        output::line("nothing was asked for that is there: check --sensor, --from and --to");
+        line("nothing was asked for that is there: check --sensor, --from and --to");
     }
     let vkey = log.keys().at(log.size());
-    output::line(&format!(
+    line(&format!(
         "check it anywhere:  sealwire verify bundle {} --vkey {vkey}",
-        bundle.display()
+        output::quoted(bundle)
     ));
     Ok(())
 }

@@ -40,6 +40,8 @@ fn subscriber<W: for<'a> MakeWriter<'a> + Send + Sync + 'static>(
         .with_ansi(is_coloured)
         .fmt_fields(EscapedFields(DefaultFields::new()))
         .with_writer(writer)
+        // A terminal or a pipe that has gone away is told nothing, and nobody panics over that.
+        .log_internal_errors(false)
         .finish()
 }
 

@@ -19,11 +19,11 @@ mod prove;
 mod readings;
 mod restore;
 mod run_engine;
+mod signals;
 mod simulate;
 mod token;
 mod up;
 mod verify;
-mod whole_file;
 mod witness;
 
 use std::process::ExitCode;
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(arguments),
         Command::RunEngine(arguments) => run_engine::run(&arguments),
     };
-    match result {
+    match result.and_then(|()| output::check()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::note(&format!("error: {error:#}"));

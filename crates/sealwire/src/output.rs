@@ -6,12 +6,20 @@
 use std::{
     fmt::{self, Write as _},
     io::{self, Write as _},
+    os::unix::ffi::OsStrExt as _,
+    path::Path,
+    sync::OnceLock,
 };
+
+use anyhow::{Result, bail};
+use durable::is_standard_output;
+
+/// Why a result was not printed, where it was not.
+static LOST: OnceLock<String> = OnceLock::new();
 
 /// A line of the result.
 pub(crate) fn line(text: &str) {
-    // A reader that has gone away wants no more.
-    let _gone = writeln!(io::stdout().lock(), "{}", Escaped(text));
+    print(Escaped(text));
 }
 
 /// Several lines of the result. Each is escaped; what is within a line must not be from outside where it can hold the end of a line.
@@ -21,12 +29,57 @@ pub(crate) fn lines(text: &str) {
 
 /// A line of the result that is JSON, and stays the same JSON.
 pub(crate) fn json(text: &str) {
-    let _gone = writeln!(io::stdout().lock(), "{}", EscapedJson(text));
+    print(EscapedJson(text));
+}
+
+fn print(line: impl fmt::Display) {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+        Ok(()) => {}
+        // A reader that has gone away wants no more.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        Err(error) => {
+            LOST.get_or_init(|| error.to_string());
+        }
+    }
 }
 
 /// A line about what is going on.
 pub(crate) fn note(text: &str) {
     let _gone = writeln!(io::stderr().lock(), "{}", Escaped(text));
+}
+
+/// How a line about a file is printed: beside the file where that is standard output itself.
+pub(crate) fn about(file: &Path) -> fn(&str) {
+    if is_standard_output(file) { note } else { line }
+}
+
+/// Fails where a part of the result could not be printed: the disk that it went to may be full.
+pub(crate) fn check() -> Result<()> {
+    match LOST.get() {
+        Some(error) => bail!("the result cannot be printed: {error}"),
+        None => Ok(()),
+    }
+}
+
+/// A path as a shell takes it.
+pub(crate) fn quoted(path: &Path) -> String {
+    let bytes = path.as_os_str().as_bytes();
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(byte);
+    match str::from_utf8(bytes) {
+        Ok(text) if !text.is_empty() && bytes.iter().all(is_plain) => return text.to_owned(),
+        Ok(text) if !text.contains(['\'', '\\']) && text.chars().all(shows_itself) => {
+            return format!("'{text}'");
+        }
+        _ => {}
+    }
+    let escaped = |byte: &u8| match byte {
+        b'\'' | b'\\' => format!("\\{}", char::from(*byte)),
+        b' '..=b'~' => char::from(*byte).to_string(),
+        byte => format!("\\x{byte:02x}"),
+    };
+    let escaped: String = bytes.iter().map(escaped).collect();
+    format!("$'{escaped}'")
 }
 
 /// Text of one line, in which whatever does more than show itself is escaped as Rust does it: `\n`, `\u{1b}`.
@@ -82,6 +135,8 @@ fn shows_itself(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::{ffi::OsStr, process::Command};
+
     use super::*;
 
     #[test]
@@ -108,5 +163,26 @@ mod tests {
         let shown = EscapedJson(&json).to_string();
         assert!(shown.chars().all(shows_itself) && shown.contains("\\u202e"), "{shown}");
         assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);
+    }
+
+    #[test]
+    fn a_shell_takes_a_quoted_path_for_what_it_is() {
+        for path in [
+            b"sealwire-data".as_slice(),
+            b"with space",
+            b"it's",
+            b"back\\slash",
+            b"a\nb\x1b[31m",
+            b"\xff\xfe",
+            b"\xc3\xa4",
+            "T\u{202e}1".as_bytes(),
+            b"$HOME `id` *",
+        ] {
+            let quoted = quoted(Path::new(OsStr::from_bytes(path)));
+            let command = format!("printf %s {quoted}");
+            let said = Command::new("bash").args(["-c", &command]).output().unwrap();
+            assert_eq!(said.stdout, path, "{quoted}");
+            assert!(quoted.chars().all(shows_itself), "{quoted}");
+        }
     }
 }

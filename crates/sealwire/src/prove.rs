@@ -3,13 +3,25 @@
 use std::{io::Write as _, path::Path};
 
 use anyhow::{Context as _, Result, bail};
+use durable::is_standard_output;
 use tlog::{TlogProof, tlog_proof::EXTRA_BYTES_MAX};
 
-use crate::{cli::ProveArguments, data_dir, output, whole_file};
+use crate::{cli::ProveArguments, data_dir, output, signals};
 
 pub(crate) fn run(arguments: &ProveArguments) -> Result<()> {
     let ProveArguments { leaf, data_dir, witnessed, output: file, envelope: envelope_file } =
         arguments;
+    if envelope_file.as_ref().is_some_and(|file| is_standard_output(file))
+        && is_standard_output(file)
+    {
+        bail!("proof and envelope cannot both go to standard output: name a file for one of them");
+    }
+    let stop = signals::stop()?;
+    let write = |file: &Path, bytes: &[u8]| -> Result<Option<()>> {
+        durable::write_output(file, &stop, |out| {
+            out.write_all(bytes).with_context(|| format!("cannot write {}", file.display()))
+        })
+    };
     let log = data_dir::look_as_asked(data_dir, *witnessed)
         .with_context(|| format!("cannot look at {}", data_dir.display()))?;
     let size = log.size();
@@ -21,7 +33,9 @@ pub(crate) fn run(arguments: &ProveArguments) -> Result<()> {
     let envelope = log.envelopes(*leaf, 1, usize::MAX)?.pop().and_then(|stored| stored.bytes);
     let extra = match (&envelope, envelope_file) {
         (Some(envelope), Some(file)) => {
-            write(file, envelope)?;
+            if write(file, envelope)?.is_none() {
+                return Ok(());
+            }
             None
         }
         (Some(envelope), None) if envelope.len() > EXTRA_BYTES_MAX => bail!(
@@ -30,28 +44,24 @@ pub(crate) fn run(arguments: &ProveArguments) -> Result<()> {
         ),
         (envelope, _) => envelope.clone(),
     };
-    write(file, TlogProof { extra, ..proof }.to_string().as_bytes())?;
-    output::line(&format!("the proof of leaf {leaf} among {size} is in {}", file.display()));
+    if write(file, TlogProof { extra, ..proof }.to_string().as_bytes())?.is_none() {
+        return Ok(());
+    }
+    let is_in_output = envelope_file.as_ref().is_some_and(|file| is_standard_output(file));
+    let line = if is_in_output { output::note } else { output::about(file) };
+    line(&format!("the proof of leaf {leaf} among {size} is in {}", file.display()));
     let vkey = log.keys().at(size);
     let option = match (&envelope, envelope_file) {
-        (Some(_), Some(file)) => format!(" --envelope {}", file.display()),
+        (Some(_), Some(file)) => format!(" --envelope {}", output::quoted(file)),
         (Some(_), None) => String::new(),
         (None, _) => {
-            output::line(
-                "its envelope was erased: the proof is of use to whoever has a copy of it",
-            );
+            line("its envelope was erased: the proof is of use to whoever has a copy of it");
             String::from(" --envelope FILE")
         }
     };
-    output::line(&format!(
+    line(&format!(
         "check it anywhere:  sealwire verify proof {}{option} --vkey {vkey}",
-        file.display()
+        output::quoted(file)
     ));
     Ok(())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    whole_file::write(path, |out| {
-        out.write_all(bytes).with_context(|| format!("cannot write {}", path.display()))
-    })
 }

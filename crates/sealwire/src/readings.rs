@@ -9,7 +9,7 @@ use site::operator::{Done, Order};
 
 use crate::{
     cli::{Actor, ReadingsArguments, Signature, SiteFolder},
-    data_dir, log, output, verify, whole_file,
+    data_dir, log, output, signals, verify,
 };
 
 pub(crate) fn run(arguments: ReadingsArguments) -> Result<()> {
@@ -23,7 +23,8 @@ pub(crate) fn run(arguments: ReadingsArguments) -> Result<()> {
     let log = log_with(&data_dir, key_file, leaf)?;
     let selection = Selection { sensor, from, to };
     let formulas = if csv_formulas { Formulas::Kept } else { Formulas::Defused };
-    let Written { readings, erased, is_known: _ } = whole_file::write(&file, |out| {
+    let stop = signals::stop()?;
+    let written = durable::write_output(&file, &stop, |out| {
         let written =
             readings::write(&log, selection, (format, formulas), out, &mut verify::progress())?;
         let is_known =
@@ -31,12 +32,14 @@ pub(crate) fn run(arguments: ReadingsArguments) -> Result<()> {
         ensure!(is_known, "there is no sensor {sensor} in the log");
         Ok(written)
     })?;
-    output::line(&format!(
+    let Some(Written { readings, erased, is_known: _ }) = written else { return Ok(()) };
+    let line = output::about(&file);
+    line(&format!(
         "{readings} readings are in {}; leaf {leaf} says that they were exported",
         file.display()
     ));
     if erased > 0 {
-        output::line(&format!(
+        line(&format!(
             "{erased} envelopes in the span were erased: readings of the sensor may have been among them"
         ));
     }

@@ -7,7 +7,7 @@ use site::{
 };
 use tlog::VerifierKey;
 
-use crate::{cli::RestoreArguments, output};
+use crate::{cli::RestoreArguments, output, signals};
 
 pub(crate) fn run(arguments: &RestoreArguments) -> Result<()> {
     let vkey = arguments.vkey.as_deref().map(VerifierKey::parse).transpose();
@@ -19,6 +19,7 @@ pub(crate) fn run(arguments: &RestoreArguments) -> Result<()> {
         key: arguments.key.as_deref(),
         known_checkpoint: arguments.known_checkpoint.as_deref(),
         take: &arguments.take,
+        stop: &signals::stop()?,
     };
     let restored = restore(&request, &mut |step| output::note(&format!("sealwire: {step}")))
         .with_context(|| format!("{} is not restored", arguments.backup.display()))?;

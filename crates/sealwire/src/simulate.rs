@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
-use crate::{cli::SimulateArguments, logging, output, up};
+use crate::{cli::SimulateArguments, logging, output, signals};
 
 pub(crate) fn run(arguments: &SimulateArguments) -> Result<()> {
     logging::start();
@@ -13,7 +13,7 @@ pub(crate) fn run(arguments: &SimulateArguments) -> Result<()> {
     ));
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(async {
-        let shutdown = up::shutdown_on_signal()?;
+        let shutdown = signals::shutdown()?;
         simulator::run(arguments.nats.clone(), arguments.count, seed, shutdown)
             .await
             .context("the simulated sensors stopped")

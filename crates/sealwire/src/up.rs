@@ -1,14 +1,20 @@
 //! `sealwire up`: a whole site on this machine.
 
-use std::{env, fs, io, path::Path, time::Duration};
+use std::{
+    env,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
+use durable::{OutputError, Stop};
 use serde::Serialize;
 use site::up::{Addresses, Config, Ports};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
-use crate::{cli::UpArguments, components, logging, open_files, output};
+use crate::{cli::UpArguments, components, logging, open_files, output, signals};
 
 /// How long work on the disk that nobody waits for any more may take when the site has stopped.
 const LAST_WORK_TIMEOUT: Duration = Duration::from_millis(500);
@@ -43,7 +49,7 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
     };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let outcome = runtime.block_on(async {
-        let shutdown = shutdown_on_signal()?;
+        let shutdown = signals::shutdown()?;
         site::run(config, |step| output::note(&format!("sealwire: {step}")), ready, shutdown)
             .await
             .context("the site does not run")
@@ -55,7 +61,8 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
 
 fn announce(addresses: &Addresses) {
     let page = addresses.http.replace("127.0.0.1", "localhost");
-    let sealwire = env::args().next().unwrap_or_else(|| String::from("sealwire"));
+    let sealwire = env::args_os().next().map_or_else(|| "sealwire".into(), PathBuf::from);
+    let sealwire = output::quoted(&sealwire);
     output::lines(&format!(
         "\n  The site runs.\n\
          \n    page     {page}\
@@ -68,36 +75,24 @@ fn announce(addresses: &Addresses) {
     ));
 }
 
-/// Whole or not at all: whoever waits for the file reads it as soon as it is there.
+/// Whole or not at all: whoever waits for the file reads it as soon as it is there. Whoever reads at the end of a pipe may come later: nobody waits for
+/// that.
 pub(crate) fn write_ready_file(file: &Path, addresses: &impl Serialize) -> io::Result<()> {
-    let next = file.with_extension("next");
-    fs::write(&next, serde_json::to_vec(addresses)?)?;
-    fs::rename(next, file)
-}
-
-/// A token that Ctrl-C and SIGTERM cancel. A second signal ends the process at once: what was acknowledged is durable, and engines end with us.
-pub(crate) fn shutdown_on_signal() -> Result<CancellationToken> {
-    let shutdown = CancellationToken::new();
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to Ctrl-C")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
-    let token = shutdown.clone();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "it lives as long as the process, which ends with the site"
-    )]
-    tokio::spawn(async move {
-        let mut signalled = async || {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        };
-        signalled().await;
-        token.cancel();
-        signalled().await;
-        output::note("sealwire: stopped without waiting, as asked");
-        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
-            .expect("a process may end itself");
-    });
-    Ok(shutdown)
+    let json = serde_json::to_vec(addresses)?;
+    let path = file.to_owned();
+    let write = move || -> Result<(), OutputError> {
+        let failed = |source| OutputError::new(&path, source);
+        durable::write_output(&path, &Stop::default(), |out| out.write_all(&json).map_err(failed))?;
+        Ok(())
+    };
+    if !durable::is_stream(file) {
+        return write().map_err(io::Error::other);
+    }
+    let write = move || {
+        if let Err(error) = write() {
+            warn!(source = ?std::error::Error::source(&error), "{error}");
+        }
+    };
+    thread::Builder::new().name(String::from("ready file")).spawn(write)?;
+    Ok(())
 }

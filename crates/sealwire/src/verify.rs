@@ -41,15 +41,16 @@ fn verify_log(arguments: &VerifyArguments) -> Result<()> {
     let policy = arguments.policy.as_deref().map(policy::read).transpose()?;
     let policy = policy.as_ref();
     let log = arguments.log.as_deref().context("name a data directory or the address of a log")?;
-    let url = (log.starts_with("http://") || log.starts_with("https://"))
-        .then(|| log.trim_end_matches('/'));
+    let is_url = |log: &&str| log.starts_with("http://") || log.starts_with("https://");
+    let url = log.to_str().filter(is_url).map(|log| log.trim_end_matches('/'));
+    let name = Path::new(log).display();
     if url.is_some() && arguments.completeness {
         bail!(
-            "--completeness reads envelopes, and {log} has only their hashes for anyone: name the site's data directory"
+            "--completeness reads envelopes, and {name} has only their hashes for anyone: name the site's data directory"
         );
     }
     let since = arguments.since.as_deref().map(since::read).transpose()?;
-    output::line(&format!("verifying the log {log}"));
+    output::line(&format!("verifying the log {name}"));
     let result = match (&since, url) {
         (Some(since), Some(url)) => since::verify_http(url, since, vkey.as_ref()),
         (Some(since), None) => since::verify_data_dir(Path::new(log), since, vkey.as_ref()),
@@ -62,7 +63,7 @@ fn verify_log(arguments: &VerifyArguments) -> Result<()> {
         Ok(shown) => shown.conclude(&format!("the log {log}"), "the log holds"),
         Err(error) => {
             output::line(&format!("  FAILED  {error:#}"));
-            bail!("the log {log} does not verify")
+            bail!("the log {name} does not verify")
         }
     }
 }

@@ -8,7 +8,7 @@ use ledger::disk::RealDisk;
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-use crate::{cli::WitnessArguments, logging, open_files, output, up};
+use crate::{cli::WitnessArguments, logging, open_files, output, signals, up};
 
 /// Largest list of logs in bytes: 100,000 logs of some hundred bytes.
 const LOGS_BYTES_MAX: u64 = 64 << 20;
@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &WitnessArguments) -> Result<()> {
         Witness::open(Arc::new(RealDisk), &config).context("the witness cannot be opened")?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(async {
-        let shutdown = up::shutdown_on_signal()?;
+        let shutdown = signals::shutdown()?;
         let listen = arguments.listen;
         let listener = TcpListener::bind(listen)
             .await

@@ -17,11 +17,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use durable::{PlainError, open_plain, private_file, read_plain, refuse_all_but_plain};
+use durable::{PlainError, Stop, open_plain, private_file, read_plain, refuse_all_but_plain};
 use ledger::{
     KeyError, KeyFiles,
     copy::{Copied, CopyError, copy_log},
-    disk::RealDisk,
+    disk::Disk,
     examine::{claimed_checkpoint, log_root},
     load_key,
     verify::{VerifiedFolder, VerifyError, verify_folder},
@@ -41,6 +41,7 @@ use crate::{
     },
     error_chain::chain,
     staging::{self, Staging},
+    stoppable_disk::StoppableDisk,
 };
 
 pub use self::configuration::{Configured, Fate, TakeError};
@@ -162,6 +163,8 @@ pub struct Request<'a> {
     pub with_keys: bool,
     /// Where the log's secret key lies, if not in the site's folder.
     pub key_file: Option<&'a Path>,
+    /// Given up when this is asked for.
+    pub stop: &'a Stop,
 }
 
 /// Backs a site up. `progress` is told what is being done.
@@ -172,7 +175,7 @@ pub fn backup(
     request: Request<'_>,
     progress: &mut dyn FnMut(&str),
 ) -> Result<BackedUp, BackupError> {
-    let Request { data_dir, target, with_keys, key_file } = request;
+    let Request { data_dir, target, with_keys, key_file, stop } = request;
     let name = DataDir::name_of(data_dir)?;
     let target = staging::place(target)?;
     let staging = Staging::begin(&target)?;
@@ -187,13 +190,14 @@ pub fn backup(
         name: &name,
         key_file: key_file.map_or_else(|| data_dir.join(KEY), Path::to_owned),
         ledger: DataDir::ledger_of(staging.path()),
+        disk: StoppableDisk(stop.clone()),
         with_keys,
         keys_before: previous.as_ref().map_or(Ok(Vec::new()), keys_before)?,
     };
     let reuses = previous.as_ref().map_or(Ok(false), |previous| job.take_over(previous))?;
     let (copied, verified, at_hand) = match job.copy(progress) {
         // What was taken over may be what is wrong.
-        Err(error) if reuses && error.is_of_the_copy() => {
+        Err(error) if reuses && error.is_of_the_copy() && !stop.is_asked() => {
             progress(
                 "what was taken over from the earlier backup does not verify; copying everything",
             );
@@ -226,6 +230,8 @@ pub fn backup(
     let keys: Vec<&str> = keys.iter().map(|key| key.file).collect();
     let left_out = left_out(data_dir, &keys)?;
     let configuration = written.into_iter().map(|written| written.name).collect();
+    let given_up = |source| BackupError::Io { path: target.clone(), source };
+    stop.check().map_err(given_up)?;
     staging.finish()?;
     Ok(BackedUp { verified, copied, size_before, keys, configuration, unsigned, left_out })
 }
@@ -248,6 +254,7 @@ struct Job<'a> {
     key_file: PathBuf,
     /// Where the copy of the log is being made.
     ledger: PathBuf,
+    disk: StoppableDisk,
     with_keys: bool,
     /// Keys that the earlier backup has, whosever they are.
     keys_before: Vec<VerifierKey>,
@@ -311,9 +318,9 @@ impl Job<'_> {
         let mut round = 0;
         loop {
             progress("copying the log");
-            let copied = copy_log(&RealDisk, &DataDir::ledger_of(self.data_dir), &self.ledger)?;
+            let copied = copy_log(&self.disk, &DataDir::ledger_of(self.data_dir), &self.ledger)?;
             progress("verifying the copy");
-            let verified = verify(&self.ledger, None, progress)
+            let verified = verify(&self.disk, &self.ledger, None, progress)
                 .map_err(|source| BackupError::Verify { source })?;
             round += 1;
             // A key that is not the copy's may be one that the log went over to just now.
@@ -362,7 +369,7 @@ impl Job<'_> {
     ) -> Result<u64, BackupError> {
         let path = &previous.path;
         let failed = |source| BackupError::Io { path: path.clone(), source };
-        let claimed = claimed_checkpoint(&RealDisk, &previous.ledger()).map_err(failed)?;
+        let claimed = claimed_checkpoint(&self.disk, &previous.ledger()).map_err(failed)?;
         let Some((claimed, note)) = claimed else {
             return Err(BackupError::NotABackup { path: path.clone() });
         };
@@ -371,7 +378,7 @@ impl Job<'_> {
             return Err(BackupError::Behind { path: path.clone(), size: size.get(), leaves });
         }
         let is_ours = verified.keys.open_checkpoint(&note).is_ok();
-        let root = log_root(&RealDisk, &self.ledger, size).map_err(CopyError::Folder)?;
+        let root = log_root(&self.disk, &self.ledger, size).map_err(CopyError::Folder)?;
         if is_ours && root == Some(claimed.root) {
             Ok(size.get())
         } else {
@@ -382,12 +389,13 @@ impl Job<'_> {
 
 /// Verifies a ledger's folder; `progress` is told of every million leaves.
 pub(crate) fn verify(
+    disk: &dyn Disk,
     ledger: &Path,
     vkey: Option<&VerifierKey>,
     progress: &mut dyn FnMut(&str),
 ) -> Result<VerifiedFolder, VerifyError> {
     let mut next = PROGRESS_LEAVES;
-    verify_folder(&RealDisk, ledger, vkey, &mut |leaves| {
+    verify_folder(disk, ledger, vkey, &mut |leaves| {
         if leaves >= next {
             progress(&format!("{leaves} leaves"));
             next = leaves + PROGRESS_LEAVES;

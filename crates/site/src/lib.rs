@@ -43,6 +43,7 @@ mod searching;
 mod site_log;
 mod staging;
 mod start_files;
+mod stoppable_disk;
 mod workloads;
 
 pub use access::{AccessToken, TokenError};

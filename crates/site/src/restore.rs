@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use durable::Stop;
 use ledger::{
     OpenError,
     copy::{CopyError, copy_log},
@@ -30,6 +31,7 @@ use crate::{
     },
     data_dir::KEY,
     staging::{self, Staging},
+    stoppable_disk::StoppableDisk,
 };
 
 /// What is to be restored, and what is known of the log from elsewhere.
@@ -47,6 +49,8 @@ pub struct Restore<'a> {
     pub known_checkpoint: Option<&'a Path>,
     /// Files of the backup that are taken by their SHA-256, though no signature covers them.
     pub take: &'a [Hash],
+    /// Given up when this is asked for.
+    pub stop: &'a Stop,
 }
 
 /// What was restored.
@@ -86,8 +90,9 @@ pub fn restore(
     if !staging::is_empty(&target).map_err(failed(&target))? {
         return Err(RestoreError::NotEmpty { path: target });
     }
+    let disk = StoppableDisk(request.stop.clone());
     progress("verifying the backup");
-    let of_backup = verify(&backup.ledger(), request.vkey, progress)
+    let of_backup = verify(&disk, &backup.ledger(), request.vkey, progress)
         .map_err(|source| RestoreError::Verify { path: request.backup.to_owned(), source })?;
     let known =
         request.known_checkpoint.map(|path| check_known(path, &backup, &of_backup)).transpose()?;
@@ -103,9 +108,9 @@ pub fn restore(
     let staging = Staging::begin(&target)?;
     progress("copying the log");
     let ledger = DataDir::ledger_of(staging.path());
-    copy_log(&RealDisk, &backup.ledger(), &ledger)?;
+    copy_log(&disk, &backup.ledger(), &ledger)?;
     progress("verifying the copy");
-    let verified = verify(&ledger, Some(&of_backup.vkey), progress)
+    let verified = verify(&disk, &ledger, Some(&of_backup.vkey), progress)
         .map_err(|source| RestoreError::Copy { source })?;
     if let Some(key) = &key {
         staging.write(KEY, &key.text)?;
@@ -114,6 +119,7 @@ pub fn restore(
         staging.write(name, content)?;
     }
     DataDir::describe(staging.path(), backup.name()).map_err(failed(staging.path()))?;
+    request.stop.check().map_err(failed(&target))?;
     staging.finish()?;
     Ok(Restored {
         name: backup.name().to_owned(),

@@ -4,6 +4,7 @@
 mod bus;
 mod changed_index;
 mod devices;
+mod endings;
 mod engines;
 mod host;
 mod nothing_shown;

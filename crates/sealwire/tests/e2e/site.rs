@@ -134,10 +134,20 @@ impl Site {
         self.assert_no_process_left("being killed");
     }
 
+    /// Sends the site a signal.
+    pub(crate) fn ask(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// Asks the site to stop and holds it to its promises.
     pub(crate) fn stop(&mut self) {
+        self.ask(Signal::TERM);
+        self.assert_stops();
+    }
+
+    /// Holds a site that was asked to stop to its promises.
+    pub(crate) fn assert_stops(&mut self) {
         let asked = Instant::now();
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         let status = until("the site stops", || self.child.try_wait().unwrap());
         assert!(asked.elapsed() < STOP_DEADLINE, "stopping took {:?}", asked.elapsed());
         assert!(status.success(), "the site ended with {status}: {}", self.output());
@@ -277,17 +287,13 @@ pub(crate) fn succeeds(arguments: &[&str]) -> String {
 
 /// Pid and folder of every engine that works in the site's folder.
 fn processes(data_dir: &Path) -> Vec<(i32, String)> {
-    let data_dir = data_dir.to_str().unwrap();
     let process = |entry: fs::DirEntry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
-        let command = fs::read(entry.path().join("cmdline")).ok()?;
-        let mut words = command.split(|byte| *byte == 0).map(String::from_utf8_lossy);
-        let program = Path::new(&*words.next()?).file_name()?.to_str()?.to_owned();
-        let folder = words.find_map(|word| {
-            let below = word.strip_prefix(data_dir)?.strip_prefix('/')?;
-            Some(below.split('/').next()?.to_owned())
-        })?;
-        (program != "sealwire").then_some((pid, folder))
+        // Each engine runs in its own folder; a site runs elsewhere.
+        let works_in = fs::read_link(entry.path().join("cwd")).ok()?;
+        let below = works_in.strip_prefix(data_dir).ok()?;
+        let folder = below.components().next()?.as_os_str().to_str()?.to_owned();
+        Some((pid, folder))
     };
     fs::read_dir("/proc").unwrap().filter_map(|entry| process(entry.ok()?)).collect()
 }

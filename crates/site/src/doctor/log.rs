@@ -53,7 +53,7 @@ impl Log {
         };
         let copy =
             against.and_then(|backup| Copy::open(backup, folder, &claims, findings, progress));
-        match verify(folder, None, progress) {
+        match verify(&RealDisk, folder, None, progress) {
             Ok(verified) => {
                 sound(&verified, &claims, is_running, findings);
                 log.vkey = Some(verified.vkey.to_string());
@@ -418,7 +418,7 @@ impl Copy {
         progress: &mut dyn FnMut(&str),
     ) -> Result<(Self, u64), String> {
         let ledger = Backup::open(backup).map_err(|error| chain(&error))?.ledger();
-        let verified = verify(&ledger, None, progress)
+        let verified = verify(&RealDisk, &ledger, None, progress)
             .map_err(|error| format!("{} does not verify: {}", backup.display(), chain(&error)))?;
         let read = |error| chain(&error);
         if !is_same_log(folder, claims, &ledger, &verified).map_err(read)? {

@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use durable::Stop;
 use ledger::{Ledger, disk::RealDisk, verify::verify_folder};
 use site::{
     backup::{BackupError, Request, backup},
@@ -16,11 +17,11 @@ use tempfile::TempDir;
 use super::{Plant, back_up, content, copy, damage, segments, signer};
 
 fn restore_to(backup: &Path, data_dir: &Path) -> Result<Restored, RestoreError> {
-    restore(&of(backup, data_dir), &mut |_| {})
+    restore(&of(backup, data_dir, &Stop::default()), &mut |_| {})
 }
 
-fn of<'a>(backup: &'a Path, data_dir: &'a Path) -> Restore<'a> {
-    Restore { backup, data_dir, vkey: None, key: None, known_checkpoint: None, take: &[] }
+fn of<'a>(backup: &'a Path, data_dir: &'a Path, stop: &'a Stop) -> Restore<'a> {
+    Restore { backup, data_dir, vkey: None, key: None, known_checkpoint: None, take: &[], stop }
 }
 
 fn inode(path: &Path) -> u64 {
@@ -33,7 +34,8 @@ async fn a_backup_is_restored_and_gone_on_with() {
     fs::write(plant.data_dir().join("index.sqlite"), "not needed").unwrap();
     fs::write(plant.data_dir().join("retention"), "TEST 9d").unwrap();
     let (data_dir, target) = (&plant.data_dir(), &plant.backup_dir());
-    let request = Request { data_dir, target, with_keys: true, key_file: None };
+    let request =
+        Request { data_dir, target, with_keys: true, key_file: None, stop: &Stop::default() };
     let done = backup(request, &mut |_| {}).unwrap();
     assert_eq!(done.verified.leaves, plant.ledger.size());
     assert_eq!((done.keys, done.left_out), (vec!["site.key"], vec!["index.sqlite".to_owned()]));
@@ -62,7 +64,8 @@ async fn without_a_key_the_log_stands_still_until_it_is_there() {
     fs::remove_dir_all(&data_dir).unwrap();
 
     let (key, from) = (plant.data_dir().join("site.key"), plant.backup_dir());
-    let request = Restore { key: Some(&key), ..of(&from, &data_dir) };
+    let stop = Stop::default();
+    let request = Restore { key: Some(&key), ..of(&from, &data_dir, &stop) };
     assert!(restore(&request, &mut |_| {}).unwrap().has_key);
     Ledger::open(&data_dir.join("ledger"), signer(&data_dir)).unwrap();
     fs::remove_dir_all(&data_dir).unwrap();
@@ -70,7 +73,7 @@ async fn without_a_key_the_log_stands_still_until_it_is_there() {
     let other = plant.folder.path().join("other.key");
     fs::write(&other, "07".repeat(32)).unwrap();
     fs::set_permissions(&other, fs::Permissions::from_mode(0o600)).unwrap();
-    let request = Restore { key: Some(&other), ..of(&from, &data_dir) };
+    let request = Restore { key: Some(&other), ..of(&from, &data_dir, &stop) };
     let refusal = restore(&request, &mut |_| {}).unwrap_err();
     assert!(matches!(refusal, RestoreError::OtherKey { .. }), "{refusal}");
     assert!(!data_dir.exists());
@@ -119,6 +122,37 @@ async fn a_damaged_log_leaves_the_backup_as_it_was() {
     assert!(matches!(refusal, BackupError::Copy(_)), "{refusal}");
     assert_eq!(content(&plant.backup_dir()), before);
     assert_eq!(fs::read_dir(plant.folder.path()).unwrap().count(), 2, "nothing is left beside it");
+}
+
+#[tokio::test]
+async fn what_is_given_up_leaves_nothing_and_changes_nothing() {
+    let plant = Plant::new().await;
+    back_up(&plant.data_dir(), &plant.backup_dir()).unwrap();
+    plant.seal(5).await;
+    let before = content(&plant.backup_dir());
+    let (data_dir, target) = (&plant.data_dir(), &plant.backup_dir());
+    for step in ["copying the log", "verifying the copy"] {
+        let stop = &Stop::default();
+        let mut asks = |at: &str| {
+            if at == step {
+                stop.ask();
+            }
+        };
+        let request = Request { data_dir, target, with_keys: false, key_file: None, stop };
+        backup(request, &mut asks).unwrap_err();
+        assert!(stop.is_asked());
+        assert_eq!(content(&plant.backup_dir()), before, "{step}");
+        assert_eq!(fs::read_dir(plant.folder.path()).unwrap().count(), 2, "{step}");
+
+        let (restored, stop) = (plant.folder.path().join("restored"), Stop::default());
+        let mut asks = |at: &str| {
+            if at == step {
+                stop.ask();
+            }
+        };
+        restore(&of(target, &restored, &stop), &mut asks).unwrap_err();
+        assert_eq!(fs::read_dir(plant.folder.path()).unwrap().count(), 2, "{step}");
+    }
 }
 
 #[tokio::test]
@@ -212,9 +246,10 @@ async fn a_known_checkpoint_tells_a_fork_before_it_happens() {
     back_up(&plant.data_dir(), &plant.backup_dir()).unwrap();
     let data_dir = plant.folder.path().join("new");
     let (known, from) = (plant.folder.path().join("known"), plant.backup_dir());
+    let stop = Stop::default();
     let restored = |note: &str| {
         fs::write(&known, note).unwrap();
-        let request = Restore { known_checkpoint: Some(&known), ..of(&from, &data_dir) };
+        let request = Restore { known_checkpoint: Some(&known), ..of(&from, &data_dir, &stop) };
         restore(&request, &mut |_| {})
     };
     let published = plant.ledger.published();

@@ -18,6 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use durable::Stop;
 use ledger::{Batch, Erasure, Ledger, Writer, load_or_create_key};
 use model::{Event, Timestamp};
 use site::{
@@ -85,7 +86,10 @@ impl Plant {
 }
 
 fn back_up(data_dir: &Path, target: &Path) -> Result<BackedUp, BackupError> {
-    backup(Request { data_dir, target, with_keys: false, key_file: None }, &mut |_| {})
+    backup(
+        Request { data_dir, target, with_keys: false, key_file: None, stop: &Stop::default() },
+        &mut |_| {},
+    )
 }
 
 fn signer(data_dir: &Path) -> Signer {

@@ -7,6 +7,7 @@ use std::{
     process::Command,
 };
 
+use durable::Stop;
 use ledger::KeyFiles;
 use site::{
     backup::{BackupError, Fate, Request, backup},
@@ -38,6 +39,7 @@ fn restore_with(backup: &Path, take: &[Hash]) -> (PathBuf, Result<Restored, Rest
         key: None,
         known_checkpoint: None,
         take,
+        stop: &Stop::default(),
     };
     let restored = restore(&request, &mut |_| {});
     (data_dir, restored)
@@ -131,7 +133,13 @@ async fn without_the_key_a_backup_says_that_nothing_signs_it() {
     assert!(done.unsigned.unwrap().contains("name its file with --key-file"));
     assert_left_out(&fates(&plant.backup_dir(), &[]), "retention", "no manifest");
     let (data_dir, target) = (&plant.data_dir(), &plant.backup_dir());
-    let request = Request { data_dir, target, with_keys: false, key_file: Some(&elsewhere) };
+    let request = Request {
+        data_dir,
+        target,
+        with_keys: false,
+        key_file: Some(&elsewhere),
+        stop: &Stop::default(),
+    };
     assert_eq!(backup(request, &mut |_| {}).unwrap().unsigned, None);
     assert_eq!(fates(&plant.backup_dir(), &[]), [("retention", Fate::Signed)]);
 }
@@ -203,7 +211,8 @@ async fn what_lies_in_an_earlier_backup_decides_nothing() {
 async fn a_restored_site_has_its_own_name_and_its_own_key_alone() {
     let plant = Plant::new().await;
     let (data_dir, target) = (&plant.data_dir(), &plant.backup_dir());
-    let request = Request { data_dir, target, with_keys: true, key_file: None };
+    let request =
+        Request { data_dir, target, with_keys: true, key_file: None, stop: &Stop::default() };
     backup(request, &mut |_| {}).unwrap();
     let planted = target.join("site.key.next");
     fs::write(&planted, "07".repeat(32)).unwrap();
