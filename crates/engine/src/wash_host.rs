@@ -6,6 +6,9 @@ use crate::{accounts::Role, ca::Authority, private, supervise::Start};
 
 /// The host, for people.
 pub const NAME: &str = "wash host";
+/// The host's cache. It and the other files lie in the host's folder, where the host runs: so a
+/// folder may have any name, also one that is no text.
+const IMAGES: &str = "images";
 /// Instances of core modules the host keeps room for, for all its components together: who finds none is answered with an error. Each costs address space
 /// for one memory.
 pub const CORE_INSTANCES: usize = 160;
@@ -56,8 +59,7 @@ pub struct Config<'a> {
 pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
     private::folder(config.folder)?;
     // Images are found by their registry's address, and ours is another at each start: what is kept is of no use.
-    let images = config.folder.join("images");
-    match fs::remove_dir_all(&images) {
+    match fs::remove_dir_all(config.folder.join(IMAGES)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
@@ -76,23 +78,22 @@ pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
         // Our registry is on loopback and speaks plain HTTP; images are pinned by digest.
         "--allow-insecure-registries".into(),
         "--oci-cache-dir".into(),
-        images.into(),
+        IMAGES.into(),
         "--core-instances".into(),
         CORE_INSTANCES.to_string().into(),
         "--default-heap-memory".into(),
         HEAP_MEMORY.into(),
     ];
-    let ca = config.folder.join("ca.pem");
-    private::file(&ca, config.authority.pem().as_bytes())?;
+    let ca = String::from("ca.pem");
+    private::file(&config.folder.join(&ca), config.authority.pem().as_bytes())?;
     for (plane, name, role) in
         [("scheduler", "control", Role::HostControl), ("data", "data", Role::HostData)]
     {
         let identity = role.identity(config.authority).map_err(io::Error::other)?;
-        let files = ["pem", "key"].map(|kind| config.folder.join(format!("{name}.{kind}")));
-        let [certificate, key] = &files;
-        private::file(certificate, identity.certificate_pem().as_bytes())?;
-        private::file(key, identity.key_pem().as_bytes())?;
-        for (what, file) in [("ca", &ca), ("cert", certificate), ("key", key)] {
+        let [certificate, key] = ["pem", "key"].map(|kind| format!("{name}.{kind}"));
+        private::file(&config.folder.join(&certificate), identity.certificate_pem().as_bytes())?;
+        private::file(&config.folder.join(&key), identity.key_pem().as_bytes())?;
+        for (what, file) in [("ca", &ca), ("cert", &certificate), ("key", &key)] {
             arguments.extend([format!("--{plane}-nats-tls-{what}").into(), file.into()]);
         }
     }

@@ -1,6 +1,6 @@
 //! Looks at an index that may be damaged, another log's or in use. Nothing is changed.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::ffi::OsStrExt as _, path::Path};
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -78,11 +78,21 @@ fn look(path: &Path, is_in_use: bool) -> rusqlite::Result<Option<Examined>> {
 pub(crate) fn uri(path: &Path, is_in_use: bool) -> String {
     // Where nobody uses it, `immutable` keeps SQLite from making files beside it.
     let options = if is_in_use { "mode=ro" } else { "mode=ro&immutable=1" };
-    let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
-    format!("file:{path}?{options}")
+    format!("file:{}?{options}", escaped(path))
 }
 
 /// Whether a crash left what only the next start takes in.
 pub(crate) fn has_write_ahead_log(path: &Path) -> bool {
     fs::metadata(path.with_extension("sqlite-wal")).is_ok_and(|found| found.len() > 0)
+}
+
+/// A path as a URI has it, whatever its bytes are.
+fn escaped(path: &Path) -> String {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
+    let bytes = path.as_os_str().as_bytes();
+    let escaped = |byte: &u8| match byte {
+        byte if is_plain(byte) => char::from(*byte).to_string(),
+        byte => format!("%{byte:02x}"),
+    };
+    bytes.iter().map(escaped).collect()
 }

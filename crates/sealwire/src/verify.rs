@@ -60,7 +60,7 @@ fn verify_log(arguments: &VerifyArguments) -> Result<()> {
         }
     };
     match result {
-        Ok(shown) => shown.conclude(&format!("the log {log}"), "the log holds"),
+        Ok(shown) => shown.conclude(&format!("the log {name}"), "the log holds"),
         Err(error) => {
             output::line(&format!("  FAILED  {error:#}"));
             bail!("the log {name} does not verify")

@@ -10,4 +10,5 @@ mod host;
 mod nothing_shown;
 mod orders;
 mod page_port;
+mod paths;
 mod private_files;
