@@ -309,10 +309,13 @@ async fn what_may_pass_is_told_from_what_is_damaged() {
     let segments = files(&folder.path().join("ledger/segments"));
     let [_, closed, _] = &*segments else { panic!("{segments:?}") };
     let gone = folder.path().join("gone");
-    // In place of the segment stands a folder: it can be opened, and reading it fails with the system's error.
+    // In place of the segment stands a link to itself: opening it fails with the system's error.
     fs::rename(closed, &gone).unwrap();
-    fs::create_dir(closed).unwrap();
+    std::os::unix::fs::symlink(closed, closed).unwrap();
     assert!(may_pass());
+    fs::remove_file(closed).unwrap();
+    fs::create_dir(closed).unwrap();
+    assert!(!may_pass(), "a folder stays a folder");
     fs::remove_dir(closed).unwrap();
     assert!(!may_pass(), "it is missing");
     let mut bytes = fs::read(&gone).unwrap();
