@@ -18,6 +18,10 @@ export const ACTIONS: Readonly<Record<string, string>> = {
   READINGS_MISSING: "Readings missing",
   SEQUENCE_BROKEN: "Sensor's count broken",
   FIELDS_LEFT_OUT: "Fields left out",
+  HEARTBEATS_REFUSED: "Heartbeats refused",
+  POLLS_STRETCHED: "Polled less often",
+  POLLS_RESTORED: "Polled as asked",
+  SENSOR_FORGOTTEN: "Sensor forgotten",
   READINGS_EXPORTED: "Readings exported",
   TAIL_ADOPTED: "Leaves taken over",
   ENGINE_DOWN: "Engine down",
@@ -33,7 +37,7 @@ export const ACTIONS: Readonly<Record<string, string>> = {
 
 export const STATUSES: readonly ReadingStatus[] = ["SUCCESS", "COMM_ERROR", "VALUE_ERROR"];
 
-const BAD_NEWS = new Set(["OUT_OF_RANGE", "RANGE_NOT_JUDGED", "SENSOR_LOST", "HEARTBEAT_MISSED", "SENSOR_DISCONNECTED", "READINGS_MISSING", "SEQUENCE_BROKEN", "ENGINE_DOWN", "SITE_STOPPED"]);
+const BAD_NEWS = new Set(["OUT_OF_RANGE", "RANGE_NOT_JUDGED", "SENSOR_LOST", "HEARTBEAT_MISSED", "SENSOR_DISCONNECTED", "READINGS_MISSING", "SEQUENCE_BROKEN", "HEARTBEATS_REFUSED", "POLLS_STRETCHED", "ENGINE_DOWN", "SITE_STOPPED"]);
 
 /** After one of these, `/api/sensors` may say something that no field of the event tells. */
 const CHANGES_FLEET = new Set([

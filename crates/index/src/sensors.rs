@@ -32,18 +32,20 @@ impl Known {
             action::HEARTBEAT_RESUMED => Self { state: SensorState::Online, ..self },
             action::HEARTBEAT_MISSED => Self { state: SensorState::Lost, ..self },
             action::SENSOR_DISCONNECTED => Self { state: SensorState::Disconnected, ..self },
+            action::SENSOR_FORGOTTEN => Self { heartbeat: None, ..self },
             _ => Self { standing: self.standing.after(action), ..self },
         }
     }
 }
 
 /// Actions that move a sensor.
-pub(crate) const SIGHTINGS: [&str; 10] = [
+pub(crate) const SIGHTINGS: [&str; 11] = [
     action::SENSOR_DISCOVERED,
     action::SENSOR_CHANGED,
     action::HEARTBEAT_RESUMED,
     action::HEARTBEAT_MISSED,
     action::SENSOR_DISCONNECTED,
+    action::SENSOR_FORGOTTEN,
     action::OUT_OF_RANGE,
     action::BACK_IN_RANGE,
     action::RANGE_NOT_JUDGED,

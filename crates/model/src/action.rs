@@ -27,6 +27,14 @@ pub const SENSOR_DISCOVERED: &str = "SENSOR_DISCOVERED";
 pub const SENSOR_CHANGED: &str = "SENSOR_CHANGED";
 /// Optional fields of a sensor's heartbeats or answers could not be taken; told once for each.
 pub const FIELDS_LEFT_OUT: &str = "FIELDS_LEFT_OUT";
+/// Heartbeats were refused; told once a minute for each reason and subject.
+pub const HEARTBEATS_REFUSED: &str = "HEARTBEATS_REFUSED";
+/// Sensors are polled less often than they ask for: all that ask for more than the site's budget of polls allows, or one that never answered.
+pub const POLLS_STRETCHED: &str = "POLLS_STRETCHED";
+/// They are polled as they ask again.
+pub const POLLS_RESTORED: &str = "POLLS_RESTORED";
+/// A sensor is no longer known, because it never answered or an operator said so.
+pub const SENSOR_FORGOTTEN: &str = "SENSOR_FORGOTTEN";
 /// Heartbeats stopped coming.
 pub const HEARTBEAT_MISSED: &str = "HEARTBEAT_MISSED";
 /// Heartbeats come again.

@@ -10,7 +10,7 @@ use alloc::{
     string::{String, ToString as _},
     vec::Vec,
 };
-use core::fmt;
+use core::{fmt, time::Duration};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -510,6 +510,9 @@ impl Event {
             action::HEARTBEAT_MISSED => ("heartbeats stopped", false),
             action::HEARTBEAT_RESUMED => ("heartbeats come again", false),
             action::SENSOR_DISCONNECTED => ("says that it goes", false),
+            action::SENSOR_FORGOTTEN => ("never answered, and is forgotten", false),
+            action::POLLS_STRETCHED => ("never answered, and is polled less often", false),
+            action::POLLS_RESTORED => ("answers, and is polled as it asks", false),
             other => (other, false),
         };
         let detail = Detail {
@@ -519,6 +522,43 @@ impl Event {
         };
         let message = format!("{source}: {words}");
         Self::new("poller", action, &source, message, at).with(detail)
+    }
+
+    /// That so many heartbeats on a subject were refused, the newest of them for this reason.
+    #[must_use]
+    pub fn heartbeats_refused(subject: &str, count: u64, newest: &str, at: Timestamp) -> Self {
+        let message = match count {
+            1 => format!("a heartbeat on {subject} is refused: {newest}"),
+            _ => format!(
+                "{count} heartbeats on {subject} were refused in a minute, the last: {newest}"
+            ),
+        };
+        let detail = Detail { error: Some(String::from(newest)), ..Detail::default() };
+        Self::new("poller", action::HEARTBEATS_REFUSED, subject, message, at).with(detail)
+    }
+
+    /// That sensors ask for more polls than the site makes, and none is polled more often than every `shortest`; or that all are polled as they ask again.
+    #[must_use]
+    pub fn polls_stretched(
+        shortest: Option<Duration>,
+        (wished, polls_per_second): (f64, u32),
+        at: Timestamp,
+    ) -> Self {
+        let (action, message) = match shortest {
+            Some(shortest) => (
+                action::POLLS_STRETCHED,
+                format!(
+                    "sensors ask for {wished:.0} polls a second, and the site makes {polls_per_second}: none is polled more often than every {} ms",
+                    shortest.as_millis()
+                ),
+            ),
+            None => {
+                (action::POLLS_RESTORED, String::from("sensors are polled as often as they ask"))
+            }
+        };
+        let mut event = Self::new("poller", action, "poller", message, at);
+        event.new = shortest.map(|shortest| shortest.as_millis().to_string());
+        event
     }
 
     /// What a component made of a sealed event.

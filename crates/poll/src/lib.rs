@@ -6,17 +6,21 @@
 //! - [`poller`] is the whole fleet; `sensor` is one sensor, and holds every rule that concerns only that one;
 //! - `exchange` knows which answer belongs to which poll of a sensor;
 //! - `numbers` counts one sensor's polls, so that none goes missing unsaid;
+//! - `budget` says how often sensors are polled that ask for more than the site makes;
+//! - `refusals` tells of heartbeats that are refused, however many there are;
 //! - `schedule` keeps the one moment at which each sensor next needs attention;
 //! - `topics` keeps sensors from hearing each other's messages.
 
 #![warn(missing_docs)]
 
 pub mod action;
+mod budget;
 pub mod clock;
 pub mod counters;
 mod exchange;
 mod numbers;
 pub mod poller;
+mod refusals;
 mod schedule;
 mod sensor;
 mod topics;
@@ -24,5 +28,5 @@ mod topics;
 pub use action::Action;
 pub use clock::{Instant, Now, Past};
 pub use counters::Counters;
-pub use poller::{Bus, Config, Poller, RefusedHeartbeat};
+pub use poller::{Bus, Config, Poller, RefusedHeartbeat, Source};
 pub use sensor::SensorState;

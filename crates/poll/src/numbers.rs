@@ -48,6 +48,11 @@ impl Numbers {
         self.missing.map(|missing| missing.seal_at)
     }
 
+    /// The newest that were given and seen.
+    pub(crate) const fn last(&self) -> LastNumbers {
+        self.last
+    }
+
     /// Gives the next number.
     pub(crate) const fn give(&mut self) -> u64 {
         self.last.poll += 1;

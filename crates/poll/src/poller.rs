@@ -14,14 +14,16 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use model::{
-    Heartbeat, InvalidHeartbeat, LeftOut, Pattern, Protocol, SensorId, Subject, action,
+    Event, Heartbeat, InvalidHeartbeat, LeftOut, Pattern, Protocol, SensorId, Subject, action,
     completeness::LastNumbers,
 };
 
 use crate::{
     Action, Counters, Instant, Now, Past, SensorState,
     action::Outbox,
+    budget::{Budget, Stretched},
     counters::count,
+    refusals::Refusals,
     schedule::{FirstPolls, Schedule},
     sensor::Sensor,
     topics::{Conflict, Topics},
@@ -36,16 +38,53 @@ pub struct Config {
     pub lost_after: Duration,
     /// Most sensors, lost and gone ones included.
     pub sensors_max: usize,
+    /// Most polls a second; the fastest sensors are polled less often where they ask for more.
+    pub polls_per_second: u32,
+    /// Most sensors a minute that the log does not know by a reading.
+    pub new_sensors_per_minute: u32,
 }
 
 impl Default for Config {
-    /// 500 ms to answer; lost after 150 s, two and a half of the slowest heartbeats; 20,000 sensors, at 1.4 KB each.
+    /// 500 ms to answer; lost after 150 s, two and a half of the slowest heartbeats; 20,000 sensors, at 1.6 KB each; 5,000 polls a second, which such a fleet
+    /// asks for; 1,000 new sensors a minute, so that a plant of thousands comes up within minutes.
     fn default() -> Self {
         Self {
             answer_timeout: Duration::from_millis(500),
             lost_after: Duration::from_secs(150),
             sensors_max: 20_000,
+            polls_per_second: 5_000,
+            new_sensors_per_minute: 1_000,
         }
+    }
+}
+
+/// Where a heartbeat was heard.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// On which subject.
+    pub subject: &'a str,
+    /// What its sender speaks.
+    pub protocol: Protocol,
+}
+
+/// Counts sensors that nobody knew, in minutes.
+#[derive(Debug, Default)]
+struct NewSensors {
+    minute: Instant,
+    count: u32,
+}
+
+impl NewSensors {
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// Whether another one may come, of at most so many a minute. One that is refused for another reason counts, too: looking at it costs as much.
+    fn take(&mut self, per_minute: u32, now: Instant) -> bool {
+        if now.saturating_duration_since(self.minute) >= Self::MINUTE {
+            *self = Self { minute: now, count: 0 };
+        }
+        let has_room = self.count < per_minute;
+        self.count += u32::from(has_room);
+        has_room
     }
 }
 
@@ -70,6 +109,9 @@ pub struct Poller {
     topics: Topics,
     schedule: Schedule,
     first_polls: FirstPolls,
+    budget: Budget,
+    refusals: Refusals,
+    new_sensors: NewSensors,
     outbox: Outbox,
 }
 
@@ -86,6 +128,9 @@ impl Poller {
             topics: Topics::default(),
             schedule: Schedule::default(),
             first_polls: FirstPolls::default(),
+            budget: Budget::new(config.polls_per_second),
+            refusals: Refusals::default(),
+            new_sensors: NewSensors::default(),
             outbox: Outbox::default(),
         }
     }
@@ -130,19 +175,22 @@ impl Poller {
         refused
     }
 
-    /// A message on a heartbeat subject, of a device that speaks `protocol`. `Ok` says whose it was; an error has been counted and changed nothing.
+    /// A heartbeat. `Ok` says whose it was; an error has been counted, is told of once a minute, and changed nothing else.
     pub fn handle_heartbeat(
         &mut self,
         payload: &[u8],
-        protocol: Protocol,
+        source: Source<'_>,
         now: Now,
     ) -> Result<SensorId, RefusedHeartbeat> {
         // Who is lost was lost at its deadline, not when it is noticed, and so has no claim to its topics.
         self.handle_timeout(now);
-        let heartbeat = Heartbeat::from_wire(payload, protocol).map_err(RefusedHeartbeat::Invalid);
+        let heartbeat =
+            Heartbeat::from_wire(payload, source.protocol).map_err(RefusedHeartbeat::Invalid);
         let accepted = heartbeat.and_then(|(mut heartbeat, mut left_out)| {
             left_out.extend(self.leave_out_farewell(&mut heartbeat));
+            self.accept_new(heartbeat.id, now)?;
             self.accept(&heartbeat)?;
+            self.make_room(heartbeat.id, now);
             Ok((heartbeat, left_out))
         });
         let (heartbeat, left_out) = match accepted {
@@ -150,6 +198,8 @@ impl Poller {
             Err(reason) => {
                 // Refused, and no more: the sensor says so again in a minute.
                 count(&mut self.outbox.counters.refused_heartbeats);
+                let (kind, words) = (reason.kind(), reason.to_string());
+                self.refusals.take(source.subject, kind, &words, now, &mut self.outbox);
                 return Err(reason);
             }
         };
@@ -209,6 +259,7 @@ impl Poller {
 
     /// The site stops: every number that was given and is not sealed becomes a gap, polls in flight included. Nothing is to be fed after it.
     pub fn handle_stop(&mut self, now: Now) {
+        self.refusals.tell_all(now.wall, &mut self.outbox);
         for sensor in self.sensors.values_mut() {
             sensor.handle_stop(now, self.bus, &mut self.outbox);
         }
@@ -218,6 +269,17 @@ impl Poller {
     pub fn handle_timeout(&mut self, now: Now) {
         while let Some(sensor) = self.schedule.due(now.monotonic) {
             self.settle(sensor, now);
+        }
+        self.refusals.tell_due(now, &mut self.outbox);
+        if self.budget.look(now.monotonic) {
+            let shortest = self.budget.shortest();
+            self.sensors.values_mut().for_each(|sensor| sensor.set_shortest(shortest));
+        }
+        if let Some(Stretched { shortest, wished, polls_per_second }) =
+            self.budget.tell(now.monotonic)
+        {
+            let asked = (wished, polls_per_second);
+            self.outbox.seal(Event::polls_stretched(shortest, asked, now.wall));
         }
     }
 
@@ -229,7 +291,8 @@ impl Poller {
     /// When [`Poller::handle_timeout`] next has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.schedule.soonest()
+        let others = [self.budget.deadline(), self.refusals.deadline()];
+        others.into_iter().chain([self.schedule.soonest()]).flatten().min()
     }
 
     /// What became of the polls so far.
@@ -311,11 +374,62 @@ impl Poller {
 
     fn check_room(&self, sensor: SensorId) -> Result<(), RefusedHeartbeat> {
         let sensors_max = self.config.sensors_max;
-        if self.sensors.len() < sensors_max || self.sensors.contains_key(&sensor) {
+        let has_room = self.sensors.len() < sensors_max || self.sensors.contains_key(&sensor);
+        if has_room || self.longest_unanswered().is_some() {
             Ok(())
         } else {
             Err(RefusedHeartbeat::SensorsMax { sensor, sensors_max })
         }
+    }
+
+    /// The sensor that makes room for another, if there is one: that which was asked the longest ago of those that never answered.
+    fn longest_unanswered(&self) -> Option<SensorId> {
+        let unanswered = self
+            .sensors
+            .values()
+            .filter_map(|sensor| sensor.unanswered_since().map(|since| (since, sensor.id())));
+        unanswered.min().map(|(_, sensor)| sensor)
+    }
+
+    /// Makes room for a sensor that was accepted, if there is none.
+    fn make_room(&mut self, sensor: SensorId, now: Now) {
+        let is_full = self.sensors.len() >= self.config.sensors_max;
+        if is_full
+            && !self.sensors.contains_key(&sensor)
+            && let Some(unanswered) = self.longest_unanswered()
+        {
+            self.forget(unanswered, now);
+        }
+    }
+
+    /// Refuses one more sensor than may come in a minute. What the log knows by a reading is not new.
+    fn accept_new(&mut self, sensor: SensorId, now: Now) -> Result<(), RefusedHeartbeat> {
+        let per_minute = self.config.new_sensors_per_minute;
+        let is_known = self.sensors.contains_key(&sensor) || self.is_known_by_a_reading(sensor);
+        if is_known || self.new_sensors.take(per_minute, now.monotonic) {
+            Ok(())
+        } else {
+            Err(RefusedHeartbeat::NewSensorsMax { sensor, per_minute })
+        }
+    }
+
+    fn is_known_by_a_reading(&self, sensor: SensorId) -> bool {
+        self.last_numbers.get(&sensor).is_some_and(|last| last.answered)
+    }
+
+    /// Knows a sensor no more, which never answered. If it beats again it is a new one, whose numbers go on.
+    fn forget(&mut self, id: SensorId, now: Now) {
+        let Some(sensor) = self.sensors.remove(&id) else { return };
+        let (heartbeat, wished) = (sensor.heartbeat.clone(), sensor.wished);
+        if self.topics.reader(&heartbeat.read_topic) == Some(id) {
+            self.outbox.unsubscribe(id);
+        }
+        self.topics.release(&heartbeat);
+        self.schedule.arm(id, None);
+        self.budget.wish(wished, None, now.monotonic);
+        let last = sensor.forget(now, self.bus, &mut self.outbox);
+        self.last_numbers.insert(id, last);
+        self.outbox.seal_sighting(action::SENSOR_FORGOTTEN, &heartbeat, now.wall);
     }
 
     /// A new sensor, whose numbers go on after the newest in the log.
@@ -324,7 +438,10 @@ impl Poller {
         let lost_at = now.monotonic + self.config.lost_after;
         let answer_timeout = self.config.answer_timeout;
         let due_at = || self.first_polls.next(now.monotonic);
-        Sensor::new(heartbeat, state, last, answer_timeout, lost_at, due_at)
+        let moments = (now.monotonic, lost_at);
+        let mut sensor = Sensor::new(heartbeat, state, last, answer_timeout, moments, due_at);
+        sensor.set_shortest(self.budget.shortest());
+        sensor
     }
 
     /// Takes in a new sensor that was accepted.
@@ -340,7 +457,13 @@ impl Poller {
             return;
         };
         sensor.handle_timeout(now, self.bus, &mut self.outbox);
+        if self.bus == Bus::Up && sensor.forget_at().is_some_and(|at| at <= now.monotonic) {
+            return self.forget(id, now);
+        }
+        let wish = sensor.wish();
+        let before = core::mem::replace(&mut sensor.wished, wish);
         self.schedule.arm(id, sensor.deadline(self.bus));
+        self.budget.wish(before, wish, now.monotonic);
     }
 }
 
@@ -359,6 +482,16 @@ pub enum RefusedHeartbeat {
         sensor: SensorId,
         /// [`Config::sensors_max`].
         sensors_max: usize,
+    },
+    /// Too many came in a minute that nobody knows.
+    #[error(
+        "sensor {sensor} is refused: {per_minute} new sensors have come in this minute, which is the limit; --new-sensors-per-minute sets it"
+    )]
+    NewSensorsMax {
+        /// The one too many.
+        sensor: SensorId,
+        /// [`Config::new_sensors_per_minute`].
+        per_minute: u32,
     },
     /// Its own messages would be taken for each other.
     #[error(
@@ -392,6 +525,23 @@ pub enum RefusedHeartbeat {
         /// The one that lives there.
         owner: SensorId,
     },
+}
+
+impl RefusedHeartbeat {
+    /// Which reason it is, whatever it says of one sensor.
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Invalid(InvalidHeartbeat::TooLarge { .. }) => "too large",
+            Self::Invalid(InvalidHeartbeat::Syntax(_)) => "syntax",
+            Self::Invalid(InvalidHeartbeat::Missing(_)) => "missing",
+            Self::Invalid(InvalidHeartbeat::Field { field, .. }) => field,
+            Self::SensorsMax { .. } => "sensors",
+            Self::NewSensorsMax { .. } => "new sensors",
+            Self::TopicTwice { .. } => "topic twice",
+            Self::TopicOfHeartbeats { .. } => "topic of heartbeats",
+            Self::TopicTaken { .. } => "topic taken",
+        }
+    }
 }
 
 fn refused(sensor: SensorId, conflict: Conflict) -> RefusedHeartbeat {

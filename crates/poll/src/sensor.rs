@@ -41,6 +41,20 @@ pub(crate) struct Sensor {
     exchange: Exchange,
     numbers: Numbers,
     told: Told,
+    /// While it never answered.
+    unproven: Option<Unproven>,
+    /// Nobody is polled more often than this; none where every wish is granted.
+    shortest: Option<Duration>,
+    /// What the budget counts for it.
+    pub(crate) wished: Option<Duration>,
+}
+
+/// A sensor that never answered, as far as the log goes back.
+#[derive(Clone, Copy, Debug)]
+struct Unproven {
+    since: Instant,
+    /// Polls without an answer.
+    silent: u32,
 }
 
 /// Fields that were left out and told of: of heartbeats and of answers. There are a dozen at most.
@@ -67,13 +81,20 @@ struct Due {
 }
 
 impl Sensor {
+    /// Polls that a sensor may leave unanswered from its first on, before it is polled less often.
+    const SILENT_MAX: u32 = 10;
+    /// How often a sensor is polled that never answered: it is noticed within a minute when it begins to.
+    const SILENT_INTERVAL: Duration = Duration::from_secs(60);
+    /// How long a sensor is known that never answered.
+    pub(crate) const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
+
     /// A sensor in this state, whose numbers go on after `last`; one that is online is polled at `due_at`, and lost at `lost_at`.
     pub(crate) fn new(
         heartbeat: Heartbeat,
         state: SensorState,
         last: LastNumbers,
         answer_timeout: Duration,
-        lost_at: Instant,
+        (now, lost_at): (Instant, Instant),
         due_at: impl FnOnce() -> Instant,
     ) -> Self {
         let presence = match state {
@@ -82,7 +103,16 @@ impl Sensor {
             SensorState::Disconnected => Presence::Disconnected,
         };
         let exchange = Exchange::new(answer_timeout, last.seq);
-        Self { heartbeat, presence, exchange, numbers: Numbers::after(last), told: Told::default() }
+        Self {
+            heartbeat,
+            presence,
+            exchange,
+            numbers: Numbers::after(last),
+            told: Told::default(),
+            unproven: (!last.answered).then_some(Unproven { since: now, silent: 0 }),
+            shortest: None,
+            wished: None,
+        }
     }
 
     pub(crate) const fn id(&self) -> SensorId {
@@ -97,6 +127,54 @@ impl Sensor {
         }
     }
 
+    /// How often it would be polled if every wish were granted; none while it is not polled.
+    pub(crate) fn wish(&self) -> Option<Duration> {
+        let Presence::Online { .. } = self.presence else { return None };
+        let own = self.heartbeat.poll_interval();
+        Some(if self.is_silent() { own.max(Self::SILENT_INTERVAL) } else { own })
+    }
+
+    /// How often it is polled.
+    fn interval(&self) -> Duration {
+        let own = self.wish().unwrap_or_else(|| self.heartbeat.poll_interval());
+        own.max(self.shortest.unwrap_or_default())
+    }
+
+    /// From the next poll on, nobody is polled more often than this.
+    pub(crate) const fn set_shortest(&mut self, shortest: Option<Duration>) {
+        self.shortest = shortest;
+    }
+
+    fn is_silent(&self) -> bool {
+        self.unproven.is_some_and(|unproven| unproven.silent >= Self::SILENT_MAX)
+    }
+
+    /// Since when it was asked and never answered, if so: then it makes room for another.
+    pub(crate) fn unanswered_since(&self) -> Option<Instant> {
+        self.unproven.filter(|unproven| unproven.silent > 0).map(|unproven| unproven.since)
+    }
+
+    /// When it is to be forgotten, because it never answered: one that is there when it was asked as often as it takes, however seldom it asks for.
+    pub(crate) fn forget_at(&self) -> Option<Instant> {
+        let Unproven { since, silent } = self.unproven?;
+        let asked_for = self.heartbeat.poll_interval().saturating_mul(Self::SILENT_MAX);
+        match self.presence {
+            Presence::Online { .. } if silent == 0 => None,
+            Presence::Online { .. } => Some(since + Self::FORGET_AFTER.max(asked_for)),
+            Presence::Lost | Presence::Disconnected => Some(since + Self::FORGET_AFTER),
+        }
+    }
+
+    /// The site knows it no more: nothing is awaited, and nothing stays unsaid. Answers where its numbers go on if it comes back.
+    pub(crate) fn forget(mut self, now: Now, bus: Bus, outbox: &mut Outbox) -> LastNumbers {
+        self.expire_poll(now, outbox);
+        self.end_held(now, outbox);
+        self.give_up(MissingReason::Unanswered, now, outbox);
+        self.skip_due(now.monotonic, bus, now, outbox);
+        self.numbers.seal(&self.heartbeat, now.wall, outbox);
+        self.numbers.last()
+    }
+
     /// When [`Sensor::handle_timeout`] next has something to do.
     pub(crate) fn deadline(&self, bus: Bus) -> Option<Instant> {
         let answer = self.exchange.deadline();
@@ -106,7 +184,8 @@ impl Sensor {
             }
             Presence::Lost | Presence::Disconnected => (answer, None),
         };
-        [poll, loss, self.numbers.deadline()].into_iter().flatten().min()
+        let forgotten = self.forget_at().filter(|_| bus == Bus::Up);
+        [poll, loss, self.numbers.deadline(), forgotten].into_iter().flatten().min()
     }
 
     /// Seals the timeout of a poll, the loss of the sensor and what is missing, and asks it again, as far as these are due.
@@ -127,7 +206,7 @@ impl Sensor {
             (Bus::Up, Due { held_back, rest }) => Due { held_back, rest: rest - 1 },
         };
         self.skip(missed, bus, now, outbox);
-        self.exchange.begin(self.numbers.give(), self.heartbeat.poll_interval(), now.monotonic);
+        self.exchange.begin(self.numbers.give(), self.interval(), now.monotonic);
         count(&mut outbox.counters.polls);
         outbox.send_poll(&self.heartbeat);
     }
@@ -135,6 +214,12 @@ impl Sensor {
     /// An answer arrived. Whether it is in time depends on `now` alone, not on when timeouts were handled.
     pub(crate) fn handle_answer(&mut self, payload: &[u8], now: Now, outbox: &mut Outbox) {
         self.expire_poll(now, outbox);
+        // A late one is an answer, too.
+        let was_silent = self.is_silent();
+        self.unproven = None;
+        if was_silent {
+            outbox.seal_sighting(action::POLLS_RESTORED, &self.heartbeat, now.wall);
+        }
         let ended = self.exchange.answer(Outcome::of(payload), now, &mut outbox.counters);
         self.seal_reading(ended, now, outbox);
     }
@@ -266,11 +351,11 @@ impl Sensor {
 
     /// How many polls fell due until `end`. They are not due any more: whoever asks sends them or passes them over. None while one is in flight.
     fn take_due(&mut self, end: Instant) -> Due {
+        let interval = self.interval();
         let Presence::Online { due_at, .. } = &mut self.presence else { return Due::default() };
         if self.exchange.owes_a_reading() {
             return Due::default();
         }
-        let interval = self.heartbeat.poll_interval();
         let mut until = |end| if *due_at <= end { advance(due_at, interval, end) + 1 } else { 0 };
         let held_back = self.exchange.held_back_until().map_or(0, |held| until(held.min(end)));
         Due { held_back, rest: until(end) }
@@ -291,7 +376,14 @@ impl Sensor {
             let told = &mut self.told.of_answers;
             tell_once(told, &self.heartbeat, "answers", &answer.left_out, now.wall, outbox);
         }
+        let is_silent = matches!(outcome, Outcome::CommError);
         outbox.seal(Event::reading(&self.heartbeat, poll, outcome, at));
+        if let Some(unproven) = self.unproven.as_mut().filter(|_| is_silent) {
+            unproven.silent = unproven.silent.saturating_add(1);
+            if unproven.silent == Self::SILENT_MAX {
+                outbox.seal_sighting(action::POLLS_STRETCHED, &self.heartbeat, now.wall);
+            }
+        }
     }
 }
 

@@ -105,6 +105,12 @@ pub(crate) struct UpArguments {
     /// Seconds without a heartbeat after which a sensor is lost.
     #[arg(long, value_name = "S", default_value_t = 150, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) lost_after: u64,
+    /// Most polls a second; where sensors ask for more, the fastest are polled less often.
+    #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) polls_per_second: u32,
+    /// Most sensors a minute that the log does not know by a reading; simulated ones always have room.
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub(crate) new_sensors_per_minute: u32,
     /// Milliseconds between two checkpoints while the log grows.
     #[arg(long, value_name = "MS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(50..=3_600_000))]
     pub(crate) checkpoint_interval: u64,

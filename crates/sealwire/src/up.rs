@@ -38,6 +38,8 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
         polling: poll::Config {
             answer_timeout: Duration::from_millis(arguments.answer_timeout),
             lost_after: Duration::from_secs(arguments.lost_after),
+            polls_per_second: arguments.polls_per_second,
+            new_sensors_per_minute: arguments.new_sensors_per_minute.max(arguments.simulate),
             ..poll::Config::default()
         },
         key_file: arguments.key_file,

@@ -9,8 +9,10 @@ use std::{
 
 use async_nats::{Client, Subscriber};
 use futures::StreamExt as _;
-use model::{Event, Heartbeat, Pattern, Protocol, SensorId, Subject, completeness::LastNumbers};
-use poll::{Action, Config, Counters, Now, Past, Poller, SensorState, action::POLL};
+use model::{
+    Event, Heartbeat, Pattern, Protocol, SensorId, Subject, action, completeness::LastNumbers,
+};
+use poll::{Action, Config, Counters, Now, Past, Poller, SensorState, Source, action::POLL};
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
@@ -110,9 +112,9 @@ pub(crate) async fn run(
                 shell.poller.handle_bus(state, now(started));
             }
             Some(message) = heartbeats.next() => {
-                let (heard, protocol) = (now(started), protocol(&message));
-                if let Err(reason) = shell.poller.handle_heartbeat(&message.payload, protocol, heard) {
-                    warn!(subject = %message.subject, %reason, "a heartbeat is refused");
+                let source = Source { subject: &message.subject, protocol: protocol(&message) };
+                if let Err(reason) = shell.poller.handle_heartbeat(&message.payload, source, now(started)) {
+                    debug!(subject = %message.subject, %reason, "a heartbeat is refused");
                 }
             }
             () = sleep => shell.poller.handle_timeout(now(started)),
@@ -156,7 +158,19 @@ impl Shell {
                     self.send_poll(sensor, &subject, &reply).await;
                 }
                 // The receiver outlives us: it ends when every sender is gone.
-                Action::Seal(event) => drop(self.events.send(*event).await),
+                Action::Seal(event) => {
+                    // What is told once a minute, however often it happens, is told here, too.
+                    let is_of_the_site = event.sensor().is_none();
+                    if is_of_the_site
+                        && matches!(
+                            event.action.as_deref(),
+                            Some(action::HEARTBEATS_REFUSED | action::POLLS_STRETCHED)
+                        )
+                    {
+                        warn!(reason = event.message, "sensors do not get what they ask for");
+                    }
+                    drop(self.events.send(*event).await);
+                }
             }
         }
         Ok(())

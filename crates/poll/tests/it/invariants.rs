@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Event, Protocol, SensorId};
+use model::{Event, SensorId};
 use poll::{Action, Bus, Config, Now, Poller, SensorState};
 use proptest::prelude::*;
 
-use crate::script::{at, heartbeat, sensor};
+use crate::script::{BEAT, at, heartbeat, sensor};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
@@ -90,6 +90,10 @@ impl Account {
             assert!(self.in_flight.remove(&event.sensor().unwrap()), "a reading nobody asked for");
             *self.readings.entry(event.status.clone().unwrap()).or_default() += 1;
         }
+        if event.action.as_deref() == Some("SENSOR_FORGOTTEN") {
+            // It made room for another, and the poll in flight was given up.
+            self.given_up += u64::from(self.in_flight.remove(&event.sensor().unwrap()));
+        }
     }
 
     fn bus(&mut self, bus: Bus) {
@@ -124,12 +128,10 @@ pub(crate) fn feed(poller: &mut Poller, input: &Input, now: Now) -> u64 {
         Input::Beat { name, every, read } => {
             let payload =
                 heartbeat(name, &[&format!("every={every}"), &format!("read=sim/read/{read}")]);
-            return u64::from(
-                poller.handle_heartbeat(payload.as_bytes(), Protocol::Nats, now).is_err(),
-            );
+            return u64::from(poller.handle_heartbeat(payload.as_bytes(), BEAT, now).is_err());
         }
         Input::Garbage => {
-            return u64::from(poller.handle_heartbeat(b"{}", Protocol::Nats, now).is_err());
+            return u64::from(poller.handle_heartbeat(b"{}", BEAT, now).is_err());
         }
         Input::Answer { name, payload } => {
             poller.handle_answer(sensor(name), payload.as_bytes(), now);

@@ -3,11 +3,11 @@
 use core::time::Duration;
 use std::collections::BTreeSet;
 
-use model::{Event, Protocol, completeness::Completeness};
+use model::{Event, completeness::Completeness};
 use poll::{Action, Config, Instant, Poller};
 use proptest::prelude::*;
 
-use crate::script::{at, heartbeat, run, sensor};
+use crate::script::{BEAT, at, heartbeat, run, sensor};
 
 /// What a sensor does about one poll.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +52,7 @@ fn sealed(timeout: u64, beats: &[(u64, u64)], manners: &[Manner], counts: bool) 
                 }
                 Happening::Beat { every } => {
                     let beat = heartbeat("a", &[&format!("every={every}")]);
-                    poller.handle_heartbeat(beat.as_bytes(), Protocol::Nats, at(millis)).unwrap();
+                    poller.handle_heartbeat(beat.as_bytes(), BEAT, at(millis)).unwrap();
                 }
             }
         }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod fleet;
 #[cfg(test)]
+mod flood;
+#[cfg(test)]
 mod invariants;
 #[cfg(test)]
 mod late;

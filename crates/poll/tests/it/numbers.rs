@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Event, Heartbeat, Protocol, SensorId, Timestamp,
+    Event, Heartbeat, SensorId, Timestamp,
     completeness::{Completeness, LastNumbers},
 };
 use poll::{Action, Config, Now, Past, Poller, SensorState};
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use crate::{
     invariants::{feed, input, pause},
-    script::{at, heartbeat, run, sensor},
+    script::{BEAT, at, heartbeat, run, sensor},
 };
 
 /// The lines of a script's trace that say what was sealed of polls or of the sensor's own count.
@@ -87,7 +87,7 @@ fn what_was_due_before_a_sensor_went_is_missing_and_what_was_due_after_is_not() 
 fn counted(every: u64, counts: &[u64]) -> Vec<String> {
     let mut poller = poller();
     let beat = heartbeat("a", &[&format!("every={every}")]);
-    poller.handle_heartbeat(beat.as_bytes(), Protocol::Nats, at(0)).unwrap();
+    poller.handle_heartbeat(beat.as_bytes(), BEAT, at(0)).unwrap();
     let (mut log, mut counts, mut asked) = (Vec::new(), counts.iter(), None);
     for now in (0..).map(|tenths| at(tenths * 10)) {
         if let Some(seq) = asked.take() {
@@ -164,9 +164,7 @@ fn what_was_due_while_the_site_did_not_run_is_missing() {
         assert!(
             poller.restore([(known, state)], last_numbers, Past::default(), at(100_000)).is_empty()
         );
-        poller
-            .handle_heartbeat(heartbeat("a", &[]).as_bytes(), Protocol::Nats, at(100_000))
-            .unwrap();
+        poller.handle_heartbeat(heartbeat("a", &[]).as_bytes(), BEAT, at(100_000)).unwrap();
         poller.handle_timeout(at(100_001));
         poller.handle_answer(sensor("a"), b"1", at(100_100));
         let mut log = Vec::new();
@@ -272,7 +270,8 @@ fn drain(poller: &mut Poller, log: &mut Vec<Event>) {
 fn restarted(former: &Poller, log: &[Event], forgotten: &str, now: Now) -> Poller {
     let mut last_numbers: BTreeMap<SensorId, LastNumbers> = BTreeMap::new();
     for event in log {
-        let last = last_numbers.entry(event.sensor().unwrap()).or_default();
+        let Some(sensor) = event.sensor() else { continue };
+        let last = last_numbers.entry(sensor).or_default();
         *last = last.after(event);
     }
     let known = former.sensors().filter(|(heartbeat, _)| heartbeat.id != sensor(forgotten));

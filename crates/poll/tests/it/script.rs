@@ -6,7 +6,11 @@ use core::{
 };
 
 use model::{Event, Protocol, SensorId, Timestamp};
-use poll::{Action, Bus, Config, Instant, Now, Poller};
+use poll::{Action, Bus, Config, Instant, Now, Poller, Source};
+
+/// Where heartbeats of the tests come.
+pub(crate) const BEAT: Source<'static> =
+    Source { subject: "sim.heartbeat", protocol: Protocol::Nats };
 
 /// 2026-11-23T19:01:23Z.
 const WALL_START_MICROS: i64 = 1_795_460_483_000_000;
@@ -88,7 +92,7 @@ fn feed(poller: &mut Poller, input: &str, now: Now) -> Option<String> {
         ["beat", name, changes @ ..] => {
             let payload = heartbeat(name, changes);
             return poller
-                .handle_heartbeat(payload.as_bytes(), Protocol::Nats, now)
+                .handle_heartbeat(payload.as_bytes(), BEAT, now)
                 .err()
                 .map(|e| e.to_string());
         }
@@ -111,6 +115,10 @@ fn drain(poller: &mut Poller, now: Now, trace: &mut Vec<String>) {
             }
             Action::Unsubscribe { sensor } => format!("unsubscribe {}", name(sensor)),
             Action::SendPoll { sensor, .. } => format!("poll {}", name(sensor)),
+            // The trace has each refusal itself.
+            Action::Seal(event) if event.action.as_deref() == Some("HEARTBEATS_REFUSED") => {
+                continue;
+            }
             Action::Seal(event) => sealed(&event, now),
         };
         trace.push(format!("{} {text}", millis(now)));

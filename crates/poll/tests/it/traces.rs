@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use model::{Pattern, Protocol, completeness::LastNumbers};
+use model::{Pattern, completeness::LastNumbers};
 use poll::{Action, Config, Past, Poller, SensorState};
 
-use crate::script::{at, heartbeat, run, sensor};
+use crate::script::{BEAT, at, heartbeat, run, sensor};
 
 #[test]
 fn a_sensor_is_polled_from_its_first_heartbeat_on_its_own_beat() {
@@ -348,7 +348,7 @@ fn a_field_that_is_left_out_costs_no_reading_and_is_told_once() {
     let mut poller = Poller::new(Config::default());
     let beat = heartbeat("a", &[]).replace("\"alias\"", "\"range\":[50,0],\"unit\":7,\"alias\"");
     for millis in [0, 1, 2] {
-        poller.handle_heartbeat(beat.as_bytes(), Protocol::Nats, at(millis)).unwrap();
+        poller.handle_heartbeat(beat.as_bytes(), BEAT, at(millis)).unwrap();
     }
     let told: Vec<_> = core::iter::from_fn(|| poller.poll_action())
         .filter_map(|action| match action {
@@ -373,7 +373,7 @@ fn topics_of_devices_do_not_match_those_of_heartbeats() {
         ("poll=sim/heartbeat/a", false),
     ] {
         let beat = heartbeat("a", &[change]);
-        let outcome = poller.handle_heartbeat(beat.as_bytes(), Protocol::Nats, at(0));
+        let outcome = poller.handle_heartbeat(beat.as_bytes(), BEAT, at(0));
         assert_eq!(outcome.is_err(), refused, "{change}");
         if let Err(refusal) = outcome {
             let refusal = refusal.to_string();
@@ -475,7 +475,7 @@ fn sensors_of_an_earlier_run_are_taken_up_without_an_event() {
         matches!(poller.poll_action(), Some(Action::Seal(event)) if event.sealwire.as_ref().unwrap().poll == Some(8))
     );
     // So do those of the one that was left out.
-    poller.handle_heartbeat(heartbeat("d", &[]).as_bytes(), Protocol::Nats, at(20)).unwrap();
+    poller.handle_heartbeat(heartbeat("d", &[]).as_bytes(), BEAT, at(20)).unwrap();
     poller.handle_answer(sensor("d"), b"1", at(30));
     let sealed: Vec<_> = core::iter::from_fn(|| poller.poll_action())
         .filter_map(|action| match action {

@@ -1,0 +1,208 @@
+//! How many polls a second the site makes, whatever its sensors ask for.
+//!
+//! Where they ask for more, the fastest are polled less often, and no more than it takes: there is a shortest interval, below which nobody is polled. So sensors
+//! that ask for little are polled as they ask, however many others ask for much.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use crate::Instant;
+
+/// The wishes of all sensors that are polled, and what is granted.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    polls_per_second: u32,
+    /// How many sensors wish for each interval.
+    wishes: BTreeMap<Duration, u32>,
+    shortest: Option<Duration>,
+    /// When it is looked at again whether the wishes fit; none while they did not change.
+    look_at: Option<Instant>,
+    /// What was said last.
+    told: Option<Duration>,
+    tell_from: Instant,
+}
+
+/// That polls begin to be stretched, are stretched otherwise, or no longer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stretched {
+    /// The shortest interval; none where every wish is granted.
+    pub(crate) shortest: Option<Duration>,
+    /// Polls a second that are wished for, and those that are made at most.
+    pub(crate) wished: f64,
+    pub(crate) polls_per_second: u32,
+}
+
+impl Budget {
+    /// Time between two looks at the wishes: a fleet that comes up changes them by the thousand.
+    const PERIOD: Duration = Duration::from_secs(1);
+    /// The interval is a whole number of these, so that it does not follow every sensor that comes or goes.
+    const STEP: Duration = Duration::from_millis(50);
+    /// Time between two tellings of what is stretched.
+    const TOLD_PERIOD: Duration = Duration::from_secs(60);
+
+    pub(crate) fn new(polls_per_second: u32) -> Self {
+        Self {
+            polls_per_second,
+            wishes: BTreeMap::new(),
+            shortest: None,
+            look_at: None,
+            told: None,
+            tell_from: Instant::default(),
+        }
+    }
+
+    /// Below this interval nobody is polled; none where every wish is granted.
+    pub(crate) const fn shortest(&self) -> Option<Duration> {
+        self.shortest
+    }
+
+    /// A sensor's wish is another one; none where it is not polled.
+    pub(crate) fn wish(&mut self, before: Option<Duration>, after: Option<Duration>, now: Instant) {
+        if before == after {
+            return;
+        }
+        if let Some(wish) = before
+            && let Some(count) = self.wishes.get_mut(&wish)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.wishes.remove(&wish);
+            }
+        }
+        if let Some(wish) = after {
+            *self.wishes.entry(wish).or_default() += 1;
+        }
+        self.look_at.get_or_insert(now + Self::PERIOD);
+    }
+
+    /// When [`look`](Self::look) or [`tell`](Self::tell) has something to do.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let tell_at = (self.told != self.shortest).then_some(self.tell_from);
+        self.look_at.into_iter().chain(tell_at).min()
+    }
+
+    /// Looks whether the wishes fit, if it is time. Answers whether the shortest interval is another one.
+    pub(crate) fn look(&mut self, now: Instant) -> bool {
+        if self.look_at.is_none_or(|at| at > now) {
+            return false;
+        }
+        self.look_at = None;
+        let fitting = self.fitting();
+        core::mem::replace(&mut self.shortest, fitting) != fitting
+    }
+
+    /// What is to be said of it, if anything.
+    pub(crate) fn tell(&mut self, now: Instant) -> Option<Stretched> {
+        if self.told == self.shortest || self.tell_from > now {
+            return None;
+        }
+        self.told = self.shortest;
+        self.tell_from = now + Self::TOLD_PERIOD;
+        let Self { shortest, polls_per_second, .. } = *self;
+        Some(Stretched { shortest, wished: self.wished(), polls_per_second })
+    }
+
+    fn wished(&self) -> f64 {
+        self.wishes.iter().map(|(wish, count)| f64::from(*count) / wish.as_secs_f64()).sum()
+    }
+
+    /// The shortest interval with which the wishes fit.
+    fn fitting(&self) -> Option<Duration> {
+        let budget = f64::from(self.polls_per_second);
+        let mut slower = self.wished();
+        if slower <= budget {
+            return None;
+        }
+        let mut stretched = 0.0;
+        let mut wishes = self.wishes.iter().peekable();
+        while let Some((wish, count)) = wishes.next() {
+            stretched += f64::from(*count);
+            slower -= f64::from(*count) / wish.as_secs_f64();
+            if slower >= budget {
+                continue;
+            }
+            let shortest = stretched / (budget - slower);
+            // Those that wish for more are stretched too, if it reaches them.
+            if wishes.peek().is_none_or(|(next, _)| shortest <= next.as_secs_f64()) {
+                let steps = (shortest / Self::STEP.as_secs_f64()).ceil();
+                return Some(Self::STEP.mul_f64(steps));
+            }
+        }
+        // Not reached: the last wish stretches alone to whatever fits.
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::after_start(Duration::from_secs(seconds))
+    }
+
+    fn shortest(polls_per_second: u32, wishes: &[(u32, u64)]) -> Option<Duration> {
+        let mut budget = Budget::new(polls_per_second);
+        for (sensors, millis) in wishes {
+            for _ in 0..*sensors {
+                budget.wish(None, Some(Duration::from_millis(*millis)), at(0));
+            }
+        }
+        let _change = budget.look(at(1));
+        budget.shortest()
+    }
+
+    #[test]
+    fn only_the_fastest_are_stretched_and_no_more_than_it_takes() {
+        let millis = |millis| Some(Duration::from_millis(millis));
+        assert_eq!(shortest(1_000, &[(100, 100)]), None, "they fit");
+        assert_eq!(shortest(1_000, &[(200, 100)]), millis(200));
+        // Forty that ask every 10 s are 4 polls a second, and are left alone.
+        assert_eq!(shortest(2_000, &[(2_000, 100), (40, 10_000)]), millis(1_050));
+        assert_eq!(shortest(2_000, &[(20_000, 100)]), millis(10_000));
+        assert_eq!(shortest(1, &[(3, 100), (1, 1_000)]), millis(4_000), "all of them");
+    }
+
+    #[test]
+    fn a_flood_that_goes_is_forgotten() {
+        let mut budget = Budget::new(10);
+        let fast = Some(Duration::from_millis(100));
+        for _ in 0..2 {
+            budget.wish(None, fast, at(0));
+        }
+        assert!(budget.look(at(1)));
+        let begins = budget.tell(at(1)).unwrap();
+        assert_eq!(begins.shortest, Some(Duration::from_millis(200)));
+        assert!(!budget.look(at(2)) && budget.tell(at(2)).is_none(), "it is said once");
+        budget.wish(fast, None, at(3));
+        assert!(budget.look(at(4)) && budget.shortest().is_none());
+        assert!(budget.tell(at(4)).is_none(), "nor more often than once a minute");
+        assert_eq!(budget.deadline(), Some(at(61)));
+        assert_eq!(budget.tell(at(61)).unwrap().shortest, None);
+        assert_eq!(budget.deadline(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_granted_fits_and_leaves_no_more_than_a_step_unused(
+            polls_per_second in 1_u32..10_000,
+            wishes in prop::collection::vec((1_u32..200, 100_u64..20_000), 1..20),
+        ) {
+            let shortest = shortest(polls_per_second, &wishes);
+            let made = |shortest: Duration| -> f64 {
+                let of = |(sensors, millis): &(u32, u64)| {
+                    f64::from(*sensors) / Duration::from_millis(*millis).max(shortest).as_secs_f64()
+                };
+                wishes.iter().map(of).sum()
+            };
+            let budget = f64::from(polls_per_second) * (1.0 + 1e-9);
+            prop_assert!(made(shortest.unwrap_or_default()) <= budget);
+            if let Some(shortest) = shortest {
+                prop_assert!(made(Duration::ZERO) > budget * (1.0 - 1e-6));
+                prop_assert!(made(shortest.saturating_sub(Budget::STEP)) >= budget * (1.0 - 1e-6));
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Sensors that somebody invents by the thousand.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{Event, Heartbeat, SensorId, completeness::LastNumbers};
+use poll::{Action, Config, Instant, Now, Past, Poller, SensorState};
+
+use crate::script::{BEAT, at};
+
+fn id(number: u32) -> SensorId {
+    let mut bytes = [7; 16];
+    bytes[..4].copy_from_slice(&number.to_be_bytes());
+    SensorId::from_bytes(bytes)
+}
+
+fn beat(number: u32, every: u64) -> String {
+    format!(
+        r#"{{"id":"{}","alias":"s{number}","poll_interval":{every},"poll_topic":"p.{number}","read_topic":"r.{number}"}}"#,
+        id(number)
+    )
+}
+
+/// A site whose sensors answer at once, those that do.
+struct Site {
+    poller: Poller,
+    answering: BTreeSet<SensorId>,
+    log: Vec<Event>,
+    polls: BTreeMap<SensorId, Vec<Instant>>,
+}
+
+impl Site {
+    fn new(config: Config) -> Self {
+        let lost_after = Duration::MAX;
+        Self {
+            poller: Poller::new(Config { lost_after, ..config }),
+            answering: BTreeSet::new(),
+            log: Vec::new(),
+            polls: BTreeMap::new(),
+        }
+    }
+
+    fn beat(&mut self, number: u32, every: u64, now: Now) -> bool {
+        let accepted = self.poller.handle_heartbeat(beat(number, every).as_bytes(), BEAT, now);
+        self.drain(now);
+        accepted.is_ok()
+    }
+
+    fn drain(&mut self, now: Now) {
+        while let Some(action) = self.poller.poll_action() {
+            match action {
+                Action::SendPoll { sensor, .. } => {
+                    self.polls.entry(sensor).or_default().push(now.monotonic);
+                    if self.answering.contains(&sensor) {
+                        self.poller.handle_answer(sensor, b"1", now);
+                    }
+                }
+                Action::Seal(event) => self.log.push(*event),
+                Action::Subscribe { .. } | Action::Unsubscribe { .. } => {}
+            }
+        }
+    }
+
+    fn run_until(&mut self, seconds: u64) {
+        let end = at(seconds * 1_000);
+        while let Some(next) = self.poller.poll_timeout().filter(|next| *next <= end.monotonic) {
+            let now = Now { monotonic: next, wall: end.wall };
+            self.poller.handle_timeout(now);
+            self.drain(now);
+        }
+    }
+
+    fn polls_between(&self, sensors: impl Iterator<Item = u32>, from: u64, to: u64) -> usize {
+        let span = at(from * 1_000).monotonic..at(to * 1_000).monotonic;
+        let of = |number| self.polls.get(&id(number)).into_iter().flatten();
+        sensors.flat_map(of).filter(|moment| span.contains(moment)).count()
+    }
+
+    fn told(&self, action: &str) -> Vec<&str> {
+        let told = self.log.iter().filter(|event| event.action.as_deref() == Some(action));
+        told.map(|event| event.message.as_str()).collect()
+    }
+}
+
+#[test]
+fn a_flood_is_held_to_the_budget_and_slow_sensors_are_polled_as_they_ask() {
+    let mut site = Site::new(Config { polls_per_second: 400, ..Config::default() });
+    for honest in 0..40 {
+        site.answering.insert(id(honest));
+        assert!(site.beat(honest, 10_000, at(0)));
+    }
+    for invented in 1_000..1_400 {
+        site.answering.insert(id(invented));
+        assert!(site.beat(invented, 100, at(0)));
+    }
+    site.run_until(30);
+    assert_eq!(site.polls_between(0..40, 10, 30), 80, "every 10 s");
+    let all = site.polls_between((0..40).chain(1_000..1_400), 10, 30);
+    assert!((7_000..=8_000).contains(&all), "{all} polls in 20 s");
+    let told = site.told("POLLS_STRETCHED");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told.concat().contains("sensors ask for 4004 polls a second, and the site makes 400"),
+        "{told:?}"
+    );
+    // They go, and all is as before.
+    for invented in 1_000..1_400 {
+        site.poller.handle_disconnect(id(invented), at(30_000));
+    }
+    site.run_until(100);
+    assert_eq!(site.told("POLLS_RESTORED"), ["sensors are polled as often as they ask"]);
+}
+
+#[test]
+fn who_never_answered_is_polled_slowly_and_then_forgotten_and_its_numbers_go_on() {
+    let mut site = Site::new(Config::default());
+    assert!(site.beat(1, 1_000, at(0)));
+    site.answering.insert(id(2));
+    assert!(site.beat(2, 1_000, at(0)));
+    site.run_until(600);
+    assert_eq!(site.told("POLLS_STRETCHED").len(), 1);
+    assert_eq!(site.polls_between(1..2, 300, 600), 5, "once a minute");
+    assert_eq!(site.polls_between(2..3, 300, 600), 300, "who answers is polled as it asks");
+    // One that begins to answer is polled as it asks again.
+    let mut late = Site::new(Config::default());
+    assert!(late.beat(1, 1_000, at(0)));
+    late.run_until(300);
+    late.answering.insert(id(1));
+    late.run_until(600);
+    assert_eq!(late.told("POLLS_RESTORED").len(), 1);
+    assert_eq!(late.polls_between(1..2, 400, 500), 100);
+
+    site.run_until(3_600);
+    assert_eq!(site.told("SENSOR_FORGOTTEN").len(), 1);
+    assert_eq!(site.poller.state(id(1)), None);
+    assert_eq!(site.poller.state(id(2)), Some(SensorState::Online));
+    assert!(site.beat(1, 1_000, at(3_700_000)), "it is a new one");
+    site.run_until(3_800);
+    let mut checked = model::completeness::Completeness::of_log();
+    site.log.iter().for_each(|event| checked.take(0, event));
+    assert!(checked.is_complete(), "its numbers go on: {checked:?}");
+}
+
+#[test]
+fn invented_sensors_close_no_site() {
+    let mut site = Site::new(Config { sensors_max: 100, ..Config::default() });
+    for invented in 0..100 {
+        assert!(site.beat(invented, 1_000, at(0)));
+    }
+    assert!(!site.beat(1_000, 1_000, at(0)), "nobody was asked yet");
+    site.run_until(2);
+    site.answering.insert(id(1_000));
+    assert!(site.beat(1_000, 1_000, at(2_100)), "one that never answered makes room");
+    assert_eq!(site.told("SENSOR_FORGOTTEN").len(), 1);
+    site.run_until(10);
+    assert_eq!(site.poller.sensors().len(), 100);
+    // Those that answered are never forgotten for others.
+    site.answering.extend((0..100).map(id));
+    site.run_until(100);
+    assert!(!site.beat(2_000, 1_000, at(100_100)));
+    assert_eq!(site.poller.state(id(1_000)), Some(SensorState::Online));
+}
+
+#[test]
+fn so_many_new_sensors_come_in_a_minute_and_those_of_the_log_are_not_new() {
+    let config = Config { new_sensors_per_minute: 10, ..Config::default() };
+    let mut site = Site::new(config);
+    let answered = LastNumbers { poll: 5, answered: true, ..LastNumbers::default() };
+    let silent = LastNumbers { answered: false, ..answered };
+    let last_numbers = BTreeMap::from([(id(500), answered), (id(501), silent)]);
+    let restored: Vec<_> = (600..650)
+        .map(|number| {
+            (Heartbeat::parse(beat(number, 60_000).as_bytes()).unwrap(), SensorState::Lost)
+        })
+        .collect();
+    assert!(site.poller.restore(restored, last_numbers, Past::default(), at(0)).is_empty());
+    let accepted = (0..20).filter(|number| site.beat(*number, 60_000, at(0))).count();
+    assert_eq!(accepted, 10);
+    assert!(site.beat(5, 60_000, at(1)), "it has come already");
+    assert!(site.beat(500, 60_000, at(1)), "the log has a reading of it");
+    assert!(site.beat(620, 60_000, at(1)), "the log knows it");
+    assert!(!site.beat(501, 60_000, at(1)), "it never answered");
+    let accepted = (10..40).filter(|number| site.beat(*number, 60_000, at(60_001))).count();
+    assert_eq!(accepted, 10, "another minute");
+}
+
+#[test]
+fn the_same_refusal_is_told_once_a_minute_with_a_count_and_with_who() {
+    let mut site = Site::new(Config { new_sensors_per_minute: 1, ..Config::default() });
+    assert!(site.beat(0, 60_000, at(0)));
+    for second in 0..120 {
+        for number in 1..=50 {
+            let _maybe_one_a_minute = site.beat(number, 60_000, at(second * 1_000));
+        }
+    }
+    site.run_until(240);
+    let told = site.told("HEARTBEATS_REFUSED");
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(
+        told[0].starts_with("a heartbeat on sim.heartbeat is refused: sensor 0000"),
+        "{told:?}"
+    );
+    let counts: Vec<u64> =
+        told[1..].iter().map(|words| words.split(' ').next().unwrap().parse().unwrap()).collect();
+    let refused = site.poller.counters().refused_heartbeats;
+    assert_eq!(counts.iter().sum::<u64>() + 1, refused, "each is counted: {told:?}");
+    // Subjects without end are a bounded number of events, too.
+    let before = told.len();
+    for number in 0..10_000 {
+        let subject = format!("s{number}.heartbeat");
+        let source = poll::Source { subject: &subject, ..BEAT };
+        assert!(site.poller.handle_heartbeat(b"{}", source, at(300_000)).is_err());
+        site.drain(at(300_000));
+    }
+    site.run_until(400);
+    let told = site.told("HEARTBEATS_REFUSED").len() - before;
+    assert!((30..40).contains(&told), "{told}");
+}
