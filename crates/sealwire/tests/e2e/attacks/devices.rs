@@ -29,8 +29,9 @@ fn devices_are_polled_wherever_their_topics_are_and_judged_by_what_they_wrote() 
         .collect();
     for (number, (device, id)) in devices.iter().enumerate() {
         let of_sensor = |envelope: &Value| envelope["sealwire"]["sensor"] == *id;
+        let value = json!(number.to_string());
         site.wait_for_event("SENSOR_READING", |envelope| {
-            of_sensor(envelope) && envelope["event"]["new"] == number.to_string()
+            of_sensor(envelope) && envelope["event"]["new"] == value
         });
         device.disconnect();
         site.wait_for_event("SENSOR_DISCONNECTED", of_sensor);
