@@ -29,6 +29,8 @@ export const ACTIONS: Readonly<Record<string, string>> = {
   EVENTS_EXPORTED: "Events exported",
   TOKEN_CREATED: "Token created",
   TOKEN_REVOKED: "Token revoked",
+  CLOCK_JUMPED: "Clock jumped",
+  CLOCK_CONFIRMED: "Clock confirmed",
   TOKEN_USED: "Token used",
   SITE_STARTED: "Site started",
   SITE_STOPPED: "Site stopped",

@@ -98,6 +98,8 @@ pub struct Ledger {
     erasing: Arc<tokio::sync::Mutex<()>>,
     /// Carries out what has more than one step, whether or not anybody waits for it.
     orders: Owner,
+    /// When the newest envelope was received that was there when the log was opened.
+    found_received_at: Option<Timestamp>,
     /// Leaves that were taken over when it was opened.
     adopted: u64,
 }
@@ -183,6 +185,7 @@ impl Ledger {
             recovered.segments.clone(),
             Arc::clone(&recovered.newest),
         );
+        let found_received_at = Some(recovered.last_received_at).filter(|at| at.unix_micros() > 0);
         let shared = Arc::new(Shared {
             disk,
             folder: folder.to_owned(),
@@ -197,7 +200,10 @@ impl Ledger {
         let (commands, queue) = mpsc::channel(QUEUE_BATCHES_MAX);
         let orders = Owner::default();
         let writer = Writer::start(sealer, queue, commands.clone(), orders.clone())?;
-        Ok((Self { commands, shared, erasing: Arc::default(), orders, adopted }, writer))
+        Ok((
+            Self { commands, shared, erasing: Arc::default(), orders, found_received_at, adopted },
+            writer,
+        ))
     }
 
     /// Leaves that no MAC vouched for and that were taken over when the log was opened, as
@@ -205,6 +211,12 @@ impl Ledger {
     #[must_use]
     pub const fn adopted(&self) -> u64 {
         self.adopted
+    }
+
+    /// When the newest envelope was received that an earlier process sealed and that is not erased; `None` where there is none.
+    #[must_use]
+    pub const fn found_received_at(&self) -> Option<Timestamp> {
+        self.found_received_at
     }
 
     /// Owns what the log is ordered: closing the log waits for it.

@@ -64,6 +64,10 @@ pub const SITE_STOPPED: &str = "SITE_STOPPED";
 pub const ENGINE_DOWN: &str = "ENGINE_DOWN";
 /// An engine runs again.
 pub const ENGINE_UP: &str = "ENGINE_UP";
+/// The machine's clock is far ahead of the site's own time: nothing is erased for its age until an operator confirms the clock.
+pub const CLOCK_JUMPED: &str = "CLOCK_JUMPED";
+/// An operator has confirmed the machine's clock.
+pub const CLOCK_CONFIRMED: &str = "CLOCK_CONFIRMED";
 /// A token was made that lets a program log or search.
 pub const TOKEN_CREATED: &str = "TOKEN_CREATED";
 /// A token lets nobody in any more.

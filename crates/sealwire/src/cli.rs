@@ -232,6 +232,11 @@ pub(crate) enum LogOrder {
         #[command(flatten)]
         actor: Actor,
     },
+    /// Go by the machine's clock again, which was far ahead: until then nothing is erased for its age.
+    ConfirmClock {
+        #[command(flatten)]
+        signature: Signature,
+    },
     /// Make a new key and have the log go over to it; both keys sign that it does.
     RotateKey {
         #[command(flatten)]

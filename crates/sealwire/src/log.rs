@@ -127,6 +127,9 @@ impl From<LogOrder> for Command {
             }
             LogOrder::Holds => Order::Holds,
             LogOrder::Retain { actor: Actor { actor } } => Order::Retain { actor },
+            LogOrder::ConfirmClock { signature: Signature { actor: Actor { actor }, reason } } => {
+                Order::ConfirmClock { actor, reason }
+            }
             LogOrder::RotateKey { actor: Actor { actor } } => Order::RotateKey { actor },
         })
     }
@@ -183,6 +186,9 @@ fn words(done: &Done) -> String {
                 table.push_str(&format!("{name:<62}{scope:<13}{}\n", token.created_at));
             }
             table
+        }
+        Done::ConfirmClock { leaf } => {
+            format!("the site goes by the machine's clock again; leaf {leaf} says so")
         }
         Done::RotateKey { leaf, vkey } => {
             format!("the log goes on with the key {vkey}; leaf {leaf} says so, signed by both keys")

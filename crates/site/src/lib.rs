@@ -41,6 +41,7 @@ mod run_file;
 mod sealing;
 mod searching;
 mod site_log;
+mod site_time;
 mod staging;
 mod start_files;
 mod stoppable_disk;

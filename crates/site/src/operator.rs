@@ -5,7 +5,7 @@
 //! An order is a task of the log's: whoever gave it only waits, and may go away. It has its locks
 //! for as long as it works, and the log is closed when it has ended.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use ledger::{
     AppendError, AppendKey, Batch, EraseError, Erased, Erasure, Hold, KeyError, KeyFiles,
@@ -21,6 +21,7 @@ use crate::{
     api_tokens::{ApiTokenError, ApiTokens, Revocation, Scope, TokenDescription, TokenName},
     clock,
     retention::{Retention, RetentionError},
+    site_time::{OwnTime, SiteTime},
 };
 
 /// Characters of an actor, from Pangea's contract.
@@ -87,6 +88,14 @@ pub enum Order {
         from: Option<Timestamp>,
         /// Before this moment.
         to: Option<Timestamp>,
+        /// Who they say orders it.
+        #[serde(default)]
+        actor: Option<Words>,
+        /// Why.
+        reason: Words,
+    },
+    /// Go by the machine's clock again, which was far ahead of the site's own time.
+    ConfirmClock {
         /// Who they say orders it.
         #[serde(default)]
         actor: Option<Words>,
@@ -211,6 +220,11 @@ pub enum Done {
         /// The leaf that says so.
         leaf: u64,
     },
+    /// The machine's clock is gone by again.
+    ConfirmClock {
+        /// The leaf that says so.
+        leaf: u64,
+    },
     /// The log has another key.
     RotateKey {
         /// The leaf that says so.
@@ -278,6 +292,7 @@ pub struct Operator {
     ledger: Ledger,
     keys: KeyFiles,
     retention: PathBuf,
+    time: SiteTime,
     tokens: ApiTokens,
     /// One token is made or revoked at a time: what was looked at must still be so when it is written.
     changing_tokens: Arc<Mutex<()>>,
@@ -293,12 +308,12 @@ impl Operator {
     pub(crate) fn new(
         ledger: Ledger,
         keys: KeyFiles,
-        retention: PathBuf,
+        (retention, time): (PathBuf, SiteTime),
         tokens: ApiTokens,
     ) -> Self {
         let (changing_tokens, rotating) = (Arc::default(), Arc::default());
         let room = Arc::new(Semaphore::new(ORDERS_MAX));
-        Self { ledger, keys, retention, tokens, changing_tokens, rotating, room }
+        Self { ledger, keys, retention, time, tokens, changing_tokens, rotating, room }
     }
 
     /// The tokens that let programs in.
@@ -365,6 +380,14 @@ impl Operator {
                 let receipt = self.ledger.append(Batch::of(vec![event])).await?;
                 Ok(Done::ExportReadings { leaf: receipt.first_leaf })
             }
+            Order::ConfirmClock { actor, reason } => {
+                let words = format!("the machine's clock is confirmed: {}", reason.0);
+                let mut event = Event::site(action::CLOCK_CONFIRMED, "site", words, now);
+                event.actor = Some(by(actor).chars().take(ACTOR_CHARS_MAX).collect());
+                let receipt = self.ledger.append(Batch::of(vec![event])).await?;
+                self.with_time(SiteTime::confirm).await?;
+                Ok(Done::ConfirmClock { leaf: receipt.first_leaf })
+            }
             Order::RotateKey { actor } => self.rotate_key(&by(actor)).await,
             Order::CreateToken { name, scope, log, actor } => {
                 let description = TokenDescription { name, scope, log, created_at: now };
@@ -392,13 +415,35 @@ impl Operator {
         now: Timestamp,
     ) -> Result<Vec<RetainedClass>, OperatorError> {
         let retention = Retention::load(&self.retention)?;
+        let own = self.with_time(SiteTime::look).await?;
+        if own.in_doubt {
+            if !own.is_told {
+                let words = format!(
+                    "the machine's clock says {now}, and the site's own time is {}: nothing is erased for its age until `sealwire log confirm-clock`",
+                    own.time
+                );
+                let event = Event::site(action::CLOCK_JUMPED, "site", words, now);
+                self.ledger.append(Batch::of(vec![event])).await?;
+                self.with_time(SiteTime::told).await?;
+            }
+            return Err(OperatorError::ClockInDoubt { clock: now, own: own.time });
+        }
         let mut classes = Vec::new();
-        for (class, before) in retention.expiring(now) {
+        for (class, before) in retention.expiring(own.time.min(now)) {
             if let Some(erased) = self.ledger.retain(class, before, actor, now).await? {
                 classes.push(RetainedClass { class: class.to_owned(), erased: erased.into() });
             }
         }
         Ok(classes)
+    }
+
+    async fn with_time(
+        &self,
+        look: impl FnOnce(&SiteTime) -> io::Result<OwnTime> + Send + 'static,
+    ) -> Result<OwnTime, OperatorError> {
+        let time = self.time.clone();
+        let looked = work::blocking((), move || look(&time)).await;
+        looked.map_err(OperatorError::Panicked)?.map_err(OperatorError::Clock)
     }
 
     async fn with_derived(&self, leaves: LeafRanges) -> Result<LeafRanges, OperatorError> {
@@ -582,6 +627,19 @@ pub enum OperatorError {
     /// Looking for what was derived.
     #[error("what was derived from the leaves could not be looked up")]
     Read(#[source] ReadError),
+    /// The site's own time cannot be kept.
+    #[error("the file `clock` cannot be written")]
+    Clock(#[source] io::Error),
+    /// Nobody knows how old anything is.
+    #[error(
+        "the machine's clock says {clock}, and the site's own time is {own}: nothing is erased for its age; set the clock, and give the order `sealwire log confirm-clock`"
+    )]
+    ClockInDoubt {
+        /// The machine's.
+        clock: Timestamp,
+        /// The site's.
+        own: Timestamp,
+    },
     /// Too many at once.
     #[error("{ORDERS_MAX} orders are being carried out: wait for them, and try again")]
     Busy,
@@ -596,6 +654,7 @@ impl OperatorError {
         match self {
             Self::EmptyWindow
             | Self::Busy
+            | Self::ClockInDoubt { .. }
             | Self::Retention(_)
             | Self::Erase(
                 EraseError::NoSuchLeaf { .. }
@@ -612,6 +671,7 @@ impl OperatorError {
             ) => true,
             Self::Erase(_)
             | Self::Append(_)
+            | Self::Clock(_)
             | Self::Key(_)
             | Self::Token(_)
             | Self::Read(_)

@@ -1,6 +1,6 @@
 //! Opening a site's log with its keys, for the site and for the commands that work on a stopped one.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use ledger::{KeyError, KeyFiles, Ledger, OpenError, Storage, Writer};
 use tlog::KeyName;
@@ -9,6 +9,7 @@ use crate::{
     DataDir,
     api_tokens::{self, ApiTokenError, ApiTokens},
     operator::Operator,
+    site_time::SiteTime,
 };
 
 /// A site's log, open.
@@ -55,7 +56,10 @@ impl SiteLog {
         // A rotation may have been interrupted: the log knows how it ended.
         keys.settle(&ledger.vkey())?;
         let tokens = ApiTokens::load(api_tokens::path_in(data_dir.path()))?;
-        let operator = Operator::new(ledger.clone(), keys, data_dir.retention(), tokens);
+        let clock = data_dir.path().join("clock");
+        let time = SiteTime::open(clock.clone(), ledger.found_received_at())
+            .map_err(|source| SiteLogError::Clock { path: clock, source })?;
+        let operator = Operator::new(ledger.clone(), keys, (data_dir.retention(), time), tokens);
         Ok(Self { ledger, writer, operator })
     }
 }
@@ -69,6 +73,14 @@ pub enum SiteLogError {
     /// The log cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The site's own time cannot be kept.
+    #[error("cannot use {}, which has the site's own time", path.display())]
+    Clock {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
     /// The tokens of programs cannot be used.
     #[error(transparent)]
     Tokens(#[from] ApiTokenError),

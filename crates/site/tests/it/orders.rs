@@ -141,3 +141,36 @@ async fn a_key_that_the_log_may_sign_with_is_never_replaced() {
     open.operator.carry_out(rotate(), &Account::own()).await.unwrap_err();
     assert_eq!(fs::read_to_string(&next).unwrap().trim(), "07".repeat(32));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_erased_for_its_age_while_the_clock_is_in_doubt() {
+    let retain = || Order::Retain { actor: None };
+    let folder = TempDir::new().unwrap();
+    let open = Open::new(folder.path());
+    fs::write(folder.path().join("retention"), "TEST 1h\n").unwrap();
+    open.operator.carry_out(retain(), &Account::own()).await.unwrap();
+    open.close().await;
+    // As if the site had run two years ago, and the clock were two years ahead.
+    let clock = r#"{"time":"2024-11-29T00:00:00.000000Z","in_doubt":false,"is_told":false}"#;
+    fs::write(folder.path().join("clock"), clock).unwrap();
+    for _start in 0..2 {
+        let open = Open::new(folder.path());
+        let refused = open.operator.carry_out(retain(), &Account::own()).await.unwrap_err();
+        assert!(refused.to_string().contains("confirm-clock"), "{refused}");
+        assert_eq!(open.count(action::CLOCK_JUMPED), 1, "it is sealed once");
+        // What can be undone goes on.
+        open.operator.carry_out(Order::Holds, &Account::own()).await.unwrap();
+        open.operator
+            .carry_out(create(&format!("token-{}", open.ledger.size())), &Account::own())
+            .await
+            .unwrap();
+        open.close().await;
+    }
+    let open = Open::new(folder.path());
+    let confirm =
+        Order::ConfirmClock { actor: None, reason: "compared with a watch".parse().unwrap() };
+    open.operator.carry_out(confirm, &Account::own()).await.unwrap();
+    open.operator.carry_out(retain(), &Account::own()).await.unwrap();
+    assert_eq!(open.count(action::CLOCK_CONFIRMED), 1);
+    open.close().await;
+}
