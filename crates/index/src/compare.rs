@@ -1,8 +1,9 @@
 //! Whether an index says what its log says: all of it, and nothing else.
 //!
 //! Log and index are each read once, from one end to the other, and summed up: every fact that follows from a leaf is hashed under a key that is new each
-//! time, and the hashes are added, for 65,536 leaves at a time. Where the sums are the same the facts are, but for one chance in 2^60, whatever order they lie
-//! in and whoever wrote them without knowing the key. A fact is that a leaf has a term, that it was received at a moment, that it is a reading, or that it moved
+//! time, and the hashes are added, for 65,536 leaves at a time. Where the sums are the same the facts
+//! are the same, but for one chance in 2^60, whatever order they lie in, and whoever wrote them
+//! without the key. A fact is that a leaf has a term, that it was received at a moment, that it is a reading, or that it moved
 //! a sensor. What follows from other rows of the index (summaries, rollups, grams, sensors' states) is computed from these and compared.
 
 use std::{

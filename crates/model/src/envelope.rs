@@ -13,8 +13,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeMap 
 use crate::{Event, Timestamp, event::Detail};
 
 /// An event as it is sealed. Its JSON has what the event holds beside Pangea's fields next to them and not within:
-/// `{"event":{...},"public_key":"...","received_at":"...","salt":"...","sealwire":{...},"signature":"...","token":"..."}`. Names stand in their order, so that it is
-/// canonical (RFC 8785).
+/// `{"event":{...},"public_key":"...","received_at":"...","salt":"...","sealwire":{...},"signature":"...","token":"..."}`.
+/// Names stand in their order, so that it is canonical (RFC 8785).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Envelope {
     /// What happened.
@@ -322,7 +322,8 @@ mod tests {
             Detail { component, erased: Some(String::new()), error, heartbeat, hold: Some(1), hold_from: Some(Timestamp::from_unix_micros(0)),
                 hold_to: Some(Timestamp::from_unix_micros(0)), retention: Some(String::new()), retention_to: Some(1), rotation: Some(String::new()),
                 raw, seq, from_leaf, missing, poll, reason, sensor: sensor.map(SensorId::from_bytes), unit, format: Some(1),
-                origin: Some(String::new()), range: Some(String::new()), range_unit: Some(String::new()), raw_hex: Some(String::new()), signature: Some(String::new()),
+                origin: Some(String::new()), range: Some(String::new()), range_unit: Some(String::new()),
+                raw_hex: Some(String::new()), signature: Some(String::new()),
                 sensor_time: Some(Timestamp::from_unix_micros(0)), vkey: Some(String::new()) }
         }
     }

@@ -1,7 +1,7 @@
 //! How many polls a second the site makes, whatever its sensors ask for.
 //!
-//! Where they ask for more, the fastest are polled less often, and no more than it takes: there is a shortest interval, below which nobody is polled. So sensors
-//! that ask for little are polled as they ask, however many others ask for much.
+//! Where they ask for more, the fastest are polled less often, and no more than it takes: there is a
+//! shortest interval, below which nobody is polled. So sensors that ask for little are polled as they ask, however many others ask for much.
 
 use core::time::Duration;
 use std::collections::BTreeMap;

@@ -142,8 +142,9 @@ impl Poller {
     }
 
     /// Takes up the sensors of an earlier run, as the log has them. Those that were online are polled at once and have `lost_after` to show a heartbeat;
-    /// what fell due of them since the log last heard of them is missing, as far as the clock says how long that is (`past`). The others are only known, until they show a heartbeat. `last_numbers` has the
-    /// newest numbers of every sensor that ever had one, known or not, so that none is given again.
+    /// what fell due of them since the log last heard of them is missing, as far as the clock says how
+    /// long that is (`past`). The others are only known, until they show a heartbeat. `last_numbers`
+    /// has the newest numbers of every sensor that ever had one, known or not, so that none is given again.
     ///
     /// Returns why some were left out, which their next heartbeat may change. A sensor that is known already is left as it is.
     pub fn restore(

@@ -632,7 +632,8 @@ pub enum OperatorError {
     Clock(#[source] io::Error),
     /// Nobody knows how old anything is.
     #[error(
-        "the machine's clock says {clock}, and the site's own time is {own}: nothing is erased for its age; set the clock, and give the order `sealwire log confirm-clock`"
+        "the machine's clock says {clock}, and the site's own time is {own}: nothing is erased for its age; set the clock, and give \
+         the order `sealwire log confirm-clock`"
     )]
     ClockInDoubt {
         /// The machine's.

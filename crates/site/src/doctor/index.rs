@@ -96,7 +96,8 @@ fn passed_over(path: &Path, is_running: bool, findings: &mut Findings) {
                 found.newest.iter().map(|(leaf, reason)| format!("{leaf} ({reason})")).collect();
             let found =
                 format!("{} leaves are not in it, the newest: {}", found.count, named.join(", "));
-            let remedy = "they are sealed and can be proved, but nothing finds or plots them; where segments were mended, delete the index while the site does not run";
+            let remedy = "they are sealed and can be proved, but nothing finds or plots them; where \
+                          segments were mended, delete the index while the site does not run";
             findings.warn("index", found, remedy);
         }
         Ok(_) => {}
