@@ -1,4 +1,4 @@
-//! How both servers of the bus are started: their configuration files and arguments. Who may do what there is in [`accounts`](crate::accounts).
+//! How both servers of the bus are started: their configuration files and arguments. Who may do what there is in [`accounts`].
 
 use std::{
     fmt::Write as _,
