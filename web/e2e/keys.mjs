@@ -102,7 +102,7 @@ async function warnings() {
   const old = { "sealwire.vkey": JSON.stringify({ vkey: `${now.split("+")[0]}+11111111+AQ`, first_seen: "2026-01-01T00:00:00.000Z" }) };
   await during("a key that an earlier version kept and that never signed this log is told", async () => (await open(old)).waitForSelector('[data-trust="other_log"]'));
   for (const [name, lie] of [
-    ["an event that names a key and is not in the log", ({ keys }) => ({ keys: keys.map(({ envelope, ...key }) => ({ ...key, envelope: envelope.replace('"actor":"ada"', '"actor":"eve"') })) })],
+    ["an event that names a key and is not in the log", ({ keys }) => ({ keys: keys.map(({ envelope, ...key }) => ({ ...key, envelope: envelope.replace(' as ada"', ' as eve"') })) })],
     ["the proof of another leaf", ({ keys }) => ({ keys: keys.map((key) => ({ ...key, proof: keys[0].proof })) })],
     ["a rotation that is left out", ({ keys }) => ({ keys: keys.slice(0, 1) })],
   ]) {
