@@ -28,7 +28,7 @@ export type Trust =
   | { is: "first"; pin: Pin; kept: boolean }
   /** Known, or followed from the key that was known: `pin` has the newest. */
   | { is: "same"; pin: Pin }
-  /** The address shows another log than before. `seen` is when this browser first saw that one, if it did, wherever it was. */
+  /** The address shows another log than before, or is new and of an origin that has shown another. `seen` is when this browser first saw that one, if it did, wherever it was. */
   | { is: "other_log"; pin: Pin; offered: Pin; seen: string | null }
   /** The same log, or so it says, but it does not lead on from the key that this browser knows. */
   | { is: "broken"; pin: Pin; offered: Pin }
@@ -66,8 +66,10 @@ export class TrustBook {
     const log = sha256Hex(keys[0].vkey);
     const newest = keys.at(-1) ?? keys[0];
     const offered = { log, key: newest, first_seen: now.toISOString() };
-    const elsewhere = own(this.#load().logs, log);
-    const known = this.pin() ?? (elsewhere ? { log, ...elsewhere } : null);
+    const { logs } = this.#load();
+    const elsewhere = own(logs, log);
+    // Another path is no way around: whoever answers for one path of an origin answers for all. A second log needs a person's word wherever it is.
+    const known = this.pin() ?? (elsewhere ? { log, ...elsewhere } : anyOf(logs));
     if (known === null) return { is: "first", pin: offered, kept: this.#keep(offered) };
     const leads_on = keys.some((key) => isKey(key, known));
     // Of a key without its log, all one can say is that this is not the log that had it.
@@ -115,6 +117,11 @@ export class TrustBook {
       return null;
     }
   }
+}
+
+function anyOf(logs: Kept["logs"]): Pin | null {
+  const [first] = Object.entries(logs);
+  return first === undefined ? null : { log: first[0], ...first[1] };
 }
 
 const isKey = ({ leaf, vkey }: Key, { log, key }: Pin): boolean => vkey === key.vkey && (log === null || leaf === key.leaf);
