@@ -23,6 +23,8 @@ pub enum MissingReason {
     Unanswered,
     /// The site stopped or was killed before they ended, or did not run.
     Stopped,
+    /// The site forgot the sensor before they ended.
+    Forgotten,
 }
 
 /// How a sensor's own count does not go on by one.
@@ -65,6 +67,7 @@ impl MissingReason {
             Self::Overrun => "overrun",
             Self::Unanswered => "unanswered",
             Self::Stopped => "stopped",
+            Self::Forgotten => "forgotten",
         }
     }
 
@@ -75,6 +78,7 @@ impl MissingReason {
             Self::Overrun => "their time was over before they could be sent",
             Self::Unanswered => "an answer to the poll before them was still awaited",
             Self::Stopped => "the site stopped or did not run",
+            Self::Forgotten => "the site forgot the sensor before they ended",
         }
     }
 }

@@ -380,6 +380,15 @@ impl Event {
         Self::new(actor, action::READINGS_EXPORTED, origin, message, at).with(detail)
     }
 
+    /// That the site forgets a sensor because someone ordered it.
+    #[must_use]
+    pub fn sensor_forgotten(actor: &str, heartbeat: &Heartbeat, why: &str, at: Timestamp) -> Self {
+        let source = heartbeat.source();
+        let detail = Detail { sensor: Some(heartbeat.id), ..Detail::default() };
+        let message = format!("{source}: forgotten: {why}");
+        Self::new(actor, action::SENSOR_FORGOTTEN, &source, message, at).with(detail)
+    }
+
     /// That the newest leaves were taken over although the site's key does not vouch for them.
     #[must_use]
     pub fn tail_adopted(actor: &str, origin: &str, leaves: u64, why: &str, at: Timestamp) -> Self {

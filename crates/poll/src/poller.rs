@@ -146,14 +146,14 @@ impl Poller {
     /// long that is (`past`). The others are only known, until they show a heartbeat. `last_numbers`
     /// has the newest numbers of every sensor that ever had one, known or not, so that none is given again.
     ///
-    /// Returns why some were left out, which their next heartbeat may change. A sensor that is known already is left as it is.
+    /// Returns those that were left out, and why, which their next heartbeat may change. A sensor that is known already is left as it is.
     pub fn restore(
         &mut self,
         known: impl IntoIterator<Item = (Heartbeat, SensorState)>,
         last_numbers: BTreeMap<SensorId, LastNumbers>,
         past: Past,
         now: Now,
-    ) -> Vec<RefusedHeartbeat> {
+    ) -> Vec<(Heartbeat, RefusedHeartbeat)> {
         self.last_numbers.extend(last_numbers);
         let mut refused = Vec::new();
         for (heartbeat, state) in known {
@@ -170,7 +170,7 @@ impl Poller {
                     sensor.handle_start(past, now, &mut self.outbox);
                     self.insert(sensor, now);
                 }
-                Err(reason) => refused.push(reason),
+                Err(reason) => refused.push((heartbeat, reason)),
             }
         }
         refused
@@ -256,6 +256,16 @@ impl Poller {
             }
             self.schedule.arm(sensor.id(), sensor.deadline(bus));
         }
+    }
+
+    /// Knows a sensor no more because someone ordered it. If it beats again it is a new one, whose
+    /// numbers go on.
+    ///
+    /// Answers its last heartbeat, if the sensor was known: whoever calls seals that it is forgotten,
+    /// after all that [`Poller::poll_action`] gives.
+    pub fn handle_forget(&mut self, sensor: SensorId, now: Now) -> Option<Heartbeat> {
+        self.handle_timeout(now);
+        self.take_out(sensor, now)
     }
 
     /// The site stops: every number that was given and is not sealed becomes a gap, polls in flight included. Nothing is to be fed after it.
@@ -418,9 +428,16 @@ impl Poller {
         self.last_numbers.get(&sensor).is_some_and(|last| last.answered)
     }
 
-    /// Knows a sensor no more, which never answered. If it beats again it is a new one, whose numbers go on.
+    /// Knows a sensor no more, which never answered.
     fn forget(&mut self, id: SensorId, now: Now) {
-        let Some(sensor) = self.sensors.remove(&id) else { return };
+        if let Some(heartbeat) = self.take_out(id, now) {
+            self.outbox.seal_sighting(action::SENSOR_FORGOTTEN, &heartbeat, now.wall);
+        }
+    }
+
+    /// Takes a sensor out, and keeps where its numbers go on. Answers its last heartbeat.
+    fn take_out(&mut self, id: SensorId, now: Now) -> Option<Heartbeat> {
+        let sensor = self.sensors.remove(&id)?;
         let (heartbeat, wished) = (sensor.heartbeat.clone(), sensor.wished);
         if self.topics.reader(&heartbeat.read_topic) == Some(id) {
             self.outbox.unsubscribe(id);
@@ -430,7 +447,7 @@ impl Poller {
         self.budget.wish(wished, None, now.monotonic);
         let last = sensor.forget(now, self.bus, &mut self.outbox);
         self.last_numbers.insert(id, last);
-        self.outbox.seal_sighting(action::SENSOR_FORGOTTEN, &heartbeat, now.wall);
+        Some(heartbeat)
     }
 
     /// A new sensor, whose numbers go on after the newest in the log.

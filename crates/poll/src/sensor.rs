@@ -169,7 +169,7 @@ impl Sensor {
     pub(crate) fn forget(mut self, now: Now, bus: Bus, outbox: &mut Outbox) -> LastNumbers {
         self.expire_poll(now, outbox);
         self.end_held(now, outbox);
-        self.give_up(MissingReason::Unanswered, now, outbox);
+        self.give_up(MissingReason::Forgotten, now, outbox);
         self.skip_due(now.monotonic, bus, now, outbox);
         self.numbers.seal(&self.heartbeat, now.wall, outbox);
         self.numbers.last()

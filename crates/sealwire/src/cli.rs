@@ -232,6 +232,14 @@ pub(crate) enum LogOrder {
         #[command(flatten)]
         actor: Actor,
     },
+    /// Have a running site know a sensor no more, until it beats again: what is sealed of it stays.
+    Forget {
+        /// The sensor's id.
+        #[arg(value_name = "ID")]
+        sensor: SensorId,
+        #[command(flatten)]
+        signature: Signature,
+    },
     /// Go by the machine's clock again, which was far ahead: until then nothing is erased for its age.
     ConfirmClock {
         #[command(flatten)]

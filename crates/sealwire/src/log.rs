@@ -127,6 +127,10 @@ impl From<LogOrder> for Command {
             }
             LogOrder::Holds => Order::Holds,
             LogOrder::Retain { actor: Actor { actor } } => Order::Retain { actor },
+            LogOrder::Forget {
+                sensor,
+                signature: Signature { actor: Actor { actor }, reason },
+            } => Order::Forget { sensor, actor, reason },
             LogOrder::ConfirmClock { signature: Signature { actor: Actor { actor }, reason } } => {
                 Order::ConfirmClock { actor, reason }
             }
@@ -186,6 +190,9 @@ fn words(done: &Done) -> String {
                 table.push_str(&format!("{name:<62}{scope:<13}{}\n", token.created_at));
             }
             table
+        }
+        Done::Forget { leaf } => {
+            format!("the site knows the sensor no more, until it beats again; leaf {leaf} says so")
         }
         Done::ConfirmClock { leaf } => {
             format!("the site goes by the machine's clock again; leaf {leaf} says so")

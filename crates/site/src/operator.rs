@@ -5,7 +5,11 @@
 //! An order is a task of the log's: whoever gave it only waits, and may go away. It has its locks
 //! for as long as it works, and the log is closed when it has ended.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use ledger::{
     AppendError, AppendKey, Batch, EraseError, Erased, Erasure, Hold, KeyError, KeyFiles,
@@ -14,12 +18,13 @@ use ledger::{
 use model::{Event, SensorId, Timestamp, action};
 use serde::{Deserialize, Serialize};
 use tlog::Hash;
-use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, mpsc, oneshot};
 
 use crate::{
     account::Account,
     api_tokens::{ApiTokenError, ApiTokens, Revocation, Scope, TokenDescription, TokenName},
     clock,
+    polling::{Forget, Forgotten},
     retention::{Retention, RetentionError},
     site_time::{OwnTime, SiteTime},
 };
@@ -88,6 +93,16 @@ pub enum Order {
         from: Option<Timestamp>,
         /// Before this moment.
         to: Option<Timestamp>,
+        /// Who they say orders it.
+        #[serde(default)]
+        actor: Option<Words>,
+        /// Why.
+        reason: Words,
+    },
+    /// Know a sensor no more, until it beats again. Only a site that runs does.
+    Forget {
+        /// Which.
+        sensor: SensorId,
         /// Who they say orders it.
         #[serde(default)]
         actor: Option<Words>,
@@ -220,6 +235,11 @@ pub enum Done {
         /// The leaf that says so.
         leaf: u64,
     },
+    /// The site knows the sensor no more.
+    Forget {
+        /// The leaf that says so.
+        leaf: u64,
+    },
     /// The machine's clock is gone by again.
     ConfirmClock {
         /// The leaf that says so.
@@ -298,6 +318,8 @@ pub struct Operator {
     changing_tokens: Arc<Mutex<()>>,
     /// One key rotation at a time: there is one file for the next key.
     rotating: Arc<Mutex<()>>,
+    /// The way to the poller, once the site polls.
+    poller: Arc<OnceLock<mpsc::Sender<Forget>>>,
     room: Arc<Semaphore>,
 }
 
@@ -312,8 +334,14 @@ impl Operator {
         tokens: ApiTokens,
     ) -> Self {
         let (changing_tokens, rotating) = (Arc::default(), Arc::default());
-        let room = Arc::new(Semaphore::new(ORDERS_MAX));
-        Self { ledger, keys, retention, time, tokens, changing_tokens, rotating, room }
+        let (poller, room) = (Arc::default(), Arc::new(Semaphore::new(ORDERS_MAX)));
+        Self { ledger, keys, retention, time, tokens, changing_tokens, rotating, poller, room }
+    }
+
+    /// From now on the site polls, and orders for its poller go there.
+    pub(crate) fn polls(&self, poller: mpsc::Sender<Forget>) {
+        let is_first = self.poller.set(poller).is_ok();
+        debug_assert!(is_first, "a site starts polling once");
     }
 
     /// The tokens that let programs in.
@@ -380,6 +408,9 @@ impl Operator {
                 let receipt = self.ledger.append(Batch::of(vec![event])).await?;
                 Ok(Done::ExportReadings { leaf: receipt.first_leaf })
             }
+            Order::Forget { sensor, actor, reason } => {
+                self.forget(sensor, by(actor), reason.0).await
+            }
             Order::ConfirmClock { actor, reason } => {
                 let words = format!("the machine's clock is confirmed: {}", reason.0);
                 let mut event = Event::site(action::CLOCK_CONFIRMED, "site", words, now);
@@ -399,6 +430,26 @@ impl Operator {
             Order::Tokens => {
                 Ok(Done::Tokens { tokens: self.tokens.all(), config_id: config_id(&self.ledger) })
             }
+        }
+    }
+
+    /// The poller seals the event, so that the event stands after all that the poller said of the sensor.
+    async fn forget(
+        &self,
+        sensor: SensorId,
+        by: String,
+        reason: String,
+    ) -> Result<Done, OperatorError> {
+        let poller = self.poller.get().ok_or(OperatorError::NotPolling)?;
+        let (answer, answered) = oneshot::channel();
+        let order = Forget { sensor, by, reason, answer };
+        poller.send(order).await.map_err(|_ended| OperatorError::NotPolling)?;
+        match answered.await.map_err(|_ended| OperatorError::NotPolling)? {
+            Forgotten::Sealing(sealed) => {
+                let leaf = sealed.await.map_err(|_ended| AppendError::Stopped)?;
+                Ok(Done::Forget { leaf })
+            }
+            Forgotten::Unknown => Err(OperatorError::UnknownSensor { sensor }),
         }
     }
 
@@ -641,6 +692,15 @@ pub enum OperatorError {
         /// The site's.
         own: Timestamp,
     },
+    /// There is no poller that could forget a sensor.
+    #[error("only a site that polls forgets a sensor: start it, and give the order again")]
+    NotPolling,
+    /// Neither the poller nor the log knows the sensor.
+    #[error("the site knows no sensor {sensor}: `/api/sensors` lists those that it knows")]
+    UnknownSensor {
+        /// Which.
+        sensor: SensorId,
+    },
     /// Too many at once.
     #[error("{ORDERS_MAX} orders are being carried out: wait for them, and try again")]
     Busy,
@@ -655,6 +715,8 @@ impl OperatorError {
         match self {
             Self::EmptyWindow
             | Self::Busy
+            | Self::NotPolling
+            | Self::UnknownSensor { .. }
             | Self::ClockInDoubt { .. }
             | Self::Retention(_)
             | Self::Erase(

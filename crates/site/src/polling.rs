@@ -14,17 +14,19 @@ use model::{
 };
 use poll::{Action, Config, Counters, Now, Past, Poller, SensorState, Source, action::POLL};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::{AbortHandle, JoinSet},
     time::sleep_until,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::{bus::Connection, clock};
+use crate::{bus::Connection, clock, sealing::ToSeal};
 
 /// Messages of sensors that wait for the poller. When it is full they wait in their subscriptions.
 const INCOMING_MAX: usize = 1_024;
+/// Orders to forget a sensor that wait for the poller. When it is full, who gives more waits.
+pub(crate) const FORGET_ORDERS_MAX: usize = 16;
 
 /// What the poller is told at the start.
 pub(crate) struct Start {
@@ -34,8 +36,28 @@ pub(crate) struct Start {
     pub(crate) known: Known,
     pub(crate) connection: Connection,
     /// Where events go.
-    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) events: mpsc::Sender<ToSeal>,
     pub(crate) counters: watch::Sender<Counters>,
+    pub(crate) forget: mpsc::Receiver<Forget>,
+}
+
+/// That a sensor is to be known no more, until it beats again.
+#[derive(Debug)]
+pub(crate) struct Forget {
+    pub(crate) sensor: SensorId,
+    /// Who orders it.
+    pub(crate) by: String,
+    pub(crate) reason: String,
+    pub(crate) answer: oneshot::Sender<Forgotten>,
+}
+
+/// What became of a [`Forget`].
+#[derive(Debug)]
+pub(crate) enum Forgotten {
+    /// The poller knows it no more; the leaf that says so comes here.
+    Sealing(oneshot::Receiver<u64>),
+    /// Nobody knows such a sensor.
+    Unknown,
 }
 
 /// What the whole log says of sensors.
@@ -67,7 +89,8 @@ pub(crate) async fn run(
     start: Start,
     shutdown: CancellationToken,
 ) -> Result<(), async_nats::SubscribeError> {
-    let Start { config, heartbeats: patterns, known, connection, events, counters } = start;
+    let Start { config, heartbeats: patterns, known, connection, events, counters, mut forget } =
+        start;
     let started = Instant::now();
     let mut heartbeats = Vec::new();
     for pattern in &patterns {
@@ -80,11 +103,13 @@ pub(crate) async fn run(
         poller: Poller::new(config).hearing(patterns),
         client: connection.client,
         listeners: Listeners { tasks: JoinSet::new(), handles: HashMap::new(), listened, started },
+        left_out: HashMap::new(),
         events,
     };
-    for refused in shell.poller.restore(known.sensors, known.last_numbers, known.past, now(started))
-    {
+    let Known { sensors, last_numbers, past } = known;
+    for (heartbeat, refused) in shell.poller.restore(sensors, last_numbers, past, now(started)) {
         warn!(reason = %refused, "a sensor of the log is not taken up");
+        shell.left_out.insert(heartbeat.id, heartbeat);
     }
     loop {
         shell.act().await?;
@@ -103,6 +128,7 @@ pub(crate) async fn run(
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
+            Some(order) = forget.recv() => shell.forget(order, now(started)).await?,
             Some(Incoming { sensor, message, at }) = incoming.recv() => match message {
                 SensorMessage::Answer(answer) => shell.poller.handle_answer(sensor, &answer.payload, at),
                 SensorMessage::Disconnect => shell.poller.handle_disconnect(sensor, at),
@@ -137,10 +163,32 @@ struct Shell {
     poller: Poller,
     client: Client,
     listeners: Listeners,
-    events: mpsc::Sender<Event>,
+    /// Sensors that the log knows and the poller did not take up at the start.
+    left_out: HashMap<SensorId, Heartbeat>,
+    events: mpsc::Sender<ToSeal>,
 }
 
 impl Shell {
+    /// Has the poller forget a sensor, and seals that it did after all that it says of the sensor.
+    async fn forget(&mut self, order: Forget, now: Now) -> Result<(), async_nats::SubscribeError> {
+        let Forget { sensor, by, reason, answer } = order;
+        let left_out = self.left_out.remove(&sensor);
+        let heartbeat = self.poller.handle_forget(sensor, now).or(left_out);
+        self.act().await?;
+        let forgotten = match heartbeat {
+            Some(heartbeat) => {
+                let event = Event::sensor_forgotten(&by, &heartbeat, &reason, now.wall);
+                let (event, sealed) = ToSeal::awaited(event);
+                drop(self.events.send(event).await);
+                Forgotten::Sealing(sealed)
+            }
+            None => Forgotten::Unknown,
+        };
+        // Who no longer waits finds it in the log.
+        let _gone = answer.send(forgotten);
+        Ok(())
+    }
+
     /// Does everything the poller has decided.
     async fn act(&mut self) -> Result<(), async_nats::SubscribeError> {
         while let Some(action) = self.poller.poll_action() {
@@ -169,7 +217,7 @@ impl Shell {
                     {
                         warn!(reason = event.message, "sensors do not get what they ask for");
                     }
-                    drop(self.events.send(*event).await);
+                    drop(self.events.send(ToSeal::from(*event)).await);
                 }
             }
         }

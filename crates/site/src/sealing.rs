@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use ledger::{AppendError, Batch, Ledger};
 use model::Event;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep,
+};
 use tracing::warn;
 
 /// Events that wait to be sealed. When it is full, whoever brings more waits.
@@ -12,13 +15,35 @@ pub(crate) const QUEUE_EVENTS_MAX: usize = 10_000;
 /// Pause before a batch that could not be written is tried again: a full disk is not emptied sooner.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// An event that is to be sealed.
+#[derive(Debug)]
+pub(crate) struct ToSeal {
+    event: Event,
+    /// Who waits for its leaf.
+    waiting: Option<oneshot::Sender<u64>>,
+}
+
+impl ToSeal {
+    /// An event, and where its leaf comes when it is sealed.
+    pub(crate) fn awaited(event: Event) -> (Self, oneshot::Receiver<u64>) {
+        let (waiting, sealed) = oneshot::channel();
+        (Self { event, waiting: Some(waiting) }, sealed)
+    }
+}
+
+impl From<Event> for ToSeal {
+    fn from(event: Event) -> Self {
+        Self { event, waiting: None }
+    }
+}
+
 /// Seals until every sender is gone and everything that waited is sealed.
 ///
 /// # Errors
 /// The ledger has stopped, or refuses a batch for what it is.
 pub(crate) async fn run(
     ledger: Ledger,
-    mut events: mpsc::Receiver<Event>,
+    mut events: mpsc::Receiver<ToSeal>,
 ) -> Result<(), AppendError> {
     let mut waiting = Vec::new();
     while events.recv_many(&mut waiting, Batch::EVENTS_MAX).await > 0 {
@@ -28,10 +53,11 @@ pub(crate) async fn run(
 }
 
 /// Appends, trying again for as long as the disk refuses: an event that was seen is not given up. Events that are too large together are halved.
-async fn append(ledger: &Ledger, events: Vec<Event>) -> Result<(), AppendError> {
+async fn append(ledger: &Ledger, events: Vec<ToSeal>) -> Result<(), AppendError> {
     let mut batches = vec![events];
     while let Some(mut events) = batches.pop() {
-        match ledger.append(Batch::of(events.clone())).await {
+        let batch = Batch::of(events.iter().map(|to_seal| to_seal.event.clone()).collect());
+        match ledger.append(batch).await {
             Err(AppendError::BatchTooLarge { .. }) if events.len() > 1 => {
                 let later = events.split_off(events.len() / 2);
                 batches.extend([later, events]);
@@ -41,7 +67,14 @@ async fn append(ledger: &Ledger, events: Vec<Event>) -> Result<(), AppendError> 
                 sleep(RETRY_AFTER).await;
                 batches.push(events);
             }
-            outcome => drop(outcome?),
+            outcome => {
+                for (leaf, to_seal) in (outcome?.first_leaf..).zip(events) {
+                    if let Some(waiting) = to_seal.waiting {
+                        // Who no longer waits finds it in the log.
+                        let _gone = waiting.send(leaf);
+                    }
+                }
+            }
         }
     }
     Ok(())
@@ -64,7 +97,11 @@ mod tests {
             let message = format!("{number} {}", "x".repeat(32_000));
             Event::site(action::SITE_STARTED, "test", message, Timestamp::from_unix_micros(0))
         };
-        append(&ledger, (0..1_000).map(event).collect()).await.unwrap();
+        let mut events: Vec<ToSeal> = (0..999).map(|number| event(number).into()).collect();
+        let (last, sealed) = ToSeal::awaited(event(999));
+        events.push(last);
+        append(&ledger, events).await.unwrap();
+        assert_eq!(sealed.await, Ok(1_000), "whoever waits is told the leaf");
         for (leaf, number) in [(1, "0 x"), (500, "499 x"), (1_000, "999 x")] {
             let stored = ledger.envelopes(leaf, 1, usize::MAX).unwrap().remove(0);
             assert!(

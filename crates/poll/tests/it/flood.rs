@@ -142,6 +142,39 @@ fn who_never_answered_is_polled_slowly_and_then_forgotten_and_its_numbers_go_on(
 }
 
 #[test]
+fn who_is_forgotten_by_order_says_all_it_has_to_and_comes_back_as_a_new_one() {
+    let mut site = Site::new(Config { sensors_max: 2, ..Config::default() });
+    site.answering.insert(id(1));
+    assert!(site.beat(1, 1_000, at(0)) && site.beat(2, 1_000, at(0)));
+    site.run_until(10);
+    // The one answers, and its next poll is under way; of the other a late answer is awaited.
+    site.answering.clear();
+    site.run_until(11);
+    for number in [1, 2] {
+        let heartbeat = site.poller.handle_forget(id(number), at(11_100)).unwrap();
+        assert_eq!(heartbeat.id, id(number));
+        site.drain(at(11_100));
+        assert_eq!(site.poller.state(id(number)), None);
+        assert_eq!(site.poller.handle_forget(id(number), at(11_100)), None, "once");
+    }
+    assert!(site.told("SENSOR_FORGOTTEN").is_empty(), "whoever orders it seals it");
+    assert!(site.told("READINGS_MISSING").concat().contains("the site forgot the sensor"));
+    let polls = site.polls_between(1..3, 0, 1_000);
+    site.poller.handle_answer(id(1), b"1", at(11_200));
+    site.run_until(100);
+    assert_eq!(site.polls_between(1..3, 0, 1_000), polls, "nobody asks them any more");
+
+    assert!(site.beat(3, 1_000, at(100_000)), "there is room");
+    site.answering.insert(id(1));
+    assert!(site.beat(1, 1_000, at(100_000)));
+    site.run_until(110);
+    assert_eq!(site.told("SENSOR_DISCOVERED").len(), 4);
+    let mut checked = model::completeness::Completeness::of_log();
+    site.log.iter().for_each(|event| checked.take(0, event));
+    assert!(checked.is_complete(), "their numbers go on: {checked:?}");
+}
+
+#[test]
 fn invented_sensors_close_no_site() {
     let mut site = Site::new(Config { sensors_max: 100, ..Config::default() });
     for invented in 0..100 {

@@ -133,6 +133,35 @@ fn orders_are_carried_out_sealed_and_survive() {
 }
 
 #[test]
+fn a_sensor_is_forgotten_by_order() {
+    let mut site = Site::start(&["--simulate", "2"]);
+    Follower::start(&site).wait_for_more("SENSOR_READING", 4);
+    let sensor = site.sensors()[0]["id"].as_str().unwrap().to_owned();
+    let forget = |id| ["forget", id, "--reason", "scrapped"];
+    let said = refused(&site, &forget("00000000-0000-4000-8000-000000000000"));
+    assert!(said.contains("knows no sensor 00000000-0000"), "{said}");
+
+    let leaf = order(&site, &forget(&sensor))["leaf"].as_u64().unwrap();
+    let sealed = &envelopes(&site, leaf, 1)[0]["envelope"];
+    assert_eq!(sealed["event"]["action"], "SENSOR_FORGOTTEN");
+    assert_eq!(sealed["event"]["actor"], site::Account::own().name());
+    assert_eq!(sealed["sealwire"]["sensor"], sensor.as_str());
+    let message = sealed["event"]["message"].as_str().unwrap();
+    assert!(message.ends_with(": forgotten: scrapped"), "{message}");
+
+    // Nothing more is said of it until it beats again, and then it is a new one.
+    let next = until("it comes back", || {
+        let later = envelopes(&site, leaf + 1, 10_000);
+        later.into_iter().find(|line| line["envelope"]["sealwire"]["sensor"] == sensor.as_str())
+    });
+    assert_eq!(next["envelope"]["event"]["action"], "SENSOR_DISCOVERED", "{next}");
+
+    site.stop();
+    let said = refused(&site, &forget(&sensor));
+    assert!(said.contains("only a site that polls forgets a sensor"), "{said}");
+}
+
+#[test]
 fn envelopes_need_their_token() {
     let site = Site::start(&["--simulate", "4"]);
     for path in ["/envelopes", "/live", "/live?token=", "/envelopes?token=0123"] {

@@ -32,7 +32,9 @@ use crate::{
     page_http::{self, WorkloadName},
     pangea_http, pipeline, polling,
     ports::Reserved,
-    queries, sealing, workloads,
+    queries,
+    sealing::{self, ToSeal},
+    workloads,
 };
 
 /// Time between two looks at what retention no longer keeps: it is named in hours.
@@ -60,7 +62,7 @@ pub(super) struct Site<'a> {
     services: Part,
     host: Part,
     bus: Part,
-    events: mpsc::Sender<Event>,
+    events: mpsc::Sender<ToSeal>,
     /// Seals `events`; ends when every sender is gone.
     sealing: JoinSet<Result<(), UpError>>,
 }
@@ -338,6 +340,8 @@ impl<'a> Site<'a> {
         connection: Connection,
         counters: watch::Sender<Counters>,
     ) {
+        let (orders, forget) = mpsc::channel(polling::FORGET_ORDERS_MAX);
+        self.operator.polls(orders);
         let start = polling::Start {
             config,
             heartbeats,
@@ -345,6 +349,7 @@ impl<'a> Site<'a> {
             connection,
             events: self.events.clone(),
             counters,
+            forget,
         };
         let polling = polling::run(start, self.intake.stop.clone());
         self.intake.tasks.spawn(async { Ok(polling.await?) });
@@ -396,7 +401,7 @@ impl<'a> Site<'a> {
     fn seal_own(&self, action: &str, words: &str) {
         let message = format!("site {} {words}", self.data_dir.name());
         let event = Event::site(action, "site", message, clock::now());
-        if let Err(error) = self.events.try_send(event) {
+        if let Err(error) = self.events.try_send(event.into()) {
             warn!(%error, action, "an event of the site itself is not sealed");
         }
     }
@@ -420,7 +425,7 @@ impl<'a> Site<'a> {
                     }
                 };
                 let Some(events) = events.upgrade() else { break };
-                let _stopping = events.send(event).await;
+                let _stopping = events.send(event.into()).await;
             }
             stop.cancelled().await;
             Ok(())
