@@ -272,7 +272,10 @@ pub(crate) fn verify(log: &str) -> (Option<i32>, String) {
 
 /// Any command of `sealwire`: its exit code, and what it printed as its result and as errors.
 pub(crate) fn sealwire(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_sealwire")).args(arguments).output().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sealwire"));
+    // As a service or a job starts it: who runs it is for the kernel to say.
+    command.args(arguments).env_remove("USER").env_remove("LOGNAME");
+    let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
 }

@@ -24,7 +24,7 @@ fn nobody_on_a_port_keeps_the_operator_out() {
     let socket = site.data_dir().join("orders.sock");
     let silent: Vec<UnixStream> = (0..200).map(|_| UnixStream::connect(&socket).unwrap()).collect();
     let data_dir = site.data_dir();
-    // Without $USER, and with a name that is somebody else's.
+    // With a name that is somebody else's.
     let (code, printed, errors) = sealwire(&[
         "log",
         "--json",
