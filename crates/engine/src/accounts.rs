@@ -12,7 +12,7 @@
 //! | hosts | control | site | orders to hosts | hosts' signs of life, its own replies |
 //! | hosts | control | host | its signs of life, replies to the site | orders to hosts |
 //! | hosts | data | site | work for components, replies to hosts | components' questions, its own replies |
-//! | hosts | data | host | components' questions, replies to the site | work for components, its own replies |
+//! | hosts | data | host | components' questions, replies to the site and to itself | work for components, its own replies |
 //!
 //! Nothing is imported from one account into another.
 
@@ -218,7 +218,8 @@ pub(crate) fn hosts(traffic: Traffic<'_>) -> Value {
             ),
             user(
                 Role::HostData,
-                &[of_site, data_replies],
+                // By a message to its own inbox a host learns that its subscriptions stand.
+                &[of_site, data_replies, &[HOST_REPLIES]],
                 &[of_components, &[HOST_REPLIES]],
             ),
         ] },

@@ -131,6 +131,12 @@ fn a_device_neither_hears_nor_says_what_is_the_sites_or_the_hosts() {
 #[test]
 fn nobody_gets_in_by_naming_somebody_else() {
     let site = Site::start(&[]);
+    // Until now only the site and its host were there, and nothing was refused to them.
+    for server in ["nats", "hosts"] {
+        let log = site.data_dir().join(server).join("nats-server.log");
+        let log = fs::read_to_string(log).unwrap();
+        assert!(!log.contains("Violation"), "{server}: {log}");
+    }
     let nats = port(&site.addresses.nats);
     for user in ["site", "device", "site-control.sealwire", "host-control.sealwire"] {
         for options in [
