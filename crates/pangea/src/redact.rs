@@ -4,7 +4,10 @@
 //! it is escaped, and what is left is written as JSON again. So is JSON in a text in JSON. A number
 //! is met as it was written and as its digits are; where something of it has to go it becomes a text.
 
-use std::fmt;
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 use regex_lite::{NoExpand, Regex};
 use serde::{
@@ -102,21 +105,17 @@ impl Redaction {
 
     fn object(&self, token: &str, level: usize, met: &mut Met) -> Option<String> {
         let Entries(entries) = serde_json::from_str(token).ok()?;
-        let mut names: Vec<String> = Vec::new();
+        let mut names = HashSet::new();
+        // The number that each redacted name comes to next: not every name is tried for each.
+        let mut numbers: HashMap<String, u64> = HashMap::new();
         let (mut members, mut is_redacted) = (Vec::new(), false);
         for (name, value) in entries {
             let redacted = self.value(value, level, met);
             let other_name = self.plain(&name, met);
             is_redacted |= redacted.is_some() || other_name.is_some();
-            let mut unique = other_name.clone().unwrap_or(name);
-            let mut count = 1;
-            // Two names that are told apart by what went stay two.
-            while other_name.is_some() && names.contains(&unique) {
-                count += 1;
-                unique = format!("{} {count}", other_name.as_deref().unwrap_or_default());
-            }
-            members.push(format!("{}:{}", quoted(&unique), kept(value, redacted.as_deref())));
-            names.push(unique);
+            let name = other_name.map_or(name, |name| unique(name, &names, &mut numbers));
+            members.push(format!("{}:{}", quoted(&name), kept(value, redacted.as_deref())));
+            names.insert(name);
         }
         is_redacted.then(|| format!("{{{}}}", members.join(",")))
     }
@@ -126,6 +125,21 @@ impl Redaction {
         let digits = token.parse::<f64>().ok().filter(|number| number.is_finite());
         let digits = digits.and_then(|number| self.plain(&number.to_string(), met));
         self.plain(token, met).or(digits)
+    }
+}
+
+/// A redacted name, with a number where it stands there already: two names that are told apart by what went stay two.
+fn unique(name: String, names: &HashSet<String>, numbers: &mut HashMap<String, u64>) -> String {
+    if !names.contains(&name) {
+        return name;
+    }
+    let number = numbers.entry(name.clone()).or_insert(1);
+    loop {
+        *number += 1;
+        let numbered = format!("{name} {number}");
+        if !names.contains(&numbered) {
+            return numbered;
+        }
     }
 }
 
@@ -225,6 +239,16 @@ mod tests {
         assert_eq!(left, json!({ "lines": ["card\n[redacted]"] }));
         let deep = format!("{}\"{CARD}\"{}", "[".repeat(200), "]".repeat(200));
         assert!(!cards().apply(&deep).unwrap().contains(CARD));
+    }
+
+    #[test]
+    fn thousands_of_names_that_become_one_stay_as_many() {
+        let names = (0..20_000_u64).map(|name| (format!("{name:016}"), Value::from(1)));
+        let text = Value::Object(names.collect()).to_string();
+        let left: Value = serde_json::from_str(&cards().apply(&text).unwrap()).unwrap();
+        let left = left.as_object().unwrap();
+        assert_eq!(left.len(), 20_000);
+        assert!(left.keys().all(|name| name.starts_with(REDACTED)));
     }
 
     #[test]
