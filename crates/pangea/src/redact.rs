@@ -9,7 +9,7 @@ use std::{
     fmt,
 };
 
-use regex_lite::{NoExpand, Regex};
+use regex_lite::{Captures, NoExpand, Regex};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
@@ -36,16 +36,11 @@ impl Redaction {
 
     /// The text without what is not to be sealed; `None` where nothing of it has to go.
     pub(crate) fn apply(&self, text: &str) -> Option<String> {
-        let mut met = Met(vec![false; self.0.len()]);
-        let mut redacted = self.text(text, 0, &mut met);
-        // What a pattern meets across values only goes, too, though what is left may then be no JSON.
-        for (pattern, met) in self.0.iter().zip(met.0) {
-            if !met && pattern.is_match(text) {
-                let left = redacted.as_deref().unwrap_or(text);
-                redacted = Some(pattern.replace_all(left, NoExpand(REDACTED)).into_owned());
-            }
-        }
-        redacted
+        self.text(text, 0, &mut self.nothing_met())
+    }
+
+    fn nothing_met(&self) -> Met {
+        Met(vec![false; self.0.len()])
     }
 
     /// A text, which may be JSON.
@@ -53,10 +48,33 @@ impl Redaction {
         if !text.trim_start().starts_with(['{', '[', '"']) {
             return self.plain(text, met);
         }
-        match serde_json::from_str::<&RawValue>(text) {
-            Ok(value) => self.value(value, level, met),
-            Err(_not_json) => self.plain(text, met),
-        }
+        let Ok(value) = serde_json::from_str::<&RawValue>(text) else {
+            return self.plain(text, met);
+        };
+        let mut within = self.nothing_met();
+        let redacted = self.value(value, level, &mut within);
+        let redacted = self.across_values(text, redacted, &within);
+        met.0.iter_mut().zip(within.0).for_each(|(met, within)| *met |= within);
+        redacted
+    }
+
+    /// What a pattern meets across values goes, too, though what is left may then be no JSON. Of a
+    /// pattern that has met a value, too, that is what has a quotation mark in it: the rest is what
+    /// stands where something was cut out, or an escape.
+    fn across_values(&self, text: &str, redacted: Option<String>, met: &Met) -> Option<String> {
+        let patterns = self.0.iter().zip(&met.0);
+        patterns.fold(redacted, |redacted, (pattern, has_met)| {
+            let left = redacted.as_deref().unwrap_or(text);
+            let goes = |part: &str| !*has_met || part.contains('"');
+            if !pattern.find_iter(left).any(|part| goes(part.as_str())) {
+                return redacted;
+            }
+            let cut = |part: &Captures<'_>| {
+                let part = part.get(0).map_or("", |whole| whole.as_str());
+                String::from(if goes(part) { REDACTED } else { part })
+            };
+            Some(pattern.replace_all(left, cut).into_owned())
+        })
     }
 
     /// A text as it stands.
@@ -252,10 +270,15 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_meets_only_what_lies_between_values_is_applied_to_the_text() {
+    fn a_pattern_that_meets_what_lies_across_values_is_applied_to_the_text() {
         let redaction = Redaction::of(vec![Regex::new(r#""password":"[^"]*""#).unwrap()]);
         let left = redaction.apply(r#"{"name":"ada","password":"lovelace"}"#).unwrap();
         assert_eq!(left, r#"{"name":"ada",[redacted]}"#);
+        // Also where it meets a value, too, or lies in a text.
+        let hidden = r#"{"note":"\"password\":\"x\"","password":"lovelace"}"#;
+        assert_eq!(redaction.apply(hidden).unwrap(), r#"{"note":"[redacted]",[redacted]}"#);
+        let within = json!({ "body": r#"{"password":"lovelace"}"# }).to_string();
+        assert_eq!(redaction.apply(&within).unwrap(), r#"{"body":"{[redacted]}"}"#);
         // What stands where something was cut out is not cut again.
         let words = Redaction::of(vec![Regex::new("[a-z]+").unwrap()]);
         assert_eq!(words.apply(r#"["ada",true]"#).as_deref(), Some(r#"["[redacted]",true]"#));
