@@ -2,6 +2,9 @@
 //!
 //! A spreadsheet takes a cell that begins with one of a few characters for a formula, and runs it when somebody opens the file. What a sensor or a program
 //! says is text from outside, so such a cell gets an apostrophe in front, by which spreadsheets know text. Numbers stay numbers.
+//!
+//! A spreadsheet that parts cells at semicolons or tabs passes over quotation marks in the middle of what it takes for a cell. So what would begin a cell or a
+//! line there gets its apostrophe, too.
 
 use std::{
     borrow::Cow,
@@ -30,15 +33,34 @@ const FORMULA_STARTS: [char; 11] =
 #[must_use]
 pub fn cell(text: &str, formulas: Formulas) -> Cow<'_, str> {
     let text = match formulas {
-        Formulas::Defused if is_formula(text) => Cow::Owned(format!("'{text}")),
-        Formulas::Defused | Formulas::Kept => Cow::Borrowed(text),
+        Formulas::Defused => defused(text),
+        Formulas::Kept => Cow::Borrowed(text),
     };
-    // Where the comma is the decimal sign, spreadsheets part cells at semicolons.
-    if text.contains(['"', ',', ';', '\t', '\n', '\r']) {
+    if text.contains(['"', ',']) || text.contains(OTHER_ENDS) {
         Cow::Owned(format!("\"{}\"", text.replace('"', "\"\"")))
     } else {
         text
     }
+}
+
+/// Where a cell or a line ends for a spreadsheet that does not part cells at commas: where the comma is the decimal sign, it is the semicolon.
+const OTHER_ENDS: [char; 4] = [';', '\t', '\n', '\r'];
+
+fn defused(text: &str) -> Cow<'_, str> {
+    let is_formula_as_a_whole = is_formula(text);
+    if !is_formula_as_a_whole && !text.contains(OTHER_ENDS) {
+        return Cow::Borrowed(text);
+    }
+    let mut defused = String::from(if is_formula_as_a_whole { "'" } else { "" });
+    for (at, part) in text.split_inclusive(OTHER_ENDS).enumerate() {
+        // Quotation marks that come in pairs in front of it are nothing there.
+        let begin = part.trim_end_matches(OTHER_ENDS).trim_start_matches([' ', '"']);
+        if at > 0 && is_formula(begin) {
+            defused.push('\'');
+        }
+        defused.push_str(part);
+    }
+    Cow::Owned(defused)
 }
 
 fn is_formula(text: &str) -> bool {
@@ -94,12 +116,18 @@ mod tests {
             ("+49 30", "'+49 30", "+49 30"),
             ("@SUM(A1)", "'@SUM(A1)", "@SUM(A1)"),
             ("-2+3", "'-2+3", "-2+3"),
-            ("\t=1", "\"'\t=1\"", "\"\t=1\""),
-            ("\r=1", "\"'\r=1\"", "\"\r=1\""),
+            ("\t=1", "\"'\t'=1\"", "\"\t=1\""),
+            ("\r=1", "\"'\r'=1\"", "\"\r=1\""),
             (" =1", "' =1", " =1"), // passed over by some
             ("\u{ff1d}1", "'\u{ff1d}1", "\u{ff1d}1"),
             ("=a;b", "\"'=a;b\"", "\"=a;b\""),
             ("=HYPERLINK(\"x\",1)", "\"'=HYPERLINK(\"\"x\"\",1)\"", "\"=HYPERLINK(\"\"x\"\",1)\""),
+            // Cells and lines of their own where a semicolon or a tab ends a cell.
+            ("a;=1;b", "\"a;'=1;b\"", "\"a;=1;b\""),
+            ("a\t =1", "\"a\t' =1\"", "\"a\t =1\""),
+            ("a\r\n@x", "\"a\r\n'@x\"", "\"a\r\n@x\""),
+            ("a;\"=1", "\"a;'\"\"=1\"", "\"a;\"\"=1\""),
+            ("a;-5;b\n\n-1.5", "\"a;-5;b\n\n-1.5\"", "\"a;-5;b\n\n-1.5\""),
             // Numbers, as sensors write them.
             ("-12.50", "-12.50", "-12.50"),
             ("+3", "+3", "+3"),
