@@ -324,15 +324,23 @@ mod tests {
         }
     }
 
-    #[tokio::test(flavor = "multi_thread")]
+    /// Time stands still while anybody waits for the socket, so nobody's patience ends.
+    #[tokio::test(start_paused = true)]
     async fn connections_that_say_nothing_lock_nobody_out() {
         let site = Site::start();
-        let held: Vec<BlockingStream> =
-            (0..3 * UNHEARD_MAX).map(|_| connect(&site.folder).unwrap()).collect();
+        let folder = site.folder.clone();
+        let hold = move || -> Vec<BlockingStream> {
+            (0..3 * UNHEARD_MAX).map(|_| connect(&folder).unwrap()).collect()
+        };
+        let held = work::blocking((), hold).await.unwrap();
         assert!(matches!(site.give(Order::Holds).await, Ok(Done::Holds { .. })));
-        // The oldest have given way.
-        let closed = move || held.first().unwrap().read(&mut [0]).unwrap();
-        assert_eq!(work::blocking((), closed).await.unwrap(), 0);
+        // The oldest have given way to the others, not to time.
+        let closed = move || {
+            let mut oldest = held.first().unwrap();
+            oldest.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            oldest.read(&mut [0])
+        };
+        assert_eq!(work::blocking((), closed).await.unwrap().unwrap(), 0);
         site.stop().await;
     }
 
