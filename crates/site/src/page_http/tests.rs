@@ -16,7 +16,7 @@ use tokio::{
     net::TcpStream,
     sync::{Notify, watch},
     task::JoinSet,
-    time::{Duration, Instant},
+    time::{Duration, Instant, sleep},
 };
 
 use super::*;
@@ -187,6 +187,25 @@ async fn a_body_that_does_not_come_is_given_up() {
     let slow = answer(&mut port.send(&format!("{head}content-length: 9\r\n\r\nslow")).await).await;
     assert!(begin.elapsed() >= BODY_TIMEOUT, "{:?}", begin.elapsed());
     assert!(slow.starts_with("HTTP/1.1 408 "), "{slow}");
+
+    // Nor does a byte now and then keep the port waiting.
+    let begin = Instant::now();
+    let mut stream = port.send(&format!("{head}content-length: 1000\r\n\r\n")).await;
+    let (mut reading, mut writing) = stream.split();
+    let trickle = async {
+        while writing.write_all(b"x").await.is_ok() {
+            sleep(BODY_TIMEOUT / 4).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut slow = String::new();
+    tokio::select! {
+        read = reading.read_to_string(&mut slow) => drop(read.unwrap()),
+        () = trickle => unreachable!("it goes on for as long as it is let"),
+    }
+    assert!(slow.starts_with("HTTP/1.1 408 "), "{slow}");
+    let elapsed = begin.elapsed();
+    assert!((BODY_TIMEOUT..BODY_TIMEOUT * 2).contains(&elapsed), "{elapsed:?}");
     assert_eq!(port.calls(), 0);
 }
 
