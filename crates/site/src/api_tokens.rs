@@ -340,9 +340,12 @@ pub(crate) fn path_in(data_dir: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::{os::unix::fs::PermissionsExt as _, pin::pin, time::Duration};
+
+    use tokio::time::sleep;
 
     use super::*;
+    use crate::{Account, DataDir, SiteLog, operator::Order};
 
     #[test]
     fn a_token_lets_in_until_it_is_revoked_and_is_not_in_the_file() {
@@ -384,7 +387,40 @@ mod tests {
         assert!(stored.contains(r#""sha256": """#) && again.admit(&secret).is_none(), "{stored}");
         again.forget(&description).unwrap();
         assert_eq!(ApiTokens::load(file.clone()).unwrap().revoked(), []);
+        // One of the same name that is made later is another.
+        let later = TokenDescription { created_at: Timestamp::from_unix_micros(2), ..description };
+        again.add(later.clone(), &ApiTokens::new_secret()).unwrap();
+        assert!(again.stands(&later));
+        let before = TokenDescription { created_at: Timestamp::from_unix_micros(0), ..later };
+        assert!(!again.stands(&before));
         fs::write(&file, "{").unwrap();
         assert!(matches!(ApiTokens::load(file), Err(ApiTokenError::Damaged { .. })));
+    }
+
+    /// Time goes on only where nothing else does.
+    #[tokio::test(start_paused = true)]
+    async fn a_revocation_waits_for_what_is_being_done_in_the_tokens_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(folder.path(), None).unwrap();
+        let SiteLog { ledger: _, writer, operator } = SiteLog::open(&data_dir, None).unwrap();
+        let (account, name) = (Account::own(), "scada-1".parse::<TokenName>().unwrap());
+        let (scope, actor) = (vec![Scope::Write], None);
+        let create = Order::CreateToken { name: name.clone(), scope, log: None, actor };
+        operator.carry_out(create, &account).await.unwrap();
+        let tokens = operator.tokens();
+        let token = tokens.all().remove(0);
+        let effect = tokens.effect(&token).await.unwrap();
+        let revoke = Order::RevokeToken { name, actor: None };
+        let mut revoking = pin!(operator.carry_out(revoke, &account));
+        tokio::select! {
+            biased;
+            done = revoking.as_mut() => panic!("it does not wait: {done:?}"),
+            () = sleep(Duration::from_secs(1)) => {}
+        }
+        assert!(tokens.stands(&token));
+        drop(effect);
+        revoking.await.unwrap();
+        assert!(!tokens.stands(&token) && tokens.effect(&token).await.is_none());
+        writer.close().await.unwrap();
     }
 }

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::{Api, Call, Promised, Reply, after, not_sealed, trees};
+use super::{Api, Call, Promised, Reply, admission::Admission, after, not_sealed, trees};
 use crate::{api_tokens::TokenDescription, clock, operator::token_event};
 
 /// Bytes of what is known of files that can be downloaded: 200 of the largest searches, or 100,000 exports.
@@ -304,7 +304,7 @@ pub(super) async fn download(
     // The room is held as long as the file is being made, whoever has gone.
     let making = work::blocking(room, move || {
         let part = Vec::with_capacity(PART_BYTES);
-        let mut to = Parts { parts, part, api: &api, token: &file.token };
+        let mut to = Parts { parts, part, admission: &api.admission, token: &file.token };
         api.write_file(&file, &mut to).and_then(|()| Ok(to.flush()?))
     });
     // When nobody takes parts any more, there is nobody to hand them to, and the making ends.
@@ -330,7 +330,7 @@ pub(super) async fn download(
 struct Parts<'a> {
     parts: mpsc::Sender<Bytes>,
     part: Vec<u8>,
-    api: &'a Api,
+    admission: &'a Admission,
     token: &'a TokenDescription,
 }
 
@@ -344,7 +344,7 @@ impl Write for Parts<'_> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if !self.api.admission.stands(self.token) {
+        if !self.admission.stands(self.token) {
             let words = "the token in whose name it is sent was revoked";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, words));
         }
@@ -441,5 +441,32 @@ impl From<io::Error> for FileError {
 impl From<Refusal> for FileError {
     fn from(refusal: Refusal) -> Self {
         Self(refusal.summary)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api_tokens::{ApiTokens, Revocation, Scope};
+
+    #[test]
+    fn no_part_of_a_file_follows_the_revocation_of_its_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let tokens = ApiTokens::load(folder.path().join("api-tokens")).unwrap();
+        let at = Timestamp::from_unix_micros(0);
+        let (name, scope) = ("auditor".parse().unwrap(), vec![Scope::Read]);
+        let token = TokenDescription { name, scope, log: None, created_at: at };
+        tokens.add(token.clone(), "pts_secret").unwrap();
+        let admission = Admission::new(tokens.clone(), String::from("log"));
+        let (parts, mut sent) = mpsc::channel(PARTS_MAX);
+        let mut to = Parts { parts, part: Vec::new(), admission: &admission, token: &token };
+        to.write_all(&[b'x'; PART_BYTES]).unwrap();
+        let revocation = Revocation { actor: String::from("ada"), at };
+        tokens.revoke(&token.name, revocation).unwrap();
+        let refused = to.write_all(&[b'x'; PART_BYTES]).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+        drop(to);
+        assert_eq!(sent.blocking_recv().unwrap().len(), PART_BYTES);
+        assert_eq!(sent.blocking_recv(), None);
     }
 }

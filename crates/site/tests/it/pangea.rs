@@ -324,13 +324,15 @@ async fn addresses_are_those_of_the_proxy_that_the_configuration_names() {
 async fn a_revoked_token_seals_nothing_that_was_under_way() {
     let folder = tempfile::tempdir().unwrap();
     let mut client = Client::start(folder.path(), "{}").await;
-    for (number, path) in ["/v1/log", "/v2/log", "/v1/search"].into_iter().enumerate() {
+    let paths = ["/v1/log", "/v2/log", "/v1/search", "/v1/export"];
+    for (number, path) in paths.into_iter().enumerate() {
         let name = format!("program-{number}");
         client.go_on_as(&name).await;
         let event = json!({ "message": "under way" });
         let body = match path {
             "/v1/log" => json!({ "event": event }),
             "/v2/log" => json!({ "events": [{ "event": event }] }),
+            "/v1/export" => json!({ "format": "csv" }),
             _ => json!({ "query": "" }),
         };
         let (body, address) = (body.to_string(), client.address());
