@@ -224,6 +224,23 @@ fn a_count_that_begins_anew_after_an_absence_is_not_broken() {
     assert_eq!(script(&[r#"2010 answer a {"value":1,"seq":1}"#], 5_000), 1);
     let far = r#"400010 answer a {"value":1,"seq":9000}"#;
     assert_eq!(script(&["100 gone a", "400000 beat a", far], 5_000), 1);
+
+    // The site was away.
+    for (seq, broken) in [(1, 0), (9_000, 1)] {
+        let mut poller = poller();
+        let known = Heartbeat::parse(heartbeat("a", &[]).as_bytes()).unwrap();
+        let last = LastNumbers { poll: 7, seq: Some(5_000), ..LastNumbers::default() };
+        let last_numbers = BTreeMap::from([(sensor("a"), last)]);
+        let (known, now) = ([(known, SensorState::Online)], at(0));
+        assert!(poller.restore(known, last_numbers, Past::default(), now).is_empty());
+        let answer = format!(r#"{{"value":1,"seq":{seq}}}"#);
+        poller.handle_answer(sensor("a"), answer.as_bytes(), now);
+        let mut log = Vec::new();
+        drain(&mut poller, &mut log);
+        let is_broken =
+            |event: &&Event| event.action.as_deref() == Some(model::action::SEQUENCE_BROKEN);
+        assert_eq!(log.iter().filter(is_broken).count(), broken, "{seq}: {log:?}");
+    }
 }
 
 /// Action, numbers and reason of an event.
