@@ -152,3 +152,38 @@ impl Standing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+    use crate::{Event, Outcome, Salt, Timestamp};
+
+    #[test]
+    fn a_value_in_another_unit_than_its_range_is_seen_as_such() {
+        let seen = |declared: &str, answer: &str| {
+            let heartbeat = format!(
+                r#"{{"alias":"T1","id":"a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3","poll_interval":1000,"poll_topic":"p","read_topic":"r"{declared}}}"#
+            );
+            let heartbeat = Heartbeat::parse(heartbeat.as_bytes()).unwrap();
+            let at = Timestamp::from_unix_micros(0);
+            let event = Event::reading(&heartbeat, 1, Outcome::of(answer.as_bytes()), at);
+            let salt = Salt::from_random([0; 16]);
+            let sighting = Sighting::of(7, &Envelope { event, received_at: at, salt }).unwrap();
+            let Seen::Value { units, .. } = sighting.seen else { panic!("{sighting:?}") };
+            units
+        };
+        let celsius = r#","unit":"C","range":[0,50]"#;
+        let both = (String::from("C"), String::from("F"));
+        assert_eq!(seen(celsius, r#"{"value":77,"unit":"F"}"#), Some(both));
+        for (declared, answer) in [
+            (celsius, "25"),
+            (celsius, r#"{"value":25,"unit":"C"}"#),
+            (r#","unit":"C""#, r#"{"value":77,"unit":"F"}"#),
+            (r#","range":[0,50]"#, r#"{"value":77,"unit":"F"}"#),
+        ] {
+            assert_eq!(seen(declared, answer), None, "{declared} {answer}");
+        }
+    }
+}
