@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path};
 
-use ledger::{Ledger, Writer};
-use model::{Envelope, action};
+use ledger::{Batch, Ledger, Writer};
+use model::{Envelope, Event, action};
 use site::{
     Account, DataDir, SiteLog,
     operator::{Done, Operator, Order},
@@ -172,5 +172,13 @@ async fn nothing_is_erased_for_its_age_while_the_clock_is_in_doubt() {
     open.operator.carry_out(confirm, &Account::own()).await.unwrap();
     open.operator.carry_out(retain(), &Account::own()).await.unwrap();
     assert_eq!(open.count(action::CLOCK_CONFIRMED), 1);
+    // Nor is the file's word taken for a time that the machine's clock has not reached.
+    let event = Event { action: Some(String::from("TEST")), ..Event::default() };
+    open.ledger.append(Batch::of(vec![event])).await.unwrap();
+    open.close().await;
+    fs::write(folder.path().join("clock"), clock.replace("2024", "2124")).unwrap();
+    let open = Open::new(folder.path());
+    let done = open.operator.carry_out(retain(), &Account::own()).await.unwrap();
+    assert!(matches!(&done, Done::Retain { classes } if classes.is_empty()), "{done:?}");
     open.close().await;
 }
