@@ -9,6 +9,7 @@ use crate::{
     DataDir,
     api_tokens::{self, ApiTokenError, ApiTokens},
     operator::Operator,
+    pangea_http::Saved,
     site_time::SiteTime,
 };
 
@@ -53,6 +54,9 @@ impl SiteLog {
         let keys = KeyFiles::new(key_file.unwrap_or_else(|| data_dir.key()));
         let signers = keys.load_or_create(&name, &data_dir.ledger())?;
         let (ledger, writer) = Ledger::open_on(storage, &data_dir.ledger(), signers)?;
+        // Also where a command erases on a stopped site, whose API knows of no erasure.
+        let folder = data_dir.path().to_owned();
+        ledger.after_erasing(move || Saved::forget_words_in(&folder));
         // A rotation may have been interrupted: the log knows how it ended.
         keys.settle(&ledger.vkey())?;
         let tokens = ApiTokens::load(api_tokens::path_in(data_dir.path()))?;

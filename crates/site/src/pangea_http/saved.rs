@@ -1,6 +1,7 @@
 //! What a client may come back for: in memory, and in files of the data directory, so that it outlives the site's process.
 //!
-//! A search has words, and they may be those of an envelope: whenever envelopes are erased, searches that were saved are forgotten.
+//! A search has words, and they may be those of an envelope: whenever envelopes are erased, searches
+//! that were saved are forgotten. A command that erases on a stopped site forgets them, too.
 //!
 //! Lines that are added are not fsynced. A loss of power may take the newest: then a client
 //! searches or exports again, and what it logged is sealed all the same.
@@ -16,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use durable::{PlainError, open_plain};
 use model::Timestamp;
 use pangea::{RequestId, ResultId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -63,9 +65,26 @@ impl Saved {
 impl Saved {
     /// Forgets what holds words of searches: they may be those of envelopes that were erased.
     pub(super) fn forget_words(&self) {
-        if let Err(error) = self.searches.forget_all() {
-            warn!(%error, "words of searches may be left in pangea-searches: remove the file when the site does not run");
-        }
+        warn_of_words_left(self.searches.forget_all());
+    }
+
+    /// The same in a data directory in which the API may not run. The file is emptied where it is:
+    /// where the API does run, it has it open.
+    pub(crate) fn forget_words_in(data_dir: &Path) {
+        let path = data_dir.join(SEARCHES);
+        warn_of_words_left(match open_plain(OpenOptions::new().write(true), &path) {
+            Err(PlainError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(())
+            }
+            Err(error) => Err(io::Error::other(error)),
+            Ok(file) => file.set_len(0).and_then(|()| file.sync_all()),
+        });
+    }
+}
+
+fn warn_of_words_left(forgotten: io::Result<()>) {
+    if let Err(error) = forgotten {
+        warn!(%error, "words of searches may be left in pangea-searches: remove the file when the site does not run");
     }
 }
 

@@ -182,3 +182,26 @@ async fn nothing_is_erased_for_its_age_while_the_clock_is_in_doubt() {
     assert!(matches!(&done, Done::Retain { classes } if classes.is_empty()), "{done:?}");
     open.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_on_a_stopped_site_leaves_no_words_of_searches() {
+    let folder = TempDir::new().unwrap();
+    let open = Open::new(folder.path());
+    let searches = folder.path().join("pangea-searches");
+    assert!(!searches.exists());
+    let event = Event { message: String::from("PIN 4711"), ..Event::default() };
+    let batch = Batch::of(vec![event.clone(), event]);
+    let first = open.ledger.append(batch).await.unwrap().first_leaf;
+    let erase = |leaf: u64| Order::Erase {
+        leaves: leaf.to_string().parse().unwrap(),
+        with_derived: false,
+        actor: None,
+        reason: "a test".parse().unwrap(),
+    };
+    open.operator.carry_out(erase(first), &Account::own()).await.unwrap();
+    assert!(!searches.exists(), "nobody searched");
+    fs::write(&searches, "4711\n").unwrap();
+    open.operator.carry_out(erase(first + 1), &Account::own()).await.unwrap();
+    assert_eq!(fs::read_to_string(&searches).unwrap(), "");
+    open.close().await;
+}
