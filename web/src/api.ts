@@ -44,6 +44,8 @@ export type SensorAnswer = {
   location: string;
   state: SensorState;
   out_of_range: boolean;
+  /** The last value could not be held against the range. */
+  not_judged: boolean;
   poll_interval_ms: number;
   unit: string | null;
   quantity: string | null;

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { render } from "svelte/server";
 import type { Reading, Sealed, SensorAnswer } from "./api.ts";
 import { isBadNews, isReading, matches, numberOf, readingOf } from "./event.ts";
 import { beyondRange, groupByLocation, needsAttention, passes, rangeOf, RECENT_MAX, refetched, withEvents } from "./fleet.ts";
+import Marks from "./parts/Marks.svelte";
 import { joined, readingsOf, seriesOf, seriesOfPlot } from "./readings.ts";
 
 const SENSOR: SensorAnswer = {
@@ -11,6 +13,7 @@ const SENSOR: SensorAnswer = {
   location: "Boiler Room",
   state: "online",
   out_of_range: false,
+  not_judged: false,
   poll_interval_ms: 1000,
   unit: "°C",
   quantity: "temperature",
@@ -71,6 +74,18 @@ test("the range's events set the mark and take it away", () => {
   const out = withEvents(SENSOR, [event(1, "OUT_OF_RANGE")]);
   assert.equal(out.out_of_range, true);
   assert.equal(withEvents(out, [event(2, "BACK_IN_RANGE")]).out_of_range, false);
+});
+
+test("a value that cannot be held against the range is shown as such until one can", () => {
+  const shows = (sensor: SensorAnswer): boolean => render(Marks, { props: { sensor } }).body.includes("Range not judged");
+  const not_judged = withEvents(SENSOR, [event(1, "RANGE_NOT_JUDGED")]);
+  assert.ok(shows(not_judged) && needsAttention(not_judged));
+  for (const judged of ["OUT_OF_RANGE", "BACK_IN_RANGE"]) {
+    assert.ok(!shows(withEvents(not_judged, [event(2, judged)])), judged);
+  }
+  assert.ok(!shows(SENSOR));
+  // It says nothing of the value before, which was outside.
+  assert.ok(withEvents(SENSOR, [event(1, "OUT_OF_RANGE"), event(2, "RANGE_NOT_JUDGED")]).out_of_range);
 });
 
 test("an answer that is behind the feed does not take readings back", () => {

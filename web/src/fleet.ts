@@ -10,12 +10,13 @@ export type FleetFilter = { text: string; location: string; attention: boolean }
 
 /** `sensor` after `events`, oldest first, all of them its own. Events it already knows change nothing. */
 export function withEvents(sensor: SensorAnswer, events: readonly Sealed[]): SensorAnswer {
-  let { last, recent, range, out_of_range } = sensor;
+  let { last, recent, range, out_of_range, not_judged } = sensor;
   const points: Point[] = [];
   for (const sealed of events) {
     const { action } = sealed.envelope.event;
-    if (action === "OUT_OF_RANGE") out_of_range = true;
-    if (action === "BACK_IN_RANGE") out_of_range = false;
+    if (action === "OUT_OF_RANGE") [out_of_range, not_judged] = [true, false];
+    if (action === "BACK_IN_RANGE") [out_of_range, not_judged] = [false, false];
+    if (action === "RANGE_NOT_JUDGED") not_judged = true;
     const reading = readingOf(sealed);
     if (reading === null || (last !== null && reading.leaf <= last.leaf)) continue;
     last = reading;
@@ -23,7 +24,7 @@ export function withEvents(sensor: SensorAnswer, events: readonly Sealed[]): Sen
     points.push([Date.parse(reading.timestamp), numberOf(reading)]);
   }
   if (points.length > 0) recent = [...recent, ...points].slice(-RECENT_MAX);
-  return { ...sensor, last, recent, range, out_of_range };
+  return { ...sensor, last, recent, range, out_of_range, not_judged };
 }
 
 /** `fetched`, except for readings that the feed has brought since: the index that answers may be behind the log. */
@@ -32,8 +33,8 @@ export function refetched(shown: SensorAnswer, fetched: SensorAnswer): SensorAns
   return behind ? { ...fetched, last: shown.last, recent: shown.recent } : fetched;
 }
 
-export const needsAttention = ({ state, out_of_range, last }: SensorAnswer): boolean =>
-  state !== "online" || out_of_range || isFailure(last?.status);
+export const needsAttention = ({ state, out_of_range, not_judged, last }: SensorAnswer): boolean =>
+  state !== "online" || out_of_range || not_judged || isFailure(last?.status);
 
 /** The two bounds of a range as it is sealed, `0..50`; null where there is none. */
 export function rangeOf(text: string | undefined): [number, number] | null {
