@@ -90,7 +90,7 @@ fn numbers(poll: u64, seq: Option<u64>, until: Timestamp) -> LastNumbers {
 
 #[test]
 fn sensors_stand_as_the_log_says() {
-    let (_folder, _indexer, reader) = example();
+    let (_folder, mut indexer, reader) = example();
     let sensors = reader.sensors(2).unwrap();
     let seen: Vec<_> = sensors
         .iter()
@@ -106,6 +106,24 @@ fn sensors_stand_as_the_log_says() {
         ]
     );
     assert_eq!(reader.standings().unwrap().len(), 2);
+
+    // One value cannot be judged, and the next can.
+    let (a, b) = (heartbeat("A", 1), heartbeat("B", 2));
+    for (action, not_judged) in [(action::RANGE_NOT_JUDGED, true), (action::BACK_IN_RANGE, false)] {
+        apply(&mut indexer, vec![derived(&a, action)]);
+        let is_not_judged = |of: &Standing| of.not_judged == not_judged;
+        assert!(is_not_judged(&reader.sensors(1).unwrap()[0].standing), "{action}");
+        assert!(is_not_judged(
+            reader.standings().unwrap().get(&a.id).unwrap_or(&Standing::default())
+        ));
+    }
+    // The site knows one no more that was forgotten, but for its numbers, until it beats again.
+    let known = || reader.sensors(1).unwrap().len();
+    apply(&mut indexer, vec![Event::sighting(action::SENSOR_FORGOTTEN, &b, at(11))]);
+    assert_eq!(known(), 1);
+    assert!(reader.last_numbers().unwrap().contains_key(&b.id));
+    apply(&mut indexer, vec![Event::sighting(action::SENSOR_DISCOVERED, &b, at(12))]);
+    assert_eq!(known(), 2);
 }
 
 #[test]
