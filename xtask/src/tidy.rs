@@ -26,7 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("witness", &["durable", "http-client", "http-server", "ledger", "tlog", "work"]),
     ("index", &["model"]),
     ("readings", &["ledger", "model"]),
-    ("engine", &[]),
+    ("engine", &["durable"]),
     ("simulator", &["model"]),
     (
         "site",

@@ -37,13 +37,28 @@ const HOMES: [(&str, &str); 7] = [
 ];
 const TEMPORARY: &str = "tmp";
 
-/// Makes the folders that an engine finds in its environment. What an earlier run left in the temporary one is gone.
+/// Makes the folders that an engine finds in its environment. What an earlier run left in the temporary
+/// one is gone.
 pub(crate) fn prepare(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder.join(TEMPORARY)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    homes(folder).try_for_each(|(_, home)| private::folder(&home))
+    HOMES.iter().try_for_each(|(_, below)| make(folder, below))
+}
+
+/// Makes a folder below an engine's. A link that the engine put in its place goes: we would follow it to
+/// where the engine itself cannot go.
+fn make(folder: &Path, below: &str) -> io::Result<()> {
+    let mut path = folder.to_owned();
+    for part in Path::new(below) {
+        path.push(part);
+        if path.is_symlink() {
+            fs::remove_file(&path)?;
+        }
+        private::folder(&path)?;
+    }
+    Ok(())
 }
 
 /// All that an engine whose folder this is gets to know.
@@ -59,6 +74,20 @@ fn homes(folder: &Path) -> impl Iterator<Item = (&'static str, PathBuf)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_folder_is_made_by_way_of_a_link_that_an_engine_left() {
+        let site = tempfile::tempdir().unwrap();
+        let (folder, theirs) = (site.path().join("wash"), site.path().join("theirs"));
+        fs::create_dir_all(folder.join("home")).unwrap();
+        fs::create_dir(&theirs).unwrap();
+        for link in ["home/.local", "tmp"] {
+            std::os::unix::fs::symlink(&theirs, folder.join(link)).unwrap();
+        }
+        prepare(&folder).unwrap();
+        assert!(folder.join("home/.local/share").is_dir() && !folder.join("tmp").is_symlink());
+        assert_eq!(fs::read_dir(&theirs).unwrap().count(), 0);
+    }
 
     #[test]
     fn every_home_is_in_the_engines_own_folder_and_nothing_temporary_stays() {

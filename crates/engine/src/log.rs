@@ -5,15 +5,15 @@
 
 use std::{
     collections::VecDeque,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, PipeReader, PipeWriter, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
 };
 
+use durable::{open_plain, private_file};
 use tokio::{sync::watch, time::timeout};
 
 /// The file is set aside when it is larger than this; the one set aside before is dropped.
@@ -128,11 +128,14 @@ impl Kept<'_> {
     }
 }
 
+/// Opens the file. The engine can write in its folder, and what it puts in the file's place must not lead us
+/// out of there.
 fn open(path: &Path) -> io::Result<(File, u64)> {
     if fs::metadata(path).is_ok_and(|metadata| metadata.len() > FILE_BYTES_MAX) {
         fs::rename(path, path.with_extension("log.old"))?;
     }
-    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let opened = open_plain(private_file().create(true).append(true), path);
+    let file = opened.map_err(io::Error::other)?;
     let length = file.metadata()?.len();
     Ok((file, length))
 }
@@ -199,6 +202,18 @@ mod tests {
         said(&log, b"up again");
         assert_eq!(fs::read_to_string(&path).unwrap(), "up again");
         assert!(log.ending().ends_with(": no space left on device | up again"));
+    }
+
+    #[test]
+    fn nothing_is_written_by_way_of_a_link_that_an_engine_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, theirs) = (folder.path().join("engine.log"), folder.path().join("site.key"));
+        fs::write(&theirs, "secret").unwrap();
+        std::os::unix::fs::symlink(&theirs, &path).unwrap();
+        let log = Log::new(path);
+        said(&log, b"forged\n");
+        assert!(log.ending().contains("forged"));
+        assert_eq!(fs::read(&theirs).unwrap(), b"secret");
     }
 
     #[test]
