@@ -10,8 +10,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::private;
-
 /// What is handed on: where programs are, language and time, and how much of the machine an engine may take.
 const INHERITED: [&str; 10] = [
     "GOGC",
@@ -56,7 +54,7 @@ fn make(folder: &Path, below: &str) -> io::Result<()> {
         if path.is_symlink() {
             fs::remove_file(&path)?;
         }
-        private::folder(&path)?;
+        durable::create_folder(&path)?;
     }
     Ok(())
 }

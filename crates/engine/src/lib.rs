@@ -13,7 +13,6 @@ mod environment;
 pub mod find;
 mod log;
 pub mod nats_server;
-mod private;
 pub mod reconcile;
 pub mod registry;
 pub mod release;

@@ -12,7 +12,6 @@ use serde_json::Value;
 use crate::{
     accounts::{self, Password, Traffic},
     ca::Authority,
-    private,
     supervise::Start,
 };
 
@@ -88,7 +87,7 @@ impl ForHosts<'_> {
     /// # Errors
     /// The folder cannot be written, or no certificate can be made.
     pub fn prepare(&self, program: PathBuf) -> io::Result<Start> {
-        private::folder(self.folder)?;
+        durable::create_folder(self.folder)?;
         let identity = self.authority.server(self.nats.ip()).map_err(io::Error::other)?;
         let mut configuration = general(self.name, self.nats);
         configuration.push_str("tls {\n  verify_and_map: true\n");
@@ -97,7 +96,7 @@ impl ForHosts<'_> {
             ("cert_file", "server.pem", identity.certificate_pem()),
             ("key_file", "server.key", identity.key_pem()),
         ] {
-            private::file(&self.folder.join(name), pem.as_bytes())?;
+            durable::replace(&self.folder.join(name), pem.as_bytes())?;
             writeln!(configuration, "  {key}: \"{name}\"").expect("a text takes everything");
         }
         let accounts = accounts::hosts(self.traffic);
@@ -122,8 +121,8 @@ fn start(
     folder: &Path,
     configuration: &str,
 ) -> io::Result<Start> {
-    private::folder(folder)?;
-    private::file(&folder.join(CONFIGURATION), configuration.as_bytes())?;
+    durable::create_folder(folder)?;
+    durable::replace(&folder.join(CONFIGURATION), configuration.as_bytes())?;
     Ok(Start {
         name,
         program,

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, fs, io, net::SocketAddr, path::Path, path::PathBuf};
 
-use crate::{accounts::Role, ca::Authority, private, supervise::Start};
+use crate::{accounts::Role, ca::Authority, supervise::Start};
 
 /// The host, for people.
 pub const NAME: &str = "wash host";
@@ -57,7 +57,7 @@ pub struct Config<'a> {
 /// # Errors
 /// The folder cannot be written, or no certificate can be made.
 pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
-    private::folder(config.folder)?;
+    durable::create_folder(config.folder)?;
     // Images are found by their registry's address, and ours is another at each start: what is kept is of no use.
     match fs::remove_dir_all(config.folder.join(IMAGES)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -85,14 +85,14 @@ pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
         HEAP_MEMORY.into(),
     ];
     let ca = String::from("ca.pem");
-    private::file(&config.folder.join(&ca), config.authority.pem().as_bytes())?;
+    durable::replace(&config.folder.join(&ca), config.authority.pem().as_bytes())?;
     for (plane, name, role) in
         [("scheduler", "control", Role::HostControl), ("data", "data", Role::HostData)]
     {
         let identity = role.identity(config.authority).map_err(io::Error::other)?;
         let [certificate, key] = ["pem", "key"].map(|kind| format!("{name}.{kind}"));
-        private::file(&config.folder.join(&certificate), identity.certificate_pem().as_bytes())?;
-        private::file(&config.folder.join(&key), identity.key_pem().as_bytes())?;
+        durable::replace(&config.folder.join(&certificate), identity.certificate_pem().as_bytes())?;
+        durable::replace(&config.folder.join(&key), identity.key_pem().as_bytes())?;
         for (what, file) in [("ca", &ca), ("cert", &certificate), ("key", &key)] {
             arguments.extend([format!("--{plane}-nats-tls-{what}").into(), file.into()]);
         }
