@@ -12,9 +12,11 @@ use std::{fs, path::PathBuf};
 #[cfg(target_os = "linux")]
 const PROGRAMS: [&str; 8] =
     ["/bin", "/gnu/store", "/lib", "/lib32", "/lib64", "/nix/store", "/sbin", "/usr"];
-/// Those that it may read: names and addresses, certificates, time zones, and what the kernel says of the machine and of the engine.
+/// Those that it may read: names and addresses, certificates, time zones, and what the kernel says of the
+/// machine and of the engine. Of the folders with certificates, not those beside them that hold the secret
+/// keys of other servers: an engine of root's could read them.
 #[cfg(target_os = "linux")]
-const READABLE: [&str; 19] = [
+const READABLE: [&str; 23] = [
     "/dev/random",
     "/dev/urandom",
     "/dev/zero",
@@ -27,9 +29,13 @@ const READABLE: [&str; 19] = [
     "/etc/localtime",
     "/etc/nsswitch.conf",
     "/etc/passwd",
-    "/etc/pki",
+    "/etc/pki/ca-trust",
+    "/etc/pki/tls/cert.pem",
+    "/etc/pki/tls/certs",
     "/etc/resolv.conf",
-    "/etc/ssl",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/certs",
     "/proc",
     "/sys/devices/system",
     "/sys/fs/cgroup",
@@ -156,6 +162,11 @@ mod tests {
             refused(fs::rename(&other, own.join("ledger")));
             refused(fs::remove_file(&key));
             refused(fs::write("/usr/sealwire-was-here", ""));
+            for keys in ["/etc/ssl/private", "/etc/pki/tls/private"].map(Path::new) {
+                if keys.exists() {
+                    refused(fs::read_dir(keys).map(drop));
+                }
+            }
             assert_eq!(fs::read(own.join("config")).unwrap(), b"mine");
             fs::write(own.join("new"), "").unwrap();
             fs::read("/proc/self/status").unwrap();
