@@ -112,6 +112,10 @@ pub fn restore(
     progress("verifying the copy");
     let verified = verify(&disk, &ledger, Some(&of_backup.vkey), progress)
         .map_err(|source| RestoreError::Copy { source })?;
+    // What was said of the backup must be true of the copy: an older one may lie in its place by now.
+    if verified.checkpoint != of_backup.checkpoint {
+        return Err(RestoreError::Changed { path: request.backup.to_owned() });
+    }
     if let Some(key) = &key {
         staging.write(KEY, &key.text)?;
     }
@@ -243,6 +247,12 @@ pub enum RestoreError {
     Copy {
         /// What is wrong, in the copy.
         source: VerifyError,
+    },
+    /// Another backup lies there than at the beginning.
+    #[error("the backup {} was changed while it was restored: try again when nobody writes there", path.display())]
+    Changed {
+        /// The backup.
+        path: PathBuf,
     },
     /// The secret key is another log's.
     #[error("no secret key in {} is that of the log, whose key is {vkey}: name its file with --key", path.display())]

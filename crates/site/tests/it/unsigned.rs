@@ -65,6 +65,37 @@ fn assert_left_out(fates: &[(&'static str, Fate)], name: &str, why: &str) {
 }
 
 #[tokio::test]
+async fn an_older_backup_that_takes_the_place_of_the_newer_one_meanwhile_is_not_restored() {
+    let (plant, backup) = backed_up().await;
+    let older = backup.with_file_name("older");
+    copy(&backup, &older);
+    plant.seal(5).await;
+    back_up(&plant.data_dir(), &backup).unwrap();
+    let published = backup.with_file_name("published");
+    fs::write(&published, &plant.ledger.published().note).unwrap();
+
+    let data_dir = backup.with_file_name("restored");
+    let request = Restore {
+        backup: &backup,
+        data_dir: &data_dir,
+        vkey: None,
+        key: None,
+        known_checkpoint: Some(&published),
+        take: &[],
+        stop: &Stop::default(),
+    };
+    let refusal = restore(&request, &mut |step| {
+        if step == "copying the log" {
+            fs::remove_dir_all(backup.join("ledger")).unwrap();
+            copy(&older.join("ledger"), &backup.join("ledger"));
+        }
+    });
+    let refusal = refusal.unwrap_err();
+    assert!(matches!(refusal, RestoreError::Changed { .. }), "{refusal}");
+    assert!(!data_dir.exists());
+}
+
+#[tokio::test]
 async fn only_what_the_logs_key_signed_is_restored_unasked() {
     let (_plant, backup) = backed_up().await;
     assert_eq!(fates(&backup, &[]), [("retention", Fate::Signed)]);
