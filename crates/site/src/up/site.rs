@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 use engine::{Authority, Change, Engine, Log, Registry, reconcile, wash_host};
 use index::{Reader, SensorState};
 use ledger::Ledger;
-use model::{Envelope, Event, Pattern, Timestamp, action};
+use model::{Event, Pattern, action};
 use poll::{Counters, Past};
 use tokio::{
     sync::{mpsc, watch},
@@ -50,8 +50,6 @@ const CHANGES_MAX: usize = 16;
 pub(super) struct Site<'a> {
     data_dir: &'a DataDir,
     ledger: Ledger,
-    /// When the newest envelope of the runs before was received.
-    log_end: Option<Timestamp>,
     operator: Operator,
     /// Asks witnesses, where there is a policy; taken when it starts.
     cosigning: Option<Cosigning>,
@@ -87,11 +85,9 @@ impl<'a> Site<'a> {
             mqtt: format!("mqtt://{}", mqtt.address()),
             vkey: ledger.vkey().to_string(),
         };
-        let log_end = newest_received_at(&ledger);
         Self {
             data_dir,
             ledger,
-            log_end,
             operator,
             cosigning,
             addresses,
@@ -291,7 +287,8 @@ impl<'a> Site<'a> {
         Ok((known, counters))
     }
 
-    /// What the log shows to anyone. Asked for before its witnesses are: until then they can be watched.
+    /// What the log shows to anyone. Call it before the witnesses are asked: asking takes `cosigning`,
+    /// and what they sign is watched there.
     fn public_log(&self) -> log_http::PublicLog {
         let witnessed = self.cosigning.as_ref().map(Cosigning::watch);
         log_http::PublicLog { ledger: self.ledger.clone(), witnessed }
@@ -328,7 +325,7 @@ impl<'a> Site<'a> {
         Ok(polling::Known {
             sensors: sensors.map(|sensor| (sensor.heartbeat, state(sensor.state))).collect(),
             last_numbers: index.last_numbers()?,
-            past: Past { log_end: self.log_end, built: Some(clock::built()) },
+            past: Past { log_end: self.ledger.found_received_at(), built: Some(clock::built()) },
         })
     }
 
@@ -431,13 +428,6 @@ impl<'a> Site<'a> {
             Ok(())
         });
     }
-}
-
-/// When the newest envelope was received; none where it was erased, or cannot be read, which others find.
-fn newest_received_at(ledger: &Ledger) -> Option<Timestamp> {
-    let newest = ledger.size().checked_sub(1)?;
-    let stored = ledger.envelopes(newest, 1, 1).ok()?;
-    Envelope::parse(stored.first()?.bytes.as_deref()?).ok().map(|envelope| envelope.received_at)
 }
 
 /// The first failure of any part.
