@@ -69,6 +69,19 @@ enum Answer {
     Failed(String),
 }
 
+/// Whether there is a socket in a folder, used or left by a crash.
+///
+/// # Errors
+/// Something else has the name.
+pub(crate) fn is_there(folder: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(folder.join(NAME)) {
+        Ok(found) if found.file_type().is_socket() => Ok(true),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "it is not a socket")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 impl OrderSocket {
     /// Binds the socket of a folder that is ours. One that a crash left is replaced; one at which somebody listens is not.
     ///
@@ -76,13 +89,8 @@ impl OrderSocket {
     /// Somebody listens there, or something else has the name.
     pub(crate) fn bind(folder: &Path) -> io::Result<Self> {
         let path = folder.join(NAME);
-        match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-            Ok(found) if !found.file_type().is_socket() => {
-                return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it is not a socket"));
-            }
-            Ok(_) => match connect(folder) {
+        if is_there(folder)? {
+            match connect(folder) {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                     fs::remove_file(&path)?;
                 }
@@ -90,7 +98,7 @@ impl OrderSocket {
                     return Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there"));
                 }
                 Err(error) => return Err(error),
-            },
+            }
         }
         let address = Address::of(folder)?;
         let listener = UnixListener::bind(&address.path)?;

@@ -10,7 +10,7 @@ use crate::{
     api_tokens::{self, ApiTokenError, ApiTokens},
     operator::Operator,
     pangea_http::Saved,
-    site_time::SiteTime,
+    site_time::{self, SiteTime},
 };
 
 /// A site's log, open.
@@ -60,7 +60,7 @@ impl SiteLog {
         // A rotation may have been interrupted: the log knows how it ended.
         keys.settle(&ledger.vkey())?;
         let tokens = ApiTokens::load(api_tokens::path_in(data_dir.path()))?;
-        let clock = data_dir.path().join("clock");
+        let clock = data_dir.path().join(site_time::NAME);
         let time = SiteTime::open(clock.clone(), ledger.found_received_at())
             .map_err(|source| SiteLogError::Clock { path: clock, source })?;
         let operator = Operator::new(ledger.clone(), keys, (data_dir.retention(), time), tokens);

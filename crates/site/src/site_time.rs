@@ -7,7 +7,7 @@
 
 use std::{
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -16,6 +16,9 @@ use model::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
+
+/// Name of its file in the data directory.
+pub(crate) const NAME: &str = "clock";
 
 /// How far ahead of the site's own time the machine's clock may be: a site that was stopped for less goes on without a question, and what a wrong clock costs
 /// is at most so much of the time that envelopes are kept.
@@ -43,6 +46,26 @@ pub(crate) struct OwnTime {
     pub(crate) in_doubt: bool,
     /// Whether the log says so.
     pub(crate) is_told: bool,
+}
+
+/// What an earlier process left in the file.
+#[derive(Debug)]
+pub(crate) enum Left {
+    Nothing,
+    Time(OwnTime),
+    /// Nobody knows what it said.
+    Damaged,
+}
+
+impl Left {
+    /// Reads the file; nothing is changed.
+    pub(crate) fn read(path: &Path) -> io::Result<Self> {
+        match fs::read(path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).map_or(Self::Damaged, Self::Time)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::Nothing),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl OwnTime {
@@ -79,18 +102,12 @@ impl SiteTime {
     /// # Errors
     /// The file cannot be read or written.
     pub(crate) fn open(path: PathBuf, newest: Option<Timestamp>) -> io::Result<Self> {
-        let left = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            read => Some(read?),
-        };
         let now = clock::now();
-        let own = match left.map(|bytes| serde_json::from_slice(&bytes)) {
-            None => OwnTime::at_start(None, newest, now),
-            Some(Ok(left)) => OwnTime::at_start(Some(left), newest, now),
-            // Nobody knows what it said: an operator says.
-            Some(Err(_damaged)) => {
-                OwnTime { in_doubt: true, ..OwnTime::certain(newest.unwrap_or(now)) }
-            }
+        let own = match Left::read(&path)? {
+            Left::Nothing => OwnTime::at_start(None, newest, now),
+            Left::Time(left) => OwnTime::at_start(Some(left), newest, now),
+            // An operator says.
+            Left::Damaged => OwnTime { in_doubt: true, ..OwnTime::certain(newest.unwrap_or(now)) },
         };
         let running = Arc::new(Mutex::new(Running { own, at: Instant::now() }));
         let site_time = Self { path, running };

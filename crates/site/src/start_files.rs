@@ -14,9 +14,10 @@ use crate::{
     api_tokens::{self, ApiTokens},
     cosigning::{read_policy, read_witnessed},
     data_dir::{ACCESS_TOKEN, INDEX, PANGEA, RETENTION, WITNESS_POLICY},
-    pangea_http,
+    order_socket, pangea_http,
     retention::Retention,
     run_file,
+    site_time::{self, Left, OwnTime},
 };
 
 /// A file that a start reads.
@@ -30,7 +31,7 @@ pub(crate) struct StartFile {
 }
 
 /// All of them that are read alone.
-pub(crate) const FILES: [StartFile; 7] = [
+pub(crate) const FILES: [StartFile; 9] = [
     StartFile {
         check: "retention",
         read: |folder| {
@@ -71,6 +72,31 @@ pub(crate) const FILES: [StartFile; 7] = [
             None => Ok(format!("there is no {ACCESS_TOKEN}; the next start makes it")),
         },
         remedy: "stop the site and delete the file: the next start makes another, which whoever reads envelopes needs then",
+    },
+    StartFile {
+        check: "time",
+        read: |folder| {
+            let path = folder.join(site_time::NAME);
+            let left = Left::read(&path).map_err(|source| SiteLogError::Clock { path, source })?;
+            Ok(match left {
+                Left::Nothing => String::from("the next start goes by the newest envelope"),
+                Left::Time(OwnTime { time, in_doubt: false, .. }) => {
+                    format!("the site's own time was {time}")
+                }
+                Left::Time(_) | Left::Damaged => String::from(
+                    "it is in doubt: nothing is erased for its age until `sealwire log confirm-clock`",
+                ),
+            })
+        },
+        remedy: "stop the site and remove what lies in the place of the file: the next start goes by the newest envelope",
+    },
+    StartFile {
+        check: "orders",
+        read: |folder| {
+            order_socket::is_there(folder).map_err(UpError::OrderSocket)?;
+            Ok(String::from("their socket can be made"))
+        },
+        remedy: "stop the site and remove what lies in the socket's place",
     },
     StartFile {
         check: "run file",
@@ -286,6 +312,9 @@ mod tests {
             ("access-token", Is("short")),
             ("access-token", Mode(0o640)),
             ("access-token", IsAFolder),
+            ("clock", IsAFolder),
+            ("orders.sock", Is("a file")),
+            ("orders.sock", IsAFolder),
             ("run.json", IsAFolder),
             ("nats", Is("a file")),
             ("hosts", Is("a file")),
@@ -308,6 +337,8 @@ mod tests {
             ("access-token", Missing),
             ("index.sqlite", Is("no index")),
             ("index.sqlite", Missing),
+            ("clock", Is("{")),
+            ("clock", Missing),
             ("run.json", Is("{")),
             ("lock", Missing),
         ] {
