@@ -9,7 +9,7 @@ import assert from "node:assert/strict";
 import { mkdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { launch, options } from "./browser.mjs";
+import { check, during, launch, options } from "./browser.mjs";
 
 const { out, timeout } = options({ out: "test-results", timeout: "60" });
 const DIST = path.join(path.dirname(fileURLToPath(import.meta.url)), "../dist");
@@ -24,24 +24,12 @@ const evil = (name) => `EVIL\u202e ${name}\u200b\u0007\n${"\u0301".repeat(9)}`;
 await mkdir(out, { recursive: true });
 const browser = await launch();
 const complaints = [];
-let step = "start";
 
-try {
+await check(browser, { out, complaints }, async () => {
   await texts();
   await plots();
   console.log("The page bears what it is told");
-} catch (error) {
-  console.error(`FAILED while checking: ${step}\n${error.message}`);
-  process.exitCode = 1;
-} finally {
-  await browser.close();
-}
-
-async function during(name, run) {
-  step = name;
-  await run();
-  console.log(`ok  ${name}`);
-}
+});
 
 function time(ms) {
   return new Date(ms).toISOString().replace("Z", "000Z");
@@ -60,7 +48,7 @@ async function open({ sensors, readings = {}, events = [], viewport = DESKTOP, h
   const page = await context.newPage();
   page.on("pageerror", (error) => complaints.push(String(error)));
   const counters = { polls: 0, answers: 0, timeouts: 0, value_errors: 0, late: 0, duplicates: 0, dropped: 0, passed_over: 0, skipped: 0, refused_heartbeats: 0 };
-  const site = { name: evil("site"), origin: evil("origin"), vkey: evil("vkey"), log_url: "http://site.test/log", access_token: "x", version: evil("version"), leaves: 9, counters };
+  const site = { name: evil("site"), origin: evil("origin"), vkey: evil("vkey"), log_url: "http://site.test/log", version: evil("version"), leaves: 9, counters };
   await page.route("http://site.test/**", async (route) => {
     const { pathname } = new URL(route.request().url());
     const [, , , id, what] = pathname.split("/");

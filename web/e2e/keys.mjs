@@ -8,30 +8,17 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
-import { launch, options } from "./browser.mjs";
+import { check, during, launch, options } from "./browser.mjs";
 
 const { url, sealwire, "data-dir": data_dir, out, timeout } = options({ url: "http://127.0.0.1:8080", sealwire: "", "data-dir": "", out: "test-results", timeout: "60" });
 await mkdir(out, { recursive: true });
 const browser = await launch();
-let step = "start";
 
-try {
+await check(browser, { out }, async () => {
   await rotations();
   await warnings();
   console.log("Keys are followed, and nothing else is");
-} catch (error) {
-  console.error(`FAILED while checking: ${step}\n${error.message}`);
-  await browser.contexts().at(-1)?.pages().at(-1)?.screenshot({ path: path.join(out, "failed.png") }).catch(() => {});
-  process.exitCode = 1;
-} finally {
-  await browser.close();
-}
-
-async function during(name, run) {
-  step = name;
-  await run();
-  console.log(`ok  ${name}`);
-}
+});
 
 /** A page of a browser that remembers `kept`, where the answers to `/keys` are what `lie` makes of them. */
 async function open(kept = {}, lie = (answer) => answer) {

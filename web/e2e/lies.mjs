@@ -5,28 +5,21 @@
 // The site is a real one, with two simulated sensors or more that answer. Nothing sleeps. Exit code 1 and the failed step on failure.
 
 import assert from "node:assert/strict";
-import { launch, options } from "./browser.mjs";
+import { check, during, launch, options } from "./browser.mjs";
 
 const { url, timeout } = options({ url: "http://127.0.0.1:8080", timeout: "60" });
 const browser = await launch();
-let step = "start";
 
-try {
+await check(browser, {}, async () => {
   const sensors = (await (await fetch(`${url}/api/sensors`)).json()).sensors.filter(({ state, last }) => state === "online" && last?.status === "SUCCESS");
   const [own, other] = [sensors[0], sensors.find(({ unit }) => unit !== sensors[0].unit)];
   await readings(own, other);
   await events();
   console.log("Verify found every lie");
-} catch (error) {
-  console.error(`FAILED while checking: ${step}\n${error.message}`);
-  process.exitCode = 1;
-} finally {
-  await browser.close();
-}
+});
 
 /** Opens `hash` in a browser of its own, where `lies` has changed the answers to `path`, and verifies the last row of those that `row` selects. */
-async function verified(name, { hash, path, lies, row }) {
-  step = name;
+async function verified({ hash, path, lies, row }) {
   const context = await browser.newContext({ reducedMotion: "reduce" });
   context.setDefaultTimeout(Number(timeout) * 1000);
   const page = await context.newPage();
@@ -54,10 +47,11 @@ async function verified(name, { hash, path, lies, row }) {
 }
 
 async function expect(outcome, name, lie) {
-  const found = await verified(name, lie);
-  assert.equal(found.outcome, outcome, found.said);
-  console.log(`ok  ${name}`);
-  return found.said;
+  return during(name, async () => {
+    const found = await verified(lie);
+    assert.equal(found.outcome, outcome, found.said);
+    return found.said;
+  });
 }
 
 async function readings(own, other) {

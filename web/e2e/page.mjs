@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
-import { launch, options } from "./browser.mjs";
+import { check, during, launch, options } from "./browser.mjs";
 
 const { url, out, sensors, values, timeout } = options({ url: "http://127.0.0.1:8080", out: "test-results", sensors: "40", values: "2", timeout: "60" });
 const DESKTOP = { width: 1280, height: 900 };
@@ -19,9 +19,8 @@ const TABS_MAX = 40;
 await mkdir(out, { recursive: true });
 const browser = await launch();
 const complaints = [];
-let step = "start";
 
-try {
+await check(browser, { out, complaints }, async () => {
   const page = await open({ viewport: DESKTOP, colorScheme: "light" });
   await fleet(page);
   await searching(page);
@@ -34,22 +33,7 @@ try {
   await phone(SMALL_PHONE);
   await during("no complaints in the console", () => assert.deepEqual(complaints, []));
   console.log(`The page is as it should be: ${sensors} sensors; screenshots in ${path.resolve(out)}`);
-} catch (error) {
-  console.error(`FAILED while checking: ${step}\n${error.message}`);
-  if (complaints.length > 0) console.error(`The console said:\n  ${complaints.join("\n  ")}`);
-  const last = browser.contexts().at(-1)?.pages().at(-1);
-  await last?.screenshot({ path: path.join(out, "failed.png") }).catch(() => {});
-  process.exitCode = 1;
-} finally {
-  await browser.close();
-}
-
-async function during(name, run) {
-  step = name;
-  const started_ms = performance.now();
-  await run();
-  console.log(`ok  ${name} (${Math.round(performance.now() - started_ms)} ms)`);
-}
+});
 
 async function open(context_options) {
   const context = await browser.newContext({ reducedMotion: "reduce", ...context_options });

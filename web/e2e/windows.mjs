@@ -10,7 +10,7 @@ import { mkdir } from "node:fs/promises";
 import http from "node:http";
 import net from "node:net";
 import path from "node:path";
-import { launch, options } from "./browser.mjs";
+import { check, during, launch, options } from "./browser.mjs";
 
 const { url, out, name, timeout } = options({ url: "http://127.0.0.1:8080", out: "test-results", name: "plant.example", timeout: "60" });
 /** One more than the connections that a browser has for a host. */
@@ -21,33 +21,18 @@ const site = new URL(url);
 await mkdir(out, { recursive: true });
 const browser = await launch([`--host-resolver-rules=MAP ${name} 127.0.0.1, MAP ${STRANGER} 127.0.0.1`]);
 const servers = [];
-let step = "start";
 
-try {
+await check(browser, { out }, async () => {
   await many_windows();
   await without_shared_workers();
   await through_a_tunnel();
   await behind_proxies_that_keep_the_feed();
   await when_answers_do_not_come();
   console.log("The page works in every window and from every place");
-} catch (error) {
-  console.error(`FAILED while checking: ${step}\n${error.message}`);
-  const last = browser.contexts().at(-1)?.pages().at(-1);
-  await last?.screenshot({ path: path.join(out, "failed-window.png") }).catch(() => {});
-  process.exitCode = 1;
-} finally {
-  await browser.close();
-  for (const server of servers) {
-    server.closeAllConnections?.();
-    server.close();
-  }
-}
-
-async function during(words, run) {
-  step = words;
-  const started_ms = performance.now();
-  await run();
-  console.log(`ok  ${words} (${Math.round(performance.now() - started_ms)} ms)`);
+});
+for (const server of servers) {
+  server.closeAllConnections?.();
+  server.close();
 }
 
 async function new_context() {
