@@ -558,10 +558,12 @@ impl Ledger {
     /// they said removes it then. It is called where it may block.
     pub fn after_erasing(&self, forget: impl Fn() + Send + Sync + 'static) {
         let erasures = &self.shared.erasures;
+        // Under the lock, so that an erasure that ends meanwhile is told of, too.
+        let mut told = erasures.told.lock().unwrap_or_else(PoisonError::into_inner);
         if erasures.at_start.load(Ordering::Relaxed) {
             forget();
         }
-        erasures.told.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(forget));
+        told.push(Box::new(forget));
     }
 
     /// Those of the leaves that have an envelope, if none of them must stay.
