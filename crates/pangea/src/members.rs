@@ -180,35 +180,49 @@ fn excerpt(text: &str) -> &str {
 }
 
 /// A text that is borrowed where it has no escapes.
-#[derive(Deserialize, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+/// An object's members in their order, those of one name too.
+pub(crate) struct Entries<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Object;
 
         impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
+            type Value = Entries<'de>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = BTreeMap::new();
+                let mut entries = Vec::new();
                 while let Some((Text(name), value)) = map.next_entry()? {
-                    // Readers differ in which of the two they believe.
-                    if members.contains_key(&name) {
-                        let name = excerpt(&name);
-                        return Err(A::Error::custom(format!("`{name}` is there twice")));
-                    }
-                    members.insert(name, value);
+                    entries.push((name, value));
                 }
-                Ok(Members(members))
+                Ok(Entries(entries))
             }
         }
 
         deserializer.deserialize_map(Object)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Entries(entries) = Entries::deserialize(deserializer)?;
+        let mut members = BTreeMap::new();
+        for (name, value) in entries {
+            // Readers differ in which of the two they believe.
+            if members.contains_key(&name) {
+                let name = excerpt(&name);
+                return Err(D::Error::custom(format!("`{name}` is there twice")));
+            }
+            members.insert(name, value);
+        }
+        Ok(Self(members))
     }
 }
 

@@ -5,16 +5,14 @@
 //! is met as it was written and as its digits are; where something of it has to go it becomes a text.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
-    fmt,
 };
 
 use regex_lite::{Captures, NoExpand, Regex};
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
 use serde_json::value::RawValue;
+
+use crate::members::Entries;
 
 /// What stands in a text where something was cut out.
 pub const REDACTED: &str = "[redacted]";
@@ -131,7 +129,11 @@ impl Redaction {
             let redacted = self.value(value, level, met);
             let other_name = self.plain(&name, met);
             is_redacted |= redacted.is_some() || other_name.is_some();
-            let name = other_name.map_or(name, |name| unique(name, &names, &mut numbers));
+            let name = match other_name {
+                // A reader may believe either of two of one name, so both stay.
+                None => name,
+                Some(name) => Cow::Owned(unique(name, &names, &mut numbers)),
+            };
             members.push(format!("{}:{}", quoted(&name), kept(value, redacted.as_deref())));
             names.insert(name);
         }
@@ -147,15 +149,19 @@ impl Redaction {
 }
 
 /// A redacted name, with a number where it stands there already: two names that are told apart by what went stay two.
-fn unique(name: String, names: &HashSet<String>, numbers: &mut HashMap<String, u64>) -> String {
-    if !names.contains(&name) {
+fn unique(
+    name: String,
+    names: &HashSet<Cow<'_, str>>,
+    numbers: &mut HashMap<String, u64>,
+) -> String {
+    if !names.contains(name.as_str()) {
         return name;
     }
     let number = numbers.entry(name.clone()).or_insert(1);
     loop {
         *number += 1;
         let numbered = format!("{name} {number}");
-        if !names.contains(&numbered) {
+        if !names.contains(numbered.as_str()) {
             return numbered;
         }
     }
@@ -167,33 +173,6 @@ fn kept<'a>(value: &'a RawValue, redacted: Option<&'a str>) -> &'a str {
 
 fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("a text is JSON")
-}
-
-/// An object's members in their order, those of one name too: a reader may believe either.
-struct Entries<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Entries<'de>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Entries(entries))
-            }
-        }
-
-        deserializer.deserialize_map(Object)
-    }
 }
 
 #[cfg(test)]
