@@ -104,9 +104,10 @@ pub(crate) fn begin(path: &Path, vkey: &str) -> Result<Connection, IndexError> {
     connect(path).map_err(&failed)
 }
 
-/// Removes a file of SQLite's and what it has beside it, this first: it must never be taken for another file's.
+/// Removes a file of SQLite's and then what it has beside it. Of a file without its write-ahead log a half may be missing, and nobody would notice; a log
+/// without its file is removed by SQLite itself, before it could be taken for another file's.
 fn remove(path: &Path) -> Result<(), IndexError> {
-    for suffix in ["-wal", "-shm", ""] {
+    for suffix in ["", "-wal", "-shm"] {
         match fs::remove_file(beside(path, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(IndexError::io("beginning anew")(error));

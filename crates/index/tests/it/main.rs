@@ -504,6 +504,20 @@ fn a_damaged_index_begins_anew_and_readers_go_over_to_it() {
 }
 
 #[test]
+fn a_write_ahead_log_that_a_kill_left_without_its_file_is_of_no_other_file() {
+    let (folder, _indexer, _reader) = example();
+    let left = TempDir::new().unwrap();
+    let [from, to] = [&folder, &left].map(|folder| folder.path().join("index.sqlite-wal"));
+    assert!(fs::copy(from, to).unwrap() > 0);
+    let path = left.path().join("index.sqlite");
+    let mut indexer = Indexer::open(&path, "key", |_| Ok(Some(entry()))).unwrap();
+    assert_eq!(indexer.next_leaf(), 0);
+    apply(&mut indexer, vec![Event::default()]);
+    indexer.close();
+    assert_eq!(index::examine(&path, false).unwrap().unwrap().damage, None);
+}
+
+#[test]
 fn what_was_passed_over_is_counted_and_named_until_it_is_erased() {
     let (folder, mut indexer, reader) = example();
     let mut batch = Batch::new(9);
