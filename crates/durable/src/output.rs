@@ -71,7 +71,8 @@ pub fn write_output<T, E: From<OutputError>>(
     let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty());
     let next = tempfile::Builder::new()
         .prefix(".sealwire-")
-        .permissions(Permissions::from_mode(MODE))
+        // Whoever may not read the file that is replaced never gets to open the new one.
+        .permissions(Permissions::from_mode(mode.unwrap_or(MODE)))
         .tempfile_in(folder.unwrap_or_else(|| Path::new(".")))
         .map_err(failed)?;
     if let Some(mode) = mode {
