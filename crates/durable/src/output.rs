@@ -118,8 +118,8 @@ impl Target {
                 let folder = folder.unwrap_or_else(|| Path::new(".")).canonicalize()?;
                 // A link of the kernel's leads to what is open, whatever it says.
                 if folder.starts_with("/proc") {
-                    let is_standard =
-                        folder.ends_with("fd") && place.file_name().is_some_and(|name| name == "1");
+                    let is_ours = fs::canonicalize("/proc/self/fd").is_ok_and(|own| own == folder);
+                    let is_standard = is_ours && place.file_name().is_some_and(|name| name == "1");
                     return Ok(if is_standard { Self::Standard } else { Self::Stream(place) });
                 }
                 place = folder.join(fs::read_link(&place)?);
@@ -350,6 +350,8 @@ mod tests {
         let input = child.stdin.take().unwrap();
         let path = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&input));
         write(Path::new(&path), b"to a pipe").unwrap().unwrap();
+        let theirs = format!("/proc/{}/fd/1", child.id());
+        assert!(is_stream(Path::new(&theirs)) && !is_standard_output(Path::new(&theirs)));
         drop(input);
         let mut heard = String::new();
         child.stdout.take().unwrap().read_to_string(&mut heard).unwrap();
