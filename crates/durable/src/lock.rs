@@ -116,7 +116,12 @@ pub enum LockError {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink, process::Command};
+    use std::{
+        fs,
+        os::unix::fs::symlink,
+        process::Command,
+        sync::atomic::{AtomicBool, Ordering},
+    };
 
     use super::*;
 
@@ -141,12 +146,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         drop(Lock::take(&path).unwrap());
-        let looker = File::open(&path).unwrap();
-        looker.lock_shared().unwrap();
+        let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
-            let taking = scope.spawn(|| Lock::take(&path).map(drop));
-            looker.unlock().unwrap();
-            taking.join().unwrap().unwrap();
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    Lock::is_held(&path).unwrap();
+                }
+            });
+            // So often that some of them meet a look.
+            let taken: Result<(), LockError> =
+                (0..1_000).try_for_each(|_| Lock::take(&path).map(drop));
+            is_over.store(true, Ordering::Relaxed);
+            taken.unwrap();
         });
     }
 
