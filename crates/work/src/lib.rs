@@ -164,11 +164,23 @@ mod tests {
             }));
             assert!(!poll_once(waiting.as_mut()));
         }
+        let kept = owner.keep();
         let mut ended = pin!(owner.ended());
         assert!(!poll_once(ended.as_mut()) && owner.is_ending());
+        drop(kept);
+        assert!(!poll_once(ended.as_mut()), "a task of the owner's has not ended");
         open.send(()).unwrap();
         timeout(DEADLINE, ended).await.unwrap();
         is_done.try_recv().unwrap();
-        drop(owner.keep());
+    }
+
+    #[tokio::test]
+    async fn blocking_work_that_is_held_is_waited_for_too() {
+        let owner = Owner::default();
+        let kept = owner.keep();
+        let mut ended = pin!(owner.ended());
+        assert!(!poll_once(ended.as_mut()));
+        drop(kept);
+        timeout(DEADLINE, ended).await.unwrap();
     }
 }
