@@ -12,14 +12,17 @@ use axum::{
     },
 };
 use futures::{Stream, stream};
-use ledger::{Ledger, StoredEnvelope};
+use ledger::Ledger;
 use serde_json::{json, value::RawValue};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 use work::Room;
 
-use crate::problem::problem;
+use crate::{
+    log_reading::{Content, read_leaves},
+    problem::problem,
+};
 
 /// Clients of one port's feed at once.
 const CLIENTS_MAX: usize = 256;
@@ -50,7 +53,7 @@ pub(crate) struct LiveFeed {
 struct Follower {
     ledger: Ledger,
     next_leaf: u64,
-    waiting: std::vec::IntoIter<StoredEnvelope>,
+    waiting: std::vec::IntoIter<(u64, Content)>,
     reads: Room,
     shutdown: CancellationToken,
     _permit: OwnedSemaphorePermit,
@@ -96,47 +99,98 @@ impl Follower {
 
     /// The next event; `None` when the site stops or the log cannot be read.
     async fn next(&mut self) -> Option<sse::Event> {
-        if let Some(stored) = self.waiting.next() {
-            return sealed(&stored);
+        if let Some((leaf, content)) = self.waiting.next() {
+            return told(leaf, &content);
         }
         let mut size = self.ledger.watch_size();
         let grown = size.wait_for(|size| *size > self.next_leaf);
         let size = *self.shutdown.run_until_cancelled(grown).await?.ok()?;
         let oldest = size.saturating_sub(BACKLOG_MAX);
         if self.next_leaf < oldest {
-            let missed = json!({ "from": self.next_leaf, "to": oldest });
-            self.next_leaf = oldest;
-            return Some(sse::Event::default().event("missed").data(missed.to_string()));
+            let from = std::mem::replace(&mut self.next_leaf, oldest);
+            return Some(missed(from, oldest));
         }
         let (ledger, from) = (self.ledger.clone(), self.next_leaf);
-        let read = move || ledger.envelopes(from, BATCH_MAX, BATCH_BYTES_MAX);
-        let envelopes = self
+        let read = move || read_leaves(&ledger, from, BATCH_MAX, BATCH_BYTES_MAX);
+        let contents = self
             .reads
             .blocking((), read)
             .await
             .ok()?
             .inspect_err(|failure| error!(%failure, "the live feed cannot read the log"))
             .ok()?;
-        self.next_leaf = envelopes.last()?.leaf + 1;
-        self.waiting = envelopes.into_iter();
-        sealed(&self.waiting.next()?)
+        self.next_leaf += contents.len() as u64;
+        self.waiting = (from..).zip(contents).collect::<Vec<_>>().into_iter();
+        let (leaf, content) = self.waiting.next()?;
+        told(leaf, &content)
     }
 }
 
-fn sealed(stored: &StoredEnvelope) -> Option<sse::Event> {
-    let name = if stored.bytes.is_some() { "sealed" } else { "erased" };
-    let event = sse::Event::default().id(stored.leaf.to_string()).event(name);
-    Some(event.data(leaf_json(stored)?))
+fn told(leaf: u64, content: &Content) -> Option<sse::Event> {
+    let (name, bytes) = match content {
+        Content::Envelope(bytes) => ("sealed", Some(bytes.as_slice())),
+        Content::Erased => ("erased", None),
+        // The index names it in the site's own log. It must not keep what comes after it from anybody.
+        Content::Unreadable(_) => return Some(missed(leaf, leaf + 1)),
+    };
+    let event = sse::Event::default().id(leaf.to_string()).event(name);
+    Some(event.data(leaf_json(leaf, bytes)?))
+}
+
+/// Leaves that a client is not told of, up to and without `to`.
+fn missed(from: u64, to: u64) -> sse::Event {
+    sse::Event::default().event("missed").data(json!({ "from": from, "to": to }).to_string())
 }
 
 /// A leaf with its envelope, byte for byte; the leaf alone where the envelope was erased.
-pub(crate) fn leaf_json(stored: &StoredEnvelope) -> Option<String> {
-    let leaf = stored.leaf;
-    Some(match &stored.bytes {
+pub(crate) fn leaf_json(leaf: u64, envelope: Option<&[u8]>) -> Option<String> {
+    Some(match envelope {
         Some(bytes) => {
             let envelope: &RawValue = serde_json::from_slice(bytes).ok()?;
             format!(r#"{{"leaf":{leaf},"envelope":{}}}"#, envelope.get())
         }
         None => format!(r#"{{"leaf":{leaf}}}"#),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use futures::StreamExt as _;
+    use ledger::Batch;
+    use model::{Event, Timestamp};
+    use tlog::{KeyName, Signer};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_leaf_that_cannot_be_read_is_missed_and_those_behind_it_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let signer = Signer::from_seed(KeyName::parse("test").unwrap(), &[7; 32]);
+        let (ledger, writer) = Ledger::open(folder.path(), signer).unwrap();
+        let segments = fs::read_dir(folder.path().join("segments")).unwrap();
+        let segment = segments.map(|entry| entry.unwrap().path()).next().unwrap();
+        let mut ends = Vec::new();
+        for words in ["before", "lost", "behind"] {
+            let event = Event::site("TEST", "test", words.into(), Timestamp::from_unix_micros(0));
+            ledger.append(Batch::of(vec![event])).await.unwrap();
+            ends.push(fs::read(&segment).unwrap().len());
+        }
+        let mut damaged = fs::read(&segment).unwrap();
+        damaged[ends[0] + 60..ends[1]].iter_mut().for_each(|byte| *byte ^= 0x55);
+        fs::write(&segment, damaged).unwrap();
+
+        let feed = LiveFeed::new(ledger, CancellationToken::new());
+        let mut sent = feed.follow(Some(1), &HeaderMap::new()).into_body().into_data_stream();
+        let mut told = String::new();
+        while !told.contains("behind") {
+            let part = timeout(Duration::from_secs(60), sent.next()).await.unwrap();
+            told.push_str(str::from_utf8(&part.expect("the feed goes on").unwrap()).unwrap());
+        }
+        assert!(told.contains("before") && !told.contains("lost"), "{told}");
+        assert!(told.contains(r#"{"from":2,"to":3}"#), "{told}");
+        writer.close().await.unwrap();
+    }
 }

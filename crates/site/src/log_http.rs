@@ -15,7 +15,7 @@ use axum::{
     routing::get,
 };
 use http_server::Places;
-use ledger::{Ledger, LogKey, ReadError};
+use ledger::{Ledger, LogKey, ReadError, StoredEnvelope};
 use poll::Counters;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -339,7 +339,8 @@ impl Envelopes {
         let make = move || {
             let stored = ledger.envelopes(from, count, ENVELOPES_BYTES_MAX)?;
             let mut lines = String::new();
-            for line in stored.iter().filter_map(leaf_json) {
+            let line = |it: &StoredEnvelope| leaf_json(it.leaf, it.bytes.as_deref());
+            for line in stored.iter().filter_map(line) {
                 lines.push_str(&line);
                 lines.push('\n');
             }
