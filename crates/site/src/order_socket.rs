@@ -147,6 +147,8 @@ async fn hear(
     operator: Operator,
     gives_way: CancellationToken,
 ) -> io::Result<()> {
+    // However this ends, the connection no longer counts among those that are not heard yet.
+    let _counted = gives_way.clone().drop_guard();
     let uid = stream.peer_cred()?.uid();
     let answer = if uid == own_uid() || uid == 0 {
         let mut bytes = Vec::new();
