@@ -351,7 +351,7 @@ async fn handle(api: &Arc<Api>, call: &Call, request: Request) -> Result<Reply, 
         Endpoint::Export => api.export(call, &token, &body).await,
         Endpoint::DownloadResults => api.download_results(call, &token, &body).await,
     }?;
-    // What was sealed was sealed in time; what was read is not told to whom it may not be told any more.
+    // What was sealed stays sealed. What was read is told only while the token still stands.
     if endpoint.seals() || api.admission.stands(&token) { Ok(reply) } else { Err(unauthorized()) }
 }
 
@@ -534,8 +534,9 @@ const fn http_status(status: Status, is_about_a_part: bool) -> StatusCode {
 
 #[cfg(test)]
 mod tests {
-    use std::{pin::pin, sync::mpsc, time::Duration};
+    use std::{path::Path, pin::pin, sync::mpsc, time::Duration};
 
+    use ledger::Writer;
     use tokio::time::timeout;
 
     use super::*;
@@ -544,17 +545,23 @@ mod tests {
     /// Longer than any step takes.
     const DEADLINE: Duration = Duration::from_secs(60);
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_client_that_asks_and_hangs_up_frees_nothing_while_its_work_runs() {
-        let folder = tempfile::tempdir().unwrap();
-        let data_dir = DataDir::open(folder.path(), Some("plant")).unwrap();
+    /// A log in this folder, and its API.
+    fn site(folder: &Path) -> (Ledger, Writer, Arc<Api>) {
+        let data_dir = DataDir::open(folder, Some("plant")).unwrap();
         let SiteLog { ledger, writer, operator } = SiteLog::open(&data_dir, None).unwrap();
         indexing::catch_up(&data_dir, &ledger).unwrap();
         let index = Reader::open(&data_dir.index()).unwrap();
         let (_indexed, watch) = watch::channel(Indexed::default());
         let config = Config::load(&data_dir.pangea()).unwrap();
         let saved = Saved::open(data_dir.path()).unwrap();
-        let api = Arc::new(Api::new((ledger, &operator), (index, watch), config, saved));
+        let api = Api::new((ledger.clone(), &operator), (index, watch), config, saved);
+        (ledger, writer, Arc::new(api))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_client_that_asks_and_hangs_up_frees_nothing_while_its_work_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_ledger, writer, api) = site(folder.path());
 
         let (begun, has_begun) = mpsc::channel();
         let mut gates = Vec::new();
@@ -599,14 +606,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn words_of_searches_are_forgotten_when_envelopes_are_erased() {
         let folder = tempfile::tempdir().unwrap();
-        let data_dir = DataDir::open(folder.path(), Some("plant")).unwrap();
-        let SiteLog { ledger, writer, operator } = SiteLog::open(&data_dir, None).unwrap();
-        indexing::catch_up(&data_dir, &ledger).unwrap();
-        let index = Reader::open(&data_dir.index()).unwrap();
-        let (_indexed, watch) = watch::channel(Indexed::default());
-        let config = Config::load(&data_dir.pangea()).unwrap();
-        let saved = Saved::open(data_dir.path()).unwrap();
-        let api = Api::new((ledger.clone(), &operator), (index, watch), config, saved);
+        let (ledger, writer, api) = site(folder.path());
         let now = clock::now();
         let event = Event { message: String::from("PIN 4711"), ..Event::default() };
         let leaf = ledger.append(Batch::of(vec![event])).await.unwrap().first_leaf;
