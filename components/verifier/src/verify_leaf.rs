@@ -36,7 +36,7 @@ pub(crate) struct Claim {
 }
 
 /// Checks that `envelope` is the leaf `leaf`, that `proof` is of it, that `bundle` has its hash, and that `key` signed a
-/// checkpoint over it while it was the log's.
+/// checkpoint over it and over the leaf that names the key. That the log has no later key is for the caller to know.
 ///
 /// `proof` is a C2SP tlog-proof file, `bundle` the C2SP entry bundle that holds the leaf. The leaf is as it should be if
 /// every step passed.
