@@ -75,18 +75,17 @@ impl FromStr for Timestamp {
     type Err = InvalidTimestamp;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let moment = text.parse::<jiff::Timestamp>().map_err(|source| InvalidTimestamp {
-            text: text.chars().take(64).collect(),
-            reason: source.to_string(),
-        })?;
+        let refused = |reason: &str| InvalidTimestamp {
+            text: text.chars().take(InvalidTimestamp::TEXT_CHARS_MAX).collect(),
+            reason: reason.chars().take(InvalidTimestamp::REASON_CHARS_MAX).collect(),
+        };
+        let moment =
+            text.parse::<jiff::Timestamp>().map_err(|error| refused(&error.to_string()))?;
         let micros = moment.as_microsecond();
         if (0..=Self::MICROS_MAX).contains(&micros) {
             Ok(Self(micros))
         } else {
-            Err(InvalidTimestamp {
-                text: text.chars().take(64).collect(),
-                reason: String::from("the year must be 1970 to 9999"),
-            })
+            Err(refused("the year must be 1970 to 9999"))
         }
     }
 }
@@ -113,6 +112,13 @@ pub struct InvalidTimestamp {
     reason: String,
 }
 
+impl InvalidTimestamp {
+    /// Characters that are kept of the text.
+    const TEXT_CHARS_MAX: usize = 64;
+    /// Characters that are kept of the reason, in which jiff repeats the text.
+    const REASON_CHARS_MAX: usize = 128;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +138,17 @@ mod tests {
             "9999-12-30T22:00:00.000000Z",
             "what jiff can hold is the end of time"
         );
+    }
+
+    #[test]
+    fn a_refusal_is_short_whatever_was_written() {
+        for begin in ["", "2026-11-23T19:01:23", "2026-11-23T19:01:23Z", "2026-11-23T19:01:23Z["] {
+            for piece in ["x", "1", " ", "\u{1f321}", "\\", "\0"] {
+                let text = alloc::format!("{begin}{}", piece.repeat(10_000));
+                let refusal = text.parse::<Timestamp>().unwrap_err().to_string();
+                assert!(refusal.len() < 1_000, "{} bytes: {:.200}", refusal.len(), refusal);
+            }
+        }
     }
 
     #[test]
