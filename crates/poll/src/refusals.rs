@@ -40,6 +40,8 @@ impl Refusals {
     const KINDS_MAX: usize = 32;
     /// Longest subject that is kept, in characters.
     const SUBJECT_CHARS_MAX: usize = 80;
+    /// Longest words that are kept, in characters: ours are shorter, but may quote what was sent.
+    const WORDS_CHARS_MAX: usize = 400;
 
     /// Takes note of a refusal. The first of its kind is told at once, the others a minute after it.
     pub(crate) fn take(
@@ -52,16 +54,17 @@ impl Refusals {
     ) {
         self.tell_due(now, outbox);
         let subject: String = subject.chars().take(Self::SUBJECT_CHARS_MAX).collect();
+        let words: String = words.chars().take(Self::WORDS_CHARS_MAX).collect();
         let mut kind = Kind { subject, reason };
         if !self.kinds.contains_key(&kind) && self.kinds.len() >= Self::KINDS_MAX {
             kind = Kind { subject: String::from("other subjects"), reason: "" };
         }
         if let Some(counted) = self.kinds.get_mut(&kind) {
             counted.count = counted.count.saturating_add(1);
-            counted.newest = words.to_owned();
+            counted.newest = words;
             return;
         }
-        outbox.seal(Event::heartbeats_refused(&kind.subject, 1, words, now.wall));
+        outbox.seal(Event::heartbeats_refused(&kind.subject, 1, &words, now.wall));
         let tell_at = now.monotonic + Self::PERIOD;
         self.kinds.insert(kind, Counted { count: 0, newest: String::new(), tell_at });
     }

@@ -237,8 +237,15 @@ fn the_same_refusal_is_told_once_a_minute_with_a_count_and_with_who() {
         told[1..].iter().map(|words| words.split(' ').next().unwrap().parse().unwrap()).collect();
     let refused = site.poller.counters().refused_heartbeats;
     assert_eq!(counts.iter().sum::<u64>() + 1, refused, "each is counted: {told:?}");
+    // What is refused does not make an event long.
+    let quoted = format!("\"{}\"", "x".repeat(8_000));
+    assert!(site.poller.handle_heartbeat(quoted.as_bytes(), BEAT, at(250_000)).is_err());
+    site.drain(at(250_000));
+    let newest = site.log.last().unwrap();
+    assert_eq!(newest.action.as_deref(), Some("HEARTBEATS_REFUSED"));
+    assert!(newest.message.len() < 600, "{}", newest.message);
     // Subjects without end are a bounded number of events, too.
-    let before = told.len();
+    let before = site.told("HEARTBEATS_REFUSED").len();
     for number in 0..10_000 {
         let subject = format!("s{number}.heartbeat");
         let source = poll::Source { subject: &subject, ..BEAT };
