@@ -47,30 +47,38 @@ fn report(restored: &Restored, arguments: &RestoreArguments) {
     if let Some(unsigned) = unsigned {
         output::line(&format!("  {unsigned}: what the site had beside its log is not known"));
     }
-    configuration.iter().for_each(|file| output::line(&words(file)));
+    configuration.iter().flat_map(words).for_each(|line| output::line(&line));
     match known {
         Some(known) => output::line(&format!(
             "  it holds what the checkpoint of {} leaves signs that you named; if the site has published more than {} leaves, do not start it",
             known.size, verified.leaves
         )),
-        None => output::line(&format!(
-            "  BEFORE YOU START IT: if the site has published a checkpoint of more than {} leaves since this backup, going on from here forks the log.\n  \
-             Look for the newest checkpoint that anyone has kept (a witness, an auditor, the log port) and restore with --known-checkpoint",
-            verified.leaves
-        )),
+        None => {
+            output::line(&format!(
+                "  BEFORE YOU START IT: if the site has published a checkpoint of more than {} leaves since this backup, going on from here forks the log.",
+                verified.leaves
+            ));
+            output::line(
+                "  Look for the newest checkpoint that anyone has kept (a witness, an auditor, the log port) and restore with --known-checkpoint",
+            );
+        }
     }
 }
 
-fn words(file: &Configured) -> String {
+/// What became of a file, a line each.
+fn words(file: &Configured) -> Vec<String> {
     let Configured { name, sha256, fate } = file;
     match fate {
-        Fate::Signed => format!("  {name} is restored: the log's key signed it ({sha256})"),
-        Fate::AskedFor => format!("  {name} is restored, as you asked ({sha256})"),
-        Fate::LeftOut { reason } => format!(
-            "  {name} is NOT restored: {reason}\n    look at it, and restore with --take {sha256} if it is what the site had"
-        ),
-        Fate::Gone => format!(
+        Fate::Signed => {
+            vec![format!("  {name} is restored: the log's key signed it ({sha256})")]
+        }
+        Fate::AskedFor => vec![format!("  {name} is restored, as you asked ({sha256})")],
+        Fate::LeftOut { reason } => vec![
+            format!("  {name} is NOT restored: {reason}"),
+            format!("    look at it, and restore with --take {sha256} if it is what the site had"),
+        ],
+        Fate::Gone => vec![format!(
             "  {name} is NOT restored: the backup has lost it; the site had one with the SHA-256 {sha256}"
-        ),
+        )],
     }
 }

@@ -79,5 +79,12 @@ fn a_folder_may_have_any_name() {
         assert!(Path::new(&data).join(engine).is_dir(), "{engine}");
     }
     assert!(fs::metadata(at("readings.csv")).unwrap().len() > 10);
-    succeeds(&[OsStr::new("restore"), &at("backup"), OsStr::new("--data-dir"), &at("restored")]);
+    fs::write(Path::new(&at("backup")).join("retention"), "TEST 1h\n").unwrap();
+    let restore = [OsStr::new("restore"), &at("backup"), OsStr::new("--data-dir"), &at("restored")];
+    let printed = succeeds(&restore);
+    for begin in
+        ["  retention is NOT restored", "    look at it", "  Look for the newest checkpoint"]
+    {
+        assert!(printed.lines().any(|line| line.starts_with(begin)), "{printed}");
+    }
 }
