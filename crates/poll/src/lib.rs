@@ -19,6 +19,7 @@ pub mod clock;
 pub mod counters;
 mod exchange;
 mod numbers;
+mod per_minute;
 pub mod poller;
 mod refusals;
 mod schedule;

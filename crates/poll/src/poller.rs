@@ -23,6 +23,7 @@ use crate::{
     action::Outbox,
     budget::{Budget, Stretched},
     counters::count,
+    per_minute::PerMinute,
     refusals::Refusals,
     schedule::{FirstPolls, Schedule},
     sensor::Sensor,
@@ -67,27 +68,6 @@ pub struct Source<'a> {
     pub protocol: Protocol,
 }
 
-/// Counts sensors that nobody knew, in minutes.
-#[derive(Debug, Default)]
-struct NewSensors {
-    minute: Instant,
-    count: u32,
-}
-
-impl NewSensors {
-    const MINUTE: Duration = Duration::from_secs(60);
-
-    /// Whether another one may come, of at most so many a minute. One that is refused for another reason counts, too: looking at it costs as much.
-    fn take(&mut self, per_minute: u32, now: Instant) -> bool {
-        if now.saturating_duration_since(self.minute) >= Self::MINUTE {
-            *self = Self { minute: now, count: 0 };
-        }
-        let has_room = self.count < per_minute;
-        self.count += u32::from(has_room);
-        has_room
-    }
-}
-
 /// Whether messages get through.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Bus {
@@ -111,7 +91,8 @@ pub struct Poller {
     first_polls: FirstPolls,
     budget: Budget,
     refusals: Refusals,
-    new_sensors: NewSensors,
+    /// Those that nobody knew. One that is refused for another reason counts, too: looking at it costs as much.
+    new_sensors: PerMinute,
     outbox: Outbox,
 }
 
@@ -130,7 +111,7 @@ impl Poller {
             first_polls: FirstPolls::default(),
             budget: Budget::new(config.polls_per_second),
             refusals: Refusals::default(),
-            new_sensors: NewSensors::default(),
+            new_sensors: PerMinute::default(),
             outbox: Outbox::default(),
         }
     }
@@ -190,6 +171,7 @@ impl Poller {
         let accepted = heartbeat.and_then(|(mut heartbeat, mut left_out)| {
             left_out.extend(self.leave_out_farewell(&mut heartbeat));
             self.accept_new(heartbeat.id, now)?;
+            self.accept_change(&heartbeat, now)?;
             self.accept(&heartbeat)?;
             self.make_room(heartbeat.id, now);
             Ok((heartbeat, left_out))
@@ -424,6 +406,17 @@ impl Poller {
         }
     }
 
+    /// Refuses what would be told of a sensor that changes or comes back again and again: each time is an event in the log.
+    fn accept_change(&mut self, heartbeat: &Heartbeat, now: Now) -> Result<(), RefusedHeartbeat> {
+        let sensor = heartbeat.id;
+        let known = self.sensors.get_mut(&sensor);
+        if known.is_none_or(|known| known.may_change(heartbeat, now.monotonic)) {
+            Ok(())
+        } else {
+            Err(RefusedHeartbeat::ChangesMax { sensor })
+        }
+    }
+
     fn is_known_by_a_reading(&self, sensor: SensorId) -> bool {
         self.last_numbers.get(&sensor).is_some_and(|last| last.answered)
     }
@@ -511,6 +504,15 @@ pub enum RefusedHeartbeat {
         /// [`Config::new_sensors_per_minute`].
         per_minute: u32,
     },
+    /// It changes, or goes and comes back, too often.
+    #[error(
+        "sensor {sensor} is refused: it has changed or come back {} times in this minute, which is the limit",
+        Sensor::CHANGES_PER_MINUTE
+    )]
+    ChangesMax {
+        /// Which sensor.
+        sensor: SensorId,
+    },
     /// Its own messages would be taken for each other.
     #[error(
         "sensor {sensor} is refused: it names `{topic}` twice; poll, read and disconnect topic must differ"
@@ -555,6 +557,7 @@ impl RefusedHeartbeat {
             Self::Invalid(InvalidHeartbeat::Field { field, .. }) => field,
             Self::SensorsMax { .. } => "sensors",
             Self::NewSensorsMax { .. } => "new sensors",
+            Self::ChangesMax { .. } => "changes",
             Self::TopicTwice { .. } => "topic twice",
             Self::TopicOfHeartbeats { .. } => "topic of heartbeats",
             Self::TopicTaken { .. } => "topic taken",

@@ -36,7 +36,7 @@ struct Counted {
 impl Refusals {
     /// Time between two tellings of one kind.
     const PERIOD: Duration = Duration::from_secs(60);
-    /// Kinds that are told apart: a plant hears heartbeats on a few subjects, and there are ten reasons.
+    /// Kinds that are told apart: a plant hears heartbeats on a few subjects, and there are a dozen reasons.
     const KINDS_MAX: usize = 32;
     /// Longest subject that is kept, in characters.
     const SUBJECT_CHARS_MAX: usize = 80;

@@ -20,6 +20,7 @@ use crate::{
     counters::count,
     exchange::{Ended, Exchange},
     numbers::Numbers,
+    per_minute::PerMinute,
 };
 
 /// What is known of a sensor's whereabouts.
@@ -45,6 +46,8 @@ pub(crate) struct Sensor {
     unproven: Option<Unproven>,
     /// Nobody is polled more often than this; none where every wish is granted.
     shortest: Option<Duration>,
+    /// How often it changed or came back.
+    changes: PerMinute,
     /// What the budget counts for it.
     pub(crate) wished: Option<Duration>,
 }
@@ -85,6 +88,8 @@ impl Sensor {
     const SILENT_MAX: u32 = 10;
     /// How often a sensor is polled that never answered: it is noticed within a minute when it begins to.
     const SILENT_INTERVAL: Duration = Duration::from_secs(60);
+    /// How often a sensor may change or come back: devices beat every 30 to 60 s, and one that restarts says a few things at once.
+    pub(crate) const CHANGES_PER_MINUTE: u32 = 10;
     /// How long a sensor is known that never answered.
     pub(crate) const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
 
@@ -111,6 +116,7 @@ impl Sensor {
             told: Told::default(),
             unproven: (!last.answered).then_some(Unproven { since: now, silent: 0 }),
             shortest: None,
+            changes: PerMinute::default(),
             wished: None,
         }
     }
@@ -152,6 +158,13 @@ impl Sensor {
     /// Since when it was asked and never answered, if so: then it makes room for another.
     pub(crate) fn unanswered_since(&self) -> Option<Instant> {
         self.unproven.filter(|unproven| unproven.silent > 0).map(|unproven| unproven.since)
+    }
+
+    /// Whether this heartbeat says nothing new, or may say it in this minute.
+    pub(crate) fn may_change(&mut self, heartbeat: &Heartbeat, now: Instant) -> bool {
+        let is_as_before =
+            matches!(self.presence, Presence::Online { .. }) && *heartbeat == self.heartbeat;
+        is_as_before || self.changes.take(Self::CHANGES_PER_MINUTE, now)
     }
 
     /// When it is to be forgotten, because it never answered: one that is there when it was asked as often as it takes, however seldom it asks for.

@@ -256,3 +256,26 @@ fn the_same_refusal_is_told_once_a_minute_with_a_count_and_with_who() {
     let told = site.told("HEARTBEATS_REFUSED").len() - before;
     assert!((30..40).contains(&told), "{told}");
 }
+
+#[test]
+fn a_sensor_that_changes_with_every_heartbeat_is_told_of_a_few_times_a_minute() {
+    let mut site = Site::new(Config::default());
+    for number in 0..1_200 {
+        let now = at(number * 100);
+        let heartbeat = beat(1, 1_000).replace("s1", &format!("s{}", number % 2));
+        let _maybe = site.poller.handle_heartbeat(heartbeat.as_bytes(), BEAT, now);
+        // One that goes and comes back is no other.
+        let _maybe = site.beat(2, 1_000, now);
+        site.poller.handle_disconnect(id(2), now);
+        site.drain(now);
+    }
+    for (action, least) in
+        [("SENSOR_CHANGED", 20), ("SENSOR_DISCONNECTED", 20), ("HEARTBEAT_RESUMED", 20)]
+    {
+        let told = site.told(action).len();
+        assert!((least..=31).contains(&told), "{action}: {told}");
+    }
+    assert!(site.told("HEARTBEATS_REFUSED").len() < 10);
+    // What stays as it is is taken.
+    assert!(site.beat(1, 1_000, at(240_000)) && site.beat(1, 1_000, at(240_001)));
+}
