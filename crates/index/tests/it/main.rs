@@ -111,11 +111,10 @@ fn sensors_stand_as_the_log_says() {
     let (a, b) = (heartbeat("A", 1), heartbeat("B", 2));
     for (action, not_judged) in [(action::RANGE_NOT_JUDGED, true), (action::BACK_IN_RANGE, false)] {
         apply(&mut indexer, vec![derived(&a, action)]);
-        let is_not_judged = |of: &Standing| of.not_judged == not_judged;
-        assert!(is_not_judged(&reader.sensors(1).unwrap()[0].standing), "{action}");
-        assert!(is_not_judged(
-            reader.standings().unwrap().get(&a.id).unwrap_or(&Standing::default())
-        ));
+        assert_eq!(reader.sensors(1).unwrap()[0].standing.not_judged, not_judged, "{action}");
+        // One as at the beginning is not among them.
+        let standings = reader.standings().unwrap();
+        assert_eq!(standings.get(&a.id).is_some_and(|of| of.not_judged), not_judged, "{action}");
     }
     // The site knows one no more that was forgotten, but for its numbers, until it beats again.
     let known = || reader.sensors(1).unwrap().len();
