@@ -11,4 +11,5 @@ mod nothing_shown;
 mod orders;
 mod page_port;
 mod paths;
+mod printed;
 mod private_files;

@@ -12,12 +12,12 @@ use crate::site::{sealwire, succeeds};
 const SENSOR: &str = "a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3";
 const NAME: &str = "sealwire.local/plant";
 
-fn signer() -> Signer {
+pub(super) fn signer() -> Signer {
     Signer::from_seed(KeyName::parse(NAME).unwrap(), &[7; 32])
 }
 
 /// A folder with a log: the sensor is discovered at leaf 1, and read from leaf 2 on.
-fn folder(readings: u64) -> TempDir {
+pub(super) fn folder(readings: u64) -> TempDir {
     let folder = TempDir::new().unwrap();
     let text = format!(
         r#"{{"alias":"A","id":"{SENSOR}","poll_interval":1000,"poll_topic":"p","read_topic":"r","location":"Hall"}}"#
@@ -48,7 +48,7 @@ fn shows_nothing(arguments: &[&str], words: &str) {
     assert!(said.contains("error: not shown by ") && said.contains(words), "{said}");
 }
 
-fn text(path: &Path) -> &str {
+pub(super) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
