@@ -2,6 +2,7 @@
 
 mod build;
 mod endure;
+mod imports;
 mod shell;
 mod test;
 mod tidy;

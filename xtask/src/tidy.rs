@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::shell::{self, root, say};
+use crate::{
+    imports,
+    shell::{self, root, say},
+};
 
 /// Each package with those of ours it may depend on. A package that is not here, or an arrow that is not, is refused.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -108,6 +111,7 @@ fn packages(faults: &mut Vec<String>) -> Result<()> {
             let Ok(text) = fs::read_to_string(&manifest) else { continue };
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             package(&name, &text, faults);
+            imports::check(&name, &path.join("src"), faults)?;
         }
     }
     Ok(())
