@@ -7,7 +7,10 @@ use wasip2::http::types::{
 };
 
 use self::bindings::{sealwire::assets::files, wasmcloud::messaging::consumer};
-use crate::{BODY_BYTES_MAX, File, Method, Response, Route, route};
+use crate::{
+    response::{File, Response},
+    route::{self, BODY_BYTES_MAX, Method, Route},
+};
 
 mod bindings {
     wit_bindgen::generate!({

@@ -6,7 +6,7 @@ use model::query::{
 };
 use serde::Serialize;
 
-use crate::Response;
+use crate::response::Response;
 
 /// Largest body of a request in bytes: a search has a handful of short fields.
 pub const BODY_BYTES_MAX: u64 = 64 * 1024;

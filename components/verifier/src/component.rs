@@ -2,7 +2,7 @@
 
 use bindings::exports::sealwire::verifier::check;
 
-use crate::{Key, KeyEvent};
+use crate::follow_keys::{Key, KeyEvent};
 
 #[expect(
     unsafe_code,

@@ -11,7 +11,10 @@ use std::{
 
 use rustix::process::geteuid;
 
-use crate::{PlainError, open_plain, private_file};
+use crate::{
+    plain::{PlainError, open_plain},
+    private::private_file,
+};
 
 /// How often a lock is tried that somebody has: [`Lock::is_held`] takes it for a moment.
 const TRIES: u32 = 20;

@@ -18,7 +18,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{Stop, replace::sync_folder_of};
+use crate::{replace::sync_folder_of, stop::Stop};
 
 /// What any new file gets, less what the user's mask takes away.
 const MODE: u32 = 0o666;

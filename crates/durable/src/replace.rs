@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::private_file;
+use crate::private::private_file;
 
 /// What a file is called, behind its name, until it is whole. What a crash leaves of it means nothing.
 const UNFINISHED: &str = ".unfinished";

@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{Workload, accounts::HEARTBEATS};
+use crate::{accounts::HEARTBEATS, workload::Workload};
 
 /// How long a host may take to start a workload: it pulls and compiles, which takes a small machine many seconds.
 const START_TIMEOUT: Duration = Duration::from_secs(60);

@@ -18,9 +18,11 @@ use model::{SensorId, completeness::LastNumbers};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{
-    Batch, Entry, IndexError, Trouble,
-    batch::Sighting,
-    damaged, dictionary, examine, leaves, postings, schema, sensors,
+    IndexError, Trouble,
+    batch::{Batch, Sighting},
+    damaged, dictionary, examine, leaves, postings,
+    schema::{self, Entry},
+    sensors,
     series::{self, ROLLUP, Stored},
     set::Set,
     summary::Summary,

@@ -10,7 +10,7 @@ use rusqlite::{
     types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef},
 };
 
-use crate::{Field, effort::Effort, set::Set};
+use crate::{effort::Effort, field::Field, set::Set};
 
 /// A term, as postings name it.
 pub(crate) type TermKey = u32;

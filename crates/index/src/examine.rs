@@ -4,7 +4,11 @@ use std::{fs, os::unix::ffi::OsStrExt as _, path::Path};
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::{IndexError, PassedOver, Trouble, reader, schema};
+use crate::{
+    IndexError, Trouble,
+    reader::{self, PassedOver},
+    schema,
+};
 
 /// What an index says of itself.
 #[derive(Clone, Debug, Eq, PartialEq)]

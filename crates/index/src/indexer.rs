@@ -10,10 +10,14 @@ use std::{
 use rusqlite::Connection;
 
 use crate::{
-    Batch, Entry, FoundEntry, IndexError, Reader, Trouble, dictionary,
+    IndexError, Trouble,
+    batch::Batch,
+    dictionary,
     leaves::{self, InSeries},
     postings::{self, Tail},
-    schema, sensors, series,
+    reader::Reader,
+    schema::{self, Entry, FoundEntry},
+    sensors, series,
     set::Set,
 };
 

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
 
 use crate::{
-    Reading, reader,
+    reader::{self, Reading},
     series::{self, ROLLUP},
     summary::Summary,
 };

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::Range};
 use model::{Event, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::Field;
+use crate::field::Field;
 
 /// A search of the log. The default finds every event, newest first.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -14,11 +14,14 @@ use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
 
 use crate::{
-    IndexError, InvalidResultId, Page, ReadEvent, Search, SearchError, Series,
+    IndexError,
     connections::Connections,
     dictionary,
     effort::Effort,
-    plot, result_id, search,
+    plot::{self, Series},
+    query::{Page, Search},
+    result_id::{self, InvalidResultId},
+    search::{self, ReadEvent, SearchError},
     sensors::{LAST_NUMBERS, read_last_numbers},
     series::{self, Stored},
 };

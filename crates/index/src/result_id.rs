@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::Search;
+use crate::query::Search;
 
 /// How long an id is good for: two days.
 const LIFETIME_MICROS: i64 = 2 * 86_400 * 1_000_000;

@@ -11,12 +11,13 @@ use model::Event;
 use rusqlite::Connection;
 
 use crate::{
-    Field, IndexError, Order, Page, Search, Word,
+    IndexError,
     dictionary::{self, EVERY, Part, TermKey, Within},
     effort::Effort,
-    field, leaves, postings,
-    postings::Chunk,
-    query::places_of_page,
+    field::{self, Field},
+    leaves,
+    postings::{self, Chunk},
+    query::{Order, Page, Search, Word, places_of_page},
     set::Set,
 };
 
@@ -400,7 +401,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::{Batch, Indexer, Query};
+    use crate::{batch::Batch, indexer::Indexer, query::Query};
 
     /// An index of events that say this, with nothing else in them.
     fn index_of(messages: impl Iterator<Item = String>) -> (TempDir, Connection, Vec<Event>) {

@@ -9,8 +9,8 @@ use model::{SensorId, Timestamp, action, completeness::LastNumbers, derive::Stan
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use crate::{
-    SensorState,
     batch::{Batch, Sighting},
+    reader::SensorState,
 };
 
 /// A sensor's row, but for its numbers.

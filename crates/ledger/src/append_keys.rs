@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use tlog::Hash;
 
-use crate::{LeafRanges, segment::KeyUsed};
+use crate::{ranges::LeafRanges, segment::KeyUsed};
 
 /// Keys that are remembered: 8 MB of memory at most.
 pub(crate) const KEYS_MAX: usize = 65_536;

@@ -3,7 +3,7 @@
 use model::{Envelope, Event, EventJson, action};
 use tlog::Hash;
 
-use crate::{AppendError, AppendKey, Cursor};
+use crate::{append_keys::AppendKey, segment::Cursor, writer::AppendError};
 
 /// What is appended as one: all of it becomes durable, or none.
 #[derive(Debug, Default)]

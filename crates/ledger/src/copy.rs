@@ -17,14 +17,14 @@ use std::{
 use tlog::Hash;
 
 use crate::{
-    EraseError, InvalidLogEvent, LeafRanges, OpenError,
     block::{Leaf, Unpacker},
     disk::{self, Disk, DiskFile, Mode, Sequential, read_small},
     envelopes::{encode_index, index_path, path},
-    erase::erase_in,
-    recover::{CHECKPOINT, SEGMENTS, TREE, list_segments},
+    erase::{EraseError, erase_in},
+    ranges::LeafRanges,
+    recover::{CHECKPOINT, OpenError, SEGMENTS, TREE, list_segments},
     segment::{self, Damage, Next, PlacedRecord, SEGMENT_HEADER_LEN, SegmentReader},
-    state::{self, State, Stored},
+    state::{self, InvalidLogEvent, State, Stored},
     tree::{ENTRIES, TreeReader, kept_heights, nodes_file},
     verify::KeyHistory,
 };

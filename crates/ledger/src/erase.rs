@@ -13,10 +13,10 @@ use tlog::Hash;
 use tracing::warn;
 
 use crate::{
-    LeafRanges,
     block::{Leaf, Unpacker},
     disk::{Disk, Mode, NEXT, Sequential},
     envelopes::{self, Envelopes},
+    ranges::LeafRanges,
     recover::{SEGMENTS, TREE},
     segment::{
         self, Damage, EncodedGroup, Group, GroupBuilder, Next, PlacedRecord, Record, SegmentReader,
@@ -216,5 +216,5 @@ pub enum EraseError {
     Read(#[source] io::Error),
     /// The event that orders it was not sealed.
     #[error("the event that says so was not sealed")]
-    Append(#[from] crate::AppendError),
+    Append(#[from] crate::writer::AppendError),
 }

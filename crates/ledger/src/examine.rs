@@ -13,11 +13,11 @@ use model::{Envelope, Timestamp};
 use tlog::{Checkpoint, Frontier, Hash, Rfc6962, SignedNote, TreeSize};
 
 use crate::{
-    LeafRanges, OpenError,
     block::{Leaf, Unpacker},
     disk::{Disk, Mode, Sequential, read_small},
     envelopes::path,
-    recover::{CHECKPOINT, TREE, list_segments},
+    ranges::LeafRanges,
+    recover::{CHECKPOINT, OpenError, TREE, list_segments},
     segment::{Damage, Group, Next, SegmentReader},
     state::State,
     tree::TreeReader,

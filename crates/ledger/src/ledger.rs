@@ -18,16 +18,17 @@ use tokio::sync::{OwnedMutexGuard, mpsc, oneshot, watch};
 use work::Owner;
 
 use crate::{
-    AppendError, Batch, EraseError, Hold, LeafRanges, LogKey, OpenError, Receipt, Signers, Writer,
-    batch::PreparedBatch,
+    batch::{Batch, PreparedBatch, Receipt},
     block::Leaf,
     disk::{Disk, RealDisk},
     envelopes::Envelopes,
-    erase, recover,
+    erase::{self, EraseError},
+    ranges::LeafRanges,
+    recover::{self, OpenError, Signers},
     segment::SEGMENT_BYTES_MAX,
-    state::State,
+    state::{Hold, LogKey, State},
     stored::{ReadError, Stored, StoredEnvelope},
-    writer::{Command, Sealer},
+    writer::{AppendError, Command, Sealer, Writer},
 };
 
 /// Batches that wait for the writer. When it is full, whoever appends waits: nothing is dropped.

@@ -17,13 +17,13 @@ use tlog::{
 };
 
 use crate::{
-    OpenError, Published, ReadError, StoredEnvelope,
     block::Leaf,
     disk::{Disk, Mode, read_small},
     envelopes::{Envelopes, Segment, path, scan},
-    recover::{CHECKPOINT, TREE, list_segments},
+    ledger::Published,
+    recover::{CHECKPOINT, OpenError, TREE, list_segments},
     state::{self, State},
-    stored::Stored,
+    stored::{ReadError, Stored, StoredEnvelope},
     tree::TreeReader,
     verify::{InvalidKeyEvents, InvalidKeys, KeyEvent, KeyHistory, LogSource},
 };

@@ -18,15 +18,17 @@ use tlog::{Checkpoint, Hash, OpenCheckpointError, Origin, Signer, TreeSize, Veri
 use tracing::{info, warn};
 
 use crate::{
-    LeafRanges, Published, WriteError,
     append_keys::AppendKeys,
     block::{Leaf, Unpacker},
     disk::{Disk, DiskFile, Mode, NEXT, Sequential, read_small},
     envelopes::{Segment, path},
+    ledger::Published,
+    ranges::LeafRanges,
     seal::Sealing,
     segment::{self, Damage, Group, Next, PlacedRecord, Record, SegmentReader, Version},
     state::{self, InvalidLogEvent, State, Stored},
     tree::{ENTRIES, Extension, Tree, TreeReader, kept_heights, nodes_file},
+    writer::WriteError,
 };
 
 /// Folder of the segments.
@@ -672,7 +674,7 @@ pub enum OpenError {
     },
     /// An erasure that a crash interrupted cannot be finished.
     #[error("an erasure that was interrupted cannot be finished")]
-    Erase(#[source] crate::EraseError),
+    Erase(#[source] crate::erase::EraseError),
     /// Leaves that only the site itself could have written, and that it did not, or a version before 4 did.
     #[error(
         "nothing shows that this site wrote leaf {leaf} and what follows it in {}: they lie beyond the checkpoint, and the site's key does not vouch for them; \

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use tlog::VerifierKey;
 
 use crate::{
-    LeafRanges, disk,
-    disk::Disk,
+    disk::{self, Disk},
+    ranges::LeafRanges,
     rotation::{self, InvalidRotation},
     seal::{MAC_LEN, MacBytes, Sealing},
 };

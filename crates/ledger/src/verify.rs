@@ -15,7 +15,7 @@ use tlog::{
     root_of,
 };
 
-use crate::{InvalidLogEvent, OpenError, segment::Damage};
+use crate::{recover::OpenError, segment::Damage, state::InvalidLogEvent};
 
 pub use self::{
     folder::{Observer, VerifiedFolder, verify_folder, verify_folder_with},

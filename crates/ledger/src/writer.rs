@@ -18,18 +18,17 @@ use tracing::{error, warn};
 use work::Owner;
 
 use crate::{
-    Batch, Cursor, OpenError, Published, Receipt,
     append_keys::AppendKeys,
-    batch::PreparedBatch,
+    batch::{Batch, PreparedBatch, Receipt},
     block::Leaf,
     disk,
     envelopes::{Segment, write_index},
     erase,
-    ledger::Shared,
-    recover::{self, Recovered, create_segment},
+    ledger::{Published, Shared},
+    recover::{self, OpenError, Recovered, create_segment},
     rotation,
     seal::{MacBytes, Sealing},
-    segment::{self, GroupBuilder, KeyUsed, Place, SEGMENT_HEADER_LEN, Version},
+    segment::{self, Cursor, GroupBuilder, KeyUsed, Place, SEGMENT_HEADER_LEN, Version},
     state::{self, InvalidLogEvent, State},
     tree::Tree,
 };

@@ -9,8 +9,8 @@ use alloc::{
 use serde_json::value::RawValue;
 
 use crate::{
-    Timestamp,
     object::{LeftOut, Object, kind, text, text_up_to, whole_number},
+    timestamp::Timestamp,
 };
 
 /// An answer that was understood.

@@ -10,7 +10,13 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use core::time::Duration;
 
-use crate::{Event, NumberRange, SensorId, Timestamp, action, event};
+use crate::{
+    action,
+    event::{self, Event},
+    number_range::NumberRange,
+    sensor_id::SensorId,
+    timestamp::Timestamp,
+};
 
 /// Why polls that were due ended in no reading.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

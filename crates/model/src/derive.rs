@@ -7,7 +7,10 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Decimal, Envelope, Heartbeat, Range, SensorId, action, event};
+use crate::{
+    action, decimal::Decimal, envelope::Envelope, event, heartbeat::Heartbeat, range::Range,
+    sensor_id::SensorId,
+};
 
 /// Subject on which `sensor-reader` takes questions.
 pub const SUBJECT: &str = "sealwire.derive.sensors";
@@ -158,7 +161,11 @@ mod tests {
     use alloc::format;
 
     use super::*;
-    use crate::{Event, Outcome, Salt, Timestamp};
+    use crate::{
+        envelope::Salt,
+        event::{Event, Outcome},
+        timestamp::Timestamp,
+    };
 
     #[test]
     fn a_value_in_another_unit_than_its_range_is_seen_as_such() {

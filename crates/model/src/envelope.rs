@@ -10,7 +10,10 @@ use alloc::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeMap as _};
 
-use crate::{Event, Timestamp, event::Detail};
+use crate::{
+    event::{Detail, Event},
+    timestamp::Timestamp,
+};
 
 /// An event as it is sealed. Its JSON has what the event holds beside Pangea's fields next to them and not within:
 /// `{"event":{...},"public_key":"...","received_at":"...","salt":"...","sealwire":{...},"signature":"...","token":"..."}`.
@@ -236,8 +239,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        Heartbeat, Outcome, SensorId,
-        event::{COMM_ERROR, Detail, FieldValue, VALUE_ERROR},
+        event::{COMM_ERROR, Detail, FieldValue, Outcome, VALUE_ERROR},
+        heartbeat::Heartbeat,
+        sensor_id::SensorId,
     };
 
     fn heartbeat() -> Heartbeat {

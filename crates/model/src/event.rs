@@ -19,9 +19,16 @@ use serde::{
 };
 
 use crate::{
-    Answer, Heartbeat, LeftOut, NumberRange, Range, SensorId, Timestamp, action,
+    action,
+    answer::Answer,
     completeness::{self, MissingReason, SequenceBreak},
     derive::Derived,
+    heartbeat::Heartbeat,
+    number_range::NumberRange,
+    object::LeftOut,
+    range::Range,
+    sensor_id::SensorId,
+    timestamp::Timestamp,
 };
 
 /// One event: Pangea's fields and those of a custom schema, our own, and its signature.

@@ -11,9 +11,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    Protocol, Range, SensorId, Subject,
     object::{LeftOut, Object, kind, text, text_up_to, whole_number},
-    subject::InvalidSubject,
+    range::Range,
+    sensor_id::SensorId,
+    subject::{InvalidSubject, Protocol, Subject},
 };
 
 /// A heartbeat that was understood. Two heartbeats of a sensor that stays the same are equal.

@@ -13,7 +13,7 @@ use alloc::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{SensorId, Timestamp};
+use crate::{sensor_id::SensorId, timestamp::Timestamp};
 
 /// The site itself: name, keys, counters. The question is empty.
 pub const SITE: &str = "sealwire.query.site";

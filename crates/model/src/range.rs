@@ -8,7 +8,7 @@ use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Decimal;
+use crate::decimal::Decimal;
 
 /// From the lowest to the highest sound value, both included; finite, and low below high. Written `0..50`.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]

@@ -1,6 +1,11 @@
 //! A reading as it was sealed: what an index keeps of one and a file of readings has.
 
-use crate::{Event, SensorId, Timestamp, action, event::SUCCESS};
+use crate::{
+    action,
+    event::{Event, SUCCESS},
+    sensor_id::SensorId,
+    timestamp::Timestamp,
+};
 
 /// What an event says of one poll of a sensor.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    Refusal, RequestId, ResultId,
-    fault::{Fault, Status},
+    fault::{Fault, Refusal, Status},
+    id::{RequestId, ResultId},
     schema::{Field, Schema},
 };
 

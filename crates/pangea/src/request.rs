@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 use tlog::Hash;
 
 use crate::{
-    RequestId, ResultId,
     event::Item,
     fault::{Code, Fault},
+    id::{RequestId, ResultId},
     members::{self, Members},
     schema::Schema,
     when,

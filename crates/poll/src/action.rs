@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use model::{Event, Heartbeat, SensorId, Subject, Timestamp};
 
-use crate::Counters;
+use crate::counters::Counters;
 
 /// One thing for the driver to do. The order matters: a subscription comes before the first poll that needs it.
 #[derive(Clone, Debug, Eq, PartialEq)]

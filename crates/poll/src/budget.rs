@@ -6,7 +6,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use crate::Instant;
+use crate::clock::Instant;
 
 /// The wishes of all sensors that are polled, and what is granted.
 #[derive(Debug)]

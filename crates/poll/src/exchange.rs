@@ -13,7 +13,10 @@ use core::time::Duration;
 
 use model::{Outcome, Timestamp};
 
-use crate::{Counters, Instant, Now, counters::count};
+use crate::{
+    clock::{Instant, Now},
+    counters::{Counters, count},
+};
 
 /// One sensor's polls and answers.
 #[derive(Debug)]

@@ -12,7 +12,11 @@ use model::{
     completeness::{LastNumbers, MissingReason, SequenceBreak},
 };
 
-use crate::{Instant, Now, Past, action::Outbox, counters::count_many};
+use crate::{
+    action::Outbox,
+    clock::{Instant, Now, Past},
+    counters::count_many,
+};
 
 /// What is remembered of a sensor's numbers.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::Instant;
+use crate::clock::Instant;
 
 /// How many there were in the minute that began last.
 #[derive(Clone, Copy, Debug, Default)]

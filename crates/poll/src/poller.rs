@@ -19,14 +19,14 @@ use model::{
 };
 
 use crate::{
-    Action, Counters, Instant, Now, Past, SensorState,
-    action::Outbox,
+    action::{Action, Outbox},
     budget::{Budget, Stretched},
-    counters::count,
+    clock::{Instant, Now, Past},
+    counters::{Counters, count},
     per_minute::PerMinute,
     refusals::Refusals,
     schedule::{FirstPolls, Schedule},
-    sensor::Sensor,
+    sensor::{Sensor, SensorState},
     topics::{Conflict, Topics},
 };
 

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use model::{Event, Timestamp};
 
-use crate::{Instant, Now, action::Outbox};
+use crate::{
+    action::Outbox,
+    clock::{Instant, Now},
+};
 
 /// What was refused and not told of yet.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::SensorId;
 
-use crate::Instant;
+use crate::clock::Instant;
 
 /// One deadline per sensor, soonest first.
 #[derive(Debug, Default)]

@@ -15,12 +15,13 @@ use model::{
 };
 
 use crate::{
-    Bus, Instant, Now, Past,
     action::Outbox,
+    clock::{Instant, Now, Past},
     counters::count,
     exchange::{Ended, Exchange},
     numbers::Numbers,
     per_minute::PerMinute,
+    poller::Bus,
 };
 
 /// What is known of a sensor's whereabouts.

@@ -13,7 +13,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug_span, info};
 
-use crate::{Sensor, SensorSpec, connection::connect, sensor::HEARTBEAT_SUBJECT};
+use crate::{
+    connection::connect,
+    fleet::SensorSpec,
+    sensor::{HEARTBEAT_SUBJECT, Sensor},
+};
 
 /// Most sensors of one run: as many as a site takes by default.
 pub const SENSORS_MAX: u32 = 20_000;

@@ -7,7 +7,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use rand_distr::{Distribution as _, Normal};
 use serde::Serialize;
 
-use crate::{SensorSpec, kind::AnswerForm};
+use crate::{fleet::SensorSpec, kind::AnswerForm};
 
 /// Where the simulated sensors send their heartbeats.
 pub const HEARTBEAT_SUBJECT: &str = "sim.heartbeat";

@@ -345,7 +345,7 @@ mod tests {
     use tokio::time::sleep;
 
     use super::*;
-    use crate::{Account, DataDir, SiteLog, operator::Order};
+    use crate::{account::Account, data_dir::DataDir, operator::Order, site_log::SiteLog};
 
     #[test]
     fn a_token_lets_in_until_it_is_revoked_and_is_not_in_the_file() {

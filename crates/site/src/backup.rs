@@ -34,13 +34,13 @@ use self::{
     manifest::{Listed, MANIFEST, MANIFEST_BYTES_MAX, Manifest},
 };
 use crate::{
-    DataDir, DataDirError, StagingError, clock,
+    clock,
     data_dir::{
-        CONFIGURATION, DESCRIPTION as SITE_DESCRIPTION, KEY, LOCK as SITE_LOCK, NEXT_KEY,
-        check_name,
+        CONFIGURATION, DESCRIPTION as SITE_DESCRIPTION, DataDir, DataDirError, KEY,
+        LOCK as SITE_LOCK, NEXT_KEY, check_name,
     },
     error_chain::chain,
-    staging::{self, Staging},
+    staging::{self, Staging, StagingError},
     stoppable_disk::StoppableDisk,
 };
 

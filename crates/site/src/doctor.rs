@@ -17,9 +17,8 @@ use model::Timestamp;
 
 use self::log::Log;
 use crate::{
-    DataDir, DataDirError,
     backup::{Backup, BackupError, KeyFile},
-    data_dir::{DESCRIPTION, KEY, NEXT_KEY, WITNESS_POLICY},
+    data_dir::{DESCRIPTION, DataDir, DataDirError, KEY, NEXT_KEY, WITNESS_POLICY},
     error_chain::chain,
     order_socket,
     start_files::{self, StartFile},

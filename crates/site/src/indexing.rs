@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::{
-    DataDir,
+    data_dir::DataDir,
     error_chain::chain,
     log_reading::{Content, read_leaves},
 };

@@ -13,12 +13,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    DataDir, DataDirError, PangeaConfigError, SavedError, SiteLog, SiteLogError,
     account::Account,
     api_tokens::{InvalidTokenName, Scope},
+    data_dir::{DataDir, DataDirError},
     indexing::{self, Indexed, IndexingError},
     operator::{Done, Operator, OperatorError, Order},
-    pangea_http::{Api, Config, Saved, no_room},
+    pangea_http::{Api, Config, PangeaConfigError, Saved, SavedError, no_room},
+    site_log::{SiteLog, SiteLogError},
 };
 
 /// As a site does it.

@@ -26,7 +26,7 @@ use tracing::error;
 use work::Room;
 
 use crate::{
-    AccessToken,
+    access::AccessToken,
     answers::Answers,
     bus::Connection,
     cosigning::{WatchWitnessed, witnessed_leaves},

@@ -284,7 +284,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::{DataDir, SiteLog};
+    use crate::{data_dir::DataDir, site_log::SiteLog};
 
     struct Site {
         _parent: TempDir,

@@ -540,7 +540,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::{DataDir, SiteLog, indexing};
+    use crate::{data_dir::DataDir, indexing, site_log::SiteLog};
 
     /// Longer than any step takes.
     const DEADLINE: Duration = Duration::from_secs(60);

@@ -432,7 +432,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{DataDir, indexing, site_log::SiteLog};
+    use crate::{data_dir::DataDir, indexing, site_log::SiteLog};
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_page_comes_without_what_was_erased_since_the_index_was_asked() {

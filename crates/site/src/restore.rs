@@ -23,14 +23,13 @@ use ledger::{
 use tlog::{Checkpoint, Hash, OpenCheckpointError, SignedNote, VerifierKey};
 
 use crate::{
-    DataDir, StagingError,
     backup::{
         Backup, BackupError, Configured, KeyFile, TakeError,
         configuration::{Written, judge},
         verify,
     },
-    data_dir::KEY,
-    staging::{self, Staging},
+    data_dir::{DataDir, KEY},
+    staging::{self, Staging, StagingError},
     stoppable_disk::StoppableDisk,
 };
 

@@ -6,8 +6,8 @@ use ledger::{KeyError, KeyFiles, Ledger, OpenError, Storage, Writer};
 use tlog::KeyName;
 
 use crate::{
-    DataDir,
     api_tokens::{self, ApiTokenError, ApiTokens},
+    data_dir::DataDir,
     operator::Operator,
     pangea_http::Saved,
     site_time::{self, SiteTime},

@@ -10,14 +10,16 @@ use ledger::{Ledger, LogReader, ReadError};
 use tlog::{Checkpoint, Growth, Hash, Policy, VerifierKey};
 
 use crate::{
-    AccessToken, DataDir, SiteLogError, UpError,
+    access::AccessToken,
     api_tokens::{self, ApiTokens},
     cosigning::{read_policy, read_witnessed},
-    data_dir::{ACCESS_TOKEN, INDEX, PANGEA, RETENTION, WITNESS_POLICY},
+    data_dir::{ACCESS_TOKEN, DataDir, INDEX, PANGEA, RETENTION, WITNESS_POLICY},
     order_socket, pangea_http,
     retention::Retention,
     run_file,
+    site_log::SiteLogError,
     site_time::{self, Left, OwnTime},
+    up::UpError,
 };
 
 /// A file that a start reads.
@@ -213,10 +215,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        SiteLog,
         doctor::{self, Request, Verdict},
         error_chain::chain,
         indexing,
+        site_log::SiteLog,
         up::open_log,
     };
 

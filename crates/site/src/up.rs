@@ -19,10 +19,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::site::Site;
 use crate::{
-    DataDir, PageHost, RunFile, SiteLog,
     cosigning::Cosigning,
-    page_http,
+    data_dir::DataDir,
+    page_http::{self, PageHost},
     ports::{Reserved, reserve},
+    run_file::RunFile,
+    site_log::SiteLog,
     start_files,
 };
 

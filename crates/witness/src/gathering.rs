@@ -18,7 +18,7 @@ use std::{
 
 use tlog::{Checkpoint, Policy, SignedNote, TreeSize};
 
-use crate::{Answer, AskError};
+use crate::client::{Answer, AskError};
 
 /// Shortest time between two rounds: half as often as the default of a public witness allows, one request a second (witness network, 86,400 a day).
 const ROUND_PERIOD: Duration = Duration::from_secs(2);

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 use work::Room;
 
-use crate::{Refusal, Witness};
+use crate::witness::{Refusal, Witness};
 
 /// Requests that work on the disk at once; further ones wait.
 const WORK_AT_ONCE_MAX: usize = 64;

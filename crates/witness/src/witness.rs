@@ -25,9 +25,9 @@ use tlog::{
 use tracing::{error, info, warn};
 
 use crate::{
-    LogList, RecordError,
+    logs::LogList,
     rate::Rate,
-    records::{Record, Records, ReplaceError, name_of},
+    records::{Record, RecordError, Records, ReplaceError, name_of},
 };
 
 /// The private key: 64 hex digits.

@@ -11,7 +11,7 @@ use super::{
     Selection, VERSION,
     selection::{last_before, next_from, shows_edge},
 };
-use crate::{LeafRanges, LogReader, ReadError};
+use crate::{ranges::LeafRanges, reader::LogReader, stored::ReadError};
 
 /// Envelopes read at once: blocks of the ledger, some of them.
 const READ_LEAVES: usize = 4_096;

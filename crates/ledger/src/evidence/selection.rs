@@ -4,7 +4,10 @@ use std::str::FromStr;
 
 use model::{Envelope, SensorId, Timestamp, action};
 
-use crate::{LogReader, ReadError, StoredEnvelope};
+use crate::{
+    reader::LogReader,
+    stored::{ReadError, StoredEnvelope},
+};
 
 /// Envelopes read at once in search of one.
 const LOOK_LEAVES: usize = 4_096;

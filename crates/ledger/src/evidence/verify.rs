@@ -19,7 +19,7 @@ use super::{
     selection::shows_edge,
 };
 use crate::{
-    InvalidRanges, LeafRanges,
+    ranges::{InvalidRanges, LeafRanges},
     verify::{InvalidKeyEvents, InvalidKeys, KeyEvent, KeyHistory},
 };
 

@@ -14,10 +14,10 @@ use tlog::{Checkpoint, Frontier, Hash, Pangea, Rfc6962, VerifierKey};
 
 use super::{InvalidKeyEvents, InvalidKeys, KeyEvent, KeyHistory, VerifyError};
 use crate::{
-    LeafRanges,
     block::{Leaf, Unpacker},
     disk::{Disk, DiskFile, Mode, Sequential, read_small},
     envelopes::{index_is_right, index_path, path},
+    ranges::LeafRanges,
     recover::{CHECKPOINT, SEGMENTS, TREE, list_segments},
     segment::{self, Group, Next, PlacedRecord, Record, SegmentReader, Version},
     state::{self, State},

@@ -9,7 +9,10 @@ use tlog::Hash;
 
 use super::Sealer;
 use crate::{
-    AppendError, Batch, Receipt, batch::PreparedBatch, segment::KeyUsed, stored::ReadError,
+    batch::{Batch, PreparedBatch, Receipt},
+    segment::KeyUsed,
+    stored::ReadError,
+    writer::AppendError,
 };
 
 /// Where a batch was sealed first.

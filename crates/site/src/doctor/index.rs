@@ -9,7 +9,11 @@ use ledger::{
 use model::{Envelope, action};
 
 use super::{Findings, log::Log};
-use crate::{DataDir, data_dir::INDEX, error_chain::chain, start_files};
+use crate::{
+    data_dir::{DataDir, INDEX},
+    error_chain::chain,
+    start_files,
+};
 
 /// Bytes of envelopes that are held at once.
 const READ_BYTES: usize = 1 << 20;

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::{DataDir, SiteLog};
+use crate::{data_dir::DataDir, site_log::SiteLog};
 
 /// What the host of a test sees and does.
 #[derive(Default)]

@@ -14,7 +14,7 @@ use model::derive;
 use tokio::try_join;
 
 use super::ready::connect;
-use crate::{DataDir, UpError, bus::Connections, ports::Reserved, queries};
+use crate::{bus::Connections, data_dir::DataDir, ports::Reserved, queries, up::UpError};
 
 /// What goes over the hosts' server.
 const TRAFFIC: Traffic<'_> =

@@ -8,8 +8,14 @@ use ledger::{AppendError, WriteError};
 use tokio::task::JoinError;
 
 use crate::{
-    CosigningError, DataDirError, PangeaConfigError, SavedError, SiteLogError, TokenError,
-    indexing, pipeline, retention::RetentionError,
+    access::TokenError,
+    cosigning::CosigningError,
+    data_dir::DataDirError,
+    indexing,
+    pangea_http::{PangeaConfigError, SavedError},
+    pipeline,
+    retention::RetentionError,
+    site_log::SiteLogError,
 };
 
 /// Why a site does not run.

@@ -6,7 +6,7 @@ use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::UpError;
+use crate::up::UpError;
 
 /// Tasks that stop together.
 pub(super) struct Part {

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tracing::info;
 
-use crate::{UpError, bus};
+use crate::{bus, up::UpError};
 
 /// How long `nats-server` may take to answer; it reads JetStream's files first.
 const NATS_READY_TIMEOUT: Duration = Duration::from_secs(20);

@@ -21,10 +21,11 @@ use super::{
     ready::{Page, page_answers},
 };
 use crate::{
-    AccessToken, DataDir, RunFile, UpError,
+    access::AccessToken,
     bus::{Connection, Connections},
     clock,
     cosigning::Cosigning,
+    data_dir::DataDir,
     indexing::{self, Indexed},
     log_http,
     operator::Operator,
@@ -33,7 +34,9 @@ use crate::{
     pangea_http, pipeline, polling,
     ports::Reserved,
     queries,
+    run_file::RunFile,
     sealing::{self, ToSeal},
+    up::UpError,
     workloads,
 };
 
