@@ -7,6 +7,7 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::derived::Derived;
 use crate::{
     action, decimal::Decimal, envelope::Envelope, event, heartbeat::Heartbeat, range::Range,
     sensor_id::SensorId,
@@ -117,28 +118,6 @@ pub struct Verdict {
     pub component: String,
     /// What it derived, in the log's order.
     pub derived: Vec<Derived>,
-}
-
-/// A derived event before it is sealed.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Derived {
-    /// The leaf it follows from.
-    pub from_leaf: u64,
-    /// Which sensor.
-    pub sensor: SensorId,
-    /// `OUT_OF_RANGE`, `BACK_IN_RANGE`, `RANGE_NOT_JUDGED`, `SENSOR_LOST` or `SENSOR_BACK`.
-    pub action: String,
-    /// The sensor's source.
-    pub source: String,
-    /// The value, where there is one.
-    pub value: Option<String>,
-    /// What happened, for people.
-    pub message: String,
-}
-
-impl Derived {
-    /// Longest message in bytes: it holds a source, a value, a range and two units, each of which has a limit; a verdict with a longer one is not taken.
-    pub const MESSAGE_BYTES_MAX: usize = 4_096;
 }
 
 impl Standing {

@@ -21,8 +21,8 @@ use serde::{
 use crate::{
     action,
     answer::Answer,
-    completeness::{self, MissingReason, SequenceBreak},
-    derive::Derived,
+    derived::Derived,
+    gap::{MissingReason, SequenceBreak, UNCOUNTED},
     heartbeat::Heartbeat,
     number_range::NumberRange,
     object::LeftOut,
@@ -464,7 +464,7 @@ impl Event {
     pub fn readings_uncounted(heartbeat: &Heartbeat, why: &str, at: Timestamp) -> Self {
         let source = heartbeat.source();
         let detail = Detail {
-            reason: Some(String::from(completeness::UNCOUNTED)),
+            reason: Some(String::from(UNCOUNTED)),
             sensor: Some(heartbeat.id),
             ..Detail::default()
         };

@@ -9,7 +9,8 @@ use core::time::Duration;
 
 use model::{
     Answer, Event, Heartbeat, NumberRange, Timestamp,
-    completeness::{LastNumbers, MissingReason, SequenceBreak},
+    completeness::LastNumbers,
+    gap::{MissingReason, SequenceBreak},
 };
 
 use crate::{

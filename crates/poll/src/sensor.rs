@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use model::{
     Event, Heartbeat, LeftOut, NumberRange, Outcome, SensorId, Timestamp, action,
-    completeness::{LastNumbers, MissingReason},
+    completeness::LastNumbers, gap::MissingReason,
 };
 
 use crate::{

@@ -65,7 +65,7 @@ impl Cosigner {
     /// are consistent with this one.
     pub fn cosign(&self, checkpoint: &Checkpoint, at: PosixTime) -> NoteSignature {
         let signature = self.sign_message(&message(at, &checkpoint.to_string()));
-        self.signature([at.0.to_be_bytes().as_slice(), &signature].concat())
+        NoteSignature::by(self, [at.0.to_be_bytes().as_slice(), &signature].concat())
     }
 }
 
@@ -108,7 +108,7 @@ impl SignedNote {
             answer.lines().take(SIGNATURES_MAX).filter_map(|line| NoteSignature::parse(line).ok());
         let mut merged = Vec::new();
         for signature in signatures {
-            let cosigned = keys.iter().filter(|key| key.is_named_by(&signature)).find_map(|key| {
+            let cosigned = keys.iter().filter(|key| signature.names(key)).find_map(|key| {
                 let at = key.cosigned(&signature, self.unverified_text())?;
                 Some(Cosignature { key, at })
             });

@@ -105,15 +105,3 @@ impl<N: NodeHash> Default for Frontier<N> {
         Self::empty()
     }
 }
-
-/// Root of the tree whose leaves have these hashes.
-///
-/// The root of a full tile's hashes is the hash that stands for it one level above (C2SP tlog-tiles,
-/// Merkle Tree).
-pub fn root_of(hashes: &[Hash]) -> Hash {
-    let mut frontier = Frontier::new();
-    for hash in hashes {
-        frontier.append(*hash);
-    }
-    frontier.root()
-}

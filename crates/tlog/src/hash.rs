@@ -90,6 +90,22 @@ pub fn empty_root() -> Hash {
     Hash::sha256(&[])
 }
 
+/// Root of the tree whose leaves have these hashes (RFC 6962 §2.1).
+///
+/// The root of a full tile's hashes is the hash that stands for it one level above (C2SP tlog-tiles,
+/// Merkle Tree).
+pub fn root_of(hashes: &[Hash]) -> Hash {
+    match hashes {
+        [] => empty_root(),
+        [leaf] => *leaf,
+        _ => {
+            // The left subtree is the largest full one that leaves something to the right.
+            let (left, right) = hashes.split_at(hashes.len().next_power_of_two() / 2);
+            node_hash(&root_of(left), &root_of(right))
+        }
+    }
+}
+
 /// How a tree hashes its inner nodes; its shape is always that of RFC 6962 §2.1.
 pub trait NodeHash {
     /// Hash of the node above `left` and `right`.

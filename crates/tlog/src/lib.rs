@@ -49,9 +49,9 @@ pub use crate::checkpoint::{
     Checkpoint, ExtensionLine, InvalidLine, OpenCheckpointError, Origin, ParseCheckpointError,
 };
 pub use crate::cosignature::{Cosignature, Cosigner, CosignerKey, PosixTime};
-pub use crate::frontier::{Frontier, root_of};
+pub use crate::frontier::Frontier;
 pub use crate::hash::{
-    Hash, InvalidHash, NodeHash, Pangea, Rfc6962, empty_root, leaf_hash, node_hash,
+    Hash, InvalidHash, NodeHash, Pangea, Rfc6962, empty_root, leaf_hash, node_hash, root_of,
 };
 pub use crate::multiproof::{
     InvalidLeaves, LeavesInTree, MultiproofError, multiproof_from_subtrees, verify_multiproof,

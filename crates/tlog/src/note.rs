@@ -64,7 +64,7 @@ impl SignedNote {
         if !text.ends_with('\n') || has_control_characters(text) {
             return Err(InvalidNoteText);
         }
-        let signature = signer.signature(signer.sign_message(text).into());
+        let signature = NoteSignature::by(signer, signer.sign_message(text).into());
         Ok(Self { text: text.into(), signatures: alloc::vec![signature] })
     }
 
@@ -133,7 +133,7 @@ impl SignedNote {
     ) -> Result<Vec<(&'a PublicKey<TYPE>, T)>, VerifyNoteError> {
         let mut found = Vec::new();
         for signature in &self.signatures {
-            let mut named = keys.iter().filter(|key| key.is_named_by(signature)).peekable();
+            let mut named = keys.iter().filter(|key| signature.names(key)).peekable();
             if named.peek().is_none() {
                 continue;
             }
@@ -149,8 +149,7 @@ impl SignedNote {
 
     /// The same note with the signatures only that some of `keys` are said to have made.
     pub(crate) fn with_signatures_of<const TYPE: u8>(&self, keys: &[PublicKey<TYPE>]) -> Self {
-        let is_of_key =
-            |signature: &&NoteSignature| keys.iter().any(|key| key.is_named_by(signature));
+        let is_of_key = |signature: &&NoteSignature| keys.iter().any(|key| signature.names(key));
         let signatures = self.signatures.iter().filter(is_of_key).cloned().collect();
         Self { text: self.text.clone(), signatures }
     }
@@ -184,6 +183,17 @@ impl<'a> VerifiedNote<'a> {
 }
 
 impl NoteSignature {
+    /// The signature line that carries these bytes under the name of the key.
+    pub(crate) fn by<const TYPE: u8>(signer: &PrivateKey<TYPE>, bytes: Vec<u8>) -> Self {
+        let key = signer.vkey();
+        Self { name: key.name().clone(), id: key.id(), bytes }
+    }
+
+    /// Whether it says that this key made it.
+    pub(crate) fn names<const TYPE: u8>(&self, key: &PublicKey<TYPE>) -> bool {
+        self.name == *key.name() && self.id == key.id()
+    }
+
     /// Parses a signature line, without its newline.
     pub fn parse(line: &str) -> Result<Self, ParseNoteError> {
         let refused = || ParseNoteError::SignatureLine { line: excerpt(line) };

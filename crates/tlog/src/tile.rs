@@ -14,8 +14,7 @@
 use alloc::vec::Vec;
 use core::num::NonZeroU8;
 
-use crate::frontier::root_of;
-use crate::hash::Hash;
+use crate::hash::{Hash, root_of};
 use crate::tree::{Growth, LeafInTree, LeafIndex, Subtree, TreeSize};
 
 /// Hashes in a full tile, and entries in a full bundle.

@@ -13,9 +13,10 @@ use index::{
 };
 use model::{
     Envelope, Event, Heartbeat, NumberRange, Outcome, Salt, Timestamp, action,
-    completeness::{LastNumbers, MissingReason},
+    completeness::LastNumbers,
     derive::{Derived, Standing},
     event::{Detail, FieldValue},
+    gap::MissingReason,
     query::ReadingsQuery,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};

@@ -3,7 +3,8 @@
 use anyhow::{Result, ensure};
 use model::{
     Envelope, SensorId,
-    completeness::{Account, Break, Completeness, Finding, Gap, Listed, SequenceBreak},
+    completeness::{Account, Break, Completeness, Finding, Gap, Listed},
+    gap::SequenceBreak,
 };
 
 use super::Shown;

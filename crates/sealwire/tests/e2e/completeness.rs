@@ -3,7 +3,7 @@
 use std::fs;
 
 use ledger::{Batch, Erasure, Ledger, load_or_create_key};
-use model::{Event, Heartbeat, NumberRange, Outcome, Timestamp, completeness::MissingReason};
+use model::{Event, Heartbeat, NumberRange, Outcome, Timestamp, gap::MissingReason};
 use tempfile::TempDir;
 use tlog::KeyName;
 

@@ -7,7 +7,6 @@
 //! refused by their name.
 
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
@@ -17,7 +16,6 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use super::NoteSignature;
 use crate::excerpt::excerpt;
 use crate::hash::Hash;
 
@@ -139,11 +137,6 @@ impl<const TYPE: u8> PublicKey<TYPE> {
         self.key.as_bytes()
     }
 
-    /// Whether the signature says that this key made it.
-    pub(crate) fn is_named_by(&self, signature: &NoteSignature) -> bool {
-        signature.name == self.name && signature.id == self.id
-    }
-
     /// Whether this key made the Ed25519 signature of the message.
     ///
     /// Strict: keys and signatures that let one signature fit several messages are refused.
@@ -184,11 +177,6 @@ impl<const TYPE: u8> PrivateKey<TYPE> {
     /// The Ed25519 signature of the message.
     pub(crate) fn sign_message(&self, message: &str) -> [u8; Signature::BYTE_SIZE] {
         self.key.sign(message.as_bytes()).to_bytes()
-    }
-
-    /// The signature line that carries these bytes under the key's name.
-    pub(crate) fn signature(&self, bytes: Vec<u8>) -> NoteSignature {
-        NoteSignature { name: self.vkey.name.clone(), id: self.vkey.id, bytes }
     }
 }
 
