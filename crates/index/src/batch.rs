@@ -9,7 +9,22 @@ use model::{
     Envelope, Event, SealedReading, SensorId, Timestamp, action, completeness::LastNumbers,
 };
 
-use crate::{dictionary::Term, field, postings, sensors, series::Stored};
+use crate::{block_reading::BlockReading, field, postings, term::Term};
+
+/// Actions that move a sensor.
+const SIGHTINGS: [&str; 11] = [
+    action::SENSOR_DISCOVERED,
+    action::SENSOR_CHANGED,
+    action::HEARTBEAT_RESUMED,
+    action::HEARTBEAT_MISSED,
+    action::SENSOR_DISCONNECTED,
+    action::SENSOR_FORGOTTEN,
+    action::OUT_OF_RANGE,
+    action::BACK_IN_RANGE,
+    action::RANGE_NOT_JUDGED,
+    action::SENSOR_LOST,
+    action::SENSOR_BACK,
+];
 
 /// Envelopes for [`Indexer::apply`](crate::Indexer::apply).
 #[derive(Debug)]
@@ -161,7 +176,7 @@ impl Batch {
     fn sensor(&mut self, leaf: u64, event: &Event) -> Option<u32> {
         let id = event.sensor()?;
         let action = event.action.as_deref();
-        let sighting = action.filter(|action| sensors::SIGHTINGS.contains(action));
+        let sighting = action.filter(|action| SIGHTINGS.contains(action));
         // Readings are nearly all there is: they are not asked for their numbers twice.
         let is_numbered = || LastNumbers::default().after(event) != LastNumbers::default();
         if sighting.is_none() && action != Some(action::SENSOR_READING) && !is_numbered() {
@@ -216,9 +231,9 @@ impl Batch {
     }
 
     /// The readings of a sensor, by its place.
-    pub(crate) fn readings(&self, sensor: usize) -> Vec<Stored<'_>> {
+    pub(crate) fn readings(&self, sensor: usize) -> Vec<BlockReading<'_>> {
         let text = |place: u32| self.texts.get_index(place as usize).map_or("", |text| text);
-        let stored = |reading: &Reading| Stored {
+        let stored = |reading: &Reading| BlockReading {
             at: reading.at,
             leaf: reading.leaf,
             status: text(reading.status),

@@ -18,14 +18,17 @@ use model::{SensorId, completeness::LastNumbers};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{
-    IndexError, Trouble,
     batch::{Batch, Sighting},
-    damaged, dictionary, examine, leaves, postings,
+    block_reading::BlockReading,
+    dictionary,
+    error::{IndexError, Trouble, damaged},
+    examine, leaves, postings,
     schema::{self, Entry},
     sensors,
-    series::{self, ROLLUP, Stored},
+    series::{self, ROLLUP},
     set::Set,
     summary::Summary,
+    term,
 };
 
 /// A place where an index differs from its log.
@@ -197,7 +200,7 @@ impl Comparison {
             sums.times = sums.times.wrapping_add(time);
         }
         for (place, (sensor, of_sensor)) in batch.sensors.iter().enumerate() {
-            for Stored { at, leaf, status, unit, value } in batch.readings(place) {
+            for BlockReading { at, leaf, status, unit, value } in batch.readings(place) {
                 if self.passed_over.contains(&leaf) {
                     continue;
                 }
@@ -231,7 +234,7 @@ impl Comparison {
         self.sums.get_mut(chunk).expect("there are as many")
     }
 
-    fn term(&self, term: dictionary::Parts<'_>) -> u64 {
+    fn term(&self, term: term::Parts<'_>) -> u64 {
         self.key.hash_one(("term", term)) % PRIME
     }
 
@@ -303,7 +306,7 @@ impl Comparison {
 }
 
 /// The key of every event, as a term of no field.
-const EVERY: dictionary::Parts<'static> = ("\0every", dictionary::Part::Whole, "");
+const EVERY: term::Parts<'static> = ("\0every", term::Part::Whole, "");
 
 /// One way through the index.
 struct Walk<'a> {
@@ -453,13 +456,14 @@ impl Walk<'_> {
             let mut is_right = true;
             let mut before = None;
             series::each_block(&self.of.connection, sensor, |block, readings| {
-                is_right &= before < Some(block.first) && readings.is_sorted_by_key(Stored::key);
+                is_right &=
+                    before < Some(block.first) && readings.is_sorted_by_key(BlockReading::key);
                 is_right &= block == series::Columns::of(readings);
-                before = readings.last().map(Stored::key);
+                before = readings.last().map(BlockReading::key);
                 for reading in readings {
                     let rollup = reading.at.div_euclid(ROLLUP);
                     rollups.entry(rollup).or_insert(Summary::NOTHING).add(reading);
-                    let Stored { at, leaf, status, unit, value } = *reading;
+                    let BlockReading { at, leaf, status, unit, value } = *reading;
                     if (self.is_open)(leaf) {
                         continue;
                     }

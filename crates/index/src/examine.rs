@@ -1,11 +1,11 @@
-//! Looks at an index that may be damaged, another log's or in use. Nothing is changed.
+//! Looks at an index that may be error::damaged, another log's or in use. Nothing is changed.
 
 use std::{fs, os::unix::ffi::OsStrExt as _, path::Path};
 
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{
-    IndexError, Trouble,
+    error::{IndexError, Trouble},
     reader::{self, PassedOver},
     schema,
 };

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use model::{Event, event::FieldValue};
 use serde::{Deserialize, Serialize};
 
-use crate::dictionary::Part;
+use crate::term::Part;
 
 /// A field of an event. What is left out is different in every event (times, salts) or for programs rather than for people.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]

@@ -10,9 +10,9 @@ use std::{
 use rusqlite::Connection;
 
 use crate::{
-    IndexError, Trouble,
     batch::Batch,
     dictionary,
+    error::{IndexError, Trouble},
     leaves::{self, InSeries},
     postings::{self, Tail},
     reader::Reader,

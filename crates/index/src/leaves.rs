@@ -8,7 +8,8 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::{
     codec::{self, Bytes},
-    damaged, postings,
+    error::damaged,
+    postings,
     set::Set,
 };
 

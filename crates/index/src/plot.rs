@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
 
 use crate::{
-    reader::{self, Reading},
+    readings::{self, Reading},
     series::{self, ROLLUP},
     summary::Summary,
 };
@@ -90,7 +90,7 @@ pub(crate) fn plot(
     let Some((from, to)) = cut_to_series(connection, sensor, span)? else {
         return Ok(Series::Readings { readings: Vec::new() });
     };
-    let readings = reader::newest(connection, sensor, (from, to), points_max.saturating_add(1))?;
+    let readings = readings::newest(connection, sensor, (from, to), points_max.saturating_add(1))?;
     if readings.len() <= points_max as usize {
         return Ok(Series::Readings { readings });
     }

@@ -8,9 +8,9 @@ use rusqlite::Connection;
 
 use crate::{
     codec::{self, Bytes},
-    damaged,
     dictionary::{self, EVERY, TermKey},
     effort::Effort,
+    error::damaged,
     set::Set,
 };
 

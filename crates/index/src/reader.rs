@@ -1,66 +1,30 @@
 //! Questions to the index.
 
-use std::{
-    collections::BTreeMap,
-    ops::{Bound, RangeBounds as _},
-    path::Path,
-};
+use std::{collections::BTreeMap, ops::Bound, path::Path};
 
 use model::{
     Heartbeat, SensorId, Timestamp, completeness::LastNumbers, derive::Standing,
     query::ReadingsQuery,
 };
 use rusqlite::{Connection, OptionalExtension as _};
-use serde::Serialize;
 
 use crate::{
-    IndexError,
     connections::Connections,
     dictionary,
     effort::Effort,
+    error::IndexError,
     plot::{self, Series},
     query::{Page, Search},
+    readings::{Reading, block_from, newest},
     result_id::{self, InvalidResultId},
     search::{self, ReadEvent, SearchError},
-    sensors::{LAST_NUMBERS, read_last_numbers},
-    series::{self, Stored},
+    sensors::{LAST_NUMBERS, SensorState, read_last_numbers},
 };
 
 /// Answers questions, a few beside each other. Each blocks for as long as SQLite takes, and one too many until another is answered.
 #[derive(Debug)]
 pub struct Reader {
     connections: Connections,
-}
-
-/// Whether a sensor is there, as the poller saw it.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SensorState {
-    /// It beats.
-    #[default]
-    Online,
-    /// Its heartbeats stopped.
-    Lost,
-    /// It said that it goes.
-    Disconnected,
-}
-
-impl SensorState {
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Online => "online",
-            Self::Lost => "lost",
-            Self::Disconnected => "disconnected",
-        }
-    }
-
-    pub(crate) fn of_name(name: &str) -> Self {
-        match name {
-            "lost" => Self::Lost,
-            "disconnected" => Self::Disconnected,
-            _ => Self::Online,
-        }
-    }
 }
 
 /// What the log says of one sensor.
@@ -83,34 +47,6 @@ pub struct PassedOver {
     pub count: u64,
     /// Some of the newest, the newest first, each with the reason.
     pub newest: Vec<(u64, String)>,
-}
-
-/// One reading as it is shown.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Reading {
-    /// Where it lies in the log.
-    pub leaf: u64,
-    /// When it was taken.
-    pub timestamp: Timestamp,
-    /// How the poll ended.
-    pub status: String,
-    /// The value, `N/A` where there is none.
-    pub value: String,
-    /// Unit that was sealed with the value.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unit: Option<String>,
-}
-
-impl From<&Stored<'_>> for Reading {
-    fn from(stored: &Stored<'_>) -> Self {
-        Self {
-            leaf: stored.leaf,
-            timestamp: Timestamp::from_unix_micros(stored.at),
-            status: stored.status.to_owned(),
-            value: stored.value.to_owned(),
-            unit: stored.unit.map(str::to_owned),
-        }
-    }
 }
 
 impl Reader {
@@ -366,58 +302,4 @@ fn read_sensors(connection: &Connection, recent_max: u32) -> rusqlite::Result<Ve
         });
     }
     Ok(found)
-}
-
-/// The newest readings of a span, oldest first.
-pub(crate) fn newest(
-    connection: &Connection,
-    sensor: i64,
-    (from, to): (i64, i64),
-    limit: u32,
-) -> rusqlite::Result<Vec<Reading>> {
-    let limit = limit as usize;
-    let mut found = Vec::new();
-    if limit == 0 {
-        return Ok(found);
-    }
-    let mut select = connection.prepare_cached(
-        "SELECT bytes FROM block WHERE sensor = ?1 AND first_at >= ?2 AND first_at < ?3 ORDER BY first_at DESC, first DESC",
-    )?;
-    let start = series::start_of(connection, sensor, from)?;
-    let mut rows = select.query((sensor, start, to))?;
-    while let Some(row) = rows.next()? {
-        let block = series::unpack(row.get_ref(0)?.as_blob()?)?;
-        let in_span = block.iter().rev().filter(|reading| (from..to).contains(&reading.at));
-        found.extend(in_span.take(limit - found.len()).map(Reading::from));
-        if found.len() == limit {
-            break;
-        }
-    }
-    found.reverse();
-    Ok(found)
-}
-
-/// What there is from `start` on of the block it lies in, and if that is nothing, the next.
-fn block_from(
-    connection: &Connection,
-    sensor: i64,
-    start: Bound<(i64, i64)>,
-) -> rusqlite::Result<Vec<Reading>> {
-    let at = match start {
-        Bound::Included((at, _)) | Bound::Excluded((at, _)) => at,
-        Bound::Unbounded => i64::MIN,
-    };
-    let mut select = connection.prepare_cached(
-        "SELECT bytes FROM block WHERE sensor = ?1 AND first_at >= ?2 ORDER BY first_at, first",
-    )?;
-    let mut rows = select.query((sensor, series::start_of(connection, sensor, at)?))?;
-    while let Some(row) = rows.next()? {
-        let block = series::unpack(row.get_ref(0)?.as_blob()?)?;
-        let is_in = |reading: &&Stored<'_>| (start, Bound::Unbounded).contains(&reading.key());
-        let found: Vec<_> = block.iter().filter(is_in).map(Reading::from).collect();
-        if !found.is_empty() {
-            return Ok(found);
-        }
-    }
-    Ok(Vec::new())
 }

@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use crate::{IndexError, Trouble};
+use crate::error::{IndexError, Trouble};
 
 /// A file of another version is made anew.
 pub(crate) const VERSION: i64 = 6;

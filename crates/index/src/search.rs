@@ -11,14 +11,15 @@ use model::Event;
 use rusqlite::Connection;
 
 use crate::{
-    IndexError,
-    dictionary::{self, EVERY, Part, TermKey, Within},
+    dictionary::{self, EVERY, TermKey, Within},
     effort::Effort,
+    error::IndexError,
     field::{self, Field},
     leaves,
     postings::{self, Chunk},
     query::{Order, Page, Search, Word, places_of_page},
     set::Set,
+    term::Part,
 };
 
 /// Reads an event from the log; `None` where it was erased meanwhile.

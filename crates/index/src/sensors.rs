@@ -7,11 +7,40 @@ use std::ops::Range;
 
 use model::{SensorId, Timestamp, action, completeness::LastNumbers, derive::Standing};
 use rusqlite::{Connection, OptionalExtension as _, Row};
+use serde::Serialize;
 
-use crate::{
-    batch::{Batch, Sighting},
-    reader::SensorState,
-};
+use crate::batch::{Batch, Sighting};
+
+/// Whether a sensor is there, as the poller saw it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SensorState {
+    /// It beats.
+    #[default]
+    Online,
+    /// Its heartbeats stopped.
+    Lost,
+    /// It said that it goes.
+    Disconnected,
+}
+
+impl SensorState {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Lost => "lost",
+            Self::Disconnected => "disconnected",
+        }
+    }
+
+    pub(crate) fn of_name(name: &str) -> Self {
+        match name {
+            "lost" => Self::Lost,
+            "disconnected" => Self::Disconnected,
+            _ => Self::Online,
+        }
+    }
+}
 
 /// A sensor's row, but for its numbers.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -37,21 +66,6 @@ impl Known {
         }
     }
 }
-
-/// Actions that move a sensor.
-pub(crate) const SIGHTINGS: [&str; 11] = [
-    action::SENSOR_DISCOVERED,
-    action::SENSOR_CHANGED,
-    action::HEARTBEAT_RESUMED,
-    action::HEARTBEAT_MISSED,
-    action::SENSOR_DISCONNECTED,
-    action::SENSOR_FORGOTTEN,
-    action::OUT_OF_RANGE,
-    action::BACK_IN_RANGE,
-    action::RANGE_NOT_JUDGED,
-    action::SENSOR_LOST,
-    action::SENSOR_BACK,
-];
 
 /// Takes in what a batch says of sensors. Answers their keys, in its order.
 pub(crate) fn take_in(connection: &Connection, batch: &Batch) -> rusqlite::Result<Vec<i64>> {

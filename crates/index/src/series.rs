@@ -7,15 +7,14 @@ use std::collections::BTreeMap;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _};
 
+use model::event::{COMM_ERROR, SUCCESS, VALUE_ERROR};
+
 use crate::{
+    block_reading::{BlockReading, Key},
     codec::{self, Bytes},
-    damaged,
+    error::damaged,
     leaves::InSeries,
     summary::Summary,
-};
-use model::{
-    event::{COMM_ERROR, SUCCESS, VALUE_ERROR},
-    reading::number_of,
 };
 
 /// Readings of a block: two kilobytes, which a reading of that sensor writes again.
@@ -24,29 +23,6 @@ const READINGS_MAX: usize = 256;
 const BYTES_FULL: usize = 16 << 10;
 /// Width of a rollup in microseconds: six hours. A year of them is read in a few milliseconds, and a sensor that answers once an hour has fewer than readings.
 pub(crate) const ROLLUP: i64 = 6 * 3_600 * 1_000_000;
-
-/// A reading as a block holds it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Stored<'a> {
-    pub(crate) at: i64,
-    pub(crate) leaf: u64,
-    pub(crate) status: &'a str,
-    pub(crate) unit: Option<&'a str>,
-    pub(crate) value: &'a str,
-}
-
-impl Stored<'_> {
-    pub(crate) fn number(&self) -> Option<f64> {
-        number_of(self.status, self.value)
-    }
-
-    pub(crate) const fn key(&self) -> Key {
-        (self.at, self.leaf.cast_signed())
-    }
-}
-
-/// Time and leaf: the order of readings.
-pub(crate) type Key = (i64, i64);
 
 /// Statuses that a reading's first byte can name; any other follows it as text.
 const STATUSES: [&str; 3] = [SUCCESS, COMM_ERROR, VALUE_ERROR];
@@ -63,7 +39,7 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn push(&mut self, reading: &Stored<'a>) {
+    fn push(&mut self, reading: &BlockReading<'a>) {
         let bytes = &mut self.bytes;
         let known = STATUSES.iter().zip(0_u8..).find(|(status, _)| **status == reading.status);
         let status = known.map_or(OTHER_STATUS, |(_, number)| number);
@@ -86,11 +62,11 @@ impl<'a> Writer<'a> {
 }
 
 /// The readings of a block.
-pub(crate) fn unpack(bytes: &[u8]) -> rusqlite::Result<Vec<Stored<'_>>> {
+pub(crate) fn unpack(bytes: &[u8]) -> rusqlite::Result<Vec<BlockReading<'_>>> {
     try_unpack(bytes).ok_or_else(|| damaged("a block of readings"))
 }
 
-fn try_unpack(bytes: &[u8]) -> Option<Vec<Stored<'_>>> {
+fn try_unpack(bytes: &[u8]) -> Option<Vec<BlockReading<'_>>> {
     let mut bytes = Bytes(bytes);
     let mut readings = Vec::with_capacity(READINGS_MAX);
     let (mut at, mut leaf, mut unit) = (0_i64, 0_i64, None);
@@ -107,7 +83,7 @@ fn try_unpack(bytes: &[u8]) -> Option<Vec<Stored<'_>>> {
             unit = Some(bytes.text()?).filter(|_| is_there);
         }
         let value = bytes.text()?;
-        readings.push(Stored { at, leaf: leaf.cast_unsigned(), status, unit, value });
+        readings.push(BlockReading { at, leaf: leaf.cast_unsigned(), status, unit, value });
     }
     Some(readings)
 }
@@ -116,9 +92,9 @@ fn try_unpack(bytes: &[u8]) -> Option<Vec<Stored<'_>>> {
 pub(crate) fn add(
     connection: &Connection,
     sensor: i64,
-    readings: &mut [Stored<'_>],
+    readings: &mut [BlockReading<'_>],
 ) -> rusqlite::Result<()> {
-    readings.sort_unstable_by_key(Stored::key);
+    readings.sort_unstable_by_key(BlockReading::key);
     let mut rollups: BTreeMap<i64, Summary> = BTreeMap::new();
     for reading in &*readings {
         let rollup = reading.at.div_euclid(ROLLUP);
@@ -139,7 +115,7 @@ pub(crate) fn add(
         let bytes = bytes.unwrap_or_default();
         let mut merged = unpack(&bytes)?;
         merged.extend(belonging);
-        merged.sort_by_key(Stored::key);
+        merged.sort_by_key(BlockReading::key);
         write_blocks(connection, sensor, &merged, next.is_none())?;
     }
     Ok(())
@@ -252,7 +228,7 @@ fn take_block(connection: &Connection, sensor: i64, key: Key) -> rusqlite::Resul
 fn write_blocks(
     connection: &Connection,
     sensor: i64,
-    readings: &[Stored<'_>],
+    readings: &[BlockReading<'_>],
     is_end: bool,
 ) -> rusqlite::Result<()> {
     let blocks = readings.len().div_ceil(READINGS_MAX).max(1);
@@ -343,9 +319,9 @@ pub(crate) struct Columns {
 
 impl Columns {
     /// What must stand beside these readings.
-    pub(crate) fn of(readings: &[Stored<'_>]) -> Self {
+    pub(crate) fn of(readings: &[BlockReading<'_>]) -> Self {
         Self {
-            first: readings.first().map_or((0, 0), Stored::key),
+            first: readings.first().map_or((0, 0), BlockReading::key),
             last_at: readings.last().map_or(0, |last| last.at),
             summary: Summary::of(readings),
         }
@@ -356,7 +332,7 @@ impl Columns {
 pub(crate) fn each_block(
     connection: &Connection,
     sensor: i64,
-    mut visit: impl FnMut(Columns, &[Stored<'_>]) -> rusqlite::Result<()>,
+    mut visit: impl FnMut(Columns, &[BlockReading<'_>]) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let mut select = connection.prepare_cached(
         "SELECT first_at, first, last_at, readings, numbers, low, high, sum, first_leaf, last_leaf, bytes FROM block
@@ -401,7 +377,7 @@ mod tests {
         fn a_block_gives_back_what_it_was_given(
             readings in vec((any::<i32>(), any::<u32>(), "SUCCESS|COMM_ERROR|odd", option::of("°C|"), any::<String>()), 0..20)
         ) {
-            let readings: Vec<Stored<'_>> = readings.iter().map(|(at, leaf, status, unit, value)| Stored {
+            let readings: Vec<BlockReading<'_>> = readings.iter().map(|(at, leaf, status, unit, value)| BlockReading {
                 at: i64::from(*at), leaf: u64::from(*leaf), status, unit: unit.as_deref(), value,
             }).collect();
             let mut block = Writer::default();

@@ -1,6 +1,6 @@
 //! What a run of readings comes to.
 
-use crate::series::Stored;
+use crate::block_reading::BlockReading;
 
 /// What numbers are multiplied by before they are added up: so often fits into the largest number, and no log has more leaves. A power of two takes no digit
 /// from any number above 10^-288.
@@ -32,7 +32,7 @@ impl Summary {
         last_leaf: 0,
     };
 
-    pub(crate) fn add(&mut self, reading: &Stored<'_>) {
+    pub(crate) fn add(&mut self, reading: &BlockReading<'_>) {
         self.readings += 1;
         self.first_leaf = self.first_leaf.min(reading.leaf);
         self.last_leaf = self.last_leaf.max(reading.leaf);
@@ -72,7 +72,7 @@ impl Summary {
             && (self.numbers == 0 || (self.sum - other.sum).abs() <= of_all * 1e-9)
     }
 
-    pub(crate) fn of<'a, 'b: 'a>(readings: impl IntoIterator<Item = &'a Stored<'b>>) -> Self {
+    pub(crate) fn of<'a, 'b: 'a>(readings: impl IntoIterator<Item = &'a BlockReading<'b>>) -> Self {
         let mut summary = Self::NOTHING;
         readings.into_iter().for_each(|reading| summary.add(reading));
         summary
@@ -111,8 +111,8 @@ mod tests {
             numbers in vec(finite(), 1..40), cut in 0..40_usize
         ) {
             let texts: Vec<String> = numbers.iter().map(f64::to_string).collect();
-            let reading = |value| Stored { at: 0, leaf: 0, status: SUCCESS, unit: None, value };
-            let readings: Vec<Stored<'_>> = texts.iter().map(|text| reading(text)).collect();
+            let reading = |value| BlockReading { at: 0, leaf: 0, status: SUCCESS, unit: None, value };
+            let readings: Vec<BlockReading<'_>> = texts.iter().map(|text| reading(text)).collect();
             let (first, second) = readings.split_at(cut.min(readings.len()));
             let mut merged = Summary::of(first);
             merged.merge(&Summary::of(second));

@@ -1,0 +1,92 @@
+//! Readings of a sensor, unpacked from its blocks.
+
+use std::ops::{Bound, RangeBounds as _};
+
+use model::Timestamp;
+use rusqlite::Connection;
+use serde::Serialize;
+
+use crate::{block_reading::BlockReading, series};
+
+/// One reading as it is shown.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Reading {
+    /// Where it lies in the log.
+    pub leaf: u64,
+    /// When it was taken.
+    pub timestamp: Timestamp,
+    /// How the poll ended.
+    pub status: String,
+    /// The value, `N/A` where there is none.
+    pub value: String,
+    /// Unit that was sealed with the value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+}
+
+impl From<&BlockReading<'_>> for Reading {
+    fn from(stored: &BlockReading<'_>) -> Self {
+        Self {
+            leaf: stored.leaf,
+            timestamp: Timestamp::from_unix_micros(stored.at),
+            status: stored.status.to_owned(),
+            value: stored.value.to_owned(),
+            unit: stored.unit.map(str::to_owned),
+        }
+    }
+}
+
+/// The newest readings of a span, oldest first.
+pub(crate) fn newest(
+    connection: &Connection,
+    sensor: i64,
+    (from, to): (i64, i64),
+    limit: u32,
+) -> rusqlite::Result<Vec<Reading>> {
+    let limit = limit as usize;
+    let mut found = Vec::new();
+    if limit == 0 {
+        return Ok(found);
+    }
+    let mut select = connection.prepare_cached(
+        "SELECT bytes FROM block WHERE sensor = ?1 AND first_at >= ?2 AND first_at < ?3 ORDER BY first_at DESC, first DESC",
+    )?;
+    let start = series::start_of(connection, sensor, from)?;
+    let mut rows = select.query((sensor, start, to))?;
+    while let Some(row) = rows.next()? {
+        let block = series::unpack(row.get_ref(0)?.as_blob()?)?;
+        let in_span = block.iter().rev().filter(|reading| (from..to).contains(&reading.at));
+        found.extend(in_span.take(limit - found.len()).map(Reading::from));
+        if found.len() == limit {
+            break;
+        }
+    }
+    found.reverse();
+    Ok(found)
+}
+
+/// What there is from `start` on of the block it lies in, and if that is nothing, the next.
+pub(crate) fn block_from(
+    connection: &Connection,
+    sensor: i64,
+    start: Bound<(i64, i64)>,
+) -> rusqlite::Result<Vec<Reading>> {
+    let at = match start {
+        Bound::Included((at, _)) | Bound::Excluded((at, _)) => at,
+        Bound::Unbounded => i64::MIN,
+    };
+    let mut select = connection.prepare_cached(
+        "SELECT bytes FROM block WHERE sensor = ?1 AND first_at >= ?2 ORDER BY first_at, first",
+    )?;
+    let mut rows = select.query((sensor, series::start_of(connection, sensor, at)?))?;
+    while let Some(row) = rows.next()? {
+        let block = series::unpack(row.get_ref(0)?.as_blob()?)?;
+        let is_in =
+            |reading: &&BlockReading<'_>| (start, Bound::Unbounded).contains(&reading.key());
+        let found: Vec<_> = block.iter().filter(is_in).map(Reading::from).collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    Ok(Vec::new())
+}
