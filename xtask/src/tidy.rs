@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("key-history", &["model", "tlog"]),
     ("pangea", &["model", "tlog"]),
     // What does.
+    ("clock", &["model"]),
     ("durable", &[]),
     ("work", &[]),
     ("ledger", &["durable", "key-history", "model", "tlog", "work"]),
@@ -30,10 +31,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("index", &["model"]),
     ("readings", &["ledger", "model"]),
     ("engine", &["durable"]),
-    ("simulator", &["model"]),
+    ("simulator", &["clock", "model"]),
     (
         "site",
         &[
+            "clock",
             "durable",
             "engine",
             "http-server",
@@ -53,6 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "sealwire",
         &[
+            "clock",
             "durable",
             "engine",
             "http-client",

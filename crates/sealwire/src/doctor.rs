@@ -1,22 +1,17 @@
 //! `sealwire doctor`: a line for each thing that was looked at, and what can be done under it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use anyhow::{Result, bail};
-use model::Timestamp;
 use site::doctor::{Finding, Request, Verdict, examine};
 
 use crate::{cli::DoctorArguments, output};
 
 pub(crate) fn run(arguments: &DoctorArguments) -> Result<()> {
     let data_dir = &arguments.site.data_dir;
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = Timestamp::after_1970(since_1970);
     let request = Request {
         data_dir,
         key_file: arguments.site.key_file.as_deref(),
         against: arguments.against.as_deref(),
-        now,
+        now: clock::now(),
     };
     let findings = examine(request, &mut |step| output::note(&format!("sealwire: {step}")));
     for Finding { verdict, check, found, remedy } in &findings {

@@ -1,10 +1,7 @@
 //! `sealwire export`: rows of a log as evidence for others.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use anyhow::{Context as _, Result};
 use ledger::evidence::{Exported, Selection, export};
-use model::Timestamp;
 
 use crate::{cli::ExportArguments, data_dir, output, signals, verify};
 
@@ -16,11 +13,9 @@ pub(crate) fn run(arguments: &ExportArguments) -> Result<()> {
     let log = data_dir::look_as_asked(data_dir, *witnessed)
         .with_context(|| format!("cannot export from {}", data_dir.display()))?;
     let selection = Selection { from: *from, to: *to, sensor: *sensor };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = Timestamp::after_1970(now);
     let stop = signals::stop()?;
     let exported = durable::write_output(bundle, &stop, |out| {
-        anyhow::Ok(export(&log, &selection, now, PROGRAM, out, &mut verify::progress())?)
+        anyhow::Ok(export(&log, &selection, clock::now(), PROGRAM, out, &mut verify::progress())?)
     })?;
     let Some(Exported { first, end, rows, erased }) = exported else { return Ok(()) };
     let line = output::about(bundle);

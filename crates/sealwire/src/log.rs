@@ -1,13 +1,10 @@
 //! `sealwire log`: an operator's orders. A running site carries them out itself; of a stopped one the log is opened here.
 
-use std::{
-    path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use ledger::Batch;
-use model::{Event, Timestamp};
+use model::Event;
 use site::{
     Account, DataDir, DataDirError, SiteLog, give_order,
     operator::{Done, ErasedEnvelopes, Order, Words},
@@ -49,7 +46,7 @@ fn adopt_tail(site: OrderArguments, actor: Option<Words>, reason: Words) -> Resu
             ledger.vkey().name().as_str(),
             adopted,
             &String::from(reason),
-            Timestamp::after_1970(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
+            clock::now(),
         );
         ledger.append(Batch::of(vec![event])).await.map(|receipt| Some((adopted, receipt)))
     });

@@ -1,11 +1,9 @@
 //! The IO shell: sensors as NATS clients.
 
 use core::convert::Infallible;
-use std::time::SystemTime;
 
 use async_nats::{Client, ConnectError, PublishError, ServerAddr, Subject, SubscribeError};
 use futures::StreamExt as _;
-use model::Timestamp;
 use tokio::{
     task::{JoinError, JoinSet},
     time::{Instant, sleep_until},
@@ -134,7 +132,7 @@ async fn run_sensor(mut sensor: Sensor, client: Client) -> Result<Infallible, Si
                 (&heartbeat_subject, Some(sensor.heartbeat()))
             }
             poll = polls.next() => match poll {
-                Some(_poll) => (&read_subject, sensor.answer(now())),
+                Some(_poll) => (&read_subject, sensor.answer(clock::now())),
                 None => return Err(SimulatorError::Ended { alias: sensor.spec().alias.clone() }),
             }
         };
@@ -144,9 +142,4 @@ async fn run_sensor(mut sensor: Sensor, client: Client) -> Result<Infallible, Si
                 .map_err(|source| SimulatorError::Publish { subject: subject.clone(), source })?;
         }
     }
-}
-
-fn now() -> Timestamp {
-    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    Timestamp::after_1970(since_1970.unwrap_or_default())
 }

@@ -34,7 +34,6 @@ use self::{
     manifest::{Listed, MANIFEST, MANIFEST_BYTES_MAX, Manifest},
 };
 use crate::{
-    clock,
     data_dir::{
         CONFIGURATION, DESCRIPTION as SITE_DESCRIPTION, DataDir, DataDirError, KEY,
         LOCK as SITE_LOCK, NEXT_KEY, check_name,

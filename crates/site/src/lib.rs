@@ -22,7 +22,6 @@ mod access;
 mod account;
 mod answers;
 mod bus;
-mod clock;
 mod cosigning;
 mod data_dir;
 mod error_chain;

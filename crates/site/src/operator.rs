@@ -23,7 +23,6 @@ use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, mpsc, oneshot};
 use crate::{
     account::Account,
     api_tokens::{ApiTokenError, ApiTokens, Revocation, Scope, TokenDescription, TokenName},
-    clock,
     polling::{Forget, Forgotten},
     retention::{Retention, RetentionError},
     site_time::{OwnTime, SiteTime},

@@ -55,7 +55,6 @@ use self::{
 use crate::{
     answers::Answers,
     api_tokens::{Scope, TokenDescription, TokenName},
-    clock,
     indexing::Indexed,
     operator::{Operator, config_id, token_event},
 };

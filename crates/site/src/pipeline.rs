@@ -23,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::{
-    clock,
     error_chain::chain,
     indexing::Indexed,
     log_reading::{Content, read_leaves},

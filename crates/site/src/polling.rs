@@ -21,7 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::{bus::Connection, clock, sealing::ToSeal};
+use crate::{bus::Connection, sealing::ToSeal};
 
 /// Messages of sensors that wait for the poller. When it is full they wait in their subscriptions.
 const INCOMING_MAX: usize = 1_024;

@@ -28,7 +28,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
-    clock,
     cosigning::{WatchWitnessed, witnessed_leaves},
     indexing::Indexed,
     searching,

@@ -15,8 +15,6 @@ use std::{
 use model::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::clock;
-
 /// Name of its file in the data directory.
 pub(crate) const NAME: &str = "clock";
 

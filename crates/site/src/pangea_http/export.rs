@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::{Api, Call, Promised, Reply, admission::Admission, after, not_sealed, trees};
-use crate::{api_tokens::TokenDescription, clock, operator::token_event};
+use crate::{api_tokens::TokenDescription, operator::token_event};
 
 /// Bytes of what is known of files that can be downloaded: 200 of the largest searches, or 100,000 exports.
 pub(super) const FILES_BYTES_MAX: usize = 16 << 20;

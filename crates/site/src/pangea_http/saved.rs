@@ -24,7 +24,6 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tracing::warn;
 
 use super::{Promise, recent::Recent, search::SavedSearch};
-use crate::clock;
 
 /// For how long: as at Pangea, where it is two days for a search.
 pub(super) const LIFETIME: Duration = Duration::from_secs(2 * 86_400);

@@ -11,7 +11,6 @@ use pangea::{
 use tlog::{Hash, TreeSize};
 
 use super::recent::Recent;
-use crate::clock;
 
 /// Roots that clients may bring back: each verbose request gets one. About 6 MB.
 const ISSUED_MAX: usize = 65_536;

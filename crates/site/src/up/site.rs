@@ -23,7 +23,6 @@ use super::{
 use crate::{
     access::AccessToken,
     bus::{Connection, Connections},
-    clock,
     cosigning::Cosigning,
     data_dir::DataDir,
     indexing::{self, Indexed},
