@@ -2,8 +2,15 @@
 //!
 //! A client for whom there is no room is told so, and gets the whole answer: [`lingering`].
 
+mod answers;
 mod deadline;
 mod lingering;
+mod memory;
+mod problem;
+
+pub use answers::{AnswerRoom, Answers};
+pub use memory::{Memory, PERMIT_BYTES, ROOM_TIMEOUT};
+pub use problem::problem;
 
 use std::{io, sync::Arc, time::Duration};
 

@@ -19,10 +19,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 use work::Room;
 
-use crate::{
-    log_reading::{Content, read_leaves},
-    problem::problem,
-};
+use http_server::problem;
+
+use crate::log_reading::{Content, read_leaves};
 
 /// Clients of one port's feed at once.
 const CLIENTS_MAX: usize = 256;

@@ -25,15 +25,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 use work::Room;
 
+use http_server::{Answers, problem};
+
 use crate::{
     access::AccessToken,
-    answers::Answers,
     bus::Connection,
     cosigning::{WatchWitnessed, witnessed_leaves},
     indexing::Indexed,
     live::{LiveFeed, leaf_json},
     pangea_http,
-    problem::problem,
 };
 
 /// Envelopes in one answer to `/envelopes`; whoever wants more asks again from the leaf after the last.

@@ -31,7 +31,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use self::visitors::{Names, Stranger};
-use crate::{error_chain::chain, live::LiveFeed, log_http::PublicLog, problem::problem};
+use http_server::problem;
+
+use crate::{error_chain::chain, live::LiveFeed, log_http::PublicLog};
 
 pub(crate) use self::host::{Host, WorkloadName};
 pub use self::visitors::{InvalidPageHost, PageHost};

@@ -28,6 +28,7 @@ use axum::{
     response::Response,
     routing::{any, get},
 };
+use http_server::Answers;
 use index::Reader;
 use ledger::{AppendError, AppendKey, Batch, Ledger, ReadError};
 use model::{Envelope, Event, Timestamp, action};
@@ -53,7 +54,6 @@ use self::{
     trees::Trees,
 };
 use crate::{
-    answers::Answers,
     api_tokens::{Scope, TokenDescription, TokenName},
     indexing::Indexed,
     operator::{Operator, config_id, token_event},

@@ -28,7 +28,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 use work::Owner;
 
-use crate::answers::Answers;
+use http_server::Answers;
 
 /// Requests at the host at once: as many as the site answers questions at once.
 pub(super) const CALLS_MAX: usize = 16;

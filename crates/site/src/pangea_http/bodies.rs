@@ -14,7 +14,7 @@ use ledger::Batch;
 use pangea::{Refusal, Status};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
-use crate::memory::{Memory, PERMIT_BYTES};
+use http_server::{Memory, PERMIT_BYTES};
 
 /// Bytes of a body with events: as much as one batch of the ledger.
 pub(super) const EVENTS_BODY_BYTES_MAX: usize = Batch::BYTES_MAX;
@@ -95,7 +95,7 @@ mod tests {
     use tokio::{task::yield_now, time::Instant};
 
     use super::*;
-    use crate::memory::ROOM_TIMEOUT;
+    use http_server::ROOM_TIMEOUT;
 
     const MOST: usize = EVENTS_BODY_BYTES_MAX;
     const PART_BYTES: usize = 64 << 10;

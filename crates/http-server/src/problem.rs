@@ -7,7 +7,7 @@ use axum::{
 use serde_json::json;
 
 /// A refusal, with what was wrong and what is allowed.
-pub(crate) fn problem(status: StatusCode, detail: &str) -> Response {
+pub fn problem(status: StatusCode, detail: &str) -> Response {
     let title = status.canonical_reason().unwrap_or("Error");
     let problem = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
     (status, [(header::CONTENT_TYPE, "application/problem+json")], problem.to_string())

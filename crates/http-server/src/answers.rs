@@ -12,14 +12,14 @@ const SMALL_BYTES: usize = 64 << 10;
 
 /// The memory for answers. Cheap to clone: the clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct Answers {
+pub struct Answers {
     memory: Memory,
     bytes_max: usize,
 }
 
-/// Room for one answer.
+/// AnswerRoom for one answer.
 #[derive(Debug)]
-pub(crate) struct Room(Option<OwnedSemaphorePermit>);
+pub struct AnswerRoom(Option<OwnedSemaphorePermit>);
 
 /// An answer that is not sent yet.
 struct Held<B> {
@@ -35,29 +35,29 @@ impl<B: AsRef<[u8]>> AsRef<[u8]> for Held<B> {
 
 impl Answers {
     /// Memory of so many bytes, which all answers share that are not small.
-    pub(crate) fn of(bytes_max: usize) -> Self {
+    pub fn of(bytes_max: usize) -> Self {
         Self { memory: Memory::of(bytes_max), bytes_max }
     }
 
-    /// Room for an answer of so many bytes; `None` where others hold it for too long.
-    pub(crate) async fn room(&self, bytes: usize) -> Option<Room> {
+    /// AnswerRoom for an answer of so many bytes; `None` where others hold it for too long.
+    pub async fn room(&self, bytes: usize) -> Option<AnswerRoom> {
         if bytes <= SMALL_BYTES {
-            return Some(Room(None));
+            return Some(AnswerRoom(None));
         }
         let permits = bytes.min(self.bytes_max).div_ceil(PERMIT_BYTES);
-        Some(Room(Some(self.memory.room(permits).await?)))
+        Some(AnswerRoom(Some(self.memory.room(permits).await?)))
     }
 
     /// The answer as a body that holds its memory until it is sent or its client is gone; `None` where there is no room for it. Until then it is the
     /// caller's to bound how many answers wait.
-    pub(crate) async fn body(&self, answer: Vec<u8>) -> Option<Body> {
+    pub async fn body(&self, answer: Vec<u8>) -> Option<Body> {
         Some(self.room(answer.len()).await?.body(answer))
     }
 }
 
-impl Room {
+impl AnswerRoom {
     /// The answer for which this is the room.
-    pub(crate) fn body(self, answer: impl AsRef<[u8]> + Into<Body> + Send + 'static) -> Body {
+    pub fn body(self, answer: impl AsRef<[u8]> + Into<Body> + Send + 'static) -> Body {
         match self.0 {
             None => answer.into(),
             Some(permit) => Bytes::from_owner(Held { answer, _permit: permit }).into(),
