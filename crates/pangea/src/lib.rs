@@ -22,6 +22,6 @@ mod when;
 
 pub use event::Item;
 pub use fault::{Code, Fault, Refusal, Status};
-pub use id::{Attempts, Chance, InvalidId, RequestId, ResultId, base32hex};
+pub use id::{Attempts, Chance, InvalidId, RequestId, ResultId};
 pub use schema::Schema;
 pub use view::{Shown, View};

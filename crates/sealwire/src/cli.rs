@@ -2,15 +2,12 @@
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
+use access::{Scope, TokenName, Words};
 use clap::{Args, Parser, Subcommand};
 use ledger::{LeafRanges, evidence::Bound};
 use model::{Pattern, SensorId, Timestamp};
 use readings::Format;
-use site::{
-    PageHost,
-    api_tokens::{Scope, TokenName},
-    operator::Words,
-};
+use site::PageHost;
 use tlog::Hash;
 
 /// Collects readings of industrial sensors and seals every one of them in a log that anyone can verify.

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use access::{Account, Words};
 use anyhow::{Context as _, Result};
 use ledger::Batch;
 use model::Event;
 use site::{
-    Account, DataDir, DataDirError, SiteLog, give_order,
-    operator::{Done, ErasedEnvelopes, Order, Words},
+    DataDir, DataDirError, SiteLog, give_order,
+    operator::{Done, ErasedEnvelopes, Order},
 };
 
 use crate::{

@@ -7,7 +7,6 @@
 //!
 //! Beside a site, running or not: [`backup`] copies its folder, [`restore`] makes a folder of a copy, [`doctor`] says what is wrong with one.
 
-pub mod api_tokens;
 pub mod backup;
 pub mod doctor;
 pub mod indexing;
@@ -18,8 +17,6 @@ pub mod restore;
 pub mod retention;
 pub mod up;
 
-mod access;
-mod account;
 mod bus;
 mod cosigning;
 mod data_dir;
@@ -43,8 +40,6 @@ mod start_files;
 mod stoppable_disk;
 mod workloads;
 
-pub use access::{AccessToken, TokenError};
-pub use account::Account;
 pub use cosigning::CosigningError;
 pub use data_dir::{DataDir, DataDirError};
 pub use order_socket::{GiveOrderError, give_order};

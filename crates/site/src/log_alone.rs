@@ -12,9 +12,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use access::{Account, InvalidTokenName, Scope};
+
 use crate::{
-    account::Account,
-    api_tokens::{InvalidTokenName, Scope},
     data_dir::{DataDir, DataDirError},
     indexing::{self, Indexed, IndexingError},
     operator::{Done, Operator, OperatorError, Order},

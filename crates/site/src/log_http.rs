@@ -27,8 +27,9 @@ use work::Room;
 
 use http_server::{Answers, problem};
 
+use access::AccessToken;
+
 use crate::{
-    access::AccessToken,
     bus::Connection,
     cosigning::{WatchWitnessed, witnessed_leaves},
     indexing::Indexed,

@@ -11,6 +11,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use data_encoding::BASE32_DNSSEC;
 use ledger::{
     AppendError, AppendKey, Batch, EraseError, Erased, Erasure, Hold, KeyError, KeyFiles,
     LeafRanges, Ledger, ReadError,
@@ -20,9 +21,11 @@ use serde::{Deserialize, Serialize};
 use tlog::Hash;
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, mpsc, oneshot};
 
+use access::{
+    Account, ApiTokenError, ApiTokens, Revocation, Scope, TokenDescription, TokenName, Words,
+};
+
 use crate::{
-    account::Account,
-    api_tokens::{ApiTokenError, ApiTokens, Revocation, Scope, TokenDescription, TokenName},
     polling::{Forget, Forgotten},
     retention::{Retention, RetentionError},
     site_time::{OwnTime, SiteTime},
@@ -144,58 +147,6 @@ pub enum Order {
     },
     /// Tell the tokens that there are.
     Tokens,
-}
-
-/// A text that says something, and fits a field of an event.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Words(String);
-
-impl Words {
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Longest text in characters: much shorter than what a field holds, for it stands in a line.
-    pub const CHARS_MAX: usize = 1_000;
-}
-
-impl TryFrom<String> for Words {
-    type Error = InvalidWords;
-
-    fn try_from(text: String) -> Result<Self, InvalidWords> {
-        let chars = text.chars().count();
-        if text.trim().is_empty() || chars > Self::CHARS_MAX || text.contains(char::is_control) {
-            return Err(InvalidWords { chars });
-        }
-        Ok(Self(text))
-    }
-}
-
-impl std::str::FromStr for Words {
-    type Err = InvalidWords;
-
-    fn from_str(text: &str) -> Result<Self, InvalidWords> {
-        text.to_owned().try_into()
-    }
-}
-
-impl From<Words> for String {
-    fn from(words: Words) -> Self {
-        words.0
-    }
-}
-
-/// A text that says nothing, or too much.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error(
-    "a text of {chars} characters: use one line of 1 to {} that is not blank",
-    Words::CHARS_MAX
-)]
-pub struct InvalidWords {
-    chars: usize,
 }
 
 /// What became of an order.
@@ -375,7 +326,7 @@ impl Operator {
             }
             Order::Erase { leaves, with_derived, actor, reason } => {
                 let leaves = if with_derived { self.with_derived(leaves).await? } else { leaves };
-                let erasure = Erasure { leaves, actor: by(actor), reason: reason.0 };
+                let erasure = Erasure { leaves, actor: by(actor), reason: reason.into() };
                 Ok(Done::Erase(self.ledger.erase(erasure, now).await?.into()))
             }
             Order::Hold { sensor, from, to, actor, reason } => {
@@ -383,11 +334,13 @@ impl Operator {
                     return Err(OperatorError::EmptyWindow);
                 }
                 let hold = Hold { sensor, from, to };
-                let receipt = self.ledger.place_hold(&hold, &by(actor), &reason.0, now).await?;
+                let receipt =
+                    self.ledger.place_hold(&hold, &by(actor), reason.as_str(), now).await?;
                 Ok(Done::Hold { leaf: receipt.first_leaf })
             }
             Order::Release { hold, actor, reason } => {
-                let receipt = self.ledger.release_hold(hold, &by(actor), &reason.0, now).await?;
+                let receipt =
+                    self.ledger.release_hold(hold, &by(actor), reason.as_str(), now).await?;
                 Ok(Done::Release { leaf: receipt.first_leaf })
             }
             Order::Holds => {
@@ -402,16 +355,22 @@ impl Operator {
                 let vkey = self.ledger.vkey();
                 let origin = vkey.name().as_str();
                 let span = (from, to);
-                let event =
-                    Event::readings_exported(&by(actor), origin, sensor, span, &reason.0, now);
+                let event = Event::readings_exported(
+                    &by(actor),
+                    origin,
+                    sensor,
+                    span,
+                    reason.as_str(),
+                    now,
+                );
                 let receipt = self.ledger.append(Batch::of(vec![event])).await?;
                 Ok(Done::ExportReadings { leaf: receipt.first_leaf })
             }
             Order::Forget { sensor, actor, reason } => {
-                self.forget(sensor, by(actor), reason.0).await
+                self.forget(sensor, by(actor), reason.into()).await
             }
             Order::ConfirmClock { actor, reason } => {
-                let words = format!("the machine's clock is confirmed: {}", reason.0);
+                let words = format!("the machine's clock is confirmed: {}", reason.as_str());
                 let mut event = Event::site(action::CLOCK_CONFIRMED, "site", words, now);
                 event.actor = Some(by(actor).chars().take(ACTOR_CHARS_MAX).collect());
                 let receipt = self.ledger.append(Batch::of(vec![event])).await?;
@@ -627,8 +586,8 @@ impl Operator {
 pub(crate) fn config_id(ledger: &Ledger) -> String {
     let first_key = ledger.keys().into_iter().next().map_or_else(String::new, |key| key.vkey);
     let digest = Hash::sha256(first_key.as_bytes());
-    let head = digest.as_bytes().first_chunk().expect("a hash has 32 bytes");
-    format!("pci_{}", pangea::base32hex(head))
+    let head: &[u8; 20] = digest.as_bytes().first_chunk().expect("a hash has 32 bytes");
+    format!("pci_{}", BASE32_DNSSEC.encode(head))
 }
 
 /// Something that was done to a token, or with it.
@@ -739,5 +698,42 @@ impl OperatorError {
             | Self::Read(_)
             | Self::Panicked(_) => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{pin::pin, time::Duration};
+
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::{data_dir::DataDir, site_log::SiteLog};
+
+    /// Time goes on only where nothing else does.
+    #[tokio::test(start_paused = true)]
+    async fn a_revocation_waits_for_what_is_being_done_in_the_tokens_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(folder.path(), None).unwrap();
+        let SiteLog { ledger: _, writer, operator } = SiteLog::open(&data_dir, None).unwrap();
+        let (account, name) = (Account::own(), "scada-1".parse::<TokenName>().unwrap());
+        let (scope, actor) = (vec![Scope::Write], None);
+        let create = Order::CreateToken { name: name.clone(), scope, log: None, actor };
+        operator.carry_out(create, &account).await.unwrap();
+        let tokens = operator.tokens();
+        let token = tokens.all().remove(0);
+        let effect = tokens.effect(&token).await.unwrap();
+        let revoke = Order::RevokeToken { name, actor: None };
+        let mut revoking = pin!(operator.carry_out(revoke, &account));
+        tokio::select! {
+            biased;
+            done = revoking.as_mut() => panic!("it does not wait: {done:?}"),
+            () = sleep(Duration::from_secs(1)) => {}
+        }
+        assert!(tokens.stands(&token));
+        drop(effect);
+        revoking.await.unwrap();
+        assert!(!tokens.stands(&token) && tokens.effect(&token).await.is_none());
+        writer.close().await.unwrap();
     }
 }

@@ -30,8 +30,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
+use access::{Account, own_uid};
+
 use crate::{
-    account::{Account, own_uid},
     error_chain::chain,
     operator::{Done, Operator, Order},
 };

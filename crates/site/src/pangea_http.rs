@@ -53,8 +53,9 @@ use self::{
     recent::Recent,
     trees::Trees,
 };
+use access::{Scope, TokenDescription, TokenName};
+
 use crate::{
-    api_tokens::{Scope, TokenDescription, TokenName},
     indexing::Indexed,
     operator::{Operator, config_id, token_event},
 };

@@ -5,8 +5,9 @@ use std::{io, path::PathBuf};
 use ledger::{KeyError, KeyFiles, Ledger, OpenError, Storage, Writer};
 use tlog::KeyName;
 
+use access::{ApiTokenError, ApiTokens};
+
 use crate::{
-    api_tokens::{self, ApiTokenError, ApiTokens},
     data_dir::DataDir,
     operator::Operator,
     pangea_http::Saved,
@@ -59,7 +60,7 @@ impl SiteLog {
         ledger.after_erasing(move || Saved::forget_words_in(&folder));
         // A rotation may have been interrupted: the log knows how it ended.
         keys.settle(&ledger.vkey())?;
-        let tokens = ApiTokens::load(api_tokens::path_in(data_dir.path()))?;
+        let tokens = ApiTokens::load(access::path_in(data_dir.path()))?;
         let clock = data_dir.path().join(site_time::NAME);
         let time = SiteTime::open(clock.clone(), ledger.found_received_at())
             .map_err(|source| SiteLogError::Clock { path: clock, source })?;

@@ -9,9 +9,9 @@ use engine::{nats_server, wash_host};
 use ledger::{Ledger, LogReader, ReadError};
 use tlog::{Checkpoint, Growth, Hash, Policy, VerifierKey};
 
+use access::{AccessToken, ApiTokens};
+
 use crate::{
-    access::AccessToken,
-    api_tokens::{self, ApiTokens},
     cosigning::{read_policy, read_witnessed},
     data_dir::{ACCESS_TOKEN, DataDir, INDEX, PANGEA, RETENTION, WITNESS_POLICY},
     order_socket, pangea_http,
@@ -45,8 +45,7 @@ pub(crate) const FILES: [StartFile; 9] = [
     StartFile {
         check: "programs",
         read: |folder| {
-            let tokens =
-                ApiTokens::load(api_tokens::path_in(folder)).map_err(SiteLogError::Tokens)?;
+            let tokens = ApiTokens::load(access::path_in(folder)).map_err(SiteLogError::Tokens)?;
             Ok(format!("{} tokens of programs are known", tokens.all().len()))
         },
         remedy: "put the file back from a copy, or remove it and make new tokens (`sealwire token create`): no site starts with it",

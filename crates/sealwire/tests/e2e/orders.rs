@@ -69,7 +69,7 @@ fn orders_are_carried_out_sealed_and_survive() {
     assert_eq!(envelopes(&site, first, 1), [json!({ "leaf": first })]);
     assert!(envelopes(&site, second, 1)[0]["envelope"]["event"].is_object());
     let event = site.wait_for_event("ENVELOPES_ERASED", |_| true);
-    let account = site::Account::own();
+    let account = access::Account::own();
     assert_eq!(event["envelope"]["event"]["actor"], format!("{} as ada", account.name()));
     let said = refused_by(&site, &["erase", &first.to_string()]);
     assert!(said.contains("nothing to erase"), "{said}");
@@ -144,7 +144,7 @@ fn a_sensor_is_forgotten_by_order() {
     let leaf = order(&site, &forget(&sensor))["leaf"].as_u64().unwrap();
     let sealed = &envelopes(&site, leaf, 1)[0]["envelope"];
     assert_eq!(sealed["event"]["action"], "SENSOR_FORGOTTEN");
-    assert_eq!(sealed["event"]["actor"], site::Account::own().name());
+    assert_eq!(sealed["event"]["actor"], access::Account::own().name());
     assert_eq!(sealed["sealwire"]["sensor"], sensor.as_str());
     let message = sealed["event"]["message"].as_str().unwrap();
     assert!(message.ends_with(": forgotten: scrapped"), "{message}");

@@ -230,7 +230,7 @@ fn tokens_let_in_whom_they_should_and_the_log_says_so() {
         events.iter().filter(|event| event["envelope"]["event"]["target"] == name).count()
     };
     until("uses are indexed", || (used("writer") == 1 && used("reader") == 1).then_some(()));
-    let as_ada = format!("{} as ada", site::Account::own().name());
+    let as_ada = format!("{} as ada", access::Account::own().name());
     site.wait_for_event("TOKEN_CREATED", |envelope| {
         envelope["event"]["actor"] == as_ada && envelope["event"]["target"] == "writer"
     });

@@ -75,7 +75,7 @@ fn what_was_sealed_is_found_drawn_and_taken_out() {
     assert_eq!(lines.next(), Some("sensor,leaf,timestamp,status,value,unit"));
     assert!(lines.next().unwrap().starts_with(id), "{csv}");
     let sealed = site.wait_for_event("READINGS_EXPORTED", |_| true);
-    let as_ada = format!("{} as ada", site::Account::own().name());
+    let as_ada = format!("{} as ada", access::Account::own().name());
     assert_eq!(sealed["envelope"]["event"]["actor"], as_ada);
     let unknown = "00000000-0000-0000-0000-000000000000";
     let asked = [

@@ -11,7 +11,7 @@ use model::Timestamp;
 use pangea::{Refusal, Status};
 use tokio::time::Instant;
 
-use crate::api_tokens::{ApiTokens, Effect, TokenDescription, TokenName};
+use access::{ApiTokens, Effect, TokenDescription, TokenName};
 
 /// Requests that a token may make at once after a pause: a page of 20 events costs a client that verifies 41 of them, and several do so.
 const BURST: u32 = 2_000;
@@ -143,7 +143,7 @@ const fn day_of(moment: Timestamp) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api_tokens::{Revocation, Scope};
+    use access::{Revocation, Scope};
 
     #[test]
     fn an_allowance_is_used_up_and_comes_back() {

@@ -14,7 +14,7 @@ use pangea::{
 use serde::{Deserialize, Serialize};
 
 use super::{Api, Call, Promised, Reply};
-use crate::api_tokens::TokenDescription;
+use access::TokenDescription;
 
 /// Events that were sealed for a request.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -31,7 +31,9 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::{Api, Call, Promised, Reply, admission::Admission, after, not_sealed, trees};
-use crate::{api_tokens::TokenDescription, operator::token_event};
+use access::TokenDescription;
+
+use crate::operator::token_event;
 
 /// Bytes of what is known of files that can be downloaded: 200 of the largest searches, or 100,000 exports.
 pub(super) const FILES_BYTES_MAX: usize = 16 << 20;
@@ -447,7 +449,7 @@ impl From<Refusal> for FileError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api_tokens::{ApiTokens, Revocation, Scope};
+    use access::{ApiTokens, Revocation, Scope};
 
     #[test]
     fn no_part_of_a_file_follows_the_revocation_of_its_token() {

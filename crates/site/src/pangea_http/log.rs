@@ -13,7 +13,7 @@ use pangea::{
 use tlog::Hash;
 
 use super::{Api, Call, Reply, not_sealed, trees, unreadable};
-use crate::api_tokens::TokenDescription;
+use access::TokenDescription;
 
 impl Api {
     /// `/v1/log`.

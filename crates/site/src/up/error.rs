@@ -7,8 +7,9 @@ use index::IndexError;
 use ledger::{AppendError, WriteError};
 use tokio::task::JoinError;
 
+use access::TokenError;
+
 use crate::{
-    access::TokenError,
     cosigning::CosigningError,
     data_dir::DataDirError,
     indexing,

@@ -20,8 +20,9 @@ use super::{
     part::Part,
     ready::{Page, page_answers},
 };
+use access::AccessToken;
+
 use crate::{
-    access::AccessToken,
     bus::{Connection, Connections},
     cosigning::Cosigning,
     data_dir::DataDir,

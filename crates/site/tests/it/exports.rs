@@ -1,10 +1,11 @@
 //! That readings are taken out is sealed, and the index of a site that does not run is brought up to the log for it.
 
+use access::Account;
 use index::Reader;
 use ledger::Batch;
 use model::{Event, Heartbeat, Outcome, Timestamp, action};
 use site::{
-    Account, DataDir, SiteLog, indexing,
+    DataDir, SiteLog, indexing,
     operator::{Done, Order},
 };
 

@@ -2,10 +2,11 @@
 
 use std::{fs, path::Path};
 
+use access::Account;
 use ledger::{Batch, Ledger, Writer};
 use model::{Envelope, Event, action};
 use site::{
-    Account, DataDir, SiteLog,
+    DataDir, SiteLog,
     operator::{Done, Operator, Order},
 };
 use tempfile::TempDir;

@@ -2,10 +2,10 @@
 
 use std::{fs, io::Read as _, path::Path};
 
+use access::Account;
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 use site::{
-    Account,
     log_alone::LogAlone,
     operator::{Done, Order},
 };

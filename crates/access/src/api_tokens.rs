@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use ledger::write_secret;
+use data_encoding::BASE32_DNSSEC;
 use model::Timestamp;
 use serde::{Deserialize, Serialize};
 use tlog::Hash;
@@ -133,14 +133,14 @@ struct Stored {
 
 /// Who revoked a token, and when. The log does not say so yet.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(crate) struct Revocation {
-    pub(crate) actor: String,
-    pub(crate) at: Timestamp,
+pub struct Revocation {
+    pub actor: String,
+    pub at: Timestamp,
 }
 
 /// The tokens of a site. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct ApiTokens {
+pub struct ApiTokens {
     path: PathBuf,
     stored: Arc<Mutex<Vec<Stored>>>,
     /// Held while the file is written: who is let in does not wait for the disk.
@@ -150,11 +150,11 @@ pub(crate) struct ApiTokens {
 }
 
 /// Something is done in a token's name; none is revoked meanwhile.
-pub(crate) type Effect = OwnedRwLockReadGuard<()>;
+pub type Effect = OwnedRwLockReadGuard<()>;
 
 impl ApiTokens {
     /// The file's; none where there is no file.
-    pub(crate) fn load(path: PathBuf) -> Result<Self, ApiTokenError> {
+    pub fn load(path: PathBuf) -> Result<Self, ApiTokenError> {
         let stored = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map_err(|source| ApiTokenError::Damaged { path: path.clone(), source })?,
@@ -170,13 +170,13 @@ impl ApiTokens {
     }
 
     /// Makes a secret for a token that does not exist yet.
-    pub(crate) fn new_secret() -> String {
+    pub fn new_secret() -> String {
         let chance: [u8; 20] = rand::random();
-        format!("pts_{}", pangea::base32hex(&chance))
+        format!("pts_{}", BASE32_DNSSEC.encode(&chance))
     }
 
     /// Refuses a name that is taken, and one token too many.
-    pub(crate) fn check_new(&self, name: &TokenName) -> Result<(), ApiTokenError> {
+    pub fn check_new(&self, name: &TokenName) -> Result<(), ApiTokenError> {
         let stored = self.stored();
         if stored.iter().any(|token| token.description.name == *name) {
             return Err(ApiTokenError::Taken { name: name.clone() });
@@ -188,11 +188,7 @@ impl ApiTokens {
     }
 
     /// From here on the secret lets its bearer in.
-    pub(crate) fn add(
-        &self,
-        description: TokenDescription,
-        secret: &str,
-    ) -> Result<(), ApiTokenError> {
+    pub fn add(&self, description: TokenDescription, secret: &str) -> Result<(), ApiTokenError> {
         self.change(|stored| {
             stored.push(Stored { description, sha256: digest(secret), revoked: None });
             Ok(())
@@ -201,27 +197,23 @@ impl ApiTokens {
 
     /// The moment of an effect: whoever was let in may have waited since, so the token is looked at again; it stands until the guard is dropped. `None` where
     /// it was revoked.
-    pub(crate) async fn effect(&self, token: &TokenDescription) -> Option<Effect> {
+    pub async fn effect(&self, token: &TokenDescription) -> Option<Effect> {
         let effect = Arc::clone(&self.effects).read_owned().await;
         self.stands(token).then_some(effect)
     }
 
     /// Waits until nothing is being done in any token's name, and has whatever comes wait.
-    pub(crate) async fn no_effects(&self) -> OwnedRwLockWriteGuard<()> {
+    pub async fn no_effects(&self) -> OwnedRwLockWriteGuard<()> {
         Arc::clone(&self.effects).write_owned().await
     }
 
     /// Whether a token that was let in still lets its bearer in. One that was made anew under the name is another.
-    pub(crate) fn stands(&self, token: &TokenDescription) -> bool {
+    pub fn stands(&self, token: &TokenDescription) -> bool {
         self.stored().iter().any(|stored| stored.revoked.is_none() && stored.description == *token)
     }
 
     /// From here on the token lets nobody in. [`ApiTokens::revoked`] tells of it until [`ApiTokens::forget`].
-    pub(crate) fn revoke(
-        &self,
-        name: &TokenName,
-        revocation: Revocation,
-    ) -> Result<(), ApiTokenError> {
+    pub fn revoke(&self, name: &TokenName, revocation: Revocation) -> Result<(), ApiTokenError> {
         self.change(|stored| {
             let is_it =
                 |token: &&mut Stored| token.description.name == *name && token.revoked.is_none();
@@ -234,13 +226,13 @@ impl ApiTokens {
     }
 
     /// The tokens that were revoked and of which the log does not say so yet.
-    pub(crate) fn revoked(&self) -> Vec<(TokenDescription, Revocation)> {
+    pub fn revoked(&self) -> Vec<(TokenDescription, Revocation)> {
         let revoked = |token: &Stored| Some((token.description.clone(), token.revoked.clone()?));
         self.stored().iter().filter_map(revoked).collect()
     }
 
     /// The log says that the token was revoked.
-    pub(crate) fn forget(&self, token: &TokenDescription) -> Result<(), ApiTokenError> {
+    pub fn forget(&self, token: &TokenDescription) -> Result<(), ApiTokenError> {
         self.change(|stored| {
             stored.retain(|other| other.revoked.is_none() || other.description != *token);
             Ok(())
@@ -261,14 +253,14 @@ impl ApiTokens {
     }
 
     /// All tokens, in the order in which they were made.
-    pub(crate) fn all(&self) -> Vec<TokenDescription> {
+    pub fn all(&self) -> Vec<TokenDescription> {
         let stored = self.stored();
         let lets_in = stored.iter().filter(|token| token.revoked.is_none());
         lets_in.map(|token| token.description.clone()).collect()
     }
 
     /// The token that a caller offers.
-    pub(crate) fn admit(&self, offered: &str) -> Option<TokenDescription> {
+    pub fn admit(&self, offered: &str) -> Option<TokenDescription> {
         let digest = digest(offered);
         let stored = self.stored();
         stored.iter().find(|token| token.sha256 == digest).map(|token| token.description.clone())
@@ -280,7 +272,7 @@ impl ApiTokens {
 
     fn write(&self, stored: &[Stored]) -> Result<(), ApiTokenError> {
         let json = serde_json::to_vec_pretty(stored).expect("tokens have only text keys");
-        write_secret(&self.path, &json)
+        durable::replace(&self.path, &[json.as_slice(), b"\n"].concat())
             .map_err(|source| ApiTokenError::Io { path: self.path.clone(), source })
     }
 }
@@ -334,18 +326,15 @@ pub enum ApiTokenError {
 }
 
 /// The file of a data directory's tokens.
-pub(crate) fn path_in(data_dir: &Path) -> PathBuf {
+pub fn path_in(data_dir: &Path) -> PathBuf {
     data_dir.join("api-tokens")
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::fs::PermissionsExt as _, pin::pin, time::Duration};
-
-    use tokio::time::sleep;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::{account::Account, data_dir::DataDir, operator::Order, site_log::SiteLog};
 
     #[test]
     fn a_token_lets_in_until_it_is_revoked_and_is_not_in_the_file() {
@@ -395,32 +384,5 @@ mod tests {
         assert!(!again.stands(&before));
         fs::write(&file, "{").unwrap();
         assert!(matches!(ApiTokens::load(file), Err(ApiTokenError::Damaged { .. })));
-    }
-
-    /// Time goes on only where nothing else does.
-    #[tokio::test(start_paused = true)]
-    async fn a_revocation_waits_for_what_is_being_done_in_the_tokens_name() {
-        let folder = tempfile::tempdir().unwrap();
-        let data_dir = DataDir::open(folder.path(), None).unwrap();
-        let SiteLog { ledger: _, writer, operator } = SiteLog::open(&data_dir, None).unwrap();
-        let (account, name) = (Account::own(), "scada-1".parse::<TokenName>().unwrap());
-        let (scope, actor) = (vec![Scope::Write], None);
-        let create = Order::CreateToken { name: name.clone(), scope, log: None, actor };
-        operator.carry_out(create, &account).await.unwrap();
-        let tokens = operator.tokens();
-        let token = tokens.all().remove(0);
-        let effect = tokens.effect(&token).await.unwrap();
-        let revoke = Order::RevokeToken { name, actor: None };
-        let mut revoking = pin!(operator.carry_out(revoke, &account));
-        tokio::select! {
-            biased;
-            done = revoking.as_mut() => panic!("it does not wait: {done:?}"),
-            () = sleep(Duration::from_secs(1)) => {}
-        }
-        assert!(tokens.stands(&token));
-        drop(effect);
-        revoking.await.unwrap();
-        assert!(!tokens.stands(&token) && tokens.effect(&token).await.is_none());
-        writer.close().await.unwrap();
     }
 }

@@ -2,7 +2,7 @@
 
 use nix::unistd::{Uid, User};
 
-use crate::operator::Words;
+use crate::words::Words;
 
 /// An account, by its name where it has one.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -24,7 +24,7 @@ impl Account {
     }
 
     /// Of the site itself, and of what has no account.
-    pub(crate) fn named(name: &str) -> Self {
+    pub fn named(name: &str) -> Self {
         Self(name.to_owned())
     }
 
@@ -48,7 +48,7 @@ impl Account {
 }
 
 /// The number of the account that this process runs as.
-pub(crate) fn own_uid() -> u32 {
+pub fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 

@@ -6,10 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use axum::http::{HeaderMap, header};
-use ledger::write_secret;
+use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use tlog::Hash;
+
+use crate::bearer::bearer;
 
 /// A secret. `Debug` does not show it.
 #[derive(Clone, Deserialize, Serialize)]
@@ -18,24 +19,24 @@ pub struct AccessToken(String);
 
 impl AccessToken {
     /// A new one.
-    pub(crate) fn random() -> Self {
+    pub fn random() -> Self {
         let bytes: [u8; 32] = rand::random();
         Self(hex::encode(bytes))
     }
 
     /// The one in `path`; made if there is none.
-    pub(crate) fn load_or_create(path: &Path) -> Result<Self, TokenError> {
+    pub fn load_or_create(path: &Path) -> Result<Self, TokenError> {
         if let Some(token) = Self::load(path)? {
             return Ok(token);
         }
         let token = Self::random();
         let failed = |source| TokenError::Io { path: path.to_owned(), source };
-        write_secret(path, token.0.as_bytes()).map_err(failed)?;
+        durable::replace(path, format!("{}\n", token.0).as_bytes()).map_err(failed)?;
         Ok(token)
     }
 
     /// The one in `path`, if there is one.
-    pub(crate) fn load(path: &Path) -> Result<Option<Self>, TokenError> {
+    pub fn load(path: &Path) -> Result<Option<Self>, TokenError> {
         let failed = |source| TokenError::Io { path: path.to_owned(), source };
         let text = match fs::read_to_string(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -60,16 +61,13 @@ impl AccessToken {
     }
 
     /// Whether this is what a caller offers. Hashes are compared, so how long it takes says nothing of the secret.
-    pub(crate) fn is(&self, offered: &str) -> bool {
+    pub fn is(&self, offered: &str) -> bool {
         Hash::sha256(offered.as_bytes()) == Hash::sha256(self.0.as_bytes())
     }
 
     /// Whether a request carries it: `Authorization: Bearer ...`.
-    pub(crate) fn is_in(&self, headers: &HeaderMap) -> bool {
-        headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
-            .is_some_and(|offered| self.is(offered.trim()))
+    pub fn is_in(&self, headers: &HeaderMap) -> bool {
+        bearer(headers).is_some_and(|offered| self.is(offered))
     }
 }
 
@@ -108,6 +106,8 @@ pub enum TokenError {
 
 #[cfg(test)]
 mod tests {
+    use http::header;
+
     use super::*;
 
     #[test]

@@ -1,0 +1,10 @@
+//! The secret that a request carries (RFC 6750, section 2.1).
+
+use http::{HeaderMap, header};
+
+/// What a request offers: `Authorization: Bearer ...`.
+#[must_use]
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    value.strip_prefix("Bearer ").map(str::trim)
+}
