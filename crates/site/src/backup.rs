@@ -27,6 +27,7 @@ use ledger::{
     verify::{VerifiedFolder, VerifyError, verify_folder},
 };
 use serde::{Deserialize, Serialize};
+use services::error_chain::chain;
 use tlog::{KeyName, Signer, VerifierKey};
 
 use self::{
@@ -38,7 +39,6 @@ use crate::{
         CONFIGURATION, DESCRIPTION as SITE_DESCRIPTION, DataDir, DataDirError, KEY,
         LOCK as SITE_LOCK, NEXT_KEY, check_name,
     },
-    error_chain::chain,
     staging::{self, Staging, StagingError},
     stoppable_disk::StoppableDisk,
 };

@@ -209,7 +209,8 @@ impl DataDir {
     }
 
     /// The index, which may be deleted while the site does not run.
-    pub(crate) fn index(&self) -> PathBuf {
+    #[must_use]
+    pub fn index(&self) -> PathBuf {
         Self::index_of(&self.path)
     }
 

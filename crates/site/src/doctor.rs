@@ -14,12 +14,12 @@ use std::{
 
 use ledger::{KeyError, LogReader, OpenError, disk::RealDisk, examine::claimed_checkpoint};
 use model::Timestamp;
+use services::error_chain::chain;
 
 use self::log::Log;
 use crate::{
     backup::{Backup, BackupError, KeyFile},
     data_dir::{DESCRIPTION, DataDir, DataDirError, KEY, NEXT_KEY, WITNESS_POLICY},
-    error_chain::chain,
     order_socket,
     start_files::{self, StartFile},
 };

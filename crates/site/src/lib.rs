@@ -9,30 +9,20 @@
 
 pub mod backup;
 pub mod doctor;
-pub mod indexing;
 pub mod log_alone;
 pub mod operator;
-pub mod pipeline;
 pub mod restore;
 pub mod retention;
 pub mod up;
 
-mod bus;
-mod cosigning;
 mod data_dir;
-mod error_chain;
 mod live;
 mod log_http;
-mod log_reading;
 mod order_socket;
 mod page_http;
 mod pangea_http;
-mod polling;
 mod ports;
-mod queries;
 mod run_file;
-mod sealing;
-mod searching;
 mod site_log;
 mod site_time;
 mod staging;
@@ -40,7 +30,6 @@ mod start_files;
 mod stoppable_disk;
 mod workloads;
 
-pub use cosigning::CosigningError;
 pub use data_dir::{DataDir, DataDirError};
 pub use order_socket::{GiveOrderError, give_order};
 pub use page_http::{InvalidPageHost, PageHost};

@@ -12,16 +12,14 @@ use axum::{
     },
 };
 use futures::{Stream, stream};
+use http_server::problem;
 use ledger::Ledger;
 use serde_json::{json, value::RawValue};
+use services::log_reading::{Content, read_leaves};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 use work::Room;
-
-use http_server::problem;
-
-use crate::log_reading::{Content, read_leaves};
 
 /// Clients of one port's feed at once.
 const CLIENTS_MAX: usize = 256;

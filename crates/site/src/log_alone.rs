@@ -2,8 +2,10 @@
 
 use std::{io, path::Path, time::Duration};
 
+use access::{Account, InvalidTokenName, Scope};
 use index::Reader;
 use ledger::{Ledger, WriteError, Writer};
+use services::indexing::{self, Indexed, IndexingError};
 use tokio::{
     net::TcpListener,
     sync::watch,
@@ -12,11 +14,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use access::{Account, InvalidTokenName, Scope};
-
 use crate::{
     data_dir::{DataDir, DataDirError},
-    indexing::{self, Indexed, IndexingError},
     operator::{Done, Operator, OperatorError, Order},
     pangea_http::{Api, Config, PangeaConfigError, Saved, SavedError, no_room},
     site_log::{SiteLog, SiteLogError},

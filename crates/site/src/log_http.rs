@@ -5,6 +5,7 @@
 
 use std::{fmt::Write as _, sync::Arc, sync::atomic::Ordering};
 
+use access::AccessToken;
 use axum::{
     Router,
     body::Body,
@@ -15,24 +16,23 @@ use axum::{
     routing::get,
 };
 use http_server::Places;
+use http_server::{Answers, problem};
 use ledger::{Ledger, LogKey, ReadError, StoredEnvelope};
 use poll::Counters;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use services::{
+    bus::Connection,
+    cosigning::{WatchWitnessed, witnessed_leaves},
+    indexing::Indexed,
+};
 use tlog::TilePath;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 use work::Room;
 
-use http_server::{Answers, problem};
-
-use access::AccessToken;
-
 use crate::{
-    bus::Connection,
-    cosigning::{WatchWitnessed, witnessed_leaves},
-    indexing::Indexed,
     live::{LiveFeed, leaf_json},
     pangea_http,
 };

@@ -6,12 +6,17 @@
 //! for as long as it works, and the log is closed when it has ended.
 
 use std::{
-    io,
+    error::Error,
+    fmt, io,
     path::PathBuf,
     sync::{Arc, OnceLock},
 };
 
+use access::{
+    Account, ApiTokenError, ApiTokens, Revocation, Scope, TokenDescription, TokenName, Words,
+};
 use data_encoding::BASE32_DNSSEC;
+use futures::future::BoxFuture;
 use ledger::{
     AppendError, AppendKey, Batch, EraseError, Erased, Erasure, Hold, KeyError, KeyFiles,
     LeafRanges, Ledger, ReadError,
@@ -19,14 +24,9 @@ use ledger::{
 use model::{Event, SensorId, Timestamp, action};
 use serde::{Deserialize, Serialize};
 use tlog::Hash;
-use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, mpsc, oneshot};
-
-use access::{
-    Account, ApiTokenError, ApiTokens, Revocation, Scope, TokenDescription, TokenName, Words,
-};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use crate::{
-    polling::{Forget, Forgotten},
     retention::{Retention, RetentionError},
     site_time::{OwnTime, SiteTime},
 };
@@ -256,8 +256,16 @@ pub struct RetainedClass {
     pub erased: ErasedEnvelopes,
 }
 
+/// Has the poller know a sensor no more: which one, who orders it and why. Answers the leaf that says
+/// so; `None` where nobody knows the sensor.
+pub type ForgetSensor =
+    Box<dyn Fn(SensorId, String, String) -> BoxFuture<'static, Forgotten> + Send + Sync>;
+
+/// What became of that; an error where nobody knows.
+pub type Forgotten = Result<Option<u64>, Box<dyn Error + Send + Sync>>;
+
 /// Carries out orders. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Operator {
     ledger: Ledger,
     keys: KeyFiles,
@@ -268,13 +276,19 @@ pub struct Operator {
     changing_tokens: Arc<Mutex<()>>,
     /// One key rotation at a time: there is one file for the next key.
     rotating: Arc<Mutex<()>>,
-    /// The way to the poller, once the site polls.
-    poller: Arc<OnceLock<mpsc::Sender<Forget>>>,
+    /// Once the site polls.
+    forget_sensor: Arc<OnceLock<ForgetSensor>>,
     room: Arc<Semaphore>,
 }
 
 /// The lock on the tokens, as blocking work takes it along.
 type ChangingTokens = Arc<OwnedMutexGuard<()>>;
+
+impl fmt::Debug for Operator {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Operator").field("ledger", &self.ledger).finish_non_exhaustive()
+    }
+}
 
 impl Operator {
     pub(crate) fn new(
@@ -284,13 +298,23 @@ impl Operator {
         tokens: ApiTokens,
     ) -> Self {
         let (changing_tokens, rotating) = (Arc::default(), Arc::default());
-        let (poller, room) = (Arc::default(), Arc::new(Semaphore::new(ORDERS_MAX)));
-        Self { ledger, keys, retention, time, tokens, changing_tokens, rotating, poller, room }
+        let (forget_sensor, room) = (Arc::default(), Arc::new(Semaphore::new(ORDERS_MAX)));
+        Self {
+            ledger,
+            keys,
+            retention,
+            time,
+            tokens,
+            changing_tokens,
+            rotating,
+            forget_sensor,
+            room,
+        }
     }
 
-    /// From now on the site polls, and orders for its poller go there.
-    pub(crate) fn polls(&self, poller: mpsc::Sender<Forget>) {
-        let is_first = self.poller.set(poller).is_ok();
+    /// From now on the site polls, and its poller forgets sensors like this.
+    pub(crate) fn polls(&self, forget_sensor: ForgetSensor) {
+        let is_first = self.forget_sensor.set(forget_sensor).is_ok();
         debug_assert!(is_first, "a site starts polling once");
     }
 
@@ -398,17 +422,10 @@ impl Operator {
         by: String,
         reason: String,
     ) -> Result<Done, OperatorError> {
-        let poller = self.poller.get().ok_or(OperatorError::NotPolling)?;
-        let (answer, answered) = oneshot::channel();
-        let order = Forget { sensor, by, reason, answer };
-        poller.send(order).await.map_err(|_ended| OperatorError::NotPolling)?;
-        match answered.await.map_err(|_ended| OperatorError::NotPolling)? {
-            Forgotten::Sealing(sealed) => {
-                let leaf = sealed.await.map_err(|_ended| AppendError::Stopped)?;
-                Ok(Done::Forget { leaf })
-            }
-            Forgotten::Unknown => Err(OperatorError::UnknownSensor { sensor }),
-        }
+        let forget = self.forget_sensor.get().ok_or(OperatorError::NotPolling)?;
+        let forgotten = forget(sensor, by, reason).await.map_err(OperatorError::NotForgotten)?;
+        let leaf = forgotten.ok_or(OperatorError::UnknownSensor { sensor })?;
+        Ok(Done::Forget { leaf })
     }
 
     /// Erases what the retention file no longer keeps, as an order of the site's own.
@@ -653,6 +670,9 @@ pub enum OperatorError {
     /// There is no poller that could forget a sensor.
     #[error("only a site that polls forgets a sensor: start it, and give the order again")]
     NotPolling,
+    /// Nobody knows whether the sensor is forgotten.
+    #[error("the sensor may be forgotten, and the log says whether it is")]
+    NotForgotten(#[source] Box<dyn Error + Send + Sync>),
     /// Neither the poller nor the log knows the sensor.
     #[error("the site knows no sensor {sensor}: `/api/sensors` lists those that it knows")]
     UnknownSensor {
@@ -696,6 +716,7 @@ impl OperatorError {
             | Self::Key(_)
             | Self::Token(_)
             | Self::Read(_)
+            | Self::NotForgotten(_)
             | Self::Panicked(_) => false,
         }
     }

@@ -20,7 +20,9 @@ use std::{
     time::Duration,
 };
 
+use access::{Account, own_uid};
 use serde::{Deserialize, Serialize};
+use services::error_chain::chain;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy, sink},
     net::{UnixListener, UnixStream},
@@ -30,12 +32,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use access::{Account, own_uid};
-
-use crate::{
-    error_chain::chain,
-    operator::{Done, Operator, Order},
-};
+use crate::operator::{Done, Operator, Order};
 
 /// Its name in the data directory.
 pub(crate) const NAME: &str = "orders.sock";

@@ -25,15 +25,15 @@ use axum::{
     routing::get,
 };
 use http_server::Places;
+use http_server::problem;
 use serde::Deserialize;
+use services::error_chain::chain;
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use self::visitors::{Names, Stranger};
-use http_server::problem;
-
-use crate::{error_chain::chain, live::LiveFeed, log_http::PublicLog};
+use crate::{live::LiveFeed, log_http::PublicLog};
 
 pub(crate) use self::host::{Host, WorkloadName};
 pub use self::visitors::{InvalidPageHost, PageHost};

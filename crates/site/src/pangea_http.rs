@@ -20,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use access::{Scope, TokenDescription, TokenName};
 use axum::{
     Router,
     body::Body,
@@ -38,6 +39,7 @@ use pangea::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
+use services::indexing::Indexed;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::Instant,
@@ -53,12 +55,7 @@ use self::{
     recent::Recent,
     trees::Trees,
 };
-use access::{Scope, TokenDescription, TokenName};
-
-use crate::{
-    indexing::Indexed,
-    operator::{Operator, config_id, token_event},
-};
+use crate::operator::{Operator, config_id, token_event};
 
 pub(crate) use self::{config::Config, saved::Saved};
 pub use self::{config::PangeaConfigError, saved::SavedError};
@@ -537,10 +534,11 @@ mod tests {
     use std::{path::Path, pin::pin, sync::mpsc, time::Duration};
 
     use ledger::Writer;
+    use services::indexing;
     use tokio::time::timeout;
 
     use super::*;
-    use crate::{data_dir::DataDir, indexing, site_log::SiteLog};
+    use crate::{data_dir::DataDir, site_log::SiteLog};
 
     /// Longer than any step takes.
     const DEADLINE: Duration = Duration::from_secs(60);
@@ -549,7 +547,7 @@ mod tests {
     fn site(folder: &Path) -> (Ledger, Writer, Arc<Api>) {
         let data_dir = DataDir::open(folder, Some("plant")).unwrap();
         let SiteLog { ledger, writer, operator } = SiteLog::open(&data_dir, None).unwrap();
-        indexing::catch_up(&data_dir, &ledger).unwrap();
+        indexing::catch_up(&data_dir.index(), &ledger).unwrap();
         let index = Reader::open(&data_dir.index()).unwrap();
         let (_indexed, watch) = watch::channel(Indexed::default());
         let config = Config::load(&data_dir.pangea()).unwrap();

@@ -5,14 +5,12 @@
 
 use std::{fs, io, path::Path};
 
-use engine::{nats_server, wash_host};
-use ledger::{Ledger, LogReader, ReadError};
-use tlog::{Checkpoint, Growth, Hash, Policy, VerifierKey};
-
 use access::{AccessToken, ApiTokens};
+use engine::{nats_server, wash_host};
+use services::cosigning::{self, read_policy, read_witnessed};
+use tlog::Policy;
 
 use crate::{
-    cosigning::{read_policy, read_witnessed},
     data_dir::{ACCESS_TOKEN, DataDir, INDEX, PANGEA, RETENTION, WITNESS_POLICY},
     order_socket, pangea_http,
     retention::Retention,
@@ -161,42 +159,11 @@ fn is_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A log, open by the site that writes it or only looked at.
-pub(crate) trait Log {
-    /// The key that signs it.
-    fn vkey(&self) -> VerifierKey;
-    /// Its newest checkpoint.
-    fn newest(&self) -> Checkpoint;
-    /// As [`Ledger::prove_growth`].
-    fn prove_growth(&self, growth: Growth) -> Result<Vec<Hash>, ReadError>;
-}
-
-impl Log for Ledger {
-    fn vkey(&self) -> VerifierKey {
-        self.vkey()
-    }
-    fn newest(&self) -> Checkpoint {
-        self.published().checkpoint.clone()
-    }
-    fn prove_growth(&self, growth: Growth) -> Result<Vec<Hash>, ReadError> {
-        self.prove_growth(growth)
-    }
-}
-
-impl Log for LogReader {
-    fn vkey(&self) -> VerifierKey {
-        self.keys().at(self.size()).clone()
-    }
-    fn newest(&self) -> Checkpoint {
-        self.published().checkpoint.clone()
-    }
-    fn prove_growth(&self, growth: Growth) -> Result<Vec<Hash>, ReadError> {
-        self.prove_growth(growth)
-    }
-}
-
 /// The policy for witnesses and what satisfied it last, beside the log. `None` where there is no policy.
-pub(crate) fn read_cosigning(folder: &Path, log: &impl Log) -> Result<Option<Policy>, UpError> {
+pub(crate) fn read_cosigning(
+    folder: &Path,
+    log: &impl cosigning::Log,
+) -> Result<Option<Policy>, UpError> {
     let Some(policy) = read_policy(&folder.join(WITNESS_POLICY), &log.vkey())? else {
         return Ok(None);
     };
@@ -210,13 +177,12 @@ mod tests {
 
     use ledger::Batch;
     use model::{Event, Timestamp};
+    use services::{error_chain::chain, indexing};
     use tempfile::TempDir;
 
     use super::*;
     use crate::{
         doctor::{self, Request, Verdict},
-        error_chain::chain,
-        indexing,
         site_log::SiteLog,
         up::open_log,
     };
@@ -259,7 +225,7 @@ mod tests {
         let event = Event::site("TEST", "test", String::from("m"), Timestamp::from_unix_micros(0));
         ledger.append(Batch::of(vec![event])).await.unwrap();
         ledger.publish_checkpoint().await.unwrap();
-        indexing::catch_up(&data_dir, &ledger).unwrap();
+        indexing::catch_up(&data_dir.index(), &ledger).unwrap();
         AccessToken::load_or_create(&data_dir.access_token()).unwrap();
         writer.close().await.unwrap();
         folder

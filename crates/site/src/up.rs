@@ -15,11 +15,11 @@ use engine::{find, release, sandbox};
 use ledger::Writer;
 use model::Pattern;
 use serde::{Deserialize, Serialize};
+use services::cosigning::Cosigning;
 use tokio_util::sync::CancellationToken;
 
 use self::site::Site;
 use crate::{
-    cosigning::Cosigning,
     data_dir::DataDir,
     page_http::{self, PageHost},
     ports::{Reserved, reserve},

@@ -7,11 +7,11 @@ use ledger::{
     LeafRanges, LogReader, OpenReaderError, ReadError, disk::RealDisk, examine::claimed_state,
 };
 use model::{Envelope, action};
+use services::error_chain::chain;
 
 use super::{Findings, log::Log};
 use crate::{
     data_dir::{DataDir, INDEX},
-    error_chain::chain,
     start_files,
 };
 

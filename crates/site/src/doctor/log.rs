@@ -12,13 +12,11 @@ use ledger::{
     verify::{VerifiedFolder, VerifyError},
 };
 use model::Timestamp;
+use services::error_chain::chain;
 use tlog::{Checkpoint, TreeSize};
 
 use super::Findings;
-use crate::{
-    backup::{Backup, verify},
-    error_chain::chain,
-};
+use crate::backup::{Backup, verify};
 
 /// What the check of the segments is called.
 const SEGMENTS: &str = "segments";

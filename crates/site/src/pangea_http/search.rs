@@ -14,10 +14,10 @@ use pangea::{
     request::{Order, RECEIVED_AT, RESULTS_MAX, ResultsRequest, Search, SearchRequest},
 };
 use serde::{Deserialize, Serialize};
+use services::searching::Events;
 use tokio::time::timeout;
 
 use super::{Api, Call, Reply, after, config::Roots, failed, saved, trees, unreadable};
-use crate::searching::Events;
 
 /// Bytes of envelopes of a page. What is more is refused, because clients count on as many events as they asked for.
 pub(super) const PAGE_BYTES_MAX: usize = 16 << 20;

@@ -11,10 +11,11 @@ use engine::{
     nats_server::{self, ForDevices, ForHosts},
 };
 use model::derive;
+use services::{bus::Connections, queries};
 use tokio::try_join;
 
 use super::ready::connect;
-use crate::{bus::Connections, data_dir::DataDir, ports::Reserved, queries, up::UpError};
+use crate::{data_dir::DataDir, ports::Reserved, up::UpError};
 
 /// What goes over the hosts' server.
 const TRAFFIC: Traffic<'_> =

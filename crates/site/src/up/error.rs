@@ -2,19 +2,16 @@
 
 use std::{io, path::PathBuf};
 
+use access::TokenError;
 use engine::FindError;
 use index::IndexError;
 use ledger::{AppendError, WriteError};
+use services::{cosigning::CosigningError, indexing, pipeline};
 use tokio::task::JoinError;
 
-use access::TokenError;
-
 use crate::{
-    cosigning::CosigningError,
     data_dir::DataDirError,
-    indexing,
     pangea_http::{PangeaConfigError, SavedError},
-    pipeline,
     retention::RetentionError,
     site_log::SiteLogError,
 };

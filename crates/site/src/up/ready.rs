@@ -8,6 +8,7 @@ use std::{
 };
 
 use engine::{Credentials, Engine, Log};
+use services::bus;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -16,7 +17,7 @@ use tokio::{
 };
 use tracing::info;
 
-use crate::{bus, up::UpError};
+use crate::up::UpError;
 
 /// How long `nats-server` may take to answer; it reads JetStream's files first.
 const NATS_READY_TIMEOUT: Duration = Duration::from_secs(20);

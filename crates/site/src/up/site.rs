@@ -2,11 +2,19 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
+use access::AccessToken;
 use engine::{Authority, Change, Engine, Log, Registry, reconcile, wash_host};
 use index::{Reader, SensorState};
 use ledger::Ledger;
 use model::{Event, Pattern, action};
 use poll::{Counters, Past};
+use services::{
+    bus::{Connection, Connections},
+    cosigning::Cosigning,
+    indexing::{self, Indexed},
+    pipeline, polling, queries,
+    sealing::{self, ToSeal},
+};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -20,22 +28,15 @@ use super::{
     part::Part,
     ready::{Page, page_answers},
 };
-use access::AccessToken;
-
 use crate::{
-    bus::{Connection, Connections},
-    cosigning::Cosigning,
     data_dir::DataDir,
-    indexing::{self, Indexed},
     log_http,
     operator::Operator,
     order_socket::OrderSocket,
     page_http::{self, WorkloadName},
-    pangea_http, pipeline, polling,
+    pangea_http,
     ports::Reserved,
-    queries,
     run_file::RunFile,
-    sealing::{self, ToSeal},
     up::UpError,
     workloads,
 };
@@ -340,8 +341,11 @@ impl<'a> Site<'a> {
         connection: Connection,
         counters: watch::Sender<Counters>,
     ) {
-        let (orders, forget) = mpsc::channel(polling::FORGET_ORDERS_MAX);
-        self.operator.polls(orders);
+        let (forgetting, forget) = polling::Forgetting::new();
+        self.operator.polls(Box::new(move |sensor, by, reason| {
+            let forgetting = forgetting.clone();
+            Box::pin(async move { Ok(forgetting.forget(sensor, by, reason).await?) })
+        }));
         let start = polling::Start {
             config,
             heartbeats,

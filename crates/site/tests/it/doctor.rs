@@ -8,10 +8,10 @@ use std::{
 
 use ledger::Erasure;
 use model::Timestamp;
+use services::indexing;
 use site::{
     DataDir,
     doctor::{Finding, Request, Verdict, examine},
-    indexing,
 };
 use tempfile::TempDir;
 use tlog::{KeyName, Signer};
@@ -305,7 +305,7 @@ async fn an_index_is_held_against_its_log() {
     let (size, data_dir) = (plant.ledger.size(), plant.data_dir());
     let index = data_dir.join("index.sqlite");
     let folder = DataDir::open_existing(&data_dir).unwrap();
-    indexing::catch_up(&folder, &plant.ledger).unwrap();
+    indexing::catch_up(&folder.index(), &plant.ledger).unwrap();
     drop(folder);
     let whole = fs::read(&index).unwrap();
     plant.seal(3).await;

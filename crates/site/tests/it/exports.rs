@@ -4,8 +4,9 @@ use access::Account;
 use index::Reader;
 use ledger::Batch;
 use model::{Event, Heartbeat, Outcome, Timestamp, action};
+use services::indexing;
 use site::{
-    DataDir, SiteLog, indexing,
+    DataDir, SiteLog,
     operator::{Done, Order},
 };
 
@@ -49,7 +50,7 @@ async fn an_export_is_sealed_and_has_the_whole_log() {
     assert!(event.message.ends_with(words), "{}", event.message);
 
     for _twice in 0..2 {
-        indexing::catch_up(&data_dir, &ledger).unwrap();
+        indexing::catch_up(&data_dir.index(), &ledger).unwrap();
         let index = Reader::open(&DataDir::index_of(&data_dir.ledger().join(".."))).unwrap();
         assert_eq!(index.next_leaf().unwrap(), ledger.size());
         let readings = index.readings_from(heartbeat.id, std::ops::Bound::Unbounded).unwrap();

@@ -26,47 +26,91 @@ use crate::{bus::Connection, sealing::ToSeal};
 /// Messages of sensors that wait for the poller. When it is full they wait in their subscriptions.
 const INCOMING_MAX: usize = 1_024;
 /// Orders to forget a sensor that wait for the poller. When it is full, who gives more waits.
-pub(crate) const FORGET_ORDERS_MAX: usize = 16;
+const FORGET_ORDERS_MAX: usize = 16;
 
 /// What the poller is told at the start.
-pub(crate) struct Start {
-    pub(crate) config: Config,
+#[derive(Debug)]
+pub struct Start {
+    pub config: Config,
     /// Where sensors say that they live.
-    pub(crate) heartbeats: Vec<Pattern>,
-    pub(crate) known: Known,
-    pub(crate) connection: Connection,
+    pub heartbeats: Vec<Pattern>,
+    pub known: Known,
+    pub connection: Connection,
     /// Where events go.
-    pub(crate) events: mpsc::Sender<ToSeal>,
-    pub(crate) counters: watch::Sender<Counters>,
-    pub(crate) forget: mpsc::Receiver<Forget>,
+    pub events: mpsc::Sender<ToSeal>,
+    pub counters: watch::Sender<Counters>,
+    pub forget: ForgetOrders,
 }
+
+/// The way to the poller for orders to forget a sensor. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Forgetting(mpsc::Sender<Forget>);
+
+/// The other end.
+#[derive(Debug)]
+pub struct ForgetOrders(mpsc::Receiver<Forget>);
 
 /// That a sensor is to be known no more, until it beats again.
 #[derive(Debug)]
-pub(crate) struct Forget {
-    pub(crate) sensor: SensorId,
+struct Forget {
+    sensor: SensorId,
     /// Who orders it.
-    pub(crate) by: String,
-    pub(crate) reason: String,
-    pub(crate) answer: oneshot::Sender<Forgotten>,
+    by: String,
+    reason: String,
+    answer: oneshot::Sender<Forgotten>,
 }
 
 /// What became of a [`Forget`].
 #[derive(Debug)]
-pub(crate) enum Forgotten {
+enum Forgotten {
     /// The poller knows it no more; the leaf that says so comes here.
     Sealing(oneshot::Receiver<u64>),
     /// Nobody knows such a sensor.
     Unknown,
 }
 
+/// Why nobody knows whether a sensor is forgotten: the log says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the site stopped polling meanwhile")]
+pub struct PollingEnded;
+
+impl Forgetting {
+    /// Both ends.
+    #[must_use]
+    pub fn new() -> (Self, ForgetOrders) {
+        let (orders, given) = mpsc::channel(FORGET_ORDERS_MAX);
+        (Self(orders), ForgetOrders(given))
+    }
+
+    /// Has the poller know a sensor no more, and seal who ordered it and why. Answers the leaf that
+    /// says so; `None` where nobody knows the sensor. Dropping this future ends the waiting only.
+    ///
+    /// # Errors
+    /// The poller has ended.
+    pub async fn forget(
+        &self,
+        sensor: SensorId,
+        by: String,
+        reason: String,
+    ) -> Result<Option<u64>, PollingEnded> {
+        let (answer, answered) = oneshot::channel();
+        let order = Forget { sensor, by, reason, answer };
+        self.0.send(order).await.map_err(|_ended| PollingEnded)?;
+        match answered.await.map_err(|_ended| PollingEnded)? {
+            Forgotten::Sealing(sealed) => sealed.await.map(Some).map_err(|_ended| PollingEnded),
+            Forgotten::Unknown => Ok(None),
+        }
+    }
+}
+
 /// What the whole log says of sensors.
-pub(crate) struct Known {
-    pub(crate) sensors: Vec<(Heartbeat, SensorState)>,
+#[derive(Debug)]
+pub struct Known {
+    pub sensors: Vec<(Heartbeat, SensorState)>,
     /// The newest of each, also of sensors that are not among these.
-    pub(crate) last_numbers: BTreeMap<SensorId, LastNumbers>,
+    pub last_numbers: BTreeMap<SensorId, LastNumbers>,
     /// What the clock is held against.
-    pub(crate) past: Past,
+    pub past: Past,
 }
 
 /// A message of a sensor, with the moment it arrived.
@@ -85,7 +129,7 @@ enum SensorMessage {
 ///
 /// # Errors
 /// The bus refuses a subscription.
-pub(crate) async fn run(
+pub async fn run(
     start: Start,
     shutdown: CancellationToken,
 ) -> Result<(), async_nats::SubscribeError> {
@@ -128,7 +172,7 @@ pub(crate) async fn run(
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            Some(order) = forget.recv() => shell.forget(order, now(started)).await?,
+            Some(order) = forget.0.recv() => shell.forget(order, now(started)).await?,
             Some(Incoming { sensor, message, at }) = incoming.recv() => match message {
                 SensorMessage::Answer(answer) => shell.poller.handle_answer(sensor, &answer.payload, at),
                 SensorMessage::Disconnect => shell.poller.handle_disconnect(sensor, at),

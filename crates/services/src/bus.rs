@@ -21,26 +21,27 @@ const SUBSCRIPTION_MESSAGES_MAX: usize = 65_536;
 const OUTGOING_MESSAGES_MAX: usize = 4_096;
 
 /// One connection for each account in which the site speaks: what comes by one is never taken for another's.
-pub(crate) struct Connections {
+#[derive(Debug)]
+pub struct Connections {
     /// To devices.
-    pub(crate) devices: Connection,
+    pub devices: Connection,
     /// To hosts, which take orders.
-    pub(crate) control: Client,
+    pub control: Client,
     /// To the components on them.
-    pub(crate) data: Client,
+    pub data: Client,
 }
 
 /// A connection that comes back by itself.
 #[derive(Clone, Debug)]
-pub(crate) struct Connection {
-    pub(crate) client: Client,
-    pub(crate) state: watch::Receiver<Bus>,
+pub struct Connection {
+    pub client: Client,
+    pub state: watch::Receiver<Bus>,
     /// Messages that were dropped because a subscription was full, of all connections together.
-    pub(crate) dropped: Arc<AtomicU64>,
+    pub dropped: Arc<AtomicU64>,
 }
 
 /// Connects; fails if the server is not there yet.
-pub(crate) async fn connect(
+pub async fn connect(
     address: SocketAddr,
     credentials: &Credentials,
     dropped: Arc<AtomicU64>,

@@ -44,11 +44,12 @@ const BACK_OFF_MIN: Duration = Duration::from_millis(200);
 const BACK_OFF_MAX: Duration = Duration::from_secs(3);
 
 /// What the pipeline works with.
-pub(crate) struct Pipeline {
-    pub(crate) ledger: Ledger,
-    pub(crate) client: Client,
+#[derive(Debug)]
+pub struct Pipeline {
+    pub ledger: Ledger,
+    pub client: Client,
     /// Digest of the component that was deployed; a verdict of another is not taken.
-    pub(crate) digest: String,
+    pub digest: String,
     standings: BTreeMap<SensorId, Standing>,
 }
 
@@ -56,7 +57,7 @@ pub(crate) struct Pipeline {
 ///
 /// # Errors
 /// The index is damaged, or the ledger has stopped.
-pub(crate) async fn run(
+pub async fn run(
     ledger: Ledger,
     client: Client,
     digest: String,

@@ -17,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::{
-    data_dir::DataDir,
     error_chain::chain,
     log_reading::{Content, read_leaves},
 };
@@ -33,18 +32,18 @@ const TELL_PERIOD: Duration = Duration::from_secs(60);
 
 /// How far the index is.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Indexed {
+pub struct Indexed {
     /// The first leaf that was not applied.
-    pub(crate) next_leaf: u64,
+    pub next_leaf: u64,
     /// Leaves that could not be taken.
-    pub(crate) passed_over: u64,
+    pub passed_over: u64,
 }
 
 /// Indexes until `shutdown`, and tells how far it is.
 ///
 /// # Errors
 /// The index cannot be made anew, or a bug.
-pub(crate) async fn run(
+pub async fn run(
     ledger: Ledger,
     indexer: Indexer,
     indexed: watch::Sender<Indexed>,
@@ -145,7 +144,7 @@ impl Failing {
 ///
 /// # Errors
 /// The log cannot be read or SQLite fails; nothing was deleted then.
-pub(crate) fn open(path: &Path, ledger: &Ledger) -> Result<Indexer, IndexingError> {
+pub fn open(path: &Path, ledger: &Ledger) -> Result<Indexer, IndexingError> {
     // A log is known by its first key, whatever key it has gone over to.
     let first_key = ledger.keys().into_iter().next().map_or_else(String::new, |key| key.vkey);
     let entry_of = |leaf| entry_of(ledger, leaf).map_err(Into::into);
@@ -156,8 +155,8 @@ pub(crate) fn open(path: &Path, ledger: &Ledger) -> Result<Indexer, IndexingErro
 ///
 /// # Errors
 /// The log cannot be read or SQLite fails.
-pub fn catch_up(data_dir: &DataDir, ledger: &Ledger) -> Result<(), IndexingError> {
-    let mut indexer = open(&data_dir.index(), ledger)?;
+pub fn catch_up(path: &Path, ledger: &Ledger) -> Result<(), IndexingError> {
+    let mut indexer = open(path, ledger)?;
     let mut is_anew = false;
     while indexer.next_leaf() < ledger.size() {
         let ready = read(ledger, indexer.next_leaf(), u64::MAX)?;
@@ -327,10 +326,10 @@ mod tests {
     use index::{Query, Reader, Search};
     use ledger::Batch as Events;
     use model::{Event, Heartbeat, Outcome, Timestamp};
+    use tlog::{KeyName, Signer};
     use tokio::{task::JoinSet, time::timeout};
 
     use super::*;
-    use crate::site_log::SiteLog;
 
     const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -358,11 +357,12 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn what_the_index_cannot_take_is_named_and_passed_over() {
         let folder = tempfile::tempdir().unwrap();
-        let data_dir = DataDir::open(folder.path(), Some("plant")).unwrap();
-        let SiteLog { ledger, writer, operator: _ } = SiteLog::open(&data_dir, None).unwrap();
-        let indexer = open(&data_dir.index(), &ledger).unwrap();
-        let index = Reader::open(&data_dir.index()).unwrap();
-        let other = rusqlite::Connection::open(data_dir.index()).unwrap();
+        let index_file = folder.path().join("index.sqlite");
+        let signer = Signer::from_seed(KeyName::parse("plant").unwrap(), &[7; 32]);
+        let (ledger, writer) = Ledger::open(&folder.path().join("ledger"), signer).unwrap();
+        let indexer = open(&index_file, &ledger).unwrap();
+        let index = Reader::open(&index_file).unwrap();
+        let other = rusqlite::Connection::open(&index_file).unwrap();
         let refuses = "CREATE TRIGGER refuses BEFORE INSERT ON term WHEN NEW.text LIKE '%poison%'
              BEGIN SELECT RAISE(ABORT, 'poison'); END";
         other.execute_batch(refuses).unwrap();
@@ -415,19 +415,20 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_damaged_series_is_made_anew_by_a_stopped_sites_commands_too() {
         let folder = tempfile::tempdir().unwrap();
-        let data_dir = DataDir::open(folder.path(), Some("plant")).unwrap();
-        let SiteLog { ledger, writer, operator: _ } = SiteLog::open(&data_dir, None).unwrap();
+        let index_file = folder.path().join("index.sqlite");
+        let signer = Signer::from_seed(KeyName::parse("plant").unwrap(), &[7; 32]);
+        let (ledger, writer) = Ledger::open(&folder.path().join("ledger"), signer).unwrap();
         let text = r#"{"alias":"A","id":"a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3","poll_interval":1000,"poll_topic":"p","read_topic":"r","location":"Hall"}"#;
         let heartbeat = Heartbeat::parse(text.as_bytes()).unwrap();
         let reading = |poll: u64| Event::reading(&heartbeat, poll, Outcome::of(b"1"), at(1));
         ledger.append(Events::of(vec![reading(1), reading(2)])).await.unwrap();
-        catch_up(&data_dir, &ledger).unwrap();
-        let other = rusqlite::Connection::open(data_dir.index()).unwrap();
+        catch_up(&index_file, &ledger).unwrap();
+        let other = rusqlite::Connection::open(&index_file).unwrap();
         other.execute_batch("UPDATE block SET bytes = x'ff'").unwrap();
         drop(other);
         ledger.append(Events::of(vec![reading(3)])).await.unwrap();
-        catch_up(&data_dir, &ledger).unwrap();
-        let index = Reader::open(&data_dir.index()).unwrap();
+        catch_up(&index_file, &ledger).unwrap();
+        let index = Reader::open(&index_file).unwrap();
         let series = index.series(heartbeat.id, (None, None), 500).unwrap().unwrap();
         let index::Series::Readings { readings } = series else { panic!("three points") };
         assert_eq!(readings.len(), 3);

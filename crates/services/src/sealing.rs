@@ -11,13 +11,13 @@ use tokio::{
 use tracing::warn;
 
 /// Events that wait to be sealed. When it is full, whoever brings more waits.
-pub(crate) const QUEUE_EVENTS_MAX: usize = 10_000;
+pub const QUEUE_EVENTS_MAX: usize = 10_000;
 /// Pause before a batch that could not be written is tried again: a full disk is not emptied sooner.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// An event that is to be sealed.
 #[derive(Debug)]
-pub(crate) struct ToSeal {
+pub struct ToSeal {
     event: Event,
     /// Who waits for its leaf.
     waiting: Option<oneshot::Sender<u64>>,
@@ -25,7 +25,7 @@ pub(crate) struct ToSeal {
 
 impl ToSeal {
     /// An event, and where its leaf comes when it is sealed.
-    pub(crate) fn awaited(event: Event) -> (Self, oneshot::Receiver<u64>) {
+    pub fn awaited(event: Event) -> (Self, oneshot::Receiver<u64>) {
         let (waiting, sealed) = oneshot::channel();
         (Self { event, waiting: Some(waiting) }, sealed)
     }
@@ -41,10 +41,7 @@ impl From<Event> for ToSeal {
 ///
 /// # Errors
 /// The ledger has stopped, or refuses a batch for what it is.
-pub(crate) async fn run(
-    ledger: Ledger,
-    mut events: mpsc::Receiver<ToSeal>,
-) -> Result<(), AppendError> {
+pub async fn run(ledger: Ledger, mut events: mpsc::Receiver<ToSeal>) -> Result<(), AppendError> {
     let mut waiting = Vec::new();
     while events.recv_many(&mut waiting, Batch::EVENTS_MAX).await > 0 {
         append(&ledger, std::mem::take(&mut waiting)).await?;

@@ -6,7 +6,7 @@ use crate::error_chain::chain;
 
 /// What the log has of a leaf.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Content {
+pub enum Content {
     /// Its envelope, canonical JSON.
     Envelope(Vec<u8>),
     /// The envelope was erased.
@@ -19,7 +19,7 @@ pub(crate) enum Content {
 ///
 /// # Errors
 /// A file cannot be read now: ask again.
-pub(crate) fn read_leaves(
+pub fn read_leaves(
     ledger: &Ledger,
     from: u64,
     count_max: usize,

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Subject of all questions.
-pub(crate) const QUESTIONS: &str = "sealwire.query.*";
+pub const QUESTIONS: &str = "sealwire.query.*";
 /// Questions that are worked on at once; further ones wait.
 const CONCURRENT_MAX: usize = 16;
 /// Points of a sensor's sparkline.
@@ -47,28 +47,29 @@ const LAST_VALUE_CHARS_MAX: usize = 64;
 const PAGE_BYTES_MAX: usize = 1 << 20;
 
 /// What answers are made of.
-pub(crate) struct Queries {
-    pub(crate) ledger: Ledger,
-    pub(crate) index: Reader,
+#[derive(Debug)]
+pub struct Queries {
+    pub ledger: Ledger,
+    pub index: Reader,
     /// Where components ask.
-    pub(crate) client: Client,
+    pub client: Client,
     /// Messages that the site had no room for.
-    pub(crate) dropped: Arc<AtomicU64>,
-    pub(crate) counters: watch::Receiver<Counters>,
+    pub dropped: Arc<AtomicU64>,
+    pub counters: watch::Receiver<Counters>,
     /// What satisfies the site's policy, where it has one.
-    pub(crate) witnessed: Option<WatchWitnessed>,
+    pub witnessed: Option<WatchWitnessed>,
     /// How far the index is.
-    pub(crate) indexed: watch::Receiver<Indexed>,
-    pub(crate) site_name: String,
+    pub indexed: watch::Receiver<Indexed>,
+    pub site_name: String,
     /// Where the log port is, for programs on this machine.
-    pub(crate) log_url: String,
+    pub log_url: String,
 }
 
 /// Answers until `shutdown`.
 ///
 /// # Errors
 /// The bus refuses the subscription.
-pub(crate) async fn run(
+pub async fn run(
     queries: Queries,
     shutdown: CancellationToken,
 ) -> Result<(), async_nats::SubscribeError> {
@@ -429,20 +430,22 @@ mod tests {
     use ledger::{Batch, Erasure};
     use model::{Event, Timestamp};
     use serde_json::{Value, json};
+    use tlog::{KeyName, Signer};
 
     use super::*;
-    use crate::{data_dir::DataDir, indexing, site_log::SiteLog};
+    use crate::indexing;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_page_comes_without_what_was_erased_since_the_index_was_asked() {
         let folder = tempfile::tempdir().unwrap();
-        let data_dir = DataDir::open(folder.path(), Some("plant")).unwrap();
-        let SiteLog { ledger, writer, operator: _ } = SiteLog::open(&data_dir, None).unwrap();
+        let index_file = folder.path().join("index.sqlite");
+        let signer = Signer::from_seed(KeyName::parse("plant").unwrap(), &[7; 32]);
+        let (ledger, writer) = Ledger::open(&folder.path().join("ledger"), signer).unwrap();
         let at = Timestamp::from_unix_micros(0);
         let event = |number: u32| Event::site("TEST", "test", format!("event {number}"), at);
         ledger.append(Batch::of((0..4).map(event).collect())).await.unwrap();
-        indexing::catch_up(&data_dir, &ledger).unwrap();
-        let index = Reader::open(&data_dir.index()).unwrap();
+        indexing::catch_up(&index_file, &ledger).unwrap();
+        let index = Reader::open(&index_file).unwrap();
         let messages = |search: &Search, places| {
             let Ok(page) = page(&ledger, &index, "id".to_owned(), search, places) else {
                 panic!("there is a page")
@@ -460,7 +463,7 @@ mod tests {
         let erasure = Erasure { leaves: "3".parse().unwrap(), actor, reason };
         ledger.erase(erasure, at).await.unwrap();
         assert_eq!(messages(&search, (0, 2)), (json!(3), json!(["event 3"])));
-        indexing::catch_up(&data_dir, &ledger).unwrap();
+        indexing::catch_up(&index_file, &ledger).unwrap();
         assert_eq!(messages(&search, (0, 2)), (json!(3), json!(["event 3", "event 1"])));
         writer.close().await.unwrap();
     }

@@ -15,7 +15,7 @@ const RUN_LEN: usize = 256;
 const RUN_BYTES_MAX: usize = 1 << 20;
 
 /// What is searched for, in the log before `end`. `is_custom` tells the names of custom fields.
-pub(crate) fn search_of(
+pub fn search_of(
     logs: LogsQuery,
     is_custom: impl Fn(&str) -> bool,
     end: u64,
@@ -66,21 +66,19 @@ fn named(name: &str, error: &dyn Error) -> QueryError {
 }
 
 /// Events of the log one by one, those near each other read together.
-pub(crate) struct Events<'a> {
+#[derive(Debug)]
+pub struct Events<'a> {
     ledger: &'a Ledger,
     run: Vec<StoredEnvelope>,
 }
 
 impl<'a> Events<'a> {
-    pub(crate) const fn of(ledger: &'a Ledger) -> Self {
+    pub const fn of(ledger: &'a Ledger) -> Self {
         Self { ledger, run: Vec::new() }
     }
 
     /// The event of a leaf; `None` where it was erased.
-    pub(crate) fn read(
-        &mut self,
-        leaf: u64,
-    ) -> Result<Option<Event>, Box<dyn Error + Send + Sync>> {
+    pub fn read(&mut self, leaf: u64) -> Result<Option<Event>, Box<dyn Error + Send + Sync>> {
         let is_in = |run: &[StoredEnvelope]| run.iter().any(|stored| stored.leaf == leaf);
         if !is_in(&self.run) {
             let first = leaf - leaf % RUN_LEN as u64;

@@ -11,10 +11,13 @@ use std::{
 };
 
 use ledger::{
-    Ledger, Published, ReadError,
+    Ledger, LogReader, Published, ReadError,
     disk::{self, RealDisk},
 };
-use tlog::{AddCheckpoint, Policy, PolicyError, SignedNote, VerifierKey, verify_consistency};
+use tlog::{
+    AddCheckpoint, Checkpoint, Growth, Hash, Policy, PolicyError, SignedNote, VerifierKey,
+    verify_consistency,
+};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinSet},
@@ -24,19 +27,17 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use witness::{Action, Answer, Ask, AskError, Client, Gathering, Witnessed};
 
-use crate::start_files::Log;
-
 /// The newest checkpoint that satisfies the policy, if there is one yet.
-pub(crate) type WatchWitnessed = watch::Receiver<Option<Arc<Witnessed>>>;
+pub type WatchWitnessed = watch::Receiver<Option<Arc<Witnessed>>>;
 
 /// Leaves of the newest checkpoint that satisfies the policy, 0 before the first; `None` without a policy.
-pub(crate) fn witnessed_leaves(witnessed: Option<&WatchWitnessed>) -> Option<u64> {
+pub fn witnessed_leaves(witnessed: Option<&WatchWitnessed>) -> Option<u64> {
     witnessed.map(|watch| watch.borrow().as_ref().map_or(0, |witnessed| witnessed.size.get()))
 }
 
 /// The site's policy, and what satisfied it last.
 #[derive(Debug)]
-pub(crate) struct Cosigning {
+pub struct Cosigning {
     ledger: Ledger,
     policy: Policy,
     /// The checkpoint that satisfied the policy last.
@@ -49,7 +50,7 @@ impl Cosigning {
     ///
     /// # Errors
     /// The policy cannot be read or satisfied, or witnesses have cosigned what the log does not have.
-    pub(crate) fn open(
+    pub fn open(
         policy: &Path,
         file: &Path,
         ledger: Ledger,
@@ -61,7 +62,7 @@ impl Cosigning {
     }
 
     /// What satisfied the policy last, now and as it changes.
-    pub(crate) fn watch(&self) -> WatchWitnessed {
+    pub fn watch(&self) -> WatchWitnessed {
         self.witnessed.subscribe()
     }
 
@@ -69,7 +70,7 @@ impl Cosigning {
     ///
     /// # Errors
     /// A task panicked.
-    pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), JoinError> {
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), JoinError> {
         let mut gathering = Gathering::new(self.policy.clone());
         let mut published = self.ledger.watch_published();
         published.mark_changed();
@@ -160,11 +161,42 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
     disk::replace(&RealDisk, folder, name, text.as_bytes())
 }
 
+/// A log, open by the site that writes it or only looked at.
+pub trait Log {
+    /// The key that signs it.
+    fn vkey(&self) -> VerifierKey;
+    /// Its newest checkpoint.
+    fn newest(&self) -> Checkpoint;
+    /// As [`Ledger::prove_growth`].
+    fn prove_growth(&self, growth: Growth) -> Result<Vec<Hash>, ReadError>;
+}
+
+impl Log for Ledger {
+    fn vkey(&self) -> VerifierKey {
+        self.vkey()
+    }
+    fn newest(&self) -> Checkpoint {
+        self.published().checkpoint.clone()
+    }
+    fn prove_growth(&self, growth: Growth) -> Result<Vec<Hash>, ReadError> {
+        self.prove_growth(growth)
+    }
+}
+
+impl Log for LogReader {
+    fn vkey(&self) -> VerifierKey {
+        self.keys().at(self.size()).clone()
+    }
+    fn newest(&self) -> Checkpoint {
+        self.published().checkpoint.clone()
+    }
+    fn prove_growth(&self, growth: Growth) -> Result<Vec<Hash>, ReadError> {
+        self.prove_growth(growth)
+    }
+}
+
 /// The policy, if there is one, which a site whose log this key signs can satisfy.
-pub(crate) fn read_policy(
-    path: &Path,
-    vkey: &VerifierKey,
-) -> Result<Option<Policy>, CosigningError> {
+pub fn read_policy(path: &Path, vkey: &VerifierKey) -> Result<Option<Policy>, CosigningError> {
     let failed = |source| CosigningError::Io { path: path.to_owned(), source };
     let Some(bytes) = disk::read_small(&RealDisk, path).map_err(failed)? else { return Ok(None) };
     let policy = Policy::parse(&bytes)
@@ -188,7 +220,7 @@ pub(crate) fn read_policy(
 }
 
 /// What satisfied the policy last, if it still does. The log must have it: it was a checkpoint of it.
-pub(crate) fn read_witnessed(
+pub fn read_witnessed(
     path: &Path,
     policy: &Policy,
     log: &impl Log,
@@ -276,7 +308,7 @@ mod tests {
 
     use ledger::Writer;
     use tempfile::TempDir;
-    use tlog::{Cosigner, Hash, KeyName, PosixTime, Signer, TreeSize};
+    use tlog::{Cosigner, KeyName, PosixTime, Signer, TreeSize};
 
     use super::*;
 
@@ -346,7 +378,7 @@ mod tests {
         fs::write(&policy, &lines).unwrap();
         let published = ledger.published().checkpoint.clone();
         let signer = Signer::from_seed(KeyName::parse(LOG).unwrap(), &[1; 32]);
-        let keep = |checkpoint: &tlog::Checkpoint| {
+        let keep = |checkpoint: &Checkpoint| {
             let mut note = SignedNote::parse(&checkpoint.sign(&signer)).unwrap();
             note.put_signature(cosigner().cosign(checkpoint, PosixTime::new(1).unwrap()));
             fs::write(&file, note.to_string()).unwrap();
@@ -358,8 +390,8 @@ mod tests {
         keep(&published);
         assert_eq!(leaves(), 1);
         // A fork, and a log that was longer.
-        let fork = tlog::Checkpoint { root: Hash::sha256(b"fork"), ..published.clone() };
-        let longer = tlog::Checkpoint { size: TreeSize::new(9), ..published };
+        let fork = Checkpoint { root: Hash::sha256(b"fork"), ..published.clone() };
+        let longer = Checkpoint { size: TreeSize::new(9), ..published };
         for bad in [fork, longer] {
             keep(&bad);
             let said = refusal(folder.path(), &ledger, &lines);
