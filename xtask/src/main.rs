@@ -2,7 +2,6 @@
 
 mod build;
 mod endure;
-mod imports;
 mod shell;
 mod test;
 mod tidy;

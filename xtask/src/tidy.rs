@@ -1,5 +1,9 @@
 //! Holds the layout: which crate may know which, and what no file may have.
 
+mod arrows;
+mod imports;
+mod names;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -7,82 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{
-    imports,
-    shell::{self, root, say},
-};
-
-/// Each package with those of ours it may depend on. A package that is not here, or an arrow that is not, is refused.
-const ARROWS: &[(&str, &[&str])] = &[
-    // What does no IO.
-    ("model", &[]),
-    ("tlog", &[]),
-    ("poll", &["model"]),
-    ("key-history", &["model", "tlog"]),
-    ("pangea", &["model", "tlog"]),
-    // What does.
-    ("clock", &["model"]),
-    ("durable", &[]),
-    ("work", &[]),
-    ("ledger", &["durable", "key-history", "model", "tlog", "work"]),
-    ("http-client", &[]),
-    ("http-server", &[]),
-    ("witness", &["durable", "http-client", "http-server", "ledger", "tlog", "work"]),
-    ("index", &["model"]),
-    ("readings", &["ledger", "model"]),
-    ("engine", &["durable"]),
-    ("simulator", &["clock", "model"]),
-    (
-        "site",
-        &[
-            "clock",
-            "durable",
-            "engine",
-            "http-server",
-            "index",
-            "key-history",
-            "ledger",
-            "model",
-            "pangea",
-            "poll",
-            "readings",
-            "simulator",
-            "tlog",
-            "witness",
-            "work",
-        ],
-    ),
-    (
-        "sealwire",
-        &[
-            "clock",
-            "durable",
-            "engine",
-            "http-client",
-            "index",
-            "ledger",
-            "model",
-            "poll",
-            "readings",
-            "simulator",
-            "site",
-            "tlog",
-            "witness",
-        ],
-    ),
-    // What runs on the host and in the browser.
-    ("sensor-reader", &["model"]),
-    ("http-gateway", &["model"]),
-    ("ui", &[]),
-    ("verifier", &["key-history", "tlog"]),
-    ("xtask", &[]),
-    ("fuzz", &["ledger", "tlog"]),
-];
-
-/// Dependencies with which a package does IO or waits; those that do none may not have them.
-const IO: [&str; 8] =
-    ["tokio", "async-nats", "axum", "futures", "rusqlite", "rustix", "tracing", "getrandom"];
-const WITHOUT_IO: [&str; 5] = ["model", "tlog", "poll", "key-history", "pangea"];
+use crate::shell::{self, root, say};
 
 /// Longest source file in lines, tests included.
 const LINES_MAX: usize = 800;
@@ -93,6 +22,7 @@ const COLUMNS_MAX: usize = 160;
 pub(crate) fn check() -> Result<()> {
     let mut faults = Vec::new();
     packages(&mut faults)?;
+    names::check(&mut faults)?;
     let listed = shell::output("git", &["ls-files", "--cached", "--others", "--exclude-standard"])
         .context("`git ls-files` fails: tidy works in a git checkout")?;
     for file in listed.lines().map(PathBuf::from) {
@@ -113,44 +43,11 @@ fn packages(faults: &mut Vec<String>) -> Result<()> {
             let manifest = path.join("Cargo.toml");
             let Ok(text) = fs::read_to_string(&manifest) else { continue };
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            package(&name, &text, faults);
+            arrows::check(&name, &text, faults)?;
             imports::check(&name, &path.join("src"), faults)?;
         }
     }
     Ok(())
-}
-
-fn package(name: &str, manifest: &str, faults: &mut Vec<String>) {
-    let Some((_, allowed)) = ARROWS.iter().find(|(package, _)| *package == name) else {
-        faults.push(format!("`{name}` is not in xtask's table of who may depend on whom"));
-        return;
-    };
-    if !manifest.contains(&format!("name = \"{name}\"")) {
-        faults.push(format!("the package in the folder `{name}` is called otherwise"));
-    }
-    if !manifest.contains("[lints]\nworkspace = true") {
-        faults.push(format!("`{name}` does not take the workspace's lints"));
-    }
-    for dependency in dependencies(manifest) {
-        let is_ours = ARROWS.iter().any(|(package, _)| *package == dependency);
-        if is_ours && !allowed.contains(&dependency) {
-            faults.push(format!("`{name}` may not depend on `{dependency}`"));
-        }
-        if WITHOUT_IO.contains(&name) && IO.contains(&dependency) {
-            faults.push(format!("`{name}` does no IO and may not depend on `{dependency}`"));
-        }
-    }
-}
-
-/// Names in `[dependencies]`. Tests may depend on what they like.
-fn dependencies(manifest: &str) -> impl Iterator<Item = &str> {
-    manifest
-        .lines()
-        .skip_while(|line| *line != "[dependencies]")
-        .skip(1)
-        .take_while(|line| !line.starts_with('['))
-        .filter_map(|line| line.split(['.', ' ', '=']).next())
-        .filter(|name| !name.is_empty())
 }
 
 fn source(file: &Path, faults: &mut Vec<String>) -> Result<()> {
@@ -186,36 +83,4 @@ fn source(file: &Path, faults: &mut Vec<String>) -> Result<()> {
         faults.push(format!("{name} does not say in a `//!` line what it is"));
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn faults(name: &str, dependencies: &str) -> Vec<String> {
-        let manifest = format!(
-            "[package]\nname = \"{name}\"\n\n[lints]\nworkspace = true\n\n[dependencies]\n{dependencies}\n"
-        );
-        let mut faults = Vec::new();
-        package(name, &manifest, &mut faults);
-        faults
-    }
-
-    #[test]
-    fn an_arrow_the_other_way_is_refused() {
-        assert_eq!(
-            faults("ledger", "model.workspace = true\ntlog = { workspace = true }"),
-            Vec::<String>::new()
-        );
-        assert_eq!(
-            faults("ledger", "site.workspace = true"),
-            ["`ledger` may not depend on `site`"]
-        );
-        assert_eq!(
-            faults("poll", "tokio.workspace = true"),
-            ["`poll` does no IO and may not depend on `tokio`"]
-        );
-        assert_eq!(faults("utils", "").len(), 1);
-    }
 }

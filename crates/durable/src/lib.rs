@@ -12,6 +12,7 @@ mod output;
 mod plain;
 mod private;
 mod replace;
+mod staging;
 mod stop;
 
 pub use lock::{Lock, LockError};
@@ -19,4 +20,5 @@ pub use output::{Output, OutputError, is_standard_output, is_stream, write_outpu
 pub use plain::{PlainError, Read, open_plain, read_plain, refuse_all_but_plain};
 pub use private::{Closed, close_to_others, create_folder, private_file};
 pub use replace::{replace, replace_with, sync_folder, sync_folder_of};
+pub use staging::{Staging, StagingError, is_empty, place};
 pub use stop::Stop;

@@ -6,10 +6,12 @@ mod answers;
 mod deadline;
 mod lingering;
 mod memory;
+mod names;
 mod problem;
 
 pub use answers::{AnswerRoom, Answers};
 pub use memory::{Memory, PERMIT_BYTES, ROOM_TIMEOUT};
+pub use names::{MACHINE_NAMES, is_this_machine, is_under};
 pub use problem::problem;
 
 use std::{io, sync::Arc, time::Duration};

@@ -1,7 +1,7 @@
 //! `sealwire backup`: a verified copy of a site's log.
 
 use anyhow::{Context as _, Result};
-use site::backup::{BackedUp, Request, backup};
+use data_dir::backup::{BackedUp, Request, backup};
 
 use crate::{cli::BackupArguments, output, signals};
 

@@ -6,8 +6,8 @@ use access::{Scope, TokenName, Words};
 use clap::{Args, Parser, Subcommand};
 use ledger::{LeafRanges, evidence::Bound};
 use model::{Pattern, SensorId, Timestamp};
+use page_http::PageHost;
 use readings::Format;
-use site::PageHost;
 use tlog::Hash;
 
 /// Collects readings of industrial sensors and seals every one of them in a log that anyone can verify.

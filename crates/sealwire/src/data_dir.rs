@@ -7,8 +7,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use data_dir::DataDir;
 use ledger::{LogReader, disk::RealDisk};
-use site::DataDir;
 use tlog::VerifierKey;
 
 /// The ledger's folder.

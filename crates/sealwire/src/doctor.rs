@@ -1,7 +1,7 @@
 //! `sealwire doctor`: a line for each thing that was looked at, and what can be done under it.
 
 use anyhow::{Result, bail};
-use site::doctor::{Finding, Request, Verdict, examine};
+use data_dir::doctor::{Finding, Request, Verdict, examine};
 
 use crate::{cli::DoctorArguments, output};
 
@@ -12,6 +12,7 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Result<()> {
         key_file: arguments.site.key_file.as_deref(),
         against: arguments.against.as_deref(),
         now: clock::now(),
+        start: site::START,
     };
     let findings = examine(request, &mut |step| output::note(&format!("sealwire: {step}")));
     for Finding { verdict, check, found, remedy } in &findings {

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use access::{Account, Words};
 use anyhow::{Context as _, Result};
+use data_dir::{DataDir, DataDirError};
 use ledger::Batch;
 use model::Event;
-use site::{
-    DataDir, DataDirError, SiteLog, give_order,
+use orders::{
+    SiteLog, give_order,
     operator::{Done, ErasedEnvelopes, Order},
 };
 
@@ -168,7 +169,7 @@ fn words(done: &Done) -> String {
             String::from("there is nothing that is no longer kept")
         }
         Done::Retain { classes } => {
-            let line = |class: &site::operator::RetainedClass| {
+            let line = |class: &orders::operator::RetainedClass| {
                 format!("{}: {}\n", class.class, erased(&class.erased))
             };
             classes.iter().map(line).collect()

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use ledger::LogReader;
+use orders::operator::{Done, Order};
 use readings::{Selection, Written, csv::Formulas};
-use site::operator::{Done, Order};
 
 use crate::{
     cli::{Actor, ReadingsArguments, Signature, SiteFolder},

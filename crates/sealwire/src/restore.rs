@@ -1,7 +1,7 @@
 //! `sealwire restore`: a data directory of a backup.
 
 use anyhow::{Context as _, Result};
-use site::{
+use data_dir::{
     backup::{Configured, Fate},
     restore::{Restore, Restored, restore},
 };

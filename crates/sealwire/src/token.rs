@@ -1,6 +1,6 @@
 //! `sealwire token`: who may log and search by way of the log port.
 
-use site::operator::Order;
+use orders::operator::Order;
 
 use crate::cli::{Actor, TokenOrder};
 

@@ -9,9 +9,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use data_dir::Addresses;
 use durable::{OutputError, Stop};
 use serde::Serialize;
-use site::up::{Addresses, Config, Ports};
+use site::up::{Config, Ports};
 use tracing::warn;
 
 use crate::{cli::UpArguments, components, logging, open_files, output, signals};

@@ -8,6 +8,7 @@ use std::{ops::Range, path::Path, time::Duration};
 use index::{Batch, Entry, IndexError, Indexer, Trouble};
 use ledger::{Ledger, ReadError};
 use model::Envelope;
+use model::error_chain;
 use tokio::{
     sync::watch,
     task::JoinError,
@@ -16,10 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::{
-    error_chain::chain,
-    log_reading::{Content, read_leaves},
-};
+use crate::log_reading::{Content, read_leaves};
 
 /// Bytes of envelopes that are held until a batch has taken in what it needs of them.
 const READ_BYTES_MAX: usize = 1 << 20;
@@ -107,7 +105,10 @@ async fn feed(
             (Err(failure), _) | (Ok(()), Err(failure)) => failure,
         };
         if failure.is_damage() {
-            warn!(failure = chain(&failure), "the index is damaged; making it again from the log");
+            warn!(
+                failure = error_chain(&failure),
+                "the index is damaged; making it again from the log"
+            );
             indexer =
                 work::blocking(ledger.orders().keep(), move || indexer.begin_anew()).await??;
         } else {
@@ -130,7 +131,7 @@ impl Failing {
     fn tell(&mut self, failure: &IndexingError) {
         if self.told_at.is_none_or(|told_at| told_at.elapsed() >= TELL_PERIOD) {
             self.told_at = Some(Instant::now());
-            let failure = chain(failure);
+            let failure = error_chain(failure);
             warn!(failure, "the log cannot be indexed now; sealing goes on, and it is tried again");
         }
     }
@@ -259,7 +260,7 @@ fn apply_in_parts(
 ) -> Result<(), IndexingError> {
     let Range { start, end } = span;
     if end - start == 1 {
-        let reason = chain(failure);
+        let reason = error_chain(failure);
         warn!(leaf = start, reason, "the index does not take a leaf; it is passed over");
         let mut batch = Batch::new(start);
         batch.pass_over(&reason);
@@ -293,7 +294,10 @@ async fn forget(
         Ok(true) => {}
         Ok(false) => debug!("a reader holds what was erased; it is tried again"),
         Err(error) if error.trouble() == Trouble::Damage => {
-            warn!(failure = chain(&error), "the index is damaged; making it again from the log");
+            warn!(
+                failure = error_chain(&error),
+                "the index is damaged; making it again from the log"
+            );
             return Ok(work::blocking(kept, move || indexer.begin_anew()).await??);
         }
         Err(error) => failing.tell(&IndexingError::Index(error)),

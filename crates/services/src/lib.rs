@@ -9,7 +9,6 @@
 
 pub mod bus;
 pub mod cosigning;
-pub mod error_chain;
 pub mod indexing;
 pub mod log_reading;
 pub mod pipeline;

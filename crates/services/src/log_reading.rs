@@ -1,8 +1,7 @@
 //! Reading leaves where one that is damaged must not hold up those behind it.
 
 use ledger::{Ledger, ReadError};
-
-use crate::error_chain::chain;
+use model::error_chain;
 
 /// What the log has of a leaf.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -36,7 +35,9 @@ pub fn read_leaves(
                 return Ok(content.collect());
             }
             Err(failure) if failure.may_pass() => return Err(failure),
-            Err(failure) if count <= 1 => return Ok(vec![Content::Unreadable(chain(&failure))]),
+            Err(failure) if count <= 1 => {
+                return Ok(vec![Content::Unreadable(error_chain(&failure))]);
+            }
             // Those in front of what is damaged are read without it.
             Err(_) => count /= 2,
         }

@@ -14,6 +14,7 @@ use std::{
 use async_nats::{Client, Request};
 use index::{Reader, Trouble};
 use ledger::{AppendError, Batch, Cursor, Ledger};
+use model::error_chain;
 use model::{
     Envelope, Event, SensorId, action,
     derive::{Derived, Question, SUBJECT, Sighting, Standing, Verdict},
@@ -23,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::{
-    error_chain::chain,
     indexing::Indexed,
     log_reading::{Content, read_leaves},
 };
@@ -75,7 +75,7 @@ pub async fn run(
         let index = Arc::clone(&index);
         match work::blocking((), move || index.standings()).await? {
             Err(error) if error.trouble() == Trouble::Passing => {
-                warn!(failure = chain(&error), "standings cannot be read; trying again");
+                warn!(failure = error_chain(&error), "standings cannot be read; trying again");
                 if shutdown.run_until_cancelled(sleep(BACK_OFF_MAX)).await.is_none() {
                     return Ok(());
                 }
@@ -115,7 +115,7 @@ impl Pipeline {
             match work::blocking((), read).await? {
                 Ok(contents) => break contents,
                 Err(failure) if !std::mem::replace(&mut warned, true) => {
-                    let failure = chain(&failure);
+                    let failure = error_chain(&failure);
                     warn!(failure, "readings cannot be read to be judged; trying again");
                 }
                 Err(_) => {}

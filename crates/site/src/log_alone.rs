@@ -3,8 +3,14 @@
 use std::{io, path::Path, time::Duration};
 
 use access::{Account, InvalidTokenName, Scope};
+use data_dir::{DataDir, DataDirError};
 use index::Reader;
 use ledger::{Ledger, WriteError, Writer};
+use orders::{
+    SiteLog, SiteLogError,
+    operator::{Done, Operator, OperatorError, Order},
+};
+use pangea_http::{Api, Config, PangeaConfigError, Saved, SavedError, no_room};
 use services::indexing::{self, Indexed, IndexingError};
 use tokio::{
     net::TcpListener,
@@ -13,13 +19,6 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
-
-use crate::{
-    data_dir::{DataDir, DataDirError},
-    operator::{Done, Operator, OperatorError, Order},
-    pangea_http::{Api, Config, PangeaConfigError, Saved, SavedError, no_room},
-    site_log::{SiteLog, SiteLogError},
-};
 
 /// As a site does it.
 const CHECKPOINT_PERIOD: Duration = Duration::from_millis(500);

@@ -3,35 +3,30 @@
 //! A start reads all of them before it changes anything, so that a wrong file is found while someone looks; `doctor` reads the same and says the same words.
 //! What can be judged only beside the log is [`read_cosigning`]'s; keys and log are `doctor`'s own to explain.
 
-use std::{fs, io, path::Path};
+use std::path::Path;
 
 use access::{AccessToken, ApiTokens};
+use data_dir::{
+    DataDir,
+    doctor::{Start, StartError, StartFile},
+    folder::{
+        ACCESS_TOKEN, PANGEA, RETENTION, WITNESS_POLICY, index_can_lie, is_folder, is_no_folder,
+    },
+    retention::Retention,
+    run_file,
+};
 use engine::{nats_server, wash_host};
+use orders::{
+    SiteLogError,
+    site_time::{self, Left, OwnTime},
+};
 use services::cosigning::{self, read_policy, read_witnessed};
 use tlog::Policy;
 
-use crate::{
-    data_dir::{ACCESS_TOKEN, DataDir, INDEX, PANGEA, RETENTION, WITNESS_POLICY},
-    order_socket, pangea_http,
-    retention::Retention,
-    run_file,
-    site_log::SiteLogError,
-    site_time::{self, Left, OwnTime},
-    up::UpError,
-};
-
-/// A file that a start reads.
-pub(crate) struct StartFile {
-    /// What `doctor` calls it.
-    pub(crate) check: &'static str,
-    /// Reads it in this folder, and changes nothing. Answers what can be said of it.
-    pub(crate) read: fn(&Path) -> Result<String, UpError>,
-    /// What helps where a start refuses it.
-    pub(crate) remedy: &'static str,
-}
+use crate::up::UpError;
 
 /// All of them that are read alone.
-pub(crate) const FILES: [StartFile; 9] = [
+const FILES: [StartFile; 9] = [
     StartFile {
         check: "retention",
         read: |folder| {
@@ -92,7 +87,7 @@ pub(crate) const FILES: [StartFile; 9] = [
     StartFile {
         check: "orders",
         read: |folder| {
-            order_socket::is_there(folder).map_err(UpError::OrderSocket)?;
+            orders::is_there(folder).map_err(UpError::OrderSocket)?;
             Ok(String::from("their socket can be made"))
         },
         remedy: "stop the site and remove what lies in the socket's place",
@@ -122,41 +117,22 @@ pub(crate) const FILES: [StartFile; 9] = [
     },
 ];
 
+/// What a start reads.
+pub const START: Start<'static> = Start {
+    files: &FILES,
+    read_policy: |folder, log| {
+        let policy = read_cosigning(folder, log)?;
+        Ok(policy.map(|policy| policy.witnesses().len()))
+    },
+};
+
 /// Reads all of them as a start does, which opens the index later.
 pub(crate) fn read_all(folder: &Path) -> Result<(), UpError> {
-    FILES.iter().try_for_each(|file| (file.read)(folder).map(drop))?;
-    index_can_lie(folder)
-}
-
-/// Whether the index has its place.
-fn index_can_lie(folder: &Path) -> Result<(), UpError> {
-    let path = folder.join(INDEX);
-    is_no_folder(&path).map_err(|source| UpError::IndexFile { path, source })
-}
-
-/// The index of a folder as it is. A start makes another of one that is damaged; one that cannot be read now keeps it from starting.
-pub(crate) fn read_index(
-    folder: &Path,
-    is_in_use: bool,
-) -> Result<Option<index::Examined>, UpError> {
-    index_can_lie(folder)?;
-    Ok(index::examine(&folder.join(INDEX), is_in_use)?)
-}
-
-fn is_no_folder(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn is_folder(path: &Path) -> io::Result<()> {
-    match fs::metadata(path) {
-        Ok(found) if !found.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    let read = || {
+        FILES.iter().try_for_each(|file| (file.read)(folder).map(drop))?;
+        index_can_lie(folder).map_err(StartError::from)
+    };
+    read().map_err(UpError::File)
 }
 
 /// The policy for witnesses and what satisfied it last, beside the log. `None` where there is no policy.
@@ -173,19 +149,17 @@ pub(crate) fn read_cosigning(
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
+    use data_dir::doctor::{self, Request, Verdict};
     use ledger::Batch;
-    use model::{Event, Timestamp};
-    use services::{error_chain::chain, indexing};
+    use model::{Event, Timestamp, error_chain};
+    use orders::SiteLog;
+    use services::indexing;
     use tempfile::TempDir;
 
     use super::*;
-    use crate::{
-        doctor::{self, Request, Verdict},
-        site_log::SiteLog,
-        up::open_log,
-    };
+    use crate::up::open_log;
 
     /// What can be done to a file of a stopped site.
     #[derive(Clone, Copy, Debug)]
@@ -241,12 +215,13 @@ mod tests {
             log.writer.close().await.map_err(UpError::Write)
         };
         let refused: Result<(), UpError> = read.await;
-        refused.err().map(|error| chain(&error))
+        refused.err().map(|error| error_chain(&error))
     }
 
     fn failed(folder: &Path) -> Vec<String> {
         let now = Timestamp::from_unix_micros(4_102_444_800_000_000);
-        let request = Request { data_dir: folder, key_file: None, against: None, now };
+        let request =
+            Request { data_dir: folder, key_file: None, against: None, now, start: START };
         let found = doctor::examine(request, &mut |_| {});
         let failed = found.into_iter().filter(|finding| finding.verdict == Verdict::Failed);
         failed.map(|finding| finding.found).collect()

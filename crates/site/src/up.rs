@@ -11,20 +11,19 @@ mod site;
 
 use std::{io, path::PathBuf, time::Duration};
 
+use data_dir::Addresses;
+use data_dir::{folder::DataDir, run_file::RunFile};
 use engine::{find, release, sandbox};
 use ledger::Writer;
 use model::Pattern;
-use serde::{Deserialize, Serialize};
+use orders::SiteLog;
+use page_http::PageHost;
 use services::cosigning::Cosigning;
 use tokio_util::sync::CancellationToken;
 
 use self::site::Site;
 use crate::{
-    data_dir::DataDir,
-    page_http::{self, PageHost},
     ports::{Reserved, reserve},
-    run_file::RunFile,
-    site_log::SiteLog,
     start_files,
 };
 
@@ -77,21 +76,6 @@ pub struct Ports {
     pub nats: u16,
     /// MQTT devices.
     pub mqtt: u16,
-}
-
-/// Where a site is found once everything answers.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Addresses {
-    /// The page and its API.
-    pub http: String,
-    /// The log.
-    pub log: String,
-    /// NATS clients.
-    pub nats: String,
-    /// MQTT devices.
-    pub mqtt: String,
-    /// The log's verifier key.
-    pub vkey: String,
 }
 
 /// Runs a site until `shutdown`. `progress` is told what is being done, `ready` where the site is found once everything answers.

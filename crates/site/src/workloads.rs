@@ -2,8 +2,7 @@
 
 use engine::{Component, HostInterface, Image, Registry, Workload};
 use model::derive;
-
-use crate::page_http::WorkloadName;
+use page_http::WorkloadName;
 
 /// The judge of readings.
 pub(crate) const SENSOR_READER: &str = "sensor-reader";

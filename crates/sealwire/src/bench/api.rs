@@ -9,12 +9,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use data_dir::DataDir;
 use ledger::Batch;
 use model::{Event, Heartbeat, Outcome, Timestamp, action};
+use orders::SiteLog;
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use site::{DataDir, SiteLog, log_alone::LogAlone};
+use site::log_alone::LogAlone;
 
 use super::ledger::{Killed, resident_mb};
 use crate::{

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
+use data_dir::DataDir;
 use engine::{
     Authority, Credentials, Engine, Password, Traffic,
     nats_server::{self, ForDevices, ForHosts},
@@ -15,7 +16,7 @@ use services::{bus::Connections, queries};
 use tokio::try_join;
 
 use super::ready::connect;
-use crate::{data_dir::DataDir, ports::Reserved, up::UpError};
+use crate::{ports::Reserved, up::UpError};
 
 /// What goes over the hosts' server.
 const TRAFFIC: Traffic<'_> =

@@ -1,20 +1,17 @@
 //! Why a site does not run.
 
-use std::{io, path::PathBuf};
+use std::io;
 
 use access::TokenError;
+use data_dir::doctor::StartError;
+use data_dir::{folder::DataDirError, retention::RetentionError};
 use engine::FindError;
 use index::IndexError;
 use ledger::{AppendError, WriteError};
+use orders::SiteLogError;
+use pangea_http::{PangeaConfigError, SavedError};
 use services::{cosigning::CosigningError, indexing, pipeline};
 use tokio::task::JoinError;
-
-use crate::{
-    data_dir::DataDirError,
-    pangea_http::{PangeaConfigError, SavedError},
-    retention::RetentionError,
-    site_log::SiteLogError,
-};
 
 /// Why a site does not run.
 #[derive(Debug, thiserror::Error)]
@@ -73,14 +70,9 @@ pub enum UpError {
         "the index cannot be used; it holds nothing that the log does not, so it may be deleted"
     )]
     Index(#[from] IndexError),
-    /// Something else lies in the index's place.
-    #[error("the index {} cannot be used", path.display())]
-    IndexFile {
-        /// Where.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: io::Error,
-    },
+    /// A file that a start reads.
+    #[error(transparent)]
+    File(StartError),
     /// An engine cannot be started.
     #[error("{name} cannot be started")]
     Engine {

@@ -3,10 +3,14 @@
 use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use access::AccessToken;
+use data_dir::{Addresses, folder::DataDir, run_file::RunFile};
 use engine::{Authority, Change, Engine, Log, Registry, reconcile, wash_host};
 use index::{Reader, SensorState};
 use ledger::Ledger;
+use log_http::LiveFeed;
 use model::{Event, Pattern, action};
+use orders::{Operator, OrderSocket};
+use page_http::WorkloadName;
 use poll::{Counters, Past};
 use services::{
     bus::{Connection, Connections},
@@ -24,22 +28,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    Addresses, Config, Listening, Programs, REGISTRY_PLACES, bus,
+    Config, Listening, Programs, REGISTRY_PLACES, bus,
     part::Part,
     ready::{Page, page_answers},
 };
-use crate::{
-    data_dir::DataDir,
-    log_http,
-    operator::Operator,
-    order_socket::OrderSocket,
-    page_http::{self, WorkloadName},
-    pangea_http,
-    ports::Reserved,
-    run_file::RunFile,
-    up::UpError,
-    workloads,
-};
+use crate::{ports::Reserved, up::UpError, workloads};
 
 /// Time between two looks at what retention no longer keeps: it is named in hours.
 const RETENTION_PERIOD: Duration = Duration::from_secs(3_600);
@@ -136,8 +129,10 @@ impl<'a> Site<'a> {
         let (reader, _) = registry.image(name).ok_or(UpError::ComponentMissing { name })?;
         let digest = reader.digest().to_owned();
         let workload = WorkloadName::random();
-        let page_http = page_http::PageHttp {
-            log: self.public_log(),
+        let live = LiveFeed::new(self.ledger.clone(), self.services.stop.clone());
+        let page_http = page_http::PagePort {
+            live: live.for_anyone(),
+            log: self.public_log().router(),
             host: page_http::Host::new(host.address(), workload.clone()),
             names: config.page_hosts,
         };
@@ -251,13 +246,14 @@ impl<'a> Site<'a> {
         );
         tasks.spawn(async { Ok(judging.await?) });
         let access_token = AccessToken::load_or_create(&self.data_dir.access_token())?;
-        let shown = log_http::LogHttp {
+        let shown = log_http::LogPort {
             log: public_log,
             access_token,
             counters: watch_counters.clone(),
             connection: devices.clone(),
             indexed: watch_indexed.clone(),
-            pangea,
+            others: pangea.router(),
+            no_room: pangea_http::no_room,
         };
         let serving = log_http::serve(log.into_listener(), shown, stop.clone());
         tasks.spawn(async {

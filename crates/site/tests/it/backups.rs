@@ -6,12 +6,12 @@ use std::{
     path::Path,
 };
 
-use durable::Stop;
-use ledger::{Ledger, disk::RealDisk, verify::verify_folder};
-use site::{
+use data_dir::{
     backup::{BackupError, Request, backup},
     restore::{Restore, RestoreError, Restored, restore},
 };
+use durable::Stop;
+use ledger::{Ledger, disk::RealDisk, verify::verify_folder};
 use tempfile::TempDir;
 
 use super::{Plant, back_up, content, copy, damage, segments, signer};
@@ -189,7 +189,7 @@ async fn what_is_not_a_backup_is_left_alone() {
     assert_eq!(content(&in_the_way).len(), 1);
 
     let other = TempDir::new().unwrap();
-    drop(site::DataDir::open(other.path(), Some("other")).unwrap());
+    drop(data_dir::DataDir::open(other.path(), Some("other")).unwrap());
     let target = plant.folder.path().join("c");
     back_up(&plant.data_dir(), &target).unwrap();
     let refusal = back_up(other.path(), &target).unwrap_err();

@@ -6,13 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ledger::Erasure;
-use model::Timestamp;
-use services::indexing;
-use site::{
+use data_dir::{
     DataDir,
     doctor::{Finding, Request, Verdict, examine},
 };
+use ledger::Erasure;
+use model::Timestamp;
+use services::indexing;
 use tempfile::TempDir;
 use tlog::{KeyName, Signer};
 
@@ -25,7 +25,10 @@ fn now() -> Timestamp {
 
 fn findings(data_dir: &Path, against: Option<&Path>) -> Vec<Finding> {
     let before = content(data_dir);
-    let found = examine(Request { data_dir, key_file: None, against, now: now() }, &mut |_| {});
+    let found = examine(
+        Request { data_dir, key_file: None, against, now: now(), start: site::START },
+        &mut |_| {},
+    );
     assert!(content(data_dir) == before, "nothing may be changed");
     found
 }
@@ -87,7 +90,8 @@ async fn a_folder_in_use_is_judged_as_far_as_it_can_be() {
     let plant = Plant::new().await;
     let _in_use = DataDir::open(&plant.data_dir(), None).unwrap();
     let data_dir = &plant.data_dir();
-    let request = Request { data_dir, key_file: None, against: None, now: now() };
+    let request =
+        Request { data_dir, key_file: None, against: None, now: now(), start: site::START };
     let found = examine(request, &mut |_| {});
     assert!(found.iter().all(|finding| finding.verdict < Verdict::Warn), "{found:#?}");
     assert!(found.iter().any(|finding| finding.verdict == Verdict::Skipped), "{found:#?}");
@@ -292,7 +296,13 @@ async fn a_key_rotation_that_was_not_finished_is_told() {
 async fn a_clock_that_went_back_is_told() {
     let sound = Sound::new().await;
     let (data_dir, past) = (sound.0.path().join("data"), Timestamp::from_unix_micros(0));
-    let request = Request { data_dir: &data_dir, key_file: None, against: None, now: past };
+    let request = Request {
+        data_dir: &data_dir,
+        key_file: None,
+        against: None,
+        now: past,
+        start: site::START,
+    };
     let found = examine(request, &mut |_| {});
     let clock = found.iter().find(|finding| finding.check == "clock").unwrap();
     assert_eq!(clock.verdict, Verdict::Warn, "{clock:#?}");

@@ -1,14 +1,15 @@
 //! That readings are taken out is sealed, and the index of a site that does not run is brought up to the log for it.
 
 use access::Account;
+use data_dir::DataDir;
 use index::Reader;
 use ledger::Batch;
 use model::{Event, Heartbeat, Outcome, Timestamp, action};
-use services::indexing;
-use site::{
-    DataDir, SiteLog,
+use orders::{
+    SiteLog,
     operator::{Done, Order},
 };
+use services::indexing;
 
 use crate::Plant;
 

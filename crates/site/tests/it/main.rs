@@ -18,13 +18,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use durable::Stop;
-use ledger::{Batch, Erasure, Ledger, Writer, load_or_create_key};
-use model::{Event, Timestamp};
-use site::{
+use data_dir::{
     DataDir,
     backup::{BackedUp, BackupError, Request, backup},
 };
+use durable::Stop;
+use ledger::{Batch, Erasure, Ledger, Writer, load_or_create_key};
+use model::{Event, Timestamp};
 use tempfile::TempDir;
 use tlog::{KeyName, Signer};
 

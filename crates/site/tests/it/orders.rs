@@ -3,10 +3,11 @@
 use std::{fs, path::Path};
 
 use access::Account;
+use data_dir::DataDir;
 use ledger::{Batch, Ledger, Writer};
 use model::{Envelope, Event, action};
-use site::{
-    DataDir, SiteLog,
+use orders::{
+    SiteLog,
     operator::{Done, Operator, Order},
 };
 use tempfile::TempDir;

@@ -4,11 +4,9 @@ use std::{fs, io::Read as _, path::Path};
 
 use access::Account;
 use flate2::read::GzDecoder;
+use orders::operator::{Done, Order};
 use serde_json::{Value, json};
-use site::{
-    log_alone::LogAlone,
-    operator::{Done, Order},
-};
+use site::log_alone::LogAlone;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,

@@ -7,12 +7,12 @@ use std::{
     process::Command,
 };
 
-use durable::Stop;
-use ledger::KeyFiles;
-use site::{
+use data_dir::{
     backup::{BackupError, Fate, Request, backup},
     restore::{Restore, RestoreError, Restored, restore},
 };
+use durable::Stop;
+use ledger::KeyFiles;
 use tlog::{Hash, KeyName};
 
 use super::{Plant, back_up, copy, segments, signer};

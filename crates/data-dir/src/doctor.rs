@@ -1,0 +1,286 @@
+//! Examines a site's folder: what is wrong, what it means, and what can be done. Nothing is changed, and a site may run in it.
+//!
+//! What the log must be is `ledger::verify`'s to say, which stops at the first thing that is wrong. Where something is, every segment is read by itself:
+//! segments that lead to the signed root are right, and then what differs from them can be made again.
+
+mod findings;
+mod index;
+mod log;
+mod start;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use ledger::{KeyError, LogReader, OpenError, disk::RealDisk, examine::claimed_checkpoint};
+use model::Timestamp;
+use model::error_chain;
+
+use self::{findings::Findings, log::Log};
+use crate::{
+    backup::{Backup, BackupError, KeyFile},
+    folder::{DESCRIPTION, DataDir, DataDirError, KEY, NEXT_KEY, ORDERS, WITNESS_POLICY},
+};
+
+pub use self::{
+    findings::{Finding, Verdict},
+    start::{Start, StartError, StartFile},
+};
+
+/// Free space below which a warning is due: a segment of 64 MiB, its tree files and the index's growth meanwhile, several times.
+const FREE_BYTES_LOW: u64 = 1 << 30;
+/// Free space that does not hold the next segment.
+const FREE_BYTES_MIN: u64 = ledger::segment::SEGMENT_BYTES_MAX;
+
+/// What is to be examined.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The site's folder.
+    pub data_dir: &'a Path,
+    /// Where the log's secret key lies, if not there.
+    pub key_file: Option<&'a Path>,
+    /// A backup, to say what can be taken from it.
+    pub against: Option<&'a Path>,
+    /// What the machine's clock says.
+    pub now: Timestamp,
+    /// What a start reads of the folder.
+    pub start: Start<'a>,
+}
+
+/// Examines a site's folder. `progress` is told what is being done.
+#[must_use]
+pub fn examine(request: Request<'_>, progress: &mut dyn FnMut(&str)) -> Vec<Finding> {
+    let Request { data_dir, key_file, against, now, start } = request;
+    let mut findings = Findings::default();
+    let Some(name) = layout(data_dir, &mut findings) else { return findings.0 };
+    let is_running = lock(data_dir, &mut findings);
+    space(data_dir, &mut findings);
+    progress("reading the log");
+    let ledger = DataDir::ledger_of(data_dir);
+    let log = Log::examine(&ledger, is_running, against, &mut findings, progress);
+    let key_file = key_file.map_or_else(|| data_dir.join(KEY), Path::to_owned);
+    keys(data_dir, &key_file, &name, log.vkey.as_deref(), &mut findings);
+    for StartFile { check, read, remedy } in start.files {
+        match read(data_dir) {
+            Ok(found) => findings.ok(check, found),
+            Err(error) => findings.failed(check, error_chain(&*error), *remedy),
+        }
+    }
+    witnesses(data_dir, start.read_policy, &mut findings);
+    clock(log.received_at, now, &mut findings);
+    progress("comparing the index with the log");
+    index::examine(data_dir, &log, is_running, &mut findings);
+    leftovers(data_dir, is_running, &mut findings);
+    findings.0
+}
+
+fn layout(data_dir: &Path, findings: &mut Findings) -> Option<String> {
+    let error = match DataDir::name_of(data_dir) {
+        Ok(name) => {
+            findings.ok("layout", format!("the site `{name}`, of a version that is known"));
+            return Some(name);
+        }
+        Err(error) => error,
+    };
+    let description = data_dir.join(DESCRIPTION);
+    let remedy = match &error {
+        DataDirError::NoSite { .. } if Backup::open(data_dir).is_ok() => String::from(
+            "it is a backup: check it with `sealwire verify`, or make a site's folder of it with `sealwire restore`",
+        ),
+        DataDirError::NoSite { .. } if !DataDir::ledger_of(data_dir).is_dir() => {
+            String::from("name the site's folder with --data-dir")
+        }
+        DataDirError::NoSite { .. } | DataDirError::Description { .. } => {
+            let name =
+                name_in_checkpoint(data_dir).unwrap_or_else(|| String::from("the site's name"));
+            format!(r#"write {{"version":1,"name":"{name}"}} to {}"#, description.display())
+        }
+        DataDirError::Version { .. } => String::from("use the sealwire that made it"),
+        _ => format!(
+            "see that {} can be read and is what docs/formats/ledger.md says",
+            description.display()
+        ),
+    };
+    findings.failed("layout", error_chain(&error), remedy);
+    None
+}
+
+/// The site's name, as the log's checkpoint has it.
+fn name_in_checkpoint(data_dir: &Path) -> Option<String> {
+    let (checkpoint, _) =
+        claimed_checkpoint(&RealDisk, &DataDir::ledger_of(data_dir)).ok().flatten()?;
+    let origin = checkpoint.origin.to_string();
+    origin.strip_prefix(&DataDir::origin_of("")).map(str::to_owned)
+}
+
+fn lock(data_dir: &Path, findings: &mut Findings) -> bool {
+    match DataDir::is_in_use(data_dir) {
+        Ok(true) => {
+            findings.ok("lock", "a site runs in it: what it is just changing is not judged");
+            true
+        }
+        Ok(false) => {
+            findings.ok("lock", "no site runs in it");
+            false
+        }
+        Err(error) => {
+            let remedy = "run this as the user that the site runs as";
+            findings.failed("lock", format!("it cannot be looked at: {error}"), remedy);
+            false
+        }
+    }
+}
+
+fn space(data_dir: &Path, findings: &mut Findings) {
+    let free = match rustix::fs::statvfs(data_dir) {
+        Ok(found) => found.f_bavail.saturating_mul(found.f_frsize),
+        Err(error) => return findings.skipped("space", format!("it cannot be told: {error}")),
+    };
+    let found = format!("{} MiB are free on the file system", free >> 20);
+    let remedy = "make room: a site stops when it cannot write, and goes on from there when it is started again";
+    match free {
+        0..FREE_BYTES_MIN => findings.failed("space", found, remedy),
+        FREE_BYTES_MIN..FREE_BYTES_LOW => findings.warn("space", found, remedy),
+        _ => findings.ok("space", found),
+    }
+}
+
+/// Whether the secret keys are there, nobody else's to read, and the log's. `vkey` is the key that the log names, as far as that is known.
+fn keys(data_dir: &Path, file: &Path, name: &str, vkey: Option<&str>, findings: &mut Findings) {
+    let known = match KeyFile::all(file, name) {
+        Ok(known) => known,
+        Err(error) => {
+            let remedy = match &error {
+                BackupError::Key(KeyError::Open { path, .. }) => {
+                    let path = path.display();
+                    format!(
+                        "chmod 600 {path}; if others have read it, go over to a new key (`sealwire log rotate-key`)"
+                    )
+                }
+                _ => String::from(
+                    "put the key's file back from where you keep it: there is no other way to go on with this log",
+                ),
+            };
+            // In the words of a start, which has nothing to do with backups.
+            let found = match error {
+                BackupError::Key(error) => error_chain(&error),
+                BackupError::Io { path, source } => error_chain(&KeyError::Io { path, source }),
+                other => error_chain(&other),
+            };
+            return findings.failed("key", found, remedy);
+        }
+    };
+    let Some(vkey) = vkey else {
+        return findings.skipped("key", "what the log says of its key cannot be read");
+    };
+    let path = file.display();
+    let put_back =
+        "put it back from where you keep it, with mode 600, or name its file with --key-file";
+    match known.iter().find(|key| key.signer.vkey().to_string() == vkey) {
+        Some(key) if key.file == KEY => {
+            findings.ok("key", format!("{path} is the log's, and its owner's alone to read"));
+        }
+        Some(_) => {
+            let found = format!("the log has gone over to the key in {path}.next");
+            findings.warn("key", found, "the next start puts it in its place");
+        }
+        None if known.is_empty() => {
+            let log = DataDir::ledger_of(data_dir);
+            let missing = KeyError::Missing { path: file.to_owned(), log };
+            findings.failed("key", error_chain(&missing), format!("its key is {vkey}: {put_back}"));
+        }
+        None => {
+            let other = OpenError::OtherKey { named: vkey.to_owned() };
+            findings.failed(
+                "key",
+                error_chain(&other),
+                format!("{path} has another key: {put_back}"),
+            );
+        }
+    }
+}
+
+fn witnesses(
+    data_dir: &Path,
+    read_policy: fn(&Path, &LogReader) -> Result<Option<usize>, StartError>,
+    findings: &mut Findings,
+) {
+    let log = match LogReader::open(Arc::new(RealDisk), &DataDir::ledger_of(data_dir), None) {
+        Ok(log) => log,
+        Err(error) => {
+            let why =
+                format!("the log that the policy is for cannot be read: {}", error_chain(&error));
+            return findings.skipped("witnesses", why);
+        }
+    };
+    match read_policy(data_dir, &log) {
+        Ok(None) => {
+            findings.ok("witnesses", format!("there is no {WITNESS_POLICY}: nobody is asked"));
+        }
+        Ok(Some(count)) => {
+            findings.ok("witnesses", format!("the policy names {count}, and can be satisfied"));
+        }
+        Err(error) => {
+            findings.failed(
+                "witnesses",
+                error_chain(&*error),
+                "correct the file: no site starts with it",
+            );
+        }
+    }
+}
+
+fn clock(received_at: Option<Timestamp>, now: Timestamp, findings: &mut Findings) {
+    match received_at {
+        None => findings.skipped("clock", "no envelope can be read that would tell the time"),
+        Some(newest) if newest > now => {
+            let found = format!(
+                "the newest envelope was received at {newest}, and the machine's clock says {now}"
+            );
+            let remedy = "set the clock; until it has caught up, everything sealed is received at that moment";
+            findings.warn("clock", found, remedy);
+        }
+        Some(newest) => {
+            findings.ok("clock", format!("the newest envelope was received at {newest}"));
+        }
+    }
+}
+
+/// What interrupted writing left, and logs of engines that were set aside.
+fn leftovers(data_dir: &Path, is_running: bool, findings: &mut Findings) {
+    if is_running {
+        return findings.skipped("leftovers", "files that a site writes may be there for a moment");
+    }
+    let ledger = DataDir::ledger_of(data_dir);
+    let folders = [
+        (data_dir.to_owned(), ".next"),
+        (data_dir.to_owned(), ".unfinished"),
+        (data_dir.to_owned(), "run.json"),
+        (data_dir.to_owned(), ORDERS),
+        (ledger.clone(), ".next"),
+        (ledger.join("segments"), ".next"),
+        (ledger.join("tree"), ".next"),
+        (data_dir.join("hosts"), ".log.old"),
+        (data_dir.join("nats"), ".log.old"),
+        (data_dir.join("wash"), ".log.old"),
+    ];
+    let left = folders.iter().flat_map(|(folder, end)| ending(folder, end));
+    // The key that a rotation goes over to may be the log's.
+    let left: Vec<PathBuf> = left.filter(|path| !path.ends_with(NEXT_KEY)).collect();
+    if left.is_empty() {
+        findings.ok("leftovers", "nothing lies about that an interrupted write left");
+        return;
+    }
+    let names: Vec<String> = left.iter().map(|path| path.display().to_string()).collect();
+    let found = format!("what an interrupted write or an earlier run left: {}", names.join(", "));
+    findings.warn("leftovers", found, "harmless: nobody reads them, and they may be deleted");
+}
+
+fn ending(folder: &Path, end: &str) -> Vec<PathBuf> {
+    // Where a folder cannot be listed, what must be in it is missed elsewhere.
+    let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let paths = entries.unwrap_or_default().into_iter().map(|entry| entry.path());
+    paths.filter(|path| path.to_string_lossy().ends_with(end)).collect()
+}

@@ -1,0 +1,455 @@
+//! The log's part: segments, tree files, checkpoint, state, erasures.
+
+use std::{ops::Range, path::Path};
+
+use ledger::{
+    OpenError,
+    disk::RealDisk,
+    examine::{
+        ExaminedSegment, ExaminedSegments, StateClaims, claimed_checkpoint, claimed_state,
+        examine_segments, log_root, newest_received_at, tree_covers, tree_root,
+    },
+    verify::{VerifiedFolder, VerifyError},
+};
+use model::Timestamp;
+use model::error_chain;
+use tlog::{Checkpoint, TreeSize};
+
+use super::findings::Findings;
+use crate::backup::{Backup, verify};
+
+/// What the check of the segments is called.
+const SEGMENTS: &str = "segments";
+
+/// What is known of the log afterwards.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    /// The key that it names now.
+    pub(super) vkey: Option<String>,
+    /// The key that it began with.
+    pub(super) first_vkey: Option<String>,
+    /// Leaves it has.
+    pub(super) leaves: Option<u64>,
+    /// When its newest envelope was received.
+    pub(super) received_at: Option<Timestamp>,
+}
+
+impl Log {
+    pub(super) fn examine(
+        folder: &Path,
+        is_running: bool,
+        against: Option<&Path>,
+        findings: &mut Findings,
+        progress: &mut dyn FnMut(&str),
+    ) -> Self {
+        let claims = Claims::read(folder, findings);
+        let mut log = Self {
+            vkey: claims.vkey.clone(),
+            leaves: claims.state_size,
+            received_at: newest_received_at(&RealDisk, folder).ok().flatten(),
+            ..Self::default()
+        };
+        let copy =
+            against.and_then(|backup| Copy::open(backup, folder, &claims, findings, progress));
+        match verify(&RealDisk, folder, None, progress) {
+            Ok(verified) => {
+                sound(&verified, &claims, is_running, findings);
+                log.vkey = Some(verified.vkey.to_string());
+                log.first_vkey = verified.keys.iter().next().map(|(_, key)| key.to_string());
+                log.leaves = Some(verified.leaves);
+            }
+            Err(error) => Unsound { folder, claims: &claims, copy: copy.as_ref(), is_running }
+                .explain(&error, findings),
+        }
+        erasures(&claims, is_running, findings);
+        log
+    }
+}
+
+/// What lies beside the segments, unverified.
+struct Claims {
+    checkpoint: Option<(Checkpoint, String)>,
+    state_size: Option<u64>,
+    vkey: Option<String>,
+    /// Leaves whose erasure was not finished.
+    erasing: u64,
+    /// Whether nothing of it was found wrong, which was said then.
+    is_sound: bool,
+}
+
+impl Claims {
+    fn read(folder: &Path, findings: &mut Findings) -> Self {
+        let complaints = |findings: &Findings| findings.0.len();
+        let before = complaints(findings);
+        let checkpoint = read_checkpoint(folder, findings);
+        let state = read_state(folder, findings);
+        let signed = checkpoint.as_ref().map_or(0, |(checkpoint, _)| checkpoint.size.get());
+        look_at_tree(folder, signed, findings);
+        Self {
+            checkpoint,
+            state_size: state.as_ref().map(|state| state.size),
+            vkey: state.as_ref().map(|state| state.vkey.clone()),
+            erasing: state.map_or(0, |state| state.erasing.count()),
+            is_sound: complaints(findings) == before,
+        }
+    }
+
+    /// Leaves that must be there.
+    fn promised(&self) -> u64 {
+        let signed = self.checkpoint.as_ref().map_or(0, |(checkpoint, _)| checkpoint.size.get());
+        signed.max(self.state_size.unwrap_or_default())
+    }
+}
+
+fn read_checkpoint(folder: &Path, findings: &mut Findings) -> Option<(Checkpoint, String)> {
+    let put_back = "put the newest one back that anyone has kept (ledger/checkpoint)";
+    match claimed_checkpoint(&RealDisk, folder) {
+        Ok(Some(found)) => return Some(found),
+        Ok(None) => {
+            let found =
+                "it is missing: nothing shows any more that the segments hold what was signed";
+            let remedy = format!(
+                "{put_back}; without it, a start signs only what its key vouches for, and refuses anything else"
+            );
+            findings.failed("checkpoint", found, remedy);
+        }
+        Err(error) => {
+            let remedy = format!("{put_back}; the site does not start with this one");
+            findings.failed("checkpoint", format!("it cannot be read: {error}"), remedy);
+        }
+    }
+    None
+}
+
+fn read_state(folder: &Path, findings: &mut Findings) -> Option<StateClaims> {
+    match claimed_state(&RealDisk, folder) {
+        Ok(Some(state)) => return Some(state),
+        Ok(None) => {
+            let remedy = "the next start makes it again, and reads the whole log for that";
+            findings.warn("state", "it is missing", remedy);
+        }
+        Err(error) => {
+            let found = format!("it cannot be read: {error}");
+            findings.failed("state", found, remake(&folder.join("state")));
+        }
+    }
+    None
+}
+
+fn look_at_tree(folder: &Path, signed: u64, findings: &mut Findings) {
+    let found = match tree_covers(&RealDisk, folder, TreeSize::new(signed)) {
+        Ok(true) => return,
+        Ok(false) => format!("the files do not reach the {signed} leaves of the checkpoint"),
+        Err(error) => format!("the files cannot be read: {error}"),
+    };
+    findings.warn("tree", found, "the next start makes them again from the segments");
+}
+
+fn remake(path: &Path) -> String {
+    format!("delete {} while the site does not run: the next start makes it again", path.display())
+}
+
+/// A log that verifies.
+fn sound(verified: &VerifiedFolder, claims: &Claims, is_running: bool, findings: &mut Findings) {
+    let envelopes = verified.checkpoint.size.get() - verified.erased;
+    let segments = verified.segments;
+    findings
+        .ok(SEGMENTS, format!("{envelopes} envelopes in {segments} segments are what was sealed"));
+    findings.ok("tree", "the tree files hold what the segments say");
+    let size = verified.checkpoint.size;
+    findings.ok("checkpoint", format!("its {size} leaves lead to the root that it signs"));
+    if claims.state_size.is_some() {
+        findings.ok("state", "it says what the log says of itself");
+    }
+    beyond(verified, findings);
+    if verified.torn_bytes > 0 {
+        torn(is_running, findings);
+    }
+}
+
+/// The leaves that no signature covers yet.
+fn beyond(verified: &VerifiedFolder, findings: &mut Findings) {
+    let found = format!("{} leaves lie beyond the checkpoint", verified.beyond());
+    match (&verified.fault_beyond, verified.beyond()) {
+        (Some(fault), _) => {
+            let remedy = "no start takes them: restore the newest segment from a copy";
+            findings.failed("beyond", format!("{found}, and are not of this log: {fault}"), remedy);
+        }
+        (None, 0) => findings.ok("beyond", "the checkpoint covers all there is"),
+        (None, _) => {
+            let found = format!("{found}; a start signs them if the site's key vouches for them");
+            findings.ok("beyond", found);
+        }
+    }
+}
+
+fn torn(is_running: bool, findings: &mut Findings) {
+    let found = "the newest segment ends in an unfinished write";
+    if is_running {
+        findings.ok("torn end", format!("{found}, which is under way"));
+    } else {
+        let remedy = "harmless: nobody was told of it, and the next start cuts it off";
+        findings.warn("torn end", found, remedy);
+    }
+}
+
+fn erasures(claims: &Claims, is_running: bool, findings: &mut Findings) {
+    let found = format!(
+        "{} envelopes were ordered to be erased, and segments may still hold them",
+        claims.erasing
+    );
+    match (claims.erasing, is_running) {
+        (0, _) if findings.0.iter().any(|finding| finding.check == "erasure") => {}
+        (0, _) => findings.ok("erasure", "none is unfinished"),
+        (_, true) => findings.ok("erasure", format!("{found}: it is being done")),
+        (_, false) => findings.warn("erasure", found, "the next start erases them"),
+    }
+}
+
+/// A log that does not verify.
+struct Unsound<'a> {
+    folder: &'a Path,
+    claims: &'a Claims,
+    copy: Option<&'a Copy>,
+    is_running: bool,
+}
+
+impl Unsound<'_> {
+    fn explain(&self, error: &VerifyError, findings: &mut Findings) {
+        let size = self.claims.checkpoint.as_ref().map_or(TreeSize::EMPTY, |(found, _)| found.size);
+        let examined = match examine_segments(&RealDisk, self.folder, size) {
+            Ok(examined) => examined,
+            Err(error) => {
+                let remedy = "take what is not a segment out of the folder, and see that all files can be read";
+                return findings.failed(SEGMENTS, error_chain(&error), remedy);
+            }
+        };
+        if !self.segments(&examined, findings) {
+            return;
+        }
+        let leads_to_root = match &self.claims.checkpoint {
+            Some((checkpoint, _)) => examined.root == Some(checkpoint.root),
+            None => false,
+        };
+        let found = error_chain(error);
+        if leads_to_root {
+            let count = examined.segments.len();
+            findings.ok(
+                SEGMENTS,
+                format!("{count} segments lead to the root that the checkpoint signs"),
+            );
+            self.derived(error, found, findings);
+        } else if self.claims.checkpoint.is_some() {
+            self.wrong_root(&examined, found, findings);
+        } else {
+            let count = examined.segments.len();
+            findings.ok(SEGMENTS, format!("{count} segments can be read to their ends"));
+        }
+    }
+
+    /// Names what cannot be read or is missing. Answers whether everything is there.
+    fn segments(&self, examined: &ExaminedSegments, findings: &mut Findings) -> bool {
+        let before = findings.0.iter().filter(|finding| finding.check == SEGMENTS).count();
+        for Range { start, end } in examined.missing() {
+            let found = format!("the leaves {start} to {} are in no segment", end - 1);
+            findings.failed(SEGMENTS, found, self.replacement(start, Some(end)));
+        }
+        let promised = self.claims.promised();
+        let mut segments = examined.segments.iter().peekable();
+        let mut reached = 0;
+        while let Some(ExaminedSegment { path, leaves, damage, .. }) = segments.next() {
+            let next = segments.peek().map(|next| next.leaves.start);
+            reached = leaves.end;
+            match damage {
+                Some(_) if next.is_none() && reached >= promised => torn(self.is_running, findings),
+                Some(damage) => {
+                    let found =
+                        format!("{} is damaged at leaf {reached}: {damage}", path.display());
+                    findings.failed(SEGMENTS, found, self.replacement(leaves.start, next));
+                    // It may hold the rest.
+                    reached = next.unwrap_or(promised);
+                }
+                None => {}
+            }
+        }
+        if reached < promised {
+            let found = format!(
+                "they end at leaf {reached}, and checkpoint and state speak of {promised} leaves"
+            );
+            let newest = examined.segments.last().map_or(0, |newest| newest.leaves.start);
+            findings.failed(SEGMENTS, found, self.replacement(newest, None));
+        }
+        findings.0.iter().filter(|finding| finding.check == SEGMENTS).count() == before
+    }
+
+    /// All segments can be read, and do not lead to what was signed.
+    fn wrong_root(&self, examined: &ExaminedSegments, found: String, findings: &mut Findings) {
+        let signed = self.claims.checkpoint.as_ref().map(|(checkpoint, _)| checkpoint);
+        let tree_is_right = signed.is_some_and(|signed| {
+            let root = tree_root(&RealDisk, self.folder, signed.size);
+            root.ok().flatten() == Some(signed.root)
+        });
+        let changed = examined.segments.iter().enumerate();
+        let changed = changed.filter(|(_, segment)| tree_is_right && segment.differs.is_some());
+        let mut any = false;
+        for (position, ExaminedSegment { path, leaves, differs, .. }) in changed {
+            any = true;
+            let leaf = differs.unwrap_or(leaves.start);
+            let next = examined.segments.get(position + 1).map(|next| next.leaves.start);
+            let found = format!("{}: leaf {leaf} is not what was sealed", path.display());
+            findings.failed(SEGMENTS, found, self.replacement(leaves.start, next));
+        }
+        if !any {
+            let remedy = "neither segments nor tree files lead to the root that the checkpoint signs: restore the site's folder from a backup";
+            findings.failed(SEGMENTS, found, remedy);
+        }
+    }
+
+    /// The segments are what was signed; something that follows from them is not.
+    fn derived(&self, error: &VerifyError, found: String, findings: &mut Findings) {
+        let tree = self.folder.join("tree");
+        match error {
+            VerifyError::Derived { path, .. } if is_block_index(path) => {
+                let remedy = format!(
+                    "delete {} while the site does not run: readers look through the segment then",
+                    path.display()
+                );
+                findings.failed("tree", found, remedy);
+            }
+            VerifyError::Derived { .. } | VerifyError::Envelope { .. } => {
+                findings.failed("tree", found, remake(&tree));
+            }
+            VerifyError::NotErased { .. } => {
+                let remedy = format!(
+                    "delete {} while the site does not run: the next start reads the orders again and erases",
+                    self.folder.join("state").display()
+                );
+                findings.failed("erasure", found, remedy);
+            }
+            // Said already, and with it everything that is beside the segments.
+            _ if !self.claims.is_sound => {}
+            VerifyError::Io { path, .. } if path.starts_with(&tree) => {
+                findings.failed("tree", found, remake(&tree));
+            }
+            VerifyError::State { path, .. } => findings.failed("state", found, remake(path)),
+            VerifyError::EnvelopesMissing { .. } => {
+                let remedy = "the next start makes them again from the segments";
+                findings.warn("tree", "the files have more leaves than the segments", remedy);
+            }
+            VerifyError::Checkpoint(_) | VerifyError::OtherKey { .. } => {
+                let remedy = "put the newest checkpoint back that the log's key has signed (ledger/checkpoint)";
+                findings.failed("checkpoint", found, remedy);
+            }
+            _ => {
+                let remedy = "the log itself says this, so nothing here can be made again: restore the site's folder from a backup that verifies";
+                findings.failed("log", found, remedy);
+            }
+        }
+    }
+
+    /// What can be put in the place of the leaves from `first_leaf` on, up to `next`, where another segment follows.
+    fn replacement(&self, first_leaf: u64, next: Option<u64>) -> String {
+        let Some(copy) = self.copy else {
+            return String::from(
+                "take its file from a backup (`sealwire doctor --against BACKUP` says whether it fits), or restore the site's folder from one",
+            );
+        };
+        let end = next.unwrap_or_else(|| self.claims.promised());
+        let taken: Vec<&ExaminedSegment> = copy
+            .segments
+            .iter()
+            .filter(|own| (first_leaf..end).contains(&own.leaves.start))
+            .collect();
+        let (Some(first), Some(last)) = (taken.first(), taken.last()) else {
+            return String::from("the backup has no segment that begins there: another copy may");
+        };
+        let fits = first.leaves.start == first_leaf
+            && next.map_or(last.leaves.end >= end, |next| last.leaves.end == next);
+        let files: Vec<String> = taken.iter().map(|own| own.path.display().to_string()).collect();
+        let files = files.join(", ");
+        if fits {
+            let folder = self.folder.join("segments");
+            format!("stop the site and copy {files} to {}", folder.display())
+        } else {
+            let (from, to) = (first.leaves.start, last.leaves.end.saturating_sub(1));
+            format!(
+                "the backup holds the leaves {from} to {to} only ({files}): another copy may hold more"
+            )
+        }
+    }
+}
+
+/// A backup to take segments from.
+struct Copy {
+    segments: Vec<ExaminedSegment>,
+}
+
+impl Copy {
+    /// Opens a backup and verifies it; it must be of the log in `folder`.
+    fn open(
+        backup: &Path,
+        folder: &Path,
+        claims: &Claims,
+        findings: &mut Findings,
+        progress: &mut dyn FnMut(&str),
+    ) -> Option<Self> {
+        match Self::verified(backup, folder, claims, progress) {
+            Ok((copy, leaves)) => {
+                let backup = backup.display();
+                findings.ok(
+                    "backup",
+                    format!("{backup} verifies and holds {leaves} leaves of this log"),
+                );
+                Some(copy)
+            }
+            Err(found) => {
+                findings.failed("backup", found, "name another backup with --against");
+                None
+            }
+        }
+    }
+
+    fn verified(
+        backup: &Path,
+        folder: &Path,
+        claims: &Claims,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<(Self, u64), String> {
+        let ledger = Backup::open(backup).map_err(|error| error_chain(&error))?.ledger();
+        let verified = verify(&RealDisk, &ledger, None, progress).map_err(|error| {
+            format!("{} does not verify: {}", backup.display(), error_chain(&error))
+        })?;
+        let read = |error| error_chain(&error);
+        if !is_same_log(folder, claims, &ledger, &verified).map_err(read)? {
+            return Err(format!("{} is not a backup of this log", backup.display()));
+        }
+        let examined = examine_segments(&RealDisk, &ledger, TreeSize::EMPTY).map_err(read)?;
+        Ok((Self { segments: examined.segments }, verified.leaves))
+    }
+}
+
+/// Whether the log in `copy`, which verifies, is one of the same history as that in `folder`, as far as its checkpoint and tree files can be read.
+fn is_same_log(
+    folder: &Path,
+    claims: &Claims,
+    copy: &Path,
+    verified: &VerifiedFolder,
+) -> Result<bool, OpenError> {
+    let own = &verified.checkpoint;
+    if let Some((signed, _)) = &claims.checkpoint {
+        if signed.size.get() <= verified.leaves {
+            return Ok(log_root(&RealDisk, copy, signed.size)? == Some(signed.root));
+        }
+        if let Ok(Some(root)) = tree_root(&RealDisk, folder, own.size) {
+            return Ok(root == own.root);
+        }
+    }
+    Ok(claims
+        .vkey
+        .as_ref()
+        .is_none_or(|vkey| verified.keys.iter().any(|(_, key)| key.to_string() == *vkey)))
+}
+
+fn is_block_index(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("blocks-"))
+}

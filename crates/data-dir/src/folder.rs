@@ -1,0 +1,441 @@
+//! A site's folder: whose it is, of which version, and that nobody else uses it.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use durable::{Closed, Lock, LockError};
+use serde::{Deserialize, Serialize};
+
+/// Layout of the folder. A folder of another version is refused.
+const VERSION: u32 = 1;
+pub const DESCRIPTION: &str = "site.json";
+pub const LOCK: &str = "lock";
+/// The log's signing key.
+pub const KEY: &str = "site.key";
+/// The key that a rotation goes over to.
+pub const NEXT_KEY: &str = "site.key.next";
+/// The token that reads envelopes.
+pub const ACCESS_TOKEN: &str = "access-token";
+/// How long envelopes are kept.
+pub const RETENTION: &str = "retention";
+/// Which witnesses must have cosigned a checkpoint.
+pub const WITNESS_POLICY: &str = "witness-policy";
+/// How Pangea's API shows the log.
+pub const PANGEA: &str = "pangea.json";
+/// What an operator wrote: small files that cannot be made again.
+pub const CONFIGURATION: [&str; 3] = [PANGEA, RETENTION, WITNESS_POLICY];
+/// Where a running site takes orders: a socket.
+pub const ORDERS: &str = "orders.sock";
+/// The index.
+pub const INDEX: &str = "index.sqlite";
+/// What a start that a crash interrupted may have left in a new folder; the last is of earlier versions.
+const OURS: [&str; 3] = [LOCK, "site.json.unfinished", "site.next"];
+/// Secrets: who finds one open to others must know that it may be known, so it is refused and not quietly closed.
+const SECRETS: [&str; 3] = [ACCESS_TOKEN, KEY, NEXT_KEY];
+
+/// Whether the index has its place in this folder.
+///
+/// # Errors
+/// Something else lies there.
+pub fn index_can_lie(folder: &Path) -> Result<(), IndexPlaceError> {
+    let path = folder.join(INDEX);
+    is_no_folder(&path).map_err(|source| IndexPlaceError { path, source })
+}
+
+/// Something else lies in the index's place.
+#[derive(Debug, thiserror::Error)]
+#[error("the index {} cannot be used", path.display())]
+pub struct IndexPlaceError {
+    /// Where.
+    path: PathBuf,
+    /// What is wrong with it.
+    source: io::Error,
+}
+
+/// Whether a file can be written here.
+///
+/// # Errors
+/// It is a folder, or cannot be looked at.
+pub fn is_no_folder(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a folder can be used here, or made.
+///
+/// # Errors
+/// Something else lies there, or it cannot be looked at.
+pub fn is_folder(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A site's folder, locked for as long as this lives.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    name: String,
+    closed: Closed,
+    _lock: Lock,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Description {
+    version: u32,
+    name: String,
+}
+
+impl DataDir {
+    /// Longest site name in characters.
+    pub const NAME_CHARS_MAX: usize = 60;
+
+    /// Opens and locks the folder, or makes one for a new site. `name` is the site's name; without it, an existing site keeps its own and a new one is
+    /// called `site`.
+    ///
+    /// # Errors
+    /// The folder is another program's, another version's, another site's or in use; nothing is changed then.
+    pub fn open(path: &Path, name: Option<&str>) -> Result<Self, DataDirError> {
+        let failed = |source| DataDirError::Io { path: path.to_owned(), source };
+        path.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
+        durable::create_folder(path).map_err(failed)?;
+        let path = path.canonicalize().map_err(failed)?;
+        let description = path.join(DESCRIPTION);
+        let is_new = !description.exists();
+        if is_new
+            && fs::read_dir(&path).map_err(failed)?.any(|entry| {
+                entry.is_ok_and(|entry| !OURS.iter().any(|ours| entry.file_name() == *ours))
+            })
+        {
+            return Err(DataDirError::Foreign { path });
+        }
+        let lock = match Lock::take(&path.join(LOCK)) {
+            Err(LockError::Held { .. }) => return Err(DataDirError::InUse { path }),
+            taken => taken?,
+        };
+        let closed = durable::close_to_others(&path, &|inner| {
+            SECRETS.iter().any(|secret| inner == path.join(secret))
+        });
+        let name = if is_new {
+            let name = check_name(name.unwrap_or("site"))?;
+            describe(&description, &Description { version: VERSION, name: name.clone() })
+                .map_err(failed)?;
+            name
+        } else {
+            let described = read_name(&path, &description)?;
+            if let Some(asked) = name.filter(|name| *name != described).map(str::to_owned) {
+                return Err(DataDirError::OtherSite { path, name: described, asked });
+            }
+            described
+        };
+        Ok(Self { path, name, closed, _lock: lock })
+    }
+
+    /// The name of the site whose folder is at `path`, which is neither locked nor changed.
+    ///
+    /// # Errors
+    /// It is not a site's folder, or another version's.
+    pub fn name_of(path: &Path) -> Result<String, DataDirError> {
+        let description = path.join(DESCRIPTION);
+        match description.try_exists() {
+            Ok(true) => read_name(path, &description),
+            Ok(false) => Err(DataDirError::NoSite { path: path.to_owned() }),
+            Err(source) => Err(DataDirError::Io { path: path.to_owned(), source }),
+        }
+    }
+
+    /// Whether a site runs in the folder at `path` now.
+    ///
+    /// # Errors
+    /// The lock cannot be looked at.
+    pub fn is_in_use(path: &Path) -> Result<bool, LockError> {
+        Lock::is_held(&path.join(LOCK))
+    }
+
+    /// Makes an empty folder that of the site with this name.
+    pub fn describe(path: &Path, name: &str) -> io::Result<()> {
+        let description = Description { version: VERSION, name: name.to_owned() };
+        describe(&path.join(DESCRIPTION), &description)
+    }
+
+    /// Opens and locks the folder of a site that is there already.
+    ///
+    /// # Errors
+    /// As [`DataDir::open`], and where there is no site.
+    pub fn open_existing(path: &Path) -> Result<Self, DataDirError> {
+        if path.join(DESCRIPTION).is_file() {
+            Self::open(path, None)
+        } else {
+            Err(DataDirError::NoSite { path: path.to_owned() })
+        }
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What of the folder was open to other accounts, as an earlier version left it.
+    #[must_use]
+    pub const fn closed(&self) -> &Closed {
+        &self.closed
+    }
+
+    /// The site's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Origin of the site's log. A name that is not reachable: nobody but the site answers for it.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        Self::origin_of(&self.name)
+    }
+
+    /// Origin of the log of the site with this name.
+    pub fn origin_of(name: &str) -> String {
+        format!("sealwire.local/{name}")
+    }
+
+    /// The log.
+    #[must_use]
+    pub fn ledger(&self) -> PathBuf {
+        Self::ledger_of(&self.path)
+    }
+
+    /// The log in the folder at `path`, which need not be opened.
+    #[must_use]
+    pub fn ledger_of(path: &Path) -> PathBuf {
+        path.join("ledger")
+    }
+
+    /// The log's signing key.
+    pub fn key(&self) -> PathBuf {
+        self.path.join(KEY)
+    }
+
+    /// The token that reads envelopes.
+    pub fn access_token(&self) -> PathBuf {
+        self.path.join(ACCESS_TOKEN)
+    }
+
+    /// How long envelopes are kept.
+    pub fn retention(&self) -> PathBuf {
+        self.path.join(RETENTION)
+    }
+
+    /// Which witnesses must have cosigned a checkpoint before it is shown; nobody where there is no such file.
+    pub fn witness_policy(&self) -> PathBuf {
+        self.path.join(WITNESS_POLICY)
+    }
+
+    /// The newest checkpoint that satisfied the policy.
+    pub fn witnessed(&self) -> PathBuf {
+        Self::witnessed_of(&self.path)
+    }
+
+    /// The same of the folder at `path`, which need not be opened.
+    #[must_use]
+    pub fn witnessed_of(path: &Path) -> PathBuf {
+        path.join("witnessed-checkpoint")
+    }
+
+    /// How Pangea's API shows the log; there may be no such file.
+    pub fn pangea(&self) -> PathBuf {
+        self.path.join(PANGEA)
+    }
+
+    /// The index, which may be deleted while the site does not run.
+    #[must_use]
+    pub fn index(&self) -> PathBuf {
+        Self::index_of(&self.path)
+    }
+
+    /// The index of the site whose folder is at `path`.
+    #[must_use]
+    pub fn index_of(path: &Path) -> PathBuf {
+        path.join(INDEX)
+    }
+
+    /// Folder of an engine.
+    pub fn engine(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+fn read_name(folder: &Path, description: &Path) -> Result<String, DataDirError> {
+    let text = fs::read_to_string(description)
+        .map_err(|source| DataDirError::Io { path: folder.to_owned(), source })?;
+    let described: Description = serde_json::from_str(&text)
+        .map_err(|source| DataDirError::Description { path: description.to_owned(), source })?;
+    if described.version != VERSION {
+        return Err(DataDirError::Version { path: folder.to_owned(), version: described.version });
+    }
+    check_name(&described.name)
+}
+
+fn describe(path: &Path, description: &Description) -> io::Result<()> {
+    durable::replace(path, &serde_json::to_vec(description)?)
+}
+
+pub fn check_name(name: &str) -> Result<String, DataDirError> {
+    let allowed =
+        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.' | '_');
+    if (1..=DataDir::NAME_CHARS_MAX).contains(&name.len()) && name.chars().all(allowed) {
+        Ok(name.to_owned())
+    } else {
+        Err(DataDirError::Name { name: name.to_owned() })
+    }
+}
+
+/// Why a folder is not a site's, or not ours now.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// It cannot be used.
+    #[error("cannot use the data directory {}", path.display())]
+    Io {
+        /// The folder.
+        path: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+    /// Its lock cannot be taken.
+    #[error("cannot lock the data directory")]
+    Lock(#[from] LockError),
+    /// It holds something else.
+    #[error("{} is not empty and not a site's data directory: name another with --data-dir", path.display())]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// There is no site in it.
+    #[error("{} is not a site's data directory: name one with --data-dir", path.display())]
+    NoSite {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another process has it.
+    #[error("the data directory {} is in use by another sealwire: stop that one, or name another directory with --data-dir", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Its description is damaged.
+    #[error("{} does not describe a site", path.display())]
+    Description {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: serde_json::Error,
+    },
+    /// It is of another version.
+    #[error("the data directory {} has version {version}, this sealwire works with version {VERSION}: use the sealwire that made it", path.display())]
+    Version {
+        /// The folder.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// It is another site's.
+    #[error("the data directory {} belongs to the site `{name}`, not `{asked}`: leave --name out, or name another directory", path.display())]
+    OtherSite {
+        /// The folder.
+        path: PathBuf,
+        /// Whose it is.
+        name: String,
+        /// Who was asked for.
+        asked: String,
+    },
+    /// A name that cannot be.
+    #[error(
+        "`{name}` is not a site name: use 1 to {} of a-z, 0-9, `-`, `.` and `_`",
+        DataDir::NAME_CHARS_MAX
+    )]
+    Name {
+        /// The text.
+        name: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn folder() -> PathBuf {
+        let folder =
+            std::env::temp_dir().join(format!("sealwire-data-dir-{:016x}", rand::random::<u64>()));
+        fs::create_dir(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_folder_has_one_site_and_one_user() {
+        let folder = folder();
+        let dir = DataDir::open(&folder, Some("plant-1")).unwrap();
+        assert!(matches!(DataDir::open(&folder, None), Err(DataDirError::InUse { .. })));
+        drop(dir);
+        assert_eq!(DataDir::open(&folder, None).unwrap().name(), "plant-1", "it keeps its name");
+        assert!(matches!(
+            DataDir::open(&folder, Some("plant-2")),
+            Err(DataDirError::OtherSite { .. })
+        ));
+        fs::write(folder.join(DESCRIPTION), r#"{"version":2,"name":"plant-1"}"#).unwrap();
+        assert!(matches!(
+            DataDir::open(&folder, None),
+            Err(DataDirError::Version { version: 2, .. })
+        ));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_secret_that_others_could_read_is_refused_and_not_quietly_closed() {
+        let folder = folder();
+        drop(DataDir::open(&folder, None).unwrap());
+        let (key, other) = (folder.join(KEY), folder.join("pangea-searches"));
+        for file in [&key, &other] {
+            fs::write(file, "").unwrap();
+            fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let opened = DataDir::open(&folder, None).unwrap();
+        assert_eq!(opened.closed().count, 1, "{:?}", opened.closed());
+        assert_eq!((mode(&key), mode(&other), mode(&folder)), (0o644, 0o600, 0o700));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_locked_or_emptied_by_way_of_a_link() {
+        let (folder, theirs) = (folder(), folder());
+        let theirs = theirs.join("letters");
+        fs::write(&theirs, "dear").unwrap();
+        std::os::unix::fs::symlink(&theirs, folder.join(LOCK)).unwrap();
+        let refusal = DataDir::open(&folder, None).unwrap_err();
+        assert!(matches!(refusal, DataDirError::Lock(LockError::File(_))), "{refusal}");
+        assert_eq!(fs::read(&theirs).unwrap(), b"dear");
+        for folder in [&folder, theirs.parent().unwrap()] {
+            fs::remove_dir_all(folder).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_sites_is_left_alone() {
+        let folder = folder();
+        fs::write(folder.join("thesis.tex"), "").unwrap();
+        assert!(matches!(DataDir::open(&folder, None), Err(DataDirError::Foreign { .. })));
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        fs::remove_dir_all(&folder).unwrap();
+        for name in ["", "Plant 1", "a/b", "ä"] {
+            assert!(matches!(check_name(name), Err(DataDirError::Name { .. })), "{name}");
+        }
+    }
+}

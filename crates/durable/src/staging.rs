@@ -1,0 +1,219 @@
+//! A folder that appears whole or not at all: it is made beside its place, under its name and `.next`, and gets its name when everything in it is durable.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    lock::{Lock, LockError},
+    private::{create_folder, private_file},
+    replace::sync_folder,
+};
+
+/// Says that a folder is one that is being made. It is locked meanwhile, and gone when the folder is whole.
+const LOCK: &str = "copy.lock";
+/// What a folder in the making is called behind its name.
+const NEXT: &str = ".next";
+/// What the folder that it replaces is called behind its name, for the moment between two renamings.
+const OLD: &str = ".being-replaced";
+
+/// A folder in the making; removed when this is dropped.
+#[derive(Debug)]
+pub struct Staging {
+    target: PathBuf,
+    path: PathBuf,
+    _lock: Lock,
+}
+
+impl Staging {
+    /// Begins to make the folder `target`. What an interrupted making left is removed.
+    pub fn begin(target: &Path) -> Result<Self, StagingError> {
+        let path = beside(target, NEXT)?;
+        let failed = |source| StagingError::Io { path: path.clone(), source };
+        refuse_mount_point(target)?;
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+            // A link leads to what is not ours to remove.
+            Ok(found) if !found.is_dir() => return Err(StagingError::InTheWay { path }),
+            Ok(_) if is_empty(&path).map_err(failed)? => {
+                fs::remove_dir(&path).map_err(failed)?;
+            }
+            Ok(_) => {
+                // Only what says of itself that it is unfinished may go, and only if nobody is at it.
+                let lock = path.join(LOCK);
+                if fs::symlink_metadata(&lock).is_err() {
+                    return Err(StagingError::InTheWay { path });
+                }
+                let _unused = take_lock(&lock, &path)?;
+                fs::remove_dir_all(&path).map_err(failed)?;
+            }
+        }
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(failed)?;
+        }
+        create_folder(&path).map_err(failed)?;
+        let lock = take_lock(&path.join(LOCK), &path)?;
+        Ok(Self { target: target.to_owned(), path, _lock: lock })
+    }
+
+    /// Puts back what a replacing that was interrupted between its two renamings moved aside, and removes what it left when it was done.
+    pub fn settle(&self) -> Result<(), StagingError> {
+        let (target, old) = (&self.target, beside(&self.target, OLD)?);
+        if !old.exists() {
+            return Ok(());
+        }
+        let settled =
+            if target.exists() { fs::remove_dir_all(&old) } else { fs::rename(&old, target) };
+        settled.map_err(|source| StagingError::Io { path: old, source })
+    }
+
+    /// Where it is meanwhile.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a small file that only its owner can read, and makes it durable.
+    pub fn write(&self, name: &str, content: &[u8]) -> Result<(), StagingError> {
+        let path = self.path.join(name);
+        let write = || {
+            let mut file = private_file().write(true).create_new(true).open(&path)?;
+            file.write_all(content)?;
+            file.sync_all()
+        };
+        write().map_err(|source| StagingError::Io { path: path.clone(), source })
+    }
+
+    /// Gives the folder its name, in place of what has that name. What is in its folders is durable already.
+    pub fn finish(self) -> Result<(), StagingError> {
+        let old = beside(&self.target, OLD)?;
+        let finish = || {
+            sync_folder(&self.path)?;
+            let parent = self.target.parent().unwrap_or_else(|| Path::new("/"));
+            let replaces = self.target.exists();
+            if replaces {
+                fs::rename(&self.target, &old)?;
+            }
+            if let Err(error) = fs::rename(&self.path, &self.target) {
+                if replaces {
+                    fs::rename(&old, &self.target)?;
+                }
+                return Err(error);
+            }
+            // Whole now, so what says that it is not goes; where a crash leaves it, it means nothing any more.
+            fs::remove_file(self.target.join(LOCK))?;
+            sync_folder(&self.target)?;
+            sync_folder(parent)?;
+            if replaces { fs::remove_dir_all(&old) } else { Ok(()) }
+        };
+        finish().map_err(|source| StagingError::Io { path: self.target.clone(), source })
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // When it has its name there is nothing left; otherwise the next making removes what this cannot.
+        let _left = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// The place that a path names: absolute, and behind a link if it is one.
+pub fn place(path: &Path) -> Result<PathBuf, StagingError> {
+    let place = if path.exists() { path.canonicalize() } else { std::path::absolute(path) };
+    place.map_err(|source| StagingError::Io { path: path.to_owned(), source })
+}
+
+/// What is beside the root of a file system is on another one, and a root gets no other name.
+fn refuse_mount_point(target: &Path) -> Result<(), StagingError> {
+    let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
+    let above = target.parent().and_then(device);
+    match device(target) {
+        Some(own) if above != Some(own) => {
+            Err(StagingError::MountPoint { path: target.to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the folder is not there, or nothing is in it.
+pub fn is_empty(folder: &Path) -> io::Result<bool> {
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        entries => Ok(entries?.next().is_none()),
+    }
+}
+
+fn beside(target: &Path, suffix: &str) -> Result<PathBuf, StagingError> {
+    let name = target.file_name().map(OsStr::to_owned);
+    let mut name = name.ok_or_else(|| StagingError::NoName { path: target.to_owned() })?;
+    name.push(suffix);
+    Ok(target.with_file_name(name))
+}
+
+fn take_lock(lock: &Path, folder: &Path) -> Result<Lock, StagingError> {
+    Lock::take(lock).map_err(|error| match error {
+        LockError::Held { .. } => StagingError::InUse { path: folder.to_owned() },
+        error => StagingError::Lock(error),
+    })
+}
+
+/// Why a folder was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum StagingError {
+    /// A file or folder cannot be used.
+    #[error("cannot make {}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+    /// The path names no folder that can be made.
+    #[error("{} is not a name for a new folder", path.display())]
+    NoName {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The folder is a whole file system.
+    #[error("{} is the root of a file system: name a folder in it", path.display())]
+    MountPoint {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Something else has the name that is needed meanwhile.
+    #[error("{} is in the way: it is needed for a moment, so move it", path.display())]
+    InTheWay {
+        /// What.
+        path: PathBuf,
+    },
+    /// Its lock cannot be taken.
+    #[error(transparent)]
+    Lock(LockError),
+    /// Another process is making it.
+    #[error("another sealwire is writing {}: wait until it is done", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_root_of_a_file_system_is_refused() {
+        for root in ["/", "/proc"] {
+            let refusal = refuse_mount_point(Path::new(root));
+            assert!(matches!(refusal, Err(StagingError::MountPoint { .. })), "{root}");
+        }
+        for folder in ["/proc/self", "/proc/no such folder"] {
+            refuse_mount_point(Path::new(folder)).unwrap();
+        }
+    }
+}

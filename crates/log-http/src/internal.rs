@@ -1,0 +1,13 @@
+//! What a client is told of a failure that is none of its own.
+
+use axum::{http::StatusCode, response::Response};
+use http_server::problem;
+use tracing::error;
+
+pub(crate) fn internal(failure: &dyn std::error::Error) -> Response {
+    error!(%failure, source = failure.source(), "a request to the log port failed");
+    problem(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "the site could not read its log; its own log says why",
+    )
+}

@@ -1,0 +1,223 @@
+//! The live feed: the log's tail as server-sent events, from a client's place on.
+//!
+//! Who may follow it is for the port that offers it: the log port asks for a token, the page's port answers its own page.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{Query, State, rejection::QueryRejection},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
+    response::{
+        IntoResponse as _, Response,
+        sse::{self, KeepAlive, Sse},
+    },
+    routing::get,
+};
+use futures::{Stream, stream};
+use http_server::problem;
+use ledger::Ledger;
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
+use services::log_reading::{Content, read_leaves};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+use work::Room;
+
+/// Clients of one port's feed at once.
+const CLIENTS_MAX: usize = 256;
+/// How many leaves back a client may go on; what lies further back it asks the gateway for.
+const BACKLOG_MAX: u64 = 1_000;
+/// Envelopes read at once for one client.
+const BATCH_MAX: usize = 200;
+/// Bytes of them.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Parts that are read at once for all clients; further ones wait.
+const READS_AT_ONCE_MAX: usize = 16;
+/// A sign of life on the feed while nothing happens.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Asks a proxy not to hold the feed back until it ends, which it never does. nginx reads it, and others do.
+const NOT_BUFFERED: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+
+/// The feed of one port.
+#[derive(Clone, Debug)]
+pub struct LiveFeed {
+    ledger: Ledger,
+    clients: Arc<Semaphore>,
+    reads: Room,
+    shutdown: CancellationToken,
+}
+
+/// One client's place in the log. It reads only when the client takes more, so a slow client costs nothing and is told what it missed.
+struct Follower {
+    ledger: Ledger,
+    next_leaf: u64,
+    waiting: std::vec::IntoIter<(u64, Content)>,
+    reads: Room,
+    shutdown: CancellationToken,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl LiveFeed {
+    /// The feed at `/live` for anyone who reaches the port, without a token.
+    pub fn for_anyone(self) -> Router {
+        Router::new().route("/live", get(follow)).with_state(self)
+    }
+
+    pub fn new(ledger: Ledger, shutdown: CancellationToken) -> Self {
+        let (clients, reads) = (Arc::new(Semaphore::new(CLIENTS_MAX)), Room::of(READS_AT_ONCE_MAX));
+        Self { ledger, clients, reads, shutdown }
+    }
+
+    /// The log's tail: from where a client that reconnects had come to, else from this leaf on, else from now on.
+    pub fn follow(&self, from: Option<u64>, headers: &HeaderMap) -> Response {
+        let Ok(permit) = Arc::clone(&self.clients).try_acquire_owned() else {
+            return problem(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the live feed has as many clients as it takes; try again later",
+            );
+        };
+        let last_seen =
+            headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
+        let from = last_seen.map(|leaf| leaf.saturating_add(1)).or(from);
+        let follower = Follower {
+            ledger: self.ledger.clone(),
+            next_leaf: from.unwrap_or(u64::MAX).min(self.ledger.size()),
+            waiting: Vec::new().into_iter(),
+            reads: self.reads.clone(),
+            shutdown: self.shutdown.clone(),
+            _permit: permit,
+        };
+        let events = Sse::new(follower.events()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+        ([NOT_BUFFERED], events).into_response()
+    }
+}
+
+impl Follower {
+    fn events(self) -> impl Stream<Item = Result<sse::Event, Infallible>> {
+        stream::unfold(self, |mut follower| async move {
+            let event = follower.next().await?;
+            Some((Ok(event), follower))
+        })
+    }
+
+    /// The next event; `None` when the site stops or the log cannot be read.
+    async fn next(&mut self) -> Option<sse::Event> {
+        if let Some((leaf, content)) = self.waiting.next() {
+            return told(leaf, &content);
+        }
+        let mut size = self.ledger.watch_size();
+        let grown = size.wait_for(|size| *size > self.next_leaf);
+        let size = *self.shutdown.run_until_cancelled(grown).await?.ok()?;
+        let oldest = size.saturating_sub(BACKLOG_MAX);
+        if self.next_leaf < oldest {
+            let from = std::mem::replace(&mut self.next_leaf, oldest);
+            return Some(missed(from, oldest));
+        }
+        let (ledger, from) = (self.ledger.clone(), self.next_leaf);
+        let read = move || read_leaves(&ledger, from, BATCH_MAX, BATCH_BYTES_MAX);
+        let contents = self
+            .reads
+            .blocking((), read)
+            .await
+            .ok()?
+            .inspect_err(|failure| error!(%failure, "the live feed cannot read the log"))
+            .ok()?;
+        self.next_leaf += contents.len() as u64;
+        self.waiting = (from..).zip(contents).collect::<Vec<_>>().into_iter();
+        let (leaf, content) = self.waiting.next()?;
+        told(leaf, &content)
+    }
+}
+
+fn told(leaf: u64, content: &Content) -> Option<sse::Event> {
+    let (name, bytes) = match content {
+        Content::Envelope(bytes) => ("sealed", Some(bytes.as_slice())),
+        Content::Erased => ("erased", None),
+        // The index names it in the site's own log. It must not keep what comes after it from anybody.
+        Content::Unreadable(_) => return Some(missed(leaf, leaf + 1)),
+    };
+    let event = sse::Event::default().id(leaf.to_string()).event(name);
+    Some(event.data(leaf_json(leaf, bytes)?))
+}
+
+/// Leaves that a client is not told of, up to and without `to`.
+fn missed(from: u64, to: u64) -> sse::Event {
+    sse::Event::default().event("missed").data(json!({ "from": from, "to": to }).to_string())
+}
+
+/// A leaf with its envelope, byte for byte; the leaf alone where the envelope was erased.
+pub(crate) fn leaf_json(leaf: u64, envelope: Option<&[u8]>) -> Option<String> {
+    Some(match envelope {
+        Some(bytes) => {
+            let envelope: &RawValue = serde_json::from_slice(bytes).ok()?;
+            format!(r#"{{"leaf":{leaf},"envelope":{}}}"#, envelope.get())
+        }
+        None => format!(r#"{{"leaf":{leaf}}}"#),
+    })
+}
+
+/// Where a client of the feed begins.
+#[derive(Deserialize)]
+struct Begin {
+    from: Option<u64>,
+}
+
+/// The live feed. Anyone who may open the page may read every envelope on it, so it asks for no token.
+async fn follow(
+    State(live): State<LiveFeed>,
+    begin: Result<Query<Begin>, QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
+    match begin {
+        Ok(Query(Begin { from })) => live.follow(from, &headers),
+        Err(rejection) => problem(
+            StatusCode::BAD_REQUEST,
+            &format!("`from` is a leaf: {}", rejection.body_text()),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use futures::StreamExt as _;
+    use ledger::Batch;
+    use model::{Event, Timestamp};
+    use tlog::{KeyName, Signer};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_leaf_that_cannot_be_read_is_missed_and_those_behind_it_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let signer = Signer::from_seed(KeyName::parse("test").unwrap(), &[7; 32]);
+        let (ledger, writer) = Ledger::open(folder.path(), signer).unwrap();
+        let segments = fs::read_dir(folder.path().join("segments")).unwrap();
+        let segment = segments.map(|entry| entry.unwrap().path()).next().unwrap();
+        let mut ends = Vec::new();
+        for words in ["before", "lost", "behind"] {
+            let event = Event::site("TEST", "test", words.into(), Timestamp::from_unix_micros(0));
+            ledger.append(Batch::of(vec![event])).await.unwrap();
+            ends.push(fs::read(&segment).unwrap().len());
+        }
+        let mut damaged = fs::read(&segment).unwrap();
+        damaged[ends[0] + 60..ends[1]].iter_mut().for_each(|byte| *byte ^= 0x55);
+        fs::write(&segment, damaged).unwrap();
+
+        let feed = LiveFeed::new(ledger, CancellationToken::new());
+        let mut sent = feed.follow(Some(1), &HeaderMap::new()).into_body().into_data_stream();
+        let mut told = String::new();
+        while !told.contains("behind") {
+            let part = timeout(Duration::from_secs(60), sent.next()).await.unwrap();
+            told.push_str(str::from_utf8(&part.expect("the feed goes on").unwrap()).unwrap());
+        }
+        assert!(told.contains("before") && !told.contains("lost"), "{told}");
+        assert!(told.contains(r#"{"from":2,"to":3}"#), "{told}");
+        writer.close().await.unwrap();
+    }
+}

@@ -1,0 +1,759 @@
+//! What an operator orders of a site's log, whether the site runs (by way of its socket) or not (the command opens the log itself).
+//!
+//! Every order but those that only look is sealed as an event, with the account that gave it and why.
+//!
+//! An order is a task of the log's: whoever gave it only waits, and may go away. It has its locks
+//! for as long as it works, and the log is closed when it has ended.
+
+use std::{
+    error::Error,
+    fmt, io,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
+
+use access::{
+    Account, ApiTokenError, ApiTokens, Revocation, Scope, TokenDescription, TokenName, Words,
+};
+use data_dir::retention::{Retention, RetentionError};
+use data_encoding::BASE32_DNSSEC;
+use futures::future::BoxFuture;
+use ledger::{
+    AppendError, AppendKey, Batch, EraseError, Erased, Erasure, Hold, KeyError, KeyFiles,
+    LeafRanges, Ledger, ReadError,
+};
+use model::{Event, SensorId, Timestamp, action};
+use serde::{Deserialize, Serialize};
+use tlog::Hash;
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
+
+use crate::site_time::{OwnTime, SiteTime};
+
+/// Characters of an actor, from Pangea's contract.
+const ACTOR_CHARS_MAX: usize = 128;
+/// Orders that are carried out or wait for each other, whether or not anybody waits for them.
+const ORDERS_MAX: usize = 64;
+
+/// An order.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(tag = "order", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Order {
+    /// Publish a checkpoint over everything that is durable.
+    Checkpoint,
+    /// Erase the envelopes of these leaves.
+    Erase {
+        /// Such as `12-40,57`.
+        leaves: LeafRanges,
+        /// Erase also what was derived from them: it says what they say.
+        #[serde(default)]
+        with_derived: bool,
+        /// Who they say orders it.
+        #[serde(default)]
+        actor: Option<Words>,
+        /// Why.
+        reason: Words,
+    },
+    /// Keep from being erased what was received in a window, of one sensor or of all.
+    Hold {
+        /// Whose events; everybody's where it is not there.
+        sensor: Option<SensorId>,
+        /// From this moment on.
+        from: Option<Timestamp>,
+        /// Before this moment.
+        to: Option<Timestamp>,
+        /// Who they say orders it.
+        #[serde(default)]
+        actor: Option<Words>,
+        /// Why.
+        reason: Words,
+    },
+    /// End a hold.
+    Release {
+        /// The leaf that placed it.
+        hold: u64,
+        /// Who they say orders it.
+        #[serde(default)]
+        actor: Option<Words>,
+        /// Why.
+        reason: Words,
+    },
+    /// Tell the holds that stand.
+    Holds,
+    /// Erase what the file `retention` no longer keeps, now and not at the next full hour.
+    Retain {
+        /// Who they say orders it.
+        #[serde(default)]
+        actor: Option<Words>,
+    },
+    /// Seal that readings of a sensor are taken out as a file, which whoever orders it does next.
+    ExportReadings {
+        /// Whose readings.
+        sensor: SensorId,
+        /// From this moment on.
+        from: Option<Timestamp>,
+        /// Before this moment.
+        to: Option<Timestamp>,
+        /// Who they say orders it.
+        #[serde(default)]
+        actor: Option<Words>,
+        /// Why.
+        reason: Words,
+    },
+    /// Know a sensor no more, until it beats again. Only a site that runs does.
+    Forget {
+        /// Which.
+        sensor: SensorId,
+        /// Who they say orders it.
+        #[serde(default)]
+        actor: Option<Words>,
+        /// Why.
+        reason: Words,
+    },
+    /// Go by the machine's clock again, which was far ahead of the site's own time.
+    ConfirmClock {
+        /// Who they say orders it.
+        #[serde(default)]
+        actor: Option<Words>,
+        /// Why.
+        reason: Words,
+    },
+    /// Make a new key and have the log go over to it.
+    RotateKey {
+        /// Who they say orders it.
+        #[serde(default)]
+        actor: Option<Words>,
+    },
+    /// Make a token for a program that logs or searches by way of the log port.
+    CreateToken {
+        /// What it is called.
+        name: TokenName,
+        /// What it allows.
+        scope: Vec<Scope>,
+        /// The log that it is for.
+        log: Option<String>,
+        /// Who they say orders it.
+        #[serde(default)]
+        actor: Option<Words>,
+    },
+    /// Have a token let nobody in any more.
+    RevokeToken {
+        /// Which.
+        name: TokenName,
+        /// Who they say orders it.
+        #[serde(default)]
+        actor: Option<Words>,
+    },
+    /// Tell the tokens that there are.
+    Tokens,
+}
+
+/// What became of an order.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(tag = "done", rename_all = "kebab-case")]
+pub enum Done {
+    /// The newest checkpoint.
+    Checkpoint {
+        /// The signed note.
+        checkpoint: String,
+    },
+    /// Envelopes were erased.
+    Erase(ErasedEnvelopes),
+    /// A hold stands.
+    Hold {
+        /// The leaf that places it, by which it is released.
+        leaf: u64,
+    },
+    /// A hold has ended.
+    Release {
+        /// The leaf that says so.
+        leaf: u64,
+    },
+    /// The holds that stand.
+    Holds {
+        /// In the order in which they were placed.
+        holds: Vec<StandingHold>,
+    },
+    /// What retention no longer kept was erased.
+    Retain {
+        /// The classes of which there was anything.
+        classes: Vec<RetainedClass>,
+    },
+    /// It is sealed that readings are taken out.
+    ExportReadings {
+        /// The leaf that says so.
+        leaf: u64,
+    },
+    /// The site knows the sensor no more.
+    Forget {
+        /// The leaf that says so.
+        leaf: u64,
+    },
+    /// The machine's clock is gone by again.
+    ConfirmClock {
+        /// The leaf that says so.
+        leaf: u64,
+    },
+    /// The log has another key.
+    RotateKey {
+        /// The leaf that says so.
+        leaf: u64,
+        /// The new verifier key.
+        vkey: String,
+    },
+    /// There is a new token.
+    CreateToken {
+        /// The leaf that says so.
+        leaf: u64,
+        /// The secret, which is shown this once.
+        token: String,
+        /// The log's id, for clients that name one.
+        config_id: String,
+    },
+    /// A token lets nobody in any more.
+    RevokeToken {
+        /// The leaf that says so.
+        leaf: u64,
+    },
+    /// The tokens that there are.
+    Tokens {
+        /// In the order in which they were made.
+        tokens: Vec<TokenDescription>,
+        /// The log's id, for clients that name one.
+        config_id: String,
+    },
+}
+
+/// How much was erased.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct ErasedEnvelopes {
+    /// The first leaf that says so.
+    pub leaf: u64,
+    /// Number of envelopes.
+    pub envelopes: u64,
+    /// Bytes by which the log's files shrank.
+    pub freed_bytes: u64,
+}
+
+/// A hold with the leaf that placed it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct StandingHold {
+    /// The leaf.
+    pub leaf: u64,
+    /// What it covers.
+    #[serde(flatten)]
+    pub hold: Hold,
+}
+
+/// What was erased of one class of events.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct RetainedClass {
+    /// The class: an action.
+    pub class: String,
+    /// How much.
+    #[serde(flatten)]
+    pub erased: ErasedEnvelopes,
+}
+
+/// Has the poller know a sensor no more: which one, who orders it and why. Answers the leaf that says
+/// so; `None` where nobody knows the sensor.
+pub type ForgetSensor =
+    Box<dyn Fn(SensorId, String, String) -> BoxFuture<'static, Forgotten> + Send + Sync>;
+
+/// What became of that; an error where nobody knows.
+pub type Forgotten = Result<Option<u64>, Box<dyn Error + Send + Sync>>;
+
+/// Carries out orders. Cheap to clone.
+#[derive(Clone)]
+pub struct Operator {
+    ledger: Ledger,
+    keys: KeyFiles,
+    retention: PathBuf,
+    time: SiteTime,
+    tokens: ApiTokens,
+    /// One token is made or revoked at a time: what was looked at must still be so when it is written.
+    changing_tokens: Arc<Mutex<()>>,
+    /// One key rotation at a time: there is one file for the next key.
+    rotating: Arc<Mutex<()>>,
+    /// Once the site polls.
+    forget_sensor: Arc<OnceLock<ForgetSensor>>,
+    room: Arc<Semaphore>,
+}
+
+/// The lock on the tokens, as blocking work takes it along.
+type ChangingTokens = Arc<OwnedMutexGuard<()>>;
+
+impl fmt::Debug for Operator {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Operator").field("ledger", &self.ledger).finish_non_exhaustive()
+    }
+}
+
+impl Operator {
+    pub fn new(
+        ledger: Ledger,
+        keys: KeyFiles,
+        (retention, time): (PathBuf, SiteTime),
+        tokens: ApiTokens,
+    ) -> Self {
+        let (changing_tokens, rotating) = (Arc::default(), Arc::default());
+        let (forget_sensor, room) = (Arc::default(), Arc::new(Semaphore::new(ORDERS_MAX)));
+        Self {
+            ledger,
+            keys,
+            retention,
+            time,
+            tokens,
+            changing_tokens,
+            rotating,
+            forget_sensor,
+            room,
+        }
+    }
+
+    /// From now on the site polls, and its poller forgets sensors like this.
+    pub fn polls(&self, forget_sensor: ForgetSensor) {
+        let is_first = self.forget_sensor.set(forget_sensor).is_ok();
+        debug_assert!(is_first, "a site starts polling once");
+    }
+
+    /// The tokens that let programs in.
+    pub const fn tokens(&self) -> &ApiTokens {
+        &self.tokens
+    }
+
+    /// Carries out an order. Dropping this future ends the waiting, not the order.
+    ///
+    /// # Errors
+    /// It was refused and nothing has happened, or something failed; [`OperatorError::is_refusal`] says which.
+    pub async fn carry_out(&self, order: Order, account: &Account) -> Result<Done, OperatorError> {
+        let place =
+            Arc::clone(&self.room).try_acquire_owned().map_err(|_full| OperatorError::Busy)?;
+        let (operator, account) = (self.clone(), account.clone());
+        let orders = self.ledger.orders();
+        let obeying = async move {
+            let done = operator.obey(order, account).await;
+            drop(place);
+            done
+        };
+        orders.carry_out(obeying).await.map_err(OperatorError::Panicked)?
+    }
+
+    async fn obey(&self, order: Order, account: Account) -> Result<Done, OperatorError> {
+        let by = |claimed: Option<Words>| account.signing_as(claimed.as_ref());
+        let now = clock::now();
+        match order {
+            Order::Checkpoint => {
+                let published = self.ledger.publish_checkpoint().await?;
+                Ok(Done::Checkpoint { checkpoint: published.note.clone() })
+            }
+            Order::Erase { leaves, with_derived, actor, reason } => {
+                let leaves = if with_derived { self.with_derived(leaves).await? } else { leaves };
+                let erasure = Erasure { leaves, actor: by(actor), reason: reason.into() };
+                Ok(Done::Erase(self.ledger.erase(erasure, now).await?.into()))
+            }
+            Order::Hold { sensor, from, to, actor, reason } => {
+                if from.zip(to).is_some_and(|(from, to)| from >= to) {
+                    return Err(OperatorError::EmptyWindow);
+                }
+                let hold = Hold { sensor, from, to };
+                let receipt =
+                    self.ledger.place_hold(&hold, &by(actor), reason.as_str(), now).await?;
+                Ok(Done::Hold { leaf: receipt.first_leaf })
+            }
+            Order::Release { hold, actor, reason } => {
+                let receipt =
+                    self.ledger.release_hold(hold, &by(actor), reason.as_str(), now).await?;
+                Ok(Done::Release { leaf: receipt.first_leaf })
+            }
+            Order::Holds => {
+                let holds = self.ledger.holds().into_iter();
+                let holds = holds.map(|(leaf, hold)| StandingHold { leaf, hold }).collect();
+                Ok(Done::Holds { holds })
+            }
+            Order::Retain { actor } => {
+                Ok(Done::Retain { classes: self.retain_now(&by(actor), now).await? })
+            }
+            Order::ExportReadings { sensor, from, to, actor, reason } => {
+                let vkey = self.ledger.vkey();
+                let origin = vkey.name().as_str();
+                let span = (from, to);
+                let event = Event::readings_exported(
+                    &by(actor),
+                    origin,
+                    sensor,
+                    span,
+                    reason.as_str(),
+                    now,
+                );
+                let receipt = self.ledger.append(Batch::of(vec![event])).await?;
+                Ok(Done::ExportReadings { leaf: receipt.first_leaf })
+            }
+            Order::Forget { sensor, actor, reason } => {
+                self.forget(sensor, by(actor), reason.into()).await
+            }
+            Order::ConfirmClock { actor, reason } => {
+                let words = format!("the machine's clock is confirmed: {}", reason.as_str());
+                let mut event = Event::site(action::CLOCK_CONFIRMED, "site", words, now);
+                event.actor = Some(by(actor).chars().take(ACTOR_CHARS_MAX).collect());
+                let receipt = self.ledger.append(Batch::of(vec![event])).await?;
+                self.with_time(SiteTime::confirm).await?;
+                Ok(Done::ConfirmClock { leaf: receipt.first_leaf })
+            }
+            Order::RotateKey { actor } => self.rotate_key(&by(actor)).await,
+            Order::CreateToken { name, scope, log, actor } => {
+                let description = TokenDescription { name, scope, log, created_at: now };
+                self.create_token(description, &by(actor)).await
+            }
+            Order::RevokeToken { name, actor } => {
+                self.revoke_token(name, Revocation { actor: by(actor), at: now }).await
+            }
+            Order::Tokens => {
+                Ok(Done::Tokens { tokens: self.tokens.all(), config_id: config_id(&self.ledger) })
+            }
+        }
+    }
+
+    /// The poller seals the event, so that the event stands after all that the poller said of the sensor.
+    async fn forget(
+        &self,
+        sensor: SensorId,
+        by: String,
+        reason: String,
+    ) -> Result<Done, OperatorError> {
+        let forget = self.forget_sensor.get().ok_or(OperatorError::NotPolling)?;
+        let forgotten = forget(sensor, by, reason).await.map_err(OperatorError::NotForgotten)?;
+        let leaf = forgotten.ok_or(OperatorError::UnknownSensor { sensor })?;
+        Ok(Done::Forget { leaf })
+    }
+
+    /// Erases what the retention file no longer keeps, as an order of the site's own.
+    pub async fn retain(&self, now: Timestamp) -> Result<Vec<RetainedClass>, OperatorError> {
+        let operator = self.clone();
+        let retaining = async move { operator.retain_now("site", now).await };
+        self.ledger.orders().carry_out(retaining).await.map_err(OperatorError::Panicked)?
+    }
+
+    async fn retain_now(
+        &self,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<Vec<RetainedClass>, OperatorError> {
+        let retention = Retention::load(&self.retention)?;
+        let own = self.with_time(SiteTime::look).await?;
+        if own.in_doubt {
+            if !own.is_told {
+                let words = format!(
+                    "the machine's clock says {now}, and the site's own time is {}: nothing is erased for its age until `sealwire log confirm-clock`",
+                    own.time
+                );
+                let event = Event::site(action::CLOCK_JUMPED, "site", words, now);
+                self.ledger.append(Batch::of(vec![event])).await?;
+                self.with_time(SiteTime::told).await?;
+            }
+            return Err(OperatorError::ClockInDoubt { clock: now, own: own.time });
+        }
+        let mut classes = Vec::new();
+        for (class, before) in retention.expiring(own.time.min(now)) {
+            if let Some(erased) = self.ledger.retain(class, before, actor, now).await? {
+                classes.push(RetainedClass { class: class.to_owned(), erased: erased.into() });
+            }
+        }
+        Ok(classes)
+    }
+
+    async fn with_time(
+        &self,
+        look: impl FnOnce(&SiteTime) -> io::Result<OwnTime> + Send + 'static,
+    ) -> Result<OwnTime, OperatorError> {
+        let time = self.time.clone();
+        let looked = work::blocking((), move || look(&time)).await;
+        looked.map_err(OperatorError::Panicked)?.map_err(OperatorError::Clock)
+    }
+
+    async fn with_derived(&self, leaves: LeafRanges) -> Result<LeafRanges, OperatorError> {
+        let ledger = self.ledger.clone();
+        let both = move || ledger.derived_from(&leaves).map(|derived| leaves.union(&derived));
+        let both = work::blocking((), both).await.map_err(OperatorError::Panicked)?;
+        both.map_err(OperatorError::Read)
+    }
+
+    /// The event is sealed first: what lets someone in is in the log before it does.
+    async fn create_token(
+        &self,
+        description: TokenDescription,
+        actor: &str,
+    ) -> Result<Done, OperatorError> {
+        let one_at_a_time = self.changing_tokens().await;
+        self.seal_revocations_under(&one_at_a_time).await?;
+        let TokenDescription { name, scope, log, created_at } = &description;
+        let own = config_id(&self.ledger);
+        if let Some(log) = log.as_ref().filter(|log| **log != own) {
+            return Err(ApiTokenError::OtherLog { log: log.clone(), own }.into());
+        }
+        self.tokens.check_new(name)?;
+        let scopes: Vec<String> = scope.iter().map(ToString::to_string).collect();
+        let words = format!("token {} created, for {}", name.as_str(), scopes.join(" and "));
+        let event = token_event(action::TOKEN_CREATED, actor, name, words, *created_at);
+        let receipt = self.ledger.append(Batch::of(vec![event])).await?;
+        let secret = ApiTokens::new_secret();
+        let shown = secret.clone();
+        let add = move |tokens: &ApiTokens| tokens.add(description, &shown);
+        self.change_tokens(&one_at_a_time, add).await?;
+        Ok(Done::CreateToken { leaf: receipt.first_leaf, token: secret, config_id: own })
+    }
+
+    /// The file is written first: whatever fails then, the token lets nobody in. The event follows it, at the next start if need be.
+    async fn revoke_token(
+        &self,
+        name: TokenName,
+        revocation: Revocation,
+    ) -> Result<Done, OperatorError> {
+        let one_at_a_time = self.changing_tokens().await;
+        let is_it = |(token, _): &(TokenDescription, Revocation)| token.name == name;
+        // Revoked before, and the log does not say so yet: this order finishes that one.
+        if !self.tokens.revoked().iter().any(is_it) {
+            let name = name.clone();
+            // What was sealed in the token's name is sealed before the event that says that it is revoked.
+            let no_effects = self.tokens.no_effects().await;
+            let revoke = move |tokens: &ApiTokens| {
+                let revoked = tokens.revoke(&name, revocation);
+                drop(no_effects);
+                revoked
+            };
+            self.change_tokens(&one_at_a_time, revoke).await?;
+        }
+        let sealed = self.seal_revocations_under(&one_at_a_time).await?;
+        let leaf = sealed.into_iter().find_map(|(token, leaf)| (token == name).then_some(leaf));
+        Ok(Done::RevokeToken { leaf: leaf.expect("it was revoked above, under the same lock") })
+    }
+
+    /// Seals that tokens were revoked, where an earlier process or order did not come to that.
+    ///
+    /// # Errors
+    /// An event was not sealed. The tokens let nobody in all the same.
+    pub async fn seal_revocations(&self) -> Result<(), OperatorError> {
+        let operator = self.clone();
+        let sealing = async move {
+            let one_at_a_time = operator.changing_tokens().await;
+            operator.seal_revocations_under(&one_at_a_time).await.map(drop)
+        };
+        self.ledger.orders().carry_out(sealing).await.map_err(OperatorError::Panicked)?
+    }
+
+    /// Answers the names of tokens, each with the leaf that says that it was revoked.
+    async fn seal_revocations_under(
+        &self,
+        lock: &ChangingTokens,
+    ) -> Result<Vec<(TokenName, u64)>, OperatorError> {
+        let mut sealed = Vec::new();
+        for (token, Revocation { actor, at }) in self.tokens.revoked() {
+            let name = token.name.as_str();
+            let words = format!("token {name} revoked");
+            let event = token_event(action::TOKEN_REVOKED, &actor, &token.name, words, at);
+            // Sealed once, even where the file could not be written after it.
+            let key = format!("revoke {name} {}", token.created_at);
+            let key = AppendKey::parse(&key).expect("a name and a moment are shorter");
+            let batch = Batch { key: Some(key), ..Batch::of(vec![event]) };
+            let receipt = self.ledger.append(batch).await?;
+            sealed.push((token.name.clone(), receipt.first_leaf));
+            self.change_tokens(lock, move |tokens| tokens.forget(&token)).await?;
+        }
+        Ok(sealed)
+    }
+
+    async fn changing_tokens(&self) -> ChangingTokens {
+        Arc::new(Arc::clone(&self.changing_tokens).lock_owned().await)
+    }
+
+    /// Writes the tokens' file.
+    async fn change_tokens(
+        &self,
+        lock: &ChangingTokens,
+        change: impl FnOnce(&ApiTokens) -> Result<(), ApiTokenError> + Send + 'static,
+    ) -> Result<(), OperatorError> {
+        let tokens = self.tokens.clone();
+        let changed = work::blocking(Arc::clone(lock), move || change(&tokens)).await;
+        Ok(changed.map_err(OperatorError::Panicked)??)
+    }
+
+    async fn rotate_key(&self, actor: &str) -> Result<Done, OperatorError> {
+        let one_at_a_time = Arc::new(Arc::clone(&self.rotating).lock_owned().await);
+        // Where the writer has ended, only the next start knows which key the log goes on with. That it answers says that it knows.
+        self.ledger.publish_checkpoint().await?;
+        let (keys, vkey) = (self.keys.clone(), self.ledger.vkey());
+        let next = work::blocking(Arc::clone(&one_at_a_time), move || {
+            keys.settle(&vkey)?;
+            keys.create_next(vkey.name().clone())
+        });
+        let next = next.await.map_err(OperatorError::Panicked)??;
+        let rotated = self.ledger.rotate_key(next, actor).await;
+        let (keys, vkey) = (self.keys.clone(), self.ledger.vkey());
+        if !matches!(rotated, Err(AppendError::Stopped)) {
+            let settled = vkey.clone();
+            let settle = move || keys.settle(&settled);
+            work::blocking(one_at_a_time, settle).await.map_err(OperatorError::Panicked)??;
+        }
+        Ok(Done::RotateKey { leaf: rotated?.first_leaf, vkey: vkey.to_string() })
+    }
+}
+
+/// The id by which clients name the log: it follows from the first of its keys, whatever key it has gone over to.
+pub fn config_id(ledger: &Ledger) -> String {
+    let first_key = ledger.keys().into_iter().next().map_or_else(String::new, |key| key.vkey);
+    let digest = Hash::sha256(first_key.as_bytes());
+    let head: &[u8; 20] = digest.as_bytes().first_chunk().expect("a hash has 32 bytes");
+    format!("pci_{}", BASE32_DNSSEC.encode(head))
+}
+
+/// Something that was done to a token, or with it.
+pub fn token_event(
+    action: &str,
+    actor: &str,
+    name: &TokenName,
+    words: String,
+    at: Timestamp,
+) -> Event {
+    let mut event = Event::site(action, "api-tokens", words, at);
+    // A field of the contract, which is short; an order's words may be longer.
+    event.actor = Some(actor.chars().take(ACTOR_CHARS_MAX).collect());
+    event.target = Some(name.as_str().to_owned());
+    event
+}
+
+impl From<Erased> for ErasedEnvelopes {
+    fn from(erased: Erased) -> Self {
+        let Erased { receipt, envelopes, freed_bytes } = erased;
+        Self { leaf: receipt.first_leaf, envelopes, freed_bytes }
+    }
+}
+
+/// Why an order was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// Erasing or releasing.
+    #[error(transparent)]
+    Erase(#[from] EraseError),
+    /// Sealing the event.
+    #[error("the event that says so was not sealed")]
+    Append(#[from] AppendError),
+    /// A hold that would cover nothing.
+    #[error("the hold covers nothing: `from` must be before `to`")]
+    EmptyWindow,
+    /// The keys' files.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The retention file.
+    #[error(transparent)]
+    Retention(#[from] RetentionError),
+    /// Tokens.
+    #[error(transparent)]
+    Token(#[from] ApiTokenError),
+    /// Looking for what was derived.
+    #[error("what was derived from the leaves could not be looked up")]
+    Read(#[source] ReadError),
+    /// The site's own time cannot be kept.
+    #[error("the file `clock` cannot be written")]
+    Clock(#[source] io::Error),
+    /// Nobody knows how old anything is.
+    #[error(
+        "the machine's clock says {clock}, and the site's own time is {own}: nothing is erased for its age; set the clock, and give \
+         the order `sealwire log confirm-clock`"
+    )]
+    ClockInDoubt {
+        /// The machine's.
+        clock: Timestamp,
+        /// The site's.
+        own: Timestamp,
+    },
+    /// There is no poller that could forget a sensor.
+    #[error("only a site that polls forgets a sensor: start it, and give the order again")]
+    NotPolling,
+    /// Nobody knows whether the sensor is forgotten.
+    #[error("the sensor may be forgotten, and the log says whether it is")]
+    NotForgotten(#[source] Box<dyn Error + Send + Sync>),
+    /// Neither the poller nor the log knows the sensor.
+    #[error("the site knows no sensor {sensor}: `/api/sensors` lists those that it knows")]
+    UnknownSensor {
+        /// Which.
+        sensor: SensorId,
+    },
+    /// Too many at once.
+    #[error("{ORDERS_MAX} orders are being carried out: wait for them, and try again")]
+    Busy,
+    /// A bug.
+    #[error("carrying out the order panicked")]
+    Panicked(#[source] tokio::task::JoinError),
+}
+
+impl OperatorError {
+    /// Whether the order cannot be carried out as it stands; otherwise the site failed at it.
+    pub const fn is_refusal(&self) -> bool {
+        match self {
+            Self::EmptyWindow
+            | Self::Busy
+            | Self::NotPolling
+            | Self::UnknownSensor { .. }
+            | Self::ClockInDoubt { .. }
+            | Self::Retention(_)
+            | Self::Erase(
+                EraseError::NoSuchLeaf { .. }
+                | EraseError::OfTheLog { .. }
+                | EraseError::Held { .. }
+                | EraseError::Nothing
+                | EraseError::NoSuchHold { .. },
+            )
+            | Self::Token(
+                ApiTokenError::Taken { .. }
+                | ApiTokenError::Unknown { .. }
+                | ApiTokenError::TooMany
+                | ApiTokenError::OtherLog { .. },
+            ) => true,
+            Self::Erase(_)
+            | Self::Append(_)
+            | Self::Clock(_)
+            | Self::Key(_)
+            | Self::Token(_)
+            | Self::Read(_)
+            | Self::NotForgotten(_)
+            | Self::Panicked(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{pin::pin, time::Duration};
+
+    use data_dir::DataDir;
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::site_log::SiteLog;
+
+    /// Time goes on only where nothing else does.
+    #[tokio::test(start_paused = true)]
+    async fn a_revocation_waits_for_what_is_being_done_in_the_tokens_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(folder.path(), None).unwrap();
+        let SiteLog { ledger: _, writer, operator } = SiteLog::open(&data_dir, None).unwrap();
+        let (account, name) = (Account::own(), "scada-1".parse::<TokenName>().unwrap());
+        let (scope, actor) = (vec![Scope::Write], None);
+        let create = Order::CreateToken { name: name.clone(), scope, log: None, actor };
+        operator.carry_out(create, &account).await.unwrap();
+        let tokens = operator.tokens();
+        let token = tokens.all().remove(0);
+        let effect = tokens.effect(&token).await.unwrap();
+        let revoke = Order::RevokeToken { name, actor: None };
+        let mut revoking = pin!(operator.carry_out(revoke, &account));
+        tokio::select! {
+            biased;
+            done = revoking.as_mut() => panic!("it does not wait: {done:?}"),
+            () = sleep(Duration::from_secs(1)) => {}
+        }
+        assert!(tokens.stands(&token));
+        drop(effect);
+        revoking.await.unwrap();
+        assert!(!tokens.stands(&token) && tokens.effect(&token).await.is_none());
+        writer.close().await.unwrap();
+    }
+}

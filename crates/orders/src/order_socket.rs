@@ -1,0 +1,450 @@
+//! The way of orders to a running site: a socket in the data directory, which nobody else's connections can fill.
+//!
+//! One order to a connection: its JSON, to the end of what is sent; then the answer, in JSON. The
+//! kernel says which account asks, and only that of the site and root are heard. Whoever connects and
+//! sends nothing gives way to the next.
+
+use std::{
+    collections::VecDeque,
+    fs::{self, File, Permissions},
+    io::{self, Read as _, Write as _},
+    net::Shutdown,
+    os::{
+        fd::AsRawFd as _,
+        unix::{
+            fs::{FileTypeExt as _, PermissionsExt as _},
+            net::UnixStream as BlockingStream,
+        },
+    },
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use access::{Account, own_uid};
+use model::error_chain;
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy, sink},
+    net::{UnixListener, UnixStream},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use crate::operator::{Done, Operator, Order};
+
+/// Its name in the data directory.
+const NAME: &str = data_dir::folder::ORDERS;
+/// Bytes of a path that every system takes as a socket's address; Linux takes 107, others less. Longer ones are reached by way of the open folder.
+const PATH_BYTES_MAX: usize = 100;
+/// Bytes of an order: one to erase in its longest form is a tenth of it.
+const ORDER_BYTES_MAX: u64 = 256 << 10;
+/// Time for a whole order to come, and for its answer to be taken.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Time for the rest of what somebody sends who was answered before the end of it.
+const LINGER: Duration = Duration::from_secs(1);
+/// Connections that have not sent their order yet; one more takes the place of the oldest.
+const UNHEARD_MAX: usize = 64;
+/// How long to wait before accepting again where the system has no room for a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a site may take for an order: an erasure writes whole segments anew.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// The socket, bound.
+#[derive(Debug)]
+pub struct OrderSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+/// What comes back.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Answer {
+    Done(Done),
+    Refused(String),
+    Failed(String),
+}
+
+/// Whether there is a socket in a folder, used or left by a crash.
+///
+/// # Errors
+/// Something else has the name.
+pub fn is_there(folder: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(folder.join(NAME)) {
+        Ok(found) if found.file_type().is_socket() => Ok(true),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "it is not a socket")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+impl OrderSocket {
+    /// Binds the socket of a folder that is ours. One that a crash left is replaced; one at which somebody listens is not.
+    ///
+    /// # Errors
+    /// Somebody listens there, or something else has the name.
+    pub fn bind(folder: &Path) -> io::Result<Self> {
+        let path = folder.join(NAME);
+        if is_there(folder)? {
+            match connect(folder) {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    fs::remove_file(&path)?;
+                }
+                Ok(_) => {
+                    return Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let address = Address::of(folder)?;
+        let listener = UnixListener::bind(&address.path)?;
+        // Nobody else gets here through the folder, which is its owner's alone; and who asks is looked at.
+        fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        Ok(Self { listener, path })
+    }
+
+    /// Hears orders until `shutdown`. Those that are being carried out then end without anybody who waits for them.
+    pub async fn serve(self, operator: Operator, shutdown: CancellationToken) {
+        let mut connections = JoinSet::new();
+        let mut unheard: VecDeque<CancellationToken> = VecDeque::new();
+        while let Some(accepted) = shutdown.run_until_cancelled(self.listener.accept()).await {
+            let stream = match accepted {
+                Ok((stream, _address)) => stream,
+                Err(error) => {
+                    warn!(%error, "an order's connection could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            unheard.retain(|connection| !connection.is_cancelled());
+            if unheard.len() >= UNHEARD_MAX
+                && let Some(oldest) = unheard.pop_front()
+            {
+                oldest.cancel();
+            }
+            let gives_way = CancellationToken::new();
+            unheard.push_back(gives_way.clone());
+            let operator = operator.clone();
+            connections.spawn(async move {
+                if let Err(error) = hear(stream, operator, gives_way).await {
+                    debug!(%error, "an order's connection ended early");
+                }
+            });
+            while connections.try_join_next().is_some() {}
+        }
+        // Where it cannot be removed, the next start finds that nobody listens.
+        let _gone = fs::remove_file(self.path);
+    }
+}
+
+/// Hears one order, and answers.
+async fn hear(
+    mut stream: UnixStream,
+    operator: Operator,
+    gives_way: CancellationToken,
+) -> io::Result<()> {
+    // However this ends, the connection no longer counts among those that are not heard yet.
+    let _counted = gives_way.clone().drop_guard();
+    let uid = stream.peer_cred()?.uid();
+    let answer = if uid == own_uid() || uid == 0 {
+        let mut bytes = Vec::new();
+        let mut order = (&mut stream).take(ORDER_BYTES_MAX + 1);
+        let read = timeout(PATIENCE, order.read_to_end(&mut bytes));
+        let Some(read) = gives_way.run_until_cancelled(read).await else {
+            return Err(io::Error::other("another order came first"));
+        };
+        read??;
+        // From here on it gives way to nobody.
+        gives_way.cancel();
+        carry_out(&operator, uid, &bytes).await
+    } else {
+        gives_way.cancel();
+        Answer::Refused(
+            "orders come from the account that the site runs as, or from root".to_owned(),
+        )
+    };
+    let json = serde_json::to_vec(&answer).expect("what was done has only text keys");
+    timeout(PATIENCE, stream.write_all(&json)).await??;
+    stream.shutdown().await?;
+    // A connection that is closed with something unread takes the answer with it.
+    let _patient_enough = timeout(LINGER, copy(&mut stream, &mut sink())).await;
+    Ok(())
+}
+
+async fn carry_out(operator: &Operator, uid: u32, bytes: &[u8]) -> Answer {
+    if bytes.len() as u64 > ORDER_BYTES_MAX {
+        return Answer::Refused(format!("an order has at most {ORDER_BYTES_MAX} bytes"));
+    }
+    let order: Order = match serde_json::from_slice(bytes) {
+        Ok(order) => order,
+        Err(error) => return Answer::Refused(format!("this is not an order: {error}")),
+    };
+    let account = match work::blocking((), move || Account::of(uid)).await {
+        Ok(account) => account,
+        Err(panic) => return Answer::Failed(panic.to_string()),
+    };
+    match operator.carry_out(order, &account).await {
+        Ok(done) => Answer::Done(done),
+        // The operator is told everything: it is their machine.
+        Err(refusal) if refusal.is_refusal() => Answer::Refused(error_chain(&refusal)),
+        Err(failure) => {
+            error!(%failure, source = std::error::Error::source(&failure), "an order failed");
+            Answer::Failed(error_chain(&failure))
+        }
+    }
+}
+
+/// Has the site that runs in this folder carry an order out. Blocks until it has.
+///
+/// # Errors
+/// Nobody listens, the order was refused or failed, or the site went away meanwhile.
+pub fn give_order(folder: &Path, order: &Order) -> Result<Done, GiveOrderError> {
+    let mut stream = connect(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            GiveOrderError::NobodyListens { folder: folder.to_owned() }
+        }
+        _ => GiveOrderError::Connect { folder: folder.to_owned(), source: error },
+    })?;
+    let json = serde_json::to_vec(order).expect("an order has only text keys");
+    let mut answer = Vec::new();
+    stream.set_read_timeout(Some(ORDER_TIMEOUT)).map_err(GiveOrderError::Lost)?;
+    // Who is refused before the order was read is told why all the same.
+    let _may_be_refused = stream.write_all(&json).and_then(|()| stream.shutdown(Shutdown::Write));
+    stream.read_to_end(&mut answer).map_err(GiveOrderError::Lost)?;
+    if answer.is_empty() {
+        return Err(GiveOrderError::Lost(io::ErrorKind::UnexpectedEof.into()));
+    }
+    match serde_json::from_slice(&answer).map_err(GiveOrderError::Answer)? {
+        Answer::Done(done) => Ok(done),
+        Answer::Refused(words) | Answer::Failed(words) => Err(GiveOrderError::NotDone(words)),
+    }
+}
+
+fn connect(folder: &Path) -> io::Result<BlockingStream> {
+    BlockingStream::connect(&Address::of(folder)?.path)
+}
+
+/// A path by which the kernel takes the socket of a folder, however long the folder's own is.
+struct Address {
+    path: PathBuf,
+    _folder: Option<File>,
+}
+
+impl Address {
+    fn of(folder: &Path) -> io::Result<Self> {
+        let path = folder.join(NAME);
+        if path.as_os_str().len() <= PATH_BYTES_MAX {
+            return Ok(Self { path, _folder: None });
+        }
+        let folder = File::open(folder)?;
+        let path = format!("/proc/self/fd/{}/{NAME}", folder.as_raw_fd()).into();
+        Ok(Self { path, _folder: Some(folder) })
+    }
+}
+
+/// Why an order was not carried out, or nobody knows whether it was.
+#[derive(Debug, thiserror::Error)]
+pub enum GiveOrderError {
+    /// There is no socket, or nobody behind it.
+    #[error("the site in {} is starting or stopping: try again in a moment", folder.display())]
+    NobodyListens {
+        /// The data directory.
+        folder: PathBuf,
+    },
+    /// The socket cannot be used.
+    #[error("cannot give orders to the site in {}", folder.display())]
+    Connect {
+        /// The data directory.
+        folder: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+    /// The connection ended.
+    #[error(
+        "the site gave no answer: the order may have been carried out, and the log says whether it was"
+    )]
+    Lost(#[source] io::Error),
+    /// It answered something else.
+    #[error("the site answers something else: use the sealwire that runs it")]
+    Answer(#[source] serde_json::Error),
+    /// The site says why not.
+    #[error("{0}")]
+    NotDone(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::process::CommandExt as _, process::Command};
+
+    use data_dir::DataDir;
+    use model::action;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::site_log::SiteLog;
+
+    struct Site {
+        _parent: TempDir,
+        folder: PathBuf,
+        log: SiteLog,
+        shutdown: CancellationToken,
+        serving: JoinSet<()>,
+    }
+
+    impl Site {
+        /// A log that takes orders, in a folder whose path is too long for a socket's address.
+        fn start() -> Self {
+            let parent = TempDir::new().unwrap();
+            let folder = parent.path().join("x".repeat(150));
+            let data_dir = DataDir::open(&folder, None).unwrap();
+            let log = SiteLog::open(&data_dir, None).unwrap();
+            let (shutdown, mut serving) = (CancellationToken::new(), JoinSet::new());
+            let socket = OrderSocket::bind(&folder).unwrap();
+            serving.spawn(socket.serve(log.operator.clone(), shutdown.clone()));
+            Self { _parent: parent, folder, log, shutdown, serving }
+        }
+
+        async fn give(&self, order: Order) -> Result<Done, GiveOrderError> {
+            let folder = self.folder.clone();
+            work::blocking((), move || give_order(&folder, &order)).await.unwrap()
+        }
+
+        /// What the site answers to these bytes.
+        async fn send(&self, bytes: Vec<u8>) -> String {
+            let folder = self.folder.clone();
+            let send = move || {
+                let mut stream = connect(&folder).unwrap();
+                let _may_be_refused = stream.write_all(&bytes);
+                stream.shutdown(Shutdown::Write).unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).unwrap();
+                answer
+            };
+            work::blocking((), send).await.unwrap()
+        }
+
+        async fn stop(mut self) {
+            self.shutdown.cancel();
+            self.serving.join_next().await.unwrap().unwrap();
+            assert!(!self.folder.join(NAME).exists());
+            self.log.writer.close().await.unwrap();
+        }
+    }
+
+    /// Time stands still while anybody waits for the socket, so nobody's patience ends.
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_say_nothing_lock_nobody_out() {
+        let site = Site::start();
+        let folder = site.folder.clone();
+        let hold = move || -> Vec<BlockingStream> {
+            (0..3 * UNHEARD_MAX).map(|_| connect(&folder).unwrap()).collect()
+        };
+        let held = work::blocking((), hold).await.unwrap();
+        assert!(matches!(site.give(Order::Holds).await, Ok(Done::Holds { .. })));
+        // The oldest have given way to the others, not to time.
+        let closed = move || {
+            let mut oldest = held.first().unwrap();
+            oldest.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            oldest.read(&mut [0])
+        };
+        assert_eq!(work::blocking((), closed).await.unwrap().unwrap(), 0);
+        site.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_order_is_sealed_with_the_account_that_gave_it_whatever_it_claims() {
+        let site = Site::start();
+        let hold = |actor: Option<&str>| Order::Hold {
+            sensor: None,
+            from: None,
+            to: None,
+            actor: actor.map(|actor| actor.parse().unwrap()),
+            reason: "a test".parse().unwrap(),
+        };
+        let account = Account::own().signing_as(None);
+        for (claimed, sealed) in
+            [(None, account.clone()), (Some("the auditor"), format!("{account} as the auditor"))]
+        {
+            let Done::Hold { leaf } = site.give(hold(claimed)).await.unwrap() else { panic!() };
+            let stored = site.log.ledger.envelopes(leaf, 1, usize::MAX).unwrap().remove(0);
+            let event = model::Envelope::parse(&stored.bytes.unwrap()).unwrap().event;
+            assert_eq!(event.action.as_deref(), Some(action::HOLD_PLACED));
+            assert_eq!(event.actor, Some(sealed));
+        }
+        site.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_no_order_is_refused_in_words() {
+        let site = Site::start();
+        for (sent, words) in [
+            (Vec::new(), "this is not an order"),
+            (br#"{"order":"dance"}"#.to_vec(), "unknown variant `dance`"),
+            (br#"{"order":"erase","leaves":"3-1","reason":"b"}"#.to_vec(), "does not name leaves"),
+            (br#"{"order":"erase","leaves":"3","actor":" ","reason":"b"}"#.to_vec(), "not blank"),
+            (br#"{"order":"erase","leaves":"99999999","reason":"b"}"#.to_vec(), "not in the log"),
+            (vec![b'x'; 300 << 10], "at most 262144 bytes"),
+        ] {
+            let answer = site.send(sent).await;
+            assert!(answer.starts_with(r#"{"refused":""#) && answer.contains(words), "{answer}");
+        }
+        site.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_socket_that_a_crash_left_is_replaced_and_a_live_one_is_not() {
+        let site = Site::start();
+        let live = OrderSocket::bind(&site.folder).unwrap_err();
+        assert_eq!(live.kind(), io::ErrorKind::AddrInUse);
+        assert!(matches!(site.give(Order::Holds).await, Ok(Done::Holds { .. })));
+        let mode = fs::metadata(site.folder.join(NAME)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        site.stop().await;
+
+        let folder = TempDir::new().unwrap();
+        let stale = OrderSocket::bind(folder.path()).unwrap();
+        drop(stale);
+        assert!(folder.path().join(NAME).exists());
+        let nobody = give_order(folder.path(), &Order::Holds).unwrap_err();
+        assert!(matches!(nobody, GiveOrderError::NobodyListens { .. }), "{nobody}");
+        drop(OrderSocket::bind(folder.path()).unwrap());
+        fs::remove_file(folder.path().join(NAME)).unwrap();
+        fs::write(folder.path().join(NAME), "mine").unwrap();
+        OrderSocket::bind(folder.path()).unwrap_err();
+        assert_eq!(fs::read_to_string(folder.path().join(NAME)).unwrap(), "mine");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn another_account_is_not_heard_even_where_the_files_let_it_in() {
+        if own_uid() != 0 {
+            eprintln!("not run: only root can ask as another account");
+            return;
+        }
+        let site = Site::start();
+        // As if a mode had been loosened by hand.
+        for open in [site.folder.parent().unwrap(), &site.folder, &site.folder.join(NAME)] {
+            fs::set_permissions(open, Permissions::from_mode(0o777)).unwrap();
+        }
+        let script = "import os, socket, sys\n\
+                      os.chdir(sys.argv[1])\n\
+                      s = socket.socket(socket.AF_UNIX)\n\
+                      s.connect('orders.sock')\n\
+                      s.sendall(b'{\"order\":\"rotate-key\",\"actor\":\"root\"}')\n\
+                      s.shutdown(socket.SHUT_WR)\n\
+                      print(s.recv(4096).decode())";
+        let folder = site.folder.clone();
+        let ask = move || {
+            Command::new("python3").args(["-c", script]).arg(folder).uid(65_534).output().unwrap()
+        };
+        let output = work::blocking((), ask).await.unwrap();
+        let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            answer.contains("orders come from the account that the site runs as"),
+            "{output:?}"
+        );
+        assert_eq!(site.log.ledger.keys().len(), 1);
+        site.stop().await;
+    }
+}

@@ -1,0 +1,90 @@
+//! Opening a site's log with its keys, for the site and for the commands that work on a stopped one.
+
+use std::{io, path::PathBuf};
+
+use access::{ApiTokenError, ApiTokens};
+use data_dir::{DataDir, saved_searches};
+use ledger::{KeyError, KeyFiles, Ledger, OpenError, Storage, Writer};
+use tlog::KeyName;
+
+use crate::{
+    operator::Operator,
+    site_time::{self, SiteTime},
+};
+
+/// A site's log, open.
+#[derive(Debug)]
+pub struct SiteLog {
+    /// The log.
+    pub ledger: Ledger,
+    /// Its writer, to be closed.
+    pub writer: Writer,
+    /// What an operator may order of it.
+    pub operator: Operator,
+}
+
+impl SiteLog {
+    /// Opens the log in `data_dir`, or begins one. Its key is in `key_file`, or in the folder where that is `None`. Blocks while it recovers.
+    ///
+    /// # Errors
+    /// The key or the log cannot be used.
+    pub fn open(data_dir: &DataDir, key_file: Option<PathBuf>) -> Result<Self, SiteLogError> {
+        Self::open_on(Storage::default(), data_dir, key_file)
+    }
+
+    /// The same, and takes over leaves beyond the checkpoint that the site's key does not vouch for: [`Ledger::adopted`] says how many. Someone must have
+    /// asked for it, because the next checkpoint signs them.
+    ///
+    /// # Errors
+    /// As [`SiteLog::open`].
+    pub fn open_adopting(
+        data_dir: &DataDir,
+        key_file: Option<PathBuf>,
+    ) -> Result<Self, SiteLogError> {
+        Self::open_on(Storage { adopts_tail: true, ..Storage::default() }, data_dir, key_file)
+    }
+
+    fn open_on(
+        storage: Storage,
+        data_dir: &DataDir,
+        key_file: Option<PathBuf>,
+    ) -> Result<Self, SiteLogError> {
+        let name = KeyName::parse(&data_dir.origin()).expect("a site's name is checked");
+        let keys = KeyFiles::new(key_file.unwrap_or_else(|| data_dir.key()));
+        let signers = keys.load_or_create(&name, &data_dir.ledger())?;
+        let (ledger, writer) = Ledger::open_on(storage, &data_dir.ledger(), signers)?;
+        // Also where a command erases on a stopped site, whose API knows of no erasure.
+        let folder = data_dir.path().to_owned();
+        ledger.after_erasing(move || saved_searches::forget_words(&folder));
+        // A rotation may have been interrupted: the log knows how it ended.
+        keys.settle(&ledger.vkey())?;
+        let tokens = ApiTokens::load(access::path_in(data_dir.path()))?;
+        let clock = data_dir.path().join(site_time::NAME);
+        let time = SiteTime::open(clock.clone(), ledger.found_received_at())
+            .map_err(|source| SiteLogError::Clock { path: clock, source })?;
+        let operator = Operator::new(ledger.clone(), keys, (data_dir.retention(), time), tokens);
+        Ok(Self { ledger, writer, operator })
+    }
+}
+
+/// Why a site's log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteLogError {
+    /// The key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The site's own time cannot be kept.
+    #[error("cannot use {}, which has the site's own time", path.display())]
+    Clock {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+    /// The tokens of programs cannot be used.
+    #[error(transparent)]
+    Tokens(#[from] ApiTokenError),
+}

@@ -1,0 +1,11 @@
+//! The page's port, in front of the components that make the page.
+//!
+//! [`serve`] answers on it; [`PageHost`] says who may ask, [`Host`] is the way to the components.
+
+mod host;
+mod page_port;
+mod visitors;
+
+pub use host::{Host, WorkloadName};
+pub use page_port::{FILES_MAX, PLACES, PagePort, no_room, serve};
+pub use visitors::{InvalidPageHost, PageHost};

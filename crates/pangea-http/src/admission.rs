@@ -1,0 +1,209 @@
+//! Who may call, and how often.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use access::{ApiTokens, Effect, TokenDescription, TokenName};
+use axum::http::{HeaderMap, header};
+use model::Timestamp;
+use pangea::{Refusal, Status};
+use tokio::time::Instant;
+
+/// Requests that a token may make at once after a pause: a page of 20 events costs a client that verifies 41 of them, and several do so.
+const BURST: u32 = 2_000;
+/// Requests a second that a token may make for ever: half of what a core answers.
+const RATE: u32 = 1_000;
+const DAY_MICROS: i64 = 86_400 * 1_000_000;
+
+/// Lets callers in.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    tokens: ApiTokens,
+    /// By which clients name the log.
+    config_id: String,
+    /// By token, its name and when it was made; no more than there are tokens, but for those revoked since the start.
+    usage: Mutex<HashMap<(TokenName, Timestamp), Usage>>,
+}
+
+#[derive(Debug)]
+struct Usage {
+    allowance: Allowance,
+    /// The day of the last event that says that the token is used, counted from 1970.
+    told_on_day: Option<i64>,
+}
+
+/// Requests that may still be made.
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    requests: f64,
+    at: Instant,
+}
+
+impl Allowance {
+    /// Takes one, if there is one; otherwise, how long until there is.
+    fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        let gained = now.saturating_duration_since(self.at).as_secs_f64() * f64::from(RATE);
+        *self = Self { requests: (self.requests + gained).min(f64::from(BURST)), at: now };
+        if self.requests < 1.0 {
+            return Err(Duration::from_secs_f64((1.0 - self.requests) / f64::from(RATE)));
+        }
+        self.requests -= 1.0;
+        Ok(())
+    }
+}
+
+/// A caller who was let in.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) token: TokenDescription,
+    /// Whether the log does not say yet that the token is used today.
+    pub(crate) is_first_of_day: bool,
+}
+
+impl Admission {
+    pub(crate) fn new(tokens: ApiTokens, config_id: String) -> Self {
+        Self { tokens, config_id, usage: Mutex::default() }
+    }
+
+    /// Looks at who calls, and counts the call.
+    pub(crate) fn admit(
+        &self,
+        headers: &HeaderMap,
+        allows: impl FnOnce(&TokenDescription) -> bool,
+        (moment, now): (Timestamp, Instant),
+    ) -> Result<Admitted, Refusal> {
+        let offered = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let token = offered.and_then(|offered| self.tokens.admit(offered.trim()));
+        let token = token.ok_or_else(unauthorized)?;
+        if !allows(&token) {
+            let words = "this token may not do this: logging needs the scope `write`, reading the scope `read`";
+            return Err(Refusal::plain(Status::Forbidden, words));
+        }
+        if let Some(log) = token.log.as_ref().filter(|log| **log != self.config_id) {
+            let words =
+                format!("this token is for the log {log}: this site's is {}", self.config_id);
+            return Err(Refusal::plain(Status::Forbidden, words));
+        }
+        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        let usage = usage.entry(key_of(&token)).or_insert_with(|| Usage {
+            allowance: Allowance { requests: f64::from(BURST), at: now },
+            told_on_day: None,
+        });
+        usage.allowance.take(now).map_err(|_soon| {
+            let words = format!(
+                "this token made more than {RATE} requests a second: try again in a moment"
+            );
+            Refusal::plain(Status::TooManyRequests, words)
+        })?;
+        let is_first_of_day = usage.told_on_day != Some(day_of(moment));
+        Ok(Admitted { token, is_first_of_day })
+    }
+
+    /// The moment of an effect: the token is looked at again, and stands until the guard is dropped.
+    pub(crate) async fn effect(&self, token: &TokenDescription) -> Result<Effect, Refusal> {
+        self.tokens.effect(token).await.ok_or_else(unauthorized)
+    }
+
+    /// Whether a token that was let in was not revoked since.
+    pub(crate) fn stands(&self, token: &TokenDescription) -> bool {
+        self.tokens.stands(token)
+    }
+
+    /// The log says from here on that the token is used on that day. Calls that came at once may each have said so.
+    pub(crate) fn told(&self, token: &TokenDescription, moment: Timestamp) {
+        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(usage) = usage.get_mut(&key_of(token)) {
+            usage.told_on_day = Some(day_of(moment));
+        }
+    }
+}
+
+/// Pangea's words, and ours.
+pub(crate) fn unauthorized() -> Refusal {
+    let words = "Not authorized to access this resource: the token is missing, unknown or revoked; \
+                 send `Authorization: Bearer ...` with one that `sealwire token create` made";
+    Refusal::plain(Status::Unauthorized, words)
+}
+
+/// A name can be given again once its token is revoked.
+fn key_of(token: &TokenDescription) -> (TokenName, Timestamp) {
+    (token.name.clone(), token.created_at)
+}
+
+const fn day_of(moment: Timestamp) -> i64 {
+    moment.unix_micros().div_euclid(DAY_MICROS)
+}
+
+#[cfg(test)]
+mod tests {
+    use access::{Revocation, Scope};
+
+    use super::*;
+
+    #[test]
+    fn an_allowance_is_used_up_and_comes_back() {
+        let begin = Instant::now();
+        let mut allowance = Allowance { requests: f64::from(BURST), at: begin };
+        for _ in 0..BURST {
+            allowance.take(begin).unwrap();
+        }
+        let wait = allowance.take(begin).unwrap_err();
+        assert!(wait <= Duration::from_millis(1), "{wait:?}");
+        allowance.take(begin + wait).unwrap();
+        let later = begin + Duration::from_secs(3_600);
+        assert_eq!(
+            (0..2 * BURST).filter(|_| allowance.take(later).is_ok()).count(),
+            BURST as usize
+        );
+    }
+
+    #[test]
+    fn who_asks_too_often_or_without_a_token_is_told_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let tokens = ApiTokens::load(folder.path().join("api-tokens")).unwrap();
+        let secret = ApiTokens::new_secret();
+        let description = TokenDescription {
+            name: "scada".parse().unwrap(),
+            scope: vec![Scope::Read],
+            log: None,
+            created_at: Timestamp::from_unix_micros(0),
+        };
+        tokens.add(description.clone(), &secret).unwrap();
+        let admission = Admission::new(tokens.clone(), String::from("log"));
+        let with = |secret: &str| {
+            let value = format!("Bearer {secret}").parse().unwrap();
+            HeaderMap::from_iter([(header::AUTHORIZATION, value)])
+        };
+        let now = (Timestamp::from_unix_micros(0), Instant::now());
+        let admit = |headers: &HeaderMap| {
+            admission.admit(headers, |_| true, now).map_err(|refusal| refusal.status)
+        };
+        assert_eq!(admit(&HeaderMap::new()).unwrap_err(), Status::Unauthorized);
+        assert_eq!(admit(&with("pts_other")).unwrap_err(), Status::Unauthorized);
+        assert!(admit(&with(&secret)).unwrap().is_first_of_day);
+        admission.told(&description, now.0);
+        for _ in 1..BURST {
+            assert!(!admit(&with(&secret)).unwrap().is_first_of_day);
+        }
+        assert_eq!(admit(&with(&secret)).unwrap_err(), Status::TooManyRequests);
+        let refusal = admission.admit(&with(&secret), |_| false, now).unwrap_err();
+        assert_eq!(refusal.status, Status::Forbidden);
+
+        // A token made anew under the name is told anew, and one for another log lets nobody in.
+        let revocation = Revocation { actor: String::from("ada"), at: now.0 };
+        tokens.revoke(&description.name, revocation).unwrap();
+        tokens.forget(&description).unwrap();
+        let created_at = Timestamp::from_unix_micros(1);
+        tokens.add(TokenDescription { created_at, ..description.clone() }, &secret).unwrap();
+        assert!(admit(&with(&secret)).unwrap().is_first_of_day);
+        let (other, log) = (ApiTokens::new_secret(), Some(String::from("another")));
+        let name = "other".parse().unwrap();
+        tokens.add(TokenDescription { name, log, ..description }, &other).unwrap();
+        assert_eq!(admit(&with(&other)).unwrap_err(), Status::Forbidden);
+    }
+}

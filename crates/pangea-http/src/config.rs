@@ -1,0 +1,152 @@
+//! How the API shows the log: the file `pangea.json` in the data directory.
+
+use std::{collections::BTreeMap, fs, io, path::Path};
+
+use axum::http::Uri;
+use pangea::{
+    Schema,
+    schema::{Field, InvalidSchema},
+};
+use serde::Deserialize;
+
+/// What the file says.
+#[derive(Debug)]
+pub struct Config {
+    pub(crate) schema: Schema,
+    pub(crate) roots: Roots,
+    pub(crate) public_url: Option<PublicUrl>,
+}
+
+/// Where clients find the API, if that is not where they say: what a proxy before the site is called. No slash at its end.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(try_from = "String")]
+pub(crate) struct PublicUrl(String);
+
+impl PublicUrl {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for PublicUrl {
+    type Error = InvalidPublicUrl;
+
+    fn try_from(text: String) -> Result<Self, InvalidPublicUrl> {
+        let url: Uri = text.parse().map_err(|_| InvalidPublicUrl)?;
+        let is_web = matches!(url.scheme_str(), Some("http" | "https"));
+        let has_host = url.host().is_some_and(|host| !host.is_empty());
+        if is_web && has_host && !text.contains(['@', '?', '#']) {
+            Ok(Self(text.trim_end_matches('/').to_owned()))
+        } else {
+            Err(InvalidPublicUrl)
+        }
+    }
+}
+
+/// A text that is not such a place.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error(
+    "`public_url` is where clients find the API, such as https://log.plant.example: `http` or `https`, a host, and perhaps a port and a path"
+)]
+pub(crate) struct InvalidPublicUrl;
+
+/// Whether events are shown as covered by a published root.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Roots {
+    /// They are: the checkpoint is public. Clients that verify consistency then ask arweave.net before they ask here.
+    #[default]
+    Published,
+    /// They are not, so that no client asks anyone but us. Membership can be verified, consistency cannot.
+    Unpublished,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    roots: Roots,
+    public_url: Option<PublicUrl>,
+    #[serde(default)]
+    fields: Vec<Field>,
+    /// Regular expressions by field.
+    #[serde(default)]
+    redact: BTreeMap<String, Vec<String>>,
+}
+
+impl Config {
+    /// The file's; the contract's fields and published roots where there is none.
+    pub fn load(path: &Path) -> Result<Self, PangeaConfigError> {
+        let failed = |problem| PangeaConfigError { path: path.display().to_string(), problem };
+        let file: File = match fs::read(path) {
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|error| failed(Problem::Json(error)))?
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => File::default(),
+            Err(error) => return Err(failed(Problem::Io(error))),
+        };
+        let schema = Schema::with(file.fields)
+            .and_then(|schema| schema.redacting(file.redact))
+            .map_err(|error| failed(Problem::Schema(error)))?;
+        Ok(Self { schema, roots: file.roots, public_url: file.public_url })
+    }
+}
+
+/// A file that does not say how the API shows the log.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use the file {path}")]
+pub struct PangeaConfigError {
+    path: String,
+    #[source]
+    problem: Problem,
+}
+
+/// What is wrong with it.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    /// It cannot be read.
+    #[error("it cannot be read")]
+    Io(#[source] io::Error),
+    /// It is not what is expected.
+    #[error(
+        "it is JSON such as {{\"roots\":\"published\",\"fields\":[{{\"id\":\"batch\",\"type\":\"string\"}}]}}"
+    )]
+    Json(#[source] serde_json::Error),
+    /// Fields that cannot be.
+    #[error(transparent)]
+    Schema(#[from] InvalidSchema),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_file_is_found_before_anyone_asks() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pangea.json");
+        assert_eq!(Config::load(&path).unwrap().roots, Roots::Published);
+        fs::write(&path, r#"{"roots":"unpublished","fields":[{"id":"batch","type":"integer"}]}"#)
+            .unwrap();
+        let config = Config::load(&path).unwrap();
+        assert!(config.roots == Roots::Unpublished && config.schema.field("batch").is_some());
+        fs::write(&path, r#"{"public_url":"https://plant.example:8443/log/"}"#).unwrap();
+        let public_url = Config::load(&path).unwrap().public_url.unwrap();
+        assert_eq!(public_url.as_str(), "https://plant.example:8443/log");
+        for text in [
+            "",
+            "7",
+            r#"{"root":"published"}"#,
+            r#"{"fields":[{"id":"message","type":"string"}]}"#,
+            r#"{"public_url":"plant.example"}"#,
+            r#"{"public_url":"ftp://plant.example"}"#,
+            r#"{"public_url":"https://"}"#,
+            r#"{"public_url":"https://ada@plant.example"}"#,
+            r#"{"public_url":"https://plant.example/?a=b"}"#,
+            r#"{"public_url":"https://plant.example/a b"}"#,
+        ] {
+            fs::write(&path, text).unwrap();
+            assert!(Config::load(&path).is_err(), "{text}");
+        }
+    }
+}
