@@ -26,6 +26,7 @@ mod batch;
 mod block;
 mod envelopes;
 mod erase;
+mod error_chain;
 mod key;
 mod ledger;
 mod ranges;
@@ -48,16 +49,7 @@ pub use ledger::{Erased, Erasure, Ledger, Published, Storage};
 pub use ranges::{InvalidRanges, LeafRanges};
 pub use reader::{LogReader, OpenReaderError};
 pub use recover::{OpenError, Signers};
-pub use segment::Cursor;
+pub use segment::{Cursor, FORMAT};
 pub use state::{Hold, InvalidLogEvent, LogKey};
 pub use stored::{ReadError, StoredEnvelope};
 pub use writer::{AppendError, WriteError, Writer};
-
-/// An error and what is behind it, in one line.
-pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
-    let chain = std::iter::successors(Some(error), |error| error.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-/// Version of the format that this crate writes; `docs/formats/ledger.md`.
-pub const FORMAT: u32 = 4;

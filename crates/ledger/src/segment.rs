@@ -17,6 +17,9 @@ use crate::{
     seal::MacBytes,
 };
 
+/// Version of the format that this crate writes; `docs/formats/ledger.md`.
+pub const FORMAT: u32 = 4;
+
 /// A new segment is begun when one is larger than this.
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 /// Payload of the largest group: what the writer puts in one, and one batch of the largest envelopes more.
@@ -223,7 +226,7 @@ pub fn position_of(first_leaves: &[u64], leaf: u64) -> Option<usize> {
 pub fn encode_segment_header(first_leaf: u64) -> [u8; SEGMENT_HEADER_LEN] {
     let mut header = Vec::with_capacity(SEGMENT_HEADER_LEN);
     header.extend(SEGMENT_MAGIC);
-    header.extend(crate::FORMAT.to_le_bytes());
+    header.extend(FORMAT.to_le_bytes());
     header.extend(first_leaf.to_le_bytes());
     header.extend(crc32c::crc32c(&header).to_le_bytes());
     header.try_into().expect("8 + 4 + 8 + 4 bytes are the header")

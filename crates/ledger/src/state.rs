@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, io, ops::Range, path::Path};
 
+use key_history::rotation::{self, InvalidRotation};
 use model::{Envelope, SensorId, Timestamp, action};
 use serde::{Deserialize, Serialize};
 use tlog::VerifierKey;
@@ -12,7 +13,6 @@ use tlog::VerifierKey;
 use crate::{
     disk::{self, Disk},
     ranges::LeafRanges,
-    rotation::{self, InvalidRotation},
     seal::{MAC_LEN, MacBytes, Sealing},
 };
 

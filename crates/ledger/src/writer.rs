@@ -11,6 +11,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use key_history::rotation;
 use model::{Envelope, Event, EventJson, Salt, Timestamp};
 use tlog::{Checkpoint, Hash, Signer};
 use tokio::sync::{mpsc, oneshot};
@@ -26,9 +27,8 @@ use crate::{
     erase,
     ledger::{Published, Shared},
     recover::{self, OpenError, Recovered, create_segment},
-    rotation,
     seal::{MacBytes, Sealing},
-    segment::{self, Cursor, GroupBuilder, KeyUsed, Place, SEGMENT_HEADER_LEN, Version},
+    segment::{self, Cursor, FORMAT, GroupBuilder, KeyUsed, Place, SEGMENT_HEADER_LEN, Version},
     state::{self, InvalidLogEvent, State},
     tree::Tree,
 };
@@ -216,7 +216,7 @@ impl Sealer {
         if self.size() == 0 {
             let vkey = self.signer.vkey();
             let (origin, vkey) = (vkey.name().as_str(), vkey.to_string());
-            let genesis = Event::log_created(origin, &vkey, crate::FORMAT, now());
+            let genesis = Event::log_created(origin, &vkey, FORMAT, now());
             let sealed = self.seal_log_events(vec![genesis])?;
             sealed.map_err(|error| step("writing the genesis entry")(io::Error::other(error)))?;
         }

@@ -17,6 +17,7 @@ use crate::{
     block::{Leaf, Unpacker},
     disk::{Disk, DiskFile, Mode, Sequential, read_small},
     envelopes::{index_is_right, index_path, path},
+    error_chain::error_chain,
     ranges::LeafRanges,
     recover::{CHECKPOINT, SEGMENTS, TREE, list_segments},
     segment::{self, Group, Next, PlacedRecord, Record, SegmentReader, Version},
@@ -379,7 +380,7 @@ impl<'a> Reading<'a> {
         } else if self.fault_beyond.is_none() {
             // It is not signed, so what it says fails nothing. A start refuses what the site did not write.
             let said = self.event(leaf, envelope);
-            self.fault_beyond = said.err().map(|error| crate::error_chain(&error));
+            self.fault_beyond = said.err().map(|error| error_chain(&error));
         }
         let told = self.promises.state.as_ref().filter(|_| !self.state_checked);
         if let Some(told) = told.filter(|told| told.size == leaf + 1) {
