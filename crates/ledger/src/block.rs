@@ -13,7 +13,7 @@ use zstd::{
     dict::{DecoderDictionary, EncoderDictionary},
 };
 
-use crate::segment::Damage;
+use crate::damage::Damage;
 
 /// Leaves in one block: a reader of one leaf unpacks all of them, in a fraction of a millisecond.
 pub(crate) const LEAVES_MAX: usize = 256;

@@ -18,12 +18,13 @@ use tlog::Hash;
 
 use crate::{
     block::{Leaf, Unpacker},
+    damage::Damage,
     disk::{self, Disk, DiskFile, Mode, Sequential, read_small},
     envelopes::{encode_index, index_path, path},
     erase::{EraseError, erase_in},
     ranges::LeafRanges,
     recover::{CHECKPOINT, OpenError, SEGMENTS, TREE, list_segments},
-    segment::{self, Damage, Next, PlacedRecord, SEGMENT_HEADER_LEN, SegmentReader},
+    segment::{self, Next, PlacedRecord, SEGMENT_HEADER_LEN, SegmentReader},
     state::{self, InvalidLogEvent, State, Stored},
     tree::{ENTRIES, TreeReader, kept_heights, nodes_file},
     verify::KeyHistory,

@@ -12,9 +12,10 @@ use std::{
 
 use crate::{
     block::{Leaf, Leaves, Unpacker},
+    damage::Damage,
     disk::{self, Disk, DiskFile, Mode, Sequential},
     recover::{SEGMENTS, TREE},
-    segment::{self, Damage, Next, Place, Record, SegmentReader},
+    segment::{self, Next, Place, Record, SegmentReader},
 };
 
 /// Closed segments whose places are kept in memory: 16 times at most 2.5 MB.

@@ -14,12 +14,13 @@ use tracing::warn;
 
 use crate::{
     block::{Leaf, Unpacker},
+    damage::Damage,
     disk::{Disk, Mode, NEXT, Sequential},
     envelopes::{self, Envelopes},
     ranges::LeafRanges,
     recover::{SEGMENTS, TREE},
     segment::{
-        self, Damage, EncodedGroup, Group, GroupBuilder, Next, PlacedRecord, Record, SegmentReader,
+        self, EncodedGroup, Group, GroupBuilder, Next, PlacedRecord, Record, SegmentReader,
         encode_segment_header,
     },
 };

@@ -14,11 +14,12 @@ use tlog::{Checkpoint, Frontier, Hash, Rfc6962, SignedNote, TreeSize};
 
 use crate::{
     block::{Leaf, Unpacker},
+    damage::Damage,
     disk::{Disk, Mode, Sequential, read_small},
     envelopes::path,
     ranges::LeafRanges,
     recover::{CHECKPOINT, OpenError, TREE, list_segments},
-    segment::{Damage, Group, Next, SegmentReader},
+    segment::{Group, Next, SegmentReader},
     state::State,
     tree::TreeReader,
 };

@@ -24,6 +24,7 @@ pub mod verify;
 mod append_keys;
 mod batch;
 mod block;
+mod damage;
 mod envelopes;
 mod erase;
 mod error_chain;

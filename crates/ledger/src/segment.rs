@@ -17,6 +17,8 @@ use crate::{
     seal::MacBytes,
 };
 
+pub use crate::damage::Damage;
+
 /// Version of the format that this crate writes; `docs/formats/ledger.md`.
 pub const FORMAT: u32 = 4;
 
@@ -605,11 +607,6 @@ pub fn holds_a_group(bytes: &[u8]) -> bool {
         .array_windows::<GROUP_HEADER_LEN>()
         .any(|header| header.starts_with(&GROUP_MAGIC) && GroupHeader::decode(header).is_ok())
 }
-
-/// What is wrong with a segment's bytes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{0}")]
-pub struct Damage(pub(crate) &'static str);
 
 struct GroupHeader {
     payload_len: usize,

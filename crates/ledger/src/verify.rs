@@ -15,7 +15,7 @@ use tlog::{
     root_of,
 };
 
-use crate::{recover::OpenError, segment::Damage, state::InvalidLogEvent};
+use crate::{damage::Damage, recover::OpenError, state::InvalidLogEvent};
 
 pub use self::{
     folder::{Observer, VerifiedFolder, verify_folder, verify_folder_with},
