@@ -20,13 +20,14 @@ use crate::{
     block::{Leaf, Unpacker},
     damage::Damage,
     disk::{self, Disk, DiskFile, Mode, Sequential, read_small},
-    envelopes::{encode_index, index_path, path},
+    envelopes::encode_index,
     erase::{EraseError, erase_in},
+    layout::{CHECKPOINT, ENTRIES, SEGMENTS, STATE, TREE, index_path, nodes_file, segment_path},
     ranges::LeafRanges,
-    recover::{CHECKPOINT, OpenError, SEGMENTS, TREE, list_segments},
+    recover::{OpenError, list_segments},
     segment::{self, Next, PlacedRecord, SEGMENT_HEADER_LEN, SegmentReader},
-    state::{self, InvalidLogEvent, State, Stored},
-    tree::{ENTRIES, TreeReader, kept_heights, nodes_file},
+    state::{InvalidLogEvent, State, Stored},
+    tree::{TreeReader, kept_heights},
     verify::KeyHistory,
 };
 
@@ -87,7 +88,7 @@ struct Snapshot {
 impl Snapshot {
     /// The state first: it is stored behind the checkpoint, and never speaks of more.
     fn read(disk: &dyn Disk, folder: &Path) -> Result<Self, CopyError> {
-        let path = folder.join(state::FILE);
+        let path = folder.join(STATE);
         let state = Stored::load(disk, folder).map_err(io_error(&path))?;
         let path = folder.join(CHECKPOINT);
         let checkpoint = read_small(disk, &path).map_err(io_error(&path))?;
@@ -134,7 +135,7 @@ impl Copying<'_> {
             }
         }
         let state = snapshot.state().map(|stored| stored.bytes.as_slice());
-        let files = [(CHECKPOINT, Some(snapshot.checkpoint.as_slice())), (state::FILE, state)];
+        let files = [(CHECKPOINT, Some(snapshot.checkpoint.as_slice())), (STATE, state)];
         for (name, content) in files {
             match content {
                 Some(content) => disk::replace(self.disk, self.to, name, content)
@@ -172,18 +173,18 @@ impl Copying<'_> {
 
     /// Whether the copy has a closed segment that is as long as the log's.
     fn is_there(&self, first_leaf: u64) -> Result<bool, CopyError> {
-        let target = path(self.to, first_leaf);
+        let target = segment_path(self.to, first_leaf);
         let len = match self.disk.open(&target, Mode::Read) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             opened => opened.and_then(|file| file.len()).map_err(io_error(&target))?,
         };
-        let source = self.open(&path(self.from, first_leaf), Mode::Read)?;
+        let source = self.open(&segment_path(self.from, first_leaf), Mode::Read)?;
         Ok(source.len().map_err(io_error(&target))? == len)
     }
 
     /// Copies a segment up to the leaf `end`, which it must reach. Answers where its blocks lie.
     fn segment(&self, first_leaf: u64, end: u64) -> Result<Vec<segment::Place>, CopyError> {
-        let (from, to) = (path(self.from, first_leaf), path(self.to, first_leaf));
+        let (from, to) = (segment_path(self.from, first_leaf), segment_path(self.to, first_leaf));
         let damaged = |leaf, reason| CopyError::Damaged { path: from.clone(), leaf, reason };
         let source = self.open(&from, Mode::Read)?;
         let opened = SegmentReader::open(buffered(&source), first_leaf).map_err(io_error(&from))?;
@@ -233,7 +234,7 @@ impl Copying<'_> {
         let segments = list_segments(self.disk, self.from)?;
         let begin = segment::position_of(&segments, state.size).unwrap_or_default();
         for &first_leaf in segments.iter().skip(begin) {
-            let path = path(self.from, first_leaf);
+            let path = segment_path(self.from, first_leaf);
             let file = self.open(&path, Mode::Read)?;
             let opened =
                 SegmentReader::open(buffered(&file), first_leaf).map_err(io_error(&path))?;

@@ -14,7 +14,7 @@ use crate::{
     block::{Leaf, Leaves, Unpacker},
     damage::Damage,
     disk::{self, Disk, DiskFile, Mode, Sequential},
-    recover::{SEGMENTS, TREE},
+    layout::{TREE, index_name, index_path, segment_path},
     segment::{self, Next, Place, Record, SegmentReader},
 };
 
@@ -204,20 +204,6 @@ pub(crate) fn scan(file: &Arc<dyn DiskFile>, first_leaf: u64, end: u64) -> io::R
     Ok(places)
 }
 
-/// A segment's path.
-pub(crate) fn path(folder: &Path, first_leaf: u64) -> PathBuf {
-    folder.join(SEGMENTS).join(segment::file_name(first_leaf))
-}
-
-/// The name of the file with the places of a closed segment.
-pub(crate) fn index_name(first_leaf: u64) -> String {
-    format!("blocks-{first_leaf:020}")
-}
-
-pub(crate) fn index_path(folder: &Path, first_leaf: u64) -> PathBuf {
-    folder.join(TREE).join(index_name(first_leaf))
-}
-
 /// A closed segment, and the index that belongs to it.
 struct WithIndex {
     file: Arc<dyn DiskFile>,
@@ -232,7 +218,7 @@ fn open_with_index(disk: &dyn Disk, folder: &Path, first_leaf: u64) -> io::Resul
     let read_index = || disk::read_small(disk, &index_path(folder, first_leaf));
     let mut index = read_index()?;
     for _round in 0..OPEN_ROUNDS_MAX {
-        let file = disk.open(&path(folder, first_leaf), Mode::Read)?;
+        let file = disk.open(&segment_path(folder, first_leaf), Mode::Read)?;
         let after = read_index()?;
         if after == index {
             return Ok(WithIndex { file, index });

@@ -17,8 +17,8 @@ use crate::{
     damage::Damage,
     disk::{Disk, Mode, NEXT, Sequential},
     envelopes::{self, Envelopes},
+    layout::{SEGMENTS, TREE, index_path, segment_path},
     ranges::LeafRanges,
-    recover::{SEGMENTS, TREE},
     segment::{
         self, EncodedGroup, Group, GroupBuilder, Next, PlacedRecord, Record, SegmentReader,
         encode_segment_header,
@@ -54,7 +54,7 @@ pub(crate) fn erase_in(
     leaves: &LeafRanges,
     replaced: &dyn Fn(u64),
 ) -> Result<Option<u64>, EraseError> {
-    let path = envelopes::path(folder, first_leaf);
+    let path = segment_path(folder, first_leaf);
     let failed = |source| EraseError::Io { path: path.clone(), source };
     let damaged = |reason| EraseError::Damaged { path: path.clone(), reason };
     let file = disk.open(&path, Mode::Read).map_err(failed)?;
@@ -97,7 +97,7 @@ pub(crate) fn erase_in(
     }
     next.sync().map_err(failed)?;
     // The index goes first: it must never speak of the segment that comes.
-    match disk.remove(&envelopes::index_path(folder, first_leaf)) {
+    match disk.remove(&index_path(folder, first_leaf)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
         _ => disk.sync_folder(&folder.join(TREE)).map_err(failed)?,
     }

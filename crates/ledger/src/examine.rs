@@ -16,9 +16,9 @@ use crate::{
     block::{Leaf, Unpacker},
     damage::Damage,
     disk::{Disk, Mode, Sequential, read_small},
-    envelopes::path,
+    layout::{CHECKPOINT, TREE, segment_path},
     ranges::LeafRanges,
-    recover::{CHECKPOINT, OpenError, TREE, list_segments},
+    recover::{OpenError, list_segments},
     segment::{Group, Next, SegmentReader},
     state::State,
     tree::TreeReader,
@@ -78,7 +78,7 @@ pub fn examine_segments(
     let mut reading = Reading::new(size, tree.ok());
     let mut segments = Vec::new();
     for first_leaf in list_segments(disk, folder)? {
-        let path = path(folder, first_leaf);
+        let path = segment_path(folder, first_leaf);
         let examined = reading.segment(disk, &path, first_leaf);
         segments.push(examined.map_err(|source| OpenError::Io { path, source })?);
     }
@@ -91,7 +91,7 @@ pub fn examine_segments(
 /// A file cannot be read, or is not a segment.
 pub fn newest_received_at(disk: &dyn Disk, folder: &Path) -> Result<Option<Timestamp>, OpenError> {
     for first_leaf in list_segments(disk, folder)?.into_iter().rev() {
-        let path = path(folder, first_leaf);
+        let path = segment_path(folder, first_leaf);
         let mut reading = Reading::new(TreeSize::EMPTY, None);
         reading
             .segment(disk, &path, first_leaf)

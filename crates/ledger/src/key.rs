@@ -12,7 +12,7 @@ use std::{
 
 use tlog::{KeyName, Signer, VerifierKey};
 
-use crate::recover::{SEGMENTS, Signers};
+use crate::{layout::SEGMENTS, recover::Signers};
 
 /// Where a log's key lies, and beside it the one that a rotation goes over to.
 #[derive(Clone, Debug)]

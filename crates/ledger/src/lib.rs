@@ -29,6 +29,7 @@ mod envelopes;
 mod erase;
 mod error_chain;
 mod key;
+mod layout;
 mod ledger;
 mod ranges;
 mod reader;

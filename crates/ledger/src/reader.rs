@@ -19,10 +19,11 @@ use tlog::{
 use crate::{
     block::Leaf,
     disk::{Disk, Mode, read_small},
-    envelopes::{Envelopes, Segment, path, scan},
+    envelopes::{Envelopes, Segment, scan},
+    layout::{CHECKPOINT, STATE, TREE, segment_path},
     ledger::Published,
-    recover::{CHECKPOINT, OpenError, TREE, list_segments},
-    state::{self, State},
+    recover::{OpenError, list_segments},
+    state::State,
     stored::{ReadError, Stored, StoredEnvelope},
     tree::TreeReader,
     verify::{InvalidKeyEvents, InvalidKeys, KeyEvent, KeyHistory, LogSource},
@@ -68,7 +69,7 @@ impl LogReader {
         vkey: Option<&VerifierKey>,
     ) -> Result<Self, OpenReaderError> {
         let failed = |path: PathBuf| move |source| OpenReaderError::Io { path, source };
-        let state = State::load(&*disk, folder).map_err(failed(folder.join(state::FILE)))?;
+        let state = State::load(&*disk, folder).map_err(failed(folder.join(STATE)))?;
         let tree_folder = folder.join(TREE);
         let tree = TreeReader::open(&*disk, &tree_folder, Mode::Read)
             .map_err(failed(tree_folder.clone()))?;
@@ -206,7 +207,7 @@ fn open_envelopes(
     let mut segments = list_segments(&*disk, folder)?;
     segments.retain(|first_leaf| *first_leaf < size);
     let first_leaf = segments.last().copied().ok_or(OpenReaderError::Empty)?;
-    let path = path(folder, first_leaf);
+    let path = segment_path(folder, first_leaf);
     let failed = |source| OpenReaderError::Io { path: path.clone(), source };
     let file = disk.open(&path, Mode::Read).map_err(failed)?;
     // It may be growing: what lies beyond the checkpoint is not looked at, whole or not.

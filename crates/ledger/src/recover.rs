@@ -22,22 +22,16 @@ use crate::{
     block::{Leaf, Unpacker},
     damage::Damage,
     disk::{Disk, DiskFile, Mode, NEXT, Sequential, read_small},
-    envelopes::{Segment, path},
+    envelopes::Segment,
+    layout::{CHECKPOINT, ENTRIES, SEGMENTS, STATE, STATE_V1, TREE, nodes_file, segment_path},
     ledger::Published,
     ranges::LeafRanges,
     seal::Sealing,
     segment::{self, Group, Next, PlacedRecord, Record, SegmentReader, Version},
-    state::{self, InvalidLogEvent, State, Stored},
-    tree::{ENTRIES, Extension, Tree, TreeReader, kept_heights, nodes_file},
+    state::{InvalidLogEvent, State, Stored},
+    tree::{Extension, Tree, TreeReader, kept_heights},
     writer::WriteError,
 };
-
-/// Folder of the segments.
-pub(crate) const SEGMENTS: &str = "segments";
-/// Folder of what is derived from them.
-pub(crate) const TREE: &str = "tree";
-/// The newest checkpoint.
-pub(crate) const CHECKPOINT: &str = "checkpoint";
 
 /// The keys that may sign: the one that is in use, and the one that a rotation was about to go over to.
 #[derive(Debug)]
@@ -91,7 +85,7 @@ pub(crate) fn open(
     for folder in [above.unwrap_or_else(|| Path::new(".")), folder, &folder.join(SEGMENTS)] {
         disk.sync_folder(folder).map_err(io_error(folder))?;
     }
-    let known = Stored::load(disk, folder).map_err(io_error(&folder.join(state::FILE)))?;
+    let known = Stored::load(disk, folder).map_err(io_error(&folder.join(STATE)))?;
     let claimed = known.as_ref().map(|known| &known.state);
     let (published, signed_by) = read_checkpoint(disk, folder, &signers, claimed)?;
     let checkpoint_size = published.checkpoint.size.get();
@@ -249,7 +243,7 @@ fn drop_unbegun_segment(
     promised: u64,
 ) -> Result<(), OpenError> {
     let Some(&last) = segments.last() else { return Ok(()) };
-    let path = path(folder, last);
+    let path = segment_path(folder, last);
     let len = disk.open(&path, Mode::Read).and_then(|file| file.len()).map_err(io_error(&path))?;
     if len >= segment::SEGMENT_HEADER_LEN as u64 || last < promised {
         return Ok(());
@@ -270,7 +264,7 @@ pub(crate) fn create_segment(
     folder: &Path,
     first_leaf: u64,
 ) -> io::Result<Arc<dyn DiskFile>> {
-    let file = disk.open(&path(folder, first_leaf), Mode::Empty)?;
+    let file = disk.open(&segment_path(folder, first_leaf), Mode::Empty)?;
     file.write_all_at(&segment::encode_segment_header(first_leaf), 0)?;
     file.sync()?;
     disk.sync_folder(&folder.join(SEGMENTS))?;
@@ -290,7 +284,7 @@ fn tidy_tree(disk: &dyn Disk, folder: &Path) {
             let _left = disk.remove(&tree.join(name));
         }
     }
-    let _left = disk.remove(&folder.join(state::FILE_V1));
+    let _left = disk.remove(&folder.join(STATE_V1));
 }
 
 /// Where the last segment ends.
@@ -394,7 +388,7 @@ impl Replay {
             if let Some(leaf) = follows.filter(|next_leaf| *next_leaf != first_leaf) {
                 return Err(OpenError::Gap { leaf, found: first_leaf });
             }
-            let path = path(folder, first_leaf);
+            let path = segment_path(folder, first_leaf);
             let damaged = |leaf, reason| OpenError::Damaged { path: path.clone(), leaf, reason };
             let is_last = segments.last() == Some(&first_leaf);
             let mode = if is_last { Mode::Write } else { Mode::Read };

@@ -12,14 +12,10 @@ use tlog::VerifierKey;
 
 use crate::{
     disk::{self, Disk},
+    layout::STATE,
     ranges::LeafRanges,
     seal::{MAC_LEN, MacBytes, Sealing},
 };
-
-/// The file's name in the ledger's folder.
-pub(crate) const FILE: &str = "state";
-/// What version 1 had in its place: cursors alone.
-pub(crate) const FILE_V1: &str = "cursors.json";
 
 /// The fold over the leaves before `size`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -52,11 +48,11 @@ pub(crate) struct Stored {
 impl Stored {
     /// Reads the file; `None` where there is none.
     pub(crate) fn load(disk: &dyn Disk, folder: &Path) -> io::Result<Option<Self>> {
-        disk::read_small(disk, &folder.join(FILE))?.map(Self::decode).transpose()
+        disk::read_small(disk, &folder.join(STATE))?.map(Self::decode).transpose()
     }
 
     fn decode(bytes: Vec<u8>) -> io::Result<Self> {
-        let damaged = |what| io::Error::other(format!("{FILE}: {what}"));
+        let damaged = |what| io::Error::other(format!("{STATE}: {what}"));
         let text = str::from_utf8(&bytes).map_err(|_| damaged("it is not text"))?;
         let (covered, checksum) = text
             .strip_suffix('\n')

@@ -19,7 +19,10 @@ use tlog::{
     leaf_hash,
 };
 
-use crate::disk::{Disk, DiskFile, Mode};
+use crate::{
+    disk::{Disk, DiskFile, Mode},
+    layout::{ENTRIES, nodes_file},
+};
 
 /// Every so many heights the nodes are kept.
 const STEP: u8 = 4;
@@ -29,14 +32,6 @@ const NODE_FILES: usize = 10;
 const PAIR_LEN: usize = 2 * Hash::LEN;
 /// Nodes of one kept height below one of the next.
 const FAN_OUT: u64 = 1 << STEP;
-
-/// The name of the file with the log's entries.
-pub(crate) const ENTRIES: &str = "entries";
-
-/// The name of the file with the nodes of a height.
-pub(crate) fn nodes_file(height: u8) -> String {
-    format!("nodes-{height}")
-}
 
 /// The heights whose nodes are kept.
 pub(crate) fn kept_heights() -> impl Iterator<Item = u8> {

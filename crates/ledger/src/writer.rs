@@ -25,11 +25,12 @@ use crate::{
     disk,
     envelopes::{Segment, write_index},
     erase,
+    layout::{CHECKPOINT, STATE},
     ledger::{Published, Shared},
-    recover::{self, OpenError, Recovered, create_segment},
+    recover::{OpenError, Recovered, create_segment},
     seal::{MacBytes, Sealing},
     segment::{self, Cursor, FORMAT, GroupBuilder, KeyUsed, Place, SEGMENT_HEADER_LEN, Version},
-    state::{self, InvalidLogEvent, State},
+    state::{InvalidLogEvent, State},
     tree::Tree,
 };
 use retry::First;
@@ -556,8 +557,8 @@ impl Sealer {
         };
         let Shared { disk, folder, .. } = &*self.shared;
         let state = self.shared.state().encode(&self.sealing);
-        let note = published.as_ref().map(|new| (recover::CHECKPOINT, new.note.as_bytes()));
-        let replacements = || note.into_iter().chain([(state::FILE, state.as_slice())]);
+        let note = published.as_ref().map(|new| (CHECKPOINT, new.note.as_bytes()));
+        let replacements = || note.into_iter().chain([(STATE, state.as_slice())]);
         for (name, content) in replacements() {
             disk::write_next(&**disk, folder, name, content)
                 .map_err(refused_if_full("writing the checkpoint"))?;

@@ -16,13 +16,16 @@ use super::{InvalidKeyEvents, InvalidKeys, KeyEvent, KeyHistory, VerifyError};
 use crate::{
     block::{Leaf, Unpacker},
     disk::{Disk, DiskFile, Mode, Sequential, read_small},
-    envelopes::{index_is_right, index_path, path},
+    envelopes::index_is_right,
     error_chain::error_chain,
+    layout::{
+        CHECKPOINT, ENTRIES, SEGMENTS, STATE, STATE_V1, TREE, index_path, nodes_file, segment_path,
+    },
     ranges::LeafRanges,
-    recover::{CHECKPOINT, SEGMENTS, TREE, list_segments},
+    recover::list_segments,
     segment::{self, Group, Next, PlacedRecord, Record, SegmentReader, Version},
-    state::{self, State},
-    tree::{ENTRIES, Grown, TreeReader, kept_heights, nodes_file},
+    state::State,
+    tree::{Grown, TreeReader, kept_heights},
 };
 
 /// Leaves that are handed from one thread to the other at once.
@@ -118,7 +121,7 @@ impl Promises {
             move |source| VerifyError::Io { path, source }
         };
         // The state first: it is stored behind the checkpoint, so this one is of no earlier size.
-        let state_path = folder.join(state::FILE);
+        let state_path = folder.join(STATE);
         let state = State::load(disk, folder).map_err(failed(&state_path))?;
         let checkpoint_path = folder.join(CHECKPOINT);
         let missing =
@@ -128,7 +131,7 @@ impl Promises {
             .map_err(|error| failed(&checkpoint_path)(io::Error::other(error)))?;
         let size = KeyHistory::claimed_size(&note);
         let is_version_1 = state.is_none()
-            && read_small(disk, &folder.join(state::FILE_V1)).is_ok_and(|found| found.is_some());
+            && read_small(disk, &folder.join(STATE_V1)).is_ok_and(|found| found.is_some());
         let tree = if is_version_1 {
             None
         } else {
@@ -282,7 +285,7 @@ impl<'a> Reading<'a> {
         let mut torn_bytes = 0;
         let mut follows = segments.get(begin).copied().filter(|_| begin > 0).unwrap_or_default();
         for (position, first_leaf) in (1..).zip(segments).skip(begin) {
-            let path = path(self.folder, *first_leaf);
+            let path = segment_path(self.folder, *first_leaf);
             if *first_leaf != follows {
                 return Err(VerifyError::Gap { leaf: follows, path });
             }
@@ -422,7 +425,7 @@ impl<'a> Reading<'a> {
     }
 
     fn wrong_state(&self, reason: &'static str) -> VerifyError {
-        VerifyError::State { path: self.folder.join(state::FILE), reason }
+        VerifyError::State { path: self.folder.join(STATE), reason }
     }
 
     fn check_state(&self) -> Result<(), VerifyError> {
