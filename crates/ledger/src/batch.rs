@@ -1,9 +1,11 @@
 //! What is appended as one, and what an append promises.
 
+use std::sync::Arc;
+
 use model::{Envelope, Event, EventJson, action};
 use tlog::Hash;
 
-use crate::{append_keys::AppendKey, segment::Cursor, writer::AppendError};
+use crate::{append_keys::AppendKey, segment::Cursor, state::InvalidLogEvent};
 
 /// What is appended as one: all of it becomes durable, or none.
 #[derive(Debug, Default)]
@@ -115,4 +117,51 @@ fn hash_of(events: &[EventJson]) -> Hash {
         all.extend_from_slice(tail);
     }
     Hash::sha256(&all)
+}
+
+/// Why a batch was not sealed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// More events than a batch holds.
+    #[error("the batch has {events} events: at most {} are sealed at once", Batch::EVENTS_MAX)]
+    TooMany {
+        /// How many.
+        events: usize,
+    },
+    /// One event too large.
+    #[error(
+        "an envelope of the batch has {bytes} bytes: at most {} are sealed",
+        Envelope::BYTES_MAX
+    )]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// All together too large.
+    #[error("the batch has {bytes} bytes: at most {} are sealed at once", Batch::BYTES_MAX)]
+    BatchTooLarge {
+        /// Their size.
+        bytes: usize,
+    },
+    /// An action that only the log itself may use.
+    #[error("the action {action} is the log's own: name the event's action otherwise")]
+    Reserved {
+        /// Which.
+        action: &'static str,
+    },
+    /// The key was used for other events.
+    #[error("the key was used for other events, sealed from leaf {first_leaf} on: use a new one")]
+    KeyReused {
+        /// Where they begin.
+        first_leaf: u64,
+    },
+    /// An event of the log itself that cannot be.
+    #[error("the log cannot say this of itself")]
+    LogEvent(#[source] Arc<InvalidLogEvent>),
+    /// Nothing of it was written.
+    #[error("the batch could not be written: {0}")]
+    Write(String),
+    /// The writer has ended; whether the batch was sealed shows when the log is opened again.
+    #[error("the ledger has stopped")]
+    Stopped,
 }

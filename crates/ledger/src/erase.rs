@@ -13,6 +13,7 @@ use tlog::Hash;
 use tracing::warn;
 
 use crate::{
+    batch::AppendError,
     block::{Leaf, Unpacker},
     damage::Damage,
     disk::{Disk, Mode, NEXT, Sequential},
@@ -217,5 +218,5 @@ pub enum EraseError {
     Read(#[source] io::Error),
     /// The event that orders it was not sealed.
     #[error("the event that says so was not sealed")]
-    Append(#[from] crate::writer::AppendError),
+    Append(#[from] AppendError),
 }

@@ -18,7 +18,7 @@ use tokio::sync::{OwnedMutexGuard, mpsc, oneshot, watch};
 use work::Owner;
 
 use crate::{
-    batch::{Batch, PreparedBatch, Receipt},
+    batch::{AppendError, Batch, PreparedBatch, Receipt},
     block::Leaf,
     disk::{Disk, RealDisk},
     envelopes::Envelopes,
@@ -28,7 +28,7 @@ use crate::{
     segment::SEGMENT_BYTES_MAX,
     state::{Hold, LogKey, State},
     stored::{ReadError, Stored, StoredEnvelope},
-    writer::{AppendError, Command, Sealer, Writer},
+    writer::{Command, Sealer, Writer},
 };
 
 /// Batches that wait for the writer. When it is full, whoever appends waits: nothing is dropped.

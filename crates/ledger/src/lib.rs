@@ -28,6 +28,7 @@ mod damage;
 mod envelopes;
 mod erase;
 mod error_chain;
+mod failure;
 mod key;
 mod layout;
 mod ledger;
@@ -41,8 +42,9 @@ mod tree;
 mod writer;
 
 pub use append_keys::{AppendKey, InvalidAppendKey};
-pub use batch::{Batch, Receipt};
+pub use batch::{AppendError, Batch, Receipt};
 pub use erase::EraseError;
+pub use failure::WriteError;
 pub use key::{
     KeyError, KeyFiles, load_key, load_or_create_key, load_or_create_seed, write_secret,
 };
@@ -54,4 +56,4 @@ pub use recover::{OpenError, Signers};
 pub use segment::{Cursor, FORMAT};
 pub use state::{Hold, InvalidLogEvent, LogKey};
 pub use stored::{ReadError, StoredEnvelope};
-pub use writer::{AppendError, WriteError, Writer};
+pub use writer::Writer;

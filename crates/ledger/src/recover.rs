@@ -23,6 +23,7 @@ use crate::{
     damage::Damage,
     disk::{Disk, DiskFile, Mode, NEXT, Sequential, read_small},
     envelopes::Segment,
+    failure::WriteError,
     layout::{CHECKPOINT, ENTRIES, SEGMENTS, STATE, STATE_V1, TREE, nodes_file, segment_path},
     ledger::Published,
     ranges::LeafRanges,
@@ -30,7 +31,6 @@ use crate::{
     segment::{self, Group, Next, PlacedRecord, Record, SegmentReader, Version},
     state::{InvalidLogEvent, State, Stored},
     tree::{Extension, Tree, TreeReader, kept_heights},
-    writer::WriteError,
 };
 
 /// The keys that may sign: the one that is in use, and the one that a rotation was about to go over to.

@@ -20,17 +20,18 @@ use work::Owner;
 
 use crate::{
     append_keys::AppendKeys,
-    batch::{Batch, PreparedBatch, Receipt},
+    batch::{AppendError, Batch, PreparedBatch, Receipt},
     block::Leaf,
     disk,
     envelopes::{Segment, write_index},
     erase,
+    failure::{CommitError, WriteError, refusal_of, refused_if_full, step},
     layout::{CHECKPOINT, STATE},
     ledger::{Published, Shared},
     recover::{OpenError, Recovered, create_segment},
     seal::{MacBytes, Sealing},
     segment::{self, Cursor, FORMAT, GroupBuilder, KeyUsed, Place, SEGMENT_HEADER_LEN, Version},
-    state::{InvalidLogEvent, State},
+    state::State,
     tree::Tree,
 };
 use retry::First;
@@ -100,7 +101,7 @@ impl Writer {
                 // Nobody listens when the site has not waited for us.
                 let _unheard = end.send(result);
             })
-            .map_err(|source| OpenError::Begin(WriteError { step: "starting the writer's thread", source }))?;
+            .map_err(|source| OpenError::Begin(step("starting the writer's thread")(source)))?;
         Ok(Self { thread: Some(thread), ended, commands, orders })
     }
 
@@ -660,105 +661,4 @@ impl OpenGroup {
 
 fn now() -> Timestamp {
     Timestamp::after_1970(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
-}
-
-fn step(step: &'static str) -> impl Fn(io::Error) -> WriteError {
-    move |source| WriteError { step, source }
-}
-
-/// A failure before which nothing has happened if the disk was full.
-fn refused_if_full(name: &'static str) -> impl Fn(io::Error) -> CommitError {
-    move |source| {
-        if disk::is_full(&source) {
-            CommitError::Refused(source)
-        } else {
-            step(name)(source).into()
-        }
-    }
-}
-
-/// What whoever asked is told, if it is not the writer's end.
-fn refusal_of(outcome: Result<(), CommitError>) -> Result<Option<AppendError>, WriteError> {
-    match outcome {
-        Ok(()) => Ok(None),
-        Err(CommitError::Refused(source)) => Ok(Some(AppendError::Write(source.to_string()))),
-        Err(CommitError::Fatal(failure)) => Err(failure),
-    }
-}
-
-enum CommitError {
-    /// Nothing has happened, and it can be tried again.
-    Refused(io::Error),
-    Fatal(WriteError),
-}
-
-impl CommitError {
-    /// Where nobody tries again.
-    fn fatal(self, name: &'static str) -> WriteError {
-        match self {
-            Self::Refused(source) => step(name)(source),
-            Self::Fatal(failure) => failure,
-        }
-    }
-}
-
-impl From<WriteError> for CommitError {
-    fn from(failure: WriteError) -> Self {
-        Self::Fatal(failure)
-    }
-}
-
-/// A step after which the writer does not go on. What was acknowledged is durable; opening the log again recovers.
-#[derive(Debug, thiserror::Error)]
-#[error("{step} failed")]
-pub struct WriteError {
-    step: &'static str,
-    source: io::Error,
-}
-
-/// Why a batch was not sealed.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum AppendError {
-    /// More events than a batch holds.
-    #[error("the batch has {events} events: at most {} are sealed at once", Batch::EVENTS_MAX)]
-    TooMany {
-        /// How many.
-        events: usize,
-    },
-    /// One event too large.
-    #[error(
-        "an envelope of the batch has {bytes} bytes: at most {} are sealed",
-        Envelope::BYTES_MAX
-    )]
-    TooLarge {
-        /// Its size.
-        bytes: usize,
-    },
-    /// All together too large.
-    #[error("the batch has {bytes} bytes: at most {} are sealed at once", Batch::BYTES_MAX)]
-    BatchTooLarge {
-        /// Their size.
-        bytes: usize,
-    },
-    /// An action that only the log itself may use.
-    #[error("the action {action} is the log's own: name the event's action otherwise")]
-    Reserved {
-        /// Which.
-        action: &'static str,
-    },
-    /// The key was used for other events.
-    #[error("the key was used for other events, sealed from leaf {first_leaf} on: use a new one")]
-    KeyReused {
-        /// Where they begin.
-        first_leaf: u64,
-    },
-    /// An event of the log itself that cannot be.
-    #[error("the log cannot say this of itself")]
-    LogEvent(#[source] Arc<InvalidLogEvent>),
-    /// Nothing of it was written.
-    #[error("the batch could not be written: {0}")]
-    Write(String),
-    /// The writer has ended; whether the batch was sealed shows when the log is opened again.
-    #[error("the ledger has stopped")]
-    Stopped,
 }

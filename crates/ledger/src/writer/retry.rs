@@ -9,10 +9,9 @@ use tlog::Hash;
 
 use super::Sealer;
 use crate::{
-    batch::{Batch, PreparedBatch, Receipt},
+    batch::{AppendError, Batch, PreparedBatch, Receipt},
     segment::KeyUsed,
     stored::ReadError,
-    writer::AppendError,
 };
 
 /// Where a batch was sealed first.
