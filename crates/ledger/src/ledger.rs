@@ -3,47 +3,36 @@
 use std::{
     collections::BTreeMap,
     io,
-    path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use model::{Envelope, Event, Timestamp};
-use tlog::{
-    Checkpoint, Growth, Hash, Pangea, Signer, Subtree, TilePath, TlogProof, TreeSize, VerifierKey,
-};
+use tlog::{Growth, Hash, Pangea, Signer, Subtree, TilePath, TlogProof, TreeSize, VerifierKey};
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot, watch};
 use work::Owner;
 
 use crate::{
     batch::{AppendError, Batch, PreparedBatch, Receipt},
     block::Leaf,
+    command::Command,
     disk::{Disk, RealDisk},
     envelopes::Envelopes,
     erase::{self, EraseError},
+    published::Published,
     ranges::LeafRanges,
     recover::{self, OpenError, Signers},
     segment::SEGMENT_BYTES_MAX,
-    state::{Hold, LogKey, State},
+    shared::{Erasures, Shared},
+    state::{Hold, LogKey},
     stored::{ReadError, Stored, StoredEnvelope},
-    writer::{Command, Sealer, Writer},
+    writer::{Sealer, Writer},
 };
 
 /// Batches that wait for the writer. When it is full, whoever appends waits: nothing is dropped.
 const QUEUE_BATCHES_MAX: usize = 256;
 /// Ranges of leaves in one event of erasure: 40 characters each at most, so that the text fits a field of 32,766.
 const RANGES_PER_EVENT: usize = 800;
-
-/// A checkpoint that was made durable and may be shown to anyone.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Published {
-    /// What it says.
-    pub checkpoint: Checkpoint,
-    /// The signed note.
-    pub note: String,
-}
 
 /// What is to be erased, by whom and why.
 #[derive(Clone, Debug)]
@@ -107,57 +96,6 @@ pub struct Ledger {
 
 /// The lock on holds and erasures, as each step of an order takes it along.
 type Erasing = Arc<OwnedMutexGuard<()>>;
-
-/// What the writer tells and readers see.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) folder: PathBuf,
-    pub(crate) vkey: RwLock<VerifierKey>,
-    pub(crate) stored: Stored,
-    /// Leaves that are durable.
-    pub(crate) size: watch::Sender<u64>,
-    pub(crate) published: watch::Sender<Arc<Published>>,
-    pub(crate) state: Mutex<State>,
-    pub(crate) erasures: Erasures,
-}
-
-/// Who wants to know when envelopes were erased.
-#[derive(Default)]
-pub(crate) struct Erasures {
-    told: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
-    /// Whether opening the log finished an erasure, of which nobody could be told yet.
-    at_start: AtomicBool,
-}
-
-impl std::fmt::Debug for Erasures {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Erasures").field("at_start", &self.at_start).finish_non_exhaustive()
-    }
-}
-
-impl Erasures {
-    /// That opening the log finishes some.
-    pub(crate) fn begin(&self) {
-        self.at_start.store(true, Ordering::Relaxed);
-    }
-
-    fn tell(&self) {
-        for tell in &*self.told.lock().unwrap_or_else(PoisonError::into_inner) {
-            tell();
-        }
-    }
-}
-
-impl Shared {
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn published(&self) -> Arc<Published> {
-        Arc::clone(&self.published.borrow())
-    }
-}
 
 impl Ledger {
     /// Opens the log in `folder`, or begins one, and starts its writer. Blocks while it recovers.
@@ -558,13 +496,7 @@ impl Ledger {
     /// Has `forget` called each time envelopes were erased, and at once if opening the log finished an erasure: whoever keeps something that may tell what
     /// they said removes it then. It is called where it may block.
     pub fn after_erasing(&self, forget: impl Fn() + Send + Sync + 'static) {
-        let erasures = &self.shared.erasures;
-        // Under the lock, so that an erasure that ends meanwhile is told of, too.
-        let mut told = erasures.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if erasures.at_start.load(Ordering::Relaxed) {
-            forget();
-        }
-        told.push(Box::new(forget));
+        self.shared.erasures.after(forget);
     }
 
     /// Those of the leaves that have an envelope, if none of them must stay.

@@ -21,7 +21,7 @@ use crate::{
     disk::{Disk, Mode, read_small},
     envelopes::{Envelopes, Segment, scan},
     layout::{CHECKPOINT, STATE, TREE, segment_path},
-    ledger::Published,
+    published::Published,
     recover::{OpenError, list_segments},
     state::State,
     stored::{ReadError, Stored, StoredEnvelope},

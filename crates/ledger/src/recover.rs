@@ -25,7 +25,7 @@ use crate::{
     envelopes::Segment,
     failure::WriteError,
     layout::{CHECKPOINT, ENTRIES, SEGMENTS, STATE, STATE_V1, TREE, nodes_file, segment_path},
-    ledger::Published,
+    published::Published,
     ranges::LeafRanges,
     seal::Sealing,
     segment::{self, Group, Next, PlacedRecord, Record, SegmentReader, Version},

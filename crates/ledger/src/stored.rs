@@ -10,7 +10,7 @@ use tlog::{
     multiproof_from_subtrees,
 };
 
-use crate::{block::Leaf, envelopes::Envelopes, ledger::Published, tree::TreeReader};
+use crate::{block::Leaf, envelopes::Envelopes, published::Published, tree::TreeReader};
 
 /// What the log has of a leaf.
 #[derive(Clone, Debug, Eq, PartialEq)]

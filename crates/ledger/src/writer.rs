@@ -22,15 +22,17 @@ use crate::{
     append_keys::AppendKeys,
     batch::{AppendError, Batch, PreparedBatch, Receipt},
     block::Leaf,
+    command::{Command, Reply},
     disk,
     envelopes::{Segment, write_index},
     erase,
     failure::{CommitError, WriteError, refusal_of, refused_if_full, step},
     layout::{CHECKPOINT, STATE},
-    ledger::{Published, Shared},
+    published::Published,
     recover::{OpenError, Recovered, create_segment},
     seal::{MacBytes, Sealing},
     segment::{self, Cursor, FORMAT, GroupBuilder, KeyUsed, Place, SEGMENT_HEADER_LEN, Version},
+    shared::Shared,
     state::State,
     tree::Tree,
 };
@@ -40,38 +42,6 @@ use retry::First;
 const GROUP_BATCHES_MAX: usize = 1_024;
 /// Bytes of envelopes after which a commit group takes no further batch; one more of the largest still fits the format's limit.
 const GROUP_BYTES_FULL: usize = 8 << 20;
-
-/// What the writer is asked for.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Append {
-        batch: PreparedBatch,
-        reply: Reply,
-    },
-    /// Events of the log itself. The leaves before `closed_before` are then in segments that do not grow any further.
-    LogEvents {
-        events: Vec<Event>,
-        closed_before: u64,
-        reply: Reply,
-    },
-    /// Segments show the erasures that were ordered before this leaf.
-    Erased {
-        before: u64,
-        reply: oneshot::Sender<()>,
-    },
-    /// Goes over to another key.
-    Rotate {
-        signer: Box<Signer>,
-        actor: String,
-        reply: Reply,
-    },
-    Publish {
-        reply: oneshot::Sender<Arc<Published>>,
-    },
-    Close,
-}
-
-type Reply = oneshot::Sender<Result<Receipt, AppendError>>;
 
 /// The running writer. Close it to have everything covered by a checkpoint.
 #[derive(Debug)]
