@@ -22,11 +22,12 @@ use crate::{
     published::Published,
     ranges::LeafRanges,
     recover::{self, OpenError, Signers},
+    sealer::Sealer,
     segment::SEGMENT_BYTES_MAX,
     shared::{Erasures, Shared},
     state::{Hold, LogKey},
     stored::{ReadError, Stored, StoredEnvelope},
-    writer::{Sealer, Writer},
+    writer::Writer,
 };
 
 /// Batches that wait for the writer. When it is full, whoever appends waits: nothing is dropped.

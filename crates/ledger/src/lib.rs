@@ -3,7 +3,8 @@
 //! - [`segment`]s are the write-ahead log: envelopes in commit groups, each written and fsynced as one, compressed in blocks;
 //! - `tree` is derived from it: entries, and nodes of the two trees over them; `envelopes` knows where each envelope lies;
 //! - `state` is what the log says of itself: keys, holds, erasures, cursors;
-//! - `writer` is the one thread that writes, `recover` is how it starts, also after a crash; `erase` writes closed segments anew;
+//! - `sealer` is what the one thread that writes does, and `writer` is its handle; `recover` is how it
+//!   starts, also after a crash; `erase` writes closed segments anew;
 //! - [`copy`] copies it while it grows; [`examine`] says of damaged files what can be said;
 //! - [`Ledger`] is the handle everyone else has; [`LogReader`] looks at a log's folder without opening it, also while a site writes it;
 //! - [`evidence`] puts rows and their proofs in one file for strangers;
@@ -38,6 +39,7 @@ mod ranges;
 mod reader;
 mod recover;
 mod seal;
+mod sealer;
 mod shared;
 mod state;
 mod stored;

@@ -1,0 +1,472 @@
+//! What the one thread that writes does: commit groups, then the tree, then checkpoints.
+//!
+//! The order is that of `docs/formats/ledger.md`: envelopes, fsync, acknowledged; tree files, fsync, checkpoint. What a failure means is decided at each step.
+
+mod open_group;
+mod retry;
+
+use std::{
+    io,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use key_history::rotation;
+use model::{Event, Timestamp};
+use tlog::{Checkpoint, Signer};
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use crate::{
+    append_keys::AppendKeys,
+    batch::{AppendError, Batch, PreparedBatch, Receipt},
+    command::{Command, Reply},
+    disk,
+    envelopes::{Segment, write_index},
+    erase,
+    failure::{CommitError, WriteError, refusal_of, refused_if_full, step},
+    layout::{CHECKPOINT, STATE},
+    published::Published,
+    recover::{OpenError, Recovered, create_segment},
+    seal::Sealing,
+    segment::{FORMAT, Place, SEGMENT_HEADER_LEN, Version},
+    shared::Shared,
+    tree::Tree,
+};
+use open_group::{OpenGroup, now};
+use retry::First;
+
+/// All that is written to.
+pub(crate) struct Sealer {
+    signer: Signer,
+    shared: Arc<Shared>,
+    tree: Tree,
+    newest: Arc<Segment>,
+    newest_len: u64,
+    segment_bytes_max: u64,
+    /// Whether a segment is begun before anything else is written.
+    segment_is_due: bool,
+    last_received_at: Timestamp,
+    append_keys: AppendKeys,
+    group: OpenGroup,
+    /// Makes the MACs of what no checkpoint covers yet.
+    sealing: Sealing,
+    /// Whether the file `state` is to be written even if there is no new checkpoint.
+    state_is_due: bool,
+    /// Whether a cursor has moved since it was written.
+    cursor_moved: bool,
+}
+
+impl Sealer {
+    /// Begins a new log, and finishes what a crash interrupted.
+    pub(crate) fn new(
+        recovered: Recovered,
+        shared: Arc<Shared>,
+        segment_bytes_max: u64,
+    ) -> Result<Self, OpenError> {
+        let mut sealer = Self {
+            sealing: Sealing::of(&recovered.signer),
+            state_is_due: recovered.state_is_due,
+            cursor_moved: false,
+            signer: recovered.signer,
+            shared,
+            tree: recovered.tree,
+            newest: recovered.newest,
+            newest_len: recovered.newest_len,
+            segment_is_due: recovered.newest_len > segment_bytes_max,
+            segment_bytes_max,
+            last_received_at: recovered.last_received_at,
+            append_keys: recovered.append_keys,
+            group: OpenGroup::new(),
+        };
+        sealer.begin(recovered.newest_version).map_err(OpenError::Begin)?;
+        // Nothing is erased but under a checkpoint that covers the order.
+        sealer.publish_if_room().map_err(OpenError::Begin)?;
+        let covered = sealer.shared.published().checkpoint.size.get();
+        let erasing = sealer.shared.state().ordered_before(covered);
+        if !erasing.is_empty() {
+            let closed = sealer.close_segment(erasing.end());
+            closed.map_err(|failure| OpenError::Begin(failure.fatal("beginning a segment")))?;
+            let Shared { disk, folder, stored, erasures, .. } = &*sealer.shared;
+            erasures.begin();
+            erase::erase(&**disk, folder, &stored.envelopes, &erasing, &|| false)
+                .map_err(OpenError::Erase)?;
+            sealer.erased(covered).map_err(OpenError::Begin)?;
+        }
+        Ok(sealer)
+    }
+
+    fn begin(&mut self, newest_version: Version) -> Result<(), WriteError> {
+        // What is written is of the newest version, and a segment is of one.
+        if newest_version != Version::NEWEST {
+            if self.size() > self.newest.first_leaf {
+                self.begin_segment().map_err(|failure| failure.fatal("beginning a segment"))?;
+            } else {
+                if self.size() > 0 {
+                    // Cursors that moved alone are in this segment only.
+                    self.state_is_due = true;
+                    self.publish().map_err(|failure| failure.fatal("publishing a checkpoint"))?;
+                }
+                let Shared { disk, folder, .. } = &*self.shared;
+                create_segment(&**disk, folder, self.newest.first_leaf)
+                    .map_err(step("beginning a segment"))?;
+            }
+        }
+        if self.size() == 0 {
+            let vkey = self.signer.vkey();
+            let (origin, vkey) = (vkey.name().as_str(), vkey.to_string());
+            let genesis = Event::log_created(origin, &vkey, FORMAT, now());
+            let sealed = self.seal_log_events(vec![genesis])?;
+            sealed.map_err(|error| step("writing the genesis entry")(io::Error::other(error)))?;
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> u64 {
+        self.tree.size().get()
+    }
+
+    pub(crate) fn run(&mut self, mut queue: mpsc::Receiver<Command>) -> Result<(), WriteError> {
+        let mut next = queue.blocking_recv();
+        while let Some(command) = next.take() {
+            match command {
+                Command::Append { batch, reply } => {
+                    self.group.begin(&mut self.last_received_at);
+                    self.gather(batch, reply);
+                    // Everything that waits joins the group and shares its fsync.
+                    while !self.group.is_full() && next.is_none() {
+                        match queue.try_recv() {
+                            Ok(Command::Append { batch, reply }) => self.gather(batch, reply),
+                            Ok(other) => next = Some(other),
+                            Err(_empty) => break,
+                        }
+                    }
+                    self.commit()?;
+                }
+                Command::LogEvents { events, closed_before, reply } => {
+                    let outcome = self.log_events(events, closed_before)?;
+                    let _unheard = reply.send(outcome);
+                }
+                Command::Erased { before, reply } => {
+                    self.erased(before)?;
+                    let _unheard = reply.send(());
+                }
+                Command::Rotate { signer, actor, reply } => {
+                    let outcome = self.rotate(*signer, &actor)?;
+                    let _unheard = reply.send(outcome);
+                }
+                Command::Publish { reply } => {
+                    self.publish_if_room()?;
+                    // Whoever asked may have given up.
+                    let _unheard = reply.send(self.shared.published());
+                }
+                Command::Close => {
+                    queue.close();
+                    next = queue.blocking_recv();
+                    if next.is_none() {
+                        break;
+                    }
+                    continue;
+                }
+            }
+            if next.is_none() {
+                next = queue.blocking_recv();
+            }
+        }
+        self.publish().map_err(|failure| failure.fatal("publishing the last checkpoint"))?;
+        // Cursors may have moved since.
+        self.state_is_due |= self.cursor_moved;
+        self.publish_if_room()
+    }
+
+    /// Puts a batch into the open group. A retry gets the first receipt.
+    fn gather(&mut self, batch: PreparedBatch, reply: Reply) {
+        match self.first_of(&batch) {
+            First::ThisOne => {}
+            // It is not durable yet: the answer comes with the first one's.
+            First::InGroup(receipt) => return self.group.waiting.push((reply, receipt)),
+            First::Sealed(answer) => {
+                let _unheard = reply.send(answer);
+                return;
+            }
+        }
+        let first_leaf = self.size() + self.group.commitments.len() as u64;
+        match self.group.push(batch, first_leaf, |_leaf, _envelope| {}) {
+            Ok(receipt) => self.group.waiting.push((reply, receipt)),
+            Err(source) => {
+                let _unheard = reply.send(Err(AppendError::Write(source.to_string())));
+            }
+        }
+    }
+
+    /// Writes the open group, and tells whoever waits for it.
+    fn commit(&mut self) -> Result<(), WriteError> {
+        let outcome = self.write();
+        let waiting = std::mem::take(&mut self.group.waiting);
+        match outcome {
+            Ok(()) => {
+                for (reply, receipt) in waiting {
+                    let _unheard = reply.send(Ok(receipt));
+                }
+                Ok(())
+            }
+            Err(CommitError::Refused(source)) => {
+                warn!(error = %source, "a commit group could not be written; whoever appended is told");
+                for (reply, _) in waiting {
+                    let _unheard = reply.send(Err(AppendError::Write(source.to_string())));
+                }
+                Ok(())
+            }
+            // Dropping the replies tells whoever waits that the ledger has stopped.
+            Err(CommitError::Fatal(failure)) => Err(failure),
+        }
+    }
+
+    /// Makes the open group durable, then part of the tree, then visible.
+    fn write(&mut self) -> Result<(), CommitError> {
+        if self.group.is_empty() {
+            return Ok(());
+        }
+        if self.segment_is_due {
+            self.begin_segment()?;
+        }
+        let first_leaf = self.size();
+        let extension = self.tree.with(&self.group.commitments);
+        let encoded = self.group.encode(first_leaf, |records| {
+            self.sealing.group(extension.size(), &extension.root(), records)
+        });
+        let (group_len, places) = (encoded.bytes.len() as u64, encoded.places.to_vec());
+        if let Err(source) = self.newest.file.write_all_at(encoded.bytes, self.newest_len) {
+            // The disk may be full. If the part that was written can be taken back, nothing has happened: refuse this group and go on.
+            self.newest
+                .file
+                .set_len(self.newest_len)
+                .map_err(step("cutting off a group that was not written"))?;
+            return Err(CommitError::Refused(source));
+        }
+        // After a failed fsync nobody knows what the disk holds: stop, and let recovery look.
+        self.newest.file.sync().map_err(step("fsyncing a segment"))?;
+
+        // From here on the group is durable, and nobody has seen it yet.
+        if let Err(source) = self.tree.append(extension) {
+            return Err(self.take_back(source));
+        }
+        self.show(&places, first_leaf);
+        self.newest_len += group_len;
+        // Not begun at once: this group was sealed, whatever becomes of the next segment.
+        self.segment_is_due = self.newest_len > self.segment_bytes_max;
+        Ok(())
+    }
+
+    /// Takes a group back that the tree has no room for. If the tree's files fail in another way, stop; recovery replays the group.
+    fn take_back(&mut self, source: io::Error) -> CommitError {
+        if !disk::is_full(&source) {
+            return step("writing the tree's files")(source).into();
+        }
+        // In this order, the tree's files never hold more leaves than the segments.
+        let file = &self.newest.file;
+        let taken_back = self
+            .tree
+            .take_back()
+            .and_then(|()| file.set_len(self.newest_len))
+            .and_then(|()| file.sync());
+        match taken_back {
+            Ok(()) => CommitError::Refused(source),
+            Err(failure) => {
+                step("taking back a group that the tree has no room for")(failure).into()
+            }
+        }
+    }
+
+    /// Lets readers see what was written.
+    fn show(&mut self, places: &[Place], first_leaf: u64) {
+        let size = self.size();
+        let leaves_before = first_leaf - self.newest.first_leaf;
+        let placed = places.iter().map(|place| place.within(self.newest_len, leaves_before));
+        self.newest.places.write().unwrap_or_else(PoisonError::into_inner).extend(placed);
+        for (used, _events) in self.group.keys.drain(..) {
+            self.append_keys.insert(used);
+        }
+        self.cursor_moved |= !self.group.cursors.is_empty();
+        {
+            let mut state = self.shared.state();
+            if let Some(next) = self.group.state.take() {
+                *state = next;
+            }
+            for cursor in &self.group.cursors {
+                state.advance(&cursor.name, cursor.next_leaf);
+            }
+            state.size = size;
+        }
+        self.shared.size.send_if_modified(|known| std::mem::replace(known, size) != size);
+    }
+
+    /// Closes the segments that the events speak of, then seals them: in this order, nothing was said where there is no room for a new segment.
+    fn log_events(
+        &mut self,
+        events: Vec<Event>,
+        closed_before: u64,
+    ) -> Result<Result<Receipt, AppendError>, WriteError> {
+        if let Some(refusal) = refusal_of(self.close_segment(closed_before))? {
+            return Ok(Err(refusal));
+        }
+        let outcome = self.seal_log_events(events)?;
+        if outcome.is_ok() && closed_before > 0 {
+            // What it orders is irreversible, so it is done only under a checkpoint that covers it.
+            if let Some(refusal) = refusal_of(self.publish())? {
+                return Ok(Err(refusal));
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Seals events of the log itself, if they can be.
+    fn seal_log_events(
+        &mut self,
+        events: Vec<Event>,
+    ) -> Result<Result<Receipt, AppendError>, WriteError> {
+        let batch = match PreparedBatch::new(Batch::of(events)) {
+            Ok(batch) => batch,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        self.group.begin(&mut self.last_received_at);
+        let first_leaf = self.size();
+        let mut next = self.shared.state().clone();
+        let mut refusal = None;
+        let pushed = self.group.push(batch, first_leaf, |leaf, envelope| {
+            if refusal.is_none() {
+                refusal = next.apply(leaf, Some(envelope)).err();
+            }
+        });
+        if let Some(error) = refusal {
+            return Ok(Err(AppendError::LogEvent(Arc::new(error))));
+        }
+        let receipt = match pushed {
+            Ok(receipt) => receipt,
+            Err(source) => return Ok(Err(AppendError::Write(source.to_string()))),
+        };
+        self.group.state = Some(next);
+        Ok(refusal_of(self.write())?.map_or(Ok(receipt), Err))
+    }
+
+    /// Has the log go over to another key: the old one signs everything before, both sign the event that says so, the new one everything after.
+    fn rotate(
+        &mut self,
+        signer: Signer,
+        actor: &str,
+    ) -> Result<Result<Receipt, AppendError>, WriteError> {
+        // What follows begins with the event, under the new key's MAC: whoever starts the log next
+        // needs the old key for nothing.
+        if let Some(refusal) = refusal_of(self.publish())? {
+            return Ok(Err(refusal));
+        }
+        if self.segment_is_due
+            && let Some(refusal) = refusal_of(self.begin_segment())?
+        {
+            return Ok(Err(refusal));
+        }
+        let origin = self.signer.vkey().name().as_str().to_owned();
+        let vkey = signer.vkey().to_string();
+        let statement = rotation::state(&origin, self.size(), &self.signer, &signer)
+            .map_err(|error| step("signing a key rotation")(io::Error::other(error)))?;
+        let event = Event::key_rotated(actor, &origin, &vkey, statement, now());
+        let old = std::mem::replace(&mut self.sealing, Sealing::of(&signer));
+        let outcome = self.seal_log_events(vec![event])?;
+        if outcome.is_err() {
+            self.sealing = old;
+        } else {
+            *self.shared.vkey.write().unwrap_or_else(PoisonError::into_inner) =
+                signer.vkey().clone();
+            self.signer = signer;
+            self.publish_if_room()?;
+        }
+        Ok(outcome)
+    }
+
+    /// Notes that segments show the erasures that were ordered before a leaf. Where there is no room for that, the next start does again what is done.
+    fn erased(&mut self, before: u64) -> Result<(), WriteError> {
+        let erased = {
+            let mut state = self.shared.state();
+            let erased = state.ordered_before(before);
+            state.erased(before);
+            erased
+        };
+        self.append_keys.forget_erased(&erased);
+        self.state_is_due = true;
+        self.publish_if_room()
+    }
+
+    /// Sees to it that the segments of the leaves before `leaf` do not grow any further.
+    fn close_segment(&mut self, leaf: u64) -> Result<(), CommitError> {
+        if leaf > self.newest.first_leaf { self.begin_segment() } else { Ok(()) }
+    }
+
+    /// Begins the next segment. Where there is no room for it, nothing is written before it was tried again: a part of it may be there.
+    fn begin_segment(&mut self) -> Result<(), CommitError> {
+        self.segment_is_due = true;
+        let first_leaf = self.size();
+        // Recovery may begin with the new segment, so what only the old ones hold of the state is written down first. And a segment that does not grow any
+        // more is covered by a checkpoint: it may be written anew, without MACs.
+        self.state_is_due = true;
+        self.publish()?;
+        let Shared { disk, folder, stored, .. } = &*self.shared;
+        let file = create_segment(&**disk, folder, first_leaf)
+            .map_err(refused_if_full("beginning a segment"))?;
+        let places = self.newest.places.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Err(error) = write_index(&**disk, folder, self.newest.first_leaf, &places) {
+            warn!(%error, "where a segment's blocks lie could not be written down; readers will look");
+        }
+        self.append_keys.forget_before(self.newest.first_leaf);
+        self.newest = Arc::new(Segment { first_leaf, file, places: RwLock::default() });
+        self.newest_len = SEGMENT_HEADER_LEN as u64;
+        self.segment_is_due = false;
+        stored.envelopes.begin_segment(Arc::clone(&self.newest));
+        Ok(())
+    }
+
+    /// Publishes a checkpoint, or says in the program's log that there is no room for one.
+    fn publish_if_room(&mut self) -> Result<(), WriteError> {
+        match self.publish() {
+            Err(CommitError::Refused(error)) => {
+                warn!(%error, "no room for a checkpoint; the one before it stands");
+                Ok(())
+            }
+            Err(CommitError::Fatal(failure)) => Err(failure),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Publishes a checkpoint over everything durable, and stores the state as of it. It is refused where the disk is full before anything was replaced; the
+    /// one before it stands then. Any other failure is fatal: whether the new one stands is unknown, and a second one of another content must never follow
+    /// it. The state comes last: it never speaks of more than is signed, so a copy that ends with the checkpoint can go on from it.
+    fn publish(&mut self) -> Result<(), CommitError> {
+        let before = self.shared.published();
+        let is_covered = before.checkpoint.size == self.tree.size() && !before.note.is_empty();
+        if is_covered && !self.state_is_due {
+            return Ok(());
+        }
+        let published = if is_covered {
+            None
+        } else {
+            self.tree.sync().map_err(step("fsyncing the tree's files"))?;
+            let origin = before.checkpoint.origin.clone();
+            let checkpoint = Checkpoint::new(origin, self.tree.size(), self.tree.root());
+            Some(Published { note: checkpoint.sign(&self.signer), checkpoint })
+        };
+        let Shared { disk, folder, .. } = &*self.shared;
+        let state = self.shared.state().encode(&self.sealing);
+        let note = published.as_ref().map(|new| (CHECKPOINT, new.note.as_bytes()));
+        let replacements = || note.into_iter().chain([(STATE, state.as_slice())]);
+        for (name, content) in replacements() {
+            disk::write_next(&**disk, folder, name, content)
+                .map_err(refused_if_full("writing the checkpoint"))?;
+        }
+        for (name, _) in replacements() {
+            disk::take_next(&**disk, folder, name).map_err(step("replacing the checkpoint"))?;
+        }
+        (self.state_is_due, self.cursor_moved) = (false, false);
+        if let Some(published) = published {
+            self.shared.published.send_replace(Arc::new(published));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! The commit group that is being filled.
+
+use std::{
+    io,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use model::{Envelope, EventJson, Salt, Timestamp};
+use tlog::Hash;
+
+use crate::{
+    batch::{PreparedBatch, Receipt},
+    block::Leaf,
+    command::Reply,
+    seal::MacBytes,
+    segment::{self, Cursor, GroupBuilder, KeyUsed},
+    state::State,
+};
+
+/// Batches in one commit group.
+const GROUP_BATCHES_MAX: usize = 1_024;
+/// Bytes of envelopes after which a commit group takes no further batch; one more of the largest still fits the format's limit.
+const GROUP_BYTES_FULL: usize = 8 << 20;
+
+/// The commit group that is being filled.
+pub(super) struct OpenGroup {
+    builder: GroupBuilder,
+    received_at: String,
+    pub(super) commitments: Vec<Hash>,
+    pub(super) cursors: Vec<Cursor>,
+    /// Each with a hash of the batch's events, which never leaves this memory.
+    pub(super) keys: Vec<(KeyUsed, Hash)>,
+    pub(super) waiting: Vec<(Reply, Receipt)>,
+    /// What the log says of itself once the group is durable, if that changes with it.
+    pub(super) state: Option<State>,
+    batches: usize,
+    bytes: usize,
+    /// An envelope on its way into a block.
+    envelope: Vec<u8>,
+}
+
+impl OpenGroup {
+    pub(super) fn new() -> Self {
+        Self {
+            builder: GroupBuilder::new(),
+            received_at: String::new(),
+            commitments: Vec::new(),
+            cursors: Vec::new(),
+            keys: Vec::new(),
+            waiting: Vec::new(),
+            state: None,
+            batches: 0,
+            bytes: 0,
+            envelope: Vec::new(),
+        }
+    }
+
+    /// Begins a new group. Its moment is never earlier than the one before, whatever the clock does: windows of time are then windows of leaves.
+    pub(super) fn begin(&mut self, last_received_at: &mut Timestamp) {
+        *last_received_at = now().max(*last_received_at);
+        self.received_at = last_received_at.to_string();
+        self.builder.clear();
+        self.commitments.clear();
+        self.cursors.clear();
+        self.keys.clear();
+        self.waiting.clear();
+        self.state = None;
+        (self.batches, self.bytes) = (0, 0);
+    }
+
+    pub(super) const fn is_full(&self) -> bool {
+        self.bytes >= GROUP_BYTES_FULL || self.batches >= GROUP_BATCHES_MAX
+    }
+
+    /// Seals the events of a batch; `sealed` is told each leaf with its envelope.
+    pub(super) fn push(
+        &mut self,
+        batch: PreparedBatch,
+        first_leaf: u64,
+        mut sealed: impl FnMut(u64, &[u8]),
+    ) -> io::Result<Receipt> {
+        let mut salts = vec![[0; 16]; batch.len()];
+        getrandom::fill(salts.as_flattened_mut()).map_err(io::Error::other)?;
+        for ((leaf, event), salt) in (first_leaf..).zip(batch.events()).zip(salts) {
+            let (EventJson { head, tail }, salt) = (event, Salt::from_random(salt));
+            self.envelope.clear();
+            Envelope::seal(head, &self.received_at, salt, tail, &mut self.envelope);
+            sealed(leaf, &self.envelope);
+            self.commitments.push(Hash::sha256(&self.envelope));
+            self.builder.push_leaf(Leaf::Envelope(&self.envelope));
+        }
+        self.batches += 1;
+        self.bytes += batch.bytes();
+        let receipt = Receipt { first_leaf, leaves: batch.len() as u64 };
+        if let Some((key, events)) = batch.key {
+            let leaves = u32::try_from(batch.len()).expect("a batch is bounded");
+            self.keys.push((KeyUsed { key, first_leaf, leaves }, events));
+        }
+        self.cursors.extend(batch.cursor);
+        Ok(receipt)
+    }
+
+    /// Whether there is nothing to write: a batch was empty, or sealed before.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.commitments.is_empty() && self.cursors.is_empty() && self.keys.is_empty()
+    }
+
+    /// The group as it is written. `mac` makes its MAC of its records without leaves.
+    pub(super) fn encode(
+        &mut self,
+        first_leaf: u64,
+        mac: impl FnOnce(&[u8]) -> MacBytes,
+    ) -> segment::EncodedGroup<'_> {
+        for cursor in &self.cursors {
+            self.builder.push_cursor(&cursor.name, cursor.next_leaf);
+        }
+        for (used, _events) in &self.keys {
+            self.builder.push_key(used);
+        }
+        let mac = mac(self.builder.other_records());
+        self.builder.push_mac(&mac);
+        self.builder.encode(first_leaf)
+    }
+}
+
+pub(super) fn now() -> Timestamp {
+    Timestamp::after_1970(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
