@@ -33,7 +33,7 @@ use crate::{
     tree::Tree,
 };
 use open_group::{OpenGroup, now};
-use retry::First;
+use retry::{First, Known, first_of};
 
 /// All that is written to.
 pub(crate) struct Sealer {
@@ -180,7 +180,13 @@ impl Sealer {
 
     /// Puts a batch into the open group. A retry gets the first receipt.
     fn gather(&mut self, batch: PreparedBatch, reply: Reply) {
-        match self.first_of(&batch) {
+        let known = Known {
+            in_group: &self.group.keys,
+            append_keys: &self.append_keys,
+            stored: &self.shared.stored,
+            size: self.size(),
+        };
+        match first_of(&batch, &known) {
             First::ThisOne => {}
             // It is not durable yet: the answer comes with the first one's.
             First::InGroup(receipt) => return self.group.waiting.push((reply, receipt)),
