@@ -7,9 +7,10 @@ use serde_json::value::RawValue;
 use tlog::{Hash, InvalidLeaves, LeafIndex, LeavesInTree, TreeSize};
 
 use super::{
-    Bound, End, GROUP_BYTES_FULL, GROUP_ROWS_MAX, Group, Header, LINE_BYTES_MAX, Line, Row,
-    Selection, VERSION,
-    selection::{last_before, next_from, shows_edge},
+    format::{
+        End, GROUP_BYTES_FULL, GROUP_ROWS_MAX, Group, Header, LINE_BYTES_MAX, Line, Row, VERSION,
+    },
+    selection::{Bound, Selection, last_before, next_from, order, shows_edge},
 };
 use crate::{ranges::LeafRanges, reader::LogReader, stored::ReadError};
 
@@ -250,14 +251,6 @@ impl<W: Write> Export<'_, W> {
         }
         Ok(())
     }
-}
-
-/// The leaves that an envelope orders to be erased, if it does.
-pub(super) fn order(envelope: &[u8]) -> Option<LeafRanges> {
-    if !Envelope::has_action(envelope, action::ENVELOPES_ERASED) {
-        return None;
-    }
-    Envelope::parse(envelope).ok()?.event.sealwire?.erased?.parse().ok()
 }
 
 fn row(leaf: u64, envelope: &[u8]) -> Result<Row<'_>, ExportError> {

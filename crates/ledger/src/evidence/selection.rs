@@ -5,6 +5,7 @@ use std::str::FromStr;
 use model::{Envelope, SensorId, Timestamp, action};
 
 use crate::{
+    ranges::LeafRanges,
     reader::LogReader,
     stored::{ReadError, StoredEnvelope},
 };
@@ -80,6 +81,14 @@ pub(super) fn shows_edge(envelope: &[u8], sensor: Option<SensorId>) -> bool {
     sensor.is_none()
         || (numbers.iter().any(|action| Envelope::has_action(envelope, action))
             && Envelope::parse(envelope).is_ok_and(|it| it.event.sensor() == sensor))
+}
+
+/// The leaves that an envelope orders to be erased, if it does.
+pub(super) fn order(envelope: &[u8]) -> Option<LeafRanges> {
+    if !Envelope::has_action(envelope, action::ENVELOPES_ERASED) {
+        return None;
+    }
+    Envelope::parse(envelope).ok()?.event.sealwire?.erased?.parse().ok()
 }
 
 /// The first leaf that was received at this moment or later. Leaves that were erased in front of it count with it: nobody knows any more.

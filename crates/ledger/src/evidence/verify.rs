@@ -8,6 +8,7 @@ use std::{
     ops::Range,
 };
 
+use key_history::{InvalidKeyEvents, InvalidKeys, KeyEvent, KeyHistory};
 use model::{Envelope, SensorId, Timestamp, completeness::Completeness};
 use tlog::{
     Checkpoint, Hash, InvalidHash, InvalidLeaves, LeafIndex, LeavesInTree, MultiproofError,
@@ -15,13 +16,10 @@ use tlog::{
 };
 
 use super::{
-    End, GROUP_ROWS_MAX, Group, Header, LINE_BYTES_MAX, Line, Row, VERSION, export::order,
-    selection::shows_edge,
+    format::{End, GROUP_ROWS_MAX, Group, Header, LINE_BYTES_MAX, Line, Row, VERSION},
+    selection::{order, shows_edge},
 };
-use crate::{
-    ranges::{InvalidRanges, LeafRanges},
-    verify::{InvalidKeyEvents, InvalidKeys, KeyEvent, KeyHistory},
-};
+use crate::ranges::{InvalidRanges, LeafRanges};
 
 /// What a bundle was held against, and how much of it stands.
 #[derive(Clone, Debug)]
