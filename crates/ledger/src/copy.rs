@@ -14,6 +14,7 @@ use std::{
     sync::Arc,
 };
 
+use key_history::KeyHistory;
 use tlog::Hash;
 
 use crate::{
@@ -28,7 +29,6 @@ use crate::{
     segment::{self, Next, PlacedRecord, SEGMENT_HEADER_LEN, SegmentReader},
     state::{InvalidLogEvent, State, Stored},
     tree::{TreeReader, kept_heights},
-    verify::KeyHistory,
 };
 
 /// How often a copy goes on to a later end because envelopes were erased meanwhile. Each time takes only what was added, so more says that the log is

@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, RwLock},
 };
 
+use key_history::{InvalidKeyEvents, InvalidKeys, KeyEvent, KeyHistory};
 use model::{Envelope, action};
 use tlog::{
     Frontier, Growth, Hash, LeavesInTree, OpenCheckpointError, Rfc6962, TilePath, TlogProof,
@@ -26,7 +27,7 @@ use crate::{
     state::State,
     stored::{ReadError, Stored, StoredEnvelope},
     tree::TreeReader,
-    verify::{InvalidKeyEvents, InvalidKeys, KeyEvent, KeyHistory, LogSource},
+    verify::LogSource,
 };
 
 /// A log as its newest checkpoint has it, for reading only.

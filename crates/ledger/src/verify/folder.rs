@@ -9,10 +9,11 @@ use std::{
     sync::{Arc, mpsc},
 };
 
+use key_history::{InvalidKeyEvents, InvalidKeys, KeyEvent, KeyHistory};
 use model::Envelope;
 use tlog::{Checkpoint, Frontier, Hash, Pangea, Rfc6962, VerifierKey};
 
-use super::{InvalidKeyEvents, InvalidKeys, KeyEvent, KeyHistory, VerifyError};
+use super::error::VerifyError;
 use crate::{
     block::{Leaf, Unpacker},
     disk::{Disk, DiskFile, Mode, Sequential, read_small},

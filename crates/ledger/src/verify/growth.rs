@@ -1,11 +1,15 @@
 //! Shows that a log was only added to since an older checkpoint, by a consistency proof from its tiles.
 
+use key_history::{InvalidKeys, KeyHistory};
 use tlog::{
     Checkpoint, ConsistencyError, Hash, OpenCheckpointError, ShortTile, Shrunk, TileId, TreeSize,
     VerifierKey, consistency_proof, root, verify_consistency,
 };
 
-use super::{InvalidKeys, KeyHistory, LogSource, VerifyError, read_tile};
+use super::{
+    error::VerifyError,
+    tree::{LogSource, read_tile},
+};
 
 /// Both checkpoints of a log that only grew.
 #[derive(Clone, Debug)]
