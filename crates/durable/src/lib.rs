@@ -4,8 +4,10 @@
 //! mode 700 and files with mode 600, whatever the user's mask lets through. [`close_to_others`] does
 //! the same for what an earlier version left more open.
 //!
-//! This crate knows nothing of logs or sites. The ledger's own files are written through its
-//! `disk`, so that tests can make each of its steps fail.
+//! This crate knows nothing of logs or sites. What must hold through every crash, a log's files and a
+//! witness's, is written through [`disk`], so that tests can make each of its steps fail.
+
+pub mod disk;
 
 mod lock;
 mod output;

@@ -14,13 +14,13 @@ use std::{
     sync::Arc,
 };
 
+use durable::disk::{self, Disk, DiskFile, Mode, Sequential, read_small};
 use key_history::KeyHistory;
 use tlog::Hash;
 
 use crate::{
     block::{Leaf, Unpacker},
     damage::Damage,
-    disk::{self, Disk, DiskFile, Mode, Sequential, read_small},
     envelopes::encode_index,
     erase::{EraseError, erase_in},
     layout::{CHECKPOINT, ENTRIES, SEGMENTS, STATE, TREE, index_path, nodes_file, segment_path},

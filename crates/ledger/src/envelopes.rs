@@ -10,10 +10,11 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use durable::disk::{self, Disk, DiskFile, Mode, Sequential};
+
 use crate::{
     block::{Leaf, Leaves, Unpacker},
     damage::Damage,
-    disk::{self, Disk, DiskFile, Mode, Sequential},
     layout::{TREE, index_name, index_path, segment_path},
     segment::{self, Next, Place, Record, SegmentReader},
 };

@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use durable::disk::{Disk, Mode, NEXT, Sequential};
 use tlog::Hash;
 use tracing::warn;
 
@@ -16,7 +17,6 @@ use crate::{
     batch::AppendError,
     block::{Leaf, Unpacker},
     damage::Damage,
-    disk::{Disk, Mode, NEXT, Sequential},
     envelopes::{self, Envelopes},
     layout::{SEGMENTS, TREE, index_path, segment_path},
     ranges::LeafRanges,

@@ -9,13 +9,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use durable::disk::{Disk, Mode, Sequential, read_small};
 use model::{Envelope, Timestamp};
 use tlog::{Checkpoint, Frontier, Hash, Rfc6962, SignedNote, TreeSize};
 
 use crate::{
     block::{Leaf, Unpacker},
     damage::Damage,
-    disk::{Disk, Mode, Sequential, read_small},
     layout::{CHECKPOINT, TREE, segment_path},
     ranges::LeafRanges,
     recover::{OpenError, list_segments},

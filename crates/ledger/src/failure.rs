@@ -3,7 +3,9 @@
 
 use std::io;
 
-use crate::{batch::AppendError, disk};
+use durable::disk;
+
+use crate::batch::AppendError;
 
 /// A step after which the writer does not go on. What was acknowledged is durable; opening the log again recovers.
 #[derive(Debug, thiserror::Error)]

@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
+use durable::disk::{Disk, RealDisk};
 use model::{Envelope, Event, Timestamp};
 use tlog::{Growth, Hash, Pangea, Signer, Subtree, TilePath, TlogProof, TreeSize, VerifierKey};
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot, watch};
@@ -16,7 +17,6 @@ use crate::{
     batch::{AppendError, Batch, PreparedBatch, Receipt},
     block::Leaf,
     command::Command,
-    disk::{Disk, RealDisk},
     envelopes::Envelopes,
     erase::{self, EraseError},
     published::Published,

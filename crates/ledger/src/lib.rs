@@ -16,7 +16,6 @@
 //! acknowledged is never reused, and the checkpoint never goes back.
 
 pub mod copy;
-pub mod disk;
 pub mod evidence;
 pub mod examine;
 pub mod segment;
@@ -47,6 +46,8 @@ mod tree;
 mod writer;
 
 pub use append_keys::{AppendKey, InvalidAppendKey};
+pub use durable::disk;
+
 pub use batch::{AppendError, Batch, Receipt};
 pub use erase::EraseError;
 pub use failure::WriteError;

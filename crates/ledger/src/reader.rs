@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, RwLock},
 };
 
+use durable::disk::{Disk, Mode, read_small};
 use key_history::{InvalidKeyEvents, InvalidKeys, KeyEvent, KeyHistory};
 use model::{Envelope, action};
 use tlog::{
@@ -19,7 +20,6 @@ use tlog::{
 
 use crate::{
     block::Leaf,
-    disk::{Disk, Mode, read_small},
     envelopes::{Envelopes, Segment, scan},
     layout::{CHECKPOINT, STATE, TREE, segment_path},
     published::Published,

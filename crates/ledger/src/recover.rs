@@ -13,6 +13,7 @@ use std::{
     sync::{Arc, RwLock},
 };
 
+use durable::disk::{Disk, DiskFile, Mode, NEXT, Sequential, read_small};
 use model::{Envelope, Timestamp};
 use tlog::{Checkpoint, Hash, OpenCheckpointError, Origin, Signer, TreeSize, VerifierKey};
 use tracing::{info, warn};
@@ -21,7 +22,6 @@ use crate::{
     append_keys::AppendKeys,
     block::{Leaf, Unpacker},
     damage::Damage,
-    disk::{Disk, DiskFile, Mode, NEXT, Sequential, read_small},
     envelopes::Segment,
     failure::WriteError,
     layout::{CHECKPOINT, ENTRIES, SEGMENTS, STATE, STATE_V1, TREE, nodes_file, segment_path},

@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use durable::disk;
 use key_history::rotation;
 use model::{Event, Timestamp};
 use tlog::{Checkpoint, Signer};
@@ -20,7 +21,6 @@ use crate::{
     append_keys::AppendKeys,
     batch::{AppendError, Batch, PreparedBatch, Receipt},
     command::{Command, Reply},
-    disk,
     envelopes::{Segment, write_index},
     erase,
     failure::{CommitError, WriteError, refusal_of, refused_if_full, step},

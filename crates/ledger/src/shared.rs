@@ -8,10 +8,11 @@ use std::{
     },
 };
 
+use durable::disk::Disk;
 use tlog::VerifierKey;
 use tokio::sync::watch;
 
-use crate::{disk::Disk, published::Published, state::State, stored::Stored};
+use crate::{published::Published, state::State, stored::Stored};
 
 /// What the writer tells and readers see.
 #[derive(Debug)]

@@ -5,13 +5,13 @@
 
 use std::{collections::BTreeMap, io, ops::Range, path::Path};
 
+use durable::disk::{self, Disk};
 use key_history::rotation::{self, InvalidRotation};
 use model::{Envelope, SensorId, Timestamp, action};
 use serde::{Deserialize, Serialize};
 use tlog::VerifierKey;
 
 use crate::{
-    disk::{self, Disk},
     layout::STATE,
     ranges::LeafRanges,
     seal::{MAC_LEN, MacBytes, Sealing},

@@ -14,15 +14,13 @@ use std::{
     sync::Arc,
 };
 
+use durable::disk::{Disk, DiskFile, Mode};
 use tlog::{
     EntryBundle, Frontier, Hash, NodeHash, Pangea, Rfc6962, Subtree, TileId, TilePath, TreeSize,
     leaf_hash,
 };
 
-use crate::{
-    disk::{Disk, DiskFile, Mode},
-    layout::{ENTRIES, nodes_file},
-};
+use crate::layout::{ENTRIES, nodes_file};
 
 /// Every so many heights the nodes are kept.
 const STEP: u8 = 4;

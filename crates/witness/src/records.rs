@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use ledger::disk::{self, Disk};
+use durable::disk::{self, Disk};
 use tlog::{Checkpoint, CosignerKey, Hash, Origin, SignedNote, TreeHead};
 
 /// The folder with the records.

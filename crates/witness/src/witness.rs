@@ -11,12 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use durable::{Lock, LockError};
-use ledger::{
-    KeyError,
+use durable::{
+    Lock, LockError,
     disk::{self, Disk},
-    load_or_create_seed,
 };
+use ledger::{KeyError, load_or_create_seed};
 use tlog::{
     AddCheckpoint, AuthenticateError, Cosigner, CosignerKey, InvalidKeyName, KeyName, Origin,
     ParseAddCheckpointError, ParseCheckpointError, ParseKeyError, PosixTime, RefuseError,

@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, mpsc},
 };
 
+use durable::disk::{Disk, DiskFile, Mode, Sequential, read_small};
 use key_history::{InvalidKeyEvents, InvalidKeys, KeyEvent, KeyHistory};
 use model::Envelope;
 use tlog::{Checkpoint, Frontier, Hash, Pangea, Rfc6962, VerifierKey};
@@ -16,7 +17,6 @@ use tlog::{Checkpoint, Frontier, Hash, Pangea, Rfc6962, VerifierKey};
 use super::error::VerifyError;
 use crate::{
     block::{Leaf, Unpacker},
-    disk::{Disk, DiskFile, Mode, Sequential, read_small},
     envelopes::index_is_right,
     error_chain::error_chain,
     layout::{

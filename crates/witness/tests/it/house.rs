@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use ledger::disk::RealDisk;
+use durable::disk::RealDisk;
 use tempfile::TempDir;
 use tlog::{
     AddCheckpoint, Checkpoint, CosignerKey, Frontier, Growth, Hash, KeyName, Origin, SignedNote,

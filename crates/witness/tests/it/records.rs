@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use ledger::disk::{Disk, DiskFile, Mode, RealDisk};
+use durable::disk::{Disk, DiskFile, Mode, RealDisk};
 use tempfile::TempDir;
 use tlog::{Hash, PosixTime};
 use witness::{LogList, OpenWitnessError, RecordError, Refusal, Witness, WitnessConfig};

@@ -1,7 +1,7 @@
-//! The disk as the ledger uses it: the few operations that it does, so that tests can make each of them fail.
+//! The disk as a log and a witness use it: a few operations, so that tests can make each one fail.
 //!
-//! [`RealDisk`] is the file system. The tests have another that fails, tears and forgets on demand; nothing in this crate touches files in another way,
-//! but for keys. What an operation promises:
+//! [`RealDisk`] is the file system. Tests have other disks, which fail, tear and forget on demand.
+//! What an operation promises:
 //!
 //! - what [`DiskFile::sync`] returned `Ok` for survives a loss of power, for the bytes and the length of that file;
 //! - a file's creation, renaming or removal survives once [`Disk::sync_folder`] of its folder returned `Ok`;
@@ -14,6 +14,11 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
     sync::Arc,
+};
+
+use crate::{
+    private::{create_folder, private_file},
+    replace::sync_folder,
 };
 
 /// Folders and names.
@@ -93,7 +98,8 @@ impl dyn DiskFile + '_ {
 }
 
 /// Whether an operation failed because the disk is full, or as much of it as we may use.
-pub(crate) fn is_full(error: &io::Error) -> bool {
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
@@ -145,7 +151,7 @@ pub fn read_small(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Ending of a file that is to replace the one without it. What a crash leaves of it means nothing.
-pub(crate) const NEXT: &str = ".next";
+pub const NEXT: &str = ".next";
 
 /// Replaces `folder/name`; when this returns, the new content is what a crash leaves, and until then the old or the new one, whole.
 ///
@@ -181,11 +187,11 @@ pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn create_folder(&self, folder: &Path) -> io::Result<()> {
-        durable::create_folder(folder)
+        create_folder(folder)
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        durable::sync_folder(folder)
+        sync_folder(folder)
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
@@ -195,7 +201,7 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn DiskFile>> {
-        let mut options = durable::private_file();
+        let mut options = private_file();
         match mode {
             Mode::Read => options.read(true),
             Mode::Write => options.read(true).write(true).create(true),
