@@ -4,12 +4,12 @@
 //! interrupts, one of the two files holds the key that the log goes on with.
 
 use std::{
-    fs,
-    io::{self, Write as _},
-    os::unix::fs::PermissionsExt as _,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
+use durable::{SeedError, create_seed, find_seed, load_or_create_seed, load_seed};
 use tlog::{KeyName, Signer, VerifierKey};
 
 use crate::{layout::SEGMENTS, recover::Signers};
@@ -42,10 +42,7 @@ impl KeyFiles {
     /// As [`load_or_create_key`], of either file.
     pub fn load_or_create(&self, name: &KeyName, log: &Path) -> Result<Signers, KeyError> {
         let current = load_or_create_key(&self.current, name.clone(), log)?;
-        let next = match read(&self.next)? {
-            Some(text) => Some(parse(&self.next, &text, name.clone())?),
-            None => None,
-        };
+        let next = find_seed(&self.next)?.map(|seed| Signer::from_seed(name.clone(), &seed));
         Ok(Signers { current, next })
     }
 
@@ -55,12 +52,10 @@ impl KeyFiles {
     /// # Errors
     /// The file cannot be made, or there is one.
     pub fn create_next(&self, name: KeyName) -> Result<Signer, KeyError> {
-        if read(&self.next)?.is_some() {
+        if is_there(&self.next)? {
             return Err(KeyError::Unsettled { path: self.next.clone() });
         }
-        let text = create(&self.next)
-            .map_err(|source| KeyError::Io { path: self.next.clone(), source })?;
-        parse(&self.next, &text, name)
+        Ok(Signer::from_seed(name, &create_seed(&self.next)?))
     }
 
     /// Keeps the key that the log goes on with, and removes what a rotation that was not sealed left.
@@ -68,8 +63,8 @@ impl KeyFiles {
     /// # Errors
     /// A file cannot be read, renamed or removed.
     pub fn settle(&self, vkey: &VerifierKey) -> Result<(), KeyError> {
-        let Some(text) = read(&self.next)? else { return Ok(()) };
-        let next = parse(&self.next, &text, vkey.name().clone())?;
+        let Some(seed) = find_seed(&self.next)? else { return Ok(()) };
+        let next = Signer::from_seed(vkey.name().clone(), &seed);
         let settled = if next.vkey() == vkey {
             fs::rename(&self.next, &self.current)
         } else {
@@ -89,22 +84,10 @@ pub fn load_or_create_key(path: &Path, name: KeyName, log: &Path) -> Result<Sign
     // A log has its key before its first segment.
     let is_new =
         fs::read_dir(log.join(SEGMENTS)).map_or(true, |mut segments| segments.next().is_none());
-    if !is_new && read(path)?.is_none() {
+    if !is_new && !is_there(path)? {
         return Err(KeyError::Missing { path: path.to_owned(), log: log.to_owned() });
     }
     Ok(Signer::from_seed(name, &load_or_create_seed(path)?))
-}
-
-/// The seed in `path`; made if there is none.
-///
-/// # Errors
-/// The file cannot be read or made, others may read it, or it holds no key.
-pub fn load_or_create_seed(path: &Path) -> Result<[u8; 32], KeyError> {
-    let text = match read(path)? {
-        Some(text) => text,
-        None => create(path).map_err(|source| KeyError::Io { path: path.to_owned(), source })?,
-    };
-    parse_seed(path, &text)
 }
 
 /// The key in `path`. `name` is the log's origin.
@@ -112,54 +95,15 @@ pub fn load_or_create_seed(path: &Path) -> Result<[u8; 32], KeyError> {
 /// # Errors
 /// The file cannot be read, others may read it, or it holds no key.
 pub fn load_key(path: &Path, name: KeyName) -> Result<Signer, KeyError> {
-    let text = fs::read_to_string(path)
-        .map_err(|source| KeyError::Io { path: path.to_owned(), source })?;
-    parse(path, &text, name)
+    Ok(Signer::from_seed(name, &load_seed(path)?))
 }
 
-/// The text of a key's file; `None` where there is none.
-fn read(path: &Path) -> Result<Option<String>, KeyError> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+fn is_there(path: &Path) -> Result<bool, KeyError> {
+    match File::open(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(source) => Err(KeyError::Io { path: path.to_owned(), source }),
     }
-}
-
-fn parse(path: &Path, text: &str, name: KeyName) -> Result<Signer, KeyError> {
-    parse_seed(path, text).map(|seed| Signer::from_seed(name, &seed))
-}
-
-fn parse_seed(path: &Path, text: &str) -> Result<[u8; 32], KeyError> {
-    let failed = |source| KeyError::Io { path: path.to_owned(), source };
-    let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(KeyError::Open { path: path.to_owned(), mode });
-    }
-    let mut seed = [0; 32];
-    hex::decode_to_slice(text.trim_end(), &mut seed)
-        .map_err(|_| KeyError::NotAKey { path: path.to_owned() })?;
-    Ok(seed)
-}
-
-fn create(path: &Path) -> io::Result<String> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(io::Error::other)?;
-    let text = hex::encode(seed);
-    write_secret(path, text.as_bytes())?;
-    Ok(text)
-}
-
-/// Writes a file that only its owner can read, and a newline behind its content, whole or not at
-/// all: a crash must not leave a part of a secret where one is looked for.
-///
-/// # Errors
-/// A file cannot be written or renamed.
-pub fn write_secret(path: &Path, content: &[u8]) -> io::Result<()> {
-    durable::replace_with(path, |file| {
-        file.write_all(content)?;
-        file.write_all(b"\n")
-    })
 }
 
 /// Why there is no key.
@@ -204,4 +148,14 @@ pub enum KeyError {
         /// The file.
         path: PathBuf,
     },
+}
+
+impl From<SeedError> for KeyError {
+    fn from(error: SeedError) -> Self {
+        match error {
+            SeedError::Io { path, source } => Self::Io { path, source },
+            SeedError::Open { path, mode } => Self::Open { path, mode },
+            SeedError::NotAKey { path } => Self::NotAKey { path },
+        }
+    }
 }

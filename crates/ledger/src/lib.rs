@@ -46,14 +46,11 @@ mod tree;
 mod writer;
 
 pub use append_keys::{AppendKey, InvalidAppendKey};
-pub use durable::disk;
-
 pub use batch::{AppendError, Batch, Receipt};
+pub use durable::{disk, load_or_create_seed, write_secret};
 pub use erase::EraseError;
 pub use failure::WriteError;
-pub use key::{
-    KeyError, KeyFiles, load_key, load_or_create_key, load_or_create_seed, write_secret,
-};
+pub use key::{KeyError, KeyFiles, load_key, load_or_create_key};
 pub use key_history::rotation;
 pub use ledger::{Erased, Erasure, Ledger, Storage};
 pub use published::Published;

@@ -12,10 +12,10 @@ use std::{
 };
 
 use durable::{
-    Lock, LockError,
+    Lock, LockError, SeedError,
     disk::{self, Disk},
+    load_or_create_seed,
 };
-use ledger::{KeyError, load_or_create_seed};
 use tlog::{
     AddCheckpoint, AuthenticateError, Cosigner, CosignerKey, InvalidKeyName, KeyName, Origin,
     ParseAddCheckpointError, ParseCheckpointError, ParseKeyError, PosixTime, RefuseError,
@@ -310,7 +310,7 @@ pub enum OpenWitnessError {
     Name(#[from] InvalidKeyName),
     /// The key cannot be used.
     #[error(transparent)]
-    Key(#[from] KeyError),
+    Key(#[from] SeedError),
     /// The public key is damaged.
     #[error("{} does not hold the witness's verifier key", path.display())]
     Vkey {
