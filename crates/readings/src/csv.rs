@@ -13,7 +13,7 @@ use std::{
 
 use model::SensorId;
 
-use crate::Reading;
+use crate::reading::Reading;
 
 /// What becomes of a cell that a spreadsheet would take for a formula.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -5,6 +5,7 @@
 
 pub mod csv;
 mod parquet_file;
+mod reading;
 
 use std::{
     io::{self, Write},
@@ -12,13 +13,10 @@ use std::{
 };
 
 use ledger::{LogReader, ReadError, StoredEnvelope, evidence::first_received_from};
-use model::{
-    Envelope, SealedReading, SensorId, Timestamp, action, envelope::InvalidEnvelope,
-    reading::number_of,
-};
+use model::{Envelope, SealedReading, SensorId, Timestamp, action, envelope::InvalidEnvelope};
 use parquet::errors::ParquetError;
 
-use crate::csv::Formulas;
+use crate::{csv::Formulas, reading::Reading};
 
 /// Envelopes read at once: blocks of the log, some of them.
 const READ_LEAVES: usize = 4_096;
@@ -42,22 +40,6 @@ pub struct Selection {
     pub from: Option<Timestamp>,
     /// Up to but without this moment.
     pub to: Option<Timestamp>,
-}
-
-/// One reading.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Reading {
-    pub(crate) leaf: u64,
-    pub(crate) timestamp: Timestamp,
-    pub(crate) status: String,
-    pub(crate) value: String,
-    pub(crate) unit: Option<String>,
-}
-
-impl Reading {
-    pub(crate) fn number(&self) -> Option<f64> {
-        number_of(&self.status, &self.value)
-    }
 }
 
 /// What was written.

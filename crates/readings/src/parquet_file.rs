@@ -14,7 +14,7 @@ use parquet::{
     schema::{parser::parse_message_type, types::ColumnPath},
 };
 
-use crate::Reading;
+use crate::reading::Reading;
 
 /// Rows of a group: enough that what their columns have in common is stored once.
 const GROUP_ROWS: usize = 65_536;

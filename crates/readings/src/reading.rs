@@ -1,0 +1,19 @@
+//! A row of every file.
+
+use model::{Timestamp, reading::number_of};
+
+/// One reading.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Reading {
+    pub(crate) leaf: u64,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) status: String,
+    pub(crate) value: String,
+    pub(crate) unit: Option<String>,
+}
+
+impl Reading {
+    pub(crate) fn number(&self) -> Option<f64> {
+        number_of(&self.status, &self.value)
+    }
+}
