@@ -28,21 +28,31 @@ const OPEN_ROUNDS_MAX: u32 = 8;
 const PLACE_LEN: usize = 12;
 
 /// The envelopes of a log.
+///
+/// The writer's thread begins segments and an erasure writes closed ones anew, while any number of
+/// readers read. A reader keeps the `Arc` of a segment, and so reads the file that was opened, even
+/// where another file has its name by then.
 #[derive(Debug)]
 pub(crate) struct Envelopes {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
+    /// The lock is held to look a segment up or to change the lists, never while the disk works,
+    /// and no other lock is taken under it. It is free while a closed segment is opened, so
+    /// `rewritten` shows whether what was opened may be kept.
     segments: RwLock<Segments>,
 }
 
 #[derive(Debug)]
 struct Segments {
-    /// First leaves of all segments, in order.
+    /// First leaves of all segments, in order. `begin_segment` adds the newest.
     first_leaves: Vec<u64>,
+    /// `begin_segment` replaces it.
     newest: Arc<Segment>,
-    /// Some of the others, those opened last in front.
+    /// Some of the others, those opened last in front. `segment_of` and `begin_segment` add to it,
+    /// [`Envelopes::rewritten`] takes one out.
     known: VecDeque<Arc<Segment>>,
     /// Segments that were written anew so far: what was opened before is not to be kept.
+    /// [`Envelopes::rewritten`] counts it up, after the new file has its name.
     rewritten: u64,
 }
 
@@ -51,6 +61,9 @@ struct Segments {
 pub(crate) struct Segment {
     pub(crate) first_leaf: u64,
     pub(crate) file: Arc<dyn DiskFile>,
+    /// Those of the newest segment grow: `Sealer::show` adds a group's before it tells the size.
+    /// Those of the others never change. The lock is held to find one place, to add some or to copy
+    /// all.
     pub(crate) places: RwLock<Vec<Place>>,
 }
 

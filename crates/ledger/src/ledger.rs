@@ -81,11 +81,20 @@ impl<D: Disk + 'static> From<Arc<D>> for Storage {
 }
 
 /// A log that is open.
+///
+/// A handle owns nothing that is written. The writer's thread writes everything that grows, and an
+/// erasure writes closed segments anew. A handle sends commands and waits for their answers;
+/// dropping a future takes no command back. Readers are answered from what the thread has told,
+/// without asking it.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     commands: mpsc::Sender<Command>,
     shared: Arc<Shared>,
     /// Held while holds change or envelopes are erased: what one looked at must still be so when it acts.
+    ///
+    /// [`Ledger::order`] takes it when no other lock is held. Each step of the order keeps it, and
+    /// it is free when the last step has ended, whether or not anyone still waits. It is held while
+    /// the disk works and while the writer's thread answers; that thread never takes it.
     erasing: Arc<tokio::sync::Mutex<()>>,
     /// Carries out what has more than one step, whether or not anybody waits for it.
     orders: Owner,
@@ -179,6 +188,8 @@ impl Ledger {
 
     /// Seals a batch. `Ok` promises what [`Receipt`] says. Cancelling leaves open whether the batch was sealed; with a key it can be asked again.
     ///
+    /// While 256 commands wait for the thread, it waits too, and holds nothing.
+    ///
     /// # Errors
     /// The batch is refused whole, or could not be written.
     pub async fn append(&self, batch: Batch) -> Result<Receipt, AppendError> {
@@ -187,6 +198,8 @@ impl Ledger {
     }
 
     /// Publishes a checkpoint over everything that is durable, unless there is one.
+    ///
+    /// Cancelling takes nothing back: the thread carries out a command that it has.
     ///
     /// # Errors
     /// The writer has stopped.
@@ -197,6 +210,9 @@ impl Ledger {
     /// Has the log go over to another key, which both sign. `Ok` says that the event is durable and the new key signs from now on; whoever calls has made
     /// the new key durable before.
     ///
+    /// Cancelling leaves open which key signs. [`Ledger::vkey`] says it once the thread has
+    /// answered a later command.
+    ///
     /// # Errors
     /// The new key has another name than the log, or the event was not sealed; the old key goes on then.
     pub async fn rotate_key(&self, signer: Signer, actor: &str) -> Result<Receipt, AppendError> {
@@ -204,6 +220,8 @@ impl Ledger {
         self.ask(|reply| Command::Rotate { signer: Box::new(signer), actor, reply }).await?
     }
 
+    /// Sends a command and waits for the answer. Cancelled while the queue is full, it sends
+    /// nothing. Cancelled later, the thread carries the command out, and nobody hears the answer.
     async fn ask<A>(
         &self,
         command: impl FnOnce(oneshot::Sender<A>) -> Command,
@@ -326,6 +344,8 @@ impl Ledger {
 
     /// Places a hold: what it covers is not erased until it is released.
     ///
+    /// Cancelling ends the waiting, not the order.
+    ///
     /// # Errors
     /// The event was not sealed.
     pub async fn place_hold(
@@ -344,6 +364,8 @@ impl Ledger {
     }
 
     /// Ends the hold that was placed at a leaf.
+    ///
+    /// Cancelling ends the waiting, not the order.
     ///
     /// # Errors
     /// There is no such hold, or the event was not sealed.
@@ -367,6 +389,9 @@ impl Ledger {
     /// Erases envelopes: first the events that say so are sealed, then a checkpoint that covers them is published, then the segments are written anew. Every
     /// proof holds as before. Blocks on the disk.
     ///
+    /// Cancelling ends the waiting, not the order. The lock on holds and erasures is held until the
+    /// segments are written: no hold is placed on what is being erased.
+    ///
     /// # Errors
     /// A leaf is not in the log, on hold or of the log itself; nothing has happened then. Or a file could not be written: the next erasure or
     /// the next start finishes it.
@@ -384,6 +409,8 @@ impl Ledger {
 
     /// Erases what retention no longer keeps: envelopes of a class of events (an action) that were received before a moment and are not on hold. `None`
     /// where there is nothing. Blocks on the disk.
+    ///
+    /// Cancelling is as in [`Ledger::erase`].
     ///
     /// # Errors
     /// As [`Ledger::erase`].
@@ -413,6 +440,11 @@ impl Ledger {
     }
 
     /// Carries out an order of several steps, which nobody's going away interrupts: holds and erasures stay as the order finds them until it has ended.
+    ///
+    /// From the first poll on, the order is a task of `orders` and takes the lock itself. Dropping
+    /// this future ends the waiting, not the order, and the next order waits for the work. Only the
+    /// end of the runtime stops an order halfway. The next start of the log finishes an erasure
+    /// whose order a checkpoint covers.
     async fn order<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
         &self,
         steps: impl FnOnce(Self, Erasing) -> F + Send + 'static,
@@ -448,6 +480,8 @@ impl Ledger {
         Ok(derived)
     }
 
+    /// The steps of an erasure after its leaves were looked at. It runs as a part of an order,
+    /// which holds the lock and is not cancelled.
     async fn order_and_erase(
         &self,
         erasing: &Erasing,
@@ -585,6 +619,9 @@ fn hold_on(holds: &BTreeMap<u64, Hold>, canonical: &[u8]) -> Option<u64> {
 }
 
 /// Runs what waits for the disk where waiting harms nobody, under the lock on holds and erasures.
+///
+/// Dropping the future leaves the work running. The work has its own share of the lock, which is
+/// free only after the work has ended.
 async fn blocking<T: Send + 'static>(
     erasing: &Erasing,
     work: impl FnOnce() -> Result<T, EraseError> + Send + 'static,

@@ -36,23 +36,46 @@ use open_group::{OpenGroup, now};
 use retry::{First, Known, first_of};
 
 /// All that is written to.
+///
+/// `Ledger::open_on` makes it and gives it to the writer's thread. It has one owner at a time, so
+/// no field has a lock. While it carries out a command, it waits for nothing but the disk. It takes
+/// the locks that readers take ([`Shared`], [`Segment`]) to copy or to set a value, never while the
+/// disk works. So a slow disk delays appends, but no reader of what is in memory.
 pub(crate) struct Sealer {
+    /// Signs checkpoints in `publish`. `rotate` replaces it, after its event is durable.
     signer: Signer,
     shared: Arc<Shared>,
+    /// `write` appends to it, `take_back` undoes that, `publish` fsyncs it. Its size is that of the
+    /// log: leaves in it are durable in segments.
     tree: Tree,
+    /// The segment that grows. `write` appends to it, `begin_segment` replaces it.
     newest: Arc<Segment>,
+    /// Bytes of `newest` up to the end of its last group. `write` moves it on once a group is in
+    /// the tree, `begin_segment` sets it back. What lies behind it was never acknowledged: the next
+    /// group overwrites it.
     newest_len: u64,
     segment_bytes_max: u64,
-    /// Whether a segment is begun before anything else is written.
+    /// Whether a segment is begun before anything else is written. `write` sets it when the segment
+    /// is full. `begin_segment` sets it first and clears it last, so it stays set where that fails.
     segment_is_due: bool,
+    /// `OpenGroup::begin` moves it on, never back.
     last_received_at: Timestamp,
+    /// `show` adds keys to it, `begin_segment` and `erased` remove some. It has keys of durable
+    /// batches only; those of the open group are in `group`.
     append_keys: AppendKeys,
+    /// `gather` and `seal_log_events` fill it, `write` makes it durable, `commit` answers those
+    /// that wait for it. `OpenGroup::begin` empties it first, so what is left in it after a command
+    /// means nothing.
     group: OpenGroup,
-    /// Makes the MACs of what no checkpoint covers yet.
+    /// Makes the MACs of what no checkpoint covers yet. `rotate` replaces it before it seals its
+    /// event, which is the first event under the new key, and puts the old one back where that is
+    /// refused.
     sealing: Sealing,
-    /// Whether the file `state` is to be written even if there is no new checkpoint.
+    /// Whether the file `state` is to be written even if there is no new checkpoint. `begin`,
+    /// `begin_segment`, `erased` and the end of `run` set it, `publish` clears it.
     state_is_due: bool,
-    /// Whether a cursor has moved since it was written.
+    /// Whether a cursor has moved since it was written. `show` sets it, `publish` clears it, the
+    /// end of `run` looks at it.
     cursor_moved: bool,
 }
 

@@ -16,7 +16,9 @@ use crate::{
 /// The running writer. Close it to have everything covered by a checkpoint.
 #[derive(Debug)]
 pub struct Writer {
+    /// `None` once [`Writer::close`] has joined it.
     thread: Option<JoinHandle<()>>,
+    /// How the thread ended, which it tells last.
     ended: oneshot::Receiver<Result<(), WriteError>>,
     commands: mpsc::Sender<Command>,
     /// What the log was ordered and has not ended.
@@ -46,6 +48,10 @@ impl Writer {
     }
 
     /// Ends what was ordered, seals what waits, publishes a last checkpoint and ends.
+    ///
+    /// Cancelled before the thread is told to close, the thread goes on until the last handle is
+    /// dropped. Cancelled later, it closes. Either way nobody waits for it, so the log's files may
+    /// still be written.
     ///
     /// # Errors
     /// The last checkpoint could not be published. What was acknowledged is durable all the same.
