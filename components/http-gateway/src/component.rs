@@ -9,7 +9,7 @@ use wasip2::http::types::{
 use self::bindings::{sealwire::assets::files, wasmcloud::messaging::consumer};
 use crate::{
     response::{File, Response},
-    route::{self, BODY_BYTES_MAX, Method, Route},
+    route::{BODY_BYTES_MAX, Method, Route, route},
 };
 
 mod bindings {

@@ -7,7 +7,7 @@ use self::bindings::{
     wasi::config::store,
     wasmcloud::messaging::{consumer, types::BrokerMessage},
 };
-use crate::judge;
+use crate::judge::judge;
 
 #[expect(
     unsafe_code,

@@ -1,6 +1,7 @@
 //! The component's boundary.
 
 use self::bindings::exports::sealwire::assets::files::{File, Guest};
+use crate::files::{self, file};
 
 #[expect(
     unsafe_code,
@@ -21,7 +22,7 @@ struct Component;
 
 impl Guest for Component {
     fn get(path: String) -> Option<File> {
-        let crate::File { body, media_type, digest, immutable } = crate::file(&path)?;
+        let files::File { body, media_type, digest, immutable } = file(&path)?;
         Some(File { body, media_type, digest, immutable })
     }
 }

@@ -2,7 +2,11 @@
 
 use bindings::exports::sealwire::verifier::check;
 
-use crate::follow_keys::{Key, KeyEvent};
+use crate::{
+    follow_keys::{KeyEvent, follow_keys},
+    key::Key,
+    verify_leaf::verify_leaf,
+};
 
 #[expect(
     unsafe_code,
@@ -28,7 +32,7 @@ impl check::Guest for Verifier {
         check::Key { leaf: named_at, vkey }: check::Key,
     ) -> Vec<check::Step> {
         let key = Key { leaf: named_at, vkey };
-        let steps = crate::verify_leaf(leaf, &envelope, &proof, &bundle, &key);
+        let steps = verify_leaf(leaf, &envelope, &proof, &bundle, &key);
         steps
             .into_iter()
             .map(|step| check::Step {
@@ -44,7 +48,7 @@ impl check::Guest for Verifier {
             .into_iter()
             .map(|check::KeyEvent { leaf, envelope, proof }| KeyEvent { leaf, envelope, proof })
             .collect();
-        let keys = crate::follow_keys(&events)?;
+        let keys = follow_keys(&events)?;
         Ok(keys.into_iter().map(|Key { leaf, vkey }| check::Key { leaf, vkey }).collect())
     }
 }

@@ -9,16 +9,10 @@ use std::error::Error;
 use key_history::KeyHistory;
 use tlog::Hash;
 
-use crate::verify_leaf::{Claim, in_words};
-
-/// A key that signs a log.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Key {
-    /// The leaf that names it; it signs trees that hold this.
-    pub leaf: u64,
-    /// It, as a C2SP verifier key.
-    pub vkey: String,
-}
+use crate::{
+    key::Key,
+    verify_leaf::{Claim, in_words},
+};
 
 /// An event that names a key.
 #[derive(Clone, Debug, Eq, PartialEq)]

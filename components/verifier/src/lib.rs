@@ -6,7 +6,9 @@
 #[cfg(target_arch = "wasm32")]
 mod component;
 mod follow_keys;
+mod key;
 mod verify_leaf;
 
-pub use follow_keys::{Key, KeyEvent, follow_keys};
+pub use follow_keys::{KeyEvent, follow_keys};
+pub use key::Key;
 pub use verify_leaf::{Step, verify_leaf};

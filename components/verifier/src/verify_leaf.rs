@@ -5,7 +5,7 @@
 
 use std::error::Error;
 
-use crate::follow_keys::Key;
+use crate::key::Key;
 use tlog::{
     Checkpoint, EntryBundle, Hash, LeafInTree, TlogProof, VerifierKey, leaf_hash, verify_inclusion,
 };

@@ -28,7 +28,6 @@ mod command;
 mod damage;
 mod envelopes;
 mod erase;
-mod error_chain;
 mod failure;
 mod key;
 mod layout;

@@ -32,7 +32,7 @@ use crate::{
     shared::Shared,
     tree::Tree,
 };
-use open_group::{OpenGroup, now};
+use open_group::OpenGroup;
 use retry::{First, Known, first_of};
 
 /// All that is written to.
@@ -137,7 +137,7 @@ impl Sealer {
         if self.size() == 0 {
             let vkey = self.signer.vkey();
             let (origin, vkey) = (vkey.name().as_str(), vkey.to_string());
-            let genesis = Event::log_created(origin, &vkey, FORMAT, now());
+            let genesis = Event::log_created(origin, &vkey, FORMAT, clock::now());
             let sealed = self.seal_log_events(vec![genesis])?;
             sealed.map_err(|error| step("writing the genesis entry")(io::Error::other(error)))?;
         }
@@ -397,7 +397,7 @@ impl Sealer {
         let vkey = signer.vkey().to_string();
         let statement = rotation::state(&origin, self.size(), &self.signer, &signer)
             .map_err(|error| step("signing a key rotation")(io::Error::other(error)))?;
-        let event = Event::key_rotated(actor, &origin, &vkey, statement, now());
+        let event = Event::key_rotated(actor, &origin, &vkey, statement, clock::now());
         let old = std::mem::replace(&mut self.sealing, Sealing::of(&signer));
         let outcome = self.seal_log_events(vec![event])?;
         if outcome.is_err() {

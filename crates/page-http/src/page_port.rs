@@ -148,5 +148,4 @@ async fn taken(request: Request) -> Result<(Parts, Bytes), Response> {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

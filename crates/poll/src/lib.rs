@@ -15,6 +15,7 @@
 
 pub mod action;
 mod budget;
+mod bus;
 pub mod clock;
 pub mod counters;
 mod exchange;
@@ -27,7 +28,8 @@ mod sensor;
 mod topics;
 
 pub use action::Action;
+pub use bus::Bus;
 pub use clock::{Instant, Now, Past};
 pub use counters::Counters;
-pub use poller::{Bus, Config, Poller, RefusedHeartbeat, Source};
+pub use poller::{Config, Poller, RefusedHeartbeat, Source};
 pub use sensor::SensorState;

@@ -21,6 +21,7 @@ use model::{
 use crate::{
     action::{Action, Outbox},
     budget::{Budget, Stretched},
+    bus::Bus,
     clock::{Instant, Now, Past},
     counters::{Counters, count},
     per_minute::PerMinute,
@@ -66,15 +67,6 @@ pub struct Source<'a> {
     pub subject: &'a str,
     /// What its sender speaks.
     pub protocol: Protocol,
-}
-
-/// Whether messages get through.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Bus {
-    /// They do.
-    Up,
-    /// The connection is gone; subscriptions come back with it.
-    Down,
 }
 
 /// The state machine.

@@ -16,12 +16,12 @@ use model::{
 
 use crate::{
     action::Outbox,
+    bus::Bus,
     clock::{Instant, Now, Past},
     counters::count,
     exchange::{Ended, Exchange},
     numbers::Numbers,
     per_minute::PerMinute,
-    poller::Bus,
 };
 
 /// What is known of a sensor's whereabouts.

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use data_dir::Addresses;
 use durable::{OutputError, Stop};
 use serde::Serialize;
-use site::up::{Config, Ports};
+use site::{Config, Ports};
 use tracing::warn;
 
 use crate::{cli::UpArguments, components, logging, open_files, output, signals};
@@ -22,7 +22,7 @@ const LAST_WORK_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(arguments: UpArguments) -> Result<()> {
     logging::start();
-    open_files::allow(site::up::FILES_MAX)?;
+    open_files::allow(site::FILES_MAX)?;
     let config = Config {
         data_dir: arguments.data_dir,
         name: arguments.name,

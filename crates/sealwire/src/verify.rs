@@ -2,31 +2,31 @@
 
 mod bundle;
 mod completeness;
+mod http_log;
 mod proof;
+mod shown;
 mod since;
 
-use std::{io::Read as _, path::Path, time::Duration};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use ledger::{
     disk::RealDisk,
-    verify::{KeyEvent, KeyHistory, LogSource, verify_folder_with, verify_tree},
+    verify::{KeyHistory, verify_folder_with, verify_tree},
 };
 use model::completeness::Completeness;
-use serde::Deserialize;
-use tlog::{Checkpoint, Policy, SignedNote, TilePath, VerifierKey};
+use tlog::{Checkpoint, Policy, SignedNote, VerifierKey};
 
+use self::{
+    http_log::HttpLog,
+    shown::{Shown, check_policy, ok, parse_vkey, report_keys},
+};
 use crate::{
     cli::{VerifyArguments, VerifyFile},
     data_dir, output, policy,
 };
 
-/// How long a log may take to answer one request.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Largest answer of a log in bytes: a full bundle of the largest entries is 16 MiB.
-const ANSWER_BYTES_MAX: u64 = 17 << 20;
-/// Leaves between two lines of progress.
-const PROGRESS_LEAVES: u64 = 1_000_000;
+pub(crate) use self::shown::{NotShown, progress};
 
 pub(crate) fn run(arguments: &VerifyArguments) -> Result<()> {
     match &arguments.file {
@@ -66,55 +66,6 @@ fn verify_log(arguments: &VerifyArguments) -> Result<()> {
             bail!("the log {name} does not verify")
         }
     }
-}
-
-/// What a check shows in which nothing was found wrong. Where there was nothing to find anything in, that is no evidence of anything.
-#[derive(Debug, Default)]
-struct Shown {
-    /// What was asked for and there was nothing to show it by, one line each.
-    not_shown: Vec<String>,
-}
-
-impl Shown {
-    /// Asks for something to be shown; says so if it is not.
-    fn demand(&mut self, is_shown: bool, not_shown: impl FnOnce() -> String) {
-        if !is_shown {
-            self.not_shown.push(not_shown());
-        }
-    }
-
-    /// The last words: all that was asked for is shown, or what is not.
-    fn conclude(self, what: &str, holds: &str) -> Result<()> {
-        for words in &self.not_shown {
-            output::line(&format!("  NOT SHOWN  {words}"));
-        }
-        if self.not_shown.is_empty() {
-            output::line(holds);
-            Ok(())
-        } else {
-            output::line(&format!(
-                "nothing is wrong with {what}, but it does not show what was asked"
-            ));
-            Err(NotShown { what: what.to_owned(), words: self.not_shown.join("; ") }.into())
-        }
-    }
-}
-
-/// Nothing is wrong, and what was asked for is not shown.
-#[derive(Debug, thiserror::Error)]
-#[error("not shown by {what}: {words}")]
-pub(crate) struct NotShown {
-    what: String,
-    words: String,
-}
-
-impl NotShown {
-    /// Neither that of what holds nor that of what does not.
-    pub(crate) const EXIT_CODE: u8 = 3;
-}
-
-fn parse_vkey(vkey: Option<&str>) -> Result<Option<VerifierKey>> {
-    vkey.map(VerifierKey::parse).transpose().context("--vkey is not a verifier key")
 }
 
 fn verify_data_dir(
@@ -192,101 +143,4 @@ fn report(checkpoint: &Checkpoint, keys: &KeyHistory, was_given: bool) -> Shown 
         String::from("the checkpoint covers no entry: it says nothing of what was sealed")
     });
     shown
-}
-
-/// Holds a checkpoint against a policy, which must ask for something.
-fn check_policy(policy: &Policy, note: &SignedNote, shown: &mut Shown) -> Result<()> {
-    let witnesses = policy::check(policy, note)?;
-    shown.demand(witnesses > 0, || {
-        format!(
-            "no witness of the policy signed, and its quorum `{}` asks for none",
-            policy.quorum()
-        )
-    });
-    Ok(())
-}
-
-/// Who signed, and why that is believed. `named_by` is what names the key where none was given.
-fn report_keys(checkpoint: &Checkpoint, keys: &KeyHistory, was_given: bool, named_by: &str) {
-    ok(&format!("the checkpoint is signed by {}", keys.at(checkpoint.size.get())));
-    for (leaf, key) in keys.iter().skip(1) {
-        ok(&format!("both keys signed that the log goes over to {key} at leaf {leaf}"));
-    }
-    if !was_given {
-        output::line(&format!(
-            "      that key is the one the {named_by} names itself: compare it with what its operator gave you, or pass --vkey"
-        ));
-    }
-}
-
-fn ok(text: &str) {
-    output::line(&format!("  ok  {text}"));
-}
-
-pub(crate) fn progress() -> impl FnMut(u64) {
-    let mut next = PROGRESS_LEAVES;
-    move |leaves| {
-        if leaves >= next {
-            output::note(&format!("      {leaves} leaves"));
-            next = leaves + PROGRESS_LEAVES;
-        }
-    }
-}
-
-/// A log that is read as C2SP tlog-tiles lays it out.
-struct HttpLog {
-    url: String,
-    agent: ureq::Agent,
-}
-
-impl HttpLog {
-    fn new(url: &str) -> Self {
-        let config = ureq::Agent::config_builder().timeout_global(Some(ANSWER_TIMEOUT)).build();
-        Self { url: url.to_owned(), agent: config.into() }
-    }
-
-    fn get(&self, path: &str) -> Result<Vec<u8>, String> {
-        let url = format!("{}/{path}", self.url);
-        let mut response = http_client::get(&self.agent, &url)
-            .call()
-            .map_err(|error| format!("{url}: {error}"))?;
-        let mut bytes = Vec::new();
-        let reader = response.body_mut().as_reader().take(ANSWER_BYTES_MAX + 1);
-        { reader }.read_to_end(&mut bytes).map_err(|error| format!("{url}: {error}"))?;
-        if bytes.len() as u64 > ANSWER_BYTES_MAX {
-            return Err(format!("{url}: the answer has more than {ANSWER_BYTES_MAX} bytes"));
-        }
-        Ok(bytes)
-    }
-}
-
-/// What `/keys` answers.
-#[derive(Deserialize)]
-struct Keys {
-    keys: Vec<Key>,
-}
-
-#[derive(Deserialize)]
-struct Key {
-    leaf: u64,
-    envelope: String,
-}
-
-impl LogSource for HttpLog {
-    fn checkpoint(&mut self) -> Result<String, String> {
-        String::from_utf8(self.get("checkpoint")?)
-            .map_err(|error| format!("{}/checkpoint: {error}", self.url))
-    }
-
-    fn key_events(&mut self) -> Result<Vec<KeyEvent>, String> {
-        let answer = self.get("keys")?;
-        let Keys { keys } = serde_json::from_slice(&answer)
-            .map_err(|error| format!("{}/keys: {error}", self.url))?;
-        let event = |Key { leaf, envelope }| KeyEvent { leaf, envelope: envelope.into_bytes() };
-        Ok(keys.into_iter().map(event).collect())
-    }
-
-    fn file(&mut self, path: &TilePath) -> Result<Vec<u8>, String> {
-        self.get(&path.to_string())
-    }
 }

@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::up::UpError;
+use crate::error::UpError;
 
 /// Where free ports are looked for: below the range from which the kernel gives ports to outgoing connections, so that none of those takes the port
 /// before the engine does.

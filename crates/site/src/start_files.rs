@@ -3,7 +3,7 @@
 //! A start reads all of them before it changes anything, so that a wrong file is found while someone looks; `doctor` reads the same and says the same words.
 //! What can be judged only beside the log is [`read_cosigning`]'s; keys and log are `doctor`'s own to explain.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use access::{AccessToken, ApiTokens};
 use data_dir::{
@@ -17,13 +17,13 @@ use data_dir::{
 };
 use engine::{nats_server, wash_host};
 use orders::{
-    SiteLogError,
+    SiteLog, SiteLogError,
     site_time::{self, Left, OwnTime},
 };
-use services::cosigning::{self, read_policy, read_witnessed};
+use services::cosigning::{self, Cosigning, read_policy, read_witnessed};
 use tlog::Policy;
 
-use crate::up::UpError;
+use crate::error::UpError;
 
 /// All of them that are read alone.
 const FILES: [StartFile; 9] = [
@@ -147,6 +147,22 @@ pub(crate) fn read_cosigning(
     Ok(Some(policy))
 }
 
+/// Opens a site's log and reads what belongs to it, as a start does.
+pub(crate) async fn open_log(
+    data_dir: &DataDir,
+    key_file: Option<PathBuf>,
+) -> Result<(SiteLog, Option<Cosigning>), UpError> {
+    let log = SiteLog::open(data_dir, key_file)?;
+    let (policy, witnessed) = (data_dir.witness_policy(), data_dir.witnessed());
+    match Cosigning::open(&policy, &witnessed, log.ledger.clone()) {
+        Ok(cosigning) => Ok((log, cosigning)),
+        Err(error) => {
+            log.writer.close().await.map_err(UpError::Write)?;
+            Err(error.into())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
@@ -154,12 +170,10 @@ mod tests {
     use data_dir::doctor::{self, Request, Verdict};
     use ledger::Batch;
     use model::{Event, Timestamp, error_chain};
-    use orders::SiteLog;
     use services::indexing;
     use tempfile::TempDir;
 
     use super::*;
-    use crate::up::open_log;
 
     /// What can be done to a file of a stopped site.
     #[derive(Clone, Copy, Debug)]

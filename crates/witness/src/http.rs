@@ -17,6 +17,7 @@ use axum::{
     routing::{get, post},
 };
 use http_server::Places;
+use model::error_chain;
 use tlog::{PosixTime, RefuseError, add_checkpoint::REQUEST_BYTES_MAX};
 use tokio::{
     net::TcpListener,
@@ -154,13 +155,7 @@ fn refuse(refusal: &Refusal) -> Response {
         Refusal::Storage => StatusCode::INTERNAL_SERVER_ERROR,
     };
     debug!(%refusal, source = std::error::Error::source(refusal), status = status.as_u16(), "refused");
-    plain(status, format!("{}\n", chain(refusal)))
-}
-
-/// The error and what caused it, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    plain(status, format!("{}\n", error_chain(refusal)))
 }
 
 fn failed(failure: &dyn std::error::Error) -> Response {

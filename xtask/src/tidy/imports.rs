@@ -1,6 +1,7 @@
 //! Which file of a package imports which: no circle, and nothing by way of `lib.rs`.
 //!
-//! Names are read from the syntax alone, without resolving what a macro makes. Test modules may import what they like.
+//! Names are read from the syntax alone, without resolving what a macro makes. Modules for tests, and
+//! files called `tests.rs`, may import what they like.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -63,10 +64,11 @@ fn module(file: &Path) -> Module {
 impl Imports {
     fn of(texts: &BTreeMap<Module, String>) -> Result<Self> {
         let mut imports = Self::default();
-        for (module, text) in texts {
+        let is_for_tests = |module: &&Module| module.last().is_some_and(|name| name == "tests");
+        for (module, text) in texts.iter().filter(|(module, _)| !is_for_tests(module)) {
             let file =
                 syn::parse_file(text).with_context(|| format!("`{}` is not Rust", name(module)))?;
-            let mut names = Names { module, files: texts, found: Vec::new() };
+            let mut names = Names { module, files: texts, inline: Vec::new(), found: Vec::new() };
             names.visit_file(&file);
             let found = names.found.iter().map(|name| file_of(name, texts));
             imports.0.insert(module.clone(), found.filter(|other| other != module).collect());
@@ -128,6 +130,8 @@ fn file_of<T>(name: &Module, files: &BTreeMap<Module, T>) -> Module {
 struct Names<'a> {
     module: &'a Module,
     files: &'a BTreeMap<Module, String>,
+    /// Modules within the file that the visitor is in.
+    inline: Vec<String>,
     found: Vec<Module>,
 }
 
@@ -140,7 +144,7 @@ impl Names<'_> {
             || self.files.contains_key(&[self.module.as_slice(), &[first.clone()]].concat());
         let mut from = match first.as_str() {
             "crate" => Module::new(),
-            "self" | "super" => self.module.clone(),
+            "self" | "super" => [self.module.as_slice(), &self.inline].concat(),
             _ if is_child() => self.module.clone(),
             _ => return,
         };
@@ -187,7 +191,9 @@ impl<'ast> Visit<'ast> for Names<'_> {
 
     fn visit_item_mod(&mut self, item: &'ast ItemMod) {
         if !is_for_tests(&item.attrs) {
+            self.inline.push(item.ident.to_string());
             visit::visit_item_mod(self, item);
+            self.inline.pop();
         }
     }
 

@@ -14,7 +14,7 @@ use durable::{PlainError, read_plain};
 use tlog::Hash;
 
 use super::{
-    BackupError,
+    error::BackupError,
     manifest::{Listed, Manifest, ManifestError},
 };
 use crate::folder::CONFIGURATION;

@@ -1,9 +1,6 @@
 //! The commit group that is being filled.
 
-use std::{
-    io,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::io;
 
 use model::{Envelope, EventJson, Salt, Timestamp};
 use tlog::Hash;
@@ -57,7 +54,7 @@ impl OpenGroup {
 
     /// Begins a new group. Its moment is never earlier than the one before, whatever the clock does: windows of time are then windows of leaves.
     pub(super) fn begin(&mut self, last_received_at: &mut Timestamp) {
-        *last_received_at = now().max(*last_received_at);
+        *last_received_at = clock::now().max(*last_received_at);
         self.received_at = last_received_at.to_string();
         self.builder.clear();
         self.commitments.clear();
@@ -121,8 +118,4 @@ impl OpenGroup {
         self.builder.push_mac(&mac);
         self.builder.encode(first_leaf)
     }
-}
-
-pub(super) fn now() -> Timestamp {
-    Timestamp::after_1970(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }

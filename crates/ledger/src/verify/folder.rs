@@ -11,14 +11,13 @@ use std::{
 
 use durable::disk::{Disk, DiskFile, Mode, Sequential, read_small};
 use key_history::{InvalidKeyEvents, InvalidKeys, KeyEvent, KeyHistory};
-use model::Envelope;
+use model::{Envelope, error_chain};
 use tlog::{Checkpoint, Frontier, Hash, Pangea, Rfc6962, VerifierKey};
 
 use super::error::VerifyError;
 use crate::{
     block::{Leaf, Unpacker},
     envelopes::index_is_right,
-    error_chain::error_chain,
     layout::{
         CHECKPOINT, ENTRIES, SEGMENTS, STATE, STATE_V1, TREE, index_path, nodes_file, segment_path,
     },

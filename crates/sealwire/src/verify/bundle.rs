@@ -6,7 +6,10 @@ use anyhow::{Context as _, Result, bail};
 use ledger::evidence::{VerifiedBundle, verify_bundle};
 use tlog::{Policy, SignedNote};
 
-use super::{Shown, completeness, ok, parse_vkey, report_keys};
+use super::{
+    completeness,
+    shown::{self, Shown, ok, parse_vkey, report_keys},
+};
 use crate::{cli::VerifyBundleArguments, output, policy};
 
 /// Things that are wrong and named; the others are counted. A person reads no more.
@@ -60,7 +63,7 @@ pub(super) fn run(arguments: &VerifyBundleArguments) -> Result<()> {
 }
 
 fn check_policy(policy: &Policy, bundle: &VerifiedBundle, shown: &mut Shown) -> Result<()> {
-    super::check_policy(policy, &SignedNote::parse(&bundle.note)?, shown)
+    shown::check_policy(policy, &SignedNote::parse(&bundle.note)?, shown)
 }
 
 /// Asks for what a bundle is for: envelopes and, where it is of one sensor, polls of it. Rows of a sensor can be left out of a bundle without a trace, all but

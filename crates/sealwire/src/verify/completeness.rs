@@ -7,7 +7,7 @@ use model::{
     gap::SequenceBreak,
 };
 
-use super::Shown;
+use super::shown::{Shown, ok};
 use crate::output;
 
 /// Lines about each kind of finding, of all sensors together: a person reads no more.
@@ -39,7 +39,7 @@ pub(super) fn report(checked: &Completeness) -> Result<()> {
             0 => format!("all {polls} polls are accounted for"),
             _ => format!("of {polls} polls all are accounted for but where envelopes were erased"),
         };
-        super::ok(&format!(
+        ok(&format!(
             "{sensors} sensors: {found}; {missing} of them are declared missing, in {gaps} gaps"
         ));
     }

@@ -13,7 +13,7 @@ use tlog::{
     tlog_proof::EXTRA_BYTES_MAX,
 };
 
-use super::{Shown, check_policy, ok};
+use super::shown::{Shown, check_policy, ok};
 use crate::{cli::VerifyProofArguments, output, policy};
 
 /// Largest proof file: its checkpoint, its extra data in base64, and some 4 KiB of hashes.

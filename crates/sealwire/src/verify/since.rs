@@ -6,7 +6,10 @@ use anyhow::{Context as _, Result};
 use ledger::verify::{Grown, LogSource, verify_growth};
 use tlog::VerifierKey;
 
-use super::{HttpLog, Shown, ok, report_keys};
+use super::{
+    http_log::HttpLog,
+    shown::{Shown, ok, report_keys},
+};
 use crate::data_dir;
 
 /// The older checkpoint, as whoever kept it has it.

@@ -109,7 +109,7 @@ fn nobody_else_notices(
         let (status, answer) = runtime.block_on(exchange(&mut held, &request)).unwrap();
         assert_eq!(status, 200, "{answer}");
         assert_eq!(site.get("/api/site").0, 200);
-        assert!(site.open_files() <= usize::try_from(site::up::FILES_MAX).unwrap());
+        assert!(site.open_files() <= usize::try_from(site::FILES_MAX).unwrap());
         pause();
     }
     until("sensors are read while everyone is there", || {

@@ -61,7 +61,7 @@ fn too_few_open_files_are_named_with_what_to_do() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
-    let files = site::up::FILES_MAX;
+    let files = site::FILES_MAX;
     assert!(said.contains(&format!("may have 1024 files open, and needs {files} ")), "{said}");
     assert!(said.contains(&format!("LimitNOFILE={files}")), "{said}");
 }

@@ -6,21 +6,21 @@ use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::up::UpError;
+use crate::error::UpError;
 
 /// Tasks that stop together.
-pub(super) struct Part {
-    pub(super) tasks: JoinSet<Result<(), UpError>>,
-    pub(super) stop: CancellationToken,
+pub(crate) struct Part {
+    pub(crate) tasks: JoinSet<Result<(), UpError>>,
+    pub(crate) stop: CancellationToken,
 }
 
 impl Part {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { tasks: JoinSet::new(), stop: CancellationToken::new() }
     }
 
     /// The failure of the first task that ends. Never returns while none does.
-    pub(super) async fn failure(&mut self) -> UpError {
+    pub(crate) async fn failure(&mut self) -> UpError {
         match self.tasks.join_next().await {
             Some(Ok(Err(failure))) => failure,
             Some(Ok(Ok(()))) => UpError::Ended,
@@ -30,7 +30,7 @@ impl Part {
     }
 
     /// Asks the tasks to stop and waits for them; those that take longer than `patience` are cut off.
-    pub(super) async fn stop(&mut self, patience: Duration) {
+    pub(crate) async fn stop(&mut self, patience: Duration) {
         self.stop.cancel();
         let all = async {
             while let Some(ended) = self.tasks.join_next().await {

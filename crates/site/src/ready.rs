@@ -17,7 +17,7 @@ use tokio::{
 };
 use tracing::info;
 
-use crate::up::UpError;
+use crate::error::UpError;
 
 /// How long `nats-server` may take to answer; it reads JetStream's files first.
 const NATS_READY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -27,15 +27,15 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 const READY_PAUSE: Duration = Duration::from_millis(25);
 
 /// Where the page will be, and how many hosts are there to serve it.
-pub(super) struct Page {
-    pub(super) address: SocketAddr,
-    pub(super) hosts_ready: watch::Receiver<usize>,
+pub(crate) struct Page {
+    pub(crate) address: SocketAddr,
+    pub(crate) hosts_ready: watch::Receiver<usize>,
     /// What the host says, if the page does not come.
-    pub(super) host_log: Log,
+    pub(crate) host_log: Log,
 }
 
 /// Connects to the server as soon as it answers.
-pub(super) async fn connect(
+pub(crate) async fn connect(
     server: &mut Engine,
     address: SocketAddr,
     credentials: &Credentials,
@@ -58,7 +58,7 @@ pub(super) async fn connect(
 }
 
 /// Waits until the gateway answers with what it got from the site.
-pub(super) async fn page_answers(mut page: Page) {
+pub(crate) async fn page_answers(mut page: Page) {
     // The sender lives as long as the reconciler, and when that ends the site stops.
     let _alive = page.hosts_ready.wait_for(|hosts| *hosts > 0).await.is_ok();
     while !matches!(timeout(ANSWER_TIMEOUT, asks_the_gateway(page.address)).await, Ok(Ok(true))) {

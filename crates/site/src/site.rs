@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use access::AccessToken;
-use data_dir::{Addresses, folder::DataDir, run_file::RunFile};
+use data_dir::{Addresses, DataDir, RunFile};
 use engine::{Authority, Change, Engine, Log, Registry, reconcile, wash_host};
 use index::{Reader, SensorState};
 use ledger::Ledger;
@@ -27,12 +27,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{
-    Config, Listening, Programs, REGISTRY_PLACES, bus,
+use crate::{
+    bus,
+    config::{Config, REGISTRY_PLACES},
+    error::UpError,
+    listening::{Listening, Programs},
     part::Part,
+    ports::Reserved,
     ready::{Page, page_answers},
+    workloads,
 };
-use crate::{ports::Reserved, up::UpError, workloads};
 
 /// Time between two looks at what retention no longer keeps: it is named in hours.
 const RETENTION_PERIOD: Duration = Duration::from_secs(3_600);
@@ -44,7 +48,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 const CHANGES_MAX: usize = 16;
 
 /// The running parts, in the order in which they stop.
-pub(super) struct Site<'a> {
+pub(crate) struct Site<'a> {
     data_dir: &'a DataDir,
     ledger: Ledger,
     operator: Operator,
@@ -63,7 +67,7 @@ pub(super) struct Site<'a> {
 }
 
 impl<'a> Site<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         data_dir: &'a DataDir,
         ledger: Ledger,
         operator: Operator,
@@ -98,7 +102,7 @@ impl<'a> Site<'a> {
     }
 
     /// Starts everything; answers where the page will be. Cancelling leaves what was started to [`Site::stop`].
-    pub(super) async fn start(
+    pub(crate) async fn start(
         &mut self,
         config: Config,
         listening: Listening,
@@ -356,7 +360,7 @@ impl<'a> Site<'a> {
     }
 
     /// Waits until the page answers, says so, and then until the site is to stop or something fails.
-    pub(super) async fn serve(
+    pub(crate) async fn serve(
         &mut self,
         page: Page,
         ready: impl FnOnce(&Addresses) -> io::Result<()>,
@@ -383,7 +387,7 @@ impl<'a> Site<'a> {
     }
 
     /// Stops everything but the log: three times [`DRAIN_TIMEOUT`] and the two seconds that an engine has, whatever hangs.
-    pub(super) async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.seal_own(action::SITE_STOPPED, "stops");
         self.intake.stop(DRAIN_TIMEOUT).await;
         drop(self.events);

@@ -22,6 +22,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::host::WorkloadName;
 
 /// What the host of a test sees and does.
 #[derive(Default)]

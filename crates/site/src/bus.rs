@@ -15,32 +15,31 @@ use model::derive;
 use services::{bus::Connections, queries};
 use tokio::try_join;
 
-use super::ready::connect;
-use crate::{ports::Reserved, up::UpError};
+use crate::{error::UpError, ports::Reserved, ready::connect};
 
 /// What goes over the hosts' server.
 const TRAFFIC: Traffic<'_> =
     Traffic { of_components: &[derive::SUBJECT], of_site: &[queries::QUESTIONS] };
 
 /// Where the servers listen.
-pub(super) struct Listening {
-    pub(super) nats: Reserved,
-    pub(super) mqtt: Reserved,
-    pub(super) hosts: Reserved,
+pub(crate) struct Listening {
+    pub(crate) nats: Reserved,
+    pub(crate) mqtt: Reserved,
+    pub(crate) hosts: Reserved,
 }
 
 /// The bus, once both servers answer.
-pub(super) struct Bus {
-    pub(super) connections: Connections,
-    pub(super) servers: [Engine; 2],
+pub(crate) struct Bus {
+    pub(crate) connections: Connections,
+    pub(crate) servers: [Engine; 2],
     /// Makes the host's certificates.
-    pub(super) authority: Authority,
+    pub(crate) authority: Authority,
     /// Where hosts connect.
-    pub(super) hosts: SocketAddr,
+    pub(crate) hosts: SocketAddr,
 }
 
 /// Starts both servers and connects to them. Cancelling kills what was started.
-pub(super) async fn start(
+pub(crate) async fn start(
     data_dir: &DataDir,
     program: PathBuf,
     listening: Listening,
