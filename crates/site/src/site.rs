@@ -4,8 +4,9 @@ use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use access::AccessToken;
 use data_dir::{Addresses, DataDir, RunFile};
-use engine::{Authority, Change, Engine, Log, Registry, reconcile, wash_host};
+use engine::{Authority, Change, Engine, Log, wash_host};
 use index::{Reader, SensorState};
+use lattice::{Registry, reconcile};
 use ledger::Ledger;
 use log_http::LiveFeed;
 use model::{Event, Pattern, action};

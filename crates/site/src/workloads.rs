@@ -1,6 +1,6 @@
 //! What the hosts run: our components, and what each is given.
 
-use engine::{Component, HostInterface, Image, Registry, Workload};
+use lattice::{Component, HostInterface, Image, Registry, Workload};
 use model::derive;
 use page_http::WorkloadName;
 

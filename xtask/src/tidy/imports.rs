@@ -140,8 +140,9 @@ impl Names<'_> {
     fn take(&mut self, path: &[String]) {
         let mut rest = path;
         let Some(first) = path.first() else { return };
-        let is_child =
-            || self.files.contains_key(&[self.module.as_slice(), &[first.clone()]].concat());
+        let is_child = || {
+            self.files.contains_key(&[self.module.as_slice(), std::slice::from_ref(first)].concat())
+        };
         let mut from = match first.as_str() {
             "crate" => Module::new(),
             "self" | "super" => [self.module.as_slice(), &self.inline].concat(),

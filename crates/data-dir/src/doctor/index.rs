@@ -103,7 +103,7 @@ fn passed_over(path: &Path, is_running: bool, findings: &mut Findings) {
         }
         Ok(_) => {}
         Err(error) => {
-            findings.failed("index", error_chain(&error), "see that the file can be read")
+            findings.failed("index", error_chain(&error), "see that the file can be read");
         }
     }
 }

@@ -10,13 +10,14 @@ use std::{
 
 use async_nats::{Client, Request};
 use engine::{
-    Authority, Credentials, Image, Registry, Traffic,
+    Authority, Credentials, Traffic,
     nats_server::ForHosts,
     release,
     supervise::{RUN_ENGINE, Start},
     wash_host,
 };
 use futures::StreamExt as _;
+use lattice::{Image, Registry};
 use model::derive;
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use async_nats::{Client, Subscriber};
+use engine::accounts::HEARTBEATS;
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
@@ -16,7 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{accounts::HEARTBEATS, workload::Workload};
+use crate::workload::Workload;
 
 /// How long a host may take to start a workload: it pulls and compiles, which takes a small machine many seconds.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
