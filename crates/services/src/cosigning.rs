@@ -26,6 +26,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use witness::{Action, Answer, Ask, AskError, Client, Gathering, Witnessed};
+use work::Service;
 
 /// The newest checkpoint that satisfies the policy, if there is one yet.
 pub type WatchWitnessed = watch::Receiver<Option<Arc<Witnessed>>>;
@@ -66,11 +67,37 @@ impl Cosigning {
         self.witnessed.subscribe()
     }
 
-    /// Asks witnesses until `shutdown`.
-    ///
-    /// # Errors
+    /// Makes a checkpoint durable, and then known.
+    async fn publish(&self, witnessed: Witnessed) -> Result<(), JoinError> {
+        let (file, text) = (self.file.clone(), witnessed.note.to_string());
+        // The log is closed, and the folder another's, when the file is as it should be.
+        let kept = self.ledger.orders().keep();
+        match work::blocking(kept, move || replace(&file, &text)).await? {
+            Ok(()) => {
+                self.witnessed.send_replace(Some(Arc::new(witnessed)));
+            }
+            // The next round tries again; what is shown is what was durable before.
+            Err(failure) => {
+                error!(%failure, file = %self.file.display(), "a cosigned checkpoint cannot be written; the one before it stands");
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves by which what witnesses have signed is behind the log's own checkpoint.
+    fn lag(&self) -> u64 {
+        let signed = self.witnessed.borrow().as_ref().map_or(0, |witnessed| witnessed.size.get());
+        self.ledger.published().checkpoint.size.get().saturating_sub(signed)
+    }
+}
+
+impl Service for Cosigning {
+    const NAME: &'static str = "cosigning";
     /// A task panicked.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<(), JoinError> {
+    type Error = JoinError;
+
+    /// Asks witnesses until `shutdown`.
+    async fn run(self, shutdown: CancellationToken) -> Result<(), JoinError> {
         let mut gathering = Gathering::new(self.policy.clone());
         let mut published = self.ledger.watch_published();
         published.mark_changed();
@@ -112,29 +139,6 @@ impl Cosigning {
                 }
             }
         }
-    }
-
-    /// Makes a checkpoint durable, and then known.
-    async fn publish(&self, witnessed: Witnessed) -> Result<(), JoinError> {
-        let (file, text) = (self.file.clone(), witnessed.note.to_string());
-        // The log is closed, and the folder another's, when the file is as it should be.
-        let kept = self.ledger.orders().keep();
-        match work::blocking(kept, move || replace(&file, &text)).await? {
-            Ok(()) => {
-                self.witnessed.send_replace(Some(Arc::new(witnessed)));
-            }
-            // The next round tries again; what is shown is what was durable before.
-            Err(failure) => {
-                error!(%failure, file = %self.file.display(), "a cosigned checkpoint cannot be written; the one before it stands");
-            }
-        }
-        Ok(())
-    }
-
-    /// Leaves by which what witnesses have signed is behind the log's own checkpoint.
-    fn lag(&self) -> u64 {
-        let signed = self.witnessed.borrow().as_ref().map_or(0, |witnessed| witnessed.size.get());
-        self.ledger.published().checkpoint.size.get().saturating_sub(signed)
     }
 }
 

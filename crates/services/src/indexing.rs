@@ -16,6 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+use work::Service;
 
 use crate::log_reading::{Content, read_leaves};
 
@@ -37,19 +38,28 @@ pub struct Indexed {
     pub passed_over: u64,
 }
 
-/// Indexes until `shutdown`, and tells how far it is.
-///
-/// # Errors
-/// The index cannot be made anew, or a bug.
-pub async fn run(
-    ledger: Ledger,
-    indexer: Indexer,
-    indexed: watch::Sender<Indexed>,
-    shutdown: CancellationToken,
-) -> Result<(), IndexingError> {
-    let kept = ledger.orders().keep();
-    let indexer = feed(ledger, indexer, indexed, shutdown).await?;
-    Ok(work::blocking(kept, move || indexer.close()).await?)
+/// Indexes the log, and tells how far it is.
+#[derive(Debug)]
+pub struct Indexing {
+    /// The log.
+    pub ledger: Ledger,
+    /// Its index.
+    pub indexer: Indexer,
+    /// Where it tells how far it is.
+    pub indexed: watch::Sender<Indexed>,
+}
+
+impl Service for Indexing {
+    const NAME: &'static str = "indexing";
+    /// A bug: everything else is waited for.
+    type Error = IndexingError;
+
+    async fn run(self, shutdown: CancellationToken) -> Result<(), IndexingError> {
+        let Self { ledger, indexer, indexed } = self;
+        let kept = ledger.orders().keep();
+        let indexer = feed(ledger, indexer, indexed, shutdown).await?;
+        Ok(work::blocking(kept, move || indexer.close()).await?)
+    }
 }
 
 async fn feed(
@@ -388,7 +398,8 @@ mod tests {
         let (tell, mut indexed) = watch::channel(Indexed::default());
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(run(ledger.clone(), indexer, tell, stop.clone()));
+        let indexing = Indexing { ledger: ledger.clone(), indexer, indexed: tell };
+        tasks.spawn(indexing.run(stop.clone()));
         assert_eq!(caught_up(&ledger, &mut indexed).await.passed_over, 3);
         let told = index.passed_over(9).unwrap();
         let leaves: Vec<u64> = told.newest.iter().map(|(leaf, _)| *leaf).collect();

@@ -8,6 +8,7 @@
 //! None of them knows who shows the log or who may order something of it.
 
 pub mod bus;
+pub mod checkpointing;
 pub mod cosigning;
 pub mod indexing;
 pub mod log_reading;

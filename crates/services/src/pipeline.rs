@@ -22,6 +22,7 @@ use model::{
 use tokio::{sync::watch, task::JoinError, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+use work::Service;
 
 use crate::{
     indexing::Indexed,
@@ -45,26 +46,42 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(3);
 
 /// What the pipeline works with.
 #[derive(Debug)]
-pub struct Pipeline {
-    pub ledger: Ledger,
-    pub client: Client,
+struct Pipeline {
+    ledger: Ledger,
+    client: Client,
     /// Digest of the component that was deployed; a verdict of another is not taken.
-    pub digest: String,
+    digest: String,
     standings: BTreeMap<SensorId, Standing>,
 }
 
-/// Judges until `shutdown`. Begins when the index has the whole log, since the standings come from there.
-///
-/// # Errors
-/// The index is damaged, or the ledger has stopped.
-pub async fn run(
-    ledger: Ledger,
-    client: Client,
-    digest: String,
-    index: Reader,
-    mut indexed: watch::Receiver<Indexed>,
-    shutdown: CancellationToken,
-) -> Result<(), PipelineError> {
+/// Has `sensor-reader` judge what is sealed, and seals what follows.
+#[derive(Debug)]
+pub struct Judging {
+    /// The log.
+    pub ledger: Ledger,
+    /// To the component.
+    pub client: Client,
+    /// Digest of the component that was deployed; a verdict of another is not taken.
+    pub digest: String,
+    /// Has the standings at the start.
+    pub index: Reader,
+    /// How far it is.
+    pub indexed: watch::Receiver<Indexed>,
+}
+
+impl Service for Judging {
+    const NAME: &'static str = "judging";
+    /// The index is damaged, or the ledger has stopped.
+    type Error = PipelineError;
+
+    /// Begins when the index has the whole log, since the standings come from there.
+    async fn run(self, shutdown: CancellationToken) -> Result<(), PipelineError> {
+        judge(self, shutdown).await
+    }
+}
+
+async fn judge(judging: Judging, shutdown: CancellationToken) -> Result<(), PipelineError> {
+    let Judging { ledger, client, digest, index, mut indexed } = judging;
     let size = ledger.size();
     let caught_up = async { indexed.wait_for(|indexed| indexed.next_leaf >= size).await.is_ok() };
     if shutdown.run_until_cancelled(caught_up).await != Some(true) {

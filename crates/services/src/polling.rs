@@ -1,6 +1,6 @@
 //! Drives the poller: what arrives on NATS goes in, what it decides is done.
 //!
-//! One task owns the machine; each sensor has a small task that listens to its topics. All of them end with [`run`].
+//! One task owns the machine; each sensor has a small task that listens to its topics. All of them end with [`Polling`].
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,6 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+use work::Service;
 
 use crate::{bus::Connection, sealing::ToSeal};
 
@@ -28,9 +29,9 @@ const INCOMING_MAX: usize = 1_024;
 /// Orders to forget a sensor that wait for the poller. When it is full, who gives more waits.
 const FORGET_ORDERS_MAX: usize = 16;
 
-/// What the poller is told at the start.
+/// Polls the sensors; told this at the start.
 #[derive(Debug)]
-pub struct Start {
+pub struct Polling {
     pub config: Config,
     /// Where sensors say that they live.
     pub heartbeats: Vec<Pattern>,
@@ -125,16 +126,22 @@ enum SensorMessage {
     Disconnect,
 }
 
-/// Polls until `shutdown`.
-///
-/// # Errors
-/// The bus refuses a subscription.
-pub async fn run(
-    start: Start,
+impl Service for Polling {
+    const NAME: &'static str = "polling";
+    /// The bus refuses a subscription.
+    type Error = async_nats::SubscribeError;
+
+    async fn run(self, shutdown: CancellationToken) -> Result<(), async_nats::SubscribeError> {
+        poll_all(self, shutdown).await
+    }
+}
+
+async fn poll_all(
+    polling: Polling,
     shutdown: CancellationToken,
 ) -> Result<(), async_nats::SubscribeError> {
-    let Start { config, heartbeats: patterns, known, connection, events, counters, mut forget } =
-        start;
+    let Polling { config, heartbeats: patterns, known, connection, events, counters, mut forget } =
+        polling;
     let started = Instant::now();
     let mut heartbeats = Vec::new();
     for pattern in &patterns {

@@ -26,6 +26,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
+use work::Service;
 
 use crate::{
     cosigning::{WatchWitnessed, witnessed_leaves},
@@ -65,11 +66,17 @@ pub struct Queries {
     pub log_url: String,
 }
 
-/// Answers until `shutdown`.
-///
-/// # Errors
-/// The bus refuses the subscription.
-pub async fn run(
+impl Service for Queries {
+    const NAME: &'static str = "answers to the page";
+    /// The bus refuses the subscription.
+    type Error = async_nats::SubscribeError;
+
+    async fn run(self, shutdown: CancellationToken) -> Result<(), async_nats::SubscribeError> {
+        answer_all(self, shutdown).await
+    }
+}
+
+async fn answer_all(
     queries: Queries,
     shutdown: CancellationToken,
 ) -> Result<(), async_nats::SubscribeError> {

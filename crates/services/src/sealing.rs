@@ -8,7 +8,9 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::sleep,
 };
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
+use work::Service;
 
 /// Events that wait to be sealed. When it is full, whoever brings more waits.
 pub const QUEUE_EVENTS_MAX: usize = 10_000;
@@ -37,16 +39,29 @@ impl From<Event> for ToSeal {
     }
 }
 
-/// Seals until every sender is gone and everything that waited is sealed.
-///
-/// # Errors
-/// The ledger has stopped, or refuses a batch for what it is.
-pub async fn run(ledger: Ledger, mut events: mpsc::Receiver<ToSeal>) -> Result<(), AppendError> {
-    let mut waiting = Vec::new();
-    while events.recv_many(&mut waiting, Batch::EVENTS_MAX).await > 0 {
-        append(&ledger, std::mem::take(&mut waiting)).await?;
+/// Seals events in the order in which they come.
+#[derive(Debug)]
+pub struct Sealing {
+    /// The log.
+    pub ledger: Ledger,
+    /// What is to be sealed.
+    pub events: mpsc::Receiver<ToSeal>,
+}
+
+impl Service for Sealing {
+    const NAME: &'static str = "sealing";
+    /// The ledger has stopped, or refuses a batch for what it is.
+    type Error = AppendError;
+
+    /// Seals until every sender is gone and everything that waited is sealed: being asked to stop does
+    /// not end it.
+    async fn run(mut self, _shutdown: CancellationToken) -> Result<(), AppendError> {
+        let mut waiting = Vec::new();
+        while self.events.recv_many(&mut waiting, Batch::EVENTS_MAX).await > 0 {
+            append(&self.ledger, std::mem::take(&mut waiting)).await?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Appends, trying again for as long as the disk refuses: an event that was seen is not given up. Events that are too large together are halved.

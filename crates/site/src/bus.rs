@@ -9,13 +9,18 @@ use std::{
 use data_dir::DataDir;
 use engine::{
     Authority, Credentials, Engine, Password, Traffic,
+    ca::CredentialError,
     nats_server::{self, ForDevices, ForHosts},
 };
 use model::derive;
 use services::{bus::Connections, queries};
 use tokio::try_join;
 
-use crate::{error::UpError, ports::Reserved, ready::connect};
+use crate::{
+    error::{EngineError, UpError},
+    ports::Reserved,
+    ready::connect,
+};
 
 /// What goes over the hosts' server.
 const TRAFFIC: Traffic<'_> =
@@ -46,10 +51,10 @@ pub(crate) async fn start(
 ) -> Result<Bus, UpError> {
     let Listening { nats, mqtt, hosts } = listening;
     let (nats_address, hosts_address) = (nats.address(), hosts.address());
-    let authority = Authority::new()?;
-    let password = Password::random()?;
-    let control = Credentials::for_control(&authority)?;
-    let data = Credentials::for_data(&authority)?;
+    let authority = Authority::new().map_err(no_credentials)?;
+    let password = Password::random().map_err(no_credentials)?;
+    let control = Credentials::for_control(&authority).map_err(no_credentials)?;
+    let data = Credentials::for_data(&authority).map_err(no_credentials)?;
 
     let for_devices = ForDevices {
         name: data_dir.name(),
@@ -65,7 +70,7 @@ pub(crate) async fn start(
         authority: &authority,
         traffic: TRAFFIC,
     };
-    let failed = |name| move |source| UpError::Engine { name, source };
+    let failed = |name| move |source| UpError::machine(EngineError { name, source });
     let devices_start =
         for_devices.prepare(program.clone()).map_err(failed(nats_server::DEVICES))?;
     let hosts_start = for_hosts.prepare(program).map_err(failed(nats_server::HOSTS))?;
@@ -83,11 +88,20 @@ pub(crate) async fn start(
         let data = connect(&mut hosts_server, hosts_address, &data, Arc::clone(&dropped)).await?;
         Ok((control.client, data.client))
     };
-    let (devices, (control, data)) = try_join!(to_devices, to_hosts)?;
+    let (devices, (control, data)) = try_join!(to_devices, to_hosts).map_err(UpError::machine)?;
     Ok(Bus {
         connections: Connections { devices, control, data },
         servers: [devices_server, hosts_server],
         authority,
         hosts: hosts_address,
     })
+}
+
+/// The site cannot be told from others on the bus.
+#[derive(Debug, thiserror::Error)]
+#[error("the site has no credentials for the message bus")]
+struct NoCredentials(#[source] CredentialError);
+
+fn no_credentials(failure: CredentialError) -> UpError {
+    UpError::machine(NoCredentials(failure))
 }

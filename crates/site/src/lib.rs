@@ -18,7 +18,7 @@ mod up;
 mod workloads;
 
 pub use config::{Config, FILES_MAX, Ports};
-pub use error::UpError;
+pub use error::{Cause, ServiceEnded, UpError};
 pub use start_files::START;
 pub use up::run;
 pub use workloads::COMPONENTS;

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use crate::{
     bus,
     config::Ports,
-    error::UpError,
-    ports::{Reserved, reserve},
+    ports::{PortInUse, Reserved, reserve},
 };
 
 /// Where the engines are.
@@ -25,7 +24,7 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    pub(crate) async fn reserve(ports: Ports) -> Result<Self, UpError> {
+    pub(crate) async fn reserve(ports: Ports) -> Result<Self, PortInUse> {
         Ok(Self {
             page: reserve("the page", "--http-port", ports.http).await?,
             log: reserve("the log", "--log-port", ports.log).await?,

@@ -11,14 +11,13 @@ use orders::{
     operator::{Done, Operator, OperatorError, Order},
 };
 use pangea_http::{Api, Config, PangeaConfigError, Saved, SavedError, no_room};
-use services::indexing::{self, Indexed, IndexingError};
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    task::JoinSet,
-    time::{MissedTickBehavior, interval},
+use services::{
+    checkpointing::Checkpointing,
+    indexing::{self, Indexed, Indexing, IndexingError},
 };
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use work::Service as _;
 
 /// As a site does it.
 const CHECKPOINT_PERIOD: Duration = Duration::from_millis(500);
@@ -63,7 +62,8 @@ impl LogAlone {
         let api = Api::new((ledger.clone(), &operator), (for_api, indexed.clone()), config, saved);
 
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
-        let indexing = indexing::run(ledger.clone(), indexer, tell_indexed, stop.clone());
+        let indexing = Indexing { ledger: ledger.clone(), indexer, indexed: tell_indexed };
+        let indexing = indexing.run(stop.clone());
         // Where it fails, whoever waits for the index finds out.
         tasks.spawn(async { drop(indexing.await) });
         tasks.spawn(http_server::serve(
@@ -73,8 +73,10 @@ impl LogAlone {
             no_room,
             stop.clone(),
         ));
-        let publishing = stop.clone().run_until_cancelled_owned(publish(ledger.clone()));
-        tasks.spawn(async { publishing.await.unwrap_or_default() });
+        let checkpointing = Checkpointing { ledger: ledger.clone(), period: CHECKPOINT_PERIOD };
+        let checkpointing = checkpointing.run(stop.clone());
+        // Where it fails, the writer's end says so.
+        tasks.spawn(async { drop(checkpointing.await) });
         Ok(Self {
             url,
             token,
@@ -119,17 +121,6 @@ async fn new_token(operator: &Operator) -> Result<String, LogAloneError> {
     match operator.carry_out(order, &Account::named("log-alone")).await? {
         Done::CreateToken { token, .. } => Ok(token),
         other => unreachable!("an order to make a token does {other:?}"),
-    }
-}
-
-async fn publish(ledger: Ledger) {
-    let mut ticks = interval(CHECKPOINT_PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if ledger.publish_checkpoint().await.is_err() {
-            return;
-        }
     }
 }
 

@@ -1,46 +1,88 @@
-//! Tasks that stop together, and the first of them that fails.
+//! Services that stop together, and the first of them that ends.
 
-use std::time::Duration;
+use std::{collections::HashMap, error::Error, time::Duration};
 
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    task::{Id, JoinSet},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+use work::Service;
 
-use crate::error::UpError;
+use crate::error::ServiceEnded;
 
-/// Tasks that stop together.
+type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+
+/// Services that stop together.
 pub(crate) struct Part {
-    pub(crate) tasks: JoinSet<Result<(), UpError>>,
+    tasks: JoinSet<Outcome>,
+    names: HashMap<Id, &'static str>,
     pub(crate) stop: CancellationToken,
 }
 
 impl Part {
     pub(crate) fn new() -> Self {
-        Self { tasks: JoinSet::new(), stop: CancellationToken::new() }
+        Self { tasks: JoinSet::new(), names: HashMap::new(), stop: CancellationToken::new() }
     }
 
-    /// The failure of the first task that ends. Never returns while none does.
-    pub(crate) async fn failure(&mut self) -> UpError {
-        match self.tasks.join_next().await {
-            Some(Ok(Err(failure))) => failure,
-            Some(Ok(Ok(()))) => UpError::Ended,
-            Some(Err(panic)) => UpError::Panicked(panic),
-            None => std::future::pending().await,
-        }
+    /// Runs a service.
+    pub(crate) fn run<S: Service>(&mut self, service: S) {
+        let running = service.run(self.stop.clone());
+        self.spawn(S::NAME, async { running.await.map_err(Into::into) });
     }
 
-    /// Asks the tasks to stop and waits for them; those that take longer than `patience` are cut off.
-    pub(crate) async fn stop(&mut self, patience: Duration) {
+    /// Runs something that ends with the part and cannot fail.
+    pub(crate) fn run_unfailing(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.spawn(name, async {
+            task.await;
+            Ok(())
+        });
+    }
+
+    /// Runs something that ends with the part.
+    pub(crate) fn spawn(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = Outcome> + Send + 'static,
+    ) {
+        let task = self.tasks.spawn(task);
+        self.names.insert(task.id(), name);
+    }
+
+    /// Which of them ended first, and why. Never returns while none does.
+    pub(crate) async fn ended(&mut self) -> ServiceEnded {
+        let Some(ended) = self.tasks.join_next_with_id().await else {
+            return std::future::pending().await;
+        };
+        let (id, why) = match ended {
+            Ok((id, Ok(()))) => (id, None),
+            Ok((id, Err(failure))) => (id, Some(failure)),
+            Err(panic) => (panic.id(), Some(panic.into())),
+        };
+        ServiceEnded { name: self.names.remove(&id).unwrap_or("a service"), why }
+    }
+
+    /// Asks all to stop and waits for them. Those that take longer than `patience` are cut off, and the
+    /// answer is `false` then.
+    pub(crate) async fn stop(&mut self, patience: Duration) -> bool {
         self.stop.cancel();
         let all = async {
-            while let Some(ended) = self.tasks.join_next().await {
-                if let Ok(Err(failure)) = ended {
-                    warn!(%failure, "while stopping");
+            while let Some(ended) = self.tasks.join_next_with_id().await {
+                if let Ok((id, Err(failure))) = ended {
+                    let service = self.names.get(&id).copied().unwrap_or_default();
+                    warn!(service, %failure, "while stopping");
                 }
             }
         };
-        if timeout(patience, all).await.is_err() {
+        let is_in_time = timeout(patience, all).await.is_ok();
+        if !is_in_time {
             self.tasks.shutdown().await;
         }
+        is_in_time
     }
 }

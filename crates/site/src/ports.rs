@@ -10,8 +10,6 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::error::UpError;
-
 /// Where free ports are looked for: below the range from which the kernel gives ports to outgoing connections, so that none of those takes the port
 /// before the engine does.
 const FREE_PORTS: std::ops::Range<u16> = 20_000..32_000;
@@ -49,8 +47,8 @@ pub(crate) async fn reserve(
     what: &'static str,
     flag: &'static str,
     port: u16,
-) -> Result<Reserved, UpError> {
-    let in_use = UpError::PortInUse { what, flag, port };
+) -> Result<Reserved, PortInUse> {
+    let in_use = PortInUse { what, flag, port };
     if port == 0 {
         let mut candidates =
             std::iter::repeat_with(|| rand::random_range(FREE_PORTS)).take(TRIES_MAX);
@@ -74,4 +72,15 @@ fn bind(port: u16) -> Option<Reserved> {
     socket.bind(address).ok()?;
     let listener = socket.listen(BACKLOG).ok()?;
     Some(Reserved { address, listener })
+}
+
+/// A port is taken.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "port {port} for {what} is in use: stop what uses it, or name another with {flag} (0 picks a free one)"
+)]
+pub(crate) struct PortInUse {
+    what: &'static str,
+    flag: &'static str,
+    port: u16,
 }

@@ -17,8 +17,6 @@ use tokio::{
 };
 use tracing::info;
 
-use crate::error::UpError;
-
 /// How long `nats-server` may take to answer; it reads JetStream's files first.
 const NATS_READY_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long one look may take: longer than the gateway waits for the site.
@@ -40,7 +38,7 @@ pub(crate) async fn connect(
     address: SocketAddr,
     credentials: &Credentials,
     dropped: Arc<AtomicU64>,
-) -> Result<bus::Connection, UpError> {
+) -> Result<bus::Connection, BusError> {
     let deadline = Instant::now() + NATS_READY_TIMEOUT;
     loop {
         let error = match bus::connect(address, credentials, Arc::clone(&dropped)).await {
@@ -48,13 +46,40 @@ pub(crate) async fn connect(
             Err(error) => error,
         };
         if let Some(end) = server.ended().await {
-            return Err(UpError::EngineEnded { end });
+            return Err(BusError::Ended { end });
         }
         if Instant::now() > deadline {
-            return Err(UpError::Bus { ending: server.log().ending(), source: error });
+            return Err(BusError::Refused { ending: server.log().ending(), source: error });
         }
         sleep(READY_PAUSE).await;
     }
+}
+
+/// Why the message bus does not answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BusError {
+    /// The server ended at once.
+    #[error("{end}")]
+    Ended {
+        /// How.
+        end: String,
+    },
+    /// It does not let the site in.
+    #[error("nats-server does not let the site in; {ending}")]
+    Refused {
+        /// Its last words.
+        ending: String,
+        /// What failed.
+        source: async_nats::ConnectError,
+    },
+}
+
+/// The page does not come.
+#[derive(Debug, thiserror::Error)]
+#[error("the page does not answer; of the host, {ending}")]
+pub(crate) struct PageSilent {
+    /// The host's last words.
+    pub(crate) ending: String,
 }
 
 /// Waits until the gateway answers with what it got from the site.

@@ -10,37 +10,38 @@ use lattice::{Registry, reconcile};
 use ledger::Ledger;
 use log_http::LiveFeed;
 use model::{Event, Pattern, action};
-use orders::{Operator, OrderSocket};
+use orders::{Operator, OrderSocket, Retaining};
 use page_http::WorkloadName;
 use poll::{Counters, Past};
 use services::{
     bus::{Connection, Connections},
+    checkpointing::Checkpointing,
     cosigning::Cosigning,
-    indexing::{self, Indexed},
-    pipeline, polling, queries,
-    sealing::{self, ToSeal},
+    indexing::{self, Indexed, Indexing},
+    pipeline::Judging,
+    polling::{self, Polling},
+    queries::Queries,
+    sealing::{self, Sealing, ToSeal},
 };
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinSet,
-    time::{interval, timeout},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::{
     bus,
     config::{Config, REGISTRY_PLACES},
-    error::UpError,
+    error::{ComponentMissing, EngineError, IoFailure, ServiceEnded, UpError},
     listening::{Listening, Programs},
     part::Part,
     ports::Reserved,
-    ready::{Page, page_answers},
+    ready::{Page, PageSilent, page_answers},
+    start_files::{NO_ORDERS, NO_RUN_FILE},
     workloads,
 };
 
-/// Time between two looks at what retention no longer keeps: it is named in hours.
-const RETENTION_PERIOD: Duration = Duration::from_secs(3_600);
 /// How long the page may take to answer for the first time; the host compiles the components.
 const PAGE_READY_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long the services may take to end what they are at when the site stops.
@@ -64,7 +65,7 @@ pub(crate) struct Site<'a> {
     bus: Part,
     events: mpsc::Sender<ToSeal>,
     /// Seals `events`; ends when every sender is gone.
-    sealing: JoinSet<Result<(), UpError>>,
+    sealing: Part,
 }
 
 impl<'a> Site<'a> {
@@ -76,9 +77,8 @@ impl<'a> Site<'a> {
         listening: &Listening,
     ) -> Self {
         let (events, queue) = mpsc::channel(sealing::QUEUE_EVENTS_MAX);
-        let mut sealing = JoinSet::new();
-        let log = ledger.clone();
-        sealing.spawn(async move { Ok(sealing::run(log, queue).await?) });
+        let mut sealing = Part::new();
+        sealing.run(Sealing { ledger: ledger.clone(), events: queue });
         let Listening { page, host: _, bus: bus::Listening { nats, mqtt, .. }, log } = listening;
         let addresses = Addresses {
             http: format!("http://{}", page.address()),
@@ -120,18 +120,17 @@ impl<'a> Site<'a> {
         let bus = Box::pin(bus::start(self.data_dir, programs.nats_server, bus)).await?;
         for server in bus.servers {
             let supervised = server.supervise(changes.clone(), self.bus.stop.clone());
-            self.bus.tasks.spawn(async {
-                supervised.await;
-                Ok(())
-            });
+            self.bus.run_unfailing("nats-server", supervised);
         }
         let Connections { devices, control, data } = bus.connections;
         progress("starting wash host");
         let registry = Registry::bind(workloads::images(&config.components))
             .await
-            .map_err(|source| UpError::Listen { what: "the component registry", source })?;
+            .map_err(IoFailure::of("the component registry cannot listen"))
+            .map_err(UpError::machine)?;
         let name = workloads::SENSOR_READER;
-        let (reader, _) = registry.image(name).ok_or(UpError::ComponentMissing { name })?;
+        let (reader, _) =
+            registry.image(name).ok_or_else(|| UpError::machine(ComponentMissing(name)))?;
         let digest = reader.digest().to_owned();
         let workload = WorkloadName::random();
         let live = LiveFeed::new(self.ledger.clone(), self.services.stop.clone());
@@ -150,10 +149,7 @@ impl<'a> Site<'a> {
             changes,
         )?;
         let serving = page_http::serve(page.into_listener(), page_http, self.services.stop.clone());
-        self.services.tasks.spawn(async {
-            serving.await;
-            Ok(())
-        });
+        self.services.run_unfailing("the page's port", serving);
 
         let (known, counters) = self
             .start_services((devices.clone(), data), log, digest, config.checkpoint_period)
@@ -162,7 +158,7 @@ impl<'a> Site<'a> {
         if config.simulate > 0 {
             let (nats, stop) = (self.addresses.nats.clone(), self.intake.stop.clone());
             let simulated = simulator::run(nats, config.simulate, rand::random(), stop);
-            self.intake.tasks.spawn(async { Ok(simulated.await?) });
+            self.intake.spawn("the simulator", async { Ok(simulated.await?) });
         }
         Ok(Page { address: page_address, hosts_ready, host_log })
     }
@@ -178,20 +174,17 @@ impl<'a> Site<'a> {
         changes: mpsc::Sender<Change>,
     ) -> Result<(watch::Receiver<usize>, Log), UpError> {
         let workloads = workloads::workloads(&registry, page)
-            .map_err(|name| UpError::ComponentMissing { name })?;
+            .map_err(|name| UpError::machine(ComponentMissing(name)))?;
         let (hosts_ready, watch_hosts_ready) = watch::channel(0);
         let stop = &self.services.stop;
         let reconciling = reconcile::run(client, workloads, hosts_ready, stop.clone());
         let (listener, router) = registry.into_service();
         let serving =
             http_server::serve(REGISTRY_PLACES, listener, router, page_http::no_room, stop.clone());
-        self.services.tasks.spawn(async { Ok(reconciling.await?) });
-        self.services.tasks.spawn(async {
-            serving.await;
-            Ok(())
-        });
+        self.services.spawn("the reconciler", async { Ok(reconciling.await?) });
+        self.services.run_unfailing("the component registry", serving);
 
-        let failed = |source| UpError::Engine { name: wash_host::NAME, source };
+        let failed = |source| UpError::machine(EngineError { name: wash_host::NAME, source });
         let config = wash_host::Config {
             name: self.data_dir.name(),
             nats,
@@ -204,10 +197,7 @@ impl<'a> Site<'a> {
         let host = Engine::start(start).map_err(failed)?;
         let log = host.log().clone();
         let supervised = host.supervise(changes, self.host.stop.clone());
-        self.host.tasks.spawn(async {
-            supervised.await;
-            Ok(())
-        });
+        self.host.run_unfailing(wash_host::NAME, supervised);
         Ok((watch_hosts_ready, log))
     }
 
@@ -219,38 +209,32 @@ impl<'a> Site<'a> {
         digest: String,
         checkpoint_period: Duration,
     ) -> Result<(polling::Known, watch::Sender<Counters>), UpError> {
-        let indexer = indexing::open(&self.data_dir.index(), &self.ledger)?;
-        let (for_queries, for_pipeline, for_pangea) =
-            (indexer.reader()?, indexer.reader()?, indexer.reader()?);
+        let indexer =
+            indexing::open(&self.data_dir.index(), &self.ledger).map_err(UpError::folder)?;
+        let reader = || indexer.reader().map_err(UpError::folder);
+        let (for_queries, for_judging, for_pangea) = (reader()?, reader()?, reader()?);
         let (indexed, watch_indexed) = watch::channel(Indexed::default());
         let (counters, watch_counters) = watch::channel(Counters::default());
         let pangea = self.pangea(for_pangea, watch_indexed.clone())?;
         let public_log = self.public_log();
         let witnessed = public_log.witnessed.clone();
-        let stop = &self.services.stop;
-        let tasks = &mut self.services.tasks;
-
-        let indexing = indexing::run(self.ledger.clone(), indexer, indexed, stop.clone());
-        tasks.spawn(async { Ok(indexing.await?) });
-        let checkpointing = publish_checkpoints(self.ledger.clone(), checkpoint_period);
-        let checkpointing = stop.clone().run_until_cancelled_owned(checkpointing);
-        tasks.spawn(async { checkpointing.await.unwrap_or(Ok(())) });
-        let retaining = stop.clone().run_until_cancelled_owned(sweep(self.operator.clone()));
-        tasks.spawn(async { retaining.await.unwrap_or(Ok(())) });
+        let ledger = || self.ledger.clone();
+        let services = &mut self.services;
+        services.run(Indexing { ledger: ledger(), indexer, indexed });
+        services.run(Checkpointing { ledger: ledger(), period: checkpoint_period });
+        services.run(Retaining(self.operator.clone()));
         if let Some(cosigning) = self.cosigning.take() {
-            let asking = cosigning.run(stop.clone());
-            tasks.spawn(async { asking.await.map_err(UpError::Panicked) });
+            services.run(cosigning);
         }
-        let judging = pipeline::run(
-            self.ledger.clone(),
-            data.clone(),
+        services.run(Judging {
+            ledger: ledger(),
+            client: data.clone(),
             digest,
-            for_pipeline,
-            watch_indexed.clone(),
-            stop.clone(),
-        );
-        tasks.spawn(async { Ok(judging.await?) });
-        let access_token = AccessToken::load_or_create(&self.data_dir.access_token())?;
+            index: for_judging,
+            indexed: watch_indexed.clone(),
+        });
+        let access_token =
+            AccessToken::load_or_create(&self.data_dir.access_token()).map_err(UpError::folder)?;
         let shown = log_http::LogPort {
             log: public_log,
             access_token,
@@ -260,23 +244,18 @@ impl<'a> Site<'a> {
             others: pangea.router(),
             no_room: pangea_http::no_room,
         };
-        let serving = log_http::serve(log.into_listener(), shown, stop.clone());
-        tasks.spawn(async {
-            serving.await;
-            Ok(())
-        });
-        let orders = OrderSocket::bind(self.data_dir.path()).map_err(UpError::OrderSocket)?;
-        let hearing = orders.serve(self.operator.clone(), stop.clone());
-        tasks.spawn(async {
-            hearing.await;
-            Ok(())
-        });
-        RunFile { addresses: self.addresses.clone() }
-            .write(self.data_dir.path())
-            .map_err(UpError::RunFile)?;
+        let serving = log_http::serve(log.into_listener(), shown, services.stop.clone());
+        services.run_unfailing("the log port", serving);
+        let no_orders = |source| UpError::folder(IoFailure::of(NO_ORDERS)(source));
+        let orders = OrderSocket::bind(self.data_dir.path()).map_err(no_orders)?;
+        let hearing = orders.serve(self.operator.clone(), services.stop.clone());
+        services.run_unfailing("the orders' socket", hearing);
+        let no_run_file = |source| UpError::folder(IoFailure::of(NO_RUN_FILE)(source));
+        let run_file = RunFile { addresses: self.addresses.clone() };
+        run_file.write(self.data_dir.path()).map_err(no_run_file)?;
 
         let known = self.known_sensors(&for_queries, watch_indexed.clone()).await?;
-        let queries = queries::Queries {
+        self.services.run(Queries {
             ledger: self.ledger.clone(),
             index: for_queries,
             client: data,
@@ -286,9 +265,7 @@ impl<'a> Site<'a> {
             indexed: watch_indexed,
             site_name: self.data_dir.name().to_owned(),
             log_url: self.addresses.log.clone(),
-        };
-        let answering = queries::run(queries, self.services.stop.clone());
-        self.services.tasks.spawn(async { Ok(answering.await?) });
+        });
         Ok((known, counters))
     }
 
@@ -304,8 +281,8 @@ impl<'a> Site<'a> {
         index: Reader,
         indexed: watch::Receiver<Indexed>,
     ) -> Result<pangea_http::Api, UpError> {
-        let config = pangea_http::Config::load(&self.data_dir.pangea())?;
-        let saved = pangea_http::Saved::open(self.data_dir.path())?;
+        let config = pangea_http::Config::load(&self.data_dir.pangea()).map_err(UpError::folder)?;
+        let saved = pangea_http::Saved::open(self.data_dir.path()).map_err(UpError::folder)?;
         let log = (self.ledger.clone(), &self.operator);
         Ok(pangea_http::Api::new(log, (index, indexed), config, saved))
     }
@@ -319,17 +296,17 @@ impl<'a> Site<'a> {
         let size = self.ledger.size();
         tokio::select! {
             _caught_up = indexed.wait_for(|indexed| indexed.next_leaf >= size) => {}
-            failure = self.services.failure() => return Err(failure),
+            ended = self.services.ended() => return Err(UpError::Service(ended)),
         }
         let state = |state| match state {
             SensorState::Online => poll::SensorState::Online,
             SensorState::Lost => poll::SensorState::Lost,
             SensorState::Disconnected => poll::SensorState::Disconnected,
         };
-        let sensors = index.sensors(0)?.into_iter();
+        let sensors = index.sensors(0).map_err(UpError::folder)?.into_iter();
         Ok(polling::Known {
             sensors: sensors.map(|sensor| (sensor.heartbeat, state(sensor.state))).collect(),
-            last_numbers: index.last_numbers()?,
+            last_numbers: index.last_numbers().map_err(UpError::folder)?,
             past: Past { log_end: self.ledger.found_received_at(), built: Some(clock::built()) },
         })
     }
@@ -347,7 +324,7 @@ impl<'a> Site<'a> {
             let forgetting = forgetting.clone();
             Box::pin(async move { Ok(forgetting.forget(sensor, by, reason).await?) })
         }));
-        let start = polling::Start {
+        self.intake.run(Polling {
             config,
             heartbeats,
             known,
@@ -355,9 +332,7 @@ impl<'a> Site<'a> {
             events: self.events.clone(),
             counters,
             forget,
-        };
-        let polling = polling::run(start, self.intake.stop.clone());
-        self.intake.tasks.spawn(async { Ok(polling.await?) });
+        });
     }
 
     /// Waits until the page answers, says so, and then until the site is to stop or something fails.
@@ -373,17 +348,29 @@ impl<'a> Site<'a> {
         let answering = async {
             timeout(PAGE_READY_TIMEOUT, page_answers(page))
                 .await
-                .map_err(|_elapsed| UpError::PageSilent { ending: host_log.ending() })
+                .map_err(|_elapsed| UpError::machine(PageSilent { ending: host_log.ending() }))
         };
         tokio::select! {
             answers = answering => answers?,
-            failure = failure_of(&mut self.intake, &mut self.services, &mut self.host, &mut self.bus, &mut self.sealing) => return Err(failure),
+            ended = self.ended() => return Err(UpError::Service(ended)),
             () = shutdown.cancelled() => return Ok(()),
         }
-        ready(&self.addresses).map_err(UpError::Ready)?;
+        let untold = IoFailure::of("the site's addresses cannot be told");
+        ready(&self.addresses).map_err(|source| UpError::machine(untold(source)))?;
         tokio::select! {
-            failure = failure_of(&mut self.intake, &mut self.services, &mut self.host, &mut self.bus, &mut self.sealing) => Err(failure),
+            ended = self.ended() => Err(UpError::Service(ended)),
             () = shutdown.cancelled() => Ok(()),
+        }
+    }
+
+    /// What ended first, of all parts.
+    async fn ended(&mut self) -> ServiceEnded {
+        tokio::select! {
+            ended = self.intake.ended() => ended,
+            ended = self.services.ended() => ended,
+            ended = self.host.ended() => ended,
+            ended = self.bus.ended() => ended,
+            ended = self.sealing.ended() => ended,
         }
     }
 
@@ -392,9 +379,8 @@ impl<'a> Site<'a> {
         self.seal_own(action::SITE_STOPPED, "stops");
         self.intake.stop(DRAIN_TIMEOUT).await;
         drop(self.events);
-        // Whoever brought events is gone, so sealing ends when what waited is sealed.
-        let sealed = async { while self.sealing.join_next().await.is_some() {} };
-        if timeout(DRAIN_TIMEOUT, sealed).await.is_err() {
+        // Nobody brings events any more, so sealing ends when what waited is sealed.
+        if !self.sealing.stop(DRAIN_TIMEOUT).await {
             warn!("stopping with events that could not be sealed");
         }
         self.services.stop(DRAIN_TIMEOUT).await;
@@ -415,7 +401,7 @@ impl<'a> Site<'a> {
     fn seal_changes(&mut self, mut changed: mpsc::Receiver<Change>) {
         let events = self.events.downgrade();
         let stop = self.services.stop.clone();
-        self.services.tasks.spawn(async move {
+        self.services.run_unfailing("the record of outages", async move {
             while let Some(Some(change)) = stop.run_until_cancelled(changed.recv()).await {
                 let event = match change {
                     Change::Down { name, reason } => Event::site(
@@ -433,60 +419,6 @@ impl<'a> Site<'a> {
                 let _stopping = events.send(event.into()).await;
             }
             stop.cancelled().await;
-            Ok(())
         });
-    }
-}
-
-/// The first failure of any part.
-async fn failure_of(
-    intake: &mut Part,
-    services: &mut Part,
-    host: &mut Part,
-    bus: &mut Part,
-    sealing: &mut JoinSet<Result<(), UpError>>,
-) -> UpError {
-    tokio::select! {
-        failure = intake.failure() => failure,
-        failure = services.failure() => failure,
-        failure = host.failure() => failure,
-        failure = bus.failure() => failure,
-        Some(ended) = sealing.join_next() => match ended {
-            Ok(Err(failure)) => failure,
-            Ok(Ok(())) => UpError::Ended,
-            Err(panic) => UpError::Panicked(panic),
-        },
-    }
-}
-
-async fn publish_checkpoints(ledger: Ledger, period: Duration) -> Result<(), UpError> {
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        ledger.publish_checkpoint().await?;
-    }
-}
-
-/// Erases what is no longer kept, and seals what an earlier process did not come to, for ever. What fails is tried again the next time: nothing is lost by
-/// keeping it an hour longer.
-async fn sweep(operator: Operator) -> Result<(), UpError> {
-    let mut ticks = interval(RETENTION_PERIOD);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if let Err(error) = operator.seal_revocations().await {
-            warn!(%error, source = ?std::error::Error::source(&error), "that tokens were revoked could not be sealed");
-        }
-        match operator.retain(clock::now()).await {
-            Ok(classes) => {
-                for class in classes {
-                    info!(class = class.class, envelopes = class.erased.envelopes, "retention");
-                }
-            }
-            Err(error) => {
-                warn!(%error, source = ?std::error::Error::source(&error), "what is no longer kept could not be erased");
-            }
-        }
     }
 }

@@ -16,14 +16,20 @@ use data_dir::{
     run_file,
 };
 use engine::{nats_server, wash_host};
+use ledger::WriteError;
 use orders::{
     SiteLog, SiteLogError,
     site_time::{self, Left, OwnTime},
 };
-use services::cosigning::{self, Cosigning, read_policy, read_witnessed};
+use services::cosigning::{self, Cosigning, CosigningError, read_policy, read_witnessed};
 use tlog::Policy;
 
-use crate::error::UpError;
+use crate::error::{EngineError, IoFailure, ServiceEnded, UpError};
+
+/// Orders cannot come in.
+pub(crate) const NO_ORDERS: &str = "cannot listen for orders at orders.sock in the data directory";
+/// The file that tells where the site is cannot be written.
+pub(crate) const NO_RUN_FILE: &str = "cannot write run.json into the data directory";
 
 /// All of them that are read alone.
 const FILES: [StartFile; 9] = [
@@ -87,7 +93,7 @@ const FILES: [StartFile; 9] = [
     StartFile {
         check: "orders",
         read: |folder| {
-            orders::is_there(folder).map_err(UpError::OrderSocket)?;
+            orders::is_there(folder).map_err(IoFailure::of(NO_ORDERS))?;
             Ok(String::from("their socket can be made"))
         },
         remedy: "stop the site and remove what lies in the socket's place",
@@ -95,7 +101,7 @@ const FILES: [StartFile; 9] = [
     StartFile {
         check: "run file",
         read: |folder| {
-            is_no_folder(&run_file::path_in(folder)).map_err(UpError::RunFile)?;
+            is_no_folder(&run_file::path_in(folder)).map_err(IoFailure::of(NO_RUN_FILE))?;
             Ok(String::from("it can be written"))
         },
         remedy: "stop the site and remove what lies in its place",
@@ -108,8 +114,7 @@ const FILES: [StartFile; 9] = [
                 (nats_server::HOSTS, "hosts"),
                 (wash_host::NAME, "wash"),
             ] {
-                is_folder(&folder.join(inner))
-                    .map_err(|source| UpError::Engine { name, source })?;
+                is_folder(&folder.join(inner)).map_err(|source| EngineError { name, source })?;
             }
             Ok(String::from("their folders can be used"))
         },
@@ -132,18 +137,20 @@ pub(crate) fn read_all(folder: &Path) -> Result<(), UpError> {
         FILES.iter().try_for_each(|file| (file.read)(folder).map(drop))?;
         index_can_lie(folder).map_err(StartError::from)
     };
-    read().map_err(UpError::File)
+    read().map_err(UpError::Folder)
 }
 
 /// The policy for witnesses and what satisfied it last, beside the log. `None` where there is no policy.
 pub(crate) fn read_cosigning(
     folder: &Path,
     log: &impl cosigning::Log,
-) -> Result<Option<Policy>, UpError> {
-    let Some(policy) = read_policy(&folder.join(WITNESS_POLICY), &log.vkey())? else {
+) -> Result<Option<Policy>, CosigningFailure> {
+    let Some(policy) =
+        read_policy(&folder.join(WITNESS_POLICY), &log.vkey()).map_err(CosigningFailure)?
+    else {
         return Ok(None);
     };
-    read_witnessed(&DataDir::witnessed_of(folder), &policy, log)?;
+    read_witnessed(&DataDir::witnessed_of(folder), &policy, log).map_err(CosigningFailure)?;
     Ok(Some(policy))
 }
 
@@ -152,15 +159,25 @@ pub(crate) async fn open_log(
     data_dir: &DataDir,
     key_file: Option<PathBuf>,
 ) -> Result<(SiteLog, Option<Cosigning>), UpError> {
-    let log = SiteLog::open(data_dir, key_file)?;
+    let log = SiteLog::open(data_dir, key_file).map_err(UpError::folder)?;
     let (policy, witnessed) = (data_dir.witness_policy(), data_dir.witnessed());
     match Cosigning::open(&policy, &witnessed, log.ledger.clone()) {
         Ok(cosigning) => Ok((log, cosigning)),
         Err(error) => {
-            log.writer.close().await.map_err(UpError::Write)?;
-            Err(error.into())
+            log.writer.close().await.map_err(ledger_stopped)?;
+            Err(UpError::folder(CosigningFailure(error)))
         }
     }
+}
+
+/// Witnesses cannot be asked.
+#[derive(Debug, thiserror::Error)]
+#[error("the site's witnesses cannot be asked")]
+pub(crate) struct CosigningFailure(#[source] CosigningError);
+
+/// The log's writer has failed.
+pub(crate) fn ledger_stopped(failure: WriteError) -> UpError {
+    UpError::Service(ServiceEnded { name: "the ledger", why: Some(failure.into()) })
 }
 
 #[cfg(test)]
@@ -222,11 +239,11 @@ mod tests {
     /// Reads a folder as a start does, in its order. Answers why it refuses it.
     async fn refusal(folder: &Path) -> Option<String> {
         let read = async {
-            let data_dir = DataDir::open_existing(folder)?;
+            let data_dir = DataDir::open_existing(folder).map_err(UpError::folder)?;
             read_all(data_dir.path())?;
             let (log, _cosigning) = open_log(&data_dir, None).await?;
-            let _index = indexing::open(&data_dir.index(), &log.ledger)?;
-            log.writer.close().await.map_err(UpError::Write)
+            let _index = indexing::open(&data_dir.index(), &log.ledger).map_err(UpError::folder)?;
+            log.writer.close().await.map_err(ledger_stopped)
         };
         let refused: Result<(), UpError> = read.await;
         refused.err().map(|error| error_chain(&error))

@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    error::UpError,
+    error::{ComponentMissing, UpError},
     listening::{Listening, Programs},
     site::Site,
-    start_files::{self, open_log},
+    start_files::{self, ledger_stopped, open_log},
     workloads::COMPONENTS,
 };
 
@@ -30,18 +30,19 @@ pub async fn run(
     ready: impl FnOnce(&Addresses) -> io::Result<()>,
     shutdown: CancellationToken,
 ) -> Result<(), UpError> {
-    let data_dir = DataDir::open(&config.data_dir, config.name.as_deref())?;
+    let data_dir =
+        DataDir::open(&config.data_dir, config.name.as_deref()).map_err(UpError::folder)?;
     data_dir.closed().lines().for_each(|line| progress(&line));
     // Read again where it is used; a wrong file is better found while someone looks.
     start_files::read_all(data_dir.path())?;
     let missing =
         COMPONENTS.iter().find(|name| !config.components.iter().any(|(known, _)| known == *name));
     if let Some(name) = missing {
-        return Err(UpError::ComponentMissing { name });
+        return Err(UpError::machine(ComponentMissing(name)));
     }
     let programs = Programs {
-        nats_server: find(&release::NATS_SERVER, &progress)?,
-        wash: find(&release::WASH, &progress)?,
+        nats_server: find(&release::NATS_SERVER, &progress).map_err(UpError::machine)?,
+        wash: find(&release::WASH, &progress).map_err(UpError::machine)?,
     };
     let listening = Listening::reserve(config.ports).await?;
     if !sandbox::is_available() {
@@ -71,6 +72,6 @@ pub async fn run(
 
 async fn close(writer: Writer, outcome: Result<(), UpError>) -> Result<(), UpError> {
     // If the writer failed, whatever else failed followed from it.
-    writer.close().await.map_err(UpError::Write)?;
+    writer.close().await.map_err(ledger_stopped)?;
     outcome
 }

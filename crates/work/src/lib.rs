@@ -8,9 +8,15 @@
 //! - [`blocking`] takes what is held while the work runs, and releases it when the work ends;
 //! - [`Room`] bounds how many pieces of work block at once, whether or not anybody still waits.
 //!
+//! A [`Service`] is what works for as long as its site does.
+//!
 //! Nothing else in the workspace starts a thread for blocking work: the lint table refuses it.
 
+mod service;
+
 use std::{future::Future, sync::Arc};
+
+pub use service::Service;
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},

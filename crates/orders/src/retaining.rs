@@ -1,0 +1,50 @@
+//! Erases what is no longer kept, hour by hour.
+
+use std::{convert::Infallible, time::Duration};
+
+use model::error_chain;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use work::Service;
+
+use crate::operator::Operator;
+
+/// Time between two looks at what retention no longer keeps: it is named in hours.
+const PERIOD: Duration = Duration::from_secs(3_600);
+
+/// Erases what is no longer kept, and seals revocations that an earlier process left unsealed. What
+/// fails is tried again the next time: an envelope that is kept an hour longer is no loss.
+#[derive(Debug)]
+pub struct Retaining(pub Operator);
+
+impl Service for Retaining {
+    const NAME: &'static str = "retention";
+    type Error = Infallible;
+
+    async fn run(self, shutdown: CancellationToken) -> Result<(), Infallible> {
+        let Self(operator) = self;
+        let mut ticks = interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+            shutdown.run_until_cancelled(retain(&operator)).await;
+        }
+        Ok(())
+    }
+}
+
+async fn retain(operator: &Operator) {
+    if let Err(error) = operator.seal_revocations().await {
+        warn!(failure = error_chain(&error), "revocations of tokens could not be sealed");
+    }
+    match operator.retain(clock::now()).await {
+        Ok(classes) => {
+            for class in classes {
+                info!(class = class.class, envelopes = class.erased.envelopes, "retention");
+            }
+        }
+        Err(error) => {
+            warn!(failure = error_chain(&error), "what is no longer kept could not be erased");
+        }
+    }
+}
