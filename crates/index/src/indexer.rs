@@ -80,14 +80,18 @@ impl Indexer {
             self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
 
-    /// Deletes the file and begins again with the log's first leaf: for one that turned out to be damaged.
+    /// Deletes the file and begins again with the log's first leaf: for one that turned out to be
+    /// damaged. Where that fails there is no file, and nothing can be applied until this is called again.
     ///
     /// # Errors
     /// The file cannot be made.
-    pub fn begin_anew(self) -> Result<Self, IndexError> {
-        let Self { path, vkey, connection, .. } = self;
-        drop(connection);
-        Self::of(schema::begin(&path, &vkey)?, &path, &vkey)
+    pub fn begin_anew(&mut self) -> Result<(), IndexError> {
+        let failed = IndexError::while_("beginning anew");
+        // SQLite removes the write-ahead log of a file when it is closed, so that comes first.
+        self.connection = Connection::open_in_memory().map_err(failed)?;
+        let connection = schema::begin(&self.path, &self.vkey)?;
+        *self = Self::of(connection, &self.path, &self.vkey)?;
+        Ok(())
     }
 
     fn of(connection: Connection, path: &Path, vkey: &str) -> Result<Self, IndexError> {

@@ -115,12 +115,7 @@ async fn feed(
             (Err(failure), _) | (Ok(()), Err(failure)) => failure,
         };
         if failure.is_damage() {
-            warn!(
-                failure = error_chain(&failure),
-                "the index is damaged; making it again from the log"
-            );
-            indexer =
-                work::blocking(ledger.orders().keep(), move || indexer.begin_anew()).await??;
+            indexer = begin_anew(indexer, &failure, ledger.orders().keep(), &mut failing).await?;
         } else {
             failing.tell(&failure);
         }
@@ -129,6 +124,27 @@ async fn feed(
         }
         ready = Ready::nothing(indexer.next_leaf());
     }
+}
+
+/// Makes a damaged index anew. Where that fails too, as on a full disk, the index finds itself damaged
+/// again when it is used next.
+async fn begin_anew(
+    mut indexer: Indexer,
+    damage: &IndexingError,
+    kept: work::Kept,
+    failing: &mut Failing,
+) -> Result<Indexer, JoinError> {
+    let damage = error_chain(damage);
+    let beginning = work::blocking(kept, move || {
+        let begun = indexer.begin_anew();
+        (indexer, begun)
+    });
+    let (indexer, begun) = beginning.await?;
+    match begun {
+        Ok(()) => warn!(damage, "the index was damaged; it is made again from the log"),
+        Err(failure) => failing.tell(&failure.into()),
+    }
+    Ok(indexer)
 }
 
 /// Tells of what keeps failing, now and then.
@@ -173,7 +189,7 @@ pub fn catch_up(path: &Path, ledger: &Ledger) -> Result<(), IndexingError> {
         let ready = read(ledger, indexer.next_leaf(), u64::MAX)?;
         match apply(&mut indexer, ledger, &ready) {
             Err(failure) if failure.is_damage() && !std::mem::replace(&mut is_anew, true) => {
-                indexer = indexer.begin_anew()?;
+                indexer.begin_anew()?;
             }
             applied => applied?,
         }
@@ -304,11 +320,7 @@ async fn forget(
         Ok(true) => {}
         Ok(false) => debug!("a reader holds what was erased; it is tried again"),
         Err(error) if error.trouble() == Trouble::Damage => {
-            warn!(
-                failure = error_chain(&error),
-                "the index is damaged; making it again from the log"
-            );
-            return Ok(work::blocking(kept, move || indexer.begin_anew()).await??);
+            return Ok(begin_anew(indexer, &error.into(), kept, failing).await?);
         }
         Err(error) => failing.tell(&IndexingError::Index(error)),
     }
@@ -422,6 +434,42 @@ mod tests {
         };
         timeout(DEADLINE, both).await.unwrap();
         assert!(tasks.try_join_next().is_none(), "it goes on");
+        stop.cancel();
+        tasks.join_next().await.unwrap().unwrap().unwrap();
+        writer.close().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_damaged_index_that_cannot_be_made_anew_is_made_when_it_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let index_file = folder.path().join("index.sqlite");
+        let signer = Signer::from_seed(KeyName::parse("plant").unwrap(), &[7; 32]);
+        let (ledger, writer) = Ledger::open(&folder.path().join("ledger"), signer).unwrap();
+        let indexer = open(&index_file, &ledger).unwrap();
+        let other = rusqlite::Connection::open(&index_file).unwrap();
+        other.execute_batch("DROP TABLE leaves").unwrap();
+        drop(other);
+        // Nothing can be made in its place.
+        let in_the_way = folder.path().join("index.sqlite.next");
+        std::fs::create_dir(&in_the_way).unwrap();
+        let (tell, mut indexed) = watch::channel(Indexed::default());
+        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        let indexing = Indexing { ledger: ledger.clone(), indexer, indexed: tell };
+        tasks.spawn(indexing.run(stop.clone()));
+        ledger.append(Events::of(vec![event("word")])).await.unwrap();
+        // The damaged file is closed, which takes this one away, before another one is made.
+        let shared = folder.path().join("index.sqlite-shm");
+        let is_closed = async {
+            while shared.exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(DEADLINE, is_closed).await.unwrap();
+        assert!(tasks.try_join_next().is_none(), "the site goes on");
+        std::fs::remove_dir(&in_the_way).unwrap();
+        assert_eq!(caught_up(&ledger, &mut indexed).await.passed_over, 0);
+        let index = Reader::open(&index_file).unwrap();
+        assert_eq!(found(&index, "word"), Some(1));
         stop.cancel();
         tasks.join_next().await.unwrap().unwrap().unwrap();
         writer.close().await.unwrap();

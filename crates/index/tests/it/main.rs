@@ -496,9 +496,9 @@ fn a_damaged_index_begins_anew_and_readers_go_over_to_it() {
     drop(other);
     drop(indexer);
     // What a start needs of it is damaged.
-    let indexer = Indexer::open(&path, "key", |_| Ok(Some(entry()))).unwrap();
+    let mut indexer = Indexer::open(&path, "key", |_| Ok(Some(entry()))).unwrap();
     assert_eq!((indexer.next_leaf(), reader.next_leaf().unwrap()), (0, 0));
-    let mut indexer = indexer.begin_anew().unwrap();
+    indexer.begin_anew().unwrap();
     apply(&mut indexer, vec![Event::default()]);
     assert_eq!(reader.next_leaf().unwrap(), 1);
 }
