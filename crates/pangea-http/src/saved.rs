@@ -237,4 +237,40 @@ mod tests {
         assert_eq!(saved.get(&is_over, now), None);
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);
     }
+
+    /// Lines as earlier versions wrote them. They expire in 2096.
+    const SEARCHES: &str = concat!(
+        r#"{"id":"pas_00000000040g2081040g2081040g2081","expires_at":"2096-10-02T07:06:40.123456Z","#,
+        r#""search":{"query":"PIN 4711","start":"2026-01-02T03:04:05.000000Z","end":null,"#,
+        r#""results_max":10000,"order":"Descending","order_by":"received_at","#,
+        r#""restriction":{"actor":["ada","bob"]}},"end_leaf":9,"verbose":true}"#,
+        "\n",
+    );
+    const PROMISES: &str = concat!(
+        r#"{"id":"prq_00000000040g2081040g2081040g2081","expires_at":"2096-10-02T07:06:40.123456Z","#,
+        r#""token":"scada","token_created_at":"1970-01-01T00:00:00.000000Z","#,
+        r#""of":{"sealed":{"first_leaf":7,"leaves":1000,"verbose":true}}}"#,
+        "\n",
+        r#"{"id":"prq_00000000080g4102080g4102080g4102","expires_at":"2096-10-02T07:06:40.123456Z","#,
+        r#""token":"scada","token_created_at":"1970-01-01T00:00:00.000000Z","#,
+        r#""of":{"export":{"window":{"start":"2026-01-02T03:04:05.000000Z","#,
+        r#""end":"2026-01-03T03:04:05.000000Z","order":"Ascending"},"format":"Json","end_leaf":12}}}"#,
+        "\n",
+    );
+
+    #[test]
+    fn lines_of_earlier_versions_are_read_and_written_as_they_were() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        for (name, lines) in [(saved_searches::NAME, SEARCHES), (REQUESTS, PROMISES)] {
+            fs::write(file(name), lines).unwrap();
+        }
+        let saved = Saved::open(folder.path()).unwrap();
+        let id = "prq_00000000040g2081040g2081040g2081".parse().unwrap();
+        assert_eq!(saved.promises.get(&id, clock::now()), Some(promise(7)));
+        // An opened file is written again, from what was read of it.
+        for (name, lines) in [(saved_searches::NAME, SEARCHES), (REQUESTS, PROMISES)] {
+            assert_eq!(fs::read_to_string(file(name)).unwrap(), lines);
+        }
+    }
 }
