@@ -6,15 +6,16 @@ use std::{
     time::Duration,
 };
 
-use access::{ApiTokens, Effect, TokenDescription, TokenName};
-use axum::http::{HeaderMap, header};
+use access::{ApiTokens, Effect, TokenDescription, TokenName, bearer};
+use axum::http::HeaderMap;
 use model::Timestamp;
 use pangea::{Refusal, Status};
 use tokio::time::Instant;
 
-/// Requests that a token may make at once after a pause: a page of 20 events costs a client that verifies 41 of them, and several do so.
+/// Requests that a token may make at once after a pause: a client that verifies a page of 20 events
+/// makes 41, and several clients do so.
 const BURST: u32 = 2_000;
-/// Requests a second that a token may make for ever: half of what a core answers.
+/// Requests a second that a token may make without a pause: half of what a core answers.
 const RATE: u32 = 1_000;
 const DAY_MICROS: i64 = 86_400 * 1_000_000;
 
@@ -22,9 +23,10 @@ const DAY_MICROS: i64 = 86_400 * 1_000_000;
 #[derive(Debug)]
 pub(crate) struct Admission {
     tokens: ApiTokens,
-    /// By which clients name the log.
+    /// The name by which clients know the log.
     config_id: String,
-    /// By token, its name and when it was made; no more than there are tokens, but for those revoked since the start.
+    /// By token, its name and when it was made; no more than there are tokens, but for those
+    /// revoked since the start. The lock is held for a look, never while something is awaited.
     usage: Mutex<HashMap<(TokenName, Timestamp), Usage>>,
 }
 
@@ -43,7 +45,7 @@ struct Allowance {
 }
 
 impl Allowance {
-    /// Takes one, if there is one; otherwise, how long until there is.
+    /// Takes one, or says how long it is until there is one.
     fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let gained = now.saturating_duration_since(self.at).as_secs_f64() * f64::from(RATE);
         *self = Self { requests: (self.requests + gained).min(f64::from(BURST)), at: now };
@@ -68,17 +70,15 @@ impl Admission {
         Self { tokens, config_id, usage: Mutex::default() }
     }
 
-    /// Looks at who calls, and counts the call.
+    /// Admits the caller whom these headers name, and counts the call. `allows` says whether a
+    /// token may ask what is asked.
     pub(crate) fn admit(
         &self,
         headers: &HeaderMap,
         allows: impl FnOnce(&TokenDescription) -> bool,
         (moment, now): (Timestamp, Instant),
     ) -> Result<Admitted, Refusal> {
-        let offered = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-        let token = offered.and_then(|offered| self.tokens.admit(offered.trim()));
+        let token = bearer(headers).and_then(|offered| self.tokens.admit(offered));
         let token = token.ok_or_else(unauthorized)?;
         if !allows(&token) {
             let words = "this token may not do this: logging needs the scope `write`, reading the scope `read`";
@@ -104,7 +104,8 @@ impl Admission {
         Ok(Admitted { token, is_first_of_day })
     }
 
-    /// The moment of an effect: the token is looked at again, and stands until the guard is dropped.
+    /// The token is looked at again, and stands until the guard is dropped: hold it while something
+    /// is sealed in its name.
     pub(crate) async fn effect(&self, token: &TokenDescription) -> Result<Effect, Refusal> {
         self.tokens.effect(token).await.ok_or_else(unauthorized)
     }
@@ -114,7 +115,8 @@ impl Admission {
         self.tokens.stands(token)
     }
 
-    /// The log says from here on that the token is used on that day. Calls that came at once may each have said so.
+    /// From here on the log says that the token is used on that day. Calls that came at once may
+    /// each have said so.
     pub(crate) fn told(&self, token: &TokenDescription, moment: Timestamp) {
         let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(usage) = usage.get_mut(&key_of(token)) {
@@ -123,7 +125,7 @@ impl Admission {
     }
 }
 
-/// Pangea's words, and ours.
+/// The refusal of a caller without a token that stands: Pangea's words, and ours.
 pub(crate) fn unauthorized() -> Refusal {
     let words = "Not authorized to access this resource: the token is missing, unknown or revoked; \
                  send `Authorization: Bearer ...` with one that `sealwire token create` made";
@@ -142,6 +144,7 @@ const fn day_of(moment: Timestamp) -> i64 {
 #[cfg(test)]
 mod tests {
     use access::{Revocation, Scope};
+    use axum::http::header;
 
     use super::*;
 
@@ -194,7 +197,7 @@ mod tests {
         let refusal = admission.admit(&with(&secret), |_| false, now).unwrap_err();
         assert_eq!(refusal.status, Status::Forbidden);
 
-        // A token made anew under the name is told anew, and one for another log lets nobody in.
+        // A new token under the name is told of again, and one for another log admits nobody.
         let revocation = Revocation { actor: String::from("ada"), at: now.0 };
         tokens.revoke(&description.name, revocation).unwrap();
         tokens.forget(&description).unwrap();

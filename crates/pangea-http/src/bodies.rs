@@ -1,7 +1,9 @@
 //! Bodies of requests, and the memory that they share.
 //!
-//! A body takes of that memory what came of it, and not what it announces: whoever announces much and sends it slowly keeps nobody waiting. Bodies that fill
-//! the memory together, none of them whole, would wait for each other; so who waits for long is refused, and what it held is the others'.
+//! A body takes memory for what came of it, not for what it announces: a client that announces much
+//! and sends it slowly keeps nobody waiting. Bodies that fill the memory together, none of them
+//! whole, would wait for each other; so a body that waits for long is refused, and the others get
+//! what it held.
 
 use std::{pin::pin, time::Duration};
 
@@ -31,7 +33,7 @@ impl Bodies {
         Self(Memory::of(BODIES_BYTES_MAX))
     }
 
-    /// Reads a body of at most `most` bytes whole. Whoever holds the permit holds the memory.
+    /// Reads a body of at most `most` bytes whole. The permit holds its memory.
     pub(crate) async fn read(
         &self,
         headers: &HeaderMap,
@@ -57,7 +59,7 @@ impl Bodies {
         let mut parts = pin!(body.into_data_stream());
         let (mut gathered, mut held) = (Vec::new(), self.room(0).await?);
         while let Some(part) = parts.next().await {
-            // A pause that was too long, or a connection that ended: then nobody hears this.
+            // The pause was too long, or the connection ended: then nobody hears this.
             let part = part.map_err(|_error| {
                 Refusal::plain(Status::RequestTimeout, "the body did not come in time")
             })?;

@@ -9,7 +9,7 @@ use pangea::{
 };
 use serde::Deserialize;
 
-/// What the file says.
+/// What the file says: custom fields, what is redacted, and where clients find the API.
 #[derive(Debug)]
 pub struct Config {
     pub(crate) schema: Schema,
@@ -17,7 +17,8 @@ pub struct Config {
     pub(crate) public_url: Option<PublicUrl>,
 }
 
-/// Where clients find the API, if that is not where they say: what a proxy before the site is called. No slash at its end.
+/// Where clients find the API, where that is not what they say: the URL of a proxy before the site.
+/// It has no slash at its end.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(try_from = "String")]
 pub(crate) struct PublicUrl(String);
@@ -43,7 +44,7 @@ impl TryFrom<String> for PublicUrl {
     }
 }
 
-/// A text that is not such a place.
+/// A text that is not such a URL.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error(
     "`public_url` is where clients find the API, such as https://log.plant.example: `http` or `https`, a host, and perhaps a port and a path"
@@ -54,10 +55,12 @@ pub(crate) struct InvalidPublicUrl;
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Roots {
-    /// They are: the checkpoint is public. Clients that verify consistency then ask arweave.net before they ask here.
+    /// They are: the checkpoint is public. Clients that verify consistency then ask arweave.net
+    /// before they ask here.
     #[default]
     Published,
-    /// They are not, so that no client asks anyone but us. Membership can be verified, consistency cannot.
+    /// They are not, so that no client asks anyone but us. Membership can be verified, consistency
+    /// cannot.
     Unpublished,
 }
 
@@ -75,7 +78,10 @@ struct File {
 }
 
 impl Config {
-    /// The file's; the contract's fields and published roots where there is none.
+    /// What the file says. Where there is none: the contract's fields and published roots.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not such JSON, or names fields that cannot be.
     pub fn load(path: &Path) -> Result<Self, PangeaConfigError> {
         let failed = |problem| PangeaConfigError { path: path.display().to_string(), problem };
         let file: File = match fs::read(path) {
@@ -104,15 +110,12 @@ pub struct PangeaConfigError {
 /// What is wrong with it.
 #[derive(Debug, thiserror::Error)]
 enum Problem {
-    /// It cannot be read.
     #[error("it cannot be read")]
     Io(#[source] io::Error),
-    /// It is not what is expected.
     #[error(
         "it is JSON such as {{\"roots\":\"published\",\"fields\":[{{\"id\":\"batch\",\"type\":\"string\"}}]}}"
     )]
     Json(#[source] serde_json::Error),
-    /// Fields that cannot be.
     #[error(transparent)]
     Schema(#[from] InvalidSchema),
 }

@@ -5,7 +5,8 @@ use std::{
     hash::Hash,
 };
 
-/// The newest entries, up to a weight of all together. What an entry weighs is its owner's to say: one, or bytes.
+/// The newest entries, up to a weight of all together. An entry weighs what its owner says: one, or
+/// bytes.
 #[derive(Debug)]
 pub(crate) struct Recent<K, V> {
     weight_max: usize,
@@ -20,11 +21,13 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
         Self { weight_max, weight: 0, by_key: HashMap::new(), order: VecDeque::new() }
     }
 
-    /// Of entries that weigh one each. Where the key is known, its value is another from here on and no newer than it was.
+    /// Adds an entry that weighs one. Where the key is known, its value is replaced, and it is no
+    /// newer than it was.
     pub(crate) fn insert(&mut self, key: K, value: V) {
         self.insert_weighing(1, key, value);
     }
 
+    /// As [`Recent::insert`], with an entry of this weight.
     pub(crate) fn insert_weighing(&mut self, weight: usize, key: K, value: V) {
         self.weight += weight;
         match self.by_key.insert(key.clone(), (weight, value)) {

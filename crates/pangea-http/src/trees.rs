@@ -1,4 +1,5 @@
-//! Pangea's tree over the log: roots at every size, proofs under them, and which sizes the roots that clients bring back had.
+//! Pangea's tree over the log: roots at every size, proofs under them, and the sizes of roots that
+//! clients bring back.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -15,6 +16,9 @@ use crate::recent::Recent;
 /// Roots that clients may bring back: each verbose request gets one. About 6 MB.
 const ISSUED_MAX: usize = 65_536;
 
+/// Makes roots and proofs, and remembers the roots. Most functions block on the disk.
+///
+/// Each lock is held for a look, never while the log is read.
 #[derive(Debug)]
 pub(crate) struct Trees {
     ledger: Ledger,
@@ -50,7 +54,8 @@ impl Trees {
         self.issued.lock().unwrap_or_else(PoisonError::into_inner).get(root).copied()
     }
 
-    /// That the tree of `new` leaves begins with that of `old`; `None` where there is nothing to show.
+    /// A proof that the tree of `new` leaves begins with that of `old`; `None` where there is
+    /// nothing to show.
     pub(crate) fn consistency(&self, old: u64, new: u64) -> Result<Option<Vec<String>>, ReadError> {
         let Ok(growth) = TreeSize::new(new).extends(TreeSize::new(old)) else { return Ok(None) };
         proof::consistency(growth, self.ledger.pangea_subtrees(new))
@@ -65,7 +70,8 @@ impl Trees {
         }
     }
 
-    /// The root over the first `size` leaves; `base` is where this port is found, if it is to be shown as published.
+    /// The root over the first `size` leaves, shown as published where `base` says where clients
+    /// find this port.
     pub(crate) fn root(&self, size: u64, base: Option<&str>) -> Result<Root, ReadError> {
         Ok(Root {
             consistency_proof: self.consistency(size.saturating_sub(1), size)?,
@@ -90,6 +96,7 @@ impl Trees {
     }
 }
 
+/// A hash as clients read it.
 pub(crate) fn hex(hash: &Hash) -> String {
     hex::encode(hash.as_bytes())
 }
