@@ -122,7 +122,7 @@ pub struct TokenDescription {
 
 /// As the file has it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-struct Stored {
+struct StoredToken {
     #[serde(flatten)]
     description: TokenDescription,
     /// Of the secret; nothing has the hash of a token that is revoked.
@@ -142,7 +142,7 @@ pub struct Revocation {
 #[derive(Clone, Debug)]
 pub struct ApiTokens {
     path: PathBuf,
-    stored: Arc<Mutex<Vec<Stored>>>,
+    stored: Arc<Mutex<Vec<StoredToken>>>,
     /// Held while the file is written: who is let in does not wait for the disk.
     changing: Arc<Mutex<()>>,
     /// Shared by what tokens are doing, and taken alone to revoke one.
@@ -190,7 +190,7 @@ impl ApiTokens {
     /// From here on the secret lets its bearer in.
     pub fn add(&self, description: TokenDescription, secret: &str) -> Result<(), ApiTokenError> {
         self.change(|stored| {
-            stored.push(Stored { description, sha256: digest(secret), revoked: None });
+            stored.push(StoredToken { description, sha256: digest(secret), revoked: None });
             Ok(())
         })
     }
@@ -215,8 +215,9 @@ impl ApiTokens {
     /// From here on the token lets nobody in. [`ApiTokens::revoked`] tells of it until [`ApiTokens::forget`].
     pub fn revoke(&self, name: &TokenName, revocation: Revocation) -> Result<(), ApiTokenError> {
         self.change(|stored| {
-            let is_it =
-                |token: &&mut Stored| token.description.name == *name && token.revoked.is_none();
+            let is_it = |token: &&mut StoredToken| {
+                token.description.name == *name && token.revoked.is_none()
+            };
             let unknown = || ApiTokenError::Unknown { name: name.clone() };
             let token = stored.iter_mut().find(is_it).ok_or_else(unknown)?;
             token.sha256.clear();
@@ -227,7 +228,8 @@ impl ApiTokens {
 
     /// The tokens that were revoked and of which the log does not say so yet.
     pub fn revoked(&self) -> Vec<(TokenDescription, Revocation)> {
-        let revoked = |token: &Stored| Some((token.description.clone(), token.revoked.clone()?));
+        let revoked =
+            |token: &StoredToken| Some((token.description.clone(), token.revoked.clone()?));
         self.stored().iter().filter_map(revoked).collect()
     }
 
@@ -242,7 +244,7 @@ impl ApiTokens {
     /// The file first, then what is looked at.
     fn change(
         &self,
-        change: impl FnOnce(&mut Vec<Stored>) -> Result<(), ApiTokenError>,
+        change: impl FnOnce(&mut Vec<StoredToken>) -> Result<(), ApiTokenError>,
     ) -> Result<(), ApiTokenError> {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut changed = self.stored().clone();
@@ -266,11 +268,11 @@ impl ApiTokens {
         stored.iter().find(|token| token.sha256 == digest).map(|token| token.description.clone())
     }
 
-    fn stored(&self) -> MutexGuard<'_, Vec<Stored>> {
+    fn stored(&self) -> MutexGuard<'_, Vec<StoredToken>> {
         self.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, stored: &[Stored]) -> Result<(), ApiTokenError> {
+    fn write(&self, stored: &[StoredToken]) -> Result<(), ApiTokenError> {
         let json = serde_json::to_vec_pretty(stored).expect("tokens have only text keys");
         durable::replace(&self.path, &[json.as_slice(), b"\n"].concat())
             .map_err(|source| ApiTokenError::Io { path: self.path.clone(), source })

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use index::{Batch, Field, Indexer, Page, Query, Reader, Search};
+use index::{Field, IndexBatch, Indexer, Page, Query, Reader, Search};
 use model::{Envelope, Event, Heartbeat, Outcome, Salt, Timestamp, action, derive::Derived};
 
 const YEAR_MICROS: u64 = 365 * 86_400 * 1_000_000;
@@ -55,7 +55,7 @@ impl Log {
         let mut bytes = 0;
         while indexer.next_leaf() < self.events {
             let first = indexer.next_leaf();
-            let mut batch = Batch::new(first);
+            let mut batch = IndexBatch::new(first);
             let end = self.events.min(first + batch.room() as u64);
             let envelopes: Vec<Vec<u8>> = (first..end).map(|leaf| self.envelope(leaf)).collect();
             bytes += envelopes.iter().map(Vec::len).sum::<usize>() as u64;

@@ -12,7 +12,7 @@ use model::{
 use crate::{block_reading::BlockReading, field, postings, term::Term};
 
 /// Actions that move a sensor.
-const SIGHTINGS: [&str; 11] = [
+const MOVES: [&str; 11] = [
     action::SENSOR_DISCOVERED,
     action::SENSOR_CHANGED,
     action::HEARTBEAT_RESUMED,
@@ -28,7 +28,7 @@ const SIGHTINGS: [&str; 11] = [
 
 /// Envelopes for [`Indexer::apply`](crate::Indexer::apply).
 #[derive(Debug)]
-pub struct Batch {
+pub struct IndexBatch {
     first_leaf: u64,
     pub(crate) leaves: Vec<Leaf>,
     /// Each distinct term.
@@ -36,7 +36,7 @@ pub struct Batch {
     /// Of one leaf after the other its terms, as places in `terms`.
     terms_of_leaves: Vec<u32>,
     pub(crate) sensors: IndexMap<SensorId, OfSensor>,
-    pub(crate) sightings: Vec<Sighting>,
+    pub(crate) sightings: Vec<SensorMove>,
     pub(crate) erased: Vec<RangeInclusive<u64>>,
     /// Leaves that are not taken, each with the reason.
     pub(crate) passed_over: Vec<(u64, String)>,
@@ -61,12 +61,12 @@ pub(crate) struct Leaf {
 #[derive(Debug, Default)]
 pub(crate) struct OfSensor {
     pub(crate) last_numbers: LastNumbers,
-    readings: Vec<Reading>,
+    readings: Vec<ReadingOfBatch>,
 }
 
 /// An event that moves a sensor.
 #[derive(Debug)]
-pub(crate) struct Sighting {
+pub(crate) struct SensorMove {
     /// The sensor's place in `sensors`.
     pub(crate) sensor: u32,
     pub(crate) leaf: u64,
@@ -76,7 +76,7 @@ pub(crate) struct Sighting {
 
 /// A reading; its texts are places in `texts`.
 #[derive(Debug)]
-struct Reading {
+struct ReadingOfBatch {
     at: i64,
     leaf: u64,
     status: u32,
@@ -84,7 +84,7 @@ struct Reading {
     value: u32,
 }
 
-impl Batch {
+impl IndexBatch {
     /// Bytes of texts that differ, beyond which a batch is full: twice what a chunk of readings has.
     const BYTES_MAX: usize = 8 << 20;
     /// Terms of all leaves, beyond which it is full: three times as many as a chunk of readings has, 8 MB.
@@ -176,7 +176,7 @@ impl Batch {
     fn sensor(&mut self, leaf: u64, event: &Event) -> Option<u32> {
         let id = event.sensor()?;
         let action = event.action.as_deref();
-        let sighting = action.filter(|action| SIGHTINGS.contains(action));
+        let sighting = action.filter(|action| MOVES.contains(action));
         // Readings are nearly all there is: they are not asked for their numbers twice.
         let is_numbered = || LastNumbers::default().after(event) != LastNumbers::default();
         if sighting.is_none() && action != Some(action::SENSOR_READING) && !is_numbered() {
@@ -189,7 +189,7 @@ impl Batch {
         if let Some(action) = sighting {
             let heartbeat = event.sealwire.as_ref().and_then(|detail| detail.heartbeat.clone());
             self.bytes += heartbeat.as_ref().map_or(0, String::len);
-            self.sightings.push(Sighting { sensor, leaf, action: action.to_owned(), heartbeat });
+            self.sightings.push(SensorMove { sensor, leaf, action: action.to_owned(), heartbeat });
         }
         Some(sensor)
     }
@@ -205,7 +205,7 @@ impl Batch {
         let SealedReading { sensor: _, at, status, unit, value } =
             SealedReading::of(event, received_at)?;
         let at = at.unix_micros();
-        let reading = Reading {
+        let reading = ReadingOfBatch {
             at,
             leaf,
             status: self.text(status),
@@ -233,7 +233,7 @@ impl Batch {
     /// The readings of a sensor, by its place.
     pub(crate) fn readings(&self, sensor: usize) -> Vec<BlockReading<'_>> {
         let text = |place: u32| self.texts.get_index(place as usize).map_or("", |text| text);
-        let stored = |reading: &Reading| BlockReading {
+        let stored = |reading: &ReadingOfBatch| BlockReading {
             at: reading.at,
             leaf: reading.leaf,
             status: text(reading.status),
@@ -246,13 +246,13 @@ impl Batch {
 }
 
 /// Adds leaves: `None` where one was erased.
-impl Extend<Option<Envelope>> for Batch {
+impl Extend<Option<Envelope>> for IndexBatch {
     fn extend<T: IntoIterator<Item = Option<Envelope>>>(&mut self, envelopes: T) {
         envelopes.into_iter().for_each(|envelope| self.push(envelope));
     }
 }
 
-/// A place among what is limited by [`Batch::room`] to far less than this can count.
+/// A place among what is limited by [`IndexBatch::room`] to far less than this can count.
 fn u32_of(place: usize) -> u32 {
     u32::try_from(place).expect("a batch has less than four billion of anything")
 }

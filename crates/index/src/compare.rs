@@ -18,7 +18,7 @@ use model::{SensorId, completeness::LastNumbers};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{
-    batch::{Batch, Sighting},
+    batch::{IndexBatch, SensorMove},
     block_reading::BlockReading,
     dictionary,
     error::{IndexError, Trouble, damaged},
@@ -168,7 +168,7 @@ impl Comparison {
     }
 
     /// Takes in what the log says, from its first leaf on.
-    pub fn take_in(&mut self, batch: &Batch) {
+    pub fn take_in(&mut self, batch: &IndexBatch) {
         let terms: Vec<u64> = batch.terms.iter().map(|term| self.term(term.parts())).collect();
         let every = self.term(EVERY);
         let ids: Vec<SensorId> = batch.sensors.keys().copied().collect();
@@ -213,8 +213,8 @@ impl Comparison {
             // What they begin with is behind them, and the index does not keep it.
             *known = LastNumbers { anew: false, ..known.then(of_sensor.last_numbers) };
         }
-        let is_there = |sighting: &&Sighting| !self.passed_over.contains(&sighting.leaf);
-        let sightings: Vec<&Sighting> = batch.sightings.iter().filter(is_there).collect();
+        let is_there = |sighting: &&SensorMove| !self.passed_over.contains(&sighting.leaf);
+        let sightings: Vec<&SensorMove> = batch.sightings.iter().filter(is_there).collect();
         for sighting in sightings {
             let Some(sensor) = ids.get(sighting.sensor as usize) else { continue };
             let (action, heartbeat) = (&*sighting.action, sighting.heartbeat.as_deref());

@@ -10,7 +10,7 @@ use std::{
 use rusqlite::Connection;
 
 use crate::{
-    batch::Batch,
+    batch::IndexBatch,
     dictionary,
     error::{IndexError, Trouble},
     leaves::{self, InSeries},
@@ -137,7 +137,7 @@ impl Indexer {
     ///
     /// # Panics
     /// The batch begins with another leaf.
-    pub fn apply(&mut self, batch: &Batch, last_entry: Entry) -> Result<(), IndexError> {
+    pub fn apply(&mut self, batch: &IndexBatch, last_entry: Entry) -> Result<(), IndexError> {
         assert_eq!(batch.first_leaf(), self.next_leaf, "batches are applied in the log's order");
         let applied = self.try_apply(batch, last_entry).or_else(|error| {
             // What is at hand may be of the transaction that failed.
@@ -147,7 +147,7 @@ impl Indexer {
         applied.map_err(IndexError::while_("applying"))
     }
 
-    fn try_apply(&mut self, batch: &Batch, last_entry: Entry) -> rusqlite::Result<()> {
+    fn try_apply(&mut self, batch: &IndexBatch, last_entry: Entry) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         let memory = &mut self.memory;
         let next_leaf = batch.next_leaf();
@@ -211,7 +211,7 @@ impl Indexer {
 }
 
 impl Memory {
-    fn take_in(&mut self, connection: &Connection, batch: &Batch) -> rusqlite::Result<()> {
+    fn take_in(&mut self, connection: &Connection, batch: &IndexBatch) -> rusqlite::Result<()> {
         let terms = dictionary::keys(connection, &batch.terms)?;
         let sensors = sensors::take_in(connection, batch)?;
 

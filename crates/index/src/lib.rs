@@ -1,7 +1,7 @@
 //! A projection of the log into SQLite: which sensors there are, their series, and a search over all events.
 //!
 //! Everything here follows from the log alone: the file can be deleted at any time and is made again. [`Indexer`] applies envelopes in the log's order, each
-//! [`Batch`] and its cursor in one transaction; [`Reader`] answers questions of what was applied.
+//! [`IndexBatch`] and its cursor in one transaction; [`Reader`] answers questions of what was applied.
 //!
 //! - A [`Search`] is answered from an inverted index of our own: a dictionary of terms, and for each term the leaves that have it.
 //! - A series is kept in blocks of packed readings, with what they come to beside them, and is answered as readings or as a plot, [`Series`].
@@ -35,17 +35,16 @@ mod set;
 mod summary;
 mod term;
 
-pub use batch::Batch;
+pub use batch::IndexBatch;
 pub use compare::{Comparison, Difference};
 pub use error::{IndexError, Trouble};
 pub use examine::{Examined, examine, passed_over};
 pub use field::{Field, UnknownField};
 pub use indexer::Indexer;
 pub use plot::{Bucket, Series};
-pub use query::{InvalidMoment, InvalidQuery, Order, Page, Query, Search, Word, moment};
+pub use query::{InvalidMoment, InvalidQuery, Page, Query, ResultOrder, Search, Word, moment};
 pub use reader::{PassedOver, Reader, SensorStatus};
-pub use readings::Reading;
+pub use readings::SeriesReading;
 pub use result_id::InvalidResultId;
 pub use schema::{Entry, FoundEntry};
 pub use search::{ReadEvent, SearchError};
-pub use sensors::SensorState;

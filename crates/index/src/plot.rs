@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
 
 use crate::{
-    readings::{self, Reading},
+    readings::{self, SeriesReading},
     series::{self, ROLLUP},
     summary::Summary,
 };
@@ -19,7 +19,7 @@ pub enum Series {
     /// Every reading, oldest first.
     Readings {
         /// These.
-        readings: Vec<Reading>,
+        readings: Vec<SeriesReading>,
     },
     /// What the readings come to in each bucket that has any, oldest first.
     Buckets {

@@ -19,7 +19,7 @@ pub struct Search {
     /// When the ledger received them: from the first moment on, up to but without the second.
     pub window: (Option<Timestamp>, Option<Timestamp>),
     /// Which come first.
-    pub order: Order,
+    pub order: ResultOrder,
     /// Only leaves before this one: a later page is of the same log as the first.
     pub end: u64,
     /// Events that are counted and can be paged to; what is beyond them is not looked for.
@@ -29,7 +29,7 @@ pub struct Search {
 /// Which events come first.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Order {
+pub enum ResultOrder {
     /// Those received first.
     OldestFirst,
     /// Those received last.
@@ -60,7 +60,7 @@ impl Default for Search {
             restriction: BTreeMap::new(),
             exclusion: BTreeMap::new(),
             window: (None, None),
-            order: Order::default(),
+            order: ResultOrder::default(),
             end: u64::MAX,
             results_max: Self::RESULTS_MAX,
         }

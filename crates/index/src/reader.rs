@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::Bound, path::Path};
 
 use model::{
-    Heartbeat, SensorId, Timestamp, completeness::LastNumbers, derive::Standing,
+    Heartbeat, SensorId, SensorState, Timestamp, completeness::LastNumbers, derive::Standing,
     query::ReadingsQuery,
 };
 use rusqlite::{Connection, OptionalExtension as _};
@@ -15,10 +15,10 @@ use crate::{
     error::IndexError,
     plot::{self, Series},
     query::{Page, Search},
-    readings::{Reading, block_from, newest},
+    readings::{SeriesReading, block_from, newest},
     result_id::{self, InvalidResultId},
     search::{self, ReadEvent, SearchError},
-    sensors::{LAST_NUMBERS, SensorState, read_last_numbers},
+    sensors::{LAST_NUMBERS, read_last_numbers},
 };
 
 /// Answers questions, a few beside each other. Each blocks for as long as SQLite takes, and one too many until another is answered.
@@ -37,7 +37,7 @@ pub struct SensorStatus {
     /// What was derived of it.
     pub standing: Standing,
     /// Its newest readings, oldest first.
-    pub recent: Vec<Reading>,
+    pub recent: Vec<SeriesReading>,
 }
 
 /// Leaves that the index could not take.
@@ -158,7 +158,10 @@ impl Reader {
     ///
     /// # Errors
     /// SQLite fails.
-    pub fn readings(&self, query: &ReadingsQuery) -> Result<Option<Vec<Reading>>, IndexError> {
+    pub fn readings(
+        &self,
+        query: &ReadingsQuery,
+    ) -> Result<Option<Vec<SeriesReading>>, IndexError> {
         self.ask("asking for readings", |connection| {
             let Some(sensor) = key_of(connection, query.sensor)? else { return Ok(None) };
             let from = query.from.map_or(i64::MIN, Timestamp::unix_micros);
@@ -193,7 +196,7 @@ impl Reader {
         &self,
         sensor: SensorId,
         start: Bound<(Timestamp, u64)>,
-    ) -> Result<Vec<Reading>, IndexError> {
+    ) -> Result<Vec<SeriesReading>, IndexError> {
         self.ask("asking for readings", |connection| {
             let Some(key) = key_of(connection, sensor)? else { return Ok(Vec::new()) };
             let start = start.map(|(at, leaf)| (at.unix_micros(), leaf.cast_signed()));

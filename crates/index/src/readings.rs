@@ -10,7 +10,7 @@ use crate::{block_reading::BlockReading, series};
 
 /// One reading as it is shown.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Reading {
+pub struct SeriesReading {
     /// Where it lies in the log.
     pub leaf: u64,
     /// When it was taken.
@@ -24,7 +24,7 @@ pub struct Reading {
     pub unit: Option<String>,
 }
 
-impl From<&BlockReading<'_>> for Reading {
+impl From<&BlockReading<'_>> for SeriesReading {
     fn from(stored: &BlockReading<'_>) -> Self {
         Self {
             leaf: stored.leaf,
@@ -42,7 +42,7 @@ pub(crate) fn newest(
     sensor: i64,
     (from, to): (i64, i64),
     limit: u32,
-) -> rusqlite::Result<Vec<Reading>> {
+) -> rusqlite::Result<Vec<SeriesReading>> {
     let limit = limit as usize;
     let mut found = Vec::new();
     if limit == 0 {
@@ -56,7 +56,7 @@ pub(crate) fn newest(
     while let Some(row) = rows.next()? {
         let block = series::unpack(row.get_ref(0)?.as_blob()?)?;
         let in_span = block.iter().rev().filter(|reading| (from..to).contains(&reading.at));
-        found.extend(in_span.take(limit - found.len()).map(Reading::from));
+        found.extend(in_span.take(limit - found.len()).map(SeriesReading::from));
         if found.len() == limit {
             break;
         }
@@ -70,7 +70,7 @@ pub(crate) fn block_from(
     connection: &Connection,
     sensor: i64,
     start: Bound<(i64, i64)>,
-) -> rusqlite::Result<Vec<Reading>> {
+) -> rusqlite::Result<Vec<SeriesReading>> {
     let at = match start {
         Bound::Included((at, _)) | Bound::Excluded((at, _)) => at,
         Bound::Unbounded => i64::MIN,
@@ -83,7 +83,7 @@ pub(crate) fn block_from(
         let block = series::unpack(row.get_ref(0)?.as_blob()?)?;
         let is_in =
             |reading: &&BlockReading<'_>| (start, Bound::Unbounded).contains(&reading.key());
-        let found: Vec<_> = block.iter().filter(is_in).map(Reading::from).collect();
+        let found: Vec<_> = block.iter().filter(is_in).map(SeriesReading::from).collect();
         if !found.is_empty() {
             return Ok(found);
         }

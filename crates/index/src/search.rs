@@ -17,7 +17,7 @@ use crate::{
     field::{self, Field},
     leaves,
     postings::{self, Chunk},
-    query::{Order, Page, Search, Word, places_of_page},
+    query::{Page, ResultOrder, Search, Word, places_of_page},
     set::Set,
     term::Part,
 };
@@ -305,7 +305,7 @@ impl Results<'_> {
         &mut self,
         start: u64,
         (sure, possible): &(Set, Set),
-        order: Order,
+        order: ResultOrder,
     ) -> Result<Then, SearchError> {
         if self.page_is_full() && sure == possible {
             self.page.count += possible.len() as u64;
@@ -313,8 +313,8 @@ impl Results<'_> {
         }
         let mut places = possible.places();
         let next = || match order {
-            Order::OldestFirst => places.next(),
-            Order::NewestFirst => places.next_back(),
+            ResultOrder::OldestFirst => places.next(),
+            ResultOrder::NewestFirst => places.next_back(),
         };
         for place in std::iter::from_fn(next) {
             let leaf = start + u64::from(place);
@@ -383,8 +383,8 @@ pub(crate) fn search(
     let mut chunks =
         postings::chunk_of(plan.leaves.start)..=postings::chunk_of(plan.leaves.end - 1);
     let next = || match search.order {
-        Order::OldestFirst => chunks.next(),
-        Order::NewestFirst => chunks.next_back(),
+        ResultOrder::OldestFirst => chunks.next(),
+        ResultOrder::NewestFirst => chunks.next_back(),
     };
     for chunk in std::iter::from_fn(next) {
         let found = plan.of(connection, effort, chunk)?;
@@ -402,7 +402,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::{batch::Batch, indexer::Indexer, query::Query};
+    use crate::{batch::IndexBatch, indexer::Indexer, query::Query};
 
     /// An index of events that say this, with nothing else in them.
     fn index_of(messages: impl Iterator<Item = String>) -> (TempDir, Connection, Vec<Event>) {
@@ -411,7 +411,7 @@ mod tests {
         let mut indexer = Indexer::open(&path, "key", |_| Ok(None)).unwrap();
         let events: Vec<Event> =
             messages.map(|message| Event { message, ..Event::default() }).collect();
-        let mut batch = Batch::new(0);
+        let mut batch = IndexBatch::new(0);
         batch.extend(events.iter().map(|event| {
             let received_at = Timestamp::from_unix_micros(0);
             let salt = Salt::from_random([0; 16]);

@@ -5,42 +5,12 @@
 
 use std::ops::Range;
 
-use model::{SensorId, Timestamp, action, completeness::LastNumbers, derive::Standing};
+use model::{
+    SensorId, SensorState, Timestamp, action, completeness::LastNumbers, derive::Standing,
+};
 use rusqlite::{Connection, OptionalExtension as _, Row};
-use serde::Serialize;
 
-use crate::batch::{Batch, Sighting};
-
-/// Whether a sensor is there, as the poller saw it.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SensorState {
-    /// It beats.
-    #[default]
-    Online,
-    /// Its heartbeats stopped.
-    Lost,
-    /// It said that it goes.
-    Disconnected,
-}
-
-impl SensorState {
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Online => "online",
-            Self::Lost => "lost",
-            Self::Disconnected => "disconnected",
-        }
-    }
-
-    pub(crate) fn of_name(name: &str) -> Self {
-        match name {
-            "lost" => Self::Lost,
-            "disconnected" => Self::Disconnected,
-            _ => Self::Online,
-        }
-    }
-}
+use crate::batch::{IndexBatch, SensorMove};
 
 /// A sensor's row, but for its numbers.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -68,11 +38,11 @@ impl Known {
 }
 
 /// Takes in what a batch says of sensors. Answers their keys, in its order.
-pub(crate) fn take_in(connection: &Connection, batch: &Batch) -> rusqlite::Result<Vec<i64>> {
+pub(crate) fn take_in(connection: &Connection, batch: &IndexBatch) -> rusqlite::Result<Vec<i64>> {
     let keys = batch.sensors.keys().map(|sensor| key(connection, *sensor));
     let keys = keys.collect::<rusqlite::Result<Vec<i64>>>()?;
     let mut insert = connection.prepare_cached("INSERT INTO sighting VALUES (?1, ?2, ?3, ?4)")?;
-    for Sighting { sensor, leaf, action, heartbeat } in &batch.sightings {
+    for SensorMove { sensor, leaf, action, heartbeat } in &batch.sightings {
         let Some(key) = keys.get(*sensor as usize).copied() else { continue };
         insert.execute((key, leaf.cast_signed(), action, heartbeat))?;
         Known::load(connection, key)?.after(action, heartbeat.as_deref()).store(connection, key)?;

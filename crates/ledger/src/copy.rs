@@ -27,7 +27,7 @@ use crate::{
     ranges::LeafRanges,
     recover::{OpenError, list_segments},
     segment::{self, Next, PlacedRecord, SEGMENT_HEADER_LEN, SegmentReader},
-    state::{InvalidLogEvent, State, Stored},
+    state::{InvalidLogEvent, State, StateFile},
     tree::{TreeReader, kept_heights},
 };
 
@@ -79,7 +79,7 @@ pub fn copy_log(disk: &dyn Disk, from: &Path, to: &Path) -> Result<Copied, CopyE
 
 /// Where the copy is to end.
 struct Snapshot {
-    state: Option<Stored>,
+    state: Option<StateFile>,
     checkpoint: Vec<u8>,
     /// Leaves of the checkpoint as it says, unverified: those that the copy is to have.
     size: u64,
@@ -89,7 +89,7 @@ impl Snapshot {
     /// The state first: it is stored behind the checkpoint, and never speaks of more.
     fn read(disk: &dyn Disk, folder: &Path) -> Result<Self, CopyError> {
         let path = folder.join(STATE);
-        let state = Stored::load(disk, folder).map_err(io_error(&path))?;
+        let state = StateFile::load(disk, folder).map_err(io_error(&path))?;
         let path = folder.join(CHECKPOINT);
         let checkpoint = read_small(disk, &path).map_err(io_error(&path))?;
         let checkpoint = checkpoint.ok_or(CopyError::Incomplete { path })?;
@@ -99,7 +99,7 @@ impl Snapshot {
 
     /// The state as it goes into the copy; `None` where there is none, or it speaks of more leaves
     /// than that has, as versions before 4 and crashes may leave it. A start makes another.
-    fn state(&self) -> Option<&Stored> {
+    fn state(&self) -> Option<&StateFile> {
         self.state.as_ref().filter(|stored| stored.state.size <= self.size)
     }
 }

@@ -15,5 +15,5 @@ pub use self::{
     export::{ExportError, Exported, export},
     format::VERSION,
     selection::{Bound, InvalidBound, Selection, first_received_from},
-    verify::{BundleError, Finding, GroupFault, VerifiedBundle, verify_bundle},
+    verify::{BundleError, BundleFault, GroupFault, VerifiedBundle, verify_bundle},
 };

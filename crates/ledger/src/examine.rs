@@ -75,7 +75,7 @@ pub fn examine_segments(
     let tree = TreeReader::open(disk, &folder.join(TREE), Mode::Read)
         .and_then(|tree| Ok((tree.entry_count()?, tree)));
     // Where there are none that can be read, there is nothing to hold the segments against.
-    let mut reading = Reading::new(size, tree.ok());
+    let mut reading = Replay::new(size, tree.ok());
     let mut segments = Vec::new();
     for first_leaf in list_segments(disk, folder)? {
         let path = segment_path(folder, first_leaf);
@@ -92,7 +92,7 @@ pub fn examine_segments(
 pub fn newest_received_at(disk: &dyn Disk, folder: &Path) -> Result<Option<Timestamp>, OpenError> {
     for first_leaf in list_segments(disk, folder)?.into_iter().rev() {
         let path = segment_path(folder, first_leaf);
-        let mut reading = Reading::new(TreeSize::EMPTY, None);
+        let mut reading = Replay::new(TreeSize::EMPTY, None);
         reading
             .segment(disk, &path, first_leaf)
             .map_err(|source| OpenError::Io { path, source })?;
@@ -103,7 +103,7 @@ pub fn newest_received_at(disk: &dyn Disk, folder: &Path) -> Result<Option<Times
     Ok(None)
 }
 
-struct Reading {
+struct Replay {
     frontier: Frontier<Rfc6962>,
     size: TreeSize,
     root: Option<Hash>,
@@ -113,7 +113,7 @@ struct Reading {
     newest: Vec<u8>,
 }
 
-impl Reading {
+impl Replay {
     fn new(size: TreeSize, tree: Option<(u64, TreeReader)>) -> Self {
         let root = (size == TreeSize::EMPTY).then(tlog::empty_root);
         let (frontier, unpacker, newest) = (Frontier::empty(), Unpacker::new(), Vec::new());

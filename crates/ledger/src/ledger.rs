@@ -26,7 +26,7 @@ use crate::{
     segment::SEGMENT_BYTES_MAX,
     shared::{Erasures, Shared},
     state::{Hold, LogKey},
-    stored::{ReadError, Stored, StoredEnvelope},
+    stored::{ReadError, StoredEnvelope, StoredEnvelopes},
     writer::Writer,
 };
 
@@ -139,7 +139,7 @@ impl Ledger {
             disk,
             folder: folder.to_owned(),
             vkey: RwLock::new(recovered.signer.vkey().clone()),
-            stored: Stored { tree: recovered.tree.reader().clone(), envelopes },
+            stored: StoredEnvelopes { tree: recovered.tree.reader().clone(), envelopes },
             size: watch::Sender::new(recovered.tree.size().get()),
             published: watch::Sender::new(Arc::new(recovered.published.clone())),
             state: Mutex::new(recovered.state.clone()),

@@ -25,7 +25,7 @@ use crate::{
     published::Published,
     recover::{OpenError, list_segments},
     state::State,
-    stored::{ReadError, Stored, StoredEnvelope},
+    stored::{ReadError, StoredEnvelope, StoredEnvelopes},
     tree::TreeReader,
     verify::LogSource,
 };
@@ -36,7 +36,7 @@ pub struct LogReader {
     published: Published,
     key_events: Vec<KeyEvent>,
     keys: KeyHistory,
-    stored: Stored,
+    stored: StoredEnvelopes,
 }
 
 impl LogReader {
@@ -82,7 +82,7 @@ impl LogReader {
         // It saves looking for keys. The first one is written behind the first checkpoint.
         let state = state.unwrap_or_default();
 
-        let stored = Stored { tree, envelopes: open_envelopes(disk, folder, size)? };
+        let stored = StoredEnvelopes { tree, envelopes: open_envelopes(disk, folder, size)? };
         let named = state.keys().iter().map(|key| key.leaf).filter(|leaf| *leaf < size);
         let key_events = named
             .chain(rotations(&stored, state.size, size)?)
@@ -219,7 +219,7 @@ fn open_envelopes(
 
 /// The leaves from `from` up to `end` that name a key: those that the state does not speak of yet,
 /// which is stored behind the checkpoint.
-fn rotations(stored: &Stored, from: u64, end: u64) -> Result<Vec<u64>, OpenReaderError> {
+fn rotations(stored: &StoredEnvelopes, from: u64, end: u64) -> Result<Vec<u64>, OpenReaderError> {
     let mut rotations = Vec::new();
     let read = stored.envelopes.read(from, end, |leaf, content| {
         if let Leaf::Envelope(envelope) = content
@@ -233,7 +233,7 @@ fn rotations(stored: &Stored, from: u64, end: u64) -> Result<Vec<u64>, OpenReade
     Ok(rotations)
 }
 
-fn key_event(stored: &Stored, leaf: u64) -> Result<KeyEvent, OpenReaderError> {
+fn key_event(stored: &StoredEnvelopes, leaf: u64) -> Result<KeyEvent, OpenReaderError> {
     let envelope = stored.envelopes(leaf, leaf + 1, usize::MAX)?.pop();
     let envelope = envelope.and_then(|stored| stored.bytes);
     Ok(KeyEvent { leaf, envelope: envelope.ok_or(OpenReaderError::KeyErased { leaf })? })

@@ -29,7 +29,7 @@ use crate::{
     ranges::LeafRanges,
     seal::Sealing,
     segment::{self, Group, Next, PlacedRecord, Record, SegmentReader, Version},
-    state::{InvalidLogEvent, State, Stored},
+    state::{InvalidLogEvent, State, StateFile},
     tree::{Extension, Tree, TreeReader, kept_heights},
 };
 
@@ -85,7 +85,7 @@ pub(crate) fn open(
     for folder in [above.unwrap_or_else(|| Path::new(".")), folder, &folder.join(SEGMENTS)] {
         disk.sync_folder(folder).map_err(io_error(folder))?;
     }
-    let known = Stored::load(disk, folder).map_err(io_error(&folder.join(STATE)))?;
+    let known = StateFile::load(disk, folder).map_err(io_error(&folder.join(STATE)))?;
     let claimed = known.as_ref().map(|known| &known.state);
     let (published, signed_by) = read_checkpoint(disk, folder, &signers, claimed)?;
     let checkpoint_size = published.checkpoint.size.get();

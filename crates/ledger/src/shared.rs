@@ -18,7 +18,7 @@ use durable::disk::Disk;
 use tlog::VerifierKey;
 use tokio::sync::watch;
 
-use crate::{published::Published, state::State, stored::Stored};
+use crate::{published::Published, state::State, stored::StoredEnvelopes};
 
 /// What the writer tells and readers see.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct Shared {
     pub(crate) vkey: RwLock<VerifierKey>,
     /// The sealer appends to its files while readers read them. Readers read only what `size`
     /// covers, which stays as it is, except for what is erased.
-    pub(crate) stored: Stored,
+    pub(crate) stored: StoredEnvelopes,
     /// Leaves that are durable.
     ///
     /// `Sealer::show` sets it, last of all: a reader that sees a size finds the envelopes, the

@@ -35,7 +35,7 @@ pub(crate) struct State {
 
 /// The file, as it lies there.
 #[derive(Debug)]
-pub(crate) struct Stored {
+pub(crate) struct StateFile {
     /// What it says, whoever wrote it.
     pub(crate) state: State,
     /// What was read.
@@ -45,7 +45,7 @@ pub(crate) struct Stored {
     mac: Option<MacBytes>,
 }
 
-impl Stored {
+impl StateFile {
     /// Reads the file; `None` where there is none.
     pub(crate) fn load(disk: &dyn Disk, folder: &Path) -> io::Result<Option<Self>> {
         disk::read_small(disk, &folder.join(STATE))?.map(Self::decode).transpose()
@@ -119,7 +119,7 @@ impl State {
     /// Reads the file; `None` where there is none, or one of version 1, which holds too little.
     /// Anybody may have written it.
     pub(crate) fn load(disk: &dyn Disk, folder: &Path) -> io::Result<Option<Self>> {
-        Ok(Stored::load(disk, folder)?.map(|stored| stored.state))
+        Ok(StateFile::load(disk, folder)?.map(|stored| stored.state))
     }
 
     /// A line of JSON, a line with its MAC, and a line with the checksum of both.

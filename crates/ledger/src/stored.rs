@@ -23,12 +23,12 @@ pub struct StoredEnvelope {
 
 /// Envelopes, and the trees over their commitments.
 #[derive(Debug)]
-pub(crate) struct Stored {
+pub(crate) struct StoredEnvelopes {
     pub(crate) tree: TreeReader,
     pub(crate) envelopes: Envelopes,
 }
 
-impl Stored {
+impl StoredEnvelopes {
     /// Envelopes of the leaves from `from` up to `end`: as many as there are, up to, after the first, `bytes_max`. Each is what the log's entry says, or the
     /// answer is an error.
     pub(crate) fn envelopes(

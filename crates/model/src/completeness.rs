@@ -7,7 +7,6 @@
 //! [`Completeness`] is for whoever has sealed events and trusts no one: it reads no clock and no file, and holds nothing but what the events say.
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
-
 use core::time::Duration;
 
 use crate::{
@@ -117,9 +116,9 @@ pub struct Account {
     polls: Option<NumberRange>,
     missing: u64,
     unnumbered: u64,
-    unaccounted: Listed<Finding>,
-    erased: Listed<Finding>,
-    doubled: Listed<Finding>,
+    unaccounted: Listed<PollsAt>,
+    erased: Listed<PollsAt>,
+    doubled: Listed<PollsAt>,
     gaps: Listed<Gap>,
     breaks: Listed<Break>,
     /// Gaps that name no numbers.
@@ -145,7 +144,7 @@ pub struct Listed<T> {
 
 /// Polls about which something is wrong.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Finding {
+pub struct PollsAt {
     /// The leaf at which it shows.
     pub leaf: u64,
     /// Which polls.
@@ -247,19 +246,19 @@ impl Account {
 
     /// Polls of which no event says how they ended, with the leaf that follows them.
     #[must_use]
-    pub const fn unaccounted(&self) -> &Listed<Finding> {
+    pub const fn unaccounted(&self) -> &Listed<PollsAt> {
         &self.unaccounted
     }
 
     /// The same, where envelopes were erased in between that may have said so.
     #[must_use]
-    pub const fn perhaps_erased(&self) -> &Listed<Finding> {
+    pub const fn perhaps_erased(&self) -> &Listed<PollsAt> {
         &self.erased
     }
 
     /// Polls that an event names after they had their turn: numbers only go up, so these were given twice.
     #[must_use]
-    pub const fn doubled(&self) -> &Listed<Finding> {
+    pub const fn doubled(&self) -> &Listed<PollsAt> {
         &self.doubled
     }
 
@@ -322,10 +321,10 @@ impl Account {
             if let Some(passed) = NumberRange::new(last + 1, polls.first() - 1) {
                 let explained = erased > self.erased_before;
                 let list = if explained { &mut self.erased } else { &mut self.unaccounted };
-                list.push(Finding { leaf, polls: passed });
+                list.push(PollsAt { leaf, polls: passed });
             }
             if let Some(again) = NumberRange::new(polls.first(), polls.last().min(last)) {
-                self.doubled.push(Finding { leaf, polls: again });
+                self.doubled.push(PollsAt { leaf, polls: again });
             }
         }
         self.polls = Some(self.polls.map_or(polls, |before| before.through(polls.last())));

@@ -180,7 +180,7 @@ impl<'de> Deserialize<'de> for Envelope {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         /// As it is stored.
         #[derive(Deserialize)]
-        struct Stored {
+        struct Fields {
             event: Event,
             public_key: Option<String>,
             received_at: Timestamp,
@@ -189,8 +189,8 @@ impl<'de> Deserialize<'de> for Envelope {
             signature: Option<String>,
             token: Option<String>,
         }
-        let Stored { mut event, public_key, received_at, salt, sealwire, signature, token } =
-            Stored::deserialize(deserializer)?;
+        let Fields { mut event, public_key, received_at, salt, sealwire, signature, token } =
+            Fields::deserialize(deserializer)?;
         event.token = token;
         event.public_key = public_key;
         event.signature = signature;

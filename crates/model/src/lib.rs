@@ -30,6 +30,7 @@ pub mod query;
 pub mod range;
 pub mod reading;
 pub mod sensor_id;
+pub mod sensor_state;
 pub mod subject;
 pub mod timestamp;
 
@@ -44,5 +45,6 @@ pub use object::LeftOut;
 pub use range::Range;
 pub use reading::SealedReading;
 pub use sensor_id::SensorId;
+pub use sensor_state::SensorState;
 pub use subject::{Pattern, Protocol, Subject};
 pub use timestamp::Timestamp;

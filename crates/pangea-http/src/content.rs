@@ -14,7 +14,7 @@ use ledger::{Ledger, StoredEnvelope};
 use model::{Envelope, Timestamp};
 use pangea::{
     Refusal,
-    request::{Format, Order, Window},
+    request::{Format, SortOrder, Window},
 };
 
 use crate::{file_writer::FileWriter, saved::Export, shown_log::ShownLog};
@@ -101,7 +101,7 @@ fn write_export(
         stored.bytes.as_ref().map_or(Ok(()), |bytes| writer.event(stored.leaf, bytes))
     };
     match order {
-        Order::Ascending => {
+        SortOrder::Ascending => {
             let mut next = begin;
             while next < end {
                 let stored = envelopes(ledger, next, end)?;
@@ -109,7 +109,7 @@ fn write_export(
                 stored.iter().try_for_each(&mut write)?;
             }
         }
-        Order::Descending => {
+        SortOrder::Descending => {
             let mut until = end;
             while begin < until {
                 // Where fewer come than were asked for, the last ones are missing: half as many are

@@ -7,7 +7,7 @@ use model::{Envelope, Event, FieldValue, Timestamp};
 use pangea::{
     Code, Fault, Refusal,
     answer::{Found, Page},
-    request::{Order, RECEIVED_AT, RESULTS_MAX},
+    request::{RECEIVED_AT, RESULTS_MAX, SortOrder},
 };
 use services::searching::Events;
 
@@ -76,7 +76,7 @@ impl Finder {
             Ok(())
         })?;
         keyed.sort();
-        if search.order == Order::Descending {
+        if search.order == SortOrder::Descending {
             keyed.reverse();
         }
         let (offset, limit) = (index_of(offset), index_of(limit));
@@ -98,10 +98,10 @@ impl Finder {
                 .collect(),
             window: (Some(search.start), search.end),
             order: match (&*search.order_by, search.order) {
-                (RECEIVED_AT, Order::Ascending) => index::Order::OldestFirst,
+                (RECEIVED_AT, SortOrder::Ascending) => index::ResultOrder::OldestFirst,
                 // Events that are sorted by another field are the newest, whichever comes first
                 // then.
-                _ => index::Order::NewestFirst,
+                _ => index::ResultOrder::NewestFirst,
             },
             end: saved.end_leaf,
             results_max: u32::try_from(search.results_max.min(RESULTS_MAX)).unwrap_or(u32::MAX),

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use ledger::{Ledger, ReadError};
 use model::Timestamp;
 use pangea::{
-    answer::{Published, Root},
+    answer::{PublishedRoot, Root},
     proof,
 };
 use tlog::{Hash, TreeSize};
@@ -75,7 +75,7 @@ impl Trees {
     pub(crate) fn root(&self, size: u64, base: Option<&str>) -> Result<Root, ReadError> {
         Ok(Root {
             consistency_proof: self.consistency(size.saturating_sub(1), size)?,
-            published: base.map(|base| Published {
+            published: base.map(|base| PublishedRoot {
                 published_at: self.published_at(),
                 url: format!("{base}/checkpoint/unwitnessed"),
             }),

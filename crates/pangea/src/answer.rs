@@ -2,6 +2,7 @@
 //!
 //! The frame has these six members always and no other: Python's SDK refuses more, Go's crashes with less.
 
+use model::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -10,8 +11,6 @@ use crate::{
     id::{RequestId, ResultId},
     schema::{Field, Schema},
 };
-
-use model::Timestamp;
 
 /// The frame.
 #[derive(Debug, Serialize)]
@@ -94,7 +93,7 @@ pub struct Root {
     pub consistency_proof: Option<Vec<String>>,
     /// Where and since when it is published.
     #[serde(flatten)]
-    pub published: Option<Published>,
+    pub published: Option<PublishedRoot>,
     /// In hex.
     pub root_hash: String,
     /// Number of leaves.
@@ -105,7 +104,7 @@ pub struct Root {
 
 /// Where a root is published.
 #[derive(Clone, Debug, Serialize)]
-pub struct Published {
+pub struct PublishedRoot {
     /// Since when the checkpoint that covers it was known to this site.
     pub published_at: Timestamp,
     /// The checkpoint's address.

@@ -124,7 +124,7 @@ pub struct Search {
     /// The highest count.
     pub results_max: u64,
     /// Which come first.
-    pub order: Order,
+    pub order: SortOrder,
     /// By which field.
     pub order_by: String,
     /// Whole values for fields, any of them for each.
@@ -133,14 +133,15 @@ pub struct Search {
 
 /// Which come first.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum Order {
+pub enum SortOrder {
     /// The smallest.
     Ascending,
     /// The largest.
     Descending,
 }
 
-const ORDERS: [(&str, Order); 2] = [("asc", Order::Ascending), ("desc", Order::Descending)];
+const ORDERS: [(&str, SortOrder); 2] =
+    [("asc", SortOrder::Ascending), ("desc", SortOrder::Descending)];
 /// Fields that the contract lets one order by, and restrict; those of a custom schema come on top.
 const ORDERED_BY: [&str; 8] =
     ["actor", "action", "message", RECEIVED_AT, "source", "status", "target", "timestamp"];
@@ -193,8 +194,8 @@ fn window(
     Ok((start.unwrap_or_else(|| Timestamp::from_unix_micros(0)), moment("end", None)?))
 }
 
-fn order(members: &mut Members<'_>, schema: &Schema) -> Result<(Order, String), Fault> {
-    let order = members.word("order", &ORDERS)?.unwrap_or(Order::Descending);
+fn order(members: &mut Members<'_>, schema: &Schema) -> Result<(SortOrder, String), Fault> {
+    let order = members.word("order", &ORDERS)?.unwrap_or(SortOrder::Descending);
     let by = members.text("order_by")?.map_or_else(|| String::from(RECEIVED_AT), Into::into);
     if schema.has_custom(&by) || ORDERED_BY.contains(&&*by) {
         return Ok((order, by));
@@ -314,7 +315,7 @@ pub struct Window {
     /// Received before this moment.
     pub end: Option<Timestamp>,
     /// Which come first.
-    pub order: Order,
+    pub order: SortOrder,
 }
 
 const FORMATS: [(&str, Format); 2] = [("csv", Format::Csv), ("json", Format::Json)];
@@ -463,7 +464,7 @@ mod tests {
         assert_eq!(now().unix_micros() - start.unix_micros(), 14 * 86_400 * 1_000_000);
         assert_eq!(
             (end, results_max, order, &*order_by),
-            (None, 10_000, Order::Descending, "received_at")
+            (None, 10_000, SortOrder::Descending, "received_at")
         );
         let request = search(
             r#"{"query":"a","search_restriction":{"actor":["x"],"source":[]},"max_results":1.0,"order":"asc","order_by":"actor","start":"0d"}"#,

@@ -32,4 +32,3 @@ pub use bus::Bus;
 pub use clock::{Instant, Now, Past};
 pub use counters::Counters;
 pub use poller::{Config, Poller, RefusedHeartbeat, Source};
-pub use sensor::SensorState;

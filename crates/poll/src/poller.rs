@@ -14,8 +14,8 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use model::{
-    Event, Heartbeat, InvalidHeartbeat, LeftOut, Pattern, Protocol, SensorId, Subject, action,
-    completeness::LastNumbers,
+    Event, Heartbeat, InvalidHeartbeat, LeftOut, Pattern, Protocol, SensorId, SensorState, Subject,
+    action, completeness::LastNumbers,
 };
 
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
     per_minute::PerMinute,
     refusals::Refusals,
     schedule::{FirstPolls, Schedule},
-    sensor::{Sensor, SensorState},
+    sensor::Sensor,
     topics::{Conflict, Topics},
 };
 

@@ -10,7 +10,7 @@
 use core::time::Duration;
 
 use model::{
-    Event, Heartbeat, LeftOut, NumberRange, Outcome, SensorId, Timestamp, action,
+    Event, Heartbeat, LeftOut, NumberRange, Outcome, SensorId, SensorState, Timestamp, action,
     completeness::LastNumbers, gap::MissingReason,
 };
 
@@ -23,17 +23,6 @@ use crate::{
     numbers::Numbers,
     per_minute::PerMinute,
 };
-
-/// What is known of a sensor's whereabouts.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum SensorState {
-    /// Its heartbeats come; it is polled.
-    Online,
-    /// Its heartbeats stopped; it is polled again when they resume.
-    Lost,
-    /// It said that it goes; it is polled again with its next heartbeat.
-    Disconnected,
-}
 
 /// One sensor.
 #[derive(Debug)]

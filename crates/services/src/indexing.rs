@@ -5,7 +5,7 @@
 
 use std::{ops::Range, path::Path, time::Duration};
 
-use index::{Batch, Entry, IndexError, Indexer, Trouble};
+use index::{Entry, IndexBatch, IndexError, Indexer, Trouble};
 use ledger::{Ledger, ReadError};
 use model::Envelope;
 use model::error_chain;
@@ -201,13 +201,13 @@ pub fn catch_up(path: &Path, ledger: &Ledger) -> Result<(), IndexingError> {
 
 /// What is applied next, and the log's entry of its last leaf.
 struct Ready {
-    batch: Batch,
+    batch: IndexBatch,
     last_entry: Entry,
 }
 
 impl Ready {
     fn nothing(next_leaf: u64) -> Self {
-        Self { batch: Batch::new(next_leaf), last_entry: Entry::default() }
+        Self { batch: IndexBatch::new(next_leaf), last_entry: Entry::default() }
     }
 }
 
@@ -247,7 +247,7 @@ fn read(ledger: &Ledger, from: u64, end: u64) -> Result<Ready, IndexingError> {
 }
 
 /// The log's entry of the last leaf of a batch.
-fn last_entry(ledger: &Ledger, batch: &Batch) -> Result<Entry, IndexingError> {
+fn last_entry(ledger: &Ledger, batch: &IndexBatch) -> Result<Entry, IndexingError> {
     match batch.next_leaf().checked_sub(1).filter(|_| !batch.is_empty()) {
         Some(last) => Ok(entry_of(ledger, last)?.unwrap_or_default()),
         None => Ok(Entry::default()),
@@ -288,7 +288,7 @@ fn apply_in_parts(
     if end - start == 1 {
         let reason = error_chain(failure);
         warn!(leaf = start, reason, "the index does not take a leaf; it is passed over");
-        let mut batch = Batch::new(start);
+        let mut batch = IndexBatch::new(start);
         batch.pass_over(&reason);
         return Ok(indexer.apply(&batch, last_entry(ledger, &batch)?)?);
     }

@@ -10,9 +10,10 @@ use std::{
 use async_nats::{Client, Subscriber};
 use futures::StreamExt as _;
 use model::{
-    Event, Heartbeat, Pattern, Protocol, SensorId, Subject, action, completeness::LastNumbers,
+    Event, Heartbeat, Pattern, Protocol, SensorId, SensorState, Subject, action,
+    completeness::LastNumbers,
 };
-use poll::{Action, Config, Counters, Now, Past, Poller, SensorState, Source, action::POLL};
+use poll::{Action, Config, Counters, Now, Past, Poller, Source, action::POLL};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::{AbortHandle, JoinSet},

@@ -11,9 +11,10 @@ use std::{
 use async_nats::{Client, Message};
 use engine::nats_server::PAYLOAD_BYTES_MAX;
 use futures::StreamExt as _;
-use index::{Page, Reader, Reading, Search, SearchError, SensorState, Series};
+use index::{Page, Reader, Search, SearchError, Series, SeriesReading};
 use ledger::{AppendError, Ledger};
 use model::{
+    SensorState,
     query::{self, LogsQuery, ProofQuery, QueryError, ReadingsQuery, Reply, ResultsQuery},
     reading::number_of,
 };
@@ -221,7 +222,7 @@ impl Queries {
         let found = self.index.readings(query).map_err(internal)?;
         let mut readings = found.ok_or_else(|| no_such_sensor(query))?;
         let mut bytes = 0;
-        let mut fits = |reading: &Reading| {
+        let mut fits = |reading: &SeriesReading| {
             bytes += reading.value.len();
             bytes <= PAGE_BYTES_MAX
         };
@@ -289,7 +290,7 @@ fn page(
             break;
         }
         let envelope = serde_json::from_slice(&envelope).map_err(internal)?;
-        events.push(Sealed { leaf, envelope });
+        events.push(SealedEvent { leaf, envelope });
     }
     json(&FoundPage { id, count, count_is_lower_bound, events })
 }
@@ -365,14 +366,14 @@ struct Sensor<'a> {
     unit: Option<&'a str>,
     quantity: Option<&'a str>,
     range: Option<[f64; 2]>,
-    last: Option<Reading>,
+    last: Option<SeriesReading>,
     recent: Vec<(i64, Option<f64>)>,
 }
 
 impl<'a> Sensor<'a> {
     fn of(status: &'a index::SensorStatus) -> Self {
         let heartbeat = &status.heartbeat;
-        let number = |reading: &Reading| number_of(&reading.status, &reading.value);
+        let number = |reading: &SeriesReading| number_of(&reading.status, &reading.value);
         Self {
             id: heartbeat.id,
             alias: &heartbeat.alias,
@@ -384,7 +385,7 @@ impl<'a> Sensor<'a> {
             unit: heartbeat.unit.as_deref(),
             quantity: heartbeat.quantity.as_deref(),
             range: heartbeat.range.map(|range| [range.low(), range.high()]),
-            last: status.recent.last().map(|last| Reading {
+            last: status.recent.last().map(|last| SeriesReading {
                 value: last.value.chars().take(LAST_VALUE_CHARS_MAX).collect(),
                 ..last.clone()
             }),
@@ -401,7 +402,7 @@ impl<'a> Sensor<'a> {
 struct Readings {
     sensor: model::SensorId,
     truncated: bool,
-    readings: Vec<Reading>,
+    readings: Vec<SeriesReading>,
 }
 
 #[derive(Serialize)]
@@ -416,11 +417,11 @@ struct FoundPage {
     id: String,
     count: u64,
     count_is_lower_bound: bool,
-    events: Vec<Sealed>,
+    events: Vec<SealedEvent>,
 }
 
 #[derive(Serialize)]
-struct Sealed {
+struct SealedEvent {
     leaf: u64,
     envelope: Box<RawValue>,
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, error::Error};
 
-use index::{Field, Order, Query, Search, Word};
+use index::{Field, Query, ResultOrder, Search, Word};
 use ledger::{Ledger, StoredEnvelope};
 use model::{
     Envelope, Event, Timestamp,
@@ -53,8 +53,8 @@ pub fn search_of(
             .collect(),
         window: (moment("from", logs.from)?, moment("to", logs.to)?),
         order: match logs.order {
-            Some(LogsOrder::Asc) => Order::OldestFirst,
-            Some(LogsOrder::Desc) | None => Order::NewestFirst,
+            Some(LogsOrder::Asc) => ResultOrder::OldestFirst,
+            Some(LogsOrder::Desc) | None => ResultOrder::NewestFirst,
         },
         end,
         ..Search::default()

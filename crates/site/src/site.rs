@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 use access::AccessToken;
 use data_dir::{Addresses, DataDir, RunFile};
 use engine::{Authority, Change, Engine, Log, wash_host};
-use index::{Reader, SensorState};
+use index::Reader;
 use lattice::{Registry, reconcile};
 use ledger::Ledger;
 use log_http::LiveFeed;
@@ -298,14 +298,9 @@ impl<'a> Site<'a> {
             _caught_up = indexed.wait_for(|indexed| indexed.next_leaf >= size) => {}
             ended = self.services.ended() => return Err(UpError::Service(ended)),
         }
-        let state = |state| match state {
-            SensorState::Online => poll::SensorState::Online,
-            SensorState::Lost => poll::SensorState::Lost,
-            SensorState::Disconnected => poll::SensorState::Disconnected,
-        };
         let sensors = index.sensors(0).map_err(UpError::folder)?.into_iter();
         Ok(polling::Known {
-            sensors: sensors.map(|sensor| (sensor.heartbeat, state(sensor.state))).collect(),
+            sensors: sensors.map(|sensor| (sensor.heartbeat, sensor.state)).collect(),
             last_numbers: index.last_numbers().map_err(UpError::folder)?,
             past: Past { log_end: self.ledger.found_received_at(), built: Some(clock::built()) },
         })

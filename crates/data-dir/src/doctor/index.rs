@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use index::{Batch, Comparison, Difference, Examined, IndexError};
+use index::{Comparison, Difference, Examined, IndexBatch, IndexError};
 use ledger::{
     LeafRanges, LogReader, OpenReaderError, ReadError, disk::RealDisk, examine::claimed_state,
 };
@@ -146,7 +146,7 @@ fn compare(path: &Path, ledger: &Path, is_running: bool) -> Result<Compared, Com
     let end = comparison.next_leaf().min(log.size());
     let mut next_leaf = 0;
     while next_leaf < end {
-        let mut batch = Batch::new(next_leaf);
+        let mut batch = IndexBatch::new(next_leaf);
         loop {
             let left = usize::try_from(end - batch.next_leaf()).unwrap_or(usize::MAX);
             let stored = log.envelopes(batch.next_leaf(), batch.room().min(left), READ_BYTES)?;

@@ -6,8 +6,8 @@ use std::{
 };
 
 use index::{
-    Batch, Bucket, Comparison, Difference, Entry, Field, Indexer, Order, Query, Reader, Reading,
-    Search, Series,
+    Bucket, Comparison, Difference, Entry, Field, IndexBatch, Indexer, Query, Reader, ResultOrder,
+    Search, Series, SeriesReading,
 };
 use model::{
     Envelope, Event, Heartbeat, Outcome, Salt, SensorId, Timestamp, action, event::FieldValue,
@@ -26,7 +26,7 @@ const FIRST: u64 = 65_536 - 150;
 #[derive(Clone, Debug)]
 enum Happening {
     /// A reading of a sensor, at a time of its own.
-    Reading { sensor: u8, at: i64, value: String },
+    SeriesReading { sensor: u8, at: i64, value: String },
     /// A poll without an answer.
     NoAnswer { sensor: u8, at: i64 },
     /// Something that moves a sensor.
@@ -109,7 +109,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         ][..],
     );
     prop_oneof![
-        6 => (sensor.clone(), at(), value()).prop_map(|(sensor, at, value)| Happening::Reading { sensor, at, value }),
+        6 => (sensor.clone(), at(), value()).prop_map(|(sensor, at, value)| Happening::SeriesReading { sensor, at, value }),
         1 => (sensor.clone(), at()).prop_map(|(sensor, at)| Happening::NoAnswer { sensor, at }),
         2 => (sensor, "[AB]", seen).prop_map(|(sensor, alias, action)| Happening::Sighting { sensor, alias, action }),
         5 => (prop_oneof![text(), value()], option::of(text()), option::of(value()), option::weighted(0.8, custom()))
@@ -134,7 +134,7 @@ impl Log {
         for happening in happenings {
             let leaf = log.next_leaf();
             let event = match happening {
-                Happening::Reading { sensor, at, value } => Event::reading(
+                Happening::SeriesReading { sensor, at, value } => Event::reading(
                     &heartbeat("A", sensor),
                     leaf,
                     Outcome::of(value.as_bytes()),
@@ -188,7 +188,7 @@ impl Log {
         let mut indexer =
             Indexer::open(&folder.path().join("index.sqlite"), "key", |_| Ok(None)).unwrap();
         let mut apply = |envelopes: &mut dyn Iterator<Item = Option<Envelope>>| {
-            let mut batch = Batch::new(indexer.next_leaf());
+            let mut batch = IndexBatch::new(indexer.next_leaf());
             batch.extend(envelopes);
             indexer.apply(&batch, ENTRY).unwrap();
         };
@@ -220,7 +220,7 @@ impl Log {
         let now = (FIRST..).zip(&self.sealed);
         let now =
             now.map(|(leaf, envelope)| (!self.erased.contains(&leaf)).then(|| envelope.clone()));
-        let mut batch = Batch::new(0);
+        let mut batch = IndexBatch::new(0);
         batch.extend((0..FIRST).map(|_| None).chain(now));
         comparison.take_in(&batch);
         comparison.finish(|_| false).unwrap()
@@ -253,18 +253,18 @@ impl Log {
         };
         let found = self.left().filter(is_found).map(|(leaf, _)| leaf);
         match search.order {
-            Order::OldestFirst => found.collect(),
-            Order::NewestFirst => found.rev().collect(),
+            ResultOrder::OldestFirst => found.collect(),
+            ResultOrder::NewestFirst => found.rev().collect(),
         }
     }
 
-    fn readings(&self, sensor: SensorId) -> Vec<Reading> {
+    fn readings(&self, sensor: SensorId) -> Vec<SeriesReading> {
         let of_sensor = self.left().filter(|(_, envelope)| {
             envelope.event.sensor() == Some(sensor)
                 && envelope.event.action.as_deref() == Some(action::SENSOR_READING)
         });
-        let mut readings: Vec<Reading> = of_sensor
-            .map(|(leaf, Envelope { event, .. })| Reading {
+        let mut readings: Vec<SeriesReading> = of_sensor
+            .map(|(leaf, Envelope { event, .. })| SeriesReading {
                 leaf,
                 timestamp: event.timestamp.as_deref().unwrap().parse().unwrap(),
                 status: event.status.clone().unwrap(),
@@ -297,7 +297,7 @@ prop_compose! {
             restriction: restriction.into_iter().collect(),
             exclusion: exclusion.into_iter().collect(),
             window: (window.0.map(second), window.1.map(second)),
-            order: if oldest_first { Order::OldestFirst } else { Order::NewestFirst },
+            order: if oldest_first { ResultOrder::OldestFirst } else { ResultOrder::NewestFirst },
             end,
             results_max,
         }
@@ -326,11 +326,11 @@ fn check_series(
 ) {
     let (from, to) = (span.0.map(second), span.1.map(second));
     let all = log.readings(sensor);
-    let is_in = |reading: &&Reading| {
+    let is_in = |reading: &&SeriesReading| {
         from.is_none_or(|from| from <= reading.timestamp)
             && to.is_none_or(|to| reading.timestamp < to)
     };
-    let readings: Vec<Reading> = all.iter().filter(is_in).cloned().collect();
+    let readings: Vec<SeriesReading> = all.iter().filter(is_in).cloned().collect();
     let query = ReadingsQuery { sensor, from, to, limit: 500, points: None };
     let Some(answered) = reader.readings(&query).unwrap() else {
         assert!(readings.is_empty());
@@ -344,7 +344,7 @@ fn check_series(
         }
         Series::Buckets { width_ms, buckets } => {
             assert!(buckets.len() <= points_max as usize && readings.len() > points_max as usize);
-            let mut expected: BTreeMap<i64, Vec<&Reading>> = BTreeMap::new();
+            let mut expected: BTreeMap<i64, Vec<&SeriesReading>> = BTreeMap::new();
             for reading in &readings {
                 let number = reading.timestamp.unix_millis().div_euclid(width_ms.cast_signed());
                 expected.entry(number * width_ms.cast_signed()).or_default().push(reading);
@@ -357,7 +357,7 @@ fn check_series(
     }
     let mut walked = Vec::new();
     loop {
-        let after = |reading: &Reading| Bound::Excluded((reading.timestamp, reading.leaf));
+        let after = |reading: &SeriesReading| Bound::Excluded((reading.timestamp, reading.leaf));
         let start = walked.last().map_or(Bound::Unbounded, after);
         let step = reader.readings_from(sensor, start).unwrap();
         if step.is_empty() {
@@ -368,7 +368,7 @@ fn check_series(
     assert_eq!(walked, all);
 }
 
-fn check_bucket(bucket: &Bucket, start: i64, readings: &[&Reading]) {
+fn check_bucket(bucket: &Bucket, start: i64, readings: &[&SeriesReading]) {
     let numbers: Vec<f64> = readings
         .iter()
         .filter(|reading| reading.status == "SUCCESS")

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use index::{Batch, Comparison, Indexer};
+use index::{Comparison, IndexBatch, Indexer};
 use model::{Envelope, Event, Outcome, Salt, action};
 use tempfile::TempDir;
 
@@ -37,7 +37,7 @@ fn sealed() -> Vec<Envelope> {
 
 fn apply(path: &Path, envelopes: Vec<Option<Envelope>>) {
     let mut indexer = Indexer::open(path, "key", |_| Ok(Some(entry()))).unwrap();
-    let mut batch = Batch::new(indexer.next_leaf());
+    let mut batch = IndexBatch::new(indexer.next_leaf());
     batch.extend(envelopes);
     indexer.apply(&batch, entry()).unwrap();
 }
@@ -56,7 +56,7 @@ fn differences(path: &Path, envelopes: Vec<Option<Envelope>>) -> Vec<String> {
     let mut all = (0..FIRST).map(|_| None).chain(envelopes).peekable();
     let mut next_leaf = 0;
     while all.peek().is_some() {
-        let mut batch = Batch::new(next_leaf);
+        let mut batch = IndexBatch::new(next_leaf);
         let room = batch.room();
         batch.extend(all.by_ref().take(room));
         next_leaf = batch.next_leaf();
@@ -142,7 +142,7 @@ fn what_was_erased_or_passed_over_is_no_difference_and_what_is_still_there_is() 
 
     let (_folder, path) = index();
     let mut indexer = Indexer::open(&path, "key", |_| Ok(Some(entry()))).unwrap();
-    let mut batch = Batch::new(indexer.next_leaf());
+    let mut batch = IndexBatch::new(indexer.next_leaf());
     batch.pass_over("refused");
     indexer.apply(&batch, entry()).unwrap();
     let mut all: Vec<Option<Envelope>> = sealed().into_iter().map(Some).collect();

@@ -8,11 +8,11 @@ mod compared;
 use std::{collections::BTreeMap, fs};
 
 use index::{
-    Batch, Bucket, Entry, Field, FoundEntry, Indexer, Order, Query, Reader, Search, SensorState,
+    Bucket, Entry, Field, FoundEntry, IndexBatch, Indexer, Query, Reader, ResultOrder, Search,
     Series, Trouble,
 };
 use model::{
-    Envelope, Event, Heartbeat, NumberRange, Outcome, Salt, Timestamp, action,
+    Envelope, Event, Heartbeat, NumberRange, Outcome, Salt, SensorState, Timestamp, action,
     completeness::LastNumbers,
     derive::{Derived, Standing},
     event::{Detail, FieldValue},
@@ -52,7 +52,7 @@ fn apply(indexer: &mut Indexer, events: Vec<Event>) {
     let envelopes = (first..).zip(events).map(|(second, event)| {
         Some(Envelope { event, received_at: at(second), salt: Salt::from_random([0; 16]) })
     });
-    let mut batch = Batch::new(indexer.next_leaf());
+    let mut batch = IndexBatch::new(indexer.next_leaf());
     batch.extend(envelopes);
     indexer.apply(&batch, entry()).unwrap();
 }
@@ -195,7 +195,10 @@ fn a_search_matches_all_that_is_named_and_pages() {
         (3, vec![4, 3]),
         "what came later does not shift the pages"
     );
-    assert_eq!(search(Search { order: Order::OldestFirst, ..readings.clone() }, 1).1, vec![3, 4]);
+    assert_eq!(
+        search(Search { order: ResultOrder::OldestFirst, ..readings.clone() }, 1).1,
+        vec![3, 4]
+    );
     let failed = Search { query: query("status:COMM"), ..readings };
     assert_eq!(search(failed, 0), (1, vec![3]));
     let rare = Search { exclusion: only(Field::Action, "SENSOR_READING"), ..Search::default() };
@@ -428,7 +431,7 @@ proptest! {
         let path = folder.path().join("index.sqlite");
         let mut indexer = Indexer::open(&path, "key", |_| Ok(None)).unwrap();
         for part in envelopes.chunks(batch_len) {
-            let mut batch = Batch::new(indexer.next_leaf());
+            let mut batch = IndexBatch::new(indexer.next_leaf());
             batch.extend(part.iter().cloned());
             indexer.apply(&batch, entry()).unwrap();
         }
@@ -520,7 +523,7 @@ fn a_write_ahead_log_that_a_kill_left_without_its_file_is_of_no_other_file() {
 #[test]
 fn what_was_passed_over_is_counted_and_named_until_it_is_erased() {
     let (folder, mut indexer, reader) = example();
-    let mut batch = Batch::new(9);
+    let mut batch = IndexBatch::new(9);
     batch.pass_over("no envelope");
     batch.pass_over(&"x".repeat(5_000));
     indexer.apply(&batch, entry()).unwrap();

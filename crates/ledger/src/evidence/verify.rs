@@ -1,6 +1,6 @@
 //! Checking a bundle: everything in it against its checkpoint, and that against a key.
 //!
-//! What cannot be checked at all is an error. Anything else that is wrong is a [`Finding`], and the check goes on: whoever reads a bundle wants to know
+//! What cannot be checked at all is an error. Anything else that is wrong is a [`BundleFault`], and the check goes on: whoever reads a bundle wants to know
 //! which rows still stand.
 
 use std::{
@@ -56,7 +56,7 @@ pub struct VerifiedBundle {
 
 /// Something that is wrong with a bundle.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Finding {
+pub enum BundleFault {
     /// An envelope that is not the one that was sealed.
     #[error(
         "leaf {leaf} is changed: its envelope hashes to {commitment}, the log's entry is {entry}"
@@ -191,7 +191,7 @@ fn name(leaves: &Range<u64>) -> String {
 pub fn verify_bundle(
     mut source: impl BufRead,
     vkey: Option<&VerifierKey>,
-    report: &mut dyn FnMut(Finding),
+    report: &mut dyn FnMut(BundleFault),
 ) -> Result<VerifiedBundle, BundleError> {
     let mut bytes = Vec::new();
     let Read::Line = read_line(&mut source, &mut bytes)? else {
@@ -242,7 +242,7 @@ fn read_line(source: &mut impl BufRead, bytes: &mut Vec<u8>) -> io::Result<Read>
 /// A bundle that is being read.
 struct Check<'a> {
     bundle: VerifiedBundle,
-    report: &'a mut dyn FnMut(Finding),
+    report: &'a mut dyn FnMut(BundleFault),
     group: Option<OpenGroup>,
     /// The leaf after the last of all groups so far.
     after_groups: u64,
@@ -269,7 +269,7 @@ impl<'a> Check<'a> {
     fn open(
         line: &[u8],
         vkey: Option<&VerifierKey>,
-        report: &'a mut dyn FnMut(Finding),
+        report: &'a mut dyn FnMut(BundleFault),
     ) -> Result<Self, BundleError> {
         let not_a_bundle = |reason: &str| BundleError::NotABundle { reason: reason.to_owned() };
         let header = match serde_json::from_slice(line) {
@@ -318,13 +318,13 @@ impl<'a> Check<'a> {
         })
     }
 
-    fn found(&mut self, finding: Finding) {
+    fn found(&mut self, finding: BundleFault) {
         self.bundle.findings += 1;
         (self.report)(finding);
     }
 
     fn not_a_line(&mut self, line: u64, reason: impl Into<String>) {
-        self.found(Finding::Line { line, reason: reason.into() });
+        self.found(BundleFault::Line { line, reason: reason.into() });
     }
 
     fn line(&mut self, number: u64, bytes: &[u8]) {
@@ -350,7 +350,7 @@ impl<'a> Check<'a> {
         let (leaves, entries) = match self.leaves_of(group) {
             Ok(group) => group,
             // Nothing is known of its rows: each will be foreign.
-            Err((leaves, reason)) => return self.found(Finding::NotProved { leaves, reason }),
+            Err((leaves, reason)) => return self.found(BundleFault::NotProved { leaves, reason }),
         };
         let proved = prove(&self.bundle.checkpoint, leaves.leaves(), &entries, &group.proof);
         self.cover(&leaves);
@@ -360,7 +360,7 @@ impl<'a> Check<'a> {
         if let Err(reason) = proved {
             let (first, last) = (leaves.first(), leaves.last());
             let leaves = first.copied().unwrap_or_default()..last.map_or(0, |last| last + 1);
-            self.found(Finding::NotProved { leaves, reason });
+            self.found(BundleFault::NotProved { leaves, reason });
         }
         let seen = vec![false; leaves.len()];
         self.group = Some(OpenGroup { leaves, entries, is_proved, seen, last_seen: None });
@@ -400,7 +400,7 @@ impl<'a> Check<'a> {
         for range in leaves.iter() {
             let (begin, end) = (range.start.min(span.end), range.end.min(span.end));
             if self.bundle.sensor.is_none() && begin > self.covered {
-                self.found(Finding::Missing(self.covered..begin));
+                self.found(BundleFault::Missing(self.covered..begin));
             }
             self.covered = self.covered.max(end);
         }
@@ -416,7 +416,7 @@ impl<'a> Check<'a> {
             let position = group.leaves.binary_search(&leaf).ok()?;
             Some((group, position))
         }) else {
-            return self.found(Finding::Foreign { leaf });
+            return self.found(BundleFault::Foreign { leaf });
         };
         let entry = group.entries.get(position).copied();
         let was_seen =
@@ -424,7 +424,7 @@ impl<'a> Check<'a> {
         let is_late = group.last_seen.is_some_and(|last| position < last);
         group.last_seen = group.last_seen.max(Some(position));
         if was_seen {
-            return self.found(Finding::Doubled { leaf });
+            return self.found(BundleFault::Doubled { leaf });
         }
         let is_proved = group.is_proved;
         let change =
@@ -433,7 +433,7 @@ impl<'a> Check<'a> {
             self.bundle.not_shown -= 1;
         }
         if is_late {
-            self.found(Finding::OutOfOrder { leaf });
+            self.found(BundleFault::OutOfOrder { leaf });
         }
         match (change, envelope) {
             (Some(change), _) => self.found(change),
@@ -472,7 +472,7 @@ impl<'a> Check<'a> {
             }
         } else if bundle.sensor.is_some() && event.and_then(|event| event.sensor()) != bundle.sensor
         {
-            self.found(Finding::OtherSensor { leaf });
+            self.found(BundleFault::OtherSensor { leaf });
         }
     }
 
@@ -480,7 +480,7 @@ impl<'a> Check<'a> {
         let Some(OpenGroup { leaves, seen, .. }) = self.group.take() else { return };
         let missing = leaves.into_iter().zip(seen).filter(|(_, seen)| !seen).map(|(leaf, _)| leaf);
         for range in LeafRanges::from_leaves(missing.collect()).iter() {
-            self.found(Finding::Missing(range.clone()));
+            self.found(BundleFault::Missing(range.clone()));
         }
     }
 
@@ -488,12 +488,12 @@ impl<'a> Check<'a> {
         self.close_group();
         let span = self.bundle.span.clone();
         if self.bundle.sensor.is_none() && self.covered < span.end {
-            self.found(Finding::Missing(self.covered..span.end));
+            self.found(BundleFault::Missing(self.covered..span.end));
         }
         self.check_edges(&span);
         let silent = self.erased.leaves().filter(|leaf| !self.ordered.contains(*leaf)).collect();
         for range in LeafRanges::from_leaves(silent).iter() {
-            self.found(Finding::ErasedInSilence(range.clone()));
+            self.found(BundleFault::ErasedInSilence(range.clone()));
         }
         self.check_counts();
         self.bundle
@@ -506,18 +506,18 @@ impl<'a> Check<'a> {
             && span.start > 0
             && first.is_none_or(|first| first >= from)
         {
-            self.found(Finding::Begin { from });
+            self.found(BundleFault::Begin { from });
         }
         if let Some(to) = self.bundle.to
             && span.end < self.bundle.checkpoint.size.get()
             && last.is_none_or(|last| last < to)
         {
-            self.found(Finding::End { to });
+            self.found(BundleFault::End { to });
         }
     }
 
     fn check_counts(&mut self) {
-        let Some(said) = self.said.take() else { return self.found(Finding::CutOff) };
+        let Some(said) = self.said.take() else { return self.found(BundleFault::CutOff) };
         let End { groups, rows, erased } = self.counted;
         for (what, said, counted) in [
             ("groups", said.groups, groups),
@@ -525,7 +525,7 @@ impl<'a> Check<'a> {
             ("rows that were erased", said.erased, erased),
         ] {
             if said != counted {
-                self.found(Finding::Count { what, said, counted });
+                self.found(BundleFault::Count { what, said, counted });
             }
         }
     }
@@ -533,7 +533,7 @@ impl<'a> Check<'a> {
 
 impl OpenGroup {
     /// How an envelope differs from what was sealed.
-    fn change(&self, leaf: u64, envelope: &[u8], entry: Hash) -> Option<Finding> {
+    fn change(&self, leaf: u64, envelope: &[u8], entry: Hash) -> Option<BundleFault> {
         let commitment = Hash::sha256(envelope);
         if commitment == entry {
             return None;
@@ -541,8 +541,8 @@ impl OpenGroup {
         let whose = self.entries.iter().position(|other| *other == commitment);
         let whose = whose.and_then(|at| self.leaves.get(at));
         Some(match whose {
-            Some(of) => Finding::Swapped { leaf, of: *of },
-            None => Finding::Changed { leaf, commitment, entry },
+            Some(of) => BundleFault::Swapped { leaf, of: *of },
+            None => BundleFault::Changed { leaf, commitment, entry },
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     append_keys::AppendKeys,
     batch::{AppendError, Batch, PreparedBatch, Receipt},
     segment::KeyUsed,
-    stored::{ReadError, Stored},
+    stored::{ReadError, StoredEnvelopes},
 };
 
 /// Where a batch was sealed first.
@@ -31,7 +31,7 @@ pub(super) struct Known<'a> {
     /// Keys of what was sealed.
     pub(super) append_keys: &'a AppendKeys,
     /// The envelopes that were sealed, and how many.
-    pub(super) stored: &'a Stored,
+    pub(super) stored: &'a StoredEnvelopes,
     pub(super) size: u64,
 }
 

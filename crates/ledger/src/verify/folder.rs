@@ -94,7 +94,8 @@ pub fn verify_folder_with(
     let promises = Promises::read(disk, folder)?;
     let (chunks, received) = mpsc::sync_channel(CHUNKS_MAX);
     std::thread::scope(|scope| {
-        let reading = scope.spawn(|| Reading::new(disk, folder, &promises, chunks, observer).run());
+        let reading =
+            scope.spawn(|| SegmentsReader::new(disk, folder, &promises, chunks, observer).run());
         // Whatever the comparison finds is found in an envelope too, and named better there.
         let compared = Comparison::new(folder, &promises).run(&received, progress);
         drop(received);
@@ -182,7 +183,7 @@ struct Chunk {
 }
 
 /// Reads segments and hashes envelopes.
-struct Reading<'a> {
+struct SegmentsReader<'a> {
     disk: &'a dyn Disk,
     folder: &'a Path,
     promises: &'a Promises,
@@ -221,7 +222,7 @@ struct Read {
     later: Option<String>,
 }
 
-impl<'a> Reading<'a> {
+impl<'a> SegmentsReader<'a> {
     fn new(
         disk: &'a dyn Disk,
         folder: &'a Path,

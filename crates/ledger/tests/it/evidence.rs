@@ -5,7 +5,8 @@ use std::ops::Range;
 use ledger::{
     Batch, LeafRanges, LogReader,
     evidence::{
-        Bound, BundleError, ExportError, Finding, Selection, VerifiedBundle, export, verify_bundle,
+        Bound, BundleError, BundleFault, ExportError, Selection, VerifiedBundle, export,
+        verify_bundle,
     },
 };
 use model::{Envelope, Event, Heartbeat, Outcome, SensorId, Timestamp};
@@ -65,7 +66,7 @@ fn exported(log: &LogReader, selection: &Selection) -> Result<String, ExportErro
     Ok(String::from_utf8(bundle).unwrap())
 }
 
-fn verified(bundle: &str) -> (Result<VerifiedBundle, BundleError>, Vec<Finding>) {
+fn verified(bundle: &str) -> (Result<VerifiedBundle, BundleError>, Vec<BundleFault>) {
     let mut findings = Vec::new();
     let bundle = verify_bundle(bundle.as_bytes(), None, &mut |finding| findings.push(finding));
     (bundle, findings)
@@ -81,7 +82,7 @@ fn sound(log: &LogReader, selection: &Selection) -> (String, VerifiedBundle) {
 }
 
 #[track_caller]
-fn findings(bundle: &str) -> Vec<Finding> {
+fn findings(bundle: &str) -> Vec<BundleFault> {
     let (verified, findings) = verified(bundle);
     assert_eq!(verified.unwrap().findings, findings.len() as u64);
     findings
@@ -198,8 +199,8 @@ fn row_of(lines: &[String], leaf: u64) -> usize {
     lines.iter().position(|line| line.starts_with(&begin)).unwrap()
 }
 
-fn is_count(finding: &Finding) -> bool {
-    matches!(finding, Finding::Count { .. })
+fn is_count(finding: &BundleFault) -> bool {
+    matches!(finding, BundleFault::Count { .. })
 }
 
 #[test]
@@ -282,13 +283,13 @@ fn rows_and_groups_of_another_log_are_foreign() {
             let row = row_of(lines, 21);
             lines[row] = other[row_of(&other, 21)].clone();
         });
-        assert!(matches!(findings(&at_its_place)[..], [Finding::Changed { leaf: 21, .. }]));
+        assert!(matches!(findings(&at_its_place)[..], [BundleFault::Changed { leaf: 21, .. }]));
         let beside = edited(&bundle, |lines| {
             lines.insert(row_of(lines, 21), other[row_of(&other, 300)].clone());
         });
         let found = findings(&beside);
         assert!(
-            matches!(found[..], [Finding::Foreign { leaf: 300 }, Finding::Count { .. }]),
+            matches!(found[..], [BundleFault::Foreign { leaf: 300 }, BundleFault::Count { .. }]),
             "{found:?}"
         );
         // A whole group with its rows: the second one is the other log's.
@@ -297,7 +298,7 @@ fn rows_and_groups_of_another_log_are_foreign() {
         });
         let found = findings(&whole);
         assert!(
-            matches!(found[0], Finding::NotProved { ref leaves, .. } if leaves == &(256..512)),
+            matches!(found[0], BundleFault::NotProved { ref leaves, .. } if leaves == &(256..512)),
             "{found:?}"
         );
     });
@@ -308,7 +309,7 @@ fn a_group_that_is_gone_or_twice_is_named() {
     with_log(|log| {
         let (bundle, _) = sound(log, &Selection::default());
         let gone = findings(&edited(&bundle, |lines| drop(lines.drain(second_group(lines)))));
-        assert_eq!(gone[0], Finding::Missing(256..512));
+        assert_eq!(gone[0], BundleFault::Missing(256..512));
         assert!(gone[1..].iter().all(is_count), "{gone:?}");
         let twice = findings(&edited(&bundle, |lines| {
             let second = second_group(lines);
@@ -316,13 +317,13 @@ fn a_group_that_is_gone_or_twice_is_named() {
             lines.splice(second.end..second.end, again);
         }));
         assert!(
-            matches!(twice[0], Finding::NotProved { ref leaves, .. } if leaves == &(256..512)),
+            matches!(twice[0], BundleFault::NotProved { ref leaves, .. } if leaves == &(256..512)),
             "{twice:?}"
         );
         let cut = findings(&bundle[..bundle.len() / 2]);
         assert!(
-            cut.contains(&Finding::CutOff)
-                && cut.iter().any(|it| matches!(it, Finding::Missing(_)))
+            cut.contains(&BundleFault::CutOff)
+                && cut.iter().any(|it| matches!(it, BundleFault::Missing(_)))
         );
     });
 }
@@ -370,7 +371,7 @@ fn what_was_left_out_of_one_sensor_shows_in_its_numbers() {
                     assert!(findings(&first).is_empty());
                     assert!(!verified(&first).0.unwrap().completeness.is_complete());
                 }
-                Some(_) => assert!(matches!(findings(&first)[..], [Finding::Begin { .. }])),
+                Some(_) => assert!(matches!(findings(&first)[..], [BundleFault::Begin { .. }])),
             }
         }
     });
@@ -390,7 +391,7 @@ fn a_span_that_was_narrowed_is_named() {
             lines[0] = lines[0].replace(&first, r#""first":102"#).replace(&last, r#""end":150"#);
         });
         let found = findings(&narrowed);
-        assert_eq!(found, [Finding::Begin { from }, Finding::End { to }]);
+        assert_eq!(found, [BundleFault::Begin { from }, BundleFault::End { to }]);
     });
 }
 

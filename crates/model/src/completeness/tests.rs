@@ -40,8 +40,8 @@ fn account(mut checked: Completeness, words: &str) -> Account {
     checked.account(SENSOR).unwrap().clone()
 }
 
-fn told(findings: &Listed<Finding>) -> String {
-    let texts = findings.listed().iter().map(|Finding { leaf, polls }| format!("{polls}@{leaf}"));
+fn told(findings: &Listed<PollsAt>) -> String {
+    let texts = findings.listed().iter().map(|PollsAt { leaf, polls }| format!("{polls}@{leaf}"));
     texts.collect::<Vec<_>>().join(" ")
 }
 
@@ -285,7 +285,7 @@ fn range() -> impl Strategy<Value = NumberRange> {
     (1_u64..36, 0_u64..5).prop_map(|(first, more)| NumberRange::one(first).through(first + more))
 }
 
-fn numbers_of(findings: &Listed<Finding>) -> Vec<u64> {
+fn numbers_of(findings: &Listed<PollsAt>) -> Vec<u64> {
     findings
         .listed()
         .iter()

@@ -3,8 +3,8 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use model::{Heartbeat, SensorId};
-use poll::{Action, Config, Instant, Now, Past, Poller, SensorState};
+use model::{Heartbeat, SensorId, SensorState};
+use poll::{Action, Config, Instant, Now, Past, Poller};
 
 use crate::script::at;
 

@@ -3,8 +3,8 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Event, Heartbeat, SensorId, completeness::LastNumbers};
-use poll::{Action, Config, Instant, Now, Past, Poller, SensorState};
+use model::{Event, Heartbeat, SensorId, SensorState, completeness::LastNumbers};
+use poll::{Action, Config, Instant, Now, Past, Poller};
 
 use crate::script::{BEAT, at};
 

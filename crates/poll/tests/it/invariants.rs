@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Event, SensorId};
-use poll::{Action, Bus, Config, Now, Poller, SensorState};
+use model::{Event, SensorId, SensorState};
+use poll::{Action, Bus, Config, Now, Poller};
 use proptest::prelude::*;
 
 use crate::script::{BEAT, at, heartbeat, sensor};

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Event, Heartbeat, SensorId, Timestamp,
+    Event, Heartbeat, SensorId, SensorState, Timestamp,
     completeness::{Completeness, LastNumbers},
 };
-use poll::{Action, Config, Now, Past, Poller, SensorState};
+use poll::{Action, Config, Now, Past, Poller};
 use proptest::prelude::*;
 
 use crate::{

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use model::{Pattern, completeness::LastNumbers};
-use poll::{Action, Config, Past, Poller, SensorState};
+use model::{Pattern, SensorState, completeness::LastNumbers};
+use poll::{Action, Config, Past, Poller};
 
 use crate::script::{BEAT, at, heartbeat, run, sensor};
 

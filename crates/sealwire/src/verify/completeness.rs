@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use model::{
     Envelope, SensorId,
-    completeness::{Account, Break, Completeness, Finding, Gap, Listed},
+    completeness::{Account, Break, Completeness, Gap, Listed, PollsAt},
     gap::SequenceBreak,
 };
 
@@ -46,7 +46,7 @@ pub(super) fn report(checked: &Completeness) -> Result<()> {
     list(checked, Account::gaps, |Gap { leaf, polls, reason }| {
         format!("{polls} missing, {reason:?} (leaf {leaf})")
     });
-    list(checked, Account::perhaps_erased, |Finding { leaf, polls }| {
+    list(checked, Account::perhaps_erased, |PollsAt { leaf, polls }| {
         format!(
             "nothing says how {polls} ended; envelopes before leaf {leaf} that may have were erased"
         )
@@ -77,10 +77,10 @@ pub(super) fn report(checked: &Completeness) -> Result<()> {
             "      {unnumbered} readings have no number: they are older than numbers are"
         ));
     }
-    list(checked, Account::unaccounted, |Finding { leaf, polls }| {
+    list(checked, Account::unaccounted, |PollsAt { leaf, polls }| {
         format!("UNACCOUNTED: nothing before leaf {leaf} says how {polls} ended")
     });
-    list(checked, Account::doubled, |Finding { leaf, polls }| {
+    list(checked, Account::doubled, |PollsAt { leaf, polls }| {
         format!("DOUBLED: leaf {leaf} names {polls} after they had their turn")
     });
     ensure!(incomplete == 0, "the polls of {incomplete} of {sensors} sensors do not add up");

@@ -351,7 +351,7 @@ async fn an_index_is_held_against_its_log() {
 
     let stand = |vkey: &str, next_leaf: u64| {
         let mut indexer = index::Indexer::open(&index, vkey, |_| Ok(Some([0; 32]))).unwrap();
-        let mut batch = index::Batch::new(indexer.next_leaf());
+        let mut batch = index::IndexBatch::new(indexer.next_leaf());
         batch.extend((indexer.next_leaf()..next_leaf).map(|_| None));
         indexer.apply(&batch, [0; 32]).unwrap();
     };
