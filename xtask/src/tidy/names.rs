@@ -14,7 +14,7 @@ use syn::{
 use crate::shell::{self, root};
 
 /// The documents that name what is in the code.
-const DOCUMENTS: [&str; 3] = ["ARCHITECTURE.md", "SECURITY.md", "CONTRIBUTING.md"];
+const DOCUMENTS: [&str; 4] = ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"];
 const FOLDER: &str = "docs/";
 
 /// What each type has: functions, constants, variants and fields. Types of one name are one here.
