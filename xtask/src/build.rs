@@ -42,7 +42,7 @@ pub(crate) fn up(arguments: &[&str]) -> Result<()> {
 /// Builds everything; the answer is where the binary lies.
 pub(crate) fn all(profile: Profile) -> Result<PathBuf> {
     check_tools()?;
-    add_wasm_target()?;
+    add_target(WASM_TARGET)?;
     let (for_page, for_host) = COMPONENTS.split_at(1);
     components(for_page, "page")?;
     page()?;
@@ -95,16 +95,17 @@ fn node_version(printed: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-fn add_wasm_target() -> Result<()> {
-    let libraries = shell::output("rustc", &["--print", "target-libdir", "--target", WASM_TARGET]);
+/// Adds Rust's standard library for a target, unless it is there.
+pub(crate) fn add_target(target: &str) -> Result<()> {
+    let libraries = shell::output("rustc", &["--print", "target-libdir", "--target", target]);
     if libraries.is_some_and(|folder| Path::new(&folder).is_dir()) {
         return Ok(());
     }
     run(
-        "adding Rust's WebAssembly target",
-        command("rustup").args(["target", "add", WASM_TARGET]),
+        &format!("adding Rust's target {target}"),
+        command("rustup").args(["target", "add", target]),
     )
-    .with_context(|| format!("without rustup, install Rust's standard library for {WASM_TARGET} from where your Rust came from"))
+    .with_context(|| format!("without rustup, install Rust's standard library for {target} from where your Rust came from"))
 }
 
 /// Builds components into a folder of their own below `target`.

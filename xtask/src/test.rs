@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    build, shell,
+    build, chip, shell,
     shell::{cargo, command, root, run, say, target},
     tidy,
 };
@@ -51,6 +51,7 @@ pub(crate) fn all() -> Result<()> {
             .args(components)
             .args(["--", "--deny", "warnings"]),
     )?;
+    chip::build()?;
     run(
         "documentation",
         cargo()

@@ -7,7 +7,17 @@
 //! event beyond it may be genuine and still vouches for nothing: a key that was rotated away can sign
 //! a checkpoint of fewer leaves than the log had when the rotation was sealed.
 
+#![cfg_attr(not(test), no_std)]
+#![warn(clippy::std_instead_of_core, clippy::alloc_instead_of_core)]
+
+extern crate alloc;
+
 pub mod rotation;
+
+use alloc::{
+    string::{String, ToString as _},
+    vec::Vec,
+};
 
 use model::{Envelope, action};
 use tlog::{Checkpoint, Hash, OpenCheckpointError, ParseKeyError, SignedNote, VerifierKey};

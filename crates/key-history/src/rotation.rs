@@ -3,6 +3,12 @@
 //! The statement is a C2SP signed note, so that anyone with a note verifier can check it. Its text is five lines: what it is, the log's origin, the leaf
 //! of the event that carries it, the old verifier key and the new one. Naming the leaf keeps it from being used a second time.
 
+use alloc::{
+    borrow::ToOwned as _,
+    format,
+    string::{String, ToString as _},
+};
+
 use tlog::{
     InvalidNoteText, NoteSignature, ParseNoteError, SignedNote, Signer, VerifierKey,
     VerifyNoteError,
@@ -50,7 +56,7 @@ pub fn verify(
         return Err(InvalidRotation::Text);
     }
     for key in [old, new] {
-        note.verify(std::slice::from_ref(key))
+        note.verify(core::slice::from_ref(key))
             .map_err(|source| InvalidRotation::Signature { key: key.to_string(), source })?;
     }
     Ok(())
