@@ -3,6 +3,7 @@
 mod arrows;
 mod imports;
 mod names;
+mod toolchain;
 
 use std::{
     fs,
@@ -23,6 +24,7 @@ pub(crate) fn check() -> Result<()> {
     let mut faults = Vec::new();
     packages(&mut faults)?;
     names::check(&mut faults)?;
+    toolchain::check(&mut faults)?;
     let listed = shell::output("git", &["ls-files", "--cached", "--others", "--exclude-standard"])
         .context("`git ls-files` fails: tidy works in a git checkout")?;
     for file in listed.lines().map(PathBuf::from) {
