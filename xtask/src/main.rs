@@ -2,10 +2,13 @@
 
 mod build;
 mod chip;
+mod dependencies;
 mod endure;
+mod python;
 mod shell;
 mod test;
 mod tidy;
+mod tools;
 
 use std::process::ExitCode;
 

@@ -4,11 +4,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::{
-    build, chip, shell,
-    shell::{cargo, command, root, run, say, target},
+    build, chip, dependencies, python, shell,
+    shell::{cargo, command, root, run, say},
     tidy,
 };
 
@@ -27,6 +27,7 @@ pub(crate) fn all() -> Result<()> {
     build::install_npm_packages(NODE_SDK)?;
     let chromium = chromium()?;
     run("formatting", cargo().args(["fmt", "--all", "--check"]))?;
+    dependencies::check()?;
     build::all(build::Profile::Dev)?;
     let web = root().join("web");
     build::install_page_tools()?;
@@ -93,29 +94,8 @@ pub(crate) fn all() -> Result<()> {
 
 /// A Python of the project's own with what the tests use.
 fn python() -> Result<PathBuf> {
-    let folder = target().join("python");
-    let python = folder.join("bin/python");
-    let installed = folder.join("installed");
-    let wanted = PYTHON_PACKAGES.join("\n");
-    if std::fs::read_to_string(&installed).is_ok_and(|text| text == wanted) {
-        return Ok(python);
-    }
-    let venv = command("python3").args(["-m", "venv"]).arg(&folder).output();
-    let made = venv.context("cannot start python3: install Python 3 with pip")?;
-    if !made.status.success() {
-        bail!(
-            "python3 -m venv fails; on Debian install python3-venv:\n{}",
-            String::from_utf8_lossy(&made.stdout)
-        );
-    }
-    run(
-        "installing the tests' Python packages",
-        command(&python.to_string_lossy())
-            .args(["-m", "pip", "install", "--quiet"])
-            .args(PYTHON_PACKAGES),
-    )?;
-    std::fs::write(&installed, wanted).context("cannot note what is installed")?;
-    Ok(python)
+    let programs = python::environment("python", &PYTHON_PACKAGES, &PYTHON_PACKAGES.join("\n"))?;
+    Ok(programs.join("python"))
 }
 
 /// Where Chromium is. Where it is missing and Debian's packages can be installed, it is.
