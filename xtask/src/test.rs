@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use crate::{
     build, chip, dependencies, python, shell,
     shell::{cargo, command, root, run, say},
-    tidy,
+    tidy, tools,
 };
 
 /// What of Python the tests use: an MQTT client of another house, Pangea's SDK, and what holds a server against an OpenAPI document.
@@ -27,6 +27,7 @@ pub(crate) fn all() -> Result<()> {
     build::install_npm_packages(NODE_SDK)?;
     let chromium = chromium()?;
     run("formatting", cargo().args(["fmt", "--all", "--check"]))?;
+    run("spelling", &mut tools::command("typos")?)?;
     dependencies::check()?;
     build::all(build::Profile::Dev)?;
     let web = root().join("web");

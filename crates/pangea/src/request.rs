@@ -520,7 +520,7 @@ mod tests {
                 "/search_restriction/actor/0",
             ),
             (r#"{"config_id":{}}"#, Code::InvalidString, "/config_id"),
-            (r#"{"querry":""}"#, Code::UnexpectedProperty, "/querry"),
+            (r#"{"queries":""}"#, Code::UnexpectedProperty, "/queries"),
         ] {
             assert_eq!(search(body), Err((code, place.to_owned())), "{body}");
         }
