@@ -1,12 +1,20 @@
-//! Whether the dependencies are those that we want: cargo-deny, by the rules of deny.toml.
+//! Whether the dependencies are those that we want: cargo-deny by the rules of deny.toml, and
+//! cargo-shear by what the code names.
 
 use anyhow::Result;
 
 use crate::{shell::run, tools};
 
-/// Licences, bans, second versions and sources.
+/// Licences, bans, second versions and sources; and that each dependency is used.
 pub(crate) fn check() -> Result<()> {
     let mut deny = tools::command("cargo-deny")?;
     deny.args(["--locked", "check", "--deny", "warnings", "--hide-inclusion-graph"]);
-    run("dependencies by deny.toml", deny.args(["licenses", "bans", "sources"]))
+    run("dependencies by deny.toml", deny.args(["licenses", "bans", "sources"]))?;
+    // The fuzz targets are a workspace of their own.
+    for workspace in [".", "fuzz"] {
+        let mut shear = tools::command("cargo-shear")?;
+        shear.args(["--locked", "--deny-warnings", workspace]);
+        run(&format!("unused dependencies of {workspace}"), &mut shear)?;
+    }
+    Ok(())
 }
