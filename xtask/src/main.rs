@@ -1,6 +1,7 @@
 //! The project's own commands, so that a fresh machine needs nothing but Rust, Node and Python: `cargo xtask up` and `cargo xtask test`.
 
 mod build;
+mod check;
 mod chip;
 mod dependencies;
 mod endure;
@@ -19,7 +20,8 @@ cargo xtask COMMAND
 
   up [ARGS]          build everything and run `sealwire up --simulate 40 [ARGS]`
   build [--release]  build the components, the page and the binary
-  test               everything CI runs
+  check              layout, formatting, spelling, dependencies, lints and unit tests, in under a minute
+  test               everything CI runs, which begins with `check`
   kills [ROUNDS]     kill a process that appends to a log with SIGKILL, 100 times or ROUNDS, and check the log each time
   fuzz [--seconds N] [TARGET]
                      fuzz every target, or one, for 60 s each or N; needs a nightly toolchain and cargo-fuzz
@@ -44,6 +46,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["up", rest @ ..] => build::up(rest),
         ["build"] => build::all(build::Profile::Dev).map(|_binary| ()),
         ["build", "--release"] => build::all(build::Profile::Release).map(|_binary| ()),
+        ["check"] => check::all(),
         ["test"] => test::all(),
         ["kills"] => endure::kills(None),
         ["kills", rounds] => endure::kills(Some(rounds)),

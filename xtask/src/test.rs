@@ -7,9 +7,8 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use crate::{
-    build, chip, dependencies, python, shell,
+    build, check, python, shell,
     shell::{cargo, command, root, run, say},
-    tidy, tools,
 };
 
 /// What of Python the tests use: an MQTT client of another house, Pangea's SDK, and what holds a server against an OpenAPI document.
@@ -22,38 +21,14 @@ const CHROMIUM: &str = "/usr/bin/chromium";
 
 /// Builds everything and runs every check and test.
 pub(crate) fn all() -> Result<()> {
-    tidy::check()?;
+    check::all()?;
     let python = python()?;
     build::install_npm_packages(NODE_SDK)?;
     let chromium = chromium()?;
-    run("formatting", cargo().args(["fmt", "--all", "--check"]))?;
-    run("spelling", &mut tools::command("typos")?)?;
-    dependencies::check()?;
     build::all(build::Profile::Dev)?;
     let web = root().join("web");
     build::install_page_tools()?;
     run("the page's unit tests", command("npm").current_dir(&web).args(["test", "--silent"]))?;
-    run(
-        "lints",
-        cargo().args([
-            "clippy",
-            "--locked",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "--deny",
-            "warnings",
-        ]),
-    )?;
-    let components = build::COMPONENTS.iter().flat_map(|name| ["--package", name]);
-    run(
-        "the components' lints",
-        cargo()
-            .args(["clippy", "--locked", "--target", build::WASM_TARGET])
-            .args(components)
-            .args(["--", "--deny", "warnings"]),
-    )?;
-    chip::build()?;
     run(
         "documentation",
         cargo()
@@ -68,21 +43,8 @@ pub(crate) fn all() -> Result<()> {
             .env("RUSTDOCFLAGS", "--deny warnings"),
     )?;
     run(
-        "unit and integration tests",
-        cargo().args([
-            "test",
-            "--locked",
-            "--workspace",
-            "--exclude",
-            "sealwire",
-            "--lib",
-            "--bins",
-            "--tests",
-        ]),
-    )?;
-    run(
-        "the binary's unit tests",
-        cargo().args(["test", "--locked", "--package", "sealwire", "--bins"]),
+        "integration tests",
+        cargo().args(["test", "--locked", "--workspace", "--exclude", "sealwire", "--test", "*"]),
     )?;
     run(
         "end-to-end tests",
