@@ -1,4 +1,5 @@
-//! Evidence bundles: whatever the lines are, the check ends. They come alone, and behind the header of a bundle that holds: no fuzzer signs one.
+//! Evidence bundles: whatever the lines are, the check ends. They come alone, and behind the header
+//! of a bundle that holds: no fuzzer signs one.
 #![no_main]
 
 use ledger::evidence::{VerifiedBundle, verify_bundle};

@@ -1,4 +1,5 @@
-//! Segments: the bytes as a file; and as the payload of a group whose checksums match, since no fuzzer finds those.
+//! Segments: the bytes as a file; and as the payload of a group whose checksums match, since no
+//! fuzzer finds those.
 #![no_main]
 
 use ledger::segment::{GROUP_BYTES_MAX, Next, SegmentReader, encode_segment_header, holds_a_group};

@@ -1,4 +1,5 @@
-//! Proof files: what is parsed is formatted byte for byte as it was, and proves nothing to whoever knows the key.
+//! Proof files: what is parsed is formatted byte for byte as it was, and proves nothing to whoever
+//! knows the key.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,6 +1,7 @@
 //! Building it all: components for WebAssembly, the page, the binary that holds them.
 //!
-//! The order is that of what holds what: the page holds `verifier`, the `ui` component holds the page, the binary holds the components.
+//! The order is that of what holds what: the page holds `verifier`, the `ui` component holds the
+//! page, the binary holds the components.
 
 use std::{
     fs,
@@ -13,7 +14,8 @@ use wit_component::ComponentEncoder;
 
 use crate::shell::{self, cargo, command, root, run, say, target};
 
-/// What `components/*` are built for: no WASI, so a component imports what its world names and nothing else.
+/// What `components/*` are built for: no WASI, so a component imports what its world names and
+/// nothing else.
 pub(crate) const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
 /// All components: the first runs in the browser, the others on the wasmCloud host.
@@ -193,7 +195,8 @@ pub(crate) fn install_npm_packages(folder: &str) -> Result<()> {
     )
 }
 
-/// When the newest file at or below a path was changed. What the build itself writes there does not count.
+/// When the newest file at or below a path was changed. What the build itself writes there does not
+/// count.
 fn newest(path: &Path) -> Option<std::time::SystemTime> {
     if path.ends_with("src/verifier") {
         return None;

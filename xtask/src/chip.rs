@@ -12,8 +12,8 @@ use crate::{
 /// A Cortex-M0: no operating system, and no compare-and-swap.
 const TARGET: &str = "thumbv6m-none-eabi";
 
-/// Which way a chip without compare-and-swap does it is for its firmware to choose. A build that never
-/// runs may choose any.
+/// Which way a chip without compare-and-swap does it is for its firmware to choose. A build that
+/// never runs may choose any.
 const FLAGS: &str = "--cfg portable_atomic_unsafe_assume_single_core";
 
 /// Builds all of them; there is at least one.

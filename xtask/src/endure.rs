@@ -11,7 +11,8 @@ const KILLS_DEFAULT: u64 = 100;
 /// Seconds for each fuzz target where nobody says how many: what one waits for at a desk.
 const FUZZ_SECONDS_DEFAULT: u64 = 60;
 
-/// Kills a process that appends, again and again, and holds the log to what was acknowledged; also on a full file system where root can mount one.
+/// Kills a process that appends, again and again, and holds the log to what was acknowledged; also
+/// on a full file system where root can mount one.
 pub(crate) fn kills(rounds: Option<&str>) -> Result<()> {
     let rounds: u64 = rounds
         .map_or(Ok(KILLS_DEFAULT), str::parse)
@@ -25,7 +26,8 @@ pub(crate) fn kills(rounds: Option<&str>) -> Result<()> {
     )
 }
 
-/// Fuzzes one target, or all of them in turn, each for so many seconds. What is found to be new goes to `fuzz/target/corpus`; `fuzz/corpus` is what is kept.
+/// Fuzzes one target, or all of them in turn, each for so many seconds. What is found to be new
+/// goes to `fuzz/target/corpus`; `fuzz/corpus` is what is kept.
 pub(crate) fn fuzz(arguments: &[&str]) -> Result<()> {
     let (seconds, wanted) = match arguments {
         ["--seconds", seconds, rest @ ..] => (

@@ -1,4 +1,5 @@
-//! The project's own commands, so that a fresh machine needs nothing but Rust, Node and Python: `cargo xtask up` and `cargo xtask test`.
+//! The project's own commands, so that a fresh machine needs nothing but Rust, Node and Python:
+//! `cargo xtask up` and `cargo xtask test`.
 
 mod build;
 mod check;

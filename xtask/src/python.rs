@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::shell::{command, run, target};
 
-/// The programs of an environment with what `pip install` makes of these arguments; `pinned` says all
-/// that it depends on. It is made once, and again when `pinned` changes.
+/// The programs of an environment with what `pip install` makes of these arguments; `pinned` says
+/// all that it depends on. It is made once, and again when `pinned` changes.
 pub(crate) fn environment(name: &str, arguments: &[&str], pinned: &str) -> Result<PathBuf> {
     let folder = target().join(name);
     let programs = folder.join("bin");

@@ -11,7 +11,8 @@ use crate::{
     shell::{cargo, command, root, run, say},
 };
 
-/// What of Python the tests use: an MQTT client of another house, Pangea's SDK, and what holds a server against an OpenAPI document.
+/// What of Python the tests use: an MQTT client of another house, Pangea's SDK, and what holds a
+/// server against an OpenAPI document.
 const PYTHON_PACKAGES: [&str; 3] =
     ["paho-mqtt==2.1.0", "pangea-sdk==6.13.0", "schemathesis==4.32.5"];
 /// Where the test with Pangea's Node SDK has it.

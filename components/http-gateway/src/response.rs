@@ -27,12 +27,14 @@ pub struct File {
     pub immutable: bool,
 }
 
-/// What the page may do: run its own scripts and WebAssembly, set its own styles, and ask its own origin.
+/// What the page may do: run its own scripts and WebAssembly, set its own styles, and ask its own
+/// origin.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 impl Response {
-    /// The site's answer, or that it gave none: `answer` is its reply's bytes or why there is no reply.
+    /// The site's answer, or that it gave none: `answer` is its reply's bytes or why there is no
+    /// reply.
     #[must_use]
     pub fn from_site(answer: Result<Vec<u8>, String>) -> Self {
         match answer.map(|body| serde_json::from_slice(&body)) {

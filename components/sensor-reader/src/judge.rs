@@ -1,9 +1,11 @@
 //! The judgement: from what was sealed to what follows from it.
 //!
-//! A value outside its sensor's declared range is told once, and so is the first one inside again. What counts is the number as it was written. A value that is
-//! no number, or in another unit than the range, cannot be judged: that is told once, too, and so is what the next one is that can. A value that has no
-//! declared range any more ends what was told of the last one. A sensor is lost when its heartbeats stop or it says that it goes, and back with the
-//! next heartbeat: an answer that comes after was under way when it went.
+//! A value outside its sensor's declared range is told once, and so is the first one inside again.
+//! What counts is the number as it was written. A value that is no number, or in another unit than
+//! the range, cannot be judged: that is told once, too, and so is what the next one is that can. A
+//! value that has no declared range any more ends what was told of the last one. A sensor is lost
+//! when its heartbeats stop or it says that it goes, and back with the next heartbeat: an answer
+//! that comes after was under way when it went.
 
 use model::{
     Decimal, Range, action,

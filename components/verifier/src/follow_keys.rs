@@ -1,8 +1,8 @@
 //! Which keys have signed a log, for somebody who knows one of them.
 //!
-//! What the events say is held against the log itself: each must be a leaf under a checkpoint that the key in use at its
-//! size has signed. So nobody can hide a rotation from a reader who knows the newest key, or invent one without the key
-//! that came before.
+//! What the events say is held against the log itself: each must be a leaf under a checkpoint that
+//! the key in use at its size has signed. So nobody can hide a rotation from a reader who knows the
+//! newest key, or invent one without the key that came before.
 
 use std::error::Error;
 
@@ -105,7 +105,8 @@ mod tests {
             Self { envelopes: envelopes.collect() }
         }
 
-        /// The proof of a leaf under a checkpoint of `size` leaves, signed by the key with this seed.
+        /// The proof of a leaf under a checkpoint of `size` leaves, signed by the key with this
+        /// seed.
         fn prove(&self, leaf: u64, size: u64, seed: u8) -> String {
             let size = TreeSize::new(size);
             let count = usize::try_from(size.get()).unwrap();

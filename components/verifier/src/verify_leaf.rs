@@ -1,7 +1,8 @@
 //! Which checks are made of a leaf, and what is said of each.
 //!
-//! Steps go from the envelope to the log's signature. One that fails does not stop those that can still be made, so
-//! that the list as a whole shows what was tampered with: two things that agree against a third.
+//! Steps go from the envelope to the log's signature. One that fails does not stop those that can
+//! still be made, so that the list as a whole shows what was tampered with: two things that agree
+//! against a third.
 
 use std::error::Error;
 
@@ -35,11 +36,12 @@ pub(crate) struct Claim {
     pub(crate) leaf: LeafInTree,
 }
 
-/// Checks that `envelope` is the leaf `leaf`, that `proof` is of it, that `bundle` has its hash, and that `key` signed a
-/// checkpoint over it and over the leaf that names the key. That the log has no later key is for the caller to know.
+/// Checks that `envelope` is the leaf `leaf`, that `proof` is of it, that `bundle` has its hash,
+/// and that `key` signed a checkpoint over it and over the leaf that names the key. That the log
+/// has no later key is for the caller to know.
 ///
-/// `proof` is a C2SP tlog-proof file, `bundle` the C2SP entry bundle that holds the leaf. The leaf is as it should be if
-/// every step passed.
+/// `proof` is a C2SP tlog-proof file, `bundle` the C2SP entry bundle that holds the leaf. The leaf
+/// is as it should be if every step passed.
 pub fn verify_leaf(leaf: u64, envelope: &[u8], proof: &str, bundle: &[u8], key: &Key) -> Vec<Step> {
     let claim = match Claim::parse(proof) {
         Ok(claim) => claim,
@@ -125,8 +127,8 @@ impl Claim {
         Ok(())
     }
 
-    /// A key signs the trees that hold the leaf that names it: one that it signed for a smaller tree is from before, or
-    /// from somebody who has the key and not the log.
+    /// A key signs the trees that hold the leaf that names it: one that it signed for a smaller
+    /// tree is from before, or from somebody who has the key and not the log.
     fn verify_signature(&self, Key { leaf, vkey }: &Key) -> Result<VerifierKey, Box<dyn Error>> {
         let key = VerifierKey::parse(vkey)?;
         self.verify_signed_by(&key)?;
@@ -234,7 +236,8 @@ mod tests {
         Signer::from_seed(KeyName::parse(name).unwrap(), &[seed; 32])
     }
 
-    /// Tampers with what is served and checks which steps fail; all other steps must be made and pass.
+    /// Tampers with what is served and checks which steps fail; all other steps must be made and
+    /// pass.
     #[track_caller]
     fn check(tamper: impl FnOnce(&mut Served), failing: &[&str]) -> Vec<Step> {
         let mut served = Served::good();

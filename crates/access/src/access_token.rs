@@ -1,4 +1,5 @@
-//! The secret that lets a caller read envelopes on the log port: 32 random bytes in hex, in the file `access-token`. The page has it from the gateway.
+//! The secret that lets a caller read envelopes on the log port: 32 random bytes in hex, in the
+//! file `access-token`. The page has it from the gateway.
 
 use std::{
     fs, io,
@@ -60,7 +61,8 @@ impl AccessToken {
         &self.0
     }
 
-    /// Whether this is what a caller offers. Hashes are compared, so how long it takes says nothing of the secret.
+    /// Whether this is what a caller offers. Hashes are compared, so how long it takes says nothing
+    /// of the secret.
     pub fn is(&self, offered: &str) -> bool {
         Hash::sha256(offered.as_bytes()) == Hash::sha256(self.0.as_bytes())
     }

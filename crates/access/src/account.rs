@@ -1,4 +1,5 @@
-//! Accounts of the machine: who gave an order is the account that the kernel names, whatever else they say.
+//! Accounts of the machine: who gave an order is the account that the kernel names, whatever else
+//! they say.
 
 use nix::unistd::{Uid, User};
 
@@ -34,8 +35,9 @@ impl Account {
         &self.0
     }
 
-    /// Who the log says it was: the account, and behind it the name that they gave themselves, if that is another. A name of an account has no spaces, so
-    /// nobody can give themselves one that reads as another account.
+    /// Who the log says it was: the account, and behind it the name that they gave themselves, if
+    /// that is another. A name of an account has no spaces, so nobody can give themselves one that
+    /// reads as another account.
     #[must_use]
     pub fn signing_as(&self, claimed: Option<&Words>) -> String {
         match claimed {

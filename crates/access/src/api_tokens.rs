@@ -1,7 +1,8 @@
-//! Tokens of programs that log and search by way of the log port: the file `api-tokens` in the data directory.
+//! Tokens of programs that log and search by way of the log port: the file `api-tokens` in the data
+//! directory.
 //!
-//! A token is 160 random bits, shown once. The file has its SHA-256 only: whoever reads it can let nobody in, and a look-up by hash tells nothing of a token
-//! by the time it takes.
+//! A token is 160 random bits, shown once. The file has its SHA-256 only: whoever reads it can let
+//! nobody in, and a look-up by hash tells nothing of a token by the time it takes.
 //!
 //! A token that is revoked loses its hash first, and its line only once the log says that it was
 //! revoked: whatever happens between the two, it lets nobody in, and the event is sealed later.
@@ -195,8 +196,8 @@ impl ApiTokens {
         })
     }
 
-    /// The moment of an effect: whoever was let in may have waited since, so the token is looked at again; it stands until the guard is dropped. `None` where
-    /// it was revoked.
+    /// The moment of an effect: whoever was let in may have waited since, so the token is looked at
+    /// again; it stands until the guard is dropped. `None` where it was revoked.
     pub async fn effect(&self, token: &TokenDescription) -> Option<Effect> {
         let effect = Arc::clone(&self.effects).read_owned().await;
         self.stands(token).then_some(effect)
@@ -207,12 +208,14 @@ impl ApiTokens {
         Arc::clone(&self.effects).write_owned().await
     }
 
-    /// Whether a token that was let in still lets its bearer in. One that was made anew under the name is another.
+    /// Whether a token that was let in still lets its bearer in. One that was made anew under the
+    /// name is another.
     pub fn stands(&self, token: &TokenDescription) -> bool {
         self.stored().iter().any(|stored| stored.revoked.is_none() && stored.description == *token)
     }
 
-    /// From here on the token lets nobody in. [`ApiTokens::revoked`] tells of it until [`ApiTokens::forget`].
+    /// From here on the token lets nobody in. [`ApiTokens::revoked`] tells of it until
+    /// [`ApiTokens::forget`].
     pub fn revoke(&self, name: &TokenName, revocation: Revocation) -> Result<(), ApiTokenError> {
         self.change(|stored| {
             let is_it = |token: &&mut StoredToken| {

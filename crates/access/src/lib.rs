@@ -1,6 +1,7 @@
 //! Who is it, and what may they do.
 //!
-//! - An [`Account`] of the machine is known by the kernel's word; it gives orders, in [`Words`] of its own.
+//! - An [`Account`] of the machine is known by the kernel's word; it gives orders, in [`Words`] of
+//!   its own.
 //! - [`ApiTokens`] let programs log and search, each with its [`Scope`].
 //! - The [`AccessToken`] lets its bearer read envelopes.
 

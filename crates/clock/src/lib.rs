@@ -4,7 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use model::Timestamp;
 
-/// A day on which this version was there already: no clock that is right is before it. Moved on with each version.
+/// A day on which this version was there already: no clock that is right is before it. Moved on
+/// with each version.
 #[must_use]
 pub fn built() -> Timestamp {
     /// 2026-11-28T00:00:00Z.

@@ -1,8 +1,10 @@
 //! Copies a site's folder while the site runs, or while it does not.
 //!
-//! A backup is a folder with the log, what an operator wrote, and the secret keys if they are asked for. What follows from the log is left out. It is made
-//! beside its place, verified there, and replaces an earlier backup of the same log only then: a backup is whole, verified, and never goes back. Of the earlier
-//! one, closed segments are taken over that are as long as the log's; that they are also the same is for the verification to show, which reads all of the copy.
+//! A backup is a folder with the log, what an operator wrote, and the secret keys if they are asked
+//! for. What follows from the log is left out. It is made beside its place, verified there, and
+//! replaces an earlier backup of the same log only then: a backup is whole, verified, and never
+//! goes back. Of the earlier one, closed segments are taken over that are as long as the log's;
+//! that they are also the same is for the verification to show, which reads all of the copy.
 //!
 //! Where the log's key is at hand, it signs what an operator wrote, in a [`manifest`]: a backup may
 //! lie where others write. For the same reason nothing that lies in a backup is followed elsewhere.
@@ -54,7 +56,8 @@ pub use self::{
 
 /// Largest description: a name of 60 characters and some words.
 const DESCRIPTION_BYTES_MAX: u64 = 4 << 10;
-/// How often the log is copied again because it went over to another key between the copying of log and keys.
+/// How often the log is copied again because it went over to another key between the copying of log
+/// and keys.
 const KEY_ROUNDS_MAX: u32 = 3;
 /// Leaves between two lines of progress: about a second of verifying.
 const PROGRESS_LEAVES: u64 = 1_000_000;
@@ -279,7 +282,8 @@ impl AtHand {
 }
 
 impl Job<'_> {
-    /// Takes closed segments over from an earlier backup: as links, or as copies where the file system has no links. Answers whether there were any.
+    /// Takes closed segments over from an earlier backup: as links, or as copies where the file
+    /// system has no links. Answers whether there were any.
     fn take_over(&self, previous: &Backup) -> Result<bool, BackupError> {
         let (source, from) = (DataDir::ledger_of(self.data_dir), previous.ledger());
         let list = |ledger: &Path| {
@@ -342,7 +346,8 @@ impl Job<'_> {
         }
     }
 
-    /// Whether the secret keys are backed up: where that is asked for, or the earlier backup has a key of this log. One that somebody else put there is not.
+    /// Whether the secret keys are backed up: where that is asked for, or the earlier backup has a
+    /// key of this log. One that somebody else put there is not.
     fn wants_keys(&self, verified: &VerifiedFolder) -> bool {
         let has_before = |key| self.keys_before.contains(key);
         self.with_keys || verified.keys.iter().any(|(_, key)| has_before(key))
@@ -364,7 +369,8 @@ impl Job<'_> {
             .map_err(|source| BackupError::Io { path: self.ledger.clone(), source })
     }
 
-    /// The copy must hold all that the earlier backup's checkpoint covers, unchanged. Answers how many leaves that are.
+    /// The copy must hold all that the earlier backup's checkpoint covers, unchanged. Answers how
+    /// many leaves that are.
     fn check_follows(
         &self,
         previous: &Backup,
@@ -406,7 +412,8 @@ pub(crate) fn verify(
     })
 }
 
-/// Takes a file over from an earlier backup. Only one that nobody else can change later is linked: it is ours, and has no other name.
+/// Takes a file over from an earlier backup. Only one that nobody else can change later is linked:
+/// it is ours, and has no other name.
 fn link_or_copy(from: &Path, to: &Path) -> Result<(), BackupError> {
     let failed = |source| BackupError::Io { path: to.to_owned(), source };
     let mut file = open_plain(OpenOptions::new().read(true), from)?;
@@ -440,7 +447,8 @@ pub(crate) struct KeyFile {
 }
 
 impl KeyFile {
-    /// The key of the site with this name in the file `current`, and the one that a rotation goes over to, as far as they are there.
+    /// The key of the site with this name in the file `current`, and the one that a rotation goes
+    /// over to, as far as they are there.
     pub(crate) fn all(current: &Path, site: &str) -> Result<Vec<Self>, BackupError> {
         let name = KeyName::parse(&DataDir::origin_of(site)).expect("a site's name is checked");
         let mut keys = Vec::new();

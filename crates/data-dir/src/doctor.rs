@@ -1,7 +1,9 @@
-//! Examines a site's folder: what is wrong, what it means, and what can be done. Nothing is changed, and a site may run in it.
+//! Examines a site's folder: what is wrong, what it means, and what can be done. Nothing is
+//! changed, and a site may run in it.
 //!
-//! What the log must be is `ledger::verify`'s to say, which stops at the first thing that is wrong. Where something is, every segment is read by itself:
-//! segments that lead to the signed root are right, and then what differs from them can be made again.
+//! What the log must be is `ledger::verify`'s to say, which stops at the first thing that is wrong.
+//! Where something is, every segment is read by itself: segments that lead to the signed root are
+//! right, and then what differs from them can be made again.
 
 mod findings;
 mod index;
@@ -29,7 +31,8 @@ pub use self::{
     start::{Start, StartError, StartFile},
 };
 
-/// Free space below which a warning is due: a segment of 64 MiB, its tree files and the index's growth meanwhile, several times.
+/// Free space below which a warning is due: a segment of 64 MiB, its tree files and the index's
+/// growth meanwhile, several times.
 const FREE_BYTES_LOW: u64 = 1 << 30;
 /// Free space that does not hold the next segment.
 const FREE_BYTES_MIN: u64 = ledger::segment::SEGMENT_BYTES_MAX;
@@ -147,7 +150,8 @@ fn space(data_dir: &Path, findings: &mut Findings) {
     }
 }
 
-/// Whether the secret keys are there, nobody else's to read, and the log's. `vkey` is the key that the log names, as far as that is known.
+/// Whether the secret keys are there, nobody else's to read, and the log's. `vkey` is the key that
+/// the log names, as far as that is known.
 fn keys(data_dir: &Path, file: &Path, name: &str, vkey: Option<&str>, findings: &mut Findings) {
     let known = match KeyFile::all(file, name) {
         Ok(known) => known,

@@ -30,9 +30,11 @@ pub const CONFIGURATION: [&str; 3] = [PANGEA, RETENTION, WITNESS_POLICY];
 pub const ORDERS: &str = "orders.sock";
 /// The index.
 pub const INDEX: &str = "index.sqlite";
-/// What a start that a crash interrupted may have left in a new folder; the last is of earlier versions.
+/// What a start that a crash interrupted may have left in a new folder; the last is of earlier
+/// versions.
 const OURS: [&str; 3] = [LOCK, "site.json.unfinished", "site.next"];
-/// Secrets: who finds one open to others must know that it may be known, so it is refused and not quietly closed.
+/// Secrets: who finds one open to others must know that it may be known, so it is refused and not
+/// quietly closed.
 const SECRETS: [&str; 3] = [ACCESS_TOKEN, KEY, NEXT_KEY];
 
 /// Whether the index has its place in this folder.
@@ -97,11 +99,12 @@ impl DataDir {
     /// Longest site name in characters.
     pub const NAME_CHARS_MAX: usize = 60;
 
-    /// Opens and locks the folder, or makes one for a new site. `name` is the site's name; without it, an existing site keeps its own and a new one is
-    /// called `site`.
+    /// Opens and locks the folder, or makes one for a new site. `name` is the site's name; without
+    /// it, an existing site keeps its own and a new one is called `site`.
     ///
     /// # Errors
-    /// The folder is another program's, another version's, another site's or in use; nothing is changed then.
+    /// The folder is another program's, another version's, another site's or in use; nothing is
+    /// changed then.
     pub fn open(path: &Path, name: Option<&str>) -> Result<Self, DataDirError> {
         let failed = |source| DataDirError::Io { path: path.to_owned(), source };
         path.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
@@ -232,7 +235,8 @@ impl DataDir {
         self.path.join(RETENTION)
     }
 
-    /// Which witnesses must have cosigned a checkpoint before it is shown; nobody where there is no such file.
+    /// Which witnesses must have cosigned a checkpoint before it is shown; nobody where there is no
+    /// such file.
     pub fn witness_policy(&self) -> PathBuf {
         self.path.join(WITNESS_POLICY)
     }

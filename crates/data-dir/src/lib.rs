@@ -1,9 +1,9 @@
 //! What lies in a site's folder, and the tools that need no running site.
 //!
-//! - [`DataDir`] is the folder: whose it is, of which version, and that nobody else uses it. [`folder`]
-//!   names what lies in it.
-//! - [`backup`] copies the folder, [`restore`] makes a folder of a copy, [`doctor`] says what is wrong
-//!   with one.
+//! - [`DataDir`] is the folder: whose it is, of which version, and that nobody else uses it.
+//!   [`folder`] names what lies in it.
+//! - [`backup`] copies the folder, [`restore`] makes a folder of a copy, [`doctor`] says what is
+//!   wrong with one.
 //! - [`retention`] is how long envelopes are kept; [`RunFile`] tells where a running site is found.
 
 pub mod backup;

@@ -1,7 +1,9 @@
 //! Makes a site's folder of a backup: whole, or not at all.
 //!
-//! A log that was restored may be behind what it has published since the backup was made. To go on with it then would be to seal other events at leaves that
-//! others hold proofs of: a fork, which is what a log must never do. Only a checkpoint from outside can tell; whoever has one hands it in.
+//! A log that was restored may be behind what it has published since the backup was made. To go on
+//! with it then would be to seal other events at leaves that others hold proofs of: a fork, which
+//! is what a log must never do. Only a checkpoint from outside can tell; whoever has one hands it
+//! in.
 //!
 //! Beside the log, whose signatures are checked, a backup holds what an operator wrote. It is taken
 //! as far as the log's key signed it when the backup was made; anything else only when it is asked
@@ -66,8 +68,8 @@ pub struct Restored {
     pub configuration: Vec<Configured>,
     /// Why it is not known what the log's key signed of it; `None` where it is.
     pub unsigned: Option<String>,
-    /// Leaves of the backup beyond its checkpoint, which earlier versions made backups with. Nothing
-    /// vouches for them, so they are left out.
+    /// Leaves of the backup beyond its checkpoint, which earlier versions made backups with.
+    /// Nothing vouches for them, so they are left out.
     pub left_out: u64,
 }
 
@@ -110,7 +112,8 @@ pub fn restore(
     progress("verifying the copy");
     let verified = verify(&disk, &ledger, Some(&of_backup.vkey), progress)
         .map_err(|source| RestoreError::Copy { source })?;
-    // What was said of the backup must be true of the copy: an older one may lie in its place by now.
+    // What was said of the backup must be true of the copy: an older one may lie in its place by
+    // now.
     if verified.checkpoint != of_backup.checkpoint {
         return Err(RestoreError::Changed { path: request.backup.to_owned() });
     }

@@ -1,7 +1,7 @@
 //! How long envelopes are kept, by class of event: the file `retention` in the data directory.
 //!
-//! A line names an action and a time, `SENSOR_READING 400d`. What has no line is kept for ever. Envelopes go, entries stay: every proof still holds, and the
-//! log says what was erased and why.
+//! A line names an action and a time, `SENSOR_READING 400d`. What has no line is kept for ever.
+//! Envelopes go, entries stay: every proof still holds, and the log says what was erased and why.
 
 use std::{collections::BTreeMap, fs, io, path::Path, str::FromStr, time::Duration};
 

@@ -1,7 +1,7 @@
 //! `run.json`: where a running site is found.
 //!
-//! It is written once the log port answers and removed when the site stops in order. After a crash it stays; that the folder is not locked then says that
-//! it means nothing.
+//! It is written once the log port answers and removed when the site stops in order. After a crash
+//! it stays; that the folder is not locked then says that it means nothing.
 
 use std::{
     fs, io,

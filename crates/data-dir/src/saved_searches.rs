@@ -1,7 +1,7 @@
 //! The file `pangea-searches`: searches that clients of Pangea's API may come back for.
 //!
-//! A search has words, and they may be those of an envelope. So the file is emptied whenever envelopes
-//! are erased, by a running site and by a command on a stopped one.
+//! A search has words, and they may be those of an envelope. So the file is emptied whenever
+//! envelopes are erased, by a running site and by a command on a stopped one.
 
 use std::{fs::OpenOptions, io, path::Path};
 

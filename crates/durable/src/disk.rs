@@ -3,8 +3,10 @@
 //! [`RealDisk`] is the file system. Tests have other disks, which fail, tear and forget on demand.
 //! What an operation promises:
 //!
-//! - what [`DiskFile::sync`] returned `Ok` for survives a loss of power, for the bytes and the length of that file;
-//! - a file's creation, renaming or removal survives once [`Disk::sync_folder`] of its folder returned `Ok`;
+//! - what [`DiskFile::sync`] returned `Ok` for survives a loss of power, for the bytes and the
+//!   length of that file;
+//! - a file's creation, renaming or removal survives once [`Disk::sync_folder`] of its folder
+//!   returned `Ok`;
 //! - after any error nobody knows what was done.
 
 use std::{
@@ -153,7 +155,8 @@ pub fn read_small(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
 /// Ending of a file that is to replace the one without it. What a crash leaves of it means nothing.
 pub const NEXT: &str = ".next";
 
-/// Replaces `folder/name`; when this returns, the new content is what a crash leaves, and until then the old or the new one, whole.
+/// Replaces `folder/name`; when this returns, the new content is what a crash leaves, and until
+/// then the old or the new one, whole.
 ///
 /// # Errors
 /// The old or the new content is there, whole, and nobody knows which a crash would leave.

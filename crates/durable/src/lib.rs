@@ -1,11 +1,11 @@
 //! How bytes reach the disk: whole or not at all, and for their owner alone.
 //!
 //! Everything in a data directory, a witness's folder or a backup is private: folders are made with
-//! mode 700 and files with mode 600, whatever the user's mask lets through. [`close_to_others`] does
-//! the same for what an earlier version left more open.
+//! mode 700 and files with mode 600, whatever the user's mask lets through. [`close_to_others`]
+//! does the same for what an earlier version left more open.
 //!
-//! This crate knows nothing of logs or sites. What must hold through every crash, a log's files and a
-//! witness's, is written through [`disk`], so that tests can make each of its steps fail.
+//! This crate knows nothing of logs or sites. What must hold through every crash, a log's files and
+//! a witness's, is written through [`disk`], so that tests can make each of its steps fail.
 
 pub mod disk;
 

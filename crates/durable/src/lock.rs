@@ -1,4 +1,5 @@
-//! A lock that says that a folder is in use. The kernel drops it when its process ends, however that ends.
+//! A lock that says that a folder is in use. The kernel drops it when its process ends, however
+//! that ends.
 
 use std::{
     fs::{File, Permissions, TryLockError},

@@ -1,8 +1,8 @@
 //! Files that a user asked for: there whole or not at all, where a file is asked for.
 //!
 //! What is there already decides. A plain file, or none, is written beside its place and renamed; a
-//! symbolic link stays one, and what it leads to is replaced. A pipe or a device is written to as it
-//! is, and so is standard output, which is called `-`.
+//! symbolic link stays one, and what it leads to is replaced. A pipe or a device is written to as
+//! it is, and so is standard output, which is called `-`.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},

@@ -39,8 +39,8 @@ pub struct Closed {
     pub failed: Option<(PathBuf, io::Error)>,
 }
 
-/// Closes a folder and everything in it to other accounts. Symbolic links are not followed, and what
-/// `leaves_alone` names by its path stays as it is.
+/// Closes a folder and everything in it to other accounts. Symbolic links are not followed, and
+/// what `leaves_alone` names by its path stays as it is.
 ///
 /// It goes from the top: once a folder is closed, nobody else can put another thing in the place of
 /// what is in it.

@@ -9,7 +9,8 @@ use std::{
 
 use crate::private::private_file;
 
-/// What a file is called, behind its name, until it is whole. What a crash leaves of it means nothing.
+/// What a file is called, behind its name, until it is whole. What a crash leaves of it means
+/// nothing.
 const UNFINISHED: &str = ".unfinished";
 
 /// Replaces a private file. Once it returns, a crash leaves the new content; until then the old or

@@ -1,4 +1,5 @@
-//! A folder that appears whole or not at all: it is made beside its place, under its name and `.next`, and gets its name when everything in it is durable.
+//! A folder that appears whole or not at all: it is made beside its place, under its name and
+//! `.next`, and gets its name when everything in it is durable.
 
 use std::{
     ffi::OsStr,
@@ -14,11 +15,13 @@ use crate::{
     replace::sync_folder,
 };
 
-/// Says that a folder is one that is being made. It is locked meanwhile, and gone when the folder is whole.
+/// Says that a folder is one that is being made. It is locked meanwhile, and gone when the folder
+/// is whole.
 const LOCK: &str = "copy.lock";
 /// What a folder in the making is called behind its name.
 const NEXT: &str = ".next";
-/// What the folder that it replaces is called behind its name, for the moment between two renamings.
+/// What the folder that it replaces is called behind its name, for the moment between two
+/// renamings.
 const OLD: &str = ".being-replaced";
 
 /// A folder in the making; removed when this is dropped.
@@ -44,7 +47,8 @@ impl Staging {
                 fs::remove_dir(&path).map_err(failed)?;
             }
             Ok(_) => {
-                // Only what says of itself that it is unfinished may go, and only if nobody is at it.
+                // Only what says of itself that it is unfinished may go, and only if nobody is at
+                // it.
                 let lock = path.join(LOCK);
                 if fs::symlink_metadata(&lock).is_err() {
                     return Err(StagingError::InTheWay { path });
@@ -61,7 +65,8 @@ impl Staging {
         Ok(Self { target: target.to_owned(), path, _lock: lock })
     }
 
-    /// Puts back what a replacing that was interrupted between its two renamings moved aside, and removes what it left when it was done.
+    /// Puts back what a replacing that was interrupted between its two renamings moved aside, and
+    /// removes what it left when it was done.
     pub fn settle(&self) -> Result<(), StagingError> {
         let (target, old) = (&self.target, beside(&self.target, OLD)?);
         if !old.exists() {
@@ -88,7 +93,8 @@ impl Staging {
         write().map_err(|source| StagingError::Io { path: path.clone(), source })
     }
 
-    /// Gives the folder its name, in place of what has that name. What is in its folders is durable already.
+    /// Gives the folder its name, in place of what has that name. What is in its folders is durable
+    /// already.
     pub fn finish(self) -> Result<(), StagingError> {
         let old = beside(&self.target, OLD)?;
         let finish = || {
@@ -104,7 +110,8 @@ impl Staging {
                 }
                 return Err(error);
             }
-            // Whole now, so what says that it is not goes; where a crash leaves it, it means nothing any more.
+            // Whole now, so what says that it is not goes; where a crash leaves it, it means
+            // nothing any more.
             fs::remove_file(self.target.join(LOCK))?;
             sync_folder(&self.target)?;
             sync_folder(parent)?;
@@ -116,7 +123,8 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // When it has its name there is nothing left; otherwise the next making removes what this cannot.
+        // When it has its name there is nothing left; otherwise the next making removes what this
+        // cannot.
         let _left = fs::remove_dir_all(&self.path);
     }
 }

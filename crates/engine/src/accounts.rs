@@ -1,9 +1,11 @@
 //! Who may speak on a site's bus, and about what: the one table.
 //!
-//! The bus is two servers that share nothing. One is for devices, which need no credentials yet: a client that can open a socket is a device. The other is
-//! for the hosts, whose control subjects are the keys to the machine; everyone there has a certificate of the site's own [`Authority`], which names them.
-//! They are two because a server that lets some clients in without credentials takes a client for one of those before it looks at the certificate, and
-//! `wash host` can show nothing but a certificate.
+//! The bus is two servers that share nothing. One is for devices, which need no credentials yet: a
+//! client that can open a socket is a device. The other is for the hosts, whose control subjects
+//! are the keys to the machine; everyone there has a certificate of the site's own [`Authority`],
+//! which names them. They are two because a server that lets some clients in without credentials
+//! takes a client for one of those before it looks at the certificate, and `wash host` can show
+//! nothing but a certificate.
 //!
 //! | server | account | user | publishes | hears |
 //! |---|---|---|---|---|
@@ -23,11 +25,12 @@ use serde_json::{Value, json};
 
 use crate::ca::{Authority, CredentialError, Identity};
 
-/// What devices may neither publish nor hear: what belongs to the server itself, other clients' replies, and the names of the site and of the hosts.
+/// What devices may neither publish nor hear: what belongs to the server itself, other clients'
+/// replies, and the names of the site and of the hosts.
 const RESERVED: [&str; 8] =
     ["$JS.>", "$KV.>", "$O.>", "$SRV.>", "$SYS.>", "_INBOX.>", "runtime.>", "sealwire.>"];
-/// Reserved too, but for MQTT clients to hear: the server itself subscribes there on behalf of one that asks for more than QoS 0. It lets none of them name
-/// such a subject.
+/// Reserved too, but for MQTT clients to hear: the server itself subscribes there on behalf of one
+/// that asks for more than QoS 0. It lets none of them name such a subject.
 const MQTT_OWN: &str = "$MQTT.>";
 /// Where hosts get replies: stock hosts cannot be told another prefix.
 const HOST_REPLIES: &str = "_INBOX.>";

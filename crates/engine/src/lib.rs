@@ -1,8 +1,12 @@
-//! The two engines Sealwire runs on, `nats-server` and `wash host`, which it configures and never imitates.
+//! The two engines Sealwire runs on, `nats-server` and `wash host`, which it configures and never
+//! imitates.
 //!
-//! - [`release`] says which versions, and what their wheels hash to; [`find`](mod@find) locates an engine or fetches it;
-//! - [`nats_server`] and [`wash_host`] say how each is started; [`supervise`] keeps it running and stops it, and `log` keeps what it says;
-//! - [`accounts`] says who may speak on the bus, [`ca`] makes the certificates that tell them apart, [`sandbox`] says what an engine sees of the machine;
+//! - [`release`] says which versions, and what their wheels hash to; [`find`](mod@find) locates an
+//!   engine or fetches it;
+//! - [`nats_server`] and [`wash_host`] say how each is started; [`supervise`] keeps it running and
+//!   stops it, and `log` keeps what it says;
+//! - [`accounts`] says who may speak on the bus, [`ca`] makes the certificates that tell them
+//!   apart, [`sandbox`] says what an engine sees of the machine;
 //!
 //! Nothing here knows what a sensor or a log is.
 

@@ -1,7 +1,8 @@
 //! What an engine says: kept in a file, and its last lines in memory.
 //!
-//! An engine writes into a pipe that we read, not into the file itself. So it neither dies nor hangs when the file cannot be written, as on a full disk, and
-//! why it ended can be told without the file.
+//! An engine writes into a pipe that we read, not into the file itself. So it neither dies nor
+//! hangs when the file cannot be written, as on a full disk, and why it ended can be told without
+//! the file.
 
 use std::{
     collections::VecDeque,
@@ -41,7 +42,8 @@ impl Log {
         Self { path, tail: Arc::default(), reading: watch::Sender::new(0) }
     }
 
-    /// A pipe for one start of the engine, read until the engine and whatever it started have closed it.
+    /// A pipe for one start of the engine, read until the engine and whatever it started have
+    /// closed it.
     pub(crate) fn open(&self) -> io::Result<PipeWriter> {
         let (reader, writer) = io::pipe()?;
         let log = self.clone();
@@ -128,8 +130,8 @@ impl Kept<'_> {
     }
 }
 
-/// Opens the file. The engine can write in its folder, and what it puts in the file's place must not lead us
-/// out of there.
+/// Opens the file. The engine can write in its folder, and what it puts in the file's place must
+/// not lead us out of there.
 fn open(path: &Path) -> io::Result<(File, u64)> {
     if fs::metadata(path).is_ok_and(|metadata| metadata.len() > FILE_BYTES_MAX) {
         fs::rename(path, path.with_extension("log.old"))?;

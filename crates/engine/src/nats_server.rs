@@ -1,4 +1,5 @@
-//! How both servers of the bus are started: their configuration files and arguments. Who may do what there is in [`accounts`].
+//! How both servers of the bus are started: their configuration files and arguments. Who may do
+//! what there is in [`accounts`].
 
 use std::{
     fmt::Write as _,
@@ -15,7 +16,8 @@ use crate::{
     supervise::Start,
 };
 
-/// Largest message in bytes: room for the fleet of a full site in one answer. What does not fit is told so by the query service.
+/// Largest message in bytes: room for the fleet of a full site in one answer. What does not fit is
+/// told so by the query service.
 pub const PAYLOAD_BYTES_MAX: usize = 16 << 20;
 /// The configuration. It and what it names lie in the server's folder, where the server runs: so a
 /// folder may have any name, also one that is no text.
@@ -58,8 +60,9 @@ pub struct ForHosts<'a> {
 impl ForDevices<'_> {
     /// Writes the configuration and says how to start the server.
     ///
-    /// JetStream is there because MQTT needs it for sessions, and bounded as such. It is not where readings become durable: the ledger is. There is no TLS,
-    /// not even for clients that ask for it: some take up every offer, and would refuse a certificate that they do not know.
+    /// JetStream is there because MQTT needs it for sessions, and bounded as such. It is not where
+    /// readings become durable: the ledger is. There is no TLS, not even for clients that ask for
+    /// it: some take up every offer, and would refuse a certificate that they do not know.
     ///
     /// # Errors
     /// The folder cannot be written.

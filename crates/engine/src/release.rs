@@ -17,7 +17,8 @@ pub struct Release {
     pub version: Version,
     /// The program's path inside the wheel.
     pub path_in_wheel: &'static str,
-    /// SHA-256 of the wheels of that version: Linux x86-64, Linux aarch64, macOS arm64, and macOS x86-64 where there is one.
+    /// SHA-256 of the wheels of that version: Linux x86-64, Linux aarch64, macOS arm64, and macOS
+    /// x86-64 where there is one.
     pub sha256: &'static [&'static str],
 }
 
@@ -72,7 +73,8 @@ impl fmt::Display for Version {
 impl FromStr for Version {
     type Err = ();
 
-    /// Reads what an engine prints: `nats-server: v2.15.1`, `wash 2.10.3`. What follows a hyphen is passed over.
+    /// Reads what an engine prints: `nats-server: v2.15.1`, `wash 2.10.3`. What follows a hyphen is
+    /// passed over.
     fn from_str(printed: &str) -> Result<Self, Self::Err> {
         let last = printed.split_whitespace().next_back().ok_or(())?;
         let numbers = last.trim_start_matches('v').split('-').next().ok_or(())?;

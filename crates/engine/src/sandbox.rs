@@ -1,8 +1,9 @@
-//! What an engine sees of the machine: what every program needs to read, and its own folder. By Landlock, which the kernel holds for the engine and for
-//! whatever it starts.
+//! What an engine sees of the machine: what every program needs to read, and its own folder. By
+//! Landlock, which the kernel holds for the engine and for whatever it starts.
 //!
-//! The engines work for others: a host mounts any folder it is told to, and a server takes bytes from every device. Neither needs the log, its key or
-//! anybody's home. Landlock also keeps an engine from looking into other processes and from signalling them.
+//! The engines work for others: a host mounts any folder it is told to, and a server takes bytes
+//! from every device. Neither needs the log, its key or anybody's home. Landlock also keeps an
+//! engine from looking into other processes and from signalling them.
 
 use std::path::Path;
 #[cfg(target_os = "linux")]
@@ -12,9 +13,9 @@ use std::{fs, path::PathBuf};
 #[cfg(target_os = "linux")]
 const PROGRAMS: [&str; 8] =
     ["/bin", "/gnu/store", "/lib", "/lib32", "/lib64", "/nix/store", "/sbin", "/usr"];
-/// Those that it may read: names and addresses, certificates, time zones, and what the kernel says of the
-/// machine and of the engine. Of the folders with certificates, not those beside them that hold the secret
-/// keys of other servers: an engine of root's could read them.
+/// Those that it may read: names and addresses, certificates, time zones, and what the kernel says
+/// of the machine and of the engine. Of the folders with certificates, not those beside them that
+/// hold the secret keys of other servers: an engine of root's could read them.
 #[cfg(target_os = "linux")]
 const READABLE: [&str; 23] = [
     "/dev/random",
@@ -65,8 +66,9 @@ pub const fn is_available() -> bool {
     false
 }
 
-/// Keeps this thread, and the program that it becomes, to `folder`, and what it may read to the system's files and `program`. What lies beside `folder`
-/// cannot be seen, not even where that is among the system's files. Does nothing where the kernel cannot.
+/// Keeps this thread, and the program that it becomes, to `folder`, and what it may read to the
+/// system's files and `program`. What lies beside `folder` cannot be seen, not even where that is
+/// among the system's files. Does nothing where the kernel cannot.
 ///
 /// # Errors
 /// The kernel can, but does not.
@@ -108,7 +110,8 @@ pub const fn enter(_folder: &Path, _program: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The path itself, or, where `hidden` is below it, everything below it that does not lead there. The kernel knows no exceptions.
+/// The path itself, or, where `hidden` is below it, everything below it that does not lead there.
+/// The kernel knows no exceptions.
 #[cfg(target_os = "linux")]
 fn without(path: PathBuf, hidden: &Path) -> Vec<PathBuf> {
     if path.starts_with(hidden) {

@@ -1,13 +1,15 @@
 //! Keeps one engine running, and stops it.
 //!
-//! An engine that ends without being asked to is started again after a back-off, for as long as the site runs: an operator who repairs what was wrong (a
-//! full disk, a stolen port) need not also restart the site. Each outage is told as a [`Change`], so that it can be sealed.
+//! An engine that ends without being asked to is started again after a back-off, for as long as the
+//! site runs: an operator who repairs what was wrong (a full disk, a stolen port) need not also
+//! restart the site. Each outage is told as a [`Change`], so that it can be sealed.
 //!
-//! Each start is a start of our own program first, which closes the engine in (see [`sandbox`]) and then becomes it. It is found by way of the kernel, not by
-//! its path: the file there may have been replaced by a newer one since.
+//! Each start is a start of our own program first, which closes the engine in (see [`sandbox`]) and
+//! then becomes it. It is found by way of the kernel, not by its path: the file there may have been
+//! replaced by a newer one since.
 //!
-//! Invariant: no engine outlives us. Asked to stop, it gets SIGTERM and then SIGKILL; and where the kernel can do it, it is killed when we are, by way of
-//! [`exec_bound_to_parent`].
+//! Invariant: no engine outlives us. Asked to stop, it gets SIGTERM and then SIGKILL; and where the
+//! kernel can do it, it is killed when we are, by way of [`exec_bound_to_parent`].
 
 use std::{
     convert::Infallible,
@@ -36,7 +38,8 @@ use crate::{environment, log::Log, sandbox};
 /// Our own subcommand that becomes an engine, see [`exec_bound_to_parent`].
 pub const RUN_ENGINE: &str = "run-engine";
 
-/// How long an engine may take to stop when asked; then it is killed. Two of them one after the other fit the five seconds of the whole site.
+/// How long an engine may take to stop when asked; then it is killed. Two of them one after the
+/// other fit the five seconds of the whole site.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause before the first restart.
 const BACK_OFF_MIN: Duration = Duration::from_millis(200);
@@ -203,8 +206,8 @@ fn spawn(start: &Start, log: &Log) -> io::Result<Child> {
         .spawn()
 }
 
-/// Becomes the engine, which sees nothing but `folder` and the system's files, and has the kernel kill it when its parent, process `parent`, dies, however
-/// it dies.
+/// Becomes the engine, which sees nothing but `folder` and the system's files, and has the kernel
+/// kill it when its parent, process `parent`, dies, however it dies.
 ///
 /// # Errors
 /// Returns only if the program cannot be started.

@@ -9,21 +9,23 @@ pub const NAME: &str = "wash host";
 /// The host's cache. It and the other files lie in the host's folder, where the host runs: so a
 /// folder may have any name, also one that is no text.
 const IMAGES: &str = "images";
-/// Instances of core modules the host keeps room for, for all its components together: who finds none is answered with an error. Each costs address space
-/// for one memory.
+/// Instances of core modules the host keeps room for, for all its components together: who finds
+/// none is answered with an error. Each costs address space for one memory.
 pub const CORE_INSTANCES: usize = 160;
-/// Instances that one component needs for one call, with the modules that lower its imports: ours have three at most.
+/// Instances that one component needs for one call, with the modules that lower its imports: ours
+/// have three at most.
 pub const CORE_INSTANCES_OF_A_CALL: usize = 3;
 /// Messages that components work on at once; further ones wait.
 pub const MESSAGES_MAX: usize = 8;
 /// Memory one instance may grow to.
 const HEAP_MEMORY: &str = "64MiB";
 
-/// With RUST_BACKTRACE set, as developers have it, the host captures a backtrace for errors it makes and drops at every request, which takes it 5 ms each.
-/// This leaves those of panics.
+/// With RUST_BACKTRACE set, as developers have it, the host captures a backtrace for errors it
+/// makes and drops at every request, which takes it 5 ms each. This leaves those of panics.
 const NO_BACKTRACES: (&str, &str) = ("RUST_LIB_BACKTRACE", "0");
 
-/// What the host knows no flag for, or an older one does not. By itself it gives a call ten minutes.
+/// What the host knows no flag for, or an older one does not. By itself it gives a call ten
+/// minutes.
 const ENVIRONMENT: [(&str, &str); 7] = [
     NO_BACKTRACES,
     ("WASH_WASMCLOUD_MESSAGING_MAX_IN_FLIGHT", "8"),
@@ -58,7 +60,8 @@ pub struct Config<'a> {
 /// The folder cannot be written, or no certificate can be made.
 pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
     durable::create_folder(config.folder)?;
-    // Images are found by their registry's address, and ours is another at each start: what is kept is of no use.
+    // Images are found by their registry's address, and ours is another at each start: what is kept
+    // is of no use.
     match fs::remove_dir_all(config.folder.join(IMAGES)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

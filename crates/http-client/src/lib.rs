@@ -1,7 +1,8 @@
 //! HTTP requests that reach this machine directly, whatever proxy the environment names.
 //!
-//! What is on loopback is ours: a proxy cannot reach it, and must not be told what is said there. Everything else goes the way that the environment says
-//! (`ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`, in capitals or not).
+//! What is on loopback is ours: a proxy cannot reach it, and must not be told what is said there.
+//! Everything else goes the way that the environment says (`ALL_PROXY`, `HTTPS_PROXY`,
+//! `HTTP_PROXY`, `NO_PROXY`, in capitals or not).
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -27,7 +28,8 @@ fn past_proxies<Body>(request: RequestBuilder<Body>, url: &str) -> RequestBuilde
     if is_loopback(url) { request.config().proxy(None).build() } else { request }
 }
 
-/// Whether the URL names this machine. Names are not looked up: but for `localhost`, they say nothing.
+/// Whether the URL names this machine. Names are not looked up: but for `localhost`, they say
+/// nothing.
 fn is_loopback(url: &str) -> bool {
     let Ok(uri) = url.parse::<Uri>() else { return false };
     let Some(host) = uri.host() else { return false };

@@ -1,6 +1,7 @@
 //! Answers that are on their way, and the memory that they share.
 //!
-//! A client that takes its answer slowly keeps it in our memory. Small ones are limited by the connections that there are; those that are not share a room.
+//! A client that takes its answer slowly keeps it in our memory. Small ones are limited by the
+//! connections that there are; those that are not share a room.
 
 use axum::body::{Body, Bytes};
 use tokio::sync::OwnedSemaphorePermit;
@@ -48,8 +49,8 @@ impl Answers {
         Some(AnswerRoom(Some(self.memory.room(permits).await?)))
     }
 
-    /// The answer as a body that holds its memory until it is sent or its client is gone; `None` where there is no room for it. Until then it is the
-    /// caller's to bound how many answers wait.
+    /// The answer as a body that holds its memory until it is sent or its client is gone; `None`
+    /// where there is no room for it. Until then it is the caller's to bound how many answers wait.
     pub async fn body(&self, answer: Vec<u8>) -> Option<Body> {
         Some(self.room(answer.len()).await?.body(answer))
     }

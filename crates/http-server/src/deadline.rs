@@ -1,6 +1,7 @@
 //! A body that must have come whole by some moment.
 //!
-//! The time between two parts is limited too, but whoever sends a byte now and then keeps within that for days.
+//! The time between two parts is limited too, but whoever sends a byte now and then keeps within
+//! that for days.
 
 use std::{
     io,

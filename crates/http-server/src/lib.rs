@@ -1,4 +1,5 @@
-//! HTTP with a limit on everything a client can make us hold: connections, heads, bodies, and the time for each.
+//! HTTP with a limit on everything a client can make us hold: connections, heads, bodies, and the
+//! time for each.
 //!
 //! A client for whom there is no room is told so, and gets the whole answer: [`lingering`].
 
@@ -46,8 +47,10 @@ use self::{deadline::Deadline, lingering::Lingering};
 pub struct Places {
     /// Connections that are served.
     pub connections: usize,
-    /// Connections that are told that there is no room; while there are as many, nobody is accepted. Each is there until its client has read the answer
-    /// and closed, or was silent for 200 ms: ten thousand clients that do not close are all told within two seconds by as many as [`Places::MANY`] has.
+    /// Connections that are told that there is no room; while there are as many, nobody is
+    /// accepted. Each is there until its client has read the answer and closed, or was silent for
+    /// 200 ms: ten thousand clients that do not close are all told within two seconds by as many as
+    /// [`Places::MANY`] has.
     pub refusals: usize,
 }
 
@@ -55,7 +58,8 @@ impl Places {
     /// For a port that many programs use: four times what the live feed takes.
     pub const MANY: Self = Self { connections: 1_024, refusals: 1_024 };
 
-    /// Files that a port has open at most: its connections, the one that has no place yet, and the listener.
+    /// Files that a port has open at most: its connections, the one that has no place yet, and the
+    /// listener.
     #[must_use]
     pub const fn files_max(self) -> u64 {
         (self.connections + self.refusals + 2) as u64
@@ -68,7 +72,8 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time between two parts of a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for a whole body, whatever is done with it. Services that know what they wait for give less: Pangea's API a minute for 16 MiB.
+/// Time for a whole body, whatever is done with it. Services that know what they wait for give
+/// less: Pangea's API a minute for 16 MiB.
 const WHOLE_BODY_TIMEOUT: Duration = Duration::from_secs(90);
 /// Bytes of a body: an order to erase in its longest form is a tenth of it.
 const BODY_BYTES_MAX: usize = 256 << 10;
@@ -80,7 +85,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const NO_ROOM: &str =
     "there are as many connections as are taken at once: try again in a moment";
 
-/// Answers until `shutdown`; then answers under way are finished. `no_room` says [`NO_ROOM`] in the form that the port's clients read.
+/// Answers until `shutdown`; then answers under way are finished. `no_room` says [`NO_ROOM`] in the
+/// form that the port's clients read.
 pub async fn serve(
     places: Places,
     listener: TcpListener,

@@ -1,7 +1,8 @@
 //! A connection that is closed so that the client gets its answer.
 //!
-//! Whoever closes a socket while the client still sends makes the client's system drop what was not read yet: the answer, often. So this end stops
-//! writing first, and then reads on into nothing until the client is done too (RFC 9112, section 9.6), or silent, for [`LINGER`] at most.
+//! Whoever closes a socket while the client still sends makes the client's system drop what was not
+//! read yet: the answer, often. So this end stops writing first, and then reads on into nothing
+//! until the client is done too (RFC 9112, section 9.6), or silent, for [`LINGER`] at most.
 
 use std::{
     io::{self, IoSlice},
@@ -17,7 +18,8 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// How long a client may go on after its answer: the largest body that a port takes, 16 MiB, at 134 Mbit/s.
+/// How long a client may go on after its answer: the largest body that a port takes, 16 MiB, at 134
+/// Mbit/s.
 const LINGER: Duration = Duration::from_secs(1);
 /// How long it may be silent meanwhile: whoever still sends is not, unless packets are lost.
 pub(crate) const SILENCE: Duration = Duration::from_millis(200);

@@ -7,7 +7,8 @@ use tokio::{
     time::timeout,
 };
 
-/// Time for memory to come free: ten times what the largest body is sealed in, or the largest page sent to a client on the same network.
+/// Time for memory to come free: ten times what the largest body is sealed in, or the largest page
+/// sent to a client on the same network.
 pub const ROOM_TIMEOUT: Duration = Duration::from_secs(2);
 /// What lets several share the bytes: permits are of so many.
 pub const PERMIT_BYTES: usize = 1 << 10;

@@ -3,7 +3,8 @@
 /// The names that every machine has for itself.
 pub const MACHINE_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-/// Whether a Host header has one of the machine's own names, and behind it a port or nothing: Pangea's API makes addresses of it.
+/// Whether a Host header has one of the machine's own names, and behind it a port or nothing:
+/// Pangea's API makes addresses of it.
 pub fn is_this_machine(host: &str) -> bool {
     MACHINE_NAMES.iter().any(|name| is_under(host, name))
 }

@@ -1,7 +1,9 @@
-//! What an index of a long log costs: how fast it is made, how long questions take, how much memory it all needs.
+//! What an index of a long log costs: how fast it is made, how long questions take, how much memory
+//! it all needs.
 //!
-//! `cargo bench -p index -- [EVENTS] [SENSORS]`, by default ten million readings of 1,000 sensors over a year. Envelopes are made as they are needed, in
-//! batches, and only applying them is timed. The index is kept in a temporary folder (TMPDIR says where) of up to a gigabyte.
+//! `cargo bench -p index -- [EVENTS] [SENSORS]`, by default ten million readings of 1,000 sensors
+//! over a year. Envelopes are made as they are needed, in batches, and only applying them is timed.
+//! The index is kept in a temporary folder (TMPDIR says where) of up to a gigabyte.
 
 #![expect(
     clippy::unwrap_used,

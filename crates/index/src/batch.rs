@@ -1,6 +1,8 @@
-//! Envelopes that follow each other, made ready: what can be done for the index without its file, and so on another core.
+//! Envelopes that follow each other, made ready: what can be done for the index without its file,
+//! and so on another core.
 //!
-//! What many envelopes have in common is kept once, so that a batch of tens of thousands takes a tenth of what they do, and the file is asked once for each.
+//! What many envelopes have in common is kept once, so that a batch of tens of thousands takes a
+//! tenth of what they do, and the file is asked once for each.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -85,9 +87,11 @@ struct ReadingOfBatch {
 }
 
 impl IndexBatch {
-    /// Bytes of texts that differ, beyond which a batch is full: twice what a chunk of readings has.
+    /// Bytes of texts that differ, beyond which a batch is full: twice what a chunk of readings
+    /// has.
     const BYTES_MAX: usize = 8 << 20;
-    /// Terms of all leaves, beyond which it is full: three times as many as a chunk of readings has, 8 MB.
+    /// Terms of all leaves, beyond which it is full: three times as many as a chunk of readings
+    /// has, 8 MB.
     const TERMS_MAX: usize = 2 << 20;
 
     /// Characters that are kept of the reason why a leaf was passed over.
@@ -128,7 +132,8 @@ impl IndexBatch {
         self.leaves.is_empty()
     }
 
-    /// How many more leaves are best added: none where it is large, or where it ends with leaves that the index keeps together.
+    /// How many more leaves are best added: none where it is large, or where it ends with leaves
+    /// that the index keeps together.
     #[must_use]
     pub fn room(&self) -> usize {
         if self.bytes >= Self::BYTES_MAX || self.terms_of_leaves.len() >= Self::TERMS_MAX {
@@ -172,7 +177,8 @@ impl IndexBatch {
         self.reading(sensor, leaf, &event, received_at)
     }
 
-    /// The place of the sensor that the event says something of: not where it is only about it, as a hold is.
+    /// The place of the sensor that the event says something of: not where it is only about it, as
+    /// a hold is.
     fn sensor(&mut self, leaf: u64, event: &Event) -> Option<u32> {
         let id = event.sensor()?;
         let action = event.action.as_deref();

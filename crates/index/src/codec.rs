@@ -1,6 +1,8 @@
-//! Numbers and texts in the blobs of the index: little-endian base 128, the sign in the lowest bit where there is one.
+//! Numbers and texts in the blobs of the index: little-endian base 128, the sign in the lowest bit
+//! where there is one.
 //!
-//! Blobs come back from a file, and can be anything: reading past one's end, or what no writer wrote, is `None`.
+//! Blobs come back from a file, and can be anything: reading past one's end, or what no writer
+//! wrote, is `None`.
 
 /// Appends a number.
 pub(crate) fn put(bytes: &mut Vec<u8>, mut value: u64) {

@@ -1,10 +1,12 @@
 //! Whether an index says what its log says: all of it, and nothing else.
 //!
-//! Log and index are each read once, from one end to the other, and summed up: every fact that follows from a leaf is hashed under a key that is new each
-//! time, and the hashes are added, for 65,536 leaves at a time. Where the sums are the same the facts
-//! are the same, but for one chance in 2^60, whatever order they lie in, and whoever wrote them
-//! without the key. A fact is that a leaf has a term, that it was received at a moment, that it is a reading, or that it moved
-//! a sensor. What follows from other rows of the index (summaries, rollups, grams, sensors' states) is computed from these and compared.
+//! Log and index are each read once, from one end to the other, and summed up: every fact that
+//! follows from a leaf is hashed under a key that is new each time, and the hashes are added, for
+//! 65,536 leaves at a time. Where the sums are the same the facts are the same, but for one chance
+//! in 2^60, whatever order they lie in, and whoever wrote them without the key. A fact is that a
+//! leaf has a term, that it was received at a moment, that it is a reading, or that it moved a
+//! sensor. What follows from other rows of the index (summaries, rollups, grams, sensors' states)
+//! is computed from these and compared.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -34,7 +36,8 @@ use crate::{
 /// A place where an index differs from its log.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Difference {
-    /// Facts of these leaves: some are missing, others are there that the log does not say, or both.
+    /// Facts of these leaves: some are missing, others are there that the log does not say, or
+    /// both.
     Leaves {
         /// What they are of.
         what: &'static str,
@@ -114,7 +117,8 @@ type TimeFact = (u64, i64, Option<(SensorId, i64)>);
 type SightingFact<'a> = (SensorId, u64, &'a str, Option<&'a str>);
 
 impl Comparison {
-    /// Opens the index as it is at this moment. `None` where there is none of this version, or where a crash left what only the next start takes in.
+    /// Opens the index as it is at this moment. `None` where there is none of this version, or
+    /// where a crash left what only the next start takes in.
     ///
     /// # Errors
     /// The file cannot be used.
@@ -247,7 +251,8 @@ impl Comparison {
         of_chunk.is_some_and(|leaves| leaves.contains(postings::place_of(leaf)))
     }
 
-    /// Reads the index and says where it differs from what was taken in. `is_erased_since` tells of leaves whose erasure the index does not know of yet.
+    /// Reads the index and says where it differs from what was taken in. `is_erased_since` tells of
+    /// leaves whose erasure the index does not know of yet.
     ///
     /// # Errors
     /// SQLite fails, or a row is not what any writer wrote.
@@ -318,7 +323,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// The sums of the chunk that a leaf lies in. One that no chunk of the log has is told of by whoever finds it.
+    /// The sums of the chunk that a leaf lies in. One that no chunk of the log has is told of by
+    /// whoever finds it.
     fn sums_of(&mut self, leaf: u64, what: &'static str) -> Option<&mut Sums> {
         let chunk = usize::try_from(postings::chunk_of(leaf)).ok();
         if chunk.is_none_or(|chunk| chunk >= self.sums.len()) {

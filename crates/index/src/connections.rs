@@ -1,4 +1,5 @@
-//! The connections over which a reader asks: a few, each lent to one question at a time, so that a slow search does not hold up the others.
+//! The connections over which a reader asks: a few, each lent to one question at a time, so that a
+//! slow search does not hold up the others.
 
 use std::{
     fs,
@@ -12,7 +13,8 @@ use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::schema;
 
-/// How long a question waits where the file is locked: the writer makes its tables, or a checkpoint begins the write-ahead log anew.
+/// How long a question waits where the file is locked: the writer makes its tables, or a checkpoint
+/// begins the write-ahead log anew.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 /// Pages that a connection keeps in memory, in KiB; all of a reader as much as the writer.
 const CACHE_KIB: i64 = schema::CACHE_KIB / Connections::MAX as i64;
@@ -21,14 +23,16 @@ const CACHE_KIB: i64 = schema::CACHE_KIB / Connections::MAX as i64;
 #[derive(Debug)]
 pub(crate) struct Connections {
     path: PathBuf,
-    /// Those that are not lent, the one used last at the end, whose cache is the warmest; `None` is one that was not needed yet.
+    /// Those that are not lent, the one used last at the end, whose cache is the warmest; `None` is
+    /// one that was not needed yet.
     free: Mutex<Vec<Option<(FileId, Connection)>>>,
     given_back: Condvar,
 }
 
 impl Connections {
-    /// Questions that are asked beside each other; one more waits. As many as a site makes pages of Pangea's API at once, so that none of them waits for the
-    /// others; each costs its part of the cache and some open files.
+    /// Questions that are asked beside each other; one more waits. As many as a site makes pages of
+    /// Pangea's API at once, so that none of them waits for the others; each costs its part of the
+    /// cache and some open files.
     pub(crate) const MAX: usize = 4;
 
     /// To a file that is there.
@@ -74,7 +78,8 @@ impl FileId {
 }
 
 impl Lent<'_> {
-    /// To the file that is there now: where the index was made anew, a connection to the one before is of no more use.
+    /// To the file that is there now: where the index was made anew, a connection to the one before
+    /// is of no more use.
     pub(crate) fn opened(&mut self) -> rusqlite::Result<&mut Connection> {
         let file = FileId::of(&self.of.path)?;
         let connection = match self.connection.take() {

@@ -1,8 +1,11 @@
-//! The dictionary: each distinct term, a field and its text or a word of it, once, under a key; and which terms contain a text.
+//! The dictionary: each distinct term, a field and its text or a word of it, once, under a key; and
+//! which terms contain a text.
 //!
-//! That is found without a scan by the terms' grams: every three bytes that follow each other in a term, and the last two and the last one padded with
-//! zeros, so that shorter texts are the beginning of some gram. The field is a gram too. What three bytes or fewer find is right; a longer text is
-//! compared with the terms that have all its grams. Whole words, and how they begin, are found in the order of the terms.
+//! That is found without a scan by the terms' grams: every three bytes that follow each other in a
+//! term, and the last two and the last one padded with zeros, so that shorter texts are the
+//! beginning of some gram. The field is a gram too. What three bytes or fewer find is right; a
+//! longer text is compared with the terms that have all its grams. Whole words, and how they begin,
+//! are found in the order of the terms.
 
 use rusqlite::{Connection, OptionalExtension as _};
 
@@ -22,7 +25,8 @@ pub(crate) const EVERY: TermKey = 0;
 /// Terms under one row of a gram: small, for each row is written again whenever a term joins it.
 const CHUNK: usize = 1 << CHUNK_BITS;
 const CHUNK_BITS: u32 = 12;
-/// Grams of a text that are looked up; the terms that have so many of them are few enough to be compared.
+/// Grams of a text that are looked up; the terms that have so many of them are few enough to be
+/// compared.
 const GRAMS_MAX: usize = 16;
 /// Terms that one lookup finds or compares; for more, it is cheaper to read the events.
 const TERMS_MAX: usize = 1 << 16;
@@ -156,7 +160,8 @@ pub(crate) fn has_field(connection: &Connection, name: &str) -> rusqlite::Result
         .query_row([name], |row| row.get(0))
 }
 
-/// The keys, in order, of the terms of a field, or of any, that hold a text. `None` if there are too many, or finding them takes more effort than is left.
+/// The keys, in order, of the terms of a field, or of any, that hold a text. `None` if there are
+/// too many, or finding them takes more effort than is left.
 pub(crate) fn holding(
     connection: &Connection,
     effort: &Effort,
@@ -371,7 +376,8 @@ const fn gram([a, b, c]: [u8; 3]) -> u32 {
     u32::from_be_bytes([0, a, b, c])
 }
 
-/// Beyond those of three bytes: a standard field's place in the list of them, or a hash (FNV-1a, folded to 24 bits) of a custom one's name.
+/// Beyond those of three bytes: a standard field's place in the list of them, or a hash (FNV-1a,
+/// folded to 24 bits) of a custom one's name.
 fn gram_of_field(name: &str) -> u32 {
     let standard = Field::STANDARD.iter().zip(0..).find(|(field, _)| field.name() == name);
     let number = standard.map(|(_, number)| number).unwrap_or_else(|| {

@@ -2,13 +2,15 @@
 
 use std::cell::Cell;
 
-/// What is left to spend. It is counted in rows that SQLite reads one behind the other, a fifth of a microsecond each where it was measured, and not in time:
-/// the same search of the same index gets the same answer.
+/// What is left to spend. It is counted in rows that SQLite reads one behind the other, a fifth of
+/// a microsecond each where it was measured, and not in time: the same search of the same index
+/// gets the same answer.
 #[derive(Debug)]
 pub(crate) struct Effort(Cell<u64>);
 
 impl Effort {
-    /// Of a search: some three seconds, of the five that the gateway waits. In ten million events no search of the benchmark needs a twentieth of it.
+    /// Of a search: some three seconds, of the five that the gateway waits. In ten million events
+    /// no search of the benchmark needs a twentieth of it.
     const SEARCH: u64 = 16 << 20;
     /// Looking a row up takes some six times as long as reading on.
     const SEEK: u64 = 6;

@@ -18,7 +18,8 @@ pub enum Trouble {
     Content,
     /// The file holds what no writer wrote: it is made again from the log.
     Damage,
-    /// The disk, the memory or another process is in the way: it may pass, and nothing is deleted for it.
+    /// The disk, the memory or another process is in the way: it may pass, and nothing is deleted
+    /// for it.
     Passing,
 }
 

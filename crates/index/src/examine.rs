@@ -19,12 +19,14 @@ pub struct Examined {
     pub vkey: String,
     /// The first leaf that was not applied.
     pub next_leaf: u64,
-    /// What is wrong with its pages. They are looked at only where nobody uses the index and it was closed in order.
+    /// What is wrong with its pages. They are looked at only where nobody uses the index and it was
+    /// closed in order.
     pub damage: Option<String>,
 }
 
-/// Looks at an index; `None` where there is none, or SQLite does not understand it: then it is made anew. `is_in_use` says whether a site runs on it; if none
-/// does, what lies in a write-ahead log that a crash left is not seen.
+/// Looks at an index; `None` where there is none, or SQLite does not understand it: then it is made
+/// anew. `is_in_use` says whether a site runs on it; if none does, what lies in a write-ahead log
+/// that a crash left is not seen.
 ///
 /// # Errors
 /// The file cannot be used.

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::term::Part;
 
-/// A field of an event. What is left out is different in every event (times, salts) or for programs rather than for people.
+/// A field of an event. What is left out is different in every event (times, salts) or for programs
+/// rather than for people.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(from = "String", into = "String")]
 pub enum Field {
@@ -36,8 +37,9 @@ pub enum Field {
 }
 
 impl Field {
-    /// Bytes of a custom field's text that is indexed whole. Names, numbers and codes are shorter; of what is longer, words are what is looked for, and the
-    /// dictionary would grow by each of its bytes.
+    /// Bytes of a custom field's text that is indexed whole. Names, numbers and codes are shorter;
+    /// of what is longer, words are what is looked for, and the dictionary would grow by each of
+    /// its bytes.
     const WHOLE_BYTES_MAX: usize = 256;
 
     /// All but the custom ones.
@@ -112,7 +114,8 @@ impl Field {
     }
 }
 
-/// A custom field's value as it is searched: what JSON would write, without the quotation marks of a text.
+/// A custom field's value as it is searched: what JSON would write, without the quotation marks of
+/// a text.
 fn words_of(value: &FieldValue) -> Cow<'_, str> {
     match value {
         FieldValue::Bool(yes) => yes.to_string().into(),
@@ -121,7 +124,8 @@ fn words_of(value: &FieldValue) -> Cow<'_, str> {
     }
 }
 
-/// The terms of an event, each with its field's name: of each field the whole text, or each of its words.
+/// The terms of an event, each with its field's name: of each field the whole text, or each of its
+/// words.
 pub(crate) fn terms(event: &Event, mut visit: impl FnMut(&str, Part, &str)) {
     let mut visit_field = |name: &str, text: &str, is_whole: bool| {
         if is_whole {
@@ -144,7 +148,8 @@ const fn is_whole_custom(text: &str) -> bool {
     text.len() <= Field::WHOLE_BYTES_MAX
 }
 
-/// The words of a text of which each is indexed. One of nothing but spaces has the word of no letters: the field is there all the same.
+/// The words of a text of which each is indexed. One of nothing but spaces has the word of no
+/// letters: the field is there all the same.
 pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
     let mut words = text.split_whitespace();
     std::iter::once(words.next().unwrap_or_default()).chain(words)

@@ -55,8 +55,9 @@ impl Indexer {
     /// How long [`forget`](Self::forget) waits for readers: longer than a question takes.
     const READERS_WAIT: Duration = Duration::from_secs(1);
 
-    /// Opens the index of the log with this key, or makes one. `entry_of` is asked for the log's entry of the last leaf that was applied: if it is
-    /// another, or if there is none, the index is of a history that the log has lost, and is made anew. So is one that is damaged.
+    /// Opens the index of the log with this key, or makes one. `entry_of` is asked for the log's
+    /// entry of the last leaf that was applied: if it is another, or if there is none, the index is
+    /// of a history that the log has lost, and is made anew. So is one that is damaged.
     ///
     /// # Errors
     /// The file or the log cannot be read; nothing was deleted then.
@@ -74,14 +75,16 @@ impl Indexer {
         }
     }
 
-    /// Leaves everything in the file itself, so that whoever looks at it then sees all of it. Where a reader is in the way, the next start does it.
+    /// Leaves everything in the file itself, so that whoever looks at it then sees all of it. Where
+    /// a reader is in the way, the next start does it.
     pub fn close(self) {
         let _left_to_the_next_start =
             self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
 
     /// Deletes the file and begins again with the log's first leaf: for one that turned out to be
-    /// damaged. Where that fails there is no file, and nothing can be applied until this is called again.
+    /// damaged. Where that fails there is no file, and nothing can be applied until this is called
+    /// again.
     ///
     /// # Errors
     /// The file cannot be made.
@@ -130,7 +133,8 @@ impl Indexer {
         self.passed_over
     }
 
-    /// Applies a batch, which begins with [`next_leaf`](Self::next_leaf). `last_entry` is the log's entry of the last of its leaves.
+    /// Applies a batch, which begins with [`next_leaf`](Self::next_leaf). `last_entry` is the log's
+    /// entry of the last of its leaves.
     ///
     /// # Errors
     /// Nothing of the batch was applied.
@@ -183,8 +187,9 @@ impl Indexer {
         self.forgets
     }
 
-    /// Writes the whole file anew, if anything was erased since it last was: SQLite leaves copies of rows that it moved, which it does not
-    /// overwrite when the row is deleted. Takes some seconds for a hundred megabytes. Answers `false` if a reader held the old file; try again
+    /// Writes the whole file anew, if anything was erased since it last was: SQLite leaves copies
+    /// of rows that it moved, which it does not overwrite when the row is deleted. Takes some
+    /// seconds for a hundred megabytes. Answers `false` if a reader held the old file; try again
     /// then.
     ///
     /// # Errors
@@ -278,7 +283,8 @@ fn passed_over(connection: &Connection) -> rusqlite::Result<u64> {
     Ok(count.cast_unsigned())
 }
 
-/// Takes the reasons out why leaves were passed over: they may quote what was erased. Answers whether there were any.
+/// Takes the reasons out why leaves were passed over: they may quote what was erased. Answers
+/// whether there were any.
 fn forget_passed_over(connection: &Connection, ranges: &[Range<u64>]) -> rusqlite::Result<bool> {
     let mut delete =
         connection.prepare_cached("DELETE FROM passed_over WHERE leaf >= ?1 AND leaf < ?2")?;

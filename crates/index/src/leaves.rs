@@ -1,7 +1,8 @@
-//! Of each leaf when it was received and, if it is a reading, of which sensor and when: what leads from a time to leaves, and from a leaf to its place in a
-//! series.
+//! Of each leaf when it was received and, if it is a reading, of which sensor and when: what leads
+//! from a time to leaves, and from a leaf to its place in a series.
 //!
-//! A row has up to 512 leaves that follow each other, each as differences to the one before. Leaves are in the order in which they were received.
+//! A row has up to 512 leaves that follow each other, each as differences to the one before. Leaves
+//! are in the order in which they were received.
 
 use model::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
@@ -13,7 +14,8 @@ use crate::{
     set::Set,
 };
 
-/// Leaves of a row: what a search reads to find where its window begins. The last row is written again with every batch.
+/// Leaves of a row: what a search reads to find where its window begins. The last row is written
+/// again with every batch.
 const LEAVES_MAX: usize = 512;
 
 /// Where a reading stands in its series.
@@ -51,7 +53,8 @@ impl Rows {
         Ok(rows)
     }
 
-    /// Adds the next leaf. One that was erased has no time of its own, and gets that of the one before it.
+    /// Adds the next leaf. One that was erased has no time of its own, and gets that of the one
+    /// before it.
     pub(crate) fn push(
         &mut self,
         connection: &Connection,

@@ -1,4 +1,5 @@
-//! A series as it is drawn: all readings of a span where these are few, and else what they come to in buckets of one width.
+//! A series as it is drawn: all readings of a span where these are few, and else what they come to
+//! in buckets of one width.
 
 use std::collections::BTreeMap;
 
@@ -30,14 +31,16 @@ pub enum Series {
     },
 }
 
-/// What the readings of a part of a span come to. Of one that the span cuts, only the readings in the span count.
+/// What the readings of a part of a span come to. Of one that the span cuts, only the readings in
+/// the span count.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Bucket {
     /// When it begins: a whole number of widths after 1970.
     pub start: Timestamp,
     /// Readings in it.
     pub readings: u64,
-    /// Those with a number, which the others follow from. The rest had no answer in time, none that was understood, or text.
+    /// Those with a number, which the others follow from. The rest had no answer in time, none that
+    /// was understood, or text.
     pub numbers: u64,
     /// The lowest number.
     pub min: Option<f64>,
@@ -51,12 +54,14 @@ pub struct Bucket {
     pub last_leaf: u64,
 }
 
-/// Blocks that one plot reads, or else it is made of rollups, however few points these give: some tens of milliseconds.
+/// Blocks that one plot reads, or else it is made of rollups, however few points these give: some
+/// tens of milliseconds.
 const BLOCKS_MAX: u32 = 20_000;
 const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
-/// Widths below a rollup's, in microseconds: what a clock's face is divided into. Beyond, they are whole numbers of rollups.
+/// Widths below a rollup's, in microseconds: what a clock's face is divided into. Beyond, they are
+/// whole numbers of rollups.
 const WIDTHS: [i64; 20] = [
     SECOND / 10,
     SECOND / 5,
@@ -80,7 +85,8 @@ const WIDTHS: [i64; 20] = [
     ROLLUP,
 ];
 
-/// Readings of a sensor in a span, whose ends are in microseconds, as at most `points_max` points, which must be 1 or more.
+/// Readings of a sensor in a span, whose ends are in microseconds, as at most `points_max` points,
+/// which must be 1 or more.
 pub(crate) fn plot(
     connection: &Connection,
     sensor: i64,

@@ -1,8 +1,10 @@
 //! Which leaves have a term.
 //!
-//! The log is cut into chunks of 65,536 leaves. For each chunk and each term that occurs in it there is a row with the set of its leaves, written when the
-//! chunk is over, so that a term in every event costs a few rows and bits and not a row an event. Rows of a chunk lie together: they are written once, at the
-//! end of the table. The newest leaves, whose chunk is not over, are in the tail, as they came: for each leaf its terms.
+//! The log is cut into chunks of 65,536 leaves. For each chunk and each term that occurs in it
+//! there is a row with the set of its leaves, written when the chunk is over, so that a term in
+//! every event costs a few rows and bits and not a row an event. Rows of a chunk lie together: they
+//! are written once, at the end of the table. The newest leaves, whose chunk is not over, are in
+//! the tail, as they came: for each leaf its terms.
 
 use rusqlite::Connection;
 
@@ -17,12 +19,14 @@ use crate::{
 /// Leaves of a chunk: what 16 bits can tell apart.
 pub(crate) const CHUNK: usize = 1 << CHUNK_BITS;
 const CHUNK_BITS: u32 = 16;
-/// Bytes of a part of the tail, from which on another is begun: a part is written again with every batch.
+/// Bytes of a part of the tail, from which on another is begun: a part is written again with every
+/// batch.
 const PART_BYTES_FULL: usize = 8 << 10;
 /// Pairs of a term and a leaf in the tail, beyond which it is written to its chunk early: 32 MB.
 const TAIL_MAX: usize = 4 << 20;
-/// Terms up to which each is looked up in a chunk by itself; with more, the chunk's rows between the first and the last are all read. Looking up takes some
-/// six times as long as reading on, and a chunk of a large fleet has some 25,000 rows.
+/// Terms up to which each is looked up in a chunk by itself; with more, the chunk's rows between
+/// the first and the last are all read. Looking up takes some six times as long as reading on, and
+/// a chunk of a large fleet has some 25,000 rows.
 const SEEKS_MAX: usize = 4_096;
 /// Comparisons with a pair of the tail in the time of a row.
 const ROW_COMPARISONS: usize = 128;
@@ -87,7 +91,8 @@ impl Tail {
         self.pairs.extend(terms.into_iter().chain([EVERY]).map(|term| pair(term, place)));
     }
 
-    /// A leaf was pushed, or had nothing to push, and the next one is this: if the chunk is over, it is written.
+    /// A leaf was pushed, or had nothing to push, and the next one is this: if the chunk is over,
+    /// it is written.
     pub(crate) fn go_on(
         &mut self,
         connection: &Connection,
@@ -208,7 +213,8 @@ fn read_tail(
     Ok(())
 }
 
-/// Tells each leaf of the tail with each of its terms, the leaf by its place in the chunk that is not over.
+/// Tells each leaf of the tail with each of its terms, the leaf by its place in the chunk that is
+/// not over.
 pub(crate) fn each_in_tail(
     connection: &Connection,
     chunk: u64,
@@ -309,7 +315,8 @@ impl<'a> Chunk<'a> {
     }
 }
 
-/// Takes leaves of one chunk out. Answers the terms that perhaps no other leaf has, or `None` where none of the leaves was there.
+/// Takes leaves of one chunk out. Answers the terms that perhaps no other leaf has, or `None` where
+/// none of the leaves was there.
 pub(crate) fn erase(
     connection: &Connection,
     tail: &mut Tail,

@@ -1,4 +1,5 @@
-//! What can be searched for: Pangea's query language, restrictions to whole values, a window of time.
+//! What can be searched for: Pangea's query language, restrictions to whole values, a window of
+//! time.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -38,7 +39,8 @@ pub enum ResultOrder {
 }
 
 impl Search {
-    /// Most results of one search, and how many there are unless fewer are asked for: what Pangea's contract allows.
+    /// Most results of one search, and how many there are unless fewer are asked for: what Pangea's
+    /// contract allows.
     pub const RESULTS_MAX: u32 = 10_000;
 
     /// Whether an event with this text is found, leaving out window and end.
@@ -87,9 +89,10 @@ impl Query {
     /// Most words of a query; each is looked up.
     pub const WORDS_MAX: usize = 32;
 
-    /// Reads Pangea's query language: words between spaces, each with a field and a colon before it if only that field counts. A word in double quotes may hold
-    /// spaces. What stands before a colon and is no field's name is part of the word; there is no way to escape a quotation mark. `is_custom` tells
-    /// the names of custom fields.
+    /// Reads Pangea's query language: words between spaces, each with a field and a colon before it
+    /// if only that field counts. A word in double quotes may hold spaces. What stands before a
+    /// colon and is no field's name is part of the word; there is no way to escape a quotation
+    /// mark. `is_custom` tells the names of custom fields.
     ///
     /// # Errors
     /// A quotation has no end, or there are too many words.
@@ -176,7 +179,8 @@ pub struct Page {
     pub leaves: Vec<u64>,
     /// How many events match, of all pages.
     pub count: u64,
-    /// There are at least so many, and perhaps more: looking for them was given up at [`Search::results_max`], or because too many events had to be read.
+    /// There are at least so many, and perhaps more: looking for them was given up at
+    /// [`Search::results_max`], or because too many events had to be read.
     pub count_is_lower_bound: bool,
 }
 

@@ -21,7 +21,8 @@ use crate::{
     sensors::{LAST_NUMBERS, read_last_numbers},
 };
 
-/// Answers questions, a few beside each other. Each blocks for as long as SQLite takes, and one too many until another is answered.
+/// Answers questions, a few beside each other. Each blocks for as long as SQLite takes, and one too
+/// many until another is answered.
 #[derive(Debug)]
 pub struct Reader {
     connections: Connections,
@@ -103,7 +104,8 @@ impl Reader {
         })
     }
 
-    /// All sensors that have a heartbeat in the log, each with its `recent_max` newest readings, whose values are cut off after 256 characters.
+    /// All sensors that have a heartbeat in the log, each with its `recent_max` newest readings,
+    /// whose values are cut off after 256 characters.
     ///
     /// # Errors
     /// SQLite fails.
@@ -137,7 +139,8 @@ impl Reader {
         })
     }
 
-    /// The newest numbers of every sensor that has one in the log, also of those that [`sensors`](Self::sensors) does not know.
+    /// The newest numbers of every sensor that has one in the log, also of those that
+    /// [`sensors`](Self::sensors) does not know.
     ///
     /// # Errors
     /// SQLite fails.
@@ -153,8 +156,8 @@ impl Reader {
         })
     }
 
-    /// Readings of one sensor, oldest first: the newest `limit + 1` of the window, so that the caller sees whether there are more. `None` for an unknown
-    /// sensor.
+    /// Readings of one sensor, oldest first: the newest `limit + 1` of the window, so that the
+    /// caller sees whether there are more. `None` for an unknown sensor.
     ///
     /// # Errors
     /// SQLite fails.
@@ -170,8 +173,8 @@ impl Reader {
         })
     }
 
-    /// One sensor's series from a moment on, up to but without another, as at most `points_max` readings or buckets; `points_max` is 2 or more. `None` for an
-    /// unknown sensor.
+    /// One sensor's series from a moment on, up to but without another, as at most `points_max`
+    /// readings or buckets; `points_max` is 2 or more. `None` for an unknown sensor.
     ///
     /// # Errors
     /// SQLite fails.
@@ -188,7 +191,8 @@ impl Reader {
         })
     }
 
-    /// Readings of a sensor from a time and leaf on, in order: some, and at least one where there is one. A step of going through all of them.
+    /// Readings of a sensor from a time and leaf on, in order: some, and at least one where there
+    /// is one. A step of going through all of them.
     ///
     /// # Errors
     /// SQLite fails.
@@ -204,8 +208,8 @@ impl Reader {
         })
     }
 
-    /// One page of what a search finds: `limit` events behind the first `offset`. What the index cannot decide alone is read with `read_event`, which is given
-    /// leaves in the search's order.
+    /// One page of what a search finds: `limit` events behind the first `offset`. What the index
+    /// cannot decide alone is read with `read_event`, which is given leaves in the search's order.
     ///
     /// # Errors
     /// The index or the log cannot be read, or the search is too broad for the page to be filled.
@@ -221,7 +225,8 @@ impl Reader {
         search::search(&transaction, &Effort::of_a_search(), search, offset, limit, read_event)
     }
 
-    /// Whether an event has a custom field of this name: what [`Query::parse`](crate::Query::parse) asks.
+    /// Whether an event has a custom field of this name: what [`Query::parse`](crate::Query::parse)
+    /// asks.
     ///
     /// # Errors
     /// SQLite fails.

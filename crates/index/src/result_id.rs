@@ -1,7 +1,8 @@
 //! Ids of searches, by which later pages are asked for.
 //!
-//! An id holds the search itself and when it expires, under a keyed hash: nothing is kept for it, so it survives a restart, and nobody but the index can make
-//! one. The key is the index's; one that is made anew does not know the ids of the one before.
+//! An id holds the search itself and when it expires, under a keyed hash: nothing is kept for it,
+//! so it survives a restart, and nobody but the index can make one. The key is the index's; one
+//! that is made anew does not know the ids of the one before.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use model::Timestamp;

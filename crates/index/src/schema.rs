@@ -14,8 +14,10 @@ use crate::error::{IndexError, Trouble};
 /// A file of another version is made anew.
 pub(crate) const VERSION: i64 = 6;
 
-/// `log` has one row. `last_entry` is the log's entry of the leaf before `next_leaf`; `forgets` says that something was erased whose bytes may still lie about
-/// in the file; `id_key` seals the ids of searches. The column `sum` is scaled, see `Summary`. `passed_over` has the leaves that the index could not take.
+/// `log` has one row. `last_entry` is the log's entry of the leaf before `next_leaf`; `forgets`
+/// says that something was erased whose bytes may still lie about in the file; `id_key` seals the
+/// ids of searches. The column `sum` is scaled, see `Summary`. `passed_over` has the leaves that
+/// the index could not take.
 const TABLES: &str = "
     CREATE TABLE log (
         version INTEGER NOT NULL, vkey TEXT NOT NULL, next_leaf INTEGER NOT NULL, last_entry BLOB NOT NULL, forgets INTEGER NOT NULL,
@@ -64,8 +66,9 @@ const STATEMENTS_MAX: usize = 64;
 /// What the log says when it is asked for the entry of a leaf: `None` where it has no such leaf.
 pub type FoundEntry = Result<Option<Entry>, Box<dyn Error + Send + Sync>>;
 
-/// Opens the file for writing. One of another version, of another log or another history of it, or that SQLite does not understand, is made anew. Nothing
-/// is deleted because something cannot be read now.
+/// Opens the file for writing. One of another version, of another log or another history of it, or
+/// that SQLite does not understand, is made anew. Nothing is deleted because something cannot be
+/// read now.
 pub(crate) fn open(
     path: &Path,
     vkey: &str,
@@ -84,7 +87,8 @@ pub(crate) fn open(
     }
 }
 
-/// Deletes what there is and begins an index of nothing. Readers of the old file find out when they ask next.
+/// Deletes what there is and begins an index of nothing. Readers of the old file find out when they
+/// ask next.
 pub(crate) fn begin(path: &Path, vkey: &str) -> Result<Connection, IndexError> {
     let failed = IndexError::while_("beginning anew");
     // It gets its name when it has its tables: a reader finds the old one or the new one.
@@ -104,8 +108,9 @@ pub(crate) fn begin(path: &Path, vkey: &str) -> Result<Connection, IndexError> {
     connect(path).map_err(&failed)
 }
 
-/// Removes a file of SQLite's and then what it has beside it. Of a file without its write-ahead log a half may be missing, and nobody would notice; a log
-/// without its file is removed by SQLite itself, before it could be taken for another file's.
+/// Removes a file of SQLite's and then what it has beside it. Of a file without its write-ahead log
+/// a half may be missing, and nobody would notice; a log without its file is removed by SQLite
+/// itself, before it could be taken for another file's.
 fn remove(path: &Path) -> Result<(), IndexError> {
     for suffix in ["", "-wal", "-shm"] {
         match fs::remove_file(beside(path, suffix)) {
@@ -133,10 +138,12 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
         .open(path)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     let connection = Connection::open(path)?;
-    // In WAL mode a crash costs the last transactions and nothing else; they are applied again from the log.
+    // In WAL mode a crash costs the last transactions and nothing else; they are applied again from
+    // the log.
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    // What is deleted is overwritten. SQLite leaves copies of rows that it moved, so that is not all: see `Indexer::forget`.
+    // What is deleted is overwritten. SQLite leaves copies of rows that it moved, so that is not
+    // all: see `Indexer::forget`.
     connection.pragma_update(None, "secure_delete", "ON")?;
     prepare(&connection, CACHE_KIB)?;
     Ok(connection)
@@ -178,7 +185,8 @@ impl Cursor {
             .optional()
     }
 
-    /// Whether it is of the history that the log has now: one restored from a copy lacks leaves, or has others.
+    /// Whether it is of the history that the log has now: one restored from a copy lacks leaves, or
+    /// has others.
     fn follows(&self, entry_of: impl FnOnce(u64) -> FoundEntry) -> Result<bool, IndexError> {
         let Some(last) = self.next_leaf.checked_sub(1) else { return Ok(true) };
         let entry = entry_of(last).map_err(IndexError::log("opening"))?;

@@ -1,9 +1,11 @@
-//! Answers searches: chunk by chunk, from the end that is asked for first, until the page is full and enough is counted.
+//! Answers searches: chunk by chunk, from the end that is asked for first, until the page is full
+//! and enough is counted.
 //!
-//! A word is looked up in the dictionary, and its leaves are those of the terms that contain it. That is exact where the word has no space in it, or is found
-//! in a text that is indexed whole. A word with spaces in a text of which words are indexed leaves some doubt, and so do a restriction to such a text and a
-//! word that more terms contain than can be looked up: then the event itself is read and decides. So it does for the rest of the log where a search has spent
-//! all its effort.
+//! A word is looked up in the dictionary, and its leaves are those of the terms that contain it.
+//! That is exact where the word has no space in it, or is found in a text that is indexed whole. A
+//! word with spaces in a text of which words are indexed leaves some doubt, and so do a restriction
+//! to such a text and a word that more terms contain than can be looked up: then the event itself
+//! is read and decides. So it does for the rest of the log where a search has spent all its effort.
 
 use std::{cmp::Reverse, collections::BTreeSet, error::Error, ops::Range};
 
@@ -30,12 +32,14 @@ pub type ReadEvent<'a> =
 const READ_MAX: u32 = 20_000;
 /// Events that it reads only to count how many more there are.
 const READ_TO_COUNT_MAX: u32 = 1_000;
-/// Words of a value, or of a text with spaces, that are looked up, the longest: what has so many of them is read and compared.
+/// Words of a value, or of a text with spaces, that are looked up, the longest: what has so many of
+/// them is read and compared.
 const LOOKED_UP_MAX: usize = 16;
-/// Values of each of which so many words are looked up; of more values one word each is, so that a restriction to thousands costs no more than one to as
-/// many whole texts.
+/// Values of each of which so many words are looked up; of more values one word each is, so that a
+/// restriction to thousands costs no more than one to as many whole texts.
 const VALUES_FEW: usize = 16;
-/// Leaves of a chunk up to which it is cheaper to read their events than to look up more terms than `TERMS_MANY`.
+/// Leaves of a chunk up to which it is cheaper to read their events than to look up more terms than
+/// `TERMS_MANY`.
 const LEAVES_FEW: usize = 16;
 /// See `LEAVES_FEW`.
 const TERMS_MANY: usize = 256;

@@ -1,7 +1,9 @@
-//! What the log says of each sensor: its last heartbeat, whether it is there, what was derived of it, its newest numbers.
+//! What the log says of each sensor: its last heartbeat, whether it is there, what was derived of
+//! it, its newest numbers.
 //!
-//! What moves a sensor are its sightings, which are few: they are kept, so that a sensor whose sightings were erased stands as if they had never been. The
-//! numbers are not taken back: they must go on also where nothing else is known of a sensor any more.
+//! What moves a sensor are its sightings, which are few: they are kept, so that a sensor whose
+//! sightings were erased stands as if they had never been. The numbers are not taken back: they
+//! must go on also where nothing else is known of a sensor any more.
 
 use std::ops::Range;
 

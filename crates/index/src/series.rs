@@ -1,7 +1,9 @@
 //! The readings of each sensor in the order of their own times, in blocks.
 //!
-//! A block has up to 256 readings of one sensor that follow each other by time and leaf, packed, with what they come to beside it. Blocks of a sensor do not
-//! overlap: one that is too large is cut. Beside them stands, for each quarter of a day in which a sensor has readings, what these come to: the rollup.
+//! A block has up to 256 readings of one sensor that follow each other by time and leaf, packed,
+//! with what they come to beside it. Blocks of a sensor do not overlap: one that is too large is
+//! cut. Beside them stands, for each quarter of a day in which a sensor has readings, what these
+//! come to: the rollup.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +23,8 @@ use crate::{
 const READINGS_MAX: usize = 256;
 /// A block takes no further reading beyond this many bytes.
 const BYTES_FULL: usize = 16 << 10;
-/// Width of a rollup in microseconds: six hours. A year of them is read in a few milliseconds, and a sensor that answers once an hour has fewer than readings.
+/// Width of a rollup in microseconds: six hours. A year of them is read in a few milliseconds, and
+/// a sensor that answers once an hour has fewer than readings.
 pub(crate) const ROLLUP: i64 = 6 * 3_600 * 1_000_000;
 
 /// Statuses that a reading's first byte can name; any other follows it as text.
@@ -187,7 +190,8 @@ fn write_rollup(
     Ok(())
 }
 
-/// The block that a reading belongs to: the last that begins at it or before it, or the first of all.
+/// The block that a reading belongs to: the last that begins at it or before it, or the first of
+/// all.
 fn block_for(connection: &Connection, sensor: i64, key: Key) -> rusqlite::Result<Option<Key>> {
     let before = connection
         .prepare_cached(
@@ -224,7 +228,8 @@ fn take_block(connection: &Connection, sensor: i64, key: Key) -> rusqlite::Resul
         .query_row((sensor, key.0, key.1), |row| row.get(0))
 }
 
-/// Writes readings that are in order as blocks. At the end of a series blocks are filled, since what comes next comes behind; elsewhere they are cut evenly.
+/// Writes readings that are in order as blocks. At the end of a series blocks are filled, since
+/// what comes next comes behind; elsewhere they are cut evenly.
 fn write_blocks(
     connection: &Connection,
     sensor: i64,
@@ -269,7 +274,8 @@ fn write_blocks(
     Ok(())
 }
 
-/// Where the first reading from a moment on is to be looked for: the last block that begins before it, or the moment itself.
+/// Where the first reading from a moment on is to be looked for: the last block that begins before
+/// it, or the moment itself.
 pub(crate) fn start_of(connection: &Connection, sensor: i64, from: i64) -> rusqlite::Result<i64> {
     let before: Option<i64> = connection
         .prepare_cached(
@@ -280,8 +286,8 @@ pub(crate) fn start_of(connection: &Connection, sensor: i64, from: i64) -> rusql
     Ok(before.unwrap_or(from))
 }
 
-/// Sums up the readings of a span. Runs of readings that are `together`, told by their first and last time, are told to `visit` in one, with their first time;
-/// others one by one.
+/// Sums up the readings of a span. Runs of readings that are `together`, told by their first and
+/// last time, are told to `visit` in one, with their first time; others one by one.
 pub(crate) fn summarise(
     connection: &Connection,
     sensor: i64,

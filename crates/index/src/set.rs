@@ -1,7 +1,8 @@
 //! Sets of places within a chunk, in memory and packed into blobs.
 //!
-//! A chunk has a fixed number of places. Packed, a set is a sorted list of 16-bit places where that is smaller than a bit for each place, and else those
-//! bits: what nearly every event has costs a bit an event, what few have costs two bytes for each that has it.
+//! A chunk has a fixed number of places. Packed, a set is a sorted list of 16-bit places where that
+//! is smaller than a bit for each place, and else those bits: what nearly every event has costs a
+//! bit an event, what few have costs two bytes for each that has it.
 
 use std::ops::Range;
 

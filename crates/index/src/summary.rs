@@ -2,13 +2,14 @@
 
 use crate::block_reading::BlockReading;
 
-/// What numbers are multiplied by before they are added up: so often fits into the largest number, and no log has more leaves. A power of two takes no digit
-/// from any number above 10^-288.
+/// What numbers are multiplied by before they are added up: so often fits into the largest number,
+/// and no log has more leaves. A power of two takes no digit from any number above 10^-288.
 const SCALE: f64 = f64::from_bits(0x3bf0_0000_0000_0000);
 
 /// Count, lowest, highest and sum of readings. Those without a number are counted apart.
 ///
-/// Invariant: whatever the readings are, the sum is finite and the mean lies between the lowest and the highest.
+/// Invariant: whatever the readings are, the sum is finite and the mean lies between the lowest and
+/// the highest.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Summary {
     pub(crate) readings: u64,

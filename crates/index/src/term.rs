@@ -33,7 +33,8 @@ impl Term {
     }
 }
 
-/// So that a set of terms can be asked for one without making it. It has the hash of the term: both are hashed part by part.
+/// So that a set of terms can be asked for one without making it. It has the hash of the term: both
+/// are hashed part by part.
 impl Equivalent<Term> for (&str, Part, &str) {
     fn equivalent(&self, term: &Term) -> bool {
         *self == (&*term.field, term.part, &*term.text)

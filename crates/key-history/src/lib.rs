@@ -4,8 +4,8 @@
 //! in a browser.
 //!
 //! Invariant: under a checkpoint ([`KeyHistory::under`]) only keys count that its leaves name. An
-//! event beyond it may be genuine and still vouches for nothing: a key that was rotated away can sign
-//! a checkpoint of fewer leaves than the log had when the rotation was sealed.
+//! event beyond it may be genuine and still vouches for nothing: a key that was rotated away can
+//! sign a checkpoint of fewer leaves than the log had when the rotation was sealed.
 
 #![cfg_attr(not(test), no_std)]
 #![warn(clippy::std_instead_of_core, clippy::alloc_instead_of_core)]
@@ -43,7 +43,8 @@ impl KeyEvent {
     }
 }
 
-/// The keys that have signed a log, in order. Each but the first was brought in by a statement that it and the one before it signed.
+/// The keys that have signed a log, in order. Each but the first was brought in by a statement that
+/// it and the one before it signed.
 #[derive(Clone, Debug)]
 pub struct KeyHistory {
     keys: Vec<(u64, VerifierKey)>,
@@ -53,8 +54,8 @@ pub struct KeyHistory {
 
 impl KeyHistory {
     /// Opens a checkpoint with the keys that are named below its size, the last of which must have
-    /// signed it. If `known` is given it must be among them; otherwise the genesis entry is believed.
-    /// Events at its size or beyond are not looked at.
+    /// signed it. If `known` is given it must be among them; otherwise the genesis entry is
+    /// believed. Events at its size or beyond are not looked at.
     ///
     /// Whether the log has the events at their leaves is for the caller to show
     /// ([`KeyHistory::commitment`]).
@@ -85,7 +86,8 @@ impl KeyHistory {
         Ok((keys, checkpoint))
     }
 
-    /// The keys that these events name. If `known` is given it must be among them; otherwise the genesis entry is believed.
+    /// The keys that these events name. If `known` is given it must be among them; otherwise the
+    /// genesis entry is believed.
     ///
     /// # Errors
     /// An event names no key, or is not signed for by the one before, or `known` is not among them.

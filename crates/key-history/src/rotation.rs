@@ -1,7 +1,8 @@
 //! Going over to another signing key, as a statement that both keys sign.
 //!
-//! The statement is a C2SP signed note, so that anyone with a note verifier can check it. Its text is five lines: what it is, the log's origin, the leaf
-//! of the event that carries it, the old verifier key and the new one. Naming the leaf keeps it from being used a second time.
+//! The statement is a C2SP signed note, so that anyone with a note verifier can check it. Its text
+//! is five lines: what it is, the log's origin, the leaf of the event that carries it, the old
+//! verifier key and the new one. Naming the leaf keeps it from being used a second time.
 
 use alloc::{
     borrow::ToOwned as _,

@@ -1,8 +1,9 @@
 //! Has every host on the bus run every workload.
 //!
-//! A host says that it lives every 15 s, and at once when it starts; one that restarts has forgotten its workloads. At each sign of life every workload is
-//! asked after and started where it does not run. Driven by [`run`] until shutdown; what fails is tried again at the next sign of life, and sooner while a
-//! workload is not up.
+//! A host says that it lives every 15 s, and at once when it starts; one that restarts has
+//! forgotten its workloads. At each sign of life every workload is asked after and started where it
+//! does not run. Driven by [`run`] until shutdown; what fails is tried again at the next sign of
+//! life, and sooner while a workload is not up.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -19,7 +20,8 @@ use tracing::{info, warn};
 
 use crate::workload::Workload;
 
-/// How long a host may take to start a workload: it pulls and compiles, which takes a small machine many seconds.
+/// How long a host may take to start a workload: it pulls and compiles, which takes a small machine
+/// many seconds.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a host may take to say how a workload is.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -92,7 +94,8 @@ struct HostState {
 }
 
 impl Reconciler {
-    /// Ends with the connection. Cancelling may leave a start under way; the next run finds it done.
+    /// Ends with the connection. Cancelling may leave a start under way; the next run finds it
+    /// done.
     async fn run(mut self, mut heartbeats: Subscriber) {
         loop {
             let unready =

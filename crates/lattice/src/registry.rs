@@ -1,7 +1,9 @@
 //! A read-only OCI registry on loopback, from which hosts take our components.
 //!
-//! A host asks its registry at every start, even with a warm cache, so a site that must start without a network has one of its own. It serves what the OCI
-//! distribution specification 1.1 calls the pull endpoints, for images as the Wasm OCI artifact layout describes them: one config, one layer.
+//! A host asks its registry at every start, even with a warm cache, so a site that must start
+//! without a network has one of its own. It serves what the OCI distribution specification 1.1
+//! calls the pull endpoints, for images as the Wasm OCI artifact layout describes them: one config,
+//! one layer.
 
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
@@ -92,7 +94,8 @@ impl Registry {
         Some((image, format!("{}/sealwire/{name}@{}", self.address, image.digest)))
     }
 
-    /// Where it listens and what it answers, for a server that limits what clients can make it hold.
+    /// Where it listens and what it answers, for a server that limits what clients can make it
+    /// hold.
     pub fn into_service(self) -> (TcpListener, Router) {
         let router = Router::new()
             .route("/v2/", get(|| async {}))

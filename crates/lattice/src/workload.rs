@@ -1,4 +1,5 @@
-//! What a host is asked to run, in the words of wasmCloud's control API (`wasmcloud.runtime.v2`, as JSON).
+//! What a host is asked to run, in the words of wasmCloud's control API (`wasmcloud.runtime.v2`, as
+//! JSON).
 
 use std::collections::BTreeMap;
 

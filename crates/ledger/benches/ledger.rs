@@ -1,6 +1,8 @@
-//! What each step of a log costs, one question a benchmark: how long takes a batch until it is durable, a proof, a start, a verification?
+//! What each step of a log costs, one question a benchmark: how long takes a batch until it is
+//! durable, a proof, a start, a verification?
 //!
-//! `cargo bench -p ledger`. The whole under load, beside what the machine can do, is `sealwire bench ledger`.
+//! `cargo bench -p ledger`. The whole under load, beside what the machine can do, is `sealwire
+//! bench ledger`.
 
 use std::path::Path;
 

@@ -1,7 +1,9 @@
-//! Which batches were sealed under which caller's key, so that a retry gets the first receipt instead of second leaves.
+//! Which batches were sealed under which caller's key, so that a retry gets the first receipt
+//! instead of second leaves.
 //!
-//! The window is bounded: the newest [`KEYS_MAX`] keys, of those that the newest segment and the one before it hold. That is at least what the last 64 MiB
-//! of the log have seen, and what a start can read back. A batch of which something was erased is not in it any more.
+//! The window is bounded: the newest [`KEYS_MAX`] keys, of those that the newest segment and the
+//! one before it hold. That is at least what the last 64 MiB of the log have seen, and what a start
+//! can read back. A batch of which something was erased is not in it any more.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -12,8 +14,9 @@ use crate::{ranges::LeafRanges, segment::KeyUsed};
 /// Keys that are remembered: 8 MB of memory at most.
 pub(crate) const KEYS_MAX: usize = 65_536;
 
-/// A caller's name for one batch. A retry under it is answered with the first receipt for as long as the key is among the newest 65,536, and its batch in
-/// the newest segment or the one before it. Once something of the batch was erased, the key means nothing any more.
+/// A caller's name for one batch. A retry under it is answered with the first receipt for as long
+/// as the key is among the newest 65,536, and its batch in the newest segment or the one before it.
+/// Once something of the batch was erased, the key means nothing any more.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AppendKey(String);
 

@@ -14,10 +14,12 @@ pub struct Batch {
     pub events: Vec<Event>,
     /// A cursor that moves with them.
     pub cursor: Option<Cursor>,
-    /// The caller's name for this batch: the same batch under the same key is sealed once, and every further time its first receipt is the answer. How
-    /// far back that reaches is said at [`AppendKey`].
+    /// The caller's name for this batch: the same batch under the same key is sealed once, and
+    /// every further time its first receipt is the answer. How far back that reaches is said at
+    /// [`AppendKey`].
     pub key: Option<AppendKey>,
-    /// Further keys that the caller gave this batch before. Where it is known under one of them, that counts as if it were `key`.
+    /// Further keys that the caller gave this batch before. Where it is known under one of them,
+    /// that counts as if it were `key`.
     pub earlier_keys: Vec<AppendKey>,
 }
 
@@ -34,7 +36,8 @@ impl Batch {
     }
 }
 
-/// What an append promises: these leaves are durable, follow each other, and never hold anything else.
+/// What an append promises: these leaves are durable, follow each other, and never hold anything
+/// else.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Receipt {
     /// The leaf of the batch's first event.
@@ -43,14 +46,16 @@ pub struct Receipt {
     pub leaves: u64,
 }
 
-/// A batch whose events are JSON already, and not too many or too large. Whoever appends makes it, so that the writer has less to do.
+/// A batch whose events are JSON already, and not too many or too large. Whoever appends makes it,
+/// so that the writer has less to do.
 #[derive(Debug)]
 pub(crate) struct PreparedBatch {
     events: Vec<EventJson>,
     /// Of their envelopes.
     bytes: usize,
     pub(crate) cursor: Option<Cursor>,
-    /// SHA-256 of the key, and of the events. The latter is never written down: it would tell what the events were after they are erased.
+    /// SHA-256 of the key, and of the events. The latter is never written down: it would tell what
+    /// the events were after they are erased.
     pub(crate) key: Option<(Hash, Hash)>,
     /// SHA-256 of the further ones.
     pub(crate) earlier_keys: Vec<Hash>,
@@ -109,7 +114,8 @@ impl PreparedBatch {
     }
 }
 
-/// Tells batches apart whatever their events say: a brace ends each piece, and nothing follows on it but the next one's begin.
+/// Tells batches apart whatever their events say: a brace ends each piece, and nothing follows on
+/// it but the next one's begin.
 fn hash_of(events: &[EventJson]) -> Hash {
     let mut all = Vec::new();
     for EventJson { head, tail } in events {

@@ -1,9 +1,13 @@
-//! Blocks: envelopes that were sealed together, compressed as one, so that a reading takes a fraction of its JSON on disk.
+//! Blocks: envelopes that were sealed together, compressed as one, so that a reading takes a
+//! fraction of its JSON on disk.
 //!
-//! A block is a frame of Zstandard (RFC 8878) with a content checksum, made with a dictionary that belongs to the format: it holds what envelopes usually
-//! say, so that a block of a single reading is small too. Inside, leaves follow each other, each behind its length; an erased one leaves its commitment.
+//! A block is a frame of Zstandard (RFC 8878) with a content checksum, made with a dictionary that
+//! belongs to the format: it holds what envelopes usually say, so that a block of a single reading
+//! is small too. Inside, leaves follow each other, each behind its length; an erased one leaves its
+//! commitment.
 //!
-//! Bytes of a block come from a disk and can be anything: what is not a block of this format is [`Damage`].
+//! Bytes of a block come from a disk and can be anything: what is not a block of this format is
+//! [`Damage`].
 
 use std::sync::LazyLock;
 
@@ -19,12 +23,14 @@ use crate::damage::Damage;
 pub(crate) const LEAVES_MAX: usize = 256;
 /// A block takes no further leaf beyond this many bytes of envelopes.
 pub(crate) const BYTES_FULL: usize = 64 << 10;
-/// Unpacked bytes of the largest block: one that was not full, and one more of the largest envelopes.
+/// Unpacked bytes of the largest block: one that was not full, and one more of the largest
+/// envelopes.
 pub(crate) const BYTES_MAX: usize = BYTES_FULL + model::Envelope::BYTES_MAX + 4 * LEAVES_MAX;
 
 /// The dictionary of format version 2, which may never change.
 const DICTIONARY: &[u8] = include_bytes!("dictionary.txt");
-/// Zstandard's fastest level that looks for repeats across the whole block; higher ones gain a tenth and take twice the time.
+/// Zstandard's fastest level that looks for repeats across the whole block; higher ones gain a
+/// tenth and take twice the time.
 const LEVEL: i32 = 1;
 /// In the place of a length: the leaf is erased, and its commitment follows.
 const ERASED: u32 = u32::MAX;

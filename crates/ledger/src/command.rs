@@ -18,7 +18,8 @@ pub(crate) enum Command {
         batch: PreparedBatch,
         reply: Reply,
     },
-    /// Events of the log itself. The leaves before `closed_before` are then in segments that do not grow any further.
+    /// Events of the log itself. The leaves before `closed_before` are then in segments that do not
+    /// grow any further.
     LogEvents {
         events: Vec<Event>,
         closed_before: u64,

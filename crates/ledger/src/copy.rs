@@ -1,12 +1,15 @@
 //! Copying a log that may be growing, so that the copy is a log that a start accepts.
 //!
-//! The copy is a prefix of the log: as many leaves as the checkpoint covered when the copying began. What lies beyond is not copied: nothing but a MAC of the
-//! site's key vouches for it, which nobody else can check. Files are read in the order in which the writer does not write them: state, checkpoint, tree
-//! files, segments; so each speaks of nothing that the next does not hold.
+//! The copy is a prefix of the log: as many leaves as the checkpoint covered when the copying
+//! began. What lies beyond is not copied: nothing but a MAC of the site's key vouches for it, which
+//! nobody else can check. Files are read in the order in which the writer does not write them:
+//! state, checkpoint, tree files, segments; so each speaks of nothing that the next does not hold.
 //!
-//! Two things change what was copied already. A key rotation is an event like others: the copy has it, or ends before it. An erasure writes closed segments
-//! anew, after a checkpoint covers its event: so when everything is copied, the checkpoint is read again, and where an erasure was ordered between the two,
-//! the copying goes on to the later end. At last what the copied events order to be erased is erased in the copy, too.
+//! Two things change what was copied already. A key rotation is an event like others: the copy has
+//! it, or ends before it. An erasure writes closed segments anew, after a checkpoint covers its
+//! event: so when everything is copied, the checkpoint is read again, and where an erasure was
+//! ordered between the two, the copying goes on to the later end. At last what the copied events
+//! order to be erased is erased in the copy, too.
 
 use std::{
     io::{self, BufReader},
@@ -31,8 +34,8 @@ use crate::{
     tree::{TreeReader, kept_heights},
 };
 
-/// How often a copy goes on to a later end because envelopes were erased meanwhile. Each time takes only what was added, so more says that the log is
-/// erased without a pause.
+/// How often a copy goes on to a later end because envelopes were erased meanwhile. Each time takes
+/// only what was added, so more says that the log is erased without a pause.
 const ROUNDS_MAX: u32 = 8;
 /// Bytes that are copied at once.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -46,16 +49,19 @@ pub struct Copied {
     pub segments: usize,
     /// Closed segments that were there already, as long as the log's.
     pub segments_kept: usize,
-    /// Segments of the copy in which envelopes were erased that the log orders to be erased and still holds.
+    /// Segments of the copy in which envelopes were erased that the log orders to be erased and
+    /// still holds.
     pub segments_erased: usize,
 }
 
-/// Copies the log in `from` to `to`. The log may grow meanwhile. Closed segments that are in `to` already and are as long as the log's are kept; whoever calls
-/// verifies the copy, which shows whether they are the same. Everything is fsynced, but for the folder that holds `to`. Files in `to` are never written into
-/// but replaced, so they may be hard links.
+/// Copies the log in `from` to `to`. The log may grow meanwhile. Closed segments that are in `to`
+/// already and are as long as the log's are kept; whoever calls verifies the copy, which shows
+/// whether they are the same. Everything is fsynced, but for the folder that holds `to`. Files in
+/// `to` are never written into but replaced, so they may be hard links.
 ///
 /// # Errors
-/// A file cannot be read or written, or is damaged; or the log is not in a state that can be copied. What is in `to` is of no use then.
+/// A file cannot be read or written, or is damaged; or the log is not in a state that can be
+/// copied. What is in `to` is of no use then.
 pub fn copy_log(disk: &dyn Disk, from: &Path, to: &Path) -> Result<Copied, CopyError> {
     for part in [SEGMENTS, TREE] {
         disk.create_folder(&to.join(part)).map_err(io_error(&to.join(part)))?;
@@ -146,7 +152,8 @@ impl Copying<'_> {
         Ok(copied)
     }
 
-    /// Copies what the checkpoint covers of the tree files. A start makes the rest from the segments.
+    /// Copies what the checkpoint covers of the tree files. A start makes the rest from the
+    /// segments.
     fn tree(&self, snapshot: &Snapshot) -> Result<(), CopyError> {
         let (from, to) = (self.from.join(TREE), self.to.join(TREE));
         let tree = TreeReader::open(self.disk, &from, Mode::Read).map_err(io_error(&from))?;

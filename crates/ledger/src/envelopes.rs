@@ -1,7 +1,8 @@
 //! Where envelopes lie, and reading them back.
 //!
-//! The places of the newest segment's blocks are in memory. Those of a closed segment are in a file, `tree/blocks-<first leaf>`, which follows from the
-//! segment; where it is missing or damaged, the segment itself is looked through each time it is opened.
+//! The places of the newest segment's blocks are in memory. Those of a closed segment are in a
+//! file, `tree/blocks-<first leaf>`, which follows from the segment; where it is missing or
+//! damaged, the segment itself is looked through each time it is opened.
 
 use std::{
     collections::VecDeque,
@@ -100,7 +101,8 @@ impl Envelopes {
         segments.first_leaves.array_windows().map(|[first, next]| *first..*next).collect()
     }
 
-    /// The leaves from `from` up to `end`, which the log must have, each told to `visit` until that answers `false`.
+    /// The leaves from `from` up to `end`, which the log must have, each told to `visit` until that
+    /// answers `false`.
     pub(crate) fn read(
         &self,
         from: u64,
@@ -203,7 +205,8 @@ fn read_block(file: &dyn DiskFile, place: Place, unpacker: &mut Unpacker) -> io:
     record.unpack(unpacker).and_then(|leaves| leaves.ok_or(no_leaves)).map_err(io::Error::other)
 }
 
-/// The places of a segment's blocks, from the segment itself; those of the groups up to the leaf `end`, if it goes on after that.
+/// The places of a segment's blocks, from the segment itself; those of the groups up to the leaf
+/// `end`, if it goes on after that.
 pub(crate) fn scan(file: &Arc<dyn DiskFile>, first_leaf: u64, end: u64) -> io::Result<Vec<Place>> {
     let source = io::BufReader::new(Sequential::new(Arc::clone(file)));
     let mut reader = SegmentReader::open(source, first_leaf)?.map_err(io::Error::other)?;
@@ -225,9 +228,9 @@ struct WithIndex {
     index: Option<Vec<u8>>,
 }
 
-/// Opens a closed segment with its index. A segment may be written anew at any moment, with its index
-/// removed before and written after: an index that was the same before and after the segment was
-/// opened is the segment's.
+/// Opens a closed segment with its index. A segment may be written anew at any moment, with its
+/// index removed before and written after: an index that was the same before and after the segment
+/// was opened is the segment's.
 fn open_with_index(disk: &dyn Disk, folder: &Path, first_leaf: u64) -> io::Result<WithIndex> {
     let read_index = || disk::read_small(disk, &index_path(folder, first_leaf));
     let mut index = read_index()?;

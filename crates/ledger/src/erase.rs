@@ -1,8 +1,11 @@
-//! Taking envelopes out of segments for good: the segment is written anew without them, and takes the place of the old one.
+//! Taking envelopes out of segments for good: the segment is written anew without them, and takes
+//! the place of the old one.
 //!
-//! What is left of an envelope is its commitment, so that every proof still holds; its salt goes with it, so that nobody can try values against the
-//! commitment. The key of its batch goes too: whoever appended may have made that of the events, and nobody salted it. Only segments that do not grow
-//! any more are written anew. Doing it again changes nothing, so a start after a crash finishes it.
+//! What is left of an envelope is its commitment, so that every proof still holds; its salt goes
+//! with it, so that nobody can try values against the commitment. The key of its batch goes too:
+//! whoever appended may have made that of the events, and nobody salted it. Only segments that do
+//! not grow any more are written anew. Doing it again changes nothing, so a start after a crash
+//! finishes it.
 
 use std::{
     io::{self, BufReader},
@@ -26,8 +29,8 @@ use crate::{
     },
 };
 
-/// Writes every closed segment anew that still holds one of these leaves. Answers by how many bytes the segments shrank. Between two segments it may be told
-/// that the log is being closed.
+/// Writes every closed segment anew that still holds one of these leaves. Answers by how many bytes
+/// the segments shrank. Between two segments it may be told that the log is being closed.
 pub(crate) fn erase(
     disk: &dyn Disk,
     folder: &Path,
@@ -46,8 +49,9 @@ pub(crate) fn erase(
     Ok(freed)
 }
 
-/// Writes the segment that begins with `first_leaf` anew, if it holds one of these leaves; nobody may be writing to it. `replaced` is told as soon as
-/// readers would see the new one. Answers by how many bytes it shrank, if it held one.
+/// Writes the segment that begins with `first_leaf` anew, if it holds one of these leaves; nobody
+/// may be writing to it. `replaced` is told as soon as readers would see the new one. Answers by
+/// how many bytes it shrank, if it held one.
 pub(crate) fn erase_in(
     disk: &dyn Disk,
     folder: &Path,

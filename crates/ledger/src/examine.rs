@@ -1,7 +1,8 @@
-//! Looks at a ledger's folder that may be damaged: where [`verify`](crate::verify) stops at the first thing that is wrong, this looks at every segment.
+//! Looks at a ledger's folder that may be damaged: where [`verify`](crate::verify) stops at the
+//! first thing that is wrong, this looks at every segment.
 //!
-//! It helps to decide which of two things that differ is right: segments whose commitments lead to the signed root are, whatever the tree files hold.
-//! Nothing is written.
+//! It helps to decide which of two things that differ is right: segments whose commitments lead to
+//! the signed root are, whatever the tree files hold. Nothing is written.
 
 use std::{
     io::{self, BufReader},
@@ -47,7 +48,8 @@ pub struct ExaminedSegment {
 }
 
 impl ExaminedSegments {
-    /// Leaves that no segment holds although a later segment is there, and though no damaged segment stands where they should be.
+    /// Leaves that no segment holds although a later segment is there, and though no damaged
+    /// segment stands where they should be.
     #[must_use]
     pub fn missing(&self) -> Vec<Range<u64>> {
         let mut missing = Vec::new();
@@ -63,7 +65,8 @@ impl ExaminedSegments {
     }
 }
 
-/// Reads every segment in `folder`, from one that is damaged on to the next. `size` is how many leaves the root is wanted of.
+/// Reads every segment in `folder`, from one that is damaged on to the next. `size` is how many
+/// leaves the root is wanted of.
 ///
 /// # Errors
 /// A file cannot be read, or is not a segment.
@@ -234,7 +237,8 @@ pub fn claimed_state(disk: &dyn Disk, folder: &Path) -> io::Result<Option<StateC
     }))
 }
 
-/// The root of the first `size` leaves, as the tree files in a ledger's folder have it; `None` where they have fewer.
+/// The root of the first `size` leaves, as the tree files in a ledger's folder have it; `None`
+/// where they have fewer.
 ///
 /// # Errors
 /// A file cannot be read.
@@ -247,7 +251,8 @@ pub fn tree_root(disk: &dyn Disk, folder: &Path, size: TreeSize) -> io::Result<O
     Ok(Some(frontier.root()))
 }
 
-/// The root of the first `size` leaves of a log that verifies: from the tree files, or from the segments where those have fewer; `None` where the log has.
+/// The root of the first `size` leaves of a log that verifies: from the tree files, or from the
+/// segments where those have fewer; `None` where the log has.
 ///
 /// # Errors
 /// A file cannot be read, or is not a segment.

@@ -7,7 +7,8 @@ use durable::disk;
 
 use crate::batch::AppendError;
 
-/// A step after which the writer does not go on. What was acknowledged is durable; opening the log again recovers.
+/// A step after which the writer does not go on. What was acknowledged is durable; opening the log
+/// again recovers.
 #[derive(Debug, thiserror::Error)]
 #[error("{step} failed")]
 pub struct WriteError {

@@ -1,7 +1,8 @@
 //! The log's signing key: 32 bytes of Ed25519 seed in hex, in a file that only its owner can read.
 //!
-//! A rotation makes the new key beside the old one, durable, before the log goes over to it; only then does it take the old one's place. Whatever a crash
-//! interrupts, one of the two files holds the key that the log goes on with.
+//! A rotation makes the new key beside the old one, durable, before the log goes over to it; only
+//! then does it take the old one's place. Whatever a crash interrupts, one of the two files holds
+//! the key that the log goes on with.
 
 use std::{
     fs::{self, File},
@@ -22,7 +23,8 @@ pub struct KeyFiles {
 }
 
 impl KeyFiles {
-    /// The key in `current`; a rotation's new key is in the file of that name with `.next` behind it.
+    /// The key in `current`; a rotation's new key is in the file of that name with `.next` behind
+    /// it.
     #[must_use]
     pub fn new(current: PathBuf) -> Self {
         let mut next = current.clone().into_os_string();
@@ -36,7 +38,8 @@ impl KeyFiles {
         [&self.current, &self.next]
     }
 
-    /// Both keys; the current one is made if there is none and the log is new, too. `name` is the log's origin.
+    /// Both keys; the current one is made if there is none and the log is new, too. `name` is the
+    /// log's origin.
     ///
     /// # Errors
     /// As [`load_or_create_key`], of either file.
@@ -46,8 +49,8 @@ impl KeyFiles {
         Ok(Signers { current, next })
     }
 
-    /// Makes the key that a rotation goes over to, and makes it durable. One that is there already may be the only copy of the key that the log signs with:
-    /// it is never replaced.
+    /// Makes the key that a rotation goes over to, and makes it durable. One that is there already
+    /// may be the only copy of the key that the log signs with: it is never replaced.
     ///
     /// # Errors
     /// The file cannot be made, or there is one.
@@ -58,7 +61,8 @@ impl KeyFiles {
         Ok(Signer::from_seed(name, &create_seed(&self.next)?))
     }
 
-    /// Keeps the key that the log goes on with, and removes what a rotation that was not sealed left.
+    /// Keeps the key that the log goes on with, and removes what a rotation that was not sealed
+    /// left.
     ///
     /// # Errors
     /// A file cannot be read, renamed or removed.
@@ -76,7 +80,8 @@ impl KeyFiles {
     }
 }
 
-/// The key in `path`; made if there is none and `log` says that the log is new, too. `name` is the log's origin.
+/// The key in `path`; made if there is none and `log` says that the log is new, too. `name` is the
+/// log's origin.
 ///
 /// # Errors
 /// The file cannot be read or made, others may read it, or it holds no key.

@@ -1,4 +1,5 @@
-//! The handle to a log: append, read, prove, erase. Cheap to clone; everything it answers is durable.
+//! The handle to a log: append, read, prove, erase. Cheap to clone; everything it answers is
+//! durable.
 
 use std::{
     collections::BTreeMap,
@@ -32,7 +33,8 @@ use crate::{
 
 /// Batches that wait for the writer. When it is full, whoever appends waits: nothing is dropped.
 const QUEUE_BATCHES_MAX: usize = 256;
-/// Ranges of leaves in one event of erasure: 40 characters each at most, so that the text fits a field of 32,766.
+/// Ranges of leaves in one event of erasure: 40 characters each at most, so that the text fits a
+/// field of 32,766.
 const RANGES_PER_EVENT: usize = 800;
 
 /// What is to be erased, by whom and why.
@@ -64,7 +66,8 @@ pub struct Storage {
     pub disk: Arc<dyn Disk>,
     /// A new segment is begun when one is larger than this.
     pub segment_bytes_max: u64,
-    /// Whether leaves beyond the checkpoint are taken over that no MAC of the site's key vouches for.
+    /// Whether leaves beyond the checkpoint are taken over that no MAC of the site's key vouches
+    /// for.
     pub adopts_tail: bool,
 }
 
@@ -90,7 +93,8 @@ impl<D: Disk + 'static> From<Arc<D>> for Storage {
 pub struct Ledger {
     commands: mpsc::Sender<Command>,
     shared: Arc<Shared>,
-    /// Held while holds change or envelopes are erased: what one looked at must still be so when it acts.
+    /// Held while holds change or envelopes are erased: what one looked at must still be so when it
+    /// acts.
     ///
     /// [`Ledger::order`] takes it when no other lock is held. Each step of the order keeps it, and
     /// it is free when the last step has ended, whether or not anyone still waits. It is held while
@@ -111,7 +115,8 @@ impl Ledger {
     /// Opens the log in `folder`, or begins one, and starts its writer. Blocks while it recovers.
     ///
     /// # Errors
-    /// What is in the folder is not a log of this key, or is damaged beyond what a crash can do; nothing is changed then.
+    /// What is in the folder is not a log of this key, or is damaged beyond what a crash can do;
+    /// nothing is changed then.
     pub fn open(folder: &Path, signers: impl Into<Signers>) -> Result<(Self, Writer), OpenError> {
         Self::open_on(Storage::default(), folder, signers)
     }
@@ -162,7 +167,8 @@ impl Ledger {
         self.adopted
     }
 
-    /// When the newest envelope was received that an earlier process sealed and that is not erased; `None` where there is none.
+    /// When the newest envelope was received that an earlier process sealed and that is not erased;
+    /// `None` where there is none.
     #[must_use]
     pub const fn found_received_at(&self) -> Option<Timestamp> {
         self.found_received_at
@@ -186,7 +192,8 @@ impl Ledger {
         self.shared.state().keys().to_vec()
     }
 
-    /// Seals a batch. `Ok` promises what [`Receipt`] says. Cancelling leaves open whether the batch was sealed; with a key it can be asked again.
+    /// Seals a batch. `Ok` promises what [`Receipt`] says. Cancelling leaves open whether the batch
+    /// was sealed; with a key it can be asked again.
     ///
     /// While 256 commands wait for the thread, it waits too, and holds nothing.
     ///
@@ -207,14 +214,15 @@ impl Ledger {
         self.ask(|reply| Command::Publish { reply }).await
     }
 
-    /// Has the log go over to another key, which both sign. `Ok` says that the event is durable and the new key signs from now on; whoever calls has made
-    /// the new key durable before.
+    /// Has the log go over to another key, which both sign. `Ok` says that the event is durable and
+    /// the new key signs from now on; whoever calls has made the new key durable before.
     ///
     /// Cancelling leaves open which key signs. [`Ledger::vkey`] says it once the thread has
     /// answered a later command.
     ///
     /// # Errors
-    /// The new key has another name than the log, or the event was not sealed; the old key goes on then.
+    /// The new key has another name than the log, or the event was not sealed; the old key goes on
+    /// then.
     pub async fn rotate_key(&self, signer: Signer, actor: &str) -> Result<Receipt, AppendError> {
         let actor = actor.to_owned();
         self.ask(|reply| Command::Rotate { signer: Box::new(signer), actor, reply }).await?
@@ -261,8 +269,9 @@ impl Ledger {
         self.shared.state().cursor(name)
     }
 
-    /// Durable envelopes from leaf `from` on: as many as there are, up to `count_max` and, after the first, up to `bytes_max`. Each is what the log's entry
-    /// says, or the answer is an error. Blocks on the disk.
+    /// Durable envelopes from leaf `from` on: as many as there are, up to `count_max` and, after
+    /// the first, up to `bytes_max`. Each is what the log's entry says, or the answer is an error.
+    /// Blocks on the disk.
     ///
     /// # Errors
     /// A file cannot be read, or holds something else than was sealed.
@@ -276,7 +285,8 @@ impl Ledger {
         self.shared.stored.envelopes(from, end, bytes_max)
     }
 
-    /// The log's entries of `count` durable leaves from `from` on: their envelopes' commitments. Blocks on the disk.
+    /// The log's entries of `count` durable leaves from `from` on: their envelopes' commitments.
+    /// Blocks on the disk.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -292,7 +302,8 @@ impl Ledger {
         self.shared.stored.tile(path, self.published().checkpoint.size)
     }
 
-    /// A proof of the leaf under the newest checkpoint; `None` where the log has no such leaf. Blocks on the disk.
+    /// A proof of the leaf under the newest checkpoint; `None` where the log has no such leaf.
+    /// Blocks on the disk.
     ///
     /// # Errors
     /// No checkpoint covers the leaf yet, or a file cannot be read.
@@ -328,9 +339,11 @@ impl Ledger {
         .map_err(ReadError::Tree)
     }
 
-    /// Reads roots of subtrees of Pangea's tree over the first `size` durable leaves, of which proofs in it are made. Each call blocks on the disk.
+    /// Reads roots of subtrees of Pangea's tree over the first `size` durable leaves, of which
+    /// proofs in it are made. Each call blocks on the disk.
     ///
-    /// The reader fails where a file cannot be read, or the tree does not have the whole of a subtree.
+    /// The reader fails where a file cannot be read, or the tree does not have the whole of a
+    /// subtree.
     pub fn pangea_subtrees(&self, size: u64) -> impl FnMut(Subtree) -> Result<Hash, ReadError> {
         let mut subtrees = self.shared.stored.tree.subtrees::<Pangea>(TreeSize::new(size));
         move |subtree| subtrees(subtree).map_err(ReadError::Tree)
@@ -386,15 +399,16 @@ impl Ledger {
         .await?
     }
 
-    /// Erases envelopes: first the events that say so are sealed, then a checkpoint that covers them is published, then the segments are written anew. Every
-    /// proof holds as before. Blocks on the disk.
+    /// Erases envelopes: first the events that say so are sealed, then a checkpoint that covers
+    /// them is published, then the segments are written anew. Every proof holds as before. Blocks
+    /// on the disk.
     ///
     /// Cancelling ends the waiting, not the order. The lock on holds and erasures is held until the
     /// segments are written: no hold is placed on what is being erased.
     ///
     /// # Errors
-    /// A leaf is not in the log, on hold or of the log itself; nothing has happened then. Or a file could not be written: the next erasure or
-    /// the next start finishes it.
+    /// A leaf is not in the log, on hold or of the log itself; nothing has happened then. Or a file
+    /// could not be written: the next erasure or the next start finishes it.
     pub async fn erase(&self, erasure: Erasure, at: Timestamp) -> Result<Erased, EraseError> {
         self.order(async move |ledger, holds_stay_as_they_are| {
             let Erasure { leaves, actor, reason } = erasure;
@@ -407,8 +421,9 @@ impl Ledger {
         .await?
     }
 
-    /// Erases what retention no longer keeps: envelopes of a class of events (an action) that were received before a moment and are not on hold. `None`
-    /// where there is nothing. Blocks on the disk.
+    /// Erases what retention no longer keeps: envelopes of a class of events (an action) that were
+    /// received before a moment and are not on hold. `None` where there is nothing. Blocks on the
+    /// disk.
     ///
     /// Cancelling is as in [`Ledger::erase`].
     ///
@@ -439,7 +454,8 @@ impl Ledger {
         .await?
     }
 
-    /// Carries out an order of several steps, which nobody's going away interrupts: holds and erasures stay as the order finds them until it has ended.
+    /// Carries out an order of several steps, which nobody's going away interrupts: holds and
+    /// erasures stay as the order finds them until it has ended.
     ///
     /// From the first poll on, the order is a task of `orders` and takes the lock itself. Dropping
     /// this future ends the waiting, not the order, and the next order waits for the work. Only the
@@ -458,7 +474,8 @@ impl Ledger {
         self.orders.carry_out(order).await.map_err(|_ended| AppendError::Stopped)
     }
 
-    /// What was derived from these leaves: it says what they say. Blocks on the disk, and reads the log from the first of them to its end.
+    /// What was derived from these leaves: it says what they say. Blocks on the disk, and reads the
+    /// log from the first of them to its end.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -512,13 +529,14 @@ impl Ledger {
         let (ledger, envelopes) = (self.clone(), leaves.count());
         let freed_bytes = blocking(erasing, move || {
             let Shared { disk, folder, stored, .. } = &*ledger.shared;
-            // Everything that was ordered and may still be there: an erasure before this one may have failed half-way. The writer has published a checkpoint
-            // that covers the order.
+            // Everything that was ordered and may still be there: an erasure before this one may
+            // have failed half-way. The writer has published a checkpoint that covers the order.
             let covered = ledger.published().checkpoint.size.get();
             let ordered = ledger.shared.state().ordered_before(covered);
             let is_ending = || ledger.orders.is_ending();
             let freed = erase::erase(&**disk, folder, &stored.envelopes, &ordered, &is_ending);
-            // Before the erasure counts as done: after a crash it is done again, and they are told again.
+            // Before the erasure counts as done: after a crash it is done again, and they are told
+            // again.
             ledger.shared.erasures.tell();
             freed
         })
@@ -528,8 +546,9 @@ impl Ledger {
         Ok(Erased { receipt, envelopes, freed_bytes })
     }
 
-    /// Has `forget` called each time envelopes were erased, and at once if opening the log finished an erasure: whoever keeps something that may tell what
-    /// they said removes it then. It is called where it may block.
+    /// Has `forget` called each time envelopes were erased, and at once if opening the log finished
+    /// an erasure: whoever keeps something that may tell what they said removes it then. It is
+    /// called where it may block.
     pub fn after_erasing(&self, forget: impl Fn() + Send + Sync + 'static) {
         self.shared.erasures.after(forget);
     }
@@ -564,8 +583,8 @@ impl Ledger {
         }
     }
 
-    /// The leaves of a class that were received before a moment and are not on hold, from where the last such erasure ended; and up to where they were
-    /// looked for.
+    /// The leaves of a class that were received before a moment and are not on hold, from where the
+    /// last such erasure ended; and up to where they were looked for.
     fn expired(&self, class: &str, before: Timestamp) -> Result<(LeafRanges, u64), EraseError> {
         let from = self.shared.state().retained_from(class);
         let before = before.to_string();

@@ -1,19 +1,24 @@
 //! One log on disk: what makes a reading durable, and provable.
 //!
-//! - [`segment`]s are the write-ahead log: envelopes in commit groups, each written and fsynced as one, compressed in blocks;
-//! - `tree` is derived from it: entries, and nodes of the two trees over them; `envelopes` knows where each envelope lies;
+//! - [`segment`]s are the write-ahead log: envelopes in commit groups, each written and fsynced as
+//!   one, compressed in blocks;
+//! - `tree` is derived from it: entries, and nodes of the two trees over them; `envelopes` knows
+//!   where each envelope lies;
 //! - `state` is what the log says of itself: keys, holds, erasures, cursors;
-//! - `sealer` is what the one thread that writes does, and `writer` is its handle; `recover` is how it
-//!   starts, also after a crash; `erase` writes closed segments anew;
+//! - `sealer` is what the one thread that writes does, and `writer` is its handle; `recover` is how
+//!   it starts, also after a crash; `erase` writes closed segments anew;
 //! - [`copy`] copies it while it grows; [`examine`] says of damaged files what can be said;
-//! - [`Ledger`] is the handle everyone else has; [`LogReader`] looks at a log's folder without opening it, also while a site writes it;
+//! - [`Ledger`] is the handle everyone else has; [`LogReader`] looks at a log's folder without
+//!   opening it, also while a site writes it;
 //! - [`evidence`] puts rows and their proofs in one file for strangers;
 //! - [`verify`] trusts nothing of the above and computes it again.
 //!
-//! `docs/formats/ledger.md` describes every byte. All files but the key's are touched by way of [`disk`], so that tests can make each operation fail.
+//! `docs/formats/ledger.md` describes every byte. All files but the key's are touched by way of
+//! [`disk`], so that tests can make each operation fail.
 //!
-//! Invariants, as sizes in leaves: checkpoint <= tree files on disk; checkpoint <= state; checkpoint <= durable; receipts < durable. A leaf that was
-//! acknowledged is never reused, and the checkpoint never goes back.
+//! Invariants, as sizes in leaves: checkpoint <= tree files on disk; checkpoint <= state;
+//! checkpoint <= durable; receipts < durable. A leaf that was acknowledged is never reused, and the
+//! checkpoint never goes back.
 
 pub mod copy;
 pub mod evidence;

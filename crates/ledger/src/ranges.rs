@@ -140,7 +140,8 @@ impl FromStr for LeafRanges {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             let first: u64 = first.trim().parse().map_err(|_| refused())?;
             let last: u64 = last.trim().parse().map_err(|_| refused())?;
-            // A leaf below 2^53 is one that JSON carries too, and so far from the end of u64 that counting on is safe.
+            // A leaf below 2^53 is one that JSON carries too, and so far from the end of u64 that
+            // counting on is safe.
             if first > last || last >= 1 << 53 {
                 return Err(refused());
             }

@@ -1,8 +1,11 @@
-//! Looking at a log's folder, while a site writes it or not: what the newest checkpoint covers, and nothing beyond it.
+//! Looking at a log's folder, while a site writes it or not: what the newest checkpoint covers, and
+//! nothing beyond it.
 //!
-//! Nothing is written, cut off or locked. What is read is held against the checkpoint: the tree's files lead to the root that it signs, and an envelope
-//! hashes to its entry, or the answer is an error. A segment that is written anew meanwhile, because something in it is erased, is read as it was when
-//! it was opened: its places are looked up after it, and an erasure removes those before it renames.
+//! Nothing is written, cut off or locked. What is read is held against the checkpoint: the tree's
+//! files lead to the root that it signs, and an envelope hashes to its entry, or the answer is an
+//! error. A segment that is written anew meanwhile, because something in it is erased, is read as
+//! it was when it was opened: its places are looked up after it, and an erasure removes those
+//! before it renames.
 
 use std::{
     io,
@@ -40,7 +43,8 @@ pub struct LogReader {
 }
 
 impl LogReader {
-    /// Looks at the ledger in `folder`. If `vkey` is given, it must have signed the log; otherwise the key that the genesis entry names is believed.
+    /// Looks at the ledger in `folder`. If `vkey` is given, it must have signed the log; otherwise
+    /// the key that the genesis entry names is believed.
     ///
     /// # Errors
     /// There is no log, or what lies there does not follow from its checkpoint.
@@ -135,7 +139,8 @@ impl LogReader {
         &self.keys
     }
 
-    /// Envelopes from leaf `from` on: as many as there are, up to `count_max` and, after the first, up to `bytes_max`.
+    /// Envelopes from leaf `from` on: as many as there are, up to `count_max` and, after the first,
+    /// up to `bytes_max`.
     ///
     /// # Errors
     /// A file cannot be read, or holds something else than was sealed.

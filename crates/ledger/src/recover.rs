@@ -1,10 +1,14 @@
-//! Opening a log: from what is on disk to where the writer goes on. A clean start and the start after a crash are the same code.
+//! Opening a log: from what is on disk to where the writer goes on. A clean start and the start
+//! after a crash are the same code.
 //!
-//! What a crash can do is undone: the last group, if it is torn, is cut off, and the tree's files are written on from the segments, or made again where
-//! they do not lead to the checkpoint's root. Anything else is refused with its place, and nothing is changed.
+//! What a crash can do is undone: the last group, if it is torn, is cut off, and the tree's files
+//! are written on from the segments, or made again where they do not lead to the checkpoint's root.
+//! Anything else is refused with its place, and nothing is changed.
 //!
-//! What a start goes on from, it signs. So it believes what the checkpoint's signature covers, what follows from that, and what the site's key made a MAC of
-//! (`seal`); an envelope that is gone needs an order that is covered. Anything else in the folder can have a start refuse the log, or read more of it.
+//! What a start goes on from, it signs. So it believes what the checkpoint's signature covers, what
+//! follows from that, and what the site's key made a MAC of (`seal`); an envelope that is gone
+//! needs an order that is covered. Anything else in the folder can have a start refuse the log, or
+//! read more of it.
 
 use std::{
     collections::BTreeMap,
@@ -33,7 +37,8 @@ use crate::{
     tree::{Extension, Tree, TreeReader, kept_heights},
 };
 
-/// The keys that may sign: the one that is in use, and the one that a rotation was about to go over to.
+/// The keys that may sign: the one that is in use, and the one that a rotation was about to go over
+/// to.
 #[derive(Debug)]
 pub struct Signers {
     /// What signed last, as far as the key's file knows.
@@ -80,7 +85,8 @@ pub(crate) fn open(
     for part in [SEGMENTS, TREE] {
         disk.create_folder(&folder.join(part)).map_err(io_error(&folder.join(part)))?;
     }
-    // Not even the log's folder may vanish with the power; and what a process before us renamed without fsyncing it is seen, and must stay.
+    // Not even the log's folder may vanish with the power; and what a process before us renamed
+    // without fsyncing it is seen, and must stay.
     let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
     for folder in [above.unwrap_or_else(|| Path::new(".")), folder, &folder.join(SEGMENTS)] {
         disk.sync_folder(folder).map_err(io_error(folder))?;
@@ -219,7 +225,8 @@ fn choose(signers: Signers, state: &State) -> Result<Signer, OpenError> {
         .ok_or_else(|| OpenError::OtherKey { named: named.to_owned() })
 }
 
-/// First leaves of the segments in `folder`, in order. What a rewriting that a crash interrupted left is not among them.
+/// First leaves of the segments in `folder`, in order. What a rewriting that a crash interrupted
+/// left is not among them.
 pub(crate) fn list_segments(disk: &dyn Disk, folder: &Path) -> Result<Vec<u64>, OpenError> {
     let folder = folder.join(SEGMENTS);
     let mut segments = Vec::new();
@@ -271,7 +278,8 @@ pub(crate) fn create_segment(
     Ok(file)
 }
 
-/// Removes from the tree's folder what is not of this version, and what an interrupted replacement left. Nobody reads it, so a failure is of no consequence.
+/// Removes from the tree's folder what is not of this version, and what an interrupted replacement
+/// left. Nobody reads it, so a failure is of no consequence.
 fn tidy_tree(disk: &dyn Disk, folder: &Path) {
     let tree = folder.join(TREE);
     let ours = |name: &str| {
@@ -292,7 +300,8 @@ struct SegmentEnd {
     path: PathBuf,
     segment: Arc<Segment>,
     version: Version,
-    /// Where the last group begins, if nothing speaks of its leaves; where there is none, the segment itself. Otherwise the same as `position`.
+    /// Where the last group begins, if nothing speaks of its leaves; where there is none, the
+    /// segment itself. Otherwise the same as `position`.
     unsettled: u64,
     position: u64,
     torn_bytes: u64,
@@ -306,8 +315,9 @@ impl SegmentEnd {
             info!(bytes = self.torn_bytes, after_leaf = leaves, "cutting off an interrupted write");
             file.set_len(self.position).map_err(io_error(&self.path))?;
         }
-        // The process before may have ended between writing the last group and its fsync, or because that failed; then the kernel takes for written what
-        // never was. So the group is written again, unless a checkpoint or the state shows that the fsync came.
+        // The process before may have ended between writing the last group and its fsync, or
+        // because that failed; then the kernel takes for written what never was. So the group is
+        // written again, unless a checkpoint or the state shows that the fsync came.
         rewrite(&**file, self.unsettled..self.position).map_err(io_error(&self.path))
     }
 }
@@ -379,7 +389,8 @@ impl Replay {
         if self.tree.size() == checkpoint.size && !right_root {
             return Ok(Outcome::WrongRoot);
         }
-        // The two newest segments are read whole: for the keys of appends, and for where blocks lie.
+        // The two newest segments are read whole: for the keys of appends, and for where blocks
+        // lie.
         let begin = segment::position_of(segments, self.begun_at).unwrap_or_default();
         let begin = begin.min(segments.len().saturating_sub(2));
         let mut follows: Option<u64> = None;
@@ -419,7 +430,8 @@ impl Replay {
                             places.extend(group.places(position, first_leaf));
                         }
                         if self.tree.size() >= checkpoint.size && !right_root {
-                            // A checkpoint is published between two groups, so the log it signs ends where a group ends.
+                            // A checkpoint is published between two groups, so the log it signs
+                            // ends where a group ends.
                             right_root = self.reaches(checkpoint);
                             if !right_root {
                                 return Ok(Outcome::WrongRoot);
@@ -430,7 +442,8 @@ impl Replay {
                     Next::Damaged(reason) => {
                         let rest = read_rest(&file, reader.position()).map_err(io_error(&path))?;
                         let after = rest.get(1..).unwrap_or_default();
-                        // A crash tears only what was written last, and what a checkpoint covers was fsynced before.
+                        // A crash tears only what was written last, and what a checkpoint covers
+                        // was fsynced before.
                         if !is_last
                             || reader.next_leaf() < promised
                             || segment::holds_a_group(after)
@@ -493,7 +506,8 @@ impl Replay {
         }
         let is_sealed = matches!(vouched, Vouched::Yes) || trust.adopts_tail;
         let is_covered = group.first_leaf < trust.checkpoint.size.get();
-        // What the checkpoint covers of cursors is in the state. Where that is made again, they are what the groups say.
+        // What the checkpoint covers of cursors is in the state. Where that is made again, they are
+        // what the groups say.
         if is_sealed || (is_covered && self.begun_at == 0) {
             cursors.into_iter().for_each(|(name, next)| self.state.advance(name, next));
         }
@@ -546,7 +560,8 @@ impl Replay {
         }
     }
 
-    /// What is gone was ordered to be erased, under the checkpoint; nobody who removed an event of the log itself can hide that.
+    /// What is gone was ordered to be erased, under the checkpoint; nobody who removed an event of
+    /// the log itself can hide that.
     fn check_erasures(&self, checkpoint_size: u64) -> Result<(), OpenError> {
         let end = if self.adopted > 0 { u64::MAX } else { checkpoint_size };
         let ordered = self.ordered.range(..end);
@@ -592,7 +607,8 @@ fn io_error(path: &Path) -> impl Fn(io::Error) -> OpenError {
     move |source| OpenError::Io { path: path.clone(), source }
 }
 
-/// Why a log was not opened. Nothing in it was changed, but for what is derived, and a segment without its header, which held nothing.
+/// Why a log was not opened. Nothing in it was changed, but for what is derived, and a segment
+/// without its header, which held nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A file or folder cannot be used.
@@ -670,7 +686,8 @@ pub enum OpenError {
     /// An erasure that a crash interrupted cannot be finished.
     #[error("an erasure that was interrupted cannot be finished")]
     Erase(#[source] crate::erase::EraseError),
-    /// Leaves that only the site itself could have written, and that it did not, or a version before 4 did.
+    /// Leaves that only the site itself could have written, and that it did not, or a version
+    /// before 4 did.
     #[error(
         "nothing shows that this site wrote leaf {leaf} and what follows it in {}: they lie beyond the checkpoint, and the site's key does not vouch for them; \
          where an older sealwire was killed before this one came, start and stop that one once, or take the leaves over with `sealwire log adopt-tail`; \

@@ -1,14 +1,14 @@
-//! What the holder of a log's key says of files that no checkpoint covers yet: a MAC, under a secret
-//! that follows from the signing key.
+//! What the holder of a log's key says of files that no checkpoint covers yet: a MAC, under a
+//! secret that follows from the signing key.
 //!
-//! Two things lie beyond the newest checkpoint and are believed by the next start: the newest commit
-//! groups, which it signs, and `state`, which it goes on from. Whoever can write the folder could put
-//! anything there. So each group and each `state` carries a MAC that only the site can make. Nobody
-//! else needs it: what a checkpoint covers is shown by its signature.
+//! Two things lie beyond the newest checkpoint and are believed by the next start: the newest
+//! commit groups, which it signs, and `state`, which it goes on from. Whoever can write the folder
+//! could put anything there. So each group and each `state` carries a MAC that only the site can
+//! make. Nobody else needs it: what a checkpoint covers is shown by its signature.
 //!
-//! The MAC of a group is over the log's tree after it, so over every leaf up to there, and over what
-//! else the group moves. It holds for this log, this history and this place alone, and costs a hash
-//! of some hundred bytes, however large the group is.
+//! The MAC of a group is over the log's tree after it, so over every leaf up to there, and over
+//! what else the group moves. It holds for this log, this history and this place alone, and costs a
+//! hash of some hundred bytes, however large the group is.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;

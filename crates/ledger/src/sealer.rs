@@ -1,6 +1,7 @@
 //! What the one thread that writes does: commit groups, then the tree, then checkpoints.
 //!
-//! The order is that of `docs/formats/ledger.md`: envelopes, fsync, acknowledged; tree files, fsync, checkpoint. What a failure means is decided at each step.
+//! The order is that of `docs/formats/ledger.md`: envelopes, fsync, acknowledged; tree files,
+//! fsync, checkpoint. What a failure means is decided at each step.
 
 mod open_group;
 mod retry;
@@ -265,7 +266,8 @@ impl Sealer {
         });
         let (group_len, places) = (encoded.bytes.len() as u64, encoded.places.to_vec());
         if let Err(source) = self.newest.file.write_all_at(encoded.bytes, self.newest_len) {
-            // The disk may be full. If the part that was written can be taken back, nothing has happened: refuse this group and go on.
+            // The disk may be full. If the part that was written can be taken back, nothing has
+            // happened: refuse this group and go on.
             self.newest
                 .file
                 .set_len(self.newest_len)
@@ -286,7 +288,8 @@ impl Sealer {
         Ok(())
     }
 
-    /// Takes a group back that the tree has no room for. If the tree's files fail in another way, stop; recovery replays the group.
+    /// Takes a group back that the tree has no room for. If the tree's files fail in another way,
+    /// stop; recovery replays the group.
     fn take_back(&mut self, source: io::Error) -> CommitError {
         if !disk::is_full(&source) {
             return step("writing the tree's files")(source).into();
@@ -329,7 +332,8 @@ impl Sealer {
         self.shared.size.send_if_modified(|known| std::mem::replace(known, size) != size);
     }
 
-    /// Closes the segments that the events speak of, then seals them: in this order, nothing was said where there is no room for a new segment.
+    /// Closes the segments that the events speak of, then seals them: in this order, nothing was
+    /// said where there is no room for a new segment.
     fn log_events(
         &mut self,
         events: Vec<Event>,
@@ -377,7 +381,8 @@ impl Sealer {
         Ok(refusal_of(self.write())?.map_or(Ok(receipt), Err))
     }
 
-    /// Has the log go over to another key: the old one signs everything before, both sign the event that says so, the new one everything after.
+    /// Has the log go over to another key: the old one signs everything before, both sign the event
+    /// that says so, the new one everything after.
     fn rotate(
         &mut self,
         signer: Signer,
@@ -411,7 +416,8 @@ impl Sealer {
         Ok(outcome)
     }
 
-    /// Notes that segments show the erasures that were ordered before a leaf. Where there is no room for that, the next start does again what is done.
+    /// Notes that segments show the erasures that were ordered before a leaf. Where there is no
+    /// room for that, the next start does again what is done.
     fn erased(&mut self, before: u64) -> Result<(), WriteError> {
         let erased = {
             let mut state = self.shared.state();
@@ -429,12 +435,14 @@ impl Sealer {
         if leaf > self.newest.first_leaf { self.begin_segment() } else { Ok(()) }
     }
 
-    /// Begins the next segment. Where there is no room for it, nothing is written before it was tried again: a part of it may be there.
+    /// Begins the next segment. Where there is no room for it, nothing is written before it was
+    /// tried again: a part of it may be there.
     fn begin_segment(&mut self) -> Result<(), CommitError> {
         self.segment_is_due = true;
         let first_leaf = self.size();
-        // Recovery may begin with the new segment, so what only the old ones hold of the state is written down first. And a segment that does not grow any
-        // more is covered by a checkpoint: it may be written anew, without MACs.
+        // Recovery may begin with the new segment, so what only the old ones hold of the state is
+        // written down first. And a segment that does not grow any more is covered by a checkpoint:
+        // it may be written anew, without MACs.
         self.state_is_due = true;
         self.publish()?;
         let Shared { disk, folder, stored, .. } = &*self.shared;
@@ -464,9 +472,11 @@ impl Sealer {
         }
     }
 
-    /// Publishes a checkpoint over everything durable, and stores the state as of it. It is refused where the disk is full before anything was replaced; the
-    /// one before it stands then. Any other failure is fatal: whether the new one stands is unknown, and a second one of another content must never follow
-    /// it. The state comes last: it never speaks of more than is signed, so a copy that ends with the checkpoint can go on from it.
+    /// Publishes a checkpoint over everything durable, and stores the state as of it. It is refused
+    /// where the disk is full before anything was replaced; the one before it stands then. Any
+    /// other failure is fatal: whether the new one stands is unknown, and a second one of another
+    /// content must never follow it. The state comes last: it never speaks of more than is signed,
+    /// so a copy that ends with the checkpoint can go on from it.
     fn publish(&mut self) -> Result<(), CommitError> {
         let before = self.shared.published();
         let is_covered = before.checkpoint.size == self.tree.size() && !before.note.is_empty();

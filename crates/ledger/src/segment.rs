@@ -1,11 +1,14 @@
 //! Segments: the write-ahead log, byte for byte as `docs/formats/ledger.md` says.
 //!
-//! A segment is a header and then commit groups. A group is what one fsync made durable: blocks of envelopes, and what moved with them. Both carry
-//! checksums (CRC-32C), which find accidents; that nobody changed an envelope on purpose is the tree's business.
+//! A segment is a header and then commit groups. A group is what one fsync made durable: blocks of
+//! envelopes, and what moved with them. Both carry checksums (CRC-32C), which find accidents; that
+//! nobody changed an envelope on purpose is the tree's business.
 //!
-//! Segments of version 1, which hold envelopes one by one and uncompressed, are read and no longer written.
+//! Segments of version 1, which hold envelopes one by one and uncompressed, are read and no longer
+//! written.
 //!
-//! Invariant: groups follow each other without gaps, and a group's first leaf is the one after the last of the group before.
+//! Invariant: groups follow each other without gaps, and a group's first leaf is the one after the
+//! last of the group before.
 
 use std::io::{self, Read};
 
@@ -24,7 +27,8 @@ pub const FORMAT: u32 = 4;
 
 /// A new segment is begun when one is larger than this.
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
-/// Payload of the largest group: what the writer puts in one, and one batch of the largest envelopes more.
+/// Payload of the largest group: what the writer puts in one, and one batch of the largest
+/// envelopes more.
 pub const GROUP_BYTES_MAX: usize = 32 << 20;
 
 /// Bytes of a segment's header.
@@ -38,8 +42,8 @@ const GROUP_MAGIC: [u8; 4] = *b"SWgr";
 const KIND_ENVELOPE: u8 = 1;
 const KIND_CURSOR: u8 = 2;
 const KIND_BLOCK: u8 = 3;
-/// Versions 2 and 3 only: a key of an append with a hash of what was appended, which is not looked at
-/// any more.
+/// Versions 2 and 3 only: a key of an append with a hash of what was appended, which is not looked
+/// at any more.
 const KIND_KEY_AND_EVENTS: u8 = 4;
 const KIND_KEY: u8 = 5;
 const KIND_MAC: u8 = 6;
@@ -261,7 +265,8 @@ pub fn decode_segment_header(header: &[u8; SEGMENT_HEADER_LEN]) -> Result<(Versi
 }
 
 impl Group {
-    /// Unpacks its leaves; `visit` is told each with its envelope, or with `None` where that was erased.
+    /// Unpacks its leaves; `visit` is told each with its envelope, or with `None` where that was
+    /// erased.
     ///
     /// # Errors
     /// A block cannot be unpacked; the leaves before it were visited.
@@ -294,8 +299,8 @@ impl Group {
         })
     }
 
-    /// Its records without leaves but for the MAC, as they are written: what the MAC is of beside the
-    /// log's tree.
+    /// Its records without leaves but for the MAC, as they are written: what the MAC is of beside
+    /// the log's tree.
     pub(crate) fn other_records(&self) -> Vec<u8> {
         let mut others = Vec::new();
         let mut rest = self.payload.as_slice();
@@ -314,7 +319,8 @@ impl Group {
         let mut rest = self.payload.as_slice();
         let mut position = to_u32(position) + to_u32(GROUP_HEADER_LEN as u64);
         std::iter::from_fn(move || {
-            // The payload was read through once when it was decoded, so it ends where a record does.
+            // The payload was read through once when it was decoded, so it ends where a record
+            // does.
             let (record, len) = Record::decode(self.version, rest).ok()?;
             rest = rest.get(len..)?;
             let len = to_u32(len as u64);
@@ -324,7 +330,8 @@ impl Group {
         })
     }
 
-    /// Where its blocks lie in the segment that begins with `segment_first_leaf`, if it begins at `position` of that.
+    /// Where its blocks lie in the segment that begins with `segment_first_leaf`, if it begins at
+    /// `position` of that.
     pub(crate) fn places(
         &self,
         position: u64,
@@ -500,7 +507,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The same, counted from the segment's begin and not from that of the group, which lies at `position` and has `leaves` before it.
+    /// The same, counted from the segment's begin and not from that of the group, which lies at
+    /// `position` and has `leaves` before it.
     pub(crate) fn within(self, position: u64, leaves: u64) -> Self {
         let (leaf, position) = (self.leaf + to_u32(leaves), self.position + to_u32(position));
         Self { leaf, position, ..self }
@@ -600,7 +608,8 @@ impl<R: Read> SegmentReader<R> {
     }
 }
 
-/// Whether a whole group header stands anywhere in `bytes`: then what lies before it was not torn by a crash, which only ever cuts off the end.
+/// Whether a whole group header stands anywhere in `bytes`: then what lies before it was not torn
+/// by a crash, which only ever cuts off the end.
 #[must_use]
 pub fn holds_a_group(bytes: &[u8]) -> bool {
     bytes

@@ -1,7 +1,9 @@
-//! What the log says of itself, folded from its own events: keys, holds, erasures; and how far each consumer has come.
+//! What the log says of itself, folded from its own events: keys, holds, erasures; and how far each
+//! consumer has come.
 //!
-//! It follows from the segments. The file `state` keeps the fold as of a size, so that a start need not read the whole log; without it, or where the
-//! site's key did not write it, a start does. It is stored behind the checkpoint of that size.
+//! It follows from the segments. The file `state` keeps the fold as of a size, so that a start need
+//! not read the whole log; without it, or where the site's key did not write it, a start does. It
+//! is stored behind the checkpoint of that size.
 
 use std::{collections::BTreeMap, io, ops::Range, path::Path};
 
@@ -27,7 +29,8 @@ pub(crate) struct State {
     keys: Vec<LogKey>,
     /// Holds that stand, by the leaf that placed them.
     holds: BTreeMap<u64, Hold>,
-    /// Erasures that segments may not show yet, by the leaf that ordered them: what is to be erased.
+    /// Erasures that segments may not show yet, by the leaf that ordered them: what is to be
+    /// erased.
     erasing: BTreeMap<u64, String>,
     /// For each class of events the leaf before which retention has dealt with them.
     retention: BTreeMap<String, u64>,
@@ -197,7 +200,8 @@ impl State {
         self.erasing.retain(|leaf, _| *leaf >= before);
     }
 
-    /// Goes on with a leaf and its envelope, if that was not erased. Leaves that it has seen already change nothing.
+    /// Goes on with a leaf and its envelope, if that was not erased. Leaves that it has seen
+    /// already change nothing.
     ///
     /// # Errors
     /// It is an event of the log itself and says what cannot be.
@@ -268,7 +272,8 @@ impl State {
         Ok(())
     }
 
-    /// Whether both say the same of the log. What is being erased and how far cursors are depends on the moment.
+    /// Whether both say the same of the log. What is being erased and how far cursors are depends
+    /// on the moment.
     pub(crate) fn says_the_same(&self, other: &Self) -> bool {
         (self.size, &self.keys, &self.holds, &self.retention)
             == (other.size, &other.keys, &other.holds, &other.retention)

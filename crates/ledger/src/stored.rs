@@ -1,4 +1,5 @@
-//! What a log has on disk, for reading: the same for whoever holds the log open and for whoever only looks at its folder.
+//! What a log has on disk, for reading: the same for whoever holds the log open and for whoever
+//! only looks at its folder.
 //!
 //! Whoever calls says how far the log goes: leaves beyond that are not asked for.
 
@@ -29,8 +30,8 @@ pub(crate) struct StoredEnvelopes {
 }
 
 impl StoredEnvelopes {
-    /// Envelopes of the leaves from `from` up to `end`: as many as there are, up to, after the first, `bytes_max`. Each is what the log's entry says, or the
-    /// answer is an error.
+    /// Envelopes of the leaves from `from` up to `end`: as many as there are, up to, after the
+    /// first, `bytes_max`. Each is what the log's entry says, or the answer is an error.
     pub(crate) fn envelopes(
         &self,
         from: u64,
@@ -149,8 +150,9 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// Whether it may be gone when one asks again: the system failed (too many open files, an input error, no memory), or a checkpoint is still to come.
-    /// Otherwise what lies there is damaged or missing, and stays so until somebody mends it.
+    /// Whether it may be gone when one asks again: the system failed (too many open files, an input
+    /// error, no memory), or a checkpoint is still to come. Otherwise what lies there is damaged or
+    /// missing, and stays so until somebody mends it.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {

@@ -1,11 +1,14 @@
-//! The files that are derived from the segments: the log's entries, and the roots of subtrees of both trees over them.
+//! The files that are derived from the segments: the log's entries, and the roots of subtrees of
+//! both trees over them.
 //!
-//! `entries` has 32 bytes a leaf; `nodes-<height>`, for every fourth height, 64 bytes for each full subtree of that height: its root in the RFC 6962 tree
-//! and its root in Pangea's. What one hash more gives is not kept: leaf hashes follow from entries, and a node between two kept heights from at most eight
-//! of the lower one. A tile of C2SP tlog-tiles is a slice of every second of these files, at any width that any checkpoint ever had.
+//! `entries` has 32 bytes a leaf; `nodes-<height>`, for every fourth height, 64 bytes for each full
+//! subtree of that height: its root in the RFC 6962 tree and its root in Pangea's. What one hash
+//! more gives is not kept: leaf hashes follow from entries, and a node between two kept heights
+//! from at most eight of the lower one. A tile of C2SP tlog-tiles is a slice of every second of
+//! these files, at any width that any checkpoint ever had.
 //!
-//! They only grow. They are written before a leaf is told to anyone, and fsynced only before a checkpoint: recovery goes on from the checkpoint and writes
-//! what the segments hold beyond it.
+//! They only grow. They are written before a leaf is told to anyone, and fsynced only before a
+//! checkpoint: recovery goes on from the checkpoint and writes what the segments hold beyond it.
 
 use std::{
     collections::HashMap,
@@ -109,7 +112,8 @@ impl Kept for Pangea {
 }
 
 impl TreeReader {
-    /// Opens the files in `folder`: for writing too, and made where they are missing, or for reading only.
+    /// Opens the files in `folder`: for writing too, and made where they are missing, or for
+    /// reading only.
     pub(crate) fn open(disk: &dyn Disk, folder: &Path, mode: Mode) -> io::Result<Self> {
         let open = |name: String| {
             let path = folder.join(name);
@@ -234,8 +238,8 @@ impl TreeReader {
 }
 
 impl Tree {
-    /// Goes on from `size` leaves, which the files must have. What they hold beyond is written over:
-    /// whoever reads meanwhile finds all that a checkpoint covers.
+    /// Goes on from `size` leaves, which the files must have. What they hold beyond is written
+    /// over: whoever reads meanwhile finds all that a checkpoint covers.
     pub(crate) fn at(reader: TreeReader, size: u64) -> io::Result<Self> {
         let size = TreeSize::new(size);
         let rfc6962 = Frontier::load_subtrees(size, reader.subtrees::<Rfc6962>(size))?;
@@ -271,7 +275,8 @@ impl Tree {
         Extension { entries: tlog::encode_hashes(entries), rfc6962, pangea, grown }
     }
 
-    /// Appends leaves to this tree. Where that fails, the files may hold a part of them, and the tree is as before.
+    /// Appends leaves to this tree. Where that fails, the files may hold a part of them, and the
+    /// tree is as before.
     pub(crate) fn append(&mut self, extension: Extension) -> io::Result<()> {
         let Extension { entries, rfc6962, pangea, grown } = extension;
         if entries.is_empty() {

@@ -1,6 +1,7 @@
 //! The live feed: the log's tail as server-sent events, from a client's place on.
 //!
-//! Who may follow it is for the port that offers it: the log port asks for a token, the page's port answers its own page.
+//! Who may follow it is for the port that offers it: the log port asks for a token, the page's port
+//! answers its own page.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -37,7 +38,8 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 const READS_AT_ONCE_MAX: usize = 16;
 /// A sign of life on the feed while nothing happens.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Asks a proxy not to hold the feed back until it ends, which it never does. nginx reads it, and others do.
+/// Asks a proxy not to hold the feed back until it ends, which it never does. nginx reads it, and
+/// others do.
 const NOT_BUFFERED: (HeaderName, HeaderValue) =
     (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
 
@@ -50,7 +52,8 @@ pub struct LiveFeed {
     shutdown: CancellationToken,
 }
 
-/// One client's place in the log. It reads only when the client takes more, so a slow client costs nothing and is told what it missed.
+/// One client's place in the log. It reads only when the client takes more, so a slow client costs
+/// nothing and is told what it missed.
 struct Follower {
     ledger: Ledger,
     next_leaf: u64,
@@ -71,7 +74,8 @@ impl LiveFeed {
         Self { ledger, clients, reads, shutdown }
     }
 
-    /// The log's tail: from where a client that reconnects had come to, else from this leaf on, else from now on.
+    /// The log's tail: from where a client that reconnects had come to, else from this leaf on,
+    /// else from now on.
     pub fn follow(&self, from: Option<u64>, headers: &HeaderMap) -> Response {
         let Ok(permit) = Arc::clone(&self.clients).try_acquire_owned() else {
             return problem(
@@ -136,7 +140,8 @@ fn told(leaf: u64, content: &Content) -> Option<sse::Event> {
     let (name, bytes) = match content {
         Content::Envelope(bytes) => ("sealed", Some(bytes.as_slice())),
         Content::Erased => ("erased", None),
-        // The index names it in the site's own log. It must not keep what comes after it from anybody.
+        // The index names it in the site's own log. It must not keep what comes after it from
+        // anybody.
         Content::Unreadable(_) => return Some(missed(leaf, leaf + 1)),
     };
     let event = sse::Event::default().id(leaf.to_string()).event(name);
@@ -165,7 +170,8 @@ struct Begin {
     from: Option<u64>,
 }
 
-/// The live feed. Anyone who may open the page may read every envelope on it, so it asks for no token.
+/// The live feed. Anyone who may open the page may read every envelope on it, so it asks for no
+/// token.
 async fn follow(
     State(live): State<LiveFeed>,
     begin: Result<Query<Begin>, QueryRejection>,

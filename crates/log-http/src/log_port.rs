@@ -1,7 +1,8 @@
-//! The log port: the log as C2SP tlog-tiles lays it out for anyone; envelopes and the live feed for who has the access token;
-//! Pangea's API for programs that have one of its tokens.
+//! The log port: the log as C2SP tlog-tiles lays it out for anyone; envelopes and the live feed for
+//! who has the access token; Pangea's API for programs that have one of its tokens.
 //!
-//! Only requests that name the machine itself are answered, so that a page from elsewhere cannot reach the port under a name of its own.
+//! Only requests that name the machine itself are answered, so that a page from elsewhere cannot
+//! reach the port under a name of its own.
 
 use std::{fmt::Write as _, sync::Arc, sync::atomic::Ordering};
 
@@ -35,13 +36,15 @@ use crate::{
     public_log::PublicLog,
 };
 
-/// Envelopes in one answer to `/envelopes`; whoever wants more asks again from the leaf after the last.
+/// Envelopes in one answer to `/envelopes`; whoever wants more asks again from the leaf after the
+/// last.
 const ENVELOPES_MAX: usize = 1_000;
 /// Bytes of them; the first is always there.
 const ENVELOPES_BYTES_MAX: usize = 4 << 20;
 /// Answers with envelopes that are made at once, or wait for memory; further ones wait.
 const ENVELOPES_AT_ONCE_MAX: usize = 8;
-/// Bytes of all larger answers with envelopes that are on their way: those of as many of the largest as are made at once.
+/// Bytes of all larger answers with envelopes that are on their way: those of as many of the
+/// largest as are made at once.
 const ANSWERS_BYTES_MAX: usize = ENVELOPES_AT_ONCE_MAX * ENVELOPES_BYTES_MAX;
 /// What the log port shows.
 #[derive(Debug)]

@@ -29,7 +29,8 @@ pub const SENSOR_CHANGED: &str = "SENSOR_CHANGED";
 pub const FIELDS_LEFT_OUT: &str = "FIELDS_LEFT_OUT";
 /// Heartbeats were refused; told once a minute for each reason and subject.
 pub const HEARTBEATS_REFUSED: &str = "HEARTBEATS_REFUSED";
-/// Sensors are polled less often than they ask for: all that ask for more than the site's budget of polls allows, or one that never answered.
+/// Sensors are polled less often than they ask for: all that ask for more than the site's budget of
+/// polls allows, or one that never answered.
 pub const POLLS_STRETCHED: &str = "POLLS_STRETCHED";
 /// They are polled as they ask again.
 pub const POLLS_RESTORED: &str = "POLLS_RESTORED";
@@ -45,7 +46,8 @@ pub const SENSOR_DISCONNECTED: &str = "SENSOR_DISCONNECTED";
 pub const OUT_OF_RANGE: &str = "OUT_OF_RANGE";
 /// Derived: the first value inside the range after one outside, or one that could not be judged.
 pub const BACK_IN_RANGE: &str = "BACK_IN_RANGE";
-/// Derived: a value that cannot be held against its sensor's declared range: it is no number, or in another unit.
+/// Derived: a value that cannot be held against its sensor's declared range: it is no number, or in
+/// another unit.
 pub const RANGE_NOT_JUDGED: &str = "RANGE_NOT_JUDGED";
 /// Derived: a sensor that no longer can be relied on to answer.
 pub const SENSOR_LOST: &str = "SENSOR_LOST";
@@ -64,7 +66,8 @@ pub const SITE_STOPPED: &str = "SITE_STOPPED";
 pub const ENGINE_DOWN: &str = "ENGINE_DOWN";
 /// An engine runs again.
 pub const ENGINE_UP: &str = "ENGINE_UP";
-/// The machine's clock is far ahead of the site's own time: nothing is erased for its age until an operator confirms the clock.
+/// The machine's clock is far ahead of the site's own time: nothing is erased for its age until an
+/// operator confirms the clock.
 pub const CLOCK_JUMPED: &str = "CLOCK_JUMPED";
 /// An operator has confirmed the machine's clock.
 pub const CLOCK_CONFIRMED: &str = "CLOCK_CONFIRMED";

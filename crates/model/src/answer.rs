@@ -1,4 +1,5 @@
-//! What a sensor answers to a poll: JSON, from a bare `"23.50"` of the oldest devices to an object with sequence number and time.
+//! What a sensor answers to a poll: JSON, from a bare `"23.50"` of the oldest devices to an object
+//! with sequence number and time.
 
 use alloc::{
     format,
@@ -16,7 +17,8 @@ use crate::{
 /// An answer that was understood.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Answer {
-    /// The value as the sensor wrote it: numbers digit for digit, strings without their quotes, `true` or `false`.
+    /// The value as the sensor wrote it: numbers digit for digit, strings without their quotes,
+    /// `true` or `false`.
     pub value: String,
     /// The sensor's own count of its readings.
     pub seq: Option<u64>,
@@ -33,12 +35,14 @@ pub struct Answer {
 impl Answer {
     /// Largest answer in bytes: what one field of an event holds.
     pub const PAYLOAD_BYTES_MAX: usize = 32_766;
-    /// Largest sequence number: the last integer that JSON can carry exactly everywhere (RFC 8259 section 6).
+    /// Largest sequence number: the last integer that JSON can carry exactly everywhere (RFC 8259
+    /// section 6).
     pub const SEQ_MAX: u64 = (1 << 53) - 1;
     /// Longest unit or signature in characters.
     pub const EXTRA_CHARS_MAX: usize = 256;
 
-    /// Reads an answer as it came from the wire. What is wrong with another field than the value costs that field alone.
+    /// Reads an answer as it came from the wire. What is wrong with another field than the value
+    /// costs that field alone.
     pub fn parse(payload: &[u8]) -> Result<Self, InvalidAnswer> {
         if payload.len() > Self::PAYLOAD_BYTES_MAX {
             return Err(InvalidAnswer(format!(

@@ -1,10 +1,14 @@
-//! Whether anything of a sensor is missing: the numbers of its polls, what is said of those without a reading, and who checks both.
+//! Whether anything of a sensor is missing: the numbers of its polls, what is said of those without
+//! a reading, and who checks both.
 //!
-//! The site gives each poll of a sensor the next number, from 1 on. A number is in the log once: in a reading (`poll`), or in a `READINGS_MISSING`
-//! event that says why there is none (`missing`, `reason`). Where a site did not run and its clock does not say for how long, such an event names no
-//! numbers. The sensor's own count, `seq`, is apart from that; where it ceases to go on by one, a `SEQUENCE_BROKEN` event says so, unless it begins anew.
+//! The site gives each poll of a sensor the next number, from 1 on. A number is in the log once: in
+//! a reading (`poll`), or in a `READINGS_MISSING` event that says why there is none (`missing`,
+//! `reason`). Where a site did not run and its clock does not say for how long, such an event names
+//! no numbers. The sensor's own count, `seq`, is apart from that; where it ceases to go on by one,
+//! a `SEQUENCE_BROKEN` event says so, unless it begins anew.
 //!
-//! [`Completeness`] is for whoever has sealed events and trusts no one: it reads no clock and no file, and holds nothing but what the events say.
+//! [`Completeness`] is for whoever has sealed events and trusts no one: it reads no clock and no
+//! file, and holds nothing but what the events say.
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::time::Duration;
@@ -25,9 +29,11 @@ pub struct LastNumbers {
     pub poll: u64,
     /// The sensor's own.
     pub seq: Option<u64>,
-    /// What was due until then has a number: when the newest was sealed, or when the sensor came or came back after it.
+    /// What was due until then has a number: when the newest was sealed, or when the sensor came or
+    /// came back after it.
     pub numbered_until: Option<Timestamp>,
-    /// Whether numbers were sealed after that with earlier times: the clock was set back, and the time until now says nothing.
+    /// Whether numbers were sealed after that with earlier times: the clock was set back, and the
+    /// time until now says nothing.
     pub set_back: bool,
     /// Whether it ever answered.
     pub answered: bool,
@@ -36,7 +42,8 @@ pub struct LastNumbers {
 }
 
 impl LastNumbers {
-    /// By how much times may go back from one event to the next on a clock that is kept right: a reading can wait to be sealed for ten timeouts of a minute.
+    /// By how much times may go back from one event to the next on a clock that is kept right: a
+    /// reading can wait to be sealed for ten timeouts of a minute.
     pub const CLOCK_SLACK: Duration = Duration::from_secs(15 * 60);
 
     /// The numbers after a sealed event of the sensor.
@@ -97,8 +104,8 @@ fn is_before(at: Timestamp, before: Timestamp) -> bool {
 
 /// Holds sealed events against each other, sensor by sensor.
 ///
-/// It needs a few hundred bytes for each sensor, and at most [`LISTED_MAX`](Listed::LISTED_MAX) entries in each of the five lists of an account, however
-/// long the log.
+/// It needs a few hundred bytes for each sensor, and at most [`LISTED_MAX`](Listed::LISTED_MAX)
+/// entries in each of the five lists of an account, however long the log.
 #[derive(Clone, Debug)]
 pub struct Completeness {
     accounts: BTreeMap<SensorId, Account>,
@@ -151,7 +158,8 @@ pub struct PollsAt {
     pub polls: NumberRange,
 }
 
-/// Polls that the log itself says have no reading. Events that go on from each other for one reason are one gap.
+/// Polls that the log itself says have no reading. Events that go on from each other for one reason
+/// are one gap.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Gap {
     /// The leaf that says so first.
@@ -178,13 +186,15 @@ impl Completeness {
         Self { accounts: BTreeMap::new(), before_first: Some(0), erased: 0, starts: 0 }
     }
 
-    /// For a part of a log, from any leaf to any other: what lies before the first number of a sensor is not looked for.
+    /// For a part of a log, from any leaf to any other: what lies before the first number of a
+    /// sensor is not looked for.
     #[must_use]
     pub const fn of_part() -> Self {
         Self { accounts: BTreeMap::new(), before_first: None, erased: 0, starts: 0 }
     }
 
-    /// Takes the event of `leaf`. Events must come in the log's order; those that number nothing are passed over.
+    /// Takes the event of `leaf`. Events must come in the log's order; those that number nothing
+    /// are passed over.
     pub fn take(&mut self, leaf: u64, event: &Event) {
         let is_ours = event.sealwire.is_some();
         if is_ours && event.action.as_deref() == Some(action::SITE_STARTED) {
@@ -238,7 +248,8 @@ impl Account {
         self.missing
     }
 
-    /// Readings and gaps that name no poll: of a site that did not give numbers yet, or sealed by another program.
+    /// Readings and gaps that name no poll: of a site that did not give numbers yet, or sealed by
+    /// another program.
     #[must_use]
     pub const fn unnumbered(&self) -> u64 {
         self.unnumbered
@@ -256,7 +267,8 @@ impl Account {
         &self.erased
     }
 
-    /// Polls that an event names after they had their turn: numbers only go up, so these were given twice.
+    /// Polls that an event names after they had their turn: numbers only go up, so these were given
+    /// twice.
     #[must_use]
     pub const fn doubled(&self) -> &Listed<PollsAt> {
         &self.doubled
@@ -354,8 +366,8 @@ impl Gap {
 }
 
 impl<T> Listed<T> {
-    /// Most that are listed, the first ones; beyond it they are counted. A hundred show what happened, and a thousand sensors with full lists stay
-    /// below 20 MB.
+    /// Most that are listed, the first ones; beyond it they are counted. A hundred show what
+    /// happened, and a thousand sensors with full lists stay below 20 MB.
     pub const LISTED_MAX: usize = 100;
 
     /// How many there were.

@@ -1,4 +1,5 @@
-//! Numbers as they are written, compared digit by digit: no floating point stands between what a sensor wrote and what is said of it.
+//! Numbers as they are written, compared digit by digit: no floating point stands between what a
+//! sensor wrote and what is said of it.
 
 use alloc::string::String;
 use core::cmp::Ordering;
@@ -14,7 +15,8 @@ pub struct Decimal {
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Magnitude {
     Zero,
-    /// `0.<digits> * 10^exponent`; the digits have neither a leading nor a trailing zero. In the order of the fields, that is the order of the values.
+    /// `0.<digits> * 10^exponent`; the digits have neither a leading nor a trailing zero. In the
+    /// order of the fields, that is the order of the values.
     Finite {
         exponent: i64,
         digits: String,
@@ -26,8 +28,8 @@ impl Decimal {
     /// Longest text that is read, in bytes: no sensor writes a longer number.
     pub const TEXT_BYTES_MAX: usize = 256;
 
-    /// Reads what JSON calls a number, with a `+` before it or nothing before or after its point, and the words for infinity. Nothing else is a number, and
-    /// neither is `NaN`.
+    /// Reads what JSON calls a number, with a `+` before it or nothing before or after its point,
+    /// and the words for infinity. Nothing else is a number, and neither is `NaN`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() > Self::TEXT_BYTES_MAX {
@@ -62,7 +64,8 @@ impl Decimal {
     }
 }
 
-/// The exponent, held at a billion of either sign: beyond it one number is as large, or as near to zero, as another.
+/// The exponent, held at a billion of either sign: beyond it one number is as large, or as near to
+/// zero, as another.
 fn read_exponent(text: &str) -> Option<i64> {
     const MAX: i64 = 1_000_000_000;
     let (sign, digits) = match text.as_bytes().first()? {

@@ -1,7 +1,9 @@
-//! What the pipeline asks of `sensor-reader`, and what it answers: JSON over NATS, hundreds of sealed events at a time.
+//! What the pipeline asks of `sensor-reader`, and what it answers: JSON over NATS, hundreds of
+//! sealed events at a time.
 //!
-//! The component keeps nothing between calls. What it must remember of a sensor, its [`Standing`], comes with the question, and changes only through
-//! the events it derives, so the log itself is the memory.
+//! The component keeps nothing between calls. What it must remember of a sensor, its [`Standing`],
+//! comes with the question, and changes only through the events it derives, so the log itself is
+//! the memory.
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
@@ -18,7 +20,8 @@ pub const SUBJECT: &str = "sealwire.derive.sensors";
 /// Configuration key under which the component finds its own digest.
 pub const DIGEST_KEY: &str = "digest";
 
-/// A run of sealed events of sensors, in the log's order, with the standings before the first of them.
+/// A run of sealed events of sensors, in the log's order, with the standings before the first of
+/// them.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Question {
     /// Sensors that do not stand as [`Standing::default`] says.

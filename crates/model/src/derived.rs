@@ -24,6 +24,7 @@ pub struct Derived {
 }
 
 impl Derived {
-    /// Longest message in bytes: it holds a source, a value, a range and two units, each of which has a limit; a verdict with a longer one is not taken.
+    /// Longest message in bytes: it holds a source, a value, a range and two units, each of which
+    /// has a limit; a verdict with a longer one is not taken.
     pub const MESSAGE_BYTES_MAX: usize = 4_096;
 }

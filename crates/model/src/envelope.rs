@@ -1,7 +1,7 @@
 //! What is sealed: an event, when the ledger received it, and a salt.
 //!
-//! The log's entry is the SHA-256 of the envelope's canonical JSON. The salt keeps an envelope that was erased from being guessed by trying values
-//! against that hash.
+//! The log's entry is the SHA-256 of the envelope's canonical JSON. The salt keeps an envelope that
+//! was erased from being guessed by trying values against that hash.
 
 use alloc::{
     string::{String, ToString as _},
@@ -15,8 +15,10 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// An event as it is sealed. Its JSON has what the event holds beside Pangea's fields next to them and not within:
-/// `{"event":{...},"public_key":"...","received_at":"...","salt":"...","sealwire":{...},"signature":"...","token":"..."}`.
+/// An event as it is sealed. Its JSON has what the event holds beside Pangea's fields next to them
+/// and not within:
+/// `{"event":{...},"public_key":"...","received_at":"...","salt":"...","sealwire":{...},`
+/// `"signature":"...","token":"..."}`.
 /// Names stand in their order, so that it is canonical (RFC 8785).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Envelope {
@@ -28,7 +30,8 @@ pub struct Envelope {
     pub salt: Salt,
 }
 
-/// An event's part of an envelope, in two pieces: what comes before the moment and the salt, and what comes behind them.
+/// An event's part of an envelope, in two pieces: what comes before the moment and the salt, and
+/// what comes behind them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct EventJson {
     /// From the envelope's begin.
@@ -67,7 +70,8 @@ impl EventJson {
         json
     }
 
-    /// Whether a canonical envelope is one around these two pieces, whenever it was sealed and with whatever salt.
+    /// Whether a canonical envelope is one around these two pieces, whenever it was sealed and with
+    /// whatever salt.
     #[must_use]
     pub fn is_sealed_in(&self, canonical: &[u8]) -> bool {
         let Ok(sealed) = Envelope::parse(canonical) else { return false };
@@ -96,13 +100,15 @@ fn append(bytes: &mut Vec<u8>, before: &[u8], value: &impl Serialize) {
 pub struct Salt([u8; 16]);
 
 impl Envelope {
-    /// Largest envelope in bytes: Pangea's ten text fields of 32,766 characters each fit, even where every character must be escaped (six bytes).
+    /// Largest envelope in bytes: Pangea's ten text fields of 32,766 characters each fit, even
+    /// where every character must be escaped (six bytes).
     pub const BYTES_MAX: usize = 2 << 20;
     /// Bytes that sealing adds to an event's.
     pub const SEAL_LEN: usize =
         BEFORE_RECEIVED_AT.len() + Timestamp::LEN + BEFORE_SALT.len() + 32 + "\"}".len();
 
-    /// The bytes that are hashed and stored. What version 2 of the log's format sealed has its own: those of the log.
+    /// The bytes that are hashed and stored. What version 2 of the log's format sealed has its own:
+    /// those of the log.
     #[must_use]
     pub fn canonical(&self) -> Vec<u8> {
         let EventJson { head, tail } = EventJson::of(&self.event);
@@ -121,8 +127,8 @@ impl Envelope {
         }
     }
 
-    /// Whether canonical bytes are of an event with this action, looked up without reading the whole: the action comes first, unless there is a custom
-    /// field before it.
+    /// Whether canonical bytes are of an event with this action, looked up without reading the
+    /// whole: the action comes first, unless there is a custom field before it.
     #[must_use]
     pub fn has_action(canonical: &[u8], action: &str) -> bool {
         let fields =
@@ -138,8 +144,9 @@ impl Envelope {
         }
     }
 
-    /// When canonical bytes say that they were received, looked up without reading the whole. Behind the event nothing else has that name, and within text
-    /// the quotes around it would be escaped.
+    /// When canonical bytes say that they were received, looked up without reading the whole.
+    /// Behind the event nothing else has that name, and within text the quotes around it would be
+    /// escaped.
     #[must_use]
     pub fn received_at_of(canonical: &[u8]) -> Option<&str> {
         let at = canonical.array_windows().rposition(|window| window == BEFORE_RECEIVED_AT)?;

@@ -1,7 +1,10 @@
-//! What happened: one event of the log, with the fields of Pangea's Secure Audit Log and Sealwire's own.
+//! What happened: one event of the log, with the fields of Pangea's Secure Audit Log and Sealwire's
+//! own.
 //!
-//! Every field is text, a whole number that JSON carries exactly, or a yes or no, so that no reader's floating point can change it. Fields are written in
-//! the order of their names, so that plain serialisation is canonical JSON (RFC 8785); the tests hold it against an independent canonicaliser.
+//! Every field is text, a whole number that JSON carries exactly, or a yes or no, so that no
+//! reader's floating point can change it. Fields are written in the order of their names, so that
+//! plain serialisation is canonical JSON (RFC 8785); the tests hold it against an independent
+//! canonicaliser.
 
 use alloc::{
     boxed::Box,
@@ -33,7 +36,8 @@ use crate::{
 
 /// One event: Pangea's fields and those of a custom schema, our own, and its signature.
 ///
-/// Its JSON is flat and holds the former alone, in the order of their names, absent ones left out: [`Envelope`](crate::Envelope) puts the rest beside it.
+/// Its JSON is flat and holds the former alone, in the order of their names, absent ones left out:
+/// [`Envelope`](crate::Envelope) puts the rest beside it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Event {
     /// What was done, e.g. `SENSOR_READING`.
@@ -58,17 +62,20 @@ pub struct Event {
     pub timestamp: Option<String>,
     /// Fields that Pangea's schema does not have.
     pub custom: BTreeMap<String, FieldValue>,
-    /// Sealwire's own fields, possibly none: of every event that is Sealwire's own, and of no other.
+    /// Sealwire's own fields, possibly none: of every event that is Sealwire's own, and of no
+    /// other.
     pub sealwire: Option<Detail>,
     /// Who signed it: a public key, as the signer wrote it.
     pub public_key: Option<String>,
     /// Ed25519 over the event's JSON by that key, in base64.
     pub signature: Option<String>,
-    /// In whose name a program had it sealed: the name of its API token, which the site says and no program can.
+    /// In whose name a program had it sealed: the name of its API token, which the site says and no
+    /// program can.
     pub token: Option<String>,
 }
 
-/// The value of a custom field. Nothing is a floating-point number: no reader's arithmetic can change what is hashed.
+/// The value of a custom field. Nothing is a floating-point number: no reader's arithmetic can
+/// change what is hashed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum FieldValue {
@@ -123,7 +130,8 @@ impl<'de> Deserialize<'de> for Event {
     }
 }
 
-/// Reads an event's JSON. Logs before format version 3 have our own fields within it, under `sealwire`.
+/// Reads an event's JSON. Logs before format version 3 have our own fields within it, under
+/// `sealwire`.
 struct EventVisitor;
 
 impl<'de> Visitor<'de> for EventVisitor {
@@ -170,7 +178,8 @@ impl<'de> Visitor<'de> for EventVisitor {
     }
 }
 
-/// Sealwire's own fields of an event. Which are there depends on the action; `docs/http-api.md` has the table.
+/// Sealwire's own fields of an event. Which are there depends on the action; `docs/http-api.md` has
+/// the table.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Detail {
     /// Digest of the component that derived this, `sha256:...` as its registry names it.
@@ -279,7 +288,8 @@ pub const VALUE_ERROR: &str = "VALUE_ERROR";
 pub const NO_VALUE: &str = "N/A";
 
 impl Outcome {
-    /// How much of an answer that was not understood is kept, in bytes: in hex it still fits a field of 32,766 characters.
+    /// How much of an answer that was not understood is kept, in bytes: in hex it still fits a
+    /// field of 32,766 characters.
     pub const RAW_BYTES_MAX: usize = 16_000;
 
     /// What an answer from the wire means.
@@ -365,7 +375,8 @@ impl Event {
         Self::new(actor, action::HOLD_RELEASED, origin, message, at).with(detail)
     }
 
-    /// That someone takes the readings of a sensor out as a file: those of a span of time by the readings' own, or ever.
+    /// That someone takes the readings of a sensor out as a file: those of a span of time by the
+    /// readings' own, or ever.
     #[must_use]
     pub fn readings_exported(
         actor: &str,
@@ -459,7 +470,8 @@ impl Event {
         Self::new("poller", action::READINGS_MISSING, &source, message, at).with(detail)
     }
 
-    /// That polls were due while the site did not run, and that nobody knows how many: the clock does not say for how long.
+    /// That polls were due while the site did not run, and that nobody knows how many: the clock
+    /// does not say for how long.
     #[must_use]
     pub fn readings_uncounted(heartbeat: &Heartbeat, why: &str, at: Timestamp) -> Self {
         let source = heartbeat.source();
@@ -472,7 +484,8 @@ impl Event {
         Self::new("poller", action::READINGS_MISSING, &source, message, at).with(detail)
     }
 
-    /// That the reading which follows has the number `seq` of the sensor's own count, and the one before it had `last`.
+    /// That the reading which follows has the number `seq` of the sensor's own count, and the one
+    /// before it had `last`.
     #[must_use]
     pub fn sequence_broken(
         heartbeat: &Heartbeat,
@@ -499,7 +512,8 @@ impl Event {
         Self::new("poller", action::SEQUENCE_BROKEN, &source, message, at).with(detail)
     }
 
-    /// That fields of `what`, its heartbeats or its answers, could not be taken, while the rest was.
+    /// That fields of `what`, its heartbeats or its answers, could not be taken, while the rest
+    /// was.
     #[must_use]
     pub fn fields_left_out(
         heartbeat: &Heartbeat,
@@ -516,7 +530,8 @@ impl Event {
         Self::new("poller", action::FIELDS_LEFT_OUT, &source, message, at).with(detail)
     }
 
-    /// Something the poller saw of a sensor other than a reading: one of the `SENSOR_*` and `HEARTBEAT_*` actions.
+    /// Something the poller saw of a sensor other than a reading: one of the `SENSOR_*` and
+    /// `HEARTBEAT_*` actions.
     #[must_use]
     pub fn sighting(action: &str, heartbeat: &Heartbeat, at: Timestamp) -> Self {
         let source = heartbeat.source();
@@ -553,7 +568,8 @@ impl Event {
         Self::new("poller", action::HEARTBEATS_REFUSED, subject, message, at).with(detail)
     }
 
-    /// That sensors ask for more polls than the site makes, and none is polled more often than every `shortest`; or that all are polled as they ask again.
+    /// That sensors ask for more polls than the site makes, and none is polled more often than
+    /// every `shortest`; or that all are polled as they ask again.
     #[must_use]
     pub fn polls_stretched(
         shortest: Option<Duration>,

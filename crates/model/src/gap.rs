@@ -1,4 +1,5 @@
-//! What is said of polls that ended in no reading, and of a sensor's own count that does not go on by one.
+//! What is said of polls that ended in no reading, and of a sensor's own count that does not go on
+//! by one.
 
 use crate::number_range::NumberRange;
 
@@ -7,9 +8,11 @@ use crate::number_range::NumberRange;
 pub enum MissingReason {
     /// The message bus was away: they could not be sent, or their answers not come.
     BusAway,
-    /// Their time was over before they could be sent: the site was busy, or the poll before them was still in flight.
+    /// Their time was over before they could be sent: the site was busy, or the poll before them
+    /// was still in flight.
     Overrun,
-    /// An answer to the poll before them was still awaited, so that it would have been taken for theirs.
+    /// An answer to the poll before them was still awaited, so that it would have been taken for
+    /// theirs.
     Unanswered,
     /// The site stopped or was killed before they ended, or did not run.
     Stopped,
@@ -69,11 +72,12 @@ impl SequenceBreak {
         }
     }
 
-    /// Highest number with which a count begins anew: a sensor that was away gave few answers before the first that is sealed again.
+    /// Highest number with which a count begins anew: a sensor that was away gave few answers
+    /// before the first that is sealed again.
     pub const ANEW_MAX: u64 = 100;
 
-    /// Whether the count of a sensor begins anew with `seq` after `last`, if it or the site was away between them: a sensor that keeps no count begins at its
-    /// start, and that is no fault.
+    /// Whether the count of a sensor begins anew with `seq` after `last`, if it or the site was
+    /// away between them: a sensor that keeps no count begins at its start, and that is no fault.
     #[must_use]
     pub const fn begins_anew(last: u64, seq: u64) -> bool {
         seq < last && seq <= Self::ANEW_MAX

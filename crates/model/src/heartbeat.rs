@@ -1,4 +1,5 @@
-//! What a sensor says of itself every 30 to 60 s. Fixed by the devices that exist; unknown fields are ignored.
+//! What a sensor says of itself every 30 to 60 s. Fixed by the devices that exist; unknown fields
+//! are ignored.
 
 use alloc::{
     format,
@@ -59,7 +60,8 @@ pub struct Heartbeat {
 impl Heartbeat {
     /// Largest heartbeat in bytes; the reference one has 400.
     pub const PAYLOAD_BYTES_MAX: usize = 8 * 1024;
-    /// Longest alias, location, quantity, unit or address in characters: location and alias together are a source, which stays under 128.
+    /// Longest alias, location, quantity, unit or address in characters: location and alias
+    /// together are a source, which stays under 128.
     pub const NAME_CHARS_MAX: usize = 60;
     /// Longest public key in characters: 32 bytes in any encoding.
     pub const KEY_CHARS_MAX: usize = 128;
@@ -73,7 +75,8 @@ impl Heartbeat {
         Self::from_wire(payload, Protocol::Nats).map(|(heartbeat, _left_out)| heartbeat)
     }
 
-    /// Reads a heartbeat as it came from the wire. An optional field that cannot be taken costs itself alone; which they were is answered.
+    /// Reads a heartbeat as it came from the wire. An optional field that cannot be taken costs
+    /// itself alone; which they were is answered.
     pub fn from_wire(
         payload: &[u8],
         protocol: Protocol,

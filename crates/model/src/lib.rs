@@ -1,7 +1,9 @@
-//! What Sealwire talks about: sensors, their heartbeats and answers, events and the envelopes that seal them.
+//! What Sealwire talks about: sensors, their heartbeats and answers, events and the envelopes that
+//! seal them.
 //!
-//! Everything from outside becomes one of these types once, at the edge, or is refused with an error that says what is allowed. Nothing here reads
-//! a clock, a file, a socket or randomness: they come in as arguments.
+//! Everything from outside becomes one of these types once, at the edge, or is refused with an
+//! error that says what is allowed. Nothing here reads a clock, a file, a socket or randomness:
+//! they come in as arguments.
 //!
 //! - [`heartbeat`] and [`answer`] are the wire protocol of sensors;
 //! - [`event`] and [`envelope`] are what the log holds, byte for byte;

@@ -4,7 +4,8 @@ use core::{fmt, str::FromStr};
 
 use crate::answer::Answer;
 
-/// From a first to a last number, both included; the first is not above the last, and neither above what JSON carries exactly.
+/// From a first to a last number, both included; the first is not above the last, and neither above
+/// what JSON carries exactly.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct NumberRange {
     first: u64,

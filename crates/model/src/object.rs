@@ -1,7 +1,8 @@
-//! JSON objects that devices write: what must be there, and what is left out where it cannot be taken.
+//! JSON objects that devices write: what must be there, and what is left out where it cannot be
+//! taken.
 //!
-//! The outermost type is looked at first. What says the same is read the same, whatever the order of the fields, the white space, the escapes, and the
-//! form in which a whole number is written.
+//! The outermost type is looked at first. What says the same is read the same, whatever the order
+//! of the fields, the white space, the escapes, and the form in which a whole number is written.
 
 use alloc::{
     borrow::ToOwned as _,
@@ -124,7 +125,8 @@ pub(crate) fn text_up_to(chars_max: usize, json: &RawValue) -> Result<String, St
     Ok(text)
 }
 
-/// A whole number of at most `max`, in any form in which JSON can write it: `7`, `7.0`, `7e0`, `70e-1`.
+/// A whole number of at most `max`, in any form in which JSON can write it: `7`, `7.0`, `7e0`,
+/// `70e-1`.
 pub(crate) fn whole_number(max: u64, json: &RawValue) -> Result<u64, String> {
     whole(json.get()).filter(|number| *number <= max).ok_or_else(|| {
         let given = match kind(json) {

@@ -1,6 +1,7 @@
 //! What the gateway asks of the site over NATS, and what comes back.
 //!
-//! A question is JSON on `sealwire.query.<name>`; the answer is a [`Reply`]. The gateway turns HTTP into these and these into HTTP, and knows nothing else.
+//! A question is JSON on `sealwire.query.<name>`; the answer is a [`Reply`]. The gateway turns HTTP
+//! into these and these into HTTP, and knows nothing else.
 
 use alloc::{
     boxed::Box,
@@ -64,7 +65,8 @@ pub struct ReadingsQuery {
     pub to: Option<Timestamp>,
     /// At most so many, the newest.
     pub limit: u32,
-    /// The whole span in at most so many points instead: its readings, or what they come to in buckets of one width.
+    /// The whole span in at most so many points instead: its readings, or what they come to in
+    /// buckets of one width.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub points: Option<u32>,
 }
@@ -116,7 +118,8 @@ pub struct LogsQuery {
     /// The whole action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
-    /// From this moment on, by when the ledger received it: RFC 3339, or how long ago, such as `7d`.
+    /// From this moment on, by when the ledger received it: RFC 3339, or how long ago, such as
+    /// `7d`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// At most so many in the first page.

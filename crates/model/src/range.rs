@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::decimal::Decimal;
 
-/// From the lowest to the highest sound value, both included; finite, and low below high. Written `0..50`.
+/// From the lowest to the highest sound value, both included; finite, and low below high. Written
+/// `0..50`.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Range {
@@ -40,7 +41,8 @@ impl Range {
         self.high
     }
 
-    /// Whether `value` is sound, as it is written: a value that a floating-point number would round to a bound is held against the bound itself.
+    /// Whether `value` is sound, as it is written: a value that a floating-point number would round
+    /// to a bound is held against the bound itself.
     #[must_use]
     pub fn contains(self, value: &Decimal) -> bool {
         let bound = |bound: f64| Decimal::parse(&format!("{bound:e}"));

@@ -23,7 +23,8 @@ pub struct SealedReading<'a> {
 }
 
 impl<'a> SealedReading<'a> {
-    /// The reading that an event is. Another program may seal an event under our action: what has no status or no sensor is an event and nothing more.
+    /// The reading that an event is. Another program may seal an event under our action: what has
+    /// no status or no sensor is an event and nothing more.
     #[must_use]
     pub fn of(event: &'a Event, received_at: Timestamp) -> Option<Self> {
         let is_reading = event.action.as_deref() == Some(action::SENSOR_READING);

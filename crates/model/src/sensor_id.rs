@@ -5,7 +5,8 @@ use core::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A sensor's UUID, unique in its site. Written in lower case with hyphens, whatever the device writes.
+/// A sensor's UUID, unique in its site. Written in lower case with hyphens, whatever the device
+/// writes.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct SensorId(Uuid);

@@ -14,7 +14,8 @@ pub enum Protocol {
     Mqtt,
 }
 
-/// A NATS subject without wildcards that a device may name: not one of the engine's or the site's own.
+/// A NATS subject without wildcards that a device may name: not one of the engine's or the site's
+/// own.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Subject(String);
@@ -23,7 +24,8 @@ impl Subject {
     /// Longest subject in bytes; NATS itself keeps to 4 KiB a protocol line.
     pub const LEN_MAX: usize = 255;
 
-    /// First tokens that belong to wasmCloud, to this site and to NATS; a device that names one would have the poller speak in its place.
+    /// First tokens that belong to wasmCloud, to this site and to NATS; a device that names one
+    /// would have the poller speak in its place.
     pub const RESERVED: [&str; 4] = ["runtime", "sealwire", "_INBOX", "$SYS"];
 
     /// The subject on which messages of a topic come that a device names in this protocol.
@@ -86,7 +88,8 @@ impl From<&Subject> for String {
     }
 }
 
-/// The subject of an MQTT topic, exactly as `nats-server` translates it: a level that is empty becomes `/`, and a dot within a level `//`.
+/// The subject of an MQTT topic, exactly as `nats-server` translates it: a level that is empty
+/// becomes `/`, and a dot within a level `//`.
 fn of_mqtt(topic: &str) -> String {
     let mut subject = String::with_capacity(topic.len() + 8);
     let mut rest = topic.chars().peekable();
@@ -105,7 +108,8 @@ fn of_mqtt(topic: &str) -> String {
     subject
 }
 
-/// A NATS subject with or without wildcards on which messages of devices are heard: not one of the engine's or the site's own.
+/// A NATS subject with or without wildcards on which messages of devices are heard: not one of the
+/// engine's or the site's own.
 ///
 /// Written the NATS way (`*.heartbeat`), or, with a `/`, the MQTT way (`+/heartbeat`).
 #[derive(Clone, Debug, Eq, PartialEq)]

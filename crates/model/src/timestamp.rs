@@ -5,7 +5,8 @@ use core::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// Microseconds since 1970 in UTC; written as RFC 3339 with exactly six fractional digits and `Z`, and so sorted as text as in time.
+/// Microseconds since 1970 in UTC; written as RFC 3339 with exactly six fractional digits and `Z`,
+/// and so sorted as text as in time.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Timestamp(i64);
@@ -22,14 +23,16 @@ impl Timestamp {
         Self(micros.clamp(0, Self::MICROS_MAX))
     }
 
-    /// The moment `since_1970` after 1970 began, rounded down to a microsecond: what a system's clock gives.
+    /// The moment `since_1970` after 1970 began, rounded down to a microsecond: what a system's
+    /// clock gives.
     #[must_use]
     pub fn after_1970(since_1970: Duration) -> Self {
         Self::from_unix_micros(i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX))
     }
 
-    /// So long before this moment, in the units in which searches say it: `45s`, `30min` or `30m`, `12h`, `7d`, `2w`, `1mo`, `1y`, and their longer names. A
-    /// month is 30 days and a year 365. `None` if the text says no such thing.
+    /// So long before this moment, in the units in which searches say it: `45s`, `30min` or `30m`,
+    /// `12h`, `7d`, `2w`, `1mo`, `1y`, and their longer names. A month is 30 days and a year 365.
+    /// `None` if the text says no such thing.
     #[must_use]
     pub fn back(self, ago: &str) -> Option<Self> {
         let digits = ago.bytes().take_while(u8::is_ascii_digit).count();

@@ -1,6 +1,8 @@
-//! What an operator orders of a site's log, whether the site runs (by way of its socket) or not (the command opens the log itself).
+//! What an operator orders of a site's log, whether the site runs (by way of its socket) or not
+//! (the command opens the log itself).
 //!
-//! Every order but those that only look is sealed as an event, with the account that gave it and why.
+//! Every order but those that only look is sealed as an event, with the account that gave it and
+//! why.
 //!
 //! An order is a task of the log's: whoever gave it only waits, and may go away. It has its locks
 //! for as long as it works, and the log is closed when it has ended.
@@ -254,8 +256,8 @@ pub struct RetainedClass {
     pub erased: ErasedEnvelopes,
 }
 
-/// Has the poller know a sensor no more: which one, who orders it and why. Answers the leaf that says
-/// so; `None` where nobody knows the sensor.
+/// Has the poller know a sensor no more: which one, who orders it and why. Answers the leaf that
+/// says so; `None` where nobody knows the sensor.
 pub type ForgetSensor =
     Box<dyn Fn(SensorId, String, String) -> BoxFuture<'static, Forgotten> + Send + Sync>;
 
@@ -270,7 +272,8 @@ pub struct Operator {
     retention: PathBuf,
     time: SiteTime,
     tokens: ApiTokens,
-    /// One token is made or revoked at a time: what was looked at must still be so when it is written.
+    /// One token is made or revoked at a time: what was looked at must still be so when it is
+    /// written.
     changing_tokens: Arc<Mutex<()>>,
     /// One key rotation at a time: there is one file for the next key.
     rotating: Arc<Mutex<()>>,
@@ -324,7 +327,8 @@ impl Operator {
     /// Carries out an order. Dropping this future ends the waiting, not the order.
     ///
     /// # Errors
-    /// It was refused and nothing has happened, or something failed; [`OperatorError::is_refusal`] says which.
+    /// It was refused and nothing has happened, or something failed; [`OperatorError::is_refusal`]
+    /// says which.
     pub async fn carry_out(&self, order: Order, account: &Account) -> Result<Done, OperatorError> {
         let place =
             Arc::clone(&self.room).try_acquire_owned().map_err(|_full| OperatorError::Busy)?;
@@ -413,7 +417,8 @@ impl Operator {
         }
     }
 
-    /// The poller seals the event, so that the event stands after all that the poller said of the sensor.
+    /// The poller seals the event, so that the event stands after all that the poller said of the
+    /// sensor.
     async fn forget(
         &self,
         sensor: SensorId,
@@ -502,7 +507,8 @@ impl Operator {
         Ok(Done::CreateToken { leaf: receipt.first_leaf, token: secret, config_id: own })
     }
 
-    /// The file is written first: whatever fails then, the token lets nobody in. The event follows it, at the next start if need be.
+    /// The file is written first: whatever fails then, the token lets nobody in. The event follows
+    /// it, at the next start if need be.
     async fn revoke_token(
         &self,
         name: TokenName,
@@ -513,7 +519,8 @@ impl Operator {
         // Revoked before, and the log does not say so yet: this order finishes that one.
         if !self.tokens.revoked().iter().any(is_it) {
             let name = name.clone();
-            // What was sealed in the token's name is sealed before the event that says that it is revoked.
+            // What was sealed in the token's name is sealed before the event that says that it is
+            // revoked.
             let no_effects = self.tokens.no_effects().await;
             let revoke = move |tokens: &ApiTokens| {
                 let revoked = tokens.revoke(&name, revocation);
@@ -578,7 +585,8 @@ impl Operator {
 
     async fn rotate_key(&self, actor: &str) -> Result<Done, OperatorError> {
         let one_at_a_time = Arc::new(Arc::clone(&self.rotating).lock_owned().await);
-        // Where the writer has ended, only the next start knows which key the log goes on with. That it answers says that it knows.
+        // Where the writer has ended, only the next start knows which key the log goes on with.
+        // That it answers says that it knows.
         self.ledger.publish_checkpoint().await?;
         let (keys, vkey) = (self.keys.clone(), self.ledger.vkey());
         let next = work::blocking(Arc::clone(&one_at_a_time), move || {
@@ -597,7 +605,8 @@ impl Operator {
     }
 }
 
-/// The id by which clients name the log: it follows from the first of its keys, whatever key it has gone over to.
+/// The id by which clients name the log: it follows from the first of its keys, whatever key it has
+/// gone over to.
 pub fn config_id(ledger: &Ledger) -> String {
     let first_key = ledger.keys().into_iter().next().map_or_else(String::new, |key| key.vkey);
     let digest = Hash::sha256(first_key.as_bytes());

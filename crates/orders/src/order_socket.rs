@@ -1,8 +1,9 @@
-//! The way of orders to a running site: a socket in the data directory, which nobody else's connections can fill.
+//! The way of orders to a running site: a socket in the data directory, which nobody else's
+//! connections can fill.
 //!
 //! One order to a connection: its JSON, to the end of what is sent; then the answer, in JSON. The
-//! kernel says which account asks, and only that of the site and root are heard. Whoever connects and
-//! sends nothing gives way to the next.
+//! kernel says which account asks, and only that of the site and root are heard. Whoever connects
+//! and sends nothing gives way to the next.
 
 use std::{
     collections::VecDeque,
@@ -36,7 +37,8 @@ use crate::operator::{Done, Operator, Order};
 
 /// Its name in the data directory.
 const NAME: &str = data_dir::folder::ORDERS;
-/// Bytes of a path that every system takes as a socket's address; Linux takes 107, others less. Longer ones are reached by way of the open folder.
+/// Bytes of a path that every system takes as a socket's address; Linux takes 107, others less.
+/// Longer ones are reached by way of the open folder.
 const PATH_BYTES_MAX: usize = 100;
 /// Bytes of an order: one to erase in its longest form is a tenth of it.
 const ORDER_BYTES_MAX: u64 = 256 << 10;
@@ -81,7 +83,8 @@ pub fn is_there(folder: &Path) -> io::Result<bool> {
 }
 
 impl OrderSocket {
-    /// Binds the socket of a folder that is ours. One that a crash left is replaced; one at which somebody listens is not.
+    /// Binds the socket of a folder that is ours. One that a crash left is replaced; one at which
+    /// somebody listens is not.
     ///
     /// # Errors
     /// Somebody listens there, or something else has the name.
@@ -100,12 +103,14 @@ impl OrderSocket {
         }
         let address = Address::of(folder)?;
         let listener = UnixListener::bind(&address.path)?;
-        // Nobody else gets here through the folder, which is its owner's alone; and who asks is looked at.
+        // Nobody else gets here through the folder, which is its owner's alone; and who asks is
+        // looked at.
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         Ok(Self { listener, path })
     }
 
-    /// Hears orders until `shutdown`. Those that are being carried out then end without anybody who waits for them.
+    /// Hears orders until `shutdown`. Those that are being carried out then end without anybody who
+    /// waits for them.
     pub async fn serve(self, operator: Operator, shutdown: CancellationToken) {
         let mut connections = JoinSet::new();
         let mut unheard: VecDeque<CancellationToken> = VecDeque::new();

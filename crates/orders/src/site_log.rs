@@ -1,4 +1,5 @@
-//! Opening a site's log with its keys, for the site and for the commands that work on a stopped one.
+//! Opening a site's log with its keys, for the site and for the commands that work on a stopped
+//! one.
 
 use std::{io, path::PathBuf};
 
@@ -24,7 +25,8 @@ pub struct SiteLog {
 }
 
 impl SiteLog {
-    /// Opens the log in `data_dir`, or begins one. Its key is in `key_file`, or in the folder where that is `None`. Blocks while it recovers.
+    /// Opens the log in `data_dir`, or begins one. Its key is in `key_file`, or in the folder where
+    /// that is `None`. Blocks while it recovers.
     ///
     /// # Errors
     /// The key or the log cannot be used.
@@ -32,8 +34,9 @@ impl SiteLog {
         Self::open_on(Storage::default(), data_dir, key_file)
     }
 
-    /// The same, and takes over leaves beyond the checkpoint that the site's key does not vouch for: [`Ledger::adopted`] says how many. Someone must have
-    /// asked for it, because the next checkpoint signs them.
+    /// The same, and takes over leaves beyond the checkpoint that the site's key does not vouch
+    /// for: [`Ledger::adopted`] says how many. Someone must have asked for it, because the next
+    /// checkpoint signs them.
     ///
     /// # Errors
     /// As [`SiteLog::open`].

@@ -1,9 +1,9 @@
 //! The site's own time, by which is judged what cannot be undone.
 //!
 //! It goes on with the monotonic clock only, and over a restart with the file `clock` in the data
-//! directory; where that is missing, from the newest envelope on. The machine's clock is believed where
-//! it is not far ahead. Once it is, the time is in doubt until an operator confirms the machine's
-//! clock: sealing goes on, and nothing is erased for its age.
+//! directory; where that is missing, from the newest envelope on. The machine's clock is believed
+//! where it is not far ahead. Once it is, the time is in doubt until an operator confirms the
+//! machine's clock: sealing goes on, and nothing is erased for its age.
 
 use std::{
     fs, io,
@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 /// Name of its file in the data directory.
 pub const NAME: &str = "clock";
 
-/// How far ahead of the site's own time the machine's clock may be: a site that was stopped for less goes on without a question, and what a wrong clock costs
-/// is at most so much of the time that envelopes are kept.
+/// How far ahead of the site's own time the machine's clock may be: a site that was stopped for
+/// less goes on without a question, and what a wrong clock costs is at most so much of the time
+/// that envelopes are kept.
 const AHEAD_MAX: Duration = Duration::from_secs(86_400);
 
 /// The site's own time. Cheap to clone.
@@ -67,7 +68,8 @@ impl Left {
 }
 
 impl OwnTime {
-    /// Of a start: what an earlier process left, else when the newest envelope was received, else what the clock says.
+    /// Of a start: what an earlier process left, else when the newest envelope was received, else
+    /// what the clock says.
     fn at_start(left: Option<Self>, newest: Option<Timestamp>, clock: Timestamp) -> Self {
         let left =
             left.or_else(|| newest.map(Self::certain)).unwrap_or_else(|| Self::certain(clock));
@@ -95,7 +97,8 @@ fn later(time: Timestamp, duration: Duration) -> Timestamp {
 }
 
 impl SiteTime {
-    /// The time at a start. Blocks on the disk: what is in doubt is written down before anything is sealed under a wrong clock.
+    /// The time at a start. Blocks on the disk: what is in doubt is written down before anything is
+    /// sealed under a wrong clock.
     ///
     /// # Errors
     /// The file cannot be read or written.
@@ -174,7 +177,8 @@ mod tests {
             let own = OwnTime::at_start(None, newest, at(clock));
             assert_eq!((own.time, own.in_doubt), (at(time), in_doubt), "a start at {clock}");
         }
-        // What an earlier start under a wrong clock sealed does not count, nor does the clock's coming back end the doubt.
+        // What an earlier start under a wrong clock sealed does not count, nor does the clock's
+        // coming back end the doubt.
         let bad = OwnTime::at_start(None, newest, at(730 * DAY));
         for clock in [730 * DAY + 60, 60] {
             let again = OwnTime::at_start(Some(bad), Some(at(730 * DAY)), at(clock));

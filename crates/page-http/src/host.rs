@@ -1,10 +1,12 @@
-//! The way to the components that make the page: HTTP to the wasmCloud host, on a port of loopback that nobody else is to use.
+//! The way to the components that make the page: HTTP to the wasmCloud host, on a port of loopback
+//! that nobody else is to use.
 //!
-//! The host makes an instance for each request and keeps it until the answer is taken; it has a limited number of instances for all its components,
-//! and no limit on time. So a request goes there whole, few go at once, and an answer is taken at once, into memory that is limited.
+//! The host makes an instance for each request and keeps it until the answer is taken; it has a
+//! limited number of instances for all its components, and no limit on time. So a request goes
+//! there whole, few go at once, and an answer is taken at once, into memory that is limited.
 //!
-//! The host answers a request if its Host header names a workload. The page's workload has a name that is new at each start, so that nobody else's
-//! requests reach an instance.
+//! The host answers a request if its Host header names a workload. The page's workload has a name
+//! that is new at each start, so that nobody else's requests reach an instance.
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -41,14 +43,16 @@ const _: () = assert!(
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the host may take: twice what the gateway gives the site.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of an answer: as many as the site may answer the gateway, and every file of the page is smaller.
+/// Bytes of an answer: as many as the site may answer the gateway, and every file of the page is
+/// smaller.
 const ANSWER_BYTES_MAX: usize = PAYLOAD_BYTES_MAX;
 /// Bytes of all larger answers that are on their way to those who asked.
 const ANSWERS_BYTES_MAX: usize = 4 * ANSWER_BYTES_MAX;
 /// How long a connection to the host is kept for the next request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What the gateway reads of a request's head. Nothing else goes to a component, no cookie of another server on this machine either.
+/// What the gateway reads of a request's head. Nothing else goes to a component, no cookie of
+/// another server on this machine either.
 const PASSED_ON: [HeaderName; 2] = [header::CONTENT_TYPE, header::IF_NONE_MATCH];
 /// What is between two ends of a connection and not of the answer (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [
@@ -172,7 +176,8 @@ impl Host {
 
     /// Asks the host, and takes its answer whole.
     ///
-    /// The call goes on when whoever asked is gone: until it ends there is an instance, and so it holds its place.
+    /// The call goes on when whoever asked is gone: until it ends there is an instance, and so it
+    /// holds its place.
     pub(crate) async fn call(
         &self,
         head: &Parts,

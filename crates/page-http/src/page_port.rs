@@ -1,8 +1,9 @@
-//! The page's port: the page and its API from the components on the host, the live feed and the log's public part from the site itself.
+//! The page's port: the page and its API from the components on the host, the live feed and the
+//! log's public part from the site itself.
 //!
-//! All of it is one origin, so the page needs no address and no token of another port, and works wherever it can be opened: through a tunnel from
-//! another port, or behind a proxy under another name. Who may ask is in [`visitors`](crate::visitors), the way
-//! to the components in [`host`].
+//! All of it is one origin, so the page needs no address and no token of another port, and works
+//! wherever it can be opened: through a tunnel from another port, or behind a proxy under another
+//! name. Who may ask is in [`visitors`](crate::visitors), the way to the components in [`host`].
 //!
 //! A request is taken whole, within limits of size and time, before anything is asked of the host.
 

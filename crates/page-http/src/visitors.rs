@@ -1,15 +1,19 @@
-//! Who may ask on the page's port: whoever names it by one of its names, and no web page but its own.
+//! Who may ask on the page's port: whoever names it by one of its names, and no web page but its
+//! own.
 //!
-//! Two ways lead a browser here that its user did not choose. A name of someone else's can be pointed at this machine ("DNS rebinding"): the Host header
-//! then has that name. And any web page can send requests to any address: browsers say so in Sec-Fetch-Site, which no page can write, and older ones,
-//! or those that see plain HTTP under another name than the machine's own, in Origin where they would let the page read.
+//! Two ways lead a browser here that its user did not choose. A name of someone else's can be
+//! pointed at this machine ("DNS rebinding"): the Host header then has that name. And any web page
+//! can send requests to any address: browsers say so in Sec-Fetch-Site, which no page can write,
+//! and older ones, or those that see plain HTTP under another name than the machine's own, in
+//! Origin where they would let the page read.
 
 use std::{fmt, str::FromStr};
 
 use axum::http::{HeaderMap, Method, header, request::Parts};
 use http_server::{MACHINE_NAMES, is_this_machine, is_under};
 
-/// A name, beside the machine's own, under which people reach the page: that of a reverse proxy, or of this machine in its network.
+/// A name, beside the machine's own, under which people reach the page: that of a reverse proxy, or
+/// of this machine in its network.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PageHost(String);
 
@@ -89,7 +93,8 @@ impl Names {
             || self.0.iter().any(|name| is_under(&host.to_ascii_lowercase(), &name.0))
     }
 
-    /// Whether a page of this origin is ours: it was got under the name that is asked now, or under one that a proxy is known by.
+    /// Whether a page of this origin is ours: it was got under the name that is asked now, or under
+    /// one that a proxy is known by.
     fn is_own_origin(&self, origin: &str, host: &str) -> bool {
         let Some((_scheme, place)) = origin.split_once("://") else { return false };
         let place = place.to_ascii_lowercase();
@@ -116,7 +121,8 @@ impl Names {
     }
 }
 
-/// Whether another site's link is followed to the page: that opens it in a window of its own, of which the other site sees nothing.
+/// Whether another site's link is followed to the page: that opens it in a window of its own, of
+/// which the other site sees nothing.
 fn leads_to_the_page(request: &Parts) -> bool {
     let says = |name, value| request.headers.get(name).is_some_and(|said| said == value);
     let path = request.uri.path();
@@ -199,7 +205,8 @@ mod tests {
         // Programs say neither; a person who types the address says "none".
         assert!(page("POST /api/logs", &[]));
         assert!(page("GET /", &[(site, "none")]));
-        // What a browser says is believed before Origin, which a proxy may leave as it was while it changes Host.
+        // What a browser says is believed before Origin, which a proxy may leave as it was while it
+        // changes Host.
         assert!(page(
             "POST /api/logs",
             &[(site, "same-origin"), ("origin", "https://mill.example")]

@@ -1,6 +1,7 @@
 //! What clients are told: the frame that every answer has, and each endpoint's result.
 //!
-//! The frame has these six members always and no other: Python's SDK refuses more, Go's crashes with less.
+//! The frame has these six members always and no other: Python's SDK refuses more, Go's crashes
+//! with less.
 
 use model::Timestamp;
 use serde::Serialize;

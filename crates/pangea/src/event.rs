@@ -1,7 +1,8 @@
 //! What a client asks to seal: an event in the form in which it is stored.
 //!
-//! Every value is text, a whole number or a truth value, and nothing is nested: no reader's floating point and no reader's idea of nesting can change
-//! what is hashed. A signed event is stored in the form that was signed, for that is what clients check when they read it.
+//! Every value is text, a whole number or a truth value, and nothing is nested: no reader's
+//! floating point and no reader's idea of nesting can change what is hashed. A signed event is
+//! stored in the form that was signed, for that is what clients check when they read it.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -89,7 +90,8 @@ impl From<Item> for Event {
     }
 }
 
-/// The fields in the first form that was signed: as they came, or with their timestamps as an SDK writes them when it signs.
+/// The fields in the first form that was signed: as they came, or with their timestamps as an SDK
+/// writes them when it signs.
 fn as_signed(
     fields: BTreeMap<String, FieldValue>,
     schema: &Schema,
@@ -137,7 +139,8 @@ fn with_timestamps(
     changed
 }
 
-/// Cuts out what the log is not to hold; answers whether there was any. What stands there instead can be longer, and has to fit too.
+/// Cuts out what the log is not to hold; answers whether there was any. What stands there instead
+/// can be longer, and has to fit too.
 fn redact(fields: &mut BTreeMap<String, FieldValue>, schema: &Schema) -> Result<bool, Fault> {
     let mut is_redacted = false;
     for (name, value) in fields {

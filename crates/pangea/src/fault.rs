@@ -1,4 +1,5 @@
-//! What is said of a request that is not answered: Pangea's statuses, and what is wrong at which place.
+//! What is said of a request that is not answered: Pangea's statuses, and what is wrong at which
+//! place.
 
 use serde::Serialize;
 

@@ -1,7 +1,7 @@
 //! Ids of requests and of results, as the contract has them: a prefix and 32 characters.
 //!
-//! They begin with the time, so that they sort by it: of the ids of a request and its retries, the smallest is the first attempt's, unless the clock was set
-//! back in between.
+//! They begin with the time, so that they sort by it: of the ids of a request and its retries, the
+//! smallest is the first attempt's, unless the clock was set back in between.
 
 use std::{fmt, str::FromStr};
 
@@ -20,7 +20,8 @@ pub struct ResultId(String);
 pub struct Attempts {
     /// The smallest, under which it is sealed if it is not yet.
     pub first: RequestId,
-    /// Further ones, no more than [`Attempts::OTHERS_MAX`]. Where the clock was set back between two attempts, the first one's is among them.
+    /// Further ones, no more than [`Attempts::OTHERS_MAX`]. Where the clock was set back between
+    /// two attempts, the first one's is among them.
     pub others: Vec<RequestId>,
 }
 
@@ -48,8 +49,9 @@ impl RequestId {
         &self.0
     }
 
-    /// The earlier attempts at this request, given the header with their ids; where there were none, this is the first. A retry's own id does not count:
-    /// nothing is sealed under it. What is no id is passed over.
+    /// The earlier attempts at this request, given the header with their ids; where there were
+    /// none, this is the first. A retry's own id does not count: nothing is sealed under it. What
+    /// is no id is passed over.
     #[must_use]
     pub fn attempts(&self, retried: &str) -> Attempts {
         let mut earlier: Vec<_> =

@@ -1,6 +1,8 @@
-//! Pangea's Secure Audit Log API v2 without IO: requests become types or refusals, what was sealed becomes answers that the official SDKs verify.
+//! Pangea's Secure Audit Log API v2 without IO: requests become types or refusals, what was sealed
+//! becomes answers that the official SDKs verify.
 //!
-//! The contract is Pangea's OpenAPI document; where the SDKs differ from it, they win, for they are what calls us. `docs/pangea.md` lists where and why.
+//! The contract is Pangea's OpenAPI document; where the SDKs differ from it, they win, for they are
+//! what calls us. `docs/pangea.md` lists where and why.
 //!
 //! - [`request`] and [`event`] are what comes in, [`fault`] what is wrong with it;
 //! - [`answer`], [`proof`] and [`view`] are what goes out;

@@ -1,4 +1,5 @@
-//! JSON objects of requests, read member by member: what is missing, of another type or unknown is named with its place.
+//! JSON objects of requests, read member by member: what is missing, of another type or unknown is
+//! named with its place.
 //!
 //! Members are not read before someone asks for them, so that numbers keep their digits.
 

@@ -1,7 +1,9 @@
-//! Proofs in Pangea's tree (leaf = SHA-256 of the envelope, node = SHA-256 of left and right, RFC 6962's shape), as the SDKs read them.
+//! Proofs in Pangea's tree (leaf = SHA-256 of the envelope, node = SHA-256 of left and right, RFC
+//! 6962's shape), as the SDKs read them.
 //!
-//! A step is `l:` or `r:`, where the sibling stands, and its hash in hex; steps go from the leaf to the root. The SDKs differ in what an empty proof means,
-//! so there is none: where nothing is to show, nothing is shown.
+//! A step is `l:` or `r:`, where the sibling stands, and its hash in hex; steps go from the leaf to
+//! the root. The SDKs differ in what an empty proof means, so there is none: where nothing is to
+//! show, nothing is shown.
 
 use tlog::{
     Growth, Hash, LeafInTree, LeafIndex, Pangea, Subtree, TreeSize, inclusion_proof_from_subtrees,
@@ -16,8 +18,9 @@ pub fn membership<E>(
     Ok((!steps.is_empty()).then(|| steps.join(",")))
 }
 
-/// That the later tree begins with the earlier one: a line for each peak of the earlier tree, the rightmost first, with its path to the later tree's root.
-/// `None` where the trees are equal or the earlier one is empty.
+/// That the later tree begins with the earlier one: a line for each peak of the earlier tree, the
+/// rightmost first, with its path to the later tree's root. `None` where the trees are equal or the
+/// earlier one is empty.
 pub fn consistency<E>(
     growth: Growth,
     mut subtree_hash: impl FnMut(Subtree) -> Result<Hash, E>,

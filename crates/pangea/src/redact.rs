@@ -2,7 +2,8 @@
 //!
 //! A text that is JSON is read first: patterns meet each value and each name as it is meant, not as
 //! it is escaped, and what is left is written as JSON again. So is JSON in a text in JSON. A number
-//! is met as it was written and as its digits are; where something of it has to go it becomes a text.
+//! is met as it was written and as its digits are; where something of it has to go it becomes a
+//! text.
 
 use std::{
     borrow::Cow,
@@ -17,7 +18,8 @@ use crate::members::Entries;
 /// What stands in a text where something was cut out.
 pub const REDACTED: &str = "[redacted]";
 
-/// Levels of values in values, and of JSON in texts, that are looked into; what lies deeper goes as a whole. A client's nested value has at most as many.
+/// Levels of values in values, and of JSON in texts, that are looked into; what lies deeper goes as
+/// a whole. A client's nested value has at most as many.
 const LEVELS_MAX: usize = 128;
 
 /// The patterns of one field.
@@ -148,7 +150,8 @@ impl Redaction {
     }
 }
 
-/// A redacted name, with a number where it stands there already: two names that are told apart by what went stay two.
+/// A redacted name, with a number where it stands there already: two names that are told apart by
+/// what went stay two.
 fn unique(
     name: String,
     names: &HashSet<Cow<'_, str>>,

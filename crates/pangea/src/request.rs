@@ -89,7 +89,8 @@ fn item(event: &RawValue, schema: &Schema) -> Result<Item, Fault> {
     Ok(item)
 }
 
-/// The contract's pattern has no end: what is longer than a hash, or not in hex, is a root that nobody gave.
+/// The contract's pattern has no end: what is longer than a hash, or not in hex, is a root that
+/// nobody gave.
 fn prev_root(text: &str) -> Result<Option<Hash>, Fault> {
     let is_digit = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     if !text.as_bytes().get(..64).is_some_and(|digits| digits.iter().copied().all(is_digit)) {
@@ -332,7 +333,8 @@ pub struct ExportRequest {
 }
 
 impl ExportRequest {
-    /// Reads the body of `/v1/export`. Without a start, everything is exported. `verbose` says nothing here: there are no proofs in a file.
+    /// Reads the body of `/v1/export`. Without a start, everything is exported. `verbose` says
+    /// nothing here: there are no proofs in a file.
     pub fn parse(body: &[u8], schema: &Schema, now: Timestamp) -> Result<Self, Fault> {
         let mut members = Members::parse(body)?;
         let config_id = config_id(&mut members)?;
@@ -400,7 +402,8 @@ impl DownloadRequest {
     }
 }
 
-/// `/v1/log_stream`: each record of `logs`, or the whole body where it has none, as a message of its canonical JSON.
+/// `/v1/log_stream`: each record of `logs`, or the whole body where it has none, as a message of
+/// its canonical JSON.
 pub fn parse_stream(body: &[u8], schema: &Schema) -> Result<LogRequest, Fault> {
     let mut members = Members::parse(body)?;
     let config_id = config_id(&mut members)?;

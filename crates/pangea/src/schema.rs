@@ -1,6 +1,7 @@
 //! Which fields an event may have: the contract's, and those that a log's configuration adds.
 //!
-//! The contract's fields are always there: readings have them. So a custom schema adds fields and takes none away.
+//! The contract's fields are always there: readings have them. So a custom schema adds fields and
+//! takes none away.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +47,8 @@ pub struct Field {
 }
 
 impl Field {
-    /// Whether a nested value is taken, too, and stored as its canonical JSON: where text is free, not in names.
+    /// Whether a nested value is taken, too, and stored as its canonical JSON: where text is free,
+    /// not in names.
     pub(crate) fn takes_nested(&self) -> bool {
         matches!(&*self.id, "message" | "new" | "old") || !Schema::is_standard(&self.id)
     }
@@ -97,7 +99,8 @@ impl Schema {
         Self { fields: STANDARD.into_iter().map(field).collect(), redactions: BTreeMap::new() }
     }
 
-    /// The same, and of these fields' texts what matches one of the regular expressions is cut out before it is sealed.
+    /// The same, and of these fields' texts what matches one of the regular expressions is cut out
+    /// before it is sealed.
     pub fn redacting(
         mut self,
         patterns: BTreeMap<String, Vec<String>>,
@@ -139,7 +142,8 @@ impl Schema {
                     && id.starts_with(|first: char| first.is_ascii_lowercase())
                     && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
             };
-            // Two have their places beside the event's fields; by the third the site's own sensors are searched for.
+            // Two have their places beside the event's fields; by the third the site's own sensors
+            // are searched for.
             if !is_name(&field.id) || matches!(&*field.id, "received_at" | "sealwire" | "sensor") {
                 return Err(InvalidSchema::Name { id: field.id });
             }

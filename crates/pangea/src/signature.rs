@@ -1,6 +1,7 @@
 //! Signatures that clients make over an event: Ed25519 over its canonical JSON.
 //!
-//! The SDKs disagree on the bytes. Python signs timestamps with six digits and sends them otherwise; Go escapes HTML's characters; a program may do neither.
+//! The SDKs disagree on the bytes. Python signs timestamps with six digits and sends them
+//! otherwise; Go escapes HTML's characters; a program may do neither.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::{Signature, VerifyingKey, pkcs8::DecodePublicKey as _};

@@ -1,10 +1,13 @@
-//! How a sealed envelope is sent to whom: the SDKs read JSON differently, and each must hash what was sealed.
+//! How a sealed envelope is sent to whom: the SDKs read JSON differently, and each must hash what
+//! was sealed.
 //!
-//! - Node's parses the text of `message`, `new` and `old` as JSON wherever it can, and hashes what came out. Such a text is sent to it as a JSON text of
-//!   itself.
-//! - Go's escapes `<`, `>`, `&`, U+2028 and U+2029 before it hashes, and takes a hash that it cannot match for a failure of the whole answer. So it does a
-//!   value that is not of the type which the program gave its field: a timestamp of another form than its own, a number that was sealed as text. It is sent
-//!   the moment in its form, and the number. Of all these events it is sent neither hash nor proof: "not verified".
+//! - Node's parses the text of `message`, `new` and `old` as JSON wherever it can, and hashes what
+//!   came out. Such a text is sent to it as a JSON text of itself.
+//! - Go's escapes `<`, `>`, `&`, U+2028 and U+2029 before it hashes, and takes a hash that it
+//!   cannot match for a failure of the whole answer. So it does a value that is not of the type
+//!   which the program gave its field: a timestamp of another form than its own, a number that was
+//!   sealed as text. It is sent the moment in its form, and the number. Of all these events it is
+//!   sent neither hash nor proof: "not verified".
 
 use serde_json::{Number, Value, value::RawValue};
 
@@ -67,7 +70,8 @@ fn as_sealed(text: &str) -> Option<Shown> {
 fn for_node(text: &str) -> Option<Shown> {
     let mut envelope: Value = serde_json::from_str(text).ok()?;
     let event = envelope.get_mut("event")?.as_object_mut()?;
-    // Envelopes of earlier versions: it would make text of what is nested, and fail for the whole answer.
+    // Envelopes of earlier versions: it would make text of what is nested, and fail for the whole
+    // answer.
     let is_verifiable = !event.values().any(|value| value.is_object() || value.is_array());
     let mut is_changed = false;
     for name in ["message", "new", "old"] {
@@ -85,7 +89,8 @@ fn for_node(text: &str) -> Option<Shown> {
     Some(Shown { envelope, is_verifiable })
 }
 
-/// Whether the text may be JSON, other than an object or array in canonical form: that is parsed and written again as it was.
+/// Whether the text may be JSON, other than an object or array in canonical form: that is parsed
+/// and written again as it was.
 fn is_parsed_otherwise(text: &str) -> bool {
     let begin = text.trim_start_matches([' ', '\t', '\n', '\r']);
     let may_be_json = match begin.as_bytes() {

@@ -1,6 +1,7 @@
 //! Timestamps that clients send, in the forms in which they are signed, stored and read.
 //!
-//! Go's client reads `...T..:..:..` with three or six digits and `Z`, and fails for any other: what is not signed is stored so.
+//! Go's client reads `...T..:..:..` with three or six digits and `Z`, and fails for any other: what
+//! is not signed is stored so.
 
 use model::Timestamp;
 

@@ -6,10 +6,12 @@ use model::{Event, Heartbeat, SensorId, Subject, Timestamp};
 
 use crate::counters::Counters;
 
-/// One thing for the driver to do. The order matters: a subscription comes before the first poll that needs it.
+/// One thing for the driver to do. The order matters: a subscription comes before the first poll
+/// that needs it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {
-    /// Listen to a sensor. The subscription is expected to outlive a bus that goes away and comes back.
+    /// Listen to a sensor. The subscription is expected to outlive a bus that goes away and comes
+    /// back.
     Subscribe {
         /// Whose messages these are.
         sensor: SensorId,
@@ -29,8 +31,9 @@ pub enum Action {
         sensor: SensorId,
         /// Where.
         subject: Subject,
-        /// The reply subject: its read topic, so that a NATS sensor may answer there. Where nobody takes the poll, the NATS server itself answers
-        /// there, empty and with status 503: the driver drops messages with a status, for they are nobody's answer.
+        /// The reply subject: its read topic, so that a NATS sensor may answer there. Where nobody
+        /// takes the poll, the NATS server itself answers there, empty and with status 503: the
+        /// driver drops messages with a status, for they are nobody's answer.
         reply: Subject,
     },
     /// Hand the event to the ledger.

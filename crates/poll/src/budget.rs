@@ -1,7 +1,8 @@
 //! How many polls a second the site makes, whatever its sensors ask for.
 //!
-//! Where they ask for more, the fastest are polled less often, and no more than it takes: there is a
-//! shortest interval, below which nobody is polled. So sensors that ask for little are polled as they ask, however many others ask for much.
+//! Where they ask for more, the fastest are polled less often, and no more than it takes: there is
+//! a shortest interval, below which nobody is polled. So sensors that ask for little are polled as
+//! they ask, however many others ask for much.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -35,7 +36,8 @@ pub(crate) struct Stretched {
 impl Budget {
     /// Time between two looks at the wishes: a fleet that comes up changes them by the thousand.
     const PERIOD: Duration = Duration::from_secs(1);
-    /// The interval is a whole number of these, so that it does not follow every sensor that comes or goes.
+    /// The interval is a whole number of these, so that it does not follow every sensor that comes
+    /// or goes.
     const STEP: Duration = Duration::from_millis(50);
     /// Time between two tellings of what is stretched.
     const TOLD_PERIOD: Duration = Duration::from_secs(60);
@@ -81,7 +83,8 @@ impl Budget {
         self.look_at.into_iter().chain(tell_at).min()
     }
 
-    /// Looks whether the wishes fit, if it is time. Answers whether the shortest interval is another one.
+    /// Looks whether the wishes fit, if it is time. Answers whether the shortest interval is
+    /// another one.
     pub(crate) fn look(&mut self, now: Instant) -> bool {
         if self.look_at.is_none_or(|at| at > now) {
             return false;

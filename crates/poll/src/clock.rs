@@ -1,10 +1,12 @@
-//! The two clocks of an input: one that only goes forward, for deadlines, and the wall's, for what is sealed.
+//! The two clocks of an input: one that only goes forward, for deadlines, and the wall's, for what
+//! is sealed.
 
 use core::{ops::Add, time::Duration};
 
 use model::{Timestamp, completeness::LastNumbers};
 
-/// Microseconds since whatever the driver calls its start. Only ever compared with others of the same run.
+/// Microseconds since whatever the driver calls its start. Only ever compared with others of the
+/// same run.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Instant(u64);
 
@@ -48,7 +50,8 @@ pub struct Now {
     pub wall: Timestamp,
 }
 
-/// What the wall's clock is held against at a start, which nothing but that clock can tell from the end of the run before.
+/// What the wall's clock is held against at a start, which nothing but that clock can tell from the
+/// end of the run before.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Past {
     /// When the newest envelope of the log was received.
@@ -58,9 +61,11 @@ pub struct Past {
 }
 
 impl Past {
-    /// How far a clock may lie before the log's end and still be believed: it was set right by so much.
+    /// How far a clock may lie before the log's end and still be believed: it was set right by so
+    /// much.
     const BEHIND_MAX: Duration = LastNumbers::CLOCK_SLACK;
-    /// Longest time without a site that is believed. Beyond it, a clock that is wrong by years is likelier.
+    /// Longest time without a site that is believed. Beyond it, a clock that is wrong by years is
+    /// likelier.
     pub const AWAY_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
     /// The time since polls of a sensor were last numbered, or why nobody knows it.

@@ -2,8 +2,9 @@
 
 /// Counts since the start. They saturate.
 ///
-/// `polls = answers + value_errors + timeouts + in flight + given up`, where those given up because the message bus went away or the site
-/// stopped are among `skipped`. Each one skipped has a number, which a `READINGS_MISSING` event names.
+/// `polls = answers + value_errors + timeouts + in flight + given up`, where those given up because
+/// the message bus went away or the site stopped are among `skipped`. Each one skipped has a
+/// number, which a `READINGS_MISSING` event names.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Counters {
     /// Polls sent.
@@ -18,8 +19,8 @@ pub struct Counters {
     pub late: u64,
     /// Answers to no poll, or second ones to the same.
     pub duplicates: u64,
-    /// Polls that were due and not sent, or given up, because the message bus was away, the site had no time for them, an earlier answer was awaited, or it
-    /// stopped.
+    /// Polls that were due and not sent, or given up, because the message bus was away, the site
+    /// had no time for them, an earlier answer was awaited, or it stopped.
     pub skipped: u64,
     /// Heartbeats that were not understood, or could not be accepted.
     pub refused_heartbeats: u64,

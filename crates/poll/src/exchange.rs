@@ -1,13 +1,18 @@
 //! What is awaited of one sensor, and which answer belongs to which poll.
 //!
-//! An answer does not say what it answers, so nothing is asked while an answer may still be under way:
-//! - after a timeout the sensor is not asked again until the late answer came or a second timeout passed;
-//! - where an earlier poll got no answer at all, the next answer is held until it is clear that no other follows. If one follows, the first was the
-//!   earlier poll's and the sensor is slow: from then on a late answer is awaited for [`Exchange::late_max`];
-//! - an answer with the number of the answer before it, of a sensor that counts, is a second answer to that one's poll.
+//! An answer does not say what it answers, so nothing is asked while an answer may still be under
+//! way:
+//! - after a timeout the sensor is not asked again until the late answer came or a second timeout
+//!   passed;
+//! - where an earlier poll got no answer at all, the next answer is held until it is clear that no
+//!   other follows. If one follows, the first was the earlier poll's and the sensor is slow: from
+//!   then on a late answer is awaited for [`Exchange::late_max`];
+//! - an answer with the number of the answer before it, of a sensor that counts, is a second answer
+//!   to that one's poll.
 //!
-//! Invariant: of a sensor that answers in the order of its polls, no answer ends a poll that was sent after the one it answers, if each answer comes
-//! before the second timeout or never, or if all are as late as each other, up to `late_max`.
+//! Invariant: of a sensor that answers in the order of its polls, no answer ends a poll that was
+//! sent after the one it answers, if each answer comes before the second timeout or never, or if
+//! all are as late as each other, up to `late_max`.
 
 use core::time::Duration;
 
@@ -41,7 +46,8 @@ enum State {
         sent: Sent,
         deadline: Instant,
     },
-    /// An answer came in time, but it may be an earlier poll's. It is this one's if no other comes until then.
+    /// An answer came in time, but it may be an earlier poll's. It is this one's if no other comes
+    /// until then.
     Held {
         sent: Sent,
         outcome: Box<Outcome>,
@@ -78,7 +84,8 @@ pub(crate) struct Ended {
 }
 
 impl Exchange {
-    /// After how many timeouts no answer is expected any more: 5 s by default, more than a slow modem takes.
+    /// After how many timeouts no answer is expected any more: 5 s by default, more than a slow
+    /// modem takes.
     const LATE_TIMEOUTS: u32 = 10;
 
     /// An exchange with a sensor that gave its newest answer this number.
@@ -128,7 +135,8 @@ impl Exchange {
     /// A poll is sent, to a sensor that is polled every `interval`.
     pub(crate) fn begin(&mut self, poll: u64, interval: Duration, now: Instant) {
         self.forget_stale(now);
-        // Not longer than the interval, so that a fast sensor that is silent shows as silent at once.
+        // Not longer than the interval, so that a fast sensor that is silent shows as silent at
+        // once.
         let deadline = now + self.answer_timeout.min(interval);
         self.state = State::InFlight { sent: Sent { poll, at: now }, deadline };
         self.held_back_until = None;
@@ -165,7 +173,8 @@ impl Exchange {
         ended
     }
 
-    /// An answer came, after [`expire`](Self::expire) at the same moment. Answers how its poll ended, if it ended one.
+    /// An answer came, after [`expire`](Self::expire) at the same moment. Answers how its poll
+    /// ended, if it ended one.
     pub(crate) fn answer(
         &mut self,
         outcome: Outcome,
@@ -195,7 +204,8 @@ impl Exchange {
                     self.state = State::Held { sent, outcome: held, arrived, until };
                     return None;
                 }
-                // What was held was an earlier poll's. This one may be this poll's, but is not known to be.
+                // What was held was an earlier poll's. This one may be this poll's, but is not
+                // known to be.
                 self.slow = true;
                 self.leave_unanswered(sent.at);
                 self.take_late(2, at, counters);
@@ -220,7 +230,8 @@ impl Exchange {
         }
     }
 
-    /// The poll in flight ends without a reading; answers its number. An answer that still comes is late.
+    /// The poll in flight ends without a reading; answers its number. An answer that still comes is
+    /// late.
     pub(crate) fn give_up(&mut self, now: Instant) -> Option<u64> {
         match core::mem::replace(&mut self.state, State::Free) {
             State::InFlight { sent, .. } | State::Held { sent, .. } => {
@@ -235,7 +246,8 @@ impl Exchange {
         }
     }
 
-    /// An answer that is held is taken for late, because nothing more is heard that could tell whose it is.
+    /// An answer that is held is taken for late, because nothing more is heard that could tell
+    /// whose it is.
     pub(crate) fn end_held(&mut self, now: Now, counters: &mut Counters) -> Option<Ended> {
         if !matches!(self.state, State::Held { .. }) {
             return None;
@@ -267,7 +279,8 @@ impl Exchange {
             .filter(|unanswered| now.saturating_duration_since(unanswered.newest) < late_max);
     }
 
-    /// Answers came late, to some of the polls without one. The sensor is free once each has its own, or none comes any more.
+    /// Answers came late, to some of the polls without one. The sensor is free once each has its
+    /// own, or none comes any more.
     fn take_late(&mut self, answers: u64, now: Instant, counters: &mut Counters) {
         (0..answers).for_each(|_| count(&mut counters.late));
         match self.unanswered {
@@ -280,7 +293,8 @@ impl Exchange {
         }
     }
 
-    /// Until when the answer to the newest poll comes if what came now answered the oldest: as much later as it was asked later.
+    /// Until when the answer to the newest poll comes if what came now answered the oldest: as much
+    /// later as it was asked later.
     fn quiet_from(&self, now: Instant, oldest: Instant, newest: Instant) -> Instant {
         let apart = newest.saturating_duration_since(oldest).min(self.late_max());
         now + apart + self.answer_timeout
@@ -299,7 +313,8 @@ impl Exchange {
 struct SecondAnswers {
     /// The number of the newest answer, a late one too.
     heard: Option<u64>,
-    /// The poll in whose time the same number came again. If it comes in the next poll's, too, the sensor does not count, and its answers are taken.
+    /// The poll in whose time the same number came again. If it comes in the next poll's, too, the
+    /// sensor does not count, and its answers are taken.
     dropped_in: Option<u64>,
 }
 

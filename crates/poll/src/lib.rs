@@ -1,9 +1,11 @@
 //! Who is due, who answered, who is lost: the poller as a state machine.
 //!
-//! [`Poller`] is fed what arrives and what time it is; it says what to send, what to seal and when to be woken. Nothing here reads a clock, a socket
-//! or randomness, and nothing logs: the site's task does the IO, in the order in which [`Poller::poll_action`] says so.
+//! [`Poller`] is fed what arrives and what time it is; it says what to send, what to seal and when
+//! to be woken. Nothing here reads a clock, a socket or randomness, and nothing logs: the site's
+//! task does the IO, in the order in which [`Poller::poll_action`] says so.
 //!
-//! - [`poller`] is the whole fleet; `sensor` is one sensor, and holds every rule that concerns only that one;
+//! - [`poller`] is the whole fleet; `sensor` is one sensor, and holds every rule that concerns only
+//!   that one;
 //! - `exchange` knows which answer belongs to which poll of a sensor;
 //! - `numbers` counts one sensor's polls, so that none goes missing unsaid;
 //! - `budget` says how often sensors are polled that ask for more than the site makes;

@@ -1,9 +1,10 @@
-//! The numbers of one sensor: which its next poll gets, which end without a reading, and how its own count goes on.
+//! The numbers of one sensor: which its next poll gets, which end without a reading, and how its
+//! own count goes on.
 //!
 //! Invariants:
 //! - a number is given once, and the next one is one more;
-//! - what is not sealed yet is a run that ends with the newest number given, or with the one before it while that is in flight; so numbers are sealed
-//!   in their order, each once.
+//! - what is not sealed yet is a run that ends with the newest number given, or with the one before
+//!   it while that is in flight; so numbers are sealed in their order, each once.
 
 use core::time::Duration;
 
@@ -40,7 +41,8 @@ struct Missing {
 }
 
 impl Numbers {
-    /// How long polls may be missing before an event says so: in a long outage that is one event a minute for a sensor.
+    /// How long polls may be missing before an event says so: in a long outage that is one event a
+    /// minute for a sensor.
     const UNSAID_MAX: Duration = Duration::from_secs(60);
 
     /// Those that follow on the newest in the log.
@@ -94,9 +96,10 @@ impl Numbers {
         self.leave_unsaid(polls, reason, heartbeat, now, outbox);
     }
 
-    /// Gives the numbers of the polls that fell due since the newest number in the log, while the site did not run or what it did was lost with it. They are
-    /// counted by the wall clock, for no other knows of the time before this run, as far as it can be believed; they are not this run's, and so not among its
-    /// counters.
+    /// Gives the numbers of the polls that fell due since the newest number in the log, while the
+    /// site did not run or what it did was lost with it. They are counted by the wall clock, for no
+    /// other knows of the time before this run, as far as it can be believed; they are not this
+    /// run's, and so not among its counters.
     pub(crate) fn miss_before_start(
         &mut self,
         heartbeat: &Heartbeat,
@@ -154,8 +157,9 @@ impl Numbers {
         }
     }
 
-    /// Holds the sensor's own count in an answer against the one before it. The event comes before the reading: a crash between them repeats it, and the
-    /// other way round would lose it. A sensor that cannot count is told of once, not with every reading.
+    /// Holds the sensor's own count in an answer against the one before it. The event comes before
+    /// the reading: a crash between them repeats it, and the other way round would lose it. A
+    /// sensor that cannot count is told of once, not with every reading.
     pub(crate) fn check_sequence(
         &mut self,
         answer: &Answer,

@@ -1,14 +1,17 @@
 //! The poller of one site: every sensor it has heard of.
 //!
-//! Drive it with the `handle_*` functions, draining [`Poller::poll_action`] after each, and sleep until [`Poller::poll_timeout`] to call
-//! [`Poller::handle_timeout`]. Each [`Now`] is the moment the message arrived; that decides whether an answer is late.
+//! Drive it with the `handle_*` functions, draining [`Poller::poll_action`] after each, and sleep
+//! until [`Poller::poll_timeout`] to call [`Poller::handle_timeout`]. Each [`Now`] is the moment
+//! the message arrived; that decides whether an answer is late.
 //!
 //! Invariants:
 //! - after `handle_timeout(now)`, `poll_timeout` is later than `now`, or there is none;
-//! - `sensors.len() <= config.sensors_max`, and each sensor that waits for something is in the schedule;
+//! - `sensors.len() <= config.sensors_max`, and each sensor that waits for something is in the
+//!   schedule;
 //! - a sensor is subscribed exactly while it owns its read topic;
-//! - for each sensor, the numbers of the readings and gaps that are sealed go from 1 to the newest without one left out or named twice, over all
-//!   restarts: [`Poller::restore`] is told the newest in the log, and what was given beyond it was never sealed.
+//! - for each sensor, the numbers of the readings and gaps that are sealed go from 1 to the newest
+//!   without one left out or named twice, over all restarts: [`Poller::restore`] is told the newest
+//!   in the log, and what was given beyond it was never sealed.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -47,8 +50,9 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// 500 ms to answer; lost after 150 s, two and a half of the slowest heartbeats; 20,000 sensors, at 1.6 KB each; 5,000 polls a second, which such a fleet
-    /// asks for; 1,000 new sensors a minute, so that a plant of thousands comes up within minutes.
+    /// 500 ms to answer; lost after 150 s, two and a half of the slowest heartbeats; 20,000
+    /// sensors, at 1.6 KB each; 5,000 polls a second, which such a fleet asks for; 1,000 new
+    /// sensors a minute, so that a plant of thousands comes up within minutes.
     fn default() -> Self {
         Self {
             answer_timeout: Duration::from_millis(500),
@@ -76,14 +80,16 @@ pub struct Poller {
     heartbeats: Vec<Pattern>,
     bus: Bus,
     sensors: BTreeMap<SensorId, Sensor>,
-    /// Numbers that sensors go on from which are not taken up: of sensors of the log that were refused, or whose heartbeat was erased.
+    /// Numbers that sensors go on from which are not taken up: of sensors of the log that were
+    /// refused, or whose heartbeat was erased.
     last_numbers: BTreeMap<SensorId, LastNumbers>,
     topics: Topics,
     schedule: Schedule,
     first_polls: FirstPolls,
     budget: Budget,
     refusals: Refusals,
-    /// Those that nobody knew. One that is refused for another reason counts, too: looking at it costs as much.
+    /// Those that nobody knew. One that is refused for another reason counts, too: looking at it
+    /// costs as much.
     new_sensors: PerMinute,
     outbox: Outbox,
 }
@@ -108,18 +114,21 @@ impl Poller {
         }
     }
 
-    /// The same poller, which knows on which subjects heartbeats are heard: no sensor has another topic there.
+    /// The same poller, which knows on which subjects heartbeats are heard: no sensor has another
+    /// topic there.
     #[must_use]
     pub fn hearing(self, heartbeats: Vec<Pattern>) -> Self {
         Self { heartbeats, ..self }
     }
 
-    /// Takes up the sensors of an earlier run, as the log has them. Those that were online are polled at once and have `lost_after` to show a heartbeat;
-    /// what fell due of them since the log last heard of them is missing, as far as the clock says how
-    /// long that is (`past`). The others are only known, until they show a heartbeat. `last_numbers`
-    /// has the newest numbers of every sensor that ever had one, known or not, so that none is given again.
+    /// Takes up the sensors of an earlier run, as the log has them. Those that were online are
+    /// polled at once and have `lost_after` to show a heartbeat; what fell due of them since the
+    /// log last heard of them is missing, as far as the clock says how long that is (`past`). The
+    /// others are only known, until they show a heartbeat. `last_numbers` has the newest numbers of
+    /// every sensor that ever had one, known or not, so that none is given again.
     ///
-    /// Returns those that were left out, and why, which their next heartbeat may change. A sensor that is known already is left as it is.
+    /// Returns those that were left out, and why, which their next heartbeat may change. A sensor
+    /// that is known already is left as it is.
     pub fn restore(
         &mut self,
         known: impl IntoIterator<Item = (Heartbeat, SensorState)>,
@@ -149,14 +158,16 @@ impl Poller {
         refused
     }
 
-    /// A heartbeat. `Ok` says whose it was; an error has been counted, is told of once a minute, and changed nothing else.
+    /// A heartbeat. `Ok` says whose it was; an error has been counted, is told of once a minute,
+    /// and changed nothing else.
     pub fn handle_heartbeat(
         &mut self,
         payload: &[u8],
         source: Source<'_>,
         now: Now,
     ) -> Result<SensorId, RefusedHeartbeat> {
-        // Who is lost was lost at its deadline, not when it is noticed, and so has no claim to its topics.
+        // Who is lost was lost at its deadline, not when it is noticed, and so has no claim to its
+        // topics.
         self.handle_timeout(now);
         let heartbeat =
             Heartbeat::from_wire(payload, source.protocol).map_err(RefusedHeartbeat::Invalid);
@@ -214,7 +225,8 @@ impl Poller {
 
     /// The message bus went away or came back. Repeated news does nothing.
     ///
-    /// While it is away no poll is sent, those due are counted as skipped, and no sensor is lost: the time until it is starts again when the bus is back.
+    /// While it is away no poll is sent, those due are counted as skipped, and no sensor is lost:
+    /// the time until it is starts again when the bus is back.
     pub fn handle_bus(&mut self, bus: Bus, now: Now) {
         if self.bus == bus {
             return;
@@ -235,14 +247,15 @@ impl Poller {
     /// Knows a sensor no more because someone ordered it. If it beats again it is a new one, whose
     /// numbers go on.
     ///
-    /// Answers its last heartbeat, if the sensor was known: whoever calls seals that it is forgotten,
-    /// after all that [`Poller::poll_action`] gives.
+    /// Answers its last heartbeat, if the sensor was known: whoever calls seals that it is
+    /// forgotten, after all that [`Poller::poll_action`] gives.
     pub fn handle_forget(&mut self, sensor: SensorId, now: Now) -> Option<Heartbeat> {
         self.handle_timeout(now);
         self.take_out(sensor, now)
     }
 
-    /// The site stops: every number that was given and is not sealed becomes a gap, polls in flight included. Nothing is to be fed after it.
+    /// The site stops: every number that was given and is not sealed becomes a gap, polls in flight
+    /// included. Nothing is to be fed after it.
     pub fn handle_stop(&mut self, now: Now) {
         self.refusals.tell_all(now.wall, &mut self.outbox);
         for sensor in self.sensors.values_mut() {
@@ -297,7 +310,8 @@ impl Poller {
         self.sensors.values().map(|sensor| (&sensor.heartbeat, sensor.state()))
     }
 
-    /// Takes the disconnect topic out of a heartbeat, if it cannot be had: the sensor is polled without.
+    /// Takes the disconnect topic out of a heartbeat, if it cannot be had: the sensor is polled
+    /// without.
     fn leave_out_farewell(&self, heartbeat: &mut Heartbeat) -> Option<LeftOut> {
         let topic = heartbeat.disconnect_topic.as_ref()?;
         let is_alive = |other| self.state(other) == Some(SensorState::Online);
@@ -312,7 +326,8 @@ impl Poller {
         Some(LeftOut { field: "disconnect_topic", reason })
     }
 
-    /// Refuses topics on which heartbeats are heard: a poll would be taken for a heartbeat, or a heartbeat for an answer.
+    /// Refuses topics on which heartbeats are heard: a poll would be taken for a heartbeat, or a
+    /// heartbeat for an answer.
     fn check_apart(&self, heartbeat: &Heartbeat) -> Result<(), RefusedHeartbeat> {
         for topic in [&heartbeat.poll_topic, &heartbeat.read_topic] {
             if let Some(pattern) = self.heartbeats.iter().find(|pattern| pattern.matches(topic)) {
@@ -327,7 +342,8 @@ impl Poller {
         Ok(())
     }
 
-    /// Refuses a heartbeat that would break a limit or another sensor; otherwise gives it its topics, and subscribes to those that are new.
+    /// Refuses a heartbeat that would break a limit or another sensor; otherwise gives it its
+    /// topics, and subscribes to those that are new.
     fn accept(&mut self, heartbeat: &Heartbeat) -> Result<(), RefusedHeartbeat> {
         let id = heartbeat.id;
         self.check_room(id)?;
@@ -367,7 +383,8 @@ impl Poller {
         }
     }
 
-    /// The sensor that makes room for another, if there is one: that which was asked the longest ago of those that never answered.
+    /// The sensor that makes room for another, if there is one: that which was asked the longest
+    /// ago of those that never answered.
     fn longest_unanswered(&self) -> Option<SensorId> {
         let unanswered = self
             .sensors
@@ -387,7 +404,8 @@ impl Poller {
         }
     }
 
-    /// Refuses one more sensor than may come in a minute. What the log knows by a reading is not new.
+    /// Refuses one more sensor than may come in a minute. What the log knows by a reading is not
+    /// new.
     fn accept_new(&mut self, sensor: SensorId, now: Now) -> Result<(), RefusedHeartbeat> {
         let per_minute = self.config.new_sensors_per_minute;
         let is_known = self.sensors.contains_key(&sensor) || self.is_known_by_a_reading(sensor);
@@ -398,7 +416,8 @@ impl Poller {
         }
     }
 
-    /// Refuses what would be told of a sensor that changes or comes back again and again: each time is an event in the log.
+    /// Refuses what would be told of a sensor that changes or comes back again and again: each time
+    /// is an event in the log.
     fn accept_change(&mut self, heartbeat: &Heartbeat, now: Now) -> Result<(), RefusedHeartbeat> {
         let sensor = heartbeat.id;
         let known = self.sensors.get_mut(&sensor);

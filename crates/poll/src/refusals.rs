@@ -1,6 +1,8 @@
-//! Heartbeats that are refused, told once a minute for each reason and place, with how many there were.
+//! Heartbeats that are refused, told once a minute for each reason and place, with how many there
+//! were.
 //!
-//! Invariant: at most [`Refusals::KINDS_MAX`] kinds are told apart at a time; the others are told of as one. So a flood of refusals is a few events a minute.
+//! Invariant: at most [`Refusals::KINDS_MAX`] kinds are told apart at a time; the others are told
+//! of as one. So a flood of refusals is a few events a minute.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -39,14 +41,16 @@ struct Counted {
 impl Refusals {
     /// Time between two tellings of one kind.
     const PERIOD: Duration = Duration::from_secs(60);
-    /// Kinds that are told apart: a plant hears heartbeats on a few subjects, and there are a dozen reasons.
+    /// Kinds that are told apart: a plant hears heartbeats on a few subjects, and there are a dozen
+    /// reasons.
     const KINDS_MAX: usize = 32;
     /// Longest subject that is kept, in characters.
     const SUBJECT_CHARS_MAX: usize = 80;
     /// Longest words that are kept, in characters: ours are shorter, but may quote what was sent.
     const WORDS_CHARS_MAX: usize = 400;
 
-    /// Takes note of a refusal. The first of its kind is told at once, the others a minute after it.
+    /// Takes note of a refusal. The first of its kind is told at once, the others a minute after
+    /// it.
     pub(crate) fn take(
         &mut self,
         subject: &str,

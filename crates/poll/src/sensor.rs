@@ -1,11 +1,14 @@
 //! One sensor: whether it is there, when it is asked next, and what became of the last question.
 //!
 //! Invariants:
-//! - at most one poll is in flight, and none is sent while a late answer may come: one that is due meanwhile waits for the end of it, or is declared;
+//! - at most one poll is in flight, and none is sent while a late answer may come: one that is due
+//!   meanwhile waits for the end of it, or is declared;
 //! - polls stand on a grid of `poll_interval` from the first one, whenever they were sent;
-//! - only the message bus, or the end of the site, can end a poll in flight without a reading. A sensor that is lost or goes while a poll is in flight is
-//!   still owed an answer, or a COMM_ERROR;
-//! - a poll gets its number when it is sent or passed over, and every number is sealed once and in order: in a reading, or as missing.
+//! - only the message bus, or the end of the site, can end a poll in flight without a reading. A
+//!   sensor that is lost or goes while a poll is in flight is still owed an answer, or a
+//!   COMM_ERROR;
+//! - a poll gets its number when it is sent or passed over, and every number is sealed once and in
+//!   order: in a reading, or as missing.
 
 use core::time::Duration;
 
@@ -76,14 +79,17 @@ struct Due {
 impl Sensor {
     /// Polls that a sensor may leave unanswered from its first on, before it is polled less often.
     const SILENT_MAX: u32 = 10;
-    /// How often a sensor is polled that never answered: it is noticed within a minute when it begins to.
+    /// How often a sensor is polled that never answered: it is noticed within a minute when it
+    /// begins to.
     const SILENT_INTERVAL: Duration = Duration::from_secs(60);
-    /// How often a sensor may change or come back: devices beat every 30 to 60 s, and one that restarts says a few things at once.
+    /// How often a sensor may change or come back: devices beat every 30 to 60 s, and one that
+    /// restarts says a few things at once.
     pub(crate) const CHANGES_PER_MINUTE: u32 = 10;
     /// How long a sensor is known that never answered.
     pub(crate) const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
 
-    /// A sensor in this state, whose numbers go on after `last`; one that is online is polled at `due_at`, and lost at `lost_at`.
+    /// A sensor in this state, whose numbers go on after `last`; one that is online is polled at
+    /// `due_at`, and lost at `lost_at`.
     pub(crate) fn new(
         heartbeat: Heartbeat,
         state: SensorState,
@@ -157,7 +163,8 @@ impl Sensor {
         is_as_before || self.changes.take(Self::CHANGES_PER_MINUTE, now)
     }
 
-    /// When it is to be forgotten, because it never answered: one that is there when it was asked as often as it takes, however seldom it asks for.
+    /// When it is to be forgotten, because it never answered: one that is there when it was asked
+    /// as often as it takes, however seldom it asks for.
     pub(crate) fn forget_at(&self) -> Option<Instant> {
         let Unproven { since, silent } = self.unproven?;
         let asked_for = self.heartbeat.poll_interval().saturating_mul(Self::SILENT_MAX);
@@ -168,7 +175,8 @@ impl Sensor {
         }
     }
 
-    /// The site knows it no more: nothing is awaited, and nothing stays unsaid. Answers where its numbers go on if it comes back.
+    /// The site knows it no more: nothing is awaited, and nothing stays unsaid. Answers where its
+    /// numbers go on if it comes back.
     pub(crate) fn forget(mut self, now: Now, bus: Bus, outbox: &mut Outbox) -> LastNumbers {
         self.expire_poll(now, outbox);
         self.end_held(now, outbox);
@@ -191,7 +199,8 @@ impl Sensor {
         [poll, loss, self.numbers.deadline(), forgotten].into_iter().flatten().min()
     }
 
-    /// Seals the timeout of a poll, the loss of the sensor and what is missing, and asks it again, as far as these are due.
+    /// Seals the timeout of a poll, the loss of the sensor and what is missing, and asks it again,
+    /// as far as these are due.
     pub(crate) fn handle_timeout(&mut self, now: Now, bus: Bus, outbox: &mut Outbox) {
         self.expire_poll(now, outbox);
         self.expire_heartbeat(now, bus, outbox);
@@ -214,7 +223,8 @@ impl Sensor {
         outbox.send_poll(&self.heartbeat);
     }
 
-    /// An answer arrived. Whether it is in time depends on `now` alone, not on when timeouts were handled.
+    /// An answer arrived. Whether it is in time depends on `now` alone, not on when timeouts were
+    /// handled.
     pub(crate) fn handle_answer(&mut self, payload: &[u8], now: Now, outbox: &mut Outbox) {
         self.expire_poll(now, outbox);
         // A late one is an answer, too.
@@ -239,7 +249,8 @@ impl Sensor {
         }
     }
 
-    /// A heartbeat came that was not refused. `first_poll` gives the moment of the first poll where a new schedule begins.
+    /// A heartbeat came that was not refused. `first_poll` gives the moment of the first poll where
+    /// a new schedule begins.
     pub(crate) fn handle_heartbeat(
         &mut self,
         heartbeat: Heartbeat,
@@ -298,7 +309,8 @@ impl Sensor {
         }
     }
 
-    /// The message bus is back: heartbeats that did not get through are not held against the sensor.
+    /// The message bus is back: heartbeats that did not get through are not held against the
+    /// sensor.
     pub(crate) fn handle_bus_up(&mut self, now: Instant, new_lost_at: Instant) {
         self.exchange.handle_bus_up(now);
         if let Presence::Online { lost_at, .. } = &mut self.presence {
@@ -352,7 +364,8 @@ impl Sensor {
         }
     }
 
-    /// How many polls fell due until `end`. They are not due any more: whoever asks sends them or passes them over. None while one is in flight.
+    /// How many polls fell due until `end`. They are not due any more: whoever asks sends them or
+    /// passes them over. None while one is in flight.
     fn take_due(&mut self, end: Instant) -> Due {
         let interval = self.interval();
         let Presence::Online { due_at, .. } = &mut self.presence else { return Due::default() };
@@ -406,7 +419,8 @@ fn tell_once(
     }
 }
 
-/// Moves `due_at` along its grid to the first beat after `now`, and returns how many beats after the first were passed over.
+/// Moves `due_at` along its grid to the first beat after `now`, and returns how many beats after
+/// the first were passed over.
 fn advance(due_at: &mut Instant, interval: Duration, now: Instant) -> u64 {
     let late = now.saturating_duration_since(*due_at).as_micros();
     let missed = late / interval.as_micros().max(1);

@@ -1,7 +1,8 @@
 //! Which sensor speaks on which topic, so that no answer is taken for another sensor's.
 //!
-//! Invariant: a read topic has at most one owner, and only its owner is subscribed to it. An owner keeps its topic while it is lost or gone (late
-//! answers still are counted) until a sensor that lives asks for it.
+//! Invariant: a read topic has at most one owner, and only its owner is subscribed to it. An owner
+//! keeps its topic while it is lost or gone (late answers still are counted) until a sensor that
+//! lives asks for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +27,8 @@ pub(crate) enum Conflict {
 }
 
 impl Topics {
-    /// Checks that the topics of `heartbeat` meet those of no sensor that lives, and returns the sensor whose read topic it would take over.
+    /// Checks that the topics of `heartbeat` meet those of no sensor that lives, and returns the
+    /// sensor whose read topic it would take over.
     pub(crate) fn check(
         &self,
         heartbeat: &Heartbeat,
@@ -42,7 +44,8 @@ impl Topics {
         {
             return taken(poll_topic, owner);
         }
-        // An answer sent there would be taken for a poll, or for that sensor's farewell; so would a poll.
+        // An answer sent there would be taken for a poll, or for that sensor's farewell; so would a
+        // poll.
         let other = |owner: &SensorId| owner != id && is_alive(*owner);
         for (topics, topic) in
             [(&self.polled, read_topic), (&self.left, read_topic), (&self.left, poll_topic)]
@@ -57,7 +60,8 @@ impl Topics {
         }
     }
 
-    /// Checks that `topic`, the disconnect topic of `heartbeat`, meets no other topic of it, and none on which another sensor answers or is polled.
+    /// Checks that `topic`, the disconnect topic of `heartbeat`, meets no other topic of it, and
+    /// none on which another sensor answers or is polled.
     pub(crate) fn check_farewell(
         &self,
         heartbeat: &Heartbeat,

@@ -1,10 +1,13 @@
-//! CSV as RFC 4180 has it, with a line of names first and `\n` as the end of a line: the one writer of cells for all files that go to spreadsheets.
+//! CSV as RFC 4180 has it, with a line of names first and `\n` as the end of a line: the one writer
+//! of cells for all files that go to spreadsheets.
 //!
-//! A spreadsheet takes a cell that begins with one of a few characters for a formula, and runs it when somebody opens the file. What a sensor or a program
-//! says is text from outside, so such a cell gets an apostrophe in front, by which spreadsheets know text. Numbers stay numbers.
+//! A spreadsheet takes a cell that begins with one of a few characters for a formula, and runs it
+//! when somebody opens the file. What a sensor or a program says is text from outside, so such a
+//! cell gets an apostrophe in front, by which spreadsheets know text. Numbers stay numbers.
 //!
-//! A spreadsheet that parts cells at semicolons or tabs passes over quotation marks in the middle of what it takes for a cell. So what would begin a cell or a
-//! line there gets its apostrophe, too.
+//! A spreadsheet that parts cells at semicolons or tabs passes over quotation marks in the middle
+//! of what it takes for a cell. So what would begin a cell or a line there gets its apostrophe,
+//! too.
 
 use std::{
     borrow::Cow,
@@ -25,7 +28,8 @@ pub enum Formulas {
     Kept,
 }
 
-/// How a formula begins, in spreadsheets of every language. White space in front of one is passed over by some.
+/// How a formula begins, in spreadsheets of every language. White space in front of one is passed
+/// over by some.
 const FORMULA_STARTS: [char; 11] =
     ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
 
@@ -43,7 +47,8 @@ pub fn cell(text: &str, formulas: Formulas) -> Cow<'_, str> {
     }
 }
 
-/// Where a cell or a line ends for a spreadsheet that does not part cells at commas: where the comma is the decimal sign, it is the semicolon.
+/// Where a cell or a line ends for a spreadsheet that does not part cells at commas: where the
+/// comma is the decimal sign, it is the semicolon.
 const OTHER_ENDS: [char; 4] = [';', '\t', '\n', '\r'];
 
 fn defused(text: &str) -> Cow<'_, str> {

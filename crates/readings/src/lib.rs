@@ -1,7 +1,10 @@
-//! Readings of one sensor as a file for other programs, CSV or Parquet: each with its leaf, by which it can be proved, its status and its unit.
+//! Readings of one sensor as a file for other programs, CSV or Parquet: each with its leaf, by
+//! which it can be proved, its status and its unit.
 //!
-//! Rows come from the log, never from an index: each envelope is held against the log's entry of its leaf, and every leaf of the span is looked at, so that
-//! nothing that lies beside the log can add a row, change one or keep one out. What a file holds is described in `docs/formats/readings.md`.
+//! Rows come from the log, never from an index: each envelope is held against the log's entry of
+//! its leaf, and every leaf of the span is looked at, so that nothing that lies beside the log can
+//! add a row, change one or keep one out. What a file holds is described in
+//! `docs/formats/readings.md`.
 
 pub mod csv;
 mod parquet_file;
@@ -31,7 +34,8 @@ const OF_A_SENSOR: [&str; 4] = [
     action::READINGS_MISSING,
 ];
 
-/// Which readings: of one sensor, by their own times. Where there is a `from`, what the log received before it is not looked at.
+/// Which readings: of one sensor, by their own times. Where there is a `from`, what the log
+/// received before it is not looked at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Selection {
     /// Whose.
@@ -47,7 +51,8 @@ pub struct Selection {
 pub struct Written {
     /// Readings.
     pub readings: u64,
-    /// Leaves that were looked at and whose envelopes were erased: readings of the sensor may have been among them.
+    /// Leaves that were looked at and whose envelopes were erased: readings of the sensor may have
+    /// been among them.
     pub erased: u64,
     /// Whether anything was seen of the sensor at all.
     pub is_known: bool,
@@ -109,7 +114,8 @@ pub enum ExportError {
     Parquet(#[from] ParquetError),
 }
 
-/// Writes readings in the log's order. `progress` is told of how many leaves were looked at, every now and then.
+/// Writes readings in the log's order. `progress` is told of how many leaves were looked at, every
+/// now and then.
 ///
 /// # Errors
 /// The log cannot be read, or `output` not written.

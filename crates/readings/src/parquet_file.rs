@@ -18,7 +18,8 @@ use crate::reading::Reading;
 
 /// Rows of a group: enough that what their columns have in common is stored once.
 const GROUP_ROWS: usize = 65_536;
-/// Bytes of its texts, beyond which a group is written early: values of sensors that answer with text can be long.
+/// Bytes of its texts, beyond which a group is written early: values of sensors that answer with
+/// text can be long.
 const GROUP_BYTES: usize = 8 << 20;
 
 const SCHEMA: &str = "
@@ -42,7 +43,8 @@ pub(crate) struct File<W: Write + Send> {
 impl<W: Write + Send> File<W> {
     pub(crate) fn begin(output: W) -> Result<Self, ParquetError> {
         let schema = Arc::new(parse_message_type(SCHEMA)?);
-        // What goes up in small steps takes few bits so; everything else repeats, and is written by its number in a dictionary.
+        // What goes up in small steps takes few bits so; everything else repeats, and is written by
+        // its number in a dictionary.
         let in_steps = |properties: WriterPropertiesBuilder, column: &str| {
             let column = ColumnPath::from(column);
             properties

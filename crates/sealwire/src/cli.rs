@@ -10,7 +10,8 @@ use page_http::PageHost;
 use readings::Format;
 use tlog::Hash;
 
-/// Collects readings of industrial sensors and seals every one of them in a log that anyone can verify.
+/// Collects readings of industrial sensors and seals every one of them in a log that anyone can
+/// verify.
 #[derive(Debug, Parser)]
 #[command(name = "sealwire", version, propagate_version = true, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -24,8 +25,8 @@ pub(crate) enum Command {
     Up(UpArguments),
     /// Check that a log is what it says: recompute it from its entries and compare everything.
     ///
-    /// Exit code 0 says that it holds, 1 that it does not, 3 that nothing is wrong but nothing is shown either: an empty bundle, a log without an entry, a
-    /// policy that asks for no witness.
+    /// Exit code 0 says that it holds, 1 that it does not, 3 that nothing is wrong but nothing is
+    /// shown either: an empty bundle, a log without an entry, a policy that asks for no witness.
     Verify(VerifyArguments),
     /// Give an order to a site's log: erase, hold, rotate its key; whether the site runs or not.
     Log(LogArguments),
@@ -39,15 +40,19 @@ pub(crate) enum Command {
     Prove(ProveArguments),
     /// Copy a site's data directory, while the site runs or not, and verify the copy.
     ///
-    /// A backup holds the log. Index, engines' files and caches are left out: a start makes them again. Secret keys are left out unless --with-keys asks for
-    /// them: keep them elsewhere, because nobody can go on with a log without its key, and whoever has it can sign another history.
+    /// A backup holds the log. Index, engines' files and caches are left out: a start makes them
+    /// again. Secret keys are left out unless --with-keys asks for them: keep them elsewhere,
+    /// because nobody can go on with a log without its key, and whoever has it can sign another
+    /// history.
     Backup(BackupArguments),
     /// Make a data directory of a backup: whole, verified, or not at all.
     ///
-    /// A backup may be behind what the site has published since. Going on with such a log forks it: other events stand at leaves that others hold proofs of.
-    /// So look for the newest checkpoint that anyone has kept, and pass it with --known-checkpoint.
+    /// A backup may be behind what the site has published since. Going on with such a log forks it:
+    /// other events stand at leaves that others hold proofs of. So look for the newest checkpoint
+    /// that anyone has kept, and pass it with --known-checkpoint.
     Restore(RestoreArguments),
-    /// Examine a data directory: what is wrong, and what can be done. Changes nothing, and a site may run in it.
+    /// Examine a data directory: what is wrong, and what can be done. Changes nothing, and a site
+    /// may run in it.
     ///
     /// Exit code 0 says that nothing FAILED.
     Doctor(DoctorArguments),
@@ -78,7 +83,8 @@ pub(crate) struct UpArguments {
     /// Port of the page and its API; 0 picks a free one, here and below.
     #[arg(long, value_name = "P", default_value_t = 8080)]
     pub(crate) http_port: u16,
-    /// Name under which people reach the page beside `localhost`: a reverse proxy's, for example. May be given several times.
+    /// Name under which people reach the page beside `localhost`: a reverse proxy's, for example.
+    /// May be given several times.
     #[arg(long = "page-host", value_name = "NAME")]
     pub(crate) page_hosts: Vec<PageHost>,
     /// Port of the log.
@@ -93,7 +99,8 @@ pub(crate) struct UpArguments {
     /// Write the addresses as JSON to this file once everything answers.
     #[arg(long, value_name = "FILE")]
     pub(crate) ready_file: Option<PathBuf>,
-    /// Subjects or topics on which sensors say that they live, with commas between them; wildcards are allowed.
+    /// Subjects or topics on which sensors say that they live, with commas between them; wildcards
+    /// are allowed.
     #[arg(long, value_name = "SUBJECTS", default_value = "*.heartbeat", value_delimiter = ',')]
     pub(crate) heartbeats: Vec<Pattern>,
     /// Milliseconds that a sensor has to answer a poll.
@@ -105,13 +112,15 @@ pub(crate) struct UpArguments {
     /// Most polls a second; where sensors ask for more, the fastest are polled less often.
     #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) polls_per_second: u32,
-    /// Most sensors a minute that the log does not know by a reading; simulated ones always have room.
+    /// Most sensors a minute that the log does not know by a reading; simulated ones always have
+    /// room.
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub(crate) new_sensors_per_minute: u32,
     /// Milliseconds between two checkpoints while the log grows.
     #[arg(long, value_name = "MS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(50..=3_600_000))]
     pub(crate) checkpoint_interval: u64,
-    /// File with the log's signing key; made if there is neither key nor log [default: site.key in the data directory].
+    /// File with the log's signing key; made if there is neither key nor log [default: site.key in
+    /// the data directory].
     #[arg(long, value_name = "FILE", env = "SEALWIRE_KEY_FILE")]
     pub(crate) key_file: Option<PathBuf>,
 }
@@ -218,8 +227,8 @@ pub(crate) enum LogOrder {
     /// Take over the newest leaves of a stopped site although its key does not vouch for them.
     ///
     /// That is so where a sealwire was killed that wrote format 3 or an earlier one. The next
-    /// checkpoint signs the leaves, so look at them before: anybody who can write the folder may have
-    /// put them there.
+    /// checkpoint signs the leaves, so look at them before: anybody who can write the folder may
+    /// have put them there.
     AdoptTail {
         #[command(flatten)]
         signature: Signature,
@@ -237,7 +246,8 @@ pub(crate) enum LogOrder {
         #[command(flatten)]
         signature: Signature,
     },
-    /// Go by the machine's clock again, which was far ahead: until then nothing is erased for its age.
+    /// Go by the machine's clock again, which was far ahead: until then nothing is erased for its
+    /// age.
     ConfirmClock {
         #[command(flatten)]
         signature: Signature,
@@ -275,13 +285,16 @@ pub(crate) struct VerifyArguments {
     /// A site's data directory, or the address of a log, e.g. http://localhost:8081.
     #[arg(value_name = "DIR | URL", required = true)]
     pub(crate) log: Option<OsString>,
-    /// The log's verifier key, as its operator gave it to you; without it, the key that the log itself names is believed.
+    /// The log's verifier key, as its operator gave it to you; without it, the key that the log
+    /// itself names is believed.
     #[arg(long, value_name = "KEY")]
     pub(crate) vkey: Option<String>,
-    /// Also check that every poll of every sensor is accounted for: sealed with its reading, or declared missing. Needs the envelopes, and so a data directory.
+    /// Also check that every poll of every sensor is accounted for: sealed with its reading, or
+    /// declared missing. Needs the envelopes, and so a data directory.
     #[arg(long)]
     pub(crate) completeness: bool,
-    /// An older checkpoint of the log: show only that the log was added to since, and nothing else was done to it.
+    /// An older checkpoint of the log: show only that the log was added to since, and nothing else
+    /// was done to it.
     #[arg(long, value_name = "FILE", conflicts_with = "completeness")]
     pub(crate) since: Option<PathBuf>,
     /// A file that says which witnesses must have cosigned the log's checkpoint (C2SP tlog-policy).
@@ -302,10 +315,12 @@ pub(crate) struct VerifyBundleArguments {
     /// What `sealwire export` wrote.
     #[arg(value_name = "FILE")]
     pub(crate) bundle: PathBuf,
-    /// The log's verifier key, as its operator gave it to you; without it, the key that the bundle itself names is believed.
+    /// The log's verifier key, as its operator gave it to you; without it, the key that the bundle
+    /// itself names is believed.
     #[arg(long, value_name = "KEY")]
     pub(crate) vkey: Option<String>,
-    /// A file that says which witnesses must have cosigned the bundle's checkpoint (C2SP tlog-policy).
+    /// A file that says which witnesses must have cosigned the bundle's checkpoint (C2SP
+    /// tlog-policy).
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
 }
@@ -321,7 +336,8 @@ pub(crate) struct VerifyProofArguments {
     /// The verifier key that signed the proof's checkpoint, as the log's operator gave it to you.
     #[arg(long, value_name = "KEY")]
     pub(crate) vkey: String,
-    /// A file that says which witnesses must have cosigned the proof's checkpoint (C2SP tlog-policy).
+    /// A file that says which witnesses must have cosigned the proof's checkpoint (C2SP
+    /// tlog-policy).
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
 }
@@ -331,16 +347,19 @@ pub(crate) struct ExportArguments {
     /// The site's data directory; the site may be running.
     #[arg(long, value_name = "DIR", default_value = "sealwire-data", env = "SEALWIRE_DATA_DIR")]
     pub(crate) data_dir: PathBuf,
-    /// What was received from this time on (2026-11-01T00:00:00Z), or from this leaf on (leaf:123) [default: the log's begin].
+    /// What was received from this time on (2026-11-01T00:00:00Z), or from this leaf on (leaf:123)
+    /// [default: the log's begin].
     #[arg(long, value_name = "TIME | leaf:N")]
     pub(crate) from: Option<Bound>,
-    /// What was received before this time, or stands before this leaf [default: the newest checkpoint].
+    /// What was received before this time, or stands before this leaf [default: the newest
+    /// checkpoint].
     #[arg(long, value_name = "TIME | leaf:N")]
     pub(crate) to: Option<Bound>,
     /// Events of this sensor only.
     #[arg(long, value_name = "ID")]
     pub(crate) sensor: Option<SensorId>,
-    /// Under the newest checkpoint that satisfied the site's policy for witnesses, with their cosignatures, instead of the log's newest.
+    /// Under the newest checkpoint that satisfied the site's policy for witnesses, with their
+    /// cosignatures, instead of the log's newest.
     #[arg(long)]
     pub(crate) witnessed: bool,
     /// The bundle; replaced if it is there. `-` is standard output.
@@ -364,7 +383,8 @@ pub(crate) struct ReadingsArguments {
     /// csv or parquet.
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Format,
-    /// Write CSV cells that a spreadsheet takes for a formula as they are, without an apostrophe in front.
+    /// Write CSV cells that a spreadsheet takes for a formula as they are, without an apostrophe in
+    /// front.
     #[arg(long)]
     pub(crate) csv_formulas: bool,
     /// The file; replaced if it is there. `-` is standard output.
@@ -382,7 +402,8 @@ pub(crate) struct ProveArguments {
     /// The site's data directory; the site may be running.
     #[arg(long, value_name = "DIR", default_value = "sealwire-data", env = "SEALWIRE_DATA_DIR")]
     pub(crate) data_dir: PathBuf,
-    /// Under the newest checkpoint that satisfied the site's policy for witnesses, with their cosignatures, instead of the log's newest.
+    /// Under the newest checkpoint that satisfied the site's policy for witnesses, with their
+    /// cosignatures, instead of the log's newest.
     #[arg(long)]
     pub(crate) witnessed: bool,
     /// The proof; replaced if it is there. `-` is standard output.
@@ -400,7 +421,8 @@ pub(crate) struct BackupArguments {
     pub(crate) target: PathBuf,
     #[command(flatten)]
     pub(crate) site: SiteFolder,
-    /// Back up the secret keys, too: guard the backup as you guard them. A backup that has them keeps having them.
+    /// Back up the secret keys, too: guard the backup as you guard them. A backup that has them
+    /// keeps having them.
     #[arg(long)]
     pub(crate) with_keys: bool,
 }
@@ -419,10 +441,12 @@ pub(crate) struct RestoreArguments {
     /// The log's verifier key, to be sure whose log it is.
     #[arg(long, value_name = "KEY")]
     pub(crate) vkey: Option<String>,
-    /// File with a checkpoint that the log has published: a backup that is behind it, or differs from it, is refused.
+    /// File with a checkpoint that the log has published: a backup that is behind it, or differs
+    /// from it, is refused.
     #[arg(long, value_name = "FILE")]
     pub(crate) known_checkpoint: Option<PathBuf>,
-    /// Restore also the file of the backup that has this SHA-256, though the log's key did not sign it: look at it first. May be given more than once.
+    /// Restore also the file of the backup that has this SHA-256, though the log's key did not sign
+    /// it: look at it first. May be given more than once.
     #[arg(long, value_name = "SHA-256", value_parser = parse_sha256)]
     pub(crate) take: Vec<Hash>,
 }
@@ -459,7 +483,8 @@ pub(crate) struct WitnessArguments {
     /// Name of a new witness, which its key carries for ever: by custom its URL without a scheme.
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// The logs that it knows, in the witness network's format `logs/v0` [default: the file `logs` in DIR].
+    /// The logs that it knows, in the witness network's format `logs/v0` [default: the file `logs`
+    /// in DIR].
     #[arg(long, value_name = "FILE")]
     pub(crate) logs: Option<PathBuf>,
     /// Where it listens; HTTP without TLS, port 0 picks a free one.
@@ -493,7 +518,8 @@ pub(crate) struct BenchArguments {
 pub(crate) enum BenchCommand {
     /// The log: appends, proofs, opening after a crash, verification.
     Ledger(MeasureArguments),
-    /// Pangea's API over a log of a year's readings: logging, searches, plots, the index made again.
+    /// Pangea's API over a log of a year's readings: logging, searches, plots, the index made
+    /// again.
     Api(MeasureArguments),
     /// Serve Pangea's API of a log until the process is killed.
     #[command(hide = true)]
@@ -511,7 +537,8 @@ pub(crate) struct MeasureArguments {
     /// Use a log of a tenth of the size: one million entries and not ten.
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Where the log is made, and removed afterwards: the disk that is measured. A log of ten million entries takes 2 GB, with its index 4 GB.
+    /// Where the log is made, and removed afterwards: the disk that is measured. A log of ten
+    /// million entries takes 2 GB, with its index 4 GB.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) folder: PathBuf,
 }

@@ -20,7 +20,8 @@ pub(crate) fn ledger_of(data_dir: &Path) -> Result<PathBuf> {
     Ok(ledger)
 }
 
-/// The log as one of its two newest checkpoints has it: that of the log, or that which witnesses have signed.
+/// The log as one of its two newest checkpoints has it: that of the log, or that which witnesses
+/// have signed.
 pub(crate) fn look_as_asked(data_dir: &Path, witnessed: bool) -> Result<LogReader> {
     if witnessed { look_witnessed(data_dir, None) } else { look(data_dir, None) }
 }

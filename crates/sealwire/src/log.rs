@@ -1,4 +1,5 @@
-//! `sealwire log`: an operator's orders. A running site carries them out itself; of a stopped one the log is opened here.
+//! `sealwire log`: an operator's orders. A running site carries them out itself; of a stopped one
+//! the log is opened here.
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,8 @@
 //! The program's own log, on standard error: warnings, or what SEALWIRE_LOG asks for.
 //!
-//! An event's fields hold what devices, clients and files said. They are escaped as all output is: one event is one line, and no terminal that shows it is
-//! given orders. It is coloured where it goes to a terminal and `NO_COLOR` is not set.
+//! An event's fields hold what devices, clients and files said. They are escaped as all output is:
+//! one event is one line, and no terminal that shows it is given orders. It is coloured where it
+//! goes to a terminal and `NO_COLOR` is not set.
 
 use std::{
     env,

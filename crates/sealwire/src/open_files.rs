@@ -1,11 +1,13 @@
-//! How many files the process may have open. A connection is a file, and many a system starts with 1,024: fewer than a port takes connections.
+//! How many files the process may have open. A connection is a file, and many a system starts with
+//! 1,024: fewer than a port takes connections.
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Lets the process, and the engines that it starts, have `needed` files open.
 ///
-/// Refused where the system does not allow it: a flood of connections would then take the files that the log needs, and stop it.
+/// Refused where the system does not allow it: a flood of connections would then take the files
+/// that the log needs, and stop it.
 pub(crate) fn allow(needed: u64) -> Result<()> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_none_or(|current| current >= needed) {

@@ -1,7 +1,10 @@
-//! What the person at the terminal sees: results on standard output, progress and errors on standard error.
+//! What the person at the terminal sees: results on standard output, progress and errors on
+//! standard error.
 //!
-//! Much of what is printed came from outside: an evidence bundle says who exported it, a site answers with words of its own, an error quotes a file. So all
-//! text is escaped here, once, on its way out: no control character reaches the terminal, no line is more than one, and nothing turns the direction of text.
+//! Much of what is printed came from outside: an evidence bundle says who exported it, a site
+//! answers with words of its own, an error quotes a file. So all text is escaped here, once, on its
+//! way out: no control character reaches the terminal, no line is more than one, and nothing turns
+//! the direction of text.
 
 use std::{
     fmt::{self, Write as _},
@@ -22,7 +25,8 @@ pub(crate) fn line(text: &str) {
     print(Escaped(text));
 }
 
-/// Several lines of the result. Each is escaped; what is within a line must not be from outside where it can hold the end of a line.
+/// Several lines of the result. Each is escaped; what is within a line must not be from outside
+/// where it can hold the end of a line.
 pub(crate) fn lines(text: &str) {
     text.split('\n').for_each(line);
 }
@@ -82,7 +86,8 @@ pub(crate) fn quoted(path: &Path) -> String {
     format!("$'{escaped}'")
 }
 
-/// Text of one line, in which whatever does more than show itself is escaped as Rust does it: `\n`, `\u{1b}`.
+/// Text of one line, in which whatever does more than show itself is escaped as Rust does it: `\n`,
+/// `\u{1b}`.
 pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -122,7 +127,8 @@ fn each(
     Ok(())
 }
 
-/// Whether a character does nothing but show itself: it is no control character, does not turn the direction of text, and is not invisible.
+/// Whether a character does nothing but show itself: it is no control character, does not turn the
+/// direction of text, and is not invisible.
 fn shows_itself(character: char) -> bool {
     !character.is_control()
         && !matches!(

@@ -21,7 +21,8 @@ pub(crate) fn read(path: &Path) -> Result<Policy> {
     parsed.with_context(|| format!("{name} is not a policy (C2SP tlog-policy)"))
 }
 
-/// Holds a checkpoint, whose log's signature was checked, against a policy; says which witnesses signed it, and when. Answers how many did.
+/// Holds a checkpoint, whose log's signature was checked, against a policy; says which witnesses
+/// signed it, and when. Answers how many did.
 pub(crate) fn check(policy: &Policy, note: &SignedNote) -> Result<usize> {
     let cosignatures = policy.check(note).context("the checkpoint does not satisfy the policy")?;
     for cosignature in &cosignatures {

@@ -1,4 +1,5 @@
-//! `sealwire readings`: a sensor's readings as a file for other programs. That they were taken out is sealed first.
+//! `sealwire readings`: a sensor's readings as a file for other programs. That they were taken out
+//! is sealed first.
 
 use std::path::{Path, PathBuf};
 

@@ -1,9 +1,9 @@
 //! Signals that ask the process to end: it ends in order.
 //!
 //! SIGINT, SIGTERM and SIGHUP mean the same. A second one changes nothing: a supervisor may send
-//! several, and a terminal that closes sends its own beside it. Only who presses Ctrl-C once more at
-//! a terminal, a moment after the first, ends the process at once. A SIGHUP that whoever started the
-//! process had it ignore, as `nohup` does, is ignored.
+//! several, and a terminal that closes sends its own beside it. Only who presses Ctrl-C once more
+//! at a terminal, a moment after the first, ends the process at once. A SIGHUP that whoever started
+//! the process had it ignore, as `nohup` does, is ignored.
 
 use std::{
     fs,
@@ -23,12 +23,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::output;
 
-/// A second Ctrl-C is meant as one when it comes this much later: wrappers pass on what the terminal has sent already.
+/// A second Ctrl-C is meant as one when it comes this much later: wrappers pass on what the
+/// terminal has sent already.
 const DELIBERATE: Duration = Duration::from_secs(1);
 /// How long a command may take to clear away what it has not finished: some folders of files.
 const CLEARING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A token that is cancelled when the process is asked to end. Whoever runs stops in order, and in bounded time.
+/// A token that is cancelled when the process is asked to end. Whoever runs stops in order, and in
+/// bounded time.
 pub(crate) fn shutdown() -> Result<CancellationToken> {
     let shutdown = CancellationToken::new();
     let token = shutdown.clone();
@@ -36,7 +38,8 @@ pub(crate) fn shutdown() -> Result<CancellationToken> {
     Ok(shutdown)
 }
 
-/// What a command looks at that makes files: when the process is asked to end, it clears away what it has not finished.
+/// What a command looks at that makes files: when the process is asked to end, it clears away what
+/// it has not finished.
 pub(crate) fn stop() -> Result<Stop> {
     let stop = Stop::default();
     let asked = stop.clone();
@@ -111,7 +114,8 @@ impl Signals {
     }
 }
 
-/// Calls `stop` at the first signal, on a thread that lives as long as the process: also a command that waits for the disk is heard.
+/// Calls `stop` at the first signal, on a thread that lives as long as the process: also a command
+/// that waits for the disk is heard.
 fn listen(patience: Option<Duration>, stop: impl Fn() + Send + 'static) -> Result<()> {
     let start = || -> io::Result<(Runtime, Signals)> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -155,14 +159,16 @@ async fn answer(mut signals: Signals, patience: Option<Duration>, stop: impl Fn(
     }
 }
 
-/// What was acknowledged is durable, engines end with us, and what a command leaves the next one clears away.
+/// What was acknowledged is durable, engines end with us, and what a command leaves the next one
+/// clears away.
 fn end_now(why: &str) {
     output::note(&format!("sealwire: {why}"));
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
         .expect("a process may end itself");
 }
 
-/// Whether whoever started the process had it ignore SIGHUP. Linux tells; elsewhere it is taken as not ignored.
+/// Whether whoever started the process had it ignore SIGHUP. Linux tells; elsewhere it is taken as
+/// not ignored.
 fn ignores_hang_up() -> bool {
     fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores(&status, 1))
 }

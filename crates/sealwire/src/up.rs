@@ -57,7 +57,8 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
             .await
             .context("the site does not run")
     });
-    // A question that is still being looked up must not hold the process when everything else has ended.
+    // A question that is still being looked up must not hold the process when everything else has
+    // ended.
     runtime.shutdown_timeout(LAST_WORK_TIMEOUT);
     outcome
 }
@@ -78,8 +79,8 @@ fn announce(addresses: &Addresses) {
     ));
 }
 
-/// Whole or not at all: whoever waits for the file reads it as soon as it is there. Whoever reads at the end of a pipe may come later: nobody waits for
-/// that.
+/// Whole or not at all: whoever waits for the file reads it as soon as it is there. Whoever reads
+/// at the end of a pipe may come later: nobody waits for that.
 pub(crate) fn write_ready_file(file: &Path, addresses: &impl Serialize) -> io::Result<()> {
     let json = serde_json::to_vec(addresses)?;
     let path = file.to_owned();

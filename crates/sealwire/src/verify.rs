@@ -105,7 +105,8 @@ fn verify_data_dir(
     }
     let mut shown = report(&verified.checkpoint, &verified.keys, vkey.is_some());
     if let Some(policy) = policy {
-        // What witnesses have signed may be older than the newest key. The first is in every history.
+        // What witnesses have signed may be older than the newest key. The first is in every
+        // history.
         let first = verified.keys.iter().next().map(|(_, key)| key);
         let witnessed = data_dir::look_witnessed(folder, first)?;
         let size = witnessed.size();

@@ -49,7 +49,8 @@ pub(crate) fn run(arguments: &WitnessArguments) -> Result<()> {
     })
 }
 
-/// The list of logs. A new witness may have none yet: its key is needed first, for whoever is to ask it.
+/// The list of logs. A new witness may have none yet: its key is needed first, for whoever is to
+/// ask it.
 fn read_logs(arguments: &WitnessArguments) -> Result<LogList> {
     let path = arguments.logs.clone().unwrap_or_else(|| arguments.data_dir.join("logs"));
     let is_absent = matches!(path.try_exists(), Ok(false));

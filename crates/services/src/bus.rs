@@ -13,14 +13,16 @@ use poll::Bus;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-/// Pause between attempts to connect again: on loopback there is no crowd to keep apart, and readings wait.
+/// Pause between attempts to connect again: on loopback there is no crowd to keep apart, and
+/// readings wait.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// Messages a subscription holds before further ones are dropped, and counted.
 const SUBSCRIPTION_MESSAGES_MAX: usize = 65_536;
 /// Messages on their way out before whoever publishes waits.
 const OUTGOING_MESSAGES_MAX: usize = 4_096;
 
-/// One connection for each account in which the site speaks: what comes by one is never taken for another's.
+/// One connection for each account in which the site speaks: what comes by one is never taken for
+/// another's.
 #[derive(Debug)]
 pub struct Connections {
     /// To devices.

@@ -1,7 +1,9 @@
-//! Has witnesses cosign the log's checkpoints, and keeps the newest one that satisfies the site's policy.
+//! Has witnesses cosign the log's checkpoints, and keeps the newest one that satisfies the site's
+//! policy.
 //!
-//! [`Gathering`] decides; this carries out: requests on threads of their own, and the file. Sealing and checkpoints go on whether witnesses answer or not.
-//! A checkpoint is shown only when its file is durable, so that what is shown never goes back, not over a restart either.
+//! [`Gathering`] decides; this carries out: requests on threads of their own, and the file. Sealing
+//! and checkpoints go on whether witnesses answer or not. A checkpoint is shown only when its file
+//! is durable, so that what is shown never goes back, not over a restart either.
 
 use std::{
     io,
@@ -31,7 +33,8 @@ use work::Service;
 /// The newest checkpoint that satisfies the policy, if there is one yet.
 pub type WatchWitnessed = watch::Receiver<Option<Arc<Witnessed>>>;
 
-/// Leaves of the newest checkpoint that satisfies the policy, 0 before the first; `None` without a policy.
+/// Leaves of the newest checkpoint that satisfies the policy, 0 before the first; `None` without a
+/// policy.
 pub fn witnessed_leaves(witnessed: Option<&WatchWitnessed>) -> Option<u64> {
     witnessed.map(|watch| watch.borrow().as_ref().map_or(0, |witnessed| witnessed.size.get()))
 }
@@ -47,10 +50,12 @@ pub struct Cosigning {
 }
 
 impl Cosigning {
-    /// Reads the policy and what satisfied it last; `None` where there is no policy. Blocks on the disk.
+    /// Reads the policy and what satisfied it last; `None` where there is no policy. Blocks on the
+    /// disk.
     ///
     /// # Errors
-    /// The policy cannot be read or satisfied, or witnesses have cosigned what the log does not have.
+    /// The policy cannot be read or satisfied, or witnesses have cosigned what the log does not
+    /// have.
     pub fn open(
         policy: &Path,
         file: &Path,
@@ -122,7 +127,8 @@ impl Service for Cosigning {
             }
             let timeout = gathering.poll_timeout();
             tokio::select! {
-                // Requests that are under way end by themselves, at the client's timeout at the latest.
+                // Requests that are under way end by themselves, at the client's timeout at the
+                // latest.
                 () = shutdown.cancelled() => return Ok(()),
                 Some(answered) = asking.join_next() => {
                     let (ask, answer) = answered??;
@@ -223,7 +229,8 @@ pub fn read_policy(path: &Path, vkey: &VerifierKey) -> Result<Option<Policy>, Co
     Ok(Some(policy))
 }
 
-/// What satisfied the policy last, if it still does. The log must have it: it was a checkpoint of it.
+/// What satisfied the policy last, if it still does. The log must have it: it was a checkpoint of
+/// it.
 pub fn read_witnessed(
     path: &Path,
     policy: &Policy,

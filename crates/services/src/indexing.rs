@@ -1,7 +1,8 @@
 //! Feeds the index from the log, in order.
 //!
-//! Nothing that the log holds stops a site. What the index cannot take is passed over, counted and named; an index that turns out to be damaged is made anew;
-//! what may pass, such as a full disk or too many open files, is waited for while sealing goes on.
+//! Nothing that the log holds stops a site. What the index cannot take is passed over, counted and
+//! named; an index that turns out to be damaged is made anew; what may pass, such as a full disk or
+//! too many open files, is waited for while sealing goes on.
 
 use std::{ops::Range, path::Path, time::Duration};
 
@@ -24,7 +25,8 @@ use crate::log_reading::{Content, read_leaves};
 const READ_BYTES_MAX: usize = 1 << 20;
 /// How long to wait before trying again to forget what was erased, where a reader was in the way.
 const FORGET_AGAIN_AFTER: Duration = Duration::from_secs(10);
-/// How long to wait before trying again what failed and may pass, as the ledger does where the disk is full.
+/// How long to wait before trying again what failed and may pass, as the ledger does where the disk
+/// is full.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often a failure that does not pass is told.
 const TELL_PERIOD: Duration = Duration::from_secs(60);
@@ -126,8 +128,8 @@ async fn feed(
     }
 }
 
-/// Makes a damaged index anew. Where that fails too, as on a full disk, the index finds itself damaged
-/// again when it is used next.
+/// Makes a damaged index anew. Where that fails too, as on a full disk, the index finds itself
+/// damaged again when it is used next.
 async fn begin_anew(
     mut indexer: Indexer,
     damage: &IndexingError,
@@ -277,7 +279,8 @@ fn apply(indexer: &mut Indexer, ledger: &Ledger, ready: &Ready) -> Result<(), In
     }
 }
 
-/// Applies the leaves of a span that failed as a whole: halves of it, and halves of these, down to the leaf that is to blame.
+/// Applies the leaves of a span that failed as a whole: halves of it, and halves of these, down to
+/// the leaf that is to blame.
 fn apply_in_parts(
     indexer: &mut Indexer,
     ledger: &Ledger,

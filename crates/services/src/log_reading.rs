@@ -14,7 +14,8 @@ pub enum Content {
     Unreadable(String),
 }
 
-/// The leaves from `from` on: as many as there are, up to `count_max` and, after the first, up to `bytes_max`. Blocks on the disk.
+/// The leaves from `from` on: as many as there are, up to `count_max` and, after the first, up to
+/// `bytes_max`. Blocks on the disk.
 ///
 /// # Errors
 /// A file cannot be read now: ask again.

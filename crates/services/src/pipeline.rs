@@ -1,9 +1,11 @@
 //! Has `sensor-reader` judge what was sealed, and seals what follows.
 //!
-//! Delivery to a component is at most once, so the log is the queue: a batch is asked about until a verdict comes, and the cursor moves in the same append
-//! as what was derived. A crash anywhere repeats a question, never a leaf.
+//! Delivery to a component is at most once, so the log is the queue: a batch is asked about until a
+//! verdict comes, and the cursor moves in the same append as what was derived. A crash anywhere
+//! repeats a question, never a leaf.
 //!
-//! Invariant: the standings held here are those of the log up to the cursor, since derived events change them and nothing else.
+//! Invariant: the standings held here are those of the log up to the cursor, since derived events
+//! change them and nothing else.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,11 +33,13 @@ use crate::{
 
 /// Name of the cursor in the log.
 const CURSOR: &str = "sensor-reader";
-/// Envelopes looked at for one question. A verdict has at most two events a sighting, and they are one batch.
+/// Envelopes looked at for one question. A verdict has at most two events a sighting, and they are
+/// one batch.
 const BATCH_MAX: usize = Batch::EVENTS_MAX / 2;
 /// Bytes of those envelopes.
 const BATCH_BYTES_MAX: usize = 1 << 20;
-/// How long leaves gather before a question: an instance of the component costs the same whatever it is asked.
+/// How long leaves gather before a question: an instance of the component costs the same whatever
+/// it is asked.
 const GATHER: Duration = Duration::from_millis(200);
 /// How long a verdict may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -109,7 +113,8 @@ async fn judge(judging: Judging, shutdown: CancellationToken) -> Result<(), Pipe
 }
 
 impl Pipeline {
-    /// Cancelling between two appends loses nothing, and during one leaves it open whether it was made; either way the next run goes on from the cursor.
+    /// Cancelling between two appends loses nothing, and during one leaves it open whether it was
+    /// made; either way the next run goes on from the cursor.
     async fn judge(&mut self) -> Result<std::convert::Infallible, PipelineError> {
         let mut size = self.ledger.watch_size();
         loop {
@@ -123,7 +128,8 @@ impl Pipeline {
         }
     }
 
-    /// What there is to judge from `from` on, and the leaf after it. Waits where the log cannot be read now; what is damaged is not judged.
+    /// What there is to judge from `from` on, and the leaf after it. Waits where the log cannot be
+    /// read now; what is damaged is not judged.
     async fn read(&self, from: u64) -> Result<(Vec<Sighting>, u64), PipelineError> {
         let mut warned = false;
         let contents = loop {
@@ -219,7 +225,8 @@ impl Pipeline {
     }
 }
 
-/// Takes a verdict only if it is the deployed component's and speaks of what was asked: a component can be wrong, but cannot put anything else in the log.
+/// Takes a verdict only if it is the deployed component's and speaks of what was asked: a component
+/// can be wrong, but cannot put anything else in the log.
 fn take(answer: &[u8], digest: &str, asked: &[Sighting]) -> Result<Vec<Derived>, String> {
     let verdict: Verdict = serde_json::from_slice(answer)
         .map_err(|error| format!("the verdict is not understood: {error}"))?;

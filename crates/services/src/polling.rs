@@ -1,6 +1,7 @@
 //! Drives the poller: what arrives on NATS goes in, what it decides is done.
 //!
-//! One task owns the machine; each sensor has a small task that listens to its topics. All of them end with [`Polling`].
+//! One task owns the machine; each sensor has a small task that listens to its topics. All of them
+//! end with [`Polling`].
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -176,7 +177,8 @@ async fn poll_all(
                 None => std::future::pending().await,
             }
         };
-        // What has arrived comes before what time says: an answer that waits here was in time, however late it is looked at.
+        // What has arrived comes before what time says: an answer that waits here was in time,
+        // however late it is looked at.
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
@@ -325,7 +327,8 @@ async fn listen(
     loop {
         let message = tokio::select! {
             Some(answer) = answers.next() => {
-                // The server's word that nobody listens to the poll goes to the reply subject too; it is no answer of the sensor's.
+                // The server's word that nobody listens to the poll goes to the reply subject too;
+                // it is no answer of the sensor's.
                 if answer.status.is_some() {
                     continue;
                 }

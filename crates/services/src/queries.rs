@@ -43,7 +43,8 @@ const CONCURRENT_MAX: usize = 16;
 const RECENT_MAX: u32 = 30;
 /// Points of all sparklines together: beyond so many, each sensor has fewer.
 const RECENT_TOTAL_MAX: u32 = 60_000;
-/// Longest value in the list of sensors, in characters; what is longer is cut off there, and whole in the sensor's readings.
+/// Longest value in the list of sensors, in characters; what is longer is cut off there, and whole
+/// in the sensor's readings.
 const LAST_VALUE_CHARS_MAX: usize = 64;
 /// Bytes of envelopes or of values in one page; the first is always there.
 const PAGE_BYTES_MAX: usize = 1 << 20;
@@ -127,7 +128,8 @@ async fn answer(queries: Arc<Queries>, question: Message, place: Place) {
     }
 }
 
-/// Why there is no answer: the question's fault, or ours. Ours goes to the log, not to whoever asked.
+/// Why there is no answer: the question's fault, or ours. Ours goes to the log, not to whoever
+/// asked.
 enum Failure {
     Query(QueryError),
     Internal(String),
@@ -154,7 +156,8 @@ impl Queries {
                 let limit = query::events_limit(query.limit).map_err(Failure::Query)?;
                 blocking(place, move || {
                     let end = self.index.next_leaf().map_err(internal)?;
-                    // A name that the index cannot look up is none: the search itself will say what is wrong.
+                    // A name that the index cannot look up is none: the search itself will say what
+                    // is wrong.
                     let is_custom = |name: &str| self.index.has_field(name).unwrap_or(false);
                     let search = searching::search_of(query, is_custom, end, clock::now());
                     let search = search.map_err(Failure::Query)?;
@@ -243,7 +246,8 @@ impl Queries {
         json(&SeriesOf { sensor: query.sensor, series })
     }
 
-    /// A proof of any leaf that is durable: if the newest checkpoint does not cover it yet, another is published.
+    /// A proof of any leaf that is durable: if the newest checkpoint does not cover it yet, another
+    /// is published.
     async fn proof(self: Arc<Self>, leaf: u64, place: &Place) -> Answer {
         if leaf >= self.ledger.size() {
             return Err(no_such_leaf(leaf, self.ledger.size()));
@@ -262,8 +266,8 @@ impl Queries {
     }
 }
 
-/// One page of a search: `limit` events behind the first `offset`. What was erased since the index was asked is neither shown nor counted, as if the index
-/// knew.
+/// One page of a search: `limit` events behind the first `offset`. What was erased since the index
+/// was asked is neither shown nor counted, as if the index knew.
 fn page(
     ledger: &Ledger,
     index: &Reader,

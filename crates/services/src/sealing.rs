@@ -14,7 +14,8 @@ use work::Service;
 
 /// Events that wait to be sealed. When it is full, whoever brings more waits.
 pub const QUEUE_EVENTS_MAX: usize = 10_000;
-/// Pause before a batch that could not be written is tried again: a full disk is not emptied sooner.
+/// Pause before a batch that could not be written is tried again: a full disk is not emptied
+/// sooner.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// An event that is to be sealed.
@@ -53,8 +54,8 @@ impl Service for Sealing {
     /// The ledger has stopped, or refuses a batch for what it is.
     type Error = AppendError;
 
-    /// Seals until every sender is gone and everything that waited is sealed: being asked to stop does
-    /// not end it.
+    /// Seals until every sender is gone and everything that waited is sealed: being asked to stop
+    /// does not end it.
     async fn run(mut self, _shutdown: CancellationToken) -> Result<(), AppendError> {
         let mut waiting = Vec::new();
         while self.events.recv_many(&mut waiting, Batch::EVENTS_MAX).await > 0 {
@@ -64,7 +65,8 @@ impl Service for Sealing {
     }
 }
 
-/// Appends, trying again for as long as the disk refuses: an event that was seen is not given up. Events that are too large together are halved.
+/// Appends, trying again for as long as the disk refuses: an event that was seen is not given up.
+/// Events that are too large together are halved.
 async fn append(ledger: &Ledger, events: Vec<ToSeal>) -> Result<(), AppendError> {
     let mut batches = vec![events];
     while let Some(mut events) = batches.pop() {

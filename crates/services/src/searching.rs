@@ -1,4 +1,5 @@
-//! Searches as they are asked over HTTP, in the index's words, and events for what the index cannot decide alone.
+//! Searches as they are asked over HTTP, in the index's words, and events for what the index cannot
+//! decide alone.
 
 use std::{collections::BTreeMap, error::Error};
 

@@ -10,16 +10,20 @@ use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 
 use crate::sensor::mix;
 
-/// What is read at once. Polls have four bytes; a server's first line, of one or two KiB, is the largest thing that comes.
+/// What is read at once. Polls have four bytes; a server's first line, of one or two KiB, is the
+/// largest thing that comes.
 const READ_BUFFER_BYTES: u16 = 2 * 1024;
-/// Messages that wait to be sent: a few heartbeats of every sensor on the connection while the server is away. When it is full, sensors wait.
+/// Messages that wait to be sent: a few heartbeats of every sensor on the connection while the
+/// server is away. When it is full, sensors wait.
 const SEND_QUEUE_MESSAGES: usize = 128;
-/// Polls that wait for one sensor, which comes to them at once. When it is full, polls are dropped, as a device would.
+/// Polls that wait for one sensor, which comes to them at once. When it is full, polls are dropped,
+/// as a device would.
 const POLL_QUEUE_MESSAGES: usize = 16;
 
 /// Wait before the first attempt to reconnect; it doubles with each.
 const RECONNECT_DELAY_MIN: Duration = Duration::from_millis(100);
-/// Longest wait between two attempts: well within the time after which a sensor without heartbeats is lost.
+/// Longest wait between two attempts: well within the time after which a sensor without heartbeats
+/// is lost.
 const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(5);
 
 /// Connects once; from then on the connection comes back by itself. Cancel-safe.
@@ -53,12 +57,14 @@ async fn log(event: Event) {
     match event {
         // A subject that is not permitted shows here and nowhere else.
         Event::ServerError(error) => tracing::warn!(%error, "refused by the server"),
-        // Attempts that failed are among the others: a hundred connections make thousands of them while a server restarts.
+        // Attempts that failed are among the others: a hundred connections make thousands of them
+        // while a server restarts.
         other => tracing::debug!(event = %other, "connection"),
     }
 }
 
-/// Wait before reconnecting, between half and the whole of a time that doubles: a fleet that lost its server does not come back in one moment.
+/// Wait before reconnecting, between half and the whole of a time that doubles: a fleet that lost
+/// its server does not come back in one moment.
 fn reconnect_delay(seed: u64, attempts: usize) -> Duration {
     let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
     let longest = RECONNECT_DELAY_MIN.saturating_mul(1 << doublings).min(RECONNECT_DELAY_MAX);

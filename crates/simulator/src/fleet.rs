@@ -1,7 +1,7 @@
 //! Which sensors there are.
 //!
-//! The first 40 are the reference fleet of the sensor protocol: one of each kind, two more of the first ten kinds, one more of the last five. From
-//! there on each kind gets one more in turn.
+//! The first 40 are the reference fleet of the sensor protocol: one of each kind, two more of the
+//! first ten kinds, one more of the last five. From there on each kind gets one more in turn.
 
 use model::SensorId;
 use uuid::Uuid;
@@ -30,7 +30,8 @@ pub struct SensorSpec {
 /// How many sensors the protocol's table has.
 pub const REFERENCE_LEN: u32 = 40;
 
-/// The id that the protocol gives TempSensor01; the others' ids are derived from it and their aliases.
+/// The id that the protocol gives TempSensor01; the others' ids are derived from it and their
+/// aliases.
 const TEMP_SENSOR_01: Uuid = Uuid::from_u128(0xa3b3c3d3_e3f3_a3b3_c3d3_e3f3a3b3c3d3);
 
 /// The first `len` sensors of the endless fleet.
@@ -44,7 +45,8 @@ impl SensorSpec {
     pub fn at(index: u32) -> Self {
         let (kind_index, number) = place(index);
         let kind = KINDS.get(kind_index).expect("`place` stays within the kinds");
-        // One humidity sensor in three, and so one sensor in about forty, as in the reference fleet.
+        // One humidity sensor in three, and so one sensor in about forty, as in the reference
+        // fleet.
         let faulty = kind.quantity.name == "humidity" && number % 3 == 0;
         let mut alias = kind.alias.of(number);
         if faulty {

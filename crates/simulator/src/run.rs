@@ -19,10 +19,12 @@ use crate::{
 
 /// Most sensors of one run: as many as a site takes by default.
 pub const SENSORS_MAX: u32 = 20_000;
-/// Up to this many sensors each have their own connection, as devices do; more share this many. A connection costs the server about 70 KB.
+/// Up to this many sensors each have their own connection, as devices do; more share this many. A
+/// connection costs the server about 70 KB.
 pub const CONNECTIONS_MAX: u32 = 100;
 
-/// Runs the first `count` sensors of the fleet against a NATS server until `shutdown`, when they just stop, as devices do.
+/// Runs the first `count` sensors of the fleet against a NATS server until `shutdown`, when they
+/// just stop, as devices do.
 ///
 /// A server that is not there at first is an error; one that goes away later is waited for.
 pub async fn run(

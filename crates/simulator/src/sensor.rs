@@ -1,4 +1,5 @@
-//! What one sensor says: its heartbeat, and its answer to a poll. No IO, no clock, and randomness only from a seed.
+//! What one sensor says: its heartbeat, and its answer to a poll. No IO, no clock, and randomness
+//! only from a seed.
 
 use core::time::Duration;
 
@@ -30,7 +31,8 @@ pub struct Sensor {
 }
 
 impl Sensor {
-    /// A sensor that starts. Its sequence numbers count up from 1, as those of a device that keeps no count while it is off.
+    /// A sensor that starts. Its sequence numbers count up from 1, as those of a device that keeps
+    /// no count while it is off.
     #[must_use]
     pub fn new(spec: SensorSpec, seed: u64) -> Self {
         let quantity = &spec.kind.quantity;
@@ -96,7 +98,8 @@ impl Sensor {
         self.rng.random_range(HEARTBEAT_EVERY)
     }
 
-    /// The payload of its answer to a poll that arrives at `now`; none if it is faulty and stays silent.
+    /// The payload of its answer to a poll that arrives at `now`; none if it is faulty and stays
+    /// silent.
     #[must_use]
     pub fn answer(&mut self, now: Timestamp) -> Option<Vec<u8>> {
         // Drawn either way, so that a silence does not shift the values after it.
@@ -144,7 +147,8 @@ struct WireHeartbeat<'a> {
     range: Option<[f64; 2]>,
 }
 
-/// A seed of its own for each sensor or connection of a run; the generator's seeding scrambles it further.
+/// A seed of its own for each sensor or connection of a run; the generator's seeding scrambles it
+/// further.
 pub(crate) fn mix(seed: u64, index: u32) -> u64 {
     seed.wrapping_add(u64::from(index).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }

@@ -5,8 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use model::Pattern;
 use page_http::PageHost;
 
-/// Files that a site has open at most: the connections of its ports, and its own. Of those, tokio's 512 threads for work on the disk may each have one;
-/// the others are 60 while nobody asks for anything, and grow with the log: a file for each 64 MiB. It is below 4,096, the hard limit of many a system.
+/// Files that a site has open at most: the connections of its ports, and its own. Of those, tokio's
+/// 512 threads for work on the disk may each have one; the others are 60 while nobody asks for
+/// anything, and grow with the log: a file for each 64 MiB. It is below 4,096, the hard limit of
+/// many a system.
 pub const FILES_MAX: u64 = http_server::Places::MANY.files_max()
     + page_http::FILES_MAX
     + REGISTRY_PLACES.files_max()

@@ -1,4 +1,5 @@
-//! A log with its index and Pangea's API, and nothing else of a site: no engines, no sensors, no page. `sealwire bench api` measures it.
+//! A log with its index and Pangea's API, and nothing else of a site: no engines, no sensors, no
+//! page. `sealwire bench api` measures it.
 
 use std::{io, path::Path, time::Duration};
 
@@ -91,7 +92,8 @@ impl LogAlone {
         })
     }
 
-    /// Waits until the index has everything that is sealed now; answers how much that is, or `None` where indexing failed.
+    /// Waits until the index has everything that is sealed now; answers how much that is, or `None`
+    /// where indexing failed.
     pub async fn indexed(&self) -> Option<u64> {
         let size = self.ledger.size();
         let mut indexed = self.indexed.clone();

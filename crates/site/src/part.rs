@@ -67,8 +67,8 @@ impl Part {
         ServiceEnded { name: self.names.remove(&id).unwrap_or("a service"), why }
     }
 
-    /// Asks all to stop and waits for them. Those that take longer than `patience` are cut off, and the
-    /// answer is `false` then.
+    /// Asks all to stop and waits for them. Those that take longer than `patience` are cut off, and
+    /// the answer is `false` then.
     pub(crate) async fn stop(&mut self, patience: Duration) -> bool {
         self.stop.cancel();
         let all = async {

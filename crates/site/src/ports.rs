@@ -10,16 +10,18 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// Where free ports are looked for: below the range from which the kernel gives ports to outgoing connections, so that none of those takes the port
-/// before the engine does.
+/// Where free ports are looked for: below the range from which the kernel gives ports to outgoing
+/// connections, so that none of those takes the port before the engine does.
 const FREE_PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// How many ports are tried before giving up.
 const TRIES_MAX: usize = 200;
 
-/// Connections that the kernel holds until they are accepted: as many as Linux lets it, unless it was told otherwise. Whoever finds no place there tries
-/// again after a second, and then ever less often.
+/// Connections that the kernel holds until they are accepted: as many as Linux lets it, unless it
+/// was told otherwise. Whoever finds no place there tries again after a second, and then ever less
+/// often.
 const BACKLOG: u32 = 4_096;
-/// How long a port that was named may take to become free: the engines of a site that was killed a moment ago are still being buried by the kernel.
+/// How long a port that was named may take to become free: the engines of a site that was killed a
+/// moment ago are still being buried by the kernel.
 const FREE_WITHIN: Duration = Duration::from_secs(2);
 /// Pause between two looks.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -42,7 +44,8 @@ impl Reserved {
     }
 }
 
-/// Reserves this port, which must become free soon; 0 finds one. `what` and `flag` are for the error.
+/// Reserves this port, which must become free soon; 0 finds one. `what` and `flag` are for the
+/// error.
 pub(crate) async fn reserve(
     what: &'static str,
     flag: &'static str,

@@ -102,7 +102,8 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// Starts everything; answers where the page will be. Cancelling leaves what was started to [`Site::stop`].
+    /// Starts everything; answers where the page will be. Cancelling leaves what was started to
+    /// [`Site::stop`].
     pub(crate) async fn start(
         &mut self,
         config: Config,
@@ -201,7 +202,8 @@ impl<'a> Site<'a> {
         Ok((watch_hosts_ready, log))
     }
 
-    /// Starts what works on the log. Answers the sensors the log knows, and where the poller leaves its counters.
+    /// Starts what works on the log. Answers the sensors the log knows, and where the poller leaves
+    /// its counters.
     async fn start_services(
         &mut self,
         (devices, data): (Connection, async_nats::Client),
@@ -269,8 +271,8 @@ impl<'a> Site<'a> {
         Ok((known, counters))
     }
 
-    /// What the log shows to anyone. Call it before the witnesses are asked: asking takes `cosigning`,
-    /// and what they sign is watched there.
+    /// What the log shows to anyone. Call it before the witnesses are asked: asking takes
+    /// `cosigning`, and what they sign is watched there.
     fn public_log(&self) -> log_http::PublicLog {
         let witnessed = self.cosigning.as_ref().map(Cosigning::watch);
         log_http::PublicLog { ledger: self.ledger.clone(), witnessed }
@@ -330,7 +332,8 @@ impl<'a> Site<'a> {
         });
     }
 
-    /// Waits until the page answers, says so, and then until the site is to stop or something fails.
+    /// Waits until the page answers, says so, and then until the site is to stop or something
+    /// fails.
     pub(crate) async fn serve(
         &mut self,
         page: Page,
@@ -369,7 +372,8 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// Stops everything but the log: three times [`DRAIN_TIMEOUT`] and the two seconds that an engine has, whatever hangs.
+    /// Stops everything but the log: three times [`DRAIN_TIMEOUT`] and the two seconds that an
+    /// engine has, whatever hangs.
     pub(crate) async fn stop(mut self) {
         self.seal_own(action::SITE_STOPPED, "stops");
         self.intake.stop(DRAIN_TIMEOUT).await;

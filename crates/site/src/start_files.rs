@@ -1,7 +1,9 @@
-//! What a start reads of a site's folder beside the log: each file is read by one function, for the start and for `doctor`.
+//! What a start reads of a site's folder beside the log: each file is read by one function, for the
+//! start and for `doctor`.
 //!
-//! A start reads all of them before it changes anything, so that a wrong file is found while someone looks; `doctor` reads the same and says the same words.
-//! What can be judged only beside the log is [`read_cosigning`]'s; keys and log are `doctor`'s own to explain.
+//! A start reads all of them before it changes anything, so that a wrong file is found while
+//! someone looks; `doctor` reads the same and says the same words. What can be judged only beside
+//! the log is [`read_cosigning`]'s; keys and log are `doctor`'s own to explain.
 
 use std::path::{Path, PathBuf};
 
@@ -140,7 +142,8 @@ pub(crate) fn read_all(folder: &Path) -> Result<(), UpError> {
     read().map_err(UpError::Folder)
 }
 
-/// The policy for witnesses and what satisfied it last, beside the log. `None` where there is no policy.
+/// The policy for witnesses and what satisfied it last, beside the log. `None` where there is no
+/// policy.
 pub(crate) fn read_cosigning(
     folder: &Path,
     log: &impl cosigning::Log,

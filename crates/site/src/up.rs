@@ -1,7 +1,9 @@
-//! A whole site on one machine: both engines and every service, started in order and stopped in order.
+//! A whole site on one machine: both engines and every service, started in order and stopped in
+//! order.
 //!
-//! The order up: folder, ports, log, `nats-server`, everything that needs only it, `wash host`, and then the simulated sensors. Down it is the other way
-//! round: first what brings readings, then what works on them, then the engines, and the log last, covered by a checkpoint.
+//! The order up: folder, ports, log, `nats-server`, everything that needs only it, `wash host`, and
+//! then the simulated sensors. Down it is the other way round: first what brings readings, then
+//! what works on them, then the engines, and the log last, covered by a checkpoint.
 
 use std::io;
 
@@ -20,7 +22,8 @@ use crate::{
     workloads::COMPONENTS,
 };
 
-/// Runs a site until `shutdown`. `progress` is told what is being done, `ready` where the site is found once everything answers.
+/// Runs a site until `shutdown`. `progress` is told what is being done, `ready` where the site is
+/// found once everything answers.
 ///
 /// # Errors
 /// What kept the site from starting, or made it stop. Everything that was started has been stopped.

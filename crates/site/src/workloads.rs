@@ -21,7 +21,8 @@ pub(crate) fn images(components: &[(String, Vec<u8>)]) -> Vec<Image> {
     components.iter().map(|(name, bytes)| Image::new(name, bytes)).collect()
 }
 
-/// The workloads, or the name of a component the registry does not have. `page` is the name by which the host knows the page's.
+/// The workloads, or the name of a component the registry does not have. `page` is the name by
+/// which the host knows the page's.
 pub(crate) fn workloads(
     registry: &Registry,
     page: &WorkloadName,

@@ -3,8 +3,9 @@
 //! C2SP tlog-witness, add-checkpoint. Judging goes in the order of the specification: the body is
 //! parsed ([`AddCheckpoint::parse`]); the log's keys, found by [`AddCheckpoint::claimed_origin`],
 //! must have signed it ([`AddCheckpoint::authenticate`]); and the checkpoint must extend what the
-//! witness recorded last ([`Submission::judge`]). Whoever calls keeps the record: from judging to the
-//! durable new record nothing else may be judged for that log. HTTP statuses are the caller's, too.
+//! witness recorded last ([`Submission::judge`]). Whoever calls keeps the record: from judging to
+//! the durable new record nothing else may be judged for that log. HTTP statuses are the caller's,
+//! too.
 //!
 //! Not here: the optional call sign-subtree.
 //!
@@ -26,8 +27,8 @@ use crate::tree::{Shrunk, TreeSize};
 /// Most lines of a consistency proof: the specification allows no more, and no tree needs more.
 pub const PROOF_LINES_MAX: usize = 63;
 
-/// Most bytes of a request: the largest note, the longest proof (45 bytes a line) and the first line
-/// (`old `, 20 digits, newline) with the empty one.
+/// Most bytes of a request: the largest note, the longest proof (45 bytes a line) and the first
+/// line (`old `, 20 digits, newline) with the empty one.
 pub const REQUEST_BYTES_MAX: usize = NOTE_BYTES_MAX + PROOF_LINES_MAX * 45 + 26;
 
 /// A request to cosign a checkpoint, unchecked.
@@ -61,7 +62,8 @@ pub struct Submission<'a> {
 impl AddCheckpoint {
     /// Parses a request's body.
     pub fn parse(body: &str) -> Result<Self, ParseAddCheckpointError> {
-        // Neither the first line nor a hash is empty, so the first empty line precedes the checkpoint.
+        // Neither the first line nor a hash is empty, so the first empty line precedes the
+        // checkpoint.
         let (head, note) = body.split_once("\n\n").ok_or(ParseAddCheckpointError::NoCheckpoint)?;
         let mut lines = head.split('\n');
         let first = lines.next().unwrap_or_default();
@@ -83,8 +85,8 @@ impl AddCheckpoint {
         Checkpoint::parse(self.checkpoint.unverified_text()).map(|checkpoint| checkpoint.origin)
     }
 
-    /// Checks that one of the keys that are trusted for the claimed origin has signed the checkpoint,
-    /// and that none is said to have that did not.
+    /// Checks that one of the keys that are trusted for the claimed origin has signed the
+    /// checkpoint, and that none is said to have that did not.
     pub fn authenticate(&self, keys: &[VerifierKey]) -> Result<Submission<'_>, AuthenticateError> {
         let text = self.checkpoint.verify(keys)?.text();
         let checkpoint = Checkpoint::parse(text)?;

@@ -1,8 +1,8 @@
 //! Checkpoints: what a log says about itself, signed.
 //!
 //! C2SP tlog-checkpoint: a signed note of three lines (the log's name, its size, its root) and,
-//! rarely, opaque extension lines. That two checkpoints of one log are consistent is not known here;
-//! see [`verify_consistency`](crate::verify_consistency).
+//! rarely, opaque extension lines. That two checkpoints of one log are consistent is not known
+//! here; see [`verify_consistency`](crate::verify_consistency).
 //!
 //! Invariant: every [`Checkpoint`] can be written as note text, because its lines are not empty and
 //! hold no control characters.

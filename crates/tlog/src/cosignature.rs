@@ -1,9 +1,9 @@
 //! Cosignatures: what a witness says about a log's checkpoint, and when it said so.
 //!
-//! C2SP tlog-cosignature, of which the Ed25519 type (0x04) is known here; the ML-DSA-44 type is not.
-//! A cosignature is one more signature line of the checkpoint's note: 8 bytes of time and 64 of a
-//! signature that covers the time and the note's text. It says that at that time the checkpoint was
-//! the largest consistent tree of the log that the cosigner had seen.
+//! C2SP tlog-cosignature, of which the Ed25519 type (0x04) is known here; the ML-DSA-44 type is
+//! not. A cosignature is one more signature line of the checkpoint's note: 8 bytes of time and 64
+//! of a signature that covers the time and the note's text. It says that at that time the
+//! checkpoint was the largest consistent tree of the log that the cosigner had seen.
 //!
 //! Invariant: a [`Cosignature`] was verified. A [`PosixTime`] is 1 to 2^63 - 1.
 
@@ -79,8 +79,8 @@ impl CosignerKey {
 }
 
 impl SignedNote {
-    /// Checks every cosignature that one of `keys` is said to have made: none may be bad. The newest
-    /// of each key is answered, in the order of the lines; those of other keys are ignored.
+    /// Checks every cosignature that one of `keys` is said to have made: none may be bad. The
+    /// newest of each key is answered, in the order of the lines; those of other keys are ignored.
     pub fn cosignatures<'a>(
         &self,
         keys: &'a [CosignerKey],
@@ -98,8 +98,8 @@ impl SignedNote {
         Ok(cosignatures)
     }
 
-    /// Takes from a witness's answer the cosignatures of this note that `keys` made, each in place of
-    /// an older one, and says which.
+    /// Takes from a witness's answer the cosignatures of this note that `keys` made, each in place
+    /// of an older one, and says which.
     ///
     /// Whatever else the answer holds is dropped: lines of other keys, signatures of another text,
     /// what is not a signature line, and everything after [`SIGNATURES_MAX`] lines.

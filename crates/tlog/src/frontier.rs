@@ -1,9 +1,9 @@
 //! The right edge of a growing tree: all that is needed to append to it and to know its root.
 //!
-//! RFC 6962 §2.1. A tree is a row of perfect subtrees, one for each bit of its size; their roots are
-//! its peaks. A writer keeps a [`Frontier`] instead of the leaves, and gets it back at start-up with
-//! [`Frontier::load`] from a few tiles, or with [`Frontier::load_subtrees`] from wherever it keeps
-//! the roots of subtrees. What an inner node hashes is a parameter, [`NodeHash`].
+//! RFC 6962 §2.1. A tree is a row of perfect subtrees, one for each bit of its size; their roots
+//! are its peaks. A writer keeps a [`Frontier`] instead of the leaves, and gets it back at start-up
+//! with [`Frontier::load`] from a few tiles, or with [`Frontier::load_subtrees`] from wherever it
+//! keeps the roots of subtrees. What an inner node hashes is a parameter, [`NodeHash`].
 //!
 //! Invariant: `peaks.len()` is the number of ones in `size`, so at most 64 hashes are held.
 

@@ -92,8 +92,8 @@ pub fn empty_root() -> Hash {
 
 /// Root of the tree whose leaves have these hashes (RFC 6962 §2.1).
 ///
-/// The root of a full tile's hashes is the hash that stands for it one level above (C2SP tlog-tiles,
-/// Merkle Tree).
+/// The root of a full tile's hashes is the hash that stands for it one level above (C2SP
+/// tlog-tiles, Merkle Tree).
 pub fn root_of(hashes: &[Hash]) -> Hash {
     match hashes {
         [] => empty_root(),

@@ -4,8 +4,8 @@
 //! and [`multiproof`] proves several of its leaves at once; [`tile`], [`tile_path`] and [`bundle`]
 //! are C2SP tlog-tiles, [`note`] is C2SP signed-note, [`checkpoint`] is C2SP tlog-checkpoint,
 //! [`tlog_proof`] is C2SP tlog-proof, [`cosignature`], [`add_checkpoint`] and [`policy`] are C2SP
-//! tlog-cosignature, tlog-witness and tlog-policy. Everything a caller needs is exported here; start
-//! at [`Checkpoint`], [`LeafInTree`] and [`TlogProof`].
+//! tlog-cosignature, tlog-witness and tlog-policy. Everything a caller needs is exported here;
+//! start at [`Checkpoint`], [`LeafInTree`] and [`TlogProof`].
 //!
 //! Nothing here reads a clock, a file or a socket, and no key is kept beyond a [`Signer`] that the
 //! caller holds. Whoever stores the hashes lends them as a closure, `FnMut(&TileId)`; the functions

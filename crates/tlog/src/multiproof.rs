@@ -1,7 +1,10 @@
-//! Proofs that several leaves are in a tree at once: the hashes that a proof of each would repeat are left out.
+//! Proofs that several leaves are in a tree at once: the hashes that a proof of each would repeat
+//! are left out.
 //!
-//! A proof holds the hash of every largest node that has none of the leaves below it, from left to right; the tree's shape is that of RFC 6962 §2.1. Of
-//! leaves that follow each other it is hardly longer than a proof of one; of leaves far apart it is as long as their proofs together, less what they share.
+//! A proof holds the hash of every largest node that has none of the leaves below it, from left to
+//! right; the tree's shape is that of RFC 6962 §2.1. Of leaves that follow each other it is hardly
+//! longer than a proof of one; of leaves far apart it is as long as their proofs together, less
+//! what they share.
 
 use alloc::vec::Vec;
 

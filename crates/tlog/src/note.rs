@@ -5,9 +5,9 @@
 //! ignored, so that keys can change and witnesses can join in; their lines are read by
 //! [`cosignature`](crate::cosignature).
 //!
-//! Invariants of a [`SignedNote`]: `text` ends in a newline and has no other control character below
-//! U+0020; there are 1 to [`SIGNATURES_MAX`] signatures. A parsed note is formatted byte for byte as
-//! it was.
+//! Invariants of a [`SignedNote`]: `text` ends in a newline and has no other control character
+//! below U+0020; there are 1 to [`SIGNATURES_MAX`] signatures. A parsed note is formatted byte for
+//! byte as it was.
 
 mod key;
 

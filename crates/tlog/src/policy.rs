@@ -1,12 +1,12 @@
 //! Policies: which logs one trusts, and which witnesses must have cosigned a checkpoint.
 //!
 //! C2SP tlog-policy. The file is lines of octets; names are compared as they stand and shown as
-//! UTF-8; the last line may lack its newline. Keys are Ed25519: `log` lines hold signers' (0x01), `witness` lines cosigners' (0x04). What
-//! URLs mean is the caller's affair.
+//! UTF-8; the last line may lack its newline. Keys are Ed25519: `log` lines hold signers' (0x01),
+//! `witness` lines cosigners' (0x04). What URLs mean is the caller's affair.
 //!
-//! Invariants of a [`Policy`]: no key is there twice; a name is a member of at most one group, so each
-//! witness counts in one way only; a group's members stand before it, so there are no circles; a
-//! threshold is 1 to the number of members.
+//! Invariants of a [`Policy`]: no key is there twice; a name is a member of at most one group, so
+//! each witness counts in one way only; a group's members stand before it, so there are no circles;
+//! a threshold is 1 to the number of members.
 
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;

@@ -4,9 +4,10 @@
 //! the [`LeafInTree`] or the [`Growth`] was made, so making a proof fails only where reading does.
 //!
 //! Makers take a closure that reads one tile of the tree. Each tile is asked for at most once, at
-//! the width the tree has it; a fuller one will do, for it begins with the same hashes. What is read
-//! is believed: check a proof of tiles that came from elsewhere. Whoever keeps roots of subtrees in
-//! another way than as tiles uses the `_from_subtrees` makers, for a tree of either [`NodeHash`].
+//! the width the tree has it; a fuller one will do, for it begins with the same hashes. What is
+//! read is believed: check a proof of tiles that came from elsewhere. Whoever keeps roots of
+//! subtrees in another way than as tiles uses the `_from_subtrees` makers, for a tree of either
+//! [`NodeHash`].
 
 use alloc::vec::Vec;
 
@@ -15,7 +16,8 @@ use crate::tile::{ShortTile, TileId};
 use crate::tile_reader::TileReader;
 use crate::tree::{Growth, LeafInTree, Node, Subtree, TreeSize};
 
-/// Most hashes in a proof: the height of the largest tree, and for consistency the node to begin at.
+/// Most hashes in a proof: the height of the largest tree, and for consistency the node to begin
+/// at.
 pub const PROOF_HASHES_MAX: usize = 65;
 
 /// Root of the tree of `size` leaves (RFC 6962 §2.1).
@@ -123,7 +125,8 @@ pub fn verify_consistency(
     let Some(height) = shared_height(growth) else {
         return verify_without_proof(growth, old_root, new_root, proof);
     };
-    // The path to the last leaf of the old tree, from the highest node whose last leaf it is in both.
+    // The path to the last leaf of the old tree, from the highest node whose last leaf it is in
+    // both.
     let path = Path::between(growth.old_size().get() - 1, growth.new_size().get() - 1);
     let old_is_whole = growth.old_size().get() == 1 << height;
     let expected_len = path.siblings_from(height) + usize::from(!old_is_whole);

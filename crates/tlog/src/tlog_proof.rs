@@ -1,7 +1,8 @@
 //! Proof files: all that is needed to check a leaf offline.
 //!
-//! C2SP tlog-proof, version 1: the leaf's index, its inclusion proof and the checkpoint that it leads
-//! to, with optional extra data. Cosignatures of witnesses stay in the checkpoint's note, unchecked.
+//! C2SP tlog-proof, version 1: the leaf's index, its inclusion proof and the checkpoint that it
+//! leads to, with optional extra data. Cosignatures of witnesses stay in the checkpoint's note,
+//! unchecked.
 //!
 //! Invariant: a parsed proof is formatted byte for byte as it was.
 
@@ -42,7 +43,8 @@ pub struct TlogProof {
 impl TlogProof {
     /// Parses a proof file.
     pub fn parse(proof: &str) -> Result<Self, ParseTlogProofError> {
-        // Neither a first line nor a hash is empty, so the first blank line precedes the checkpoint.
+        // Neither a first line nor a hash is empty, so the first blank line precedes the
+        // checkpoint.
         let (head, note) = proof.split_once("\n\n").ok_or(ParseTlogProofError::NoCheckpoint)?;
         let mut lines = head.split('\n').peekable();
         if lines.next() != Some(FIRST_LINE) {

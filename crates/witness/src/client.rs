@@ -7,7 +7,8 @@ use std::{io::Read as _, time::Duration};
 use tlog::{AddCheckpoint, TreeSize, note::NOTE_BYTES_MAX};
 use ureq::http::{StatusCode, header};
 
-/// How long a witness may take for one answer, from the name's look-up on. A witness does little more than an fsync.
+/// How long a witness may take for one answer, from the name's look-up on. A witness does little
+/// more than an fsync.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Characters of a refusal that are kept: a line.
 const REFUSAL_CHARS_MAX: usize = 200;

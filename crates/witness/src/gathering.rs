@@ -1,15 +1,19 @@
 //! How a log comes by a checkpoint that enough witnesses have cosigned: a state machine.
 //!
-//! Witnesses must sign the same checkpoint, and the log grows while they are asked. So it goes in rounds: a round takes the newest checkpoint, every
-//! witness that is not away is asked about it, and as soon as their cosignatures make the policy's quorum, the checkpoint is published; cosignatures that
-//! come later are added to it. The next round begins when there is a newer checkpoint, [`ROUND_PERIOD`] is over, and either the quorum is there or
-//! nobody is left in this round from whom it could come. A witness that does not answer is away, is left alone for a while that doubles, and keeps nobody
-//! from going on without it.
+//! Witnesses must sign the same checkpoint, and the log grows while they are asked. So it goes in
+//! rounds: a round takes the newest checkpoint, every witness that is not away is asked about it,
+//! and as soon as their cosignatures make the policy's quorum, the checkpoint is published;
+//! cosignatures that come later are added to it. The next round begins when there is a newer
+//! checkpoint, [`ROUND_PERIOD`] is over, and either the quorum is there or nobody is left in this
+//! round from whom it could come. A witness that does not answer is away, is left alone for a while
+//! that doubles, and keeps nobody from going on without it.
 //!
-//! Whoever drives it calls `handle_*` with what happened and when, carries out [`Gathering::poll_action`] until it has nothing more, and comes back at
+//! Whoever drives it calls `handle_*` with what happened and when, carries out
+//! [`Gathering::poll_action`] until it has nothing more, and comes back at
 //! [`Gathering::poll_timeout`].
 //!
-//! Invariants: a witness is asked one thing at a time. What is published satisfies the policy, and its size never goes back.
+//! Invariants: a witness is asked one thing at a time. What is published satisfies the policy, and
+//! its size never goes back.
 
 use std::{
     collections::VecDeque,
@@ -20,7 +24,8 @@ use tlog::{Checkpoint, Policy, SignedNote, TreeSize};
 
 use crate::client::{Answer, AskError};
 
-/// Shortest time between two rounds: half as often as the default of a public witness allows, one request a second (witness network, 86,400 a day).
+/// Shortest time between two rounds: half as often as the default of a public witness allows, one
+/// request a second (witness network, 86,400 a day).
 const ROUND_PERIOD: Duration = Duration::from_secs(2);
 /// How long a witness is left alone after its first failure.
 const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
@@ -28,9 +33,11 @@ const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 /// How long at most where the witness itself says how long.
 const RETRY_AFTER_ASKED_MAX: Duration = Duration::from_secs(600);
-/// How often in a row a witness may ask to be left alone before that counts as being away: once is its rate, which it is then asked at.
+/// How often in a row a witness may ask to be left alone before that counts as being away: once is
+/// its rate, which it is then asked at.
 const TOO_OFTEN_MAX: u32 = 3;
-/// How often in a round a witness may name another size: once is what one does not know, twice is another program that asks for the same log.
+/// How often in a round a witness may name another size: once is what one does not know, twice is
+/// another program that asks for the same log.
 const CONFLICTS_MAX: u32 = 2;
 
 /// Gathers cosignatures.

@@ -31,7 +31,8 @@ use crate::witness::{Refusal, Witness};
 
 /// Requests that work on the disk at once; further ones wait.
 const WORK_AT_ONCE_MAX: usize = 64;
-/// Files that a witness has open at most: its connections, two for each request that works on the disk, and some hundreds for whatever else a program opens.
+/// Files that a witness has open at most: its connections, two for each request that works on the
+/// disk, and some hundreds for whatever else a program opens.
 pub const FILES_MAX: u64 = Places::MANY.files_max() + 1_024;
 /// How long a body may take in all: the largest one at 212 kbit/s.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);

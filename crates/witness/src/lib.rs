@@ -1,12 +1,15 @@
 //! Both sides of C2SP tlog-witness.
 //!
-//! A [`Witness`] is for anyone's log: it remembers the largest tree that it saw of each log it [knows](LogList), cosigns what extends that, and nothing
-//! else; [`serve`] answers over HTTP. A log has [`Gathering`], which decides whom to ask about which checkpoint and when the policy's quorum is there, and
-//! [`Client`], which asks.
+//! A [`Witness`] is for anyone's log: it remembers the largest tree that it saw of each log it
+//! [knows](LogList), cosigns what extends that, and nothing else; [`serve`] answers over HTTP. A
+//! log has [`Gathering`], which decides whom to ask about which checkpoint and when the policy's
+//! quorum is there, and [`Client`], which asks.
 //!
-//! What is decided is decided without IO: `tlog` judges requests and policies, [`Gathering`] and the rate limit take the time as an argument.
+//! What is decided is decided without IO: `tlog` judges requests and policies, [`Gathering`] and
+//! the rate limit take the time as an argument.
 //!
-//! Invariant: of each log, every cosignature that leaves a witness is of a tree that extends all those before, and its record was durable before.
+//! Invariant: of each log, every cosignature that leaves a witness is of a tree that extends all
+//! those before, and its record was durable before.
 
 mod client;
 mod gathering;

@@ -1,8 +1,10 @@
-//! The logs that a witness knows: the list format `logs/v0` of the witness network (transparency-dev/witness-network, docs/log-list-format.md).
+//! The logs that a witness knows: the list format `logs/v0` of the witness network
+//! (transparency-dev/witness-network, docs/log-list-format.md).
 //!
-//! A log begins with its `vkey` line; `origin` (or `none`, then it is the key's name), `qpd` (requests a day), `bastion` and `contact` may follow, each once.
-//! What the format adds to that, and a witness here does not need, is read and ignored: bastions and contacts. Several logs of one origin are one log
-//! with several keys, so that a log can go over to another key.
+//! A log begins with its `vkey` line; `origin` (or `none`, then it is the key's name), `qpd`
+//! (requests a day), `bastion` and `contact` may follow, each once. What the format adds to that,
+//! and a witness here does not need, is read and ignored: bastions and contacts. Several logs of
+//! one origin are one log with several keys, so that a log can go over to another key.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +16,8 @@ const HEADER: &str = "logs/v0";
 const NONE: &str = "none";
 /// Requests a day of a log whose lines do not say how many: one a second.
 const REQUESTS_PER_DAY: u32 = 86_400;
-/// Most requests a day that a line may allow: a thousand a second, more than one disk can make durable.
+/// Most requests a day that a line may allow: a thousand a second, more than one disk can make
+/// durable.
 const REQUESTS_PER_DAY_MAX: u32 = 86_400_000;
 /// Most logs: the largest list of the witness network is meant for 100,000.
 const LOGS_MAX: usize = 100_000;

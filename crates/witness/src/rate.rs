@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-/// Times that are allowed at once: a log that was away may catch up, and one that starts may ask twice.
+/// Times that are allowed at once: a log that was away may catch up, and one that starts may ask
+/// twice.
 const BURST: u32 = 60;
 /// Length of a day.
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A rate limit. It keeps one moment, that at which all that was allowed so far would have been due.
+/// A rate limit. It keeps one moment, that at which all that was allowed so far would have been
+/// due.
 #[derive(Debug)]
 pub(crate) struct Rate {
     period: Duration,

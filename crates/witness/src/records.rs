@@ -1,7 +1,8 @@
 //! What a witness remembers: for each log the checkpoint that it cosigned last, a file each.
 //!
-//! A file is named by the SHA-256 of the log's origin and holds the checkpoint's note with the log's signatures and the witness's own. So it is what the
-//! witness serves to monitors, and it vouches for itself: what the witness did not sign is not believed.
+//! A file is named by the SHA-256 of the log's origin and holds the checkpoint's note with the
+//! log's signatures and the witness's own. So it is what the witness serves to monitors, and it
+//! vouches for itself: what the witness did not sign is not believed.
 
 use std::{
     io,

@@ -1,7 +1,8 @@
 //! A witness: one key, the logs that it knows, and what it last cosigned of each.
 //!
-//! For each log one lock is held from judging a request until the new record is durable, so requests for one log come one after the other and no two
-//! trees of one size are ever cosigned (C2SP tlog-witness, add-checkpoint: the race at its end). Everything here blocks on the disk.
+//! For each log one lock is held from judging a request until the new record is durable, so
+//! requests for one log come one after the other and no two trees of one size are ever cosigned
+//! (C2SP tlog-witness, add-checkpoint: the race at its end). Everything here blocks on the disk.
 
 use std::{
     collections::BTreeMap,
@@ -69,11 +70,14 @@ struct Log {
 #[derive(Debug)]
 struct LogState {
     record: Option<Record>,
-    /// A record may or may not have been replaced: until a start looks what is on disk, nothing is cosigned.
+    /// A record may or may not have been replaced: until a start looks what is on disk, nothing is
+    /// cosigned.
     in_doubt: bool,
-    /// Checkpoints that extend the record. Nobody but the log can make one, and each counts once, so nobody else can use this up.
+    /// Checkpoints that extend the record. Nobody but the log can make one, and each counts once,
+    /// so nobody else can use this up.
     extensions: Rate,
-    /// Other requests that the log signed: the same checkpoint again, or one that is refused. Anyone can send what a log has signed once more.
+    /// Other requests that the log signed: the same checkpoint again, or one that is refused.
+    /// Anyone can send what a log has signed once more.
     others: Rate,
 }
 
@@ -81,7 +85,8 @@ impl Witness {
     /// Opens a witness's folder, or makes one with a new key.
     ///
     /// # Errors
-    /// The folder is in use or cannot be used, a file of it is missing, or a record of a known log is not this witness's.
+    /// The folder is in use or cannot be used, a file of it is missing, or a record of a known log
+    /// is not this witness's.
     pub fn open(disk: Arc<dyn Disk>, config: &WitnessConfig<'_>) -> Result<Self, OpenWitnessError> {
         let folder = config.data_dir;
         let failed = |source| OpenWitnessError::Io { path: folder.to_owned(), source };
@@ -213,7 +218,8 @@ fn load_or_create(
     let failed = |source| OpenWitnessError::Io { path: path.clone(), source };
     let key = folder.join(KEY);
     if let Some(vkey) = disk::read_small(disk, &path).map_err(failed)? {
-        // Without its records a witness would cosign anything, and with another key nobody would know it.
+        // Without its records a witness would cosign anything, and with another key nobody would
+        // know it.
         if let Some(missing) = [&key, &folder.join(RECORDS)].into_iter().find(|path| !path.exists())
         {
             return Err(OpenWitnessError::Missing { path: missing.clone() });

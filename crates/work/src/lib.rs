@@ -1,8 +1,8 @@
 //! Work that outlives whoever asked for it, and what it holds while it runs.
 //!
-//! A future is dropped when its client hangs up, a time limit passes or a part of the program stops.
-//! A thread that blocks for it runs on. If the dropped future held a lock or a permit, the next
-//! caller gets it while the first piece of work is still running. So:
+//! A future is dropped when its client hangs up, a time limit passes or a part of the program
+//! stops. A thread that blocks for it runs on. If the dropped future held a lock or a permit, the
+//! next caller gets it while the first piece of work is still running. So:
 //!
 //! - what must be carried out whole is a task of an [`Owner`], and whoever asked only waits;
 //! - [`blocking`] takes what is held while the work runs, and releases it when the work ends;
@@ -32,8 +32,8 @@ pub struct Owner(TaskTracker);
 pub type Kept = TaskTrackerToken;
 
 impl Owner {
-    /// Carries work out to its end. Dropping this future after it was first polled ends the waiting,
-    /// not the work; so locks are taken inside `work`.
+    /// Carries work out to its end. Dropping this future after it was first polled ends the
+    /// waiting, not the work; so locks are taken inside `work`.
     ///
     /// # Errors
     /// The work panicked, or the runtime was shut down.
@@ -49,7 +49,8 @@ impl Owner {
         self.0.token()
     }
 
-    /// Whether somebody waits for all work to end: work that may be left to the next start leaves it.
+    /// Whether somebody waits for all work to end: work that may be left to the next start leaves
+    /// it.
     #[must_use]
     pub fn is_ending(&self) -> bool {
         self.0.is_closed()
@@ -62,9 +63,9 @@ impl Owner {
     }
 }
 
-/// Runs what blocks on a thread where that harms nobody. `held` (a lock's guard, a permit, memory) is
-/// released when the work has ended, not when the handle is dropped. The handle answers with an error
-/// where the work panicked, or the runtime was shut down before it began.
+/// Runs what blocks on a thread where that harms nobody. `held` (a lock's guard, a permit, memory)
+/// is released when the work has ended, not when the handle is dropped. The handle answers with an
+/// error where the work panicked, or the runtime was shut down before it began.
 pub fn blocking<T: Send + 'static>(
     held: impl Send + 'static,
     work: impl FnOnce() -> T + Send + 'static,

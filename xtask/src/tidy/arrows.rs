@@ -16,7 +16,8 @@ const ROWS: &[&[&str]] = &[
     &["fuzz", "xtask"],
 ];
 
-/// Packages that run on a host, in the browser or on a chip, too: they do no IO and wait for nothing.
+/// Packages that run on a host, in the browser or on a chip, too: they do no IO and wait for
+/// nothing.
 const PURE: [&str; 5] = ["key-history", "model", "pangea", "poll", "tlog"];
 
 /// What runs on the host and in the browser: it may know what is pure, and nothing else of ours.

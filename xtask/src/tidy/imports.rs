@@ -1,7 +1,7 @@
 //! Which file of a package imports which: no circle, and nothing by way of `lib.rs`.
 //!
-//! Names are read from the syntax alone, without resolving what a macro makes. Modules for tests, and
-//! files called `tests.rs`, may import what they like.
+//! Names are read from the syntax alone, without resolving what a macro makes. Modules for tests,
+//! and files called `tests.rs`, may import what they like.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,7 +1,8 @@
 //! The oldest Rust that builds the project is the one that tests it.
 //!
-//! Cargo.toml promises it as `rust-version`, and rust-toolchain.toml has rustup take it. So code that
-//! needs a newer Rust fails to build here, before it fails for somebody who believed the promise.
+//! Cargo.toml promises it as `rust-version`, and rust-toolchain.toml has rustup take it. So code
+//! that needs a newer Rust fails to build here, before it fails for somebody who believed the
+//! promise.
 
 use std::fs;
 

@@ -112,7 +112,8 @@ impl Manifest {
             ));
         }
         let manifest = Self { origin, size: TreeSize::new(size), root, made_at, files };
-        // A manifest has one form: no other ends of lines, digits in upper case or missing last line.
+        // A manifest has one form: no other ends of lines, digits in upper case or missing last
+        // line.
         if manifest.to_string() != text {
             return Err(malformed("it is not written as a manifest is".into()));
         }

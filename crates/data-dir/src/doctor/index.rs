@@ -16,7 +16,8 @@ use crate::folder::{DataDir, INDEX, index_can_lie};
 const READ_BYTES: usize = 1 << 20;
 /// Envelopes read at once where only orders of erasure are looked for.
 const READ_LEAVES: usize = 4_096;
-/// Places where index and log differ that are named; the others are counted. A person reads no more.
+/// Places where index and log differ that are named; the others are counted. A person reads no
+/// more.
 const NAMED_MAX: usize = 8;
 
 const MADE_AGAIN: &str = "the next start makes it again from the log";
@@ -181,7 +182,8 @@ fn open(ledger: &Path) -> Result<LogReader, OpenReaderError> {
     LogReader::open(Arc::new(RealDisk), ledger, None)
 }
 
-/// What the log ordered to be erased from a leaf on, as far as it is now: the index does not know of it yet.
+/// What the log ordered to be erased from a leaf on, as far as it is now: the index does not know
+/// of it yet.
 fn erased_since(ledger: &Path, from: u64) -> Result<LeafRanges, CompareError> {
     let log = open(ledger)?;
     let mut ordered = LeafRanges::new();
@@ -212,7 +214,8 @@ enum CompareError {
     Read(#[from] ReadError),
 }
 
-/// The index of a folder as it is. A start makes another of one that is damaged; one that cannot be read now keeps it from starting.
+/// The index of a folder as it is. A start makes another of one that is damaged; one that cannot be
+/// read now keeps it from starting.
 fn read(folder: &Path, is_in_use: bool) -> Result<Option<Examined>, StartError> {
     index_can_lie(folder)?;
     Ok(index::examine(&folder.join(INDEX), is_in_use)?)

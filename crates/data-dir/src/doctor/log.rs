@@ -347,7 +347,8 @@ impl Unsound<'_> {
         }
     }
 
-    /// What can be put in the place of the leaves from `first_leaf` on, up to `next`, where another segment follows.
+    /// What can be put in the place of the leaves from `first_leaf` on, up to `next`, where another
+    /// segment follows.
     fn replacement(&self, first_leaf: u64, next: Option<u64>) -> String {
         let Some(copy) = self.copy else {
             return String::from(
@@ -428,7 +429,8 @@ impl Copy {
     }
 }
 
-/// Whether the log in `copy`, which verifies, is one of the same history as that in `folder`, as far as its checkpoint and tree files can be read.
+/// Whether the log in `copy`, which verifies, is one of the same history as that in `folder`, as
+/// far as its checkpoint and tree files can be read.
 fn is_same_log(
     folder: &Path,
     claims: &Claims,

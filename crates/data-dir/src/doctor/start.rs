@@ -18,8 +18,8 @@ pub struct StartFile {
 /// Why a start refuses a file.
 pub type StartError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a start reads of a site's folder, in the functions by which it reads it: so `doctor` says the
-/// same words.
+/// What a start reads of a site's folder, in the functions by which it reads it: so `doctor` says
+/// the same words.
 #[derive(Clone, Copy, Debug)]
 pub struct Start<'a> {
     /// The files that are read alone.

@@ -1,4 +1,5 @@
-//! Whatever a log holds, the index answers what reading all of it would answer: with batches of any size, with erasures, and made anew.
+//! Whatever a log holds, the index answers what reading all of it would answer: with batches of any
+//! size, with erasures, and made anew.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +20,8 @@ use tempfile::TempDir;
 use crate::{derived, heartbeat};
 
 const ENTRY: Entry = [7; 32];
-/// The leaves before this one were erased long ago: so near the end of the index's first chunk of 65,536 leaves begins what is looked at.
+/// The leaves before this one were erased long ago: so near the end of the index's first chunk of
+/// 65,536 leaves begins what is looked at.
 const FIRST: u64 = 65_536 - 150;
 
 /// What happens in a log, before anything of it is erased.
@@ -43,11 +45,13 @@ enum Happening {
 }
 
 fn text() -> impl Strategy<Value = String> {
-    // Few letters, so that texts contain each other, with spaces of several kinds and a letter of two bytes.
+    // Few letters, so that texts contain each other, with spaces of several kinds and a letter of
+    // two bytes.
     "[abé\u{a0} ]{0,6}|a b|login  failed|[a-c]{30}"
 }
 
-/// The whole text of a field, of few, so that restrictions meet events: some are too long to be indexed whole, and some are words of these.
+/// The whole text of a field, of few, so that restrictions meet events: some are too long to be
+/// indexed whole, and some are words of these.
 fn value() -> impl Strategy<Value = String> {
     const FEW: [&str; 12] =
         ["", " ", "a", "A", "b", "a b", "a  b", "a B", "true", "7", "SUCCESS", "0.5"];
@@ -183,7 +187,8 @@ impl Log {
         log
     }
 
-    /// As it was before its orders to erase were carried out, applied batch by batch, or as it is now, in one.
+    /// As it was before its orders to erase were carried out, applied batch by batch, or as it is
+    /// now, in one.
     fn index(&self, folder: &TempDir, batches: Option<&[usize]>) -> Reader {
         let mut indexer =
             Indexer::open(&folder.path().join("index.sqlite"), "key", |_| Ok(None)).unwrap();

@@ -8,7 +8,8 @@ use tempfile::TempDir;
 
 use crate::{at, derived, entry, heartbeat};
 
-/// The leaves before this one were erased: what follows crosses the end of a chunk, whose postings are written when it is over.
+/// The leaves before this one were erased: what follows crosses the end of a chunk, whose postings
+/// are written when it is over.
 const FIRST: u64 = 65_536 - 6;
 
 fn sealed() -> Vec<Envelope> {

@@ -32,7 +32,8 @@ pub struct Exported {
     pub erased: u64,
 }
 
-/// Writes the rows that are asked for as a bundle. `by` is the program that does; `progress` is told how many leaves are done.
+/// Writes the rows that are asked for as a bundle. `by` is the program that does; `progress` is
+/// told how many leaves are done.
 ///
 /// # Errors
 /// The log has no such span, a file cannot be read, or `out` cannot be written.
@@ -66,8 +67,9 @@ pub fn export(
     Ok(Exported { first, end, rows, erased })
 }
 
-/// The leaves of the span. Where it is cut at a moment, it goes on to the nearest envelope on the other side that shows that nothing is missing up to it, or,
-/// where there is none, to the log's begin or end.
+/// The leaves of the span. Where it is cut at a moment, it goes on to the nearest envelope on the
+/// other side that shows that nothing is missing up to it, or, where there is none, to the log's
+/// begin or end.
 fn span(log: &LogReader, selection: &Selection) -> Result<(u64, u64), ExportError> {
     let size = log.size();
     let covered = |bound: Option<Bound>, last: u64| match bound {
@@ -172,7 +174,8 @@ impl<W: Write> Export<'_, W> {
         Ok(())
     }
 
-    /// Whose the envelope was that was erased nobody knows any more, so it belongs to every selection, and so does what says that it may be gone.
+    /// Whose the envelope was that was erased nobody knows any more, so it belongs to every
+    /// selection, and so does what says that it may be gone.
     fn is_asked_for(&self, envelope: Option<&[u8]>) -> bool {
         let (Some(sensor), Some(envelope)) = (self.selection.sensor, envelope) else { return true };
         let id = sensor.to_string();

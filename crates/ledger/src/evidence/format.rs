@@ -6,9 +6,11 @@ use serde_json::value::RawValue;
 
 /// Version of the format.
 pub const VERSION: u32 = 1;
-/// Rows of a group at most: a full block of the ledger. Of leaves that follow each other, the proof of a group then costs two to four bytes a row.
+/// Rows of a group at most: a full block of the ledger. Of leaves that follow each other, the proof
+/// of a group then costs two to four bytes a row.
 pub(super) const GROUP_ROWS_MAX: usize = 256;
-/// A group takes no further row beyond this many bytes of envelopes, so that whoever writes a bundle holds a few MiB.
+/// A group takes no further row beyond this many bytes of envelopes, so that whoever writes a
+/// bundle holds a few MiB.
 pub(super) const GROUP_BYTES_FULL: usize = 4 << 20;
 /// Longest line: the largest envelope, or the envelopes of some two thousand keys of a log.
 pub(super) const LINE_BYTES_MAX: usize = 4 << 20;

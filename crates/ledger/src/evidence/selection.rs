@@ -74,8 +74,8 @@ pub struct InvalidBound {
     text: String,
 }
 
-/// Whether an envelope beyond the end of a span shows that nothing is missing up to it. Where all events were asked for, any does; of one sensor it takes one
-/// that numbers its polls.
+/// Whether an envelope beyond the end of a span shows that nothing is missing up to it. Where all
+/// events were asked for, any does; of one sensor it takes one that numbers its polls.
 pub(super) fn shows_edge(envelope: &[u8], sensor: Option<SensorId>) -> bool {
     let numbers = [action::SENSOR_READING, action::READINGS_MISSING];
     sensor.is_none()
@@ -91,7 +91,8 @@ pub(super) fn order(envelope: &[u8]) -> Option<LeafRanges> {
     Envelope::parse(envelope).ok()?.event.sealwire?.erased?.parse().ok()
 }
 
-/// The first leaf that was received at this moment or later. Leaves that were erased in front of it count with it: nobody knows any more.
+/// The first leaf that was received at this moment or later. Leaves that were erased in front of it
+/// count with it: nobody knows any more.
 ///
 /// # Errors
 /// The log cannot be read.

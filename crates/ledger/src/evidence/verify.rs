@@ -1,7 +1,7 @@
 //! Checking a bundle: everything in it against its checkpoint, and that against a key.
 //!
-//! What cannot be checked at all is an error. Anything else that is wrong is a [`BundleFault`], and the check goes on: whoever reads a bundle wants to know
-//! which rows still stand.
+//! What cannot be checked at all is an error. Anything else that is wrong is a [`BundleFault`], and
+//! the check goes on: whoever reads a bundle wants to know which rows still stand.
 
 use std::{
     io::{self, BufRead, Read as _},
@@ -183,11 +183,12 @@ fn name(leaves: &Range<u64>) -> String {
     }
 }
 
-/// Checks a bundle. If `vkey` is given, it must have signed the log; otherwise the key that the bundle's genesis entry names is believed. `report` is told of
-/// each thing that is wrong.
+/// Checks a bundle. If `vkey` is given, it must have signed the log; otherwise the key that the
+/// bundle's genesis entry names is believed. `report` is told of each thing that is wrong.
 ///
 /// # Errors
-/// The file cannot be read, is no bundle, or its checkpoint or keys do not hold: then nothing in it is proved.
+/// The file cannot be read, is no bundle, or its checkpoint or keys do not hold: then nothing in it
+/// is proved.
 pub fn verify_bundle(
     mut source: impl BufRead,
     vkey: Option<&VerifierKey>,
@@ -366,7 +367,8 @@ impl<'a> Check<'a> {
         self.group = Some(OpenGroup { leaves, entries, is_proved, seen, last_seen: None });
     }
 
-    /// What a group says of its leaves, if it is one and follows the group before it; otherwise, as far as that is known, which leaves it is about.
+    /// What a group says of its leaves, if it is one and follows the group before it; otherwise, as
+    /// far as that is known, which leaves it is about.
     fn leaves_of(
         &self,
         group: &Group,
@@ -466,7 +468,8 @@ impl<'a> Check<'a> {
             bundle.completeness.take(leaf, event);
         }
         if let Some(order) = order(envelope) {
-            // What a log orders lies before the order, and so do the rows that are said to be erased.
+            // What a log orders lies before the order, and so do the rows that are said to be
+            // erased.
             if order.iter().any(|range| self.erased.overlap(range)) {
                 self.ordered = self.ordered.union(&order);
             }
@@ -499,7 +502,8 @@ impl<'a> Check<'a> {
         self.bundle
     }
 
-    /// Where the span was cut at a moment, a row on the other side of it shows that nothing is left out.
+    /// Where the span was cut at a moment, a row on the other side of it shows that nothing is left
+    /// out.
     fn check_edges(&mut self, span: &Range<u64>) {
         let [first, last] = self.edges;
         if let Some(from) = self.bundle.from

@@ -16,7 +16,8 @@ use crate::{
 
 /// Batches in one commit group.
 const GROUP_BATCHES_MAX: usize = 1_024;
-/// Bytes of envelopes after which a commit group takes no further batch; one more of the largest still fits the format's limit.
+/// Bytes of envelopes after which a commit group takes no further batch; one more of the largest
+/// still fits the format's limit.
 const GROUP_BYTES_FULL: usize = 8 << 20;
 
 /// The commit group that is being filled.
@@ -52,7 +53,8 @@ impl OpenGroup {
         }
     }
 
-    /// Begins a new group. Its moment is never earlier than the one before, whatever the clock does: windows of time are then windows of leaves.
+    /// Begins a new group. Its moment is never earlier than the one before, whatever the clock
+    /// does: windows of time are then windows of leaves.
     pub(super) fn begin(&mut self, last_received_at: &mut Timestamp) {
         *last_received_at = clock::now().max(*last_received_at);
         self.received_at = last_received_at.to_string();

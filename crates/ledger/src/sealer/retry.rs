@@ -1,7 +1,8 @@
 //! Batches that come again: the same one under the same key gets the first receipt.
 //!
-//! Of a batch nothing is kept but its key: whether another one is the same shows by the envelopes that were sealed. So nothing tells what it was once they are
-//! erased, and a key's record that somebody made up can have a batch refused at most.
+//! Of a batch nothing is kept but its key: whether another one is the same shows by the envelopes
+//! that were sealed. So nothing tells what it was once they are erased, and a key's record that
+//! somebody made up can have a batch refused at most.
 
 use std::ops::Range;
 

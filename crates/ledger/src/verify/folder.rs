@@ -1,6 +1,8 @@
-//! Verifies a ledger's folder: everything is computed again from the segments and compared with what lies beside them.
+//! Verifies a ledger's folder: everything is computed again from the segments and compared with
+//! what lies beside them.
 //!
-//! One thread reads and hashes envelopes, another builds both trees over their commitments and compares. Nothing is written.
+//! One thread reads and hashes envelopes, another builds both trees over their commitments and
+//! compares. Nothing is written.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,7 +35,8 @@ const CHUNK_LEAVES: usize = 4_096;
 /// Chunks that wait.
 const CHUNKS_MAX: usize = 4;
 
-/// Who looks on while a folder is verified: is told a leaf, and its envelope unless that was erased. It is called on another thread.
+/// Who looks on while a folder is verified: is told a leaf, and its envelope unless that was
+/// erased. It is called on another thread.
 pub type Observer<'a> = dyn FnMut(u64, Option<&[u8]>) + Send + 'a;
 
 /// What was found right in a folder.
@@ -49,24 +52,28 @@ pub struct VerifiedFolder {
     pub leaves: u64,
     /// Leaves below the checkpoint whose envelope was erased, which an event below it orders.
     pub erased: u64,
-    /// What is wrong with the leaves beyond the checkpoint, if something is. Nothing vouches for them, whatever is found.
+    /// What is wrong with the leaves beyond the checkpoint, if something is. Nothing vouches for
+    /// them, whatever is found.
     pub fault_beyond: Option<String>,
     /// Segments that were read.
     pub segments: usize,
-    /// Bytes at the end that a crash left or a running site is just writing; the next start cuts them off.
+    /// Bytes at the end that a crash left or a running site is just writing; the next start cuts
+    /// them off.
     pub torn_bytes: u64,
 }
 
 impl VerifiedFolder {
-    /// Leaves beyond the checkpoint. The site's key vouches for them to the site alone; no signature does to anybody.
+    /// Leaves beyond the checkpoint. The site's key vouches for them to the site alone; no
+    /// signature does to anybody.
     #[must_use]
     pub const fn beyond(&self) -> u64 {
         self.leaves.saturating_sub(self.checkpoint.size.get())
     }
 }
 
-/// Verifies the ledger in `folder`: segments, both trees, state, checkpoint. Nothing is written. If `vkey` is given, it must have signed the log; otherwise
-/// the key that the genesis entry names is believed. A log may grow meanwhile. `progress` is told how many leaves are done.
+/// Verifies the ledger in `folder`: segments, both trees, state, checkpoint. Nothing is written. If
+/// `vkey` is given, it must have signed the log; otherwise the key that the genesis entry names is
+/// believed. A log may grow meanwhile. `progress` is told how many leaves are done.
 ///
 /// # Errors
 /// The first file or leaf that is wrong.
@@ -79,8 +86,9 @@ pub fn verify_folder(
     verify_folder_with(disk, folder, vkey, progress, &mut |_, _| {})
 }
 
-/// As [`verify_folder`]; `observer` is told every leaf that the checkpoint covers and its envelope, or `None` where that was erased, in the log's order. What
-/// it was told holds only if the result is `Ok`.
+/// As [`verify_folder`]; `observer` is told every leaf that the checkpoint covers and its envelope,
+/// or `None` where that was erased, in the log's order. What it was told holds only if the result
+/// is `Ok`.
 ///
 /// # Errors
 /// The first file or leaf that is wrong.
@@ -104,7 +112,8 @@ pub fn verify_folder_with(
     })
 }
 
-/// What lies beside the segments. It is read before them, so it speaks of nothing that they do not hold, though the log may be growing.
+/// What lies beside the segments. It is read before them, so it speaks of nothing that they do not
+/// hold, though the log may be growing.
 struct Promises {
     note: String,
     /// The checkpoint as it says, unverified, and 0 leaves where it cannot be read.
@@ -177,8 +186,8 @@ struct Chunk {
     segment: PathBuf,
     first_leaf: u64,
     commitments: Vec<Hash>,
-    /// Sizes that the log had beyond the checkpoint, each after a commit group: a later checkpoint is
-    /// of one of them.
+    /// Sizes that the log had beyond the checkpoint, each after a commit group: a later checkpoint
+    /// is of one of them.
     sizes: Vec<u64>,
 }
 
@@ -238,7 +247,8 @@ impl<'a> SegmentsReader<'a> {
             unpacker: Unpacker::new(),
             state: State::default(),
             key_events: Vec::new(),
-            // One that speaks of more than is signed is of a version before 4, and beyond judgement.
+            // One that speaks of more than is signed is of a version before 4, and beyond
+            // judgement.
             state_checked: promises.state.as_ref().is_none_or(|told| told.size > promises.size),
             cursors: BTreeMap::new(),
             erased: LeafRanges::new(),
@@ -280,7 +290,8 @@ impl<'a> SegmentsReader<'a> {
         Ok(Read { state, key_events, erased, leaves: next_leaf, torn_bytes, fault_beyond, later })
     }
 
-    /// Reads segments on from where the reading has come to. Answers how many bytes at the end are torn.
+    /// Reads segments on from where the reading has come to. Answers how many bytes at the end are
+    /// torn.
     fn segments(&mut self, segments: &[u64]) -> Result<u64, VerifyError> {
         let begin = segment::position_of(segments, self.next_leaf).unwrap_or_default();
         let mut torn_bytes = 0;
@@ -297,7 +308,8 @@ impl<'a> SegmentsReader<'a> {
         Ok(torn_bytes)
     }
 
-    /// Reads one segment, as far as it was not read before. Answers how many bytes at its end are torn.
+    /// Reads one segment, as far as it was not read before. Answers how many bytes at its end are
+    /// torn.
     fn segment(&mut self, path: &Path, first_leaf: u64, is_last: bool) -> Result<u64, VerifyError> {
         let io_error = |source| VerifyError::Io { path: path.to_owned(), source };
         let damaged = |leaf, reason| VerifyError::Segment { path: path.to_owned(), leaf, reason };
@@ -382,7 +394,8 @@ impl<'a> SegmentsReader<'a> {
             (self.observer)(leaf, envelope);
             self.event(leaf, envelope)?;
         } else if self.fault_beyond.is_none() {
-            // It is not signed, so what it says fails nothing. A start refuses what the site did not write.
+            // It is not signed, so what it says fails nothing. A start refuses what the site did
+            // not write.
             let said = self.event(leaf, envelope);
             self.fault_beyond = said.err().map(|error| error_chain(&error));
         }
@@ -468,7 +481,8 @@ impl<'a> SegmentsReader<'a> {
         }
     }
 
-    /// The first leaf from `leaf` on that is not what its entry says, in a group that cannot be read as a whole.
+    /// The first leaf from `leaf` on that is not what its entry says, in a group that cannot be
+    /// read as a whole.
     fn first_changed(
         &mut self,
         file: &Arc<dyn DiskFile>,

@@ -1,4 +1,5 @@
-//! Shows that a log was only added to since an older checkpoint, by a consistency proof from its tiles.
+//! Shows that a log was only added to since an older checkpoint, by a consistency proof from its
+//! tiles.
 
 use key_history::{InvalidKeys, KeyHistory};
 use tlog::{
@@ -22,9 +23,11 @@ pub struct Grown {
     pub keys: KeyHistory,
 }
 
-/// Shows that the log still begins with everything that the older checkpoint `since`, a signed note, covers. Reads some tiles, not the whole log.
+/// Shows that the log still begins with everything that the older checkpoint `since`, a signed
+/// note, covers. Reads some tiles, not the whole log.
 ///
-/// If `known` is given, it must be among the keys that the newest checkpoint's leaves name; the older one may be of before that.
+/// If `known` is given, it must be among the keys that the newest checkpoint's leaves name; the
+/// older one may be of before that.
 ///
 /// # Errors
 /// One of the checkpoints does not hold, a tile cannot be had, or the history was changed.

@@ -16,8 +16,8 @@ pub trait LogSource {
     /// It cannot be had; the text says from where and why.
     fn checkpoint(&mut self) -> Result<String, String>;
 
-    /// The events that name the log's keys, at least those that the checkpoint covers. It is asked for
-    /// after the checkpoint.
+    /// The events that name the log's keys, at least those that the checkpoint covers. It is asked
+    /// for after the checkpoint.
     ///
     /// # Errors
     /// They cannot be had; the text says from where and why.
@@ -43,10 +43,11 @@ pub struct Verified {
     pub files: u64,
 }
 
-/// Computes the tree from the log's entries and compares every tile, the root and the signature. `progress` is told how many leaves are done.
+/// Computes the tree from the log's entries and compares every tile, the root and the signature.
+/// `progress` is told how many leaves are done.
 ///
-/// If `known` is given, it must be among the keys that the checkpoint's leaves name; otherwise the key that the genesis entry names is believed. The
-/// entries must hold the events that name keys.
+/// If `known` is given, it must be among the keys that the checkpoint's leaves name; otherwise the
+/// key that the genesis entry names is believed. The entries must hold the events that name keys.
 ///
 /// # Errors
 /// The first file or leaf that is wrong.

@@ -1,4 +1,5 @@
-//! Copying a log while it grows, is erased and goes over to another key: the copy is always a log that verifies and is gone on with.
+//! Copying a log while it grows, is erased and goes over to another key: the copy is always a log
+//! that verifies and is gone on with.
 
 use std::{
     fmt, fs, io,

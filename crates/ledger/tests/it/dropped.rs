@@ -1,5 +1,6 @@
-//! Orders whose caller goes away: at each step of the disk the future is dropped, the order is given
-//! again and retention sweeps. Then the process is killed or the power fails, and the log is opened.
+//! Orders whose caller goes away: at each step of the disk the future is dropped, the order is
+//! given again and retention sweeps. Then the process is killed or the power fails, and the log is
+//! opened.
 
 use std::{
     collections::BTreeSet,
@@ -30,7 +31,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const EVENTS: u64 = 120;
 /// What is erased, of two segments.
 const ERASED: &str = "2-9,70-75";
-/// Turns that the retry gets before the step that hangs goes on: with the lock, it uses none of them.
+/// Turns that the retry gets before the step that hangs goes on: with the lock, it uses none of
+/// them.
 const TURNS: usize = 200;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

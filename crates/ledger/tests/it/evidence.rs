@@ -328,7 +328,8 @@ fn a_group_that_is_gone_or_twice_is_named() {
     });
 }
 
-/// The bundle without one leaf, as whoever has the log can make it: every proof holds, and the last line says what there is.
+/// The bundle without one leaf, as whoever has the log can make it: every proof holds, and the last
+/// line says what there is.
 fn left_out(log: &LogReader, bundle: &str, leaf: u64) -> String {
     edited(bundle, |lines| {
         lines.remove(row_of(lines, leaf));
@@ -445,7 +446,8 @@ fn a_span_that_there_is_not_is_refused() {
     });
 }
 
-/// The file was written by the first sealwire that wrote bundles, and stays as it is: a span of a log with a key rotation and two erased envelopes.
+/// The file was written by the first sealwire that wrote bundles, and stays as it is: a span of a
+/// log with a key rotation and two erased envelopes.
 #[test]
 fn a_bundle_of_version_1_is_read_for_ever() {
     let bundle = include_str!("../../testdata/evidence/v1.evidence");

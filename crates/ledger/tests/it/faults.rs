@@ -1,5 +1,6 @@
-//! The fault table: one workload, and everything that can go wrong with each of its file operations; then the log is opened again and held to what it
-//! promised. And the same for a loss of power before and after each of them.
+//! The fault table: one workload, and everything that can go wrong with each of its file
+//! operations; then the log is opened again and held to what it promised. And the same for a loss
+//! of power before and after each of them.
 
 use std::{
     path::Path,
@@ -27,9 +28,11 @@ const SEGMENT_BYTES_MAX: u64 = 3 << 9;
 const ERASED: &str = "2,10-20,280";
 /// More than any operation of the workload takes to come.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Leaves of the whole workload: 389 messages, a rotation, an order of erasure, a hold and the genesis entry.
+/// Leaves of the whole workload: 389 messages, a rotation, an order of erasure, a hold and the
+/// genesis entry.
 const LEAVES: u64 = 393;
-/// Combinations of what a loss of power takes that are tried beside all and nothing, unless SEALWIRE_LOSSES says how many.
+/// Combinations of what a loss of power takes that are tried beside all and nothing, unless
+/// SEALWIRE_LOSSES says how many.
 const LOSSES: u64 = 2;
 
 pub(crate) fn folder() -> &'static Path {
@@ -107,7 +110,8 @@ impl Stopped {
     }
 }
 
-/// Someone who uses the log, and remembers what it promised. Every message is another number, so that one that is there twice is seen.
+/// Someone who uses the log, and remembers what it promised. Every message is another number, so
+/// that one that is there twice is seen.
 struct User {
     disk: SimulatedDisk,
     ledger: Ledger,
@@ -210,7 +214,8 @@ impl User {
     }
 }
 
-/// Everything that a log does: it is begun, grows over several segments, is killed, goes on, and is closed.
+/// Everything that a log does: it is begun, grows over several segments, is killed, goes on, and is
+/// closed.
 async fn workload(disk: &SimulatedDisk, promises: &Promises) -> Result<(), Stopped> {
     let user = |disk: &SimulatedDisk, ledger: Ledger| User {
         disk: disk.clone(),
@@ -243,7 +248,8 @@ async fn workload(disk: &SimulatedDisk, promises: &Promises) -> Result<(), Stopp
     writer.close().await.map_err(Stopped::Close)
 }
 
-/// Opens the log as a new process does, holds it to its promises, goes on with it, closes it and verifies it.
+/// Opens the log as a new process does, holds it to its promises, goes on with it, closes it and
+/// verifies it.
 async fn check(disk: &SimulatedDisk, promises: &mut Vec<Promise>) {
     let (ledger, writer) = open(disk).unwrap();
     let numbers = hold_to(&ledger, promises);
@@ -330,7 +336,8 @@ async fn retry(disk: &SimulatedDisk, ledger: &Ledger, promises: &[Promise]) {
     }
 }
 
-/// Checks the log, and once more after a loss of power: what the first check was told must have been so.
+/// Checks the log, and once more after a loss of power: what the first check was told must have
+/// been so.
 fn check_twice(runtime: &Runtime, contents: Contents, mut promises: Vec<Promise>) {
     let disk = SimulatedDisk::with(contents);
     runtime.block_on(check(&disk, &mut promises));
@@ -349,7 +356,8 @@ impl Drop for Trying<'_> {
     }
 }
 
-/// What a workload leaves in which nothing goes wrong: segments of which two were written anew, a log under its second key.
+/// What a workload leaves in which nothing goes wrong: segments of which two were written anew, a
+/// log under its second key.
 pub(crate) fn whole_log() -> Contents {
     let disk = site();
     runtime().block_on(workload(&disk, &Promises::default())).unwrap();
@@ -392,7 +400,8 @@ fn operations() -> Vec<Operation> {
     disk.operations()
 }
 
-/// Runs the workload with a fault at every operation to which it can happen. `outcome` looks at how far it came.
+/// Runs the workload with a fault at every operation to which it can happen. `outcome` looks at how
+/// far it came.
 fn run_table(fault: Fault, outcome: impl Fn(Result<(), Stopped>)) {
     let runtime = runtime();
     let mut tried = 0;
@@ -456,7 +465,8 @@ fn a_slow_operation_delays_and_breaks_nothing() {
             let open = open;
             let working = scope.spawn(|| self::runtime().block_on(workload(&disk, &promises)));
             is_reached.recv_timeout(DEADLINE).unwrap();
-            // Whatever was promised by now does not depend on what hangs: it holds if the power fails meanwhile.
+            // Whatever was promised by now does not depend on what hangs: it holds if the power
+            // fails meanwhile.
             let promised = promises.all();
             let meanwhile = disk.contents().after(Loss::Everything);
             check_twice(&runtime, meanwhile, promised);

@@ -1,4 +1,5 @@
-//! What a log can do beyond appending: keys of appends, erasure, holds, retention, key rotation, and reading what older versions wrote.
+//! What a log can do beyond appending: keys of appends, erasure, holds, retention, key rotation,
+//! and reading what older versions wrote.
 
 use std::{
     fs, io,
@@ -141,7 +142,8 @@ async fn an_erased_envelope_is_gone_and_its_proof_holds() {
         assert!(refusal.contains(words), "{leaves}: {refusal}");
     }
     close(folder.path(), writer).await;
-    // Whatever is still in the segments was unpacked for `verify`; what is not packed shows in the bytes.
+    // Whatever is still in the segments was unpacked for `verify`; what is not packed shows in the
+    // bytes.
     for file in files(folder.path()) {
         let bytes = fs::read(&file).unwrap();
         assert!(!bytes.windows(6).any(|window| window == b"SECRET"), "{}", file.display());
@@ -369,7 +371,8 @@ pub(crate) fn kept_log(version: &str, path: &Path) {
     }
 }
 
-/// It has two keys, a batch under the key `first`, a hold that was placed and released, and two erased readings.
+/// It has two keys, a batch under the key `first`, a hold that was placed and released, and two
+/// erased readings.
 #[tokio::test]
 async fn a_log_of_version_2_is_read_and_gone_on_with() {
     let folder = TempDir::new().unwrap();
@@ -391,8 +394,8 @@ async fn a_log_of_version_2_is_read_and_gone_on_with() {
     assert_eq!(verify(&path).unwrap().erased, 3);
 }
 
-/// It has two keys, batches under keys of which one was erased whole and one in part, a hold that was
-/// placed and released, and a cursor that moved alone behind the checkpoint.
+/// It has two keys, batches under keys of which one was erased whole and one in part, a hold that
+/// was placed and released, and a cursor that moved alone behind the checkpoint.
 #[tokio::test]
 async fn a_log_of_version_3_is_read_and_gone_on_with() {
     let folder = TempDir::new().unwrap();

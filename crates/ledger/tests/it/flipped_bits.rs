@@ -1,8 +1,10 @@
 //! Any flipped bit in any file of a log is found by `verify`, and named.
 //!
-//! The log is whole and closed: several segments, erasures, a rotation of keys, a hold. Two kinds of bits count for nothing and are not there in such a log:
-//! those of a `.next` file, which means nothing, and those of a commit group behind everything that checkpoint, state and tree speak of. The last group of a
-//! log cannot be told from one that a crash tore; `verify` counts such bytes as torn instead of refusing them.
+//! The log is whole and closed: several segments, erasures, a rotation of keys, a hold. Two kinds
+//! of bits count for nothing and are not there in such a log: those of a `.next` file, which means
+//! nothing, and those of a commit group behind everything that checkpoint, state and tree speak of.
+//! The last group of a log cannot be told from one that a crash tore; `verify` counts such bytes as
+//! torn instead of refusing them.
 
 use std::path::Path;
 

@@ -1,7 +1,10 @@
-//! kill -9 in a loop: a process appends under load, is killed, and the log that it leaves is held to everything it acknowledged; then the next one goes on.
+//! kill -9 in a loop: a process appends under load, is killed, and the log that it leaves is held
+//! to everything it acknowledged; then the next one goes on.
 //!
-//! The process is this test binary, told by [`FOLDER`] to be [`appends_until_it_is_killed`]. What it acknowledges it prints, and the parent keeps it. The
-//! number of rounds is 10, or what [`ROUNDS`] says; `cargo xtask kills` runs 100. Losses of power are `faults`' subject: a kill leaves the page cache.
+//! The process is this test binary, told by [`FOLDER`] to be [`appends_until_it_is_killed`]. What
+//! it acknowledges it prints, and the parent keeps it. The number of rounds is 10, or what
+//! [`ROUNDS`] says; `cargo xtask kills` runs 100. Losses of power are `faults`' subject: a kill
+//! leaves the page cache.
 
 use std::{
     collections::HashSet,
@@ -63,7 +66,8 @@ fn appends_until_it_is_killed() {
     });
 }
 
-/// Seals batches of 1 to 4 messages, each of which is there once in the whole log, and says of each batch when it is acknowledged.
+/// Seals batches of 1 to 4 messages, each of which is there once in the whole log, and says of each
+/// batch when it is acknowledged.
 async fn append_for_ever(ledger: Ledger, task: u64) {
     let process = std::process::id();
     for number in 0_u64.. {
@@ -193,7 +197,8 @@ impl Said {
     }
 }
 
-/// Starts a process that appends, and kills it after this many acknowledgements or refusals; 0 kills it as it opens the log.
+/// Starts a process that appends, and kills it after this many acknowledgements or refusals; 0
+/// kills it as it opens the log.
 fn run_and_kill(folder: &Path, after: u64, until_refused: bool, said: &mut Said) {
     let mut process: Child = Command::new(env::current_exe().unwrap())
         .args(["kills::appends_until_it_is_killed", "--exact", "--ignored", "--nocapture"])
@@ -220,7 +225,8 @@ fn run_and_kill(folder: &Path, after: u64, until_refused: bool, said: &mut Said)
     lines.map_while(Result::ok).for_each(|line| said.take(&line));
 }
 
-/// Opens what a killed process left as the next one would, holds it to what was said, and verifies it.
+/// Opens what a killed process left as the next one would, holds it to what was said, and verifies
+/// it.
 fn check(folder: &Path, said: &mut Said) {
     Runtime::new().unwrap().block_on(async {
         let (ledger, writer) = open(folder);

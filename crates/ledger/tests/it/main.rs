@@ -1,4 +1,5 @@
-//! The ledger from outside: what was acknowledged is there after anything a crash can do, and whatever was changed is named.
+//! The ledger from outside: what was acknowledged is there after anything a crash can do, and
+//! whatever was changed is named.
 
 #![expect(
     clippy::unwrap_used,
@@ -78,7 +79,8 @@ fn assert_holds(ledger: &Ledger, count: usize) {
     assert_eq!(messages(ledger), (0..count).map(|number| number.to_string()).collect::<Vec<_>>());
 }
 
-/// A folder with a closed log of `batches` batches of `each` events, and a cursor that moved with every one.
+/// A folder with a closed log of `batches` batches of `each` events, and a cursor that moved with
+/// every one.
 async fn log(batches: usize, each: usize) -> TempDir {
     let folder = TempDir::new().unwrap();
     let (ledger, writer) = open(folder.path());
@@ -287,7 +289,8 @@ async fn the_trees_files_are_made_again_when_they_are_gone_or_wrong() {
 #[tokio::test]
 async fn a_history_that_was_written_anew_is_not_signed() {
     let folder = log(2, 10).await;
-    // Another log of the same key, as long as this one or longer, takes the place of the segments, and what is derived is deleted.
+    // Another log of the same key, as long as this one or longer, takes the place of the segments,
+    // and what is derived is deleted.
     for batches in [2, 3] {
         let forged = copy(folder.path());
         let other = TempDir::new().unwrap();

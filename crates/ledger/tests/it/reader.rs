@@ -1,4 +1,5 @@
-//! Looking at a log's folder: the same as the writer says, whatever the writer is doing, and nothing is touched.
+//! Looking at a log's folder: the same as the writer says, whatever the writer is doing, and
+//! nothing is touched.
 
 use std::{
     fs,
@@ -292,7 +293,8 @@ async fn a_reader_that_meets_an_erasure_reads_on_wherever_it_met_it() {
 async fn what_may_pass_is_told_from_what_is_damaged() {
     let folder = TempDir::new().unwrap();
     let (ledger, writer) = open(folder.path());
-    // The second segment of three, none of which a reader has looked into yet: the first has the log's key.
+    // The second segment of three, none of which a reader has looked into yet: the first has the
+    // log's key.
     for leaf in ["7", "50"] {
         ledger.append(batch(0, 40)).await.unwrap();
         ledger.erase(erasure(leaf), at(1)).await.unwrap();

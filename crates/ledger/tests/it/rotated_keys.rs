@@ -1,8 +1,9 @@
 //! A key that was rotated away vouches for nothing any more, wherever a log is verified by the key
 //! that came after it.
 //!
-//! The attacker has the old key and the log's public files. They sign another history of fewer leaves
-//! than the log had when it went over to the new key, and show the genuine rotation beside it.
+//! The attacker has the old key and the log's public files. They sign another history of fewer
+//! leaves than the log had when it went over to the new key, and show the genuine rotation beside
+//! it.
 
 use std::{fs, path::Path, sync::Arc};
 

@@ -1,10 +1,13 @@
 //! A disk in memory that fails, tears and forgets on demand.
 //!
-//! Of each file it knows what processes see and what was fsynced, and every change between the two; the same of each folder's entries, which only the
-//! fsync of the folder makes durable. Every operation has a number, and a [`Plan`] says which of them goes wrong in which way. A loss of power keeps what was
-//! fsynced and of the rest what a [`Loss`] says: writes in whole sectors, in any combination.
+//! Of each file it knows what processes see and what was fsynced, and every change between the two;
+//! the same of each folder's entries, which only the fsync of the folder makes durable. Every
+//! operation has a number, and a [`Plan`] says which of them goes wrong in which way. A loss of
+//! power keeps what was fsynced and of the rest what a [`Loss`] says: writes in whole sectors, in
+//! any combination.
 //!
-//! A process that was killed has no handles any more: [`SimulatedDisk::restart`] makes those from before fail without effect.
+//! A process that was killed has no handles any more: [`SimulatedDisk::restart`] makes those from
+//! before fail without effect.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,7 +35,8 @@ pub(crate) enum Fault {
     Short,
     /// A part is written, and it fails.
     Torn,
-    /// From here on there is no room for new files or more bytes, until [`SimulatedDisk::make_room`].
+    /// From here on there is no room for new files or more bytes, until
+    /// [`SimulatedDisk::make_room`].
     NoSpace,
     /// It takes until the gate is opened.
     Slow,
@@ -176,8 +180,8 @@ impl SimulatedDisk {
         self.world().plan = Some(plan);
     }
 
-    /// Before the operation of this number, other processes leave these contents. Files that are open
-    /// stay so: `contents` must come from the life of the same disk.
+    /// Before the operation of this number, other processes leave these contents. Files that are
+    /// open stay so: `contents` must come from the life of the same disk.
     pub(crate) fn switch(&self, at: usize, contents: Contents) {
         self.world().switch = Some((at, contents));
     }
@@ -246,7 +250,8 @@ impl SimulatedDisk {
             return Ok((world, None));
         };
         match (fault, gate) {
-            // What a failed fsync did not write is not written by the next one either, which is what Linux does.
+            // What a failed fsync did not write is not written by the next one either, which is
+            // what Linux does.
             (Fault::Error, _) if operation == Operation::Sync => Ok((world, Some(fault))),
             (Fault::Error, _) => Err(broken()),
             (Fault::NoSpace, _) => {

@@ -1,5 +1,5 @@
-//! Who can write a log's folder and does not have its key: what they put there is not signed, is not
-//! erased and does not verify.
+//! Who can write a log's folder and does not have its key: what they put there is not signed, is
+//! not erased and does not verify.
 
 use std::{
     fs,

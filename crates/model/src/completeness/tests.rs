@@ -1,4 +1,5 @@
-//! Sealed events in words: `7` is a reading of poll 7, `4-6` a gap event, `?` a reading without a number, `x` an erased envelope.
+//! Sealed events in words: `7` is a reading of poll 7, `4-6` a gap event, `?` a reading without a
+//! number, `x` an erased envelope.
 
 use alloc::{format, string::ToString as _, vec};
 

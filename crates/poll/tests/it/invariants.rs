@@ -38,7 +38,8 @@ pub(crate) fn input() -> impl Strategy<Value = Input> {
 
 /// Milliseconds to the next input, and whether the driver sleeps meanwhile.
 pub(crate) fn pause() -> impl Strategy<Value = (u64, bool)> {
-    // The longest reach past `lost_after`; they are rare, for a sensor of 100 ms lives through thousands of polls in one.
+    // The longest reach past `lost_after`; they are rare, for a sensor of 100 ms lives through
+    // thousands of polls in one.
     let millis = prop_oneof![
         20 => 0_u64..50,
         20 => 50_u64..1_000,

@@ -1,4 +1,5 @@
-//! Slow, silent and stuttering sensors: no answer is sealed for a poll that was sent after the one it answers.
+//! Slow, silent and stuttering sensors: no answer is sealed for a poll that was sent after the one
+//! it answers.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -26,7 +27,8 @@ enum Happening {
     Beat { every: u64 },
 }
 
-/// What is sealed of a sensor that answers each poll with the poll's place among all that were sent, from 0.
+/// What is sealed of a sensor that answers each poll with the poll's place among all that were
+/// sent, from 0.
 fn sealed(timeout: u64, beats: &[(u64, u64)], manners: &[Manner], counts: bool) -> Vec<Event> {
     let config = Config {
         answer_timeout: Duration::from_millis(timeout),
@@ -81,7 +83,8 @@ fn sealed(timeout: u64, beats: &[(u64, u64)], manners: &[Manner], counts: bool) 
     }
 }
 
-/// Every poll ends once and in order, so the nth reading is the nth poll's; and what was not sent is declared.
+/// Every poll ends once and in order, so the nth reading is the nth poll's; and what was not sent
+/// is declared.
 fn check(log: &[Event]) -> Result<usize, TestCaseError> {
     let mut checked = Completeness::of_log();
     let (mut place, mut values) = (0, 0);

@@ -1,4 +1,5 @@
-//! Every poll has a number, and every number is sealed once: how, in traces, and that, whatever is fed in.
+//! Every poll has a number, and every number is sealed once: how, in traces, and that, whatever is
+//! fed in.
 
 use std::collections::BTreeMap;
 

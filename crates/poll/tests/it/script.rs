@@ -50,10 +50,12 @@ pub(crate) fn heartbeat(name: &str, changes: &[&str]) -> String {
     )
 }
 
-/// Plays `script`, one input a line, and returns what was done and when, one line each; the last one has the counters that are not zero.
+/// Plays `script`, one input a line, and returns what was done and when, one line each; the last
+/// one has the counters that are not zero.
 ///
-/// A line is `<milliseconds> <input>`: `beat a [key=value ...]`, `answer a <payload>`, `gone a`, `down`, `up`, `stop` or `end`. The poller is woken when it
-/// asks for it, unless the line begins with `!`: then the driver slept until this moment.
+/// A line is `<milliseconds> <input>`: `beat a [key=value ...]`, `answer a <payload>`, `gone a`,
+/// `down`, `up`, `stop` or `end`. The poller is woken when it asks for it, unless the line begins
+/// with `!`: then the driver slept until this moment.
 ///
 /// The site has room for three sensors.
 #[track_caller]

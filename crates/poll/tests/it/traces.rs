@@ -1,4 +1,5 @@
-//! What the poller does when, input by input. Each test is one rule; each line of a trace is `<milliseconds> <what>`.
+//! What the poller does when, input by input. Each test is one rule; each line of a trace is
+//! `<milliseconds> <what>`.
 
 use std::collections::BTreeMap;
 
@@ -62,7 +63,8 @@ fn only_the_first_answer_in_time_is_the_reading() {
 
 #[test]
 fn an_answer_is_judged_by_its_arrival_and_not_by_when_timeouts_are_handled() {
-    // The driver slept until the answer's moment, which is past the deadline and at the next poll's: it must not count for that one.
+    // The driver slept until the answer's moment, which is past the deadline and at the next
+    // poll's: it must not count for that one.
     let trace = run(&["0 beat a", "!2000 answer a 1", "2010 answer a 2", "2020 end"]);
     assert_eq!(
         trace,

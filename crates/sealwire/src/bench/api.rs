@@ -1,4 +1,5 @@
-//! `sealwire bench api`: Pangea's API over a log of a year's readings, from outside: a process serves, this one asks, and both share the machine.
+//! `sealwire bench api`: Pangea's API over a log of a year's readings, from outside: a process
+//! serves, this one asks, and both share the machine.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -221,7 +222,8 @@ fn text(number: u64) -> Value {
     json!({ "query": query })
 }
 
-/// Half of the searches, and all but a hundredth, take at most so many milliseconds, the first page with its proofs included.
+/// Half of the searches, and all but a hundredth, take at most so many milliseconds, the first page
+/// with its proofs included.
 fn timed(serving: &Serving, search: fn(u64) -> Value) -> Result<(f64, f64)> {
     let client = Client::of(serving);
     let mut times = Vec::new();

@@ -1,4 +1,5 @@
-//! `sealwire bench ledger`: fills a log, kills the process that fills it, opens and verifies what it left.
+//! `sealwire bench ledger`: fills a log, kills the process that fills it, opens and verifies what
+//! it left.
 
 use std::{
     fs,
@@ -97,7 +98,8 @@ fn measure(folder: &Path, entries: u64) -> Result<Figures> {
     })
 }
 
-/// Has a process fill a log and measure itself, and kills it while it goes on. Answers what it measured, and the most memory it ever had, in megabytes.
+/// Has a process fill a log and measure itself, and kills it while it goes on. Answers what it
+/// measured, and the most memory it ever had, in megabytes.
 fn load_and_kill(folder: &Path, entries: u64) -> Result<(Measured, Option<f64>)> {
     let mut child = Killed(
         Command::new(std::env::current_exe().context("cannot find this program")?)

@@ -1,6 +1,8 @@
-//! The process under load: it fills a log, measures itself, says what it measured on standard output, and goes on appending until it is killed.
+//! The process under load: it fills a log, measures itself, says what it measured on standard
+//! output, and goes on appending until it is killed.
 //!
-//! It is a process of its own so that its memory is that of a log alone, and so that it can be killed as a crash would.
+//! It is a process of its own so that its memory is that of a log alone, and so that it can be
+//! killed as a crash would.
 
 use std::{
     fs,
@@ -90,7 +92,8 @@ async fn load(folder: &Path, entries: u64) -> Result<()> {
     Ok(())
 }
 
-/// The key of a bench's log, the same in the process under load and in the one that opens the log after it.
+/// The key of a bench's log, the same in the process under load and in the one that opens the log
+/// after it.
 pub(crate) fn signer() -> Signer {
     let name = "sealwire.test/bench".parse().expect("it is a key's name");
     Signer::from_seed(name, &[1; 32])
@@ -138,7 +141,8 @@ async fn append_from(ledger: &Ledger, writers: u64, batches: u64, events: usize)
     Ok((ledger.size() - before) as f64 / begin.elapsed().as_secs_f64())
 }
 
-/// Appends one event at a time from one writer, and makes bare writes of as many bytes between. Answers the median of each in microseconds.
+/// Appends one event at a time from one writer, and makes bare writes of as many bytes between.
+/// Answers the median of each in microseconds.
 async fn append_alone(ledger: &Ledger, folder: &Path) -> Result<(f64, f64)> {
     /// Bytes that the commit group of one such event takes, about.
     const GROUP_BYTES: usize = 220;

@@ -66,8 +66,8 @@ fn check_policy(policy: &Policy, bundle: &VerifiedBundle, shown: &mut Shown) -> 
     shown::check_policy(policy, &SignedNote::parse(&bundle.note)?, shown)
 }
 
-/// Asks for what a bundle is for: envelopes and, where it is of one sensor, polls of it. Rows of a sensor can be left out of a bundle without a trace, all but
-/// those between two numbers of polls.
+/// Asks for what a bundle is for: envelopes and, where it is of one sensor, polls of it. Rows of a
+/// sensor can be left out of a bundle without a trace, all but those between two numbers of polls.
 fn demand(bundle: &VerifiedBundle, shown: &mut Shown) {
     shown.demand(bundle.proved > 0, || match bundle.erased {
         0 => String::from("not one row is in it"),

@@ -24,8 +24,9 @@ pub(super) fn take(checked: &mut Completeness, leaf: u64, envelope: Option<&[u8]
 
 /// Says what was found.
 ///
-/// A poll of which no event says how it ended, and one that two events name, fail the log: no site seals either, whatever happens to it, so an event was
-/// kept from the log or came to it by another way. What the log declares missing does not, nor does what an erasure may have taken.
+/// A poll of which no event says how it ended, and one that two events name, fail the log: no site
+/// seals either, whatever happens to it, so an event was kept from the log or came to it by another
+/// way. What the log declares missing does not, nor does what an erasure may have taken.
 pub(super) fn report(checked: &Completeness) -> Result<()> {
     let sensors = checked.accounts().len();
     let incomplete = checked.accounts().filter(|(_, account)| !account.is_complete()).count();

@@ -9,7 +9,8 @@ use crate::{output, policy};
 /// Leaves between two lines of progress.
 const PROGRESS_LEAVES: u64 = 1_000_000;
 
-/// What a check shows in which nothing was found wrong. Where there was nothing to find anything in, that is no evidence of anything.
+/// What a check shows in which nothing was found wrong. Where there was nothing to find anything
+/// in, that is no evidence of anything.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     /// What was asked for and there was nothing to show it by, one line each.

@@ -13,7 +13,8 @@ const SENSOR: &str = "0b5a6e0c-5555-4222-8333-944455566688";
 /// The first leaf behind the genesis entry.
 const FIRST: u64 = 1;
 
-/// A log of one sensor in a data directory, in words: `7` is a reading of poll 7, `4-6` a gap, and `x` before a number a reading that is erased.
+/// A log of one sensor in a data directory, in words: `7` is a reading of poll 7, `4-6` a gap, and
+/// `x` before a number a reading that is erased.
 async fn log(words: &str) -> TempDir {
     let heartbeat = format!(
         r#"{{"id":"{SENSOR}","alias":"T1","poll_interval":1000,"poll_topic":"p","read_topic":"r"}}"#

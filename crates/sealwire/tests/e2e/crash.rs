@@ -1,4 +1,5 @@
-//! Every process is killed in turn; what was acknowledged is there, exactly once, and so is what follows from it.
+//! Every process is killed in turn; what was acknowledged is there, exactly once, and so is what
+//! follows from it.
 
 use std::{
     sync::atomic::Ordering,
@@ -19,7 +20,8 @@ const EVERY_MS: u64 = 200;
 #[test]
 fn nothing_acknowledged_is_lost_whoever_is_killed() {
     let mut site = Site::start(&["--simulate", "40"]);
-    // A device whose every second value is out of range, so that there is always something to judge.
+    // A device whose every second value is out of range, so that there is always something to
+    // judge.
     let id = "0b5a6e0c-5555-4222-8333-944455566677";
     let mut beat = heartbeat(id, "Swinging", EVERY_MS);
     beat["range"] = json!([0, 10]);

@@ -1,4 +1,5 @@
-//! Evidence of a running site: exported, proved, compared with what the log once signed, and each thing that was done to it named.
+//! Evidence of a running site: exported, proved, compared with what the log once signed, and each
+//! thing that was done to it named.
 
 use std::{fs, path::Path};
 

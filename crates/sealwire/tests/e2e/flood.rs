@@ -1,4 +1,5 @@
-//! More clients than the log port takes, and clients that keep it waiting: everyone is answered, nothing else suffers, and memory has a limit.
+//! More clients than the log port takes, and clients that keep it waiting: everyone is answered,
+//! nothing else suffers, and memory has a limit.
 
 use std::{io, net::SocketAddr};
 
@@ -31,7 +32,8 @@ const BODIES_BYTES: usize = 32 << 20;
 /// What most processes may have open when they start.
 const USUAL_FILES: u64 = 1_024;
 
-/// By how much the site's memory may grow for connections: 32 KiB for each that is taken or refused at once.
+/// By how much the site's memory may grow for connections: 32 KiB for each that is taken or refused
+/// at once.
 const CONNECTIONS_BYTES_MAX: u64 = 2 * TAKEN as u64 * (32 << 10);
 /// For bodies: each may lie in a buffer of twice its length.
 const BODIES_BYTES_MAX: u64 = 2 * BODIES_BYTES as u64;
@@ -55,7 +57,8 @@ fn ten_thousand_clients_are_answered_and_memory_is_bounded() {
     };
     let (served, refused) = (count((200, "Success")), count((503, "ServiceNotAvailable")));
     assert_eq!(served + refused, FLOOD, "everyone is answered");
-    // More than there is room for at once only where all of this takes longer than a connection may be idle.
+    // More than there is room for at once only where all of this takes longer than a connection may
+    // be idle.
     assert!((TAKEN - OTHERS..2 * TAKEN).contains(&served), "{served} are served");
     assert_grown_by(CONNECTIONS_BYTES_MAX, memory, &site);
     // Whatever room others left is taken, too.
@@ -74,7 +77,8 @@ fn ten_thousand_clients_are_answered_and_memory_is_bounded() {
     }
     drop(slow);
     let statuses = runtime.block_on(endless_bodies(address, &large));
-    // Some found no memory, and with what they gave back the others waited for the rest of their bodies.
+    // Some found no memory, and with what they gave back the others waited for the rest of their
+    // bodies.
     assert!(statuses.contains(&503) && statuses.contains(&408), "{statuses:?}");
     assert!(statuses.iter().all(|status| matches!(status, 503 | 408)), "{statuses:?}");
     assert_eq!(log(), 200);
@@ -193,7 +197,8 @@ async fn unfinished_heads(address: SocketAddr) {
     }
 }
 
-/// Clients send half as much again as all bodies may take, a mebibyte each, and none of them ends: the statuses of their answers.
+/// Clients send half as much again as all bodies may take, a mebibyte each, and none of them ends:
+/// the statuses of their answers.
 async fn endless_bodies(address: SocketAddr, head: &str) -> Vec<u16> {
     const SENT_BYTES: usize = 1 << 20;
     let mut sending = JoinSet::new();

@@ -1,4 +1,5 @@
-//! A log from inside: reads a stopped site's envelopes and holds them against what must be true of any log.
+//! A log from inside: reads a stopped site's envelopes and holds them against what must be true of
+//! any log.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -50,7 +51,8 @@ impl Kept {
         }
     }
 
-    /// No answer of a sensor that counts its answers is there twice in a run of the site; simulated ones begin anew with it.
+    /// No answer of a sensor that counts its answers is there twice in a run of the site; simulated
+    /// ones begin anew with it.
     #[track_caller]
     pub(crate) fn assert_answers_are_there_once(&self) {
         let mut seen = BTreeSet::new();
@@ -70,7 +72,8 @@ impl Kept {
         }
     }
 
-    /// Every poll of every sensor is accounted for once, from 1 on, whatever was killed; and the log says why polls of `sensor` have no reading.
+    /// Every poll of every sensor is accounted for once, from 1 on, whatever was killed; and the
+    /// log says why polls of `sensor` have no reading.
     #[track_caller]
     pub(crate) fn assert_no_poll_is_unaccounted_for(&self, sensor: SensorId, reasons: &[&str]) {
         let mut checked = Completeness::of_log();
@@ -103,7 +106,8 @@ impl Kept {
         assert!(without_host.filter(|envelope| is(envelope, action::SENSOR_READING)).count() > 0);
     }
 
-    /// What was derived is exactly what follows from the leaves that were judged, once and in order: no crash left one out or judged one twice.
+    /// What was derived is exactly what follows from the leaves that were judged, once and in
+    /// order: no crash left one out or judged one twice.
     #[track_caller]
     pub(crate) fn assert_derived_is_what_follows(&self) {
         let judged = (0..self.judged).zip(&self.envelopes);

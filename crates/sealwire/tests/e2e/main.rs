@@ -1,7 +1,8 @@
-//! A whole site from outside: the real binary, both real engines, real clients, free ports, a folder of its own for each test.
+//! A whole site from outside: the real binary, both real engines, real clients, free ports, a
+//! folder of its own for each test.
 //!
-//! `cargo xtask test` prepares what these need: the components in the binary, the page's tools, a browser, a Python with paho-mqtt,
-//! Pangea's SDK and schemathesis, and Pangea's SDK for Node.
+//! `cargo xtask test` prepares what these need: the components in the binary, the page's tools, a
+//! browser, a Python with paho-mqtt, Pangea's SDK and schemathesis, and Pangea's SDK for Node.
 
 #![expect(
     clippy::unwrap_used,

@@ -32,7 +32,8 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    /// Connects; `heartbeat` is what it says of itself, `answer` its payload for the poll of this number, counted from 1.
+    /// Connects; `heartbeat` is what it says of itself, `answer` its payload for the poll of this
+    /// number, counted from 1.
     pub(crate) fn start(
         site: &Site,
         heartbeat: Value,
@@ -68,7 +69,8 @@ impl Device {
                     Ok(Event::Incoming(Packet::Publish(poll))) => {
                         assert_eq!(&poll.payload[..], b"poll");
                         let number = count.fetch_add(1, Ordering::Relaxed) + 1;
-                        // The queue is full only while the broker is away, and then nothing is polled.
+                        // The queue is full only while the broker is away, and then nothing is
+                        // polled.
                         let _away =
                             sender.try_publish(&read_topic, QoS::AtMostOnce, false, answer(number));
                     }

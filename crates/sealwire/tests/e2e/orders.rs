@@ -1,4 +1,5 @@
-//! An operator's orders to a site that runs and to one that does not, and who may ask the log port for what.
+//! An operator's orders to a site that runs and to one that does not, and who may ask the log port
+//! for what.
 
 use std::fs;
 
@@ -102,7 +103,8 @@ fn orders_are_carried_out_sealed_and_survive() {
         "nothing is that old"
     );
 
-    // The key: what was given as the site's is not what signs any more, and the log says how it went over.
+    // The key: what was given as the site's is not what signs any more, and the log says how it
+    // went over.
     let rotated = order(&site, &["rotate-key", "--actor", "ada"]);
     let vkey = rotated["vkey"].as_str().unwrap();
     assert_ne!(vkey, site.addresses.vkey);

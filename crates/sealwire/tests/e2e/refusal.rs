@@ -13,7 +13,8 @@ const PORT_FLAGS: [(&str, &str); 4] = [
     ("--mqtt-port", "MQTT"),
 ];
 
-/// Runs `sealwire up` in vain: the one error it says. Ports are free ones but for those that are named.
+/// Runs `sealwire up` in vain: the one error it says. Ports are free ones but for those that are
+/// named.
 #[track_caller]
 pub(crate) fn refused(
     data_dir: &Path,

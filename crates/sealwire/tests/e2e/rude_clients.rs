@@ -1,4 +1,5 @@
-//! Pangea's API as rude clients meet it: each gets an answer that says what is wrong, and nothing of theirs is sealed.
+//! Pangea's API as rude clients meet it: each gets an answer that says what is wrong, and nothing
+//! of theirs is sealed.
 
 use std::{
     io::{Read as _, Write as _},
@@ -12,7 +13,8 @@ use crate::{
     site::{Site, port},
 };
 
-/// By how much the site's memory may grow for one client: the largest body, in a buffer of twice its length.
+/// By how much the site's memory may grow for one client: the largest body, in a buffer of twice
+/// its length.
 const GROWTH_BYTES_MAX: u64 = 2 * (16 << 20);
 
 /// What a request says that is refused: path, body, what is told is wrong, and where.
@@ -163,7 +165,8 @@ fn who_has_no_token_or_sends_too_much_or_too_slowly_is_told_so() {
     site.stop();
 }
 
-/// Sends a request as it is: HTTP's status and Pangea's. The answer has come whole, and the connection ended without an error.
+/// Sends a request as it is: HTTP's status and Pangea's. The answer has come whole, and the
+/// connection ended without an error.
 #[track_caller]
 fn send(site: &Site, head: &str, body: &str) -> (u16, Value) {
     let mut stream = TcpStream::connect(("127.0.0.1", port(&site.addresses.log))).unwrap();

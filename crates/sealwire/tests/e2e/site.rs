@@ -15,7 +15,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long anything may take before a test fails. Generous: several sites start at once on two cores.
+/// How long anything may take before a test fails. Generous: several sites start at once on two
+/// cores.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 /// What the site itself promises for stopping, and some room for a busy machine.
 const STOP_DEADLINE: Duration = Duration::from_secs(5 + 5);
@@ -58,7 +59,8 @@ impl Site {
         Self::start_by(&[], folder, arguments)
     }
 
-    /// The same, started by another program: what it is called with, before the site's own command line.
+    /// The same, started by another program: what it is called with, before the site's own command
+    /// line.
     pub(crate) fn start_by(launcher: &[&str], folder: TempDir, arguments: &[&str]) -> Self {
         let launcher: Vec<String> = launcher.iter().copied().map(String::from).collect();
         let arguments: Vec<String> = arguments.iter().copied().map(String::from).collect();
@@ -334,7 +336,8 @@ fn agent() -> ureq::Agent {
         .into()
 }
 
-/// Status and JSON; `None` while nobody answers, the host has no gateway yet, or the gateway no site.
+/// Status and JSON; `None` while nobody answers, the host has no gateway yet, or the gateway no
+/// site.
 fn answer(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Option<(u16, Value)> {
     let mut response = result.ok()?;
     let status = response.status().as_u16();

@@ -1,4 +1,5 @@
-//! That readings are taken out is sealed, and the index of a site that does not run is brought up to the log for it.
+//! That readings are taken out is sealed, and the index of a site that does not run is brought up
+//! to the log for it.
 
 use access::Account;
 use data_dir::DataDir;

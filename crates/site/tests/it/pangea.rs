@@ -227,7 +227,8 @@ async fn no_retry_is_sealed_again_whatever_the_clock_did() {
     let (log, retried) = ("POST /v1/log", "x-pangea-retried-request-ids");
     let first = client.send(log, &event).await;
     let sealed = newest_leaf(&client).await;
-    // The clock was set back before the second attempt, whose id is smaller then; this is the third.
+    // The clock was set back before the second attempt, whose id is smaller then; this is the
+    // third.
     let ids = format!("prq_{},{}", "0".repeat(32), first["request_id"].as_str().unwrap());
     let third = client.send_with(&format!("{retried}: {ids}\r\n"), log, &event).await;
     assert_eq!((&third["status"], &third["result"]), (&json!("Success"), &first["result"]));

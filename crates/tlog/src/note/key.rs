@@ -161,8 +161,9 @@ impl<const TYPE: u8> PrivateKey<TYPE> {
         &self.vkey
     }
 
-    /// A secret that follows from the private key, for another use than signing, which `label` names.
-    /// It tells nothing of the private key, nor of what follows under another label or key name.
+    /// A secret that follows from the private key, for another use than signing, which `label`
+    /// names. It tells nothing of the private key, nor of what follows under another label or key
+    /// name.
     pub fn derive_secret(&self, label: &str) -> [u8; 32] {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.key.as_bytes())
             .expect("a key of any length will do");

@@ -19,7 +19,8 @@ CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
 /// The time in it.
 const SECONDS: u64 = 1_679_315_147;
 
-/// The key of the seed of 32 bytes 7, and the line with which OpenSSL 3 cosigns the example's text with it.
+/// The key of the seed of 32 bytes 7, and the line with which OpenSSL 3 cosigns the example's text
+/// with it.
 const VKEY: &str = "witness.example/w1+aa4a09d1+BOpKbGPinFIKvvVQexMuxfmVR3auvr57kkIe6mkURtIs";
 const LINE: &str = "— witness.example/w1 qkoJ0QAAAABkGFDLWr4Jea05CAgwNVtwky0Jgz6WfX0QJgM//FkB/W9BoT9TX0DkTxG+2cT4p/ViKNhUM/SnUwFcYQzugGFQ15LwDw==";
 

@@ -1,4 +1,5 @@
-//! Proofs of several leaves: whatever leaves of whatever tree, they hold, and not once anything is changed.
+//! Proofs of several leaves: whatever leaves of whatever tree, they hold, and not once anything is
+//! changed.
 
 use std::collections::BTreeSet;
 

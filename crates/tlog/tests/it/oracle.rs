@@ -42,7 +42,8 @@ pub(crate) fn subproof(m: usize, leaves: &[Hash], known: bool) -> Vec<Hash> {
     }
 }
 
-/// tlog-tiles: the hashes of a tile by their formula, `MTH(D[(n*256+i)*256^l : (n*256+i+1)*256^l])`.
+/// tlog-tiles: the hashes of a tile by their formula, `MTH(D[(n*256+i)*256^l :
+/// (n*256+i+1)*256^l])`.
 pub(crate) fn tile(id: &TileId, leaves: &[Hash]) -> Vec<Hash> {
     let span = 256_usize.pow(u32::from(id.level.get()));
     let first = usize::try_from(id.index).unwrap() * 256;

@@ -1,4 +1,5 @@
-//! A log that Tessera wrote (transparency-dev/tessera, testdata): 15 entries, a checkpoint at each size.
+//! A log that Tessera wrote (transparency-dev/tessera, testdata): 15 entries, a checkpoint at each
+//! size.
 
 use std::fs;
 use std::path::PathBuf;

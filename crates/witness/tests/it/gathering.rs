@@ -1,4 +1,5 @@
-//! Gathering cosignatures, under a virtual clock: witnesses that answer, are slow, are away and come back.
+//! Gathering cosignatures, under a virtual clock: witnesses that answer, are slow, are away and
+//! come back.
 
 use std::{
     collections::BTreeMap,

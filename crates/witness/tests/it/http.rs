@@ -102,7 +102,8 @@ fn a_log_that_missed_the_answer_learns_the_size_and_gets_it_again() {
     assert_eq!(witness.ask(&log.request(7, 7)).0, 200);
 }
 
-/// Half of the requests are of a fork; whatever is cosigned is one growing history, and no size has two roots.
+/// Half of the requests are of a fork; whatever is cosigned is one growing history, and no size has
+/// two roots.
 #[test]
 fn requests_at_the_same_time_never_get_two_histories_cosigned() {
     let log = Log::new(ORIGIN);
@@ -167,7 +168,8 @@ fn a_log_that_asks_too_often_is_told_when_to_come_back() {
     };
     assert_eq!(refused.0, 429, "{}", refused.1);
     assert_eq!(size, 60, "a burst of 60");
-    // Whoever sends once more what the log has signed does not use up what the log may do, nor the other way round.
+    // Whoever sends once more what the log has signed does not use up what the log may do, nor the
+    // other way round.
     assert_eq!(witness.ask(&log.request(size, size)).0, 200);
     assert_eq!(witness.ask(&log.request(0, 1)).0, 409);
     assert_eq!(witness.ask(&other.request(0, 1)).0, 200);

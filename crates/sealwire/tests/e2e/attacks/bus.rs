@@ -1,4 +1,5 @@
-//! Who may say and hear what on the bus: a client without credentials, one that names somebody else, and one with what was stolen from the host.
+//! Who may say and hear what on the bus: a client without credentials, one that names somebody
+//! else, and one with what was stolen from the host.
 
 use std::{
     fs,
@@ -61,7 +62,8 @@ impl Nats {
         (said, false)
     }
 
-    /// Takes messages until there is one on a subject that begins like this; the subjects of all of them.
+    /// Takes messages until there is one on a subject that begins like this; the subjects of all of
+    /// them.
     fn hear_until(&mut self, wanted: &str) -> Vec<String> {
         let mut heard: Vec<String> = Vec::new();
         while !heard.iter().any(|subject| subject.starts_with(wanted)) {

@@ -1,4 +1,5 @@
-//! Supervisors, terminals and readers that go away, and files that are none: everything ends in order, and whole.
+//! Supervisors, terminals and readers that go away, and files that are none: everything ends in
+//! order, and whole.
 
 use std::{
     fs,

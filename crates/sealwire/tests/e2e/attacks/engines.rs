@@ -1,4 +1,5 @@
-//! What the machine does to the engines: an environment that is meant for others, no home, a program that was replaced, a log that cannot be written.
+//! What the machine does to the engines: an environment that is meant for others, no home, a
+//! program that was replaced, a log that cannot be written.
 
 use std::{
     fs,
@@ -51,7 +52,8 @@ fn engines_need_neither_home_nor_proxy_and_come_back_whatever_became_of_files() 
     launcher.extend([cache.as_str(), "sh", "-c", &copy]);
     let mut site = Site::start_by(&launcher, folder, &["--simulate", "1"]);
 
-    // A newer version is put in place of the program, and the engines' logs cannot be written any more.
+    // A newer version is put in place of the program, and the engines' logs cannot be written any
+    // more.
     fs::remove_file(&program).unwrap();
     fs::write(&program, "not even a program").unwrap();
     for (engine, name) in ENGINES {

@@ -99,7 +99,8 @@ fn a_host_mounts_no_folder_but_its_own() {
         let mut serving = tokio::task::JoinSet::new();
         serving.spawn(async { axum::serve(listener, router).await });
 
-        // With its own folder mounted the component answers: what follows is not the volume's fault.
+        // With its own folder mounted the component answers: what follows is not the volume's
+        // fault.
         order(&control, &host, "start", &workload("own", &image, &wash)).await;
         let answer = tokio::time::timeout(DEADLINE, ask(&data)).await.unwrap();
         assert!(answer.is_some(), "{}", fs::read_to_string(&start.log).unwrap());

@@ -1,4 +1,5 @@
-//! Somebody takes out of evidence what speaks against them, and leaves a file in which nothing is wrong.
+//! Somebody takes out of evidence what speaks against them, and leaves a file in which nothing is
+//! wrong.
 
 use std::{fs, path::Path};
 

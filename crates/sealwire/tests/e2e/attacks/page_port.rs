@@ -14,13 +14,15 @@ use crate::{
     site::{Follower, Site, port},
 };
 
-/// Requests that are held at once: many times what the host has instances for, and fewer than the port has connections.
+/// Requests that are held at once: many times what the host has instances for, and fewer than the
+/// port has connections.
 const HELD: usize = 400;
 
 #[test]
 fn nobody_takes_sensor_readers_instances_and_no_answer_holds_a_secret() {
     let mut site = Site::start(&[]);
-    // A device whose every second value is out of range, so that there is always something to judge.
+    // A device whose every second value is out of range, so that there is always something to
+    // judge.
     let id = "0b5a6e0c-1111-4222-8333-944455566699";
     let mut beat = heartbeat(id, "Swinging", 200);
     beat["range"] = json!([0, 10]);
