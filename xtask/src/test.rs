@@ -44,6 +44,10 @@ pub(crate) fn all() -> Result<()> {
             .env("RUSTDOCFLAGS", "--deny warnings"),
     )?;
     run(
+        "the documentation's examples",
+        cargo().args(["test", "--locked", "--workspace", "--doc", "--quiet"]),
+    )?;
+    run(
         "integration tests",
         cargo().args(["test", "--locked", "--workspace", "--exclude", "sealwire", "--test", "*"]),
     )?;

@@ -13,6 +13,33 @@
 //! Invariant: a question sees a prefix of the log, never a part of a batch.
 //! Invariant: the file holds no more of an envelope than its terms and its reading, and nothing of
 //! one that was erased.
+//!
+//! # Example
+//!
+//! ```
+//! use index::{Entry, IndexBatch, Indexer, Query, Search};
+//! use model::{Envelope, Event, Salt, Timestamp};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("index.sqlite");
+//! let mut indexer = Indexer::open(&path, "the log's first key", |_leaf| Ok(None))?;
+//!
+//! // Leaves are applied in the log's order.
+//! let at = Timestamp::from_unix_micros(0);
+//! let event = Event::site("NOTE", "example", "a valve was opened".to_owned(), at);
+//! let envelope = Envelope { event, received_at: at, salt: Salt::from_random([7; 16]) };
+//! let mut batch = IndexBatch::new(indexer.next_leaf());
+//! batch.extend([Some(envelope)]);
+//! indexer.apply(&batch, Entry::default())?;
+//!
+//! // Parts of words are found, in any field.
+//! let search = Search { query: Query::parse("valv", |_field| false)?, ..Search::default() };
+//! let page = indexer.reader()?.search(&search, 0, 20, &mut |_leaf| Ok(None))?;
+//! assert_eq!(page.leaves, [0]);
+//! # Ok(())
+//! # }
+//! ```
 
 mod batch;
 mod block_reading;

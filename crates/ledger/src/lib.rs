@@ -19,6 +19,40 @@
 //! Invariants, as sizes in leaves: checkpoint <= tree files on disk; checkpoint <= state;
 //! checkpoint <= durable; receipts < durable. A leaf that was acknowledged is never reused, and the
 //! checkpoint never goes back.
+//!
+//! # Example
+//!
+//! ```
+//! use ledger::{Batch, Ledger, disk::RealDisk, verify::verify_folder};
+//! use model::{Event, Timestamp};
+//! use tlog::{KeyName, Signer};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! let signer = Signer::from_seed(KeyName::parse("log.example")?, &[7; 32]);
+//! let key = signer.vkey().clone();
+//! let (ledger, writer) = Ledger::open(folder.path(), signer)?;
+//!
+//! // When this answers, the event is on the disk and has its leaf. Leaf 0 says which log this is.
+//! let at = Timestamp::from_unix_micros(0);
+//! let event = Event::site("NOTE", "example", "a valve was opened".to_owned(), at);
+//! let receipt = ledger.append(Batch::of(vec![event])).await?;
+//! assert_eq!(receipt.first_leaf, 1);
+//!
+//! // A checkpoint covers it, and so it can be proved.
+//! ledger.publish_checkpoint().await?;
+//! let proof = ledger.prove(receipt.first_leaf)?.expect("a checkpoint covers the leaf");
+//! let entry = ledger.entries(receipt.first_leaf, 1)?.remove(0);
+//! proof.verify(&tlog::leaf_hash(entry.as_bytes()), &key)?;
+//!
+//! // Anyone who has the folder can compute everything again.
+//! writer.close().await?;
+//! let verified = verify_folder(&RealDisk, folder.path(), Some(&key), &mut |_leaves| {})?;
+//! assert_eq!(verified.checkpoint.size.get(), 2);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod copy;
 pub mod evidence;

@@ -7,6 +7,21 @@
 //! - [`request`] and [`event`] are what comes in, [`fault`] what is wrong with it;
 //! - [`answer`], [`proof`] and [`view`] are what goes out;
 //! - [`schema`] and [`signature`] are what an event may hold, and who signed it.
+//!
+//! # Example
+//!
+//! ```
+//! use pangea::{Schema, request::LogRequest};
+//!
+//! let schema = Schema::standard();
+//! let body = br#"{"event":{"message":"a valve was opened","actor":"ada"},"verbose":true}"#;
+//! let request = LogRequest::parse_one(body, &schema).unwrap();
+//! assert!(request.verbose);
+//!
+//! // What the contract does not allow is refused, with its place.
+//! let fault = LogRequest::parse_one(br#"{"event":{"message":7}}"#, &schema).unwrap_err();
+//! assert_eq!(fault.source_pointer, "/event/message");
+//! ```
 
 pub mod answer;
 pub mod event;

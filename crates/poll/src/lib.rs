@@ -12,6 +12,35 @@
 //! - `refusals` tells of heartbeats that are refused, however many there are;
 //! - `schedule` keeps the one moment at which each sensor next needs attention;
 //! - `topics` keeps sensors from hearing each other's messages.
+//!
+//! # Example
+//!
+//! ```
+//! use model::{Protocol, Timestamp};
+//! use poll::{Action, Config, Instant, Now, Poller, Source};
+//!
+//! let at = |millis| Now {
+//!     monotonic: Instant::after_start(std::time::Duration::from_millis(millis)),
+//!     wall: Timestamp::from_unix_micros(1_000 * i64::try_from(millis).unwrap()),
+//! };
+//! let mut poller = Poller::new(Config::default());
+//! let heartbeat = br#"{"alias":"Boiler","id":"a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3",
+//!     "poll_interval":1000,"poll_topic":"boiler.poll","read_topic":"boiler.read"}"#;
+//! let source = Source { subject: "boiler.heartbeat", protocol: Protocol::Nats };
+//! let sensor = poller.handle_heartbeat(heartbeat, source, at(0)).unwrap();
+//!
+//! // The poller says what to do: seal that a sensor was discovered, listen to it, ask it.
+//! let mut actions = std::iter::from_fn(|| poller.poll_action());
+//! assert!(actions.any(|action| matches!(action, Action::SendPoll { .. })));
+//!
+//! // The sensor answers, and there is a reading to be sealed.
+//! poller.handle_answer(sensor, br#""23.50""#, at(20));
+//! let Some(Action::Seal(reading)) = poller.poll_action() else { panic!("a reading") };
+//! assert_eq!(reading.new.as_deref(), Some("23.50"));
+//!
+//! // It is asked again a second after it was asked first.
+//! assert_eq!(poller.poll_timeout(), Some(at(1_000).monotonic));
+//! ```
 
 #![warn(missing_docs)]
 

@@ -13,6 +13,37 @@
 //!
 //! Invariant: text and bytes from outside can be refused, with an error that says what is allowed,
 //! but never cause a panic.
+//!
+//! # Example
+//!
+//! A log of two entries signs a checkpoint; a stranger who has its verifier key checks one entry.
+//!
+//! ```
+//! use tlog::{
+//!     Checkpoint, Hash, KeyName, LeafIndex, Origin, ShortTile, Signer, TreeSize, VerifierKey,
+//!     inclusion_proof, leaf_hash, root_of, verify_inclusion,
+//! };
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // The log.
+//! let signer = Signer::from_seed(KeyName::parse("log.example")?, &[7; 32]);
+//! let hashes: Vec<Hash> = [b"first".as_slice(), b"second"].map(leaf_hash).into();
+//! let size = TreeSize::new(2);
+//! let checkpoint = Checkpoint::new(Origin::parse("log.example")?, size, root_of(&hashes));
+//! let note = checkpoint.sign(&signer);
+//! // Two leaves are the beginning of one tile, which has their hashes.
+//! let leaf = size.leaf(LeafIndex::new(1))?;
+//! let proof = inclusion_proof(leaf, |_tile| Ok::<_, ShortTile>(hashes.clone()))?;
+//!
+//! // The stranger.
+//! let key: VerifierKey = VerifierKey::parse(&signer.vkey().to_string())?;
+//! let signed = Checkpoint::open(&note, &key)?;
+//! let leaf = signed.size.leaf(LeafIndex::new(1))?;
+//! verify_inclusion(leaf, &leaf_hash(b"second"), &proof, &signed.root)?;
+//! assert!(verify_inclusion(leaf, &leaf_hash(b"another"), &proof, &signed.root).is_err());
+//! # Ok(())
+//! # }
+//! ```
 
 #![no_std]
 #![forbid(unsafe_code)]
