@@ -1,10 +1,10 @@
-//! What is done to a log on someone's word, and sealed.
+//! Orders that a person gives to a log. Each is sealed with the account that gave it.
 //!
-//! - [`Operator`] carries out orders, each in a task of the log's own.
-//! - [`OrderSocket`] hears them for a running site; [`give_order`] gives them.
-//! - [`SiteLog`] opens a site's log for the site, and for a command on a stopped one.
-//! - [`Retaining`] erases what is no longer kept.
-//! - [`site_time`] is the time by which is judged what cannot be undone.
+//! - [`Operator`] carries out orders, each in a task that the log owns.
+//! - [`OrderSocket`] receives orders for a running site; [`give_order`] sends them.
+//! - [`SiteLog`] opens a site's log, for the site and for a command on a stopped one.
+//! - [`Retaining`] erases envelopes whose retention period is over.
+//! - [`site_time`] is the clock that decides about acts that cannot be undone.
 
 pub mod operator;
 pub mod site_time;

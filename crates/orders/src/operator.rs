@@ -1,11 +1,11 @@
-//! What an operator orders of a site's log, whether the site runs (by way of its socket) or not
-//! (the command opens the log itself).
+//! Carries out an operator's orders to a site's log. A running site receives them through its
+//! socket; on a stopped site, the command opens the log itself.
 //!
-//! Every order but those that only look is sealed as an event, with the account that gave it and
-//! why.
+//! Every order except those that only look is sealed as an event, with the account that gave it and
+//! the reason.
 //!
-//! An order is a task of the log's: whoever gave it only waits, and may go away. It has its locks
-//! for as long as it works, and the log is closed when it has ended.
+//! An order runs as a task of the log. The caller only waits for it and may go away. The order
+//! holds its locks until it ends, and the log closes only after that.
 
 use std::{
     error::Error,
@@ -31,196 +31,199 @@ use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use crate::site_time::{OwnTime, SiteTime};
 
-/// Characters of an actor, from Pangea's contract.
+/// Longest actor in characters, from Pangea's contract.
 const ACTOR_CHARS_MAX: usize = 128;
-/// Orders that are carried out or wait for each other, whether or not anybody waits for them.
+/// Orders that run or wait for each other at the same time, with or without a waiting caller.
 const ORDERS_MAX: usize = 64;
 
 /// An order.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "order", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Order {
-    /// Publish a checkpoint over everything that is durable.
+    /// Publish a checkpoint that covers every durable leaf.
     Checkpoint,
     /// Erase the envelopes of these leaves.
     Erase {
-        /// Such as `12-40,57`.
+        /// Leaf numbers and ranges, for example `12-40,57`.
         leaves: LeafRanges,
-        /// Erase also what was derived from them: it says what they say.
+        /// Also erase the events that were derived from these leaves, because they repeat their
+        /// content.
         #[serde(default)]
         with_derived: bool,
-        /// Who they say orders it.
+        /// Name that the caller gives as the actor, beside the account.
         #[serde(default)]
         actor: Option<Words>,
-        /// Why.
+        /// Reason for the erasure, as text for the log.
         reason: Words,
     },
-    /// Keep from being erased what was received in a window, of one sensor or of all.
+    /// Protect envelopes that were received in a time window, of one sensor or of all, from
+    /// erasure.
     Hold {
-        /// Whose events; everybody's where it is not there.
+        /// The sensor whose events are held; every event if `None`.
         sensor: Option<SensorId>,
-        /// From this moment on.
+        /// Start of the window, inclusive.
         from: Option<Timestamp>,
-        /// Before this moment.
+        /// End of the window, exclusive.
         to: Option<Timestamp>,
-        /// Who they say orders it.
+        /// Name that the caller gives as the actor, beside the account.
         #[serde(default)]
         actor: Option<Words>,
-        /// Why.
+        /// Reason for the hold, as text for the log.
         reason: Words,
     },
     /// End a hold.
     Release {
-        /// The leaf that placed it.
+        /// The leaf that placed the hold.
         hold: u64,
-        /// Who they say orders it.
+        /// Name that the caller gives as the actor, beside the account.
         #[serde(default)]
         actor: Option<Words>,
-        /// Why.
+        /// Reason for the release, as text for the log.
         reason: Words,
     },
-    /// Tell the holds that stand.
+    /// List the holds in force.
     Holds,
-    /// Erase what the file `retention` no longer keeps, now and not at the next full hour.
+    /// Erase the envelopes that the file `retention` no longer keeps, now instead of at the next
+    /// hourly run.
     Retain {
-        /// Who they say orders it.
+        /// Name that the caller gives as the actor, beside the account.
         #[serde(default)]
         actor: Option<Words>,
     },
-    /// Seal that readings of a sensor are taken out as a file, which whoever orders it does next.
+    /// Seal the fact that readings of a sensor are exported. The caller writes the file afterwards.
     ExportReadings {
-        /// Whose readings.
+        /// The sensor whose readings are exported.
         sensor: SensorId,
-        /// From this moment on.
+        /// Start of the window, inclusive.
         from: Option<Timestamp>,
-        /// Before this moment.
+        /// End of the window, exclusive.
         to: Option<Timestamp>,
-        /// Who they say orders it.
+        /// Name that the caller gives as the actor, beside the account.
         #[serde(default)]
         actor: Option<Words>,
-        /// Why.
+        /// Reason for the export, as text for the log.
         reason: Words,
     },
-    /// Know a sensor no more, until it beats again. Only a site that runs does.
+    /// Forget a sensor until its next heartbeat. Only a running site can do this.
     Forget {
-        /// Which.
+        /// The sensor to forget.
         sensor: SensorId,
-        /// Who they say orders it.
+        /// Name that the caller gives as the actor, beside the account.
         #[serde(default)]
         actor: Option<Words>,
-        /// Why.
+        /// Reason for forgetting it, as text for the log.
         reason: Words,
     },
-    /// Go by the machine's clock again, which was far ahead of the site's own time.
+    /// Trust the machine's clock again after it was far ahead of the site's own time.
     ConfirmClock {
-        /// Who they say orders it.
+        /// Name that the caller gives as the actor, beside the account.
         #[serde(default)]
         actor: Option<Words>,
-        /// Why.
+        /// Reason for trusting it, as text for the log.
         reason: Words,
     },
-    /// Make a new key and have the log go over to it.
+    /// Create a new key and rotate the log to it.
     RotateKey {
-        /// Who they say orders it.
+        /// Name that the caller gives as the actor, beside the account.
         #[serde(default)]
         actor: Option<Words>,
     },
-    /// Make a token for a program that logs or searches by way of the log port.
+    /// Create a token for a program that logs or searches through the log port.
     CreateToken {
-        /// What it is called.
+        /// Name of the new token.
         name: TokenName,
-        /// What it allows.
+        /// What the token allows.
         scope: Vec<Scope>,
-        /// The log that it is for.
+        /// Id of the log that the token is for; any of the site's logs if `None`.
         log: Option<String>,
-        /// Who they say orders it.
+        /// Name that the caller gives as the actor, beside the account.
         #[serde(default)]
         actor: Option<Words>,
     },
-    /// Have a token let nobody in any more.
+    /// Revoke a token.
     RevokeToken {
-        /// Which.
+        /// Name of the token.
         name: TokenName,
-        /// Who they say orders it.
+        /// Name that the caller gives as the actor, beside the account.
         #[serde(default)]
         actor: Option<Words>,
     },
-    /// Tell the tokens that there are.
+    /// List the valid tokens.
     Tokens,
 }
 
-/// What became of an order.
+/// Result of an order.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "done", rename_all = "kebab-case")]
 pub enum Done {
-    /// The newest checkpoint.
+    /// A checkpoint covers every durable leaf.
     Checkpoint {
-        /// The signed note.
+        /// The checkpoint as a signed note.
         checkpoint: String,
     },
     /// Envelopes were erased.
     Erase(ErasedEnvelopes),
-    /// A hold stands.
+    /// A hold is in force.
     Hold {
-        /// The leaf that places it, by which it is released.
+        /// The leaf that places the hold. A release names it.
         leaf: u64,
     },
     /// A hold has ended.
     Release {
-        /// The leaf that says so.
+        /// The leaf of the event that records the release.
         leaf: u64,
     },
-    /// The holds that stand.
+    /// The holds in force.
     Holds {
         /// In the order in which they were placed.
         holds: Vec<StandingHold>,
     },
-    /// What retention no longer kept was erased.
+    /// Envelopes whose retention period was over were erased.
     Retain {
-        /// The classes of which there was anything.
+        /// The classes in which envelopes were erased.
         classes: Vec<RetainedClass>,
     },
-    /// It is sealed that readings are taken out.
+    /// The log records that readings are exported.
     ExportReadings {
-        /// The leaf that says so.
+        /// The leaf of the event that records the export.
         leaf: u64,
     },
-    /// The site knows the sensor no more.
+    /// The site has forgotten the sensor.
     Forget {
-        /// The leaf that says so.
+        /// The leaf of the event that records it.
         leaf: u64,
     },
-    /// The machine's clock is gone by again.
+    /// The site trusts the machine's clock again.
     ConfirmClock {
-        /// The leaf that says so.
+        /// The leaf of the event that records it.
         leaf: u64,
     },
-    /// The log has another key.
+    /// The log has a new key.
     RotateKey {
-        /// The leaf that says so.
+        /// The leaf of the event that records the rotation.
         leaf: u64,
         /// The new verifier key.
         vkey: String,
     },
-    /// There is a new token.
+    /// The site has a new token.
     CreateToken {
-        /// The leaf that says so.
+        /// The leaf of the event that records it.
         leaf: u64,
-        /// The secret, which is shown this once.
+        /// The secret. The site shows it only this once.
         token: String,
-        /// The log's id, for clients that name one.
+        /// The log's id, for clients that must name a log.
         config_id: String,
     },
-    /// A token lets nobody in any more.
+    /// The token is revoked.
     RevokeToken {
-        /// The leaf that says so.
+        /// The leaf of the event that records it.
         leaf: u64,
     },
-    /// The tokens that there are.
+    /// The valid tokens.
     Tokens {
-        /// In the order in which they were made.
+        /// In the order in which they were created.
         tokens: Vec<TokenDescription>,
-        /// The log's id, for clients that name one.
+        /// The log's id, for clients that must name a log.
         config_id: String,
     },
 }
@@ -228,40 +231,41 @@ pub enum Done {
 /// How much was erased.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct ErasedEnvelopes {
-    /// The first leaf that says so.
+    /// The first leaf of the events that record the erasure.
     pub leaf: u64,
-    /// Number of envelopes.
+    /// Number of erased envelopes.
     pub envelopes: u64,
     /// Bytes by which the log's files shrank.
     pub freed_bytes: u64,
 }
 
-/// A hold with the leaf that placed it.
+/// A hold in force, with the leaf that placed it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct StandingHold {
-    /// The leaf.
+    /// The leaf that placed the hold.
     pub leaf: u64,
-    /// What it covers.
+    /// The events that the hold covers.
     #[serde(flatten)]
     pub hold: Hold,
 }
 
-/// What was erased of one class of events.
+/// What was erased in one class of events.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct RetainedClass {
-    /// The class: an action.
+    /// The class, which is an action.
     pub class: String,
-    /// How much.
+    /// Number and size of the erased envelopes.
     #[serde(flatten)]
     pub erased: ErasedEnvelopes,
 }
 
-/// Has the poller know a sensor no more: which one, who orders it and why. Answers the leaf that
-/// says so; `None` where nobody knows the sensor.
+/// Makes the poller forget a sensor. The arguments are the sensor, the account that orders it and
+/// the reason. The result is the leaf of the event that records it, or `None` if the site does not
+/// know the sensor.
 pub type ForgetSensor =
     Box<dyn Fn(SensorId, String, String) -> BoxFuture<'static, Forgotten> + Send + Sync>;
 
-/// What became of that; an error where nobody knows.
+/// Outcome of [`ForgetSensor`]. After an error, the sensor may or may not be forgotten.
 pub type Forgotten = Result<Option<u64>, Box<dyn Error + Send + Sync>>;
 
 /// Carries out orders. Cheap to clone.
@@ -272,17 +276,17 @@ pub struct Operator {
     retention: PathBuf,
     time: SiteTime,
     tokens: ApiTokens,
-    /// One token is made or revoked at a time: what was looked at must still be so when it is
-    /// written.
+    /// Allows one creation or revocation of a token at a time, so that what was checked still holds
+    /// when the file is written.
     changing_tokens: Arc<Mutex<()>>,
-    /// One key rotation at a time: there is one file for the next key.
+    /// Allows one key rotation at a time, because there is one file for the next key.
     rotating: Arc<Mutex<()>>,
-    /// Once the site polls.
+    /// Set once the site polls.
     forget_sensor: Arc<OnceLock<ForgetSensor>>,
     room: Arc<Semaphore>,
 }
 
-/// The lock on the tokens, as blocking work takes it along.
+/// The lock on the tokens, in a form that blocking work can hold.
 type ChangingTokens = Arc<OwnedMutexGuard<()>>;
 
 impl fmt::Debug for Operator {
@@ -313,22 +317,23 @@ impl Operator {
         }
     }
 
-    /// From now on the site polls, and its poller forgets sensors like this.
+    /// Tells the operator that the site now polls, and how its poller forgets a sensor. Call it
+    /// once.
     pub fn polls(&self, forget_sensor: ForgetSensor) {
         let is_first = self.forget_sensor.set(forget_sensor).is_ok();
         debug_assert!(is_first, "a site starts polling once");
     }
 
-    /// The tokens that let programs in.
+    /// The site's tokens.
     pub const fn tokens(&self) -> &ApiTokens {
         &self.tokens
     }
 
-    /// Carries out an order. Dropping this future ends the waiting, not the order.
+    /// Carries out an order. Dropping this future ends only the wait, not the order.
     ///
     /// # Errors
-    /// It was refused and nothing has happened, or something failed; [`OperatorError::is_refusal`]
-    /// says which.
+    /// The order was refused and nothing has happened, or something failed;
+    /// [`OperatorError::is_refusal`] says which.
     pub async fn carry_out(&self, order: Order, account: &Account) -> Result<Done, OperatorError> {
         let place =
             Arc::clone(&self.room).try_acquire_owned().map_err(|_full| OperatorError::Busy)?;
@@ -417,8 +422,8 @@ impl Operator {
         }
     }
 
-    /// The poller seals the event, so that the event stands after all that the poller said of the
-    /// sensor.
+    /// The poller seals the event, so the event follows everything that the poller recorded about
+    /// the sensor.
     async fn forget(
         &self,
         sensor: SensorId,
@@ -431,7 +436,8 @@ impl Operator {
         Ok(Done::Forget { leaf })
     }
 
-    /// Erases what the retention file no longer keeps, as an order of the site's own.
+    /// Erases the envelopes that the retention file no longer keeps, as an order of the site
+    /// itself.
     pub async fn retain(&self, now: Timestamp) -> Result<Vec<RetainedClass>, OperatorError> {
         let operator = self.clone();
         let retaining = async move { operator.retain_now("site", now).await };
@@ -482,7 +488,7 @@ impl Operator {
         both.map_err(OperatorError::Read)
     }
 
-    /// The event is sealed first: what lets someone in is in the log before it does.
+    /// Seals the event first: the log records a token before the token is valid.
     async fn create_token(
         &self,
         description: TokenDescription,
@@ -507,8 +513,8 @@ impl Operator {
         Ok(Done::CreateToken { leaf: receipt.first_leaf, token: secret, config_id: own })
     }
 
-    /// The file is written first: whatever fails then, the token lets nobody in. The event follows
-    /// it, at the next start if need be.
+    /// Writes the file first: whatever fails afterwards, the token is no longer valid. The event
+    /// follows, at the next start if need be.
     async fn revoke_token(
         &self,
         name: TokenName,
@@ -516,11 +522,11 @@ impl Operator {
     ) -> Result<Done, OperatorError> {
         let one_at_a_time = self.changing_tokens().await;
         let is_it = |(token, _): &(TokenDescription, Revocation)| token.name == name;
-        // Revoked before, and the log does not say so yet: this order finishes that one.
+        // An earlier order revoked the token but did not seal it. This order completes that one.
         if !self.tokens.revoked().iter().any(is_it) {
             let name = name.clone();
-            // What was sealed in the token's name is sealed before the event that says that it is
-            // revoked.
+            // Events that were sealed under the token precede the event that records its
+            // revocation.
             let no_effects = self.tokens.no_effects().await;
             let revoke = move |tokens: &ApiTokens| {
                 let revoked = tokens.revoke(&name, revocation);
@@ -534,10 +540,10 @@ impl Operator {
         Ok(Done::RevokeToken { leaf: leaf.expect("it was revoked above, under the same lock") })
     }
 
-    /// Seals that tokens were revoked, where an earlier process or order did not come to that.
+    /// Seals the revocations that an earlier process or order left unsealed.
     ///
     /// # Errors
-    /// An event was not sealed. The tokens let nobody in all the same.
+    /// An event was not sealed. The tokens stay revoked all the same.
     pub async fn seal_revocations(&self) -> Result<(), OperatorError> {
         let operator = self.clone();
         let sealing = async move {
@@ -547,7 +553,7 @@ impl Operator {
         self.ledger.orders().carry_out(sealing).await.map_err(OperatorError::Panicked)?
     }
 
-    /// Answers the names of tokens, each with the leaf that says that it was revoked.
+    /// Returns the names of the tokens, each with the leaf that records its revocation.
     async fn seal_revocations_under(
         &self,
         lock: &ChangingTokens,
@@ -557,7 +563,8 @@ impl Operator {
             let name = token.name.as_str();
             let words = format!("token {name} revoked");
             let event = token_event(action::TOKEN_REVOKED, &actor, &token.name, words, at);
-            // Sealed once, even where the file could not be written after it.
+            // The key makes this append idempotent: a retry seals nothing twice, even if the file
+            // could not be written after the first append.
             let key = format!("revoke {name} {}", token.created_at);
             let key = AppendKey::parse(&key).expect("a name and a moment are shorter");
             let batch = Batch { key: Some(key), ..Batch::of(vec![event]) };
@@ -572,7 +579,7 @@ impl Operator {
         Arc::new(Arc::clone(&self.changing_tokens).lock_owned().await)
     }
 
-    /// Writes the tokens' file.
+    /// Changes the tokens and writes their file, on a blocking thread.
     async fn change_tokens(
         &self,
         lock: &ChangingTokens,
@@ -585,8 +592,8 @@ impl Operator {
 
     async fn rotate_key(&self, actor: &str) -> Result<Done, OperatorError> {
         let one_at_a_time = Arc::new(Arc::clone(&self.rotating).lock_owned().await);
-        // Where the writer has ended, only the next start knows which key the log goes on with.
-        // That it answers says that it knows.
+        // If the writer has ended, only the next start knows which key the log continues with. A
+        // writer that publishes a checkpoint knows it.
         self.ledger.publish_checkpoint().await?;
         let (keys, vkey) = (self.keys.clone(), self.ledger.vkey());
         let next = work::blocking(Arc::clone(&one_at_a_time), move || {
@@ -605,8 +612,8 @@ impl Operator {
     }
 }
 
-/// The id by which clients name the log: it follows from the first of its keys, whatever key it has
-/// gone over to.
+/// The id by which clients name the log. It is derived from the log's first key, so a key rotation
+/// does not change it.
 pub fn config_id(ledger: &Ledger) -> String {
     let first_key = ledger.keys().into_iter().next().map_or_else(String::new, |key| key.vkey);
     let digest = Hash::sha256(first_key.as_bytes());
@@ -614,7 +621,7 @@ pub fn config_id(ledger: &Ledger) -> String {
     format!("pci_{}", BASE32_DNSSEC.encode(head))
 }
 
-/// Something that was done to a token, or with it.
+/// An event about a token, or about an act under it.
 pub fn token_event(
     action: &str,
     actor: &str,
@@ -623,7 +630,7 @@ pub fn token_event(
     at: Timestamp,
 ) -> Event {
     let mut event = Event::site(action, "api-tokens", words, at);
-    // A field of the contract, which is short; an order's words may be longer.
+    // The contract limits this field; the name in an order may be longer.
     event.actor = Some(actor.chars().take(ACTOR_CHARS_MAX).collect());
     event.target = Some(name.as_str().to_owned());
     event
@@ -639,63 +646,63 @@ impl From<Erased> for ErasedEnvelopes {
 /// Why an order was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
-    /// Erasing or releasing.
+    /// Envelopes cannot be erased, or a hold cannot be released.
     #[error(transparent)]
     Erase(#[from] EraseError),
-    /// Sealing the event.
+    /// The event that records the order cannot be sealed.
     #[error("the event that says so was not sealed")]
     Append(#[from] AppendError),
-    /// A hold that would cover nothing.
+    /// The hold would cover nothing, because its window is empty.
     #[error("the hold covers nothing: `from` must be before `to`")]
     EmptyWindow,
-    /// The keys' files.
+    /// The key files cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The retention file.
+    /// The retention file cannot be used.
     #[error(transparent)]
     Retention(#[from] RetentionError),
-    /// Tokens.
+    /// The token cannot be created or revoked.
     #[error(transparent)]
     Token(#[from] ApiTokenError),
-    /// Looking for what was derived.
+    /// The events derived from the leaves cannot be looked up.
     #[error("what was derived from the leaves could not be looked up")]
     Read(#[source] ReadError),
-    /// The site's own time cannot be kept.
+    /// The file with the site's own time cannot be written.
     #[error("the file `clock` cannot be written")]
     Clock(#[source] io::Error),
-    /// Nobody knows how old anything is.
+    /// The clock is in doubt, so the age of envelopes is not known.
     #[error(
         "the machine's clock says {clock}, and the site's own time is {own}: nothing is erased for its age; set the clock, and give \
          the order `sealwire log confirm-clock`"
     )]
     ClockInDoubt {
-        /// The machine's.
+        /// The time of the machine's clock.
         clock: Timestamp,
-        /// The site's.
+        /// The site's own time.
         own: Timestamp,
     },
-    /// There is no poller that could forget a sensor.
+    /// The site does not poll, so it has no poller that could forget a sensor.
     #[error("only a site that polls forgets a sensor: start it, and give the order again")]
     NotPolling,
-    /// Nobody knows whether the sensor is forgotten.
+    /// The sensor may or may not be forgotten.
     #[error("the sensor may be forgotten, and the log says whether it is")]
     NotForgotten(#[source] Box<dyn Error + Send + Sync>),
     /// Neither the poller nor the log knows the sensor.
     #[error("the site knows no sensor {sensor}: `/api/sensors` lists those that it knows")]
     UnknownSensor {
-        /// Which.
+        /// The sensor that the order names.
         sensor: SensorId,
     },
-    /// Too many at once.
+    /// Too many orders are being carried out.
     #[error("{ORDERS_MAX} orders are being carried out: wait for them, and try again")]
     Busy,
-    /// A bug.
+    /// A bug in this program.
     #[error("carrying out the order panicked")]
     Panicked(#[source] tokio::task::JoinError),
 }
 
 impl OperatorError {
-    /// Whether the order cannot be carried out as it stands; otherwise the site failed at it.
+    /// Whether the order itself cannot be carried out. If not, the site failed to carry it out.
     pub const fn is_refusal(&self) -> bool {
         match self {
             Self::EmptyWindow
@@ -739,7 +746,7 @@ mod tests {
     use super::*;
     use crate::site_log::SiteLog;
 
-    /// Time goes on only where nothing else does.
+    /// With the clock paused, time advances only when every task is idle.
     #[tokio::test(start_paused = true)]
     async fn a_revocation_waits_for_what_is_being_done_in_the_tokens_name() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,9 +1,9 @@
-//! The way of orders to a running site: a socket in the data directory, which nobody else's
-//! connections can fill.
+//! A Unix socket in the data directory through which a running site receives orders. Connections to
+//! other ports cannot exhaust it.
 //!
-//! One order to a connection: its JSON, to the end of what is sent; then the answer, in JSON. The
-//! kernel says which account asks, and only that of the site and root are heard. Whoever connects
-//! and sends nothing gives way to the next.
+//! A connection carries one order. The client sends it as JSON and ends its side; the site answers
+//! in JSON. The kernel tells which account asks, and the site accepts only its own account and
+//! root. A connection that sends nothing gives way to a newer one.
 
 use std::{
     collections::VecDeque,
@@ -35,32 +35,32 @@ use tracing::{debug, error, warn};
 
 use crate::operator::{Done, Operator, Order};
 
-/// Its name in the data directory.
+/// Name of the socket in the data directory.
 const NAME: &str = data_dir::folder::ORDERS;
-/// Bytes of a path that every system takes as a socket's address; Linux takes 107, others less.
-/// Longer ones are reached by way of the open folder.
+/// Longest socket path in bytes that every system accepts. Linux accepts 107, others less. A longer
+/// path is reached through the opened folder.
 const PATH_BYTES_MAX: usize = 100;
-/// Bytes of an order: one to erase in its longest form is a tenth of it.
+/// Largest order in bytes. The longest order to erase is a tenth of this.
 const ORDER_BYTES_MAX: u64 = 256 << 10;
-/// Time for a whole order to come, and for its answer to be taken.
+/// Time for a whole order to arrive, and for the client to take the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Time for the rest of what somebody sends who was answered before the end of it.
+/// Time in which the site reads and discards the rest of an order that it answered early.
 const LINGER: Duration = Duration::from_secs(1);
-/// Connections that have not sent their order yet; one more takes the place of the oldest.
+/// Connections that have not sent their order yet. One more replaces the oldest.
 const UNHEARD_MAX: usize = 64;
-/// How long to wait before accepting again where the system has no room for a connection.
+/// Pause before the next `accept` when the system has no room for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long a site may take for an order: an erasure writes whole segments anew.
+/// Time that a site may take for an order: an erasure rewrites whole segments.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(3_600);
 
-/// The socket, bound.
+/// The bound socket.
 #[derive(Debug)]
 pub struct OrderSocket {
     listener: UnixListener,
     path: PathBuf,
 }
 
-/// What comes back.
+/// The answer on the wire.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Answer {
@@ -69,10 +69,10 @@ enum Answer {
     Failed(String),
 }
 
-/// Whether there is a socket in a folder, used or left by a crash.
+/// Whether the folder has a socket, in use or left by a crash.
 ///
 /// # Errors
-/// Something else has the name.
+/// Something that is not a socket has the name.
 pub fn is_there(folder: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(folder.join(NAME)) {
         Ok(found) if found.file_type().is_socket() => Ok(true),
@@ -83,11 +83,11 @@ pub fn is_there(folder: &Path) -> io::Result<bool> {
 }
 
 impl OrderSocket {
-    /// Binds the socket of a folder that is ours. One that a crash left is replaced; one at which
-    /// somebody listens is not.
+    /// Binds the socket in a folder that the caller has locked. Replaces a socket that a crash
+    /// left, but not one on which a process listens.
     ///
     /// # Errors
-    /// Somebody listens there, or something else has the name.
+    /// A process listens on it, or something that is not a socket has the name.
     pub fn bind(folder: &Path) -> io::Result<Self> {
         let path = folder.join(NAME);
         if is_there(folder)? {
@@ -103,14 +103,14 @@ impl OrderSocket {
         }
         let address = Address::of(folder)?;
         let listener = UnixListener::bind(&address.path)?;
-        // Nobody else gets here through the folder, which is its owner's alone; and who asks is
-        // looked at.
+        // Only the folder's owner can reach the socket, and the site checks each peer's account as
+        // well.
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         Ok(Self { listener, path })
     }
 
-    /// Hears orders until `shutdown`. Those that are being carried out then end without anybody who
-    /// waits for them.
+    /// Accepts orders until `shutdown`. Orders under way then run to their end, but nobody waits
+    /// for their answers.
     pub async fn serve(self, operator: Operator, shutdown: CancellationToken) {
         let mut connections = JoinSet::new();
         let mut unheard: VecDeque<CancellationToken> = VecDeque::new();
@@ -139,18 +139,18 @@ impl OrderSocket {
             });
             while connections.try_join_next().is_some() {}
         }
-        // Where it cannot be removed, the next start finds that nobody listens.
+        // If the socket cannot be removed, the next start finds that no process listens on it.
         let _gone = fs::remove_file(self.path);
     }
 }
 
-/// Hears one order, and answers.
+/// Reads one order, carries it out and answers.
 async fn hear(
     mut stream: UnixStream,
     operator: Operator,
     gives_way: CancellationToken,
 ) -> io::Result<()> {
-    // However this ends, the connection no longer counts among those that are not heard yet.
+    // When this function ends, in any way, the connection no longer counts as one without an order.
     let _counted = gives_way.clone().drop_guard();
     let uid = stream.peer_cred()?.uid();
     let answer = if uid == own_uid() || uid == 0 {
@@ -161,7 +161,7 @@ async fn hear(
             return Err(io::Error::other("another order came first"));
         };
         read??;
-        // From here on it gives way to nobody.
+        // From here on the connection gives way to no other.
         gives_way.cancel();
         carry_out(&operator, uid, &bytes).await
     } else {
@@ -173,7 +173,7 @@ async fn hear(
     let json = serde_json::to_vec(&answer).expect("what was done has only text keys");
     timeout(PATIENCE, stream.write_all(&json)).await??;
     stream.shutdown().await?;
-    // A connection that is closed with something unread takes the answer with it.
+    // Closing a connection with unread data would discard the answer.
     let _patient_enough = timeout(LINGER, copy(&mut stream, &mut sink())).await;
     Ok(())
 }
@@ -192,7 +192,7 @@ async fn carry_out(operator: &Operator, uid: u32, bytes: &[u8]) -> Answer {
     };
     match operator.carry_out(order, &account).await {
         Ok(done) => Answer::Done(done),
-        // The operator is told everything: it is their machine.
+        // The operator sees every error in full: it is their machine.
         Err(refusal) if refusal.is_refusal() => Answer::Refused(error_chain(&refusal)),
         Err(failure) => {
             error!(%failure, source = std::error::Error::source(&failure), "an order failed");
@@ -201,10 +201,11 @@ async fn carry_out(operator: &Operator, uid: u32, bytes: &[u8]) -> Answer {
     }
 }
 
-/// Has the site that runs in this folder carry an order out. Blocks until it has.
+/// Sends an order to the site that runs in this folder. Blocks until the site has carried it out.
 ///
 /// # Errors
-/// Nobody listens, the order was refused or failed, or the site went away meanwhile.
+/// No process listens, the site refused the order or failed at it, or the connection ended before
+/// the answer.
 pub fn give_order(folder: &Path, order: &Order) -> Result<Done, GiveOrderError> {
     let mut stream = connect(folder).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
@@ -215,7 +216,8 @@ pub fn give_order(folder: &Path, order: &Order) -> Result<Done, GiveOrderError> 
     let json = serde_json::to_vec(order).expect("an order has only text keys");
     let mut answer = Vec::new();
     stream.set_read_timeout(Some(ORDER_TIMEOUT)).map_err(GiveOrderError::Lost)?;
-    // Who is refused before the order was read is told why all the same.
+    // If the site refuses before it has read the order, the write fails, but the answer still says
+    // why.
     let _may_be_refused = stream.write_all(&json).and_then(|()| stream.shutdown(Shutdown::Write));
     stream.read_to_end(&mut answer).map_err(GiveOrderError::Lost)?;
     if answer.is_empty() {
@@ -231,7 +233,7 @@ fn connect(folder: &Path) -> io::Result<BlockingStream> {
     BlockingStream::connect(&Address::of(folder)?.path)
 }
 
-/// A path by which the kernel takes the socket of a folder, however long the folder's own is.
+/// A path for the socket that fits the kernel's limit, however long the path of the folder is.
 struct Address {
     path: PathBuf,
     _folder: Option<File>,
@@ -249,32 +251,32 @@ impl Address {
     }
 }
 
-/// Why an order was not carried out, or nobody knows whether it was.
+/// Why an order was not carried out, or why the caller cannot know.
 #[derive(Debug, thiserror::Error)]
 pub enum GiveOrderError {
-    /// There is no socket, or nobody behind it.
+    /// There is no socket, or no process listens on it.
     #[error("the site in {} is starting or stopping: try again in a moment", folder.display())]
     NobodyListens {
-        /// The data directory.
+        /// Path of the data directory.
         folder: PathBuf,
     },
     /// The socket cannot be used.
     #[error("cannot give orders to the site in {}", folder.display())]
     Connect {
-        /// The data directory.
+        /// Path of the data directory.
         folder: PathBuf,
-        /// What failed.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The connection ended.
+    /// The connection ended before the answer. The order may or may not have been carried out.
     #[error(
         "the site gave no answer: the order may have been carried out, and the log says whether it was"
     )]
     Lost(#[source] io::Error),
-    /// It answered something else.
+    /// The answer is not one that this version understands.
     #[error("the site answers something else: use the sealwire that runs it")]
     Answer(#[source] serde_json::Error),
-    /// The site says why not.
+    /// The site refused the order or failed at it; the text says why.
     #[error("{0}")]
     NotDone(String),
 }
@@ -299,7 +301,7 @@ mod tests {
     }
 
     impl Site {
-        /// A log that takes orders, in a folder whose path is too long for a socket's address.
+        /// A log that accepts orders, in a folder whose path is too long for a socket address.
         fn start() -> Self {
             let parent = TempDir::new().unwrap();
             let folder = parent.path().join("x".repeat(150));
@@ -316,7 +318,7 @@ mod tests {
             work::blocking((), move || give_order(&folder, &order)).await.unwrap()
         }
 
-        /// What the site answers to these bytes.
+        /// The site's answer to these bytes.
         async fn send(&self, bytes: Vec<u8>) -> String {
             let folder = self.folder.clone();
             let send = move || {
@@ -338,7 +340,7 @@ mod tests {
         }
     }
 
-    /// Time stands still while anybody waits for the socket, so nobody's patience ends.
+    /// The clock does not advance while a blocking thread uses the socket, so no timeout expires.
     #[tokio::test(start_paused = true)]
     async fn connections_that_say_nothing_lock_nobody_out() {
         let site = Site::start();
@@ -348,7 +350,7 @@ mod tests {
         };
         let held = work::blocking((), hold).await.unwrap();
         assert!(matches!(site.give(Order::Holds).await, Ok(Done::Holds { .. })));
-        // The oldest have given way to the others, not to time.
+        // The oldest connections have given way to newer ones, not to a timeout.
         let closed = move || {
             let mut oldest = held.first().unwrap();
             oldest.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -428,7 +430,7 @@ mod tests {
             return;
         }
         let site = Site::start();
-        // As if a mode had been loosened by hand.
+        // Opens the modes, as a person might by hand.
         for open in [site.folder.parent().unwrap(), &site.folder, &site.folder.join(NAME)] {
             fs::set_permissions(open, Permissions::from_mode(0o777)).unwrap();
         }

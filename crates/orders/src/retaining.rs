@@ -1,4 +1,4 @@
-//! Erases what is no longer kept, hour by hour.
+//! Erases envelopes whose retention period is over, once an hour.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -10,11 +10,12 @@ use work::Service;
 
 use crate::operator::Operator;
 
-/// Time between two looks at what retention no longer keeps: it is named in hours.
+/// Time between two runs. The retention file counts in hours.
 const PERIOD: Duration = Duration::from_secs(3_600);
 
-/// Erases what is no longer kept, and seals revocations that an earlier process left unsealed. What
-/// fails is tried again the next time: an envelope that is kept an hour longer is no loss.
+/// Erases envelopes whose retention period is over, and seals revocations that an earlier process
+/// left unsealed. A failure waits for the next run: keeping an envelope an hour longer does no
+/// harm.
 #[derive(Debug)]
 pub struct Retaining(pub Operator);
 

@@ -1,5 +1,4 @@
-//! Opening a site's log with its keys, for the site and for the commands that work on a stopped
-//! one.
+//! Opens a site's log with its keys, for the site and for commands that work on a stopped one.
 
 use std::{io, path::PathBuf};
 
@@ -13,20 +12,20 @@ use crate::{
     site_time::{self, SiteTime},
 };
 
-/// A site's log, open.
+/// The open log of a site.
 #[derive(Debug)]
 pub struct SiteLog {
     /// The log.
     pub ledger: Ledger,
-    /// Its writer, to be closed.
+    /// The log's writer. The caller must close it.
     pub writer: Writer,
-    /// What an operator may order of it.
+    /// Carries out an operator's orders on this log.
     pub operator: Operator,
 }
 
 impl SiteLog {
-    /// Opens the log in `data_dir`, or begins one. Its key is in `key_file`, or in the folder where
-    /// that is `None`. Blocks while it recovers.
+    /// Opens the log in `data_dir`, or creates one. The key is in `key_file`, or in the folder if
+    /// that is `None`. Blocks while the log recovers.
     ///
     /// # Errors
     /// The key or the log cannot be used.
@@ -34,9 +33,9 @@ impl SiteLog {
         Self::open_on(Storage::default(), data_dir, key_file)
     }
 
-    /// The same, and takes over leaves beyond the checkpoint that the site's key does not vouch
-    /// for: [`Ledger::adopted`] says how many. Someone must have asked for it, because the next
-    /// checkpoint signs them.
+    /// Opens the log like [`SiteLog::open`], and adopts leaves beyond the checkpoint that no
+    /// signature of the site's key covers. [`Ledger::adopted`] counts them. Call this only if an
+    /// operator asked for it, because the next checkpoint signs those leaves.
     ///
     /// # Errors
     /// As [`SiteLog::open`].
@@ -56,10 +55,11 @@ impl SiteLog {
         let keys = KeyFiles::new(key_file.unwrap_or_else(|| data_dir.key()));
         let signers = keys.load_or_create(&name, &data_dir.ledger())?;
         let (ledger, writer) = Ledger::open_on(storage, &data_dir.ledger(), signers)?;
-        // Also where a command erases on a stopped site, whose API knows of no erasure.
+        // This also runs when a command erases on a stopped site, where no API can forget the
+        // words.
         let folder = data_dir.path().to_owned();
         ledger.after_erasing(move || saved_searches::forget_words(&folder));
-        // A rotation may have been interrupted: the log knows how it ended.
+        // A crash may have interrupted a rotation. The log knows which key it has now.
         keys.settle(&ledger.vkey())?;
         let tokens = ApiTokens::load(access::path_in(data_dir.path()))?;
         let clock = data_dir.path().join(site_time::NAME);
@@ -79,15 +79,15 @@ pub enum SiteLogError {
     /// The log cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The site's own time cannot be kept.
+    /// The file with the site's own time cannot be used.
     #[error("cannot use {}, which has the site's own time", path.display())]
     Clock {
-        /// The file.
+        /// Path of the file `clock`.
         path: PathBuf,
-        /// What failed.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The tokens of programs cannot be used.
+    /// The file with the programs' tokens cannot be used.
     #[error(transparent)]
     Tokens(#[from] ApiTokenError),
 }

@@ -1,9 +1,10 @@
-//! The site's own time, by which is judged what cannot be undone.
+//! The site's own time, which decides about acts that cannot be undone.
 //!
-//! It goes on with the monotonic clock only, and over a restart with the file `clock` in the data
-//! directory; where that is missing, from the newest envelope on. The machine's clock is believed
-//! where it is not far ahead. Once it is, the time is in doubt until an operator confirms the
-//! machine's clock: sealing goes on, and nothing is erased for its age.
+//! The time advances only with the monotonic clock. Over a restart it continues from the file
+//! `clock` in the data directory or, if that is missing, from the newest envelope. The site trusts
+//! the machine's clock as long as it is not far ahead. Once it is, the time is in doubt until an
+//! operator confirms the machine's clock. Meanwhile sealing continues, and the site erases nothing
+//! for its age.
 
 use std::{
     fs, io,
@@ -15,12 +16,12 @@ use std::{
 use model::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Name of its file in the data directory.
+/// Name of the file in the data directory.
 pub const NAME: &str = "clock";
 
-/// How far ahead of the site's own time the machine's clock may be: a site that was stopped for
-/// less goes on without a question, and what a wrong clock costs is at most so much of the time
-/// that envelopes are kept.
+/// How far the machine's clock may be ahead of the site's own time. A site that was stopped for
+/// less continues without a question. A wrong clock shortens the retention of envelopes by at most
+/// this much.
 const AHEAD_MAX: Duration = Duration::from_secs(86_400);
 
 /// The site's own time. Cheap to clone.
@@ -33,17 +34,17 @@ pub struct SiteTime {
 #[derive(Debug)]
 struct Running {
     own: OwnTime,
-    /// When it was that time.
+    /// The moment at which `own` was the time.
     at: Instant,
 }
 
-/// As the file has it.
+/// The time, as the file stores it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct OwnTime {
     pub time: Timestamp,
-    /// Whether the machine's clock was far ahead, and nobody has confirmed it since.
+    /// Whether the machine's clock was far ahead, and no operator has confirmed it since.
     pub in_doubt: bool,
-    /// Whether the log says so.
+    /// Whether the log records the doubt.
     pub is_told: bool,
 }
 
@@ -52,12 +53,12 @@ pub struct OwnTime {
 pub enum Left {
     Nothing,
     Time(OwnTime),
-    /// Nobody knows what it said.
+    /// The file cannot be understood.
     Damaged,
 }
 
 impl Left {
-    /// Reads the file; nothing is changed.
+    /// Reads the file and changes nothing.
     pub fn read(path: &Path) -> io::Result<Self> {
         match fs::read(path) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).map_or(Self::Damaged, Self::Time)),
@@ -68,19 +69,19 @@ impl Left {
 }
 
 impl OwnTime {
-    /// Of a start: what an earlier process left, else when the newest envelope was received, else
-    /// what the clock says.
+    /// The time at a start: from the file, else from the newest envelope, else from the machine's
+    /// clock.
     fn at_start(left: Option<Self>, newest: Option<Timestamp>, clock: Timestamp) -> Self {
         let left =
             left.or_else(|| newest.map(Self::certain)).unwrap_or_else(|| Self::certain(clock));
         let looked_at = left.after(Duration::ZERO, clock);
-        // The site was stopped meanwhile: so long a pause is believed.
+        // The site was stopped in between. A pause of up to this length is believed.
         let time =
             if clock > later(left.time, AHEAD_MAX) { left.time } else { left.time.max(clock) };
         Self { time, ..looked_at }
     }
 
-    /// After so much of the monotonic clock.
+    /// The time after `elapsed` of the monotonic clock.
     fn after(self, elapsed: Duration, clock: Timestamp) -> Self {
         let time = later(self.time, elapsed);
         Self { time, in_doubt: self.in_doubt || clock > later(time, AHEAD_MAX), ..self }
@@ -97,7 +98,7 @@ fn later(time: Timestamp, duration: Duration) -> Timestamp {
 }
 
 impl SiteTime {
-    /// The time at a start. Blocks on the disk: what is in doubt is written down before anything is
+    /// Opens the time at a start. Blocks on the disk: the file records a doubt before anything is
     /// sealed under a wrong clock.
     ///
     /// # Errors
@@ -107,7 +108,7 @@ impl SiteTime {
         let own = match Left::read(&path)? {
             Left::Nothing => OwnTime::at_start(None, newest, now),
             Left::Time(left) => OwnTime::at_start(Some(left), newest, now),
-            // An operator says.
+            // An operator must decide.
             Left::Damaged => OwnTime { in_doubt: true, ..OwnTime::certain(newest.unwrap_or(now)) },
         };
         let running = Arc::new(Mutex::new(Running { own, at: Instant::now() }));
@@ -124,7 +125,7 @@ impl SiteTime {
         self.change(|own| own)
     }
 
-    /// The log says that the time is in doubt.
+    /// Records that the log now holds the event about the doubt. Blocks on the disk.
     ///
     /// # Errors
     /// As [`SiteTime::open`].
@@ -132,7 +133,7 @@ impl SiteTime {
         self.change(|own| OwnTime { is_told: true, ..own })
     }
 
-    /// From here on it is the time that the machine's clock says.
+    /// Sets the time to the machine's clock and ends the doubt. Blocks on the disk.
     ///
     /// # Errors
     /// As [`SiteTime::open`].
@@ -177,8 +178,8 @@ mod tests {
             let own = OwnTime::at_start(None, newest, at(clock));
             assert_eq!((own.time, own.in_doubt), (at(time), in_doubt), "a start at {clock}");
         }
-        // What an earlier start under a wrong clock sealed does not count, nor does the clock's
-        // coming back end the doubt.
+        // Envelopes that an earlier start sealed under a wrong clock do not count, and the clock's
+        // return does not end the doubt.
         let bad = OwnTime::at_start(None, newest, at(730 * DAY));
         for clock in [730 * DAY + 60, 60] {
             let again = OwnTime::at_start(Some(bad), Some(at(730 * DAY)), at(clock));
@@ -197,7 +198,7 @@ mod tests {
             let own = own.after(hour, at(clock));
             assert_eq!((own.time, own.in_doubt), (at(3_600), in_doubt), "{clock}");
         }
-        // Small steps add up: the time is not set by any of them.
+        // Small steps add up, and none of them sets the time.
         let mut own = own;
         for step in 1..=30 {
             own = own.after(hour, at(step * 2 * 3_600));

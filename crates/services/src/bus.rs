@@ -1,4 +1,4 @@
-//! The site's connections to the bus, and whether they are there.
+//! The site's connections to the message bus, and the state of each.
 
 use std::{
     net::SocketAddr,
@@ -13,36 +13,39 @@ use poll::Bus;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-/// Pause between attempts to connect again: on loopback there is no crowd to keep apart, and
-/// readings wait.
+/// Pause between attempts to reconnect. It is short: on loopback there is no crowd of clients to
+/// spread out, and readings wait meanwhile.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
-/// Messages a subscription holds before further ones are dropped, and counted.
+/// Messages that a subscription holds. The client drops and counts further ones.
 const SUBSCRIPTION_MESSAGES_MAX: usize = 65_536;
-/// Messages on their way out before whoever publishes waits.
+/// Outgoing messages that the client holds. When it holds this many, a publisher waits.
 const OUTGOING_MESSAGES_MAX: usize = 4_096;
 
-/// One connection for each account in which the site speaks: what comes by one is never taken for
-/// another's.
+/// One connection for each NATS account in which the site speaks. Messages of different accounts
+/// never share a connection, so the site cannot mistake one for another.
 #[derive(Debug)]
 pub struct Connections {
-    /// To devices.
+    /// Connection to the devices' account.
     pub devices: Connection,
-    /// To hosts, which take orders.
+    /// Connection to the account of the hosts, which take orders there.
     pub control: Client,
-    /// To the components on them.
+    /// Connection to the account of the components that run on the hosts.
     pub data: Client,
 }
 
-/// A connection that comes back by itself.
+/// A connection that reconnects by itself.
 #[derive(Clone, Debug)]
 pub struct Connection {
     pub client: Client,
     pub state: watch::Receiver<Bus>,
-    /// Messages that were dropped because a subscription was full, of all connections together.
+    /// Messages dropped because a subscription was full, counted over all connections.
     pub dropped: Arc<AtomicU64>,
 }
 
-/// Connects; fails if the server is not there yet.
+/// Connects to the server. Afterwards the connection reconnects by itself.
+///
+/// # Errors
+/// The server does not answer yet, or refuses the credentials.
 pub async fn connect(
     address: SocketAddr,
     credentials: &Credentials,
@@ -56,7 +59,8 @@ pub async fn connect(
         .name("sealwire")
         .subscription_capacity(SUBSCRIPTION_MESSAGES_MAX)
         .client_capacity(OUTGOING_MESSAGES_MAX)
-        // It is asked before the very first attempt too, which has nothing to wait for.
+        // The client calls this before the very first attempt too, when there is nothing to wait
+        // for.
         .reconnect_delay_callback(
             |attempts| if attempts <= 1 { Duration::ZERO } else { RECONNECT_PAUSE },
         )
@@ -70,7 +74,7 @@ pub async fn connect(
                         warn!(subscription, "a subscription is full; messages are dropped");
                         count.fetch_add(1, Ordering::Relaxed);
                     }
-                    // A subject that is not permitted shows here and nowhere else.
+                    // This event is the only sign of a subject that the account may not use.
                     Event::ServerError(error) => warn!(%error, "refused by the message bus"),
                     other => info!(event = %other, "message bus"),
                 }

@@ -7,10 +7,10 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use work::Service;
 
-/// Publishes a checkpoint each period, if the log has grown.
+/// Publishes a checkpoint each period if the log has grown since the last one.
 #[derive(Debug)]
 pub struct Checkpointing {
-    /// The log.
+    /// The log whose checkpoints are published.
     pub ledger: Ledger,
     /// Time between two checkpoints.
     pub period: Duration,

@@ -1,9 +1,10 @@
-//! Has witnesses cosign the log's checkpoints, and keeps the newest one that satisfies the site's
-//! policy.
+//! Has witnesses cosign the log's checkpoints, and keeps the newest checkpoint that satisfies the
+//! site's policy.
 //!
-//! [`Gathering`] decides; this carries out: requests on threads of their own, and the file. Sealing
-//! and checkpoints go on whether witnesses answer or not. A checkpoint is shown only when its file
-//! is durable, so that what is shown never goes back, not over a restart either.
+//! [`Gathering`] decides whom to ask and when; this module sends the requests, on threads of their
+//! own, and writes the file. Sealing and checkpoints continue whether or not witnesses answer. The
+//! site shows a cosigned checkpoint only after its file is durable, so the shown checkpoint never
+//! goes back, not even over a restart.
 
 use std::{
     io,
@@ -30,32 +31,33 @@ use tracing::{error, info, warn};
 use witness::{Action, Answer, Ask, AskError, Client, Gathering, Witnessed};
 use work::Service;
 
-/// The newest checkpoint that satisfies the policy, if there is one yet.
+/// The newest checkpoint that satisfies the policy, or `None` before the first.
 pub type WatchWitnessed = watch::Receiver<Option<Arc<Witnessed>>>;
 
-/// Leaves of the newest checkpoint that satisfies the policy, 0 before the first; `None` without a
-/// policy.
+/// Number of leaves in the newest checkpoint that satisfies the policy, 0 before the first one;
+/// `None` without a policy.
 pub fn witnessed_leaves(witnessed: Option<&WatchWitnessed>) -> Option<u64> {
     witnessed.map(|watch| watch.borrow().as_ref().map_or(0, |witnessed| witnessed.size.get()))
 }
 
-/// The site's policy, and what satisfied it last.
+/// Asks witnesses to cosign, under the site's policy, and keeps the last checkpoint that satisfied
+/// it.
 #[derive(Debug)]
 pub struct Cosigning {
     ledger: Ledger,
     policy: Policy,
-    /// The checkpoint that satisfied the policy last.
+    /// File that holds the last checkpoint that satisfied the policy.
     file: PathBuf,
     witnessed: watch::Sender<Option<Arc<Witnessed>>>,
 }
 
 impl Cosigning {
-    /// Reads the policy and what satisfied it last; `None` where there is no policy. Blocks on the
-    /// disk.
+    /// Reads the policy and the last checkpoint that satisfied it. Returns `None` if there is no
+    /// policy. Blocks on the disk.
     ///
     /// # Errors
-    /// The policy cannot be read or satisfied, or witnesses have cosigned what the log does not
-    /// have.
+    /// The policy cannot be read or cannot be satisfied, or witnesses have cosigned a checkpoint
+    /// that the log does not contain.
     pub fn open(
         policy: &Path,
         file: &Path,
@@ -67,21 +69,21 @@ impl Cosigning {
         Ok(Some(Self { ledger, policy, file: file.to_owned(), witnessed }))
     }
 
-    /// What satisfied the policy last, now and as it changes.
+    /// Watches the newest checkpoint that satisfies the policy.
     pub fn watch(&self) -> WatchWitnessed {
         self.witnessed.subscribe()
     }
 
-    /// Makes a checkpoint durable, and then known.
+    /// Makes a checkpoint durable, and only then shows it.
     async fn publish(&self, witnessed: Witnessed) -> Result<(), JoinError> {
         let (file, text) = (self.file.clone(), witnessed.note.to_string());
-        // The log is closed, and the folder another's, when the file is as it should be.
+        // This keeps the ledger, and so the lock on its folder, until the file is written.
         let kept = self.ledger.orders().keep();
         match work::blocking(kept, move || replace(&file, &text)).await? {
             Ok(()) => {
                 self.witnessed.send_replace(Some(Arc::new(witnessed)));
             }
-            // The next round tries again; what is shown is what was durable before.
+            // The next round tries again. Until then the site shows the checkpoint that is durable.
             Err(failure) => {
                 error!(%failure, file = %self.file.display(), "a cosigned checkpoint cannot be written; the one before it stands");
             }
@@ -89,7 +91,7 @@ impl Cosigning {
         Ok(())
     }
 
-    /// Leaves by which what witnesses have signed is behind the log's own checkpoint.
+    /// Number of leaves by which the cosigned checkpoint is behind the log's own.
     fn lag(&self) -> u64 {
         let signed = self.witnessed.borrow().as_ref().map_or(0, |witnessed| witnessed.size.get());
         self.ledger.published().checkpoint.size.get().saturating_sub(signed)
@@ -127,14 +129,13 @@ impl Service for Cosigning {
             }
             let timeout = gathering.poll_timeout();
             tokio::select! {
-                // Requests that are under way end by themselves, at the client's timeout at the
-                // latest.
+                // Requests under way end by themselves, at the client's timeout at the latest.
                 () = shutdown.cancelled() => return Ok(()),
                 Some(answered) = asking.join_next() => {
                     let (ask, answer) = answered??;
                     gathering.handle_answer(ask.peer, ask.size, answer, Instant::now());
                 }
-                // The sender lives as long as the ledger, which we hold.
+                // The sender lives as long as the ledger, of which we hold a handle.
                 Ok(()) = published.changed() => {
                     let newest = Arc::clone(&published.borrow_and_update());
                     let (size, note) = (newest.checkpoint.size, parse(&newest));
@@ -148,7 +149,7 @@ impl Service for Cosigning {
     }
 }
 
-/// Proves to a witness that the log grew, and asks it. Blocks.
+/// Sends a witness the checkpoint and a proof that the log only grew. Blocks.
 fn ask_witness(client: &Client, ledger: &Ledger, ask: &Ask) -> Result<Answer, AskError> {
     let unproved = |source| AskError::Proof { old_size: ask.old_size, source };
     let growth = ask.size.extends(ask.old_size).map_err(|error| unproved(error.into()))?;
@@ -171,13 +172,13 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
     disk::replace(&RealDisk, folder, name, text.as_bytes())
 }
 
-/// A log, open by the site that writes it or only looked at.
+/// A log that a site writes, or that a tool only reads.
 pub trait Log {
-    /// The key that signs it.
+    /// The key that signs the log's checkpoints now.
     fn vkey(&self) -> VerifierKey;
-    /// Its newest checkpoint.
+    /// The log's newest checkpoint.
     fn newest(&self) -> Checkpoint;
-    /// As [`Ledger::prove_growth`].
+    /// Proves that the log only grew; see [`Ledger::prove_growth`].
     fn prove_growth(&self, growth: Growth) -> Result<Vec<Hash>, ReadError>;
 }
 
@@ -205,7 +206,10 @@ impl Log for LogReader {
     }
 }
 
-/// The policy, if there is one, which a site whose log this key signs can satisfy.
+/// Reads the policy file, if there is one.
+///
+/// # Errors
+/// The file cannot be read, or a site whose log has this key cannot satisfy the policy.
 pub fn read_policy(path: &Path, vkey: &VerifierKey) -> Result<Option<Policy>, CosigningError> {
     let failed = |source| CosigningError::Io { path: path.to_owned(), source };
     let Some(bytes) = disk::read_small(&RealDisk, path).map_err(failed)? else { return Ok(None) };
@@ -229,8 +233,10 @@ pub fn read_policy(path: &Path, vkey: &VerifierKey) -> Result<Option<Policy>, Co
     Ok(Some(policy))
 }
 
-/// What satisfied the policy last, if it still does. The log must have it: it was a checkpoint of
-/// it.
+/// Reads the last checkpoint that satisfied the policy, if it still satisfies it.
+///
+/// # Errors
+/// The file cannot be read, or the log does not contain that checkpoint, which it once published.
 pub fn read_witnessed(
     path: &Path,
     policy: &Policy,
@@ -247,68 +253,68 @@ pub fn read_witnessed(
     };
     let newest = log.newest();
     let growth = newest.size.extends(checkpoint.size).map_err(|_shrunk| not_ours())?;
-    // What cannot be read now is not another history.
+    // A read error does not prove a different history.
     let proof = log.prove_growth(growth).map_err(CosigningError::Log)?;
     verify_consistency(growth, &checkpoint.root, &newest.root, &proof)
         .map_err(|_inconsistent| not_ours())?;
     Ok(Some(witnessed))
 }
 
-/// Why witnesses are not asked.
+/// Why the site cannot ask witnesses.
 #[derive(Debug, thiserror::Error)]
 pub enum CosigningError {
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What failed.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The policy is none.
+    /// The policy file does not hold a policy.
     #[error("{} is not a policy (C2SP tlog-policy)", path.display())]
     Policy {
-        /// The file.
+        /// Path of the policy file.
         path: PathBuf,
-        /// Why not.
+        /// The rule that the text breaks.
         source: PolicyError,
     },
-    /// The policy is for other logs.
+    /// The policy names logs, and this site's log is not one of them.
     #[error("{} names logs, and this site's is not among them: add `log {vkey}`, or take the log lines out", path.display())]
     NotThisLog {
-        /// The file.
+        /// Path of the policy file.
         path: PathBuf,
-        /// The site's key.
+        /// The verifier key of the site's log.
         vkey: String,
     },
-    /// A URL that cannot be asked.
+    /// The policy gives a witness a URL that is not HTTP.
     #[error("{}: the URL `{url}` of the witness `{witness}` cannot be asked: use one that begins with http:// or https://", path.display())]
     Url {
-        /// The file.
+        /// Path of the policy file.
         path: PathBuf,
-        /// The witness's name.
+        /// Name of the witness.
         witness: String,
-        /// The URL.
+        /// The URL as the policy has it.
         url: String,
     },
-    /// Those that can be asked are too few.
+    /// The witnesses with a URL are too few for the quorum.
     #[error("{}: the witnesses that have a URL cannot make the quorum `{quorum}`: add the URLs at which they are asked", path.display())]
     NobodyToAsk {
-        /// The file.
+        /// Path of the policy file.
         path: PathBuf,
-        /// The quorum's name.
+        /// Name of the quorum.
         quorum: String,
     },
     /// The log cannot be read.
     #[error("the log cannot be read")]
     Log(#[source] ReadError),
-    /// Cosigned, but not what the log has.
+    /// The checkpoint is cosigned, but the log does not contain it.
     #[error(
         "{} is not a checkpoint of this log as it is: if the log was set back to an older copy, its witnesses will refuse it; restore a newer copy, \
          or remove the file to go on without them", path.display()
     )]
     NotOfThisLog {
-        /// The file.
+        /// Path of the file with the cosigned checkpoint.
         path: PathBuf,
     },
 }
@@ -334,7 +340,7 @@ mod tests {
         Cosigner::from_seed(KeyName::parse("w.test").unwrap(), &[2; 32])
     }
 
-    /// What is said of a policy with these lines, and of what was cosigned before.
+    /// Returns the error for a policy with these lines, given the checkpoint cosigned before.
     #[track_caller]
     fn refusal(folder: &Path, ledger: &Ledger, lines: &str) -> String {
         let policy = folder.join("witness-policy");
@@ -400,7 +406,7 @@ mod tests {
         };
         keep(&published);
         assert_eq!(leaves(), 1);
-        // A fork, and a log that was longer.
+        // A fork, and a checkpoint of a log that was longer.
         let fork = Checkpoint { root: Hash::sha256(b"fork"), ..published.clone() };
         let longer = Checkpoint { size: TreeSize::new(9), ..published };
         for bad in [fork, longer] {
@@ -410,7 +416,7 @@ mod tests {
         }
         fs::write(&file, "torn").unwrap();
         assert!(refusal(folder.path(), &ledger, &lines).contains("is not a checkpoint"));
-        // Signed by the log alone: it is not enough any more, and does no harm.
+        // Only the log signed this one: it no longer satisfies the policy, and does no harm.
         fs::write(&file, &ledger.published().note).unwrap();
         assert_eq!(leaves(), 0);
         writer.close().await.unwrap();

@@ -1,8 +1,8 @@
 //! Feeds the index from the log, in order.
 //!
-//! Nothing that the log holds stops a site. What the index cannot take is passed over, counted and
-//! named; an index that turns out to be damaged is made anew; what may pass, such as a full disk or
-//! too many open files, is waited for while sealing goes on.
+//! Nothing in the log stops the site. Indexing passes over a leaf that the index cannot take, and
+//! counts and names it. It rebuilds an index that turns out to be damaged. It waits for faults that
+//! may pass, such as a full disk or too many open files, while sealing continues.
 
 use std::{ops::Range, path::Path, time::Duration};
 
@@ -21,39 +21,39 @@ use work::Service;
 
 use crate::log_reading::{Content, read_leaves};
 
-/// Bytes of envelopes that are held until a batch has taken in what it needs of them.
+/// Bytes of envelopes that are held in memory while a batch takes what it needs of them.
 const READ_BYTES_MAX: usize = 1 << 20;
-/// How long to wait before trying again to forget what was erased, where a reader was in the way.
+/// Pause before the index tries again to forget erased envelopes, when a reader was in the way.
 const FORGET_AGAIN_AFTER: Duration = Duration::from_secs(10);
-/// How long to wait before trying again what failed and may pass, as the ledger does where the disk
-/// is full.
+/// Pause before a retry after a fault that may pass. The ledger waits as long when the disk is
+/// full.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// How often a failure that does not pass is told.
+/// Time between two log messages about a fault that lasts.
 const TELL_PERIOD: Duration = Duration::from_secs(60);
 
-/// How far the index is.
+/// Progress of the index.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Indexed {
-    /// The first leaf that was not applied.
+    /// The first leaf that has not been applied.
     pub next_leaf: u64,
-    /// Leaves that could not be taken.
+    /// Number of leaves that the index could not take.
     pub passed_over: u64,
 }
 
-/// Indexes the log, and tells how far it is.
+/// Indexes the log and reports progress.
 #[derive(Debug)]
 pub struct Indexing {
-    /// The log.
+    /// The log to read.
     pub ledger: Ledger,
-    /// Its index.
+    /// The index to write.
     pub indexer: Indexer,
-    /// Where it tells how far it is.
+    /// Receives the progress after each batch.
     pub indexed: watch::Sender<Indexed>,
 }
 
 impl Service for Indexing {
     const NAME: &'static str = "indexing";
-    /// A bug: everything else is waited for.
+    /// A bug in this program. Every other failure is retried.
     type Error = IndexingError;
 
     async fn run(self, shutdown: CancellationToken) -> Result<(), IndexingError> {
@@ -97,7 +97,7 @@ async fn feed(
         } else if shutdown.is_cancelled() {
             return Ok(indexer);
         }
-        // While one batch is applied, the next is made ready.
+        // The next batch is read while this one is applied.
         let log = ledger.clone();
         let reading = work::blocking((), move || read(&log, next_leaf, u64::MAX));
         let (log, kept) = (ledger.clone(), ledger.orders().keep());
@@ -128,8 +128,8 @@ async fn feed(
     }
 }
 
-/// Makes a damaged index anew. Where that fails too, as on a full disk, the index finds itself
-/// damaged again when it is used next.
+/// Replaces a damaged index with an empty one. If that fails too, as on a full disk, the next use
+/// of the index finds it damaged again.
 async fn begin_anew(
     mut indexer: Indexer,
     damage: &IndexingError,
@@ -149,7 +149,7 @@ async fn begin_anew(
     Ok(indexer)
 }
 
-/// Tells of what keeps failing, now and then.
+/// Reports a lasting failure, at most once each [`TELL_PERIOD`].
 #[derive(Debug, Default)]
 struct Failing {
     told_at: Option<Instant>,
@@ -169,18 +169,18 @@ impl Failing {
     }
 }
 
-/// Opens the index of the log, or begins one.
+/// Opens the index of the log, or creates one.
 ///
 /// # Errors
-/// The log cannot be read or SQLite fails; nothing was deleted then.
+/// The log cannot be read or SQLite fails. Nothing was deleted then.
 pub fn open(path: &Path, ledger: &Ledger) -> Result<Indexer, IndexingError> {
-    // A log is known by its first key, whatever key it has gone over to.
+    // The first key identifies a log, whatever key it has rotated to since.
     let first_key = ledger.keys().into_iter().next().map_or_else(String::new, |key| key.vkey);
     let entry_of = |leaf| entry_of(ledger, leaf).map_err(Into::into);
     Ok(Indexer::open(path, &first_key, entry_of)?)
 }
 
-/// Brings the index of a log up to date on which no site runs. Blocks.
+/// Brings the index of a log up to date while no site runs. Blocks.
 ///
 /// # Errors
 /// The log cannot be read or SQLite fails.
@@ -201,7 +201,7 @@ pub fn catch_up(path: &Path, ledger: &Ledger) -> Result<(), IndexingError> {
     Ok(())
 }
 
-/// What is applied next, and the log's entry of its last leaf.
+/// The batch to apply next, and the log's entry for its last leaf.
 struct Ready {
     batch: IndexBatch,
     last_entry: Entry,
@@ -213,7 +213,7 @@ impl Ready {
     }
 }
 
-/// Reads a batch that begins with a leaf and goes no further than up to `end`.
+/// Reads a batch that begins with the leaf `from` and ends before the leaf `end`.
 fn read(ledger: &Ledger, from: u64, end: u64) -> Result<Ready, IndexingError> {
     let mut ready = Ready::nothing(from);
     let batch = &mut ready.batch;
@@ -248,7 +248,7 @@ fn read(ledger: &Ledger, from: u64, end: u64) -> Result<Ready, IndexingError> {
     Ok(ready)
 }
 
-/// The log's entry of the last leaf of a batch.
+/// The log's entry for the last leaf of a batch.
 fn last_entry(ledger: &Ledger, batch: &IndexBatch) -> Result<Entry, IndexingError> {
     match batch.next_leaf().checked_sub(1).filter(|_| !batch.is_empty()) {
         Some(last) => Ok(entry_of(ledger, last)?.unwrap_or_default()),
@@ -256,7 +256,7 @@ fn last_entry(ledger: &Ledger, batch: &IndexBatch) -> Result<Entry, IndexingErro
     }
 }
 
-/// The log's entry of a leaf, as the index keeps it.
+/// The log's entry for a leaf, as the index stores it.
 fn entry_of(ledger: &Ledger, leaf: u64) -> Result<Option<Entry>, ReadError> {
     if leaf >= ledger.size() {
         return Ok(None);
@@ -265,7 +265,7 @@ fn entry_of(ledger: &Ledger, leaf: u64) -> Result<Option<Entry>, ReadError> {
     Ok(entries.first().map(|entry| *entry.as_bytes()))
 }
 
-/// Applies a batch; where there is something in it that the index does not take, all but that.
+/// Applies a batch. If the index refuses part of it, applies everything else.
 fn apply(indexer: &mut Indexer, ledger: &Ledger, ready: &Ready) -> Result<(), IndexingError> {
     if ready.batch.is_empty() {
         return Ok(());
@@ -279,8 +279,8 @@ fn apply(indexer: &mut Indexer, ledger: &Ledger, ready: &Ready) -> Result<(), In
     }
 }
 
-/// Applies the leaves of a span that failed as a whole: halves of it, and halves of these, down to
-/// the leaf that is to blame.
+/// Applies a span that failed as a whole: splits it in halves, again and again, down to the leaf at
+/// fault.
 fn apply_in_parts(
     indexer: &mut Indexer,
     ledger: &Ledger,
@@ -308,7 +308,7 @@ fn apply_in_parts(
     Ok(())
 }
 
-/// Forgets what was erased, or keeps it for the next time.
+/// Forgets erased envelopes. If that fails, they stay marked for the next attempt.
 async fn forget(
     mut indexer: Indexer,
     kept: work::Kept,
@@ -336,10 +336,10 @@ pub enum IndexingError {
     /// The log cannot be read.
     #[error("the log cannot be indexed")]
     Read(#[from] ReadError),
-    /// SQLite fails.
+    /// SQLite failed.
     #[error("the log cannot be indexed")]
     Index(#[from] IndexError),
-    /// A bug.
+    /// A bug in this program.
     #[error("the indexer panicked")]
     Panicked(#[from] JoinError),
 }
@@ -376,7 +376,7 @@ mod tests {
         *timeout(DEADLINE, caught_up).await.unwrap().unwrap()
     }
 
-    /// How many are found; `None` in the moment in which one index takes the place of another.
+    /// Number of events found; `None` at the moment when a new index replaces the old one.
     fn found(index: &Reader, text: &str) -> Option<u64> {
         let query = Query::parse(text, |_| false).unwrap();
         let search = Search { query, ..Search::default() };
@@ -401,7 +401,7 @@ mod tests {
         });
         let events = Events::of(words.map(|word| event(&word)).collect());
         let first = ledger.append(events).await.unwrap().first_leaf;
-        // One that lies there, and is not what was sealed.
+        // This segment exists, but does not hold what was sealed.
         let newest = std::fs::read_dir(folder.path().join("ledger/segments")).unwrap().next();
         let segment = newest.unwrap().unwrap().path();
         let whole = std::fs::read(&segment).unwrap();
@@ -422,7 +422,7 @@ mod tests {
         assert!(told.newest.iter().skip(1).all(|(_, reason)| reason.contains("poison")));
         assert_eq!((found(&index, "word"), found(&index, "poison")), (Some(98), Some(0)));
 
-        // And a file that turns out to be damaged is made anew, without what refused.
+        // A file that turns out to be damaged is rebuilt too, without the trigger that refused.
         other.execute_batch("DROP TRIGGER refuses; DROP TABLE leaves").unwrap();
         ledger.append(Events::of(vec![event("another")])).await.unwrap();
         let other =
@@ -452,7 +452,7 @@ mod tests {
         let other = rusqlite::Connection::open(&index_file).unwrap();
         other.execute_batch("DROP TABLE leaves").unwrap();
         drop(other);
-        // Nothing can be made in its place.
+        // No new index can be made in its place.
         let in_the_way = folder.path().join("index.sqlite.next");
         std::fs::create_dir(&in_the_way).unwrap();
         let (tell, mut indexed) = watch::channel(Indexed::default());
@@ -460,7 +460,7 @@ mod tests {
         let indexing = Indexing { ledger: ledger.clone(), indexer, indexed: tell };
         tasks.spawn(indexing.run(stop.clone()));
         ledger.append(Events::of(vec![event("word")])).await.unwrap();
-        // The damaged file is closed, which takes this one away, before another one is made.
+        // Closing the damaged file removes this one. That must happen before a new index is made.
         let shared = folder.path().join("index.sqlite-shm");
         let is_closed = async {
             while shared.exists() {

@@ -1,11 +1,11 @@
-//! What works on a site's log: each a task with one owner, driving a pure crate.
+//! The services that work on a site's log. Each is a task with one owner that drives a pure crate.
 //!
-//! The way of a reading, file by file: [`polling`] asks sensors and hears them, [`sealing`] appends
-//! what the poller saw, [`pipeline`] has `sensor-reader` judge what was sealed and appends what
-//! follows, [`indexing`] projects the log for [`queries`], and [`cosigning`] has witnesses sign its
-//! checkpoints. [`bus`] connects them.
+//! A reading passes through these modules: [`polling`] asks sensors and receives their answers,
+//! [`sealing`] appends the poller's events, [`pipeline`] has `sensor-reader` judge sealed readings
+//! and appends the derived events, [`indexing`] projects the log for [`queries`], and [`cosigning`]
+//! has witnesses sign its checkpoints. [`bus`] connects them.
 //!
-//! None of them knows who shows the log or who may order something of it.
+//! No service knows who shows the log or who may give orders to it.
 
 pub mod bus;
 pub mod checkpointing;

@@ -1,24 +1,24 @@
-//! Reading leaves where one that is damaged must not hold up those behind it.
+//! Reads leaves so that a damaged one does not block those behind it.
 
 use ledger::{Ledger, ReadError};
 use model::error_chain;
 
-/// What the log has of a leaf.
+/// The content of a leaf.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Content {
-    /// Its envelope, canonical JSON.
+    /// The envelope, as canonical JSON.
     Envelope(Vec<u8>),
     /// The envelope was erased.
     Erased,
-    /// What lies there is not what was sealed, for this reason.
+    /// The bytes are not the sealed ones; the text says why.
     Unreadable(String),
 }
 
-/// The leaves from `from` on: as many as there are, up to `count_max` and, after the first, up to
-/// `bytes_max`. Blocks on the disk.
+/// Reads the leaves from `from` on, up to `count_max` of them and, after the first, up to
+/// `bytes_max` bytes. Blocks on the disk.
 ///
 /// # Errors
-/// A file cannot be read now: ask again.
+/// A file cannot be read now. The caller may try again.
 pub fn read_leaves(
     ledger: &Ledger,
     from: u64,
@@ -39,7 +39,7 @@ pub fn read_leaves(
             Err(failure) if count <= 1 => {
                 return Ok(vec![Content::Unreadable(error_chain(&failure))]);
             }
-            // Those in front of what is damaged are read without it.
+            // A smaller batch reads the leaves in front of the damaged one.
             Err(_) => count /= 2,
         }
     }

@@ -1,11 +1,11 @@
-//! Has `sensor-reader` judge what was sealed, and seals what follows.
+//! Has `sensor-reader` judge sealed readings, and seals the derived events.
 //!
-//! Delivery to a component is at most once, so the log is the queue: a batch is asked about until a
-//! verdict comes, and the cursor moves in the same append as what was derived. A crash anywhere
-//! repeats a question, never a leaf.
+//! NATS delivers to a component at most once, so the log serves as the queue: the pipeline asks
+//! about a batch until a verdict comes, and moves the cursor in the same append as the derived
+//! events. A crash at any point repeats a question, never a leaf.
 //!
-//! Invariant: the standings held here are those of the log up to the cursor, since derived events
-//! change them and nothing else.
+//! Invariant: the standings in memory are those of the log up to the cursor, because only derived
+//! events change them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,45 +31,45 @@ use crate::{
     log_reading::{Content, read_leaves},
 };
 
-/// Name of the cursor in the log.
+/// Name of the pipeline's cursor in the log.
 const CURSOR: &str = "sensor-reader";
-/// Envelopes looked at for one question. A verdict has at most two events a sighting, and they are
+/// Envelopes per question. A verdict has at most two events per sighting, and all of them must fit
 /// one batch.
 const BATCH_MAX: usize = Batch::EVENTS_MAX / 2;
-/// Bytes of those envelopes.
+/// Bytes of envelopes per question.
 const BATCH_BYTES_MAX: usize = 1 << 20;
-/// How long leaves gather before a question: an instance of the component costs the same whatever
-/// it is asked.
+/// How long leaves gather before a question. A component instance costs the same for one leaf as
+/// for many.
 const GATHER: Duration = Duration::from_millis(200);
-/// How long a verdict may take.
+/// Time that the component has for a verdict.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pause after a question without a verdict, doubled each time.
+/// First pause after a question without a verdict. Each further failure doubles it.
 const BACK_OFF_MIN: Duration = Duration::from_millis(200);
-/// Longest such pause.
+/// Longest pause between two questions.
 const BACK_OFF_MAX: Duration = Duration::from_secs(3);
 
-/// What the pipeline works with.
+/// State of the running pipeline.
 #[derive(Debug)]
 struct Pipeline {
     ledger: Ledger,
     client: Client,
-    /// Digest of the component that was deployed; a verdict of another is not taken.
+    /// SHA-256 digest of the deployed component. The pipeline refuses a verdict of any other.
     digest: String,
     standings: BTreeMap<SensorId, Standing>,
 }
 
-/// Has `sensor-reader` judge what is sealed, and seals what follows.
+/// Has `sensor-reader` judge sealed readings, and seals the derived events.
 #[derive(Debug)]
 pub struct Judging {
-    /// The log.
+    /// The log to read and append to.
     pub ledger: Ledger,
-    /// To the component.
+    /// Connection to the component.
     pub client: Client,
-    /// Digest of the component that was deployed; a verdict of another is not taken.
+    /// Digest of the deployed component. The pipeline refuses a verdict of any other.
     pub digest: String,
-    /// Has the standings at the start.
+    /// The index, which holds the standings at the start.
     pub index: Reader,
-    /// How far it is.
+    /// Progress of the index.
     pub indexed: watch::Receiver<Indexed>,
 }
 
@@ -78,7 +78,7 @@ impl Service for Judging {
     /// The index is damaged, or the ledger has stopped.
     type Error = PipelineError;
 
-    /// Begins when the index has the whole log, since the standings come from there.
+    /// Begins when the index has the whole log, because it takes the standings from there.
     async fn run(self, shutdown: CancellationToken) -> Result<(), PipelineError> {
         judge(self, shutdown).await
     }
@@ -113,13 +113,13 @@ async fn judge(judging: Judging, shutdown: CancellationToken) -> Result<(), Pipe
 }
 
 impl Pipeline {
-    /// Cancelling between two appends loses nothing, and during one leaves it open whether it was
-    /// made; either way the next run goes on from the cursor.
+    /// Cancel-safe: cancelling between two appends loses nothing. After a cancel during an append,
+    /// the append may or may not have happened. Either way the next run continues from the cursor.
     async fn judge(&mut self) -> Result<std::convert::Infallible, PipelineError> {
         let mut size = self.ledger.watch_size();
         loop {
             let next_leaf = self.ledger.cursor(CURSOR);
-            // The sender lives as long as the ledger's handle, which we hold.
+            // The sender lives as long as the ledger, of which we hold a handle.
             let _alive = size.wait_for(|size| *size > next_leaf).await.is_ok();
             sleep(GATHER).await;
             let (sightings, next_leaf) = self.read(next_leaf).await?;
@@ -128,8 +128,8 @@ impl Pipeline {
         }
     }
 
-    /// What there is to judge from `from` on, and the leaf after it. Waits where the log cannot be
-    /// read now; what is damaged is not judged.
+    /// Reads the sightings to judge from the leaf `from` on, and returns them with the leaf after
+    /// them. Waits while the log cannot be read. Skips damaged leaves.
     async fn read(&self, from: u64) -> Result<(Vec<Sighting>, u64), PipelineError> {
         let mut warned = false;
         let contents = loop {
@@ -161,7 +161,7 @@ impl Pipeline {
         Ok((sightings, next_leaf))
     }
 
-    /// Asks until there is a verdict that can be taken.
+    /// Asks until a verdict arrives that passes [`take`].
     async fn ask(&self, sightings: Vec<Sighting>) -> Vec<Derived> {
         let standing =
             |sighting: &Sighting| Some((sighting.sensor, *self.standings.get(&sighting.sensor)?));
@@ -177,7 +177,7 @@ impl Pipeline {
                     Ok(derived) => return derived,
                     Err(refusal) => refusal,
                 },
-                // While a host starts this is the way of things.
+                // This is normal while a host starts.
                 Err(error) => error.to_string(),
             };
             debug!(refusal, sightings = question.sightings.len(), "no verdict; asking again");
@@ -225,8 +225,8 @@ impl Pipeline {
     }
 }
 
-/// Takes a verdict only if it is the deployed component's and speaks of what was asked: a component
-/// can be wrong, but cannot put anything else in the log.
+/// Accepts a verdict only if the deployed component gave it and it is about the sightings in
+/// question. A faulty component can be wrong, but cannot add anything else to the log.
 fn take(answer: &[u8], digest: &str, asked: &[Sighting]) -> Result<Vec<Derived>, String> {
     let verdict: Verdict = serde_json::from_slice(answer)
         .map_err(|error| format!("the verdict is not understood: {error}"))?;
@@ -281,13 +281,13 @@ fn take(answer: &[u8], digest: &str, asked: &[Sighting]) -> Result<Vec<Derived>,
 /// Why judging stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
-    /// The standings cannot be read.
+    /// The index cannot give the standings.
     #[error("sealed readings cannot be judged")]
     Index(#[from] index::IndexError),
-    /// The ledger has stopped or refuses what was derived.
+    /// The ledger has stopped, or refuses the derived events.
     #[error("derived events cannot be sealed")]
     Append(#[from] AppendError),
-    /// A bug.
+    /// A bug in this program.
     #[error("the pipeline panicked")]
     Panicked(#[from] JoinError),
 }
@@ -311,7 +311,8 @@ mod tests {
         }
     }
 
-    /// What becomes of a verdict of component `a` on leaf 5, where `a` is deployed.
+    /// What [`take`] makes of a verdict of `component` about leaf 5, where component `a` is
+    /// deployed.
     fn taken(component: &str, derived: Vec<Derived>) -> Result<usize, String> {
         let asked = [Sighting {
             leaf: 5,

@@ -1,6 +1,6 @@
-//! Drives the poller: what arrives on NATS goes in, what it decides is done.
+//! Drives the poller: passes it the messages that arrive on NATS, and carries out its decisions.
 //!
-//! One task owns the machine; each sensor has a small task that listens to its topics. All of them
+//! One task owns the poller. Each sensor has a small task that listens to its topics. All of them
 //! end with [`Polling`].
 
 use std::{
@@ -26,67 +26,72 @@ use work::Service;
 
 use crate::{bus::Connection, sealing::ToSeal};
 
-/// Messages of sensors that wait for the poller. When it is full they wait in their subscriptions.
+/// Messages of sensors that wait for the poller. When this is full, they wait in their
+/// subscriptions.
 const INCOMING_MAX: usize = 1_024;
-/// Orders to forget a sensor that wait for the poller. When it is full, who gives more waits.
+/// Orders to forget a sensor that wait for the poller. When this is full, [`Forgetting::forget`]
+/// waits.
 const FORGET_ORDERS_MAX: usize = 16;
 
-/// Polls the sensors; told this at the start.
+/// Polls the sensors. The fields are what the service needs at its start.
 #[derive(Debug)]
 pub struct Polling {
     pub config: Config,
-    /// Where sensors say that they live.
+    /// Subject patterns of the sensors' heartbeats.
     pub heartbeats: Vec<Pattern>,
     pub known: Known,
     pub connection: Connection,
-    /// Where events go.
+    /// Channel to the service that seals events.
     pub events: mpsc::Sender<ToSeal>,
     pub counters: watch::Sender<Counters>,
     pub forget: ForgetOrders,
 }
 
-/// The way to the poller for orders to forget a sensor. Cheap to clone.
+/// Sends orders to forget a sensor to the poller. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Forgetting(mpsc::Sender<Forget>);
 
-/// The other end.
+/// Receiving end of [`Forgetting`].
 #[derive(Debug)]
 pub struct ForgetOrders(mpsc::Receiver<Forget>);
 
-/// That a sensor is to be known no more, until it beats again.
+/// An order to forget a sensor until its next heartbeat.
 #[derive(Debug)]
 struct Forget {
     sensor: SensorId,
-    /// Who orders it.
+    /// The account that gives the order.
     by: String,
     reason: String,
     answer: oneshot::Sender<Forgotten>,
 }
 
-/// What became of a [`Forget`].
+/// Outcome of a [`Forget`].
 #[derive(Debug)]
 enum Forgotten {
-    /// The poller knows it no more; the leaf that says so comes here.
+    /// The poller has forgotten the sensor. The receiver gets the leaf of the event that records
+    /// it.
     Sealing(oneshot::Receiver<u64>),
-    /// Nobody knows such a sensor.
+    /// The site does not know this sensor.
     Unknown,
 }
 
-/// Why nobody knows whether a sensor is forgotten: the log says.
+/// The poller ended before it answered. The sensor may or may not be forgotten; the log shows
+/// which.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the site stopped polling meanwhile")]
 pub struct PollingEnded;
 
 impl Forgetting {
-    /// Both ends.
+    /// Creates the sending and the receiving end.
     #[must_use]
     pub fn new() -> (Self, ForgetOrders) {
         let (orders, given) = mpsc::channel(FORGET_ORDERS_MAX);
         (Self(orders), ForgetOrders(given))
     }
 
-    /// Has the poller know a sensor no more, and seal who ordered it and why. Answers the leaf that
-    /// says so; `None` where nobody knows the sensor. Dropping this future ends the waiting only.
+    /// Makes the poller forget a sensor, and seals who ordered it and why. Returns the leaf of that
+    /// event, or `None` if the site does not know the sensor. Dropping this future ends only the
+    /// wait, not the order.
     ///
     /// # Errors
     /// The poller has ended.
@@ -106,17 +111,17 @@ impl Forgetting {
     }
 }
 
-/// What the whole log says of sensors.
+/// What the whole log records about sensors.
 #[derive(Debug)]
 pub struct Known {
     pub sensors: Vec<(Heartbeat, SensorState)>,
-    /// The newest of each, also of sensors that are not among these.
+    /// The newest numbers of each sensor, including sensors that are not in `sensors`.
     pub last_numbers: BTreeMap<SensorId, LastNumbers>,
-    /// What the clock is held against.
+    /// The times in the log, against which the poller checks the clock.
     pub past: Past,
 }
 
-/// A message of a sensor, with the moment it arrived.
+/// A message of a sensor, with the time at which it arrived.
 struct Incoming {
     sensor: SensorId,
     message: SensorMessage,
@@ -177,8 +182,8 @@ async fn poll_all(
                 None => std::future::pending().await,
             }
         };
-        // What has arrived comes before what time says: an answer that waits here was in time,
-        // however late it is looked at.
+        // Messages come before the timer: an answer that waits here arrived in time, however late
+        // this loop reads it.
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
@@ -200,12 +205,12 @@ async fn poll_all(
             () = sleep => shell.poller.handle_timeout(now(started)),
         }
     }
-    // Polls that are in flight end here; the log says so.
+    // This ends the polls in flight, and the log records it.
     shell.poller.handle_stop(now(started));
     shell.act().await
 }
 
-/// What the sender of a message speaks: NATS' gateway marks what came by MQTT.
+/// The protocol of the sender. NATS' gateway marks messages that came by MQTT.
 fn protocol(message: &async_nats::Message) -> Protocol {
     const GATEWAY_HEADER: &str = "Nmqtt-Pub";
     let headers = message.headers.as_ref();
@@ -217,13 +222,14 @@ struct Shell {
     poller: Poller,
     client: Client,
     listeners: Listeners,
-    /// Sensors that the log knows and the poller did not take up at the start.
+    /// Sensors that the log knows and that the poller did not take at the start.
     left_out: HashMap<SensorId, Heartbeat>,
     events: mpsc::Sender<ToSeal>,
 }
 
 impl Shell {
-    /// Has the poller forget a sensor, and seals that it did after all that it says of the sensor.
+    /// Makes the poller forget a sensor. Seals the order after every event of the poller about that
+    /// sensor.
     async fn forget(&mut self, order: Forget, now: Now) -> Result<(), async_nats::SubscribeError> {
         let Forget { sensor, by, reason, answer } = order;
         let left_out = self.left_out.remove(&sensor);
@@ -238,12 +244,12 @@ impl Shell {
             }
             None => Forgotten::Unknown,
         };
-        // Who no longer waits finds it in the log.
+        // The caller may be gone; the log then holds the answer.
         let _gone = answer.send(forgotten);
         Ok(())
     }
 
-    /// Does everything the poller has decided.
+    /// Carries out all decisions of the poller.
     async fn act(&mut self) -> Result<(), async_nats::SubscribeError> {
         while let Some(action) = self.poller.poll_action() {
             match action {
@@ -261,7 +267,8 @@ impl Shell {
                 }
                 // The receiver outlives us: it ends when every sender is gone.
                 Action::Seal(event) => {
-                    // What is told once a minute, however often it happens, is told here, too.
+                    // The poller reports these at most once a minute, however often they happen, so
+                    // a warning each time is not too much.
                     let is_of_the_site = event.sensor().is_none();
                     if is_of_the_site
                         && matches!(
@@ -283,14 +290,14 @@ impl Shell {
             .client
             .publish_with_reply(subject.to_string(), reply.to_string(), POLL.into())
             .await;
-        // Then no answer comes, and the timeout is sealed.
+        // No answer comes then, and the poller seals the timeout.
         if let Err(error) = poll {
             debug!(%sensor, %error, "a poll could not be sent");
         }
     }
 }
 
-/// The tasks that listen to sensors.
+/// The tasks that listen to sensors' topics.
 struct Listeners {
     tasks: JoinSet<()>,
     handles: HashMap<SensorId, AbortHandle>,
@@ -300,7 +307,7 @@ struct Listeners {
 
 impl Listeners {
     fn listen(&mut self, sensor: SensorId, answers: Subscriber, disconnects: Option<Subscriber>) {
-        // Those that were stopped are let go of here, so that they do not gather.
+        // This frees the tasks that have stopped, so they do not accumulate.
         while self.tasks.try_join_next().is_some() {}
         let task = listen(sensor, answers, disconnects, self.listened.clone(), self.started);
         if let Some(former) = self.handles.insert(sensor, self.tasks.spawn(task)) {
@@ -315,7 +322,7 @@ impl Listeners {
     }
 }
 
-/// Ends only by being aborted, or with the connection.
+/// Runs until it is aborted or the connection ends.
 async fn listen(
     sensor: SensorId,
     mut answers: Subscriber,
@@ -327,8 +334,8 @@ async fn listen(
     loop {
         let message = tokio::select! {
             Some(answer) = answers.next() => {
-                // The server's word that nobody listens to the poll goes to the reply subject too;
-                // it is no answer of the sensor's.
+                // The server also sends its notice that nobody listens to the poll to the reply
+                // subject. That notice is not an answer of the sensor.
                 if answer.status.is_some() {
                     continue;
                 }

@@ -1,4 +1,4 @@
-//! Answers what the gateway asks over NATS: from the index, the log and the poller's counters.
+//! Answers the gateway's questions over NATS, from the index, the log and the poller's counters.
 
 use std::{
     collections::BTreeMap,
@@ -35,36 +35,38 @@ use crate::{
     searching,
 };
 
-/// Subject of all questions.
+/// NATS subject of all questions.
 pub const QUESTIONS: &str = "sealwire.query.*";
-/// Questions that are worked on at once; further ones wait.
+/// Questions that are answered at the same time. Further ones wait.
 const CONCURRENT_MAX: usize = 16;
-/// Points of a sensor's sparkline.
+/// Largest number of points in a sensor's sparkline.
 const RECENT_MAX: u32 = 30;
-/// Points of all sparklines together: beyond so many, each sensor has fewer.
+/// Largest number of points in all sparklines together. With many sensors, each sparkline has
+/// fewer.
 const RECENT_TOTAL_MAX: u32 = 60_000;
-/// Longest value in the list of sensors, in characters; what is longer is cut off there, and whole
-/// in the sensor's readings.
+/// Longest value in the list of sensors, in characters. A longer value is cut off there; the
+/// sensor's readings have all of it.
 const LAST_VALUE_CHARS_MAX: usize = 64;
-/// Bytes of envelopes or of values in one page; the first is always there.
+/// Bytes of envelopes or of values in one page. A page always has its first item, whatever its
+/// size.
 const PAGE_BYTES_MAX: usize = 1 << 20;
 
-/// What answers are made of.
+/// Answers questions; the fields are the sources of the answers.
 #[derive(Debug)]
 pub struct Queries {
     pub ledger: Ledger,
     pub index: Reader,
-    /// Where components ask.
+    /// Connection to the components that ask.
     pub client: Client,
-    /// Messages that the site had no room for.
+    /// Messages dropped because a subscription was full.
     pub dropped: Arc<AtomicU64>,
     pub counters: watch::Receiver<Counters>,
-    /// What satisfies the site's policy, where it has one.
+    /// The newest checkpoint that satisfies the site's policy; `None` without a policy.
     pub witnessed: Option<WatchWitnessed>,
-    /// How far the index is.
+    /// Progress of the index.
     pub indexed: watch::Receiver<Indexed>,
     pub site_name: String,
-    /// Where the log port is, for programs on this machine.
+    /// URL of the log port, for programs on this machine.
     pub log_url: String,
 }
 
@@ -128,14 +130,14 @@ async fn answer(queries: Arc<Queries>, question: Message, place: Place) {
     }
 }
 
-/// Why there is no answer: the question's fault, or ours. Ours goes to the log, not to whoever
-/// asked.
+/// Why there is no answer: an error in the question, or a fault of the site. The caller sees the
+/// first; only the site's log has the second.
 enum Failure {
     Query(QueryError),
     Internal(String),
 }
 
-/// A place among the questions that are worked on, which work that blocks takes along.
+/// A permit for one of the concurrent questions. Blocking work holds it until it ends.
 type Place = Arc<OwnedSemaphorePermit>;
 
 type Answer = Result<Box<RawValue>, Failure>;
@@ -156,8 +158,8 @@ impl Queries {
                 let limit = query::events_limit(query.limit).map_err(Failure::Query)?;
                 blocking(place, move || {
                     let end = self.index.next_leaf().map_err(internal)?;
-                    // A name that the index cannot look up is none: the search itself will say what
-                    // is wrong.
+                    // A name that the index cannot look up counts as unknown here. The search
+                    // itself reports the error.
                     let is_custom = |name: &str| self.index.has_field(name).unwrap_or(false);
                     let search = searching::search_of(query, is_custom, end, clock::now());
                     let search = search.map_err(Failure::Query)?;
@@ -246,8 +248,7 @@ impl Queries {
         json(&SeriesOf { sensor: query.sensor, series })
     }
 
-    /// A proof of any leaf that is durable: if the newest checkpoint does not cover it yet, another
-    /// is published.
+    /// Proves any durable leaf. If the newest checkpoint does not cover it yet, publishes another.
     async fn proof(self: Arc<Self>, leaf: u64, place: &Place) -> Answer {
         if leaf >= self.ledger.size() {
             return Err(no_such_leaf(leaf, self.ledger.size()));
@@ -266,8 +267,8 @@ impl Queries {
     }
 }
 
-/// One page of a search: `limit` events behind the first `offset`. What was erased since the index
-/// was asked is neither shown nor counted, as if the index knew.
+/// One page of a search: `limit` events after the first `offset`. Events erased after the index was
+/// queried are neither shown nor counted.
 fn page(
     ledger: &Ledger,
     index: &Reader,
@@ -299,7 +300,7 @@ fn page(
     json(&FoundPage { id, count, count_is_lower_bound, events })
 }
 
-/// An envelope's bytes; `None` where it was erased.
+/// The bytes of an envelope; `None` if it was erased.
 fn stored(ledger: &Ledger, leaf: u64) -> Result<Option<Vec<u8>>, Failure> {
     let mut envelopes = ledger.envelopes(leaf, 1, usize::MAX).map_err(internal)?;
     let stored = envelopes.pop().ok_or_else(|| no_such_leaf(leaf, ledger.size()))?;

@@ -1,4 +1,4 @@
-//! From events to leaves: gathers what comes in into batches and appends them.
+//! Seals events: gathers them into batches and appends the batches to the log.
 
 use std::time::Duration;
 
@@ -12,22 +12,21 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use work::Service;
 
-/// Events that wait to be sealed. When it is full, whoever brings more waits.
+/// Events that wait to be sealed. When this is full, senders wait.
 pub const QUEUE_EVENTS_MAX: usize = 10_000;
-/// Pause before a batch that could not be written is tried again: a full disk is not emptied
-/// sooner.
+/// Pause before a retry after a failed write. A full disk does not become free sooner.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// An event that is to be sealed.
+/// An event to be sealed.
 #[derive(Debug)]
 pub struct ToSeal {
     event: Event,
-    /// Who waits for its leaf.
+    /// Receives the event's leaf, if the sender waits for it.
     waiting: Option<oneshot::Sender<u64>>,
 }
 
 impl ToSeal {
-    /// An event, and where its leaf comes when it is sealed.
+    /// Wraps an event, and returns a receiver that gets its leaf once it is sealed.
     pub fn awaited(event: Event) -> (Self, oneshot::Receiver<u64>) {
         let (waiting, sealed) = oneshot::channel();
         (Self { event, waiting: Some(waiting) }, sealed)
@@ -40,22 +39,21 @@ impl From<Event> for ToSeal {
     }
 }
 
-/// Seals events in the order in which they come.
+/// Seals events in the order in which they arrive.
 #[derive(Debug)]
 pub struct Sealing {
-    /// The log.
+    /// The log to append to.
     pub ledger: Ledger,
-    /// What is to be sealed.
+    /// The events to seal.
     pub events: mpsc::Receiver<ToSeal>,
 }
 
 impl Service for Sealing {
     const NAME: &'static str = "sealing";
-    /// The ledger has stopped, or refuses a batch for what it is.
+    /// The ledger has stopped, or refuses the content of a batch.
     type Error = AppendError;
 
-    /// Seals until every sender is gone and everything that waited is sealed: being asked to stop
-    /// does not end it.
+    /// Seals until every sender is gone and the queue is empty. `shutdown` does not end it.
     async fn run(mut self, _shutdown: CancellationToken) -> Result<(), AppendError> {
         let mut waiting = Vec::new();
         while self.events.recv_many(&mut waiting, Batch::EVENTS_MAX).await > 0 {
@@ -65,8 +63,8 @@ impl Service for Sealing {
     }
 }
 
-/// Appends, trying again for as long as the disk refuses: an event that was seen is not given up.
-/// Events that are too large together are halved.
+/// Appends events, and retries for as long as the disk fails, because an observed event must not be
+/// lost. If the events are too large together, splits them in halves.
 async fn append(ledger: &Ledger, events: Vec<ToSeal>) -> Result<(), AppendError> {
     let mut batches = vec![events];
     while let Some(mut events) = batches.pop() {
@@ -84,7 +82,7 @@ async fn append(ledger: &Ledger, events: Vec<ToSeal>) -> Result<(), AppendError>
             outcome => {
                 for (leaf, to_seal) in (outcome?.first_leaf..).zip(events) {
                     if let Some(waiting) = to_seal.waiting {
-                        // Who no longer waits finds it in the log.
+                        // The caller may be gone; the log then holds the answer.
                         let _gone = waiting.send(leaf);
                     }
                 }
@@ -106,7 +104,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let signer = Signer::from_seed(KeyName::parse("test").unwrap(), &[7; 32]);
         let (ledger, writer) = Ledger::open(folder.path(), signer).unwrap();
-        // 1,000 events of 32 KB are twice what one batch holds.
+        // 1,000 events of 32 KB are twice as large as one batch may be.
         let event = |number: usize| {
             let message = format!("{number} {}", "x".repeat(32_000));
             Event::site(action::SITE_STARTED, "test", message, Timestamp::from_unix_micros(0))

@@ -1,5 +1,5 @@
-//! Searches as they are asked over HTTP, in the index's words, and events for what the index cannot
-//! decide alone.
+//! Translates searches from the HTTP API into searches of the index, and reads events for
+//! conditions that the index cannot decide alone.
 
 use std::{collections::BTreeMap, error::Error};
 
@@ -10,12 +10,13 @@ use model::{
     query::{LogsOrder, LogsQuery, QueryError},
 };
 
-/// Events read at once: those of a block of the log.
+/// Events read at once: those of one block of the log.
 const RUN_LEN: usize = 256;
-/// Bytes of them.
+/// Bytes of envelopes read at once.
 const RUN_BYTES_MAX: usize = 1 << 20;
 
-/// What is searched for, in the log before `end`. `is_custom` tells the names of custom fields.
+/// Translates a query into a search of the leaves before `end`. `is_custom` tells whether a name is
+/// a custom field.
 pub fn search_of(
     logs: LogsQuery,
     is_custom: impl Fn(&str) -> bool,
@@ -66,7 +67,8 @@ fn named(name: &str, error: &dyn Error) -> QueryError {
     QueryError::Invalid(format!("`{name}`: {error}"))
 }
 
-/// Events of the log one by one, those near each other read together.
+/// Reads single events of the log. Reads a whole block at once, because a search asks for events
+/// near each other.
 #[derive(Debug)]
 pub struct Events<'a> {
     ledger: &'a Ledger,
@@ -78,7 +80,7 @@ impl<'a> Events<'a> {
         Self { ledger, run: Vec::new() }
     }
 
-    /// The event of a leaf; `None` where it was erased.
+    /// The event at a leaf; `None` if it was erased.
     pub fn read(&mut self, leaf: u64) -> Result<Option<Event>, Box<dyn Error + Send + Sync>> {
         let is_in = |run: &[StoredEnvelope]| run.iter().any(|stored| stored.leaf == leaf);
         if !is_in(&self.run) {
