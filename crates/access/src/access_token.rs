@@ -1,5 +1,5 @@
-//! The secret that lets a caller read envelopes on the log port: 32 random bytes in hex, in the
-//! file `access-token`. The page has it from the gateway.
+//! The secret that allows a caller to read envelopes on the log port: 32 random bytes in hex, in
+//! the file `access-token`. The gateway gives it to the page.
 
 use std::{
     fs, io,
@@ -13,19 +13,19 @@ use tlog::Hash;
 
 use crate::bearer::bearer;
 
-/// A secret. `Debug` does not show it.
+/// An access token. `Debug` does not show the secret.
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct AccessToken(String);
 
 impl AccessToken {
-    /// A new one.
+    /// Generates a new token.
     pub fn random() -> Self {
         let bytes: [u8; 32] = rand::random();
         Self(hex::encode(bytes))
     }
 
-    /// The one in `path`; made if there is none.
+    /// Reads the token in `path`, or creates one if there is no file.
     pub fn load_or_create(path: &Path) -> Result<Self, TokenError> {
         if let Some(token) = Self::load(path)? {
             return Ok(token);
@@ -36,7 +36,7 @@ impl AccessToken {
         Ok(token)
     }
 
-    /// The one in `path`, if there is one.
+    /// Reads the token in `path`; `None` if there is no file.
     pub fn load(path: &Path) -> Result<Option<Self>, TokenError> {
         let failed = |source| TokenError::Io { path: path.to_owned(), source };
         let text = match fs::read_to_string(path) {
@@ -55,19 +55,19 @@ impl AccessToken {
         }
     }
 
-    /// As it is sent.
+    /// The token as a client sends it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether this is what a caller offers. Hashes are compared, so how long it takes says nothing
-    /// of the secret.
+    /// Whether a caller's text is this token. Compares hashes, so the time it takes reveals nothing
+    /// about the secret.
     pub fn is(&self, offered: &str) -> bool {
         Hash::sha256(offered.as_bytes()) == Hash::sha256(self.0.as_bytes())
     }
 
-    /// Whether a request carries it: `Authorization: Bearer ...`.
+    /// Whether a request carries this token: `Authorization: Bearer ...`.
     pub fn is_in(&self, headers: &HeaderMap) -> bool {
         bearer(headers).is_some_and(|offered| self.is(offered))
     }
@@ -79,29 +79,29 @@ impl std::fmt::Debug for AccessToken {
     }
 }
 
-/// Why there is no token.
+/// Why the token cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// The file cannot be read or made.
+    /// The file cannot be read or created.
     #[error("cannot use the token file {}", path.display())]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What failed.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// Others may read it.
+    /// Other accounts may read the file.
     #[error("the token file {} may be read by others (mode {mode:o}): make it 600", path.display())]
     Open {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Its mode.
+        /// Permission bits of the file.
         mode: u32,
     },
-    /// It holds something else.
+    /// The file holds something other than a token.
     #[error("the token file {} does not hold 64 hex digits: remove it, and the next start makes another", path.display())]
     NotAToken {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
 }

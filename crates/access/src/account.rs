@@ -1,16 +1,17 @@
-//! Accounts of the machine: who gave an order is the account that the kernel names, whatever else
-//! they say.
+//! Accounts of the machine. The kernel names the account that gives an order, whatever the caller
+//! says.
 
 use nix::unistd::{Uid, User};
 
 use crate::words::Words;
 
-/// An account, by its name where it has one.
+/// An account, by its name or, if it has none, by its number.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Account(String);
 
 impl Account {
-    /// The account with this number. Blocks: names may come from another machine.
+    /// The account with this number. Blocks, because the system may ask another machine for the
+    /// name.
     #[must_use]
     pub fn of(uid: u32) -> Self {
         let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
@@ -18,13 +19,13 @@ impl Account {
         Self(name.unwrap_or_else(|| format!("uid {uid}")))
     }
 
-    /// The account that this process runs as. Blocks as [`Account::of`].
+    /// The account that runs this process. Blocks like [`Account::of`].
     #[must_use]
     pub fn own() -> Self {
         Self::of(own_uid())
     }
 
-    /// Of the site itself, and of what has no account.
+    /// An actor that is not an account of the machine, such as the site itself.
     pub fn named(name: &str) -> Self {
         Self(name.to_owned())
     }
@@ -35,9 +36,9 @@ impl Account {
         &self.0
     }
 
-    /// Who the log says it was: the account, and behind it the name that they gave themselves, if
-    /// that is another. A name of an account has no spaces, so nobody can give themselves one that
-    /// reads as another account.
+    /// The actor as the log records it: the account and, after it, the name that the caller claims,
+    /// if that is another. An account's name has no spaces, so no claimed name can pass for another
+    /// account.
     #[must_use]
     pub fn signing_as(&self, claimed: Option<&Words>) -> String {
         match claimed {
@@ -49,12 +50,12 @@ impl Account {
     }
 }
 
-/// The number of the account that this process runs as.
+/// Number of the account that runs this process.
 pub fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Whether a name cannot be taken for more than a name.
+/// Whether a name cannot be mistaken for more than a name.
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| !c.is_whitespace() && !c.is_control())
 }

@@ -1,11 +1,12 @@
-//! Tokens of programs that log and search by way of the log port: the file `api-tokens` in the data
+//! Tokens of programs that log and search through the log port: the file `api-tokens` in the data
 //! directory.
 //!
-//! A token is 160 random bits, shown once. The file has its SHA-256 only: whoever reads it can let
-//! nobody in, and a look-up by hash tells nothing of a token by the time it takes.
+//! A token is 160 random bits, and the site shows it once. The file holds only its SHA-256, so a
+//! reader of the file cannot use a token. Lookups compare hashes, so their time reveals nothing
+//! about a token.
 //!
-//! A token that is revoked loses its hash first, and its line only once the log says that it was
-//! revoked: whatever happens between the two, it lets nobody in, and the event is sealed later.
+//! Revoking a token first removes its hash. The line stays until the log records the revocation.
+//! Whatever happens in between, the token is no longer valid, and the event is sealed later.
 
 use std::{
     fmt, fs, io,
@@ -20,19 +21,19 @@ use serde::{Deserialize, Serialize};
 use tlog::Hash;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
-/// Tokens of a site: each is looked at when one is made or revoked, and the file is written whole.
+/// Most tokens of a site. A creation or revocation looks at each of them and writes the whole file.
 const TOKENS_MAX: usize = 1_000;
 
-/// What a token is called, in the log too.
+/// Name of a token, which the log records too.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TokenName(String);
 
 impl TokenName {
-    /// Longest name in characters: it is an event's actor.
+    /// Longest name in characters. An event has the name as its actor.
     pub const CHARS_MAX: usize = 60;
 
-    /// The name.
+    /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -66,7 +67,7 @@ impl From<TokenName> for String {
     }
 }
 
-/// A text that is not a token's name.
+/// The text is not a valid token name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a token's name is 1 to {} of A-Z, a-z, 0-9, `-`, `.` and `_`", TokenName::CHARS_MAX)]
 pub struct InvalidTokenName;
@@ -75,9 +76,9 @@ pub struct InvalidTokenName;
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// Sealing events.
+    /// Seal events.
     Write,
-    /// Searching, roots, exports.
+    /// Search events, read roots and download exports.
     Read,
 }
 
@@ -102,7 +103,7 @@ impl fmt::Display for Scope {
     }
 }
 
-/// A text that is not a scope.
+/// The text is not a scope.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a scope is `write` or `read`")]
 pub struct InvalidScope;
@@ -110,29 +111,29 @@ pub struct InvalidScope;
 /// A token without its secret.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct TokenDescription {
-    /// What it is called.
+    /// Name of the token.
     pub name: TokenName,
-    /// What it allows.
+    /// What the token allows.
     pub scope: Vec<Scope>,
-    /// The log that it is for; any of the site's where none is named.
+    /// Id of the log that the token is for; any of the site's logs if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
-    /// Since when there is one.
+    /// When the token was created.
     pub created_at: Timestamp,
 }
 
-/// As the file has it.
+/// A token as the file stores it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct StoredToken {
     #[serde(flatten)]
     description: TokenDescription,
-    /// Of the secret; nothing has the hash of a token that is revoked.
+    /// SHA-256 of the secret, in hex. Empty after a revocation: no secret has that hash.
     sha256: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     revoked: Option<Revocation>,
 }
 
-/// Who revoked a token, and when. The log does not say so yet.
+/// The actor who revoked a token, and the time. The log does not record it yet.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Revocation {
     pub actor: String,
@@ -144,17 +145,17 @@ pub struct Revocation {
 pub struct ApiTokens {
     path: PathBuf,
     stored: Arc<Mutex<Vec<StoredToken>>>,
-    /// Held while the file is written: who is let in does not wait for the disk.
+    /// Held while the file is written, so that admitting a caller does not wait for the disk.
     changing: Arc<Mutex<()>>,
-    /// Shared by what tokens are doing, and taken alone to revoke one.
+    /// Shared by the acts under a token, and held exclusively to revoke one.
     effects: Arc<RwLock<()>>,
 }
 
-/// Something is done in a token's name; none is revoked meanwhile.
+/// Guard of an act under a token. No token is revoked while it lives.
 pub type Effect = OwnedRwLockReadGuard<()>;
 
 impl ApiTokens {
-    /// The file's; none where there is no file.
+    /// Reads the tokens from the file; none if there is no file.
     pub fn load(path: PathBuf) -> Result<Self, ApiTokenError> {
         let stored = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
@@ -170,13 +171,13 @@ impl ApiTokens {
         })
     }
 
-    /// Makes a secret for a token that does not exist yet.
+    /// Generates the secret of a new token.
     pub fn new_secret() -> String {
         let chance: [u8; 20] = rand::random();
         format!("pts_{}", BASE32_DNSSEC.encode(&chance))
     }
 
-    /// Refuses a name that is taken, and one token too many.
+    /// Refuses a name that is in use, and one token too many.
     pub fn check_new(&self, name: &TokenName) -> Result<(), ApiTokenError> {
         let stored = self.stored();
         if stored.iter().any(|token| token.description.name == *name) {
@@ -188,7 +189,7 @@ impl ApiTokens {
         Ok(())
     }
 
-    /// From here on the secret lets its bearer in.
+    /// Adds a token. From here on it is valid.
     pub fn add(&self, description: TokenDescription, secret: &str) -> Result<(), ApiTokenError> {
         self.change(|stored| {
             stored.push(StoredToken { description, sha256: digest(secret), revoked: None });
@@ -196,26 +197,27 @@ impl ApiTokens {
         })
     }
 
-    /// The moment of an effect: whoever was let in may have waited since, so the token is looked at
-    /// again; it stands until the guard is dropped. `None` where it was revoked.
+    /// Begins an act under a token. The caller may have waited since it was admitted, so this
+    /// checks the token again; it then stays valid until the guard is dropped. `None` if the token
+    /// was revoked.
     pub async fn effect(&self, token: &TokenDescription) -> Option<Effect> {
         let effect = Arc::clone(&self.effects).read_owned().await;
         self.stands(token).then_some(effect)
     }
 
-    /// Waits until nothing is being done in any token's name, and has whatever comes wait.
+    /// Waits until no act under any token is under way, and holds back further ones until the guard
+    /// is dropped.
     pub async fn no_effects(&self) -> OwnedRwLockWriteGuard<()> {
         Arc::clone(&self.effects).write_owned().await
     }
 
-    /// Whether a token that was let in still lets its bearer in. One that was made anew under the
-    /// name is another.
+    /// Whether an admitted token is still valid. A token that was created later under the same name
+    /// is another one.
     pub fn stands(&self, token: &TokenDescription) -> bool {
         self.stored().iter().any(|stored| stored.revoked.is_none() && stored.description == *token)
     }
 
-    /// From here on the token lets nobody in. [`ApiTokens::revoked`] tells of it until
-    /// [`ApiTokens::forget`].
+    /// Revokes a token. [`ApiTokens::revoked`] lists it until [`ApiTokens::forget`].
     pub fn revoke(&self, name: &TokenName, revocation: Revocation) -> Result<(), ApiTokenError> {
         self.change(|stored| {
             let is_it = |token: &&mut StoredToken| {
@@ -229,14 +231,14 @@ impl ApiTokens {
         })
     }
 
-    /// The tokens that were revoked and of which the log does not say so yet.
+    /// The revoked tokens whose revocation the log does not record yet.
     pub fn revoked(&self) -> Vec<(TokenDescription, Revocation)> {
         let revoked =
             |token: &StoredToken| Some((token.description.clone(), token.revoked.clone()?));
         self.stored().iter().filter_map(revoked).collect()
     }
 
-    /// The log says that the token was revoked.
+    /// Removes the line of a revoked token. Call it once the log records the revocation.
     pub fn forget(&self, token: &TokenDescription) -> Result<(), ApiTokenError> {
         self.change(|stored| {
             stored.retain(|other| other.revoked.is_none() || other.description != *token);
@@ -244,7 +246,7 @@ impl ApiTokens {
         })
     }
 
-    /// The file first, then what is looked at.
+    /// Writes the file first, then updates the tokens in memory.
     fn change(
         &self,
         change: impl FnOnce(&mut Vec<StoredToken>) -> Result<(), ApiTokenError>,
@@ -257,14 +259,14 @@ impl ApiTokens {
         Ok(())
     }
 
-    /// All tokens, in the order in which they were made.
+    /// The valid tokens, in the order in which they were created.
     pub fn all(&self) -> Vec<TokenDescription> {
         let stored = self.stored();
         let lets_in = stored.iter().filter(|token| token.revoked.is_none());
         lets_in.map(|token| token.description.clone()).collect()
     }
 
-    /// The token that a caller offers.
+    /// The token whose secret a caller offers, if there is one.
     pub fn admit(&self, offered: &str) -> Option<TokenDescription> {
         let digest = digest(offered);
         let stored = self.stored();
@@ -286,51 +288,51 @@ fn digest(secret: &str) -> String {
     hex::encode(Hash::sha256(secret.as_bytes()).as_bytes())
 }
 
-/// Why a token is not made, revoked or known.
+/// Why a token cannot be created, revoked or found.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiTokenError {
     /// The file cannot be read or written.
     #[error("cannot use the token file {}", path.display())]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What failed.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// It holds something else.
+    /// The file is damaged.
     #[error("the token file {} is damaged: remove it, and make new tokens", path.display())]
     Damaged {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the JSON parser.
         source: serde_json::Error,
     },
-    /// The name is another's.
+    /// Another token has this name.
     #[error("there is a token {} already: name the new one otherwise, or revoke that one", name.as_str())]
     Taken {
-        /// The name.
+        /// The name in question.
         name: TokenName,
     },
-    /// There is none of this name.
+    /// No token has this name.
     #[error("there is no token {}: `sealwire token list` tells which there are", name.as_str())]
     Unknown {
-        /// The name.
+        /// The name in question.
         name: TokenName,
     },
-    /// As many as there may be.
+    /// The site has as many tokens as it may.
     #[error("there are {TOKENS_MAX} tokens, which is as many as a site has: revoke some")]
     TooMany,
-    /// It would be for a log that is not here.
+    /// The token is for a log that this site does not have.
     #[error("the site has no log {log}: its log is {own}")]
     OtherLog {
-        /// The log that was named.
+        /// Id that the caller named.
         log: String,
-        /// The one that there is.
+        /// Id of the site's log.
         own: String,
     },
 }
 
-/// The file of a data directory's tokens.
+/// Path of the tokens' file in a data directory.
 pub fn path_in(data_dir: &Path) -> PathBuf {
     data_dir.join("api-tokens")
 }
@@ -376,12 +378,12 @@ mod tests {
         let again = ApiTokens::load(file.clone()).unwrap();
         let revoked = again.revoked();
         assert_eq!(revoked, [(description.clone(), revocation)]);
-        // A version that knows of no revocations finds no hash that a secret could have.
+        // A version that does not know revocations finds a hash that no secret has.
         let stored = fs::read_to_string(&file).unwrap();
         assert!(stored.contains(r#""sha256": """#) && again.admit(&secret).is_none(), "{stored}");
         again.forget(&description).unwrap();
         assert_eq!(ApiTokens::load(file.clone()).unwrap().revoked(), []);
-        // One of the same name that is made later is another.
+        // A token of the same name that is created later is another one.
         let later = TokenDescription { created_at: Timestamp::from_unix_micros(2), ..description };
         again.add(later.clone(), &ApiTokens::new_secret()).unwrap();
         assert!(again.stands(&later));

@@ -1,8 +1,8 @@
-//! The secret that a request carries (RFC 6750, section 2.1).
+//! Reads the bearer token of a request (RFC 6750, section 2.1).
 
 use http::{HeaderMap, header};
 
-/// What a request offers: `Authorization: Bearer ...`.
+/// The token that a request carries: `Authorization: Bearer ...`.
 #[must_use]
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;

@@ -1,9 +1,9 @@
-//! Who is it, and what may they do.
+//! Identifies callers and decides what they may do.
 //!
-//! - An [`Account`] of the machine is known by the kernel's word; it gives orders, in [`Words`] of
-//!   its own.
-//! - [`ApiTokens`] let programs log and search, each with its [`Scope`].
-//! - The [`AccessToken`] lets its bearer read envelopes.
+//! - The kernel identifies an [`Account`] of the machine. It gives orders, with [`Words`] of its
+//!   own.
+//! - [`ApiTokens`] allow programs to log and search, each within its [`Scope`].
+//! - The [`AccessToken`] allows its bearer to read envelopes.
 
 mod access_token;
 mod account;

@@ -1,20 +1,21 @@
-//! What someone says of themselves or of an order, for the log.
+//! Short texts that a person writes into the log: a name or a reason.
 
 use serde::{Deserialize, Serialize};
 
-/// A text that says something, and fits a field of an event.
+/// A text of one line that is not blank and fits a field of an event.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Words(String);
 
 impl Words {
-    /// The text.
+    /// The text as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Longest text in characters: much shorter than what a field holds, for it stands in a line.
+    /// Longest text in characters. It is far below the limit of a field, because it must fit a
+    /// line.
     pub const CHARS_MAX: usize = 1_000;
 }
 
@@ -44,7 +45,7 @@ impl From<Words> for String {
     }
 }
 
-/// A text that says nothing, or too much.
+/// The text is blank, too long or has more than one line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "a text of {chars} characters: use one line of 1 to {} that is not blank",

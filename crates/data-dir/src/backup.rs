@@ -1,13 +1,14 @@
-//! Copies a site's folder while the site runs, or while it does not.
+//! Copies a site's data directory, whether or not the site runs.
 //!
-//! A backup is a folder with the log, what an operator wrote, and the secret keys if they are asked
-//! for. What follows from the log is left out. It is made beside its place, verified there, and
-//! replaces an earlier backup of the same log only then: a backup is whole, verified, and never
-//! goes back. Of the earlier one, closed segments are taken over that are as long as the log's;
-//! that they are also the same is for the verification to show, which reads all of the copy.
+//! A backup is a folder with the log, the files that an operator wrote, and, on request, the secret
+//! keys. It leaves out everything that follows from the log. The copy is made and verified beside
+//! its target, and only then replaces an earlier backup of the same log. So a backup is always
+//! whole and verified, and never goes back. Closed segments of the earlier backup are reused if
+//! they are as long as the log's; verification, which reads the whole copy, shows whether their
+//! content is the same too.
 //!
-//! Where the log's key is at hand, it signs what an operator wrote, in a [`manifest`]: a backup may
-//! lie where others write. For the same reason nothing that lies in a backup is followed elsewhere.
+//! If the log's key is available, it signs the operator's files in a [`manifest`], because a backup
+//! may lie where others can write. For the same reason the code follows no link in a backup.
 
 pub(crate) mod configuration;
 pub(crate) mod manifest;
@@ -54,15 +55,15 @@ pub use self::{
     error::BackupError,
 };
 
-/// Largest description: a name of 60 characters and some words.
+/// Largest description in bytes: a name of 60 characters and a few words.
 const DESCRIPTION_BYTES_MAX: u64 = 4 << 10;
-/// How often the log is copied again because it went over to another key between the copying of log
-/// and keys.
+/// How often the log is copied again because its key was rotated between the copy of the log and
+/// that of the keys.
 const KEY_ROUNDS_MAX: u32 = 3;
-/// Leaves between two lines of progress: about a second of verifying.
+/// Leaves between two progress messages: about one second of verification.
 const PROGRESS_LEAVES: u64 = 1_000_000;
 
-/// A backup that is there.
+/// An existing backup.
 #[derive(Debug)]
 pub struct Backup {
     path: PathBuf,
@@ -75,30 +76,30 @@ struct Description {
     name: String,
 }
 
-/// What a backup holds, and what it does not.
+/// What a new backup holds, and what it leaves out.
 #[derive(Debug)]
 pub struct BackedUp {
-    /// What was found right in the copy.
+    /// Result of verifying the copy.
     pub verified: VerifiedFolder,
     /// What was copied of the log.
     pub copied: Copied,
-    /// Leaves of the checkpoint of the backup that was there before.
+    /// Number of leaves in the checkpoint of the earlier backup, if there was one.
     pub size_before: Option<u64>,
-    /// Secret keys that are in the backup.
+    /// File names of the secret keys in the backup.
     pub keys: Vec<&'static str>,
-    /// What an operator wrote.
+    /// Names of the operator's files in the backup.
     pub configuration: Vec<&'static str>,
-    /// Why the log's key did not sign what an operator wrote; `None` where it did.
+    /// Why the log's key did not sign the operator's files; `None` if it did.
     pub unsigned: Option<String>,
-    /// What lies in the site's folder and is not in the backup.
+    /// Names in the site's folder that the backup leaves out.
     pub left_out: Vec<String>,
 }
 
 impl Backup {
-    /// Opens a backup; its log is not looked at.
+    /// Opens a backup. Does not read its log.
     ///
     /// # Errors
-    /// It is none, or one of another version.
+    /// The folder is not a backup, or one of another version.
     pub fn open(path: &Path) -> Result<Self, BackupError> {
         let description = path.join(DESCRIPTION);
         let text = read_plain(&description, DESCRIPTION_BYTES_MAX)?
@@ -112,7 +113,7 @@ impl Backup {
         Ok(Self { path: path.to_owned(), name: check_name(&name)? })
     }
 
-    /// The backup in a folder that is to become one; `None` where that is missing or empty.
+    /// The backup in a target folder; `None` if the folder is missing or empty.
     fn at(path: &Path) -> Result<Option<Self>, BackupError> {
         let failed = |source| BackupError::Io { path: path.to_owned(), source };
         if durable::is_empty(path).map_err(failed)? {
@@ -130,13 +131,13 @@ impl Backup {
         &self.name
     }
 
-    /// The log.
+    /// Path of the log in the backup.
     #[must_use]
     pub fn ledger(&self) -> PathBuf {
         DataDir::ledger_of(&self.path)
     }
 
-    /// What the log's key signed of it. `verified` is its log.
+    /// The manifest that the log's key signed. `verified` is the backup's log.
     pub(crate) fn manifest(
         &self,
         verified: &VerifiedFolder,
@@ -149,34 +150,34 @@ impl Backup {
         Ok(opened.map_err(UnknownManifest::from))
     }
 
-    /// The secret keys in it.
+    /// The secret keys in the backup.
     ///
     /// # Errors
-    /// A file holds none, or others may read it.
+    /// A file does not hold a key, or other accounts may read it.
     pub(crate) fn keys(&self) -> Result<Vec<KeyFile>, BackupError> {
         KeyFile::all(&self.path.join(KEY), &self.name)
     }
 }
 
-/// What is to be backed up, and where.
+/// What to back up, and where to.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// The site's folder.
+    /// The site's data directory.
     pub data_dir: &'a Path,
-    /// The backup's: missing, empty, or a backup of the same log.
+    /// Folder of the backup: missing, empty, or a backup of the same log.
     pub target: &'a Path,
-    /// Whether the secret keys are backed up, too. A backup that has them keeps having them.
+    /// Whether to back up the secret keys too. A backup that has them keeps them in any case.
     pub with_keys: bool,
-    /// Where the log's secret key lies, if not in the site's folder.
+    /// Path of the log's secret key, if it is not in the site's folder.
     pub key_file: Option<&'a Path>,
-    /// Given up when this is asked for.
+    /// Cancels the backup.
     pub stop: &'a Stop,
 }
 
-/// Backs a site up. `progress` is told what is being done.
+/// Backs up a site. `progress` receives a message at each step.
 ///
 /// # Errors
-/// What kept it from being made; an earlier backup is as it was.
+/// The backup could not be made. An earlier backup is unchanged.
 pub fn backup(
     request: Request<'_>,
     progress: &mut dyn FnMut(&str),
@@ -202,7 +203,7 @@ pub fn backup(
     };
     let reuses = previous.as_ref().map_or(Ok(false), |previous| job.take_over(previous))?;
     let (copied, verified, at_hand) = match job.copy(progress) {
-        // What was taken over may be what is wrong.
+        // The fault may lie in the reused files.
         Err(error) if reuses && error.is_of_the_copy() && !stop.is_asked() => {
             progress(
                 "what was taken over from the earlier backup does not verify; copying everything",
@@ -258,18 +259,18 @@ struct Job<'a> {
     data_dir: &'a Path,
     name: &'a str,
     key_file: PathBuf,
-    /// Where the copy of the log is being made.
+    /// Folder of the new copy of the log.
     ledger: PathBuf,
     disk: StoppableDisk,
     with_keys: bool,
-    /// Keys that the earlier backup has, whosever they are.
+    /// Keys in the earlier backup, of any log.
     keys_before: Vec<VerifierKey>,
 }
 
-/// The keys that are at hand.
+/// The secret keys that are available.
 struct AtHand {
     keys: Vec<KeyFile>,
-    /// Why there are none.
+    /// Why no key is available.
     because: Option<String>,
 }
 
@@ -282,8 +283,8 @@ impl AtHand {
 }
 
 impl Job<'_> {
-    /// Takes closed segments over from an earlier backup: as links, or as copies where the file
-    /// system has no links. Answers whether there were any.
+    /// Reuses closed segments of an earlier backup, as hard links or, if the file system has none,
+    /// as copies. Returns whether it reused any.
     fn take_over(&self, previous: &Backup) -> Result<bool, BackupError> {
         let (source, from) = (DataDir::ledger_of(self.data_dir), previous.ledger());
         let list = |ledger: &Path| {
@@ -317,7 +318,7 @@ impl Job<'_> {
         Ok(any)
     }
 
-    /// Copies the log and the keys, and verifies the copy.
+    /// Copies the log and reads the keys, and verifies the copy.
     fn copy(
         &self,
         progress: &mut dyn FnMut(&str),
@@ -330,7 +331,7 @@ impl Job<'_> {
             let verified = verify(&self.disk, &self.ledger, None, progress)
                 .map_err(|source| BackupError::Verify { source })?;
             round += 1;
-            // A key that is not the copy's may be one that the log went over to just now.
+            // If the key differs, the log may have been rotated to a new one just now.
             let error = match self.keys_for(&verified.vkey) {
                 Ok(keys) => {
                     return Ok((copied, verified, AtHand { keys, because: None }));
@@ -346,14 +347,14 @@ impl Job<'_> {
         }
     }
 
-    /// Whether the secret keys are backed up: where that is asked for, or the earlier backup has a
-    /// key of this log. One that somebody else put there is not.
+    /// Whether to back up the secret keys: on request, or if the earlier backup has a key of this
+    /// log. A key that someone else put there does not count.
     fn wants_keys(&self, verified: &VerifiedFolder) -> bool {
         let has_before = |key| self.keys_before.contains(key);
         self.with_keys || verified.keys.iter().any(|(_, key)| has_before(key))
     }
 
-    /// The keys that are at hand, one of which is that of the log.
+    /// The available keys, which must include the log's.
     fn keys_for(&self, vkey: &VerifierKey) -> Result<Vec<KeyFile>, BackupError> {
         let keys = KeyFile::all(&self.key_file, self.name)?;
         if keys.iter().any(|key| key.signer.vkey() == vkey) {
@@ -369,8 +370,8 @@ impl Job<'_> {
             .map_err(|source| BackupError::Io { path: self.ledger.clone(), source })
     }
 
-    /// The copy must hold all that the earlier backup's checkpoint covers, unchanged. Answers how
-    /// many leaves that are.
+    /// Checks that the copy holds every leaf of the earlier backup's checkpoint, unchanged. Returns
+    /// the number of those leaves.
     fn check_follows(
         &self,
         previous: &Backup,
@@ -396,7 +397,7 @@ impl Job<'_> {
     }
 }
 
-/// Verifies a ledger's folder; `progress` is told of every million leaves.
+/// Verifies the folder of a log. `progress` receives a message each [`PROGRESS_LEAVES`].
 pub(crate) fn verify(
     disk: &dyn Disk,
     ledger: &Path,
@@ -412,15 +413,15 @@ pub(crate) fn verify(
     })
 }
 
-/// Takes a file over from an earlier backup. Only one that nobody else can change later is linked:
-/// it is ours, and has no other name.
+/// Reuses a file of an earlier backup. Links it only if nobody else can change it later: this
+/// account owns it and it has no other name. Copies it if not.
 fn link_or_copy(from: &Path, to: &Path) -> Result<(), BackupError> {
     let failed = |source| BackupError::Io { path: to.to_owned(), source };
     let mut file = open_plain(OpenOptions::new().read(true), from)?;
     let found = file.metadata().map_err(failed)?;
     let is_ours = found.uid() == rustix::process::geteuid().as_raw();
     let linked = is_ours && found.nlink() == 1 && fs::hard_link(from, to).is_ok();
-    // The name may have gone to another file since it was looked at.
+    // The name may point to another file since it was checked.
     let is_it = |linked: &fs::Metadata| (linked.dev(), linked.ino()) == (found.dev(), found.ino());
     if linked {
         if fs::symlink_metadata(to).is_ok_and(|linked| is_it(&linked)) {
@@ -432,23 +433,22 @@ fn link_or_copy(from: &Path, to: &Path) -> Result<(), BackupError> {
     io::copy(&mut file, &mut copy).and_then(|_| copy.sync_all()).map_err(failed)
 }
 
-/// Closes a file to other accounts, as an earlier version may not have.
+/// Closes a file to other accounts. An earlier version may have left it open.
 fn close(file: &fs::File) -> io::Result<()> {
     file.set_permissions(fs::Permissions::from_mode(0o600))
 }
 
-/// A secret key's file.
+/// The file of a secret key.
 #[derive(Debug)]
 pub(crate) struct KeyFile {
-    /// Its name in a site's folder and in a backup.
+    /// File name, the same in a site's folder and in a backup.
     pub(crate) file: &'static str,
     pub(crate) text: Vec<u8>,
     pub(crate) signer: Signer,
 }
 
 impl KeyFile {
-    /// The key of the site with this name in the file `current`, and the one that a rotation goes
-    /// over to, as far as they are there.
+    /// The site's key in the file `current`, and the next key of a rotation, as far as they exist.
     pub(crate) fn all(current: &Path, site: &str) -> Result<Vec<Self>, BackupError> {
         let name = KeyName::parse(&DataDir::origin_of(site)).expect("a site's name is checked");
         let mut keys = Vec::new();
@@ -463,7 +463,8 @@ impl KeyFile {
     }
 }
 
-/// The keys in an earlier backup. What is no key is none of the log's, and not our affair.
+/// The keys in an earlier backup. A file that holds no key is ignored: it cannot be a key of this
+/// log.
 fn keys_before(previous: &Backup) -> Result<Vec<VerifierKey>, BackupError> {
     match previous.keys() {
         Ok(keys) => Ok(keys.iter().map(|key| key.signer.vkey().clone()).collect()),
@@ -472,7 +473,7 @@ fn keys_before(previous: &Backup) -> Result<Vec<VerifierKey>, BackupError> {
     }
 }
 
-/// What is in the site's folder and not in a backup of it, but for what says that it is in use.
+/// Names in the site's folder that a backup leaves out, except those that only mark it as in use.
 fn left_out(data_dir: &Path, keys: &[&str]) -> Result<Vec<String>, BackupError> {
     let is_backed_up = |name: &str| {
         matches!(name, "ledger" | SITE_DESCRIPTION | SITE_LOCK)
@@ -482,7 +483,7 @@ fn left_out(data_dir: &Path, keys: &[&str]) -> Result<Vec<String>, BackupError> 
     Ok(names_in(data_dir)?.into_iter().filter(|name| !is_backed_up(name)).collect())
 }
 
-/// What is in a folder, in order.
+/// The names in a folder, sorted.
 fn names_in(folder: &Path) -> Result<Vec<String>, BackupError> {
     let names = fs::read_dir(folder).and_then(|entries| {
         entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()

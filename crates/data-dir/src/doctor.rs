@@ -1,9 +1,9 @@
-//! Examines a site's folder: what is wrong, what it means, and what can be done. Nothing is
-//! changed, and a site may run in it.
+//! Examines a site's data directory and reports what is wrong, what it means and what to do about
+//! it. Changes nothing; a site may run in the directory.
 //!
-//! What the log must be is `ledger::verify`'s to say, which stops at the first thing that is wrong.
-//! Where something is, every segment is read by itself: segments that lead to the signed root are
-//! right, and then what differs from them can be made again.
+//! `ledger::verify` decides whether the log is right, and stops at the first fault. After a fault,
+//! this module reads each segment by itself. If the segments lead to the signed root, they are
+//! right, and any other file that differs can be rebuilt from them.
 
 mod findings;
 mod index;
@@ -31,28 +31,28 @@ pub use self::{
     start::{Start, StartError, StartFile},
 };
 
-/// Free space below which a warning is due: a segment of 64 MiB, its tree files and the index's
-/// growth meanwhile, several times.
+/// Free bytes below which a warning is due: several times a segment of 64 MiB, its tree files and
+/// the growth of the index meanwhile.
 const FREE_BYTES_LOW: u64 = 1 << 30;
-/// Free space that does not hold the next segment.
+/// Free bytes below which the next segment does not fit.
 const FREE_BYTES_MIN: u64 = ledger::segment::SEGMENT_BYTES_MAX;
 
-/// What is to be examined.
+/// What to examine.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// The site's folder.
+    /// The site's data directory.
     pub data_dir: &'a Path,
-    /// Where the log's secret key lies, if not there.
+    /// Path of the log's secret key, if it is not in the directory.
     pub key_file: Option<&'a Path>,
-    /// A backup, to say what can be taken from it.
+    /// A backup from which segments could replace damaged ones.
     pub against: Option<&'a Path>,
-    /// What the machine's clock says.
+    /// Time of the machine's clock.
     pub now: Timestamp,
-    /// What a start reads of the folder.
+    /// The files that a start reads, and how.
     pub start: Start<'a>,
 }
 
-/// Examines a site's folder. `progress` is told what is being done.
+/// Examines a site's data directory. `progress` receives a message at each step.
 #[must_use]
 pub fn examine(request: Request<'_>, progress: &mut dyn FnMut(&str)) -> Vec<Finding> {
     let Request { data_dir, key_file, against, now, start } = request;
@@ -110,7 +110,7 @@ fn layout(data_dir: &Path, findings: &mut Findings) -> Option<String> {
     None
 }
 
-/// The site's name, as the log's checkpoint has it.
+/// The site's name, taken from the log's checkpoint.
 fn name_in_checkpoint(data_dir: &Path) -> Option<String> {
     let (checkpoint, _) =
         claimed_checkpoint(&RealDisk, &DataDir::ledger_of(data_dir)).ok().flatten()?;
@@ -150,8 +150,8 @@ fn space(data_dir: &Path, findings: &mut Findings) {
     }
 }
 
-/// Whether the secret keys are there, nobody else's to read, and the log's. `vkey` is the key that
-/// the log names, as far as that is known.
+/// Checks that the secret keys exist, belong to the log and are closed to other accounts. `vkey` is
+/// the log's key, as far as it is known.
 fn keys(data_dir: &Path, file: &Path, name: &str, vkey: Option<&str>, findings: &mut Findings) {
     let known = match KeyFile::all(file, name) {
         Ok(known) => known,
@@ -167,7 +167,7 @@ fn keys(data_dir: &Path, file: &Path, name: &str, vkey: Option<&str>, findings: 
                     "put the key's file back from where you keep it: there is no other way to go on with this log",
                 ),
             };
-            // In the words of a start, which has nothing to do with backups.
+            // This uses the messages of a start, which has nothing to do with backups.
             let found = match error {
                 BackupError::Key(error) => error_chain(&error),
                 BackupError::Io { path, source } => error_chain(&KeyError::Io { path, source }),
@@ -252,7 +252,7 @@ fn clock(received_at: Option<Timestamp>, now: Timestamp, findings: &mut Findings
     }
 }
 
-/// What interrupted writing left, and logs of engines that were set aside.
+/// Files that an interrupted write left, and old logs of engines.
 fn leftovers(data_dir: &Path, is_running: bool, findings: &mut Findings) {
     if is_running {
         return findings.skipped("leftovers", "files that a site writes may be there for a moment");
@@ -271,7 +271,7 @@ fn leftovers(data_dir: &Path, is_running: bool, findings: &mut Findings) {
         (data_dir.join("wash"), ".log.old"),
     ];
     let left = folders.iter().flat_map(|(folder, end)| ending(folder, end));
-    // The key that a rotation goes over to may be the log's.
+    // The next key of a rotation is not left over: it may be the log's.
     let left: Vec<PathBuf> = left.filter(|path| !path.ends_with(NEXT_KEY)).collect();
     if left.is_empty() {
         findings.ok("leftovers", "nothing lies about that an interrupted write left");
@@ -283,7 +283,7 @@ fn leftovers(data_dir: &Path, is_running: bool, findings: &mut Findings) {
 }
 
 fn ending(folder: &Path, end: &str) -> Vec<PathBuf> {
-    // Where a folder cannot be listed, what must be in it is missed elsewhere.
+    // If a folder cannot be listed, another check misses the files that must be in it.
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let paths = entries.unwrap_or_default().into_iter().map(|entry| entry.path());
     paths.filter(|path| path.to_string_lossy().ends_with(end)).collect()

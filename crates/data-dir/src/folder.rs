@@ -1,4 +1,4 @@
-//! A site's folder: whose it is, of which version, and that nobody else uses it.
+//! A site's data directory: its owner, its version, and the lock that keeps other processes out.
 
 use std::{
     fs, io,
@@ -8,58 +8,58 @@ use std::{
 use durable::{Closed, Lock, LockError};
 use serde::{Deserialize, Serialize};
 
-/// Layout of the folder. A folder of another version is refused.
+/// Version of the directory's layout. Other versions are refused.
 const VERSION: u32 = 1;
 pub const DESCRIPTION: &str = "site.json";
 pub const LOCK: &str = "lock";
-/// The log's signing key.
+/// File with the log's signing key.
 pub const KEY: &str = "site.key";
-/// The key that a rotation goes over to.
+/// File with the next key, during a rotation.
 pub const NEXT_KEY: &str = "site.key.next";
-/// The token that reads envelopes.
+/// File with the token that allows a caller to read envelopes.
 pub const ACCESS_TOKEN: &str = "access-token";
-/// How long envelopes are kept.
+/// File that says how long envelopes are kept.
 pub const RETENTION: &str = "retention";
-/// Which witnesses must have cosigned a checkpoint.
+/// File that says which witnesses must have cosigned a checkpoint.
 pub const WITNESS_POLICY: &str = "witness-policy";
-/// How Pangea's API shows the log.
+/// File that says how Pangea's API shows the log.
 pub const PANGEA: &str = "pangea.json";
-/// What an operator wrote: small files that cannot be made again.
+/// The operator's files. They are small and cannot be derived from anything else.
 pub const CONFIGURATION: [&str; 3] = [PANGEA, RETENTION, WITNESS_POLICY];
-/// Where a running site takes orders: a socket.
+/// Socket through which a running site receives orders.
 pub const ORDERS: &str = "orders.sock";
-/// The index.
+/// File of the index.
 pub const INDEX: &str = "index.sqlite";
-/// What a start that a crash interrupted may have left in a new folder; the last is of earlier
-/// versions.
+/// Files that an interrupted start may have left in a new folder. Only earlier versions left the
+/// last one.
 const OURS: [&str; 3] = [LOCK, "site.json.unfinished", "site.next"];
-/// Secrets: who finds one open to others must know that it may be known, so it is refused and not
-/// quietly closed.
+/// Files with secrets. If other accounts can read one, the secret may be known. So the site refuses
+/// the file instead of closing it silently.
 const SECRETS: [&str; 3] = [ACCESS_TOKEN, KEY, NEXT_KEY];
 
-/// Whether the index has its place in this folder.
+/// Checks that the index can have its file in this folder.
 ///
 /// # Errors
-/// Something else lies there.
+/// Something else has the name.
 pub fn index_can_lie(folder: &Path) -> Result<(), IndexPlaceError> {
     let path = folder.join(INDEX);
     is_no_folder(&path).map_err(|source| IndexPlaceError { path, source })
 }
 
-/// Something else lies in the index's place.
+/// Something other than a file has the index's name.
 #[derive(Debug, thiserror::Error)]
 #[error("the index {} cannot be used", path.display())]
 pub struct IndexPlaceError {
-    /// Where.
+    /// Path of the index.
     path: PathBuf,
-    /// What is wrong with it.
+    /// Error of the operating system.
     source: io::Error,
 }
 
-/// Whether a file can be written here.
+/// Checks that a file can be written at this path.
 ///
 /// # Errors
-/// It is a folder, or cannot be looked at.
+/// The path is a folder, or cannot be examined.
 pub fn is_no_folder(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
@@ -68,10 +68,10 @@ pub fn is_no_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether a folder can be used here, or made.
+/// Checks that a folder exists or can be created at this path.
 ///
 /// # Errors
-/// Something else lies there, or it cannot be looked at.
+/// Something other than a folder has the name, or the path cannot be examined.
 pub fn is_folder(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(found) if !found.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
@@ -80,7 +80,7 @@ pub fn is_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A site's folder, locked for as long as this lives.
+/// A site's data directory. It stays locked for as long as this value lives.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
@@ -99,12 +99,12 @@ impl DataDir {
     /// Longest site name in characters.
     pub const NAME_CHARS_MAX: usize = 60;
 
-    /// Opens and locks the folder, or makes one for a new site. `name` is the site's name; without
-    /// it, an existing site keeps its own and a new one is called `site`.
+    /// Opens and locks the directory, or creates one for a new site. `name` is the site's name.
+    /// Without it, an existing site keeps its name and a new one is called `site`.
     ///
     /// # Errors
-    /// The folder is another program's, another version's, another site's or in use; nothing is
-    /// changed then.
+    /// The directory belongs to another program, version or site, or is in use. Nothing is changed
+    /// then.
     pub fn open(path: &Path, name: Option<&str>) -> Result<Self, DataDirError> {
         let failed = |source| DataDirError::Io { path: path.to_owned(), source };
         path.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
@@ -141,10 +141,10 @@ impl DataDir {
         Ok(Self { path, name, closed, _lock: lock })
     }
 
-    /// The name of the site whose folder is at `path`, which is neither locked nor changed.
+    /// The name of the site whose directory is at `path`. Neither locks nor changes the directory.
     ///
     /// # Errors
-    /// It is not a site's folder, or another version's.
+    /// It is not a site's directory, or one of another version.
     pub fn name_of(path: &Path) -> Result<String, DataDirError> {
         let description = path.join(DESCRIPTION);
         match description.try_exists() {
@@ -154,24 +154,24 @@ impl DataDir {
         }
     }
 
-    /// Whether a site runs in the folder at `path` now.
+    /// Whether a site runs in the directory at `path` now.
     ///
     /// # Errors
-    /// The lock cannot be looked at.
+    /// The lock cannot be examined.
     pub fn is_in_use(path: &Path) -> Result<bool, LockError> {
         Lock::is_held(&path.join(LOCK))
     }
 
-    /// Makes an empty folder that of the site with this name.
+    /// Makes an empty folder the directory of a site with this name.
     pub fn describe(path: &Path, name: &str) -> io::Result<()> {
         let description = Description { version: VERSION, name: name.to_owned() };
         describe(&path.join(DESCRIPTION), &description)
     }
 
-    /// Opens and locks the folder of a site that is there already.
+    /// Opens and locks the directory of an existing site.
     ///
     /// # Errors
-    /// As [`DataDir::open`], and where there is no site.
+    /// As [`DataDir::open`], and if there is no site.
     pub fn open_existing(path: &Path) -> Result<Self, DataDirError> {
         if path.join(DESCRIPTION).is_file() {
             Self::open(path, None)
@@ -180,12 +180,13 @@ impl DataDir {
         }
     }
 
-    /// The folder itself.
+    /// Path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What of the folder was open to other accounts, as an earlier version left it.
+    /// What was open to other accounts, as an earlier version left it: how much of it is closed
+    /// now, and what could not be closed.
     #[must_use]
     pub const fn closed(&self) -> &Closed {
         &self.closed
@@ -197,79 +198,80 @@ impl DataDir {
         &self.name
     }
 
-    /// Origin of the site's log. A name that is not reachable: nobody but the site answers for it.
+    /// Origin of the site's log. The name is not a reachable address: only the site answers for its
+    /// log.
     #[must_use]
     pub fn origin(&self) -> String {
         Self::origin_of(&self.name)
     }
 
-    /// Origin of the log of the site with this name.
+    /// Origin of the log of a site with this name.
     pub fn origin_of(name: &str) -> String {
         format!("sealwire.local/{name}")
     }
 
-    /// The log.
+    /// Folder of the log.
     #[must_use]
     pub fn ledger(&self) -> PathBuf {
         Self::ledger_of(&self.path)
     }
 
-    /// The log in the folder at `path`, which need not be opened.
+    /// Folder of the log in the data directory at `path`, which need not be open.
     #[must_use]
     pub fn ledger_of(path: &Path) -> PathBuf {
         path.join("ledger")
     }
 
-    /// The log's signing key.
+    /// Path of the log's signing key.
     pub fn key(&self) -> PathBuf {
         self.path.join(KEY)
     }
 
-    /// The token that reads envelopes.
+    /// Path of the token that allows a caller to read envelopes.
     pub fn access_token(&self) -> PathBuf {
         self.path.join(ACCESS_TOKEN)
     }
 
-    /// How long envelopes are kept.
+    /// Path of the retention file.
     pub fn retention(&self) -> PathBuf {
         self.path.join(RETENTION)
     }
 
-    /// Which witnesses must have cosigned a checkpoint before it is shown; nobody where there is no
-    /// such file.
+    /// Path of the file that says which witnesses must have cosigned a checkpoint before the site
+    /// shows it. Without the file, no witness must.
     pub fn witness_policy(&self) -> PathBuf {
         self.path.join(WITNESS_POLICY)
     }
 
-    /// The newest checkpoint that satisfied the policy.
+    /// Path of the newest checkpoint that satisfied the policy.
     pub fn witnessed(&self) -> PathBuf {
         Self::witnessed_of(&self.path)
     }
 
-    /// The same of the folder at `path`, which need not be opened.
+    /// Path of that checkpoint in the data directory at `path`, which need not be open.
     #[must_use]
     pub fn witnessed_of(path: &Path) -> PathBuf {
         path.join("witnessed-checkpoint")
     }
 
-    /// How Pangea's API shows the log; there may be no such file.
+    /// Path of the file that says how Pangea's API shows the log. It may not exist.
     pub fn pangea(&self) -> PathBuf {
         self.path.join(PANGEA)
     }
 
-    /// The index, which may be deleted while the site does not run.
+    /// Path of the index. The file may be deleted while the site does not run.
     #[must_use]
     pub fn index(&self) -> PathBuf {
         Self::index_of(&self.path)
     }
 
-    /// The index of the site whose folder is at `path`.
+    /// Path of the index in the data directory at `path`, which need not be open.
     #[must_use]
     pub fn index_of(path: &Path) -> PathBuf {
         path.join(INDEX)
     }
 
-    /// Folder of an engine.
+    /// Folder of the engine with this name.
     pub fn engine(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -300,65 +302,65 @@ pub fn check_name(name: &str) -> Result<String, DataDirError> {
     }
 }
 
-/// Why a folder is not a site's, or not ours now.
+/// Why a folder cannot be used as a site's data directory.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// It cannot be used.
+    /// The directory cannot be used.
     #[error("cannot use the data directory {}", path.display())]
     Io {
-        /// The folder.
+        /// Path of the directory.
         path: PathBuf,
-        /// What failed.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// Its lock cannot be taken.
     #[error("cannot lock the data directory")]
     Lock(#[from] LockError),
-    /// It holds something else.
+    /// The directory holds something else.
     #[error("{} is not empty and not a site's data directory: name another with --data-dir", path.display())]
     Foreign {
-        /// The folder.
+        /// Path of the directory.
         path: PathBuf,
     },
-    /// There is no site in it.
+    /// The directory has no site.
     #[error("{} is not a site's data directory: name one with --data-dir", path.display())]
     NoSite {
-        /// The folder.
+        /// Path of the directory.
         path: PathBuf,
     },
-    /// Another process has it.
+    /// Another process uses the directory.
     #[error("the data directory {} is in use by another sealwire: stop that one, or name another directory with --data-dir", path.display())]
     InUse {
-        /// The folder.
+        /// Path of the directory.
         path: PathBuf,
     },
-    /// Its description is damaged.
+    /// The site's description is damaged.
     #[error("{} does not describe a site", path.display())]
     Description {
-        /// The file.
+        /// Path of the description.
         path: PathBuf,
-        /// Why not.
+        /// Error of the JSON parser.
         source: serde_json::Error,
     },
-    /// It is of another version.
+    /// The directory has another version.
     #[error("the data directory {} has version {version}, this sealwire works with version {VERSION}: use the sealwire that made it", path.display())]
     Version {
-        /// The folder.
+        /// Path of the directory.
         path: PathBuf,
-        /// Its version.
+        /// Version of the directory.
         version: u32,
     },
-    /// It is another site's.
+    /// The directory belongs to another site.
     #[error("the data directory {} belongs to the site `{name}`, not `{asked}`: leave --name out, or name another directory", path.display())]
     OtherSite {
-        /// The folder.
+        /// Path of the directory.
         path: PathBuf,
-        /// Whose it is.
+        /// Name of the site that owns it.
         name: String,
-        /// Who was asked for.
+        /// Name that the caller asked for.
         asked: String,
     },
-    /// A name that cannot be.
+    /// The text is not a valid site name.
     #[error(
         "`{name}` is not a site name: use 1 to {} of a-z, 0-9, `-`, `.` and `_`",
         DataDir::NAME_CHARS_MAX

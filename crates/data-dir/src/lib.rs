@@ -1,10 +1,11 @@
-//! What lies in a site's folder, and the tools that need no running site.
+//! The data directory of a site, and the tools that need no running site.
 //!
-//! - [`DataDir`] is the folder: whose it is, of which version, and that nobody else uses it.
-//!   [`folder`] names what lies in it.
-//! - [`backup`] copies the folder, [`restore`] makes a folder of a copy, [`doctor`] says what is
-//!   wrong with one.
-//! - [`retention`] is how long envelopes are kept; [`RunFile`] tells where a running site is found.
+//! - [`DataDir`] is the directory. It checks the owner and the version, and locks it against other
+//!   processes. [`folder`] names the files in it.
+//! - [`backup`] copies the directory, [`restore`] makes a directory from a copy, and [`doctor`]
+//!   reports what is wrong with one.
+//! - [`retention`] says how long envelopes are kept; [`RunFile`] gives the addresses of a running
+//!   site.
 
 pub mod backup;
 pub mod doctor;

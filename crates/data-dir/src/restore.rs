@@ -1,13 +1,13 @@
-//! Makes a site's folder of a backup: whole, or not at all.
+//! Makes a site's data directory from a backup: the whole of it, or nothing.
 //!
-//! A log that was restored may be behind what it has published since the backup was made. To go on
-//! with it then would be to seal other events at leaves that others hold proofs of: a fork, which
-//! is what a log must never do. Only a checkpoint from outside can tell; whoever has one hands it
-//! in.
+//! The site may have published more of the log since the backup was made. If it continued from the
+//! backup, it would seal other events at leaves of which others hold proofs. That is a fork, which
+//! a log must never do. Only a checkpoint from outside can show this; a caller who has one passes
+//! it in.
 //!
-//! Beside the log, whose signatures are checked, a backup holds what an operator wrote. It is taken
-//! as far as the log's key signed it when the backup was made; anything else only when it is asked
-//! for by its hash. Of the secret keys only the log's own is taken.
+//! Beside the log, whose signatures are checked, a backup holds the operator's files. A restore
+//! takes those that the log's key signed when the backup was made, and any other only if the caller
+//! names its hash. Of the secret keys it takes only the log's own.
 
 use std::{
     fs, io,
@@ -34,49 +34,49 @@ use crate::{
     stoppable_disk::StoppableDisk,
 };
 
-/// What is to be restored, and what is known of the log from elsewhere.
+/// What to restore, and what is known about the log from elsewhere.
 #[derive(Debug)]
 pub struct Restore<'a> {
-    /// The backup.
+    /// Folder of the backup.
     pub backup: &'a Path,
-    /// The folder to make.
+    /// Data directory to create.
     pub data_dir: &'a Path,
-    /// The log's verifier key, which it must have had at some time.
+    /// A verifier key that the log must have had at some time.
     pub vkey: Option<&'a VerifierKey>,
     /// A file with the log's secret key.
     pub key: Option<&'a Path>,
-    /// A file with a checkpoint that the log has published: the restored log must not be behind it.
+    /// A file with a checkpoint that the log has published. The backup must not be behind it.
     pub known_checkpoint: Option<&'a Path>,
-    /// Files of the backup that are taken by their SHA-256, though no signature covers them.
+    /// SHA-256 hashes of files in the backup to restore although no signature covers them.
     pub take: &'a [Hash],
-    /// Given up when this is asked for.
+    /// Cancels the restore.
     pub stop: &'a Stop,
 }
 
-/// What was restored.
+/// Result of a restore.
 #[derive(Debug)]
 pub struct Restored {
     /// The site's name.
     pub name: String,
-    /// What was found right in the folder.
+    /// Result of verifying the new directory.
     pub verified: VerifiedFolder,
-    /// Whether the log's secret key is there.
+    /// Whether the directory has the log's secret key.
     pub has_key: bool,
-    /// The known checkpoint, which the log holds.
+    /// The known checkpoint, which the log contains.
     pub known: Option<Checkpoint>,
-    /// What an operator wrote, and what became of it.
+    /// The operator's files, and whether each was restored.
     pub configuration: Vec<Configured>,
-    /// Why it is not known what the log's key signed of it; `None` where it is.
+    /// Why it is not known which files the log's key signed; `None` if it is known.
     pub unsigned: Option<String>,
-    /// Leaves of the backup beyond its checkpoint, which earlier versions made backups with.
-    /// Nothing vouches for them, so they are left out.
+    /// Number of leaves beyond the checkpoint in a backup of an earlier version. No signature
+    /// covers them, so they are left out.
     pub left_out: u64,
 }
 
-/// Restores a backup. `progress` is told what is being done.
+/// Restores a backup. `progress` receives a message at each step.
 ///
 /// # Errors
-/// What is wrong with the backup, or with the folder that is to be made; nothing was made then.
+/// The backup is wrong, or the directory cannot be made. Nothing was created then.
 pub fn restore(
     request: &Restore<'_>,
     progress: &mut dyn FnMut(&str),
@@ -112,8 +112,7 @@ pub fn restore(
     progress("verifying the copy");
     let verified = verify(&disk, &ledger, Some(&of_backup.vkey), progress)
         .map_err(|source| RestoreError::Copy { source })?;
-    // What was said of the backup must be true of the copy: an older one may lie in its place by
-    // now.
+    // What holds for the backup must hold for the copy. Another backup may be in its place by now.
     if verified.checkpoint != of_backup.checkpoint {
         return Err(RestoreError::Changed { path: request.backup.to_owned() });
     }
@@ -137,7 +136,8 @@ pub fn restore(
     })
 }
 
-/// The log's key, from the file that was named or from the backup; a backup need not have one.
+/// The log's key, from the file that the caller named or from the backup. A backup need not have
+/// one.
 fn key(
     request: &Restore<'_>,
     backup: &Backup,
@@ -157,7 +157,7 @@ fn key(
     }
 }
 
-/// The log in the backup must hold what a checkpoint says that is known from elsewhere.
+/// Checks that the log in the backup contains the checkpoint that is known from elsewhere.
 fn check_known(
     path: &Path,
     backup: &Backup,
@@ -173,7 +173,7 @@ fn check_known(
         let (named, origin) = (claimed.origin.to_string(), verified.checkpoint.origin.to_string());
         return Err(RestoreError::OtherLog { path: path.to_owned(), named, origin });
     }
-    // One that is ahead may be signed by a key that the backup does not know yet.
+    // A checkpoint ahead of the backup may be signed by a key that the backup does not know.
     let leaves = verified.checkpoint.size.get();
     if claimed.size.get() > leaves {
         let size = claimed.size.get();
@@ -197,115 +197,115 @@ pub enum RestoreError {
     /// A file or folder cannot be used.
     #[error("cannot use {}", path.display())]
     Io {
-        /// Which.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// What failed.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// There is no backup that can be used.
+    /// The backup cannot be used.
     #[error(transparent)]
     Backup(#[from] BackupError),
-    /// What an operator wrote cannot be taken.
+    /// The operator's files cannot be restored.
     #[error(transparent)]
     Take(#[from] TakeError),
-    /// The name and the log do not belong together.
+    /// The name of the site and the origin of the log do not match.
     #[error("the backup {} names the site `{name}`, and its log is {origin}: its description was changed", path.display())]
     OtherName {
-        /// The backup.
+        /// Path of the backup.
         path: PathBuf,
-        /// The name in its description.
+        /// Name in the backup's description.
         name: String,
-        /// The log's origin.
+        /// Origin of the log.
         origin: String,
     },
-    /// The folder cannot be made.
+    /// The new directory cannot be put in its place.
     #[error(transparent)]
     Folder(#[from] StagingError),
-    /// Something is there already.
+    /// The target directory is not empty.
     #[error("{} is not empty: name a new folder with --data-dir", path.display())]
     NotEmpty {
-        /// The folder.
+        /// Path of the directory.
         path: PathBuf,
     },
-    /// The backup is damaged, or another log's.
+    /// The backup is damaged, or of another log.
     #[error("the backup {} does not verify", path.display())]
     Verify {
-        /// The backup.
+        /// Path of the backup.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault in the backup.
         source: VerifyError,
     },
-    /// The log in the backup cannot be read again.
+    /// The log in the backup cannot be read a second time.
     #[error("the log in the backup cannot be read")]
     Read(#[from] OpenError),
     /// The log cannot be copied.
     #[error("the log cannot be copied")]
     CopyLog(#[from] CopyError),
-    /// The backup verifies, and its copy does not.
+    /// The backup verifies, but its copy does not.
     #[error(
         "the backup verifies and the copy of it does not: the disk or the memory of this machine is at fault"
     )]
     Copy {
-        /// What is wrong, in the copy.
+        /// The fault in the copy.
         source: VerifyError,
     },
-    /// Another backup lies there than at the beginning.
+    /// The backup changed during the restore.
     #[error("the backup {} was changed while it was restored: try again when nobody writes there", path.display())]
     Changed {
-        /// The backup.
+        /// Path of the backup.
         path: PathBuf,
     },
-    /// The secret key is another log's.
+    /// The secret key belongs to another log.
     #[error("no secret key in {} is that of the log, whose key is {vkey}: name its file with --key", path.display())]
     OtherKey {
-        /// Where it was looked for.
+        /// Path where the key was looked for.
         path: PathBuf,
-        /// The log's key.
+        /// The log's verifier key.
         vkey: String,
     },
-    /// The known checkpoint is none.
+    /// The file does not hold a checkpoint.
     #[error("{} is not a checkpoint: {reason}", path.display())]
     NoCheckpoint {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The rule that the text breaks.
         reason: String,
     },
-    /// The known checkpoint is another log's.
+    /// The known checkpoint belongs to another log.
     #[error("{} is a checkpoint of the log {named}, the backup is of {origin}", path.display())]
     OtherLog {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The log that it names.
+        /// Origin in the checkpoint.
         named: String,
-        /// The backup's.
+        /// Origin of the log in the backup.
         origin: String,
     },
-    /// The log has published more than the backup holds.
+    /// The log has published more leaves than the backup holds.
     #[error("the backup holds {leaves} leaves, and the log has published a checkpoint of {size} ({}): to go on from here would fork the log; \
              restore a newer backup, or begin a new site", path.display())]
     Behind {
-        /// The file with the checkpoint.
+        /// Path of the file with the checkpoint.
         path: PathBuf,
-        /// Leaves it covers.
+        /// Number of leaves in the checkpoint.
         size: u64,
-        /// Leaves of the backup.
+        /// Number of leaves in the backup.
         leaves: u64,
     },
-    /// The known checkpoint is not signed by the log.
+    /// The log did not sign the known checkpoint.
     #[error("the checkpoint in {} is not signed by the key that the log had then", path.display())]
     NotSigned {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// Why the signature does not hold.
         source: OpenCheckpointError,
     },
-    /// Two histories under one key.
+    /// One key has signed two different histories.
     #[error("the backup does not hold the {size} leaves that the checkpoint in {} signs: the log was forked, or its history changed", path.display())]
     Differs {
-        /// The file with the checkpoint.
+        /// Path of the file with the checkpoint.
         path: PathBuf,
-        /// Leaves it covers.
+        /// Number of leaves in the checkpoint.
         size: u64,
     },
 }

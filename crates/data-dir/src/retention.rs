@@ -1,25 +1,27 @@
 //! How long envelopes are kept, by class of event: the file `retention` in the data directory.
 //!
-//! A line names an action and a time, `SENSOR_READING 400d`. What has no line is kept for ever.
-//! Envelopes go, entries stay: every proof still holds, and the log says what was erased and why.
+//! A line names an action and a time, for example `SENSOR_READING 400d`. An event whose action has
+//! no line is kept permanently. An erasure removes envelopes and leaves entries: every proof still
+//! holds, and the log records what was erased and why.
 
 use std::{collections::BTreeMap, fs, io, path::Path, str::FromStr, time::Duration};
 
 use model::{Timestamp, action};
 
-/// Times for classes of events.
+/// Retention times by class of event.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Retention(BTreeMap<String, Duration>);
 
 const HOUR: u64 = 3_600;
-/// Longest time that can be named: a thousand years, well within what a timestamp holds.
+/// Longest time that a line can name, in hours: a thousand years, well within the range of a
+/// timestamp.
 const HOURS_MAX: u64 = 24 * 365 * 1_000;
 
 impl Retention {
-    /// The file's; nothing is ever erased where there is none.
+    /// Reads the file. Without a file, nothing is erased.
     ///
     /// # Errors
-    /// It cannot be read, or a line says something else.
+    /// The file cannot be read, or a line has another form.
     pub fn load(path: &Path) -> Result<Self, RetentionError> {
         let failed = |problem| RetentionError { path: path.display().to_string(), problem };
         match fs::read_to_string(path) {
@@ -29,7 +31,7 @@ impl Retention {
         }
     }
 
-    /// Each class with the moment before which its envelopes are no longer kept.
+    /// Each class, with the moment before which its envelopes are no longer kept.
     pub fn expiring(&self, now: Timestamp) -> impl Iterator<Item = (&str, Timestamp)> {
         self.0.iter().map(move |(class, kept)| {
             let kept = i64::try_from(kept.as_micros()).unwrap_or(i64::MAX);
@@ -85,7 +87,7 @@ fn parse_time(text: &str) -> Option<Duration> {
     (1..=HOURS_MAX).contains(&hours).then(|| Duration::from_secs(hours * HOUR))
 }
 
-/// A file that does not say how long envelopes are kept.
+/// The retention file cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use the retention file {path}")]
 pub struct RetentionError {
@@ -94,7 +96,7 @@ pub struct RetentionError {
     problem: Problem,
 }
 
-/// What is wrong with it.
+/// The fault in a retention file.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("line {line}: {words}")]
 pub struct Problem {

@@ -1,7 +1,8 @@
-//! `run.json`: where a running site is found.
+//! `run.json`: the addresses of a running site.
 //!
-//! It is written once the log port answers and removed when the site stops in order. After a crash
-//! it stays; that the folder is not locked then says that it means nothing.
+//! The site writes it once the log port answers, and removes it when it stops in order. After a
+//! crash the file stays, but then the folder is not locked, which shows that the file is out of
+//! date.
 
 use std::{
     fs, io,
@@ -10,42 +11,42 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// Its name in the data directory.
+/// File name in the data directory.
 const NAME: &str = "run.json";
 
-/// Where a site is found once everything answers.
+/// Addresses of a site, known once everything answers.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Addresses {
-    /// The page and its API.
+    /// URL of the page and its API.
     pub http: String,
-    /// The log.
+    /// URL of the log.
     pub log: String,
-    /// NATS clients.
+    /// Address for NATS clients.
     pub nats: String,
-    /// MQTT devices.
+    /// Address for MQTT devices.
     pub mqtt: String,
     /// The log's verifier key.
     pub vkey: String,
 }
 
-/// A running site, for those who may read its data directory. There is no secret in it.
+/// A running site, for accounts that may read its data directory. Holds no secret.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct RunFile {
-    /// Where it is found.
+    /// Addresses of the site.
     #[serde(flatten)]
     pub addresses: Addresses,
 }
 
-/// The file in a data directory.
+/// Path of the file in a data directory.
 pub fn path_in(data_dir: &Path) -> PathBuf {
     data_dir.join(NAME)
 }
 
 impl RunFile {
-    /// The one in a data directory.
+    /// Reads the file in a data directory.
     ///
     /// # Errors
-    /// There is none, or it cannot be read.
+    /// There is no file, or it cannot be read.
     pub fn read(data_dir: &Path) -> io::Result<Self> {
         let bytes = fs::read(data_dir.join(NAME))?;
         serde_json::from_slice(&bytes).map_err(io::Error::other)
@@ -56,7 +57,7 @@ impl RunFile {
         durable::replace(&data_dir.join(NAME), &json)
     }
 
-    /// Where it cannot be removed, the lock says all the same that no site runs.
+    /// Removes the file. If that fails, the lock still shows that no site runs.
     pub fn remove(data_dir: &Path) {
         let _gone = fs::remove_file(data_dir.join(NAME));
     }

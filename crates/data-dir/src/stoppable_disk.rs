@@ -1,11 +1,11 @@
-//! The disk, for work that can be given up: once somebody asks for that, each further step fails.
+//! A disk for work that can be cancelled: after a request to stop, each further step fails.
 
 use std::{io, path::Path, sync::Arc};
 
 use durable::Stop;
 use ledger::disk::{Disk, DiskFile, Mode, RealDisk};
 
-/// The file system until [`Stop`] is asked for.
+/// The real file system, until [`Stop`] is asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct StoppableDisk(pub(crate) Stop);
 

@@ -1,7 +1,7 @@
-//! Workloads on the hosts that are there.
+//! Runs workloads on the available hosts.
 //!
-//! [`Workload`] is what a host is asked to run. The [`Registry`] serves its components to the
-//! hosts, which take images from nowhere else; [`reconcile`] has every host run every workload.
+//! [`Workload`] is what a host is asked to run. The [`Registry`] serves the components to the
+//! hosts, which take images from nowhere else. [`reconcile`] makes every host run every workload.
 
 pub mod reconcile;
 pub mod registry;

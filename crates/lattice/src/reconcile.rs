@@ -1,9 +1,9 @@
-//! Has every host on the bus run every workload.
+//! Makes every host on the bus run every workload.
 //!
-//! A host says that it lives every 15 s, and at once when it starts; one that restarts has
-//! forgotten its workloads. At each sign of life every workload is asked after and started where it
-//! does not run. Driven by [`run`] until shutdown; what fails is tried again at the next sign of
-//! life, and sooner while a workload is not up.
+//! A host sends a heartbeat when it starts and every 15 s after that. A restarted host has
+//! forgotten its workloads. At each heartbeat the reconciler asks for the status of every workload
+//! and starts those that do not run. [`run`] drives it until shutdown. After a failure it tries
+//! again at the next heartbeat, and sooner while a workload is down.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -20,14 +20,14 @@ use tracing::{info, warn};
 
 use crate::workload::Workload;
 
-/// How long a host may take to start a workload: it pulls and compiles, which takes a small machine
-/// many seconds.
+/// Time that a host has to start a workload. It pulls and compiles the components, which takes a
+/// small machine many seconds.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a host may take to say how a workload is.
+/// Time that a host has to report the status of a workload.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
-/// How soon a host whose workloads are not all up is looked at again.
+/// Pause before the next attempt on a host whose workloads do not all run.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
-/// A host that was not heard for so long is gone: three of its heartbeats.
+/// Silence after which a host counts as gone: three of its heartbeats.
 const GONE_AFTER: Duration = Duration::from_secs(45);
 
 #[derive(Deserialize)]
@@ -63,7 +63,8 @@ struct StatusRequest<'a> {
     workload_id: &'a str,
 }
 
-/// Reconciles until `shutdown`. `hosts_ready` always holds how many hosts run everything.
+/// Reconciles until `shutdown`. `hosts_ready` always holds the number of hosts that run every
+/// workload.
 ///
 /// # Errors
 /// The bus refuses the subscription.
@@ -86,16 +87,16 @@ struct Reconciler {
     hosts_ready: watch::Sender<usize>,
 }
 
-/// A host that was heard of.
+/// A host that has sent a heartbeat.
 struct HostState {
-    /// Everything runs there.
+    /// Whether every workload runs there.
     is_ready: bool,
     heard_at: Instant,
 }
 
 impl Reconciler {
-    /// Ends with the connection. Cancelling may leave a start under way; the next run finds it
-    /// done.
+    /// Runs until the connection ends. Cancelling may leave a start under way; the next run finds
+    /// it complete.
     async fn run(mut self, mut heartbeats: Subscriber) {
         loop {
             let unready =
@@ -112,7 +113,7 @@ impl Reconciler {
                         let state = HostState { is_ready, heard_at: Instant::now() };
                         self.hosts.insert(host, state);
                     }
-                    // It is gone until it says otherwise.
+                    // The host counts as gone until its next heartbeat.
                     None => drop(self.hosts.remove(&host)),
                 }
             }
@@ -122,7 +123,8 @@ impl Reconciler {
         }
     }
 
-    /// Whether everything runs on the host; `None` if it does not answer.
+    /// Starts the workloads that do not run on the host. Returns whether all run; `None` if the
+    /// host does not answer.
     async fn reconcile(&self, host: &str) -> Option<bool> {
         let mut all_run = true;
         for workload in &self.workloads {

@@ -1,9 +1,9 @@
-//! A read-only OCI registry on loopback, from which hosts take our components.
+//! A read-only OCI registry on loopback, from which hosts pull our components.
 //!
-//! A host asks its registry at every start, even with a warm cache, so a site that must start
-//! without a network has one of its own. It serves what the OCI distribution specification 1.1
-//! calls the pull endpoints, for images as the Wasm OCI artifact layout describes them: one config,
-//! one layer.
+//! A host asks its registry at every start, even with a warm cache. A site that must start without
+//! a network therefore has a registry of its own. It serves the pull endpoints of the OCI
+//! distribution specification 1.1, for images in the Wasm OCI artifact layout: one config, one
+//! layer.
 
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
@@ -32,7 +32,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// Makes an image of a component's bytes.
+    /// Makes an image from a component's bytes.
     #[must_use]
     pub fn new(name: &str, component: &[u8]) -> Self {
         let layer_digest = sha256(component);
@@ -60,14 +60,14 @@ impl Image {
         }
     }
 
-    /// Digest of the manifest, which pins every byte of the component: `sha256:` and hex.
+    /// Digest of the manifest, as `sha256:` and hex. It pins every byte of the component.
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.digest
     }
 }
 
-/// A registry that listens. Whoever serves [`Registry::into_service`] makes it answer.
+/// A registry that listens, but does not answer yet: the caller serves [`Registry::into_service`].
 #[derive(Debug)]
 pub struct Registry {
     listener: TcpListener,
@@ -76,10 +76,10 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Listens on a free port of loopback.
+    /// Listens on a free loopback port.
     ///
     /// # Errors
-    /// Loopback has no port to give.
+    /// Loopback has no free port.
     pub async fn bind(images: impl IntoIterator<Item = Image>) -> io::Result<Self> {
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -87,15 +87,14 @@ impl Registry {
         Ok(Self { listener, address, images })
     }
 
-    /// The image of that name, and the reference a host pulls it by.
+    /// The image with this name, and the reference by which a host pulls it.
     #[must_use]
     pub fn image(&self, name: &str) -> Option<(&Image, String)> {
         let image = self.images.get(name)?;
         Some((image, format!("{}/sealwire/{name}@{}", self.address, image.digest)))
     }
 
-    /// Where it listens and what it answers, for a server that limits what clients can make it
-    /// hold.
+    /// The listener and the routes, for a server that limits what clients can make it hold.
     pub fn into_service(self) -> (TcpListener, Router) {
         let router = Router::new()
             .route("/v2/", get(|| async {}))

@@ -1,4 +1,4 @@
-//! What a host is asked to run, in the words of wasmCloud's control API (`wasmcloud.runtime.v2`, as
+//! What a host is asked to run, in the types of wasmCloud's control API (`wasmcloud.runtime.v2`, as
 //! JSON).
 
 use std::collections::BTreeMap;
@@ -9,21 +9,21 @@ use serde::Serialize;
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Workload {
-    /// Whose it is.
+    /// Namespace of the workload.
     pub namespace: String,
-    /// Its name. Workloads of one name on several hosts share their messages.
+    /// Name of the workload. Workloads of the same name on several hosts share their messages.
     pub name: String,
-    /// What it is made of.
+    /// The components and interfaces of the workload.
     pub wit_world: WitWorld,
 }
 
-/// The parts of a workload.
+/// The components and interfaces of a workload.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WitWorld {
-    /// The components.
+    /// Components to run.
     pub components: Vec<Component>,
-    /// What the host gives them.
+    /// Host interfaces that the components use.
     pub host_interfaces: Vec<HostInterface>,
 }
 
@@ -31,40 +31,40 @@ pub struct WitWorld {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Component {
-    /// Its name.
+    /// Name of the component.
     pub name: String,
-    /// Where its image is, by digest.
+    /// Reference of the image, with its digest.
     pub image: String,
-    /// Instances the host keeps at hand.
+    /// Number of instances that the host keeps ready.
     pub pool_size: i32,
-    /// What it is told.
+    /// Configuration of the component.
     pub local_resources: LocalResources,
 }
 
-/// What a component is told.
+/// Configuration of a component.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct LocalResources {
-    /// Key by key; `subscriptions` is the host's own.
+    /// Values by key. The host interprets the key `subscriptions` itself.
     pub config: BTreeMap<String, String>,
 }
 
-/// An interface of the host that a workload may use.
+/// A host interface that a workload may use.
 #[derive(Clone, Debug, Serialize)]
 pub struct HostInterface {
-    /// E.g. `wasi`.
+    /// Namespace, for example `wasi`.
     pub namespace: String,
-    /// E.g. `http`.
+    /// Package, for example `http`.
     pub package: String,
-    /// E.g. `0.2.0`.
+    /// Version, for example `0.2.0`.
     pub version: String,
-    /// E.g. `incoming-handler`.
+    /// Interfaces of the package, for example `incoming-handler`.
     pub interfaces: Vec<String>,
-    /// What the host is told, e.g. which host names are the workload's.
+    /// Configuration of the interface, for example the host names of the workload.
     pub config: BTreeMap<String, String>,
 }
 
 impl Workload {
-    /// A workload of these components, which use these interfaces of the host.
+    /// A workload with these components, which use these host interfaces.
     #[must_use]
     pub fn new(
         name: &str,
@@ -80,7 +80,7 @@ impl Workload {
 }
 
 impl Component {
-    /// A component under its name, with what it is told.
+    /// A component with its name, image and configuration.
     #[must_use]
     pub fn new(name: &str, image: String, config: &[(&str, &str)]) -> Self {
         Self {
@@ -93,7 +93,7 @@ impl Component {
 }
 
 impl HostInterface {
-    /// `namespace:package/interfaces@version` with what the host is told.
+    /// `namespace:package/interfaces@version`, with its configuration.
     #[must_use]
     pub fn new(
         (namespace, package, version): (&str, &str, &str),

@@ -1,4 +1,4 @@
-//! Both servers of the message bus, and the site's connections to them.
+//! The two servers of the message bus, and the site's connections to them.
 
 use std::{
     net::SocketAddr,
@@ -22,28 +22,28 @@ use crate::{
     ready::connect,
 };
 
-/// What goes over the hosts' server.
+/// Subjects on the hosts' server, and who answers them.
 const TRAFFIC: Traffic<'_> =
     Traffic { of_components: &[derive::SUBJECT], of_site: &[queries::QUESTIONS] };
 
-/// Where the servers listen.
+/// The reserved ports of both servers.
 pub(crate) struct Listening {
     pub(crate) nats: Reserved,
     pub(crate) mqtt: Reserved,
     pub(crate) hosts: Reserved,
 }
 
-/// The bus, once both servers answer.
+/// The message bus, once both servers answer.
 pub(crate) struct Bus {
     pub(crate) connections: Connections,
     pub(crate) servers: [Engine; 2],
     /// Makes the host's certificates.
     pub(crate) authority: Authority,
-    /// Where hosts connect.
+    /// Address at which hosts connect.
     pub(crate) hosts: SocketAddr,
 }
 
-/// Starts both servers and connects to them. Cancelling kills what was started.
+/// Starts both servers and connects to them. Cancelling kills the servers that were started.
 pub(crate) async fn start(
     data_dir: &DataDir,
     program: PathBuf,
@@ -97,7 +97,7 @@ pub(crate) async fn start(
     })
 }
 
-/// The site cannot be told from others on the bus.
+/// No credentials could be made that distinguish the site from other clients of the bus.
 #[derive(Debug, thiserror::Error)]
 #[error("the site has no credentials for the message bus")]
 struct NoCredentials(#[source] CredentialError);

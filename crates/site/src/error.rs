@@ -1,25 +1,25 @@
-//! Why a site does not run.
+//! Why a site does not start or has stopped.
 
 use std::{error::Error, fmt, io};
 
 use crate::ports::PortInUse;
 
-/// Why a site does not run.
+/// Why a site does not start or has stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum UpError {
-    /// Something in the data directory keeps it from starting. `sealwire doctor` says the same.
+    /// A fault in the data directory. `sealwire doctor` reports the same.
     #[error(transparent)]
     Folder(Cause),
-    /// Something of the machine keeps it from starting: an engine, a port, a component that this
-    /// program was built without.
+    /// A fault of the machine: an engine, a port, or a component that this program was built
+    /// without.
     #[error(transparent)]
     Machine(Cause),
-    /// Something that must run for as long as the site does has ended.
+    /// A service ended that must run for as long as the site.
     #[error(transparent)]
     Service(ServiceEnded),
 }
 
-/// What is behind it.
+/// The underlying error.
 pub type Cause = Box<dyn Error + Send + Sync>;
 
 impl UpError {
@@ -38,12 +38,12 @@ impl From<PortInUse> for UpError {
     }
 }
 
-/// A service ended although nobody asked it to.
+/// A service ended without a request to stop.
 #[derive(Debug)]
 pub struct ServiceEnded {
-    /// Which.
+    /// Name of the service.
     pub(crate) name: &'static str,
-    /// Why, where it says so.
+    /// Its error, if it gave one.
     pub(crate) why: Option<Cause>,
 }
 
@@ -62,7 +62,7 @@ impl Error for ServiceEnded {
     }
 }
 
-/// The binary was built without a component.
+/// This binary was built without a component.
 #[derive(Debug, thiserror::Error)]
 #[error("this sealwire was built without the component `{0}`: build it with `cargo xtask build`")]
 pub(crate) struct ComponentMissing(pub(crate) &'static str);
@@ -75,7 +75,7 @@ pub(crate) struct EngineError {
     pub(crate) source: io::Error,
 }
 
-/// An input or output failed, in words that say which.
+/// An input or output failed. `what` names it.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub(crate) struct IoFailure {
@@ -84,7 +84,7 @@ pub(crate) struct IoFailure {
 }
 
 impl IoFailure {
-    /// To be mapped over an error.
+    /// Makes a function for `map_err`.
     pub(crate) fn of(what: &'static str) -> impl Fn(io::Error) -> Self {
         move |source| Self { what, source }
     }

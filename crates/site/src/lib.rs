@@ -1,7 +1,8 @@
-//! A whole site on one machine: what starts the services, the orders and the faces, and stops them.
+//! A whole site on one machine. This crate starts the services, the orders and the ports that show
+//! the log, and stops them.
 //!
 //! [`run`] starts everything with both engines, watches it and stops it in order; [`START`] is what
-//! a start reads of the data directory. [`log_alone`] serves a log with nothing else of a site.
+//! a start reads from the data directory. [`log_alone`] serves a log without the rest of a site.
 
 pub mod log_alone;
 

@@ -1,4 +1,4 @@
-//! The engines' programs and the ports of a site, before anything starts.
+//! Finds the engines' programs and reserves the site's ports, before anything starts.
 
 use std::path::PathBuf;
 
@@ -8,16 +8,17 @@ use crate::{
     ports::{PortInUse, Reserved, reserve},
 };
 
-/// Where the engines are.
+/// Paths of the engines' programs.
 pub(crate) struct Programs {
     pub(crate) nats_server: PathBuf,
     pub(crate) wash: PathBuf,
 }
 
-/// The ports of the site, all held until each goes to the program that is to listen on it.
+/// The reserved ports of the site. Each stays reserved until the program that listens on it takes
+/// it.
 pub(crate) struct Listening {
     pub(crate) page: Reserved,
-    /// Where the host answers the page's port.
+    /// Port of the host, behind that of the page.
     pub(crate) host: Reserved,
     pub(crate) bus: bus::Listening,
     pub(crate) log: Reserved,
@@ -28,7 +29,7 @@ impl Listening {
         Ok(Self {
             page: reserve("the page", "--http-port", ports.http).await?,
             log: reserve("the log", "--log-port", ports.log).await?,
-            // Nobody but this process asks there, so it needs no name: any free port will do.
+            // Only this process connects to it, so any free port will do.
             host: reserve("the host", "--http-port", 0).await?,
             bus: bus::Listening {
                 nats: reserve("NATS", "--nats-port", ports.nats).await?,

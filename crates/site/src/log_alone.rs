@@ -1,4 +1,4 @@
-//! A log with its index and Pangea's API, and nothing else of a site: no engines, no sensors, no
+//! A log with its index and Pangea's API, without the rest of a site: no engines, no sensors, no
 //! page. `sealwire bench api` measures it.
 
 use std::{io, path::Path, time::Duration};
@@ -20,21 +20,21 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use work::Service as _;
 
-/// As a site does it.
+/// The same as a site's default.
 const CHECKPOINT_PERIOD: Duration = Duration::from_millis(500);
 
-/// A log that is served.
+/// A log that is being served.
 #[derive(Debug)]
 pub struct LogAlone {
-    /// Where the API is.
+    /// URL of the API.
     pub url: String,
-    /// A token that may do everything.
+    /// A token with every scope.
     pub token: String,
-    /// Answers from the index.
+    /// Reads the index.
     pub index: Reader,
     /// The log.
     pub ledger: Ledger,
-    /// What may be ordered of it.
+    /// Carries out orders on the log.
     pub operator: Operator,
     indexed: watch::Receiver<Indexed>,
     writer: Writer,
@@ -44,10 +44,10 @@ pub struct LogAlone {
 }
 
 impl LogAlone {
-    /// Serves the log of a site's folder on a free port; makes one where there is none.
+    /// Serves the log of a site's folder on a free port. Creates the log if there is none.
     ///
     /// # Errors
-    /// The folder, the log or the index cannot be used, or nobody can listen.
+    /// The folder, the log or the index cannot be used, or no port can be bound.
     pub async fn start(folder: &Path) -> Result<Self, LogAloneError> {
         let data_dir = DataDir::open(folder, None)?;
         let SiteLog { ledger, writer, operator } = SiteLog::open(&data_dir, None)?;
@@ -65,7 +65,7 @@ impl LogAlone {
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         let indexing = Indexing { ledger: ledger.clone(), indexer, indexed: tell_indexed };
         let indexing = indexing.run(stop.clone());
-        // Where it fails, whoever waits for the index finds out.
+        // If indexing fails, `indexed` ends for its watchers.
         tasks.spawn(async { drop(indexing.await) });
         tasks.spawn(http_server::serve(
             http_server::Places::MANY,
@@ -76,7 +76,7 @@ impl LogAlone {
         ));
         let checkpointing = Checkpointing { ledger: ledger.clone(), period: CHECKPOINT_PERIOD };
         let checkpointing = checkpointing.run(stop.clone());
-        // Where it fails, the writer's end says so.
+        // If checkpointing fails, closing the writer reports why.
         tasks.spawn(async { drop(checkpointing.await) });
         Ok(Self {
             url,
@@ -92,8 +92,8 @@ impl LogAlone {
         })
     }
 
-    /// Waits until the index has everything that is sealed now; answers how much that is, or `None`
-    /// where indexing failed.
+    /// Waits until the index has every leaf that is sealed now. Returns their number, or `None` if
+    /// indexing failed.
     pub async fn indexed(&self) -> Option<u64> {
         let size = self.ledger.size();
         let mut indexed = self.indexed.clone();
@@ -104,7 +104,7 @@ impl LogAlone {
             .map(|indexed| indexed.next_leaf)
     }
 
-    /// Ends everything in order.
+    /// Stops everything in order.
     ///
     /// # Errors
     /// The writer failed.
@@ -116,7 +116,7 @@ impl LogAlone {
 }
 
 async fn new_token(operator: &Operator) -> Result<String, LogAloneError> {
-    // A token cannot be read back, so each start makes one.
+    // A token's secret cannot be read back, so each start creates a token.
     let name = format!("log-alone-{:016x}", rand::random::<u64>()).parse()?;
     let scope = vec![Scope::Write, Scope::Read];
     let order = Order::CreateToken { name, scope, log: None, actor: None };
@@ -126,31 +126,31 @@ async fn new_token(operator: &Operator) -> Result<String, LogAloneError> {
     }
 }
 
-/// Why a log is not served.
+/// Why a log cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum LogAloneError {
-    /// The folder.
+    /// The folder cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// The log.
+    /// The log cannot be opened.
     #[error(transparent)]
     Log(#[from] SiteLogError),
-    /// The token.
+    /// The token cannot be created.
     #[error(transparent)]
     Order(#[from] OperatorError),
-    /// A name that this module made up.
+    /// A bug: this module made up an invalid name.
     #[error(transparent)]
     Name(#[from] InvalidTokenName),
-    /// The index.
+    /// The index cannot be opened.
     #[error(transparent)]
     Index(#[from] IndexingError),
-    /// The API's configuration.
+    /// The API's configuration cannot be used.
     #[error(transparent)]
     Config(#[from] PangeaConfigError),
-    /// What its clients may come back for.
+    /// The file of saved searches cannot be used.
     #[error(transparent)]
     Saved(#[from] SavedError),
-    /// A listener.
+    /// No port can be bound.
     #[error("the API cannot be served")]
     Io(#[from] io::Error),
 }

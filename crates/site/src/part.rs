@@ -1,4 +1,4 @@
-//! Services that stop together, and the first of them that ends.
+//! Services that stop together, and a watch for the first that ends.
 
 use std::{collections::HashMap, error::Error, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::error::ServiceEnded;
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
-/// Services that stop together.
+/// A group of services that stop together.
 pub(crate) struct Part {
     tasks: JoinSet<Outcome>,
     names: HashMap<Id, &'static str>,
@@ -26,13 +26,13 @@ impl Part {
         Self { tasks: JoinSet::new(), names: HashMap::new(), stop: CancellationToken::new() }
     }
 
-    /// Runs a service.
+    /// Runs a service as a task of this part.
     pub(crate) fn run<S: Service>(&mut self, service: S) {
         let running = service.run(self.stop.clone());
         self.spawn(S::NAME, async { running.await.map_err(Into::into) });
     }
 
-    /// Runs something that ends with the part and cannot fail.
+    /// Runs a task that cannot fail and ends when the part stops.
     pub(crate) fn run_unfailing(
         &mut self,
         name: &'static str,
@@ -44,7 +44,7 @@ impl Part {
         });
     }
 
-    /// Runs something that ends with the part.
+    /// Runs a task that ends when the part stops.
     pub(crate) fn spawn(
         &mut self,
         name: &'static str,
@@ -54,7 +54,8 @@ impl Part {
         self.names.insert(task.id(), name);
     }
 
-    /// Which of them ended first, and why. Never returns while none does.
+    /// Waits for the first task that ends, and returns its name and error. Pends if there is no
+    /// task.
     pub(crate) async fn ended(&mut self) -> ServiceEnded {
         let Some(ended) = self.tasks.join_next_with_id().await else {
             return std::future::pending().await;
@@ -67,8 +68,8 @@ impl Part {
         ServiceEnded { name: self.names.remove(&id).unwrap_or("a service"), why }
     }
 
-    /// Asks all to stop and waits for them. Those that take longer than `patience` are cut off, and
-    /// the answer is `false` then.
+    /// Asks all tasks to stop and waits for them. After `patience`, aborts the rest and returns
+    /// `false`.
     pub(crate) async fn stop(&mut self, patience: Duration) -> bool {
         self.stop.cancel();
         let all = async {

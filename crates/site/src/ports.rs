@@ -1,4 +1,4 @@
-//! Ports on loopback for programs that bind them themselves.
+//! Reserves loopback ports for programs that bind them themselves.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -10,23 +10,22 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// Where free ports are looked for: below the range from which the kernel gives ports to outgoing
-/// connections, so that none of those takes the port before the engine does.
+/// Range of free ports. It lies below the range from which the kernel assigns ports to outgoing
+/// connections, so none of those can take the port before the engine binds it.
 const FREE_PORTS: std::ops::Range<u16> = 20_000..32_000;
-/// How many ports are tried before giving up.
+/// Ports to try before giving up.
 const TRIES_MAX: usize = 200;
 
-/// Connections that the kernel holds until they are accepted: as many as Linux lets it, unless it
-/// was told otherwise. Whoever finds no place there tries again after a second, and then ever less
-/// often.
+/// Connections that the kernel queues until they are accepted: the default limit of Linux. A client
+/// that finds the queue full retries after one second, and then at growing intervals.
 const BACKLOG: u32 = 4_096;
-/// How long a port that was named may take to become free: the engines of a site that was killed a
-/// moment ago are still being buried by the kernel.
+/// Time that a named port has to become free. The kernel may still be cleaning up the engines of a
+/// site that was killed a moment ago.
 const FREE_WITHIN: Duration = Duration::from_secs(2);
-/// Pause between two looks.
+/// Pause between two attempts.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-/// A port on loopback that is ours until it is released to the program that is to bind it.
+/// A loopback port that this process holds until the program that is to bind it takes over.
 #[derive(Debug)]
 pub(crate) struct Reserved {
     address: SocketAddr,
@@ -38,14 +37,14 @@ impl Reserved {
         self.address
     }
 
-    /// The listener that holds the port.
+    /// Returns the listener that holds the port.
     pub(crate) fn into_listener(self) -> TcpListener {
         self.listener
     }
 }
 
-/// Reserves this port, which must become free soon; 0 finds one. `what` and `flag` are for the
-/// error.
+/// Reserves this port, which must become free soon; 0 finds a free one. `what` and `flag` appear in
+/// the error.
 pub(crate) async fn reserve(
     what: &'static str,
     flag: &'static str,
@@ -70,14 +69,15 @@ pub(crate) async fn reserve(
 fn bind(port: u16) -> Option<Reserved> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let socket = TcpSocket::new_v4().ok()?;
-    // As the standard library does: connections of the site before may not be forgotten yet.
+    // The standard library sets this too. The kernel may still remember connections of the previous
+    // site.
     socket.set_reuseaddr(true).ok()?;
     socket.bind(address).ok()?;
     let listener = socket.listen(BACKLOG).ok()?;
     Some(Reserved { address, listener })
 }
 
-/// A port is taken.
+/// Another program uses the port.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "port {port} for {what} is in use: stop what uses it, or name another with {flag} (0 picks a free one)"

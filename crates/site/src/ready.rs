@@ -1,4 +1,4 @@
-//! Waiting until something answers: the message bus, and the page.
+//! Waits until the message bus and the page answer.
 
 use std::{
     io,
@@ -17,18 +17,18 @@ use tokio::{
 };
 use tracing::info;
 
-/// How long `nats-server` may take to answer; it reads JetStream's files first.
+/// Time that `nats-server` has to answer. It reads JetStream's files first.
 const NATS_READY_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long one look may take: longer than the gateway waits for the site.
+/// Time for one attempt. It is longer than the gateway waits for the site.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
-/// Pause between two looks whether something answers.
+/// Pause between two attempts.
 const READY_PAUSE: Duration = Duration::from_millis(25);
 
-/// Where the page will be, and how many hosts are there to serve it.
+/// Address of the page, and the number of hosts that are ready to serve it.
 pub(crate) struct Page {
     pub(crate) address: SocketAddr,
     pub(crate) hosts_ready: watch::Receiver<usize>,
-    /// What the host says, if the page does not come.
+    /// Output of the host, for the error if the page does not answer.
     pub(crate) host_log: Log,
 }
 
@@ -58,33 +58,33 @@ pub(crate) async fn connect(
 /// Why the message bus does not answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BusError {
-    /// The server ended at once.
+    /// The server ended.
     #[error("{end}")]
     Ended {
-        /// How.
+        /// How it ended, and its last output.
         end: String,
     },
-    /// It does not let the site in.
+    /// The server refuses the site's credentials.
     #[error("nats-server does not let the site in; {ending}")]
     Refused {
-        /// Its last words.
+        /// The server's last output.
         ending: String,
-        /// What failed.
+        /// Error of the NATS client.
         source: async_nats::ConnectError,
     },
 }
 
-/// The page does not come.
+/// The page does not answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the page does not answer; of the host, {ending}")]
 pub(crate) struct PageSilent {
-    /// The host's last words.
+    /// The host's last output.
     pub(crate) ending: String,
 }
 
-/// Waits until the gateway answers with what it got from the site.
+/// Waits until the gateway answers with data from the site.
 pub(crate) async fn page_answers(mut page: Page) {
-    // The sender lives as long as the reconciler, and when that ends the site stops.
+    // The sender lives as long as the reconciler. When that ends, the site stops.
     let _alive = page.hosts_ready.wait_for(|hosts| *hosts > 0).await.is_ok();
     while !matches!(timeout(ANSWER_TIMEOUT, asks_the_gateway(page.address)).await, Ok(Ok(true))) {
         sleep(READY_PAUSE).await;

@@ -1,4 +1,4 @@
-//! The running parts of a site: started in order, watched, and stopped in order.
+//! The parts of a running site. They are started in order, watched, and stopped in order.
 
 use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -42,9 +42,9 @@ use crate::{
     workloads,
 };
 
-/// How long the page may take to answer for the first time; the host compiles the components.
+/// Time that the page has for its first answer. The host compiles the components first.
 const PAGE_READY_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long the services may take to end what they are at when the site stops.
+/// Time that each part has to finish its work when the site stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// Changes of engines that wait to be sealed.
 const CHANGES_MAX: usize = 16;
@@ -54,17 +54,17 @@ pub(crate) struct Site<'a> {
     data_dir: &'a DataDir,
     ledger: Ledger,
     operator: Operator,
-    /// Asks witnesses, where there is a policy; taken when it starts.
+    /// Asks witnesses, if there is a policy. Taken when that service starts.
     cosigning: Option<Cosigning>,
     addresses: Addresses,
-    /// What brings readings: the simulator and the poller.
+    /// The sources of readings: the simulator and the poller.
     intake: Part,
-    /// What works on the log and shows it.
+    /// The services that work on the log and show it.
     services: Part,
     host: Part,
     bus: Part,
     events: mpsc::Sender<ToSeal>,
-    /// Seals `events`; ends when every sender is gone.
+    /// Seals `events`. Ends when every sender is gone.
     sealing: Part,
 }
 
@@ -102,8 +102,8 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// Starts everything; answers where the page will be. Cancelling leaves what was started to
-    /// [`Site::stop`].
+    /// Starts everything and returns the address of the page. After a cancel, [`Site::stop`] stops
+    /// what was started.
     pub(crate) async fn start(
         &mut self,
         config: Config,
@@ -164,7 +164,8 @@ impl<'a> Site<'a> {
         Ok(Page { address: page_address, hosts_ready, host_log })
     }
 
-    /// Starts `wash host` and what gives it its workloads; answers how many hosts run them all.
+    /// Starts `wash host` and the reconciler that gives it workloads. Returns a watch of how many
+    /// hosts run all of them.
     fn start_host(
         &mut self,
         program: PathBuf,
@@ -202,8 +203,8 @@ impl<'a> Site<'a> {
         Ok((watch_hosts_ready, log))
     }
 
-    /// Starts what works on the log. Answers the sensors the log knows, and where the poller leaves
-    /// its counters.
+    /// Starts the services that work on the log. Returns the sensors that the log knows, and where
+    /// the poller reports its counters.
     async fn start_services(
         &mut self,
         (devices, data): (Connection, async_nats::Client),
@@ -271,8 +272,8 @@ impl<'a> Site<'a> {
         Ok((known, counters))
     }
 
-    /// What the log shows to anyone. Call it before the witnesses are asked: asking takes
-    /// `cosigning`, and what they sign is watched there.
+    /// What the log shows to anyone. Call it before the witnesses are asked, because asking takes
+    /// `cosigning`, the source of the watched cosignatures.
     fn public_log(&self) -> log_http::PublicLog {
         let witnessed = self.cosigning.as_ref().map(Cosigning::watch);
         log_http::PublicLog { ledger: self.ledger.clone(), witnessed }
@@ -289,7 +290,7 @@ impl<'a> Site<'a> {
         Ok(pangea_http::Api::new(log, (index, indexed), config, saved))
     }
 
-    /// The sensors, and the newest of their numbers, as the whole log has them.
+    /// The sensors and the newest numbers of each, from the whole log.
     async fn known_sensors(
         &mut self,
         index: &Reader,
@@ -332,8 +333,8 @@ impl<'a> Site<'a> {
         });
     }
 
-    /// Waits until the page answers, says so, and then until the site is to stop or something
-    /// fails.
+    /// Waits until the page answers, reports it, and then waits until the site must stop or
+    /// something fails.
     pub(crate) async fn serve(
         &mut self,
         page: Page,
@@ -361,7 +362,7 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// What ended first, of all parts.
+    /// The service that ended first, of all parts.
     async fn ended(&mut self) -> ServiceEnded {
         tokio::select! {
             ended = self.intake.ended() => ended,
@@ -372,22 +373,22 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// Stops everything but the log: three times [`DRAIN_TIMEOUT`] and the two seconds that an
-    /// engine has, whatever hangs.
+    /// Stops everything except the log. This takes at most three times [`DRAIN_TIMEOUT`] and the
+    /// two seconds that an engine has, even if something hangs.
     pub(crate) async fn stop(mut self) {
         self.seal_own(action::SITE_STOPPED, "stops");
         self.intake.stop(DRAIN_TIMEOUT).await;
         drop(self.events);
-        // Nobody brings events any more, so sealing ends when what waited is sealed.
+        // No task sends events any more, so sealing ends when the queue is empty.
         if !self.sealing.stop(DRAIN_TIMEOUT).await {
             warn!("stopping with events that could not be sealed");
         }
         self.services.stop(DRAIN_TIMEOUT).await;
-        // These wait for their engine, which is killed when it takes too long.
+        // Each of these waits for its engine, which is killed if it takes too long.
         tokio::join!(self.host.stop(Duration::MAX), self.bus.stop(Duration::MAX));
     }
 
-    /// Hands an event of the site itself to be sealed.
+    /// Queues an event about the site itself for sealing.
     fn seal_own(&self, action: &str, words: &str) {
         let message = format!("site {} {words}", self.data_dir.name());
         let event = Event::site(action, "site", message, clock::now());

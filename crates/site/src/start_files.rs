@@ -1,9 +1,10 @@
-//! What a start reads of a site's folder beside the log: each file is read by one function, for the
-//! start and for `doctor`.
+//! The files, beside the log, that a start reads from a site's folder. One function reads each
+//! file, for the start and for `doctor`.
 //!
-//! A start reads all of them before it changes anything, so that a wrong file is found while
-//! someone looks; `doctor` reads the same and says the same words. What can be judged only beside
-//! the log is [`read_cosigning`]'s; keys and log are `doctor`'s own to explain.
+//! A start reads all of them before it changes anything, so that a wrong file shows while someone
+//! is watching. `doctor` reads them too and reports the same errors. [`read_cosigning`] reads what
+//! can be judged only together with the log; `doctor` has checks of its own for the keys and the
+//! log.
 
 use std::path::{Path, PathBuf};
 
@@ -28,12 +29,12 @@ use tlog::Policy;
 
 use crate::error::{EngineError, IoFailure, ServiceEnded, UpError};
 
-/// Orders cannot come in.
+/// Error when the site cannot listen for orders.
 pub(crate) const NO_ORDERS: &str = "cannot listen for orders at orders.sock in the data directory";
-/// The file that tells where the site is cannot be written.
+/// Error when the site cannot write the file with its addresses.
 pub(crate) const NO_RUN_FILE: &str = "cannot write run.json into the data directory";
 
-/// All of them that are read alone.
+/// The files that can be read by themselves.
 const FILES: [StartFile; 9] = [
     StartFile {
         check: "retention",
@@ -124,7 +125,7 @@ const FILES: [StartFile; 9] = [
     },
 ];
 
-/// What a start reads.
+/// What a start reads from the data directory.
 pub const START: Start<'static> = Start {
     files: &FILES,
     read_policy: |folder, log| {
@@ -133,7 +134,7 @@ pub const START: Start<'static> = Start {
     },
 };
 
-/// Reads all of them as a start does, which opens the index later.
+/// Reads all files as a start does. A start opens the index later.
 pub(crate) fn read_all(folder: &Path) -> Result<(), UpError> {
     let read = || {
         FILES.iter().try_for_each(|file| (file.read)(folder).map(drop))?;
@@ -142,8 +143,8 @@ pub(crate) fn read_all(folder: &Path) -> Result<(), UpError> {
     read().map_err(UpError::Folder)
 }
 
-/// The policy for witnesses and what satisfied it last, beside the log. `None` where there is no
-/// policy.
+/// Reads the witness policy and the last checkpoint that satisfied it, together with the log.
+/// Returns `None` if there is no policy.
 pub(crate) fn read_cosigning(
     folder: &Path,
     log: &impl cosigning::Log,
@@ -157,7 +158,7 @@ pub(crate) fn read_cosigning(
     Ok(Some(policy))
 }
 
-/// Opens a site's log and reads what belongs to it, as a start does.
+/// Opens a site's log and reads the files that belong to it, as a start does.
 pub(crate) async fn open_log(
     data_dir: &DataDir,
     key_file: Option<PathBuf>,
@@ -173,7 +174,7 @@ pub(crate) async fn open_log(
     }
 }
 
-/// Witnesses cannot be asked.
+/// The site cannot ask its witnesses.
 #[derive(Debug, thiserror::Error)]
 #[error("the site's witnesses cannot be asked")]
 pub(crate) struct CosigningFailure(#[source] CosigningError);
@@ -195,7 +196,7 @@ mod tests {
 
     use super::*;
 
-    /// What can be done to a file of a stopped site.
+    /// Ways to damage a file of a stopped site.
     #[derive(Clone, Copy, Debug)]
     enum Damage {
         Is(&'static str),
@@ -225,7 +226,7 @@ mod tests {
         }
     }
 
-    /// A stopped site's folder with a log, an index and all that a start reads.
+    /// The folder of a stopped site, with a log, an index and every file that a start reads.
     async fn folder() -> TempDir {
         let folder = TempDir::new().unwrap();
         let data_dir = DataDir::open(folder.path(), Some("plant")).unwrap();
@@ -239,7 +240,8 @@ mod tests {
         folder
     }
 
-    /// Reads a folder as a start does, in its order. Answers why it refuses it.
+    /// Reads a folder as a start does, in the same order. Returns the error if the start refuses
+    /// it.
     async fn refusal(folder: &Path) -> Option<String> {
         let read = async {
             let data_dir = DataDir::open_existing(folder).map_err(UpError::folder)?;
@@ -307,7 +309,7 @@ mod tests {
             let refused = refused.unwrap_or_else(|| panic!("{file} {damage:?}: a start takes it"));
             assert!(found.contains(&refused), "{file} {damage:?}: {refused}\nnot in {found:#?}");
         }
-        // What a start takes, or makes again, is no failure.
+        // A file that a start accepts or creates is no failure.
         for (file, damage) in [
             ("pangea-searches", Bytes(b"\xff\n{")),
             ("access-token", Missing),

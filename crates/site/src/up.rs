@@ -1,9 +1,9 @@
-//! A whole site on one machine: both engines and every service, started in order and stopped in
-//! order.
+//! Runs a whole site on one machine: both engines and every service.
 //!
-//! The order up: folder, ports, log, `nats-server`, everything that needs only it, `wash host`, and
-//! then the simulated sensors. Down it is the other way round: first what brings readings, then
-//! what works on them, then the engines, and the log last, covered by a checkpoint.
+//! A start goes through these steps: folder, ports, log, `nats-server`, every service that needs
+//! only that, `wash host`, and then the simulated sensors. A stop goes the other way: first the
+//! sources of readings, then the services that work on them, then the engines, and last the log,
+//! covered by a checkpoint.
 
 use std::io;
 
@@ -22,11 +22,11 @@ use crate::{
     workloads::COMPONENTS,
 };
 
-/// Runs a site until `shutdown`. `progress` is told what is being done, `ready` where the site is
-/// found once everything answers.
+/// Runs a site until `shutdown`. `progress` receives a message at each step, `ready` receives the
+/// addresses once everything answers.
 ///
 /// # Errors
-/// What kept the site from starting, or made it stop. Everything that was started has been stopped.
+/// The site did not start, or a failure stopped it. Everything that was started has stopped.
 pub async fn run(
     config: Config,
     progress: impl Fn(&str) + Send + Sync,
@@ -36,7 +36,8 @@ pub async fn run(
     let data_dir =
         DataDir::open(&config.data_dir, config.name.as_deref()).map_err(UpError::folder)?;
     data_dir.closed().lines().for_each(|line| progress(&line));
-    // Read again where it is used; a wrong file is better found while someone looks.
+    // The site reads these files again when it uses them. Reading them now shows a wrong file while
+    // someone is watching.
     start_files::read_all(data_dir.path())?;
     let missing =
         COMPONENTS.iter().find(|name| !config.components.iter().any(|(known, _)| known == *name));
@@ -74,7 +75,7 @@ pub async fn run(
 }
 
 async fn close(writer: Writer, outcome: Result<(), UpError>) -> Result<(), UpError> {
-    // If the writer failed, whatever else failed followed from it.
+    // If the writer failed, it caused every other failure.
     writer.close().await.map_err(ledger_stopped)?;
     outcome
 }

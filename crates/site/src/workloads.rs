@@ -1,28 +1,30 @@
-//! What the hosts run: our components, and what each is given.
+//! The workloads for the hosts: our components, and the configuration of each.
 
 use lattice::{Component, HostInterface, Image, Registry, Workload};
 use model::derive;
 use page_http::WorkloadName;
 
-/// The judge of readings.
+/// Name of the component that judges readings.
 pub(crate) const SENSOR_READER: &str = "sensor-reader";
 const HTTP_GATEWAY: &str = "http-gateway";
 const UI: &str = "ui";
 
-/// Names of the components a site runs.
+/// Names of the components that a site runs.
 pub const COMPONENTS: [&str; 3] = [SENSOR_READER, HTTP_GATEWAY, UI];
 
 const HTTP: (&str, &str, &str) = ("wasi", "http", "0.2.0");
 const MESSAGING: (&str, &str, &str) = ("wasmcloud", "messaging", "0.2.0");
 const CONFIG: (&str, &str, &str) = ("wasi", "config", "0.2.0-rc.1");
 
-/// Images of the components, given as name and bytes.
+/// Makes images of components, given as name and bytes.
 pub(crate) fn images(components: &[(String, Vec<u8>)]) -> Vec<Image> {
     components.iter().map(|(name, bytes)| Image::new(name, bytes)).collect()
 }
 
-/// The workloads, or the name of a component the registry does not have. `page` is the name by
-/// which the host knows the page's.
+/// The workloads. `page` is the host name by which the host routes to the page.
+///
+/// # Errors
+/// The name of a component that the registry does not have.
 pub(crate) fn workloads(
     registry: &Registry,
     page: &WorkloadName,

@@ -1,8 +1,8 @@
-//! What an operator wrote, on its way into a backup and out of it.
+//! The operator's files, on their way into a backup and out of it.
 //!
-//! On the way out nothing of it is believed: a backup may have lain where others write. What the
-//! log's key signed when the backup was made is taken, and what was asked for by its hash. The rest
-//! is shown and left out.
+//! A restore trusts none of them as such, because others may have written to the backup. It takes
+//! the files that the log's key signed when the backup was made, and those that the caller names by
+//! hash. It shows the rest and leaves them out.
 
 use std::{
     fs::File,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::folder::CONFIGURATION;
 
-/// Largest file that an operator wrote: a policy has at most 96 KiB, and the others are shorter.
+/// Largest file of an operator in bytes. A policy has at most 96 KiB, and the others are smaller.
 const BYTES_MAX: u64 = 1 << 20;
 
 /// A file that an operator wrote.
@@ -29,7 +29,8 @@ pub(crate) struct Written {
     pub(crate) content: Vec<u8>,
 }
 
-/// What an operator wrote into a site's own folder, where a link is the operator's affair.
+/// Reads the operator's files from a site's own folder. Links are followed here: the operator made
+/// them.
 pub(crate) fn read_own(data_dir: &Path) -> Result<Vec<Written>, BackupError> {
     let mut written = Vec::new();
     for name in CONFIGURATION {
@@ -49,40 +50,41 @@ pub(crate) fn read_own(data_dir: &Path) -> Result<Vec<Written>, BackupError> {
     Ok(written)
 }
 
-/// A file of a backup, and whether the restored site has it.
+/// An operator's file in a backup, and whether the restored site has it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Configured {
-    /// Its name.
+    /// File name.
     pub name: &'static str,
-    /// SHA-256 of what it holds in the backup; that of what it held where it is gone.
+    /// SHA-256 of the file in the backup. For a file that is gone, the hash that the manifest
+    /// lists.
     pub sha256: Hash,
-    /// What became of it.
+    /// What the restore did with the file.
     pub fate: Fate,
 }
 
-/// What becomes of a file in a backup.
+/// What a restore does with an operator's file.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Fate {
-    /// It is restored: the log's key signed it when the backup was made.
+    /// Restores it, because the log's key signed it when the backup was made.
     Signed,
-    /// It is restored, because it was asked for by its hash.
+    /// Restores it, because the caller named its hash.
     AskedFor,
-    /// It is left out, because no signature covers it.
+    /// Leaves it out, because no signature covers it.
     LeftOut {
-        /// Why none does.
+        /// Why no signature covers it.
         reason: String,
     },
-    /// It was signed when the backup was made, and is not in the backup any more.
+    /// Cannot restore it: the manifest lists it, but the backup no longer has it.
     Gone,
 }
 
-/// What an operator wrote, of a backup: what becomes of each file, and those that are restored.
+/// The fate of each operator's file in a backup, and the files to restore.
 pub(crate) struct Judged {
     pub(crate) files: Vec<Configured>,
     pub(crate) taken: Vec<Written>,
 }
 
-/// Judges what lies in a backup by its manifest, and by the hashes of what was asked for.
+/// Decides about the files of a backup by its manifest and by the hashes that the caller named.
 pub(crate) fn judge(
     backup: &Path,
     manifest: Result<&Manifest, &UnknownManifest>,
@@ -129,16 +131,16 @@ pub(crate) fn judge(
     }
 }
 
-/// Why nobody knows what the log's key signed.
+/// Why the backup has no usable manifest.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum UnknownManifest {
-    /// There is none.
+    /// The backup has no manifest.
     #[error("the backup has no manifest that the log's key signed")]
     None,
-    /// It says nothing of this backup.
+    /// The manifest does not speak for this backup.
     #[error("the backup's manifest cannot be used: {reason}")]
     Invalid {
-        /// Why not.
+        /// The rule that it breaks.
         reason: String,
     },
 }
@@ -149,26 +151,26 @@ impl From<ManifestError> for UnknownManifest {
     }
 }
 
-/// Why nothing is taken.
+/// Why no file is restored.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
-    /// A file cannot be read, or is none.
+    /// A file cannot be read, or is not a regular file.
     #[error(transparent)]
     Plain(#[from] PlainError),
-    /// It lies elsewhere, too.
+    /// The file has further names (hard links), so its content may change.
     #[error("{} has {names} names (hard links), and may change under each of them: copy the backup, and restore from the copy", path.display())]
     Linked {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// How many names it has.
+        /// Number of names.
         names: u64,
     },
-    /// Nothing is what was asked for.
+    /// No file has the hash that the caller named.
     #[error("no file that an operator wrote has the SHA-256 {sha256} in {}", backup.display())]
     NotThere {
-        /// The backup.
+        /// Path of the backup.
         backup: PathBuf,
-        /// What was asked for.
+        /// The hash that the caller named.
         sha256: Hash,
     },
 }

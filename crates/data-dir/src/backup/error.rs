@@ -1,4 +1,4 @@
-//! Why a backup was not made, or is none.
+//! Why a backup cannot be made or used.
 
 use std::{io, path::PathBuf};
 
@@ -7,119 +7,119 @@ use ledger::{KeyError, copy::CopyError, verify::VerifyError};
 
 use crate::folder::DataDirError;
 
-/// Layout of a backup. One of another version is refused.
+/// Version of a backup's layout. Other versions are refused.
 pub(super) const VERSION: u32 = 1;
 pub(super) const DESCRIPTION: &str = "backup.json";
 
-/// Why there is no backup.
+/// Why a backup cannot be made or used.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// A file or folder cannot be used.
     #[error("cannot use {}", path.display())]
     Io {
-        /// Which.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// What failed.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// What lies in a backup is not what may lie there.
+    /// The backup holds something that it may not, such as a link.
     #[error(transparent)]
     Plain(#[from] PlainError),
-    /// What is to be backed up is not a site's folder.
+    /// The source is not a site's data directory.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// The backup's folder cannot be made.
+    /// The new backup cannot be put in its place.
     #[error(transparent)]
     Folder(#[from] StagingError),
-    /// The folder holds something else.
+    /// The target folder holds something other than a backup.
     #[error("{} is not empty and not a backup: name a new folder", path.display())]
     NotEmpty {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
     },
-    /// There is no backup.
+    /// The folder is not a backup.
     #[error("{} is not a backup: it has no {DESCRIPTION}, or no checkpoint", path.display())]
     NotABackup {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
     },
-    /// The description is damaged.
+    /// The backup's description is damaged.
     #[error("{} does not describe a backup", path.display())]
     Description {
-        /// The file.
+        /// Path of the description.
         path: PathBuf,
-        /// Why not.
+        /// Error of the JSON parser.
         source: serde_json::Error,
     },
     /// The backup is of another version.
     #[error("the backup {} has version {version}, this sealwire works with version {VERSION}: use the sealwire that made it", path.display())]
     Version {
-        /// The folder.
+        /// Path of the backup.
         path: PathBuf,
-        /// Its version.
+        /// Version of the backup.
         version: u32,
     },
-    /// The backup is another site's.
+    /// The target is a backup of another site.
     #[error("{} is a backup of the site `{other}`, not of `{name}`: name another folder", path.display())]
     OtherSite {
-        /// The folder.
+        /// Path of the backup.
         path: PathBuf,
-        /// Which site is backed up.
+        /// Name of the site to back up.
         name: String,
-        /// Whose backup it is.
+        /// Name of the site in the backup.
         other: String,
     },
     /// The log cannot be copied.
     #[error("the log cannot be copied")]
     Copy(#[from] CopyError),
-    /// The copy is not a log.
+    /// The copy does not verify.
     #[error(
         "the copy of the log does not verify: `sealwire doctor` says what is wrong with the data directory"
     )]
     Verify {
-        /// What is wrong, in the copy.
+        /// The fault in the copy.
         source: VerifyError,
     },
     /// A secret key cannot be used.
     #[error("a secret key cannot be used")]
     Key(#[from] KeyError),
-    /// The log's secret key is not there.
+    /// The log's secret key is not available.
     #[error(
         "{} {} the log's key, which is {vkey}: name its file with --key-file",
         path.display(),
         if *exists { "does not hold" } else { "does not exist, and is to hold" }
     )]
     NoKey {
-        /// Where it was looked for.
+        /// Path of the expected key file.
         path: PathBuf,
-        /// Whether another key was there.
+        /// Whether the file exists and holds another key.
         exists: bool,
-        /// The log's key.
+        /// The log's verifier key.
         vkey: String,
     },
-    /// The earlier backup has more.
+    /// The earlier backup has more leaves than the log.
     #[error("the backup {} has {size} leaves, the log {leaves}: the log has lost leaves, so keep that backup and name another folder", path.display())]
     Behind {
-        /// The backup.
+        /// Path of the backup.
         path: PathBuf,
-        /// Leaves of its checkpoint.
+        /// Number of leaves in the backup's checkpoint.
         size: u64,
-        /// Leaves of the copy.
+        /// Number of leaves in the copy.
         leaves: u64,
     },
-    /// The earlier backup has something else.
+    /// The earlier backup has other leaves than the log.
     #[error("the log does not hold what the backup {} holds in its {size} leaves: it is another log, or its history was changed; \
              keep that backup and name another folder", path.display())]
     Diverged {
-        /// The backup.
+        /// Path of the backup.
         path: PathBuf,
-        /// Leaves of its checkpoint.
+        /// Number of leaves in the backup's checkpoint.
         size: u64,
     },
 }
 
 impl BackupError {
-    /// Whether it may be that what was taken over from an earlier backup is at fault.
+    /// Whether reused files of an earlier backup may be the cause.
     pub(super) const fn is_of_the_copy(&self) -> bool {
         matches!(self, Self::Verify { .. } | Self::Copy(CopyError::Erase(_)))
     }

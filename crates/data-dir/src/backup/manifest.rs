@@ -1,9 +1,9 @@
-//! What lies in a backup beside the log, under a signature of the log's key: the file `manifest`.
+//! The operator's files in a backup, under a signature of the log's key: the file `manifest`.
 //!
-//! `docs/formats/backup.md` describes it. It is a signed note whose first line says what it is and
-//! whose second line is not a number, so no manifest is ever taken for a checkpoint, and no
-//! checkpoint for a manifest. It names the checkpoint of the backup, so that what one backup has is
-//! not slipped into another.
+//! `docs/formats/backup.md` describes it. It is a signed note. Its first line names its purpose and
+//! its second line is not a number, so nobody can pass a manifest off as a checkpoint, or a
+//! checkpoint as a manifest. It names the checkpoint of the backup, so nobody can move files of one
+//! backup into another.
 
 use std::fmt;
 
@@ -13,29 +13,30 @@ use tlog::{Checkpoint, Hash, Origin, SignedNote, Signer, TreeSize};
 
 use crate::folder::CONFIGURATION;
 
-/// Its name in a backup.
+/// File name in a backup.
 pub(crate) const MANIFEST: &str = "manifest";
-/// Largest manifest in bytes: some 100 a file, a few lines more and a signature, many times over.
+/// Largest manifest in bytes. A file takes about 100, and a few lines and a signature come with it;
+/// this is many times more.
 pub(crate) const MANIFEST_BYTES_MAX: u64 = 16 << 10;
-/// The first line: nothing else that this key signs begins with it.
+/// The first line. No other text that this key signs begins with it.
 const CONTEXT: &str = "sealwire backup manifest v1";
 
-/// What a backup holds of files that an operator wrote.
+/// The operator's files in a backup, with their hashes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Manifest {
-    /// The log that is backed up.
+    /// Origin of the log.
     pub(crate) origin: Origin,
-    /// Leaves of the checkpoint of the backup.
+    /// Number of leaves in the backup's checkpoint.
     pub(crate) size: TreeSize,
-    /// The root of that checkpoint.
+    /// Root hash of that checkpoint.
     pub(crate) root: Hash,
-    /// When the backup was made, by the clock of who made it.
+    /// When the backup was made, by the clock of the machine that made it.
     pub(crate) made_at: Timestamp,
-    /// The files, in the order of [`CONFIGURATION`]; what is not listed was not there.
+    /// The files, in the order of [`CONFIGURATION`]. A file that is not listed did not exist.
     pub(crate) files: Vec<Listed>,
 }
 
-/// A file and what it held.
+/// A file and the hash of its content.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Listed {
     pub(crate) name: &'static str,
@@ -50,15 +51,15 @@ impl Listed {
 }
 
 impl Manifest {
-    /// The manifest as a signed note.
+    /// Signs the manifest as a note.
     pub(crate) fn sign(&self, signer: &Signer) -> String {
         SignedNote::sign(&self.to_string(), signer)
             .expect("a manifest's lines hold no control characters")
             .to_string()
     }
 
-    /// Opens the manifest of the backup that ends with this checkpoint, which must be signed by the
-    /// key that the log had then.
+    /// Opens the manifest of the backup that ends with this checkpoint. The key that the log had
+    /// then must have signed it.
     pub(crate) fn open(
         note: &str,
         checkpoint: &Checkpoint,
@@ -80,7 +81,7 @@ impl Manifest {
         }
     }
 
-    /// The file of this name, as it was when the manifest was signed.
+    /// The file with this name, as it was when the manifest was signed.
     pub(crate) fn file(&self, name: &str) -> Option<&Listed> {
         self.files.iter().find(|file| file.name == name)
     }
@@ -104,7 +105,7 @@ impl Manifest {
         let made_at = next("made-at")?.parse::<Timestamp>();
         let made_at = made_at.map_err(|error| malformed(error.to_string()))?;
         let files = lines.map(listed).collect::<Result<Vec<_>, _>>()?;
-        // The order of the table: so no file stands there twice.
+        // The order of the table also ensures that no file appears twice.
         let place = |file: &Listed| CONFIGURATION.iter().position(|known| *known == file.name);
         if !files.is_sorted_by(|one, next| place(one) < place(next)) {
             return Err(malformed(
@@ -112,8 +113,8 @@ impl Manifest {
             ));
         }
         let manifest = Self { origin, size: TreeSize::new(size), root, made_at, files };
-        // A manifest has one form: no other ends of lines, digits in upper case or missing last
-        // line.
+        // A manifest has exactly one form: other line ends, upper-case digits or a missing last
+        // line are refused.
         if manifest.to_string() != text {
             return Err(malformed("it is not written as a manifest is".into()));
         }
@@ -162,27 +163,27 @@ const fn malformed(reason: String) -> ManifestError {
     ManifestError::Malformed { reason }
 }
 
-/// Why a manifest says nothing of a backup.
+/// Why a manifest does not speak for a backup.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum ManifestError {
-    /// It is none.
+    /// The text is not a manifest.
     #[error("it is not a manifest: {reason}")]
     Malformed {
-        /// Why not.
+        /// The rule that it breaks.
         reason: String,
     },
-    /// The log's key did not sign it.
+    /// The log's key did not sign the manifest.
     #[error("the key that the log has at the end of the backup did not sign it ({vkey})")]
     NotSigned {
-        /// That key.
+        /// The key that the log has at the backup's end.
         vkey: String,
     },
-    /// It is another backup's.
+    /// The manifest belongs to another backup.
     #[error("it is of another backup: of {origin}, with a checkpoint of {size} leaves")]
     OtherBackup {
-        /// The log that it names.
+        /// Origin that the manifest names.
         origin: String,
-        /// Leaves of the checkpoint that it names.
+        /// Number of leaves in the checkpoint that the manifest names.
         size: u64,
     },
 }
@@ -217,7 +218,7 @@ mod tests {
         let signer = Signer::from_seed(key, &[7; 32]);
         let note = manifest().sign(&signer);
         assert!(Checkpoint::open(&note, signer.vkey()).is_err());
-        // Not even one of a log that bears the first line as its name.
+        // The same holds for a log whose origin is the first line.
         assert!(Checkpoint::parse(&manifest().to_string()).is_err());
         let checkpoint = Checkpoint::new(
             Origin::parse(CONTEXT).unwrap(),
@@ -247,7 +248,8 @@ mod tests {
             assert!(error.contains(reason), "{from} -> {to}: {error}");
         }
         for end in 0..text.len() {
-            // A part is refused, or has fewer files, which the signature does not allow.
+            // A truncated manifest is refused, or has fewer files, which the signature does not
+            // cover.
             let parsed = text.get(..end).map(Manifest::parse);
             assert_ne!(parsed, Some(Ok(manifest())), "{end}");
         }

@@ -1,32 +1,32 @@
-//! What was found, of one thing after the other.
+//! What the checks found, one finding after the other.
 
-/// How much something matters.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Verdict {
-    /// It is as it should be.
+    /// The check found no fault.
     Ok,
-    /// It cannot be judged now.
+    /// The check cannot be made now.
     Skipped,
-    /// A site runs with it, or its next start repairs it.
+    /// A fault with which a site runs, or which its next start repairs.
     Warn,
-    /// It keeps a site from starting, or the log from holding.
+    /// A fault that keeps a site from starting, or the log from being verified.
     Failed,
 }
 
-/// What was found of one thing.
+/// Result of one check.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Finding {
-    /// How much it matters.
+    /// Severity.
     pub verdict: Verdict,
-    /// What was looked at, in a word.
+    /// What was checked, in one word.
     pub check: &'static str,
-    /// What was found.
+    /// Description of what was found.
     pub found: String,
-    /// What can be done, where something can.
+    /// What to do about it, if anything can be done.
     pub remedy: Option<String>,
 }
 
-/// Findings on their way.
+/// Collects findings.
 #[derive(Debug, Default)]
 pub(super) struct Findings(pub(super) Vec<Finding>);
 

@@ -1,4 +1,4 @@
-//! The index's part: whether it can be used, how far it is, and whether it says what the log says.
+//! Checks the index: whether it can be used, how far it is, and whether it agrees with the log.
 
 use std::{path::Path, sync::Arc};
 
@@ -12,12 +12,12 @@ use model::{Envelope, action};
 use super::{findings::Findings, log::Log, start::StartError};
 use crate::folder::{DataDir, INDEX, index_can_lie};
 
-/// Bytes of envelopes that are held at once.
+/// Bytes of envelopes held in memory at once.
 const READ_BYTES: usize = 1 << 20;
-/// Envelopes read at once where only orders of erasure are looked for.
+/// Envelopes read at once when only orders of erasure are wanted.
 const READ_LEAVES: usize = 4_096;
-/// Places where index and log differ that are named; the others are counted. A person reads no
-/// more.
+/// Differences between index and log that are named. The others are only counted, because nobody
+/// reads more.
 const NAMED_MAX: usize = 8;
 
 const MADE_AGAIN: &str = "the next start makes it again from the log";
@@ -51,7 +51,7 @@ pub(super) fn examine(data_dir: &Path, log: &Log, is_running: bool, findings: &m
             let found = format!("it has {next_leaf} leaves; how many the log has cannot be told");
             return findings.skipped("index", found);
         }
-        // A running site's log has grown since it was read.
+        // A running site's log has grown since this check read it.
         Some(leaves) if next_leaf > leaves && !is_running => {
             let found = format!(
                 "it has {next_leaf} leaves and the log {leaves}: the log was restored from a copy"
@@ -109,15 +109,15 @@ fn passed_over(path: &Path, is_running: bool, findings: &mut Findings) {
     }
 }
 
-/// What came of a comparison.
+/// Result of a comparison.
 enum Compared {
     Same,
     Differs(Vec<Difference>),
-    /// It could not be made, for this reason.
+    /// The comparison could not be made, for this reason.
     Not(String),
 }
 
-/// Holds the index against the log: reads both once.
+/// Compares the index with the log. Reads each once.
 fn compare(path: &Path, ledger: &Path, is_running: bool) -> Result<Compared, CompareError> {
     let Some(mut comparison) = Comparison::begin(path, is_running)? else {
         let why = "a crash, or a reader at the stop, left what only the next start takes in: it is compared after that";
@@ -143,7 +143,7 @@ fn compare(path: &Path, ledger: &Path, is_running: bool) -> Result<Compared, Com
             return Ok(Compared::Not(why));
         }
     };
-    // What no checkpoint covers yet cannot be held against anything.
+    // Leaves that no checkpoint covers yet cannot be compared with anything.
     let end = comparison.next_leaf().min(log.size());
     let mut next_leaf = 0;
     while next_leaf < end {
@@ -182,8 +182,8 @@ fn open(ledger: &Path) -> Result<LogReader, OpenReaderError> {
     LogReader::open(Arc::new(RealDisk), ledger, None)
 }
 
-/// What the log ordered to be erased from a leaf on, as far as it is now: the index does not know
-/// of it yet.
+/// The leaves that the log orders to be erased, from the leaf `from` up to the log's current end.
+/// The index does not know of these orders yet.
 fn erased_since(ledger: &Path, from: u64) -> Result<LeafRanges, CompareError> {
     let log = open(ledger)?;
     let mut ordered = LeafRanges::new();
@@ -214,8 +214,8 @@ enum CompareError {
     Read(#[from] ReadError),
 }
 
-/// The index of a folder as it is. A start makes another of one that is damaged; one that cannot be
-/// read now keeps it from starting.
+/// Reads the index of a folder. A start replaces a damaged index, but fails on one that cannot be
+/// read now.
 fn read(folder: &Path, is_in_use: bool) -> Result<Option<Examined>, StartError> {
     index_can_lie(folder)?;
     Ok(index::examine(&folder.join(INDEX), is_in_use)?)

@@ -1,4 +1,4 @@
-//! The log's part: segments, tree files, checkpoint, state, erasures.
+//! Checks the log: segments, tree files, checkpoint, state and erasures.
 
 use std::{ops::Range, path::Path};
 
@@ -18,19 +18,19 @@ use tlog::{Checkpoint, TreeSize};
 use super::findings::Findings;
 use crate::backup::{Backup, verify};
 
-/// What the check of the segments is called.
+/// Name of the segments' check.
 const SEGMENTS: &str = "segments";
 
-/// What is known of the log afterwards.
+/// What the check learned about the log.
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    /// The key that it names now.
+    /// Verifier key that the log has now.
     pub(super) vkey: Option<String>,
-    /// The key that it began with.
+    /// Verifier key that the log began with.
     pub(super) first_vkey: Option<String>,
-    /// Leaves it has.
+    /// Number of leaves.
     pub(super) leaves: Option<u64>,
-    /// When its newest envelope was received.
+    /// When the newest envelope was received.
     pub(super) received_at: Option<Timestamp>,
 }
 
@@ -66,14 +66,14 @@ impl Log {
     }
 }
 
-/// What lies beside the segments, unverified.
+/// What the files beside the segments say, not yet verified.
 struct Claims {
     checkpoint: Option<(Checkpoint, String)>,
     state_size: Option<u64>,
     vkey: Option<String>,
-    /// Leaves whose erasure was not finished.
+    /// Number of leaves whose erasure is not complete.
     erasing: u64,
-    /// Whether nothing of it was found wrong, which was said then.
+    /// Whether reading these files found no fault. Each fault is reported as it is found.
     is_sound: bool,
 }
 
@@ -94,7 +94,7 @@ impl Claims {
         }
     }
 
-    /// Leaves that must be there.
+    /// Number of leaves that must exist.
     fn promised(&self) -> u64 {
         let signed = self.checkpoint.as_ref().map_or(0, |(checkpoint, _)| checkpoint.size.get());
         signed.max(self.state_size.unwrap_or_default())
@@ -149,7 +149,7 @@ fn remake(path: &Path) -> String {
     format!("delete {} while the site does not run: the next start makes it again", path.display())
 }
 
-/// A log that verifies.
+/// Reports on a log that verifies.
 fn sound(verified: &VerifiedFolder, claims: &Claims, is_running: bool, findings: &mut Findings) {
     let envelopes = verified.checkpoint.size.get() - verified.erased;
     let segments = verified.segments;
@@ -167,7 +167,7 @@ fn sound(verified: &VerifiedFolder, claims: &Claims, is_running: bool, findings:
     }
 }
 
-/// The leaves that no signature covers yet.
+/// Reports on the leaves that no signature covers yet.
 fn beyond(verified: &VerifiedFolder, findings: &mut Findings) {
     let found = format!("{} leaves lie beyond the checkpoint", verified.beyond());
     match (&verified.fault_beyond, verified.beyond()) {
@@ -247,7 +247,7 @@ impl Unsound<'_> {
         }
     }
 
-    /// Names what cannot be read or is missing. Answers whether everything is there.
+    /// Reports segments that are missing or cannot be read. Returns whether there is none.
     fn segments(&self, examined: &ExaminedSegments, findings: &mut Findings) -> bool {
         let before = findings.0.iter().filter(|finding| finding.check == SEGMENTS).count();
         for Range { start, end } in examined.missing() {
@@ -266,7 +266,7 @@ impl Unsound<'_> {
                     let found =
                         format!("{} is damaged at leaf {reached}: {damage}", path.display());
                     findings.failed(SEGMENTS, found, self.replacement(leaves.start, next));
-                    // It may hold the rest.
+                    // This segment may hold the rest.
                     reached = next.unwrap_or(promised);
                 }
                 None => {}
@@ -282,7 +282,7 @@ impl Unsound<'_> {
         findings.0.iter().filter(|finding| finding.check == SEGMENTS).count() == before
     }
 
-    /// All segments can be read, and do not lead to what was signed.
+    /// Reports on segments that can all be read, but do not lead to the signed root.
     fn wrong_root(&self, examined: &ExaminedSegments, found: String, findings: &mut Findings) {
         let signed = self.claims.checkpoint.as_ref().map(|(checkpoint, _)| checkpoint);
         let tree_is_right = signed.is_some_and(|signed| {
@@ -305,7 +305,8 @@ impl Unsound<'_> {
         }
     }
 
-    /// The segments are what was signed; something that follows from them is not.
+    /// Reports on a file beside the segments that is wrong, where the segments lead to the signed
+    /// root.
     fn derived(&self, error: &VerifyError, found: String, findings: &mut Findings) {
         let tree = self.folder.join("tree");
         match error {
@@ -326,7 +327,7 @@ impl Unsound<'_> {
                 );
                 findings.failed("erasure", found, remedy);
             }
-            // Said already, and with it everything that is beside the segments.
+            // The fault is reported already, and with it everything beside the segments.
             _ if !self.claims.is_sound => {}
             VerifyError::Io { path, .. } if path.starts_with(&tree) => {
                 findings.failed("tree", found, remake(&tree));
@@ -347,8 +348,7 @@ impl Unsound<'_> {
         }
     }
 
-    /// What can be put in the place of the leaves from `first_leaf` on, up to `next`, where another
-    /// segment follows.
+    /// What can replace the leaves from `first_leaf` on, up to `next` if another segment follows.
     fn replacement(&self, first_leaf: u64, next: Option<u64>) -> String {
         let Some(copy) = self.copy else {
             return String::from(
@@ -380,13 +380,13 @@ impl Unsound<'_> {
     }
 }
 
-/// A backup to take segments from.
+/// A backup that can replace segments.
 struct Copy {
     segments: Vec<ExaminedSegment>,
 }
 
 impl Copy {
-    /// Opens a backup and verifies it; it must be of the log in `folder`.
+    /// Opens and verifies a backup, which must be of the log in `folder`.
     fn open(
         backup: &Path,
         folder: &Path,
@@ -429,8 +429,8 @@ impl Copy {
     }
 }
 
-/// Whether the log in `copy`, which verifies, is one of the same history as that in `folder`, as
-/// far as its checkpoint and tree files can be read.
+/// Whether the verified log in `copy` and the log in `folder` have the same history, as far as the
+/// checkpoint and tree files of the latter can be read.
 fn is_same_log(
     folder: &Path,
     claims: &Claims,
