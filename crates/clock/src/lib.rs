@@ -1,11 +1,11 @@
-//! The wall clock as events carry it.
+//! The wall clock, in the form that events carry.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use model::Timestamp;
 
-/// A day on which this version was there already: no clock that is right is before it. Moved on
-/// with each version.
+/// A day on which this version existed. A clock that shows an earlier time is wrong. Each version
+/// moves the day forward.
 #[must_use]
 pub fn built() -> Timestamp {
     /// 2026-11-28T00:00:00Z.
@@ -13,7 +13,7 @@ pub fn built() -> Timestamp {
     Timestamp::from_unix_micros(MICROS)
 }
 
-/// The present moment.
+/// The time of the machine's clock. A clock before 1970 counts as 1970.
 #[must_use]
 pub fn now() -> Timestamp {
     Timestamp::after_1970(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())

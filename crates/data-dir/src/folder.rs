@@ -366,7 +366,7 @@ pub enum DataDirError {
         DataDir::NAME_CHARS_MAX
     )]
     Name {
-        /// The text.
+        /// The text in question.
         name: String,
     },
 }

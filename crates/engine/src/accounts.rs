@@ -1,22 +1,24 @@
-//! Who may speak on a site's bus, and about what: the one table.
+//! Who may speak on a site's message bus, and about what. The table below is the only place for it.
 //!
-//! The bus is two servers that share nothing. One is for devices, which need no credentials yet: a
-//! client that can open a socket is a device. The other is for the hosts, whose control subjects
-//! are the keys to the machine; everyone there has a certificate of the site's own [`Authority`],
-//! which names them. They are two because a server that lets some clients in without credentials
-//! takes a client for one of those before it looks at the certificate, and `wash host` can show
-//! nothing but a certificate.
+//! The bus consists of two servers that share nothing. The first is for devices, which need no
+//! credentials yet: every client that can open a socket counts as a device. The second is for the
+//! hosts, whose control subjects give power over the machine. Every client there has a certificate
+//! of the site's own [`Authority`], which names it.
 //!
-//! | server | account | user | publishes | hears |
+//! One server could not do both. A server that admits some clients without credentials takes a
+//! client for one of those before it looks at a certificate, and `wash host` can show only a
+//! certificate.
+//!
+//! | server | account | user | publishes to | subscribes to |
 //! |---|---|---|---|---|
-//! | devices | | device, by NATS or MQTT | anything but what is reserved | the same |
+//! | devices | | device, by NATS or MQTT | anything except reserved subjects | the same |
 //! | devices | | site | the same | the same |
-//! | hosts | control | site | orders to hosts | hosts' signs of life, its own replies |
-//! | hosts | control | host | its signs of life, replies to the site | orders to hosts |
+//! | hosts | control | site | orders to hosts | hosts' heartbeats, its own replies |
+//! | hosts | control | host | its heartbeats, replies to the site | orders to hosts |
 //! | hosts | data | site | work for components, replies to hosts | components' questions, its own replies |
 //! | hosts | data | host | components' questions, replies to the site and to itself | work for components, its own replies |
 //!
-//! Nothing is imported from one account into another.
+//! No account imports anything from another.
 
 use std::fmt;
 
@@ -25,28 +27,28 @@ use serde_json::{Value, json};
 
 use crate::ca::{Authority, CredentialError, Identity};
 
-/// What devices may neither publish nor hear: what belongs to the server itself, other clients'
-/// replies, and the names of the site and of the hosts.
+/// Subjects that devices may neither publish to nor subscribe to: those of the server itself, other
+/// clients' replies, and the names of the site and of the hosts.
 const RESERVED: [&str; 8] =
     ["$JS.>", "$KV.>", "$O.>", "$SRV.>", "$SYS.>", "_INBOX.>", "runtime.>", "sealwire.>"];
-/// Reserved too, but for MQTT clients to hear: the server itself subscribes there on behalf of one
-/// that asks for more than QoS 0. It lets none of them name such a subject.
+/// Also reserved, except for subscriptions of MQTT clients: the server itself subscribes there for
+/// a client that asks for more than QoS 0. It does not let an MQTT client name such a subject.
 const MQTT_OWN: &str = "$MQTT.>";
-/// Where hosts get replies: stock hosts cannot be told another prefix.
+/// Reply subjects of the hosts. A stock host uses this prefix and cannot be given another.
 const HOST_REPLIES: &str = "_INBOX.>";
-/// Where hosts say that they live.
+/// Subjects of the hosts' heartbeats.
 pub const HEARTBEATS: &str = "runtime.operator.heartbeat.*";
-/// Where hosts take orders.
+/// Subjects on which hosts receive orders.
 const ORDERS: &str = "runtime.host.>";
-/// Whom the devices' server takes a client without credentials for, by NATS and by MQTT.
+/// Users to which the devices' server assigns clients without credentials, over NATS and over MQTT.
 pub(crate) const DEVICE: &str = "device";
 pub(crate) const MQTT_DEVICE: &str = "mqtt-device";
-/// The site among devices.
+/// User of the site on the devices' server.
 const SITE: &str = "site";
-/// Random bytes of a password.
+/// Length of a password in random bytes.
 const PASSWORD_BYTES: usize = 32;
 
-/// A user of the hosts' server, known by a certificate.
+/// A user of the hosts' server, identified by a certificate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Role {
     SiteControl,
@@ -56,7 +58,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// As the certificate says it.
+    /// The user's name in its certificate.
     const fn name(self) -> &'static str {
         match self {
             Self::SiteControl => "site-control.sealwire",
@@ -71,21 +73,21 @@ impl Role {
     }
 }
 
-/// What components and the site ask each other.
+/// Questions between the components and the site.
 #[derive(Clone, Copy, Debug)]
 pub struct Traffic<'a> {
-    /// Subjects that components answer.
+    /// Subjects that the components answer.
     pub of_components: &'a [&'a str],
     /// Subjects that the site answers.
     pub of_site: &'a [&'a str],
 }
 
-/// The secret that tells the site from a device. It is new at each start.
+/// The secret that distinguishes the site from a device. Each start generates a new one.
 #[derive(Clone)]
 pub struct Password(String);
 
 impl Password {
-    /// A new one.
+    /// Generates a password.
     ///
     /// # Errors
     /// The machine yields no random bytes.
@@ -97,13 +99,13 @@ impl Password {
 }
 
 impl fmt::Debug for Password {
-    /// Without the secret.
+    /// Omits the secret.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Password").finish_non_exhaustive()
     }
 }
 
-/// What lets the site itself in.
+/// Credentials of the site itself.
 #[derive(Clone)]
 pub struct Credentials {
     user: &'static str,
@@ -117,13 +119,13 @@ enum Proof {
 }
 
 impl Credentials {
-    /// The site among devices.
+    /// Credentials for the devices' server.
     #[must_use]
     pub const fn among_devices(password: Password) -> Self {
         Self { user: SITE, proof: Proof::Password(password) }
     }
 
-    /// The site where hosts take orders.
+    /// Credentials for the control account of the hosts' server.
     ///
     /// # Errors
     /// No certificate can be made.
@@ -131,7 +133,7 @@ impl Credentials {
         Self::certified(authority, Role::SiteControl)
     }
 
-    /// The site where components work.
+    /// Credentials for the data account of the hosts' server.
     ///
     /// # Errors
     /// No certificate can be made.
@@ -144,7 +146,8 @@ impl Credentials {
         Ok(Self { user: role.name(), proof: Proof::Certificate(Box::new(tls)) })
     }
 
-    /// How to connect with them. Replies come to subjects that no other user may hear.
+    /// Options to connect with these credentials. Replies come to subjects that no other user may
+    /// subscribe to.
     #[must_use]
     pub fn options(&self) -> ConnectOptions {
         let options = ConnectOptions::new().custom_inbox_prefix(replies(self.user));
@@ -160,18 +163,18 @@ impl Credentials {
 }
 
 impl fmt::Debug for Credentials {
-    /// Without what is secret.
+    /// Omits what is secret.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
     }
 }
 
-/// Prefix of a user's replies. It is below a name that devices may not use.
+/// Prefix of a user's reply subjects. Devices may not use subjects below it.
 fn replies(user: &str) -> String {
     format!("sealwire.reply.{}", user.trim_end_matches(".sealwire"))
 }
 
-/// The users of the devices' server.
+/// The users of the devices' server, for its configuration.
 pub(crate) fn devices(Password(password): &Password) -> Result<Value, CredentialError> {
     let all_but = |subjects: &[&str]| json!({ "deny": subjects });
     let reserved: Vec<&str> = RESERVED.into_iter().chain([MQTT_OWN]).collect();
@@ -183,7 +186,7 @@ pub(crate) fn devices(Password(password): &Password) -> Result<Value, Credential
             "permissions": { "publish": all_but(&reserved), "subscribe": all_but(unheard) },
         })
     };
-    // Nobody has the devices' passwords: the server fills them in for clients that name no user.
+    // No client has these passwords: the server fills them in for clients that name no user.
     let Password(device) = Password::random()?;
     Ok(json!([
         user(DEVICE, &device, "STANDARD", &reserved),
@@ -192,7 +195,7 @@ pub(crate) fn devices(Password(password): &Password) -> Result<Value, Credential
     ]))
 }
 
-/// The accounts of the hosts' server.
+/// The accounts of the hosts' server, for its configuration.
 pub(crate) fn hosts(traffic: Traffic<'_>) -> Value {
     let user = |role: Role, publishes: &[&[&str]], hears: &[&[&str]]| {
         json!({
@@ -221,7 +224,8 @@ pub(crate) fn hosts(traffic: Traffic<'_>) -> Value {
             ),
             user(
                 Role::HostData,
-                // By a message to its own inbox a host learns that its subscriptions stand.
+                // A host sends a message to its own inbox to learn that its subscriptions are
+                // active.
                 &[of_site, data_replies, &[HOST_REPLIES]],
                 &[of_components, &[HOST_REPLIES]],
             ),

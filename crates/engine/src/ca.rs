@@ -1,8 +1,8 @@
-//! A site's own certificate authority: how its programs know each other on the bus.
+//! A site's own certificate authority, by which its programs identify each other on the bus.
 //!
-//! It lives for one run of the site. Its key is never written anywhere and is gone once the
-//! certificates are made, so nobody can make another certificate later. The engines find theirs in
-//! files of their own folders; the site keeps its own in memory.
+//! It lasts for one run of the site. It never writes its key anywhere and drops it once the
+//! certificates are made, so nobody can make another certificate later. Each engine reads its
+//! certificate from its own folder; the site keeps its certificates in memory.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -16,20 +16,20 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 
-/// Makes certificates for one run of a site.
+/// Issues certificates for one run of a site.
 #[derive(Debug)]
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// A certificate and its key.
+/// A certificate and its secret key.
 pub struct Identity {
     certificate: rcgen::Certificate,
     key: KeyPair,
 }
 
 impl Authority {
-    /// A new one, with a key of its own.
+    /// Creates an authority with a new key.
     ///
     /// # Errors
     /// The machine yields no random bytes.
@@ -40,13 +40,14 @@ impl Authority {
         Ok(Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate()?)? })
     }
 
-    /// Its certificate, in PEM: whoever has it can tell what this authority signed.
+    /// The authority's certificate, in PEM. It verifies the certificates that this authority
+    /// signed.
     #[must_use]
     pub fn pem(&self) -> String {
         self.issuer.pem()
     }
 
-    /// For a server that is reached at this address.
+    /// An identity for a server at this address.
     ///
     /// # Errors
     /// The machine yields no random bytes.
@@ -54,10 +55,10 @@ impl Authority {
         self.identity(address.to_string(), ExtendedKeyUsagePurpose::ServerAuth)
     }
 
-    /// For a client that the server is to know by this name.
+    /// An identity for a client that the server knows by this name.
     ///
     /// # Errors
-    /// The name is no DNS name, or the machine yields no random bytes.
+    /// The name is not a DNS name, or the machine yields no random bytes.
     pub fn client(&self, name: &str) -> Result<Identity, CredentialError> {
         self.identity(name.to_owned(), ExtendedKeyUsagePurpose::ClientAuth)
     }
@@ -74,10 +75,11 @@ impl Authority {
         Ok(Identity { certificate: params.signed_by(&key, &self.issuer)?, key })
     }
 
-    /// How a client connects as `identity`, and only to a server that this authority knows.
+    /// TLS configuration of a client that connects as `identity`, and only to servers with a
+    /// certificate of this authority.
     ///
     /// # Errors
-    /// A bug: what was made here does not fit together.
+    /// A bug: the certificate and key made here do not match.
     pub fn tls(&self, identity: &Identity) -> Result<ClientConfig, CredentialError> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(self.issuer.der().to_vec()))?;
@@ -105,14 +107,14 @@ impl Identity {
 }
 
 impl std::fmt::Debug for Identity {
-    /// Without the key.
+    /// Omits the key.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Identity").finish_non_exhaustive()
     }
 }
 
-/// Valid whatever the clock says: a machine without a battery starts in 1970, and nothing here
-/// outlives the run anyway.
+/// The period of validity includes any clock: a machine without a battery starts in 1970, and no
+/// certificate outlives the run anyway.
 fn params(name: &str, alternatives: Vec<String>) -> Result<CertificateParams, CredentialError> {
     let mut params = CertificateParams::new(alternatives)?;
     params.not_before = date_time_ymd(1970, 1, 1);
@@ -121,13 +123,13 @@ fn params(name: &str, alternatives: Vec<String>) -> Result<CertificateParams, Cr
     Ok(params)
 }
 
-/// Why somebody cannot be given a certificate, or another secret.
+/// Why a certificate or another secret cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
-    /// It cannot be made.
+    /// The certificate cannot be made.
     #[error("a certificate cannot be made")]
     Make(#[from] rcgen::Error),
-    /// It cannot be used.
+    /// The certificate cannot be used.
     #[error("a certificate cannot be used")]
     Use(#[from] async_nats::rustls::Error),
     /// The machine yields no random bytes.

@@ -1,8 +1,8 @@
-//! The environment of an engine: what is on a list, and a home in its own folder.
+//! The environment of an engine: a list of inherited variables, and a home in its own folder.
 //!
-//! An engine inherits nothing else. What a shell or a service manager sets for others changes what
-//! an engine does: a proxy would be sent what is for loopback, and with RUST_BACKTRACE a host is
-//! slow. A service user may have no home at all.
+//! An engine inherits nothing else. Variables that a shell or a service manager sets for other
+//! programs would change its behaviour: a proxy would receive requests meant for loopback, and
+//! RUST_BACKTRACE makes a host slow. The account of a service may have no home at all.
 
 use std::{
     env,
@@ -11,8 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What is handed on: where programs are, language and time, and how much of the machine an engine
-/// may take.
+/// Inherited variables: program path, language, time zone, and limits on CPU and memory.
 const INHERITED: [&str; 10] = [
     "GOGC",
     "GOMAXPROCS",
@@ -25,7 +24,7 @@ const INHERITED: [&str; 10] = [
     "TZ",
     "TZDIR",
 ];
-/// Where programs look for a home, and where each is below the engine's folder.
+/// Variables in which programs look for a home, and the path of each below the engine's folder.
 const HOMES: [(&str, &str); 7] = [
     ("HOME", "home"),
     ("TMPDIR", TEMPORARY),
@@ -37,8 +36,7 @@ const HOMES: [(&str, &str); 7] = [
 ];
 const TEMPORARY: &str = "tmp";
 
-/// Makes the folders that an engine finds in its environment. What an earlier run left in the
-/// temporary one is gone.
+/// Creates the folders that the engine's environment names. Empties the temporary one.
 pub(crate) fn prepare(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder.join(TEMPORARY)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -47,8 +45,8 @@ pub(crate) fn prepare(folder: &Path) -> io::Result<()> {
     HOMES.iter().try_for_each(|(_, below)| make(folder, below))
 }
 
-/// Makes a folder below an engine's. A link that the engine put in its place goes: we would follow
-/// it to where the engine itself cannot go.
+/// Creates a folder below an engine's. Removes a link that the engine put in its place: following
+/// it would lead us where the engine itself cannot go.
 fn make(folder: &Path, below: &str) -> io::Result<()> {
     let mut path = folder.to_owned();
     for part in Path::new(below) {
@@ -61,7 +59,7 @@ fn make(folder: &Path, below: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// All that an engine whose folder this is gets to know.
+/// The complete environment of an engine with this folder.
 pub(crate) fn of(folder: &Path) -> Vec<(&'static str, OsString)> {
     let inherited = INHERITED.into_iter().filter_map(|name| Some((name, env::var_os(name)?)));
     inherited.chain(homes(folder).map(|(name, home)| (name, home.into()))).collect()

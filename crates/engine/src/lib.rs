@@ -1,14 +1,14 @@
-//! The two engines Sealwire runs on, `nats-server` and `wash host`, which it configures and never
-//! imitates.
+//! Configures and runs the two engines of a site, `nats-server` and `wash host`. It never imitates
+//! them.
 //!
-//! - [`release`] says which versions, and what their wheels hash to; [`find`](mod@find) locates an
-//!   engine or fetches it;
-//! - [`nats_server`] and [`wash_host`] say how each is started; [`supervise`] keeps it running and
-//!   stops it, and `log` keeps what it says;
-//! - [`accounts`] says who may speak on the bus, [`ca`] makes the certificates that tell them
-//!   apart, [`sandbox`] says what an engine sees of the machine;
+//! - [`release`] pins their versions and the hashes of their wheels; [`find`](mod@find) locates or
+//!   fetches an engine.
+//! - [`nats_server`] and [`wash_host`] describe how each starts; [`supervise`] keeps it running and
+//!   stops it, and `log` stores its output.
+//! - [`accounts`] says who may speak on the bus, [`ca`] makes the certificates that identify them,
+//!   and [`sandbox`] limits what an engine sees of the machine.
 //!
-//! Nothing here knows what a sensor or a log is.
+//! This crate knows nothing of sensors or logs.
 
 pub mod accounts;
 pub mod ca;

@@ -1,8 +1,8 @@
-//! What an engine says: kept in a file, and its last lines in memory.
+//! Output of an engine: stored in a file, with the last lines in memory.
 //!
-//! An engine writes into a pipe that we read, not into the file itself. So it neither dies nor
-//! hangs when the file cannot be written, as on a full disk, and why it ended can be told without
-//! the file.
+//! An engine writes into a pipe that this process reads, not into the file itself. So it neither
+//! dies nor hangs if the file cannot be written, as on a full disk, and the reason why it ended is
+//! known even without the file.
 
 use std::{
     collections::VecDeque,
@@ -17,23 +17,23 @@ use std::{
 use durable::{open_plain, private_file};
 use tokio::{sync::watch, time::timeout};
 
-/// The file is set aside when it is larger than this; the one set aside before is dropped.
+/// Size in bytes above which the file is renamed. The file renamed before is dropped.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// Lines that are told of an engine that ended.
+/// Last lines that are reported when an engine ends.
 const LINES_MAX: usize = 10;
-/// Bytes of such a line that are told.
+/// Bytes of such a line that are reported.
 const LINE_BYTES_MAX: usize = 400;
-/// Bytes that are read at once.
+/// Bytes read from the pipe at once.
 const CHUNK_BYTES: usize = 8 * 1024;
-/// How long the last words of an engine that ended may take to be read.
+/// Time to read the rest of an engine's output after it has ended.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What an engine says, over all its starts.
+/// Output of an engine, over all its starts.
 #[derive(Clone, Debug)]
 pub struct Log {
     path: PathBuf,
     tail: Arc<Mutex<Tail>>,
-    /// How many pipes are being read.
+    /// Number of pipes being read.
     reading: watch::Sender<usize>,
 }
 
@@ -42,8 +42,8 @@ impl Log {
         Self { path, tail: Arc::default(), reading: watch::Sender::new(0) }
     }
 
-    /// A pipe for one start of the engine, read until the engine and whatever it started have
-    /// closed it.
+    /// Opens a pipe for one start of the engine. A thread reads it until the engine and every
+    /// process it started have closed it.
     pub(crate) fn open(&self) -> io::Result<PipeWriter> {
         let (reader, writer) = io::pipe()?;
         let log = self.clone();
@@ -59,20 +59,21 @@ impl Log {
         Ok(writer)
     }
 
-    /// Where it is kept.
+    /// Path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Waits until what an engine that ended has said is known.
+    /// Waits until all output of an engine that has ended is read.
     pub(crate) async fn last_words(&self) {
         let mut reading = self.reading.subscribe();
-        // If something that it started still has the pipe, what was read so far must do.
+        // A process that the engine started may still have the pipe. Then the output read so far
+        // must do.
         let _some_of_it = timeout(LAST_WORDS_TIMEOUT, reading.wait_for(|count| *count == 0)).await;
     }
 
-    /// The last lines, for an error: where they are kept, and what they say.
+    /// The last lines, for an error message: the path of the file and the text.
     #[must_use]
     pub fn ending(&self) -> String {
         let lines = self.tail.lock().unwrap_or_else(PoisonError::into_inner).lines();
@@ -100,7 +101,8 @@ impl Log {
     }
 }
 
-/// The file. What cannot be written is counted and said once something can.
+/// The file. Counts bytes that cannot be written, and reports their number once writing works
+/// again.
 struct Kept<'a> {
     path: &'a Path,
     file: Option<(File, u64)>,
@@ -130,8 +132,8 @@ impl Kept<'_> {
     }
 }
 
-/// Opens the file. The engine can write in its folder, and what it puts in the file's place must
-/// not lead us out of there.
+/// Opens the file. The engine can write in its folder, so a link that it puts in the file's place
+/// must not lead us elsewhere.
 fn open(path: &Path) -> io::Result<(File, u64)> {
     if fs::metadata(path).is_ok_and(|metadata| metadata.len() > FILE_BYTES_MAX) {
         fs::rename(path, path.with_extension("log.old"))?;
@@ -142,11 +144,11 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
     Ok((file, length))
 }
 
-/// The last lines.
+/// The last lines of output.
 #[derive(Debug, Default)]
 struct Tail {
     lines: VecDeque<String>,
-    /// Of the line that is not ended yet.
+    /// The line that has not ended yet.
     open: Vec<u8>,
 }
 
@@ -172,7 +174,7 @@ impl Tail {
         self.lines.push_back(line);
     }
 
-    /// On one line, for an error.
+    /// The last lines, joined into one for an error message.
     fn lines(&mut self) -> String {
         self.end_line();
         Vec::from_iter(self.lines.iter().map(String::as_str)).join(" | ")
@@ -199,7 +201,7 @@ mod tests {
         let log = Log::new(path.clone());
         said(&log, b"no space left on device\n");
         assert!(log.ending().contains("no space left on device"), "{}", log.ending());
-        // What stood in the way is gone.
+        // The obstacle is gone.
         fs::remove_dir(&path).unwrap();
         said(&log, b"up again");
         assert_eq!(fs::read_to_string(&path).unwrap(), "up again");

@@ -1,5 +1,5 @@
-//! How both servers of the bus are started: their configuration files and arguments. Who may do
-//! what there is in [`accounts`].
+//! Configuration and arguments of the two servers of the bus. [`accounts`] says who may do what
+//! there.
 
 use std::{
     fmt::Write as _,
@@ -16,53 +16,54 @@ use crate::{
     supervise::Start,
 };
 
-/// Largest message in bytes: room for the fleet of a full site in one answer. What does not fit is
-/// told so by the query service.
+/// Largest message in bytes: one answer has room for every sensor of a full site. The query service
+/// refuses an answer that does not fit.
 pub const PAYLOAD_BYTES_MAX: usize = 16 << 20;
-/// The configuration. It and what it names lie in the server's folder, where the server runs: so a
-/// folder may have any name, also one that is no text.
+/// Name of the configuration file. The file and those it names are in the server's folder, where
+/// the server runs. So the folder may have any name, even one that is not UTF-8.
 const CONFIGURATION: &str = "nats-server.conf";
-/// The server that devices connect to, for people.
+/// Name of the devices' server, as people see it.
 pub const DEVICES: &str = "nats-server";
-/// The server that hosts connect to, for people.
+/// Name of the hosts' server, as people see it.
 pub const HOSTS: &str = "nats-server for hosts";
 
-/// The server that devices connect to.
+/// The server to which devices connect.
 #[derive(Debug)]
 pub struct ForDevices<'a> {
-    /// Name in logs and for JetStream.
+    /// Server name in logs and for JetStream.
     pub name: &'a str,
-    /// Where NATS clients connect.
+    /// Address for NATS clients.
     pub nats: SocketAddr,
-    /// Where MQTT devices connect.
+    /// Address for MQTT devices.
     pub mqtt: SocketAddr,
-    /// A folder of its own: configuration, log and JetStream's files.
+    /// The server's own folder, for configuration, log and JetStream's files.
     pub folder: &'a Path,
-    /// What the site shows there.
+    /// Password of the site's user.
     pub password: &'a Password,
 }
 
-/// The server that hosts connect to. Nobody gets in without a certificate.
+/// The server to which hosts connect. Every client needs a certificate.
 #[derive(Debug)]
 pub struct ForHosts<'a> {
-    /// Name in logs.
+    /// Server name in logs.
     pub name: &'a str,
-    /// Where hosts and the site connect.
+    /// Address for hosts and the site.
     pub nats: SocketAddr,
-    /// A folder of its own: configuration, certificate and log.
+    /// The server's own folder, for configuration, certificate and log.
     pub folder: &'a Path,
-    /// Who makes certificates.
+    /// Authority that issues the certificates.
     pub authority: &'a Authority,
-    /// What components and the site ask each other.
+    /// Questions between the components and the site.
     pub traffic: Traffic<'a>,
 }
 
 impl ForDevices<'_> {
-    /// Writes the configuration and says how to start the server.
+    /// Writes the configuration and returns how to start the server.
     ///
-    /// JetStream is there because MQTT needs it for sessions, and bounded as such. It is not where
-    /// readings become durable: the ledger is. There is no TLS, not even for clients that ask for
-    /// it: some take up every offer, and would refuse a certificate that they do not know.
+    /// MQTT needs JetStream for sessions, so it is enabled, with limits for that purpose. It does
+    /// not make readings durable; the ledger does. There is no TLS, not even for clients that ask
+    /// for it: some clients accept every offer, and would then refuse a certificate that they do
+    /// not know.
     ///
     /// # Errors
     /// The folder cannot be written.
@@ -85,7 +86,8 @@ impl ForDevices<'_> {
 }
 
 impl ForHosts<'_> {
-    /// Makes the server's certificate, writes the configuration, and says how to start the server.
+    /// Makes the server's certificate, writes the configuration, and returns how to start the
+    /// server.
     ///
     /// # Errors
     /// The folder cannot be written, or no certificate can be made.

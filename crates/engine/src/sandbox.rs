@@ -1,21 +1,22 @@
-//! What an engine sees of the machine: what every program needs to read, and its own folder. By
-//! Landlock, which the kernel holds for the engine and for whatever it starts.
+//! Limits what an engine sees of the machine to its own folder and the files that every program
+//! must read. Uses Landlock, which the kernel enforces for the engine and every process it starts.
 //!
-//! The engines work for others: a host mounts any folder it is told to, and a server takes bytes
-//! from every device. Neither needs the log, its key or anybody's home. Landlock also keeps an
-//! engine from looking into other processes and from signalling them.
+//! The engines serve others: a host mounts any folder that an order names, and a server receives
+//! bytes from every device. Neither needs the log, its key or anyone's home. Landlock also prevents
+//! an engine from inspecting or signalling other processes.
 
 use std::path::Path;
 #[cfg(target_os = "linux")]
 use std::{fs, path::PathBuf};
 
-/// Folders and files of the system that an engine may read, and run programs of.
+/// System folders and files that an engine may read and execute.
 #[cfg(target_os = "linux")]
 const PROGRAMS: [&str; 8] =
     ["/bin", "/gnu/store", "/lib", "/lib32", "/lib64", "/nix/store", "/sbin", "/usr"];
-/// Those that it may read: names and addresses, certificates, time zones, and what the kernel says
-/// of the machine and of the engine. Of the folders with certificates, not those beside them that
-/// hold the secret keys of other servers: an engine of root's could read them.
+/// System folders and files that an engine may read: names and addresses, certificates, time zones,
+/// and what the kernel reports about the machine and the engine. The list has the folders with
+/// certificates, but not those beside them with the secret keys of other servers, which an engine
+/// that runs as root could read.
 #[cfg(target_os = "linux")]
 const READABLE: [&str; 23] = [
     "/dev/random",
@@ -45,7 +46,7 @@ const READABLE: [&str; 23] = [
 #[cfg(target_os = "linux")]
 const WRITABLE: [&str; 1] = ["/dev/null"];
 
-/// Whether this kernel can do it.
+/// Whether this kernel supports Landlock.
 #[must_use]
 #[cfg(target_os = "linux")]
 pub fn is_available() -> bool {
@@ -59,26 +60,27 @@ pub fn is_available() -> bool {
         .is_ok()
 }
 
-/// Whether this kernel can do it.
+/// Whether this kernel supports Landlock.
 #[must_use]
 #[cfg(not(target_os = "linux"))]
 pub const fn is_available() -> bool {
     false
 }
 
-/// Keeps this thread, and the program that it becomes, to `folder`, and what it may read to the
-/// system's files and `program`. What lies beside `folder` cannot be seen, not even where that is
-/// among the system's files. Does nothing where the kernel cannot.
+/// Confines this thread, and the program that it becomes: it may write only in `folder`, and read
+/// only that, the system's files and `program`. It cannot see anything beside `folder`, not even if
+/// that is among the system's files. Does nothing if the kernel does not support Landlock.
 ///
 /// # Errors
-/// The kernel can, but does not.
+/// The kernel supports Landlock, but refuses the rules.
 #[cfg(target_os = "linux")]
 pub fn enter(folder: &Path, program: &Path) -> Result<(), landlock::RulesetError> {
     use landlock::{
         ABI, Access as _, AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
         RulesetCreatedAttr as _, Scope, path_beneath_rules,
     };
-    /// The newest that is known here; of what it knows, the kernel holds what it can.
+    /// Newest version of Landlock that this code knows. The kernel enforces as much of it as it
+    /// supports.
     const KNOWN: ABI = ABI::V9;
     let hidden = folder.parent().unwrap_or(folder);
     let seen = |paths: &[&str]| -> Vec<PathBuf> {
@@ -101,7 +103,7 @@ pub fn enter(folder: &Path, program: &Path) -> Result<(), landlock::RulesetError
     Ok(())
 }
 
-/// Does nothing: this kernel cannot.
+/// Does nothing, because this kernel has no Landlock.
 ///
 /// # Errors
 /// None.
@@ -110,8 +112,8 @@ pub const fn enter(_folder: &Path, _program: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The path itself, or, where `hidden` is below it, everything below it that does not lead there.
-/// The kernel knows no exceptions.
+/// The path itself or, if it contains `hidden`, every path below it that does not contain it.
+/// Landlock has no exceptions, so this lists everything else.
 #[cfg(target_os = "linux")]
 fn without(path: PathBuf, hidden: &Path) -> Vec<PathBuf> {
     if path.starts_with(hidden) {
@@ -131,7 +133,7 @@ mod tests {
 
     use super::*;
 
-    /// What `attempt` finds in a thread that is kept to `folder`.
+    /// The result of `attempt` in a thread that is confined to `folder`.
     fn inside<T: Send>(folder: &Path, attempt: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {
             let kept = scope.spawn(|| {
@@ -203,7 +205,7 @@ mod tests {
         other.kill().unwrap();
         other.wait().unwrap();
         assert_eq!(files.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
-        // Kernels before 6.12 do not hold signals back.
+        // Kernels before 6.12 do not block signals.
         assert!(signalled.is_err() || kernel() < (6, 12), "the process was signalled");
     }
 

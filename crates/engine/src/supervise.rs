@@ -1,15 +1,15 @@
 //! Keeps one engine running, and stops it.
 //!
-//! An engine that ends without being asked to is started again after a back-off, for as long as the
-//! site runs: an operator who repairs what was wrong (a full disk, a stolen port) need not also
-//! restart the site. Each outage is told as a [`Change`], so that it can be sealed.
+//! If an engine ends without a request, this module restarts it after a back-off, for as long as
+//! the site runs. So an operator who repairs the cause (a full disk, a stolen port) need not
+//! restart the site as well. It reports each outage as a [`Change`], so that the site can seal it.
 //!
-//! Each start is a start of our own program first, which closes the engine in (see [`sandbox`]) and
-//! then becomes it. It is found by way of the kernel, not by its path: the file there may have been
-//! replaced by a newer one since.
+//! Each start first runs our own program, which confines itself (see [`sandbox`]) and then becomes
+//! the engine. It is started through the kernel, not by its path, because a newer version may have
+//! replaced the file.
 //!
-//! Invariant: no engine outlives us. Asked to stop, it gets SIGTERM and then SIGKILL; and where the
-//! kernel can do it, it is killed when we are, by way of [`exec_bound_to_parent`].
+//! Invariant: no engine outlives this process. A stop sends SIGTERM and then SIGKILL. If the kernel
+//! supports it, [`exec_bound_to_parent`] makes the kernel kill the engine when this process dies.
 
 use std::{
     convert::Infallible,
@@ -35,59 +35,61 @@ use tracing::{info, warn};
 
 use crate::{environment, log::Log, sandbox};
 
-/// Our own subcommand that becomes an engine, see [`exec_bound_to_parent`].
+/// Our own subcommand that becomes an engine; see [`exec_bound_to_parent`].
 pub const RUN_ENGINE: &str = "run-engine";
 
-/// How long an engine may take to stop when asked; then it is killed. Two of them one after the
-/// other fit the five seconds of the whole site.
+/// Time that an engine has to stop after SIGTERM, before SIGKILL. Two engines in a row fit the five
+/// seconds of the whole site.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause before the first restart.
 const BACK_OFF_MIN: Duration = Duration::from_millis(200);
 /// Longest pause between restarts.
 const BACK_OFF_MAX: Duration = Duration::from_secs(10);
-/// An engine that ran this long is not in a restart loop: the next pause is the shortest again.
+/// Running time after which an engine is not in a restart loop. The next pause is then the shortest
+/// again.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
-/// Our own program, whatever is at its path by now.
+/// Our own program, even if a newer version has replaced the file at its path.
 #[cfg(target_os = "linux")]
 const OURSELVES: &str = "/proc/self/exe";
 
-/// How an engine is started.
+/// How to start an engine.
 #[derive(Clone, Debug)]
 pub struct Start {
-    /// Its name, for people.
+    /// Name of the engine, as people see it.
     pub name: &'static str,
-    /// The program file.
+    /// Path of the program file.
     pub program: PathBuf,
-    /// Its arguments.
+    /// Arguments of the program.
     pub arguments: Vec<OsString>,
-    /// Variables it gets beside what every engine gets.
+    /// Environment variables, in addition to those of every engine.
     pub environment: Vec<(&'static str, &'static str)>,
-    /// All that it may write, and where it finds a home. What lies beside it cannot be seen.
+    /// Folder of the engine: the only one in which it may write, and its home. It cannot see
+    /// anything beside it.
     pub folder: PathBuf,
-    /// Where what it says is kept.
+    /// Path of the file for its output.
     pub log: PathBuf,
 }
 
-/// An outage of an engine begins or ends.
+/// The start or the end of an engine's outage.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Change {
-    /// It ended without being asked to.
+    /// The engine ended without a request.
     Down {
-        /// Which engine.
+        /// Name of the engine.
         name: &'static str,
-        /// How it ended.
+        /// The exit code, or the signal that killed it.
         reason: String,
     },
-    /// It was started again.
+    /// The engine was restarted.
     Up {
-        /// Which engine.
+        /// Name of the engine.
         name: &'static str,
-        /// How long it was away.
+        /// Duration of the outage.
         outage: Duration,
     },
 }
 
-/// An engine that runs. Dropping it kills it.
+/// A running engine. Dropping it kills the engine.
 #[derive(Debug)]
 pub struct Engine {
     start: Start,
@@ -109,13 +111,13 @@ impl Engine {
         Ok(Self { start, log, child, started_at: Instant::now() })
     }
 
-    /// What it says.
+    /// The output of the engine.
     #[must_use]
     pub const fn log(&self) -> &Log {
         &self.log
     }
 
-    /// How it ended, if it already has, and its last words.
+    /// How the engine ended, with its last output; `None` while it runs.
     pub async fn ended(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok()??;
         self.log.last_words().await;
@@ -123,7 +125,7 @@ impl Engine {
         Some(format!("{name} ({program}) {}; {}", describe(status), self.log.ending()))
     }
 
-    /// Keeps the engine running until `shutdown`, then stops it. Each change goes to `changes`.
+    /// Keeps the engine running until `shutdown`, then stops it. Sends each outage to `changes`.
     pub async fn supervise(mut self, changes: mpsc::Sender<Change>, shutdown: CancellationToken) {
         let mut back_off = BACK_OFF_MIN;
         loop {
@@ -140,7 +142,7 @@ impl Engine {
             if down_since.duration_since(self.started_at) > STABLE_AFTER {
                 back_off = BACK_OFF_MIN;
             }
-            // Whoever takes the changes is gone only when the site stops.
+            // The receiver is gone only when the site stops.
             let _stopping = changes.send(Change::Down { name, reason }).await;
             loop {
                 if shutdown.run_until_cancelled(sleep(back_off)).await.is_none() {
@@ -167,7 +169,7 @@ impl Engine {
     async fn stop(mut self) {
         let name = self.start.name;
         if let Some(pid) = self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
-            // It may have ended in this moment; then there is nothing to stop.
+            // The engine may have ended at this moment. Then there is nothing to stop.
             let _ended = kill_process(pid, Signal::TERM);
         }
         match timeout(STOP_TIMEOUT, self.child.wait()).await {
@@ -200,14 +202,15 @@ fn spawn(start: &Start, log: &Log) -> io::Result<Child> {
         .stdin(Stdio::null())
         .stdout(said.try_clone()?)
         .stderr(said)
-        // A group of its own: Ctrl-C in the terminal is for us, and we stop the engines in order.
+        // The engine gets a process group of its own: Ctrl-C in the terminal is for us, and we stop
+        // the engines in order.
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
 }
 
-/// Becomes the engine, which sees nothing but `folder` and the system's files, and has the kernel
-/// kill it when its parent, process `parent`, dies, however it dies.
+/// Becomes the engine. It sees only `folder` and the system's files, and the kernel kills it when
+/// the process `parent` dies, in any way.
 ///
 /// # Errors
 /// Returns only if the program cannot be started.
@@ -220,14 +223,15 @@ pub fn exec_bound_to_parent(
     #[cfg(target_os = "linux")]
     {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-        // The parent may have died before the kernel knew of the wish.
+        // The parent may have died before the kernel knew of this request.
         if rustix::process::getppid().map(Pid::as_raw_nonzero).map(i32::from) != Some(parent) {
             return Err(io::Error::other("the site that started this engine is gone"));
         }
     }
     #[cfg(not(target_os = "linux"))]
     let _no_such_signal_here = parent;
-    // What the engine writes is its owner's alone, as everything in the data directory.
+    // Only the owner can access the files that the engine creates, as everything in the data
+    // directory.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     sandbox::enter(folder, program).map_err(io::Error::other)?;
     Err(std::process::Command::new(program).args(arguments).exec())

@@ -1,67 +1,69 @@
-//! How `wash host` is started.
+//! Configuration and arguments of `wash host`.
 
 use std::{ffi::OsString, fs, io, net::SocketAddr, path::Path, path::PathBuf};
 
 use crate::{accounts::Role, ca::Authority, supervise::Start};
 
-/// The host, for people.
+/// Name of the host, as people see it.
 pub const NAME: &str = "wash host";
-/// The host's cache. It and the other files lie in the host's folder, where the host runs: so a
-/// folder may have any name, also one that is no text.
+/// Folder of the host's image cache. It and the host's other files are in the host's folder, where
+/// the host runs. So that folder may have any name, even one that is not UTF-8.
 const IMAGES: &str = "images";
-/// Instances of core modules the host keeps room for, for all its components together: who finds
-/// none is answered with an error. Each costs address space for one memory.
+/// Core module instances for which the host reserves room, for all components together. A call that
+/// finds none gets an error. Each instance costs address space for one memory.
 pub const CORE_INSTANCES: usize = 160;
-/// Instances that one component needs for one call, with the modules that lower its imports: ours
-/// have three at most.
+/// Core module instances that one call of a component needs, including the modules that lower its
+/// imports. Our components need at most three.
 pub const CORE_INSTANCES_OF_A_CALL: usize = 3;
-/// Messages that components work on at once; further ones wait.
+/// Messages that the components process at the same time. Further ones wait.
 pub const MESSAGES_MAX: usize = 8;
-/// Memory one instance may grow to.
+/// Largest memory of one instance.
 const HEAP_MEMORY: &str = "64MiB";
 
-/// With RUST_BACKTRACE set, as developers have it, the host captures a backtrace for errors it
-/// makes and drops at every request, which takes it 5 ms each. This leaves those of panics.
+/// With RUST_BACKTRACE set, as developers have it, the host captures backtraces for errors that it
+/// creates and drops at every request, at 5 ms each. This setting leaves only the backtraces of
+/// panics.
 const NO_BACKTRACES: (&str, &str) = ("RUST_LIB_BACKTRACE", "0");
 
-/// What the host knows no flag for, or an older one does not. By itself it gives a call ten
-/// minutes.
+/// Settings for which the host, or an older one, has no flag. Its own default timeout for a call is
+/// ten minutes.
 const ENVIRONMENT: [(&str, &str); 7] = [
     NO_BACKTRACES,
     ("WASH_WASMCLOUD_MESSAGING_MAX_IN_FLIGHT", "8"),
-    // As long as the pipeline waits for a verdict.
+    // The pipeline waits this long for a verdict.
     ("WASH_MESSAGING_DELIVER_TIMEOUT_SECS", "5"),
-    // As long as the page's port waits for an answer.
+    // The page's port waits this long for an answer.
     ("WASH_HTTP_RESPONSE_TIMEOUT_SECS", "10"),
     ("WASH_HTTP_REQUEST_BODY_TIMEOUT_SECS", "10"),
     ("WASH_EPHEMERAL_CALL_TIMEOUT_SECS", "10"),
-    // What is left of a call for which nobody waits any more.
+    // Time for the rest of a call whose caller has gone.
     ("WASH_ABANDONED_CALL_GRACE_SECS", "2"),
 ];
 
-/// What the start depends on.
+/// Configuration of a start.
 #[derive(Debug)]
 pub struct Config<'a> {
-    /// Name in logs and heartbeats.
+    /// Host name in logs and heartbeats.
     pub name: &'a str,
-    /// The hosts' server of the message bus, for control and for components alike.
+    /// Address of the hosts' server, for both control and data.
     pub nats: SocketAddr,
-    /// Where the host answers HTTP.
+    /// Address at which the host answers HTTP.
     pub http: SocketAddr,
-    /// A folder of its own: log, image cache and certificates.
+    /// The host's own folder, for log, image cache and certificates.
     pub folder: &'a Path,
-    /// Who makes certificates.
+    /// Authority that issues the certificates.
     pub authority: &'a Authority,
 }
 
-/// Makes the host's certificates, one for control and one for components, and says how to start it.
+/// Makes the host's certificates, one for control and one for data, and returns how to start the
+/// host.
 ///
 /// # Errors
 /// The folder cannot be written, or no certificate can be made.
 pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
     durable::create_folder(config.folder)?;
-    // Images are found by their registry's address, and ours is another at each start: what is kept
-    // is of no use.
+    // The host finds images by the address of their registry. Ours has another address at each
+    // start, so cached images are of no use.
     match fs::remove_dir_all(config.folder.join(IMAGES)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -78,7 +80,7 @@ pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
         nats.into(),
         "--http-addr".into(),
         config.http.to_string().into(),
-        // Our registry is on loopback and speaks plain HTTP; images are pinned by digest.
+        // Our registry is on loopback and speaks plain HTTP. Images are pinned by digest.
         "--allow-insecure-registries".into(),
         "--oci-cache-dir".into(),
         IMAGES.into(),

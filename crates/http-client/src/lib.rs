@@ -1,8 +1,8 @@
-//! HTTP requests that reach this machine directly, whatever proxy the environment names.
+//! HTTP requests that reach this machine directly, even if the environment names a proxy.
 //!
-//! What is on loopback is ours: a proxy cannot reach it, and must not be told what is said there.
-//! Everything else goes the way that the environment says (`ALL_PROXY`, `HTTPS_PROXY`,
-//! `HTTP_PROXY`, `NO_PROXY`, in capitals or not).
+//! A proxy cannot reach our programs on loopback, and must not see what they say there. Every other
+//! request follows the environment (`ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`, in upper
+//! or lower case).
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -12,13 +12,13 @@ use ureq::{
     typestate::{WithBody, WithoutBody},
 };
 
-/// A `GET` that no proxy sees if it is for this machine.
+/// A `GET` request. If it is for this machine, it bypasses every proxy.
 #[must_use]
 pub fn get(agent: &Agent, url: &str) -> RequestBuilder<WithoutBody> {
     past_proxies(agent.get(url), url)
 }
 
-/// A `POST` that no proxy sees if it is for this machine.
+/// A `POST` request. If it is for this machine, it bypasses every proxy.
 #[must_use]
 pub fn post(agent: &Agent, url: &str) -> RequestBuilder<WithBody> {
     past_proxies(agent.post(url), url)
@@ -28,8 +28,8 @@ fn past_proxies<Body>(request: RequestBuilder<Body>, url: &str) -> RequestBuilde
     if is_loopback(url) { request.config().proxy(None).build() } else { request }
 }
 
-/// Whether the URL names this machine. Names are not looked up: but for `localhost`, they say
-/// nothing.
+/// Whether the URL names this machine. Does not resolve names, so `localhost` is the only name that
+/// counts.
 fn is_loopback(url: &str) -> bool {
     let Ok(uri) = url.parse::<Uri>() else { return false };
     let Some(host) = uri.host() else { return false };
@@ -88,7 +88,7 @@ mod tests {
         }
     }
 
-    /// Answers one request with what it was asked for.
+    /// Answers one request with the request itself.
     fn answers_once() -> (u16, thread::JoinHandle<()>) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -114,7 +114,7 @@ mod tests {
             post(&agent, &format!("http://127.0.0.1:{ours}/operator")).send("x").unwrap();
         assert_eq!(answer.body_mut().read_to_string().unwrap(), "POST /operator HTTP/1.1");
         answering.join().unwrap();
-        // The proxy is where others are asked; this one answers instead of going on.
+        // Other hosts are asked through the proxy. This one answers itself instead of forwarding.
         let refused = get(&agent, "http://log.example/checkpoint").call();
         let told = refused.map(|mut answer| answer.body_mut().read_to_string().unwrap());
         assert!(!told.is_ok_and(|told| told.starts_with("GET /checkpoint ")));

@@ -1,28 +1,28 @@
-//! Answers that are on their way, and the memory that they share.
+//! Memory for answers that are being sent.
 //!
-//! A client that takes its answer slowly keeps it in our memory. Small ones are limited by the
-//! connections that there are; those that are not share a room.
+//! A client that takes its answer slowly keeps it in the server's memory. The number of connections
+//! limits small answers; larger ones share a limited amount of memory.
 
 use axum::body::{Body, Bytes};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::memory::{Memory, PERMIT_BYTES};
 
-/// Bytes up to which an answer is small: as many as a head may have.
+/// Size in bytes up to which an answer counts as small: the same as the largest head.
 const SMALL_BYTES: usize = 64 << 10;
 
-/// The memory for answers. Cheap to clone: the clones share it.
+/// Memory for answers. Cheap to clone; all clones share the memory.
 #[derive(Clone, Debug)]
 pub struct Answers {
     memory: Memory,
     bytes_max: usize,
 }
 
-/// AnswerRoom for one answer.
+/// Memory reserved for one answer.
 #[derive(Debug)]
 pub struct AnswerRoom(Option<OwnedSemaphorePermit>);
 
-/// An answer that is not sent yet.
+/// An answer that is not sent completely.
 struct Held<B> {
     answer: B,
     _permit: OwnedSemaphorePermit,
@@ -35,12 +35,13 @@ impl<B: AsRef<[u8]>> AsRef<[u8]> for Held<B> {
 }
 
 impl Answers {
-    /// Memory of so many bytes, which all answers share that are not small.
+    /// Memory of `bytes_max` bytes, which all larger answers share.
     pub fn of(bytes_max: usize) -> Self {
         Self { memory: Memory::of(bytes_max), bytes_max }
     }
 
-    /// AnswerRoom for an answer of so many bytes; `None` where others hold it for too long.
+    /// Reserves memory for an answer of `bytes` bytes. Returns `None` if other answers hold it for
+    /// longer than [`ROOM_TIMEOUT`](crate::memory::ROOM_TIMEOUT).
     pub async fn room(&self, bytes: usize) -> Option<AnswerRoom> {
         if bytes <= SMALL_BYTES {
             return Some(AnswerRoom(None));
@@ -49,15 +50,15 @@ impl Answers {
         Some(AnswerRoom(Some(self.memory.room(permits).await?)))
     }
 
-    /// The answer as a body that holds its memory until it is sent or its client is gone; `None`
-    /// where there is no room for it. Until then it is the caller's to bound how many answers wait.
+    /// Turns the answer into a body that holds its memory until it is sent or the client is gone.
+    /// Returns `None` if there is no room. The caller must limit how many answers wait here.
     pub async fn body(&self, answer: Vec<u8>) -> Option<Body> {
         Some(self.room(answer.len()).await?.body(answer))
     }
 }
 
 impl AnswerRoom {
-    /// The answer for which this is the room.
+    /// Turns an answer into a body that holds this memory.
     pub fn body(self, answer: impl AsRef<[u8]> + Into<Body> + Send + 'static) -> Body {
         match self.0 {
             None => answer.into(),
@@ -79,7 +80,7 @@ mod tests {
             vec![answers.body(page()).await.unwrap(), answers.body(page()).await.unwrap()];
         assert!(answers.body(vec![b'x'; SMALL_BYTES]).await.is_some());
         assert!(answers.body(vec![b'x'; SMALL_BYTES + 1]).await.is_none());
-        // What was handed to the connection is held until that has sent it.
+        // Memory that was handed to the connection stays reserved until the connection has sent it.
         let mut frames = held.pop().unwrap().into_data_stream();
         let sending = futures::StreamExt::next(&mut frames).await.unwrap().unwrap();
         drop(frames);

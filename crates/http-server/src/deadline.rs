@@ -1,7 +1,7 @@
-//! A body that must have come whole by some moment.
+//! A body that must be complete by a deadline.
 //!
-//! The time between two parts is limited too, but whoever sends a byte now and then keeps within
-//! that for days.
+//! The server also limits the time between two parts, but a client that sends a byte now and then
+//! could stay within that limit for days.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-/// A body with its deadline.
+/// A body with a deadline.
 pub(crate) struct Deadline {
     body: Body,
     ends: Pin<Box<Sleep>>,

@@ -1,7 +1,8 @@
-//! HTTP with a limit on everything a client can make us hold: connections, heads, bodies, and the
-//! time for each.
+//! An HTTP server that limits everything a client can make it hold: connections, heads, bodies, and
+//! the time for each.
 //!
-//! A client for whom there is no room is told so, and gets the whole answer: [`lingering`].
+//! A client for which there is no room gets an answer that says so, and always the whole of it: see
+//! [`lingering`].
 
 mod answers;
 mod deadline;
@@ -42,23 +43,23 @@ use tracing::{debug, warn};
 
 use self::{deadline::Deadline, lingering::Lingering};
 
-/// How many connections a port has at once.
+/// How many connections a port has at the same time.
 #[derive(Clone, Copy, Debug)]
 pub struct Places {
     /// Connections that are served.
     pub connections: usize,
-    /// Connections that are told that there is no room; while there are as many, nobody is
-    /// accepted. Each is there until its client has read the answer and closed, or was silent for
-    /// 200 ms: ten thousand clients that do not close are all told within two seconds by as many as
-    /// [`Places::MANY`] has.
+    /// Connections that receive the refusal [`NO_ROOM`]. While this many exist, the server accepts
+    /// no other. Each lasts until its client has read the answer and closed, or was silent for 200
+    /// ms. With the number in [`Places::MANY`], ten thousand clients that do not close are all
+    /// answered within two seconds.
     pub refusals: usize,
 }
 
 impl Places {
-    /// For a port that many programs use: four times what the live feed takes.
+    /// For a port that many programs use: four times the connections that the live feed takes.
     pub const MANY: Self = Self { connections: 1_024, refusals: 1_024 };
 
-    /// Files that a port has open at most: its connections, the one that has no place yet, and the
+    /// Most files that a port has open: its connections, the one that waits for a place, and the
     /// listener.
     #[must_use]
     pub const fn files_max(self) -> u64 {
@@ -66,27 +67,27 @@ impl Places {
     }
 }
 
-/// Bytes of a request's head.
+/// Largest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 64 << 10;
-/// Time for a request's head, and for the next one on a connection that is kept.
+/// Time for a request's head, and for the next one on a kept connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// Time between two parts of a body.
+/// Longest time between two parts of a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for a whole body, whatever is done with it. Services that know what they wait for give
-/// less: Pangea's API a minute for 16 MiB.
+/// Time for a whole body, whatever the service does with it. Services with a narrower bound set a
+/// shorter time: Pangea's API allows a minute for 16 MiB.
 const WHOLE_BODY_TIMEOUT: Duration = Duration::from_secs(90);
-/// Bytes of a body: an order to erase in its longest form is a tenth of it.
+/// Largest body in bytes. The longest order to erase is a tenth of this.
 const BODY_BYTES_MAX: usize = 256 << 10;
-/// Time in which a client has to take some more of its answer.
+/// Time in which a client must take a further part of its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long to wait before accepting again where the system has no room for a connection.
+/// Pause before the next `accept` when the system has no room for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// What a client for whom there is no room is told.
+/// The refusal for a client for which there is no room.
 pub const NO_ROOM: &str =
     "there are as many connections as are taken at once: try again in a moment";
 
-/// Answers until `shutdown`; then answers under way are finished. `no_room` says [`NO_ROOM`] in the
-/// form that the port's clients read.
+/// Serves until `shutdown`, then completes the answers under way. `no_room` returns [`NO_ROOM`] in
+/// the form that the port's clients read.
 pub async fn serve(
     places: Places,
     listener: TcpListener,
@@ -112,7 +113,7 @@ pub async fn serve(
                 continue;
             }
         };
-        // Answers are small and written whole.
+        // Answers are small and written whole, so Nagle's algorithm would only delay them.
         let _as_it_is = stream.set_nodelay(true);
         let Some(place) = shutdown.run_until_cancelled(room.place()).await else { break };
         let stream = Lingering::new(stream, shutdown.clone());
@@ -126,7 +127,7 @@ pub async fn serve(
             }
             Place::Refused(permit) => {
                 connections.spawn(async move {
-                    // A client that has gone wants no answer.
+                    // If the client has gone, nobody needs the refusal.
                     let _unheard = refuse(stream, no_room()).await;
                     drop(permit);
                 });
@@ -137,13 +138,13 @@ pub async fn serve(
     while connections.join_next().await.is_some() {}
 }
 
-/// Who can be there at once.
+/// The free places of a port.
 struct Room {
     connections: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
 }
 
-/// What becomes of a connection.
+/// The place of a connection.
 enum Place {
     Served(OwnedSemaphorePermit),
     Refused(OwnedSemaphorePermit),
@@ -155,7 +156,7 @@ impl Room {
         Self { connections: places(connections), refusals: places(refusals) }
     }
 
-    /// A place for a connection: to be refused only if there is no other.
+    /// Waits for a place. The connection is refused only if no other place is free.
     async fn place(&self) -> Place {
         let never = "nobody closes the semaphore";
         tokio::select! {
@@ -187,7 +188,7 @@ async fn connection(stream: Lingering, router: Router, shutdown: CancellationTok
     }
 }
 
-/// Answers before the client has asked, whatever it is that it asks, and closes.
+/// Answers before the client has sent a request, whatever it would be, and closes.
 async fn refuse(mut stream: Lingering, answer: Response) -> io::Result<()> {
     let (head, body) = answer.into_parts();
     let body = to_bytes(body, usize::MAX).await.map_err(io::Error::other)?;
@@ -198,12 +199,13 @@ async fn refuse(mut stream: Lingering, answer: Response) -> io::Result<()> {
     let length = body.len();
     bytes.extend(format!("content-length: {length}\r\nconnection: close\r\n\r\n").as_bytes());
     bytes.extend(body);
-    // It fits the socket's empty buffer, so this waits for nobody.
+    // The answer fits the socket's empty buffer, so this waits for no client.
     stream.write_all(&bytes).await?;
     stream.shutdown().await
 }
 
-/// Whether the next connection may be accepted at once: this one was given up before we took it.
+/// Whether the error concerns only this connection, which its client gave up before we accepted it.
+/// The server may then accept the next one at once.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -230,7 +232,7 @@ mod tests {
 
     use super::{lingering::SILENCE, *};
 
-    /// Places of the server that is tested.
+    /// Places of the server under test.
     const CONNECTIONS: usize = 3;
     const REFUSALS: usize = 2;
 
@@ -280,7 +282,7 @@ mod tests {
     }
 
     const GET: &str = "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-    /// More than the kernel takes off our hands before the server reads.
+    /// More bytes than the kernel buffers before the server reads.
     const LARGE: usize = 16 << 20;
 
     #[tokio::test]
@@ -293,7 +295,7 @@ mod tests {
         for request in ["", GET, &post_of(LARGE)] {
             assert_says_that_there_is_no_room(&ask(&mut connect(address).await, request).await);
         }
-        // Whoever holds a connection is answered all the same.
+        // A client that already holds a connection is still answered.
         assert!(ask(held.last_mut().unwrap(), GET).await.starts_with("HTTP/1.1 200 "));
         drop(held);
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -324,12 +326,12 @@ mod tests {
     #[tokio::test]
     async fn what_is_too_large_is_refused() {
         let (address, _serving, _shutdown) = start().await;
-        // The limit is on a buffer that grows in steps, so it is met somewhere behind it.
+        // The limit applies to a buffer that grows in steps, so the server meets it somewhat later.
         let head =
             format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "x".repeat(2 * HEAD_BYTES_MAX));
         let refusal = ask(&mut connect(address).await, &head).await;
         assert!(refusal.starts_with("HTTP/1.1 431 "), "{refusal}");
-        // Who sends everything before it reads gets the answer too.
+        // A client that sends everything before it reads gets the answer too.
         for (bytes, status) in
             [(BODY_BYTES_MAX, "200"), (BODY_BYTES_MAX + 1, "413"), (LARGE, "413")]
         {
@@ -374,7 +376,7 @@ mod tests {
         stream.write_all(head.as_bytes()).await.unwrap();
         let (mut reading, mut writing) = stream.split();
         let trickle = async {
-            // Never a pause that is too long, and never the whole.
+            // Each pause is short enough, but the body never ends.
             while writing.write_all(b"x").await.is_ok() {
                 tokio::time::sleep(BODY_TIMEOUT / 2).await;
             }

@@ -1,8 +1,9 @@
-//! A connection that is closed so that the client gets its answer.
+//! A connection that closes in a way that lets the client receive its whole answer.
 //!
-//! Whoever closes a socket while the client still sends makes the client's system drop what was not
-//! read yet: the answer, often. So this end stops writing first, and then reads on into nothing
-//! until the client is done too (RFC 9112, section 9.6), or silent, for [`LINGER`] at most.
+//! If a server closes a socket while the client still sends, the client's system may discard data
+//! that the client has not read, often the answer. So this end first stops writing. It then reads
+//! and discards until the client closes too (RFC 9112, section 9.6) or falls silent, for at most
+//! [`LINGER`].
 
 use std::{
     io::{self, IoSlice},
@@ -18,24 +19,26 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// How long a client may go on after its answer: the largest body that a port takes, 16 MiB, at 134
-/// Mbit/s.
+/// Time that a client has to finish sending after its answer: enough for the largest body of any
+/// port, 16 MiB, at 134 Mbit/s.
 const LINGER: Duration = Duration::from_secs(1);
-/// How long it may be silent meanwhile: whoever still sends is not, unless packets are lost.
+/// Silence after which the client counts as done. A client that still sends is not silent for so
+/// long, unless packets are lost.
 pub(crate) const SILENCE: Duration = Duration::from_millis(200);
-/// Bytes that are dropped at a time. They lie on the stack: a connection that ends holds no buffer.
+/// Bytes discarded at a time. They are on the stack, so a connection that is ending holds no
+/// buffer.
 const DROPPED_BYTES: usize = 8 << 10;
 
 /// A stream whose shutdown lingers.
 pub(crate) struct Lingering {
     stream: TcpStream,
-    /// Nobody lingers when the server stops.
+    /// When the server stops, no connection lingers.
     stop: CancellationToken,
-    /// There since this end stopped writing.
+    /// Set once this end has stopped writing.
     patience: Option<Patience>,
 }
 
-/// Until when a client is waited for.
+/// How long to wait for a client.
 struct Patience {
     ends: Instant,
     silence: Pin<Box<Sleep>>,

@@ -7,13 +7,13 @@ use tokio::{
     time::timeout,
 };
 
-/// Time for memory to come free: ten times what the largest body is sealed in, or the largest page
-/// sent to a client on the same network.
+/// Time to wait for free memory: ten times what sealing the largest body takes, or sending the
+/// largest page to a client on the same network.
 pub const ROOM_TIMEOUT: Duration = Duration::from_secs(2);
-/// What lets several share the bytes: permits are of so many.
+/// Bytes per permit. Several holders can share the memory in these units.
 pub const PERMIT_BYTES: usize = 1 << 10;
 
-/// So many bytes. Whoever holds a permit holds its part of them.
+/// A limited amount of memory. A permit reserves [`PERMIT_BYTES`] of it.
 #[derive(Clone, Debug)]
 pub struct Memory(Arc<Semaphore>);
 
@@ -22,7 +22,7 @@ impl Memory {
         Self(Arc::new(Semaphore::new(bytes / PERMIT_BYTES)))
     }
 
-    /// `None` where others hold it for longer than one waits.
+    /// Reserves memory. Returns `None` if others hold it for longer than [`ROOM_TIMEOUT`].
     pub async fn room(&self, permits: usize) -> Option<OwnedSemaphorePermit> {
         let permits = u32::try_from(permits).expect("bodies and answers are shorter");
         let room = Arc::clone(&self.0).acquire_many_owned(permits);

@@ -1,4 +1,5 @@
-//! Errors as RFC 9457 writes them, for the ports that the site itself answers on.
+//! Error answers in the form of RFC 9457 (`application/problem+json`), for the ports on which the
+//! site itself answers.
 
 use axum::{
     http::{StatusCode, header},
@@ -6,7 +7,7 @@ use axum::{
 };
 use serde_json::json;
 
-/// A refusal, with what was wrong and what is allowed.
+/// An error answer. `detail` says what was wrong and what is allowed.
 pub fn problem(status: StatusCode, detail: &str) -> Response {
     let title = status.canonical_reason().unwrap_or("Error");
     let problem = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });

@@ -36,7 +36,7 @@ const ACTOR_CHARS_MAX: usize = 128;
 /// Orders that run or wait for each other at the same time, with or without a waiting caller.
 const ORDERS_MAX: usize = 64;
 
-/// An order.
+/// An order of an operator. A running site receives it as JSON.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "order", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Order {
@@ -50,7 +50,7 @@ pub enum Order {
         /// content.
         #[serde(default)]
         with_derived: bool,
-        /// Name that the caller gives as the actor, beside the account.
+        /// Actor that the caller names, in addition to the account. The log records both.
         #[serde(default)]
         actor: Option<Words>,
         /// Reason for the erasure, as text for the log.
@@ -65,7 +65,7 @@ pub enum Order {
         from: Option<Timestamp>,
         /// End of the window, exclusive.
         to: Option<Timestamp>,
-        /// Name that the caller gives as the actor, beside the account.
+        /// Actor that the caller names, in addition to the account. The log records both.
         #[serde(default)]
         actor: Option<Words>,
         /// Reason for the hold, as text for the log.
@@ -75,7 +75,7 @@ pub enum Order {
     Release {
         /// The leaf that placed the hold.
         hold: u64,
-        /// Name that the caller gives as the actor, beside the account.
+        /// Actor that the caller names, in addition to the account. The log records both.
         #[serde(default)]
         actor: Option<Words>,
         /// Reason for the release, as text for the log.
@@ -86,7 +86,7 @@ pub enum Order {
     /// Erase the envelopes that the file `retention` no longer keeps, now instead of at the next
     /// hourly run.
     Retain {
-        /// Name that the caller gives as the actor, beside the account.
+        /// Actor that the caller names, in addition to the account. The log records both.
         #[serde(default)]
         actor: Option<Words>,
     },
@@ -98,7 +98,7 @@ pub enum Order {
         from: Option<Timestamp>,
         /// End of the window, exclusive.
         to: Option<Timestamp>,
-        /// Name that the caller gives as the actor, beside the account.
+        /// Actor that the caller names, in addition to the account. The log records both.
         #[serde(default)]
         actor: Option<Words>,
         /// Reason for the export, as text for the log.
@@ -108,7 +108,7 @@ pub enum Order {
     Forget {
         /// The sensor to forget.
         sensor: SensorId,
-        /// Name that the caller gives as the actor, beside the account.
+        /// Actor that the caller names, in addition to the account. The log records both.
         #[serde(default)]
         actor: Option<Words>,
         /// Reason for forgetting it, as text for the log.
@@ -116,7 +116,7 @@ pub enum Order {
     },
     /// Trust the machine's clock again after it was far ahead of the site's own time.
     ConfirmClock {
-        /// Name that the caller gives as the actor, beside the account.
+        /// Actor that the caller names, in addition to the account. The log records both.
         #[serde(default)]
         actor: Option<Words>,
         /// Reason for trusting it, as text for the log.
@@ -124,7 +124,7 @@ pub enum Order {
     },
     /// Create a new key and rotate the log to it.
     RotateKey {
-        /// Name that the caller gives as the actor, beside the account.
+        /// Actor that the caller names, in addition to the account. The log records both.
         #[serde(default)]
         actor: Option<Words>,
     },
@@ -136,7 +136,7 @@ pub enum Order {
         scope: Vec<Scope>,
         /// Id of the log that the token is for; any of the site's logs if `None`.
         log: Option<String>,
-        /// Name that the caller gives as the actor, beside the account.
+        /// Actor that the caller names, in addition to the account. The log records both.
         #[serde(default)]
         actor: Option<Words>,
     },
@@ -144,7 +144,7 @@ pub enum Order {
     RevokeToken {
         /// Name of the token.
         name: TokenName,
-        /// Name that the caller gives as the actor, beside the account.
+        /// Actor that the caller names, in addition to the account. The log records both.
         #[serde(default)]
         actor: Option<Words>,
     },

@@ -15,7 +15,7 @@ use crate::{
 /// The open log of a site.
 #[derive(Debug)]
 pub struct SiteLog {
-    /// The log.
+    /// The open log.
     pub ledger: Ledger,
     /// The log's writer. The caller must close it.
     pub writer: Writer,

@@ -1,4 +1,4 @@
-//! `sealwire bench`: what this machine does, in figures that anyone can get.
+//! `sealwire bench`: measures this machine, with figures that anyone can reproduce.
 
 mod api;
 mod ledger;

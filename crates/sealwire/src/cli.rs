@@ -1,4 +1,4 @@
-//! The command line. Its doc comments are its help.
+//! The command line. The doc comments of its types are the program's help.
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
@@ -67,7 +67,8 @@ pub(crate) enum Command {
     RunEngine(RunEngineArguments),
 }
 
-// The last of two equal options counts, so that `cargo xtask up --simulate 4` means what it says.
+// Of two equal options the last one counts, so that the 4 of `cargo xtask up --simulate 4`
+// overrides the number that xtask passes.
 #[derive(Args, Debug)]
 #[command(args_override_self = true)]
 pub(crate) struct UpArguments {

@@ -1,4 +1,4 @@
-//! The components that `cargo xtask build` left in `target/components`, held in the binary.
+//! The components that `cargo xtask build` left in `target/components`, embedded in the binary.
 
 use rust_embed::RustEmbed;
 
@@ -7,7 +7,7 @@ use rust_embed::RustEmbed;
 #[allow_missing = true]
 struct Built;
 
-/// Name and bytes of each component that was there when this binary was built.
+/// Name and bytes of each component that existed when this binary was built.
 pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
     let component = |file: &str| {
         let name = file.strip_suffix(".wasm")?;

@@ -1,4 +1,4 @@
-//! The log in a site's data directory, for commands that only look at it.
+//! Opens the log in a site's data directory, for commands that only read it.
 
 use std::{
     fs, io,
@@ -11,7 +11,7 @@ use data_dir::DataDir;
 use ledger::{LogReader, disk::RealDisk};
 use tlog::VerifierKey;
 
-/// The ledger's folder.
+/// Folder of the log in a data directory.
 pub(crate) fn ledger_of(data_dir: &Path) -> Result<PathBuf> {
     let ledger = DataDir::ledger_of(data_dir);
     if !ledger.is_dir() {
@@ -20,18 +20,18 @@ pub(crate) fn ledger_of(data_dir: &Path) -> Result<PathBuf> {
     Ok(ledger)
 }
 
-/// The log as one of its two newest checkpoints has it: that of the log, or that which witnesses
-/// have signed.
+/// Opens the log at its newest checkpoint or, if `witnessed`, at the newest one that satisfied the
+/// site's witness policy.
 pub(crate) fn look_as_asked(data_dir: &Path, witnessed: bool) -> Result<LogReader> {
     if witnessed { look_witnessed(data_dir, None) } else { look(data_dir, None) }
 }
 
-/// The log as its newest checkpoint has it, while a site runs or not.
+/// Opens the log at its newest checkpoint, whether or not a site runs.
 pub(crate) fn look(data_dir: &Path, vkey: Option<&VerifierKey>) -> Result<LogReader> {
     Ok(LogReader::open(Arc::new(RealDisk), &ledger_of(data_dir)?, vkey)?)
 }
 
-/// The same as the newest checkpoint has it that satisfied the site's policy for witnesses.
+/// Opens the log at the newest checkpoint that satisfied the site's witness policy.
 pub(crate) fn look_witnessed(data_dir: &Path, vkey: Option<&VerifierKey>) -> Result<LogReader> {
     let ledger = ledger_of(data_dir)?;
     let path = DataDir::witnessed_of(data_dir);

@@ -1,4 +1,4 @@
-//! `sealwire doctor`: a line for each thing that was looked at, and what can be done under it.
+//! `sealwire doctor`: prints a line for each check and, below it, what to do.
 
 use anyhow::{Result, bail};
 use data_dir::doctor::{Finding, Request, Verdict, examine};

@@ -1,11 +1,11 @@
-//! `sealwire export`: rows of a log as evidence for others.
+//! `sealwire export`: writes rows of a log to an evidence bundle.
 
 use anyhow::{Context as _, Result};
 use ledger::evidence::{Exported, Selection, export};
 
 use crate::{cli::ExportArguments, data_dir, output, signals, verify};
 
-/// What a bundle says wrote it.
+/// The program that a bundle names as its writer.
 const PROGRAM: &str = concat!("sealwire ", env!("CARGO_PKG_VERSION"));
 
 pub(crate) fn run(arguments: &ExportArguments) -> Result<()> {

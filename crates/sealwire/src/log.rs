@@ -1,5 +1,5 @@
-//! `sealwire log`: an operator's orders. A running site carries them out itself; of a stopped one
-//! the log is opened here.
+//! `sealwire log`: gives an operator's orders. A running site carries them out itself. If the site
+//! is stopped, this command opens the log.
 
 use std::path::{Path, PathBuf};
 
@@ -25,15 +25,15 @@ pub(crate) fn run(arguments: LogArguments) -> Result<()> {
     }
 }
 
-/// What is to be done with a log.
+/// What the command line asks for.
 enum Command {
-    /// By the site, whether it runs or not.
+    /// An order, which a running site can carry out too.
     Order(Order),
-    /// Only here: a site does not start before it.
+    /// Adopting the tail. Only this command can do it, because a site does not start before it.
     AdoptTail { actor: Option<Words>, reason: Words },
 }
 
-/// Takes over what lies beyond the checkpoint, and seals that.
+/// Adopts the leaves beyond the checkpoint, and seals that fact.
 fn adopt_tail(site: OrderArguments, actor: Option<Words>, reason: Words) -> Result<()> {
     let OrderArguments { data_dir, key_file, json } = site;
     let data_dir = DataDir::open_existing(&data_dir)?;
@@ -74,7 +74,7 @@ fn adopt_tail(site: OrderArguments, actor: Option<Words>, reason: Words) -> Resu
     Ok(())
 }
 
-/// Has an order carried out, and says what was done.
+/// Carries out an order and prints the result.
 pub(crate) fn give(site: OrderArguments, order: Order) -> Result<()> {
     let OrderArguments { data_dir, key_file, json } = site;
     let done = carry_out(&data_dir, key_file, order)?;
@@ -86,7 +86,8 @@ pub(crate) fn give(site: OrderArguments, order: Order) -> Result<()> {
     Ok(())
 }
 
-/// Has an order carried out: by the site that runs in the folder or, where none does, here.
+/// Carries out an order: through the site that runs in the folder or, if none runs, in this
+/// process.
 pub(crate) fn carry_out(data_dir: &Path, key_file: Option<PathBuf>, order: Order) -> Result<Done> {
     match DataDir::open_existing(data_dir) {
         Ok(data_dir) => {

@@ -1,8 +1,8 @@
 //! The program's own log, on standard error: warnings, or what SEALWIRE_LOG asks for.
 //!
-//! An event's fields hold what devices, clients and files said. They are escaped as all output is:
-//! one event is one line, and no terminal that shows it is given orders. It is coloured where it
-//! goes to a terminal and `NO_COLOR` is not set.
+//! The fields of a log line hold text from devices, clients and files. They are escaped like all
+//! output: one event is one line, and none can send control sequences to a terminal. The log is
+//! coloured if it goes to a terminal and `NO_COLOR` is not set.
 
 use std::{
     env,
@@ -21,10 +21,10 @@ use tracing_subscriber::{
 
 use crate::output::Escaped;
 
-/// Starts it, for the rest of the process's life.
+/// Starts the log for the rest of the process's life.
 pub(crate) fn start() {
     let filter = EnvFilter::try_from_env("SEALWIRE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    // https://no-color.org: set and not empty.
+    // https://no-color.org: the variable counts if it is set and not empty.
     let is_plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let is_coloured = io::stderr().is_terminal() && !is_plain;
     tracing::subscriber::set_global_default(subscriber(filter, io::stderr, is_coloured))
@@ -41,12 +41,13 @@ fn subscriber<W: for<'a> MakeWriter<'a> + Send + Sync + 'static>(
         .with_ansi(is_coloured)
         .fmt_fields(EscapedFields(DefaultFields::new()))
         .with_writer(writer)
-        // A terminal or a pipe that has gone away is told nothing, and nobody panics over that.
+        // If the terminal or pipe has gone away, the message is lost, and the process must not
+        // panic over it.
         .log_internal_errors(false)
         .finish()
 }
 
-/// Fields and messages as they are usually written, escaped.
+/// Formats fields and messages as by default, and escapes them.
 struct EscapedFields(DefaultFields);
 
 impl<'writer> FormatFields<'writer> for EscapedFields {

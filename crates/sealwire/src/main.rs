@@ -1,7 +1,8 @@
 //! Sealwire: industrial readings, sealed in a log that anyone can verify.
 //!
-//! The one binary: its command line and its wiring. Exit codes: 0 done, 1 failed (the last line on
-//! standard error says what), 2 wrong usage, 3 of `verify`: nothing is wrong, and nothing is shown.
+//! This is the only binary: its command line and its wiring. Exit codes: 0 done, 1 failed (the last
+//! line on standard error says what), 2 wrong usage, 3 (`verify` only) nothing is wrong, but
+//! nothing is shown either.
 
 mod backup;
 mod bench;
@@ -63,8 +64,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whatever mask the process was started with, it may read and write what it makes itself. What the
-/// mask says of other accounts stands.
+/// Lets the process read and write the files that it creates, whatever umask it was started with.
+/// Leaves the bits for other accounts as they are.
 fn own_what_is_made() {
     let others = Mode::RWXG | Mode::RWXO;
     let mask = umask(others);

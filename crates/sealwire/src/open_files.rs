@@ -1,12 +1,13 @@
-//! How many files the process may have open. A connection is a file, and many a system starts with
-//! 1,024: fewer than a port takes connections.
+//! Raises the limit of open files. Each connection is a file, and many systems start with a limit
+//! of 1,024, which is less than the connections of one port.
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Lets the process, and the engines that it starts, have `needed` files open.
+/// Allows the process, and the engines that it starts, to have `needed` files open.
 ///
-/// Refused where the system does not allow it: a flood of connections would then take the files
+/// # Errors
+/// The system does not allow that many. Without them, a flood of connections would take the files
 /// that the log needs, and stop it.
 pub(crate) fn allow(needed: u64) -> Result<()> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);

@@ -1,9 +1,9 @@
-//! What the person at the terminal sees: results on standard output, progress and errors on
+//! Output for the person at the terminal: results on standard output, progress and errors on
 //! standard error.
 //!
-//! Much of what is printed came from outside: an evidence bundle says who exported it, a site
-//! answers with words of its own, an error quotes a file. So all text is escaped here, once, on its
-//! way out: no control character reaches the terminal, no line is more than one, and nothing turns
+//! Much of it comes from outside: an evidence bundle names its exporter, a site answers with text
+//! of its own, an error quotes a file. So this module escapes all text once, on its way out: no
+//! control character reaches the terminal, no line becomes more than one, and no character changes
 //! the direction of text.
 
 use std::{
@@ -17,21 +17,21 @@ use std::{
 use anyhow::{Result, bail};
 use durable::is_standard_output;
 
-/// Why a result was not printed, where it was not.
+/// Why part of the result could not be printed, if any.
 static LOST: OnceLock<String> = OnceLock::new();
 
-/// A line of the result.
+/// Prints a line of the result.
 pub(crate) fn line(text: &str) {
     print(Escaped(text));
 }
 
-/// Several lines of the result. Each is escaped; what is within a line must not be from outside
-/// where it can hold the end of a line.
+/// Prints several lines of the result, each escaped. Text from outside that may contain a line end
+/// must not be part of `text`.
 pub(crate) fn lines(text: &str) {
     text.split('\n').for_each(line);
 }
 
-/// A line of the result that is JSON, and stays the same JSON.
+/// Prints JSON as a line of the result. Escaping keeps its meaning.
 pub(crate) fn json(text: &str) {
     print(EscapedJson(text));
 }
@@ -40,7 +40,7 @@ fn print(line: impl fmt::Display) {
     let mut stdout = io::stdout().lock();
     match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
         Ok(()) => {}
-        // A reader that has gone away wants no more.
+        // If the reader has gone away, it wants no more.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         Err(error) => {
             LOST.get_or_init(|| error.to_string());
@@ -48,17 +48,21 @@ fn print(line: impl fmt::Display) {
     }
 }
 
-/// A line about what is going on.
+/// Prints a line about progress, on standard error.
 pub(crate) fn note(text: &str) {
     let _gone = writeln!(io::stderr().lock(), "{}", Escaped(text));
 }
 
-/// How a line about a file is printed: beside the file where that is standard output itself.
+/// How to print a line about a file. If the file is standard output itself, the line goes to
+/// standard error.
 pub(crate) fn about(file: &Path) -> fn(&str) {
     if is_standard_output(file) { note } else { line }
 }
 
-/// Fails where a part of the result could not be printed: the disk that it went to may be full.
+/// Checks that the whole result was printed.
+///
+/// # Errors
+/// A part was not, for example because the disk behind standard output is full.
 pub(crate) fn check() -> Result<()> {
     match LOST.get() {
         Some(error) => bail!("the result cannot be printed: {error}"),
@@ -66,7 +70,7 @@ pub(crate) fn check() -> Result<()> {
     }
 }
 
-/// A path as a shell takes it.
+/// A path, quoted for a shell.
 pub(crate) fn quoted(path: &Path) -> String {
     let bytes = path.as_os_str().as_bytes();
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(byte);
@@ -86,8 +90,8 @@ pub(crate) fn quoted(path: &Path) -> String {
     format!("$'{escaped}'")
 }
 
-/// Text of one line, in which whatever does more than show itself is escaped as Rust does it: `\n`,
-/// `\u{1b}`.
+/// Text of one line. Displays each character that would do more than show itself as Rust's escape:
+/// `\n`, `\u{1b}`.
 pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -99,7 +103,7 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// JSON in which the same is escaped as JSON does it. It can stand only within a string there.
+/// JSON with the same characters escaped as JSON escapes them. They can only be within strings.
 struct EscapedJson<'a>(&'a str);
 
 impl fmt::Display for EscapedJson<'_> {
@@ -127,8 +131,8 @@ fn each(
     Ok(())
 }
 
-/// Whether a character does nothing but show itself: it is no control character, does not turn the
-/// direction of text, and is not invisible.
+/// Whether a character does nothing but show itself: it is not a control character, does not change
+/// the direction of text, and is visible.
 fn shows_itself(character: char) -> bool {
     !character.is_control()
         && !matches!(

@@ -1,4 +1,4 @@
-//! Which witnesses signed a checkpoint, and whether they are those that someone wants.
+//! Checks which witnesses signed a checkpoint, and whether a policy is satisfied.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -21,8 +21,8 @@ pub(crate) fn read(path: &Path) -> Result<Policy> {
     parsed.with_context(|| format!("{name} is not a policy (C2SP tlog-policy)"))
 }
 
-/// Holds a checkpoint, whose log's signature was checked, against a policy; says which witnesses
-/// signed it, and when. Answers how many did.
+/// Checks a checkpoint against a policy, and prints which witnesses signed it and when. The caller
+/// has checked the log's own signature. Returns the number of witnesses that signed.
 pub(crate) fn check(policy: &Policy, note: &SignedNote) -> Result<usize> {
     let cosignatures = policy.check(note).context("the checkpoint does not satisfy the policy")?;
     for cosignature in &cosignatures {

@@ -1,4 +1,4 @@
-//! `sealwire prove`: the proof of one leaf, as a file of C2SP tlog-proof.
+//! `sealwire prove`: writes the proof of one leaf to a file (C2SP tlog-proof).
 
 use std::{io::Write as _, path::Path};
 

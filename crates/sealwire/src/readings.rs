@@ -1,5 +1,5 @@
-//! `sealwire readings`: a sensor's readings as a file for other programs. That they were taken out
-//! is sealed first.
+//! `sealwire readings`: writes a sensor's readings to a file for other programs. Seals the fact of
+//! the export first.
 
 use std::path::{Path, PathBuf};
 
@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: ReadingsArguments) -> Result<()> {
     Ok(())
 }
 
-/// The log as a checkpoint has it that covers this leaf.
+/// Opens the log at a checkpoint that covers this leaf.
 fn log_with(data_dir: &Path, key_file: Option<PathBuf>, leaf: u64) -> Result<LogReader> {
     let log = data_dir::look(data_dir, None)?;
     if log.size() > leaf {

@@ -1,4 +1,4 @@
-//! `sealwire restore`: a data directory of a backup.
+//! `sealwire restore`: makes a data directory from a backup.
 
 use anyhow::{Context as _, Result};
 use data_dir::{
@@ -65,7 +65,7 @@ fn report(restored: &Restored, arguments: &RestoreArguments) {
     }
 }
 
-/// What became of a file, a line each.
+/// Describes what the restore did with a file, in one or more lines.
 fn words(file: &Configured) -> Vec<String> {
     let Configured { name, sha256, fate } = file;
     match fate {

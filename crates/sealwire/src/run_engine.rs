@@ -1,4 +1,4 @@
-//! `sealwire run-engine`: what a site starts its engines by.
+//! `sealwire run-engine`: the subcommand with which a site starts its engines.
 
 use anyhow::{Context as _, Result};
 use engine::supervise::exec_bound_to_parent;

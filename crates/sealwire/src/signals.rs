@@ -1,9 +1,9 @@
-//! Signals that ask the process to end: it ends in order.
+//! Signals that ask the process to end in order.
 //!
 //! SIGINT, SIGTERM and SIGHUP mean the same. A second one changes nothing: a supervisor may send
-//! several, and a terminal that closes sends its own beside it. Only who presses Ctrl-C once more
-//! at a terminal, a moment after the first, ends the process at once. A SIGHUP that whoever started
-//! the process had it ignore, as `nohup` does, is ignored.
+//! several, and a terminal that closes sends its own as well. The exception is a second Ctrl-C at a
+//! terminal, at least a second after the first: it ends the process at once. A SIGHUP that was
+//! ignored when the process started, as under `nohup`, stays ignored.
 
 use std::{
     fs,
@@ -23,14 +23,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::output;
 
-/// A second Ctrl-C is meant as one when it comes this much later: wrappers pass on what the
-/// terminal has sent already.
+/// Time after which a second Ctrl-C counts as deliberate. An earlier one may be a copy: wrappers
+/// forward the signal that the terminal has sent already.
 const DELIBERATE: Duration = Duration::from_secs(1);
-/// How long a command may take to clear away what it has not finished: some folders of files.
+/// Time that a command has to remove its unfinished files: a few folders of them.
 const CLEARING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A token that is cancelled when the process is asked to end. Whoever runs stops in order, and in
-/// bounded time.
+/// A token that is cancelled when the process is asked to end. The caller must then stop in order
+/// and in bounded time.
 pub(crate) fn shutdown() -> Result<CancellationToken> {
     let shutdown = CancellationToken::new();
     let token = shutdown.clone();
@@ -38,8 +38,8 @@ pub(crate) fn shutdown() -> Result<CancellationToken> {
     Ok(shutdown)
 }
 
-/// What a command looks at that makes files: when the process is asked to end, it clears away what
-/// it has not finished.
+/// For a command that creates files: tells it when the process is asked to end. The command must
+/// then remove its unfinished files.
 pub(crate) fn stop() -> Result<Stop> {
     let stop = Stop::default();
     let asked = stop.clone();
@@ -47,7 +47,7 @@ pub(crate) fn stop() -> Result<Stop> {
     Ok(stop)
 }
 
-/// Which signal.
+/// A signal that asks the process to end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Asked {
     Interrupt,
@@ -55,18 +55,18 @@ enum Asked {
     HangUp,
 }
 
-/// What follows from a signal.
+/// The reaction to a signal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Answer {
     /// Stop in order.
     Stop,
-    /// It is being stopped already.
+    /// Ignore it: the process is stopping already.
     GoOn,
     /// End at once.
     EndNow,
 }
 
-/// What was asked so far.
+/// The requests so far.
 #[derive(Debug)]
 struct Asking {
     is_at_terminal: bool,
@@ -84,11 +84,11 @@ impl Asking {
     }
 }
 
-/// The signals, from now on ours.
+/// The signals that this process handles itself.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    /// `None` where it is ignored.
+    /// `None` if the process ignores SIGHUP.
     hang_up: Option<Signal>,
 }
 
@@ -114,8 +114,8 @@ impl Signals {
     }
 }
 
-/// Calls `stop` at the first signal, on a thread that lives as long as the process: also a command
-/// that waits for the disk is heard.
+/// Calls `stop` at the first signal. Runs on a thread that lives as long as the process, so a
+/// command that waits for the disk reacts too.
 fn listen(patience: Option<Duration>, stop: impl Fn() + Send + 'static) -> Result<()> {
     let start = || -> io::Result<(Runtime, Signals)> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -159,21 +159,21 @@ async fn answer(mut signals: Signals, patience: Option<Duration>, stop: impl Fn(
     }
 }
 
-/// What was acknowledged is durable, engines end with us, and what a command leaves the next one
-/// clears away.
+/// Ends the process at once. This is safe: acknowledged events are durable, engines end with this
+/// process, and the next command removes unfinished files.
 fn end_now(why: &str) {
     output::note(&format!("sealwire: {why}"));
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
         .expect("a process may end itself");
 }
 
-/// Whether whoever started the process had it ignore SIGHUP. Linux tells; elsewhere it is taken as
-/// not ignored.
+/// Whether SIGHUP was ignored when the process started. Linux reports it; other systems count as
+/// not ignoring it.
 fn ignores_hang_up() -> bool {
     fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores(&status, 1))
 }
 
-/// Whether a signal is in the set of those that are ignored, in the kernel's words.
+/// Whether a signal is in the set of ignored signals in the kernel's status text.
 fn ignores(status: &str, signal: u32) -> bool {
     let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let set = set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());

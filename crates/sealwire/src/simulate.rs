@@ -1,4 +1,4 @@
-//! `sealwire simulate`: sensors on a bus that runs already.
+//! `sealwire simulate`: runs simulated sensors on an existing message bus.
 
 use anyhow::{Context as _, Result};
 

@@ -1,4 +1,4 @@
-//! `sealwire token`: who may log and search by way of the log port.
+//! `sealwire token`: creates, lists and revokes the tokens of programs that use the log port.
 
 use orders::operator::Order;
 

@@ -1,4 +1,4 @@
-//! `sealwire up`: a whole site on this machine.
+//! `sealwire up`: runs a whole site on this machine.
 
 use std::{
     env,
@@ -17,7 +17,7 @@ use tracing::warn;
 
 use crate::{cli::UpArguments, components, logging, open_files, output, signals};
 
-/// How long work on the disk that nobody waits for any more may take when the site has stopped.
+/// Time for disk work for which no caller waits any more, after the site has stopped.
 const LAST_WORK_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(arguments: UpArguments) -> Result<()> {
@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
             .await
             .context("the site does not run")
     });
-    // A question that is still being looked up must not hold the process when everything else has
+    // A question that is still being looked up must not delay the exit when everything else has
     // ended.
     runtime.shutdown_timeout(LAST_WORK_TIMEOUT);
     outcome
@@ -79,8 +79,9 @@ fn announce(addresses: &Addresses) {
     ));
 }
 
-/// Whole or not at all: whoever waits for the file reads it as soon as it is there. Whoever reads
-/// at the end of a pipe may come later: nobody waits for that.
+/// Writes the addresses to a file, whole or not at all: a program that waits for the file reads it
+/// as soon as it exists. If the file is a pipe, its reader may come later, and this does not wait
+/// for it.
 pub(crate) fn write_ready_file(file: &Path, addresses: &impl Serialize) -> io::Result<()> {
     let json = serde_json::to_vec(addresses)?;
     let path = file.to_owned();

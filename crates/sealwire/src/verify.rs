@@ -1,4 +1,4 @@
-//! `sealwire verify`: believes nothing but the key.
+//! `sealwire verify`: checks a log, and trusts nothing but the key.
 
 mod bundle;
 mod completeness;
@@ -105,8 +105,8 @@ fn verify_data_dir(
     }
     let mut shown = report(&verified.checkpoint, &verified.keys, vkey.is_some());
     if let Some(policy) = policy {
-        // What witnesses have signed may be older than the newest key. The first is in every
-        // history.
+        // The checkpoint that witnesses signed may be older than the newest key. Every history has
+        // the first key.
         let first = verified.keys.iter().next().map(|(_, key)| key);
         let witnessed = data_dir::look_witnessed(folder, first)?;
         let size = witnessed.size();

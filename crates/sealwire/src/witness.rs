@@ -1,4 +1,4 @@
-//! `sealwire witness`: a witness for others' logs.
+//! `sealwire witness`: runs a witness for other parties' logs.
 
 use std::{fs, sync::Arc};
 
@@ -10,10 +10,10 @@ use tokio::net::TcpListener;
 
 use crate::{cli::WitnessArguments, logging, open_files, output, signals, up};
 
-/// Largest list of logs in bytes: 100,000 logs of some hundred bytes.
+/// Largest list of logs in bytes: 100,000 logs of a few hundred bytes.
 const LOGS_BYTES_MAX: u64 = 64 << 20;
 
-/// Where a witness is found, and the key that policies name.
+/// Address of a witness, and the key that policies name.
 #[derive(Serialize)]
 struct Ready {
     url: String,
@@ -49,8 +49,8 @@ pub(crate) fn run(arguments: &WitnessArguments) -> Result<()> {
     })
 }
 
-/// The list of logs. A new witness may have none yet: its key is needed first, for whoever is to
-/// ask it.
+/// Reads the list of logs. A new witness may not have one yet: its operator must first give its key
+/// to those who will ask it.
 fn read_logs(arguments: &WitnessArguments) -> Result<LogList> {
     let path = arguments.logs.clone().unwrap_or_else(|| arguments.data_dir.join("logs"));
     let is_absent = matches!(path.try_exists(), Ok(false));

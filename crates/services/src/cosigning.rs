@@ -4,7 +4,7 @@
 //! [`Gathering`] decides whom to ask and when; this module sends the requests, on threads of their
 //! own, and writes the file. Sealing and checkpoints continue whether or not witnesses answer. The
 //! site shows a cosigned checkpoint only after its file is durable, so the shown checkpoint never
-//! goes back, not even over a restart.
+//! goes back, not even after a restart.
 
 use std::{
     io,
@@ -100,7 +100,7 @@ impl Cosigning {
 
 impl Service for Cosigning {
     const NAME: &'static str = "cosigning";
-    /// A task panicked.
+    /// A bug: a task panicked.
     type Error = JoinError;
 
     /// Asks witnesses until `shutdown`.

@@ -28,7 +28,7 @@ pub struct Config {
     pub simulate: u32,
     /// Ports on loopback; 0 picks a free one.
     pub ports: Ports,
-    /// Host names under which people reach the page, beside the machine's own.
+    /// Host names under which people reach the page, in addition to the machine's own.
     pub page_hosts: Vec<PageHost>,
     /// Name and bytes of each component; all of [`COMPONENTS`](crate::COMPONENTS) are needed.
     pub components: Vec<(String, Vec<u8>)>,

@@ -32,7 +32,7 @@ pub struct LogAlone {
     pub token: String,
     /// Reads the index.
     pub index: Reader,
-    /// The log.
+    /// The log that is served.
     pub ledger: Ledger,
     /// Carries out orders on the log.
     pub operator: Operator,

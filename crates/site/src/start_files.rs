@@ -1,4 +1,4 @@
-//! The files, beside the log, that a start reads from a site's folder. One function reads each
+//! The files that a start reads from a site's folder, apart from the log. One function reads each
 //! file, for the start and for `doctor`.
 //!
 //! A start reads all of them before it changes anything, so that a wrong file shows while someone

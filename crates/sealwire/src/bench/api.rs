@@ -1,5 +1,5 @@
-//! `sealwire bench api`: Pangea's API over a log of a year's readings, from outside: a process
-//! serves, this one asks, and both share the machine.
+//! `sealwire bench api`: measures Pangea's API from outside, over a log with a year of readings.
+//! One process serves, this one asks, and both share the machine.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -25,24 +25,24 @@ use crate::{
     output,
 };
 
-/// Readings of the log; a tenth with `--quick`.
+/// Number of readings in the log; a tenth with `--quick`.
 const READINGS: u64 = 10_000_000;
-/// Sensors that they are of, besides one that has as many as ten others.
+/// Number of sensors with equally many readings. One more sensor has as many as ten of them.
 const SENSORS: u64 = 1_000;
-/// The span of their timestamps.
+/// Span of the readings' timestamps.
 const YEAR_MICROS: u64 = 365 * 86_400 * 1_000_000;
-/// When it begins: 2025.
+/// Timestamp of the first reading: the start of 2025.
 const BEGIN_MICROS: u64 = 1_735_689_600_000_000;
-/// Programs that log at once, and for how long.
+/// Number of programs that log at the same time, and for how long.
 const LOGGING_CLIENTS: u64 = 4;
 const LOGGING: Duration = Duration::from_secs(10);
-/// Searches of each kind that are timed.
+/// Searches of each kind to time.
 const SEARCHES: u64 = 1_000;
-/// Plots that are timed, of so many points at most.
+/// Plots to time, and the most points of each.
 const PLOTS: u64 = 50;
 const POINTS_MAX: u32 = 1_000;
 
-/// What is printed with `--json`.
+/// The figures, printed with `--json`.
 #[derive(Debug, Serialize)]
 struct Figures {
     log_events_per_s: f64,
@@ -56,7 +56,7 @@ struct Figures {
     events: u64,
 }
 
-/// What the process that serves says once the index has the whole log.
+/// What the serving process reports once the index has the whole log.
 #[derive(Debug, Deserialize, Serialize)]
 struct Serving {
     url: String,
@@ -100,7 +100,7 @@ pub(crate) fn run(arguments: &MeasureArguments) -> Result<()> {
     Ok(())
 }
 
-/// The other process: serves until its input ends.
+/// Runs the serving process: serves until its standard input ends.
 pub(crate) fn serve_until_killed(arguments: &ApiServeArguments) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(async {
@@ -121,7 +121,7 @@ pub(crate) fn serve_until_killed(arguments: &ApiServeArguments) -> Result<()> {
     })
 }
 
-/// The slowest of some plots of a year, each of one sensor, in milliseconds.
+/// Time of the slowest of [`PLOTS`] plots, each of one sensor over a year, in milliseconds.
 fn plot(log: &LogAlone) -> Result<f64> {
     let mut slowest = Duration::ZERO;
     for number in 0..PLOTS {
@@ -149,7 +149,7 @@ fn serve(folder: &Path) -> Result<(Serving, Killed)> {
     Ok((serving, child))
 }
 
-/// Fills the log of a new site with readings of a year.
+/// Fills the log of a new site with a year of readings.
 fn fill(folder: &Path, events: u64) -> Result<()> {
     let data_dir = DataDir::open(folder, None)?;
     let SiteLog { ledger, writer, operator: _ } = SiteLog::open(&data_dir, None)?;
@@ -197,7 +197,7 @@ fn uuid(number: u64) -> String {
     format!("a3b3c3d3-e3f3-4aaa-8bbb-{number:012x}")
 }
 
-/// A search restricted to whole values, as a program asks for what is its own.
+/// A search restricted to whole values, as a program searches for its own events.
 fn restricted(number: u64) -> Value {
     let sensor = number * 31 % SENSORS;
     let source = format!("Hall {}.Sensor{sensor}", sensor % 40);
@@ -222,8 +222,8 @@ fn text(number: u64) -> Value {
     json!({ "query": query })
 }
 
-/// Half of the searches, and all but a hundredth, take at most so many milliseconds, the first page
-/// with its proofs included.
+/// Median and 99th percentile of the time of a search, in milliseconds, including the first page
+/// with its proofs.
 fn timed(serving: &Serving, search: fn(u64) -> Value) -> Result<(f64, f64)> {
     let client = Client::of(serving);
     let mut times = Vec::new();
@@ -241,7 +241,7 @@ fn timed(serving: &Serving, search: fn(u64) -> Value) -> Result<(f64, f64)> {
     Ok((at(50), at(99)))
 }
 
-/// Events that are sealed a second when some programs log a thousand at a time.
+/// Sealed events per second while several programs log a thousand events per call.
 fn log(serving: &Serving) -> Result<f64> {
     let logged = AtomicU64::new(0);
     let begin = Instant::now();
@@ -278,7 +278,7 @@ fn bulk(client: u64) -> String {
     json!({ "events": (0..Batch::EVENTS_MAX).map(event).collect::<Vec<_>>() }).to_string()
 }
 
-/// A program that keeps its connection, as the SDKs do.
+/// A client that keeps its connection, as the SDKs do.
 struct Client<'a> {
     agent: ureq::Agent,
     serving: &'a Serving,
@@ -306,7 +306,7 @@ impl<'a> Client<'a> {
 }
 
 impl Figures {
-    /// The same for people, each figure beside its aim.
+    /// The figures as a table for people, each beside its target.
     fn table(&self) -> String {
         let rss = self.rss_mb.map_or_else(|| String::from("unknown"), |mb| format!("{mb:.0} MB"));
         let rows = [

@@ -1,5 +1,5 @@
-//! `sealwire bench ledger`: fills a log, kills the process that fills it, opens and verifies what
-//! it left.
+//! `sealwire bench ledger`: fills a log, kills the process that fills it, then opens and verifies
+//! the log.
 
 use std::{
     fs,
@@ -19,10 +19,10 @@ use super::{
 };
 use crate::{cli::MeasureArguments, output};
 
-/// Entries of the log; a tenth with `--quick`.
+/// Number of entries in the log; a tenth with `--quick`.
 const ENTRIES: u64 = 10_000_000;
 
-/// What is printed with `--json`. Figures of the bare machine have `bare` in their names.
+/// The figures, printed with `--json`. Those of the bare machine have `bare` in their names.
 #[derive(Debug, Serialize)]
 struct Figures {
     batch_entries_per_s: f64,
@@ -98,8 +98,8 @@ fn measure(folder: &Path, entries: u64) -> Result<Figures> {
     })
 }
 
-/// Has a process fill a log and measure itself, and kills it while it goes on. Answers what it
-/// measured, and the most memory it ever had, in megabytes.
+/// Starts a process that fills a log and measures itself, and kills it while it continues to
+/// append. Returns its measurements and its peak memory in megabytes.
 fn load_and_kill(folder: &Path, entries: u64) -> Result<(Measured, Option<f64>)> {
     let mut child = Killed(
         Command::new(std::env::current_exe().context("cannot find this program")?)
@@ -117,18 +117,18 @@ fn load_and_kill(folder: &Path, entries: u64) -> Result<(Measured, Option<f64>)>
     Ok((measured, resident_mb(child.0.id())))
 }
 
-/// A process that does not outlive this value: it ends as in a crash, without notice.
+/// A process that does not outlive this value. It is killed without notice, as in a crash.
 pub(super) struct Killed(pub(super) Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        // Where it has ended already there is nothing to kill.
+        // If the process has ended already, there is nothing to kill.
         let _ended = self.0.kill();
         let _ended = self.0.wait();
     }
 }
 
-/// The most memory that a process has had at once; `None` where the system does not tell.
+/// Peak memory of a process in megabytes; `None` if the system does not report it.
 pub(super) fn resident_mb(process: u32) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -137,7 +137,7 @@ pub(super) fn resident_mb(process: u32) -> Option<f64> {
 }
 
 impl Figures {
-    /// The same for people, each figure beside its aim and what it can be held against.
+    /// The figures as a table for people, each beside its target and a figure to compare it with.
     fn table(&self) -> String {
         let rss = self.rss_mb.map_or_else(|| String::from("unknown"), |mb| format!("{mb:.0} MB"));
         let envelope_bytes = self.envelope_bytes;

@@ -1,8 +1,8 @@
-//! The process under load: it fills a log, measures itself, says what it measured on standard
-//! output, and goes on appending until it is killed.
+//! The process under load: fills a log, measures itself, prints the measurements on standard
+//! output, and continues to append until it is killed.
 //!
-//! It is a process of its own so that its memory is that of a log alone, and so that it can be
-//! killed as a crash would.
+//! It is a separate process so that its memory is that of a log alone, and so that the bench can
+//! kill it as a crash would.
 
 use std::{
     fs,
@@ -22,22 +22,22 @@ use tokio::{task::JoinSet, time::MissedTickBehavior};
 use super::machine::BareLog;
 use crate::cli::LedgerLoadArguments;
 
-/// Bytes of an envelope.
+/// Size of an envelope in bytes.
 pub(crate) const ENVELOPE_BYTES: usize = 300;
-/// Writers of batches.
+/// Number of tasks that append batches.
 const BATCH_WRITERS: u64 = 4;
-/// Writers that append one event at a time.
+/// Number of tasks that append one event at a time.
 const SINGLE_WRITERS: u64 = 256;
-/// Proofs that are timed, each of a leaf at random, after as many that warm up.
+/// Proofs to time, each of a random leaf. As many before them warm up.
 const PROOFS: usize = 20_000;
-/// Appends of the lone writer that are timed, and as many bare writes.
+/// Appends of the lone writer to time, and as many bare writes.
 const LONE_APPENDS: usize = 4_000;
-/// Appends, then bare writes, in turns of so many: both see the same disk.
+/// Appends, and then bare writes, per turn. Taking turns lets both see the same disk.
 const LONE_TURN: usize = 100;
-/// As a site does it.
+/// The same as a site's default.
 const CHECKPOINT_PERIOD: Duration = Duration::from_millis(500);
 
-/// What the process under load measured.
+/// Measurements of the process under load.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Measured {
     pub(crate) entries: u64,
@@ -86,14 +86,14 @@ async fn load(folder: &Path, entries: u64) -> Result<()> {
         stdout.write_all(b"\n")?;
         stdout.flush()?;
     }
-    // Until the end comes from outside.
+    // Appends until another process kills this one.
     append_batches(&ledger, u64::MAX).await?;
     writer.close().await?;
     Ok(())
 }
 
-/// The key of a bench's log, the same in the process under load and in the one that opens the log
-/// after it.
+/// The key of a bench's log. The process under load and the one that opens the log afterwards both
+/// use it.
 pub(crate) fn signer() -> Signer {
     let name = "sealwire.test/bench".parse().expect("it is a key's name");
     Signer::from_seed(name, &[1; 32])
@@ -110,13 +110,13 @@ async fn publish(ledger: Ledger) {
     }
 }
 
-/// Appends batches of the largest number of events from a few writers. Answers entries per second.
+/// Appends batches of the largest size from [`BATCH_WRITERS`] tasks. Returns entries per second.
 async fn append_batches(ledger: &Ledger, entries: u64) -> Result<f64> {
     let batches = entries.div_ceil(Batch::EVENTS_MAX as u64).div_ceil(BATCH_WRITERS);
     append_from(ledger, BATCH_WRITERS, batches, Batch::EVENTS_MAX).await
 }
 
-/// Appends one event at a time from many writers. Answers entries per second.
+/// Appends one event at a time from [`SINGLE_WRITERS`] tasks. Returns entries per second.
 async fn append_singly(ledger: &Ledger, entries: u64) -> Result<f64> {
     append_from(ledger, SINGLE_WRITERS, entries.div_ceil(SINGLE_WRITERS), 1).await
 }
@@ -141,10 +141,10 @@ async fn append_from(ledger: &Ledger, writers: u64, batches: u64, events: usize)
     Ok((ledger.size() - before) as f64 / begin.elapsed().as_secs_f64())
 }
 
-/// Appends one event at a time from one writer, and makes bare writes of as many bytes between.
-/// Answers the median of each in microseconds.
+/// Appends one event at a time from one task, with bare writes of as many bytes in between. Returns
+/// the median of each in microseconds.
 async fn append_alone(ledger: &Ledger, folder: &Path) -> Result<(f64, f64)> {
-    /// Bytes that the commit group of one such event takes, about.
+    /// Approximate size in bytes of a commit group with one such event.
     const GROUP_BYTES: usize = 220;
     let mut bare = BareLog::create(folder, GROUP_BYTES).context("cannot write beside the log")?;
     let mut readings = Readings::new(0);
@@ -162,7 +162,7 @@ async fn append_alone(ledger: &Ledger, folder: &Path) -> Result<(f64, f64)> {
     Ok((median_us(&mut ours), median_us(&mut theirs)))
 }
 
-/// Makes inclusion proofs of leaves at random. Answers the median in microseconds.
+/// Makes inclusion proofs of random leaves. Returns the median time in microseconds.
 fn time_proofs(ledger: &Ledger) -> Result<f64> {
     let size = ledger.published().checkpoint.size.get();
     let mut random = SmallRng::seed_from_u64(1);
@@ -184,7 +184,7 @@ fn median_us(times: &mut [Duration]) -> f64 {
     median.as_secs_f64() * 1e6
 }
 
-/// Bytes of all files in a folder.
+/// Size in bytes of all files in a folder.
 fn bytes_of(folder: &Path) -> io::Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(folder)? {
@@ -195,7 +195,7 @@ fn bytes_of(folder: &Path) -> io::Result<u64> {
     Ok(bytes)
 }
 
-/// Readings of 40 sensors in turn, whose envelopes have [`ENVELOPE_BYTES`].
+/// Generates readings of 40 sensors in turn, with envelopes of [`ENVELOPE_BYTES`].
 struct Readings {
     random: SmallRng,
     micros: i64,

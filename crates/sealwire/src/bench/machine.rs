@@ -1,4 +1,4 @@
-//! What the machine does without us: the figures that ours are held against.
+//! Figures of the bare machine, to compare ours with.
 
 use std::{
     fs::File,
@@ -9,14 +9,14 @@ use std::{
 
 use tlog::Hash;
 
-/// How long each figure is measured.
+/// Measuring time for each figure.
 const MEASURED: Duration = Duration::from_millis(500);
-/// Bytes of one large write.
+/// Size of one large write in bytes.
 const LARGE_WRITE_BYTES: usize = 1 << 20;
-/// Large writes before an fdatasync: about as much as one after a full commit group.
+/// Large writes before an fdatasync. Together they have the size of a full commit group, about.
 const LARGE_WRITES: usize = 64;
 
-/// SHA-256 of messages of this many bytes, per second on one core.
+/// SHA-256 hashes per second on one core, of messages with this many bytes.
 pub(crate) fn sha256_per_s(message_bytes: usize) -> f64 {
     let message = vec![b'x'; message_bytes];
     let mut hashed = 0_u32;
@@ -30,7 +30,7 @@ pub(crate) fn sha256_per_s(message_bytes: usize) -> f64 {
     f64::from(hashed) / begin.elapsed().as_secs_f64()
 }
 
-/// Megabytes per second of large writes with an fdatasync after each 64 MiB.
+/// Megabytes per second of large writes, with an fdatasync after each 64 MiB.
 pub(crate) fn write_mb_per_s(folder: &Path) -> io::Result<f64> {
     let path = folder.join("bare-large");
     let mut file = File::create(&path)?;
@@ -62,7 +62,7 @@ impl BareLog {
         Ok(Self { file: File::create(folder.join("bare-log"))?, record: vec![b'x'; record_bytes] })
     }
 
-    /// How long one write and its fdatasync take.
+    /// Writes one record and calls fdatasync. Returns how long both took.
     pub(crate) fn append(&mut self) -> io::Result<Duration> {
         let begin = Instant::now();
         self.file.write_all(&self.record)?;

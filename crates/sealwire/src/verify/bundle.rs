@@ -1,4 +1,4 @@
-//! `sealwire verify bundle`: each row against the log it is said to be of, offline.
+//! `sealwire verify bundle`: checks each row against the log that the bundle names, offline.
 
 use std::{fs::File, io::BufReader};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{cli::VerifyBundleArguments, output, policy};
 
-/// Things that are wrong and named; the others are counted. A person reads no more.
+/// Faults that are named. The others are only counted, because nobody reads more.
 const FINDINGS_NAMED_MAX: u64 = 100;
 
 pub(super) fn run(arguments: &VerifyBundleArguments) -> Result<()> {
@@ -66,8 +66,8 @@ fn check_policy(policy: &Policy, bundle: &VerifiedBundle, shown: &mut Shown) -> 
     shown::check_policy(policy, &SignedNote::parse(&bundle.note)?, shown)
 }
 
-/// Asks for what a bundle is for: envelopes and, where it is of one sensor, polls of it. Rows of a
-/// sensor can be left out of a bundle without a trace, all but those between two numbers of polls.
+/// Requires what a bundle is for: envelopes and, if it is of one sensor, polls of it. Rows of a
+/// sensor can be left out of a bundle without a trace, except between two numbered polls.
 fn demand(bundle: &VerifiedBundle, shown: &mut Shown) {
     shown.demand(bundle.proved > 0, || match bundle.erased {
         0 => String::from("not one row is in it"),

@@ -1,4 +1,4 @@
-//! What `sealwire verify --completeness` says of a log's sensors.
+//! The report of `sealwire verify --completeness` about a log's sensors.
 
 use anyhow::{Result, ensure};
 use model::{
@@ -10,10 +10,10 @@ use model::{
 use super::shown::{Shown, ok};
 use crate::output;
 
-/// Lines about each kind of finding, of all sensors together: a person reads no more.
+/// Lines about each kind of finding, for all sensors together. Nobody reads more.
 const LINES_MAX: usize = 20;
 
-/// Takes one leaf. What is no envelope numbers nothing.
+/// Adds one leaf to the check. A leaf that holds no envelope has no numbers.
 pub(super) fn take(checked: &mut Completeness, leaf: u64, envelope: Option<&[u8]>) {
     match envelope.map(Envelope::parse) {
         Some(Ok(envelope)) => checked.take(leaf, &envelope.event),
@@ -22,11 +22,12 @@ pub(super) fn take(checked: &mut Completeness, leaf: u64, envelope: Option<&[u8]
     }
 }
 
-/// Says what was found.
+/// Prints the findings.
 ///
-/// A poll of which no event says how it ended, and one that two events name, fail the log: no site
-/// seals either, whatever happens to it, so an event was kept from the log or came to it by another
-/// way. What the log declares missing does not, nor does what an erasure may have taken.
+/// # Errors
+/// A poll has no event that says how it ended, or two events name it. No site ever seals that, so
+/// someone kept an event from the log or added one in another way. A poll that the log declares
+/// missing is no error, and neither is one that an erasure may have removed.
 pub(super) fn report(checked: &Completeness) -> Result<()> {
     let sensors = checked.accounts().len();
     let incomplete = checked.accounts().filter(|(_, account)| !account.is_complete()).count();
@@ -88,7 +89,7 @@ pub(super) fn report(checked: &Completeness) -> Result<()> {
     Ok(())
 }
 
-/// Asks for polls that are accounted for: where no event numbers one, nothing is shown of any.
+/// Requires polls with numbers: if no event numbers a poll, the check shows nothing about polls.
 pub(super) fn demand(checked: &Completeness, shown: &mut Shown) {
     let is_numbered = checked.accounts().any(|(_, account)| account.polls().is_some());
     shown.demand(is_numbered, || {
@@ -96,7 +97,7 @@ pub(super) fn demand(checked: &Completeness, shown: &mut Shown) {
     });
 }
 
-/// Says the first of one kind of finding, and how many more there are.
+/// Prints the first findings of one kind, and how many more there are.
 fn list<T>(
     checked: &Completeness,
     of: fn(&Account) -> &Listed<T>,

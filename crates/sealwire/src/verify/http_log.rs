@@ -1,4 +1,4 @@
-//! A log behind an address.
+//! A log that is read over HTTP.
 
 use std::{io::Read as _, time::Duration};
 
@@ -6,12 +6,12 @@ use ledger::verify::{KeyEvent, LogSource};
 use serde::Deserialize;
 use tlog::TilePath;
 
-/// How long a log may take to answer one request.
+/// Time that a log has to answer one request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Largest answer of a log in bytes: a full bundle of the largest entries is 16 MiB.
+/// Largest answer of a log in bytes. A full bundle of the largest entries has 16 MiB.
 const ANSWER_BYTES_MAX: u64 = 17 << 20;
 
-/// A log that is read as C2SP tlog-tiles lays it out.
+/// A log in the layout of C2SP tlog-tiles.
 pub(super) struct HttpLog {
     url: String,
     agent: ureq::Agent,
@@ -38,7 +38,7 @@ impl HttpLog {
     }
 }
 
-/// What `/keys` answers.
+/// The answer of `/keys`.
 #[derive(Deserialize)]
 struct Keys {
     keys: Vec<Key>,

@@ -1,4 +1,4 @@
-//! `sealwire verify proof`: one leaf, by the file that proves it.
+//! `sealwire verify proof`: checks one leaf by its proof file.
 
 use std::{
     fs::File,
@@ -16,7 +16,7 @@ use tlog::{
 use super::shown::{Shown, check_policy, ok};
 use crate::{cli::VerifyProofArguments, output, policy};
 
-/// Largest proof file: its checkpoint, its extra data in base64, and some 4 KiB of hashes.
+/// Largest proof file in bytes: its checkpoint, its extra data in base64, and some 4 KiB of hashes.
 const PROOF_BYTES_MAX: usize = NOTE_BYTES_MAX + 2 * EXTRA_BYTES_MAX;
 
 pub(super) fn run(arguments: &VerifyProofArguments) -> Result<()> {
@@ -40,7 +40,7 @@ pub(super) fn run(arguments: &VerifyProofArguments) -> Result<()> {
     }
 }
 
-/// The envelope that is proved.
+/// Verifies the proof and returns the envelope that it proves.
 fn verify(
     proof: &[u8],
     envelope: Option<Vec<u8>>,

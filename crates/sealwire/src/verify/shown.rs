@@ -1,4 +1,4 @@
-//! What a check shows, line by line, and what it does not show.
+//! What a check shows and what it does not, line by line.
 
 use anyhow::{Context as _, Result};
 use ledger::verify::KeyHistory;
@@ -6,26 +6,29 @@ use tlog::{Checkpoint, Policy, SignedNote, VerifierKey};
 
 use crate::{output, policy};
 
-/// Leaves between two lines of progress.
+/// Leaves between two progress messages.
 const PROGRESS_LEAVES: u64 = 1_000_000;
 
-/// What a check shows in which nothing was found wrong. Where there was nothing to find anything
-/// in, that is no evidence of anything.
+/// What a check has shown without finding a fault. A check that had nothing to examine is no
+/// evidence, so it must say what it did not show.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
-    /// What was asked for and there was nothing to show it by, one line each.
+    /// Requirements that the check could not show, one line each.
     not_shown: Vec<String>,
 }
 
 impl Shown {
-    /// Asks for something to be shown; says so if it is not.
+    /// Requires that something is shown. If it is not, records `not_shown` for the conclusion.
     pub(super) fn demand(&mut self, is_shown: bool, not_shown: impl FnOnce() -> String) {
         if !is_shown {
             self.not_shown.push(not_shown());
         }
     }
 
-    /// The last words: all that was asked for is shown, or what is not.
+    /// Prints the conclusion: everything required is shown, or what is not.
+    ///
+    /// # Errors
+    /// [`NotShown`], if a requirement is not met.
     pub(super) fn conclude(self, what: &str, holds: &str) -> Result<()> {
         for words in &self.not_shown {
             output::line(&format!("  NOT SHOWN  {words}"));
@@ -42,7 +45,7 @@ impl Shown {
     }
 }
 
-/// Nothing is wrong, and what was asked for is not shown.
+/// The check found no fault, but did not show everything that was required.
 #[derive(Debug, thiserror::Error)]
 #[error("not shown by {what}: {words}")]
 pub(crate) struct NotShown {
@@ -51,7 +54,7 @@ pub(crate) struct NotShown {
 }
 
 impl NotShown {
-    /// Neither that of what holds nor that of what does not.
+    /// Differs from the codes for a log that holds (0) and for one that does not (1).
     pub(crate) const EXIT_CODE: u8 = 3;
 }
 
@@ -59,7 +62,8 @@ pub(super) fn parse_vkey(vkey: Option<&str>) -> Result<Option<VerifierKey>> {
     vkey.map(VerifierKey::parse).transpose().context("--vkey is not a verifier key")
 }
 
-/// Holds a checkpoint against a policy, which must ask for something.
+/// Checks a checkpoint against a policy, and requires that the policy asks for at least one
+/// witness.
 pub(super) fn check_policy(policy: &Policy, note: &SignedNote, shown: &mut Shown) -> Result<()> {
     let witnesses = policy::check(policy, note)?;
     shown.demand(witnesses > 0, || {
@@ -71,7 +75,8 @@ pub(super) fn check_policy(policy: &Policy, note: &SignedNote, shown: &mut Shown
     Ok(())
 }
 
-/// Who signed, and why that is believed. `named_by` is what names the key where none was given.
+/// Prints who signed, and why that is trusted. `named_by` names the source of the key if the caller
+/// gave none.
 pub(super) fn report_keys(
     checkpoint: &Checkpoint,
     keys: &KeyHistory,

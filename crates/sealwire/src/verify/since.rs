@@ -1,4 +1,4 @@
-//! `sealwire verify --since`: that a log was only added to since an older checkpoint.
+//! `sealwire verify --since`: shows that a log has only grown since an older checkpoint.
 
 use std::{fs, path::Path};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::data_dir;
 
-/// The older checkpoint, as whoever kept it has it.
+/// Reads the older checkpoint from the file of the person who kept it.
 pub(super) fn read(file: &Path) -> Result<String> {
     fs::read_to_string(file)
         .with_context(|| format!("cannot read the checkpoint {}", file.display()))
