@@ -136,7 +136,9 @@ struct StoredToken {
 /// The actor who revoked a token, and the time. The log does not record it yet.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Revocation {
+    /// The actor, as the log will record it.
     pub actor: String,
+    /// When the token was revoked.
     pub at: Timestamp,
 }
 

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 /// Version of the directory's layout. Other versions are refused.
 const VERSION: u32 = 1;
+/// File with the layout's version and the site's name.
 pub const DESCRIPTION: &str = "site.json";
+/// File that a process locks while it uses the directory.
 pub const LOCK: &str = "lock";
 /// File with the log's signing key.
 pub const KEY: &str = "site.key";
@@ -292,6 +294,11 @@ fn describe(path: &Path, description: &Description) -> io::Result<()> {
     durable::replace(path, &serde_json::to_vec(description)?)
 }
 
+/// Checks a site's name.
+///
+/// # Errors
+/// [`DataDirError::Name`], if it has other characters than a-z, 0-9, `-`, `.` and `_`, or not 1 to
+/// [`DataDir::NAME_CHARS_MAX`] of them.
 pub fn check_name(name: &str) -> Result<String, DataDirError> {
     let allowed =
         |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.' | '_');

@@ -52,6 +52,10 @@ impl RunFile {
         serde_json::from_slice(&bytes).map_err(io::Error::other)
     }
 
+    /// Writes the file in a data directory, and makes it durable.
+    ///
+    /// # Errors
+    /// The file cannot be written.
     pub fn write(&self, data_dir: &Path) -> io::Result<()> {
         let json = serde_json::to_vec(self).expect("addresses are text");
         durable::replace(&data_dir.join(NAME), &json)

@@ -41,7 +41,7 @@ impl Answers {
     }
 
     /// Reserves memory for an answer of `bytes` bytes. Returns `None` if other answers hold it for
-    /// longer than [`ROOM_TIMEOUT`](crate::memory::ROOM_TIMEOUT).
+    /// longer than [`ROOM_TIMEOUT`](crate::ROOM_TIMEOUT).
     pub async fn room(&self, bytes: usize) -> Option<AnswerRoom> {
         if bytes <= SMALL_BYTES {
             return Some(AnswerRoom(None));

@@ -18,6 +18,7 @@ pub const PERMIT_BYTES: usize = 1 << 10;
 pub struct Memory(Arc<Semaphore>);
 
 impl Memory {
+    /// Memory of `bytes` bytes, rounded down to whole permits.
     pub fn of(bytes: usize) -> Self {
         Self(Arc::new(Semaphore::new(bytes / PERMIT_BYTES)))
     }

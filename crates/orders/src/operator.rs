@@ -296,6 +296,7 @@ impl fmt::Debug for Operator {
 }
 
 impl Operator {
+    /// Creates an operator for an open log. `retention` is the path of the retention file.
     pub fn new(
         ledger: Ledger,
         keys: KeyFiles,

@@ -41,6 +41,7 @@ struct Running {
 /// The time, as the file stores it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct OwnTime {
+    /// The site's own time.
     pub time: Timestamp,
     /// Whether the machine's clock was far ahead, and no operator has confirmed it since.
     pub in_doubt: bool,

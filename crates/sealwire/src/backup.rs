@@ -1,4 +1,4 @@
-//! `sealwire backup`: a verified copy of a site's log.
+//! `sealwire backup`: makes a verified copy of a site's log.
 
 use anyhow::{Context as _, Result};
 use data_dir::backup::{BackedUp, Request, backup};

@@ -7,8 +7,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Allows the process, and the engines that it starts, to have `needed` files open.
 ///
 /// # Errors
-/// The system does not allow that many. Without them, a flood of connections would take the files
-/// that the log needs, and stop it.
+/// The system does not allow that many. The process must not run with fewer: a flood of connections
+/// would then take the files that the log needs, and stop it.
 pub(crate) fn allow(needed: u64) -> Result<()> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_none_or(|current| current >= needed) {

@@ -36,7 +36,9 @@ pub struct Connections {
 /// A connection that reconnects by itself.
 #[derive(Clone, Debug)]
 pub struct Connection {
+    /// The NATS client.
     pub client: Client,
+    /// Whether the connection is up.
     pub state: watch::Receiver<Bus>,
     /// Messages dropped because a subscription was full, counted over all connections.
     pub dropped: Arc<AtomicU64>,

@@ -36,14 +36,19 @@ const FORGET_ORDERS_MAX: usize = 16;
 /// Polls the sensors. The fields are what the service needs at its start.
 #[derive(Debug)]
 pub struct Polling {
+    /// Timeouts and limits of the poller.
     pub config: Config,
     /// Subject patterns of the sensors' heartbeats.
     pub heartbeats: Vec<Pattern>,
+    /// The sensors at the start.
     pub known: Known,
+    /// Connection to the devices.
     pub connection: Connection,
     /// Channel to the service that seals events.
     pub events: mpsc::Sender<ToSeal>,
+    /// Receives the poller's counters after each step.
     pub counters: watch::Sender<Counters>,
+    /// Orders to forget a sensor.
     pub forget: ForgetOrders,
 }
 
@@ -114,6 +119,7 @@ impl Forgetting {
 /// What the whole log records about sensors.
 #[derive(Debug)]
 pub struct Known {
+    /// Each sensor's newest heartbeat and state.
     pub sensors: Vec<(Heartbeat, SensorState)>,
     /// The newest numbers of each sensor, including sensors that are not in `sensors`.
     pub last_numbers: BTreeMap<SensorId, LastNumbers>,

@@ -54,17 +54,21 @@ const PAGE_BYTES_MAX: usize = 1 << 20;
 /// Answers questions; the fields are the sources of the answers.
 #[derive(Debug)]
 pub struct Queries {
+    /// The log.
     pub ledger: Ledger,
+    /// The index of the log.
     pub index: Reader,
     /// Connection to the components that ask.
     pub client: Client,
     /// Messages dropped because a subscription was full.
     pub dropped: Arc<AtomicU64>,
+    /// The poller's counters.
     pub counters: watch::Receiver<Counters>,
     /// The newest checkpoint that satisfies the site's policy; `None` without a policy.
     pub witnessed: Option<WatchWitnessed>,
     /// Progress of the index.
     pub indexed: watch::Receiver<Indexed>,
+    /// Name of the site.
     pub site_name: String,
     /// URL of the log port, for programs on this machine.
     pub log_url: String,

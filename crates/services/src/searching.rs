@@ -76,6 +76,7 @@ pub struct Events<'a> {
 }
 
 impl<'a> Events<'a> {
+    /// Reads events of this log.
     pub const fn of(ledger: &'a Ledger) -> Self {
         Self { ledger, run: Vec::new() }
     }
