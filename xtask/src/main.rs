@@ -26,7 +26,7 @@ cargo xtask COMMAND
   kills [ROUNDS]     kill a process that appends to a log with SIGKILL, 100 times or ROUNDS, and check the log each time
   fuzz [--seconds N] [TARGET]
                      fuzz every target, or one, for 60 s each or N; needs a nightly toolchain and cargo-fuzz
-  tidy               check the layout and the direction of dependencies
+  tidy               check the layout, the direction of dependencies, and links between documents
   measure            run a site and print the figures of docs/performance.md
 ";
 

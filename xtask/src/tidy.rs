@@ -2,10 +2,12 @@
 
 mod arrows;
 mod imports;
+mod links;
 mod names;
 mod toolchain;
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -29,8 +31,10 @@ pub(crate) fn check() -> Result<()> {
     toolchain::check(&mut faults)?;
     let listed = shell::output("git", &["ls-files", "--cached", "--others", "--exclude-standard"])
         .context("`git ls-files` fails: tidy works in a git checkout")?;
-    for file in listed.lines().map(PathBuf::from) {
-        source(&file, &mut faults)?;
+    let files: BTreeSet<PathBuf> = listed.lines().map(PathBuf::from).collect();
+    links::check(&files, &mut faults)?;
+    for file in &files {
+        source(file, &mut faults)?;
     }
     if !faults.is_empty() {
         bail!("out of order:\n  - {}", faults.join("\n  - "));
