@@ -1,6 +1,7 @@
 //! The project's own commands, so that a fresh machine needs nothing but Rust, Node and Python:
 //! `cargo xtask up` and `cargo xtask test`.
 
+mod book;
 mod build;
 mod check;
 mod chip;

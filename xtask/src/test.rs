@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use crate::{
-    build, check, python, shell,
+    book, build, check, python, shell,
     shell::{cargo, command, root, run, say},
 };
 
@@ -23,6 +23,7 @@ const CHROMIUM: &str = "/usr/bin/chromium";
 /// Builds everything and runs every check and test.
 pub(crate) fn all() -> Result<()> {
     check::all()?;
+    book::build()?;
     let python = python()?;
     build::install_npm_packages(NODE_SDK)?;
     let chromium = chromium()?;
