@@ -1,9 +1,9 @@
-//! Which batches were sealed under which caller's key, so that a retry gets the first receipt
-//! instead of second leaves.
+//! Which batch was sealed under which of the callers' keys. With it a retry gets the first receipt
+//! and no second leaves.
 //!
-//! The window is bounded: the newest [`KEYS_MAX`] keys, of those that the newest segment and the
-//! one before it hold. That is at least what the last 64 MiB of the log have seen, and what a start
-//! can read back. A batch of which something was erased is not in it any more.
+//! The window is bounded: it holds the newest [`KEYS_MAX`] of the keys that the newest segment and
+//! the one before it contain. That covers at least the last 64 MiB of the log, and a start can read
+//! it back. A batch leaves the window when one of its envelopes is erased.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -11,12 +11,12 @@ use tlog::Hash;
 
 use crate::{ranges::LeafRanges, segment::KeyUsed};
 
-/// Keys that are remembered: 8 MB of memory at most.
+/// Number of keys that the log remembers: 8 MB of memory at most.
 pub(crate) const KEYS_MAX: usize = 65_536;
 
-/// A caller's name for one batch. A retry under it is answered with the first receipt for as long
-/// as the key is among the newest 65,536, and its batch in the newest segment or the one before it.
-/// Once something of the batch was erased, the key means nothing any more.
+/// A caller's name for one batch. The log answers a retry under this key with the first receipt as
+/// long as the key is among the newest 65,536 and its batch is in the newest segment or the one
+/// before it. Once an envelope of the batch is erased, the log has forgotten the key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AppendKey(String);
 
@@ -24,10 +24,10 @@ impl AppendKey {
     /// Longest key in bytes.
     pub const LEN_MAX: usize = 128;
 
-    /// Takes a key: 1 to 128 bytes of any text.
+    /// Checks a key: any text of 1 to 128 bytes.
     ///
     /// # Errors
-    /// It is empty or too long.
+    /// The text is empty or too long.
     pub fn parse(text: &str) -> Result<Self, InvalidAppendKey> {
         if (1..=Self::LEN_MAX).contains(&text.len()) {
             Ok(Self(text.to_owned()))
@@ -41,18 +41,18 @@ impl AppendKey {
     }
 }
 
-/// A key that is empty or too long.
+/// The text is empty or too long for a key.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the key of an append has {bytes} bytes: use 1 to {}", AppendKey::LEN_MAX)]
 pub struct InvalidAppendKey {
     bytes: usize,
 }
 
-/// The window.
+/// The keys that the log remembers, each with its batch.
 #[derive(Debug, Default)]
 pub(crate) struct AppendKeys {
     by_key: HashMap<Hash, KeyUsed>,
-    /// From the oldest to the newest.
+    /// Hashes of the keys, from the oldest to the newest.
     order: VecDeque<Hash>,
 }
 
@@ -70,7 +70,7 @@ impl AppendKeys {
         }
     }
 
-    /// Forgets batches before a leaf.
+    /// Forgets the batches that begin before a leaf.
     pub(crate) fn forget_before(&mut self, leaf: u64) {
         while self
             .order
@@ -82,7 +82,7 @@ impl AppendKeys {
         }
     }
 
-    /// Forgets batches of which something was erased.
+    /// Forgets the batches of which an envelope was erased.
     pub(crate) fn forget_erased(&mut self, erased: &LeafRanges) {
         self.by_key.retain(|_, used| !erased.overlap(&used.batch()));
         self.order.retain(|key| self.by_key.contains_key(key));

@@ -1,4 +1,4 @@
-//! What is appended as one, and what an append promises.
+//! A batch of events, and what appending one promises.
 
 use std::sync::Arc;
 
@@ -7,62 +7,62 @@ use tlog::Hash;
 
 use crate::{append_keys::AppendKey, segment::Cursor, state::InvalidLogEvent};
 
-/// What is appended as one: all of it becomes durable, or none.
+/// Events that are appended together: all of them become durable, or none.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// Events to seal, at most [`Batch::EVENTS_MAX`].
     pub events: Vec<Event>,
-    /// A cursor that moves with them.
+    /// A cursor that the log moves together with the events, in the same commit.
     pub cursor: Option<Cursor>,
-    /// The caller's name for this batch: the same batch under the same key is sealed once, and
-    /// every further time its first receipt is the answer. How far back that reaches is said at
-    /// [`AppendKey`].
+    /// The caller's name for this batch. The log seals the same batch under the same key once and
+    /// answers every retry with the first receipt. [`AppendKey`] says how long the log remembers a
+    /// key.
     pub key: Option<AppendKey>,
-    /// Further keys that the caller gave this batch before. Where it is known under one of them,
-    /// that counts as if it were `key`.
+    /// Keys that the caller gave this batch earlier. If the log knows the batch under one of them,
+    /// it treats that key as `key`.
     pub earlier_keys: Vec<AppendKey>,
 }
 
 impl Batch {
-    /// Most events in one batch.
+    /// Largest number of events in one batch.
     pub const EVENTS_MAX: usize = 1_000;
-    /// Most bytes of envelopes in one batch.
+    /// Largest total size of a batch's envelopes, in bytes.
     pub const BYTES_MAX: usize = 16 << 20;
 
-    /// A batch of events alone.
+    /// A batch of events without a cursor or a key.
     #[must_use]
     pub const fn of(events: Vec<Event>) -> Self {
         Self { events, cursor: None, key: None, earlier_keys: Vec::new() }
     }
 }
 
-/// What an append promises: these leaves are durable, follow each other, and never hold anything
-/// else.
+/// What a successful append promises: these leaves are durable and consecutive, and they never hold
+/// anything else.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Receipt {
     /// The leaf of the batch's first event.
     pub first_leaf: u64,
-    /// Number of leaves.
+    /// Number of leaves, one for each event.
     pub leaves: u64,
 }
 
-/// A batch whose events are JSON already, and not too many or too large. Whoever appends makes it,
-/// so that the writer has less to do.
+/// A batch within the limits, whose events are JSON already. The caller's task prepares it, which
+/// leaves the writer's thread less to do.
 #[derive(Debug)]
 pub(crate) struct PreparedBatch {
     events: Vec<EventJson>,
-    /// Of their envelopes.
+    /// Size of the events' envelopes in bytes.
     bytes: usize,
     pub(crate) cursor: Option<Cursor>,
-    /// SHA-256 of the key, and of the events. The latter is never written down: it would tell what
-    /// the events were after they are erased.
+    /// SHA-256 of the key, and of the events. The log never stores the latter: it would reveal the
+    /// events after they are erased.
     pub(crate) key: Option<(Hash, Hash)>,
-    /// SHA-256 of the further ones.
+    /// SHA-256 of each of the batch's earlier keys.
     pub(crate) earlier_keys: Vec<Hash>,
 }
 
 impl PreparedBatch {
-    /// Takes a batch from outside, which may not speak for the log itself.
+    /// Prepares a caller's batch. A caller may not use the actions of the log itself.
     pub(crate) fn from_outside(batch: Batch) -> Result<Self, AppendError> {
         let reserved = batch.events.iter().find_map(|event| {
             let named = event.action.as_deref()?;
@@ -103,7 +103,7 @@ impl PreparedBatch {
         self.events.len()
     }
 
-    /// Bytes of the events' envelopes.
+    /// Total size of the events' envelopes in bytes.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -114,8 +114,8 @@ impl PreparedBatch {
     }
 }
 
-/// Tells batches apart whatever their events say: a brace ends each piece, and nothing follows on
-/// it but the next one's begin.
+/// A hash that differs between any two different batches. The concatenation is unambiguous: a brace
+/// ends each piece, and only the beginning of the next piece can follow it.
 fn hash_of(events: &[EventJson]) -> Hash {
     let mut all = Vec::new();
     for EventJson { head, tail } in events {
@@ -128,46 +128,46 @@ fn hash_of(events: &[EventJson]) -> Hash {
 /// Why a batch was not sealed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {
-    /// More events than a batch holds.
+    /// The batch has more than [`Batch::EVENTS_MAX`] events.
     #[error("the batch has {events} events: at most {} are sealed at once", Batch::EVENTS_MAX)]
     TooMany {
-        /// How many.
+        /// Number of events in the batch.
         events: usize,
     },
-    /// One event too large.
+    /// An envelope is larger than [`Envelope::BYTES_MAX`].
     #[error(
         "an envelope of the batch has {bytes} bytes: at most {} are sealed",
         Envelope::BYTES_MAX
     )]
     TooLarge {
-        /// Its size.
+        /// Size of the envelope in bytes.
         bytes: usize,
     },
-    /// All together too large.
+    /// The envelopes together are larger than [`Batch::BYTES_MAX`].
     #[error("the batch has {bytes} bytes: at most {} are sealed at once", Batch::BYTES_MAX)]
     BatchTooLarge {
-        /// Their size.
+        /// Size of all envelopes in bytes.
         bytes: usize,
     },
-    /// An action that only the log itself may use.
+    /// An event has an action that only the log itself may use.
     #[error("the action {action} is the log's own: name the event's action otherwise")]
     Reserved {
-        /// Which.
+        /// The reserved action.
         action: &'static str,
     },
-    /// The key was used for other events.
+    /// The key was used for a batch of other events.
     #[error("the key was used for other events, sealed from leaf {first_leaf} on: use a new one")]
     KeyReused {
-        /// Where they begin.
+        /// First leaf of that batch.
         first_leaf: u64,
     },
-    /// An event of the log itself that cannot be.
+    /// The log cannot apply this event about itself to its state.
     #[error("the log cannot say this of itself")]
     LogEvent(#[source] Arc<InvalidLogEvent>),
-    /// Nothing of it was written.
+    /// The disk refused the batch. Nothing of it was written, so the caller can try again.
     #[error("the batch could not be written: {0}")]
     Write(String),
-    /// The writer has ended; whether the batch was sealed shows when the log is opened again.
+    /// The writer has ended. The next start of the log shows whether the batch was sealed.
     #[error("the ledger has stopped")]
     Stopped,
 }

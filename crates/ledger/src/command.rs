@@ -1,4 +1,4 @@
-//! What the writer's thread is asked for.
+//! The commands that a handle sends to the writer's thread.
 
 use std::sync::Arc;
 
@@ -11,26 +11,26 @@ use crate::{
     published::Published,
 };
 
-/// What the writer is asked for.
+/// A command to the writer's thread.
 #[derive(Debug)]
 pub(crate) enum Command {
     Append {
         batch: PreparedBatch,
         reply: Reply,
     },
-    /// Events of the log itself. The leaves before `closed_before` are then in segments that do not
-    /// grow any further.
+    /// Seals events of the log itself. Afterwards the leaves before `closed_before` are in segments
+    /// that grow no further.
     LogEvents {
         events: Vec<Event>,
         closed_before: u64,
         reply: Reply,
     },
-    /// Segments show the erasures that were ordered before this leaf.
+    /// Says that the segments show the erasures that were ordered before this leaf.
     Erased {
         before: u64,
         reply: oneshot::Sender<()>,
     },
-    /// Goes over to another key.
+    /// Changes the signing key to that of `signer`.
     Rotate {
         signer: Box<Signer>,
         actor: String,
@@ -42,5 +42,5 @@ pub(crate) enum Command {
     Close,
 }
 
-/// Where the answer to a batch goes.
+/// Where the writer sends the answer to a batch.
 pub(crate) type Reply = oneshot::Sender<Result<Receipt, AppendError>>;

@@ -1,5 +1,5 @@
-//! The handle to a log: append, read, prove, erase. Cheap to clone; everything it answers is
-//! durable.
+//! The handle to a log: append, read, prove, erase. It is cheap to clone, and everything that it
+//! answers is durable.
 
 use std::{
     collections::BTreeMap,
@@ -31,43 +31,44 @@ use crate::{
     writer::Writer,
 };
 
-/// Batches that wait for the writer. When it is full, whoever appends waits: nothing is dropped.
+/// Number of commands that wait for the writer. When the queue is full, callers wait; the log drops
+/// nothing.
 const QUEUE_BATCHES_MAX: usize = 256;
-/// Ranges of leaves in one event of erasure: 40 characters each at most, so that the text fits a
-/// field of 32,766.
+/// Ranges of leaves in one erasure event. A range takes 40 characters at most, so the text fits the
+/// limit of 32,766 characters of a field.
 const RANGES_PER_EVENT: usize = 800;
 
-/// What is to be erased, by whom and why.
+/// An order to erase envelopes.
 #[derive(Clone, Debug)]
 pub struct Erasure {
-    /// Whose envelopes.
+    /// Leaves whose envelopes are to be erased.
     pub leaves: LeafRanges,
-    /// Who wants it.
+    /// Who orders the erasure.
     pub actor: String,
-    /// Why, in words for the log.
+    /// The reason, as text for the log.
     pub reason: String,
 }
 
-/// What was erased.
+/// The result of an erasure.
 #[derive(Clone, Debug)]
 pub struct Erased {
-    /// Where the events that say so are.
+    /// Leaves of the events that record the erasure.
     pub receipt: Receipt,
-    /// Number of envelopes.
+    /// Number of envelopes that were erased.
     pub envelopes: u64,
     /// Bytes by which the segments shrank.
     pub freed_bytes: u64,
 }
 
-/// Where a log is kept.
+/// Where and how a log is stored.
 #[derive(Clone, Debug)]
 pub struct Storage {
-    /// The disk.
+    /// The disk that holds the log's folder.
     pub disk: Arc<dyn Disk>,
-    /// A new segment is begun when one is larger than this.
+    /// Size in bytes beyond which the writer begins a new segment.
     pub segment_bytes_max: u64,
-    /// Whether leaves beyond the checkpoint are taken over that no MAC of the site's key vouches
-    /// for.
+    /// Whether opening the log accepts leaves beyond the checkpoint for which no MAC of the site's
+    /// key vouches.
     pub adopts_tail: bool,
 }
 
@@ -83,45 +84,45 @@ impl<D: Disk + 'static> From<Arc<D>> for Storage {
     }
 }
 
-/// A log that is open.
+/// An open log.
 ///
-/// A handle owns nothing that is written. The writer's thread writes everything that grows, and an
-/// erasure writes closed segments anew. A handle sends commands and waits for their answers;
-/// dropping a future takes no command back. Readers are answered from what the thread has told,
-/// without asking it.
+/// A handle owns no file. The writer's thread writes everything that grows, and an erasure rewrites
+/// closed segments. A handle sends commands and waits for the answers; dropping a future does not
+/// take a command back. Reads use what the thread has published and do not ask the thread.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     commands: mpsc::Sender<Command>,
     shared: Arc<Shared>,
-    /// Held while holds change or envelopes are erased: what one looked at must still be so when it
-    /// acts.
+    /// The lock on holds and erasures. An order holds it, so what the order has checked is still
+    /// true when the order acts.
     ///
-    /// [`Ledger::order`] takes it when no other lock is held. Each step of the order keeps it, and
-    /// it is free when the last step has ended, whether or not anyone still waits. It is held while
-    /// the disk works and while the writer's thread answers; that thread never takes it.
+    /// [`Ledger::order`] takes it while it holds no other lock. Each step of the order keeps it,
+    /// and it is free when the last step has ended, whether or not anyone still waits. An order
+    /// holds it while the disk works and while the writer's thread answers; that thread never takes
+    /// it.
     erasing: Arc<tokio::sync::Mutex<()>>,
-    /// Carries out what has more than one step, whether or not anybody waits for it.
+    /// Owns the orders of more than one step and completes them, whether or not anybody waits.
     orders: Owner,
-    /// When the newest envelope was received that was there when the log was opened.
+    /// Time at which the site received the newest envelope that the log held when it was opened.
     found_received_at: Option<Timestamp>,
-    /// Leaves that were taken over when it was opened.
+    /// Number of leaves that opening the log accepted without a MAC.
     adopted: u64,
 }
 
-/// The lock on holds and erasures, as each step of an order takes it along.
+/// The lock on holds and erasures, shared by the steps of one order.
 type Erasing = Arc<OwnedMutexGuard<()>>;
 
 impl Ledger {
-    /// Opens the log in `folder`, or begins one, and starts its writer. Blocks while it recovers.
+    /// Opens the log in `folder`, or creates one, and starts its writer. Blocks while it recovers.
     ///
     /// # Errors
-    /// What is in the folder is not a log of this key, or is damaged beyond what a crash can do;
-    /// nothing is changed then.
+    /// The folder does not hold a log of this key, or it is damaged beyond what a crash can cause.
+    /// In both cases the folder is unchanged.
     pub fn open(folder: &Path, signers: impl Into<Signers>) -> Result<(Self, Writer), OpenError> {
         Self::open_on(Storage::default(), folder, signers)
     }
 
-    /// The same on another disk, or with segments of another size.
+    /// As [`Ledger::open`], on another disk or with another segment size.
     ///
     /// # Errors
     /// As [`Ledger::open`].
@@ -160,21 +161,21 @@ impl Ledger {
         ))
     }
 
-    /// Leaves that no MAC vouched for and that were taken over when the log was opened, as
-    /// [`Storage::adopts_tail`] asked.
+    /// Number of leaves without a valid MAC that opening the log accepted because of
+    /// [`Storage::adopts_tail`].
     #[must_use]
     pub const fn adopted(&self) -> u64 {
         self.adopted
     }
 
-    /// When the newest envelope was received that an earlier process sealed and that is not erased;
-    /// `None` where there is none.
+    /// Time at which an earlier process received the newest envelope that it sealed and that is not
+    /// erased. `None` if there is no such envelope.
     #[must_use]
     pub const fn found_received_at(&self) -> Option<Timestamp> {
         self.found_received_at
     }
 
-    /// Owns what the log is ordered: closing the log waits for it.
+    /// The owner of the log's orders. Closing the log waits for them.
     #[must_use]
     pub const fn orders(&self) -> &Owner {
         &self.orders
@@ -192,21 +193,22 @@ impl Ledger {
         self.shared.state().keys().to_vec()
     }
 
-    /// Seals a batch. `Ok` promises what [`Receipt`] says. Cancelling leaves open whether the batch
-    /// was sealed; with a key it can be asked again.
+    /// Seals a batch. `Ok` promises what [`Receipt`] says. If the caller drops the future, the
+    /// batch may or may not be sealed; a batch with a key can be appended again.
     ///
-    /// While 256 commands wait for the thread, it waits too, and holds nothing.
+    /// The call waits while 256 commands wait for the thread, and holds no lock meanwhile.
     ///
     /// # Errors
-    /// The batch is refused whole, or could not be written.
+    /// The log refuses the whole batch, or cannot write it.
     pub async fn append(&self, batch: Batch) -> Result<Receipt, AppendError> {
         let batch = PreparedBatch::from_outside(batch)?;
         self.ask(|reply| Command::Append { batch, reply }).await?
     }
 
-    /// Publishes a checkpoint over everything that is durable, unless there is one.
+    /// Publishes a checkpoint over every durable leaf, unless the newest checkpoint covers them.
     ///
-    /// Cancelling takes nothing back: the thread carries out a command that it has.
+    /// Dropping the future takes nothing back: the thread carries out every command that it has
+    /// received.
     ///
     /// # Errors
     /// The writer has stopped.
@@ -214,22 +216,23 @@ impl Ledger {
         self.ask(|reply| Command::Publish { reply }).await
     }
 
-    /// Has the log go over to another key, which both sign. `Ok` says that the event is durable and
-    /// the new key signs from now on; whoever calls has made the new key durable before.
+    /// Changes the log's signing key. Both keys sign the statement of the change. `Ok` says that
+    /// the event is durable and that the new key signs from now on. The caller must make the new
+    /// key durable first.
     ///
-    /// Cancelling leaves open which key signs. [`Ledger::vkey`] says it once the thread has
-    /// answered a later command.
+    /// If the future is dropped, either key may sign. [`Ledger::vkey`] is right again once the
+    /// thread has answered a later command.
     ///
     /// # Errors
-    /// The new key has another name than the log, or the event was not sealed; the old key goes on
-    /// then.
+    /// The new key has another name than the log, or the writer did not seal the event. The old key
+    /// then continues to sign.
     pub async fn rotate_key(&self, signer: Signer, actor: &str) -> Result<Receipt, AppendError> {
         let actor = actor.to_owned();
         self.ask(|reply| Command::Rotate { signer: Box::new(signer), actor, reply }).await?
     }
 
-    /// Sends a command and waits for the answer. Cancelled while the queue is full, it sends
-    /// nothing. Cancelled later, the thread carries the command out, and nobody hears the answer.
+    /// Sends a command and waits for the answer. Dropping the future while the queue is full sends
+    /// nothing. Dropping it later leaves the thread to carry the command out without a listener.
     async fn ask<A>(
         &self,
         command: impl FnOnce(oneshot::Sender<A>) -> Command,
@@ -239,7 +242,7 @@ impl Ledger {
         answer.await.map_err(|_closed| AppendError::Stopped)
     }
 
-    /// The number of durable leaves, now and as it grows.
+    /// A channel with the number of durable leaves, which the log updates as it grows.
     #[must_use]
     pub fn watch_size(&self) -> watch::Receiver<u64> {
         self.shared.size.subscribe()
@@ -257,24 +260,23 @@ impl Ledger {
         self.shared.published()
     }
 
-    /// The newest checkpoint, now and as it changes.
+    /// A channel with the newest checkpoint, which the log updates at each publication.
     #[must_use]
     pub fn watch_published(&self) -> watch::Receiver<Arc<Published>> {
         self.shared.published.subscribe()
     }
 
-    /// The first leaf that the consumer of this name has not dealt with.
+    /// The first leaf that the consumer of this name has not processed.
     #[must_use]
     pub fn cursor(&self, name: &str) -> u64 {
         self.shared.state().cursor(name)
     }
 
-    /// Durable envelopes from leaf `from` on: as many as there are, up to `count_max` and, after
-    /// the first, up to `bytes_max`. Each is what the log's entry says, or the answer is an error.
-    /// Blocks on the disk.
+    /// Durable envelopes from leaf `from` on: as many as exist, up to `count_max`, and after the
+    /// first one up to `bytes_max` bytes. Each matches its entry in the log. Blocks on the disk.
     ///
     /// # Errors
-    /// A file cannot be read, or holds something else than was sealed.
+    /// A file cannot be read, or its content is not what was sealed.
     pub fn envelopes(
         &self,
         from: u64,
@@ -285,8 +287,8 @@ impl Ledger {
         self.shared.stored.envelopes(from, end, bytes_max)
     }
 
-    /// The log's entries of `count` durable leaves from `from` on: their envelopes' commitments.
-    /// Blocks on the disk.
+    /// The log's entries of `count` durable leaves from `from` on: the commitments of their
+    /// envelopes. Blocks on the disk.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -294,7 +296,8 @@ impl Ledger {
         self.shared.stored.entries(from, count)
     }
 
-    /// A tile or an entry bundle, if the newest checkpoint's tree has it. Blocks on the disk.
+    /// A tile or an entry bundle (C2SP tlog-tiles), or `None` if the tree of the newest checkpoint
+    /// does not have it. Blocks on the disk.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -302,7 +305,7 @@ impl Ledger {
         self.shared.stored.tile(path, self.published().checkpoint.size)
     }
 
-    /// A proof of the leaf under the newest checkpoint; `None` where the log has no such leaf.
+    /// A proof of the leaf under the newest checkpoint, or `None` if the log has no such leaf.
     /// Blocks on the disk.
     ///
     /// # Errors
@@ -320,7 +323,7 @@ impl Ledger {
     /// The proof that a later tree extends an earlier one. Blocks on the disk.
     ///
     /// # Errors
-    /// A file cannot be read, or the log is not that long.
+    /// A file cannot be read, or the log is shorter than the later tree.
     pub fn prove_growth(&self, growth: Growth) -> Result<Vec<Hash>, ReadError> {
         self.shared.stored.prove_growth(growth)
     }
@@ -328,7 +331,7 @@ impl Ledger {
     /// Root of Pangea's tree over the first `size` leaves. Blocks on the disk.
     ///
     /// # Errors
-    /// A file cannot be read, or the log is not that long.
+    /// A file cannot be read, or the log has fewer than `size` leaves.
     pub fn pangea_root(&self, size: u64) -> Result<Hash, ReadError> {
         let size = TreeSize::new(size);
         tlog::Frontier::<Pangea>::load_subtrees(
@@ -339,28 +342,28 @@ impl Ledger {
         .map_err(ReadError::Tree)
     }
 
-    /// Reads roots of subtrees of Pangea's tree over the first `size` durable leaves, of which
-    /// proofs in it are made. Each call blocks on the disk.
+    /// Reads roots of subtrees of Pangea's tree over the first `size` durable leaves, from which a
+    /// caller makes proofs. Each call of the answer blocks on the disk.
     ///
-    /// The reader fails where a file cannot be read, or the tree does not have the whole of a
+    /// The answer fails if a file cannot be read, or if the tree does not contain the whole
     /// subtree.
     pub fn pangea_subtrees(&self, size: u64) -> impl FnMut(Subtree) -> Result<Hash, ReadError> {
         let mut subtrees = self.shared.stored.tree.subtrees::<Pangea>(TreeSize::new(size));
         move |subtree| subtrees(subtree).map_err(ReadError::Tree)
     }
 
-    /// The holds that stand, by the leaf that placed them.
+    /// The holds that are in force, by the leaf that placed them.
     #[must_use]
     pub fn holds(&self) -> BTreeMap<u64, Hold> {
         self.shared.state().holds().clone()
     }
 
-    /// Places a hold: what it covers is not erased until it is released.
+    /// Places a hold: the log refuses to erase what the hold covers until it is released.
     ///
-    /// Cancelling ends the waiting, not the order.
+    /// Dropping the future ends the waiting, not the order.
     ///
     /// # Errors
-    /// The event was not sealed.
+    /// The writer did not seal the event.
     pub async fn place_hold(
         &self,
         hold: &Hold,
@@ -376,12 +379,12 @@ impl Ledger {
         .await?
     }
 
-    /// Ends the hold that was placed at a leaf.
+    /// Releases the hold that was placed at a leaf.
     ///
-    /// Cancelling ends the waiting, not the order.
+    /// Dropping the future ends the waiting, not the order.
     ///
     /// # Errors
-    /// There is no such hold, or the event was not sealed.
+    /// There is no such hold, or the writer did not seal the event.
     pub async fn release_hold(
         &self,
         hold: u64,
@@ -399,16 +402,18 @@ impl Ledger {
         .await?
     }
 
-    /// Erases envelopes: first the events that say so are sealed, then a checkpoint that covers
-    /// them is published, then the segments are written anew. Every proof holds as before. Blocks
-    /// on the disk.
+    /// Erases envelopes. The log first seals the events that record the erasure, then publishes a
+    /// checkpoint that covers them, then rewrites the segments. Every proof stays valid. Blocks on
+    /// the disk.
     ///
-    /// Cancelling ends the waiting, not the order. The lock on holds and erasures is held until the
-    /// segments are written: no hold is placed on what is being erased.
+    /// Dropping the future ends the waiting, not the order. The order holds the lock on holds and
+    /// erasures until it has written the segments, so nobody can place a hold on what is being
+    /// erased.
     ///
     /// # Errors
-    /// A leaf is not in the log, on hold or of the log itself; nothing has happened then. Or a file
-    /// could not be written: the next erasure or the next start finishes it.
+    /// A leaf is not in the log, is on hold or holds an event of the log itself; nothing has
+    /// happened then. Or a file could not be written: the next erasure or the next start of the log
+    /// finishes the work.
     pub async fn erase(&self, erasure: Erasure, at: Timestamp) -> Result<Erased, EraseError> {
         self.order(async move |ledger, holds_stay_as_they_are| {
             let Erasure { leaves, actor, reason } = erasure;
@@ -421,11 +426,11 @@ impl Ledger {
         .await?
     }
 
-    /// Erases what retention no longer keeps: envelopes of a class of events (an action) that were
-    /// received before a moment and are not on hold. `None` where there is nothing. Blocks on the
-    /// disk.
+    /// Erases what retention no longer keeps: envelopes of a class of events (an action) that the
+    /// site received before `before` and that are not on hold. Answers `None` if there are none.
+    /// Blocks on the disk.
     ///
-    /// Cancelling is as in [`Ledger::erase`].
+    /// Dropping the future has the effect that [`Ledger::erase`] describes.
     ///
     /// # Errors
     /// As [`Ledger::erase`].
@@ -454,13 +459,13 @@ impl Ledger {
         .await?
     }
 
-    /// Carries out an order of several steps, which nobody's going away interrupts: holds and
-    /// erasures stay as the order finds them until it has ended.
+    /// Carries out an order of several steps under the lock on holds and erasures. A caller that
+    /// goes away does not interrupt it.
     ///
     /// From the first poll on, the order is a task of `orders` and takes the lock itself. Dropping
     /// this future ends the waiting, not the order, and the next order waits for the work. Only the
-    /// end of the runtime stops an order halfway. The next start of the log finishes an erasure
-    /// whose order a checkpoint covers.
+    /// end of the runtime stops an order halfway. The next start of the log finishes an erasure if
+    /// a checkpoint covers its order.
     async fn order<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
         &self,
         steps: impl FnOnce(Self, Erasing) -> F + Send + 'static,
@@ -474,8 +479,8 @@ impl Ledger {
         self.orders.carry_out(order).await.map_err(|_ended| AppendError::Stopped)
     }
 
-    /// What was derived from these leaves: it says what they say. Blocks on the disk, and reads the
-    /// log from the first of them to its end.
+    /// The leaves that were derived from these leaves, and so repeat their content. Blocks on the
+    /// disk, and reads the log from the first of these leaves to its end.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -497,8 +502,8 @@ impl Ledger {
         Ok(derived)
     }
 
-    /// The steps of an erasure after its leaves were looked at. It runs as a part of an order,
-    /// which holds the lock and is not cancelled.
+    /// The steps of an erasure after its leaves were checked. It runs as a part of an order, which
+    /// holds the lock and is not cancelled.
     async fn order_and_erase(
         &self,
         erasing: &Erasing,
@@ -512,7 +517,7 @@ impl Ledger {
             let mut event = Event::envelopes_erased(&actor, &origin, text, count, &reason, at);
             if let (Some((class, to)), Some(detail)) = (retention, event.sealwire.as_mut()) {
                 detail.retention = Some(class.to_owned());
-                // What earlier events of this order left to the later ones is not dealt with yet.
+                // The events of this order that come later still cover the rest, up to `to`.
                 detail.retention_to =
                     Some(if part.end() == leaves.end() { to } else { part.end() });
             }
@@ -529,14 +534,14 @@ impl Ledger {
         let (ledger, envelopes) = (self.clone(), leaves.count());
         let freed_bytes = blocking(erasing, move || {
             let Shared { disk, folder, stored, .. } = &*ledger.shared;
-            // Everything that was ordered and may still be there: an erasure before this one may
-            // have failed half-way. The writer has published a checkpoint that covers the order.
+            // Erase everything that was ordered and may still be there, because an earlier erasure
+            // may have failed halfway. The writer has published a checkpoint that covers the order.
             let covered = ledger.published().checkpoint.size.get();
             let ordered = ledger.shared.state().ordered_before(covered);
             let is_ending = || ledger.orders.is_ending();
             let freed = erase::erase(&**disk, folder, &stored.envelopes, &ordered, &is_ending);
-            // Before the erasure counts as done: after a crash it is done again, and they are told
-            // again.
+            // Call them before the erasure counts as done: after a crash the log repeats the
+            // erasure and calls them again.
             ledger.shared.erasures.tell();
             freed
         })
@@ -546,14 +551,13 @@ impl Ledger {
         Ok(Erased { receipt, envelopes, freed_bytes })
     }
 
-    /// Has `forget` called each time envelopes were erased, and at once if opening the log finished
-    /// an erasure: whoever keeps something that may tell what they said removes it then. It is
-    /// called where it may block.
+    /// Calls `forget` after each erasure, and at once if opening the log finished an erasure. A
+    /// caller that keeps data derived from envelopes removes it then. `forget` may block.
     pub fn after_erasing(&self, forget: impl Fn() + Send + Sync + 'static) {
         self.shared.erasures.after(forget);
     }
 
-    /// Those of the leaves that have an envelope, if none of them must stay.
+    /// The leaves that have an envelope. Refuses if one of them must stay.
     fn erasable(&self, leaves: &LeafRanges) -> Result<LeafRanges, EraseError> {
         let size = self.size();
         if leaves.end() > size {
@@ -583,8 +587,9 @@ impl Ledger {
         }
     }
 
-    /// The leaves of a class that were received before a moment and are not on hold, from where the
-    /// last such erasure ended; and up to where they were looked for.
+    /// The leaves of a class that the site received before a moment and that are not on hold. The
+    /// search begins where the last such erasure ended; the second value is the leaf where it
+    /// stopped.
     fn expired(&self, class: &str, before: Timestamp) -> Result<(LeafRanges, u64), EraseError> {
         let from = self.shared.state().retained_from(class);
         let before = before.to_string();
@@ -627,7 +632,8 @@ fn is_of_the_log(canonical: &[u8]) -> bool {
     model::action::OF_THE_LOG.iter().any(|action| Envelope::has_action(canonical, action))
 }
 
-/// The hold on an envelope. One that cannot be read is not known to be free, so it is held by any.
+/// The hold that covers an envelope. An envelope that cannot be parsed may be covered, so any hold
+/// covers it.
 fn hold_on(holds: &BTreeMap<u64, Hold>, canonical: &[u8]) -> Option<u64> {
     if holds.is_empty() {
         return None;
@@ -637,7 +643,7 @@ fn hold_on(holds: &BTreeMap<u64, Hold>, canonical: &[u8]) -> Option<u64> {
     holds.iter().find(|(_, hold)| covers(hold)).map(|(leaf, _)| *leaf)
 }
 
-/// Runs what waits for the disk where waiting harms nobody, under the lock on holds and erasures.
+/// Runs blocking disk work on a thread of its own, under the lock on holds and erasures.
 ///
 /// Dropping the future leaves the work running. The work has its own share of the lock, which is
 /// free only after the work has ended.

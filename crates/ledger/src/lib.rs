@@ -1,24 +1,25 @@
-//! One log on disk: what makes a reading durable, and provable.
+//! One log on disk: what makes a reading durable and provable.
 //!
-//! - [`segment`]s are the write-ahead log: envelopes in commit groups, each written and fsynced as
-//!   one, compressed in blocks;
-//! - `tree` is derived from it: entries, and nodes of the two trees over them; `envelopes` knows
-//!   where each envelope lies;
-//! - `state` is what the log says of itself: keys, holds, erasures, cursors;
-//! - `sealer` is what the one thread that writes does, and `writer` is its handle; `recover` is how
-//!   it starts, also after a crash; `erase` writes closed segments anew;
-//! - [`copy`] copies it while it grows; [`examine`] says of damaged files what can be said;
-//! - [`Ledger`] is the handle everyone else has; [`LogReader`] looks at a log's folder without
-//!   opening it, also while a site writes it;
-//! - [`evidence`] puts rows and their proofs in one file for strangers;
-//! - [`verify`] trusts nothing of the above and computes it again.
+//! - [`segment`]s are the write-ahead log. They hold envelopes in commit groups; the writer writes
+//!   and fsyncs each group as one and compresses it in blocks.
+//! - `tree` is derived from the segments: the log's entries, and the nodes of the two trees over
+//!   them. `envelopes` knows where each envelope lies.
+//! - `state` is what the log says of itself: keys, holds, erasures and cursors.
+//! - `sealer` is the work of the one thread that writes, and `writer` is the handle to that thread.
+//!   `recover` opens the log, also after a crash. `erase` rewrites closed segments without the
+//!   erased envelopes.
+//! - [`copy`] copies a log while it grows; [`examine`] reports what is intact in damaged files.
+//! - [`Ledger`] is the handle that every other part of the site uses. [`LogReader`] reads a log's
+//!   folder without opening the log, also while a site writes it.
+//! - [`evidence`] puts rows and their proofs in one file for a third party.
+//! - [`verify`] trusts none of the above and computes everything again.
 //!
-//! `docs/formats/ledger.md` describes every byte. All files but the key's are touched by way of
-//! [`disk`], so that tests can make each operation fail.
+//! `docs/formats/ledger.md` describes every byte. The crate accesses all files except the key's
+//! through [`disk`], so tests can make each operation fail.
 //!
 //! Invariants, as sizes in leaves: checkpoint <= tree files on disk; checkpoint <= state;
-//! checkpoint <= durable; receipts < durable. A leaf that was acknowledged is never reused, and the
-//! checkpoint never goes back.
+//! checkpoint <= durable; receipts < durable. The log never reuses a leaf that it acknowledged, and
+//! the checkpoint never goes back.
 //!
 //! # Example
 //!

@@ -1,11 +1,11 @@
-//! Looking at a log's folder, while a site writes it or not: what the newest checkpoint covers, and
+//! Reads a log's folder, whether or not a site writes it: what the newest checkpoint covers, and
 //! nothing beyond it.
 //!
-//! Nothing is written, cut off or locked. What is read is held against the checkpoint: the tree's
-//! files lead to the root that it signs, and an envelope hashes to its entry, or the answer is an
-//! error. A segment that is written anew meanwhile, because something in it is erased, is read as
-//! it was when it was opened: its places are looked up after it, and an erasure removes those
-//! before it renames.
+//! A reader writes, truncates and locks nothing. It checks everything against the checkpoint: the
+//! tree's files must lead to the root that the checkpoint signs, and an envelope must hash to its
+//! entry. If not, the answer is an error. An erasure may rewrite a segment meanwhile. The reader
+//! then reads the segment as it was when it opened it: it looks up the places after it opens the
+//! segment, and an erasure removes the places before it renames the new segment.
 
 use std::{
     io,
@@ -33,7 +33,7 @@ use crate::{
     verify::LogSource,
 };
 
-/// A log as its newest checkpoint has it, for reading only.
+/// A log as a checkpoint describes it, for reading only.
 #[derive(Debug)]
 pub struct LogReader {
     published: Published,
@@ -43,17 +43,17 @@ pub struct LogReader {
 }
 
 impl LogReader {
-    /// Looks at the ledger in `folder`. If `vkey` is given, it must have signed the log; otherwise
-    /// the key that the genesis entry names is believed.
+    /// Opens the ledger in `folder` under its newest checkpoint. If `vkey` is given, it must have
+    /// signed the log; if not, the reader trusts the key that the genesis entry names.
     ///
     /// # Errors
-    /// There is no log, or what lies there does not follow from its checkpoint.
+    /// There is no log, or the folder does not match the checkpoint.
     pub fn open(
         disk: Arc<dyn Disk>,
         folder: &Path,
         vkey: Option<&VerifierKey>,
     ) -> Result<Self, OpenReaderError> {
-        // The checkpoint first: everything else may only have grown since.
+        // Read the checkpoint first: everything else can only have grown since.
         let checkpoint_path = folder.join(CHECKPOINT);
         let failed = |source| OpenReaderError::Io { path: checkpoint_path.clone(), source };
         let note = read_small(&*disk, &checkpoint_path).map_err(failed)?;
@@ -63,10 +63,10 @@ impl LogReader {
         Self::open_under(disk, folder, note, vkey)
     }
 
-    /// The same as an older checkpoint of the log has it, whose note is given.
+    /// As [`LogReader::open`], under an older checkpoint of the log, given as a signed note.
     ///
     /// # Errors
-    /// As [`LogReader::open`]; also where the log never was as the checkpoint says.
+    /// As [`LogReader::open`]; also if the log never had the tree that the checkpoint signs.
     pub fn open_under(
         disk: Arc<dyn Disk>,
         folder: &Path,
@@ -83,7 +83,8 @@ impl LogReader {
         if !is_covered {
             return Err(OpenReaderError::Behind { folder: folder.to_owned() });
         }
-        // It saves looking for keys. The first one is written behind the first checkpoint.
+        // The state saves a search for keys. A new log writes it after its first checkpoint, so it
+        // may be missing.
         let state = state.unwrap_or_default();
 
         let stored = StoredEnvelopes { tree, envelopes: open_envelopes(disk, folder, size)? };
@@ -95,7 +96,7 @@ impl LogReader {
         let (keys, checkpoint) =
             KeyHistory::under(&note, &key_events, vkey).map_err(|error| match error {
                 InvalidKeys::Events(InvalidKeyEvents::Unknown { vkey }) => {
-                    // What lies beyond the checkpoint counts for nothing, but says what is wrong.
+                    // A key beyond the checkpoint vouches for nothing, but it explains the error.
                     let later =
                         state.keys().iter().find(|key| key.leaf >= size && key.vkey == vkey);
                     OpenReaderError::Keys(match later {
@@ -115,13 +116,13 @@ impl LogReader {
         Ok(Self { published: Published { checkpoint, note }, key_events, keys, stored })
     }
 
-    /// The checkpoint that everything here is covered by.
+    /// The checkpoint that covers everything this reader answers.
     #[must_use]
     pub const fn published(&self) -> &Published {
         &self.published
     }
 
-    /// Leaves that it covers.
+    /// Number of leaves that the checkpoint covers.
     #[must_use]
     pub const fn size(&self) -> u64 {
         self.published.checkpoint.size.get()
@@ -139,11 +140,11 @@ impl LogReader {
         &self.keys
     }
 
-    /// Envelopes from leaf `from` on: as many as there are, up to `count_max` and, after the first,
-    /// up to `bytes_max`.
+    /// Envelopes from leaf `from` on: as many as the checkpoint covers, up to `count_max`, and
+    /// after the first one up to `bytes_max` bytes.
     ///
     /// # Errors
-    /// A file cannot be read, or holds something else than was sealed.
+    /// A file cannot be read, or its content is not what was sealed.
     pub fn envelopes(
         &self,
         from: u64,
@@ -154,15 +155,15 @@ impl LogReader {
         self.stored.envelopes(from, end, bytes_max)
     }
 
-    /// The entries of `count` leaves from `from` on.
+    /// The log's entries of `count` leaves from `from` on.
     ///
     /// # Errors
-    /// A file cannot be read, or the log is not that long.
+    /// A file cannot be read, or the log is shorter than that.
     pub fn entries(&self, from: u64, count: usize) -> Result<Vec<Hash>, ReadError> {
         self.stored.entries(from, count)
     }
 
-    /// A proof of the leaf; `None` where the checkpoint does not cover it.
+    /// A proof of the leaf, or `None` if the checkpoint does not cover it.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -181,13 +182,13 @@ impl LogReader {
     /// The proof that a later tree extends an earlier one.
     ///
     /// # Errors
-    /// A file cannot be read, or the log is not that long.
+    /// A file cannot be read, or the log is shorter than the later tree.
     pub fn prove_growth(&self, growth: Growth) -> Result<Vec<Hash>, ReadError> {
         self.stored.prove_growth(growth)
     }
 }
 
-/// The public files of the log, as the log port would serve them.
+/// Serves the public files of the log as the log port does.
 impl LogSource for LogReader {
     fn checkpoint(&mut self) -> Result<String, String> {
         Ok(self.published.note.clone())
@@ -216,14 +217,14 @@ fn open_envelopes(
     let path = segment_path(folder, first_leaf);
     let failed = |source| OpenReaderError::Io { path: path.clone(), source };
     let file = disk.open(&path, Mode::Read).map_err(failed)?;
-    // It may be growing: what lies beyond the checkpoint is not looked at, whole or not.
+    // The segment may be growing. The scan ignores everything beyond the checkpoint, whole or not.
     let places = scan(&file, first_leaf, size).map_err(failed)?;
     let newest = Arc::new(Segment { first_leaf, file, places: RwLock::new(places) });
     Ok(Envelopes::new(disk, folder.to_owned(), segments, newest))
 }
 
-/// The leaves from `from` up to `end` that name a key: those that the state does not speak of yet,
-/// which is stored behind the checkpoint.
+/// The leaves from `from` up to `end` that name a key. They are leaves that the state does not
+/// cover yet, because the log stores the state after the checkpoint.
 fn rotations(stored: &StoredEnvelopes, from: u64, end: u64) -> Result<Vec<u64>, OpenReaderError> {
     let mut rotations = Vec::new();
     let read = stored.envelopes.read(from, end, |leaf, content| {
@@ -244,60 +245,60 @@ fn key_event(stored: &StoredEnvelopes, leaf: u64) -> Result<KeyEvent, OpenReader
     Ok(KeyEvent { leaf, envelope: envelope.ok_or(OpenReaderError::KeyErased { leaf })? })
 }
 
-/// Why a log's folder cannot be looked at.
+/// Why a log's folder cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenReaderError {
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Io {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// What failed.
+        /// The error of the read.
         source: io::Error,
     },
-    /// No log, or one that was only just begun.
+    /// The folder holds no log, or a log without a first checkpoint.
     #[error("there is no checkpoint in {}: start the site once", folder.display())]
     NoCheckpoint {
         /// The ledger's folder.
         folder: PathBuf,
     },
-    /// A checkpoint of nothing.
+    /// The checkpoint covers no leaf.
     #[error("the checkpoint covers no leaf, or is damaged")]
     Empty,
-    /// Derived files are missing, or an older sealwire wrote them.
+    /// Derived files are missing, or an older version of Sealwire wrote them.
     #[error("the tree's files in {} do not reach the checkpoint: start the site once, it makes them again", folder.display())]
     Behind {
         /// The ledger's folder.
         folder: PathBuf,
     },
-    /// The segments are not a log's.
+    /// The files in the folder are not the segments of one log.
     #[error("the segments are not those of a log")]
     Segments(#[from] OpenError),
-    /// Something cannot be read, or is not what was sealed.
+    /// A file cannot be read, or its content is not what was sealed.
     #[error("the log cannot be read")]
     Read(#[from] ReadError),
-    /// An event that names a key is gone, which no erasure does.
+    /// An event that names a key is missing, which no erasure can cause.
     #[error(
         "leaf {leaf} names a key of the log, and its envelope is gone: restore its segment from a copy"
     )]
     KeyErased {
-        /// Which leaf.
+        /// Leaf of the event.
         leaf: u64,
     },
-    /// The log's keys do not follow from each other.
+    /// The events that name the log's keys are not a valid sequence.
     #[error("the log's keys do not hold")]
     Keys(#[from] InvalidKeyEvents),
-    /// The checkpoint is not signed by the log's key.
+    /// The key of the log did not sign the checkpoint.
     #[error("the checkpoint does not hold")]
     Checkpoint(#[from] OpenCheckpointError),
-    /// The tree is not the one that is signed.
+    /// The tree's files do not lead to the root that the checkpoint signs.
     #[error(
         "the tree's files lead to the root {computed}, the checkpoint signs {signed}: restore them from a copy"
     )]
     Root {
-        /// Where they lead.
+        /// The root that the files lead to.
         computed: Hash,
-        /// What is signed.
+        /// The root that the checkpoint signs.
         signed: Hash,
     },
 }

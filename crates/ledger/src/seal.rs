@@ -1,26 +1,26 @@
-//! What the holder of a log's key says of files that no checkpoint covers yet: a MAC, under a
-//! secret that follows from the signing key.
+//! The MAC with which the holder of a log's key vouches for files that no checkpoint covers yet.
+//! Its secret is derived from the signing key.
 //!
-//! Two things lie beyond the newest checkpoint and are believed by the next start: the newest
-//! commit groups, which it signs, and `state`, which it goes on from. Whoever can write the folder
-//! could put anything there. So each group and each `state` carries a MAC that only the site can
-//! make. Nobody else needs it: what a checkpoint covers is shown by its signature.
+//! The next start believes two things beyond the newest checkpoint: the newest commit groups, which
+//! it signs, and `state`, from which it continues. Anyone who can write the folder could put
+//! anything there. So each group and each `state` carries a MAC that only the site can make. Nobody
+//! else needs the MAC: a signature proves what a checkpoint covers.
 //!
-//! The MAC of a group is over the log's tree after it, so over every leaf up to there, and over
-//! what else the group moves. It holds for this log, this history and this place alone, and costs a
-//! hash of some hundred bytes, however large the group is.
+//! The MAC of a group covers the root of the log's tree after the group, so every leaf up to there,
+//! and the group's other records. It is valid only for this log, this history and this position. It
+//! hashes some hundred bytes, whatever the size of the group.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use tlog::{Hash, Signer, TreeSize, VerifierKey};
 
-/// Bytes of a MAC.
+/// Length of a MAC in bytes.
 pub(crate) const MAC_LEN: usize = 32;
-/// What a MAC is of.
+/// Domain separation: the first bytes of each MAC's input say what the MAC covers.
 const GROUP: &[u8] = b"sealwire commit group v1\n";
 const STATE: &[u8] = b"sealwire state v1\n";
 
-/// A MAC, HMAC-SHA256.
+/// A MAC, HMAC-SHA256 (RFC 2104).
 pub(crate) type MacBytes = [u8; MAC_LEN];
 
 /// Makes and checks MACs.
@@ -37,25 +37,25 @@ impl std::fmt::Debug for Sealing {
 }
 
 impl Sealing {
-    /// As the holder of this key.
+    /// Derives the secret from this key.
     pub(crate) fn of(signer: &Signer) -> Self {
         let secret = signer.derive_secret("ledger");
         let mac = Hmac::new_from_slice(&secret).expect("a key of any length will do");
         Self { mac, vkey: signer.vkey().clone() }
     }
 
-    /// Whose it is.
+    /// The verifier key of the signer.
     pub(crate) const fn vkey(&self) -> &VerifierKey {
         &self.vkey
     }
 
-    /// The MAC of a commit group: of the tree that the log has with it, and of its records without
-    /// leaves, as they are written.
+    /// The MAC of a commit group: over the size and root of the log's tree after the group, and
+    /// over the group's records without leaves, as written.
     pub(crate) fn group(&self, size: TreeSize, root: &Hash, records: &[u8]) -> MacBytes {
         self.of_group(size, root, records).finalize().into_bytes().into()
     }
 
-    /// Whether this is the MAC of a commit group.
+    /// Whether `mac` is the MAC of this commit group.
     pub(crate) fn is_group(
         &self,
         mac: &MacBytes,
@@ -75,12 +75,12 @@ impl Sealing {
             .chain_update(records)
     }
 
-    /// The MAC of what `state` says.
+    /// The MAC of the JSON in `state`.
     pub(crate) fn state(&self, json: &[u8]) -> MacBytes {
         self.of_state(json).finalize().into_bytes().into()
     }
 
-    /// Whether this is the MAC of what `state` says.
+    /// Whether `mac` is the MAC of the JSON in `state`.
     pub(crate) fn is_state(&self, mac: &MacBytes, json: &[u8]) -> bool {
         self.of_state(json).verify(mac.into()).is_ok()
     }

@@ -1,10 +1,11 @@
-//! What the writer's thread tells, and all handles of a log see.
+//! What the writer's thread publishes and every handle of a log sees.
 //!
-//! The sealer alone changes what is here, except for the functions in [`Erasures`] and the segments
-//! that `Envelopes` knows. So what the sealer reads under a lock cannot change before it writes.
+//! Only the sealer changes what is here, except for the functions in [`Erasures`] and the segments
+//! that `Envelopes` knows. So a value that the sealer reads under a lock cannot change before the
+//! sealer writes it.
 //!
-//! No lock here is held while the disk works or across an `await`, and no two are held at once. The
-//! one exception is the lock on the functions in [`Erasures`].
+//! Nobody holds a lock of this module while the disk works or across an `await`, and nobody holds
+//! two at once. The one exception is the lock on the functions in [`Erasures`].
 
 use std::{
     path::PathBuf,
@@ -20,41 +21,41 @@ use tokio::sync::watch;
 
 use crate::{published::Published, state::State, stored::StoredEnvelopes};
 
-/// What the writer tells and readers see.
+/// What the writer publishes and readers see.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) folder: PathBuf,
-    /// `Sealer::rotate` sets it, after the event that names the key is durable. The lock is held to
-    /// copy a key.
+    /// `Sealer::rotate` sets it after the event that names the key is durable. A holder of the lock
+    /// only copies a key.
     pub(crate) vkey: RwLock<VerifierKey>,
-    /// The sealer appends to its files while readers read them. Readers read only what `size`
-    /// covers, which stays as it is, except for what is erased.
+    /// The sealer appends to these files while readers read them. Readers read only what `size`
+    /// covers, and only an erasure changes that.
     pub(crate) stored: StoredEnvelopes,
-    /// Leaves that are durable.
+    /// Number of durable leaves.
     ///
-    /// `Sealer::show` sets it, last of all: a reader that sees a size finds the envelopes, the
+    /// `Sealer::show` sets it last of all: a reader that sees a size finds the envelopes, the
     /// entries and the state of that size.
     pub(crate) size: watch::Sender<u64>,
-    /// `Sealer::publish` sets it, after the files `checkpoint` and `state` are replaced: a
+    /// `Sealer::publish` sets it after it has replaced the files `checkpoint` and `state`: a
     /// checkpoint that anyone sees survives a crash.
     pub(crate) published: watch::Sender<Arc<Published>>,
-    /// `Sealer::show` brings it up to a group that is durable, and `Sealer::erased` notes what
-    /// segments show. The lock is held to copy, read, encode or set it.
+    /// `Sealer::show` brings it up to a durable group, and `Sealer::erased` notes which erasures
+    /// the segments show. A holder of the lock only copies, reads, encodes or sets it.
     pub(crate) state: Mutex<State>,
-    /// `Ledger::after_erasing` adds to it, and each erasure calls what is in it.
+    /// `Ledger::after_erasing` adds a function, and each erasure calls all of them.
     pub(crate) erasures: Erasures,
 }
 
-/// Who wants to know when envelopes were erased.
+/// The functions to call after envelopes were erased.
 #[derive(Default)]
 pub(crate) struct Erasures {
-    /// The lock is held while these functions run. They may wait for the disk and take other locks
-    /// of this crate, but must not call [`Erasures::after`]. So each function is called for every
-    /// erasure that ends after the function was added.
+    /// `tell` holds the lock while these functions run. They may wait for the disk and take other
+    /// locks of this crate, but must not call [`Erasures::after`]. So every erasure that ends after
+    /// a function was added calls that function.
     told: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
-    /// Whether opening the log finished an erasure, of which nobody could be told yet.
-    /// `Sealer::new` sets it, before there is a handle.
+    /// Whether opening the log finished an erasure, when no function could be called yet.
+    /// `Sealer::new` sets it before any handle exists.
     at_start: AtomicBool,
 }
 
@@ -65,15 +66,14 @@ impl std::fmt::Debug for Erasures {
 }
 
 impl Erasures {
-    /// That opening the log finishes some.
+    /// Notes that opening the log finishes an erasure.
     pub(crate) fn begin(&self) {
         self.at_start.store(true, Ordering::Relaxed);
     }
 
-    /// Has `forget` called each time envelopes were erased, and at once if opening the log finished
-    /// an erasure.
+    /// Calls `forget` after each erasure, and at once if opening the log finished an erasure.
     pub(crate) fn after(&self, forget: impl Fn() + Send + Sync + 'static) {
-        // Under the lock, so that an erasure that ends meanwhile is told of, too.
+        // Under the lock, so an erasure that ends at the same time calls `forget` too.
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if self.at_start.load(Ordering::Relaxed) {
             forget();

@@ -1,4 +1,4 @@
-//! The handle to the one thread that writes: starting it, and closing it.
+//! The handle to the one thread that writes: starts the thread and closes it.
 
 use std::{io, thread::JoinHandle};
 
@@ -13,15 +13,15 @@ use crate::{
     sealer::Sealer,
 };
 
-/// The running writer. Close it to have everything covered by a checkpoint.
+/// The running writer. [`Writer::close`] has a checkpoint cover everything that was appended.
 #[derive(Debug)]
 pub struct Writer {
     /// `None` once [`Writer::close`] has joined it.
     thread: Option<JoinHandle<()>>,
-    /// How the thread ended, which it tells last.
+    /// Receives the thread's result, which is the last thing that the thread sends.
     ended: oneshot::Receiver<Result<(), WriteError>>,
     commands: mpsc::Sender<Command>,
-    /// What the log was ordered and has not ended.
+    /// Owns the orders of the log that have not ended.
     orders: Owner,
 }
 
@@ -40,21 +40,23 @@ impl Writer {
                 if let Err(failure) = &result {
                     error!(error = %failure, source = ?std::error::Error::source(failure), "the ledger stops");
                 }
-                // Nobody listens when the site has not waited for us.
+                // Nobody listens if the site has not waited for the writer.
                 let _unheard = end.send(result);
             })
             .map_err(|source| OpenError::Begin(step("starting the writer's thread")(source)))?;
         Ok(Self { thread: Some(thread), ended, commands, orders })
     }
 
-    /// Ends what was ordered, seals what waits, publishes a last checkpoint and ends.
+    /// Waits for the orders to end, seals the batches that wait, publishes a last checkpoint and
+    /// ends the thread.
     ///
-    /// Cancelled before the thread is told to close, the thread goes on until the last handle is
-    /// dropped. Cancelled later, it closes. Either way nobody waits for it, so the log's files may
-    /// still be written.
+    /// If this future is dropped before it tells the thread to close, the thread runs until the
+    /// last handle is dropped. If it is dropped later, the thread closes. In both cases nobody
+    /// waits for the thread, so it may still write the log's files.
     ///
     /// # Errors
-    /// The last checkpoint could not be published. What was acknowledged is durable all the same.
+    /// The writer could not publish the last checkpoint. What it acknowledged is durable all the
+    /// same.
     pub async fn close(mut self) -> Result<(), WriteError> {
         let gone = || step("closing the log")(io::Error::other("the writer has ended before"));
         self.orders.ended().await;

@@ -1,7 +1,7 @@
 //! Whether what a document links to is there: a file, and the heading in it.
 //!
-//! Links out of the project are not followed. Where docs/SUMMARY.md makes a book of the documents in docs,
-//! each of them is in it, and none links to a file outside, which a book does not have.
+//! Links out of the project are not followed. Where docs/SUMMARY.md makes a book of the documents
+//! in docs, each of them is in it, and none links to a file outside, which a book does not have.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
