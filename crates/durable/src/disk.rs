@@ -1,13 +1,13 @@
-//! The disk as a log and a witness use it: a few operations, so that tests can make each one fail.
+//! The disk as a log and a witness use it: a few operations, so tests can make each one fail.
 //!
-//! [`RealDisk`] is the file system. Tests have other disks, which fail, tear and forget on demand.
-//! What an operation promises:
+//! [`RealDisk`] is the file system. Tests have other disks, which fail, tear writes and forget
+//! unsynced data on demand. The operations promise:
 //!
-//! - what [`DiskFile::sync`] returned `Ok` for survives a loss of power, for the bytes and the
-//!   length of that file;
-//! - a file's creation, renaming or removal survives once [`Disk::sync_folder`] of its folder
-//!   returned `Ok`;
-//! - after any error nobody knows what was done.
+//! - once [`DiskFile::sync`] returns `Ok`, the bytes and the length of that file survive a power
+//!   loss;
+//! - once [`Disk::sync_folder`] returns `Ok`, the creation, renaming or removal of a file in that
+//!   folder survives a power loss;
+//! - after an error the result of the operation is unknown.
 
 use std::{
     fmt::Debug,
@@ -23,17 +23,17 @@ use crate::{
     replace::sync_folder,
 };
 
-/// Folders and names.
+/// Operations on folders and on names of files.
 pub trait Disk: Debug + Send + Sync {
-    /// Makes a folder and those above it, unless they are there.
+    /// Creates a folder and its missing parents.
     fn create_folder(&self, folder: &Path) -> io::Result<()>;
-    /// Makes what was created, renamed and removed in `folder` durable.
+    /// Makes the creations, renamings and removals in `folder` durable.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
     /// Names of the files in `folder`, in any order.
     fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
-    /// Opens a file.
+    /// Opens a file for what `mode` says.
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn DiskFile>>;
-    /// Gives a file another name, in place of what has that name.
+    /// Renames a file and replaces a file that has the new name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
@@ -42,31 +42,32 @@ pub trait Disk: Debug + Send + Sync {
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Mode {
-    /// Reading; it must be there.
+    /// Reading. The file must exist.
     Read,
-    /// Reading and writing; made if it is not there.
+    /// Reading and writing. The file is created if it does not exist.
     Write,
-    /// Reading and writing, without what it held.
+    /// Reading and writing. The file is created if it does not exist, and emptied if it does.
     Empty,
 }
 
 /// An open file.
 #[expect(clippy::len_without_is_empty, reason = "a length on disk, which can fail")]
 pub trait DiskFile: Debug + Send + Sync {
-    /// Reads from byte `at` on; fewer bytes than the buffer has are not the end of the file, 0 are.
+    /// Reads from byte `at` on. It may read fewer bytes than the buffer holds; only 0 means the end
+    /// of the file.
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
-    /// Writes at byte `at`; may write fewer bytes than there are.
+    /// Writes at byte `at`. It may write fewer bytes than `bytes` has.
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<usize>;
-    /// Number of bytes.
+    /// Length of the file in bytes.
     fn len(&self) -> io::Result<u64>;
-    /// Cuts the file, or lengthens it with zeros.
+    /// Cuts the file to `len` bytes, or extends it with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Makes what was written durable.
+    /// Makes the written bytes and the length durable.
     fn sync(&self) -> io::Result<()>;
 }
 
 impl dyn DiskFile + '_ {
-    /// Fills the buffer, or fails.
+    /// Fills the buffer. Fails if the file ends before that.
     pub fn read_exact_at(&self, mut buffer: &mut [u8], mut at: u64) -> io::Result<()> {
         while !buffer.is_empty() {
             match self.read_at(buffer, at) {
@@ -82,7 +83,7 @@ impl dyn DiskFile + '_ {
         Ok(())
     }
 
-    /// Writes all of it, or fails with a part written.
+    /// Writes all bytes. After an error a part of them may be written.
     pub fn write_all_at(&self, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.write_at(bytes, at) {
@@ -99,13 +100,13 @@ impl dyn DiskFile + '_ {
     }
 }
 
-/// Whether an operation failed because the disk is full, or as much of it as we may use.
+/// Whether an operation failed because the disk or the account's quota is full.
 #[must_use]
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// Reads a file from its begin to its end.
+/// Reads a file from the beginning, or from a byte on, to the end.
 #[derive(Clone, Debug)]
 pub struct Sequential {
     file: Arc<dyn DiskFile>,
@@ -113,12 +114,12 @@ pub struct Sequential {
 }
 
 impl Sequential {
-    /// From its begin.
+    /// Reads from the beginning of the file.
     pub fn new(file: Arc<dyn DiskFile>) -> Self {
         Self::from(file, 0)
     }
 
-    /// From a byte on.
+    /// Reads from byte `at` on.
     pub fn from(file: Arc<dyn DiskFile>, at: u64) -> Self {
         Self { file, at }
     }
@@ -132,12 +133,12 @@ impl io::Read for Sequential {
     }
 }
 
-/// The whole of a small file; `None` where there is none.
+/// Reads a small file whole; `None` if it does not exist.
 ///
 /// # Errors
-/// It cannot be read, or is not small.
+/// The file cannot be read, or is larger than 64 MiB.
 pub fn read_small(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
-    /// Largest file that is read whole: an index of a segment's blocks.
+    /// Size of the largest file that is read whole: an index of a segment's blocks.
     const BYTES_MAX: u64 = 64 << 20;
     let file = match disk.open(path, Mode::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -152,23 +153,25 @@ pub fn read_small(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// Ending of a file that is to replace the one without it. What a crash leaves of it means nothing.
+/// Suffix of a file that is to replace the file without the suffix. Such a file that a crash leaves
+/// has no meaning.
 pub const NEXT: &str = ".next";
 
-/// Replaces `folder/name`; when this returns, the new content is what a crash leaves, and until
-/// then the old or the new one, whole.
+/// Replaces `folder/name`. Once this returns, the new content survives a crash; until then a crash
+/// leaves either the old content or the new one, whole.
 ///
 /// # Errors
-/// The old or the new content is there, whole, and nobody knows which a crash would leave.
+/// The file holds the old content or the new one, whole. Which of them would survive a crash is
+/// unknown.
 pub fn replace(disk: &dyn Disk, folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     write_next(disk, folder, name, content)?;
     take_next(disk, folder, name)
 }
 
-/// The first half of [`replace`]: until the second, nothing has happened.
+/// The first half of [`replace`]. The file keeps its old content until [`take_next`].
 ///
 /// # Errors
-/// The file cannot be written; what it replaces is as it was.
+/// The file cannot be written; the file that it would replace is unchanged.
 pub fn write_next(disk: &dyn Disk, folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let file = disk.open(&folder.join(format!("{name}{NEXT}")), Mode::Empty)?;
     file.write_all_at(content, 0)?;
@@ -178,13 +181,14 @@ pub fn write_next(disk: &dyn Disk, folder: &Path, name: &str, content: &[u8]) ->
 /// The second half of [`replace`].
 ///
 /// # Errors
-/// The old or the new content is there, whole, and nobody knows which a crash would leave.
+/// The file holds the old content or the new one, whole. Which of them would survive a crash is
+/// unknown.
 pub fn take_next(disk: &dyn Disk, folder: &Path, name: &str) -> io::Result<()> {
     disk.rename(&folder.join(format!("{name}{NEXT}")), &folder.join(name))?;
     disk.sync_folder(folder)
 }
 
-/// The file system.
+/// The file system of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
 
@@ -210,7 +214,7 @@ impl Disk for RealDisk {
             Mode::Write => options.read(true).write(true).create(true),
             Mode::Empty => options.read(true).write(true).create(true).truncate(true),
         };
-        // What somebody has put in a file's place is not waited for: a pipe has no end.
+        // Do not wait for the other end of a pipe that someone has put in the file's place.
         options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
         let file = options.open(path)?;
         if !file.metadata()?.is_file() {

@@ -1,11 +1,12 @@
-//! How bytes reach the disk: whole or not at all, and for their owner alone.
+//! Writes files and folders so that a crash leaves them whole or absent, and so that only their
+//! owner can read them.
 //!
-//! Everything in a data directory, a witness's folder or a backup is private: folders are made with
-//! mode 700 and files with mode 600, whatever the user's mask lets through. [`close_to_others`]
-//! does the same for what an earlier version left more open.
+//! Everything in a data directory, a witness's folder or a backup is private: the crate creates
+//! folders with mode 700 and files with mode 600, whatever the user's mask allows.
+//! [`close_to_others`] removes the access that an earlier version left to other accounts.
 //!
-//! This crate knows nothing of logs or sites. What must hold through every crash, a log's files and
-//! a witness's, is written through [`disk`], so that tests can make each of its steps fail.
+//! This crate knows nothing of logs or sites. A log and a witness write the files that must survive
+//! every crash through [`disk`], so tests can make each step fail.
 
 pub mod disk;
 

@@ -1,5 +1,5 @@
-//! A lock that says that a folder is in use. The kernel drops it when its process ends, however
-//! that ends.
+//! A lock file that marks a folder as in use. The kernel releases the lock when the process ends,
+//! however it ends.
 
 use std::{
     fs::{File, Permissions, TryLockError},
@@ -17,25 +17,26 @@ use crate::{
     private::private_file,
 };
 
-/// How often a lock is tried that somebody has: [`Lock::is_held`] takes it for a moment.
+/// Number of tries before a lock counts as held: [`Lock::is_held`] takes the lock for a moment.
 const TRIES: u32 = 20;
-/// Time between two tries: far longer than a look takes.
+/// Time between two tries: far longer than [`Lock::is_held`] keeps the lock.
 const LOOK_TIME: Duration = Duration::from_millis(5);
 
-/// A lock, held for as long as this lives.
+/// A lock that its process holds until this value is dropped.
 ///
-/// Its file is its owner's alone, so no other account can open it and hold the lock in the owner's
-/// place; and it is a plain file, so nothing elsewhere is locked or emptied by way of a link.
+/// Only the owner can open the file, so no other account can hold the lock in the owner's place. It
+/// must be a plain file, so a link cannot redirect the lock to another file or have that file
+/// emptied.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Takes the lock in this file, which is made if it is not there.
+    /// Takes the lock in this file, and creates the file if it does not exist.
     ///
     /// # Errors
-    /// Somebody holds it, or the file is not what a lock is.
+    /// Another process holds the lock, or the file is not a plain file of this account.
     pub fn take(path: &Path) -> Result<Self, LockError> {
         let failed = |source| LockError::Io { path: path.to_owned(), source };
         let mut options = private_file();
@@ -62,10 +63,10 @@ impl Lock {
         }
     }
 
-    /// Whether somebody holds the lock in this file now; nobody does where there is no file.
+    /// Whether a process holds the lock in this file now. `false` if the file does not exist.
     ///
     /// # Errors
-    /// It cannot be looked at.
+    /// The file cannot be opened or is not a plain file.
     pub fn is_held(path: &Path) -> Result<bool, LockError> {
         let mut options = private_file();
         options.read(true);
@@ -85,35 +86,35 @@ impl Lock {
     }
 }
 
-/// Why a lock is not taken.
+/// Why a lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// The file cannot be used.
+    /// The lock file cannot be opened or changed.
     #[error("cannot use {}", path.display())]
     Io {
-        /// The file.
+        /// Path of the lock file.
         path: PathBuf,
-        /// What failed.
+        /// The error of the file operation.
         source: io::Error,
     },
-    /// It is not a file that can be a lock.
+    /// The path names something other than a plain file.
     #[error(transparent)]
     File(#[from] PlainError),
-    /// It belongs to another account.
+    /// The lock file belongs to another account.
     #[error(
         "{} belongs to the account with uid {owner}: run this as that account, or give the whole folder to yours (chown -R)",
         path.display()
     )]
     OtherOwner {
-        /// The file.
+        /// Path of the lock file.
         path: PathBuf,
-        /// Whose it is.
+        /// User id of the account that owns the file.
         owner: u32,
     },
-    /// Somebody holds it.
+    /// Another process holds the lock.
     #[error("another process holds {}", path.display())]
     Held {
-        /// The file.
+        /// Path of the lock file.
         path: PathBuf,
     },
 }

@@ -1,8 +1,8 @@
-//! Files that a user asked for: there whole or not at all, where a file is asked for.
+//! Files that a user asked for: complete, or not there at all.
 //!
-//! What is there already decides. A plain file, or none, is written beside its place and renamed; a
-//! symbolic link stays one, and what it leads to is replaced. A pipe or a device is written to as
-//! it is, and so is standard output, which is called `-`.
+//! What exists at the path decides how it is written. A plain file, or none, is written beside its
+//! place and renamed. A symbolic link stays, and the file that it leads to is replaced. A pipe or a
+//! device is written to directly, and so is standard output, which is called `-`.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
@@ -20,31 +20,32 @@ use rustix::{
 
 use crate::{replace::sync_folder_of, stop::Stop};
 
-/// What any new file gets, less what the user's mask takes away.
+/// Permission bits of a new file, before the user's mask removes some.
 const MODE: u32 = 0o666;
-/// Links that are followed: as many as Linux follows.
+/// Most symbolic links that are followed, as in Linux.
 const LINKS_MAX: u32 = 40;
-/// Time between two looks whether somebody reads at the other end of a pipe.
+/// Time between two checks whether a process reads from a pipe.
 const LOOK_PERIOD: Duration = Duration::from_millis(50);
 
-/// Whether a path means standard output, so that nothing else may be printed there.
+/// Whether a path means standard output, where nothing else may be printed then.
 #[must_use]
 pub fn is_standard_output(path: &Path) -> bool {
     matches!(Target::of(path), Ok(Target::Standard))
 }
 
-/// Whether what a path names is written to as it is: a pipe, say, whose reader may be waited for.
+/// Whether a path names something that is written to directly, such as a pipe, whose reader may be
+/// waited for.
 #[must_use]
 pub fn is_stream(path: &Path) -> bool {
     matches!(Target::of(path), Ok(Target::Standard | Target::Stream(_)))
 }
 
-/// Writes what a user asked for to `path`. Where `content` fails, or `stop` is asked for, what was
-/// there is left alone and nothing lies beside it. Answers `None` where it goes to somebody who has
-/// gone away and wants no more.
+/// Writes what a user asked for to `path`. If `content` fails, or if `stop` is asked for, an
+/// existing file is unchanged and no other file is left beside it. Answers `None` if the reader of
+/// a pipe has closed it and wants no more.
 ///
 /// # Errors
-/// It cannot be written, or that of `content`.
+/// The file cannot be written, or `content` failed.
 pub fn write_output<T, E: From<OutputError>>(
     path: &Path,
     stop: &Stop,
@@ -71,7 +72,7 @@ pub fn write_output<T, E: From<OutputError>>(
     let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty());
     let next = tempfile::Builder::new()
         .prefix(".sealwire-")
-        // Whoever may not read the file that is replaced never gets to open the new one.
+        // An account that may not read the replaced file must never be able to open the new one.
         .permissions(Permissions::from_mode(mode.unwrap_or(MODE)))
         .tempfile_in(folder.unwrap_or_else(|| Path::new(".")))
         .map_err(failed)?;
@@ -88,14 +89,14 @@ pub fn write_output<T, E: From<OutputError>>(
     Ok(Some(answer))
 }
 
-/// Where a path leads.
+/// What a path leads to.
 #[derive(Debug, Eq, PartialEq)]
 enum Target {
-    /// A plain file, which may not be there yet, and the mode that it has.
+    /// A plain file, with its permission bits if it exists.
     File { place: PathBuf, mode: Option<u32> },
-    /// A pipe, a device, a file that is open already.
+    /// A pipe, a device, or a file that is open already.
     Stream(PathBuf),
-    /// What this process prints.
+    /// Standard output of this process.
     Standard,
 }
 
@@ -116,7 +117,7 @@ impl Target {
             if kind.is_symlink() {
                 let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty());
                 let folder = folder.unwrap_or_else(|| Path::new(".")).canonicalize()?;
-                // A link of the kernel's leads to what is open, whatever it says.
+                // A link in /proc leads to an open file, whatever path it names.
                 if folder.starts_with("/proc") {
                     let is_ours = fs::canonicalize("/proc/self/fd").is_ok_and(|own| own == folder);
                     let is_standard = is_ours && place.file_name().is_some_and(|name| name == "1");
@@ -135,7 +136,7 @@ impl Target {
     }
 }
 
-/// Opens a pipe or device for writing. At a pipe a reader is waited for, until `stop`.
+/// Opens a pipe or a device for writing. Waits for the reader of a pipe, until `stop` is asked for.
 fn open_stream(path: &Path, stop: &Stop) -> io::Result<File> {
     let is_pipe = fs::metadata(path)?.file_type().is_fifo();
     let mut options = OpenOptions::new();
@@ -159,11 +160,11 @@ fn open_stream(path: &Path, stop: &Stop) -> io::Result<File> {
     }
 }
 
-/// Where a content goes.
+/// The writer that `content` writes to.
 #[derive(Debug)]
 pub struct Output(BufWriter<Told>);
 
-/// Tells why nothing more can be written.
+/// Records whether the reader has gone, and refuses writes after `stop` is asked for.
 #[derive(Debug)]
 struct Told {
     sink: Sink,
@@ -225,7 +226,7 @@ impl Write for Told {
     }
 }
 
-/// What a user asked for was not written.
+/// Why the output of a command was not written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {}", path.display())]
 pub struct OutputError {
@@ -234,7 +235,7 @@ pub struct OutputError {
 }
 
 impl OutputError {
-    /// Writing to `path` failed.
+    /// The failure `source` of a write to `path`.
     #[must_use]
     pub fn new(path: &Path, source: io::Error) -> Self {
         Self { path: path.to_owned(), source }

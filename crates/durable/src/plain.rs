@@ -1,7 +1,8 @@
-//! Reading files in a folder that somebody else may have written.
+//! Reads files in a folder that another person may have written.
 //!
-//! What lies there under a name may be a link to a file of ours, a pipe at which nobody writes, a
-//! device without end. Only plain files are opened, and only as much is read as was expected.
+//! An entry there may be a link to a file of this account, a pipe without a writer or a device
+//! without end. These functions open only plain files, and read only as many bytes as the caller
+//! expects.
 
 use std::{
     fs::{self, File, FileType, OpenOptions},
@@ -15,16 +16,16 @@ use rustix::fs::OFlags;
 /// A plain file that was read.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Read {
-    /// What it holds.
+    /// The bytes of the file.
     pub content: Vec<u8>,
-    /// How many names it has: more than one, and it lies elsewhere, too.
+    /// Number of hard links. If it is greater than 1, the file also has a name elsewhere.
     pub names: u64,
 }
 
-/// Reads the plain file `path`; `None` where there is none.
+/// Reads the plain file `path`; `None` if it does not exist.
 ///
 /// # Errors
-/// It cannot be read, is something else, or has more than `bytes_max` bytes.
+/// It cannot be read, is not a plain file, or has more than `bytes_max` bytes.
 pub fn read_plain(path: &Path, bytes_max: u64) -> Result<Option<Read>, PlainError> {
     let file = match open_plain(OpenOptions::new().read(true), path) {
         Err(PlainError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -42,10 +43,10 @@ pub fn read_plain(path: &Path, bytes_max: u64) -> Result<Option<Read>, PlainErro
     Ok(Some(Read { content, names }))
 }
 
-/// Opens a plain file: a link is not followed, and nobody is waited for at a pipe's other end.
+/// Opens a plain file. Does not follow a link, and does not wait for the other end of a pipe.
 ///
 /// # Errors
-/// It cannot be opened, or is something else.
+/// It cannot be opened, or is not a plain file.
 pub fn open_plain(options: &mut OpenOptions, path: &Path) -> Result<File, PlainError> {
     let failed = |source| PlainError::Io { path: path.to_owned(), source };
     options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
@@ -60,10 +61,10 @@ pub fn open_plain(options: &mut OpenOptions, path: &Path) -> Result<File, PlainE
     }
 }
 
-/// Refuses a folder in which something lies that is neither a folder nor a plain file.
+/// Refuses a folder that contains, at any depth, something other than folders and plain files.
 ///
 /// # Errors
-/// The first such thing, or what cannot be looked at.
+/// The first such entry, or the first that cannot be read.
 pub fn refuse_all_but_plain(folder: &Path) -> Result<(), PlainError> {
     let failed = |source| PlainError::Io { path: folder.to_owned(), source };
     for entry in fs::read_dir(folder).map_err(failed)? {
@@ -93,31 +94,31 @@ fn not_plain(path: &Path, kind: FileType) -> PlainError {
     PlainError::NotPlain { path: path.to_owned(), is }
 }
 
-/// Why a file is not opened.
+/// Why a file was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum PlainError {
-    /// It cannot be read.
+    /// The file or folder cannot be read.
     #[error("cannot use {}", path.display())]
     Io {
-        /// The file.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// What failed.
+        /// The error of the file operation.
         source: io::Error,
     },
-    /// It is something else.
+    /// The path names something other than a plain file.
     #[error("{} is {is}, where only a plain file may be", path.display())]
     NotPlain {
-        /// The path.
+        /// Path of the entry.
         path: PathBuf,
-        /// What it is.
+        /// Kind of the entry, for the message.
         is: &'static str,
     },
-    /// It is too long.
+    /// The file has more bytes than the caller allows.
     #[error("{} has more than {bytes_max} bytes, which is as much as is read of it", path.display())]
     TooLong {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// How much is read.
+        /// Most bytes that are read of it.
         bytes_max: u64,
     },
 }

@@ -1,4 +1,4 @@
-//! Folders and files for their owner alone.
+//! Folders and files that only their owner can use.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions, Permissions},
@@ -7,22 +7,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Mode of a folder.
+/// Permission bits of a new folder.
 const FOLDER_MODE: u32 = 0o700;
-/// Mode of a file.
+/// Permission bits of a new file.
 const FILE_MODE: u32 = 0o600;
-/// What other accounts may do.
+/// Permission bits of all other accounts, which are removed.
 const OTHERS: u32 = 0o077;
 
-/// Makes a folder for its owner alone, and those above it, unless they are there.
+/// Creates a folder and its missing parents for their owner alone.
 ///
 /// # Errors
-/// One of them cannot be made, or is something else.
+/// One of them cannot be created, or a path names something other than a folder.
 pub fn create_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path)
 }
 
-/// Options under which a file that is made is its owner's alone.
+/// Options for opening files. A file that they create is private to its owner.
 #[must_use]
 pub fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
@@ -30,20 +30,20 @@ pub fn private_file() -> OpenOptions {
     options
 }
 
-/// What [`close_to_others`] did.
+/// The result of [`close_to_others`].
 #[derive(Debug, Default)]
 pub struct Closed {
-    /// Folders and files that other accounts could use before.
+    /// Number of folders and files that other accounts could use before.
     pub count: u64,
-    /// The first that could not be closed to them, and why.
+    /// The first one that could not be closed, and the error.
     pub failed: Option<(PathBuf, io::Error)>,
 }
 
-/// Closes a folder and everything in it to other accounts. Symbolic links are not followed, and
-/// what `leaves_alone` names by its path stays as it is.
+/// Removes all access of other accounts to a folder and everything in it. It does not follow
+/// symbolic links, and does not change a path for which `leaves_alone` answers `true`.
 ///
-/// It goes from the top: once a folder is closed, nobody else can put another thing in the place of
-/// what is in it.
+/// It works from the top down: once a folder is closed, no other account can replace an entry in
+/// it.
 #[must_use]
 pub fn close_to_others(folder: &Path, leaves_alone: &dyn Fn(&Path) -> bool) -> Closed {
     let mut closed = Closed::default();
@@ -52,7 +52,7 @@ pub fn close_to_others(folder: &Path, leaves_alone: &dyn Fn(&Path) -> bool) -> C
 }
 
 impl Closed {
-    /// What there is to say of it, a line each; nothing where nothing was open.
+    /// Messages about the result, one for each line; none if nothing was open.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let count = self.count;
         let closed = (count > 0).then(|| {
@@ -69,7 +69,7 @@ impl Closed {
             return;
         }
         match self.try_close(path) {
-            // A file of a moment may be gone again.
+            // A temporary file may be gone again.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 self.failed.get_or_insert_with(|| (path.to_owned(), error));
@@ -78,7 +78,7 @@ impl Closed {
         }
     }
 
-    /// Closes one thing; answers what is in it.
+    /// Closes one entry and lists what it contains.
     fn try_close(&mut self, path: &Path) -> io::Result<Vec<PathBuf>> {
         let found = fs::symlink_metadata(path)?;
         if found.is_symlink() {

@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all.
+//! Replaces files so that a crash leaves the old or the new content, whole.
 
 use std::{
     ffi::OsStr,
@@ -9,29 +9,31 @@ use std::{
 
 use crate::private::private_file;
 
-/// What a file is called, behind its name, until it is whole. What a crash leaves of it means
-/// nothing.
+/// Suffix of a file until it is complete. Such a file that a crash leaves has no meaning.
 const UNFINISHED: &str = ".unfinished";
 
-/// Replaces a private file. Once it returns, a crash leaves the new content; until then the old or
-/// the new one, whole.
+/// Replaces a private file. Once this returns, the new content survives a crash; until then a crash
+/// leaves either the old content or the new one, whole.
 ///
 /// # Errors
-/// The old or the new content is there, whole, and nobody knows which a crash would leave.
+/// The file holds the old content or the new one, whole. Which of them would survive a crash is
+/// unknown.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     replace_with(path, |file| file.write_all(content))
 }
 
-/// The same with a content that is written piece by piece. One file has one writer at a time.
+/// As [`replace`], with content that is written piece by piece. A file must have one writer at a
+/// time.
 ///
 /// # Errors
-/// As [`replace`], or that of `content`.
+/// As [`replace`], or `content` failed.
 pub fn replace_with(
     path: &Path,
     content: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
     let unfinished = unfinished(path)?;
-    // Whatever lies there, a link to elsewhere or a file that others may read, is not written into.
+    // Never write into an existing entry: it may be a link to elsewhere, or a file that others may
+    // read.
     match fs::remove_file(&unfinished) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -41,22 +43,22 @@ pub fn replace_with(
         .and_then(|()| file.sync_all())
         .and_then(|()| fs::rename(&unfinished, path));
     if let Err(error) = written {
-        // The disk may be full: half a file would take room from what is to be written next.
+        // The disk may be full: half a file would take space from the next write.
         let _gone = fs::remove_file(&unfinished);
         return Err(error);
     }
     sync_folder_of(path)
 }
 
-/// Makes durable what was made, renamed and removed in a folder.
+/// Makes the creations, renamings and removals in a folder durable.
 ///
 /// # Errors
-/// It cannot be opened or synced.
+/// The folder cannot be opened or synced.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// The same of the folder that a file is in.
+/// As [`sync_folder`], for the folder that contains a file.
 ///
 /// # Errors
 /// As [`sync_folder`].

@@ -1,4 +1,4 @@
-//! Secrets in files that only their owner can read, among them the seeds of keys: 32 bytes, in hex.
+//! Secrets in files that only their owner can read. A seed of a key is 32 bytes, in hex.
 
 use std::{
     fs,
@@ -9,10 +9,10 @@ use std::{
 
 use crate::replace::replace_with;
 
-/// The seed in `path`; made if there is none.
+/// Loads the seed in `path`. Creates it if the file does not exist.
 ///
 /// # Errors
-/// The file cannot be read or made, others may read it, or it holds no key.
+/// The file cannot be read or created, others may read it, or it holds no seed.
 pub fn load_or_create_seed(path: &Path) -> Result<[u8; 32], SeedError> {
     match find_seed(path)? {
         Some(seed) => Ok(seed),
@@ -20,10 +20,10 @@ pub fn load_or_create_seed(path: &Path) -> Result<[u8; 32], SeedError> {
     }
 }
 
-/// The seed in `path`; `None` where there is no file.
+/// Loads the seed in `path`; `None` if the file does not exist.
 ///
 /// # Errors
-/// The file cannot be read, others may read it, or it holds no key.
+/// The file cannot be read, others may read it, or it holds no seed.
 pub fn find_seed(path: &Path) -> Result<Option<[u8; 32]>, SeedError> {
     match load_seed(path) {
         Err(SeedError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -31,10 +31,10 @@ pub fn find_seed(path: &Path) -> Result<Option<[u8; 32]>, SeedError> {
     }
 }
 
-/// The seed in `path`.
+/// Loads the seed in `path`.
 ///
 /// # Errors
-/// The file cannot be read, others may read it, or it holds no key.
+/// The file cannot be read, others may read it, or it holds no seed.
 pub fn load_seed(path: &Path) -> Result<[u8; 32], SeedError> {
     let failed = |source| SeedError::Io { path: path.to_owned(), source };
     let text = fs::read_to_string(path).map_err(failed)?;
@@ -48,24 +48,24 @@ pub fn load_seed(path: &Path) -> Result<[u8; 32], SeedError> {
     Ok(seed)
 }
 
-/// Puts a random seed in `path`, in place of what is there.
+/// Writes a random seed to `path` and replaces what is there.
 ///
 /// # Errors
-/// The file cannot be made.
+/// The file cannot be created.
 pub fn create_seed(path: &Path) -> Result<[u8; 32], SeedError> {
     let failed = |source| SeedError::Io { path: path.to_owned(), source };
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| failed(io::Error::other(error)))?;
     write_secret(path, hex::encode(seed).as_bytes()).map_err(failed)?;
-    // As every later start reads it.
+    // Read it back the way every later start does.
     load_seed(path)
 }
 
-/// Writes a file that only its owner can read, and a newline behind its content, whole or not at
-/// all: a crash must not leave a part of a secret where one is looked for.
+/// Writes a file that only its owner can read, with a newline after the content. The file is
+/// complete or not there: a crash must not leave a part of a secret where a program looks for it.
 ///
 /// # Errors
-/// A file cannot be written or renamed.
+/// The file cannot be written or renamed.
 pub fn write_secret(path: &Path, content: &[u8]) -> io::Result<()> {
     replace_with(path, |file| {
         file.write_all(content)?;
@@ -73,29 +73,29 @@ pub fn write_secret(path: &Path, content: &[u8]) -> io::Result<()> {
     })
 }
 
-/// Why there is no seed.
+/// Why a seed cannot be loaded or created.
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
-    /// The file cannot be read or made.
+    /// The file cannot be read or created.
     #[error("cannot use the key file {}", path.display())]
     Io {
-        /// The file.
+        /// Path of the key file.
         path: PathBuf,
-        /// What failed.
+        /// The error of the file operation.
         source: io::Error,
     },
-    /// Others may read it.
+    /// Other accounts may read the file.
     #[error("the key file {} may be read by others (mode {mode:o}): make it 600", path.display())]
     Open {
-        /// The file.
+        /// Path of the key file.
         path: PathBuf,
-        /// Its mode.
+        /// Permission bits of the file.
         mode: u32,
     },
-    /// It holds something else.
+    /// The file does not hold a seed in hex.
     #[error("the key file {} does not hold 64 hex digits", path.display())]
     NotAKey {
-        /// The file.
+        /// Path of the key file.
         path: PathBuf,
     },
 }

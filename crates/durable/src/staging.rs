@@ -1,5 +1,5 @@
-//! A folder that appears whole or not at all: it is made beside its place, under its name and
-//! `.next`, and gets its name when everything in it is durable.
+//! A folder that appears complete or not at all. It is built beside its place, under its name with
+//! `.next` appended, and gets its name when everything in it is durable.
 
 use std::{
     ffi::OsStr,
@@ -15,16 +15,15 @@ use crate::{
     replace::sync_folder,
 };
 
-/// Says that a folder is one that is being made. It is locked meanwhile, and gone when the folder
-/// is whole.
+/// Marks a folder as unfinished. The builder holds this lock, and removes the file when the folder
+/// is complete.
 const LOCK: &str = "copy.lock";
-/// What a folder in the making is called behind its name.
+/// Suffix of the name of an unfinished folder.
 const NEXT: &str = ".next";
-/// What the folder that it replaces is called behind its name, for the moment between two
-/// renamings.
+/// Suffix of the name of the folder that is replaced, between the two renamings.
 const OLD: &str = ".being-replaced";
 
-/// A folder in the making; removed when this is dropped.
+/// An unfinished folder. Dropping this value removes it.
 #[derive(Debug)]
 pub struct Staging {
     target: PathBuf,
@@ -33,7 +32,7 @@ pub struct Staging {
 }
 
 impl Staging {
-    /// Begins to make the folder `target`. What an interrupted making left is removed.
+    /// Begins to build the folder `target`. Removes what an interrupted attempt left.
     pub fn begin(target: &Path) -> Result<Self, StagingError> {
         let path = beside(target, NEXT)?;
         let failed = |source| StagingError::Io { path: path.clone(), source };
@@ -41,14 +40,14 @@ impl Staging {
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
-            // A link leads to what is not ours to remove.
+            // A link leads to something that is not ours to remove.
             Ok(found) if !found.is_dir() => return Err(StagingError::InTheWay { path }),
             Ok(_) if is_empty(&path).map_err(failed)? => {
                 fs::remove_dir(&path).map_err(failed)?;
             }
             Ok(_) => {
-                // Only what says of itself that it is unfinished may go, and only if nobody is at
-                // it.
+                // Remove only a folder that its lock file marks as unfinished, and only if no
+                // process is building it.
                 let lock = path.join(LOCK);
                 if fs::symlink_metadata(&lock).is_err() {
                     return Err(StagingError::InTheWay { path });
@@ -65,8 +64,8 @@ impl Staging {
         Ok(Self { target: target.to_owned(), path, _lock: lock })
     }
 
-    /// Puts back what a replacing that was interrupted between its two renamings moved aside, and
-    /// removes what it left when it was done.
+    /// Repairs an earlier replacement that a crash interrupted. Between its two renamings, it puts
+    /// the old folder back; after them, it removes the old folder.
     pub fn settle(&self) -> Result<(), StagingError> {
         let (target, old) = (&self.target, beside(&self.target, OLD)?);
         if !old.exists() {
@@ -77,7 +76,7 @@ impl Staging {
         settled.map_err(|source| StagingError::Io { path: old, source })
     }
 
-    /// Where it is meanwhile.
+    /// Path of the folder until it is finished.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -93,8 +92,8 @@ impl Staging {
         write().map_err(|source| StagingError::Io { path: path.clone(), source })
     }
 
-    /// Gives the folder its name, in place of what has that name. What is in its folders is durable
-    /// already.
+    /// Gives the folder its name and replaces a folder that has it. The caller has already made
+    /// everything in the subfolders durable.
     pub fn finish(self) -> Result<(), StagingError> {
         let old = beside(&self.target, OLD)?;
         let finish = || {
@@ -110,8 +109,8 @@ impl Staging {
                 }
                 return Err(error);
             }
-            // Whole now, so what says that it is not goes; where a crash leaves it, it means
-            // nothing any more.
+            // The folder is complete, so remove the mark. A mark that a crash leaves here has no
+            // meaning any more.
             fs::remove_file(self.target.join(LOCK))?;
             sync_folder(&self.target)?;
             sync_folder(parent)?;
@@ -123,19 +122,20 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // When it has its name there is nothing left; otherwise the next making removes what this
-        // cannot.
+        // A finished folder has its own name, so nothing is left here. If this removal fails, the
+        // next attempt removes the folder.
         let _left = fs::remove_dir_all(&self.path);
     }
 }
 
-/// The place that a path names: absolute, and behind a link if it is one.
+/// The absolute path of a folder. If the path is a link, the path that the link leads to.
 pub fn place(path: &Path) -> Result<PathBuf, StagingError> {
     let place = if path.exists() { path.canonicalize() } else { std::path::absolute(path) };
     place.map_err(|source| StagingError::Io { path: path.to_owned(), source })
 }
 
-/// What is beside the root of a file system is on another one, and a root gets no other name.
+/// Refuses the root of a file system: it cannot be renamed, and a folder beside it is on another
+/// file system.
 fn refuse_mount_point(target: &Path) -> Result<(), StagingError> {
     let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
     let above = target.parent().and_then(device);
@@ -147,7 +147,7 @@ fn refuse_mount_point(target: &Path) -> Result<(), StagingError> {
     }
 }
 
-/// Whether the folder is not there, or nothing is in it.
+/// Whether the folder is empty or does not exist.
 pub fn is_empty(folder: &Path) -> io::Result<bool> {
     match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
@@ -169,42 +169,42 @@ fn take_lock(lock: &Path, folder: &Path) -> Result<Lock, StagingError> {
     })
 }
 
-/// Why a folder was not made.
+/// Why a folder was not built.
 #[derive(Debug, thiserror::Error)]
 pub enum StagingError {
-    /// A file or folder cannot be used.
+    /// A file or folder cannot be read, written or renamed.
     #[error("cannot make {}", path.display())]
     Io {
-        /// Which.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// What failed.
+        /// The error of the file operation.
         source: io::Error,
     },
-    /// The path names no folder that can be made.
+    /// The path does not end in a name for a new folder.
     #[error("{} is not a name for a new folder", path.display())]
     NoName {
-        /// The path.
+        /// The path as the user gave it.
         path: PathBuf,
     },
-    /// The folder is a whole file system.
+    /// The folder is the root of a file system.
     #[error("{} is the root of a file system: name a folder in it", path.display())]
     MountPoint {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
     },
-    /// Something else has the name that is needed meanwhile.
+    /// Something else has the name that the unfinished folder needs.
     #[error("{} is in the way: it is needed for a moment, so move it", path.display())]
     InTheWay {
-        /// What.
+        /// Path of what is in the way.
         path: PathBuf,
     },
-    /// Its lock cannot be taken.
+    /// The lock of the unfinished folder cannot be taken.
     #[error(transparent)]
     Lock(LockError),
-    /// Another process is making it.
+    /// Another process is building the folder.
     #[error("another sealwire is writing {}: wait until it is done", path.display())]
     InUse {
-        /// The folder.
+        /// Path of the unfinished folder.
         path: PathBuf,
     },
 }

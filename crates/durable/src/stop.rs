@@ -1,4 +1,4 @@
-//! Somebody asks that work be given up.
+//! A request to give up a piece of work.
 
 use std::{
     io,
@@ -8,33 +8,33 @@ use std::{
     },
 };
 
-/// Says whether somebody asked that work be given up. Whoever works looks at each step, and clears
-/// away what is not whole. Cheap to clone.
+/// Says whether someone has asked to give up a piece of work. The worker checks before each step
+/// and removes what is incomplete. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Asks for it. That is not taken back.
+    /// Asks the worker to stop. The request cannot be withdrawn.
     pub fn ask(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether somebody asked.
+    /// Whether someone has asked to stop.
     #[must_use]
     pub fn is_asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Refuses the next step where somebody asked.
+    /// Fails if someone has asked to stop.
     ///
     /// # Errors
-    /// Somebody asked.
+    /// Someone has asked to stop.
     pub fn check(&self) -> io::Result<()> {
         if self.is_asked() { Err(io::Error::other(Stopped)) } else { Ok(()) }
     }
 }
 
-/// Work was given up.
+/// The error of a piece of work that was given up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("stopped, as asked")]
 struct Stopped;

@@ -1,11 +1,11 @@
-//! The keys that have signed a log, one after the other, for those who know one of them.
+//! The keys that have signed a log, in order, for a verifier that knows one of them.
 //!
-//! Anyone can follow them: whoever verifies a log's files, whoever is handed a bundle, and the page
-//! in a browser.
+//! Anyone can follow them: a verifier of a log's files, a recipient of a bundle, or the page in a
+//! browser.
 //!
-//! Invariant: under a checkpoint ([`KeyHistory::under`]) only keys count that its leaves name. An
-//! event beyond it may be genuine and still vouches for nothing: a key that was rotated away can
-//! sign a checkpoint of fewer leaves than the log had when the rotation was sealed.
+//! Invariant: under a checkpoint ([`KeyHistory::under`]) only the keys count that its leaves name.
+//! An event beyond the checkpoint may be genuine and still proves nothing: a key that was rotated
+//! away can sign a checkpoint of fewer leaves than the log had when the rotation was sealed.
 
 #![cfg_attr(not(test), no_std)]
 #![warn(clippy::std_instead_of_core, clippy::alloc_instead_of_core)]
@@ -24,17 +24,17 @@ use tlog::{Checkpoint, Hash, OpenCheckpointError, ParseKeyError, SignedNote, Ver
 
 use crate::rotation::InvalidRotation;
 
-/// An event that names a key: the genesis entry, or a rotation.
+/// An event that names a key: the genesis entry or a rotation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KeyEvent {
-    /// Its leaf.
+    /// Index of the event's leaf in the log.
     pub leaf: u64,
-    /// Its envelope, canonical JSON.
+    /// The event's envelope, canonical JSON.
     pub envelope: Vec<u8>,
 }
 
 impl KeyEvent {
-    /// Whether it names this key, whatever else is wrong with it.
+    /// Whether the event names this key, even if the event is invalid otherwise.
     fn names(&self, key: &VerifierKey) -> bool {
         Envelope::parse(&self.envelope)
             .ok()
@@ -43,26 +43,26 @@ impl KeyEvent {
     }
 }
 
-/// The keys that have signed a log, in order. Each but the first was brought in by a statement that
-/// it and the one before it signed.
+/// The keys that have signed a log, in order. A statement signed by a key and its predecessor
+/// introduces each key but the first.
 #[derive(Clone, Debug)]
 pub struct KeyHistory {
     keys: Vec<(u64, VerifierKey)>,
-    /// What the log's entries must be at these leaves, for the keys that were not just believed.
+    /// The commitment that the log's entry must have at each leaf that names a key.
     commitments: Vec<(u64, Hash)>,
 }
 
 impl KeyHistory {
-    /// Opens a checkpoint with the keys that are named below its size, the last of which must have
-    /// signed it. If `known` is given it must be among them; otherwise the genesis entry is
-    /// believed. Events at its size or beyond are not looked at.
+    /// Opens a checkpoint with the keys that are named by leaves below its size. The last of them
+    /// must have signed it. If `known` is given, it must be among the keys; if not, the genesis
+    /// entry is trusted. Events at or beyond the size are ignored.
     ///
-    /// Whether the log has the events at their leaves is for the caller to show
+    /// The caller must show that the log has the events at their leaves
     /// ([`KeyHistory::commitment`]).
     ///
     /// # Errors
-    /// An event names no key or is not signed for by the one before, `known` is not among the keys,
-    /// or the checkpoint is malformed or not signed by the last of them.
+    /// An event names no key or its predecessor's key did not sign it, `known` is not among the
+    /// keys, or the checkpoint is malformed or the last key did not sign it.
     pub fn under(
         note: &str,
         events: &[KeyEvent],
@@ -86,11 +86,12 @@ impl KeyHistory {
         Ok((keys, checkpoint))
     }
 
-    /// The keys that these events name. If `known` is given it must be among them; otherwise the
-    /// genesis entry is believed.
+    /// The keys that these events name. If `known` is given, it must be among them; if not, the
+    /// genesis entry is trusted.
     ///
     /// # Errors
-    /// An event names no key, or is not signed for by the one before, or `known` is not among them.
+    /// An event names no key, or its predecessor's key did not sign it, or `known` is not among the
+    /// keys.
     pub fn follow(
         events: &[KeyEvent],
         known: Option<&VerifierKey>,
@@ -132,16 +133,16 @@ impl KeyHistory {
         }
     }
 
-    /// Opens a checkpoint, which the key that was in use at its size must have signed.
+    /// Opens a checkpoint. The key in use at its size must have signed it.
     ///
     /// # Errors
-    /// It is not signed by that key, or malformed.
+    /// That key did not sign it, or the checkpoint is malformed.
     pub fn open_checkpoint(&self, note: &str) -> Result<Checkpoint, OpenCheckpointError> {
-        // Only which key to try depends on it.
+        // The unverified size only selects the key to try.
         Checkpoint::open(note, self.at(Self::claimed_size(note)))
     }
 
-    /// The size that a checkpoint claims, unverified; 0 where it cannot be read.
+    /// The size that a checkpoint claims, without verification; 0 if it cannot be parsed.
     #[must_use]
     pub fn claimed_size(note: &str) -> u64 {
         SignedNote::parse(note)
@@ -162,91 +163,91 @@ impl KeyHistory {
         self.keys.iter().map(|(leaf, key)| (*leaf, key))
     }
 
-    /// What the log's entry must be at a leaf, if that names a key.
+    /// The commitment that the log's entry must have at a leaf, if the leaf names a key.
     #[must_use]
     pub fn commitment(&self, leaf: u64) -> Option<Hash> {
         self.commitments.iter().find(|(named, _)| *named == leaf).map(|(_, commitment)| *commitment)
     }
 }
 
-/// Why a checkpoint is not one of a log with these keys.
+/// Why a checkpoint does not belong to a log with these keys.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidKeys {
     /// The events do not name the log's keys.
     #[error("the log's keys do not hold")]
     Events(#[from] InvalidKeyEvents),
-    /// The checkpoint is malformed, or not signed by the key that was in use at its size.
+    /// The checkpoint is malformed, or the key in use at its size did not sign it.
     #[error("the checkpoint does not hold")]
     Checkpoint(#[from] OpenCheckpointError),
 }
 
-/// Why events do not name a log's keys.
+/// Why a sequence of events does not name a log's keys.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidKeyEvents {
-    /// There are none.
+    /// There is no event.
     #[error("no event names a key")]
     None,
-    /// Not an envelope.
+    /// The bytes at a leaf are not an envelope.
     #[error("leaf {leaf}: {reason}")]
     Envelope {
-        /// Which leaf.
+        /// Leaf of the event.
         leaf: u64,
-        /// Why not.
+        /// The parse error as text.
         reason: String,
     },
-    /// Not the event that it should be.
+    /// The event at a leaf has another action than the expected one.
     #[error("leaf {leaf} is not an event {expected}")]
     Action {
-        /// Which leaf.
+        /// Leaf of the event.
         leaf: u64,
-        /// What it should be.
+        /// The expected action.
         expected: &'static str,
     },
-    /// A genesis entry elsewhere.
+    /// The first event is not at leaf 0.
     #[error("leaf {leaf} is said to be the genesis entry, and that is leaf 0")]
     Genesis {
-        /// Which leaf.
+        /// Leaf of the event.
         leaf: u64,
     },
-    /// Events that are not in order.
+    /// The events are not in the order of their leaves.
     #[error("leaf {leaf} does not come after the key before it")]
     Order {
-        /// Which leaf.
+        /// Leaf of the event.
         leaf: u64,
     },
-    /// No key.
+    /// An event does not name a valid key.
     #[error("leaf {leaf} names a key that is none")]
     Key {
-        /// Which leaf.
+        /// Leaf of the event.
         leaf: u64,
-        /// Why not.
+        /// The parse error.
         source: ParseKeyError,
     },
-    /// A rotation that does not hold.
+    /// The statement of a rotation is invalid.
     #[error("leaf {leaf} goes over to a key without right")]
     Rotation {
-        /// Which leaf.
+        /// Leaf of the event.
         leaf: u64,
-        /// Why.
+        /// What is wrong with the statement.
         source: InvalidRotation,
     },
-    /// The key one knows comes later than the checkpoint.
+    /// The known key comes later than the checkpoint.
     #[error(
         "the log goes over to the key {vkey} at leaf {leaf}, and the checkpoint covers only {size} \
          leaves: it is older than that key, which vouches for nothing in it; ask for a newer one"
     )]
     NotYet {
-        /// Which key.
+        /// The known verifier key.
         vkey: String,
-        /// The leaf that names it.
+        /// The leaf that names the key.
         leaf: u64,
-        /// Leaves of the checkpoint.
+        /// Number of leaves that the checkpoint covers.
         size: u64,
     },
-    /// The key one knows is not among them.
+    /// The known key is not among the log's keys.
     #[error("the key {vkey} never signed this log")]
     Unknown {
-        /// Which key.
+        /// The known verifier key.
         vkey: String,
     },
 }

@@ -1,8 +1,8 @@
-//! Going over to another signing key, as a statement that both keys sign.
+//! The change to another signing key, as a statement that both keys sign.
 //!
-//! The statement is a C2SP signed note, so that anyone with a note verifier can check it. Its text
-//! is five lines: what it is, the log's origin, the leaf of the event that carries it, the old
-//! verifier key and the new one. Naming the leaf keeps it from being used a second time.
+//! The statement is a C2SP signed note, so any note verifier can check it. Its text has five lines:
+//! a title, the log's origin, the leaf of the event that carries the statement, the old verifier
+//! key and the new one. The leaf keeps anyone from using the statement a second time.
 
 use alloc::{
     borrow::ToOwned as _,
@@ -21,10 +21,10 @@ fn text(origin: &str, leaf: u64, old: &VerifierKey, new: &VerifierKey) -> String
     format!("{TITLE}\n{origin}\n{leaf}\n{old}\n{new}\n")
 }
 
-/// The statement for the event at `leaf`, signed by both.
+/// Makes the statement for the event at `leaf`, signed by both keys.
 ///
 /// # Errors
-/// The origin has no place in a note.
+/// The origin is not valid in the text of a note.
 pub fn state(
     origin: &str,
     leaf: u64,
@@ -38,10 +38,10 @@ pub fn state(
     Ok(format!("{note}{signature}\n"))
 }
 
-/// Checks that the statement of the event at `leaf` leads from `old` to `new`.
+/// Checks that the statement of the event at `leaf` introduces `new` after `old`.
 ///
 /// # Errors
-/// It says something else, or one of the two did not sign it.
+/// The statement has another text, or one of the two keys did not sign it.
 pub fn verify(
     statement: &str,
     origin: &str,
@@ -63,27 +63,27 @@ pub fn verify(
     Ok(())
 }
 
-/// Why a rotation does not hold.
+/// Why a rotation is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidRotation {
-    /// It is not a signed note.
+    /// The statement is not a signed note.
     #[error("the statement of the rotation is not a signed note")]
     Note(#[from] ParseNoteError),
-    /// It speaks of something else.
+    /// The statement is about another log, leaf or key.
     #[error("the statement of the rotation speaks of another log, leaf or key")]
     Text,
-    /// The new key has another name: it could sign no checkpoint of this log.
+    /// The new key has another name, so it could not sign a checkpoint of this log.
     #[error("the new key is called `{name}`: it must have the name of the log's keys before it")]
     Name {
-        /// Its name.
+        /// Name of the new key.
         name: String,
     },
-    /// A signature is missing or bad.
+    /// A signature is missing or invalid.
     #[error("the statement of the rotation is not signed by {key}")]
     Signature {
-        /// Which key.
+        /// The key whose signature is not valid.
         key: String,
-        /// Why not.
+        /// The error of the verification.
         source: VerifyNoteError,
     },
 }

@@ -1,12 +1,12 @@
-//! Blocks: envelopes that were sealed together, compressed as one, so that a reading takes a
+//! Blocks: envelopes that were sealed together and are compressed together, so a reading takes a
 //! fraction of its JSON on disk.
 //!
-//! A block is a frame of Zstandard (RFC 8878) with a content checksum, made with a dictionary that
-//! belongs to the format: it holds what envelopes usually say, so that a block of a single reading
-//! is small too. Inside, leaves follow each other, each behind its length; an erased one leaves its
+//! A block is a Zstandard frame (RFC 8878) with a content checksum. The format fixes the
+//! dictionary: it contains what envelopes usually say, so a block of a single reading is small too.
+//! Inside a frame, leaves follow each other, each after its length; an erased leaf leaves its
 //! commitment.
 //!
-//! Bytes of a block come from a disk and can be anything: what is not a block of this format is
+//! The bytes of a block come from a disk and can be anything. What is not a block of this format is
 //! [`Damage`].
 
 use std::sync::LazyLock;
@@ -19,32 +19,33 @@ use zstd::{
 
 use crate::damage::Damage;
 
-/// Leaves in one block: a reader of one leaf unpacks all of them, in a fraction of a millisecond.
+/// Most leaves in one block. A reader of one leaf unpacks the whole block, which takes a fraction
+/// of a millisecond.
 pub(crate) const LEAVES_MAX: usize = 256;
-/// A block takes no further leaf beyond this many bytes of envelopes.
+/// Size of the envelopes in bytes at which a block is full and takes no further leaf.
 pub(crate) const BYTES_FULL: usize = 64 << 10;
-/// Unpacked bytes of the largest block: one that was not full, and one more of the largest
-/// envelopes.
+/// Largest size of an unpacked block in bytes: a block that was just not full, and one envelope of
+/// the largest size.
 pub(crate) const BYTES_MAX: usize = BYTES_FULL + model::Envelope::BYTES_MAX + 4 * LEAVES_MAX;
 
 /// The dictionary of format version 2, which may never change.
 const DICTIONARY: &[u8] = include_bytes!("dictionary.txt");
-/// Zstandard's fastest level that looks for repeats across the whole block; higher ones gain a
-/// tenth and take twice the time.
+/// Zstandard's fastest level that finds repeats across the whole block. Higher levels save a tenth
+/// of the size and take twice the time.
 const LEVEL: i32 = 1;
-/// In the place of a length: the leaf is erased, and its commitment follows.
+/// Value of a length that marks an erased leaf. The leaf's commitment follows it.
 const ERASED: u32 = u32::MAX;
 
-/// What a block holds of a leaf.
+/// The content of one leaf in a block.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Leaf<'a> {
     /// The envelope, canonical JSON.
     Envelope(&'a [u8]),
-    /// It was erased; the log's entry is what is left.
+    /// The envelope was erased; its commitment, the log's entry, remains.
     Erased(Hash),
 }
 
-/// Leaves on their way into a block.
+/// Leaves to be written to a block, or read from one.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Leaves {
     bytes: Vec<u8>,
@@ -81,12 +82,12 @@ impl Leaves {
         self.count = 0;
     }
 
-    /// Bytes before compression.
+    /// The leaves as bytes, before compression.
     pub(crate) fn unpacked(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Takes the leaves of an unpacked block.
+    /// Checks that the bytes of an unpacked block are `count` leaves.
     pub(crate) fn parse(bytes: Vec<u8>, count: usize) -> Result<Self, Damage> {
         let leaves = Self { bytes, count };
         let mut rest = leaves.bytes.as_slice();
@@ -160,7 +161,8 @@ impl Unpacker {
         )
     }
 
-    /// The leaves of a frame, which its record says are `count` in `unpacked_len` bytes.
+    /// Unpacks the leaves of a frame. `count` and `unpacked_len` (bytes) are what the frame's
+    /// record says.
     pub(crate) fn unpack(
         &mut self,
         frame: &[u8],

@@ -1,13 +1,13 @@
-//! Evidence bundles: rows of a log in one file, with all that a stranger needs to check them
-//! offline.
+//! Evidence bundles: rows of a log in one file, with everything that a third party needs to check
+//! them offline.
 //!
 //! `docs/formats/evidence.md` describes the lines. [`export`](fn@export) writes a bundle from a
-//! [`LogReader`](crate::LogReader), [`verify_bundle`] checks one. Both hold one group of rows at a
-//! time, so a bundle may be of any length, and neither touches files: they write to and read from
-//! what they are given.
+//! [`LogReader`](crate::LogReader), and [`verify_bundle`] checks one. Both hold one group of rows
+//! in memory at a time, so a bundle may have any length. Neither opens files: they write to and
+//! read from what the caller passes.
 //!
-//! A group's rows are proved together, and the group says which entry each of its leaves has. So a
-//! row that was changed is named by its leaf, whatever was done to the others.
+//! One proof covers all rows of a group, and the group lists the entry of each of its leaves. So a
+//! check names the leaf of a changed row, whatever happened to the other rows.
 
 mod export;
 mod format;

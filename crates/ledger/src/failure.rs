@@ -1,5 +1,5 @@
-//! What a failed step of the writer means: nothing has happened and it can be tried again, or the
-//! writer stops.
+//! What a failed step means for the writer: either nothing has happened and the step can be tried
+//! again, or the writer stops.
 
 use std::io;
 
@@ -7,8 +7,8 @@ use durable::disk;
 
 use crate::batch::AppendError;
 
-/// A step after which the writer does not go on. What was acknowledged is durable; opening the log
-/// again recovers.
+/// A failed step after which the writer stops. Everything that it acknowledged is durable; opening
+/// the log again recovers.
 #[derive(Debug, thiserror::Error)]
 #[error("{step} failed")]
 pub struct WriteError {
@@ -18,13 +18,13 @@ pub struct WriteError {
 
 /// How a step fails.
 pub(crate) enum CommitError {
-    /// Nothing has happened, and it can be tried again.
+    /// Nothing has happened, and the step can be tried again.
     Refused(io::Error),
     Fatal(WriteError),
 }
 
 impl CommitError {
-    /// Where nobody tries again.
+    /// The failure as a fatal one, where nobody tries the step again.
     pub(crate) fn fatal(self, name: &'static str) -> WriteError {
         match self {
             Self::Refused(source) => step(name)(source),
@@ -39,12 +39,13 @@ impl From<WriteError> for CommitError {
     }
 }
 
-/// The failure of this step, after which the writer stops.
+/// Names the failed step, after which the writer stops.
 pub(crate) fn step(step: &'static str) -> impl Fn(io::Error) -> WriteError {
     move |source| WriteError { step, source }
 }
 
-/// A failure before which nothing has happened if the disk was full.
+/// Maps the error of a step that changes nothing if the disk is full: a full disk is a refusal, and
+/// any other error is fatal.
 pub(crate) fn refused_if_full(name: &'static str) -> impl Fn(io::Error) -> CommitError {
     move |source| {
         if disk::is_full(&source) {
@@ -55,7 +56,7 @@ pub(crate) fn refused_if_full(name: &'static str) -> impl Fn(io::Error) -> Commi
     }
 }
 
-/// What whoever asked is told, if it is not the writer's end.
+/// The refusal to send to the caller, unless the failure is fatal.
 pub(crate) fn refusal_of(
     outcome: Result<(), CommitError>,
 ) -> Result<Option<AppendError>, WriteError> {

@@ -1,8 +1,8 @@
 //! The log's signing key: 32 bytes of Ed25519 seed in hex, in a file that only its owner can read.
 //!
-//! A rotation makes the new key beside the old one, durable, before the log goes over to it; only
-//! then does it take the old one's place. Whatever a crash interrupts, one of the two files holds
-//! the key that the log goes on with.
+//! A rotation makes the new key durable in a file beside the old one before the log changes to it.
+//! Only after the change does the new file replace the old one. Whatever a crash interrupts, one of
+//! the two files holds the key with which the log continues.
 
 use std::{
     fs::{self, File},
@@ -15,7 +15,7 @@ use tlog::{KeyName, Signer, VerifierKey};
 
 use crate::{layout::SEGMENTS, recover::Signers};
 
-/// Where a log's key lies, and beside it the one that a rotation goes over to.
+/// Path of a log's key file, and of the file beside it for the new key of a rotation.
 #[derive(Clone, Debug)]
 pub struct KeyFiles {
     current: PathBuf,
@@ -23,8 +23,8 @@ pub struct KeyFiles {
 }
 
 impl KeyFiles {
-    /// The key in `current`; a rotation's new key is in the file of that name with `.next` behind
-    /// it.
+    /// The key in `current`. A rotation writes its new key to the file of that name with `.next`
+    /// appended.
     #[must_use]
     pub fn new(current: PathBuf) -> Self {
         let mut next = current.clone().into_os_string();
@@ -32,28 +32,28 @@ impl KeyFiles {
         Self { current, next: next.into() }
     }
 
-    /// Where the current key lies, and where the next.
+    /// Paths of the current key and of the next one.
     #[must_use]
     pub fn paths(&self) -> [&Path; 2] {
         [&self.current, &self.next]
     }
 
-    /// Both keys; the current one is made if there is none and the log is new, too. `name` is the
-    /// log's origin.
+    /// Loads both keys. Creates the current one if it does not exist and the log is new. `name` is
+    /// the log's origin.
     ///
     /// # Errors
-    /// As [`load_or_create_key`], of either file.
+    /// As [`load_or_create_key`], for either file.
     pub fn load_or_create(&self, name: &KeyName, log: &Path) -> Result<Signers, KeyError> {
         let current = load_or_create_key(&self.current, name.clone(), log)?;
         let next = find_seed(&self.next)?.map(|seed| Signer::from_seed(name.clone(), &seed));
         Ok(Signers { current, next })
     }
 
-    /// Makes the key that a rotation goes over to, and makes it durable. One that is there already
-    /// may be the only copy of the key that the log signs with: it is never replaced.
+    /// Creates the key that a rotation changes to, and makes it durable. It never replaces an
+    /// existing file: that may be the only copy of the key with which the log signs.
     ///
     /// # Errors
-    /// The file cannot be made, or there is one.
+    /// The file cannot be created, or it exists already.
     pub fn create_next(&self, name: KeyName) -> Result<Signer, KeyError> {
         if is_there(&self.next)? {
             return Err(KeyError::Unsettled { path: self.next.clone() });
@@ -61,8 +61,8 @@ impl KeyFiles {
         Ok(Signer::from_seed(name, &create_seed(&self.next)?))
     }
 
-    /// Keeps the key that the log goes on with, and removes what a rotation that was not sealed
-    /// left.
+    /// Keeps the key with which the log continues, and removes the new key of a rotation that was
+    /// not sealed.
     ///
     /// # Errors
     /// A file cannot be read, renamed or removed.
@@ -80,13 +80,14 @@ impl KeyFiles {
     }
 }
 
-/// The key in `path`; made if there is none and `log` says that the log is new, too. `name` is the
-/// log's origin.
+/// Loads the key in `path`. Creates it if it does not exist and `log` shows that the log is new.
+/// `name` is the log's origin.
 ///
 /// # Errors
-/// The file cannot be read or made, others may read it, or it holds no key.
+/// The file cannot be read or created, others may read it, it holds no key, or it is missing
+/// although the log is not new.
 pub fn load_or_create_key(path: &Path, name: KeyName, log: &Path) -> Result<Signer, KeyError> {
-    // A log has its key before its first segment.
+    // The site writes the key before the log's first segment.
     let is_new =
         fs::read_dir(log.join(SEGMENTS)).map_or(true, |mut segments| segments.next().is_none());
     if !is_new && !is_there(path)? {
@@ -95,7 +96,7 @@ pub fn load_or_create_key(path: &Path, name: KeyName, log: &Path) -> Result<Sign
     Ok(Signer::from_seed(name, &load_or_create_seed(path)?))
 }
 
-/// The key in `path`. `name` is the log's origin.
+/// Loads the key in `path`. `name` is the log's origin.
 ///
 /// # Errors
 /// The file cannot be read, others may read it, or it holds no key.
@@ -111,46 +112,46 @@ fn is_there(path: &Path) -> Result<bool, KeyError> {
     }
 }
 
-/// Why there is no key.
+/// Why a key cannot be loaded or created.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The file cannot be read or made.
+    /// The file cannot be read or created.
     #[error("cannot use the key file {}", path.display())]
     Io {
-        /// The file.
+        /// Path of the key file.
         path: PathBuf,
-        /// What failed.
+        /// The error of the file operation.
         source: io::Error,
     },
-    /// Others may read it.
+    /// Other accounts may read the file.
     #[error("the key file {} may be read by others (mode {mode:o}): make it 600", path.display())]
     Open {
-        /// The file.
+        /// Path of the key file.
         path: PathBuf,
-        /// Its mode.
+        /// Permission bits of the file.
         mode: u32,
     },
-    /// It may be the key that the log signs with.
+    /// The file may hold the key with which the log signs.
     #[error(
         "{} is the new key of a rotation of which it is not known whether it was sealed: start the site again, which finds out",
         path.display()
     )]
     Unsettled {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// It is gone, and the log it belongs to is not.
+    /// The file is missing although the log that it belongs to exists.
     #[error("the key file {} is missing, and the log in {} can only go on with it: restore it from a copy", path.display(), log.display())]
     Missing {
-        /// The file.
+        /// Path of the key file.
         path: PathBuf,
-        /// The log.
+        /// Folder of the log.
         log: PathBuf,
     },
-    /// It holds something else.
+    /// The file does not hold a seed in hex.
     #[error("the key file {} does not hold 64 hex digits", path.display())]
     NotAKey {
-        /// The file.
+        /// Path of the key file.
         path: PathBuf,
     },
 }

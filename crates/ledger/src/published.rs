@@ -1,12 +1,12 @@
-//! The newest checkpoint.
+//! A published checkpoint.
 
 use tlog::Checkpoint;
 
-/// A checkpoint that was made durable and may be shown to anyone.
+/// A durable checkpoint, which may be shown to anyone.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Published {
-    /// What it says.
+    /// The parsed checkpoint: origin, size and root.
     pub checkpoint: Checkpoint,
-    /// The signed note.
+    /// The signed note of the checkpoint, as text.
     pub note: String,
 }

@@ -1,9 +1,9 @@
-//! Verifies a log from the outside: computes everything again and believes nothing but a key.
+//! Verifies a log from the outside: computes everything again and trusts only a key.
 //!
-//! [`verify_tree`] is for anyone who can read a log's public files over HTTP; [`verify_folder`] is
-//! for whoever has the data directory, and holds the envelopes in the segments against everything
-//! else there. Both stop at the first thing that is wrong and name it. [`verify_growth`] compares a
-//! log with what it once signed.
+//! [`verify_tree`] needs only a log's public files, as served over HTTP. [`verify_folder`] needs
+//! the data directory, and compares the envelopes in the segments with everything else there. Both
+//! stop at the first fault and name it. [`verify_growth`] compares a log with a checkpoint that it
+//! signed earlier.
 
 mod error;
 mod folder;

@@ -1,16 +1,16 @@
-//! Work that outlives whoever asked for it, and what it holds while it runs.
+//! Work that continues after its caller has gone, and the locks and permits that it holds.
 //!
 //! A future is dropped when its client hangs up, a time limit passes or a part of the program
 //! stops. A thread that blocks for it runs on. If the dropped future held a lock or a permit, the
 //! next caller gets it while the first piece of work is still running. So:
 //!
-//! - what must be carried out whole is a task of an [`Owner`], and whoever asked only waits;
-//! - [`blocking`] takes what is held while the work runs, and releases it when the work ends;
-//! - [`Room`] bounds how many pieces of work block at once, whether or not anybody still waits.
+//! - work that must be completed is a task of an [`Owner`], and the caller only waits for it;
+//! - [`blocking`] takes what the work needs to hold, and releases it when the work ends;
+//! - [`Room`] limits how many pieces of work block at once, whether or not anybody still waits.
 //!
-//! A [`Service`] is what works for as long as its site does.
+//! A [`Service`] is a part of a site that works for as long as the site does.
 //!
-//! Nothing else in the workspace starts a thread for blocking work: the lint table refuses it.
+//! Nothing else in the workspace starts a thread for blocking work: a lint refuses it.
 
 mod service;
 
@@ -28,15 +28,15 @@ use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 #[derive(Clone, Debug, Default)]
 pub struct Owner(TaskTracker);
 
-/// Keeps [`Owner::ended`] waiting.
+/// A token that keeps [`Owner::ended`] waiting until it is dropped.
 pub type Kept = TaskTrackerToken;
 
 impl Owner {
-    /// Carries work out to its end. Dropping this future after it was first polled ends the
-    /// waiting, not the work; so locks are taken inside `work`.
+    /// Completes a piece of work. Dropping this future after its first poll ends the waiting, not
+    /// the work, so `work` must take its locks itself.
     ///
     /// # Errors
-    /// The work panicked, or the runtime was shut down.
+    /// The work panicked, or the runtime shut down.
     pub async fn carry_out<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -44,13 +44,14 @@ impl Owner {
         self.0.spawn(work).await
     }
 
-    /// For blocking work that the owner waits for, too: [`blocking`] holds it.
+    /// A token for blocking work for which the owner must wait too: pass it to [`blocking`] to
+    /// hold.
     pub fn keep(&self) -> Kept {
         self.0.token()
     }
 
-    /// Whether somebody waits for all work to end: work that may be left to the next start leaves
-    /// it.
+    /// Whether someone waits for all work to end. Work that the next start can do should then stop
+    /// early.
     #[must_use]
     pub fn is_ending(&self) -> bool {
         self.0.is_closed()
@@ -63,9 +64,9 @@ impl Owner {
     }
 }
 
-/// Runs what blocks on a thread where that harms nobody. `held` (a lock's guard, a permit, memory)
-/// is released when the work has ended, not when the handle is dropped. The handle answers with an
-/// error where the work panicked, or the runtime was shut down before it began.
+/// Runs blocking work on a thread of the runtime's blocking pool. It releases `held` (a lock's
+/// guard, a permit, memory) when the work has ended, not when the handle is dropped. The handle
+/// answers with an error if the work panicked, or if the runtime shut down before the work began.
 pub fn blocking<T: Send + 'static>(
     held: impl Send + 'static,
     work: impl FnOnce() -> T + Send + 'static,
@@ -78,12 +79,12 @@ pub fn blocking<T: Send + 'static>(
     })
 }
 
-/// Places for pieces of work that block at once; further ones wait. Cheap to clone.
+/// Limits how many pieces of blocking work run at once; further ones wait. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Room(Arc<Semaphore>);
 
 impl Room {
-    /// So many places.
+    /// A room with this number of places.
     #[must_use]
     pub fn of(places: usize) -> Self {
         Self(Arc::new(Semaphore::new(places)))
@@ -94,7 +95,7 @@ impl Room {
         Arc::clone(&self.0).acquire_owned().await.expect("nobody closes the semaphore")
     }
 
-    /// As [`blocking`], with a place that is free again when the work has ended.
+    /// As [`blocking`]. The work takes a place, which is free again when the work has ended.
     ///
     /// # Errors
     /// As [`blocking`].

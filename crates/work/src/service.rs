@@ -1,4 +1,4 @@
-//! What works for as long as its site does.
+//! Parts of a site that work for as long as the site does.
 
 use std::{error::Error, future::Future};
 
@@ -6,16 +6,17 @@ use tokio_util::sync::CancellationToken;
 
 /// A part of a site that works until it is asked to stop.
 pub trait Service: Send + 'static {
-    /// What people call it where it fails.
+    /// Name of the service in messages about its failure.
     const NAME: &'static str;
 
-    /// Why it fails.
+    /// Why the service failed.
     type Error: Into<Box<dyn Error + Send + Sync>>;
 
-    /// Works until `shutdown`. Dropping this future cuts the service off where it waits.
+    /// Works until `shutdown` is cancelled. Dropping this future ends the service at its current
+    /// await point.
     ///
     /// # Errors
-    /// It cannot go on. The site stops then.
+    /// The service cannot continue. The site then stops.
     fn run(
         self,
         shutdown: CancellationToken,
