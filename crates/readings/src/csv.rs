@@ -1,12 +1,12 @@
-//! CSV as RFC 4180 has it, with a line of names first and `\n` as the end of a line: the one writer
-//! of cells for all files that go to spreadsheets.
+//! CSV as in RFC 4180, with a header line and `\n` as the line ending. This is the one writer of
+//! cells for all files that go to spreadsheets.
 //!
-//! A spreadsheet takes a cell that begins with one of a few characters for a formula, and runs it
-//! when somebody opens the file. What a sensor or a program says is text from outside, so such a
-//! cell gets an apostrophe in front, by which spreadsheets know text. Numbers stay numbers.
+//! A spreadsheet treats a cell that begins with one of a few characters as a formula and runs it
+//! when somebody opens the file. The text of a sensor or a program comes from outside, so such a
+//! cell gets an apostrophe in front, which marks it as text in spreadsheets. Numbers stay numbers.
 //!
-//! A spreadsheet that parts cells at semicolons or tabs passes over quotation marks in the middle
-//! of what it takes for a cell. So what would begin a cell or a line there gets its apostrophe,
+//! A spreadsheet that splits cells at semicolons or tabs ignores quotation marks in the middle of
+//! what it considers a cell. So text that would begin a cell or a line there gets an apostrophe,
 //! too.
 
 use std::{
@@ -18,22 +18,22 @@ use model::SensorId;
 
 use crate::reading::Reading;
 
-/// What becomes of a cell that a spreadsheet would take for a formula.
+/// How to write a cell that a spreadsheet would treat as a formula.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Formulas {
-    /// It gets an apostrophe in front.
+    /// With an apostrophe in front.
     #[default]
     Defused,
-    /// It is written as it is: for programs that read every byte.
+    /// Unchanged, for programs that read every byte.
     Kept,
 }
 
-/// How a formula begins, in spreadsheets of every language. White space in front of one is passed
-/// over by some.
+/// The first characters of a formula, in spreadsheets of every language. Some spreadsheets skip
+/// white space before them.
 const FORMULA_STARTS: [char; 11] =
     ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
 
-/// A text as a cell.
+/// Quotes a text as a cell, if necessary.
 #[must_use]
 pub fn cell(text: &str, formulas: Formulas) -> Cow<'_, str> {
     let text = match formulas {
@@ -47,8 +47,8 @@ pub fn cell(text: &str, formulas: Formulas) -> Cow<'_, str> {
     }
 }
 
-/// Where a cell or a line ends for a spreadsheet that does not part cells at commas: where the
-/// comma is the decimal sign, it is the semicolon.
+/// Characters that end a cell or a line in a spreadsheet that does not split cells at commas. Where
+/// the comma is the decimal sign, spreadsheets split at semicolons.
 const OTHER_ENDS: [char; 4] = [';', '\t', '\n', '\r'];
 
 fn defused(text: &str) -> Cow<'_, str> {
@@ -58,7 +58,7 @@ fn defused(text: &str) -> Cow<'_, str> {
     }
     let mut defused = String::from(if is_formula_as_a_whole { "'" } else { "" });
     for (at, part) in text.split_inclusive(OTHER_ENDS).enumerate() {
-        // Quotation marks that come in pairs in front of it are nothing there.
+        // Such a spreadsheet drops pairs of quotation marks before the text.
         let begin = part.trim_end_matches(OTHER_ENDS).trim_start_matches([' ', '"']);
         if at > 0 && is_formula(begin) {
             defused.push('\'');

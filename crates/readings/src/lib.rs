@@ -1,10 +1,9 @@
-//! Readings of one sensor as a file for other programs, CSV or Parquet: each with its leaf, by
-//! which it can be proved, its status and its unit.
+//! Exports the readings of one sensor for other programs, as CSV or Parquet. Each row has the
+//! reading's leaf, by which it can be proved, its status and its unit.
 //!
-//! Rows come from the log, never from an index: each envelope is held against the log's entry of
-//! its leaf, and every leaf of the span is looked at, so that nothing that lies beside the log can
-//! add a row, change one or keep one out. What a file holds is described in
-//! `docs/formats/readings.md`.
+//! Rows come from the log, never from an index. The export checks each envelope against the log's
+//! entry of its leaf, and reads every leaf of the span. So no file outside the log can add, change
+//! or hide a row. `docs/formats/readings.md` describes the files.
 
 pub mod csv;
 mod parquet_file;
@@ -21,12 +20,13 @@ use parquet::errors::ParquetError;
 
 use crate::{csv::Formulas, reading::Reading};
 
-/// Envelopes read at once: blocks of the log, some of them.
+/// Most envelopes in one read, so that memory stays bounded.
 const READ_LEAVES: usize = 4_096;
-/// Bytes of them.
+/// Most bytes of envelopes in one read.
 const READ_BYTES: usize = 4 << 20;
 
-/// Actions that a sensor which was ever there has: an order that names one may be about none.
+/// Actions of events that only an existing sensor has. Other events may name a sensor that does not
+/// exist: an order can name any.
 const OF_A_SENSOR: [&str; 4] = [
     action::SENSOR_DISCOVERED,
     action::SENSOR_CHANGED,
@@ -34,41 +34,41 @@ const OF_A_SENSOR: [&str; 4] = [
     action::READINGS_MISSING,
 ];
 
-/// Which readings: of one sensor, by their own times. Where there is a `from`, what the log
-/// received before it is not looked at.
+/// Which readings to export: those of one sensor, selected by their own times. If there is a
+/// `from`, the export skips what the log received before it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Selection {
-    /// Whose.
+    /// Id of the sensor.
     pub sensor: SensorId,
-    /// From this moment on.
+    /// First moment of the span, included.
     pub from: Option<Timestamp>,
-    /// Up to but without this moment.
+    /// End of the span, excluded.
     pub to: Option<Timestamp>,
 }
 
-/// What was written.
+/// The result of an export.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Written {
-    /// Readings.
+    /// Number of readings that were written.
     pub readings: u64,
-    /// Leaves that were looked at and whose envelopes were erased: readings of the sensor may have
-    /// been among them.
+    /// Number of erased leaves in the span that was read. Readings of the sensor may have been
+    /// among them.
     pub erased: u64,
-    /// Whether anything was seen of the sensor at all.
+    /// Whether the span that was read has any event of the sensor.
     pub is_known: bool,
 }
 
-/// What kind of file.
+/// Format of an exported file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Format {
-    /// Text, a line for each reading (RFC 4180).
+    /// Text with one line for each reading (RFC 4180).
     Csv,
     /// Apache Parquet.
     Parquet,
 }
 
 impl Format {
-    /// As it is named.
+    /// Name of the format, as commands and requests write it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -87,38 +87,38 @@ impl FromStr for Format {
     }
 }
 
-/// A name that is no format's.
+/// The name is not the name of a format.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("`{0}` is not a format: use csv or parquet")]
 pub struct UnknownFormat(String);
 
-/// Why there is no file.
+/// Why an export failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The log cannot be read.
     #[error(transparent)]
     Log(#[from] ReadError),
-    /// An envelope of the sensor is of a newer version, or was never one.
+    /// An envelope of the sensor has a newer version or is invalid.
     #[error("the envelope of leaf {leaf} speaks of the sensor, and cannot be read")]
     Envelope {
-        /// Which leaf.
+        /// Leaf of the envelope.
         leaf: u64,
-        /// What is wrong with it.
+        /// The parse error.
         source: InvalidEnvelope,
     },
-    /// The file cannot be written.
+    /// The output cannot be written.
     #[error("the file cannot be written")]
     Write(#[from] io::Error),
-    /// The same, by way of the Parquet library.
+    /// The output cannot be written; the error comes from the Parquet library.
     #[error("the file cannot be written")]
     Parquet(#[from] ParquetError),
 }
 
-/// Writes readings in the log's order. `progress` is told of how many leaves were looked at, every
-/// now and then.
+/// Writes readings in the order of the log. It calls `progress` after each read with the number of
+/// leaves read so far.
 ///
 /// # Errors
-/// The log cannot be read, or `output` not written.
+/// The log cannot be read, or `output` cannot be written.
 pub fn write(
     log: &LogReader,
     selection: Selection,
@@ -146,7 +146,7 @@ pub fn write(
     }
 }
 
-/// Tells the readings, some at a time.
+/// Calls `visit` with the selected readings, some at a time.
 fn for_each(
     log: &LogReader,
     Selection { sensor, from, to }: Selection,
@@ -166,7 +166,8 @@ fn for_each(
                 written.erased += 1;
                 continue;
             };
-            // Canonical JSON writes it in one way, so nothing else has to be parsed.
+            // Canonical JSON writes the sensor in exactly one way, so other envelopes need no
+            // parsing.
             if !str::from_utf8(&bytes).is_ok_and(|text| text.contains(&speaks_of)) {
                 continue;
             }
@@ -194,7 +195,7 @@ fn for_each(
     Ok(written)
 }
 
-/// Whether the log says anything of a sensor.
+/// Whether the log has any event of a sensor.
 ///
 /// # Errors
 /// The log cannot be read.

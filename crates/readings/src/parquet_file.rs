@@ -1,4 +1,4 @@
-//! Parquet, written column by column, a group of rows at a time.
+//! Writes Parquet column by column, one group of rows at a time.
 
 use std::{io::Write, sync::Arc};
 
@@ -16,10 +16,10 @@ use parquet::{
 
 use crate::reading::Reading;
 
-/// Rows of a group: enough that what their columns have in common is stored once.
+/// Most rows of a group: enough to store once what the values of a column share.
 const GROUP_ROWS: usize = 65_536;
-/// Bytes of its texts, beyond which a group is written early: values of sensors that answer with
-/// text can be long.
+/// Size of a group's values in bytes at which it is written early: sensors that answer with text
+/// can have long values.
 const GROUP_BYTES: usize = 8 << 20;
 
 const SCHEMA: &str = "
@@ -43,8 +43,8 @@ pub(crate) struct File<W: Write + Send> {
 impl<W: Write + Send> File<W> {
     pub(crate) fn begin(output: W) -> Result<Self, ParquetError> {
         let schema = Arc::new(parse_message_type(SCHEMA)?);
-        // What goes up in small steps takes few bits so; everything else repeats, and is written by
-        // its number in a dictionary.
+        // Delta encoding takes few bits for values that rise in small steps. All other columns
+        // repeat values, which a dictionary stores once.
         let in_steps = |properties: WriterPropertiesBuilder, column: &str| {
             let column = ColumnPath::from(column);
             properties
@@ -98,7 +98,7 @@ impl<W: Write + Send> File<W> {
     }
 }
 
-/// The next column of a group, in which every row has a value.
+/// Writes the next column of a group, in which every row has a value.
 fn column<T: DataType>(
     group: &mut SerializedRowGroupWriter<'_, impl Write + Send>,
     values: impl Iterator<Item = T::T>,
@@ -107,7 +107,7 @@ fn column<T: DataType>(
     write_column::<T>(group, &values, None)
 }
 
-/// The next column of a group, in which rows may have none.
+/// Writes the next column of a group, in which rows may have no value.
 fn column_with_nulls<T: DataType>(
     group: &mut SerializedRowGroupWriter<'_, impl Write + Send>,
     values: impl Iterator<Item = Option<T::T>>,

@@ -1,8 +1,8 @@
-//! A row of every file.
+//! A row of an export, common to all formats.
 
 use model::{Timestamp, reading::number_of};
 
-/// One reading.
+/// One reading of the sensor.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Reading {
     pub(crate) leaf: u64,

@@ -1,30 +1,32 @@
-//! How a log asks a witness: one request, one answer (C2SP tlog-witness, add-checkpoint).
+//! Sends a log's requests to a witness: one request, one answer (C2SP tlog-witness,
+//! add-checkpoint).
 //!
-//! Blocking; connections to witnesses are kept open between requests.
+//! Calls block. The client keeps connections to witnesses open between requests.
 
 use std::{io::Read as _, time::Duration};
 
 use tlog::{AddCheckpoint, TreeSize, note::NOTE_BYTES_MAX};
 use ureq::http::{StatusCode, header};
 
-/// How long a witness may take for one answer, from the name's look-up on. A witness does little
-/// more than an fsync.
+/// Time limit for one answer, including the name lookup and the connection. A witness does little
+/// more than one fsync.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Characters of a refusal that are kept: a line.
+/// Number of characters of a refusal that are kept: about one line.
 const REFUSAL_CHARS_MAX: usize = 200;
 
-/// Asks witnesses.
+/// An HTTP client for witnesses.
 #[derive(Clone, Debug)]
 pub struct Client {
     agent: ureq::Agent,
 }
 
-/// What a witness says.
+/// The answer of a witness.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Answer {
-    /// It cosigned: signature lines, unchecked.
+    /// The witness cosigned. The value holds its signature lines, unchecked.
     Cosigned(String),
-    /// It has cosigned a checkpoint of another size last.
+    /// The size of the last checkpoint that the witness cosigned, which is not the one that the
+    /// request named.
     Conflict(TreeSize),
 }
 
@@ -35,10 +37,11 @@ impl Default for Client {
 }
 
 impl Client {
-    /// A client without connections yet.
+    /// A client without open connections.
     #[must_use]
     pub fn new() -> Self {
-        // A redirected POST would become a GET; the policy names where the witness is.
+        // The client does not follow redirects: a redirected POST would become a GET, and the
+        // policy names the witness's address.
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(ANSWER_TIMEOUT))
             .http_status_as_error(false)
@@ -47,10 +50,10 @@ impl Client {
         Self { agent: config.into() }
     }
 
-    /// Asks the witness with this submission prefix.
+    /// Asks the witness with this submission prefix (its URL) to cosign.
     ///
     /// # Errors
-    /// It cannot be reached, or refuses.
+    /// The witness cannot be reached, or refuses.
     pub fn ask(&self, url: &str, request: &AddCheckpoint) -> Result<Answer, AskError> {
         let url = format!("{}/add-checkpoint", url.trim_end_matches('/'));
         let body = request.to_string();
@@ -86,48 +89,48 @@ impl Client {
     }
 }
 
-/// Why a witness did not cosign.
+/// Why a log did not get a cosignature from a witness.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// It does not answer.
+    /// The witness cannot be reached or does not answer in time.
     #[error("the witness does not answer")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It refuses.
+    /// The witness refuses the request.
     #[error("the witness refuses with status {status}: {words}")]
     Refused {
-        /// Why, as HTTP has it.
+        /// HTTP status of the refusal.
         status: u16,
-        /// Why, in its words.
+        /// The witness's message, cut to one line's length.
         words: String,
     },
-    /// It wants to be asked less often.
+    /// The witness refuses because the log asks too often.
     #[error("the witness wants to be left alone for {} s", retry_after.as_secs())]
     TooOften {
-        /// How long; zero where it does not say.
+        /// How long to wait; zero if the witness does not say.
         retry_after: Duration,
     },
-    /// It says that it has another size, but not which.
+    /// The witness reports a conflict of sizes but not its own size.
     #[error("the witness has cosigned another size and does not say which")]
     ConflictWithoutSize,
-    /// It answers without a cosignature of its key.
+    /// The answer contains no valid cosignature of the witness's key.
     #[error("the witness's answer holds no cosignature of its key for this checkpoint")]
     NoCosignature,
-    /// It has cosigned more leaves than the log has.
+    /// The witness has cosigned a larger tree than the log has.
     #[error(
         "the witness has cosigned {recorded} leaves, and this log has {size}: the log was set back, or its key signs another log, too"
     )]
     Ahead {
-        /// Leaves that it has cosigned.
+        /// Size of the tree that the witness has cosigned, in leaves.
         recorded: TreeSize,
-        /// Leaves that the log has.
+        /// Size of the log's newest checkpoint, in leaves.
         size: TreeSize,
     },
-    /// The log could not be read to prove that it grew.
+    /// The log could not be read to prove its growth.
     #[error("the log cannot prove that it grew from {old_size} leaves")]
     Proof {
-        /// The size that the witness knows.
+        /// Size of the tree that the witness knows, in leaves.
         old_size: TreeSize,
-        /// What failed.
+        /// The error of the read.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }

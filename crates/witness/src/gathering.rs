@@ -1,19 +1,19 @@
-//! How a log comes by a checkpoint that enough witnesses have cosigned: a state machine.
+//! A state machine that gathers cosignatures for a log's checkpoints.
 //!
-//! Witnesses must sign the same checkpoint, and the log grows while they are asked. So it goes in
-//! rounds: a round takes the newest checkpoint, every witness that is not away is asked about it,
-//! and as soon as their cosignatures make the policy's quorum, the checkpoint is published;
-//! cosignatures that come later are added to it. The next round begins when there is a newer
-//! checkpoint, [`ROUND_PERIOD`] is over, and either the quorum is there or nobody is left in this
-//! round from whom it could come. A witness that does not answer is away, is left alone for a while
-//! that doubles, and keeps nobody from going on without it.
+//! Witnesses must sign the same checkpoint, and the log grows while they are asked. So the work
+//! goes in rounds. A round takes the newest checkpoint and asks every witness that is not away
+//! about it. As soon as their cosignatures make the policy's quorum, the round publishes the
+//! checkpoint; it adds cosignatures that come later. The next round begins when there is a newer
+//! checkpoint, [`ROUND_PERIOD`] is over, and either the quorum is complete or no witness is left in
+//! this round that could complete it. A witness that does not answer is away. It is not asked for a
+//! while, which doubles with each failure, and the other witnesses continue without it.
 //!
-//! Whoever drives it calls `handle_*` with what happened and when, carries out
-//! [`Gathering::poll_action`] until it has nothing more, and comes back at
+//! The driver calls `handle_*` with each event and its time, carries out the actions of
+//! [`Gathering::poll_action`] until there are no more, and calls again at
 //! [`Gathering::poll_timeout`].
 //!
-//! Invariants: a witness is asked one thing at a time. What is published satisfies the policy, and
-//! its size never goes back.
+//! Invariants: a witness has at most one request at a time. Every published checkpoint satisfies
+//! the policy, and its size never goes back.
 
 use std::{
     collections::VecDeque,
@@ -24,23 +24,23 @@ use tlog::{Checkpoint, Policy, SignedNote, TreeSize};
 
 use crate::client::{Answer, AskError};
 
-/// Shortest time between two rounds: half as often as the default of a public witness allows, one
-/// request a second (witness network, 86,400 a day).
+/// Shortest time between two rounds. It is half the rate that a public witness allows by default,
+/// one request a second (witness network, 86,400 a day).
 const ROUND_PERIOD: Duration = Duration::from_secs(2);
-/// How long a witness is left alone after its first failure.
+/// Pause after the first failure of a witness.
 const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
-/// How long at most: a witness that is back is used within a minute.
+/// Longest pause: a witness that is back is used within a minute.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
-/// How long at most where the witness itself says how long.
+/// Longest pause that a witness can ask for itself.
 const RETRY_AFTER_ASKED_MAX: Duration = Duration::from_secs(600);
-/// How often in a row a witness may ask to be left alone before that counts as being away: once is
-/// its rate, which it is then asked at.
+/// Number of rate-limit answers in a row after which a witness counts as away. One such answer only
+/// sets the rate at which the log then asks it.
 const TOO_OFTEN_MAX: u32 = 3;
-/// How often in a round a witness may name another size: once is what one does not know, twice is
-/// another program that asks for the same log.
+/// Number of times in a round that a witness may name another size. The first answer tells a size
+/// that the log did not know; a second means that another program asks for the same log.
 const CONFLICTS_MAX: u32 = 2;
 
-/// Gathers cosignatures.
+/// Gathers cosignatures for one log under one policy.
 #[derive(Debug)]
 pub struct Gathering {
     policy: Policy,
@@ -50,48 +50,48 @@ pub struct Gathering {
     actions: VecDeque<Action>,
 }
 
-/// What is to be done.
+/// What the driver must do.
 #[derive(Debug)]
 pub enum Action {
-    /// Ask a witness, and tell [`Gathering::handle_answer`].
+    /// Ask a witness, and pass the answer to [`Gathering::handle_answer`].
     Ask(Ask),
-    /// Make this known: it satisfies the policy.
+    /// Publish this checkpoint: it satisfies the policy.
     Publish(Witnessed),
-    /// Say that a witness is away; once, until it is back.
+    /// Report that a witness is away. It comes once until the witness is back.
     Away {
-        /// Its name in the policy.
+        /// Name of the witness in the policy.
         witness: String,
-        /// What happened.
+        /// The failure that made the witness count as away.
         failure: AskError,
     },
-    /// Say that it is back.
+    /// Report that a witness is back.
     Back {
-        /// Its name in the policy.
+        /// Name of the witness in the policy.
         witness: String,
     },
 }
 
-/// A witness to be asked about a checkpoint.
+/// A request to a witness about one checkpoint.
 #[derive(Clone, Debug)]
 pub struct Ask {
-    /// Which witness, for [`Gathering::handle_answer`].
+    /// Index of the witness, for [`Gathering::handle_answer`].
     pub peer: usize,
-    /// Its submission prefix.
+    /// The witness's submission prefix (C2SP tlog-witness).
     pub url: String,
-    /// The size that it cosigned last, as far as is known.
+    /// Size of the last tree that the witness cosigned, as far as the log knows.
     pub old_size: TreeSize,
-    /// The checkpoint's size.
+    /// Size of the checkpoint's tree.
     pub size: TreeSize,
-    /// The checkpoint, as the log signed it.
+    /// The checkpoint's note, as the log signed it.
     pub checkpoint: SignedNote,
 }
 
 /// A checkpoint that satisfies the policy.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Witnessed {
-    /// Its size.
+    /// Size of the checkpoint's tree.
     pub size: TreeSize,
-    /// The note, with the cosignatures.
+    /// The checkpoint's note with the cosignatures.
     pub note: SignedNote,
 }
 
@@ -104,34 +104,35 @@ struct Newest {
 #[derive(Debug)]
 struct Round {
     newest: Newest,
-    /// The note and the cosignatures so far.
+    /// The checkpoint's note with the cosignatures so far.
     cosigned: SignedNote,
     begun: Instant,
     is_satisfied: bool,
 }
 
-/// A witness that can be asked.
+/// A witness with a URL, and what the log knows of it.
 #[derive(Debug)]
 struct Peer {
-    /// Its place in the policy.
+    /// Index of the witness in the policy.
     witness: usize,
     name: String,
     url: String,
-    /// The size that it cosigned last, as far as is known. 0 asks for it.
+    /// Size of the last tree that the witness cosigned, as far as the log knows. A request with
+    /// size 0 makes the witness tell its size.
     known: TreeSize,
     is_busy: bool,
-    /// It has nothing more to say in this round.
+    /// Whether the witness has nothing more to add to this round.
     is_done: bool,
     conflicts: u32,
-    /// Failures since it last answered.
+    /// Number of failures since the last success.
     failures: u32,
-    /// It was said to be away.
+    /// Whether [`Action::Away`] was issued for the witness.
     is_away: bool,
     not_before: Option<Instant>,
 }
 
 impl Gathering {
-    /// For the witnesses of this policy that have a URL.
+    /// Gathers from the witnesses of this policy that have a URL.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
         let peers = policy.witnesses().iter().enumerate().filter_map(|(witness, known)| {
@@ -152,13 +153,13 @@ impl Gathering {
         Self { policy, peers, newest: None, round: None, actions: VecDeque::new() }
     }
 
-    /// The log has a newer checkpoint.
+    /// Tells that the log has a newer checkpoint.
     pub fn handle_checkpoint(&mut self, size: TreeSize, note: SignedNote, now: Instant) {
         self.newest = Some(Newest { size, note });
         self.go_on(now);
     }
 
-    /// A witness answered what it was asked about the checkpoint of this size, or did not.
+    /// Tells a witness's answer, or its failure, to the request about the checkpoint of this size.
     pub fn handle_answer(
         &mut self,
         peer: usize,
@@ -196,33 +197,33 @@ impl Gathering {
         self.go_on(now);
     }
 
-    /// Time has passed.
+    /// Tells that time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.go_on(now);
     }
 
-    /// What is to be done next.
+    /// The next action for the driver.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
-    /// When to call [`Gathering::handle_timeout`], if nothing happens before.
+    /// Time at which to call [`Gathering::handle_timeout`], unless another event comes first.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let round = self.round.as_ref()?;
-        // Where the quorum still depends on an answer, it is that answer which ends the round.
+        // As long as the quorum depends on an answer, that answer ends the round, not the time.
         let ends_by_time = round.is_satisfied || !self.peers.iter().any(|peer| peer.is_busy);
         let next_round = (ends_by_time && self.is_newer(round)).then(|| round.begun + ROUND_PERIOD);
         let waiting = self.peers.iter().filter(|peer| !peer.is_busy && !peer.is_done);
         waiting.filter_map(|peer| peer.not_before).chain(next_round).min()
     }
 
-    /// Takes a witness's lines into the round, and publishes where that is enough.
+    /// Adds a witness's signature lines to the round, and publishes if the quorum is complete.
     fn take(&mut self, peer: usize, size: TreeSize, lines: &str) -> Result<(), AskError> {
         let Some(peer) = self.peers.get_mut(peer) else { return Ok(()) };
         peer.known = size;
         let Some(round) = self.round.as_mut().filter(|round| round.newest.size == size) else {
-            // Too late for its round; it is asked again in this one.
+            // The answer is too late for its round. The witness is asked again in this round.
             return Ok(());
         };
         let key = self.policy.cosigners().get(peer.witness).map(std::slice::from_ref);
@@ -234,7 +235,7 @@ impl Gathering {
         Ok(())
     }
 
-    /// A witness has another size than was thought.
+    /// Notes that a witness has another size than the log assumed.
     fn conflict(&mut self, peer: usize, recorded: TreeSize) -> Result<(), AskError> {
         let size = self.newest.as_ref().map_or(TreeSize::EMPTY, |newest| newest.size);
         if recorded > size {
@@ -248,7 +249,7 @@ impl Gathering {
         Ok(())
     }
 
-    /// Begins a round where one is due, and asks whom there is to ask.
+    /// Begins a round if one is due, and asks every witness that may be asked.
     fn go_on(&mut self, now: Instant) {
         if let Some(newest) = self.newest.clone()
             && self.round.as_ref().is_none_or(|round| self.is_over(round, now))
@@ -258,14 +259,14 @@ impl Gathering {
             for peer in &mut self.peers {
                 (peer.is_done, peer.conflicts) = (false, 0);
             }
-            // A policy may want no witness at all.
+            // The policy may require no witness at all.
             self.publish();
         }
         let Some(round) = &self.round else { return };
         for (index, peer) in
             self.peers.iter_mut().enumerate().filter(|(_, peer)| peer.may_be_asked(now))
         {
-            // It has cosigned a later checkpoint: it waits for the next round.
+            // The witness has cosigned a later checkpoint, so it waits for the next round.
             if peer.known > round.newest.size {
                 peer.is_done = true;
                 continue;
@@ -292,7 +293,7 @@ impl Gathering {
         self.is_newer(round) && now >= round.begun + ROUND_PERIOD && (round.is_satisfied || !hopes)
     }
 
-    /// Publishes the round's checkpoint, if the policy is satisfied.
+    /// Publishes the round's checkpoint if it satisfies the policy.
     fn publish(&mut self) {
         let Some(round) = &mut self.round else { return };
         if self.policy.check(&round.cosigned).is_ok() {
@@ -309,7 +310,7 @@ impl Peer {
         !self.is_busy && !self.is_done && self.not_before.is_none_or(|at| at <= now)
     }
 
-    /// How long the witness is left alone after this failure.
+    /// How long not to ask the witness after this failure.
     fn patience(&self, failure: &AskError) -> Duration {
         if let AskError::TooOften { retry_after } = failure {
             return (*retry_after).clamp(RETRY_AFTER_MIN, RETRY_AFTER_ASKED_MAX);
@@ -319,7 +320,8 @@ impl Peer {
 }
 
 impl Witnessed {
-    /// What it says, and that it satisfies the policy; `None` if it does not.
+    /// Parses a note's checkpoint and checks that the note satisfies the policy. `None` if either
+    /// fails.
     #[must_use]
     pub fn open(note: SignedNote, policy: &Policy) -> Option<(Checkpoint, Self)> {
         policy.check(&note).ok()?;

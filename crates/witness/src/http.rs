@@ -1,6 +1,7 @@
-//! The witness over HTTP/1.1: C2SP tlog-witness, add-checkpoint and the checkpoints for monitors.
+//! The witness over HTTP/1.1: C2SP tlog-witness with add-checkpoint and the checkpoints for
+//! monitors.
 //!
-//! Connections, heads and idle times are bounded by [`http_server`], bodies here.
+//! [`http_server`] limits connections, head sizes and idle times; this module limits bodies.
 
 use std::{
     io,
@@ -29,14 +30,14 @@ use work::Room;
 
 use crate::witness::{Refusal, Witness};
 
-/// Requests that work on the disk at once; further ones wait.
+/// Number of requests that use the disk at the same time; further ones wait.
 const WORK_AT_ONCE_MAX: usize = 64;
-/// Files that a witness has open at most: its connections, two for each request that works on the
-/// disk, and some hundreds for whatever else a program opens.
+/// Most files that a witness has open: its connections, two for each request that uses the disk,
+/// and some hundreds for everything else in the process.
 pub const FILES_MAX: u64 = Places::MANY.files_max() + 1_024;
-/// How long a body may take in all: the largest one at 212 kbit/s.
+/// Time limit for receiving a whole body: enough for the largest body at 212 kbit/s.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long requests that are being answered may take when the witness stops.
+/// Time that running requests have when the witness stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Clone)]
@@ -45,7 +46,7 @@ struct Shared {
     work: Room,
 }
 
-/// Answers until `shutdown`, then ends what it is at.
+/// Serves until `shutdown`, then finishes the running requests.
 pub async fn serve(listener: TcpListener, witness: Arc<Witness>, shutdown: CancellationToken) {
     let router = Router::new()
         .route("/add-checkpoint", post(add_checkpoint))
@@ -83,7 +84,7 @@ async fn checkpoint(
     State(Shared { witness, work }): State<Shared>,
     Path(origin_hash): Path<String>,
 ) -> Response {
-    // The lock may be held while a record is written.
+    // Another request may hold the lock while it writes a record.
     match work.blocking((), move || witness.checkpoint(&origin_hash)).await {
         Ok(Some(note)) => plain(StatusCode::OK, note),
         Ok(None) => {
@@ -118,7 +119,7 @@ async fn read_body(body: Body) -> Result<String, Response> {
         Ok(Ok(bytes)) => String::from_utf8(bytes.into()).map_err(|_not_text| {
             plain(StatusCode::BAD_REQUEST, "the request is not UTF-8\n".into())
         }),
-        // Longer than allowed, or broken off; then nobody reads the answer.
+        // The body is longer than allowed, or its connection broke; then nobody reads this answer.
         Ok(Err(_)) => Err(plain(
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("a request has at most {REQUEST_BYTES_MAX} bytes\n"),
@@ -130,7 +131,7 @@ async fn read_body(body: Body) -> Result<String, Response> {
     }
 }
 
-/// The specification's status for each refusal, and where it has none, HTTP's.
+/// Maps each refusal to the status that the specification gives, or else to HTTP's own.
 fn refuse(refusal: &Refusal) -> Response {
     let status = match refusal {
         Refusal::Request(_)

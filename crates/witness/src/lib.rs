@@ -1,15 +1,16 @@
 //! Both sides of C2SP tlog-witness.
 //!
-//! A [`Witness`] is for anyone's log: it remembers the largest tree that it saw of each log it
-//! [knows](LogList), cosigns what extends that, and nothing else; [`serve`] answers over HTTP. A
-//! log has [`Gathering`], which decides whom to ask about which checkpoint and when the policy's
-//! quorum is there, and [`Client`], which asks.
+//! A [`Witness`] works for the logs of others. It remembers the largest tree that it saw of each
+//! log it [knows](LogList), cosigns checkpoints that extend that tree, and nothing else. [`serve`]
+//! offers it over HTTP. A log uses [`Gathering`] and [`Client`]: `Gathering` decides which witness
+//! to ask about which checkpoint and when the policy's quorum is complete, and `Client` sends the
+//! requests.
 //!
-//! What is decided is decided without IO: `tlog` judges requests and policies, [`Gathering`] and
+//! All decisions are made without IO: `tlog` judges requests and policies, and [`Gathering`] and
 //! the rate limit take the time as an argument.
 //!
-//! Invariant: of each log, every cosignature that leaves a witness is of a tree that extends all
-//! those before, and its record was durable before.
+//! Invariant: for each log, every cosignature that leaves a witness is of a tree that extends all
+//! trees it cosigned before, and the witness made its record durable first.
 
 mod client;
 mod gathering;

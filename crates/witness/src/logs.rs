@@ -1,25 +1,25 @@
-//! The logs that a witness knows: the list format `logs/v0` of the witness network
+//! The logs that a witness knows, in the list format `logs/v0` of the witness network
 //! (transparency-dev/witness-network, docs/log-list-format.md).
 //!
-//! A log begins with its `vkey` line; `origin` (or `none`, then it is the key's name), `qpd`
-//! (requests a day), `bastion` and `contact` may follow, each once. What the format adds to that,
-//! and a witness here does not need, is read and ignored: bastions and contacts. Several logs of
-//! one origin are one log with several keys, so that a log can go over to another key.
+//! A log begins with its `vkey` line. `origin`, `qpd` (requests a day), `bastion` and `contact` may
+//! follow, each once. An `origin` of `none`, or a missing one, means the key's name. The witness
+//! reads and ignores `bastion` and `contact`, which it does not need. Several logs of one origin
+//! are one log with several keys, so a log can rotate its key.
 
 use std::collections::BTreeMap;
 
 use tlog::{InvalidLine, Origin, ParseKeyError, VerifierKey};
 
-/// First line of a list.
+/// The first line of a list.
 const HEADER: &str = "logs/v0";
-/// The word that stands for no value.
+/// The word that means "no value".
 const NONE: &str = "none";
-/// Requests a day of a log whose lines do not say how many: one a second.
+/// Requests a day that a log may make if its lines do not say: one a second.
 const REQUESTS_PER_DAY: u32 = 86_400;
 /// Most requests a day that a line may allow: a thousand a second, more than one disk can make
 /// durable.
 const REQUESTS_PER_DAY_MAX: u32 = 86_400_000;
-/// Most logs: the largest list of the witness network is meant for 100,000.
+/// Most logs in a list: the largest list of the witness network is meant for 100,000.
 const LOGS_MAX: usize = 100_000;
 
 /// The logs that a witness knows, by origin.
@@ -28,16 +28,16 @@ pub struct LogList {
     logs: BTreeMap<Origin, KnownLog>,
 }
 
-/// A log that a witness knows.
+/// The keys and the rate limit of a log that a witness knows.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KnownLog {
     /// The keys that may sign its checkpoints, at least one.
     pub keys: Vec<VerifierKey>,
-    /// How many requests a day are answered.
+    /// Number of requests that the witness answers in a day.
     pub requests_per_day: u32,
 }
 
-/// A log whose lines are still being read.
+/// A log whose lines the parser is still reading.
 struct Lines {
     line: usize,
     key: VerifierKey,
@@ -50,7 +50,7 @@ impl LogList {
     /// Parses a list.
     ///
     /// # Errors
-    /// The first line that is wrong, with what is allowed.
+    /// The first invalid line, and what is allowed there.
     pub fn parse(text: &str) -> Result<Self, LogListError> {
         let mut lines = (1..)
             .zip(text.lines().map(str::trim))
@@ -86,7 +86,7 @@ impl LogList {
         Ok(list)
     }
 
-    /// The logs.
+    /// The logs, in the order of their origins.
     pub fn iter(&self) -> impl Iterator<Item = (&Origin, &KnownLog)> {
         self.logs.iter()
     }
@@ -136,7 +136,7 @@ impl Lines {
         }
     }
 
-    /// Whether the log had such a line before.
+    /// Records a line that is ignored. Answers whether the log already had such a line.
     fn ignore(&mut self, keyword: &'static str) -> bool {
         let is_second = self.ignored.contains(&keyword);
         self.ignored.push(keyword);
@@ -152,13 +152,13 @@ fn requests_per_day(value: &str) -> Result<u32, LogListFault> {
         .ok_or_else(|| LogListFault::RequestsPerDay { value: value.to_owned() })
 }
 
-/// A line that a list of logs cannot have.
+/// An invalid line of a list of logs.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}")]
 pub struct LogListError {
-    /// Which, counted from 1.
+    /// Number of the line, counted from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// What is wrong with the line.
     #[source]
     pub fault: LogListFault,
 }
@@ -166,42 +166,42 @@ pub struct LogListError {
 /// What is wrong with a line of a list of logs.
 #[derive(Debug, thiserror::Error)]
 pub enum LogListFault {
-    /// Another format, or none.
+    /// The list does not begin with the expected header.
     #[error("a list of logs begins with the line `{HEADER}`")]
     Header,
-    /// A line that belongs to no log.
+    /// A line comes before the first `vkey` line.
     #[error("a log begins with its line `vkey <verifier key>`")]
     NoLog,
-    /// No key.
+    /// The verifier key is invalid.
     #[error("the log's key cannot be used")]
     Key(#[from] ParseKeyError),
-    /// No origin.
+    /// The origin is invalid.
     #[error("the log's origin cannot be used")]
     Origin(#[from] InvalidLine),
-    /// No number of requests.
+    /// The number of requests a day is invalid or out of range.
     #[error("`{value}` is not a number of requests a day: use 1 to {REQUESTS_PER_DAY_MAX}")]
     RequestsPerDay {
-        /// The text.
+        /// The text of the value.
         value: String,
     },
-    /// An unknown keyword.
+    /// The line begins with an unknown keyword.
     #[error(
         "`{keyword}` begins no line of a list of logs: use `vkey`, `origin`, `bastion`, `qpd`, `contact` or `#`"
     )]
     Keyword {
-        /// The word.
+        /// The first word of the line.
         keyword: String,
     },
-    /// A second line of one kind.
+    /// The log has two lines with the same keyword.
     #[error("the log has a line `{keyword}` already")]
     LineTwice {
-        /// Its keyword.
+        /// The repeated keyword.
         keyword: String,
     },
-    /// The same key for the same log.
+    /// The list gives the same key for the same log twice.
     #[error("the log has this key already")]
     KeyTwice,
-    /// Too many logs.
+    /// The list has more logs than the witness reads.
     #[error("the list has more than {LOGS_MAX} logs: no more are read")]
     TooMany,
 }

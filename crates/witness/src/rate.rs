@@ -1,15 +1,14 @@
-//! How often something may happen: so many times at once, and then once in every period.
+//! A rate limit that allows a burst and then one event in every period.
 
 use std::time::{Duration, Instant};
 
-/// Times that are allowed at once: a log that was away may catch up, and one that starts may ask
-/// twice.
+/// Size of a burst. It lets a log that was away catch up, and lets one that starts ask twice.
 const BURST: u32 = 60;
 /// Length of a day.
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A rate limit. It keeps one moment, that at which all that was allowed so far would have been
-/// due.
+/// A rate limit. It stores one moment: the time at which everything allowed so far would have been
+/// due at the steady rate.
 #[derive(Debug)]
 pub(crate) struct Rate {
     period: Duration,
@@ -17,12 +16,12 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
-    /// So many times a day, at least once.
+    /// Allows this number of events a day, at least one.
     pub(crate) fn per_day(times: u32) -> Self {
         Self { period: DAY / times.max(1), due: None }
     }
 
-    /// Whether it may happen now; if not, in how long.
+    /// Counts one event if it is allowed now. If not, the error is the time until it is allowed.
     pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let due = self.due.map_or(now, |due| due.max(now));
         let ahead = due.duration_since(now);

@@ -1,8 +1,8 @@
-//! What a witness remembers: for each log the checkpoint that it cosigned last, a file each.
+//! What a witness remembers: the last checkpoint that it cosigned of each log, one file each.
 //!
-//! A file is named by the SHA-256 of the log's origin and holds the checkpoint's note with the
-//! log's signatures and the witness's own. So it is what the witness serves to monitors, and it
-//! vouches for itself: what the witness did not sign is not believed.
+//! The file's name is the SHA-256 of the log's origin. It holds the checkpoint's note with the
+//! signatures of the log and of the witness. So the witness serves the file to monitors as it is,
+//! and the file proves its own content: the witness rejects a record that it did not sign.
 
 use std::{
     io,
@@ -20,14 +20,14 @@ pub(crate) struct Records {
     folder: PathBuf,
 }
 
-/// A record: what was cosigned, and the note.
+/// A record: the tree that was cosigned, and the note that says so.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     pub(crate) head: TreeHead,
     pub(crate) note: String,
 }
 
-/// Name of a log's record, and of the log where monitors ask for it.
+/// Name of a log's record. Monitors ask for the log's checkpoint under the same name.
 pub(crate) fn name_of(origin: &Origin) -> String {
     Hash::sha256(origin.as_str().as_bytes()).to_string()
 }
@@ -37,7 +37,7 @@ impl Records {
         Self { disk, folder }
     }
 
-    /// The record of a log, if there is one.
+    /// Loads the record of a log; `None` if there is none.
     pub(crate) fn load(
         &self,
         origin: &Origin,
@@ -51,7 +51,7 @@ impl Records {
         read(bytes, origin, key).map(Some).ok_or(RecordError::NotOurs { path })
     }
 
-    /// Replaces the record of a log. When this returns, it is durable.
+    /// Replaces the record of a log. The new record is durable when this returns.
     pub(crate) fn replace(&self, origin: &Origin, note: &str) -> Result<(), ReplaceError> {
         let name = name_of(origin);
         disk::write_next(&*self.disk, &self.folder, &name, note.as_bytes())
@@ -64,7 +64,7 @@ impl Records {
     }
 }
 
-/// `None` where this witness did not sign that this log was so.
+/// Parses a record. `None` if this witness did not cosign it for this log.
 fn read(bytes: Vec<u8>, origin: &Origin, key: &CosignerKey) -> Option<Record> {
     let text = String::from_utf8(bytes).ok()?;
     let note = SignedNote::parse(&text).ok()?;
@@ -77,30 +77,30 @@ fn read(bytes: Vec<u8>, origin: &Origin, key: &CosignerKey) -> Option<Record> {
 /// Why a record was not replaced.
 #[derive(Debug)]
 pub(crate) enum ReplaceError {
-    /// Nothing has happened.
+    /// The old record is unchanged.
     AsItWas(io::Error),
-    /// Nobody knows which of the two a crash would leave.
+    /// Either record may survive a crash.
     InDoubt(io::Error),
 }
 
 /// Why a record cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read the witness's record {}", path.display())]
     Io {
-        /// The file.
+        /// Path of the record.
         path: PathBuf,
-        /// What failed.
+        /// The error of the read.
         source: io::Error,
     },
-    /// It says something else, or another key signed it.
+    /// The file is not a checkpoint of this log that this witness cosigned.
     #[error(
         "{} is not a checkpoint of its log that this witness cosigned: restore it and the key from one copy; without the record the witness \
          could sign another history of that log", path.display()
     )]
     NotOurs {
-        /// The file.
+        /// Path of the record.
         path: PathBuf,
     },
 }

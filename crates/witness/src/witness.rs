@@ -1,8 +1,9 @@
-//! A witness: one key, the logs that it knows, and what it last cosigned of each.
+//! A witness: one key, the logs that it knows, and the last checkpoint that it cosigned of each.
 //!
-//! For each log one lock is held from judging a request until the new record is durable, so
-//! requests for one log come one after the other and no two trees of one size are ever cosigned
-//! (C2SP tlog-witness, add-checkpoint: the race at its end). Everything here blocks on the disk.
+//! Each log has one lock, which a request holds from the judgement until the new record is durable.
+//! So requests for one log run one after the other, and the witness never cosigns two trees of one
+//! size (C2SP tlog-witness, add-checkpoint: the race described at its end). Everything here blocks
+//! on the disk.
 
 use std::{
     collections::BTreeMap,
@@ -30,33 +31,34 @@ use crate::{
     records::{Record, RecordError, Records, ReplaceError, name_of},
 };
 
-/// The private key: 64 hex digits.
+/// File with the private key: 64 hex digits.
 const KEY: &str = "witness.key";
-/// The public key, for the operator to hand out; that it is there says that the folder is complete.
+/// File with the public key, for the operator to publish. Its presence shows that the folder is
+/// complete.
 const VKEY: &str = "witness.vkey";
-/// Folder of the records.
+/// Folder with the records.
 const RECORDS: &str = "checkpoints";
-/// Locked while a witness uses the folder.
+/// File that a witness locks while it uses the folder.
 const LOCK: &str = "lock";
 
-/// What a witness is made of.
+/// What a witness is opened with.
 #[derive(Debug)]
 pub struct WitnessConfig<'a> {
-    /// Its folder; made if it is not there.
+    /// The witness's folder. It is created if it does not exist.
     pub data_dir: &'a Path,
-    /// Its name: by custom a URL without a scheme. A witness that is there already keeps its own.
+    /// The witness's name, by custom a URL without a scheme. An existing witness keeps its own.
     pub name: Option<&'a str>,
-    /// The logs that it knows.
+    /// The logs that the witness knows.
     pub logs: &'a LogList,
 }
 
-/// A witness.
+/// An open witness, which holds the lock on its folder.
 #[derive(Debug)]
 pub struct Witness {
     cosigner: Cosigner,
     records: Records,
     logs: BTreeMap<Origin, Log>,
-    /// Origins by the name under which monitors ask for them.
+    /// Origin of each log by the SHA-256 of the origin in hex, with which monitors ask.
     origins: BTreeMap<String, Origin>,
     _lock: Lock,
 }
@@ -70,23 +72,23 @@ struct Log {
 #[derive(Debug)]
 struct LogState {
     record: Option<Record>,
-    /// A record may or may not have been replaced: until a start looks what is on disk, nothing is
-    /// cosigned.
+    /// Whether a failure leaves it unknown which record is on disk. Until the next start reads the
+    /// disk, the witness cosigns nothing of this log.
     in_doubt: bool,
-    /// Checkpoints that extend the record. Nobody but the log can make one, and each counts once,
-    /// so nobody else can use this up.
+    /// Limit for checkpoints that extend the record. Only the log can make one, and each counts
+    /// once, so nobody else can use up this limit.
     extensions: Rate,
-    /// Other requests that the log signed: the same checkpoint again, or one that is refused.
-    /// Anyone can send what a log has signed once more.
+    /// Limit for other requests that the log signed: the same checkpoint again, or one that the
+    /// witness refuses. Anyone can resend what a log has signed.
     others: Rate,
 }
 
 impl Witness {
-    /// Opens a witness's folder, or makes one with a new key.
+    /// Opens a witness's folder, or creates one with a new key.
     ///
     /// # Errors
-    /// The folder is in use or cannot be used, a file of it is missing, or a record of a known log
-    /// is not this witness's.
+    /// The folder is in use or cannot be used, one of its files is missing, or this witness did not
+    /// cosign the record of a known log.
     pub fn open(disk: Arc<dyn Disk>, config: &WitnessConfig<'_>) -> Result<Self, OpenWitnessError> {
         let folder = config.data_dir;
         let failed = |source| OpenWitnessError::Io { path: folder.to_owned(), source };
@@ -98,7 +100,8 @@ impl Witness {
             }
             taken => taken?,
         };
-        // A key that others may read is refused, and not quietly closed to them.
+        // Leave a key that others may read as it is, so that loading it is refused instead of the
+        // access being closed silently.
         let key = folder.join(KEY);
         for line in durable::close_to_others(folder, &|path| path == key).lines() {
             warn!("{}: {line}", folder.display());
@@ -121,13 +124,14 @@ impl Witness {
         Ok(Self { cosigner, records, logs, origins, _lock: lock })
     }
 
-    /// The key that logs' policies name.
+    /// The verifier key that the policies of logs name.
     #[must_use]
     pub const fn vkey(&self) -> &CosignerKey {
         self.cosigner.vkey()
     }
 
-    /// The checkpoint cosigned last of the log whose origin has this SHA-256, in lowercase hex.
+    /// The last cosigned checkpoint of the log whose origin has this SHA-256, in lowercase hex.
+    /// `None` if there is none.
     #[must_use]
     pub fn checkpoint(&self, origin_hash: &str) -> Option<String> {
         let log = self.logs.get(self.origins.get(origin_hash)?)?;
@@ -135,10 +139,10 @@ impl Witness {
         state.record.as_ref().map(|record| record.note.clone())
     }
 
-    /// Answers a request with the signature line. The record is durable then.
+    /// Answers a request with the signature line. The record is durable by then.
     ///
     /// # Errors
-    /// Why it is refused.
+    /// The reason for the refusal.
     pub fn add_checkpoint(
         &self,
         body: &str,
@@ -181,7 +185,7 @@ impl Witness {
 }
 
 impl LogState {
-    /// Judges by what is recorded and by how often the log may ask.
+    /// Judges a submission by the record and by the log's rate limits.
     fn judge(
         &mut self,
         origin: &Origin,
@@ -191,7 +195,7 @@ impl LogState {
         let recorded = self.record.as_ref().map_or_else(TreeHead::empty, |record| record.head);
         let judged = submission.judge(recorded);
         let rate = match judged {
-            // It costs nothing, and whoever does not know the size must be told.
+            // A conflict costs nothing, and a client that does not know the size must learn it.
             Err(RefuseError::Conflict { .. }) => None,
             Ok(head) if head.size > recorded.size => Some(&mut self.extensions),
             Ok(_) | Err(_) => Some(&mut self.others),
@@ -202,7 +206,7 @@ impl LogState {
             && submission.checkpoint().size == recorded.size
             && submission.checkpoint().root != recorded.root
         {
-            // This and the record together prove that the log misbehaves.
+            // This note and the record together prove that the log misbehaves.
             warn!(%origin, note = ?submission.note().to_string(), "the log has signed two trees of one size");
         }
         judged.map_err(Refusal::Checkpoint)
@@ -218,8 +222,8 @@ fn load_or_create(
     let failed = |source| OpenWitnessError::Io { path: path.clone(), source };
     let key = folder.join(KEY);
     if let Some(vkey) = disk::read_small(disk, &path).map_err(failed)? {
-        // Without its records a witness would cosign anything, and with another key nobody would
-        // know it.
+        // Without its records a witness would cosign anything, and with another key it would be
+        // unknown to every log.
         if let Some(missing) = [&key, &folder.join(RECORDS)].into_iter().find(|path| !path.exists())
         {
             return Err(OpenWitnessError::Missing { path: missing.clone() });
@@ -245,40 +249,40 @@ fn load_or_create(
     Ok(cosigner)
 }
 
-/// Why a request is not answered with a cosignature.
+/// Why the witness does not cosign.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// It is not a request.
+    /// The body is not an add-checkpoint request.
     #[error(transparent)]
     Request(#[from] ParseAddCheckpointError),
-    /// Its note is not a checkpoint.
+    /// The note in the request is not a checkpoint.
     #[error(transparent)]
     Text(#[from] ParseCheckpointError),
-    /// The witness does not know the log.
+    /// The witness does not know the log's origin.
     #[error("this witness does not know the log of that origin")]
     UnknownLog,
-    /// The log did not sign it.
+    /// None of the log's keys signed the checkpoint.
     #[error(transparent)]
     Signature(#[from] AuthenticateError),
-    /// It does not extend what was cosigned.
+    /// The checkpoint does not extend the recorded one.
     #[error(transparent)]
     Checkpoint(RefuseError),
-    /// The log asks too often.
+    /// The log's requests exceed its rate limit.
     #[error("the log asks more often than this witness answers it")]
     TooMany {
-        /// In how long it may ask again.
+        /// Time after which the log may ask again.
         retry_after: Duration,
     },
-    /// The log's own signatures fill the note.
+    /// The log's own signatures leave no room in the note for the cosignature.
     #[error("the note has as many signatures of the log as it can hold")]
     NoRoom,
-    /// The record could not be made durable.
+    /// The witness could not make the record durable.
     #[error("the witness cannot record the checkpoint, and so does not cosign it")]
     Storage,
 }
 
 impl Refusal {
-    /// The size that the witness has recorded, where the request was about another.
+    /// The size in the witness's record, if the request named another one.
     #[must_use]
     pub const fn conflict(&self) -> Option<TreeSize> {
         match self {
@@ -288,68 +292,68 @@ impl Refusal {
     }
 }
 
-/// Why there is no witness.
+/// Why a witness cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenWitnessError {
-    /// A file or folder cannot be used.
+    /// A file or folder cannot be read or created.
     #[error("cannot use {}", path.display())]
     Io {
-        /// Which.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// What failed.
+        /// The error of the file operation.
         source: io::Error,
     },
-    /// Another process has it.
+    /// Another process uses the folder.
     #[error("the witness's folder {} is in use by another sealwire: stop that one, or name another folder with --data-dir", path.display())]
     InUse {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
     },
-    /// Its lock cannot be taken.
+    /// The folder's lock cannot be taken.
     #[error("cannot lock the witness's folder")]
     Lock(#[from] LockError),
-    /// A new witness has no name.
+    /// The configuration of a new witness has no name.
     #[error("a new witness needs a name, by custom its URL without a scheme: give it with --name")]
     NoName,
-    /// A name that cannot be.
+    /// The name is not a valid key name (C2SP signed-note).
     #[error("the witness's name cannot be used")]
     Name(#[from] InvalidKeyName),
-    /// The key cannot be used.
+    /// The private key cannot be loaded or created.
     #[error(transparent)]
     Key(#[from] SeedError),
-    /// The public key is damaged.
+    /// The file does not contain a verifier key.
     #[error("{} does not hold the witness's verifier key", path.display())]
     Vkey {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The parse error.
         source: ParseKeyError,
     },
-    /// A part of the folder is gone.
+    /// A part of an existing folder is missing.
     #[error("{} is missing: restore it from a copy; a witness cannot go on without its key and its records", path.display())]
     Missing {
-        /// Which.
+        /// Path of the missing file or folder.
         path: PathBuf,
     },
-    /// It has another name.
+    /// The existing witness has another name than the configuration.
     #[error("{} names the witness `{name}`, not `{asked}`: leave --name out, or name another folder", path.display())]
     OtherName {
-        /// The file.
+        /// Path of the file with the verifier key.
         path: PathBuf,
-        /// Its name.
+        /// Name of the existing witness.
         name: String,
-        /// The name asked for.
+        /// Name in the configuration.
         asked: String,
     },
-    /// The two files do not belong together.
+    /// The public and the private key do not belong together.
     #[error("{} is not the public half of {}: restore both from one copy", path.display(), key.display())]
     OtherKey {
-        /// The public key.
+        /// Path of the file with the public key.
         path: PathBuf,
-        /// The private key.
+        /// Path of the file with the private key.
         key: PathBuf,
     },
-    /// A record cannot be used.
+    /// The record of a known log cannot be used.
     #[error(transparent)]
     Record(#[from] RecordError),
 }
