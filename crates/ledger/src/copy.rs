@@ -1,15 +1,16 @@
-//! Copying a log that may be growing, so that the copy is a log that a start accepts.
+//! Copies a log that may be growing. The copy is a log that a start accepts.
 //!
-//! The copy is a prefix of the log: as many leaves as the checkpoint covered when the copying
-//! began. What lies beyond is not copied: nothing but a MAC of the site's key vouches for it, which
-//! nobody else can check. Files are read in the order in which the writer does not write them:
-//! state, checkpoint, tree files, segments; so each speaks of nothing that the next does not hold.
+//! The copy is a prefix of the log: the leaves that the checkpoint covered when the copying began.
+//! It leaves out what lies beyond: only a MAC of the site's key vouches for that, and nobody else
+//! can check the MAC. The copy reads the files in the reverse of the order in which the writer
+//! writes them: state, checkpoint, tree files, segments. So each file refers only to what the next
+//! one holds.
 //!
-//! Two things change what was copied already. A key rotation is an event like others: the copy has
-//! it, or ends before it. An erasure writes closed segments anew, after a checkpoint covers its
-//! event: so when everything is copied, the checkpoint is read again, and where an erasure was
-//! ordered between the two, the copying goes on to the later end. At last what the copied events
-//! order to be erased is erased in the copy, too.
+//! Two events affect data that was copied already. A key rotation is an ordinary event: the copy
+//! includes it, or ends before it. An erasure rewrites closed segments after a checkpoint covers
+//! its event. So when everything is copied, the copy reads the checkpoint again. If an erasure was
+//! ordered between the two checkpoints, the copying continues to the later end. Finally the copy
+//! erases what its own events order to be erased.
 
 use std::{
     io::{self, BufReader},
@@ -34,34 +35,35 @@ use crate::{
     tree::{TreeReader, kept_heights},
 };
 
-/// How often a copy goes on to a later end because envelopes were erased meanwhile. Each time takes
-/// only what was added, so more says that the log is erased without a pause.
+/// Number of times that a copy continues to a later end because envelopes were erased meanwhile.
+/// Each time copies only what was added, so a greater number means that the log is erased without a
+/// pause.
 const ROUNDS_MAX: u32 = 8;
-/// Bytes that are copied at once.
+/// Number of bytes that are copied at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// What was copied.
+/// The result of copying a log.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Copied {
-    /// Leaves the copy has.
+    /// Number of leaves in the copy.
     pub leaves: u64,
-    /// Segments that were copied.
+    /// Number of segments that were copied.
     pub segments: usize,
-    /// Closed segments that were there already, as long as the log's.
+    /// Number of closed segments that the target already had, with the log's length.
     pub segments_kept: usize,
-    /// Segments of the copy in which envelopes were erased that the log orders to be erased and
-    /// still holds.
+    /// Number of segments of the copy in which envelopes were erased that the log orders to be
+    /// erased and still holds.
     pub segments_erased: usize,
 }
 
-/// Copies the log in `from` to `to`. The log may grow meanwhile. Closed segments that are in `to`
-/// already and are as long as the log's are kept; whoever calls verifies the copy, which shows
-/// whether they are the same. Everything is fsynced, but for the folder that holds `to`. Files in
-/// `to` are never written into but replaced, so they may be hard links.
+/// Copies the log in `from` to `to`. The log may grow meanwhile. A closed segment that `to` already
+/// has stays if it is as long as the log's. The caller must verify the copy, which shows whether
+/// such segments are the same. The copy fsyncs everything except the folder that contains `to`. It
+/// never writes into a file in `to` but replaces it, so the files may be hard links.
 ///
 /// # Errors
-/// A file cannot be read or written, or is damaged; or the log is not in a state that can be
-/// copied. What is in `to` is of no use then.
+/// A file cannot be read or written, or is damaged; or the log is in a state that cannot be copied.
+/// The content of `to` is then unusable.
 pub fn copy_log(disk: &dyn Disk, from: &Path, to: &Path) -> Result<Copied, CopyError> {
     for part in [SEGMENTS, TREE] {
         disk.create_folder(&to.join(part)).map_err(io_error(&to.join(part)))?;
@@ -70,7 +72,7 @@ pub fn copy_log(disk: &dyn Disk, from: &Path, to: &Path) -> Result<Copied, CopyE
     for _round in 0..ROUNDS_MAX {
         let snapshot = Snapshot::read(disk, from)?;
         let mut copied = copying.round(&snapshot)?;
-        // Nothing is erased but under a checkpoint that covers the order.
+        // The log erases only under a checkpoint that covers the order.
         let state = copying.state_at(&snapshot, Snapshot::read(disk, from)?.size)?;
         if state.ordered_from(snapshot.size).is_empty() {
             copied.segments_erased = copying.erase(&state.erasing())?;
@@ -83,16 +85,17 @@ pub fn copy_log(disk: &dyn Disk, from: &Path, to: &Path) -> Result<Copied, CopyE
     Err(CopyError::Unstable { path: from.to_owned() })
 }
 
-/// Where the copy is to end.
+/// The point where the copy is to end.
 struct Snapshot {
     state: Option<StateFile>,
     checkpoint: Vec<u8>,
-    /// Leaves of the checkpoint as it says, unverified: those that the copy is to have.
+    /// Number of leaves that the checkpoint claims, unverified. The copy is to have this many.
     size: u64,
 }
 
 impl Snapshot {
-    /// The state first: it is stored behind the checkpoint, and never speaks of more.
+    /// Reads the state first: the log stores it after the checkpoint, so it never covers more than
+    /// the checkpoint does.
     fn read(disk: &dyn Disk, folder: &Path) -> Result<Self, CopyError> {
         let path = folder.join(STATE);
         let state = StateFile::load(disk, folder).map_err(io_error(&path))?;
@@ -103,8 +106,8 @@ impl Snapshot {
         Ok(Self { state, checkpoint, size })
     }
 
-    /// The state as it goes into the copy; `None` where there is none, or it speaks of more leaves
-    /// than that has, as versions before 4 and crashes may leave it. A start makes another.
+    /// The state for the copy. `None` if there is none, or if it covers more leaves than the copy
+    /// has, which versions before 4 and crashes may leave. A start then computes another one.
     fn state(&self) -> Option<&StateFile> {
         self.state.as_ref().filter(|stored| stored.state.size <= self.size)
     }
@@ -152,8 +155,8 @@ impl Copying<'_> {
         Ok(copied)
     }
 
-    /// Copies what the checkpoint covers of the tree files. A start makes the rest from the
-    /// segments.
+    /// Copies the part of the tree files that the checkpoint covers. A start computes the rest from
+    /// the segments.
     fn tree(&self, snapshot: &Snapshot) -> Result<(), CopyError> {
         let (from, to) = (self.from.join(TREE), self.to.join(TREE));
         let tree = TreeReader::open(self.disk, &from, Mode::Read).map_err(io_error(&from))?;
@@ -169,7 +172,7 @@ impl Copying<'_> {
             let path = to.join(&name);
             let target = self.open(&path, Mode::Write)?;
             let failed = io_error(&path);
-            // What a round before has copied is what it was: these files only grow.
+            // The part that an earlier round copied is unchanged, because these files only grow.
             let there = target.len().map_err(&failed)?.min(len);
             target.set_len(there).map_err(&failed)?;
             copy_bytes(&*source, &*target, there, len).map_err(&failed)?;
@@ -178,7 +181,7 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// Whether the copy has a closed segment that is as long as the log's.
+    /// Whether the copy has this closed segment, with the same length as the log's.
     fn is_there(&self, first_leaf: u64) -> Result<bool, CopyError> {
         let target = segment_path(self.to, first_leaf);
         let len = match self.disk.open(&target, Mode::Read) {
@@ -189,7 +192,8 @@ impl Copying<'_> {
         Ok(source.len().map_err(io_error(&target))? == len)
     }
 
-    /// Copies a segment up to the leaf `end`, which it must reach. Answers where its blocks lie.
+    /// Copies a segment up to the leaf `end`, which it must reach. Answers the places of its
+    /// blocks.
     fn segment(&self, first_leaf: u64, end: u64) -> Result<Vec<segment::Place>, CopyError> {
         let (from, to) = (segment_path(self.from, first_leaf), segment_path(self.to, first_leaf));
         let damaged = |leaf, reason| CopyError::Damaged { path: from.clone(), leaf, reason };
@@ -197,7 +201,7 @@ impl Copying<'_> {
         let opened = SegmentReader::open(buffered(&source), first_leaf).map_err(io_error(&from))?;
         let mut reader = match opened {
             Ok(reader) => reader,
-            // It is being begun in this moment, and there is nothing in it.
+            // The site is just beginning this segment, so it holds no leaf.
             Err(_) if first_leaf == end && end > 0 => return Ok(Vec::new()),
             Err(reason) => return Err(damaged(first_leaf, reason)),
         };
@@ -234,7 +238,7 @@ impl Copying<'_> {
         Ok(places)
     }
 
-    /// What the log says of itself in its first `size` leaves.
+    /// The log's own state after its first `size` leaves.
     fn state_at(&self, snapshot: &Snapshot, size: u64) -> Result<State, CopyError> {
         let mut state = snapshot.state().map(|stored| stored.state.clone()).unwrap_or_default();
         let mut unpacker = Unpacker::new();
@@ -245,7 +249,7 @@ impl Copying<'_> {
             let file = self.open(&path, Mode::Read)?;
             let opened =
                 SegmentReader::open(buffered(&file), first_leaf).map_err(io_error(&path))?;
-            // What cannot be read is being written, or a later reader names it.
+            // An unreadable segment is just being written; if not, a later reader reports it.
             let Ok(mut reader) = opened else { break };
             while let Next::Group(_, group) = reader.read_next().map_err(io_error(&path))? {
                 if group.end() <= state.size {
@@ -271,7 +275,7 @@ impl Copying<'_> {
         Ok(state)
     }
 
-    /// Erases in the copy. Answers in how many segments.
+    /// Erases envelopes in the copy. Answers the number of segments that changed.
     fn erase(&self, leaves: &LeafRanges) -> Result<usize, CopyError> {
         let segments = list_segments(self.disk, self.to)?;
         let mut rewritten = 0;
@@ -289,14 +293,14 @@ impl Copying<'_> {
         self.disk.open(path, mode).map_err(io_error(path))
     }
 
-    /// Writes a file, in place of one that may be there.
+    /// Writes a file and replaces an existing one.
     fn write(&self, path: &Path, content: &[u8]) -> Result<(), CopyError> {
         self.forget(path)?;
         let file = self.open(path, Mode::Empty)?;
         file.write_all_at(content, 0).and_then(|()| file.sync()).map_err(io_error(path))
     }
 
-    /// Removes a file, which may share its bytes with another name.
+    /// Removes a file. Its content may have another name, which keeps it.
     fn forget(&self, path: &Path) -> Result<(), CopyError> {
         match self.disk.remove(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(path)(error)),
@@ -334,48 +338,48 @@ pub enum CopyError {
     /// A file cannot be read or written.
     #[error("cannot copy {}", path.display())]
     Io {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// What failed.
+        /// The error of the file operation.
         source: io::Error,
     },
-    /// The folder is not a log's.
+    /// The folder does not hold a log.
     #[error(transparent)]
     Folder(#[from] OpenError),
-    /// What a start makes is not there.
+    /// A file is missing that a start creates.
     #[error("{} is missing: start the site once, which makes it", path.display())]
     Incomplete {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// The tree files are not what they were when the checkpoint was signed.
+    /// The tree files do not reach the size of the checkpoint.
     #[error("the tree files in {} do not reach the {size} leaves of the checkpoint: start the site once, which makes them again", path.display())]
     TreeShort {
-        /// Their folder.
+        /// Folder of the tree files.
         path: PathBuf,
-        /// Leaves they must have.
+        /// Number of leaves that the files must cover.
         size: u64,
     },
     /// A segment is damaged.
     #[error("{} is damaged at leaf {leaf}: {reason}; restore it from a copy", path.display())]
     Damaged {
-        /// The segment.
+        /// Path of the segment.
         path: PathBuf,
-        /// The first leaf that cannot be read.
+        /// First leaf that cannot be read.
         leaf: u64,
-        /// What is wrong.
+        /// What is wrong with the segment.
         reason: Damage,
     },
-    /// An event of the log itself cannot be.
+    /// An event of the log itself has invalid content.
     #[error("the log says what it cannot be")]
     LogEvent(#[from] InvalidLogEvent),
-    /// What the log orders to be erased cannot be erased in the copy.
+    /// An erasure that the log orders failed in the copy.
     #[error("what the log orders to be erased cannot be erased in the copy")]
     Erase(#[from] EraseError),
-    /// The log is being erased faster than it is copied.
+    /// Each round of the copy found new erasures.
     #[error("envelopes of {} were erased each time it was copied, {ROUNDS_MAX} times: try again when nothing is erased", path.display())]
     Unstable {
-        /// The log.
+        /// Folder of the log.
         path: PathBuf,
     },
 }

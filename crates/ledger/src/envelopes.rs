@@ -1,8 +1,8 @@
-//! Where envelopes lie, and reading them back.
+//! Knows where envelopes lie, and reads them.
 //!
 //! The places of the newest segment's blocks are in memory. Those of a closed segment are in a
-//! file, `tree/blocks-<first leaf>`, which follows from the segment; where it is missing or
-//! damaged, the segment itself is looked through each time it is opened.
+//! file, `tree/blocks-<first leaf>`, which is derived from the segment. If the file is missing or
+//! damaged, the segment is scanned each time it is opened.
 
 use std::{
     collections::VecDeque,
@@ -20,26 +20,26 @@ use crate::{
     segment::{self, Next, Place, Record, SegmentReader},
 };
 
-/// Closed segments whose places are kept in memory: 16 times at most 2.5 MB.
+/// Number of closed segments whose places stay in memory: 16 times at most 2.5 MB.
 const SEGMENTS_KNOWN_MAX: usize = 16;
-/// How often a closed segment is opened again because it was written anew meanwhile. Writing one
-/// takes longer than opening it, so even one more time is rare.
+/// Number of times that a closed segment is opened because an erasure rewrote it meanwhile.
+/// Rewriting a segment takes longer than opening it, so even a second time is rare.
 const OPEN_ROUNDS_MAX: u32 = 8;
-/// Bytes of one place in its file: leaf, position and length.
+/// Size in bytes of one place in its file: leaf, position and length.
 const PLACE_LEN: usize = 12;
 
 /// The envelopes of a log.
 ///
-/// The writer's thread begins segments and an erasure writes closed ones anew, while any number of
-/// readers read. A reader keeps the `Arc` of a segment, and so reads the file that was opened, even
-/// where another file has its name by then.
+/// The writer's thread begins segments and an erasure rewrites closed ones, while any number of
+/// readers read. A reader keeps the `Arc` of a segment, so it reads the file that was opened, even
+/// after another file has taken its name.
 #[derive(Debug)]
 pub(crate) struct Envelopes {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
-    /// The lock is held to look a segment up or to change the lists, never while the disk works,
-    /// and no other lock is taken under it. It is free while a closed segment is opened, so
-    /// `rewritten` shows whether what was opened may be kept.
+    /// A holder of the lock only looks up a segment or changes the lists. It takes no other lock
+    /// and does not use the disk. The lock is free while a closed segment is opened, so `rewritten`
+    /// shows whether the opened segment may be kept.
     segments: RwLock<Segments>,
 }
 
@@ -47,13 +47,13 @@ pub(crate) struct Envelopes {
 struct Segments {
     /// First leaves of all segments, in order. `begin_segment` adds the newest.
     first_leaves: Vec<u64>,
-    /// `begin_segment` replaces it.
+    /// The segment that the writer appends to. `begin_segment` replaces it.
     newest: Arc<Segment>,
-    /// Some of the others, those opened last in front. `segment_of` and `begin_segment` add to it,
-    /// [`Envelopes::rewritten`] takes one out.
+    /// Some closed segments, the last opened one first. `segment_of` and `begin_segment` add to
+    /// them, and [`Envelopes::rewritten`] removes one.
     known: VecDeque<Arc<Segment>>,
-    /// Segments that were written anew so far: what was opened before is not to be kept.
-    /// [`Envelopes::rewritten`] counts it up, after the new file has its name.
+    /// Number of rewrites so far. If it has changed since a segment was opened, that segment must
+    /// not be kept. [`Envelopes::rewritten`] increases it after the new file has its name.
     rewritten: u64,
 }
 
@@ -62,9 +62,9 @@ struct Segments {
 pub(crate) struct Segment {
     pub(crate) first_leaf: u64,
     pub(crate) file: Arc<dyn DiskFile>,
-    /// Those of the newest segment grow: `Sealer::show` adds a group's before it tells the size.
-    /// Those of the others never change. The lock is held to find one place, to add some or to copy
-    /// all.
+    /// Places of the segment's blocks. Those of the newest segment grow: `Sealer::show` adds the
+    /// places of a group before it publishes the size. Those of a closed segment never change. A
+    /// holder of the lock only finds one place, adds some or copies all.
     pub(crate) places: RwLock<Vec<Place>>,
 }
 
@@ -79,7 +79,7 @@ impl Envelopes {
         Self { disk, folder, segments: RwLock::new(segments) }
     }
 
-    /// Goes over to a new segment.
+    /// Makes a new segment the newest one.
     pub(crate) fn begin_segment(&self, newest: Arc<Segment>) {
         let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
         segments.first_leaves.push(newest.first_leaf);
@@ -88,21 +88,21 @@ impl Envelopes {
         segments.known.truncate(SEGMENTS_KNOWN_MAX);
     }
 
-    /// A segment was written anew: what was known of it is forgotten.
+    /// Forgets a segment that was rewritten.
     pub(crate) fn rewritten(&self, first_leaf: u64) {
         let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
         segments.rewritten += 1;
         segments.known.retain(|segment| segment.first_leaf != first_leaf);
     }
 
-    /// First leaves of all segments but the newest, each with the leaf after its last.
+    /// The range of leaves of each segment but the newest.
     pub(crate) fn closed(&self) -> Vec<std::ops::Range<u64>> {
         let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
         segments.first_leaves.array_windows().map(|[first, next]| *first..*next).collect()
     }
 
-    /// The leaves from `from` up to `end`, which the log must have, each told to `visit` until that
-    /// answers `false`.
+    /// Calls `visit` with each leaf from `from` up to `end` until it answers `false`. The log must
+    /// have the leaves.
     pub(crate) fn read(
         &self,
         from: u64,
@@ -129,7 +129,7 @@ impl Envelopes {
         Ok(())
     }
 
-    /// The segment that holds a leaf.
+    /// Finds or opens the segment that holds a leaf.
     fn segment_of(&self, leaf: u64) -> io::Result<Arc<Segment>> {
         let (first_leaf, rewritten) = {
             let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
@@ -156,7 +156,7 @@ impl Envelopes {
 }
 
 impl Segment {
-    /// Opens a segment that does not grow any more.
+    /// Opens a segment that grows no further.
     fn open_closed(disk: &dyn Disk, folder: &Path, first_leaf: u64) -> io::Result<Self> {
         let WithIndex { file, index } = open_with_index(disk, folder, first_leaf)?;
         let places = match index.as_deref().and_then(decode_index) {
@@ -166,7 +166,7 @@ impl Segment {
         Ok(Self { first_leaf, file, places: RwLock::new(places) })
     }
 
-    /// The block that holds a leaf, with its first leaf.
+    /// Reads the block that holds a leaf, and answers it with its first leaf.
     fn block_of(&self, leaf: u64, unpacker: &mut Unpacker) -> io::Result<(u64, Leaves)> {
         let relative = u32::try_from(leaf - self.first_leaf).map_err(io::Error::other)?;
         let place = {
@@ -184,7 +184,7 @@ impl Segment {
     }
 }
 
-/// A block cannot be read.
+/// A block of a segment cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{name} at byte {position}")]
 struct BlockError {
@@ -205,8 +205,8 @@ fn read_block(file: &dyn DiskFile, place: Place, unpacker: &mut Unpacker) -> io:
     record.unpack(unpacker).and_then(|leaves| leaves.ok_or(no_leaves)).map_err(io::Error::other)
 }
 
-/// The places of a segment's blocks, from the segment itself; those of the groups up to the leaf
-/// `end`, if it goes on after that.
+/// Finds the places of a segment's blocks in the segment itself, in the groups up to the leaf
+/// `end`.
 pub(crate) fn scan(file: &Arc<dyn DiskFile>, first_leaf: u64, end: u64) -> io::Result<Vec<Place>> {
     let source = io::BufReader::new(Sequential::new(Arc::clone(file)));
     let mut reader = SegmentReader::open(source, first_leaf)?.map_err(io::Error::other)?;
@@ -221,16 +221,16 @@ pub(crate) fn scan(file: &Arc<dyn DiskFile>, first_leaf: u64, end: u64) -> io::R
     Ok(places)
 }
 
-/// A closed segment, and the index that belongs to it.
+/// A closed segment and its index.
 struct WithIndex {
     file: Arc<dyn DiskFile>,
-    /// `None` where there is none.
+    /// The bytes of the index file; `None` if it does not exist.
     index: Option<Vec<u8>>,
 }
 
-/// Opens a closed segment with its index. A segment may be written anew at any moment, with its
-/// index removed before and written after: an index that was the same before and after the segment
-/// was opened is the segment's.
+/// Opens a closed segment with its index. An erasure may rewrite the segment at any moment; it
+/// removes the index before and writes it after. So an index that is the same before and after the
+/// segment was opened belongs to the segment.
 fn open_with_index(disk: &dyn Disk, folder: &Path, first_leaf: u64) -> io::Result<WithIndex> {
     let read_index = || disk::read_small(disk, &index_path(folder, first_leaf));
     let mut index = read_index()?;
@@ -246,8 +246,8 @@ fn open_with_index(disk: &dyn Disk, folder: &Path, first_leaf: u64) -> io::Resul
     Err(io::Error::new(io::ErrorKind::WouldBlock, words))
 }
 
-/// Whether the index of a closed segment says where its blocks lie, or there is none. `places` is
-/// where they lay when the segment was read, which may have been written anew since.
+/// Whether the index of a closed segment gives the places of its blocks, or does not exist.
+/// `places` are the places when the segment was read; an erasure may have rewritten it since.
 pub(crate) fn index_is_right(
     disk: &dyn Disk,
     folder: &Path,
@@ -264,7 +264,7 @@ pub(crate) fn index_is_right(
     Ok(is_right(index, &scan(&file, first_leaf, u64::MAX)?))
 }
 
-/// Writes down where a closed segment's blocks lie: whole or not at all.
+/// Writes the index of a closed segment, whole or not at all.
 pub(crate) fn write_index(
     disk: &dyn Disk,
     folder: &Path,
@@ -274,7 +274,7 @@ pub(crate) fn write_index(
     disk::replace(disk, &folder.join(TREE), &index_name(first_leaf), &encode_index(places))
 }
 
-/// Places and a checksum.
+/// Encodes the places, followed by a CRC-32C of them.
 pub(crate) fn encode_index(places: &[Place]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(places.len() * PLACE_LEN + 4);
     for place in places {

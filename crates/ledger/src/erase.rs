@@ -1,11 +1,11 @@
-//! Taking envelopes out of segments for good: the segment is written anew without them, and takes
-//! the place of the old one.
+//! Removes envelopes from segments for good: rewrites a segment without them and replaces the old
+//! file.
 //!
-//! What is left of an envelope is its commitment, so that every proof still holds; its salt goes
-//! with it, so that nobody can try values against the commitment. The key of its batch goes too:
-//! whoever appended may have made that of the events, and nobody salted it. Only segments that do
-//! not grow any more are written anew. Doing it again changes nothing, so a start after a crash
-//! finishes it.
+//! The commitment of an erased envelope stays, so every proof stays valid. The salt goes with the
+//! envelope, so nobody can test guesses of the values against the commitment. The key of its batch
+//! goes too: the caller may have derived it from the events, and it has no salt. Only segments that
+//! grow no further are rewritten. A second erasure of the same leaves changes nothing, so a start
+//! after a crash finishes an interrupted one.
 
 use std::{
     io::{self, BufReader},
@@ -29,8 +29,9 @@ use crate::{
     },
 };
 
-/// Writes every closed segment anew that still holds one of these leaves. Answers by how many bytes
-/// the segments shrank. Between two segments it may be told that the log is being closed.
+/// Rewrites every closed segment that still holds one of these leaves. Answers the number of bytes
+/// by which the segments shrank. Before each segment it asks `is_ending` whether the log is being
+/// closed.
 pub(crate) fn erase(
     disk: &dyn Disk,
     folder: &Path,
@@ -49,9 +50,9 @@ pub(crate) fn erase(
     Ok(freed)
 }
 
-/// Writes the segment that begins with `first_leaf` anew, if it holds one of these leaves; nobody
-/// may be writing to it. `replaced` is told as soon as readers would see the new one. Answers by
-/// how many bytes it shrank, if it held one.
+/// Rewrites the segment that begins with `first_leaf`, if it holds one of these leaves. Nobody may
+/// be writing to the segment. Calls `replaced` as soon as readers would open the new file. Answers
+/// the number of bytes by which the segment shrank, or `None` if it held none of the leaves.
 pub(crate) fn erase_in(
     disk: &dyn Disk,
     folder: &Path,
@@ -101,7 +102,7 @@ pub(crate) fn erase_in(
         return Ok(None);
     }
     next.sync().map_err(failed)?;
-    // The index goes first: it must never speak of the segment that comes.
+    // Remove the index first: it must never describe the new segment.
     match disk.remove(&index_path(folder, first_leaf)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
         _ => disk.sync_folder(&folder.join(TREE)).map_err(failed)?,
@@ -119,7 +120,7 @@ struct Rewriter<'a> {
     leaves: &'a LeafRanges,
     builder: GroupBuilder,
     unpacker: Unpacker,
-    /// Whether an envelope or a key was taken out.
+    /// Whether an envelope or a key was removed.
     changed: bool,
 }
 
@@ -134,13 +135,14 @@ impl Rewriter<'_> {
             next_leaf += u64::from(record.leaves());
             match record {
                 Record::Cursor { name, next_leaf } => self.builder.push_cursor(name, next_leaf),
-                // A caller may have made it of what is erased.
+                // The caller may have derived the key from the erased events.
                 Record::Key(used) if self.leaves.overlap(&used.batch()) => {
                     (self.changed, is_sealed) = (true, false);
                 }
                 Record::Key(used) => self.builder.push_key(&used),
                 Record::Mac(mac) if is_sealed => self.builder.push_mac(&mac),
-                // It was of what is gone. A checkpoint covers the group.
+                // The MAC covered the removed key. A checkpoint covers the group, so it needs no
+                // MAC.
                 Record::Mac(_) => {}
                 Record::Block(block) if !self.leaves.overlap(&(first..next_leaf)) => {
                     self.builder.push_packed(&block);
@@ -170,57 +172,57 @@ pub enum EraseError {
     /// A file cannot be read or written.
     #[error("cannot write {} anew", path.display())]
     Io {
-        /// The segment.
+        /// Path of the segment.
         path: PathBuf,
-        /// What failed.
+        /// The error of the file operation.
         source: io::Error,
     },
     /// A segment is damaged.
     #[error("{} is damaged: {reason}; restore it from a copy", path.display())]
     Damaged {
-        /// The segment.
+        /// Path of the segment.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with the segment.
         reason: Damage,
     },
-    /// A leaf that is not there.
+    /// The log has no such leaf.
     #[error("leaf {leaf} is not in the log, which has {size}")]
     NoSuchLeaf {
-        /// Which.
+        /// The leaf that was asked for.
         leaf: u64,
-        /// Leaves there are.
+        /// Number of leaves in the log.
         size: u64,
     },
-    /// An event that says what the log is.
+    /// The leaf holds an event of the log itself.
     #[error("leaf {leaf} is an event of the log itself and cannot be erased")]
     OfTheLog {
-        /// Which.
+        /// Leaf of the event.
         leaf: u64,
     },
-    /// An envelope on hold.
+    /// A hold covers the envelope.
     #[error("leaf {leaf} is on hold (placed at leaf {hold}): release the hold first")]
     Held {
-        /// Which.
+        /// Leaf of the envelope.
         leaf: u64,
-        /// What holds it.
+        /// Leaf that placed the hold.
         hold: u64,
     },
-    /// There is nothing left to erase.
+    /// None of the leaves has an envelope.
     #[error("there is nothing to erase: none of these leaves has an envelope any more")]
     Nothing,
-    /// A hold that does not stand.
+    /// No hold in force was placed at this leaf.
     #[error("no hold stands that was placed at leaf {leaf}")]
     NoSuchHold {
-        /// Which.
+        /// The leaf that was asked for.
         leaf: u64,
     },
-    /// The log is being closed.
+    /// The log is being closed. The order is sealed, and the next start carries it out.
     #[error("the log is being closed: the order is sealed, and the next start carries it out")]
     Ending,
     /// An envelope cannot be read.
     #[error("an envelope cannot be read")]
     Read(#[source] io::Error),
-    /// The event that orders it was not sealed.
+    /// The event that records the erasure or the release was not sealed.
     #[error("the event that says so was not sealed")]
     Append(#[from] AppendError),
 }

@@ -1,8 +1,9 @@
-//! Looks at a ledger's folder that may be damaged: where [`verify`](crate::verify) stops at the
-//! first thing that is wrong, this looks at every segment.
+//! Examines a ledger's folder that may be damaged. [`verify`](crate::verify) stops at the first
+//! fault; this module reads every segment.
 //!
-//! It helps to decide which of two things that differ is right: segments whose commitments lead to
-//! the signed root are, whatever the tree files hold. Nothing is written.
+//! It helps to decide which of two files that differ is right: if the commitments of the segments
+//! lead to the signed root, the segments are right, whatever the tree files hold. It writes
+//! nothing.
 
 use std::{
     io::{self, BufReader},
@@ -25,31 +26,31 @@ use crate::{
     tree::TreeReader,
 };
 
-/// What the segments hold.
+/// The result of reading all segments.
 #[derive(Debug)]
 pub struct ExaminedSegments {
-    /// Each of them, in order.
+    /// The segments, in order.
     pub segments: Vec<ExaminedSegment>,
-    /// The root of as many leaves as were asked for, if all of them can be read.
+    /// The root of the tree of the requested size, if all its leaves can be read.
     pub root: Option<Hash>,
 }
 
-/// What one segment holds.
+/// The result of reading one segment.
 #[derive(Debug)]
 pub struct ExaminedSegment {
-    /// The file.
+    /// Path of the segment.
     pub path: PathBuf,
-    /// The leaves that can be read.
+    /// The range of leaves that can be read.
     pub leaves: Range<u64>,
-    /// Why it cannot be read any further, if it cannot.
+    /// The damage at which the reading stopped, if there is any.
     pub damage: Option<Damage>,
-    /// The first leaf that is not what the tree files have for it.
+    /// First leaf whose commitment differs from its entry in the tree files.
     pub differs: Option<u64>,
 }
 
 impl ExaminedSegments {
-    /// Leaves that no segment holds although a later segment is there, and though no damaged
-    /// segment stands where they should be.
+    /// Ranges of leaves that no segment holds although a later segment exists. It leaves out gaps
+    /// after a damaged segment, which may hold the leaves.
     #[must_use]
     pub fn missing(&self) -> Vec<Range<u64>> {
         let mut missing = Vec::new();
@@ -58,15 +59,15 @@ impl ExaminedSegments {
             if next_leaf < segment.leaves.start {
                 missing.push(next_leaf..segment.leaves.start);
             }
-            // A damaged one may hold more than can be read.
+            // A damaged segment may hold more than can be read.
             next_leaf = if segment.damage.is_some() { u64::MAX } else { segment.leaves.end };
         }
         missing
     }
 }
 
-/// Reads every segment in `folder`, from one that is damaged on to the next. `size` is how many
-/// leaves the root is wanted of.
+/// Reads every segment in `folder`. After a damaged segment it continues with the next. `size` is
+/// the size of the tree whose root is wanted.
 ///
 /// # Errors
 /// A file cannot be read, or is not a segment.
@@ -77,7 +78,7 @@ pub fn examine_segments(
 ) -> Result<ExaminedSegments, OpenError> {
     let tree = TreeReader::open(disk, &folder.join(TREE), Mode::Read)
         .and_then(|tree| Ok((tree.entry_count()?, tree)));
-    // Where there are none that can be read, there is nothing to hold the segments against.
+    // Without readable entries there is nothing to compare the segments with.
     let mut reading = Replay::new(size, tree.ok());
     let mut segments = Vec::new();
     for first_leaf in list_segments(disk, folder)? {
@@ -88,7 +89,7 @@ pub fn examine_segments(
     Ok(ExaminedSegments { segments, root: reading.root })
 }
 
-/// When the newest envelope that can be read was received; `None` where there is none.
+/// Time at which the site received the newest envelope that can be read; `None` if there is none.
 ///
 /// # Errors
 /// A file cannot be read, or is not a segment.
@@ -112,7 +113,7 @@ struct Replay {
     root: Option<Hash>,
     tree: Option<(u64, TreeReader)>,
     unpacker: Unpacker,
-    /// The envelope that was read last.
+    /// The last envelope that was read.
     newest: Vec<u8>,
 }
 
@@ -177,7 +178,7 @@ impl Replay {
         if differs.is_none() {
             *differs = self.first_that_differs(group.first_leaf, &commitments);
         }
-        // Behind leaves that are missing no root can be computed.
+        // A root cannot be computed after missing leaves.
         if self.frontier.size().get() == group.first_leaf {
             for commitment in commitments {
                 self.frontier.append(tlog::leaf_hash(commitment.as_bytes()));
@@ -198,21 +199,22 @@ impl Replay {
     }
 }
 
-/// What the state says.
+/// What the state in a ledger's folder says, unverified.
 #[derive(Debug)]
 pub struct StateClaims {
-    /// Leaves the log has.
+    /// Number of leaves that the state covers.
     pub size: u64,
-    /// The key that signs it.
+    /// The verifier key that signs the log.
     pub vkey: String,
-    /// What is ordered to be erased and segments may still hold.
+    /// Leaves that are ordered to be erased and that segments may still hold.
     pub erasing: LeafRanges,
 }
 
-/// The checkpoint in a ledger's folder and its note, unverified; `None` where there is none.
+/// Reads the checkpoint in a ledger's folder and its note, without verification; `None` if there is
+/// none.
 ///
 /// # Errors
-/// It cannot be read, or is no checkpoint.
+/// The file cannot be read, or is not a checkpoint.
 pub fn claimed_checkpoint(
     disk: &dyn Disk,
     folder: &Path,
@@ -224,10 +226,10 @@ pub fn claimed_checkpoint(
     Ok(Some((checkpoint, note)))
 }
 
-/// What the state in a ledger's folder says, unverified; `None` where there is none.
+/// Reads the state in a ledger's folder, without verification; `None` if there is none.
 ///
 /// # Errors
-/// It cannot be read, or is damaged.
+/// The file cannot be read, or is damaged.
 pub fn claimed_state(disk: &dyn Disk, folder: &Path) -> io::Result<Option<StateClaims>> {
     let state = State::load(disk, folder)?;
     Ok(state.map(|state| StateClaims {
@@ -237,8 +239,8 @@ pub fn claimed_state(disk: &dyn Disk, folder: &Path) -> io::Result<Option<StateC
     }))
 }
 
-/// The root of the first `size` leaves, as the tree files in a ledger's folder have it; `None`
-/// where they have fewer.
+/// Computes the root of the first `size` leaves from the tree files in a ledger's folder; `None` if
+/// they cover fewer leaves.
 ///
 /// # Errors
 /// A file cannot be read.
@@ -251,8 +253,8 @@ pub fn tree_root(disk: &dyn Disk, folder: &Path, size: TreeSize) -> io::Result<O
     Ok(Some(frontier.root()))
 }
 
-/// The root of the first `size` leaves of a log that verifies: from the tree files, or from the
-/// segments where those have fewer; `None` where the log has.
+/// Computes the root of the first `size` leaves of a log that verifies, from the tree files, or
+/// from the segments if the tree files cover fewer leaves; `None` if the log has fewer leaves.
 ///
 /// # Errors
 /// A file cannot be read, or is not a segment.
@@ -263,7 +265,7 @@ pub fn log_root(disk: &dyn Disk, folder: &Path, size: TreeSize) -> Result<Option
     }
 }
 
-/// Whether the tree files in a ledger's folder have what a tree of `size` leaves calls for.
+/// Whether the tree files in a ledger's folder cover a tree of `size` leaves.
 ///
 /// # Errors
 /// A file cannot be read.

@@ -1,22 +1,23 @@
-//! Sets of leaves, written the way a person would: `12-40,57`.
+//! Sets of leaves, in the notation of page numbers: `12-40,57`.
 
 use std::{fmt, ops::Range, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// Leaves, as ranges that are in order, not empty, and do not touch.
+/// A set of leaves as ranges. The ranges are in order, not empty, and do not touch.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct LeafRanges(Vec<Range<u64>>);
 
 impl LeafRanges {
-    /// No leaves.
+    /// The empty set.
     #[must_use]
     pub const fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// Adds a leaf that is beyond all that are there, or the last of them again.
+    /// Adds a leaf. It must not come before the last leaf of the set; adding that leaf again
+    /// changes nothing.
     pub fn push(&mut self, leaf: u64) {
         match self.0.last_mut() {
             Some(last) if last.end == leaf => last.end += 1,
@@ -25,7 +26,7 @@ impl LeafRanges {
         }
     }
 
-    /// Leaves in any order.
+    /// The set of these leaves, given in any order.
     #[must_use]
     pub fn from_leaves(mut leaves: Vec<u64>) -> Self {
         leaves.sort_unstable();
@@ -34,14 +35,14 @@ impl LeafRanges {
         ranges
     }
 
-    /// Whether a leaf is among them.
+    /// Whether the set has a leaf.
     #[must_use]
     pub fn contains(&self, leaf: u64) -> bool {
         let after = self.0.partition_point(|range| range.start <= leaf);
         after.checked_sub(1).and_then(|at| self.0.get(at)).is_some_and(|range| leaf < range.end)
     }
 
-    /// Whether any leaf of `range` is among them.
+    /// Whether the set has any leaf of `range`.
     #[must_use]
     pub fn overlap(&self, range: &Range<u64>) -> bool {
         let next = self.0.partition_point(|own| own.end <= range.start);
@@ -64,25 +65,25 @@ impl LeafRanges {
         self.0.iter().map(|range| range.end - range.start).sum()
     }
 
-    /// Whether there are none.
+    /// Whether the set has no leaf.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// One after the leaf that comes last.
+    /// The index after the last leaf; 0 if the set is empty.
     #[must_use]
     pub fn end(&self) -> u64 {
         self.0.last().map_or(0, |range| range.end)
     }
 
-    /// These leaves and those.
+    /// The leaves of both sets.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         Self::merged(self.0.iter().chain(&other.0).cloned().collect())
     }
 
-    /// The leaves of ranges in any order, none of them empty.
+    /// The set of the leaves of these ranges. They may be in any order; none may be empty.
     fn merged(mut ranges: Vec<Range<u64>>) -> Self {
         ranges.sort_unstable_by_key(|range| range.start);
         let mut merged: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
@@ -95,7 +96,7 @@ impl LeafRanges {
         Self(merged)
     }
 
-    /// The same leaves in sets of at most `ranges_max` ranges.
+    /// Splits the set into sets of at most `ranges_max` ranges.
     pub fn chunks(&self, ranges_max: usize) -> impl Iterator<Item = Self> {
         self.0.chunks(ranges_max).map(|ranges| Self(ranges.to_vec()))
     }
@@ -140,8 +141,8 @@ impl FromStr for LeafRanges {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             let first: u64 = first.trim().parse().map_err(|_| refused())?;
             let last: u64 = last.trim().parse().map_err(|_| refused())?;
-            // A leaf below 2^53 is one that JSON carries too, and so far from the end of u64 that
-            // counting on is safe.
+            // JSON carries integers below 2^53 exactly. That is also far below the end of u64, so
+            // adding to a leaf cannot overflow.
             if first > last || last >= 1 << 53 {
                 return Err(refused());
             }
@@ -151,7 +152,7 @@ impl FromStr for LeafRanges {
     }
 }
 
-/// Why a text does not name leaves.
+/// The text does not name a set of leaves.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "`{text}` does not name leaves: use numbers and ranges with commas between them, such as 12-40,57"

@@ -1,9 +1,9 @@
-//! What the log says of itself, folded from its own events: keys, holds, erasures; and how far each
-//! consumer has come.
+//! The log's own state, folded from its own events (keys, holds and erasures), and each consumer's
+//! cursor.
 //!
-//! It follows from the segments. The file `state` keeps the fold as of a size, so that a start need
-//! not read the whole log; without it, or where the site's key did not write it, a start does. It
-//! is stored behind the checkpoint of that size.
+//! The segments determine the state. The file `state` keeps the fold as of a size, so a start need
+//! not read the whole log. A start reads the whole log if the file is missing or the site's key did
+//! not write it. The log stores the file after the checkpoint of that size.
 
 use std::{collections::BTreeMap, io, ops::Range, path::Path};
 
@@ -23,33 +23,33 @@ use crate::{
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct State {
     pub(crate) size: u64,
-    /// Next leaf of each consumer, by its name. A cursor never goes back.
+    /// Next leaf of each consumer, by the consumer's name. A cursor never goes back.
     cursors: BTreeMap<String, u64>,
-    /// The genesis entry's key and those that followed it.
+    /// The genesis entry's key and its successors.
     keys: Vec<LogKey>,
-    /// Holds that stand, by the leaf that placed them.
+    /// Holds in force, by the leaf that placed them.
     holds: BTreeMap<u64, Hold>,
-    /// Erasures that segments may not show yet, by the leaf that ordered them: what is to be
-    /// erased.
+    /// Ranges of leaves to erase, by the leaf that orders it, for erasures that the segments may
+    /// not show yet.
     erasing: BTreeMap<u64, String>,
-    /// For each class of events the leaf before which retention has dealt with them.
+    /// For each class of events, the leaf before which retention has processed them.
     retention: BTreeMap<String, u64>,
 }
 
-/// The file, as it lies there.
+/// The file `state` as it was read.
 #[derive(Debug)]
 pub(crate) struct StateFile {
-    /// What it says, whoever wrote it.
+    /// The state in the file. Anyone may have written it.
     pub(crate) state: State,
-    /// What was read.
+    /// All bytes of the file.
     pub(crate) bytes: Vec<u8>,
     json_len: usize,
-    /// Versions before 4 had none.
+    /// `None` in files of format versions before 4, which have no MAC.
     mac: Option<MacBytes>,
 }
 
 impl StateFile {
-    /// Reads the file; `None` where there is none.
+    /// Reads the file; `None` if it does not exist.
     pub(crate) fn load(disk: &dyn Disk, folder: &Path) -> io::Result<Option<Self>> {
         disk::read_small(disk, &folder.join(STATE))?.map(Self::decode).transpose()
     }
@@ -78,38 +78,38 @@ impl StateFile {
         Ok(Self { state, json_len, mac, bytes })
     }
 
-    /// The state, if it is one that the holder of one of these keys wrote.
+    /// The state, if the holder of one of these keys wrote it.
     pub(crate) fn sealed_by(&self, sealings: &[Sealing]) -> Option<&State> {
         let (mac, json) = (self.mac?, self.bytes.get(..self.json_len)?);
         sealings.iter().any(|sealing| sealing.is_state(&mac, json)).then_some(&self.state)
     }
 }
 
-/// A key and the leaf from which on it signs.
+/// A key, and the leaf of the event from which on it signs.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct LogKey {
-    /// The leaf of the event that named it.
+    /// Leaf of the event that named the key.
     pub leaf: u64,
-    /// Verifier key.
+    /// The verifier key as text (C2SP signed-note).
     pub vkey: String,
 }
 
-/// What may not be erased.
+/// A set of envelopes that may not be erased.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Hold {
-    /// Events of this sensor; of all where it is `None`.
+    /// Covers events of this sensor, or of all sensors if it is `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sensor: Option<SensorId>,
-    /// Received from this moment on.
+    /// Covers envelopes received at this moment or later.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
-    /// Received before this moment.
+    /// Covers envelopes received before this moment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<Timestamp>,
 }
 
 impl Hold {
-    /// Whether the hold is on this envelope.
+    /// Whether the hold covers this envelope.
     #[must_use]
     pub fn covers(&self, envelope: &Envelope) -> bool {
         self.sensor.is_none_or(|sensor| envelope.event.sensor() == Some(sensor))
@@ -119,13 +119,13 @@ impl Hold {
 }
 
 impl State {
-    /// Reads the file; `None` where there is none, or one of version 1, which holds too little.
-    /// Anybody may have written it.
+    /// Reads the file. `None` if it does not exist, or if version 1 wrote its predecessor, which
+    /// holds too little. Anyone may have written the file.
     pub(crate) fn load(disk: &dyn Disk, folder: &Path) -> io::Result<Option<Self>> {
         Ok(StateFile::load(disk, folder)?.map(|stored| stored.state))
     }
 
-    /// A line of JSON, a line with its MAC, and a line with the checksum of both.
+    /// Encodes a line of JSON, a line with its MAC, and a line with the checksum of both.
     pub(crate) fn encode(&self, sealing: &Sealing) -> Vec<u8> {
         let mut bytes = serde_json::to_vec(self).expect("maps of names and numbers are JSON");
         let mac = hex::encode(sealing.state(&bytes));
@@ -155,7 +155,7 @@ impl State {
         &self.keys
     }
 
-    /// The key that signs now; `None` in a log without a genesis entry.
+    /// The key that signs now; `None` if the log has no genesis entry.
     pub(crate) fn key(&self) -> Option<&str> {
         self.keys.last().map(|key| key.vkey.as_str())
     }
@@ -168,22 +168,22 @@ impl State {
         self.retention.get(class).copied().unwrap_or_default()
     }
 
-    /// Leaves that are to be erased and may not be yet.
+    /// Leaves that are to be erased and may still have their envelopes.
     pub(crate) fn erasing(&self) -> LeafRanges {
         self.ordered_from(0)
     }
 
-    /// What the event at a leaf orders to be erased.
+    /// Leaves that the event at a leaf orders to be erased.
     pub(crate) fn ordered_at(&self, leaf: u64) -> Option<LeafRanges> {
         self.erasing.get(&leaf)?.parse().ok()
     }
 
-    /// What events from a leaf on order to be erased.
+    /// Leaves that events from a leaf on order to be erased.
     pub(crate) fn ordered_from(&self, leaf: u64) -> LeafRanges {
         self.ordered_within(leaf..u64::MAX)
     }
 
-    /// What events before a leaf order to be erased.
+    /// Leaves that events before a leaf order to be erased.
     pub(crate) fn ordered_before(&self, leaf: u64) -> LeafRanges {
         self.ordered_within(0..leaf)
     }
@@ -195,16 +195,16 @@ impl State {
             .fold(LeafRanges::new(), |all, ranges| all.union(&ranges))
     }
 
-    /// Segments show the erasures that were ordered before the leaf `before`.
+    /// Notes that the segments show the erasures that leaves before `before` ordered.
     pub(crate) fn erased(&mut self, before: u64) {
         self.erasing.retain(|leaf, _| *leaf >= before);
     }
 
-    /// Goes on with a leaf and its envelope, if that was not erased. Leaves that it has seen
-    /// already change nothing.
+    /// Applies a leaf and its envelope, or `None` if that was erased. A leaf that was applied
+    /// before changes nothing.
     ///
     /// # Errors
-    /// It is an event of the log itself and says what cannot be.
+    /// The envelope is an event of the log itself with invalid content.
     pub(crate) fn apply(
         &mut self,
         leaf: u64,
@@ -265,15 +265,15 @@ impl State {
             _released => {
                 let hold = detail.hold.ok_or_else(|| missing("hold"))?;
                 self.holds.remove(&hold);
-                // What was held back is looked at again.
+                // Retention must look again at the envelopes that the hold kept.
                 self.retention.clear();
             }
         }
         Ok(())
     }
 
-    /// Whether both say the same of the log. What is being erased and how far cursors are depends
-    /// on the moment.
+    /// Whether both agree on the log. The comparison leaves out cursors and finished erasures,
+    /// which depend on the moment.
     pub(crate) fn says_the_same(&self, other: &Self) -> bool {
         (self.size, &self.keys, &self.holds, &self.retention)
             == (other.size, &other.keys, &other.holds, &other.retention)
@@ -281,18 +281,18 @@ impl State {
     }
 }
 
-/// An event of the log itself that says what cannot be.
+/// An event of the log itself has invalid content.
 #[derive(Debug, thiserror::Error)]
 #[error("leaf {leaf}: its event {action} cannot be")]
 pub struct InvalidLogEvent {
-    /// Which leaf.
+    /// Leaf of the event.
     pub leaf: u64,
     action: &'static str,
     #[source]
     reason: InvalidReason,
 }
 
-/// Why not.
+/// What is wrong with the event.
 #[derive(Debug, thiserror::Error)]
 enum InvalidReason {
     #[error("it is malformed: {0}")]

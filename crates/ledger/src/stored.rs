@@ -1,7 +1,6 @@
-//! What a log has on disk, for reading: the same for whoever holds the log open and for whoever
-//! only looks at its folder.
+//! Reads what a log has on disk, both for an open log and for a reader of its folder.
 //!
-//! Whoever calls says how far the log goes: leaves beyond that are not asked for.
+//! The caller knows how far the log goes, and asks for no leaf beyond that.
 
 use std::io;
 
@@ -13,16 +12,16 @@ use tlog::{
 
 use crate::{block::Leaf, envelopes::Envelopes, published::Published, tree::TreeReader};
 
-/// What the log has of a leaf.
+/// A leaf and its envelope, as read from the log.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct StoredEnvelope {
-    /// Which leaf.
+    /// Index of the leaf in the log.
     pub leaf: u64,
-    /// Canonical JSON; `None` where it was erased.
+    /// The envelope, canonical JSON; `None` if it was erased.
     pub bytes: Option<Vec<u8>>,
 }
 
-/// Envelopes, and the trees over their commitments.
+/// The envelopes of a log, and the trees over their commitments.
 #[derive(Debug)]
 pub(crate) struct StoredEnvelopes {
     pub(crate) tree: TreeReader,
@@ -30,8 +29,8 @@ pub(crate) struct StoredEnvelopes {
 }
 
 impl StoredEnvelopes {
-    /// Envelopes of the leaves from `from` up to `end`: as many as there are, up to, after the
-    /// first, `bytes_max`. Each is what the log's entry says, or the answer is an error.
+    /// Envelopes of the leaves from `from` up to `end`: as many as exist, and after the first one
+    /// up to `bytes_max` bytes. Each matches its entry in the log, or the answer is an error.
     pub(crate) fn envelopes(
         &self,
         from: u64,
@@ -64,12 +63,12 @@ impl StoredEnvelopes {
         Ok(envelopes)
     }
 
-    /// The entries of `count` leaves from `from` on.
+    /// The log's entries of `count` leaves from `from` on.
     pub(crate) fn entries(&self, from: u64, count: usize) -> Result<Vec<Hash>, ReadError> {
         self.tree.entries(from, count).map_err(ReadError::Tree)
     }
 
-    /// A tile or an entry bundle, if the tree of `size` leaves has it.
+    /// A tile or an entry bundle (C2SP tlog-tiles), if the tree of `size` leaves has it.
     pub(crate) fn tile(
         &self,
         path: &TilePath,
@@ -84,7 +83,7 @@ impl StoredEnvelopes {
         there.then(|| self.tree.serve(path).map_err(ReadError::Tree)).transpose()
     }
 
-    /// A proof of the leaf under a checkpoint, if that covers it.
+    /// A proof of the leaf under a checkpoint, if the checkpoint covers it.
     pub(crate) fn prove(
         &self,
         leaf: u64,
@@ -108,51 +107,51 @@ impl StoredEnvelopes {
         consistency_proof_from_subtrees::<Rfc6962, _>(growth, subtrees).map_err(ReadError::Tree)
     }
 
-    /// The proof of several leaves at once.
+    /// One proof of several leaves.
     pub(crate) fn prove_all(&self, leaves: &LeavesInTree) -> Result<Vec<Hash>, ReadError> {
         let subtrees = self.tree.subtrees::<Rfc6962>(leaves.size());
         multiproof_from_subtrees::<Rfc6962, _>(leaves, subtrees).map_err(ReadError::Tree)
     }
 }
 
-/// Why something durable cannot be read: the disk fails, or a file was changed under us.
+/// Why durable data cannot be read: the disk fails, or another program changed a file.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// Envelopes.
+    /// Envelopes cannot be read.
     #[error("envelopes from leaf {leaf} on cannot be read")]
     Envelope {
-        /// From where.
+        /// First leaf of the range that was asked for.
         leaf: u64,
-        /// What failed.
+        /// The error of the read.
         source: io::Error,
     },
-    /// An envelope that is not what was sealed.
+    /// An envelope does not match its entry in the log.
     #[error(
         "the envelope of leaf {leaf} is not the one that was sealed: restore its segment from a copy"
     )]
     Differs {
-        /// Which leaf.
+        /// Leaf of the envelope.
         leaf: u64,
     },
-    /// A leaf that is newer than the newest checkpoint.
+    /// The leaf is newer than the newest checkpoint.
     #[error(
         "no checkpoint covers leaf {leaf} yet, the newest has {covered} leaves: ask again; where that does not help, the disk is full"
     )]
     NotCovered {
-        /// Which leaf.
+        /// The leaf that was asked for.
         leaf: u64,
-        /// Leaves of the newest checkpoint.
+        /// Number of leaves that the newest checkpoint covers.
         covered: u64,
     },
-    /// Entries or nodes.
+    /// The entries or nodes of the tree cannot be read.
     #[error("the tree's files cannot be read")]
     Tree(#[source] io::Error),
 }
 
 impl ReadError {
-    /// Whether it may be gone when one asks again: the system failed (too many open files, an input
-    /// error, no memory), or a checkpoint is still to come. Otherwise what lies there is damaged or
-    /// missing, and stays so until somebody mends it.
+    /// Whether a later attempt may succeed: the system failed (too many open files, an input error,
+    /// no memory), or a checkpoint is still to come. If not, the data is damaged or missing until
+    /// someone repairs it.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
@@ -163,7 +162,8 @@ impl ReadError {
     }
 }
 
-/// Whether a failure is the system's, somewhere among its sources, and not for want of a file.
+/// Whether the operating system caused a failure, somewhere among its sources, other than by a
+/// missing file.
 fn may_pass(error: &io::Error) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {

@@ -1,14 +1,15 @@
 //! The files that are derived from the segments: the log's entries, and the roots of subtrees of
 //! both trees over them.
 //!
-//! `entries` has 32 bytes a leaf; `nodes-<height>`, for every fourth height, 64 bytes for each full
-//! subtree of that height: its root in the RFC 6962 tree and its root in Pangea's. What one hash
-//! more gives is not kept: leaf hashes follow from entries, and a node between two kept heights
-//! from at most eight of the lower one. A tile of C2SP tlog-tiles is a slice of every second of
-//! these files, at any width that any checkpoint ever had.
+//! `entries` has 32 bytes for each leaf. `nodes-<height>`, for every fourth height, has 64 bytes
+//! for each full subtree of that height: its root in the RFC 6962 tree and its root in Pangea's
+//! tree. The files leave out what is cheap to compute: entries give the leaf hashes, and at most
+//! eight nodes of a kept height give a node between it and the next. A tile of C2SP tlog-tiles is a
+//! slice of every second of these files, at any width that any checkpoint ever had.
 //!
-//! They only grow. They are written before a leaf is told to anyone, and fsynced only before a
-//! checkpoint: recovery goes on from the checkpoint and writes what the segments hold beyond it.
+//! The files only grow. The writer writes them before it tells anyone of a leaf, and fsyncs them
+//! only before a checkpoint. Recovery continues from the checkpoint and writes what the segments
+//! hold beyond it.
 
 use std::{
     collections::HashMap,
@@ -25,16 +26,16 @@ use tlog::{
 
 use crate::layout::{ENTRIES, nodes_file};
 
-/// Every so many heights the nodes are kept.
+/// Distance between two kept heights.
 const STEP: u8 = 4;
-/// Files of nodes, for heights 4 to 40: trees of up to 2^44 leaves.
+/// Number of node files, for heights 4 to 40: enough for trees of up to 2^44 leaves.
 const NODE_FILES: usize = 10;
-/// Both roots of one subtree.
+/// Size in bytes of the two roots of one subtree.
 const PAIR_LEN: usize = 2 * Hash::LEN;
-/// Nodes of one kept height below one of the next.
+/// Number of nodes of one kept height below one node of the next.
 const FAN_OUT: u64 = 1 << STEP;
 
-/// The heights whose nodes are kept.
+/// The heights whose nodes the files keep.
 pub(crate) fn kept_heights() -> impl Iterator<Item = u8> {
     (1..=NODE_FILES).map(|file| height_of(file - 1))
 }
@@ -44,13 +45,13 @@ const fn height_of(file: usize) -> u8 {
     (file as u8 + 1) * STEP
 }
 
-/// Appends to both trees.
+/// Appends leaves to both trees.
 #[derive(Debug)]
 pub(crate) struct Tree {
     reader: TreeReader,
     rfc6962: Frontier<Rfc6962>,
     pangea: Frontier<Pangea>,
-    /// Files that were written since the last fsync: the entries, then the nodes.
+    /// Whether each file was written since its last fsync: the entries first, then the nodes.
     unsynced: [bool; NODE_FILES + 1],
 }
 
@@ -67,7 +68,7 @@ struct Files {
 }
 
 impl Files {
-    /// Cuts them to so many leaves.
+    /// Cuts the files to what a tree of this many leaves needs.
     fn set_leaves(&self, leaves: u64) -> io::Result<()> {
         self.entries.file.set_len(leaves * Hash::LEN as u64)?;
         for (height, nodes) in kept_heights().zip(&self.nodes) {
@@ -83,11 +84,11 @@ struct NamedFile {
     file: Arc<dyn DiskFile>,
 }
 
-/// A tree whose nodes are kept.
+/// A tree whose nodes the files keep.
 pub(crate) trait Kept: NodeHash {
-    /// Its root in a pair of roots.
+    /// The root in this tree, from a pair of roots.
     fn of_pair(pair: &[u8; PAIR_LEN]) -> Hash;
-    /// The hash of a leaf.
+    /// The hash of a leaf in this tree, from its entry.
     fn of_entry(entry: Hash) -> Hash;
 }
 
@@ -112,8 +113,7 @@ impl Kept for Pangea {
 }
 
 impl TreeReader {
-    /// Opens the files in `folder`: for writing too, and made where they are missing, or for
-    /// reading only.
+    /// Opens the files in `folder`. `Mode::Write` creates missing files.
     pub(crate) fn open(disk: &dyn Disk, folder: &Path, mode: Mode) -> io::Result<Self> {
         let open = |name: String| {
             let path = folder.join(name);
@@ -126,8 +126,8 @@ impl TreeReader {
         Ok(Self { files: Arc::new(Files { entries: open(ENTRIES.to_owned())?, nodes }) })
     }
 
-    /// Whether every file has what a tree of `size` leaves calls for. What lies beyond that is
-    /// written file by file, so while the log grows no two files need agree on it.
+    /// Whether every file has all that a tree of `size` leaves needs. The writer writes file by
+    /// file, so while the log grows the files may disagree beyond that.
     pub(crate) fn covers(&self, size: u64) -> io::Result<bool> {
         for height in std::iter::once(0).chain(kept_heights()) {
             if self.count(height)? < size >> height {
@@ -137,7 +137,7 @@ impl TreeReader {
         Ok(true)
     }
 
-    /// Number of nodes in the file of a kept height; of height 0, the entries.
+    /// Number of nodes in the file of a kept height. For height 0, the number of entries.
     pub(crate) fn count(&self, height: u8) -> io::Result<u64> {
         if height == 0 {
             return self.entry_count();
@@ -145,19 +145,19 @@ impl TreeReader {
         Ok(self.nodes(height)?.file.len()? / PAIR_LEN as u64)
     }
 
-    /// Number of entries in their file; the files of nodes may not cover all of them yet.
+    /// Number of entries in their file. The node files may not cover all of them yet.
     pub(crate) fn entry_count(&self) -> io::Result<u64> {
         Ok(self.files.entries.file.len()? / Hash::LEN as u64)
     }
 
-    /// The entries of `count` leaves from `first` on.
+    /// The log's entries of `count` leaves from `first` on.
     pub(crate) fn entries(&self, first: u64, count: usize) -> io::Result<Vec<Hash>> {
         let mut bytes = vec![0; count * Hash::LEN];
         self.files.entries.read(&mut bytes, first * Hash::LEN as u64)?;
         Ok(bytes.as_chunks().0.iter().copied().map(Hash::from_bytes).collect())
     }
 
-    /// The pairs of `count` subtrees of a kept height from `first` on.
+    /// The pairs of roots of `count` subtrees of a kept height from `first` on.
     pub(crate) fn pairs(
         &self,
         height: u8,
@@ -176,12 +176,12 @@ impl TreeReader {
         file.ok_or_else(|| io::Error::other("more leaves than a log of this format can have"))
     }
 
-    /// Hashes of subtrees of the tree of `size` leaves, which must be kept in full.
+    /// Reads hashes of subtrees of the tree of `size` leaves. The files must cover the whole tree.
     pub(crate) fn subtrees<N: Kept>(
         &self,
         size: TreeSize,
     ) -> impl FnMut(Subtree) -> io::Result<Hash> {
-        // Siblings of a path lie side by side: what is read for one is there for the next three.
+        // The siblings of a path lie side by side, so one read serves the next three.
         let mut known: HashMap<(u8, u64), Vec<Hash>> = HashMap::new();
         move |subtree: Subtree| {
             let kept_height = subtree.height() / STEP * STEP;
@@ -202,7 +202,7 @@ impl TreeReader {
         }
     }
 
-    /// The row of up to 16 nodes that have one node of the next kept height above them.
+    /// The row of up to 16 nodes below one node of the next kept height.
     fn row<N: Kept>(&self, height: u8, row: u64, size: TreeSize) -> io::Result<Vec<Hash>> {
         let first = row * FAN_OUT;
         let count = (size.get() >> height).saturating_sub(first).min(FAN_OUT) as usize;
@@ -212,7 +212,7 @@ impl TreeReader {
         Ok(self.pairs(height, first, count)?.iter().map(N::of_pair).collect())
     }
 
-    /// The hashes of a tile.
+    /// The hashes of a tile, in order.
     pub(crate) fn tile(&self, tile: &TileId) -> io::Result<Vec<Hash>> {
         let (first, count) = (tile.index * 256, tile.width.count());
         match tile.level.get() {
@@ -224,7 +224,7 @@ impl TreeReader {
         }
     }
 
-    /// A tile or an entry bundle as C2SP tlog-tiles serves it.
+    /// The bytes of a tile or an entry bundle, as C2SP tlog-tiles serves it.
     pub(crate) fn serve(&self, path: &TilePath) -> io::Result<Vec<u8>> {
         match path {
             TilePath::Hashes(tile) => Ok(tlog::encode_hashes(&self.tile(tile)?)),
@@ -238,8 +238,8 @@ impl TreeReader {
 }
 
 impl Tree {
-    /// Goes on from `size` leaves, which the files must have. What they hold beyond is written
-    /// over: whoever reads meanwhile finds all that a checkpoint covers.
+    /// Continues from `size` leaves, which the files must have. Later appends overwrite what the
+    /// files hold beyond that, so a reader still finds everything that a checkpoint covers.
     pub(crate) fn at(reader: TreeReader, size: u64) -> io::Result<Self> {
         let size = TreeSize::new(size);
         let rfc6962 = Frontier::load_subtrees(size, reader.subtrees::<Rfc6962>(size))?;
@@ -265,7 +265,7 @@ impl Tree {
         self.reader.files.set_leaves(self.size().get())
     }
 
-    /// The tree with these leaves more. Nothing is written.
+    /// The tree with these leaves added. Writes nothing.
     pub(crate) fn with(&self, entries: &[Hash]) -> Extension {
         let (mut rfc6962, mut pangea) = (self.rfc6962.clone(), self.pangea.clone());
         let mut grown = Grown::default();
@@ -275,8 +275,8 @@ impl Tree {
         Extension { entries: tlog::encode_hashes(entries), rfc6962, pangea, grown }
     }
 
-    /// Appends leaves to this tree. Where that fails, the files may hold a part of them, and the
-    /// tree is as before.
+    /// Appends the leaves of an extension of this tree. After a failure the files may hold a part
+    /// of them, and the tree is unchanged.
     pub(crate) fn append(&mut self, extension: Extension) -> io::Result<()> {
         let Extension { entries, rfc6962, pangea, grown } = extension;
         if entries.is_empty() {
@@ -301,7 +301,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Takes out of the files, durably, what they hold beyond the tree.
+    /// Removes from the files, durably, what they hold beyond the tree.
     pub(crate) fn take_back(&mut self) -> io::Result<()> {
         self.cut()?;
         self.sync()
@@ -319,7 +319,7 @@ impl Tree {
     }
 }
 
-/// A tree with some leaves more than the one that it was made of.
+/// A tree with some more leaves than the one that it extends.
 #[derive(Debug)]
 pub(crate) struct Extension {
     entries: Vec<u8>,
@@ -339,15 +339,15 @@ impl Extension {
     }
 }
 
-/// What leaves add to the files of nodes.
+/// What new leaves add to the node files.
 #[derive(Debug, Default)]
 pub(crate) struct Grown {
-    /// For each kept height the pairs of the subtrees that were completed.
+    /// For each kept height, the pairs of roots of the subtrees that the leaves complete.
     pub(crate) nodes: [Vec<u8>; NODE_FILES],
 }
 
 impl Grown {
-    /// Appends a leaf to both trees, and notes the subtrees of kept heights that it completes.
+    /// Appends a leaf to both trees, and records the subtrees of kept heights that it completes.
     pub(crate) fn append(
         &mut self,
         rfc6962: &mut Frontier<Rfc6962>,
@@ -372,7 +372,7 @@ impl Grown {
     }
 }
 
-/// Which file of nodes keeps the subtree, if one does.
+/// Index of the node file that keeps the subtree, if one does.
 fn file_of(subtree: Subtree) -> Option<usize> {
     let height = subtree.height();
     (height.is_multiple_of(STEP)).then(|| usize::from(height / STEP)).and_then(|n| n.checked_sub(1))

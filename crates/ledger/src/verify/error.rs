@@ -1,4 +1,4 @@
-//! What can be wrong with a log.
+//! The faults that verification can find in a log.
 
 use std::{io, path::PathBuf};
 
@@ -7,161 +7,161 @@ use tlog::{Hash, InvalidBundle, InvalidTileLen, OpenCheckpointError, TreeSize};
 
 use crate::{damage::Damage, recover::OpenError, state::InvalidLogEvent};
 
-/// The first thing that is wrong with a log.
+/// The first fault of a log that verification found.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// A public file cannot be had.
+    /// The source cannot provide a public file.
     #[error("{0}")]
     Unavailable(String),
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Io {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// What failed.
+        /// The error of the read.
         source: io::Error,
     },
-    /// The ledger's folder is not one.
+    /// The folder does not hold a ledger.
     #[error(transparent)]
     Folder(#[from] OpenError),
-    /// The checkpoint is not signed by the key, or is malformed.
+    /// The checkpoint is malformed, or the log's key did not sign it.
     #[error("the checkpoint does not hold")]
     Checkpoint(#[from] OpenCheckpointError),
     /// A bundle is malformed.
     #[error("{path} is not an entry bundle")]
     Bundle {
-        /// Which.
+        /// Path of the bundle (C2SP tlog-tiles).
         path: String,
-        /// Why not.
+        /// The parse error.
         source: InvalidBundle,
     },
-    /// A tile has a wrong length.
+    /// A tile does not have the length that its width requires.
     #[error("{path} is not a tile")]
     TileLen {
-        /// Which.
+        /// Path of the tile (C2SP tlog-tiles).
         path: String,
-        /// Why not.
+        /// The expected and the actual length.
         source: InvalidTileLen,
     },
-    /// An entry and its leaf hash differ.
+    /// An entry does not hash to its leaf hash in the tile.
     #[error("leaf {leaf}: its entry in {bundle} does not hash to what {tile} holds")]
     Leaf {
-        /// Which leaf.
+        /// Index of the leaf in the log.
         leaf: u64,
-        /// The bundle with the entry.
+        /// Path of the bundle with the entry.
         bundle: String,
-        /// The tile with the hash.
+        /// Path of the tile with the leaf hash.
         tile: String,
     },
-    /// A tile is not what the tiles below give.
+    /// A tile does not match the hashes of the tiles below it.
     #[error("{path} is not what the tiles below it hash to")]
     Tile {
-        /// Which.
+        /// Path of the tile.
         path: String,
     },
     /// The entries do not lead to the signed root.
     #[error("the {size} entries lead to the root {computed}, the checkpoint signs {signed}")]
     Root {
-        /// Leaves it covers.
+        /// Number of leaves that the checkpoint covers.
         size: TreeSize,
-        /// What is signed.
+        /// The root that the checkpoint signs.
         signed: Hash,
-        /// What was computed.
+        /// The root that the entries give.
         computed: Hash,
     },
     /// A segment cannot be read.
     #[error("leaf {leaf} in {}: {reason}", path.display())]
     Segment {
-        /// The segment.
+        /// Path of the segment.
         path: PathBuf,
-        /// The first leaf that cannot be.
+        /// First leaf that cannot be read.
         leaf: u64,
-        /// What is wrong.
+        /// What is wrong with the segment.
         reason: Damage,
     },
-    /// An envelope is not what was sealed.
+    /// An envelope does not match its entry in the log.
     #[error("leaf {leaf}: its envelope in {} hashes to {commitment}, its entry in tree/entries is {entry}", path.display())]
     Envelope {
-        /// The segment.
+        /// Path of the segment.
         path: PathBuf,
-        /// Which leaf.
+        /// Leaf of the envelope.
         leaf: u64,
-        /// What its bytes give.
+        /// The commitment of the stored envelope.
         commitment: Hash,
-        /// What was sealed.
+        /// The entry in the tree files.
         entry: Hash,
     },
-    /// An envelope is gone without a word.
+    /// An envelope was erased, and no event below the checkpoint orders the erasure.
     #[error("leaf {leaf}: its envelope was erased, and no event below the checkpoint orders that")]
     ErasedInSilence {
-        /// Which leaf.
+        /// Leaf of the envelope.
         leaf: u64,
     },
-    /// An envelope that should be gone.
+    /// An event orders the erasure of an envelope that is still there.
     #[error("leaf {leaf}: an event of the log says that its envelope was erased, and it is there")]
     NotErased {
-        /// Which leaf.
+        /// Leaf of the envelope.
         leaf: u64,
     },
-    /// Time went back.
+    /// An envelope was received before its predecessor.
     #[error("leaf {leaf}: it was received before the leaf in front of it")]
     ReceivedBefore {
-        /// Which leaf.
+        /// Leaf of the envelope.
         leaf: u64,
     },
-    /// An event of the log itself cannot be.
+    /// An event of the log itself has invalid content.
     #[error("the log says what it cannot be")]
     LogEvent(#[from] InvalidLogEvent),
-    /// The keys that a log names do not follow from each other.
+    /// The events that name the log's keys are not a valid sequence.
     #[error("the log's keys do not hold")]
     Keys(#[from] InvalidKeyEvents),
-    /// A key's event is not in the log.
+    /// The entry of a leaf is not the event that is said to name a key there.
     #[error("leaf {leaf}: its entry is not the event that is said to name a key there")]
     KeyEvent {
-        /// Which leaf.
+        /// Leaf of the event.
         leaf: u64,
     },
-    /// A segment is missing.
+    /// Leaves between two segments are missing.
     #[error("leaf {leaf} is missing: the next segment there is {}", path.display())]
     Gap {
-        /// The first one missing.
+        /// First missing leaf.
         leaf: u64,
-        /// What follows.
+        /// Path of the segment after the gap.
         path: PathBuf,
     },
-    /// Envelopes are missing at the end.
+    /// The segments end before the size that the checkpoint or the state states.
     #[error("{} holds {envelopes} leaves, and what lies beside it speaks of {size}", path.display())]
     EnvelopesMissing {
-        /// The segments' folder.
+        /// Folder of the segments.
         path: PathBuf,
-        /// Those there are.
+        /// Number of leaves in the segments.
         envelopes: u64,
-        /// Those there must be.
+        /// Number of leaves that the segments must have.
         size: u64,
     },
-    /// A derived file is not what follows from the segments.
+    /// A derived file does not match the segments.
     #[error("{} does not hold what the segments say, from leaf {leaf} on", path.display())]
     Derived {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The first leaf it is wrong about.
+        /// First leaf for which the file is wrong.
         leaf: u64,
     },
-    /// The state does not follow from the log.
+    /// The state does not match the log.
     #[error("{}: {reason}", path.display())]
     State {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with the state.
         reason: &'static str,
     },
-    /// The first entry is not a genesis entry.
+    /// Leaf 0 is not a genesis entry.
     #[error("leaf 0 is not a genesis entry that names the log's key")]
     NoGenesis,
-    /// The log is another key's.
+    /// The log belongs to another key than the known one.
     #[error("the log is of the key {named}, and the one you named never signed it")]
     OtherKey {
-        /// Whose it is.
+        /// The verifier key that the log names.
         named: String,
     },
 }

@@ -1,8 +1,8 @@
-//! Verifies a ledger's folder: everything is computed again from the segments and compared with
-//! what lies beside them.
+//! Verifies a ledger's folder: computes everything again from the segments and compares it with the
+//! files beside them.
 //!
-//! One thread reads and hashes envelopes, another builds both trees over their commitments and
-//! compares. Nothing is written.
+//! One thread reads and hashes envelopes; another builds both trees over their commitments and
+//! compares. Neither writes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,50 +30,51 @@ use crate::{
     tree::{Grown, TreeReader, kept_heights},
 };
 
-/// Leaves that are handed from one thread to the other at once.
+/// Number of leaves that one thread hands to the other at a time.
 const CHUNK_LEAVES: usize = 4_096;
-/// Chunks that wait.
+/// Number of chunks that wait between the threads.
 const CHUNKS_MAX: usize = 4;
 
-/// Who looks on while a folder is verified: is told a leaf, and its envelope unless that was
+/// Observes a folder while it is verified: gets each leaf and its envelope, or `None` if that was
 /// erased. It is called on another thread.
 pub type Observer<'a> = dyn FnMut(u64, Option<&[u8]>) + Send + 'a;
 
-/// What was found right in a folder.
+/// The result of a successful verification of a folder.
 #[derive(Clone, Debug)]
 pub struct VerifiedFolder {
     /// The key that signed the checkpoint.
     pub vkey: VerifierKey,
     /// The keys that have signed the log up to the checkpoint.
     pub keys: KeyHistory,
-    /// The checkpoint that everything led to.
+    /// The checkpoint whose root the segments lead to.
     pub checkpoint: Checkpoint,
-    /// Leaves that the segments hold; those beyond the checkpoint are among them.
+    /// Number of leaves in the segments, including those beyond the checkpoint.
     pub leaves: u64,
-    /// Leaves below the checkpoint whose envelope was erased, which an event below it orders.
+    /// Number of erased leaves below the checkpoint. An event below the checkpoint orders each
+    /// erasure.
     pub erased: u64,
-    /// What is wrong with the leaves beyond the checkpoint, if something is. Nothing vouches for
-    /// them, whatever is found.
+    /// The first fault of the leaves beyond the checkpoint, if there is one. Nothing vouches for
+    /// these leaves, whatever the verification finds.
     pub fault_beyond: Option<String>,
-    /// Segments that were read.
+    /// Number of segments when the verification began.
     pub segments: usize,
-    /// Bytes at the end that a crash left or a running site is just writing; the next start cuts
-    /// them off.
+    /// Number of bytes at the end that a crash left or that a running site is just writing. The
+    /// next start cuts them off.
     pub torn_bytes: u64,
 }
 
 impl VerifiedFolder {
-    /// Leaves beyond the checkpoint. The site's key vouches for them to the site alone; no
-    /// signature does to anybody.
+    /// Number of leaves beyond the checkpoint. The site's key vouches for them only to the site
+    /// itself; no signature vouches for them to anyone else.
     #[must_use]
     pub const fn beyond(&self) -> u64 {
         self.leaves.saturating_sub(self.checkpoint.size.get())
     }
 }
 
-/// Verifies the ledger in `folder`: segments, both trees, state, checkpoint. Nothing is written. If
-/// `vkey` is given, it must have signed the log; otherwise the key that the genesis entry names is
-/// believed. A log may grow meanwhile. `progress` is told how many leaves are done.
+/// Verifies the ledger in `folder`: segments, both trees, state and checkpoint. Writes nothing. If
+/// `vkey` is given, it must have signed the log; if not, the key that the genesis entry names is
+/// trusted. The log may grow meanwhile. Calls `progress` with the number of verified leaves.
 ///
 /// # Errors
 /// The first file or leaf that is wrong.
@@ -86,9 +87,9 @@ pub fn verify_folder(
     verify_folder_with(disk, folder, vkey, progress, &mut |_, _| {})
 }
 
-/// As [`verify_folder`]; `observer` is told every leaf that the checkpoint covers and its envelope,
-/// or `None` where that was erased, in the log's order. What it was told holds only if the result
-/// is `Ok`.
+/// As [`verify_folder`]. Calls `observer` with every leaf that the checkpoint covers and its
+/// envelope, or `None` if that was erased, in the order of the log. What the observer saw is
+/// verified only if the result is `Ok`.
 ///
 /// # Errors
 /// The first file or leaf that is wrong.
@@ -104,7 +105,8 @@ pub fn verify_folder_with(
     std::thread::scope(|scope| {
         let reading =
             scope.spawn(|| SegmentsReader::new(disk, folder, &promises, chunks, observer).run());
-        // Whatever the comparison finds is found in an envelope too, and named better there.
+        // The reading thread finds every fault of an envelope that the comparison finds, and names
+        // it better.
         let compared = Comparison::new(folder, &promises).run(&received, progress);
         drop(received);
         let read = reading.join().expect("reading a log does not panic")?;
@@ -112,14 +114,14 @@ pub fn verify_folder_with(
     })
 }
 
-/// What lies beside the segments. It is read before them, so it speaks of nothing that they do not
-/// hold, though the log may be growing.
+/// The files beside the segments. They are read before the segments, so they refer only to what the
+/// segments hold, even if the log is growing.
 struct Promises {
     note: String,
-    /// The checkpoint as it says, unverified, and 0 leaves where it cannot be read.
+    /// Number of leaves that the checkpoint claims, unverified; 0 if it cannot be parsed.
     size: u64,
     state: Option<State>,
-    /// The tree's files; `None` where version 1 wrote them.
+    /// The tree's files; `None` if version 1 wrote the folder.
     tree: Option<TreeReader>,
     segments: Vec<u64>,
 }
@@ -130,7 +132,8 @@ impl Promises {
             let path = path.to_owned();
             move |source| VerifyError::Io { path, source }
         };
-        // The state first: it is stored behind the checkpoint, so this one is of no earlier size.
+        // Read the state first: the log stores it after the checkpoint, so the checkpoint read here
+        // has at least its size.
         let state_path = folder.join(STATE);
         let state = State::load(disk, folder).map_err(failed(&state_path))?;
         let checkpoint_path = folder.join(CHECKPOINT);
@@ -152,7 +155,7 @@ impl Promises {
         Ok(Self { note, size, state, tree, segments })
     }
 
-    /// The size of the newest checkpoint, unverified.
+    /// Reads the size that the newest checkpoint claims, unverified, and its note.
     fn newest_size(disk: &dyn Disk, folder: &Path) -> Result<(u64, String), VerifyError> {
         let path = folder.join(CHECKPOINT);
         let failed = |source| VerifyError::Io { path: path.clone(), source };
@@ -161,14 +164,14 @@ impl Promises {
         Ok((KeyHistory::claimed_size(&note), note))
     }
 
-    /// Leaves that a crash cannot have torn.
+    /// Number of leaves that a crash cannot have torn.
     fn durable(&self) -> u64 {
         self.size.max(self.state.as_ref().map_or(0, |state| state.size))
     }
 
-    /// How many of `count` subtrees of `height` from `first` on are compared with their file: those
-    /// that the checkpoint's tree has in full, as far as the file goes. What lies beyond the
-    /// checkpoint is written file by file, and means nothing until a checkpoint covers it.
+    /// How many of `count` subtrees of `height` from `first` on to compare with their file: those
+    /// that are full in the checkpoint's tree, as far as the file goes. The log writes file by file
+    /// beyond the checkpoint, so that part means nothing until a checkpoint covers it.
     fn compared(
         &self,
         tree: &TreeReader,
@@ -181,13 +184,13 @@ impl Promises {
     }
 }
 
-/// Commitments of leaves that follow each other.
+/// Commitments of consecutive leaves.
 struct Chunk {
     segment: PathBuf,
     first_leaf: u64,
     commitments: Vec<Hash>,
-    /// Sizes that the log had beyond the checkpoint, each after a commit group: a later checkpoint
-    /// is of one of them.
+    /// Sizes of the log beyond the checkpoint, one after each commit group. A later checkpoint has
+    /// one of these sizes.
     sizes: Vec<u64>,
 }
 
@@ -200,30 +203,30 @@ struct SegmentsReader<'a> {
     unpacker: Unpacker,
     state: State,
     key_events: Vec<KeyEvent>,
-    /// Whether the state's file was held against the fold.
+    /// Whether the file `state` was compared with the fold.
     state_checked: bool,
-    /// Every place where each cursor has been.
+    /// Every position that a commit group moved each cursor to.
     cursors: BTreeMap<String, BTreeSet<u64>>,
-    /// Leaves that were erased.
+    /// Leaves whose envelopes were erased.
     erased: LeafRanges,
-    /// What is ordered to be erased, by the leaf that orders it.
+    /// Leaves that are ordered to be erased, by the leaf that orders it.
     ordered: BTreeMap<u64, LeafRanges>,
     received_at: String,
     chunk: Vec<Hash>,
     sizes: Vec<u64>,
     fault_beyond: Option<String>,
-    /// The leaf up to which was read.
+    /// Index of the next leaf to read.
     next_leaf: u64,
-    /// A later checkpoint, which covers the orders to erase what was erased meanwhile.
+    /// The note of a later checkpoint, which covers the orders of erasures that happened meanwhile.
     later: Option<String>,
     observer: &'a mut Observer<'a>,
 }
 
-/// What the segments say.
+/// The result of reading the segments.
 struct Read {
     state: State,
     key_events: Vec<KeyEvent>,
-    /// Leaves below the checkpoint that were erased.
+    /// Number of erased leaves below the checkpoint.
     erased: u64,
     leaves: u64,
     torn_bytes: u64,
@@ -247,8 +250,8 @@ impl<'a> SegmentsReader<'a> {
             unpacker: Unpacker::new(),
             state: State::default(),
             key_events: Vec::new(),
-            // One that speaks of more than is signed is of a version before 4, and beyond
-            // judgement.
+            // A state that covers more than the checkpoint comes from a version before 4 and cannot
+            // be checked.
             state_checked: promises.state.as_ref().is_none_or(|told| told.size > promises.size),
             cursors: BTreeMap::new(),
             erased: LeafRanges::new(),
@@ -267,14 +270,14 @@ impl<'a> SegmentsReader<'a> {
         let mut torn_bytes = self.segments(&self.promises.segments)?;
         self.check_state()?;
         let mut covered = self.promises.size;
-        // Something may have been erased meanwhile, under a checkpoint that came later.
+        // The log may have erased something meanwhile, under a later checkpoint.
         while let Some(leaf) = self.erased_without_order(covered) {
             let (size, note) = Promises::newest_size(self.disk, self.folder)?;
             if size > covered {
                 torn_bytes = self.segments(&list_segments(self.disk, self.folder)?)?;
                 (covered, self.later) = (size, Some(note));
             } else if leaf < self.promises.size {
-                // What a checkpoint covers that is none would explain it.
+                // An invalid checkpoint would explain the fault, so report that first.
                 KeyHistory::under(&self.promises.note, &self.key_events, None)?;
                 return Err(VerifyError::ErasedInSilence { leaf });
             } else {
@@ -290,8 +293,7 @@ impl<'a> SegmentsReader<'a> {
         Ok(Read { state, key_events, erased, leaves: next_leaf, torn_bytes, fault_beyond, later })
     }
 
-    /// Reads segments on from where the reading has come to. Answers how many bytes at the end are
-    /// torn.
+    /// Reads segments from the next unread leaf on. Answers the number of torn bytes at the end.
     fn segments(&mut self, segments: &[u64]) -> Result<u64, VerifyError> {
         let begin = segment::position_of(segments, self.next_leaf).unwrap_or_default();
         let mut torn_bytes = 0;
@@ -308,8 +310,7 @@ impl<'a> SegmentsReader<'a> {
         Ok(torn_bytes)
     }
 
-    /// Reads one segment, as far as it was not read before. Answers how many bytes at its end are
-    /// torn.
+    /// Reads the unread part of one segment. Answers the number of torn bytes at its end.
     fn segment(&mut self, path: &Path, first_leaf: u64, is_last: bool) -> Result<u64, VerifyError> {
         let io_error = |source| VerifyError::Io { path: path.to_owned(), source };
         let damaged = |leaf, reason| VerifyError::Segment { path: path.to_owned(), leaf, reason };
@@ -317,7 +318,8 @@ impl<'a> SegmentsReader<'a> {
         let source = BufReader::with_capacity(1 << 20, Sequential::new(Arc::clone(&file)));
         let mut reader = match SegmentReader::open(source, first_leaf).map_err(io_error)? {
             Ok(reader) => reader,
-            // It is being begun, or a crash came then; nothing is in it.
+            // The site is just beginning this segment, or a crash stopped it there. The segment
+            // holds no leaf.
             Err(_) if is_last && first_leaf > 0 && first_leaf >= self.promises.durable() => {
                 return file.len().map_err(io_error);
             }
@@ -334,7 +336,7 @@ impl<'a> SegmentsReader<'a> {
                         self.group(path, &group, position)?;
                     }
                 }
-                // What lies beyond everything that is promised was never told to anyone.
+                // Nobody was told of anything beyond the promised leaves.
                 Next::Damaged(_) if is_last && leaf >= self.promises.durable() => {
                     break file.len().map_err(io_error)?.saturating_sub(reader.position());
                 }
@@ -394,8 +396,8 @@ impl<'a> SegmentsReader<'a> {
             (self.observer)(leaf, envelope);
             self.event(leaf, envelope)?;
         } else if self.fault_beyond.is_none() {
-            // It is not signed, so what it says fails nothing. A start refuses what the site did
-            // not write.
+            // No checkpoint signs the leaf, so its content does not fail the verification. A start
+            // refuses what the site did not write.
             let said = self.event(leaf, envelope);
             self.fault_beyond = said.err().map(|error| error_chain(&error));
         }
@@ -409,7 +411,7 @@ impl<'a> SegmentsReader<'a> {
         Ok(())
     }
 
-    /// What an envelope says of the log, and when it was received.
+    /// Applies what an envelope says of the log, and checks the time of its receipt.
     fn event(&mut self, leaf: u64, envelope: Option<&[u8]>) -> Result<(), VerifyError> {
         self.state.apply(leaf, envelope)?;
         let Some(envelope) = envelope else { return Ok(()) };
@@ -429,12 +431,12 @@ impl<'a> SegmentsReader<'a> {
         Ok(())
     }
 
-    /// Hands on what was hashed.
+    /// Hands the hashed leaves to the comparing thread.
     fn send(&mut self, segment: &Path) {
         let commitments = std::mem::take(&mut self.chunk);
         let first_leaf = self.next_leaf - commitments.len() as u64;
         let (segment, sizes) = (segment.to_owned(), std::mem::take(&mut self.sizes));
-        // Where nobody listens any more, something was wrong already.
+        // The comparing thread has gone only if it found a fault.
         let _done = self.chunks.send(Chunk { segment, first_leaf, commitments, sizes });
     }
 
@@ -455,24 +457,24 @@ impl<'a> SegmentsReader<'a> {
         Ok(())
     }
 
-    /// What events before a leaf order to be erased.
+    /// Leaves that events before a leaf order to be erased.
     fn ordered_before(&self, leaf: u64) -> LeafRanges {
         let orders = self.ordered.range(..leaf);
         orders.fold(LeafRanges::new(), |all, (_, ordered)| all.union(ordered))
     }
 
-    /// A leaf that was erased although no event before `covered` orders that.
+    /// The first erased leaf whose erasure no event before `covered` orders.
     fn erased_without_order(&self, covered: u64) -> Option<u64> {
         let ordered = self.ordered_before(covered);
         self.erased.leaves().find(|leaf| !ordered.contains(*leaf))
     }
 
-    /// What was ordered is erased, unless it is being done.
+    /// Checks that everything ordered is erased, except for erasures that are still running.
     fn check_orders(&self) -> Result<(), VerifyError> {
         let Some(told) = &self.promises.state else { return Ok(()) };
         let under_way = told.erasing();
         let left = |leaf: &u64| !self.erased.contains(*leaf) && !under_way.contains(*leaf);
-        // Orders that came after the state was written down may be under way too.
+        // Erasures that were ordered after the state was written may still be running too.
         let recent = self.state.ordered_from(told.size);
         let ordered = self.ordered_before(self.promises.size);
         match ordered.leaves().filter(|leaf| !recent.contains(*leaf)).find(left) {
@@ -481,8 +483,8 @@ impl<'a> SegmentsReader<'a> {
         }
     }
 
-    /// The first leaf from `leaf` on that is not what its entry says, in a group that cannot be
-    /// read as a whole.
+    /// The first leaf from `leaf` on that does not match its entry, in a group that cannot be read
+    /// as a whole.
     fn first_changed(
         &mut self,
         file: &Arc<dyn DiskFile>,
@@ -514,13 +516,13 @@ impl<'a> SegmentsReader<'a> {
     }
 }
 
-/// Builds both trees over the commitments and compares.
+/// Builds both trees over the commitments and compares them with the files.
 struct Comparison<'a> {
     folder: &'a Path,
     promises: &'a Promises,
     rfc6962: Frontier<Rfc6962>,
     pangea: Frontier<Pangea>,
-    /// Roots at the checkpoint's size and at later ones.
+    /// Roots at the checkpoint's size and at later sizes, by size.
     roots: BTreeMap<u64, Hash>,
 }
 
@@ -530,7 +532,7 @@ impl<'a> Comparison<'a> {
         Self { folder, promises, rfc6962: Frontier::empty(), pangea: Frontier::empty(), roots }
     }
 
-    /// Answers the roots at the checkpoint's size and at later ones, as far as the leaves go.
+    /// Answers the roots at the checkpoint's size and at later sizes, as far as the leaves go.
     fn run(
         mut self,
         chunks: &mpsc::Receiver<Chunk>,

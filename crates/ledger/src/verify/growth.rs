@@ -1,5 +1,5 @@
-//! Shows that a log was only added to since an older checkpoint, by a consistency proof from its
-//! tiles.
+//! Verifies that a log has only grown since an older checkpoint, by a consistency proof (RFC 6962,
+//! section 2.1.2) that it computes from the log's tiles.
 
 use key_history::{InvalidKeys, KeyHistory};
 use tlog::{
@@ -12,25 +12,25 @@ use super::{
     tree::{LogSource, read_tile},
 };
 
-/// Both checkpoints of a log that only grew.
+/// The two checkpoints of a log that has only grown between them.
 #[derive(Clone, Debug)]
 pub struct Grown {
-    /// The older one.
+    /// The older checkpoint.
     pub since: Checkpoint,
-    /// The newest.
+    /// The newest checkpoint.
     pub checkpoint: Checkpoint,
-    /// The keys that have signed the log up to there.
+    /// The keys that have signed the log, up to the newest checkpoint.
     pub keys: KeyHistory,
 }
 
-/// Shows that the log still begins with everything that the older checkpoint `since`, a signed
+/// Verifies that the log still begins with everything that the older checkpoint `since`, a signed
 /// note, covers. Reads some tiles, not the whole log.
 ///
-/// If `known` is given, it must be among the keys that the newest checkpoint's leaves name; the
-/// older one may be of before that.
+/// If `known` is given, it must be among the keys that the newest checkpoint's leaves name. The
+/// older checkpoint may come before that key.
 ///
 /// # Errors
-/// One of the checkpoints does not hold, a tile cannot be had, or the history was changed.
+/// One of the checkpoints is invalid, a tile is unavailable, or the history was changed.
 pub fn verify_growth(
     source: &mut impl LogSource,
     known: Option<&VerifierKey>,
@@ -43,7 +43,8 @@ pub fn verify_growth(
     let since = keys.open_checkpoint(since).map_err(GrowthError::Since)?;
     let growth = checkpoint.size.extends(since.size)?;
     let mut read = |tile: &TileId| -> Result<Vec<Hash>, GrowthError> {
-        // As wide as it is now: not everyone keeps the narrower ones of earlier trees.
+        // Ask for the tile's present width: not every server keeps the narrower tiles of earlier
+        // trees.
         let tile = TileId::in_tree(tile.level, tile.index, checkpoint.size).unwrap_or(*tile);
         Ok(read_tile(source, tile)?)
     };
@@ -56,37 +57,37 @@ pub fn verify_growth(
     Ok(Grown { since, checkpoint, keys })
 }
 
-/// Why a log is not shown to have only grown.
+/// Why a log could not be shown to have only grown.
 #[derive(Debug, thiserror::Error)]
 pub enum GrowthError {
-    /// The older checkpoint is not the log's.
+    /// The older checkpoint is not one of this log.
     #[error("the older checkpoint does not hold")]
     Since(#[source] OpenCheckpointError),
-    /// The newest is not.
+    /// The newest checkpoint is not one of this log.
     #[error("the newest checkpoint is not one of this log")]
     Checkpoint(#[source] InvalidKeys),
-    /// It has become shorter.
+    /// The log is shorter than the older checkpoint.
     #[error("the log is shorter than it was")]
     Shrunk(#[from] Shrunk),
-    /// Its history is another.
+    /// The log now has another history.
     #[error(
         "the history was changed, a fork: of its first {size} leaves the older checkpoint signs the root {signed}, and the log now has {now}"
     )]
     Fork {
-        /// Leaves of the older checkpoint.
+        /// Number of leaves that the older checkpoint covers.
         size: TreeSize,
-        /// What that signs.
+        /// The root that the older checkpoint signs.
         signed: Hash,
-        /// What the log has now, as its newest checkpoint signs it.
+        /// The root of these leaves in the tree that the newest checkpoint signs.
         now: Hash,
     },
-    /// Its tiles are not those of its checkpoint.
+    /// The log's tiles do not lead to the root of its newest checkpoint.
     #[error("the log's tiles do not lead to its newest checkpoint")]
     Tiles(#[from] ConsistencyError),
-    /// A tile cannot be had or is none.
+    /// A tile is unavailable or malformed.
     #[error(transparent)]
     File(#[from] VerifyError),
-    /// A tile has too few hashes.
+    /// A tile has fewer hashes than the proof needs.
     #[error("a tile cannot be used")]
     ShortTile(#[from] ShortTile),
 }

@@ -1,4 +1,5 @@
-//! Verifies a log by its public files: computes the tree from the entries and compares.
+//! Verifies a log by its public files: computes the tree from the entries and compares it with the
+//! tiles.
 
 use key_history::{KeyEvent, KeyHistory};
 use tlog::{
@@ -8,46 +9,46 @@ use tlog::{
 
 use super::error::VerifyError;
 
-/// Where a log's public files are read from.
+/// A source of a log's public files.
 pub trait LogSource {
     /// The newest checkpoint, a signed note.
     ///
     /// # Errors
-    /// It cannot be had; the text says from where and why.
+    /// The checkpoint is unavailable. The text says from where and why.
     fn checkpoint(&mut self) -> Result<String, String>;
 
-    /// The events that name the log's keys, at least those that the checkpoint covers. It is asked
-    /// for after the checkpoint.
+    /// The events that name the log's keys, at least those that the checkpoint covers. The caller
+    /// asks for them after the checkpoint.
     ///
     /// # Errors
-    /// They cannot be had; the text says from where and why.
+    /// The events are unavailable. The text says from where and why.
     fn key_events(&mut self) -> Result<Vec<KeyEvent>, String>;
 
-    /// A tile or an entry bundle.
+    /// The bytes of a tile or an entry bundle.
     ///
     /// # Errors
-    /// It cannot be had; the text says from where and why.
+    /// The file is unavailable. The text says from where and why.
     fn file(&mut self, path: &TilePath) -> Result<Vec<u8>, String>;
 }
 
-/// What was found right.
+/// The result of a successful verification.
 #[derive(Clone, Debug)]
 pub struct Verified {
-    /// The checkpoint that everything led to.
+    /// The checkpoint whose root the entries lead to.
     pub checkpoint: Checkpoint,
-    /// Its note, with whatever signatures it has.
+    /// The checkpoint's note, with all its signatures.
     pub note: String,
-    /// The keys that have signed the log up to there.
+    /// The keys that have signed the log, up to the checkpoint.
     pub keys: KeyHistory,
-    /// Tiles and entry bundles that were compared.
+    /// Number of tiles and entry bundles that were compared.
     pub files: u64,
 }
 
-/// Computes the tree from the log's entries and compares every tile, the root and the signature.
-/// `progress` is told how many leaves are done.
+/// Computes the tree from the log's entries, and compares every tile, the root and the signature.
+/// Calls `progress` with the number of verified leaves.
 ///
-/// If `known` is given, it must be among the keys that the checkpoint's leaves name; otherwise the
-/// key that the genesis entry names is believed. The entries must hold the events that name keys.
+/// If `known` is given, it must be among the keys that the checkpoint's leaves name; if not, the
+/// key that the genesis entry names is trusted. The entries must include the events that name keys.
 ///
 /// # Errors
 /// The first file or leaf that is wrong.
@@ -62,7 +63,7 @@ pub fn verify_tree(
     let size = checkpoint.size;
     let mut frontier = Frontier::new();
     let mut files = 0;
-    // Of each level, the hashes that the level below gives.
+    // For each level, the hashes that the level below gives.
     let mut level_hashes = Vec::new();
     for bundle in size.bundles() {
         let leaf_hashes = check_bundle(source, bundle, &keys)?;
@@ -94,7 +95,7 @@ pub fn verify_tree(
     Ok(Verified { checkpoint, note, keys, files })
 }
 
-/// The leaf hashes of a bundle, compared with the tile of level 0.
+/// The leaf hashes of a bundle, after a comparison with the tile of level 0.
 fn check_bundle(
     source: &mut impl LogSource,
     bundle: BundleId,
@@ -124,7 +125,7 @@ fn check_bundle(
     Ok(computed)
 }
 
-/// The hashes of a tile.
+/// Reads and decodes the hashes of a tile.
 pub(super) fn read_tile(
     source: &mut impl LogSource,
     tile: TileId,
