@@ -1,14 +1,14 @@
-//! Opening a log: from what is on disk to where the writer goes on. A clean start and the start
-//! after a crash are the same code.
+//! Opens a log: finds on disk the point where the writer continues. A start after a clean stop and
+//! a start after a crash run the same code.
 //!
-//! What a crash can do is undone: the last group, if it is torn, is cut off, and the tree's files
-//! are written on from the segments, or made again where they do not lead to the checkpoint's root.
-//! Anything else is refused with its place, and nothing is changed.
+//! Recovery undoes what a crash can cause. It cuts off the last group if that is torn. It extends
+//! the tree's files from the segments, or rebuilds them if they do not lead to the checkpoint's
+//! root. It refuses everything else, names the place and changes nothing.
 //!
-//! What a start goes on from, it signs. So it believes what the checkpoint's signature covers, what
-//! follows from that, and what the site's key made a MAC of (`seal`); an envelope that is gone
-//! needs an order that is covered. Anything else in the folder can have a start refuse the log, or
-//! read more of it.
+//! A start signs what it continues from. So it believes only what the checkpoint's signature
+//! covers, what follows from that, and what carries a MAC of the site's key (`seal`). A missing
+//! envelope needs an order that a checkpoint covers. Anything else in the folder can only make a
+//! start refuse the log or read more of it.
 
 use std::{
     collections::BTreeMap,
@@ -37,13 +37,13 @@ use crate::{
     tree::{Extension, Tree, TreeReader, kept_heights},
 };
 
-/// The keys that may sign: the one that is in use, and the one that a rotation was about to go over
-/// to.
+/// The keys that may sign: the current one, and the new one of a rotation that may have been
+/// interrupted.
 #[derive(Debug)]
 pub struct Signers {
-    /// What signed last, as far as the key's file knows.
+    /// The key in the current key file.
     pub current: Signer,
-    /// What a rotation that was interrupted may have gone over to.
+    /// The new key of an interrupted rotation, to which the log may have changed already.
     pub next: Option<Signer>,
 }
 
@@ -53,29 +53,29 @@ impl From<Signer> for Signers {
     }
 }
 
-/// Where the writer goes on.
+/// The point from which the writer continues.
 #[derive(Debug)]
 pub(crate) struct Recovered {
     pub(crate) signer: Signer,
     pub(crate) tree: Tree,
     /// First leaves of all segments, in order.
     pub(crate) segments: Vec<u64>,
-    /// The last of them, open for writing.
+    /// The last segment, open for writing.
     pub(crate) newest: Arc<Segment>,
     pub(crate) newest_len: u64,
     pub(crate) newest_version: Version,
     pub(crate) state: State,
     pub(crate) append_keys: AppendKeys,
-    /// The newest checkpoint; its note is empty in a log that has none yet.
+    /// The newest checkpoint. Its note is empty if the log has none yet.
     pub(crate) published: Published,
     pub(crate) last_received_at: Timestamp,
-    /// Whether the file `state` is not what was recovered.
+    /// Whether the file `state` differs from the recovered state.
     pub(crate) state_is_due: bool,
-    /// Leaves that no MAC vouches for and that were taken over because that was asked for.
+    /// Number of leaves without a valid MAC that were accepted because the caller asked for it.
     pub(crate) adopted: u64,
 }
 
-/// Opens the log in `folder`, or begins one.
+/// Opens the log in `folder`, or creates one.
 pub(crate) fn open(
     disk: &dyn Disk,
     folder: &Path,
@@ -85,8 +85,8 @@ pub(crate) fn open(
     for part in [SEGMENTS, TREE] {
         disk.create_folder(&folder.join(part)).map_err(io_error(&folder.join(part)))?;
     }
-    // Not even the log's folder may vanish with the power; and what a process before us renamed
-    // without fsyncing it is seen, and must stay.
+    // A power loss must not remove the log's folder. It must also not undo a renaming that an
+    // earlier process did not fsync and that this process has seen.
     let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
     for folder in [above.unwrap_or_else(|| Path::new(".")), folder, &folder.join(SEGMENTS)] {
         disk.sync_folder(folder).map_err(io_error(folder))?;
@@ -103,7 +103,7 @@ pub(crate) fn open(
         create_segment(disk, folder, 0).map_err(io_error(&folder.join(SEGMENTS)))?;
         segments.push(0);
     }
-    // Whoever wrote it: it can only have a start refuse more.
+    // Anyone may have written the state, but it can only make a start refuse more.
     let promised = checkpoint_size.max(claimed.map_or(0, |state| state.size));
     drop_unbegun_segment(disk, folder, &mut segments, promised)?;
 
@@ -116,7 +116,7 @@ pub(crate) fn open(
     if let Some(state) = sealed
         && state.size > checkpoint_size
     {
-        // It is stored behind the checkpoint of its size.
+        // The log stores the state after the checkpoint of its size.
         return Err(OpenError::SetBack { checkpoint: checkpoint_size, state: state.size });
     }
     let from_start = || Replay::begin(tree.clone(), 0, State::default());
@@ -169,7 +169,8 @@ pub(crate) fn open(
     })
 }
 
-/// The checkpoint, and the key that signed it, where there is one.
+/// Reads the checkpoint and finds the key that signed it. There is no key if there is no
+/// checkpoint.
 fn read_checkpoint(
     disk: &dyn Disk,
     folder: &Path,
@@ -185,7 +186,7 @@ fn read_checkpoint(
     };
     let note =
         String::from_utf8(bytes).map_err(|error| io_error(&path)(io::Error::other(error)))?;
-    // The key in use comes first: its word on what is wrong is the one that helps.
+    // Try the current key first: its error is the most useful one.
     let earlier = state.into_iter().flat_map(State::keys);
     let earlier = earlier.filter_map(|key| VerifierKey::parse(&key.vkey).ok());
     let next = signers.next.iter().map(|signer| signer.vkey().clone());
@@ -200,7 +201,7 @@ fn read_checkpoint(
     Err(OpenError::Checkpoint { path, source })
 }
 
-/// A checkpoint is signed by the key that was in use at its size.
+/// Checks that the key in use at the checkpoint's size signed it.
 fn check_signature(
     state: &State,
     size: u64,
@@ -216,7 +217,7 @@ fn check_signature(
     }
 }
 
-/// The signer whose key the log names, also where no checkpoint says so yet.
+/// The signer of the key that the log names last, even if no checkpoint covers the event yet.
 fn choose(signers: Signers, state: &State) -> Result<Signer, OpenError> {
     let Some(named) = state.key() else { return Ok(signers.current) };
     std::iter::once(signers.current)
@@ -225,8 +226,8 @@ fn choose(signers: Signers, state: &State) -> Result<Signer, OpenError> {
         .ok_or_else(|| OpenError::OtherKey { named: named.to_owned() })
 }
 
-/// First leaves of the segments in `folder`, in order. What a rewriting that a crash interrupted
-/// left is not among them.
+/// First leaves of the segments in `folder`, in order. Leaves out the files that an interrupted
+/// rewrite left.
 pub(crate) fn list_segments(disk: &dyn Disk, folder: &Path) -> Result<Vec<u64>, OpenError> {
     let folder = folder.join(SEGMENTS);
     let mut segments = Vec::new();
@@ -242,7 +243,7 @@ pub(crate) fn list_segments(disk: &dyn Disk, folder: &Path) -> Result<Vec<u64>, 
     Ok(segments)
 }
 
-/// A crash can leave the newest segment without its whole header: then it was never used.
+/// Removes a newest segment whose header a crash left incomplete: it was never used.
 fn drop_unbegun_segment(
     disk: &dyn Disk,
     folder: &Path,
@@ -265,7 +266,7 @@ fn drop_unbegun_segment(
     Ok(())
 }
 
-/// Makes an empty segment durable, with its name.
+/// Creates an empty segment, and makes it and its name durable.
 pub(crate) fn create_segment(
     disk: &dyn Disk,
     folder: &Path,
@@ -278,8 +279,8 @@ pub(crate) fn create_segment(
     Ok(file)
 }
 
-/// Removes from the tree's folder what is not of this version, and what an interrupted replacement
-/// left. Nobody reads it, so a failure is of no consequence.
+/// Removes files of other versions and of interrupted replacements from the tree's folder. Nobody
+/// reads them, so a failure has no effect.
 fn tidy_tree(disk: &dyn Disk, folder: &Path) {
     let tree = folder.join(TREE);
     let ours = |name: &str| {
@@ -295,29 +296,29 @@ fn tidy_tree(disk: &dyn Disk, folder: &Path) {
     let _left = disk.remove(&folder.join(STATE_V1));
 }
 
-/// Where the last segment ends.
+/// The end of the last segment.
 struct SegmentEnd {
     path: PathBuf,
     segment: Arc<Segment>,
     version: Version,
-    /// Where the last group begins, if nothing speaks of its leaves; where there is none, the
-    /// segment itself. Otherwise the same as `position`.
+    /// Position of the last group, if neither checkpoint nor state covers its leaves. If that
+    /// segment has no group, 0. In every other case the same as `position`.
     unsettled: u64,
     position: u64,
     torn_bytes: u64,
 }
 
 impl SegmentEnd {
-    /// Cuts off what a crash interrupted, and makes durable what is left.
+    /// Cuts off an interrupted write, and makes the rest durable.
     fn settle(&self, leaves: u64) -> Result<(), OpenError> {
         let file = &self.segment.file;
         if self.torn_bytes > 0 {
             info!(bytes = self.torn_bytes, after_leaf = leaves, "cutting off an interrupted write");
             file.set_len(self.position).map_err(io_error(&self.path))?;
         }
-        // The process before may have ended between writing the last group and its fsync, or
-        // because that failed; then the kernel takes for written what never was. So the group is
-        // written again, unless a checkpoint or the state shows that the fsync came.
+        // The previous process may have ended before the fsync of the last group, or because it
+        // failed. The kernel may then consider data written that never reached the disk. So write
+        // the group again, unless a checkpoint or the state shows that the fsync succeeded.
         rewrite(&**file, self.unsettled..self.position).map_err(io_error(&self.path))
     }
 }
@@ -335,28 +336,28 @@ enum Outcome {
     WrongRoot,
 }
 
-/// What the segments are held against.
+/// What the segments are checked against.
 struct Trust<'a> {
-    /// Those of the site's keys.
+    /// MAC keys that are derived from the site's keys.
     sealings: Vec<Sealing>,
     checkpoint: &'a Checkpoint,
-    /// Leaves that the segments must have.
+    /// Number of leaves that the segments must have.
     promised: u64,
     adopts_tail: bool,
 }
 
-/// Brings the tree and the state up to what the segments hold.
+/// Advances the tree and the state to the end of the segments.
 struct Replay {
     tree: Tree,
     state: State,
     append_keys: AppendKeys,
-    /// The leaf it began with.
+    /// The leaf at which the replay began.
     begun_at: u64,
-    /// Leaves from there on whose envelope is gone.
+    /// Leaves from `begun_at` on whose envelope was erased.
     erased: LeafRanges,
-    /// What leaves from there on order to be erased.
+    /// Leaves that are ordered to be erased, by the leaf from `begun_at` on that orders it.
     ordered: BTreeMap<u64, LeafRanges>,
-    /// Leaves that no MAC vouches for.
+    /// Number of accepted leaves without a valid MAC.
     adopted: u64,
     last_received_at: Timestamp,
     unpacker: Unpacker,
@@ -389,8 +390,8 @@ impl Replay {
         if self.tree.size() == checkpoint.size && !right_root {
             return Ok(Outcome::WrongRoot);
         }
-        // The two newest segments are read whole: for the keys of appends, and for where blocks
-        // lie.
+        // Read the two newest segments whole: they hold the keys of appends, and the places of
+        // blocks.
         let begin = segment::position_of(segments, self.begun_at).unwrap_or_default();
         let begin = begin.min(segments.len().saturating_sub(2));
         let mut follows: Option<u64> = None;
@@ -430,8 +431,8 @@ impl Replay {
                             places.extend(group.places(position, first_leaf));
                         }
                         if self.tree.size() >= checkpoint.size && !right_root {
-                            // A checkpoint is published between two groups, so the log it signs
-                            // ends where a group ends.
+                            // The writer publishes a checkpoint between two groups, so the log that
+                            // it signs ends after a group.
                             right_root = self.reaches(checkpoint);
                             if !right_root {
                                 return Ok(Outcome::WrongRoot);
@@ -442,8 +443,8 @@ impl Replay {
                     Next::Damaged(reason) => {
                         let rest = read_rest(&file, reader.position()).map_err(io_error(&path))?;
                         let after = rest.get(1..).unwrap_or_default();
-                        // A crash tears only what was written last, and what a checkpoint covers
-                        // was fsynced before.
+                        // A crash tears only the last write, and the writer fsynced what a
+                        // checkpoint covers before that.
                         if !is_last
                             || reader.next_leaf() < promised
                             || segment::holds_a_group(after)
@@ -466,7 +467,7 @@ impl Replay {
         self.tree.size() == checkpoint.size && self.tree.root() == checkpoint.root
     }
 
-    /// Takes what the tree, the state and the window of keys do not have of a group.
+    /// Takes from a group what the tree, the state and the window of keys do not have yet.
     fn take(&mut self, group: &Group, trust: &Trust<'_>) -> Result<(), TakeError> {
         let mut next_leaf = group.first_leaf;
         let (mut entries, mut cursors, mut keys) = (Vec::new(), Vec::new(), Vec::new());
@@ -479,7 +480,7 @@ impl Replay {
                 Record::Envelope(_) | Record::Block(_) => {
                     let first = next_leaf;
                     next_leaf += u64::from(record.leaves());
-                    // The last envelope is always looked at: it says when it was received.
+                    // Always read the last envelope: it has the time of the group.
                     if next_leaf <= tree_size && next_leaf <= state_size && next_leaf < tree_size {
                         continue;
                     }
@@ -495,7 +496,7 @@ impl Replay {
         let extension = self.tree.with(&entries);
         let vouched = self.vouched(group, &extension, trust);
         if group.end() > trust.checkpoint.size.get() {
-            // The next checkpoint will sign it.
+            // The next checkpoint will sign the group, so the site's key must vouch for it.
             let is_whole = self.erased.end() <= trust.checkpoint.size.get();
             match &vouched {
                 Vouched::Yes if is_whole => {}
@@ -506,19 +507,20 @@ impl Replay {
         }
         let is_sealed = matches!(vouched, Vouched::Yes) || trust.adopts_tail;
         let is_covered = group.first_leaf < trust.checkpoint.size.get();
-        // What the checkpoint covers of cursors is in the state. Where that is made again, they are
-        // what the groups say.
+        // The state has the cursors that the checkpoint covers. If the state is computed again, the
+        // groups give the cursors.
         if is_sealed || (is_covered && self.begun_at == 0) {
             cursors.into_iter().for_each(|(name, next)| self.state.advance(name, next));
         }
-        // A retry is compared with what was sealed, so a false key can have one refused at most.
+        // The writer compares a retry with the sealed envelopes, so a forged key can only have one
+        // refused.
         if is_sealed || is_covered {
             keys.into_iter().for_each(|used| self.append_keys.insert(used));
         }
         self.tree.append(extension).map_err(TakeError::Tree)
     }
 
-    /// Takes a leaf of a group that ends before the leaf `end`. Answers its commitment.
+    /// Takes a leaf of a group that ends before the leaf `end`. Answers the leaf's commitment.
     fn leaf(&mut self, leaf: u64, content: Leaf<'_>, end: u64) -> Result<Hash, TakeError> {
         match content {
             Leaf::Envelope(envelope) => {
@@ -543,10 +545,11 @@ impl Replay {
         }
     }
 
-    /// Whether the key that the log names with this group vouches for it.
+    /// Whether the key that the log names as of this group vouches for the group.
     fn vouched(&self, group: &Group, extension: &Extension, trust: &Trust<'_>) -> Vouched {
         let (Some(mac), Some(named)) = (group.mac(), self.state.key()) else { return Vouched::No };
-        // Of a group that is in the tree already nobody looks at the root.
+        // The root after a group that is already in the tree is not known, so its MAC cannot be
+        // checked.
         if extension.size().get() != group.end() {
             return Vouched::No;
         }
@@ -560,8 +563,8 @@ impl Replay {
         }
     }
 
-    /// What is gone was ordered to be erased, under the checkpoint; nobody who removed an event of
-    /// the log itself can hide that.
+    /// Checks that every missing envelope was ordered to be erased, under the checkpoint. If
+    /// someone removes an event of the log itself, no order covers that.
     fn check_erasures(&self, checkpoint_size: u64) -> Result<(), OpenError> {
         let end = if self.adopted > 0 { u64::MAX } else { checkpoint_size };
         let ordered = self.ordered.range(..end);
@@ -579,11 +582,11 @@ impl Replay {
     }
 }
 
-/// Whether the site's key made a group's MAC.
+/// Whether the site's key made the MAC of a group.
 enum Vouched {
     Yes,
     No,
-    /// The log names another key with it.
+    /// The log names this key, which is none of the site's, as of the group.
     OtherKey(String),
 }
 
@@ -607,117 +610,117 @@ fn io_error(path: &Path) -> impl Fn(io::Error) -> OpenError {
     move |source| OpenError::Io { path: path.clone(), source }
 }
 
-/// Why a log was not opened. Nothing in it was changed, but for what is derived, and a segment
+/// Why a log was not opened. Opening has changed nothing in it except derived files and a segment
 /// without its header, which held nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A file or folder cannot be used.
+    /// A file or folder cannot be read or written.
     #[error("cannot use {}", path.display())]
     Io {
-        /// Which.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// What failed.
+        /// The error of the file operation.
         source: io::Error,
     },
-    /// A tree's file cannot be used.
+    /// A file of the tree cannot be read or written.
     #[error("cannot use the tree's files")]
     Tree(#[source] io::Error),
-    /// The checkpoint is not one, or not of this key.
+    /// The checkpoint is malformed, or none of the log's keys signed it.
     #[error("the checkpoint {} is not one that this log's key signed", path.display())]
     Checkpoint {
-        /// The file.
+        /// Path of the checkpoint.
         path: PathBuf,
-        /// Why not.
+        /// The error of opening it.
         source: OpenCheckpointError,
     },
-    /// The log is another key's.
+    /// The log belongs to another key than the site's.
     #[error("the log is of the key {named}: put that key's file back, or name another directory")]
     OtherKey {
-        /// Whose it is.
+        /// The verifier key that the log names.
         named: String,
     },
-    /// An event of the log itself cannot be.
+    /// An event of the log itself has invalid content.
     #[error("the log says what it cannot be: restore it from a copy")]
     LogEvent(#[source] InvalidLogEvent),
-    /// A file that does not belong there.
+    /// The folder of the segments contains another file.
     #[error("{} is not a segment: take it out of the folder", path.display())]
     ForeignFile {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// A segment cannot be read where it must be.
+    /// A segment cannot be read where a crash cannot have torn it.
     #[error("{} is damaged at leaf {leaf}: {reason}; restore it from a copy", path.display())]
     Damaged {
-        /// The segment.
+        /// Path of the segment.
         path: PathBuf,
-        /// The first leaf that cannot be read.
+        /// First leaf that cannot be read.
         leaf: u64,
-        /// What is wrong.
+        /// What is wrong with the segment.
         reason: Damage,
     },
-    /// A segment is missing.
+    /// A segment between two others is missing.
     #[error(
         "the segment that begins with leaf {leaf} is missing; the next one there begins with {found}: restore it from a copy"
     )]
     Gap {
-        /// Where it begins.
+        /// First leaf of the missing segment.
         leaf: u64,
-        /// What follows.
+        /// First leaf of the segment after the gap.
         found: u64,
     },
-    /// Leaves are missing at the end.
+    /// The segments end before the size that the checkpoint or the state states.
     #[error(
         "checkpoint and state speak of {size} leaves, the segments hold {leaves}: restore the segments from a copy"
     )]
     SegmentsMissing {
-        /// Leaves there are.
+        /// Number of leaves in the segments.
         leaves: u64,
-        /// Leaves there must be.
+        /// Number of leaves that the segments must have.
         size: u64,
     },
-    /// The envelopes are not those that were signed.
+    /// The envelopes do not lead to the root that the checkpoint signs.
     #[error(
         "the envelopes do not lead to the root that the checkpoint of {checkpoint_size} leaves signs: `sealwire verify` names the leaf"
     )]
     RootDiffers {
-        /// Leaves it covers.
+        /// Number of leaves that the checkpoint covers.
         checkpoint_size: u64,
     },
     /// An erasure that a crash interrupted cannot be finished.
     #[error("an erasure that was interrupted cannot be finished")]
     Erase(#[source] crate::erase::EraseError),
-    /// Leaves that only the site itself could have written, and that it did not, or a version
-    /// before 4 did.
+    /// Leaves lie beyond the checkpoint without a valid MAC of the site's key. Only the site can
+    /// have written such leaves, but it did not, or a version before 4 did.
     #[error(
         "nothing shows that this site wrote leaf {leaf} and what follows it in {}: they lie beyond the checkpoint, and the site's key does not vouch for them; \
          where an older sealwire was killed before this one came, start and stop that one once, or take the leaves over with `sealwire log adopt-tail`; \
          otherwise someone changed the file: restore it from a copy", path.display()
     )]
     Unsealed {
-        /// The segment.
+        /// Path of the segment.
         path: PathBuf,
-        /// The first of them.
+        /// First leaf without a valid MAC.
         leaf: u64,
     },
-    /// The checkpoint is older than what was stored under it.
+    /// The checkpoint is older than the one under which the state was stored.
     #[error(
         "the checkpoint covers {checkpoint} leaves, and the state was stored under one of {state}: the checkpoint was set back; put the newest one back"
     )]
     SetBack {
-        /// Leaves of the checkpoint.
+        /// Number of leaves that the checkpoint covers.
         checkpoint: u64,
-        /// Leaves of the one that there must be.
+        /// Number of leaves that the newest checkpoint must cover.
         state: u64,
     },
-    /// An envelope is gone without a word.
+    /// An envelope was erased, and no event below the checkpoint orders the erasure.
     #[error(
         "the envelope of leaf {leaf} was erased, and no event below the checkpoint orders that: restore its segment from a copy"
     )]
     ErasedInSilence {
-        /// Which leaf.
+        /// Leaf of the envelope.
         leaf: u64,
     },
-    /// The first writes fail.
+    /// The first writes to the log failed.
     #[error("the log cannot be begun")]
     Begin(#[source] WriteError),
 }

@@ -1,7 +1,7 @@
-//! What the one thread that writes does: commit groups, then the tree, then checkpoints.
+//! The work of the one thread that writes: commit groups, then the tree, then checkpoints.
 //!
-//! The order is that of `docs/formats/ledger.md`: envelopes, fsync, acknowledged; tree files,
-//! fsync, checkpoint. What a failure means is decided at each step.
+//! The order is that of `docs/formats/ledger.md`: write envelopes, fsync, acknowledge; write tree
+//! files, fsync, publish a checkpoint. Each step decides what its failure means.
 
 mod open_group;
 mod retry;
@@ -36,52 +36,53 @@ use crate::{
 use open_group::OpenGroup;
 use retry::{First, Known, first_of};
 
-/// All that is written to.
+/// Everything that the writer's thread writes to.
 ///
-/// `Ledger::open_on` makes it and gives it to the writer's thread. It has one owner at a time, so
-/// no field has a lock. While it carries out a command, it waits for nothing but the disk. It takes
-/// the locks that readers take ([`Shared`], [`Segment`]) to copy or to set a value, never while the
+/// `Ledger::open_on` makes it and gives it to the thread. It has one owner at a time, so no field
+/// has a lock. While it carries out a command, it waits for nothing but the disk. It takes the
+/// locks that readers take ([`Shared`], [`Segment`]) to copy or to set a value, never while the
 /// disk works. So a slow disk delays appends, but no reader of what is in memory.
 pub(crate) struct Sealer {
-    /// Signs checkpoints in `publish`. `rotate` replaces it, after its event is durable.
+    /// Signs checkpoints in `publish`. `rotate` replaces it after its event is durable.
     signer: Signer,
     shared: Arc<Shared>,
-    /// `write` appends to it, `take_back` undoes that, `publish` fsyncs it. Its size is that of the
-    /// log: leaves in it are durable in segments.
+    /// `write` appends to it, `take_back` undoes an append, and `publish` fsyncs it. Its size is
+    /// that of the log: its leaves are durable in segments.
     tree: Tree,
-    /// The segment that grows. `write` appends to it, `begin_segment` replaces it.
+    /// The segment that grows. `write` appends to it, and `begin_segment` replaces it.
     newest: Arc<Segment>,
-    /// Bytes of `newest` up to the end of its last group. `write` moves it on once a group is in
-    /// the tree, `begin_segment` sets it back. What lies behind it was never acknowledged: the next
-    /// group overwrites it.
+    /// Bytes of `newest` up to the end of its last group. `write` advances it once a group is in
+    /// the tree, and `begin_segment` resets it. Bytes beyond it were never acknowledged, and the
+    /// next group overwrites them.
     newest_len: u64,
     segment_bytes_max: u64,
-    /// Whether a segment is begun before anything else is written. `write` sets it when the segment
-    /// is full. `begin_segment` sets it first and clears it last, so it stays set where that fails.
+    /// Whether the writer must begin a segment before it writes anything else. `write` sets it when
+    /// the segment is full. `begin_segment` sets it first and clears it last, so it stays set after
+    /// a failure.
     segment_is_due: bool,
-    /// `OpenGroup::begin` moves it on, never back.
+    /// Time of the newest group. `OpenGroup::begin` advances it and never sets it back.
     last_received_at: Timestamp,
-    /// `show` adds keys to it, `begin_segment` and `erased` remove some. It has keys of durable
+    /// `show` adds keys to it, and `begin_segment` and `erased` remove some. It has keys of durable
     /// batches only; those of the open group are in `group`.
     append_keys: AppendKeys,
-    /// `gather` and `seal_log_events` fill it, `write` makes it durable, `commit` answers those
-    /// that wait for it. `OpenGroup::begin` empties it first, so what is left in it after a command
-    /// means nothing.
+    /// `gather` and `seal_log_events` fill it, `write` makes it durable, and `commit` answers the
+    /// callers that wait for it. `OpenGroup::begin` empties it first, so what a command leaves in
+    /// it means nothing.
     group: OpenGroup,
     /// Makes the MACs of what no checkpoint covers yet. `rotate` replaces it before it seals its
-    /// event, which is the first event under the new key, and puts the old one back where that is
+    /// event, which is the first event under the new key, and restores the old one if the event is
     /// refused.
     sealing: Sealing,
-    /// Whether the file `state` is to be written even if there is no new checkpoint. `begin`,
-    /// `begin_segment`, `erased` and the end of `run` set it, `publish` clears it.
+    /// Whether `publish` must write the file `state` even without a new checkpoint. `begin`,
+    /// `begin_segment`, `erased` and the end of `run` set it, and `publish` clears it.
     state_is_due: bool,
-    /// Whether a cursor has moved since it was written. `show` sets it, `publish` clears it, the
-    /// end of `run` looks at it.
+    /// Whether a cursor has moved since the file `state` was written. `show` sets it, `publish`
+    /// clears it, and the end of `run` reads it.
     cursor_moved: bool,
 }
 
 impl Sealer {
-    /// Begins a new log, and finishes what a crash interrupted.
+    /// Creates a new log if there is none, and finishes what a crash interrupted.
     pub(crate) fn new(
         recovered: Recovered,
         shared: Arc<Shared>,
@@ -103,7 +104,7 @@ impl Sealer {
             group: OpenGroup::new(),
         };
         sealer.begin(recovered.newest_version).map_err(OpenError::Begin)?;
-        // Nothing is erased but under a checkpoint that covers the order.
+        // The log erases only under a checkpoint that covers the order.
         sealer.publish_if_room().map_err(OpenError::Begin)?;
         let covered = sealer.shared.published().checkpoint.size.get();
         let erasing = sealer.shared.state().ordered_before(covered);
@@ -120,13 +121,13 @@ impl Sealer {
     }
 
     fn begin(&mut self, newest_version: Version) -> Result<(), WriteError> {
-        // What is written is of the newest version, and a segment is of one.
+        // New groups have the newest version, and all groups of a segment have one version.
         if newest_version != Version::NEWEST {
             if self.size() > self.newest.first_leaf {
                 self.begin_segment().map_err(|failure| failure.fatal("beginning a segment"))?;
             } else {
                 if self.size() > 0 {
-                    // Cursors that moved alone are in this segment only.
+                    // This segment is the only place of cursors that moved without leaves.
                     self.state_is_due = true;
                     self.publish().map_err(|failure| failure.fatal("publishing a checkpoint"))?;
                 }
@@ -156,7 +157,7 @@ impl Sealer {
                 Command::Append { batch, reply } => {
                     self.group.begin(&mut self.last_received_at);
                     self.gather(batch, reply);
-                    // Everything that waits joins the group and shares its fsync.
+                    // Every append that waits joins the group and shares its fsync.
                     while !self.group.is_full() && next.is_none() {
                         match queue.try_recv() {
                             Ok(Command::Append { batch, reply }) => self.gather(batch, reply),
@@ -180,7 +181,7 @@ impl Sealer {
                 }
                 Command::Publish { reply } => {
                     self.publish_if_room()?;
-                    // Whoever asked may have given up.
+                    // The caller may have given up.
                     let _unheard = reply.send(self.shared.published());
                 }
                 Command::Close => {
@@ -197,12 +198,12 @@ impl Sealer {
             }
         }
         self.publish().map_err(|failure| failure.fatal("publishing the last checkpoint"))?;
-        // Cursors may have moved since.
+        // Cursors may have moved since the last checkpoint.
         self.state_is_due |= self.cursor_moved;
         self.publish_if_room()
     }
 
-    /// Puts a batch into the open group. A retry gets the first receipt.
+    /// Adds a batch to the open group. A retry gets the first receipt.
     fn gather(&mut self, batch: PreparedBatch, reply: Reply) {
         let known = Known {
             in_group: &self.group.keys,
@@ -212,7 +213,7 @@ impl Sealer {
         };
         match first_of(&batch, &known) {
             First::ThisOne => {}
-            // It is not durable yet: the answer comes with the first one's.
+            // The first batch is not durable yet, so the retry waits for the same answer.
             First::InGroup(receipt) => return self.group.waiting.push((reply, receipt)),
             First::Sealed(answer) => {
                 let _unheard = reply.send(answer);
@@ -228,7 +229,7 @@ impl Sealer {
         }
     }
 
-    /// Writes the open group, and tells whoever waits for it.
+    /// Writes the open group, and answers the callers that wait for it.
     fn commit(&mut self) -> Result<(), WriteError> {
         let outcome = self.write();
         let waiting = std::mem::take(&mut self.group.waiting);
@@ -246,12 +247,12 @@ impl Sealer {
                 }
                 Ok(())
             }
-            // Dropping the replies tells whoever waits that the ledger has stopped.
+            // Dropping the replies tells the callers that the ledger has stopped.
             Err(CommitError::Fatal(failure)) => Err(failure),
         }
     }
 
-    /// Makes the open group durable, then part of the tree, then visible.
+    /// Makes the open group durable, then a part of the tree, then visible.
     fn write(&mut self) -> Result<(), CommitError> {
         if self.group.is_empty() {
             return Ok(());
@@ -266,35 +267,36 @@ impl Sealer {
         });
         let (group_len, places) = (encoded.bytes.len() as u64, encoded.places.to_vec());
         if let Err(source) = self.newest.file.write_all_at(encoded.bytes, self.newest_len) {
-            // The disk may be full. If the part that was written can be taken back, nothing has
-            // happened: refuse this group and go on.
+            // The disk may be full. If the written part can be cut off, nothing has happened:
+            // refuse this group and continue.
             self.newest
                 .file
                 .set_len(self.newest_len)
                 .map_err(step("cutting off a group that was not written"))?;
             return Err(CommitError::Refused(source));
         }
-        // After a failed fsync nobody knows what the disk holds: stop, and let recovery look.
+        // After a failed fsync the content of the disk is unknown: stop, and let recovery find out.
         self.newest.file.sync().map_err(step("fsyncing a segment"))?;
 
-        // From here on the group is durable, and nobody has seen it yet.
+        // From here on the group is durable, and no reader has seen it yet.
         if let Err(source) = self.tree.append(extension) {
             return Err(self.take_back(source));
         }
         self.show(&places, first_leaf);
         self.newest_len += group_len;
-        // Not begun at once: this group was sealed, whatever becomes of the next segment.
+        // Do not begin the next segment here: this group is sealed, whatever happens to the next
+        // segment.
         self.segment_is_due = self.newest_len > self.segment_bytes_max;
         Ok(())
     }
 
-    /// Takes a group back that the tree has no room for. If the tree's files fail in another way,
-    /// stop; recovery replays the group.
+    /// Undoes a group for which the tree's files have no room. If the files fail in another way,
+    /// the writer stops, and recovery replays the group.
     fn take_back(&mut self, source: io::Error) -> CommitError {
         if !disk::is_full(&source) {
             return step("writing the tree's files")(source).into();
         }
-        // In this order, the tree's files never hold more leaves than the segments.
+        // In this order the tree's files never hold more leaves than the segments.
         let file = &self.newest.file;
         let taken_back = self
             .tree
@@ -309,7 +311,7 @@ impl Sealer {
         }
     }
 
-    /// Lets readers see what was written.
+    /// Makes the written group visible to readers.
     fn show(&mut self, places: &[Place], first_leaf: u64) {
         let size = self.size();
         let leaves_before = first_leaf - self.newest.first_leaf;
@@ -332,8 +334,8 @@ impl Sealer {
         self.shared.size.send_if_modified(|known| std::mem::replace(known, size) != size);
     }
 
-    /// Closes the segments that the events speak of, then seals them: in this order, nothing was
-    /// said where there is no room for a new segment.
+    /// Closes the segments that the events are about, then seals the events. In this order the log
+    /// records nothing if there is no room for a new segment.
     fn log_events(
         &mut self,
         events: Vec<Event>,
@@ -344,7 +346,7 @@ impl Sealer {
         }
         let outcome = self.seal_log_events(events)?;
         if outcome.is_ok() && closed_before > 0 {
-            // What it orders is irreversible, so it is done only under a checkpoint that covers it.
+            // The order is irreversible, so carry it out only under a checkpoint that covers it.
             if let Some(refusal) = refusal_of(self.publish())? {
                 return Ok(Err(refusal));
             }
@@ -352,7 +354,7 @@ impl Sealer {
         Ok(outcome)
     }
 
-    /// Seals events of the log itself, if they can be.
+    /// Seals events of the log itself, if they are valid.
     fn seal_log_events(
         &mut self,
         events: Vec<Event>,
@@ -381,15 +383,15 @@ impl Sealer {
         Ok(refusal_of(self.write())?.map_or(Ok(receipt), Err))
     }
 
-    /// Has the log go over to another key: the old one signs everything before, both sign the event
-    /// that says so, the new one everything after.
+    /// Changes the signing key. The old key signs everything before, both keys sign the event, and
+    /// the new key signs everything after it.
     fn rotate(
         &mut self,
         signer: Signer,
         actor: &str,
     ) -> Result<Result<Receipt, AppendError>, WriteError> {
-        // What follows begins with the event, under the new key's MAC: whoever starts the log next
-        // needs the old key for nothing.
+        // Cover everything so far with a checkpoint. The next group begins with the event, under
+        // the MAC of the new key, so the next start does not need the old private key.
         if let Some(refusal) = refusal_of(self.publish())? {
             return Ok(Err(refusal));
         }
@@ -416,8 +418,8 @@ impl Sealer {
         Ok(outcome)
     }
 
-    /// Notes that segments show the erasures that were ordered before a leaf. Where there is no
-    /// room for that, the next start does again what is done.
+    /// Notes that segments show the erasures that were ordered before a leaf. If there is no room
+    /// to store that, the next start repeats the erasures, which changes nothing.
     fn erased(&mut self, before: u64) -> Result<(), WriteError> {
         let erased = {
             let mut state = self.shared.state();
@@ -430,19 +432,19 @@ impl Sealer {
         self.publish_if_room()
     }
 
-    /// Sees to it that the segments of the leaves before `leaf` do not grow any further.
+    /// Makes the segments with the leaves before `leaf` grow no further.
     fn close_segment(&mut self, leaf: u64) -> Result<(), CommitError> {
         if leaf > self.newest.first_leaf { self.begin_segment() } else { Ok(()) }
     }
 
-    /// Begins the next segment. Where there is no room for it, nothing is written before it was
-    /// tried again: a part of it may be there.
+    /// Begins the next segment. If there is no room for it, the writer must try again before it
+    /// writes anything else, because a part of the new segment may exist.
     fn begin_segment(&mut self) -> Result<(), CommitError> {
         self.segment_is_due = true;
         let first_leaf = self.size();
-        // Recovery may begin with the new segment, so what only the old ones hold of the state is
-        // written down first. And a segment that does not grow any more is covered by a checkpoint:
-        // it may be written anew, without MACs.
+        // Recovery may begin with the new segment, so first write down the state that only the old
+        // segments hold. A checkpoint must also cover a segment that grows no further: an erasure
+        // may rewrite it without MACs.
         self.state_is_due = true;
         self.publish()?;
         let Shared { disk, folder, stored, .. } = &*self.shared;
@@ -460,7 +462,7 @@ impl Sealer {
         Ok(())
     }
 
-    /// Publishes a checkpoint, or says in the program's log that there is no room for one.
+    /// Publishes a checkpoint, or writes to the program's log that there is no room for one.
     fn publish_if_room(&mut self) -> Result<(), WriteError> {
         match self.publish() {
             Err(CommitError::Refused(error)) => {
@@ -472,11 +474,12 @@ impl Sealer {
         }
     }
 
-    /// Publishes a checkpoint over everything durable, and stores the state as of it. It is refused
-    /// where the disk is full before anything was replaced; the one before it stands then. Any
-    /// other failure is fatal: whether the new one stands is unknown, and a second one of another
-    /// content must never follow it. The state comes last: it never speaks of more than is signed,
-    /// so a copy that ends with the checkpoint can go on from it.
+    /// Publishes a checkpoint over everything durable, and stores the state as of that size. It is
+    /// refused if the disk is full before any file was replaced; the previous checkpoint then
+    /// stays. Any other failure is fatal: it leaves unknown which checkpoint is on disk, and a
+    /// second one with another content must never follow the new one. The state is replaced last:
+    /// it never covers more than a signature does, so a copy that ends with the checkpoint can
+    /// continue from it.
     fn publish(&mut self) -> Result<(), CommitError> {
         let before = self.shared.published();
         let is_covered = before.checkpoint.size == self.tree.size() && !before.note.is_empty();

@@ -1,14 +1,14 @@
-//! Segments: the write-ahead log, byte for byte as `docs/formats/ledger.md` says.
+//! Segments: the write-ahead log, byte for byte as in `docs/formats/ledger.md`.
 //!
-//! A segment is a header and then commit groups. A group is what one fsync made durable: blocks of
-//! envelopes, and what moved with them. Both carry checksums (CRC-32C), which find accidents; that
-//! nobody changed an envelope on purpose is the tree's business.
+//! A segment is a header followed by commit groups. A group is what one fsync made durable: blocks
+//! of envelopes, and the cursors and keys that were committed with them. Header and groups carry
+//! checksums (CRC-32C), which find accidental changes; the tree finds deliberate ones.
 //!
-//! Segments of version 1, which hold envelopes one by one and uncompressed, are read and no longer
-//! written.
+//! This module reads segments of version 1, which hold single uncompressed envelopes, but does not
+//! write them.
 //!
-//! Invariant: groups follow each other without gaps, and a group's first leaf is the one after the
-//! last of the group before.
+//! Invariant: groups follow each other without gaps, and the first leaf of a group follows the last
+//! leaf of the group before.
 
 use std::io::{self, Read};
 
@@ -22,123 +22,125 @@ use crate::{
 
 pub use crate::damage::Damage;
 
-/// Version of the format that this crate writes; `docs/formats/ledger.md`.
+/// Version of the format that this crate writes (`docs/formats/ledger.md`).
 pub const FORMAT: u32 = 4;
 
-/// A new segment is begun when one is larger than this.
+/// Default size in bytes beyond which the writer begins a new segment.
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
-/// Payload of the largest group: what the writer puts in one, and one batch of the largest
-/// envelopes more.
+/// Largest payload of a group in bytes: what the writer puts in one group, and one more batch of
+/// the largest envelopes.
 pub const GROUP_BYTES_MAX: usize = 32 << 20;
 
-/// Bytes of a segment's header.
+/// Length of a segment's header in bytes.
 pub const SEGMENT_HEADER_LEN: usize = 24;
-/// Bytes of a group's header.
+/// Length of a group's header in bytes.
 pub const GROUP_HEADER_LEN: usize = 28;
 
 const SEGMENT_MAGIC: [u8; 8] = *b"SEALWIRE";
 const GROUP_MAGIC: [u8; 4] = *b"SWgr";
-/// Version 1 only.
+/// In version 1 only.
 const KIND_ENVELOPE: u8 = 1;
 const KIND_CURSOR: u8 = 2;
 const KIND_BLOCK: u8 = 3;
-/// Versions 2 and 3 only: a key of an append with a hash of what was appended, which is not looked
-/// at any more.
+/// In versions 2 and 3 only: the key of an append, with a hash of its events that is no longer
+/// used.
 const KIND_KEY_AND_EVENTS: u8 = 4;
 const KIND_KEY: u8 = 5;
 const KIND_MAC: u8 = 6;
-/// Kind and length before each record.
+/// Length in bytes of the kind and the length before each record.
 const RECORD_HEADER_LEN: usize = 5;
 
 /// Version of a segment's format.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Version {
-    /// Envelopes one by one. Read only.
+    /// Single envelopes. Read only.
     V1,
-    /// Blocks of envelopes whose events have Sealwire's own fields within. Read only.
+    /// Blocks of envelopes whose events include Sealwire's own fields. Read only.
     V2,
-    /// Blocks of envelopes as they are sealed now, in groups without a MAC. Read only.
+    /// Blocks of envelopes in their present form, in groups without a MAC. Read only.
     V3,
-    /// The same in groups whose MAC the site's key makes.
+    /// As version 3, with a MAC by the site's key in each group.
     V4,
 }
 
 impl Version {
-    /// What is written.
+    /// The version that this crate writes.
     pub(crate) const NEWEST: Self = Self::V4;
 
-    /// Of the segment that a record with leaves is from.
+    /// The version of the segment that a record with leaves comes from, as far as decoding it
+    /// requires.
     pub(crate) fn of_record(record: &[u8]) -> Self {
         if record.first() == Some(&KIND_ENVELOPE) { Self::V1 } else { Self::NEWEST }
     }
 }
 
-/// How far a consumer of the log has come.
+/// The position of a consumer of the log.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Cursor {
-    /// Which consumer.
+    /// Name of the consumer.
     pub name: String,
-    /// The first leaf it has not dealt with.
+    /// First leaf that the consumer has not processed.
     pub next_leaf: u64,
 }
 
-/// That a batch was sealed under a caller's key. Of the batch itself nothing is kept: a retry is
-/// compared with its envelopes, and what is left of those once they are erased tells nothing.
+/// Records that a batch was sealed under a caller's key. It holds nothing of the batch itself: the
+/// writer compares a retry with the batch's envelopes, and once those are erased, the record
+/// reveals nothing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct KeyUsed {
     /// SHA-256 of the key.
     pub key: Hash,
-    /// The batch's first leaf.
+    /// First leaf of the batch.
     pub first_leaf: u64,
-    /// Number of its leaves.
+    /// Number of leaves of the batch.
     pub leaves: u32,
 }
 
 impl KeyUsed {
-    /// The batch's leaves.
+    /// The range of the batch's leaves.
     #[must_use]
     pub fn batch(&self) -> std::ops::Range<u64> {
         self.first_leaf..self.first_leaf.saturating_add(u64::from(self.leaves))
     }
 }
 
-/// A commit group as it was read.
+/// A commit group that was read from a segment.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Group {
-    /// The leaf of its first envelope.
+    /// Leaf of the group's first envelope.
     pub first_leaf: u64,
-    /// Number of leaves.
+    /// Number of leaves in the group.
     pub leaves: u32,
     version: Version,
     payload: Vec<u8>,
 }
 
-/// One record of a group, with where it lies.
+/// One record of a group, and its place in the segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlacedRecord<'a> {
-    /// Of its first byte, from the segment's begin.
+    /// Position of its first byte, counted from the beginning of the segment.
     pub(crate) position: u32,
-    /// Bytes, header and all.
+    /// Length in bytes, with the header.
     pub(crate) len: u32,
     pub(crate) record: Record<'a>,
 }
 
-/// What a record says.
+/// The content of a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Record<'a> {
-    /// One leaf.
+    /// An envelope, which is one leaf (version 1).
     Envelope(&'a [u8]),
-    /// Several.
+    /// A block of several leaves.
     Block(PackedBlock<'a>),
-    /// A cursor moved.
+    /// A cursor moved to a leaf.
     Cursor { name: &'a str, next_leaf: u64 },
-    /// A batch had a key.
+    /// A batch was sealed under a key.
     Key(KeyUsed),
-    /// The site's key vouches for the group.
+    /// The MAC by which the site's key vouches for the group.
     Mac(MacBytes),
 }
 
-/// A block that was not unpacked yet.
+/// A block that is not unpacked yet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct PackedBlock<'a> {
     pub(crate) leaves: u32,
@@ -147,7 +149,7 @@ pub(crate) struct PackedBlock<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// How many leaves it holds.
+    /// Number of leaves in the record.
     pub(crate) const fn leaves(&self) -> u32 {
         match self {
             Self::Envelope(_) => 1,
@@ -156,7 +158,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Reads one record off the front of `bytes`; answers its length.
+    /// Decodes the first record of `bytes`. Answers it with its length.
     pub(crate) fn decode(version: Version, bytes: &'a [u8]) -> Result<(Self, usize), Damage> {
         let mut fields = Fields(bytes);
         let [kind] = fields.take()?;
@@ -191,7 +193,7 @@ impl<'a> Record<'a> {
         Ok((record, RECORD_HEADER_LEN + len))
     }
 
-    /// The leaves of the record, unpacked; `None` where it holds none.
+    /// Unpacks the leaves of the record; `None` if it has none.
     pub(crate) fn unpack(&self, unpacker: &mut Unpacker) -> Result<Option<Leaves>, Damage> {
         match self {
             Self::Envelope(envelope) => {
@@ -207,13 +209,13 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The name of the segment that begins with this leaf.
+/// Name of the file of the segment that begins with this leaf.
 #[must_use]
 pub fn file_name(first_leaf: u64) -> String {
     format!("{first_leaf:020}.seg")
 }
 
-/// The leaf that the segment with this name begins with.
+/// First leaf of the segment with this file name; `None` if it is not the name of a segment.
 #[must_use]
 pub fn first_leaf_of(file_name: &str) -> Option<u64> {
     let digits = file_name.strip_suffix(".seg")?;
@@ -221,13 +223,13 @@ pub fn first_leaf_of(file_name: &str) -> Option<u64> {
     (self::file_name(first_leaf) == file_name).then_some(first_leaf)
 }
 
-/// Which of the segments that begin with these leaves holds `leaf`.
+/// Index of the segment that holds `leaf`, among segments that begin with these leaves.
 #[must_use]
 pub fn position_of(first_leaves: &[u64], leaf: u64) -> Option<usize> {
     first_leaves.partition_point(|first_leaf| *first_leaf <= leaf).checked_sub(1)
 }
 
-/// A segment's header.
+/// Encodes the header of a segment.
 #[must_use]
 pub fn encode_segment_header(first_leaf: u64) -> [u8; SEGMENT_HEADER_LEN] {
     let mut header = Vec::with_capacity(SEGMENT_HEADER_LEN);
@@ -238,10 +240,10 @@ pub fn encode_segment_header(first_leaf: u64) -> [u8; SEGMENT_HEADER_LEN] {
     header.try_into().expect("8 + 4 + 8 + 4 bytes are the header")
 }
 
-/// The version and the first leaf that a segment's header names.
+/// Decodes the version and the first leaf in a segment's header.
 ///
 /// # Errors
-/// It is not the header of a segment of a version that is known.
+/// It is not the header of a segment of a known version.
 pub fn decode_segment_header(header: &[u8; SEGMENT_HEADER_LEN]) -> Result<(Version, u64), Damage> {
     let mut fields = Fields(header);
     let magic = fields.take()?;
@@ -265,11 +267,11 @@ pub fn decode_segment_header(header: &[u8; SEGMENT_HEADER_LEN]) -> Result<(Versi
 }
 
 impl Group {
-    /// Unpacks its leaves; `visit` is told each with its envelope, or with `None` where that was
-    /// erased.
+    /// Unpacks the group's leaves. Calls `visit` with each leaf and its envelope, or `None` if that
+    /// was erased.
     ///
     /// # Errors
-    /// A block cannot be unpacked; the leaves before it were visited.
+    /// A block cannot be unpacked. The leaves before it were visited.
     pub fn visit_leaves(&self, visit: &mut dyn FnMut(u64, Option<&[u8]>)) -> Result<(), Damage> {
         let mut unpacker = Unpacker::new();
         let mut next_leaf = self.first_leaf;
@@ -286,12 +288,12 @@ impl Group {
         Ok(())
     }
 
-    /// The leaf after its last; where it has none, the leaf that comes next.
+    /// The leaf after the group's last leaf. If the group has no leaves, its first leaf.
     pub(crate) fn end(&self) -> u64 {
         self.first_leaf + u64::from(self.leaves)
     }
 
-    /// Its MAC, which is its last record, if it has one.
+    /// The group's MAC, if it has one. It is the last record.
     pub(crate) fn mac(&self) -> Option<MacBytes> {
         self.records(0).find_map(|placed| match placed.record {
             Record::Mac(mac) => Some(mac),
@@ -299,12 +301,12 @@ impl Group {
         })
     }
 
-    /// Its records without leaves but for the MAC, as they are written: what the MAC is of beside
-    /// the log's tree.
+    /// The bytes of the group's records without leaves, except for the MAC. The MAC covers these
+    /// bytes and the log's tree.
     pub(crate) fn other_records(&self) -> Vec<u8> {
         let mut others = Vec::new();
         let mut rest = self.payload.as_slice();
-        // The payload was read through once when it was decoded.
+        // Decoding the group has read the whole payload, so no record fails here.
         while let Ok((record, len)) = Record::decode(self.version, rest) {
             if matches!(record, Record::Cursor { .. } | Record::Key(_)) {
                 others.extend(rest.get(..len).unwrap_or_default());
@@ -314,13 +316,12 @@ impl Group {
         others
     }
 
-    /// Its records in order, if it begins at `position` of its segment.
+    /// The group's records in order. `position` is that of the group in its segment.
     pub(crate) fn records(&self, position: u64) -> impl Iterator<Item = PlacedRecord<'_>> {
         let mut rest = self.payload.as_slice();
         let mut position = to_u32(position) + to_u32(GROUP_HEADER_LEN as u64);
         std::iter::from_fn(move || {
-            // The payload was read through once when it was decoded, so it ends where a record
-            // does.
+            // Decoding the group has read the whole payload, so it ends where a record ends.
             let (record, len) = Record::decode(self.version, rest).ok()?;
             rest = rest.get(len..)?;
             let len = to_u32(len as u64);
@@ -330,8 +331,8 @@ impl Group {
         })
     }
 
-    /// Where its blocks lie in the segment that begins with `segment_first_leaf`, if it begins at
-    /// `position` of that.
+    /// The places of the group's blocks. `position` is that of the group in its segment, which
+    /// begins with `segment_first_leaf`.
     pub(crate) fn places(
         &self,
         position: u64,
@@ -346,7 +347,7 @@ impl Group {
     }
 }
 
-/// A commit group in the making.
+/// A commit group that is being built.
 #[derive(Debug)]
 pub(crate) struct GroupBuilder {
     written: Written,
@@ -354,22 +355,23 @@ pub(crate) struct GroupBuilder {
     packer: Packer,
 }
 
-/// What is in its final form.
+/// The part of a group that is in its final form.
 #[derive(Debug)]
 struct Written {
-    /// Room for the header, then records.
+    /// Space for the header, followed by records.
     bytes: Vec<u8>,
     leaves: u32,
     places: Vec<Place>,
-    /// The records without leaves among them, once more.
+    /// A copy of the records without leaves, which the MAC covers.
     others: Vec<u8>,
 }
 
-/// A group as it is written.
+/// A group in the form in which it is written.
 #[derive(Debug)]
 pub(crate) struct EncodedGroup<'a> {
     pub(crate) bytes: &'a [u8],
-    /// Where its blocks lie: leaves counted from the group's first, positions from its begin.
+    /// Places of the blocks. Leaves count from the group's first, positions from the group's
+    /// beginning.
     pub(crate) places: &'a [Place],
 }
 
@@ -396,7 +398,7 @@ impl GroupBuilder {
         }
     }
 
-    /// Appends a block as it is.
+    /// Appends a packed block unchanged.
     pub(crate) fn push_packed(&mut self, block: &PackedBlock<'_>) {
         self.close_block();
         self.written
@@ -419,12 +421,12 @@ impl GroupBuilder {
         self.written.push_other(KIND_KEY, &content.concat());
     }
 
-    /// The records without leaves that were pushed so far: what a MAC is of.
+    /// The records without leaves that were pushed so far, which a MAC covers.
     pub(crate) fn other_records(&self) -> &[u8] {
         &self.written.others
     }
 
-    /// Appends the MAC, behind which nothing may follow.
+    /// Appends the MAC. No record may follow it.
     pub(crate) fn push_mac(&mut self, mac: &MacBytes) {
         self.close_block();
         self.written.push_record(KIND_MAC, mac);
@@ -441,7 +443,7 @@ impl GroupBuilder {
         }
     }
 
-    /// The group, as one that begins with `first_leaf`.
+    /// Encodes the group with `first_leaf` as its first leaf.
     pub(crate) fn encode(&mut self, first_leaf: u64) -> EncodedGroup<'_> {
         self.close_block();
         let Written { bytes, leaves, places, .. } = &mut self.written;
@@ -465,7 +467,7 @@ impl Written {
         self.bytes.extend(content);
     }
 
-    /// Appends a record that a MAC is of.
+    /// Appends a record that the MAC covers.
     fn push_other(&mut self, kind: u8, content: &[u8]) {
         let begin = self.bytes.len();
         self.push_record(kind, content);
@@ -495,20 +497,20 @@ fn write_at(bytes: &mut [u8], at: usize, value: &[u8]) {
     bytes.get_mut(at..at + value.len()).expect("the room was made before").copy_from_slice(value);
 }
 
-/// Where a block lies, or an envelope of version 1: a record with leaves.
+/// The place of a record with leaves: a block, or an envelope of version 1.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Place {
-    /// Its first leaf, counted from the first of the segment.
+    /// First leaf of the record, counted from the first leaf of the segment.
     pub(crate) leaf: u32,
-    /// Bytes from the segment's begin.
+    /// Position in bytes from the beginning of the segment.
     pub(crate) position: u32,
-    /// Number of bytes, the record's header among them.
+    /// Length in bytes, with the record's header.
     pub(crate) len: u32,
 }
 
 impl Place {
-    /// The same, counted from the segment's begin and not from that of the group, which lies at
-    /// `position` and has `leaves` before it.
+    /// Converts a place within a group to a place within the segment. The group lies at `position`
+    /// and has `leaves` leaves before it.
     pub(crate) fn within(self, position: u64, leaves: u64) -> Self {
         let (leaf, position) = (self.leaf + to_u32(leaves), self.position + to_u32(position));
         Self { leaf, position, ..self }
@@ -520,27 +522,27 @@ impl Place {
 pub struct SegmentReader<R> {
     source: R,
     version: Version,
-    /// Where the next group begins.
+    /// Position of the next group in bytes.
     position: u64,
     next_leaf: u64,
 }
 
-/// What comes next in a segment.
+/// The next item of a segment.
 #[derive(Debug)]
 pub enum Next {
-    /// A group, and where it begins.
+    /// A group, and the position of its first byte.
     Group(u64, Group),
-    /// The segment ends where a group ends.
+    /// The segment ends after a complete group.
     End,
-    /// From here on the segment cannot be read.
+    /// The segment cannot be read from here on.
     Damaged(Damage),
 }
 
 impl<R: Read> SegmentReader<R> {
-    /// Reads the header, which must name `first_leaf`.
+    /// Reads the header. It must name `first_leaf`.
     ///
     /// # Errors
-    /// Reading fails; the inner result says whether what was read is a header.
+    /// The source cannot be read. The inner result says whether the bytes are a valid header.
     pub fn open(mut source: R, first_leaf: u64) -> io::Result<Result<Self, Damage>> {
         let mut header = [0; SEGMENT_HEADER_LEN];
         if read_up_to(&mut source, &mut header)? < header.len() {
@@ -556,28 +558,28 @@ impl<R: Read> SegmentReader<R> {
         }))
     }
 
-    /// Its format.
+    /// Format version of the segment.
     #[must_use]
     pub const fn version(&self) -> Version {
         self.version
     }
 
-    /// Where the next group begins.
+    /// Position of the next group in bytes.
     #[must_use]
     pub const fn position(&self) -> u64 {
         self.position
     }
 
-    /// The leaf that the next envelope will be.
+    /// Leaf of the next envelope.
     #[must_use]
     pub const fn next_leaf(&self) -> u64 {
         self.next_leaf
     }
 
-    /// Reads on.
+    /// Reads the next group.
     ///
     /// # Errors
-    /// Reading fails.
+    /// The source cannot be read.
     pub fn read_next(&mut self) -> io::Result<Next> {
         let mut header = [0; GROUP_HEADER_LEN];
         match read_up_to(&mut self.source, &mut header)? {
@@ -608,8 +610,8 @@ impl<R: Read> SegmentReader<R> {
     }
 }
 
-/// Whether a whole group header stands anywhere in `bytes`: then what lies before it was not torn
-/// by a crash, which only ever cuts off the end.
+/// Whether `bytes` contain a whole group header anywhere. If so, a crash did not tear what lies
+/// before it: a crash only ever cuts off the end.
 #[must_use]
 pub fn holds_a_group(bytes: &[u8]) -> bool {
     bytes
@@ -666,7 +668,7 @@ impl GroupHeader {
     }
 }
 
-/// Bytes that are taken off the front.
+/// Bytes from which fields are taken in order.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -695,7 +697,7 @@ fn to_u32(number: u64) -> u32 {
     u32::try_from(number).expect("envelopes, groups and segments are bounded well below 4 GiB")
 }
 
-/// Reads until `buffer` is full or the source ends; answers how many bytes came.
+/// Reads until `buffer` is full or the source ends. Answers the number of bytes that it read.
 fn read_up_to(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut read = 0;
     while let Some(rest) = buffer.get_mut(read..).filter(|rest| !rest.is_empty()) {

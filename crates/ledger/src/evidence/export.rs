@@ -1,4 +1,4 @@
-//! Writing a bundle.
+//! Writes a bundle.
 
 use std::io::{self, Write};
 
@@ -14,26 +14,26 @@ use super::{
 };
 use crate::{ranges::LeafRanges, reader::LogReader, stored::ReadError};
 
-/// Envelopes read at once: blocks of the ledger, some of them.
+/// Most envelopes in one read, so that memory stays bounded.
 const READ_LEAVES: usize = 4_096;
-/// Bytes of them.
+/// Most bytes of envelopes in one read.
 const READ_BYTES: usize = 4 << 20;
 
-/// What was written.
+/// The result of an export.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Exported {
-    /// The first leaf of the span.
+    /// First leaf of the span.
     pub first: u64,
-    /// The leaf after its last.
+    /// The leaf after the span's last leaf.
     pub end: u64,
-    /// Rows with an envelope.
+    /// Number of rows with an envelope.
     pub rows: u64,
-    /// Rows whose envelope was erased.
+    /// Number of rows whose envelope was erased.
     pub erased: u64,
 }
 
-/// Writes the rows that are asked for as a bundle. `by` is the program that does; `progress` is
-/// told how many leaves are done.
+/// Writes the selected rows as a bundle. `by` names the program that exports. Calls `progress` with
+/// the number of leaves read.
 ///
 /// # Errors
 /// The log has no such span, a file cannot be read, or `out` cannot be written.
@@ -67,9 +67,9 @@ pub fn export(
     Ok(Exported { first, end, rows, erased })
 }
 
-/// The leaves of the span. Where it is cut at a moment, it goes on to the nearest envelope on the
-/// other side that shows that nothing is missing up to it, or, where there is none, to the log's
-/// begin or end.
+/// The leaves of the span. If the selection cuts the span at a moment, the span extends to the
+/// nearest envelope on the other side that shows that nothing is missing up to it, or, if there is
+/// none, to the beginning or the end of the log.
 fn span(log: &LogReader, selection: &Selection) -> Result<(u64, u64), ExportError> {
     let size = log.size();
     let covered = |bound: Option<Bound>, last: u64| match bound {
@@ -99,7 +99,7 @@ fn span(log: &LogReader, selection: &Selection) -> Result<(u64, u64), ExportErro
     Ok((first, end))
 }
 
-/// A row on its way into a bundle.
+/// A row that goes into a bundle.
 struct Taken {
     leaf: u64,
     entry: Hash,
@@ -112,9 +112,9 @@ struct Export<'a, W> {
     out: &'a mut W,
     group: Vec<Taken>,
     group_bytes: usize,
-    /// Rows without an envelope.
+    /// Leaves of the rows without an envelope.
     erased: LeafRanges,
-    /// What the rows say was ordered to be erased, of those.
+    /// Leaves that the written rows order to be erased, from orders that concern `erased`.
     ordered: LeafRanges,
     written: End,
 }
@@ -152,7 +152,7 @@ impl<W: Write> Export<'_, W> {
         Ok(self.log.prove_all(&leaves)?.iter().map(Hash::to_base64).collect())
     }
 
-    /// Tells `take` of the leaves from `from` up to `end`.
+    /// Calls `take` with the leaves from `from` up to `end`.
     fn each(
         &mut self,
         from: u64,
@@ -174,8 +174,8 @@ impl<W: Write> Export<'_, W> {
         Ok(())
     }
 
-    /// Whose the envelope was that was erased nobody knows any more, so it belongs to every
-    /// selection, and so does what says that it may be gone.
+    /// Whether a row belongs to the bundle. Nobody knows any more which sensor an erased envelope
+    /// was from, so it belongs to every selection, and so do the orders of erasures.
     fn is_asked_for(&self, envelope: Option<&[u8]>) -> bool {
         let (Some(sensor), Some(envelope)) = (self.selection.sensor, envelope) else { return true };
         let id = sensor.to_string();
@@ -208,7 +208,7 @@ impl<W: Write> Export<'_, W> {
         }
     }
 
-    /// Adds the events behind the span that ordered what is erased in it.
+    /// Adds the events after the span that ordered the erasures in the span.
     fn orders(&mut self, end: u64, progress: &mut dyn FnMut(u64)) -> Result<(), ExportError> {
         if self.unordered().is_none() {
             return Ok(());
@@ -222,12 +222,12 @@ impl<W: Write> Export<'_, W> {
         self.unordered().map_or(Ok(()), |leaf| Err(ExportError::NotOrderedYet { leaf }))
     }
 
-    /// A leaf that is erased and no row says so.
+    /// The first erased leaf whose order no row has.
     fn unordered(&self) -> Option<u64> {
         self.erased.leaves().find(|leaf| !self.ordered.contains(*leaf))
     }
 
-    /// Writes the group that was gathered.
+    /// Writes the rows gathered so far as a group.
     fn flush(&mut self) -> Result<(), ExportError> {
         if self.group.is_empty() {
             return Ok(());
@@ -272,31 +272,31 @@ fn write_line(out: &mut impl Write, line: &Line<'_>) -> Result<(), ExportError> 
     out.write_all(&bytes).map_err(ExportError::Write)
 }
 
-/// Why there is no bundle.
+/// Why a bundle was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The span ends before it begins.
     #[error("the span begins at leaf {first} and ends before leaf {end}: begin it before its end")]
     Backwards {
-        /// Where it begins.
+        /// First leaf of the span.
         first: u64,
-        /// Where it ends.
+        /// The leaf after the span's last leaf.
         end: u64,
     },
-    /// The same, as moments.
+    /// The span ends before it begins, given as moments.
     #[error("the span begins at {from} and ends before {to}: begin it before its end")]
     BackInTime {
-        /// When it begins.
+        /// Beginning of the span.
         from: Timestamp,
-        /// When it ends.
+        /// End of the span.
         to: Timestamp,
     },
-    /// Leaves that there are not.
+    /// The checkpoint does not cover a leaf of the selection.
     #[error("leaf {leaf} is not covered: the newest checkpoint has {size} leaves, counted from 0")]
     NotCovered {
-        /// Which.
+        /// The leaf that was asked for.
         leaf: u64,
-        /// Leaves there are.
+        /// Number of leaves that the checkpoint covers.
         size: u64,
     },
     /// The log cannot be read.
@@ -305,29 +305,29 @@ pub enum ExportError {
     /// The bundle cannot be written.
     #[error("the bundle cannot be written")]
     Write(#[source] io::Error),
-    /// An envelope went only just now.
+    /// An envelope was erased, and the checkpoint does not cover the order yet.
     #[error(
         "leaf {leaf} was erased, and the checkpoint does not cover the order yet: export again after the next one (`sealwire log checkpoint`)"
     )]
     NotOrderedYet {
-        /// Which leaf.
+        /// Leaf of the envelope.
         leaf: u64,
     },
-    /// A line that no reader takes.
+    /// A line is longer than readers accept.
     #[error("a line of the bundle would have {bytes} bytes: at most {LINE_BYTES_MAX} are read")]
     Line {
-        /// Its length.
+        /// Length of the line in bytes.
         bytes: usize,
     },
-    /// An envelope that is none.
+    /// An envelope is not JSON.
     #[error("the envelope of leaf {leaf} is not JSON")]
     NotJson {
-        /// Which leaf.
+        /// Leaf of the envelope.
         leaf: u64,
-        /// Why not.
+        /// The parse error.
         source: serde_json::Error,
     },
-    /// Leaves that cannot be proved together.
+    /// The leaves are not a valid set for one proof.
     #[error("the leaves cannot be proved")]
     Leaves(#[from] InvalidLeaves),
 }

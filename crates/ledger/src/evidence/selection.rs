@@ -1,4 +1,4 @@
-//! What is asked for: a span of the log, and in it all events or those of one sensor.
+//! The selection of a bundle: a span of the log, and in it all events or those of one sensor.
 
 use std::str::FromStr;
 
@@ -10,33 +10,33 @@ use crate::{
     stored::{ReadError, StoredEnvelope},
 };
 
-/// Envelopes read at once in search of one.
+/// Most envelopes in one read of a search.
 const LOOK_LEAVES: usize = 4_096;
-/// Bytes of them.
+/// Most bytes of envelopes in one read of a search.
 const LOOK_BYTES: usize = 4 << 20;
 
-/// Which rows of a log.
+/// Selects rows of a log.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Selection {
-    /// From here on; from the log's begin where it is `None`.
+    /// Beginning of the span; the beginning of the log if it is `None`.
     pub from: Option<Bound>,
-    /// Up to here, this one left out; up to the checkpoint where it is `None`.
+    /// End of the span, excluded; the end of the checkpoint if it is `None`.
     pub to: Option<Bound>,
-    /// Events of this sensor only.
+    /// Selects events of this sensor only.
     pub sensor: Option<SensorId>,
 }
 
-/// Where a span begins or ends.
+/// An end of a span.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Bound {
-    /// At the first leaf that was received at this moment or later.
+    /// At the first leaf that the site received at this moment or later.
     At(Timestamp),
-    /// At this leaf.
+    /// At the leaf with this index.
     Leaf(u64),
 }
 
 impl Bound {
-    /// The moment, if it is one.
+    /// The moment, if the bound is one.
     pub(super) const fn moment(self) -> Option<Timestamp> {
         match self {
             Self::At(at) => Some(at),
@@ -44,7 +44,7 @@ impl Bound {
         }
     }
 
-    /// The leaf at which a log is cut here.
+    /// The leaf at which this bound cuts the log.
     pub(super) fn leaf(self, log: &LogReader) -> Result<u64, ReadError> {
         match self {
             Self::Leaf(leaf) => Ok(leaf),
@@ -65,7 +65,7 @@ impl FromStr for Bound {
     }
 }
 
-/// A text that says neither a time nor a leaf.
+/// The text is neither a time nor a leaf.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "`{text}` is neither a time nor a leaf: use RFC 3339 such as 2026-11-23T19:01:23Z, or leaf:123"
@@ -74,8 +74,9 @@ pub struct InvalidBound {
     text: String,
 }
 
-/// Whether an envelope beyond the end of a span shows that nothing is missing up to it. Where all
-/// events were asked for, any does; of one sensor it takes one that numbers its polls.
+/// Whether an envelope beyond the end of a span shows that nothing is missing up to it. In a span
+/// of all events, every envelope does. In a span of one sensor, the envelope must be of the sensor
+/// and number its polls.
 pub(super) fn shows_edge(envelope: &[u8], sensor: Option<SensorId>) -> bool {
     let numbers = [action::SENSOR_READING, action::READINGS_MISSING];
     sensor.is_none()
@@ -83,7 +84,7 @@ pub(super) fn shows_edge(envelope: &[u8], sensor: Option<SensorId>) -> bool {
             && Envelope::parse(envelope).is_ok_and(|it| it.event.sensor() == sensor))
 }
 
-/// The leaves that an envelope orders to be erased, if it does.
+/// The leaves that an envelope orders to be erased, if it orders an erasure.
 pub(super) fn order(envelope: &[u8]) -> Option<LeafRanges> {
     if !Envelope::has_action(envelope, action::ENVELOPES_ERASED) {
         return None;
@@ -91,8 +92,8 @@ pub(super) fn order(envelope: &[u8]) -> Option<LeafRanges> {
     Envelope::parse(envelope).ok()?.event.sealwire?.erased?.parse().ok()
 }
 
-/// The first leaf that was received at this moment or later. Leaves that were erased in front of it
-/// count with it: nobody knows any more.
+/// The first leaf that the site received at this moment or later. Erased leaves just before it are
+/// included, because their times are unknown.
 ///
 /// # Errors
 /// The log cannot be read.
@@ -114,14 +115,14 @@ pub fn first_received_from(log: &LogReader, at: Timestamp) -> Result<u64, ReadEr
     Ok(low)
 }
 
-/// The first leaf from `from` up to `end` with an envelope that is wanted.
+/// The first leaf from `from` up to `end` whose envelope `is_wanted` accepts.
 pub(super) fn next_from(
     log: &LogReader,
     mut from: u64,
     end: u64,
     mut is_wanted: impl FnMut(&[u8]) -> bool,
 ) -> Result<Option<u64>, ReadError> {
-    // Almost always it is near.
+    // The leaf is almost always near, so begin with one.
     let mut count = 1;
     while from < end {
         let left = usize::try_from(end - from).unwrap_or(LOOK_LEAVES);
@@ -136,7 +137,7 @@ pub(super) fn next_from(
     Ok(None)
 }
 
-/// The last leaf before `before` with an envelope that is wanted.
+/// The last leaf before `before` whose envelope `is_wanted` accepts.
 pub(super) fn last_before(
     log: &LogReader,
     before: u64,

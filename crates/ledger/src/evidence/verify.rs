@@ -1,7 +1,7 @@
-//! Checking a bundle: everything in it against its checkpoint, and that against a key.
+//! Verifies a bundle: everything in it against its checkpoint, and the checkpoint against a key.
 //!
-//! What cannot be checked at all is an error. Anything else that is wrong is a [`BundleFault`], and
-//! the check goes on: whoever reads a bundle wants to know which rows still stand.
+//! A bundle that cannot be checked at all is an error. Any other fault is a [`BundleFault`], and
+//! the check continues: a reader of a bundle wants to know which rows are still proved.
 
 use std::{
     io::{self, BufRead, Read as _},
@@ -21,157 +21,157 @@ use super::{
 };
 use crate::ranges::{InvalidRanges, LeafRanges};
 
-/// What a bundle was held against, and how much of it stands.
+/// The result of a check: what the bundle was checked against, and how much of it is proved.
 #[derive(Clone, Debug)]
 pub struct VerifiedBundle {
-    /// The checkpoint that its rows lead to.
+    /// The checkpoint that proves the rows.
     pub checkpoint: Checkpoint,
-    /// The signed note with everything that stands under it.
+    /// The signed note of the checkpoint, with all its signatures.
     pub note: String,
     /// The keys that have signed the log.
     pub keys: KeyHistory,
     /// The leaves of the span.
     pub span: Range<u64>,
-    /// Received from this moment on, where that was asked.
+    /// Rows received at this moment or later, if the selection has such a limit.
     pub from: Option<Timestamp>,
-    /// Received before this moment, where that was asked.
+    /// Rows received before this moment, if the selection has such a limit.
     pub to: Option<Timestamp>,
-    /// Of this sensor, where that was asked.
+    /// Rows of this sensor, if the selection has one.
     pub sensor: Option<SensorId>,
-    /// When it was exported. Nothing vouches for that, nor for the next.
+    /// Time of the export, as the bundle claims it. Nothing proves it.
     pub exported_at: Timestamp,
-    /// By which program.
+    /// Program that exported the bundle, as the bundle claims it. Nothing proves it.
     pub exported_by: String,
-    /// Rows whose envelope is the one that was sealed at its leaf.
+    /// Number of rows whose envelope is the one that was sealed at its leaf.
     pub proved: u64,
-    /// Rows whose envelope is gone, while the place of it is proved.
+    /// Number of rows whose envelope was erased and whose leaf is proved.
     pub erased: u64,
-    /// Leaves of the span that no row is about.
+    /// Number of leaves of the span without a row.
     pub not_shown: u64,
-    /// Whether the polls of its sensors add up, as far as its rows say.
+    /// Whether the polls of the sensors are complete, as far as the rows show.
     pub completeness: Completeness,
-    /// Things that are wrong.
+    /// Number of faults that were found.
     pub findings: u64,
 }
 
-/// Something that is wrong with a bundle.
+/// A fault of a bundle.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BundleFault {
-    /// An envelope that is not the one that was sealed.
+    /// An envelope is not the one that was sealed.
     #[error(
         "leaf {leaf} is changed: its envelope hashes to {commitment}, the log's entry is {entry}"
     )]
     Changed {
-        /// Which leaf.
+        /// Leaf of the row.
         leaf: u64,
-        /// What its bytes give.
+        /// The commitment of the row's envelope.
         commitment: Hash,
-        /// What was sealed.
+        /// The log's entry of the leaf.
         entry: Hash,
     },
-    /// The envelope of another leaf.
+    /// A row has the envelope of another leaf.
     #[error("leaf {leaf} is changed: its envelope is the one of leaf {of}")]
     Swapped {
-        /// Which leaf.
+        /// Leaf of the row.
         leaf: u64,
-        /// Whose envelope it has.
+        /// Leaf that the envelope belongs to.
         of: u64,
     },
-    /// No rows where there should be.
+    /// Rows of these leaves are missing.
     #[error("{} missing", name(.0))]
     Missing(Range<u64>),
-    /// A row that nothing in the bundle speaks of.
+    /// A row is not of a leaf that its group names.
     #[error("leaf {leaf} is foreign: the group it stands in has no such leaf")]
     Foreign {
-        /// What it says to be.
+        /// Leaf of the row.
         leaf: u64,
     },
-    /// A row of another sensor than the one that was asked for.
+    /// A row is of another sensor than the selected one.
     #[error("leaf {leaf} is foreign: it is not of the sensor that was asked for")]
     OtherSensor {
-        /// Which leaf.
+        /// Leaf of the row.
         leaf: u64,
     },
-    /// A row twice.
+    /// A leaf has two rows.
     #[error("leaf {leaf} is doubled")]
     Doubled {
-        /// Which leaf.
+        /// Leaf of the row.
         leaf: u64,
     },
-    /// A row behind a later one.
+    /// A row comes after a row of a later leaf.
     #[error("leaf {leaf} is out of order: it stands behind a later one")]
     OutOfOrder {
-        /// Which leaf.
+        /// Leaf of the row.
         leaf: u64,
     },
-    /// A group that is not of this log, or was changed.
+    /// The proof of a group fails: the group is of another log, or was changed.
     #[error("{} not proved: {reason}", name(leaves))]
     NotProved {
-        /// From its first to its last leaf.
+        /// Range from the group's first leaf to its last.
         leaves: Range<u64>,
-        /// Why not.
+        /// Why the proof fails.
         reason: GroupFault,
     },
-    /// An envelope that is gone without a word of the log.
+    /// Envelopes are said to be erased, and no event in the bundle orders that.
     #[error("{} said to be erased, and no event in the bundle ordered that", name(.0))]
     ErasedInSilence(Range<u64>),
-    /// The span does not begin where it should.
+    /// The span does not show that it begins early enough.
     #[error("the span may begin too late: its first row was not received before {from}")]
     Begin {
-        /// Where it should.
+        /// The moment at which the selection begins.
         from: Timestamp,
     },
-    /// The span does not end where it should.
+    /// The span does not show that it ends late enough.
     #[error("the span may end too early: its last row was received before {to}")]
     End {
-        /// Where it should.
+        /// The moment at which the selection ends.
         to: Timestamp,
     },
-    /// A line that is none of a bundle.
+    /// A line is not a valid line of a bundle.
     #[error("line {line} is not understood: {reason}")]
     Line {
-        /// Counted from 1.
+        /// Number of the line, counted from 1.
         line: u64,
-        /// Why not.
+        /// Why the line is not valid.
         reason: String,
     },
-    /// The file ends too early.
+    /// The last line is missing.
     #[error("the bundle is cut off: its last line is missing")]
     CutOff,
-    /// It was not cut off, and there is less or more of it than was written.
+    /// The last line states another count than the bundle has.
     #[error("the bundle says to have {said} {what}, and has {counted}")]
     Count {
-        /// Of what.
+        /// What is counted.
         what: &'static str,
-        /// How many its last line says.
+        /// The count that the last line states.
         said: u64,
-        /// How many there are.
+        /// The actual count.
         counted: u64,
     },
 }
 
-/// Why the leaves of a group are not shown to be in the log.
+/// Why the leaves of a group are not proved to be in the log.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum GroupFault {
-    /// Its leaves are not named.
+    /// The leaves are malformed.
     #[error(transparent)]
     Ranges(#[from] InvalidRanges),
-    /// They are more than a group has.
+    /// The group has more leaves than the format allows.
     #[error("{leaves} leaves, at most {GROUP_ROWS_MAX} are a group")]
     TooMany {
-        /// How many.
+        /// Number of leaves that the group names.
         leaves: u64,
     },
-    /// Its leaves are in the group in front of it, or before that.
+    /// The group's first leaf does not come after all leaves of the earlier groups.
     #[error("it does not come after the group in front of it")]
     Order,
-    /// Leaves that are not in the log.
+    /// The leaves are not a valid set in the checkpoint's tree.
     #[error(transparent)]
     Leaves(#[from] InvalidLeaves),
-    /// A hash is none.
+    /// A hash is malformed.
     #[error(transparent)]
     Hash(#[from] InvalidHash),
-    /// It does not lead to the checkpoint.
+    /// The multiproof does not lead to the checkpoint's root.
     #[error(transparent)]
     Proof(#[from] MultiproofError),
 }
@@ -183,12 +183,12 @@ fn name(leaves: &Range<u64>) -> String {
     }
 }
 
-/// Checks a bundle. If `vkey` is given, it must have signed the log; otherwise the key that the
-/// bundle's genesis entry names is believed. `report` is told of each thing that is wrong.
+/// Verifies a bundle. If `vkey` is given, it must have signed the log; if not, the key that the
+/// bundle's genesis entry names is trusted. Calls `report` with each fault.
 ///
 /// # Errors
-/// The file cannot be read, is no bundle, or its checkpoint or keys do not hold: then nothing in it
-/// is proved.
+/// The file cannot be read or is not a bundle, or its checkpoint or keys are invalid. Then nothing
+/// in it is proved.
 pub fn verify_bundle(
     mut source: impl BufRead,
     vkey: Option<&VerifierKey>,
@@ -217,7 +217,7 @@ enum Read {
     End,
 }
 
-/// Reads a line, without its newline, and the rest of one that is too long away.
+/// Reads a line without its newline. Discards the rest of a line that is too long.
 fn read_line(source: &mut impl BufRead, bytes: &mut Vec<u8>) -> io::Result<Read> {
     let limit = LINE_BYTES_MAX as u64 + 1;
     bytes.clear();
@@ -240,20 +240,20 @@ fn read_line(source: &mut impl BufRead, bytes: &mut Vec<u8>) -> io::Result<Read>
     Ok(Read::TooLong)
 }
 
-/// A bundle that is being read.
+/// The state of a check.
 struct Check<'a> {
     bundle: VerifiedBundle,
     report: &'a mut dyn FnMut(BundleFault),
     group: Option<OpenGroup>,
-    /// The leaf after the last of all groups so far.
+    /// The leaf after the last leaf of all groups so far.
     after_groups: u64,
-    /// Of the span, the leaf up to which groups have said what there is.
+    /// The leaf of the span up to which the groups account for every leaf.
     covered: u64,
     counted: End,
     said: Option<End>,
     erased: LeafRanges,
     ordered: LeafRanges,
-    /// When the span's first and last leaf were received.
+    /// Times at which the site received the span's first and last leaf.
     edges: [Option<Timestamp>; 2],
 }
 
@@ -301,7 +301,7 @@ impl<'a> Check<'a> {
             proved: 0,
             erased: 0,
             not_shown: end - first,
-            // From the log's begin on, a sensor's first poll must be there too.
+            // A span from the beginning of the log must have a sensor's first poll, too.
             completeness: if first == 0 { Completeness::of_log() } else { Completeness::of_part() },
             findings: 0,
         };
@@ -350,7 +350,7 @@ impl<'a> Check<'a> {
         self.counted.groups += 1;
         let (leaves, entries) = match self.leaves_of(group) {
             Ok(group) => group,
-            // Nothing is known of its rows: each will be foreign.
+            // The group's leaves are unknown, so each of its rows will be foreign.
             Err((leaves, reason)) => return self.found(BundleFault::NotProved { leaves, reason }),
         };
         let proved = prove(&self.bundle.checkpoint, leaves.leaves(), &entries, &group.proof);
@@ -367,8 +367,8 @@ impl<'a> Check<'a> {
         self.group = Some(OpenGroup { leaves, entries, is_proved, seen, last_seen: None });
     }
 
-    /// What a group says of its leaves, if it is one and follows the group before it; otherwise, as
-    /// far as that is known, which leaves it is about.
+    /// The leaves and entries of a group, if it is valid and comes after the group before it. If
+    /// not, the error has the range of its leaves as far as it is known.
     fn leaves_of(
         &self,
         group: &Group,
@@ -396,7 +396,8 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Notes how far the span is spoken of, and what was skipped on the way where nothing may be.
+    /// Notes how far the groups account for the span, and reports skipped leaves in a bundle of all
+    /// events.
     fn cover(&mut self, leaves: &LeafRanges) {
         let span = self.bundle.span.clone();
         for range in leaves.iter() {
@@ -444,16 +445,16 @@ impl<'a> Check<'a> {
                     self.bundle.erased += 1;
                     self.bundle.completeness.take_erased();
                 }
-                // One that is late is found already.
+                // A row that is out of order was reported already.
                 self.erased.push(leaf);
             }
             (None, Some(envelope)) if is_proved => self.proved(leaf, envelope),
-            // It is what the group says, and the group is not the log's: that was found already.
+            // The row matches its group, and the fault of the group was reported already.
             (None, Some(_)) => {}
         }
     }
 
-    /// Takes in a row that is beyond doubt.
+    /// Takes a proved row into the result.
     fn proved(&mut self, leaf: u64, envelope: &[u8]) {
         let bundle = &mut self.bundle;
         bundle.proved += 1;
@@ -468,8 +469,8 @@ impl<'a> Check<'a> {
             bundle.completeness.take(leaf, event);
         }
         if let Some(order) = order(envelope) {
-            // What a log orders lies before the order, and so do the rows that are said to be
-            // erased.
+            // The leaves that an order erases come before the order, and so do the rows that are
+            // said to be erased.
             if order.iter().any(|range| self.erased.overlap(range)) {
                 self.ordered = self.ordered.union(&order);
             }
@@ -502,8 +503,8 @@ impl<'a> Check<'a> {
         self.bundle
     }
 
-    /// Where the span was cut at a moment, a row on the other side of it shows that nothing is left
-    /// out.
+    /// If the span was cut at a moment, checks that a row on the other side of the moment shows
+    /// that nothing is left out.
     fn check_edges(&mut self, span: &Range<u64>) {
         let [first, last] = self.edges;
         if let Some(from) = self.bundle.from
@@ -536,7 +537,7 @@ impl<'a> Check<'a> {
 }
 
 impl OpenGroup {
-    /// How an envelope differs from what was sealed.
+    /// How an envelope differs from the sealed one; `None` if it does not.
     fn change(&self, leaf: u64, envelope: &[u8], entry: Hash) -> Option<BundleFault> {
         let commitment = Hash::sha256(envelope);
         if commitment == entry {
@@ -551,7 +552,7 @@ impl OpenGroup {
     }
 }
 
-/// The log's keys and its checkpoint, which the keys' own events lead to.
+/// Opens the bundle's checkpoint with the keys that its key events name, and proves the key events.
 fn open_checkpoint(
     header: &Header<'_>,
     vkey: Option<&VerifierKey>,
@@ -568,7 +569,7 @@ fn open_checkpoint(
     Ok((keys, checkpoint))
 }
 
-/// Shows that the log has these entries at these leaves.
+/// Proves that the log has these entries at these leaves.
 fn prove(
     checkpoint: &Checkpoint,
     leaves: impl Iterator<Item = u64>,
@@ -597,35 +598,35 @@ pub enum BundleError {
     /// The file cannot be read.
     #[error("the bundle cannot be read")]
     Io(#[from] io::Error),
-    /// It is something else.
+    /// The file is not an evidence bundle.
     #[error("this is not an evidence bundle: {reason}")]
     NotABundle {
-        /// Why not.
+        /// Why it is not one.
         reason: String,
     },
-    /// It is of another version.
+    /// The bundle has another format version.
     #[error("the bundle is of version {version}, this sealwire reads version {VERSION}")]
     Version {
-        /// Its version.
+        /// The bundle's version.
         version: u32,
     },
-    /// A span that cannot be.
+    /// The span is not within the checkpoint.
     #[error("the bundle is of the leaves {first} to {end}, and its checkpoint covers {size}")]
     Span {
-        /// Where it begins.
+        /// First leaf of the span.
         first: u64,
-        /// Where it ends.
+        /// The leaf after the span's last leaf.
         end: u64,
-        /// What there is.
+        /// Number of leaves that the checkpoint covers.
         size: TreeSize,
     },
-    /// The keys that it names do not follow from each other.
+    /// The events that name the log's keys are not a valid sequence.
     #[error("the bundle's keys do not hold")]
     Keys(#[from] InvalidKeyEvents),
-    /// The checkpoint is not signed by the log's key.
+    /// The key of the log did not sign the checkpoint.
     #[error("the bundle's checkpoint does not hold")]
     Checkpoint(#[from] OpenCheckpointError),
-    /// The events that name the keys are not in the log.
+    /// The proof of the key events fails.
     #[error("the events that name the keys are not those of the log")]
     KeysProof(#[source] GroupFault),
 }

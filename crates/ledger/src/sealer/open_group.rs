@@ -1,4 +1,4 @@
-//! The commit group that is being filled.
+//! The commit group that the writer is filling.
 
 use std::io;
 
@@ -14,26 +14,27 @@ use crate::{
     state::State,
 };
 
-/// Batches in one commit group.
+/// Most batches in one commit group.
 const GROUP_BATCHES_MAX: usize = 1_024;
-/// Bytes of envelopes after which a commit group takes no further batch; one more of the largest
-/// still fits the format's limit.
+/// Size of envelopes in bytes at which a commit group takes no further batch. One more batch of the
+/// largest size still fits the format's limit.
 const GROUP_BYTES_FULL: usize = 8 << 20;
 
-/// The commit group that is being filled.
+/// The commit group that the writer is filling.
 pub(super) struct OpenGroup {
     builder: GroupBuilder,
     received_at: String,
     pub(super) commitments: Vec<Hash>,
     pub(super) cursors: Vec<Cursor>,
-    /// Each with a hash of the batch's events, which never leaves this memory.
+    /// The keys of the group's batches, each with a hash of the batch's events. The hash never
+    /// leaves memory.
     pub(super) keys: Vec<(KeyUsed, Hash)>,
     pub(super) waiting: Vec<(Reply, Receipt)>,
-    /// What the log says of itself once the group is durable, if that changes with it.
+    /// The log's own state once the group is durable, if the group changes it.
     pub(super) state: Option<State>,
     batches: usize,
     bytes: usize,
-    /// An envelope on its way into a block.
+    /// A buffer for the envelope that goes into a block next.
     envelope: Vec<u8>,
 }
 
@@ -53,8 +54,8 @@ impl OpenGroup {
         }
     }
 
-    /// Begins a new group. Its moment is never earlier than the one before, whatever the clock
-    /// does: windows of time are then windows of leaves.
+    /// Begins a new group. Its time is never earlier than that of the previous group, whatever the
+    /// clock does, so a span of time is a span of leaves.
     pub(super) fn begin(&mut self, last_received_at: &mut Timestamp) {
         *last_received_at = clock::now().max(*last_received_at);
         self.received_at = last_received_at.to_string();
@@ -71,7 +72,7 @@ impl OpenGroup {
         self.bytes >= GROUP_BYTES_FULL || self.batches >= GROUP_BATCHES_MAX
     }
 
-    /// Seals the events of a batch; `sealed` is told each leaf with its envelope.
+    /// Seals the events of a batch. Calls `sealed` with each leaf and its envelope.
     pub(super) fn push(
         &mut self,
         batch: PreparedBatch,
@@ -99,12 +100,12 @@ impl OpenGroup {
         Ok(receipt)
     }
 
-    /// Whether there is nothing to write: a batch was empty, or sealed before.
+    /// Whether there is nothing to write, because a batch was empty or sealed earlier.
     pub(super) const fn is_empty(&self) -> bool {
         self.commitments.is_empty() && self.cursors.is_empty() && self.keys.is_empty()
     }
 
-    /// The group as it is written. `mac` makes its MAC of its records without leaves.
+    /// The bytes of the group. `mac` makes its MAC from its records without leaves.
     pub(super) fn encode(
         &mut self,
         first_leaf: u64,

@@ -1,8 +1,8 @@
-//! Batches that come again: the same one under the same key gets the first receipt.
+//! Retries: the same batch under the same key gets the first receipt.
 //!
-//! Of a batch nothing is kept but its key: whether another one is the same shows by the envelopes
-//! that were sealed. So nothing tells what it was once they are erased, and a key's record that
-//! somebody made up can have a batch refused at most.
+//! The log keeps only the key of a batch. It compares a retry with the sealed envelopes. So nothing
+//! reveals the events once they are erased, and a forged record of a key can at most cause the
+//! refusal of a batch.
 
 use std::ops::Range;
 
@@ -15,28 +15,28 @@ use crate::{
     stored::{ReadError, StoredEnvelopes},
 };
 
-/// Where a batch was sealed first.
+/// Where a batch was first sealed.
 pub(super) enum First {
-    /// Nowhere yet.
+    /// The batch was not sealed before.
     ThisOne,
-    /// In the group that is being filled.
+    /// The batch is in the open group, with this receipt.
     InGroup(Receipt),
-    /// In the log, or under its key something else was.
+    /// The batch is in the log, or its key was used for other events.
     Sealed(Result<Receipt, AppendError>),
 }
 
-/// What a batch is looked for in.
+/// The places where to look for an earlier batch.
 pub(super) struct Known<'a> {
-    /// Keys of the group that is being filled, each with a hash of its batch's events.
+    /// Keys of the open group, each with a hash of its batch's events.
     pub(super) in_group: &'a [(KeyUsed, Hash)],
-    /// Keys of what was sealed.
+    /// Keys of durable batches.
     pub(super) append_keys: &'a AppendKeys,
-    /// The envelopes that were sealed, and how many.
+    /// The sealed envelopes. `size` is their number.
     pub(super) stored: &'a StoredEnvelopes,
     pub(super) size: u64,
 }
 
-/// Whether a batch was sealed before under one of its keys.
+/// Finds out whether a batch was sealed earlier under one of its keys.
 pub(super) fn first_of(batch: &PreparedBatch, known: &Known<'_>) -> First {
     let Some((key, events)) = batch.key else { return First::ThisOne };
     let mut keys = std::iter::once(&key).chain(&batch.earlier_keys);
@@ -53,7 +53,7 @@ pub(super) fn first_of(batch: &PreparedBatch, known: &Known<'_>) -> First {
         return First::ThisOne;
     };
     match is_what_was_sealed(batch, used, known) {
-        // Nobody knows any more what it was.
+        // The log no longer knows what the earlier batch was.
         Ok(None) => First::ThisOne,
         Ok(Some(true)) => First::Sealed(Ok(receipt_of(used))),
         Ok(Some(false)) => First::Sealed(Err(reused(used))),
@@ -64,7 +64,7 @@ pub(super) fn first_of(batch: &PreparedBatch, known: &Known<'_>) -> First {
     }
 }
 
-/// Whether a batch is the one that was sealed under a key; `None` where something of that was
+/// Whether a batch is the one that was sealed under a key; `None` if one of its envelopes was
 /// erased.
 fn is_what_was_sealed(
     batch: &PreparedBatch,
@@ -72,14 +72,14 @@ fn is_what_was_sealed(
     known: &Known<'_>,
 ) -> Result<Option<bool>, ReadError> {
     let Range { start, end } = used.batch();
-    // Below the checkpoint nothing vouches for a key's record, so it may say anything.
+    // Below the checkpoint no MAC vouches for a key's record, so it may say anything.
     if end > known.size || end - start != batch.len() as u64 {
         return Ok(Some(false));
     }
     let mut sealed = Vec::new();
     let mut from = start;
     while from < end {
-        // At least one, however large it is.
+        // This reads at least one envelope, whatever its size.
         let read = known.stored.envelopes(from, end, Batch::BYTES_MAX)?;
         from += read.len() as u64;
         sealed.extend(read);
