@@ -1,16 +1,16 @@
-//! What a log asks of a witness, and how a witness judges it.
+//! The request that a log sends to a witness, and how a witness judges it.
 //!
-//! C2SP tlog-witness, add-checkpoint. Judging goes in the order of the specification: the body is
-//! parsed ([`AddCheckpoint::parse`]); the log's keys, found by [`AddCheckpoint::claimed_origin`],
-//! must have signed it ([`AddCheckpoint::authenticate`]); and the checkpoint must extend what the
-//! witness recorded last ([`Submission::judge`]). Whoever calls keeps the record: from judging to
-//! the durable new record nothing else may be judged for that log. HTTP statuses are the caller's,
-//! too.
+//! C2SP tlog-witness, add-checkpoint. A witness judges in the order of the specification. It parses
+//! the body ([`AddCheckpoint::parse`]). It finds the log's keys by
+//! [`AddCheckpoint::claimed_origin`] and checks that they signed the checkpoint
+//! ([`AddCheckpoint::authenticate`]). It checks that the checkpoint extends what it recorded last
+//! ([`Submission::judge`]). The caller keeps the record: until the new record is durable, it must
+//! judge no other request for that log. The caller also maps refusals to HTTP statuses.
 //!
-//! Not here: the optional call sign-subtree.
+//! The optional call sign-subtree is not implemented.
 //!
-//! Invariants: a [`Submission`] is signed by a key that the witness trusts for its origin. A
-//! [`TreeHead`] that judging gives extends the one it was given.
+//! Invariants: a key that the witness trusts for its origin has signed every [`Submission`]. A
+//! [`TreeHead`] from [`Submission::judge`] extends the one that it was given.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -36,22 +36,22 @@ pub const REQUEST_BYTES_MAX: usize = NOTE_BYTES_MAX + PROOF_LINES_MAX * 45 + 26;
 pub struct AddCheckpoint {
     /// Size of the checkpoint that the witness is believed to have cosigned last; 0 for none.
     pub old_size: TreeSize,
-    /// That the new tree extends the old one; at most [`PROOF_LINES_MAX`] hashes.
+    /// Proof that the new tree extends the old one; at most [`PROOF_LINES_MAX`] hashes.
     pub proof: Vec<Hash>,
-    /// The checkpoint.
+    /// The checkpoint to cosign, as the log signed it.
     pub checkpoint: SignedNote,
 }
 
-/// Size and root: what a witness has recorded of a log.
+/// Size and root of a tree: what a witness has recorded of a log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TreeHead {
-    /// Leaves.
+    /// Number of leaves.
     pub size: TreeSize,
     /// Root of the tree of that size.
     pub root: Hash,
 }
 
-/// A request whose checkpoint the log has signed.
+/// A request whose checkpoint a trusted key of the log has signed.
 #[derive(Clone, Debug)]
 pub struct Submission<'a> {
     request: &'a AddCheckpoint,
@@ -80,13 +80,13 @@ impl AddCheckpoint {
         Ok(Self { old_size, proof, checkpoint: SignedNote::parse(note)? })
     }
 
-    /// The log that the checkpoint claims to be of; unverified, it only says which keys to try.
+    /// The log that the checkpoint claims to be of, unverified. It only selects the keys to try.
     pub fn claimed_origin(&self) -> Result<Origin, ParseCheckpointError> {
         Checkpoint::parse(self.checkpoint.unverified_text()).map(|checkpoint| checkpoint.origin)
     }
 
     /// Checks that one of the keys that are trusted for the claimed origin has signed the
-    /// checkpoint, and that none is said to have that did not.
+    /// checkpoint, and that no signature in the name of such a key is invalid.
     pub fn authenticate(&self, keys: &[VerifierKey]) -> Result<Submission<'_>, AuthenticateError> {
         let text = self.checkpoint.verify(keys)?.text();
         let checkpoint = Checkpoint::parse(text)?;
@@ -96,29 +96,30 @@ impl AddCheckpoint {
 }
 
 impl TreeHead {
-    /// What a witness has recorded of a log that it never saw.
+    /// The record of a witness that never saw the log: the empty tree.
     pub fn empty() -> Self {
         Self { size: TreeSize::EMPTY, root: empty_root() }
     }
 
-    /// What a checkpoint says.
+    /// The size and root of a checkpoint.
     pub const fn of(checkpoint: &Checkpoint) -> Self {
         Self { size: checkpoint.size, root: checkpoint.root }
     }
 }
 
 impl Submission<'_> {
-    /// What the log says.
+    /// The checkpoint that the log signed.
     pub const fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }
 
-    /// The checkpoint's note with the signatures of the log's keys and no other.
+    /// The checkpoint's note with the signatures of the log's keys and no others.
     pub const fn note(&self) -> &SignedNote {
         &self.note
     }
 
-    /// What the witness is to record, if the checkpoint extends what it has `recorded`.
+    /// The tree that the witness must record next, if the checkpoint extends what it has
+    /// `recorded`.
     pub fn judge(&self, recorded: TreeHead) -> Result<TreeHead, RefuseError> {
         let old_size = self.request.old_size;
         let new = TreeHead::of(&self.checkpoint);
@@ -142,22 +143,22 @@ impl fmt::Display for AddCheckpoint {
     }
 }
 
-/// Why a body is not a request.
+/// Why a body is not an add-checkpoint request.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ParseAddCheckpointError {
-    /// No empty line, and so nothing after it.
+    /// The body has no empty line, after which the checkpoint must follow.
     #[error("the request has no checkpoint: it must follow an empty line")]
     NoCheckpoint,
-    /// Its first line is none.
+    /// The first line does not give the old size.
     #[error("`{line}` gives no old size: use `old <decimal number without leading zeros>`")]
     OldSize {
         /// The beginning of the line.
         line: String,
     },
-    /// A line of the proof is no hash.
+    /// A line of the proof is not a hash.
     #[error("a line of the consistency proof is not a hash")]
     Hash(#[from] InvalidHash),
-    /// The proof is too long.
+    /// The proof has more lines than any tree needs.
     #[error("the consistency proof has more than {PROOF_LINES_MAX} lines")]
     TooManyHashes,
     /// The checkpoint is not a signed note.
@@ -165,38 +166,38 @@ pub enum ParseAddCheckpointError {
     Note(#[from] ParseNoteError),
 }
 
-/// Why nobody whom the witness trusts has signed a checkpoint.
+/// Why no key that the witness trusts has signed a checkpoint.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum AuthenticateError {
-    /// No key of the log signed it, or one is said to have that did not.
+    /// None of the log's keys signed the checkpoint, or a signature in the name of one is invalid.
     #[error("the log's keys did not sign the checkpoint")]
     Signature(#[from] VerifyNoteError),
-    /// It is signed, but not a checkpoint.
+    /// The note is signed, but is not a checkpoint.
     #[error("the signed note is not a checkpoint")]
     Text(#[from] ParseCheckpointError),
 }
 
-/// Why a signed checkpoint is not cosigned.
+/// Why a witness does not cosign a signed checkpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum RefuseError {
     /// The old size is larger than the checkpoint's.
     #[error("the old size is larger than the checkpoint")]
     Shrunk(#[from] Shrunk),
-    /// The witness has cosigned another size last.
+    /// The last checkpoint that the witness cosigned has another size.
     #[error("the last checkpoint cosigned has {recorded} leaves, not {old_size}")]
     Conflict {
-        /// What it has cosigned last.
+        /// Size of the last checkpoint that the witness cosigned.
         recorded: TreeSize,
-        /// What the request says.
+        /// Old size in the request.
         old_size: TreeSize,
     },
-    /// A tree without leaves has another root than that.
+    /// The root is not that of a tree without leaves.
     #[error("{root} is not the root of a tree without leaves")]
     EmptyTree {
-        /// What the checkpoint says.
+        /// Root in the checkpoint.
         root: Hash,
     },
-    /// The proof does not show that the checkpoint extends what was cosigned.
+    /// The proof does not show that the checkpoint extends the last cosigned one.
     #[error("the checkpoint is not shown to extend the last one cosigned")]
     Inconsistent(#[from] ConsistencyError),
 }

@@ -1,7 +1,7 @@
-//! Entry bundles: what the leaves are made of, up to 256 in a file.
+//! Entry bundles: files with up to 256 entries, which are the contents of the leaves.
 //!
-//! C2SP tlog-tiles, Log entries: each entry follows its length in two bytes, big-endian. Where a
-//! bundle lies is [`BundleId`]'s business; what an entry means is the log's.
+//! C2SP tlog-tiles, Log entries: each entry follows its length in two bytes, big-endian.
+//! [`BundleId`] says where a bundle lies; only the log knows what an entry means.
 //!
 //! Invariant: a bundle has 1 to [`TILE_WIDTH_MAX`] entries, none longer than [`ENTRY_BYTES_MAX`].
 //!
@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use crate::hash::{Hash, leaf_hash};
 use crate::tile::{TILE_WIDTH_MAX, TileWidth};
 
-/// Most bytes of an entry: what its length has room for.
+/// Longest entry in bytes: the largest number that its length field can hold.
 pub const ENTRY_BYTES_MAX: usize = 65_535;
 
 /// Consecutive entries of a log.
@@ -22,7 +22,7 @@ pub struct EntryBundle {
 }
 
 impl EntryBundle {
-    /// Bundles entries, of which the first has an index divisible by 256.
+    /// Bundles entries. The index of the first must be divisible by 256.
     pub fn new(entries: Vec<Vec<u8>>) -> Result<Self, InvalidBundle> {
         if entries.is_empty() {
             return Err(InvalidBundle::Empty);
@@ -57,7 +57,7 @@ impl EntryBundle {
         Self::new(entries)
     }
 
-    /// The bundle as it is stored and served.
+    /// Encodes the bundle in the form in which it is stored and served.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for entry in &self.entries {
@@ -78,7 +78,7 @@ impl EntryBundle {
         TileWidth::from_count(self.entries.len()).expect("a bundle has 1 to 256 entries")
     }
 
-    /// The level-0 tile that goes with this bundle.
+    /// The hashes of the level-0 tile with the same leaves.
     pub fn leaf_hashes(&self) -> Vec<Hash> {
         self.entries.iter().map(|entry| leaf_hash(entry)).collect()
     }
@@ -93,12 +93,12 @@ pub enum InvalidBundle {
     /// There are more than 256.
     #[error("an entry bundle has more than {TILE_WIDTH_MAX} entries")]
     TooManyEntries,
-    /// An entry does not fit behind its length.
+    /// An entry is too long for its length field.
     #[error("entry {offset} of a bundle has {bytes} bytes: at most {ENTRY_BYTES_MAX} are allowed")]
     EntryTooLong {
         /// Zero-based position in the bundle.
         offset: usize,
-        /// Its length.
+        /// Length of the entry in bytes.
         bytes: usize,
     },
     /// The bytes end within an entry.

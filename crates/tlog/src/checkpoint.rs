@@ -1,11 +1,11 @@
-//! Checkpoints: what a log says about itself, signed.
+//! Checkpoints: a log's signed statements about itself.
 //!
-//! C2SP tlog-checkpoint: a signed note of three lines (the log's name, its size, its root) and,
-//! rarely, opaque extension lines. That two checkpoints of one log are consistent is not known
-//! here; see [`verify_consistency`](crate::verify_consistency).
+//! C2SP tlog-checkpoint: a signed note with three lines (the log's name, its size, its root) and,
+//! rarely, opaque extension lines. This module does not compare two checkpoints of one log; see
+//! [`verify_consistency`](crate::verify_consistency).
 //!
 //! Invariant: every [`Checkpoint`] can be written as note text, because its lines are not empty and
-//! hold no control characters.
+//! contain no control characters.
 
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -22,20 +22,20 @@ use crate::tree::TreeSize;
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Origin(String);
 
-/// A line after a checkpoint's third, whose meaning is the log's own affair.
+/// A line after a checkpoint's third. Only the log knows its meaning.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ExtensionLine(String);
 
-/// A log at one size; shown as its note text, unsigned.
+/// The state of a log at one size; shown as its note text, unsigned.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Checkpoint {
-    /// Which log.
+    /// Identity of the log.
     pub origin: Origin,
-    /// Leaves it has.
+    /// Number of leaves.
     pub size: TreeSize,
     /// Root of the tree of that size.
     pub root: Hash,
-    /// Not recommended by the specification; almost always empty.
+    /// Further lines, almost always none: the specification does not recommend them.
     pub extensions: Vec<ExtensionLine>,
 }
 
@@ -45,7 +45,7 @@ impl Checkpoint {
         Self { origin, size, root, extensions: Vec::new() }
     }
 
-    /// Parses a note's text; whoever calls has verified the note.
+    /// Parses a note's text. The caller must have verified the note.
     pub fn parse(text: &str) -> Result<Self, ParseCheckpointError> {
         let lines = text.strip_suffix('\n').ok_or(ParseCheckpointError::TooFewLines)?;
         let mut lines = lines.split('\n');
@@ -61,16 +61,17 @@ impl Checkpoint {
         })
     }
 
-    /// The checkpoint as a signed note, ready to be stored and served.
+    /// Signs the checkpoint as a note, ready to be stored and served.
     ///
-    /// A log must never sign two checkpoints that are not consistent; whoever calls sees to that.
+    /// A log must never sign two checkpoints that are not consistent. The caller is responsible for
+    /// that.
     pub fn sign(&self, signer: &Signer) -> String {
         SignedNote::sign(&self.to_string(), signer)
             .expect("a checkpoint's lines hold no control characters")
             .to_string()
     }
 
-    /// Opens the checkpoint that the log called as `key` has signed.
+    /// Opens a checkpoint that the log with the name of `key` has signed with it.
     pub fn open(note: &str, key: &VerifierKey) -> Result<Self, OpenCheckpointError> {
         Self::verify(&SignedNote::parse(note)?, key, key.name().as_str())
     }
@@ -92,7 +93,7 @@ impl Checkpoint {
 }
 
 impl Origin {
-    /// Parses a first line, without its newline.
+    /// Parses a checkpoint's first line, given without its newline.
     pub fn parse(line: &str) -> Result<Self, InvalidLine> {
         parse_line(line).map(Self)
     }
@@ -104,7 +105,7 @@ impl Origin {
 }
 
 impl ExtensionLine {
-    /// Parses a line, without its newline.
+    /// Parses an extension line, given without its newline.
     pub fn parse(line: &str) -> Result<Self, InvalidLine> {
         parse_line(line).map(Self)
     }
@@ -142,29 +143,29 @@ impl fmt::Display for Checkpoint {
     }
 }
 
-/// A line that a checkpoint cannot have.
+/// The line is not valid in a checkpoint.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("`{text}` cannot be a line of a checkpoint: use at least one character, none of control")]
 pub struct InvalidLine {
     text: String,
 }
 
-/// Why a text is not a checkpoint's.
+/// Why a text is not that of a checkpoint.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ParseCheckpointError {
-    /// It has not the three lines it must have.
+    /// The text has fewer than three lines.
     #[error("the checkpoint is cut off: it must have a line each for origin, size and root")]
     TooFewLines,
-    /// Its origin or an extension line is none.
+    /// The origin or an extension line is empty or has a control character.
     #[error("the checkpoint has an unusable line")]
     Line(#[from] InvalidLine),
-    /// Its size is none.
+    /// The second line is not a size.
     #[error("`{text}` is not the size of a tree: use a decimal number without leading zeros")]
     Size {
         /// The beginning of the line.
         text: String,
     },
-    /// Its root is none.
+    /// The third line is not a root.
     #[error("the checkpoint has no usable root")]
     Root(#[from] InvalidHash),
 }
@@ -172,21 +173,21 @@ pub enum ParseCheckpointError {
 /// Why a checkpoint was not opened.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum OpenCheckpointError {
-    /// It is not a signed note.
+    /// The text is not a signed note.
     #[error("the checkpoint is not a signed note")]
     Note(#[from] ParseNoteError),
-    /// It is not signed by the key.
+    /// The key did not sign the note.
     #[error("the checkpoint's signature does not hold")]
     Signature(#[from] VerifyNoteError),
-    /// It is signed, but not a checkpoint.
+    /// The note is signed, but is not a checkpoint.
     #[error("the signed note is not a checkpoint")]
     Text(#[from] ParseCheckpointError),
-    /// It is of another log.
+    /// The checkpoint belongs to another log.
     #[error("the checkpoint is of the log `{origin}`, not of `{expected}`")]
     Origin {
-        /// The log it is of.
+        /// Origin in the checkpoint.
         origin: Origin,
-        /// The log it should be of.
+        /// The expected origin.
         expected: String,
     },
 }

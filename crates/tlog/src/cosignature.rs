@@ -1,8 +1,8 @@
-//! Cosignatures: what a witness says about a log's checkpoint, and when it said so.
+//! Cosignatures: a witness's statement about a log's checkpoint, with its time.
 //!
-//! C2SP tlog-cosignature, of which the Ed25519 type (0x04) is known here; the ML-DSA-44 type is
-//! not. A cosignature is one more signature line of the checkpoint's note: 8 bytes of time and 64
-//! of a signature that covers the time and the note's text. It says that at that time the
+//! C2SP tlog-cosignature. This module implements the Ed25519 type (0x04), not the ML-DSA-44 type. A
+//! cosignature is an additional signature line of the checkpoint's note: 8 bytes of time and a
+//! signature of 64 bytes over the time and the note's text. It states that at that time the
 //! checkpoint was the largest consistent tree of the log that the cosigner had seen.
 //!
 //! Invariant: a [`Cosignature`] was verified. A [`PosixTime`] is 1 to 2^63 - 1.
@@ -16,20 +16,20 @@ use crate::note::{
     COSIGNATURE, NoteSignature, PrivateKey, PublicKey, SIGNATURES_MAX, SignedNote, VerifyNoteError,
 };
 
-/// First line of what an Ed25519 cosigner signs; it keeps the message apart from a plain note.
+/// First line of what an Ed25519 cosigner signs. It distinguishes the message from a plain note.
 const HEADER: &str = "cosignature/v1";
 
-/// The public key of whoever cosigns checkpoints, a witness for example; shown as a vkey.
+/// The public key of a cosigner of checkpoints, for example a witness; shown as a vkey.
 pub type CosignerKey = PublicKey<COSIGNATURE>;
 
-/// The private key of whoever cosigns checkpoints.
+/// The private key of a cosigner of checkpoints.
 pub type Cosigner = PrivateKey<COSIGNATURE>;
 
 /// Seconds since the beginning of 1970, leap seconds not counted.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct PosixTime(u64);
 
-/// A cosignature that holds: who said so, and when.
+/// A verified cosignature: the key that made it, and the time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Cosignature<'a> {
     key: &'a CosignerKey,
@@ -37,7 +37,7 @@ pub struct Cosignature<'a> {
 }
 
 impl PosixTime {
-    /// `None` for 0, which stands for no time, and beyond 2^63 - 1.
+    /// Answers `None` for 0, which means "no time", and for values beyond 2^63 - 1.
     pub const fn new(seconds: u64) -> Option<Self> {
         if seconds > 0 && seconds <= i64::MAX.cast_unsigned() { Some(Self(seconds)) } else { None }
     }
@@ -49,20 +49,20 @@ impl PosixTime {
 }
 
 impl<'a> Cosignature<'a> {
-    /// Whose it is.
+    /// The key that made it.
     pub const fn key(&self) -> &'a CosignerKey {
         self.key
     }
 
-    /// When it was made, by the cosigner's clock.
+    /// Time at which it was made, by the cosigner's clock.
     pub const fn at(&self) -> PosixTime {
         self.at
     }
 }
 
 impl Cosigner {
-    /// Cosigns a checkpoint. Whoever calls has seen no larger tree of the log, and only trees that
-    /// are consistent with this one.
+    /// Cosigns a checkpoint. The caller must have seen no larger tree of the log, and only trees
+    /// that are consistent with this one.
     pub fn cosign(&self, checkpoint: &Checkpoint, at: PosixTime) -> NoteSignature {
         let signature = self.sign_message(&message(at, &checkpoint.to_string()));
         NoteSignature::by(self, [at.0.to_be_bytes().as_slice(), &signature].concat())
@@ -70,7 +70,7 @@ impl Cosigner {
 }
 
 impl CosignerKey {
-    /// When this key cosigned a note of this text, if it did.
+    /// Time at which this key cosigned a note of this text; `None` if it did not.
     fn cosigned(&self, signature: &NoteSignature, text: &str) -> Option<PosixTime> {
         let (seconds, signature) = signature.bytes.split_first_chunk()?;
         let at = PosixTime::new(u64::from_be_bytes(*seconds))?;
@@ -79,8 +79,8 @@ impl CosignerKey {
 }
 
 impl SignedNote {
-    /// Checks every cosignature that one of `keys` is said to have made: none may be bad. The
-    /// newest of each key is answered, in the order of the lines; those of other keys are ignored.
+    /// Checks every cosignature in the name of one of `keys`. All must be valid. Answers the newest
+    /// one of each key, in the order of the lines, and ignores those of other keys.
     pub fn cosignatures<'a>(
         &self,
         keys: &'a [CosignerKey],
@@ -98,11 +98,11 @@ impl SignedNote {
         Ok(cosignatures)
     }
 
-    /// Takes from a witness's answer the cosignatures of this note that `keys` made, each in place
-    /// of an older one, and says which.
+    /// Adds the cosignatures of this note that `keys` made and that a witness's answer contains.
+    /// Each replaces an older one of its key. Answers the added ones.
     ///
-    /// Whatever else the answer holds is dropped: lines of other keys, signatures of another text,
-    /// what is not a signature line, and everything after [`SIGNATURES_MAX`] lines.
+    /// Everything else in the answer is dropped: lines of other keys, signatures of another text,
+    /// lines that are not signatures, and everything after [`SIGNATURES_MAX`] lines.
     pub fn merge<'a>(&mut self, answer: &str, keys: &'a [CosignerKey]) -> Vec<Cosignature<'a>> {
         let signatures =
             answer.lines().take(SIGNATURES_MAX).filter_map(|line| NoteSignature::parse(line).ok());

@@ -1,6 +1,6 @@
 //! Decimal numbers as every C2SP text format writes them: ASCII digits, no leading zeros.
 
-/// The number that `text` writes canonically, or `None`.
+/// Parses a canonical decimal number; `None` if `text` is anything else.
 pub(crate) fn parse_decimal(text: &str) -> Option<u64> {
     let canonical = text == "0" || !text.starts_with('0');
     // `u64::from_str` alone would also take a plus sign.

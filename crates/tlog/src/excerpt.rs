@@ -1,8 +1,9 @@
-//! How a refused text is shown in an error: short, and unable to disturb a terminal.
+//! Shortens a refused text for an error message, so that it cannot disturb a terminal.
 
 use alloc::string::String;
 
-/// Enough to recognise a line of any of the formats here, a hash in base64 (44) included.
+/// Number of characters that suffices to recognise a line of every format here, including a hash in
+/// base64 (44).
 const CHARS_MAX: usize = 80;
 
 /// The beginning of `text`, with control characters escaped.

@@ -1,11 +1,12 @@
-//! The right edge of a growing tree: all that is needed to append to it and to know its root.
+//! The right edge of a growing tree: everything that appending to it and computing its root need.
 //!
 //! RFC 6962 §2.1. A tree is a row of perfect subtrees, one for each bit of its size; their roots
-//! are its peaks. A writer keeps a [`Frontier`] instead of the leaves, and gets it back at start-up
-//! with [`Frontier::load`] from a few tiles, or with [`Frontier::load_subtrees`] from wherever it
-//! keeps the roots of subtrees. What an inner node hashes is a parameter, [`NodeHash`].
+//! are its peaks. A writer keeps a [`Frontier`] instead of the leaves. At start-up
+//! [`Frontier::load`] restores it from a few tiles, or [`Frontier::load_subtrees`] from roots of
+//! subtrees that the writer keeps in another form. The parameter [`NodeHash`] says how to hash an
+//! inner node.
 //!
-//! Invariant: `peaks.len()` is the number of ones in `size`, so at most 64 hashes are held.
+//! Invariant: `peaks.len()` is the number of ones in `size`, so a frontier has at most 64 hashes.
 
 use alloc::vec::Vec;
 use core::marker::PhantomData;
@@ -15,7 +16,7 @@ use crate::tile::{ShortTile, TileId};
 use crate::tile_reader::TileReader;
 use crate::tree::{LeafIndex, Node, Subtree, TreeSize};
 
-/// The peaks of a tree, to which leaves are appended.
+/// The peaks of a tree. Leaves can be appended to it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Frontier<N = Rfc6962> {
     size: u64,
@@ -30,10 +31,10 @@ impl Frontier {
         Self::empty()
     }
 
-    /// The tree of `size` leaves whose tiles `read_tile` gives; see
-    /// [`inclusion_proof`](crate::inclusion_proof) for what is asked of it.
+    /// Loads the tree of `size` leaves from the tiles that `read_tile` gives.
+    /// [`inclusion_proof`](crate::inclusion_proof) says which tiles it asks for.
     ///
-    /// Tiles are believed: compare [`root`](Self::root) with a checkpoint.
+    /// The tiles are not checked: compare [`root`](Self::root) with a checkpoint.
     pub fn load<E: From<ShortTile>>(
         size: TreeSize,
         read_tile: impl FnMut(&TileId) -> Result<Vec<Hash>, E>,
@@ -49,8 +50,8 @@ impl<N: NodeHash> Frontier<N> {
         Self { size: 0, peaks: Vec::new(), nodes: PhantomData }
     }
 
-    /// The tree of `size` leaves whose subtrees have the roots that `subtree_hash` gives; they are
-    /// believed.
+    /// Loads the tree of `size` leaves from the roots of subtrees that `subtree_hash` gives. The
+    /// roots are not checked.
     pub fn load_subtrees<E>(
         size: TreeSize,
         subtree_hash: impl FnMut(Subtree) -> Result<Hash, E>,
@@ -60,13 +61,13 @@ impl<N: NodeHash> Frontier<N> {
     }
 
     /// Adds a leaf on the right, given as its hash ([`leaf_hash`](crate::leaf_hash) in an RFC 6962
-    /// tree), and says which it is.
+    /// tree), and answers its index.
     pub fn append(&mut self, leaf: Hash) -> LeafIndex {
         self.append_with(leaf, |_subtree, _hash| {})
     }
 
-    /// Adds a leaf as [`append`](Self::append) does, and tells `complete` of each subtree above it
-    /// that it completes, from the lowest up, with its root.
+    /// Adds a leaf as [`append`](Self::append) does. Calls `complete` with each subtree above the
+    /// leaf that the leaf completes, from the lowest up, and with the subtree's root.
     pub fn append_with(
         &mut self,
         leaf: Hash,
@@ -74,7 +75,7 @@ impl<N: NodeHash> Frontier<N> {
     ) -> LeafIndex {
         let index = LeafIndex::new(self.size);
         let mut peak = leaf;
-        // Each low bit that is set is a peak as high as the new one, which it is merged with.
+        // Each low bit that is set is a peak as high as the new one, so merge the two.
         for height in (1_u8..).take(self.size.trailing_ones() as usize) {
             let left = self.peaks.pop().expect("a size has as many peaks as bits set");
             peak = N::node(&left, &peak);

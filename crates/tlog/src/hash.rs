@@ -1,8 +1,8 @@
-//! SHA-256 hashes and the three ways in which RFC 6962 §2.1 makes them.
+//! SHA-256 hashes, and the three ways in which RFC 6962 §2.1 computes them.
 //!
-//! A leaf is hashed behind a byte 0 and an inner node behind a byte 1, so that no inner node can be
-//! passed off as an entry. Pangea's Secure Audit Log builds a tree of the same shape without these
-//! bytes; [`NodeHash`] is what differs.
+//! The hash of a leaf begins with a byte 0 and that of an inner node with a byte 1, so nobody can
+//! present an inner node as an entry. Pangea's Secure Audit Log builds a tree of the same shape
+//! without these bytes; [`NodeHash`] is the difference.
 
 use alloc::string::String;
 use core::fmt;
@@ -41,7 +41,7 @@ impl Hash {
         STANDARD.encode(self.0)
     }
 
-    /// Parses what [`to_base64`](Self::to_base64) gives, and no other spelling of it.
+    /// Parses the result of [`to_base64`](Self::to_base64), and no other spelling of it.
     pub fn from_base64(text: &str) -> Result<Self, InvalidHash> {
         let refused = || InvalidHash { text: excerpt(text) };
         let bytes = STANDARD.decode(text).map_err(|_undecodable| refused())?;
@@ -61,7 +61,7 @@ impl fmt::Debug for Hash {
     }
 }
 
-/// A text that is not a hash.
+/// The text is not a hash in base64.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("`{text}` is not a hash: use the base64 of {} bytes, padded", Hash::LEN)]
 pub struct InvalidHash {
@@ -106,18 +106,18 @@ pub fn root_of(hashes: &[Hash]) -> Hash {
     }
 }
 
-/// How a tree hashes its inner nodes; its shape is always that of RFC 6962 §2.1.
+/// How a tree hashes its inner nodes. The shape of a tree is always that of RFC 6962 §2.1.
 pub trait NodeHash {
     /// Hash of the node above `left` and `right`.
     fn node(left: &Hash, right: &Hash) -> Hash;
 }
 
-/// RFC 6962 §2.1: [`node_hash`].
+/// Hashes nodes as in RFC 6962 §2.1, with [`node_hash`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Rfc6962;
 
-/// Pangea's Secure Audit Log: SHA-256 of the left and the right child, without a prefix. Its leaves
-/// are the entries themselves, which must then be hashes.
+/// Hashes nodes as Pangea's Secure Audit Log does: SHA-256 of the left and the right child, without
+/// a prefix. The leaves are the entries themselves, so entries must be hashes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Pangea;
 

@@ -1,17 +1,19 @@
 //! Transparency logs: what a log *is*, and how anyone checks one.
 //!
-//! One module per specification: [`hash`], [`tree`], [`frontier`] and [`proof`] are RFC 6962 §2.1,
-//! and [`multiproof`] proves several of its leaves at once; [`tile`], [`tile_path`] and [`bundle`]
-//! are C2SP tlog-tiles, [`note`] is C2SP signed-note, [`checkpoint`] is C2SP tlog-checkpoint,
-//! [`tlog_proof`] is C2SP tlog-proof, [`cosignature`], [`add_checkpoint`] and [`policy`] are C2SP
-//! tlog-cosignature, tlog-witness and tlog-policy. Everything a caller needs is exported here;
-//! start at [`Checkpoint`], [`LeafInTree`] and [`TlogProof`].
+//! There is one module for each specification. [`hash`], [`tree`], [`frontier`] and [`proof`]
+//! implement RFC 6962 §2.1, and [`multiproof`] proves several leaves of its tree at once. [`tile`],
+//! [`tile_path`] and [`bundle`] implement C2SP tlog-tiles, [`note`] C2SP signed-note,
+//! [`checkpoint`] C2SP tlog-checkpoint, and [`tlog_proof`] C2SP tlog-proof. [`cosignature`],
+//! [`add_checkpoint`] and [`policy`] implement C2SP tlog-cosignature, tlog-witness and tlog-policy.
+//! The crate root exports everything that a caller needs; start at [`Checkpoint`], [`LeafInTree`]
+//! and [`TlogProof`].
 //!
 //! Nothing here reads a clock, a file or a socket, and no key is kept beyond a [`Signer`] that the
-//! caller holds. Whoever stores the hashes lends them as a closure, `FnMut(&TileId)`; the functions
-//! ask it for each tile at most once. Not here: what an entry means.
+//! caller holds. The caller stores the hashes and lends them as a closure, `FnMut(&TileId)`; a
+//! function asks it for each tile at most once. The crate does not know what an entry means.
 //!
-//! Invariant: text and bytes from outside can be refused, with an error that says what is allowed,
+//! Invariant: a function may refuse text and bytes from outside, with an error that says what is
+//! allowed, but they never cause a panic.
 //! but never cause a panic.
 //!
 //! # Example

@@ -1,10 +1,10 @@
-//! Proofs that several leaves are in a tree at once: the hashes that a proof of each would repeat
-//! are left out.
+//! Proofs that several leaves are in a tree. They leave out the hashes that separate proofs would
+//! repeat.
 //!
-//! A proof holds the hash of every largest node that has none of the leaves below it, from left to
-//! right; the tree's shape is that of RFC 6962 §2.1. Of leaves that follow each other it is hardly
-//! longer than a proof of one; of leaves far apart it is as long as their proofs together, less
-//! what they share.
+//! A proof has the hash of every largest node without any of the leaves below it, from left to
+//! right. The tree has the shape of RFC 6962 §2.1. A proof of consecutive leaves is hardly longer
+//! than a proof of one leaf. A proof of leaves far apart is as long as their separate proofs
+//! together, less the hashes that they share.
 
 use alloc::vec::Vec;
 
@@ -20,7 +20,7 @@ pub struct LeavesInTree {
 }
 
 impl LeavesInTree {
-    /// Checks once that each is in the tree and follows the one before.
+    /// Checks once that each index is in the tree and comes after the one before.
     pub fn new(
         size: TreeSize,
         indices: impl IntoIterator<Item = LeafIndex>,
@@ -33,17 +33,17 @@ impl LeavesInTree {
         Ok(Self { size, indices })
     }
 
-    /// Of which tree.
+    /// Size of the tree.
     pub const fn size(&self) -> TreeSize {
         self.size
     }
 
-    /// Which leaves.
+    /// Indices of the leaves, in order.
     pub fn indices(&self) -> &[LeafIndex] {
         &self.indices
     }
 
-    /// The nodes whose hashes are a proof.
+    /// The nodes whose hashes form the proof.
     fn others(&self) -> Vec<Node> {
         let mut others = Vec::new();
         without(Node::root(self.size), &self.indices, &mut others);
@@ -51,7 +51,7 @@ impl LeavesInTree {
     }
 }
 
-/// The proof of all these leaves, from the roots of subtrees.
+/// Makes the proof of all these leaves from the roots of subtrees.
 pub fn multiproof_from_subtrees<N: NodeHash, E>(
     leaves: &LeavesInTree,
     mut subtree_hash: impl FnMut(Subtree) -> Result<Hash, E>,
@@ -59,7 +59,7 @@ pub fn multiproof_from_subtrees<N: NodeHash, E>(
     leaves.others().into_iter().map(|node| hash_of::<N, E>(node, &mut subtree_hash)).collect()
 }
 
-/// Checks that the tree with this `root` has leaves with these hashes at these places.
+/// Checks that the tree with this `root` has leaves with these hashes at these indices.
 pub fn verify_multiproof(
     leaves: &LeavesInTree,
     leaf_hashes: &[Hash],
@@ -81,7 +81,7 @@ pub fn verify_multiproof(
     if computed == *root { Ok(()) } else { Err(MultiproofError::Root { computed, root: *root }) }
 }
 
-/// The largest nodes below `node` that have none of `leaves`, which are all below it.
+/// Collects the largest nodes below `node` without any of `leaves`, which are all below `node`.
 fn without(node: Node, leaves: &[LeafIndex], others: &mut Vec<Node>) {
     if leaves.is_empty() {
         others.push(node);
@@ -92,7 +92,7 @@ fn without(node: Node, leaves: &[LeafIndex], others: &mut Vec<Node>) {
     }
 }
 
-/// The hash of `node`; `None` where there are fewer hashes than it takes.
+/// Computes the hash of `node`; `None` if there are too few hashes.
 fn hash_from<'a>(
     node: Node,
     leaves: &[LeafIndex],
@@ -115,47 +115,47 @@ fn split(leaves: &[LeafIndex], right: Node) -> (&[LeafIndex], &[LeafIndex]) {
     leaves.split_at(leaves.partition_point(|leaf| leaf.get() < right.begin()))
 }
 
-/// Leaves that cannot be proved together.
+/// Why leaves are not a valid set for one proof.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum InvalidLeaves {
-    /// One is not in the tree.
+    /// A leaf is not in the tree.
     #[error(transparent)]
     NotInTree(#[from] NotInTree),
-    /// They are not in order, or one is there twice.
+    /// The leaves are not in order, or one occurs twice.
     #[error("leaf {index} comes after leaf {before}: name leaves in order, each once")]
     Order {
-        /// A leaf.
+        /// Index of a leaf.
         before: LeafIndex,
-        /// The one that follows it.
+        /// Index of the leaf after it, which is not greater.
         index: LeafIndex,
     },
 }
 
-/// Why leaves were not shown to be in a tree.
+/// Why leaves are not proved to be in a tree.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum MultiproofError {
-    /// There is not one hash for each leaf.
+    /// The number of leaf hashes differs from the number of leaves.
     #[error("a proof of {expected_len} leaves needs their hashes, and there are {len}")]
     Leaves {
-        /// How many leaves.
+        /// Number of leaves.
         expected_len: usize,
-        /// How many hashes of leaves.
+        /// Number of leaf hashes.
         len: usize,
     },
-    /// The proof is not as long as it must be.
+    /// The proof has the wrong number of hashes.
     #[error("a proof of these leaves has {expected_len} hashes, this one {len}")]
     Length {
-        /// Hashes in a proof of them.
+        /// Number of hashes in a proof of these leaves.
         expected_len: usize,
-        /// Hashes in this proof.
+        /// Number of hashes in this proof.
         len: usize,
     },
-    /// The proof leads elsewhere.
+    /// The proof leads to another root.
     #[error("the proof leads to {computed}, not to the root {root}")]
     Root {
-        /// Where it leads.
+        /// The root that the proof leads to.
         computed: Hash,
-        /// Where it should lead.
+        /// The expected root.
         root: Hash,
     },
 }

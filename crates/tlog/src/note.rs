@@ -1,13 +1,13 @@
-//! Notes: text with signature lines under it, which a person and a program can both read.
+//! Notes: text followed by signature lines, readable for people and programs.
 //!
-//! C2SP signed-note. Parsing a note proves nothing; its text is to be used only as
-//! [`VerifiedNote::text`]. Signatures of keys that the verifier does not know are carried along and
-//! ignored, so that keys can change and witnesses can join in; their lines are read by
-//! [`cosignature`](crate::cosignature).
+//! C2SP signed-note. Parsing a note proves nothing: use its text only after verification, as
+//! [`VerifiedNote::text`]. A verifier keeps and ignores signatures of keys that it does not know,
+//! so keys can change and witnesses can be added. [`cosignature`](crate::cosignature) reads the
+//! lines of witnesses.
 //!
 //! Invariants of a [`SignedNote`]: `text` ends in a newline and has no other control character
-//! below U+0020; there are 1 to [`SIGNATURES_MAX`] signatures. A parsed note is formatted byte for
-//! byte as it was.
+//! below U+0020; there are 1 to [`SIGNATURES_MAX`] signatures. Formatting a parsed note gives the
+//! same bytes.
 
 mod key;
 
@@ -30,7 +30,7 @@ pub const NOTE_BYTES_MAX: usize = 256 * 1024;
 /// Most signatures on a note; the specification asks for at least 16.
 pub const SIGNATURES_MAX: usize = 64;
 
-/// Begins a signature line: an em dash (U+2014) and a space.
+/// Beginning of a signature line: an em dash (U+2014) and a space.
 const SIGNATURE_PREFIX: &str = "\u{2014} ";
 
 /// A note whose signatures have not been checked.
@@ -43,15 +43,15 @@ pub struct SignedNote {
 /// One signature line.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NoteSignature {
-    /// Name of the key that is said to have signed.
+    /// Name of the key that is said to have made the signature.
     pub name: KeyName,
-    /// Its ID.
+    /// ID of the key.
     pub id: KeyId,
-    /// The signature itself, as its type has it.
+    /// The signature, in the format of its type.
     pub bytes: Vec<u8>,
 }
 
-/// The text of a note, and which of the known keys signed it.
+/// The text of a note, and the known keys that signed it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct VerifiedNote<'a> {
     text: &'a str,
@@ -68,7 +68,7 @@ impl SignedNote {
         Ok(Self { text: text.into(), signatures: alloc::vec![signature] })
     }
 
-    /// Parses a note as it is stored and sent.
+    /// Parses a note in the form in which it is stored and sent.
     pub fn parse(note: &str) -> Result<Self, ParseNoteError> {
         if note.len() > NOTE_BYTES_MAX {
             return Err(ParseNoteError::TooLong { bytes: note.len() });
@@ -101,9 +101,9 @@ impl SignedNote {
         &self.signatures
     }
 
-    /// Checks every signature that one of `keys` is said to have made.
+    /// Checks every signature in the name of one of `keys`.
     ///
-    /// At least one must be good and none may be bad; those of other keys are ignored.
+    /// At least one must be valid and none may be invalid. Signatures of other keys are ignored.
     pub fn verify<'a>(
         &'a self,
         keys: &'a [VerifierKey],
@@ -123,9 +123,8 @@ impl SignedNote {
         Ok(VerifiedNote { text: &self.text, signers })
     }
 
-    /// The signatures that `made` finds some of `keys` to have made, with what it says of them. One
-    /// that such a key is said to have made and did not refuses the note (C2SP signed-note,
-    /// Signatures).
+    /// The signatures that some of `keys` made, each with the answer of `made`. If a signature in
+    /// the name of such a key is invalid, the whole note is refused (C2SP signed-note, Signatures).
     pub(crate) fn signatures_of<'a, T, const TYPE: u8>(
         &self,
         keys: &'a [PublicKey<TYPE>],
@@ -137,7 +136,7 @@ impl SignedNote {
             if named.peek().is_none() {
                 continue;
             }
-            // Two keys with one name and ID are told apart by which of them fits.
+            // Two keys may have the same name and ID; the signature fits only one of them.
             let signer = named.find_map(|key| Some((key, made(key, signature)?)));
             found.push(signer.ok_or_else(|| VerifyNoteError::BadSignature {
                 name: signature.name.clone(),
@@ -147,15 +146,15 @@ impl SignedNote {
         Ok(found)
     }
 
-    /// The same note with the signatures only that some of `keys` are said to have made.
+    /// The same note with only the signatures in the name of some of `keys`.
     pub(crate) fn with_signatures_of<const TYPE: u8>(&self, keys: &[PublicKey<TYPE>]) -> Self {
         let is_of_key = |signature: &&NoteSignature| keys.iter().any(|key| signature.names(key));
         let signatures = self.signatures.iter().filter(is_of_key).cloned().collect();
         Self { text: self.text.clone(), signatures }
     }
 
-    /// Adds a signature, unchecked, in place of one that its key made before. `false` says that it
-    /// was left out: the note has [`SIGNATURES_MAX`] of other keys.
+    /// Adds a signature, unchecked, and replaces an earlier one of its key. Answers `false` if it
+    /// was left out because the note has [`SIGNATURES_MAX`] signatures of other keys.
     pub fn put_signature(&mut self, signature: NoteSignature) -> bool {
         let is_of_key =
             |old: &&mut NoteSignature| old.name == signature.name && old.id == signature.id;
@@ -176,20 +175,20 @@ impl<'a> VerifiedNote<'a> {
         self.text
     }
 
-    /// The keys whose signatures were checked, at least one, each once.
+    /// The keys whose signatures were verified, at least one, each once.
     pub fn signers(&self) -> &[&'a VerifierKey] {
         &self.signers
     }
 }
 
 impl NoteSignature {
-    /// The signature line that carries these bytes under the name of the key.
+    /// A signature line with these bytes, in the name of the key.
     pub(crate) fn by<const TYPE: u8>(signer: &PrivateKey<TYPE>, bytes: Vec<u8>) -> Self {
         let key = signer.vkey();
         Self { name: key.name().clone(), id: key.id(), bytes }
     }
 
-    /// Whether it says that this key made it.
+    /// Whether the line names this key.
     pub(crate) fn names<const TYPE: u8>(&self, key: &PublicKey<TYPE>) -> bool {
         self.name == *key.name() && self.id == key.id()
     }
@@ -225,7 +224,7 @@ impl fmt::Display for NoteSignature {
     }
 }
 
-/// A text that cannot be a note's.
+/// The text cannot be the text of a note.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the text cannot be a note's: end it with a newline and use no other control character")]
 pub struct InvalidNoteText;
@@ -233,25 +232,25 @@ pub struct InvalidNoteText;
 /// Why a text is not a signed note.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ParseNoteError {
-    /// It is too long.
+    /// The note is too long.
     #[error("the note has {bytes} bytes: at most {NOTE_BYTES_MAX} are read")]
     TooLong {
-        /// Its length.
+        /// Length of the note in bytes.
         bytes: usize,
     },
-    /// It has a control character that is not a newline.
+    /// The note has a control character other than a newline.
     #[error("the note has a control character: only newlines are allowed")]
     ControlCharacter,
-    /// It has no signature lines.
+    /// The note has no signature lines.
     #[error("the note is not signed: signature lines must follow its last blank line")]
     Unsigned,
-    /// It does not end in a newline.
+    /// The note does not end in a newline.
     #[error("the note's last line does not end: notes end in a newline")]
     CutOff,
-    /// It has too many signatures.
+    /// The note has too many signatures.
     #[error("the note has {count} signatures: at most {SIGNATURES_MAX} are read")]
     TooManySignatures {
-        /// How many.
+        /// Number of signatures.
         count: usize,
     },
     /// A line after the last blank one is not a signature.
@@ -262,10 +261,10 @@ pub enum ParseNoteError {
     },
 }
 
-/// Why a note is not to be believed.
+/// Why a note is not verified.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum VerifyNoteError {
-    /// A known key is said to have signed, but did not sign this text.
+    /// A signature in the name of a known key is not one of this text.
     #[error("the signature of `{name}` (key {id}) is not one of this text")]
     BadSignature {
         /// Name of the key.
@@ -273,7 +272,7 @@ pub enum VerifyNoteError {
         /// ID of the key.
         id: KeyId,
     },
-    /// No known key is said to have signed.
+    /// No signature is in the name of a known key.
     #[error("none of the note's signatures is by a known key")]
     NoKnownKey,
 }

@@ -1,12 +1,12 @@
-//! Policies: which logs one trusts, and which witnesses must have cosigned a checkpoint.
+//! Policies: the trusted logs, and the witnesses that must have cosigned a checkpoint.
 //!
-//! C2SP tlog-policy. The file is lines of octets; names are compared as they stand and shown as
-//! UTF-8; the last line may lack its newline. Keys are Ed25519: `log` lines hold signers' (0x01),
-//! `witness` lines cosigners' (0x04). What URLs mean is the caller's affair.
+//! C2SP tlog-policy. The file consists of lines of octets. Names are compared as octets and shown
+//! as UTF-8. The last line may lack its newline. Keys are Ed25519: `log` lines have signers' keys
+//! (0x01), `witness` lines cosigners' keys (0x04). The caller interprets URLs.
 //!
-//! Invariants of a [`Policy`]: no key is there twice; a name is a member of at most one group, so
-//! each witness counts in one way only; a group's members stand before it, so there are no circles;
-//! a threshold is 1 to the number of members.
+//! Invariants of a [`Policy`]: no key occurs twice; a name is a member of at most one group, so
+//! each witness counts in one way only; a group's members come before it, so there are no cycles; a
+//! threshold is 1 to the number of members.
 
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -17,17 +17,17 @@ use crate::decimal::parse_decimal;
 use crate::excerpt::excerpt;
 use crate::note::{ParseKeyError, SignedNote, VerifierKey, VerifyNoteError};
 
-/// Most logs, witnesses and groups of a policy, of each: what the specification asks every
-/// implementation to support. A note has room for twice as many signatures.
+/// Most logs, most witnesses and most groups of a policy: the number that the specification asks
+/// every implementation to support. A note has room for twice as many signatures.
 pub const LINES_MAX: usize = 32;
 
-/// Most bytes of a policy: three times 32 lines of half a kilobyte, and as much for comments.
+/// Largest policy file in bytes: three times 32 lines of half a kilobyte, and as much for comments.
 pub const POLICY_BYTES_MAX: usize = 96 * 1024;
 
-/// The name that stands for no witness at all.
+/// The name of the quorum without any witness.
 const NONE: &[u8] = b"none";
 
-/// Which checkpoints are good enough.
+/// The signatures and cosignatures that a checkpoint must have.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Policy {
     logs: Vec<PolicyLog>,
@@ -39,23 +39,23 @@ pub struct Policy {
     quorum_name: String,
 }
 
-/// A log that the policy knows.
+/// A log that the policy trusts.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PolicyLog {
-    /// Its key; the key's name is the log's origin.
+    /// The log's key. The key's name is the log's origin.
     pub key: VerifierKey,
-    /// Where it is.
+    /// URL of the log, if the policy gives one.
     pub url: Option<String>,
 }
 
-/// A witness that the policy knows.
+/// A witness that the policy trusts.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PolicyWitness {
-    /// What the policy calls it.
+    /// Name of the witness in the policy.
     pub name: String,
-    /// Its key.
+    /// The witness's key.
     pub key: CosignerKey,
-    /// Where it is asked: its submission prefix (C2SP tlog-witness).
+    /// The witness's submission prefix (C2SP tlog-witness), if the policy gives one.
     pub url: Option<String>,
 }
 
@@ -65,7 +65,7 @@ struct Group {
     members: Vec<Member>,
 }
 
-/// A place among the witnesses or the groups.
+/// A reference to a witness or a group by its index.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Member {
     Witness(usize),
@@ -85,7 +85,7 @@ impl Policy {
         parser.finish()
     }
 
-    /// The logs, any of which may have signed; none where the caller knows the log otherwise.
+    /// The logs, any of which may have signed. Empty if the caller knows the log from elsewhere.
     pub fn logs(&self) -> &[PolicyLog] {
         &self.logs
     }
@@ -100,24 +100,24 @@ impl Policy {
         &self.cosigners
     }
 
-    /// What the policy calls the witness with this key.
+    /// Name in the policy of the witness with this key.
     pub fn name_of(&self, key: &CosignerKey) -> Option<&str> {
         self.witnesses.iter().find(|witness| witness.key == *key).map(|witness| &*witness.name)
     }
 
-    /// What the quorum line names.
+    /// The name in the quorum line.
     pub fn quorum(&self) -> &str {
         &self.quorum_name
     }
 
-    /// Whether these cosignatures, all of one checkpoint, make the quorum.
+    /// Whether these cosignatures, all of one checkpoint, make up the quorum.
     pub fn is_satisfied_by(&self, cosignatures: &[Cosignature<'_>]) -> bool {
         self.is_satisfied_if(|witness| {
             cosignatures.iter().any(|cosignature| *cosignature.key() == witness.key)
         })
     }
 
-    /// Whether the quorum is made by those witnesses that `has_cosigned` says did.
+    /// Whether the witnesses for which `has_cosigned` answers `true` make up the quorum.
     pub fn is_satisfied_if(&self, has_cosigned: impl Fn(&PolicyWitness) -> bool) -> bool {
         let witnesses: Vec<bool> = self.witnesses.iter().map(has_cosigned).collect();
         let mut groups: Vec<bool> = Vec::new();
@@ -125,7 +125,7 @@ impl Policy {
             Member::Witness(index) => witnesses.get(index).copied().unwrap_or(false),
             Member::Group(index) => groups.get(index).copied().unwrap_or(false),
         };
-        // A group's members stand before it, so they are decided when it is.
+        // A group's members come before it, so their results are known here.
         for group in &self.groups {
             let count = group.members.iter().filter(|member| holds(member, &groups)).count();
             groups.push(count >= group.threshold);
@@ -133,10 +133,11 @@ impl Policy {
         self.quorum.is_none_or(|quorum| holds(&quorum, &groups))
     }
 
-    /// Checks a checkpoint's note: one of the policy's logs signed it as its own, if there are any,
-    /// and the witnesses make the quorum. Says which witnesses signed, and when.
+    /// Checks a checkpoint's note: if the policy has logs, one of them must have signed the
+    /// checkpoint as its own, and the witnesses must make up the quorum. Answers which witnesses
+    /// signed, and when.
     ///
-    /// Where the policy has no logs, the log's own signature is the caller's to check.
+    /// If the policy has no logs, the caller must check the log's own signature.
     pub fn check(&self, note: &SignedNote) -> Result<Vec<Cosignature<'_>>, UnsatisfiedError> {
         if !self.logs.is_empty() {
             let keys: Vec<_> = self.logs.iter().map(|log| log.key.clone()).collect();
@@ -158,7 +159,7 @@ impl Policy {
     }
 }
 
-/// What the lines so far said.
+/// The content of the lines parsed so far.
 #[derive(Default)]
 struct Parser {
     logs: Vec<PolicyLog>,
@@ -295,22 +296,22 @@ impl Parser {
 /// Why a file is not a policy.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PolicyError {
-    /// It is too long.
+    /// The file is too long.
     #[error("the policy has {bytes} bytes: at most {POLICY_BYTES_MAX} are read")]
     TooLong {
-        /// Its length.
+        /// Length of the file in bytes.
         bytes: usize,
     },
-    /// A line of it is none.
+    /// A line is invalid.
     #[error("line {line}")]
     Line {
-        /// Which, counted from 1.
+        /// Number of the line, counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// What is wrong with the line.
         #[source]
         fault: PolicyFault,
     },
-    /// Nothing says what is required.
+    /// The file has no quorum line.
     #[error(
         "the policy has no quorum line: add `quorum <name of a witness or group>`, or `quorum none`"
     )]
@@ -320,96 +321,96 @@ pub enum PolicyError {
 /// What is wrong with a line of a policy.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PolicyFault {
-    /// A byte that no line has.
+    /// A line has a byte that is not allowed.
     #[error("byte 0x{byte:02x} is not allowed: of control characters a line has tabs only")]
     ControlCharacter {
-        /// Which.
+        /// The byte.
         byte: u8,
     },
-    /// An unknown keyword.
+    /// A line begins with an unknown keyword.
     #[error(
         "`{keyword}` begins no line of a policy: use `log`, `witness`, `group`, `quorum` or `#`"
     )]
     Keyword {
-        /// The word.
+        /// The first word of the line.
         keyword: String,
     },
-    /// Too few words, or too many.
+    /// A line has too few words, or too many.
     #[error("the line has not the words it needs: use `{usage}`")]
     Words {
-        /// What they are.
+        /// The words that the line needs.
         usage: &'static str,
     },
-    /// No key.
+    /// A key is invalid.
     #[error("the key cannot be used")]
     Key(#[from] ParseKeyError),
-    /// A key that an earlier line has.
+    /// An earlier line has the same key.
     #[error("an earlier line has the same public key, under this name or another: use each once")]
     DuplicateKey,
-    /// A name that an earlier line has, or nobody may have.
+    /// The name is reserved, or an earlier line has it.
     #[error("the name `{name}` is taken: witnesses and groups need names of their own, not `none`")]
     NameTaken {
-        /// The name.
+        /// The name in the line.
         name: String,
     },
-    /// A name that no earlier line has.
+    /// No earlier line defines a name.
     #[error("`{name}` is not defined: name a witness or a group of a line before this one")]
     UnknownName {
-        /// The name.
+        /// The undefined name.
         name: String,
     },
-    /// A member of two groups, or twice of one.
+    /// A name is a member of two groups, or twice of one.
     #[error("`{name}` is a member of a group already: each may count once")]
     MemberTwice {
-        /// The name.
+        /// Name of the member.
         name: String,
     },
-    /// A threshold that the group cannot have.
+    /// A group cannot have this threshold.
     #[error(
         "the group's threshold is not possible: use `all`, `any` or a number from 1 to {members}, its members"
     )]
     Threshold {
-        /// Members that the group has.
+        /// Number of members of the group.
         members: usize,
     },
-    /// More than one quorum line.
+    /// The file has more than one quorum line.
     #[error("an earlier line says what the quorum is: use one `quorum` line")]
     SecondQuorum,
-    /// Too many of something.
+    /// The file has too many logs, witnesses or groups.
     #[error("the policy has more than {LINES_MAX} {what}: no more are read")]
     TooMany {
-        /// Of what.
+        /// What the file has too many of.
         what: &'static str,
     },
 }
 
-/// Why a checkpoint is not good enough for a policy.
+/// Why a checkpoint does not satisfy a policy.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum UnsatisfiedError {
     /// None of the policy's logs signed it.
     #[error("the checkpoint is not signed by a log of the policy")]
     Log(#[source] VerifyNoteError),
-    /// It is signed, but not a checkpoint.
+    /// The note is signed, but is not a checkpoint.
     #[error("the signed note is not a checkpoint")]
     Text(#[from] ParseCheckpointError),
-    /// Whoever signed it is not the log it is of.
+    /// The log that signed the checkpoint is not the one in its origin.
     #[error("the checkpoint is of the log `{origin}`, which did not sign it")]
     Origin {
-        /// The log it is of.
+        /// Origin in the checkpoint.
         origin: String,
     },
-    /// A cosignature is bad.
+    /// A cosignature is invalid.
     #[error("a witness's cosignature does not hold")]
     Cosignature(#[source] VerifyNoteError),
-    /// Too few witnesses.
+    /// Too few witnesses have cosigned.
     #[error(
         "the checkpoint lacks the policy's quorum `{quorum}`: of its witnesses signed {}",
         if found.is_empty() { "none" } else { found }
     )]
     Quorum {
-        /// The quorum's name.
+        /// Name of the quorum.
         quorum: String,
-        /// Names of those that signed.
+        /// Names of the witnesses that cosigned.
         found: String,
     },
 }

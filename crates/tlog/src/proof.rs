@@ -1,13 +1,14 @@
-//! Proofs that a leaf is in a tree and that a tree extends another: made from tiles, and checked.
+//! Proofs that a leaf is in a tree and that a tree extends another: makes them from tiles, and
+//! checks them.
 //!
-//! RFC 6962 §2.1.1 and §2.1.2. Hashes in a proof go from the leaves up. The sizes were checked when
-//! the [`LeafInTree`] or the [`Growth`] was made, so making a proof fails only where reading does.
+//! RFC 6962 §2.1.1 and §2.1.2. Hashes in a proof go from the leaves up. Making the [`LeafInTree`]
+//! or the [`Growth`] has checked the sizes, so making a proof fails only if reading does.
 //!
-//! Makers take a closure that reads one tile of the tree. Each tile is asked for at most once, at
-//! the width the tree has it; a fuller one will do, for it begins with the same hashes. What is
-//! read is believed: check a proof of tiles that came from elsewhere. Whoever keeps roots of
-//! subtrees in another way than as tiles uses the `_from_subtrees` makers, for a tree of either
-//! [`NodeHash`].
+//! The functions that make proofs take a closure that reads one tile of the tree. They ask for each
+//! tile at most once, at the width that the tree has; the closure may give a wider one, because it
+//! begins with the same hashes. The tiles are not checked: check a proof that was made from someone
+//! else's tiles. A caller that keeps roots of subtrees in another form than tiles uses the
+//! `_from_subtrees` functions, for a tree of either [`NodeHash`].
 
 use alloc::vec::Vec;
 
@@ -16,11 +17,11 @@ use crate::tile::{ShortTile, TileId};
 use crate::tile_reader::TileReader;
 use crate::tree::{Growth, LeafInTree, Node, Subtree, TreeSize};
 
-/// Most hashes in a proof: the height of the largest tree, and for consistency the node to begin
-/// at.
+/// Most hashes in a proof: the height of the largest tree, and in a consistency proof the node to
+/// begin at.
 pub const PROOF_HASHES_MAX: usize = 65;
 
-/// Root of the tree of `size` leaves (RFC 6962 §2.1).
+/// The root of the tree of `size` leaves (RFC 6962 §2.1), computed from tiles.
 pub fn root<E: From<ShortTile>>(
     size: TreeSize,
     read_tile: impl FnMut(&TileId) -> Result<Vec<Hash>, E>,
@@ -29,7 +30,7 @@ pub fn root<E: From<ShortTile>>(
     hash_of::<Rfc6962, E>(Node::root(size), &mut |subtree| tiles.subtree(subtree))
 }
 
-/// The audit path of a leaf (RFC 6962 §2.1.1).
+/// The audit path of a leaf (RFC 6962 §2.1.1), made from tiles.
 pub fn inclusion_proof<E: From<ShortTile>>(
     leaf: LeafInTree,
     read_tile: impl FnMut(&TileId) -> Result<Vec<Hash>, E>,
@@ -38,7 +39,7 @@ pub fn inclusion_proof<E: From<ShortTile>>(
     inclusion_proof_from_subtrees::<Rfc6962, E>(leaf, |subtree| tiles.subtree(subtree))
 }
 
-/// The audit path of a leaf, from the roots of subtrees.
+/// The audit path of a leaf (RFC 6962 §2.1.1), made from the roots of subtrees.
 pub fn inclusion_proof_from_subtrees<N: NodeHash, E>(
     leaf: LeafInTree,
     mut subtree_hash: impl FnMut(Subtree) -> Result<Hash, E>,
@@ -54,9 +55,11 @@ pub fn inclusion_proof_from_subtrees<N: NodeHash, E>(
     siblings.iter().rev().map(|node| hash_of::<N, E>(*node, &mut subtree_hash)).collect()
 }
 
-/// The proof that the new tree begins with the leaves of the old one (RFC 6962 §2.1.2).
+/// The proof that the new tree begins with the leaves of the old one (RFC 6962 §2.1.2), made from
+/// tiles.
 ///
-/// It is empty if the old tree is empty or the trees are equal, for then there is nothing to show.
+/// It is empty if the old tree is empty or the trees are equal, because there is nothing to prove
+/// then.
 pub fn consistency_proof<E: From<ShortTile>>(
     growth: Growth,
     read_tile: impl FnMut(&TileId) -> Result<Vec<Hash>, E>,
@@ -65,8 +68,9 @@ pub fn consistency_proof<E: From<ShortTile>>(
     consistency_proof_from_subtrees::<Rfc6962, E>(growth, |subtree| tiles.subtree(subtree))
 }
 
-/// The proof that the new tree begins with the leaves of the old one, from the roots of subtrees of
-/// the new one; empty as [`consistency_proof`] says.
+/// The proof that the new tree begins with the leaves of the old one (RFC 6962 §2.1.2), made from
+/// the roots of subtrees of the new tree. It is empty in the cases that [`consistency_proof`]
+/// names.
 pub fn consistency_proof_from_subtrees<N: NodeHash, E>(
     growth: Growth,
     mut subtree_hash: impl FnMut(Subtree) -> Result<Hash, E>,
@@ -77,21 +81,21 @@ pub fn consistency_proof_from_subtrees<N: NodeHash, E>(
     }
     let mut nodes = Vec::new();
     let mut node = Node::root(new);
-    // Down the right edge of the old tree, to the lowest node both trees have whole.
+    // Go down the right edge of the old tree, to the lowest node that both trees have completely.
     while node.end() != old.get() {
         let (left, right) = node.children().expect("a node that `old` cuts has two children");
         let sibling;
         (node, sibling) = if old.get() <= right.begin() { (left, right) } else { (right, left) };
         nodes.push(sibling);
     }
-    // If it is the old tree itself, the verifier has its hash.
+    // If the node is the old tree itself, the verifier has its hash.
     if node.begin() != 0 {
         nodes.push(node);
     }
     nodes.iter().rev().map(|node| hash_of::<N, E>(*node, &mut subtree_hash)).collect()
 }
 
-/// Checks that the tree with this `root` has the leaf with this hash at this place.
+/// Checks that the tree with this `root` has a leaf with this hash at this index (RFC 6962 §2.1.1).
 pub fn verify_inclusion(
     leaf: LeafInTree,
     leaf_hash: &Hash,
@@ -115,7 +119,8 @@ pub fn verify_inclusion(
     }
 }
 
-/// Checks that the tree with `new_root` begins with the leaves of the tree with `old_root`.
+/// Checks that the tree with `new_root` begins with the leaves of the tree with `old_root` (RFC
+/// 6962 §2.1.2).
 pub fn verify_consistency(
     growth: Growth,
     old_root: &Hash,
@@ -125,8 +130,8 @@ pub fn verify_consistency(
     let Some(height) = shared_height(growth) else {
         return verify_without_proof(growth, old_root, new_root, proof);
     };
-    // The path to the last leaf of the old tree, from the highest node whose last leaf it is in
-    // both.
+    // The path to the last leaf of the old tree, from the highest node that ends with this leaf in
+    // both trees.
     let path = Path::between(growth.old_size().get() - 1, growth.new_size().get() - 1);
     let old_is_whole = growth.old_size().get() == 1 << height;
     let expected_len = path.siblings_from(height) + usize::from(!old_is_whole);
@@ -156,74 +161,74 @@ pub fn verify_consistency(
     Ok(())
 }
 
-/// Why a leaf was not shown to be in a tree.
+/// Why a leaf is not proved to be in a tree.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum InclusionError {
-    /// The proof is not as long as the tree is high at that leaf.
+    /// The proof has the wrong number of hashes for this leaf.
     #[error("an inclusion proof of {leaf} has {expected_len} hashes, this one {len}")]
     Length {
-        /// What should have been proved.
+        /// The leaf that should have been proved.
         leaf: LeafInTree,
-        /// Hashes in a proof of it.
+        /// Number of hashes in a proof of this leaf.
         expected_len: usize,
-        /// Hashes in this proof.
+        /// Number of hashes in this proof.
         len: usize,
     },
-    /// The proof leads elsewhere.
+    /// The proof leads to another root.
     #[error("the inclusion proof of {leaf} leads to {computed}, not to the root {root}")]
     Root {
-        /// What should have been proved.
+        /// The leaf that should have been proved.
         leaf: LeafInTree,
-        /// Where the proof leads.
+        /// The root that the proof leads to.
         computed: Hash,
-        /// Where it should lead.
+        /// The expected root.
         root: Hash,
     },
 }
 
-/// Why a tree was not shown to extend another.
+/// Why a tree is not proved to extend another.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ConsistencyError {
-    /// The proof has not as many hashes as these sizes need.
+    /// The proof has the wrong number of hashes for these sizes.
     #[error("a consistency proof of {growth} has {expected_len} hashes, this one {len}")]
     Length {
-        /// What should have been proved.
+        /// The two sizes.
         growth: Growth,
-        /// Hashes in a proof of it.
+        /// Number of hashes in a proof for these sizes.
         expected_len: usize,
-        /// Hashes in this proof.
+        /// Number of hashes in this proof.
         len: usize,
     },
-    /// The proof is not about the old tree.
+    /// The proof does not lead to the old root.
     #[error("the consistency proof of {growth} leads to {computed}, not to the old root {root}")]
     OldRoot {
-        /// What should have been proved.
+        /// The two sizes.
         growth: Growth,
-        /// Where the proof leads.
+        /// The root that the proof leads to.
         computed: Hash,
-        /// Where it should lead.
+        /// The expected old root.
         root: Hash,
     },
-    /// The proof is not about the new tree.
+    /// The proof does not lead to the new root.
     #[error("the consistency proof of {growth} leads to {computed}, not to the new root {root}")]
     NewRoot {
-        /// What should have been proved.
+        /// The two sizes.
         growth: Growth,
-        /// Where the proof leads.
+        /// The root that the proof leads to.
         computed: Hash,
-        /// Where it should lead.
+        /// The expected new root.
         root: Hash,
     },
 }
 
-/// The way from a leaf up to the root.
+/// The path from a leaf up to the root.
 ///
-/// Below `fork`, where it parts from the way of the tree's last leaf, each node has a sibling, on
-/// the left or on the right. Above, only nodes that are right children have: the others are the
-/// last of their height, and promoted.
+/// Below `fork`, where it separates from the path of the tree's last leaf, each node has a sibling,
+/// on the left or on the right. Above it, only right children have one: the other nodes are the
+/// last of their height and move up unchanged.
 struct Path {
     index: u64,
-    /// Height at which the two ways have joined.
+    /// Height at which the two paths have joined.
     fork: u32,
 }
 
@@ -256,7 +261,7 @@ impl Path {
     }
 }
 
-/// Height of the subtree on the right edge of the old tree, or `None` where a proof is empty.
+/// Height of the subtree on the right edge of the old tree; `None` if the proof is empty.
 fn shared_height(growth: Growth) -> Option<u32> {
     let trivial = growth.old_size() == TreeSize::EMPTY || growth.old_size() == growth.new_size();
     (!trivial).then(|| growth.old_size().get().trailing_zeros())
@@ -281,7 +286,7 @@ fn verify_without_proof(
     Ok(())
 }
 
-/// Hash of a node of a tree, which is perfect or made of perfect subtrees.
+/// Hash of a node, which is a perfect subtree or consists of several.
 pub(crate) fn hash_of<N: NodeHash, E>(
     node: Node,
     subtree_hash: &mut impl FnMut(Subtree) -> Result<Hash, E>,

@@ -1,12 +1,12 @@
-//! Tiles: the tree as files of up to 256 hashes that never change once they are full.
+//! Tiles: the tree as files of up to 256 hashes, which never change once they are full.
 //!
-//! C2SP tlog-tiles, Merkle Tree and Log entries. A tile of level `l` holds the roots of consecutive
-//! subtrees of `256^l` leaves: level 0 holds leaf hashes, and each hash above stands for one *full*
-//! tile below. Entry bundles are cut like the tiles of level 0. Where a tile lies is [`TilePath`]'s
-//! business, what is in a bundle [`EntryBundle`]'s.
+//! C2SP tlog-tiles, Merkle Tree and Log entries. A tile of level `l` has the roots of consecutive
+//! subtrees of `256^l` leaves: level 0 has leaf hashes, and each hash above is the root of one
+//! *full* tile below. Entry bundles cover the same leaves as the tiles of level 0. [`TilePath`]
+//! says where a tile lies, and [`EntryBundle`] what a bundle contains.
 //!
-//! Invariant: a tree has only complete subtrees in its tiles, so a tile of a smaller tree is a
-//! prefix of the same tile of a larger one.
+//! Invariant: tiles contain only complete subtrees, so a tile of a smaller tree is a prefix of the
+//! same tile of a larger one.
 //!
 //! [`TilePath`]: crate::TilePath
 //! [`EntryBundle`]: crate::EntryBundle
@@ -23,16 +23,16 @@ pub const TILE_WIDTH_MAX: usize = 256;
 /// Height of the subtree that a full tile stands for.
 const TILE_HEIGHT: u8 = 8;
 
-/// Levels on which a tree of at most `u64::MAX` leaves has hashes.
+/// Number of levels on which a tree of at most `u64::MAX` leaves has hashes.
 const LEVELS_USED: u8 = 8;
 
 /// Distance of a tile from the leaves, 0 to 63.
 ///
-/// Trees counted in 64 bits end at level 7; the other levels can be named, but are empty.
+/// A tree whose size has 64 bits ends at level 7. The other levels have names but no hashes.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct TileLevel(u8);
 
-/// How much of a tile or bundle there is.
+/// How many hashes a tile has, or how many entries a bundle has.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum TileWidth {
     /// The first 1 to 255; the tile will still grow.
@@ -48,7 +48,7 @@ pub struct TileId {
     pub level: TileLevel,
     /// Zero-based position within the level.
     pub index: u64,
-    /// How many hashes.
+    /// Number of hashes.
     pub width: TileWidth,
 }
 
@@ -57,14 +57,14 @@ pub struct TileId {
 pub struct BundleId {
     /// Zero-based position; the bundle begins with leaf `index * 256`.
     pub index: u64,
-    /// How many entries.
+    /// Number of entries.
     pub width: TileWidth,
 }
 
 impl TileLevel {
     /// The level of leaf hashes.
     pub const LEAVES: Self = Self(0);
-    /// The highest level that has a name.
+    /// The highest level that a path can name.
     pub const MAX: Self = Self(63);
 
     /// The `level`-th level above the leaves.
@@ -85,7 +85,7 @@ impl TileLevel {
 }
 
 impl TileWidth {
-    /// The width of `count` hashes or entries: 1 to 256.
+    /// The width for `count` hashes or entries; `None` if `count` is not 1 to 256.
     pub fn from_count(count: usize) -> Option<Self> {
         if count == TILE_WIDTH_MAX {
             return Some(Self::Full);
@@ -103,21 +103,23 @@ impl TileWidth {
 }
 
 impl TileId {
-    /// The tile as a tree of `size` leaves has it, or `None` if it has none of it.
+    /// The tile at the width that a tree of `size` leaves has; `None` if the tree has no hash of
+    /// it.
     pub fn in_tree(level: TileLevel, index: u64, size: TreeSize) -> Option<Self> {
         Some(Self { level, index, width: tile_width(level, index, size)? })
     }
 }
 
 impl BundleId {
-    /// The bundle as a tree of `size` leaves has it, or `None` if it has none of it.
+    /// The bundle at the width that a tree of `size` leaves has; `None` if the tree has no entry of
+    /// it.
     pub fn in_tree(index: u64, size: TreeSize) -> Option<Self> {
         Some(Self { index, width: tile_width(TileLevel::LEAVES, index, size)? })
     }
 }
 
 impl LeafIndex {
-    /// Position of the bundle and of the level-0 tile that the leaf is in.
+    /// Index of the bundle and of the level-0 tile that contain the leaf.
     pub const fn tile_index(self) -> u64 {
         self.get() >> TILE_HEIGHT
     }
@@ -129,7 +131,7 @@ impl LeafIndex {
 }
 
 impl LeafInTree {
-    /// The bundle that holds the leaf's entry, as wide as this tree has it.
+    /// The bundle that contains the leaf's entry, at the width that this tree has.
     pub fn bundle(self) -> BundleId {
         BundleId::in_tree(self.index().tile_index(), self.size())
             .expect("a leaf in a tree is in a bundle of it")
@@ -137,19 +139,19 @@ impl LeafInTree {
 }
 
 impl TreeSize {
-    /// All tiles of this tree, lower levels first, each as wide as the tree has it.
+    /// All tiles of this tree, lower levels first, each at the width that the tree has.
     pub fn tiles(self) -> impl Iterator<Item = TileId> {
         Growth::from_empty(self).tiles()
     }
 
-    /// All entry bundles of this tree, each as wide as the tree has it.
+    /// All entry bundles of this tree, each at the width that the tree has.
     pub fn bundles(self) -> impl Iterator<Item = BundleId> {
         Growth::from_empty(self).bundles()
     }
 }
 
 impl Growth {
-    /// The tiles of the new tree that the old one did not have, or not at that width, lower levels
+    /// The tiles of the new tree that the old one lacks or has at a smaller width, lower levels
     /// first.
     pub fn tiles(self) -> impl Iterator<Item = TileId> {
         (0..LEVELS_USED).flat_map(move |level| {
@@ -161,7 +163,7 @@ impl Growth {
         })
     }
 
-    /// The entry bundles of the new tree that the old one did not have, or not at that width.
+    /// The entry bundles of the new tree that the old one lacks or has at a smaller width.
     pub fn bundles(self) -> impl Iterator<Item = BundleId> {
         self.tiles()
             .take_while(|tile| tile.level == TileLevel::LEAVES)
@@ -170,8 +172,8 @@ impl Growth {
 }
 
 impl Subtree {
-    /// The tile from which this subtree's hash is computed in a tree of `size` leaves, or `None` if
-    /// the subtree is not whole in it.
+    /// The tile that gives this subtree's hash in a tree of `size` leaves; `None` if the tree does
+    /// not contain the whole subtree.
     pub fn tile(self, size: TreeSize) -> Option<TileId> {
         if self.end() > size {
             return None;
@@ -181,8 +183,8 @@ impl Subtree {
         TileId::in_tree(level, self.index() >> above, size)
     }
 
-    /// This subtree's hash, computed from the hashes of its [`tile`](Self::tile), or `None` if they
-    /// are too few.
+    /// Computes this subtree's hash from the hashes of its [`tile`](Self::tile); `None` if they are
+    /// too few.
     pub fn hash_from_tile(self, hashes: &[Hash]) -> Option<Hash> {
         let height_in_tile = self.height() % TILE_HEIGHT;
         let begin = usize::from((self.index() << height_in_tile & 0xff) as u8);
@@ -190,19 +192,19 @@ impl Subtree {
     }
 }
 
-/// How much of a tile a tree of `size` leaves has, or `None` if nothing.
+/// Number of hashes that a tree of `size` leaves has in a tile, as a width; `None` if it has none.
 pub fn tile_width(level: TileLevel, index: u64, size: TreeSize) -> Option<TileWidth> {
     let before = index.checked_mul(1 << TILE_HEIGHT)?;
     let count = level.hashes(size).checked_sub(before)?.min(1 << TILE_HEIGHT);
     TileWidth::from_count(usize::try_from(count).ok()?)
 }
 
-/// A tile's bytes: its hashes one after the other.
+/// Encodes a tile: its hashes one after the other.
 pub fn encode_hashes(hashes: &[Hash]) -> Vec<u8> {
     hashes.iter().flat_map(Hash::as_bytes).copied().collect()
 }
 
-/// The hashes in a tile's bytes, of which there must be as many as its width says.
+/// Decodes a tile. The bytes must have as many hashes as the width says.
 pub fn decode_hashes(width: TileWidth, bytes: &[u8]) -> Result<Vec<Hash>, InvalidTileLen> {
     let (hashes, rest) = bytes.as_chunks();
     if rest.is_empty() && hashes.len() == width.count() {
@@ -212,14 +214,14 @@ pub fn decode_hashes(width: TileWidth, bytes: &[u8]) -> Result<Vec<Hash>, Invali
     }
 }
 
-/// A level that tiles do not have.
+/// The level is out of range.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{level} is not a level of tiles: use 0 to {}", TileLevel::MAX.0)]
 pub struct InvalidTileLevel {
     level: u8,
 }
 
-/// Bytes that are not a tile of the width they should have.
+/// The bytes do not have the length of a tile of the expected width.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a tile has {bytes} bytes, and {expected_bytes} at its width")]
 pub struct InvalidTileLen {
@@ -227,12 +229,12 @@ pub struct InvalidTileLen {
     bytes: usize,
 }
 
-/// A tile that was read but has fewer hashes than its width says.
+/// The caller read a tile and gave fewer hashes than its width says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("`{tile}` was given with {hashes} hashes, not {}", tile.width.count())]
 pub struct ShortTile {
-    /// What was asked for.
+    /// The tile that was asked for.
     pub tile: TileId,
-    /// How many hashes were given.
+    /// Number of hashes that the caller gave.
     pub hashes: usize,
 }

@@ -1,8 +1,8 @@
-//! Where tiles and entry bundles lie: paths under a log's prefix, and file names on disk alike.
+//! Paths of tiles and entry bundles, both below a log's URL prefix and on disk.
 //!
-//! C2SP tlog-tiles, APIs: `tile/<L>/<N>[.p/<W>]` and `tile/entries/<N>[.p/<W>]`, where `<N>` is cut
-//! into groups of three digits, all but the last behind an `x`. Each tile has one path; any other
-//! spelling of it is refused, so that caches and file systems need not know them.
+//! C2SP tlog-tiles, APIs: `tile/<L>/<N>[.p/<W>]` and `tile/entries/<N>[.p/<W>]`. `<N>` is split
+//! into groups of three digits, and an `x` precedes each group but the last. Each tile has one
+//! path. The parser refuses every other spelling, so caches and file systems need not know them.
 
 use alloc::string::String;
 use core::fmt;
@@ -13,12 +13,12 @@ use crate::decimal::parse_decimal;
 use crate::excerpt::excerpt;
 use crate::tile::{BundleId, TileId, TileLevel, TileWidth};
 
-/// What a path below `tile/` names.
+/// The file that a path below `tile/` names.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum TilePath {
-    /// `tile/<L>/<N>[.p/<W>]`
+    /// A tile: `tile/<L>/<N>[.p/<W>]`.
     Hashes(TileId),
-    /// `tile/entries/<N>[.p/<W>]`
+    /// An entry bundle: `tile/entries/<N>[.p/<W>]`.
     Entries(BundleId),
 }
 
@@ -82,22 +82,22 @@ impl fmt::Display for BundleId {
     }
 }
 
-/// A path that names no tile, or not in the one way there is.
+/// Why a path does not name a tile or a bundle in canonical form.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ParseTilePathError {
-    /// It does not begin like a tile's path.
+    /// The path does not begin with `tile/` and a level or `entries`.
     #[error("`{path}` is not a tile: use `tile/<level>/<index>` or `tile/entries/<index>`")]
     Shape {
         /// The beginning of the path.
         path: String,
     },
-    /// Its level is none.
+    /// The level is invalid.
     #[error("`{path}` has no level of tiles: use 0 to 63 without leading zeros, or `entries`")]
     Level {
         /// The beginning of the path.
         path: String,
     },
-    /// Its index is none.
+    /// The index is invalid or not in canonical form.
     #[error(
         "`{path}` has no index of a tile: use groups of three digits, all but the last behind an \
          `x`, as few as can be, e.g. `x001/x234/067`"
@@ -106,7 +106,7 @@ pub enum ParseTilePathError {
         /// The beginning of the path.
         path: String,
     },
-    /// Its width is none.
+    /// The width of a partial tile is invalid.
     #[error("`{path}` has no width of a partial tile: use 1 to 255 without leading zeros")]
     Width {
         /// The beginning of the path.

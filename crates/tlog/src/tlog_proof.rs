@@ -1,10 +1,10 @@
-//! Proof files: all that is needed to check a leaf offline.
+//! Proof files: everything that is needed to check a leaf offline.
 //!
-//! C2SP tlog-proof, version 1: the leaf's index, its inclusion proof and the checkpoint that it
-//! leads to, with optional extra data. Cosignatures of witnesses stay in the checkpoint's note,
-//! unchecked.
+//! C2SP tlog-proof, version 1: the leaf's index, its inclusion proof and the checkpoint that the
+//! proof leads to, with optional extra data. Cosignatures of witnesses stay in the checkpoint's
+//! note, unchecked.
 //!
-//! Invariant: a parsed proof is formatted byte for byte as it was.
+//! Invariant: formatting a parsed proof gives the same bytes.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -22,7 +22,8 @@ use crate::note::{ParseNoteError, SignedNote, VerifierKey};
 use crate::proof::{InclusionError, PROOF_HASHES_MAX, verify_inclusion};
 use crate::tree::{LeafIndex, NotInTree};
 
-/// Most bytes of extra data, decoded. Our own proofs have none; others' are tens of bytes.
+/// Most bytes of extra data, decoded. Sealwire's own proofs have none; those of others have tens of
+/// bytes.
 pub const EXTRA_BYTES_MAX: usize = 64 * 1024;
 
 const FIRST_LINE: &str = "c2sp.org/tlog-proof@v1";
@@ -30,13 +31,13 @@ const FIRST_LINE: &str = "c2sp.org/tlog-proof@v1";
 /// A proof file whose signature and hashes have not been checked.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TlogProof {
-    /// Which leaf.
+    /// Index of the leaf.
     pub index: LeafIndex,
     /// The inclusion proof, from the leaf's sibling up.
     pub hashes: Vec<Hash>,
     /// The checkpoint, as the log signed it.
     pub checkpoint: SignedNote,
-    /// What the application added. Nothing vouches for it.
+    /// Data that the application added. Nothing proves it.
     pub extra: Option<Vec<u8>>,
 }
 
@@ -61,9 +62,10 @@ impl TlogProof {
         Ok(Self { index, hashes, checkpoint: SignedNote::parse(note)?, extra })
     }
 
-    /// Checks that the log of `key`, named like it, holds the leaf at this proof's index.
+    /// Checks that the log with the name of `key` has the leaf at this proof's index, and that the
+    /// key signed the checkpoint.
     ///
-    /// Returns the checkpoint that it was checked against.
+    /// Answers the checkpoint that proves the leaf.
     pub fn verify(
         &self,
         leaf_hash: &Hash,
@@ -99,28 +101,28 @@ impl fmt::Display for TlogProof {
 /// Why a text is not a proof file.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ParseTlogProofError {
-    /// No blank line, and so nothing after it.
+    /// The text has no blank line, after which the checkpoint must follow.
     #[error("the proof has no checkpoint: it must follow a blank line")]
     NoCheckpoint,
-    /// It is something else, or of another version.
+    /// The text is something else, or a proof of another version.
     #[error("the proof's first line is not `{FIRST_LINE}`")]
     FirstLine,
-    /// Its extra data cannot be read.
+    /// The extra data is not valid base64, or too long.
     #[error("the proof's extra data is not base64 of at most {EXTRA_BYTES_MAX} bytes")]
     Extra,
-    /// Its index line is none.
+    /// The index line is invalid.
     #[error("`{line}` does not give an index: use `index <decimal number without leading zeros>`")]
     Index {
         /// The beginning of the line.
         line: String,
     },
-    /// One of its hashes is none.
+    /// A line of the inclusion proof is not a hash.
     #[error("a line of the proof is not a hash")]
     Hash(#[from] InvalidHash),
-    /// It is longer than any tree is high.
+    /// The inclusion proof has more hashes than any tree is high.
     #[error("the proof has more than {PROOF_HASHES_MAX} hashes")]
     TooManyHashes,
-    /// Its checkpoint is not a signed note.
+    /// The checkpoint is not a signed note.
     #[error("the proof's checkpoint is not a signed note")]
     Checkpoint(#[from] ParseNoteError),
 }
@@ -128,20 +130,20 @@ pub enum ParseTlogProofError {
 /// Why a proof does not prove its leaf.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum VerifyTlogProofError {
-    /// Its checkpoint is not the log's.
+    /// The checkpoint is not one of the log.
     #[error("the proof's checkpoint cannot be opened")]
     Checkpoint(#[from] OpenCheckpointError),
-    /// Its checkpoint does not cover the leaf.
+    /// The checkpoint does not cover the leaf.
     #[error("the proof's checkpoint does not cover its leaf")]
     Leaf(#[from] NotInTree),
-    /// Its hashes do not lead from the leaf to the checkpoint's root.
+    /// The hashes do not lead from the leaf to the checkpoint's root.
     #[error("the proof does not lead to its checkpoint")]
     Inclusion(#[from] InclusionError),
 }
 
 fn parse_extra(line: &str) -> Result<Vec<u8>, ParseTlogProofError> {
     let encoded = line.strip_prefix("extra ").unwrap_or(line);
-    // Base64 turns three bytes into four characters.
+    // Base64 encodes three bytes as four characters.
     if encoded.len() > EXTRA_BYTES_MAX.div_ceil(3) * 4 {
         return Err(ParseTlogProofError::Extra);
     }

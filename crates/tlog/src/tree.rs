@@ -1,9 +1,9 @@
-//! How many leaves, which leaf, and which part of a tree: the numbers of RFC 6962 §2.1.
+//! Sizes, leaves and parts of a tree: the numbers of RFC 6962 §2.1.
 //!
 //! Invariants:
 //! - [`TreeSize`] counts leaves, [`LeafIndex`] names one. An index is in a tree only if
-//!   `index < size`; [`TreeSize::leaf`] is the one place that says so.
-//! - A [`Growth`] holds `old <= new`; [`TreeSize::extends`] is the one place that says so.
+//!   `index < size`; only [`TreeSize::leaf`] checks that.
+//! - A [`Growth`] has `old <= new`; only [`TreeSize::extends`] checks that.
 //! - A [`Subtree`] ends at or before leaf `u64::MAX`, so its bounds are computed without overflow.
 
 use core::fmt;
@@ -32,7 +32,7 @@ pub struct Growth {
 
 /// A perfect subtree: the `2^height` leaves from `index * 2^height` on.
 ///
-/// These are the nodes of a tree that never change once they are there. Height 0 is a leaf.
+/// These are the nodes of a tree that never change once they exist. Height 0 is a leaf.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Subtree {
     height: u8,
@@ -81,12 +81,12 @@ impl LeafIndex {
 }
 
 impl LeafInTree {
-    /// Which leaf.
+    /// Index of the leaf.
     pub const fn index(self) -> LeafIndex {
         self.index
     }
 
-    /// Of which tree.
+    /// Size of the tree.
     pub const fn size(self) -> TreeSize {
         self.size
     }
@@ -118,7 +118,7 @@ impl Subtree {
         }
     }
 
-    /// The subtree of `height`, at most 63, that `leaf` is in.
+    /// The subtree of `height`, at most 63, that contains `leaf`.
     pub(crate) const fn above(leaf: LeafIndex, height: u8) -> Self {
         Self { height, index: leaf.0 >> height }
     }
@@ -133,12 +133,12 @@ impl Subtree {
         self.index
     }
 
-    /// Its first leaf.
+    /// The subtree's first leaf.
     pub const fn begin(self) -> LeafIndex {
         LeafIndex(self.index << self.height)
     }
 
-    /// Size of the smallest tree that holds the whole of it.
+    /// Size of the smallest tree that contains the whole subtree.
     pub const fn end(self) -> TreeSize {
         TreeSize((self.index + 1) << self.height)
     }
@@ -168,7 +168,7 @@ impl fmt::Display for Growth {
     }
 }
 
-/// A leaf that a tree does not have.
+/// The tree does not have this leaf.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("leaf {index} is not in a tree of {size} leaves: use an index below the size")]
 pub struct NotInTree {
@@ -176,7 +176,7 @@ pub struct NotInTree {
     size: TreeSize,
 }
 
-/// A tree that cannot be a later state of another, being smaller.
+/// A tree is smaller than another, so it cannot be a later state of it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a tree of {new} leaves does not extend one of {old}: a log only grows")]
 pub struct Shrunk {
@@ -184,7 +184,7 @@ pub struct Shrunk {
     new: TreeSize,
 }
 
-/// A subtree that no tree can have.
+/// No tree can have this subtree.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "there is no subtree {index} of height {height}: use a height of 0 to 63 and an index that \
@@ -198,7 +198,7 @@ pub struct InvalidSubtree {
 /// The leaves of one node of a tree: from `begin` up to, but not including, `end`.
 ///
 /// Invariant: `begin` is a multiple of the smallest power of two that is not less than the number
-/// of leaves, as it is for every node of an RFC 6962 tree.
+/// of leaves, as for every node of an RFC 6962 tree.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Node {
     begin: u64,
@@ -206,7 +206,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// The root of a tree.
+    /// The node of a whole tree.
     pub(crate) const fn root(size: TreeSize) -> Self {
         Self { begin: 0, end: size.0 }
     }
@@ -219,16 +219,17 @@ impl Node {
         self.end
     }
 
-    /// Its left and right child, or `None` for a leaf.
+    /// The node's left and right child; `None` for a leaf.
     ///
-    /// RFC 6962 §2.1: the left child has the largest power of two that is less than the leaves.
+    /// RFC 6962 §2.1: the left child has the largest power of two that is less than the number of
+    /// leaves.
     pub(crate) fn children(self) -> Option<(Self, Self)> {
         let height = (self.end - self.begin).checked_sub(1)?.checked_ilog2()?;
         let middle = self.begin + (1 << height);
         Some((Self { end: middle, ..self }, Self { begin: middle, ..self }))
     }
 
-    /// The perfect subtrees it is made of, the largest and leftmost first.
+    /// The perfect subtrees that the node consists of, the largest and leftmost first.
     pub(crate) fn peaks(self) -> impl DoubleEndedIterator<Item = Subtree> {
         let leaves = self.end - self.begin;
         // One subtree for each bit of the number of leaves, the high bits to the left.

@@ -1,4 +1,4 @@
-//! What is written is read back, and nothing else is.
+//! Tests that a reader returns what was written and refuses everything else.
 
 use proptest::{collection::vec, prelude::*};
 

@@ -1,10 +1,10 @@
-//! Who signs notes: names, key IDs, verifier keys and signers.
+//! Keys that sign notes: their names, key IDs, verifier keys and signers.
 //!
-//! C2SP signed-note, Verifier keys. Two of the signature types it assigns are known here, and both
-//! are Ed25519's: 0x01 signs a text as it is ([`Signer`]), 0x04 signs a checkpoint with the time at
-//! which it was seen ([`Cosigner`](crate::Cosigner)). One type holds both, with the signature type
-//! as its parameter, so that a log's key is never taken for a witness's. Keys of other types are
-//! refused by their name.
+//! C2SP signed-note, Verifier keys. This module implements two of the signature types that it
+//! assigns, both Ed25519: type 0x01 signs a text as it is ([`Signer`]), and type 0x04 signs a
+//! checkpoint with the time at which it was seen ([`Cosigner`](crate::Cosigner)). One Rust type
+//! implements both, with the signature type as its parameter, so a log's key cannot be used as a
+//! witness's. Keys of other types are refused with the name of their type.
 
 use alloc::string::String;
 use core::fmt;
@@ -28,7 +28,8 @@ pub(crate) const COSIGNATURE: u8 = 0x04;
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct KeyName(String);
 
-/// Names a key together with its [`KeyName`]; four bytes of a hash, so not proof of anything.
+/// Identifies a key together with its [`KeyName`]. It is four bytes of a hash, so it proves
+/// nothing.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct KeyId([u8; 4]);
 
@@ -48,10 +49,10 @@ pub struct PrivateKey<const TYPE: u8> {
     key: SigningKey,
 }
 
-/// The public key of whoever signs notes, a log for example.
+/// The public key of a signer of notes, for example a log.
 pub type VerifierKey = PublicKey<ED25519>;
 
-/// The private key of whoever signs notes.
+/// The private key of a signer of notes.
 pub type Signer = PrivateKey<ED25519>;
 
 impl KeyName {
@@ -72,12 +73,12 @@ impl KeyName {
 }
 
 impl KeyId {
-    /// Takes an ID as signatures carry it, big-endian.
+    /// Takes an ID in the form that signatures carry, big-endian.
     pub const fn from_bytes(bytes: [u8; 4]) -> Self {
         Self(bytes)
     }
 
-    /// The ID as signatures carry it, big-endian.
+    /// The ID in the form that signatures carry, big-endian.
     pub const fn as_bytes(&self) -> &[u8; 4] {
         &self.0
     }
@@ -147,7 +148,7 @@ impl<const TYPE: u8> PublicKey<TYPE> {
 }
 
 impl<const TYPE: u8> PrivateKey<TYPE> {
-    /// The signer with this RFC 8032 private key, which must be kept secret and come from a good
+    /// The signer with this RFC 8032 private key. The seed must be kept secret and come from a good
     /// source of randomness.
     pub fn from_seed(name: KeyName, seed: &[u8; 32]) -> Self {
         let key = SigningKey::from_bytes(seed);
@@ -156,18 +157,18 @@ impl<const TYPE: u8> PrivateKey<TYPE> {
         Self { vkey: PublicKey { name, id, key: public }, key }
     }
 
-    /// The public half, to be handed out.
+    /// The public half, for verifiers.
     pub const fn vkey(&self) -> &PublicKey<TYPE> {
         &self.vkey
     }
 
-    /// A secret that follows from the private key, for another use than signing, which `label`
-    /// names. It tells nothing of the private key, nor of what follows under another label or key
-    /// name.
+    /// Derives a secret from the private key, for the purpose that `label` names, other than
+    /// signing. It reveals nothing of the private key, nor of the secrets for other labels or key
+    /// names.
     pub fn derive_secret(&self, label: &str) -> [u8; 32] {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.key.as_bytes())
             .expect("a key of any length will do");
-        // No label and no name holds a newline, so no two pairs make the same text.
+        // Labels and names contain no newline, so different pairs give different texts.
         for part in ["sealwire derived secret v1", label, self.vkey.name.as_str()] {
             mac.update(part.as_bytes());
             mac.update(b"\n");
@@ -228,7 +229,7 @@ impl<const TYPE: u8> fmt::Debug for PrivateKey<TYPE> {
     }
 }
 
-/// A text that cannot be a key's name.
+/// The text is not a valid key name.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "`{text}` is not the name of a key: use at least one character, without spaces, control \
@@ -241,44 +242,44 @@ pub struct InvalidKeyName {
 /// Why a vkey was refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ParseKeyError {
-    /// It has not three parts.
+    /// The text does not have three parts.
     #[error("`{vkey}` is not a verifier key: use `<name>+<key ID>+<key>`")]
     Shape {
         /// The beginning of the text.
         vkey: String,
     },
-    /// Its name cannot be one.
+    /// The name is invalid.
     #[error("the verifier key has no usable name")]
     Name(#[from] InvalidKeyName),
-    /// Its key ID is none.
+    /// The key ID is invalid.
     #[error("`{id}` is not a key ID: use eight lowercase hexadecimal digits")]
     Id {
         /// The beginning of the part.
         id: String,
     },
-    /// Its last part cannot be decoded, or to nothing.
+    /// The last part is not base64 of a type and a key.
     #[error("the verifier key's last part is not base64 of a signature type and a public key")]
     Base64,
-    /// It is of another type than is used here.
+    /// The signature type is not the expected one.
     #[error(
         "a key of type 0x{signature_type:02x} ({}) does not serve here: use one of type \
          0x{expected:02x} ({})", signature_type_name(*signature_type), signature_type_name(*expected)
     )]
     Type {
-        /// Signature type identifier byte.
+        /// Signature type identifier byte of the key.
         signature_type: u8,
-        /// The one that would serve.
+        /// The expected identifier byte.
         expected: u8,
     },
-    /// Its public key is none.
+    /// The public key is invalid.
     #[error("the verifier key does not hold the 32 bytes of an Ed25519 public key")]
     PublicKey,
-    /// Its key ID belongs to another name or key.
+    /// The key ID does not match the name and the key.
     #[error("the verifier key says its ID is {id}, but that of its name and key is {expected}")]
     IdMismatch {
-        /// What it says.
+        /// ID in the text.
         id: KeyId,
-        /// What it should say.
+        /// ID that the name and the key give.
         expected: KeyId,
     },
 }
@@ -288,7 +289,7 @@ fn parse_ed25519(bytes: &[u8]) -> Result<VerifyingKey, ParseKeyError> {
     VerifyingKey::from_bytes(bytes).map_err(|_not_a_point| ParseKeyError::PublicKey)
 }
 
-/// What C2SP signed-note, Signature types, assigns an identifier byte to.
+/// Name of the signature type that C2SP signed-note, Signature types, assigns to a byte.
 const fn signature_type_name(signature_type: u8) -> &'static str {
     match signature_type {
         0x01 => "Ed25519",
