@@ -68,6 +68,9 @@ pub trait DiskFile: Debug + Send + Sync {
 
 impl dyn DiskFile + '_ {
     /// Fills the buffer. Fails if the file ends before that.
+    ///
+    /// # Errors
+    /// The file cannot be read, or ends before the buffer is full.
     pub fn read_exact_at(&self, mut buffer: &mut [u8], mut at: u64) -> io::Result<()> {
         while !buffer.is_empty() {
             match self.read_at(buffer, at) {
@@ -84,6 +87,9 @@ impl dyn DiskFile + '_ {
     }
 
     /// Writes all bytes. After an error a part of them may be written.
+    ///
+    /// # Errors
+    /// The file cannot be written.
     pub fn write_all_at(&self, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.write_at(bytes, at) {

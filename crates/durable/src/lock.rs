@@ -158,7 +158,7 @@ mod tests {
                     Lock::is_held(&path).unwrap();
                 }
             });
-            // So often that some of them meet a look.
+            // Often enough for some tries to meet a call of `is_held`.
             let taken: Result<(), LockError> =
                 (0..1_000).try_for_each(|_| Lock::take(&path).map(drop));
             is_over.store(true, Ordering::Relaxed);

@@ -323,7 +323,7 @@ mod tests {
             write(&path, b"through").unwrap().unwrap();
             assert_eq!(reading.join().unwrap(), b"through");
         });
-        // Who has read enough goes away, and that is no failure.
+        // A reader that has read enough goes away, and that is no failure.
         let much = vec![b'\n'; 1 << 20];
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -331,7 +331,7 @@ mod tests {
             });
             assert_eq!(write(&path, &much).unwrap(), None);
         });
-        // Nobody reads: it is waited for somebody, until that is enough.
+        // Nobody reads: the writer waits for a reader until it is asked to stop.
         let stop = Stop::default();
         thread::scope(|scope| {
             let writing = scope.spawn(|| write_with(&path, &stop, |out| out.write_all(b"x")));

@@ -33,6 +33,10 @@ pub struct Staging {
 
 impl Staging {
     /// Begins to build the folder `target`. Removes what an interrupted attempt left.
+    ///
+    /// # Errors
+    /// The path names no new folder, the folder is a mount point, another process is building it,
+    /// something else has the name of the unfinished folder, or a file operation failed.
     pub fn begin(target: &Path) -> Result<Self, StagingError> {
         let path = beside(target, NEXT)?;
         let failed = |source| StagingError::Io { path: path.clone(), source };
@@ -66,6 +70,9 @@ impl Staging {
 
     /// Repairs an earlier replacement that a crash interrupted. Between its two renamings, it puts
     /// the old folder back; after them, it removes the old folder.
+    ///
+    /// # Errors
+    /// The old folder cannot be renamed or removed.
     pub fn settle(&self) -> Result<(), StagingError> {
         let (target, old) = (&self.target, beside(&self.target, OLD)?);
         if !old.exists() {
@@ -82,6 +89,9 @@ impl Staging {
     }
 
     /// Writes a small file that only its owner can read, and makes it durable.
+    ///
+    /// # Errors
+    /// The file exists already, or cannot be written.
     pub fn write(&self, name: &str, content: &[u8]) -> Result<(), StagingError> {
         let path = self.path.join(name);
         let write = || {
@@ -94,6 +104,9 @@ impl Staging {
 
     /// Gives the folder its name and replaces a folder that has it. The caller has already made
     /// everything in the subfolders durable.
+    ///
+    /// # Errors
+    /// A folder cannot be renamed, synced or removed.
     pub fn finish(self) -> Result<(), StagingError> {
         let old = beside(&self.target, OLD)?;
         let finish = || {
@@ -129,6 +142,9 @@ impl Drop for Staging {
 }
 
 /// The absolute path of a folder. If the path is a link, the path that the link leads to.
+///
+/// # Errors
+/// The current folder is unknown, or a link cannot be followed.
 pub fn place(path: &Path) -> Result<PathBuf, StagingError> {
     let place = if path.exists() { path.canonicalize() } else { std::path::absolute(path) };
     place.map_err(|source| StagingError::Io { path: path.to_owned(), source })
@@ -148,6 +164,9 @@ fn refuse_mount_point(target: &Path) -> Result<(), StagingError> {
 }
 
 /// Whether the folder is empty or does not exist.
+///
+/// # Errors
+/// The folder cannot be read.
 pub fn is_empty(folder: &Path) -> io::Result<bool> {
     match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),

@@ -127,7 +127,7 @@ mod tests {
             ("\u{ff1d}1", "'\u{ff1d}1", "\u{ff1d}1"),
             ("=a;b", "\"'=a;b\"", "\"=a;b\""),
             ("=HYPERLINK(\"x\",1)", "\"'=HYPERLINK(\"\"x\"\",1)\"", "\"=HYPERLINK(\"\"x\"\",1)\""),
-            // Cells and lines of their own where a semicolon or a tab ends a cell.
+            // Separate cells and lines in a spreadsheet that splits at semicolons or tabs.
             ("a;=1;b", "\"a;'=1;b\"", "\"a;=1;b\""),
             ("a\t =1", "\"a\t' =1\"", "\"a\t =1\""),
             ("a\r\n@x", "\"a\r\n'@x\"", "\"a\r\n@x\""),

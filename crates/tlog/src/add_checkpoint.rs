@@ -61,6 +61,9 @@ pub struct Submission<'a> {
 
 impl AddCheckpoint {
     /// Parses a request's body.
+    ///
+    /// # Errors
+    /// The first line that is invalid.
     pub fn parse(body: &str) -> Result<Self, ParseAddCheckpointError> {
         // Neither the first line nor a hash is empty, so the first empty line precedes the
         // checkpoint.
@@ -81,12 +84,19 @@ impl AddCheckpoint {
     }
 
     /// The log that the checkpoint claims to be of, unverified. It only selects the keys to try.
+    ///
+    /// # Errors
+    /// The note is not a checkpoint.
     pub fn claimed_origin(&self) -> Result<Origin, ParseCheckpointError> {
         Checkpoint::parse(self.checkpoint.unverified_text()).map(|checkpoint| checkpoint.origin)
     }
 
     /// Checks that one of the keys that are trusted for the claimed origin has signed the
     /// checkpoint, and that no signature in the name of such a key is invalid.
+    ///
+    /// # Errors
+    /// No key signed the checkpoint, a signature in the name of a key is invalid, or the note is
+    /// not a checkpoint.
     pub fn authenticate(&self, keys: &[VerifierKey]) -> Result<Submission<'_>, AuthenticateError> {
         let text = self.checkpoint.verify(keys)?.text();
         let checkpoint = Checkpoint::parse(text)?;
@@ -120,6 +130,9 @@ impl Submission<'_> {
 
     /// The tree that the witness must record next, if the checkpoint extends what it has
     /// `recorded`.
+    ///
+    /// # Errors
+    /// The witness must not cosign the checkpoint; the error has the reason.
     pub fn judge(&self, recorded: TreeHead) -> Result<TreeHead, RefuseError> {
         let old_size = self.request.old_size;
         let new = TreeHead::of(&self.checkpoint);

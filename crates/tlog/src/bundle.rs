@@ -23,6 +23,9 @@ pub struct EntryBundle {
 
 impl EntryBundle {
     /// Bundles entries. The index of the first must be divisible by 256.
+    ///
+    /// # Errors
+    /// There are no entries or more than 256, or an entry is too long.
     pub fn new(entries: Vec<Vec<u8>>) -> Result<Self, InvalidBundle> {
         if entries.is_empty() {
             return Err(InvalidBundle::Empty);
@@ -40,6 +43,9 @@ impl EntryBundle {
     }
 
     /// Parses a bundle of any width.
+    ///
+    /// # Errors
+    /// The bytes have no entries or more than 256, or end within an entry.
     pub fn decode(bytes: &[u8]) -> Result<Self, InvalidBundle> {
         let mut entries = Vec::new();
         let mut rest = bytes;

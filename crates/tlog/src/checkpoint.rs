@@ -46,6 +46,9 @@ impl Checkpoint {
     }
 
     /// Parses a note's text. The caller must have verified the note.
+    ///
+    /// # Errors
+    /// The text has fewer than three lines, or a line is invalid.
     pub fn parse(text: &str) -> Result<Self, ParseCheckpointError> {
         let lines = text.strip_suffix('\n').ok_or(ParseCheckpointError::TooFewLines)?;
         let mut lines = lines.split('\n');
@@ -72,11 +75,18 @@ impl Checkpoint {
     }
 
     /// Opens a checkpoint that the log with the name of `key` has signed with it.
+    ///
+    /// # Errors
+    /// The text is not a signed note, the key did not sign it, or it is not a checkpoint of that
+    /// log.
     pub fn open(note: &str, key: &VerifierKey) -> Result<Self, OpenCheckpointError> {
         Self::verify(&SignedNote::parse(note)?, key, key.name().as_str())
     }
 
     /// Opens a checkpoint of the log called `origin`, whose key may have another name.
+    ///
+    /// # Errors
+    /// The key did not sign the note, or it is not a checkpoint of that log.
     pub fn verify(
         note: &SignedNote,
         key: &VerifierKey,
@@ -94,6 +104,9 @@ impl Checkpoint {
 
 impl Origin {
     /// Parses a checkpoint's first line, given without its newline.
+    ///
+    /// # Errors
+    /// The line is empty or has a control character.
     pub fn parse(line: &str) -> Result<Self, InvalidLine> {
         parse_line(line).map(Self)
     }
@@ -106,6 +119,9 @@ impl Origin {
 
 impl ExtensionLine {
     /// Parses an extension line, given without its newline.
+    ///
+    /// # Errors
+    /// The line is empty or has a control character.
     pub fn parse(line: &str) -> Result<Self, InvalidLine> {
         parse_line(line).map(Self)
     }

@@ -81,6 +81,9 @@ impl CosignerKey {
 impl SignedNote {
     /// Checks every cosignature in the name of one of `keys`. All must be valid. Answers the newest
     /// one of each key, in the order of the lines, and ignores those of other keys.
+    ///
+    /// # Errors
+    /// A cosignature in the name of one of `keys` is invalid.
     pub fn cosignatures<'a>(
         &self,
         keys: &'a [CosignerKey],

@@ -35,6 +35,9 @@ impl Frontier {
     /// [`inclusion_proof`](crate::inclusion_proof) says which tiles it asks for.
     ///
     /// The tiles are not checked: compare [`root`](Self::root) with a checkpoint.
+    ///
+    /// # Errors
+    /// That of `read_tile`, or a tile has too few hashes.
     pub fn load<E: From<ShortTile>>(
         size: TreeSize,
         read_tile: impl FnMut(&TileId) -> Result<Vec<Hash>, E>,
@@ -52,6 +55,9 @@ impl<N: NodeHash> Frontier<N> {
 
     /// Loads the tree of `size` leaves from the roots of subtrees that `subtree_hash` gives. The
     /// roots are not checked.
+    ///
+    /// # Errors
+    /// That of `subtree_hash`.
     pub fn load_subtrees<E>(
         size: TreeSize,
         subtree_hash: impl FnMut(Subtree) -> Result<Hash, E>,

@@ -42,6 +42,9 @@ impl Hash {
     }
 
     /// Parses the result of [`to_base64`](Self::to_base64), and no other spelling of it.
+    ///
+    /// # Errors
+    /// The text is not canonical base64 of 32 bytes.
     pub fn from_base64(text: &str) -> Result<Self, InvalidHash> {
         let refused = || InvalidHash { text: excerpt(text) };
         let bytes = STANDARD.decode(text).map_err(|_undecodable| refused())?;

@@ -21,6 +21,9 @@ pub struct LeavesInTree {
 
 impl LeavesInTree {
     /// Checks once that each index is in the tree and comes after the one before.
+    ///
+    /// # Errors
+    /// An index is not in the tree, or the indices are not in order, each once.
     pub fn new(
         size: TreeSize,
         indices: impl IntoIterator<Item = LeafIndex>,
@@ -52,6 +55,9 @@ impl LeavesInTree {
 }
 
 /// Makes the proof of all these leaves from the roots of subtrees.
+///
+/// # Errors
+/// That of `subtree_hash`.
 pub fn multiproof_from_subtrees<N: NodeHash, E>(
     leaves: &LeavesInTree,
     mut subtree_hash: impl FnMut(Subtree) -> Result<Hash, E>,
@@ -60,6 +66,9 @@ pub fn multiproof_from_subtrees<N: NodeHash, E>(
 }
 
 /// Checks that the tree with this `root` has leaves with these hashes at these indices.
+///
+/// # Errors
+/// The number of hashes is wrong, or the proof leads to another root.
 pub fn verify_multiproof(
     leaves: &LeavesInTree,
     leaf_hashes: &[Hash],

@@ -60,6 +60,9 @@ pub struct VerifiedNote<'a> {
 
 impl SignedNote {
     /// Signs `text`, which must end in a newline.
+    ///
+    /// # Errors
+    /// The text does not end in a newline, or has another control character.
     pub fn sign(text: &str, signer: &Signer) -> Result<Self, InvalidNoteText> {
         if !text.ends_with('\n') || has_control_characters(text) {
             return Err(InvalidNoteText);
@@ -69,6 +72,9 @@ impl SignedNote {
     }
 
     /// Parses a note in the form in which it is stored and sent.
+    ///
+    /// # Errors
+    /// The note is too long, has no signature lines or too many, or a line is invalid.
     pub fn parse(note: &str) -> Result<Self, ParseNoteError> {
         if note.len() > NOTE_BYTES_MAX {
             return Err(ParseNoteError::TooLong { bytes: note.len() });
@@ -104,6 +110,9 @@ impl SignedNote {
     /// Checks every signature in the name of one of `keys`.
     ///
     /// At least one must be valid and none may be invalid. Signatures of other keys are ignored.
+    ///
+    /// # Errors
+    /// A signature in the name of one of `keys` is invalid, or there is none.
     pub fn verify<'a>(
         &'a self,
         keys: &'a [VerifierKey],
@@ -194,6 +203,9 @@ impl NoteSignature {
     }
 
     /// Parses a signature line, without its newline.
+    ///
+    /// # Errors
+    /// The line is not a signature line.
     pub fn parse(line: &str) -> Result<Self, ParseNoteError> {
         let refused = || ParseNoteError::SignatureLine { line: excerpt(line) };
         let (name, signature) = line

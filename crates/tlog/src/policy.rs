@@ -74,6 +74,9 @@ enum Member {
 
 impl Policy {
     /// Parses a policy file.
+    ///
+    /// # Errors
+    /// The file is too long or has no quorum line, or the first line that is invalid.
     pub fn parse(file: &[u8]) -> Result<Self, PolicyError> {
         if file.len() > POLICY_BYTES_MAX {
             return Err(PolicyError::TooLong { bytes: file.len() });
@@ -138,6 +141,10 @@ impl Policy {
     /// signed, and when.
     ///
     /// If the policy has no logs, the caller must check the log's own signature.
+    ///
+    /// # Errors
+    /// No log of the policy signed the checkpoint as its own, a cosignature is invalid, or too few
+    /// witnesses cosigned.
     pub fn check(&self, note: &SignedNote) -> Result<Vec<Cosignature<'_>>, UnsatisfiedError> {
         if !self.logs.is_empty() {
             let keys: Vec<_> = self.logs.iter().map(|log| log.key.clone()).collect();

@@ -22,6 +22,9 @@ use crate::tree::{Growth, LeafInTree, Node, Subtree, TreeSize};
 pub const PROOF_HASHES_MAX: usize = 65;
 
 /// The root of the tree of `size` leaves (RFC 6962 §2.1), computed from tiles.
+///
+/// # Errors
+/// That of `read_tile`, or a tile has too few hashes.
 pub fn root<E: From<ShortTile>>(
     size: TreeSize,
     read_tile: impl FnMut(&TileId) -> Result<Vec<Hash>, E>,
@@ -31,6 +34,9 @@ pub fn root<E: From<ShortTile>>(
 }
 
 /// The audit path of a leaf (RFC 6962 §2.1.1), made from tiles.
+///
+/// # Errors
+/// That of `read_tile`, or a tile has too few hashes.
 pub fn inclusion_proof<E: From<ShortTile>>(
     leaf: LeafInTree,
     read_tile: impl FnMut(&TileId) -> Result<Vec<Hash>, E>,
@@ -40,6 +46,9 @@ pub fn inclusion_proof<E: From<ShortTile>>(
 }
 
 /// The audit path of a leaf (RFC 6962 §2.1.1), made from the roots of subtrees.
+///
+/// # Errors
+/// That of `subtree_hash`.
 pub fn inclusion_proof_from_subtrees<N: NodeHash, E>(
     leaf: LeafInTree,
     mut subtree_hash: impl FnMut(Subtree) -> Result<Hash, E>,
@@ -60,6 +69,9 @@ pub fn inclusion_proof_from_subtrees<N: NodeHash, E>(
 ///
 /// It is empty if the old tree is empty or the trees are equal, because there is nothing to prove
 /// then.
+///
+/// # Errors
+/// That of `read_tile`, or a tile has too few hashes.
 pub fn consistency_proof<E: From<ShortTile>>(
     growth: Growth,
     read_tile: impl FnMut(&TileId) -> Result<Vec<Hash>, E>,
@@ -71,6 +83,9 @@ pub fn consistency_proof<E: From<ShortTile>>(
 /// The proof that the new tree begins with the leaves of the old one (RFC 6962 §2.1.2), made from
 /// the roots of subtrees of the new tree. It is empty in the cases that [`consistency_proof`]
 /// names.
+///
+/// # Errors
+/// That of `subtree_hash`.
 pub fn consistency_proof_from_subtrees<N: NodeHash, E>(
     growth: Growth,
     mut subtree_hash: impl FnMut(Subtree) -> Result<Hash, E>,
@@ -96,6 +111,9 @@ pub fn consistency_proof_from_subtrees<N: NodeHash, E>(
 }
 
 /// Checks that the tree with this `root` has a leaf with this hash at this index (RFC 6962 §2.1.1).
+///
+/// # Errors
+/// The number of hashes is wrong, or the proof leads to another root.
 pub fn verify_inclusion(
     leaf: LeafInTree,
     leaf_hash: &Hash,
@@ -121,6 +139,9 @@ pub fn verify_inclusion(
 
 /// Checks that the tree with `new_root` begins with the leaves of the tree with `old_root` (RFC
 /// 6962 §2.1.2).
+///
+/// # Errors
+/// The number of hashes is wrong, or the proof leads to another old or new root.
 pub fn verify_consistency(
     growth: Growth,
     old_root: &Hash,

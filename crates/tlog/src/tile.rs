@@ -205,6 +205,9 @@ pub fn encode_hashes(hashes: &[Hash]) -> Vec<u8> {
 }
 
 /// Decodes a tile. The bytes must have as many hashes as the width says.
+///
+/// # Errors
+/// The number of bytes is wrong for this width.
 pub fn decode_hashes(width: TileWidth, bytes: &[u8]) -> Result<Vec<Hash>, InvalidTileLen> {
     let (hashes, rest) = bytes.as_chunks();
     if rest.is_empty() && hashes.len() == width.count() {

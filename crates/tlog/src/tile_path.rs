@@ -24,6 +24,9 @@ pub enum TilePath {
 
 impl TilePath {
     /// Parses a path relative to the log's prefix, without a leading slash.
+    ///
+    /// # Errors
+    /// The path names no tile and no bundle, or is not in canonical form.
     pub fn parse(path: &str) -> Result<Self, ParseTilePathError> {
         let refused = |make: fn(String) -> ParseTilePathError| move || make(excerpt(path));
         let (level, rest) = path

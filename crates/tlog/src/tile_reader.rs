@@ -1,4 +1,4 @@
-//! Node hashes from whoever keeps the tiles, each tile read once.
+//! Computes node hashes from the caller's tiles, and reads each tile once.
 
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
@@ -8,7 +8,7 @@ use crate::hash::Hash;
 use crate::tile::{ShortTile, TileId};
 use crate::tree::{Subtree, TreeSize};
 
-/// The tiles of the tree of `size` leaves.
+/// The tiles of the tree of `size` leaves that were read so far, and the closure that reads them.
 pub(crate) struct TileReader<R> {
     size: TreeSize,
     read_tile: R,
@@ -24,7 +24,7 @@ where
         Self { size, read_tile, tiles: BTreeMap::new() }
     }
 
-    /// Hash of a subtree, which must end within the tree.
+    /// Hash of a subtree, which must be whole in the tree.
     pub(crate) fn subtree(&mut self, subtree: Subtree) -> Result<Hash, E> {
         let tile = subtree.tile(self.size).expect("subtrees are taken from nodes of this tree");
         let hashes = match self.tiles.entry(tile) {

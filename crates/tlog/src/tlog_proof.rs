@@ -43,6 +43,9 @@ pub struct TlogProof {
 
 impl TlogProof {
     /// Parses a proof file.
+    ///
+    /// # Errors
+    /// The first line that is invalid.
     pub fn parse(proof: &str) -> Result<Self, ParseTlogProofError> {
         // Neither a first line nor a hash is empty, so the first blank line precedes the
         // checkpoint.
@@ -66,6 +69,10 @@ impl TlogProof {
     /// key signed the checkpoint.
     ///
     /// Answers the checkpoint that proves the leaf.
+    ///
+    /// # Errors
+    /// The log did not sign the checkpoint, the checkpoint does not cover the leaf, or the hashes
+    /// do not lead from the leaf to its root.
     pub fn verify(
         &self,
         leaf_hash: &Hash,

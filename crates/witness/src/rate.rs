@@ -50,7 +50,7 @@ mod tests {
         assert_eq!(rate.take(begin + second / 2), Err(second / 2));
         assert_eq!(rate.take(begin + second), Ok(()));
         assert_eq!(rate.take(begin + second), Err(second));
-        // A refusal costs nothing, and after a day the burst is there again, and no more.
+        // A refusal costs nothing. After a day a whole burst is allowed again, and no more.
         let later = begin + 86_400 * second;
         assert_eq!((0..).take_while(|_| rate.take(later).is_ok()).count(), BURST as usize);
     }

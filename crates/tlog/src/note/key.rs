@@ -57,6 +57,9 @@ pub type Signer = PrivateKey<ED25519>;
 
 impl KeyName {
     /// Parses a name.
+    ///
+    /// # Errors
+    /// The text is empty, or has a space, a control character or a plus sign.
     pub fn parse(text: &str) -> Result<Self, InvalidKeyName> {
         let allowed = |c: char| !c.is_whitespace() && !c.is_control() && c != '+';
         if !text.is_empty() && text.chars().all(allowed) {
@@ -100,6 +103,9 @@ impl KeyId {
 
 impl<const TYPE: u8> PublicKey<TYPE> {
     /// Parses a vkey: `<name>+<key ID in hex>+<type and public key in base64>`.
+    ///
+    /// # Errors
+    /// The first part that is invalid, or a key ID that does not match.
     pub fn parse(vkey: &str) -> Result<Self, ParseKeyError> {
         let mut parts = vkey.splitn(3, '+');
         let (Some(name), Some(id), Some(material)) = (parts.next(), parts.next(), parts.next())
