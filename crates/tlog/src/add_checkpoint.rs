@@ -63,7 +63,7 @@ impl AddCheckpoint {
     /// Parses a request's body.
     ///
     /// # Errors
-    /// The first line that is invalid.
+    /// The body has an invalid line or no checkpoint.
     pub fn parse(body: &str) -> Result<Self, ParseAddCheckpointError> {
         // Neither the first line nor a hash is empty, so the first empty line precedes the
         // checkpoint.

@@ -37,7 +37,7 @@ impl Frontier {
     /// The tiles are not checked: compare [`root`](Self::root) with a checkpoint.
     ///
     /// # Errors
-    /// That of `read_tile`, or a tile has too few hashes.
+    /// `read_tile` failed, or a tile has too few hashes.
     pub fn load<E: From<ShortTile>>(
         size: TreeSize,
         read_tile: impl FnMut(&TileId) -> Result<Vec<Hash>, E>,
@@ -57,7 +57,7 @@ impl<N: NodeHash> Frontier<N> {
     /// roots are not checked.
     ///
     /// # Errors
-    /// That of `subtree_hash`.
+    /// `subtree_hash` failed.
     pub fn load_subtrees<E>(
         size: TreeSize,
         subtree_hash: impl FnMut(Subtree) -> Result<Hash, E>,

@@ -57,7 +57,7 @@ impl LeavesInTree {
 /// Makes the proof of all these leaves from the roots of subtrees.
 ///
 /// # Errors
-/// That of `subtree_hash`.
+/// `subtree_hash` failed.
 pub fn multiproof_from_subtrees<N: NodeHash, E>(
     leaves: &LeavesInTree,
     mut subtree_hash: impl FnMut(Subtree) -> Result<Hash, E>,

@@ -74,7 +74,8 @@ impl SignedNote {
     /// Parses a note in the form in which it is stored and sent.
     ///
     /// # Errors
-    /// The note is too long, has no signature lines or too many, or a line is invalid.
+    /// The note is too long, has a control character other than newlines, does not end in a newline,
+    /// has no signature lines or too many, or a signature line is invalid.
     pub fn parse(note: &str) -> Result<Self, ParseNoteError> {
         if note.len() > NOTE_BYTES_MAX {
             return Err(ParseNoteError::TooLong { bytes: note.len() });

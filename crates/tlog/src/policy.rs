@@ -76,7 +76,7 @@ impl Policy {
     /// Parses a policy file.
     ///
     /// # Errors
-    /// The file is too long or has no quorum line, or the first line that is invalid.
+    /// The file is too long, has an invalid line or has no quorum line.
     pub fn parse(file: &[u8]) -> Result<Self, PolicyError> {
         if file.len() > POLICY_BYTES_MAX {
             return Err(PolicyError::TooLong { bytes: file.len() });

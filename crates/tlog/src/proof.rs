@@ -24,7 +24,7 @@ pub const PROOF_HASHES_MAX: usize = 65;
 /// The root of the tree of `size` leaves (RFC 6962 §2.1), computed from tiles.
 ///
 /// # Errors
-/// That of `read_tile`, or a tile has too few hashes.
+/// `read_tile` failed, or a tile has too few hashes.
 pub fn root<E: From<ShortTile>>(
     size: TreeSize,
     read_tile: impl FnMut(&TileId) -> Result<Vec<Hash>, E>,
@@ -36,7 +36,7 @@ pub fn root<E: From<ShortTile>>(
 /// The audit path of a leaf (RFC 6962 §2.1.1), made from tiles.
 ///
 /// # Errors
-/// That of `read_tile`, or a tile has too few hashes.
+/// `read_tile` failed, or a tile has too few hashes.
 pub fn inclusion_proof<E: From<ShortTile>>(
     leaf: LeafInTree,
     read_tile: impl FnMut(&TileId) -> Result<Vec<Hash>, E>,
@@ -48,7 +48,7 @@ pub fn inclusion_proof<E: From<ShortTile>>(
 /// The audit path of a leaf (RFC 6962 §2.1.1), made from the roots of subtrees.
 ///
 /// # Errors
-/// That of `subtree_hash`.
+/// `subtree_hash` failed.
 pub fn inclusion_proof_from_subtrees<N: NodeHash, E>(
     leaf: LeafInTree,
     mut subtree_hash: impl FnMut(Subtree) -> Result<Hash, E>,
@@ -71,7 +71,7 @@ pub fn inclusion_proof_from_subtrees<N: NodeHash, E>(
 /// then.
 ///
 /// # Errors
-/// That of `read_tile`, or a tile has too few hashes.
+/// `read_tile` failed, or a tile has too few hashes.
 pub fn consistency_proof<E: From<ShortTile>>(
     growth: Growth,
     read_tile: impl FnMut(&TileId) -> Result<Vec<Hash>, E>,
@@ -85,7 +85,7 @@ pub fn consistency_proof<E: From<ShortTile>>(
 /// names.
 ///
 /// # Errors
-/// That of `subtree_hash`.
+/// `subtree_hash` failed.
 pub fn consistency_proof_from_subtrees<N: NodeHash, E>(
     growth: Growth,
     mut subtree_hash: impl FnMut(Subtree) -> Result<Hash, E>,

@@ -45,7 +45,7 @@ impl TlogProof {
     /// Parses a proof file.
     ///
     /// # Errors
-    /// The first line that is invalid.
+    /// The text has an invalid line or no checkpoint.
     pub fn parse(proof: &str) -> Result<Self, ParseTlogProofError> {
         // Neither a first line nor a hash is empty, so the first blank line precedes the
         // checkpoint.

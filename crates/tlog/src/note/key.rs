@@ -105,7 +105,7 @@ impl<const TYPE: u8> PublicKey<TYPE> {
     /// Parses a vkey: `<name>+<key ID in hex>+<type and public key in base64>`.
     ///
     /// # Errors
-    /// The first part that is invalid, or a key ID that does not match.
+    /// A part of the text is invalid, or the key ID does not match the name and the key.
     pub fn parse(vkey: &str) -> Result<Self, ParseKeyError> {
         let mut parts = vkey.splitn(3, '+');
         let (Some(name), Some(id), Some(material)) = (parts.next(), parts.next(), parts.next())
