@@ -41,7 +41,7 @@ pub fn is_stream(path: &Path) -> bool {
 }
 
 /// Writes what a user asked for to `path`. If `content` fails, or if `stop` is asked for, an
-/// existing file is unchanged and no other file is left beside it. Answers `None` if the reader of
+/// existing file is unchanged and no other file is left beside it. Returns `None` if the reader of
 /// a pipe has closed it and wants no more.
 ///
 /// # Errors

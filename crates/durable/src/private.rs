@@ -40,7 +40,7 @@ pub struct Closed {
 }
 
 /// Removes all access of other accounts to a folder and everything in it. It does not follow
-/// symbolic links, and does not change a path for which `leaves_alone` answers `true`.
+/// symbolic links, and does not change a path for which `leaves_alone` returns `true`.
 ///
 /// It works from the top down: once a folder is closed, no other account can replace an entry in
 /// it.

@@ -192,7 +192,7 @@ impl Copying<'_> {
         Ok(source.len().map_err(io_error(&target))? == len)
     }
 
-    /// Copies a segment up to the leaf `end`, which it must reach. Answers the places of its
+    /// Copies a segment up to the leaf `end`, which it must reach. Returns the places of its
     /// blocks.
     fn segment(&self, first_leaf: u64, end: u64) -> Result<Vec<segment::Place>, CopyError> {
         let (from, to) = (segment_path(self.from, first_leaf), segment_path(self.to, first_leaf));
@@ -275,7 +275,7 @@ impl Copying<'_> {
         Ok(state)
     }
 
-    /// Erases envelopes in the copy. Answers the number of segments that changed.
+    /// Erases envelopes in the copy. Returns the number of segments that changed.
     fn erase(&self, leaves: &LeafRanges) -> Result<usize, CopyError> {
         let segments = list_segments(self.disk, self.to)?;
         let mut rewritten = 0;

@@ -101,7 +101,7 @@ impl Envelopes {
         segments.first_leaves.array_windows().map(|[first, next]| *first..*next).collect()
     }
 
-    /// Calls `visit` with each leaf from `from` up to `end` until it answers `false`. The log must
+    /// Calls `visit` with each leaf from `from` up to `end` until it returns `false`. The log must
     /// have the leaves.
     pub(crate) fn read(
         &self,
@@ -166,7 +166,7 @@ impl Segment {
         Ok(Self { first_leaf, file, places: RwLock::new(places) })
     }
 
-    /// Reads the block that holds a leaf, and answers it with its first leaf.
+    /// Reads the block that holds a leaf, and returns it with its first leaf.
     fn block_of(&self, leaf: u64, unpacker: &mut Unpacker) -> io::Result<(u64, Leaves)> {
         let relative = u32::try_from(leaf - self.first_leaf).map_err(io::Error::other)?;
         let place = {

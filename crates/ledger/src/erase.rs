@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-/// Rewrites every closed segment that still holds one of these leaves. Answers the number of bytes
+/// Rewrites every closed segment that still holds one of these leaves. Returns the number of bytes
 /// by which the segments shrank. Before each segment it asks `is_ending` whether the log is being
 /// closed.
 pub(crate) fn erase(
@@ -51,7 +51,7 @@ pub(crate) fn erase(
 }
 
 /// Rewrites the segment that begins with `first_leaf`, if it holds one of these leaves. Nobody may
-/// be writing to the segment. Calls `replaced` as soon as readers would open the new file. Answers
+/// be writing to the segment. Calls `replaced` as soon as readers would open the new file. Returns
 /// the number of bytes by which the segment shrank, or `None` if it held none of the leaves.
 pub(crate) fn erase_in(
     disk: &dyn Disk,

@@ -1,5 +1,5 @@
 //! The handle to a log: append, read, prove, erase. It is cheap to clone, and everything that it
-//! answers is durable.
+//! returns is durable.
 
 use std::{
     collections::BTreeMap,
@@ -343,9 +343,9 @@ impl Ledger {
     }
 
     /// Reads roots of subtrees of Pangea's tree over the first `size` durable leaves, from which a
-    /// caller makes proofs. Each call of the answer blocks on the disk.
+    /// caller makes proofs. The returned closure blocks on the disk at each call.
     ///
-    /// The answer fails if a file cannot be read, or if the tree does not contain the whole
+    /// The closure fails if a file cannot be read, or if the tree does not contain the whole
     /// subtree.
     pub fn pangea_subtrees(&self, size: u64) -> impl FnMut(Subtree) -> Result<Hash, ReadError> {
         let mut subtrees = self.shared.stored.tree.subtrees::<Pangea>(TreeSize::new(size));
@@ -427,7 +427,7 @@ impl Ledger {
     }
 
     /// Erases what retention no longer keeps: envelopes of a class of events (an action) that the
-    /// site received before `before` and that are not on hold. Answers `None` if there are none.
+    /// site received before `before` and that are not on hold. Returns `None` if there are none.
     /// Blocks on the disk.
     ///
     /// Dropping the future has the effect that [`Ledger::erase`] describes.

@@ -3,7 +3,7 @@
 //!
 //! A reader writes, truncates and locks nothing. It checks everything against the checkpoint: the
 //! tree's files must lead to the root that the checkpoint signs, and an envelope must hash to its
-//! entry. If not, the answer is an error. An erasure may rewrite a segment meanwhile. The reader
+//! entry. If not, the call fails. An erasure may rewrite a segment meanwhile. The reader
 //! then reads the segment as it was when it opened it: it looks up the places after it opens the
 //! segment, and an erasure removes the places before it renames the new segment.
 
@@ -116,7 +116,7 @@ impl LogReader {
         Ok(Self { published: Published { checkpoint, note }, key_events, keys, stored })
     }
 
-    /// The checkpoint that covers everything this reader answers.
+    /// The checkpoint that covers everything that this reader returns.
     #[must_use]
     pub const fn published(&self) -> &Published {
         &self.published

@@ -520,7 +520,7 @@ impl Replay {
         self.tree.append(extension).map_err(TakeError::Tree)
     }
 
-    /// Takes a leaf of a group that ends before the leaf `end`. Answers the leaf's commitment.
+    /// Takes a leaf of a group that ends before the leaf `end`. Returns the leaf's commitment.
     fn leaf(&mut self, leaf: u64, content: Leaf<'_>, end: u64) -> Result<Hash, TakeError> {
         match content {
             Leaf::Envelope(envelope) => {

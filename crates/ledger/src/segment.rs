@@ -158,7 +158,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Decodes the first record of `bytes`. Answers it with its length.
+    /// Decodes the first record of `bytes`. Returns it with its length.
     pub(crate) fn decode(version: Version, bytes: &'a [u8]) -> Result<(Self, usize), Damage> {
         let mut fields = Fields(bytes);
         let [kind] = fields.take()?;
@@ -697,7 +697,7 @@ fn to_u32(number: u64) -> u32 {
     u32::try_from(number).expect("envelopes, groups and segments are bounded well below 4 GiB")
 }
 
-/// Reads until `buffer` is full or the source ends. Answers the number of bytes that it read.
+/// Reads until `buffer` is full or the source ends. Returns the number of bytes that it read.
 fn read_up_to(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut read = 0;
     while let Some(rest) = buffer.get_mut(read..).filter(|rest| !rest.is_empty()) {

@@ -30,7 +30,7 @@ pub(crate) struct StoredEnvelopes {
 
 impl StoredEnvelopes {
     /// Envelopes of the leaves from `from` up to `end`: as many as exist, and after the first one
-    /// up to `bytes_max` bytes. Each matches its entry in the log, or the answer is an error.
+    /// up to `bytes_max` bytes. Each matches its entry in the log, or the call fails.
     pub(crate) fn envelopes(
         &self,
         from: u64,

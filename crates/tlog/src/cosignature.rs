@@ -37,7 +37,7 @@ pub struct Cosignature<'a> {
 }
 
 impl PosixTime {
-    /// Answers `None` for 0, which means "no time", and for values beyond 2^63 - 1.
+    /// Returns `None` for 0, which means "no time", and for values beyond 2^63 - 1.
     pub const fn new(seconds: u64) -> Option<Self> {
         if seconds > 0 && seconds <= i64::MAX.cast_unsigned() { Some(Self(seconds)) } else { None }
     }
@@ -79,7 +79,7 @@ impl CosignerKey {
 }
 
 impl SignedNote {
-    /// Checks every cosignature in the name of one of `keys`. All must be valid. Answers the newest
+    /// Checks every cosignature in the name of one of `keys`. All must be valid. Returns the newest
     /// one of each key, in the order of the lines, and ignores those of other keys.
     ///
     /// # Errors
@@ -102,7 +102,7 @@ impl SignedNote {
     }
 
     /// Adds the cosignatures of this note that `keys` made and that a witness's answer contains.
-    /// Each replaces an older one of its key. Answers the added ones.
+    /// Each replaces an older one of its key. Returns the added ones.
     ///
     /// Everything else in the answer is dropped: lines of other keys, signatures of another text,
     /// lines that are not signatures, and everything after [`SIGNATURES_MAX`] lines.

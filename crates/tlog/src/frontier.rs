@@ -67,7 +67,7 @@ impl<N: NodeHash> Frontier<N> {
     }
 
     /// Adds a leaf on the right, given as its hash ([`leaf_hash`](crate::leaf_hash) in an RFC 6962
-    /// tree), and answers its index.
+    /// tree), and returns its index.
     pub fn append(&mut self, leaf: Hash) -> LeafIndex {
         self.append_with(leaf, |_subtree, _hash| {})
     }

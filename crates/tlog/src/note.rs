@@ -74,8 +74,8 @@ impl SignedNote {
     /// Parses a note in the form in which it is stored and sent.
     ///
     /// # Errors
-    /// The note is too long, has a control character other than newlines, does not end in a newline,
-    /// has no signature lines or too many, or a signature line is invalid.
+    /// The note is too long, has a control character other than newlines, does not end in a
+    /// newline, has no signature lines or too many, or a signature line is invalid.
     pub fn parse(note: &str) -> Result<Self, ParseNoteError> {
         if note.len() > NOTE_BYTES_MAX {
             return Err(ParseNoteError::TooLong { bytes: note.len() });
@@ -163,7 +163,7 @@ impl SignedNote {
         Self { text: self.text.clone(), signatures }
     }
 
-    /// Adds a signature, unchecked, and replaces an earlier one of its key. Answers `false` if it
+    /// Adds a signature, unchecked, and replaces an earlier one of its key. Returns `false` if it
     /// was left out because the note has [`SIGNATURES_MAX`] signatures of other keys.
     pub fn put_signature(&mut self, signature: NoteSignature) -> bool {
         let is_of_key =

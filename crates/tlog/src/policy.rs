@@ -120,7 +120,7 @@ impl Policy {
         })
     }
 
-    /// Whether the witnesses for which `has_cosigned` answers `true` make up the quorum.
+    /// Whether the witnesses for which `has_cosigned` returns `true` make up the quorum.
     pub fn is_satisfied_if(&self, has_cosigned: impl Fn(&PolicyWitness) -> bool) -> bool {
         let witnesses: Vec<bool> = self.witnesses.iter().map(has_cosigned).collect();
         let mut groups: Vec<bool> = Vec::new();
@@ -137,7 +137,7 @@ impl Policy {
     }
 
     /// Checks a checkpoint's note: if the policy has logs, one of them must have signed the
-    /// checkpoint as its own, and the witnesses must make up the quorum. Answers which witnesses
+    /// checkpoint as its own, and the witnesses must make up the quorum. Returns which witnesses
     /// signed, and when.
     ///
     /// If the policy has no logs, the caller must check the log's own signature.

@@ -68,7 +68,7 @@ impl TlogProof {
     /// Checks that the log with the name of `key` has the leaf at this proof's index, and that the
     /// key signed the checkpoint.
     ///
-    /// Answers the checkpoint that proves the leaf.
+    /// Returns the checkpoint that proves the leaf.
     ///
     /// # Errors
     /// The log did not sign the checkpoint, the checkpoint does not cover the leaf, or the hashes

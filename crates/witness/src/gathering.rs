@@ -153,13 +153,13 @@ impl Gathering {
         Self { policy, peers, newest: None, round: None, actions: VecDeque::new() }
     }
 
-    /// Tells that the log has a newer checkpoint.
+    /// Handles a newer checkpoint of the log.
     pub fn handle_checkpoint(&mut self, size: TreeSize, note: SignedNote, now: Instant) {
         self.newest = Some(Newest { size, note });
         self.go_on(now);
     }
 
-    /// Tells a witness's answer, or its failure, to the request about the checkpoint of this size.
+    /// Handles a witness's answer to the request about the checkpoint of this size, or its failure.
     pub fn handle_answer(
         &mut self,
         peer: usize,
@@ -197,7 +197,7 @@ impl Gathering {
         self.go_on(now);
     }
 
-    /// Tells that time has passed.
+    /// Handles the passing of time.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.go_on(now);
     }

@@ -136,7 +136,7 @@ impl Lines {
         }
     }
 
-    /// Records a line that is ignored. Answers whether the log already had such a line.
+    /// Records a line that is ignored. Returns whether the log already had such a line.
     fn ignore(&mut self, keyword: &'static str) -> bool {
         let is_second = self.ignored.contains(&keyword);
         self.ignored.push(keyword);

@@ -66,7 +66,7 @@ impl Owner {
 
 /// Runs blocking work on a thread of the runtime's blocking pool. It releases `held` (a lock's
 /// guard, a permit, memory) when the work has ended, not when the handle is dropped. The handle
-/// answers with an error if the work panicked, or if the runtime shut down before the work began.
+/// yields an error if the work panicked, or if the runtime shut down before the work began.
 pub fn blocking<T: Send + 'static>(
     held: impl Send + 'static,
     work: impl FnOnce() -> T + Send + 'static,

@@ -293,7 +293,7 @@ impl<'a> SegmentsReader<'a> {
         Ok(Read { state, key_events, erased, leaves: next_leaf, torn_bytes, fault_beyond, later })
     }
 
-    /// Reads segments from the next unread leaf on. Answers the number of torn bytes at the end.
+    /// Reads segments from the next unread leaf on. Returns the number of torn bytes at the end.
     fn segments(&mut self, segments: &[u64]) -> Result<u64, VerifyError> {
         let begin = segment::position_of(segments, self.next_leaf).unwrap_or_default();
         let mut torn_bytes = 0;
@@ -310,7 +310,7 @@ impl<'a> SegmentsReader<'a> {
         Ok(torn_bytes)
     }
 
-    /// Reads the unread part of one segment. Answers the number of torn bytes at its end.
+    /// Reads the unread part of one segment. Returns the number of torn bytes at its end.
     fn segment(&mut self, path: &Path, first_leaf: u64, is_last: bool) -> Result<u64, VerifyError> {
         let io_error = |source| VerifyError::Io { path: path.to_owned(), source };
         let damaged = |leaf, reason| VerifyError::Segment { path: path.to_owned(), leaf, reason };
@@ -532,7 +532,7 @@ impl<'a> Comparison<'a> {
         Self { folder, promises, rfc6962: Frontier::empty(), pangea: Frontier::empty(), roots }
     }
 
-    /// Answers the roots at the checkpoint's size and at later sizes, as far as the leaves go.
+    /// Returns the roots at the checkpoint's size and at later sizes, as far as the leaves go.
     fn run(
         mut self,
         chunks: &mpsc::Receiver<Chunk>,
