@@ -1,5 +1,5 @@
-//! What a sensor answers to a poll: JSON, from a bare `"23.50"` of the oldest devices to an object
-//! with sequence number and time.
+//! Parses a sensor's answer to a poll. It is JSON: from a bare `"23.50"`, as the oldest devices
+//! send, to an object with sequence number and time.
 
 use alloc::{
     format,
@@ -14,26 +14,26 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// An answer that was understood.
+/// A parsed answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Answer {
     /// The value as the sensor wrote it: numbers digit for digit, strings without their quotes,
-    /// `true` or `false`.
+    /// booleans as `true` or `false`.
     pub value: String,
-    /// The sensor's own count of its readings.
+    /// Sequence number: the sensor's own count of its readings.
     pub seq: Option<u64>,
-    /// The sensor's own clock.
+    /// Time by the sensor's own clock.
     pub time: Option<Timestamp>,
-    /// Unit, where this answer names one.
+    /// Unit, if this answer names one.
     pub unit: Option<String>,
-    /// Signature as the sensor wrote it; kept, not checked.
+    /// Signature as the sensor wrote it. It is stored but not verified.
     pub signature: Option<String>,
-    /// Fields beside the value that could not be taken.
+    /// Optional fields that were invalid and left out.
     pub left_out: Vec<LeftOut>,
 }
 
 impl Answer {
-    /// Largest answer in bytes: what one field of an event holds.
+    /// Largest answer in bytes: as much as one field of an event holds.
     pub const PAYLOAD_BYTES_MAX: usize = 32_766;
     /// Largest sequence number: the last integer that JSON can carry exactly everywhere (RFC 8259
     /// section 6).
@@ -41,8 +41,8 @@ impl Answer {
     /// Longest unit or signature in characters.
     pub const EXTRA_CHARS_MAX: usize = 256;
 
-    /// Reads an answer as it came from the wire. What is wrong with another field than the value
-    /// costs that field alone.
+    /// Parses the payload of an answer. An invalid field other than the value is left out; the rest
+    /// of the answer is kept.
     pub fn parse(payload: &[u8]) -> Result<Self, InvalidAnswer> {
         if payload.len() > Self::PAYLOAD_BYTES_MAX {
             return Err(InvalidAnswer(format!(
@@ -74,7 +74,7 @@ impl Answer {
     }
 }
 
-/// Why an answer is not understood, in words.
+/// Reason why an answer is invalid.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidAnswer(String);
@@ -181,7 +181,7 @@ mod tests {
         ] {
             assert_eq!(Answer::parse(payload.as_bytes()).as_ref(), Ok(&plain), "{payload}");
         }
-        // Text that holds JSON is text: the outermost type is looked at first.
+        // A string that holds JSON is a string: the parser looks at the outermost type first.
         let text = Answer::parse(br#""{\"value\":1,\"seq\":2}""#).unwrap();
         assert_eq!((text.value.as_str(), text.seq), (r#"{"value":1,"seq":2}"#, None));
     }

@@ -1,14 +1,14 @@
-//! Whether anything of a sensor is missing: the numbers of its polls, what is said of those without
-//! a reading, and who checks both.
+//! Checks whether the log accounts for every poll of every sensor.
 //!
-//! The site gives each poll of a sensor the next number, from 1 on. A number is in the log once: in
-//! a reading (`poll`), or in a `READINGS_MISSING` event that says why there is none (`missing`,
-//! `reason`). Where a site did not run and its clock does not say for how long, such an event names
-//! no numbers. The sensor's own count, `seq`, is apart from that; where it ceases to go on by one,
-//! a `SEQUENCE_BROKEN` event says so, unless it begins anew.
+//! The site numbers the polls of each sensor from 1. Each number is in the log once: in a reading
+//! (`poll`), or in a `READINGS_MISSING` event that says why there is no reading (`missing`,
+//! `reason`). If the site was down and its clock cannot tell for how long, that event names no
+//! numbers. The sensor's own count, `seq`, is separate. If it does not increase by one, a
+//! `SEQUENCE_BROKEN` event says so, unless the count restarts after an absence.
+//! `docs/formats/completeness.md` defines the format.
 //!
-//! [`Completeness`] is for whoever has sealed events and trusts no one: it reads no clock and no
-//! file, and holds nothing but what the events say.
+//! [`Completeness`] serves anyone who holds sealed events and trusts no one. It reads no clock and
+//! no file, and uses only the events themselves.
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::time::Duration;
@@ -22,37 +22,37 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// The newest numbers of a sensor in the log, which those to come follow.
+/// The newest numbers of a sensor in the log. The next numbers continue from them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct LastNumbers {
-    /// Of its polls; 0 where none has a number.
+    /// Newest number of a poll; 0 if no poll has a number.
     pub poll: u64,
-    /// The sensor's own.
+    /// Newest number of the sensor's own count.
     pub seq: Option<u64>,
-    /// What was due until then has a number: when the newest was sealed, or when the sensor came or
-    /// came back after it.
+    /// All polls due until this time have numbers. It is the time of the newest reading or gap, or
+    /// of the sensor's discovery or return after it.
     pub numbered_until: Option<Timestamp>,
-    /// Whether numbers were sealed after that with earlier times: the clock was set back, and the
-    /// time until now says nothing.
+    /// Whether later events carry earlier times. Then the clock was set back, and the time until
+    /// now cannot be computed.
     pub set_back: bool,
-    /// Whether it ever answered.
+    /// Whether the sensor ever answered.
     pub answered: bool,
-    /// Whether these begin with an event that says that nothing is known of the time before.
+    /// Whether these events include one that says that the time before it is unknown.
     pub anew: bool,
 }
 
 impl LastNumbers {
-    /// By how much times may go back from one event to the next on a clock that is kept right: a
-    /// reading can wait to be sealed for ten timeouts of a minute.
+    /// How far times may go back between two events on a correct clock: a reading may wait for ten
+    /// timeouts of a minute before it is sealed.
     pub const CLOCK_SLACK: Duration = Duration::from_secs(15 * 60);
 
-    /// The numbers after a sealed event of the sensor.
+    /// These numbers followed by those of one sealed event of the sensor.
     #[must_use]
     pub fn after(self, event: &Event) -> Self {
         self.then(Self::of(event))
     }
 
-    /// The numbers after those of later events.
+    /// These numbers followed by those of later events.
     #[must_use]
     pub fn then(self, later: Self) -> Self {
         let (numbered_until, set_back) = match (self.numbered_until, later.numbered_until) {
@@ -73,7 +73,7 @@ impl LastNumbers {
         }
     }
 
-    /// What one event says.
+    /// The numbers of one event.
     fn of(event: &Event) -> Self {
         let moves = [
             action::SENSOR_READING,
@@ -96,28 +96,29 @@ impl LastNumbers {
     }
 }
 
-/// Whether a time lies so far before another that a clock must have been set back between them.
+/// Whether `at` is so far before `before` that the clock must have been set back.
 fn is_before(at: Timestamp, before: Timestamp) -> bool {
     let slack = i64::try_from(LastNumbers::CLOCK_SLACK.as_micros()).unwrap_or(i64::MAX);
     at.unix_micros().saturating_add(slack) < before.unix_micros()
 }
 
-/// Holds sealed events against each other, sensor by sensor.
+/// Checks sealed events for missing and doubled polls, sensor by sensor.
 ///
-/// It needs a few hundred bytes for each sensor, and at most [`LISTED_MAX`](Listed::LISTED_MAX)
-/// entries in each of the five lists of an account, however long the log.
+/// It needs a few hundred bytes for each sensor, and holds at most
+/// [`LISTED_MAX`](Listed::LISTED_MAX) entries in each of the five lists of an account, however long
+/// the log is.
 #[derive(Clone, Debug)]
 pub struct Completeness {
     accounts: BTreeMap<SensorId, Account>,
-    /// The number before the first that a sensor must have; none where any will do.
+    /// The number before the first one that a sensor must have; `None` if it may begin with any.
     before_first: Option<u64>,
-    /// Envelopes so far that were erased.
+    /// Number of erased envelopes so far.
     erased: u64,
-    /// How often the site started so far.
+    /// Number of starts of the site so far.
     starts: u64,
 }
 
-/// What sealed events of one sensor say.
+/// What the sealed events of one sensor tell about its polls.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
     polls: Option<NumberRange>,
@@ -128,73 +129,73 @@ pub struct Account {
     doubled: Listed<PollsAt>,
     gaps: Listed<Gap>,
     breaks: Listed<Break>,
-    /// Gaps that name no numbers.
+    /// Number of gaps that name no poll numbers.
     uncounted: u64,
-    /// The newest number of the sensor's own.
+    /// Newest number of the sensor's own count.
     seq: Option<u64>,
-    /// How often that count began anew.
+    /// How often the sensor's own count restarted.
     begun_anew: u64,
-    /// Whether the sensor was away since the newest number of its own.
+    /// Whether the sensor was away since the newest number of its own count.
     was_away: bool,
-    /// [`Completeness::starts`] when that number came.
+    /// Value of [`Completeness::starts`] when that number came.
     starts: u64,
-    /// [`Completeness::erased`] when the newest number came.
+    /// Value of [`Completeness::erased`] when the newest poll number came.
     erased_before: u64,
 }
 
-/// How many things there were, and the first of them.
+/// The number of items, and the first [`LISTED_MAX`](Self::LISTED_MAX) of them.
 #[derive(Clone, Debug)]
 pub struct Listed<T> {
     listed: Vec<T>,
     count: u64,
 }
 
-/// Polls about which something is wrong.
+/// Polls with a fault, and the leaf that shows it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PollsAt {
-    /// The leaf at which it shows.
+    /// Index of the leaf that shows the fault.
     pub leaf: u64,
-    /// Which polls.
+    /// Numbers of the polls.
     pub polls: NumberRange,
 }
 
-/// Polls that the log itself says have no reading. Events that go on from each other for one reason
-/// are one gap.
+/// Polls that the log itself declares missing. Consecutive events with the same reason make one
+/// gap.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Gap {
-    /// The leaf that says so first.
+    /// Index of the first leaf of the gap.
     pub leaf: u64,
-    /// Which polls.
+    /// Numbers of the polls.
     pub polls: NumberRange,
-    /// `reason`, as the event has it, cut off after [`REASON_CHARS_MAX`](Self::REASON_CHARS_MAX).
+    /// The event's `reason`, cut off after [`REASON_CHARS_MAX`](Self::REASON_CHARS_MAX) characters.
     pub reason: String,
 }
 
-/// A reading in which the sensor's own count does not go on by one.
+/// A reading at which the sensor's own count did not increase by one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Break {
-    /// The leaf of the reading.
+    /// Index of the reading's leaf.
     pub leaf: u64,
-    /// What is wrong.
+    /// How the count is broken.
     pub broken: SequenceBreak,
 }
 
 impl Completeness {
-    /// For a whole log: each sensor must begin with poll 1.
+    /// Checks a whole log: the polls of each sensor must begin with number 1.
     #[must_use]
     pub const fn of_log() -> Self {
         Self { accounts: BTreeMap::new(), before_first: Some(0), erased: 0, starts: 0 }
     }
 
-    /// For a part of a log, from any leaf to any other: what lies before the first number of a
-    /// sensor is not looked for.
+    /// Checks a part of a log, between any two leaves. Numbers before a sensor's first one are not
+    /// missed.
     #[must_use]
     pub const fn of_part() -> Self {
         Self { accounts: BTreeMap::new(), before_first: None, erased: 0, starts: 0 }
     }
 
-    /// Takes the event of `leaf`. Events must come in the log's order; those that number nothing
-    /// are passed over.
+    /// Takes the event of `leaf`. The caller must pass events in the log's order. Events without
+    /// poll numbers are skipped.
     pub fn take(&mut self, leaf: u64, event: &Event) {
         let is_ours = event.sealwire.is_some();
         if is_ours && event.action.as_deref() == Some(action::SITE_STARTED) {
@@ -212,12 +213,12 @@ impl Completeness {
         }
     }
 
-    /// Takes note that the next leaf's envelope was erased: whatever sensor's it was.
+    /// Takes the next leaf, whose envelope was erased. It may have been of any sensor.
     pub const fn take_erased(&mut self) {
         self.erased = self.erased.saturating_add(1);
     }
 
-    /// Every sensor that has a reading or a gap, in the order of their ids.
+    /// Every sensor that has a reading or a gap, in order of id.
     pub fn accounts(&self) -> impl ExactSizeIterator<Item = (SensorId, &Account)> {
         self.accounts.iter().map(|(sensor, account)| (*sensor, account))
     }
@@ -236,69 +237,70 @@ impl Completeness {
 }
 
 impl Account {
-    /// From the first number to the newest; none where no event has a number.
+    /// Range from the first number to the newest; `None` if no event has a number.
     #[must_use]
     pub const fn polls(&self) -> Option<NumberRange> {
         self.polls
     }
 
-    /// Polls that the log itself says are missing.
+    /// Number of polls that the log itself declares missing.
     #[must_use]
     pub const fn missing(&self) -> u64 {
         self.missing
     }
 
-    /// Readings and gaps that name no poll: of a site that did not give numbers yet, or sealed by
-    /// another program.
+    /// Number of readings and gaps without poll numbers: from a site that did not number polls yet,
+    /// or sealed by another program.
     #[must_use]
     pub const fn unnumbered(&self) -> u64 {
         self.unnumbered
     }
 
-    /// Polls of which no event says how they ended, with the leaf that follows them.
+    /// Polls for which no event says how they ended, with the leaf after them.
     #[must_use]
     pub const fn unaccounted(&self) -> &Listed<PollsAt> {
         &self.unaccounted
     }
 
-    /// The same, where envelopes were erased in between that may have said so.
+    /// Polls as in [`unaccounted`](Self::unaccounted), but erased envelopes in between may have
+    /// said how they ended.
     #[must_use]
     pub const fn perhaps_erased(&self) -> &Listed<PollsAt> {
         &self.erased
     }
 
-    /// Polls that an event names after they had their turn: numbers only go up, so these were given
-    /// twice.
+    /// Polls that an event names out of turn. Numbers only increase, so these were given twice.
     #[must_use]
     pub const fn doubled(&self) -> &Listed<PollsAt> {
         &self.doubled
     }
 
-    /// What the log itself says is missing.
+    /// Gaps that the log itself declares.
     #[must_use]
     pub const fn gaps(&self) -> &Listed<Gap> {
         &self.gaps
     }
 
-    /// Where the sensor's own count does not go on by one, by the readings themselves.
+    /// Breaks of the sensor's own count, computed from the readings alone.
     #[must_use]
     pub const fn breaks(&self) -> &Listed<Break> {
         &self.breaks
     }
 
-    /// Gaps of which the log itself says that nobody knows how many polls they have.
+    /// Number of gaps for which the log says that the number of polls is unknown.
     #[must_use]
     pub const fn uncounted(&self) -> u64 {
         self.uncounted
     }
 
-    /// How often the sensor's own count began anew after it or the site had been away.
+    /// How often the sensor's own count restarted after the sensor or the site had been away.
     #[must_use]
     pub const fn begun_anew(&self) -> u64 {
         self.begun_anew
     }
 
-    /// Whether every poll is accounted for once, as far as nothing was erased.
+    /// Whether the log accounts for every poll once. Polls that erased envelopes may account for do
+    /// not count against it.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.unaccounted.count == 0 && self.doubled.count == 0
@@ -348,9 +350,9 @@ impl Account {
         let reason = event.sealwire.as_ref().and_then(|detail| detail.reason.as_deref());
         let reason = reason.unwrap_or_default().chars().take(Gap::REASON_CHARS_MAX);
         let gap = Gap { leaf, polls, reason: reason.collect() };
-        // A part of a log need not have the start of the site.
+        // A part of a log may lack the event of the site's start.
         self.was_away |= gap.reason == MissingReason::Stopped.as_str();
-        // A long outage is an event a minute.
+        // A long outage makes one event a minute.
         match self.gaps.last_mut() {
             Some(last) if last.polls.last() + 1 == polls.first() && last.reason == gap.reason => {
                 last.polls = last.polls.through(polls.last());
@@ -361,22 +363,22 @@ impl Account {
 }
 
 impl Gap {
-    /// Longest text of a reason that is kept: ours have at most ten.
+    /// Longest reason that is kept, in characters. The site's own have at most ten.
     pub const REASON_CHARS_MAX: usize = 32;
 }
 
 impl<T> Listed<T> {
-    /// Most that are listed, the first ones; beyond it they are counted. A hundred show what
-    /// happened, and a thousand sensors with full lists stay below 20 MB.
+    /// Most items listed; further ones are only counted. A hundred show what happened, and the full
+    /// lists of a thousand sensors take less than 20 MB.
     pub const LISTED_MAX: usize = 100;
 
-    /// How many there were.
+    /// Number of items.
     #[must_use]
     pub const fn count(&self) -> u64 {
         self.count
     }
 
-    /// The first of them, in the log's order.
+    /// The first items, in the log's order.
     #[must_use]
     pub fn listed(&self) -> &[T] {
         &self.listed
@@ -389,7 +391,7 @@ impl<T> Listed<T> {
         }
     }
 
-    /// The newest, if it is listed.
+    /// The newest item, if it is listed.
     fn last_mut(&mut self) -> Option<&mut T> {
         let is_listed = self.count == self.listed.len() as u64;
         self.listed.last_mut().filter(|_| is_listed)
@@ -402,12 +404,12 @@ impl<T> Default for Listed<T> {
     }
 }
 
-/// Whether an event must say of polls how they ended.
+/// Whether an event accounts for polls: it is a reading or a gap.
 fn numbers(event: &Event) -> bool {
     matches!(event.action.as_deref(), Some(action::SENSOR_READING | action::READINGS_MISSING))
 }
 
-/// Whether an event says that polls are missing, and that nobody knows how many.
+/// Whether an event declares polls missing without a known number.
 fn is_uncounted(event: &Event) -> bool {
     let is_gap = event.action.as_deref() == Some(action::READINGS_MISSING);
     event.sealwire.as_ref().filter(|_| is_gap).is_some_and(|detail| {
@@ -415,7 +417,7 @@ fn is_uncounted(event: &Event) -> bool {
     })
 }
 
-/// Whether an event says that a sensor was away.
+/// Whether an event shows that a sensor was away.
 fn is_absence(event: &Event) -> bool {
     matches!(
         event.action.as_deref(),
@@ -428,7 +430,7 @@ fn is_absence(event: &Event) -> bool {
     )
 }
 
-/// The polls of which an event says how they ended.
+/// The polls for which an event says how they ended.
 fn accounted(event: &Event) -> Option<NumberRange> {
     let detail = event.sealwire.as_ref()?;
     let range = match event.action.as_deref()? {
@@ -439,7 +441,7 @@ fn accounted(event: &Event) -> Option<NumberRange> {
     range.filter(|polls| polls.first() > 0)
 }
 
-/// The sensor's own number of a reading.
+/// The number of a reading in the sensor's own count.
 fn sequence(event: &Event) -> Option<u64> {
     let is_reading = event.action.as_deref() == Some(action::SENSOR_READING);
     event.sealwire.as_ref().filter(|_| is_reading).and_then(|detail| detail.seq)

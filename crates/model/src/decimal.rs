@@ -1,22 +1,22 @@
-//! Numbers as they are written, compared digit by digit: no floating point stands between what a
-//! sensor wrote and what is said of it.
+//! Decimal numbers compared digit by digit. Floating point never rounds a value between the sensor
+//! and the result.
 
 use alloc::string::String;
 use core::cmp::Ordering;
 
-/// A number that a text writes, in the decimal system, or one beyond all of them.
+/// A decimal number as written, or an infinity.
 #[derive(Clone, Debug)]
 pub struct Decimal {
     is_negative: bool,
     magnitude: Magnitude,
 }
 
-/// How far from zero.
+/// Distance from zero.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Magnitude {
     Zero,
-    /// `0.<digits> * 10^exponent`; the digits have neither a leading nor a trailing zero. In the
-    /// order of the fields, that is the order of the values.
+    /// `0.<digits> * 10^exponent`; the digits have neither a leading nor a trailing zero. So the
+    /// derived order of the fields is the order of the values.
     Finite {
         exponent: i64,
         digits: String,
@@ -25,11 +25,11 @@ enum Magnitude {
 }
 
 impl Decimal {
-    /// Longest text that is read, in bytes: no sensor writes a longer number.
+    /// Longest text that is parsed, in bytes. No sensor writes a longer number.
     pub const TEXT_BYTES_MAX: usize = 256;
 
-    /// Reads what JSON calls a number, with a `+` before it or nothing before or after its point,
-    /// and the words for infinity. Nothing else is a number, and neither is `NaN`.
+    /// Parses a JSON number, optionally with a leading `+` or without digits before or after the
+    /// point, or a word for infinity. Returns `None` for anything else, `NaN` included.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() > Self::TEXT_BYTES_MAX {
@@ -64,8 +64,8 @@ impl Decimal {
     }
 }
 
-/// The exponent, held at a billion of either sign: beyond it one number is as large, or as near to
-/// zero, as another.
+/// Parses an exponent, clamped to a billion in either direction. Beyond that, values count as
+/// equally large or equally near to zero.
 fn read_exponent(text: &str) -> Option<i64> {
     const MAX: i64 = 1_000_000_000;
     let (sign, digits) = match text.as_bytes().first()? {

@@ -1,9 +1,9 @@
-//! What the pipeline asks of `sensor-reader`, and what it answers: JSON over NATS, hundreds of
-//! sealed events at a time.
+//! Messages between the pipeline and `sensor-reader`: JSON over NATS, hundreds of sealed events in
+//! one question.
 //!
-//! The component keeps nothing between calls. What it must remember of a sensor, its [`Standing`],
-//! comes with the question, and changes only through the events it derives, so the log itself is
-//! the memory.
+//! The component keeps no state between calls. The question brings what the component must remember
+//! of each sensor, its [`Standing`]. Only the events that the component derives change it, so the
+//! log itself is the memory.
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
@@ -15,75 +15,75 @@ use crate::{
     sensor_id::SensorId,
 };
 
-/// Subject on which `sensor-reader` takes questions.
+/// Subject on which `sensor-reader` receives questions.
 pub const SUBJECT: &str = "sealwire.derive.sensors";
-/// Configuration key under which the component finds its own digest.
+/// Configuration key under which the component receives its own digest.
 pub const DIGEST_KEY: &str = "digest";
 
-/// A run of sealed events of sensors, in the log's order, with the standings before the first of
-/// them.
+/// A run of sealed sensor events in the log's order, with the sensors' standings before the first
+/// of them.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Question {
-    /// Sensors that do not stand as [`Standing::default`] says.
+    /// Standings of the sensors that differ from [`Standing::default`].
     pub standings: BTreeMap<SensorId, Standing>,
-    /// What was sealed.
+    /// The sealed events.
     pub sightings: Vec<Sighting>,
 }
 
-/// What the log last said of a sensor.
+/// State of a sensor by the derived events in the log.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Standing {
-    /// Its last value was outside its range.
+    /// The sensor's last value was outside its range.
     pub out_of_range: bool,
-    /// It is not to be relied on.
+    /// The sensor does not answer reliably.
     pub lost: bool,
-    /// Its last value could not be held against its range.
+    /// The sensor's last value could not be compared with its range.
     #[serde(default)]
     pub not_judged: bool,
 }
 
-/// One sealed event of a sensor, reduced to what can be judged.
+/// One sealed event of a sensor, reduced to the fields that are judged.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Sighting {
-    /// Where it lies in the log.
+    /// Index of the event's leaf in the log.
     pub leaf: u64,
-    /// Which sensor.
+    /// The sensor of the event.
     pub sensor: SensorId,
-    /// The sensor's source, for messages.
+    /// The sensor's event source, `<location>.<alias>`, for messages.
     pub source: String,
-    /// What was seen.
+    /// What the event says of the sensor.
     pub seen: Seen,
 }
 
-/// What was seen of a sensor.
+/// What an event says of a sensor.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Seen {
-    /// A value, with the range that was declared for it.
+    /// A value, with the range declared for it.
     Value {
         /// The value as sealed.
         value: String,
-        /// The range as declared, where one is.
+        /// The range as declared, if one is.
         range: Option<Range>,
-        /// The unit of the range and that of the value, where they differ.
+        /// The unit of the range and the unit of the value, if they differ.
         #[serde(default)]
         units: Option<(String, String)>,
     },
-    /// A poll without a usable answer.
+    /// A poll without a valid answer.
     NoValue,
-    /// Heartbeats stopped.
+    /// The sensor's heartbeats stopped.
     HeartbeatMissed,
-    /// Heartbeats come again.
+    /// The sensor's heartbeats resumed.
     HeartbeatResumed,
-    /// It said that it goes.
+    /// The sensor announced that it disconnects.
     Disconnected,
 }
 
 impl Sighting {
-    /// Longest value that is judged, in bytes. What is longer is no number.
+    /// Longest value that is judged, in bytes. A longer one is not a number.
     pub const VALUE_BYTES_MAX: usize = Decimal::TEXT_BYTES_MAX;
 
-    /// What there is to judge in a sealed event, if anything.
+    /// The part of a sealed event that is judged; `None` if there is none.
     #[must_use]
     pub fn of(leaf: u64, envelope: &Envelope) -> Option<Self> {
         let event = &envelope.event;
@@ -109,22 +109,22 @@ impl Sighting {
     }
 }
 
-/// A unit for a message: an answer's own may be longer than any that means something.
+/// Shortens a unit for a message: the unit in an answer may be longer than any real unit.
 fn shortened(unit: &str) -> String {
     unit.chars().take(Heartbeat::NAME_CHARS_MAX).collect()
 }
 
-/// What the component makes of a question.
+/// The component's answer to a question.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Verdict {
-    /// Digest of the component that judged.
+    /// Digest of the component that answered.
     pub component: String,
-    /// What it derived, in the log's order.
+    /// The derived events, in the log's order.
     pub derived: Vec<Derived>,
 }
 
 impl Standing {
-    /// The standing after a derived event.
+    /// The standing after a derived event with this action.
     #[must_use]
     pub fn after(self, action: &str) -> Self {
         match action {

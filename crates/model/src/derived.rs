@@ -1,4 +1,4 @@
-//! An event that follows from another one: what a component derived, before it is sealed.
+//! An event that a component derived from another one, before it is sealed.
 
 use alloc::string::String;
 
@@ -9,22 +9,22 @@ use crate::sensor_id::SensorId;
 /// A derived event before it is sealed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Derived {
-    /// The leaf it follows from.
+    /// Index of the leaf from which the event was derived.
     pub from_leaf: u64,
-    /// Which sensor.
+    /// The sensor that the event is about.
     pub sensor: SensorId,
     /// `OUT_OF_RANGE`, `BACK_IN_RANGE`, `RANGE_NOT_JUDGED`, `SENSOR_LOST` or `SENSOR_BACK`.
     pub action: String,
-    /// The sensor's source.
+    /// The sensor's event source, `<location>.<alias>`.
     pub source: String,
-    /// The value, where there is one.
+    /// The value, if the event has one.
     pub value: Option<String>,
-    /// What happened, for people.
+    /// Description of the event for people.
     pub message: String,
 }
 
 impl Derived {
-    /// Longest message in bytes: it holds a source, a value, a range and two units, each of which
-    /// has a limit; a verdict with a longer one is not taken.
+    /// Longest message in bytes. It holds a source, a value, a range and two units, each with its
+    /// own limit. The site refuses a verdict with a longer message.
     pub const MESSAGE_BYTES_MAX: usize = 4_096;
 }

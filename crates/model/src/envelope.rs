@@ -1,7 +1,8 @@
-//! What is sealed: an event, when the ledger received it, and a salt.
+//! The envelope that the ledger seals: an event, the time at which the ledger received it, and a
+//! salt.
 //!
-//! The log's entry is the SHA-256 of the envelope's canonical JSON. The salt keeps an envelope that
-//! was erased from being guessed by trying values against that hash.
+//! The log's entry is the SHA-256 of the envelope's canonical JSON. After an envelope is erased,
+//! the salt prevents anyone from guessing its content by hashing likely values.
 
 use alloc::{
     string::{String, ToString as _},
@@ -15,23 +16,22 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// An event as it is sealed. Its JSON has what the event holds beside Pangea's fields next to them
-/// and not within:
+/// A sealed event. Its JSON holds Sealwire's own fields, the signature and the token beside
+/// Pangea's event, not within it:
 /// `{"event":{...},"public_key":"...","received_at":"...","salt":"...","sealwire":{...},`
-/// `"signature":"...","token":"..."}`.
-/// Names stand in their order, so that it is canonical (RFC 8785).
+/// `"signature":"...","token":"..."}`. Names are sorted, so the JSON is canonical (RFC 8785).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Envelope {
-    /// What happened.
+    /// The event as it was reported.
     pub event: Event,
-    /// When the ledger took it.
+    /// When the ledger received the event.
     pub received_at: Timestamp,
-    /// What makes the hash unguessable.
+    /// Random bytes that make the hash unguessable.
     pub salt: Salt,
 }
 
-/// An event's part of an envelope, in two pieces: what comes before the moment and the salt, and
-/// what comes behind them.
+/// An event's part of an envelope, in two pieces: the JSON before the receipt time and the salt,
+/// and the JSON after them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct EventJson {
     /// From the envelope's begin.
@@ -49,7 +49,7 @@ const BEFORE_SIGNATURE: &[u8] = b",\"signature\":";
 const BEFORE_TOKEN: &[u8] = b",\"token\":";
 
 impl EventJson {
-    /// Of this event.
+    /// Serialises this event.
     #[must_use]
     pub fn of(event: &Event) -> Self {
         let mut json = Self::default();
@@ -70,19 +70,18 @@ impl EventJson {
         json
     }
 
-    /// Whether a canonical envelope is one around these two pieces, whenever it was sealed and with
-    /// whatever salt.
+    /// Whether a canonical envelope consists of these two pieces, with any receipt time and salt.
     #[must_use]
     pub fn is_sealed_in(&self, canonical: &[u8]) -> bool {
         let Ok(sealed) = Envelope::parse(canonical) else { return false };
         let mut own = Vec::new();
         let received_at = sealed.received_at.to_string();
         Envelope::seal(&self.head, &received_at, sealed.salt, &self.tail, &mut own);
-        // What version 2 of the log's format sealed has our own fields elsewhere.
+        // Version 2 of the log's format has Sealwire's own fields within the event.
         own == canonical || Envelope::parse(&own).is_ok_and(|own| own == sealed)
     }
 
-    /// Bytes of the envelope around it.
+    /// Length in bytes of an envelope made of these pieces.
     #[must_use]
     pub const fn envelope_len(&self) -> usize {
         self.head.len() + self.tail.len() + Envelope::SEAL_LEN
@@ -94,21 +93,21 @@ fn append(bytes: &mut Vec<u8>, before: &[u8], value: &impl Serialize) {
     bytes.extend(serde_json::to_vec(value).expect("it has only text keys and no floating point"));
 }
 
-/// 16 random bytes, in hex.
+/// 16 random bytes, written in hex.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Salt([u8; 16]);
 
 impl Envelope {
-    /// Largest envelope in bytes: Pangea's ten text fields of 32,766 characters each fit, even
-    /// where every character must be escaped (six bytes).
+    /// Largest envelope in bytes. Pangea's ten text fields of 32,766 characters each fit, even if
+    /// every character must be escaped (six bytes).
     pub const BYTES_MAX: usize = 2 << 20;
-    /// Bytes that sealing adds to an event's.
+    /// Number of bytes that sealing adds to those of the event.
     pub const SEAL_LEN: usize =
         BEFORE_RECEIVED_AT.len() + Timestamp::LEN + BEFORE_SALT.len() + 32 + "\"}".len();
 
-    /// The bytes that are hashed and stored. What version 2 of the log's format sealed has its own:
-    /// those of the log.
+    /// The bytes that are hashed and stored. For an envelope of format version 2, the stored bytes
+    /// differ; only the log has them.
     #[must_use]
     pub fn canonical(&self) -> Vec<u8> {
         let EventJson { head, tail } = EventJson::of(&self.event);
@@ -117,7 +116,8 @@ impl Envelope {
         bytes
     }
 
-    /// Appends to `bytes` the canonical envelope around the two pieces of an [`EventJson`].
+    /// Appends the canonical envelope to `bytes`; `head` and `tail` are the pieces of an
+    /// [`EventJson`].
     pub fn seal(head: &[u8], received_at: &str, salt: Salt, tail: &[u8], bytes: &mut Vec<u8>) {
         let mut hex = [0; 32];
         hex::encode_to_slice(salt.0, &mut hex).expect("16 bytes are 32 digits");
@@ -127,8 +127,9 @@ impl Envelope {
         }
     }
 
-    /// Whether canonical bytes are of an event with this action, looked up without reading the
-    /// whole: the action comes first, unless there is a custom field before it.
+    /// Whether canonical bytes hold an event with this action, without parsing all of them. It
+    /// relies on the action being the first field, which holds unless a custom field sorts before
+    /// it.
     #[must_use]
     pub fn has_action(canonical: &[u8], action: &str) -> bool {
         let fields =
@@ -144,9 +145,8 @@ impl Envelope {
         }
     }
 
-    /// When canonical bytes say that they were received, looked up without reading the whole.
-    /// Behind the event nothing else has that name, and within text the quotes around it would be
-    /// escaped.
+    /// Receipt time in canonical bytes, without parsing all of them. No other field after the event
+    /// has that name, and within text the quotes around it would be escaped.
     #[must_use]
     pub fn received_at_of(canonical: &[u8]) -> Option<&str> {
         let at = canonical.array_windows().rposition(|window| window == BEFORE_RECEIVED_AT)?;
@@ -154,7 +154,7 @@ impl Envelope {
         str::from_utf8(rest.get(..Timestamp::LEN)?).ok()
     }
 
-    /// Reads stored bytes back.
+    /// Parses stored bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidEnvelope> {
         serde_json::from_slice(bytes).map_err(|error| InvalidEnvelope(error.to_string()))
     }
@@ -185,7 +185,7 @@ impl Serialize for Envelope {
 
 impl<'de> Deserialize<'de> for Envelope {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// As it is stored.
+        /// The stored form.
         #[derive(Deserialize)]
         struct Fields {
             event: Event,
@@ -201,14 +201,14 @@ impl<'de> Deserialize<'de> for Envelope {
         event.token = token;
         event.public_key = public_key;
         event.signature = signature;
-        // Version 2 had it within the event.
+        // Version 2 has this field within the event.
         event.sealwire = sealwire.or(event.sealwire);
         Ok(Self { event, received_at, salt })
     }
 }
 
 impl Salt {
-    /// A salt of these bytes, which must come from a random number generator fit for keys.
+    /// A salt of these bytes. They must come from a random number generator fit for keys.
     #[must_use]
     pub const fn from_random(bytes: [u8; 16]) -> Self {
         Self(bytes)
@@ -233,7 +233,7 @@ impl From<Salt> for String {
     }
 }
 
-/// Why bytes are not an envelope.
+/// Reason why bytes are not an envelope.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not an envelope: {0}")]
 pub struct InvalidEnvelope(String);
@@ -345,7 +345,7 @@ mod tests {
             (-(1_i64 << 53)..1 << 53).prop_map(FieldValue::Integer),
             any::<bool>().prop_map(FieldValue::Bool),
         ];
-        // Names that sort before, between and behind the standard ones.
+        // Names that sort before, between and after the standard ones.
         btree_map("(a|aa|m|n|zz)[a-z0-9]{0,3}_", value, 0..4)
     }
 

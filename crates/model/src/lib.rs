@@ -1,14 +1,14 @@
-//! What Sealwire talks about: sensors, their heartbeats and answers, events and the envelopes that
-//! seal them.
+//! The domain types of Sealwire: sensors, their heartbeats and answers, events, and the envelopes
+//! that seal events.
 //!
-//! Everything from outside becomes one of these types once, at the edge, or is refused with an
-//! error that says what is allowed. Nothing here reads a clock, a file, a socket or randomness:
-//! they come in as arguments.
+//! A program parses input into one of these types once, at the edge. If the input is invalid, the
+//! error says what is allowed. Nothing here reads a clock or a file, opens a socket or uses
+//! randomness; the caller passes times and random bytes in.
 //!
-//! - [`heartbeat`] and [`answer`] are the wire protocol of sensors;
-//! - [`event`] and [`envelope`] are what the log holds, byte for byte;
-//! - [`completeness`] is how an auditor tells that no reading of a sensor is missing;
-//! - [`derive`](mod@derive) and [`query`] are what site and components say to each other.
+//! - [`heartbeat`] and [`answer`] parse the wire protocol of sensors;
+//! - [`event`] and [`envelope`] define what the log holds, byte for byte;
+//! - [`completeness`] tells an auditor whether a reading of a sensor is missing;
+//! - [`derive`](mod@derive) and [`query`] define the messages between the site and its components.
 
 #![cfg_attr(not(test), no_std)]
 #![warn(clippy::std_instead_of_core, clippy::alloc_instead_of_core, missing_docs)]

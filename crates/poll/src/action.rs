@@ -1,4 +1,4 @@
-//! What the driver is to do, and what was counted on the way.
+//! The actions of the poller, and the queue in which it leaves them for the driver.
 
 use std::collections::VecDeque;
 
@@ -6,44 +6,45 @@ use model::{Event, Heartbeat, SensorId, Subject, Timestamp};
 
 use crate::counters::Counters;
 
-/// One thing for the driver to do. The order matters: a subscription comes before the first poll
-/// that needs it.
+/// One action for the driver. Order matters: the driver must subscribe before it sends the first
+/// poll that needs the subscription.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {
-    /// Listen to a sensor. The subscription is expected to outlive a bus that goes away and comes
-    /// back.
+    /// Subscribe to a sensor's topics. The driver keeps the subscription when the bus goes down and
+    /// comes back.
     Subscribe {
-        /// Whose messages these are.
+        /// The sensor that sends these messages.
         sensor: SensorId,
-        /// To [`Poller::handle_answer`](crate::Poller::handle_answer).
+        /// Messages here go to [`Poller::handle_answer`](crate::Poller::handle_answer).
         read_topic: Subject,
-        /// To [`Poller::handle_disconnect`](crate::Poller::handle_disconnect).
+        /// Messages here go to [`Poller::handle_disconnect`](crate::Poller::handle_disconnect).
         disconnect_topic: Option<Subject>,
     },
-    /// Stop listening to all of a sensor's topics.
+    /// Unsubscribe from all topics of a sensor.
     Unsubscribe {
-        /// Which one.
+        /// The sensor whose subscriptions end.
         sensor: SensorId,
     },
     /// Publish the payload [`POLL`].
     SendPoll {
-        /// Who is asked.
+        /// The sensor that is polled.
         sensor: SensorId,
-        /// Where.
+        /// The sensor's poll topic.
         subject: Subject,
-        /// The reply subject: its read topic, so that a NATS sensor may answer there. Where nobody
-        /// takes the poll, the NATS server itself answers there, empty and with status 503: the
-        /// driver drops messages with a status, for they are nobody's answer.
+        /// The reply subject: the sensor's read topic, so that a NATS sensor may answer there. If
+        /// nobody subscribes to the poll topic, the NATS server itself replies with an empty
+        /// message of status 503. The driver drops messages with a status, because no sensor sent
+        /// them.
         reply: Subject,
     },
-    /// Hand the event to the ledger.
+    /// Seal the event in the ledger.
     Seal(Box<Event>),
 }
 
-/// What a poll says.
+/// Payload of a poll.
 pub const POLL: &[u8] = b"poll";
 
-/// Where the sub-machines leave what they decided.
+/// Queue of actions, and counters, that the sub-machines share.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     pub(crate) actions: VecDeque<Action>,

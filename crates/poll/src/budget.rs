@@ -1,45 +1,46 @@
-//! How many polls a second the site makes, whatever its sensors ask for.
+//! Limits how many polls a second the site makes, whatever its sensors ask for.
 //!
-//! Where they ask for more, the fastest are polled less often, and no more than it takes: there is
-//! a shortest interval, below which nobody is polled. So sensors that ask for little are polled as
-//! they ask, however many others ask for much.
+//! If sensors ask for more than the limit, the site polls the fastest ones less often. It sets a
+//! shortest interval, as short as the limit allows, and polls no sensor more often than that.
+//! Sensors that ask for longer intervals keep them, however many others ask for short ones.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 
 use crate::clock::Instant;
 
-/// The wishes of all sensors that are polled, and what is granted.
+/// The intervals that all polled sensors ask for, and the shortest one that the site grants.
 #[derive(Debug)]
 pub(crate) struct Budget {
     polls_per_second: u32,
-    /// How many sensors wish for each interval.
+    /// Number of sensors that ask for each interval.
     wishes: BTreeMap<Duration, u32>,
     shortest: Option<Duration>,
-    /// When it is looked at again whether the wishes fit; none while they did not change.
+    /// When to check next whether the wishes fit the budget; `None` while no wish has changed.
     look_at: Option<Instant>,
-    /// What was said last.
+    /// The shortest interval that was reported last.
     told: Option<Duration>,
     tell_from: Instant,
 }
 
-/// That polls begin to be stretched, are stretched otherwise, or no longer.
+/// Reports that stretching began, changed or ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stretched {
-    /// The shortest interval; none where every wish is granted.
+    /// The shortest interval granted; `None` if every wish is granted.
     pub(crate) shortest: Option<Duration>,
-    /// Polls a second that are wished for, and those that are made at most.
+    /// Polls a second that sensors ask for, and the most that the site makes.
     pub(crate) wished: f64,
     pub(crate) polls_per_second: u32,
 }
 
 impl Budget {
-    /// Time between two looks at the wishes: a fleet that comes up changes them by the thousand.
+    /// Time between two checks of the wishes: a fleet that starts changes thousands of them at
+    /// once.
     const PERIOD: Duration = Duration::from_secs(1);
-    /// The interval is a whole number of these, so that it does not follow every sensor that comes
-    /// or goes.
+    /// The shortest interval is a multiple of this step, so that it does not change with every
+    /// sensor that comes or goes.
     const STEP: Duration = Duration::from_millis(50);
-    /// Time between two tellings of what is stretched.
+    /// Least time between two reports.
     const TOLD_PERIOD: Duration = Duration::from_secs(60);
 
     pub(crate) fn new(polls_per_second: u32) -> Self {
@@ -53,12 +54,12 @@ impl Budget {
         }
     }
 
-    /// Below this interval nobody is polled; none where every wish is granted.
+    /// Shortest interval at which any sensor is polled; `None` if every wish is granted.
     pub(crate) const fn shortest(&self) -> Option<Duration> {
         self.shortest
     }
 
-    /// A sensor's wish is another one; none where it is not polled.
+    /// Replaces a sensor's wish. `None` means that the sensor is not polled.
     pub(crate) fn wish(&mut self, before: Option<Duration>, after: Option<Duration>, now: Instant) {
         if before == after {
             return;
@@ -83,8 +84,8 @@ impl Budget {
         self.look_at.into_iter().chain(tell_at).min()
     }
 
-    /// Looks whether the wishes fit, if it is time. Answers whether the shortest interval is
-    /// another one.
+    /// Checks whether the wishes fit, if a check is due. Returns whether the shortest interval
+    /// changed.
     pub(crate) fn look(&mut self, now: Instant) -> bool {
         if self.look_at.is_none_or(|at| at > now) {
             return false;
@@ -94,7 +95,7 @@ impl Budget {
         core::mem::replace(&mut self.shortest, fitting) != fitting
     }
 
-    /// What is to be said of it, if anything.
+    /// Takes the report that is due, if any.
     pub(crate) fn tell(&mut self, now: Instant) -> Option<Stretched> {
         if self.told == self.shortest || self.tell_from > now {
             return None;
@@ -109,7 +110,7 @@ impl Budget {
         self.wishes.iter().map(|(wish, count)| f64::from(*count) / wish.as_secs_f64()).sum()
     }
 
-    /// The shortest interval with which the wishes fit.
+    /// The shortest interval at which all wishes fit the budget; `None` if they fit already.
     fn fitting(&self) -> Option<Duration> {
         let budget = f64::from(self.polls_per_second);
         let mut slower = self.wished();
@@ -125,13 +126,13 @@ impl Budget {
                 continue;
             }
             let shortest = stretched / (budget - slower);
-            // Those that wish for more are stretched too, if it reaches them.
+            // The stretched interval may exceed the next wish; then that one is stretched too.
             if wishes.peek().is_none_or(|(next, _)| shortest <= next.as_secs_f64()) {
                 let steps = (shortest / Self::STEP.as_secs_f64()).ceil();
                 return Some(Self::STEP.mul_f64(steps));
             }
         }
-        // Not reached: the last wish stretches alone to whatever fits.
+        // Unreachable: the last wish alone always stretches until it fits.
         None
     }
 }
@@ -162,7 +163,7 @@ mod tests {
         let millis = |millis| Some(Duration::from_millis(millis));
         assert_eq!(shortest(1_000, &[(100, 100)]), None, "they fit");
         assert_eq!(shortest(1_000, &[(200, 100)]), millis(200));
-        // Forty that ask every 10 s are 4 polls a second, and are left alone.
+        // Forty sensors that ask every 10 s make 4 polls a second; their interval stays as it is.
         assert_eq!(shortest(2_000, &[(2_000, 100), (40, 10_000)]), millis(1_050));
         assert_eq!(shortest(2_000, &[(20_000, 100)]), millis(10_000));
         assert_eq!(shortest(1, &[(3, 100), (1, 1_000)]), millis(4_000), "all of them");

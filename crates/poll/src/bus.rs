@@ -1,10 +1,10 @@
-//! Whether the message bus is there.
+//! State of the connection to the message bus.
 
-/// Whether messages get through.
+/// Whether the message bus is connected.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Bus {
-    /// They do.
+    /// Messages get through.
     Up,
-    /// The connection is gone; subscriptions come back with it.
+    /// The connection is lost. Subscriptions return with it.
     Down,
 }

@@ -1,17 +1,16 @@
-//! The two clocks of an input: one that only goes forward, for deadlines, and the wall's, for what
-//! is sealed.
+//! The two clocks of an input: a monotonic one for deadlines, and the wall clock for times that are
+//! sealed.
 
 use core::{ops::Add, time::Duration};
 
 use model::{Timestamp, completeness::LastNumbers};
 
-/// Microseconds since whatever the driver calls its start. Only ever compared with others of the
-/// same run.
+/// Microseconds since the driver's start. Comparable only with instants of the same run.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Instant(u64);
 
 impl Instant {
-    /// The end of time, which never comes.
+    /// The greatest instant. A deadline at this instant never fires.
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
     /// The moment `elapsed` after the start, rounded down to a microsecond.
@@ -26,7 +25,7 @@ impl Instant {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 
-    /// The last moment before this one.
+    /// The instant one microsecond earlier.
     pub(crate) const fn just_before(self) -> Self {
         Self(self.0.saturating_sub(1))
     }
@@ -35,7 +34,7 @@ impl Instant {
 impl Add<Duration> for Instant {
     type Output = Self;
 
-    /// Saturates: a deadline at the end of time never comes.
+    /// Saturates at the greatest instant, at which no deadline fires.
     fn add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(micros(duration)))
     }
@@ -44,31 +43,30 @@ impl Add<Duration> for Instant {
 /// When an input happened.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// What deadlines are held against.
+    /// Compared with deadlines.
     pub monotonic: Instant,
-    /// What is written into events. It may jump; nothing is computed from it.
+    /// Written into events. It may jump, so no deadline is computed from it.
     pub wall: Timestamp,
 }
 
-/// What the wall's clock is held against at a start, which nothing but that clock can tell from the
-/// end of the run before.
+/// Times to check the wall clock against at start-up. Only the wall clock tells how long ago the
+/// previous run ended.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Past {
-    /// When the newest envelope of the log was received.
+    /// When the ledger received the newest envelope of the log.
     pub log_end: Option<Timestamp>,
-    /// When this program was built, or some moment before.
+    /// A time at or before the build of this program.
     pub built: Option<Timestamp>,
 }
 
 impl Past {
-    /// How far a clock may lie before the log's end and still be believed: it was set right by so
-    /// much.
+    /// How far the wall clock may lie before the end of the log and still be trusted. A correction
+    /// of the clock can set it back by this much.
     const BEHIND_MAX: Duration = LastNumbers::CLOCK_SLACK;
-    /// Longest time without a site that is believed. Beyond it, a clock that is wrong by years is
-    /// likelier.
+    /// Longest downtime that is believed. If the clock shows more, it is more likely to be wrong.
     pub const AWAY_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-    /// The time since polls of a sensor were last numbered, or why nobody knows it.
+    /// Time since a sensor's polls were last numbered, or the reason why it is unknown.
     pub(crate) fn since(
         self,
         last: LastNumbers,

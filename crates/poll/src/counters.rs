@@ -1,28 +1,28 @@
-//! What became of the polls.
+//! Counts of how polls ended.
 
-/// Counts since the start. They saturate.
+/// Counts since the start. Each saturates at `u64::MAX`.
 ///
-/// `polls = answers + value_errors + timeouts + in flight + given up`, where those given up because
-/// the message bus went away or the site stopped are among `skipped`. Each one skipped has a
-/// number, which a `READINGS_MISSING` event names.
+/// `polls = answers + value_errors + timeouts + in flight + given up`. Polls given up because the
+/// message bus went down or the site stopped are among `skipped`. Each skipped poll has a number,
+/// which a `READINGS_MISSING` event names.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Counters {
     /// Polls sent.
     pub polls: u64,
-    /// Answers in time that were understood.
+    /// Answers that arrived in time and could be parsed.
     pub answers: u64,
-    /// Polls without an answer in time.
+    /// Polls that got no answer in time.
     pub timeouts: u64,
-    /// Answers in time that were not understood.
+    /// Answers that arrived in time and could not be parsed.
     pub value_errors: u64,
-    /// Answers after their time.
+    /// Answers that arrived after their deadline.
     pub late: u64,
-    /// Answers to no poll, or second ones to the same.
+    /// Answers to no poll, or second answers to one poll.
     pub duplicates: u64,
-    /// Polls that were due and not sent, or given up, because the message bus was away, the site
-    /// had no time for them, an earlier answer was awaited, or it stopped.
+    /// Polls that were due but not sent, or that were given up: the message bus was down, the site
+    /// was too late, an earlier answer was still awaited, or the site stopped.
     pub skipped: u64,
-    /// Heartbeats that were not understood, or could not be accepted.
+    /// Heartbeats that could not be parsed or accepted.
     pub refused_heartbeats: u64,
 }
 

@@ -1,18 +1,18 @@
-//! What is awaited of one sensor, and which answer belongs to which poll.
+//! Matches the answers of one sensor to its polls.
 //!
-//! An answer does not say what it answers, so nothing is asked while an answer may still be under
-//! way:
-//! - after a timeout the sensor is not asked again until the late answer came or a second timeout
-//!   passed;
-//! - where an earlier poll got no answer at all, the next answer is held until it is clear that no
-//!   other follows. If one follows, the first was the earlier poll's and the sensor is slow: from
-//!   then on a late answer is awaited for [`Exchange::late_max`];
-//! - an answer with the number of the answer before it, of a sensor that counts, is a second answer
-//!   to that one's poll.
+//! An answer does not say which poll it answers. So the site sends no poll while an earlier answer
+//! may still arrive:
+//! - After a timeout, the site does not poll the sensor until the late answer arrives or a second
+//!   timeout passes.
+//! - If an earlier poll got no answer at all, the next answer is held until it is clear that no
+//!   other follows. If one follows, the first answer belonged to the earlier poll, and the sensor
+//!   is slow: from then on the site waits up to [`Exchange::late_max`] for a late answer.
+//! - If a sensor counts its readings, an answer with the same number as the answer before it is a
+//!   second answer to that answer's poll.
 //!
-//! Invariant: of a sensor that answers in the order of its polls, no answer ends a poll that was
-//! sent after the one it answers, if each answer comes before the second timeout or never, or if
-//! all are as late as each other, up to `late_max`.
+//! Invariant, for a sensor that answers in the order of its polls: no answer ends a poll that was
+//! sent after the poll it answers. This holds if each answer arrives before the second timeout or
+//! never, or if all answers have the same delay, up to `late_max`.
 
 use core::time::Duration;
 
@@ -23,41 +23,42 @@ use crate::{
     counters::{Counters, count},
 };
 
-/// One sensor's polls and answers.
+/// Polls and answers of one sensor.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    /// The site's, whatever the interval of the sensor.
+    /// The site's timeout, whatever the sensor's interval.
     answer_timeout: Duration,
     state: State,
-    /// Polls that ended without their answer, which may still come.
+    /// Polls that ended without their answer. The answer may still arrive.
     unanswered: Option<Unanswered>,
-    /// Whether it is known to answer after the second timeout.
+    /// Whether an answer of this sensor is known to have arrived after its second timeout.
     slow: bool,
-    /// Polls that fell due until then waited for an answer to the one before them.
+    /// Polls that fell due before this instant were not sent, because the answer before them was
+    /// awaited.
     held_back_until: Option<Instant>,
     seconds: SecondAnswers,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Nothing is awaited: the sensor may be asked, and an answer is one too many.
+    /// No answer is awaited. The site may poll; an answer now belongs to no poll.
     Free,
     InFlight {
         sent: Sent,
         deadline: Instant,
     },
-    /// An answer came in time, but it may be an earlier poll's. It is this one's if no other comes
-    /// until then.
+    /// An answer came in time, but may belong to an earlier poll. It belongs to this one if no
+    /// other answer arrives before the deadline.
     Held {
         sent: Sent,
         outcome: Box<Outcome>,
         arrived: Timestamp,
         until: Instant,
     },
-    /// Its time is over. A late answer may come until then.
+    /// The deadline passed. A late answer may arrive until `until`.
     Overdue {
         until: Instant,
-        /// Whether answers came since; then no other is under way at the end.
+        /// Whether any answer arrived since; if so, none is under way at the end.
         heard: bool,
     },
 }
@@ -84,11 +85,11 @@ pub(crate) struct Ended {
 }
 
 impl Exchange {
-    /// After how many timeouts no answer is expected any more: 5 s by default, more than a slow
+    /// Number of timeouts after which no answer is expected: 5 s by default, longer than a slow
     /// modem takes.
     const LATE_TIMEOUTS: u32 = 10;
 
-    /// An exchange with a sensor that gave its newest answer this number.
+    /// An exchange with a sensor; `heard` is the sensor's own number in its newest answer.
     pub(crate) const fn new(answer_timeout: Duration, heard: Option<u64>) -> Self {
         Self {
             answer_timeout,
@@ -100,22 +101,22 @@ impl Exchange {
         }
     }
 
-    /// How late an answer may be.
+    /// Longest delay of an answer that is still expected.
     const fn late_max(&self) -> Duration {
         self.answer_timeout.saturating_mul(Self::LATE_TIMEOUTS)
     }
 
-    /// Whether the sensor may be asked.
+    /// Whether the site may poll the sensor now.
     pub(crate) const fn is_free(&self) -> bool {
         matches!(self.state, State::Free)
     }
 
-    /// Whether a poll was sent that has not ended.
+    /// Whether a poll is in flight or its answer is held.
     pub(crate) const fn owes_a_reading(&self) -> bool {
         matches!(self.state, State::InFlight { .. } | State::Held { .. })
     }
 
-    /// Polls that fall due until then are not sent, or were not, because an answer is awaited.
+    /// Polls that fall due before this instant are not sent, because an answer is awaited.
     pub(crate) const fn held_back_until(&self) -> Option<Instant> {
         match self.state {
             State::Overdue { .. } => Some(Instant::NEVER),
@@ -132,17 +133,17 @@ impl Exchange {
         }
     }
 
-    /// A poll is sent, to a sensor that is polled every `interval`.
+    /// Records that the site sends a poll to a sensor that is polled every `interval`.
     pub(crate) fn begin(&mut self, poll: u64, interval: Duration, now: Instant) {
         self.forget_stale(now);
-        // Not longer than the interval, so that a fast sensor that is silent shows as silent at
-        // once.
+        // Not longer than the interval, so that a silent sensor with a short interval shows as
+        // silent at once.
         let deadline = now + self.answer_timeout.min(interval);
         self.state = State::InFlight { sent: Sent { poll, at: now }, deadline };
         self.held_back_until = None;
     }
 
-    /// What time alone ends; at most one poll.
+    /// Ends what has expired. At most one poll ends.
     pub(crate) fn expire(&mut self, now: Now) -> Option<Ended> {
         let mut ended = None;
         while self.deadline().is_some_and(|deadline| deadline <= now.monotonic) {
@@ -173,8 +174,8 @@ impl Exchange {
         ended
     }
 
-    /// An answer came, after [`expire`](Self::expire) at the same moment. Answers how its poll
-    /// ended, if it ended one.
+    /// Takes an answer; call [`expire`](Self::expire) with the same moment first. Returns how a
+    /// poll ended, if the answer ended one.
     pub(crate) fn answer(
         &mut self,
         outcome: Outcome,
@@ -204,8 +205,8 @@ impl Exchange {
                     self.state = State::Held { sent, outcome: held, arrived, until };
                     return None;
                 }
-                // What was held was an earlier poll's. This one may be this poll's, but is not
-                // known to be.
+                // The held answer belonged to an earlier poll. This answer may belong to the
+                // current poll, but that is not certain.
                 self.slow = true;
                 self.leave_unanswered(sent.at);
                 self.take_late(2, at, counters);
@@ -230,8 +231,8 @@ impl Exchange {
         }
     }
 
-    /// The poll in flight ends without a reading; answers its number. An answer that still comes is
-    /// late.
+    /// Ends the poll in flight without a reading and returns its number. An answer that still
+    /// arrives counts as late.
     pub(crate) fn give_up(&mut self, now: Instant) -> Option<u64> {
         match core::mem::replace(&mut self.state, State::Free) {
             State::InFlight { sent, .. } | State::Held { sent, .. } => {
@@ -246,8 +247,7 @@ impl Exchange {
         }
     }
 
-    /// An answer that is held is taken for late, because nothing more is heard that could tell
-    /// whose it is.
+    /// Counts a held answer as late, because no later message can tell which poll it answers.
     pub(crate) fn end_held(&mut self, now: Now, counters: &mut Counters) -> Option<Ended> {
         if !matches!(self.state, State::Held { .. }) {
             return None;
@@ -257,7 +257,7 @@ impl Exchange {
         Some(Ended { poll, outcome: Outcome::CommError, at: now.wall })
     }
 
-    /// The message bus is back, and brings answers that waited for it.
+    /// The message bus is up again and may deliver answers that waited for it.
     pub(crate) fn handle_bus_up(&mut self, now: Instant) {
         if let Some(unanswered) = &mut self.unanswered {
             unanswered.newest = now;
@@ -271,7 +271,7 @@ impl Exchange {
         self.unanswered = Some(Unanswered { count, newest: sent, ..before });
     }
 
-    /// Drops polls that are so old that no answer comes any more.
+    /// Drops unanswered polls that are too old for an answer.
     fn forget_stale(&mut self, now: Instant) {
         let late_max = self.late_max();
         self.unanswered = self
@@ -279,8 +279,8 @@ impl Exchange {
             .filter(|unanswered| now.saturating_duration_since(unanswered.newest) < late_max);
     }
 
-    /// Answers came late, to some of the polls without one. The sensor is free once each has its
-    /// own, or none comes any more.
+    /// Counts late answers to unanswered polls. The sensor is free once each poll has its answer,
+    /// or no more can arrive.
     fn take_late(&mut self, answers: u64, now: Instant, counters: &mut Counters) {
         (0..answers).for_each(|_| count(&mut counters.late));
         match self.unanswered {
@@ -293,14 +293,14 @@ impl Exchange {
         }
     }
 
-    /// Until when the answer to the newest poll comes if what came now answered the oldest: as much
-    /// later as it was asked later.
+    /// Latest moment of the answer to the newest poll, if the current answer belongs to the oldest:
+    /// it arrives as much later as its poll was sent later.
     fn quiet_from(&self, now: Instant, oldest: Instant, newest: Instant) -> Instant {
         let apart = newest.saturating_duration_since(oldest).min(self.late_max());
         now + apart + self.answer_timeout
     }
 
-    /// Nothing is under way any more.
+    /// Ends the wait: no answer is under way.
     fn settle(&mut self, at: Instant) {
         self.state = State::Free;
         self.unanswered = None;
@@ -308,18 +308,18 @@ impl Exchange {
     }
 }
 
-/// Tells the second answers to a poll by the sensor's own number.
+/// Recognises a second answer to one poll by the sensor's own number.
 #[derive(Debug)]
 struct SecondAnswers {
-    /// The number of the newest answer, a late one too.
+    /// The sensor's number in its newest answer, late answers included.
     heard: Option<u64>,
-    /// The poll in whose time the same number came again. If it comes in the next poll's, too, the
-    /// sensor does not count, and its answers are taken.
+    /// The poll during which the same number came again. If it also comes during the next poll, the
+    /// sensor does not count, and its answers are accepted.
     dropped_in: Option<u64>,
 }
 
 impl SecondAnswers {
-    /// Whether an answer in the time of this poll is a second one to the poll before.
+    /// Whether this answer, during `poll`, is a second answer to the poll before.
     fn drops(&mut self, outcome: &Outcome, poll: u64) -> bool {
         let Some(number) = number(outcome) else { return false };
         if self.heard == Some(number) && self.dropped_in.is_none_or(|before| before == poll) {
@@ -338,7 +338,7 @@ impl SecondAnswers {
     }
 }
 
-/// The sensor's own number of an answer.
+/// The sensor's own number in an answer, if it has one.
 const fn number(outcome: &Outcome) -> Option<u64> {
     match outcome {
         Outcome::Success(answer) => answer.seq,

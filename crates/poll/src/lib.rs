@@ -1,17 +1,18 @@
-//! Who is due, who answered, who is lost: the poller as a state machine.
+//! Decides which sensor to poll, which answer belongs to which poll, and which sensor is lost.
 //!
-//! [`Poller`] is fed what arrives and what time it is; it says what to send, what to seal and when
-//! to be woken. Nothing here reads a clock, a socket or randomness, and nothing logs: the site's
-//! task does the IO, in the order in which [`Poller::poll_action`] says so.
+//! [`Poller`] is a state machine. Its driver feeds it each message and the current time; it answers
+//! with what to send, what to seal and when to wake it. Nothing here reads a clock, opens a socket,
+//! uses randomness or writes a log line. The site's task does the IO, in the order of
+//! [`Poller::poll_action`].
 //!
-//! - [`poller`] is the whole fleet; `sensor` is one sensor, and holds every rule that concerns only
-//!   that one;
-//! - `exchange` knows which answer belongs to which poll of a sensor;
-//! - `numbers` counts one sensor's polls, so that none goes missing unsaid;
-//! - `budget` says how often sensors are polled that ask for more than the site makes;
-//! - `refusals` tells of heartbeats that are refused, however many there are;
-//! - `schedule` keeps the one moment at which each sensor next needs attention;
-//! - `topics` keeps sensors from hearing each other's messages.
+//! - [`poller`] holds the whole fleet; `sensor` holds one sensor and every rule that concerns only
+//!   that sensor;
+//! - `exchange` matches answers to the polls of a sensor;
+//! - `numbers` numbers the polls of one sensor and declares every number without a reading;
+//! - `budget` stretches the poll intervals when sensors ask for more polls than the site makes;
+//! - `refusals` reports refused heartbeats, in a bounded number of events;
+//! - `schedule` keeps one deadline for each sensor;
+//! - `topics` keeps sensors from receiving each other's messages.
 //!
 //! # Example
 //!

@@ -1,10 +1,10 @@
-//! The numbers of one sensor: which its next poll gets, which end without a reading, and how its
-//! own count goes on.
+//! The numbers of one sensor: which number its next poll gets, which numbers end without a reading,
+//! and whether the sensor's own count is unbroken.
 //!
 //! Invariants:
-//! - a number is given once, and the next one is one more;
-//! - what is not sealed yet is a run that ends with the newest number given, or with the one before
-//!   it while that is in flight; so numbers are sealed in their order, each once.
+//! - each number is given once, and the next number is greater by one;
+//! - the numbers not sealed yet are a contiguous run. It ends with the newest number given, or with
+//!   the one before it while the newest is in flight. So numbers are sealed in order, each once.
 
 use core::time::Duration;
 
@@ -20,19 +20,20 @@ use crate::{
     counters::count_many,
 };
 
-/// What is remembered of a sensor's numbers.
+/// State of one sensor's numbers.
 #[derive(Debug)]
 pub(crate) struct Numbers {
-    /// The newest that were given and seen.
+    /// The newest poll number given, and the newest sensor number received.
     last: LastNumbers,
     missing: Option<Missing>,
-    /// Whether the sensor, or the site, was away since the sensor's newest own number.
+    /// Whether the sensor or the site was away since the sensor's newest own number.
     was_away: bool,
-    /// Whether the sensor's own count has not gone on by one since an event said that it is broken.
+    /// Whether a `SEQUENCE_BROKEN` event was sealed and the sensor's count has not increased by one
+    /// since.
     sequence_broken: bool,
 }
 
-/// Polls without a reading that no event has told of yet.
+/// Polls without a reading that no event has declared yet.
 #[derive(Clone, Copy, Debug)]
 struct Missing {
     polls: NumberRange,
@@ -41,11 +42,11 @@ struct Missing {
 }
 
 impl Numbers {
-    /// How long polls may be missing before an event says so: in a long outage that is one event a
-    /// minute for a sensor.
+    /// How long missing polls may stay undeclared. In a long outage this makes one event a minute
+    /// for each sensor.
     const UNSAID_MAX: Duration = Duration::from_secs(60);
 
-    /// Those that follow on the newest in the log.
+    /// Numbers that continue from the newest in the log.
     pub(crate) const fn after(last: LastNumbers) -> Self {
         Self { last, missing: None, was_away: true, sequence_broken: false }
     }
@@ -55,7 +56,7 @@ impl Numbers {
         self.missing.map(|missing| missing.seal_at)
     }
 
-    /// The newest that were given and seen.
+    /// The newest numbers given and received.
     pub(crate) const fn last(&self) -> LastNumbers {
         self.last
     }
@@ -66,7 +67,7 @@ impl Numbers {
         self.last.poll
     }
 
-    /// Gives `count` numbers, none of which gets a reading.
+    /// Gives `count` numbers, all without a reading.
     pub(crate) fn skip(
         &mut self,
         count: u64,
@@ -83,7 +84,8 @@ impl Numbers {
         }
     }
 
-    /// Numbers that were given, and follow on those that are missing already, get no reading.
+    /// Marks numbers that were already given as missing. They must follow directly on those that
+    /// are missing already.
     pub(crate) fn miss(
         &mut self,
         polls: NumberRange,
@@ -96,10 +98,10 @@ impl Numbers {
         self.leave_unsaid(polls, reason, heartbeat, now, outbox);
     }
 
-    /// Gives the numbers of the polls that fell due since the newest number in the log, while the
-    /// site did not run or what it did was lost with it. They are counted by the wall clock, for no
-    /// other knows of the time before this run, as far as it can be believed; they are not this
-    /// run's, and so not among its counters.
+    /// Gives numbers to the polls that fell due since the newest number in the log: while the site
+    /// was down, or in a run whose last events were lost. The wall clock alone tells how many,
+    /// because the monotonic clock begins with this run; it counts only as far as it can be
+    /// trusted. These polls are not of this run, so its counters leave them out.
     pub(crate) fn miss_before_start(
         &mut self,
         heartbeat: &Heartbeat,
@@ -120,7 +122,7 @@ impl Numbers {
         }
     }
 
-    /// The sensor was away, or came back.
+    /// Records that the sensor went away or came back.
     pub(crate) const fn leave(&mut self) {
         self.was_away = true;
     }
@@ -143,23 +145,23 @@ impl Numbers {
         }
     }
 
-    /// Seals what is missing if it was unsaid for long enough.
+    /// Seals the missing polls if they have been undeclared for long enough.
     pub(crate) fn seal_due(&mut self, heartbeat: &Heartbeat, now: Now, outbox: &mut Outbox) {
         if self.deadline().is_some_and(|seal_at| seal_at <= now.monotonic) {
             self.seal(heartbeat, now.wall, outbox);
         }
     }
 
-    /// Seals what is missing.
+    /// Seals the missing polls, if any.
     pub(crate) fn seal(&mut self, heartbeat: &Heartbeat, at: Timestamp, outbox: &mut Outbox) {
         if let Some(Missing { polls, reason, .. }) = self.missing.take() {
             outbox.seal(Event::readings_missing(heartbeat, polls, reason, at));
         }
     }
 
-    /// Holds the sensor's own count in an answer against the one before it. The event comes before
-    /// the reading: a crash between them repeats it, and the other way round would lose it. A
-    /// sensor that cannot count is told of once, not with every reading.
+    /// Compares the sensor's own number in an answer with the one before it. The event comes before
+    /// the reading: after a crash between the two it is repeated, while the other order could lose
+    /// it. A sensor that cannot count is reported once, not with every reading.
     pub(crate) fn check_sequence(
         &mut self,
         answer: &Answer,

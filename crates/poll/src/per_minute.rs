@@ -1,10 +1,10 @@
-//! Counts something in minutes, so that there are no more in one than a limit says.
+//! Counts events in each minute, up to a limit.
 
 use core::time::Duration;
 
 use crate::clock::Instant;
 
-/// How many there were in the minute that began last.
+/// Number of events in the minute that began last.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PerMinute {
     minute: Instant,
@@ -14,7 +14,7 @@ pub(crate) struct PerMinute {
 impl PerMinute {
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// Whether another one may come, of at most so many a minute. If so, it counts.
+    /// Whether one more event fits within `per_minute`. If it does, counts it.
     pub(crate) fn take(&mut self, per_minute: u32, now: Instant) -> bool {
         if now.saturating_duration_since(self.minute) >= Self::MINUTE {
             *self = Self { minute: now, count: 0 };

@@ -1,17 +1,16 @@
-//! The poller of one site: every sensor it has heard of.
+//! The poller of one site: every sensor that the site knows.
 //!
-//! Drive it with the `handle_*` functions, draining [`Poller::poll_action`] after each, and sleep
-//! until [`Poller::poll_timeout`] to call [`Poller::handle_timeout`]. Each [`Now`] is the moment
-//! the message arrived; that decides whether an answer is late.
+//! Drive it with the `handle_*` functions. After each call, drain [`Poller::poll_action`], sleep
+//! until [`Poller::poll_timeout`] and call [`Poller::handle_timeout`]. Each [`Now`] is the moment
+//! at which the message arrived; it decides whether an answer is late.
 //!
 //! Invariants:
-//! - after `handle_timeout(now)`, `poll_timeout` is later than `now`, or there is none;
-//! - `sensors.len() <= config.sensors_max`, and each sensor that waits for something is in the
-//!   schedule;
-//! - a sensor is subscribed exactly while it owns its read topic;
-//! - for each sensor, the numbers of the readings and gaps that are sealed go from 1 to the newest
-//!   without one left out or named twice, over all restarts: [`Poller::restore`] is told the newest
-//!   in the log, and what was given beyond it was never sealed.
+//! - after `handle_timeout(now)`, `poll_timeout` is later than `now` or `None`;
+//! - `sensors.len() <= config.sensors_max`, and each sensor with a deadline is in the schedule;
+//! - the site is subscribed to a sensor's topics exactly while that sensor owns its read topic;
+//! - for each sensor, the sealed readings and gaps have the numbers from 1 to the newest, each once
+//!   and without a hole, across restarts. [`Poller::restore`] takes the newest numbers in the log;
+//!   numbers given beyond them were never sealed.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -34,25 +33,27 @@ use crate::{
     topics::{Conflict, Topics},
 };
 
-/// How patient the poller is, and with how many.
+/// Timeouts and limits of the poller.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Config {
-    /// Time a sensor has to answer. Shorter for sensors that are polled more often than that.
+    /// Time within which a sensor must answer. A sensor with a shorter interval has only its
+    /// interval.
     pub answer_timeout: Duration,
     /// Time without a heartbeat after which a sensor is lost.
     pub lost_after: Duration,
-    /// Most sensors, lost and gone ones included.
+    /// Most sensors known at once, lost and gone ones included.
     pub sensors_max: usize,
-    /// Most polls a second; the fastest sensors are polled less often where they ask for more.
+    /// Most polls a second. If sensors ask for more, the site polls the fastest ones less often.
     pub polls_per_second: u32,
-    /// Most sensors a minute that the log does not know by a reading.
+    /// Most new sensors accepted in a minute. A sensor with a reading in the log is not new.
     pub new_sensors_per_minute: u32,
 }
 
 impl Default for Config {
-    /// 500 ms to answer; lost after 150 s, two and a half of the slowest heartbeats; 20,000
-    /// sensors, at 1.6 KB each; 5,000 polls a second, which such a fleet asks for; 1,000 new
-    /// sensors a minute, so that a plant of thousands comes up within minutes.
+    /// 500 ms to answer; lost after 150 s, which is two and a half of the slowest heartbeat
+    /// intervals; 20,000 sensors, at 1.6 KB each; 5,000 polls a second, which a fleet of that size
+    /// asks for; 1,000 new sensors a minute, so that a plant with thousands of sensors starts
+    /// within minutes.
     fn default() -> Self {
         Self {
             answer_timeout: Duration::from_millis(500),
@@ -64,38 +65,38 @@ impl Default for Config {
     }
 }
 
-/// Where a heartbeat was heard.
+/// Where a heartbeat came from.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
-    /// On which subject.
+    /// Subject on which the heartbeat arrived.
     pub subject: &'a str,
-    /// What its sender speaks.
+    /// Protocol of the sender.
     pub protocol: Protocol,
 }
 
-/// The state machine.
+/// State machine that polls a fleet of sensors.
 #[derive(Debug)]
 pub struct Poller {
     config: Config,
     heartbeats: Vec<Pattern>,
     bus: Bus,
     sensors: BTreeMap<SensorId, Sensor>,
-    /// Numbers that sensors go on from which are not taken up: of sensors of the log that were
-    /// refused, or whose heartbeat was erased.
+    /// Newest numbers of sensors that are not in `sensors`: the log names them, but their heartbeat
+    /// was refused or erased.
     last_numbers: BTreeMap<SensorId, LastNumbers>,
     topics: Topics,
     schedule: Schedule,
     first_polls: FirstPolls,
     budget: Budget,
     refusals: Refusals,
-    /// Those that nobody knew. One that is refused for another reason counts, too: looking at it
-    /// costs as much.
+    /// New sensors in this minute. A new sensor that is refused for another reason counts too,
+    /// because checking it costs as much.
     new_sensors: PerMinute,
     outbox: Outbox,
 }
 
 impl Poller {
-    /// A poller that knows no sensor, on a message bus that is there.
+    /// A poller that knows no sensor and whose message bus is up.
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
@@ -114,21 +115,22 @@ impl Poller {
         }
     }
 
-    /// The same poller, which knows on which subjects heartbeats are heard: no sensor has another
-    /// topic there.
+    /// Sets the subjects on which the site receives heartbeats. No sensor may use them as its poll
+    /// or read topic.
     #[must_use]
     pub fn hearing(self, heartbeats: Vec<Pattern>) -> Self {
         Self { heartbeats, ..self }
     }
 
-    /// Takes up the sensors of an earlier run, as the log has them. Those that were online are
-    /// polled at once and have `lost_after` to show a heartbeat; what fell due of them since the
-    /// log last heard of them is missing, as far as the clock says how long that is (`past`). The
-    /// others are only known, until they show a heartbeat. `last_numbers` has the newest numbers of
-    /// every sensor that ever had one, known or not, so that none is given again.
+    /// Restores the sensors of an earlier run from the log. The poller polls sensors that were
+    /// online at once and gives them `lost_after` to send a heartbeat. It declares the polls that
+    /// fell due since the newest number in the log as missing, if `past` shows how long ago that
+    /// was. Other sensors stay known but idle until their next heartbeat. `last_numbers` holds the
+    /// newest numbers of every sensor that ever had one, known or not, so that no number is given
+    /// twice.
     ///
-    /// Returns those that were left out, and why, which their next heartbeat may change. A sensor
-    /// that is known already is left as it is.
+    /// Returns the heartbeats that were refused, with the reason; the sensor's next heartbeat may
+    /// be accepted. A sensor that is already known stays unchanged.
     pub fn restore(
         &mut self,
         known: impl IntoIterator<Item = (Heartbeat, SensorState)>,
@@ -158,16 +160,16 @@ impl Poller {
         refused
     }
 
-    /// A heartbeat. `Ok` says whose it was; an error has been counted, is told of once a minute,
-    /// and changed nothing else.
+    /// Takes a heartbeat. `Ok` names the sensor. On an error, the heartbeat was counted and is
+    /// reported once a minute; nothing else changed.
     pub fn handle_heartbeat(
         &mut self,
         payload: &[u8],
         source: Source<'_>,
         now: Now,
     ) -> Result<SensorId, RefusedHeartbeat> {
-        // Who is lost was lost at its deadline, not when it is noticed, and so has no claim to its
-        // topics.
+        // A sensor is lost at its deadline, not when the poller notices; from then on it has no
+        // claim to its topics.
         self.handle_timeout(now);
         let heartbeat =
             Heartbeat::from_wire(payload, source.protocol).map_err(RefusedHeartbeat::Invalid);
@@ -182,7 +184,7 @@ impl Poller {
         let (heartbeat, left_out) = match accepted {
             Ok(accepted) => accepted,
             Err(reason) => {
-                // Refused, and no more: the sensor says so again in a minute.
+                // Only refuse it: the sensor sends its heartbeat again within a minute.
                 count(&mut self.outbox.counters.refused_heartbeats);
                 let (kind, words) = (reason.kind(), reason.to_string());
                 self.refusals.take(source.subject, kind, &words, now, &mut self.outbox);
@@ -207,7 +209,7 @@ impl Poller {
         Ok(id)
     }
 
-    /// A message on the read topic of `sensor`.
+    /// Takes a message on the read topic of `sensor`.
     pub fn handle_answer(&mut self, sensor: SensorId, payload: &[u8], now: Now) {
         if let Some(sensor) = self.sensors.get_mut(&sensor) {
             sensor.handle_answer(payload, now, &mut self.outbox);
@@ -215,7 +217,7 @@ impl Poller {
         self.settle(sensor, now);
     }
 
-    /// A message on the disconnect topic of `sensor`, whatever it says.
+    /// Takes a message on the disconnect topic of `sensor`. Its content does not matter.
     pub fn handle_disconnect(&mut self, sensor: SensorId, now: Now) {
         if let Some(sensor) = self.sensors.get_mut(&sensor) {
             sensor.handle_disconnect(now, self.bus, &mut self.outbox);
@@ -223,15 +225,15 @@ impl Poller {
         self.settle(sensor, now);
     }
 
-    /// The message bus went away or came back. Repeated news does nothing.
+    /// Takes a change of the message bus. A repeated state does nothing.
     ///
-    /// While it is away no poll is sent, those due are counted as skipped, and no sensor is lost:
-    /// the time until it is starts again when the bus is back.
+    /// While the bus is down the poller sends no polls, counts due polls as skipped, and declares
+    /// no sensor lost. When it is back, each sensor has `lost_after` again to send a heartbeat.
     pub fn handle_bus(&mut self, bus: Bus, now: Now) {
         if self.bus == bus {
             return;
         }
-        // What was due until now belongs to the bus as it was.
+        // Polls due until now belong to the earlier state of the bus.
         self.handle_timeout(now);
         self.bus = bus;
         let lost_at = now.monotonic + self.config.lost_after;
@@ -244,18 +246,18 @@ impl Poller {
         }
     }
 
-    /// Knows a sensor no more because someone ordered it. If it beats again it is a new one, whose
-    /// numbers go on.
+    /// Forgets a sensor on an operator's order. If it sends a heartbeat again it is new, and its
+    /// numbers continue.
     ///
-    /// Answers its last heartbeat, if the sensor was known: whoever calls seals that it is
-    /// forgotten, after all that [`Poller::poll_action`] gives.
+    /// Returns its last heartbeat if the sensor was known. The caller then seals a
+    /// `SENSOR_FORGOTTEN` event, after all actions of [`Poller::poll_action`].
     pub fn handle_forget(&mut self, sensor: SensorId, now: Now) -> Option<Heartbeat> {
         self.handle_timeout(now);
         self.take_out(sensor, now)
     }
 
-    /// The site stops: every number that was given and is not sealed becomes a gap, polls in flight
-    /// included. Nothing is to be fed after it.
+    /// Takes the stop of the site. Every number that was given and is not sealed becomes a gap,
+    /// polls in flight included. Call nothing but [`Poller::poll_action`] afterwards.
     pub fn handle_stop(&mut self, now: Now) {
         self.refusals.tell_all(now.wall, &mut self.outbox);
         for sensor in self.sensors.values_mut() {
@@ -263,7 +265,7 @@ impl Poller {
         }
     }
 
-    /// Time passed. Early and repeated calls do nothing.
+    /// Does everything that is due at `now`. Early and repeated calls do nothing.
     pub fn handle_timeout(&mut self, now: Now) {
         while let Some(sensor) = self.schedule.due(now.monotonic) {
             self.settle(sensor, now);
@@ -281,7 +283,7 @@ impl Poller {
         }
     }
 
-    /// The next thing to do. Bounded only by what is fed: drain it after each input.
+    /// The next action. The queue has no limit of its own, so drain it after each input.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.outbox.actions.pop_front()
     }
@@ -293,25 +295,25 @@ impl Poller {
         others.into_iter().chain([self.schedule.soonest()]).flatten().min()
     }
 
-    /// What became of the polls so far.
+    /// Counts of how polls ended so far.
     #[must_use]
     pub const fn counters(&self) -> Counters {
         self.outbox.counters
     }
 
-    /// The state of `sensor`, if it was ever heard of.
+    /// State of `sensor`, if it is known.
     #[must_use]
     pub fn state(&self, sensor: SensorId) -> Option<SensorState> {
         self.sensors.get(&sensor).map(Sensor::state)
     }
 
-    /// Every sensor with its last accepted heartbeat, in the order of their ids.
+    /// Every known sensor with its last accepted heartbeat, in order of id.
     pub fn sensors(&self) -> impl ExactSizeIterator<Item = (&Heartbeat, SensorState)> {
         self.sensors.values().map(|sensor| (&sensor.heartbeat, sensor.state()))
     }
 
-    /// Takes the disconnect topic out of a heartbeat, if it cannot be had: the sensor is polled
-    /// without.
+    /// Removes the disconnect topic from a heartbeat if the sensor cannot have it. The site polls
+    /// the sensor without one.
     fn leave_out_farewell(&self, heartbeat: &mut Heartbeat) -> Option<LeftOut> {
         let topic = heartbeat.disconnect_topic.as_ref()?;
         let is_alive = |other| self.state(other) == Some(SensorState::Online);
@@ -326,8 +328,8 @@ impl Poller {
         Some(LeftOut { field: "disconnect_topic", reason })
     }
 
-    /// Refuses topics on which heartbeats are heard: a poll would be taken for a heartbeat, or a
-    /// heartbeat for an answer.
+    /// Refuses topics on which the site receives heartbeats: it would take a poll for a heartbeat,
+    /// or a heartbeat for an answer.
     fn check_apart(&self, heartbeat: &Heartbeat) -> Result<(), RefusedHeartbeat> {
         for topic in [&heartbeat.poll_topic, &heartbeat.read_topic] {
             if let Some(pattern) = self.heartbeats.iter().find(|pattern| pattern.matches(topic)) {
@@ -342,8 +344,8 @@ impl Poller {
         Ok(())
     }
 
-    /// Refuses a heartbeat that would break a limit or another sensor; otherwise gives it its
-    /// topics, and subscribes to those that are new.
+    /// Refuses a heartbeat that would exceed a limit or disturb another sensor. Otherwise gives the
+    /// sensor its topics and subscribes to the new ones.
     fn accept(&mut self, heartbeat: &Heartbeat) -> Result<(), RefusedHeartbeat> {
         let id = heartbeat.id;
         self.check_room(id)?;
@@ -383,8 +385,8 @@ impl Poller {
         }
     }
 
-    /// The sensor that makes room for another, if there is one: that which was asked the longest
-    /// ago of those that never answered.
+    /// The sensor to forget when another needs room: of those that were polled and never answered,
+    /// the one known the longest. `None` if there is none.
     fn longest_unanswered(&self) -> Option<SensorId> {
         let unanswered = self
             .sensors
@@ -393,7 +395,7 @@ impl Poller {
         unanswered.min().map(|(_, sensor)| sensor)
     }
 
-    /// Makes room for a sensor that was accepted, if there is none.
+    /// Makes room for an accepted sensor, if the site is full.
     fn make_room(&mut self, sensor: SensorId, now: Now) {
         let is_full = self.sensors.len() >= self.config.sensors_max;
         if is_full
@@ -404,8 +406,8 @@ impl Poller {
         }
     }
 
-    /// Refuses one more sensor than may come in a minute. What the log knows by a reading is not
-    /// new.
+    /// Refuses a new sensor beyond the limit of this minute. A sensor with a reading in the log is
+    /// not new.
     fn accept_new(&mut self, sensor: SensorId, now: Now) -> Result<(), RefusedHeartbeat> {
         let per_minute = self.config.new_sensors_per_minute;
         let is_known = self.sensors.contains_key(&sensor) || self.is_known_by_a_reading(sensor);
@@ -416,8 +418,8 @@ impl Poller {
         }
     }
 
-    /// Refuses what would be told of a sensor that changes or comes back again and again: each time
-    /// is an event in the log.
+    /// Refuses a sensor that changes or comes back too often, because each time makes an event in
+    /// the log.
     fn accept_change(&mut self, heartbeat: &Heartbeat, now: Now) -> Result<(), RefusedHeartbeat> {
         let sensor = heartbeat.id;
         let known = self.sensors.get_mut(&sensor);
@@ -432,14 +434,14 @@ impl Poller {
         self.last_numbers.get(&sensor).is_some_and(|last| last.answered)
     }
 
-    /// Knows a sensor no more, which never answered.
+    /// Forgets a sensor that never answered.
     fn forget(&mut self, id: SensorId, now: Now) {
         if let Some(heartbeat) = self.take_out(id, now) {
             self.outbox.seal_sighting(action::SENSOR_FORGOTTEN, &heartbeat, now.wall);
         }
     }
 
-    /// Takes a sensor out, and keeps where its numbers go on. Answers its last heartbeat.
+    /// Removes a sensor and keeps its newest numbers. Returns its last heartbeat.
     fn take_out(&mut self, id: SensorId, now: Now) -> Option<Heartbeat> {
         let sensor = self.sensors.remove(&id)?;
         let (heartbeat, wished) = (sensor.heartbeat.clone(), sensor.wished);
@@ -454,7 +456,7 @@ impl Poller {
         Some(heartbeat)
     }
 
-    /// A new sensor, whose numbers go on after the newest in the log.
+    /// A new sensor whose numbers continue from the newest in the log.
     fn sensor_after_last(&mut self, heartbeat: Heartbeat, state: SensorState, now: Now) -> Sensor {
         let last = self.last_numbers.remove(&heartbeat.id).unwrap_or_default();
         let lost_at = now.monotonic + self.config.lost_after;
@@ -466,14 +468,14 @@ impl Poller {
         sensor
     }
 
-    /// Takes in a new sensor that was accepted.
+    /// Adds a new sensor that was accepted.
     fn insert(&mut self, sensor: Sensor, now: Now) {
         let id = sensor.id();
         self.sensors.insert(id, sensor);
         self.settle(id, now);
     }
 
-    /// Does what is due for one sensor, and arms its next deadline.
+    /// Does what is due for one sensor and sets its next deadline.
     fn settle(&mut self, id: SensorId, now: Now) {
         let Some(sensor) = self.sensors.get_mut(&id) else {
             return;
@@ -492,74 +494,74 @@ impl Poller {
 /// Why a heartbeat changed nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum RefusedHeartbeat {
-    /// It is not one.
+    /// The payload is not a valid heartbeat.
     #[error(transparent)]
     Invalid(InvalidHeartbeat),
-    /// The site is full.
+    /// The site has as many sensors as it may have.
     #[error(
         "sensor {sensor} is refused: the site has its {sensors_max} sensors, which is its limit"
     )]
     SensorsMax {
-        /// The one too many.
+        /// The sensor that was refused.
         sensor: SensorId,
         /// [`Config::sensors_max`].
         sensors_max: usize,
     },
-    /// Too many came in a minute that nobody knows.
+    /// Too many new sensors came in this minute.
     #[error(
         "sensor {sensor} is refused: {per_minute} new sensors have come in this minute, which is the limit; --new-sensors-per-minute sets it"
     )]
     NewSensorsMax {
-        /// The one too many.
+        /// The sensor that was refused.
         sensor: SensorId,
         /// [`Config::new_sensors_per_minute`].
         per_minute: u32,
     },
-    /// It changes, or goes and comes back, too often.
+    /// The sensor changes, or goes and comes back, too often.
     #[error(
         "sensor {sensor} is refused: it has changed or come back {} times in this minute, which is the limit",
         Sensor::CHANGES_PER_MINUTE
     )]
     ChangesMax {
-        /// Which sensor.
+        /// The sensor that was refused.
         sensor: SensorId,
     },
-    /// Its own messages would be taken for each other.
+    /// The sensor uses one topic for two purposes, so its own messages would be confused.
     #[error(
         "sensor {sensor} is refused: it names `{topic}` twice; poll, read and disconnect topic must differ"
     )]
     TopicTwice {
-        /// Which sensor.
+        /// The sensor that was refused.
         sensor: SensorId,
         /// The topic it names twice.
         topic: Subject,
     },
-    /// Its messages would be taken for heartbeats, or the other way round.
+    /// The site receives heartbeats on the sensor's topic, so messages there would be confused.
     #[error(
         "sensor {sensor} is refused: heartbeats are heard on its topic `{topic}`, which `{pattern}` matches; use another topic for polls and answers"
     )]
     TopicOfHeartbeats {
-        /// Which sensor.
+        /// The sensor that was refused.
         sensor: SensorId,
         /// Its poll or read topic.
         topic: Subject,
-        /// Where heartbeats are heard.
+        /// The subjects on which the site receives heartbeats.
         pattern: Pattern,
     },
-    /// Its messages would be taken for another sensor's, or the other way round.
+    /// Another sensor uses the topic, so messages of the two would be confused.
     #[error("sensor {sensor} is refused: its topic `{topic}` is in use by sensor {owner}")]
     TopicTaken {
-        /// The one that came later.
+        /// The sensor that came later and was refused.
         sensor: SensorId,
         /// The topic they share.
         topic: Subject,
-        /// The one that lives there.
+        /// The sensor that uses the topic.
         owner: SensorId,
     },
 }
 
 impl RefusedHeartbeat {
-    /// Which reason it is, whatever it says of one sensor.
+    /// A constant name of the reason, without details of one sensor.
     const fn kind(&self) -> &'static str {
         match self {
             Self::Invalid(InvalidHeartbeat::TooLarge { .. }) => "too large",

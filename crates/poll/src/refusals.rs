@@ -1,8 +1,7 @@
-//! Heartbeats that are refused, told once a minute for each reason and place, with how many there
-//! were.
+//! Reports refused heartbeats once a minute for each reason and subject, with their count.
 //!
-//! Invariant: at most [`Refusals::KINDS_MAX`] kinds are told apart at a time; the others are told
-//! of as one. So a flood of refusals is a few events a minute.
+//! Invariant: at most [`Refusals::KINDS_MAX`] kinds are counted apart at a time; all others count
+//! as one kind. So a flood of refusals makes only a few events a minute.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -14,43 +13,42 @@ use crate::{
     clock::{Instant, Now},
 };
 
-/// What was refused and not told of yet.
+/// Refusals that are counted and not reported yet.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
     kinds: BTreeMap<Kind, Counted>,
 }
 
-/// What is one refusal for who reads of it.
+/// The subject and reason of a refusal. Refusals of one kind are reported together.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Kind {
-    /// Where the heartbeats came.
+    /// Subject on which the heartbeats arrived.
     pub(crate) subject: String,
-    /// Which reason, whatever it says of one sensor.
+    /// Constant name of the reason, without details of one sensor.
     pub(crate) reason: &'static str,
 }
 
 #[derive(Debug)]
 struct Counted {
-    /// Since it was last told.
+    /// Refusals since the last report.
     count: u64,
-    /// The words of the newest.
+    /// Message of the newest refusal.
     newest: String,
     tell_at: Instant,
 }
 
 impl Refusals {
-    /// Time between two tellings of one kind.
+    /// Time between two reports of one kind.
     const PERIOD: Duration = Duration::from_secs(60);
-    /// Kinds that are told apart: a plant hears heartbeats on a few subjects, and there are a dozen
-    /// reasons.
+    /// Most kinds counted apart: a plant receives heartbeats on a few subjects, and there are a
+    /// dozen reasons.
     const KINDS_MAX: usize = 32;
-    /// Longest subject that is kept, in characters.
+    /// Longest subject that is kept, in characters. Longer ones are cut off.
     const SUBJECT_CHARS_MAX: usize = 80;
-    /// Longest words that are kept, in characters: ours are shorter, but may quote what was sent.
+    /// Longest message that is kept, in characters. Our own are shorter, but may quote the payload.
     const WORDS_CHARS_MAX: usize = 400;
 
-    /// Takes note of a refusal. The first of its kind is told at once, the others a minute after
-    /// it.
+    /// Counts a refusal. Reports the first of its kind at once and the others a minute later.
     pub(crate) fn take(
         &mut self,
         subject: &str,
@@ -81,7 +79,7 @@ impl Refusals {
         self.kinds.values().map(|counted| counted.tell_at).min()
     }
 
-    /// Tells what was counted for a minute. A kind of which none came in it is forgotten.
+    /// Reports each kind whose minute is over. Forgets a kind without a refusal in that minute.
     pub(crate) fn tell_due(&mut self, now: Now, outbox: &mut Outbox) {
         self.kinds.retain(|kind, counted| {
             if counted.tell_at > now.monotonic {
@@ -97,7 +95,7 @@ impl Refusals {
         });
     }
 
-    /// Tells the rest: nothing more comes.
+    /// Reports everything that is left, before the site stops.
     pub(crate) fn tell_all(&mut self, at: Timestamp, outbox: &mut Outbox) {
         for (kind, counted) in core::mem::take(&mut self.kinds) {
             if counted.count > 0 {

@@ -1,7 +1,7 @@
-//! When which sensor next needs attention.
+//! When each sensor next needs attention.
 //!
-//! Invariants: `queue` and `armed` say the same, so each sensor has at most one entry; both take
-//! logarithmic time, and nothing scans the fleet.
+//! Invariants: `queue` and `armed` hold the same entries, so each sensor has at most one. Every
+//! operation takes logarithmic time; none scans the fleet.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// Replaces the deadline of `sensor`.
+    /// Replaces the deadline of `sensor`; `None` removes it.
     pub(crate) fn arm(&mut self, sensor: SensorId, deadline: Option<Instant>) {
         let before = match deadline {
             Some(deadline) => self.armed.insert(sensor, deadline),
@@ -39,26 +39,26 @@ impl Schedule {
         self.queue.first().map(|&(deadline, _)| deadline)
     }
 
-    /// The sensor whose deadline passed the longest ago, if one has. It keeps its place until it is
-    /// armed anew.
+    /// The sensor whose deadline passed the longest ago, if any passed. It stays first until
+    /// [`arm`](Self::arm) replaces its deadline.
     pub(crate) fn due(&self, now: Instant) -> Option<SensorId> {
         self.queue.first().filter(|&&(deadline, _)| deadline <= now).map(|&(_, sensor)| sensor)
     }
 }
 
-/// Spreads first polls, so that a fleet that appears together does not answer at once, and goes on
-/// spread as each sensor keeps its own schedule.
+/// Spreads first polls, so that a fleet that appears together does not answer all at once. The
+/// polls stay spread, because each sensor keeps its own schedule.
 #[derive(Debug, Default)]
 pub(crate) struct FirstPolls {
     free_from: Instant,
 }
 
 impl FirstPolls {
-    /// Time between two first polls: 40 sensors are all asked within 20 ms, 20,000 within 10 s,
-    /// which is as dense as their polls are every 10 s.
+    /// Time between two first polls. 40 sensors are polled within 20 ms and 20,000 within 10 s, as
+    /// densely as their regular polls every 10 s.
     const SPACING: Duration = Duration::from_micros(500);
 
-    /// When a sensor that appears at `now` is asked first.
+    /// Time of the first poll of a sensor that appears at `now`.
     pub(crate) fn next(&mut self, now: Instant) -> Instant {
         let slot = self.free_from.max(now);
         self.free_from = slot + Self::SPACING;

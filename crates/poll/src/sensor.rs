@@ -1,13 +1,13 @@
-//! One sensor: whether it is there, when it is asked next, and what became of the last question.
+//! One sensor: its presence, its next poll and how its last poll ended.
 //!
 //! Invariants:
-//! - at most one poll is in flight, and none is sent while a late answer may come: one that is due
-//!   meanwhile waits for the end of it, or is declared;
-//! - polls stand on a grid of `poll_interval` from the first one, whenever they were sent;
-//! - only the message bus, or the end of the site, can end a poll in flight without a reading. A
-//!   sensor that is lost or goes while a poll is in flight is still owed an answer, or a
-//!   COMM_ERROR;
-//! - a poll gets its number when it is sent or passed over, and every number is sealed once and in
+//! - at most one poll is in flight. While a late answer may arrive, the site sends none: a poll
+//!   that falls due then waits, or is declared missing;
+//! - polls are due on a grid of `poll_interval` from the first poll, whenever they are sent;
+//! - only the message bus, the site's stop or an operator's order to forget the sensor can end a
+//!   poll in flight without a reading. If a sensor is lost or goes while a poll is in flight, that
+//!   poll still ends in an answer or a COMM_ERROR;
+//! - a poll gets its number when it is sent or skipped, and every number is sealed once and in
 //!   order: in a reading, or as missing.
 
 use core::time::Duration;
@@ -27,7 +27,7 @@ use crate::{
     per_minute::PerMinute,
 };
 
-/// One sensor.
+/// State of one sensor.
 #[derive(Debug)]
 pub(crate) struct Sensor {
     pub(crate) heartbeat: Heartbeat,
@@ -35,25 +35,25 @@ pub(crate) struct Sensor {
     exchange: Exchange,
     numbers: Numbers,
     told: Told,
-    /// While it never answered.
+    /// Set while the sensor has never answered.
     unproven: Option<Unproven>,
-    /// Nobody is polled more often than this; none where every wish is granted.
+    /// Shortest interval that the site grants; `None` if it grants every wish.
     shortest: Option<Duration>,
-    /// How often it changed or came back.
+    /// How often the sensor changed or came back in this minute.
     changes: PerMinute,
-    /// What the budget counts for it.
+    /// The sensor's wish as the budget counts it.
     pub(crate) wished: Option<Duration>,
 }
 
-/// A sensor that never answered, as far as the log goes back.
+/// State of a sensor that has no answer in the log.
 #[derive(Clone, Copy, Debug)]
 struct Unproven {
     since: Instant,
-    /// Polls without an answer.
+    /// Number of polls without an answer.
     silent: u32,
 }
 
-/// Fields that were left out and told of: of heartbeats and of answers. There are a dozen at most.
+/// Names of the left-out fields that were reported, of heartbeats and of answers: at most a dozen.
 #[derive(Debug, Default)]
 struct Told {
     of_heartbeats: Vec<&'static str>,
@@ -67,29 +67,30 @@ enum Presence {
     Disconnected,
 }
 
-/// Polls that fell due and are neither sent nor declared yet.
+/// Polls that fell due and are neither sent nor declared missing yet.
 #[derive(Clone, Copy, Debug, Default)]
 struct Due {
-    /// While an answer to the one before was awaited.
+    /// Polls that fell due while an earlier answer was awaited.
     held_back: u64,
-    /// The others, which fell due after them.
+    /// Polls that fell due after those.
     rest: u64,
 }
 
 impl Sensor {
-    /// Polls that a sensor may leave unanswered from its first on, before it is polled less often.
+    /// Number of polls that a sensor may leave unanswered from its first poll on, before the site
+    /// polls it less often.
     const SILENT_MAX: u32 = 10;
-    /// How often a sensor is polled that never answered: it is noticed within a minute when it
-    /// begins to.
+    /// Interval for a sensor that never answered. The site notices within a minute when it begins
+    /// to answer.
     const SILENT_INTERVAL: Duration = Duration::from_secs(60);
-    /// How often a sensor may change or come back: devices beat every 30 to 60 s, and one that
-    /// restarts says a few things at once.
+    /// Most changes and returns in a minute. Devices send a heartbeat every 30 to 60 s, and a
+    /// device that restarts sends a few at once.
     pub(crate) const CHANGES_PER_MINUTE: u32 = 10;
-    /// How long a sensor is known that never answered.
+    /// How long the site keeps a sensor that never answers.
     pub(crate) const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
 
-    /// A sensor in this state, whose numbers go on after `last`; one that is online is polled at
-    /// `due_at`, and lost at `lost_at`.
+    /// A sensor in `state` whose numbers continue after `last`. A sensor that is online is first
+    /// polled at `due_at` and lost at `lost_at`.
     pub(crate) fn new(
         heartbeat: Heartbeat,
         state: SensorState,
@@ -129,20 +130,21 @@ impl Sensor {
         }
     }
 
-    /// How often it would be polled if every wish were granted; none while it is not polled.
+    /// The interval at which the site would poll the sensor if it granted every wish; `None` while
+    /// it does not poll it.
     pub(crate) fn wish(&self) -> Option<Duration> {
         let Presence::Online { .. } = self.presence else { return None };
         let own = self.heartbeat.poll_interval();
         Some(if self.is_silent() { own.max(Self::SILENT_INTERVAL) } else { own })
     }
 
-    /// How often it is polled.
+    /// The current poll interval.
     fn interval(&self) -> Duration {
         let own = self.wish().unwrap_or_else(|| self.heartbeat.poll_interval());
         own.max(self.shortest.unwrap_or_default())
     }
 
-    /// From the next poll on, nobody is polled more often than this.
+    /// Sets the shortest interval that the site grants, from the next poll on.
     pub(crate) const fn set_shortest(&mut self, shortest: Option<Duration>) {
         self.shortest = shortest;
     }
@@ -151,20 +153,21 @@ impl Sensor {
         self.unproven.is_some_and(|unproven| unproven.silent >= Self::SILENT_MAX)
     }
 
-    /// Since when it was asked and never answered, if so: then it makes room for another.
+    /// When the poller took the sensor up, if it was polled and never answered. Such a sensor makes
+    /// room for another.
     pub(crate) fn unanswered_since(&self) -> Option<Instant> {
         self.unproven.filter(|unproven| unproven.silent > 0).map(|unproven| unproven.since)
     }
 
-    /// Whether this heartbeat says nothing new, or may say it in this minute.
+    /// Whether this heartbeat changes nothing, or the sensor may still change in this minute.
     pub(crate) fn may_change(&mut self, heartbeat: &Heartbeat, now: Instant) -> bool {
         let is_as_before =
             matches!(self.presence, Presence::Online { .. }) && *heartbeat == self.heartbeat;
         is_as_before || self.changes.take(Self::CHANGES_PER_MINUTE, now)
     }
 
-    /// When it is to be forgotten, because it never answered: one that is there when it was asked
-    /// as often as it takes, however seldom it asks for.
+    /// When to forget the sensor, if it never answered. An online sensor stays at least until it
+    /// could be polled [`SILENT_MAX`](Self::SILENT_MAX) times at its own interval.
     pub(crate) fn forget_at(&self) -> Option<Instant> {
         let Unproven { since, silent } = self.unproven?;
         let asked_for = self.heartbeat.poll_interval().saturating_mul(Self::SILENT_MAX);
@@ -175,8 +178,8 @@ impl Sensor {
         }
     }
 
-    /// The site knows it no more: nothing is awaited, and nothing stays unsaid. Answers where its
-    /// numbers go on if it comes back.
+    /// Forgets the sensor: ends all waiting and seals every missing number. Returns the numbers
+    /// from which it continues if it comes back.
     pub(crate) fn forget(mut self, now: Now, bus: Bus, outbox: &mut Outbox) -> LastNumbers {
         self.expire_poll(now, outbox);
         self.end_held(now, outbox);
@@ -199,8 +202,8 @@ impl Sensor {
         [poll, loss, self.numbers.deadline(), forgotten].into_iter().flatten().min()
     }
 
-    /// Seals the timeout of a poll, the loss of the sensor and what is missing, and asks it again,
-    /// as far as these are due.
+    /// Seals a poll's timeout, the sensor's loss and its missing polls, and polls it again, as far
+    /// as each is due.
     pub(crate) fn handle_timeout(&mut self, now: Now, bus: Bus, outbox: &mut Outbox) {
         self.expire_poll(now, outbox);
         self.expire_heartbeat(now, bus, outbox);
@@ -209,7 +212,8 @@ impl Sensor {
             return;
         }
         let due = self.take_due(now.monotonic);
-        // After a stall the polls that were missed are not made up for: a burst tells nothing new.
+        // After a stall, do not send the missed polls: a burst of them would give no new
+        // information.
         let missed = match (bus, due) {
             (Bus::Down, _) | (_, Due { held_back: 0, rest: 0 }) => {
                 return self.skip(due, bus, now, outbox);
@@ -223,11 +227,10 @@ impl Sensor {
         outbox.send_poll(&self.heartbeat);
     }
 
-    /// An answer arrived. Whether it is in time depends on `now` alone, not on when timeouts were
-    /// handled.
+    /// Takes an answer. Only `now` decides whether it is in time, not when timeouts were handled.
     pub(crate) fn handle_answer(&mut self, payload: &[u8], now: Now, outbox: &mut Outbox) {
         self.expire_poll(now, outbox);
-        // A late one is an answer, too.
+        // A late answer also proves that the sensor answers.
         let was_silent = self.is_silent();
         self.unproven = None;
         if was_silent {
@@ -237,7 +240,7 @@ impl Sensor {
         self.seal_reading(ended, now, outbox);
     }
 
-    /// The sensor said that it goes.
+    /// Takes the sensor's message that it disconnects.
     pub(crate) fn handle_disconnect(&mut self, now: Now, bus: Bus, outbox: &mut Outbox) {
         self.expire_poll(now, outbox);
         self.end_held(now, outbox);
@@ -249,8 +252,8 @@ impl Sensor {
         }
     }
 
-    /// A heartbeat came that was not refused. `first_poll` gives the moment of the first poll where
-    /// a new schedule begins.
+    /// Takes a heartbeat that was accepted. `first_poll` gives the time of the first poll if a new
+    /// schedule begins.
     pub(crate) fn handle_heartbeat(
         &mut self,
         heartbeat: Heartbeat,
@@ -263,7 +266,7 @@ impl Sensor {
         let changed = heartbeat != self.heartbeat;
         let same_interval = heartbeat.poll_interval_ms == self.heartbeat.poll_interval_ms;
         if !same_interval {
-            // What waits on the old grid is not due on the new one.
+            // Polls that are due on the old grid are not due on the new one.
             self.end_held(now, outbox);
             self.skip_due(now.monotonic, bus, now, outbox);
         }
@@ -282,19 +285,19 @@ impl Sensor {
         }
     }
 
-    /// Tells once in a run of each field of its heartbeats that was left out.
+    /// Reports each left-out field of its heartbeats once in a run.
     pub(crate) fn tell_left_out(&mut self, left_out: &[LeftOut], now: Now, outbox: &mut Outbox) {
         let told = &mut self.told.of_heartbeats;
         tell_once(told, &self.heartbeat, "heartbeats", left_out, now.wall, outbox);
     }
 
-    /// The message bus went away, and with it the answer in flight.
+    /// The message bus went down: gives up the poll in flight.
     pub(crate) fn handle_bus_down(&mut self, now: Now, outbox: &mut Outbox) {
         self.expire_poll(now, outbox);
         self.give_up(MissingReason::BusAway, now, outbox);
     }
 
-    /// The site stops: nothing is awaited any more, and nothing stays unsaid.
+    /// The site stops: ends all waiting and seals every missing number.
     pub(crate) fn handle_stop(&mut self, now: Now, bus: Bus, outbox: &mut Outbox) {
         self.expire_poll(now, outbox);
         self.skip_due(now.monotonic, bus, now, outbox);
@@ -302,15 +305,14 @@ impl Sensor {
         self.numbers.seal(&self.heartbeat, now.wall, outbox);
     }
 
-    /// The site starts and takes the sensor up: what was due meanwhile is missing.
+    /// The site started and restored the sensor: declares polls due in between as missing.
     pub(crate) fn handle_start(&mut self, past: Past, now: Now, outbox: &mut Outbox) {
         if let Presence::Online { .. } = self.presence {
             self.numbers.miss_before_start(&self.heartbeat, past, now, outbox);
         }
     }
 
-    /// The message bus is back: heartbeats that did not get through are not held against the
-    /// sensor.
+    /// The message bus is up again. Heartbeats that could not get through do not count as missed.
     pub(crate) fn handle_bus_up(&mut self, now: Instant, new_lost_at: Instant) {
         self.exchange.handle_bus_up(now);
         if let Presence::Online { lost_at, .. } = &mut self.presence {
@@ -327,7 +329,7 @@ impl Sensor {
         if let (Bus::Up, Presence::Online { lost_at, .. }) = (bus, self.presence)
             && lost_at <= now.monotonic
         {
-            // It was there until then, and so was due.
+            // The sensor was online until then, so its polls were due.
             self.end_held(now, outbox);
             self.skip_due(lost_at.just_before(), bus, now, outbox);
             self.presence = Presence::Lost;
@@ -348,7 +350,7 @@ impl Sensor {
         self.seal_reading(ended, now, outbox);
     }
 
-    /// Passes over the polls that fell due until `end` and were slept through or waited.
+    /// Skips the polls that fell due until `end` and were not sent.
     fn skip_due(&mut self, end: Instant, bus: Bus, now: Now, outbox: &mut Outbox) {
         let due = self.take_due(end);
         self.skip(due, bus, now, outbox);
@@ -364,8 +366,8 @@ impl Sensor {
         }
     }
 
-    /// How many polls fell due until `end`. They are not due any more: whoever asks sends them or
-    /// passes them over. None while one is in flight.
+    /// Takes the polls that fell due until `end`; the caller must send or skip them. Takes none
+    /// while a poll is in flight.
     fn take_due(&mut self, end: Instant) -> Due {
         let interval = self.interval();
         let Presence::Online { due_at, .. } = &mut self.presence else { return Due::default() };
@@ -377,7 +379,7 @@ impl Sensor {
         Due { held_back, rest: until(end) }
     }
 
-    /// Seals how a poll ended, if one did, after what went missing before it.
+    /// Seals how a poll ended, if one did, after the missing numbers before it.
     fn seal_reading(&mut self, ended: Option<Ended>, now: Now, outbox: &mut Outbox) {
         let Some(Ended { poll, outcome, at }) = ended else { return };
         let counters = &mut outbox.counters;
@@ -419,8 +421,8 @@ fn tell_once(
     }
 }
 
-/// Moves `due_at` along its grid to the first beat after `now`, and returns how many beats after
-/// the first were passed over.
+/// Moves `due_at` along its grid to the first due time after `now`. Returns how many due times
+/// after the first were passed.
 fn advance(due_at: &mut Instant, interval: Duration, now: Instant) -> u64 {
     let late = now.saturating_duration_since(*due_at).as_micros();
     let missed = late / interval.as_micros().max(1);

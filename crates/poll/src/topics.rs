@@ -1,34 +1,34 @@
-//! Which sensor speaks on which topic, so that no answer is taken for another sensor's.
+//! Assigns topics to sensors, so that no answer is taken for another sensor's.
 //!
-//! Invariant: a read topic has at most one owner, and only its owner is subscribed to it. An owner
-//! keeps its topic while it is lost or gone (late answers still are counted) until a sensor that
-//! lives asks for it.
+//! Invariant: a read topic has at most one owner, and the site subscribes to it for its owner only.
+//! A lost or gone sensor keeps its topic, so that late answers are still counted, until an online
+//! sensor asks for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Heartbeat, SensorId, Subject};
 
-/// The topics of the fleet.
+/// Topics in use, with the sensors that use them.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
     readers: BTreeMap<Subject, SensorId>,
     polled: BTreeSet<(Subject, SensorId)>,
-    /// Where a message means that a sensor is gone. Several may share one.
+    /// Disconnect topics. Several sensors may share one.
     left: BTreeSet<(Subject, SensorId)>,
 }
 
-/// Why topics cannot be had.
+/// Why a sensor cannot have its topics.
 #[derive(Debug)]
 pub(crate) enum Conflict {
-    /// The sensor names one topic for two things.
+    /// The sensor uses one topic for two purposes.
     Twice(Subject),
-    /// Another sensor that lives answers there, is polled there, or leaves there.
+    /// An online sensor uses the topic: to answer, to be polled or to disconnect.
     Taken { topic: Subject, owner: SensorId },
 }
 
 impl Topics {
-    /// Checks that the topics of `heartbeat` meet those of no sensor that lives, and returns the
-    /// sensor whose read topic it would take over.
+    /// Checks that the topics of `heartbeat` are not in use by an online sensor. Returns the sensor
+    /// whose read topic it would take over, if any.
     pub(crate) fn check(
         &self,
         heartbeat: &Heartbeat,
@@ -44,8 +44,8 @@ impl Topics {
         {
             return taken(poll_topic, owner);
         }
-        // An answer sent there would be taken for a poll, or for that sensor's farewell; so would a
-        // poll.
+        // An answer sent there would be taken for a poll or for that sensor's disconnect message. A
+        // poll sent there would be taken for a disconnect message.
         let other = |owner: &SensorId| owner != id && is_alive(*owner);
         for (topics, topic) in
             [(&self.polled, read_topic), (&self.left, read_topic), (&self.left, poll_topic)]
@@ -60,8 +60,8 @@ impl Topics {
         }
     }
 
-    /// Checks that `topic`, the disconnect topic of `heartbeat`, meets no other topic of it, and
-    /// none on which another sensor answers or is polled.
+    /// Checks that `topic`, the disconnect topic of `heartbeat`, differs from its other topics and
+    /// from every topic on which another sensor answers or is polled.
     pub(crate) fn check_farewell(
         &self,
         heartbeat: &Heartbeat,
@@ -83,14 +83,14 @@ impl Topics {
         self.readers.get(topic).copied()
     }
 
-    /// Gives the topics of a checked heartbeat to its sensor.
+    /// Assigns the topics of a checked heartbeat to its sensor.
     pub(crate) fn claim(&mut self, heartbeat: &Heartbeat) {
         self.readers.insert(heartbeat.read_topic.clone(), heartbeat.id);
         self.polled.insert((heartbeat.poll_topic.clone(), heartbeat.id));
         self.left.extend(heartbeat.disconnect_topic.clone().map(|topic| (topic, heartbeat.id)));
     }
 
-    /// Takes back what [`Topics::claim`] gave, but for what went to another sensor since.
+    /// Undoes [`Topics::claim`], except for topics that another sensor has taken over since.
     pub(crate) fn release(&mut self, heartbeat: &Heartbeat) {
         if self.reader(&heartbeat.read_topic) == Some(heartbeat.id) {
             self.readers.remove(&heartbeat.read_topic);
