@@ -34,9 +34,9 @@ pub struct Envelope {
 /// and the JSON after them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct EventJson {
-    /// From the envelope's begin.
+    /// From the start of the envelope to the receipt time.
     pub head: Vec<u8>,
-    /// Up to the envelope's closing brace.
+    /// From behind the salt to the envelope's closing brace.
     pub tail: Vec<u8>,
 }
 

@@ -1,10 +1,8 @@
-//! What happened: one event of the log, with the fields of Pangea's Secure Audit Log and Sealwire's
-//! own.
+//! An event of the log, with the fields of Pangea's Secure Audit Log and Sealwire's own.
 //!
-//! Every field is text, a whole number that JSON carries exactly, or a yes or no, so that no
-//! reader's floating point can change it. Fields are written in the order of their names, so that
-//! plain serialisation is canonical JSON (RFC 8785); the tests hold it against an independent
-//! canonicaliser.
+//! Every field is text, an integer that JSON carries exactly, or a boolean, so no reader's floating
+//! point can change it. Fields are sorted by name, so plain serialisation gives canonical JSON (RFC
+//! 8785). The tests compare it with an independent canonicaliser.
 
 use alloc::{
     boxed::Box,
@@ -34,61 +32,61 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// One event: Pangea's fields and those of a custom schema, our own, and its signature.
+/// One event: Pangea's fields, those of a custom schema, Sealwire's own, and a signature.
 ///
-/// Its JSON is flat and holds the former alone, in the order of their names, absent ones left out:
-/// [`Envelope`](crate::Envelope) puts the rest beside it.
+/// Its JSON is flat and holds only Pangea's and the custom fields, sorted by name, without absent
+/// ones. [`Envelope`](crate::Envelope) puts the rest beside it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Event {
-    /// What was done, e.g. `SENSOR_READING`.
+    /// What was done, for example `SENSOR_READING`.
     pub action: Option<String>,
-    /// Who did it.
+    /// Person, program or part of the site that did it.
     pub actor: Option<String>,
-    /// What happened, for people.
+    /// Description of the event for people.
     pub message: String,
-    /// The value afterwards.
+    /// Value after the event.
     pub new: Option<String>,
-    /// The value before.
+    /// Value before the event.
     pub old: Option<String>,
-    /// Where it was seen, e.g. `Boiler Room.PressureSensor789`.
+    /// Where the event was observed, for example `Boiler Room.PressureSensor789`.
     pub source: Option<String>,
-    /// How it ended, e.g. `SUCCESS`.
+    /// How the action ended, for example `SUCCESS`.
     pub status: Option<String>,
-    /// What it was done to.
+    /// Object of the action.
     pub target: Option<String>,
-    /// Whose it is, where one log serves several.
+    /// Tenant that the event belongs to, if one log serves several.
     pub tenant_id: Option<String>,
-    /// When it happened, as whoever says so wrote it.
+    /// When the event happened, as its reporter wrote it.
     pub timestamp: Option<String>,
-    /// Fields that Pangea's schema does not have.
+    /// Fields of a custom schema, which Pangea's own schema lacks.
     pub custom: BTreeMap<String, FieldValue>,
-    /// Sealwire's own fields, possibly none: of every event that is Sealwire's own, and of no
-    /// other.
+    /// Sealwire's own fields, possibly none of them set. Every event that Sealwire itself makes has
+    /// `Some`; no other event has.
     pub sealwire: Option<Detail>,
-    /// Who signed it: a public key, as the signer wrote it.
+    /// The signer's public key, as the signer wrote it.
     pub public_key: Option<String>,
-    /// Ed25519 over the event's JSON by that key, in base64.
+    /// Ed25519 signature by that key over the event's JSON, in base64.
     pub signature: Option<String>,
-    /// In whose name a program had it sealed: the name of its API token, which the site says and no
-    /// program can.
+    /// Name of the API token with which a program had the event sealed. The site sets it; a program
+    /// cannot.
     pub token: Option<String>,
 }
 
-/// The value of a custom field. Nothing is a floating-point number: no reader's arithmetic can
+/// Value of a custom field. It is never a floating-point number, so no reader's arithmetic can
 /// change what is hashed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum FieldValue {
-    /// Yes or no.
+    /// A boolean.
     Bool(bool),
-    /// A whole number, between -2^53 and 2^53.
+    /// An integer strictly between -2^53 and 2^53.
     Integer(i64),
-    /// Text.
+    /// A text.
     Text(String),
 }
 
 impl Event {
-    /// Pangea's fields with their names, in the order of the names.
+    /// Pangea's fields with their names, sorted by name.
     fn standard(&self) -> [(&'static str, Option<&str>); 10] {
         [
             ("action", self.action.as_deref()),
@@ -130,7 +128,7 @@ impl<'de> Deserialize<'de> for Event {
     }
 }
 
-/// Reads an event's JSON. Logs before format version 3 have our own fields within it, under
+/// Parses an event's JSON. Logs before format version 3 have Sealwire's own fields within it, under
 /// `sealwire`.
 struct EventVisitor;
 
@@ -178,80 +176,81 @@ impl<'de> Visitor<'de> for EventVisitor {
     }
 }
 
-/// Sealwire's own fields of an event. Which are there depends on the action; `docs/http-api.md` has
-/// the table.
+/// Sealwire's own fields of an event. The action decides which are set; `docs/http-api.md` has the
+/// table.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Detail {
-    /// Digest of the component that derived this, `sha256:...` as its registry names it.
+    /// Digest of the component that derived the event, `sha256:...`, as its registry names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<String>,
-    /// The leaves whose envelopes were erased, e.g. `12-40,57`.
+    /// Leaves whose envelopes were erased, for example `12-40,57`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub erased: Option<String>,
-    /// Why an answer was not understood, or fields were left out.
+    /// Why an answer was invalid, or why fields were left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Version of the log's format.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<u32>,
-    /// The leaf this was derived from.
+    /// Index of the leaf from which the event was derived.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from_leaf: Option<u64>,
-    /// The heartbeat, as [`Heartbeat::canonical`] writes it.
+    /// The sensor's heartbeat, as [`Heartbeat::canonical`] writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heartbeat: Option<String>,
-    /// The leaf of the hold that ends.
+    /// Index of the leaf of the hold that ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<u64>,
-    /// A hold covers what was received from this moment on.
+    /// The hold covers envelopes received at or after this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_from: Option<Timestamp>,
-    /// A hold covers what was received before this moment.
+    /// The hold covers envelopes received before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_to: Option<Timestamp>,
-    /// Numbers without a reading, e.g. `412-430`: of polls, or of the sensor's own count.
+    /// Numbers without a reading, for example `412-430`: poll numbers, or numbers of the sensor's
+    /// own count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
     /// The log's origin line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
-    /// The number of the poll that this reading ended, counted from 1 for each sensor.
+    /// Number of the poll that this reading ended. Each sensor's polls are numbered from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub poll: Option<u64>,
-    /// The range that was declared when the reading was taken, e.g. `0..50`.
+    /// Range that the sensor declared when the reading was taken, for example `0..50`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range: Option<String>,
-    /// Unit of that range, where the reading has another.
+    /// Unit of that range, if the reading has a different one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range_unit: Option<String>,
-    /// An answer that was not understood, if it is UTF-8.
+    /// Text of an invalid answer, if it is UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<String>,
-    /// An answer that was not understood, in hex, if it is not UTF-8.
+    /// Bytes of an invalid answer in hex, if it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw_hex: Option<String>,
-    /// Why numbers are missing, one of the words in `docs/formats/completeness.md`.
+    /// Why numbers are missing: one of the words in `docs/formats/completeness.md`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The class of events whose time was over, where that is why they were erased.
+    /// Class of events whose retention time was over, if the events were erased for that reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention: Option<String>,
-    /// Events of that class before this leaf are dealt with.
+    /// The retention run has handled all events of that class before this leaf.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_to: Option<u64>,
-    /// The statement of a key rotation, a note that both keys signed.
+    /// Statement of a key rotation: a signed note with the signatures of both keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotation: Option<String>,
-    /// Which sensor.
+    /// The sensor that the event is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sensor: Option<SensorId>,
-    /// The sensor's own clock.
+    /// Time of the reading by the sensor's own clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sensor_time: Option<Timestamp>,
-    /// The sensor's own count.
+    /// Number of the reading in the sensor's own count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
-    /// The sensor's signature as it came, not checked.
+    /// The sensor's signature as received, not verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
     /// Unit of the value.
@@ -265,15 +264,15 @@ pub struct Detail {
 /// How a poll ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
-    /// An answer that was understood.
+    /// A valid answer.
     Success(Answer),
     /// No answer in time.
     CommError,
-    /// An answer that was not understood.
+    /// An invalid answer.
     ValueError {
-        /// The parser's words.
+        /// The parser's message.
         error: String,
-        /// What came, whole up to [`Outcome::RAW_BYTES_MAX`].
+        /// The answer's bytes, at most the first [`Outcome::RAW_BYTES_MAX`].
         raw: Vec<u8>,
     },
 }
@@ -282,17 +281,17 @@ pub enum Outcome {
 pub const SUCCESS: &str = "SUCCESS";
 /// Status of a poll without an answer in time.
 pub const COMM_ERROR: &str = "COMM_ERROR";
-/// Status of an answer that was not understood.
+/// Status of a poll whose answer was invalid.
 pub const VALUE_ERROR: &str = "VALUE_ERROR";
-/// Value of a reading that has none.
+/// Value of a reading without a value.
 pub const NO_VALUE: &str = "N/A";
 
 impl Outcome {
-    /// How much of an answer that was not understood is kept, in bytes: in hex it still fits a
-    /// field of 32,766 characters.
+    /// Most bytes kept of an invalid answer. In hex they still fit into a field of 32,766
+    /// characters.
     pub const RAW_BYTES_MAX: usize = 16_000;
 
-    /// What an answer from the wire means.
+    /// The outcome of a poll that got this answer.
     #[must_use]
     pub fn of(payload: &[u8]) -> Self {
         match Answer::parse(payload) {
@@ -306,7 +305,7 @@ impl Outcome {
 }
 
 impl Event {
-    /// The genesis entry.
+    /// The genesis entry of a log.
     #[must_use]
     pub fn log_created(origin: &str, vkey: &str, format: u32, at: Timestamp) -> Self {
         let detail = Detail {
@@ -319,7 +318,7 @@ impl Event {
             .with(detail)
     }
 
-    /// That the log goes over to the key `vkey`, as the statement says that both keys signed.
+    /// The log changes to the key `vkey`; `statement` is the note that both keys signed.
     #[must_use]
     pub fn key_rotated(
         actor: &str,
@@ -337,7 +336,7 @@ impl Event {
         Self::new(actor, action::KEY_ROTATED, origin, message, at).with(detail)
     }
 
-    /// That `count` envelopes were erased: those of the leaves `erased`.
+    /// `count` envelopes were erased: those of the leaves `erased`.
     #[must_use]
     pub fn envelopes_erased(
         actor: &str,
@@ -352,7 +351,8 @@ impl Event {
         Self::new(actor, action::ENVELOPES_ERASED, origin, message, at).with(detail)
     }
 
-    /// That a hold begins: on one sensor or all, on what was received in a span of time or ever.
+    /// A legal hold begins, on one sensor or all. It covers envelopes received within the given
+    /// times; `None` leaves that end open.
     #[must_use]
     pub fn hold_placed(
         actor: &str,
@@ -367,7 +367,7 @@ impl Event {
         Self::new(actor, action::HOLD_PLACED, origin, message, at).with(detail)
     }
 
-    /// That the hold of the leaf `hold` ends.
+    /// The hold placed at the leaf `hold` ends.
     #[must_use]
     pub fn hold_released(actor: &str, origin: &str, hold: u64, why: &str, at: Timestamp) -> Self {
         let detail = Detail { hold: Some(hold), ..Detail::default() };
@@ -375,8 +375,8 @@ impl Event {
         Self::new(actor, action::HOLD_RELEASED, origin, message, at).with(detail)
     }
 
-    /// That someone takes the readings of a sensor out as a file: those of a span of time by the
-    /// readings' own, or ever.
+    /// Someone exports the readings of a sensor as a file. The times are those of the readings;
+    /// `None` leaves that end open.
     #[must_use]
     pub fn readings_exported(
         actor: &str,
@@ -398,7 +398,7 @@ impl Event {
         Self::new(actor, action::READINGS_EXPORTED, origin, message, at).with(detail)
     }
 
-    /// That the site forgets a sensor because someone ordered it.
+    /// The site forgets a sensor on someone's order.
     #[must_use]
     pub fn sensor_forgotten(actor: &str, heartbeat: &Heartbeat, why: &str, at: Timestamp) -> Self {
         let source = heartbeat.source();
@@ -407,14 +407,14 @@ impl Event {
         Self::new(actor, action::SENSOR_FORGOTTEN, &source, message, at).with(detail)
     }
 
-    /// That the newest leaves were taken over although the site's key does not vouch for them.
+    /// The newest leaves were adopted although no signature of the site's key covers them.
     #[must_use]
     pub fn tail_adopted(actor: &str, origin: &str, leaves: u64, why: &str, at: Timestamp) -> Self {
         let message = format!("{leaves} leaves taken over that no key vouched for: {why}");
         Self::new(actor, action::TAIL_ADOPTED, origin, message, at)
     }
 
-    /// A reading, or that none came: how the poll with this number ended.
+    /// A reading: how the poll with this number ended, with an answer or without one.
     #[must_use]
     pub fn reading(heartbeat: &Heartbeat, poll: u64, outcome: Outcome, at: Timestamp) -> Self {
         let source = heartbeat.source();
@@ -450,7 +450,7 @@ impl Event {
         event
     }
 
-    /// That polls which were due ended in no reading.
+    /// Due polls ended without a reading.
     #[must_use]
     pub fn readings_missing(
         heartbeat: &Heartbeat,
@@ -470,8 +470,8 @@ impl Event {
         Self::new("poller", action::READINGS_MISSING, &source, message, at).with(detail)
     }
 
-    /// That polls were due while the site did not run, and that nobody knows how many: the clock
-    /// does not say for how long.
+    /// Polls were due while the site was down. Their number is unknown, because the clock does not
+    /// tell for how long.
     #[must_use]
     pub fn readings_uncounted(heartbeat: &Heartbeat, why: &str, at: Timestamp) -> Self {
         let source = heartbeat.source();
@@ -484,8 +484,8 @@ impl Event {
         Self::new("poller", action::READINGS_MISSING, &source, message, at).with(detail)
     }
 
-    /// That the reading which follows has the number `seq` of the sensor's own count, and the one
-    /// before it had `last`.
+    /// The sensor's own count did not increase by one: the next reading has the number `seq`, and
+    /// the one before it had `last`.
     #[must_use]
     pub fn sequence_broken(
         heartbeat: &Heartbeat,
@@ -512,8 +512,8 @@ impl Event {
         Self::new("poller", action::SEQUENCE_BROKEN, &source, message, at).with(detail)
     }
 
-    /// That fields of `what`, its heartbeats or its answers, could not be taken, while the rest
-    /// was.
+    /// Some fields of `what` (the sensor's heartbeats or its answers) were invalid and left out;
+    /// the rest was accepted.
     #[must_use]
     pub fn fields_left_out(
         heartbeat: &Heartbeat,
@@ -530,7 +530,7 @@ impl Event {
         Self::new("poller", action::FIELDS_LEFT_OUT, &source, message, at).with(detail)
     }
 
-    /// Something the poller saw of a sensor other than a reading: one of the `SENSOR_*` and
+    /// An observation of a sensor by the poller other than a reading: one of the `SENSOR_*` and
     /// `HEARTBEAT_*` actions.
     #[must_use]
     pub fn sighting(action: &str, heartbeat: &Heartbeat, at: Timestamp) -> Self {
@@ -555,7 +555,7 @@ impl Event {
         Self::new("poller", action, &source, message, at).with(detail)
     }
 
-    /// That so many heartbeats on a subject were refused, the newest of them for this reason.
+    /// `count` heartbeats on a subject were refused; `newest` says why the newest was.
     #[must_use]
     pub fn heartbeats_refused(subject: &str, count: u64, newest: &str, at: Timestamp) -> Self {
         let message = match count {
@@ -568,8 +568,8 @@ impl Event {
         Self::new("poller", action::HEARTBEATS_REFUSED, subject, message, at).with(detail)
     }
 
-    /// That sensors ask for more polls than the site makes, and none is polled more often than
-    /// every `shortest`; or that all are polled as they ask again.
+    /// Sensors ask for more polls than the site makes, so it polls none more often than every
+    /// `shortest`. With `None`, it polls all sensors at the intervals they ask for again.
     #[must_use]
     pub fn polls_stretched(
         shortest: Option<Duration>,
@@ -593,7 +593,7 @@ impl Event {
         event
     }
 
-    /// What a component made of a sealed event.
+    /// An event that a component derived from a sealed one.
     #[must_use]
     pub fn derived(derived: Derived, component: &str, at: Timestamp) -> Self {
         let detail = Detail {
@@ -609,7 +609,7 @@ impl Event {
         event
     }
 
-    /// Something the site did or saw of itself: `source` is the part that is spoken of.
+    /// Something that the site did or observed about itself. `source` names the part of the site.
     #[must_use]
     pub fn site(action: &str, source: &str, message: String, at: Timestamp) -> Self {
         Self::new("site", action, source, message, at)
@@ -622,7 +622,8 @@ impl Event {
             message,
             source: Some(String::from(source)),
             timestamp: Some(at.to_string()),
-            // With fields or without, it says whose the event is: no program's has it.
+            // `Some` even without fields: it marks the event as Sealwire's own. Events of programs
+            // have `None`.
             sealwire: Some(Detail::default()),
             ..Self::default()
         }
@@ -633,7 +634,7 @@ impl Event {
         self
     }
 
-    /// The sensor this event is about, if it is about one.
+    /// The sensor that this event is about, if any.
     #[must_use]
     pub fn sensor(&self) -> Option<SensorId> {
         self.sealwire.as_ref().and_then(|detail| detail.sensor)

@@ -1,41 +1,39 @@
-//! What is said of polls that ended in no reading, and of a sensor's own count that does not go on
-//! by one.
+//! Reasons why polls end without a reading, and faults of a sensor's own count.
 
 use crate::number_range::NumberRange;
 
-/// Why polls that were due ended in no reading.
+/// Why due polls ended without a reading.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MissingReason {
-    /// The message bus was away: they could not be sent, or their answers not come.
+    /// The message bus was down, so polls or answers could not get through.
     BusAway,
-    /// Their time was over before they could be sent: the site was busy, or the poll before them
-    /// was still in flight.
+    /// The polls could not be sent in time: the site was busy, or an earlier poll was still in
+    /// flight.
     Overrun,
-    /// An answer to the poll before them was still awaited, so that it would have been taken for
-    /// theirs.
+    /// An answer to an earlier poll was still awaited, and could have been taken for theirs.
     Unanswered,
-    /// The site stopped or was killed before they ended, or did not run.
+    /// The site stopped or crashed before they ended, or was down.
     Stopped,
     /// The site forgot the sensor before they ended.
     Forgotten,
 }
 
-/// How a sensor's own count does not go on by one.
+/// Why a sensor's own count did not increase by one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SequenceBreak {
-    /// It counted readings that were never sealed.
+    /// The sensor counted readings that were never sealed.
     NotSealed(NumberRange),
-    /// The same number came again.
+    /// The sensor sent the same number again.
     Repeated,
-    /// The count went back.
+    /// The count went backwards.
     Restarted,
 }
 
-/// `reason` of a gap that names no numbers, because nobody knows how many polls were due.
+/// `reason` of a gap without numbers: the number of due polls is unknown.
 pub const UNCOUNTED: &str = "uncounted";
 
 impl MissingReason {
-    /// As events say it.
+    /// The word for this reason in events.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -47,7 +45,7 @@ impl MissingReason {
         }
     }
 
-    /// For people.
+    /// A phrase for messages.
     pub(crate) const fn words(self) -> &'static str {
         match self {
             Self::BusAway => "the message bus was away",
@@ -60,7 +58,7 @@ impl MissingReason {
 }
 
 impl SequenceBreak {
-    /// What is wrong with `seq` after `last`, if anything.
+    /// The fault if `seq` follows `last`; `None` if the count is unbroken.
     #[must_use]
     pub fn between(last: u64, seq: u64) -> Option<Self> {
         match seq.cmp(&last) {
@@ -72,18 +70,19 @@ impl SequenceBreak {
         }
     }
 
-    /// Highest number with which a count begins anew: a sensor that was away gave few answers
-    /// before the first that is sealed again.
+    /// Highest number at which a count may restart. A sensor that was away gives few answers before
+    /// the first one that is sealed again.
     pub const ANEW_MAX: u64 = 100;
 
-    /// Whether the count of a sensor begins anew with `seq` after `last`, if it or the site was
-    /// away between them: a sensor that keeps no count begins at its start, and that is no fault.
+    /// Whether the count restarts with `seq` after `last`, given that the sensor or the site was
+    /// away in between. A sensor without stable storage restarts its count when it restarts; that
+    /// is no fault.
     #[must_use]
     pub const fn begins_anew(last: u64, seq: u64) -> bool {
         seq < last && seq <= Self::ANEW_MAX
     }
 
-    /// As events say it.
+    /// The word for this fault in events.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

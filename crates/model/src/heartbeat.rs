@@ -1,5 +1,5 @@
-//! What a sensor says of itself every 30 to 60 s. Fixed by the devices that exist; unknown fields
-//! are ignored.
+//! The heartbeat that a sensor sends every 30 to 60 s. Existing devices fix the format. Unknown
+//! fields are ignored.
 
 use alloc::{
     format,
@@ -18,65 +18,65 @@ use crate::{
     subject::{InvalidSubject, Protocol, Subject},
 };
 
-/// A heartbeat that was understood. Two heartbeats of a sensor that stays the same are equal.
+/// A parsed heartbeat. Two heartbeats of a sensor are equal unless something about it changed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Heartbeat {
-    /// The name people know it by.
+    /// Name of the sensor for people.
     pub alias: String,
-    /// Where a message means that the sensor is gone.
+    /// Topic on which any message means that the sensor disconnects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disconnect_topic: Option<Subject>,
-    /// Which sensor.
+    /// UUID of the sensor.
     pub id: SensorId,
-    /// The address it says it has, as it writes it.
+    /// IP address, as the sensor writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ip_addr: Option<String>,
-    /// Where it stands; empty if it does not say.
+    /// Where the sensor is installed; empty if it does not say.
     pub location: String,
-    /// The hardware address in the usual text form.
+    /// Hardware address in the usual text form, or as the sensor writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac_addr: Option<String>,
     /// Milliseconds between two polls.
     #[serde(rename = "poll_interval")]
     pub poll_interval_ms: u64,
-    /// Where it takes polls.
+    /// Topic on which the sensor receives polls.
     pub poll_topic: Subject,
-    /// Ed25519 key it says it signs with, as it writes it; kept, not checked.
+    /// Ed25519 public key, as the sensor writes it. It is stored but not used to verify.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
-    /// What it measures, e.g. `temperature`.
+    /// Measured quantity, for example `temperature`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quantity: Option<String>,
-    /// The values it declares as sound.
+    /// Range of normal values that the sensor declares.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range: Option<Range>,
-    /// Where it publishes its answers.
+    /// Topic on which the sensor publishes its answers.
     pub read_topic: Subject,
-    /// Unit of its values, e.g. `°C`.
+    /// Unit of its values, for example `°C`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
 }
 
 impl Heartbeat {
-    /// Largest heartbeat in bytes; the reference one has 400.
+    /// Largest heartbeat in bytes. The reference heartbeat has 400.
     pub const PAYLOAD_BYTES_MAX: usize = 8 * 1024;
-    /// Longest alias, location, quantity, unit or address in characters: location and alias
-    /// together are a source, which stays under 128.
+    /// Longest alias, location, quantity, unit or address in characters. Location and alias
+    /// together make an event source, which stays under 128.
     pub const NAME_CHARS_MAX: usize = 60;
-    /// Longest public key in characters: 32 bytes in any encoding.
+    /// Longest public key in characters. It holds 32 bytes in any encoding.
     pub const KEY_CHARS_MAX: usize = 128;
-    /// Shortest poll interval: a tenth of a second, well above the answer's way there and back.
+    /// Shortest poll interval: a tenth of a second, well above the round trip of a poll.
     pub const POLL_INTERVAL_MS_MIN: u64 = 100;
-    /// Longest poll interval: a day.
+    /// Longest poll interval: one day.
     pub const POLL_INTERVAL_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 
-    /// Reads a heartbeat of a NATS device, but for optional fields that cannot be taken.
+    /// Parses the heartbeat of a NATS device. Drops the list of optional fields that were left out.
     pub fn parse(payload: &[u8]) -> Result<Self, InvalidHeartbeat> {
         Self::from_wire(payload, Protocol::Nats).map(|(heartbeat, _left_out)| heartbeat)
     }
 
-    /// Reads a heartbeat as it came from the wire. An optional field that cannot be taken costs
-    /// itself alone; which they were is answered.
+    /// Parses a heartbeat from the wire. An invalid optional field is left out and returned in the
+    /// list; the rest is kept.
     pub fn from_wire(
         payload: &[u8],
         protocol: Protocol,
@@ -112,12 +112,12 @@ impl Heartbeat {
         Ok((heartbeat, object.into_left_out()))
     }
 
-    /// Reads a heartbeat back that this type wrote (into an event).
+    /// Parses a heartbeat that [`canonical`](Self::canonical) wrote into an event.
     pub fn from_canonical(text: &str) -> Result<Self, InvalidHeartbeat> {
         Self::read(text.as_bytes(), Subject::parse).map(|(heartbeat, _left_out)| heartbeat)
     }
 
-    /// Canonical JSON (RFC 8785, but for the numbers of a range, which are text).
+    /// Canonical JSON (RFC 8785), except that the numbers of a range are text.
     #[must_use]
     pub fn canonical(&self) -> String {
         serde_json::to_string(self).expect("a heartbeat has only text keys")
@@ -133,39 +133,39 @@ impl Heartbeat {
         }
     }
 
-    /// The time between two polls.
+    /// Time between two polls.
     #[must_use]
     pub const fn poll_interval(&self) -> Duration {
         Duration::from_millis(self.poll_interval_ms)
     }
 }
 
-/// Why a heartbeat is refused. The sensor is not polled until it sends one that is understood.
+/// Why a heartbeat is invalid. The site does not poll the sensor until it sends a valid one.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidHeartbeat {
-    /// More bytes than any heartbeat needs.
+    /// It is larger than any heartbeat needs to be.
     #[error("the heartbeat has {bytes} bytes: at most {} are read", Heartbeat::PAYLOAD_BYTES_MAX)]
     TooLarge {
-        /// Its size.
+        /// Size of the heartbeat.
         bytes: usize,
     },
-    /// Not a JSON object.
+    /// It is not a JSON object.
     #[error("the heartbeat is not understood: {0}")]
     Syntax(serde_json::Error),
-    /// A field that must be there is not, or there twice.
+    /// A required field is missing or appears twice.
     #[error("the heartbeat is not understood: {0}")]
     Missing(String),
-    /// A field that must be there, with a value that cannot be.
+    /// A required field has an invalid value.
     #[error("the heartbeat's `{field}` is refused: {reason}")]
     Field {
-        /// Which one, as the wire names it.
+        /// Name of the field on the wire.
         field: &'static str,
-        /// What is allowed.
+        /// What is wrong, and what is allowed.
         reason: String,
     },
 }
 
-/// The field that must be there, as `read` takes it.
+/// Reads a required field with `read`.
 fn required<T>(
     object: &Object<'_>,
     field: &'static str,
@@ -204,7 +204,7 @@ fn name(json: &RawValue) -> Result<String, String> {
     Ok(name)
 }
 
-/// Six numbers, or text as it is.
+/// Six numbers, or text, which is kept as it is.
 fn mac_addr(json: &RawValue) -> Result<String, String> {
     if kind(json) == "text" {
         return name(json);
@@ -219,7 +219,7 @@ fn mac_addr(json: &RawValue) -> Result<String, String> {
     parts.map(|parts| parts.join(":")).map_err(|_| refused())
 }
 
-/// Two numbers, or the text form that sealed heartbeats carry.
+/// Two numbers, or the text form of sealed heartbeats.
 fn range(json: &RawValue) -> Result<Range, String> {
     let refused = |error: crate::range::InvalidRange| error.to_string();
     if kind(json) == "text" {
@@ -352,7 +352,7 @@ mod tests {
 
     #[test]
     fn the_outermost_type_is_looked_at_first() {
-        // Each holds what a heartbeat has, in the order in which it has it.
+        // Each payload holds the fields of a heartbeat in their order, but is not an object.
         let fields = r#"["T1",null,"a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3",null,null,null,1000,"p",null,null,null,"r",null]"#;
         let text = serde_json::to_string(REFERENCE).unwrap();
         for payload in [fields, &text, "7", "null"] {

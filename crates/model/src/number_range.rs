@@ -1,11 +1,10 @@
-//! Numbers that follow each other, as events name them: `412-430`, or `412` alone.
+//! Ranges of consecutive numbers as events write them: `412-430`, or `412` alone.
 
 use core::{fmt, str::FromStr};
 
 use crate::answer::Answer;
 
-/// From a first to a last number, both included; the first is not above the last, and neither above
-/// what JSON carries exactly.
+/// A range from a first to a last number, both included. `first <= last <= NUMBER_MAX`.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct NumberRange {
     first: u64,
@@ -13,41 +12,43 @@ pub struct NumberRange {
 }
 
 impl NumberRange {
-    /// Largest number: the last integer that JSON can carry exactly everywhere.
+    /// Largest number: the last integer that every JSON parser carries exactly (RFC 8259 section
+    /// 6).
     pub const NUMBER_MAX: u64 = Answer::SEQ_MAX;
 
-    /// The range of this number alone.
+    /// The range that holds only this number, clamped to [`NUMBER_MAX`](Self::NUMBER_MAX).
     #[must_use]
     pub const fn one(number: u64) -> Self {
         let number = if number < Self::NUMBER_MAX { number } else { Self::NUMBER_MAX };
         Self { first: number, last: number }
     }
 
-    /// The numbers from `first` to `last`, if there are any.
+    /// The numbers from `first` to `last`; `None` if `first` is above `last` or `last` above
+    /// [`NUMBER_MAX`](Self::NUMBER_MAX).
     #[must_use]
     pub fn new(first: u64, last: u64) -> Option<Self> {
         (first <= last && last <= Self::NUMBER_MAX).then_some(Self { first, last })
     }
 
-    /// The same range, reaching at least as far as `number`.
+    /// This range, extended to `number` if it ends before it.
     #[must_use]
     pub fn through(self, number: u64) -> Self {
         Self { first: self.first, last: self.last.max(number.min(Self::NUMBER_MAX)) }
     }
 
-    /// Its first number.
+    /// The first number of the range.
     #[must_use]
     pub const fn first(self) -> u64 {
         self.first
     }
 
-    /// Its last number.
+    /// The last number of the range.
     #[must_use]
     pub const fn last(self) -> u64 {
         self.last
     }
 
-    /// How many numbers it has.
+    /// How many numbers the range holds; at least 1.
     #[must_use]
     pub const fn count(self) -> u64 {
         self.last - self.first + 1
@@ -68,7 +69,7 @@ impl fmt::Display for NumberRange {
 impl FromStr for NumberRange {
     type Err = InvalidNumberRange;
 
-    /// Takes what [`Display`](fmt::Display) writes and nothing else, so that a range has one text.
+    /// Accepts only what [`Display`](fmt::Display) writes, so that each range has one text.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let number = |digits: &str| {
             let plain = digits == "0" || !digits.starts_with(['0', '+']);
@@ -84,7 +85,7 @@ impl FromStr for NumberRange {
     }
 }
 
-/// A text that names no range of numbers.
+/// The text is not a range of numbers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "a range of numbers is one below 2^53, or two with a hyphen, the lower one first, such as 412-430"

@@ -1,8 +1,8 @@
-//! JSON objects that devices write: what must be there, and what is left out where it cannot be
-//! taken.
+//! JSON objects that devices write, with required fields and optional ones that are left out if
+//! they are invalid.
 //!
-//! The outermost type is looked at first. What says the same is read the same, whatever the order
-//! of the fields, the white space, the escapes, and the form in which a whole number is written.
+//! The reader checks the outermost type first. It reads equal values alike, whatever the order of
+//! the fields, the white space, the escapes and the notation of a whole number.
 
 use alloc::{
     borrow::ToOwned as _,
@@ -20,12 +20,12 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// A field that was there and could not be taken. What it stood beside was.
+/// An optional field that was present but invalid. The rest of the object was accepted.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LeftOut {
-    /// As the wire names it.
+    /// Name of the field on the wire.
     pub field: &'static str,
-    /// What is wrong with it, and what is allowed.
+    /// What is wrong with the field, and what is allowed.
     pub reason: String,
 }
 
@@ -35,7 +35,7 @@ impl fmt::Display for LeftOut {
     }
 }
 
-/// The fields of an object, none of which was looked at yet.
+/// The unread fields of an object, and the fields left out so far.
 pub(crate) struct Object<'a> {
     fields: BTreeMap<Box<str>, Field<'a>>,
     left_out: Vec<LeftOut>,
@@ -43,12 +43,12 @@ pub(crate) struct Object<'a> {
 
 enum Field<'a> {
     Once(&'a RawValue),
-    /// Nobody knows which of them is meant.
+    /// The field appears more than once, so its value is ambiguous.
     Repeated,
 }
 
 impl<'a> Object<'a> {
-    /// The field that must be there.
+    /// The value of a required field. The error says that it is missing or repeated.
     pub(crate) fn required(&self, name: &str) -> Result<&'a RawValue, String> {
         match self.fields.get(name) {
             Some(Field::Once(json)) => Ok(json),
@@ -57,7 +57,8 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// The field if it is there and `read` takes it. `null` is as if it were not there.
+    /// The value of an optional field, if it is present and `read` accepts it. `null` counts as
+    /// absent.
     pub(crate) fn optional<T>(
         &mut self,
         field: &'static str,
@@ -71,7 +72,7 @@ impl<'a> Object<'a> {
         taken.map_err(|reason| self.left_out.push(LeftOut { field, reason })).ok()
     }
 
-    /// What was not taken.
+    /// The fields that were left out.
     pub(crate) fn into_left_out(self) -> Vec<LeftOut> {
         self.left_out
     }
@@ -79,7 +80,7 @@ impl<'a> Object<'a> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Not `deserialize_struct`, which would take an array for an object.
+        // `deserialize_struct` would accept an array as an object.
         deserializer
             .deserialize_map(ObjectVisitor)
             .map(|fields| Self { fields, left_out: Vec::new() })
@@ -108,7 +109,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
     }
 }
 
-/// Text, without its quotes and escapes.
+/// The content of a JSON string, without quotes and escapes.
 pub(crate) fn text(json: &RawValue) -> Result<String, String> {
     if !json.get().starts_with('"') {
         return Err(format!("it is {}; use text", kind(json)));
@@ -116,7 +117,7 @@ pub(crate) fn text(json: &RawValue) -> Result<String, String> {
     serde_json::from_str(json.get()).map_err(|error| error.to_string())
 }
 
-/// Text of at most so many characters.
+/// A text of at most `chars_max` characters.
 pub(crate) fn text_up_to(chars_max: usize, json: &RawValue) -> Result<String, String> {
     let text = text(json)?;
     if text.chars().count() > chars_max {
@@ -125,8 +126,7 @@ pub(crate) fn text_up_to(chars_max: usize, json: &RawValue) -> Result<String, St
     Ok(text)
 }
 
-/// A whole number of at most `max`, in any form in which JSON can write it: `7`, `7.0`, `7e0`,
-/// `70e-1`.
+/// A whole number of at most `max`, in any notation that JSON allows: `7`, `7.0`, `7e0`, `70e-1`.
 pub(crate) fn whole_number(max: u64, json: &RawValue) -> Result<u64, String> {
     whole(json.get()).filter(|number| *number <= max).ok_or_else(|| {
         let given = match kind(json) {
@@ -137,7 +137,7 @@ pub(crate) fn whole_number(max: u64, json: &RawValue) -> Result<u64, String> {
     })
 }
 
-/// The value of a JSON number without a fraction, if it is one that fits.
+/// The value of a JSON number, if it is whole, not negative and fits.
 fn whole(number: &str) -> Option<u64> {
     let (mantissa, exponent) = match number.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
@@ -172,7 +172,7 @@ fn whole(number: &str) -> Option<u64> {
     }
 }
 
-/// What a piece of JSON is, in words.
+/// The type of a JSON value, in words for messages.
 pub(crate) fn kind(json: &RawValue) -> &'static str {
     match json.get().as_bytes().first() {
         Some(b'{') => "an object",

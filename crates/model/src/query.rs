@@ -1,7 +1,7 @@
-//! What the gateway asks of the site over NATS, and what comes back.
+//! Questions that the gateway sends to the site over NATS, and the site's replies.
 //!
-//! A question is JSON on `sealwire.query.<name>`; the answer is a [`Reply`]. The gateway turns HTTP
-//! into these and these into HTTP, and knows nothing else.
+//! A question is JSON on `sealwire.query.<name>`; the site answers with a [`Reply`]. The gateway
+//! only translates between HTTP and these messages.
 
 use alloc::{
     boxed::Box,
@@ -16,37 +16,37 @@ use serde_json::value::RawValue;
 
 use crate::{sensor_id::SensorId, timestamp::Timestamp};
 
-/// The site itself: name, keys, counters. The question is empty.
+/// Asks for the site's name, keys and counters. The question is empty.
 pub const SITE: &str = "sealwire.query.site";
-/// All sensors. The question is empty.
+/// Asks for all sensors. The question is empty.
 pub const SENSORS: &str = "sealwire.query.sensors";
-/// Readings of one sensor: [`ReadingsQuery`].
+/// Asks for readings of one sensor with a [`ReadingsQuery`].
 pub const READINGS: &str = "sealwire.query.readings";
-/// A search of the log: [`LogsQuery`].
+/// Searches the log with a [`LogsQuery`].
 pub const LOGS: &str = "sealwire.query.logs";
-/// A page of a search: [`ResultsQuery`].
+/// Asks for a page of a search with a [`ResultsQuery`].
 pub const RESULTS: &str = "sealwire.query.results";
-/// A leaf with its proof: [`ProofQuery`].
+/// Asks for a leaf and its proof with a [`ProofQuery`].
 pub const PROOF: &str = "sealwire.query.proof";
 
-/// What the site answers: the JSON the caller gets, or why not.
+/// The site's reply: JSON for the HTTP client, or an error.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// The answer, passed on as it is.
+    /// The answer, which the gateway passes on unchanged.
     Ok(Box<RawValue>),
-    /// Why there is none.
+    /// Why the site has no answer.
     Error(QueryError),
 }
 
-/// Why a question has no answer, in words for whoever asked.
+/// Why a question has no answer. The message is for the HTTP client.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
 #[serde(tag = "kind", content = "detail", rename_all = "snake_case")]
 pub enum QueryError {
-    /// The question cannot be understood or asks for what is not allowed.
+    /// The question is malformed, or asks for more than is allowed.
     #[error("{0}")]
     Invalid(String),
-    /// There is no such thing.
+    /// The object that the question names does not exist.
     #[error("{0}")]
     NotFound(String),
     /// The site cannot answer now.
@@ -57,16 +57,16 @@ pub enum QueryError {
 /// `GET /api/sensors/{id}/readings`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ReadingsQuery {
-    /// Which sensor.
+    /// The sensor whose readings are asked for.
     pub sensor: SensorId,
-    /// From this moment on.
+    /// Only readings taken at or after this time.
     pub from: Option<Timestamp>,
-    /// Up to but without this moment.
+    /// Only readings taken before this time.
     pub to: Option<Timestamp>,
-    /// At most so many, the newest.
+    /// Most readings in the answer; the newest are kept.
     pub limit: u32,
-    /// The whole span in at most so many points instead: its readings, or what they come to in
-    /// buckets of one width.
+    /// If set, the answer covers the whole span with at most this many points: its readings, or
+    /// summaries of them in buckets of equal width.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub points: Option<u32>,
 }
@@ -74,14 +74,14 @@ pub struct ReadingsQuery {
 impl ReadingsQuery {
     /// Most points of a plot: more than a screen has columns.
     pub const POINTS_MAX: u32 = 5_000;
-    /// Fewest: no width of a bucket fits every span whole.
+    /// Fewest points of a plot. With one point, no bucket width fits every span.
     pub const POINTS_MIN: u32 = 2;
-    /// Most readings in one answer: about half a megabyte of JSON, and NATS carries one.
+    /// Most readings in one answer: about half a megabyte of JSON, which one NATS message carries.
     pub const LIMIT_MAX: u32 = 5_000;
-    /// Readings in an answer when no limit is named.
+    /// Number of readings in an answer if the question names no limit.
     pub const LIMIT_DEFAULT: u32 = 500;
 
-    /// Reads the path's id and the query's `from`, `to` and `limit`, each already percent-decoded.
+    /// Parses the id in the path and the query parameters, each already percent-decoded.
     pub fn parse<'a>(
         sensor: &str,
         parameters: impl Iterator<Item = (&'a str, &'a str)>,
@@ -111,60 +111,60 @@ impl ReadingsQuery {
     }
 }
 
-/// `POST /api/logs`: all that is named must be met.
+/// `POST /api/logs`: an event must meet every condition that is set.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogsQuery {
-    /// The whole action.
+    /// The event's action equals this text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
-    /// From this moment on, by when the ledger received it: RFC 3339, or how long ago, such as
-    /// `7d`.
+    /// The ledger received the event at or after this time: RFC 3339, or a time span before now
+    /// such as `7d`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// At most so many in the first page.
+    /// Most events in the first page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
-    /// Not this action: with readings left out, what is rare stands out.
+    /// The event's action differs from this text. Excluding readings makes rare events visible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_action: Option<String>,
-    /// Which come first; the newest where it is left out.
+    /// Order of the events; newest first if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<LogsOrder>,
-    /// Words in Pangea's query language.
+    /// Search in Pangea's query language.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
-    /// By the name of a field: its whole text is one of these.
+    /// For each named field, the event's value equals one of these texts.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub restriction: BTreeMap<String, Vec<String>>,
-    /// A part of the source, case-sensitive.
+    /// The event's source contains this text, case-sensitively.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// The whole status.
+    /// The event's status equals this text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    /// Up to but without this moment, written as `from` is.
+    /// The ledger received the event before this time, written like `from`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
 }
 
-/// Which events of a search come first.
+/// Order of the events of a search, by the time at which the ledger received them.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogsOrder {
-    /// Those received first.
+    /// Oldest first.
     Asc,
-    /// Those received last.
+    /// Newest first.
     Desc,
 }
 
 /// Most events in one page of a search.
 pub const EVENTS_LIMIT_MAX: u32 = 500;
-/// Events in a page when no limit is named.
+/// Number of events in a page if the question names no limit.
 pub const EVENTS_LIMIT_DEFAULT: u32 = 50;
 
 impl LogsQuery {
-    /// Reads the body of a request.
+    /// Parses the body of a request.
     pub fn parse(body: &[u8]) -> Result<Self, QueryError> {
         let query: Self = serde_json::from_slice(body).map_err(invalid)?;
         events_limit(query.limit)?;
@@ -176,18 +176,18 @@ impl LogsQuery {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResultsQuery {
-    /// Which search, as its answer named it.
+    /// The search, by the id that its answer gave.
     pub id: String,
-    /// Events to pass over.
+    /// Number of events to skip.
     #[serde(default)]
     pub offset: u64,
-    /// At most so many.
+    /// Most events in the page.
     #[serde(default)]
     pub limit: Option<u32>,
 }
 
 impl ResultsQuery {
-    /// Reads the body of a request.
+    /// Parses the body of a request.
     pub fn parse(body: &[u8]) -> Result<Self, QueryError> {
         let query: Self = serde_json::from_slice(body).map_err(invalid)?;
         events_limit(query.limit)?;
@@ -198,12 +198,12 @@ impl ResultsQuery {
 /// `GET /api/proof/{leaf}`.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ProofQuery {
-    /// Which leaf.
+    /// Index of the leaf.
     pub leaf: u64,
 }
 
 impl ProofQuery {
-    /// Reads the leaf of a path.
+    /// Parses the leaf index in a path.
     pub fn parse(leaf: &str) -> Result<Self, QueryError> {
         match leaf.parse() {
             Ok(leaf) => Ok(Self { leaf }),
@@ -214,7 +214,7 @@ impl ProofQuery {
     }
 }
 
-/// How many events a page of a search holds.
+/// The number of events in a page, or an error if the named limit is out of bounds.
 pub fn events_limit(limit_named: Option<u32>) -> Result<u32, QueryError> {
     let named = limit_named.unwrap_or(EVENTS_LIMIT_DEFAULT);
     between("limit", Some(named), &named.to_string(), (1, EVENTS_LIMIT_MAX))

@@ -1,4 +1,4 @@
-//! The values a sensor declares as sound.
+//! The range of normal values that a sensor declares.
 
 use alloc::{
     format,
@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::decimal::Decimal;
 
-/// From the lowest to the highest sound value, both included; finite, and low below high. Written
-/// `0..50`.
+/// A range from the lowest to the highest normal value, both included. Both are finite, and `low <
+/// high`. Written as `0..50`.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Range {
@@ -29,20 +29,20 @@ impl Range {
         }
     }
 
-    /// The lowest sound value.
+    /// The lowest normal value.
     #[must_use]
     pub const fn low(self) -> f64 {
         self.low
     }
 
-    /// The highest sound value.
+    /// The highest normal value.
     #[must_use]
     pub const fn high(self) -> f64 {
         self.high
     }
 
-    /// Whether `value` is sound, as it is written: a value that a floating-point number would round
-    /// to a bound is held against the bound itself.
+    /// Whether `value` lies within the range. The comparison uses the decimal digits as written, so
+    /// that no rounding moves a value onto a bound.
     #[must_use]
     pub fn contains(self, value: &Decimal) -> bool {
         let bound = |bound: f64| Decimal::parse(&format!("{bound:e}"));
@@ -81,7 +81,7 @@ impl From<Range> for String {
     }
 }
 
-/// Two bounds that make no range.
+/// The two bounds do not make a range.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a range is two finite numbers, the lower one first, such as [0, 50]")]
 pub struct InvalidRange;

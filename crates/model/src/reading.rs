@@ -1,4 +1,4 @@
-//! A reading as it was sealed: what an index keeps of one and a file of readings has.
+//! A sealed reading: the part that the index stores and a readings file contains.
 
 use crate::{
     action,
@@ -7,14 +7,15 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// What an event says of one poll of a sensor.
+/// How one poll of a sensor ended, as a sealed event says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SealedReading<'a> {
-    /// Whose.
+    /// The sensor that was polled.
     pub sensor: SensorId,
-    /// When it was taken, as the event says; where it says no time, when it was received.
+    /// When the reading was taken by the event's own time; if it has none, when the ledger received
+    /// it.
     pub at: Timestamp,
-    /// How the poll ended.
+    /// How the poll ended: `SUCCESS`, `COMM_ERROR` or `VALUE_ERROR`.
     pub status: &'a str,
     /// Unit of the value.
     pub unit: Option<&'a str>,
@@ -23,8 +24,8 @@ pub struct SealedReading<'a> {
 }
 
 impl<'a> SealedReading<'a> {
-    /// The reading that an event is. Another program may seal an event under our action: what has
-    /// no status or no sensor is an event and nothing more.
+    /// The reading in an event, if it is one. Another program may seal an event with the action
+    /// `SENSOR_READING`; without a status or a sensor it is not a reading.
     #[must_use]
     pub fn of(event: &'a Event, received_at: Timestamp) -> Option<Self> {
         let is_reading = event.action.as_deref() == Some(action::SENSOR_READING);
@@ -40,7 +41,7 @@ impl<'a> SealedReading<'a> {
     }
 }
 
-/// The number that a value is; `None` where it is none that a floating-point number can hold.
+/// The value as a floating-point number; `None` if it is not a number or too large for one.
 #[must_use]
 pub fn number_of(status: &str, value: &str) -> Option<f64> {
     let number = (status == SUCCESS).then(|| value.parse().ok()).flatten();

@@ -1,18 +1,18 @@
-//! Which sensor.
+//! The identity of a sensor.
 
 use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A sensor's UUID, unique in its site. Written in lower case with hyphens, whatever the device
-/// writes.
+/// A sensor's UUID, unique within its site. Always written in lower case with hyphens, however the
+/// device writes it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct SensorId(Uuid);
 
 impl SensorId {
-    /// The id with these bytes.
+    /// The id made of these 16 bytes of the UUID.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
@@ -33,7 +33,7 @@ impl FromStr for SensorId {
     }
 }
 
-/// Why a text is not a sensor id.
+/// Reason why a text is not a sensor id.
 #[derive(Debug, thiserror::Error)]
 #[error("a sensor id is a UUID such as a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3: {0}")]
 pub struct InvalidSensorId(uuid::Error);

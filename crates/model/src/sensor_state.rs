@@ -1,22 +1,22 @@
-//! Where a sensor is, as far as the site knows.
+//! Whether the site can reach a sensor.
 
 use serde::Serialize;
 
-/// What is known of a sensor's whereabouts.
+/// State of a sensor as the site knows it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SensorState {
-    /// Its heartbeats come; it is polled.
+    /// Heartbeats arrive; the site polls the sensor.
     #[default]
     Online,
-    /// Its heartbeats stopped; it is polled again when they resume.
+    /// Heartbeats stopped; the site polls the sensor again when they resume.
     Lost,
-    /// It said that it goes; it is polled again with its next heartbeat.
+    /// The sensor announced that it disconnects; the site polls it again after its next heartbeat.
     Disconnected,
 }
 
 impl SensorState {
-    /// As the index and the API write it.
+    /// The name of the state in the index and the API.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -26,7 +26,7 @@ impl SensorState {
         }
     }
 
-    /// The state with this name; a name that is none is that of a sensor that is there.
+    /// The state with this name; `Online` for an unknown name.
     #[must_use]
     pub fn of_name(name: &str) -> Self {
         match name {

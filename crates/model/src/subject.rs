@@ -1,44 +1,44 @@
-//! Where a message goes, in NATS' form.
+//! NATS subjects: where messages go and on which patterns they are received.
 
 use alloc::{borrow::ToOwned as _, string::String, vec::Vec};
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a device speaks, which says how it writes the names of its topics.
+/// Protocol of a device. It decides how the device writes topic names.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Protocol {
-    /// NATS: a subject as it is. Devices that write `/` mean `.` by it.
+    /// NATS: the topic is the subject, except that `/` stands for `.`.
     Nats,
-    /// MQTT 3.1.1, by way of NATS' gateway.
+    /// MQTT 3.1.1, through the gateway of `nats-server`.
     Mqtt,
 }
 
-/// A NATS subject without wildcards that a device may name: not one of the engine's or the site's
-/// own.
+/// A NATS subject without wildcards that a device may name. Subjects of the engines and of the site
+/// itself are refused.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Subject(String);
 
 impl Subject {
-    /// Longest subject in bytes; NATS itself keeps to 4 KiB a protocol line.
+    /// Longest subject in bytes. NATS limits a whole protocol line to 4 KiB.
     pub const LEN_MAX: usize = 255;
 
-    /// First tokens that belong to wasmCloud, to this site and to NATS; a device that names one
-    /// would have the poller speak in its place.
+    /// First tokens reserved for wasmCloud, for this site and for NATS. If a device could name one,
+    /// the poller would send messages there on the device's behalf.
     pub const RESERVED: [&str; 4] = ["runtime", "sealwire", "_INBOX", "$SYS"];
 
-    /// The subject on which messages of a topic come that a device names in this protocol.
+    /// The subject that carries messages of `topic`, as a device names it in this protocol.
     pub fn of_topic(topic: &str, protocol: Protocol) -> Result<Self, InvalidSubject> {
         let subject = match protocol {
             Protocol::Nats => topic.replace('/', "."),
             Protocol::Mqtt => of_mqtt(topic),
         };
-        // Also what the translation makes of no message: the wildcards of MQTT.
+        // This also refuses wildcards of MQTT, which the translation leaves in place.
         Self::check(topic, subject)
     }
 
-    /// Reads a subject back as it is, with each `/` that the translation of a topic put into it.
+    /// Parses a subject as stored, including each `/` that the translation of a topic put into it.
     pub fn parse(subject: &str) -> Result<Self, InvalidSubject> {
         Self::check(subject, subject.to_owned())
     }
@@ -55,7 +55,7 @@ impl Subject {
         Ok(Self(subject))
     }
 
-    /// The subject as NATS takes it.
+    /// The subject in NATS syntax.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -88,8 +88,8 @@ impl From<&Subject> for String {
     }
 }
 
-/// The subject of an MQTT topic, exactly as `nats-server` translates it: a level that is empty
-/// becomes `/`, and a dot within a level `//`.
+/// The subject of an MQTT topic, exactly as `nats-server` translates it: an empty level becomes
+/// `/`, and a dot within a level becomes `//`.
 fn of_mqtt(topic: &str) -> String {
     let mut subject = String::with_capacity(topic.len() + 8);
     let mut rest = topic.chars().peekable();
@@ -108,15 +108,16 @@ fn of_mqtt(topic: &str) -> String {
     subject
 }
 
-/// A NATS subject with or without wildcards on which messages of devices are heard: not one of the
-/// engine's or the site's own.
+/// A NATS subject, possibly with wildcards, on which the site receives messages of devices.
+/// Subjects of the engines and of the site itself are refused.
 ///
-/// Written the NATS way (`*.heartbeat`), or, with a `/`, the MQTT way (`+/heartbeat`).
+/// It is written in NATS syntax (`*.heartbeat`) or, if it contains a `/`, in MQTT syntax
+/// (`+/heartbeat`).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Pattern(String);
 
 impl Pattern {
-    /// Reads a pattern.
+    /// Parses a pattern.
     pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
         let refuse = |reason| Err(InvalidPattern { text: text.chars().take(80).collect(), reason });
         let subject = if text.contains('/') { of_mqtt(text) } else { text.to_owned() };
@@ -137,7 +138,7 @@ impl Pattern {
         Ok(Self(pattern))
     }
 
-    /// Whether a message on `subject` is heard.
+    /// Whether the pattern matches messages on `subject`.
     #[must_use]
     pub fn matches(&self, subject: &Subject) -> bool {
         let mut levels = subject.0.split('.');
@@ -153,7 +154,7 @@ impl Pattern {
         levels.next().is_none()
     }
 
-    /// The pattern as NATS takes it.
+    /// The pattern in NATS syntax.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -192,7 +193,7 @@ pub struct InvalidSubject {
     reason: &'static str,
 }
 
-/// What holds for every subject that devices have to do with, with wildcards or without.
+/// Checks the rules for all subjects of devices, with or without wildcards.
 fn check_levels(subject: &str) -> Result<(), &'static str> {
     if subject.len() > Subject::LEN_MAX {
         return Err("it is longer than 255 bytes");

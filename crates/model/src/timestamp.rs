@@ -1,38 +1,38 @@
-//! A moment, to the microsecond.
+//! Times with a resolution of one microsecond.
 
 use alloc::string::{String, ToString as _};
 use core::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// Microseconds since 1970 in UTC; written as RFC 3339 with exactly six fractional digits and `Z`,
-/// and so sorted as text as in time.
+/// Microseconds since 1970-01-01 UTC. Written as RFC 3339 with exactly six fractional digits and
+/// `Z`, so that text order is time order.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// Characters of a timestamp as it is written.
+    /// Length of a written timestamp in characters.
     pub const LEN: usize = 27;
-    /// The last moment jiff can hold, two days before the year 10000.
+    /// The last time that jiff can hold, two days before the year 10000.
     const MICROS_MAX: i64 = 253_402_207_200_000_000;
 
-    /// The moment `micros` microseconds after 1970 began, held between the years 1970 and 9999.
+    /// The time `micros` microseconds after 1970 began, clamped to the years 1970 to 9999.
     #[must_use]
     pub fn from_unix_micros(micros: i64) -> Self {
         Self(micros.clamp(0, Self::MICROS_MAX))
     }
 
-    /// The moment `since_1970` after 1970 began, rounded down to a microsecond: what a system's
-    /// clock gives.
+    /// The time `since_1970` after 1970 began, rounded down to a microsecond. A system clock gives
+    /// such a duration.
     #[must_use]
     pub fn after_1970(since_1970: Duration) -> Self {
         Self::from_unix_micros(i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX))
     }
 
-    /// So long before this moment, in the units in which searches say it: `45s`, `30min` or `30m`,
-    /// `12h`, `7d`, `2w`, `1mo`, `1y`, and their longer names. A month is 30 days and a year 365.
-    /// `None` if the text says no such thing.
+    /// The time that lies `ago` before this one. Searches write it as `45s`, `30min` or `30m`,
+    /// `12h`, `7d`, `2w`, `1mo`, `1y`, or with longer unit names. A month counts as 30 days and a
+    /// year as 365. `None` if the text is not such a span.
     #[must_use]
     pub fn back(self, ago: &str) -> Option<Self> {
         let digits = ago.bytes().take_while(u8::is_ascii_digit).count();
@@ -47,7 +47,7 @@ impl Timestamp {
             "y" | "year" | "years" => 365 * 86_400,
             _ => return None,
         };
-        // More than four billion of any unit is as good as ever.
+        // Four billion of any unit reach beyond 1970.
         let count = count.parse::<u32>().unwrap_or(u32::MAX);
         let micros = i64::from(count).saturating_mul(seconds * 1_000_000);
         Some(Self::from_unix_micros(self.0.saturating_sub(micros)))
@@ -107,7 +107,7 @@ impl From<Timestamp> for String {
     }
 }
 
-/// Why a text is not a moment.
+/// Reason why a text is not a timestamp.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("`{text}` is not a time: use RFC 3339 such as 2026-11-23T19:01:23Z ({reason})")]
 pub struct InvalidTimestamp {
@@ -116,9 +116,9 @@ pub struct InvalidTimestamp {
 }
 
 impl InvalidTimestamp {
-    /// Characters that are kept of the text.
+    /// Characters of the text that the error keeps.
     const TEXT_CHARS_MAX: usize = 64;
-    /// Characters that are kept of the reason, in which jiff repeats the text.
+    /// Characters of the reason that the error keeps; jiff repeats the text in it.
     const REASON_CHARS_MAX: usize = 128;
 }
 
