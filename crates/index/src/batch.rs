@@ -1,8 +1,7 @@
-//! Envelopes that follow each other, made ready: what can be done for the index without its file,
-//! and so on another core.
+//! A batch of consecutive envelopes, prepared without the index file and therefore on another core.
 //!
-//! What many envelopes have in common is kept once, so that a batch of tens of thousands takes a
-//! tenth of what they do, and the file is asked once for each.
+//! A batch stores each text that envelopes share once. So tens of thousands of envelopes take a
+//! tenth of their size, and the writer looks each text up in the file once.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -13,7 +12,7 @@ use model::{
 
 use crate::{block_reading::BlockReading, field, postings, term::Term};
 
-/// Actions that move a sensor.
+/// Actions that change what the index knows of a sensor.
 const MOVES: [&str; 11] = [
     action::SENSOR_DISCOVERED,
     action::SENSOR_CHANGED,
@@ -28,55 +27,56 @@ const MOVES: [&str; 11] = [
     action::SENSOR_BACK,
 ];
 
-/// Envelopes for [`Indexer::apply`](crate::Indexer::apply).
+/// Consecutive envelopes, prepared for [`Indexer::apply`](crate::Indexer::apply).
 #[derive(Debug)]
 pub struct IndexBatch {
     first_leaf: u64,
     pub(crate) leaves: Vec<Leaf>,
-    /// Each distinct term.
+    /// Every distinct term of the batch.
     pub(crate) terms: IndexSet<Term>,
-    /// Of one leaf after the other its terms, as places in `terms`.
+    /// The terms of each leaf in turn, as indices into `terms`.
     terms_of_leaves: Vec<u32>,
     pub(crate) sensors: IndexMap<SensorId, OfSensor>,
     pub(crate) sightings: Vec<SensorMove>,
     pub(crate) erased: Vec<RangeInclusive<u64>>,
-    /// Leaves that are not taken, each with the reason.
+    /// Leaves that cannot be indexed, each with the reason.
     pub(crate) passed_over: Vec<(u64, String)>,
-    /// What readings say in words and numbers, each distinct text once.
+    /// Distinct texts of readings: statuses, units and values.
     texts: IndexSet<Box<str>>,
-    /// Bytes of terms, texts, heartbeats and erased ranges.
+    /// Total bytes of terms, texts, heartbeats and erased ranges.
     bytes: usize,
 }
 
-/// What a batch keeps of one leaf.
+/// The part of a leaf that a batch keeps.
 #[derive(Debug)]
 pub(crate) struct Leaf {
-    /// `None` where it was erased.
+    /// `None` if the envelope was erased.
     pub(crate) received_at: Option<Timestamp>,
-    /// Where its terms are in `terms_of_leaves`.
+    /// Range of the leaf's terms in `terms_of_leaves`.
     terms: Range<usize>,
-    /// Of a reading: the place of its sensor in `sensors`, and when it was taken.
+    /// For a reading: index of its sensor in `sensors`, and the time it was taken, in microseconds
+    /// since 1970.
     pub(crate) reading: Option<(u32, i64)>,
 }
 
-/// What a batch says of one sensor.
+/// The part of a batch that concerns one sensor.
 #[derive(Debug, Default)]
 pub(crate) struct OfSensor {
     pub(crate) last_numbers: LastNumbers,
     readings: Vec<ReadingOfBatch>,
 }
 
-/// An event that moves a sensor.
+/// An event that changes what the index knows of a sensor.
 #[derive(Debug)]
 pub(crate) struct SensorMove {
-    /// The sensor's place in `sensors`.
+    /// Index of the sensor in `sensors`.
     pub(crate) sensor: u32,
     pub(crate) leaf: u64,
     pub(crate) action: String,
     pub(crate) heartbeat: Option<String>,
 }
 
-/// A reading; its texts are places in `texts`.
+/// A reading. Its texts are indices into `texts`.
 #[derive(Debug)]
 struct ReadingOfBatch {
     at: i64,
@@ -87,17 +87,16 @@ struct ReadingOfBatch {
 }
 
 impl IndexBatch {
-    /// Bytes of texts that differ, beyond which a batch is full: twice what a chunk of readings
-    /// has.
+    /// Bytes of distinct texts at which a batch is full: twice as many as a chunk of readings has.
     const BYTES_MAX: usize = 8 << 20;
-    /// Terms of all leaves, beyond which it is full: three times as many as a chunk of readings
+    /// Terms of all leaves at which a batch is full: three times as many as a chunk of readings
     /// has, 8 MB.
     const TERMS_MAX: usize = 2 << 20;
 
-    /// Characters that are kept of the reason why a leaf was passed over.
+    /// Longest reason for passing a leaf over that is kept, in characters.
     const REASON_CHARS_MAX: usize = 300;
 
-    /// Begins with this leaf.
+    /// An empty batch that begins with this leaf.
     #[must_use]
     pub fn new(first_leaf: u64) -> Self {
         Self {
@@ -114,26 +113,26 @@ impl IndexBatch {
         }
     }
 
-    /// The leaf that it begins with.
+    /// The first leaf of the batch.
     #[must_use]
     pub const fn first_leaf(&self) -> u64 {
         self.first_leaf
     }
 
-    /// The leaf that comes next.
+    /// The leaf after the last one of the batch.
     #[must_use]
     pub fn next_leaf(&self) -> u64 {
         self.first_leaf + self.leaves.len() as u64
     }
 
-    /// Whether there is no leaf in it.
+    /// Whether the batch has no leaves.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.leaves.is_empty()
     }
 
-    /// How many more leaves are best added: none where it is large, or where it ends with leaves
-    /// that the index keeps together.
+    /// Number of further leaves that the batch should take. Zero if it is large, or if it ends at
+    /// the end of a chunk.
     #[must_use]
     pub fn room(&self) -> usize {
         if self.bytes >= Self::BYTES_MAX || self.terms_of_leaves.len() >= Self::TERMS_MAX {
@@ -143,7 +142,7 @@ impl IndexBatch {
         usize::try_from(end.saturating_sub(self.next_leaf())).unwrap_or(0)
     }
 
-    /// Adds a leaf that cannot be taken: nothing is known of it but where it is and why.
+    /// Adds a leaf that cannot be indexed. The index keeps only its number and the reason.
     pub fn pass_over(&mut self, reason: &str) {
         let leaf = self.next_leaf();
         let reason: String = reason.chars().take(Self::REASON_CHARS_MAX).collect();
@@ -177,13 +176,13 @@ impl IndexBatch {
         self.reading(sensor, leaf, &event, received_at)
     }
 
-    /// The place of the sensor that the event says something of: not where it is only about it, as
-    /// a hold is.
+    /// Index of the event's sensor in `sensors`, if the event changes something about the sensor. A
+    /// legal hold, for example, names a sensor and changes nothing.
     fn sensor(&mut self, leaf: u64, event: &Event) -> Option<u32> {
         let id = event.sensor()?;
         let action = event.action.as_deref();
         let sighting = action.filter(|action| MOVES.contains(action));
-        // Readings are nearly all there is: they are not asked for their numbers twice.
+        // Nearly all events are readings, so do not compute their numbers twice.
         let is_numbered = || LastNumbers::default().after(event) != LastNumbers::default();
         if sighting.is_none() && action != Some(action::SENSOR_READING) && !is_numbered() {
             return None;
@@ -200,7 +199,7 @@ impl IndexBatch {
         Some(sensor)
     }
 
-    /// Takes in the reading of an event, if it is one.
+    /// Adds the event's reading, if it is one.
     fn reading(
         &mut self,
         sensor: u32,
@@ -231,12 +230,12 @@ impl IndexBatch {
         u32_of(place)
     }
 
-    /// The terms of a leaf, as places in `terms`.
+    /// The terms of a leaf, as indices into `terms`.
     pub(crate) fn terms_of(&self, leaf: &Leaf) -> &[u32] {
         self.terms_of_leaves.get(leaf.terms.clone()).unwrap_or_default()
     }
 
-    /// The readings of a sensor, by its place.
+    /// The readings of the sensor at this index.
     pub(crate) fn readings(&self, sensor: usize) -> Vec<BlockReading<'_>> {
         let text = |place: u32| self.texts.get_index(place as usize).map_or("", |text| text);
         let stored = |reading: &ReadingOfBatch| BlockReading {
@@ -251,19 +250,20 @@ impl IndexBatch {
     }
 }
 
-/// Adds leaves: `None` where one was erased.
+/// Adds leaves; `None` stands for an erased envelope.
 impl Extend<Option<Envelope>> for IndexBatch {
     fn extend<T: IntoIterator<Item = Option<Envelope>>>(&mut self, envelopes: T) {
         envelopes.into_iter().for_each(|envelope| self.push(envelope));
     }
 }
 
-/// A place among what is limited by [`IndexBatch::room`] to far less than this can count.
+/// Converts an index. [`IndexBatch::room`] limits a batch to far fewer items than a `u32` can
+/// count.
 fn u32_of(place: usize) -> u32 {
     u32::try_from(place).expect("a batch has less than four billion of anything")
 }
 
-/// The leaves that an event says were erased.
+/// The leaves that the event declares erased.
 fn erased(event: &Event) -> Vec<RangeInclusive<u64>> {
     if event.action.as_deref() != Some(action::ENVELOPES_ERASED) {
         return Vec::new();

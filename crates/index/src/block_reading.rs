@@ -1,8 +1,8 @@
-//! One reading as a block of a series holds it.
+//! One reading of a series block.
 
 use model::reading::number_of;
 
-/// A reading as a block holds it.
+/// A reading as a block stores it. Its texts borrow from the block.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct BlockReading<'a> {
     pub(crate) at: i64,
@@ -22,5 +22,5 @@ impl BlockReading<'_> {
     }
 }
 
-/// Time and leaf: the order of readings.
+/// Time in microseconds since 1970, and leaf. Readings are sorted by this pair.
 pub(crate) type Key = (i64, i64);

@@ -1,10 +1,10 @@
-//! Numbers and texts in the blobs of the index: little-endian base 128, the sign in the lowest bit
-//! where there is one.
+//! Encodes numbers and texts in the index's blobs: little-endian base 128, with the sign in the
+//! lowest bit of signed numbers.
 //!
-//! Blobs come back from a file, and can be anything: reading past one's end, or what no writer
-//! wrote, is `None`.
+//! A blob comes from a file and can hold anything. Reading past its end, or bytes that no writer
+//! wrote, gives `None`.
 
-/// Appends a number.
+/// Appends an unsigned number.
 pub(crate) fn put(bytes: &mut Vec<u8>, mut value: u64) {
     loop {
         let [low, ..] = value.to_le_bytes();
@@ -17,18 +17,18 @@ pub(crate) fn put(bytes: &mut Vec<u8>, mut value: u64) {
     }
 }
 
-/// Appends a number that may be negative.
+/// Appends a signed number.
 pub(crate) fn put_signed(bytes: &mut Vec<u8>, value: i64) {
     put(bytes, (value.wrapping_shl(1) ^ (value >> 63)).cast_unsigned());
 }
 
-/// Appends a text behind its length.
+/// Appends the length of a text in bytes, and the text.
 pub(crate) fn put_text(bytes: &mut Vec<u8>, text: &str) {
     put(bytes, text.len() as u64);
     bytes.extend(text.as_bytes());
 }
 
-/// What is left to read of a blob.
+/// The unread rest of a blob.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bytes<'a>(pub(crate) &'a [u8]);
 

@@ -1,12 +1,12 @@
-//! Whether an index says what its log says: all of it, and nothing else.
+//! Checks that an index holds exactly the facts of its log.
 //!
-//! Log and index are each read once, from one end to the other, and summed up: every fact that
-//! follows from a leaf is hashed under a key that is new each time, and the hashes are added, for
-//! 65,536 leaves at a time. Where the sums are the same the facts are the same, but for one chance
-//! in 2^60, whatever order they lie in, and whoever wrote them without the key. A fact is that a
-//! leaf has a term, that it was received at a moment, that it is a reading, or that it moved a
-//! sensor. What follows from other rows of the index (summaries, rollups, grams, sensors' states)
-//! is computed from these and compared.
+//! It reads log and index once each, from start to end, and sums both up. It hashes each fact of a
+//! leaf with a key that is random each time, and adds the hashes for each chunk of 65,536 leaves.
+//! If the sums are equal, the facts are equal, except with a probability of 2^-60. That holds for
+//! any order of the facts, and against anyone who wrote them without the key. A fact is that a leaf
+//! has a term, that the ledger received it at a certain time, that it is a reading, or that it
+//! changed a sensor. Other rows of the index (summaries, rollups, grams, sensor states) follow from
+//! these facts; they are computed again and compared.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -33,25 +33,24 @@ use crate::{
     term,
 };
 
-/// A place where an index differs from its log.
+/// A difference between an index and its log.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Difference {
-    /// Facts of these leaves: some are missing, others are there that the log does not say, or
-    /// both.
+    /// Facts of these leaves differ: the index lacks some, or has some that the log does not hold.
     Leaves {
-        /// What they are of.
+        /// Kind of the facts.
         what: &'static str,
-        /// Of which leaves, some of which are concerned.
+        /// Range of leaves that includes the ones that differ.
         leaves: Range<u64>,
     },
-    /// What is known of a sensor.
+    /// The index holds wrong facts about a sensor.
     Sensor {
-        /// What of it.
+        /// Kind of the facts.
         what: &'static str,
-        /// Which.
+        /// Id of the sensor.
         sensor: String,
     },
-    /// What words are found by.
+    /// The grams that lead from texts to terms differ from the terms.
     Grams,
 }
 
@@ -68,13 +67,13 @@ impl fmt::Display for Difference {
     }
 }
 
-/// A prime below 2^61: sums of products are taken modulo it.
+/// A prime below 2^61. Sums of products are computed modulo this prime.
 const PRIME: u64 = (1 << 61) - 1;
 
-/// The sums of a chunk.
+/// Sums of the hashed facts of one chunk.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 struct Sums {
-    /// Of each pair of a term and a leaf that has it, the product of their hashes.
+    /// Sum over all pairs of a term and a leaf with that term, of the product of their hashes.
     terms: u64,
     times: u64,
     readings: u64,
@@ -94,34 +93,34 @@ impl Sums {
     }
 }
 
-/// An index that is held against its log.
+/// A comparison of an index with its log, in progress.
 #[derive(Debug)]
 pub struct Comparison {
     connection: Connection,
     next_leaf: u64,
     last_entry: Entry,
     key: RandomState,
-    /// As the log has them, by chunk.
+    /// Sums of the log's facts, by chunk.
     sums: Vec<Sums>,
     numbers: BTreeMap<SensorId, LastNumbers>,
-    /// Of each chunk that has any, the leaves whose envelopes the log does not have.
+    /// For each chunk with erased envelopes, the leaves whose envelopes the log lacks.
     absent: BTreeMap<u64, Set>,
     taken_in: u64,
-    /// The leaves that the index has passed over: it says nothing of them, and says that.
+    /// Leaves that the index has passed over and lists as such. It holds no facts of them.
     passed_over: HashSet<u64>,
 }
 
-/// How a reading, a time or a sighting is hashed on either side.
+/// Tuples that both sides hash for a reading, a receipt time and a sighting.
 type ReadingFact<'a> = (SensorId, i64, u64, &'a str, Option<&'a str>, &'a str);
 type TimeFact = (u64, i64, Option<(SensorId, i64)>);
 type SightingFact<'a> = (SensorId, u64, &'a str, Option<&'a str>);
 
 impl Comparison {
-    /// Opens the index as it is at this moment. `None` where there is none of this version, or
-    /// where a crash left what only the next start takes in.
+    /// Opens the index in its present state. Returns `None` if there is no index of this version,
+    /// or if a crash left a write-ahead log that only the next start applies.
     ///
     /// # Errors
-    /// The file cannot be used.
+    /// The file cannot be read.
     pub fn begin(path: &Path, is_in_use: bool) -> Result<Option<Self>, IndexError> {
         if !path.exists() || !is_in_use && examine::has_write_ahead_log(path) {
             return Ok(None);
@@ -159,19 +158,19 @@ impl Comparison {
         }))
     }
 
-    /// The first leaf that the index does not have.
+    /// The first leaf that the index has not applied.
     #[must_use]
     pub const fn next_leaf(&self) -> u64 {
         self.next_leaf
     }
 
-    /// The log's entry of the leaf before it, as the index has it.
+    /// The log's entry of the last applied leaf, as the index has it.
     #[must_use]
     pub const fn last_entry(&self) -> Entry {
         self.last_entry
     }
 
-    /// Takes in what the log says, from its first leaf on.
+    /// Adds a batch of the log. The caller passes all batches from the first leaf on.
     pub fn take_in(&mut self, batch: &IndexBatch) {
         let terms: Vec<u64> = batch.terms.iter().map(|term| self.term(term.parts())).collect();
         let every = self.term(EVERY);
@@ -214,7 +213,7 @@ impl Comparison {
                 sums.readings = sums.readings.wrapping_add(hash);
             }
             let known = self.numbers.entry(*sensor).or_default();
-            // What they begin with is behind them, and the index does not keep it.
+            // `anew` concerns only the time before these numbers, and the index does not store it.
             *known = LastNumbers { anew: false, ..known.then(of_sensor.last_numbers) };
         }
         let is_there = |sighting: &&SensorMove| !self.passed_over.contains(&sighting.leaf);
@@ -251,11 +250,11 @@ impl Comparison {
         of_chunk.is_some_and(|leaves| leaves.contains(postings::place_of(leaf)))
     }
 
-    /// Reads the index and says where it differs from what was taken in. `is_erased_since` tells of
-    /// leaves whose erasure the index does not know of yet.
+    /// Reads the index and returns its differences from the log. `is_erased_since` tells of leaves
+    /// whose erasure the index does not know yet.
     ///
     /// # Errors
-    /// SQLite fails, or a row is not what any writer wrote.
+    /// SQLite fails, or a row holds what no writer wrote.
     pub fn finish(
         self,
         is_erased_since: impl Fn(u64) -> bool,
@@ -267,7 +266,7 @@ impl Comparison {
         &self,
         is_erased_since: &dyn Fn(u64) -> bool,
     ) -> rusqlite::Result<Vec<Difference>> {
-        // What the log does not say, and the index cannot know.
+        // Leaves whose facts the log does not hold or the index cannot know yet.
         let is_open = |leaf: u64| {
             leaf >= self.taken_in
                 || self.passed_over.contains(&leaf)
@@ -323,8 +322,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// The sums of the chunk that a leaf lies in. One that no chunk of the log has is told of by
-    /// whoever finds it.
+    /// The sums of the leaf's chunk. If the log has no such chunk, records a difference and returns
+    /// `None`.
     fn sums_of(&mut self, leaf: u64, what: &'static str) -> Option<&mut Sums> {
         let chunk = usize::try_from(postings::chunk_of(leaf)).ok();
         if chunk.is_none_or(|chunk| chunk >= self.sums.len()) {
@@ -405,7 +404,7 @@ impl Walk<'_> {
         let chunk = postings::chunk_of(self.of.next_leaf);
         let mut pairs = Vec::new();
         postings::each_in_tail(connection, chunk, |place, term| pairs.push((place, term)))?;
-        // A term that a leaf has twice is there twice, until its chunk is over.
+        // A term that a leaf has twice appears twice until the chunk is complete.
         pairs.sort_unstable();
         pairs.dedup();
         let mut select =
@@ -433,7 +432,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Terms are found by their grams, which follow from the terms.
+    /// Compares the grams with the terms, from which they follow.
     fn grams(&mut self) -> rusqlite::Result<()> {
         let connection = &self.of.connection;
         let (mut of_terms, mut there) = (0_u64, 0_u64);
@@ -454,7 +453,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Blocks with their summaries, and what rollups make of them.
+    /// Checks blocks and their summaries, and the rollups computed from them.
     fn series(&mut self) -> rusqlite::Result<()> {
         let [.., what, _] = Sums::NAMES;
         for (sensor, id) in self.ids.clone() {
@@ -518,7 +517,7 @@ impl Walk<'_> {
             }
             let there = sensors::last_numbers(&self.of.connection, *key)?;
             let said = self.of.numbers.get(id).copied().unwrap_or_default();
-            // Numbers go on also where the events that have them were erased.
+            // The index keeps numbers whose events were erased.
             if there.poll < said.poll && self.of.passed_over.is_empty() || has_all && there != said
             {
                 self.differences

@@ -1,5 +1,5 @@
-//! The connections over which a reader asks: a few, each lent to one question at a time, so that a
-//! slow search does not hold up the others.
+//! A reader's pool of connections. Each is lent to one question at a time, so that a slow search
+//! does not delay other questions.
 
 use std::{
     fs,
@@ -13,39 +13,40 @@ use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::schema;
 
-/// How long a question waits where the file is locked: the writer makes its tables, or a checkpoint
-/// begins the write-ahead log anew.
+/// Longest wait for a locked file: the writer creates its tables, or a checkpoint restarts the
+/// write-ahead log.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
-/// Pages that a connection keeps in memory, in KiB; all of a reader as much as the writer.
+/// Page cache of a connection in KiB. All connections of a reader together have as much as the
+/// writer.
 const CACHE_KIB: i64 = schema::CACHE_KIB / Connections::MAX as i64;
 
-/// A reader's connections. One is opened when all before it are lent.
+/// A reader's connections. A new one is opened only when all open ones are lent.
 #[derive(Debug)]
 pub(crate) struct Connections {
     path: PathBuf,
-    /// Those that are not lent, the one used last at the end, whose cache is the warmest; `None` is
-    /// one that was not needed yet.
+    /// Connections that are not lent. The one used last, with the warmest cache, is at the end;
+    /// `None` is a connection that was not needed yet.
     free: Mutex<Vec<Option<(FileId, Connection)>>>,
     given_back: Condvar,
 }
 
 impl Connections {
-    /// Questions that are asked beside each other; one more waits. As many as a site makes pages of
-    /// Pangea's API at once, so that none of them waits for the others; each costs its part of the
-    /// cache and some open files.
+    /// Most questions answered at the same time; another one waits. A site builds as many pages of
+    /// Pangea's API at once, so none of those waits. Each connection costs its part of the cache
+    /// and some open files.
     pub(crate) const MAX: usize = 4;
 
-    /// To a file that is there.
+    /// Opens connections to an existing file.
     pub(crate) fn open(path: &Path) -> rusqlite::Result<Self> {
         let free = std::iter::repeat_with(|| None).take(Self::MAX).collect();
         let connections =
             Self { path: path.to_owned(), free: Mutex::new(free), given_back: Condvar::new() };
-        // Whether it can be used is told now, not by the first question.
+        // Report an unusable file now, not at the first question.
         connections.lend().opened()?;
         Ok(connections)
     }
 
-    /// Waits for one that is free.
+    /// Lends a free connection; waits until there is one.
     pub(crate) fn lend(&self) -> Lent<'_> {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.given_back.wait_while(free, |free| free.is_empty());
@@ -54,14 +55,14 @@ impl Connections {
     }
 }
 
-/// A connection, for as long as one question takes.
+/// A connection that is lent for one question.
 #[derive(Debug)]
 pub(crate) struct Lent<'a> {
     of: &'a Connections,
     connection: Option<(FileId, Connection)>,
 }
 
-/// Which file lies at a path: its device and inode.
+/// Identity of a file: its device and inode.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct FileId(u64, u64);
 
@@ -78,8 +79,8 @@ impl FileId {
 }
 
 impl Lent<'_> {
-    /// To the file that is there now: where the index was made anew, a connection to the one before
-    /// is of no more use.
+    /// The connection, to the file that exists now. If the index was rebuilt, a connection to the
+    /// old file is replaced.
     pub(crate) fn opened(&mut self) -> rusqlite::Result<&mut Connection> {
         let file = FileId::of(&self.of.path)?;
         let connection = match self.connection.take() {

@@ -1,11 +1,11 @@
-//! The dictionary: each distinct term, a field and its text or a word of it, once, under a key; and
-//! which terms contain a text.
+//! The dictionary: a key for each distinct term, and a lookup of the terms that contain a text. A
+//! term is a field with its whole text or with one word of it.
 //!
-//! That is found without a scan by the terms' grams: every three bytes that follow each other in a
-//! term, and the last two and the last one padded with zeros, so that shorter texts are the
-//! beginning of some gram. The field is a gram too. What three bytes or fewer find is right; a
-//! longer text is compared with the terms that have all its grams. Whole words, and how they begin,
-//! are found in the order of the terms.
+//! Grams make the lookup possible without a scan. The grams of a term are every three consecutive
+//! bytes, and its last two bytes and its last one padded with zeros, so that a shorter text is the
+//! beginning of a gram. The field is a gram too. A text of up to three bytes needs only its gram; a
+//! longer text is compared with the terms that have all its grams. Whole words and beginnings of
+//! words are found by the sort order of the terms.
 
 use rusqlite::{Connection, OptionalExtension as _};
 
@@ -16,35 +16,36 @@ use crate::{
     term::{Part, Term},
 };
 
-/// A term, as postings name it.
+/// Key of a term in postings.
 pub(crate) type TermKey = u32;
 
-/// The key of every event, which is no term.
+/// Key that stands for every event. It belongs to no term.
 pub(crate) const EVERY: TermKey = 0;
 
-/// Terms under one row of a gram: small, for each row is written again whenever a term joins it.
+/// Number of term keys that share one row of a gram. It is small, because the row is rewritten
+/// whenever a term joins it.
 const CHUNK: usize = 1 << CHUNK_BITS;
 const CHUNK_BITS: u32 = 12;
-/// Grams of a text that are looked up; the terms that have so many of them are few enough to be
+/// Most grams of a text that are looked up. Few enough terms have that many of them in common to be
 /// compared.
 const GRAMS_MAX: usize = 16;
-/// Terms that one lookup finds or compares; for more, it is cheaper to read the events.
+/// Most terms that one lookup finds or compares. Beyond that, reading the events is cheaper.
 const TERMS_MAX: usize = 1 << 16;
 
-/// Where a text is looked for.
+/// Where in a term a text must be found.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Within {
-    /// Anywhere in a term.
+    /// Anywhere in the term.
     Term,
     /// At the beginning of a word.
     WordStart,
-    /// As a word.
+    /// As a whole word.
     Word,
     /// At the end of a word.
     WordEnd,
 }
 
-/// The keys of terms, which are new if need be.
+/// The keys of terms. Terms that are not in the dictionary get new keys.
 pub(crate) fn keys<'a>(
     connection: &Connection,
     terms: impl IntoIterator<Item = &'a Term>,
@@ -69,15 +70,15 @@ pub(crate) fn keys<'a>(
     Ok(keys)
 }
 
-/// Grams of new terms that wait to be written.
+/// Grams of new terms, not written yet.
 #[derive(Debug, Default)]
 struct NewGrams {
-    /// Chunk, gram and place, the highest bits first.
+    /// Chunk, gram and place packed into one number, the highest bits first.
     grams: Vec<u64>,
 }
 
 impl NewGrams {
-    /// Beyond so many they are written early: 8 MB.
+    /// Number of grams at which they are written early: 8 MB.
     const WAITING_MAX: usize = 1 << 20;
 
     fn add(
@@ -115,7 +116,7 @@ impl NewGrams {
     }
 }
 
-/// Takes a term out that no event has any more.
+/// Removes a term that no event has any more.
 pub(crate) fn remove(connection: &Connection, key: TermKey) -> rusqlite::Result<()> {
     let removed = connection
         .prepare_cached("DELETE FROM term WHERE key = ?1 RETURNING field, text")?
@@ -140,7 +141,7 @@ pub(crate) fn remove(connection: &Connection, key: TermKey) -> rusqlite::Result<
     Ok(())
 }
 
-/// The key of a term that is there.
+/// The key of a term, if the dictionary has it.
 pub(crate) fn key_of(
     connection: &Connection,
     field: &str,
@@ -153,15 +154,15 @@ pub(crate) fn key_of(
         .optional()
 }
 
-/// Whether there is a term of a field with this name.
+/// Whether the dictionary has a term of the field with this name.
 pub(crate) fn has_field(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
     connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM term WHERE field = ?1)")?
         .query_row([name], |row| row.get(0))
 }
 
-/// The keys, in order, of the terms of a field, or of any, that hold a text. `None` if there are
-/// too many, or finding them takes more effort than is left.
+/// The sorted keys of the terms that hold a text, in one field or in any. `None` if there are too
+/// many, or if the effort is spent first.
 pub(crate) fn holding(
     connection: &Connection,
     effort: &Effort,
@@ -176,7 +177,7 @@ pub(crate) fn holding(
     }
 }
 
-/// The words from a text on, in their order, for as long as they are wanted.
+/// Words in sort order from a text on, for as long as they match.
 fn words(
     connection: &Connection,
     effort: &Effort,
@@ -191,7 +192,7 @@ fn words(
         connection.prepare_cached("SELECT min(field) FROM term WHERE field > ?1")?;
     let mut found = Vec::new();
     let mut compared = 0;
-    // Without a field, all that there are: the first name is the empty one.
+    // Without a field, search all fields; the empty name sorts first.
     let mut of_field = Some(field.map_or("", Field::name).to_owned());
     while let Some(name) = of_field {
         if effort.is_spent() {
@@ -224,7 +225,7 @@ fn words(
     Ok(Some(found))
 }
 
-/// The terms, or words, that have all grams of a text and contain it, or end with it.
+/// The terms or words that have all grams of a text and contain it, or end with it.
 fn with_grams_of(
     connection: &Connection,
     effort: &Effort,
@@ -233,7 +234,7 @@ fn with_grams_of(
     within: Within,
 ) -> rusqlite::Result<Option<Vec<TermKey>>> {
     let is_short = text.len() <= 3 && !text.contains('\0');
-    // Custom fields can share a gram.
+    // Names of custom fields can share a gram.
     let is_proof = is_short && within == Within::Term && !matches!(field, Some(Field::Custom(_)));
     let mut select =
         connection.prepare_cached("SELECT field, text, is_word FROM term WHERE key = ?1")?;
@@ -276,10 +277,12 @@ fn with_grams_of(
     Ok(Some(found))
 }
 
-/// The first and the last of each: a term that holds the text has one between them.
+/// The first and the last gram of each range to look up. A term that holds the text has a gram in
+/// each range.
 fn grams_to_look_up(field: Option<&Field>, text: &str, within: Within) -> Vec<(u32, u32)> {
     let one = |bytes| (gram(bytes), gram(bytes));
-    // What few chunks have comes first: where it is not, the others are not looked up.
+    // The field's gram comes first, because few chunks have it. Where it is missing, the others
+    // need no lookup.
     let of_field = field.map(|field| gram_of_field(field.name()));
     let mut grams: Vec<_> = of_field.map(|gram| (gram, gram)).into_iter().collect();
     match (text.as_bytes(), within) {
@@ -339,7 +342,7 @@ fn terms_with(connection: &Connection, row: (i64, i64)) -> rusqlite::Result<Set>
     Ok(terms)
 }
 
-/// The grams of a term, each once.
+/// The distinct grams of a term.
 pub(crate) fn grams(field: &str, text: &str) -> Vec<u32> {
     let mut grams: Vec<u32> = grams_of_term(field, text).collect();
     grams.sort_unstable();
@@ -347,7 +350,7 @@ pub(crate) fn grams(field: &str, text: &str) -> Vec<u32> {
     grams
 }
 
-/// Tells each gram with each term that has it.
+/// Calls `visit` with each gram and each term that has it.
 pub(crate) fn each_gram(
     connection: &Connection,
     mut visit: impl FnMut(u32, TermKey),
@@ -376,8 +379,8 @@ const fn gram([a, b, c]: [u8; 3]) -> u32 {
     u32::from_be_bytes([0, a, b, c])
 }
 
-/// Beyond those of three bytes: a standard field's place in the list of them, or a hash (FNV-1a,
-/// folded to 24 bits) of a custom one's name.
+/// Gram of a field. It lies above the grams of three bytes: the index of a standard field, or a
+/// hash (FNV-1a, folded to 24 bits) of a custom field's name.
 fn gram_of_field(name: &str) -> u32 {
     let standard = Field::STANDARD.iter().zip(0..).find(|(field, _)| field.name() == name);
     let number = standard.map(|(_, number)| number).unwrap_or_else(|| {
@@ -388,7 +391,7 @@ fn gram_of_field(name: &str) -> u32 {
     1 << 24 | number
 }
 
-/// Chunk of a term's key, and its place there.
+/// Chunk of a term's key, and its place in that chunk.
 const fn split(key: TermKey) -> (u64, u16) {
     ((key >> CHUNK_BITS) as u64, place_of(key as u64))
 }
@@ -443,7 +446,7 @@ mod tests {
                 let effort = Effort::of(u64::MAX);
                 let keys = holding(&connection, &effort, field, text, within).unwrap();
                 assert_eq!(keys.map(|keys| keys.len()), found, "{text} {within:?} {field:?}");
-                // Each with a seek, and the grams of some 20 chunks.
+                // Each costs a seek, and the grams of some 20 chunks.
                 let cost = u64::MAX - effort.left();
                 assert!(
                     cost < 6 * TERMS_MAX as u64 + 10_000,

@@ -1,27 +1,27 @@
-//! What one search may cost, so that none keeps the others waiting for long.
+//! Limits the cost of one search, so that no search delays the others for long.
 
 use std::cell::Cell;
 
-/// What is left to spend. It is counted in rows that SQLite reads one behind the other, a fifth of
-/// a microsecond each where it was measured, and not in time: the same search of the same index
-/// gets the same answer.
+/// The cost that a search may still spend, in rows that SQLite reads sequentially (0.2 µs each
+/// where measured). It does not count time, so that the same search of the same index gets the same
+/// answer.
 #[derive(Debug)]
 pub(crate) struct Effort(Cell<u64>);
 
 impl Effort {
-    /// Of a search: some three seconds, of the five that the gateway waits. In ten million events
-    /// no search of the benchmark needs a twentieth of it.
+    /// Budget of a search: about three seconds, of the five that the gateway waits. In ten million
+    /// events, no search of the benchmark needs a twentieth of it.
     const SEARCH: u64 = 16 << 20;
-    /// Looking a row up takes some six times as long as reading on.
+    /// Cost of looking up a row, which takes about six times as long as reading the next one.
     const SEEK: u64 = 6;
-    /// Bytes of a text that are read and compared in the time of a row.
+    /// Bytes of text that are read and compared in the time of one row.
     const ROW_BYTES: usize = 1 << 10;
 
     pub(crate) const fn of_a_search() -> Self {
         Self(Cell::new(Self::SEARCH))
     }
 
-    /// Of the writer, which does what has to be done.
+    /// Budget of the writer, which must finish its work.
     pub(crate) const fn unlimited() -> Self {
         Self(Cell::new(u64::MAX))
     }
@@ -30,17 +30,17 @@ impl Effort {
         self.0.get() == 0
     }
 
-    /// A row is looked up.
+    /// Spends the cost of looking up one row.
     pub(crate) fn seek(&self) {
         self.spend(Self::SEEK);
     }
 
-    /// So many rows are read, one behind the other.
+    /// Spends the cost of reading `rows` rows sequentially.
     pub(crate) fn rows(&self, rows: usize) {
         self.spend(rows as u64);
     }
 
-    /// A text in a row is compared.
+    /// Spends the cost of comparing the text of a row.
     pub(crate) fn compare(&self, text: &str) {
         self.rows(text.len() / Self::ROW_BYTES);
     }

@@ -1,8 +1,9 @@
-//! Why the index failed, and what helps.
+//! Errors of the index, and their remedies.
 
 use rusqlite::ErrorCode;
 
-/// Why the index failed. It holds nothing that the log does not: delete it to have it made again.
+/// Why an operation of the index failed. The index holds only facts of the log, so deleting the
+/// file loses nothing: the site rebuilds it.
 #[derive(Debug, thiserror::Error)]
 #[error("the index {what} failed")]
 pub struct IndexError {
@@ -11,15 +12,14 @@ pub struct IndexError {
     source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-/// What kind of failure it is, and so what helps.
+/// Kind of a failure, which decides the remedy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Trouble {
-    /// The file takes everything but what was to be written: that is passed over.
+    /// The file works but refuses this content. The indexer passes the leaf over.
     Content,
-    /// The file holds what no writer wrote: it is made again from the log.
+    /// The file holds what no writer wrote. The index is rebuilt from the log.
     Damage,
-    /// The disk, the memory or another process is in the way: it may pass, and nothing is deleted
-    /// for it.
+    /// The disk, memory or another process caused the failure. It may pass, so nothing is deleted.
     Passing,
 }
 
@@ -28,19 +28,19 @@ impl IndexError {
         move |source| Self { what, trouble: Trouble::of(&source), source: Box::new(source) }
     }
 
-    /// The log failed that the index was to be held against.
+    /// Reading the log failed.
     pub(crate) fn log(
         what: &'static str,
     ) -> impl Fn(Box<dyn std::error::Error + Send + Sync>) -> Self {
         move |source| Self { what, trouble: Trouble::Passing, source }
     }
 
-    /// The system failed.
+    /// A system call failed.
     pub(crate) fn io(what: &'static str) -> impl Fn(std::io::Error) -> Self {
         move |source| Self { what, trouble: Trouble::Passing, source: Box::new(source) }
     }
 
-    /// What kind of failure it is.
+    /// The kind of the failure.
     #[must_use]
     pub const fn trouble(&self) -> Trouble {
         self.trouble
@@ -55,7 +55,7 @@ impl Trouble {
                 ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig => {
                     Self::Content
                 }
-                // The last is what SQLite says of a table or column that is not there.
+                // SQLite reports a missing table or column as `Unknown`.
                 ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown => {
                     Self::Damage
                 }

@@ -1,4 +1,4 @@
-//! Looks at an index that may be error::damaged, another log's or in use. Nothing is changed.
+//! Examines an index that may be damaged, in use or of another log. It changes nothing.
 
 use std::{fs, os::unix::ffi::OsStrExt as _, path::Path};
 
@@ -10,26 +10,26 @@ use crate::{
     schema,
 };
 
-/// What an index says of itself.
+/// What the index file says about itself.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Examined {
-    /// Whether this program works with its version; otherwise it is made anew.
+    /// Whether this program can use the file's version. If not, the index is rebuilt.
     pub is_current: bool,
-    /// The first key of the log that it follows.
+    /// The first verifier key of the log that the index follows.
     pub vkey: String,
-    /// The first leaf that was not applied.
+    /// The first leaf that is not applied.
     pub next_leaf: u64,
-    /// What is wrong with its pages. They are looked at only where nobody uses the index and it was
-    /// closed in order.
+    /// What is wrong with the file's pages. They are checked only if nobody uses the index and it
+    /// was closed properly.
     pub damage: Option<String>,
 }
 
-/// Looks at an index; `None` where there is none, or SQLite does not understand it: then it is made
-/// anew. `is_in_use` says whether a site runs on it; if none does, what lies in a write-ahead log
-/// that a crash left is not seen.
+/// Examines an index. Returns `None` if there is none, or if SQLite cannot read it; the site then
+/// rebuilds it. `is_in_use` says whether a site runs on it. If no site does, the examination
+/// ignores a write-ahead log that a crash left.
 ///
 /// # Errors
-/// The file cannot be used.
+/// The file cannot be read.
 pub fn examine(path: &Path, is_in_use: bool) -> Result<Option<Examined>, IndexError> {
     if !path.exists() {
         return Ok(None);
@@ -40,10 +40,11 @@ pub fn examine(path: &Path, is_in_use: bool) -> Result<Option<Examined>, IndexEr
     }
 }
 
-/// The leaves that an index has passed over, of which some are named, whoever uses it.
+/// The leaves that an index has passed over, some of them by number, whether or not the index is in
+/// use.
 ///
 /// # Errors
-/// The file cannot be used.
+/// The file cannot be read.
 pub fn passed_over(
     path: &Path,
     is_in_use: bool,
@@ -80,19 +81,19 @@ fn look(path: &Path, is_in_use: bool) -> rusqlite::Result<Option<Examined>> {
     }))
 }
 
-/// How an index is opened that is only looked at.
+/// The SQLite URI that opens an index read-only.
 pub(crate) fn uri(path: &Path, is_in_use: bool) -> String {
-    // Where nobody uses it, `immutable` keeps SQLite from making files beside it.
+    // If nobody uses the index, `immutable` keeps SQLite from creating files beside it.
     let options = if is_in_use { "mode=ro" } else { "mode=ro&immutable=1" };
     format!("file:{}?{options}", escaped(path))
 }
 
-/// Whether a crash left what only the next start takes in.
+/// Whether a crash left a write-ahead log that only the next start applies.
 pub(crate) fn has_write_ahead_log(path: &Path) -> bool {
     fs::metadata(path.with_extension("sqlite-wal")).is_ok_and(|found| found.len() > 0)
 }
 
-/// A path as a URI has it, whatever its bytes are.
+/// Escapes a path of any bytes for a URI.
 fn escaped(path: &Path) -> String {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
     let bytes = path.as_os_str().as_bytes();

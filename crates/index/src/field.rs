@@ -1,4 +1,4 @@
-//! The fields of an event that are searched, and how each is indexed.
+//! The searchable fields of an event, and how each is indexed.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -7,42 +7,42 @@ use serde::{Deserialize, Serialize};
 
 use crate::term::Part;
 
-/// A field of an event. What is left out is different in every event (times, salts) or for programs
-/// rather than for people.
+/// A searchable field of an event. Other fields differ in every event (times, salts) or serve
+/// programs rather than people.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(from = "String", into = "String")]
 pub enum Field {
     /// What was done.
     Action,
-    /// Who did it.
+    /// Person, program or part of the site that did it.
     Actor,
-    /// Where it was seen.
+    /// Where the event was observed.
     Source,
-    /// How it ended.
+    /// How the action ended.
     Status,
-    /// What it was done to.
+    /// Object of the action.
     Target,
-    /// Whose it is.
+    /// Tenant that the event belongs to.
     TenantId,
-    /// The sensor's id.
+    /// UUID of the event's sensor.
     Sensor,
-    /// What happened, for people.
+    /// Description of the event for people.
     Message,
-    /// The value afterwards.
+    /// Value after the event.
     New,
-    /// The value before.
+    /// Value before the event.
     Old,
-    /// One of a custom schema, of this name.
+    /// Field of a custom schema, by its name.
     Custom(String),
 }
 
 impl Field {
-    /// Bytes of a custom field's text that is indexed whole. Names, numbers and codes are shorter;
-    /// of what is longer, words are what is looked for, and the dictionary would grow by each of
-    /// its bytes.
+    /// Longest text of a custom field that is indexed whole, in bytes. Names, numbers and codes are
+    /// shorter. People search longer texts by words, and each byte of a whole text would enlarge
+    /// the dictionary.
     const WHOLE_BYTES_MAX: usize = 256;
 
-    /// All but the custom ones.
+    /// All fields except custom ones.
     pub const STANDARD: [Self; 10] = [
         Self::Action,
         Self::Actor,
@@ -56,7 +56,7 @@ impl Field {
         Self::Old,
     ];
 
-    /// As it is written in a query before a colon.
+    /// The field's name, as a query writes it before a colon.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -74,12 +74,13 @@ impl Field {
         }
     }
 
-    /// Whether there are texts of which each word is indexed instead of the whole.
+    /// Whether the index may hold each word of a text of this field instead of the whole text.
     pub(crate) const fn has_words(&self) -> bool {
         matches!(self, Self::Message | Self::New | Self::Old | Self::Custom(_))
     }
 
-    /// Whether this text is indexed whole. Of messages and values one word is: it costs no more.
+    /// Whether this text is indexed whole. A message or value of one word is, because that costs no
+    /// more.
     pub(crate) fn is_whole(&self, text: &str) -> bool {
         match self {
             Self::Message | Self::New | Self::Old => !text.contains(char::is_whitespace),
@@ -94,7 +95,7 @@ impl Field {
         }
     }
 
-    /// What the event says in this field.
+    /// The event's text in this field, if it has one.
     #[must_use]
     pub fn text<'a>(&self, event: &'a Event) -> Option<Cow<'a, str>> {
         let text = match self {
@@ -114,8 +115,7 @@ impl Field {
     }
 }
 
-/// A custom field's value as it is searched: what JSON would write, without the quotation marks of
-/// a text.
+/// A custom field's value as it is searched: its JSON, without the quotation marks of a text.
 fn words_of(value: &FieldValue) -> Cow<'_, str> {
     match value {
         FieldValue::Bool(yes) => yes.to_string().into(),
@@ -124,8 +124,8 @@ fn words_of(value: &FieldValue) -> Cow<'_, str> {
     }
 }
 
-/// The terms of an event, each with its field's name: of each field the whole text, or each of its
-/// words.
+/// Calls `visit` with each term of an event and its field's name. For each field, a term is the
+/// whole text or one of its words.
 pub(crate) fn terms(event: &Event, mut visit: impl FnMut(&str, Part, &str)) {
     let mut visit_field = |name: &str, text: &str, is_whole: bool| {
         if is_whole {
@@ -148,8 +148,8 @@ const fn is_whole_custom(text: &str) -> bool {
     text.len() <= Field::WHOLE_BYTES_MAX
 }
 
-/// The words of a text of which each is indexed. One of nothing but spaces has the word of no
-/// letters: the field is there all the same.
+/// The words of a text that is indexed by words. A text of only white space has one empty word,
+/// which shows that the field is present.
 pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
     let mut words = text.split_whitespace();
     std::iter::once(words.next().unwrap_or_default()).chain(words)
@@ -182,7 +182,7 @@ impl FromStr for Field {
     }
 }
 
-/// A name that is no standard field's.
+/// The name of a field that is not a standard one.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "`{0}` is not a field: use action, actor, source, status, target, tenant_id, sensor, message, new, old, or a custom field that some event has"

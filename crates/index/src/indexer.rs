@@ -1,4 +1,4 @@
-//! From batches of envelopes to rows.
+//! Writes batches of envelopes into the index file.
 
 use std::{
     collections::BTreeSet,
@@ -21,21 +21,21 @@ use crate::{
     set::Set,
 };
 
-/// Applies the log to the index. There is one.
+/// Applies the log to the index. An index has one indexer at a time.
 #[derive(Debug)]
 pub struct Indexer {
     path: PathBuf,
     vkey: String,
     connection: Connection,
     next_leaf: u64,
-    /// Leaves that could not be taken.
+    /// Number of leaves that could not be indexed.
     passed_over: u64,
-    /// Whether bytes of what was erased may still lie in the file.
+    /// Whether bytes of erased envelopes may remain in the file.
     forgets: bool,
     memory: Memory,
 }
 
-/// What the writer keeps at hand of the file.
+/// Parts of the file that the writer holds in memory.
 #[derive(Debug)]
 struct Memory {
     tail: Tail,
@@ -55,12 +55,13 @@ impl Indexer {
     /// How long [`forget`](Self::forget) waits for readers: longer than a question takes.
     const READERS_WAIT: Duration = Duration::from_secs(1);
 
-    /// Opens the index of the log with this key, or makes one. `entry_of` is asked for the log's
-    /// entry of the last leaf that was applied: if it is another, or if there is none, the index is
-    /// of a history that the log has lost, and is made anew. So is one that is damaged.
+    /// Opens the index of the log with this key, or creates one. `entry_of` gives the log's entry
+    /// of the last applied leaf. If it differs from the index's, or the log has no such leaf, the
+    /// index follows a history that the log has lost, and it is rebuilt. A damaged index is rebuilt
+    /// too.
     ///
     /// # Errors
-    /// The file or the log cannot be read; nothing was deleted then.
+    /// The file or the log cannot be read. Nothing was deleted.
     pub fn open(
         path: &Path,
         vkey: &str,
@@ -75,22 +76,21 @@ impl Indexer {
         }
     }
 
-    /// Leaves everything in the file itself, so that whoever looks at it then sees all of it. Where
-    /// a reader is in the way, the next start does it.
+    /// Moves the write-ahead log into the file, so that anyone who reads the file alone sees
+    /// everything. If a reader prevents this, the next start does it.
     pub fn close(self) {
         let _left_to_the_next_start =
             self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
 
-    /// Deletes the file and begins again with the log's first leaf: for one that turned out to be
-    /// damaged. Where that fails there is no file, and nothing can be applied until this is called
-    /// again.
+    /// Deletes a damaged file and starts an empty index at the log's first leaf. If this fails
+    /// there is no file, and nothing can be applied until a later call succeeds.
     ///
     /// # Errors
-    /// The file cannot be made.
+    /// The file cannot be created.
     pub fn begin_anew(&mut self) -> Result<(), IndexError> {
         let failed = IndexError::while_("beginning anew");
-        // SQLite removes the write-ahead log of a file when it is closed, so that comes first.
+        // Close the old file first, because SQLite then removes its write-ahead log.
         self.connection = Connection::open_in_memory().map_err(failed)?;
         let connection = schema::begin(&self.path, &self.vkey)?;
         *self = Self::of(connection, &self.path, &self.vkey)?;
@@ -113,7 +113,7 @@ impl Indexer {
         Ok(Self { path, vkey, connection, next_leaf, passed_over, forgets, memory })
     }
 
-    /// A reader of the same file.
+    /// Opens a reader of the same file.
     ///
     /// # Errors
     /// The file cannot be used.
@@ -121,30 +121,30 @@ impl Indexer {
         Reader::open(&self.path)
     }
 
-    /// The first leaf that was not applied.
+    /// The first leaf that is not applied.
     #[must_use]
     pub const fn next_leaf(&self) -> u64 {
         self.next_leaf
     }
 
-    /// How many leaves could not be taken.
+    /// Number of leaves that could not be indexed.
     #[must_use]
     pub const fn passed_over(&self) -> u64 {
         self.passed_over
     }
 
-    /// Applies a batch, which begins with [`next_leaf`](Self::next_leaf). `last_entry` is the log's
-    /// entry of the last of its leaves.
+    /// Applies a batch, which must begin with [`next_leaf`](Self::next_leaf). `last_entry` is the
+    /// log's entry of the last leaf of the batch.
     ///
     /// # Errors
-    /// Nothing of the batch was applied.
+    /// The transaction failed, and nothing of the batch was applied.
     ///
     /// # Panics
     /// The batch begins with another leaf.
     pub fn apply(&mut self, batch: &IndexBatch, last_entry: Entry) -> Result<(), IndexError> {
         assert_eq!(batch.first_leaf(), self.next_leaf, "batches are applied in the log's order");
         let applied = self.try_apply(batch, last_entry).or_else(|error| {
-            // What is at hand may be of the transaction that failed.
+            // The memory may hold parts of the failed transaction.
             self.memory = Memory::load(&self.connection, self.next_leaf)?;
             Err(error)
         });
@@ -181,19 +181,19 @@ impl Indexer {
         Ok(())
     }
 
-    /// Whether something was erased whose bytes may still lie about in the file.
+    /// Whether bytes of erased envelopes may remain in the file.
     #[must_use]
     pub const fn has_to_forget(&self) -> bool {
         self.forgets
     }
 
-    /// Writes the whole file anew, if anything was erased since it last was: SQLite leaves copies
-    /// of rows that it moved, which it does not overwrite when the row is deleted. Takes some
-    /// seconds for a hundred megabytes. Answers `false` if a reader held the old file; try again
+    /// Rewrites the whole file if envelopes were erased since the last rewrite. SQLite leaves
+    /// copies of rows that it moved, and does not overwrite them when it deletes a row. Takes some
+    /// seconds for a hundred megabytes. Returns `false` if a reader held the old file; call again
     /// then.
     ///
     /// # Errors
-    /// SQLite fails, or the disk has no room for the file a second time.
+    /// SQLite fails, or the disk has no room for a second copy of the file.
     pub fn forget(&mut self) -> Result<bool, IndexError> {
         self.try_forget().map_err(IndexError::while_("forgetting"))
     }
@@ -245,7 +245,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Removes what there is of ranges of leaves. Answers whether there was anything.
+    /// Removes all facts of the leaves in the ranges. Returns whether there were any.
     fn erase(&mut self, connection: &Connection, ranges: &[Range<u64>]) -> rusqlite::Result<bool> {
         let chunks = ranges.iter().flat_map(|range| {
             postings::chunk_of(range.start)..=postings::chunk_of(range.end.saturating_sub(1))
@@ -275,7 +275,7 @@ impl Memory {
     }
 }
 
-/// How many leaves could not be taken.
+/// Number of leaves that could not be indexed.
 fn passed_over(connection: &Connection) -> rusqlite::Result<u64> {
     let count = connection
         .prepare_cached("SELECT count(*) FROM passed_over")?
@@ -283,8 +283,8 @@ fn passed_over(connection: &Connection) -> rusqlite::Result<u64> {
     Ok(count.cast_unsigned())
 }
 
-/// Takes the reasons out why leaves were passed over: they may quote what was erased. Answers
-/// whether there were any.
+/// Removes the reasons for passing over these leaves, because a reason may quote an erased
+/// envelope. Returns whether there were any.
 fn forget_passed_over(connection: &Connection, ranges: &[Range<u64>]) -> rusqlite::Result<bool> {
     let mut delete =
         connection.prepare_cached("DELETE FROM passed_over WHERE leaf >= ?1 AND leaf < ?2")?;
@@ -295,7 +295,7 @@ fn forget_passed_over(connection: &Connection, ranges: &[Range<u64>]) -> rusqlit
     Ok(any)
 }
 
-/// Which leaves of a chunk are in one of the ranges.
+/// The leaves of a chunk that lie in one of the ranges.
 fn leaves_of_chunk(chunk: u64, ranges: &[Range<u64>]) -> Set {
     let start = postings::first_leaf(chunk);
     let mut leaves = Set::empty(postings::CHUNK);

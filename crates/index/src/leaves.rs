@@ -1,8 +1,8 @@
-//! Of each leaf when it was received and, if it is a reading, of which sensor and when: what leads
-//! from a time to leaves, and from a leaf to its place in a series.
+//! The receipt time of each leaf and, for a reading, its sensor and the time it was taken. This
+//! table leads from a time to leaves, and from a leaf to its place in a series.
 //!
-//! A row has up to 512 leaves that follow each other, each as differences to the one before. Leaves
-//! are in the order in which they were received.
+//! A row holds up to 512 consecutive leaves, each as differences from the one before. Leaves are
+//! sorted by receipt time.
 
 use model::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
@@ -14,25 +14,25 @@ use crate::{
     set::Set,
 };
 
-/// Leaves of a row: what a search reads to find where its window begins. The last row is written
-/// again with every batch.
+/// Most leaves in a row. A search reads one row to find where its window begins, and the writer
+/// rewrites the last row with every batch.
 const LEAVES_MAX: usize = 512;
 
-/// Where a reading stands in its series.
+/// Place of a reading in its series.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct InSeries {
     pub(crate) sensor: i64,
     pub(crate) at: i64,
 }
 
-/// One leaf.
+/// The stored facts of one leaf.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Leaf {
     pub(crate) received_at: i64,
     pub(crate) reading: Option<InSeries>,
 }
 
-/// The newest row, as the writer has it.
+/// The newest row, which the writer holds in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     first: u64,
@@ -53,8 +53,8 @@ impl Rows {
         Ok(rows)
     }
 
-    /// Adds the next leaf. One that was erased has no time of its own, and gets that of the one
-    /// before it.
+    /// Adds the next leaf. The leaf of an erased envelope gets the receipt time of the leaf before
+    /// it.
     pub(crate) fn push(
         &mut self,
         connection: &Connection,
@@ -72,7 +72,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Writes what was pushed; before the transaction ends.
+    /// Writes the pushed leaves. Call it before the transaction ends.
     pub(crate) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
         write(connection, self.first, &self.leaves)
     }
@@ -101,7 +101,7 @@ fn write(connection: &Connection, first: u64, leaves: &[Leaf]) -> rusqlite::Resu
     Ok(())
 }
 
-/// SQLite's keys begin at 1.
+/// Marks a leaf that is not a reading. SQLite's keys begin at 1.
 const NO_READING: u64 = 0;
 
 fn read(first_at: i64, bytes: &[u8]) -> Option<Vec<Leaf>> {
@@ -124,7 +124,7 @@ fn read(first_at: i64, bytes: &[u8]) -> Option<Vec<Leaf>> {
 
 pub(crate) type Row = (u64, Vec<Leaf>);
 
-/// A row of `first`, `first_at` and `leaves`.
+/// Parses a row of the columns `first`, `first_at` and `leaves`.
 pub(crate) fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let first: i64 = row.get(0)?;
     let leaves = read(row.get(1)?, row.get_ref(2)?.as_blob()?);
@@ -141,7 +141,7 @@ fn row_before(connection: &Connection, leaf: u64) -> rusqlite::Result<Option<Row
         .optional()
 }
 
-/// The first leaf that was received at this moment or later.
+/// The first leaf received at or after this time.
 pub(crate) fn first_since(connection: &Connection, moment: Timestamp) -> rusqlite::Result<u64> {
     let moment = moment.unix_micros();
     let row = connection
@@ -155,7 +155,7 @@ pub(crate) fn first_since(connection: &Connection, moment: Timestamp) -> rusqlit
     }))
 }
 
-/// Takes the readings of leaves of a chunk out. Answers them, each with its leaf.
+/// Removes the readings of some leaves of a chunk. Returns them, each with its leaf.
 pub(crate) fn erase(
     connection: &Connection,
     rows: &mut Rows,

@@ -1,18 +1,17 @@
-//! A projection of the log into SQLite: which sensors there are, their series, and a search over
-//! all events.
+//! An index of the log in SQLite: the sensors, the series of each, and a search over all events.
 //!
-//! Everything here follows from the log alone: the file can be deleted at any time and is made
-//! again. [`Indexer`] applies envelopes in the log's order, each [`IndexBatch`] and its cursor in
-//! one transaction; [`Reader`] answers questions of what was applied.
+//! The index follows from the log alone, so the file can be deleted at any time; the site then
+//! rebuilds it. [`Indexer`] applies envelopes in the log's order, each [`IndexBatch`] together with
+//! its cursor in one transaction. [`Reader`] answers questions about the applied envelopes.
 //!
-//! - A [`Search`] is answered from an inverted index of our own: a dictionary of terms, and for
-//!   each term the leaves that have it.
-//! - A series is kept in blocks of packed readings, with what they come to beside them, and is
-//!   answered as readings or as a plot, [`Series`].
+//! - A [`Search`] uses an inverted index: a dictionary of terms, and for each term the leaves that
+//!   have it.
+//! - A series is stored in blocks of packed readings, each with a summary beside it. The answer is
+//!   readings or a plot, [`Series`].
 //!
-//! Invariant: a question sees a prefix of the log, never a part of a batch.
-//! Invariant: the file holds no more of an envelope than its terms and its reading, and nothing of
-//! one that was erased.
+//! Invariants:
+//! - a question sees a prefix of the log, never a part of a batch;
+//! - the file holds only an envelope's terms and reading, and nothing of an erased envelope.
 //!
 //! # Example
 //!

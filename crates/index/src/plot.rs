@@ -1,5 +1,5 @@
-//! A series as it is drawn: all readings of a span where these are few, and else what they come to
-//! in buckets of one width.
+//! A series prepared for drawing: all readings of a span if there are few, otherwise summaries in
+//! buckets of equal width.
 
 use std::collections::BTreeMap;
 
@@ -13,55 +13,55 @@ use crate::{
     summary::Summary,
 };
 
-/// A series over a span.
+/// A series over a span of time.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Series {
     /// Every reading, oldest first.
     Readings {
-        /// These.
+        /// Every reading of the span, oldest first.
         readings: Vec<SeriesReading>,
     },
-    /// What the readings come to in each bucket that has any, oldest first.
+    /// A summary of the readings in each bucket that has any, oldest first.
     Buckets {
-        /// Width of each, in milliseconds.
+        /// Width of each bucket in milliseconds.
         width_ms: u64,
-        /// These.
+        /// The buckets that hold readings.
         buckets: Vec<Bucket>,
     },
 }
 
-/// What the readings of a part of a span come to. Of one that the span cuts, only the readings in
-/// the span count.
+/// Summary of the readings in one bucket. If the span begins or ends within the bucket, only the
+/// readings within the span count.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Bucket {
-    /// When it begins: a whole number of widths after 1970.
+    /// Start of the bucket, a multiple of the width since 1970.
     pub start: Timestamp,
-    /// Readings in it.
+    /// Number of readings in the bucket.
     pub readings: u64,
-    /// Those with a number, which the others follow from. The rest had no answer in time, none that
-    /// was understood, or text.
+    /// Number of readings with a number, from which `min`, `max` and `mean` follow. The other
+    /// readings had no answer in time, an invalid one, or a text.
     pub numbers: u64,
-    /// The lowest number.
+    /// The lowest number; `None` without numbers.
     pub min: Option<f64>,
-    /// The highest number.
+    /// The highest number; `None` without numbers.
     pub max: Option<f64>,
-    /// Their mean.
+    /// The mean of the numbers; `None` without numbers.
     pub mean: Option<f64>,
-    /// The first of the readings in the log.
+    /// Lowest leaf index among the readings.
     pub first_leaf: u64,
-    /// The last of the readings in the log.
+    /// Highest leaf index among the readings.
     pub last_leaf: u64,
 }
 
-/// Blocks that one plot reads, or else it is made of rollups, however few points these give: some
-/// tens of milliseconds.
+/// Most blocks that one plot reads, which takes some tens of milliseconds. A plot of more blocks
+/// uses rollups, even if those give few points.
 const BLOCKS_MAX: u32 = 20_000;
 const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
-/// Widths below a rollup's, in microseconds: what a clock's face is divided into. Beyond, they are
-/// whole numbers of rollups.
+/// Bucket widths below a rollup's, in microseconds: divisions of a clock face. Larger widths are
+/// multiples of a rollup.
 const WIDTHS: [i64; 20] = [
     SECOND / 10,
     SECOND / 5,
@@ -85,8 +85,8 @@ const WIDTHS: [i64; 20] = [
     ROLLUP,
 ];
 
-/// Readings of a sensor in a span, whose ends are in microseconds, as at most `points_max` points,
-/// which must be 1 or more.
+/// Readings of a sensor in a span, in microseconds, as at most `points_max` points. `points_max`
+/// must be at least 1.
 pub(crate) fn plot(
     connection: &Connection,
     sensor: i64,
@@ -124,7 +124,7 @@ pub(crate) fn plot(
     Ok(Series::Buckets { width_ms, buckets: buckets.collect() })
 }
 
-/// The part of a span in which there can be readings.
+/// The part of a span in which the sensor can have readings.
 fn cut_to_series(
     connection: &Connection,
     sensor: i64,
@@ -145,7 +145,7 @@ fn cut_to_series(
     Ok(cut.filter(|(from, to)| from < to))
 }
 
-/// The smallest width of which a span needs no more than `points_max`.
+/// The smallest width at which the span needs at most `points_max` buckets.
 fn width((from, to): (i64, i64), points_max: u32) -> i64 {
     let points_max = i64::from(points_max);
     let is_enough =

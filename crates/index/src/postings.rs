@@ -1,10 +1,10 @@
-//! Which leaves have a term.
+//! The postings: which leaves have a term.
 //!
-//! The log is cut into chunks of 65,536 leaves. For each chunk and each term that occurs in it
-//! there is a row with the set of its leaves, written when the chunk is over, so that a term in
-//! every event costs a few rows and bits and not a row an event. Rows of a chunk lie together: they
-//! are written once, at the end of the table. The newest leaves, whose chunk is not over, are in
-//! the tail, as they came: for each leaf its terms.
+//! The log is divided into chunks of 65,536 leaves. For each chunk and each term in it there is a
+//! row with the set of its leaves. The writer writes these rows when the chunk is complete. So a
+//! term of every event costs a few rows and bits, not a row for each event. The rows of a chunk lie
+//! together, because the writer appends them at the end of the table. The newest leaves, whose
+//! chunk is not complete, are in the tail: for each leaf its terms, in the log's order.
 
 use rusqlite::Connection;
 
@@ -16,22 +16,22 @@ use crate::{
     set::Set,
 };
 
-/// Leaves of a chunk: what 16 bits can tell apart.
+/// Leaves in a chunk: as many as 16 bits can number.
 pub(crate) const CHUNK: usize = 1 << CHUNK_BITS;
 const CHUNK_BITS: u32 = 16;
-/// Bytes of a part of the tail, from which on another is begun: a part is written again with every
-/// batch.
+/// Bytes at which a part of the tail is full and the next one begins. The last part is rewritten
+/// with every batch.
 const PART_BYTES_FULL: usize = 8 << 10;
-/// Pairs of a term and a leaf in the tail, beyond which it is written to its chunk early: 32 MB.
+/// Pairs of a term and a leaf at which the tail is written to its chunk early: 32 MB.
 const TAIL_MAX: usize = 4 << 20;
-/// Terms up to which each is looked up in a chunk by itself; with more, the chunk's rows between
-/// the first and the last are all read. Looking up takes some six times as long as reading on, and
-/// a chunk of a large fleet has some 25,000 rows.
+/// Most terms that are each looked up in a chunk. For more terms, the reader reads all the chunk's
+/// rows between the first term and the last. A lookup takes about six times as long as reading the
+/// next row, and a chunk of a large fleet has some 25,000 rows.
 const SEEKS_MAX: usize = 4_096;
-/// Comparisons with a pair of the tail in the time of a row.
+/// Number of comparisons with pairs of the tail that take as long as reading a row.
 const ROW_COMPARISONS: usize = 128;
 
-/// The chunk that a leaf lies in.
+/// The chunk in which a leaf lies.
 pub(crate) const fn chunk_of(leaf: u64) -> u64 {
     leaf >> CHUNK_BITS
 }
@@ -41,13 +41,13 @@ pub(crate) const fn first_leaf(chunk: u64) -> u64 {
     chunk << CHUNK_BITS
 }
 
-/// A leaf's place in its chunk.
+/// The place of a leaf within its chunk.
 #[expect(clippy::cast_possible_truncation, reason = "the lowest 16 bits are meant")]
 pub(crate) const fn place_of(leaf: u64) -> u16 {
     leaf as u16
 }
 
-/// A term and the place of a leaf that has it, packed so that they sort by term.
+/// A term and the place of a leaf with that term, packed into one number that sorts by term.
 type Pair = u64;
 
 fn pair(term: TermKey, place: u16) -> Pair {
@@ -59,20 +59,20 @@ const fn parts(pair: Pair) -> (TermKey, u16) {
     ((pair >> 16) as TermKey, pair as u16)
 }
 
-/// The newest leaves and their terms, as the writer has them.
+/// The newest leaves and their terms, which the writer holds in memory.
 #[derive(Debug)]
 pub(crate) struct Tail {
     chunk: u64,
-    /// In the order of leaves.
+    /// Pairs in the order of the leaves.
     pairs: Vec<Pair>,
-    /// Of `pairs`, those that the tail in the file has.
+    /// Number of `pairs` that are in the tail of the file.
     written: usize,
-    /// The last part in the file, while it is not full.
+    /// Number and bytes of the last part in the file, while it is not full.
     part: (u64, Vec<u8>),
 }
 
 impl Tail {
-    /// The tail of an index whose next leaf is this.
+    /// Loads the tail of an index whose next leaf is `next_leaf`.
     pub(crate) fn load(connection: &Connection, next_leaf: u64) -> rusqlite::Result<Self> {
         let chunk = chunk_of(next_leaf);
         let mut part = (0, Vec::new());
@@ -85,14 +85,14 @@ impl Tail {
         Ok(Self { chunk, written: pairs.len(), pairs, part })
     }
 
-    /// Adds a leaf with its terms, behind all others.
+    /// Appends a leaf with its terms.
     pub(crate) fn push(&mut self, leaf: u64, terms: impl IntoIterator<Item = TermKey>) {
         let place = place_of(leaf);
         self.pairs.extend(terms.into_iter().chain([EVERY]).map(|term| pair(term, place)));
     }
 
-    /// A leaf was pushed, or had nothing to push, and the next one is this: if the chunk is over,
-    /// it is written.
+    /// Moves on to the next leaf, after the one before it was pushed or had no terms. If the chunk
+    /// is complete, writes it.
     pub(crate) fn go_on(
         &mut self,
         connection: &Connection,
@@ -118,7 +118,7 @@ impl Tail {
         Ok(())
     }
 
-    /// Writes what was pushed; before the transaction ends.
+    /// Writes the pushed leaves. Call it before the transaction ends.
     pub(crate) fn write(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let new = self.pairs.get(self.written..).unwrap_or_default();
         for of_leaf in new.chunk_by(|a, b| parts(*a).1 == parts(*b).1) {
@@ -134,7 +134,7 @@ impl Tail {
         write_part(connection, self.part.0, &self.part.1)
     }
 
-    /// Takes leaves of this chunk out. Answers the terms that they had.
+    /// Removes leaves of this chunk. Returns the terms that they had.
     fn remove(&mut self, connection: &Connection, leaves: &Set) -> rusqlite::Result<Vec<TermKey>> {
         let is_removed = |pair: &Pair| leaves.contains(parts(*pair).1);
         let terms = self.pairs.extract_if(.., |pair| is_removed(pair)).map(|pair| parts(pair).0);
@@ -147,7 +147,7 @@ impl Tail {
     }
 }
 
-/// Adds places to a term's row. In an orderly life it is not there yet.
+/// Adds places to the row of a term. Normally the row does not exist yet.
 fn add(connection: &Connection, chunk: u64, term: TermKey, places: &[u16]) -> rusqlite::Result<()> {
     let packed = Set::pack_sorted(places, CHUNK);
     let inserted = connection
@@ -171,7 +171,7 @@ fn write_part(connection: &Connection, number: u64, bytes: &[u8]) -> rusqlite::R
     Ok(())
 }
 
-/// Appends a leaf: its place, how many terms it has, and these.
+/// Appends a leaf: its place, the number of its terms, and the terms.
 fn encode(of_leaf: &[Pair], bytes: &mut Vec<u8>) {
     let place = of_leaf.first().map_or(0, |pair| parts(*pair).1);
     codec::put(bytes, u64::from(place));
@@ -192,7 +192,7 @@ fn decode(bytes: &[u8], mut visit: impl FnMut(u16, TermKey)) -> Option<()> {
     Some(())
 }
 
-/// Tells each part of the tail, in order; there is one only for the chunk that is not over.
+/// Calls `visit` with each part of the tail, in order. Only the incomplete chunk has a tail.
 fn read_tail(
     connection: &Connection,
     chunk: u64,
@@ -213,8 +213,8 @@ fn read_tail(
     Ok(())
 }
 
-/// Tells each leaf of the tail with each of its terms, the leaf by its place in the chunk that is
-/// not over.
+/// Calls `visit` with each leaf of the tail and each of its terms. The leaf is given by its place
+/// in the incomplete chunk.
 pub(crate) fn each_in_tail(
     connection: &Connection,
     chunk: u64,
@@ -223,7 +223,7 @@ pub(crate) fn each_in_tail(
     read_tail(connection, chunk, |_, bytes| decode(bytes, &mut visit))
 }
 
-/// One chunk, as a reader has it.
+/// One chunk, for a reader.
 #[derive(Debug)]
 pub(crate) struct Chunk<'a> {
     connection: &'a Connection,
@@ -245,12 +245,12 @@ impl<'a> Chunk<'a> {
         Ok(Self { connection, chunk, tail, effort })
     }
 
-    /// What reading it is taken from.
+    /// The effort from which reading this chunk is paid.
     pub(crate) const fn effort(&self) -> &Effort {
         self.effort
     }
 
-    /// The leaves that have one of these terms, which are in order.
+    /// The leaves that have at least one of these terms. The terms must be sorted.
     pub(crate) fn union(&self, terms: &[TermKey]) -> rusqlite::Result<Set> {
         let mut leaves = Set::empty(CHUNK);
         if terms.len() <= SEEKS_MAX {
@@ -315,8 +315,8 @@ impl<'a> Chunk<'a> {
     }
 }
 
-/// Takes leaves of one chunk out. Answers the terms that perhaps no other leaf has, or `None` where
-/// none of the leaves was there.
+/// Removes leaves of one chunk. Returns the terms that may have no other leaf, or `None` if the
+/// chunk had none of the leaves.
 pub(crate) fn erase(
     connection: &Connection,
     tail: &mut Tail,
@@ -328,7 +328,7 @@ pub(crate) fn erase(
     let mut erased = there.union(&[EVERY])?;
     erased.intersect(leaves);
     if erased.is_empty() {
-        // They were never indexed: the log was read after they had been erased.
+        // They were never indexed: they had been erased before the indexer read the log.
         return Ok(None);
     }
     let mut changed = Vec::new();
@@ -352,7 +352,7 @@ pub(crate) fn erase(
     Ok(Some(gone))
 }
 
-/// Takes those of these terms out of the dictionary that no event has any more.
+/// Removes those of these terms from the dictionary that no event has any more.
 pub(crate) fn forget_unused(
     connection: &Connection,
     tail: &Tail,
@@ -372,7 +372,7 @@ pub(crate) fn forget_unused(
     let mut is_used = connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM posting WHERE chunk = ?1 AND term = ?2)")?;
     for term in terms {
-        // The newest first: what is still in use is in use there.
+        // Begin with the newest chunk, because most terms still in use occur there.
         let mut used = false;
         for chunk in (0..=tail.chunk).rev() {
             used = is_used.query_row((chunk.cast_signed(), term), |row| row.get(0))?;

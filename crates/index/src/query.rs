@@ -1,5 +1,5 @@
-//! What can be searched for: Pangea's query language, restrictions to whole values, a window of
-//! time.
+//! What a search may contain: Pangea's query language, restrictions to whole values, and a time
+//! window.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -11,39 +11,38 @@ use crate::field::Field;
 /// A search of the log. The default finds every event, newest first.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Search {
-    /// What the events say.
+    /// Words that the events must contain.
     pub query: Query,
-    /// For each field that is named: its whole text is one of these.
+    /// For each named field, the event's value must equal one of these texts.
     pub restriction: BTreeMap<Field, Vec<String>>,
-    /// For each field that is named: its whole text is none of these.
+    /// For each named field, the event's value must equal none of these texts.
     pub exclusion: BTreeMap<Field, Vec<String>>,
-    /// When the ledger received them: from the first moment on, up to but without the second.
+    /// When the ledger received the events: at or after the first time, and before the second.
     pub window: (Option<Timestamp>, Option<Timestamp>),
-    /// Which come first.
+    /// Order of the results.
     pub order: ResultOrder,
-    /// Only leaves before this one: a later page is of the same log as the first.
+    /// Search only leaves before this one. It keeps a later page consistent with the first.
     pub end: u64,
-    /// Events that are counted and can be paged to; what is beyond them is not looked for.
+    /// Most events that are counted and can be paged to. The search stops there.
     pub results_max: u32,
 }
 
-/// Which events come first.
+/// Order of the results by receipt time.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResultOrder {
-    /// Those received first.
+    /// Oldest first.
     OldestFirst,
-    /// Those received last.
+    /// Newest first.
     #[default]
     NewestFirst,
 }
 
 impl Search {
-    /// Most results of one search, and how many there are unless fewer are asked for: what Pangea's
-    /// contract allows.
+    /// Most results of one search, and the default. Pangea's contract sets this limit.
     pub const RESULTS_MAX: u32 = 10_000;
 
-    /// Whether an event with this text is found, leaving out window and end.
+    /// Whether a search finds an event, by its text alone: this ignores `window` and `end`.
     #[must_use]
     pub fn matches(&self, event: &Event) -> bool {
         let is_one_of = |field: &Field, values: &[String]| {
@@ -69,33 +68,33 @@ impl Default for Search {
     }
 }
 
-/// Words that an event must contain, all of them.
+/// Words, all of which an event must contain.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Query {
-    /// In no order.
+    /// The words, in any order.
     pub words: Vec<Word>,
 }
 
-/// A text that an event must contain, as it is written: case counts.
+/// A text that an event must contain. Case matters.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Word {
-    /// In this field; without one, in any.
+    /// The field that must contain the text; `None` for any field.
     pub field: Option<Field>,
-    /// What is contained.
+    /// The text to find.
     pub text: String,
 }
 
 impl Query {
-    /// Most words of a query; each is looked up.
+    /// Most words of a query. Each costs a lookup.
     pub const WORDS_MAX: usize = 32;
 
-    /// Reads Pangea's query language: words between spaces, each with a field and a colon before it
-    /// if only that field counts. A word in double quotes may hold spaces. What stands before a
-    /// colon and is no field's name is part of the word; there is no way to escape a quotation
-    /// mark. `is_custom` tells the names of custom fields.
+    /// Parses Pangea's query language: words separated by spaces. A field name and a colon before a
+    /// word restrict it to that field. A word in double quotes may contain spaces. If the text
+    /// before a colon is not a field's name, it is part of the word. A quotation mark cannot be
+    /// escaped. `is_custom` tells whether a name is that of a custom field.
     ///
     /// # Errors
-    /// A quotation has no end, or there are too many words.
+    /// A quotation is not closed, or there are too many words.
     pub fn parse(text: &str, is_custom: impl Fn(&str) -> bool) -> Result<Self, InvalidQuery> {
         let mut words = Vec::new();
         let mut words_left = Self::WORDS_MAX;
@@ -117,7 +116,8 @@ impl Query {
                 None => word.split_at(word.find(char::is_whitespace).unwrap_or(word.len())),
             };
             rest = after.trim_start();
-            // Every event contains nothing; only `field:` says something, that the field is there.
+            // Every event contains the empty text. But `field:` means that the field must be
+            // present.
             if field.is_some() || !word.is_empty() {
                 words.push(Word { field, text: word.to_owned() });
             }
@@ -142,13 +142,13 @@ impl Query {
     }
 }
 
-/// Why a text is not a query.
+/// Reason why a text is not a query.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum InvalidQuery {
-    /// A quotation mark without its other.
+    /// A quotation mark has no counterpart.
     #[error("the quotation `\"{0}` has no end: close it with \"")]
     Unended(String),
-    /// Too many words.
+    /// The query has too many words.
     #[error(
         "the query has more than {max} words: leave some out, or quote what stands side by side",
         max = Query::WORDS_MAX
@@ -156,35 +156,35 @@ pub enum InvalidQuery {
     TooMany,
 }
 
-/// Reads a moment: RFC 3339, or how long before `now` it is, as [`Timestamp::back`] takes it.
+/// Parses a time: RFC 3339, or a span before `now` as [`Timestamp::back`] takes it.
 ///
 /// # Errors
-/// It is neither.
+/// The text is neither of them.
 pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp, InvalidMoment> {
     let named = || text.parse().map_err(|_| InvalidMoment(text.chars().take(64).collect()));
     now.back(text).map_or_else(named, Ok)
 }
 
-/// Why a text is not a moment.
+/// Reason why a text is not a time.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "`{0}` is not a moment: use RFC 3339 such as 2026-11-23T19:01:23Z, or how long ago it was, such as 7d, 12h, 30m or 45s"
 )]
 pub struct InvalidMoment(String);
 
-/// What a search found.
+/// A page of search results.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Page {
-    /// The leaves of one page, in the order that was asked for.
+    /// Leaves of the page, in the order of the search.
     pub leaves: Vec<u64>,
-    /// How many events match, of all pages.
+    /// Number of matching events on all pages.
     pub count: u64,
-    /// There are at least so many, and perhaps more: looking for them was given up at
-    /// [`Search::results_max`], or because too many events had to be read.
+    /// Whether there may be more than `count` events. The search stopped at
+    /// [`Search::results_max`], or it would have had to read too many events.
     pub count_is_lower_bound: bool,
 }
 
-/// Which of the results are wanted.
+/// Range of result numbers that belong to a page.
 pub(crate) fn places_of_page(offset: u64, limit: u32) -> Range<u64> {
     offset..offset.saturating_add(u64::from(limit))
 }

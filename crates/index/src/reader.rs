@@ -1,4 +1,4 @@
-//! Questions to the index.
+//! Answers questions from the index.
 
 use std::{collections::BTreeMap, ops::Bound, path::Path};
 
@@ -21,46 +21,47 @@ use crate::{
     sensors::{LAST_NUMBERS, read_last_numbers},
 };
 
-/// Answers questions, a few beside each other. Each blocks for as long as SQLite takes, and one too
-/// many until another is answered.
+/// Answers a few questions at the same time. Each call blocks until SQLite is done; a call beyond
+/// the limit waits until another one ends.
 #[derive(Debug)]
 pub struct Reader {
     connections: Connections,
 }
 
-/// What the log says of one sensor.
+/// What the index knows of one sensor.
 #[derive(Clone, Debug)]
 pub struct SensorStatus {
-    /// Its last heartbeat that changed anything.
+    /// The last heartbeat that changed anything.
     pub heartbeat: Heartbeat,
-    /// Whether it is there.
+    /// Whether the site can reach the sensor.
     pub state: SensorState,
-    /// What was derived of it.
+    /// State that components derived.
     pub standing: Standing,
-    /// Its newest readings, oldest first.
+    /// The newest readings, oldest first.
     pub recent: Vec<SeriesReading>,
 }
 
-/// Leaves that the index could not take.
+/// Leaves that could not be indexed.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct PassedOver {
-    /// How many.
+    /// Number of such leaves.
     pub count: u64,
-    /// Some of the newest, the newest first, each with the reason.
+    /// Some of the newest, newest first, each with the reason.
     pub newest: Vec<(u64, String)>,
 }
 
 impl Reader {
-    /// Of an index that is there, whether or not something is applied to it meanwhile.
+    /// Opens an existing index, whether or not an indexer uses it.
     ///
     /// # Errors
-    /// There is none, or it cannot be used.
+    /// The file does not exist or cannot be used.
     pub fn open(path: &Path) -> Result<Self, IndexError> {
         let connections = Connections::open(path).map_err(IndexError::while_("opening"))?;
         Ok(Self { connections })
     }
 
-    /// Asks in one transaction: what several statements answer is of the same prefix of the log.
+    /// Runs a question in one transaction, so that all its statements see the same prefix of the
+    /// log.
     fn ask<T>(
         &self,
         what: &'static str,
@@ -71,7 +72,7 @@ impl Reader {
         ask().map_err(IndexError::while_(what))
     }
 
-    /// The first leaf that was not applied.
+    /// The first leaf that is not applied.
     ///
     /// # Errors
     /// SQLite fails.
@@ -83,7 +84,7 @@ impl Reader {
         })
     }
 
-    /// The leaves that the index could not take, of which `newest_max` are named.
+    /// The leaves that could not be indexed, with the newest `newest_max` of them.
     ///
     /// # Errors
     /// SQLite fails.
@@ -104,8 +105,8 @@ impl Reader {
         })
     }
 
-    /// All sensors that have a heartbeat in the log, each with its `recent_max` newest readings,
-    /// whose values are cut off after 256 characters.
+    /// All sensors with a heartbeat in the log, each with its `recent_max` newest readings. Values
+    /// are cut off after 256 characters.
     ///
     /// # Errors
     /// SQLite fails.
@@ -113,7 +114,7 @@ impl Reader {
         self.ask("asking for sensors", |connection| read_sensors(connection, recent_max))
     }
 
-    /// The sensors that do not stand as usual.
+    /// The standings of all sensors whose standing differs from the default.
     ///
     /// # Errors
     /// SQLite fails.
@@ -139,8 +140,8 @@ impl Reader {
         })
     }
 
-    /// The newest numbers of every sensor that has one in the log, also of those that
-    /// [`sensors`](Self::sensors) does not know.
+    /// The newest numbers of every sensor with numbers in the log, including sensors that
+    /// [`sensors`](Self::sensors) does not list.
     ///
     /// # Errors
     /// SQLite fails.
@@ -156,8 +157,8 @@ impl Reader {
         })
     }
 
-    /// Readings of one sensor, oldest first: the newest `limit + 1` of the window, so that the
-    /// caller sees whether there are more. `None` for an unknown sensor.
+    /// Readings of one sensor, oldest first. These are the newest `limit + 1` of the window, so
+    /// that the caller sees whether there are more. `None` for an unknown sensor.
     ///
     /// # Errors
     /// SQLite fails.
@@ -173,8 +174,8 @@ impl Reader {
         })
     }
 
-    /// One sensor's series from a moment on, up to but without another, as at most `points_max`
-    /// readings or buckets; `points_max` is 2 or more. `None` for an unknown sensor.
+    /// The series of one sensor between two times (the second excluded), as at most `points_max`
+    /// readings or buckets. `points_max` must be at least 2. `None` for an unknown sensor.
     ///
     /// # Errors
     /// SQLite fails.
@@ -191,8 +192,8 @@ impl Reader {
         })
     }
 
-    /// Readings of a sensor from a time and leaf on, in order: some, and at least one where there
-    /// is one. A step of going through all of them.
+    /// Some readings of a sensor from a time and leaf on, in order: at least one if there is any.
+    /// The caller repeats this to read all of them.
     ///
     /// # Errors
     /// SQLite fails.
@@ -208,11 +209,12 @@ impl Reader {
         })
     }
 
-    /// One page of what a search finds: `limit` events behind the first `offset`. What the index
-    /// cannot decide alone is read with `read_event`, which is given leaves in the search's order.
+    /// One page of search results: `limit` events after the first `offset`. If the index alone
+    /// cannot decide, `read_event` reads the event of a leaf; its calls come in the order of the
+    /// search.
     ///
     /// # Errors
-    /// The index or the log cannot be read, or the search is too broad for the page to be filled.
+    /// The index or the log cannot be read, or the search is too broad to fill the page.
     pub fn search(
         &self,
         search: &Search,
@@ -225,8 +227,8 @@ impl Reader {
         search::search(&transaction, &Effort::of_a_search(), search, offset, limit, read_event)
     }
 
-    /// Whether an event has a custom field of this name: what [`Query::parse`](crate::Query::parse)
-    /// asks.
+    /// Whether any event has a custom field of this name, as [`Query::parse`](crate::Query::parse)
+    /// needs to know.
     ///
     /// # Errors
     /// SQLite fails.
@@ -234,7 +236,7 @@ impl Reader {
         self.ask("asking for a field", |connection| dictionary::has_field(connection, name))
     }
 
-    /// An id under which later pages of a search can be asked for, for two days.
+    /// An id with which a client can ask for later pages of this search, for two days.
     ///
     /// # Errors
     /// SQLite fails.
@@ -243,10 +245,11 @@ impl Reader {
         Ok(result_id::seal(&key, search, now))
     }
 
-    /// The search of an id.
+    /// The search that an id stands for.
     ///
     /// # Errors
-    /// SQLite fails. Inside: the id is not one that this index gave, or too old.
+    /// SQLite fails. The inner error means that this index did not issue the id, or that the id has
+    /// expired.
     pub fn search_of(
         &self,
         id: &str,
@@ -280,7 +283,7 @@ fn key_of(connection: &Connection, sensor: SensorId) -> rusqlite::Result<Option<
 }
 
 fn read_sensors(connection: &Connection, recent_max: u32) -> rusqlite::Result<Vec<SensorStatus>> {
-    /// Characters of a value that are shown of a recent reading.
+    /// Longest value of a recent reading, in characters.
     const VALUE_CHARS_MAX: usize = 256;
     let mut select = connection.prepare_cached(
         "SELECT key, heartbeat, state, out_of_range, lost, not_judged FROM sensor
@@ -290,7 +293,7 @@ fn read_sensors(connection: &Connection, recent_max: u32) -> rusqlite::Result<Ve
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         let heartbeat: String = row.get(1)?;
-        // Only what the poller understood was ever sealed.
+        // The poller seals only valid heartbeats.
         let Ok(heartbeat) = Heartbeat::from_canonical(&heartbeat) else { continue };
         let mut recent = newest(connection, row.get(0)?, (i64::MIN, i64::MAX), recent_max)?;
         for reading in &mut recent {

@@ -8,18 +8,18 @@ use serde::Serialize;
 
 use crate::{block_reading::BlockReading, series};
 
-/// One reading as it is shown.
+/// One reading for display.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct SeriesReading {
-    /// Where it lies in the log.
+    /// Index of the reading's leaf in the log.
     pub leaf: u64,
-    /// When it was taken.
+    /// When the reading was taken.
     pub timestamp: Timestamp,
     /// How the poll ended.
     pub status: String,
-    /// The value, `N/A` where there is none.
+    /// The value; `N/A` if there is none.
     pub value: String,
-    /// Unit that was sealed with the value.
+    /// Unit sealed with the value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
 }
@@ -65,7 +65,7 @@ pub(crate) fn newest(
     Ok(found)
 }
 
-/// What there is from `start` on of the block it lies in, and if that is nothing, the next.
+/// The readings from `start` on in its block; if that has none, the readings of the next block.
 pub(crate) fn block_from(
     connection: &Connection,
     sensor: i64,

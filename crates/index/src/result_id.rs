@@ -1,8 +1,8 @@
-//! Ids of searches, by which later pages are asked for.
+//! Ids of searches, with which clients ask for later pages.
 //!
-//! An id holds the search itself and when it expires, under a keyed hash: nothing is kept for it,
-//! so it survives a restart, and nobody but the index can make one. The key is the index's; one
-//! that is made anew does not know the ids of the one before.
+//! An id holds the search itself and its expiry, authenticated by a keyed hash. The server stores
+//! nothing for it, so it survives a restart, and only the index can create one. The key belongs to
+//! the index; a rebuilt index rejects ids of the one before.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use model::Timestamp;
@@ -12,19 +12,19 @@ use sha2::{Digest as _, Sha256};
 
 use crate::query::Search;
 
-/// How long an id is good for: two days.
+/// Lifetime of an id: two days.
 const LIFETIME_MICROS: i64 = 2 * 86_400 * 1_000_000;
 const KEY_LEN: usize = 32;
-/// Bytes of the hash in an id.
+/// Length of the hash in an id, in bytes.
 const TAG_LEN: usize = 16;
 
 /// Why an id is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum InvalidResultId {
-    /// It is not ours.
+    /// This index did not issue the id.
     #[error("the id is not one that a search here gave: search again")]
     Unknown,
-    /// Its time is over.
+    /// The id has expired.
     #[error("the id is more than two days old: search again")]
     Expired,
 }
@@ -55,7 +55,7 @@ pub(crate) fn open(
 ) -> Result<Search, InvalidResultId> {
     let bytes = URL_SAFE_NO_PAD.decode(id).map_err(|_| InvalidResultId::Unknown)?;
     let (content, found) = bytes.split_last_chunk::<TAG_LEN>().ok_or(InvalidResultId::Unknown)?;
-    // Compared as a whole: where they begin to differ shows in no time.
+    // Compare in constant time, so that timing does not reveal where the hashes differ.
     let differs = tag(key, content).iter().zip(found).fold(0, |all, (a, b)| all | (a ^ b));
     if differs != 0 {
         return Err(InvalidResultId::Unknown);
@@ -67,7 +67,7 @@ pub(crate) fn open(
     Ok(content.search)
 }
 
-/// HMAC-SHA-256 (RFC 2104), cut to its first half.
+/// HMAC-SHA-256 (RFC 2104), truncated to its first half.
 fn tag(key: &[u8; KEY_LEN], content: &[u8]) -> [u8; TAG_LEN] {
     let padded = |pad: u8| {
         let mut block = [pad; 64];

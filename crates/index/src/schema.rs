@@ -1,4 +1,4 @@
-//! The tables, and when they are made anew.
+//! The tables of the index, and when the file is rebuilt.
 
 use std::{
     error::Error,
@@ -11,13 +11,13 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::error::{IndexError, Trouble};
 
-/// A file of another version is made anew.
+/// Version of the tables. A file of another version is rebuilt.
 pub(crate) const VERSION: i64 = 6;
 
-/// `log` has one row. `last_entry` is the log's entry of the leaf before `next_leaf`; `forgets`
-/// says that something was erased whose bytes may still lie about in the file; `id_key` seals the
-/// ids of searches. The column `sum` is scaled, see `Summary`. `passed_over` has the leaves that
-/// the index could not take.
+/// `log` has one row. `last_entry` is the log's entry of the leaf before `next_leaf`. `forgets`
+/// says that bytes of erased envelopes may remain in the file. `id_key` authenticates the ids of
+/// searches. The column `sum` is scaled, see `Summary`. `passed_over` holds the leaves that could
+/// not be indexed.
 const TABLES: &str = "
     CREATE TABLE log (
         version INTEGER NOT NULL, vkey TEXT NOT NULL, next_leaf INTEGER NOT NULL, last_entry BLOB NOT NULL, forgets INTEGER NOT NULL,
@@ -55,20 +55,20 @@ const TABLES: &str = "
     CREATE TABLE passed_over (leaf INTEGER PRIMARY KEY, reason TEXT NOT NULL);
 ";
 
-/// The log's entry of a leaf: what tells one history from another.
+/// The log's entry of a leaf. It distinguishes one history of a log from another.
 pub type Entry = [u8; 32];
 
-/// Pages that the writer keeps in memory, in KiB: those of the tables' ends, where most is written.
+/// Page cache of the writer in KiB. It holds the ends of the tables, where most writes go.
 pub(crate) const CACHE_KIB: i64 = 16 << 10;
-/// Statements that a connection keeps prepared: more than there are.
+/// Most prepared statements that a connection keeps: more than the program has.
 const STATEMENTS_MAX: usize = 64;
 
-/// What the log says when it is asked for the entry of a leaf: `None` where it has no such leaf.
+/// The log's answer to a request for a leaf's entry; `None` if it has no such leaf.
 pub type FoundEntry = Result<Option<Entry>, Box<dyn Error + Send + Sync>>;
 
-/// Opens the file for writing. One of another version, of another log or another history of it, or
-/// that SQLite does not understand, is made anew. Nothing is deleted because something cannot be
-/// read now.
+/// Opens the file for writing. It replaces a file of another version, of another log, of another
+/// history of the log, or that SQLite cannot interpret. It deletes nothing only because something
+/// cannot be read at the moment.
 pub(crate) fn open(
     path: &Path,
     vkey: &str,
@@ -87,11 +87,12 @@ pub(crate) fn open(
     }
 }
 
-/// Deletes what there is and begins an index of nothing. Readers of the old file find out when they
-/// ask next.
+/// Deletes the file and creates an empty index. Readers of the old file notice at their next
+/// question.
 pub(crate) fn begin(path: &Path, vkey: &str) -> Result<Connection, IndexError> {
     let failed = IndexError::while_("beginning anew");
-    // It gets its name when it has its tables: a reader finds the old one or the new one.
+    // The file gets its final name once it has its tables, so a reader finds the old index or the
+    // new one.
     let next = beside(path, ".next");
     remove(&next)?;
     let made = connect(&next).and_then(|connection| {
@@ -108,9 +109,9 @@ pub(crate) fn begin(path: &Path, vkey: &str) -> Result<Connection, IndexError> {
     connect(path).map_err(&failed)
 }
 
-/// Removes a file of SQLite's and then what it has beside it. Of a file without its write-ahead log
-/// a half may be missing, and nobody would notice; a log without its file is removed by SQLite
-/// itself, before it could be taken for another file's.
+/// Removes an SQLite file first, and then the files beside it. A file without its write-ahead log
+/// may lack half of its content, unnoticed. SQLite itself removes a log without its file, before
+/// the log could be taken for another file's.
 fn remove(path: &Path) -> Result<(), IndexError> {
     for suffix in ["", "-wal", "-shm"] {
         match fs::remove_file(beside(path, suffix)) {
@@ -130,7 +131,8 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    // SQLite takes whatever the user's mask leaves, and gives the files beside it the same.
+    // SQLite creates files with the permissions that the umask leaves, and gives the files beside
+    // it the same ones.
     fs::OpenOptions::new()
         .append(true)
         .create(true)
@@ -138,25 +140,25 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
         .open(path)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     let connection = Connection::open(path)?;
-    // In WAL mode a crash costs the last transactions and nothing else; they are applied again from
+    // In WAL mode a crash loses at most the last transactions. The indexer applies them again from
     // the log.
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    // What is deleted is overwritten. SQLite leaves copies of rows that it moved, so that is not
-    // all: see `Indexer::forget`.
+    // SQLite overwrites deleted rows. Copies of rows that it moved still remain; see
+    // `Indexer::forget`.
     connection.pragma_update(None, "secure_delete", "ON")?;
     prepare(&connection, CACHE_KIB)?;
     Ok(connection)
 }
 
-/// What readers and the writer have in common.
+/// Sets the options that readers and the writer share.
 pub(crate) fn prepare(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cache_size", -cache_kib)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     Ok(())
 }
 
-/// How far a file follows which log.
+/// Which log a file follows, and how far.
 pub(crate) struct Cursor {
     vkey: String,
     pub(crate) next_leaf: u64,
@@ -164,7 +166,7 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    /// That of an index of this version; `None` where the file is none.
+    /// The cursor of an index of this version; `None` if the file is not one.
     pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Option<Self>> {
         if !connection.table_exists(None, "log")? {
             return Ok(None);
@@ -185,8 +187,8 @@ impl Cursor {
             .optional()
     }
 
-    /// Whether it is of the history that the log has now: one restored from a copy lacks leaves, or
-    /// has others.
+    /// Whether the file follows the log's present history. A log restored from a copy lacks leaves,
+    /// or has different ones.
     fn follows(&self, entry_of: impl FnOnce(u64) -> FoundEntry) -> Result<bool, IndexError> {
         let Some(last) = self.next_leaf.checked_sub(1) else { return Ok(true) };
         let entry = entry_of(last).map_err(IndexError::log("opening"))?;

@@ -1,11 +1,11 @@
-//! Answers searches: chunk by chunk, from the end that is asked for first, until the page is full
-//! and enough is counted.
+//! Answers searches chunk by chunk, from the end that the order begins with, until the page is full
+//! and enough events are counted.
 //!
-//! A word is looked up in the dictionary, and its leaves are those of the terms that contain it.
-//! That is exact where the word has no space in it, or is found in a text that is indexed whole. A
-//! word with spaces in a text of which words are indexed leaves some doubt, and so do a restriction
-//! to such a text and a word that more terms contain than can be looked up: then the event itself
-//! is read and decides. So it does for the rest of the log where a search has spent all its effort.
+//! A word's leaves are those of the terms that contain it, which the dictionary finds. The result
+//! is exact if the word has no space, or if the text is indexed whole. It is not exact for a word
+//! with spaces in a text indexed by words, for a restriction to such a text, and for a word
+//! contained in more terms than can be looked up. Then the search reads the event itself to decide.
+//! It also does so for the rest of the log once its effort is spent.
 
 use std::{cmp::Reverse, collections::BTreeSet, error::Error, ops::Range};
 
@@ -24,22 +24,23 @@ use crate::{
     term::Part,
 };
 
-/// Reads an event from the log; `None` where it was erased meanwhile.
+/// Reads an event from the log; `None` if it was erased in the meantime.
 pub type ReadEvent<'a> =
     &'a mut dyn FnMut(u64) -> Result<Option<Event>, Box<dyn Error + Send + Sync>>;
 
-/// Events that one search reads from the log to fill a page: a second or two.
+/// Most events that one search reads from the log to fill a page: a second or two.
 const READ_MAX: u32 = 20_000;
-/// Events that it reads only to count how many more there are.
+/// Most events that it reads only to count further results.
 const READ_TO_COUNT_MAX: u32 = 1_000;
-/// Words of a value, or of a text with spaces, that are looked up, the longest: what has so many of
-/// them is read and compared.
+/// Most words of a value, or of a text with spaces, that are looked up: the longest ones. An event
+/// that has that many of them is read and compared.
 const LOOKED_UP_MAX: usize = 16;
-/// Values of each of which so many words are looked up; of more values one word each is, so that a
-/// restriction to thousands costs no more than one to as many whole texts.
+/// Most values for which so many words each are looked up. For more values the search looks up one
+/// word each, so a restriction to thousands of values costs no more than one to as many whole
+/// texts.
 const VALUES_FEW: usize = 16;
-/// Leaves of a chunk up to which it is cheaper to read their events than to look up more terms than
-/// `TERMS_MANY`.
+/// Most leaves in a chunk for which reading the events is cheaper than looking up more than
+/// `TERMS_MANY` terms.
 const LEAVES_FEW: usize = 16;
 /// See `LEAVES_FEW`.
 const TERMS_MANY: usize = 256;
@@ -50,13 +51,13 @@ pub enum SearchError {
     /// The index cannot be read.
     #[error(transparent)]
     Index(#[from] IndexError),
-    /// Too many events would have to be read from the log.
+    /// The search would have to read too many events from the log.
     #[error(
         "the index leaves doubt, and {READ_MAX} events were read without filling the page: name a window of time, \
          a field, longer words, or words without spaces, or restrict it further"
     )]
     TooBroad,
-    /// The log cannot be read.
+    /// An event cannot be read from the log.
     #[error("an event could not be read from the log")]
     Log(#[source] Box<dyn Error + Send + Sync>),
 }
@@ -67,12 +68,12 @@ impl From<rusqlite::Error> for SearchError {
     }
 }
 
-/// Terms of which an event must have one.
+/// A set of terms of which an event must have at least one.
 #[derive(Debug)]
 enum Terms {
-    /// These, in order.
+    /// These terms, sorted.
     These(Vec<TermKey>),
-    /// So many that it is better to look at the event.
+    /// So many terms that reading the event is cheaper.
     Beyond,
 }
 
@@ -87,7 +88,7 @@ impl Terms {
         matches!(self, Self::These(terms) if terms.is_empty())
     }
 
-    /// How many have to be looked up.
+    /// Number of terms to look up.
     const fn cost(&self) -> usize {
         match self {
             Self::These(terms) => terms.len(),
@@ -96,17 +97,17 @@ impl Terms {
     }
 }
 
-/// One thing that events must meet.
+/// One condition that events must meet.
 #[derive(Debug)]
 struct Clause {
-    /// Events with one of these meet it.
+    /// Events with one of these terms meet the condition.
     sure: Terms,
-    /// Others may, if there is a list here of each of whose terms they have one.
+    /// Other events may meet it if, for some list here, they have a term of each of its sets.
     perhaps: Vec<Vec<Terms>>,
 }
 
 impl Clause {
-    /// The field's text is one of these.
+    /// The field's value equals one of these texts.
     fn exact(connection: &Connection, field: &Field, values: &[String]) -> rusqlite::Result<Self> {
         let (mut sure, mut in_doubt) = (Vec::new(), Vec::new());
         for value in values {
@@ -119,7 +120,7 @@ impl Clause {
             words.dedup();
             words.truncate(LOOKED_UP_MAX);
             let key = |word| dictionary::key_of(connection, field.name(), Part::Word, word);
-            // A value with a word that no event has is none's.
+            // If no event has one of a value's words, no event has the value.
             let keys: Option<Vec<TermKey>> =
                 words.into_iter().map(key).collect::<rusqlite::Result<_>>()?;
             in_doubt.extend(keys);
@@ -134,7 +135,7 @@ impl Clause {
         Ok(Self { sure: Terms::any_of(sure), perhaps })
     }
 
-    /// The field's text, or any field's, contains this one.
+    /// The text of the field, or of any field, contains this word.
     fn word(
         connection: &Connection,
         effort: &Effort,
@@ -160,7 +161,7 @@ impl Clause {
         Ok(Self { sure, perhaps: perhaps.into_iter().collect() })
     }
 
-    /// How many terms have to be looked up.
+    /// Number of terms to look up.
     fn cost(&self) -> usize {
         let all = self.perhaps.iter().flatten().chain([&self.sure]);
         all.fold(0, |cost, terms| cost.saturating_add(terms.cost()))
@@ -170,7 +171,7 @@ impl Clause {
         self.sure.is_none() && self.perhaps.is_empty()
     }
 
-    /// Of `candidates` those that meet it, and those that may.
+    /// Of `candidates`, the leaves that meet the condition and those that may.
     fn of(&self, chunk: &Chunk<'_>, candidates: &Set) -> rusqlite::Result<(Set, Set)> {
         let with = |terms: &Terms| match terms {
             Terms::These(terms) => chunk.union(terms),
@@ -188,7 +189,7 @@ impl Clause {
         for all in &self.perhaps {
             let mut perhaps = candidates.clone();
             for terms in all {
-                // Without the others more is in doubt, and nothing is lost.
+                // Skipping the rest leaves more leaves in doubt, but loses none.
                 if perhaps.is_empty() || chunk.effort().is_spent() {
                     break;
                 }
@@ -200,9 +201,9 @@ impl Clause {
     }
 }
 
-/// The parts of a text between its spaces that are looked up, and where.
+/// The parts of a text between its spaces that are looked up, and where in a term each must lie.
 fn parts_of(text: &str) -> Vec<(&str, Within)> {
-    // A space ends a word: only at the text's own ends can a word go on.
+    // A space ends a word, so only the text's own ends may lie within a word.
     let last = text.split(char::is_whitespace).count() - 1;
     let parts = text.split(char::is_whitespace).enumerate().map(|(place, part)| match place {
         0 => (part, Within::WordEnd),
@@ -216,11 +217,11 @@ fn parts_of(text: &str) -> Vec<(&str, Within)> {
     parts
 }
 
-/// What a search looks for, in the index's own words.
+/// A search translated into terms.
 #[derive(Debug)]
 struct Plan {
     clauses: Vec<Clause>,
-    /// Events that meet one of these are not found.
+    /// Events that meet one of these conditions are excluded.
     excluded: Vec<Clause>,
     leaves: Range<u64>,
 }
@@ -231,14 +232,14 @@ impl Plan {
         for (field, values) in &search.restriction {
             clauses.push(Clause::exact(connection, field, values)?);
         }
-        // Every event contains nothing.
+        // Every event contains the empty text.
         let says_nothing = |word: &&Word| word.field.is_none() && word.text.is_empty();
         let words: BTreeSet<&Word> =
             search.query.words.iter().filter(|word| !says_nothing(word)).collect();
         for word in words {
             clauses.push(Clause::word(connection, effort, word.field.as_ref(), &word.text)?);
         }
-        // What is cheap comes first: where it finds nothing, the others are not asked.
+        // Cheap conditions come first: if they find nothing, the others are not evaluated.
         clauses.sort_by_key(Clause::cost);
         let mut excluded = Vec::new();
         for (field, values) in &search.exclusion {
@@ -257,7 +258,7 @@ impl Plan {
         self.leaves.is_empty() || self.clauses.iter().any(Clause::is_hopeless)
     }
 
-    /// The leaves of a chunk that are found, and those that may be.
+    /// The leaves of a chunk that match, and those that may.
     fn of(
         &self,
         connection: &Connection,
@@ -297,7 +298,7 @@ struct Results<'a> {
     page: Page,
 }
 
-/// Whether to go on.
+/// Whether the search continues.
 #[derive(Eq, PartialEq)]
 enum Then {
     More,
@@ -366,7 +367,7 @@ impl Results<'_> {
     }
 }
 
-/// The leaves of one page: `limit` of them, behind the first `offset`.
+/// The leaves of one page: `limit` results after the first `offset`.
 pub(crate) fn search(
     connection: &Connection,
     effort: &Effort,
@@ -408,7 +409,7 @@ mod tests {
     use super::*;
     use crate::{batch::IndexBatch, indexer::Indexer, query::Query};
 
-    /// An index of events that say this, with nothing else in them.
+    /// An index of events with these messages and nothing else.
     fn index_of(messages: impl Iterator<Item = String>) -> (TempDir, Connection, Vec<Event>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.sqlite");
@@ -431,7 +432,7 @@ mod tests {
 
     #[test]
     fn a_quotation_of_however_many_short_words_costs_little() {
-        // 40,000 words, all of which hold an a; half of them end with it, none with a b.
+        // 40,000 words contain an a; half of them end with it, and none contains a b.
         let words = (0..20_000).map(|number| format!("a{number} {number}a"));
         let (_folder, connection, _events) = index_of(words);
         let letters = "a b ".repeat(60_000);

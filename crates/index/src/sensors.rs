@@ -1,9 +1,8 @@
-//! What the log says of each sensor: its last heartbeat, whether it is there, what was derived of
-//! it, its newest numbers.
+//! What the log says of each sensor: last heartbeat, state, standing and newest numbers.
 //!
-//! What moves a sensor are its sightings, which are few: they are kept, so that a sensor whose
-//! sightings were erased stands as if they had never been. The numbers are not taken back: they
-//! must go on also where nothing else is known of a sensor any more.
+//! A sighting is an event that changes a sensor. Sightings are few, so the index keeps all of them.
+//! If a sensor's sightings are erased, its state is computed as if they had never been. Numbers are
+//! never taken back, because they must continue even if nothing else is known of the sensor.
 
 use std::ops::Range;
 
@@ -14,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use crate::batch::{IndexBatch, SensorMove};
 
-/// A sensor's row, but for its numbers.
+/// The row of a sensor, without its numbers.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 struct Known {
     heartbeat: Option<String>,
@@ -39,7 +38,7 @@ impl Known {
     }
 }
 
-/// Takes in what a batch says of sensors. Answers their keys, in its order.
+/// Applies a batch's facts about sensors. Returns the sensors' keys, in the batch's order.
 pub(crate) fn take_in(connection: &Connection, batch: &IndexBatch) -> rusqlite::Result<Vec<i64>> {
     let keys = batch.sensors.keys().map(|sensor| key(connection, *sensor));
     let keys = keys.collect::<rusqlite::Result<Vec<i64>>>()?;
@@ -69,7 +68,7 @@ fn key(connection: &Connection, sensor: SensorId) -> rusqlite::Result<i64> {
     }
 }
 
-/// Moves a sensor's newest numbers on.
+/// Advances the newest numbers of a sensor.
 fn write_last_numbers(
     connection: &Connection,
     key: i64,
@@ -92,10 +91,10 @@ fn write_last_numbers(
     Ok(())
 }
 
-/// The columns of a sensor's newest numbers.
+/// Columns of a sensor's newest numbers.
 pub(crate) const LAST_NUMBERS: &str = "poll, seq, numbered_until, set_back, answered";
 
-/// Reads [`LAST_NUMBERS`], which begin at a column.
+/// Reads [`LAST_NUMBERS`] from the columns that begin at `first`.
 pub(crate) fn read_last_numbers(row: &Row<'_>, first: usize) -> rusqlite::Result<LastNumbers> {
     let seq: Option<i64> = row.get(first + 1)?;
     let numbered_until: Option<i64> = row.get(first + 2)?;
@@ -109,7 +108,7 @@ pub(crate) fn read_last_numbers(row: &Row<'_>, first: usize) -> rusqlite::Result
     })
 }
 
-/// Takes the sightings of these leaves out.
+/// Removes the sightings of these leaves.
 pub(crate) fn erase(connection: &Connection, leaves: &Range<u64>) -> rusqlite::Result<()> {
     let mut erase = connection
         .prepare_cached("DELETE FROM sighting WHERE leaf >= ?1 AND leaf < ?2 RETURNING sensor")?;
@@ -125,7 +124,7 @@ pub(crate) fn erase(connection: &Connection, leaves: &Range<u64>) -> rusqlite::R
 }
 
 impl Known {
-    /// What a sensor's sightings come to.
+    /// The state that follows from a sensor's sightings.
     fn sighted(connection: &Connection, key: i64) -> rusqlite::Result<Self> {
         let mut select = connection.prepare_cached(
             "SELECT action, heartbeat FROM sighting WHERE sensor = ?1 ORDER BY leaf",
@@ -176,7 +175,7 @@ impl Known {
     }
 }
 
-/// Tells each sighting.
+/// Calls `visit` with each sighting.
 pub(crate) fn each_sighting(
     connection: &Connection,
     mut visit: impl FnMut(i64, u64, &str, Option<&str>) -> rusqlite::Result<()>,
@@ -191,7 +190,7 @@ pub(crate) fn each_sighting(
     Ok(())
 }
 
-/// Whether a sensor's row is what its sightings say.
+/// Whether the row of a sensor agrees with its sightings.
 pub(crate) fn stands_as_sighted(connection: &Connection, key: i64) -> rusqlite::Result<bool> {
     Ok(Known::load(connection, key)? == Known::sighted(connection, key)?)
 }

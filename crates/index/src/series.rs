@@ -1,9 +1,8 @@
-//! The readings of each sensor in the order of their own times, in blocks.
+//! The readings of each sensor, sorted by the time they were taken, in blocks.
 //!
-//! A block has up to 256 readings of one sensor that follow each other by time and leaf, packed,
-//! with what they come to beside it. Blocks of a sensor do not overlap: one that is too large is
-//! cut. Beside them stands, for each quarter of a day in which a sensor has readings, what these
-//! come to: the rollup.
+//! A block packs up to 256 consecutive readings of one sensor, sorted by time and leaf, with a
+//! summary beside it. Blocks of a sensor do not overlap; a block that grows too large is split. In
+//! addition, a rollup summarises the readings of each quarter of a day in which a sensor has any.
 
 use std::collections::BTreeMap;
 
@@ -19,21 +18,21 @@ use crate::{
     summary::Summary,
 };
 
-/// Readings of a block: two kilobytes, which a reading of that sensor writes again.
+/// Most readings in a block: two kilobytes, which each new reading of the sensor rewrites.
 const READINGS_MAX: usize = 256;
-/// A block takes no further reading beyond this many bytes.
+/// Size in bytes beyond which a block takes no further reading.
 const BYTES_FULL: usize = 16 << 10;
-/// Width of a rollup in microseconds: six hours. A year of them is read in a few milliseconds, and
-/// a sensor that answers once an hour has fewer than readings.
+/// Width of a rollup in microseconds: six hours. A year of rollups is read in a few milliseconds. A
+/// sensor that answers once an hour has fewer rollups than readings.
 pub(crate) const ROLLUP: i64 = 6 * 3_600 * 1_000_000;
 
-/// Statuses that a reading's first byte can name; any other follows it as text.
+/// Statuses that the first byte of a reading can name. Any other status follows as text.
 const STATUSES: [&str; 3] = [SUCCESS, COMM_ERROR, VALUE_ERROR];
 const OTHER_STATUS: u8 = 3;
-/// Bit of the first byte: the unit is another than that of the reading before, and follows.
+/// Bit of the first byte: the unit differs from that of the reading before, and follows.
 const OTHER_UNIT: u8 = 4;
 
-/// A block on its way into the file.
+/// A block being packed.
 #[derive(Debug, Default)]
 struct Writer<'a> {
     bytes: Vec<u8>,
@@ -64,7 +63,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The readings of a block.
+/// Unpacks the readings of a block.
 pub(crate) fn unpack(bytes: &[u8]) -> rusqlite::Result<Vec<BlockReading<'_>>> {
     try_unpack(bytes).ok_or_else(|| damaged("a block of readings"))
 }
@@ -111,7 +110,7 @@ pub(crate) fn add(
         let key = block_for(connection, sensor, first.key())?;
         let next = key.map(|key| block_after(connection, sensor, key)).transpose()?.flatten();
         let belong = rest.partition_point(|reading| next.is_none_or(|next| reading.key() < next));
-        // Those before the first block of all belong there too.
+        // Readings before the first block belong to it too.
         let (belonging, others) = rest.split_at(belong.max(1));
         rest = others;
         let bytes = key.map(|key| take_block(connection, sensor, key)).transpose()?;
@@ -124,7 +123,7 @@ pub(crate) fn add(
     Ok(())
 }
 
-/// Takes readings of one sensor out.
+/// Removes readings of one sensor.
 pub(crate) fn erase(
     connection: &Connection,
     sensor: i64,
@@ -190,8 +189,8 @@ fn write_rollup(
     Ok(())
 }
 
-/// The block that a reading belongs to: the last that begins at it or before it, or the first of
-/// all.
+/// The block to which a reading belongs: the last one that begins at or before it, or the first
+/// block.
 fn block_for(connection: &Connection, sensor: i64, key: Key) -> rusqlite::Result<Option<Key>> {
     let before = connection
         .prepare_cached(
@@ -228,8 +227,8 @@ fn take_block(connection: &Connection, sensor: i64, key: Key) -> rusqlite::Resul
         .query_row((sensor, key.0, key.1), |row| row.get(0))
 }
 
-/// Writes readings that are in order as blocks. At the end of a series blocks are filled, since
-/// what comes next comes behind; elsewhere they are cut evenly.
+/// Writes sorted readings as blocks. At the end of a series it fills the blocks, because later
+/// readings follow behind; elsewhere it splits them evenly.
 fn write_blocks(
     connection: &Connection,
     sensor: i64,
@@ -274,8 +273,8 @@ fn write_blocks(
     Ok(())
 }
 
-/// Where the first reading from a moment on is to be looked for: the last block that begins before
-/// it, or the moment itself.
+/// Where to look for the first reading at or after `from`: the start of the last block before it,
+/// or `from` itself.
 pub(crate) fn start_of(connection: &Connection, sensor: i64, from: i64) -> rusqlite::Result<i64> {
     let before: Option<i64> = connection
         .prepare_cached(
@@ -286,8 +285,9 @@ pub(crate) fn start_of(connection: &Connection, sensor: i64, from: i64) -> rusql
     Ok(before.unwrap_or(from))
 }
 
-/// Sums up the readings of a span. Runs of readings that are `together`, told by their first and
-/// last time, are told to `visit` in one, with their first time; others one by one.
+/// Summarises the readings of a span. `together` decides by the first and last time of a block
+/// whether `visit` gets the block's summary, with its first time. If not, `visit` gets its readings
+/// one by one.
 pub(crate) fn summarise(
     connection: &Connection,
     sensor: i64,
@@ -315,7 +315,7 @@ pub(crate) fn summarise(
     Ok(())
 }
 
-/// What stands beside the bytes of a block.
+/// The columns beside the bytes of a block.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Columns {
     pub(crate) first: Key,
@@ -324,7 +324,7 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    /// What must stand beside these readings.
+    /// The columns that these readings must have.
     pub(crate) fn of(readings: &[BlockReading<'_>]) -> Self {
         Self {
             first: readings.first().map_or((0, 0), BlockReading::key),
@@ -334,7 +334,7 @@ impl Columns {
     }
 }
 
-/// Tells each block of a sensor, in order.
+/// Calls `visit` with each block of a sensor, in order.
 pub(crate) fn each_block(
     connection: &Connection,
     sensor: i64,
@@ -356,7 +356,7 @@ pub(crate) fn each_block(
     Ok(())
 }
 
-/// Tells each rollup of a sensor.
+/// Calls `visit` with each rollup of a sensor.
 pub(crate) fn each_rollup(
     connection: &Connection,
     sensor: i64,

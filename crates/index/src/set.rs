@@ -1,24 +1,24 @@
 //! Sets of places within a chunk, in memory and packed into blobs.
 //!
-//! A chunk has a fixed number of places. Packed, a set is a sorted list of 16-bit places where that
-//! is smaller than a bit for each place, and else those bits: what nearly every event has costs a
-//! bit an event, what few have costs two bytes for each that has it.
+//! A chunk has a fixed number of places. A packed set is a sorted list of 16-bit places, or one bit
+//! for each place, whichever is smaller. So a frequent term costs one bit for each event of the
+//! chunk, and a rare one two bytes for each event that has it.
 
 use std::ops::Range;
 
-/// A set of places, a bit each.
+/// A set of places, with one bit for each.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Set {
     words: Vec<u64>,
 }
 
 impl Set {
-    /// Without any of a chunk's `places`, which are a multiple of 64.
+    /// An empty set for a chunk of `places` places, a multiple of 64.
     pub(crate) fn empty(places: usize) -> Self {
         Self { words: vec![0; places / 64] }
     }
 
-    /// With all of a chunk's `places`.
+    /// A set of all `places` places of a chunk.
     pub(crate) fn full(places: usize) -> Self {
         Self { words: vec![u64::MAX; places / 64] }
     }
@@ -48,17 +48,17 @@ impl Set {
         self.words.iter().all(|word| *word == 0)
     }
 
-    /// Keeps what is in the other too.
+    /// Keeps only places that are also in `other`.
     pub(crate) fn intersect(&mut self, other: &Self) {
         self.with(other, |own, other| own & other);
     }
 
-    /// Adds what is in the other.
+    /// Adds the places of `other`.
     pub(crate) fn unite(&mut self, other: &Self) {
         self.with(other, |own, other| own | other);
     }
 
-    /// Takes out what is in the other.
+    /// Removes the places of `other`.
     pub(crate) fn subtract(&mut self, other: &Self) {
         self.with(other, |own, other| own & !other);
     }
@@ -69,7 +69,7 @@ impl Set {
         }
     }
 
-    /// Keeps the places of a range.
+    /// Keeps only places within the range.
     pub(crate) fn keep(&mut self, range: Range<u64>) {
         for (start, word) in (0..).step_by(64).zip(&mut self.words) {
             let below = |end: u64| match end.saturating_sub(start) {
@@ -80,7 +80,7 @@ impl Set {
         }
     }
 
-    /// The places, in order.
+    /// The places, in ascending order.
     pub(crate) fn places(&self) -> impl DoubleEndedIterator<Item = u16> {
         let words = (0_u16..=u16::MAX).step_by(64).zip(&self.words);
         words.flat_map(|(start, word)| {
@@ -91,7 +91,7 @@ impl Set {
         })
     }
 
-    /// Adds what a packed set holds.
+    /// Adds the places of a packed set.
     pub(crate) fn unite_packed(&mut self, packed: &[u8]) {
         if packed.len() == self.words.len() * 8 {
             for (own, other) in self.words.iter_mut().zip(packed.as_chunks().0) {
@@ -113,7 +113,7 @@ impl Set {
         }
     }
 
-    /// Packs places that are sorted and differ.
+    /// Packs distinct, sorted places.
     pub(crate) fn pack_sorted(places: &[u16], of: usize) -> Vec<u8> {
         if Self::is_sparse(places.len(), of) {
             return places.iter().flat_map(|place| place.to_le_bytes()).collect();

@@ -1,15 +1,15 @@
-//! What a run of readings comes to.
+//! A summary of a run of readings.
 
 use crate::block_reading::BlockReading;
 
-/// What numbers are multiplied by before they are added up: so often fits into the largest number,
-/// and no log has more leaves. A power of two takes no digit from any number above 10^-288.
+/// Factor by which numbers are multiplied before they are added: 2^-64. No log has more than 2^64
+/// leaves, so the sum stays finite. A power of two loses no digit of any number above 10^-288.
 const SCALE: f64 = f64::from_bits(0x3bf0_0000_0000_0000);
 
-/// Count, lowest, highest and sum of readings. Those without a number are counted apart.
+/// Count, lowest, highest and sum of readings. Readings without a number are counted separately.
 ///
-/// Invariant: whatever the readings are, the sum is finite and the mean lies between the lowest and
-/// the highest.
+/// Invariant: for any readings, the sum is finite and the mean lies between the lowest and the
+/// highest number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Summary {
     pub(crate) readings: u64,
@@ -55,14 +55,14 @@ impl Summary {
         self.last_leaf = self.last_leaf.max(other.last_leaf);
     }
 
-    /// The mean of the numbers, where there is one.
+    /// The mean of the numbers, if there are any.
     pub(crate) fn mean(&self) -> Option<f64> {
         #[expect(clippy::cast_precision_loss, reason = "no more readings than a float can count")]
         let mean = || (self.sum / self.numbers as f64 / SCALE).clamp(self.low, self.high);
         (self.numbers > 0 && self.low <= self.high).then(mean)
     }
 
-    /// Whether it is the same but for the order in which numbers were added up.
+    /// Whether the summaries are equal apart from the order in which numbers were added.
     pub(crate) fn is_about(&self, other: &Self) -> bool {
         let mut with_its_sum = *self;
         with_its_sum.sum = other.sum;
@@ -79,7 +79,7 @@ impl Summary {
         summary
     }
 
-    /// From columns, in the order in which they stand here.
+    /// Reads a summary from columns, which have the order of its fields.
     pub(crate) fn from_columns(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Self> {
         let whole = |column| row.get(first + column).map(i64::cast_unsigned);
         Ok(Self {

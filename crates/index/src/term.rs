@@ -1,4 +1,4 @@
-//! A term: what is indexed of an event, a field's text or one of its words.
+//! A term: the unit that is indexed of an event. It is a field's whole text or one of its words.
 
 use indexmap::Equivalent;
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
@@ -6,13 +6,13 @@ use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 /// Which part of a field's text a term is.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum Part {
-    /// All of it.
+    /// The whole text.
     Whole,
-    /// One of its words.
+    /// One word of the text.
     Word,
 }
 
-/// What is indexed of an event.
+/// A field's whole text or one of its words.
 #[derive(Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Term {
     pub(crate) field: Box<str>,
@@ -20,7 +20,7 @@ pub(crate) struct Term {
     pub(crate) text: Box<str>,
 }
 
-/// A term by its parts: the field's name, which part of its text, and that.
+/// The parts of a term: the field's name, the part of its text, and the text.
 pub(crate) type Parts<'a> = (&'a str, Part, &'a str);
 
 impl Term {
@@ -33,15 +33,15 @@ impl Term {
     }
 }
 
-/// So that a set of terms can be asked for one without making it. It has the hash of the term: both
-/// are hashed part by part.
+/// Lets a set of terms be searched for a term without allocating one. The hashes agree, because
+/// both are hashed part by part.
 impl Equivalent<Term> for (&str, Part, &str) {
     fn equivalent(&self, term: &Term) -> bool {
         *self == (&*term.field, term.part, &*term.text)
     }
 }
 
-/// As the column `is_word` has it.
+/// The value of the column `is_word`.
 impl ToSql for Part {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok((*self == Self::Word).into())
