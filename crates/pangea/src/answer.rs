@@ -1,7 +1,7 @@
-//! What clients are told: the frame that every answer has, and each endpoint's result.
+//! Answers to clients: the frame that every answer has, and the result of each endpoint.
 //!
-//! The frame has these six members always and no other: Python's SDK refuses more, Go's crashes
-//! with less.
+//! The frame always has these six members and no others: Python's SDK refuses additional members,
+//! and Go's crashes without one of the six.
 
 use model::Timestamp;
 use serde::Serialize;
@@ -13,20 +13,20 @@ use crate::{
     schema::{Field, Schema},
 };
 
-/// The frame.
+/// The frame around every result.
 #[derive(Debug, Serialize)]
 pub struct Answer<R> {
-    /// The request's id; of an answer about another request, that one's.
+    /// Id of the request, or of the earlier request that this answer is about.
     pub request_id: String,
-    /// When the request was taken.
+    /// When the server received the request.
     pub request_time: Timestamp,
-    /// When it was answered.
+    /// When the server answered.
     pub response_time: Timestamp,
-    /// What came of it.
+    /// Result of the endpoint.
     pub result: R,
-    /// How it ended.
+    /// How the request ended.
     pub status: Status,
-    /// The same in a line for people.
+    /// One line for people about how the request ended.
     pub summary: String,
 }
 
@@ -34,10 +34,10 @@ pub struct Answer<R> {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Nothing {}
 
-/// What is wrong with a request.
+/// The faults of a request.
 #[derive(Debug, Serialize)]
 pub struct Errors {
-    /// Each thing; not there if the request itself is not at fault.
+    /// Each fault; absent if the request itself is not at fault.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Fault>,
 }
@@ -48,132 +48,132 @@ impl From<Refusal> for Errors {
     }
 }
 
-/// What became of one event that was sealed.
+/// Result of one sealed event.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Logged {
-    /// That the tree begins with an earlier one.
+    /// Proof that the tree begins with the tree that the client saw before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consistency_proof: Option<Vec<String>>,
-    /// As it was sealed.
+    /// The envelope as sealed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub envelope: Option<Box<RawValue>>,
-    /// Its SHA-256 in hex.
+    /// SHA-256 of the envelope in hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
-    /// That the leaf is in the tree.
+    /// Proof that the leaf is in the tree.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub membership_proof: Option<String>,
-    /// The tree's root in hex.
+    /// Root of the tree in hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unpublished_root: Option<String>,
 }
 
-/// `/v2/log`.
+/// Result of `/v2/log`.
 #[derive(Clone, Debug, Serialize)]
 pub struct LoggedAll {
-    /// In the order of the request.
+    /// Results of the events, in the order of the request.
     pub results: Vec<Logged>,
 }
 
-/// Where the result of a request will be.
+/// Where the client can fetch the result of a request later.
 #[derive(Debug, Serialize)]
 pub struct Accepted {
-    /// Its address.
+    /// Path of the result.
     pub location: String,
-    /// How often it was asked for in vain.
+    /// How often the client asked before the result was ready.
     pub retry_counter: u32,
-    /// For how many minutes it is kept.
+    /// How long the result is kept, in minutes.
     pub ttl_mins: u64,
 }
 
-/// A tree's root.
+/// Root of a tree.
 #[derive(Clone, Debug, Serialize)]
 pub struct Root {
-    /// That it begins with the tree that has one leaf less.
+    /// Proof that the tree begins with the tree of one leaf less.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consistency_proof: Option<Vec<String>>,
-    /// Where and since when it is published.
+    /// Where the root is published, and since when.
     #[serde(flatten)]
     pub published: Option<PublishedRoot>,
-    /// In hex.
+    /// Root hash in hex.
     pub root_hash: String,
     /// Number of leaves.
     pub size: u64,
-    /// The log's.
+    /// Name of the log's tree.
     pub tree_name: String,
 }
 
-/// Where a root is published.
+/// Publication of a root.
 #[derive(Clone, Debug, Serialize)]
 pub struct PublishedRoot {
-    /// Since when the checkpoint that covers it was known to this site.
+    /// When this site first had the checkpoint that covers the root.
     pub published_at: Timestamp,
-    /// The checkpoint's address.
+    /// URL of the checkpoint.
     pub url: String,
 }
 
-/// `/v1/root`: all three SDKs read the root under `data`.
+/// Result of `/v1/root`. All three SDKs read the root under `data`.
 #[derive(Debug, Serialize)]
 pub struct RootResult {
-    /// The root.
+    /// Root of the tree that the request names.
     pub data: Root,
 }
 
-/// One event of a page.
+/// One event of a page of search results.
 #[derive(Debug, Serialize)]
 pub struct Found {
-    /// As it was sealed.
+    /// The envelope as sealed.
     pub envelope: Box<RawValue>,
-    /// Its SHA-256 in hex.
+    /// SHA-256 of the envelope in hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
-    /// Its place in the log.
+    /// Index of the leaf in the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leaf_index: Option<u64>,
-    /// That the leaf is in the tree of the page's root.
+    /// Proof that the leaf is in the tree of the page's root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub membership_proof: Option<String>,
-    /// Whether a published root covers it.
+    /// Whether a published root covers the leaf.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published: Option<bool>,
 }
 
-/// `/v1/results`.
+/// Result of `/v1/results`.
 #[derive(Debug, Serialize)]
 pub struct Page {
-    /// Events that the search finds, on all pages.
+    /// Number of events that the search found, on all pages.
     pub count: u64,
-    /// Those of this page.
+    /// Events of this page.
     pub events: Vec<Found>,
-    /// The published root that covers them all.
+    /// Published root that covers all events of the page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root: Option<Root>,
-    /// The same tree's root, without where it is published.
+    /// Root of the same tree, without its publication.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unpublished_root: Option<Root>,
 }
 
-/// `/v1/search`.
+/// Result of `/v1/search`.
 #[derive(Debug, Serialize)]
 pub struct SearchResult {
-    /// Until when pages can be asked for.
+    /// Until when the client can ask for pages.
     pub expires_at: Timestamp,
-    /// By which they are.
+    /// Id with which the client asks for pages.
     pub id: String,
-    /// The first one.
+    /// The first page.
     #[serde(flatten)]
     pub page: Page,
 }
 
 impl SearchResult {
-    /// The first page of a search.
+    /// The result of a search, with its first page.
     #[must_use]
     pub fn new(id: &ResultId, expires_at: Timestamp, page: Page) -> Self {
         Self { expires_at, id: id.to_string(), page }
     }
 }
 
-/// `/v1/schema`.
+/// Result of `/v1/schema`.
 #[derive(Debug, Serialize)]
 pub struct SchemaResult<'a> {
     client_signable: bool,
@@ -183,7 +183,7 @@ pub struct SchemaResult<'a> {
 }
 
 impl<'a> SchemaResult<'a> {
-    /// A log's schema.
+    /// The result for this schema.
     #[must_use]
     pub fn new(schema: &'a Schema) -> Self {
         Self {
@@ -195,17 +195,17 @@ impl<'a> SchemaResult<'a> {
     }
 }
 
-/// `/v1/download_results`.
+/// Result of `/v1/download_results`.
 #[derive(Debug, Serialize)]
 pub struct Download {
-    /// The file's address, which nobody can guess.
+    /// URL of the file. It cannot be guessed.
     pub dest_url: String,
-    /// Until when it is there.
+    /// Until when the file can be downloaded.
     pub expires_at: Timestamp,
 }
 
 impl<R: Serialize> Answer<R> {
-    /// The answer to a request.
+    /// An answer to the request `of`.
     #[must_use]
     pub fn new(
         of: &RequestId,
@@ -218,7 +218,7 @@ impl<R: Serialize> Answer<R> {
         Self { request_id, request_time, response_time, result, status, summary }
     }
 
-    /// As it is sent.
+    /// The answer as JSON bytes.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("an answer has only text keys and no floating point")

@@ -1,8 +1,8 @@
-//! What a client asks to seal: an event in the form in which it is stored.
+//! The event that a client asks to seal, in the form in which it is stored.
 //!
-//! Every value is text, a whole number or a truth value, and nothing is nested: no reader's
-//! floating point and no reader's idea of nesting can change what is hashed. A signed event is
-//! stored in the form that was signed, for that is what clients check when they read it.
+//! Every value is a text, an integer or a boolean, and nothing is nested. So neither floating point
+//! nor nesting in a reader can change what is hashed. A signed event is stored in the form that was
+//! signed, because clients verify that form when they read it.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -20,17 +20,17 @@ use crate::{
 /// An event to seal.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Item {
-    /// Its fields by name.
+    /// The fields of the event by name.
     pub fields: BTreeMap<String, FieldValue>,
-    /// The client's signature, which verifies.
+    /// The client's signature. It has been verified.
     pub signed: Option<Signed>,
 }
 
-/// Whole numbers from here on are not the same in every reader.
+/// Integers from here on are not exact in every JSON reader.
 const WHOLE_END: i64 = 1 << 53;
 
 impl Item {
-    /// Takes event, signature and public key out of a request's members.
+    /// Takes the event, the signature and the public key from a request's members.
     pub(crate) fn take(members: &mut Members<'_>, schema: &Schema) -> Result<Self, Fault> {
         let event = members.required("event")?;
         let mut fields = flatten(event, schema).map_err(|fault| fault.under("/event"))?;
@@ -90,7 +90,7 @@ impl From<Item> for Event {
     }
 }
 
-/// The fields in the first form that was signed: as they came, or with their timestamps as an SDK
+/// The fields in the first form whose signature verifies: as received, or with timestamps as an SDK
 /// writes them when it signs.
 fn as_signed(
     fields: BTreeMap<String, FieldValue>,
@@ -113,12 +113,12 @@ fn as_signed(
     })
 }
 
-/// Canonical JSON (RFC 8785): names are ASCII and in order, and nothing is a floating-point number.
+/// Canonical JSON (RFC 8785). Names are ASCII and sorted, and no value is a floating-point number.
 fn canonical(fields: &BTreeMap<String, FieldValue>) -> String {
     serde_json::to_string(fields).expect("fields have text keys and no floating point")
 }
 
-/// The fields with their timestamps in another form; `None` where that changes nothing.
+/// The fields with their timestamps in another form; `None` if that changes nothing.
 fn with_timestamps(
     fields: &BTreeMap<String, FieldValue>,
     schema: &Schema,
@@ -139,8 +139,8 @@ fn with_timestamps(
     changed
 }
 
-/// Cuts out what the log is not to hold; answers whether there was any. What stands there instead
-/// can be longer, and has to fit too.
+/// Redacts what the log must not hold, and returns whether anything was redacted. The replacement
+/// may be longer than the original, so the length is checked again.
 fn redact(fields: &mut BTreeMap<String, FieldValue>, schema: &Schema) -> Result<bool, Fault> {
     let mut is_redacted = false;
     for (name, value) in fields {
@@ -157,7 +157,7 @@ fn redact(fields: &mut BTreeMap<String, FieldValue>, schema: &Schema) -> Result<
     Ok(is_redacted)
 }
 
-/// Reads an event's fields.
+/// Parses the fields of an event.
 fn flatten(event: &RawValue, schema: &Schema) -> Result<BTreeMap<String, FieldValue>, Fault> {
     let members = Members::of(event)?;
     let mut fields = BTreeMap::new();
@@ -227,7 +227,7 @@ fn flat(value: &RawValue, field: &Field) -> Result<FieldValue, Fault> {
     }
 }
 
-/// Canonical JSON of a nested value, as Python's and Node's SDKs make it before they send.
+/// Canonical JSON of a nested value, as the SDKs of Python and Node make it before they send.
 fn nested(value: &RawValue) -> Result<String, Fault> {
     let invalid = |error: serde_json::Error| {
         Fault::new(Code::InvalidObject, "", format!("a nested value: {error}"))
@@ -252,7 +252,7 @@ mod tests {
         Schema::with(serde_json::from_value(fields).unwrap()).unwrap()
     }
 
-    /// The canonical event that is stored of a request's body, or the fault's code and place.
+    /// The canonical event stored for a request's body, or the fault's code and place.
     fn stored(body: &str) -> Result<String, (Code, String)> {
         let mut members = Members::parse(body.as_bytes()).unwrap();
         let item = Item::take(&mut members, &custom());
@@ -377,7 +377,7 @@ mod tests {
 
     #[test]
     fn a_signed_event_is_stored_as_it_was_signed() {
-        // Python signs six digits and sends none.
+        // Python signs six fractional digits and sends none.
         let six = r#"{"message":"m","timestamp":"2026-01-01T00:00:00.000000Z"}"#;
         assert_eq!(
             signed(six, r#"{"timestamp":"2026-01-01T00:00:00Z","message":"m"}"#).as_deref(),
@@ -396,10 +396,10 @@ mod tests {
         // Node signs milliseconds and sends them.
         let millis = r#"{"message":"m","timestamp":"2026-01-01T00:00:00.123Z"}"#;
         assert_eq!(signed(millis, millis).as_deref(), Ok(millis));
-        // Go signs what it escaped.
+        // Go signs the escaped form.
         let raw = "{\"message\":\"<&>\u{2028}\"}";
         assert_eq!(signed(r#"{"message":"\u003c\u0026\u003e\u2028"}"#, raw).as_deref(), Ok(raw));
-        // A client that signs nested values unflattened cannot be checked by those who read them.
+        // If a client signs nested values unflattened, readers cannot verify the signature.
         let refused = Err((Code::DoesNotMatchPattern, String::from("/signature")));
         assert_eq!(signed(r#"{"message":{"a":1}}"#, r#"{"message":{"a":1}}"#), refused);
         assert_eq!(signed(r#"{"message":"other"}"#, r#"{"message":"m"}"#), refused);

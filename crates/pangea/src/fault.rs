@@ -1,42 +1,41 @@
-//! What is said of a request that is not answered: Pangea's statuses, and what is wrong at which
-//! place.
+//! Refusals of requests: Pangea's statuses, and the faults with their places.
 
 use serde::Serialize;
 
-/// How a request ended. The names are Pangea's: the SDKs choose the exception by them.
+/// How a request ended. The names are Pangea's; the SDKs choose an exception by name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub enum Status {
-    /// Done.
+    /// The request succeeded.
     Success,
-    /// Taken; to be asked for later.
+    /// The server accepted the request; the client must ask for the result later.
     Accepted,
-    /// The request does not say what it must.
+    /// The request is invalid.
     ValidationError,
-    /// No token, or none that is known.
+    /// The request has no token, or an unknown one.
     Unauthorized,
-    /// The token does not allow this.
+    /// The token does not permit this.
     Forbidden,
-    /// More requests than a token may make.
+    /// The token has made too many requests.
     TooManyRequests,
-    /// There is no such thing.
+    /// The named object does not exist.
     NotFound,
-    /// The path takes another method.
+    /// The path does not support the request's method.
     MethodNotAllowed,
-    /// Results behind the last.
+    /// The offset lies beyond the last result.
     BadOffset,
-    /// A tree that the log does not have yet.
+    /// The log does not have this tree yet.
     TreeNotFound,
-    /// The body is larger than what is taken.
+    /// The request's body is too large.
     PayloadTooLarge,
-    /// The body did not come in time.
+    /// The request's body did not arrive in time.
     RequestTimeout,
-    /// Cannot be done now; nothing was done.
+    /// The server cannot do this now. It did nothing.
     ServiceNotAvailable,
-    /// Something failed that is not the client's fault.
+    /// The server failed. The client is not at fault.
     InternalError,
 }
 
-/// What is wrong with a part of a request; of the contract's names, those that are used.
+/// Kind of a fault in a request. These are the contract's names that this server uses.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "the names are the contract's and say it")]
 pub enum Code {
@@ -67,27 +66,27 @@ pub enum Code {
     UnexpectedProperty,
 }
 
-/// One thing that is wrong, and where.
+/// One fault of a request and its place.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, thiserror::Error)]
 #[error("{source_pointer}: {detail}")]
 pub struct Fault {
-    /// What kind of thing.
+    /// Kind of the fault.
     pub code: Code,
     /// What is wrong and what is allowed, for people.
     pub detail: String,
-    /// Where: a JSON pointer into the request.
+    /// Place of the fault: a JSON pointer into the request (RFC 6901).
     #[serde(rename = "source")]
     pub source_pointer: String,
 }
 
 impl Fault {
-    /// Something wrong at a place.
+    /// A fault at the place `source`.
     #[must_use]
     pub fn new(code: Code, source: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into(), source_pointer: source.into() }
     }
 
-    /// The same, seen from whoever holds the part at `place`.
+    /// The same fault, with its pointer relative to the parent of the part at `place`.
     #[must_use]
     pub fn under(mut self, place: &str) -> Self {
         self.source_pointer.insert_str(0, place);
@@ -95,26 +94,26 @@ impl Fault {
     }
 }
 
-/// A request that is refused, or that failed.
+/// A request that was refused, or that failed.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{summary}")]
 pub struct Refusal {
-    /// How it ended.
+    /// How the request ended.
     pub status: Status,
-    /// Why, in a line for people.
+    /// The reason, in one line for people.
     pub summary: String,
-    /// What is wrong where; only where the request itself is at fault.
+    /// The faults; empty if the request itself is not at fault.
     pub errors: Vec<Fault>,
 }
 
 impl Refusal {
-    /// A refusal for what a part of the request says.
+    /// A refusal because of one part of the request.
     #[must_use]
     pub fn at(status: Status, fault: Fault) -> Self {
         Self { status, summary: fault.detail.clone(), errors: vec![fault] }
     }
 
-    /// A refusal that is not about any part of the request.
+    /// A refusal that no part of the request caused.
     #[must_use]
     pub fn plain(status: Status, summary: impl Into<String>) -> Self {
         Self { status, summary: summary.into(), errors: Vec::new() }

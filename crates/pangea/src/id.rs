@@ -1,57 +1,58 @@
-//! Ids of requests and of results, as the contract has them: a prefix and 32 characters.
+//! Ids of requests and results in the contract's form: a prefix and 32 characters.
 //!
-//! They begin with the time, so that they sort by it: of the ids of a request and its retries, the
-//! smallest is the first attempt's, unless the clock was set back in between.
+//! An id begins with its time, so ids sort by time. Of the ids of a request and its retries, the
+//! smallest belongs to the first attempt, unless the clock was set back in between.
 
 use std::{fmt, str::FromStr};
 
 use data_encoding::BASE32_DNSSEC;
 
-/// Names a request.
+/// Id of a request.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RequestId(String);
 
-/// Names a search, by which its pages are asked for.
+/// Id of a search, with which clients ask for its pages.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ResultId(String);
 
-/// The ids of a request that was made before: under one of them it may be sealed.
+/// Ids of all attempts at a request. Its events may be sealed under any of them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Attempts {
-    /// The smallest, under which it is sealed if it is not yet.
+    /// The smallest id. The server seals the request's events under it, unless they are sealed
+    /// already.
     pub first: RequestId,
-    /// Further ones, no more than [`Attempts::OTHERS_MAX`]. Where the clock was set back between
-    /// two attempts, the first one's is among them.
+    /// Further ids, at most [`Attempts::OTHERS_MAX`]. If the clock was set back between two
+    /// attempts, the id of the first attempt is among them.
     pub others: Vec<RequestId>,
 }
 
 impl Attempts {
-    /// Most ids beside the first: the SDKs make four attempts.
+    /// Most ids besides the first. The SDKs make four attempts.
     pub const OTHERS_MAX: usize = 15;
 }
 
-/// Characters behind the prefix.
+/// Number of characters after the prefix.
 const DIGITS: usize = 32;
 
-/// What is random in an id.
+/// Random bytes of an id.
 pub type Chance = [u8; 14];
 
 impl RequestId {
-    /// A new one: made at this moment, and with these random bytes.
+    /// A new id from a time in milliseconds since 1970 and random bytes.
     #[must_use]
     pub fn new(unix_millis: u64, chance: Chance) -> Self {
         Self(format!("prq_{}", digits(unix_millis, chance)))
     }
 
-    /// As it is sent.
+    /// The id as sent.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The earlier attempts at this request, given the header with their ids; where there were
-    /// none, this is the first. A retry's own id does not count: nothing is sealed under it. What
-    /// is no id is passed over.
+    /// The attempts at this request. `retried` is the header with the ids of earlier attempts. If
+    /// it names none, this is the first attempt. A retry's own id does not count, because nothing
+    /// is sealed under it. Texts that are not ids are skipped.
     #[must_use]
     pub fn attempts(&self, retried: &str) -> Attempts {
         let mut earlier: Vec<_> =
@@ -62,23 +63,23 @@ impl RequestId {
         Attempts { first, others: earlier.take(Attempts::OTHERS_MAX).collect() }
     }
 
-    /// When it was made, in milliseconds since 1970; `None` of an id that is not one of ours.
+    /// When the id was made, in milliseconds since 1970; `None` if this server did not make it.
     #[must_use]
     pub fn unix_millis(&self) -> Option<u64> {
-        // Ten digits are 50 bits, and the time has 48.
+        // Ten digits hold 50 bits; the time has 48.
         let (_prefix, digits) = self.0.split_once('_')?;
         Some(u64::from_str_radix(digits.get(..10)?, 32).ok()? >> 2)
     }
 }
 
 impl ResultId {
-    /// A new one.
+    /// A new id from a time in milliseconds since 1970 and random bytes.
     #[must_use]
     pub fn new(unix_millis: u64, chance: Chance) -> Self {
         Self(format!("pas_{}", digits(unix_millis, chance)))
     }
 
-    /// As it is sent.
+    /// The id as sent.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -113,7 +114,7 @@ impl fmt::Display for ResultId {
     }
 }
 
-/// A text that is not an id.
+/// The text is not an id.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("an id is `{0}` and {DIGITS} characters of a-z and 0-9")]
 pub struct InvalidId(&'static str);
@@ -123,12 +124,12 @@ fn has_prefix(text: &str, prefix: &str) -> bool {
     text.strip_prefix(prefix).is_some_and(|rest| rest.len() == DIGITS && rest.bytes().all(is_digit))
 }
 
-/// 48 bits of milliseconds and 14 random bytes.
+/// Encodes 48 bits of milliseconds and 14 random bytes.
 fn digits(unix_millis: u64, chance: Chance) -> String {
     let mut bytes = [0; 20];
     let [_, _, time @ ..] = unix_millis.to_be_bytes();
     bytes.iter_mut().zip(time.into_iter().chain(chance)).for_each(|(byte, from)| *byte = from);
-    // Its digits sort like the bytes (RFC 4648 §7).
+    // The digits sort like the bytes (RFC 4648 section 7).
     BASE32_DNSSEC.encode(&bytes)
 }
 

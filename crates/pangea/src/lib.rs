@@ -1,12 +1,12 @@
-//! Pangea's Secure Audit Log API v2 without IO: requests become types or refusals, what was sealed
-//! becomes answers that the official SDKs verify.
+//! Pangea's Secure Audit Log API v2 without IO. Requests become types or refusals, and sealed
+//! envelopes become answers that the official SDKs verify.
 //!
-//! The contract is Pangea's OpenAPI document; where the SDKs differ from it, they win, for they are
-//! what calls us. `docs/pangea.md` lists where and why.
+//! Pangea's OpenAPI document is the contract. If the SDKs differ from it, this crate follows the
+//! SDKs, because they are its clients. `docs/pangea.md` lists where and why.
 //!
-//! - [`request`] and [`event`] are what comes in, [`fault`] what is wrong with it;
-//! - [`answer`], [`proof`] and [`view`] are what goes out;
-//! - [`schema`] and [`signature`] are what an event may hold, and who signed it.
+//! - [`request`] and [`event`] parse requests; [`fault`] describes what is wrong with one;
+//! - [`answer`], [`proof`] and [`view`] make answers;
+//! - [`schema`] and [`signature`] define what an event may hold, and verify who signed it.
 //!
 //! # Example
 //!

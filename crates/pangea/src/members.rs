@@ -1,7 +1,7 @@
-//! JSON objects of requests, read member by member: what is missing, of another type or unknown is
-//! named with its place.
+//! Reads JSON objects of requests member by member. A fault names the place of a member that is
+//! missing, unknown or of the wrong type.
 //!
-//! Members are not read before someone asks for them, so that numbers keep their digits.
+//! Members are parsed only when they are taken, so that numbers keep their digits.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
@@ -18,7 +18,7 @@ use crate::fault::{Code, Fault};
 pub(crate) struct Members<'a>(BTreeMap<Cow<'a, str>, &'a RawValue>);
 
 impl<'a> Members<'a> {
-    /// Reads the body of a request.
+    /// Parses the body of a request.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Fault> {
         let invalid = |words: String| Fault::new(Code::InvalidObject, "", words);
         let text = str::from_utf8(body).map_err(|error| invalid(format!("not UTF-8: {error}")))?;
@@ -26,33 +26,33 @@ impl<'a> Members<'a> {
             .map_err(|error| invalid(format!("the body is a JSON object: {error}")))
     }
 
-    /// Reads a value that must be an object.
+    /// Parses a value that must be an object.
     pub(crate) fn of(value: &'a RawValue) -> Result<Self, Fault> {
         serde_json::from_str(value.get())
             .map_err(|error| Fault::new(Code::InvalidObject, "", format!("an object: {error}")))
     }
 
-    /// Each member with its name.
+    /// Each member and its name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         self.0.iter().map(|(name, value)| (&**name, *value))
     }
 
-    /// A member as it is.
+    /// Takes a member out, unparsed.
     pub(crate) fn take(&mut self, name: &str) -> Option<&'a RawValue> {
         self.0.remove(name)
     }
 
-    /// A member that must be there.
+    /// Takes a required member.
     pub(crate) fn required(&mut self, name: &str) -> Result<&'a RawValue, Fault> {
         self.take(name).ok_or_else(|| missing(name))
     }
 
-    /// A text.
+    /// Takes an optional text.
     pub(crate) fn text(&mut self, name: &str) -> Result<Option<Cow<'a, str>>, Fault> {
         self.take(name).map(|value| text(value).map_err(|fault| fault.under(&at(name)))).transpose()
     }
 
-    /// A text of at most so many characters.
+    /// Takes an optional text of at most `chars_max` characters.
     pub(crate) fn short_text(
         &mut self,
         name: &str,
@@ -65,7 +65,7 @@ impl<'a> Members<'a> {
         Ok(text)
     }
 
-    /// One of these words.
+    /// Takes an optional member that must be one of some words.
     pub(crate) fn word<T: Copy>(
         &mut self,
         name: &str,
@@ -79,7 +79,7 @@ impl<'a> Members<'a> {
         })
     }
 
-    /// Yes or no.
+    /// Takes an optional boolean.
     pub(crate) fn flag(&mut self, name: &str) -> Result<Option<bool>, Fault> {
         let Some(value) = self.take(name) else { return Ok(None) };
         match value.get() {
@@ -89,7 +89,8 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// A whole number from `least` to `most`. A fraction of zero is none, as JSON Schema has it.
+    /// Takes an optional integer from `least` to `most`. A fraction of zero is allowed, as in JSON
+    /// Schema.
     pub(crate) fn whole(
         &mut self,
         name: &str,
@@ -111,13 +112,13 @@ impl<'a> Members<'a> {
             .ok_or_else(|| Fault::new(Code::IsTooBig, at(name), format!("{sent} is above {most}")))
     }
 
-    /// An array's values.
+    /// Takes an optional array.
     pub(crate) fn array(&mut self, name: &str) -> Result<Option<Vec<&'a RawValue>>, Fault> {
         let Some(value) = self.take(name) else { return Ok(None) };
         array(value).map(Some).map_err(|fault| fault.under(&at(name)))
     }
 
-    /// Whatever is still there is not known.
+    /// Refuses the first member that is left, because it is unknown.
     pub(crate) fn finish(self) -> Result<(), Fault> {
         match self.0.into_keys().next() {
             None => Ok(()),
@@ -129,17 +130,17 @@ impl<'a> Members<'a> {
     }
 }
 
-/// A JSON pointer's step to a member.
+/// One step of a JSON pointer, to a member.
 pub(crate) fn at(name: &str) -> String {
     format!("/{}", excerpt(name).replace('~', "~0").replace('/', "~1"))
 }
 
-/// A member that is not there.
+/// The fault of a required member that is absent.
 pub(crate) fn missing(name: &str) -> Fault {
     Fault::new(Code::FieldRequired, at(name), format!("`{name}` is required"))
 }
 
-/// A text.
+/// Parses a text.
 pub(crate) fn text(value: &RawValue) -> Result<Cow<'_, str>, Fault> {
     let read: Result<Text<'_>, _> = serde_json::from_str(value.get());
     read.map(|Text(text)| text).map_err(|error| {
@@ -148,15 +149,15 @@ pub(crate) fn text(value: &RawValue) -> Result<Cow<'_, str>, Fault> {
     })
 }
 
-/// An array's values.
+/// Parses an array.
 pub(crate) fn array(value: &RawValue) -> Result<Vec<&RawValue>, Fault> {
     serde_json::from_str(value.get())
         .map_err(|error| Fault::new(Code::InvalidArray, "", format!("an array: {error}")))
 }
 
-/// Holds a text to a number of characters.
+/// Checks that a text has at most `chars_max` characters.
 pub(crate) fn check_length(text: &str, chars_max: usize) -> Result<(), Fault> {
-    // No text has more characters than bytes.
+    // A text never has more characters than bytes.
     let chars = if text.len() <= chars_max { 0 } else { text.chars().count() };
     if chars <= chars_max {
         return Ok(());
@@ -165,26 +166,26 @@ pub(crate) fn check_length(text: &str, chars_max: usize) -> Result<(), Fault> {
     Err(Fault::new(Code::AboveMaxLength, "", words))
 }
 
-/// A number without a fraction; what is beyond 128 bits becomes the largest.
+/// A number without a fraction. Values beyond 128 bits saturate.
 #[expect(clippy::cast_possible_truncation, reason = "it saturates, and there is no fraction")]
 fn whole(token: &str) -> Option<i128> {
     token.parse().ok().or_else(|| {
         let number: f64 = token.parse().ok()?;
-        // Digits without end are a whole number, too.
+        // A number too large for a float is whole too.
         (number.fract() == 0.0 || number.is_infinite()).then_some(number as i128)
     })
 }
 
-/// The beginning of a text that a client chose, for a message.
+/// The beginning of a text that a client chose, short enough for a message.
 fn excerpt(text: &str) -> &str {
     text.char_indices().nth(64).map_or(text, |(end, _)| &text[..end])
 }
 
-/// A text that is borrowed where it has no escapes.
+/// A text that borrows from the JSON if it has no escapes.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// An object's members in their order, those of one name too.
+/// The members of an object in their order, including repeated names.
 pub(crate) struct Entries<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
@@ -216,7 +217,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
         let Entries(entries) = Entries::deserialize(deserializer)?;
         let mut members = BTreeMap::new();
         for (name, value) in entries {
-            // Readers differ in which of the two they believe.
+            // Readers differ in which of two equal names they use.
             if members.contains_key(&name) {
                 let name = excerpt(&name);
                 return Err(D::Error::custom(format!("`{name}` is there twice")));

@@ -1,15 +1,15 @@
-//! Proofs in Pangea's tree (leaf = SHA-256 of the envelope, node = SHA-256 of left and right, RFC
-//! 6962's shape), as the SDKs read them.
+//! Proofs in Pangea's tree, in the SDKs' format. A leaf is the SHA-256 of the envelope, a node the
+//! SHA-256 of left and right child, and the tree has the shape of RFC 6962.
 //!
-//! A step is `l:` or `r:`, where the sibling stands, and its hash in hex; steps go from the leaf to
-//! the root. The SDKs differ in what an empty proof means, so there is none: where nothing is to
-//! show, nothing is shown.
+//! A step is `l:` or `r:`, the side of the sibling, followed by the sibling's hash in hex. Steps
+//! lead from the leaf to the root. The SDKs disagree about an empty proof, so this module never
+//! makes one: if a proof would have no steps, it returns `None`.
 
 use tlog::{
     Growth, Hash, LeafInTree, LeafIndex, Pangea, Subtree, TreeSize, inclusion_proof_from_subtrees,
 };
 
-/// That a leaf is in the tree; `None` in a tree of one leaf.
+/// Proof that a leaf is in the tree; `None` for a tree of one leaf.
 pub fn membership<E>(
     leaf: LeafInTree,
     subtree_hash: impl FnMut(Subtree) -> Result<Hash, E>,
@@ -18,9 +18,9 @@ pub fn membership<E>(
     Ok((!steps.is_empty()).then(|| steps.join(",")))
 }
 
-/// That the later tree begins with the earlier one: a line for each peak of the earlier tree, the
-/// rightmost first, with its path to the later tree's root. `None` where the trees are equal or the
-/// earlier one is empty.
+/// Proof that the later tree begins with the earlier one: a line for each peak of the earlier tree,
+/// from right to left, with its path to the root of the later tree. `None` if the trees are equal
+/// or the earlier one is empty.
 pub fn consistency<E>(
     growth: Growth,
     mut subtree_hash: impl FnMut(Subtree) -> Result<Hash, E>,
@@ -39,7 +39,7 @@ pub fn consistency<E>(
     Ok(Some(lines))
 }
 
-/// Steps from the subtree of this height that the leaf is in up to the root.
+/// Steps to the root from the subtree of this height that contains the leaf.
 fn path<E>(
     leaf: LeafInTree,
     height: u8,
@@ -50,11 +50,11 @@ fn path<E>(
     Ok(steps.map(|(side, hash)| format!("{side}:{}", hex::encode(hash.as_bytes()))).collect())
 }
 
-/// Where each sibling of a path stands, from the leaf up.
+/// The side of each sibling on the path, from the leaf up.
 fn sides(leaf: LeafInTree) -> impl Iterator<Item = char> {
     let (mut index, mut last) = (leaf.index().get(), leaf.size().get() - 1);
     std::iter::from_fn(move || {
-        // The last node of a level without a sibling goes up as it is.
+        // A last node without a sibling moves up a level unchanged.
         while last > 0 && index == last && index % 2 == 0 {
             (index, last) = (index / 2, last / 2);
         }
@@ -66,7 +66,7 @@ fn sides(leaf: LeafInTree) -> impl Iterator<Item = char> {
     })
 }
 
-/// The perfect subtrees that a tree is made of, the leftmost first.
+/// The perfect subtrees that make up a tree, from left to right.
 fn peaks(size: TreeSize) -> impl DoubleEndedIterator<Item = Subtree> {
     let leaves = size.get();
     (0..63_u8).rev().filter(move |height| leaves >> height & 1 == 1).map(move |height| {
@@ -75,7 +75,7 @@ fn peaks(size: TreeSize) -> impl DoubleEndedIterator<Item = Subtree> {
     })
 }
 
-/// A leaf in a tree that has it.
+/// The leaf with this index, if a tree of this size has it.
 #[must_use]
 pub fn leaf_in(size: u64, leaf: u64) -> Option<LeafInTree> {
     TreeSize::new(size).leaf(LeafIndex::new(leaf)).ok()
@@ -107,7 +107,7 @@ mod tests {
         frontier.root()
     }
 
-    /// What the SDKs do: fold the steps.
+    /// Folds the steps as the SDKs do.
     fn fold(begin: Hash, steps: &str) -> Hash {
         steps.split(',').filter(|step| !step.is_empty()).fold(begin, |hash, step| {
             let (side, sibling) = step.split_once(':').unwrap();

@@ -1,9 +1,9 @@
-//! Cuts out of a text what a log is not to hold.
+//! Removes from a text what a log must not hold.
 //!
-//! A text that is JSON is read first: patterns meet each value and each name as it is meant, not as
-//! it is escaped, and what is left is written as JSON again. So is JSON in a text in JSON. A number
-//! is met as it was written and as its digits are; where something of it has to go it becomes a
-//! text.
+//! If a text is JSON, it is parsed first: patterns are applied to each value and each name after
+//! unescaping, and the result is written as JSON again. The same holds for JSON within a text in
+//! JSON. Patterns are applied to a number as written and to its full digits; if a pattern matches,
+//! the number becomes a text.
 
 use std::{
     borrow::Cow,
@@ -15,18 +15,18 @@ use serde_json::value::RawValue;
 
 use crate::members::Entries;
 
-/// What stands in a text where something was cut out.
+/// Replacement for removed text.
 pub const REDACTED: &str = "[redacted]";
 
-/// Levels of values in values, and of JSON in texts, that are looked into; what lies deeper goes as
-/// a whole. A client's nested value has at most as many.
+/// Most levels of nesting that are searched, of values in values and of JSON in texts. Deeper parts
+/// are removed whole. A client's nested value has at most as many levels.
 const LEVELS_MAX: usize = 128;
 
 /// The patterns of one field.
 #[derive(Clone, Debug)]
 pub(crate) struct Redaction(Vec<Regex>);
 
-/// Which patterns have met something.
+/// For each pattern, whether it has matched.
 struct Met(Vec<bool>);
 
 impl Redaction {
@@ -34,7 +34,7 @@ impl Redaction {
         Self(patterns)
     }
 
-    /// The text without what is not to be sealed; `None` where nothing of it has to go.
+    /// The text without what must not be sealed; `None` if nothing matches.
     pub(crate) fn apply(&self, text: &str) -> Option<String> {
         self.text(text, 0, &mut self.nothing_met())
     }
@@ -43,7 +43,7 @@ impl Redaction {
         Met(vec![false; self.0.len()])
     }
 
-    /// A text, which may be JSON.
+    /// Redacts a text, which may be JSON.
     fn text(&self, text: &str, level: usize, met: &mut Met) -> Option<String> {
         if !text.trim_start().starts_with(['{', '[', '"']) {
             return self.plain(text, met);
@@ -58,9 +58,9 @@ impl Redaction {
         redacted
     }
 
-    /// What a pattern meets across values goes, too, though what is left may then be no JSON. Of a
-    /// pattern that has met a value, too, that is what has a quotation mark in it: the rest is what
-    /// stands where something was cut out, or an escape.
+    /// Also removes matches that span several values, even if the rest is no longer JSON. If a
+    /// pattern has also matched within a value, only its matches with a quotation mark count here:
+    /// the others match a replacement or an escape.
     fn across_values(&self, text: &str, redacted: Option<String>, met: &Met) -> Option<String> {
         let patterns = self.0.iter().zip(&met.0);
         patterns.fold(redacted, |redacted, (pattern, has_met)| {
@@ -77,7 +77,7 @@ impl Redaction {
         })
     }
 
-    /// A text as it stands.
+    /// Redacts a text as it stands, without parsing it.
     fn plain(&self, text: &str, met: &mut Met) -> Option<String> {
         let mut redacted: Option<String> = None;
         for (pattern, met) in self.0.iter().zip(&mut met.0) {
@@ -90,7 +90,7 @@ impl Redaction {
         redacted
     }
 
-    /// A value, as JSON.
+    /// Redacts a JSON value.
     fn value(&self, value: &RawValue, level: usize, met: &mut Met) -> Option<String> {
         if level == LEVELS_MAX {
             return Some(quoted(REDACTED));
@@ -111,7 +111,7 @@ impl Redaction {
             b'"' => {
                 let redacted = match serde_json::from_str::<String>(token) {
                     Ok(text) => self.text(&text, level, met),
-                    // Half of a surrogate pair is no text: its escape is met as it stands.
+                    // Half of a surrogate pair is not text; the patterns are applied to its escape.
                     Err(_half) => self.plain(token, met),
                 };
                 redacted.map(|redacted| quoted(&redacted))
@@ -124,7 +124,7 @@ impl Redaction {
     fn object(&self, token: &str, level: usize, met: &mut Met) -> Option<String> {
         let Entries(entries) = serde_json::from_str(token).ok()?;
         let mut names = HashSet::new();
-        // The number that each redacted name comes to next: not every name is tried for each.
+        // The next number for each redacted name, so that not every number is tried again.
         let mut numbers: HashMap<String, u64> = HashMap::new();
         let (mut members, mut is_redacted) = (Vec::new(), false);
         for (name, value) in entries {
@@ -132,7 +132,7 @@ impl Redaction {
             let other_name = self.plain(&name, met);
             is_redacted |= redacted.is_some() || other_name.is_some();
             let name = match other_name {
-                // A reader may believe either of two of one name, so both stay.
+                // A reader may use either of two equal names, so both stay.
                 None => name,
                 Some(name) => Cow::Owned(unique(name, &names, &mut numbers)),
             };
@@ -142,7 +142,8 @@ impl Redaction {
         is_redacted.then(|| format!("{{{}}}", members.join(",")))
     }
 
-    /// A number as it was written, or with all its digits: 4.2e15 and 4200000000000000 are one.
+    /// Redacts a number as written or with its full digits: 4.2e15 and 4200000000000000 are the
+    /// same.
     fn number(&self, token: &str, met: &mut Met) -> Option<String> {
         let digits = token.parse::<f64>().ok().filter(|number| number.is_finite());
         let digits = digits.and_then(|number| self.plain(&number.to_string(), met));
@@ -150,8 +151,8 @@ impl Redaction {
     }
 }
 
-/// A redacted name, with a number where it stands there already: two names that are told apart by
-/// what went stay two.
+/// A redacted name, with a number appended if the name exists already. So two names that differed
+/// only in the removed part stay distinct.
 fn unique(
     name: String,
     names: &HashSet<Cow<'_, str>>,
@@ -194,27 +195,27 @@ mod tests {
     fn a_value_is_met_as_it_is_meant_and_what_is_left_is_json() {
         for (text, left) in [
             (format!("card {CARD}."), "card [redacted].".to_owned()),
-            // An escape before it makes of a boundary none.
+            // With an escape before it, the raw text has no word boundary.
             (format!(r#"{{"a":"card\n{CARD}"}}"#), r#"{"a":"card\n[redacted]"}"#.to_owned()),
             (format!(r#"["x\u0034{}"]"#, &CARD[1..]), format!(r#"["x\u0034{}"]"#, &CARD[1..])),
             (format!(r#"["\u0034{}"]"#, &CARD[1..]), r#"["[redacted]"]"#.to_owned()),
             (format!("\"a\\t{CARD}\""), r#""a\t[redacted]""#.to_owned()),
-            // Numbers, however they are written.
+            // Numbers in any notation.
             (format!(r#"{{"a":{CARD},"b":1.50}}"#), r#"{"a":"[redacted]","b":1.50}"#.to_owned()),
             (
                 r#"[4.242424242424242e15,-4242424242424242]"#.to_owned(),
                 r#"["[redacted]","-[redacted]"]"#.to_owned(),
             ),
-            // Names.
+            // Member names.
             (
                 format!(r#"{{"{CARD}":1,"5555555555554444":2}}"#),
                 r#"{"[redacted]":1,"[redacted] 2":2}"#.to_owned(),
             ),
-            // A name that is there twice: a reader may believe either.
+            // A repeated name: a reader may use either member.
             (format!(r#"{{"a":"{CARD}","a":"x"}}"#), r#"{"a":"[redacted]","a":"x"}"#.to_owned()),
-            // A number that no float holds does not hide its neighbours.
+            // A number too large for a float does not hide its neighbours.
             (format!(r#"[1e999,"x\n{CARD}"]"#), r#"[1e999,"x\n[redacted]"]"#.to_owned()),
-            // No JSON after all.
+            // Text that only begins like JSON.
             (format!("{{card {CARD}"), "{card [redacted]".to_owned()),
         ] {
             let redacted = cards().apply(&text);
@@ -239,7 +240,7 @@ mod tests {
         assert_eq!(left, json!({ "lines": ["card\n[redacted]"] }));
         let deep = format!("{}\"{CARD}\"{}", "[".repeat(200), "]".repeat(200));
         assert!(!cards().apply(&deep).unwrap().contains(CARD));
-        // Deeper than anybody looks, everything goes.
+        // Beyond the deepest level searched, everything is removed.
         let in_arrays = |inner: &str| format!("{}{inner}{}", "[".repeat(100), "]".repeat(100));
         let deeper = in_arrays(&quoted(&in_arrays("\"not looked at\"")));
         assert!(!cards().apply(&deeper).unwrap().contains("not looked at"));
@@ -260,12 +261,12 @@ mod tests {
         let redaction = Redaction::of(vec![Regex::new(r#""password":"[^"]*""#).unwrap()]);
         let left = redaction.apply(r#"{"name":"ada","password":"lovelace"}"#).unwrap();
         assert_eq!(left, r#"{"name":"ada",[redacted]}"#);
-        // Also where it meets a value, too, or lies in a text.
+        // Also if it matches within a value, or within a text in JSON.
         let hidden = r#"{"note":"\"password\":\"x\"","password":"lovelace"}"#;
         assert_eq!(redaction.apply(hidden).unwrap(), r#"{"note":"[redacted]",[redacted]}"#);
         let within = json!({ "body": r#"{"password":"lovelace"}"# }).to_string();
         assert_eq!(redaction.apply(&within).unwrap(), r#"{"body":"{[redacted]}"}"#);
-        // What stands where something was cut out is not cut again.
+        // The replacement itself is not redacted again.
         let words = Redaction::of(vec![Regex::new("[a-z]+").unwrap()]);
         assert_eq!(words.apply(r#"["ada",true]"#).as_deref(), Some(r#"["[redacted]",true]"#));
     }

@@ -1,4 +1,4 @@
-//! What clients ask: each endpoint's body, read once.
+//! Requests of clients: parses the body of each endpoint.
 
 use std::collections::BTreeMap;
 
@@ -16,39 +16,39 @@ use crate::{
     when,
 };
 
-/// Events of one bulk request, from the contract.
+/// Most events of one bulk request, from the contract.
 pub const EVENTS_MAX: usize = 1_000;
-/// Events of a page; the contract names no limit, and the SDKs' dump asks for as many.
+/// Most events of a page. The contract names no limit; the SDKs' dump asks for this many.
 pub const PAGE_EVENTS_MAX: u64 = 1_000;
-/// Events of a page where none is named.
+/// Events of a page if the request names no limit.
 const PAGE_EVENTS_DEFAULT: u64 = 20;
 /// Most results of a search, from the contract.
 pub const RESULTS_MAX: u64 = 10_000;
-/// The order in which the log has the events.
+/// Name of the field that gives the log's own order.
 pub const RECEIVED_AT: &str = "received_at";
-/// What a search looks back where it names no start, from the contract.
+/// How far a search looks back if it names no start, from the contract.
 const START_DEFAULT: &str = "14d";
-/// Values of one field that a search can be restricted to.
+/// Most values to which a search can restrict one field.
 const RESTRICTION_VALUES_MAX: usize = 1_000;
 
-/// Which log a request is for; the token's where none is named.
+/// The log that a request is for; `None` for the log of its token.
 pub type ConfigId = Option<String>;
 
-/// `/v1/log`, `/v2/log` and `/v2/log_async`.
+/// Request of `/v1/log`, `/v2/log` and `/v2/log_async`.
 #[derive(Debug)]
 pub struct LogRequest {
-    /// Which log.
+    /// The log to write to.
     pub config_id: ConfigId,
-    /// 1 to [`EVENTS_MAX`].
+    /// The events to seal: 1 to [`EVENTS_MAX`].
     pub items: Vec<Item>,
-    /// Whether envelope and proofs are wanted.
+    /// Whether the client wants envelopes and proofs.
     pub verbose: bool,
-    /// The newest root that the client has seen.
+    /// Newest root that the client has seen.
     pub prev_root: Option<Hash>,
 }
 
 impl LogRequest {
-    /// Reads the body of `/v1/log`.
+    /// Parses the body of `/v1/log`.
     pub fn parse_one(body: &[u8], schema: &Schema) -> Result<Self, Fault> {
         let mut members = Members::parse(body)?;
         let config_id = config_id(&mut members)?;
@@ -59,7 +59,7 @@ impl LogRequest {
         Ok(Self { config_id, items: vec![item], verbose, prev_root: prev_root.flatten() })
     }
 
-    /// Reads the body of `/v2/log`. Unknown members are let through, as the contract has it.
+    /// Parses the body of `/v2/log`. It ignores unknown members, as the contract demands.
     pub fn parse_bulk(body: &[u8], schema: &Schema) -> Result<Self, Fault> {
         let mut members = Members::parse(body)?;
         let config_id = config_id(&mut members)?;
@@ -89,8 +89,8 @@ fn item(event: &RawValue, schema: &Schema) -> Result<Item, Fault> {
     Ok(item)
 }
 
-/// The contract's pattern has no end: what is longer than a hash, or not in hex, is a root that
-/// nobody gave.
+/// The contract sets no maximum length. A text that is longer than a hash or not hex is a root that
+/// this log never had.
 fn prev_root(text: &str) -> Result<Option<Hash>, Fault> {
     let is_digit = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     if !text.as_bytes().get(..64).is_some_and(|digits| digits.iter().copied().all(is_digit)) {
@@ -100,56 +100,57 @@ fn prev_root(text: &str) -> Result<Option<Hash>, Fault> {
     Ok(hex::decode_to_slice(text, &mut bytes).ok().map(|()| Hash::from_bytes(bytes)))
 }
 
-/// `/v1/search`, with its window as moments.
+/// Request of `/v1/search`, with absolute times.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SearchRequest {
-    /// Which log.
+    /// The log to search.
     pub config_id: ConfigId,
-    /// What is searched for.
+    /// The search itself.
     pub search: Search,
-    /// Whether hashes' proofs are wanted.
+    /// Whether the client wants hashes and proofs.
     pub verbose: bool,
-    /// Events of the first page.
+    /// Most events of the first page.
     pub limit: u64,
 }
 
-/// What is searched for, in which order.
+/// What to search for, and the order of the results.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Search {
-    /// In Pangea's query language.
+    /// Search in Pangea's query language.
     pub query: String,
-    /// Received from this moment on.
+    /// Only events received at or after this time.
     pub start: Timestamp,
-    /// Received before this moment.
+    /// Only events received before this time.
     pub end: Option<Timestamp>,
-    /// The highest count.
+    /// Most events to count.
     pub results_max: u64,
-    /// Which come first.
+    /// Direction of the order.
     pub order: SortOrder,
-    /// By which field.
+    /// Name of the field that orders the results.
     pub order_by: String,
-    /// Whole values for fields, any of them for each.
+    /// For each field, texts one of which its whole value must equal.
     pub restriction: BTreeMap<String, Vec<String>>,
 }
 
-/// Which come first.
+/// Direction of an order.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum SortOrder {
-    /// The smallest.
+    /// Smallest first.
     Ascending,
-    /// The largest.
+    /// Largest first.
     Descending,
 }
 
 const ORDERS: [(&str, SortOrder); 2] =
     [("asc", SortOrder::Ascending), ("desc", SortOrder::Descending)];
-/// Fields that the contract lets one order by, and restrict; those of a custom schema come on top.
+/// Fields by which the contract lets a client order, and which it can restrict. Custom fields come
+/// in addition.
 const ORDERED_BY: [&str; 8] =
     ["actor", "action", "message", RECEIVED_AT, "source", "status", "target", "timestamp"];
 const RESTRICTED: [&str; 6] = ["actor", "action", "source", "status", "target", "tenant_id"];
 
 impl SearchRequest {
-    /// Reads the body of `/v1/search`.
+    /// Parses the body of `/v1/search`.
     pub fn parse(body: &[u8], schema: &Schema, now: Timestamp) -> Result<Self, Fault> {
         let mut members = Members::parse(body)?;
         let config_id = config_id(&mut members)?;
@@ -205,7 +206,7 @@ fn order(members: &mut Members<'_>, schema: &Schema) -> Result<(SortOrder, Strin
     Err(Fault::new(Code::NotEnumMember, "/order_by", words))
 }
 
-/// Values by field. An empty list restricts nothing.
+/// Parses restrictions. An empty list restricts nothing.
 fn restriction(value: &RawValue, schema: &Schema) -> Result<BTreeMap<String, Vec<String>>, Fault> {
     let mut restriction = BTreeMap::new();
     for (field, values) in Members::of(value)?.iter() {
@@ -232,7 +233,7 @@ fn restriction(value: &RawValue, schema: &Schema) -> Result<BTreeMap<String, Vec
     Ok(restriction)
 }
 
-/// What the restriction of an earlier search is held against.
+/// Parses the restriction that the earlier search must have had.
 fn asserted(
     members: &mut Members<'_>,
     schema: &Schema,
@@ -242,23 +243,23 @@ fn asserted(
     read.map_err(|fault| fault.under("/assert_search_restriction"))
 }
 
-/// `/v1/results`.
+/// Request of `/v1/results`.
 #[derive(Debug)]
 pub struct ResultsRequest {
-    /// Which log.
+    /// The log that was searched.
     pub config_id: ConfigId,
-    /// Which search; what is no id names none.
+    /// The search; `None` if the text is not an id.
     pub id: Option<ResultId>,
-    /// Events to pass over.
+    /// Number of events to skip.
     pub offset: u64,
-    /// Events of the page.
+    /// Most events of the page.
     pub limit: u64,
-    /// The restriction that the search must have had.
+    /// Restriction that the search must have had.
     pub asserted: Option<BTreeMap<String, Vec<String>>>,
 }
 
 impl ResultsRequest {
-    /// Reads the body of `/v1/results`. Unknown members are let through, as the contract has it.
+    /// Parses the body of `/v1/results`. It ignores unknown members, as the contract demands.
     pub fn parse(body: &[u8], schema: &Schema) -> Result<Self, Fault> {
         let mut members = Members::parse(body)?;
         let config_id = config_id(&mut members)?;
@@ -271,17 +272,17 @@ impl ResultsRequest {
     }
 }
 
-/// `/v1/root`.
+/// Request of `/v1/root`.
 #[derive(Debug)]
 pub struct RootRequest {
-    /// Which log.
+    /// The log whose root is asked for.
     pub config_id: ConfigId,
-    /// Of the tree with so many leaves; the newest published where none is named.
+    /// Number of leaves of the tree; `None` for the newest published tree.
     pub tree_size: Option<u64>,
 }
 
 impl RootRequest {
-    /// Reads the body of `/v1/root`.
+    /// Parses the body of `/v1/root`.
     pub fn parse(body: &[u8]) -> Result<Self, Fault> {
         let mut members = Members::parse(body)?;
         let config_id = config_id(&mut members)?;
@@ -291,7 +292,7 @@ impl RootRequest {
     }
 }
 
-/// Reads the body of `/v1/schema`: which log.
+/// Parses the body of `/v1/schema`, which names only a log.
 pub fn parse_schema(body: &[u8]) -> Result<ConfigId, Fault> {
     let mut members = Members::parse(body)?;
     let config_id = config_id(&mut members)?;
@@ -299,42 +300,42 @@ pub fn parse_schema(body: &[u8]) -> Result<ConfigId, Fault> {
     Ok(config_id)
 }
 
-/// In which form records are downloaded.
+/// Format of a download.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Format {
-    /// Comma-separated values, the envelope's fields as columns.
+    /// Comma-separated values, with the envelope's fields as columns.
     Csv,
-    /// An array of envelopes.
+    /// A JSON array of envelopes.
     Json,
 }
 
-/// A span of the log.
+/// A time span of the log.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Window {
-    /// Received from this moment on.
+    /// Only events received at or after this time.
     pub start: Timestamp,
-    /// Received before this moment.
+    /// Only events received before this time.
     pub end: Option<Timestamp>,
-    /// Which come first.
+    /// Direction of the order.
     pub order: SortOrder,
 }
 
 const FORMATS: [(&str, Format); 2] = [("csv", Format::Csv), ("json", Format::Json)];
 
-/// `/v1/export`.
+/// Request of `/v1/export`.
 #[derive(Debug)]
 pub struct ExportRequest {
-    /// Which log.
+    /// The log to export.
     pub config_id: ConfigId,
-    /// Everything that was received then.
+    /// All events received in this span are exported.
     pub window: Window,
-    /// In which form, unless the download names another.
+    /// Format, unless the download names another.
     pub format: Format,
 }
 
 impl ExportRequest {
-    /// Reads the body of `/v1/export`. Without a start, everything is exported. `verbose` says
-    /// nothing here: there are no proofs in a file.
+    /// Parses the body of `/v1/export`. Without a start, everything is exported. `verbose` has no
+    /// effect, because a file holds no proofs.
     pub fn parse(body: &[u8], schema: &Schema, now: Timestamp) -> Result<Self, Fault> {
         let mut members = Members::parse(body)?;
         let config_id = config_id(&mut members)?;
@@ -353,30 +354,30 @@ impl ExportRequest {
     }
 }
 
-/// `/v1/download_results`.
+/// Request of `/v1/download_results`.
 #[derive(Debug)]
 pub struct DownloadRequest {
-    /// Which log.
+    /// The log that the download is from.
     pub config_id: ConfigId,
-    /// Of what.
+    /// The results to download.
     pub of: Downloaded,
-    /// In which form.
+    /// Format; `None` for the default.
     pub format: Option<Format>,
-    /// The restriction that the search must have had.
+    /// Restriction that the search must have had.
     pub asserted: Option<BTreeMap<String, Vec<String>>>,
 }
 
-/// What is downloaded.
+/// The results that a download holds.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Downloaded {
-    /// What a search found.
+    /// Results of this search.
     Search(ResultId),
-    /// An export.
+    /// Records of the export with this request id.
     Export(RequestId),
 }
 
 impl DownloadRequest {
-    /// Reads the body of `/v1/download_results`.
+    /// Parses the body of `/v1/download_results`.
     pub fn parse(body: &[u8], schema: &Schema) -> Result<Self, Fault> {
         let mut members = Members::parse(body)?;
         let config_id = config_id(&mut members)?;
@@ -402,8 +403,8 @@ impl DownloadRequest {
     }
 }
 
-/// `/v1/log_stream`: each record of `logs`, or the whole body where it has none, as a message of
-/// its canonical JSON.
+/// Parses the body of `/v1/log_stream`: each record of `logs`, or the whole body if it has none.
+/// The canonical JSON of a record becomes the message of an event.
 pub fn parse_stream(body: &[u8], schema: &Schema) -> Result<LogRequest, Fault> {
     let mut members = Members::parse(body)?;
     let config_id = config_id(&mut members)?;
@@ -423,7 +424,7 @@ pub fn parse_stream(body: &[u8], schema: &Schema) -> Result<LogRequest, Fault> {
         let event = format!(r#"{{"event":{{"message":{}}}}}"#, record.get());
         let item =
             RawValue::from_string(event).map_err(invalid).and_then(|event| item(&event, schema));
-        // The request has at its place what is the message here.
+        // In the request, the record itself stands where this event has its message.
         item.map_err(|mut fault| {
             let within = fault.source_pointer.strip_prefix("/event/message").unwrap_or_default();
             fault.source_pointer = format!("{place}{within}");
@@ -434,7 +435,7 @@ pub fn parse_stream(body: &[u8], schema: &Schema) -> Result<LogRequest, Fault> {
     Ok(LogRequest { config_id, items, verbose: false, prev_root: None })
 }
 
-/// A record with its place. Auth0's carry what happened under `data`.
+/// A record and its place. Auth0 puts the event of a record under `data`.
 fn record_in_logs((at, record): (usize, &RawValue)) -> (String, &RawValue) {
     match Members::of(record).ok().and_then(|mut members| members.take("data")) {
         Some(data) => (format!("/logs/{at}/data"), data),

@@ -1,7 +1,6 @@
-//! Which fields an event may have: the contract's, and those that a log's configuration adds.
+//! The fields that an event may have: the contract's, and those of a log's configuration.
 //!
-//! The contract's fields are always there: readings have them. So a custom schema adds fields and
-//! takes none away.
+//! The contract's fields always exist, because readings use them. A custom schema only adds fields.
 
 use std::collections::BTreeMap;
 
@@ -11,65 +10,65 @@ use serde::{Deserialize, Serialize};
 pub use crate::redact::REDACTED;
 use crate::redact::Redaction;
 
-/// What may stand in a field.
+/// Type of a field's value.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// Text.
+    /// A text.
     #[serde(alias = "text", alias = "string-unindexed")]
     String,
-    /// RFC 3339.
+    /// A time, RFC 3339.
     #[serde(rename = "datetime")]
     DateTime,
-    /// A whole number.
+    /// An integer.
     Integer,
-    /// True or false.
+    /// A boolean.
     Boolean,
     /// A number, stored as the text that the client wrote.
     Float,
 }
 
-/// One field.
+/// One field of a schema.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Field {
-    /// Its name.
+    /// Name of the field.
     pub id: String,
-    /// What may stand in it.
+    /// Type of the field's value.
     #[serde(rename = "type")]
     pub kind: Kind,
-    /// Most characters of a text.
+    /// Longest text, in characters.
     #[serde(default = "custom_chars_max")]
     pub size: usize,
-    /// Whether every event has it.
+    /// Whether every event must have the field.
     #[serde(default)]
     pub required: bool,
 }
 
 impl Field {
-    /// Whether a nested value is taken, too, and stored as its canonical JSON: where text is free,
-    /// not in names.
+    /// Whether the field also accepts a nested value, which is stored as canonical JSON. Fields of
+    /// free text do; fields that hold names do not.
     pub(crate) fn takes_nested(&self) -> bool {
         matches!(&*self.id, "message" | "new" | "old") || !Schema::is_standard(&self.id)
     }
 }
 
-/// The fields of a log's events.
+/// All fields that events of a log may have.
 #[derive(Clone, Debug)]
 pub struct Schema {
     fields: BTreeMap<String, Field>,
-    /// By field, what is cut out of its text before it is sealed.
+    /// For each field, the patterns whose matches are removed before sealing.
     redactions: BTreeMap<String, Redaction>,
 }
 
-/// Most characters of `message`, `new`, `old`, and of a custom field.
+/// Longest `message`, `new`, `old` or custom field, in characters.
 pub const TEXT_CHARS_MAX: usize = 32_766;
-/// Custom fields of a log: the index looks at each.
+/// Most custom fields of a log. The index reads each.
 pub const CUSTOM_FIELDS_MAX: usize = 100;
-/// Characters of a field's name, from the contract.
+/// Longest name of a field in characters, from the contract.
 const ID_CHARS_MAX: usize = 32;
 
-/// The contract's fields, with the most characters of each.
+/// The contract's fields and their longest texts in characters.
 const STANDARD: [(&str, usize); 10] = [
     ("action", 32),
     ("actor", 128),
@@ -99,8 +98,8 @@ impl Schema {
         Self { fields: STANDARD.into_iter().map(field).collect(), redactions: BTreeMap::new() }
     }
 
-    /// The same, and of these fields' texts what matches one of the regular expressions is cut out
-    /// before it is sealed.
+    /// This schema with redaction: for each named field, matches of its regular expressions are
+    /// removed from the text before it is sealed.
     pub fn redacting(
         mut self,
         patterns: BTreeMap<String, Vec<String>>,
@@ -125,12 +124,12 @@ impl Schema {
         Ok(self)
     }
 
-    /// A field's text without what is not to be sealed; `None` where nothing of it has to go.
+    /// A field's text without what must not be sealed; `None` if nothing matches.
     pub(crate) fn redact(&self, id: &str, text: &str) -> Option<String> {
         self.redactions.get(id)?.apply(text)
     }
 
-    /// The contract's fields and these.
+    /// The contract's fields and these custom fields.
     pub fn with(custom: Vec<Field>) -> Result<Self, InvalidSchema> {
         if custom.len() > CUSTOM_FIELDS_MAX {
             return Err(InvalidSchema::TooMany { fields: custom.len() });
@@ -142,8 +141,8 @@ impl Schema {
                     && id.starts_with(|first: char| first.is_ascii_lowercase())
                     && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
             };
-            // Two have their places beside the event's fields; by the third the site's own sensors
-            // are searched for.
+            // Two of these names stand beside the event in an envelope. The third is the search
+            // field for the site's own sensors.
             if !is_name(&field.id) || matches!(&*field.id, "received_at" | "sealwire" | "sensor") {
                 return Err(InvalidSchema::Name { id: field.id });
             }
@@ -156,74 +155,74 @@ impl Schema {
         Ok(schema)
     }
 
-    /// A field by its name.
+    /// The field of this name, if there is one.
     #[must_use]
     pub fn field(&self, id: &str) -> Option<&Field> {
         self.fields.get(id)
     }
 
-    /// All fields, by their names.
+    /// All fields, sorted by name.
     pub fn fields(&self) -> impl Iterator<Item = &Field> {
         self.fields.values()
     }
 
-    /// Whether there is a field of this name that the contract does not have.
+    /// Whether there is a custom field of this name.
     #[must_use]
     pub fn has_custom(&self, id: &str) -> bool {
         self.fields.contains_key(id) && !Self::is_standard(id)
     }
 
-    /// Whether this is a field that the contract itself has.
+    /// Whether the contract has a field of this name.
     pub(crate) fn is_standard(id: &str) -> bool {
         STANDARD.iter().any(|(standard, _)| *standard == id)
     }
 }
 
-/// Fields that cannot be.
+/// Why a schema is invalid.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum InvalidSchema {
-    /// Too many.
+    /// There are too many custom fields.
     #[error("{fields} custom fields: at most {CUSTOM_FIELDS_MAX} are taken")]
     TooMany {
-        /// How many.
+        /// Number of custom fields.
         fields: usize,
     },
-    /// A name that is none.
+    /// A text cannot be the name of a field.
     #[error(
         "`{id}` cannot be a custom field: use 1 to {ID_CHARS_MAX} of a-z, 0-9 and `_`, a letter first, and none of `received_at`, `sealwire` and `sensor`"
     )]
     Name {
-        /// The text.
+        /// The refused text.
         id: String,
     },
-    /// What is no text cannot be redacted.
+    /// Redaction is configured for a field that is missing or not a text.
     #[error("there is no field `{id}` of text, so nothing of it can be redacted")]
     NotText {
-        /// The name.
+        /// Name of the field.
         id: String,
     },
-    /// A pattern that is none.
+    /// A pattern is not a regular expression.
     #[error("`{pattern}`, to be redacted from `{id}`, is not a regular expression: {reason}")]
     Pattern {
-        /// The field.
+        /// Name of the field.
         id: String,
-        /// The text.
+        /// The refused pattern.
         pattern: String,
-        /// Why not.
+        /// The parser's message.
         reason: String,
     },
-    /// A pattern that matches everywhere.
+    /// A pattern matches the empty text, and therefore everywhere.
     #[error("`{pattern}`, to be redacted from `{id}`, matches the empty text, and so everywhere")]
     MatchesNothing {
-        /// The field.
+        /// Name of the field.
         id: String,
-        /// The pattern.
+        /// The refused pattern.
         pattern: String,
     },
-    /// A name that another field has.
+    /// Another field already has this name.
     #[error("there is a field `{id}` already: name the custom field otherwise")]
     Taken {
-        /// The name.
+        /// The name that is taken.
         id: String,
     },
 }

@@ -1,7 +1,8 @@
-//! Signatures that clients make over an event: Ed25519 over its canonical JSON.
+//! Signatures of clients over an event: Ed25519 over its canonical JSON.
 //!
-//! The SDKs disagree on the bytes. Python signs timestamps with six digits and sends them
-//! otherwise; Go escapes HTML's characters; a program may do neither.
+//! The SDKs disagree on the signed bytes. Python signs timestamps with six fractional digits but
+//! sends them in another form. Go escapes the special characters of HTML. Other programs may do
+//! neither.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::{Signature, VerifyingKey, pkcs8::DecodePublicKey as _};
@@ -9,19 +10,19 @@ use serde::Deserialize;
 
 use crate::fault::{Code, Fault};
 
-/// A client's signature of an event, as it came: these texts are sealed and shown.
+/// A client's signature of an event, as received. These texts are sealed and shown.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Signed {
-    /// Base64 of 64 bytes.
+    /// Signature: base64 of 64 bytes.
     pub signature: String,
-    /// JSON with a PEM under `key`, or a PEM, or base64, or an OpenSSH key.
+    /// Public key: JSON with a PEM under `key`, a PEM, base64, or an OpenSSH key.
     pub public_key: String,
 }
 
-/// Most characters of a signature or a public key, from the contract.
+/// Longest signature or public key in characters, from the contract.
 pub const CHARS_MAX: usize = 256;
 
-/// What checks the bytes that an event may have been signed as.
+/// Verifies the forms in which an event may have been signed.
 pub(crate) struct Verifier {
     key: VerifyingKey,
     signature: Signature,
@@ -46,7 +47,7 @@ impl Verifier {
         Ok(Self { key, signature })
     }
 
-    /// Whether canonical JSON was signed, as it is or as Go writes it.
+    /// Whether the signature is over this canonical JSON, as it is or as Go writes it.
     pub(crate) fn verifies(&self, canonical: &str) -> bool {
         let is_of = |bytes: &str| self.key.verify_strict(bytes.as_bytes(), &self.signature).is_ok();
         is_of(canonical) || {
@@ -72,7 +73,7 @@ fn go_json(canonical: &str) -> String {
     escaped
 }
 
-/// Whether Go would write canonical JSON otherwise.
+/// Whether Go would write this canonical JSON differently.
 pub(crate) fn is_escaped_by_go(canonical: &str) -> bool {
     canonical.contains(['<', '>', '&', '\u{2028}', '\u{2029}'])
 }
@@ -91,7 +92,7 @@ fn key_of(text: &str) -> Option<VerifyingKey> {
         Some(rest) => rest.split_whitespace().next()?,
         None => key,
     };
-    // Behind an OpenSSH key's header, and behind old clients' DER, the last 32 bytes are the key.
+    // The key is the last 32 bytes, after the header of OpenSSH or the DER of old clients.
     let bytes = STANDARD.decode(encoded).ok()?;
     VerifyingKey::from_bytes(bytes.last_chunk()?).ok()
 }

@@ -1,13 +1,13 @@
-//! How a sealed envelope is sent to whom: the SDKs read JSON differently, and each must hash what
-//! was sealed.
+//! Adapts a sealed envelope to the SDK that reads it. The SDKs parse JSON differently, and each
+//! must hash the sealed bytes.
 //!
-//! - Node's parses the text of `message`, `new` and `old` as JSON wherever it can, and hashes what
-//!   came out. Such a text is sent to it as a JSON text of itself.
-//! - Go's escapes `<`, `>`, `&`, U+2028 and U+2029 before it hashes, and takes a hash that it
-//!   cannot match for a failure of the whole answer. So it does a value that is not of the type
-//!   which the program gave its field: a timestamp of another form than its own, a number that was
-//!   sealed as text. It is sent the moment in its form, and the number. Of all these events it is
-//!   sent neither hash nor proof: "not verified".
+//! - Node's SDK parses the text of `message`, `new` and `old` as JSON if it can, and hashes the
+//!   result. So it gets such a text encoded as a JSON string once more.
+//! - Go's SDK escapes `<`, `>`, `&`, U+2028 and U+2029 before it hashes. If the hash differs, it
+//!   rejects the whole answer. It also rejects the answer if a value is not of the type that the
+//!   program gave the field: a timestamp in another form, or a number sealed as text. So it gets
+//!   the timestamp in its own form, and the number. For all these events it gets neither hash nor
+//!   proof, and shows them as "not verified".
 
 use serde_json::{Number, Value, value::RawValue};
 
@@ -17,10 +17,10 @@ use crate::{
     when::When,
 };
 
-/// Who reads an answer.
+/// The client that reads an answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum View {
-    /// Python's SDK, and everyone who takes JSON for what it says.
+    /// Python's SDK, and every client that reads JSON without such changes.
     Plain,
     /// Node's SDK.
     Node,
@@ -28,17 +28,17 @@ pub enum View {
     Go,
 }
 
-/// An envelope as it is sent.
+/// An envelope as sent to a client.
 #[derive(Clone, Debug)]
 pub struct Shown {
-    /// JSON.
+    /// JSON of the envelope.
     pub envelope: Box<RawValue>,
-    /// Whether who reads it can compute the hash.
+    /// Whether the client can compute the hash.
     pub is_verifiable: bool,
 }
 
 impl View {
-    /// By the header `User-Agent`.
+    /// The view for a client's `User-Agent` header.
     #[must_use]
     pub fn of(user_agent: &str) -> Self {
         if user_agent.starts_with("pangea-node/") {
@@ -50,7 +50,7 @@ impl View {
         }
     }
 
-    /// A sealed envelope for this reader; `None` if the bytes are no JSON object with an event.
+    /// A sealed envelope for this client; `None` if the bytes are not a JSON object with an event.
     #[must_use]
     pub fn show(self, canonical: &[u8], schema: &Schema) -> Option<Shown> {
         let text = str::from_utf8(canonical).ok()?;
@@ -70,8 +70,8 @@ fn as_sealed(text: &str) -> Option<Shown> {
 fn for_node(text: &str) -> Option<Shown> {
     let mut envelope: Value = serde_json::from_str(text).ok()?;
     let event = envelope.get_mut("event")?.as_object_mut()?;
-    // Envelopes of earlier versions: it would make text of what is nested, and fail for the whole
-    // answer.
+    // Envelopes of earlier versions can hold nested values. The SDK would turn those into text, and
+    // reject the whole answer.
     let is_verifiable = !event.values().any(|value| value.is_object() || value.is_array());
     let mut is_changed = false;
     for name in ["message", "new", "old"] {
@@ -89,8 +89,8 @@ fn for_node(text: &str) -> Option<Shown> {
     Some(Shown { envelope, is_verifiable })
 }
 
-/// Whether the text may be JSON, other than an object or array in canonical form: that is parsed
-/// and written again as it was.
+/// Whether the text may be JSON, except for an object or array in canonical form: the SDK parses
+/// that and writes it again unchanged.
 fn is_parsed_otherwise(text: &str) -> bool {
     let begin = text.trim_start_matches([' ', '\t', '\n', '\r']);
     let may_be_json = match begin.as_bytes() {
@@ -127,7 +127,7 @@ fn for_go(text: &str, schema: &Schema) -> Option<Shown> {
     for (name, readable) in otherwise {
         match readable {
             Some(readable) => event.insert(name, readable),
-            // No moment, or a number that no float64 can hold.
+            // Not a time, or a number too large for a float64.
             None => event.remove(&name),
         };
     }
@@ -149,7 +149,7 @@ mod tests {
         json!({ "event": { "message": message }, "received_at": "2026-01-01T00:00:00.000000Z", "salt": "00" }).to_string()
     }
 
-    /// What Node's SDK makes of a text.
+    /// Parses a text as Node's SDK does.
     fn node_parses(text: &str) -> String {
         match serde_json::from_str::<Value>(text) {
             Ok(Value::String(text)) => text,

@@ -1,31 +1,31 @@
-//! Timestamps that clients send, in the forms in which they are signed, stored and read.
+//! Timestamps of clients, in the forms in which they are signed, stored and read.
 //!
-//! Go's client reads `...T..:..:..` with three or six digits and `Z`, and fails for any other: what
-//! is not signed is stored so.
+//! Go's SDK reads `...T..:..:..` with three or six fractional digits and `Z`, and fails on any
+//! other form. So timestamps that are not signed are stored in that form.
 
 use model::Timestamp;
 
-/// RFC 3339, also without a zone, and with a space or a small `t`.
+/// RFC 3339, or the same without a zone, or with a space or a lower-case `t`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct When<'a> {
     text: &'a str,
     date: &'a str,
     time: &'a str,
-    /// Digits behind the point.
+    /// Fractional digits of the second.
     fraction: &'a str,
     zone: Zone<'a>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Zone<'a> {
-    /// None is said; taken for UTC.
+    /// No zone; UTC is assumed.
     None,
     Utc,
     Offset(&'a str),
 }
 
 impl<'a> When<'a> {
-    /// Reads a timestamp.
+    /// Parses a timestamp.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let date = text.get(..10)?;
         let time = text.get(11..19)?;
@@ -45,11 +45,11 @@ impl<'a> When<'a> {
             _ => return None,
         };
         let when = Self { text, date, time, fraction, zone };
-        // The calendar decides the rest.
+        // The calendar checks the rest.
         when.moment().map(|_| when)
     }
 
-    /// As it came where every client reads it, else with six digits in UTC.
+    /// The text itself if every SDK can read it, otherwise with six fractional digits in UTC.
     pub(crate) fn readable(self) -> String {
         let is_read = matches!(self.fraction.len(), 3 | 6) && self.zone == Zone::Utc && {
             self.text.get(10..11) == Some("T") && self.text.ends_with('Z')
@@ -57,7 +57,7 @@ impl<'a> When<'a> {
         if is_read { self.text.to_owned() } else { self.in_utc() }
     }
 
-    /// With six digits in its own zone: how Python's client writes what it signs.
+    /// The time with six fractional digits in its own zone, as Python's SDK writes it to sign.
     pub(crate) fn in_its_zone(self) -> String {
         let zone = match self.zone {
             Zone::None | Zone::Utc => "Z",
@@ -66,7 +66,7 @@ impl<'a> When<'a> {
         format!("{}T{}.{:0<6.6}{zone}", self.date, self.time, self.fraction)
     }
 
-    /// With six digits in UTC.
+    /// The time with six fractional digits in UTC.
     pub(crate) fn in_utc(self) -> String {
         self.moment().map_or_else(|| self.text.to_owned(), |moment| format!("{moment:.6}"))
     }
@@ -76,7 +76,7 @@ impl<'a> When<'a> {
     }
 }
 
-/// A moment that a search names: RFC 3339, or how long before `now` it is.
+/// Parses a time that a search names: RFC 3339, or a span before `now`.
 pub(crate) fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
     let named = || Some(Timestamp::from_unix_micros(When::parse(text)?.moment()?.as_microsecond()));
     now.back(text).or_else(named)
