@@ -1,4 +1,5 @@
-//! The component's boundary: wasi:http in, questions over messaging and files of `ui` out.
+//! The component's boundary: receives wasi:http requests, sends questions over messaging, and reads
+//! files of `ui`.
 
 use std::io::{Read as _, Write as _};
 
@@ -25,7 +26,8 @@ mod exports {
     wasip2::http::proxy::export!(Component);
 }
 
-/// How long the site may take to answer: far more than it needs, less than a person waits.
+/// How long the gateway waits for the site, in milliseconds: far longer than the site needs, and no
+/// longer than a person waits.
 const SITE_TIMEOUT_MS: u32 = 5_000;
 
 struct Component;
@@ -34,7 +36,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Component {
     fn handle(request: IncomingRequest, response_out: ResponseOutparam) {
         let without_body = matches!(request.method(), WasiMethod::Head);
         let mut response = answer(&request);
-        // A HEAD has the length of the body that a GET would bring, and no body.
+        // The answer to a HEAD has the length of the body that a GET would return, and no body.
         response.headers.push(("content-length", response.body.len().to_string()));
         if without_body {
             response.body.clear();
@@ -100,7 +102,7 @@ fn send(response: Response, response_out: ResponseOutparam) {
     outgoing.set_status_code(response.status).expect("our own status codes are valid");
     let body = outgoing.body().expect("a new response has its body");
     ResponseOutparam::set(response_out, Ok(outgoing));
-    // Whoever asked may have gone; then nobody is left to tell.
+    // If the client has gone, nobody receives the error.
     let mut stream = body.write().expect("a new body has its stream");
     let written =
         stream.write_all(&response.body).and_then(|()| std::io::Write::flush(&mut stream));

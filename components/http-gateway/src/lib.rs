@@ -1,9 +1,9 @@
-//! `http-gateway`: the site's HTTP interface for people and programs, as `docs/http-api.md`
-//! describes it.
+//! `http-gateway`: the site's HTTP interface for people and programs, defined in
+//! `docs/http-api.md`.
 //!
-//! A request becomes either a question to the site over NATS or a file of the page: [`route()`]
-//! decides which, [`Response`] is what comes of it. Both know nothing of the host. `component.rs`
-//! is the way in and out. The component keeps nothing, so any number of it can run.
+//! The component translates a request into a question to the site over NATS, or serves a file of
+//! the page. [`route()`] decides which; [`Response`] is the answer. Neither knows the host:
+//! `component.rs` does the IO. The component keeps no state, so any number of instances can run.
 
 #[cfg(target_arch = "wasm32")]
 mod component;

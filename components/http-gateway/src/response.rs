@@ -1,40 +1,41 @@
-//! What a request is answered with.
+//! Responses to HTTP requests.
 
 use model::query::{QueryError, Reply};
 use serde_json::json;
 
-/// A whole response.
+/// A complete HTTP response.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Response {
-    /// HTTP status.
+    /// HTTP status code.
     pub status: u16,
-    /// Header fields, each once.
+    /// Header fields, each at most once.
     pub headers: Vec<(&'static str, String)>,
-    /// The body.
+    /// Bytes of the body.
     pub body: Vec<u8>,
 }
 
 /// A file of the page.
 #[derive(Clone, Debug)]
 pub struct File {
-    /// Its bytes.
+    /// Content of the file.
     pub body: Vec<u8>,
-    /// Its media type.
+    /// Media type of the file.
     pub media_type: String,
-    /// SHA-256 of the bytes in hex.
+    /// SHA-256 of the content in hex.
     pub digest: String,
-    /// Its name changes with its content.
+    /// Whether the file's name changes whenever its content does, so that clients may cache it
+    /// indefinitely.
     pub immutable: bool,
 }
 
-/// What the page may do: run its own scripts and WebAssembly, set its own styles, and ask its own
-/// origin.
+/// Content security policy of the page. It may run its own scripts and WebAssembly, set its own
+/// styles, and send requests to its own origin.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 impl Response {
-    /// The site's answer, or that it gave none: `answer` is its reply's bytes or why there is no
-    /// reply.
+    /// The response for an answer of the site. `answer` is the reply's bytes, or the reason why
+    /// there is no reply.
     #[must_use]
     pub fn from_site(answer: Result<Vec<u8>, String>) -> Self {
         match answer.map(|body| serde_json::from_slice(&body)) {
@@ -51,7 +52,7 @@ impl Response {
         }
     }
 
-    /// A file, or `304 Not Modified` if the caller has it.
+    /// The response with a file, or `304 Not Modified` if the client already has it.
     #[must_use]
     pub fn from_file(file: Option<File>, path: &str, if_none_match: Option<&str>) -> Self {
         let Some(file) = file else {
@@ -72,7 +73,7 @@ impl Response {
         }
     }
 
-    /// A question that cannot be answered.
+    /// The response to a question that has no answer.
     #[must_use]
     pub fn query_error(error: &QueryError) -> Self {
         let status = match error {
@@ -83,7 +84,8 @@ impl Response {
         Self::problem(status, &error.to_string())
     }
 
-    /// A method that the resource does not know; `allowed` is the one it does.
+    /// The response to a method that the resource does not support; `allowed` names the one that it
+    /// does.
     #[must_use]
     pub fn method_not_allowed(allowed: &str) -> Self {
         let mut response = Self::problem(405, &format!("use {allowed}"));
@@ -91,7 +93,7 @@ impl Response {
         response
     }
 
-    /// An error as RFC 9457 writes it.
+    /// An error response in the form of RFC 9457 (problem details).
     #[must_use]
     pub fn problem(status: u16, detail: &str) -> Self {
         let title = match status {

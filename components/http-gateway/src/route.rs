@@ -1,4 +1,4 @@
-//! From a request to what it asks for.
+//! Decides what a request asks for.
 
 use model::query::{
     LOGS, LogsQuery, PROOF, ProofQuery, QueryError, READINGS, RESULTS, ReadingsQuery, ResultsQuery,
@@ -8,17 +8,17 @@ use serde::Serialize;
 
 use crate::response::Response;
 
-/// Largest body of a request in bytes: a search has a handful of short fields.
+/// Largest body of a request in bytes. A search has only a few short fields.
 pub const BODY_BYTES_MAX: u64 = 64 * 1024;
 
-/// What is done with a resource.
+/// HTTP method of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Method {
-    /// `GET`, or `HEAD`, which is answered without the body.
+    /// `GET` or `HEAD`. The answer to `HEAD` has no body.
     Get,
-    /// `POST`
+    /// `POST`, with a body.
     Post,
-    /// Any other.
+    /// Any other method, which no resource supports.
     Other,
 }
 
@@ -27,19 +27,19 @@ pub enum Method {
 pub enum Route {
     /// A question to the site.
     Ask {
-        /// Where the question goes.
+        /// NATS subject of the question.
         subject: &'static str,
         /// The question as JSON.
         question: Vec<u8>,
     },
     /// A file of the page.
     File {
-        /// Its path, without the query.
+        /// Path of the file, without the query.
         path: String,
     },
 }
 
-/// Finds out what a request asks for. The error is the answer to give at once.
+/// Decides what a request asks for. The error is the response to send at once.
 pub fn route(method: Method, path_with_query: &str, body: &[u8]) -> Result<Route, Response> {
     let (path, query) = path_with_query.split_once('?').unwrap_or((path_with_query, ""));
     let levels: Vec<&str> = path.split('/').skip(1).collect();

@@ -1,4 +1,5 @@
-//! The component's boundary: a question comes as a message, the verdict goes to its reply subject.
+//! The component's boundary: receives a question as a message and sends the verdict to its reply
+//! subject.
 
 use model::derive::{DIGEST_KEY, Question, Verdict};
 

@@ -1,18 +1,19 @@
-//! The judgement: from what was sealed to what follows from it.
+//! Derives events from sealed ones.
 //!
-//! A value outside its sensor's declared range is told once, and so is the first one inside again.
-//! What counts is the number as it was written. A value that is no number, or in another unit than
-//! the range, cannot be judged: that is told once, too, and so is what the next one is that can. A
-//! value that has no declared range any more ends what was told of the last one. A sensor is lost
-//! when its heartbeats stop or it says that it goes, and back with the next heartbeat: an answer
-//! that comes after was under way when it went.
+//! The component reports the first value outside a sensor's declared range, and the first one
+//! inside again. It compares numbers as they were written. A value that is not a number, or has a
+//! unit other than the range's, cannot be judged. The component reports the first such value, and
+//! again the next value that it can judge. If a value has no declared range any more, it ends what
+//! was reported of the earlier range. A sensor is lost when its heartbeats stop or it announces
+//! that it disconnects, and back at its next heartbeat. An answer in between does not bring it
+//! back, because that answer was already under way.
 
 use model::{
     Decimal, Range, action,
     derive::{Derived, Question, Seen, Sighting, Standing},
 };
 
-/// Everything that follows from the sightings, in their order.
+/// All events that follow from the sightings, in their order.
 #[must_use]
 pub fn judge(question: Question) -> Vec<Derived> {
     let Question { mut standings, sightings } = question;
@@ -90,7 +91,7 @@ fn findings(sighting: &Sighting, standing: Standing) -> Vec<Derived> {
     }
 }
 
-/// Whether a value is inside a range, or why nobody can say.
+/// Whether a value is within a range; the error says why this cannot be judged.
 fn is_inside(value: &str, range: Range, units: Option<&(String, String)>) -> Result<bool, String> {
     if let Some((of_range, of_value)) = units {
         return Err(format!("it is in {of_value}, the range in {of_range}"));
@@ -114,7 +115,7 @@ mod tests {
         Seen::Value { value: String::from(text), range, units: None }
     }
 
-    /// What follows from these sightings of one sensor: (leaf, action).
+    /// The derived events of these sightings of one sensor, as pairs of leaf and action.
     #[track_caller]
     fn run(standing: Standing, seen: Vec<Seen>) -> Vec<(u64, String)> {
         let sightings = (0..)

@@ -1,4 +1,4 @@
-//! The component's boundary.
+//! The component's boundary: implements `files` of `sealwire:assets`.
 
 use self::bindings::exports::sealwire::assets::files::{File, Guest};
 use crate::files::{self, file};

@@ -1,8 +1,8 @@
-//! The files of the page, as they were built.
+//! The page's files, as built.
 
 use rust_embed::RustEmbed;
 
-/// What `npm run build` left in `web/dist`.
+/// The output of `npm run build` in `web/dist`.
 #[derive(Debug, RustEmbed)]
 #[folder = "../../web/dist"]
 #[allow_missing = true]
@@ -11,17 +11,17 @@ struct Dist;
 /// One file of the page.
 #[derive(Debug)]
 pub struct File {
-    /// Its bytes.
+    /// Content of the file.
     pub body: Vec<u8>,
-    /// Its media type.
+    /// Media type of the file.
     pub media_type: String,
-    /// SHA-256 of the bytes in hex.
+    /// SHA-256 of the content in hex.
     pub digest: String,
-    /// Its name changes with its content.
+    /// Whether the file's name changes whenever its content does.
     pub immutable: bool,
 }
 
-/// The file at `path`, which begins with `/`.
+/// The file at `path`, which begins with `/`; `None` if there is none.
 #[must_use]
 pub fn file(path: &str) -> Option<File> {
     let name = file_name(path);

@@ -1,7 +1,7 @@
-//! `ui`: the page's files, built from `web/` and held in the component.
+//! `ui`: a component that contains the page's files, built from `web/`.
 //!
-//! Any path whose last level has no dot is a place within the page and gets `index.html`, so that a
-//! link to it works from outside.
+//! A path whose last level has no dot is a place within the page and gets `index.html`, so that
+//! links to it work from outside.
 
 #[cfg(target_arch = "wasm32")]
 mod component;

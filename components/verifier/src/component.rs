@@ -1,4 +1,4 @@
-//! The component's outside: `check` as `wit/verifier.wit` has it.
+//! The component's boundary: implements `check` of `wit/verifier.wit`.
 
 use bindings::exports::sealwire::verifier::check;
 

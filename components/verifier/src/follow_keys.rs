@@ -1,8 +1,8 @@
-//! Which keys have signed a log, for somebody who knows one of them.
+//! Finds the keys that have signed a log, for someone who knows one of them.
 //!
-//! What the events say is held against the log itself: each must be a leaf under a checkpoint that
-//! the key in use at its size has signed. So nobody can hide a rotation from a reader who knows the
-//! newest key, or invent one without the key that came before.
+//! The events are checked against the log itself: each must be a leaf of a checkpoint signed by the
+//! key in use at that checkpoint's size. So nobody can hide a rotation from a reader who knows the
+//! newest key, and nobody can invent one without the key before it.
 
 use std::error::Error;
 
@@ -17,18 +17,18 @@ use crate::{
 /// An event that names a key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KeyEvent {
-    /// Its leaf.
+    /// Index of the event's leaf.
     pub leaf: u64,
-    /// Its envelope, canonical JSON.
+    /// The event's envelope as canonical JSON.
     pub envelope: Vec<u8>,
-    /// A C2SP tlog-proof of it.
+    /// C2SP tlog-proof of the leaf.
     pub proof: String,
 }
 
 /// The keys that these events name, in order.
 ///
-/// # Errors
-/// In words: the events do not follow from each other, or the log does not hold one of them.
+/// # Errors The message says which event does not follow from the one before it, or is not in the
+/// log.
 pub fn follow_keys(events: &[KeyEvent]) -> Result<Vec<Key>, String> {
     let named: Vec<_> = events
         .iter()
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     const NAME: &str = "sealwire.local/plant-1";
-    /// Where the log goes over to its second and its third key.
+    /// Leaves at which the log changes to its second and its third key.
     const ROTATIONS: [u64; 2] = [4, 9];
     const LEAVES: u64 = 12;
 
@@ -105,8 +105,7 @@ mod tests {
             Self { envelopes: envelopes.collect() }
         }
 
-        /// The proof of a leaf under a checkpoint of `size` leaves, signed by the key with this
-        /// seed.
+        /// Proof of a leaf for a checkpoint of `size` leaves, signed by the key with this seed.
         fn prove(&self, leaf: u64, size: u64, seed: u8) -> String {
             let size = TreeSize::new(size);
             let count = usize::try_from(size.get()).unwrap();
@@ -124,7 +123,7 @@ mod tests {
             proof.to_string()
         }
 
-        /// The events of these leaves, each proved under a checkpoint of `size` leaves.
+        /// The events of these leaves, each proved for a checkpoint of `size` leaves.
         fn events(&self, leaves: &[u64], size: u64, seed: u8) -> Vec<KeyEvent> {
             let event = |leaf: &u64| KeyEvent {
                 leaf: *leaf,
@@ -147,7 +146,7 @@ mod tests {
         let keys = follow_keys(&log.events(&[0, 4, 9], LEAVES, 3)).unwrap();
         let named = |(leaf, seed)| Key { leaf, vkey: signer(seed).vkey().to_string() };
         assert_eq!(keys, [(0, 1), (4, 2), (9, 3)].map(named));
-        // Before the third there were two, and before the second one.
+        // Before the third key there were two, and before the second one.
         assert_eq!(follow_keys(&log.events(&[0, 4], 9, 2)).unwrap(), keys[..2]);
         assert_eq!(follow_keys(&log.events(&[0], 4, 1)).unwrap(), keys[..1]);
     }
@@ -168,10 +167,11 @@ mod tests {
         for (events, words) in [
             (vec![], "no event names a key"),
             (log.events(&[4, 9], LEAVES, 3), "leaf 4 is not an event LOG_CREATED"),
-            // A tree that holds the third key's event is not the second's to sign, nor the first's.
+            // A tree with the third key's event must not be signed by the second key, nor by the
+            // first.
             (log.events(&[0, 4, 9], LEAVES, 2), "by a known key"),
             (log.events(&[0, 4, 9], LEAVES, 1), "by a known key"),
-            // Nor is the third's event left out of what its key signed.
+            // The third key's event must not be left out of what its key signed.
             (log.events(&[0, 4], LEAVES, 3), "by a known key"),
             (not_in_log, "by a known key"),
             (moved, "the proof is for leaf 8"),

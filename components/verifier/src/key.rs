@@ -1,10 +1,10 @@
-//! A key of a log.
+//! A signing key of a log.
 
-/// A key that signs a log.
+/// A key with which a log signs its checkpoints.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Key {
-    /// The leaf that names it; it signs trees that hold this.
+    /// Index of the leaf that names the key. The key signs only trees that contain this leaf.
     pub leaf: u64,
-    /// It, as a C2SP verifier key.
+    /// The key as a C2SP verifier key (signed-note).
     pub vkey: String,
 }

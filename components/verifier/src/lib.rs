@@ -1,9 +1,9 @@
-//! `verifier`: the checks anyone can make of one leaf, and of the keys that signed it, in a browser
-//! or on any component host.
+//! `verifier`: checks one leaf, and the keys that signed it. Anyone can run it, in a browser or on
+//! any component host.
 //!
-//! It imports nothing, so it can neither fetch nor keep anything: what it is shown is all it knows.
-//! All judgement is in [`verify_leaf()`] and [`follow_keys()`], by way of `tlog` and `key-history`;
-//! `component.rs` is the way in and out.
+//! The component imports nothing, so it can neither fetch nor store data: it knows only its
+//! arguments. [`verify_leaf()`] and [`follow_keys()`] hold all the logic and use `tlog` and
+//! `key-history`; `component.rs` is the boundary.
 
 #[cfg(target_arch = "wasm32")]
 mod component;

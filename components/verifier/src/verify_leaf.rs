@@ -1,8 +1,8 @@
-//! Which checks are made of a leaf, and what is said of each.
+//! Checks one leaf step by step, and reports the result of each step.
 //!
-//! Steps go from the envelope to the log's signature. One that fails does not stop those that can
-//! still be made, so that the list as a whole shows what was tampered with: two things that agree
-//! against a third.
+//! The steps lead from the envelope to the log's signature. A failed step does not stop later ones
+//! that are still possible. So the whole list shows what was tampered with: two things agree, and
+//! the third differs.
 
 use std::error::Error;
 
@@ -18,34 +18,34 @@ const ENTRY_IS_HASH: &str = "The entry is the SHA-256 of the envelope";
 const PROOF_LEADS_TO_ROOT: &str = "The proof leads from the envelope to the checkpoint's root";
 const CHECKPOINT_SIGNED: &str = "The checkpoint is signed by the log's key";
 
-/// One check that was made.
+/// Result of one check.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Step {
     /// What was checked, in plain words.
     pub name: &'static str,
-    /// What was found, with the hashes in hex: evidence when it passed, the difference when not.
+    /// The findings, with hashes in hex: the evidence if the step passed, otherwise the difference.
     pub detail: String,
-    /// Whether what was found is as it should be.
+    /// Whether the check passed.
     pub passed: bool,
 }
 
-/// A proof file and what its unverified checkpoint says.
+/// A parsed proof file and the content of its checkpoint, whose signature is not verified yet.
 pub(crate) struct Claim {
     proof: TlogProof,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) leaf: LeafInTree,
 }
 
-/// Checks that `envelope` is the leaf `leaf`, that `proof` is of it, that `bundle` has its hash,
-/// and that `key` signed a checkpoint over it and over the leaf that names the key. That the log
-/// has no later key is for the caller to know.
+/// Checks that `envelope` is the leaf `leaf`, that `proof` belongs to it, that `bundle` holds its
+/// hash, and that `key` signed a checkpoint that covers it and the leaf that names the key. The
+/// caller must know that the log has no later key.
 ///
-/// `proof` is a C2SP tlog-proof file, `bundle` the C2SP entry bundle that holds the leaf. The leaf
-/// is as it should be if every step passed.
+/// `proof` is a C2SP tlog-proof file; `bundle` is the C2SP entry bundle that holds the leaf. The
+/// leaf is genuine if every step passed.
 pub fn verify_leaf(leaf: u64, envelope: &[u8], proof: &str, bundle: &[u8], key: &Key) -> Vec<Step> {
     let claim = match Claim::parse(proof) {
         Ok(claim) => claim,
-        // Without a proof it is not known which leaf, which root and which signature.
+        // Without a proof, leaf, root and signature are unknown.
         Err(error) => return vec![failed(PROOF_READABLE, &*error)],
     };
     let named = claim.leaf.index().get();
@@ -80,7 +80,7 @@ pub fn verify_leaf(leaf: u64, envelope: &[u8], proof: &str, bundle: &[u8], key: 
 impl Claim {
     pub(crate) fn parse(proof: &str) -> Result<Self, Box<dyn Error>> {
         let proof = TlogProof::parse(proof)?;
-        // Not verified yet: the signature is a step of its own.
+        // The signature is not verified here; that is a step of its own.
         let checkpoint = Checkpoint::parse(proof.checkpoint.unverified_text())?;
         let leaf = checkpoint.size.leaf(proof.index)?;
         Ok(Self { proof, checkpoint, leaf })
@@ -92,7 +92,7 @@ impl Claim {
         format!("leaf {index} of {size} in `{}`, with {hashes} hashes", self.checkpoint.origin)
     }
 
-    /// The leaf's entry, as the log serves it.
+    /// The entry of the leaf in the log's bundle.
     fn entry(&self, bundle: &[u8]) -> Result<Hash, Box<dyn Error>> {
         let bundle = EntryBundle::decode(bundle)?;
         let offset = usize::from(self.leaf.index().offset_in_tile());
@@ -127,8 +127,9 @@ impl Claim {
         Ok(())
     }
 
-    /// A key signs the trees that hold the leaf that names it: one that it signed for a smaller
-    /// tree is from before, or from somebody who has the key and not the log.
+    /// Verifies the signature. A key signs only trees that contain the leaf that names it. A
+    /// signature over a smaller tree is older than the key, or comes from someone who has the key
+    /// but not the log.
     fn verify_signature(&self, Key { leaf, vkey }: &Key) -> Result<VerifierKey, Box<dyn Error>> {
         let key = VerifierKey::parse(vkey)?;
         self.verify_signed_by(&key)?;
@@ -156,7 +157,7 @@ fn failed(name: &'static str, error: &(dyn Error + 'static)) -> Step {
     Step { name, detail: in_words(error), passed: false }
 }
 
-/// An error with all its causes.
+/// An error with all its causes, in one line.
 pub(crate) fn in_words(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
@@ -174,7 +175,7 @@ mod tests {
     const LEAVES: u64 = 300;
     const LEAF: u64 = 290;
 
-    /// What a site serves of one leaf.
+    /// Everything that a site serves of one leaf.
     struct Served {
         envelope: Vec<u8>,
         proof: TlogProof,
@@ -215,7 +216,7 @@ mod tests {
             }
         }
 
-        /// Puts `new` for `old` in the checkpoint's note.
+        /// Replaces `old` with `new` in the checkpoint's note.
         fn replace_in_checkpoint(&mut self, old: &str, new: &str) {
             let note = self.proof.checkpoint.to_string();
             assert!(note.contains(old), "{note}");
@@ -236,8 +237,7 @@ mod tests {
         Signer::from_seed(KeyName::parse(name).unwrap(), &[seed; 32])
     }
 
-    /// Tampers with what is served and checks which steps fail; all other steps must be made and
-    /// pass.
+    /// Tampers with the served data and checks which steps fail. All other steps must run and pass.
     #[track_caller]
     fn check(tamper: impl FnOnce(&mut Served), failing: &[&str]) -> Vec<Step> {
         let mut served = Served::good();
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_changed_bundle_is_not_the_log_s() {
-        // Entry 34 of 32 bytes, each behind two of length.
+        // Entry 34 of 32 bytes; each entry has a length prefix of two bytes.
         let steps = check(|served| served.bundle[34 * 34 + 10] ^= 1, &[ENTRY_IS_HASH]);
         assert!(steps[3].detail.ends_with("the bundle is not the log's"));
     }

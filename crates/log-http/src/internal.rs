@@ -1,4 +1,4 @@
-//! What a client is told of a failure that is none of its own.
+//! Answer to a client when the server itself failed.
 
 use axum::{http::StatusCode, response::Response};
 use http_server::problem;

@@ -1,5 +1,5 @@
-//! The log over HTTP: what it shows to anyone ([`PublicLog`]), the live feed ([`LiveFeed`]), and
-//! the log port ([`serve`]), where envelopes come with the access token.
+//! The log over HTTP: the files that anyone may read ([`PublicLog`]), the live feed ([`LiveFeed`]),
+//! and the log port ([`serve`]), which returns envelopes to clients with the access token.
 
 mod internal;
 mod live;

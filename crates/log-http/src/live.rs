@@ -1,7 +1,7 @@
-//! The live feed: the log's tail as server-sent events, from a client's place on.
+//! The live feed: the end of the log as server-sent events, from the client's position on.
 //!
-//! Who may follow it is for the port that offers it: the log port asks for a token, the page's port
-//! answers its own page.
+//! The port that offers the feed decides who may follow it: the log port requires a token, and the
+//! page's port answers only its own page.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -26,24 +26,24 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 use work::Room;
 
-/// Clients of one port's feed at once.
+/// Most clients of one port's feed at once.
 const CLIENTS_MAX: usize = 256;
-/// How many leaves back a client may go on; what lies further back it asks the gateway for.
+/// Most leaves that a client may be behind. It asks the gateway for older ones.
 const BACKLOG_MAX: u64 = 1_000;
-/// Envelopes read at once for one client.
+/// Most envelopes read at once for one client.
 const BATCH_MAX: usize = 200;
-/// Bytes of them.
+/// Most bytes of these envelopes.
 const BATCH_BYTES_MAX: usize = 1 << 20;
-/// Parts that are read at once for all clients; further ones wait.
+/// Most batches read at once for all clients; further reads wait.
 const READS_AT_ONCE_MAX: usize = 16;
-/// A sign of life on the feed while nothing happens.
+/// Interval of keep-alive comments on an idle feed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Asks a proxy not to hold the feed back until it ends, which it never does. nginx reads it, and
-/// others do.
+/// Asks a proxy not to buffer the feed until it ends, because it never ends. nginx and other
+/// proxies honour this header.
 const NOT_BUFFERED: (HeaderName, HeaderValue) =
     (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
 
-/// The feed of one port.
+/// The live feed of one port.
 #[derive(Clone, Debug)]
 pub struct LiveFeed {
     ledger: Ledger,
@@ -52,8 +52,8 @@ pub struct LiveFeed {
     shutdown: CancellationToken,
 }
 
-/// One client's place in the log. It reads only when the client takes more, so a slow client costs
-/// nothing and is told what it missed.
+/// A client's position in the log. It reads only when the client takes more. So a slow client costs
+/// no memory, and the feed tells it which leaves it missed.
 struct Follower {
     ledger: Ledger,
     next_leaf: u64,
@@ -64,7 +64,7 @@ struct Follower {
 }
 
 impl LiveFeed {
-    /// The feed at `/live` for anyone who reaches the port, without a token.
+    /// Routes of the feed at `/live`, without a token, for every client that reaches the port.
     pub fn for_anyone(self) -> Router {
         Router::new().route("/live", get(follow)).with_state(self)
     }
@@ -74,8 +74,8 @@ impl LiveFeed {
         Self { ledger, clients, reads, shutdown }
     }
 
-    /// The log's tail: from where a client that reconnects had come to, else from this leaf on,
-    /// else from now on.
+    /// Follows the end of the log. It starts after the leaf that a reconnecting client names, else
+    /// at the leaf `from`, else at the next new leaf.
     pub fn follow(&self, from: Option<u64>, headers: &HeaderMap) -> Response {
         let Ok(permit) = Arc::clone(&self.clients).try_acquire_owned() else {
             return problem(
@@ -107,7 +107,7 @@ impl Follower {
         })
     }
 
-    /// The next event; `None` when the site stops or the log cannot be read.
+    /// The next event; `None` if the site stops or the log cannot be read.
     async fn next(&mut self) -> Option<sse::Event> {
         if let Some((leaf, content)) = self.waiting.next() {
             return told(leaf, &content);
@@ -140,20 +140,20 @@ fn told(leaf: u64, content: &Content) -> Option<sse::Event> {
     let (name, bytes) = match content {
         Content::Envelope(bytes) => ("sealed", Some(bytes.as_slice())),
         Content::Erased => ("erased", None),
-        // The index names it in the site's own log. It must not keep what comes after it from
-        // anybody.
+        // The site's own log names the unreadable leaf. It must not keep the leaves after it from
+        // clients.
         Content::Unreadable(_) => return Some(missed(leaf, leaf + 1)),
     };
     let event = sse::Event::default().id(leaf.to_string()).event(name);
     Some(event.data(leaf_json(leaf, bytes)?))
 }
 
-/// Leaves that a client is not told of, up to and without `to`.
+/// Tells a client that it missed the leaves from `from` up to `to` (excluded).
 fn missed(from: u64, to: u64) -> sse::Event {
     sse::Event::default().event("missed").data(json!({ "from": from, "to": to }).to_string())
 }
 
-/// A leaf with its envelope, byte for byte; the leaf alone where the envelope was erased.
+/// JSON of a leaf with its envelope, byte for byte. Without an envelope if it was erased.
 pub(crate) fn leaf_json(leaf: u64, envelope: Option<&[u8]>) -> Option<String> {
     Some(match envelope {
         Some(bytes) => {
@@ -164,14 +164,14 @@ pub(crate) fn leaf_json(leaf: u64, envelope: Option<&[u8]>) -> Option<String> {
     })
 }
 
-/// Where a client of the feed begins.
+/// Query parameters of `/live`.
 #[derive(Deserialize)]
 struct Begin {
     from: Option<u64>,
 }
 
-/// The live feed. Anyone who may open the page may read every envelope on it, so it asks for no
-/// token.
+/// Serves the live feed without a token: anyone who may open the page may read every envelope on
+/// it.
 async fn follow(
     State(live): State<LiveFeed>,
     begin: Result<Query<Begin>, QueryRejection>,

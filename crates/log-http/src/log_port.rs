@@ -1,8 +1,9 @@
-//! The log port: the log as C2SP tlog-tiles lays it out for anyone; envelopes and the live feed for
-//! who has the access token; Pangea's API for programs that have one of its tokens.
+//! The log port. It serves the public files of the log in the layout of C2SP tlog-tiles to anyone,
+//! envelopes and the live feed to clients with the access token, and Pangea's API to programs with
+//! one of its API tokens.
 //!
-//! Only requests that name the machine itself are answered, so that a page from elsewhere cannot
-//! reach the port under a name of its own.
+//! It answers only requests whose Host header names this machine, so that a web page from elsewhere
+//! cannot reach the port under a name of its own (DNS rebinding).
 
 use std::{fmt::Write as _, sync::Arc, sync::atomic::Ordering};
 
@@ -36,29 +37,29 @@ use crate::{
     public_log::PublicLog,
 };
 
-/// Envelopes in one answer to `/envelopes`; whoever wants more asks again from the leaf after the
-/// last.
+/// Most envelopes in one answer to `/envelopes`. For more, a client asks again from the leaf after
+/// the last one.
 const ENVELOPES_MAX: usize = 1_000;
-/// Bytes of them; the first is always there.
+/// Most bytes of these envelopes. The answer always has the first one.
 const ENVELOPES_BYTES_MAX: usize = 4 << 20;
-/// Answers with envelopes that are made at once, or wait for memory; further ones wait.
+/// Most answers with envelopes that are being made or wait for memory; further requests wait.
 const ENVELOPES_AT_ONCE_MAX: usize = 8;
-/// Bytes of all larger answers with envelopes that are on their way: those of as many of the
-/// largest as are made at once.
+/// Most bytes of large answers with envelopes that are being sent: as many as the largest possible
+/// answers made at once have.
 const ANSWERS_BYTES_MAX: usize = ENVELOPES_AT_ONCE_MAX * ENVELOPES_BYTES_MAX;
-/// What the log port shows.
+/// Everything that the log port serves.
 #[derive(Debug)]
 pub struct LogPort {
     pub log: PublicLog,
-    /// Lets whoever may read envelopes in.
+    /// Token that gives access to envelopes.
     pub access_token: AccessToken,
     pub counters: watch::Receiver<Counters>,
     pub connection: Connection,
-    /// How far the index is.
+    /// Progress of the index.
     pub indexed: watch::Receiver<Indexed>,
-    /// What else answers on the port.
+    /// Further routes of the port.
     pub others: Router,
-    /// What a client is told for whom the port has no room.
+    /// Makes the answer to a client when the port has no room for it.
     pub no_room: fn() -> Response,
 }
 
@@ -74,7 +75,7 @@ struct Shared {
     envelopes: Envelopes,
 }
 
-/// Answers until `shutdown`.
+/// Serves the port until `shutdown`.
 pub async fn serve(listener: TcpListener, served: LogPort, shutdown: CancellationToken) {
     let PublicLog { ledger, witnessed } = served.log.clone();
     let shared = Shared {
@@ -105,7 +106,7 @@ pub async fn serve(listener: TcpListener, served: LogPort, shutdown: Cancellatio
     http_server::serve(Places::MANY, listener, router, served.no_room, shutdown).await;
 }
 
-/// A browser that was led here by a name of someone else's says that name.
+/// Refuses a browser that was led here under a foreign name: its Host header holds that name.
 async fn only_for_this_machine(request: Request, next: Next) -> Response {
     let host =
         request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -149,16 +150,16 @@ fn line(text: &mut String, name: &str, kind: &str, value: u64) {
         .expect("writing to a string cannot fail");
 }
 
-/// From which leaf on, and how many.
+/// Query parameters of `/envelopes` and `/live`: the first leaf, and the number of envelopes.
 #[derive(Deserialize)]
 struct Span {
     from: Option<u64>,
     count: Option<usize>,
-    /// The access token, for an `EventSource`, which cannot send headers.
+    /// Access token for an `EventSource`, which cannot send headers.
     token: Option<String>,
 }
 
-/// Whoever sends the access token may ask for envelopes.
+/// Admits only requests with the access token.
 impl FromRequestParts<Shared> for Span {
     type Rejection = Response;
 
@@ -183,7 +184,7 @@ fn unauthorized(detail: &str) -> Response {
     response
 }
 
-/// Envelopes from a leaf on, a line of JSON each.
+/// Serves envelopes from a leaf on, one line of JSON for each.
 async fn envelopes(State(shared): State<Shared>, span: Span) -> Response {
     let (from, size) = (span.from.unwrap_or(0), shared.ledger.size());
     if from > size {
@@ -201,7 +202,7 @@ async fn envelopes(State(shared): State<Shared>, span: Span) -> Response {
     }
 }
 
-/// Makes answers with envelopes: so many at once, and of so many bytes until they are sent.
+/// Makes answers with envelopes, within limits on their number and on the bytes still being sent.
 #[derive(Clone)]
 struct Envelopes {
     at_once: Room,
@@ -215,7 +216,8 @@ impl Envelopes {
     }
 
     async fn answer(&self, ledger: Ledger, from: u64, count: usize) -> Result<Body, Response> {
-        // Held until there is memory for the answer, so that no more of them wait for that.
+        // Held until there is memory for the answer, which limits the number of answers that wait
+        // for memory.
         let place = Arc::new(self.at_once.place().await);
         let make = move || {
             let stored = ledger.envelopes(from, count, ENVELOPES_BYTES_MAX)?;
@@ -239,7 +241,7 @@ impl Envelopes {
     }
 }
 
-/// The live feed: the log's tail from the client's place on, or from now on.
+/// Serves the live feed from the client's position on, or from the next new leaf.
 async fn live(State(shared): State<Shared>, span: Span, headers: HeaderMap) -> Response {
     shared.live.follow(span.from, &headers)
 }
@@ -280,7 +282,7 @@ mod tests {
         );
         bodies.pop();
         bodies.push(ask().await.unwrap());
-        // Many at once are not all made before there is memory for them.
+        // Many requests at once wait for memory before their answers are made.
         let asking = futures::future::join_all((0..100).map(|_| ask()));
         assert!(asking.await.iter().all(Result::is_err));
         drop(bodies);

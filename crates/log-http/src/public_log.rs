@@ -1,4 +1,5 @@
-//! The log as C2SP tlog-tiles lays it out for anyone: checkpoints, keys, tiles and entries.
+//! The public files of the log in the layout of C2SP tlog-tiles: checkpoints, keys, tiles and
+//! entries.
 
 use axum::{
     Router,
@@ -16,18 +17,18 @@ use work::Room;
 
 use crate::internal::internal;
 
-/// Tiles and keys that a port reads at once; further ones wait.
+/// Most tiles and keys that a port reads at once; further requests wait.
 const READS_AT_ONCE_MAX: usize = 32;
 
-/// What a log shows to anyone, on whichever port.
+/// The part of a log that every port shows without a token.
 #[derive(Clone, Debug)]
 pub struct PublicLog {
     pub ledger: Ledger,
-    /// What satisfies the site's policy, where it has one.
+    /// The newest checkpoint that satisfies the site's witness policy; `None` without a policy.
     pub witnessed: Option<WatchWitnessed>,
 }
 
-/// The public log on one port.
+/// State of the handlers of one port.
 #[derive(Clone)]
 struct Shown {
     log: PublicLog,
@@ -35,7 +36,7 @@ struct Shown {
 }
 
 impl PublicLog {
-    /// Checkpoints, keys and tiles.
+    /// Routes of checkpoints, keys and tiles.
     pub fn router(self) -> Router {
         Router::new()
             .route("/checkpoint", get(checkpoint))
@@ -47,7 +48,8 @@ impl PublicLog {
     }
 }
 
-/// The newest checkpoint that satisfies the site's policy; where it has none, the newest one.
+/// The newest checkpoint that satisfies the site's witness policy. Without a policy, the newest
+/// checkpoint.
 async fn checkpoint(State(Shown { log, .. }): State<Shown>) -> Response {
     let Some(witnessed) = &log.witnessed else { return note(log.ledger.published().note.clone()) };
     let witnessed = witnessed.borrow().clone();
@@ -62,7 +64,7 @@ async fn checkpoint(State(Shown { log, .. }): State<Shown>) -> Response {
     )
 }
 
-/// The newest checkpoint, signed by the log alone.
+/// The newest checkpoint with the log's own signature alone.
 async fn unwitnessed(State(Shown { log, .. }): State<Shown>) -> Response {
     note(log.ledger.published().note.clone())
 }
@@ -78,7 +80,7 @@ async fn vkey(State(Shown { log, .. }): State<Shown>) -> Response {
     (headers, format!("{}\n", log.ledger.vkey())).into_response()
 }
 
-/// The events that name the log's keys, each as it was sealed and with its proof.
+/// The events that name the log's keys, each as sealed and with its proof.
 async fn keys(State(Shown { log, reads }): State<Shown>) -> Response {
     match reads.blocking((), move || proved_keys(&log.ledger)).await {
         Ok(Ok(keys)) => {
@@ -90,7 +92,7 @@ async fn keys(State(Shown { log, reads }): State<Shown>) -> Response {
     }
 }
 
-/// A key whose event no checkpoint covers has signed nothing yet.
+/// Leaves out a key whose event no checkpoint covers: it has signed nothing yet.
 fn proved_keys(ledger: &Ledger) -> Result<Vec<Value>, ReadError> {
     let covered = ledger.published().checkpoint.size.get();
     let mut keys = Vec::new();

@@ -50,9 +50,9 @@ pub const BACK_IN_RANGE: &str = "BACK_IN_RANGE";
 /// Derived: a value that cannot be compared with its sensor's declared range, because it is not a
 /// number or has another unit.
 pub const RANGE_NOT_JUDGED: &str = "RANGE_NOT_JUDGED";
-/// Derived: a sensor stopped answering reliably.
+/// Derived: a sensor is lost, because its heartbeats stopped or it disconnected.
 pub const SENSOR_LOST: &str = "SENSOR_LOST";
-/// Derived: a lost sensor answers or sends heartbeats again.
+/// Derived: a lost sensor sends heartbeats again.
 pub const SENSOR_BACK: &str = "SENSOR_BACK";
 /// When the log was opened, leaves that no signature of the site's key covers were adopted, because
 /// an operator ordered it.

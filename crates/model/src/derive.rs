@@ -35,7 +35,7 @@ pub struct Question {
 pub struct Standing {
     /// The sensor's last value was outside its range.
     pub out_of_range: bool,
-    /// The sensor does not answer reliably.
+    /// The sensor is lost: its heartbeats stopped, or it disconnected.
     pub lost: bool,
     /// The sensor's last value could not be compared with its range.
     #[serde(default)]

@@ -1,12 +1,13 @@
-//! The way to the components that make the page: HTTP to the wasmCloud host, on a port of loopback
-//! that nobody else is to use.
+//! Passes requests to the components that make the page: HTTP to the wasmCloud host, on a loopback
+//! port for this purpose only.
 //!
-//! The host makes an instance for each request and keeps it until the answer is taken; it has a
-//! limited number of instances for all its components, and no limit on time. So a request goes
-//! there whole, few go at once, and an answer is taken at once, into memory that is limited.
+//! The host creates an instance for each request and keeps it until the client has taken the
+//! answer. It has a limited number of instances for all its components and no time limit. So this
+//! module sends a request only once it has all of it, sends few at the same time, and reads each
+//! answer at once, into limited memory.
 //!
-//! The host answers a request if its Host header names a workload. The page's workload has a name
-//! that is new at each start, so that nobody else's requests reach an instance.
+//! The host answers a request if its Host header names a workload. The name of the page's workload
+//! is random at each start, so that no foreign request reaches an instance.
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -31,30 +32,30 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 use work::Owner;
 
-/// Requests at the host at once: as many as the site answers questions at once.
+/// Most requests to the host at once: as many questions as the site answers at once.
 pub(crate) const CALLS_MAX: usize = 16;
-/// Components of the page that take part in a call: the gateway and `ui`.
+/// Number of components that take part in a call: the gateway and `ui`.
 const COMPONENTS_OF_A_CALL: usize = 2;
-// Whatever the page is asked, `sensor-reader` finds an instance.
+// Even with all calls in use, `sensor-reader` gets an instance.
 const _: () = assert!(
     (CALLS_MAX * COMPONENTS_OF_A_CALL + MESSAGES_MAX) * CORE_INSTANCES_OF_A_CALL <= CORE_INSTANCES
 );
-/// How long a request waits for others to be answered.
+/// Longest time that a request waits for a free place.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long the host may take: twice what the gateway gives the site.
+/// Longest time for an answer of the host: twice as long as the gateway waits for the site.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of an answer: as many as the site may answer the gateway, and every file of the page is
+/// Most bytes of an answer: as many as the site may send to the gateway. Every file of the page is
 /// smaller.
 const ANSWER_BYTES_MAX: usize = PAYLOAD_BYTES_MAX;
-/// Bytes of all larger answers that are on their way to those who asked.
+/// Most bytes of all large answers that clients have not taken yet.
 const ANSWERS_BYTES_MAX: usize = 4 * ANSWER_BYTES_MAX;
-/// How long a connection to the host is kept for the next request.
+/// How long an idle connection to the host is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What the gateway reads of a request's head. Nothing else goes to a component, no cookie of
-/// another server on this machine either.
+/// Request headers that the gateway reads. Components get no other headers, and so no cookies of
+/// other servers on this machine.
 const PASSED_ON: [HeaderName; 2] = [header::CONTENT_TYPE, header::IF_NONE_MATCH];
-/// What is between two ends of a connection and not of the answer (RFC 9110, section 7.6.1).
+/// Headers that concern only one connection, not the answer (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -65,11 +66,11 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     header::UPGRADE,
 ];
 
-/// By which name the host knows the page's workload. `Debug` does not show it.
+/// Host name of the page's workload on the wasmCloud host. `Debug` does not reveal it.
 #[derive(Clone)]
 pub struct WorkloadName(String);
 
-/// The components' host, as the page's port reaches it.
+/// Client of the wasmCloud host, used by the page's port.
 #[derive(Clone, Debug)]
 pub struct Host {
     client: Client<HttpConnector, Body>,
@@ -80,7 +81,7 @@ pub struct Host {
     pub(crate) tasks: Tasks,
 }
 
-/// What goes on when nobody waits for it any more.
+/// Tasks that continue after their client has gone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tasks {
     calls: Owner,
@@ -88,7 +89,7 @@ pub(crate) struct Tasks {
 }
 
 impl Tasks {
-    /// Waits until all of it has ended. Connections end once the last [`Host`] is gone.
+    /// Waits until all tasks have ended. Connections end after the last [`Host`] is dropped.
     pub(crate) async fn ended(self) {
         self.calls.ended().await;
         self.connections.close();
@@ -96,38 +97,38 @@ impl Tasks {
     }
 }
 
-/// Why the host gives no answer.
+/// Why the host gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
-    /// Others are before it.
+    /// Other requests occupy all places.
     #[error("the page has as many requests under way as it takes ({CALLS_MAX}), and this one waited for {} s: try again in a moment", PATIENCE.as_secs())]
     Busy,
-    /// Those who asked for large answers do not take them.
+    /// Clients with large answers take them too slowly, so memory is used up.
     #[error(
         "other clients take their answers slowly, and there is no room for this one: try again in a moment"
     )]
     NoMemory,
-    /// Nobody is there.
+    /// The host does not accept connections.
     #[error(
         "the host of the page's components does not answer: it is started again by itself, so try again in a moment"
     )]
     Away(#[source] hyper_util::client::legacy::Error),
-    /// It has no page yet.
+    /// The host has no workload for the page yet.
     #[error("the page's components do not run yet: try again in a moment")]
     NoWorkload,
-    /// It takes too long.
+    /// The host took too long.
     #[error("the page's components did not answer within {} s", CALL_TIMEOUT.as_secs())]
     Slow,
-    /// What it says is no answer of the gateway's.
+    /// The answer is not one of the gateway's.
     #[error("the page's components failed")]
     Broken,
-    /// More than any answer has.
+    /// The answer is larger than any valid one.
     #[error("the answer has more than {ANSWER_BYTES_MAX} bytes: ask for less")]
     TooLarge,
 }
 
 impl WorkloadName {
-    /// A new one, which nobody can guess.
+    /// A new random name that nobody can guess.
     pub fn random() -> Self {
         let bytes: [u8; 16] = rand::random();
         Self(format!("{}.page.internal", hex::encode(bytes)))
@@ -174,10 +175,10 @@ impl Host {
         }
     }
 
-    /// Asks the host, and takes its answer whole.
+    /// Sends a request to the host and reads the whole answer.
     ///
-    /// The call goes on when whoever asked is gone: until it ends there is an instance, and so it
-    /// holds its place.
+    /// The call continues if the client goes away. The instance exists until the call ends, so the
+    /// call keeps its place that long.
     pub(crate) async fn call(
         &self,
         head: &Parts,
@@ -221,7 +222,7 @@ impl Host {
             CallError::Away(error)
         })?;
         let (mut head, body) = answer.into_parts();
-        // The gateway says of all its answers what they are; the host's own say nothing.
+        // The gateway sets a content type on all its answers. The host's own answers have none.
         if !head.headers.contains_key(header::CONTENT_TYPE) {
             let none = head.status == StatusCode::NOT_FOUND;
             return Err(if none { CallError::NoWorkload } else { CallError::Broken });
@@ -257,7 +258,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Gives the client's connections an owner that waits for them.
+/// Runs the client's connections in a task tracker, which waits for them.
 #[derive(Clone, Debug)]
 struct Tracked(TaskTracker);
 

@@ -1,6 +1,7 @@
 //! The page's port, in front of the components that make the page.
 //!
-//! [`serve`] answers on it; [`PageHost`] says who may ask, [`Host`] is the way to the components.
+//! [`serve`] serves the port. [`PageHost`] names a host under which clients may reach it. [`Host`]
+//! passes requests to the components.
 
 mod host;
 mod page_port;

@@ -1,11 +1,12 @@
-//! The page's port: the page and its API from the components on the host, the live feed and the
-//! log's public part from the site itself.
+//! The page's port. The components on the host serve the page and its API; the site itself serves
+//! the live feed and the public files of the log.
 //!
-//! All of it is one origin, so the page needs no address and no token of another port, and works
-//! wherever it can be opened: through a tunnel from another port, or behind a proxy under another
-//! name. Who may ask is in [`visitors`](crate::visitors), the way to the components in [`host`].
+//! All of this is one origin. So the page needs no address and no token of another port, and it
+//! works wherever it can be opened: through a tunnel from another port, or behind a proxy under
+//! another name. [`visitors`](crate::visitors) decides who may ask; [`host`] passes requests to the
+//! components.
 //!
-//! A request is taken whole, within limits of size and time, before anything is asked of the host.
+//! The port reads a whole request, within limits of size and time, before it asks the host.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,34 +31,34 @@ use crate::{
     visitors::{Names, PageHost, Stranger},
 };
 
-/// Connections of the port: half of them may be live feeds.
+/// Connections of the port. Half of them may be live feeds.
 pub const PLACES: Places = Places { connections: 512, refusals: 256 };
-/// Bytes of a body: a search has a handful of short fields. The gateway takes no more either.
+/// Largest body in bytes. A search has only a few short fields, and the gateway accepts no more.
 const BODY_BYTES_MAX: usize = 64 << 10;
-/// Time for a whole body: the largest one at 52 kbit/s.
+/// Longest time for a whole body: enough for the largest one at 52 kbit/s.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Files that the port has open at most, connections to the host among them.
+/// Most files that the port has open, connections to the host included.
 pub const FILES_MAX: u64 = PLACES.files_max() + host::CALLS_MAX as u64;
 
-/// Other pages may neither embed what is here nor guess at its type.
+/// Keeps other sites from embedding these resources.
 const CORP: (HeaderName, HeaderValue) = (
     HeaderName::from_static("cross-origin-resource-policy"),
     HeaderValue::from_static("same-origin"),
 );
 
-/// What the port shows.
+/// Everything that the page's port serves.
 #[derive(Debug)]
 pub struct PagePort {
-    /// Answers `/live`.
+    /// Routes of `/live`.
     pub live: Router,
-    /// The log's public files, which are below `/log`.
+    /// Routes of the log's public files. They appear under `/log`.
     pub log: Router,
     pub host: Host,
-    /// Names beside the machine's own.
+    /// Names of the page besides the machine's own.
     pub names: Vec<PageHost>,
 }
 
-/// Answers until `shutdown`.
+/// Serves the port until `shutdown`.
 pub async fn serve(listener: TcpListener, page: PagePort, shutdown: CancellationToken) {
     let tasks = page.host.tasks.clone();
     let log = page.log.fallback(|| async {
@@ -73,7 +74,7 @@ pub async fn serve(listener: TcpListener, page: PagePort, shutdown: Cancellation
     tasks.ended().await;
 }
 
-/// What a client is told for whom the port has no room.
+/// Answer to a client when the port has no room for it.
 pub fn no_room() -> Response {
     problem(StatusCode::SERVICE_UNAVAILABLE, http_server::NO_ROOM)
 }
@@ -100,7 +101,7 @@ async fn only_for_its_visitors(
     answer
 }
 
-/// Everything else is the components'.
+/// Forwards every other request to the components.
 async fn forward(State(host): State<Host>, request: Request) -> Response {
     let (head, body) = match taken(request).await {
         Ok(taken) => taken,
@@ -119,7 +120,7 @@ async fn forward(State(host): State<Host>, request: Request) -> Response {
     }
 }
 
-/// A request with its whole body.
+/// Reads a request with its whole body.
 async fn taken(request: Request) -> Result<(Parts, Bytes), Response> {
     let (head, body) = request.into_parts();
     let announced = head
@@ -141,7 +142,8 @@ async fn taken(request: Request) -> Result<(Parts, Bytes), Response> {
         Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
             Err(too_large())
         }
-        // A pause that was too long, or a connection that ended: then nobody hears this.
+        // The body paused too long, or the connection ended; in that case nobody receives this
+        // answer.
         Ok(Err(_)) | Err(_) => {
             let words = format!("the body did not come whole within {} s", BODY_TIMEOUT.as_secs());
             Err(problem(StatusCode::REQUEST_TIMEOUT, &words))

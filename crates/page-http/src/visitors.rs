@@ -1,42 +1,42 @@
-//! Who may ask on the page's port: whoever names it by one of its names, and no web page but its
-//! own.
+//! Decides who may ask on the page's port: clients that use one of the page's names, and no web
+//! page except its own.
 //!
-//! Two ways lead a browser here that its user did not choose. A name of someone else's can be
-//! pointed at this machine ("DNS rebinding"): the Host header then has that name. And any web page
-//! can send requests to any address: browsers say so in Sec-Fetch-Site, which no page can write,
-//! and older ones, or those that see plain HTTP under another name than the machine's own, in
-//! Origin where they would let the page read.
+//! A browser can be led here against its user's will in two ways. First, a foreign name can be
+//! pointed at this machine (DNS rebinding); then the Host header holds that name. Second, any web
+//! page can send requests to any address. Browsers report this in Sec-Fetch-Site, which no page can
+//! set. Older browsers, and browsers that reach plain HTTP under a name other than the machine's
+//! own, report it in Origin if the page could read the answer.
 
 use std::{fmt, str::FromStr};
 
 use axum::http::{HeaderMap, Method, header, request::Parts};
 use http_server::{MACHINE_NAMES, is_this_machine, is_under};
 
-/// A name, beside the machine's own, under which people reach the page: that of a reverse proxy, or
-/// of this machine in its network.
+/// A name, besides the machine's own, under which people reach the page: that of a reverse proxy,
+/// or of this machine in its network.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PageHost(String);
 
-/// Why a text is no such name.
+/// Reason why a text is not such a name.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "`{0}` is no host name: give a name or an IP address without scheme, port and path, such as `plant.example`"
 )]
 pub struct InvalidPageHost(String);
 
-/// Characters of a name in the domain name system.
+/// Longest name in the domain name system, in characters (RFC 1035 section 2.3.4).
 const NAME_CHARS_MAX: usize = 253;
 
-/// Why a request is not answered.
+/// Why the port refuses a request.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Stranger {
-    /// It names the port by a name that is not one of its own.
+    /// The Host header holds a foreign name.
     Name(String),
-    /// It comes from another web site's page.
+    /// The request comes from a page of another web site.
     Site,
 }
 
-/// The names of the page.
+/// The names of the page, besides the machine's own.
 #[derive(Clone, Debug)]
 pub(crate) struct Names(pub(crate) Vec<PageHost>);
 
@@ -64,7 +64,7 @@ impl fmt::Display for PageHost {
 }
 
 impl Names {
-    /// Whether a request may be answered.
+    /// Checks whether the port may answer a request.
     pub(crate) fn admit(&self, request: &Parts) -> Result<(), Stranger> {
         let host = self.host_of(&request.headers)?;
         let text = |name| request.headers.get(name).map(|value| value.to_str().unwrap_or_default());
@@ -76,7 +76,7 @@ impl Names {
         if is_own { Ok(()) } else { Err(Stranger::Site) }
     }
 
-    /// What Host says, if it says it once and it is a name of ours.
+    /// The Host header's value, if there is exactly one and it is a name of the page.
     fn host_of<'a>(&self, headers: &'a HeaderMap) -> Result<&'a str, Stranger> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = hosts.next().and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -87,26 +87,26 @@ impl Names {
         }
     }
 
-    /// Whether this is one of the names, with a port or without.
+    /// Whether this is a name of the page, with or without a port.
     fn has(&self, host: &str) -> bool {
         is_this_machine(host)
             || self.0.iter().any(|name| is_under(&host.to_ascii_lowercase(), &name.0))
     }
 
-    /// Whether a page of this origin is ours: it was got under the name that is asked now, or under
-    /// one that a proxy is known by.
+    /// Whether a page of this origin is our own: it was loaded under the name in this request, or
+    /// under the name of a proxy.
     fn is_own_origin(&self, origin: &str, host: &str) -> bool {
         let Some((_scheme, place)) = origin.split_once("://") else { return false };
         let place = place.to_ascii_lowercase();
         place == host.to_ascii_lowercase() || self.0.iter().any(|name| is_under(&place, &name.0))
     }
 
-    /// What a stranger is told.
+    /// The message for a refused client.
     pub(crate) fn refusal(&self, name: &str) -> String {
         let known = MACHINE_NAMES.iter().map(|name| (*name).to_owned());
         let known: Vec<_> = known.chain(self.0.iter().map(PageHost::to_string)).collect();
         let known = known.join(", ");
-        // Behind the port; an address of version 6 has colons of its own, in brackets.
+        // The port follows the last colon. An IPv6 address has colons of its own, within brackets.
         let without_port = match name.rsplit_once(':') {
             Some((host, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => host,
             _ => name,
@@ -121,7 +121,7 @@ impl Names {
     }
 }
 
-/// Whether another site's link is followed to the page: that opens it in a window of its own, of
+/// Whether a link on another site leads to the page. The browser opens it as a top-level page, of
 /// which the other site sees nothing.
 fn leads_to_the_page(request: &Parts) -> bool {
     let says = |name, value| request.headers.get(name).is_some_and(|said| said == value);
@@ -202,10 +202,10 @@ mod tests {
             admitted(&names, line, &[&host, headers].concat()).is_ok()
         };
         let site = "sec-fetch-site";
-        // Programs say neither; a person who types the address says "none".
+        // Programs send neither header. A browser sends "none" if a person types the address.
         assert!(page("POST /api/logs", &[]));
         assert!(page("GET /", &[(site, "none")]));
-        // What a browser says is believed before Origin, which a proxy may leave as it was while it
+        // Sec-Fetch-Site takes precedence over Origin, which a proxy may leave unchanged while it
         // changes Host.
         assert!(page(
             "POST /api/logs",
@@ -218,7 +218,7 @@ mod tests {
                 assert!(!page(line, &[(site, other)]), "{line} {other}");
             }
         }
-        // A link from elsewhere leads to the page, and to nothing else.
+        // A link from another site may lead to the page and to nothing else.
         let link =
             [(site, "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
         assert!(page("GET /", &link) && page("GET /logs", &link));
@@ -228,7 +228,7 @@ mod tests {
         let frame =
             [(site, "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")];
         assert!(!page("GET /", &frame));
-        // An older browser.
+        // Older browsers.
         for (origin, own) in [
             ("http://localhost:8080", true),
             ("http://plant.example", true), // the proxy changed Host

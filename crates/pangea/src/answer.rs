@@ -78,7 +78,7 @@ pub struct LoggedAll {
 /// Where the client can fetch the result of a request later.
 #[derive(Debug, Serialize)]
 pub struct Accepted {
-    /// Path of the result.
+    /// Address of the result.
     pub location: String,
     /// How often the client asked before the result was ready.
     pub retry_counter: u32,

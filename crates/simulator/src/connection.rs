@@ -1,4 +1,4 @@
-//! Connections to NATS that cost little each, for there may be one per sensor.
+//! Connections to NATS with a small footprint, because each sensor may have its own.
 
 use core::{
     sync::atomic::{AtomicBool, Ordering},
@@ -10,30 +10,30 @@ use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 
 use crate::sensor::mix;
 
-/// What is read at once. Polls have four bytes; a server's first line, of one or two KiB, is the
-/// largest thing that comes.
+/// Size of the read buffer. A poll has four bytes; the largest message is the server's first line,
+/// of one or two KiB.
 const READ_BUFFER_BYTES: u16 = 2 * 1024;
-/// Messages that wait to be sent: a few heartbeats of every sensor on the connection while the
-/// server is away. When it is full, sensors wait.
+/// Most messages that wait to be sent: a few heartbeats of every sensor on the connection while the
+/// server is down. When the queue is full, sensors wait.
 const SEND_QUEUE_MESSAGES: usize = 128;
-/// Polls that wait for one sensor, which comes to them at once. When it is full, polls are dropped,
-/// as a device would.
+/// Most polls that wait for one sensor, which takes them at once. When the queue is full, further
+/// polls are dropped, as on a device.
 const POLL_QUEUE_MESSAGES: usize = 16;
 
-/// Wait before the first attempt to reconnect; it doubles with each.
+/// Wait before the first reconnection attempt. It doubles with each attempt.
 const RECONNECT_DELAY_MIN: Duration = Duration::from_millis(100);
-/// Longest wait between two attempts: well within the time after which a sensor without heartbeats
-/// is lost.
+/// Longest wait between two attempts. It is well below the time after which a sensor without
+/// heartbeats is lost.
 const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(5);
 
-/// Connects once; from then on the connection comes back by itself. Cancel-safe.
+/// Connects once; the client then reconnects by itself. Cancel-safe.
 pub(crate) async fn connect(
     server: &ServerAddr,
     seed: u64,
     index: u32,
 ) -> Result<Client, ConnectError> {
     let seed = mix(seed, index);
-    // The client asks for a delay before its very first attempt too.
+    // The client also asks for a delay before its very first attempt.
     let tried = AtomicBool::new(false);
     let delay = move |attempts| match tried.swap(true, Ordering::Relaxed) {
         true => reconnect_delay(seed, attempts),
@@ -46,7 +46,7 @@ pub(crate) async fn connect(
         .subscription_capacity(POLL_QUEUE_MESSAGES)
         .reconnect_delay_callback(delay)
         .event_callback(log);
-    // The client itself ignores those in a URL.
+    // The client ignores credentials in a URL.
     if let (Some(user), Some(password)) = (server.username(), server.password()) {
         options = options.user_and_password(user.to_owned(), password.to_owned());
     }
@@ -55,16 +55,16 @@ pub(crate) async fn connect(
 
 async fn log(event: Event) {
     match event {
-        // A subject that is not permitted shows here and nowhere else.
+        // A forbidden subject is reported only here.
         Event::ServerError(error) => tracing::warn!(%error, "refused by the server"),
-        // Attempts that failed are among the others: a hundred connections make thousands of them
+        // The other events include failed attempts: a hundred connections make thousands of them
         // while a server restarts.
         other => tracing::debug!(event = %other, "connection"),
     }
 }
 
-/// Wait before reconnecting, between half and the whole of a time that doubles: a fleet that lost
-/// its server does not come back in one moment.
+/// Wait before an attempt to reconnect, random between half and all of a time that doubles. So a
+/// fleet that lost its server does not return all at once.
 fn reconnect_delay(seed: u64, attempts: usize) -> Duration {
     let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
     let longest = RECONNECT_DELAY_MIN.saturating_mul(1 << doublings).min(RECONNECT_DELAY_MAX);

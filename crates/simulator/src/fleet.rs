@@ -1,7 +1,8 @@
-//! Which sensors there are.
+//! Defines the sensors of the fleet.
 //!
-//! The first 40 are the reference fleet of the sensor protocol: one of each kind, two more of the
-//! first ten kinds, one more of the last five. From there on each kind gets one more in turn.
+//! The first 40 are the reference fleet of the sensor protocol: one sensor of each kind, two more
+//! of each of the first ten kinds, and one more of each of the last five. After them, each kind
+//! gets one more sensor in turn.
 
 use model::SensorId;
 use uuid::Uuid;
@@ -11,48 +12,49 @@ use crate::kind::{AnswerForm, KINDS, Kind};
 /// One sensor of the fleet.
 #[derive(Clone, Debug)]
 pub struct SensorSpec {
-    /// Its place in the fleet, from 0.
+    /// Index of the sensor in the fleet, from 0.
     pub index: u32,
-    /// Its name, unique in the fleet.
+    /// Name of the sensor, unique in the fleet.
     pub alias: String,
-    /// Which sensor; the same in every run.
+    /// UUID of the sensor. It is the same in every run.
     pub id: SensorId,
-    /// Where it stands.
+    /// Where the sensor is installed.
     pub location: String,
-    /// What it measures and how often.
+    /// Its quantity and poll interval.
     pub kind: &'static Kind,
-    /// How it answers.
+    /// Form of its answers.
     pub form: AnswerForm,
-    /// Whether it stays silent now and then.
+    /// Whether the sensor sometimes does not answer.
     pub faulty: bool,
 }
 
-/// How many sensors the protocol's table has.
+/// Number of sensors in the reference fleet.
 pub const REFERENCE_LEN: u32 = 40;
 
-/// The id that the protocol gives TempSensor01; the others' ids are derived from it and their
+/// The id of TempSensor01 in the protocol. The other ids are derived from it and the sensors'
 /// aliases.
 const TEMP_SENSOR_01: Uuid = Uuid::from_u128(0xa3b3c3d3_e3f3_a3b3_c3d3_e3f3a3b3c3d3);
 
-/// The first `len` sensors of the endless fleet.
+/// The first `len` sensors of the unlimited fleet.
 pub fn fleet(len: u32) -> impl Iterator<Item = SensorSpec> {
     (0..len).map(SensorSpec::at)
 }
 
 impl SensorSpec {
-    /// The sensor at `index` of the fleet.
+    /// The sensor at `index` in the fleet.
     #[must_use]
     pub fn at(index: u32) -> Self {
         let (kind_index, number) = place(index);
         let kind = KINDS.get(kind_index).expect("`place` stays within the kinds");
-        // One humidity sensor in three, and so one sensor in about forty, as in the reference
-        // fleet.
+        // One humidity sensor in three is faulty, which is about one sensor in forty, as in the
+        // reference fleet.
         let faulty = kind.quantity.name == "humidity" && number % 3 == 0;
         let mut alias = kind.alias.of(number);
         if faulty {
             alias.insert_str(0, "FAULTY_");
         }
-        // The protocol shows this one's heartbeat: an oldest device with an id of its own.
+        // The protocol shows the heartbeat of this sensor, one of the oldest devices, with a fixed
+        // id.
         let (id, form) = match index {
             0 => (TEMP_SENSOR_01, AnswerForm::Text),
             _ => (Uuid::new_v5(&TEMP_SENSOR_01, alias.as_bytes()), kind.form),
@@ -70,7 +72,7 @@ impl SensorSpec {
     }
 }
 
-/// The kind of the sensor at `index`, and its number within its kind from 0.
+/// The kind of the sensor at `index`, and its number within the kind from 0.
 fn place(index: u32) -> (usize, u32) {
     let (kind, number) = match index {
         0..15 => (index, 0),
@@ -103,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    /// The table of the sensor protocol: alias, place, range, mean and standard deviation.
+    /// The table of the sensor protocol: alias, location, range, mean and standard deviation.
     const REFERENCE: &str = "\
 TempSensor01|Conveyor Belt 1|0..50|25|2
 FAULTY_HumiditySensor-A1|Filling Line 3|20..90|55|10
@@ -121,7 +123,7 @@ MagneticSensor-M7|Machine Room|-100..100|0|20
 SmokeSensor-S2|Boiler Room|0..100|5|2
 MotionSensor-M1|Security Gate|0..1|0.5|0.1";
 
-    /// Further ones of the same kinds at other places.
+    /// Further sensors of the same kinds at other locations.
     const FURTHER: &str = "TempSensor02 TempSensor03 HumiditySensor-A2 HumiditySensor-A3 \
         PressureSensor790 PressureSensor791 VibrationSensorC VibrationSensorD FlowSensor-R24 \
         FlowSensor-R25 LevelSensor-L5 LevelSensor-L6 RotationalSensor4 RotationalSensor5 \

@@ -1,54 +1,55 @@
-//! The fifteen kinds of sensors of the reference fleet, and what each of them measures.
+//! The fifteen kinds of sensors in the reference fleet, and what each measures.
 
 use core::time::Duration;
 
-/// What the sensors of one kind have in common.
+/// Properties that all sensors of one kind share.
 #[derive(Debug)]
 pub struct Kind {
-    /// How they are named.
+    /// Scheme of their names.
     pub(crate) alias: Alias,
-    /// Where the first three stand; the next three stand at the same places of the next hall.
+    /// Locations of the first three sensors. The next three have the same locations in the next
+    /// hall.
     pub(crate) places: [&'static str; 3],
-    /// What they measure.
+    /// The quantity that they measure.
     pub quantity: Quantity,
     /// Time between two polls.
     pub poll_interval: Duration,
-    /// How they answer.
+    /// Form of their answers.
     pub form: AnswerForm,
 }
 
-/// What is measured, and how it is distributed.
+/// A measured quantity and the distribution of its values.
 #[derive(Debug)]
 pub struct Quantity {
-    /// Its name.
+    /// Name of the quantity.
     pub name: &'static str,
-    /// Its unit, if it has one.
+    /// Unit, if it has one.
     pub unit: Option<&'static str>,
-    /// The sound values, from and to.
+    /// Range of normal values: lowest and highest.
     pub range: [f64; 2],
     /// Mean of the values.
     pub mean: f64,
-    /// Their standard deviation.
+    /// Standard deviation of the values.
     pub deviation: f64,
 }
 
-/// How a device writes its answers.
+/// Form in which a device writes its answers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AnswerForm {
-    /// `"23.50"`: the oldest devices, whose heartbeats say nothing of what they measure.
+    /// `"23.50"`: the oldest devices, whose heartbeats do not say what they measure.
     Text,
-    /// `23.50`.
+    /// `23.50`: a bare number.
     Number,
-    /// `{"value":23.50,"seq":1,"time":"...","unit":"°C"}`.
+    /// `{"value":23.50,"seq":1,"time":"...","unit":"°C"}`: an object.
     Object,
 }
 
-/// An alias is a prefix and the sensor's number within its kind.
+/// Scheme of aliases: a prefix, and the sensor's number within its kind.
 #[derive(Debug)]
 pub(crate) enum Alias {
-    /// In at least `width` digits, counted from `first`.
+    /// The number in at least `width` digits, counted from `first`.
     Digits { prefix: &'static str, first: u32, width: usize },
-    /// In capital letters, counted from `first`: A to Z, AA to ZZ, and so on.
+    /// The number in capital letters, counted from `first`: A to Z, AA to ZZ, and so on.
     Letters { prefix: &'static str, first: u32 },
 }
 
@@ -57,7 +58,7 @@ impl Alias {
         Self::Digits { prefix, first, width: 1 }
     }
 
-    /// The alias of the sensor with this zero-based number.
+    /// The alias of the sensor with this number in its kind, from 0.
     pub(crate) fn of(&self, number: u32) -> String {
         match self {
             Self::Digits { prefix, first, width } => {
@@ -68,11 +69,11 @@ impl Alias {
     }
 }
 
-/// What changes within seconds.
+/// Poll interval for quantities that change within seconds.
 const FAST: Duration = Duration::from_secs(2);
-/// What changes within minutes.
+/// Poll interval for quantities that change within minutes.
 const MEDIUM: Duration = Duration::from_secs(5);
-/// What changes within hours.
+/// Poll interval for quantities that change within hours.
 const SLOW: Duration = Duration::from_secs(10);
 
 /// The kinds, in the order of the reference fleet.

@@ -1,12 +1,12 @@
-//! Sensors as the protocol describes them, thousands at a time, with faults.
+//! Simulates sensors that speak the sensor protocol, thousands at a time, some with faults.
 //!
-//! [`fleet`] says which sensors there are: the reference fleet of 40, and as many more of the same
-//! kinds as are asked for. [`sensor`] is what one of them says, without IO and from a seeded
-//! generator, so that its values can be replayed; [`run()`] connects them to a NATS server. What
-//! they measure is `kind`'s table.
+//! [`fleet`] defines the sensors: the reference fleet of 40, and as many more of the same kinds as
+//! are asked for. [`sensor`] makes the messages of one sensor, without IO and from a seeded
+//! generator, so that a run can be replayed. [`run()`] connects sensors to a NATS server. `kind`
+//! has the table of what they measure.
 //!
-//! Values are drawn from a normal distribution and not held to the declared range: out of range is
-//! possible, and honest.
+//! Values come from a normal distribution and are not clamped to the declared range, so some are
+//! out of range, as with real sensors.
 
 #![warn(missing_docs)]
 

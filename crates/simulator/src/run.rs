@@ -1,4 +1,4 @@
-//! The IO shell: sensors as NATS clients.
+//! The IO shell: runs sensors as NATS clients.
 
 use core::convert::Infallible;
 
@@ -17,16 +17,17 @@ use crate::{
     sensor::{HEARTBEAT_SUBJECT, Sensor},
 };
 
-/// Most sensors of one run: as many as a site takes by default.
+/// Most sensors of one run: as many as a site accepts by default.
 pub const SENSORS_MAX: u32 = 20_000;
-/// Up to this many sensors each have their own connection, as devices do; more share this many. A
-/// connection costs the server about 70 KB.
+/// Most connections. Up to this many sensors each have their own connection, as devices do; more
+/// sensors share them. A connection costs the server about 70 KB.
 pub const CONNECTIONS_MAX: u32 = 100;
 
-/// Runs the first `count` sensors of the fleet against a NATS server until `shutdown`, when they
-/// just stop, as devices do.
+/// Runs the first `count` sensors of the fleet against a NATS server until `shutdown`. The sensors
+/// then stop without a message, as devices do.
 ///
-/// A server that is not there at first is an error; one that goes away later is waited for.
+/// If the server is absent at the start, `run` returns an error. If it goes away later, the sensors
+/// wait for it.
 pub async fn run(
     nats_url: String,
     count: u32,
@@ -64,53 +65,54 @@ pub async fn run(
             Ok(Some(Err(error))) => error,
             Err(panic) => SimulatorError::Panic(panic),
         };
-        // A fleet of which a part is silently missing measures nothing.
+        // Stop the whole fleet: measurements with part of it silently missing mean nothing.
         tasks.shutdown().await;
         return Err(failure);
     }
     Ok(())
 }
 
-/// Why the fleet does not run.
+/// Why the fleet cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulatorError {
-    /// Not the URL of a NATS server. It is not shown, for it may hold a password.
+    /// The text is not the URL of a NATS server. The message leaves it out, because it may contain
+    /// a password.
     #[error("the server's URL is not understood: use one like nats://127.0.0.1:4222")]
     Url(#[source] std::io::Error),
-    /// More sensors than a site takes.
+    /// More sensors are asked for than a site accepts.
     #[error("{count} sensors are too many: at most {SENSORS_MAX} are simulated")]
     TooMany {
-        /// How many were asked for.
+        /// Number of sensors asked for.
         count: u32,
     },
-    /// No connection at the start.
+    /// The first connection failed.
     #[error("cannot connect to the NATS server at {server}")]
     Connect {
-        /// Host and port.
+        /// Host and port of the server.
         server: String,
-        /// Why.
+        /// Cause of the failure.
         source: ConnectError,
     },
     /// The client refused to subscribe.
     #[error("cannot listen on `{subject}`")]
     Subscribe {
-        /// Where polls would have come.
+        /// Subject of the sensor's polls.
         subject: String,
-        /// Why.
+        /// Cause of the failure.
         source: SubscribeError,
     },
     /// The client refused to publish.
     #[error("cannot publish on `{subject}`")]
     Publish {
-        /// Where to.
+        /// Subject of the message.
         subject: Subject,
-        /// Why.
+        /// Cause of the failure.
         source: PublishError,
     },
     /// The client gave up its connection.
     #[error("the connection of {alias} ended")]
     Ended {
-        /// Whose.
+        /// Alias of the sensor.
         alias: String,
     },
     /// A sensor's task panicked.
@@ -118,7 +120,7 @@ pub enum SimulatorError {
     Panic(#[source] JoinError),
 }
 
-/// Beats and answers for ever. Dropping it is how a sensor stops.
+/// Sends heartbeats and answers until an error. Drop the future to stop the sensor.
 async fn run_sensor(mut sensor: Sensor, client: Client) -> Result<Infallible, SimulatorError> {
     let subject = sensor.poll_subject();
     let subscribed = client.subscribe(subject.clone()).await;
@@ -127,7 +129,7 @@ async fn run_sensor(mut sensor: Sensor, client: Client) -> Result<Infallible, Si
     let heartbeat_subject = Subject::from(HEARTBEAT_SUBJECT);
     let mut next_heartbeat = Instant::now();
     loop {
-        // Both are cancel-safe: a poll that is not taken stays in its queue.
+        // Both branches are cancel-safe: a poll that is not taken stays in its queue.
         let (subject, payload) = tokio::select! {
             () = sleep_until(next_heartbeat) => {
                 next_heartbeat = Instant::now() + sensor.heartbeat_delay();

@@ -1,5 +1,5 @@
-//! What one sensor says: its heartbeat, and its answer to a poll. No IO, no clock, and randomness
-//! only from a seed.
+//! The messages of one sensor: its heartbeats and its answers to polls. No IO and no clock;
+//! randomness comes only from a seed.
 
 use core::time::Duration;
 
@@ -10,29 +10,30 @@ use serde::Serialize;
 
 use crate::{fleet::SensorSpec, kind::AnswerForm};
 
-/// Where the simulated sensors send their heartbeats.
+/// Subject on which the simulated sensors send heartbeats.
 pub const HEARTBEAT_SUBJECT: &str = "sim.heartbeat";
 
-/// How often a faulty sensor does not answer.
+/// Probability that a faulty sensor does not answer a poll.
 const SILENCE_PROBABILITY: f64 = 0.1;
 
-/// Time between two heartbeats, as the protocol has it.
+/// Time between two heartbeats, from the sensor protocol.
 const HEARTBEAT_EVERY: core::ops::Range<Duration> =
     Duration::from_secs(30)..Duration::from_secs(60);
 
-/// One sensor that runs. Two with the same spec and seed say the same to the same polls.
+/// A running sensor. Two sensors with the same spec and seed give the same answers to the same
+/// polls.
 #[derive(Debug)]
 pub struct Sensor {
     spec: SensorSpec,
-    /// Small and fast, and its output is fixed for good, unlike `StdRng`'s.
+    /// Small and fast. Unlike that of `StdRng`, its output never changes between versions.
     rng: Xoshiro256PlusPlus,
     values: Normal<f64>,
     seq: u64,
 }
 
 impl Sensor {
-    /// A sensor that starts. Its sequence numbers count up from 1, as those of a device that keeps
-    /// no count while it is off.
+    /// A sensor that starts. Its sequence numbers begin at 1, like those of a device that does not
+    /// store its count.
     #[must_use]
     pub fn new(spec: SensorSpec, seed: u64) -> Self {
         let quantity = &spec.kind.quantity;
@@ -42,25 +43,25 @@ impl Sensor {
         Self { spec, rng, values, seq: 0 }
     }
 
-    /// Which sensor.
+    /// The sensor's definition in the fleet.
     #[must_use]
     pub const fn spec(&self) -> &SensorSpec {
         &self.spec
     }
 
-    /// Where it takes polls.
+    /// Subject on which the sensor receives polls.
     #[must_use]
     pub fn poll_subject(&self) -> String {
         format!("sim.poll.{}", self.spec.id)
     }
 
-    /// Where it publishes its answers.
+    /// Subject on which the sensor publishes its answers.
     #[must_use]
     pub fn read_subject(&self) -> String {
         format!("sim.read.{}", self.spec.id)
     }
 
-    /// The payload of its heartbeat, as a device writes it.
+    /// Payload of the sensor's heartbeat, as a device writes it.
     #[must_use]
     pub fn heartbeat(&self) -> Vec<u8> {
         let SensorSpec { index, alias, id, location, kind, form, .. } = &self.spec;
@@ -72,10 +73,10 @@ impl Sensor {
             poll_interval: kind.poll_interval.as_millis(),
             poll_topic: self.poll_subject(),
             read_topic: self.read_subject(),
-            // The reference fleet mixes the two ways to write topics here.
+            // The reference fleet mixes both notations of topics here.
             disconnect_topic: format!("sim.disconnect/{id}"),
             ip_addr: format!("192.168.{}.{}", 1 + index / 250, 1 + index % 250),
-            // The reference device's address, and those after it.
+            // The hardware address of the reference device; later sensors get the following ones.
             mac_addr: [
                 40,
                 205,
@@ -92,17 +93,17 @@ impl Sensor {
         serde_json::to_vec(&wire).expect("a heartbeat has only text keys and finite numbers")
     }
 
-    /// Time until its next heartbeat.
+    /// Time until the next heartbeat, random within the protocol's limits.
     #[must_use]
     pub fn heartbeat_delay(&mut self) -> Duration {
         self.rng.random_range(HEARTBEAT_EVERY)
     }
 
-    /// The payload of its answer to a poll that arrives at `now`; none if it is faulty and stays
-    /// silent.
+    /// Payload of the answer to a poll that arrives at `now`; `None` if the sensor is faulty and
+    /// stays silent.
     #[must_use]
     pub fn answer(&mut self, now: Timestamp) -> Option<Vec<u8>> {
-        // Drawn either way, so that a silence does not shift the values after it.
+        // Drawn in either case, so that a missing answer does not change the values after it.
         let value = self.values.sample(&mut self.rng);
         if self.spec.faulty && self.rng.random_bool(SILENCE_PROBABILITY) {
             return None;
@@ -127,7 +128,7 @@ impl Sensor {
     }
 }
 
-/// A heartbeat in the order in which the reference device writes it.
+/// A heartbeat with its fields in the order of the reference device.
 #[derive(Serialize)]
 struct WireHeartbeat<'a> {
     alias: &'a str,
@@ -147,8 +148,7 @@ struct WireHeartbeat<'a> {
     range: Option<[f64; 2]>,
 }
 
-/// A seed of its own for each sensor or connection of a run; the generator's seeding scrambles it
-/// further.
+/// A separate seed for each sensor or connection of a run. The generator scrambles it further.
 pub(crate) fn mix(seed: u64, index: u32) -> u64 {
     seed.wrapping_add(u64::from(index).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }

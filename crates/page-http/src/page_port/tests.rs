@@ -1,4 +1,5 @@
-//! The page's port before a host that is ours: what reaches it, and what those who ask are told.
+//! The page's port in front of a test host: which requests reach the host, and what clients
+//! receive.
 
 use std::{
     net::SocketAddr,
@@ -24,15 +25,15 @@ use tokio::{
 use super::*;
 use crate::host::WorkloadName;
 
-/// What the host of a test sees and does.
+/// Records what the test host receives, and controls it.
 #[derive(Default)]
 struct Seen {
     calls: AtomicUsize,
-    /// Calls at once, now and at most.
+    /// Calls in progress: the present number and the maximum.
     open: watch::Sender<usize>,
     most: AtomicUsize,
     heads: Mutex<Vec<Parts>>,
-    /// Lets a call to `/slow` end.
+    /// Lets a call to `/slow` finish.
     go: Notify,
 }
 
@@ -46,7 +47,7 @@ struct Port {
     _folder: TempDir,
 }
 
-/// Counts a call for as long as it lasts.
+/// Counts a call while it is in progress.
 struct Open<'a>(&'a Seen);
 
 impl<'a> Open<'a> {
@@ -113,7 +114,7 @@ impl Port {
         Self { address, seen, name, shutdown, tasks, _writer: writer, _folder: folder }
     }
 
-    /// Sends a request as it is.
+    /// Sends a request without changes.
     async fn send(&self, request: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -158,7 +159,7 @@ async fn a_request_is_taken_whole_before_the_host_hears_of_it() {
     let unfinished = [
         format!("POST /echo HTTP/1.1\r\n{host}\r\ncontent-length: 100\r\n\r\nx"),
         format!("POST /echo HTTP/1.1\r\n{host}\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n"),
-        // The components read no body of these, and would be there as long.
+        // Components read no body of these requests, but would stay as long.
         format!("GET / HTTP/1.1\r\n{host}\r\ncontent-length: 100\r\n\r\nx"),
         format!("PUT /x HTTP/1.1\r\n{host}\r\ntransfer-encoding: chunked\r\n\r\n"),
     ];
@@ -173,7 +174,7 @@ async fn a_request_is_taken_whole_before_the_host_hears_of_it() {
         assert_says(&answer(&mut port.send(&too_large).await).await, 413, "65536 bytes");
     }
     assert_eq!(port.calls(), 0, "the host heard of an unfinished request");
-    // Others are answered as ever.
+    // Other clients are answered as usual.
     let body = "x".repeat(BODY_BYTES_MAX);
     let whole =
         format!("POST /echo HTTP/1.1\r\n{host}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
@@ -191,7 +192,7 @@ async fn a_body_that_does_not_come_is_given_up() {
     assert!(begin.elapsed() >= BODY_TIMEOUT, "{:?}", begin.elapsed());
     assert!(slow.starts_with("HTTP/1.1 408 "), "{slow}");
 
-    // Nor does a byte now and then keep the port waiting.
+    // Single bytes from time to time do not keep the port waiting either.
     let begin = Instant::now();
     let mut stream = port.send(&format!("{head}content-length: 1000\r\n\r\n")).await;
     let (mut reading, mut writing) = stream.split();
@@ -224,7 +225,7 @@ async fn whoever_asks_and_hangs_up_takes_no_more_places_than_whoever_waits() {
         port.until_open(host::CALLS_MAX).await;
         drop(asked);
         if round == 2 {
-            // The host still works on what they asked, so there is no place for others.
+            // The host still works on their requests, so other clients find no place.
             let refused = port.ask("GET /", "").await;
             assert_says(&refused, 503, "as many requests under way");
         }
@@ -234,7 +235,7 @@ async fn whoever_asks_and_hangs_up_takes_no_more_places_than_whoever_waits() {
     }
     assert_eq!(port.seen.most.load(Ordering::Relaxed), host::CALLS_MAX);
     assert!(port.ask("GET /", "").await.ends_with("here"));
-    // It stops when all calls have ended.
+    // The port stops once all calls have ended.
     port.shutdown.cancel();
     port.tasks.join_next().await.unwrap().unwrap();
 }
@@ -252,7 +253,7 @@ async fn whoever_does_not_take_the_answer_holds_memory_and_no_place() {
     }
     port.until_open(0).await;
     assert_says(&port.ask("GET /large", "").await, 503, "take their answers slowly");
-    // Small answers need none of it.
+    // Small answers need none of this memory.
     assert!(port.ask("GET /", "").await.ends_with("here"));
     drop(held);
     let mut large = port.ask("GET /large", "").await;
@@ -294,10 +295,10 @@ async fn nothing_reaches_the_components_but_what_they_read() {
     let mut names: Vec<_> = told.keys().map(HeaderName::as_str).collect();
     names.sort_unstable();
     assert_eq!(names, ["content-type", "host", "if-none-match"]);
-    // The host is asked under a name that nobody else knows.
+    // Requests to the host carry a secret name.
     assert_eq!(told["host"], port.name.as_str());
     assert!(!format!("{:?}", port.name).contains(port.name.as_str()));
-    // What is between the host and the port goes no further.
+    // Hop-by-hop headers of the host's answer are removed.
     assert!(!answered.contains("x-hop") && answered.contains("content-type: text/plain"));
 }
 
@@ -334,7 +335,7 @@ async fn feed_and_log_are_on_the_pages_own_origin_without_a_token() {
     assert_says(&port.ask("GET /log/envelopes", "").await, 404, "/log/checkpoint");
     assert_eq!(port.calls(), 0);
     let Port { shutdown, mut tasks, .. } = port;
-    // The feed ends with the site.
+    // The feed ends when the site stops.
     shutdown.cancel();
     let ended = timeout(Duration::from_secs(60), tasks.join_next()).await;
     ended.expect("the port stops while a feed is open").unwrap().unwrap();
