@@ -1,4 +1,5 @@
-// The page port, typed as docs/http-api.md gives it. A refusal becomes an Error that carries the gateway's own words.
+// The page port's API, typed as in docs/http-api.md. A refusal becomes an Error with the gateway's
+// message.
 
 export type SensorState = "online" | "lost" | "disconnected";
 export type ReadingStatus = "SUCCESS" | "COMM_ERROR" | "VALUE_ERROR";
@@ -20,22 +21,25 @@ export type SiteAnswer = {
   name: string;
   origin: string;
   vkey: string;
-  /** Where the log port is, for programs on the site's machine. The page reads the log at `LOG_URL`. */
+  /**
+   * Address of the log port, for programs on the site's machine. The page reads the log at
+   * `LOG_URL`.
+   */
   log_url: string;
   version: string;
   leaves: number;
-  /** Leaves that the site's witnesses have signed; left out where it has no policy. */
+  /** Number of leaves that the site's witnesses have signed; absent if it has no witness policy. */
   witnessed_leaves?: number;
   counters: Counters;
 };
 
-/** A reading as it was sealed. `unit` is the one it was sealed with, which need not be the sensor's present one. */
+/** A sealed reading. `unit` was sealed with it and may differ from the sensor's present unit. */
 export type Reading = { sensor: string; leaf: number; timestamp: string; status: ReadingStatus; value: string; unit?: string };
 
-/** Readings of one sensor do not name it: it is the one that was asked about. */
+/** Readings of one sensor do not name it, because the request does. */
 type UnnamedReading = Omit<Reading, "sensor">;
 
-/** Milliseconds since 1970, and the value where there is a number. */
+/** Milliseconds since 1970, and the value, or null if it is not a number. */
 export type Point = [number, number | null];
 
 export type SensorAnswer = {
@@ -44,7 +48,7 @@ export type SensorAnswer = {
   location: string;
   state: SensorState;
   out_of_range: boolean;
-  /** The last value could not be held against the range. */
+  /** The last value could not be compared with the range. */
   not_judged: boolean;
   poll_interval_ms: number;
   unit: string | null;
@@ -54,27 +58,30 @@ export type SensorAnswer = {
   recent: Point[];
 };
 
-/** What the readings of a part of a span come to; the numbers are `null` where none of them has one. */
+/**
+ * Summary of the readings in a bucket. `min`, `max` and `mean` are `null` if no reading has a
+ * number.
+ */
 export type Bucket = { start: string; readings: number; numbers: number; min: number | null; max: number | null; mean: number | null };
 
-/** A span in few points: its readings, or buckets of one width. */
+/** A span in few points: its readings, or buckets of equal width. */
 export type PlotAnswer = { kind: "readings"; readings: UnnamedReading[] } | { kind: "buckets"; width_ms: number; buckets: Bucket[] };
 
 export type ReadingsAnswer = { truncated: boolean; readings: Reading[] };
 
-/** Ours, beside the event; which fields there are depends on the action. */
+/** Sealwire's own fields, beside the event. The action decides which are set. */
 export type SealwireFields = {
   sensor?: string;
-  /** The number of the poll that a reading ended. */
+  /** Number of the poll that the reading ended. */
   poll?: number;
-  /** Numbers without a reading: `412-430`. */
+  /** Numbers without a reading, for example `412-430`. */
   missing?: string;
   reason?: string;
-  /** The sensor's own count. */
+  /** Number of the reading in the sensor's own count. */
   seq?: number;
   sensor_time?: string;
   unit?: string;
-  /** As sealed: `0..50`. */
+  /** Range as sealed, for example `0..50`. */
   range?: string;
   error?: string;
   raw?: string;
@@ -97,38 +104,43 @@ export type LogEvent = {
 
 export type Envelope = { event: LogEvent; received_at: string; salt: string; sealwire?: SealwireFields };
 
-/** Sealwire's own fields of an envelope. Logs before format version 3 have them within the event. */
+/**
+ * Sealwire's own fields of an envelope. Logs before format version 3 have them within the event.
+ */
 export const ownFields = ({ event, sealwire }: Envelope): SealwireFields | undefined =>
   sealwire ?? (event as { sealwire?: SealwireFields }).sealwire;
 
-/** An envelope and where in the log it lies. */
+/** An envelope and the index of its leaf. */
 export type Sealed = { leaf: number; envelope: Envelope };
 
 export type Search = {
   action?: string;
   not_action?: string;
   status?: string;
-  /** Words, each contained in some field, and `field:word`. */
+  /** Words that any field must contain, and `field:word` for one field. */
   query?: string;
   from?: string;
   to?: string;
   limit?: number;
 };
-/** `count` is what was found; where it is a lower bound, there are more than the site counts. */
+/**
+ * `count` is the number of events found. If it is a lower bound, there are more than the site
+ * counts.
+ */
 export type SearchAnswer = { id: string; count: number; count_is_lower_bound: boolean; events: Sealed[] };
 export type ProofAnswer = { leaf: number; envelope: string; proof: string };
 
-/** The contract's ceiling for one answer. */
+/** Most readings in one answer, from docs/http-api.md. */
 export const READINGS_LIMIT_MAX = 5_000;
 
-/** Where the page reads the log: on its own origin, so that it works wherever the page does. */
+/** Path of the log on the page's own origin, so that it works wherever the page does. */
 export const LOG_URL = "/log";
 
-/** Longer than any answer takes, shorter than anyone's patience with a page that says nothing. */
+/** Longer than any answer takes, but short enough for a person who waits. */
 const REQUEST_TIMEOUT_MS = 15_000;
 
 export class ApiError extends Error {
-  /** The HTTP status; 0 where there was no answer. */
+  /** HTTP status; 0 if there was no answer. */
   readonly status: number;
 
   constructor(message: string, status: number) {
@@ -138,23 +150,26 @@ export class ApiError extends Error {
   }
 }
 
-/** The words an error is shown with. */
+/** Message to show for an error. */
 export function reason(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** An answer that has come whole, within the time that every request has. Whoever reads it waits for nothing more. */
+/**
+ * A complete answer, within the time limit of every request. Reading its body needs no further
+ * wait.
+ */
 export async function fetchOk(url: string, init: RequestInit = {}): Promise<Response> {
   const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
   const { host } = new URL(url, location.href);
   let response: Response;
   try {
     const coming = await fetch(url, { ...init, signal: timeout, credentials: "omit" });
-    // The head may come at once and the rest never.
+    // The headers may arrive at once and the body never.
     const { status, statusText, headers } = coming;
     response = new Response(await coming.arrayBuffer(), { status, statusText, headers });
   } catch {
-    // What fetch says here differs by browser and tells the reader nothing.
+    // The message of fetch differs by browser and does not help the reader.
     throw new ApiError(timeout.aborted ? `${host} did not answer within ${REQUEST_TIMEOUT_MS / 1000} s.` : `${host} cannot be reached.`, 0);
   }
   if (!response.ok) throw new ApiError(await refusal(response, host), response.status);
@@ -178,7 +193,8 @@ async function question<Answer>(path: string, body?: object): Promise<Answer> {
   try {
     return (await response.json()) as Answer;
   } catch {
-    // `ui` answers unknown paths with the page itself, so a gateway that is not there can look like a success.
+    // `ui` answers unknown paths with the page itself, so without a gateway the answer can look
+    // like a success.
     throw new ApiError(`The answer to ${path} is not JSON: is the gateway running?`, response.status);
   }
 }
@@ -190,7 +206,7 @@ export const fetchSensors = async (): Promise<SensorAnswer[]> => (await question
 export async function fetchReadings(sensor: string, from: Date, limit: number): Promise<ReadingsAnswer> {
   const query = new URLSearchParams({ from: from.toISOString(), limit: String(limit) });
   const { truncated, readings } = await question<{ truncated: boolean; readings: UnnamedReading[] }>(`/api/sensors/${encodeURIComponent(sensor)}/readings?${query}`);
-  // They are shown as readings of the sensor that was asked about, whatever the answer calls it.
+  // Show the readings under the requested sensor, whatever sensor the answer names.
   return { truncated, readings: readings.map(({ leaf, timestamp, status, value, unit }) => ({ sensor, leaf, timestamp, status, value, ...(unit !== undefined && { unit }) })) };
 }
 

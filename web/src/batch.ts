@@ -1,6 +1,10 @@
-// Gathers what arrives between two frames and hands it over once, however many thousand events a second there are.
+// Collects what arrives between two frames and passes it on once, however many thousand events a
+// second arrive.
 
-/** Calls back once, soon, and never before it has returned: `requestAnimationFrame` in the page. */
+/**
+ * Runs a callback once, soon, and never before it returns itself: `requestAnimationFrame` in the
+ * page.
+ */
 export type Schedule = (run: () => void) => void;
 
 export class Batch<Item> {
@@ -12,7 +16,10 @@ export class Batch<Item> {
   #scheduled = false;
   #overflowed = false;
 
-  /** More than `limit` items in one frame are dropped whole and `overflow` is called instead: to fetch the present is cheaper than to replay the past. */
+  /**
+   * If more than `limit` items arrive in one frame, drops them all and calls `overflow` instead:
+   * fetching the present state is cheaper than replaying the past.
+   */
   constructor(limit: number, schedule: Schedule, flush: (items: Item[]) => void, overflow: () => void) {
     this.#limit = limit;
     this.#schedule = schedule;

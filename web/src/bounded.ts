@@ -1,12 +1,12 @@
-// Lists that grow for as long as the page is open, and so must not.
+// Bounds lists that would otherwise grow for as long as the page is open.
 
-/** Appends `items` in place and lets the oldest go, so that at most `limit` remain. */
+/** Appends `items` in place and removes the oldest, so that at most `limit` remain. */
 export function appendBounded<Item>(list: Item[], items: readonly Item[], limit: number): void {
   list.push(...items.slice(-limit));
   if (list.length > limit) list.splice(0, list.length - limit);
 }
 
-/** Events per second over the last `window_ms`, in one slot for each second. */
+/** Events per second over the last `window_ms`, counted in one slot for each second. */
 export class Rate {
   readonly #window_ms: number;
   #slots = new Map<number, number>();
@@ -25,7 +25,10 @@ export class Rate {
     }
   }
 
-  /** Null until there is a second to speak of. Whole seconds only: the running one would pull the rate down. */
+  /**
+   * Null before the first full second. Counts full seconds only, because the current one would
+   * lower the rate.
+   */
   per_second(now_ms: number): number | null {
     if (this.#started_ms === null) return null;
     const to = Math.floor(now_ms / 1000);
@@ -36,7 +39,7 @@ export class Rate {
     return count / (to - from);
   }
 
-  /** Forgets everything: after a pause the silence was ours, not the site's. */
+  /** Forgets everything: during a pause this page was silent, not the site. */
   reset(): void {
     this.#slots.clear();
     this.#started_ms = null;

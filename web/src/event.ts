@@ -1,8 +1,11 @@
-// What an event in the log means to the page.
+// What a log event means to the page.
 
 import { ownFields, type Envelope, type LogEvent, type Reading, type ReadingStatus, type Search, type Sealed } from "./api.ts";
 
-/** Every action the contract names, and how it reads to a person. Readings first, then from the most to the least frequent. */
+/**
+ * Every action in docs/http-api.md, and its name for people. Readings come first, then the others
+ * from most to least frequent.
+ */
 export const ACTIONS: Readonly<Record<string, string>> = {
   SENSOR_READING: "Reading",
   OUT_OF_RANGE: "Out of range",
@@ -41,7 +44,9 @@ export const STATUSES: readonly ReadingStatus[] = ["SUCCESS", "COMM_ERROR", "VAL
 
 const BAD_NEWS = new Set(["OUT_OF_RANGE", "RANGE_NOT_JUDGED", "SENSOR_LOST", "HEARTBEAT_MISSED", "SENSOR_DISCONNECTED", "READINGS_MISSING", "SEQUENCE_BROKEN", "HEARTBEATS_REFUSED", "POLLS_STRETCHED", "ENGINE_DOWN", "SITE_STOPPED"]);
 
-/** After one of these, `/api/sensors` may say something that no field of the event tells. */
+/**
+ * After one of these actions, `/api/sensors` may show changes that the event's own fields do not.
+ */
 const CHANGES_FLEET = new Set([
   "SENSOR_DISCOVERED",
   "SENSOR_CHANGED",
@@ -53,10 +58,13 @@ const CHANGES_FLEET = new Set([
   "SENSOR_BACK",
 ]);
 
-/** The action of readings, by far the most frequent. */
+/** Action of readings, by far the most frequent. */
 export const READING = "SENSOR_READING";
 
-/** Whether the site itself sealed it: it alone has fields of its own there. A program may log any action, so an action alone says nothing. */
+/**
+ * Whether the site itself made the event: only the site sets Sealwire's own fields. A program may
+ * log any action, so the action alone proves nothing.
+ */
 export const isOwn = (envelope: Envelope): boolean => ownFields(envelope) !== undefined;
 export const isReading = (envelope: Envelope): boolean => isOwn(envelope) && envelope.event.action === READING;
 export const isBadNews = (envelope: Envelope): boolean =>
@@ -64,7 +72,7 @@ export const isBadNews = (envelope: Envelope): boolean =>
 export const changesFleet = (event: LogEvent): boolean => CHANGES_FLEET.has(event.action ?? "");
 export const isFailure = (status: string | undefined): boolean => status === "COMM_ERROR" || status === "VALUE_ERROR";
 
-/** An action of the site's own in words; any other as it is. */
+/** Name for people of one of the site's own actions; any other action unchanged. */
 export const actionName = (action: string | undefined): string => ACTIONS[action ?? ""] ?? action ?? "Event";
 
 export function statusName(status: string | undefined): string {
@@ -73,7 +81,7 @@ export function statusName(status: string | undefined): string {
   return status === "SUCCESS" ? "Success" : (status ?? "");
 }
 
-/** The reading in an event, or null where it is another kind of event or lacks what a reading must have. */
+/** The reading in an event; null if it is another event or lacks a required field. */
 export function readingOf({ leaf, envelope }: Sealed): Reading | null {
   const { event } = envelope;
   const { status, timestamp } = event;
@@ -83,18 +91,21 @@ export function readingOf({ leaf, envelope }: Sealed): Reading | null {
   return { sensor, leaf, timestamp: inMicroseconds(timestamp), status, value: event.new ?? "", ...(unit !== undefined && { unit }) };
 }
 
-/** The site writes six digits of a second; a log may have a moment with fewer. */
+/** The site writes six fractional digits of a second; other programs may write fewer. */
 const inMicroseconds = (time: string): string =>
   time.replace(/:(\d\d)(?:\.(\d{1,6}))?Z$/, (_whole, second: string, digits = "") => `:${second}.${digits.padEnd(6, "0")}Z`);
 
-/** The number a reading can be plotted as; a failed poll has none, whatever its value says. */
+/** The number to plot for a reading; a failed poll has none, whatever its value. */
 export function numberOf({ status, value }: Pick<Reading, "status" | "value">): number | null {
   if (status !== "SUCCESS" || value.trim() === "") return null;
   const number = Number(value);
   return Number.isFinite(number) ? number : null;
 }
 
-/** Whether a live event belongs to a search, leaving out its query: the same rules as the gateway's, so that live and searched rows agree. */
+/**
+ * Whether a live event matches a search, apart from its query. The rules are the gateway's, so that
+ * live rows and search results agree.
+ */
 export function matches(search: Search, { event, received_at }: Envelope): boolean {
   const { action, status } = event;
   if (search.not_action !== undefined && action === search.not_action) return false;

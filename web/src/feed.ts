@@ -1,29 +1,31 @@
-// One EventSource on the site's live feed, opened again at the leaf it had reached. It runs in the worker that all windows share, or in the page.
+// One EventSource on the site's live feed, which reopens at the leaf it had reached. It runs in the
+// worker that all windows share, or in the page.
 //
-// The browser reconnects by itself after a lost connection, but gives up after an answer that is not a stream (a site that is just starting);
-// that case is ours. Leaves come in order, so `#next_leaf` is all that is needed to go on and to drop repeats.
+// The browser reconnects after a lost connection, but gives up after an answer that is not a stream
+// (for example from a site that is starting). This module handles that case. Leaves arrive in
+// order, so `#next_leaf` is enough to continue and to drop repeated leaves.
 
 export type FeedState =
   | { is: "connecting" }
   | { is: "live" }
-  /** `why` is null where the connection was lost and nothing more is known. */
+  /** `why` is null if the connection was lost and the cause is unknown. */
   | { is: "reconnecting"; since_ms: number; why: string | null }
   | { is: "paused" };
 
 export type SourceHandlers = {
-  /** `data` is JSON, of a leaf with its envelope. */
+  /** `data` is the JSON of a leaf with its envelope. */
   sealed(leaf: number, data: string): void;
-  /** Leaves `from` to `to` (exclusive) will not come. */
+  /** The leaves from `from` to `to` (exclusive) will not arrive. */
   missed(from: number, to: number): void;
   state(state: FeedState): void;
 };
 
-/** Where the feed is, on the page's own origin. */
+/** Path of the feed on the page's own origin. */
 const PATH = "/live";
 const RETRY_FIRST_MS = 1_000;
-/** An operator who restarts a site should not have to wait longer than this for the page to notice. */
+/** An operator who restarts a site should not wait longer than this for the page to reconnect. */
 const RETRY_MAX_MS = 15_000;
-/** How long the feed may take to begin; the site answers at once. */
+/** How long the feed may take to begin. The site answers at once. */
 const BEGIN_TIMEOUT_MS = 10_000;
 const HELD_BACK =
   `The feed did not begin within ${BEGIN_TIMEOUT_MS / 1000} s. Something between this browser and the site may hold back answers that do not end ` +
@@ -73,7 +75,10 @@ export class Feed {
     });
   }
 
-  /** Gives the connection back: browsers allow few to one host, and nobody looks. `open` goes on where this stopped. */
+  /**
+   * Closes the connection: browsers allow few to one host, and nobody is looking. `open` continues
+   * from the same leaf.
+   */
   pause(): void {
     this.#close();
     this.#down_since_ms = null;
@@ -94,14 +99,17 @@ export class Feed {
   }
 
   #retry_later(): void {
-    // A third of jitter, so that a control room's screens do not all come back in the same instant.
+    // Up to a third of jitter, so that the screens of a control room do not all reconnect at once.
     const wait_ms = this.#retry_ms * (1 + Math.random() / 3);
     this.#retry_ms = Math.min(this.#retry_ms * 2, RETRY_MAX_MS);
     this.#retry = setTimeout(() => this.open(), wait_ms);
   }
 }
 
-/** An EventSource does not tell what it was answered, so the same is asked once more; null where the answer is no refusal. */
+/**
+ * An EventSource does not reveal the answer, so this repeats the request. Null if the answer is not
+ * a refusal.
+ */
 async function whyRefused(): Promise<string | null> {
   const asking = new AbortController();
   const timeout = setTimeout(() => asking.abort(), BEGIN_TIMEOUT_MS);
@@ -114,7 +122,7 @@ async function whyRefused(): Promise<string | null> {
     return null;
   } finally {
     clearTimeout(timeout);
-    // The feed itself, if it came, is not wanted twice.
+    // If the feed itself answers, close it: this request needs only the status.
     asking.abort();
   }
 }

@@ -1,4 +1,4 @@
-// The worker that all windows of the page share. It lives as long as one of them does.
+// The worker that all windows of the page share. It lives until the last window closes.
 
 import { Feed } from "./feed.ts";
 import { Hub, type ToHub } from "./hub.ts";

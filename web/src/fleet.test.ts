@@ -84,7 +84,7 @@ test("a value that cannot be held against the range is shown as such until one c
     assert.ok(!shows(withEvents(not_judged, [event(2, judged)])), judged);
   }
   assert.ok(!shows(SENSOR));
-  // It says nothing of the value before, which was outside.
+  // RANGE_NOT_JUDGED says nothing about the earlier value, which was outside the range.
   assert.ok(withEvents(SENSOR, [event(1, "OUT_OF_RANGE"), event(2, "RANGE_NOT_JUDGED")]).out_of_range);
 });
 
@@ -147,7 +147,7 @@ test("fetched and live readings join without repeats, of one sensor", () => {
   );
   assert.deepEqual(readingsOf("b", [reading(3)]), []);
   assert.deepEqual(seriesOf(live), { times_s: [3, 5], values: [1, 1], units: ["°C", "°C"] });
-  // A clock that was set back: in the order of time, and nothing twice.
+  // The clock was set back: points are sorted by time, without repeats.
   assert.deepEqual(seriesOf([...live].reverse()), seriesOf(live));
   assert.deepEqual(joined([...live].reverse(), live).length, 2);
 });

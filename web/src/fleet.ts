@@ -1,14 +1,16 @@
-// What the fleet view knows of a sensor, and how a live event changes it. No DOM, no clock.
+// The fleet view's state of a sensor, and how live events change it. Uses no DOM and no clock.
 
 import { ownFields, type Point, type SensorAnswer, type Sealed } from "./api.ts";
 import { isFailure, numberOf, readingOf } from "./event.ts";
 
-/** As many as `/api/sensors` gives, so that a row looks the same before and after a refetch. */
+/** As many as `/api/sensors` returns, so that a row looks the same before and after a fetch. */
 export const RECENT_MAX = 30;
 
 export type FleetFilter = { text: string; location: string; attention: boolean };
 
-/** `sensor` after `events`, oldest first, all of them its own. Events it already knows change nothing. */
+/**
+ * `sensor` after `events`, oldest first, all of this sensor. Events already applied change nothing.
+ */
 export function withEvents(sensor: SensorAnswer, events: readonly Sealed[]): SensorAnswer {
   let { last, recent, range, out_of_range, not_judged } = sensor;
   const points: Point[] = [];
@@ -27,7 +29,9 @@ export function withEvents(sensor: SensorAnswer, events: readonly Sealed[]): Sen
   return { ...sensor, last, recent, range, out_of_range, not_judged };
 }
 
-/** `fetched`, except for readings that the feed has brought since: the index that answers may be behind the log. */
+/**
+ * `fetched`, but with readings that arrived by the feed since: the index may lag behind the log.
+ */
 export function refetched(shown: SensorAnswer, fetched: SensorAnswer): SensorAnswer {
   const behind = shown.last !== null && (fetched.last === null || fetched.last.leaf < shown.last.leaf);
   return behind ? { ...fetched, last: shown.last, recent: shown.recent } : fetched;
@@ -36,13 +40,16 @@ export function refetched(shown: SensorAnswer, fetched: SensorAnswer): SensorAns
 export const needsAttention = ({ state, out_of_range, not_judged, last }: SensorAnswer): boolean =>
   state !== "online" || out_of_range || not_judged || isFailure(last?.status);
 
-/** The two bounds of a range as it is sealed, `0..50`; null where there is none. */
+/** The two bounds of a sealed range such as `0..50`; null if there is none. */
 export function rangeOf(text: string | undefined): [number, number] | null {
   const [low, high] = (text ?? "").split("..").map(Number);
   return low !== undefined && high !== undefined && low < high ? [low, high] : null;
 }
 
-/** Where the last value lies outside the range; null where it does not, or nobody can tell: a range is in the unit that its sensor declares. */
+/**
+ * On which side of the range the last value lies. Null if it lies within, or if its unit is not the
+ * one the sensor declares for the range.
+ */
 export function beyondRange({ last, range, unit }: SensorAnswer): "above" | "below" | null {
   const value = last && numberOf(last);
   if (value === null || range === null || (last?.unit ?? null) !== unit) return null;
@@ -50,7 +57,7 @@ export function beyondRange({ last, range, unit }: SensorAnswer): "above" | "bel
   return value < range[0] ? "below" : null;
 }
 
-/** What the events of a sensor with this name and place have as their `source`. */
+/** The `source` of events of a sensor with this name and location. */
 export const sourceOf = ({ location, alias }: SensorAnswer): string => (location === "" ? alias : `${location}.${alias}`);
 
 export function passes({ text, location, attention }: FleetFilter, sensor: SensorAnswer): boolean {
@@ -61,7 +68,7 @@ export function passes({ text, location, attention }: FleetFilter, sensor: Senso
   return words.every((word) => haystack.includes(word));
 }
 
-/** In the order in which the locations first appear; `/api/sensors` has sorted them. */
+/** Groups keep the order in which locations first appear; `/api/sensors` sorts them. */
 export function groupByLocation<Item extends { shown: SensorAnswer }>(sensors: readonly Item[]): [location: string, sensors: Item[]][] {
   const groups = new Map<string, Item[]>();
   for (const sensor of sensors) {

@@ -1,4 +1,5 @@
-// How values and times are written. Times are shown in the reader's own zone; the exact UTC text stays in `datetime` and `title`.
+// Formats values and times. Times appear in the reader's time zone; the exact UTC text stays in
+// `datetime` and `title`.
 
 import { plainly } from "./said.ts";
 
@@ -8,13 +9,16 @@ const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" })
 
 export const formatCount = (count: number): string => grouped.format(count);
 
-/** Below ten a whole number hides the difference between a quiet site and a dead one. */
+/** Below ten, a whole number would hide the difference between a quiet site and a dead one. */
 export const formatRate = (per_second: number): string => (per_second < 10 ? per_second.toFixed(1) : grouped.format(per_second));
 
-/** `19:01:23`, with the day before it unless that is the day of `now_ms`, and the year unless that is the year. */
+/**
+ * `19:01:23`; with the date if it is not the day of `now_ms`, and with the year if it is another
+ * year.
+ */
 export function formatTime(time: string | number, now_ms: number = Date.now()): string {
   const date = new Date(time);
-  // A program may have written anything there.
+  // A program may have sealed any text as its time.
   if (Number.isNaN(date.getTime())) return plainly(String(time));
   const today = date.toDateString() === new Date(now_ms).toDateString();
   if (today) return clock.format(date);
@@ -29,7 +33,10 @@ export function formatAge(since_ms: number, now_ms: number): string {
   return `${Math.floor(seconds / 3600)} h`;
 }
 
-/** Values are text in the log and are shown as they were sealed; only a failed poll's placeholder becomes a dash. */
+/**
+ * Shows values as sealed, because they are text in the log. Only the placeholder of a failed poll
+ * becomes a dash.
+ */
 export const formatValue = (value: string): string => (value === "N/A" || value === "" ? "–" : value);
 
 export function formatInterval(interval_ms: number): string {
@@ -38,5 +45,5 @@ export function formatInterval(interval_ms: number): string {
 
 export const formatRange = ([low, high]: [number, number]): string => `${low} to ${high}`;
 
-/** Eight hex digits at a time can be compared by eye. */
+/** Groups of eight hex digits are easy to compare by eye. */
 export const inGroups = (hex: string): string => hex.match(/.{1,8}/g)?.join(" ") ?? "";

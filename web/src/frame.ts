@@ -1,22 +1,32 @@
-// The part of the number line that a plot shows, and its labels. Total: whatever finite numbers there are, what comes out is finite and can be read.
+// The section of the number line that a plot shows, and its labels. For any finite numbers, the
+// results are finite and readable.
 
 /** From `low` at the bottom to `high` at the top. Both are finite, and `low < high`. */
 export type Frame = { low: number; high: number };
 
 export type Tick = { value: number; label: string };
 
-/** `base` stands beside the axis where labels would be too long: each is then what is to be added to it. */
+/**
+ * If labels would be too long, `base` stands beside the axis, and each label is the difference from
+ * it.
+ */
 export type Ticks = { ticks: Tick[]; base: string | null };
 
-/** Numbers this much closer together than they are large, a trillionth, differ by how they were computed: between them there is nothing to see. */
+/**
+ * If numbers differ by less than a trillionth of their size, the difference is rounding, and there
+ * is nothing to show between them.
+ */
 const NOISE = 2 ** -40;
-/** Room around a value that does not change, as a part of it. */
+/** Margin around a constant value, as a fraction of it. */
 const ROOM = 0.12;
-/** Below this a difference could not be divided further. No sensor measures so finely. */
+/** Smaller differences could not be divided further. No sensor measures so finely. */
 const SPAN_MIN = 1e-300;
 const MAX = Number.MAX_VALUE;
 
-/** The frame of these numbers, with room above and below as a part of their span; null where there is no number. What is not finite is passed over. */
+/**
+ * The frame of these numbers, with a margin above and below as a fraction of their span. Null if
+ * there is no number. Skips values that are not finite.
+ */
 export function frameOf(values: Iterable<number | null>, room: number): Frame | null {
   let [low, high] = [Infinity, -Infinity];
   for (const value of values) {
@@ -26,21 +36,24 @@ export function frameOf(values: Iterable<number | null>, room: number): Frame | 
   }
   if (low > high) return null;
   const magnitude = Math.max(Math.abs(low), Math.abs(high));
-  // Halves, since two numbers may be further apart than the largest one.
+  // Halves, because the difference of two numbers may exceed the largest number.
   const half = high / 2 - low / 2;
   const around = half <= (magnitude / 2) * NOISE ? (magnitude || 1) * ROOM : half * room * 2;
   const margin = half + around < SPAN_MIN ? SPAN_MIN : around;
   return { low: Math.max(low - margin, -MAX), high: Math.min(high + margin, MAX) };
 }
 
-/** Where a number stands: 0 at the bottom, 1 at the top. */
+/** Position of a number in the frame: 0 at the bottom, 1 at the top. */
 export const position = ({ low, high }: Frame, value: number): number => (value / 2 - low / 2) / (high / 2 - low / 2);
 
-/** Labels with more characters give way to shorter ones. */
+/** Most characters of a label; longer labels are replaced by shorter forms. */
 export const LABEL_CHARS_MAX = 9;
 const PLAIN_CHARS_MAX = 8;
 
-/** Round numbers within the frame, between two and `count_max + 1` of them, where `count_max` is 5 or more. Each label is exactly its number. */
+/**
+ * Round numbers within the frame: at least two and at most `count_max + 1`, where `count_max` is 5
+ * or more. Each label equals its number exactly.
+ */
 export function ticksOf({ low, high }: Frame, count_max: number): Ticks {
   const [digit, exponent] = stepFor(((high / 2 - low / 2) / count_max) * 2);
   const step = decimal(digit, exponent);
@@ -51,7 +64,7 @@ export function ticksOf({ low, high }: Frame, count_max: number): Ticks {
   return { ticks: inside.map((count, at) => ({ value: decimal(count, exponent), label: labels[at] ?? "" })), base };
 }
 
-/** The smallest of 1, 2 and 5 times a power of ten that is no less. */
+/** The smallest number of at least `least` that is 1, 2 or 5 times a power of ten. */
 function stepFor(least: number): [digit: number, exponent: number] {
   const exponent = Math.floor(Math.log10(least));
   const digit = [1, 2, 5].find((digit) => decimal(digit, exponent) >= least);
@@ -62,7 +75,10 @@ const decimal = (count: number, exponent: number): number => Number(`${count}e${
 
 const within = (value: number, low: number, high: number): boolean => value >= low && value <= high;
 
-/** Of whole numbers of the same power of ten: written out, else with an exponent, else as what is to be added to the first. */
+/**
+ * Labels for multiples of one power of ten: written out, else with an exponent, else as differences
+ * from the first.
+ */
 function labelled(counts: readonly number[], exponent: number): { labels: string[]; base: string | null } {
   const first = counts[0] ?? 0;
   const added = counts.map((count) => count - first);

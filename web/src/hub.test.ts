@@ -3,7 +3,7 @@ import { test } from "node:test";
 import type { FeedState, SourceHandlers } from "./feed.ts";
 import { HERE_PERIOD_MS, Hub, type FromHub, type ToHub } from "./hub.ts";
 
-/** A hub whose feeds are pulled by hand. */
+/** A hub whose feeds the test drives by hand. */
 function hub() {
   const feeds: { from: number; handlers: SourceHandlers; open: boolean }[] = [];
   const soon: (() => void)[] = [];
@@ -51,7 +51,7 @@ test("however many windows there are, there is one feed", () => {
   });
   assert.equal(feeds.length, 1);
   assert.equal(open(), 1);
-  // Each has every leaf once and in order, whenever it came.
+  // Each window has every leaf once and in order, whenever it joined.
   for (const one of windows) assert.deepEqual(one.leaves(), [10, 11, 12, 13, 14, 15, 16]);
   windows.forEach((one) => one.leave());
   assert.equal(open(), 0, "nobody follows, and the connection is kept");
@@ -93,7 +93,7 @@ test("what is kept is bounded in number and in characters", () => {
     late.follow(0);
     const [missed] = late.told;
     assert.ok(missed?.is === "missed" && missed.to > 0, "everything was kept");
-    // What it is told begins where the gap ends.
+    // The late window's leaves begin where the gap ends.
     assert.deepEqual(late.leaves(), Array.from({ length: count - missed.to }, (_, index) => missed.to + index));
     assert.ok(late.leaves().length * data.length <= 8_000_000);
     assert.ok(late.leaves().length <= 2_000);
@@ -111,11 +111,11 @@ test("a window of another log, or of one that became shorter, begins anew", () =
   seal(5, 8);
   anew.follow(2, "another log", true);
   assert.deepEqual([feeds.length, open(), feeds.at(-1)?.from], [3, 1, 2]);
-  // A feed that was given up says nothing more.
+  // Messages of an abandoned feed are ignored.
   feeds[1]?.handlers.sealed(8, "{}");
   seal(2, 4);
   assert.deepEqual(anew.leaves(), [2, 3]);
-  // That it is there does not begin it again.
+  // A repeated `follow` does not restart the feed.
   anew.follow(4, "another log");
   assert.equal(feeds.length, 3);
 });

@@ -1,17 +1,22 @@
-// One feed for all windows of a browser: who follows it, and what they are told. It runs in the shared worker and knows nothing of it.
+// One feed for all windows of a browser: keeps track of the windows and passes events on to them.
+// It runs in the shared worker and does not depend on it.
 //
-// A browser allows six connections to one host over HTTP/1.1, for all its windows together. A feed in each window takes them all, and then no window
-// can ask anything. Windows that come later are told what the others were told before, as far back as it is kept.
+// Over HTTP/1.1 a browser allows six connections to one host for all its windows together. A feed
+// in each window could use up all of them, and then no window could send a request. A window that
+// joins later receives the events kept for it.
 
 import type { FeedState, SourceHandlers } from "./feed.ts";
 
-/** From a window. */
+/** Message from a window. */
 export type ToHub =
-  /** Follow the log from this leaf on. Said again now and then: a window that crashed says no goodbye. */
+  /**
+   * Follow the log from this leaf on. Windows repeat it regularly, because a window that crashes
+   * sends no `leave`.
+   */
   | { is: "follow"; log: string; from: number; anew: boolean }
   | { is: "leave" };
 
-/** To a window. */
+/** Message to a window. */
 export type FromHub =
   | { is: "sealed"; events: [leaf: number, data: string][] }
   | { is: "missed"; from: number; to: number }
@@ -22,31 +27,37 @@ export type Port = { postMessage(message: FromHub): void };
 /** What the hub needs of a feed. */
 export type Source = { open(): void; pause(): void };
 
-/** How often a window says that it is there. */
+/** Interval at which a window repeats `follow`. */
 export const HERE_PERIOD_MS = 10_000;
-/** A window that is silent for so long is gone. */
+/** A window that is silent for longer has gone. */
 const SILENCE_MAX_MS = 3.5 * HERE_PERIOD_MS;
-/** Events kept for windows that come later: twice as many as the site goes back, and after half of them was let go as many. */
+/**
+ * Most events kept for windows that join later: twice as many as the site goes back, so that as
+ * many as that remain after half of them is dropped.
+ */
 const KEPT_MAX = 2_000;
-/** Characters of them: an envelope may have two million. */
+/** Most characters of these events. One envelope may have two million. */
 const KEPT_CHARS_MAX = 8_000_000;
 
 export class Hub {
   readonly #open: (from: number, handlers: SourceHandlers) => Source;
   readonly #later: (run: () => void) => void;
-  /** When each was heard last. */
+  /** When each window last sent a message. */
   readonly #followers = new Map<Port, number>();
   #log: string | null = null;
   #source: Source | null = null;
   #state: FeedState = { is: "connecting" };
-  /** The newest events; of what lies before `#kept_from` nothing is known. */
+  /** The newest events, from leaf `#kept_from` on. Earlier ones are no longer known. */
   #kept: [number, string][] = [];
   #kept_from = 0;
   #kept_chars = 0;
-  /** Told to all at once, soon. */
+  /** Events to send to all windows together, soon. */
   #waiting: [number, string][] = [];
 
-  /** `later` runs something once, soon: a burst of events becomes one message to each window. */
+  /**
+   * `later` runs a callback once, soon, so that a burst of events becomes one message to each
+   * window.
+   */
   constructor(open: (from: number, handlers: SourceHandlers) => Source, later: (run: () => void) => void) {
     this.#open = open;
     this.#later = later;
@@ -63,10 +74,10 @@ export class Hub {
 
   #follow(port: Port, { log, from, anew }: ToHub & { is: "follow" }, now_ms: number): void {
     const known = this.#followers.has(port);
-    // Whoever is new is told what is kept, and that is among it.
+    // A new window receives the kept events, which include the waiting ones.
     if (!known) this.#flush();
     this.#followers.set(port, now_ms);
-    // The window that sees another log, or a shorter one, is the one that asked the site last.
+    // The window that sees another log, or a shorter one, has the site's latest answer.
     if (this.#source === null || log !== this.#log || (anew && !known)) {
       this.#start(log, from);
       return;
@@ -76,7 +87,7 @@ export class Hub {
       const events = this.#kept.filter(([leaf]) => leaf >= from);
       if (events.length > 0) port.postMessage({ is: "sealed", events });
     }
-    // Always a word: a window that hears none takes the worker for dead.
+    // Always reply: a window that gets no reply takes the worker for dead.
     port.postMessage({ is: "state", state: this.#state });
   }
 
@@ -109,7 +120,7 @@ export class Hub {
     this.#kept.push(event);
     this.#kept_chars += event[1].length;
     while (this.#kept.length > KEPT_MAX || this.#kept_chars > KEPT_CHARS_MAX) {
-      // By halves, so that what stays is not moved for each event.
+      // Drop half at once, so that the rest is not moved for each event.
       for (const [leaf, data] of this.#kept.splice(0, Math.ceil(this.#kept.length / 2))) {
         this.#kept_from = leaf + 1;
         this.#kept_chars -= data.length;

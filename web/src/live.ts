@@ -1,7 +1,9 @@
-// The live feed as a window follows it: by way of the worker that all windows share, or alone where the browser has no such worker.
+// The live feed of a window: through the worker that all windows share, or directly if the browser
+// has no shared workers.
 //
-// Chromium and Firefox have shared workers on desktops, Safari from version 16. Chromium on Android has none: there one window is seen at a time, and a
-// window that is hidden pauses its feed, so that one feed a window is one feed a browser all the same.
+// Desktop Chromium and Firefox have shared workers, and Safari from version 16. Chromium on Android
+// has none. There only one window is visible at a time, and a hidden window pauses its feed, so a
+// feed for each window is still only one for the browser.
 
 import type { Sealed } from "./api.ts";
 import { Feed, type FeedState, type SourceHandlers } from "./feed.ts";
@@ -11,23 +13,23 @@ export type { FeedState } from "./feed.ts";
 
 export type FeedHandlers = {
   sealed(event: Sealed): void;
-  /** Leaves `from` to `to` (exclusive) will not come. */
+  /** The leaves from `from` to `to` (exclusive) will not arrive. */
   missed(from: number, to: number): void;
   state(state: FeedState): void;
 };
 
-/** Which log, so that windows that see different ones do not take each other's leaves. */
+/** The log to follow. It keeps windows that see different logs from mixing up their leaves. */
 export type Following = {
   log: string;
   from: number;
-  /** The log is another than this window followed before, or has become shorter. */
+  /** The log is not the one that this window followed before, or it has become shorter. */
   anew: boolean;
 };
 
-/** How long the worker may take to answer before the window goes on alone. */
+/** How long the worker may take to answer before the window opens its own feed. */
 const WORKER_TIMEOUT_MS = 5_000;
 
-/** A feed that waits for `open`. */
+/** A feed that starts when `open` is called. */
 export class LiveFeed implements Source {
   readonly #following: Following;
   readonly #handlers: FeedHandlers;
@@ -75,7 +77,7 @@ export class LiveFeed implements Source {
     try {
       worker = new SharedWorker(new URL("./feed.worker.ts", import.meta.url), { type: "module", name: "sealwire-feed" });
     } catch {
-      // A browser that is told to keep nothing may refuse.
+      // A browser that is set to store nothing may refuse.
       return null;
     }
     const shared = new SharedFeed(worker.port, this.#following, () => this.#next_leaf, this.#source_handlers(), () => {
@@ -88,7 +90,7 @@ export class LiveFeed implements Source {
   }
 }
 
-/** This window's end of the worker. */
+/** The window's side of the shared worker. */
 class SharedFeed implements Source {
   readonly #port: MessagePort;
   readonly #following: Following;
@@ -98,7 +100,7 @@ class SharedFeed implements Source {
   #here: ReturnType<typeof setInterval> | undefined;
   #silent: ReturnType<typeof setTimeout> | undefined;
   #given_up = false;
-  /** Said once: later this window goes on where it was. */
+  /** Sent only once: later the window continues from its own position. */
   #anew: boolean;
 
   constructor(port: MessagePort, following: Following, next_leaf: () => number, handlers: SourceHandlers, failed: () => void) {
@@ -125,7 +127,7 @@ class SharedFeed implements Source {
     this.#handlers.state({ is: "paused" });
   }
 
-  /** The worker is not there: the window follows alone from now on, if it is to follow. */
+  /** The worker does not answer: from now on the window uses its own feed, if it is to follow. */
   give_up(): void {
     if (this.#given_up) return;
     this.#given_up = true;
@@ -155,7 +157,7 @@ class SharedFeed implements Source {
 
   #hear(message: FromHub): void {
     clearTimeout(this.#silent);
-    // What was on its way when this window left.
+    // This message was on its way when the window left.
     if (this.#here === undefined) return;
     if (message.is === "sealed") for (const [leaf, data] of message.events) this.#handlers.sealed(leaf, data);
     else if (message.is === "missed") this.#handlers.missed(message.from, message.to);

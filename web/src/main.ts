@@ -1,4 +1,4 @@
-// Starts the page.
+// Mounts the page.
 
 import { mount } from "svelte";
 import "uplot/dist/uPlot.min.css";

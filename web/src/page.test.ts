@@ -7,7 +7,7 @@ import { parseRoute, sensorHref } from "./route.ts";
 import { plainly } from "./said.ts";
 import { sparkline } from "./sparkline.ts";
 
-/** A batch of at most `limit`, and the frame that runs it. */
+/** A batch of at most `limit`, and a function that runs its frame. */
 function batch(limit: number) {
   const frames: (() => void)[] = [];
   const flushed: number[][] = [];

@@ -6,16 +6,19 @@ import type { Series } from "./readings.ts";
 import { sparkline } from "./sparkline.ts";
 import { timeTicksOf, zoomed } from "./timeline.ts";
 
-// A zone with a summer time.
+// A time zone with daylight saving time.
 process.env.TZ = "Europe/Berlin";
 
 const ROUNDS = 3_000;
 const SIZE = { width: 800, height: 300 };
-/** What a label needs from the next one, in pixels: most of a digit's width for each character, and a line's height. */
+/**
+ * Space that a label needs, in pixels: most of a digit's width for each character, and a line's
+ * height.
+ */
 const [CHAR_PX, LINE_PX] = [6, 16];
 const VIEW: PlotView = { window_ms: 900_000, range: null, whole_range: false, unit: null };
 
-/** Mulberry32: the same numbers at every run. */
+/** Mulberry32: the same numbers in every run. */
 function generator(seed: number): () => number {
   return () => {
     seed = (seed + 0x6d2b79f5) | 0;
@@ -27,7 +30,7 @@ function generator(seed: number): () => number {
 
 const EDGES = [0, -0, 5e-324, -5e-324, 2 ** -1022, 1e-300, 0.1, 1, 21.4, -40, 1e14, 2 ** 53, 1e16, 1e100, 1e308, -1e308, Number.MAX_VALUE, -Number.MAX_VALUE];
 
-/** Any finite number there is: of all sizes alike, often at an edge, often a hair's breadth from `near`. */
+/** Any finite number: all magnitudes equally, often an extreme, often a tiny step from `near`. */
 function anyNumber(random: () => number, near: number): number {
   const kind = random();
   if (kind < 0.25) return EDGES[Math.floor(random() * EDGES.length)]!;
@@ -114,7 +117,7 @@ test("any stretch of time has labels that tell its ticks apart", () => {
       assert.ok(label.split("\n").every(({ length }) => length <= 12), said);
     });
   }
-  // The hour that is there twice when summer ends, here on 25 October 2026.
+  // When daylight saving time ends, here on 25 October 2026, one hour occurs twice.
   const fall = Date.UTC(2026, 9, 24, 23) / 1000;
   assert.deepEqual(
     timeTicksOf([fall, fall + 4 * 3_600], 4, fall * 1000).map(({ label }) => label.replaceAll("\n", " ")),
@@ -145,7 +148,7 @@ test("whatever a sensor answered, its plot has finite places, and a point wherev
     assert.ok([...layout.stretch, ...layout.x.map(({ at }) => at), ...layout.y.map(({ at }) => at)].every(Number.isFinite), said);
     assert.ok(layout.stretch[0] < layout.stretch[1] && layout.y.length >= 2 && layout.x.length >= 1, said);
     assert.ok((layout.band ?? []).every((edge) => edge >= 0 && edge <= 1), said);
-    // Beside the longest labels of the other axis, and the room on the right.
+    // Width beside the longest labels of the other axis and the margin on the right.
     const plot_width = size.width - (12 + 7 * LABEL_CHARS_MAX) - 42;
     const [from_s, to_s] = layout.stretch;
     layout.x.slice(1).forEach(({ at, label }, before) => {

@@ -1,4 +1,4 @@
-// The route that is shown now.
+// The current route.
 
 import { parseRoute, type Route } from "./route.ts";
 

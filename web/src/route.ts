@@ -1,4 +1,4 @@
-// Routes live in the hash, so that every address is the same file to the server.
+// Routes are in the hash, so that the server returns the same file for every address.
 
 export type Route = { is: "fleet" } | { is: "sensor"; id: string } | { is: "log" } | { is: "unknown" };
 
@@ -17,5 +17,5 @@ export function parseRoute(hash: string): Route {
   return { is: "unknown" };
 }
 
-/** Half a pair cannot be encoded; a text that has one is of no sensor. */
+/** Half a surrogate pair cannot be encoded. No sensor has such an id. */
 export const sensorHref = (id: string): string => `#/sensor/${encodeURIComponent(id.replace(/\p{Cs}/gu, "\ufffd"))}`;

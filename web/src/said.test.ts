@@ -5,10 +5,13 @@ import type { Component } from "svelte";
 import type { Envelope, Reading, SensorAnswer, SiteAnswer } from "./api.ts";
 import { isBlank, piecesOf, plainly } from "./said.ts";
 
-/** Begins with every kind of character that shows itself by what it does to others, and says which text it is. */
+/**
+ * Begins with every kind of character that affects the text around it, and ends with the name of
+ * the text.
+ */
 const hostile = (name: string): string => `\u202e\u200b\u0007\u00ad\u3000 ${"\u0301".repeat(9)}\u2028<b>\ud800EVIL ${name} `;
 
-/** Every text that a part can be given is hostile, whatever its type says. */
+/** Makes every text in a component's input hostile, whatever its type says. */
 function evil<Value>(value: Value, name = ""): Value {
   if (typeof value === "string") return hostile(name) as Value;
   if (Array.isArray(value)) return value.map((item, at) => evil(item, `${name}.${at}`)) as Value;
@@ -37,7 +40,7 @@ const FINDINGS = {
   retry: () => {},
 };
 
-/** What each component is rendered with. A new component needs its line here. */
+/** Inputs for rendering each component. A new component needs its line here. */
 const CASES: Record<string, object[]> = {
   App: [{}],
   "parts/EventRow": [OWN, PROGRAMS, { ...PROGRAMS, event: { message: hostile("message") } }, { ...PROGRAMS, event: { actor: hostile("actor") } }].map((envelope) => ({ sealed: { leaf: 7, envelope } })),
@@ -69,10 +72,10 @@ const TAG = /<!--.*?-->|<\/?[a-z][^\s">]*(?:\s+[^\s=">]+(?:="[^"]*")?)*\s*\/?>/g
 /** Attributes that a person sees or hears. */
 const SHOWN = ["title", "aria-label", "placeholder", "label", "alt"];
 
-/** Texts that are shown without having gone through `Said` or `plainly`. */
+/** Texts that are shown without `Said` or `plainly`. */
 function faults(html: string): string[] {
   const found: string[] = [];
-  // An element that isolates holds no other one of its kind.
+  // An isolating element contains no other one of its kind.
   const outside = html.replace(/<bdi(?: class="[^"]*")?>.*?<\/bdi>/gs, (inside) => (UNSEEN.test(inside) ? inside : ""));
   for (const { 0: tag } of html.matchAll(TAG)) {
     for (const { 1: name = "", 2: value = "" } of tag.matchAll(/([a-z-]+)="([^"]*)"/g)) {
@@ -84,7 +87,9 @@ function faults(html: string): string[] {
   return found;
 }
 
-/** Whether each hostile text in it is between the characters that isolate, and has nothing else unseen. */
+/**
+ * Whether each hostile text lies between isolating characters and contains nothing else invisible.
+ */
 function isIsolated(text: string): boolean {
   const rest = text.replace(/\u2068([^\u2068\u2069]*)\u2069/gu, (_whole, inner: string) => (UNSEEN.test(inner) ? inner : ""));
   return !/EVIL/.test(rest) && !UNSEEN.test(rest);
@@ -128,7 +133,7 @@ test("no text from outside is shown but isolated, with its unseen characters mar
   const html = render(app, { props: {} }).body;
   assert.deepEqual(faults(html), []);
   assert.match(html, /EVIL feed/);
-  // The test has looked at something, and can tell.
+  // Proves that the test has examined texts and can detect faults.
   assert.ok(seen > 100, `${seen} texts were looked at`);
   for (const html of [`<p>${hostile("x")}</p>`, "<p>EVIL</p>", `<p title="EVIL"></p>`, `<bdi>\u202eEVIL</bdi>`, "<option>EVIL</option>"]) assert.ok(faults(html).length > 0, html);
 });

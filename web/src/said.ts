@@ -1,14 +1,17 @@
-// Text that others wrote: names, values, units, messages, errors. It is shown so that one sees all that is in it, and so that it changes nothing around it.
+// Text that others wrote: names, values, units, messages, errors. It is shown so that a person sees
+// every character in it, and so that it does not affect the text around it.
 //
-// Every such text goes through here: on the page through `Said.svelte`, in attributes and titles through `plainly`. Which script it is in does not matter:
-// text from right to left is isolated and otherwise left alone. Letters that only look alike are not told apart.
+// Every such text goes through this module: on the page through `Said.svelte`, in attributes and
+// titles through `plainly`. The script does not matter: right-to-left text is isolated and
+// otherwise unchanged. Letters that look alike are not distinguished.
 
 export type Piece = { text: string; /** What stands for a character that has no look of its own; `text` is that mark. */ mark: boolean };
 
 /**
- * Controls, marks of direction, joiners, fillers, tags, private and unassigned characters, halves of pairs: they have no look of their own, or that of nothing.
- * Then spaces other than the usual one, and those that a browser leaves out: at either end and after another. Then accents without a letter to stand on, or
- * too many on one, which would be drawn over what stands above and below.
+ * Characters that cannot be seen, or that look like nothing: controls, direction marks, joiners,
+ * fillers, tags, private and unassigned characters, halves of surrogate pairs. Then spaces other
+ * than U+0020, and those that a browser omits: at either end and after another space. Then accents
+ * without a letter, or too many on one letter, which would cover the lines above and below.
  */
 const UNSEEN = /[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]|(?! )\p{Zs}|^ | $|(?<= ) |(?:^|(?<=\p{M}{4}))\p{M}/gu;
 
@@ -16,7 +19,10 @@ const MARKS: Readonly<Record<string, string>> = { " ": "␣", "\n": "⏎", "\t":
 
 const markOf = (unseen: string): string => MARKS[unseen] ?? `U+${(unseen.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}`;
 
-/** The text in pieces, with a mark for each character that would not be seen. `lines` keeps the ends of lines as they are. */
+/**
+ * Splits a text into pieces, with a mark for each invisible character. `lines` keeps line ends as
+ * they are.
+ */
 export function piecesOf(text: string, lines = false): Piece[] {
   const pieces: Piece[] = [];
   let seen_to = 0;
@@ -30,22 +36,22 @@ export function piecesOf(text: string, lines = false): Piece[] {
   return pieces;
 }
 
-/** Isolates a text from what stands around it, as `bdi` does where there can be no element. */
+/** Isolates a text from its surroundings where no `bdi` element is possible. */
 const [ISOLATE, END] = ["\u2068", "\u2069"];
 
-/** For where only text can stand: titles, labels, options. */
+/** For places that hold only text: titles, labels, options. */
 export const plainly = (text: string): string => ISOLATE + marked(text) + END;
 
-/** For lines that are put together of several texts, and shown by `Said`: none of them can end the line. */
+/** For lines made of several texts and shown by `Said`: no text can end the line. */
 export const marked = (text: string): string =>
   piecesOf(text)
     .map(({ text, mark }) => (mark ? `<${text}>` : text))
     .join("");
 
-/** Words of plain ASCII, one space between each: what most texts are, and quick to tell. */
+/** Words of printable ASCII separated by single spaces: most texts, and quick to check. */
 const PLAIN = /^[!-~]+(?: [!-~]+)*$/;
 
 export const hasNothingUnseen = (text: string): boolean => PLAIN.test(text) || text.search(UNSEEN) < 0;
 
-/** Whether there is nothing to see in it, or nothing but marks. */
+/** Whether the text is empty or consists only of marks. */
 export const isBlank = (text: string): boolean => piecesOf(text).every(({ mark }) => mark);

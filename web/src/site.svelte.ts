@@ -1,7 +1,8 @@
-// Everything the page knows of the site: fetched once, then kept up by the live feed.
+// Everything that the page knows of the site: fetched once, then updated by the live feed.
 //
-// The gateway makes a new instance for every request, and the feed, which comes from the site itself, tells everything as it happens. So the page asks the
-// gateway rarely, not at all while hidden, and lives on the feed.
+// The gateway needs a new instance for every request. The feed comes from the site itself and
+// reports everything as it happens. So the page asks the gateway rarely, never while hidden, and
+// relies on the feed.
 
 import { LOG_URL, fetchSensors, fetchSite, ownFields, reason, type SensorAnswer, type Sealed, type SiteAnswer } from "./api.ts";
 import { Batch } from "./batch.ts";
@@ -12,21 +13,27 @@ import { LiveFeed, type FeedState } from "./live.ts";
 import { fetchKeys } from "./verify/keys.ts";
 import { TrustBook, type Pin, type Trust } from "./verify/trust.ts";
 
-/** For the counters and, while the feed is down, the fleet. */
+/** Period for fetching the counters and, while the feed is down, the fleet. */
 const SITE_PERIOD_MS = 5_000;
-/** The index follows the log; a moment's patience gets the answer that has the event in it. */
+/** The index follows the log, so wait a moment for an answer that includes the event. */
 const FLEET_DELAY_MS = 1_000;
-/** However often sensors come and go. */
+/** Least time between two fetches, however often sensors come and go. */
 const FLEET_SPACING_MS = 5_000;
-/** The feed starts this far back, for what was sealed between the fleet's answer and the site's. */
+/**
+ * The feed starts this many leaves back, to include those sealed between the answers for fleet and
+ * site.
+ */
 const FEED_OVERLAP_LEAVES = 100;
-/** One frame's worth at some 60,000 events a second; a page that falls behind further refetches instead. */
+/**
+ * Events of one frame at some 60,000 events a second. A page that falls further behind fetches
+ * instead.
+ */
 const FRAME_EVENTS_MAX = 1_000;
-/** Kept for the log view, so that it opens without a gap between its search and the feed. */
+/** Kept for the log view, so that it has no gap between its search and the feed. */
 const LATEST_MAX = 500;
 const RATE_WINDOW_MS = 10_000;
 
-/** A row of the fleet. One object a sensor, so that a reading redraws one row. */
+/** A row of the fleet. Each sensor has its own object, so that a reading redraws one row. */
 export class Sensor {
   readonly id: string;
   shown = $state.raw() as SensorAnswer;
@@ -38,9 +45,9 @@ export class Sensor {
 }
 
 export type SiteListener = {
-  /** In the log's order, once a frame. */
+  /** Events in the log's order, once a frame. */
   sealed(events: readonly Sealed[]): void;
-  /** Leaves were left out: fetch again what must be whole. */
+  /** Leaves were left out: fetch again whatever must be complete. */
   missed(): void;
 };
 
@@ -51,14 +58,14 @@ class Site {
   sensors_error = $state<string | null>(null);
   feed = $state.raw<FeedState>({ is: "connecting" });
   trust = $state.raw<Trust | null>(null);
-  /** Set for as long as the page is open, once the log has had fewer leaves than before. */
+  /** Set once the log has fewer leaves than before, for as long as the page is open. */
   shortened = $state.raw<{ from: number; to: number } | null>(null);
   leaves = $state(0);
   readings_per_second = $state<number | null>(null);
-  /** Ticks every second while the page is seen. */
+  /** Ticks every second while the page is visible. */
   now_ms = $state(Date.now());
 
-  /** The newest events, oldest first. Not reactive: listeners hear of each. */
+  /** The newest events, oldest first. Not reactive: listeners receive each event. */
   readonly latest: Sealed[] = [];
 
   #by_id = new Map<string, Sensor>();
@@ -90,7 +97,7 @@ class Site {
   }
 
   sensor(id: string): Sensor | undefined {
-    // Read for its dependency: the map is filled whenever the list is.
+    // Read for its dependency: the map changes whenever the list does.
     void this.sensors;
     return this.#by_id.get(id);
   }
@@ -99,12 +106,15 @@ class Site {
     await Promise.all([this.#refreshSite(), this.#refreshFleet()]);
   }
 
-  /** At a person's word, where the address shows another log, or the log does not lead on from its key. */
+  /**
+   * Accepts an offered key at a person's request, when the address shows another log or the log
+   * does not lead on from its key.
+   */
   accept(offered: Pin): void {
     this.trust = this.#trust_book.accept(offered);
   }
 
-  /** Asks the log which keys have signed it. Who asks meanwhile waits for the same answer. */
+  /** Asks the log which keys have signed it. Callers in the meantime wait for the same answer. */
   followKeys(): Promise<void> {
     this.#following ??= this.#askForKeys().finally(() => (this.#following = null));
     return this.#following;
@@ -124,13 +134,13 @@ class Site {
 
   async #meet({ vkey }: SiteAnswer): Promise<void> {
     const pin = this.#trust_book.pin();
-    // The log is asked only where there is something to learn.
+    // Ask the log only if there is something to learn.
     if (pin !== null && pin.log !== null && pin.key.vkey === vkey) this.trust = { is: "same", pin };
     else await this.followKeys();
   }
 
   async #refreshSite(): Promise<void> {
-    // One at a time: an older answer that came second would look like a log that shrank.
+    // One request at a time: an older answer that arrives second would look like a log that shrank.
     if (this.#asking_site) return;
     this.#asking_site = true;
     try {
@@ -160,7 +170,7 @@ class Site {
     for (const listener of this.#listeners) listener.missed();
   }
 
-  /** Meets a log for the first time, or another one in the same place. */
+  /** Enters a log for the first time, or another log at the same address. */
   #enter(answer: SiteAnswer, anew: boolean): void {
     const { vkey, leaves } = answer;
     void this.#meet(answer);
@@ -229,7 +239,8 @@ class Site {
     }
     this.#rate.add(readings, Date.now());
     for (const listener of this.#listeners) listener.sealed(events);
-    // After the microtask in which Svelte writes the DOM; whoever measures how late the page is listens for this.
+    // After the microtask in which Svelte updates the DOM. Measurements of the page's delay listen
+    // for this event.
     setTimeout(() => dispatchEvent(new CustomEvent("sealwire:applied", { detail: events })));
   }
 
@@ -262,7 +273,7 @@ class Site {
   }
 }
 
-/** Null where the browser refuses storage: touching the property may already throw. */
+/** Null if the browser refuses storage: even reading the property may throw. */
 function browserStore(): Storage | null {
   try {
     return localStorage;

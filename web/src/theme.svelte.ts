@@ -1,4 +1,4 @@
-// Light, dark, or as the system says. Remembered in this browser.
+// Light, dark, or as the system is set. The browser remembers the choice.
 
 export type Theme = "system" | "light" | "dark";
 
@@ -27,7 +27,7 @@ export const theme = {
     try {
       localStorage.setItem(KEY, chosen);
     } catch {
-      // Storage is refused in some private windows; the choice then lasts as long as the page.
+      // Some private windows refuse storage; the choice then lasts as long as the page.
     }
   },
 };

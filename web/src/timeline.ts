@@ -1,16 +1,22 @@
-// The part of time that a plot shows, and its labels, in the reader's own zone.
+// The span of time that a plot shows, and its labels, in the reader's time zone.
 
-/** Seconds since 1970; the second is later than the first. */
+/** Seconds since 1970; the second value is later than the first. */
 export type Stretch = [from_s: number, to_s: number];
 
 export type TimeTick = { at_s: number; label: string };
 
-/** However few readings there are. */
+/** Shortest span, however few readings there are. */
 const STRETCH_MIN_S = 60;
-/** A closer look than this shows nothing: times of readings are taken in milliseconds here. */
+/**
+ * Shortest span of a zoom. A closer view shows nothing, because readings have times in milliseconds
+ * here.
+ */
 const ZOOM_MIN_S = 0.02;
 
-/** Up to now, and as far back as asked. A sensor that is new starts at its first reading rather than with an empty plot; what is dated later than now is shown too. */
+/**
+ * The span up to now, as far back as asked. For a new sensor it starts at the first reading, to
+ * avoid an empty plot. It includes readings dated later than now.
+ */
 export function stretchOf(times_s: readonly number[], window_ms: number, now_ms: number): Stretch {
   const now_s = now_ms / 1000;
   const to_s = Math.max(now_s, times_s.at(-1) ?? now_s);
@@ -18,7 +24,7 @@ export function stretchOf(times_s: readonly number[], window_ms: number, now_ms:
   return [Math.max(now_s - window_ms / 1000, first_s), to_s];
 }
 
-/** What was chosen by dragging, at least as wide as one can see something in. */
+/** A span chosen by dragging, widened to the shortest span of a zoom if needed. */
 export function zoomed(from_s: number, to_s: number): Stretch {
   const room_s = Math.max(0, ZOOM_MIN_S - (to_s - from_s)) / 2;
   return [from_s - room_s, to_s + room_s];
@@ -33,7 +39,7 @@ const MONTH_MS = 30.4375 * DAY_MS;
 /** `count` milliseconds, days or months. */
 type Step = { of: "ms" | "day" | "month"; count: number; long_ms: number };
 
-/** What a clock's face and a calendar are divided into, with how long each is, about. */
+/** Steps of clock and calendar, with the approximate length of each. */
 const STEPS: readonly Step[] = [
   ...[1, 2, 5, 10, 20, 50, 100, 200, 500],
   ...[1, 2, 5, 10, 15, 30].map((seconds) => seconds * SECOND_MS),
@@ -44,22 +50,25 @@ const STEPS: readonly Step[] = [
   .concat([1, 2, 5, 10].map((count) => ({ of: "day", count, long_ms: count * DAY_MS })))
   .concat([1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1_200, 2_400, 6_000, 12_000, 24_000, 60_000].map((count) => ({ of: "month", count, long_ms: count * MONTH_MS })));
 
-/** Round times in the stretch, no more than `count_max`, which is 3 or more, but for one or two where months are uneven. No two labels are the same. */
+/**
+ * Round times within the stretch: at most `count_max` (3 or more), or one or two more because
+ * months are uneven. No two labels are equal.
+ */
 export function timeTicksOf([from_s, to_s]: Stretch, count_max: number, now_ms: number): TimeTick[] {
   const [from_ms, to_ms] = [from_s * 1000, to_s * 1000];
   const step = STEPS.find(({ long_ms }) => (to_ms - from_ms) / long_ms <= count_max) ?? STEPS.at(-1)!;
   const times = roundTimes(from_ms, to_ms, step);
   const labels = times.map((at) => labelOf(at, step));
-  // A time of day says which day only today, and a day says which year only this year.
+  // A time of day is enough only today, and a date without its year only this year.
   const of_now = step.of === "ms" ? dayOf : step.of === "day" ? yearOf : () => "";
   const more = times.every((at) => of_now(at) === of_now(new Date(now_ms))) ? () => "" : (at: Date) => `\n${of_now(at)}`;
   const longer = labels.map((label, at) => label + more(times[at]!));
-  // Once a year a clock shows an hour twice.
+  // Once a year, a clock shows the same hour twice.
   const twice = new Set(longer).size < longer.length;
   return times.map((at, n) => ({ at_s: at.getTime() / 1000, label: twice ? `${longer[n]}\nUTC${offsetOf(at)}` : longer[n]! }));
 }
 
-/** Whole steps by the reader's clock and calendar. */
+/** Multiples of a step by the reader's clock and calendar. */
 function roundTimes(from_ms: number, to_ms: number, { of, count }: Step): Date[] {
   const from = new Date(from_ms);
   const [year, month, day] = [from.getFullYear(), from.getMonth(), from.getDate()];
@@ -72,7 +81,7 @@ function roundTimes(from_ms: number, to_ms: number, { of, count }: Step): Date[]
   const times: Date[] = [];
   for (let n = first; ; n++) {
     const at = nth(n);
-    // Past the end of what a date can be there is nothing more.
+    // There are no times beyond the last possible date.
     if (!(at.getTime() <= to_ms)) return times;
     if (at.getTime() >= from_ms) times.push(at);
   }

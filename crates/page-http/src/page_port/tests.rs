@@ -87,7 +87,7 @@ async fn host_answers(State(seen): State<Arc<Seen>>, request: Request) -> Respon
     }
 }
 
-/// More than the kernel takes off the host's hands before the port reads.
+/// Larger than what the kernel buffers while the port does not read.
 const LARGE: usize = 15 << 20;
 
 impl Port {
