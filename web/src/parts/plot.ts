@@ -1,7 +1,7 @@
-// Where everything of a plot stands, and uPlot's options for drawing it there.
+// The layout of a plot, and uPlot's options for drawing it.
 //
-// uPlot is given places between 0 and 1 and our own ticks, never the values: its arithmetic over ranges is for numbers of everyday size, and with others it
-// draws nothing or does not come to an end.
+// uPlot gets positions between 0 and 1 and the page's own ticks, never the values. Its range
+// arithmetic suits numbers of ordinary size; with others it draws nothing or does not terminate.
 
 import type uPlot from "uplot";
 import { frameOf, position, ticksOf, type Frame } from "../frame.ts";
@@ -12,39 +12,41 @@ export type PlotColors = { line: string; grid: string; text: string; limit: stri
 export type PlotView = { window_ms: number; range: [number, number] | null; whole_range: boolean; unit: string | null };
 export type Size = { width: number; height: number };
 
-/** Room above and below the line, as a part of its height. */
+/** Margin above and below the line, as a fraction of its height. */
 const ROOM = 0.12;
 const TICK_HEIGHT_PX = 45;
 const Y_TICKS_MIN = 5;
-/** As wide as `12:00:00.000`. */
+/** Width of `12:00:00.000`. */
 const TICK_WIDTH_PX = 84;
-/** With fewer there might be none, and a plot that is too narrow for three is a plot on no screen. */
+/** With fewer ticks there might be none. A plot too narrow for three fits no screen. */
 const X_TICKS_MIN = 3;
 const CHAR_WIDTH_PX = 7;
 const Y_AXIS_MIN_PX = 48;
-/** Half of the last label stands beyond the plot. */
+/** Half of the last label extends beyond the plot. */
 const RIGHT_PX = TICK_WIDTH_PX / 2;
 const LINE_HEIGHT_PX = 16;
-/** uPlot wants a step, and takes this one for any span; the ticks are ours. */
+/** uPlot requires a step and accepts this one for any span; the page sets the ticks. */
 const ANY_STEP = 1e9;
-/** Beyond the edge a line only has to leave in the right direction. */
+/** Position of values far outside: beyond the edge, a line only needs the right direction. */
 const BEYOND = 20;
 
 export type Layout = {
   stretch: Stretch;
-  /** As uPlot takes them; the places go with the series' values. */
+  /** Data for uPlot; the positions correspond to the values of the series. */
   data: [times_s: number[], places: (number | null)[]];
-  /** Points that no line joins to another: they are drawn as points, however many there are. */
+  /** Points that no line connects to another. They are drawn as points, however many there are. */
   lone: number[];
   x: { at: number; label: string }[];
   y: { at: number; label: string }[];
-  /** What labels are to be added to, where they would be too long. */
+  /** The number to which labels are added, if whole labels would be too long. */
   base: string | null;
-  /** Lower and upper edge of the range, where one is known in the unit of the values. */
+  /** Lower and upper edge of the range, if the sensor declares one in the unit of the values. */
   band: [number, number] | null;
 };
 
-/** `zoom` is what was chosen by dragging, null for all that the view asks for. */
+/**
+ * Lays a plot out. `zoom` is the span chosen by dragging, or null for the whole span of the view.
+ */
 export function layOut(series: Series, view: PlotView, zoom: Stretch | null, now_ms: number, { width, height }: Size): Layout {
   const { times_s, values, units } = series;
   const stretch = zoom === null ? stretchOf(times_s, view.window_ms, now_ms) : zoomed(...zoom);
@@ -56,7 +58,7 @@ export function layOut(series: Series, view: PlotView, zoom: Stretch | null, now
   const times = timeTicksOf(stretch, Math.max(X_TICKS_MIN, Math.floor(plot_width / TICK_WIDTH_PX)), now_ms);
   return {
     stretch,
-    // uPlot gives its axes no range where there is nothing at all.
+    // uPlot gives its axes no range if there is no data at all.
     data: times_s.length === 0 ? [[...stretch], [null, null]] : [times_s, values.map((value) => placeOf(frame, value))],
     lone: loneOf(values),
     x: times.map(({ at_s, label }) => ({ at: at_s, label })),
@@ -66,7 +68,9 @@ export function layOut(series: Series, view: PlotView, zoom: Stretch | null, now
   };
 }
 
-/** The values within the stretch; where there are none, those that the line through it comes from and goes to. */
+/**
+ * The values within the stretch. If there are none, the values at both ends of the line through it.
+ */
 function seenIn({ times_s, values }: Series, [from_s, to_s]: Stretch): (number | null)[] {
   const within = values.filter((_value, at) => times_s[at]! >= from_s && times_s[at]! <= to_s);
   if (within.some((value) => value !== null)) return within;
@@ -87,7 +91,7 @@ function loneOf(values: readonly (number | null)[]): number[] {
 
 export type PlotEvents = { pointed: (at: number | null) => void; zoomed: (stretch: Stretch | null) => void };
 
-/** `layout` is asked at every redraw, so that the plot need not be made anew when it changes. */
+/** `layout` is called at every redraw, so a change of layout does not require a new plot. */
 export function plotOptions(size: Size, colors: PlotColors, layout: () => Layout, events: PlotEvents): uPlot.Options {
   const font = "12px system-ui, sans-serif";
   const axis = { font, stroke: colors.text, grid: { stroke: colors.grid, width: 1 }, ticks: { show: false }, incrs: [ANY_STEP] };
@@ -128,7 +132,10 @@ export function plotOptions(size: Size, colors: PlotColors, layout: () => Layout
   };
 }
 
-/** uPlot's line goes on through gaps, which it cuts out: at a first or a last point without a neighbour an end of it would be left. */
+/**
+ * uPlot draws its line through gaps and then cuts them out. At a first or last point without a
+ * neighbour, a piece of the line would remain.
+ */
 function aroundLone(plot: uPlot, { lone, data }: Layout, at: number): uPlot.Series.Gap[] {
   if (!lone.includes(at)) return [];
   const x = plot.valToPos(data[0][at]!, "x", true);
@@ -136,7 +143,7 @@ function aroundLone(plot: uPlot, { lone, data }: Layout, at: number): uPlot.Seri
   return [[x - wide, x + wide]];
 }
 
-/** The range as a band: what lies outside of it is outside by sight. */
+/** Draws the range as a band, so that values outside it are visible as such. */
 function drawRange(plot: uPlot, colors: PlotColors, band: [number, number] | null): void {
   if (band === null) return;
   const { ctx, bbox } = plot;

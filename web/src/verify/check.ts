@@ -1,4 +1,5 @@
-// One press of Verify: gather the evidence from both ports, let the verifier judge it, and compare it with what the page shows.
+// One press of Verify: collects the evidence from the gateway and the log, lets the verifier check
+// it, and compares it with what the page shows.
 
 import { ApiError, fetchOk, fetchProof, reason, type Envelope } from "../api.ts";
 import { marked } from "../said.ts";
@@ -14,18 +15,23 @@ export type Evidence = {
   checkpoint: Checkpoint;
   bundle: Uint8Array;
   bundle_path: string;
-  /** The log's own checkpoint now; the words of the failure where it could not be had. The proof does not need it. */
+  /**
+   * The log's own newest checkpoint, or the error message if it is not available. The proof does
+   * not need it.
+   */
   newest: Checkpoint | string;
 };
 
 export type Verdict = {
   steps: Step[];
-  /** All steps passed, and at least one was made by the verifier. */
+  /** All steps passed, and the verifier made at least one of them. */
   passed: boolean;
-  /** The envelope, where it was proved to be the leaf. */
+  /** The envelope, if it was proved to be the leaf. */
   sealed: Envelope | null;
-  /** Of a sensor's reading: it is sealed under another name than the page calls its sensor. After a renaming that is so; it is also how a page would pass
-   * one sensor off as another. */
+  /**
+   * Set if a sensor's reading was sealed under another name than the page shows for the sensor. A
+   * renamed sensor causes this, but so would a page that shows one sensor as another.
+   */
   renamed: { sealed: string; shown: string } | null;
 };
 
@@ -46,7 +52,7 @@ export async function judge(
 ): Promise<Verdict> {
   const { leaf, proof, bundle } = evidence;
   const checked = await verifyLeaf({ leaf, envelope: new TextEncoder().encode(evidence.envelope), proof, bundle, key });
-  // A verifier that checks nothing has not passed.
+  // A verifier that makes no checks has not passed.
   const is_proved = checked.length > 0 && checked.every((step) => step.passed);
   const envelope = parsed(evidence.envelope);
   const shown = asShown(envelope === null ? null : claim.again({ leaf, envelope }), claim);
@@ -68,7 +74,7 @@ function parsed(text: string): Envelope | null {
   }
 }
 
-/** `again` is the row as it follows from the envelope, null where no such row does. */
+/** `again` is the row made from the proved envelope; null if the envelope makes no such row. */
 function asShown(again: unknown, { shown }: Claim): Step {
   const name = "The sealed event says what this page shows";
   if (again === null) return { name, detail: "What was sealed at this leaf is another kind of event.", passed: false };

@@ -1,8 +1,9 @@
-// Just enough of C2SP tlog-checkpoint and tlog-proof to know which bundle to ask for and what to show. Whether any of it is true is the verifier's to say.
+// Parses as much of C2SP tlog-checkpoint and tlog-proof as the page needs to request the bundle and
+// show the result. The verifier decides whether it is true.
 
 export type Checkpoint = { origin: string; tree_size: number; root: string; text: string };
 
-/** Far above any real checkpoint: an origin, a size, a hash and a handful of cosignatures. */
+/** Far above any real checkpoint: an origin, a size, a hash and a few cosignatures. */
 const CHECKPOINT_LENGTH_MAX = 64 * 1024;
 
 export function parseCheckpoint(text: string): Checkpoint {
@@ -15,7 +16,7 @@ export function parseCheckpoint(text: string): Checkpoint {
   return { origin, tree_size, root, text };
 }
 
-/** The checkpoint at the end of a tlog-proof: after the first empty line. */
+/** The checkpoint at the end of a tlog-proof, after the first empty line. */
 export function checkpointOfProof(proof: string): Checkpoint {
   const header_end = proof.indexOf("\n\n");
   if (!proof.startsWith("c2sp.org/tlog-proof@v1\n") || header_end < 0) throw new Error("The proof is not a C2SP tlog-proof file.");

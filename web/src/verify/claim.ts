@@ -1,18 +1,22 @@
-// What the page says of a leaf, and how the same follows from an envelope.
+// What the page claims about a leaf, and how the same claim follows from an envelope.
 //
-// A row's component is given one value and draws nothing else. Verify makes that value again from the envelope that was proved, and compares the two
-// whole. So a row cannot show a field that Verify passes over.
+// A row's component receives one value and draws nothing else. Verify makes that value again from
+// the proved envelope and compares the two completely. So a row cannot show a field that Verify
+// ignores.
 
 import type { Envelope, Reading, Sealed } from "../api.ts";
 import { readingOf } from "../event.ts";
 
 export type Claim = {
   leaf: number;
-  /** The one value that the row was drawn from. */
+  /** The one value from which the row was drawn. */
   shown: unknown;
-  /** The same, made from an envelope; null where that envelope gives no such row. */
+  /** Makes the same value from an envelope; null if the envelope makes no such row. */
   again: (sealed: Sealed) => unknown;
-  /** What the page calls the sensor now, written as the `source` of its events. A sensor may have had another name then. */
+  /**
+   * The present name of the sensor on the page, in the form of its events' `source`. The sensor may
+   * have had another name when the event was sealed.
+   */
   source?: string;
 };
 
@@ -25,7 +29,9 @@ export function claimOfReading(reading: Reading, source: string | undefined): Cl
 
 export type Difference = { field: string; sealed: string; shown: string };
 
-/** Every place where two values of JSON are not the same. What one has and the other has not is a difference too. */
+/**
+ * Every place where two JSON values differ. A field that only one of them has is a difference too.
+ */
 export function differences(sealed: unknown, shown: unknown, field = ""): Difference[] {
   if (!isObject(sealed) || !isObject(shown) || Array.isArray(sealed) !== Array.isArray(shown)) {
     return Object.is(sealed, shown) ? [] : [{ field, sealed: written(sealed), shown: written(shown) }];
@@ -34,7 +40,10 @@ export function differences(sealed: unknown, shown: unknown, field = ""): Differ
   return [...names].flatMap((name) => differences(own(sealed, name), own(shown, name), field === "" ? name : `${field}.${name}`));
 }
 
-/** The fields of an envelope, each by its whole name: a program may call a field of its event what it likes, but not put one beside the event. */
+/**
+ * The fields of an envelope, each by its full path. A program may choose the names of fields within
+ * its event, but cannot add fields beside the event.
+ */
 export function fieldsOf({ event, sealwire, ...rest }: Envelope): [name: string, text: string][] {
   return leavesOf({ event, ...(sealwire !== undefined && { sealwire }), ...rest });
 }
@@ -47,7 +56,7 @@ type Fields = Record<string, unknown>;
 
 const isObject = (value: unknown): value is Fields => typeof value === "object" && value !== null;
 
-/** A name such as `__proto__` is a field like any other where JSON has it. */
+/** A name such as `__proto__` is an ordinary field in JSON. */
 const own = (fields: Fields, name: string): unknown => (Object.hasOwn(fields, name) ? fields[name] : undefined);
 
 function written(value: unknown): string {

@@ -1,4 +1,4 @@
-// Which claim the Verify dialog is about. Any row may open it; App.svelte holds the one dialog.
+// The claim that the Verify dialog shows. Any row may open it; App.svelte holds the only dialog.
 
 import type { Claim } from "./claim.ts";
 

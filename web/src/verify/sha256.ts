@@ -1,5 +1,5 @@
-// SHA-256 (FIPS 180-4) of a short text, for the key's fingerprint alone: `crypto.subtle` is missing where a plant's page is served over plain HTTP.
-// Proofs are checked by the verifier component, never with this.
+// SHA-256 (FIPS 180-4) of a short text, only for the key's fingerprint: `crypto.subtle` is missing
+// when a page is served over plain HTTP. The verifier component checks proofs; it never uses this.
 
 const FIRST_PRIMES = primes(64);
 const K = FIRST_PRIMES.map((prime) => fraction(Math.cbrt(prime)));
@@ -42,7 +42,7 @@ function padded(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
 
 const rotr = (word: number, by: number): number => (word >>> by) | (word << (32 - by));
 
-/** The first 32 bits after the point. */
+/** The first 32 bits of the fractional part. */
 function fraction(root: number): number {
   return Math.floor((root - Math.floor(root)) * 2 ** 32);
 }

@@ -1,9 +1,11 @@
-// Where an entry bundle lies: C2SP tlog-tiles.
+// The paths of entry bundles (C2SP tlog-tiles).
 
-/** Entries in a full bundle. */
+/** Number of entries in a full bundle. */
 export const BUNDLE_WIDTH = 256;
 
-/** An index as tlog-tiles writes it: groups of three digits, all but the last with an `x` before it. */
+/**
+ * An index in the form of tlog-tiles: groups of three digits, all but the last prefixed with `x`.
+ */
 export function tileIndexPath(index: number): string {
   if (!Number.isSafeInteger(index) || index < 0) throw new RangeError(`${index} is not a tile index`);
   const digits = String(index);
@@ -13,7 +15,10 @@ export function tileIndexPath(index: number): string {
 
 export type BundlePaths = {
   path: string;
-  /** Where to look when `path` is not served any more: a log may drop a partial bundle once the full one exists. */
+  /**
+   * Path to try if `path` is no longer served: a log may delete a partial bundle once the full one
+   * exists.
+   */
   full_path: string;
 };
 

@@ -1,42 +1,52 @@
-// Which log an address shows, and which key speaks for it.
+// Decides which log an address shows, and which key the browser trusts for it.
 //
-// A log is known by its LogId, the SHA-256 of its first verifier key. The browser keeps of each log the newest key that it has followed, and of each
-// address which log it showed. So it follows a log whose operator changes the key, from the key it knows and by statements that both keys signed, and it
-// notices a log that does not lead on from that key, or another log in the same place.
+// A log is identified by its LogId, the SHA-256 of its first verifier key. For each log, the
+// browser stores the newest key that it has followed; for each address, it stores which log the
+// address showed. So the browser can follow a log whose operator rotates the key, from the stored
+// key and by statements with the signatures of both keys. It also notices a log that does not lead
+// on from the stored key, and another log at the same address.
 //
-// Nothing here checks a signature: keys come from `followKeys` of the verifier, which has proved them.
+// Nothing here verifies a signature: the keys come from `followKeys` of the verifier, which has
+// proved them.
 
 import { sha256Hex } from "./sha256.ts";
 import type { Key } from "./verifier.ts";
 
-/** Where it is kept. `localStorage` in the page. */
+/** Where pins are stored: `localStorage` in the page. */
 export type Store = Pick<Storage, "getItem" | "setItem" | "removeItem">;
 
 /** The newest key of a log that this browser has followed. */
 export type Pin = {
-  /** Null where the key was kept by a version of this page that did not know of logs. */
+  /** Null if an earlier version of this page, which did not distinguish logs, stored the key. */
   log: string | null;
   key: Key;
   first_seen: string;
 };
 
-/** A log's keys in order, proved; there is at least one. */
+/** The proved keys of a log, in order; at least one. */
 export type Keys = readonly [Key, ...Key[]];
 
 export type Trust =
-  /** Seen now for the first time; `kept` is false where the browser refuses to remember. */
+  /** The browser sees a log for the first time. `kept` is false if it refuses storage. */
   | { is: "first"; pin: Pin; kept: boolean }
-  /** Known, or followed from the key that was known: `pin` has the newest. */
+  /** The log is known, or was followed from the known key. `pin` has its newest key. */
   | { is: "same"; pin: Pin }
-  /** The address shows another log than before, or is new and of an origin that has shown another. `seen` is when this browser first saw that one, if it did, wherever it was. */
+  /**
+   * The address shows another log than before, or the address is new and its origin has shown
+   * another log. `seen` is when this browser first saw the offered log at any address; null if
+   * never.
+   */
   | { is: "other_log"; pin: Pin; offered: Pin; seen: string | null }
-  /** The same log, or so it says, but it does not lead on from the key that this browser knows. */
+  /** The log claims to be the same, but does not lead on from the stored key. */
   | { is: "broken"; pin: Pin; offered: Pin }
-  /** The site names another key, and what the log says of it could not be had, or does not hold. */
+  /** The site names another key, and the log's proof of it is unavailable or invalid. */
   | { is: "unproved"; pin: Pin | null; why: string };
 
 const NAME = "sealwire.trust";
-/** What earlier versions of the page kept: one key, of whichever log the browser saw first at this origin. */
+/**
+ * Storage key of earlier versions of the page: one verifier key, of the first log that the browser
+ * saw at this origin.
+ */
 const NAME_BEFORE = "sealwire.vkey";
 
 type Kept = { logs: Record<string, Omit<Pin, "log">>; addresses: Record<string, string> };
@@ -44,16 +54,16 @@ type Kept = { logs: Record<string, Omit<Pin, "log">>; addresses: Record<string, 
 export class TrustBook {
   readonly #store: Store | null;
   readonly #address: string;
-  /** What there is where the browser keeps nothing: it lasts as long as the page. */
+  /** Used if the browser stores nothing; lasts as long as the page. */
   #kept: Kept = { logs: {}, addresses: {} };
 
-  /** `address` is where the page is: two of one origin may show two logs. */
+  /** `address` is the page's address: two addresses of one origin may show two logs. */
   constructor(store: Store | null, address: string) {
     this.#store = store;
     this.#address = address;
   }
 
-  /** The key that checks at this address are made with; null before the first log. */
+  /** The key with which the page verifies at this address; null before the first log. */
   pin(): Pin | null {
     const { logs, addresses } = this.#load();
     const log = own(addresses, this.#address);
@@ -61,18 +71,22 @@ export class TrustBook {
     return log !== undefined && pin ? { log, ...pin } : this.#before();
   }
 
-  /** What to make of the log at this address, which has these keys. Keeps what needs no person's word. */
+  /**
+   * Compares the log at this address, with these keys, to what is stored. Stores every change that
+   * needs no person's decision.
+   */
   meet(keys: Keys, now: Date): Trust {
     const log = sha256Hex(keys[0].vkey);
     const newest = keys.at(-1) ?? keys[0];
     const offered = { log, key: newest, first_seen: now.toISOString() };
     const { logs } = this.#load();
     const elsewhere = own(logs, log);
-    // Another path is no way around: whoever answers for one path of an origin answers for all. A second log needs a person's word wherever it is.
+    // A new path must not bypass the check, because the owner of one path of an origin controls
+    // all. A second log always needs a person's decision.
     const known = this.pin() ?? (elsewhere ? { log, ...elsewhere } : anyOf(logs));
     if (known === null) return { is: "first", pin: offered, kept: this.#keep(offered) };
     const leads_on = keys.some((key) => isKey(key, known));
-    // Of a key without its log, all one can say is that this is not the log that had it.
+    // A stored key without its log shows only whether the new log has that key.
     if (known.log === null ? !leads_on : known.log !== log) return { is: "other_log", pin: known, offered, seen: elsewhere?.first_seen ?? null };
     if (!leads_on) return { is: "broken", pin: known, offered };
     const pin = { log, key: newest, first_seen: known.first_seen };
@@ -80,7 +94,7 @@ export class TrustBook {
     return { is: "same", pin };
   }
 
-  /** Trusts what is offered from now on. Only ever at a person's word. */
+  /** Trusts the offered key from now on. Call it only at a person's request. */
   accept(offered: Pin): Trust {
     return { is: "first", pin: offered, kept: this.#keep(offered) };
   }
@@ -99,7 +113,7 @@ export class TrustBook {
     }
   }
 
-  /** Read anew each time: another tab may have kept something since. */
+  /** Reads the storage every time, because another tab may have changed it. */
   #load(): Kept {
     try {
       return keptOf(JSON.parse(this.#store?.getItem(NAME) ?? "null")) ?? this.#kept;
@@ -111,7 +125,7 @@ export class TrustBook {
   #before(): Pin | null {
     try {
       const { vkey, first_seen } = JSON.parse(this.#store?.getItem(NAME_BEFORE) ?? "null") as { vkey?: unknown; first_seen?: unknown };
-      // It counts at any leaf: nobody noted where the key came in.
+      // The leaf that introduced the key was not stored, so the key matches at any leaf.
       return typeof vkey === "string" && typeof first_seen === "string" ? { log: null, key: { leaf: 0, vkey }, first_seen } : null;
     } catch {
       return null;

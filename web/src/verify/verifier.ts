@@ -1,4 +1,5 @@
-// The verifier component, in the browser. Its core module is fetched by the first check and compiled once.
+// The verifier component in the browser. The first check fetches its core module and compiles it
+// once.
 
 import { instantiate } from "../verifier/verifier.js";
 import { fetchOk } from "../api.ts";
@@ -12,17 +13,20 @@ export type Key = { leaf: number; vkey: string };
 
 export type LeafQuestion = { leaf: number; envelope: Uint8Array; proof: string; bundle: Uint8Array; key: Key };
 
-/** An event that names a key, as the log's `/keys` gives it. */
+/** An event that names a key, from the log's `/keys`. */
 export type KeyEvent = { leaf: number; envelope: Uint8Array; proof: string };
 
 let compiled: Promise<WebAssembly.Module> | null = null;
 
 async function compile(): Promise<WebAssembly.Module> {
-  // Not `compileStreaming`, which insists on a media type.
+  // `compileStreaming` would require a media type.
   return WebAssembly.compile(await (await fetchOk(core_url)).arrayBuffer());
 }
 
-/** A fresh instance for every check: one that trapped is not to be used again, and they cost a millisecond. */
+/**
+ * A new instance for every check: an instance that trapped must not be used again, and a new one
+ * costs a millisecond.
+ */
 async function fresh() {
   compiled ??= compile();
   try {
@@ -40,7 +44,10 @@ export async function verifyLeaf({ leaf, envelope, proof, bundle, key }: LeafQue
   return check.verifyLeaf(BigInt(leaf), envelope, proof, bundle, { leaf: BigInt(key.leaf), vkey: key.vkey });
 }
 
-/** The keys that have signed a log, in order, each proved. Throws what does not hold, in words. */
+/**
+ * The keys that have signed a log, in order, each proved. Throws an error with a message if a proof
+ * fails.
+ */
 export async function followKeys(events: readonly KeyEvent[]): Promise<Key[]> {
   const check = await fresh();
   try {

@@ -55,7 +55,7 @@ test("a checkpoint is found at the end of a proof", () => {
 });
 
 test("SHA-256 is what everyone else's is", () => {
-  // Lengths around the block's end, where padding goes wrong.
+  // Lengths near the end of a block, where padding errors show.
   for (const text of ["", "abc", "a".repeat(55), "a".repeat(56), "a".repeat(63), "a".repeat(64), "a".repeat(1000), "plant-1+µ"]) {
     assert.equal(sha256Hex(text), createHash("sha256").update(text).digest("hex"), JSON.stringify(text));
   }
@@ -69,7 +69,7 @@ function browser(initial: Record<string, string> = {}): Store & { kept: Map<stri
 const [FIRST, LATER] = [new Date(0), new Date(1)];
 const HERE = "http://localhost:8080/";
 const key = (name: string, leaf = 0) => ({ leaf, vkey: `plant+${name}` });
-/** A log that went over from each of these keys to the next, every ten leaves. */
+/** A log that changed from each of these keys to the next, every ten leaves. */
 const keys = (first: string, ...rest: string[]): Keys => [key(first), ...rest.map((name, at) => key(name, (at + 1) * 10))];
 
 test("a log is followed from the key that was seen first, and only from there", () => {
@@ -95,7 +95,8 @@ test("an address that shows another log says so, also where that log is known", 
   const store = browser();
   const [here, there] = [new TrustBook(store, HERE), new TrustBook(store, `${HERE}plant-2/`)];
   here.meet(keys("a"), FIRST);
-  // Two logs at two addresses of one origin are two logs, the second at a person's word: another path is no way around.
+  // Two logs at two addresses of one origin are two logs. The second needs a person's decision,
+  // even under another path.
   const second = there.meet(keys("b"), FIRST);
   assert.ok(second.is === "other_log" && second.pin.key.vkey === "plant+a" && second.seen === null);
   assert.equal(there.accept(second.offered).is, "first");
@@ -104,7 +105,7 @@ test("an address that shows another log says so, also where that log is known", 
   const other = here.meet(keys("b", "c"), LATER);
   assert.ok(other.is === "other_log" && other.seen === FIRST.toISOString());
   assert.equal(here.pin()?.key.vkey, "plant+a");
-  // Known there, a log is known here too, and is followed from what is known of it.
+  // A log known at one address is known at the other, and is followed from its stored key.
   assert.equal(new TrustBook(store, `${HERE}mirror/`).meet(keys("x", "b", "c"), LATER).is, "other_log");
   assert.equal(new TrustBook(store, `${HERE}copy/`).meet(keys("b", "c"), LATER).pin?.first_seen, FIRST.toISOString());
   assert.equal(here.accept(other.offered).is, "first");
@@ -136,7 +137,7 @@ test("a browser that keeps nothing says so, and warns for as long as the page is
     assert.ok(trust.is === "first" && !trust.kept);
     assert.equal(book.meet(keys("b"), LATER).is, "other_log");
   }
-  // What is not a pin is no pin.
+  // Invalid storage content is not a pin.
   for (const junk of ["{", "null", "3", '{"logs":{"x":{}},"addresses":{}}', '{"vkey":1,"first_seen":"x"}']) {
     for (const name of ["sealwire.trust", "sealwire.vkey"]) assert.equal(new TrustBook(browser({ [name]: junk }), HERE).meet(keys("a"), FIRST).is, "first");
   }
@@ -144,7 +145,7 @@ test("a browser that keeps nothing says so, and warns for as long as the page is
 
 const AT = "2026-11-23T19:01:23.123000Z";
 const SENSOR = "a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3";
-/** A reading with every field that one can have. */
+/** A reading with every possible field. */
 const READING: Envelope = {
   event: { action: "SENSOR_READING", actor: "poller", message: "Boiler.T1: 23.50", new: "23.50", source: "Boiler.T1", status: "SUCCESS", timestamp: AT },
   received_at: "2026-11-23T19:01:23.456000Z",
@@ -172,7 +173,7 @@ const passes = async (claim: Claim, evidence: Partial<Evidence> = {}, steps: Ste
 const inLog = (envelope: Envelope): Claim => claimOfEvent({ leaf: 812, envelope });
 const inTable = (reading: Reading, source?: string): Claim => claimOfReading(reading, source);
 
-/** `value` with each of its fields changed, then left out, then with one more, at every depth. */
+/** `value` with each of its fields changed, then removed, then with one added, at every depth. */
 function* tampered(value: object): Generator<[string, object]> {
   for (const [name, field] of Object.entries(value)) {
     const { [name]: _, ...without } = value as Record<string, unknown>;
