@@ -27,8 +27,8 @@ pub struct KeyEvent {
 
 /// The keys that these events name, in order.
 ///
-/// # Errors The message says which event does not follow from the one before it, or is not in the
-/// log.
+/// # Errors
+/// The message says which event does not follow from the one before it, or is not in the log.
 pub fn follow_keys(events: &[KeyEvent]) -> Result<Vec<Key>, String> {
     let named: Vec<_> = events
         .iter()
