@@ -309,10 +309,10 @@ impl Comparison {
     }
 }
 
-/// The key of every event, as a term of no field.
+/// The entry in the postings that every event has, as a term without a field.
 const EVERY: term::Parts<'static> = ("\0every", term::Part::Whole, "");
 
-/// One way through the index.
+/// One pass through the index, which sums its facts up.
 struct Walk<'a> {
     of: &'a Comparison,
     is_open: &'a dyn Fn(u64) -> bool,

@@ -94,7 +94,7 @@ impl Reader {
         })
     }
 
-    /// Number of sensors.
+    /// Number of sensors with a heartbeat in the log.
     ///
     /// # Errors
     /// SQLite fails.

@@ -42,7 +42,7 @@ const VALUES_FEW: usize = 16;
 /// Most leaves in a chunk for which reading the events is cheaper than looking up more than
 /// `TERMS_MANY` terms.
 const LEAVES_FEW: usize = 16;
-/// See `LEAVES_FEW`.
+/// Number of terms above which `LEAVES_FEW` applies.
 const TERMS_MANY: usize = 256;
 
 /// Why a search has no answer.

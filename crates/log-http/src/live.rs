@@ -69,6 +69,7 @@ impl LiveFeed {
         Router::new().route("/live", get(follow)).with_state(self)
     }
 
+    /// The feed of `ledger`. Its streams end at `shutdown`.
     pub fn new(ledger: Ledger, shutdown: CancellationToken) -> Self {
         let (clients, reads) = (Arc::new(Semaphore::new(CLIENTS_MAX)), Room::of(READS_AT_ONCE_MAX));
         Self { ledger, clients, reads, shutdown }

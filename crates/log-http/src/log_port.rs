@@ -50,10 +50,13 @@ const ANSWERS_BYTES_MAX: usize = ENVELOPES_AT_ONCE_MAX * ENVELOPES_BYTES_MAX;
 /// Everything that the log port serves.
 #[derive(Debug)]
 pub struct LogPort {
+    /// The public files, served without a token.
     pub log: PublicLog,
     /// Token that gives access to envelopes.
     pub access_token: AccessToken,
+    /// The poller's counters, for `/metrics`.
     pub counters: watch::Receiver<Counters>,
+    /// Connection to the message bus. `/metrics` shows the number of messages that it dropped.
     pub connection: Connection,
     /// Progress of the index.
     pub indexed: watch::Receiver<Indexed>,

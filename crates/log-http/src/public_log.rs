@@ -23,6 +23,7 @@ const READS_AT_ONCE_MAX: usize = 32;
 /// The part of a log that every port shows without a token.
 #[derive(Clone, Debug)]
 pub struct PublicLog {
+    /// The log itself.
     pub ledger: Ledger,
     /// The newest checkpoint that satisfies the site's witness policy; `None` without a policy.
     pub witnessed: Option<WatchWitnessed>,

@@ -61,11 +61,11 @@ pub const TAIL_ADOPTED: &str = "TAIL_ADOPTED";
 pub const READINGS_EXPORTED: &str = "READINGS_EXPORTED";
 /// The site started its services.
 pub const SITE_STARTED: &str = "SITE_STARTED";
-/// The site was asked to stop.
+/// The site began to stop, on request.
 pub const SITE_STOPPED: &str = "SITE_STOPPED";
 /// An engine (`nats-server`, `wash host`) ended without being asked to.
 pub const ENGINE_DOWN: &str = "ENGINE_DOWN";
-/// An engine runs again.
+/// An engine runs again after it had ended.
 pub const ENGINE_UP: &str = "ENGINE_UP";
 /// The machine's clock is far ahead of the site's own time. Nothing is erased by age until an
 /// operator confirms the clock.
@@ -78,5 +78,5 @@ pub const TOKEN_CREATED: &str = "TOKEN_CREATED";
 pub const TOKEN_REVOKED: &str = "TOKEN_REVOKED";
 /// A program used its API token, for the first time on that day or since the site started.
 pub const TOKEN_USED: &str = "TOKEN_USED";
-/// A program exported events.
+/// A program exported events through Pangea's API.
 pub const EVENTS_EXPORTED: &str = "EVENTS_EXPORTED";

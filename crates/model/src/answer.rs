@@ -43,6 +43,9 @@ impl Answer {
 
     /// Parses the payload of an answer. An invalid field other than the value is left out; the rest
     /// of the answer is kept.
+    ///
+    /// # Errors
+    /// The payload is too large, or not JSON, or its value is missing or of the wrong type.
     pub fn parse(payload: &[u8]) -> Result<Self, InvalidAnswer> {
         if payload.len() > Self::PAYLOAD_BYTES_MAX {
             return Err(InvalidAnswer(format!(

@@ -155,6 +155,9 @@ impl Envelope {
     }
 
     /// Parses stored bytes.
+    ///
+    /// # Errors
+    /// The bytes are not the JSON of an envelope.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidEnvelope> {
         serde_json::from_slice(bytes).map_err(|error| InvalidEnvelope(error.to_string()))
     }

@@ -211,7 +211,7 @@ pub struct Detail {
     /// own count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
-    /// The log's origin line.
+    /// The log's origin: the first line of its checkpoints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
     /// Number of the poll that this reading ended. Each sensor's polls are numbered from 1.
@@ -256,7 +256,7 @@ pub struct Detail {
     /// Unit of the value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
-    /// The log's verifier key.
+    /// A verifier key of the log (C2SP signed-note).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vkey: Option<String>,
 }

@@ -71,12 +71,18 @@ impl Heartbeat {
     pub const POLL_INTERVAL_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 
     /// Parses the heartbeat of a NATS device. Drops the list of optional fields that were left out.
+    ///
+    /// # Errors
+    /// The payload is too large or not a JSON object, or a required field is missing or invalid.
     pub fn parse(payload: &[u8]) -> Result<Self, InvalidHeartbeat> {
         Self::from_wire(payload, Protocol::Nats).map(|(heartbeat, _left_out)| heartbeat)
     }
 
     /// Parses a heartbeat from the wire. An invalid optional field is left out and returned in the
     /// list; the rest is kept.
+    ///
+    /// # Errors
+    /// The payload is too large or not a JSON object, or a required field is missing or invalid.
     pub fn from_wire(
         payload: &[u8],
         protocol: Protocol,
@@ -113,6 +119,9 @@ impl Heartbeat {
     }
 
     /// Parses a heartbeat that [`canonical`](Self::canonical) wrote into an event.
+    ///
+    /// # Errors
+    /// The text is not a JSON object, or a required field is missing or invalid.
     pub fn from_canonical(text: &str) -> Result<Self, InvalidHeartbeat> {
         Self::read(text.as_bytes(), Subject::parse).map(|(heartbeat, _left_out)| heartbeat)
     }

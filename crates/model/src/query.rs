@@ -54,7 +54,7 @@ pub enum QueryError {
     Unavailable(String),
 }
 
-/// `GET /api/sensors/{id}/readings`.
+/// Question of `GET /api/sensors/{id}/readings`: readings of one sensor.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ReadingsQuery {
     /// The sensor whose readings are asked for.
@@ -82,6 +82,9 @@ impl ReadingsQuery {
     pub const LIMIT_DEFAULT: u32 = 500;
 
     /// Parses the id in the path and the query parameters, each already percent-decoded.
+    ///
+    /// # Errors
+    /// The id is not a UUID, or a parameter is unknown, invalid or out of bounds.
     pub fn parse<'a>(
         sensor: &str,
         parameters: impl Iterator<Item = (&'a str, &'a str)>,
@@ -111,7 +114,7 @@ impl ReadingsQuery {
     }
 }
 
-/// `POST /api/logs`: an event must meet every condition that is set.
+/// Question of `POST /api/logs`, a search: an event must meet every condition that is set.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogsQuery {
@@ -165,6 +168,9 @@ pub const EVENTS_LIMIT_DEFAULT: u32 = 50;
 
 impl LogsQuery {
     /// Parses the body of a request.
+    ///
+    /// # Errors
+    /// The body is not such a question, or its limit is out of bounds.
     pub fn parse(body: &[u8]) -> Result<Self, QueryError> {
         let query: Self = serde_json::from_slice(body).map_err(invalid)?;
         events_limit(query.limit)?;
@@ -172,7 +178,7 @@ impl LogsQuery {
     }
 }
 
-/// `POST /api/results`.
+/// Question of `POST /api/results`: a page of an earlier search.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResultsQuery {
@@ -188,6 +194,9 @@ pub struct ResultsQuery {
 
 impl ResultsQuery {
     /// Parses the body of a request.
+    ///
+    /// # Errors
+    /// The body is not such a question, or its limit is out of bounds.
     pub fn parse(body: &[u8]) -> Result<Self, QueryError> {
         let query: Self = serde_json::from_slice(body).map_err(invalid)?;
         events_limit(query.limit)?;
@@ -195,7 +204,7 @@ impl ResultsQuery {
     }
 }
 
-/// `GET /api/proof/{leaf}`.
+/// Question of `GET /api/proof/{leaf}`: a leaf and its proof.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ProofQuery {
     /// Index of the leaf.
@@ -204,6 +213,9 @@ pub struct ProofQuery {
 
 impl ProofQuery {
     /// Parses the leaf index in a path.
+    ///
+    /// # Errors
+    /// The text is not a number.
     pub fn parse(leaf: &str) -> Result<Self, QueryError> {
         match leaf.parse() {
             Ok(leaf) => Ok(Self { leaf }),
@@ -214,7 +226,10 @@ impl ProofQuery {
     }
 }
 
-/// The number of events in a page, or an error if the named limit is out of bounds.
+/// The number of events in a page: the named limit, or the default.
+///
+/// # Errors
+/// The named limit is not between 1 and [`EVENTS_LIMIT_MAX`].
 pub fn events_limit(limit_named: Option<u32>) -> Result<u32, QueryError> {
     let named = limit_named.unwrap_or(EVENTS_LIMIT_DEFAULT);
     between("limit", Some(named), &named.to_string(), (1, EVENTS_LIMIT_MAX))

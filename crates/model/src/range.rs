@@ -21,6 +21,9 @@ pub struct Range {
 
 impl Range {
     /// The range from `low` to `high`.
+    ///
+    /// # Errors
+    /// A bound is not finite, or `low` is not below `high`.
     pub fn new(low: f64, high: f64) -> Result<Self, InvalidRange> {
         if low.is_finite() && high.is_finite() && low < high {
             Ok(Self { low, high })

@@ -29,6 +29,9 @@ impl Subject {
     pub const RESERVED: [&str; 4] = ["runtime", "sealwire", "_INBOX", "$SYS"];
 
     /// The subject that carries messages of `topic`, as a device names it in this protocol.
+    ///
+    /// # Errors
+    /// The subject is too long, has an invalid or reserved level, or contains a wildcard.
     pub fn of_topic(topic: &str, protocol: Protocol) -> Result<Self, InvalidSubject> {
         let subject = match protocol {
             Protocol::Nats => topic.replace('/', "."),
@@ -39,6 +42,9 @@ impl Subject {
     }
 
     /// Parses a subject as stored, including each `/` that the translation of a topic put into it.
+    ///
+    /// # Errors
+    /// The subject is too long, has an invalid or reserved level, or contains a wildcard.
     pub fn parse(subject: &str) -> Result<Self, InvalidSubject> {
         Self::check(subject, subject.to_owned())
     }
@@ -118,6 +124,10 @@ pub struct Pattern(String);
 
 impl Pattern {
     /// Parses a pattern.
+    ///
+    /// # Errors
+    /// A level is invalid or reserved, a wildcard is misplaced, or the pattern matches every
+    /// subject.
     pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
         let refuse = |reason| Err(InvalidPattern { text: text.chars().take(80).collect(), reason });
         let subject = if text.contains('/') { of_mqtt(text) } else { text.to_owned() };
@@ -175,7 +185,7 @@ impl core::str::FromStr for Pattern {
     }
 }
 
-/// Why a pattern is refused.
+/// A pattern that is refused, and the reason.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("`{text}` is refused: {reason}; use levels such as `*.heartbeat` or `plant/+/hello`")]
 pub struct InvalidPattern {
@@ -183,7 +193,7 @@ pub struct InvalidPattern {
     reason: &'static str,
 }
 
-/// Why a topic is refused.
+/// A topic that is refused, and the reason.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "topic `{topic}` is refused: {reason}; use levels of visible characters separated by `/` or `.`"
@@ -286,7 +296,7 @@ mod tests {
         }
     }
 
-    /// Tried against nats-server 2.15.1.
+    /// The expected subjects come from nats-server 2.15.1.
     #[test]
     fn mqtt_topics_are_translated_exactly_as_nats_server_does() {
         for (topic, subject) in [

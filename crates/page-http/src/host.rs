@@ -158,6 +158,7 @@ impl CallError {
 }
 
 impl Host {
+    /// A client of the host at `address`, for the workload `name`.
     pub fn new(address: SocketAddr, name: WorkloadName) -> Self {
         let tasks = Tasks::default();
         let client = Client::builder(Tracked(tasks.connections.clone()))

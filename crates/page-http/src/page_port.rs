@@ -53,6 +53,7 @@ pub struct PagePort {
     pub live: Router,
     /// Routes of the log's public files. They appear under `/log`.
     pub log: Router,
+    /// The components' host, which serves all other paths.
     pub host: Host,
     /// Names of the page besides the machine's own.
     pub names: Vec<PageHost>,

@@ -10,6 +10,9 @@ use tlog::{
 };
 
 /// Proof that a leaf is in the tree; `None` for a tree of one leaf.
+///
+/// # Errors
+/// The error of `subtree_hash`.
 pub fn membership<E>(
     leaf: LeafInTree,
     subtree_hash: impl FnMut(Subtree) -> Result<Hash, E>,
@@ -21,6 +24,9 @@ pub fn membership<E>(
 /// Proof that the later tree begins with the earlier one: a line for each peak of the earlier tree,
 /// from right to left, with its path to the root of the later tree. `None` if the trees are equal
 /// or the earlier one is empty.
+///
+/// # Errors
+/// The error of `subtree_hash`.
 pub fn consistency<E>(
     growth: Growth,
     mut subtree_hash: impl FnMut(Subtree) -> Result<Hash, E>,

@@ -49,6 +49,9 @@ pub struct LogRequest {
 
 impl LogRequest {
     /// Parses the body of `/v1/log`.
+    ///
+    /// # Errors
+    /// The body is not valid for this endpoint. The fault names the place.
     pub fn parse_one(body: &[u8], schema: &Schema) -> Result<Self, Fault> {
         let mut members = Members::parse(body)?;
         let config_id = config_id(&mut members)?;
@@ -60,6 +63,9 @@ impl LogRequest {
     }
 
     /// Parses the body of `/v2/log`. It ignores unknown members, as the contract demands.
+    ///
+    /// # Errors
+    /// The body is not valid for this endpoint. The fault names the place.
     pub fn parse_bulk(body: &[u8], schema: &Schema) -> Result<Self, Fault> {
         let mut members = Members::parse(body)?;
         let config_id = config_id(&mut members)?;
@@ -151,6 +157,9 @@ const RESTRICTED: [&str; 6] = ["actor", "action", "source", "status", "target", 
 
 impl SearchRequest {
     /// Parses the body of `/v1/search`.
+    ///
+    /// # Errors
+    /// The body is not valid for this endpoint. The fault names the place.
     pub fn parse(body: &[u8], schema: &Schema, now: Timestamp) -> Result<Self, Fault> {
         let mut members = Members::parse(body)?;
         let config_id = config_id(&mut members)?;
@@ -260,6 +269,9 @@ pub struct ResultsRequest {
 
 impl ResultsRequest {
     /// Parses the body of `/v1/results`. It ignores unknown members, as the contract demands.
+    ///
+    /// # Errors
+    /// The body is not valid for this endpoint. The fault names the place.
     pub fn parse(body: &[u8], schema: &Schema) -> Result<Self, Fault> {
         let mut members = Members::parse(body)?;
         let config_id = config_id(&mut members)?;
@@ -283,6 +295,9 @@ pub struct RootRequest {
 
 impl RootRequest {
     /// Parses the body of `/v1/root`.
+    ///
+    /// # Errors
+    /// The body is not valid for this endpoint. The fault names the place.
     pub fn parse(body: &[u8]) -> Result<Self, Fault> {
         let mut members = Members::parse(body)?;
         let config_id = config_id(&mut members)?;
@@ -293,6 +308,9 @@ impl RootRequest {
 }
 
 /// Parses the body of `/v1/schema`, which names only a log.
+///
+/// # Errors
+/// The body is not valid for this endpoint. The fault names the place.
 pub fn parse_schema(body: &[u8]) -> Result<ConfigId, Fault> {
     let mut members = Members::parse(body)?;
     let config_id = config_id(&mut members)?;
@@ -336,6 +354,9 @@ pub struct ExportRequest {
 impl ExportRequest {
     /// Parses the body of `/v1/export`. Without a start, everything is exported. `verbose` has no
     /// effect, because a file holds no proofs.
+    ///
+    /// # Errors
+    /// The body is not valid for this endpoint. The fault names the place.
     pub fn parse(body: &[u8], schema: &Schema, now: Timestamp) -> Result<Self, Fault> {
         let mut members = Members::parse(body)?;
         let config_id = config_id(&mut members)?;
@@ -378,6 +399,9 @@ pub enum Downloaded {
 
 impl DownloadRequest {
     /// Parses the body of `/v1/download_results`.
+    ///
+    /// # Errors
+    /// The body is not valid for this endpoint. The fault names the place.
     pub fn parse(body: &[u8], schema: &Schema) -> Result<Self, Fault> {
         let mut members = Members::parse(body)?;
         let config_id = config_id(&mut members)?;
@@ -405,6 +429,9 @@ impl DownloadRequest {
 
 /// Parses the body of `/v1/log_stream`: each record of `logs`, or the whole body if it has none.
 /// The canonical JSON of a record becomes the message of an event.
+///
+/// # Errors
+/// The body is not valid for this endpoint. The fault names the place.
 pub fn parse_stream(body: &[u8], schema: &Schema) -> Result<LogRequest, Fault> {
     let mut members = Members::parse(body)?;
     let config_id = config_id(&mut members)?;

@@ -100,6 +100,9 @@ impl Schema {
 
     /// This schema with redaction: for each named field, matches of its regular expressions are
     /// removed from the text before it is sealed.
+    ///
+    /// # Errors
+    /// A field is missing or not a text, or a pattern is invalid or matches the empty text.
     pub fn redacting(
         mut self,
         patterns: BTreeMap<String, Vec<String>>,
@@ -130,6 +133,9 @@ impl Schema {
     }
 
     /// The contract's fields and these custom fields.
+    ///
+    /// # Errors
+    /// There are too many fields, or a name is invalid or taken.
     pub fn with(custom: Vec<Field>) -> Result<Self, InvalidSchema> {
         if custom.len() > CUSTOM_FIELDS_MAX {
             return Err(InvalidSchema::TooMany { fields: custom.len() });

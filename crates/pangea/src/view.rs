@@ -22,9 +22,9 @@ use crate::{
 pub enum View {
     /// Python's SDK, and every client that reads JSON without such changes.
     Plain,
-    /// Node's SDK.
+    /// Node's SDK, which parses texts as JSON.
     Node,
-    /// Go's SDK.
+    /// Go's SDK, which escapes HTML and requires the types of its fields.
     Go,
 }
 

@@ -40,7 +40,7 @@ impl Add<Duration> for Instant {
     }
 }
 
-/// When an input happened.
+/// The time of an input by both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
     /// Compared with deadlines.

@@ -162,6 +162,9 @@ impl Poller {
 
     /// Takes a heartbeat. `Ok` names the sensor. On an error, the heartbeat was counted and is
     /// reported once a minute; nothing else changed.
+    ///
+    /// # Errors
+    /// The heartbeat is invalid, exceeds a limit, or names topics that the sensor cannot have.
     pub fn handle_heartbeat(
         &mut self,
         payload: &[u8],
@@ -504,7 +507,7 @@ pub enum RefusedHeartbeat {
     SensorsMax {
         /// The sensor that was refused.
         sensor: SensorId,
-        /// [`Config::sensors_max`].
+        /// The limit, [`Config::sensors_max`].
         sensors_max: usize,
     },
     /// Too many new sensors came in this minute.
@@ -514,7 +517,7 @@ pub enum RefusedHeartbeat {
     NewSensorsMax {
         /// The sensor that was refused.
         sensor: SensorId,
-        /// [`Config::new_sensors_per_minute`].
+        /// The limit, [`Config::new_sensors_per_minute`].
         per_minute: u32,
     },
     /// The sensor changes, or goes and comes back, too often.

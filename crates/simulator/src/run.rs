@@ -28,6 +28,9 @@ pub const CONNECTIONS_MAX: u32 = 100;
 ///
 /// If the server is absent at the start, `run` returns an error. If it goes away later, the sensors
 /// wait for it.
+///
+/// # Errors
+/// The URL or the count is invalid, or a connection, subscription or sensor failed.
 pub async fn run(
     nats_url: String,
     count: u32,

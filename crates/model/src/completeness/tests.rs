@@ -1,5 +1,5 @@
-//! Sealed events in words: `7` is a reading of poll 7, `4-6` a gap event, `?` a reading without a
-//! number, `x` an erased envelope.
+//! The tables abbreviate sealed events: `7` is a reading of poll 7, `4-6` a gap event, `?` a
+//! reading without a number, `x` an erased envelope.
 
 use alloc::{format, string::ToString as _, vec};
 
@@ -265,7 +265,7 @@ fn a_clock_that_was_set_back_makes_the_time_before_unknown() {
         (vec![reading(5), uncounted(1), reading(2)], 2, false), // the log says so, and counts from there
         (vec![reading(5), uncounted(1), reading(2), reading(0)], 2, true),
     ] {
-        // Whatever events are taken together.
+        // For every split of the events in two.
         for cut in 0..=events.len() {
             let (first, second) = events.split_at(cut);
             let fold =
