@@ -23,7 +23,8 @@ use std::{
 };
 
 use durable::{
-    PlainError, Staging, Stop, open_plain, private_file, read_plain, refuse_all_but_plain,
+    PlainError, SeedError, Staging, Stop, open_plain, private_file, read_plain,
+    refuse_all_but_plain,
 };
 use ledger::{
     KeyError, KeyFiles,
@@ -468,7 +469,7 @@ impl KeyFile {
 fn keys_before(previous: &Backup) -> Result<Vec<VerifierKey>, BackupError> {
     match previous.keys() {
         Ok(keys) => Ok(keys.iter().map(|key| key.signer.vkey().clone()).collect()),
-        Err(BackupError::Key(KeyError::NotAKey { .. })) => Ok(Vec::new()),
+        Err(BackupError::Key(KeyError::Seed(SeedError::NotAKey { .. }))) => Ok(Vec::new()),
         Err(error) => Err(error),
     }
 }

@@ -16,6 +16,7 @@ use std::{
     sync::Arc,
 };
 
+use durable::SeedError;
 use ledger::{KeyError, LogReader, OpenError, disk::RealDisk, examine::claimed_checkpoint};
 use model::Timestamp;
 use model::error_chain;
@@ -157,7 +158,7 @@ fn keys(data_dir: &Path, file: &Path, name: &str, vkey: Option<&str>, findings: 
         Ok(known) => known,
         Err(error) => {
             let remedy = match &error {
-                BackupError::Key(KeyError::Open { path, .. }) => {
+                BackupError::Key(KeyError::Seed(SeedError::Open { path, .. })) => {
                     let path = path.display();
                     format!(
                         "chmod 600 {path}; if others have read it, go over to a new key (`sealwire log rotate-key`)"
@@ -170,7 +171,7 @@ fn keys(data_dir: &Path, file: &Path, name: &str, vkey: Option<&str>, findings: 
             // This uses the messages of a start, which has nothing to do with backups.
             let found = match error {
                 BackupError::Key(error) => error_chain(&error),
-                BackupError::Io { path, source } => error_chain(&KeyError::Io { path, source }),
+                BackupError::Io { path, source } => error_chain(&SeedError::Io { path, source }),
                 other => error_chain(&other),
             };
             return findings.failed("key", found, remedy);

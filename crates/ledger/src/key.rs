@@ -76,7 +76,7 @@ impl KeyFiles {
         };
         settled
             .and_then(|()| durable::sync_folder_of(&self.current))
-            .map_err(|source| KeyError::Io { path: self.next.clone(), source })
+            .map_err(|source| SeedError::Io { path: self.next.clone(), source }.into())
     }
 }
 
@@ -108,29 +108,16 @@ fn is_there(path: &Path) -> Result<bool, KeyError> {
     match File::open(path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(KeyError::Io { path: path.to_owned(), source }),
+        Err(source) => Err(SeedError::Io { path: path.to_owned(), source }.into()),
     }
 }
 
 /// Why a key cannot be loaded or created.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The file cannot be read or created.
-    #[error("cannot use the key file {}", path.display())]
-    Io {
-        /// Path of the key file.
-        path: PathBuf,
-        /// The error of the file operation.
-        source: io::Error,
-    },
-    /// Other accounts may read the file.
-    #[error("the key file {} may be read by others (mode {mode:o}): make it 600", path.display())]
-    Open {
-        /// Path of the key file.
-        path: PathBuf,
-        /// Permission bits of the file.
-        mode: u32,
-    },
+    /// The file cannot be used, others may read it, or it holds no key.
+    #[error(transparent)]
+    Seed(#[from] SeedError),
     /// The file may hold the key with which the log signs.
     #[error(
         "{} is the new key of a rotation of which it is not known whether it was sealed: start the site again, which finds out",
@@ -148,20 +135,4 @@ pub enum KeyError {
         /// Folder of the log.
         log: PathBuf,
     },
-    /// The file does not hold a seed in hex.
-    #[error("the key file {} does not hold 64 hex digits", path.display())]
-    NotAKey {
-        /// Path of the key file.
-        path: PathBuf,
-    },
-}
-
-impl From<SeedError> for KeyError {
-    fn from(error: SeedError) -> Self {
-        match error {
-            SeedError::Io { path, source } => Self::Io { path, source },
-            SeedError::Open { path, mode } => Self::Open { path, mode },
-            SeedError::NotAKey { path } => Self::NotAKey { path },
-        }
-    }
 }
