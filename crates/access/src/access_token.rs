@@ -32,7 +32,7 @@ impl AccessToken {
         }
         let token = Self::random();
         let failed = |source| TokenError::Io { path: path.to_owned(), source };
-        durable::replace(path, format!("{}\n", token.0).as_bytes()).map_err(failed)?;
+        durable::write_secret(path, token.0.as_bytes()).map_err(failed)?;
         Ok(token)
     }
 

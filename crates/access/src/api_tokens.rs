@@ -281,7 +281,7 @@ impl ApiTokens {
 
     fn write(&self, stored: &[StoredToken]) -> Result<(), ApiTokenError> {
         let json = serde_json::to_vec_pretty(stored).expect("tokens have only text keys");
-        durable::replace(&self.path, &[json.as_slice(), b"\n"].concat())
+        durable::write_secret(&self.path, &json)
             .map_err(|source| ApiTokenError::Io { path: self.path.clone(), source })
     }
 }
