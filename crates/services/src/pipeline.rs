@@ -80,35 +80,32 @@ impl Service for Judging {
 
     /// Begins when the index has the whole log, because it takes the standings from there.
     async fn run(self, shutdown: CancellationToken) -> Result<(), PipelineError> {
-        judge(self, shutdown).await
-    }
-}
-
-async fn judge(judging: Judging, shutdown: CancellationToken) -> Result<(), PipelineError> {
-    let Judging { ledger, client, digest, index, mut indexed } = judging;
-    let size = ledger.size();
-    let caught_up = async { indexed.wait_for(|indexed| indexed.next_leaf >= size).await.is_ok() };
-    if shutdown.run_until_cancelled(caught_up).await != Some(true) {
-        return Ok(());
-    }
-    let index = Arc::new(index);
-    let standings = loop {
-        let index = Arc::clone(&index);
-        match work::blocking((), move || index.standings()).await? {
-            Err(error) if error.trouble() == Trouble::Passing => {
-                warn!(failure = error_chain(&error), "standings cannot be read; trying again");
-                if shutdown.run_until_cancelled(sleep(BACK_OFF_MAX)).await.is_none() {
-                    return Ok(());
-                }
-            }
-            read => break read?,
+        let Self { ledger, client, digest, index, mut indexed } = self;
+        let size = ledger.size();
+        let caught_up =
+            async { indexed.wait_for(|indexed| indexed.next_leaf >= size).await.is_ok() };
+        if shutdown.run_until_cancelled(caught_up).await != Some(true) {
+            return Ok(());
         }
-    };
-    let mut pipeline = Pipeline { ledger, client, digest, standings };
-    match shutdown.run_until_cancelled(pipeline.judge()).await {
-        Some(Err(failure)) => Err(failure),
-        Some(Ok(never)) => match never {},
-        None => Ok(()),
+        let index = Arc::new(index);
+        let standings = loop {
+            let index = Arc::clone(&index);
+            match work::blocking((), move || index.standings()).await? {
+                Err(error) if error.trouble() == Trouble::Passing => {
+                    warn!(failure = error_chain(&error), "standings cannot be read; trying again");
+                    if shutdown.run_until_cancelled(sleep(BACK_OFF_MAX)).await.is_none() {
+                        return Ok(());
+                    }
+                }
+                read => break read?,
+            }
+        };
+        let mut pipeline = Pipeline { ledger, client, digest, standings };
+        match shutdown.run_until_cancelled(pipeline.judge()).await {
+            Some(Err(failure)) => Err(failure),
+            Some(Ok(never)) => match never {},
+            None => Ok(()),
+        }
     }
 }
 

@@ -80,30 +80,23 @@ impl Service for Queries {
     type Error = async_nats::SubscribeError;
 
     async fn run(self, shutdown: CancellationToken) -> Result<(), async_nats::SubscribeError> {
-        answer_all(self, shutdown).await
-    }
-}
-
-async fn answer_all(
-    queries: Queries,
-    shutdown: CancellationToken,
-) -> Result<(), async_nats::SubscribeError> {
-    let mut questions = queries.client.subscribe(QUESTIONS).await?;
-    let queries = Arc::new(queries);
-    let room = Arc::new(Semaphore::new(CONCURRENT_MAX));
-    let mut answering = JoinSet::new();
-    loop {
-        let next = async {
-            let permit =
-                Arc::clone(&room).acquire_owned().await.expect("nobody closes the semaphore");
-            (permit, questions.next().await)
-        };
-        let Some((permit, Some(question))) = shutdown.run_until_cancelled(next).await else {
-            return Ok(());
-        };
-        let queries = Arc::clone(&queries);
-        answering.spawn(answer(queries, question, Arc::new(permit)));
-        while answering.try_join_next().is_some() {}
+        let mut questions = self.client.subscribe(QUESTIONS).await?;
+        let queries = Arc::new(self);
+        let room = Arc::new(Semaphore::new(CONCURRENT_MAX));
+        let mut answering = JoinSet::new();
+        loop {
+            let next = async {
+                let permit =
+                    Arc::clone(&room).acquire_owned().await.expect("nobody closes the semaphore");
+                (permit, questions.next().await)
+            };
+            let Some((permit, Some(question))) = shutdown.run_until_cancelled(next).await else {
+                return Ok(());
+            };
+            let queries = Arc::clone(&queries);
+            answering.spawn(answer(queries, question, Arc::new(permit)));
+            while answering.try_join_next().is_some() {}
+        }
     }
 }
 
