@@ -4,16 +4,14 @@ mod arrows;
 mod imports;
 mod links;
 mod names;
+mod sources;
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::shell::{self, root, say};
+use self::sources::Code;
+use crate::shell::{root, say};
 
 /// Longest source file in lines, tests included.
 const LINES_MAX: usize = 800;
@@ -25,11 +23,10 @@ const COLUMNS_MAX: usize = 160;
 /// Reports everything that is out of order at once.
 pub(crate) fn check() -> Result<()> {
     let mut faults = Vec::new();
-    packages(&mut faults)?;
-    names::check(&mut faults)?;
-    let listed = shell::output("git", &["ls-files", "--cached", "--others", "--exclude-standard"])
-        .context("`git ls-files` fails: tidy works in a git checkout")?;
-    let files: BTreeSet<PathBuf> = listed.lines().map(PathBuf::from).collect();
+    let files = sources::list()?;
+    let code = sources::parse(&files)?;
+    packages(&code, &mut faults)?;
+    names::check(&files, &code, &mut faults)?;
     links::check(&files, &mut faults)?;
     for file in &files {
         source(file, &mut faults)?;
@@ -41,16 +38,16 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-fn packages(faults: &mut Vec<String>) -> Result<()> {
-    for folder in ["crates", "components", "."] {
-        let folder = root().join(folder);
-        for entry in fs::read_dir(&folder)? {
-            let path = entry?.path();
-            let manifest = path.join("Cargo.toml");
+fn packages(code: &Code, faults: &mut Vec<String>) -> Result<()> {
+    for folder in ["crates", "components", ""] {
+        for entry in fs::read_dir(root().join(folder))? {
+            let name = entry?.file_name();
+            let path = Path::new(folder).join(&name);
+            let manifest = root().join(&path).join("Cargo.toml");
             let Ok(text) = fs::read_to_string(&manifest) else { continue };
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let name = name.to_string_lossy();
             arrows::check(&name, &text, faults)?;
-            imports::check(&name, &path.join("src"), faults)?;
+            imports::check(&name, &path.join("src"), code, faults);
         }
     }
     Ok(())
@@ -60,12 +57,12 @@ fn source(file: &Path, faults: &mut Vec<String>) -> Result<()> {
     let is_source = file.extension().is_some_and(|extension| {
         ["rs", "ts", "svelte", "mjs", "wit", "py"].iter().any(|known| extension == *known)
     });
-    let path = root().join(file);
-    if !is_source || !path.exists() {
+    if !is_source {
         return Ok(());
     }
     let name = file.display();
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {name}"))?;
+    let text =
+        fs::read_to_string(root().join(file)).with_context(|| format!("cannot read {name}"))?;
     if text.lines().count() > LINES_MAX {
         faults.push(format!("{name} has more than {LINES_MAX} lines: split it at a noun"));
     }

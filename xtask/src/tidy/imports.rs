@@ -5,15 +5,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use anyhow::{Context as _, Result};
 use syn::{
     Attribute, ItemMod, UseTree,
     visit::{self, Visit},
 };
+
+use super::sources::Code;
 
 /// A module by its path in the package: empty for `lib.rs` and `main.rs`.
 type Module = Vec<String>;
@@ -22,33 +22,13 @@ type Module = Vec<String>;
 #[derive(Debug, Default)]
 struct Imports(BTreeMap<Module, BTreeSet<Module>>);
 
-/// Reports what is out of order in the package whose sources lie in this folder.
-pub(crate) fn check(package: &str, sources: &Path, faults: &mut Vec<String>) -> Result<()> {
-    let mut files = BTreeMap::new();
-    list(sources, sources, &mut files)?;
-    let texts = files
-        .into_iter()
-        .map(|(module, path)| {
-            let text = fs::read_to_string(&path);
-            Ok((module, text.with_context(|| format!("cannot read {}", path.display()))?))
-        })
-        .collect::<Result<BTreeMap<_, _>>>()?;
-    let imports = Imports::of(&texts).with_context(|| format!("in the package `{package}`"))?;
-    imports.report(package, faults);
-    Ok(())
-}
-
-fn list(sources: &Path, folder: &Path, files: &mut BTreeMap<Module, PathBuf>) -> Result<()> {
-    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
-    for entry in entries {
-        let path = entry?.path();
-        if path.is_dir() {
-            list(sources, &path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.insert(module(path.strip_prefix(sources)?), path);
-        }
-    }
-    Ok(())
+/// Reports what is out of order in the package whose sources lie in this folder of the project.
+pub(super) fn check(package: &str, sources: &Path, code: &Code, faults: &mut Vec<String>) {
+    let files = code
+        .iter()
+        .filter_map(|(path, file)| Some((module(path.strip_prefix(sources).ok()?), file)))
+        .collect();
+    Imports::of(&files).report(package, faults);
 }
 
 /// `verify/folder.rs` is `verify::folder`, `lib.rs` is the root.
@@ -62,18 +42,16 @@ fn module(file: &Path) -> Module {
 }
 
 impl Imports {
-    fn of(texts: &BTreeMap<Module, String>) -> Result<Self> {
+    fn of(files: &BTreeMap<Module, &syn::File>) -> Self {
         let mut imports = Self::default();
         let is_for_tests = |module: &&Module| module.last().is_some_and(|name| name == "tests");
-        for (module, text) in texts.iter().filter(|(module, _)| !is_for_tests(module)) {
-            let file =
-                syn::parse_file(text).with_context(|| format!("`{}` is not Rust", name(module)))?;
-            let mut names = Names { module, files: texts, inline: Vec::new(), found: Vec::new() };
-            names.visit_file(&file);
-            let found = names.found.iter().map(|name| file_of(name, texts));
+        for (module, file) in files.iter().filter(|(module, _)| !is_for_tests(module)) {
+            let mut names = Names { module, files, inline: Vec::new(), found: Vec::new() };
+            names.visit_file(file);
+            let found = names.found.iter().map(|name| file_of(name, files));
             imports.0.insert(module.clone(), found.filter(|other| other != module).collect());
         }
-        Ok(imports)
+        imports
     }
 
     fn report(&self, package: &str, faults: &mut Vec<String>) {
@@ -121,7 +99,7 @@ impl Imports {
 }
 
 /// The file that has a name: the longest beginning of its path that is one.
-fn file_of<T>(name: &Module, files: &BTreeMap<Module, T>) -> Module {
+fn file_of(name: &Module, files: &BTreeMap<Module, &syn::File>) -> Module {
     let beginnings = (0..=name.len()).rev().filter_map(|length| name.get(..length));
     beginnings.map(<[String]>::to_vec).find(|module| files.contains_key(module)).unwrap_or_default()
 }
@@ -129,7 +107,7 @@ fn file_of<T>(name: &Module, files: &BTreeMap<Module, T>) -> Module {
 /// Collects the names that a file has from other files of its package.
 struct Names<'a> {
     module: &'a Module,
-    files: &'a BTreeMap<Module, String>,
+    files: &'a BTreeMap<Module, &'a syn::File>,
     /// Modules within the file that the visitor is in.
     inline: Vec<String>,
     found: Vec<Module>,
@@ -225,9 +203,11 @@ mod tests {
 
     #[track_caller]
     fn faults(files: &[(&str, &str)]) -> Vec<String> {
-        let texts = files.iter().map(|(file, text)| (module(Path::new(file)), text.to_string()));
+        let parsed = |(file, text): &(&str, &str)| {
+            (Path::new("ledger/src").join(file), syn::parse_file(text).unwrap())
+        };
         let mut faults = Vec::new();
-        Imports::of(&texts.collect()).unwrap().report("ledger", &mut faults);
+        check("ledger", Path::new("ledger/src"), &files.iter().map(parsed).collect(), &mut faults);
         faults
     }
 

@@ -11,31 +11,25 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+use super::sources::Files;
 use crate::shell::root;
 
 const BOOK: &str = "docs";
 const SUMMARY: &str = "docs/SUMMARY.md";
 
 /// Reports each link of a document among these files that leads nowhere.
-pub(super) fn check(files: &BTreeSet<PathBuf>, faults: &mut Vec<String>) -> Result<()> {
+pub(super) fn check(files: &Files, faults: &mut Vec<String>) -> Result<()> {
     let mut documents = BTreeMap::new();
     for file in files.iter().filter(|file| file.extension().is_some_and(|is| is == "md")) {
-        let path = root().join(file);
-        if path.exists() {
-            let text = fs::read_to_string(&path);
-            let text = text.with_context(|| format!("cannot read {}", file.display()))?;
-            documents.insert(file.clone(), Document::parse(&text));
-        }
+        let text = fs::read_to_string(root().join(file));
+        let text = text.with_context(|| format!("cannot read {}", file.display()))?;
+        documents.insert(file.clone(), Document::parse(&text));
     }
     report(&documents, files, faults);
     Ok(())
 }
 
-fn report(
-    documents: &BTreeMap<PathBuf, Document>,
-    files: &BTreeSet<PathBuf>,
-    faults: &mut Vec<String>,
-) {
+fn report(documents: &BTreeMap<PathBuf, Document>, files: &Files, faults: &mut Vec<String>) {
     let has_book = documents.contains_key(Path::new(SUMMARY));
     for (file, document) in documents {
         for (line, link) in &document.links {
@@ -62,7 +56,7 @@ fn follow(
     from: &Path,
     link: &str,
     documents: &BTreeMap<PathBuf, Document>,
-    files: &BTreeSet<PathBuf>,
+    files: &Files,
     has_book: bool,
 ) -> Result<(), &'static str> {
     if link.contains("://") || link.starts_with("mailto:") {

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    path::Path,
 };
 
 use anyhow::{Context as _, Result};
@@ -11,32 +12,34 @@ use syn::{
     visit::{self, Visit},
 };
 
-use crate::shell::{self, root};
+use super::sources::{Code, Files};
+use crate::shell::root;
 
 /// The documents that name what is in the code.
 const DOCUMENTS: [&str; 4] = ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"];
-const FOLDER: &str = "docs/";
+const FOLDER: &str = "docs";
 
 /// What each type has: functions, constants, variants and fields. Types of one name are one here.
 #[derive(Default)]
 struct Members(BTreeMap<String, BTreeSet<String>>);
 
 /// Reports each name in the documents that the code does not have.
-pub(super) fn check(faults: &mut Vec<String>) -> Result<()> {
-    let files = shell::output("git", &["ls-files", "*.rs", "*.md"])
-        .context("`git ls-files` fails: tidy works in a git checkout")?;
+pub(super) fn check(files: &Files, code: &Code, faults: &mut Vec<String>) -> Result<()> {
     let mut members = Members::default();
-    for file in files.lines().filter(|file| file.ends_with(".rs")) {
-        let Ok(text) = fs::read_to_string(root().join(file)) else { continue };
-        let parsed = syn::parse_file(&text).with_context(|| format!("{file} is not Rust"))?;
-        members.visit_file(&parsed);
+    for file in code.values() {
+        members.visit_file(file);
     }
-    let is_document = |file: &&str| DOCUMENTS.contains(file) || file.starts_with(FOLDER);
-    for file in files.lines().filter(|file| file.ends_with(".md")).filter(is_document) {
-        let Ok(text) = fs::read_to_string(root().join(file)) else { continue };
-        members.report(file, &text, faults);
+    for file in files.iter().filter(|file| is_document(file)) {
+        let text = fs::read_to_string(root().join(file));
+        let text = text.with_context(|| format!("cannot read {}", file.display()))?;
+        members.report(&file.to_string_lossy(), &text, faults);
     }
     Ok(())
+}
+
+fn is_document(file: &Path) -> bool {
+    file.extension().is_some_and(|is| is == "md")
+        && (file.starts_with(FOLDER) || DOCUMENTS.iter().any(|known| file == Path::new(known)))
 }
 
 impl Members {
