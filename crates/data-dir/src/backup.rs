@@ -233,7 +233,8 @@ pub fn backup(
         Err(reason) => Some(reason),
     };
     let description = Description { version: VERSION, name: name.clone() };
-    let description = serde_json::to_vec(&description).expect("a number and a text are JSON");
+    let mut description = serde_json::to_vec(&description).expect("a number and a text are JSON");
+    description.push(b'\n');
     staging.write(DESCRIPTION, &description)?;
     let keys: Vec<&str> = keys.iter().map(|key| key.file).collect();
     let left_out = left_out(data_dir, &keys)?;

@@ -291,7 +291,9 @@ fn read_name(folder: &Path, description: &Path) -> Result<String, DataDirError> 
 }
 
 fn describe(path: &Path, description: &Description) -> io::Result<()> {
-    durable::replace(path, &serde_json::to_vec(description)?)
+    let mut json = serde_json::to_vec(description)?;
+    json.push(b'\n');
+    durable::replace(path, &json)
 }
 
 /// Checks a site's name.
@@ -397,6 +399,7 @@ mod tests {
         let dir = DataDir::open(&folder, Some("plant-1")).unwrap();
         assert!(matches!(DataDir::open(&folder, None), Err(DataDirError::InUse { .. })));
         drop(dir);
+        assert!(fs::read_to_string(folder.join(DESCRIPTION)).unwrap().ends_with("}\n"));
         assert_eq!(DataDir::open(&folder, None).unwrap().name(), "plant-1", "it keeps its name");
         assert!(matches!(
             DataDir::open(&folder, Some("plant-2")),

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 const NAME: &str = "run.json";
 
 /// Addresses of a site, known once everything answers.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Addresses {
     /// URL of the page and its API.
     pub http: String,
@@ -57,12 +57,38 @@ impl RunFile {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, data_dir: &Path) -> io::Result<()> {
-        let json = serde_json::to_vec(self).expect("addresses are text");
+        let mut json = serde_json::to_vec(self).expect("addresses are text");
+        json.push(b'\n');
         durable::replace(&data_dir.join(NAME), &json)
     }
 
     /// Removes the file. If that fails, the lock still shows that no site runs.
     pub fn remove(data_dir: &Path) {
         let _gone = fs::remove_file(data_dir.join(NAME));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_one_line_and_is_read_as_it_was_written() {
+        let folder =
+            std::env::temp_dir().join(format!("sealwire-run-file-{:016x}", rand::random::<u64>()));
+        fs::create_dir(&folder).unwrap();
+        let said = |text: &str| text.to_owned();
+        let addresses = Addresses {
+            http: said("http://127.0.0.1:8080"),
+            log: said("http://127.0.0.1:8081"),
+            nats: said("127.0.0.1:4222"),
+            mqtt: said("127.0.0.1:1883"),
+            vkey: said("site+1+key"),
+        };
+        RunFile { addresses: addresses.clone() }.write(&folder).unwrap();
+        let text = fs::read_to_string(path_in(&folder)).unwrap();
+        assert!(text.ends_with("}\n") && text.lines().count() == 1, "{text}");
+        assert_eq!(RunFile::read(&folder).unwrap().addresses, addresses);
+        fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -147,7 +147,8 @@ impl SiteTime {
         let at = Instant::now();
         let elapsed = at.saturating_duration_since(running.at);
         let own = change(running.own.after(elapsed, clock::now()));
-        let json = serde_json::to_vec(&own).expect("a time has only text keys");
+        let mut json = serde_json::to_vec(&own).expect("a time has only text keys");
+        json.push(b'\n');
         durable::replace(&self.path, &json)?;
         *running = Running { own, at };
         drop(running);
@@ -217,6 +218,7 @@ mod tests {
         assert!(again.look().unwrap().in_doubt);
         assert!(!again.confirm().unwrap().in_doubt);
         assert!(!SiteTime::open(path.clone(), long_ago).unwrap().look().unwrap().in_doubt);
+        assert!(fs::read_to_string(&path).unwrap().ends_with("}\n"));
         fs::write(&path, "{").unwrap();
         assert!(SiteTime::open(path, None).unwrap().look().unwrap().in_doubt);
     }

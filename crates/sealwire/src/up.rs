@@ -83,7 +83,8 @@ fn announce(addresses: &Addresses) {
 /// as soon as it exists. If the file is a pipe, its reader may come later, and this does not wait
 /// for it.
 pub(crate) fn write_ready_file(file: &Path, addresses: &impl Serialize) -> io::Result<()> {
-    let json = serde_json::to_vec(addresses)?;
+    let mut json = serde_json::to_vec(addresses)?;
+    json.push(b'\n');
     let path = file.to_owned();
     let write = move || -> Result<(), OutputError> {
         let failed = |source| OutputError::new(&path, source);

@@ -39,6 +39,8 @@ async fn a_backup_is_restored_and_gone_on_with() {
     let done = backup(request, &mut |_| {}).unwrap();
     assert_eq!(done.verified.leaves, plant.ledger.size());
     assert_eq!((done.keys, done.left_out), (vec!["site.key"], vec!["index.sqlite".to_owned()]));
+    let described = fs::read_to_string(plant.backup_dir().join("backup.json")).unwrap();
+    assert!(described.ends_with("}\n"), "{described}");
     let key = plant.backup_dir().join("site.key");
     assert_eq!(fs::metadata(key).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::metadata(plant.backup_dir()).unwrap().permissions().mode() & 0o777, 0o700);
