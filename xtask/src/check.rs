@@ -5,7 +5,7 @@
 use anyhow::Result;
 
 use crate::{
-    build, chip, dependencies,
+    build, chip, dependencies, oldest_rust,
     shell::{cargo, run},
     tidy, tools,
 };
@@ -17,6 +17,7 @@ pub(crate) fn all() -> Result<()> {
     run("spelling", &mut tools::command("typos")?)?;
     dependencies::check()?;
     lints()?;
+    oldest_rust::check()?;
     chip::build()?;
     run(
         "unit tests",

@@ -7,6 +7,7 @@ mod check;
 mod chip;
 mod dependencies;
 mod endure;
+mod oldest_rust;
 mod python;
 mod shell;
 mod test;

@@ -42,6 +42,10 @@ pub(super) fn check(name: &str, manifest: &str, faults: &mut Vec<String>) -> Res
     if lookup(&table, &["lints", "workspace"]).and_then(Value::as_bool) != Some(true) {
         faults.push(format!("`{name}` does not take the workspace's lints"));
     }
+    let oldest = lookup(&table, &["package", "rust-version"]);
+    if oldest.and_then(|oldest| oldest.get("workspace")).and_then(Value::as_bool) != Some(true) {
+        faults.push(format!("`{name}` does not promise the workspace's `rust-version`"));
+    }
     for dependency in dependencies(&table) {
         let row = row_of(dependency);
         let is_pure = PURE.contains(&dependency);
@@ -88,11 +92,31 @@ mod tests {
     #[track_caller]
     fn faults(name: &str, dependencies: &str) -> Vec<String> {
         let manifest = format!(
-            "[package]\nname = \"{name}\"\n\n[lints]\nworkspace = true\n\n{dependencies}\n"
+            "[package]\nname = \"{name}\"\nrust-version.workspace = true\n\n[lints]\nworkspace = true\n\n{dependencies}\n"
         );
+        faults_of(name, &manifest)
+    }
+
+    fn faults_of(name: &str, manifest: &str) -> Vec<String> {
         let mut faults = Vec::new();
-        check(name, &manifest, &mut faults).unwrap();
+        check(name, manifest, &mut faults).unwrap();
         faults
+    }
+
+    #[test]
+    fn a_package_takes_lints_and_oldest_rust_from_the_workspace() {
+        let lints = "[lints]\nworkspace = true";
+        for package in ["", "rust-version = \"1.90\"", "rust-version.workspace = false"] {
+            assert_eq!(
+                faults_of("ledger", &format!("[package]\nname = \"ledger\"\n{package}\n{lints}")),
+                ["`ledger` does not promise the workspace's `rust-version`"],
+                "{package}"
+            );
+        }
+        assert_eq!(
+            faults_of("ledger", "[package]\nname = \"ledger\"\nrust-version.workspace = true"),
+            ["`ledger` does not take the workspace's lints"]
+        );
     }
 
     #[test]
