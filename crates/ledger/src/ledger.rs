@@ -151,7 +151,7 @@ impl Ledger {
             state: Mutex::new(recovered.state.clone()),
             erasures: Erasures::default(),
         });
-        let sealer = Sealer::new(recovered, Arc::clone(&shared), segment_bytes_max)?;
+        let sealer = Sealer::new(recovered, Arc::clone(&shared), segment_bytes_max, clock::now())?;
         let (commands, queue) = mpsc::channel(QUEUE_BATCHES_MAX);
         let orders = Owner::default();
         let writer = Writer::start(sealer, queue, commands.clone(), orders.clone())?;

@@ -15,7 +15,6 @@ use durable::disk;
 use key_history::rotation;
 use model::{Event, Timestamp};
 use tlog::{Checkpoint, Signer};
-use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::{
@@ -74,11 +73,37 @@ pub(crate) struct Sealer {
     /// refused.
     sealing: Sealing,
     /// Whether `publish` must write the file `state` even without a new checkpoint. `begin`,
-    /// `begin_segment`, `erased` and the end of `run` set it, and `publish` clears it.
+    /// `begin_segment`, `erased` and `end` set it, and `publish` clears it.
     state_is_due: bool,
     /// Whether a cursor has moved since the file `state` was written. `show` sets it, `publish`
-    /// clears it, and the end of `run` reads it.
+    /// clears it, and `end` reads it.
     cursor_moved: bool,
+    /// Whether more appends may join `group`. `step` sets it with the first append of a group, and
+    /// `commit` clears it.
+    is_gathering: bool,
+}
+
+/// What the writer takes in one step.
+pub(crate) enum Input {
+    Command(Command),
+    /// No command waits.
+    Nothing,
+    /// No command can come any more.
+    End,
+}
+
+/// What the writer needs for its next step.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Needs {
+    /// A command, however long it takes to come.
+    Command,
+    /// The command that waits now, or [`Input::Nothing`]. A group is open.
+    WhatWaits,
+    /// The next of the commands that were sent until now, and at last [`Input::End`]. No further
+    /// one may be sent.
+    TheRest,
+    /// Nothing: the log is closed.
+    Nothing,
 }
 
 impl Sealer {
@@ -87,6 +112,7 @@ impl Sealer {
         recovered: Recovered,
         shared: Arc<Shared>,
         segment_bytes_max: u64,
+        now: Timestamp,
     ) -> Result<Self, OpenError> {
         let mut sealer = Self {
             sealing: Sealing::of(&recovered.signer),
@@ -102,8 +128,9 @@ impl Sealer {
             last_received_at: recovered.last_received_at,
             append_keys: recovered.append_keys,
             group: OpenGroup::new(),
+            is_gathering: false,
         };
-        sealer.begin(recovered.newest_version).map_err(OpenError::Begin)?;
+        sealer.begin(recovered.newest_version, now).map_err(OpenError::Begin)?;
         // The log erases only under a checkpoint that covers the order.
         sealer.publish_if_room().map_err(OpenError::Begin)?;
         let covered = sealer.shared.published().checkpoint.size.get();
@@ -120,7 +147,7 @@ impl Sealer {
         Ok(sealer)
     }
 
-    fn begin(&mut self, newest_version: Version) -> Result<(), WriteError> {
+    fn begin(&mut self, newest_version: Version, now: Timestamp) -> Result<(), WriteError> {
         // New groups have the newest version, and all groups of a segment have one version.
         if newest_version != Version::NEWEST {
             if self.size() > self.newest.first_leaf {
@@ -139,8 +166,8 @@ impl Sealer {
         if self.size() == 0 {
             let vkey = self.signer.vkey();
             let (origin, vkey) = (vkey.name().as_str(), vkey.to_string());
-            let genesis = Event::log_created(origin, &vkey, FORMAT, clock::now());
-            let sealed = self.seal_log_events(vec![genesis])?;
+            let genesis = Event::log_created(origin, &vkey, FORMAT, now);
+            let sealed = self.seal_log_events(now, vec![genesis])?;
             sealed.map_err(|error| step("writing the genesis entry")(io::Error::other(error)))?;
         }
         Ok(())
@@ -150,53 +177,58 @@ impl Sealer {
         self.tree.size().get()
     }
 
-    pub(crate) fn run(&mut self, mut queue: mpsc::Receiver<Command>) -> Result<(), WriteError> {
-        let mut next = queue.blocking_recv();
-        while let Some(command) = next.take() {
-            match command {
-                Command::Append { batch, reply } => {
-                    self.group.begin(&mut self.last_received_at);
-                    self.gather(batch, reply);
-                    // Every append that waits joins the group and shares its fsync.
-                    while !self.group.is_full() && next.is_none() {
-                        match queue.try_recv() {
-                            Ok(Command::Append { batch, reply }) => self.gather(batch, reply),
-                            Ok(other) => next = Some(other),
-                            Err(_empty) => break,
-                        }
-                    }
-                    self.commit()?;
+    /// Takes one input at the time `now`, and says which one it needs next. It waits for nothing
+    /// but the disk, so a thread or a simulation can drive it.
+    ///
+    /// Appends join the open group for as long as more of them wait, and share its fsync. Any other
+    /// input commits the group first.
+    ///
+    /// # Errors
+    /// What the disk holds is unknown, so the writer must take no other input.
+    pub(crate) fn step(&mut self, now: Timestamp, input: Input) -> Result<Needs, WriteError> {
+        if self.is_gathering && !matches!(input, Input::Command(Command::Append { .. })) {
+            self.commit()?;
+        }
+        match input {
+            Input::Command(Command::Append { batch, reply }) => {
+                if !std::mem::replace(&mut self.is_gathering, true) {
+                    self.group.begin(now, &mut self.last_received_at);
                 }
-                Command::LogEvents { events, closed_before, reply } => {
-                    let outcome = self.log_events(events, closed_before)?;
-                    let _unheard = reply.send(outcome);
+                self.gather(batch, reply);
+                if !self.group.is_full() {
+                    return Ok(Needs::WhatWaits);
                 }
-                Command::Erased { before, reply } => {
-                    self.erased(before)?;
-                    let _unheard = reply.send(());
-                }
-                Command::Rotate { signer, actor, reply } => {
-                    let outcome = self.rotate(*signer, &actor)?;
-                    let _unheard = reply.send(outcome);
-                }
-                Command::Publish { reply } => {
-                    self.publish_if_room()?;
-                    // The caller may have given up.
-                    let _unheard = reply.send(self.shared.published());
-                }
-                Command::Close => {
-                    queue.close();
-                    next = queue.blocking_recv();
-                    if next.is_none() {
-                        break;
-                    }
-                    continue;
-                }
+                self.commit()?;
             }
-            if next.is_none() {
-                next = queue.blocking_recv();
+            Input::Command(Command::LogEvents { events, closed_before, reply }) => {
+                let outcome = self.log_events(now, events, closed_before)?;
+                let _unheard = reply.send(outcome);
+            }
+            Input::Command(Command::Erased { before, reply }) => {
+                self.erased(before)?;
+                let _unheard = reply.send(());
+            }
+            Input::Command(Command::Rotate { signer, actor, reply }) => {
+                let outcome = self.rotate(now, *signer, &actor)?;
+                let _unheard = reply.send(outcome);
+            }
+            Input::Command(Command::Publish { reply }) => {
+                self.publish_if_room()?;
+                // The caller may have given up.
+                let _unheard = reply.send(self.shared.published());
+            }
+            Input::Command(Command::Close) => return Ok(Needs::TheRest),
+            Input::Nothing => {}
+            Input::End => {
+                self.end()?;
+                return Ok(Needs::Nothing);
             }
         }
+        Ok(Needs::Command)
+    }
+
+    /// Publishes the last checkpoint and the last state.
+    fn end(&mut self) -> Result<(), WriteError> {
         self.publish().map_err(|failure| failure.fatal("publishing the last checkpoint"))?;
         // Cursors may have moved since the last checkpoint.
         self.state_is_due |= self.cursor_moved;
@@ -231,6 +263,7 @@ impl Sealer {
 
     /// Writes the open group, and answers the callers that wait for it.
     fn commit(&mut self) -> Result<(), WriteError> {
+        self.is_gathering = false;
         let outcome = self.write();
         let waiting = std::mem::take(&mut self.group.waiting);
         match outcome {
@@ -338,13 +371,14 @@ impl Sealer {
     /// records nothing if there is no room for a new segment.
     fn log_events(
         &mut self,
+        now: Timestamp,
         events: Vec<Event>,
         closed_before: u64,
     ) -> Result<Result<Receipt, AppendError>, WriteError> {
         if let Some(refusal) = refusal_of(self.close_segment(closed_before))? {
             return Ok(Err(refusal));
         }
-        let outcome = self.seal_log_events(events)?;
+        let outcome = self.seal_log_events(now, events)?;
         if outcome.is_ok() && closed_before > 0 {
             // The order is irreversible, so carry it out only under a checkpoint that covers it.
             if let Some(refusal) = refusal_of(self.publish())? {
@@ -357,13 +391,14 @@ impl Sealer {
     /// Seals events of the log itself, if they are valid.
     fn seal_log_events(
         &mut self,
+        now: Timestamp,
         events: Vec<Event>,
     ) -> Result<Result<Receipt, AppendError>, WriteError> {
         let batch = match PreparedBatch::new(Batch::of(events)) {
             Ok(batch) => batch,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        self.group.begin(&mut self.last_received_at);
+        self.group.begin(now, &mut self.last_received_at);
         let first_leaf = self.size();
         let mut next = self.shared.state().clone();
         let mut refusal = None;
@@ -387,6 +422,7 @@ impl Sealer {
     /// the new key signs everything after it.
     fn rotate(
         &mut self,
+        now: Timestamp,
         signer: Signer,
         actor: &str,
     ) -> Result<Result<Receipt, AppendError>, WriteError> {
@@ -404,9 +440,9 @@ impl Sealer {
         let vkey = signer.vkey().to_string();
         let statement = rotation::state(&origin, self.size(), &self.signer, &signer)
             .map_err(|error| step("signing a key rotation")(io::Error::other(error)))?;
-        let event = Event::key_rotated(actor, &origin, &vkey, statement, clock::now());
+        let event = Event::key_rotated(actor, &origin, &vkey, statement, now);
         let old = std::mem::replace(&mut self.sealing, Sealing::of(&signer));
-        let outcome = self.seal_log_events(vec![event])?;
+        let outcome = self.seal_log_events(now, vec![event])?;
         if outcome.is_err() {
             self.sealing = old;
         } else {

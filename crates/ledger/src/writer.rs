@@ -1,4 +1,5 @@
-//! The handle to the one thread that writes: starts the thread and closes it.
+//! The one thread that writes: hands commands to the sealer, step by step. And the handle to it,
+//! which starts the thread and closes it.
 
 use std::{io, thread::JoinHandle};
 
@@ -10,7 +11,7 @@ use crate::{
     command::Command,
     failure::{WriteError, step},
     recover::OpenError,
-    sealer::Sealer,
+    sealer::{Input, Needs, Sealer},
 };
 
 /// The running writer. [`Writer::close`] has a checkpoint cover everything that was appended.
@@ -27,7 +28,7 @@ pub struct Writer {
 
 impl Writer {
     pub(crate) fn start(
-        mut sealer: Sealer,
+        sealer: Sealer,
         queue: mpsc::Receiver<Command>,
         commands: mpsc::Sender<Command>,
         orders: Owner,
@@ -36,7 +37,7 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name(String::from("ledger"))
             .spawn(move || {
-                let result = sealer.run(queue);
+                let result = run(sealer, queue);
                 if let Err(failure) = &result {
                     error!(error = %failure, source = ?std::error::Error::source(failure), "the ledger stops");
                 }
@@ -67,5 +68,22 @@ impl Writer {
             thread.join().map_err(|_panic| gone())?;
         }
         result
+    }
+}
+
+/// What the thread does until the log is closed or a step fails.
+fn run(mut sealer: Sealer, mut queue: mpsc::Receiver<Command>) -> Result<(), WriteError> {
+    let mut needs = Needs::Command;
+    loop {
+        let input = match needs {
+            Needs::Command => queue.blocking_recv().map_or(Input::End, Input::Command),
+            Needs::WhatWaits => queue.try_recv().map_or(Input::Nothing, Input::Command),
+            Needs::TheRest => {
+                queue.close();
+                queue.blocking_recv().map_or(Input::End, Input::Command)
+            }
+            Needs::Nothing => return Ok(()),
+        };
+        needs = sealer.step(clock::now(), input)?;
     }
 }

@@ -56,8 +56,8 @@ impl OpenGroup {
 
     /// Begins a new group. Its time is never earlier than that of the previous group, whatever the
     /// clock does, so a span of time is a span of leaves.
-    pub(super) fn begin(&mut self, last_received_at: &mut Timestamp) {
-        *last_received_at = clock::now().max(*last_received_at);
+    pub(super) fn begin(&mut self, now: Timestamp, last_received_at: &mut Timestamp) {
+        *last_received_at = now.max(*last_received_at);
         self.received_at = last_received_at.to_string();
         self.builder.clear();
         self.commitments.clear();
