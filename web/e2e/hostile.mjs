@@ -48,7 +48,7 @@ async function open({ sensors, readings = {}, events = [], viewport = DESKTOP, h
   const page = await context.newPage();
   page.on("pageerror", (error) => complaints.push(String(error)));
   const counters = { polls: 0, answers: 0, timeouts: 0, value_errors: 0, late: 0, duplicates: 0, dropped: 0, passed_over: 0, skipped: 0, refused_heartbeats: 0 };
-  const site = { name: evil("site"), origin: evil("origin"), vkey: evil("vkey"), log_url: "http://site.test/log", version: evil("version"), leaves: 9, counters };
+  const site = { name: evil("site"), origin: evil("origin"), vkey: evil("vkey"), log_url: "http://site.test/log", version: evil("version"), leaves: 9, followers: [{ name: evil("follower"), lag_leaves: 1, lag_ms: 1, late: true }], counters };
   await page.route("http://site.test/**", async (route) => {
     const { pathname } = new URL(route.request().url());
     const [, , , id, what] = pathname.split("/");

@@ -17,6 +17,9 @@ export type Counters = {
   refused_heartbeats: number;
 };
 
+/** How far a part of the site that follows the log is behind. */
+export type FollowerLag = { name: string; lag_leaves: number; lag_ms: number; late: boolean };
+
 export type SiteAnswer = {
   name: string;
   origin: string;
@@ -30,6 +33,7 @@ export type SiteAnswer = {
   leaves: number;
   /** Number of leaves that the site's witnesses have signed; absent if it has no witness policy. */
   witnessed_leaves?: number;
+  followers: FollowerLag[];
   counters: Counters;
 };
 

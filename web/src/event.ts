@@ -29,6 +29,10 @@ export const ACTIONS: Readonly<Record<string, string>> = {
   TAIL_ADOPTED: "Leaves taken over",
   ENGINE_DOWN: "Engine down",
   ENGINE_UP: "Engine up",
+  JUDGING_LATE: "Judging late",
+  JUDGING_CAUGHT_UP: "Judging caught up",
+  INDEX_LATE: "Index late",
+  INDEX_CAUGHT_UP: "Index caught up",
   EVENTS_EXPORTED: "Events exported",
   TOKEN_CREATED: "Token created",
   TOKEN_REVOKED: "Token revoked",
@@ -42,7 +46,7 @@ export const ACTIONS: Readonly<Record<string, string>> = {
 
 export const STATUSES: readonly ReadingStatus[] = ["SUCCESS", "COMM_ERROR", "VALUE_ERROR"];
 
-const BAD_NEWS = new Set(["OUT_OF_RANGE", "RANGE_NOT_JUDGED", "SENSOR_LOST", "HEARTBEAT_MISSED", "SENSOR_DISCONNECTED", "READINGS_MISSING", "SEQUENCE_BROKEN", "HEARTBEATS_REFUSED", "POLLS_STRETCHED", "ENGINE_DOWN", "SITE_STOPPED"]);
+const BAD_NEWS = new Set(["OUT_OF_RANGE", "RANGE_NOT_JUDGED", "SENSOR_LOST", "HEARTBEAT_MISSED", "SENSOR_DISCONNECTED", "READINGS_MISSING", "SEQUENCE_BROKEN", "HEARTBEATS_REFUSED", "POLLS_STRETCHED", "ENGINE_DOWN", "JUDGING_LATE", "INDEX_LATE", "SITE_STOPPED"]);
 
 /**
  * After one of these actions, `/api/sensors` may show changes that the event's own fields do not.

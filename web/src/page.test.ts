@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { Batch } from "./batch.ts";
 import { appendBounded, Rate } from "./bounded.ts";
 import { formatAge, formatInterval, formatRange, formatTime, formatValue, inGroups } from "./format.ts";
+import { lateNotices } from "./late.ts";
 import { parseRoute, sensorHref } from "./route.ts";
 import { plainly } from "./said.ts";
 import { sparkline } from "./sparkline.ts";
@@ -107,4 +108,15 @@ test("values and times", () => {
   assert.equal(formatTime(noon.getTime(), noon.getTime()), "12:00:01");
   assert.match(formatTime(noon.getTime(), noon.getTime() + 86_400_000), /23 Nov.*12:00:01/);
   assert.equal(formatTime("never"), plainly("never"));
+});
+
+test("only those who are late have a notice, and it says how late", () => {
+  const follower = (name: string, late: boolean) => ({ name, lag_leaves: 34_000, lag_ms: 17_400, late });
+  assert.deepEqual(lateNotices([follower("index", false), follower("checkpoint", false)]), []);
+  const notices = lateNotices([follower("index", true), follower("pipeline", true), follower("other", true)]);
+  assert.deepEqual(
+    notices.map(({ title }) => title),
+    ["The index is late", "Readings are judged late"],
+  );
+  assert.match(notices[1]?.detail ?? "", /34,000 leaves wait, the first for 17 s/);
 });

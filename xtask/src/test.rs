@@ -2,9 +2,9 @@
 //!
 //! The end-to-end tests come last, so that the run ends with cargo's own summary of them.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::{
     book, build, check, python, shell,
@@ -20,6 +20,9 @@ const NODE_SDK: &str = "crates/sealwire/tests/e2e/pangea/node";
 /// Where the page's browser tests look for Chromium unless CHROMIUM names it.
 const CHROMIUM: &str = "/usr/bin/chromium";
 
+/// Where a test looks for Prometheus' own check of metrics unless PROMTOOL names it.
+const PROMTOOL: &str = "/usr/bin/promtool";
+
 /// Builds everything and runs every check and test.
 pub(crate) fn all() -> Result<()> {
     check::all()?;
@@ -27,6 +30,7 @@ pub(crate) fn all() -> Result<()> {
     let python = python()?;
     build::install_npm_packages(NODE_SDK)?;
     let chromium = chromium()?;
+    let promtool = promtool()?;
     build::all(build::Profile::Dev)?;
     let web = root().join("web");
     build::install_page_tools()?;
@@ -52,13 +56,13 @@ pub(crate) fn all() -> Result<()> {
         "integration tests",
         cargo().args(["test", "--locked", "--workspace", "--exclude", "sealwire", "--test", "*"]),
     )?;
-    run(
-        "end-to-end tests",
-        cargo()
-            .args(["test", "--locked", "--package", "sealwire", "--test", "e2e"])
-            .env("SEALWIRE_TEST_PYTHON", python)
-            .env("CHROMIUM", chromium),
-    )
+    let mut end_to_end = cargo();
+    end_to_end
+        .args(["test", "--locked", "--package", "sealwire", "--test", "e2e"])
+        .env("SEALWIRE_TEST_PYTHON", python)
+        .env("CHROMIUM", chromium)
+        .envs(promtool.map(|promtool| ("PROMTOOL", promtool)));
+    run("end-to-end tests", &mut end_to_end)
 }
 
 /// A Python of the project's own with what the tests use.
@@ -88,6 +92,32 @@ fn chromium() -> Result<PathBuf> {
         bail!("the package chromium brought no {}: name the program in CHROMIUM", named.display());
     }
     Ok(named)
+}
+
+/// Where promtool is. Where it is missing and the system has Debian's packages, it is unpacked from
+/// one of them: 19 MB, without the server that the package is about, which would start by itself.
+/// Elsewhere the test that needs it says that it is left out.
+fn promtool() -> Result<Option<PathBuf>> {
+    let named = std::env::var_os("PROMTOOL").map_or_else(|| PathBuf::from(PROMTOOL), PathBuf::from);
+    if named.exists() {
+        return Ok(Some(named));
+    }
+    let folder = shell::target().join("promtool");
+    let unpacked = folder.join("usr/bin/promtool");
+    if unpacked.exists() {
+        return Ok(Some(unpacked));
+    }
+    let known = || shell::output("apt-cache", &["show", "prometheus"]);
+    if known().is_none_or(|package| package.is_empty()) {
+        return Ok(None);
+    }
+    fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let fetch = ["download", "--quiet=2", "prometheus"];
+    run("fetching promtool", command("apt-get").current_dir(&folder).args(fetch))?;
+    let unpack = "dpkg-deb --fsys-tarfile prometheus_*.deb | tar --extract ./usr/bin/promtool";
+    run("unpacking promtool", command("sh").current_dir(&folder).args(["-ec", unpack]))?;
+    Ok(Some(unpacked))
 }
 
 /// Runs a released site and prints what docs/performance.md records.

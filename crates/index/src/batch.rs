@@ -131,6 +131,11 @@ impl IndexBatch {
         self.leaves.is_empty()
     }
 
+    /// When the site received each leaf that has an envelope, in the log's order.
+    pub fn received_at(&self) -> impl Iterator<Item = Timestamp> {
+        self.leaves.iter().filter_map(|leaf| leaf.received_at)
+    }
+
     /// Number of further leaves that the batch should take. Zero if it is large, or if it ends at
     /// the end of a chunk.
     #[must_use]

@@ -18,6 +18,7 @@ use crate::{
     batch::{AppendError, Batch, PreparedBatch, Receipt},
     block::Leaf,
     command::Command,
+    commits::Commits,
     envelopes::Envelopes,
     erase::{self, EraseError},
     published::Published,
@@ -149,6 +150,7 @@ impl Ledger {
             size: watch::Sender::new(recovered.tree.size().get()),
             published: watch::Sender::new(Arc::new(recovered.published.clone())),
             state: Mutex::new(recovered.state.clone()),
+            commits: Commits::new(),
             erasures: Erasures::default(),
         });
         let sealer = Sealer::new(recovered, Arc::clone(&shared), segment_bytes_max, clock::now())?;
@@ -252,6 +254,12 @@ impl Ledger {
     #[must_use]
     pub fn size(&self) -> u64 {
         *self.shared.size.borrow()
+    }
+
+    /// Measurements of the commit groups since the log was opened.
+    #[must_use]
+    pub fn commits(&self) -> &Commits {
+        &self.shared.commits
     }
 
     /// The newest checkpoint.

@@ -65,6 +65,7 @@ mod append_keys;
 mod batch;
 mod block;
 mod command;
+mod commits;
 mod damage;
 mod envelopes;
 mod erase;
@@ -86,6 +87,7 @@ mod writer;
 
 pub use append_keys::{AppendKey, InvalidAppendKey};
 pub use batch::{AppendError, Batch, Receipt};
+pub use commits::{BOUNDS_SECONDS, Commits, histogram};
 pub use durable::{disk, load_or_create_seed, write_secret};
 pub use erase::EraseError;
 pub use failure::WriteError;

@@ -9,6 +9,7 @@ mod retry;
 use std::{
     io,
     sync::{Arc, PoisonError, RwLock},
+    time::Instant,
 };
 
 use durable::disk;
@@ -299,6 +300,7 @@ impl Sealer {
             self.sealing.group(extension.size(), &extension.root(), records)
         });
         let (group_len, places) = (encoded.bytes.len() as u64, encoded.places.to_vec());
+        let begin = Instant::now();
         if let Err(source) = self.newest.file.write_all_at(encoded.bytes, self.newest_len) {
             // The disk may be full. If the written part can be cut off, nothing has happened:
             // refuse this group and continue.
@@ -310,6 +312,8 @@ impl Sealer {
         }
         // After a failed fsync the content of the disk is unknown: stop, and let recovery find out.
         self.newest.file.sync().map_err(step("fsyncing a segment"))?;
+        let leaves = self.group.commitments.len();
+        self.shared.commits.observe(begin.elapsed(), leaves, group_len);
 
         // From here on the group is durable, and no reader has seen it yet.
         if let Err(source) = self.tree.append(extension) {

@@ -19,7 +19,7 @@ use durable::disk::Disk;
 use tlog::VerifierKey;
 use tokio::sync::watch;
 
-use crate::{published::Published, state::State, stored::StoredEnvelopes};
+use crate::{commits::Commits, published::Published, state::State, stored::StoredEnvelopes};
 
 /// What the writer publishes and readers see.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     /// `Sealer::show` brings it up to a durable group, and `Sealer::erased` notes which erasures
     /// the segments show. A holder of the lock only copies, reads, encodes or sets it.
     pub(crate) state: Mutex<State>,
+    /// `Sealer::write` counts each group once it is durable.
+    pub(crate) commits: Commits,
     /// `Ledger::after_erasing` adds a function, and each erasure calls all of them.
     pub(crate) erasures: Erasures,
 }

@@ -4,6 +4,7 @@
 mod internal;
 mod live;
 mod log_port;
+mod metrics;
 mod public_log;
 
 pub use live::LiveFeed;

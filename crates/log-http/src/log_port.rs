@@ -5,7 +5,7 @@
 //! It answers only requests whose Host header names this machine, so that a web page from elsewhere
 //! cannot reach the port under a name of its own (DNS rebinding).
 
-use std::{fmt::Write as _, sync::Arc, sync::atomic::Ordering};
+use std::{sync::Arc, sync::atomic::Ordering};
 
 use access::AccessToken;
 use axum::{
@@ -21,12 +21,9 @@ use http_server::Places;
 use http_server::{Answers, is_this_machine, problem};
 use ledger::{Ledger, ReadError, StoredEnvelope};
 use poll::Counters;
+use prometheus::Histogram;
 use serde::Deserialize;
-use services::{
-    bus::Connection,
-    cosigning::{WatchWitnessed, witnessed_leaves},
-    indexing::Indexed,
-};
+use services::{bus::Connection, indexing::Indexed, lag::Lag};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 use work::Room;
@@ -34,6 +31,7 @@ use work::Room;
 use crate::{
     internal::internal,
     live::{LiveFeed, leaf_json},
+    metrics::Exposition,
     public_log::PublicLog,
 };
 
@@ -60,6 +58,10 @@ pub struct LogPort {
     pub connection: Connection,
     /// Progress of the index.
     pub indexed: watch::Receiver<Indexed>,
+    /// How far those who follow the log are behind.
+    pub lags: watch::Receiver<Vec<Lag>>,
+    /// What the services have timed.
+    pub timings: Vec<Histogram>,
     /// Further routes of the port.
     pub others: Router,
     /// Makes the answer to a client when the port has no room for it.
@@ -72,23 +74,25 @@ struct Shared {
     access_token: AccessToken,
     counters: watch::Receiver<Counters>,
     connection: Connection,
-    witnessed: Option<WatchWitnessed>,
     indexed: watch::Receiver<Indexed>,
+    lags: watch::Receiver<Vec<Lag>>,
+    timings: Vec<Histogram>,
     live: LiveFeed,
     envelopes: Envelopes,
 }
 
 /// Serves the port until `shutdown`.
 pub async fn serve(listener: TcpListener, served: LogPort, shutdown: CancellationToken) {
-    let PublicLog { ledger, witnessed } = served.log.clone();
+    let ledger = served.log.ledger.clone();
     let shared = Shared {
         live: LiveFeed::new(ledger.clone(), shutdown.clone()),
         ledger,
         access_token: served.access_token,
         counters: served.counters,
         connection: served.connection,
-        witnessed,
         indexed: served.indexed,
+        lags: served.lags,
+        timings: served.timings,
         envelopes: Envelopes::new(),
     };
     let router = Router::new()
@@ -124,33 +128,16 @@ async fn only_for_this_machine(request: Request, next: Next) -> Response {
 }
 
 async fn metrics(State(shared): State<Shared>) -> Response {
-    let mut text = String::new();
-    let counters = shared.counters.borrow().named();
-    let dropped = shared.connection.dropped.load(Ordering::Relaxed);
-    for (name, count) in counters.into_iter().chain([("dropped", dropped)]) {
-        line(&mut text, &format!("sealwire_{name}_total"), "counter", count);
+    let Shared { ledger, counters, connection, indexed, lags, timings, .. } = shared;
+    let mut metrics = Exposition::default();
+    metrics.counters(&counters.borrow(), connection.dropped.load(Ordering::Relaxed));
+    metrics.log(ledger.size(), indexed.borrow().passed_over);
+    metrics.followers(&lags.borrow());
+    metrics.histograms(&ledger, &timings);
+    match metrics.text() {
+        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(failure) => internal(&failure),
     }
-    line(&mut text, "sealwire_leaves", "gauge", shared.ledger.size());
-    line(
-        &mut text,
-        "sealwire_checkpoint_leaves",
-        "gauge",
-        shared.ledger.published().checkpoint.size.get(),
-    );
-    if let Some(leaves) = witnessed_leaves(shared.witnessed.as_ref()) {
-        line(&mut text, "sealwire_witnessed_leaves", "gauge", leaves);
-    }
-    let Indexed { next_leaf, passed_over } = *shared.indexed.borrow();
-    line(&mut text, "sealwire_index_leaves", "gauge", next_leaf);
-    let lag = shared.ledger.size().saturating_sub(next_leaf);
-    line(&mut text, "sealwire_index_lag_leaves", "gauge", lag);
-    line(&mut text, "sealwire_index_passed_over_leaves", "gauge", passed_over);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
-}
-
-fn line(text: &mut String, name: &str, kind: &str, value: u64) {
-    writeln!(text, "# TYPE {name} {kind}\n{name} {value}")
-        .expect("writing to a string cannot fail");
 }
 
 /// Query parameters of `/envelopes` and `/live`: the first leaf, and the number of envelopes.

@@ -67,6 +67,14 @@ pub const SITE_STOPPED: &str = "SITE_STOPPED";
 pub const ENGINE_DOWN: &str = "ENGINE_DOWN";
 /// An engine runs again after it had ended.
 pub const ENGINE_UP: &str = "ENGINE_UP";
+/// Readings are judged late: more come than `sensor-reader` judges, or no host runs it.
+pub const JUDGING_LATE: &str = "JUDGING_LATE";
+/// Readings are judged in time again.
+pub const JUDGING_CAUGHT_UP: &str = "JUDGING_CAUGHT_UP";
+/// The index is late, so searches and the page do not show what was sealed last.
+pub const INDEX_LATE: &str = "INDEX_LATE";
+/// The index has caught up with the log.
+pub const INDEX_CAUGHT_UP: &str = "INDEX_CAUGHT_UP";
 /// The machine's clock is far ahead of the site's own time. Nothing is erased by age until an
 /// operator confirms the clock.
 pub const CLOCK_JUMPED: &str = "CLOCK_JUMPED";

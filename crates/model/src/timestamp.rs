@@ -53,6 +53,12 @@ impl Timestamp {
         Some(Self::from_unix_micros(self.0.saturating_sub(micros)))
     }
 
+    /// The time since an earlier moment; zero if that moment is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(u64::try_from(self.0 - earlier.0).unwrap_or(0))
+    }
+
     /// Microseconds since 1970.
     #[must_use]
     pub const fn unix_micros(self) -> i64 {

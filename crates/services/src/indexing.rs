@@ -10,6 +10,7 @@ use index::{Entry, IndexBatch, IndexError, Indexer, Trouble};
 use ledger::{Ledger, ReadError};
 use model::Envelope;
 use model::error_chain;
+use prometheus::Histogram;
 use tokio::{
     sync::watch,
     task::JoinError,
@@ -19,7 +20,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use work::Service;
 
-use crate::log_reading::{Content, read_leaves};
+use crate::{
+    log_reading::{Content, read_leaves},
+    timings,
+};
 
 /// Bytes of envelopes that are held in memory while a batch takes what it needs of them.
 const READ_BYTES_MAX: usize = 1 << 20;
@@ -49,6 +53,8 @@ pub struct Indexing {
     pub indexer: Indexer,
     /// Receives the progress after each batch.
     pub indexed: watch::Sender<Indexed>,
+    /// Takes the time that each leaf of this process has waited until the index had it.
+    pub found_seconds: Histogram,
 }
 
 impl Service for Indexing {
@@ -57,19 +63,17 @@ impl Service for Indexing {
     type Error = IndexingError;
 
     async fn run(self, shutdown: CancellationToken) -> Result<(), IndexingError> {
-        let Self { ledger, indexer, indexed } = self;
-        let kept = ledger.orders().keep();
-        let indexer = feed(ledger, indexer, indexed, shutdown).await?;
+        let kept = self.ledger.orders().keep();
+        let indexer = feed(self, shutdown).await?;
         Ok(work::blocking(kept, move || indexer.close()).await?)
     }
 }
 
 async fn feed(
-    ledger: Ledger,
-    mut indexer: Indexer,
-    indexed: watch::Sender<Indexed>,
+    Indexing { ledger, mut indexer, indexed, found_seconds }: Indexing,
     shutdown: CancellationToken,
 ) -> Result<Indexer, IndexingError> {
+    let found_at_start = ledger.size();
     let mut size = ledger.watch_size();
     let mut ready = Ready::nothing(indexer.next_leaf());
     let mut forget_at = Instant::now();
@@ -101,8 +105,12 @@ async fn feed(
         let log = ledger.clone();
         let reading = work::blocking((), move || read(&log, next_leaf, u64::MAX));
         let (log, kept) = (ledger.clone(), ledger.orders().keep());
+        let found_seconds = found_seconds.clone();
         let applying = work::blocking(kept, move || {
             let applied = apply(&mut indexer, &log, &ready);
+            if applied.is_ok() && ready.batch.first_leaf() >= found_at_start {
+                timings::observe(&found_seconds, ready.batch.received_at());
+            }
             (indexer, applied)
         });
         let (applied, read) = tokio::join!(applying, reading);
@@ -413,7 +421,8 @@ mod tests {
         let (tell, mut indexed) = watch::channel(Indexed::default());
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let indexing = Indexing { ledger: ledger.clone(), indexer, indexed: tell };
+        let found_seconds = timings::found_seconds();
+        let indexing = Indexing { ledger: ledger.clone(), indexer, indexed: tell, found_seconds };
         tasks.spawn(indexing.run(stop.clone()));
         assert_eq!(caught_up(&ledger, &mut indexed).await.passed_over, 3);
         let told = index.passed_over(9).unwrap();
@@ -457,7 +466,8 @@ mod tests {
         std::fs::create_dir(&in_the_way).unwrap();
         let (tell, mut indexed) = watch::channel(Indexed::default());
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
-        let indexing = Indexing { ledger: ledger.clone(), indexer, indexed: tell };
+        let found_seconds = timings::found_seconds();
+        let indexing = Indexing { ledger: ledger.clone(), indexer, indexed: tell, found_seconds };
         tasks.spawn(indexing.run(stop.clone()));
         ledger.append(Events::of(vec![event("word")])).await.unwrap();
         // Closing the damaged file removes this one. That must happen before a new index is made.

@@ -18,9 +18,10 @@ use index::{Reader, Trouble};
 use ledger::{AppendError, Batch, Cursor, Ledger};
 use model::error_chain;
 use model::{
-    Envelope, Event, SensorId, action,
+    Envelope, Event, SensorId, Timestamp, action,
     derive::{Derived, Question, SUBJECT, Sighting, Standing, Verdict},
 };
+use prometheus::Histogram;
 use tokio::{sync::watch, task::JoinError, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -29,10 +30,11 @@ use work::Service;
 use crate::{
     indexing::Indexed,
     log_reading::{Content, read_leaves},
+    timings,
 };
 
 /// Name of the pipeline's cursor in the log.
-const CURSOR: &str = "sensor-reader";
+pub(crate) const CURSOR: &str = "sensor-reader";
 /// Envelopes per question. A verdict has at most two events per sighting, and all of them must fit
 /// one batch.
 const BATCH_MAX: usize = Batch::EVENTS_MAX / 2;
@@ -56,6 +58,9 @@ struct Pipeline {
     /// SHA-256 digest of the deployed component. The pipeline refuses a verdict of any other.
     digest: String,
     standings: BTreeMap<SensorId, Standing>,
+    verdict_seconds: Histogram,
+    /// Size of the log at the start.
+    found_at_start: u64,
 }
 
 /// Has `sensor-reader` judge sealed readings, and seals the derived events.
@@ -71,6 +76,8 @@ pub struct Judging {
     pub index: Reader,
     /// Progress of the index.
     pub indexed: watch::Receiver<Indexed>,
+    /// Takes the time that each leaf of this process has waited until its verdict was sealed.
+    pub verdict_seconds: Histogram,
 }
 
 impl Service for Judging {
@@ -80,10 +87,10 @@ impl Service for Judging {
 
     /// Begins when the index has the whole log, because it takes the standings from there.
     async fn run(self, shutdown: CancellationToken) -> Result<(), PipelineError> {
-        let Self { ledger, client, digest, index, mut indexed } = self;
-        let size = ledger.size();
+        let Self { ledger, client, digest, index, mut indexed, verdict_seconds } = self;
+        let found_at_start = ledger.size();
         let caught_up =
-            async { indexed.wait_for(|indexed| indexed.next_leaf >= size).await.is_ok() };
+            async { indexed.wait_for(|indexed| indexed.next_leaf >= found_at_start).await.is_ok() };
         if shutdown.run_until_cancelled(caught_up).await != Some(true) {
             return Ok(());
         }
@@ -100,7 +107,8 @@ impl Service for Judging {
                 read => break read?,
             }
         };
-        let mut pipeline = Pipeline { ledger, client, digest, standings };
+        let mut pipeline =
+            Pipeline { ledger, client, digest, standings, verdict_seconds, found_at_start };
         match shutdown.run_until_cancelled(pipeline.judge()).await {
             Some(Err(failure)) => Err(failure),
             Some(Ok(never)) => match never {},
@@ -109,25 +117,37 @@ impl Service for Judging {
     }
 }
 
+/// What a run of leaves has to be judged.
+struct Run {
+    sightings: Vec<Sighting>,
+    /// When the site received each of them.
+    received_at: Vec<Timestamp>,
+    /// The leaf after the run.
+    next_leaf: u64,
+}
+
 impl Pipeline {
     /// Cancel-safe: cancelling between two appends loses nothing. After a cancel during an append,
     /// the append may or may not have happened. Either way the next run continues from the cursor.
     async fn judge(&mut self) -> Result<std::convert::Infallible, PipelineError> {
         let mut size = self.ledger.watch_size();
         loop {
-            let next_leaf = self.ledger.cursor(CURSOR);
+            let from = self.ledger.cursor(CURSOR);
             // The sender lives as long as the ledger, of which we hold a handle.
-            let _alive = size.wait_for(|size| *size > next_leaf).await.is_ok();
+            let _alive = size.wait_for(|size| *size > from).await.is_ok();
             sleep(GATHER).await;
-            let (sightings, next_leaf) = self.read(next_leaf).await?;
+            let Run { sightings, received_at, next_leaf } = self.read(from).await?;
             let derived = if sightings.is_empty() { Vec::new() } else { self.ask(sightings).await };
             self.seal(derived, next_leaf).await?;
+            if from >= self.found_at_start {
+                timings::observe(&self.verdict_seconds, received_at.into_iter());
+            }
         }
     }
 
-    /// Reads the sightings to judge from the leaf `from` on, and returns them with the leaf after
-    /// them. Waits while the log cannot be read. Skips damaged leaves.
-    async fn read(&self, from: u64) -> Result<(Vec<Sighting>, u64), PipelineError> {
+    /// Reads what to judge from the leaf `from` on. Waits while the log cannot be read. Skips
+    /// damaged leaves.
+    async fn read(&self, from: u64) -> Result<Run, PipelineError> {
         let mut warned = false;
         let contents = loop {
             let ledger = self.ledger.clone();
@@ -142,20 +162,22 @@ impl Pipeline {
             }
             sleep(BACK_OFF_MAX).await;
         };
-        let mut sightings = Vec::new();
-        let mut next_leaf = from;
+        let mut run = Run { sightings: Vec::new(), received_at: Vec::new(), next_leaf: from };
         for (leaf, content) in (from..).zip(contents) {
-            next_leaf = leaf + 1;
+            run.next_leaf = leaf + 1;
             match content {
                 Content::Envelope(bytes) => {
-                    let envelope = Envelope::parse(&bytes).ok();
-                    sightings.extend(envelope.and_then(|envelope| Sighting::of(leaf, &envelope)));
+                    let Ok(envelope) = Envelope::parse(&bytes) else { continue };
+                    if let Some(sighting) = Sighting::of(leaf, &envelope) {
+                        run.sightings.push(sighting);
+                        run.received_at.push(envelope.received_at);
+                    }
                 }
                 Content::Erased => {}
                 Content::Unreadable(reason) => warn!(leaf, reason, "a leaf cannot be judged"),
             }
         }
-        Ok((sightings, next_leaf))
+        Ok(run)
     }
 
     /// Asks until a verdict arrives that passes [`take`].

@@ -32,6 +32,7 @@ use work::Service;
 use crate::{
     cosigning::{WatchWitnessed, witnessed_leaves},
     indexing::Indexed,
+    lag::Lag,
     searching,
 };
 
@@ -68,6 +69,8 @@ pub struct Queries {
     pub witnessed: Option<WatchWitnessed>,
     /// Progress of the index.
     pub indexed: watch::Receiver<Indexed>,
+    /// How far those who follow the log are behind.
+    pub lags: watch::Receiver<Vec<Lag>>,
     /// Name of the site.
     pub site_name: String,
     /// URL of the log port, for programs on this machine.
@@ -201,6 +204,7 @@ impl Queries {
             version: env!("CARGO_PKG_VERSION"),
             leaves: self.ledger.size(),
             witnessed_leaves: witnessed_leaves(self.witnessed.as_ref()),
+            followers: self.lags.borrow().iter().map(FollowerLag::of).collect(),
             counters: counters.named().into_iter().chain(others).collect(),
         })
     }
@@ -348,7 +352,27 @@ struct Site<'a> {
     leaves: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     witnessed_leaves: Option<u64>,
+    followers: Vec<FollowerLag>,
     counters: BTreeMap<&'a str, u64>,
+}
+
+#[derive(Serialize)]
+struct FollowerLag {
+    name: &'static str,
+    lag_leaves: u64,
+    lag_ms: u128,
+    late: bool,
+}
+
+impl FollowerLag {
+    const fn of(lag: &Lag) -> Self {
+        Self {
+            name: lag.follower.name(),
+            lag_leaves: lag.leaves,
+            lag_ms: lag.waited.as_millis(),
+            late: lag.is_late,
+        }
+    }
 }
 
 #[derive(Serialize)]

@@ -1,9 +1,10 @@
 //! Seals events: gathers them into batches and appends the batches to the log.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ledger::{AppendError, Batch, Ledger};
 use model::Event;
+use prometheus::Histogram;
 use tokio::{
     sync::{mpsc, oneshot},
     time::sleep,
@@ -21,6 +22,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct ToSeal {
     event: Event,
+    queued_at: Instant,
     /// Receives the event's leaf, if the sender waits for it.
     waiting: Option<oneshot::Sender<u64>>,
 }
@@ -29,13 +31,20 @@ impl ToSeal {
     /// Wraps an event, and returns a receiver that gets its leaf once it is sealed.
     pub fn awaited(event: Event) -> (Self, oneshot::Receiver<u64>) {
         let (waiting, sealed) = oneshot::channel();
-        (Self { event, waiting: Some(waiting) }, sealed)
+        (Self { waiting: Some(waiting), ..Self::from(event) }, sealed)
+    }
+}
+
+#[cfg(test)]
+impl ToSeal {
+    pub(crate) fn into_event(self) -> Event {
+        self.event
     }
 }
 
 impl From<Event> for ToSeal {
     fn from(event: Event) -> Self {
-        Self { event, waiting: None }
+        Self { event, queued_at: Instant::now(), waiting: None }
     }
 }
 
@@ -46,6 +55,8 @@ pub struct Sealing {
     pub ledger: Ledger,
     /// The events to seal.
     pub events: mpsc::Receiver<ToSeal>,
+    /// Takes the time that each event has waited until it was durable.
+    pub seal_seconds: Histogram,
 }
 
 impl Service for Sealing {
@@ -57,7 +68,7 @@ impl Service for Sealing {
     async fn run(mut self, _shutdown: CancellationToken) -> Result<(), AppendError> {
         let mut waiting = Vec::new();
         while self.events.recv_many(&mut waiting, Batch::EVENTS_MAX).await > 0 {
-            append(&self.ledger, std::mem::take(&mut waiting)).await?;
+            append(&self.ledger, std::mem::take(&mut waiting), &self.seal_seconds).await?;
         }
         Ok(())
     }
@@ -65,7 +76,11 @@ impl Service for Sealing {
 
 /// Appends events, and retries for as long as the disk fails, because an observed event must not be
 /// lost. If the events are too large together, splits them in halves.
-async fn append(ledger: &Ledger, events: Vec<ToSeal>) -> Result<(), AppendError> {
+async fn append(
+    ledger: &Ledger,
+    events: Vec<ToSeal>,
+    seal_seconds: &Histogram,
+) -> Result<(), AppendError> {
     let mut batches = vec![events];
     while let Some(mut events) = batches.pop() {
         let batch = Batch::of(events.iter().map(|to_seal| to_seal.event.clone()).collect());
@@ -80,7 +95,9 @@ async fn append(ledger: &Ledger, events: Vec<ToSeal>) -> Result<(), AppendError>
                 batches.push(events);
             }
             outcome => {
-                for (leaf, to_seal) in (outcome?.first_leaf..).zip(events) {
+                let (receipt, durable_at) = (outcome?, Instant::now());
+                for (leaf, to_seal) in (receipt.first_leaf..).zip(events) {
+                    seal_seconds.observe((durable_at - to_seal.queued_at).as_secs_f64());
                     if let Some(waiting) = to_seal.waiting {
                         // The caller may be gone; the log then holds the answer.
                         let _gone = waiting.send(leaf);
@@ -112,7 +129,9 @@ mod tests {
         let mut events: Vec<ToSeal> = (0..999).map(|number| event(number).into()).collect();
         let (last, sealed) = ToSeal::awaited(event(999));
         events.push(last);
-        append(&ledger, events).await.unwrap();
+        let seal_seconds = crate::timings::seal_seconds();
+        append(&ledger, events, &seal_seconds).await.unwrap();
+        assert_eq!(seal_seconds.get_sample_count(), 1_000);
         assert_eq!(sealed.await, Ok(1_000), "whoever waits is told the leaf");
         for (leaf, number) in [(1, "0 x"), (500, "499 x"), (1_000, "999 x")] {
             let stored = ledger.envelopes(leaf, 1, usize::MAX).unwrap().remove(0);

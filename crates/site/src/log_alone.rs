@@ -15,6 +15,7 @@ use pangea_http::{Api, Config, PangeaConfigError, Saved, SavedError, no_room};
 use services::{
     checkpointing::Checkpointing,
     indexing::{self, Indexed, Indexing, IndexingError},
+    timings,
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -63,7 +64,12 @@ impl LogAlone {
         let api = Api::new((ledger.clone(), &operator), (for_api, indexed.clone()), config, saved);
 
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
-        let indexing = Indexing { ledger: ledger.clone(), indexer, indexed: tell_indexed };
+        let indexing = Indexing {
+            ledger: ledger.clone(),
+            indexer,
+            indexed: tell_indexed,
+            found_seconds: timings::found_seconds(),
+        };
         let indexing = indexing.run(stop.clone());
         // If indexing fails, `indexed` ends for its watchers.
         tasks.spawn(async { drop(indexing.await) });

@@ -13,15 +13,18 @@ use model::{Event, Pattern, action};
 use orders::{Operator, OrderSocket, Retaining};
 use page_http::WorkloadName;
 use poll::{Counters, Past};
+use prometheus::Histogram;
 use services::{
     bus::{Connection, Connections},
     checkpointing::Checkpointing,
     cosigning::Cosigning,
     indexing::{self, Indexed, Indexing},
+    lag::Watching,
     pipeline::Judging,
     polling::{self, Polling},
     queries::Queries,
     sealing::{self, Sealing, ToSeal},
+    timings,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -66,6 +69,8 @@ pub(crate) struct Site<'a> {
     events: mpsc::Sender<ToSeal>,
     /// Seals `events`. Ends when every sender is gone.
     sealing: Part,
+    /// Time that an event waits until it is durable.
+    seal_seconds: Histogram,
 }
 
 impl<'a> Site<'a> {
@@ -78,7 +83,12 @@ impl<'a> Site<'a> {
     ) -> Self {
         let (events, queue) = mpsc::channel(sealing::QUEUE_EVENTS_MAX);
         let mut sealing = Part::new();
-        sealing.run(Sealing { ledger: ledger.clone(), events: queue });
+        let seal_seconds = timings::seal_seconds();
+        sealing.run(Sealing {
+            ledger: ledger.clone(),
+            events: queue,
+            seal_seconds: seal_seconds.clone(),
+        });
         let Listening { page, host: _, bus: bus::Listening { nats, mqtt, .. }, log } = listening;
         let addresses = Addresses {
             http: format!("http://{}", page.address()),
@@ -99,6 +109,7 @@ impl<'a> Site<'a> {
             bus: Part::new(),
             events,
             sealing,
+            seal_seconds,
         }
     }
 
@@ -218,12 +229,27 @@ impl<'a> Site<'a> {
         let (for_queries, for_judging, for_pangea) = (reader()?, reader()?, reader()?);
         let (indexed, watch_indexed) = watch::channel(Indexed::default());
         let (counters, watch_counters) = watch::channel(Counters::default());
+        let (lags, watch_lags) = watch::channel(Vec::new());
+        let (found_seconds, verdict_seconds) =
+            (timings::found_seconds(), timings::verdict_seconds());
         let pangea = self.pangea(for_pangea, watch_indexed.clone())?;
         let public_log = self.public_log();
         let witnessed = public_log.witnessed.clone();
         let ledger = || self.ledger.clone();
         let services = &mut self.services;
-        services.run(Indexing { ledger: ledger(), indexer, indexed });
+        services.run(Indexing {
+            ledger: ledger(),
+            indexer,
+            indexed,
+            found_seconds: found_seconds.clone(),
+        });
+        services.run(Watching {
+            ledger: ledger(),
+            indexed: watch_indexed.clone(),
+            witnessed: witnessed.clone(),
+            events: self.events.downgrade(),
+            lags,
+        });
         services.run(Checkpointing { ledger: ledger(), period: checkpoint_period });
         services.run(Retaining(self.operator.clone()));
         if let Some(cosigning) = self.cosigning.take() {
@@ -235,6 +261,7 @@ impl<'a> Site<'a> {
             digest,
             index: for_judging,
             indexed: watch_indexed.clone(),
+            verdict_seconds: verdict_seconds.clone(),
         });
         let access_token =
             AccessToken::load_or_create(&self.data_dir.access_token()).map_err(UpError::folder)?;
@@ -244,6 +271,8 @@ impl<'a> Site<'a> {
             counters: watch_counters.clone(),
             connection: devices.clone(),
             indexed: watch_indexed.clone(),
+            lags: watch_lags.clone(),
+            timings: vec![self.seal_seconds.clone(), found_seconds, verdict_seconds],
             others: pangea.router(),
             no_room: pangea_http::no_room,
         };
@@ -266,6 +295,7 @@ impl<'a> Site<'a> {
             counters: watch_counters,
             witnessed,
             indexed: watch_indexed,
+            lags: watch_lags,
             site_name: self.data_dir.name().to_owned(),
             log_url: self.addresses.log.clone(),
         });

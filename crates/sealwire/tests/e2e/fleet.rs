@@ -1,6 +1,11 @@
 //! Forty simulated sensors, from heartbeat to proof.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Write as _,
+    process::{Command, Stdio},
+};
 
 use serde_json::Value;
 use tlog::{Hash, TlogProof, VerifierKey, leaf_hash};
@@ -26,6 +31,7 @@ fn forty_sensors_are_read_sealed_and_proved() {
     proofs_lead_to_the_sites_checkpoint(&site);
     refusals_are_problems(&site);
     the_log_port_answers_this_machine_alone(&site);
+    the_metrics_keep_prometheus_conventions(&site);
 
     let (code, printed) = verify(&site.addresses.log);
     assert_eq!(code, Some(0), "{printed}");
@@ -125,6 +131,39 @@ fn the_log_port_answers_this_machine_alone(site: &Site) {
         assert_eq!(answer.0, status, "{host}{path}: {}", answer.1);
         assert!(answer.1.contains(words), "{host}{path}: {}", answer.1);
     }
+}
+
+/// Prometheus' own check finds no fault. It is left out where there is no promtool.
+fn the_metrics_keep_prometheus_conventions(site: &Site) {
+    let name = format!("localhost:{}", site.addresses.log.rsplit_once(':').unwrap().1);
+    let metrics = || site.get_log("/metrics", &name).1;
+    // Every follower of the log and every histogram has something to tell.
+    for told in [
+        r#"sealwire_cursor_lag_seconds{cursor="index"}"#,
+        r#"sealwire_cursor_lag_leaves{cursor="pipeline"}"#,
+        r#"sealwire_cursor_leaves{cursor="checkpoint"}"#,
+        "sealwire_seal_seconds_count",
+        "sealwire_found_seconds_count",
+        "sealwire_verdict_seconds_count",
+        "sealwire_commit_seconds_count",
+    ] {
+        until(&format!("{told} is told"), || {
+            let text = metrics();
+            let value = text.lines().find_map(|line| line.strip_prefix(told)?.trim().parse().ok());
+            value.filter(|value: &f64| *value > 0.0 || told.contains("lag")).map(drop)
+        });
+    }
+    let Some(promtool) = std::env::var_os("PROMTOOL") else {
+        println!("PROMTOOL names no promtool: the metrics are not checked with it");
+        return;
+    };
+    let mut check = Command::new(promtool);
+    check.args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut check = check.spawn().unwrap();
+    check.stdin.take().unwrap().write_all(metrics().as_bytes()).unwrap();
+    let checked = check.wait_with_output().unwrap();
+    let faults = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success() && faults.is_empty(), "{faults}");
 }
 
 fn one_changed_byte_is_named(site: &Site) {

@@ -1,0 +1,199 @@
+//! What `/metrics` shows, in Prometheus' text format and by its conventions for names.
+//!
+//! The families are made anew for each answer from what the services count anyway, so nothing
+//! counts twice. Only the histograms live on.
+
+use ledger::Ledger;
+use poll::Counters;
+use prometheus::{
+    Error, Gauge, GaugeVec, Histogram, IntCounter, Opts, TextEncoder, core::Collector,
+    proto::MetricFamily,
+};
+use services::lag::Lag;
+
+/// A value of a follower's lag.
+type OfLag = fn(&Lag) -> f64;
+
+/// An answer in the making.
+#[derive(Default)]
+pub(crate) struct Exposition {
+    families: Vec<MetricFamily>,
+}
+
+impl Exposition {
+    /// The poller's counters, and the messages that the bus dropped.
+    pub(crate) fn counters(&mut self, counters: &Counters, dropped: u64) {
+        let Counters {
+            polls,
+            answers,
+            timeouts,
+            value_errors,
+            late,
+            duplicates,
+            skipped,
+            refused_heartbeats,
+        } = *counters;
+        for (name, help, value) in [
+            ("sealwire_polls_total", "Polls sent.", polls),
+            ("sealwire_answers_total", "Answers in time that were understood.", answers),
+            ("sealwire_timeouts_total", "Polls without an answer in time.", timeouts),
+            (
+                "sealwire_value_errors_total",
+                "Answers in time that were not understood.",
+                value_errors,
+            ),
+            ("sealwire_late_total", "Answers after their time.", late),
+            (
+                "sealwire_duplicates_total",
+                "Answers to no poll, and second answers to one poll.",
+                duplicates,
+            ),
+            ("sealwire_skipped_total", "Polls that were due and not sent, or given up.", skipped),
+            (
+                "sealwire_refused_heartbeats_total",
+                "Heartbeats that could not be parsed or accepted.",
+                refused_heartbeats,
+            ),
+            (
+                "sealwire_dropped_total",
+                "Messages dropped because a subscription was full.",
+                dropped,
+            ),
+        ] {
+            let counter = IntCounter::new(name, help).expect("a name of Prometheus'");
+            counter.inc_by(value);
+            self.add(&counter);
+        }
+    }
+
+    /// The sizes of the log and of what the index left out.
+    pub(crate) fn log(&mut self, leaves: u64, passed_over: u64) {
+        for (name, help, value) in [
+            ("sealwire_leaves", "Leaves that are durable.", leaves),
+            (
+                "sealwire_index_passed_over_leaves",
+                "Leaves that the index could not take.",
+                passed_over,
+            ),
+        ] {
+            let gauge = Gauge::new(name, help).expect("a name of Prometheus'");
+            gauge.set(value as f64);
+            self.add(&gauge);
+        }
+    }
+
+    /// Where the cursor of each follower of the log is.
+    pub(crate) fn followers(&mut self, lags: &[Lag]) {
+        let values: [(&str, &str, OfLag); 4] = [
+            ("sealwire_cursor_leaves", "Leaves that a follower of the log has handled.", |lag| {
+                lag.next_leaf as f64
+            }),
+            (
+                "sealwire_cursor_lag_leaves",
+                "Durable leaves that a follower of the log has not handled.",
+                |lag| lag.leaves as f64,
+            ),
+            (
+                "sealwire_cursor_lag_seconds",
+                "How long the first of these leaves has waited.",
+                |lag| lag.waited.as_secs_f64(),
+            ),
+            (
+                "sealwire_cursor_late",
+                "Whether the site has sealed that a follower is late, and not yet that it has caught up.",
+                |lag| f64::from(u8::from(lag.is_late)),
+            ),
+        ];
+        for (name, help, value) in values {
+            let gauges =
+                GaugeVec::new(Opts::new(name, help), &["cursor"]).expect("a name of Prometheus'");
+            for lag in lags {
+                gauges.with_label_values(&[lag.follower.name()]).set(value(lag));
+            }
+            self.add(&gauges);
+        }
+    }
+
+    /// What the services and the log have timed.
+    pub(crate) fn histograms(&mut self, ledger: &Ledger, timings: &[Histogram]) {
+        self.families.extend(timings.iter().flat_map(Collector::collect));
+        self.families.extend(ledger.commits().collect());
+    }
+
+    fn add(&mut self, collector: &impl Collector) {
+        self.families.extend(collector.collect());
+    }
+
+    /// The whole answer.
+    pub(crate) fn text(self) -> Result<String, Error> {
+        // The encoder refuses a family without a metric.
+        let families: Vec<_> =
+            self.families.into_iter().filter(|family| !family.get_metric().is_empty()).collect();
+        TextEncoder::new().encode_to_string(&families)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use services::lag::Follower;
+    use tlog::{KeyName, Signer};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lag_is_told_of_each_follower() {
+        let folder = tempfile::tempdir().unwrap();
+        let signer = Signer::from_seed(KeyName::parse("test").unwrap(), &[7; 32]);
+        let (ledger, writer) = Ledger::open(folder.path(), signer).unwrap();
+        let waited = Duration::from_millis(2_500);
+        let lag = |follower, next_leaf, is_late| Lag {
+            follower,
+            next_leaf,
+            leaves: 100 - next_leaf,
+            waited,
+            is_late,
+        };
+        let mut metrics = Exposition::default();
+        metrics.counters(&Counters { polls: 7, ..Counters::default() }, 3);
+        metrics.log(100, 2);
+        metrics.followers(&[lag(Follower::Index, 90, false), lag(Follower::Pipeline, 10, true)]);
+        metrics.histograms(&ledger, &[services::timings::seal_seconds()]);
+        let text = metrics.text().unwrap();
+        for line in [
+            "sealwire_polls_total 7",
+            "sealwire_dropped_total 3",
+            "sealwire_leaves 100",
+            "sealwire_index_passed_over_leaves 2",
+            r#"sealwire_cursor_lag_leaves{cursor="index"} 10"#,
+            r#"sealwire_cursor_lag_leaves{cursor="pipeline"} 90"#,
+            r#"sealwire_cursor_lag_seconds{cursor="pipeline"} 2.5"#,
+            r#"sealwire_cursor_late{cursor="index"} 0"#,
+            r#"sealwire_cursor_late{cursor="pipeline"} 1"#,
+            r#"sealwire_seal_seconds_bucket{le="0.0002"} 0"#,
+            // The genesis entry.
+            "sealwire_commit_seconds_count 1",
+            r#"sealwire_commit_leaves_bucket{le="1"} 1"#,
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line}\n{text}");
+        }
+        keeps_the_conventions(&text);
+        writer.close().await.unwrap();
+    }
+
+    /// The rules of `promtool check metrics` that a family of ours can break.
+    #[track_caller]
+    fn keeps_the_conventions(text: &str) {
+        let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        for (name, kind) in kinds.filter_map(|line| line.split_once(' ')) {
+            let help = text.lines().find(|line| line.starts_with(&format!("# HELP {name} ")));
+            assert!(help.is_some_and(|help| help.ends_with('.')), "{name} has no help");
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
+            for word in name.split('_') {
+                let is_other = ["count", "sum", "bucket", "ms", "milliseconds", "kb", "gauge"];
+                assert!(!is_other.contains(&word), "{name} has `{word}`");
+            }
+        }
+    }
+}

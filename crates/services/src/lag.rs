@@ -1,0 +1,370 @@
+//! Watches how far those who follow the log are behind it, and seals an event when one is late.
+//!
+//! Sealing never waits for its followers. So when more comes than can be indexed or judged, only
+//! this says so. [`Lateness`] decides, without a clock; [`Watching`] reads the log and seals.
+
+use std::time::{Duration, Instant};
+
+use ledger::Ledger;
+use model::{Envelope, Event, Timestamp, action, error_chain};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinError,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+use work::Service;
+
+use crate::{
+    cosigning::{WatchWitnessed, witnessed_leaves},
+    indexing::Indexed,
+    pipeline,
+    sealing::ToSeal,
+};
+
+/// Time between two looks at the followers.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Leaves of which the oldest that is not erased tells how long a follower lets leaves wait.
+const LOOK_AT_LEAVES: usize = 256;
+/// Bytes of envelopes of one such look.
+const LOOK_AT_BYTES: usize = 64 << 10;
+
+/// Who follows the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Follower {
+    /// The index, from which searches and the page are answered.
+    Index,
+    /// The pipeline, which has readings judged.
+    Pipeline,
+    /// The newest checkpoint.
+    Checkpoint,
+    /// The newest checkpoint that satisfies the policy for witnesses.
+    Witnesses,
+}
+
+impl Follower {
+    /// Name of the follower in metrics and answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Index => "index",
+            Self::Pipeline => "pipeline",
+            Self::Checkpoint => "checkpoint",
+            Self::Witnesses => "witnesses",
+        }
+    }
+}
+
+/// How far a follower is behind the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Lag {
+    /// Who follows.
+    pub follower: Follower,
+    /// The first leaf that the follower has not handled.
+    pub next_leaf: u64,
+    /// Number of sealed leaves from there on.
+    pub leaves: u64,
+    /// How long the first of them has been waiting.
+    pub waited: Duration,
+    /// Whether the site has said that the follower is late, and not yet that it has caught up.
+    pub is_late: bool,
+}
+
+/// Decides when a follower is late, and when it has caught up.
+///
+/// There are at most two events in [`Lateness::AFTER`] and [`Lateness::CALM`] together, however a
+/// lag swings.
+#[derive(Debug)]
+pub struct Lateness {
+    started_at: Instant,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    InTime,
+    Late {
+        since: Instant,
+        /// Since when the follower has been in time, without an interruption.
+        calm_since: Option<Instant>,
+    },
+}
+
+/// A change that the site seals.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// The follower is late.
+    Late,
+    /// The follower was late for this long, and is not any more.
+    CaughtUp {
+        /// Time between the two events.
+        after: Duration,
+    },
+}
+
+impl Lateness {
+    /// How long a leaf may wait before its follower is late. An operator who hears of a value out
+    /// of range ten seconds later would have wanted to know why.
+    pub const AFTER: Duration = Duration::from_secs(10);
+    /// How long a leaf may wait if its follower has caught up.
+    pub const IN_TIME: Duration = Duration::from_secs(2);
+    /// How long a follower must be in time before it has caught up.
+    pub const CALM: Duration = Duration::from_secs(10);
+    /// Time after the start in which no waiting counts: the host compiles its components, and the
+    /// log holds leaves that have waited as long as the site was down.
+    pub const SETTLING: Duration = Duration::from_secs(60);
+
+    /// A follower in time.
+    #[must_use]
+    pub const fn new(started_at: Instant) -> Self {
+        Self { started_at, state: State::InTime }
+    }
+
+    /// Whether the last change was that the follower is late.
+    #[must_use]
+    pub const fn is_late(&self) -> bool {
+        matches!(self.state, State::Late { .. })
+    }
+
+    /// Takes how long the first leaf that is not handled has waited.
+    pub fn handle_lag(&mut self, waited: Duration, now: Instant) -> Option<Change> {
+        let settled = now.duration_since(self.started_at).saturating_sub(Self::SETTLING);
+        match &mut self.state {
+            State::InTime if waited.min(settled) < Self::AFTER => None,
+            State::InTime => {
+                self.state = State::Late { since: now, calm_since: None };
+                Some(Change::Late)
+            }
+            State::Late { calm_since, .. } if waited > Self::IN_TIME => {
+                *calm_since = None;
+                None
+            }
+            State::Late { since, calm_since } => {
+                let calm = now.duration_since(*calm_since.get_or_insert(now));
+                let after = now.duration_since(*since);
+                if calm < Self::CALM {
+                    return None;
+                }
+                self.state = State::InTime;
+                Some(Change::CaughtUp { after })
+            }
+        }
+    }
+}
+
+/// Looks at the followers each second, seals when one is late, and tells the lags to others.
+#[derive(Debug)]
+pub struct Watching {
+    /// The log that is followed.
+    pub ledger: Ledger,
+    /// Progress of the index.
+    pub indexed: watch::Receiver<Indexed>,
+    /// The newest checkpoint that satisfies the policy; `None` without a policy.
+    pub witnessed: Option<WatchWitnessed>,
+    /// Seals the events. It does not keep the queue open.
+    pub events: mpsc::WeakSender<ToSeal>,
+    /// Receives the lags.
+    pub lags: watch::Sender<Vec<Lag>>,
+}
+
+impl Service for Watching {
+    const NAME: &'static str = "the watch over lags";
+    /// A bug in this program.
+    type Error = JoinError;
+
+    async fn run(self, shutdown: CancellationToken) -> Result<(), JoinError> {
+        let started_at = Instant::now();
+        let mut index = Lateness::new(started_at);
+        let mut pipeline = Lateness::new(started_at);
+        let mut ticks = interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+            let mut lags = Vec::new();
+            for (follower, next_leaf) in self.followers() {
+                let ledger = self.ledger.clone();
+                lags.push(work::blocking((), move || lag(&ledger, follower, next_leaf)).await?);
+            }
+            for lag in &mut lags {
+                let lateness = match lag.follower {
+                    Follower::Index => &mut index,
+                    Follower::Pipeline => &mut pipeline,
+                    // The site stops if it cannot publish, and a witness is not its own.
+                    Follower::Checkpoint | Follower::Witnesses => continue,
+                };
+                self.alarm(lateness, lag, Instant::now());
+                lag.is_late = lateness.is_late();
+            }
+            self.lags.send_replace(lags);
+        }
+        Ok(())
+    }
+}
+
+impl Watching {
+    fn followers(&self) -> impl Iterator<Item = (Follower, u64)> {
+        let checkpoint = self.ledger.published().checkpoint.size.get();
+        let own = [
+            (Follower::Index, self.indexed.borrow().next_leaf),
+            (Follower::Pipeline, self.ledger.cursor(pipeline::CURSOR)),
+            (Follower::Checkpoint, checkpoint),
+        ];
+        let witnessed = witnessed_leaves(self.witnessed.as_ref());
+        own.into_iter().chain(witnessed.map(|leaves| (Follower::Witnesses, leaves)))
+    }
+
+    /// Seals that a follower is late, or not any more. If the queue is full, the next look decides.
+    fn alarm(&self, lateness: &mut Lateness, lag: &Lag, now: Instant) {
+        let Some(events) = self.events.upgrade() else { return };
+        let Ok(place) = events.try_reserve() else { return };
+        if let Some(change) = lateness.handle_lag(lag.waited, now) {
+            place.send(event(lag, change, clock::now()).into());
+        }
+    }
+}
+
+fn event(lag: &Lag, change: Change, now: Timestamp) -> Event {
+    let is_index = lag.follower == Follower::Index;
+    let (action, message) = match change {
+        Change::Late => {
+            let (action, who) = if is_index {
+                (action::INDEX_LATE, "the index is late: searches and the page do not show")
+            } else {
+                (action::JUDGING_LATE, "judging is late: nobody has judged")
+            };
+            let (leaves, waited) = (lag.leaves, lag.waited.as_secs());
+            (
+                action,
+                format!("{who} the newest {leaves} leaves, of which the first waits {waited} s"),
+            )
+        }
+        Change::CaughtUp { after } => {
+            let (action, who) = if is_index {
+                (action::INDEX_CAUGHT_UP, "the index has caught up")
+            } else {
+                (action::JUDGING_CAUGHT_UP, "judging has caught up")
+            };
+            (action, format!("{who}, {} s after it was late", after.as_secs()))
+        }
+    };
+    Event::site(action, "site", message, now)
+}
+
+/// How far a follower is behind. Blocks on the disk.
+#[must_use]
+pub fn lag(ledger: &Ledger, follower: Follower, next_leaf: u64) -> Lag {
+    let leaves = ledger.size().saturating_sub(next_leaf);
+    let waited = received_at(ledger, next_leaf).map_or(Duration::ZERO, |at| clock::now().since(at));
+    Lag { follower, next_leaf, leaves, waited, is_late: false }
+}
+
+/// When the site received the first leaf from `from` on that is not erased. `None` also if it
+/// cannot be read: whoever follows the log says so.
+fn received_at(ledger: &Ledger, from: u64) -> Option<Timestamp> {
+    let stored = ledger.envelopes(from, LOOK_AT_LEAVES, LOOK_AT_BYTES);
+    let stored = stored
+        .inspect_err(|failure| debug!(from, failure = error_chain(failure), "no lag is known"))
+        .ok()?;
+    let first = stored.iter().find_map(|stored| stored.bytes.as_deref())?;
+    Envelope::received_at_of(first)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use ledger::Batch;
+    use tlog::{KeyName, Signer};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// What is sealed if the lag of each second is as given, as pairs of second and change.
+    fn run(lags: impl IntoIterator<Item = u64>) -> Vec<(u32, Change)> {
+        let start = Instant::now();
+        let mut lateness = Lateness::new(start);
+        let seconds = (0..).zip(lags);
+        let changes = seconds.filter_map(|(second, lag)| {
+            let change =
+                lateness.handle_lag(SECOND * u32::try_from(lag).unwrap(), start + SECOND * second);
+            change.map(|change| (second, change))
+        });
+        changes.collect()
+    }
+
+    #[test]
+    fn a_follower_is_late_once_and_caught_up_once() {
+        let lags = [0; 100].into_iter().chain(1..=40).chain([0; 20]);
+        let caught_up = Change::CaughtUp { after: SECOND * 41 };
+        assert_eq!(run(lags), [(109, Change::Late), (150, caught_up)]);
+    }
+
+    #[test]
+    fn no_waiting_counts_while_a_site_starts() {
+        let down_for_a_day = [86_400; 70].into_iter().chain([0; 100]);
+        assert_eq!(run(down_for_a_day), []);
+        let nobody_judges = run([86_400; 200]);
+        assert_eq!(nobody_judges, [(70, Change::Late)]);
+    }
+
+    #[test]
+    fn a_lag_that_swings_is_no_flood() {
+        for period in [2, 5, 9, 11, 30] {
+            let lags = (0..3_600).map(|second| if second / period % 2 == 0 { 15 } else { 0 });
+            let sealed = run(lags).len();
+            assert!(sealed <= 2 * 3_600 / 20, "{sealed} events of swings of {period} s");
+            assert!(period >= 11 || sealed == 1, "{sealed} events of swings of {period} s");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_late_is_sealed_once_the_queue_has_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let signer = Signer::from_seed(KeyName::parse("test").unwrap(), &[7; 32]);
+        let (ledger, writer) = Ledger::open(folder.path(), signer).unwrap();
+        let (events, mut queue) = mpsc::channel(1);
+        let watching = Watching {
+            ledger,
+            indexed: watch::channel(Indexed::default()).1,
+            witnessed: None,
+            events: events.downgrade(),
+            lags: watch::channel(Vec::new()).0,
+        };
+        let mut followers = watching.followers().map(|(follower, _)| follower.name());
+        assert!(followers.by_ref().eq(["index", "pipeline", "checkpoint"]));
+        drop(followers);
+        let start = Instant::now();
+        let mut lateness = Lateness::new(start);
+        let waited = Duration::from_secs(17);
+        let (follower, next_leaf, leaves) = (Follower::Pipeline, 9, 34_000);
+        let lag = Lag { follower, next_leaf, leaves, waited, is_late: false };
+        let later = start + Duration::from_secs(100);
+        events.try_send(Event::default().into()).unwrap();
+        watching.alarm(&mut lateness, &lag, later);
+        assert!(!lateness.is_late(), "what is not sealed is not said elsewhere");
+        drop(queue.recv().await);
+        for _look in 0..3 {
+            watching.alarm(&mut lateness, &lag, later);
+        }
+        let sealed = queue.try_recv().unwrap().into_event();
+        assert_eq!(sealed.action.as_deref(), Some(action::JUDGING_LATE));
+        assert!(sealed.message.contains("34000 leaves") && sealed.message.contains("17 s"));
+        assert!(lateness.is_late() && queue.try_recv().is_err());
+        writer.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_lag_is_that_of_the_first_leaf_that_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let signer = Signer::from_seed(KeyName::parse("test").unwrap(), &[7; 32]);
+        let (ledger, writer) = Ledger::open(folder.path(), signer).unwrap();
+        let event = || Event::site("TEST", "test", String::new(), clock::now());
+        ledger.append(Batch::of(vec![event(), event()])).await.unwrap();
+        let first = lag(&ledger, Follower::Index, 1);
+        assert_eq!((first.leaves, first.next_leaf), (2, 1));
+        let sealed_at = received_at(&ledger, 1).unwrap();
+        assert!(first.waited <= clock::now().since(sealed_at) && sealed_at <= clock::now());
+        let caught_up = lag(&ledger, Follower::Index, 3);
+        assert_eq!((caught_up.leaves, caught_up.waited), (0, Duration::ZERO));
+        writer.close().await.unwrap();
+    }
+}
