@@ -10,7 +10,7 @@ use page_http::PageHost;
 use readings::Format;
 use tlog::Hash;
 
-/// Collects readings of industrial sensors and seals every one of them in a log that anyone can
+/// Collects readings from industrial sensors and seals each of them in a log that anyone can
 /// verify.
 #[derive(Debug, Parser)]
 #[command(name = "sealwire", version, propagate_version = true, max_term_width = 100)]
@@ -21,48 +21,53 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a whole site on this machine: message bus, sensors' poller, log, components, page.
+    /// Run a whole site on this machine: message bus, poller, log, components and page.
     Up(UpArguments),
-    /// Check that a log is what it says: recompute it from its entries and compare everything.
+    /// Verify a log: recompute its tree from the entries and compare the result with its
+    /// checkpoint.
     ///
-    /// Exit code 0 says that it holds, 1 that it does not, 3 that nothing is wrong but nothing is
-    /// shown either: an empty bundle, a log without an entry, a policy that asks for no witness.
+    /// Exit codes: 0, the log verifies; 1, it does not; 3, nothing is wrong, but nothing is proved
+    /// either. Code 3 is for an empty bundle, a log without entries, or a policy that requires no
+    /// witness.
     Verify(VerifyArguments),
-    /// Give an order to a site's log: erase, hold, rotate its key; whether the site runs or not.
+    /// Give an order to a site's log: erase envelopes, place a hold, rotate the key, and more.
     Log(LogArguments),
-    /// Make, list and revoke the tokens of programs that log and search with Pangea's SDKs.
+    /// Create, list and revoke API tokens for programs that use Pangea's SDKs.
     Token(TokenArguments),
-    /// Write rows of a log to an evidence bundle, one file that anyone can verify offline.
+    /// Export part of a log to an evidence bundle: one file that anyone can verify offline.
     Export(ExportArguments),
-    /// Write a sensor's readings to a CSV or Parquet file for other programs; the log says who did.
+    /// Export a sensor's readings to a CSV or Parquet file. The log records who exported them.
     Readings(ReadingsArguments),
-    /// Write the proof of one leaf to a file (C2SP tlog-proof).
+    /// Write an inclusion proof of one leaf to a file (C2SP tlog-proof).
     Prove(ProveArguments),
-    /// Copy a site's data directory, while the site runs or not, and verify the copy.
+    /// Back up a site's data directory and verify the copy. The site may be running.
     ///
-    /// A backup holds the log. Index, engines' files and caches are left out: a start makes them
-    /// again. Secret keys are left out unless --with-keys asks for them: keep them elsewhere,
-    /// because nobody can go on with a log without its key, and whoever has it can sign another
-    /// history.
+    /// A backup contains the log. It leaves out the index, the engines' files and the caches,
+    /// because the next start rebuilds them. It also leaves out secret keys, unless you pass
+    /// --with-keys. Keep the keys in another safe place: without its key the log cannot be
+    /// continued, and anyone who holds the key can sign a different history of this log.
     Backup(BackupArguments),
-    /// Make a data directory of a backup: whole, verified, or not at all.
+    /// Restore a data directory from a backup.
     ///
-    /// A backup may be behind what the site has published since. Going on with such a log forks it:
-    /// other events stand at leaves that others hold proofs of. So look for the newest checkpoint
-    /// that anyone has kept, and pass it with --known-checkpoint.
+    /// The command verifies the backup first. If any step fails, it creates no data directory.
+    ///
+    /// The backup may be older than the newest checkpoint that the site published. If you continue
+    /// such a log, you fork it: new events take leaves for which others already hold proofs of
+    /// different events. To prevent this, find the newest checkpoint that anyone has kept, and pass
+    /// it with --known-checkpoint.
     Restore(RestoreArguments),
-    /// Examine a data directory: what is wrong, and what can be done. Changes nothing, and a site
-    /// may run in it.
+    /// Examine a data directory and report problems and remedies. Changes nothing; the site may be
+    /// running.
     ///
-    /// Exit code 0 says that nothing FAILED.
+    /// Exit codes: 0, no check FAILED; 1, at least one did.
     Doctor(DoctorArguments),
-    /// Be a witness for others' logs: cosign their checkpoints as long as they only grow.
+    /// Run a witness: cosign the checkpoints of other sites' logs as long as the logs only grow.
     Witness(WitnessArguments),
-    /// Simulate sensors on a message bus that runs already.
+    /// Simulate sensors on a message bus that is already running.
     Simulate(SimulateArguments),
-    /// Measure what this machine does, and print it beside what we aim for.
+    /// Measure this machine's performance and compare it with our targets.
     Bench(BenchArguments),
-    /// Become an engine that ends with the site.
+    /// Run an engine that ends with the site.
     #[command(hide = true)]
     RunEngine(RunEngineArguments),
 }
@@ -72,23 +77,24 @@ pub(crate) enum Command {
 #[derive(Args, Debug)]
 #[command(args_override_self = true)]
 pub(crate) struct UpArguments {
-    /// Folder for everything the site keeps; made if it is not there.
+    /// Folder for everything that the site stores. Created if missing.
     #[arg(long, value_name = "DIR", default_value = "sealwire-data", env = "SEALWIRE_DATA_DIR")]
     pub(crate) data_dir: PathBuf,
-    /// Name of a new site, which its log carries for ever [default: site].
+    /// Name of a new site. It becomes part of the log's name and cannot be changed later [default:
+    /// site].
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// Simulate so many sensors: the reference fleet of 40, and beyond it more of the same kinds.
+    /// Simulate N sensors. The first 40 are the reference fleet; more are of the same kinds.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) simulate: u32,
-    /// Port of the page and its API; 0 picks a free one, here and below.
+    /// Port of the page and its API. 0 picks a free port, here and for the other ports.
     #[arg(long, value_name = "P", default_value_t = 8080)]
     pub(crate) http_port: u16,
-    /// Name under which people reach the page beside `localhost`: a reverse proxy's, for example.
-    /// May be given several times.
+    /// Another host name under which people reach the page, such as that of a reverse proxy. You
+    /// can pass this option more than once.
     #[arg(long = "page-host", value_name = "NAME")]
     pub(crate) page_hosts: Vec<PageHost>,
-    /// Port of the log.
+    /// Port of the log: tiles, proofs, live feed, Pangea's API.
     #[arg(long, value_name = "P", default_value_t = 8081)]
     pub(crate) log_port: u16,
     /// Port for NATS clients.
@@ -97,31 +103,32 @@ pub(crate) struct UpArguments {
     /// Port for MQTT devices.
     #[arg(long, value_name = "P", default_value_t = 1883)]
     pub(crate) mqtt_port: u16,
-    /// Write the addresses as JSON to this file once everything answers.
+    /// When the site is ready, write its addresses as JSON to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) ready_file: Option<PathBuf>,
-    /// Subjects or topics on which sensors say that they live, with commas between them; wildcards
-    /// are allowed.
+    /// Subjects or topics on which sensors send heartbeats, separated by commas. Wildcards are
+    /// allowed.
     #[arg(long, value_name = "SUBJECTS", default_value = "*.heartbeat", value_delimiter = ',')]
     pub(crate) heartbeats: Vec<Pattern>,
-    /// Milliseconds that a sensor has to answer a poll.
+    /// Time that a sensor has to answer a poll, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(10..=60_000))]
     pub(crate) answer_timeout: u64,
-    /// Seconds without a heartbeat after which a sensor is lost.
+    /// Time without a heartbeat after which a sensor counts as lost, in seconds.
     #[arg(long, value_name = "S", default_value_t = 150, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) lost_after: u64,
-    /// Most polls a second; where sensors ask for more, the fastest are polled less often.
+    /// Maximum number of polls per second. If sensors ask for more, the site polls the fastest ones
+    /// less often.
     #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) polls_per_second: u32,
-    /// Most sensors a minute that the log does not know by a reading; simulated ones always have
-    /// room.
+    /// Maximum number of new sensors per minute: sensors of which the log has no reading yet.
+    /// Simulated sensors are always admitted.
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub(crate) new_sensors_per_minute: u32,
-    /// Milliseconds between two checkpoints while the log grows.
+    /// Time between two checkpoints while the log grows, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(50..=3_600_000))]
     pub(crate) checkpoint_interval: u64,
-    /// File with the log's signing key; made if there is neither key nor log [default: site.key in
-    /// the data directory].
+    /// File with the log's signing key. A new site creates it [default: site.key in the data
+    /// directory].
     #[arg(long, value_name = "FILE", env = "SEALWIRE_KEY_FILE")]
     pub(crate) key_file: Option<PathBuf>,
 }
@@ -144,25 +151,26 @@ pub(crate) struct TokenArguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenOrder {
-    /// Make a token and print it, this once: the site keeps its hash only.
+    /// Create a token and print it. It is shown only this once, because the site keeps only its
+    /// hash.
     Create {
-        /// What it is called, in the log too.
+        /// Name of the token. The log records it too.
         #[arg(long, value_name = "NAME")]
         name: TokenName,
-        /// What it allows: write for logging, read for searching, roots and exports.
+        /// What the token allows: `write` to log events; `read` to search, get roots and export.
         #[arg(long, value_name = "SCOPES", default_value = "write,read", value_delimiter = ',')]
         scope: Vec<Scope>,
-        /// The log that it is for, by its id; a site has one.
+        /// Id of the log that the token is for. A site has one log.
         #[arg(long, value_name = "ID")]
         log: Option<String>,
         #[command(flatten)]
         actor: Actor,
     },
-    /// List the tokens, and the id of the log.
+    /// List the tokens and the id of the log.
     List,
-    /// Have a token let nobody in any more.
+    /// Revoke a token.
     Revoke {
-        /// Which.
+        /// Name of the token.
         name: TokenName,
         #[command(flatten)]
         actor: Actor,
@@ -171,7 +179,7 @@ pub(crate) enum TokenOrder {
 
 #[derive(Args, Debug)]
 pub(crate) struct OrderArguments {
-    /// The site's folder.
+    /// The site's data directory.
     #[arg(
         long,
         global = true,
@@ -180,100 +188,105 @@ pub(crate) struct OrderArguments {
         env = "SEALWIRE_DATA_DIR"
     )]
     pub(crate) data_dir: PathBuf,
-    /// File with the log's signing key, where it is not in the folder; a running site knows it.
+    /// File with the log's signing key, if it is not in the data directory. A running site does not
+    /// need this option.
     #[arg(long, global = true, value_name = "FILE", env = "SEALWIRE_KEY_FILE")]
     pub(crate) key_file: Option<PathBuf>,
-    /// Print what was done as one JSON object.
+    /// Print the result as one JSON object.
     #[arg(long, global = true)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LogOrder {
-    /// Publish a checkpoint over everything that is durable, and print it.
+    /// Publish a checkpoint over all durable leaves, and print it.
     Checkpoint,
-    /// Erase envelopes for good; entries, proofs and an event that says so stay.
+    /// Erase envelopes permanently. Their entries and proofs stay, and the log records the erasure.
     Erase {
-        /// Whose: leaves and ranges with commas between them, such as 12-40,57.
+        /// Leaves to erase: numbers and ranges separated by commas, such as 12-40,57.
         leaves: LeafRanges,
-        /// Erase also what was derived from them: it says what they say.
+        /// Also erase events that were derived from these leaves, because they repeat their
+        /// content.
         #[arg(long)]
         with_derived: bool,
         #[command(flatten)]
         signature: Signature,
     },
-    /// Keep from being erased what was received in a window, of one sensor or of all.
+    /// Place a hold: protect events from erasure, of one sensor or of all, in a window of time.
     Hold {
-        /// Only this sensor's events.
+        /// Protect only events of this sensor.
         #[arg(long, value_name = "ID")]
         sensor: Option<SensorId>,
-        /// Received from this moment on, e.g. 2026-11-01T00:00:00Z.
+        /// Protect events received at this time or later, e.g. 2026-11-01T00:00:00Z.
         #[arg(long, value_name = "TIME")]
         from: Option<Timestamp>,
-        /// Received before this moment.
+        /// Protect events received before this time.
         #[arg(long, value_name = "TIME")]
         to: Option<Timestamp>,
         #[command(flatten)]
         signature: Signature,
     },
-    /// End a hold.
+    /// Release a hold.
     Release {
-        /// The leaf that placed it; `sealwire log holds` tells.
+        /// Leaf that placed the hold, as `sealwire log holds` shows it.
         hold: u64,
         #[command(flatten)]
         signature: Signature,
     },
-    /// List the holds that stand.
+    /// List the holds that are in force.
     Holds,
-    /// Take over the newest leaves of a stopped site although its key does not vouch for them.
+    /// Adopt the newest leaves of a stopped site although they carry no MAC under its key.
     ///
-    /// That is so where a sealwire was killed that wrote format 3 or an earlier one. The next
-    /// checkpoint signs the leaves, so look at them before: anybody who can write the folder may
-    /// have put them there.
+    /// A log has such leaves if a version of sealwire that wrote format 3 or earlier was killed.
+    /// The next checkpoint signs them, so look at them first: anyone who can write to the data
+    /// directory may have put them there.
     AdoptTail {
         #[command(flatten)]
         signature: Signature,
     },
-    /// Erase now what the file `retention` in the data directory no longer keeps.
+    /// Erase now everything that is older than the file `retention` in the data directory allows.
     Retain {
         #[command(flatten)]
         actor: Actor,
     },
-    /// Have a running site know a sensor no more, until it beats again: what is sealed of it stays.
+    /// Remove a sensor from a running site until it sends a heartbeat again. Its sealed readings
+    /// stay.
     Forget {
-        /// The sensor's id.
+        /// Id of the sensor.
         #[arg(value_name = "ID")]
         sensor: SensorId,
         #[command(flatten)]
         signature: Signature,
     },
-    /// Go by the machine's clock again, which was far ahead: until then nothing is erased for its
-    /// age.
+    /// Confirm that the machine's clock is right after it was far ahead.
+    ///
+    ///  While the clock is in doubt, nothing is erased because of its age.
     ConfirmClock {
         #[command(flatten)]
         signature: Signature,
     },
-    /// Make a new key and have the log go over to it; both keys sign that it does.
+    /// Replace the log's signing key with a new one. Both keys sign the change.
     RotateKey {
         #[command(flatten)]
         actor: Actor,
     },
 }
 
-/// Who gives an order, as the log will say.
+/// The person who gives an order, as the log records it.
 #[derive(Args, Debug)]
 pub(crate) struct Actor {
-    /// Who gives this order, beside the account that it comes from: the log has both.
+    /// Name of the person who gives this order. The log records it and your account on this
+    /// machine.
     #[arg(long, value_name = "NAME")]
     pub(crate) actor: Option<Words>,
 }
 
-/// Who gives an order, and why, as the log will say.
+/// The person who gives an order and the reason, as the log records them.
 #[derive(Args, Debug)]
 pub(crate) struct Signature {
     #[command(flatten)]
     pub(crate) actor: Actor,
-    /// Why, as the log will say for ever.
+    /// Reason for this order. The log keeps it permanently.
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Words,
 }
@@ -286,84 +299,85 @@ pub(crate) struct VerifyArguments {
     /// A site's data directory, or the address of a log, e.g. http://localhost:8081.
     #[arg(value_name = "DIR | URL", required = true)]
     pub(crate) log: Option<OsString>,
-    /// The log's verifier key, as its operator gave it to you; without it, the key that the log
-    /// itself names is believed.
+    /// The log's verifier key, as its operator gave it to you. Without it, the key that the log
+    /// itself names is trusted.
     #[arg(long, value_name = "KEY")]
     pub(crate) vkey: Option<String>,
-    /// Also check that every poll of every sensor is accounted for: sealed with its reading, or
-    /// declared missing. Needs the envelopes, and so a data directory.
+    /// Also check that the log accounts for every poll of every sensor: with a sealed reading, or
+    /// with a declared gap. This reads the envelopes, so it needs a data directory.
     #[arg(long)]
     pub(crate) completeness: bool,
-    /// An older checkpoint of the log: show only that the log was added to since, and nothing else
-    /// was done to it.
+    /// File with an older checkpoint of the log. Verify only that the log has grown from it and
+    /// that nothing before it was changed.
     #[arg(long, value_name = "FILE", conflicts_with = "completeness")]
     pub(crate) since: Option<PathBuf>,
-    /// A file that says which witnesses must have cosigned the log's checkpoint (C2SP tlog-policy).
+    /// File with the policy that says which witnesses must have cosigned the log's checkpoint (C2SP
+    /// tlog-policy).
     #[arg(long, value_name = "FILE", conflicts_with = "since")]
     pub(crate) policy: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum VerifyFile {
-    /// Check an evidence bundle, row by row, and name each that is changed, missing or foreign.
+    /// Verify an evidence bundle row by row, and name each row that is changed, missing or foreign.
     Bundle(VerifyBundleArguments),
-    /// Check the proof of one leaf.
+    /// Verify the proof of one leaf.
     Proof(VerifyProofArguments),
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct VerifyBundleArguments {
-    /// What `sealwire export` wrote.
+    /// The bundle that `sealwire export` wrote.
     #[arg(value_name = "FILE")]
     pub(crate) bundle: PathBuf,
-    /// The log's verifier key, as its operator gave it to you; without it, the key that the bundle
-    /// itself names is believed.
+    /// The log's verifier key, as its operator gave it to you. Without it, the key that the bundle
+    /// itself names is trusted.
     #[arg(long, value_name = "KEY")]
     pub(crate) vkey: Option<String>,
-    /// A file that says which witnesses must have cosigned the bundle's checkpoint (C2SP
-    /// tlog-policy).
+    /// File with the policy that says which witnesses must have cosigned the bundle's checkpoint
+    /// (C2SP tlog-policy).
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct VerifyProofArguments {
-    /// What `sealwire prove` wrote.
+    /// The proof that `sealwire prove` wrote.
     #[arg(value_name = "FILE")]
     pub(crate) proof: PathBuf,
-    /// The envelope that is proved [default: the one that the proof file carries].
+    /// File with the envelope to verify [default: the envelope in the proof file].
     #[arg(long, value_name = "FILE")]
     pub(crate) envelope: Option<PathBuf>,
     /// The verifier key that signed the proof's checkpoint, as the log's operator gave it to you.
     #[arg(long, value_name = "KEY")]
     pub(crate) vkey: String,
-    /// A file that says which witnesses must have cosigned the proof's checkpoint (C2SP
-    /// tlog-policy).
+    /// File with the policy that says which witnesses must have cosigned the proof's checkpoint
+    /// (C2SP tlog-policy).
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct ExportArguments {
-    /// The site's data directory; the site may be running.
+    /// The site's data directory. The site may be running.
     #[arg(long, value_name = "DIR", default_value = "sealwire-data", env = "SEALWIRE_DATA_DIR")]
     pub(crate) data_dir: PathBuf,
-    /// What was received from this time on (2026-11-01T00:00:00Z), or from this leaf on (leaf:123)
-    /// [default: the log's begin].
+    /// Export events received at this time or later (2026-11-01T00:00:00Z), or leaves from this one
+    /// on (leaf:123) [default: the start of the log].
     #[arg(long, value_name = "TIME | leaf:N")]
     pub(crate) from: Option<Bound>,
-    /// What was received before this time, or stands before this leaf [default: the newest
+    /// Export events received before this time, or leaves before this one [default: the newest
     /// checkpoint].
     #[arg(long, value_name = "TIME | leaf:N")]
     pub(crate) to: Option<Bound>,
-    /// Events of this sensor only.
+    /// Export only events of this sensor.
     #[arg(long, value_name = "ID")]
     pub(crate) sensor: Option<SensorId>,
-    /// Under the newest checkpoint that satisfied the site's policy for witnesses, with their
-    /// cosignatures, instead of the log's newest.
+    /// Use the newest checkpoint that satisfied the site's witness policy, with its cosignatures,
+    /// instead of the log's newest checkpoint.
     #[arg(long)]
     pub(crate) witnessed: bool,
-    /// The bundle; replaced if it is there. `-` is standard output.
+    /// File for the bundle. An existing file is replaced. `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: PathBuf,
 }
@@ -372,23 +386,23 @@ pub(crate) struct ExportArguments {
 pub(crate) struct ReadingsArguments {
     #[command(flatten)]
     pub(crate) site: SiteFolder,
-    /// Whose readings.
+    /// Sensor whose readings are exported.
     #[arg(long, value_name = "ID")]
     pub(crate) sensor: SensorId,
-    /// Taken from this time on, e.g. 2026-11-01T00:00:00Z.
+    /// Export readings taken at this time or later, e.g. 2026-11-01T00:00:00Z.
     #[arg(long, value_name = "TIME")]
     pub(crate) from: Option<Timestamp>,
-    /// Taken before this time.
+    /// Export readings taken before this time.
     #[arg(long, value_name = "TIME")]
     pub(crate) to: Option<Timestamp>,
-    /// csv or parquet.
+    /// `csv` or `parquet`.
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Format,
-    /// Write CSV cells that a spreadsheet takes for a formula as they are, without an apostrophe in
-    /// front.
+    /// Keep CSV cells that a spreadsheet would run as a formula. Without this option, they get an
+    /// apostrophe in front.
     #[arg(long)]
     pub(crate) csv_formulas: bool,
-    /// The file; replaced if it is there. `-` is standard output.
+    /// File for the readings. An existing file is replaced. `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: PathBuf,
     #[command(flatten)]
@@ -397,33 +411,33 @@ pub(crate) struct ReadingsArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct ProveArguments {
-    /// Number of the leaf, counted from 0.
+    /// Number of the leaf, counting from 0.
     #[arg(value_name = "LEAF")]
     pub(crate) leaf: u64,
-    /// The site's data directory; the site may be running.
+    /// The site's data directory. The site may be running.
     #[arg(long, value_name = "DIR", default_value = "sealwire-data", env = "SEALWIRE_DATA_DIR")]
     pub(crate) data_dir: PathBuf,
-    /// Under the newest checkpoint that satisfied the site's policy for witnesses, with their
-    /// cosignatures, instead of the log's newest.
+    /// Use the newest checkpoint that satisfied the site's witness policy, with its cosignatures,
+    /// instead of the log's newest checkpoint.
     #[arg(long)]
     pub(crate) witnessed: bool,
-    /// The proof; replaced if it is there. `-` is standard output.
+    /// File for the proof. An existing file is replaced. `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: PathBuf,
-    /// Write the envelope to a file of its own, and not into the proof.
+    /// Write the envelope to this file instead of into the proof.
     #[arg(long, value_name = "FILE")]
     pub(crate) envelope: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct BackupArguments {
-    /// Folder for the backup: a new one, or a backup of the same log, which is brought up to date.
+    /// Folder for the backup: a new folder, or an earlier backup of the same log, which is updated.
     #[arg(value_name = "DIR")]
     pub(crate) target: PathBuf,
     #[command(flatten)]
     pub(crate) site: SiteFolder,
-    /// Back up the secret keys, too: guard the backup as you guard them. A backup that has them
-    /// keeps having them.
+    /// Include the secret keys. Protect such a backup as you protect the keys. Updating a backup
+    /// that has keys keeps them in it.
     #[arg(long)]
     pub(crate) with_keys: bool,
 }
@@ -433,21 +447,21 @@ pub(crate) struct RestoreArguments {
     /// The backup.
     #[arg(value_name = "BACKUP")]
     pub(crate) backup: PathBuf,
-    /// Folder to make; nothing may be in it.
+    /// Folder to create. It must be missing or empty.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: PathBuf,
-    /// File with the log's secret key, where the backup has none.
+    /// File with the log's signing key, if the backup has none.
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
-    /// The log's verifier key, to be sure whose log it is.
+    /// The log's verifier key. A backup of any other log is refused.
     #[arg(long, value_name = "KEY")]
     pub(crate) vkey: Option<String>,
-    /// File with a checkpoint that the log has published: a backup that is behind it, or differs
+    /// File with a checkpoint that the log published. A backup that is older than it, or differs
     /// from it, is refused.
     #[arg(long, value_name = "FILE")]
     pub(crate) known_checkpoint: Option<PathBuf>,
-    /// Restore also the file of the backup that has this SHA-256, though the log's key did not sign
-    /// it: look at it first. May be given more than once.
+    /// Also restore the file that has this SHA-256 although the log's key did not sign it. Look at
+    /// the file first. You can pass this option more than once.
     #[arg(long, value_name = "SHA-256", value_parser = parse_sha256)]
     pub(crate) take: Vec<Hash>,
 }
@@ -456,7 +470,7 @@ pub(crate) struct RestoreArguments {
 pub(crate) struct DoctorArguments {
     #[command(flatten)]
     pub(crate) site: SiteFolder,
-    /// A backup of the same log: says which of its segments can take the place of damaged ones.
+    /// Backup of the same log. The report then says which of its segments can replace damaged ones.
     #[arg(long, value_name = "BACKUP")]
     pub(crate) against: Option<PathBuf>,
 }
@@ -466,14 +480,14 @@ pub(crate) struct SiteFolder {
     /// The site's data directory.
     #[arg(long, value_name = "DIR", default_value = "sealwire-data", env = "SEALWIRE_DATA_DIR")]
     pub(crate) data_dir: PathBuf,
-    /// File with the log's secret key, where it is not in the folder.
+    /// File with the log's signing key, if it is not in the data directory.
     #[arg(long, value_name = "FILE", env = "SEALWIRE_KEY_FILE")]
     pub(crate) key_file: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct WitnessArguments {
-    /// Folder for the witness's key and what it has cosigned; made if it is not there.
+    /// Folder for the witness's key and its records of what it cosigned. Created if missing.
     #[arg(
         long,
         value_name = "DIR",
@@ -481,30 +495,31 @@ pub(crate) struct WitnessArguments {
         env = "SEALWIRE_WITNESS_DIR"
     )]
     pub(crate) data_dir: PathBuf,
-    /// Name of a new witness, which its key carries for ever: by custom its URL without a scheme.
+    /// Name of a new witness. It becomes part of the key and cannot be changed later. By convention
+    /// it is the witness's URL without the scheme.
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// The logs that it knows, in the witness network's format `logs/v0` [default: the file `logs`
-    /// in DIR].
+    /// File that lists the logs to cosign, in the witness network's format `logs/v0` [default: the
+    /// file `logs` in DIR].
     #[arg(long, value_name = "FILE")]
     pub(crate) logs: Option<PathBuf>,
-    /// Where it listens; HTTP without TLS, port 0 picks a free one.
+    /// Address to listen on, with HTTP and without TLS. Port 0 picks a free port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8082")]
     pub(crate) listen: SocketAddr,
-    /// Write address and key as JSON to this file once it listens.
+    /// When the witness listens, write its address and key as JSON to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) ready_file: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct SimulateArguments {
-    /// How many sensors.
+    /// Number of sensors.
     #[arg(long, value_name = "N", default_value_t = 40)]
     pub(crate) count: u32,
-    /// The message bus.
+    /// URL of the message bus.
     #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222")]
     pub(crate) nats: String,
-    /// Where the values begin, to have the same ones again [default: random].
+    /// Seed of the values. The same seed gives the same values again [default: random].
     #[arg(long)]
     pub(crate) seed: Option<u64>,
 }
@@ -517,12 +532,12 @@ pub(crate) struct BenchArguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
-    /// The log: appends, proofs, opening after a crash, verification.
+    /// Measure the log: appends, proofs, opening after a crash, verification.
     Ledger(MeasureArguments),
-    /// Pangea's API over a log of a year's readings: logging, searches, plots, the index made
-    /// again.
+    /// Measure Pangea's API over a log with a year of readings: logging, searches, plots,
+    /// rebuilding the index.
     Api(MeasureArguments),
-    /// Serve Pangea's API of a log until the process is killed.
+    /// Serve Pangea's API for a log until the process is killed.
     #[command(hide = true)]
     ApiServe(ApiServeArguments),
     /// Fill a log until the process is killed.
@@ -532,14 +547,14 @@ pub(crate) enum BenchCommand {
 
 #[derive(Args, Debug)]
 pub(crate) struct MeasureArguments {
-    /// Print one JSON object and no table.
+    /// Print one JSON object instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Use a log of a tenth of the size: one million entries and not ten.
+    /// Use a log of a tenth of the size: one million entries instead of ten million.
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Where the log is made, and removed afterwards: the disk that is measured. A log of ten
-    /// million entries takes 2 GB, with its index 4 GB.
+    /// Folder on the disk to measure. The log is created there and removed afterwards. A log of ten
+    /// million entries takes 2 GB, and 4 GB with its index.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) folder: PathBuf,
 }
@@ -569,7 +584,7 @@ fn parse_sha256(text: &str) -> Result<Hash, &'static str> {
     let is_hex = text.len() == 2 * Hash::LEN && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(digits).collect();
     let bytes = bytes.filter(|_| is_hex).and_then(|bytes| bytes.try_into().ok());
-    bytes.map(Hash::from_bytes).ok_or("use the 64 hex digits that `sealwire restore` shows")
+    bytes.map(Hash::from_bytes).ok_or("use the 64 hex digits that `sealwire restore` prints")
 }
 
 #[cfg(test)]
