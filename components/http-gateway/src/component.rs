@@ -80,13 +80,16 @@ fn read_body(request: &IncomingRequest, method: Method) -> Result<Vec<u8>, Respo
     if method != Method::Post {
         return Ok(Vec::new());
     }
-    let unreadable = || Response::problem(400, "the request's body cannot be read");
+    let unreadable = || Response::problem(400, "cannot read the request's body");
     let incoming = request.consume().map_err(|()| unreadable())?;
     let stream = incoming.stream().map_err(|()| unreadable())?;
     let mut body = Vec::new();
     stream.take(BODY_BYTES_MAX + 1).read_to_end(&mut body).map_err(|_| unreadable())?;
     if body.len() as u64 > BODY_BYTES_MAX {
-        return Err(Response::problem(413, &format!("a body has at most {BODY_BYTES_MAX} bytes")));
+        return Err(Response::problem(
+            413,
+            &format!("the body is too large: at most {BODY_BYTES_MAX} bytes are read"),
+        ));
     }
     Ok(body)
 }

@@ -46,7 +46,7 @@ impl Response {
             },
             Ok(Ok(Reply::Error(error))) => Self::query_error(&error),
             Ok(Err(error)) => {
-                Self::problem(502, &format!("the site's answer is not understood: {error}"))
+                Self::problem(502, &format!("the site's answer is malformed: {error}"))
             }
             Err(error) => Self::problem(503, &format!("the site does not answer: {error}")),
         }

@@ -65,7 +65,7 @@ pub fn route(method: Method, path_with_query: &str, body: &[u8]) -> Result<Route
         (["logs" | "results"], _) => Err(Response::method_not_allowed("POST")),
         _ => Err(Response::problem(
             404,
-            &format!("there is no `{path}`; docs/http-api.md lists what there is"),
+            &format!("there is no `{path}`; docs/http-api.md lists all paths"),
         )),
     }
 }

@@ -30,10 +30,10 @@ struct Component;
 impl Guest for Component {
     fn handle_message(message: BrokerMessage) -> Result<(), String> {
         let Some(reply_to) = message.reply_to else {
-            return Err(format!("a question on {} names no place for the answer", message.subject));
+            return Err(format!("a question on {} has no reply subject", message.subject));
         };
         let question: Question = serde_json::from_slice(&message.body)
-            .map_err(|error| format!("the question is not understood: {error}"))?;
+            .map_err(|error| format!("the question is malformed: {error}"))?;
         let verdict = Verdict { component: own_digest()?, derived: judge(question) };
         let body = serde_json::to_vec(&verdict)
             .map_err(|error| format!("the verdict cannot be written: {error}"))?;

@@ -48,21 +48,17 @@ fn findings(sighting: &Sighting, standing: Standing) -> Vec<Derived> {
             )]
         }
         Seen::Disconnected if !lost => {
-            vec![finding(
-                action::SENSOR_LOST,
-                None,
-                format!("{source} is lost: it said that it goes"),
-            )]
+            vec![finding(action::SENSOR_LOST, None, format!("{source} is lost: it disconnected"))]
         }
         Seen::HeartbeatResumed if lost => {
             vec![finding(
                 action::SENSOR_BACK,
                 None,
-                format!("{source} is back: its heartbeats come again"),
+                format!("{source} is back: its heartbeats resumed"),
             )]
         }
         Seen::Value { value, range: None, .. } if out_of_range || not_judged => {
-            let message = format!("{source}: {value}, and no range is declared any more");
+            let message = format!("{source}: {value}; the sensor no longer declares a range");
             vec![finding(action::BACK_IN_RANGE, Some(value), message)]
         }
         Seen::Value { value, range: Some(range), units } => {
@@ -77,7 +73,7 @@ fn findings(sighting: &Sighting, standing: Standing) -> Vec<Derived> {
                 }
                 Err(reason) if !not_judged => {
                     let message =
-                        format!("{source}: {value} cannot be held against {range}: {reason}");
+                        format!("{source}: {value} cannot be compared with {range}: {reason}");
                     vec![finding(action::RANGE_NOT_JUDGED, Some(value), message)]
                 }
                 _ => Vec::new(),
@@ -94,9 +90,9 @@ fn findings(sighting: &Sighting, standing: Standing) -> Vec<Derived> {
 /// Whether a value is within a range; the error says why this cannot be judged.
 fn is_inside(value: &str, range: Range, units: Option<&(String, String)>) -> Result<bool, String> {
     if let Some((of_range, of_value)) = units {
-        return Err(format!("it is in {of_value}, the range in {of_range}"));
+        return Err(format!("the value is in {of_value}, but the range is in {of_range}"));
     }
-    let number = Decimal::parse(value).ok_or("it is no number")?;
+    let number = Decimal::parse(value).ok_or("the value is not a number")?;
     Ok(range.contains(&number))
 }
 

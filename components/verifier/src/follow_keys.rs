@@ -38,10 +38,7 @@ pub fn follow_keys(events: &[KeyEvent]) -> Result<Vec<Key>, String> {
     for event in events {
         prove(event, &keys).map_err(|error| {
             let words = in_words(&*error);
-            format!(
-                "leaf {}, which names a key, is not proved to be in the log: {words}",
-                event.leaf
-            )
+            format!("leaf {}, which names a key, is not proved: {words}", event.leaf)
         })?;
     }
     Ok(keys.iter().map(|(leaf, key)| Key { leaf, vkey: key.to_string() }).collect())
@@ -169,14 +166,14 @@ mod tests {
             (log.events(&[4, 9], LEAVES, 3), "leaf 4 is not an event LOG_CREATED"),
             // A tree with the third key's event must not be signed by the second key, nor by the
             // first.
-            (log.events(&[0, 4, 9], LEAVES, 2), "by a known key"),
-            (log.events(&[0, 4, 9], LEAVES, 1), "by a known key"),
+            (log.events(&[0, 4, 9], LEAVES, 2), "from a known key"),
+            (log.events(&[0, 4, 9], LEAVES, 1), "from a known key"),
             // The third key's event must not be left out of what its key signed.
-            (log.events(&[0, 4], LEAVES, 3), "by a known key"),
-            (not_in_log, "by a known key"),
+            (log.events(&[0, 4], LEAVES, 3), "from a known key"),
+            (not_in_log, "from a known key"),
             (moved, "the proof is for leaf 8"),
-            (unauthorised, "leaf 4 goes over to a key without right"),
-            (foreign, "by a known key"),
+            (unauthorised, "leaf 4 changes to a key without authority"),
+            (foreign, "from a known key"),
         ] {
             let refusal = follow_keys(&events).unwrap_err();
             assert!(refusal.contains(words), "{refusal}");

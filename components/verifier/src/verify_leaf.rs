@@ -11,9 +11,9 @@ use tlog::{
     Checkpoint, EntryBundle, Hash, LeafInTree, TlogProof, VerifierKey, leaf_hash, verify_inclusion,
 };
 
-const PROOF_READABLE: &str = "The proof can be read and covers the leaf";
+const PROOF_READABLE: &str = "The proof is well-formed and covers the leaf";
 const LEAF_ASKED_FOR: &str = "The proof is for the leaf that was asked for";
-const BUNDLE_HOLDS_LEAF: &str = "The log's bundle holds the leaf";
+const BUNDLE_HOLDS_LEAF: &str = "The log's entry bundle contains the leaf";
 const ENTRY_IS_HASH: &str = "The entry is the SHA-256 of the envelope";
 const PROOF_LEADS_TO_ROOT: &str = "The proof leads from the envelope to the checkpoint's root";
 const CHECKPOINT_SIGNED: &str = "The checkpoint is signed by the log's key";
@@ -49,7 +49,7 @@ pub fn verify_leaf(leaf: u64, envelope: &[u8], proof: &str, bundle: &[u8], key: 
         Err(error) => return vec![failed(PROOF_READABLE, &*error)],
     };
     let named = claim.leaf.index().get();
-    let detail = format!("leaf {leaf} was asked for, and the proof is for leaf {named}");
+    let detail = format!("you asked for leaf {leaf}, but the proof is for leaf {named}");
     let asked = Step { name: LEAF_ASKED_FOR, detail, passed: named == leaf };
     let mut steps = vec![passed(PROOF_READABLE, claim.summary()), asked];
     let commitment = Hash::sha256(envelope);
@@ -98,7 +98,10 @@ impl Claim {
         let offset = usize::from(self.leaf.index().offset_in_tile());
         let entries = bundle.entries();
         let entry = entries.get(offset).ok_or_else(|| {
-            format!("the leaf is entry {offset} of its bundle, which has only {}", entries.len())
+            format!(
+                "the leaf is entry {offset} of its bundle, but the bundle has only {}",
+                entries.len()
+            )
         })?;
         let hash = <[u8; Hash::LEN]>::try_from(entry.as_slice())
             .map_err(|_wrong_length| format!("the entry has {} bytes, not 32", entry.len()))?;
@@ -111,13 +114,13 @@ impl Claim {
         }
         let proved = |entry| self.verify_inclusion(entry).is_ok();
         let culprit = match (proved(entry), proved(commitment)) {
-            (true, _) => {
-                "the proof is of the entry, so the envelope is not the one that was sealed"
-            }
-            (false, true) => "the proof is of the envelope, so the bundle is not the log's",
-            (false, false) => "the proof is of neither",
+            (true, _) => "the proof is for this entry, so the envelope was changed",
+            (false, true) => "the proof is for this envelope, so the bundle is not from the log",
+            (false, false) => "the proof is for neither",
         };
-        let detail = format!("the entry is {entry}, the envelope's is {commitment}; {culprit}");
+        let detail = format!(
+            "the log's entry is {entry}, but the envelope hashes to {commitment}; {culprit}"
+        );
         Step { name: ENTRY_IS_HASH, detail, passed: false }
     }
 
@@ -136,7 +139,7 @@ impl Claim {
         let size = self.checkpoint.size.get();
         if *leaf > 0 && size <= *leaf {
             return Err(format!(
-                "the checkpoint covers {size} leaves and is older than the key, which leaf {leaf} names"
+                "the checkpoint covers {size} leaves, so it is older than the key that leaf {leaf} names"
             )
             .into());
         }
@@ -283,14 +286,14 @@ mod tests {
     #[test]
     fn a_changed_envelope_is_not_the_one_that_was_sealed() {
         let steps = check(|served| served.envelope[20] ^= 1, &[ENTRY_IS_HASH, PROOF_LEADS_TO_ROOT]);
-        assert!(steps[3].detail.ends_with("the envelope is not the one that was sealed"));
+        assert!(steps[3].detail.ends_with("the envelope was changed"));
     }
 
     #[test]
     fn a_changed_bundle_is_not_the_log_s() {
         // Entry 34 of 32 bytes; each entry has a length prefix of two bytes.
         let steps = check(|served| served.bundle[34 * 34 + 10] ^= 1, &[ENTRY_IS_HASH]);
-        assert!(steps[3].detail.ends_with("the bundle is not the log's"));
+        assert!(steps[3].detail.ends_with("the bundle is not from the log"));
     }
 
     #[test]
@@ -330,7 +333,7 @@ mod tests {
             },
             &[CHECKPOINT_SIGNED],
         );
-        assert!(steps[5].detail.contains("is not one of this text"), "{}", steps[5].detail);
+        assert!(steps[5].detail.contains("does not match this text"), "{}", steps[5].detail);
     }
 
     #[test]
@@ -340,7 +343,7 @@ mod tests {
                 |served| served.vkey = signer(name, seed).vkey().to_string(),
                 &[CHECKPOINT_SIGNED],
             );
-            assert!(steps[5].detail.contains("by a known key"), "{}", steps[5].detail);
+            assert!(steps[5].detail.contains("from a known key"), "{}", steps[5].detail);
         }
         check(|served| served.vkey.push('!'), &[CHECKPOINT_SIGNED]);
     }
@@ -363,7 +366,7 @@ mod tests {
         );
         assert_eq!(
             steps[5].detail,
-            "the checkpoint is of the log `another log`, not of `sealwire.local/plant-1`"
+            "the checkpoint is from the log `another log`, not from `sealwire.local/plant-1`"
         );
     }
 
@@ -372,7 +375,7 @@ mod tests {
         for (bundle, reason) in [
             (vec![], "empty"),
             (vec![0, 5, 1], "ends within entry 0"),
-            (vec![0, 1, 7], "the leaf is entry 34 of its bundle, which has only 1"),
+            (vec![0, 1, 7], "the leaf is entry 34 of its bundle, but the bundle has only 1"),
             ([0, 1, 7].repeat(40), "the entry has 1 bytes, not 32"),
         ] {
             let steps = Served { bundle, ..Served::good() }.verify();

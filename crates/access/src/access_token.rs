@@ -91,7 +91,7 @@ pub enum TokenError {
         source: io::Error,
     },
     /// Other accounts may read the file.
-    #[error("the token file {} may be read by others (mode {mode:o}): make it 600", path.display())]
+    #[error("other accounts may read the token file {} (mode {mode:o}): change its mode to 600", path.display())]
     Open {
         /// Path of the file.
         path: PathBuf,
@@ -99,7 +99,7 @@ pub enum TokenError {
         mode: u32,
     },
     /// The file holds something other than a token.
-    #[error("the token file {} does not hold 64 hex digits: remove it, and the next start makes another", path.display())]
+    #[error("the token file {} does not contain 64 hex digits: remove it, and the next start creates a new one", path.display())]
     NotAToken {
         /// Path of the file.
         path: PathBuf,

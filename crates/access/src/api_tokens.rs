@@ -69,7 +69,10 @@ impl From<TokenName> for String {
 
 /// The text is not a valid token name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("a token's name is 1 to {} of A-Z, a-z, 0-9, `-`, `.` and `_`", TokenName::CHARS_MAX)]
+#[error(
+    "a token's name has 1 to {} characters of A-Z, a-z, 0-9, `-`, `.` and `_`",
+    TokenName::CHARS_MAX
+)]
 pub struct InvalidTokenName;
 
 /// What a token allows.
@@ -302,7 +305,7 @@ pub enum ApiTokenError {
         source: io::Error,
     },
     /// The file is damaged.
-    #[error("the token file {} is damaged: remove it, and make new tokens", path.display())]
+    #[error("the token file {} is damaged: remove it, and create new tokens", path.display())]
     Damaged {
         /// Path of the file.
         path: PathBuf,
@@ -310,19 +313,19 @@ pub enum ApiTokenError {
         source: serde_json::Error,
     },
     /// Another token has this name.
-    #[error("there is a token {} already: name the new one otherwise, or revoke that one", name.as_str())]
+    #[error("there already is a token {}: choose another name, or revoke that token", name.as_str())]
     Taken {
         /// The name in question.
         name: TokenName,
     },
     /// No token has this name.
-    #[error("there is no token {}: `sealwire token list` tells which there are", name.as_str())]
+    #[error("there is no token {}: `sealwire token list` shows all tokens", name.as_str())]
     Unknown {
         /// The name in question.
         name: TokenName,
     },
     /// The site has as many tokens as it may.
-    #[error("there are {TOKENS_MAX} tokens, which is as many as a site has: revoke some")]
+    #[error("there are {TOKENS_MAX} tokens already, which is the limit: revoke some")]
     TooMany,
     /// The token is for a log that this site does not have.
     #[error("the site has no log {log}: its log is {own}")]

@@ -48,7 +48,7 @@ impl From<Words> for String {
 /// The text is blank, too long or has more than one line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "a text of {chars} characters: use one line of 1 to {} that is not blank",
+    "the text has {chars} characters: use one line of 1 to {} characters that is not blank",
     Words::CHARS_MAX
 )]
 pub struct InvalidWords {

@@ -206,9 +206,7 @@ pub fn backup(
     let (copied, verified, at_hand) = match job.copy(progress) {
         // The fault may lie in the reused files.
         Err(error) if reuses && error.is_of_the_copy() && !stop.is_asked() => {
-            progress(
-                "what was taken over from the earlier backup does not verify; copying everything",
-            );
+            progress("the files kept from the earlier backup do not verify; copying everything");
             job.discard()?;
             job.copy(progress)?
         }

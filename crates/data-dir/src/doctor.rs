@@ -83,7 +83,7 @@ pub fn examine(request: Request<'_>, progress: &mut dyn FnMut(&str)) -> Vec<Find
 fn layout(data_dir: &Path, findings: &mut Findings) -> Option<String> {
     let error = match DataDir::name_of(data_dir) {
         Ok(name) => {
-            findings.ok("layout", format!("the site `{name}`, of a version that is known"));
+            findings.ok("layout", format!("it is the site `{name}`, in a supported version"));
             return Some(name);
         }
         Err(error) => error,
@@ -91,19 +91,19 @@ fn layout(data_dir: &Path, findings: &mut Findings) -> Option<String> {
     let description = data_dir.join(DESCRIPTION);
     let remedy = match &error {
         DataDirError::NoSite { .. } if Backup::open(data_dir).is_ok() => String::from(
-            "it is a backup: check it with `sealwire verify`, or make a site's folder of it with `sealwire restore`",
+            "it is a backup: verify it with `sealwire verify`, or restore it with `sealwire restore`",
         ),
         DataDirError::NoSite { .. } if !DataDir::ledger_of(data_dir).is_dir() => {
-            String::from("name the site's folder with --data-dir")
+            String::from("name the site's data directory with --data-dir")
         }
         DataDirError::NoSite { .. } | DataDirError::Description { .. } => {
             let name =
                 name_in_checkpoint(data_dir).unwrap_or_else(|| String::from("the site's name"));
             format!(r#"write {{"version":1,"name":"{name}"}} to {}"#, description.display())
         }
-        DataDirError::Version { .. } => String::from("use the sealwire that made it"),
+        DataDirError::Version { .. } => String::from("use the sealwire that wrote it"),
         _ => format!(
-            "see that {} can be read and is what docs/formats/ledger.md says",
+            "make {} readable, and check it against docs/formats/ledger.md",
             description.display()
         ),
     };
@@ -122,16 +122,19 @@ fn name_in_checkpoint(data_dir: &Path) -> Option<String> {
 fn lock(data_dir: &Path, findings: &mut Findings) -> bool {
     match DataDir::is_in_use(data_dir) {
         Ok(true) => {
-            findings.ok("lock", "a site runs in it: what it is just changing is not judged");
+            findings.ok(
+                "lock",
+                "a site is running in it, so files that it is changing are not checked",
+            );
             true
         }
         Ok(false) => {
-            findings.ok("lock", "no site runs in it");
+            findings.ok("lock", "no site is running in it");
             false
         }
         Err(error) => {
-            let remedy = "run this as the user that the site runs as";
-            findings.failed("lock", format!("it cannot be looked at: {error}"), remedy);
+            let remedy = "run doctor as the account that runs the site";
+            findings.failed("lock", format!("cannot check the lock: {error}"), remedy);
             false
         }
     }
@@ -140,10 +143,12 @@ fn lock(data_dir: &Path, findings: &mut Findings) -> bool {
 fn space(data_dir: &Path, findings: &mut Findings) {
     let free = match rustix::fs::statvfs(data_dir) {
         Ok(found) => found.f_bavail.saturating_mul(found.f_frsize),
-        Err(error) => return findings.skipped("space", format!("it cannot be told: {error}")),
+        Err(error) => {
+            return findings.skipped("space", format!("cannot read the free space: {error}"));
+        }
     };
     let found = format!("{} MiB are free on the file system", free >> 20);
-    let remedy = "make room: a site stops when it cannot write, and goes on from there when it is started again";
+    let remedy = "free some space: a site that cannot write seals nothing until it can";
     match free {
         0..FREE_BYTES_MIN => findings.failed("space", found, remedy),
         FREE_BYTES_MIN..FREE_BYTES_LOW => findings.warn("space", found, remedy),
@@ -161,11 +166,11 @@ fn keys(data_dir: &Path, file: &Path, name: &str, vkey: Option<&str>, findings: 
                 BackupError::Key(KeyError::Seed(SeedError::Open { path, .. })) => {
                     let path = path.display();
                     format!(
-                        "chmod 600 {path}; if others have read it, go over to a new key (`sealwire log rotate-key`)"
+                        "run `chmod 600 {path}`; if someone else may have read it, replace the key (`sealwire log rotate-key`)"
                     )
                 }
                 _ => String::from(
-                    "put the key's file back from where you keep it: there is no other way to go on with this log",
+                    "put the key file back from your copy: without it the log cannot be continued",
                 ),
             };
             // This uses the messages of a start, which has nothing to do with backups.
@@ -178,30 +183,33 @@ fn keys(data_dir: &Path, file: &Path, name: &str, vkey: Option<&str>, findings: 
         }
     };
     let Some(vkey) = vkey else {
-        return findings.skipped("key", "what the log says of its key cannot be read");
+        return findings.skipped("key", "cannot read from the log which key it has");
     };
     let path = file.display();
-    let put_back =
-        "put it back from where you keep it, with mode 600, or name its file with --key-file";
+    let put_back = "put it back from your copy, with mode 600, or name its file with --key-file";
     match known.iter().find(|key| key.signer.vkey().to_string() == vkey) {
         Some(key) if key.file == KEY => {
-            findings.ok("key", format!("{path} is the log's, and its owner's alone to read"));
+            findings.ok("key", format!("{path} is the log's key, and only its owner can read it"));
         }
         Some(_) => {
-            let found = format!("the log has gone over to the key in {path}.next");
-            findings.warn("key", found, "the next start puts it in its place");
+            let found = format!("the log has changed to the key in {path}.next");
+            findings.warn("key", found, "the next start moves it to its place");
         }
         None if known.is_empty() => {
             let log = DataDir::ledger_of(data_dir);
             let missing = KeyError::Missing { path: file.to_owned(), log };
-            findings.failed("key", error_chain(&missing), format!("its key is {vkey}: {put_back}"));
+            findings.failed(
+                "key",
+                error_chain(&missing),
+                format!("the log's key is {vkey}: {put_back}"),
+            );
         }
         None => {
             let other = OpenError::OtherKey { named: vkey.to_owned() };
             findings.failed(
                 "key",
                 error_chain(&other),
-                format!("{path} has another key: {put_back}"),
+                format!("{path} holds another key: {put_back}"),
             );
         }
     }
@@ -215,23 +223,28 @@ fn witnesses(
     let log = match LogReader::open(Arc::new(RealDisk), &DataDir::ledger_of(data_dir), None) {
         Ok(log) => log,
         Err(error) => {
-            let why =
-                format!("the log that the policy is for cannot be read: {}", error_chain(&error));
+            let why = format!("cannot read the log to check the policy: {}", error_chain(&error));
             return findings.skipped("witnesses", why);
         }
     };
     match read_policy(data_dir, &log) {
         Ok(None) => {
-            findings.ok("witnesses", format!("there is no {WITNESS_POLICY}: nobody is asked"));
+            findings.ok(
+                "witnesses",
+                format!("there is no {WITNESS_POLICY}, so the site asks no witnesses"),
+            );
         }
         Ok(Some(count)) => {
-            findings.ok("witnesses", format!("the policy names {count}, and can be satisfied"));
+            findings.ok(
+                "witnesses",
+                format!("the policy names {count} witnesses and can be satisfied"),
+            );
         }
         Err(error) => {
             findings.failed(
                 "witnesses",
                 error_chain(&*error),
-                "correct the file: no site starts with it",
+                "correct the file: no site can start with it",
             );
         }
     }
@@ -239,12 +252,12 @@ fn witnesses(
 
 fn clock(received_at: Option<Timestamp>, now: Timestamp, findings: &mut Findings) {
     match received_at {
-        None => findings.skipped("clock", "no envelope can be read that would tell the time"),
+        None => findings.skipped("clock", "no envelope could be read for its time"),
         Some(newest) if newest > now => {
             let found = format!(
-                "the newest envelope was received at {newest}, and the machine's clock says {now}"
+                "the newest envelope was received at {newest}, but the machine's clock says {now}"
             );
-            let remedy = "set the clock; until it has caught up, everything sealed is received at that moment";
+            let remedy = "set the clock; until it passes that time, every new event gets that time as received_at";
             findings.warn("clock", found, remedy);
         }
         Some(newest) => {
@@ -256,7 +269,8 @@ fn clock(received_at: Option<Timestamp>, now: Timestamp, findings: &mut Findings
 /// Files that an interrupted write left, and old logs of engines.
 fn leftovers(data_dir: &Path, is_running: bool, findings: &mut Findings) {
     if is_running {
-        return findings.skipped("leftovers", "files that a site writes may be there for a moment");
+        return findings
+            .skipped("leftovers", "a running site may have unfinished files for a moment");
     }
     let ledger = DataDir::ledger_of(data_dir);
     let folders = [
@@ -275,12 +289,12 @@ fn leftovers(data_dir: &Path, is_running: bool, findings: &mut Findings) {
     // The next key of a rotation is not left over: it may be the log's.
     let left: Vec<PathBuf> = left.filter(|path| !path.ends_with(NEXT_KEY)).collect();
     if left.is_empty() {
-        findings.ok("leftovers", "nothing lies about that an interrupted write left");
+        findings.ok("leftovers", "no files are left over from an interrupted write");
         return;
     }
     let names: Vec<String> = left.iter().map(|path| path.display().to_string()).collect();
-    let found = format!("what an interrupted write or an earlier run left: {}", names.join(", "));
-    findings.warn("leftovers", found, "harmless: nobody reads them, and they may be deleted");
+    let found = format!("an interrupted write or an earlier run left files: {}", names.join(", "));
+    findings.warn("leftovers", found, "harmless: nothing reads them, and you may delete them");
 }
 
 fn ending(folder: &Path, end: &str) -> Vec<PathBuf> {

@@ -50,7 +50,7 @@ pub fn index_can_lie(folder: &Path) -> Result<(), IndexPlaceError> {
 
 /// Something other than a file has the index's name.
 #[derive(Debug, thiserror::Error)]
-#[error("the index {} cannot be used", path.display())]
+#[error("cannot use the index {}", path.display())]
 pub struct IndexPlaceError {
     /// Path of the index.
     path: PathBuf,
@@ -326,25 +326,25 @@ pub enum DataDirError {
     #[error("cannot lock the data directory")]
     Lock(#[from] LockError),
     /// The directory holds something else.
-    #[error("{} is not empty and not a site's data directory: name another with --data-dir", path.display())]
+    #[error("{} is not empty and not a site's data directory: name another folder with --data-dir", path.display())]
     Foreign {
         /// Path of the directory.
         path: PathBuf,
     },
     /// The directory has no site.
-    #[error("{} is not a site's data directory: name one with --data-dir", path.display())]
+    #[error("{} is not a site's data directory: name the directory with --data-dir", path.display())]
     NoSite {
         /// Path of the directory.
         path: PathBuf,
     },
     /// Another process uses the directory.
-    #[error("the data directory {} is in use by another sealwire: stop that one, or name another directory with --data-dir", path.display())]
+    #[error("another sealwire is using the data directory {}: stop it, or name another directory with --data-dir", path.display())]
     InUse {
         /// Path of the directory.
         path: PathBuf,
     },
     /// The site's description is damaged.
-    #[error("{} does not describe a site", path.display())]
+    #[error("{} is not a valid description of a site", path.display())]
     Description {
         /// Path of the description.
         path: PathBuf,
@@ -352,7 +352,7 @@ pub enum DataDirError {
         source: serde_json::Error,
     },
     /// The directory has another version.
-    #[error("the data directory {} has version {version}, this sealwire works with version {VERSION}: use the sealwire that made it", path.display())]
+    #[error("the data directory {} has version {version}, but this sealwire reads version {VERSION}: use the sealwire that wrote it", path.display())]
     Version {
         /// Path of the directory.
         path: PathBuf,
@@ -371,7 +371,7 @@ pub enum DataDirError {
     },
     /// The text is not a valid site name.
     #[error(
-        "`{name}` is not a site name: use 1 to {} of a-z, 0-9, `-`, `.` and `_`",
+        "`{name}` is not a site name: use 1 to {} characters of a-z, 0-9, `-`, `.` and `_`",
         DataDir::NAME_CHARS_MAX
     )]
     Name {

@@ -236,27 +236,27 @@ pub enum RestoreError {
         source: VerifyError,
     },
     /// The log in the backup cannot be read a second time.
-    #[error("the log in the backup cannot be read")]
+    #[error("cannot read the log in the backup")]
     Read(#[from] OpenError),
     /// The log cannot be copied.
-    #[error("the log cannot be copied")]
+    #[error("cannot copy the log")]
     CopyLog(#[from] CopyError),
     /// The backup verifies, but its copy does not.
     #[error(
-        "the backup verifies and the copy of it does not: the disk or the memory of this machine is at fault"
+        "the backup verifies, but its copy does not: the disk or the memory of this machine is faulty"
     )]
     Copy {
         /// The fault in the copy.
         source: VerifyError,
     },
     /// The backup changed during the restore.
-    #[error("the backup {} was changed while it was restored: try again when nobody writes there", path.display())]
+    #[error("the backup {} was changed while it was restored: try again when nothing writes to it", path.display())]
     Changed {
         /// Path of the backup.
         path: PathBuf,
     },
     /// The secret key belongs to another log.
-    #[error("no secret key in {} is that of the log, whose key is {vkey}: name its file with --key", path.display())]
+    #[error("{} does not contain the secret key of {vkey}, the log's key: name its file with --key", path.display())]
     OtherKey {
         /// Path where the key was looked for.
         path: PathBuf,
@@ -272,7 +272,7 @@ pub enum RestoreError {
         reason: String,
     },
     /// The known checkpoint belongs to another log.
-    #[error("{} is a checkpoint of the log {named}, the backup is of {origin}", path.display())]
+    #[error("{} is a checkpoint of the log {named}, but the backup is of {origin}", path.display())]
     OtherLog {
         /// Path of the file.
         path: PathBuf,
@@ -282,8 +282,7 @@ pub enum RestoreError {
         origin: String,
     },
     /// The log has published more leaves than the backup holds.
-    #[error("the backup holds {leaves} leaves, and the log has published a checkpoint of {size} ({}): to go on from here would fork the log; \
-             restore a newer backup, or begin a new site", path.display())]
+    #[error("the backup holds {leaves} leaves, but the log has published a checkpoint of {size} ({}): continuing from this backup would fork the log; restore a newer backup, or start a new site", path.display())]
     Behind {
         /// Path of the file with the checkpoint.
         path: PathBuf,
@@ -293,7 +292,7 @@ pub enum RestoreError {
         leaves: u64,
     },
     /// The log did not sign the known checkpoint.
-    #[error("the checkpoint in {} is not signed by the key that the log had then", path.display())]
+    #[error("the checkpoint in {} is not signed by the key that the log had at that size", path.display())]
     NotSigned {
         /// Path of the file.
         path: PathBuf,
@@ -301,7 +300,7 @@ pub enum RestoreError {
         source: OpenCheckpointError,
     },
     /// One key has signed two different histories.
-    #[error("the backup does not hold the {size} leaves that the checkpoint in {} signs: the log was forked, or its history changed", path.display())]
+    #[error("the backup does not contain the {size} leaves that the checkpoint in {} signs: the log was forked, or its history was changed", path.display())]
     Differs {
         /// Path of the file with the checkpoint.
         path: PathBuf,

@@ -58,7 +58,7 @@ impl FromStr for Retention {
             };
             if action::OF_THE_LOG.contains(&class) {
                 return Err(refused(format!(
-                    "{class} says what the log is and is kept for ever: remove the line"
+                    "events of {class} describe the log itself and are never erased: remove the line"
                 )));
             }
             let kept = parse_time(time).ok_or_else(|| {
@@ -67,7 +67,7 @@ impl FromStr for Retention {
                 ))
             })?;
             if classes.insert(class.to_owned(), kept).is_some() {
-                return Err(refused(format!("{class} has a line already")));
+                return Err(refused(format!("an earlier line is for {class} already")));
             }
         }
         Ok(Self(classes))
@@ -89,7 +89,7 @@ fn parse_time(text: &str) -> Option<Duration> {
 
 /// The retention file cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot use the retention file {path}")]
+#[error("cannot read the retention rules in {path}")]
 pub struct RetentionError {
     path: String,
     #[source]
@@ -134,7 +134,7 @@ mod tests {
             ("A 365001d", 1, "`365001d`"),
             ("A 99999999999999999999d", 1, "hours or days"),
             ("A 1d\nA 2d", 2, "already"),
-            ("LOG_CREATED 1d", 1, "for ever"),
+            ("LOG_CREATED 1d", 1, "never erased"),
         ] {
             let problem = text.parse::<Retention>().unwrap_err();
             assert_eq!(problem.line, line, "{text}");

@@ -24,6 +24,6 @@ pub fn forget_words(data_dir: &Path) {
 /// Warns if that failed. The envelopes are erased all the same.
 pub fn warn_of_words_left(forgotten: io::Result<()>) {
     if let Err(error) = forgotten {
-        warn!(%error, "words of searches may be left in {NAME}: remove the file when the site does not run");
+        warn!(%error, "the file {NAME} may still contain words of searches: stop the site and remove it");
     }
 }

@@ -152,7 +152,9 @@ pub fn read_small(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
     };
     let len = file.len()?;
     if len > BYTES_MAX {
-        return Err(io::Error::other(format!("it has {len} bytes: at most {BYTES_MAX} are read")));
+        return Err(io::Error::other(format!(
+            "it has {len} bytes, but at most {BYTES_MAX} are read"
+        )));
     }
     let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
     file.read_exact_at(&mut bytes, 0)?;

@@ -102,7 +102,7 @@ pub enum LockError {
     File(#[from] PlainError),
     /// The lock file belongs to another account.
     #[error(
-        "{} belongs to the account with uid {owner}: run this as that account, or give the whole folder to yours (chown -R)",
+        "{} belongs to the account with uid {owner}: run sealwire as that account, or give the whole folder to yours (chown -R)",
         path.display()
     )]
     OtherOwner {

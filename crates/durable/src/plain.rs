@@ -106,7 +106,7 @@ pub enum PlainError {
         source: io::Error,
     },
     /// The path names something other than a plain file.
-    #[error("{} is {is}, where only a plain file may be", path.display())]
+    #[error("{} is {is}, but must be a plain file", path.display())]
     NotPlain {
         /// Path of the entry.
         path: PathBuf,
@@ -114,7 +114,7 @@ pub enum PlainError {
         is: &'static str,
     },
     /// The file has more bytes than the caller allows.
-    #[error("{} has more than {bytes_max} bytes, which is as much as is read of it", path.display())]
+    #[error("{} is too large: at most {bytes_max} bytes are read", path.display())]
     TooLong {
         /// Path of the file.
         path: PathBuf,

@@ -56,10 +56,13 @@ impl Closed {
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let count = self.count;
         let closed = (count > 0).then(|| {
-            format!("{count} folders and files were open to other accounts: they are closed now")
+            format!("{count} folders and files were open to other accounts; their modes are corrected now")
         });
         let failed = self.failed.as_ref().map(|(path, error)| {
-            format!("{} is open to other accounts and cannot be closed: {error}", path.display())
+            format!(
+                "{} is open to other accounts, and its mode cannot be corrected: {error}",
+                path.display()
+            )
         });
         closed.into_iter().chain(failed)
     }

@@ -85,7 +85,7 @@ pub enum SeedError {
         source: io::Error,
     },
     /// Other accounts may read the file.
-    #[error("the key file {} may be read by others (mode {mode:o}): make it 600", path.display())]
+    #[error("other accounts may read the key file {} (mode {mode:o}): change its mode to 600", path.display())]
     Open {
         /// Path of the key file.
         path: PathBuf,
@@ -93,7 +93,7 @@ pub enum SeedError {
         mode: u32,
     },
     /// The file does not hold a seed in hex.
-    #[error("the key file {} does not hold 64 hex digits", path.display())]
+    #[error("the key file {} does not contain 64 hex digits", path.display())]
     NotAKey {
         /// Path of the key file.
         path: PathBuf,

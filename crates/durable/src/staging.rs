@@ -192,7 +192,7 @@ fn take_lock(lock: &Path, folder: &Path) -> Result<Lock, StagingError> {
 #[derive(Debug, thiserror::Error)]
 pub enum StagingError {
     /// A file or folder cannot be read, written or renamed.
-    #[error("cannot make {}", path.display())]
+    #[error("cannot create {}", path.display())]
     Io {
         /// Path of the file or folder.
         path: PathBuf,
@@ -200,19 +200,19 @@ pub enum StagingError {
         source: io::Error,
     },
     /// The path does not end in a name for a new folder.
-    #[error("{} is not a name for a new folder", path.display())]
+    #[error("{} does not end in a name for a new folder", path.display())]
     NoName {
         /// The path as the user gave it.
         path: PathBuf,
     },
     /// The folder is the root of a file system.
-    #[error("{} is the root of a file system: name a folder in it", path.display())]
+    #[error("{} is the root of a file system: name a folder inside it", path.display())]
     MountPoint {
         /// Path of the folder.
         path: PathBuf,
     },
     /// Something else has the name that the unfinished folder needs.
-    #[error("{} is in the way: it is needed for a moment, so move it", path.display())]
+    #[error("{} is in the way of a temporary folder: move it", path.display())]
     InTheWay {
         /// Path of what is in the way.
         path: PathBuf,

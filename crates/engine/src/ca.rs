@@ -127,12 +127,12 @@ fn params(name: &str, alternatives: Vec<String>) -> Result<CertificateParams, Cr
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
     /// The certificate cannot be made.
-    #[error("a certificate cannot be made")]
+    #[error("cannot create a certificate")]
     Make(#[from] rcgen::Error),
     /// The certificate cannot be used.
-    #[error("a certificate cannot be used")]
+    #[error("cannot use a certificate")]
     Use(#[from] async_nats::rustls::Error),
     /// The machine yields no random bytes.
-    #[error("no secret can be made")]
+    #[error("cannot create a secret")]
     Random(#[from] getrandom::Error),
 }

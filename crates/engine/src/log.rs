@@ -78,9 +78,9 @@ impl Log {
     pub fn ending(&self) -> String {
         let lines = self.tail.lock().unwrap_or_else(PoisonError::into_inner).lines();
         if lines.is_empty() {
-            return format!("it said nothing; its log is {}", self.path.display());
+            return format!("it wrote nothing to its log {}", self.path.display());
         }
-        format!("its log is {} and ends with: {lines}", self.path.display())
+        format!("its log {} ends with: {lines}", self.path.display())
     }
 
     fn keep(&self, mut reader: PipeReader) {
@@ -123,7 +123,11 @@ impl Kept<'_> {
         }
         let Some((file, length)) = &mut self.file else { return Ok(()) };
         if self.lost_bytes > 0 {
-            writeln!(file, "\n[{} bytes could not be written here]", self.lost_bytes)?;
+            writeln!(
+                file,
+                "\n[{} bytes were lost here because the log could not be written]",
+                self.lost_bytes
+            )?;
             self.lost_bytes = 0;
         }
         file.write_all(bytes)?;
@@ -242,6 +246,9 @@ mod tests {
         fs::create_dir(folder.path().join("gone")).unwrap();
         kept.write(b"again\n");
         let text = fs::read_to_string(&path).unwrap();
-        assert_eq!(text, "\n[5 bytes could not be written here]\nagain\n");
+        assert_eq!(
+            text,
+            "\n[5 bytes were lost here because the log could not be written]\nagain\n"
+        );
     }
 }

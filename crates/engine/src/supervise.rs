@@ -137,7 +137,7 @@ impl Engine {
             let reason = ended.map_or_else(|error| error.to_string(), describe);
             self.log.last_words().await;
             let ending = self.log.ending();
-            warn!(engine = name, reason, "ended by itself; starting it again; {ending}");
+            warn!(engine = name, reason, "ended unexpectedly; starting it again; {ending}");
             let down_since = Instant::now();
             if down_since.duration_since(self.started_at) > STABLE_AFTER {
                 back_off = BACK_OFF_MIN;
@@ -156,7 +156,7 @@ impl Engine {
                     }
                     Err(error) => {
                         let program = self.start.program.display();
-                        warn!(engine = name, %program, %error, "cannot be started; trying again");
+                        warn!(engine = name, %program, %error, "cannot start it; trying again");
                     }
                 }
             }
@@ -175,7 +175,7 @@ impl Engine {
         match timeout(STOP_TIMEOUT, self.child.wait()).await {
             Ok(_ended) => info!(engine = name, "stopped"),
             Err(_elapsed) => {
-                warn!(engine = name, "did not stop when asked; killing it");
+                warn!(engine = name, "did not stop in time; killing it");
                 let _ended = self.child.kill().await;
             }
         }

@@ -38,7 +38,7 @@ impl HttpBody for Deadline {
             return frame;
         }
         self.ends.as_mut().poll(context).map(|()| {
-            let late = io::Error::new(io::ErrorKind::TimedOut, "the body did not come in time");
+            let late = io::Error::new(io::ErrorKind::TimedOut, "the body did not arrive in time");
             Some(Err(axum::Error::new(late)))
         })
     }

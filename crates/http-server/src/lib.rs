@@ -83,8 +83,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause before the next `accept` when the system has no room for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The refusal for a client for which there is no room.
-pub const NO_ROOM: &str =
-    "there are as many connections as are taken at once: try again in a moment";
+pub const NO_ROOM: &str = "the server has its maximum number of connections: try again shortly";
 
 /// Serves until `shutdown`, then completes the answers under way. `no_room` returns [`NO_ROOM`] in
 /// the form that the port's clients read.
@@ -108,7 +107,7 @@ pub async fn serve(
             Ok((stream, _peer)) => stream,
             Err(error) if is_of_one_connection(&error) => continue,
             Err(error) => {
-                warn!(%error, "a connection could not be accepted");
+                warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }

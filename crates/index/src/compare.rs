@@ -62,7 +62,7 @@ impl fmt::Display for Difference {
                 write!(formatter, "{what} of leaves from {} to {last}", leaves.start)
             }
             Self::Sensor { what, sensor } => write!(formatter, "{what} of the sensor {sensor}"),
-            Self::Grams => formatter.write_str("what words are found by"),
+            Self::Grams => formatter.write_str("search grams"),
         }
     }
 }
@@ -82,10 +82,10 @@ struct Sums {
 
 impl Sums {
     const NAMES: [&str; 4] = [
-        "what searches find",
-        "when it was received, and which are readings,",
+        "search terms",
+        "times of receipt and of readings",
         "readings",
-        "what moved sensors",
+        "changes of sensors' states",
     ];
 
     const fn all(self) -> [u64; 4] {
@@ -512,7 +512,7 @@ impl Walk<'_> {
         for (key, id) in &self.ids {
             let sensor = || id.to_string();
             if !sensors::stands_as_sighted(&self.of.connection, *key)? {
-                let what = "whether it is there, and how it stands,";
+                let what = "existence or state";
                 self.differences.push(Difference::Sensor { what, sensor: sensor() });
             }
             let there = sensors::last_numbers(&self.of.connection, *key)?;
@@ -521,7 +521,7 @@ impl Walk<'_> {
             if there.poll < said.poll && self.of.passed_over.is_empty() || has_all && there != said
             {
                 self.differences
-                    .push(Difference::Sensor { what: "the newest numbers", sensor: sensor() });
+                    .push(Difference::Sensor { what: "newest numbers", sensor: sensor() });
             }
         }
         let known: BTreeSet<&SensorId> = self.ids.values().collect();

@@ -5,7 +5,7 @@ use rusqlite::ErrorCode;
 /// Why an operation of the index failed. The index holds only facts of the log, so deleting the
 /// file loses nothing: the site rebuilds it.
 #[derive(Debug, thiserror::Error)]
-#[error("the index {what} failed")]
+#[error("the index failed while {what}")]
 pub struct IndexError {
     what: &'static str,
     trouble: Trouble,
@@ -73,7 +73,7 @@ impl Trouble {
 
 /// A blob that no writer wrote.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} is damaged: no writer wrote it so")]
+#[error("{0} is damaged")]
 struct Damaged(&'static str);
 
 pub(crate) fn damaged(what: &'static str) -> rusqlite::Error {

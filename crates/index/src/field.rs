@@ -185,6 +185,6 @@ impl FromStr for Field {
 /// The name of a field that is not a standard one.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "`{0}` is not a field: use action, actor, source, status, target, tenant_id, sensor, message, new, old, or a custom field that some event has"
+    "`{0}` is not a field: use action, actor, source, status, target, tenant_id, sensor, message, new, old, or a custom field that an event has"
 )]
 pub struct UnknownField(String);

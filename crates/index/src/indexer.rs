@@ -89,7 +89,7 @@ impl Indexer {
     /// # Errors
     /// The file cannot be created.
     pub fn begin_anew(&mut self) -> Result<(), IndexError> {
-        let failed = IndexError::while_("beginning anew");
+        let failed = IndexError::while_("starting over");
         // Close the old file first, because SQLite then removes its write-ahead log.
         self.connection = Connection::open_in_memory().map_err(failed)?;
         let connection = schema::begin(&self.path, &self.vkey)?;

@@ -146,11 +146,11 @@ impl Query {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum InvalidQuery {
     /// A quotation mark has no counterpart.
-    #[error("the quotation `\"{0}` has no end: close it with \"")]
+    #[error("the quotation `\"{0}` is not closed: end it with \"")]
     Unended(String),
     /// The query has too many words.
     #[error(
-        "the query has more than {max} words: leave some out, or quote what stands side by side",
+        "the query has more than {max} words: leave some out, or quote phrases",
         max = Query::WORDS_MAX
     )]
     TooMany,
@@ -168,7 +168,7 @@ pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp, InvalidMoment> {
 /// Reason why a text is not a time.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "`{0}` is not a moment: use RFC 3339 such as 2026-11-23T19:01:23Z, or how long ago it was, such as 7d, 12h, 30m or 45s"
+    "`{0}` is not a time: use RFC 3339 such as 2026-11-23T19:01:23Z, or how long ago, such as 7d, 12h, 30m or 45s"
 )]
 pub struct InvalidMoment(String);
 
@@ -220,7 +220,7 @@ mod tests {
             assert_eq!(words(text), expected, "{text}");
         }
         let error = Query::parse("actor:\"Jane", |_| false).unwrap_err().to_string();
-        assert!(error.contains("`\"Jane` has no end"), "{error}");
+        assert!(error.contains("`\"Jane` is not closed"), "{error}");
         assert_eq!(Query::parse(&"a ".repeat(32), |_| false).unwrap().words.len(), 32);
         for word in ["a ", "\"\""] {
             let error = Query::parse(&word.repeat(33), |_| false).unwrap_err().to_string();

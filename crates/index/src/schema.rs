@@ -90,7 +90,7 @@ pub(crate) fn open(
 /// Deletes the file and creates an empty index. Readers of the old file notice at their next
 /// question.
 pub(crate) fn begin(path: &Path, vkey: &str) -> Result<Connection, IndexError> {
-    let failed = IndexError::while_("beginning anew");
+    let failed = IndexError::while_("starting over");
     // The file gets its final name once it has its tables, so a reader finds the old index or the
     // new one.
     let next = beside(path, ".next");
@@ -105,7 +105,7 @@ pub(crate) fn begin(path: &Path, vkey: &str) -> Result<Connection, IndexError> {
     });
     made.map_err(&failed)?;
     remove(path)?;
-    fs::rename(&next, path).map_err(IndexError::io("beginning anew"))?;
+    fs::rename(&next, path).map_err(IndexError::io("starting over"))?;
     connect(path).map_err(&failed)
 }
 
@@ -116,7 +116,7 @@ fn remove(path: &Path) -> Result<(), IndexError> {
     for suffix in ["", "-wal", "-shm"] {
         match fs::remove_file(beside(path, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(IndexError::io("beginning anew")(error));
+                return Err(IndexError::io("starting over")(error));
             }
             _ => {}
         }

@@ -53,12 +53,11 @@ pub enum SearchError {
     Index(#[from] IndexError),
     /// The search would have to read too many events from the log.
     #[error(
-        "the index leaves doubt, and {READ_MAX} events were read without filling the page: name a window of time, \
-         a field, longer words, or words without spaces, or restrict it further"
+        "the search read {READ_MAX} events without filling the page: narrow it with a time window, a field, longer words or words without spaces"
     )]
     TooBroad,
     /// An event cannot be read from the log.
-    #[error("an event could not be read from the log")]
+    #[error("cannot read an event from the log")]
     Log(#[source] Box<dyn Error + Send + Sync>),
 }
 

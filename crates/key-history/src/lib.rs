@@ -174,10 +174,10 @@ impl KeyHistory {
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidKeys {
     /// The events do not name the log's keys.
-    #[error("the log's keys do not hold")]
+    #[error("the log's keys do not verify")]
     Events(#[from] InvalidKeyEvents),
     /// The checkpoint is malformed, or the key in use at its size did not sign it.
-    #[error("the checkpoint does not hold")]
+    #[error("the checkpoint does not verify")]
     Checkpoint(#[from] OpenCheckpointError),
 }
 
@@ -204,19 +204,19 @@ pub enum InvalidKeyEvents {
         expected: &'static str,
     },
     /// The first event is not at leaf 0.
-    #[error("leaf {leaf} is said to be the genesis entry, and that is leaf 0")]
+    #[error("leaf {leaf} cannot be the genesis entry, which is leaf 0")]
     Genesis {
         /// Leaf of the event.
         leaf: u64,
     },
     /// The events are not in the order of their leaves.
-    #[error("leaf {leaf} does not come after the key before it")]
+    #[error("leaf {leaf} does not come after the leaf of the previous key")]
     Order {
         /// Leaf of the event.
         leaf: u64,
     },
     /// An event does not name a valid key.
-    #[error("leaf {leaf} names a key that is none")]
+    #[error("leaf {leaf} names an invalid key")]
     Key {
         /// Leaf of the event.
         leaf: u64,
@@ -224,7 +224,7 @@ pub enum InvalidKeyEvents {
         source: ParseKeyError,
     },
     /// The statement of a rotation is invalid.
-    #[error("leaf {leaf} goes over to a key without right")]
+    #[error("leaf {leaf} changes to a key without authority")]
     Rotation {
         /// Leaf of the event.
         leaf: u64,
@@ -233,8 +233,7 @@ pub enum InvalidKeyEvents {
     },
     /// The known key comes later than the checkpoint.
     #[error(
-        "the log goes over to the key {vkey} at leaf {leaf}, and the checkpoint covers only {size} \
-         leaves: it is older than that key, which vouches for nothing in it; ask for a newer one"
+        "the log changes its key to {vkey} at leaf {leaf}, but the checkpoint covers only {size} leaves: it is older than that key, so the key proves nothing about it; ask for a newer checkpoint"
     )]
     NotYet {
         /// The known verifier key.

@@ -70,10 +70,12 @@ pub enum InvalidRotation {
     #[error("the statement of the rotation is not a signed note")]
     Note(#[from] ParseNoteError),
     /// The statement is about another log, leaf or key.
-    #[error("the statement of the rotation speaks of another log, leaf or key")]
+    #[error("the statement of the rotation names another log, leaf or key")]
     Text,
     /// The new key has another name, so it could not sign a checkpoint of this log.
-    #[error("the new key is called `{name}`: it must have the name of the log's keys before it")]
+    #[error(
+        "the new key has the name `{name}`: it must have the same name as the log's earlier keys"
+    )]
     Name {
         /// Name of the new key.
         name: String,

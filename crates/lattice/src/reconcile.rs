@@ -149,7 +149,7 @@ impl Reconciler {
                     host,
                     workload = id,
                     reason = reason(&started),
-                    "did not start; trying again"
+                    "the workload did not start; trying again"
                 );
                 all_run = false;
             }
@@ -176,7 +176,7 @@ impl Reconciler {
         };
         serde_json::from_slice(&answer.payload)
             .inspect_err(
-                |error| warn!(host, command, %error, "the host's answer is not understood"),
+                |error| warn!(host, command, %error, "cannot understand the host's answer"),
             )
             .ok()
     }

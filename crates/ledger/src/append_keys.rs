@@ -43,7 +43,7 @@ impl AppendKey {
 
 /// The text is empty or too long for a key.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the key of an append has {bytes} bytes: use 1 to {}", AppendKey::LEN_MAX)]
+#[error("the key of an append has {bytes} bytes: use 1 to {} bytes", AppendKey::LEN_MAX)]
 pub struct InvalidAppendKey {
     bytes: usize,
 }

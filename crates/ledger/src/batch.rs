@@ -129,14 +129,17 @@ fn hash_of(events: &[EventJson]) -> Hash {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {
     /// The batch has more than [`Batch::EVENTS_MAX`] events.
-    #[error("the batch has {events} events: at most {} are sealed at once", Batch::EVENTS_MAX)]
+    #[error(
+        "the batch has {events} events, but at most {} can be sealed at once",
+        Batch::EVENTS_MAX
+    )]
     TooMany {
         /// Number of events in the batch.
         events: usize,
     },
     /// An envelope is larger than [`Envelope::BYTES_MAX`].
     #[error(
-        "an envelope of the batch has {bytes} bytes: at most {} are sealed",
+        "an envelope of the batch has {bytes} bytes, but at most {} can be sealed",
         Envelope::BYTES_MAX
     )]
     TooLarge {
@@ -144,28 +147,30 @@ pub enum AppendError {
         bytes: usize,
     },
     /// The envelopes together are larger than [`Batch::BYTES_MAX`].
-    #[error("the batch has {bytes} bytes: at most {} are sealed at once", Batch::BYTES_MAX)]
+    #[error("the batch has {bytes} bytes, but at most {} can be sealed at once", Batch::BYTES_MAX)]
     BatchTooLarge {
         /// Size of all envelopes in bytes.
         bytes: usize,
     },
     /// An event has an action that only the log itself may use.
-    #[error("the action {action} is the log's own: name the event's action otherwise")]
+    #[error("the action {action} is reserved for the log itself: choose another action")]
     Reserved {
         /// The reserved action.
         action: &'static str,
     },
     /// The key was used for a batch of other events.
-    #[error("the key was used for other events, sealed from leaf {first_leaf} on: use a new one")]
+    #[error(
+        "the key was already used for other events, sealed from leaf {first_leaf} on: use a new key"
+    )]
     KeyReused {
         /// First leaf of that batch.
         first_leaf: u64,
     },
     /// The log cannot apply this event about itself to its state.
-    #[error("the log cannot say this of itself")]
+    #[error("the log does not allow this event about itself")]
     LogEvent(#[source] Arc<InvalidLogEvent>),
     /// The disk refused the batch. Nothing of it was written, so the caller can try again.
-    #[error("the batch could not be written: {0}")]
+    #[error("cannot write the batch: {0}")]
     Write(String),
     /// The writer has ended. The next start of the log shows whether the batch was sealed.
     #[error("the ledger has stopped")]

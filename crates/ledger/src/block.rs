@@ -170,14 +170,13 @@ impl Unpacker {
         unpacked_len: usize,
     ) -> Result<Leaves, Damage> {
         if count > LEAVES_MAX || unpacked_len > BYTES_MAX {
-            return Err(Damage("a block is larger than any that is written"));
+            return Err(Damage("a block is too large"));
         }
-        let bytes = self
-            .0
-            .decompress(frame, unpacked_len)
-            .map_err(|_| Damage("a block cannot be unpacked, or does not match its checksum"))?;
+        let bytes = self.0.decompress(frame, unpacked_len).map_err(|_| {
+            Damage("a block cannot be decompressed, or does not match its checksum")
+        })?;
         if bytes.len() != unpacked_len {
-            return Err(Damage("a block has another length than its record says"));
+            return Err(Damage("the length of a block differs from its record"));
         }
         Leaves::parse(bytes, count)
     }

@@ -347,13 +347,13 @@ pub enum CopyError {
     #[error(transparent)]
     Folder(#[from] OpenError),
     /// A file is missing that a start creates.
-    #[error("{} is missing: start the site once, which makes it", path.display())]
+    #[error("{} is missing: start the site once to create it", path.display())]
     Incomplete {
         /// Path of the file.
         path: PathBuf,
     },
     /// The tree files do not reach the size of the checkpoint.
-    #[error("the tree files in {} do not reach the {size} leaves of the checkpoint: start the site once, which makes them again", path.display())]
+    #[error("the tree files in {} have fewer than the {size} leaves of the checkpoint: start the site once to rebuild them", path.display())]
     TreeShort {
         /// Folder of the tree files.
         path: PathBuf,
@@ -371,13 +371,13 @@ pub enum CopyError {
         reason: Damage,
     },
     /// An event of the log itself has invalid content.
-    #[error("the log says what it cannot be")]
+    #[error("an event of the log contradicts the log")]
     LogEvent(#[from] InvalidLogEvent),
     /// An erasure that the log orders failed in the copy.
-    #[error("what the log orders to be erased cannot be erased in the copy")]
+    #[error("cannot erase in the copy what the log orders to be erased")]
     Erase(#[from] EraseError),
     /// Each round of the copy found new erasures.
-    #[error("envelopes of {} were erased each time it was copied, {ROUNDS_MAX} times: try again when nothing is erased", path.display())]
+    #[error("envelopes of {} were erased during each of {ROUNDS_MAX} copies: try again when nothing is being erased", path.display())]
     Unstable {
         /// Folder of the log.
         path: PathBuf,

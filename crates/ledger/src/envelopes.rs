@@ -195,7 +195,7 @@ struct BlockError {
 
 fn read_block(file: &dyn DiskFile, place: Place, unpacker: &mut Unpacker) -> io::Result<Leaves> {
     if place.len as usize > segment::GROUP_BYTES_MAX {
-        return Err(io::Error::other("its block is larger than any that is written"));
+        return Err(io::Error::other("its block is too large"));
     }
     let mut bytes = vec![0; place.len as usize];
     file.read_exact_at(&mut bytes, u64::from(place.position))?;
@@ -242,7 +242,7 @@ fn open_with_index(disk: &dyn Disk, folder: &Path, first_leaf: u64) -> io::Resul
         }
         index = after;
     }
-    let words = "the segment is being written anew again and again: try again later";
+    let words = "the segment keeps being rewritten: try again later";
     Err(io::Error::new(io::ErrorKind::WouldBlock, words))
 }
 

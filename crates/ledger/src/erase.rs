@@ -111,7 +111,7 @@ pub(crate) fn erase_in(
     replaced(first_leaf);
     disk.sync_folder(&segments).map_err(failed)?;
     if let Err(error) = envelopes::write_index(disk, folder, first_leaf, &places) {
-        warn!(%error, "where a segment's blocks lie could not be written down; readers will look");
+        warn!(%error, "cannot write the block index of a segment; readers will search the segment");
     }
     Ok(Some(len_before.saturating_sub(len)))
 }
@@ -170,7 +170,7 @@ impl Rewriter<'_> {
 #[derive(Debug, thiserror::Error)]
 pub enum EraseError {
     /// A file cannot be read or written.
-    #[error("cannot write {} anew", path.display())]
+    #[error("cannot rewrite {}", path.display())]
     Io {
         /// Path of the segment.
         path: PathBuf,
@@ -186,7 +186,7 @@ pub enum EraseError {
         reason: Damage,
     },
     /// The log has no such leaf.
-    #[error("leaf {leaf} is not in the log, which has {size}")]
+    #[error("leaf {leaf} is not in the log, which has {size} leaves")]
     NoSuchLeaf {
         /// The leaf that was asked for.
         leaf: u64,
@@ -200,7 +200,7 @@ pub enum EraseError {
         leaf: u64,
     },
     /// A hold covers the envelope.
-    #[error("leaf {leaf} is on hold (placed at leaf {hold}): release the hold first")]
+    #[error("leaf {leaf} is under a hold (placed at leaf {hold}): release the hold first")]
     Held {
         /// Leaf of the envelope.
         leaf: u64,
@@ -208,21 +208,21 @@ pub enum EraseError {
         hold: u64,
     },
     /// None of the leaves has an envelope.
-    #[error("there is nothing to erase: none of these leaves has an envelope any more")]
+    #[error("there is nothing to erase: the envelopes of these leaves are already erased")]
     Nothing,
     /// No hold in force was placed at this leaf.
-    #[error("no hold stands that was placed at leaf {leaf}")]
+    #[error("no hold placed at leaf {leaf} is in force")]
     NoSuchHold {
         /// The leaf that was asked for.
         leaf: u64,
     },
     /// The log is being closed. The order is sealed, and the next start carries it out.
-    #[error("the log is being closed: the order is sealed, and the next start carries it out")]
+    #[error("the log is closing: the order is sealed, and the next start will carry it out")]
     Ending,
     /// An envelope cannot be read.
-    #[error("an envelope cannot be read")]
+    #[error("cannot read an envelope")]
     Read(#[source] io::Error),
     /// The event that records the erasure or the release was not sealed.
-    #[error("the event that says so was not sealed")]
+    #[error("cannot seal the event that records the order")]
     Append(#[from] AppendError),
 }

@@ -120,7 +120,7 @@ pub enum KeyError {
     Seed(#[from] SeedError),
     /// The file may hold the key with which the log signs.
     #[error(
-        "{} is the new key of a rotation of which it is not known whether it was sealed: start the site again, which finds out",
+        "{} is the new key of a rotation that may or may not have been sealed: start the site again to find out",
         path.display()
     )]
     Unsettled {
@@ -128,7 +128,7 @@ pub enum KeyError {
         path: PathBuf,
     },
     /// The file is missing although the log that it belongs to exists.
-    #[error("the key file {} is missing, and the log in {} can only go on with it: restore it from a copy", path.display(), log.display())]
+    #[error("the key file {} is missing, and without it the log in {} cannot be continued: restore it from a copy", path.display(), log.display())]
     Missing {
         /// Path of the key file.
         path: PathBuf,

@@ -155,7 +155,7 @@ impl FromStr for LeafRanges {
 /// The text does not name a set of leaves.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "`{text}` does not name leaves: use numbers and ranges with commas between them, such as 12-40,57"
+    "`{text}` is not a list of leaves: use numbers and ranges separated by commas, such as 12-40,57"
 )]
 pub struct InvalidRanges {
     text: String,

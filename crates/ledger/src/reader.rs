@@ -266,34 +266,34 @@ pub enum OpenReaderError {
     #[error("the checkpoint covers no leaf, or is damaged")]
     Empty,
     /// Derived files are missing, or an older version of Sealwire wrote them.
-    #[error("the tree's files in {} do not reach the checkpoint: start the site once, it makes them again", folder.display())]
+    #[error("the tree files in {} have fewer leaves than the checkpoint: start the site once to rebuild them", folder.display())]
     Behind {
         /// The ledger's folder.
         folder: PathBuf,
     },
     /// The files in the folder are not the segments of one log.
-    #[error("the segments are not those of a log")]
+    #[error("the segments do not form a log")]
     Segments(#[from] OpenError),
     /// A file cannot be read, or its content is not what was sealed.
-    #[error("the log cannot be read")]
+    #[error("cannot read the log")]
     Read(#[from] ReadError),
     /// An event that names a key is missing, which no erasure can cause.
     #[error(
-        "leaf {leaf} names a key of the log, and its envelope is gone: restore its segment from a copy"
+        "leaf {leaf} names a key of the log, but its envelope is missing: restore its segment from a copy"
     )]
     KeyErased {
         /// Leaf of the event.
         leaf: u64,
     },
     /// The events that name the log's keys are not a valid sequence.
-    #[error("the log's keys do not hold")]
+    #[error("the log's keys do not verify")]
     Keys(#[from] InvalidKeyEvents),
     /// The key of the log did not sign the checkpoint.
-    #[error("the checkpoint does not hold")]
+    #[error("the checkpoint does not verify")]
     Checkpoint(#[from] OpenCheckpointError),
     /// The tree's files do not lead to the root that the checkpoint signs.
     #[error(
-        "the tree's files lead to the root {computed}, the checkpoint signs {signed}: restore them from a copy"
+        "the tree files have the root {computed}, but the checkpoint signs {signed}: restore them from a copy"
     )]
     Root {
         /// The root that the files lead to.

@@ -126,7 +126,7 @@ pub(crate) fn open(
         _ => {
             if known.is_some() {
                 warn!(
-                    "the tree's files fall short, or the site's key did not write the state; making both again"
+                    "the tree files are too short, or the state has no MAC under the site's key; rebuilding both"
                 );
             }
             from_start()?
@@ -136,7 +136,7 @@ pub(crate) fn open(
         match replay.run(disk, folder, &segments, &trust)? {
             Outcome::Done(end) => break end,
             Outcome::WrongRoot if replay.begun_at > 0 => {
-                warn!("the tree's files do not lead to the checkpoint; making them again");
+                warn!("the tree files do not have the checkpoint's root; rebuilding them");
                 replay = from_start()?;
             }
             Outcome::WrongRoot => return Err(OpenError::RootDiffers { checkpoint_size }),
@@ -256,7 +256,7 @@ fn drop_unbegun_segment(
     if len >= segment::SEGMENT_HEADER_LEN as u64 || last < promised {
         return Ok(());
     }
-    info!(segment = %path.display(), "dropping a segment that a crash left without its header");
+    info!(segment = %path.display(), "removing a segment that a crash left without a header");
     disk.remove(&path).map_err(io_error(&path))?;
     segments.pop();
     if segments.is_empty() {
@@ -623,10 +623,10 @@ pub enum OpenError {
         source: io::Error,
     },
     /// A file of the tree cannot be read or written.
-    #[error("cannot use the tree's files")]
+    #[error("cannot use the tree files")]
     Tree(#[source] io::Error),
     /// The checkpoint is malformed, or none of the log's keys signed it.
-    #[error("the checkpoint {} is not one that this log's key signed", path.display())]
+    #[error("the checkpoint {} is not signed by this log's key", path.display())]
     Checkpoint {
         /// Path of the checkpoint.
         path: PathBuf,
@@ -634,16 +634,18 @@ pub enum OpenError {
         source: OpenCheckpointError,
     },
     /// The log belongs to another key than the site's.
-    #[error("the log is of the key {named}: put that key's file back, or name another directory")]
+    #[error(
+        "the log belongs to the key {named}: put back the file of that key, or name another directory"
+    )]
     OtherKey {
         /// The verifier key that the log names.
         named: String,
     },
     /// An event of the log itself has invalid content.
-    #[error("the log says what it cannot be: restore it from a copy")]
+    #[error("an event of the log contradicts the log: restore the log from a copy")]
     LogEvent(#[source] InvalidLogEvent),
     /// The folder of the segments contains another file.
-    #[error("{} is not a segment: take it out of the folder", path.display())]
+    #[error("{} is not a segment: remove it from the folder", path.display())]
     ForeignFile {
         /// Path of the file.
         path: PathBuf,
@@ -660,7 +662,7 @@ pub enum OpenError {
     },
     /// A segment between two others is missing.
     #[error(
-        "the segment that begins with leaf {leaf} is missing; the next one there begins with {found}: restore it from a copy"
+        "the segment that begins with leaf {leaf} is missing; the next segment begins with {found}: restore the missing one from a copy"
     )]
     Gap {
         /// First leaf of the missing segment.
@@ -670,7 +672,7 @@ pub enum OpenError {
     },
     /// The segments end before the size that the checkpoint or the state states.
     #[error(
-        "checkpoint and state speak of {size} leaves, the segments hold {leaves}: restore the segments from a copy"
+        "the checkpoint or the state has {size} leaves, but the segments hold only {leaves}: restore the segments from a copy"
     )]
     SegmentsMissing {
         /// Number of leaves in the segments.
@@ -680,21 +682,19 @@ pub enum OpenError {
     },
     /// The envelopes do not lead to the root that the checkpoint signs.
     #[error(
-        "the envelopes do not lead to the root that the checkpoint of {checkpoint_size} leaves signs: `sealwire verify` names the leaf"
+        "the envelopes do not hash to the root that the checkpoint of {checkpoint_size} leaves signs: `sealwire verify` names the leaf"
     )]
     RootDiffers {
         /// Number of leaves that the checkpoint covers.
         checkpoint_size: u64,
     },
     /// An erasure that a crash interrupted cannot be finished.
-    #[error("an erasure that was interrupted cannot be finished")]
+    #[error("cannot finish an interrupted erasure")]
     Erase(#[source] crate::erase::EraseError),
     /// Leaves lie beyond the checkpoint without a valid MAC of the site's key. Only the site can
     /// have written such leaves, but it did not, or a version before 4 did.
     #[error(
-        "nothing shows that this site wrote leaf {leaf} and what follows it in {}: they lie beyond the checkpoint, and the site's key does not vouch for them; \
-         where an older sealwire was killed before this one came, start and stop that one once, or take the leaves over with `sealwire log adopt-tail`; \
-         otherwise someone changed the file: restore it from a copy", path.display()
+        "leaf {leaf} and what follows it in {} lie beyond the checkpoint and have no MAC under the site's key, so nothing shows that this site wrote them; if an older version of sealwire was killed before an upgrade, start and stop that version once, or adopt the leaves with `sealwire log adopt-tail`; if not, someone changed the file: restore it from a copy", path.display()
     )]
     Unsealed {
         /// Path of the segment.
@@ -704,7 +704,7 @@ pub enum OpenError {
     },
     /// The checkpoint is older than the one under which the state was stored.
     #[error(
-        "the checkpoint covers {checkpoint} leaves, and the state was stored under one of {state}: the checkpoint was set back; put the newest one back"
+        "the checkpoint covers {checkpoint} leaves, but the state was stored under a checkpoint of {state}: someone replaced the checkpoint with an older one; put back the newest"
     )]
     SetBack {
         /// Number of leaves that the checkpoint covers.
@@ -714,13 +714,13 @@ pub enum OpenError {
     },
     /// An envelope was erased, and no event below the checkpoint orders the erasure.
     #[error(
-        "the envelope of leaf {leaf} was erased, and no event below the checkpoint orders that: restore its segment from a copy"
+        "the envelope of leaf {leaf} was erased, but no event under the checkpoint orders it: restore its segment from a copy"
     )]
     ErasedInSilence {
         /// Leaf of the envelope.
         leaf: u64,
     },
     /// The first writes to the log failed.
-    #[error("the log cannot be begun")]
+    #[error("cannot create the log")]
     Begin(#[source] WriteError),
 }

@@ -275,7 +275,7 @@ impl Sealer {
                 Ok(())
             }
             Err(CommitError::Refused(source)) => {
-                warn!(error = %source, "a commit group could not be written; whoever appended is told");
+                warn!(error = %source, "cannot write a commit group; its appends fail");
                 for (reply, _) in waiting {
                     let _unheard = reply.send(Err(AppendError::Write(source.to_string())));
                 }
@@ -343,7 +343,8 @@ impl Sealer {
         match taken_back {
             Ok(()) => CommitError::Refused(source),
             Err(failure) => {
-                step("taking back a group that the tree has no room for")(failure).into()
+                step("taking back a commit group for which the tree files have no room")(failure)
+                    .into()
             }
         }
     }
@@ -492,7 +493,7 @@ impl Sealer {
             .map_err(refused_if_full("beginning a segment"))?;
         let places = self.newest.places.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Err(error) = write_index(&**disk, folder, self.newest.first_leaf, &places) {
-            warn!(%error, "where a segment's blocks lie could not be written down; readers will look");
+            warn!(%error, "cannot write the block index of a segment; readers will search the segment");
         }
         self.append_keys.forget_before(self.newest.first_leaf);
         self.newest = Arc::new(Segment { first_leaf, file, places: RwLock::default() });
@@ -506,7 +507,7 @@ impl Sealer {
     fn publish_if_room(&mut self) -> Result<(), WriteError> {
         match self.publish() {
             Err(CommitError::Refused(error)) => {
-                warn!(%error, "no room for a checkpoint; the one before it stands");
+                warn!(%error, "no room for a checkpoint; the previous one stays");
                 Ok(())
             }
             Err(CommitError::Fatal(failure)) => Err(failure),

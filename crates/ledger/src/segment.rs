@@ -251,7 +251,7 @@ pub fn decode_segment_header(header: &[u8; SEGMENT_HEADER_LEN]) -> Result<(Versi
     let first_leaf = u64::from_le_bytes(fields.take()?);
     let checksum = u32::from_le_bytes(fields.take()?);
     if magic != SEGMENT_MAGIC {
-        return Err(Damage("it does not begin like a segment"));
+        return Err(Damage("it does not begin with the marker of a segment"));
     }
     let (covered, _checksum) = header.split_at(SEGMENT_HEADER_LEN - 4);
     if crc32c::crc32c(covered) != checksum {
@@ -262,7 +262,7 @@ pub fn decode_segment_header(header: &[u8; SEGMENT_HEADER_LEN]) -> Result<(Versi
         2 => Ok((Version::V2, first_leaf)),
         3 => Ok((Version::V3, first_leaf)),
         4 => Ok((Version::V4, first_leaf)),
-        _ => Err(Damage("it is of a format version that this sealwire does not know")),
+        _ => Err(Damage("it has a format version that this sealwire does not know")),
     }
 }
 
@@ -553,7 +553,7 @@ impl<R: Read> SegmentReader<R> {
                 let position = SEGMENT_HEADER_LEN as u64;
                 Ok(Self { source, version, position, next_leaf: first_leaf })
             } else {
-                Err(Damage("its header names another first leaf than its file name"))
+                Err(Damage("the first leaf in its header differs from its file name"))
             }
         }))
     }
@@ -592,7 +592,7 @@ impl<R: Read> SegmentReader<R> {
             Err(damage) => return Ok(Next::Damaged(damage)),
         };
         if header.first_leaf != self.next_leaf {
-            return Ok(Next::Damaged(Damage("a group does not begin with the leaf that follows")));
+            return Ok(Next::Damaged(Damage("a group does not begin with the next leaf")));
         }
         let mut payload = vec![0; header.payload_len];
         if read_up_to(&mut self.source, &mut payload)? < payload.len() {
@@ -640,7 +640,7 @@ impl GroupHeader {
             return Err(Damage("a group's header does not match its checksum"));
         }
         if payload_len > GROUP_BYTES_MAX {
-            return Err(Damage("a group is larger than any that is written"));
+            return Err(Damage("a group is too large"));
         }
         Ok(Self { payload_len, first_leaf, leaves, payload_checksum })
     }
@@ -655,7 +655,7 @@ impl GroupHeader {
         while !rest.is_empty() {
             let (record, len) = Record::decode(version, rest)?;
             if std::mem::replace(&mut is_closed, matches!(record, Record::Mac(_))) {
-                return Err(Damage("a group goes on behind its MAC"));
+                return Err(Damage("a group continues after its MAC"));
             }
             leaves = leaves.saturating_add(record.leaves());
             rest = rest.get(len..).unwrap_or_default();
@@ -663,7 +663,7 @@ impl GroupHeader {
         if leaves == self.leaves {
             Ok(Group { first_leaf: self.first_leaf, leaves, version, payload })
         } else {
-            Err(Damage("a group has another number of leaves than its header says"))
+            Err(Damage("the number of leaves in a group differs from its header"))
         }
     }
 }

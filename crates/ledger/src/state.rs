@@ -60,7 +60,7 @@ impl StateFile {
         let (covered, checksum) = text
             .strip_suffix('\n')
             .and_then(|text| text.rsplit_once('\n'))
-            .ok_or_else(|| damaged("it has not its lines"))?;
+            .ok_or_else(|| damaged("it does not have all its lines"))?;
         if checksum != format!("{:08x}", crc32c::crc32c(covered.as_bytes())) {
             return Err(damaged("its checksum does not match"));
         }
@@ -283,7 +283,7 @@ impl State {
 
 /// An event of the log itself has invalid content.
 #[derive(Debug, thiserror::Error)]
-#[error("leaf {leaf}: its event {action} cannot be")]
+#[error("leaf {leaf}: the event {action} is impossible here")]
 pub struct InvalidLogEvent {
     /// Leaf of the event.
     pub leaf: u64,
@@ -301,8 +301,8 @@ enum InvalidReason {
     Missing(&'static str),
     #[error("only leaf 0 is a genesis entry")]
     SecondGenesis,
-    #[error("it speaks of leaves that come after it")]
+    #[error("it names leaves that come after it")]
     Future,
-    #[error("the rotation does not hold")]
+    #[error("the rotation does not verify")]
     Rotation(#[source] InvalidRotation),
 }

@@ -118,7 +118,7 @@ impl StoredEnvelopes {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// Envelopes cannot be read.
-    #[error("envelopes from leaf {leaf} on cannot be read")]
+    #[error("cannot read envelopes from leaf {leaf} on")]
     Envelope {
         /// First leaf of the range that was asked for.
         leaf: u64,
@@ -127,7 +127,7 @@ pub enum ReadError {
     },
     /// An envelope does not match its entry in the log.
     #[error(
-        "the envelope of leaf {leaf} is not the one that was sealed: restore its segment from a copy"
+        "the envelope of leaf {leaf} does not match its entry: restore its segment from a copy"
     )]
     Differs {
         /// Leaf of the envelope.
@@ -135,7 +135,7 @@ pub enum ReadError {
     },
     /// The leaf is newer than the newest checkpoint.
     #[error(
-        "no checkpoint covers leaf {leaf} yet, the newest has {covered} leaves: ask again; where that does not help, the disk is full"
+        "no checkpoint covers leaf {leaf} yet; the newest has {covered} leaves: ask again; if that does not help, the disk may be full"
     )]
     NotCovered {
         /// The leaf that was asked for.
@@ -144,7 +144,7 @@ pub enum ReadError {
         covered: u64,
     },
     /// The entries or nodes of the tree cannot be read.
-    #[error("the tree's files cannot be read")]
+    #[error("cannot read the tree files")]
     Tree(#[source] io::Error),
 }
 

@@ -173,7 +173,9 @@ impl TreeReader {
     fn nodes(&self, height: u8) -> io::Result<&NamedFile> {
         let file =
             usize::from(height / STEP).checked_sub(1).and_then(|at| self.files.nodes.get(at));
-        file.ok_or_else(|| io::Error::other("more leaves than a log of this format can have"))
+        file.ok_or_else(|| {
+            io::Error::other("the log would have more leaves than its format allows")
+        })
     }
 
     /// Reads hashes of subtrees of the tree of `size` leaves. The files must cover the whole tree.

@@ -59,7 +59,7 @@ impl Writer {
     /// The writer could not publish the last checkpoint. What it acknowledged is durable all the
     /// same.
     pub async fn close(mut self) -> Result<(), WriteError> {
-        let gone = || step("closing the log")(io::Error::other("the writer has ended before"));
+        let gone = || step("closing the log")(io::Error::other("the writer has already ended"));
         self.orders.ended().await;
         // If the writer has ended already, its result says why.
         let _ended = self.commands.send(Command::Close).await;

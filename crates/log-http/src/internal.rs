@@ -8,6 +8,6 @@ pub(crate) fn internal(failure: &dyn std::error::Error) -> Response {
     error!(%failure, source = failure.source(), "a request to the log port failed");
     problem(
         StatusCode::INTERNAL_SERVER_ERROR,
-        "the site could not read its log; its own log says why",
+        "the site could not read its log; its program log says why",
     )
 }

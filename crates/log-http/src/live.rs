@@ -81,7 +81,7 @@ impl LiveFeed {
         let Ok(permit) = Arc::clone(&self.clients).try_acquire_owned() else {
             return problem(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "the live feed has as many clients as it takes; try again later",
+                "the live feed has its maximum number of clients: try again later",
             );
         };
         let last_seen =
@@ -182,7 +182,7 @@ async fn follow(
         Ok(Query(Begin { from })) => live.follow(from, &headers),
         Err(rejection) => problem(
             StatusCode::BAD_REQUEST,
-            &format!("`from` is a leaf: {}", rejection.body_text()),
+            &format!("`from` must be a leaf: {}", rejection.body_text()),
         ),
     }
 }

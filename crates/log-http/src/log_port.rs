@@ -102,8 +102,7 @@ pub async fn serve(listener: TcpListener, served: LogPort, shutdown: Cancellatio
         .fallback(|| async {
             problem(
                 StatusCode::NOT_FOUND,
-                "there is /checkpoint, /checkpoint/unwitnessed, /tile/..., /vkey, /keys, /envelopes, /live, /metrics, \
-                 and Pangea's API under /v1 and /v2",
+                "no such path; there are /checkpoint, /checkpoint/unwitnessed, /tile/..., /vkey, /keys, /envelopes, /live, /metrics, and Pangea's API under /v1 and /v2",
             )
         })
         .with_state(shared)
@@ -122,7 +121,7 @@ async fn only_for_this_machine(request: Request, next: Next) -> Response {
     } else {
         problem(
             StatusCode::MISDIRECTED_REQUEST,
-            "this port answers to localhost, 127.0.0.1 and [::1] only",
+            "this port answers only as localhost, 127.0.0.1 and [::1]",
         )
     }
 }
@@ -155,14 +154,15 @@ impl FromRequestParts<Shared> for Span {
 
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Response> {
         let Query(span) = Query::<Self>::try_from_uri(&parts.uri).map_err(|rejection| {
-            let words = format!("`from` is a leaf and `count` a number: {}", rejection.body_text());
+            let words =
+                format!("`from` must be a leaf and `count` a number: {}", rejection.body_text());
             problem(StatusCode::BAD_REQUEST, &words)
         })?;
         let offered = span.token.as_deref().is_some_and(|token| shared.access_token.is(token));
         if offered || shared.access_token.is_in(&parts.headers) {
             Ok(span)
         } else {
-            let words = "envelopes need the token in the data directory's file `access-token`";
+            let words = "to read envelopes, send the token from the file `access-token` in the data directory";
             Err(unauthorized(words))
         }
     }
@@ -178,7 +178,7 @@ fn unauthorized(detail: &str) -> Response {
 async fn envelopes(State(shared): State<Shared>, span: Span) -> Response {
     let (from, size) = (span.from.unwrap_or(0), shared.ledger.size());
     if from > size {
-        let words = format!("the log has {size} leaves: ask for one of them");
+        let words = format!("the log has {size} leaves: ask for a smaller leaf");
         return problem(StatusCode::NOT_FOUND, &words);
     }
     let count = span.count.unwrap_or(ENVELOPES_MAX).min(ENVELOPES_MAX);
@@ -225,7 +225,7 @@ impl Envelopes {
             Err(panic) => return Err(internal(&panic)),
         };
         self.answers.body(lines.into_bytes()).await.ok_or_else(|| {
-            let words = "other clients take their envelopes slowly, and there is no room for more: try again in a moment";
+            let words = "other clients are reading their envelopes slowly, so there is no room for more: try again shortly";
             problem(StatusCode::SERVICE_UNAVAILABLE, words)
         })
     }

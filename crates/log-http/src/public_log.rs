@@ -58,7 +58,7 @@ async fn checkpoint(State(Shown { log, .. }): State<Shown>) -> Response {
         || {
             problem(
                 StatusCode::NOT_FOUND,
-                "the site's witnesses have cosigned no checkpoint yet; the log's own is at /checkpoint/unwitnessed",
+                "no checkpoint has satisfied the site's witness policy yet; the log's own checkpoint is at /checkpoint/unwitnessed",
             )
         },
         |witnessed| note(witnessed.note.to_string()),
@@ -123,7 +123,7 @@ async fn tile(State(Shown { log, reads }): State<Shown>, Path(path): Path<String
             (headers, bytes).into_response()
         }
         Ok(Ok(None)) => {
-            problem(StatusCode::NOT_FOUND, "the newest checkpoint's tree has no such tile")
+            problem(StatusCode::NOT_FOUND, "the tree of the newest checkpoint has no such tile")
         }
         Ok(Err(failure)) => internal(&failure),
         Err(panic) => internal(&panic),

@@ -49,7 +49,7 @@ impl Answer {
     pub fn parse(payload: &[u8]) -> Result<Self, InvalidAnswer> {
         if payload.len() > Self::PAYLOAD_BYTES_MAX {
             return Err(InvalidAnswer(format!(
-                "the answer has {} bytes: at most {} are read",
+                "the answer has {} bytes, but at most {} are read",
                 payload.len(),
                 Self::PAYLOAD_BYTES_MAX
             )));
@@ -86,9 +86,9 @@ fn value(json: &RawValue) -> Result<String, InvalidAnswer> {
     match kind(json) {
         "text" => serde_json::from_str(json.get()).map_err(invalid),
         "a number" | "a boolean" => Ok(String::from(json.get())),
-        kind => Err(InvalidAnswer(format!(
-            "the value is {kind}, and neither a number nor a string nor a boolean"
-        ))),
+        kind => {
+            Err(InvalidAnswer(format!("the value is {kind}; use a number, a string or a boolean")))
+        }
     }
 }
 
@@ -133,10 +133,10 @@ mod tests {
         for (payload, words) in [
             ("", "EOF"),
             ("23.5C", "trailing characters"),
-            ("null", "neither a number"),
-            ("[1]", "neither a number"),
+            ("null", "use a number"),
+            ("[1]", "use a number"),
             (r#"{"seq":1}"#, "missing field `value`"),
-            (r#"{"value":{}}"#, "neither a number"),
+            (r#"{"value":{}}"#, "use a number"),
             (r#"{"value":1,"value":2}"#, "duplicate field"),
             (r#"{"value":[1]}"#, "the value is an array"),
         ] {
@@ -151,7 +151,7 @@ mod tests {
             (r#""seq":"7""#, "`seq` is left out: it is text; use a whole number"),
             (r#""seq":-1"#, "`seq` is left out: it is -1; use a whole number"),
             (r#""seq":9007199254740992"#, "use a whole number of 0 to 9007199254740991"),
-            (r#""seq":1,"seq":2"#, "`seq` is left out: it is there twice"),
+            (r#""seq":1,"seq":2"#, "`seq` is left out: it appears twice"),
             (r#""seq":[1]"#, "it is an array"),
             (r#""time":1795460483"#, "`time` is left out: it is a number; use text in RFC 3339"),
             (r#""time":"2026-11-23T19:01:23""#, "use RFC 3339"), // no zone

@@ -296,8 +296,8 @@ mod tests {
     fn what_is_no_event_is_refused() {
         for (event, words) in [
             (r#"{"action":"A"}"#, "missing field `message`"),
-            (r#"{"message":"a","message":"b"}"#, "`message` is there twice"),
-            (r#"{"message":"a","level":1,"level":1}"#, "`level` is there twice"),
+            (r#"{"message":"a","message":"b"}"#, "`message` appears twice"),
+            (r#"{"message":"a","level":1,"level":1}"#, "`level` appears twice"),
             (r#"{"message":"a","level":1.5}"#, "did not match"),
             (r#"{"message":"a","level":[]}"#, "did not match"),
             (r#"{"message":7}"#, "expected a string"),

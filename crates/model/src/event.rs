@@ -160,14 +160,14 @@ impl<'de> Visitor<'de> for EventVisitor {
                 }
                 _ => {
                     if event.custom.insert(name.clone().into(), map.next_value()?).is_some() {
-                        return Err(A::Error::custom(format_args!("`{name}` is there twice")));
+                        return Err(A::Error::custom(format_args!("`{name}` appears twice")));
                     }
                     continue;
                 }
             };
             if field.is_some() {
                 map.next_value::<IgnoredAny>()?;
-                return Err(A::Error::custom(format_args!("`{name}` is there twice")));
+                return Err(A::Error::custom(format_args!("`{name}` appears twice")));
             }
             *field = map.next_value()?;
         }
@@ -332,7 +332,7 @@ impl Event {
             vkey: Some(String::from(vkey)),
             ..Detail::default()
         };
-        let message = format!("log {origin} goes over to the key {vkey}");
+        let message = format!("log {origin} changes its key to {vkey}");
         Self::new(actor, action::KEY_ROTATED, origin, message, at).with(detail)
     }
 
@@ -410,7 +410,7 @@ impl Event {
     /// The newest leaves were adopted although no signature of the site's key covers them.
     #[must_use]
     pub fn tail_adopted(actor: &str, origin: &str, leaves: u64, why: &str, at: Timestamp) -> Self {
-        let message = format!("{leaves} leaves taken over that no key vouched for: {why}");
+        let message = format!("{leaves} leaves without a MAC adopted: {why}");
         Self::new(actor, action::TAIL_ADOPTED, origin, message, at)
     }
 
@@ -480,7 +480,7 @@ impl Event {
             sensor: Some(heartbeat.id),
             ..Detail::default()
         };
-        let message = format!("{source}: polls missing, nobody knows how many: {why}");
+        let message = format!("{source}: an unknown number of polls is missing: {why}");
         Self::new("poller", action::READINGS_MISSING, &source, message, at).with(detail)
     }
 
@@ -496,11 +496,15 @@ impl Event {
         let source = heartbeat.source();
         let (missing, words) = match broken {
             SequenceBreak::NotSealed(range) => {
-                let words = format!("its numbers {range} came late or never");
+                let words = format!("numbers {range} of its own count came late or never");
                 (Some(range.to_string()), words)
             }
-            SequenceBreak::Repeated => (None, format!("its number {seq} came again")),
-            SequenceBreak::Restarted => (None, format!("its count went back from {last} to {seq}")),
+            SequenceBreak::Repeated => {
+                (None, format!("number {seq} of its own count was repeated"))
+            }
+            SequenceBreak::Restarted => {
+                (None, format!("its own count went back from {last} to {seq}"))
+            }
         };
         let detail = Detail {
             missing,
@@ -524,7 +528,7 @@ impl Event {
         let source = heartbeat.source();
         let reasons: Vec<String> = left_out.iter().map(|left_out| left_out.to_string()).collect();
         let reasons = reasons.join("; ");
-        let message = format!("{source}: of its {what}, {reasons}");
+        let message = format!("{source}: in its {what}, {reasons}");
         let detail =
             Detail { error: Some(reasons), sensor: Some(heartbeat.id), ..Detail::default() };
         Self::new("poller", action::FIELDS_LEFT_OUT, &source, message, at).with(detail)
@@ -537,13 +541,13 @@ impl Event {
         let source = heartbeat.source();
         let (words, with_heartbeat) = match action {
             action::SENSOR_DISCOVERED => ("discovered", true),
-            action::SENSOR_CHANGED => ("now describes itself otherwise", true),
+            action::SENSOR_CHANGED => ("its description changed", true),
             action::HEARTBEAT_MISSED => ("heartbeats stopped", false),
-            action::HEARTBEAT_RESUMED => ("heartbeats come again", false),
-            action::SENSOR_DISCONNECTED => ("says that it goes", false),
-            action::SENSOR_FORGOTTEN => ("never answered, and is forgotten", false),
-            action::POLLS_STRETCHED => ("never answered, and is polled less often", false),
-            action::POLLS_RESTORED => ("answers, and is polled as it asks", false),
+            action::HEARTBEAT_RESUMED => ("heartbeats resumed", false),
+            action::SENSOR_DISCONNECTED => ("disconnected", false),
+            action::SENSOR_FORGOTTEN => ("forgotten, because it never answered", false),
+            action::POLLS_STRETCHED => ("polled less often, because it never answered", false),
+            action::POLLS_RESTORED => ("answers now, and is polled as often as it asks", false),
             other => (other, false),
         };
         let detail = Detail {
@@ -559,9 +563,9 @@ impl Event {
     #[must_use]
     pub fn heartbeats_refused(subject: &str, count: u64, newest: &str, at: Timestamp) -> Self {
         let message = match count {
-            1 => format!("a heartbeat on {subject} is refused: {newest}"),
+            1 => format!("a heartbeat on {subject} was refused: {newest}"),
             _ => format!(
-                "{count} heartbeats on {subject} were refused in a minute, the last: {newest}"
+                "{count} heartbeats on {subject} were refused within a minute; the newest: {newest}"
             ),
         };
         let detail = Detail { error: Some(String::from(newest)), ..Detail::default() };
@@ -580,13 +584,14 @@ impl Event {
             Some(shortest) => (
                 action::POLLS_STRETCHED,
                 format!(
-                    "sensors ask for {wished:.0} polls a second, and the site makes {polls_per_second}: none is polled more often than every {} ms",
+                    "sensors ask for {wished:.0} polls per second, but the limit is {polls_per_second}: no sensor is polled more often than every {} ms",
                     shortest.as_millis()
                 ),
             ),
-            None => {
-                (action::POLLS_RESTORED, String::from("sensors are polled as often as they ask"))
-            }
+            None => (
+                action::POLLS_RESTORED,
+                String::from("all sensors are polled as often as they ask again"),
+            ),
         };
         let mut event = Self::new("poller", action, "poller", message, at);
         event.new = shortest.map(|shortest| shortest.as_millis().to_string());

@@ -48,10 +48,10 @@ impl MissingReason {
     /// A phrase for messages.
     pub(crate) const fn words(self) -> &'static str {
         match self {
-            Self::BusAway => "the message bus was away",
-            Self::Overrun => "their time was over before they could be sent",
-            Self::Unanswered => "an answer to the poll before them was still awaited",
-            Self::Stopped => "the site stopped or did not run",
+            Self::BusAway => "the message bus was unavailable",
+            Self::Overrun => "the next poll was due before they could be sent",
+            Self::Unanswered => "the site was still waiting for an earlier answer",
+            Self::Stopped => "the site was stopping or not running",
             Self::Forgotten => "the site forgot the sensor before they ended",
         }
     }

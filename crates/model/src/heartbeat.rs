@@ -153,7 +153,10 @@ impl Heartbeat {
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidHeartbeat {
     /// It is larger than any heartbeat needs to be.
-    #[error("the heartbeat has {bytes} bytes: at most {} are read", Heartbeat::PAYLOAD_BYTES_MAX)]
+    #[error(
+        "the heartbeat has {bytes} bytes, but at most {} are read",
+        Heartbeat::PAYLOAD_BYTES_MAX
+    )]
     TooLarge {
         /// Size of the heartbeat.
         bytes: usize,
@@ -200,8 +203,8 @@ fn poll_interval(json: &RawValue) -> Result<u64, String> {
     let (min, max) = (Heartbeat::POLL_INTERVAL_MS_MIN, Heartbeat::POLL_INTERVAL_MS_MAX);
     match whole_number(u64::MAX, json) {
         Ok(millis) if (min..=max).contains(&millis) => Ok(millis),
-        Ok(millis) => Err(format!("{millis} ms; use {min} to {max}")),
-        Err(_) => Err(format!("it is no whole number; use {min} to {max} milliseconds")),
+        Ok(millis) => Err(format!("it is {millis} ms; use {min} to {max}")),
+        Err(_) => Err(format!("it is not a whole number; use {min} to {max} milliseconds")),
     }
 }
 
@@ -218,7 +221,7 @@ fn mac_addr(json: &RawValue) -> Result<String, String> {
     if kind(json) == "text" {
         return name(json);
     }
-    let refused = || String::from("it is neither text nor six numbers of 0 to 255");
+    let refused = || String::from("it is neither text nor six numbers from 0 to 255");
     let numbers: Vec<&RawValue> = serde_json::from_str(json.get()).map_err(|_| refused())?;
     if numbers.len() != 6 {
         return Err(refused());
@@ -290,13 +293,13 @@ mod tests {
     fn refusals_name_the_field_and_what_is_allowed() {
         assert_eq!(
             refusal("10000", "50"),
-            "the heartbeat's `poll_interval` is refused: 50 ms; use 100 to 86400000"
+            "the heartbeat's `poll_interval` is refused: it is 50 ms; use 100 to 86400000"
         );
         assert!(refusal("sim.poll.7", "runtime.host.1.workload.stop").contains("`poll_topic`"));
         assert!(refusal("sim.read.7", "sim.read.*").contains("wildcard"));
         assert!(refusal("TempSensor01", "").contains("`alias`"));
         assert!(refusal("A3B3", "ZZZZ").contains("`id` is refused: a sensor id is a UUID"));
-        assert!(refusal("10000", "\"10000\"").contains("no whole number; use 100 to 86400000"));
+        assert!(refusal("10000", "\"10000\"").contains("not a whole number; use 100 to 86400000"));
         assert!(refusal("\"alias\"", "\"name\"").contains("missing field `alias`"));
         assert!(refusal("\"alias\"", "\"id\":1,\"alias\"").contains("duplicate field `id`"));
     }
@@ -305,8 +308,8 @@ mod tests {
     fn an_optional_field_that_cannot_be_taken_costs_itself_alone() {
         let plain = REFERENCE.replace(",\"location\":\"SIMULATION-Conveyor Belt 1\"", "");
         for (field, json, words) in [
-            ("range", "[50,0]", "two finite numbers, the lower one first"), // reversed
-            ("range", "[0,null]", "two finite numbers"),                    // half open
+            ("range", "[50,0]", "two finite numbers with the lower one first"), // reversed
+            ("range", "[0,null]", "two finite numbers"),                        // half open
             ("range", "[0]", "two finite numbers"),
             ("range", "[0,1e400]", "two finite numbers"),
             ("range", "{\"low\":0,\"high\":50}", "two finite numbers"),
@@ -316,7 +319,7 @@ mod tests {
             ("mac_addr", "[0,18,75,0,20,217,73,172]", "six numbers"), // an EUI-64
             ("mac_addr", "[256,0,0,0,0,0]", "0 to 255"),
             ("ip_addr", "[192,168,1,1]", "it is an array"),
-            ("location", "null,\"location\":\"Hall\"", "it is there twice"),
+            ("location", "null,\"location\":\"Hall\"", "it appears twice"),
             ("public_key", "5", "it is a number"),
             ("disconnect_topic", "\"a.*\"", "it has a wildcard"),
             ("disconnect_topic", "\"runtime.host\"", "reserved"),

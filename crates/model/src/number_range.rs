@@ -88,7 +88,7 @@ impl FromStr for NumberRange {
 /// The text is not a range of numbers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "a range of numbers is one below 2^53, or two with a hyphen, the lower one first, such as 412-430"
+    "a range of numbers is a number below 2^53, or two with a hyphen and the lower one first, such as 412-430"
 )]
 pub struct InvalidNumberRange;
 

@@ -67,7 +67,7 @@ impl<'a> Object<'a> {
         let taken = match self.fields.get(field)? {
             Field::Once(json) if json.get() == "null" => return None,
             Field::Once(json) => read(json),
-            Field::Repeated => Err("it is there twice".to_owned()),
+            Field::Repeated => Err("it appears twice".to_owned()),
         };
         taken.map_err(|reason| self.left_out.push(LeftOut { field, reason })).ok()
     }

@@ -220,7 +220,7 @@ impl ProofQuery {
         match leaf.parse() {
             Ok(leaf) => Ok(Self { leaf }),
             Err(_) => Err(QueryError::Invalid(format!(
-                "`{leaf}` is not a leaf: use its index, a whole number from 0"
+                "`{leaf}` is not a leaf: use a whole number from 0 on"
             ))),
         }
     }

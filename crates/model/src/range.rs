@@ -86,7 +86,7 @@ impl From<Range> for String {
 
 /// The two bounds do not make a range.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("a range is two finite numbers, the lower one first, such as [0, 50]")]
+#[error("a range is two finite numbers with the lower one first, such as [0, 50]")]
 pub struct InvalidRange;
 
 #[cfg(test)]

@@ -140,10 +140,10 @@ impl Pattern {
         if levels.iter().any(|level| level.len() > 1 && level.contains(['*', '>']))
             || before_last.contains(&">")
         {
-            return refuse("a wildcard is a level of its own, and `>` the last one");
+            return refuse("a wildcard must be a whole level, and `>` must be the last one");
         }
         if pattern == ">" {
-            return refuse("it takes every message there is");
+            return refuse("it matches every message");
         }
         Ok(Self(pattern))
     }

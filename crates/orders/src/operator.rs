@@ -455,7 +455,7 @@ impl Operator {
         if own.in_doubt {
             if !own.is_told {
                 let words = format!(
-                    "the machine's clock says {now}, and the site's own time is {}: nothing is erased for its age until `sealwire log confirm-clock`",
+                    "the machine's clock says {now}, but the site's own time is {}: nothing is erased because of its age until `sealwire log confirm-clock`",
                     own.time
                 );
                 let event = Event::site(action::CLOCK_JUMPED, "site", words, now);
@@ -651,10 +651,10 @@ pub enum OperatorError {
     #[error(transparent)]
     Erase(#[from] EraseError),
     /// The event that records the order cannot be sealed.
-    #[error("the event that says so was not sealed")]
+    #[error("cannot seal the event that records the order")]
     Append(#[from] AppendError),
     /// The hold would cover nothing, because its window is empty.
-    #[error("the hold covers nothing: `from` must be before `to`")]
+    #[error("the hold covers no time: `from` must be before `to`")]
     EmptyWindow,
     /// The key files cannot be used.
     #[error(transparent)]
@@ -666,15 +666,14 @@ pub enum OperatorError {
     #[error(transparent)]
     Token(#[from] ApiTokenError),
     /// The events derived from the leaves cannot be looked up.
-    #[error("what was derived from the leaves could not be looked up")]
+    #[error("cannot look up the events derived from these leaves")]
     Read(#[source] ReadError),
     /// The file with the site's own time cannot be written.
-    #[error("the file `clock` cannot be written")]
+    #[error("cannot write the file `clock`")]
     Clock(#[source] io::Error),
     /// The clock is in doubt, so the age of envelopes is not known.
     #[error(
-        "the machine's clock says {clock}, and the site's own time is {own}: nothing is erased for its age; set the clock, and give \
-         the order `sealwire log confirm-clock`"
+        "the machine's clock says {clock}, but the site's own time is {own}, so nothing is erased because of its age: set the clock and run `sealwire log confirm-clock`"
     )]
     ClockInDoubt {
         /// The time of the machine's clock.
@@ -683,19 +682,21 @@ pub enum OperatorError {
         own: Timestamp,
     },
     /// The site does not poll, so it has no poller that could forget a sensor.
-    #[error("only a site that polls forgets a sensor: start it, and give the order again")]
+    #[error("only a running site can forget a sensor: start the site, and give the order again")]
     NotPolling,
     /// The sensor may or may not be forgotten.
-    #[error("the sensor may be forgotten, and the log says whether it is")]
+    #[error("the site may have forgotten the sensor: look in the log for the event")]
     NotForgotten(#[source] Box<dyn Error + Send + Sync>),
     /// Neither the poller nor the log knows the sensor.
-    #[error("the site knows no sensor {sensor}: `/api/sensors` lists those that it knows")]
+    #[error("the site has no sensor {sensor}: `/api/sensors` lists all sensors")]
     UnknownSensor {
         /// The sensor that the order names.
         sensor: SensorId,
     },
     /// Too many orders are being carried out.
-    #[error("{ORDERS_MAX} orders are being carried out: wait for them, and try again")]
+    #[error(
+        "the site is already carrying out {ORDERS_MAX} orders, which is the limit: try again when they are done"
+    )]
     Busy,
     /// A bug in this program.
     #[error("carrying out the order panicked")]

@@ -96,7 +96,10 @@ impl OrderSocket {
                     fs::remove_file(&path)?;
                 }
                 Ok(_) => {
-                    return Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::AddrInUse,
+                        "another process is listening on it",
+                    ));
                 }
                 Err(error) => return Err(error),
             }
@@ -118,7 +121,7 @@ impl OrderSocket {
             let stream = match accepted {
                 Ok((stream, _address)) => stream,
                 Err(error) => {
-                    warn!(%error, "an order's connection could not be accepted");
+                    warn!(%error, "cannot accept a connection for an order");
                     sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
@@ -134,7 +137,7 @@ impl OrderSocket {
             let operator = operator.clone();
             connections.spawn(async move {
                 if let Err(error) = hear(stream, operator, gives_way).await {
-                    debug!(%error, "an order's connection ended early");
+                    debug!(%error, "a connection for an order ended early");
                 }
             });
             while connections.try_join_next().is_some() {}
@@ -158,7 +161,9 @@ async fn hear(
         let mut order = (&mut stream).take(ORDER_BYTES_MAX + 1);
         let read = timeout(PATIENCE, order.read_to_end(&mut bytes));
         let Some(read) = gives_way.run_until_cancelled(read).await else {
-            return Err(io::Error::other("another order came first"));
+            return Err(io::Error::other(
+                "the connection was closed to make room for another order",
+            ));
         };
         read??;
         // From here on the connection gives way to no other.
@@ -166,9 +171,7 @@ async fn hear(
         carry_out(&operator, uid, &bytes).await
     } else {
         gives_way.cancel();
-        Answer::Refused(
-            "orders come from the account that the site runs as, or from root".to_owned(),
-        )
+        Answer::Refused("only root and the account that runs the site may give orders".to_owned())
     };
     let json = serde_json::to_vec(&answer).expect("what was done has only text keys");
     timeout(PATIENCE, stream.write_all(&json)).await??;
@@ -180,7 +183,9 @@ async fn hear(
 
 async fn carry_out(operator: &Operator, uid: u32, bytes: &[u8]) -> Answer {
     if bytes.len() as u64 > ORDER_BYTES_MAX {
-        return Answer::Refused(format!("an order has at most {ORDER_BYTES_MAX} bytes"));
+        return Answer::Refused(format!(
+            "the order is too large: at most {ORDER_BYTES_MAX} bytes are read"
+        ));
     }
     let order: Order = match serde_json::from_slice(bytes) {
         Ok(order) => order,
@@ -255,7 +260,7 @@ impl Address {
 #[derive(Debug, thiserror::Error)]
 pub enum GiveOrderError {
     /// There is no socket, or no process listens on it.
-    #[error("the site in {} is starting or stopping: try again in a moment", folder.display())]
+    #[error("the site in {} is starting or stopping: try again shortly", folder.display())]
     NobodyListens {
         /// Path of the data directory.
         folder: PathBuf,
@@ -270,11 +275,11 @@ pub enum GiveOrderError {
     },
     /// The connection ended before the answer. The order may or may not have been carried out.
     #[error(
-        "the site gave no answer: the order may have been carried out, and the log says whether it was"
+        "the site did not answer: it may have carried out the order, so look in the log for the event"
     )]
     Lost(#[source] io::Error),
     /// The answer is not one that this version understands.
-    #[error("the site answers something else: use the sealwire that runs it")]
+    #[error("cannot understand the site's answer: use the version of sealwire that runs the site")]
     Answer(#[source] serde_json::Error),
     /// The site refused the order or failed at it; the text says why.
     #[error("{0}")]
@@ -389,7 +394,10 @@ mod tests {
         for (sent, words) in [
             (Vec::new(), "this is not an order"),
             (br#"{"order":"dance"}"#.to_vec(), "unknown variant `dance`"),
-            (br#"{"order":"erase","leaves":"3-1","reason":"b"}"#.to_vec(), "does not name leaves"),
+            (
+                br#"{"order":"erase","leaves":"3-1","reason":"b"}"#.to_vec(),
+                "is not a list of leaves",
+            ),
             (br#"{"order":"erase","leaves":"3","actor":" ","reason":"b"}"#.to_vec(), "not blank"),
             (br#"{"order":"erase","leaves":"99999999","reason":"b"}"#.to_vec(), "not in the log"),
             (vec![b'x'; 300 << 10], "at most 262144 bytes"),
@@ -447,10 +455,7 @@ mod tests {
         };
         let output = work::blocking((), ask).await.unwrap();
         let answer = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(
-            answer.contains("orders come from the account that the site runs as"),
-            "{output:?}"
-        );
+        assert!(answer.contains("only root and the account that runs the site"), "{output:?}");
         assert_eq!(site.log.ledger.keys().len(), 1);
         site.stop().await;
     }

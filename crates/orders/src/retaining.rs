@@ -36,7 +36,7 @@ impl Service for Retaining {
 
 async fn retain(operator: &Operator) {
     if let Err(error) = operator.seal_revocations().await {
-        warn!(failure = error_chain(&error), "revocations of tokens could not be sealed");
+        warn!(failure = error_chain(&error), "cannot seal the revocations of tokens");
     }
     match operator.retain(clock::now()).await {
         Ok(classes) => {
@@ -45,7 +45,10 @@ async fn retain(operator: &Operator) {
             }
         }
         Err(error) => {
-            warn!(failure = error_chain(&error), "what is no longer kept could not be erased");
+            warn!(
+                failure = error_chain(&error),
+                "cannot erase what the retention rules no longer keep"
+            );
         }
     }
 }

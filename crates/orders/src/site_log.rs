@@ -80,7 +80,7 @@ pub enum SiteLogError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The file with the site's own time cannot be used.
-    #[error("cannot use {}, which has the site's own time", path.display())]
+    #[error("cannot use {}, which holds the site's own time", path.display())]
     Clock {
         /// Path of the file `clock`.
         path: PathBuf,

@@ -101,20 +101,20 @@ impl Tasks {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
     /// Other requests occupy all places.
-    #[error("the page has as many requests under way as it takes ({CALLS_MAX}), and this one waited for {} s: try again in a moment", PATIENCE.as_secs())]
+    #[error("the page has its maximum of {CALLS_MAX} requests in progress, and this one waited {} s for its turn: try again shortly", PATIENCE.as_secs())]
     Busy,
     /// Clients with large answers take them too slowly, so memory is used up.
     #[error(
-        "other clients take their answers slowly, and there is no room for this one: try again in a moment"
+        "other clients are reading their answers slowly, so there is no room for this one: try again shortly"
     )]
     NoMemory,
     /// The host does not accept connections.
     #[error(
-        "the host of the page's components does not answer: it is started again by itself, so try again in a moment"
+        "the host of the page's components does not answer; the site restarts it, so try again shortly"
     )]
     Away(#[source] hyper_util::client::legacy::Error),
     /// The host has no workload for the page yet.
-    #[error("the page's components do not run yet: try again in a moment")]
+    #[error("the page's components are not running yet: try again shortly")]
     NoWorkload,
     /// The host took too long.
     #[error("the page's components did not answer within {} s", CALL_TIMEOUT.as_secs())]

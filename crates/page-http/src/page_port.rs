@@ -63,7 +63,7 @@ pub struct PagePort {
 pub async fn serve(listener: TcpListener, page: PagePort, shutdown: CancellationToken) {
     let tasks = page.host.tasks.clone();
     let log = page.log.fallback(|| async {
-        problem(StatusCode::NOT_FOUND, "of the log there is /log/checkpoint, /log/checkpoint/unwitnessed, /log/tile/..., /log/vkey and /log/keys here")
+        problem(StatusCode::NOT_FOUND, "no such path; the log has /log/checkpoint, /log/checkpoint/unwitnessed, /log/tile/..., /log/vkey and /log/keys here")
     });
     let router = page
         .live
@@ -93,7 +93,7 @@ async fn only_for_its_visitors(
         }
         Err(Stranger::Site) => problem(
             StatusCode::FORBIDDEN,
-            "another web site's page asks, and this port answers its own page only",
+            "the request comes from another web site's page, but this port answers only its own page",
         ),
     };
     let headers = answer.headers_mut();
@@ -131,7 +131,7 @@ async fn taken(request: Request) -> Result<(Parts, Bytes), Response> {
     let too_large = || {
         problem(
             StatusCode::PAYLOAD_TOO_LARGE,
-            &format!("a body has at most {BODY_BYTES_MAX} bytes"),
+            &format!("the body is too large: at most {BODY_BYTES_MAX} bytes are read"),
         )
     };
     if announced.is_some_and(|announced| announced > BODY_BYTES_MAX as u64) {
@@ -146,7 +146,7 @@ async fn taken(request: Request) -> Result<(Parts, Bytes), Response> {
         // The body paused too long, or the connection ended; in that case nobody receives this
         // answer.
         Ok(Err(_)) | Err(_) => {
-            let words = format!("the body did not come whole within {} s", BODY_TIMEOUT.as_secs());
+            let words = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
             Err(problem(StatusCode::REQUEST_TIMEOUT, &words))
         }
     }

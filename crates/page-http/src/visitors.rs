@@ -20,7 +20,7 @@ pub struct PageHost(String);
 /// Reason why a text is not such a name.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "`{0}` is no host name: give a name or an IP address without scheme, port and path, such as `plant.example`"
+    "`{0}` is not a host name: use a name or an IP address without scheme, port and path, such as `plant.example`"
 )]
 pub struct InvalidPageHost(String);
 
@@ -113,10 +113,9 @@ impl Names {
         };
         match without_port.parse::<PageHost>() {
             Ok(asked) => format!(
-                "this page answers under the names {known} only, and was asked for as {asked}: \
-                 if people are to reach it under that name, start the site with `--page-host {asked}`"
+                "this page answers only under the names {known}, but the request was for {asked}: if people should reach the page under that name, start the site with `--page-host {asked}`"
             ),
-            Err(_) => format!("this page answers under the names {known} only"),
+            Err(_) => format!("this page answers only under the names {known}"),
         }
     }
 }

@@ -81,12 +81,14 @@ impl Admission {
         let token = bearer(headers).and_then(|offered| self.tokens.admit(offered));
         let token = token.ok_or_else(unauthorized)?;
         if !allows(&token) {
-            let words = "this token may not do this: logging needs the scope `write`, reading the scope `read`";
+            let words = "this token may not do this: logging needs the scope `write`, and reading needs the scope `read`";
             return Err(Refusal::plain(Status::Forbidden, words));
         }
         if let Some(log) = token.log.as_ref().filter(|log| **log != self.config_id) {
-            let words =
-                format!("this token is for the log {log}: this site's is {}", self.config_id);
+            let words = format!(
+                "this token is for the log {log}, but the log of this site is {}",
+                self.config_id
+            );
             return Err(Refusal::plain(Status::Forbidden, words));
         }
         let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,9 +97,8 @@ impl Admission {
             told_on_day: None,
         });
         usage.allowance.take(now).map_err(|_soon| {
-            let words = format!(
-                "this token made more than {RATE} requests a second: try again in a moment"
-            );
+            let words =
+                format!("this token made more than {RATE} requests per second: try again shortly");
             Refusal::plain(Status::TooManyRequests, words)
         })?;
         let is_first_of_day = usage.told_on_day != Some(day_of(moment));
@@ -127,8 +128,7 @@ impl Admission {
 
 /// The refusal of a caller without a token that stands: Pangea's words, and ours.
 pub(crate) fn unauthorized() -> Refusal {
-    let words = "Not authorized to access this resource: the token is missing, unknown or revoked; \
-                 send `Authorization: Bearer ...` with one that `sealwire token create` made";
+    let words = "Not authorized to access this resource: the token is missing, unknown or revoked; send `Authorization: Bearer ...` with a token from `sealwire token create`";
     Refusal::plain(Status::Unauthorized, words)
 }
 

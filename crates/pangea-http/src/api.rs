@@ -129,7 +129,7 @@ impl Api {
             Refusal::plain(Status::NotFound, "there is no such endpoint: docs/pangea.md lists them")
         })?;
         if parts.method != endpoint.method() {
-            let words = format!("this path takes {}", endpoint.method());
+            let words = format!("this path supports only {}", endpoint.method());
             return Err(Refusal::plain(Status::MethodNotAllowed, words));
         }
         let token = self.admit(call, endpoint, &parts.headers).await?;
@@ -166,7 +166,7 @@ impl Api {
         let Admitted { token, is_first_of_day } =
             self.admission.admit(headers, allows, (call.began, Instant::now()))?;
         if is_first_of_day {
-            let words = format!("token {} is used", token.name.as_str());
+            let words = format!("token {} was used", token.name.as_str());
             let name = token.name.as_str();
             let event = token_event(action::TOKEN_USED, name, &token.name, words, call.began);
             self.ledger.append(Batch::of(vec![event])).await.map_err(not_sealed)?;
@@ -187,7 +187,7 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
         return Response::from_parts(head, body);
     }
     // What was sealed is sealed: a retry gets its answer.
-    let words = "other clients take their answers slowly, and there is no room for this one: try again in a moment";
+    let words = "other clients are reading their answers slowly, so there is no room for this one: try again shortly";
     let refusal = Refusal::plain(Status::ServiceNotAvailable, words);
     respond(&call, Err(refusal), &allow).map(Body::from)
 }

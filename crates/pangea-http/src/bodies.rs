@@ -46,7 +46,7 @@ impl Bodies {
             return Err(too_large(most));
         }
         timeout(BODY_TIMEOUT, self.gather(body, most)).await.unwrap_or_else(|_elapsed| {
-            let words = format!("the body did not come within {} s", BODY_TIMEOUT.as_secs());
+            let words = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
             Err(Refusal::plain(Status::RequestTimeout, words))
         })
     }
@@ -61,7 +61,7 @@ impl Bodies {
         while let Some(part) = parts.next().await {
             // The pause was too long, or the connection ended: then nobody hears this.
             let part = part.map_err(|_error| {
-                Refusal::plain(Status::RequestTimeout, "the body did not come in time")
+                Refusal::plain(Status::RequestTimeout, "the body did not arrive in time")
             })?;
             let len = gathered.len() + part.len();
             if len > most {
@@ -76,7 +76,7 @@ impl Bodies {
     async fn room(&self, permits: usize) -> Result<OwnedSemaphorePermit, Refusal> {
         self.0.room(permits).await.ok_or_else(|| {
             let words = format!(
-                "other requests take the {BODIES_BYTES_MAX} bytes that there are for bodies: try again in a moment"
+                "other requests are using the {BODIES_BYTES_MAX} bytes that the site has for bodies: try again shortly"
             );
             Refusal::plain(Status::ServiceNotAvailable, words)
         })
@@ -84,7 +84,7 @@ impl Bodies {
 }
 
 fn too_large(most: usize) -> Refusal {
-    let words = format!("the body is too large: at most {most} bytes are taken here");
+    let words = format!("the body is too large: at most {most} bytes are read");
     Refusal::plain(Status::PayloadTooLarge, words)
 }
 

@@ -68,7 +68,7 @@ impl BulkLogging {
         id: &str,
     ) -> Result<Reply, Refusal> {
         let unknown = || {
-            let words = "this token made no such request, or it is more than two days old";
+            let words = "there is no such request of this token, or it is more than two days old";
             Refusal::plain(Status::NotFound, words)
         };
         let asked = id.parse().map_err(|_| unknown())?;

@@ -110,10 +110,10 @@ pub struct PangeaConfigError {
 /// What is wrong with it.
 #[derive(Debug, thiserror::Error)]
 enum Problem {
-    #[error("it cannot be read")]
+    #[error("cannot read it")]
     Io(#[source] io::Error),
     #[error(
-        "it is JSON such as {{\"roots\":\"published\",\"fields\":[{{\"id\":\"batch\",\"type\":\"string\"}}]}}"
+        "use JSON such as {{\"roots\":\"published\",\"fields\":[{{\"id\":\"batch\",\"type\":\"string\"}}]}}"
     )]
     Json(#[source] serde_json::Error),
     #[error(transparent)]

@@ -116,12 +116,11 @@ pub(crate) async fn download(
     Path((secret, _name)): Path<(String, String)>,
 ) -> Response {
     let Some(file) = downloads.offered(&secret) else {
-        let words = "there is no such file, or its day is over, or its token is revoked, or the site was started again or gave many other addresses since: \
-                     ask for another with /v1/download_results\n";
+        let words = "there is no such file: its address has expired, its token was revoked, the site was restarted, or the site has since given out many other addresses; ask for a new address with /v1/download_results\n";
         return (StatusCode::NOT_FOUND, words).into_response();
     };
     let Ok(place) = Arc::clone(&downloads.places).try_acquire_owned() else {
-        let words = "as many files are being sent as may be: try again later\n";
+        let words = "the site is sending its maximum number of files: try again later\n";
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "10")], words)
             .into_response();
     };
@@ -172,7 +171,7 @@ impl Write for Parts<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         if !self.admission.stands(self.token) {
-            let words = "the token in whose name it is sent was revoked";
+            let words = "the token of this download was revoked";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, words));
         }
         let part = Bytes::from(std::mem::take(&mut self.part));

@@ -76,7 +76,7 @@ impl Exporting {
             Downloaded::Export(id) => {
                 let Some(Promised::Export(export)) = self.promises.promised(call, token, &id)
                 else {
-                    let words = "this token asked for no such export, or that is more than two days ago: export again";
+                    let words = "there is no such export of this token, or it is more than two days old: export again";
                     let fault = Fault::new(Code::DoesNotExist, "/request_id", words);
                     return Err(Refusal::at(Status::NotFound, fault));
                 };

@@ -45,7 +45,7 @@ impl Logging {
         let receipt = self.seal(call, token, request).await?;
         let mut logged = self.tell(call, receipt, verbose, prev_root).await?;
         let logged = logged.pop().ok_or_else(|| {
-            Refusal::plain(Status::InternalError, "the log has no leaf where it sealed one")
+            Refusal::plain(Status::InternalError, "the log lacks a leaf that it has just sealed")
         })?;
         Ok(Reply::done(call, "Logged 1 event", &logged))
     }

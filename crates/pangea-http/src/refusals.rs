@@ -9,7 +9,7 @@ use tracing::error;
 /// Something of ours failed. The client learns that much; the site's own log has the cause.
 pub(crate) fn failed(failure: &dyn Error) -> Refusal {
     error!(%failure, source = failure.source(), "a request to Pangea's API failed");
-    Refusal::plain(Status::InternalError, "the site could not do this; its own log says why")
+    Refusal::plain(Status::InternalError, "the site could not do this; its program log says why")
 }
 
 /// The log could not be read.
@@ -24,13 +24,14 @@ pub(crate) fn not_sealed(error: AppendError) -> Refusal {
             Refusal::plain(Status::PayloadTooLarge, error.to_string())
         }
         AppendError::KeyReused { .. } => {
-            let words = "a request of this id sealed other events: a retry sends the same body";
+            let words =
+                "a request with this id sealed other events: a retry must send the same body";
             Fault::new(Code::InvalidConst, "", words).into()
         }
         // Nothing was sealed, or the same request will find out: its key is in the log.
         AppendError::Write(_) | AppendError::Stopped => {
-            error!(%error, "events of a client are not sealed");
-            let words = "the log takes nothing at the moment: try again";
+            error!(%error, "cannot seal the events of a client");
+            let words = "the log cannot seal anything at the moment: try again";
             Refusal::plain(Status::ServiceNotAvailable, words)
         }
         // Requests are checked when they are read.

@@ -48,7 +48,7 @@ impl Reply {
             retry_counter: 0,
             ttl_mins: saved::LIFETIME.as_secs() / 60,
         };
-        let summary = "Taken: ask for the result at its location";
+        let summary = "Accepted: ask for the result at its location";
         Self { status: Status::Accepted, ..Self::done(call, summary, &accepted) }
     }
 

@@ -115,7 +115,7 @@ impl Saved {
 
 /// A file of what is saved cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot use {}: remove it; clients will not find the searches or results that they come back for", path.display())]
+#[error("cannot use {}: remove it; clients will then not find their earlier searches or results", path.display())]
 pub struct SavedError {
     path: PathBuf,
     source: io::Error,

@@ -80,8 +80,11 @@ impl Searching {
         let search = self.saved(request.id.as_ref(), "/id", request.asserted.as_ref())?;
         let (page, summary) = self.page(call, search, request.offset, request.limit).await?;
         if request.offset > page.count {
-            let fault =
-                Fault::new(Code::IsTooBig, "/offset", format!("the search finds {}", page.count));
+            let fault = Fault::new(
+                Code::IsTooBig,
+                "/offset",
+                format!("the search found only {} events", page.count),
+            );
             return Err(Refusal::at(Status::BadOffset, fault));
         }
         Ok(Reply::done(call, summary, &page))
@@ -159,7 +162,7 @@ fn summary(order_by: &str, count: u64, more: bool) -> Cow<'static, str> {
         return "Found events".into();
     }
     format!(
-        "Found events: the newest {count}, sorted by {order_by}. There may be more, which are not among them: narrow the search to have all sorted"
+        "Found events: the newest {count}, sorted by {order_by}. There may be more events: narrow the search to sort all of them"
     )
     .into()
 }

@@ -37,7 +37,8 @@ impl ShownLog {
     pub(crate) fn check_config(&self, named: Option<&str>) -> Result<(), Refusal> {
         match named {
             Some(named) if named != self.config_id() => {
-                let words = format!("there is no such log: this site's is {}", self.config_id);
+                let words =
+                    format!("there is no such log: the log of this site is {}", self.config_id);
                 Err(Fault::new(Code::ConfigNotExist, "/config_id", words).into())
             }
             _ => Ok(()),

@@ -45,7 +45,7 @@ impl Item {
             }
             (Some(signature), Some(public_key)) => {
                 if is_redacted {
-                    let words = "this log redacts what the event says, which no signature would survive: redact it before you sign it";
+                    let words = "this log would redact the event, which would break its signature: redact the event before you sign it";
                     return Err(Fault::new(Code::DoesNotMatchPattern, "/signature", words));
                 }
                 let signed = Signed {
@@ -57,7 +57,7 @@ impl Item {
             }
             (signature, _) => {
                 let place = if signature.is_some() { "/signature" } else { "/public_key" };
-                let words = "`signature` and `public_key` come together, or not at all";
+                let words = "`signature` and `public_key` must come together";
                 Err(Fault::new(Code::IsDependentOn, place, words))
             }
         }
@@ -107,8 +107,7 @@ fn as_signed(
     ];
     let mut forms = others.into_iter().flatten();
     forms.find(|form| verifier.verifies(&canonical(form))).ok_or_else(|| {
-        let words = "the signature is not of this event's canonical JSON as it is sealed: \
-                     nested values, floating-point numbers and whole numbers from 2^53 on are text there, and timestamps have a zone";
+        let words = "the signature does not match the canonical JSON of the event as it is sealed: there, nested values, floating-point numbers and whole numbers from 2^53 on are text, and timestamps have a time zone";
         Fault::new(Code::DoesNotMatchPattern, "/signature", words)
     })
 }
@@ -164,7 +163,7 @@ fn flatten(event: &RawValue, schema: &Schema) -> Result<BTreeMap<String, FieldVa
     for (name, value) in members.iter() {
         let place = || members::at(name);
         let field = schema.field(name).ok_or_else(|| {
-            let words = "the log's events have no such field: /v1/schema says which they have";
+            let words = "the log's events have no such field: /v1/schema lists the fields";
             Fault::new(Code::UnexpectedProperty, place(), words)
         })?;
         let value = flat(value, field).map_err(|fault| fault.under(&place()))?;
@@ -172,8 +171,9 @@ fn flatten(event: &RawValue, schema: &Schema) -> Result<BTreeMap<String, FieldVa
             && let FieldValue::Text(action) = &value
             && action::OF_THE_LOG.contains(&action.as_str())
         {
-            let words =
-                format!("the action {action} is the log's own: name the event's action otherwise");
+            let words = format!(
+                "the action {action} is reserved for the log itself: choose another action"
+            );
             return Err(Fault::new(Code::InvalidConst, place(), words));
         }
         fields.insert(name.to_owned(), value);

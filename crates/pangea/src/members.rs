@@ -23,7 +23,7 @@ impl<'a> Members<'a> {
         let invalid = |words: String| Fault::new(Code::InvalidObject, "", words);
         let text = str::from_utf8(body).map_err(|error| invalid(format!("not UTF-8: {error}")))?;
         serde_json::from_str(text)
-            .map_err(|error| invalid(format!("the body is a JSON object: {error}")))
+            .map_err(|error| invalid(format!("the body must be a JSON object: {error}")))
     }
 
     /// Parses a value that must be an object.
@@ -162,7 +162,7 @@ pub(crate) fn check_length(text: &str, chars_max: usize) -> Result<(), Fault> {
     if chars <= chars_max {
         return Ok(());
     }
-    let words = format!("{chars} characters: at most {chars_max} are taken");
+    let words = format!("{chars} characters, but at most {chars_max} are allowed");
     Err(Fault::new(Code::AboveMaxLength, "", words))
 }
 
@@ -220,7 +220,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
             // Readers differ in which of two equal names they use.
             if members.contains_key(&name) {
                 let name = excerpt(&name);
-                return Err(D::Error::custom(format!("`{name}` is there twice")));
+                return Err(D::Error::custom(format!("`{name}` appears twice")));
             }
             members.insert(name, value);
         }

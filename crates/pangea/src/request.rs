@@ -72,7 +72,7 @@ impl LogRequest {
         let verbose = members.flag("verbose")?.unwrap_or(false);
         let events = members.array("events")?.ok_or_else(|| members::missing("events"))?;
         let refused = |code| {
-            let words = format!("{} events: 1 to {EVENTS_MAX} are taken", events.len());
+            let words = format!("{} events, but 1 to {EVENTS_MAX} are allowed", events.len());
             Err(Fault::new(code, "/events", words))
         };
         match events.len() {
@@ -226,7 +226,10 @@ fn restriction(value: &RawValue, schema: &Schema) -> Result<BTreeMap<String, Vec
         }
         let values = members::array(values).map_err(|fault| fault.under(&place))?;
         if values.len() > RESTRICTION_VALUES_MAX {
-            let words = format!("{} values: at most {RESTRICTION_VALUES_MAX}", values.len());
+            let words = format!(
+                "{} values, but at most {RESTRICTION_VALUES_MAX} are allowed",
+                values.len()
+            );
             return Err(Fault::new(Code::AboveMaxItems, place, words));
         }
         let text = |(at, value): (usize, &RawValue)| {
@@ -367,7 +370,7 @@ impl ExportRequest {
         members.finish()?;
         if order_by != RECEIVED_AT {
             let words = format!(
-                "an export is ordered by received_at: search with another order, up to {RESULTS_MAX} events, and download that"
+                "an export is always ordered by received_at: for another order, search for up to {RESULTS_MAX} events and download the results"
             );
             return Err(Fault::new(Code::InvalidConst, "/order_by", words));
         }
@@ -444,7 +447,7 @@ pub fn parse_stream(body: &[u8], schema: &Schema) -> Result<LogRequest, Fault> {
         None => vec![(String::new(), serde_json::from_slice(body).map_err(invalid)?)],
     };
     if records.len() > EVENTS_MAX {
-        let words = format!("{} records: at most {EVENTS_MAX} are taken", records.len());
+        let words = format!("{} records, but at most {EVENTS_MAX} are allowed", records.len());
         return Err(Fault::new(Code::AboveMaxItems, "/logs", words));
     }
     let items = records.into_iter().map(|(place, record)| {

@@ -188,27 +188,27 @@ impl Schema {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum InvalidSchema {
     /// There are too many custom fields.
-    #[error("{fields} custom fields: at most {CUSTOM_FIELDS_MAX} are taken")]
+    #[error("{fields} custom fields, but at most {CUSTOM_FIELDS_MAX} are allowed")]
     TooMany {
         /// Number of custom fields.
         fields: usize,
     },
     /// A text cannot be the name of a field.
     #[error(
-        "`{id}` cannot be a custom field: use 1 to {ID_CHARS_MAX} of a-z, 0-9 and `_`, a letter first, and none of `received_at`, `sealwire` and `sensor`"
+        "`{id}` cannot be a custom field: use 1 to {ID_CHARS_MAX} characters of a-z, 0-9 and `_`, begin with a letter, and do not use `received_at`, `sealwire` or `sensor`"
     )]
     Name {
         /// The refused text.
         id: String,
     },
     /// Redaction is configured for a field that is missing or not a text.
-    #[error("there is no field `{id}` of text, so nothing of it can be redacted")]
+    #[error("there is no text field `{id}`, so nothing can be redacted from it")]
     NotText {
         /// Name of the field.
         id: String,
     },
     /// A pattern is not a regular expression.
-    #[error("`{pattern}`, to be redacted from `{id}`, is not a regular expression: {reason}")]
+    #[error("the pattern `{pattern}` to redact from `{id}` is not a regular expression: {reason}")]
     Pattern {
         /// Name of the field.
         id: String,
@@ -218,7 +218,9 @@ pub enum InvalidSchema {
         reason: String,
     },
     /// A pattern matches the empty text, and therefore everywhere.
-    #[error("`{pattern}`, to be redacted from `{id}`, matches the empty text, and so everywhere")]
+    #[error(
+        "the pattern `{pattern}` to redact from `{id}` matches the empty text, and therefore everywhere"
+    )]
     MatchesNothing {
         /// Name of the field.
         id: String,
@@ -226,7 +228,7 @@ pub enum InvalidSchema {
         pattern: String,
     },
     /// Another field already has this name.
-    #[error("there is a field `{id}` already: name the custom field otherwise")]
+    #[error("there already is a field `{id}`: choose another name for the custom field")]
     Taken {
         /// The name that is taken.
         id: String,

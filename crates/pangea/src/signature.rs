@@ -32,7 +32,7 @@ impl Verifier {
     pub(crate) fn of(signed: &Signed) -> Result<Self, Fault> {
         let key = key_of(&signed.public_key).ok_or_else(|| {
             let words =
-                "an Ed25519 key: a PEM, JSON with a PEM under `key`, base64 or `ssh-ed25519 ...`";
+                "an Ed25519 key: PEM, JSON with PEM under `key`, base64 or `ssh-ed25519 ...`";
             Fault::new(Code::BadFormat, "/public_key", words)
         })?;
         let bytes = STANDARD.decode(&signed.signature).ok();

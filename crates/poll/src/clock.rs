@@ -78,18 +78,18 @@ impl Past {
             now.unix_micros().saturating_add(behind) < earliest.unix_micros()
         };
         if self.built.is_some_and(is_before) {
-            return Err("the clock is before the day on which this program was built");
+            return Err("the clock is earlier than the build of this program");
         }
         if self.log_end.is_some_and(is_before) || is_before(until) {
-            return Err("the clock is before the end of the log");
+            return Err("the clock is earlier than the end of the log");
         }
         if last.set_back {
-            return Err("the clock was set back while the site ran");
+            return Err("the clock was set back while the site was running");
         }
         let micros = now.unix_micros().saturating_sub(until.unix_micros());
         let since = Duration::from_micros(u64::try_from(micros).unwrap_or_default());
         if since > Self::AWAY_MAX {
-            return Err("by the clock the site did not run for more than a year");
+            return Err("according to the clock, the site was down for more than a year");
         }
         Ok(since)
     }

@@ -324,7 +324,7 @@ impl Poller {
             Err(conflict) => refused(heartbeat.id, conflict).to_string(),
             Ok(()) => {
                 let heard = self.heartbeats.iter().find(|pattern| pattern.matches(topic))?;
-                format!("heartbeats are heard on `{topic}`, which `{heard}` matches")
+                format!("`{topic}` matches `{heard}`, on which the site receives heartbeats")
             }
         };
         heartbeat.disconnect_topic = None;
@@ -502,7 +502,7 @@ pub enum RefusedHeartbeat {
     Invalid(InvalidHeartbeat),
     /// The site has as many sensors as it may have.
     #[error(
-        "sensor {sensor} is refused: the site has its {sensors_max} sensors, which is its limit"
+        "sensor {sensor} is refused: the site already has {sensors_max} sensors, which is the limit"
     )]
     SensorsMax {
         /// The sensor that was refused.
@@ -512,7 +512,7 @@ pub enum RefusedHeartbeat {
     },
     /// Too many new sensors came in this minute.
     #[error(
-        "sensor {sensor} is refused: {per_minute} new sensors have come in this minute, which is the limit; --new-sensors-per-minute sets it"
+        "sensor {sensor} is refused: this minute has already brought {per_minute} new sensors, which is the limit (--new-sensors-per-minute)"
     )]
     NewSensorsMax {
         /// The sensor that was refused.
@@ -522,7 +522,7 @@ pub enum RefusedHeartbeat {
     },
     /// The sensor changes, or goes and comes back, too often.
     #[error(
-        "sensor {sensor} is refused: it has changed or come back {} times in this minute, which is the limit",
+        "sensor {sensor} is refused: it has already changed or come back {} times this minute, which is the limit",
         Sensor::CHANGES_PER_MINUTE
     )]
     ChangesMax {
@@ -531,7 +531,7 @@ pub enum RefusedHeartbeat {
     },
     /// The sensor uses one topic for two purposes, so its own messages would be confused.
     #[error(
-        "sensor {sensor} is refused: it names `{topic}` twice; poll, read and disconnect topic must differ"
+        "sensor {sensor} is refused: it uses `{topic}` twice; its poll, read and disconnect topics must differ"
     )]
     TopicTwice {
         /// The sensor that was refused.
@@ -541,7 +541,7 @@ pub enum RefusedHeartbeat {
     },
     /// The site receives heartbeats on the sensor's topic, so messages there would be confused.
     #[error(
-        "sensor {sensor} is refused: heartbeats are heard on its topic `{topic}`, which `{pattern}` matches; use another topic for polls and answers"
+        "sensor {sensor} is refused: its topic `{topic}` matches `{pattern}`, on which the site receives heartbeats; use another topic for polls and answers"
     )]
     TopicOfHeartbeats {
         /// The sensor that was refused.
@@ -552,7 +552,7 @@ pub enum RefusedHeartbeat {
         pattern: Pattern,
     },
     /// Another sensor uses the topic, so messages of the two would be confused.
-    #[error("sensor {sensor} is refused: its topic `{topic}` is in use by sensor {owner}")]
+    #[error("sensor {sensor} is refused: sensor {owner} already uses its topic `{topic}`")]
     TopicTaken {
         /// The sensor that came later and was refused.
         sensor: SensorId,

@@ -99,7 +99,7 @@ pub enum ExportError {
     #[error(transparent)]
     Log(#[from] ReadError),
     /// An envelope of the sensor has a newer version or is invalid.
-    #[error("the envelope of leaf {leaf} speaks of the sensor, and cannot be read")]
+    #[error("the envelope of leaf {leaf} mentions the sensor, but cannot be read")]
     Envelope {
         /// Leaf of the envelope.
         leaf: u64,

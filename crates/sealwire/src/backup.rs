@@ -12,7 +12,7 @@ pub(crate) fn run(arguments: &BackupArguments) -> Result<()> {
     let stop = signals::stop()?;
     let request = Request { data_dir, target, with_keys: *with_keys, key_file, stop: &stop };
     let done = backup(request, &mut |step| output::note(&format!("sealwire: {step}")))
-        .with_context(|| format!("{} is not backed up", data_dir.display()))?;
+        .with_context(|| format!("cannot back up {}", data_dir.display()))?;
     let BackedUp { verified, copied, size_before, keys, configuration, unsigned, left_out } = done;
     let checkpoint = &verified.checkpoint;
     output::line(&format!(
@@ -25,30 +25,32 @@ pub(crate) fn run(arguments: &BackupArguments) -> Result<()> {
     if let Some(before) = size_before {
         let (new, kept) = (copied.segments, copied.segments_kept);
         output::line(&format!(
-            "  the backup that was there had a checkpoint of {before} leaves, and is part of it; {new} segments were copied, {kept} were there"
+            "  it updates the earlier backup, which had {before} leaves: {new} segments copied, {kept} kept"
         ));
     }
     if copied.segments_erased > 0 {
-        output::line("  what the log orders to be erased, and had not erased yet, is erased in it");
+        output::line(
+            "  envelopes that the log ordered to be erased, but still held, are erased in the backup",
+        );
     }
     output::line(&if keys.is_empty() {
         String::from(
-            "  without secret keys: keep them elsewhere, or use --with-keys; nobody can go on with the log without its key",
+            "  without secret keys: back them up separately, or use --with-keys; without its key the log cannot be continued",
         )
     } else {
         format!(
-            "  with the secret keys ({}): whoever has this folder can sign for the log",
+            "  with the secret keys ({}): anyone who has this folder can sign as the log",
             keys.join(", ")
         )
     });
     let configuration = match configuration.as_slice() {
-        [] => String::from("nothing that an operator wrote"),
+        [] => String::from("no configuration files"),
         files => files.join(", "),
     };
     output::line(&match unsigned {
-        None => format!("  with {configuration}, which the log's key signed"),
+        None => format!("  with {configuration}, signed by the log's key"),
         Some(reason) => format!(
-            "  with {configuration}, NOT signed, so that a restore takes it only when asked: {reason}"
+            "  with {configuration}, NOT signed, so a restore needs --take for it: {reason}"
         ),
     });
     if !left_out.is_empty() {

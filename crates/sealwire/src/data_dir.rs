@@ -38,10 +38,10 @@ pub(crate) fn look_witnessed(data_dir: &Path, vkey: Option<&VerifierKey>) -> Res
     let name = path.display();
     let note = match fs::read_to_string(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            bail!("there is no {name}: witnesses have cosigned nothing yet")
+            bail!("{name} does not exist: no checkpoint has satisfied the witness policy yet")
         }
         read => read.with_context(|| format!("cannot read {name}"))?,
     };
     LogReader::open_under(Arc::new(RealDisk), &ledger, note, vkey)
-        .with_context(|| format!("{name} is not a checkpoint of this log as it is"))
+        .with_context(|| format!("{name} is not a checkpoint of this log in its current state"))
 }

@@ -25,10 +25,7 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Result<()> {
     if failed > 0 {
         bail!("{} of {} checks of {} FAILED", failed, findings.len(), data_dir.display());
     }
-    output::line(&format!(
-        "nothing is wrong with {} that keeps a site from running in it",
-        data_dir.display()
-    ));
+    output::line(&format!("no check of {} FAILED: a site can run in it", data_dir.display()));
     Ok(())
 }
 

@@ -20,18 +20,18 @@ pub(crate) fn run(arguments: &ExportArguments) -> Result<()> {
     let Some(Exported { first, end, rows, erased }) = exported else { return Ok(()) };
     let line = output::about(bundle);
     line(&format!(
-        "{rows} rows of the leaves from {first} up to {end} are in {}",
+        "exported {rows} rows, of the leaves from {first} up to {end}, to {}",
         bundle.display()
     ));
     if erased > 0 {
-        line(&format!("{erased} more are there without their envelopes, which were erased"));
+        line(&format!("{erased} more rows have no envelope, because it was erased"));
     }
     if rows + erased == 0 {
-        line("nothing was asked for that is there: check --sensor, --from and --to");
+        line("nothing in the log matches: check --sensor, --from and --to");
     }
     let vkey = log.keys().at(log.size());
     line(&format!(
-        "check it anywhere:  sealwire verify bundle {} --vkey {vkey}",
+        "verify it anywhere:  sealwire verify bundle {} --vkey {vkey}",
         output::quoted(bundle)
     ));
     Ok(())

@@ -53,17 +53,17 @@ fn adopt_tail(site: OrderArguments, actor: Option<Words>, reason: Words) -> Resu
         );
         ledger.append(Batch::of(vec![event])).await.map(|receipt| Some((adopted, receipt)))
     });
-    runtime.block_on(writer.close()).context("the log could not be closed")?;
+    runtime.block_on(writer.close()).context("cannot close the log")?;
     let text = match (sealed?, json) {
         (None, true) => String::from(r#"{"done":"adopt-tail","leaves":0}"#),
         (None, false) => {
-            String::from("the site's key vouches for all leaves: nothing was to be done")
+            String::from("nothing to adopt: all leaves carry a MAC under the site's key")
         }
         (Some((adopted, receipt)), true) => {
             format!(r#"{{"done":"adopt-tail","leaves":{adopted},"leaf":{}}}"#, receipt.first_leaf)
         }
         (Some((adopted, receipt)), false) => {
-            format!("{adopted} leaves were taken over; leaf {} says so", receipt.first_leaf)
+            format!("{adopted} leaves adopted; recorded at leaf {}", receipt.first_leaf)
         }
     };
     if json {
@@ -97,7 +97,7 @@ pub(crate) fn carry_out(data_dir: &Path, key_file: Option<PathBuf>, order: Order
             let SiteLog { ledger: _, writer, operator } = SiteLog::open(&data_dir, key_file)?;
             let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
             let done = runtime.block_on(operator.carry_out(order, &Account::own()));
-            runtime.block_on(writer.close()).context("the log could not be closed")?;
+            runtime.block_on(writer.close()).context("cannot close the log")?;
             Ok(done?)
         }
         Err(DataDirError::InUse { path }) => Ok(give_order(&path, &order)?),
@@ -142,16 +142,16 @@ impl From<LogOrder> for Command {
 
 fn words(done: &Done) -> String {
     let erased = |ErasedEnvelopes { leaf, envelopes, freed_bytes }: &ErasedEnvelopes| {
-        format!("{envelopes} envelopes erased, {freed_bytes} bytes freed; leaf {leaf} says so")
+        format!("{envelopes} envelopes erased, {freed_bytes} bytes freed; recorded at leaf {leaf}")
     };
     match done {
         Done::Checkpoint { checkpoint } => checkpoint.clone(),
         Done::Erase(much) => erased(much),
         Done::Hold { leaf } => {
-            format!("the hold stands; release it with `sealwire log release {leaf}`")
+            format!("hold placed; release it with `sealwire log release {leaf}`")
         }
-        Done::Release { leaf } => format!("the hold has ended; leaf {leaf} says so"),
-        Done::Holds { holds } if holds.is_empty() => String::from("no hold stands"),
+        Done::Release { leaf } => format!("hold released; recorded at leaf {leaf}"),
+        Done::Holds { holds } if holds.is_empty() => String::from("no hold is in force"),
         Done::Holds { holds } => {
             let all = |what: Option<String>| what.unwrap_or_else(|| String::from("-"));
             let mut table = format!("{:<12}{:<38}{:<30}{}\n", "leaf", "sensor", "from", "to");
@@ -168,7 +168,7 @@ fn words(done: &Done) -> String {
             table
         }
         Done::Retain { classes } if classes.is_empty() => {
-            String::from("there is nothing that is no longer kept")
+            String::from("nothing is older than the retention rules allow")
         }
         Done::Retain { classes } => {
             let line = |class: &orders::operator::RetainedClass| {
@@ -176,13 +176,13 @@ fn words(done: &Done) -> String {
             };
             classes.iter().map(line).collect()
         }
-        Done::ExportReadings { leaf } => format!("leaf {leaf} says that readings are exported"),
+        Done::ExportReadings { leaf } => format!("the export is recorded at leaf {leaf}"),
         Done::CreateToken { leaf, token, config_id } => {
             format!(
-                "{token}\nshown this once; for the log {config_id}; leaf {leaf} says that there is a token"
+                "{token}\nshown only this once; for the log {config_id}; recorded at leaf {leaf}"
             )
         }
-        Done::RevokeToken { leaf } => format!("the token lets nobody in; leaf {leaf} says so"),
+        Done::RevokeToken { leaf } => format!("token revoked; recorded at leaf {leaf}"),
         Done::Tokens { tokens, config_id } => {
             let mut table = format!("log {config_id}\n{:<62}{:<13}{}\n", "name", "scope", "since");
             for token in tokens {
@@ -193,13 +193,13 @@ fn words(done: &Done) -> String {
             table
         }
         Done::Forget { leaf } => {
-            format!("the site knows the sensor no more, until it beats again; leaf {leaf} says so")
+            format!("sensor removed until it sends a heartbeat again; recorded at leaf {leaf}")
         }
         Done::ConfirmClock { leaf } => {
-            format!("the site goes by the machine's clock again; leaf {leaf} says so")
+            format!("clock confirmed; recorded at leaf {leaf}")
         }
         Done::RotateKey { leaf, vkey } => {
-            format!("the log goes on with the key {vkey}; leaf {leaf} says so, signed by both keys")
+            format!("the log's key is now {vkey}; recorded at leaf {leaf}, signed by both keys")
         }
     }
 }

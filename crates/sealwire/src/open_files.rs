@@ -16,10 +16,9 @@ pub(crate) fn allow(needed: u64) -> Result<()> {
     }
     if let Some(maximum) = maximum.filter(|maximum| *maximum < needed) {
         bail!(
-            "this process may have {maximum} files open, and needs {needed} for as many connections as it takes: \
-             raise the hard limit (`ulimit -Hn {needed}`, or LimitNOFILE={needed} in a systemd unit)"
+            "this process may open only {maximum} files, but needs {needed} to serve its maximum number of connections: raise the hard limit (`ulimit -Hn {needed}`, or LimitNOFILE={needed} in a systemd unit)"
         );
     }
     setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum })
-        .with_context(|| format!("cannot raise the limit of open files to {needed}"))
+        .with_context(|| format!("cannot raise the limit on open files to {needed}"))
 }

@@ -65,7 +65,7 @@ pub(crate) fn about(file: &Path) -> fn(&str) {
 /// A part was not, for example because the disk behind standard output is full.
 pub(crate) fn check() -> Result<()> {
     match LOST.get() {
-        Some(error) => bail!("the result cannot be printed: {error}"),
+        Some(error) => bail!("cannot print the result: {error}"),
         None => Ok(()),
     }
 }
@@ -153,7 +153,7 @@ mod tests {
     fn nothing_from_outside_does_more_than_show_itself() {
         for (text, shown) in [
             ("Boiler Room.T1: 23.50 °C – é 温度 🔥", "Boiler Room.T1: 23.50 °C – é 温度 🔥"),
-            ("a\n  ok  the log holds", "a\\n  ok  the log holds"),
+            ("a\n  ok  the log verifies", "a\\n  ok  the log verifies"),
             ("\r  ok", "\\r  ok"),
             ("\u{1b}[2J\u{1b}]0;title\u{7}", "\\u{1b}[2J\\u{1b}]0;title\\u{7}"),
             ("\u{9b}31m", "\\u{9b}31m"), // the same in one character

@@ -29,10 +29,10 @@ pub(crate) fn check(policy: &Policy, note: &SignedNote) -> Result<usize> {
         let name = policy.name_of(cosignature.key()).unwrap_or_default();
         let at = Timestamp::after_1970(Duration::from_secs(cosignature.at().seconds()));
         output::line(&format!(
-            "  ok  the witness {name} signed it at {at} by its clock (key {})",
+            "  ok  the witness {name} cosigned the checkpoint at {at} by its clock (key {})",
             cosignature.key()
         ));
     }
-    output::line(&format!("  ok  that makes the policy's quorum `{}`", policy.quorum()));
+    output::line(&format!("  ok  the policy's quorum `{}` is reached", policy.quorum()));
     Ok(cosignatures.len())
 }

@@ -14,7 +14,9 @@ pub(crate) fn run(arguments: &ProveArguments) -> Result<()> {
     if envelope_file.as_ref().is_some_and(|file| is_standard_output(file))
         && is_standard_output(file)
     {
-        bail!("proof and envelope cannot both go to standard output: name a file for one of them");
+        bail!(
+            "the proof and the envelope cannot both go to standard output: name a file for one of them"
+        );
     }
     let stop = signals::stop()?;
     let write = |file: &Path, bytes: &[u8]| -> Result<Option<()>> {
@@ -23,11 +25,11 @@ pub(crate) fn run(arguments: &ProveArguments) -> Result<()> {
         })
     };
     let log = data_dir::look_as_asked(data_dir, *witnessed)
-        .with_context(|| format!("cannot look at {}", data_dir.display()))?;
+        .with_context(|| format!("cannot read {}", data_dir.display()))?;
     let size = log.size();
     let proof = log.prove(*leaf)?.with_context(|| {
         format!(
-            "leaf {leaf} is not covered: the newest checkpoint has {size} leaves, counted from 0"
+            "no checkpoint covers leaf {leaf} yet: the newest covers {size} leaves, counting from 0"
         )
     })?;
     let envelope = log.envelopes(*leaf, 1, usize::MAX)?.pop().and_then(|stored| stored.bytes);
@@ -39,7 +41,7 @@ pub(crate) fn run(arguments: &ProveArguments) -> Result<()> {
             None
         }
         (Some(envelope), None) if envelope.len() > EXTRA_BYTES_MAX => bail!(
-            "the envelope of leaf {leaf} has {} bytes, and a proof carries at most {EXTRA_BYTES_MAX}: name a file for it with --envelope",
+            "the envelope of leaf {leaf} has {} bytes, but a proof can contain at most {EXTRA_BYTES_MAX}: name a separate file for it with --envelope",
             envelope.len()
         ),
         (envelope, _) => envelope.clone(),
@@ -49,18 +51,21 @@ pub(crate) fn run(arguments: &ProveArguments) -> Result<()> {
     }
     let is_in_output = envelope_file.as_ref().is_some_and(|file| is_standard_output(file));
     let line = if is_in_output { output::note } else { output::about(file) };
-    line(&format!("the proof of leaf {leaf} among {size} is in {}", file.display()));
+    line(&format!(
+        "wrote the proof of leaf {leaf} in a log of {size} leaves to {}",
+        file.display()
+    ));
     let vkey = log.keys().at(size);
     let option = match (&envelope, envelope_file) {
         (Some(_), Some(file)) => format!(" --envelope {}", output::quoted(file)),
         (Some(_), None) => String::new(),
         (None, _) => {
-            line("its envelope was erased: the proof is of use to whoever has a copy of it");
+            line("the envelope was erased: to use the proof you need a copy of the envelope");
             String::from(" --envelope FILE")
         }
     };
     line(&format!(
-        "check it anywhere:  sealwire verify proof {}{option} --vkey {vkey}",
+        "verify it anywhere:  sealwire verify proof {}{option} --vkey {vkey}",
         output::quoted(file)
     ));
     Ok(())

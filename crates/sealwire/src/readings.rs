@@ -20,7 +20,9 @@ pub(crate) fn run(arguments: ReadingsArguments) -> Result<()> {
     let Signature { actor: Actor { actor }, reason } = signature;
     let order = Order::ExportReadings { sensor, from, to, actor, reason };
     let done = log::carry_out(&data_dir, key_file.clone(), order)?;
-    let Done::ExportReadings { leaf } = done else { bail!("the site did something else") };
+    let Done::ExportReadings { leaf } = done else {
+        bail!("the site answered another order than this export")
+    };
     let log = log_with(&data_dir, key_file, leaf)?;
     let selection = Selection { sensor, from, to };
     let formulas = if csv_formulas { Formulas::Kept } else { Formulas::Defused };
@@ -30,18 +32,15 @@ pub(crate) fn run(arguments: ReadingsArguments) -> Result<()> {
             readings::write(&log, selection, (format, formulas), out, &mut verify::progress())?;
         let is_known =
             written.is_known || readings::is_known(&log, sensor, &mut verify::progress())?;
-        ensure!(is_known, "there is no sensor {sensor} in the log");
+        ensure!(is_known, "the log has no sensor {sensor}");
         Ok(written)
     })?;
     let Some(Written { readings, erased, is_known: _ }) = written else { return Ok(()) };
     let line = output::about(&file);
-    line(&format!(
-        "{readings} readings are in {}; leaf {leaf} says that they were exported",
-        file.display()
-    ));
+    line(&format!("exported {readings} readings to {}; recorded at leaf {leaf}", file.display()));
     if erased > 0 {
         line(&format!(
-            "{erased} envelopes in the span were erased: readings of the sensor may have been among them"
+            "{erased} envelopes in this span were erased: some of them may have held readings of this sensor"
         ));
     }
     Ok(())
@@ -54,8 +53,12 @@ fn log_with(data_dir: &Path, key_file: Option<PathBuf>, leaf: u64) -> Result<Log
         return Ok(log);
     }
     log::carry_out(data_dir, key_file, Order::Checkpoint)
-        .context("no checkpoint covers the leaf that says that they are exported")?;
+        .context("cannot get a checkpoint that covers the record of this export")?;
     let log = data_dir::look(data_dir, None)?;
-    ensure!(log.size() > leaf, "the newest checkpoint has {} leaves, not {leaf}", log.size());
+    ensure!(
+        log.size() > leaf,
+        "the newest checkpoint covers {} leaves, so it does not cover leaf {leaf}",
+        log.size()
+    );
     Ok(log)
 }

@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &RestoreArguments) -> Result<()> {
         stop: &signals::stop()?,
     };
     let restored = restore(&request, &mut |step| output::note(&format!("sealwire: {step}")))
-        .with_context(|| format!("{} is not restored", arguments.backup.display()))?;
+        .with_context(|| format!("cannot restore {}", arguments.backup.display()))?;
     report(&restored, arguments);
     Ok(())
 }
@@ -30,36 +30,36 @@ pub(crate) fn run(arguments: &RestoreArguments) -> Result<()> {
 fn report(restored: &Restored, arguments: &RestoreArguments) {
     let Restored { name, verified, has_key, known, configuration, unsigned, left_out } = restored;
     let (checkpoint, data_dir) = (&verified.checkpoint, arguments.data_dir.display());
-    output::line(&format!("{data_dir} is the folder of the site `{name}` again, and verifies"));
+    output::line(&format!("restored the site `{name}` to {data_dir} and verified its log"));
     output::line(&format!("  {} leaves, signed by {}", verified.leaves, verified.vkey));
     output::line(&format!("  checkpoint of {} leaves, root {}", checkpoint.size, checkpoint.root));
     if *left_out > 0 {
         output::line(&format!(
-            "  {left_out} leaves of the backup lie beyond its checkpoint: nothing vouches for them, and they are left out"
+            "  left out {left_out} leaves that lie beyond the backup's checkpoint, because no signature covers them"
         ));
     }
     if !has_key {
         output::line(&format!(
-            "  without a secret key: put the one of {} into {data_dir}/site.key, with mode 600, before you start the site",
+            "  without a secret key: before you start the site, put the secret key of {} into {data_dir}/site.key, with mode 600",
             verified.vkey
         ));
     }
     if let Some(unsigned) = unsigned {
-        output::line(&format!("  {unsigned}: what the site had beside its log is not known"));
+        output::line(&format!("  {unsigned}: it is unknown which other files the site had"));
     }
     configuration.iter().flat_map(words).for_each(|line| output::line(&line));
     match known {
         Some(known) => output::line(&format!(
-            "  it holds what the checkpoint of {} leaves signs that you named; if the site has published more than {} leaves, do not start it",
+            "  it contains all {} leaves of the checkpoint that you named; if the site has published a checkpoint of more than {} leaves, do not start it",
             known.size, verified.leaves
         )),
         None => {
             output::line(&format!(
-                "  BEFORE YOU START IT: if the site has published a checkpoint of more than {} leaves since this backup, going on from here forks the log.",
+                "  BEFORE YOU START THE SITE: if it has published a checkpoint of more than {} leaves since this backup, continuing from here forks the log.",
                 verified.leaves
             ));
             output::line(
-                "  Look for the newest checkpoint that anyone has kept (a witness, an auditor, the log port) and restore with --known-checkpoint",
+                "  Find the newest checkpoint that anyone has kept (a witness, an auditor, the log port), and restore with --known-checkpoint.",
             );
         }
     }
@@ -70,15 +70,15 @@ fn words(file: &Configured) -> Vec<String> {
     let Configured { name, sha256, fate } = file;
     match fate {
         Fate::Signed => {
-            vec![format!("  {name} is restored: the log's key signed it ({sha256})")]
+            vec![format!("  restored {name}, which the log's key signed ({sha256})")]
         }
-        Fate::AskedFor => vec![format!("  {name} is restored, as you asked ({sha256})")],
+        Fate::AskedFor => vec![format!("  restored {name}, as you asked ({sha256})")],
         Fate::LeftOut { reason } => vec![
-            format!("  {name} is NOT restored: {reason}"),
-            format!("    look at it, and restore with --take {sha256} if it is what the site had"),
+            format!("  did NOT restore {name}: {reason}"),
+            format!("    look at the file; if the site had it, restore again with --take {sha256}"),
         ],
         Fate::Gone => vec![format!(
-            "  {name} is NOT restored: the backup has lost it; the site had one with the SHA-256 {sha256}"
+            "  did NOT restore {name}: it is missing from the backup; the site had one with the SHA-256 {sha256}"
         )],
     }
 }

@@ -144,17 +144,17 @@ async fn answer(mut signals: Signals, patience: Option<Duration>, stop: impl Fn(
         };
         let asked = tokio::select! {
             asked = signals.next() => asked,
-            () = too_long => return end_now("it takes too long to stop"),
+            () = too_long => return end_now("stopping took too long"),
         };
         match asking.handle(asked, Instant::now()) {
             Answer::Stop => {
                 if is_at_terminal {
-                    output::note("sealwire: stopping in order; Ctrl-C once more ends it at once");
+                    output::note("sealwire: stopping; press Ctrl-C again to end at once");
                 }
                 stop();
             }
-            Answer::GoOn => output::note("sealwire: it is being stopped in order already"),
-            Answer::EndNow => return end_now("stopped without waiting, as asked"),
+            Answer::GoOn => output::note("sealwire: already stopping"),
+            Answer::EndNow => return end_now("ended at once, as asked"),
         }
     }
 }

@@ -8,7 +8,7 @@ pub(crate) fn run(arguments: &SimulateArguments) -> Result<()> {
     logging::start();
     let seed = arguments.seed.unwrap_or_else(rand::random);
     output::note(&format!(
-        "simulating {} sensors on {} (--seed {seed}); Ctrl-C stops",
+        "simulating {} sensors on {} (--seed {seed}); press Ctrl-C to stop",
         arguments.count, arguments.nats
     ));
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;

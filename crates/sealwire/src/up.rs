@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
         let shutdown = signals::shutdown()?;
         site::run(config, |step| output::note(&format!("sealwire: {step}")), ready, shutdown)
             .await
-            .context("the site does not run")
+            .context("cannot run the site")
     });
     // A question that is still being looked up must not delay the exit when everything else has
     // ended.
@@ -68,13 +68,13 @@ fn announce(addresses: &Addresses) {
     let sealwire = env::args_os().next().map_or_else(|| "sealwire".into(), PathBuf::from);
     let sealwire = output::quoted(&sealwire);
     output::lines(&format!(
-        "\n  The site runs.\n\
+        "\n  The site is running.\n\
          \n    page     {page}\
          \n    log      {}\
          \n    sensors  {} or {}\
          \n    key      {}\n\
-         \n  Check the log at any time:  {sealwire} verify {}\n\
-         \n  Ctrl-C stops everything.\n",
+         \n  Verify the log at any time:  {sealwire} verify {}\n\
+         \n  Press Ctrl-C to stop.\n",
         addresses.log, addresses.nats, addresses.mqtt, addresses.vkey, addresses.log
     ));
 }

@@ -46,7 +46,7 @@ fn verify_log(arguments: &VerifyArguments) -> Result<()> {
     let name = Path::new(log).display();
     if url.is_some() && arguments.completeness {
         bail!(
-            "--completeness reads envelopes, and {name} has only their hashes for anyone: name the site's data directory"
+            "--completeness reads envelopes, but {name} publishes only their hashes: name the site's data directory"
         );
     }
     let since = arguments.since.as_deref().map(since::read).transpose()?;
@@ -60,7 +60,7 @@ fn verify_log(arguments: &VerifyArguments) -> Result<()> {
         }
     };
     match result {
-        Ok(shown) => shown.conclude(&format!("the log {name}"), "the log holds"),
+        Ok(shown) => shown.conclude(&format!("the log {name}"), "the log verifies"),
         Err(error) => {
             output::line(&format!("  FAILED  {error:#}"));
             bail!("the log {name} does not verify")
@@ -89,18 +89,18 @@ fn verify_data_dir(
         verified.segments
     ));
     if verified.erased > 0 {
-        ok(&format!("{} envelopes were erased, and the log says so", verified.erased));
+        ok(&format!("{} envelopes were erased, as recorded in the log", verified.erased));
     }
     if verified.beyond() > 0 {
         output::line(&format!(
-            "      {} leaves lie beyond the checkpoint; no signature covers them yet, and they count for nothing here",
+            "      {} leaves lie beyond the checkpoint; no signature covers them yet, so they prove nothing",
             verified.beyond()
         ));
     }
     if verified.torn_bytes > 0 {
         let bytes = verified.torn_bytes;
         output::line(&format!(
-            "      {bytes} bytes at the end are a write under way or cut off by a crash; nobody was told of them"
+            "      {bytes} bytes at the end belong to an unfinished write, which was never acknowledged"
         ));
     }
     let mut shown = report(&verified.checkpoint, &verified.keys, vkey.is_some());
@@ -110,7 +110,7 @@ fn verify_data_dir(
         let first = verified.keys.iter().next().map(|(_, key)| key);
         let witnessed = data_dir::look_witnessed(folder, first)?;
         let size = witnessed.size();
-        ok(&format!("the checkpoint that witnesses signed last covers {size} of them"));
+        ok(&format!("the newest cosigned checkpoint covers {size} of the leaves"));
         check_policy(policy, &SignedNote::parse(&witnessed.published().note)?, &mut shown)?;
     }
     if let Some(checked) = &checked {
@@ -119,7 +119,7 @@ fn verify_data_dir(
     }
     if let Some(fault) = verified.fault_beyond {
         bail!(
-            "the {covered} leaves that the checkpoint covers hold; what lies beyond is not of this log: {fault}"
+            "the {covered} leaves under the checkpoint verify, but what lies beyond them is not part of this log: {fault}"
         );
     }
     Ok(shown)
@@ -128,7 +128,7 @@ fn verify_data_dir(
 fn verify_http(url: &str, vkey: Option<&VerifierKey>, policy: Option<&Policy>) -> Result<Shown> {
     let mut log = HttpLog::new(url);
     let verified = verify_tree(&mut log, vkey, &mut progress())?;
-    ok(&format!("{} tiles and entry bundles hold what the entries hash to", verified.files));
+    ok(&format!("{} tiles and entry bundles match the hashes of the entries", verified.files));
     let mut shown = report(&verified.checkpoint, &verified.keys, vkey.is_some());
     if let Some(policy) = policy {
         check_policy(policy, &SignedNote::parse(&verified.note)?, &mut shown)?;
@@ -137,11 +137,11 @@ fn verify_http(url: &str, vkey: Option<&VerifierKey>, policy: Option<&Policy>) -
 }
 
 fn report(checkpoint: &Checkpoint, keys: &KeyHistory, was_given: bool) -> Shown {
-    ok(&format!("{} entries lead to the root {}", checkpoint.size, checkpoint.root));
+    ok(&format!("{} entries hash to the root {}", checkpoint.size, checkpoint.root));
     report_keys(checkpoint, keys, was_given, "log");
     let mut shown = Shown::default();
     shown.demand(checkpoint.size.get() > 0, || {
-        String::from("the checkpoint covers no entry: it says nothing of what was sealed")
+        String::from("the checkpoint covers no entries, so it proves nothing")
     });
     shown
 }

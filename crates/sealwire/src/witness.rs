@@ -29,8 +29,7 @@ pub(crate) fn run(arguments: &WitnessArguments) -> Result<()> {
         name: arguments.name.as_deref(),
         logs: &logs,
     };
-    let witness =
-        Witness::open(Arc::new(RealDisk), &config).context("the witness cannot be opened")?;
+    let witness = Witness::open(Arc::new(RealDisk), &config).context("cannot open the witness")?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(async {
         let shutdown = signals::shutdown()?;
@@ -60,7 +59,7 @@ fn read_logs(arguments: &WitnessArguments) -> Result<LogList> {
     let name = path.display();
     let bytes = fs::metadata(&path).with_context(|| format!("cannot read {name}"))?.len();
     if bytes > LOGS_BYTES_MAX {
-        bail!("{name} has {bytes} bytes: at most {LOGS_BYTES_MAX} are read");
+        bail!("{name} has {bytes} bytes, but at most {LOGS_BYTES_MAX} are read");
     }
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {name}"))?;
     LogList::parse(&text).with_context(|| format!("{name} is not a list of logs"))
@@ -69,9 +68,9 @@ fn read_logs(arguments: &WitnessArguments) -> Result<LogList> {
 fn announce(ready: &Ready, logs: usize) {
     let Ready { url, vkey } = ready;
     output::lines(&format!(
-        "\n  The witness listens, and knows {logs} logs.\n\
+        "\n  The witness is listening. It cosigns the checkpoints of {logs} logs.\n\
          \n    url  {url}\n    key  {vkey}\n\
-         \n  The line for a site's witness-policy:\n\n    witness <name> {vkey} {url}\n\
-         \n  Ctrl-C stops it.\n"
+         \n  Line for a site's witness-policy:\n\n    witness <name> {vkey} {url}\n\
+         \n  Press Ctrl-C to stop.\n"
     ));
 }

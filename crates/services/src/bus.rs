@@ -73,11 +73,13 @@ pub async fn connect(
                     Event::Connected => drop(state.send_replace(Bus::Up)),
                     Event::Disconnected => drop(state.send_replace(Bus::Down)),
                     Event::SlowConsumer(subscription) => {
-                        warn!(subscription, "a subscription is full; messages are dropped");
+                        warn!(subscription, "a subscription is full, so messages are dropped");
                         count.fetch_add(1, Ordering::Relaxed);
                     }
                     // This event is the only sign of a subject that the account may not use.
-                    Event::ServerError(error) => warn!(%error, "refused by the message bus"),
+                    Event::ServerError(error) => {
+                        warn!(%error, "the message bus refused an operation");
+                    }
                     other => info!(event = %other, "message bus"),
                 }
             }

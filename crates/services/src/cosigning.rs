@@ -85,7 +85,7 @@ impl Cosigning {
             }
             // The next round tries again. Until then the site shows the checkpoint that is durable.
             Err(failure) => {
-                error!(%failure, file = %self.file.display(), "a cosigned checkpoint cannot be written; the one before it stands");
+                error!(%failure, file = %self.file.display(), "cannot write a cosigned checkpoint; the previous one stays");
             }
         }
         Ok(())
@@ -122,9 +122,9 @@ impl Service for Cosigning {
                     Action::Publish(witnessed) => self.publish(witnessed).await?,
                     Action::Away { witness, failure } => {
                         let source = std::error::Error::source(&failure);
-                        warn!(witness, %failure, source, lag = self.lag(), "a witness is away; it is asked again until it is back");
+                        warn!(witness, %failure, source, lag = self.lag(), "a witness does not answer; the site keeps asking it");
                     }
-                    Action::Back { witness } => info!(witness, "a witness is back"),
+                    Action::Back { witness } => info!(witness, "a witness answers again"),
                 }
             }
             let timeout = gathering.poll_timeout();
@@ -248,7 +248,7 @@ pub fn read_witnessed(
     let text = String::from_utf8(bytes).map_err(|_not_text| not_ours())?;
     let note = SignedNote::parse(&text).map_err(|_not_a_note| not_ours())?;
     let Some((checkpoint, witnessed)) = Witnessed::open(note, policy) else {
-        info!(file = %path.display(), "the checkpoint that was cosigned last does not satisfy the policy as it is now");
+        info!(file = %path.display(), "the newest cosigned checkpoint does not satisfy the current policy");
         return Ok(None);
     };
     let newest = log.newest();
@@ -280,7 +280,7 @@ pub enum CosigningError {
         source: PolicyError,
     },
     /// The policy names logs, and this site's log is not one of them.
-    #[error("{} names logs, and this site's is not among them: add `log {vkey}`, or take the log lines out", path.display())]
+    #[error("{} names logs, but not the log of this site: add `log {vkey}`, or remove the log lines", path.display())]
     NotThisLog {
         /// Path of the policy file.
         path: PathBuf,
@@ -288,7 +288,7 @@ pub enum CosigningError {
         vkey: String,
     },
     /// The policy gives a witness a URL that is not HTTP.
-    #[error("{}: the URL `{url}` of the witness `{witness}` cannot be asked: use one that begins with http:// or https://", path.display())]
+    #[error("{}: the witness `{witness}` has the URL `{url}`: use one that begins with http:// or https://", path.display())]
     Url {
         /// Path of the policy file.
         path: PathBuf,
@@ -298,7 +298,7 @@ pub enum CosigningError {
         url: String,
     },
     /// The witnesses with a URL are too few for the quorum.
-    #[error("{}: the witnesses that have a URL cannot make the quorum `{quorum}`: add the URLs at which they are asked", path.display())]
+    #[error("{}: the witnesses that have a URL cannot reach the quorum `{quorum}`: add URLs of more witnesses", path.display())]
     NobodyToAsk {
         /// Path of the policy file.
         path: PathBuf,
@@ -306,12 +306,11 @@ pub enum CosigningError {
         quorum: String,
     },
     /// The log cannot be read.
-    #[error("the log cannot be read")]
+    #[error("cannot read the log")]
     Log(#[source] ReadError),
     /// The checkpoint is cosigned, but the log does not contain it.
     #[error(
-        "{} is not a checkpoint of this log as it is: if the log was set back to an older copy, its witnesses will refuse it; restore a newer copy, \
-         or remove the file to go on without them", path.display()
+        "{} is not a checkpoint of this log in its current state: if the log was restored from an older copy, its witnesses will refuse it; restore a newer copy, or remove the file to continue without the witnesses", path.display()
     )]
     NotOfThisLog {
         /// Path of the file with the cosigned checkpoint.
@@ -359,18 +358,18 @@ mod tests {
         let (vkey, witness) = (ledger.vkey(), format!("witness w {}", cosigner().vkey()));
         let other = Signer::from_seed(KeyName::parse(LOG).unwrap(), &[3; 32]);
         for (lines, reason) in [
-            ("quorum\n".to_owned(), "line 1: the line has not the words"),
+            ("quorum\n".to_owned(), "line 1: the line does not have the words"),
             (
                 format!("log {}\nquorum none\n", other.vkey()),
-                "names logs, and this site's is not among them: add `log sealwire.local/test+",
+                "names logs, but not the log of this site: add `log sealwire.local/test+",
             ),
             (
                 format!("{witness} w.test:80\nquorum none\n"),
-                "the URL `w.test:80` of the witness `w` cannot be asked",
+                "the witness `w` has the URL `w.test:80`",
             ),
             (
                 format!("{witness}\nquorum w\n"),
-                "the witnesses that have a URL cannot make the quorum `w`",
+                "the witnesses that have a URL cannot reach the quorum `w`",
             ),
         ] {
             let said = refusal(folder.path(), &ledger, &lines);
@@ -412,7 +411,10 @@ mod tests {
         for bad in [fork, longer] {
             keep(&bad);
             let said = refusal(folder.path(), &ledger, &lines);
-            assert!(said.contains("is not a checkpoint of this log as it is"), "{said}");
+            assert!(
+                said.contains("is not a checkpoint of this log in its current state"),
+                "{said}"
+            );
         }
         fs::write(&file, "torn").unwrap();
         assert!(refusal(folder.path(), &ledger, &lines).contains("is not a checkpoint"));

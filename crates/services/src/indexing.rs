@@ -151,7 +151,7 @@ async fn begin_anew(
     });
     let (indexer, begun) = beginning.await?;
     match begun {
-        Ok(()) => warn!(damage, "the index was damaged; it is made again from the log"),
+        Ok(()) => warn!(damage, "the index is damaged; rebuilding it from the log"),
         Err(failure) => failing.tell(&failure.into()),
     }
     Ok(indexer)
@@ -168,7 +168,7 @@ impl Failing {
         if self.told_at.is_none_or(|told_at| told_at.elapsed() >= TELL_PERIOD) {
             self.told_at = Some(Instant::now());
             let failure = error_chain(failure);
-            warn!(failure, "the log cannot be indexed now; sealing goes on, and it is tried again");
+            warn!(failure, "cannot index the log now; sealing continues, and the site will retry");
         }
     }
 
@@ -245,7 +245,7 @@ fn read(ledger: &Ledger, from: u64, end: u64) -> Result<Ready, IndexingError> {
                 Err(reason) => {
                     warn!(
                         leaf,
-                        reason, "a leaf is no envelope that can be read; it is not indexed"
+                        reason, "cannot parse the envelope of a leaf; the leaf is not indexed"
                     );
                     batch.pass_over(&reason);
                 }
@@ -298,7 +298,7 @@ fn apply_in_parts(
     let Range { start, end } = span;
     if end - start == 1 {
         let reason = error_chain(failure);
-        warn!(leaf = start, reason, "the index does not take a leaf; it is passed over");
+        warn!(leaf = start, reason, "cannot index a leaf; it is passed over");
         let mut batch = IndexBatch::new(start);
         batch.pass_over(&reason);
         return Ok(indexer.apply(&batch, last_entry(ledger, &batch)?)?);
@@ -329,7 +329,7 @@ async fn forget(
     let (indexer, forgotten) = forgetting.await?;
     match forgotten {
         Ok(true) => {}
-        Ok(false) => debug!("a reader holds what was erased; it is tried again"),
+        Ok(false) => debug!("an open reader still holds erased data; trying again"),
         Err(error) if error.trouble() == Trouble::Damage => {
             return Ok(begin_anew(indexer, &error.into(), kept, failing).await?);
         }
@@ -345,7 +345,7 @@ pub enum IndexingError {
     #[error("the log cannot be indexed")]
     Read(#[from] ReadError),
     /// SQLite failed.
-    #[error("the log cannot be indexed")]
+    #[error("cannot index the log")]
     Index(#[from] IndexError),
     /// A bug in this program.
     #[error("the indexer panicked")]

@@ -99,7 +99,10 @@ impl Service for Judging {
             let index = Arc::clone(&index);
             match work::blocking((), move || index.standings()).await? {
                 Err(error) if error.trouble() == Trouble::Passing => {
-                    warn!(failure = error_chain(&error), "standings cannot be read; trying again");
+                    warn!(
+                        failure = error_chain(&error),
+                        "cannot read the standings of sensors; trying again"
+                    );
                     if shutdown.run_until_cancelled(sleep(BACK_OFF_MAX)).await.is_none() {
                         return Ok(());
                     }
@@ -156,7 +159,7 @@ impl Pipeline {
                 Ok(contents) => break contents,
                 Err(failure) if !std::mem::replace(&mut warned, true) => {
                     let failure = error_chain(&failure);
-                    warn!(failure, "readings cannot be read to be judged; trying again");
+                    warn!(failure, "cannot read readings to judge them; trying again");
                 }
                 Err(_) => {}
             }
@@ -174,7 +177,7 @@ impl Pipeline {
                     }
                 }
                 Content::Erased => {}
-                Content::Unreadable(reason) => warn!(leaf, reason, "a leaf cannot be judged"),
+                Content::Unreadable(reason) => warn!(leaf, reason, "cannot judge a leaf"),
             }
         }
         Ok(run)
@@ -199,11 +202,11 @@ impl Pipeline {
                 // This is normal while a host starts.
                 Err(error) => error.to_string(),
             };
-            debug!(refusal, sightings = question.sightings.len(), "no verdict; asking again");
+            debug!(refusal, sightings = question.sightings.len(), "got no verdict; asking again");
             if back_off == BACK_OFF_MAX && !std::mem::replace(&mut warned, true) {
                 warn!(
                     refusal,
-                    "sensor-reader gives no verdict; readings are sealed and wait to be judged"
+                    "sensor-reader gives no verdict; readings are still sealed and wait to be judged"
                 );
             }
             sleep(back_off).await;
@@ -226,7 +229,7 @@ impl Pipeline {
             {
                 Ok(_receipt) => break,
                 Err(AppendError::Write(reason)) => {
-                    warn!(reason, "cannot seal what was derived; trying again");
+                    warn!(reason, "cannot seal derived events; trying again");
                     sleep(BACK_OFF_MAX).await;
                 }
                 Err(refusal) => return Err(refusal.into()),
@@ -248,9 +251,12 @@ impl Pipeline {
 /// question. A faulty component can be wrong, but cannot add anything else to the log.
 fn take(answer: &[u8], digest: &str, asked: &[Sighting]) -> Result<Vec<Derived>, String> {
     let verdict: Verdict = serde_json::from_slice(answer)
-        .map_err(|error| format!("the verdict is not understood: {error}"))?;
+        .map_err(|error| format!("the verdict is malformed: {error}"))?;
     if verdict.component != digest {
-        return Err(format!("the verdict is of component {}, not {digest}", verdict.component));
+        return Err(format!(
+            "the verdict is from the component {}, not {digest}",
+            verdict.component
+        ));
     }
     if verdict.derived.len() > Batch::EVENTS_MAX {
         return Err(format!("the verdict has {} events", verdict.derived.len()));
@@ -267,7 +273,7 @@ fn take(answer: &[u8], digest: &str, asked: &[Sighting]) -> Result<Vec<Derived>,
     };
     if !verdict.derived.iter().all(is_short) {
         return Err(format!(
-            "the verdict has a message over {} bytes or a value over what was asked",
+            "the verdict has a message over {} bytes, or a value longer than the one in the question",
             Derived::MESSAGE_BYTES_MAX
         ));
     }
@@ -290,7 +296,7 @@ fn take(answer: &[u8], digest: &str, asked: &[Sighting]) -> Result<Vec<Derived>,
     };
     match verdict.derived.iter().find(|derived| !is_known(derived) || !was_asked(derived)) {
         Some(foreign) => Err(format!(
-            "the verdict speaks of {} at leaf {}, which was not asked",
+            "the verdict is about {} at leaf {}, which was not in the question",
             foreign.action, foreign.from_leaf
         )),
         None => Ok(verdict.derived),
@@ -301,10 +307,10 @@ fn take(answer: &[u8], digest: &str, asked: &[Sighting]) -> Result<Vec<Derived>,
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
     /// The index cannot give the standings.
-    #[error("sealed readings cannot be judged")]
+    #[error("cannot judge sealed readings")]
     Index(#[from] index::IndexError),
     /// The ledger has stopped, or refuses the derived events.
-    #[error("derived events cannot be sealed")]
+    #[error("cannot seal derived events")]
     Append(#[from] AppendError),
     /// A bug in this program.
     #[error("the pipeline panicked")]
@@ -352,8 +358,8 @@ mod tests {
         let long = Derived { message: "x".repeat(5_000), ..derived(5, action::OUT_OF_RANGE) };
         assert!(taken("a", vec![long]).unwrap_err().contains("a message over 4096 bytes"));
         for (component, derived, words) in [
-            ("b", derived(5, action::OUT_OF_RANGE), "is of component b"),
-            ("a", derived(6, action::OUT_OF_RANGE), "leaf 6, which was not asked"),
+            ("b", derived(5, action::OUT_OF_RANGE), "is from the component b"),
+            ("a", derived(6, action::OUT_OF_RANGE), "leaf 6, which was not in the question"),
             ("a", derived(5, action::SENSOR_READING), "SENSOR_READING"), // it derives readings of no one
             (
                 "a",
@@ -361,17 +367,17 @@ mod tests {
                     sensor: SensorId::from_bytes([8; 16]),
                     ..derived(5, action::SENSOR_LOST)
                 },
-                "not asked",
+                "not in the question",
             ),
             (
                 "a",
                 Derived { source: "Hall.T2".to_owned(), ..derived(5, action::SENSOR_LOST) },
-                "not asked",
+                "not in the question",
             ),
         ] {
             let refusal = taken(component, vec![derived]).unwrap_err();
             assert!(refusal.contains(words), "{refusal}");
         }
-        assert!(take(b"{", "a", &[]).unwrap_err().contains("not understood"));
+        assert!(take(b"{", "a", &[]).unwrap_err().contains("malformed"));
     }
 }

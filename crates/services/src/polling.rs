@@ -83,7 +83,7 @@ enum Forgotten {
 /// The poller ended before it answered. The sensor may or may not be forgotten; the log shows
 /// which.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the site stopped polling meanwhile")]
+#[error("the site has stopped polling")]
 pub struct PollingEnded;
 
 impl Forgetting {
@@ -172,7 +172,7 @@ async fn poll_all(
     };
     let Known { sensors, last_numbers, past } = known;
     for (heartbeat, refused) in shell.poller.restore(sensors, last_numbers, past, now(started)) {
-        warn!(reason = %refused, "a sensor of the log is not taken up");
+        warn!(reason = %refused, "cannot take up a sensor of the log");
         shell.left_out.insert(heartbeat.id, heartbeat);
     }
     loop {
@@ -205,7 +205,7 @@ async fn poll_all(
             Some(message) = heartbeats.next() => {
                 let source = Source { subject: &message.subject, protocol: protocol(&message) };
                 if let Err(reason) = shell.poller.handle_heartbeat(&message.payload, source, now(started)) {
-                    debug!(subject = %message.subject, %reason, "a heartbeat is refused");
+                    debug!(subject = %message.subject, %reason, "refused a heartbeat");
                 }
             }
             () = sleep => shell.poller.handle_timeout(now(started)),
@@ -282,7 +282,10 @@ impl Shell {
                             Some(action::HEARTBEATS_REFUSED | action::POLLS_STRETCHED)
                         )
                     {
-                        warn!(reason = event.message, "sensors do not get what they ask for");
+                        warn!(
+                            reason = event.message,
+                            "the site cannot poll sensors as often as they ask"
+                        );
                     }
                     drop(self.events.send(ToSeal::from(*event)).await);
                 }
@@ -298,7 +301,7 @@ impl Shell {
             .await;
         // No answer comes then, and the poller seals the timeout.
         if let Err(error) = poll {
-            debug!(%sensor, %error, "a poll could not be sent");
+            debug!(%sensor, %error, "cannot send a poll");
         }
     }
 }

@@ -110,23 +110,23 @@ async fn answer(queries: Arc<Queries>, question: Message, place: Place) {
         Ok(json) => Reply::Ok(json),
         Err(Failure::Query(error)) => Reply::Error(error),
         Err(Failure::Internal(failure)) => {
-            error!(failure, "a question could not be answered");
+            error!(failure, "cannot answer a query");
             Reply::Error(QueryError::Unavailable(
-                "the site could not look this up; its log says why".to_owned(),
+                "the site could not answer this query; its program log says why".to_owned(),
             ))
         }
     };
     let mut body = serde_json::to_vec(&reply).expect("a reply has only text keys");
     if body.len() > PAYLOAD_BYTES_MAX {
         let words = format!(
-            "the answer has {} bytes, and {PAYLOAD_BYTES_MAX} can be sent: ask for less",
+            "the answer has {} bytes, but at most {PAYLOAD_BYTES_MAX} can be sent: ask for less",
             body.len()
         );
         let refusal = Reply::Error(QueryError::Unavailable(words));
         body = serde_json::to_vec(&refusal).expect("a reply has only text keys");
     }
     if let Err(error) = client.publish(reply_to, body.into()).await {
-        warn!(%error, "an answer could not be sent");
+        warn!(%error, "cannot send an answer");
     }
 }
 
@@ -185,7 +185,7 @@ impl Queries {
                 self.proof(query.leaf, place).await
             }
             other => {
-                Err(Failure::Query(QueryError::NotFound(format!("there is no question `{other}`"))))
+                Err(Failure::Query(QueryError::NotFound(format!("there is no query `{other}`"))))
             }
         }
     }
@@ -330,7 +330,7 @@ fn internal(error: impl std::error::Error) -> Failure {
 
 fn no_such_leaf(leaf: u64, size: u64) -> Failure {
     Failure::Query(QueryError::NotFound(format!(
-        "there is no leaf {leaf}: the log has {size}, counted from 0"
+        "there is no leaf {leaf}: the log has {size} leaves, counting from 0"
     )))
 }
 

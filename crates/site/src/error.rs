@@ -51,7 +51,7 @@ impl fmt::Display for ServiceEnded {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.why {
             Some(_) => write!(formatter, "{} failed", self.name),
-            None => write!(formatter, "{} has ended by itself", self.name),
+            None => write!(formatter, "{} ended unexpectedly", self.name),
         }
     }
 }
@@ -64,12 +64,14 @@ impl Error for ServiceEnded {
 
 /// This binary was built without a component.
 #[derive(Debug, thiserror::Error)]
-#[error("this sealwire was built without the component `{0}`: build it with `cargo xtask build`")]
+#[error(
+    "this sealwire was built without the component `{0}`: build sealwire with `cargo xtask build`"
+)]
 pub(crate) struct ComponentMissing(pub(crate) &'static str);
 
 /// An engine cannot be started.
 #[derive(Debug, thiserror::Error)]
-#[error("{name} cannot be started")]
+#[error("cannot start {name}")]
 pub(crate) struct EngineError {
     pub(crate) name: &'static str,
     pub(crate) source: io::Error,

@@ -157,6 +157,6 @@ pub enum LogAloneError {
     #[error(transparent)]
     Saved(#[from] SavedError),
     /// No port can be bound.
-    #[error("the API cannot be served")]
+    #[error("cannot serve the API")]
     Io(#[from] io::Error),
 }

@@ -80,7 +80,7 @@ fn bind(port: u16) -> Option<Reserved> {
 /// Another program uses the port.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "port {port} for {what} is in use: stop what uses it, or name another with {flag} (0 picks a free one)"
+    "port {port} for {what} is in use: stop the program that uses it, or choose another port with {flag} (0 picks a free one)"
 )]
 pub(crate) struct PortInUse {
     what: &'static str,

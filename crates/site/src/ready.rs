@@ -65,7 +65,7 @@ pub(crate) enum BusError {
         end: String,
     },
     /// The server refuses the site's credentials.
-    #[error("nats-server does not let the site in; {ending}")]
+    #[error("nats-server refuses the site's connection; {ending}")]
     Refused {
         /// The server's last output.
         ending: String,
@@ -76,7 +76,7 @@ pub(crate) enum BusError {
 
 /// The page does not answer.
 #[derive(Debug, thiserror::Error)]
-#[error("the page does not answer; of the host, {ending}")]
+#[error("the page does not answer; about wash host: {ending}")]
 pub(crate) struct PageSilent {
     /// The host's last output.
     pub(crate) ending: String,

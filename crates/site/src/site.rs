@@ -138,7 +138,7 @@ impl<'a> Site<'a> {
         progress("starting wash host");
         let registry = Registry::bind(workloads::images(&config.components))
             .await
-            .map_err(IoFailure::of("the component registry cannot listen"))
+            .map_err(IoFailure::of("cannot listen for the component registry"))
             .map_err(UpError::machine)?;
         let name = workloads::SENSOR_READER;
         let (reader, _) =
@@ -384,7 +384,7 @@ impl<'a> Site<'a> {
             ended = self.ended() => return Err(UpError::Service(ended)),
             () = shutdown.cancelled() => return Ok(()),
         }
-        let untold = IoFailure::of("the site's addresses cannot be told");
+        let untold = IoFailure::of("cannot announce the site's addresses");
         ready(&self.addresses).map_err(|source| UpError::machine(untold(source)))?;
         tokio::select! {
             ended = self.ended() => Err(UpError::Service(ended)),
@@ -423,7 +423,7 @@ impl<'a> Site<'a> {
         let message = format!("site {} {words}", self.data_dir.name());
         let event = Event::site(action, "site", message, clock::now());
         if let Err(error) = self.events.try_send(event.into()) {
-            warn!(%error, action, "an event of the site itself is not sealed");
+            warn!(%error, action, "cannot seal an event of the site itself");
         }
     }
 

@@ -40,41 +40,41 @@ const FILES: [StartFile; 9] = [
         check: "retention",
         read: |folder| {
             Retention::load(&folder.join(RETENTION))?;
-            Ok(String::from("what there is of rules is understood"))
+            Ok(String::from("the rules, if any, are valid"))
         },
-        remedy: "correct the line: no site starts with it",
+        remedy: "correct the line: no site can start with it",
     },
     StartFile {
         check: "programs",
         read: |folder| {
             let tokens = ApiTokens::load(access::path_in(folder)).map_err(SiteLogError::Tokens)?;
-            Ok(format!("{} tokens of programs are known", tokens.all().len()))
+            Ok(format!("{} API tokens", tokens.all().len()))
         },
-        remedy: "put the file back from a copy, or remove it and make new tokens (`sealwire token create`): no site starts with it",
+        remedy: "put the file back from a copy, or remove it and create new tokens (`sealwire token create`): no site can start with it",
     },
     StartFile {
         check: "pangea",
         read: |folder| {
             pangea_http::Config::load(&folder.join(PANGEA))?;
-            Ok(String::from("what there is of a schema is understood"))
+            Ok(String::from("the schema, if any, is valid"))
         },
-        remedy: "correct the file: no site starts with it",
+        remedy: "correct the file: no site can start with it",
     },
     StartFile {
         check: "saved",
         read: |folder| {
             pangea_http::Saved::look(folder)?;
-            Ok(String::from("what programs may come back for can be read"))
+            Ok(String::from("saved searches and results can be read"))
         },
-        remedy: "stop the site and remove the file: programs search or export again",
+        remedy: "stop the site and remove the file: programs must search or export again",
     },
     StartFile {
         check: "token",
         read: |folder| match AccessToken::load(&folder.join(ACCESS_TOKEN))? {
-            Some(_) => Ok(format!("{ACCESS_TOKEN} is its owner's alone to read")),
-            None => Ok(format!("there is no {ACCESS_TOKEN}; the next start makes it")),
+            Some(_) => Ok(format!("only the owner can read {ACCESS_TOKEN}")),
+            None => Ok(format!("there is no {ACCESS_TOKEN}; the next start creates it")),
         },
-        remedy: "stop the site and delete the file: the next start makes another, which whoever reads envelopes needs then",
+        remedy: "stop the site and delete the file: the next start creates a new token, and clients that read envelopes need it",
     },
     StartFile {
         check: "time",
@@ -82,24 +82,26 @@ const FILES: [StartFile; 9] = [
             let path = folder.join(site_time::NAME);
             let left = Left::read(&path).map_err(|source| SiteLogError::Clock { path, source })?;
             Ok(match left {
-                Left::Nothing => String::from("the next start goes by the newest envelope"),
+                Left::Nothing => {
+                    String::from("the next start takes the time of the newest envelope")
+                }
                 Left::Time(OwnTime { time, in_doubt: false, .. }) => {
                     format!("the site's own time was {time}")
                 }
                 Left::Time(_) | Left::Damaged => String::from(
-                    "it is in doubt: nothing is erased for its age until `sealwire log confirm-clock`",
+                    "it is in doubt: nothing is erased because of its age until `sealwire log confirm-clock`",
                 ),
             })
         },
-        remedy: "stop the site and remove what lies in the place of the file: the next start goes by the newest envelope",
+        remedy: "stop the site and remove whatever is in the file's place: the next start takes the time of the newest envelope",
     },
     StartFile {
         check: "orders",
         read: |folder| {
             orders::is_there(folder).map_err(IoFailure::of(NO_ORDERS))?;
-            Ok(String::from("their socket can be made"))
+            Ok(String::from("the socket can be created"))
         },
-        remedy: "stop the site and remove what lies in the socket's place",
+        remedy: "stop the site and remove whatever is in the socket's place",
     },
     StartFile {
         check: "run file",
@@ -107,7 +109,7 @@ const FILES: [StartFile; 9] = [
             is_no_folder(&run_file::path_in(folder)).map_err(IoFailure::of(NO_RUN_FILE))?;
             Ok(String::from("it can be written"))
         },
-        remedy: "stop the site and remove what lies in its place",
+        remedy: "stop the site and remove whatever is in its place",
     },
     StartFile {
         check: "engines",
@@ -119,9 +121,9 @@ const FILES: [StartFile; 9] = [
             ] {
                 is_folder(&folder.join(inner)).map_err(|source| EngineError { name, source })?;
             }
-            Ok(String::from("their folders can be used"))
+            Ok(String::from("the folders can be used"))
         },
-        remedy: "stop the site and remove what lies in the place of the folder: the next start makes it",
+        remedy: "stop the site and remove whatever is in the folder's place: the next start creates the folder",
     },
 ];
 

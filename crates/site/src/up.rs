@@ -50,9 +50,7 @@ pub async fn run(
     };
     let listening = Listening::reserve(config.ports).await?;
     if !sandbox::is_available() {
-        progress(
-            "this kernel has no Landlock: the engines run with all that this user may see and do",
-        );
+        progress("this kernel has no Landlock: the engines run with all rights of this account");
     }
 
     progress("opening the log");

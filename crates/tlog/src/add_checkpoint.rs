@@ -160,10 +160,10 @@ impl fmt::Display for AddCheckpoint {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ParseAddCheckpointError {
     /// The body has no empty line, after which the checkpoint must follow.
-    #[error("the request has no checkpoint: it must follow an empty line")]
+    #[error("the request has no checkpoint: put it after an empty line")]
     NoCheckpoint,
     /// The first line does not give the old size.
-    #[error("`{line}` gives no old size: use `old <decimal number without leading zeros>`")]
+    #[error("`{line}` is not an old size: use `old <decimal number without leading zeros>`")]
     OldSize {
         /// The beginning of the line.
         line: String,
@@ -183,7 +183,7 @@ pub enum ParseAddCheckpointError {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum AuthenticateError {
     /// None of the log's keys signed the checkpoint, or a signature in the name of one is invalid.
-    #[error("the log's keys did not sign the checkpoint")]
+    #[error("the checkpoint is not signed by a key of the log")]
     Signature(#[from] VerifyNoteError),
     /// The note is signed, but is not a checkpoint.
     #[error("the signed note is not a checkpoint")]
@@ -205,12 +205,12 @@ pub enum RefuseError {
         old_size: TreeSize,
     },
     /// The root is not that of a tree without leaves.
-    #[error("{root} is not the root of a tree without leaves")]
+    #[error("{root} is not the root of an empty tree")]
     EmptyTree {
         /// Root in the checkpoint.
         root: Hash,
     },
     /// The proof does not show that the checkpoint extends the last cosigned one.
-    #[error("the checkpoint is not shown to extend the last one cosigned")]
+    #[error("the proof does not show that the checkpoint extends the last one cosigned")]
     Inconsistent(#[from] ConsistencyError),
 }

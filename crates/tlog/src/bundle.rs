@@ -100,7 +100,9 @@ pub enum InvalidBundle {
     #[error("an entry bundle has more than {TILE_WIDTH_MAX} entries")]
     TooManyEntries,
     /// An entry is too long for its length field.
-    #[error("entry {offset} of a bundle has {bytes} bytes: at most {ENTRY_BYTES_MAX} are allowed")]
+    #[error(
+        "entry {offset} of a bundle has {bytes} bytes, but at most {ENTRY_BYTES_MAX} are allowed"
+    )]
     EntryTooLong {
         /// Zero-based position in the bundle.
         offset: usize,

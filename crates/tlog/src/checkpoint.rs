@@ -161,7 +161,9 @@ impl fmt::Display for Checkpoint {
 
 /// The line is not valid in a checkpoint.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("`{text}` cannot be a line of a checkpoint: use at least one character, none of control")]
+#[error(
+    "`{text}` cannot be a line of a checkpoint: use at least one character and no control characters"
+)]
 pub struct InvalidLine {
     text: String,
 }
@@ -170,10 +172,10 @@ pub struct InvalidLine {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ParseCheckpointError {
     /// The text has fewer than three lines.
-    #[error("the checkpoint is cut off: it must have a line each for origin, size and root")]
+    #[error("the checkpoint is cut off: it must have one line each for origin, size and root")]
     TooFewLines,
     /// The origin or an extension line is empty or has a control character.
-    #[error("the checkpoint has an unusable line")]
+    #[error("the checkpoint has an invalid line")]
     Line(#[from] InvalidLine),
     /// The second line is not a size.
     #[error("`{text}` is not the size of a tree: use a decimal number without leading zeros")]
@@ -182,7 +184,7 @@ pub enum ParseCheckpointError {
         text: String,
     },
     /// The third line is not a root.
-    #[error("the checkpoint has no usable root")]
+    #[error("the checkpoint has no valid root")]
     Root(#[from] InvalidHash),
 }
 
@@ -193,13 +195,13 @@ pub enum OpenCheckpointError {
     #[error("the checkpoint is not a signed note")]
     Note(#[from] ParseNoteError),
     /// The key did not sign the note.
-    #[error("the checkpoint's signature does not hold")]
+    #[error("the checkpoint's signature does not verify")]
     Signature(#[from] VerifyNoteError),
     /// The note is signed, but is not a checkpoint.
     #[error("the signed note is not a checkpoint")]
     Text(#[from] ParseCheckpointError),
     /// The checkpoint belongs to another log.
-    #[error("the checkpoint is of the log `{origin}`, not of `{expected}`")]
+    #[error("the checkpoint is from the log `{origin}`, not from `{expected}`")]
     Origin {
         /// Origin in the checkpoint.
         origin: Origin,

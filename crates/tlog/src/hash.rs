@@ -66,7 +66,7 @@ impl fmt::Debug for Hash {
 
 /// The text is not a hash in base64.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("`{text}` is not a hash: use the base64 of {} bytes, padded", Hash::LEN)]
+#[error("`{text}` is not a hash: use {} bytes in padded base64", Hash::LEN)]
 pub struct InvalidHash {
     text: String,
 }

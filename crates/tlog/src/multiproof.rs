@@ -131,7 +131,9 @@ pub enum InvalidLeaves {
     #[error(transparent)]
     NotInTree(#[from] NotInTree),
     /// The leaves are not in order, or one occurs twice.
-    #[error("leaf {index} comes after leaf {before}: name leaves in order, each once")]
+    #[error(
+        "leaf {index} comes after leaf {before}: name the leaves in ascending order, each once"
+    )]
     Order {
         /// Index of a leaf.
         before: LeafIndex,
@@ -144,7 +146,7 @@ pub enum InvalidLeaves {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum MultiproofError {
     /// The number of leaf hashes differs from the number of leaves.
-    #[error("a proof of {expected_len} leaves needs their hashes, and there are {len}")]
+    #[error("a proof of {expected_len} leaves needs as many leaf hashes, but there are {len}")]
     Leaves {
         /// Number of leaves.
         expected_len: usize,
@@ -152,7 +154,7 @@ pub enum MultiproofError {
         len: usize,
     },
     /// The proof has the wrong number of hashes.
-    #[error("a proof of these leaves has {expected_len} hashes, this one {len}")]
+    #[error("a proof of these leaves has {expected_len} hashes, but this one has {len}")]
     Length {
         /// Number of hashes in a proof of these leaves.
         expected_len: usize,
@@ -160,7 +162,7 @@ pub enum MultiproofError {
         len: usize,
     },
     /// The proof leads to another root.
-    #[error("the proof leads to {computed}, not to the root {root}")]
+    #[error("the proof leads to the root {computed}, not to {root}")]
     Root {
         /// The root that the proof leads to.
         computed: Hash,

@@ -239,14 +239,16 @@ impl fmt::Display for NoteSignature {
 
 /// The text cannot be the text of a note.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the text cannot be a note's: end it with a newline and use no other control character")]
+#[error(
+    "the text cannot be in a note: it must end with a newline and have no other control characters"
+)]
 pub struct InvalidNoteText;
 
 /// Why a text is not a signed note.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ParseNoteError {
     /// The note is too long.
-    #[error("the note has {bytes} bytes: at most {NOTE_BYTES_MAX} are read")]
+    #[error("the note has {bytes} bytes, but at most {NOTE_BYTES_MAX} are read")]
     TooLong {
         /// Length of the note in bytes.
         bytes: usize,
@@ -255,13 +257,13 @@ pub enum ParseNoteError {
     #[error("the note has a control character: only newlines are allowed")]
     ControlCharacter,
     /// The note has no signature lines.
-    #[error("the note is not signed: signature lines must follow its last blank line")]
+    #[error("the note is not signed: it must end with a blank line and signature lines")]
     Unsigned,
     /// The note does not end in a newline.
-    #[error("the note's last line does not end: notes end in a newline")]
+    #[error("the note does not end with a newline")]
     CutOff,
     /// The note has too many signatures.
-    #[error("the note has {count} signatures: at most {SIGNATURES_MAX} are read")]
+    #[error("the note has {count} signatures, but at most {SIGNATURES_MAX} are read")]
     TooManySignatures {
         /// Number of signatures.
         count: usize,
@@ -278,7 +280,7 @@ pub enum ParseNoteError {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum VerifyNoteError {
     /// A signature in the name of a known key is not one of this text.
-    #[error("the signature of `{name}` (key {id}) is not one of this text")]
+    #[error("the signature of `{name}` (key {id}) does not match this text")]
     BadSignature {
         /// Name of the key.
         name: KeyName,
@@ -286,7 +288,7 @@ pub enum VerifyNoteError {
         id: KeyId,
     },
     /// No signature is in the name of a known key.
-    #[error("none of the note's signatures is by a known key")]
+    #[error("none of the note's signatures is from a known key")]
     NoKnownKey,
 }
 

@@ -304,7 +304,7 @@ impl Parser {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PolicyError {
     /// The file is too long.
-    #[error("the policy has {bytes} bytes: at most {POLICY_BYTES_MAX} are read")]
+    #[error("the policy has {bytes} bytes, but at most {POLICY_BYTES_MAX} are read")]
     TooLong {
         /// Length of the file in bytes.
         bytes: usize,
@@ -329,62 +329,64 @@ pub enum PolicyError {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PolicyFault {
     /// A line has a byte that is not allowed.
-    #[error("byte 0x{byte:02x} is not allowed: of control characters a line has tabs only")]
+    #[error("byte 0x{byte:02x} is not allowed: the only control character in a line is the tab")]
     ControlCharacter {
         /// The byte.
         byte: u8,
     },
     /// A line begins with an unknown keyword.
     #[error(
-        "`{keyword}` begins no line of a policy: use `log`, `witness`, `group`, `quorum` or `#`"
+        "a line of a policy cannot begin with `{keyword}`: use `log`, `witness`, `group`, `quorum` or `#`"
     )]
     Keyword {
         /// The first word of the line.
         keyword: String,
     },
     /// A line has too few words, or too many.
-    #[error("the line has not the words it needs: use `{usage}`")]
+    #[error("the line does not have the words that it needs: use `{usage}`")]
     Words {
         /// The words that the line needs.
         usage: &'static str,
     },
     /// A key is invalid.
-    #[error("the key cannot be used")]
+    #[error("cannot use the key")]
     Key(#[from] ParseKeyError),
     /// An earlier line has the same key.
-    #[error("an earlier line has the same public key, under this name or another: use each once")]
+    #[error("an earlier line has the same public key: use each key once")]
     DuplicateKey,
     /// The name is reserved, or an earlier line has it.
-    #[error("the name `{name}` is taken: witnesses and groups need names of their own, not `none`")]
+    #[error(
+        "the name `{name}` is taken: each witness and group needs its own name, and not `none`"
+    )]
     NameTaken {
         /// The name in the line.
         name: String,
     },
     /// No earlier line defines a name.
-    #[error("`{name}` is not defined: name a witness or a group of a line before this one")]
+    #[error("`{name}` is not defined: name a witness or a group from an earlier line")]
     UnknownName {
         /// The undefined name.
         name: String,
     },
     /// A name is a member of two groups, or twice of one.
-    #[error("`{name}` is a member of a group already: each may count once")]
+    #[error("`{name}` is already a member of a group: each can be in one group")]
     MemberTwice {
         /// Name of the member.
         name: String,
     },
     /// A group cannot have this threshold.
     #[error(
-        "the group's threshold is not possible: use `all`, `any` or a number from 1 to {members}, its members"
+        "the group's threshold is impossible: use `all`, `any` or a number from 1 to {members}, the number of members"
     )]
     Threshold {
         /// Number of members of the group.
         members: usize,
     },
     /// The file has more than one quorum line.
-    #[error("an earlier line says what the quorum is: use one `quorum` line")]
+    #[error("an earlier line sets the quorum: use one `quorum` line")]
     SecondQuorum,
     /// The file has too many logs, witnesses or groups.
-    #[error("the policy has more than {LINES_MAX} {what}: no more are read")]
+    #[error("the policy has more than {LINES_MAX} {what}, which is the limit")]
     TooMany {
         /// What the file has too many of.
         what: &'static str,
@@ -395,23 +397,23 @@ pub enum PolicyFault {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum UnsatisfiedError {
     /// None of the policy's logs signed it.
-    #[error("the checkpoint is not signed by a log of the policy")]
+    #[error("no log of the policy signed the checkpoint")]
     Log(#[source] VerifyNoteError),
     /// The note is signed, but is not a checkpoint.
     #[error("the signed note is not a checkpoint")]
     Text(#[from] ParseCheckpointError),
     /// The log that signed the checkpoint is not the one in its origin.
-    #[error("the checkpoint is of the log `{origin}`, which did not sign it")]
+    #[error("the checkpoint is from the log `{origin}`, but that log did not sign it")]
     Origin {
         /// Origin in the checkpoint.
         origin: String,
     },
     /// A cosignature is invalid.
-    #[error("a witness's cosignature does not hold")]
+    #[error("a witness's cosignature does not verify")]
     Cosignature(#[source] VerifyNoteError),
     /// Too few witnesses have cosigned.
     #[error(
-        "the checkpoint lacks the policy's quorum `{quorum}`: of its witnesses signed {}",
+        "the checkpoint does not reach the policy's quorum `{quorum}`; these witnesses signed it: {}",
         if found.is_empty() { "none" } else { found }
     )]
     Quorum {

@@ -186,7 +186,7 @@ pub fn verify_consistency(
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum InclusionError {
     /// The proof has the wrong number of hashes for this leaf.
-    #[error("an inclusion proof of {leaf} has {expected_len} hashes, this one {len}")]
+    #[error("an inclusion proof of {leaf} has {expected_len} hashes, but this one has {len}")]
     Length {
         /// The leaf that should have been proved.
         leaf: LeafInTree,
@@ -196,7 +196,7 @@ pub enum InclusionError {
         len: usize,
     },
     /// The proof leads to another root.
-    #[error("the inclusion proof of {leaf} leads to {computed}, not to the root {root}")]
+    #[error("the inclusion proof of {leaf} leads to the root {computed}, not to {root}")]
     Root {
         /// The leaf that should have been proved.
         leaf: LeafInTree,
@@ -211,7 +211,7 @@ pub enum InclusionError {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ConsistencyError {
     /// The proof has the wrong number of hashes for these sizes.
-    #[error("a consistency proof of {growth} has {expected_len} hashes, this one {len}")]
+    #[error("a consistency proof of {growth} has {expected_len} hashes, but this one has {len}")]
     Length {
         /// The two sizes.
         growth: Growth,
@@ -221,7 +221,7 @@ pub enum ConsistencyError {
         len: usize,
     },
     /// The proof does not lead to the old root.
-    #[error("the consistency proof of {growth} leads to {computed}, not to the old root {root}")]
+    #[error("the consistency proof of {growth} leads to the old root {computed}, not to {root}")]
     OldRoot {
         /// The two sizes.
         growth: Growth,
@@ -231,7 +231,7 @@ pub enum ConsistencyError {
         root: Hash,
     },
     /// The proof does not lead to the new root.
-    #[error("the consistency proof of {growth} leads to {computed}, not to the new root {root}")]
+    #[error("the consistency proof of {growth} leads to the new root {computed}, not to {root}")]
     NewRoot {
         /// The two sizes.
         growth: Growth,

@@ -219,14 +219,14 @@ pub fn decode_hashes(width: TileWidth, bytes: &[u8]) -> Result<Vec<Hash>, Invali
 
 /// The level is out of range.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{level} is not a level of tiles: use 0 to {}", TileLevel::MAX.0)]
+#[error("{level} is not a tile level: use 0 to {}", TileLevel::MAX.0)]
 pub struct InvalidTileLevel {
     level: u8,
 }
 
 /// The bytes do not have the length of a tile of the expected width.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("a tile has {bytes} bytes, and {expected_bytes} at its width")]
+#[error("a tile has {bytes} bytes, but a tile of its width has {expected_bytes}")]
 pub struct InvalidTileLen {
     expected_bytes: usize,
     bytes: usize,
@@ -234,7 +234,7 @@ pub struct InvalidTileLen {
 
 /// The caller read a tile and gave fewer hashes than its width says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("`{tile}` was given with {hashes} hashes, not {}", tile.width.count())]
+#[error("`{tile}` has {hashes} hashes, not {}", tile.width.count())]
 pub struct ShortTile {
     /// The tile that was asked for.
     pub tile: TileId,

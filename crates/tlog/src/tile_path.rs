@@ -95,22 +95,21 @@ pub enum ParseTilePathError {
         path: String,
     },
     /// The level is invalid.
-    #[error("`{path}` has no level of tiles: use 0 to 63 without leading zeros, or `entries`")]
+    #[error("`{path}` has no valid tile level: use 0 to 63 without leading zeros, or `entries`")]
     Level {
         /// The beginning of the path.
         path: String,
     },
     /// The index is invalid or not in canonical form.
     #[error(
-        "`{path}` has no index of a tile: use groups of three digits, all but the last behind an \
-         `x`, as few as can be, e.g. `x001/x234/067`"
+        "`{path}` has no valid tile index: use as few groups of three digits as possible, with an `x` before all but the last, e.g. `x001/x234/067`"
     )]
     Index {
         /// The beginning of the path.
         path: String,
     },
     /// The width of a partial tile is invalid.
-    #[error("`{path}` has no width of a partial tile: use 1 to 255 without leading zeros")]
+    #[error("`{path}` has no valid width of a partial tile: use 1 to 255 without leading zeros")]
     Width {
         /// The beginning of the path.
         path: String,

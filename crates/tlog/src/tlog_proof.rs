@@ -109,7 +109,7 @@ impl fmt::Display for TlogProof {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ParseTlogProofError {
     /// The text has no blank line, after which the checkpoint must follow.
-    #[error("the proof has no checkpoint: it must follow a blank line")]
+    #[error("the proof has no checkpoint: put it after a blank line")]
     NoCheckpoint,
     /// The text is something else, or a proof of another version.
     #[error("the proof's first line is not `{FIRST_LINE}`")]
@@ -118,7 +118,7 @@ pub enum ParseTlogProofError {
     #[error("the proof's extra data is not base64 of at most {EXTRA_BYTES_MAX} bytes")]
     Extra,
     /// The index line is invalid.
-    #[error("`{line}` does not give an index: use `index <decimal number without leading zeros>`")]
+    #[error("`{line}` is not an index: use `index <decimal number without leading zeros>`")]
     Index {
         /// The beginning of the line.
         line: String,
@@ -138,7 +138,7 @@ pub enum ParseTlogProofError {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum VerifyTlogProofError {
     /// The checkpoint is not one of the log.
-    #[error("the proof's checkpoint cannot be opened")]
+    #[error("cannot open the proof's checkpoint")]
     Checkpoint(#[from] OpenCheckpointError),
     /// The checkpoint does not cover the leaf.
     #[error("the proof's checkpoint does not cover its leaf")]

@@ -96,7 +96,7 @@ pub enum AskError {
     #[error("the witness does not answer")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The witness refuses the request.
-    #[error("the witness refuses with status {status}: {words}")]
+    #[error("the witness refused with status {status}: {words}")]
     Refused {
         /// HTTP status of the refusal.
         status: u16,
@@ -104,20 +104,20 @@ pub enum AskError {
         words: String,
     },
     /// The witness refuses because the log asks too often.
-    #[error("the witness wants to be left alone for {} s", retry_after.as_secs())]
+    #[error("the witness asks the site to wait for {} s", retry_after.as_secs())]
     TooOften {
         /// How long to wait; zero if the witness does not say.
         retry_after: Duration,
     },
     /// The witness reports a conflict of sizes but not its own size.
-    #[error("the witness has cosigned another size and does not say which")]
+    #[error("the witness has cosigned another size, but does not say which")]
     ConflictWithoutSize,
     /// The answer contains no valid cosignature of the witness's key.
-    #[error("the witness's answer holds no cosignature of its key for this checkpoint")]
+    #[error("the witness's answer has no cosignature by its key for this checkpoint")]
     NoCosignature,
     /// The witness has cosigned a larger tree than the log has.
     #[error(
-        "the witness has cosigned {recorded} leaves, and this log has {size}: the log was set back, or its key signs another log, too"
+        "the witness has cosigned {recorded} leaves, but this log has only {size}: the log was restored from an older copy, or its key also signs another log"
     )]
     Ahead {
         /// Size of the tree that the witness has cosigned, in leaves.

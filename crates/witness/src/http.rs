@@ -66,7 +66,7 @@ pub async fn serve(listener: TcpListener, witness: Arc<Witness>, shutdown: Cance
     };
     tokio::select! {
         () = serving => {}
-        () = late => warn!("stopping with requests that were not answered"),
+        () = late => warn!("stopping with unanswered requests"),
     }
 }
 
@@ -87,9 +87,10 @@ async fn checkpoint(
     // Another request may hold the lock while it writes a record.
     match work.blocking((), move || witness.checkpoint(&origin_hash)).await {
         Ok(Some(note)) => plain(StatusCode::OK, note),
-        Ok(None) => {
-            plain(StatusCode::NOT_FOUND, "this witness has cosigned nothing of that log\n".into())
-        }
+        Ok(None) => plain(
+            StatusCode::NOT_FOUND,
+            "this witness has cosigned no checkpoint of that log\n".into(),
+        ),
         Err(panic) => failed(&panic),
     }
 }
@@ -122,11 +123,11 @@ async fn read_body(body: Body) -> Result<String, Response> {
         // The body is longer than allowed, or its connection broke; then nobody reads this answer.
         Ok(Err(_)) => Err(plain(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("a request has at most {REQUEST_BYTES_MAX} bytes\n"),
+            format!("the request is too large: at most {REQUEST_BYTES_MAX} bytes are read\n"),
         )),
         Err(_elapsed) => Err(plain(
             StatusCode::REQUEST_TIMEOUT,
-            format!("a request is sent within {} s\n", BODY_TIMEOUT.as_secs()),
+            format!("the request did not arrive within {} s\n", BODY_TIMEOUT.as_secs()),
         )),
     }
 }
@@ -161,8 +162,8 @@ fn refuse(refusal: &Refusal) -> Response {
 }
 
 fn failed(failure: &dyn std::error::Error) -> Response {
-    error!(%failure, "a request could not be answered");
-    let words = "the witness could not answer; its own log says why\n";
+    error!(%failure, "cannot answer a request");
+    let words = "the witness could not answer; its program log says why\n";
     plain(StatusCode::INTERNAL_SERVER_ERROR, words.into())
 }
 

@@ -167,16 +167,16 @@ pub struct LogListError {
 #[derive(Debug, thiserror::Error)]
 pub enum LogListFault {
     /// The list does not begin with the expected header.
-    #[error("a list of logs begins with the line `{HEADER}`")]
+    #[error("a list of logs must begin with the line `{HEADER}`")]
     Header,
     /// A line comes before the first `vkey` line.
-    #[error("a log begins with its line `vkey <verifier key>`")]
+    #[error("each log must begin with a line `vkey <verifier key>`")]
     NoLog,
     /// The verifier key is invalid.
-    #[error("the log's key cannot be used")]
+    #[error("cannot use the log's key")]
     Key(#[from] ParseKeyError),
     /// The origin is invalid.
-    #[error("the log's origin cannot be used")]
+    #[error("cannot use the log's origin")]
     Origin(#[from] InvalidLine),
     /// The number of requests a day is invalid or out of range.
     #[error("`{value}` is not a number of requests a day: use 1 to {REQUESTS_PER_DAY_MAX}")]
@@ -186,23 +186,23 @@ pub enum LogListFault {
     },
     /// The line begins with an unknown keyword.
     #[error(
-        "`{keyword}` begins no line of a list of logs: use `vkey`, `origin`, `bastion`, `qpd`, `contact` or `#`"
+        "a line of a list of logs cannot begin with `{keyword}`: use `vkey`, `origin`, `bastion`, `qpd`, `contact` or `#`"
     )]
     Keyword {
         /// The first word of the line.
         keyword: String,
     },
     /// The log has two lines with the same keyword.
-    #[error("the log has a line `{keyword}` already")]
+    #[error("the log already has a line `{keyword}`")]
     LineTwice {
         /// The repeated keyword.
         keyword: String,
     },
     /// The list gives the same key for the same log twice.
-    #[error("the log has this key already")]
+    #[error("the log already has this key")]
     KeyTwice,
     /// The list has more logs than the witness reads.
-    #[error("the list has more than {LOGS_MAX} logs: no more are read")]
+    #[error("the list has more than {LOGS_MAX} logs, which is the limit")]
     TooMany,
 }
 
@@ -233,16 +233,25 @@ mod tests {
     #[test]
     fn what_is_no_list_is_refused_with_its_line() {
         for (text, reason) in [
-            (String::new(), "line 1: a list of logs begins with"),
-            (format!("vkey {FOO}\n"), "line 1: a list of logs begins with"),
-            ("logs/v0\nqpd 4\n".to_owned(), "line 2: a log begins with"),
-            ("logs/v0\n\nvkey a\n".to_owned(), "line 3: the log's key cannot be used"),
+            (String::new(), "line 1: a list of logs must begin with"),
+            (format!("vkey {FOO}\n"), "line 1: a list of logs must begin with"),
+            ("logs/v0\nqpd 4\n".to_owned(), "line 2: each log must begin with"),
+            ("logs/v0\n\nvkey a\n".to_owned(), "line 3: cannot use the log's key"),
             (format!("logs/v0\nvkey {FOO}\nqpd 0\n"), "line 3: `0` is not a number of requests"),
-            (format!("logs/v0\nvkey {FOO}\nqps 1\n"), "line 3: `qps` begins no line"),
-            (format!("logs/v0\nvkey {FOO}\norigin\n"), "line 3: the log's origin cannot be used"),
-            (format!("logs/v0\nvkey {FOO}\nqpd 1\nqpd 1\n"), "line 4: the log has a line `qpd`"),
-            (format!("logs/v0\nvkey {FOO}\ncontact\ncontact\n"), "line 4: the log has a line"),
-            (format!("logs/v0\nvkey {FOO}\nvkey {FOO}\n"), "line 3: the log has this key already"),
+            (
+                format!("logs/v0\nvkey {FOO}\nqps 1\n"),
+                "line 3: a line of a list of logs cannot begin with `qps`",
+            ),
+            (format!("logs/v0\nvkey {FOO}\norigin\n"), "line 3: cannot use the log's origin"),
+            (
+                format!("logs/v0\nvkey {FOO}\nqpd 1\nqpd 1\n"),
+                "line 4: the log already has a line `qpd`",
+            ),
+            (
+                format!("logs/v0\nvkey {FOO}\ncontact\ncontact\n"),
+                "line 4: the log already has a line",
+            ),
+            (format!("logs/v0\nvkey {FOO}\nvkey {FOO}\n"), "line 3: the log already has this key"),
         ] {
             let refused = LogList::parse(&text).expect_err(&text);
             let refused = format!("{refused}: {}", refused.source().unwrap());

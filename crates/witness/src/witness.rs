@@ -168,12 +168,12 @@ impl Witness {
             Ok(()) => {}
             Err(ReplaceError::AsItWas(failure)) => {
                 let folder = self.records.folder().display();
-                error!(%origin, %failure, %folder, "a record cannot be written; the one before it stands");
+                error!(%origin, %failure, %folder, "cannot write a record; the previous one stays");
                 return Err(Refusal::Storage);
             }
             Err(ReplaceError::InDoubt(failure)) => {
                 let folder = self.records.folder().display();
-                error!(%origin, %failure, %folder, "a record may or may not be replaced; until a start looks, this log is not cosigned");
+                error!(%origin, %failure, %folder, "a record may or may not be replaced; this log is not cosigned until the next start checks it");
                 state.in_doubt = true;
                 return Err(Refusal::Storage);
             }
@@ -207,7 +207,7 @@ impl LogState {
             && submission.checkpoint().root != recorded.root
         {
             // This note and the record together prove that the log misbehaves.
-            warn!(%origin, note = ?submission.note().to_string(), "the log has signed two trees of one size");
+            warn!(%origin, note = ?submission.note().to_string(), "the log has signed two different trees of the same size");
         }
         judged.map_err(Refusal::Checkpoint)
     }
@@ -259,7 +259,7 @@ pub enum Refusal {
     #[error(transparent)]
     Text(#[from] ParseCheckpointError),
     /// The witness does not know the log's origin.
-    #[error("this witness does not know the log of that origin")]
+    #[error("this witness does not cosign a log with that origin")]
     UnknownLog,
     /// None of the log's keys signed the checkpoint.
     #[error(transparent)]
@@ -268,16 +268,16 @@ pub enum Refusal {
     #[error(transparent)]
     Checkpoint(RefuseError),
     /// The log's requests exceed its rate limit.
-    #[error("the log asks more often than this witness answers it")]
+    #[error("the log asks more often than this witness allows")]
     TooMany {
         /// Time after which the log may ask again.
         retry_after: Duration,
     },
     /// The log's own signatures leave no room in the note for the cosignature.
-    #[error("the note has as many signatures of the log as it can hold")]
+    #[error("the note already has its maximum number of signatures")]
     NoRoom,
     /// The witness could not make the record durable.
-    #[error("the witness cannot record the checkpoint, and so does not cosign it")]
+    #[error("the witness cannot record the checkpoint, so it does not cosign it")]
     Storage,
 }
 
@@ -304,7 +304,7 @@ pub enum OpenWitnessError {
         source: io::Error,
     },
     /// Another process uses the folder.
-    #[error("the witness's folder {} is in use by another sealwire: stop that one, or name another folder with --data-dir", path.display())]
+    #[error("another sealwire is using the witness's folder {}: stop it, or name another folder with --data-dir", path.display())]
     InUse {
         /// Path of the folder.
         path: PathBuf,
@@ -313,16 +313,18 @@ pub enum OpenWitnessError {
     #[error("cannot lock the witness's folder")]
     Lock(#[from] LockError),
     /// The configuration of a new witness has no name.
-    #[error("a new witness needs a name, by custom its URL without a scheme: give it with --name")]
+    #[error(
+        "a new witness needs a name, by convention its URL without the scheme: pass it with --name"
+    )]
     NoName,
     /// The name is not a valid key name (C2SP signed-note).
-    #[error("the witness's name cannot be used")]
+    #[error("cannot use the witness's name")]
     Name(#[from] InvalidKeyName),
     /// The private key cannot be loaded or created.
     #[error(transparent)]
     Key(#[from] SeedError),
     /// The file does not contain a verifier key.
-    #[error("{} does not hold the witness's verifier key", path.display())]
+    #[error("{} does not contain the witness's verifier key", path.display())]
     Vkey {
         /// Path of the file.
         path: PathBuf,
@@ -330,7 +332,7 @@ pub enum OpenWitnessError {
         source: ParseKeyError,
     },
     /// A part of an existing folder is missing.
-    #[error("{} is missing: restore it from a copy; a witness cannot go on without its key and its records", path.display())]
+    #[error("{} is missing: restore it from a copy; a witness cannot continue without its key and its records", path.display())]
     Missing {
         /// Path of the missing file or folder.
         path: PathBuf,

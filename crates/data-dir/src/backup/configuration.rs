@@ -110,7 +110,7 @@ pub(crate) fn judge(
             }
             _ if asked.contains(&found.sha256) => Fate::AskedFor,
             (Some(_), _) => {
-                let reason = "the log's key signed another file of this name".to_owned();
+                let reason = "the log's key signed a different file of this name".to_owned();
                 Fate::LeftOut { reason }
             }
             (None, Ok(_)) => {
@@ -158,7 +158,7 @@ pub enum TakeError {
     #[error(transparent)]
     Plain(#[from] PlainError),
     /// The file has further names (hard links), so its content may change.
-    #[error("{} has {names} names (hard links), and may change under each of them: copy the backup, and restore from the copy", path.display())]
+    #[error("{} has {names} hard links, so it could change under another name: copy the backup, and restore from the copy", path.display())]
     Linked {
         /// Path of the file.
         path: PathBuf,
@@ -166,7 +166,7 @@ pub enum TakeError {
         names: u64,
     },
     /// No file has the hash that the caller named.
-    #[error("no file that an operator wrote has the SHA-256 {sha256} in {}", backup.display())]
+    #[error("no configuration file in {} has the SHA-256 {sha256}", backup.display())]
     NotThere {
         /// Path of the backup.
         backup: PathBuf,

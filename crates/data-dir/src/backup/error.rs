@@ -44,7 +44,7 @@ pub enum BackupError {
         path: PathBuf,
     },
     /// The backup's description is damaged.
-    #[error("{} does not describe a backup", path.display())]
+    #[error("{} is not a valid description of a backup", path.display())]
     Description {
         /// Path of the description.
         path: PathBuf,
@@ -52,7 +52,7 @@ pub enum BackupError {
         source: serde_json::Error,
     },
     /// The backup is of another version.
-    #[error("the backup {} has version {version}, this sealwire works with version {VERSION}: use the sealwire that made it", path.display())]
+    #[error("the backup {} has version {version}, but this sealwire reads version {VERSION}: use the sealwire that made the backup", path.display())]
     Version {
         /// Path of the backup.
         path: PathBuf,
@@ -70,24 +70,24 @@ pub enum BackupError {
         other: String,
     },
     /// The log cannot be copied.
-    #[error("the log cannot be copied")]
+    #[error("cannot copy the log")]
     Copy(#[from] CopyError),
     /// The copy does not verify.
     #[error(
-        "the copy of the log does not verify: `sealwire doctor` says what is wrong with the data directory"
+        "the copy of the log does not verify: run `sealwire doctor` to find what is wrong with the data directory"
     )]
     Verify {
         /// The fault in the copy.
         source: VerifyError,
     },
     /// A secret key cannot be used.
-    #[error("a secret key cannot be used")]
+    #[error("cannot use a secret key")]
     Key(#[from] KeyError),
     /// The log's secret key is not available.
     #[error(
-        "{} {} the log's key, which is {vkey}: name its file with --key-file",
+        "{} {} the secret key of {vkey}: name its file with --key-file",
         path.display(),
-        if *exists { "does not hold" } else { "does not exist, and is to hold" }
+        if *exists { "does not contain" } else { "does not exist, but should contain" }
     )]
     NoKey {
         /// Path of the expected key file.
@@ -98,7 +98,7 @@ pub enum BackupError {
         vkey: String,
     },
     /// The earlier backup has more leaves than the log.
-    #[error("the backup {} has {size} leaves, the log {leaves}: the log has lost leaves, so keep that backup and name another folder", path.display())]
+    #[error("the backup {} has {size} leaves, but the log has only {leaves}: the log has lost leaves, so keep this backup and name another folder", path.display())]
     Behind {
         /// Path of the backup.
         path: PathBuf,
@@ -108,8 +108,7 @@ pub enum BackupError {
         leaves: u64,
     },
     /// The earlier backup has other leaves than the log.
-    #[error("the log does not hold what the backup {} holds in its {size} leaves: it is another log, or its history was changed; \
-             keep that backup and name another folder", path.display())]
+    #[error("the log does not contain the {size} leaves of the backup {}: it is another log, or its history was changed; keep this backup and name another folder", path.display())]
     Diverged {
         /// Path of the backup.
         path: PathBuf,

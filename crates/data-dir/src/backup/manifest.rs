@@ -54,7 +54,7 @@ impl Manifest {
     /// Signs the manifest as a note.
     pub(crate) fn sign(&self, signer: &Signer) -> String {
         SignedNote::sign(&self.to_string(), signer)
-            .expect("a manifest's lines hold no control characters")
+            .expect("a manifest's lines have no control characters")
             .to_string()
     }
 
@@ -91,7 +91,7 @@ impl Manifest {
         let mut next = |name: &str| {
             let line = lines.next().ok_or_else(|| malformed(format!("it has no line `{name}`")))?;
             let words = line.strip_prefix(name).and_then(|rest| rest.strip_prefix(' '));
-            words.ok_or_else(|| malformed(format!("`{name}` is expected, not `{line}`")))
+            words.ok_or_else(|| malformed(format!("expected `{name}`, found `{line}`")))
         };
         if text.lines().next() != Some(CONTEXT) {
             return Err(malformed(format!("its first line is not `{CONTEXT}`")));
@@ -108,15 +108,13 @@ impl Manifest {
         // The order of the table also ensures that no file appears twice.
         let place = |file: &Listed| CONFIGURATION.iter().position(|known| *known == file.name);
         if !files.is_sorted_by(|one, next| place(one) < place(next)) {
-            return Err(malformed(
-                "its files are not in their order, or one is there twice".into(),
-            ));
+            return Err(malformed("its files are not sorted, or a file is listed twice".into()));
         }
         let manifest = Self { origin, size: TreeSize::new(size), root, made_at, files };
         // A manifest has exactly one form: other line ends, upper-case digits or a missing last
         // line are refused.
         if manifest.to_string() != text {
-            return Err(malformed("it is not written as a manifest is".into()));
+            return Err(malformed("it is not in the canonical form of a manifest".into()));
         }
         Ok(manifest)
     }
@@ -139,7 +137,7 @@ fn listed(line: &str) -> Result<Listed, ManifestError> {
         return Err(malformed(format!("`{line}` is not `file NAME BYTES SHA-256`")));
     };
     let known = CONFIGURATION.iter().find(|known| **known == name);
-    let name = known.ok_or_else(|| malformed(format!("`{name}` is no file of a backup")))?;
+    let name = known.ok_or_else(|| malformed(format!("a backup has no file `{name}`")))?;
     Ok(Listed { name, bytes: number(bytes)?, sha256: parse_sha256(sha256)? })
 }
 
@@ -167,19 +165,19 @@ const fn malformed(reason: String) -> ManifestError {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum ManifestError {
     /// The text is not a manifest.
-    #[error("it is not a manifest: {reason}")]
+    #[error("it is malformed: {reason}")]
     Malformed {
         /// The rule that it breaks.
         reason: String,
     },
     /// The log's key did not sign the manifest.
-    #[error("the key that the log has at the end of the backup did not sign it ({vkey})")]
+    #[error("it is not signed by {vkey}, the log's key at the end of the backup")]
     NotSigned {
         /// The key that the log has at the backup's end.
         vkey: String,
     },
     /// The manifest belongs to another backup.
-    #[error("it is of another backup: of {origin}, with a checkpoint of {size} leaves")]
+    #[error("it belongs to another backup: of {origin}, with a checkpoint of {size} leaves")]
     OtherBackup {
         /// Origin that the manifest names.
         origin: String,
@@ -233,14 +231,14 @@ mod tests {
         let text = manifest().to_string();
         for (from, to, reason) in [
             ("v1\n", "v2\n", "first line"),
-            ("origin ", "", "`origin` is expected"),
+            ("origin ", "", "expected `origin`"),
             ("checkpoint 42", "checkpoint 042", "`042` is not a number"),
             ("checkpoint 42 ", "checkpoint 42", "not two words"),
             ("made-at 2", "made-at x", "x"),
             ("file retention 8", "file retention", "`file NAME BYTES SHA-256`"),
-            ("file retention", "file site.key", "`site.key` is no file"),
-            ("file retention", "file ../retention", "no file of a backup"),
-            ("file retention", "file pangea.json", "there twice"),
+            ("file retention", "file site.key", "no file `site.key`"),
+            ("file retention", "file ../retention", "a backup has no file"),
+            ("file retention", "file pangea.json", "listed twice"),
         ] {
             let changed = text.replacen(from, to, 1);
             assert_ne!(changed, text);

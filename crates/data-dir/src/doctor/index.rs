@@ -20,18 +20,18 @@ const READ_LEAVES: usize = 4_096;
 /// reads more.
 const NAMED_MAX: usize = 8;
 
-const MADE_AGAIN: &str = "the next start makes it again from the log";
+const MADE_AGAIN: &str = "the next start rebuilds it from the log";
 
 pub(super) fn examine(data_dir: &Path, log: &Log, is_running: bool, findings: &mut Findings) {
     let path = data_dir.join(INDEX);
     let remake = format!(
-        "stop the site, delete {0}, {0}-wal and {0}-shm: the next start makes it again from the log",
+        "stop the site, and delete {0}, {0}-wal and {0}-shm: the next start rebuilds the index from the log",
         path.display()
     );
     let found = match read(data_dir, is_running) {
         Ok(Some(found)) => found,
         Ok(None) if path.exists() => {
-            return findings.warn("index", "SQLite does not understand it", MADE_AGAIN);
+            return findings.warn("index", "SQLite cannot read it", MADE_AGAIN);
         }
         Ok(None) => return findings.ok("index", format!("there is none; {MADE_AGAIN}")),
         Err(error) => return findings.failed("index", error_chain(&*error), remake),
@@ -41,20 +41,20 @@ pub(super) fn examine(data_dir: &Path, log: &Log, is_running: bool, findings: &m
         return findings.failed("index", format!("it is damaged: {damage}"), remake);
     }
     if !is_current {
-        return findings.warn("index", "it is of another version", MADE_AGAIN);
+        return findings.warn("index", "it has another version", MADE_AGAIN);
     }
     if log.first_vkey.as_ref().is_some_and(|first| *first != vkey) {
-        return findings.warn("index", "it follows another log", MADE_AGAIN);
+        return findings.warn("index", "it belongs to another log", MADE_AGAIN);
     }
     match log.leaves {
         None => {
-            let found = format!("it has {next_leaf} leaves; how many the log has cannot be told");
+            let found = format!("it has {next_leaf} leaves; the log's number of leaves is unknown");
             return findings.skipped("index", found);
         }
         // A running site's log has grown since this check read it.
         Some(leaves) if next_leaf > leaves && !is_running => {
             let found = format!(
-                "it has {next_leaf} leaves and the log {leaves}: the log was restored from a copy"
+                "it has {next_leaf} leaves, but the log has only {leaves}: the log was restored from a copy"
             );
             return findings.warn("index", found, MADE_AGAIN);
         }
@@ -63,7 +63,7 @@ pub(super) fn examine(data_dir: &Path, log: &Log, is_running: bool, findings: &m
     let compared = compare(&path, &DataDir::ledger_of(data_dir), is_running);
     match compared {
         Err(failure) => {
-            let found = format!("it cannot be compared with the log: {}", error_chain(&failure));
+            let found = format!("cannot compare it with the log: {}", error_chain(&failure));
             findings.failed("index", found, remake);
         }
         Ok(Compared::Not(why)) => findings.skipped("index", why),
@@ -72,9 +72,9 @@ pub(super) fn examine(data_dir: &Path, log: &Log, is_running: bool, findings: &m
         }
         Ok(Compared::Same) => {
             let found = match log.leaves.map_or(0, |leaves| leaves.saturating_sub(next_leaf)) {
-                0 => String::from("it says what the whole log says"),
+                0 => String::from("it matches the whole log"),
                 behind => format!(
-                    "it says what the log says, is {behind} leaves behind, and catches up in a running site"
+                    "it matches the log, but is {behind} leaves behind; a running site catches up"
                 ),
             };
             findings.ok("index", found);
@@ -87,7 +87,7 @@ fn words(differences: &[Difference]) -> String {
     let named: Vec<String> = differences.iter().take(NAMED_MAX).map(ToString::to_string).collect();
     let more = differences.len().saturating_sub(NAMED_MAX);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    format!("it says other than the log: {}{more}", named.join("; "))
+    format!("it differs from the log: {}{more}", named.join("; "))
 }
 
 fn passed_over(path: &Path, is_running: bool, findings: &mut Findings) {
@@ -96,15 +96,17 @@ fn passed_over(path: &Path, is_running: bool, findings: &mut Findings) {
         Ok(found) if found.count > 0 => {
             let named: Vec<String> =
                 found.newest.iter().map(|(leaf, reason)| format!("{leaf} ({reason})")).collect();
-            let found =
-                format!("{} leaves are not in it, the newest: {}", found.count, named.join(", "));
-            let remedy = "they are sealed and can be proved, but nothing finds or plots them; where \
-                          segments were mended, delete the index while the site does not run";
+            let found = format!(
+                "it lacks {} leaves that it could not index; the newest are {}",
+                found.count,
+                named.join(", ")
+            );
+            let remedy = "these leaves are sealed and can be proved, but searches and plots miss them; if you repaired segments, stop the site and delete the index";
             findings.warn("index", found, remedy);
         }
         Ok(_) => {}
         Err(error) => {
-            findings.failed("index", error_chain(&error), "see that the file can be read");
+            findings.failed("index", error_chain(&error), "make the file readable");
         }
     }
 }
@@ -120,7 +122,8 @@ enum Compared {
 /// Compares the index with the log. Reads each once.
 fn compare(path: &Path, ledger: &Path, is_running: bool) -> Result<Compared, CompareError> {
     let Some(mut comparison) = Comparison::begin(path, is_running)? else {
-        let why = "a crash, or a reader at the stop, left what only the next start takes in: it is compared after that";
+        let why =
+            "not compared: a crash or an open reader left changes that only the next start applies";
         return Ok(Compared::Not(why.to_owned()));
     };
     let is_erasing = || {
@@ -130,7 +133,7 @@ fn compare(path: &Path, ledger: &Path, is_running: bool) -> Result<Compared, Com
             .is_some_and(|state| !state.erasing.is_empty())
     };
     let unfinished = || {
-        let why = "an erasure is not finished: it is compared after that";
+        let why = "not compared: an erasure is unfinished";
         Ok(Compared::Not(why.to_owned()))
     };
     if is_erasing() {
@@ -139,7 +142,8 @@ fn compare(path: &Path, ledger: &Path, is_running: bool) -> Result<Compared, Com
     let log = match open(ledger) {
         Ok(log) => log,
         Err(error) => {
-            let why = format!("there is nothing to compare it with: {}", error_chain(&error));
+            let why =
+                format!("not compared, because the log cannot be read: {}", error_chain(&error));
             return Ok(Compared::Not(why));
         }
     };

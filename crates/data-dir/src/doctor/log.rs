@@ -102,20 +102,19 @@ impl Claims {
 }
 
 fn read_checkpoint(folder: &Path, findings: &mut Findings) -> Option<(Checkpoint, String)> {
-    let put_back = "put the newest one back that anyone has kept (ledger/checkpoint)";
+    let put_back = "put back the newest checkpoint that anyone has kept, as ledger/checkpoint";
     match claimed_checkpoint(&RealDisk, folder) {
         Ok(Some(found)) => return Some(found),
         Ok(None) => {
-            let found =
-                "it is missing: nothing shows any more that the segments hold what was signed";
+            let found = "it is missing, so nothing proves that the segments hold what was signed";
             let remedy = format!(
-                "{put_back}; without it, a start signs only what its key vouches for, and refuses anything else"
+                "{put_back}; without it, a start accepts only leaves with a MAC under the site's key"
             );
             findings.failed("checkpoint", found, remedy);
         }
         Err(error) => {
-            let remedy = format!("{put_back}; the site does not start with this one");
-            findings.failed("checkpoint", format!("it cannot be read: {error}"), remedy);
+            let remedy = format!("{put_back}; the site cannot start with this one");
+            findings.failed("checkpoint", format!("cannot read it: {error}"), remedy);
         }
     }
     None
@@ -125,11 +124,11 @@ fn read_state(folder: &Path, findings: &mut Findings) -> Option<StateClaims> {
     match claimed_state(&RealDisk, folder) {
         Ok(Some(state)) => return Some(state),
         Ok(None) => {
-            let remedy = "the next start makes it again, and reads the whole log for that";
+            let remedy = "the next start rebuilds it by reading the whole log";
             findings.warn("state", "it is missing", remedy);
         }
         Err(error) => {
-            let found = format!("it cannot be read: {error}");
+            let found = format!("cannot read it: {error}");
             findings.failed("state", found, remake(&folder.join("state")));
         }
     }
@@ -139,27 +138,26 @@ fn read_state(folder: &Path, findings: &mut Findings) -> Option<StateClaims> {
 fn look_at_tree(folder: &Path, signed: u64, findings: &mut Findings) {
     let found = match tree_covers(&RealDisk, folder, TreeSize::new(signed)) {
         Ok(true) => return,
-        Ok(false) => format!("the files do not reach the {signed} leaves of the checkpoint"),
-        Err(error) => format!("the files cannot be read: {error}"),
+        Ok(false) => format!("the files have fewer than the {signed} leaves of the checkpoint"),
+        Err(error) => format!("cannot read the files: {error}"),
     };
-    findings.warn("tree", found, "the next start makes them again from the segments");
+    findings.warn("tree", found, "the next start rebuilds them from the segments");
 }
 
 fn remake(path: &Path) -> String {
-    format!("delete {} while the site does not run: the next start makes it again", path.display())
+    format!("stop the site and delete {}: the next start rebuilds it", path.display())
 }
 
 /// Reports on a log that verifies.
 fn sound(verified: &VerifiedFolder, claims: &Claims, is_running: bool, findings: &mut Findings) {
     let envelopes = verified.checkpoint.size.get() - verified.erased;
     let segments = verified.segments;
-    findings
-        .ok(SEGMENTS, format!("{envelopes} envelopes in {segments} segments are what was sealed"));
-    findings.ok("tree", "the tree files hold what the segments say");
+    findings.ok(SEGMENTS, format!("{envelopes} envelopes in {segments} segments match the log"));
+    findings.ok("tree", "the tree files match the segments");
     let size = verified.checkpoint.size;
-    findings.ok("checkpoint", format!("its {size} leaves lead to the root that it signs"));
+    findings.ok("checkpoint", format!("its {size} leaves hash to the root that it signs"));
     if claims.state_size.is_some() {
-        findings.ok("state", "it says what the log says of itself");
+        findings.ok("state", "it matches the log");
     }
     beyond(verified, findings);
     if verified.torn_bytes > 0 {
@@ -172,12 +170,17 @@ fn beyond(verified: &VerifiedFolder, findings: &mut Findings) {
     let found = format!("{} leaves lie beyond the checkpoint", verified.beyond());
     match (&verified.fault_beyond, verified.beyond()) {
         (Some(fault), _) => {
-            let remedy = "no start takes them: restore the newest segment from a copy";
-            findings.failed("beyond", format!("{found}, and are not of this log: {fault}"), remedy);
+            let remedy = "no start accepts them: restore the newest segment from a copy";
+            findings.failed(
+                "beyond",
+                format!("{found}, and do not belong to this log: {fault}"),
+                remedy,
+            );
         }
-        (None, 0) => findings.ok("beyond", "the checkpoint covers all there is"),
+        (None, 0) => findings.ok("beyond", "the checkpoint covers all leaves"),
         (None, _) => {
-            let found = format!("{found}; a start signs them if the site's key vouches for them");
+            let found =
+                format!("{found}; a start signs them if they carry a MAC under the site's key");
             findings.ok("beyond", found);
         }
     }
@@ -186,22 +189,22 @@ fn beyond(verified: &VerifiedFolder, findings: &mut Findings) {
 fn torn(is_running: bool, findings: &mut Findings) {
     let found = "the newest segment ends in an unfinished write";
     if is_running {
-        findings.ok("torn end", format!("{found}, which is under way"));
+        findings.ok("torn end", format!("{found}, which is still in progress"));
     } else {
-        let remedy = "harmless: nobody was told of it, and the next start cuts it off";
+        let remedy = "harmless: it was never acknowledged, and the next start cuts it off";
         findings.warn("torn end", found, remedy);
     }
 }
 
 fn erasures(claims: &Claims, is_running: bool, findings: &mut Findings) {
     let found = format!(
-        "{} envelopes were ordered to be erased, and segments may still hold them",
+        "{} envelopes were ordered to be erased, but segments may still hold them",
         claims.erasing
     );
     match (claims.erasing, is_running) {
         (0, _) if findings.0.iter().any(|finding| finding.check == "erasure") => {}
-        (0, _) => findings.ok("erasure", "none is unfinished"),
-        (_, true) => findings.ok("erasure", format!("{found}: it is being done")),
+        (0, _) => findings.ok("erasure", "no erasure is unfinished"),
+        (_, true) => findings.ok("erasure", format!("{found}: the site is erasing them")),
         (_, false) => findings.warn("erasure", found, "the next start erases them"),
     }
 }
@@ -220,7 +223,8 @@ impl Unsound<'_> {
         let examined = match examine_segments(&RealDisk, self.folder, size) {
             Ok(examined) => examined,
             Err(error) => {
-                let remedy = "take what is not a segment out of the folder, and see that all files can be read";
+                let remedy =
+                    "remove from the folder what is not a segment, and make all files readable";
                 return findings.failed(SEGMENTS, error_chain(&error), remedy);
             }
         };
@@ -236,14 +240,14 @@ impl Unsound<'_> {
             let count = examined.segments.len();
             findings.ok(
                 SEGMENTS,
-                format!("{count} segments lead to the root that the checkpoint signs"),
+                format!("{count} segments hash to the root that the checkpoint signs"),
             );
             self.derived(error, found, findings);
         } else if self.claims.checkpoint.is_some() {
             self.wrong_root(&examined, found, findings);
         } else {
             let count = examined.segments.len();
-            findings.ok(SEGMENTS, format!("{count} segments can be read to their ends"));
+            findings.ok(SEGMENTS, format!("{count} segments can be read to the end"));
         }
     }
 
@@ -251,7 +255,7 @@ impl Unsound<'_> {
     fn segments(&self, examined: &ExaminedSegments, findings: &mut Findings) -> bool {
         let before = findings.0.iter().filter(|finding| finding.check == SEGMENTS).count();
         for Range { start, end } in examined.missing() {
-            let found = format!("the leaves {start} to {} are in no segment", end - 1);
+            let found = format!("no segment holds the leaves {start} to {}", end - 1);
             findings.failed(SEGMENTS, found, self.replacement(start, Some(end)));
         }
         let promised = self.claims.promised();
@@ -274,7 +278,7 @@ impl Unsound<'_> {
         }
         if reached < promised {
             let found = format!(
-                "they end at leaf {reached}, and checkpoint and state speak of {promised} leaves"
+                "they end at leaf {reached}, but the checkpoint or the state has {promised} leaves"
             );
             let newest = examined.segments.last().map_or(0, |newest| newest.leaves.start);
             findings.failed(SEGMENTS, found, self.replacement(newest, None));
@@ -296,11 +300,12 @@ impl Unsound<'_> {
             any = true;
             let leaf = differs.unwrap_or(leaves.start);
             let next = examined.segments.get(position + 1).map(|next| next.leaves.start);
-            let found = format!("{}: leaf {leaf} is not what was sealed", path.display());
+            let found =
+                format!("{}: leaf {leaf} is not the envelope that was sealed", path.display());
             findings.failed(SEGMENTS, found, self.replacement(leaves.start, next));
         }
         if !any {
-            let remedy = "neither segments nor tree files lead to the root that the checkpoint signs: restore the site's folder from a backup";
+            let remedy = "neither the segments nor the tree files hash to the root that the checkpoint signs: restore the data directory from a backup";
             findings.failed(SEGMENTS, found, remedy);
         }
     }
@@ -312,7 +317,7 @@ impl Unsound<'_> {
         match error {
             VerifyError::Derived { path, .. } if is_block_index(path) => {
                 let remedy = format!(
-                    "delete {} while the site does not run: readers look through the segment then",
+                    "stop the site and delete {}: readers then search the segment instead",
                     path.display()
                 );
                 findings.failed("tree", found, remedy);
@@ -322,7 +327,7 @@ impl Unsound<'_> {
             }
             VerifyError::NotErased { .. } => {
                 let remedy = format!(
-                    "delete {} while the site does not run: the next start reads the orders again and erases",
+                    "stop the site and delete {}: the next start reads the orders again and erases the envelopes",
                     self.folder.join("state").display()
                 );
                 findings.failed("erasure", found, remedy);
@@ -334,15 +339,15 @@ impl Unsound<'_> {
             }
             VerifyError::State { path, .. } => findings.failed("state", found, remake(path)),
             VerifyError::EnvelopesMissing { .. } => {
-                let remedy = "the next start makes them again from the segments";
-                findings.warn("tree", "the files have more leaves than the segments", remedy);
+                let remedy = "the next start rebuilds them from the segments";
+                findings.warn("tree", "the tree files have more leaves than the segments", remedy);
             }
             VerifyError::Checkpoint(_) | VerifyError::OtherKey { .. } => {
-                let remedy = "put the newest checkpoint back that the log's key has signed (ledger/checkpoint)";
+                let remedy = "put back the newest checkpoint that the log's key signed, as ledger/checkpoint";
                 findings.failed("checkpoint", found, remedy);
             }
             _ => {
-                let remedy = "the log itself says this, so nothing here can be made again: restore the site's folder from a backup that verifies";
+                let remedy = "the fault is in the log itself, so nothing can be rebuilt: restore the data directory from a backup that verifies";
                 findings.failed("log", found, remedy);
             }
         }
@@ -352,7 +357,7 @@ impl Unsound<'_> {
     fn replacement(&self, first_leaf: u64, next: Option<u64>) -> String {
         let Some(copy) = self.copy else {
             return String::from(
-                "take its file from a backup (`sealwire doctor --against BACKUP` says whether it fits), or restore the site's folder from one",
+                "take its file from a backup (`sealwire doctor --against BACKUP` tells whether it fits), or restore the data directory from one",
             );
         };
         let end = next.unwrap_or_else(|| self.claims.promised());
@@ -362,7 +367,9 @@ impl Unsound<'_> {
             .filter(|own| (first_leaf..end).contains(&own.leaves.start))
             .collect();
         let (Some(first), Some(last)) = (taken.first(), taken.last()) else {
-            return String::from("the backup has no segment that begins there: another copy may");
+            return String::from(
+                "the backup has no segment that begins there; another copy may have one",
+            );
         };
         let fits = first.leaves.start == first_leaf
             && next.map_or(last.leaves.end >= end, |next| last.leaves.end == next);
@@ -374,7 +381,7 @@ impl Unsound<'_> {
         } else {
             let (from, to) = (first.leaves.start, last.leaves.end.saturating_sub(1));
             format!(
-                "the backup holds the leaves {from} to {to} only ({files}): another copy may hold more"
+                "the backup holds only the leaves {from} to {to} ({files}); another copy may hold more"
             )
         }
     }

@@ -75,15 +75,15 @@ fn nothing_can_be_changed_in_an_index_without_being_told() {
     for (change, words) in [
         (
             "DELETE FROM posting WHERE term = (SELECT key FROM term WHERE text = 'SENSOR_READING')",
-            "what searches find",
+            "search terms",
         ),
         (
             "UPDATE posting SET term = term + 1 WHERE term = (SELECT max(term) FROM posting)",
-            "what searches find",
+            "search terms",
         ),
-        ("DELETE FROM tail", "what searches find"),
-        ("UPDATE term SET text = 'eva' WHERE text = 'ada'", "what searches find"),
-        ("DELETE FROM gram WHERE gram = (SELECT max(gram) FROM gram)", "what words are found by"),
+        ("DELETE FROM tail", "search terms"),
+        ("UPDATE term SET text = 'eva' WHERE text = 'ada'", "search terms"),
+        ("DELETE FROM gram WHERE gram = (SELECT max(gram) FROM gram)", "search grams"),
         (
             "UPDATE block SET bytes = CAST(replace(CAST(bytes AS TEXT), 'open', 'shut') AS BLOB) WHERE sensor = 1",
             "readings of leaves",
@@ -94,16 +94,16 @@ fn nothing_can_be_changed_in_an_index_without_being_told() {
         ("UPDATE rollup SET numbers = numbers + 1 WHERE sensor = 1", "sums of readings"),
         ("UPDATE rollup SET sum = -sum WHERE sensor = 1", "sums of readings"),
         ("DELETE FROM rollup WHERE sensor = 2", "sums of readings"),
-        ("UPDATE leaves SET first_at = first_at + 1", "when it was received"),
-        ("DELETE FROM sighting WHERE sensor = 1", "what moved sensors"),
+        ("UPDATE leaves SET first_at = first_at + 1", "times of receipt"),
+        ("DELETE FROM sighting WHERE sensor = 1", "changes of sensors' states"),
         (
             "UPDATE sighting SET action = 'SENSOR_BACK' WHERE action = 'OUT_OF_RANGE'",
-            "what moved sensors",
+            "changes of sensors' states",
         ),
-        ("UPDATE sensor SET state = 'online'", "how it stands"),
-        ("UPDATE sensor SET out_of_range = 0", "how it stands"),
-        ("UPDATE sensor SET heartbeat = NULL WHERE key = 2", "how it stands"),
-        ("UPDATE sensor SET poll = 0", "the newest numbers"),
+        ("UPDATE sensor SET state = 'online'", "existence or state"),
+        ("UPDATE sensor SET out_of_range = 0", "existence or state"),
+        ("UPDATE sensor SET heartbeat = NULL WHERE key = 2", "existence or state"),
+        ("UPDATE sensor SET poll = 0", "newest numbers"),
     ] {
         let (_folder, path) = index();
         let changed = rusqlite::Connection::open(&path).unwrap();

@@ -276,7 +276,9 @@ fn write_line(out: &mut impl Write, line: &Line<'_>) -> Result<(), ExportError> 
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The span ends before it begins.
-    #[error("the span begins at leaf {first} and ends before leaf {end}: begin it before its end")]
+    #[error(
+        "the span begins at leaf {first} but ends before leaf {end}: choose a begin before the end"
+    )]
     Backwards {
         /// First leaf of the span.
         first: u64,
@@ -284,7 +286,7 @@ pub enum ExportError {
         end: u64,
     },
     /// The span ends before it begins, given as moments.
-    #[error("the span begins at {from} and ends before {to}: begin it before its end")]
+    #[error("the span begins at {from} but ends before {to}: choose a begin before the end")]
     BackInTime {
         /// Beginning of the span.
         from: Timestamp,
@@ -292,7 +294,9 @@ pub enum ExportError {
         to: Timestamp,
     },
     /// The checkpoint does not cover a leaf of the selection.
-    #[error("leaf {leaf} is not covered: the newest checkpoint has {size} leaves, counted from 0")]
+    #[error(
+        "no checkpoint covers leaf {leaf} yet: the newest covers {size} leaves, counting from 0"
+    )]
     NotCovered {
         /// The leaf that was asked for.
         leaf: u64,
@@ -300,21 +304,23 @@ pub enum ExportError {
         size: u64,
     },
     /// The log cannot be read.
-    #[error("the log cannot be read")]
+    #[error("cannot read the log")]
     Read(#[from] ReadError),
     /// The bundle cannot be written.
-    #[error("the bundle cannot be written")]
+    #[error("cannot write the bundle")]
     Write(#[source] io::Error),
     /// An envelope was erased, and the checkpoint does not cover the order yet.
     #[error(
-        "leaf {leaf} was erased, and the checkpoint does not cover the order yet: export again after the next one (`sealwire log checkpoint`)"
+        "leaf {leaf} was erased, but the checkpoint does not cover the order yet: export again after the next checkpoint (`sealwire log checkpoint`)"
     )]
     NotOrderedYet {
         /// Leaf of the envelope.
         leaf: u64,
     },
     /// A line is longer than readers accept.
-    #[error("a line of the bundle would have {bytes} bytes: at most {LINE_BYTES_MAX} are read")]
+    #[error(
+        "a line of the bundle would have {bytes} bytes, but at most {LINE_BYTES_MAX} are allowed"
+    )]
     Line {
         /// Length of the line in bytes.
         bytes: usize,
@@ -328,6 +334,6 @@ pub enum ExportError {
         source: serde_json::Error,
     },
     /// The leaves are not a valid set for one proof.
-    #[error("the leaves cannot be proved")]
+    #[error("cannot prove the leaves")]
     Leaves(#[from] InvalidLeaves),
 }

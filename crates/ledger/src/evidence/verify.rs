@@ -59,7 +59,7 @@ pub struct VerifiedBundle {
 pub enum BundleFault {
     /// An envelope is not the one that was sealed.
     #[error(
-        "leaf {leaf} is changed: its envelope hashes to {commitment}, the log's entry is {entry}"
+        "leaf {leaf} is changed: its envelope hashes to {commitment}, but the log's entry is {entry}"
     )]
     Changed {
         /// Leaf of the row.
@@ -70,7 +70,7 @@ pub enum BundleFault {
         entry: Hash,
     },
     /// A row has the envelope of another leaf.
-    #[error("leaf {leaf} is changed: its envelope is the one of leaf {of}")]
+    #[error("leaf {leaf} is changed: its envelope belongs to leaf {of}")]
     Swapped {
         /// Leaf of the row.
         leaf: u64,
@@ -81,13 +81,13 @@ pub enum BundleFault {
     #[error("{} missing", name(.0))]
     Missing(Range<u64>),
     /// A row is not of a leaf that its group names.
-    #[error("leaf {leaf} is foreign: the group it stands in has no such leaf")]
+    #[error("leaf {leaf} is foreign: its group has no such leaf")]
     Foreign {
         /// Leaf of the row.
         leaf: u64,
     },
     /// A row is of another sensor than the selected one.
-    #[error("leaf {leaf} is foreign: it is not of the sensor that was asked for")]
+    #[error("leaf {leaf} is foreign: it is not about the sensor of this bundle")]
     OtherSensor {
         /// Leaf of the row.
         leaf: u64,
@@ -99,7 +99,7 @@ pub enum BundleFault {
         leaf: u64,
     },
     /// A row comes after a row of a later leaf.
-    #[error("leaf {leaf} is out of order: it stands behind a later one")]
+    #[error("leaf {leaf} is out of order: it comes after a later leaf")]
     OutOfOrder {
         /// Leaf of the row.
         leaf: u64,
@@ -113,7 +113,7 @@ pub enum BundleFault {
         reason: GroupFault,
     },
     /// Envelopes are said to be erased, and no event in the bundle orders that.
-    #[error("{} said to be erased, and no event in the bundle ordered that", name(.0))]
+    #[error("{} marked as erased, but no event in the bundle orders it", name(.0))]
     ErasedInSilence(Range<u64>),
     /// The span does not show that it begins early enough.
     #[error("the span may begin too late: its first row was not received before {from}")]
@@ -128,7 +128,7 @@ pub enum BundleFault {
         to: Timestamp,
     },
     /// A line is not a valid line of a bundle.
-    #[error("line {line} is not understood: {reason}")]
+    #[error("line {line} is malformed: {reason}")]
     Line {
         /// Number of the line, counted from 1.
         line: u64,
@@ -139,7 +139,7 @@ pub enum BundleFault {
     #[error("the bundle is cut off: its last line is missing")]
     CutOff,
     /// The last line states another count than the bundle has.
-    #[error("the bundle says to have {said} {what}, and has {counted}")]
+    #[error("the bundle claims {said} {what}, but has {counted}")]
     Count {
         /// What is counted.
         what: &'static str,
@@ -157,13 +157,13 @@ pub enum GroupFault {
     #[error(transparent)]
     Ranges(#[from] InvalidRanges),
     /// The group has more leaves than the format allows.
-    #[error("{leaves} leaves, at most {GROUP_ROWS_MAX} are a group")]
+    #[error("{leaves} leaves are too many for a group: at most {GROUP_ROWS_MAX} are allowed")]
     TooMany {
         /// Number of leaves that the group names.
         leaves: u64,
     },
     /// The group's first leaf does not come after all leaves of the earlier groups.
-    #[error("it does not come after the group in front of it")]
+    #[error("it does not come after the previous group")]
     Order,
     /// The leaves are not a valid set in the checkpoint's tree.
     #[error(transparent)]
@@ -275,7 +275,7 @@ impl<'a> Check<'a> {
         let not_a_bundle = |reason: &str| BundleError::NotABundle { reason: reason.to_owned() };
         let header = match serde_json::from_slice(line) {
             Ok(Line::Header(header)) => header,
-            Ok(_) => return Err(not_a_bundle("it does not begin with its header")),
+            Ok(_) => return Err(not_a_bundle("it does not begin with a header")),
             Err(error) => return Err(not_a_bundle(&error.to_string())),
         };
         if header.version != VERSION {
@@ -334,7 +334,7 @@ impl<'a> Check<'a> {
             Err(error) => return self.not_a_line(number, error.to_string()),
         };
         if self.said.is_some() {
-            return self.not_a_line(number, "it stands behind the end");
+            return self.not_a_line(number, "it comes after the end");
         }
         match line {
             Line::Header(_) => self.not_a_line(number, "it is a second header"),
@@ -596,7 +596,7 @@ impl From<InvalidKeys> for BundleError {
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
     /// The file cannot be read.
-    #[error("the bundle cannot be read")]
+    #[error("cannot read the bundle")]
     Io(#[from] io::Error),
     /// The file is not an evidence bundle.
     #[error("this is not an evidence bundle: {reason}")]
@@ -605,13 +605,15 @@ pub enum BundleError {
         reason: String,
     },
     /// The bundle has another format version.
-    #[error("the bundle is of version {version}, this sealwire reads version {VERSION}")]
+    #[error("the bundle has version {version}, but this sealwire reads version {VERSION}")]
     Version {
         /// The bundle's version.
         version: u32,
     },
     /// The span is not within the checkpoint.
-    #[error("the bundle is of the leaves {first} to {end}, and its checkpoint covers {size}")]
+    #[error(
+        "the bundle covers the leaves from {first} up to {end}, but its checkpoint covers only {size}"
+    )]
     Span {
         /// First leaf of the span.
         first: u64,
@@ -621,12 +623,12 @@ pub enum BundleError {
         size: TreeSize,
     },
     /// The events that name the log's keys are not a valid sequence.
-    #[error("the bundle's keys do not hold")]
+    #[error("the bundle's keys do not verify")]
     Keys(#[from] InvalidKeyEvents),
     /// The key of the log did not sign the checkpoint.
-    #[error("the bundle's checkpoint does not hold")]
+    #[error("the bundle's checkpoint does not verify")]
     Checkpoint(#[from] OpenCheckpointError),
     /// The proof of the key events fails.
-    #[error("the events that name the keys are not those of the log")]
+    #[error("the events that name the keys are not in the log")]
     KeysProof(#[source] GroupFault),
 }

@@ -58,7 +58,7 @@ pub(super) fn first_of(batch: &PreparedBatch, known: &Known<'_>) -> First {
         Ok(Some(true)) => First::Sealed(Ok(receipt_of(used))),
         Ok(Some(false)) => First::Sealed(Err(reused(used))),
         Err(error) => {
-            let words = format!("what was sealed under its key cannot be read: {error}");
+            let words = format!("cannot read the events that were sealed under its key: {error}");
             First::Sealed(Err(AppendError::Write(words)))
         }
     }

@@ -25,7 +25,7 @@ pub enum VerifyError {
     #[error(transparent)]
     Folder(#[from] OpenError),
     /// The checkpoint is malformed, or the log's key did not sign it.
-    #[error("the checkpoint does not hold")]
+    #[error("the checkpoint does not verify")]
     Checkpoint(#[from] OpenCheckpointError),
     /// A bundle is malformed.
     #[error("{path} is not an entry bundle")]
@@ -44,7 +44,7 @@ pub enum VerifyError {
         source: InvalidTileLen,
     },
     /// An entry does not hash to its leaf hash in the tile.
-    #[error("leaf {leaf}: its entry in {bundle} does not hash to what {tile} holds")]
+    #[error("leaf {leaf}: its entry in {bundle} does not hash to the value in {tile}")]
     Leaf {
         /// Index of the leaf in the log.
         leaf: u64,
@@ -54,13 +54,13 @@ pub enum VerifyError {
         tile: String,
     },
     /// A tile does not match the hashes of the tiles below it.
-    #[error("{path} is not what the tiles below it hash to")]
+    #[error("{path} does not match the hashes of the tiles below it")]
     Tile {
         /// Path of the tile.
         path: String,
     },
     /// The entries do not lead to the signed root.
-    #[error("the {size} entries lead to the root {computed}, the checkpoint signs {signed}")]
+    #[error("the {size} entries hash to the root {computed}, but the checkpoint signs {signed}")]
     Root {
         /// Number of leaves that the checkpoint covers.
         size: TreeSize,
@@ -80,7 +80,7 @@ pub enum VerifyError {
         reason: Damage,
     },
     /// An envelope does not match its entry in the log.
-    #[error("leaf {leaf}: its envelope in {} hashes to {commitment}, its entry in tree/entries is {entry}", path.display())]
+    #[error("leaf {leaf}: its envelope in {} hashes to {commitment}, but its entry in tree/entries is {entry}", path.display())]
     Envelope {
         /// Path of the segment.
         path: PathBuf,
@@ -92,37 +92,39 @@ pub enum VerifyError {
         entry: Hash,
     },
     /// An envelope was erased, and no event below the checkpoint orders the erasure.
-    #[error("leaf {leaf}: its envelope was erased, and no event below the checkpoint orders that")]
+    #[error("leaf {leaf}: its envelope was erased, but no event under the checkpoint orders it")]
     ErasedInSilence {
         /// Leaf of the envelope.
         leaf: u64,
     },
     /// An event orders the erasure of an envelope that is still there.
-    #[error("leaf {leaf}: an event of the log says that its envelope was erased, and it is there")]
+    #[error(
+        "leaf {leaf}: an event of the log says that its envelope was erased, but it is still there"
+    )]
     NotErased {
         /// Leaf of the envelope.
         leaf: u64,
     },
     /// An envelope was received before its predecessor.
-    #[error("leaf {leaf}: it was received before the leaf in front of it")]
+    #[error("leaf {leaf}: it was received before the previous leaf")]
     ReceivedBefore {
         /// Leaf of the envelope.
         leaf: u64,
     },
     /// An event of the log itself has invalid content.
-    #[error("the log says what it cannot be")]
+    #[error("an event of the log contradicts the log")]
     LogEvent(#[from] InvalidLogEvent),
     /// The events that name the log's keys are not a valid sequence.
-    #[error("the log's keys do not hold")]
+    #[error("the log's keys do not verify")]
     Keys(#[from] InvalidKeyEvents),
     /// The entry of a leaf is not the event that is said to name a key there.
-    #[error("leaf {leaf}: its entry is not the event that is said to name a key there")]
+    #[error("leaf {leaf}: its entry is not the event that the log's list of keys names")]
     KeyEvent {
         /// Leaf of the event.
         leaf: u64,
     },
     /// Leaves between two segments are missing.
-    #[error("leaf {leaf} is missing: the next segment there is {}", path.display())]
+    #[error("leaf {leaf} is missing: the next segment is {}", path.display())]
     Gap {
         /// First missing leaf.
         leaf: u64,
@@ -130,7 +132,7 @@ pub enum VerifyError {
         path: PathBuf,
     },
     /// The segments end before the size that the checkpoint or the state states.
-    #[error("{} holds {envelopes} leaves, and what lies beside it speaks of {size}", path.display())]
+    #[error("{} holds {envelopes} leaves, but the files beside it have {size}", path.display())]
     EnvelopesMissing {
         /// Folder of the segments.
         path: PathBuf,
@@ -140,7 +142,7 @@ pub enum VerifyError {
         size: u64,
     },
     /// A derived file does not match the segments.
-    #[error("{} does not hold what the segments say, from leaf {leaf} on", path.display())]
+    #[error("{} does not match the segments from leaf {leaf} on", path.display())]
     Derived {
         /// Path of the file.
         path: PathBuf,
@@ -159,7 +161,7 @@ pub enum VerifyError {
     #[error("leaf 0 is not a genesis entry that names the log's key")]
     NoGenesis,
     /// The log belongs to another key than the known one.
-    #[error("the log is of the key {named}, and the one you named never signed it")]
+    #[error("the log belongs to the key {named}, and the key that you named never signed it")]
     OtherKey {
         /// The verifier key that the log names.
         named: String,

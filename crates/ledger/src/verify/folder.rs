@@ -404,7 +404,7 @@ impl<'a> SegmentsReader<'a> {
         let told = self.promises.state.as_ref().filter(|_| !self.state_checked);
         if let Some(told) = told.filter(|told| told.size == leaf + 1) {
             if !told.says_the_same(&self.state) {
-                return Err(self.wrong_state("it does not say what the log says of itself"));
+                return Err(self.wrong_state("it does not match the log"));
             }
             self.state_checked = true;
         }
@@ -446,12 +446,12 @@ impl<'a> SegmentsReader<'a> {
 
     fn check_state(&self) -> Result<(), VerifyError> {
         if !self.state_checked {
-            return Err(self.wrong_state("it speaks of more leaves than there are"));
+            return Err(self.wrong_state("it names more leaves than there are"));
         }
         let cursors = self.promises.state.iter().flat_map(State::cursors);
         for (name, next_leaf) in cursors {
             if !self.cursors.get(name).is_some_and(|moves| moves.contains(next_leaf)) {
-                return Err(self.wrong_state("it holds a cursor that no commit group moved there"));
+                return Err(self.wrong_state("it has a cursor position that no commit group wrote"));
             }
         }
         Ok(())

@@ -61,17 +61,17 @@ pub fn verify_growth(
 #[derive(Debug, thiserror::Error)]
 pub enum GrowthError {
     /// The older checkpoint is not one of this log.
-    #[error("the older checkpoint does not hold")]
+    #[error("the older checkpoint does not verify")]
     Since(#[source] OpenCheckpointError),
     /// The newest checkpoint is not one of this log.
-    #[error("the newest checkpoint is not one of this log")]
+    #[error("the newest checkpoint is not from this log")]
     Checkpoint(#[source] InvalidKeys),
     /// The log is shorter than the older checkpoint.
     #[error("the log is shorter than it was")]
     Shrunk(#[from] Shrunk),
     /// The log now has another history.
     #[error(
-        "the history was changed, a fork: of its first {size} leaves the older checkpoint signs the root {signed}, and the log now has {now}"
+        "the log was forked: for its first {size} leaves the older checkpoint signs the root {signed}, but the log now has the root {now}"
     )]
     Fork {
         /// Number of leaves that the older checkpoint covers.
@@ -82,12 +82,12 @@ pub enum GrowthError {
         now: Hash,
     },
     /// The log's tiles do not lead to the root of its newest checkpoint.
-    #[error("the log's tiles do not lead to its newest checkpoint")]
+    #[error("the log's tiles do not have the root of its newest checkpoint")]
     Tiles(#[from] ConsistencyError),
     /// A tile is unavailable or malformed.
     #[error(transparent)]
     File(#[from] VerifyError),
     /// A tile has fewer hashes than the proof needs.
-    #[error("a tile cannot be used")]
+    #[error("cannot use a tile")]
     ShortTile(#[from] ShortTile),
 }

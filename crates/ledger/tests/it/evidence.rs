@@ -219,21 +219,21 @@ fn what_was_done_to_rows_is_named() {
             ),
             (
                 |lines| drop(lines.remove(row_of(lines, 21))),
-                &["leaf 21 is missing", "rows, and has"],
+                &["leaf 21 is missing", "rows, but has"],
             ),
             (
                 |lines| {
                     let row = row_of(lines, 21);
                     lines.drain(row..row + 3);
                 },
-                &["leaves 21-23 (3) are missing", "rows, and has"],
+                &["leaves 21-23 (3) are missing", "rows, but has"],
             ),
             (
                 |lines| {
                     let row = row_of(lines, 21);
                     lines.insert(row, lines[row].clone());
                 },
-                &["leaf 21 is doubled", "rows, and has"],
+                &["leaf 21 is doubled", "rows, but has"],
             ),
             (
                 |lines| {
@@ -247,14 +247,14 @@ fn what_was_done_to_rows_is_named() {
                     let row = row_of(lines, 21);
                     lines[row] = lines[row + 1].replace(r#""leaf":22,"#, r#""leaf":21,"#);
                 },
-                &["leaf 21 is changed: its envelope is the one of leaf 22"],
+                &["leaf 21 is changed: its envelope belongs to leaf 22"],
             ),
             (
                 |lines| {
                     let row = row_of(lines, 21);
                     lines[row] = String::from(r#"{"erased":21}"#);
                 },
-                &["leaf 21 is said to be erased", "rows, and has", "erased, and has"],
+                &["leaf 21 is marked as erased", "rows, but has", "erased, but has"],
             ),
             (|lines| drop(lines.pop()), &["the bundle is cut off"]),
         ];

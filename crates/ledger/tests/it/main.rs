@@ -191,7 +191,7 @@ async fn refusals_seal_nothing() {
     let folder = TempDir::new().unwrap();
     let (ledger, _writer) = open(folder.path());
     let many = ledger.append(batch(0, 1_001)).await.unwrap_err().to_string();
-    assert_eq!(many, "the batch has 1001 events: at most 1000 are sealed at once");
+    assert_eq!(many, "the batch has 1001 events, but at most 1000 can be sealed at once");
     let large = Batch::of(vec![event("small".into()), event("x".repeat(3 << 20))]);
     assert!(ledger.append(large).await.unwrap_err().to_string().contains("at most 2097152"));
     assert_eq!(ledger.size(), 1, "the genesis entry alone");

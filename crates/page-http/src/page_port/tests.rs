@@ -227,7 +227,7 @@ async fn whoever_asks_and_hangs_up_takes_no_more_places_than_whoever_waits() {
         if round == 2 {
             // The host still works on their requests, so other clients find no place.
             let refused = port.ask("GET /", "").await;
-            assert_says(&refused, 503, "as many requests under way");
+            assert_says(&refused, 503, "maximum of");
         }
         assert_eq!(port.calls(), round * host::CALLS_MAX);
         port.seen.go.notify_waiters();
@@ -252,7 +252,7 @@ async fn whoever_does_not_take_the_answer_holds_memory_and_no_place() {
         held.push(stream);
     }
     port.until_open(0).await;
-    assert_says(&port.ask("GET /large", "").await, 503, "take their answers slowly");
+    assert_says(&port.ask("GET /large", "").await, 503, "reading their answers slowly");
     // Small answers need none of this memory.
     assert!(port.ask("GET /", "").await.ends_with("here"));
     drop(held);
@@ -266,7 +266,7 @@ async fn whoever_does_not_take_the_answer_holds_memory_and_no_place() {
 #[tokio::test]
 async fn a_host_that_cannot_answer_is_said_to() {
     let mut port = Port::start().await;
-    assert_says(&port.ask("GET /of-the-host", "").await, 503, "do not run yet");
+    assert_says(&port.ask("GET /of-the-host", "").await, 503, "are not running yet");
     assert_says(&port.ask("GET /trap", "").await, 502, "failed");
     assert_says(&port.ask("GET /slow", "").await, 504, "within 10 s");
     port.until_open(0).await;

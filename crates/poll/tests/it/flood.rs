@@ -100,7 +100,7 @@ fn a_flood_is_held_to_the_budget_and_slow_sensors_are_polled_as_they_ask() {
     let told = site.told("POLLS_STRETCHED");
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(
-        told.concat().contains("sensors ask for 4004 polls a second, and the site makes 400"),
+        told.concat().contains("sensors ask for 4004 polls per second, but the limit is 400"),
         "{told:?}"
     );
     // They go, and all is as before.
@@ -108,7 +108,7 @@ fn a_flood_is_held_to_the_budget_and_slow_sensors_are_polled_as_they_ask() {
         site.poller.handle_disconnect(id(invented), at(30_000));
     }
     site.run_until(100);
-    assert_eq!(site.told("POLLS_RESTORED"), ["sensors are polled as often as they ask"]);
+    assert_eq!(site.told("POLLS_RESTORED"), ["all sensors are polled as often as they ask again"]);
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn the_same_refusal_is_told_once_a_minute_with_a_count_and_with_who() {
     let told = site.told("HEARTBEATS_REFUSED");
     assert_eq!(told.len(), 3, "{told:?}");
     assert!(
-        told[0].starts_with("a heartbeat on sim.heartbeat is refused: sensor 0000"),
+        told[0].starts_with("a heartbeat on sim.heartbeat was refused: sensor 0000"),
         "{told:?}"
     );
     let counts: Vec<u64> =

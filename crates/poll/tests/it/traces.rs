@@ -293,11 +293,11 @@ fn one_topic_is_one_sensors() {
     ]);
     let [a, b] = [sensor("a"), sensor("b")];
     let taken = |topic| {
-        format!("refused: sensor {b} is refused: its topic `{topic}` is in use by sensor {a}")
+        format!("refused: sensor {b} is refused: sensor {a} already uses its topic `{topic}`")
     };
     let twice = |topic| {
         format!(
-            "refused: sensor {b} is refused: it names `{topic}` twice; poll, read and disconnect topic must differ"
+            "refused: sensor {b} is refused: it uses `{topic}` twice; its poll, read and disconnect topics must differ"
         )
     };
     assert_eq!(
@@ -317,7 +317,7 @@ fn one_topic_is_one_sensors() {
             "7 poll b".to_owned(),
             "8 b SUCCESS 1".to_owned(),
             format!(
-                "9 refused: sensor {a} is refused: its topic `sim.read.a` is in use by sensor {b}"
+                "9 refused: sensor {a} is refused: sensor {b} already uses its topic `sim.read.a`"
             ),
             "10 subscribe a sim.poll.a".to_owned(),
             "10 a HEARTBEAT_RESUMED".to_owned(),
@@ -379,7 +379,7 @@ fn topics_of_devices_do_not_match_those_of_heartbeats() {
         assert_eq!(outcome.is_err(), refused, "{change}");
         if let Err(refusal) = outcome {
             let refusal = refusal.to_string();
-            assert!(refusal.contains("heartbeats are heard on its topic `"), "{refusal}");
+            assert!(refusal.contains("on which the site receives heartbeats"), "{refusal}");
         }
     }
     let left: Vec<_> = core::iter::from_fn(|| poller.poll_action())
@@ -431,9 +431,9 @@ fn a_full_site_and_a_heartbeat_that_is_none_are_refused_in_words() {
         refused,
         [
             &format!(
-                "3 refused: sensor {d} is refused: the site has its 3 sensors, which is its limit"
+                "3 refused: sensor {d} is refused: the site already has 3 sensors, which is the limit"
             ),
-            "4 refused: the heartbeat's `poll_interval` is refused: 50 ms; use 100 to 86400000",
+            "4 refused: the heartbeat's `poll_interval` is refused: it is 50 ms; use 100 to 86400000",
         ]
     );
     assert_eq!(trace.last().unwrap(), "polls=3 refused_heartbeats=2");

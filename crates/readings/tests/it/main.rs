@@ -217,5 +217,5 @@ async fn a_row_that_was_not_sealed_is_not_written() {
     let selection = Selection { sensor: heartbeat().id, from: None, to: None };
     let how = (Format::Csv, Formulas::Kept);
     let refused = readings::write(&log, selection, how, Vec::new(), &mut |_| {}).unwrap_err();
-    assert!(refused.to_string().contains("leaf 9 is not the one that was sealed"), "{refused}");
+    assert!(refused.to_string().contains("leaf 9 does not match its entry"), "{refused}");
 }

@@ -71,10 +71,10 @@ pub(crate) fn run(arguments: &MeasureArguments) -> Result<()> {
         tempfile::Builder::new()
             .prefix("sealwire-bench-")
             .tempdir_in(&arguments.folder)
-            .with_context(|| format!("cannot make a folder in {}", arguments.folder.display()))?;
-    output::note(&format!("sealwire: a log of {events} readings"));
+            .with_context(|| format!("cannot create a folder in {}", arguments.folder.display()))?;
+    output::note(&format!("sealwire: writing a log of {events} readings"));
     fill(folder.path(), events)?;
-    output::note("sealwire: indexing it");
+    output::note("sealwire: indexing the log");
     let (serving, child) = serve(folder.path())?;
     output::note("sealwire: searching");
     let (search_p50_ms, search_p99_ms) = timed(&serving, restricted)?;
@@ -106,7 +106,7 @@ pub(crate) fn serve_until_killed(arguments: &ApiServeArguments) -> Result<()> {
     runtime.block_on(async {
         let begin = Instant::now();
         let log = LogAlone::start(&arguments.folder).await?;
-        let events = log.indexed().await.context("the log cannot be indexed")?;
+        let events = log.indexed().await.context("cannot index the log")?;
         let rebuild_events_per_s = events as f64 / begin.elapsed().as_secs_f64();
         let plot_ms = plot(&log)?;
         let serving = Serving {
@@ -117,7 +117,7 @@ pub(crate) fn serve_until_killed(arguments: &ApiServeArguments) -> Result<()> {
         };
         output::line(&serde_json::to_string(&serving)?);
         std::future::pending::<()>().await;
-        log.stop().await.context("the log could not be closed")
+        log.stop().await.context("cannot close the log")
     })
 }
 
@@ -135,7 +135,7 @@ fn plot(log: &LogAlone) -> Result<f64> {
 
 fn serve(folder: &Path) -> Result<(Serving, Killed)> {
     let mut child = Killed(
-        Command::new(std::env::current_exe().context("cannot find this program")?)
+        Command::new(std::env::current_exe().context("cannot find the path of this program")?)
             .args(["bench", "api-serve"])
             .arg(folder)
             .stdout(Stdio::piped())
@@ -318,8 +318,8 @@ impl Figures {
             ("restricted search, p99", format!("{:.1} ms", self.search_p99_ms), "50 ms"),
             ("search for words, p99", format!("{:.1} ms", self.text_p99_ms), "200 ms"),
             ("plot of a sensor's year, slowest", format!("{:.1} ms", self.plot_ms), "50 ms"),
-            ("index made again", format!("{:.0}/s", self.rebuild_events_per_s), "100,000/s"),
-            ("memory at most", rss, "250 MB"),
+            ("index rebuilt", format!("{:.0}/s", self.rebuild_events_per_s), "100,000/s"),
+            ("peak memory", rss, "250 MB"),
         ];
         let mut table = format!("{} events\n{:<36}{:>14}{:>14}\n", self.events, "", "here", "aim");
         for (what, here, aim) in rows {

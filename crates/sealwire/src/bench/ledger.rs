@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &MeasureArguments) -> Result<()> {
         tempfile::Builder::new()
             .prefix("sealwire-bench-")
             .tempdir_in(&arguments.folder)
-            .with_context(|| format!("cannot make a folder in {}", arguments.folder.display()))?;
+            .with_context(|| format!("cannot create a folder in {}", arguments.folder.display()))?;
     let figures = measure(folder.path(), entries)?;
     if arguments.json {
         output::line(&serde_json::to_string(&figures)?);
@@ -59,14 +59,14 @@ pub(crate) fn run(arguments: &MeasureArguments) -> Result<()> {
 }
 
 fn measure(folder: &Path, entries: u64) -> Result<Figures> {
-    output::note("sealwire: the bare machine");
+    output::note("sealwire: measuring the machine itself");
     let bare_sha256_per_s = machine::sha256_per_s(ENVELOPE_BYTES);
     let bare_write_mb_per_s = machine::write_mb_per_s(folder).context("cannot write a file")?;
 
-    output::note(&format!("sealwire: a log of {entries} entries"));
+    output::note(&format!("sealwire: writing a log of {entries} entries"));
     let (measured, rss_mb) = load_and_kill(folder, entries)?;
 
-    output::note("sealwire: opening it after kill -9");
+    output::note("sealwire: opening the log after kill -9");
     let log = folder.join("log");
     let begin = Instant::now();
     let (ledger, writer) = Ledger::open(&log, load::signer()).context("cannot open the log")?;
@@ -102,7 +102,7 @@ fn measure(folder: &Path, entries: u64) -> Result<Figures> {
 /// append. Returns its measurements and its peak memory in megabytes.
 fn load_and_kill(folder: &Path, entries: u64) -> Result<(Measured, Option<f64>)> {
     let mut child = Killed(
-        Command::new(std::env::current_exe().context("cannot find this program")?)
+        Command::new(std::env::current_exe().context("cannot find the path of this program")?)
             .args(["bench", "ledger-load"])
             .arg(folder)
             .arg(entries.to_string())

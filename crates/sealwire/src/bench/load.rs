@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &LedgerLoadArguments) -> Result<()> {
 
 async fn load(folder: &Path, entries: u64) -> Result<()> {
     let log = folder.join("log");
-    let (ledger, writer) = Ledger::open(&log, signer()).context("cannot begin a log")?;
+    let (ledger, writer) = Ledger::open(&log, signer()).context("cannot create a log")?;
     let mut tasks = JoinSet::new();
     tasks.spawn(publish(ledger.clone()));
 
@@ -146,7 +146,8 @@ async fn append_from(ledger: &Ledger, writers: u64, batches: u64, events: usize)
 async fn append_alone(ledger: &Ledger, folder: &Path) -> Result<(f64, f64)> {
     /// Approximate size in bytes of a commit group with one such event.
     const GROUP_BYTES: usize = 220;
-    let mut bare = BareLog::create(folder, GROUP_BYTES).context("cannot write beside the log")?;
+    let mut bare =
+        BareLog::create(folder, GROUP_BYTES).context("cannot write a file beside the log")?;
     let mut readings = Readings::new(0);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     while ours.len() < LONE_APPENDS {

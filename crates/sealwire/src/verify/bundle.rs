@@ -49,17 +49,17 @@ pub(super) fn run(arguments: &VerifyBundleArguments) -> Result<()> {
     };
     if bundle.findings > FINDINGS_NAMED_MAX {
         let more = bundle.findings - FINDINGS_NAMED_MAX;
-        output::line(&format!("  FAILED  and {more} more things are wrong"));
+        output::line(&format!("  FAILED  and {more} more faults"));
     }
     if bundle.findings > 0 {
-        bail!("the bundle {path} does not verify: {} things in it are wrong", bundle.findings);
+        bail!("the bundle {path} does not verify: it has {} faults", bundle.findings);
     }
     if let Err(error) = completeness {
         output::line(&format!("  FAILED  {error:#}"));
-        bail!("the bundle {path} does not verify: readings are missing from it, or doubled");
+        bail!("the bundle {path} does not verify: readings are missing or appear twice");
     }
     demand(&bundle, &mut shown);
-    shown.conclude(&format!("the bundle {path}"), "the bundle holds")
+    shown.conclude(&format!("the bundle {path}"), "the bundle verifies")
 }
 
 fn check_policy(policy: &Policy, bundle: &VerifiedBundle, shown: &mut Shown) -> Result<()> {
@@ -70,8 +70,8 @@ fn check_policy(policy: &Policy, bundle: &VerifiedBundle, shown: &mut Shown) -> 
 /// sensor can be left out of a bundle without a trace, except between two numbered polls.
 fn demand(bundle: &VerifiedBundle, shown: &mut Shown) {
     shown.demand(bundle.proved > 0, || match bundle.erased {
-        0 => String::from("not one row is in it"),
-        erased => format!("not one envelope is in it: those of its {erased} rows were erased"),
+        0 => String::from("the bundle has no rows"),
+        erased => format!("the bundle has no envelopes: those of its {erased} rows were erased"),
     });
     if let Some(sensor) = bundle.sensor
         && bundle.proved > 0
@@ -79,7 +79,7 @@ fn demand(bundle: &VerifiedBundle, shown: &mut Shown) {
         let polls = bundle.completeness.accounts().find(|(other, _)| *other == sensor);
         shown.demand(polls.is_some_and(|(_, account)| account.polls().is_some()), || {
             format!(
-                "no row numbers a poll of the sensor {sensor}: whether readings of it were left out cannot be told"
+                "no row has a poll number of the sensor {sensor}, so its readings could have been left out unnoticed"
             )
         });
     }
@@ -91,29 +91,29 @@ fn report(bundle: &VerifiedBundle, was_given: bool) {
     let others = SignedNote::parse(&bundle.note).map_or(0, |note| note.signatures().len() - 1);
     if others > 0 {
         output::line(&format!(
-            "      {others} more signatures stand under it; --policy says whose they must be"
+            "      the checkpoint has {others} more signatures; pass --policy to check them"
         ));
     }
-    ok(&format!("{proved} envelopes are those that the log of {} sealed", checkpoint.origin));
+    ok(&format!("{proved} envelopes are in the log {}, unchanged", checkpoint.origin));
     if *erased > 0 {
-        ok(&format!("{erased} rows are proved without their envelopes, which were erased"));
+        ok(&format!("{erased} rows are in the log; their envelopes were erased"));
     }
     output::line(&format!(
-        "      it is of the leaves from {} up to {} among {}, exported at {} by {}",
+        "      the bundle covers the leaves from {} up to {} of {}, exported at {} by {}",
         span.start, span.end, checkpoint.size, bundle.exported_at, bundle.exported_by
     ));
     let bounds = [bundle.from.map(|from| ("from", from)), bundle.to.map(|to| ("up to", to))];
     for (word, moment) in bounds.into_iter().flatten() {
-        output::line(&format!("      received {word} {moment}, and the nearest row beyond"));
+        output::line(&format!("      received {word} {moment}, plus the nearest row beyond"));
     }
     if let Some(sensor) = bundle.sensor {
         output::line(&format!(
-            "      of the sensor {sensor}; {not_shown} leaves are not shown, and the numbers of its polls say whether readings of it are among them"
+            "      only events of the sensor {sensor}; {not_shown} other leaves are not in the bundle, and the poll numbers show whether readings of this sensor are among them"
         ));
         let accounts = bundle.completeness.accounts();
         for polls in accounts.filter_map(|(_, account)| account.polls()) {
             output::line(&format!(
-                "      its polls {polls} are shown; of those before and after nothing is said here"
+                "      the bundle accounts for its polls {polls}, and says nothing about earlier or later ones"
             ));
         }
     }

@@ -39,10 +39,10 @@ pub(super) fn report(checked: &Completeness) -> Result<()> {
     if incomplete == 0 {
         let found = match sum(|account| account.perhaps_erased().count()) {
             0 => format!("all {polls} polls are accounted for"),
-            _ => format!("of {polls} polls all are accounted for but where envelopes were erased"),
+            _ => format!("all {polls} polls are accounted for, except where envelopes were erased"),
         };
         ok(&format!(
-            "{sensors} sensors: {found}; {missing} of them are declared missing, in {gaps} gaps"
+            "{sensors} sensors: {found}; {missing} polls are declared missing, in {gaps} gaps"
         ));
     }
     list(checked, Account::gaps, |Gap { leaf, polls, reason }| {
@@ -50,13 +50,13 @@ pub(super) fn report(checked: &Completeness) -> Result<()> {
     });
     list(checked, Account::perhaps_erased, |PollsAt { leaf, polls }| {
         format!(
-            "nothing says how {polls} ended; envelopes before leaf {leaf} that may have were erased"
+            "no event says how {polls} ended; envelopes before leaf {leaf} that may have said it were erased"
         )
     });
     list(checked, Account::breaks, |Break { leaf, broken }| {
         let words = match broken {
-            SequenceBreak::NotSealed(range) => format!("passes over {range}"),
-            SequenceBreak::Repeated => "stands still".to_owned(),
+            SequenceBreak::NotSealed(range) => format!("skips {range}"),
+            SequenceBreak::Repeated => "repeats a number".to_owned(),
             SequenceBreak::Restarted => "goes back".to_owned(),
         };
         format!("the sensor's own count {words} at leaf {leaf}")
@@ -64,28 +64,31 @@ pub(super) fn report(checked: &Completeness) -> Result<()> {
     let begun_anew = sum(Account::begun_anew);
     if begun_anew > 0 {
         output::line(&format!(
-            "      {begun_anew} times a sensor's own count began anew after it or the site had been away"
+            "      {begun_anew} times a sensor's own count restarted after the sensor or the site was down"
         ));
     }
     let uncounted = sum(Account::uncounted);
     if uncounted > 0 {
         output::line(&format!(
-            "      {uncounted} gaps have no numbers: the site's clock did not say how long it had not run"
+            "      {uncounted} gaps have no poll numbers: the site's clock could not tell how long the site was down"
         ));
     }
     let unnumbered = sum(Account::unnumbered);
     if unnumbered > 0 {
         output::line(&format!(
-            "      {unnumbered} readings have no number: they are older than numbers are"
+            "      {unnumbered} readings have no poll number: an earlier version of sealwire sealed them"
         ));
     }
     list(checked, Account::unaccounted, |PollsAt { leaf, polls }| {
-        format!("UNACCOUNTED: nothing before leaf {leaf} says how {polls} ended")
+        format!("UNACCOUNTED: no event before leaf {leaf} says how {polls} ended")
     });
     list(checked, Account::doubled, |PollsAt { leaf, polls }| {
-        format!("DOUBLED: leaf {leaf} names {polls} after they had their turn")
+        format!("DOUBLED: leaf {leaf} names {polls}, which earlier leaves already account for")
     });
-    ensure!(incomplete == 0, "the polls of {incomplete} of {sensors} sensors do not add up");
+    ensure!(
+        incomplete == 0,
+        "the log does not account for every poll of {incomplete} of {sensors} sensors"
+    );
     Ok(())
 }
 
@@ -93,7 +96,7 @@ pub(super) fn report(checked: &Completeness) -> Result<()> {
 pub(super) fn demand(checked: &Completeness, shown: &mut Shown) {
     let is_numbered = checked.accounts().any(|(_, account)| account.polls().is_some());
     shown.demand(is_numbered, || {
-        String::from("no event numbers a poll: whether readings are missing cannot be told")
+        String::from("no event has a poll number, so readings could be missing unnoticed")
     });
 }
 
@@ -114,7 +117,7 @@ fn list<T>(
         said += 1;
     }
     if all > said {
-        output::line(&format!("      and {} more of these", all - said));
+        output::line(&format!("      and {} more like these", all - said));
     }
 }
 

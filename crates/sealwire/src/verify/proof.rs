@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &VerifyProofArguments) -> Result<()> {
     match verify(&text, envelope, &vkey, policy.as_ref(), &mut shown) {
         Ok(envelope) => {
             output::json(&String::from_utf8_lossy(&envelope));
-            shown.conclude(&format!("the proof {path}"), "the proof holds")
+            shown.conclude(&format!("the proof {path}"), "the proof verifies")
         }
         Err(error) => {
             output::line(&format!("  FAILED  {error:#}"));
@@ -48,11 +48,11 @@ fn verify(
     policy: Option<&Policy>,
     shown: &mut Shown,
 ) -> Result<Vec<u8>> {
-    let proof = str::from_utf8(proof).context("it is not text")?;
+    let proof = str::from_utf8(proof).context("it is not UTF-8 text")?;
     let proof = TlogProof::parse(proof)?;
     let envelope = envelope
         .or_else(|| proof.extra.clone())
-        .context("the proof carries no envelope: name its file with --envelope")?;
+        .context("the proof contains no envelope: name its file with --envelope")?;
     let entry = Hash::sha256(&envelope);
     let checkpoint = proof.verify(&leaf_hash(entry.as_bytes()), vkey)?;
     ok(&format!("the checkpoint of {} leaves is signed by {vkey}", checkpoint.size));
@@ -70,7 +70,7 @@ fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>> {
     let limit = bytes_max as u64 + 1;
     BufReader::new(file).take(limit).read_to_end(&mut bytes).with_context(failed)?;
     if bytes.len() > bytes_max {
-        bail!("{} has more than {bytes_max} bytes: at most these are read", path.display());
+        bail!("{} is too large: at most {bytes_max} bytes are read", path.display());
     }
     Ok(bytes)
 }

@@ -38,7 +38,7 @@ impl Shown {
             Ok(())
         } else {
             output::line(&format!(
-                "nothing is wrong with {what}, but it does not show what was asked"
+                "no fault in {what}, but it does not prove everything that was asked"
             ));
             Err(NotShown { what: what.to_owned(), words: self.not_shown.join("; ") }.into())
         }
@@ -47,14 +47,14 @@ impl Shown {
 
 /// The check found no fault, but did not show everything that was required.
 #[derive(Debug, thiserror::Error)]
-#[error("not shown by {what}: {words}")]
+#[error("{what} does not prove everything that was asked: {words}")]
 pub(crate) struct NotShown {
     what: String,
     words: String,
 }
 
 impl NotShown {
-    /// Differs from the codes for a log that holds (0) and for one that does not (1).
+    /// Differs from the codes for a log that verifies (0) and for one that does not (1).
     pub(crate) const EXIT_CODE: u8 = 3;
 }
 
@@ -68,7 +68,7 @@ pub(super) fn check_policy(policy: &Policy, note: &SignedNote, shown: &mut Shown
     let witnesses = policy::check(policy, note)?;
     shown.demand(witnesses > 0, || {
         format!(
-            "no witness of the policy signed, and its quorum `{}` asks for none",
+            "no witness of the policy cosigned, and its quorum `{}` does not require one",
             policy.quorum()
         )
     });
@@ -85,11 +85,11 @@ pub(super) fn report_keys(
 ) {
     ok(&format!("the checkpoint is signed by {}", keys.at(checkpoint.size.get())));
     for (leaf, key) in keys.iter().skip(1) {
-        ok(&format!("both keys signed that the log goes over to {key} at leaf {leaf}"));
+        ok(&format!("the log's key changes to {key} at leaf {leaf}; both keys signed the change"));
     }
     if !was_given {
         output::line(&format!(
-            "      that key is the one the {named_by} names itself: compare it with what its operator gave you, or pass --vkey"
+            "      this key comes from the {named_by} itself: compare it with the key that the operator gave you, or pass --vkey"
         ));
     }
 }

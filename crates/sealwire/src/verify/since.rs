@@ -35,13 +35,13 @@ pub(super) fn verify_data_dir(
 fn verify(log: &mut impl LogSource, vkey: Option<&VerifierKey>, since: &str) -> Result<Shown> {
     let Grown { since, checkpoint, keys } = verify_growth(log, vkey, since)?;
     ok(&format!(
-        "the checkpoint of {} leaves begins with all {} of the older one",
+        "the newest checkpoint, of {} leaves, extends the older one of {} leaves",
         checkpoint.size, since.size
     ));
     report_keys(&checkpoint, &keys, vkey.is_some(), "log");
     let mut shown = Shown::default();
     shown.demand(since.size.get() > 0, || {
-        String::from("the older checkpoint covers no entry: any log begins with it")
+        String::from("the older checkpoint covers no entries, so every log extends it")
     });
     Ok(shown)
 }

@@ -46,18 +46,18 @@ async fn log(words: &str) -> TempDir {
 #[tokio::test]
 async fn what_is_missing_is_named() {
     for (words, code, said) in [
-        ("1 2-4 5", 0, "1 sensors: all 5 polls are accounted for; 3 of them are declared missing"),
+        ("1 2-4 5", 0, "1 sensors: all 5 polls are accounted for; 3 polls are declared missing"),
         ("1 2-4 5", 0, "2-4 missing, \"bus_away\" (leaf 2)"),
-        ("1 2 5", 1, "UNACCOUNTED: nothing before leaf 3 says how 3-4 ended"),
-        ("4 5", 1, "UNACCOUNTED: nothing before leaf 1 says how 1-3 ended"),
-        ("1 2 2", 1, "DOUBLED: leaf 3 names 2 after they had their turn"),
-        ("1 2 5", 1, "the polls of 1 of 1 sensors do not add up"),
+        ("1 2 5", 1, "UNACCOUNTED: no event before leaf 3 says how 3-4 ended"),
+        ("4 5", 1, "UNACCOUNTED: no event before leaf 1 says how 1-3 ended"),
+        ("1 2 2", 1, "DOUBLED: leaf 3 names 2, which earlier leaves already account for"),
+        ("1 2 5", 1, "does not account for every poll of 1 of 1 sensors"),
         (
             "1 x2 3",
             0,
-            "nothing says how 2 ended; envelopes before leaf 3 that may have were erased",
+            "no event says how 2 ended; envelopes before leaf 3 that may have said it were erased",
         ),
-        ("1 x2 3", 0, "of 3 polls all are accounted for but where envelopes were erased"),
+        ("1 x2 3", 0, "all 3 polls are accounted for, except where envelopes were erased"),
     ] {
         let data_dir = log(words).await;
         let folder = data_dir.path().to_str().unwrap();

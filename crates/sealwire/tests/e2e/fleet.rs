@@ -128,7 +128,7 @@ fn the_log_port_answers_this_machine_alone(site: &Site) {
         (format!("localhost:{port}"), "/checkpoint", 200, "sealwire.local/site\n"),
         (format!("localhost:{port}"), "/tile/0/999", 404, "no such tile"),
         (format!("localhost:{port}"), "/tile/64/000", 404, "tile"),
-        (format!("localhost:{port}"), "/live?from=first", 400, "`from` is a leaf"),
+        (format!("localhost:{port}"), "/live?from=first", 400, "`from` must be a leaf"),
         (format!("localhost:{port}"), "/nothing", 404, "/checkpoint"),
         (String::from("sealwire.example"), "/checkpoint", 421, "localhost"), // a page elsewhere under a name that leads here
     ] {

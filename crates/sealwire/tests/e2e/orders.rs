@@ -80,12 +80,12 @@ fn orders_are_carried_out_sealed_and_survive() {
     // Holds.
     let hold = order_by(&site, &["hold", "--to", "9000-01-01T00:00:00Z"])["leaf"].to_string();
     let said = refused_by(&site, &["erase", &second.to_string()]);
-    assert!(said.contains(&format!("on hold (placed at leaf {hold})")), "{said}");
+    assert!(said.contains(&format!("under a hold (placed at leaf {hold})")), "{said}");
     assert_eq!(order(&site, &["holds"])["holds"][0]["leaf"].to_string(), hold);
     order_by(&site, &["release", &hold]);
     assert_eq!(order(&site, &["holds"]), json!({ "done": "holds", "holds": [] }));
     let said = refused_by(&site, &["release", &hold]);
-    assert!(said.contains(&format!("no hold stands that was placed at leaf {hold}")), "{said}");
+    assert!(said.contains(&format!("no hold placed at leaf {hold} is in force")), "{said}");
 
     // Retention, by a file that says nothing yet, then something wrong, then something.
     assert_eq!(
@@ -141,7 +141,7 @@ fn a_sensor_is_forgotten_by_order() {
     let sensor = site.sensors()[0]["id"].as_str().unwrap().to_owned();
     let forget = |id| ["forget", id, "--reason", "scrapped"];
     let said = refused(&site, &forget("00000000-0000-4000-8000-000000000000"));
-    assert!(said.contains("knows no sensor 00000000-0000"), "{said}");
+    assert!(said.contains("has no sensor 00000000-0000"), "{said}");
 
     let leaf = order(&site, &forget(&sensor))["leaf"].as_u64().unwrap();
     let sealed = &envelopes(&site, leaf, 1)[0]["envelope"];
@@ -160,7 +160,7 @@ fn a_sensor_is_forgotten_by_order() {
 
     site.stop();
     let said = refused(&site, &forget(&sensor));
-    assert!(said.contains("only a site that polls forgets a sensor"), "{said}");
+    assert!(said.contains("only a running site can forget a sensor"), "{said}");
 }
 
 #[test]
@@ -182,9 +182,9 @@ fn envelopes_need_their_token() {
     );
     assert_eq!(envelopes(&site, 2, 3).len(), 3);
     for (path, status, words) in [
-        ("/envelopes?from=x", 400, "`from` is a leaf"),
+        ("/envelopes?from=x", 400, "`from` must be a leaf"),
         ("/envelopes?count=-1", 400, "`count` a number"),
-        ("/envelopes?from=999999999", 404, "leaves: ask for one of them"),
+        ("/envelopes?from=999999999", 404, "leaves: ask for a smaller leaf"),
     ] {
         let (got, said) = site.get_log(&format!("{path}&token={token}"), "localhost");
         assert!(got == status && said.contains(words), "{path}: {got} {said}");

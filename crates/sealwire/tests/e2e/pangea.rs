@@ -412,5 +412,5 @@ fn a_program_passes_nothing_off_as_the_sites_own() {
     }
     site.stop();
     let said = succeeds(&["verify", "--completeness", data_dir]);
-    assert!(said.contains("4 sensors: all") && !said.contains("have no number"), "{said}");
+    assert!(said.contains("4 sensors: all") && !said.contains("have no poll number"), "{said}");
 }

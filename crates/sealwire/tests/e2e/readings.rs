@@ -36,9 +36,9 @@ fn what_was_sealed_is_found_drawn_and_taken_out() {
     let later = json!({ "query": format!("sensor:{id}"), "from": "2100-01-01T00:00:00Z" });
     assert_eq!(count(&site, &later), 0);
     for (search, words) in [
-        (json!({ "query": "\"open" }), "has no end"),
+        (json!({ "query": "\"open" }), "is not closed"),
         (json!({ "restriction": { "colour": ["x"] } }), "`colour` is not a field"),
-        (json!({ "from": "soon" }), "`soon` is not a moment"),
+        (json!({ "from": "soon" }), "`soon` is not a time"),
     ] {
         let (status, said) = site.post("/api/logs", &search.to_string());
         assert_eq!(status, 400, "{search}");
@@ -89,7 +89,10 @@ fn what_was_sealed_is_found_drawn_and_taken_out() {
     ];
     let rest = ["--output", "nowhere.csv", "--actor", "ada", "--reason", "curiosity"];
     let (code, _, said) = sealwire(&[&asked[..], &rest[..]].concat());
-    assert!(code == Some(1) && said.contains(&format!("there is no sensor {unknown}")), "{said}");
+    assert!(
+        code == Some(1) && said.contains(&format!("the log has no sensor {unknown}")),
+        "{said}"
+    );
     site.stop();
     let (printed, parquet) = take_out("parquet");
     assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"), "{printed}");

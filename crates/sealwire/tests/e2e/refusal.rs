@@ -46,7 +46,7 @@ fn a_port_in_use_is_named_with_its_flag() {
     for (flag, what) in PORT_FLAGS {
         let said = refused(&folder.path().join("data"), &[(flag, port)], &[]);
         let expected = format!(
-            "port {port} for {what} is in use: stop what uses it, or name another with {flag} (0 picks a free one)"
+            "port {port} for {what} is in use: stop the program that uses it, or choose another port with {flag} (0 picks a free one)"
         );
         assert!(said.contains(&expected), "{said}");
     }
@@ -63,7 +63,7 @@ fn too_few_open_files_are_named_with_what_to_do() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     let files = site::FILES_MAX;
-    assert!(said.contains(&format!("may have 1024 files open, and needs {files} ")), "{said}");
+    assert!(said.contains(&format!("may open only 1024 files, but needs {files} ")), "{said}");
     assert!(said.contains(&format!("LimitNOFILE={files}")), "{said}");
 }
 
@@ -71,7 +71,7 @@ fn too_few_open_files_are_named_with_what_to_do() {
 fn a_folder_in_use_or_of_another_version_is_left_alone() {
     let mut site = Site::start(&[]);
     let said = refused(&site.data_dir(), &[], &[]);
-    assert!(said.contains("is in use by another sealwire"), "{said}");
+    assert!(said.contains("another sealwire is using the data directory"), "{said}");
     site.stop();
     fs::write(site.data_dir().join("site.json"), r#"{"version":7,"name":"site"}"#).unwrap();
     let said = refused(&site.data_dir(), &[], &[]);
@@ -89,8 +89,8 @@ fn an_engine_that_is_missing_or_too_old_is_named() {
     fs::write(&old, "#!/bin/sh\necho nats-server: v2.9.0\n").unwrap();
     fs::set_permissions(&old, fs::Permissions::from_mode(0o755)).unwrap();
     let said = refused(&folder.path().join("data"), &[], &[("SEALWIRE_NATS_SERVER", &old)]);
-    assert!(said.contains("which is version 2.9.0: at least 2.14.0 is needed"), "{said}");
+    assert!(said.contains("which has version 2.9.0: use 2.14.0 or newer"), "{said}");
     fs::write(&old, "#!/bin/sh\necho nats-server: v2.15.1\n").unwrap();
     let said = refused(&folder.path().join("data"), &[], &[("SEALWIRE_NATS_SERVER", &old)]);
-    assert!(said.contains("which is a script and could not reach what it starts"), "{said}");
+    assert!(said.contains("which is a script, and the sandbox would keep it from"), "{said}");
 }

@@ -132,7 +132,7 @@ fn a_site_s_checkpoints_are_cosigned_whatever_dies_in_between() {
     let said = refused(&site.data_dir(), &[], &[]);
     assert!(
         said.contains(
-            "witness-policy is not a policy (C2SP tlog-policy): line 3: `withness` begins no line"
+            "witness-policy is not a policy (C2SP tlog-policy): line 3: a line of a policy cannot begin with `withness`"
         ),
         "{said}"
     );
@@ -168,8 +168,8 @@ fn a_site_s_checkpoints_are_cosigned_whatever_dies_in_between() {
     let policy = policy.to_str().unwrap();
     let (code, printed, _) = sealwire(&["verify", &site.addresses.log, "--policy", policy]);
     assert_eq!(code, Some(0), "{printed}");
-    assert!(printed.contains("the witness one signed it at 20"), "{printed}");
-    assert!(printed.contains("the witness two signed it at 20"), "{printed}");
+    assert!(printed.contains("the witness one cosigned the checkpoint at 20"), "{printed}");
+    assert!(printed.contains("the witness two cosigned the checkpoint at 20"), "{printed}");
     assert!(printed.contains("quorum `both`"), "{printed}");
 
     // The site dies and comes back while the witnesses are away: what they signed is still there.
@@ -211,7 +211,8 @@ fn a_site_s_checkpoints_are_cosigned_whatever_dies_in_between() {
     let (code, printed, _) = sealwire(&["verify", folder, "--policy", wants_more]);
     assert_eq!(code, Some(1), "{printed}");
     assert!(
-        printed.contains("lacks the policy's quorum `w1`: of its witnesses signed none"),
+        printed
+            .contains("does not reach the policy's quorum `w1`; these witnesses signed it: none"),
         "{printed}"
     );
 
@@ -230,18 +231,22 @@ fn a_site_s_checkpoints_are_cosigned_whatever_dies_in_between() {
             let (code, printed, _) =
                 sealwire(&[&["verify"], &kind[..], &["--vkey", &log, "--policy"], &words].concat());
             assert_eq!(code, Some(if satisfied { 0 } else { 1 }), "{printed}");
-            assert_eq!(printed.contains("the witness two signed it"), satisfied, "{printed}");
+            assert_eq!(
+                printed.contains("the witness two cosigned the checkpoint"),
+                satisfied,
+                "{printed}"
+            );
         }
     }
     let (code, printed, _) = sealwire(&["doctor", "--data-dir", folder]);
     assert_eq!(code, Some(0), "{printed}");
-    assert!(printed.contains("the policy names 2, and can be satisfied"), "{printed}");
+    assert!(printed.contains("the policy names 2 witnesses and can be satisfied"), "{printed}");
 
     // A log that was set back to before what its witnesses signed is not gone on with in silence.
     let kept = site.data_dir().join("witnessed-checkpoint");
     fs::write(&kept, with_witnesses(&fork(&site, &first.1), &[&one, &two])).unwrap();
     let said = refused(&site.data_dir(), &[], &[]);
-    assert!(said.contains("is not a checkpoint of this log as it is"), "{said}");
+    assert!(said.contains("is not a checkpoint of this log in its current state"), "{said}");
 }
 
 fn witnessed_in_folder(site: &Site) -> (SignedNote, Checkpoint) {

@@ -141,23 +141,35 @@ async fn each_damage_has_its_line_and_its_remedy() {
     for (file, damage, verdict, check, remedy) in [
         ("site.json", Missing, Failed, "layout", WRITE),
         ("site.json", Is("rubbish"), Failed, "layout", WRITE),
-        ("site.json", Is(VERSION_9), Failed, "layout", "the sealwire that made it"),
+        ("site.json", Is(VERSION_9), Failed, "layout", "the sealwire that wrote it"),
         ("site.key", Missing, Failed, "key", "put it back"),
-        ("site.key", Is("rubbish"), Failed, "key", "put the key's file back"),
+        ("site.key", Is("rubbish"), Failed, "key", "put the key file back"),
         ("site.key", Is(OTHER_KEY), Failed, "key", "put it back"),
         ("site.key", Mode(0o644), Failed, "key", "chmod 600"),
         ("access-token", Is("rubbish"), Failed, "token", "delete"),
         ("retention", Is("TEST for ever"), Failed, "retention", "correct the line"),
-        ("ledger/checkpoint", Missing, Failed, "checkpoint", "put the newest one back"),
-        ("ledger/checkpoint", Is("rubbish"), Failed, "checkpoint", "put the newest one back"),
-        ("ledger/state", Missing, Warn, "state", "the next start makes it again"),
-        ("ledger/state", Is("rubbish"), Failed, "state", "ledger/state while the site does not"),
-        ("ledger/tree", Missing, Warn, "tree", "the next start makes them again"),
-        ("ledger/tree/entries", Missing, Warn, "tree", "the next start makes them again"),
-        ("ledger/tree/entries", Is(""), Warn, "tree", "the next start makes them again"),
-        ("ledger/tree/entries", Changed, Failed, "tree", "ledger/tree while the site does not"),
-        ("ledger/tree/nodes-4", Changed, Failed, "tree", "ledger/tree while the site does not"),
-        ("ledger/tree/blocks-00000000000000000041", Changed, Failed, "tree", "look through"),
+        ("ledger/checkpoint", Missing, Failed, "checkpoint", "put back the newest checkpoint"),
+        (
+            "ledger/checkpoint",
+            Is("rubbish"),
+            Failed,
+            "checkpoint",
+            "put back the newest checkpoint",
+        ),
+        ("ledger/state", Missing, Warn, "state", "the next start rebuilds it"),
+        (
+            "ledger/state",
+            Is("rubbish"),
+            Failed,
+            "state",
+            "ledger/state: the next start rebuilds it",
+        ),
+        ("ledger/tree", Missing, Warn, "tree", "the next start rebuilds them"),
+        ("ledger/tree/entries", Missing, Warn, "tree", "the next start rebuilds them"),
+        ("ledger/tree/entries", Is(""), Warn, "tree", "the next start rebuilds them"),
+        ("ledger/tree/entries", Changed, Failed, "tree", "ledger/tree: the next start rebuilds it"),
+        ("ledger/tree/nodes-4", Changed, Failed, "tree", "ledger/tree: the next start rebuilds it"),
+        ("ledger/tree/blocks-00000000000000000041", Changed, Failed, "tree", "search the segment"),
         (FIRST, Changed, Failed, "segments", "from a backup"),
         (FIRST, Missing, Failed, "segments", "from a backup"),
         (SECOND, Missing, Failed, "segments", "from a backup"),
@@ -165,9 +177,9 @@ async fn each_damage_has_its_line_and_its_remedy() {
         (NEWEST, Missing, Failed, "segments", "from a backup"),
         (NEWEST, Torn, Warn, "torn end", "the next start cuts it off"),
         ("ledger/segments/notes.txt", Is(""), Failed, "segments", "not a segment"),
-        ("ledger/checkpoint.next", Is(""), Warn, "leftovers", "may be deleted"),
-        ("run.json", Is("{}"), Warn, "leftovers", "may be deleted"),
-        ("index.sqlite", Is("this is no database"), Warn, "index", "the next start makes it again"),
+        ("ledger/checkpoint.next", Is(""), Warn, "leftovers", "may delete them"),
+        ("run.json", Is("{}"), Warn, "leftovers", "may delete them"),
+        ("index.sqlite", Is("this is no database"), Warn, "index", "the next start rebuilds it"),
     ] {
         let found = sound.complaint(|folder| damage.befall(&folder.join(file)));
         assert_eq!((found.verdict, found.check), (verdict, check), "{file}: {found:#?}");
@@ -203,7 +215,7 @@ async fn a_backup_says_which_of_its_segments_can_be_taken() {
     let data_dir = folder.path().join("data");
     damage(&segments(&data_dir)[2]);
     let remedy = complaint(&data_dir, Some(&sound.backup())).remedy.unwrap();
-    assert!(remedy.contains("holds the leaves 82 to 122 only"), "{remedy}");
+    assert!(remedy.contains("holds only the leaves 82 to 122"), "{remedy}");
 
     // Another log, and the same key's other history.
     let other = Sound::new().await;
@@ -268,7 +280,9 @@ async fn an_envelope_that_came_back_from_a_copy_is_erased_again() {
     let found = complaint(&data_dir, None);
     assert_eq!((found.verdict, found.check), (Verdict::Failed, "erasure"));
     let state = data_dir.join("ledger/state");
-    assert!(found.remedy.unwrap().starts_with(&format!("delete {}", state.display())));
+    assert!(
+        found.remedy.unwrap().starts_with(&format!("stop the site and delete {}", state.display()))
+    );
     fs::remove_file(state).unwrap();
     let folder = Plant::open(folder).close().await;
     let found = findings(&folder.path().join("data"), None);
@@ -336,16 +350,18 @@ async fn an_index_is_held_against_its_log() {
         assert!(connection.execute(change, []).unwrap() > 0, "{change}");
     };
     changed("UPDATE term SET text = 'x' WHERE text = 'LOG_CREATED'");
-    says(Verdict::Failed, "it says other than the log: ");
-    says(Verdict::Failed, "what searches find of leaves from 0 to");
+    says(Verdict::Failed, "it differs from the log: ");
+    says(Verdict::Failed, "search terms of leaves from 0 to");
     changed("UPDATE log SET last_entry = randomblob(32)");
     says(Verdict::Failed, "the entry of leaves");
     changed("INSERT INTO passed_over VALUES (2, 'no reason')");
-    says(Verdict::Ok, "it says what the log says");
+    says(Verdict::Ok, "it matches the log");
     let found = findings(&data_dir, None);
     let named = found.iter().find(|it| it.check == "index" && it.verdict == Verdict::Warn).unwrap();
     assert!(
-        named.found.contains("1 leaves are not in it, the newest: 2 (no reason)"),
+        named
+            .found
+            .contains("it lacks 1 leaves that it could not index; the newest are 2 (no reason)"),
         "{named:#?}"
     );
 

@@ -372,7 +372,7 @@ async fn the_address_of_a_download_ends_with_its_token() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(
-        answer.starts_with("HTTP/1.0 404") && answer.contains("its token is revoked"),
+        answer.starts_with("HTTP/1.0 404") && answer.contains("its token was revoked"),
         "{answer}"
     );
     client.log.stop().await.unwrap();

@@ -238,8 +238,7 @@ impl<const TYPE: u8> fmt::Debug for PrivateKey<TYPE> {
 /// The text is not a valid key name.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "`{text}` is not the name of a key: use at least one character, without spaces, control \
-     characters and `+`"
+    "`{text}` is not a key name: use at least one character, and no spaces, control characters or `+`"
 )]
 pub struct InvalidKeyName {
     text: String,
@@ -255,7 +254,7 @@ pub enum ParseKeyError {
         vkey: String,
     },
     /// The name is invalid.
-    #[error("the verifier key has no usable name")]
+    #[error("the verifier key has no valid name")]
     Name(#[from] InvalidKeyName),
     /// The key ID is invalid.
     #[error("`{id}` is not a key ID: use eight lowercase hexadecimal digits")]
@@ -264,12 +263,11 @@ pub enum ParseKeyError {
         id: String,
     },
     /// The last part is not base64 of a type and a key.
-    #[error("the verifier key's last part is not base64 of a signature type and a public key")]
+    #[error("the last part of the verifier key is not a signature type and a public key in base64")]
     Base64,
     /// The signature type is not the expected one.
     #[error(
-        "a key of type 0x{signature_type:02x} ({}) does not serve here: use one of type \
-         0x{expected:02x} ({})", signature_type_name(*signature_type), signature_type_name(*expected)
+        "the key has the wrong type 0x{signature_type:02x} ({}): use a key of type 0x{expected:02x} ({})", signature_type_name(*signature_type), signature_type_name(*expected)
     )]
     Type {
         /// Signature type identifier byte of the key.
@@ -278,10 +276,10 @@ pub enum ParseKeyError {
         expected: u8,
     },
     /// The public key is invalid.
-    #[error("the verifier key does not hold the 32 bytes of an Ed25519 public key")]
+    #[error("the verifier key does not contain the 32 bytes of an Ed25519 public key")]
     PublicKey,
     /// The key ID does not match the name and the key.
-    #[error("the verifier key says its ID is {id}, but that of its name and key is {expected}")]
+    #[error("the verifier key claims the ID {id}, but its name and key have the ID {expected}")]
     IdMismatch {
         /// ID in the text.
         id: KeyId,
@@ -303,7 +301,7 @@ const fn signature_type_name(signature_type: u8) -> &'static str {
         0x04 => "Ed25519 cosignature with a timestamp",
         0x05 => "RFC 6962 tree head signature",
         0x06 => "ML-DSA-44 cosignature with a timestamp",
-        0xff => "a type of its own",
+        0xff => "a private type",
         _ => "not assigned",
     }
 }

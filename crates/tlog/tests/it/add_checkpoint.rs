@@ -94,14 +94,14 @@ fn what_is_not_consistent_is_refused_in_the_specification_s_order() {
             vec![],
             TreeHead { root: leaf_hash(b""), ..TreeHead::empty() },
             TreeHead::empty(),
-            "not the root of a tree without leaves",
+            "not the root of an empty tree",
         ),
-        (0, junk(), real(9), TreeHead::empty(), "not shown to extend"),
-        (4, vec![], real(9), recorded, "not shown to extend"),
-        (4, junk(), real(9), recorded, "not shown to extend"),
-        (4, proved(4, 9), fork(9), recorded, "not shown to extend"), // a fork
-        (4, vec![], fork(4), recorded, "not shown to extend"),       // another tree of this size
-        (4, junk(), real(4), recorded, "not shown to extend"),       // nothing to prove
+        (0, junk(), real(9), TreeHead::empty(), "the proof does not show that"),
+        (4, vec![], real(9), recorded, "the proof does not show that"),
+        (4, junk(), real(9), recorded, "the proof does not show that"),
+        (4, proved(4, 9), fork(9), recorded, "the proof does not show that"), // a fork
+        (4, vec![], fork(4), recorded, "the proof does not show that"), // another tree of this size
+        (4, junk(), real(4), recorded, "the proof does not show that"), // nothing to prove
     ] {
         let refused = judge(&request(old, proof, new, &log(1)), recorded).unwrap_err();
         assert!(refused.to_string().contains(refusal), "old {old}, new {}: {refused}", new.size);
@@ -147,15 +147,15 @@ fn malformed_bodies_are_refused() {
     for (body, reason) in [
         (String::new(), "no checkpoint"),
         ("old 0\n".to_owned(), "no checkpoint"),
-        (format!("\n\n{note}"), "`` gives no old size"),
-        (format!("old\n\n{note}"), "`old` gives no old size"),
-        (format!("old 01\n\n{note}"), "gives no old size"),
-        (format!("old +1\n\n{note}"), "gives no old size"),
-        (format!("old  1\n\n{note}"), "gives no old size"),
-        (format!("old 1 \n\n{note}"), "gives no old size"),
-        (format!("Old 1\n\n{note}"), "gives no old size"),
-        (format!("old 18446744073709551616\n\n{note}"), "gives no old size"),
-        (format!("old 1\r\n\n{note}"), "gives no old size"),
+        (format!("\n\n{note}"), "`` is not an old size"),
+        (format!("old\n\n{note}"), "`old` is not an old size"),
+        (format!("old 01\n\n{note}"), "is not an old size"),
+        (format!("old +1\n\n{note}"), "is not an old size"),
+        (format!("old  1\n\n{note}"), "is not an old size"),
+        (format!("old 1 \n\n{note}"), "is not an old size"),
+        (format!("Old 1\n\n{note}"), "is not an old size"),
+        (format!("old 18446744073709551616\n\n{note}"), "is not an old size"),
+        (format!("old 1\r\n\n{note}"), "is not an old size"),
         (format!("old 1\nabc\n\n{note}"), "not a hash"),
         (format!("old 1\n{}\n\n{note}", hash.trim_end().trim_end_matches('=')), "not a hash"),
         (format!("old 1\n{}\n{note}", hash.repeat(64)), "more than 63"),

@@ -22,7 +22,7 @@ fn bundles_have_1_to_256_entries_of_up_to_65535_bytes() {
     let refused = EntryBundle::new(vec![vec![], vec![7; 65_536]]).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "entry 1 of a bundle has 65536 bytes: at most 65535 are allowed"
+        "entry 1 of a bundle has 65536 bytes, but at most 65535 are allowed"
     );
 }
 

@@ -39,7 +39,7 @@ fn another_log_s_checkpoint_is_refused_unless_asked_for() {
     let refused = Checkpoint::open(&note, signer.vkey()).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "the checkpoint is of the log `example.com/log`, not of `example.com/key`"
+        "the checkpoint is from the log `example.com/log`, not from `example.com/key`"
     );
     let note = SignedNote::parse(&note).unwrap();
     assert_eq!(Checkpoint::verify(&note, signer.vkey(), "example.com/log"), Ok(checkpoint));
@@ -69,17 +69,17 @@ fn malformed_text_is_refused() {
         (String::new(), "cut off"),
         ("log\n1\n".to_owned(), "cut off"),
         (format!("log\n1\n{root}"), "cut off"),
-        (format!("\n1\n{root}\n"), "unusable line"),
-        (format!("log\n1\n{root}\n\n"), "unusable line"),
-        (format!("log\n1\n{root}\nmore\n\nmore\n"), "unusable line"),
+        (format!("\n1\n{root}\n"), "invalid line"),
+        (format!("log\n1\n{root}\n\n"), "invalid line"),
+        (format!("log\n1\n{root}\nmore\n\nmore\n"), "invalid line"),
         (format!("log\n\n{root}\n"), "not the size"),
         (format!("log\n01\n{root}\n"), "not the size"),
         (format!("log\n-1\n{root}\n"), "not the size"),
         (format!("log\n18446744073709551616\n{root}\n"), "not the size"),
-        ("log\n1\n\n".to_owned(), "no usable root"),
-        (format!("log\n1\n{root} \n"), "no usable root"),
-        ("log\n1\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2J=\n".to_owned(), "no usable root"), // not canonical
-        ("log\n1\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jx\n".to_owned(), "no usable root"),
+        ("log\n1\n\n".to_owned(), "no valid root"),
+        (format!("log\n1\n{root} \n"), "no valid root"),
+        ("log\n1\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2J=\n".to_owned(), "no valid root"), // not canonical
+        ("log\n1\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jx\n".to_owned(), "no valid root"),
     ] {
         let refused = Checkpoint::parse(&text).expect_err(&text).to_string();
         assert!(refused.contains(reason), "{text:?}: {refused}");

@@ -135,8 +135,8 @@ fn a_log_s_key_is_not_a_witness_s() {
     );
     assert_eq!(
         VerifierKey::parse(&witness).unwrap_err().to_string(),
-        "a key of type 0x04 (Ed25519 cosignature with a timestamp) does not serve here: \
-         use one of type 0x01 (Ed25519)"
+        "the key has the wrong type 0x04 (Ed25519 cosignature with a timestamp): \
+         use a key of type 0x01 (Ed25519)"
     );
     let ml_dsa = CosignerKey::parse("a+530d903a+BgAA").unwrap_err().to_string();
     assert!(ml_dsa.contains("ML-DSA-44"), "{ml_dsa}");

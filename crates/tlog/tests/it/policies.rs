@@ -84,19 +84,19 @@ fn the_specification_s_example_wants_two_of_three_and_one_of_three() {
         }
     }
     let refused = policy.check(&note(&log(1), &[2, 4])).unwrap_err().to_string();
-    assert!(refused.contains("quorum `X-and-Y`: of its witnesses signed 2, 4"), "{refused}");
+    assert!(refused.contains("quorum `X-and-Y`; these witnesses signed it: 2, 4"), "{refused}");
 }
 
 #[test]
 fn a_checkpoint_must_be_of_a_log_that_is_named_where_any_is() {
     let policy = Policy::parse(example().as_bytes()).unwrap();
     let refused = policy.check(&note(&log(2), &[1, 2, 4])).unwrap_err().to_string();
-    assert_eq!(refused, "the checkpoint is not signed by a log of the policy");
+    assert_eq!(refused, "no log of the policy signed the checkpoint");
     // A log of the policy, under another's origin.
     let other = Signer::from_seed(KeyName::parse("other.test").unwrap(), &[3; 32]);
     let text = format!("log {}\nquorum none\n", other.vkey());
     let refused = Policy::parse(text.as_bytes()).unwrap().check(&note(&other, &[])).unwrap_err();
-    assert!(refused.to_string().contains("`log.test`, which did not sign"), "{refused}");
+    assert!(refused.to_string().contains("`log.test`, but that log did not sign"), "{refused}");
     // Without log lines it is the caller who knows the log.
     Policy::parse(b"quorum none\n").unwrap().check(&note(&other, &[])).unwrap();
 }
@@ -137,25 +137,25 @@ fn what_is_no_policy_is_refused_with_its_line() {
     for (text, reason) in [
         (String::new(), "no quorum line: add `quorum"),
         (six.clone(), "no quorum line: add `quorum"),
-        (
-            "quorum none\nquorum none\n".to_owned(),
-            "line 2: an earlier line says what the quorum is",
-        ),
+        ("quorum none\nquorum none\n".to_owned(), "line 2: an earlier line sets the quorum"),
         (
             "\n\nwithness a b\n".to_owned(),
-            "line 3: `withness` begins no line of a policy: use `log`, `witness`",
+            "line 3: a line of a policy cannot begin with `withness`: use `log`, `witness`",
         ),
         (
             "log\n".to_owned(),
-            "line 1: the line has not the words it needs: use `log <vkey> [<url>]`",
+            "line 1: the line does not have the words that it needs: use `log <vkey> [<url>]`",
         ),
         (format!("log {log} a b\n"), "use `log <vkey> [<url>]`"),
         ("witness a\n".to_owned(), "use `witness <name> <vkey> [<url>]`"),
         ("group a\n".to_owned(), "use `group <name> all|any|<number> <name>...`"),
         ("quorum a b\n".to_owned(), "use `quorum <name>|none`"),
-        (format!("log {key}\n"), "line 1: the key cannot be used: a key of type 0x04"),
-        (format!("witness a {log}\n"), "line 1: the key cannot be used: a key of type 0x01"),
-        ("witness a b\n".to_owned(), "line 1: the key cannot be used: `b` is not a verifier key"),
+        (format!("log {key}\n"), "line 1: cannot use the key: the key has the wrong type 0x04"),
+        (
+            format!("witness a {log}\n"),
+            "line 1: cannot use the key: the key has the wrong type 0x01",
+        ),
+        ("witness a b\n".to_owned(), "line 1: cannot use the key: `b` is not a verifier key"),
         (format!("log {log}\nlog {log}\n"), "line 2: an earlier line has the same public key"),
         (format!("{six}witness 7 {renamed}\n"), "line 7: an earlier line has the same public key"),
         (format!("{six}witness 1 {key}\n"), "line 7: the name `1` is taken"),
@@ -164,22 +164,22 @@ fn what_is_no_policy_is_refused_with_its_line() {
         (format!("{six}group g any none\n"), "line 7: `none` is not defined"),
         (format!("{six}group g any g\n"), "line 7: `g` is not defined"),
         (format!("quorum 1\n{six}"), "line 1: `1` is not defined"),
-        (format!("{six}group g any 1 1\n"), "line 7: `1` is a member of a group already"),
+        (format!("{six}group g any 1 1\n"), "line 7: `1` is already a member of a group"),
         (
             format!("{six}group g any 1\ngroup h any 1\n"),
-            "line 8: `1` is a member of a group already",
+            "line 8: `1` is already a member of a group",
         ),
         (
             format!("{six}group g 0 1\n"),
-            "line 7: the group's threshold is not possible: use `all`, `any` or a number from 1 to 1",
+            "line 7: the group's threshold is impossible: use `all`, `any` or a number from 1 to 1",
         ),
         (format!("{six}group g 3 1 2\n"), "number from 1 to 2"),
-        (format!("{six}group g +1 1 2\n"), "threshold is not possible"),
-        (format!("{six}group g most 1 2\n"), "threshold is not possible"),
-        (format!("{six}group g all\n"), "threshold is not possible"),
+        (format!("{six}group g +1 1 2\n"), "threshold is impossible"),
+        (format!("{six}group g most 1 2\n"), "threshold is impossible"),
+        (format!("{six}group g all\n"), "threshold is impossible"),
         ("quorum none\r\n".to_owned(), "line 1: byte 0x0d is not allowed"),
         ("# \u{7f}\n".to_owned(), "line 1: byte 0x7f is not allowed"),
-        ("#".repeat(200_000), "has 200000 bytes: at most 98304"),
+        ("#".repeat(200_000), "has 200000 bytes, but at most 98304"),
     ] {
         let refused = refusal(text.as_bytes());
         assert!(refused.contains(reason), "{text}: {refused}");
@@ -201,7 +201,7 @@ fn as_much_fits_as_the_specification_asks_for_and_no_more() {
     let refused = refusal(lines(33).as_bytes());
     assert_eq!(
         refused,
-        format!("line 33: the policy has more than {LINES_MAX} logs: no more are read")
+        format!("line 33: the policy has more than {LINES_MAX} logs, which is the limit")
     );
 }
 

@@ -158,7 +158,7 @@ fn a_tile_that_is_too_short_is_an_error() {
     let leaves = leaves(300);
     let short = |id: &TileId| Ok(oracle::tile(id, &leaves).split_off(1));
     let refused: ShortTile = root(size_of(&leaves), short).unwrap_err();
-    assert_eq!(refused.to_string(), "`tile/0/001.p/44` was given with 43 hashes, not 44");
+    assert_eq!(refused.to_string(), "`tile/0/001.p/44` has 43 hashes, not 44");
 }
 
 #[test]
@@ -189,11 +189,14 @@ fn a_reader_s_error_is_passed_on() {
 fn refusals_say_what_was_found() {
     let leaf_hash = leaf_hash(b"");
     let refused = verify_inclusion(leaf(3, 7), &leaf_hash, &[], &leaf_hash).unwrap_err();
-    assert_eq!(refused.to_string(), "an inclusion proof of leaf 3 of 7 has 3 hashes, this one 0");
+    assert_eq!(
+        refused.to_string(),
+        "an inclusion proof of leaf 3 of 7 has 3 hashes, but this one has 0"
+    );
     let refused = verify_consistency(growth(3, 7), &leaf_hash, &leaf_hash, &[]).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "a consistency proof of 7 leaves from 3 has 4 hashes, this one 0"
+        "a consistency proof of 7 leaves from 3 has 4 hashes, but this one has 0"
     );
 }
 

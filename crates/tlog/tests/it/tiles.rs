@@ -41,32 +41,32 @@ fn other_spellings_of_a_path_are_refused() {
         ("tile/0", "is not a tile"),
         ("/tile/0/000", "is not a tile"),
         ("tiles/0/000", "is not a tile"),
-        ("tile//000", "no level"),
-        ("tile/00/000", "no level"),
-        ("tile/64/000", "no level"),
-        ("tile/-1/000", "no level"),
-        ("tile/data/000", "no level"),
-        ("tile/0/", "no index"),
-        ("tile/0/0", "no index"),
-        ("tile/0/1000", "no index"),
-        ("tile/0/+12", "no index"),
-        ("tile/0/x00", "no index"),
-        ("tile/0/x001", "no index"),
-        ("tile/0/001/000", "no index"),
-        ("tile/0/x000/001", "no index"), // shorter without the zeros
-        ("tile/0/x001/x000", "no index"),
-        ("tile/0/X001/000", "no index"),
-        ("tile/0/../000", "no index"),
-        ("tile/0/000/", "no index"),
-        ("tile/0/000.p", "no index"),
-        ("tile/0/x018/x446/x744/x073/x709/x551/616", "no index"), // one more than 64 bits
-        ("tile/0/x001/x000/x000/x000/x000/x000/x000/000", "no index"),
-        ("tile/0/000.p/", "no width"),
-        ("tile/0/000.p/0", "no width"),
-        ("tile/0/000.p/01", "no width"),
-        ("tile/0/000.p/256", "no width"),
-        ("tile/0/000.p/1/", "no width"),
-        ("tile/0/000.p/1.p/1", "no width"),
+        ("tile//000", "no valid tile level"),
+        ("tile/00/000", "no valid tile level"),
+        ("tile/64/000", "no valid tile level"),
+        ("tile/-1/000", "no valid tile level"),
+        ("tile/data/000", "no valid tile level"),
+        ("tile/0/", "no valid tile index"),
+        ("tile/0/0", "no valid tile index"),
+        ("tile/0/1000", "no valid tile index"),
+        ("tile/0/+12", "no valid tile index"),
+        ("tile/0/x00", "no valid tile index"),
+        ("tile/0/x001", "no valid tile index"),
+        ("tile/0/001/000", "no valid tile index"),
+        ("tile/0/x000/001", "no valid tile index"), // shorter without the zeros
+        ("tile/0/x001/x000", "no valid tile index"),
+        ("tile/0/X001/000", "no valid tile index"),
+        ("tile/0/../000", "no valid tile index"),
+        ("tile/0/000/", "no valid tile index"),
+        ("tile/0/000.p", "no valid tile index"),
+        ("tile/0/x018/x446/x744/x073/x709/x551/616", "no valid tile index"), // one more than 64 bits
+        ("tile/0/x001/x000/x000/x000/x000/x000/x000/000", "no valid tile index"),
+        ("tile/0/000.p/", "no valid width"),
+        ("tile/0/000.p/0", "no valid width"),
+        ("tile/0/000.p/01", "no valid width"),
+        ("tile/0/000.p/256", "no valid width"),
+        ("tile/0/000.p/1/", "no valid width"),
+        ("tile/0/000.p/1.p/1", "no valid width"),
     ] {
         let refused = TilePath::parse(path).expect_err(path).to_string();
         assert!(refused.contains(reason), "{refused}");
@@ -113,7 +113,7 @@ fn a_tile_is_its_hashes_and_nothing_else() {
         decode_hashes(width, &bytes[..len]).expect_err("too short");
     }
     let refused = decode_hashes(width, &[0; 97]).unwrap_err();
-    assert_eq!(refused.to_string(), "a tile has 97 bytes, and 96 at its width");
+    assert_eq!(refused.to_string(), "a tile has 97 bytes, but a tile of its width has 96");
 }
 
 #[test]

@@ -45,14 +45,14 @@ fn every_request_gets_the_status_of_the_specification() {
     let mut needless_proof = log.request(9, 9);
     needless_proof.proof.push(Hash::sha256(b""));
     for (request, expected, words) in [
-        (stranger.request(0, 1), 404, "does not know the log"),
-        (bad_signature, 403, "did not sign the checkpoint"),
-        (other_key.request(9, 12), 403, "did not sign the checkpoint"),
+        (stranger.request(0, 1), 404, "does not cosign a log"),
+        (bad_signature, 403, "is not signed by a key of the log"),
+        (other_key.request(9, 12), 403, "is not signed by a key of the log"),
         (log.request(12, 9), 400, "the old size is larger"),
-        (no_proof, 422, "not shown to extend"),
-        (needless_proof, 422, "not shown to extend"),
-        (fork.request(9, 9), 422, "not shown to extend"), // another tree of this size
-        (fork.request(9, 12), 422, "not shown to extend"),
+        (no_proof, 422, "the proof does not show that"),
+        (needless_proof, 422, "the proof does not show that"),
+        (fork.request(9, 9), 422, "the proof does not show that"), // another tree of this size
+        (fork.request(9, 12), 422, "the proof does not show that"),
     ] {
         let (status, said) = witness.ask(&request);
         assert_eq!(status, expected, "{said}");

@@ -98,13 +98,13 @@ fn a_folder_that_lacks_a_part_is_refused() {
         ),
         (
             Box::new(|folder: &Path| fs::write(folder.join("witness.vkey"), "a\n")),
-            "does not hold the witness's verifier key",
+            "does not contain the witness's verifier key",
         ),
         (
             Box::new(|folder: &Path| {
                 fs::set_permissions(folder.join("witness.key"), fs::Permissions::from_mode(0o644))
             }),
-            "may be read by others",
+            "other accounts may read the key file",
         ),
     ] {
         let folder = TempDir::new().unwrap();

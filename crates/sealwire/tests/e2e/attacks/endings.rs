@@ -26,7 +26,7 @@ fn assert_ended_in_order(data_dir: &Path, ends: usize) {
     let verified = verify_folder_with(&RealDisk, &ledger, None, &mut |_| {}, &mut count).unwrap();
     assert_eq!((sealed, verified.checkpoint.size.get()), (ends, verified.leaves));
     let text = String::from_utf8(fs::read(data_dir.join("../output")).unwrap()).unwrap();
-    assert!(!text.contains("without waiting"), "{text}");
+    assert!(!text.contains("ended at once"), "{text}");
 }
 
 /// Waits until a process hears this signal by itself.
@@ -73,7 +73,7 @@ fn a_site_and_what_reads_its_log_end_in_order_and_write_whole_files() {
     site.assert_stops();
     assert_ended_in_order(&data_dir, 2);
     let printed = fs::read_to_string(data_dir.join("../output")).unwrap();
-    assert_eq!(printed.matches("The site runs.").count(), 2, "{printed}");
+    assert_eq!(printed.matches("The site is running.").count(), 2, "{printed}");
 
     let data = data_dir.to_str().unwrap();
     let at = |name: &str| data_dir.with_file_name(name);
@@ -94,7 +94,7 @@ fn writes_whole_files(data: &str, at: &dyn Fn(&str) -> std::path::PathBuf) {
     assert!(link.is_symlink() && !proof.is_symlink());
     let bundle = succeeds(&["export", "--data-dir", data, "--output", "-"]);
     let lines: Vec<&str> = bundle.lines().collect();
-    assert!(lines.len() > 2 && !bundle.contains("check it anywhere"), "{bundle}");
+    assert!(lines.len() > 2 && !bundle.contains("verify it anywhere"), "{bundle}");
     let whole = at("bundle");
     fs::write(&whole, &bundle).unwrap();
     succeeds(&["verify", "bundle", whole.to_str().unwrap()]);

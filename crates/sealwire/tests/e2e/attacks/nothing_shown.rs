@@ -38,15 +38,18 @@ pub(super) fn folder(readings: u64) -> TempDir {
     folder
 }
 
-/// Nothing is wrong, nothing is shown, and nobody can take that for "holds".
+/// Nothing is wrong, nothing is proved, and nobody can take that for "verifies".
 #[track_caller]
 fn shows_nothing(arguments: &[&str], words: &str) {
     let (code, printed, said) = sealwire(arguments);
     assert_eq!(code, Some(3), "{arguments:?}: {printed}{said}");
     let not_shown = printed.lines().find(|line| line.starts_with("  NOT SHOWN  "));
     assert!(not_shown.is_some_and(|line| line.contains(words)), "{printed}");
-    assert!(!printed.contains(" holds"), "{printed}");
-    assert!(said.contains("error: not shown by ") && said.contains(words), "{said}");
+    assert!(!printed.contains(" verifies"), "{printed}");
+    assert!(
+        said.contains(" does not prove everything that was asked: ") && said.contains(words),
+        "{said}"
+    );
 }
 
 pub(super) fn text(path: &Path) -> &str {
@@ -66,33 +69,33 @@ fn what_shows_nothing_does_not_hold() {
 
     export(&["--sensor", SENSOR]);
     let printed = succeeds(&verify);
-    assert!(printed.contains("its polls 1-3 are shown"), "{printed}");
+    assert!(printed.contains("accounts for its polls 1-3"), "{printed}");
     // All rows are gone, and the end says that there are none.
     let whole = fs::read_to_string(&bundle).unwrap();
     let header = whole.lines().next().unwrap();
     let end = r#"{"end":{"groups":0,"rows":0,"erased":0}}"#;
     fs::write(&bundle, format!("{header}\n{end}\n")).unwrap();
-    shows_nothing(&verify, "not one row is in it");
+    shows_nothing(&verify, "the bundle has no rows");
     // Only what has no number is left.
     export(&["--sensor", SENSOR, "--from", "leaf:1", "--to", "leaf:2"]);
-    shows_nothing(&verify, "no row numbers a poll of the sensor");
+    shows_nothing(&verify, "no row has a poll number of the sensor");
     // A span without a leaf.
     export(&["--from", "leaf:2", "--to", "leaf:2"]);
-    shows_nothing(&verify, "not one row is in it");
+    shows_nothing(&verify, "the bundle has no rows");
     // A policy that asks for nobody.
     let policy = folder.path().join("policy");
     fs::write(&policy, "quorum none\n").unwrap();
     export(&[]);
     succeeds(&verify);
-    shows_nothing(&[&verify[..], &["--policy", text(&policy)]].concat(), "asks for none");
+    shows_nothing(&[&verify[..], &["--policy", text(&policy)]].concat(), "does not require one");
 
     // Any log begins with an empty one.
     let empty = Checkpoint::new(Origin::parse(NAME).unwrap(), TreeSize::EMPTY, empty_root());
     let old = folder.path().join("old");
     fs::write(&old, empty.sign(&signer())).unwrap();
-    shows_nothing(&["verify", data_dir, "--since", text(&old)], "covers no entry");
+    shows_nothing(&["verify", data_dir, "--since", text(&old)], "covers no entries");
     succeeds(&["verify", data_dir, "--completeness", "--vkey", &vkey]);
     let unread = self::folder(0);
     succeeds(&["verify", text(unread.path())]);
-    shows_nothing(&["verify", text(unread.path()), "--completeness"], "no event numbers a poll");
+    shows_nothing(&["verify", text(unread.path()), "--completeness"], "no event has a poll number");
 }

@@ -55,7 +55,7 @@ fn a_folder_may_have_any_name() {
         }
         on_site(&[word("log"), word("hold"), word("--reason"), word("a test")]);
         let said = on_site(&[word("backup"), at("backup")]);
-        assert!(said.contains("which the log's key signed"), "{said}");
+        assert!(said.contains("signed by the log's key"), "{said}");
         on_site(&[word("doctor"), word("--against"), at("backup")]);
         on_site(&[word("export"), word("--output"), at("bundle")]);
         on_site(&[word("prove"), word("0"), word("--output"), at("proof")]);
@@ -83,7 +83,7 @@ fn a_folder_may_have_any_name() {
     let restore = [OsStr::new("restore"), &at("backup"), OsStr::new("--data-dir"), &at("restored")];
     let printed = succeeds(&restore);
     for begin in
-        ["  retention is NOT restored", "    look at it", "  Look for the newest checkpoint"]
+        ["  did NOT restore retention", "    look at the file", "  Find the newest checkpoint"]
     {
         assert!(printed.lines().any(|line| line.starts_with(begin)), "{printed}");
     }
