@@ -84,7 +84,7 @@ async function warnings() {
     await accept.click();
     await passes(page, "Trusted on first use");
     await page.reload();
-    await passes(page, "The key of the log");
+    await passes(page, "This browser first saw this log at");
   });
   const old = { "sealwire.vkey": JSON.stringify({ vkey: `${now.split("+")[0]}+11111111+AQ`, first_seen: "2026-01-01T00:00:00.000Z" }) };
   await during("a key that an earlier version kept and that never signed this log is told", async () => (await open(old)).waitForSelector('[data-trust="other_log"]'));

@@ -167,12 +167,12 @@ async function behind_proxies_that_keep_the_feed() {
   const holds_back = () => {};
   for (const [words, feed, why] of [
     ["refuses the feed", refuses, "this proxy lets no streams through"],
-    ["holds the feed back", holds_back, "a proxy that buffers"],
+    ["holds the feed back", holds_back, "may be buffering it"],
   ]) {
     const context = await new_context();
     await during(`behind a proxy that ${words}, the page says so and goes on`, async () => {
       const page = await open(context, `http://localhost:${await listen(proxy(feed))}`);
-      await page.getByText("The live feed does not come").waitFor();
+      await page.getByText("There is no live feed").waitFor();
       await page.getByText(why).waitFor();
       await page.waitForSelector("[data-sensor]");
       await page.screenshot({ path: path.join(out, `proxy-${words.split(" ")[0]}.png`) });

@@ -28,8 +28,8 @@ const RETRY_MAX_MS = 15_000;
 /** How long the feed may take to begin. The site answers at once. */
 const BEGIN_TIMEOUT_MS = 10_000;
 const HELD_BACK =
-  `The feed did not begin within ${BEGIN_TIMEOUT_MS / 1000} s. Something between this browser and the site may hold back answers that do not end ` +
-  "(a proxy that buffers), or other windows have all the connections that the browser allows.";
+  `The feed did not begin within ${BEGIN_TIMEOUT_MS / 1000} s. A proxy between this browser and the site may be buffering it, ` +
+  "or other windows may be using all connections that the browser allows.";
 
 export class Feed {
   readonly #handlers: SourceHandlers;

@@ -125,7 +125,7 @@ class Site {
     try {
       if (this.answer === null) throw new Error("The site has not answered.");
       const keys = await fetchKeys(LOG_URL);
-      if (!keys.some(({ vkey }) => vkey === named)) throw new Error("The site names a key that is none of its log's.");
+      if (!keys.some(({ vkey }) => vkey === named)) throw new Error("The site names a key that its log never had.");
       this.trust = this.#trust_book.meet(keys, new Date());
     } catch (error) {
       this.trust = { is: "unproved", pin: this.#trust_book.pin(), why: reason(error) };

@@ -39,7 +39,7 @@ export async function gather(leaf: number, log_url: string): Promise<Evidence> {
   const newest = fetchNewest(log_url);
   const { envelope, proof } = await fetchProof(leaf);
   const checkpoint = checkpointOfProof(proof);
-  if (leaf >= checkpoint.tree_size) throw new Error(`The proof's checkpoint covers ${checkpoint.tree_size} leaves, so leaf ${leaf} is not among them.`);
+  if (leaf >= checkpoint.tree_size) throw new Error(`The proof's checkpoint covers ${checkpoint.tree_size} leaves, so it does not cover leaf ${leaf}.`);
   const { bundle, bundle_path } = await fetchBundle(leaf, checkpoint.tree_size, log_url);
   return { leaf, envelope, proof, checkpoint, bundle, bundle_path, newest: await newest };
 }
@@ -76,8 +76,8 @@ function parsed(text: string): Envelope | null {
 
 /** `again` is the row made from the proved envelope; null if the envelope makes no such row. */
 function asShown(again: unknown, { shown }: Claim): Step {
-  const name = "The sealed event says what this page shows";
-  if (again === null) return { name, detail: "What was sealed at this leaf is another kind of event.", passed: false };
+  const name = "The sealed event matches what this page shows";
+  if (again === null) return { name, detail: "The event that was sealed at this leaf is of another kind.", passed: false };
   const different = differences(again, shown);
   if (different.length === 0) return { name, detail: "Every field is the same.", passed: true };
   return { name, detail: different.map(({ field, sealed, shown }) => `${marked(field)}: sealed ${marked(sealed)}, shown ${marked(shown)}`).join("\n"), passed: false };

@@ -7,7 +7,7 @@ export type Checkpoint = { origin: string; tree_size: number; root: string; text
 const CHECKPOINT_LENGTH_MAX = 64 * 1024;
 
 export function parseCheckpoint(text: string): Checkpoint {
-  if (text.length > CHECKPOINT_LENGTH_MAX) throw new Error("The checkpoint is too long to be one.");
+  if (text.length > CHECKPOINT_LENGTH_MAX) throw new Error("The checkpoint is too long.");
   const [origin = "", size = "", root = ""] = text.split("\n");
   const tree_size = Number(size);
   if (origin === "" || root === "" || !/^(0|[1-9][0-9]*)$/.test(size) || !Number.isSafeInteger(tree_size)) {

@@ -55,6 +55,6 @@ export async function followKeys(events: readonly KeyEvent[]): Promise<Key[]> {
     return keys.map(({ leaf, vkey }) => ({ leaf: Number(leaf), vkey }));
   } catch (error) {
     const words = (error as { payload?: unknown }).payload;
-    throw typeof words === "string" ? new Error(`The log's keys do not hold: ${words}.`) : error;
+    throw typeof words === "string" ? new Error(`The log's keys do not verify: ${words}.`) : error;
   }
 }
