@@ -1,4 +1,4 @@
-//! `/v1/root` and `/v1/schema`: what the log says of itself.
+//! `/v1/root` and `/v1/schema`: the log's root and schema.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
     call::Call, refusals::unreadable, reply::Reply, rooms::Rooms, shown_log::ShownLog, trees::Trees,
 };
 
-/// Tells the log's root and its schema.
+/// Answers requests for the log's root and its schema.
 #[derive(Debug)]
 pub(crate) struct About {
     pub(crate) log: ShownLog,
@@ -21,7 +21,8 @@ pub(crate) struct About {
 }
 
 impl About {
-    /// `/v1/root`: of the published tree, or of another size, which a checkpoint covers then.
+    /// Answers `/v1/root`: the root of the published tree, or of another size that a checkpoint
+    /// then covers.
     pub(crate) async fn root(&self, call: &Call, body: &[u8]) -> Result<Reply, Refusal> {
         let request = RootRequest::parse(body)?;
         self.log.check_config(request.config_id.as_deref())?;

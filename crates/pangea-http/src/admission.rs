@@ -1,4 +1,4 @@
-//! Who may call, and how often.
+//! Decides who may call, and how often.
 
 use std::{
     collections::HashMap,
@@ -12,32 +12,33 @@ use model::Timestamp;
 use pangea::{Refusal, Status};
 use tokio::time::Instant;
 
-/// Requests that a token may make at once after a pause: a client that verifies a page of 20 events
-/// makes 41, and several clients do so.
+/// Requests that a token may make at once after a pause. A client that verifies a page of 20 events
+/// makes 41, and several clients may do so together.
 const BURST: u32 = 2_000;
-/// Requests a second that a token may make without a pause: half of what a core answers.
+/// Requests per second that a token may make without a pause: half of what one core can answer.
 const RATE: u32 = 1_000;
 const DAY_MICROS: i64 = 86_400 * 1_000_000;
 
-/// Lets callers in.
+/// Admits callers by their tokens.
 #[derive(Debug)]
 pub(crate) struct Admission {
     tokens: ApiTokens,
     /// The name by which clients know the log.
     config_id: String,
-    /// By token, its name and when it was made; no more than there are tokens, but for those
-    /// revoked since the start. The lock is held for a look, never while something is awaited.
+    /// The state of each token, by its name and its time of creation. The map grows only with
+    /// tokens that were revoked since the start. The lock is held only briefly, and never across an
+    /// `await`.
     usage: Mutex<HashMap<(TokenName, Timestamp), Usage>>,
 }
 
 #[derive(Debug)]
 struct Usage {
     allowance: Allowance,
-    /// The day of the last event that says that the token is used, counted from 1970.
+    /// Day of the newest `TOKEN_USED` event of the token, in days since 1970.
     told_on_day: Option<i64>,
 }
 
-/// Requests that may still be made.
+/// Number of requests that the token may still make.
 #[derive(Clone, Copy, Debug)]
 struct Allowance {
     requests: f64,
@@ -45,7 +46,7 @@ struct Allowance {
 }
 
 impl Allowance {
-    /// Takes one, or says how long it is until there is one.
+    /// Takes one request from the allowance, or returns the time until there is one.
     fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let gained = now.saturating_duration_since(self.at).as_secs_f64() * f64::from(RATE);
         *self = Self { requests: (self.requests + gained).min(f64::from(BURST)), at: now };
@@ -57,11 +58,11 @@ impl Allowance {
     }
 }
 
-/// A caller who was let in.
+/// A caller who was admitted.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     pub(crate) token: TokenDescription,
-    /// Whether the log does not say yet that the token is used today.
+    /// Whether the log has no `TOKEN_USED` event of the token for today yet.
     pub(crate) is_first_of_day: bool,
 }
 
@@ -70,8 +71,8 @@ impl Admission {
         Self { tokens, config_id, usage: Mutex::default() }
     }
 
-    /// Admits the caller whom these headers name, and counts the call. `allows` says whether a
-    /// token may ask what is asked.
+    /// Admits the caller that these headers name, and counts the call. `allows` tells whether a
+    /// token permits the request.
     pub(crate) fn admit(
         &self,
         headers: &HeaderMap,
@@ -105,19 +106,19 @@ impl Admission {
         Ok(Admitted { token, is_first_of_day })
     }
 
-    /// The token is looked at again, and stands until the guard is dropped: hold it while something
-    /// is sealed in its name.
+    /// Checks the token again, and keeps it from being revoked until the guard is dropped. Hold the
+    /// guard while sealing something in the token's name.
     pub(crate) async fn effect(&self, token: &TokenDescription) -> Result<Effect, Refusal> {
         self.tokens.effect(token).await.ok_or_else(unauthorized)
     }
 
-    /// Whether a token that was let in was not revoked since.
+    /// Whether an admitted token is still valid.
     pub(crate) fn stands(&self, token: &TokenDescription) -> bool {
         self.tokens.stands(token)
     }
 
-    /// From here on the log says that the token is used on that day. Calls that came at once may
-    /// each have said so.
+    /// Records that the log has a `TOKEN_USED` event for that day. Simultaneous calls may each have
+    /// sealed one.
     pub(crate) fn told(&self, token: &TokenDescription, moment: Timestamp) {
         let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(usage) = usage.get_mut(&key_of(token)) {
@@ -126,13 +127,14 @@ impl Admission {
     }
 }
 
-/// The refusal of a caller without a token that stands: Pangea's words, and ours.
+/// The refusal of a caller without a valid token: Pangea's words, and ours.
 pub(crate) fn unauthorized() -> Refusal {
-    let words = "Not authorized to access this resource: the token is missing, unknown or revoked; send `Authorization: Bearer ...` with a token from `sealwire token create`";
+    let words = "Not authorized to access this resource: the token is missing, unknown or \
+        revoked; send `Authorization: Bearer ...` with a token from `sealwire token create`";
     Refusal::plain(Status::Unauthorized, words)
 }
 
-/// A name can be given again once its token is revoked.
+/// A name can be used again once its token is revoked.
 fn key_of(token: &TokenDescription) -> (TokenName, Timestamp) {
     (token.name.clone(), token.created_at)
 }
@@ -197,7 +199,8 @@ mod tests {
         let refusal = admission.admit(&with(&secret), |_| false, now).unwrap_err();
         assert_eq!(refusal.status, Status::Forbidden);
 
-        // A new token under the name is told of again, and one for another log admits nobody.
+        // The use of a new token under the name is recorded again. A token for another log admits
+        // nobody.
         let revocation = Revocation { actor: String::from("ada"), at: now.0 };
         tokens.revoke(&description.name, revocation).unwrap();
         tokens.forget(&description).unwrap();

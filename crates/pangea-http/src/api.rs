@@ -1,7 +1,7 @@
 //! Wires the API: builds a part for each concern, and takes each call to the part that answers it.
 //!
-//! Every call goes the same way: path and method, token, body, work, answer. The token's first use
-//! of the day is sealed before anything is done with it.
+//! Every call goes through the same steps: path and method, token, body, work, answer. The token's
+//! first use of the day is sealed before the call has any effect.
 
 use std::sync::Arc;
 
@@ -45,10 +45,10 @@ use crate::{
     trees::Trees,
 };
 
-/// Bytes of all larger answers at once: those of as many of the largest pages as are made at once.
+/// Bytes of all larger answers together: room for as many of the largest pages as are made at once.
 const ANSWERS_BYTES_MAX: usize = PAGES_AT_ONCE_MAX * PAGE_BYTES_MAX;
 
-/// Pangea's API of one site's log. A part of it has what it needs, and no more.
+/// Pangea's API of one site's log. Each part has only what it needs.
 #[derive(Debug)]
 pub struct Api {
     public_url: Option<PublicUrl>,
@@ -65,9 +65,9 @@ pub struct Api {
 }
 
 impl Api {
-    /// The API of a site's log, with the API tokens of its operator. Searches ask the index, and
-    /// wait for `indexed` to say that it knows what is sealed. From here on, saved searches are
-    /// forgotten whenever envelopes of the log are erased.
+    /// Creates the API of a site's log, with the operator's API tokens. Searches query the index,
+    /// and wait until `indexed` shows that it has caught up with the log. From then on, saved
+    /// searches are forgotten whenever envelopes of the log are erased.
     pub fn new(
         (ledger, operator): (Ledger, &Operator),
         (index, indexed): (Reader, watch::Receiver<Indexed>),
@@ -149,12 +149,13 @@ impl Api {
             Endpoint::Export => self.exporting.export(call, &token, &body).await,
             Endpoint::DownloadResults => self.exporting.download_results(call, &token, &body).await,
         }?;
-        // What was sealed stays sealed. What was read is told only while the token still stands.
+        // What was sealed stays sealed. What was read is returned only while the token is still
+        // valid.
         let is_told = endpoint.seals() || self.admission.stands(&token);
         if is_told { Ok(reply) } else { Err(unauthorized()) }
     }
 
-    /// Admits a caller. That a token is used is sealed before anything is done with it: once a day,
+    /// Admits a caller. The use of a token is sealed before the call has any effect: once a day,
     /// and after each start of the site.
     async fn admit(
         &self,
@@ -186,7 +187,7 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
     if let Some(body) = body {
         return Response::from_parts(head, body);
     }
-    // What was sealed is sealed: a retry gets its answer.
+    // The events are sealed, so a retry gets the answer.
     let words = "other clients are reading their answers slowly, so there is no room for this one: try again shortly";
     let refusal = Refusal::plain(Status::ServiceNotAvailable, words);
     respond(&call, Err(refusal), &allow).map(Body::from)

@@ -1,9 +1,9 @@
 //! Bodies of requests, and the memory that they share.
 //!
-//! A body takes memory for what came of it, not for what it announces: a client that announces much
-//! and sends it slowly keeps nobody waiting. Bodies that fill the memory together, none of them
-//! whole, would wait for each other; so a body that waits for long is refused, and the others get
-//! what it held.
+//! A body takes memory for what has arrived of it, not for its announced length. So a client that
+//! announces much and sends it slowly does not delay others. Incomplete bodies that fill the memory
+//! together would wait for each other. So a body that waits too long is refused, and the others get
+//! its memory.
 
 use std::{pin::pin, time::Duration};
 
@@ -17,9 +17,9 @@ use ledger::Batch;
 use pangea::{Refusal, Status};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
-/// Bytes of a body with events: as much as one batch of the ledger.
+/// Largest body with events in bytes: as much as one batch of the ledger.
 pub(crate) const EVENTS_BODY_BYTES_MAX: usize = Batch::BYTES_MAX;
-/// Bytes of all bodies that are held at once. Each is held about four times while it is sealed.
+/// Bytes of all bodies together. A body is in memory about four times while it is sealed.
 const BODIES_BYTES_MAX: usize = 2 * EVENTS_BODY_BYTES_MAX;
 /// Time for a whole body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -59,7 +59,8 @@ impl Bodies {
         let mut parts = pin!(body.into_data_stream());
         let (mut gathered, mut held) = (Vec::new(), self.room(0).await?);
         while let Some(part) = parts.next().await {
-            // The pause was too long, or the connection ended: then nobody hears this.
+            // The pause was too long, or the connection ended; in that case nobody receives this
+            // answer.
             let part = part.map_err(|_error| {
                 Refusal::plain(Status::RequestTimeout, "the body did not arrive in time")
             })?;

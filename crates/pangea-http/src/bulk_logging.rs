@@ -1,8 +1,8 @@
 //! `/v2/log`, `/v2/log_async` and `/request/{id}`: many events at once, with an answer now or
 //! later.
 //!
-//! What is answered with 202 is sealed already: sealing takes milliseconds. Where the events lie is
-//! saved; the answer is made when the client asks for it.
+//! A request is sealed before it is answered with 202, because sealing takes only milliseconds. The
+//! leaves of its events are saved, and the result is made when the client asks for it.
 
 use access::TokenDescription;
 use axum::body::Bytes;
@@ -15,7 +15,7 @@ use pangea::{
 
 use crate::{call::Call, logging::Logging, promises::Promises, reply::Reply, saved::Promised};
 
-/// Seals the many events of a request, and answers at once or when the client asks.
+/// Seals the events of a request, and answers at once or when the client asks.
 #[derive(Debug)]
 pub(crate) struct BulkLogging {
     pub(crate) logging: Logging,
@@ -59,8 +59,8 @@ impl BulkLogging {
         Ok((self.logging.seal(call, token, request).await?, verbose))
     }
 
-    /// `/request/{id}`: the result of a request that was answered with 202. Only the token that
-    /// made it may ask.
+    /// Answers `/request/{id}`: the result of a request that was answered with 202. Only the token
+    /// that made the request may ask.
     pub(crate) async fn request(
         &self,
         call: &Call,

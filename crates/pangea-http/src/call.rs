@@ -1,4 +1,4 @@
-//! One request: its id, when it began, where its client finds this port, and what it holds.
+//! One request: its id, its time, the URL of this port for its client, and what it holds.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -21,28 +21,29 @@ const RETRIED_REQUEST_IDS: HeaderName = HeaderName::from_static("x-pangea-retrie
 pub(crate) struct Call {
     pub(crate) id: RequestId,
     pub(crate) began: Timestamp,
-    /// How the client's SDK wants envelopes shown.
+    /// The form in which the client's SDK needs envelopes.
     pub(crate) view: View,
-    /// Where the client finds this port: a URL without a slash at its end.
+    /// URL of this port for the client, without a slash at the end.
     pub(crate) base: String,
-    /// The ids under which events may be sealed: a retry seals nothing again.
+    /// The ids under which this request's events may be sealed. They keep a retry from sealing the
+    /// events again.
     attempts: Attempts,
     held: Held,
 }
 
-/// What a call holds until there is memory for its answer. Work that nobody waits for any more
-/// holds it until the work has ended. Clones hold the same.
+/// What a call holds until there is memory for its answer. Work whose client has gone holds it
+/// until the work ends. Clones hold the same permits.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Held {
-    /// The memory of the request's body.
+    /// Memory of the request's body.
     body: Arc<OnceLock<OwnedSemaphorePermit>>,
     /// A place among the calls that make large answers.
     page: Arc<OnceLock<OwnedSemaphorePermit>>,
 }
 
 impl Call {
-    /// The request with these headers; it begins now. Its client finds this port at `public_url`,
-    /// or where there is none, at the host that it names.
+    /// Creates the call of a request with these headers, which begins now. Its client finds this
+    /// port at `public_url` or, without one, at the host that the request names.
     pub(crate) fn begin(headers: &HeaderMap, public_url: Option<&PublicUrl>) -> Self {
         let text = |name: &HeaderName| -> &str {
             headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
@@ -58,7 +59,7 @@ impl Call {
         Self { id, began, view, base, attempts, held: Held::default() }
     }
 
-    /// The events that this request seals, as one batch. A retry of it seals nothing and gets the
+    /// The events of this request as one batch. A retry of the request seals nothing and gets the
     /// first receipt.
     pub(crate) fn batch(&self, token: &TokenDescription, events: Vec<Event>) -> Batch {
         let key = |id: &RequestId| {
@@ -70,20 +71,20 @@ impl Call {
         Batch { events, key: Some(key(first)), earlier_keys, cursor: None }
     }
 
-    /// What is "now" to this request and to each retry of it.
+    /// The time that counts as "now" for this request and each retry of it.
     pub(crate) fn asked_at(&self) -> Timestamp {
         let first = self.attempts.first.unix_millis().and_then(|millis| i64::try_from(millis).ok());
         let first = first.map(|millis| Timestamp::from_unix_micros(millis.saturating_mul(1_000)));
         first.unwrap_or(self.began).min(self.began)
     }
 
-    /// The moment this long after the call began.
+    /// The time this long after the call began.
     pub(crate) fn after(&self, duration: Duration) -> Timestamp {
         let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
         Timestamp::from_unix_micros(self.began.unix_micros().saturating_add(micros))
     }
 
-    /// What it holds, for work that may outlive it.
+    /// What the call holds, for work that may outlive it.
     pub(crate) fn held(&self) -> Held {
         self.held.clone()
     }
@@ -100,7 +101,7 @@ impl Call {
         self.held.page.get().is_some()
     }
 
-    /// Lets go of what it holds.
+    /// Releases what the call holds.
     pub(crate) fn release(&mut self) {
         drop(std::mem::take(&mut self.held));
     }

@@ -1,4 +1,4 @@
-//! How the API shows the log: the file `pangea.json` in the data directory.
+//! Configuration of the API: the file `pangea.json` in the data directory.
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
@@ -9,7 +9,7 @@ use pangea::{
 };
 use serde::Deserialize;
 
-/// What the file says: custom fields, what is redacted, and where clients find the API.
+/// The content of the file: custom fields, redactions, and the URL of the API.
 #[derive(Debug)]
 pub struct Config {
     pub(crate) schema: Schema,
@@ -17,8 +17,8 @@ pub struct Config {
     pub(crate) public_url: Option<PublicUrl>,
 }
 
-/// Where clients find the API, where that is not what they say: the URL of a proxy before the site.
-/// It has no slash at its end.
+/// URL of a proxy in front of the site under which clients find the API, without a slash at the
+/// end.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(try_from = "String")]
 pub(crate) struct PublicUrl(String);
@@ -51,16 +51,15 @@ impl TryFrom<String> for PublicUrl {
 )]
 pub(crate) struct InvalidPublicUrl;
 
-/// Whether events are shown as covered by a published root.
+/// Whether answers say that a published root covers an event.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Roots {
-    /// They are: the checkpoint is public. Clients that verify consistency then ask arweave.net
-    /// before they ask here.
+    /// They do, because the checkpoint is public. Clients that verify consistency then ask
+    /// arweave.net before they ask the site.
     #[default]
     Published,
-    /// They are not, so that no client asks anyone but us. Membership can be verified, consistency
-    /// cannot.
+    /// They do not, so clients ask only the site. They can verify membership, but not consistency.
     Unpublished,
 }
 
@@ -78,10 +77,10 @@ struct File {
 }
 
 impl Config {
-    /// What the file says. Where there is none: the contract's fields and published roots.
+    /// Reads the file. Without a file, the log has the contract's fields and published roots.
     ///
     /// # Errors
-    /// The file cannot be read, is not such JSON, or names fields that cannot be.
+    /// The file cannot be read, is malformed, or names fields that are not allowed.
     pub fn load(path: &Path) -> Result<Self, PangeaConfigError> {
         let failed = |problem| PangeaConfigError { path: path.display().to_string(), problem };
         let file: File = match fs::read(path) {
@@ -98,7 +97,7 @@ impl Config {
     }
 }
 
-/// A file that does not say how the API shows the log.
+/// The configuration file is invalid.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use the file {path}")]
 pub struct PangeaConfigError {

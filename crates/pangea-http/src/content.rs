@@ -1,6 +1,6 @@
-//! What a file of events is of, and how it is read from the log while the file is made.
+//! The content of a file of events, and how it is read from the log while the file is written.
 //!
-//! Nothing of a file is kept: it costs no memory, whatever its size. Everything here blocks on the
+//! A file is not kept, so it costs no memory, whatever its size. Everything here blocks on the
 //! disk.
 
 use std::{
@@ -23,20 +23,20 @@ use crate::{file_writer::FileWriter, saved::Export, shown_log::ShownLog};
 const READ_LEAVES: u64 = 1_000;
 /// Bytes of them.
 const READ_BYTES_MAX: usize = 4 << 20;
-/// Leaves that a search found and that are read at once, whatever their order: an eighth of a
-/// block, and 64 MiB at most.
+/// Number of leaves found by a search that are read at once, in any order: an eighth of a block,
+/// and 64 MiB at most.
 const FOUND_LEAVES: usize = 32;
 
-/// What a file is of.
+/// The content of a file.
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
-    /// What a search found, in its order.
+    /// The results of a search, in its order.
     Found(Arc<[u64]>),
     Export(Export),
 }
 
 impl Content {
-    /// Bytes of memory beside those of the value itself.
+    /// Memory in bytes, without the value itself.
     pub(crate) fn weight(&self) -> usize {
         match self {
             Self::Found(leaves) => size_of_val(&**leaves),
@@ -44,7 +44,7 @@ impl Content {
         }
     }
 
-    /// Writes a file whole, compressed.
+    /// Writes a whole file, compressed.
     pub(crate) fn write(
         &self,
         log: &ShownLog,
@@ -62,7 +62,7 @@ impl Content {
     }
 }
 
-/// What a search found, without what was erased since.
+/// Writes the results of a search, except those that were erased since.
 fn write_found(
     log: &ShownLog,
     leaves: &[u64],
@@ -81,15 +81,14 @@ fn write_found(
     Ok(())
 }
 
-/// Everything in the window, in the log's order or backwards. Moments of receipt never go back, so
-/// the window is a span of leaves.
+/// Writes everything in the window, in the log's order or in reverse. Times of receipt never go
+/// back, so the window is a span of leaves.
 fn write_export(
     ledger: &Ledger,
     export: &Export,
     writer: &mut FileWriter<impl Write>,
 ) -> Result<(), FileError> {
-    // The log of a folder into which an older one was put may be shorter than what was saved beside
-    // it.
+    // If the log was restored from an older copy, it may be shorter than the saved searches assume.
     let end_leaf = export.end_leaf.min(ledger.size());
     let Window { start, end, order } = export.window;
     let begin = first_received(ledger, start, end_leaf)?;
@@ -112,8 +111,8 @@ fn write_export(
         SortOrder::Descending => {
             let mut until = end;
             while begin < until {
-                // Where fewer come than were asked for, the last ones are missing: half as many are
-                // read again, until all come.
+                // If fewer leaves arrive than were requested, the last ones are missing. Half as
+                // many are read again, until all arrive.
                 let mut count = (until - begin).min(READ_LEAVES);
                 let mut stored = envelopes(ledger, until - count, until)?;
                 while (stored.len() as u64) < count {
@@ -128,14 +127,14 @@ fn write_export(
     Ok(())
 }
 
-/// The first leaf before `end` that was received at a moment or later, and `end` if there is none:
-/// found by halving, past what was erased.
+/// The first leaf before `end` that was received at this time or later, or `end` if there is none.
+/// A binary search finds it and skips erased leaves.
 fn first_received(ledger: &Ledger, moment: Timestamp, end: u64) -> Result<u64, FileError> {
     let moment = moment.to_string();
     let (mut low, mut high) = (0, end);
     while low < high {
         let middle = low + (high - low) / 2;
-        // The first one from the middle on that is not erased speaks for those before it.
+        // The first leaf from the middle on that is not erased stands for those before it.
         match first_received_from(ledger, middle, high)? {
             Some((leaf, received)) if received < moment => low = leaf + 1,
             _ => high = middle,
@@ -144,7 +143,7 @@ fn first_received(ledger: &Ledger, moment: Timestamp, end: u64) -> Result<u64, F
     Ok(low)
 }
 
-/// The first leaf of some that is not erased, with when it was received.
+/// The first of these leaves that is not erased, with its time of receipt.
 fn first_received_from(
     ledger: &Ledger,
     from: u64,
@@ -170,7 +169,7 @@ fn envelopes(ledger: &Ledger, from: u64, end: u64) -> Result<Vec<StoredEnvelope>
     ledger.envelopes(from, count, READ_BYTES_MAX).map_err(|error| FileError(error.to_string()))
 }
 
-/// Why a file could not be made.
+/// Why a file could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct FileError(String);

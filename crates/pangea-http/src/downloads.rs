@@ -1,7 +1,7 @@
 //! Files that clients can download, and `/download/{secret}/{name}`, where they are sent.
 //!
-//! A file is made while it is sent. Its address has a secret, because the SDKs fetch it without
-//! their token; it is sent only while that token stands.
+//! A file is written while it is sent. Its address contains a secret, because the SDKs fetch it
+//! without their token. The site sends it only while that token is valid.
 
 use std::{
     io::{self, Write},
@@ -26,16 +26,16 @@ use crate::{
     admission::Admission, call::Call, content::Content, recent::Recent, shown_log::ShownLog,
 };
 
-/// Bytes of what is known of files that can be downloaded: 200 of the largest searches, or 100,000
-/// exports.
+/// Memory for the descriptions of files that can be downloaded, in bytes: 200 of the largest
+/// searches, or 100,000 exports.
 const FILES_BYTES_MAX: usize = 16 << 20;
-/// Files that are being sent at one time: each has a thread that waits for its client.
+/// Number of files that are sent at the same time. Each has a thread that waits for its client.
 const DOWNLOADS_AT_ONCE_MAX: usize = 8;
 /// Hex digits of the part of an address that nobody can guess.
 const SECRET_CHARS: usize = 64;
-/// For how long a file can be downloaded, as at Pangea.
+/// Time for which a file can be downloaded, as in Pangea's service.
 const FILE_LIFETIME: Duration = Duration::from_secs(86_400);
-/// Parts of a file that wait for a slow client; the thread that makes them waits, too.
+/// Parts of a file that wait for a slow client. The thread that writes them then waits too.
 const PARTS_MAX: usize = 4;
 /// Bytes of a part.
 const PART_BYTES: usize = 64 << 10;
@@ -45,7 +45,7 @@ const PART_BYTES: usize = 64 << 10;
 pub(crate) struct Downloads {
     log: ShownLog,
     admission: Arc<Admission>,
-    /// By the secret in their address.
+    /// Files by the secret in their address.
     files: Mutex<Recent<String, OfferedFile>>,
     places: Arc<Semaphore>,
 }
@@ -56,12 +56,13 @@ struct OfferedFile {
     content: Content,
     format: Format,
     expires_at: Timestamp,
-    /// In whose name it is sent; of small weight, as there are few.
+    /// The token in whose name the file is sent. It counts little memory, because there are few
+    /// tokens.
     token: Arc<TokenDescription>,
 }
 
 impl OfferedFile {
-    /// Bytes of memory, those of its secret too.
+    /// Memory in bytes, including the secret.
     fn weight(&self) -> usize {
         let token = size_of::<TokenDescription>() + self.token.name.as_str().len();
         size_of::<Self>() + SECRET_CHARS + token + self.content.weight()
@@ -78,7 +79,7 @@ impl Downloads {
         }
     }
 
-    /// Gives a file an address. Where there are too many, the oldest one loses its own.
+    /// Gives a file an address. If there are too many files, the oldest one loses its address.
     pub(crate) fn offer(
         &self,
         call: &Call,
@@ -101,7 +102,7 @@ impl Downloads {
         Download { dest_url, expires_at }
     }
 
-    /// The file at an address, while its token stands.
+    /// The file at an address, if its token is still valid.
     fn offered(&self, secret: &String) -> Option<OfferedFile> {
         let file =
             self.files.lock().unwrap_or_else(PoisonError::into_inner).get(secret).cloned()?;
@@ -116,7 +117,9 @@ pub(crate) async fn download(
     Path((secret, _name)): Path<(String, String)>,
 ) -> Response {
     let Some(file) = downloads.offered(&secret) else {
-        let words = "there is no such file: its address has expired, its token was revoked, the site was restarted, or the site has since given out many other addresses; ask for a new address with /v1/download_results\n";
+        let words = "there is no such file: its address has expired, its token was revoked, the \
+            site was restarted, or the site has since given out many other addresses; ask for a \
+            new address with /v1/download_results\n";
         return (StatusCode::NOT_FOUND, words).into_response();
     };
     let Ok(place) = Arc::clone(&downloads.places).try_acquire_owned() else {
@@ -125,14 +128,14 @@ pub(crate) async fn download(
             .into_response();
     };
     let (parts, receiver) = mpsc::channel(PARTS_MAX);
-    // The place is held as long as the file is being made, whether or not its client waits.
+    // The place is held until the file is written, whether or not its client waits.
     let making = work::blocking(place, move || {
         let part = Vec::with_capacity(PART_BYTES);
         let mut to = Parts { parts, part, admission: &downloads.admission, token: &file.token };
         let written = file.content.write(&downloads.log, file.format, &mut to);
         written.and_then(|()| Ok(to.flush()?))
     });
-    // When nobody takes parts any more, there is nobody to hand them to, and the making ends.
+    // If the client has gone, sending a part fails, and the thread ends.
     let body = stream::unfold((receiver, Some(making)), |(mut receiver, making)| async move {
         if let Some(part) = receiver.recv().await {
             return Some((Ok(part), (receiver, making)));
@@ -143,16 +146,17 @@ pub(crate) async fn download(
             Err(panic) => io::Error::other(panic),
         };
         warn!(error = %failure, "a download ended early");
-        // An error in a body ends the connection: the client sees that it has not all of it.
+        // An error in a body ends the connection, so the client notices that the file is
+        // incomplete.
         Some((Err(failure), (receiver, None)))
     });
-    // Not an encoding but the file itself: a client that unpacked it would not find what it asked
-    // for.
+    // The file itself is gzip. It is not declared as a content encoding, because a client would
+    // then unpack it.
     let headers = [(header::CONTENT_TYPE, "application/gzip"), (header::CACHE_CONTROL, "no-store")];
     (headers, Body::from_stream(body)).into_response()
 }
 
-/// Hands what is written to the connection, part by part.
+/// Passes what is written to the connection, part by part.
 struct Parts<'a> {
     parts: mpsc::Sender<Bytes>,
     part: Vec<u8>,

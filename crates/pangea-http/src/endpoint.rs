@@ -1,4 +1,4 @@
-//! What can be asked: by which path and method, with which token, in how large a body.
+//! The endpoints: path, method, required scope, and largest body.
 
 use access::Scope;
 use axum::http::Method;
@@ -6,11 +6,11 @@ use model::Envelope;
 
 use crate::bodies::EVENTS_BODY_BYTES_MAX;
 
-/// Bytes of a body without events: a search restricted to a thousand values of a hundred
+/// Largest body without events in bytes: a search restricted to a thousand values of a hundred
 /// characters.
 const BODY_BYTES_MAX: usize = 256 << 10;
 
-/// What can be asked.
+/// An endpoint of the API.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Endpoint<'a> {
     Log,
@@ -27,7 +27,7 @@ pub(crate) enum Endpoint<'a> {
 }
 
 impl<'a> Endpoint<'a> {
-    /// What is asked at a path.
+    /// The endpoint at a path.
     pub(crate) fn of(path: &'a str) -> Option<Self> {
         Some(match path {
             "/v1/log" => Self::Log,
@@ -48,8 +48,8 @@ impl<'a> Endpoint<'a> {
         if matches!(self, Self::Request(_)) { Method::GET } else { Method::POST }
     }
 
-    /// Whether a token of this scope may ask it. A client that logged may ask what became of its
-    /// events, and each client what the log's schema is.
+    /// Whether a token of this scope may use the endpoint. A client that logs may ask for the
+    /// results of its requests, and every client may ask for the schema.
     pub(crate) fn is_allowed(self, scope: &[Scope]) -> bool {
         match self {
             Self::Log | Self::LogBulk | Self::LogAsync | Self::LogStream => {
@@ -62,17 +62,18 @@ impl<'a> Endpoint<'a> {
         }
     }
 
-    /// Whether it seals what the client sent, which stays sealed whatever is answered.
+    /// Whether the endpoint seals what the client sent. It then stays sealed, whatever the answer
+    /// is.
     pub(crate) const fn seals(self) -> bool {
         matches!(self, Self::Log | Self::LogBulk | Self::LogAsync | Self::LogStream)
     }
 
-    /// Bytes of its body.
+    /// Largest body in bytes.
     pub(crate) const fn body_bytes_max(self) -> usize {
         match self {
             Self::LogBulk | Self::LogAsync | Self::LogStream => EVENTS_BODY_BYTES_MAX,
-            // The contract's fields fit, even if every character comes escaped, in twelve bytes.
-            // Custom fields may have to come unescaped.
+            // The contract's fields fit even if every character is escaped in twelve bytes. Custom
+            // fields may fit only without escapes.
             Self::Log => Envelope::BYTES_MAX,
             _ => BODY_BYTES_MAX,
         }

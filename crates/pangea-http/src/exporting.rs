@@ -1,7 +1,7 @@
-//! `/v1/export` and `/v1/download_results`: clients are given the addresses of files.
+//! `/v1/export` and `/v1/download_results`: give clients the addresses of files.
 //!
-//! What a file is of is settled here, so that a client learns now what cannot be. The file is made
-//! while it is sent.
+//! The content of a file is determined here, so that a client learns at once what is not possible.
+//! The file is written while it is sent.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ pub(crate) struct Exporting {
 }
 
 impl Exporting {
-    /// `/v1/export`: a span of the log, for `/v1/download_results`.
+    /// Answers `/v1/export`: prepares a span of the log for `/v1/download_results`.
     pub(crate) async fn export(
         &self,
         call: &Call,
@@ -55,7 +55,8 @@ impl Exporting {
         self.promises.promise(call, token, Promised::Export(export)).await
     }
 
-    /// `/v1/download_results`: the address of a file of what a search found, or of an export.
+    /// Answers `/v1/download_results`: the address of a file with the results of a search, or of an
+    /// export.
     pub(crate) async fn download_results(
         &self,
         call: &Call,
@@ -89,7 +90,7 @@ impl Exporting {
         Ok(Reply::done(call, "The file is at its address", &download))
     }
 
-    /// Seals that events leave the log, and in whose name.
+    /// Seals the fact that events are exported, and the token that exports them.
     async fn seal(
         &self,
         call: &Call,
@@ -98,7 +99,7 @@ impl Exporting {
     ) -> Result<(), Refusal> {
         let name = token.name.as_str();
         let mut event = token_event(action::EVENTS_EXPORTED, name, &token.name, words, call.began);
-        // A retry says the same. When it was, `received_at` says.
+        // A retry seals the same event. `received_at` has the time.
         event.timestamp = None;
         let _effect = self.admission.effect(token).await?;
         let batch = call.batch(token, vec![event]);

@@ -22,7 +22,7 @@ pub(crate) struct FileWriter<W> {
 }
 
 impl<W: Write> FileWriter<W> {
-    /// Writes what comes before the events.
+    /// Writes the beginning of the file.
     pub(crate) fn begin(mut to: W, format: Format, schema: &Schema) -> io::Result<Self> {
         let columns = match format {
             Format::Json => {
@@ -42,7 +42,7 @@ impl<W: Write> FileWriter<W> {
         Ok(Self { to, columns, is_first: true })
     }
 
-    /// Writes the event of a leaf, whose envelope these bytes are.
+    /// Writes the event of a leaf from the bytes of its envelope.
     pub(crate) fn event(&mut self, leaf: u64, bytes: &[u8]) -> io::Result<()> {
         let hash = trees::hex(&Hash::sha256(bytes));
         let Some(columns) = &self.columns else {
@@ -60,7 +60,7 @@ impl<W: Write> FileWriter<W> {
         writeln!(self.to)
     }
 
-    /// Writes what comes after the events.
+    /// Writes the end of the file.
     pub(crate) fn end(mut self) -> io::Result<W> {
         if self.columns.is_none() {
             self.to.write_all(b"\n]\n")?;
@@ -69,7 +69,7 @@ impl<W: Write> FileWriter<W> {
     }
 }
 
-/// A field's value as text, empty where the event has none.
+/// A field's value as text; empty if the event has none.
 fn text_of(event: &Event, column: &str) -> String {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     match column {

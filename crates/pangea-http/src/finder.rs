@@ -20,11 +20,11 @@ use crate::{
     trees::{self, Trees},
 };
 
-/// Bytes of envelopes of a page. A larger page is refused: clients count on as many events as they
-/// asked for.
+/// Bytes of the envelopes of a page. A larger page is refused, because clients expect as many
+/// events as they asked for.
 pub(crate) const PAGE_BYTES_MAX: usize = 16 << 20;
-/// Characters of a text that events are sorted by; those whose texts begin alike are in the order
-/// of the log. Of 10,000 results at most 10 MB.
+/// Characters of a text by which events are sorted. Events whose texts begin with the same
+/// characters stay in the log's order. For 10,000 results this takes at most 10 MB.
 const SORTED_CHARS_MAX: usize = 256;
 
 /// Finds events and shows them.
@@ -36,19 +36,19 @@ pub(crate) struct Finder {
     pub(crate) roots: Roots,
 }
 
-/// What a search finds.
+/// The results of a search.
 pub(crate) struct Matches {
-    /// Of one page, in the order that was asked for.
+    /// Leaves of one page, in the requested order.
     pub(crate) leaves: Vec<u64>,
-    /// Of all pages.
+    /// Number of results on all pages.
     pub(crate) count: u64,
-    /// There may be more, which are on no page.
+    /// There may be more results, which are on no page.
     pub(crate) more: bool,
 }
 
 impl Finder {
-    /// The leaves of one page. The index knows the order in which events were received; for another
-    /// order, the newest that are found are read and sorted.
+    /// Finds the leaves of one page. The index knows only the order of receipt. For any other
+    /// order, the newest matches are read and sorted.
     pub(crate) fn find(
         &self,
         saved: &SavedSearch,
@@ -61,8 +61,8 @@ impl Finder {
             let limit = limit.min(results_max.saturating_sub(offset));
             let mut found = self.look_up(saved, offset, limit)?;
             if found.more && found.count < results_max {
-                // The index stopped counting. Clients ask for pages until they have as many as were
-                // counted: all are found, or the search is too broad.
+                // The index stopped counting. Clients ask for pages until they have as many events
+                // as were counted, so all must be found, or the search is too broad.
                 found.count = self.look_up(saved, 0, results_max)?.count;
             }
             found.count = found.count.min(results_max);
@@ -84,7 +84,7 @@ impl Finder {
         Ok(Matches { leaves, count: count.min(results_max), more })
     }
 
-    /// Asks the index.
+    /// Queries the index.
     fn look_up(&self, saved: &SavedSearch, offset: u64, limit: u64) -> Result<Matches, Refusal> {
         let search = &saved.search;
         let query = index::Query::parse(&search.query, |name| self.log.schema.has_custom(name))
@@ -92,15 +92,15 @@ impl Finder {
         let restriction = search.restriction.iter();
         let search = index::Search {
             query,
-            // The contract's names are the index's.
+            // The index uses the contract's names.
             restriction: restriction
                 .map(|(name, values)| (name.clone().into(), values.clone()))
                 .collect(),
             window: (Some(search.start), search.end),
             order: match (&*search.order_by, search.order) {
                 (RECEIVED_AT, SortOrder::Ascending) => index::ResultOrder::OldestFirst,
-                // Events that are sorted by another field are the newest, whichever comes first
-                // then.
+                // If events are sorted by another field, they are still the newest matches,
+                // whatever the direction.
                 _ => index::ResultOrder::NewestFirst,
             },
             end: saved.end_leaf,
@@ -118,7 +118,7 @@ impl Finder {
         Ok(Matches { leaves: found.leaves, count: found.count, more })
     }
 
-    /// A page as it is sent, under the tree of `size` leaves.
+    /// Makes the page that is sent, under the tree of `size` leaves.
     pub(crate) fn show(
         &self,
         call: &Call,
@@ -152,7 +152,7 @@ impl Finder {
             shown.insert(leaf, found);
             Ok(())
         })?;
-        // Erased since the index was asked.
+        // The envelope was erased after the index was queried.
         count = count.saturating_sub((leaves.len() - shown.len()) as u64);
         let root = |base| self.trees.root(size, base).map_err(unreadable);
         Ok(Page {
@@ -164,8 +164,8 @@ impl Finder {
     }
 }
 
-/// By what events are sorted: those without the field first, numbers by their value, all else as
-/// text, of which the beginning counts.
+/// The sort key of events: events without the field come first, then numbers by value, then texts
+/// by their first characters.
 fn sort_key(event: &Event, field: &str) -> (Option<i64>, String) {
     let start = |text: &str| text.chars().take(SORTED_CHARS_MAX).collect::<String>();
     let text = |text: &Option<String>| (None, text.as_deref().map(start).unwrap_or_default());

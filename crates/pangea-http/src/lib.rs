@@ -1,19 +1,18 @@
 //! Pangea's Secure Audit Log API v2, served from a site's own log.
 //!
-//! The `pangea` crate knows the contract: what a request says, and how an answer looks. This crate
-//! does the work in between, over HTTP. [`Api`] is the API, [`Config`] says how it shows the log,
-//! [`Saved`] is what clients may come back for.
+//! The `pangea` crate defines the contract: requests and answers. This crate does the work in
+//! between, over HTTP. [`Api`] is the API, [`Config`] is its configuration, and [`Saved`] holds
+//! searches and results for which clients may ask later.
 //!
 //! # The way of a call
 //!
-//! 1. `api.rs` wires the parts and takes each call through them. `endpoint.rs` says what a path is,
-//!    and which method, scope and size of body it takes. `call.rs` is the request itself, and what
-//!    it holds.
-//! 2. `admission.rs` admits the token that the call bears, or refuses it.
+//! 1. `api.rs` wires the parts and takes each call through them. `endpoint.rs` defines each path:
+//!    its method, scope and largest body. `call.rs` is the request itself, with what it holds.
+//! 2. `admission.rs` admits or refuses the call's token.
 //! 3. `bodies.rs` reads the body, within the memory that all bodies share.
-//! 4. The part for the endpoint does the work. Its fields are all that it touches.
-//! 5. `reply.rs` frames the answer; HTTP's status follows from Pangea's there. `refusals.rs` says
-//!    what a client is told when the log or the machine fails.
+//! 4. The part for the endpoint does the work. It can use only its fields.
+//! 5. `reply.rs` frames the answer and derives the HTTP status from Pangea's status. `refusals.rs`
+//!    makes the answers for failures of the log or the machine.
 //!
 //! | endpoint | part |
 //! |---|---|
@@ -23,16 +22,16 @@
 //! | `/v1/export`, `/v1/download_results` | `exporting.rs`, with `downloads.rs` for addresses |
 //! | `/v1/root`, `/v1/schema` | `about.rs` |
 //!
-//! `/download/{secret}/{name}` goes another way, without a token of its own: `downloads.rs` sends
-//! the file while `content.rs` reads it from the log and `file_writer.rs` writes it as CSV or JSON.
+//! `/download/{secret}/{name}` needs no token: `downloads.rs` sends the file while `content.rs`
+//! reads it from the log and `file_writer.rs` writes it as CSV or JSON.
 //!
 //! # What the parts share
 //!
 //! - `shown_log.rs`: the log, under the name and with the fields that clients know.
 //! - `trees.rs`: roots and proofs of Pangea's tree.
-//! - `rooms.rs`: how many calls make large answers or work on the disk at once.
-//! - `promises.rs`: what was answered with 202. It is kept in `saved.rs`, as searches are; the form
-//!   on disk is there, and how it is written in `saved_by_id.rs`.
+//! - `rooms.rs`: limits how many calls make large answers or work on the disk at once.
+//! - `promises.rs`: requests that were answered with 202. `saved.rs` keeps them, and searches, and
+//!   defines their form on disk; `saved_by_id.rs` writes them.
 
 mod about;
 mod admission;

@@ -1,4 +1,4 @@
-//! `/v1/log` and `/v1/log_stream`: events are sealed, and the client is told what became of them.
+//! `/v1/log` and `/v1/log_stream`: seal events and return the result.
 
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ impl Logging {
         Ok(Reply::done(call, "Logged the stream's records", &Nothing {}))
     }
 
-    /// Reads a body of many events.
+    /// Parses a body of many events.
     pub(crate) async fn parse(
         &self,
         call: &Call,
@@ -96,8 +96,8 @@ impl Logging {
         self.log.ledger.append(call.batch(token, events)).await.map_err(not_sealed)
     }
 
-    /// What a client is told of sealed events: their hashes, and with `verbose` their envelopes and
-    /// proofs. They are proved under the tree as it is now.
+    /// The answer about sealed events: their hashes and, with `verbose`, their envelopes and proofs
+    /// under the present tree.
     pub(crate) async fn tell(
         &self,
         call: &Call,
@@ -124,10 +124,10 @@ impl Logging {
                 None => None,
             };
             let mut prove = trees.prover(size);
-            // One batch was sealed at once, so it can be held at once.
+            // The batch fitted into memory when it was sealed, so it fits now.
             let stored = log.ledger.envelopes(first_leaf, count, usize::MAX).map_err(unreadable)?;
             let tell = |(stored, hash): (StoredEnvelope, String)| {
-                // It may be erased already, where this is a retry.
+                // In a retry, the envelope may already be erased.
                 let shown = stored.bytes.and_then(|bytes| view.show(&bytes, &log.schema));
                 let is_verifiable = shown.as_ref().is_some_and(|shown| shown.is_verifiable);
                 let envelope = shown.map(|shown| shown.envelope);

@@ -1,5 +1,5 @@
-//! Requests that are answered with 202: what each was promised is saved, and its token may ask for
-//! it.
+//! Requests that are answered with 202. What each request was promised is saved, and its token may
+//! ask for it.
 
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ pub(crate) struct Promises {
 }
 
 impl Promises {
-    /// Answers with 202, once the promise is where a start finds it. A retry of the request is
-    /// promised the same under an id of its own.
+    /// Answers with 202, after the promise is saved for a later start. A retry of the request gets
+    /// the same promise under its own id.
     pub(crate) async fn promise(
         &self,
         call: &Call,
@@ -39,7 +39,7 @@ impl Promises {
         Ok(Reply::accepted(call))
     }
 
-    /// What this token was promised under this id.
+    /// The promise to this token under this id.
     pub(crate) fn promised(
         &self,
         call: &Call,

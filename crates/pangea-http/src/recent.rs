@@ -5,14 +5,14 @@ use std::{
     hash::Hash,
 };
 
-/// The newest entries, up to a weight of all together. An entry weighs what its owner says: one, or
-/// bytes.
+/// The newest entries, up to a total weight. The owner sets the weight of each entry: one, or a
+/// number of bytes.
 #[derive(Debug)]
 pub(crate) struct Recent<K, V> {
     weight_max: usize,
     weight: usize,
     by_key: HashMap<K, (usize, V)>,
-    /// From the oldest to the newest.
+    /// Keys from the oldest to the newest.
     order: VecDeque<K>,
 }
 
@@ -21,8 +21,7 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
         Self { weight_max, weight: 0, by_key: HashMap::new(), order: VecDeque::new() }
     }
 
-    /// Adds an entry that weighs one. Where the key is known, its value is replaced, and it is no
-    /// newer than it was.
+    /// Adds an entry of weight one. If the key exists, its value is replaced, and its age stays.
     pub(crate) fn insert(&mut self, key: K, value: V) {
         self.insert_weighing(1, key, value);
     }

@@ -1,4 +1,4 @@
-//! What a client is told when the log or this machine fails its request.
+//! Answers for requests that fail because of the log or the machine.
 
 use std::error::Error;
 
@@ -6,7 +6,7 @@ use ledger::{AppendError, ReadError};
 use pangea::{Code, Fault, Refusal, Status};
 use tracing::error;
 
-/// Something of ours failed. The client learns that much; the site's own log has the cause.
+/// The refusal for a failure of the site. The site's program log has the cause.
 pub(crate) fn failed(failure: &dyn Error) -> Refusal {
     error!(%failure, source = failure.source(), "a request to Pangea's API failed");
     Refusal::plain(Status::InternalError, "the site could not do this; its program log says why")
@@ -28,13 +28,13 @@ pub(crate) fn not_sealed(error: AppendError) -> Refusal {
                 "a request with this id sealed other events: a retry must send the same body";
             Fault::new(Code::InvalidConst, "", words).into()
         }
-        // Nothing was sealed, or the same request will find out: its key is in the log.
+        // Nothing was sealed, or a retry of the request will find its key in the log.
         AppendError::Write(_) | AppendError::Stopped => {
             error!(%error, "cannot seal the events of a client");
             let words = "the log cannot seal anything at the moment: try again";
             Refusal::plain(Status::ServiceNotAvailable, words)
         }
-        // Requests are checked when they are read.
+        // These cases are refused when a request is parsed.
         AppendError::TooMany { .. } | AppendError::Reserved { .. } | AppendError::LogEvent(_) => {
             failed(&error)
         }

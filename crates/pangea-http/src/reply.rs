@@ -1,5 +1,5 @@
-//! Answers: always JSON in Pangea's frame, with the header `x-request-id`. HTTP's status follows
-//! from Pangea's here and nowhere else.
+//! Answers: always JSON in Pangea's frame, with the header `x-request-id`. Only this module derives
+//! the HTTP status from Pangea's status.
 
 use std::borrow::Cow;
 
@@ -19,10 +19,10 @@ use crate::{call::Call, saved};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What is answered when nothing is wrong.
+/// A successful answer.
 #[derive(Debug)]
 pub(crate) struct Reply {
-    /// The request that is answered, or the one that was asked about.
+    /// The request that is answered, or the earlier one whose result is returned.
     of: RequestId,
     status: Status,
     summary: Cow<'static, str>,
@@ -41,7 +41,7 @@ impl Reply {
         Self { of: call.id.clone(), status: Status::Success, summary: summary.into(), result }
     }
 
-    /// Where the client can ask for the request's result, and for how long.
+    /// The address at which the client can ask for the result, and until when.
     pub(crate) fn accepted(call: &Call) -> Self {
         let accepted = Accepted {
             location: format!("{}/request/{}", call.base, call.id),
@@ -52,7 +52,7 @@ impl Reply {
         Self { status: Status::Accepted, ..Self::done(call, summary, &accepted) }
     }
 
-    /// The same result, as that of another request.
+    /// The same result, as the answer to another request.
     pub(crate) fn of(self, request: RequestId) -> Self {
         Self { of: request, ..self }
     }
@@ -101,7 +101,7 @@ pub(crate) fn respond(
     response
 }
 
-/// HTTP's status for Pangea's. A refusal about a part of the request is 400, whatever it says.
+/// The HTTP status for a status of Pangea. A refusal about a part of the request is always 400.
 const fn http_status(status: Status, is_about_a_part: bool) -> StatusCode {
     match status {
         Status::Success => StatusCode::OK,
@@ -121,8 +121,8 @@ const fn http_status(status: Status, is_about_a_part: bool) -> StatusCode {
     }
 }
 
-/// The answer to a client for whom the port has no room. Its request is not read. It gets Pangea's
-/// frame whatever it asked for, because the SDKs read nothing else.
+/// The answer to a client for which the port has no room. Its request is not read. The answer
+/// always has Pangea's frame, because the SDKs understand nothing else.
 pub fn no_room() -> Response {
     let refusal = Refusal::plain(Status::ServiceNotAvailable, http_server::NO_ROOM);
     let call = Call::begin(&HeaderMap::new(), None);

@@ -1,14 +1,13 @@
-//! Where calls wait for their turn: to make a large answer, and to work on the disk.
+//! Limits on calls that make a large answer or work on the disk at the same time.
 
 use pangea::Refusal;
 use work::Room;
 
 use crate::{call::Call, refusals::failed};
 
-/// Large answers that are made at once; further calls wait.
+/// Number of large answers that are made at once. Further calls wait.
 pub(crate) const PAGES_AT_ONCE_MAX: usize = 4;
-/// Pieces of work on the disk at once, of all calls; further ones wait. More than a disk does at
-/// once.
+/// Number of disk operations of all calls at once. Further ones wait. A disk does fewer at once.
 const WORK_AT_ONCE_MAX: usize = 64;
 
 /// Places for calls. Cheap to clone: the clones share the places.
@@ -23,17 +22,17 @@ impl Rooms {
         Self { pages: Room::of(PAGES_AT_ONCE_MAX), working: Room::of(WORK_AT_ONCE_MAX) }
     }
 
-    /// Waits for a place among the calls that make large answers; the call holds it from then on.
-    /// Calls that log need none: what they are answered is no larger than a few of their bodies,
-    /// which hold memory.
+    /// Waits for a place among the calls that make large answers. The call then holds the place.
+    /// Calls that log need no place: their answers are at most a few times as large as their
+    /// bodies, which hold memory.
     pub(crate) async fn place_for_a_page(&self, call: &Call) {
         if !call.holds_page() {
             call.hold_page(self.pages.place().await);
         }
     }
 
-    /// Does what blocks on the disk or takes long, on a thread where that harms nobody. What the
-    /// call holds is held until the work has ended, whether or not its client waits.
+    /// Runs blocking or long work on a thread for such work. What the call holds stays held until
+    /// the work ends, whether or not its client waits.
     pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         call: &Call,

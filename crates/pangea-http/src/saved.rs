@@ -1,14 +1,14 @@
-//! What a client may come back for, and its form on disk: the files `pangea-searches` and
-//! `pangea-requests` of the data directory.
+//! Searches and results for which a client may ask later, and their form on disk: the files
+//! `pangea-searches` and `pangea-requests` in the data directory.
 //!
-//! A search has words, and they may be those of an envelope: whenever envelopes are erased, saved
-//! searches are forgotten. A command that erases on a stopped site forgets them, too.
+//! A search contains words, which may be those of an envelope. So whenever envelopes are erased,
+//! saved searches are deleted. A command that erases on a stopped site deletes them too.
 //!
-//! A loss of power may take the newest lines. Then a client searches or exports again; what it
-//! logged is sealed all the same.
+//! A loss of power may remove the newest lines. A client must then search or export again. Its
+//! logged events are sealed in any case.
 //!
-//! The names of members and variants here are those of the files: a client of an earlier version
-//! comes back to a later one.
+//! The files contain the names of members and variants, so these names must stay: a client may ask
+//! after an upgrade of the site.
 
 use std::{
     io,
@@ -28,24 +28,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::saved_by_id::{self, SavedById};
 
-/// For how long a client may come back. At Pangea it is two days for a search.
+/// Time for which a client may ask again. In Pangea's service it is two days for a search.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(2 * 86_400);
 
 const REQUESTS: &str = "pangea-requests";
 
-/// Searches, for their pages.
+/// File of searches, whose pages can be requested.
 pub(crate) type SavedSearches = SavedById<ResultId, SavedSearch>;
-/// What was answered with 202.
+/// File of requests that were answered with 202.
 pub(crate) type SavedPromises = SavedById<RequestId, Promise>;
 
-/// Searches and promises that clients may come back for, across restarts of the site.
+/// Saved searches and promises, which survive restarts of the site.
 #[derive(Debug)]
 pub struct Saved {
     pub(crate) searches: Arc<SavedSearches>,
     pub(crate) promises: Arc<SavedPromises>,
 }
 
-/// A search whose pages can be asked for.
+/// A search whose pages can be requested.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct SavedSearch {
     pub(crate) search: Search,
@@ -58,12 +58,12 @@ pub(crate) struct SavedSearch {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Promise {
     pub(crate) token: TokenName,
-    /// A name can be given again once its token is revoked.
+    /// A name can be used again once its token is revoked.
     pub(crate) token_created_at: Timestamp,
     pub(crate) of: Promised,
 }
 
-/// What the result of such a request is made from.
+/// The data from which the result of such a request is made.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Promised {
@@ -76,7 +76,7 @@ pub(crate) enum Promised {
     Export(Export),
 }
 
-/// An export that was asked for.
+/// An export that was requested.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Export {
     pub(crate) window: Window,
@@ -86,10 +86,10 @@ pub(crate) struct Export {
 }
 
 impl Saved {
-    /// Looks whether a start could read what is saved in this data directory; nothing is changed.
+    /// Checks whether a start could read the saved files in this data directory. Changes nothing.
     ///
     /// # Errors
-    /// A file is there and cannot be read.
+    /// A file exists but cannot be read.
     pub fn look(data_dir: &Path) -> Result<(), SavedError> {
         for name in [saved_searches::NAME, REQUESTS] {
             let path = data_dir.join(name);
@@ -98,7 +98,7 @@ impl Saved {
         Ok(())
     }
 
-    /// What is saved in this data directory and has not expired.
+    /// Reads what is saved in this data directory and has not expired.
     ///
     /// # Errors
     /// A file cannot be read or written.
@@ -113,7 +113,7 @@ impl Saved {
     }
 }
 
-/// A file of what is saved cannot be used.
+/// A file of saved searches or requests cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use {}: remove it; clients will then not find their earlier searches or results", path.display())]
 pub struct SavedError {

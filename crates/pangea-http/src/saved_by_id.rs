@@ -1,11 +1,11 @@
-//! Values by their ids: in memory, and in a file of lines, so that they outlive the site's process.
+//! Values by id: in memory, and in a file of lines, so that they survive the process.
 //!
-//! A line has the id, the moment at which the value expires, and the value's members. Lines that
-//! are added are not fsynced: a loss of power may take the newest.
+//! A line has the id, the time at which the value expires, and the value's members. New lines are
+//! not fsynced, so a loss of power may remove the newest.
 //!
-//! Locks: `file` is held while a value is added, in memory and on disk, so the file has the lines
-//! in the order of the values. `values` is held for no longer than a look: a caller who asks for a
-//! value does not wait for the disk. What takes both takes `file` first.
+//! Locks: `file` is held while a value is added in memory and on disk, so the lines are in the
+//! order of the values. `values` is held only briefly, so a caller who asks for a value does not
+//! wait for the disk. Code that takes both takes `file` first.
 
 use std::{
     fmt::Display,
@@ -22,11 +22,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::recent::Recent;
 
-/// Bytes of one file's lines: some 50,000 searches or 80,000 requests of the usual length. A file
-/// has twice as many at most before it is written again.
+/// Bytes of the lines of one file: some 50,000 searches or 80,000 requests of the usual length. A
+/// file is rewritten before it has twice as many.
 const BYTES_MAX: usize = 16 << 20;
 
-/// The newest values, each under its id until it expires.
+/// The newest values by id, each until it expires.
 #[derive(Debug)]
 pub(crate) struct SavedById<I, V> {
     path: PathBuf,
@@ -60,16 +60,16 @@ where
     I: Clone + Display + Eq + FromStr + Hash,
     V: Clone + DeserializeOwned + Serialize,
 {
-    /// The values of this file that have not expired; a line that cannot be read is passed over.
-    /// The file need not be there. It is written again, with what was read.
+    /// Reads the values of this file that have not expired, and rewrites the file with them. Lines
+    /// that cannot be parsed are skipped. The file may be missing.
     pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
         let values = read_all(&path)?;
         let file = SavedFile::write(&path, &text_of(&values))?;
         Ok(Self { path, values: Mutex::new(values), file: Mutex::new(file) })
     }
 
-    /// Saves a value. Where the file cannot be written, it is saved in memory alone. Blocks on the
-    /// disk.
+    /// Saves a value. If the file cannot be written, the value is kept in memory only. Blocks on
+    /// the disk.
     pub(crate) fn save(&self, id: &I, value: V, expires_at: Timestamp) -> io::Result<()> {
         let value = Expiring { expires_at, value };
         let line = line(id, &value);
@@ -84,8 +84,8 @@ where
         Ok(())
     }
 
-    /// Forgets everything, in the file too. Where the file cannot be written, everything is
-    /// forgotten in memory alone. Blocks on the disk.
+    /// Deletes all values, also in the file. If the file cannot be written, they are deleted in
+    /// memory only. Blocks on the disk.
     pub(crate) fn forget_all(&self) -> io::Result<()> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         *self.values() = Recent::new(BYTES_MAX);
@@ -113,7 +113,7 @@ impl SavedFile {
     }
 }
 
-/// Whether a file of values can be read; nothing is changed.
+/// Whether a file of values can be read. Changes nothing.
 pub(crate) fn look(path: &Path) -> io::Result<()> {
     read_text(path).map(drop)
 }
@@ -126,7 +126,7 @@ where
     let text = read_text(path)?;
     let (now, mut values) = (clock::now(), Recent::new(BYTES_MAX));
     for line in text.split_inclusive('\n') {
-        // A crash may have cut the last one off.
+        // A crash may have cut off the last line.
         let Ok(Line::<String, Expiring<V>> { id, expiring }) = serde_json::from_str(line) else {
             continue;
         };
@@ -139,7 +139,7 @@ where
     Ok(values)
 }
 
-/// The file's text. A line that the disk damaged is passed over; the others are as good as before.
+/// The file's text. A line that the disk damaged is skipped; the others stay usable.
 fn read_text(path: &Path) -> io::Result<String> {
     match fs::read(path) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),

@@ -1,8 +1,8 @@
 //! `/v1/search` and `/v1/results`.
 //!
-//! A search is saved as it was asked, with the end of the log at that moment: its pages do not
-//! shift while events arrive. The leaves are looked up again for each page, so what was erased
-//! meanwhile is neither shown nor counted.
+//! A search is saved together with the log's size at that time, so its pages do not shift while
+//! events arrive. Each page looks the leaves up again, so it neither shows nor counts what was
+//! erased meanwhile.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ use crate::{
     shown_log::ShownLog,
 };
 
-/// How long a search waits for the index to know what was sealed before it was asked.
+/// Time that a search waits for the index to catch up with what was sealed before.
 const INDEX_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Answers searches.
@@ -38,11 +38,12 @@ pub(crate) struct Searching {
     rooms: Rooms,
 }
 
-/// A page, and what is said of it.
+/// A page and its summary.
 type Said = (Page, Cow<'static, str>);
 
 impl Searching {
-    /// Searches of the log; saved ones are forgotten whenever its envelopes are erased.
+    /// Creates the part for a log. Saved searches are deleted whenever envelopes of the log are
+    /// erased.
     pub(crate) fn new(
         finder: Finder,
         indexed: watch::Receiver<Indexed>,
@@ -50,7 +51,7 @@ impl Searching {
         rooms: Rooms,
     ) -> Self {
         let (log, kept) = (finder.log.clone(), Arc::clone(&saved));
-        // Their words may be those of envelopes that were erased.
+        // Their words may come from erased envelopes.
         let forget_words = move || saved_searches::warn_of_words_left(kept.forget_all());
         log.ledger.after_erasing(forget_words);
         Self { log, finder: Arc::new(finder), indexed, saved, rooms }
@@ -90,8 +91,8 @@ impl Searching {
         Ok(Reply::done(call, summary, &page))
     }
 
-    /// A search that was saved, with the restriction that the client says it has. `place` is where
-    /// the request names the search.
+    /// A saved search that has the restriction that the client asserts. `place` is the place in the
+    /// request that names the search.
     pub(crate) fn saved(
         &self,
         id: Option<&ResultId>,
@@ -124,13 +125,12 @@ impl Searching {
         self.rooms.blocking(call, find).await
     }
 
-    /// The first leaf that the index does not know; it is given a moment to know all that is
-    /// sealed.
+    /// The first leaf that the index does not have, after a short wait for it to catch up.
     async fn indexed(&self) -> u64 {
         let size = self.log.ledger.size();
         let mut indexed = self.indexed.clone();
         let caught_up = indexed.wait_for(|indexed| indexed.next_leaf >= size);
-        // Late or not, the answer is of what is indexed now.
+        // Whether or not the index has caught up, the answer covers what is indexed now.
         let _late = timeout(INDEX_TIMEOUT, caught_up).await;
         self.indexed.borrow().next_leaf
     }
@@ -156,7 +156,7 @@ impl Searching {
     }
 }
 
-/// What is said of a page. Where only the newest of what may be found are sorted, it says so.
+/// The summary of a page. It says if only the newest of the possible matches were sorted.
 fn summary(order_by: &str, count: u64, more: bool) -> Cow<'static, str> {
     if !more || order_by == RECEIVED_AT {
         return "Found events".into();

@@ -1,5 +1,4 @@
-//! The log as clients know it: under which name, with which fields, and how much of it is
-//! published.
+//! The log as clients see it: its name, its fields, and how much of it is published.
 
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use pangea::{Code, Fault, Refusal, Schema};
 
 use crate::refusals::{not_sealed, unreadable};
 
-/// Leaves read at once, about a block of the log's.
+/// Number of leaves that are read at once, about a block of the log.
 const READ_LEAVES: u64 = 256;
 /// Bytes of them.
 const READ_BYTES_MAX: usize = 4 << 20;
@@ -45,7 +44,8 @@ impl ShownLog {
         }
     }
 
-    /// Has a checkpoint cover at least the first `size` leaves, and says how many it covers.
+    /// Ensures that a checkpoint covers at least the first `size` leaves, and returns how many it
+    /// covers.
     pub(crate) async fn cover(&self, size: u64) -> Result<u64, Refusal> {
         let mut published = self.ledger.published();
         if published.checkpoint.size.get() < size {
@@ -54,8 +54,8 @@ impl ShownLog {
         Ok(published.checkpoint.size.get())
     }
 
-    /// Reads leaves, in the log's order whatever theirs is; no bytes where an envelope was erased.
-    /// Blocks on the disk.
+    /// Reads leaves in the log's order, whatever order they are given in. An erased envelope has no
+    /// bytes. Blocks on the disk.
     pub(crate) fn read(
         &self,
         leaves: &[u64],
@@ -65,7 +65,7 @@ impl ShownLog {
         sorted.sort_unstable();
         let mut wanted = sorted.as_slice();
         while let Some((&first, others)) = wanted.split_first() {
-            // Neighbours lie in the same block, which is unpacked once.
+            // Neighbouring leaves are in the same block, which is then unpacked only once.
             let near = others.iter().copied().take_while(|leaf| leaf - first < READ_LEAVES);
             let span = near.last().map_or(1, |last| last - first + 1);
             let count = usize::try_from(span).unwrap_or(usize::MAX);

@@ -1,5 +1,5 @@
 //! Pangea's tree over the log: roots at every size, proofs under them, and the sizes of roots that
-//! clients bring back.
+//! clients send back.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -13,19 +13,20 @@ use tlog::{Hash, TreeSize};
 
 use crate::recent::Recent;
 
-/// Roots that clients may bring back: each verbose request gets one. About 6 MB.
+/// Number of remembered roots that clients may send back. Each verbose request gets one. About 6
+/// MB.
 const ISSUED_MAX: usize = 65_536;
 
 /// Makes roots and proofs, and remembers the roots. Most functions block on the disk.
 ///
-/// Each lock is held for a look, never while the log is read.
+/// Each lock is held only briefly, and never while the log is read.
 #[derive(Debug)]
 pub(crate) struct Trees {
     ledger: Ledger,
     name: String,
     /// Sizes by root.
     issued: Mutex<Recent<Hash, u64>>,
-    /// The newest checkpoint that was seen here, and since when.
+    /// The newest checkpoint that was seen here, and the time when it was first seen.
     published: Mutex<(u64, Timestamp)>,
 }
 
@@ -42,20 +43,21 @@ impl Trees {
         }
     }
 
-    /// The root over the first `size` leaves, for a client to bring back.
+    /// The root over the first `size` leaves. It is remembered, because the client may send it
+    /// back.
     pub(crate) fn issue(&self, size: u64) -> Result<String, ReadError> {
         let root = self.ledger.pangea_root(size)?;
         self.issued.lock().unwrap_or_else(PoisonError::into_inner).insert(root, size);
         Ok(hex(&root))
     }
 
-    /// The size of the tree with a root that a client brings back, if it is remembered.
+    /// The size of the tree with a root that a client sends back, if the root is remembered.
     pub(crate) fn size_of(&self, root: &Hash) -> Option<u64> {
         self.issued.lock().unwrap_or_else(PoisonError::into_inner).get(root).copied()
     }
 
-    /// A proof that the tree of `new` leaves begins with that of `old`; `None` where there is
-    /// nothing to show.
+    /// A proof that the tree of `new` leaves extends that of `old`; `None` if there is nothing to
+    /// prove.
     pub(crate) fn consistency(&self, old: u64, new: u64) -> Result<Option<Vec<String>>, ReadError> {
         let Ok(growth) = TreeSize::new(new).extends(TreeSize::new(old)) else { return Ok(None) };
         proof::consistency(growth, self.ledger.pangea_subtrees(new))
@@ -70,8 +72,8 @@ impl Trees {
         }
     }
 
-    /// The root over the first `size` leaves, shown as published where `base` says where clients
-    /// find this port.
+    /// The root over the first `size` leaves, described as published if `base`, the URL of this
+    /// port, is given.
     pub(crate) fn root(&self, size: u64, base: Option<&str>) -> Result<Root, ReadError> {
         Ok(Root {
             consistency_proof: self.consistency(size.saturating_sub(1), size)?,
@@ -85,7 +87,7 @@ impl Trees {
         })
     }
 
-    /// Since when the newest checkpoint is known here.
+    /// Time since which the newest checkpoint is known here.
     fn published_at(&self) -> Timestamp {
         let size = self.ledger.published().checkpoint.size.get();
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,7 +98,7 @@ impl Trees {
     }
 }
 
-/// A hash as clients read it.
+/// A hash in the form that clients use.
 pub(crate) fn hex(hash: &Hash) -> String {
     hex::encode(hash.as_bytes())
 }
