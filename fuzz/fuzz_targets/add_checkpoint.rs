@@ -1,5 +1,5 @@
-//! Requests to witnesses: what is parsed is formatted byte for byte as it was; nobody's log is
-//! authenticated, and answers of witnesses add no signature that nobody made.
+//! Requests to witnesses: a parsed request is formatted back byte for byte, no log is
+//! authenticated, and answers of witnesses add no forged signature.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

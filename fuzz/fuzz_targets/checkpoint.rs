@@ -1,4 +1,5 @@
-//! Checkpoints: their text, formatted as it was; and the whole note, which no fuzzer signs.
+//! Checkpoints: their text, which is formatted back unchanged, and the whole note, which no fuzzer
+//! can sign.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -11,7 +12,7 @@ fuzz_target!(|text: &str| {
     };
     let Ok(parsed) = Checkpoint::parse(&text) else { return };
     assert_eq!(parsed.to_string(), text);
-    // Signed by the log that it names, it opens as what it was.
+    // Signed by the log that it names, it opens unchanged.
     if let Ok(name) = KeyName::parse(parsed.origin.as_str())
         && text.bytes().all(|byte| !byte.is_ascii_control() || byte == b'\n')
     {

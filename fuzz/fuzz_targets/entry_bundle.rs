@@ -1,4 +1,4 @@
-//! Entry bundles: what is decoded is encoded as it was.
+//! Entry bundles: a decoded bundle is encoded back unchanged.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Evidence bundles: whatever the lines are, the check ends. They come alone, and behind the header
-//! of a bundle that holds: no fuzzer signs one.
+//! Evidence bundles: the check ends for any lines. They come alone, and after the header of a valid
+//! bundle, because no fuzzer can sign one.
 #![no_main]
 
 use ledger::evidence::{VerifiedBundle, verify_bundle};
@@ -12,7 +12,7 @@ fuzz_target!(|lines: &[u8]| {
     let header = HOLDS.split_inclusive(|byte| *byte == b'\n').next().unwrap();
     let bundle = [header, lines].concat();
     let verified = check(&bundle).expect("the header holds");
-    // Its header names a span of which no other rows can be shown.
+    // Its header names a span that has no other rows.
     assert!(verified.findings > 0 || (verified.proved, verified.erased) == (6, 2));
 });
 

@@ -1,4 +1,4 @@
-//! Signed notes: what is parsed is formatted byte for byte as it was.
+//! Signed notes: a parsed note is formatted back byte for byte.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

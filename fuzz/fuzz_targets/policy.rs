@@ -1,5 +1,5 @@
-//! Policies of witnesses: whatever the file says, nobody's note satisfies it by having no
-//! signature, unless it demands none.
+//! Policies of witnesses: a note without signatures satisfies no policy, unless the policy requires
+//! none.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Segments: the bytes as a file; and as the payload of a group whose checksums match, since no
+//! Segments: the bytes as a file, and as the payload of a group with right checksums, because no
 //! fuzzer finds those.
 #![no_main]
 
@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|bytes: &[u8]| {
     let _either = holds_a_group(bytes);
     read(bytes);
-    // The first byte is how many leaves the group says it has.
+    // The first byte is the number of leaves in the group's header.
     if let Some((leaves, payload)) = bytes.split_first() {
         read(&segment_of(u32::from(*leaves), payload));
     }

@@ -1,4 +1,4 @@
-//! Tiles: a path on the first line, formatted as it was, and the hashes behind it.
+//! Tiles: a path on the first line, which is formatted back unchanged, and the hashes after it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Proof files: what is parsed is formatted byte for byte as it was, and proves nothing to whoever
+//! Proof files: a parsed file is formatted back byte for byte, and proves nothing to anyone who
 //! knows the key.
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Verifier keys: what is parsed is formatted as it was.
+//! Verifier keys: a parsed key is formatted back unchanged.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

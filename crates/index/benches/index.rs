@@ -1,5 +1,5 @@
-//! What an index of a long log costs: how fast it is made, how long questions take, how much memory
-//! it all needs.
+//! The costs of an index of a long log: how fast it is built, how long queries take, how much
+//! memory it needs.
 //!
 //! `cargo bench -p index -- [EVENTS] [SENSORS]`, by default ten million readings of 1,000 sensors
 //! over a year. Envelopes are made as they are needed, in batches, and only applying them is timed.
@@ -21,7 +21,7 @@ use index::{Field, IndexBatch, Indexer, Page, Query, Reader, Search};
 use model::{Envelope, Event, Heartbeat, Outcome, Salt, Timestamp, action, derive::Derived};
 
 const YEAR_MICROS: u64 = 365 * 86_400 * 1_000_000;
-/// One event of so many is no reading but a derived one.
+/// One event in this many is a derived event instead of a reading.
 const DERIVED_EVERY: u64 = 200;
 /// Questions of each kind.
 const QUESTIONS: usize = 200;
@@ -176,7 +176,7 @@ impl Log {
     }
 }
 
-/// Times, each by the clock and of the processor: they differ where the machine does other things.
+/// Times by the clock and of the processor. They differ if the machine does other things.
 fn report(what: &str, times: Vec<(Duration, Duration)>) {
     let (clock, processor): (Vec<_>, Vec<_>) = times.into_iter().unzip();
     for (whose, mut times) in [("", clock), (" of processor time", processor)] {
@@ -220,14 +220,14 @@ fn mixed(number: u64) -> u64 {
     mixed ^ mixed >> 31
 }
 
-/// How long this thread has run, whatever else the machine does. Linux tells it.
+/// Processor time of this thread. Only Linux provides it.
 fn processor_time() -> Duration {
     let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanos = stat.split_whitespace().next().and_then(|nanos| nanos.parse().ok());
     Duration::from_nanos(nanos.unwrap_or(0))
 }
 
-/// Linux tells it; elsewhere it is 0.
+/// Only Linux provides it; elsewhere it is 0.
 fn peak_rss_mb() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

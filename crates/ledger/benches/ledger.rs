@@ -1,8 +1,8 @@
-//! What each step of a log costs, one question a benchmark: how long takes a batch until it is
-//! durable, a proof, a start, a verification?
+//! The cost of each step of a log, one question per benchmark: how long does it take until a batch
+//! is durable, to make a proof, to start, to verify?
 //!
-//! `cargo bench -p ledger`. The whole under load, beside what the machine can do, is `sealwire
-//! bench ledger`.
+//! `cargo bench -p ledger`. `sealwire bench ledger` measures all of it under load and compares it
+//! with the machine.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use model::Event;
 use tlog::Signer;
 use tokio::runtime::Runtime;
 
-/// Leaves of the log that is read.
+/// Number of leaves of the log that is read.
 const LEAVES: u64 = 200_000;
 
 fn open(folder: &Path) -> (Ledger, Writer) {
@@ -63,7 +63,7 @@ fn readers(criterion: &mut Criterion) {
     let mut leaf = 0;
     criterion.bench_function("prove one leaf", |bencher| {
         bencher.iter(|| {
-            // A prime: neighbours share what is read of the tree.
+            // A prime step, because neighbouring leaves share parts of the tree.
             leaf = (leaf + 7_919) % LEAVES;
             ledger.prove(leaf).expect("it can be read").expect("it is in the log")
         });

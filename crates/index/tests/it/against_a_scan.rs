@@ -1,5 +1,5 @@
-//! Whatever a log holds, the index answers what reading all of it would answer: with batches of any
-//! size, with erasures, and made anew.
+//! For any log, the index gives the same answers as reading the whole log: with batches of any
+//! size, with erasures, and after a rebuild.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,18 +20,18 @@ use tempfile::TempDir;
 use crate::{derived, heartbeat};
 
 const ENTRY: Entry = [7; 32];
-/// The leaves before this one were erased long ago: so near the end of the index's first chunk of
-/// 65,536 leaves begins what is looked at.
+/// The leaves before this one were erased long ago, so the test begins near the end of the index's
+/// first chunk of 65,536 leaves.
 const FIRST: u64 = 65_536 - 150;
 
-/// What happens in a log, before anything of it is erased.
+/// An event of a log, before anything is erased.
 #[derive(Clone, Debug)]
 enum Happening {
     /// A reading of a sensor, at a time of its own.
     SeriesReading { sensor: u8, at: i64, value: String },
     /// A poll without an answer.
     NoAnswer { sensor: u8, at: i64 },
-    /// Something that moves a sensor.
+    /// A change of a sensor's state.
     Sighting { sensor: u8, alias: String, action: &'static str },
     /// An event of another program.
     Other {
@@ -40,7 +40,7 @@ enum Happening {
         target: Option<String>,
         custom: Option<(String, FieldValue)>,
     },
-    /// The order to erase leaves, as parts of the log so far.
+    /// An order to erase leaves, as fractions of the log so far.
     Erasure { from: f64, len: u64 },
 }
 
@@ -50,8 +50,8 @@ fn text() -> impl Strategy<Value = String> {
     "[abé\u{a0} ]{0,6}|a b|login  failed|[a-c]{30}"
 }
 
-/// The whole text of a field, of few, so that restrictions meet events: some are too long to be
-/// indexed whole, and some are words of these.
+/// The whole text of a field. There are few, so that restrictions match events. Some are too long
+/// to be indexed whole, and some are words of these.
 fn value() -> impl Strategy<Value = String> {
     const FEW: [&str; 12] =
         ["", " ", "a", "A", "b", "a b", "a  b", "a B", "true", "7", "SUCCESS", "0.5"];
@@ -126,7 +126,7 @@ fn second(second: i64) -> Timestamp {
     Timestamp::from_unix_micros(second * 1_000_000)
 }
 
-/// A log: what was sealed, and what is left of it.
+/// A log: what was sealed, and what is left after erasures.
 struct Log {
     sealed: Vec<Envelope>,
     erased: BTreeSet<u64>,
@@ -187,8 +187,8 @@ impl Log {
         log
     }
 
-    /// As it was before its orders to erase were carried out, applied batch by batch, or as it is
-    /// now, in one.
+    /// The index of the log: either of its state before the erasures, applied batch by batch, or of
+    /// its present state, in one batch.
     fn index(&self, folder: &TempDir, batches: Option<&[usize]>) -> Reader {
         let mut indexer =
             Indexer::open(&folder.path().join("index.sqlite"), "key", |_| Ok(None)).unwrap();
@@ -207,7 +207,7 @@ impl Log {
         }
         let reader = indexer.reader().unwrap();
         if batches.is_some() {
-            // And it goes on from the file alone.
+            // It also continues from the file alone.
             drop(indexer);
             let mut indexer =
                 Indexer::open(&folder.path().join("index.sqlite"), "key", |_| Ok(Some(ENTRY)))
@@ -218,7 +218,7 @@ impl Log {
         reader
     }
 
-    /// Where an index of it differs from it as it is now.
+    /// The differences between an index of the log and the present log.
     fn differences(&self, folder: &TempDir) -> Vec<Difference> {
         let path = folder.path().join("index.sqlite");
         let mut comparison = Comparison::begin(&path, true).unwrap().unwrap();

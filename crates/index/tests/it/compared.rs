@@ -1,4 +1,4 @@
-//! An index that was changed is told from its log.
+//! A comparison with the log finds any change of an index.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use crate::{at, derived, entry, heartbeat};
 
-/// The leaves before this one were erased: what follows crosses the end of a chunk, whose postings
-/// are written when it is over.
+/// The leaves before this one were erased. The following ones cross the end of a chunk, whose
+/// postings are written when the chunk is complete.
 const FIRST: u64 = 65_536 - 6;
 
 fn sealed() -> Vec<Envelope> {
@@ -51,7 +51,7 @@ fn index() -> (TempDir, std::path::PathBuf) {
     (folder, path)
 }
 
-/// Where the index differs from a log that has these envelopes behind the erased ones.
+/// The differences between the index and a log that has these envelopes after the erased ones.
 fn differences(path: &Path, envelopes: Vec<Option<Envelope>>) -> Vec<String> {
     let mut comparison = Comparison::begin(path, true).unwrap().unwrap();
     let mut all = (0..FIRST).map(|_| None).chain(envelopes).peekable();
@@ -135,7 +135,7 @@ fn what_was_erased_or_passed_over_is_no_difference_and_what_is_still_there_is() 
         left
     };
     let (_folder, path) = index();
-    // It is gone from the log, and no order of the log says so.
+    // The envelope is missing from the log, and no order erased it.
     let found = differences(&path, erased(false));
     assert!(found.iter().any(|found| found.contains("readings of leaves")), "{found:?}");
     apply(&path, vec![Some(order())]);

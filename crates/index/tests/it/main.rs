@@ -1,4 +1,4 @@
-//! The index from outside: what it answers follows from the envelopes alone.
+//! Tests the index from outside: its answers follow from the envelopes alone.
 
 #![expect(clippy::unwrap_used, reason = "tests and their helpers fail by panicking")]
 
@@ -46,7 +46,7 @@ fn derived(heartbeat: &Heartbeat, action: &str) -> Event {
     Event::derived(derived, "sha256:00", at(9))
 }
 
-/// Applies one event a second, from second 0 on.
+/// Applies one event per second, from second 0 on.
 fn apply(indexer: &mut Indexer, events: Vec<Event>) {
     let first = i64::try_from(indexer.next_leaf()).unwrap();
     let envelopes = (first..).zip(events).map(|(second, event)| {
@@ -57,7 +57,7 @@ fn apply(indexer: &mut Indexer, events: Vec<Event>) {
     indexer.apply(&batch, entry()).unwrap();
 }
 
-/// The log's entry of every leaf, as far as these tests are concerned.
+/// The log's entry of every leaf in these tests.
 fn entry() -> Entry {
     [7; 32]
 }
@@ -113,11 +113,11 @@ fn sensors_stand_as_the_log_says() {
     for (action, not_judged) in [(action::RANGE_NOT_JUDGED, true), (action::BACK_IN_RANGE, false)] {
         apply(&mut indexer, vec![derived(&a, action)]);
         assert_eq!(reader.sensors(1).unwrap()[0].standing.not_judged, not_judged, "{action}");
-        // One as at the beginning is not among them.
+        // An event like the first one is not among them.
         let standings = reader.standings().unwrap();
         assert_eq!(standings.get(&a.id).is_some_and(|of| of.not_judged), not_judged, "{action}");
     }
-    // The site knows one no more that was forgotten, but for its numbers, until it beats again.
+    // Of a forgotten sensor, the index keeps only its numbers, until it sends a heartbeat again.
     let known = || reader.sensors(1).unwrap().len();
     apply(&mut indexer, vec![Event::sighting(action::SENSOR_FORGOTTEN, &b, at(11))]);
     assert_eq!(known(), 1);
@@ -147,7 +147,7 @@ fn numbers_go_on_from_the_newest_in_the_log() {
         (unknown.id, LastNumbers { answered: false, ..numbers(7, None, at(12)) }),
     ];
     assert_eq!(reader.last_numbers().unwrap(), expected.into());
-    // What numbers nothing does not take them back, and a start finds them.
+    // An event without numbers does not reset them, and a start finds them.
     let lost = Event::sighting(action::HEARTBEAT_MISSED, &b, at(13));
     apply(&mut indexer, vec![lost, derived(&b, action::SENSOR_LOST)]);
     drop((indexer, reader));
@@ -217,7 +217,7 @@ fn a_question_is_answered_while_a_search_is_held_up_and_each_is_of_one_moment() 
     apply(&mut indexer, vec![event(), event()]);
     let query = Query::parse("\"two words\"", |_| false).unwrap();
     let mut answered = Vec::new();
-    // It needs events, and while it waits for them the log goes on.
+    // The search needs events, and while it waits for them the log grows.
     let page = reader.search(&Search { query, ..Search::default() }, 0, 9, &mut |_| {
         apply(&mut indexer, vec![event()]);
         answered.push(reader.next_leaf().unwrap());
@@ -256,7 +256,7 @@ fn what_was_erased_is_forgotten_to_the_last_byte() {
     let (folder, mut indexer, reader) = example();
     let a = heartbeat("A", 1);
     let secret = "of-one-person-only";
-    // Among others, in an order without a pattern: pages are split and merged, and rows move.
+    // Among other rows, in random order: pages are split and merged, and rows move.
     let secrets = (0..2_000_u64).map(|number| {
         let word = format!("{:x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let is_secret = number.is_multiple_of(3);
@@ -319,7 +319,7 @@ fn a_reader_that_holds_what_was_erased_is_waited_for() {
     assert!(indexer.forget().unwrap() && !indexer.has_to_forget());
 }
 
-/// A text that means something here and there, or nothing.
+/// A text that has a meaning in some places, or none.
 fn said() -> BoxedStrategy<Option<String>> {
     const FEW: [&str; 17] = [
         "SUCCESS",
@@ -361,7 +361,7 @@ fn moment() -> impl Strategy<Value = Option<Timestamp>> {
 }
 
 prop_compose! {
-    /// Our own fields, of two sensors so that what they say meets, with anything in them.
+    /// Our own fields with any content, for two sensors only, so that their events interact.
     fn detail()(
         texts in texts::<8>(),
         numbers in vec(number(), 5),
@@ -474,7 +474,7 @@ fn the_largest_numbers_of_both_signs_have_a_mean() {
     apply(&mut indexer, vec![reading(least), reading(least), reading(most), reading(most)]);
     let bucket = bucket(&reader);
     assert_eq!((bucket.min, bucket.max), (Some(f64::MIN), Some(f64::MAX)));
-    // The two that were there before are 1 and 3.
+    // The two earlier ones are 1 and 3.
     assert!(bucket.mean.is_some_and(|mean| mean.abs() < 1.0), "{:?}", bucket.mean);
 }
 
@@ -498,7 +498,7 @@ fn a_damaged_index_begins_anew_and_readers_go_over_to_it() {
     other.execute_batch("UPDATE leaves SET leaves = x'ff'").unwrap();
     drop(other);
     drop(indexer);
-    // What a start needs of it is damaged.
+    // The part that a start needs is damaged.
     let mut indexer = Indexer::open(&path, "key", |_| Ok(Some(entry()))).unwrap();
     assert_eq!((indexer.next_leaf(), reader.next_leaf().unwrap()), (0, 0));
     indexer.begin_anew().unwrap();

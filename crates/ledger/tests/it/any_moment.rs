@@ -1,5 +1,5 @@
-//! Reading files that another process writes: with that process stopped between any two of its
-//! operations, and with operations of it between any two of the reader's.
+//! Reads files while another process writes them. The other process is stopped between any two of
+//! its operations, or does operations between any two of the reader's.
 
 use std::{path::Path, sync::Arc};
 
@@ -21,7 +21,7 @@ use super::{
     simulated_disk::SimulatedDisk,
 };
 
-/// Every reader finds a log that holds, of at least `published` leaves.
+/// Every reader finds a log of at least `published` leaves that verifies.
 fn assert_holds_for_every_reader(disk: &SimulatedDisk, published: u64) {
     let reader = match LogReader::open(Arc::new(disk.clone()), folder(), None) {
         Err(OpenReaderError::NoCheckpoint { .. }) if published == 0 => return,
@@ -52,7 +52,7 @@ fn assert_holds_for_every_reader(disk: &SimulatedDisk, published: u64) {
     assert!(newest_received_at(disk, folder()).unwrap().is_some());
 }
 
-/// All of a log, each way in which it is read: as envelopes, as a public log, as evidence.
+/// Reads a whole log in each way: as envelopes, as a public log, as evidence.
 fn assert_reads(reader: &LogReader) {
     let stored = reader.envelopes(0, usize::MAX, usize::MAX).unwrap();
     assert_eq!(stored.len() as u64, reader.size());
@@ -87,7 +87,7 @@ fn every_reader_finds_a_log_that_holds_wherever_the_writer_is_stopped() {
     assert!(looked > 200, "{looked}");
 }
 
-/// Between any two of the reader's operations, the writer does some of its own.
+/// The writer does some of its operations between any two of the reader's.
 fn with_the_writer_going_on(read: impl Fn(&SimulatedDisk)) {
     let moments = life();
     let begun = moments.iter().position(|moment| moment.published > 0).unwrap();

@@ -1,5 +1,5 @@
-//! Copying a log while it grows, is erased and goes over to another key: the copy is always a log
-//! that verifies and is gone on with.
+//! Copies a log while it grows, is erased and changes its key. The copy always verifies and can be
+//! continued.
 
 use std::{
     fmt, fs, io,
@@ -53,7 +53,7 @@ async fn log_of_segments(count: usize) -> (TempDir, Ledger, Writer) {
     let folder = log(1, 40).await;
     let (ledger, writer) = open(folder.path());
     for _segment in 1..count {
-        // What lies in the segment that grows makes it a closed one.
+        // Erasing a leaf of the newest segment closes that segment.
         let newest = ledger.size() - 1;
         ledger.erase(erasure(&newest.to_string()), at(0)).await.unwrap();
         ledger.append(batch(0, 40)).await.unwrap();
@@ -141,7 +141,7 @@ async fn closed_segments_that_are_there_are_kept_and_never_written_into() {
     let (folder, ledger, writer) = log_of_segments(3).await;
     let (first, copied) = copy_of(folder.path());
     assert_eq!((copied.segments, copied.segments_kept), (3, 0));
-    // Another copy that shares its files with the first.
+    // A second copy shares files with the first.
     let second = TempDir::new().unwrap();
     let segments = second.path().join("ledger/segments");
     fs::create_dir_all(&segments).unwrap();
@@ -226,7 +226,7 @@ async fn every_damaged_segment_is_named_and_the_sound_ones_are_read() {
     assert_eq!(found.missing().first(), Some(&(0..first_leaf)));
 }
 
-/// The real disk, on which something happens before a certain file is opened for reading.
+/// The real disk, with an action before a certain file is opened for reading.
 pub(crate) struct Interrupted {
     countdown: Mutex<u32>,
     interruption: Mutex<Option<Box<dyn FnOnce() + Send>>>,

@@ -1,5 +1,5 @@
-//! Orders whose caller goes away: at each step of the disk the future is dropped, the order is
-//! given again and retention sweeps. Then the process is killed or the power fails, and the log is
+//! Orders whose caller goes away. At each disk operation, the future is dropped, the order is given
+//! again, and retention sweeps. Then the process is killed or the power fails, and the log is
 //! opened.
 
 use std::{
@@ -26,12 +26,12 @@ use super::{
 
 /// Small enough that the log has several segments.
 const SEGMENT_BYTES_MAX: u64 = 3 << 9;
-/// More than any order takes.
+/// More operations than any order takes.
 const DEADLINE: Duration = Duration::from_secs(60);
 const EVENTS: u64 = 120;
-/// What is erased, of two segments.
+/// The leaves to erase, in two segments.
 const ERASED: &str = "2-9,70-75";
-/// Turns that the retry gets before the step that hangs goes on: with the lock, it uses none of
+/// Turns that the retry gets before the hanging step continues. With the lock, it uses none of
 /// them.
 const TURNS: usize = 200;
 
@@ -45,7 +45,7 @@ enum Order {
 }
 
 impl Order {
-    /// Gives the order. Given a second time there may be nothing left to do.
+    /// Gives the order. The second time, there may be nothing left to do.
     async fn give(self, ledger: Ledger) {
         let far = Timestamp::from_unix_micros(4_000_000_000_000_000);
         let outcome = match self {
@@ -72,7 +72,7 @@ impl Order {
         match outcome {
             Ok(())
             | Err(EraseError::Nothing | EraseError::NoSuchHold { .. })
-            // The log has gone over to the key already.
+            // The log already has the new key.
             | Err(EraseError::Append(AppendError::LogEvent(_))) => {}
             Err(error) => panic!("{self:?}: {error}: {:?}", std::error::Error::source(&error)),
         }
@@ -85,7 +85,7 @@ fn open(disk: &SimulatedDisk) -> (Ledger, Writer) {
     Ledger::open_on(storage, folder(), signers()).unwrap()
 }
 
-/// A log of several segments, with a hold that covers nothing of it.
+/// A log of several segments, with a hold that covers none of its leaves.
 async fn begin(disk: &SimulatedDisk) -> (Ledger, Writer) {
     let (ledger, writer) = open(disk);
     for first in (0..EVENTS).step_by(30) {
@@ -101,7 +101,7 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap()
 }
 
-/// How many operations the order takes, and after how many it begins.
+/// Number of operations before the order begins, and number that it takes.
 fn operations(order: Order) -> std::ops::Range<usize> {
     let disk = SimulatedDisk::new(folder().parent().unwrap());
     runtime().block_on(async {
@@ -114,7 +114,8 @@ fn operations(order: Order) -> std::ops::Range<usize> {
     })
 }
 
-/// Opens what is left: everything that was not erased is there once, and what was ordered is done.
+/// Opens the remaining log. Everything that was not erased is there once, and the orders are
+/// carried out.
 async fn check(contents: Contents) {
     let disk = SimulatedDisk::with(contents);
     let (ledger, writer) = open(&disk);
@@ -143,8 +144,8 @@ async fn check(contents: Contents) {
     verify_folder(&disk, folder(), None, &mut |_| {}).unwrap();
 }
 
-/// Drops an order while the operation `step` hangs; then gives it again while retention sweeps.
-/// Answers what was on the disk before each operation from then on.
+/// Drops an order while the operation `step` hangs, then gives it again while retention sweeps.
+/// Returns the contents of the disk before each operation from then on.
 async fn drop_at(order: Order, step: usize) -> Vec<Contents> {
     let disk = SimulatedDisk::new(folder().parent().unwrap());
     let (ledger, writer) = begin(&disk).await;

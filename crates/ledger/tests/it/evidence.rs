@@ -1,4 +1,4 @@
-//! Evidence bundles: whatever is exported verifies, and whatever was done to its rows is named.
+//! Evidence bundles: every export verifies, and every change of its rows is named.
 
 use std::ops::Range;
 
@@ -93,13 +93,13 @@ fn received_at(log: &LogReader, leaf: u64) -> Option<Timestamp> {
     Envelope::received_at_of(&envelope).unwrap().parse().ok()
 }
 
-/// A log is made once for all cases of a property.
+/// One log serves all cases of a property.
 fn with_log(test: impl FnOnce(&LogReader)) {
     let folder = tokio::runtime::Runtime::new().unwrap().block_on(log());
     test(&look(folder.path()).unwrap());
 }
 
-/// A bound at a leaf, or at the moment it was received.
+/// A bound at a leaf, or at its time of receipt.
 fn bound(log: &LogReader, leaf: u64, is_time: bool) -> Bound {
     received_at(log, leaf).filter(|_| is_time).map_or(Bound::Leaf(leaf), Bound::At)
 }
@@ -118,7 +118,7 @@ fn any_selection_verifies_and_holds_what_it_should() {
             };
             let selection = Selection { from, to, sensor: (of < SENSORS).then(|| sensor(of)) };
             if let Err(ExportError::Backwards { .. }) = exported(log, &selection) {
-                // A leaf, and the moment of one behind it that was received with it.
+                // A leaf, and the time of a later leaf that was received with it.
                 prop_assert!(!are_alike);
                 return Ok(());
             }
@@ -150,7 +150,7 @@ fn any_byte_behind_the_header_counts() {
         proptest!(|(at: Index, bit in 0..8_u8)| {
             let mut bytes = bundle.clone().into_bytes();
             let at = header + at.index(bytes.len() - header);
-            // Where nothing is left but the last newline, nothing is lost.
+            // If only the last newline is missing, nothing is lost.
             prop_assume!(at + 1 < bytes.len());
             bytes[at] ^= 1 << bit;
             let mut found = 0;
@@ -181,19 +181,19 @@ fn edited(bundle: &str, edit: impl FnOnce(&mut Vec<String>)) -> String {
     lines.join("\n") + "\n"
 }
 
-/// The leaf of a line, if that is a row with an envelope.
+/// The leaf of a line, if the line is a row with an envelope.
 fn row_leaf(line: &str) -> Option<u64> {
     line.strip_prefix(r#"{"row":{"leaf":"#)?.split_once(',')?.0.parse().ok()
 }
 
-/// Where the second group is, with its rows.
+/// Lines of the second group, with its rows.
 fn second_group(lines: &[String]) -> Range<usize> {
     let lines = lines.iter().enumerate();
     let mut groups = lines.filter(|(_, line)| line.starts_with(r#"{"group""#)).skip(1);
     groups.next().unwrap().0..groups.next().unwrap().0
 }
 
-/// Where the row of a leaf is.
+/// Line of the row of a leaf.
 fn row_of(lines: &[String], leaf: u64) -> usize {
     let begin = format!(r#"{{"row":{{"leaf":{leaf},"#);
     lines.iter().position(|line| line.starts_with(&begin)).unwrap()
@@ -292,7 +292,7 @@ fn rows_and_groups_of_another_log_are_foreign() {
             matches!(found[..], [BundleFault::Foreign { leaf: 300 }, BundleFault::Count { .. }]),
             "{found:?}"
         );
-        // A whole group with its rows: the second one is the other log's.
+        // A whole group with its rows comes from the other log.
         let whole = edited(&sound(log, &Selection::default()).0, |lines| {
             lines.splice(second_group(lines), other[second_group(&other)].iter().cloned());
         });
@@ -328,8 +328,8 @@ fn a_group_that_is_gone_or_twice_is_named() {
     });
 }
 
-/// The bundle without one leaf, as whoever has the log can make it: every proof holds, and the last
-/// line says what there is.
+/// The bundle without one leaf, as anyone who has the log can make it: every proof verifies, and
+/// the counts in the last line are right.
 fn left_out(log: &LogReader, bundle: &str, leaf: u64) -> String {
     edited(bundle, |lines| {
         lines.remove(row_of(lines, leaf));
@@ -356,7 +356,7 @@ fn left_out(log: &LogReader, bundle: &str, leaf: u64) -> String {
 #[test]
 fn what_was_left_out_of_one_sensor_shows_in_its_numbers() {
     with_log(|log| {
-        // The sensor's second row and its first, from the log's begin and from a moment on.
+        // The sensor's second row and its first, from the beginning of the log and from a time on.
         let from = Some(Bound::At(received_at(log, 102).unwrap()));
         for from in [None, from] {
             let selection = Selection { from, to: None, sensor: Some(sensor(1)) };
@@ -446,8 +446,8 @@ fn a_span_that_there_is_not_is_refused() {
     });
 }
 
-/// The file was written by the first sealwire that wrote bundles, and stays as it is: a span of a
-/// log with a key rotation and two erased envelopes.
+/// The first version of sealwire that wrote bundles wrote this file, and the file must not change.
+/// It is a span of a log with a key rotation and two erased envelopes.
 #[test]
 fn a_bundle_of_version_1_is_read_for_ever() {
     let bundle = include_str!("../../testdata/evidence/v1.evidence");
@@ -458,7 +458,7 @@ fn a_bundle_of_version_1_is_read_for_ever() {
     assert_eq!(verified.keys.iter().count(), 2);
 }
 
-/// What a row costs beside its envelope, as `docs/formats/evidence.md` says, and a little more.
+/// Size of a row without its envelope, as in `docs/formats/evidence.md`, with a margin.
 #[test]
 fn a_row_costs_little_beside_its_envelope() {
     let runtime = tokio::runtime::Runtime::new().unwrap();

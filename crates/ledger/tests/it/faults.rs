@@ -1,6 +1,6 @@
-//! The fault table: one workload, and everything that can go wrong with each of its file
-//! operations; then the log is opened again and held to what it promised. And the same for a loss
-//! of power before and after each of them.
+//! The fault table: one workload, and every fault at each of its file operations. Then the log is
+//! opened again and compared with what it promised. The same for a loss of power before and after
+//! each operation.
 
 use std::{
     path::Path,
@@ -24,15 +24,15 @@ use super::{
 
 /// Small enough that the workload's large batches each fill a segment.
 const SEGMENT_BYTES_MAX: u64 = 3 << 9;
-/// What the workload erases, of two segments.
+/// The leaves that the workload erases, in two segments.
 const ERASED: &str = "2,10-20,280";
-/// More than any operation of the workload takes to come.
+/// Longer than any operation of the workload takes.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Leaves of the whole workload: 389 messages, a rotation, an order of erasure, a hold and the
 /// genesis entry.
 const LEAVES: u64 = 393;
-/// Combinations of what a loss of power takes that are tried beside all and nothing, unless
-/// SEALWIRE_LOSSES says how many.
+/// Number of random losses of power that are tried beside losing all and losing nothing.
+/// SEALWIRE_LOSSES sets another number.
 const LOSSES: u64 = 2;
 
 pub(crate) fn folder() -> &'static Path {
@@ -43,7 +43,7 @@ pub(crate) fn signer(seed: u8) -> Signer {
     Signer::from_seed(KeyName::parse("sealwire.test/plant").unwrap(), &[seed; 32])
 }
 
-/// The key of the beginning, and the one that the workload goes over to.
+/// The first key, and the key to which the workload changes.
 pub(crate) fn signers() -> Signers {
     Signers { current: signer(1), next: Some(signer(2)) }
 }
@@ -58,7 +58,7 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().build().unwrap()
 }
 
-/// What the log said that is so.
+/// What the log promised.
 #[derive(Clone, Debug)]
 enum Promise {
     Sealed { receipt: Receipt, first: usize, key: Option<String> },
@@ -69,7 +69,7 @@ enum Promise {
     Rotated,
 }
 
-/// What was promised, each with the number of operations that had begun by then.
+/// The promises, each with the number of operations that had begun by then.
 #[derive(Clone, Debug, Default)]
 struct Promises(Arc<Mutex<Vec<(usize, Promise)>>>);
 
@@ -78,7 +78,7 @@ impl Promises {
         self.0.lock().unwrap().push((disk.operation_count(), promise));
     }
 
-    /// Those that had been made before the operation of this number began.
+    /// The promises that were made before the operation of this number began.
     fn before(&self, operation: usize) -> Vec<Promise> {
         let promises = self.0.lock().unwrap();
         let made = promises.iter().filter(|(count, _)| *count <= operation);
@@ -90,7 +90,7 @@ impl Promises {
     }
 }
 
-/// Why a workload did not come to its end.
+/// Why a workload did not finish.
 #[derive(Debug)]
 enum Stopped {
     Open(OpenError),
@@ -110,8 +110,8 @@ impl Stopped {
     }
 }
 
-/// Someone who uses the log, and remembers what it promised. Every message is another number, so
-/// that one that is there twice is seen.
+/// A client of the log, which remembers what the log promised. Every message is a different number,
+/// so a duplicate is noticed.
 struct User {
     disk: SimulatedDisk,
     ledger: Ledger,
@@ -119,7 +119,8 @@ struct User {
 }
 
 impl User {
-    /// Appends, and where that is refused once more: a refusal says that nothing was written.
+    /// Appends. If the append is refused, tries once more: a refusal means that nothing was
+    /// written.
     async fn append(
         &self,
         first: usize,
@@ -149,7 +150,7 @@ impl User {
         Ok(receipt)
     }
 
-    /// Publishes a checkpoint, and where there is no room for it once more.
+    /// Publishes a checkpoint. If there is no room for it, tries once more.
     async fn publish(&self) -> Result<(), Stopped> {
         for _attempt in 0..2 {
             let published = self.ledger.publish_checkpoint().await.map_err(Stopped::Append)?;
@@ -190,7 +191,7 @@ impl User {
         Ok(())
     }
 
-    /// Erases, and where there is no room for that once more.
+    /// Erases. If there is no room for that, tries once more.
     async fn erase(&self, leaves: &str) -> Result<(), Stopped> {
         let leaves: LeafRanges = leaves.parse().unwrap();
         let erase = || {
@@ -214,8 +215,8 @@ impl User {
     }
 }
 
-/// Everything that a log does: it is begun, grows over several segments, is killed, goes on, and is
-/// closed.
+/// Everything that a log does: it is created, grows over several segments, is killed, continues,
+/// and is closed.
 async fn workload(disk: &SimulatedDisk, promises: &Promises) -> Result<(), Stopped> {
     let user = |disk: &SimulatedDisk, ledger: Ledger| User {
         disk: disk.clone(),
@@ -229,7 +230,7 @@ async fn workload(disk: &SimulatedDisk, promises: &Promises) -> Result<(), Stopp
     first.publish().await?;
     // More than 256 leaves: a second block, and nodes of two heights.
     first.append(5, 260, None, None).await?;
-    // The segment is full; what follows stands in the second one.
+    // The segment is full; what follows is in the second one.
     let receipt = first.append(265, 1, Some("b"), Some(200)).await?;
     assert_eq!(first.append(265, 1, Some("b"), None).await?, receipt, "a retry");
     first.rotate().await?;
@@ -248,8 +249,8 @@ async fn workload(disk: &SimulatedDisk, promises: &Promises) -> Result<(), Stopp
     writer.close().await.map_err(Stopped::Close)
 }
 
-/// Opens the log as a new process does, holds it to its promises, goes on with it, closes it and
-/// verifies it.
+/// Opens the log as a new process does, checks its promises, continues it, closes it and verifies
+/// it.
 async fn check(disk: &SimulatedDisk, promises: &mut Vec<Promise>) {
     let (ledger, writer) = open(disk).unwrap();
     let numbers = hold_to(&ledger, promises);
@@ -267,7 +268,7 @@ async fn check(disk: &SimulatedDisk, promises: &mut Vec<Promise>) {
     assert_eq!((verified.leaves, verified.torn_bytes), (size + 2, 0));
 }
 
-/// Holds an open log to its promises. Answers the numbers that its messages are.
+/// Checks the promises of an open log. Returns the numbers in its messages.
 fn hold_to(ledger: &Ledger, promises: &[Promise]) -> Vec<usize> {
     let stored = ledger.envelopes(0, usize::MAX, usize::MAX).unwrap();
     let messages: Vec<Option<String>> =
@@ -336,8 +337,8 @@ async fn retry(disk: &SimulatedDisk, ledger: &Ledger, promises: &[Promise]) {
     }
 }
 
-/// Checks the log, and once more after a loss of power: what the first check was told must have
-/// been so.
+/// Checks the log, and checks it again after a loss of power: what the first check saw must still
+/// be true.
 fn check_twice(runtime: &Runtime, contents: Contents, mut promises: Vec<Promise>) {
     let disk = SimulatedDisk::with(contents);
     runtime.block_on(check(&disk, &mut promises));
@@ -345,7 +346,7 @@ fn check_twice(runtime: &Runtime, contents: Contents, mut promises: Vec<Promise>
     runtime.block_on(check(&disk, &mut promises));
 }
 
-/// Says on a panic what was being tried.
+/// Prints on a panic which case was being tried.
 pub(crate) struct Trying<'a>(pub(crate) &'a dyn Fn() -> String);
 
 impl Drop for Trying<'_> {
@@ -356,8 +357,8 @@ impl Drop for Trying<'_> {
     }
 }
 
-/// What a workload leaves in which nothing goes wrong: segments of which two were written anew, a
-/// log under its second key.
+/// The result of a workload without faults: segments of which two were rewritten, and a log under
+/// its second key.
 pub(crate) fn whole_log() -> Contents {
     let disk = site();
     runtime().block_on(workload(&disk, &Promises::default())).unwrap();
@@ -368,14 +369,14 @@ fn site() -> SimulatedDisk {
     SimulatedDisk::new(folder().parent().unwrap())
 }
 
-/// What a disk holds before one of the operations of a log's life.
+/// Contents of a disk before one operation in a log's life.
 pub(crate) struct Moment {
     pub(crate) contents: Contents,
-    /// Leaves of the newest checkpoint that was told to anyone.
+    /// Leaves of the newest checkpoint that was published.
     pub(crate) published: u64,
 }
 
-/// Every moment of a workload in which nothing goes wrong.
+/// Every moment of a workload without faults.
 pub(crate) fn life() -> Vec<Moment> {
     let (disk, promises) = (site(), Promises::default());
     disk.keep_history();
@@ -393,15 +394,15 @@ pub(crate) fn life() -> Vec<Moment> {
         .collect()
 }
 
-/// The operations of a workload in which nothing goes wrong.
+/// The operations of a workload without faults.
 fn operations() -> Vec<Operation> {
     let disk = site();
     runtime().block_on(workload(&disk, &Promises::default())).unwrap();
     disk.operations()
 }
 
-/// Runs the workload with a fault at every operation to which it can happen. `outcome` looks at how
-/// far it came.
+/// Runs the workload with a fault at every operation that can have it. `outcome` checks how far the
+/// workload came.
 fn run_table(fault: Fault, outcome: impl Fn(Result<(), Stopped>)) {
     let runtime = runtime();
     let mut tried = 0;
@@ -444,7 +445,7 @@ fn a_torn_write_costs_nothing_that_was_promised() {
 #[test]
 fn a_full_disk_stops_nothing_once_there_is_room_again() {
     run_table(Fault::NoSpace, |outcome| match outcome {
-        // Where a log is opened or closed, someone makes room and starts it again.
+        // If opening or closing fails, someone makes room and starts it again.
         Ok(()) | Err(Stopped::Open(_) | Stopped::Close(_)) => {}
         Err(stopped) => panic!("a full disk stopped the log: {:?}", stopped.error()),
     });
@@ -461,12 +462,12 @@ fn a_slow_operation_delays_and_breaks_nothing() {
         let gate = Gate { reached, open: is_open };
         disk.plan(Plan { at, fault: Fault::Slow, gate: Some(gate) });
         thread::scope(|scope| {
-            // Where the test fails, the gate goes with it, and the workload ends.
+            // If the test fails, the gate is dropped with it, and the workload ends.
             let open = open;
             let working = scope.spawn(|| self::runtime().block_on(workload(&disk, &promises)));
             is_reached.recv_timeout(DEADLINE).unwrap();
-            // Whatever was promised by now does not depend on what hangs: it holds if the power
-            // fails meanwhile.
+            // What was promised by now does not depend on the hanging operation: it stays true if
+            // the power fails meanwhile.
             let promised = promises.all();
             let meanwhile = disk.contents().after(Loss::Everything);
             check_twice(&runtime, meanwhile, promised);
@@ -492,7 +493,7 @@ fn a_kill_or_a_loss_of_power_costs_nothing_that_was_promised() {
             let _trying = Trying(&|| format!("{loss:?} before operation {operation}"));
             let (left, mut promised) = (contents.clone().after(loss), promises.before(operation));
             match loss {
-                // What the start found is not all durable yet.
+                // Not everything that the start found is durable yet.
                 Loss::Nothing => check_twice(&runtime, left, promised),
                 _ => runtime.block_on(check(&SimulatedDisk::with(left), &mut promised)),
             }

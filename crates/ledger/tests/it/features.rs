@@ -1,5 +1,5 @@
-//! What a log can do beyond appending: keys of appends, erasure, holds, retention, key rotation,
-//! and reading what older versions wrote.
+//! Features of a log beyond appending: keys of appends, erasure, holds, retention, key rotation,
+//! and reading logs of older versions.
 
 use std::{
     fs, io,
@@ -142,13 +142,13 @@ async fn an_erased_envelope_is_gone_and_its_proof_holds() {
         assert!(refusal.contains(words), "{leaves}: {refusal}");
     }
     close(folder.path(), writer).await;
-    // Whatever is still in the segments was unpacked for `verify`; what is not packed shows in the
-    // bytes.
+    // `verify` decompressed everything that is still in the segments. Uncompressed data would be
+    // visible in the bytes.
     for file in files(folder.path()) {
         let bytes = fs::read(&file).unwrap();
         assert!(!bytes.windows(6).any(|window| window == b"SECRET"), "{}", file.display());
     }
-    // The tree can be made again from what is left.
+    // The tree can be rebuilt from what is left.
     fs::remove_dir_all(folder.path().join("ledger/tree")).unwrap();
     let (ledger, writer) = open(folder.path());
     assert_eq!(ledger.entries(2, 1).unwrap(), [entry]);
@@ -165,7 +165,7 @@ async fn an_erasure_that_was_interrupted_is_finished_at_the_next_start() {
     let before = fs::read(folder.path().join(segment)).unwrap();
     ledger.erase(erasure("3-5"), at(1)).await.unwrap();
     writer.close().await.unwrap();
-    // What a crash leaves when the order is sealed and the segment not written anew yet.
+    // A crash happened after the order was sealed and before the segment was rewritten.
     let crashed = copy(folder.path());
     fs::write(crashed.path().join(segment), before).unwrap();
     fs::remove_file(crashed.path().join("ledger/state")).unwrap();
@@ -173,7 +173,7 @@ async fn an_erasure_that_was_interrupted_is_finished_at_the_next_start() {
     let gone = ledger.envelopes(2, 5, usize::MAX).unwrap();
     let gone: Vec<bool> = gone.iter().map(|stored| stored.bytes.is_none()).collect();
     assert_eq!(gone, [false, true, true, true, false]);
-    // Who keeps something that tells of them is told late, and of each erasure from here on.
+    // A listener that registers late hears of earlier erasures, and of each later one.
     let told = Arc::new(AtomicU32::new(0));
     let tell = Arc::clone(&told);
     ledger.after_erasing(move || {
@@ -185,7 +185,7 @@ async fn an_erasure_that_was_interrupted_is_finished_at_the_next_start() {
     close(crashed.path(), writer).await;
 }
 
-/// A disk on which, while told so, no segment can take the place of another.
+/// A disk on which, on demand, no segment can replace another.
 #[derive(Debug, Default)]
 struct StubbornDisk(AtomicBool);
 
@@ -361,7 +361,7 @@ async fn what_was_derived_is_found_from_what_it_was_derived_from() {
     close(folder.path(), writer).await;
 }
 
-/// A copy of the log that an older version left.
+/// A copy of a log that an older version wrote.
 pub(crate) fn kept_log(version: &str, path: &Path) {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(version);
     for file in files(&kept) {
@@ -395,7 +395,7 @@ async fn a_log_of_version_2_is_read_and_gone_on_with() {
 }
 
 /// It has two keys, batches under keys of which one was erased whole and one in part, a hold that
-/// was placed and released, and a cursor that moved alone behind the checkpoint.
+/// was placed and released, and a cursor that moved alone after the checkpoint.
 #[tokio::test]
 async fn a_log_of_version_3_is_read_and_gone_on_with() {
     let folder = TempDir::new().unwrap();

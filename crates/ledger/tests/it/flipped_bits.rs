@@ -1,10 +1,10 @@
-//! Any flipped bit in any file of a log is found by `verify`, and named.
+//! `verify` finds and names any flipped bit in any file of a log.
 //!
-//! The log is whole and closed: several segments, erasures, a rotation of keys, a hold. Two kinds
-//! of bits count for nothing and are not there in such a log: those of a `.next` file, which means
-//! nothing, and those of a commit group behind everything that checkpoint, state and tree speak of.
-//! The last group of a log cannot be told from one that a crash tore; `verify` counts such bytes as
-//! torn instead of refusing them.
+//! The log is complete and closed: several segments, erasures, a key rotation, a hold. Two kinds of
+//! bits do not matter, and such a log has none of them: those of a `.next` file, which readers
+//! ignore, and those of a commit group after everything that checkpoint, state and tree cover.
+//! `verify` cannot tell the last group from one that a crash tore, so it counts such bytes as torn
+//! instead of refusing them.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use super::{
     simulated_disk::{Contents, SimulatedDisk},
 };
 
-/// Files up to this length are tried at every byte, longer ones at offsets that are drawn.
+/// Files up to this length are tried at every byte, longer ones at random offsets.
 const TRIED_WHOLE_MAX: usize = 1 << 10;
 
 #[track_caller]
@@ -42,7 +42,7 @@ fn any_flipped_bit_of_a_small_file_is_found_and_named() {
     }
     for (path, len) in files.iter().filter(|(_, len)| *len <= TRIED_WHOLE_MAX) {
         for at in 0..*len {
-            // Neighbours get different bits, so that eight bytes try all.
+            // Neighbouring bytes get different bits, so eight bytes try all of them.
             assert_found(&contents, path, at, (at % 8) as u8);
         }
     }

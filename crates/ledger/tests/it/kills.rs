@@ -1,10 +1,10 @@
-//! kill -9 in a loop: a process appends under load, is killed, and the log that it leaves is held
-//! to everything it acknowledged; then the next one goes on.
+//! Runs kill -9 in a loop: a process appends under load and is killed. The log that it leaves is
+//! compared with everything that it acknowledged, and the next process continues it.
 //!
-//! The process is this test binary, told by [`FOLDER`] to be [`appends_until_it_is_killed`]. What
-//! it acknowledges it prints, and the parent keeps it. The number of rounds is 10, or what
-//! [`ROUNDS`] says; `cargo xtask kills` runs 100. Losses of power are `faults`' subject: a kill
-//! leaves the page cache.
+//! The process is this test binary; [`FOLDER`] makes it run [`appends_until_it_is_killed`]. It
+//! prints what it acknowledges, and the parent keeps that. The number of rounds is 10, unless
+//! [`ROUNDS`] sets another; `cargo xtask kills` runs 100. The module `faults` tests losses of
+//! power, because a kill leaves the page cache.
 
 use std::{
     collections::HashSet,
@@ -26,17 +26,17 @@ use tokio::{runtime::Runtime, task::JoinSet};
 
 use super::{Batch, event, message_of, signer};
 
-/// Names the folder of the log to the process that is to be killed.
+/// Environment variable with the log's folder, for the process to kill.
 const FOLDER: &str = "SEALWIRE_KILLS_FOLDER";
-/// Says how many rounds there are.
+/// Environment variable with the number of rounds.
 const ROUNDS: &str = "SEALWIRE_KILLS_ROUNDS";
-/// Rounds where nobody says how many.
+/// Default number of rounds.
 const ROUNDS_DEFAULT: u64 = 10;
-/// Who appends at the same time.
+/// Number of simultaneous appenders.
 const TASKS: u64 = 16;
 /// Acknowledgements after which a process is killed at the latest.
 const ACKNOWLEDGED_MAX: u64 = 150;
-/// Small enough that segments are begun, and written anew, throughout.
+/// Small enough that segments are begun and rewritten throughout.
 const SEGMENT_BYTES_MAX: u64 = 16 << 10;
 /// Room that a round on a small file system adds: some hundred batches.
 const ROOM_PER_ROUND: u64 = 64 << 10;
@@ -66,8 +66,8 @@ fn appends_until_it_is_killed() {
     });
 }
 
-/// Seals batches of 1 to 4 messages, each of which is there once in the whole log, and says of each
-/// batch when it is acknowledged.
+/// Seals batches of 1 to 4 messages, each unique in the whole log, and prints when each batch is
+/// acknowledged.
 async fn append_for_ever(ledger: Ledger, task: u64) {
     let process = std::process::id();
     for number in 0_u64.. {
@@ -78,19 +78,19 @@ async fn append_for_ever(ledger: Ledger, task: u64) {
             Ok(receipt) => {
                 let entries = ledger.entries(receipt.first_leaf, count as usize).unwrap();
                 let digest = digest_of(&entries);
-                // The end of the line shows that it is whole.
+                // The line end shows that the line is complete.
                 println!("sealed {} {count} {name} {digest} .", receipt.first_leaf);
             }
             Err(AppendError::Write(_)) => println!("refused ."),
             Err(error) => panic!("{error}"),
         }
-        // On a full disk refusals come at once, and others want to run too.
+        // On a full disk refusals come at once; this lets the others run too.
         tokio::task::yield_now().await;
     }
 }
 
 async fn publish_and_erase_for_ever(ledger: Ledger) {
-    // In the middle of what processes before this one left.
+    // Among the leaves of earlier processes.
     let mut next = ledger.size() / 2;
     loop {
         ledger.publish_checkpoint().await.unwrap();
@@ -100,7 +100,8 @@ async fn publish_and_erase_for_ever(ledger: Ledger) {
             let erasure = Erasure { leaves, actor, reason };
             match ledger.erase(erasure, Timestamp::from_unix_micros(0)).await {
                 Ok(_) => println!("erased {next} ."),
-                // Of the log itself, erased before, or there is no room to write a segment anew.
+                // The leaf is the log's own or already erased, or there is no room to rewrite a
+                // segment.
                 Err(EraseError::OfTheLog { .. } | EraseError::Nothing) => {}
                 Err(EraseError::Io { .. } | EraseError::Append(AppendError::Write(_))) => {}
                 Err(error) => panic!("{error}"),
@@ -114,13 +115,13 @@ fn digest_of(entries: &[Hash]) -> Hash {
     Hash::sha256(&entries.iter().flat_map(|entry| *entry.as_bytes()).collect::<Vec<_>>())
 }
 
-/// What the killed processes said.
+/// What the killed processes printed.
 #[derive(Debug, Default)]
 struct Said {
     sealed: Vec<Sealed>,
     erased: HashSet<u64>,
     refused: u64,
-    /// Leaves that were found sealed and had not been acknowledged.
+    /// Leaves that were sealed but not acknowledged.
     unacknowledged: usize,
 }
 
@@ -133,7 +134,7 @@ struct Sealed {
 }
 
 impl Said {
-    /// Takes a line; one that was cut off by the kill says nothing.
+    /// Takes a line. A line that the kill cut off counts for nothing.
     fn take(&mut self, line: &str) {
         let words: Vec<&str> = line.split(' ').collect();
         match words.as_slice() {
@@ -153,7 +154,7 @@ impl Said {
         self.sealed.iter().map(|sealed| sealed.count).sum()
     }
 
-    /// Holds the log to everything that was said.
+    /// Compares the log with everything that was printed.
     fn check(&mut self, ledger: &Ledger) {
         let stored = ledger.envelopes(0, usize::MAX, usize::MAX).unwrap();
         let entries = ledger.entries(0, stored.len()).unwrap();
@@ -197,8 +198,8 @@ impl Said {
     }
 }
 
-/// Starts a process that appends, and kills it after this many acknowledgements or refusals; 0
-/// kills it as it opens the log.
+/// Starts a process that appends, and kills it after this many acknowledgements or refusals. With
+/// 0, kills it while it opens the log.
 fn run_and_kill(folder: &Path, after: u64, until_refused: bool, said: &mut Said) {
     let mut process: Child = Command::new(env::current_exe().unwrap())
         .args(["kills::appends_until_it_is_killed", "--exact", "--ignored", "--nocapture"])
@@ -221,12 +222,12 @@ fn run_and_kill(folder: &Path, after: u64, until_refused: bool, said: &mut Said)
     assert!(ended.is_none(), "the process ended by itself: {ended:?}");
     process.kill().unwrap();
     process.wait().unwrap();
-    // What it had said by then counts, read or not.
+    // Everything that it had printed by then counts, whether or not it was read.
     lines.map_while(Result::ok).for_each(|line| said.take(&line));
 }
 
-/// Opens what a killed process left as the next one would, holds it to what was said, and verifies
-/// it.
+/// Opens what a killed process left as the next process would, compares it with what was printed,
+/// and verifies it.
 fn check(folder: &Path, said: &mut Said) {
     Runtime::new().unwrap().block_on(async {
         let (ledger, writer) = open(folder);
@@ -240,7 +241,7 @@ fn rounds() -> u64 {
     env::var(ROUNDS).map_or(ROUNDS_DEFAULT, |rounds| rounds.parse().expect("a number of rounds"))
 }
 
-/// Numbers up to `max`, spread by a step that is prime to it.
+/// Numbers up to `max`, spread by a step that is coprime to it.
 fn spread(round: u64, max: u64) -> u64 {
     round * 61 % (max + 1)
 }
@@ -268,7 +269,7 @@ fn a_log_outlives_every_kill() {
     report("kill -9", rounds(), &said);
 }
 
-/// A file system in memory of a size that can be changed. Mounting it takes root.
+/// A file system in memory whose size can be changed. Mounting it needs root.
 struct SmallFileSystem(TempDir);
 
 impl SmallFileSystem {

@@ -1,6 +1,6 @@
-//! What is left of an envelope once it is erased: nothing that tells what it said to somebody who
-//! guesses. A commitment is salted, and the salt goes too; anything else that follows from an event
-//! is in no file.
+//! What is left of an erased envelope: nothing that confirms a guess of its content. The commitment
+//! is salted, and the salt is erased too. No file contains anything else that follows from the
+//! event.
 
 use std::{fs, path::Path};
 
@@ -15,14 +15,14 @@ use super::{
     files, verify,
 };
 
-/// What someone logs who makes the key of it, too.
+/// A message from which the caller also derives the key of the append.
 const PIN: &str = "PIN 4711";
 
 fn pin() -> Batch {
     Batch { key: Some(AppendKey::parse(PIN).unwrap()), ..Batch::of(vec![event(PIN.into())]) }
 }
 
-/// Unsalted functions of the event and of its key that anybody can compute who guesses them.
+/// Unsalted functions of the event and its key, which anyone who guesses them can compute.
 fn guesses(key: &str) -> Vec<Hash> {
     let EventJson { head, tail } = EventJson::of(&event(PIN.into()));
     let pieces = [
@@ -36,7 +36,7 @@ fn guesses(key: &str) -> Vec<Hash> {
     guesses
 }
 
-/// Files in which one of the guesses stands, as bytes or as text.
+/// Files that contain one of the guesses, as bytes or as text.
 fn files_that_tell(folder: &Path, key: &str) -> Vec<String> {
     let mut tell = Vec::new();
     for file in files(folder) {
@@ -65,13 +65,13 @@ async fn no_unsalted_function_of_an_envelope_outlives_it() {
     assert_eq!(files_that_tell(&path, PIN).len(), 1, "its key is in the segment as long as it is");
     ledger.erase(erasure(&receipt.first_leaf.to_string()), at(1)).await.unwrap();
     assert_eq!(files_that_tell(&path, PIN), Vec::<String>::new());
-    // Nobody knows any more what was sealed under the key.
+    // The log no longer knows what was sealed under the key.
     assert_ne!(ledger.append(pin()).await.unwrap(), receipt);
     writer.close().await.unwrap();
     verify(&path).unwrap();
 }
 
-/// Version 3 kept a hash of what was appended, also after it was erased.
+/// Version 3 kept a hash of the appended events, also after their erasure.
 #[tokio::test]
 async fn what_an_older_version_kept_of_erased_envelopes_goes_at_the_first_start() {
     let folder = TempDir::new().unwrap();
@@ -93,7 +93,7 @@ async fn a_retry_is_compared_with_what_was_sealed() {
     let (ledger, writer) = open();
     let first = ledger.append(keyed("a", 0, 300)).await.unwrap();
     let erased = ledger.append(keyed("b", 300, 2)).await.unwrap();
-    // The segment is written anew, with the first batch as it is.
+    // The segment is rewritten, with the first batch unchanged.
     ledger.erase(erasure(&erased.first_leaf.to_string()), at(1)).await.unwrap();
     writer.close().await.unwrap();
     for _start in 0..2 {

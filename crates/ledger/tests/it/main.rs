@@ -1,5 +1,5 @@
-//! The ledger from outside: what was acknowledged is there after anything a crash can do, and
-//! whatever was changed is named.
+//! Tests the ledger from outside: what was acknowledged survives any crash, and every change is
+//! named.
 
 #![expect(
     clippy::unwrap_used,
@@ -64,7 +64,7 @@ fn batch(first: usize, count: usize) -> Batch {
     Batch::of((first..first + count).map(|number| event(number.to_string())).collect())
 }
 
-/// What each leaf after the genesis entry says.
+/// Message of each leaf after the genesis entry.
 fn messages(ledger: &Ledger) -> Vec<String> {
     let envelopes = ledger.envelopes(1, usize::MAX, usize::MAX).unwrap();
     envelopes.iter().map(|envelope| message_of(envelope.bytes.as_deref().unwrap())).collect()
@@ -80,7 +80,7 @@ fn assert_holds(ledger: &Ledger, count: usize) {
 }
 
 /// A folder with a closed log of `batches` batches of `each` events, and a cursor that moved with
-/// every one.
+/// each batch.
 async fn log(batches: usize, each: usize) -> TempDir {
     let folder = TempDir::new().unwrap();
     let (ledger, writer) = open(folder.path());
@@ -204,7 +204,7 @@ async fn what_was_not_covered_by_a_checkpoint_is_there_after_a_crash() {
     ledger.append(batch(0, 10)).await.unwrap();
     ledger.publish_checkpoint().await.unwrap();
     ledger.append(batch(10, 300)).await.unwrap();
-    // What is on disk now is what a crash leaves: the checkpoint covers 11 of 311 leaves.
+    // The disk is now as a crash leaves it: the checkpoint covers 11 of 311 leaves.
     let crashed = copy(folder.path());
     let (ledger, writer) = open(crashed.path());
     assert_holds(&ledger, 310);
@@ -289,8 +289,8 @@ async fn the_trees_files_are_made_again_when_they_are_gone_or_wrong() {
 #[tokio::test]
 async fn a_history_that_was_written_anew_is_not_signed() {
     let folder = log(2, 10).await;
-    // Another log of the same key, as long as this one or longer, takes the place of the segments,
-    // and what is derived is deleted.
+    // Another log of the same key, as long as this one or longer, replaces the segments, and the
+    // derived files are deleted.
     for batches in [2, 3] {
         let forged = copy(folder.path());
         let other = TempDir::new().unwrap();
@@ -315,7 +315,7 @@ async fn a_cursor_that_moved_alone_is_kept_and_verifies() {
         let cursor = Some(Cursor { name: "test".into(), next_leaf });
         ledger.append(Batch { cursor, ..Batch::default() }).await.unwrap();
     }
-    // No leaf came, so no checkpoint follows.
+    // No leaf was added, so no checkpoint follows.
     writer.close().await.unwrap();
     verify(&folder.path().join("ledger")).unwrap();
     assert_eq!(open(folder.path()).0.cursor("test"), 6);

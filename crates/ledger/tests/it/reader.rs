@@ -1,5 +1,5 @@
-//! Looking at a log's folder: the same as the writer says, whatever the writer is doing, and
-//! nothing is touched.
+//! Reading a log's folder: readers see what the writer says, whatever the writer is doing, and
+//! change nothing.
 
 use std::{
     fs,
@@ -35,7 +35,7 @@ fn contents(folder: &Path) -> Vec<Vec<u8>> {
     files(folder).iter().map(|file| fs::read(file).unwrap()).collect()
 }
 
-/// What is seen from the folder is what the writer says, up to the checkpoint.
+/// A reader of the folder sees what the writer says, up to the checkpoint.
 #[track_caller]
 fn assert_sees_the_same(reader: &LogReader, ledger: &Ledger) {
     let size = reader.size();
@@ -100,7 +100,7 @@ async fn an_erasure_meanwhile_makes_nothing_wrong() {
     let before = look(folder.path()).unwrap();
     before.envelopes(0, 1, usize::MAX).unwrap();
     let untouched = look(folder.path()).unwrap();
-    // Both segments are written anew: one that a reader has opened, and one that none has.
+    // Both segments are rewritten: one that a reader has opened, and one that no reader has opened.
     ledger.erase(erasure("3,310-320"), at(2)).await.unwrap();
     ledger.publish_checkpoint().await.unwrap();
     for reader in [before, untouched, look(folder.path()).unwrap()] {
@@ -241,7 +241,7 @@ async fn what_does_not_follow_from_the_checkpoint_is_refused() {
     assert!(matches!(missing, Some(OpenReaderError::NoCheckpoint { .. })), "{missing:?}");
     let short = refusal(&|ledger| fs::write(ledger.join("tree/entries"), [0; 32]).unwrap());
     assert!(matches!(short, Some(OpenReaderError::Behind { .. })), "{short:?}");
-    // What the state says, the log says too.
+    // The log says the same as the state.
     assert!(refusal(&|ledger| fs::remove_file(ledger.join("state")).unwrap()).is_none());
     let other_root =
         refusal(&|ledger| fs::write(ledger.join("tree/nodes-8"), [0; 2 * 64]).unwrap());
@@ -253,7 +253,7 @@ async fn what_does_not_follow_from_the_checkpoint_is_refused() {
 async fn a_reader_that_meets_an_erasure_reads_on_wherever_it_met_it() {
     let whole = TempDir::new().unwrap();
     let (ledger, writer) = open(whole.path());
-    // Long envelopes, so that the segment is another when one is gone.
+    // Long envelopes, so that erasing one changes the segment.
     ledger.append(batch(0, 400)).await.unwrap();
     ledger.erase(erasure("7"), at(1)).await.unwrap();
     ledger.append(batch(400, 10)).await.unwrap();
@@ -293,8 +293,7 @@ async fn a_reader_that_meets_an_erasure_reads_on_wherever_it_met_it() {
 async fn what_may_pass_is_told_from_what_is_damaged() {
     let folder = TempDir::new().unwrap();
     let (ledger, writer) = open(folder.path());
-    // The second segment of three, none of which a reader has looked into yet: the first has the
-    // log's key.
+    // The second of three segments. No reader has opened it yet; the first has the log's key.
     for leaf in ["7", "50"] {
         ledger.append(batch(0, 40)).await.unwrap();
         ledger.erase(erasure(leaf), at(1)).await.unwrap();
@@ -311,7 +310,7 @@ async fn what_may_pass_is_told_from_what_is_damaged() {
     let segments = files(&folder.path().join("ledger/segments"));
     let [_, closed, _] = &*segments else { panic!("{segments:?}") };
     let gone = folder.path().join("gone");
-    // In place of the segment stands a link to itself: opening it fails with the system's error.
+    // The segment is replaced by a link to itself, so opening it fails with the system's error.
     fs::rename(closed, &gone).unwrap();
     std::os::unix::fs::symlink(closed, closed).unwrap();
     assert!(may_pass());

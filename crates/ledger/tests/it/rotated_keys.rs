@@ -1,9 +1,8 @@
-//! A key that was rotated away vouches for nothing any more, wherever a log is verified by the key
-//! that came after it.
+//! A replaced key proves nothing to anyone who verifies a log with a later key.
 //!
-//! The attacker has the old key and the log's public files. They sign another history of fewer
-//! leaves than the log had when it went over to the new key, and show the genuine rotation beside
-//! it.
+//! The attacker has the old key and the log's public files. They sign a different history with
+//! fewer leaves than the log had when it changed to the new key, and show the genuine rotation
+//! beside it.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -51,8 +50,8 @@ fn look(folder: &Path) -> LogReader {
     LogReader::open(Arc::new(RealDisk), &folder.join("ledger"), None).unwrap()
 }
 
-/// The genuine log, and the folder of one with the same first leaf that the old key signs up to
-/// [`FORGED`]; beyond that it holds what the attacker likes, the rotation at its leaf among it.
+/// The genuine log, and the folder of a log with the same first leaf that the old key signs up to
+/// [`FORGED`]. Beyond that it holds what the attacker chose, including the rotation at its leaf.
 async fn genuine_and_forged() -> (TempDir, TempDir) {
     let genuine = TempDir::new().unwrap();
     let (ledger, writer) = Ledger::open(&genuine.path().join("ledger"), other_signer(1)).unwrap();
@@ -85,7 +84,7 @@ async fn a_key_counts_only_under_a_checkpoint_that_covers_its_event() {
         matches!(error, InvalidKeyEvents::NotYet { vkey, leaf: ROTATION, size: FORGED } if *vkey == key)
     };
 
-    // Over HTTP: the whole log, and that it grew.
+    // Over HTTP: the whole log, and its growth.
     let events = look(genuine.path()).key_events().to_vec();
     let mut shown = Shown { log: look(forged.path()), events };
     let error = verify_tree(&mut shown, Some(&new), &mut |_| {}).unwrap_err();
@@ -96,11 +95,11 @@ async fn a_key_counts_only_under_a_checkpoint_that_covers_its_event() {
         matches!(&error, GrowthError::Checkpoint(InvalidKeys::Events(error)) if is_too_early(error, &new)),
         "{error}"
     );
-    // Who knows the old key alone is shown it alone.
+    // Someone who knows only the old key sees only that key.
     let verified = verify_tree(&mut shown, Some(&old), &mut |_| {}).unwrap();
     assert_eq!(verified.keys.iter().collect::<Vec<_>>(), [(0, &old)]);
 
-    // In a folder, whole or as its checkpoint has it.
+    // In a folder: all of it, or only what its checkpoint covers.
     let ledger = forged.path().join("ledger");
     let error = verify_folder(&RealDisk, &ledger, Some(&new), &mut |_| {}).unwrap_err();
     assert!(matches!(&error, VerifyError::Keys(error) if is_too_early(error, &new)), "{error}");
@@ -125,7 +124,8 @@ async fn a_key_counts_only_under_a_checkpoint_that_covers_its_event() {
     let error = verify_bundle(forged.as_bytes(), Some(&new), &mut |_| {}).unwrap_err();
     assert!(matches!(&error, BundleError::Keys(error) if is_too_early(error, &new)), "{error}");
 
-    // The genuine log holds under either key: the old one signed for the new one.
+    // The genuine log verifies with either key, because the old key signed the change to the new
+    // one.
     for known in [&old, &new] {
         verify_tree(&mut look(genuine.path()), Some(known), &mut |_| {}).unwrap();
         let ledger = genuine.path().join("ledger");

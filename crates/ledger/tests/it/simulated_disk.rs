@@ -1,13 +1,13 @@
 //! A disk in memory that fails, tears and forgets on demand.
 //!
-//! Of each file it knows what processes see and what was fsynced, and every change between the two;
-//! the same of each folder's entries, which only the fsync of the folder makes durable. Every
-//! operation has a number, and a [`Plan`] says which of them goes wrong in which way. A loss of
-//! power keeps what was fsynced and of the rest what a [`Loss`] says: writes in whole sectors, in
+//! For each file it stores what processes see, what was fsynced, and every change between the two.
+//! It does the same for each folder's entries, which only an fsync of the folder makes durable.
+//! Every operation has a number, and a [`Plan`] says which operation fails in which way. A loss of
+//! power keeps what was fsynced and, of the rest, what a [`Loss`] says: whole sectors of writes, in
 //! any combination.
 //!
-//! A process that was killed has no handles any more: [`SimulatedDisk::restart`] makes those from
-//! before fail without effect.
+//! A killed process has no handles: [`SimulatedDisk::restart`] makes the old handles fail without
+//! effect.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,31 +19,32 @@ use std::{
 
 use ledger::disk::{Disk, DiskFile, Mode};
 
-/// What a disk writes whole or not at all.
+/// Bytes that a disk writes completely or not at all.
 const SECTOR: usize = 512;
-/// Bytes that a disk which fills up still takes: the write that hits the end is written in part.
+/// Bytes that a disk still accepts while it fills up. The write that reaches the end is written in
+/// part.
 const LAST_ROOM: u64 = 17;
 
 /// What goes wrong with an operation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Fault {
-    /// It fails and nothing is done; a failed fsync forgets what it was to write.
+    /// The operation fails and does nothing. A failed fsync forgets what it should write.
     Error,
-    /// It fails, and all of it is done.
+    /// The operation fails although all of it is done.
     ErrorButDone,
     /// Fewer bytes are read or written than were asked for, without an error.
     Short,
-    /// A part is written, and it fails.
+    /// A part is written, and then the operation fails.
     Torn,
     /// From here on there is no room for new files or more bytes, until
     /// [`SimulatedDisk::make_room`].
     NoSpace,
-    /// It takes until the gate is opened.
+    /// The operation hangs until the gate is opened.
     Slow,
 }
 
 impl Fault {
-    /// Whether it can happen to such an operation.
+    /// Whether such an operation can have this fault.
     pub(crate) fn can_happen_to(self, operation: Operation) -> bool {
         match self {
             Self::Error | Self::Slow => true,
@@ -75,24 +76,24 @@ pub(crate) enum Operation {
 pub(crate) struct Plan {
     pub(crate) at: usize,
     pub(crate) fault: Fault,
-    /// Of [`Fault::Slow`]: told when the operation begins, and asked when it may go on.
+    /// For [`Fault::Slow`]: is told when the operation begins, and decides when it may continue.
     pub(crate) gate: Option<Gate>,
 }
 
-/// Holds an operation up.
+/// Delays an operation.
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) reached: mpsc::Sender<()>,
     pub(crate) open: mpsc::Receiver<()>,
 }
 
-/// What a loss of power takes of what was not fsynced.
+/// What a loss of power removes of the changes that were not fsynced.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Loss {
     /// Nothing: only the process was killed.
     Nothing,
     Everything,
-    /// An arbitrary part, which follows from the seed.
+    /// A random part, determined by the seed.
     Some(u64),
 }
 
@@ -109,11 +110,11 @@ struct World {
     process: u64,
     operations: Vec<Operation>,
     plan: Option<Plan>,
-    /// Bytes that the disk still takes, where that is bounded.
+    /// Bytes that the disk still accepts, if they are limited.
     room: Option<u64>,
-    /// The contents before each operation, where they are kept.
+    /// The contents before each operation, if they are kept.
     history: Option<Vec<Contents>>,
-    /// What other processes leave before the operation of this number.
+    /// The contents that other processes leave before the operation of this number.
     switch: Option<(usize, Contents)>,
 }
 
@@ -175,23 +176,23 @@ impl SimulatedDisk {
         self.world.lock().unwrap()
     }
 
-    /// Has something go wrong.
+    /// Plans a fault.
     pub(crate) fn plan(&self, plan: Plan) {
         self.world().plan = Some(plan);
     }
 
-    /// Before the operation of this number, other processes leave these contents. Files that are
-    /// open stay so: `contents` must come from the life of the same disk.
+    /// Plans that other processes leave these contents before the operation of this number. Open
+    /// files stay open, so `contents` must come from the same disk.
     pub(crate) fn switch(&self, at: usize, contents: Contents) {
         self.world().switch = Some((at, contents));
     }
 
-    /// Keeps the contents before every operation from here on.
+    /// Keeps the contents before every operation from now on.
     pub(crate) fn keep_history(&self) {
         self.world().history = Some(Vec::new());
     }
 
-    /// The contents before every operation, and at last as they are now.
+    /// The contents before every operation, and finally the present contents.
     pub(crate) fn history(&self) -> Vec<Contents> {
         let mut world = self.world();
         let mut history = world.history.take().unwrap_or_default();
@@ -204,27 +205,28 @@ impl SimulatedDisk {
         self.world().contents.clone()
     }
 
-    /// The operations that were done so far.
+    /// The operations so far.
     pub(crate) fn operations(&self) -> Vec<Operation> {
         self.world().operations.clone()
     }
 
-    /// How many operations were done so far.
+    /// Number of operations so far.
     pub(crate) fn operation_count(&self) -> usize {
         self.world().operations.len()
     }
 
-    /// Whether what was planned has not happened yet.
+    /// Whether the planned fault is still to come.
     pub(crate) fn is_plan_open(&self) -> bool {
         self.world().plan.is_some()
     }
 
-    /// Ends a disk's being full.
+    /// Makes room on a full disk.
     pub(crate) fn make_room(&self) {
         self.world().room = None;
     }
 
-    /// Kills whoever uses the disk, heals it, and answers a view for the process that comes next.
+    /// Kills the processes that use the disk, removes the fault, and returns a view for the next
+    /// process.
     pub(crate) fn restart(&self) -> Self {
         let mut world = self.world();
         world.process += 1;
@@ -232,7 +234,7 @@ impl SimulatedDisk {
         Self { world: Arc::clone(&self.world), process: world.process }
     }
 
-    /// Counts the operation and says how it goes.
+    /// Counts the operation and decides its outcome.
     fn begin(&self, operation: Operation) -> io::Result<(MutexGuard<'_, World>, Option<Fault>)> {
         let mut world = self.world();
         if world.process != self.process {
@@ -261,7 +263,7 @@ impl SimulatedDisk {
             (Fault::Slow, Some(Gate { reached, open })) => {
                 drop(world);
                 reached.send(()).unwrap();
-                // Where the test has failed nobody opens it.
+                // If the test has failed, nothing opens the gate.
                 let _opened = open.recv();
                 Ok((self.world(), None))
             }
@@ -274,7 +276,7 @@ fn broken() -> io::Error {
     io::Error::other("the simulated disk is broken")
 }
 
-/// What an operation answers that was done.
+/// The result of an operation that was done.
 fn done<T>(fault: Option<Fault>, answer: T) -> io::Result<T> {
     if fault == Some(Fault::ErrorButDone) { Err(broken()) } else { Ok(answer) }
 }
@@ -284,7 +286,7 @@ fn not_found() -> io::Error {
 }
 
 impl World {
-    /// How many of these bytes more there is room for.
+    /// How many of these further bytes there is room for.
     fn take_room(&mut self, bytes: u64) -> u64 {
         let taken = self.room.map_or(bytes, |room| room.min(bytes));
         self.room = self.room.map(|room| room - taken);
@@ -309,7 +311,7 @@ impl Contents {
         let mut dice = match loss {
             Loss::Nothing => return self,
             Loss::Everything => Dice { state: 0, kept_of_8: 0 },
-            // Whether little or much is kept is drawn too.
+            // Whether little or much is kept is random too.
             Loss::Some(seed) => Dice { state: seed, kept_of_8: 1 + seed % 7 },
         };
         for file in &mut self.files {
@@ -323,7 +325,7 @@ impl Contents {
                 change.apply(&mut self.durable);
             }
         }
-        // What lies in a folder that is gone is gone.
+        // If a folder is lost, its content is lost.
         let folders: BTreeSet<PathBuf> = self
             .durable
             .iter()
@@ -336,7 +338,7 @@ impl Contents {
         self
     }
 
-    /// The files that hold anything, each with its length.
+    /// The files that are not empty, each with its length.
     pub(crate) fn files(&self) -> Vec<(PathBuf, usize)> {
         let len = |entry: &Entry| match entry {
             Entry::Folder => 0,
@@ -376,7 +378,7 @@ impl FileChange {
         self.apply_sectors(bytes, &mut || true);
     }
 
-    /// Does the change, of a write only the sectors that are kept.
+    /// Applies the change. Of a write, applies only the sectors that are kept.
     fn apply_sectors(&self, bytes: &mut Vec<u8>, keeps: &mut impl FnMut() -> bool) {
         match self {
             Self::SetLen(len) => {
@@ -396,7 +398,7 @@ impl FileChange {
     }
 }
 
-/// The parts of a write that lie in different sectors.
+/// The parts of a write in different sectors.
 fn sectors(at: usize, len: usize) -> impl Iterator<Item = Range<usize>> {
     let end = at + len;
     let mut next = at;
@@ -407,7 +409,7 @@ fn sectors(at: usize, len: usize) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Draws what is kept: SplitMix64.
+/// Random choice of what is kept: SplitMix64.
 struct Dice {
     state: u64,
     kept_of_8: u64,
@@ -511,7 +513,7 @@ impl DiskFile for SimulatedFile {
         let rest = world.file(self.id).seen.get(at as usize..).unwrap_or_default();
         let mut len = rest.len().min(buffer.len());
         if fault == Some(Fault::Short) {
-            // 0 bytes would be the end of the file.
+            // 0 bytes would mean the end of the file.
             len = len.div_ceil(2);
         }
         buffer[..len].copy_from_slice(&rest[..len]);

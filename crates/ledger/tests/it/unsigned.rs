@@ -1,5 +1,5 @@
-//! Who can write a log's folder and does not have its key: what they put there is not signed, is
-//! not erased and does not verify.
+//! Someone can write a log's folder but does not have its key. What they put there is not signed,
+//! erases nothing and does not verify.
 
 use std::{
     fs,
@@ -32,7 +32,8 @@ fn moved_to(next_leaf: u64) -> Option<Cursor> {
     Some(Cursor { name: "reader".into(), next_leaf })
 }
 
-/// What a kill leaves of a log of 21 leaves, 11 of them below the checkpoint: two groups beyond it.
+/// What a kill leaves of a log of 21 leaves: 11 leaves under the checkpoint, and two groups beyond
+/// it.
 async fn killed() -> TempDir {
     let folder = TempDir::new().unwrap();
     let (ledger, writer) = open(folder.path()).unwrap();
@@ -84,7 +85,7 @@ fn group(first_leaf: u64, leaves: &[Forged<'_>], others: &[Vec<u8>]) -> Vec<u8> 
     [header, payload].concat()
 }
 
-/// Where each group of a segment begins, and where the last ends.
+/// Offsets at which the groups of a segment begin, and the end of the last.
 fn groups(segment: &[u8]) -> Vec<usize> {
     let mut begins = vec![24];
     while let Some(header) = segment.get(*begins.last().unwrap()..).and_then(|rest| rest.get(..28))
@@ -120,7 +121,7 @@ fn order_to_erase(leaves: &str) -> Vec<u8> {
     ))
 }
 
-/// A copy of a folder whose newest segment is another.
+/// A copy of a folder with another newest segment.
 fn with_segment(folder: &Path, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> TempDir {
     let forged = copy(folder);
     let path = forged.path().join(SEGMENT);
@@ -143,7 +144,7 @@ async fn nothing_beyond_the_checkpoint_is_signed_that_the_key_does_not_vouch_for
     let forged_leaf = || [Forged::Envelope(&event)];
     let append = |bytes: Vec<u8>| with_segment(killed.path(), |segment| [segment, bytes].concat());
 
-    // An event behind all others, without a MAC, with none that is right, and with another group's.
+    // An event after all others: without a MAC, with a wrong MAC, and with another group's MAC.
     assert_unsealed(append(group(21, &forged_leaf(), &[])).path(), 21);
     assert_unsealed(append(group(21, &forged_leaf(), &[record(6, &[0; 32])])).path(), 21);
     let segment = fs::read(killed.path().join(SEGMENT)).unwrap();
@@ -151,7 +152,7 @@ async fn nothing_beyond_the_checkpoint_is_signed_that_the_key_does_not_vouch_for
     let [.., _, last, end] = bounds.as_slice() else { panic!("two groups are there") };
     let mac = record(6, &segment[end - 32..*end]);
     assert_unsealed(append(group(21, &forged_leaf(), &[mac])).path(), 21);
-    // In the place of one that was acknowledged.
+    // In place of an acknowledged event.
     let replaced = with_segment(killed.path(), |segment| {
         [&segment[..*last], &group(16, &forged_leaf(), &[record(6, &segment[end - 32..])])].concat()
     });
@@ -177,7 +178,7 @@ async fn nothing_beyond_the_checkpoint_is_signed_that_the_key_does_not_vouch_for
     });
     assert_unsealed(cursor.path(), 11);
 
-    // A group without leaves moves no cursor, whatever else is there.
+    // A group without leaves moves no cursor, whatever else it has.
     let cursor = || group(21, &[], &[cursor_record(21)]);
     assert_unsealed(append(cursor()).path(), 21);
     let closed = copy(killed.path());
@@ -192,7 +193,7 @@ async fn nothing_beyond_the_checkpoint_is_signed_that_the_key_does_not_vouch_for
         writer.close().await.unwrap();
         verify(&moved.path().join("ledger")).unwrap();
     }
-    // What the site wrote itself goes on.
+    // What the site wrote itself is continued.
     let (ledger, writer) = open(killed.path()).unwrap();
     assert_eq!((ledger.cursor("reader"), ledger.size()), (3, 21));
     writer.close().await.unwrap();
@@ -229,12 +230,13 @@ async fn an_erasure_needs_an_order_below_the_checkpoint() {
         let path = forged.path().join("ledger");
         let error = verify_folder(&RealDisk, &path, None, &mut |_| {}).unwrap_err();
         assert!(matches!(error, VerifyError::ErasedInSilence { leaf: 3 }), "{error}");
-        // A backup is verified, so it is not made of this.
+        // A backup is verified, so no backup is made of this.
         let backup = TempDir::new().unwrap();
         copy_log(&RealDisk, &path, &backup.path().join("ledger")).unwrap();
         let error = verify(&backup.path().join("ledger")).unwrap_err();
         assert!(matches!(error, VerifyError::ErasedInSilence { leaf: 3 }), "{error}");
-        // A start that reads the whole log sees it too; one that reads its end refuses the order.
+        // A start that reads the whole log finds it too. A start that reads only the end refuses
+        // the order.
         if is_ordered {
             assert_unsealed(forged.path(), 11);
         } else {
@@ -255,7 +257,7 @@ async fn leaves_beyond_the_checkpoint_are_counted_and_judged_apart() {
     let observer = &mut |leaf, _: Option<&[u8]>| told.push(leaf);
     ledger::verify::verify_folder_with(&RealDisk, &ledger, None, &mut |_| {}, observer).unwrap();
     assert!(told.into_iter().eq(0..11), "nothing beyond it makes a log complete");
-    // What is made up there changes nothing about what is signed.
+    // Invented content there changes nothing about what is signed.
     let rotation = Event::key_rotated("mallory", "x", "no key", String::from("no note"), at(0));
     let rotation = envelope(&rotation);
     let forged = with_segment(killed.path(), |segment| {
@@ -273,7 +275,7 @@ fn write_state(folder: &Path, change: impl Fn(&str) -> String) {
     let [json, mac, _checksum] = text.lines().collect::<Vec<_>>().try_into().unwrap();
     let changed = change(json);
     assert_ne!(changed, json);
-    // With the MAC of what it was, and as versions before 4 wrote it.
+    // With the MAC of its earlier content, and in the form of versions before 4.
     let covered = [format!("{changed}\n{mac}"), changed];
     let covered = &covered[usize::from(folder.join("without-mac").exists())];
     fs::write(path, format!("{covered}\n{:08x}\n", crc32c::crc32c(covered.as_bytes()))).unwrap();
@@ -313,13 +315,13 @@ async fn a_start_goes_on_only_from_a_state_that_the_key_vouches_for() {
             verify(&forged.path().join("ledger")).unwrap();
         }
     }
-    // One that the site wrote earlier: what came since is read again.
+    // A state that the site wrote earlier: the leaves since then are read again.
     let older = copy(folder.path());
     fs::write(older.path().join("ledger/state"), &before_the_hold).unwrap();
     let (ledger, writer) = open(older.path()).unwrap();
     assert!(ledger.holds().contains_key(&placed));
     writer.close().await.unwrap();
-    // And what came since may not be gone.
+    // The leaves since then must not be missing.
     let hold = ledger.envelopes(placed, 1, usize::MAX).unwrap().remove(0).bytes.unwrap();
     let hidden = with_segment(folder.path(), |segment| {
         let bounds = groups(&segment);
@@ -351,7 +353,7 @@ async fn a_checkpoint_that_was_set_back_is_noticed() {
     }
 }
 
-/// The log of version 3 has two leaves beyond its checkpoint, and no MAC vouches for them.
+/// The log of version 3 has two leaves beyond its checkpoint, without a MAC.
 #[tokio::test]
 async fn leaves_of_an_older_version_beyond_the_checkpoint_are_taken_over_only_when_asked_for() {
     let folder = TempDir::new().unwrap();

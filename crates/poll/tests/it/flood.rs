@@ -1,4 +1,4 @@
-//! Sensors that somebody invents by the thousand.
+//! Thousands of invented sensors.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +21,7 @@ fn beat(number: u32, every: u64) -> String {
     )
 }
 
-/// A site whose sensors answer at once, those that do.
+/// A site whose sensors answer at once, or never.
 struct Site {
     poller: Poller,
     answering: BTreeSet<SensorId>,
@@ -103,7 +103,7 @@ fn a_flood_is_held_to_the_budget_and_slow_sensors_are_polled_as_they_ask() {
         told.concat().contains("sensors ask for 4004 polls per second, but the limit is 400"),
         "{told:?}"
     );
-    // They go, and all is as before.
+    // They leave, and everything is as before.
     for invented in 1_000..1_400 {
         site.poller.handle_disconnect(id(invented), at(30_000));
     }
@@ -121,7 +121,7 @@ fn who_never_answered_is_polled_slowly_and_then_forgotten_and_its_numbers_go_on(
     assert_eq!(site.told("POLLS_STRETCHED").len(), 1);
     assert_eq!(site.polls_between(1..2, 300, 600), 5, "once a minute");
     assert_eq!(site.polls_between(2..3, 300, 600), 300, "who answers is polled as it asks");
-    // One that begins to answer is polled as it asks again.
+    // A sensor that begins to answer is polled again as often as it asks.
     let mut late = Site::new(Config::default());
     assert!(late.beat(1, 1_000, at(0)));
     late.run_until(300);
@@ -147,7 +147,8 @@ fn who_is_forgotten_by_order_says_all_it_has_to_and_comes_back_as_a_new_one() {
     site.answering.insert(id(1));
     assert!(site.beat(1, 1_000, at(0)) && site.beat(2, 1_000, at(0)));
     site.run_until(10);
-    // The one answers, and its next poll is under way; of the other a late answer is awaited.
+    // The first sensor answers, and its next poll is in flight. The second one's late answer is
+    // still awaited.
     site.answering.clear();
     site.run_until(11);
     for number in [1, 2] {
@@ -187,7 +188,7 @@ fn invented_sensors_close_no_site() {
     assert_eq!(site.told("SENSOR_FORGOTTEN").len(), 1);
     site.run_until(10);
     assert_eq!(site.poller.sensors().len(), 100);
-    // Those that answered are never forgotten for others.
+    // Sensors that answered are never forgotten to make room for others.
     site.answering.extend((0..100).map(id));
     site.run_until(100);
     assert!(!site.beat(2_000, 1_000, at(100_100)));
@@ -237,14 +238,14 @@ fn the_same_refusal_is_told_once_a_minute_with_a_count_and_with_who() {
         told[1..].iter().map(|words| words.split(' ').next().unwrap().parse().unwrap()).collect();
     let refused = site.poller.counters().refused_heartbeats;
     assert_eq!(counts.iter().sum::<u64>() + 1, refused, "each is counted: {told:?}");
-    // What is refused does not make an event long.
+    // A long refused heartbeat does not make a long event.
     let quoted = format!("\"{}\"", "x".repeat(8_000));
     assert!(site.poller.handle_heartbeat(quoted.as_bytes(), BEAT, at(250_000)).is_err());
     site.drain(at(250_000));
     let newest = site.log.last().unwrap();
     assert_eq!(newest.action.as_deref(), Some("HEARTBEATS_REFUSED"));
     assert!(newest.message.len() < 600, "{}", newest.message);
-    // Subjects without end are a bounded number of events, too.
+    // Any number of subjects also makes a bounded number of events.
     let before = site.told("HEARTBEATS_REFUSED").len();
     for number in 0..10_000 {
         let subject = format!("s{number}.heartbeat");
@@ -264,7 +265,7 @@ fn a_sensor_that_changes_with_every_heartbeat_is_told_of_a_few_times_a_minute() 
         let now = at(number * 100);
         let heartbeat = beat(1, 1_000).replace("s1", &format!("s{}", number % 2));
         let _maybe = site.poller.handle_heartbeat(heartbeat.as_bytes(), BEAT, now);
-        // One that goes and comes back is no other.
+        // A sensor that leaves and comes back is the same sensor.
         let _maybe = site.beat(2, 1_000, now);
         site.poller.handle_disconnect(id(2), now);
         site.drain(now);
@@ -276,6 +277,6 @@ fn a_sensor_that_changes_with_every_heartbeat_is_told_of_a_few_times_a_minute() 
         assert!((least..=31).contains(&told), "{action}: {told}");
     }
     assert!(site.told("HEARTBEATS_REFUSED").len() < 10);
-    // What stays as it is is taken.
+    // An unchanged heartbeat is accepted.
     assert!(site.beat(1, 1_000, at(240_000)) && site.beat(1, 1_000, at(240_001)));
 }

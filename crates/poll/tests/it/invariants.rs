@@ -1,4 +1,4 @@
-//! What holds whatever is fed in.
+//! Invariants that hold for any input.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,8 +38,8 @@ pub(crate) fn input() -> impl Strategy<Value = Input> {
 
 /// Milliseconds to the next input, and whether the driver sleeps meanwhile.
 pub(crate) fn pause() -> impl Strategy<Value = (u64, bool)> {
-    // The longest reach past `lost_after`; they are rare, for a sensor of 100 ms lives through
-    // thousands of polls in one.
+    // The longest exceed `lost_after`. They are rare, because a sensor with an interval of 100 ms
+    // has thousands of polls in one of them.
     let millis = prop_oneof![
         20 => 0_u64..50,
         20 => 50_u64..1_000,
@@ -49,7 +49,7 @@ pub(crate) fn pause() -> impl Strategy<Value = (u64, bool)> {
     (millis, prop::bool::weighted(0.2))
 }
 
-/// An independent account of what the poller said.
+/// An independent account of the poller's actions.
 #[derive(Default)]
 struct Account {
     in_flight: BTreeSet<SensorId>,
@@ -92,7 +92,7 @@ impl Account {
             *self.readings.entry(event.status.clone().unwrap()).or_default() += 1;
         }
         if event.action.as_deref() == Some("SENSOR_FORGOTTEN") {
-            // It made room for another, and the poll in flight was given up.
+            // The sensor made room for another, and its poll in flight was given up.
             self.given_up += u64::from(self.in_flight.remove(&event.sensor().unwrap()));
         }
     }
@@ -164,7 +164,7 @@ proptest! {
                 account.check(&poller, woken);
             }
             if let Input::Bus(_) = input {
-                // Timeouts of the moment itself come first, so that the account need not guess.
+                // Timeouts at the same moment come first, so the account does not have to guess.
                 poller.handle_timeout(now);
                 account.drain(&mut poller);
             }

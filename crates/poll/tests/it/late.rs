@@ -1,5 +1,5 @@
-//! Slow, silent and stuttering sensors: no answer is sealed for a poll that was sent after the one
-//! it answers.
+//! Slow, silent and repeating sensors: no answer is sealed for a later poll than the one that it
+//! answers.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -10,24 +10,24 @@ use proptest::prelude::*;
 
 use crate::script::{BEAT, at, heartbeat, run, sensor};
 
-/// What a sensor does about one poll.
+/// A sensor's reaction to one poll.
 #[derive(Clone, Copy, Debug)]
 struct Manner {
-    /// Milliseconds until its answer; none if it says nothing.
+    /// Milliseconds until its answer; `None` if it does not answer.
     delay: Option<u64>,
-    /// Milliseconds until it says the same again.
+    /// Milliseconds until it repeats the answer.
     again: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Happening {
-    /// The sensor gives its answer to the poll of this place among all that were sent.
+    /// The sensor answers the poll with this index among all polls that were sent.
     Answer { poll: usize, seq: u64 },
-    /// It beats, with an interval of so many milliseconds.
+    /// It sends a heartbeat with a poll interval of this many milliseconds.
     Beat { every: u64 },
 }
 
-/// What is sealed of a sensor that answers each poll with the poll's place among all that were
+/// The sealed events of a sensor that answers each poll with the poll's index among all that were
 /// sent, from 0.
 fn sealed(timeout: u64, beats: &[(u64, u64)], manners: &[Manner], counts: bool) -> Vec<Event> {
     let config = Config {
@@ -44,7 +44,7 @@ fn sealed(timeout: u64, beats: &[(u64, u64)], manners: &[Manner], counts: bool) 
         while let Some(&(moment, happening)) = agenda.first().filter(|(due, _)| *due <= millis) {
             agenda.remove(&(moment, happening));
             match happening {
-                // Nobody says an old thing again after a new one.
+                // No sensor repeats an old answer after a new one.
                 Happening::Answer { seq, .. } if seq < said => {}
                 Happening::Answer { poll, seq } => {
                     said = seq;
@@ -83,8 +83,8 @@ fn sealed(timeout: u64, beats: &[(u64, u64)], manners: &[Manner], counts: bool) 
     }
 }
 
-/// Every poll ends once and in order, so the nth reading is the nth poll's; and what was not sent
-/// is declared.
+/// Every poll ends once and in order, so the nth reading belongs to the nth poll. Polls that were
+/// not sent are declared.
 fn check(log: &[Event]) -> Result<usize, TestCaseError> {
     let mut checked = Completeness::of_log();
     let (mut place, mut values) = (0, 0);
@@ -103,7 +103,7 @@ fn check(log: &[Event]) -> Result<usize, TestCaseError> {
     Ok(values)
 }
 
-/// An interval, and moments at which it becomes another one.
+/// A poll interval, and the times at which it changes.
 fn beats() -> impl Strategy<Value = Vec<(u64, u64)>> {
     let every = || prop_oneof![100_u64..1_500, 1_500_u64..8_000];
     (every(), prop::collection::vec((1_u64..20_000, every()), 0..3)).prop_map(|(first, others)| {

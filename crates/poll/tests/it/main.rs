@@ -1,4 +1,4 @@
-//! The poller from outside: traces under virtual time, and invariants under random inputs.
+//! Tests the poller from outside: traces under virtual time, and invariants under random inputs.
 
 #[cfg(test)]
 mod fleet;

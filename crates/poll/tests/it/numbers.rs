@@ -1,5 +1,5 @@
-//! Every poll has a number, and every number is sealed once: how, in traces, and that, whatever is
-//! fed in.
+//! Every poll has a number, and every number is sealed once. Traces show how; random inputs show
+//! that it always holds.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::{
     script::{BEAT, at, heartbeat, run, sensor},
 };
 
-/// The lines of a script's trace that say what was sealed of polls or of the sensor's own count.
+/// The lines of a script's trace about sealed polls or the sensor's own count.
 #[track_caller]
 fn sealed(script: &[&str]) -> Vec<String> {
     let mut trace = run(script);
@@ -84,7 +84,8 @@ fn what_was_due_before_a_sensor_went_is_missing_and_what_was_due_after_is_not() 
     assert_eq!(lost, ["10 a SUCCESS 1", "300001 a READINGS_MISSING 2-3 overrun"]);
 }
 
-/// What is sealed of a sensor that answers every poll after 10 ms, with these numbers of its own.
+/// The sealed events of a sensor that answers every poll after 10 ms, with these numbers of its
+/// own.
 fn counted(every: u64, counts: &[u64]) -> Vec<String> {
     let mut poller = poller();
     let beat = heartbeat("a", &[&format!("every={every}")]);
@@ -125,7 +126,7 @@ fn a_sensor_that_cannot_count_is_told_of_once() {
         let sealed = counted(2_000, &counts);
         assert_eq!(sealed.iter().filter(|line| line.contains("SEQUENCE")).count(), 1, "{sealed:?}");
         assert_eq!(sealed.iter().filter(|line| line.contains(reason)).count(), 1, "{sealed:?}");
-        // The first answer with the same number is taken for a second one to the poll before.
+        // The first answer with the same number is taken for a second answer to the previous poll.
         assert!(sealed.iter().filter(|line| line.contains("READING ")).count() >= 48);
     }
 }
@@ -226,7 +227,7 @@ fn a_count_that_begins_anew_after_an_absence_is_not_broken() {
     let far = r#"400010 answer a {"value":1,"seq":9000}"#;
     assert_eq!(script(&["100 gone a", "400000 beat a", far], 5_000), 1);
 
-    // The site was away.
+    // The site was down.
     for (seq, broken) in [(1, 0), (9_000, 1)] {
         let mut poller = poller();
         let known = Heartbeat::parse(heartbeat("a", &[]).as_bytes()).unwrap();
@@ -253,12 +254,12 @@ fn in_words(event: &Event) -> String {
     words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// What becomes of the site between two inputs.
+/// What happens to the site between two inputs.
 #[derive(Clone, Debug)]
 enum Fate {
     Runs,
     Stops,
-    /// It dies, and with it the newest events, which waited to be sealed.
+    /// It dies, and the newest events, which waited to be sealed, are lost.
     Dies {
         unsealed: usize,
     },
@@ -284,7 +285,7 @@ fn drain(poller: &mut Poller, log: &mut Vec<Event>) {
     }
 }
 
-/// The next run, which knows what the log says, but for the heartbeat of sensor `forgotten`.
+/// The next run. It knows what the log has, except the heartbeat of sensor `forgotten`.
 fn restarted(former: &Poller, log: &[Event], forgotten: &str, now: Now) -> Poller {
     let mut last_numbers: BTreeMap<SensorId, LastNumbers> = BTreeMap::new();
     for event in log {

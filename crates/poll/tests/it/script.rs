@@ -1,4 +1,4 @@
-//! Plays a script to a poller and writes down what it does.
+//! Plays a script to a poller and records what it does.
 
 use core::{
     cmp::Ordering::{Equal, Less},
@@ -8,7 +8,7 @@ use core::{
 use model::{Event, Protocol, SensorId, Timestamp};
 use poll::{Action, Bus, Config, Instant, Now, Poller, Source};
 
-/// Where heartbeats of the tests come.
+/// The heartbeat subject of the tests.
 pub(crate) const BEAT: Source<'static> =
     Source { subject: "sim.heartbeat", protocol: Protocol::Nats };
 
@@ -24,7 +24,7 @@ pub(crate) fn at(millis: u64) -> Now {
     }
 }
 
-/// Sensors of the tests have a name of one letter, and ids that are this letter sixteen times.
+/// Sensors of the tests have a name of one letter, and an id of this letter sixteen times.
 pub(crate) fn sensor(name: &str) -> SensorId {
     SensorId::from_bytes([name.as_bytes()[0]; 16])
 }
@@ -50,12 +50,12 @@ pub(crate) fn heartbeat(name: &str, changes: &[&str]) -> String {
     )
 }
 
-/// Plays `script`, one input a line, and returns what was done and when, one line each; the last
-/// one has the counters that are not zero.
+/// Plays `script`, one input per line, and returns one line for each action with its time. The last
+/// line has the counters that are not zero.
 ///
 /// A line is `<milliseconds> <input>`: `beat a [key=value ...]`, `answer a <payload>`, `gone a`,
-/// `down`, `up`, `stop` or `end`. The poller is woken when it asks for it, unless the line begins
-/// with `!`: then the driver slept until this moment.
+/// `down`, `up`, `stop` or `end`. The poller is woken when it asks for it. If the line begins with
+/// `!`, the driver slept until this time.
 ///
 /// The site has room for three sensors.
 #[track_caller]
@@ -69,7 +69,7 @@ pub(crate) fn run(script: &[&str]) -> Vec<String> {
             && let Some(deadline) = poller.poll_timeout().filter(|next| *next <= moment.monotonic)
         {
             let since = deadline.saturating_duration_since(Instant::default());
-            // Spread first polls stand on half milliseconds; traces are read in whole ones.
+            // First polls are spread over half milliseconds; traces show whole ones.
             let now = at(u64::try_from(since.as_micros().div_ceil(1_000)).unwrap());
             poller.handle_timeout(now);
             drain(&mut poller, now, &mut trace);
@@ -129,7 +129,7 @@ fn drain(poller: &mut Poller, now: Now, trace: &mut Vec<String>) {
 
 fn sealed(event: &Event, now: Now) -> String {
     let age = event.timestamp.as_ref().map(|at| at.cmp(&now.wall.to_string()));
-    // A reading that was held is as old as its answer.
+    // A held reading has the time of its answer.
     let is_reading = event.status.as_deref() == Some("SUCCESS");
     assert!(age == Some(Equal) || is_reading && age == Some(Less), "as old as its input");
     let action = event.action.as_deref().unwrap();

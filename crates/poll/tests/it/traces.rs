@@ -1,4 +1,4 @@
-//! What the poller does when, input by input. Each test is one rule; each line of a trace is
+//! What the poller does and when, input by input. Each test shows one rule. Each line of a trace is
 //! `<milliseconds> <what>`.
 
 use std::collections::BTreeMap;
@@ -63,8 +63,8 @@ fn only_the_first_answer_in_time_is_the_reading() {
 
 #[test]
 fn an_answer_is_judged_by_its_arrival_and_not_by_when_timeouts_are_handled() {
-    // The driver slept until the answer's moment, which is past the deadline and at the next
-    // poll's: it must not count for that one.
+    // The driver slept until the answer's time, which is past the deadline and the time of the next
+    // poll. The answer must not count for the next poll.
     let trace = run(&["0 beat a", "!2000 answer a 1", "2010 answer a 2", "2020 end"]);
     assert_eq!(
         trace,
@@ -389,7 +389,7 @@ fn topics_of_devices_do_not_match_those_of_heartbeats() {
         })
         .collect();
     assert_eq!(left, [false, true]);
-    // Nor does a sensor of the log that got its topics before.
+    // A sensor of the log that had these topics before does not get them either.
     let known = model::Heartbeat::parse(heartbeat("b", &["read=plant/7/read"]).as_bytes()).unwrap();
     let refused =
         poller.restore([(known, SensorState::Online)], BTreeMap::new(), Past::default(), at(1));
@@ -471,12 +471,12 @@ fn sensors_of_an_earlier_run_are_taken_up_without_an_event() {
         matches!(poller.poll_action(), Some(Action::SendPoll { sensor: id, .. }) if id == sensor("a"))
     );
     assert_eq!(poller.poll_action(), None);
-    // Its numbers go on, and so does its own count.
+    // Its numbers continue, and so does its own count.
     poller.handle_answer(sensor("a"), br#"{"value":1,"seq":412}"#, at(10));
     assert!(
         matches!(poller.poll_action(), Some(Action::Seal(event)) if event.sealwire.as_ref().unwrap().poll == Some(8))
     );
-    // So do those of the one that was left out.
+    // So do those of the sensor that was left out.
     poller.handle_heartbeat(heartbeat("d", &[]).as_bytes(), BEAT, at(20)).unwrap();
     poller.handle_answer(sensor("d"), b"1", at(30));
     let sealed: Vec<_> = core::iter::from_fn(|| poller.poll_action())
@@ -486,7 +486,7 @@ fn sensors_of_an_earlier_run_are_taken_up_without_an_event() {
         })
         .collect();
     assert_eq!(sealed, [6]);
-    // It never beats: lost, 150 s after the start.
+    // It never sends a heartbeat, so it is lost 150 s after the start.
     poller.handle_timeout(at(149_999));
     assert_eq!(poller.state(sensor("a")), Some(SensorState::Online));
     poller.handle_timeout(at(150_000));

@@ -1,4 +1,4 @@
-//! What was exported is what the log has: read back by the format's own reader.
+//! Exported files match the log. Each is read back with an independent reader of its format.
 
 #![expect(clippy::unwrap_used, reason = "tests and their helpers fail by panicking")]
 
@@ -28,7 +28,7 @@ fn heartbeat() -> Heartbeat {
     Heartbeat::parse(text.as_bytes()).unwrap()
 }
 
-/// A log with so many readings, one a second.
+/// A log with this many readings, one per second.
 async fn site(readings: i64) -> (TempDir, LogReader) {
     let outcomes = (0..readings).map(|second| match second % 4 {
         0 => Outcome::of(b"23.50"),
@@ -46,7 +46,7 @@ async fn site_of(outcomes: impl Iterator<Item = Outcome>) -> (TempDir, LogReader
     log_of(events.collect(), None).await
 }
 
-/// A log of these events behind its genesis, from leaf 1 on, some of them erased.
+/// A log of these events after its genesis entry, from leaf 1 on, some of them erased.
 async fn log_of(events: Vec<Event>, erased: Option<&str>) -> (TempDir, LogReader) {
     let folder = TempDir::new().unwrap();
     let signer = Signer::from_seed(KeyName::parse("test").unwrap(), &[7; 32]);
@@ -178,14 +178,14 @@ async fn a_file_has_what_was_sealed_of_the_sensor_and_nothing_else() {
         custom: [("sensor".to_owned(), FieldValue::Text(id.to_string()))].into(),
         ..Event::default()
     };
-    // The site's clock was set back: the log's order stays.
+    // The site's clock was set back; the log's order stays.
     let events = vec![
         reading(1, "1", 100),
         of_a_program,
         reading(2, "\"=1+1\"", 7),
         reading(3, "3", 101),
         reading(4, "-4", 102),
-        // An order about a sensor that never was.
+        // An order about a sensor that never existed.
         Event::readings_exported("ada", "test", unknown(), (None, None), "curiosity", at(103)),
     ];
     let (_folder, log) = log_of(events, Some("4")).await;

@@ -1,5 +1,5 @@
-//! Somebody who tries: each file takes one promise of SECURITY.md and does to a running site, or to
-//! its files, what an attacker would do.
+//! Attacks: each file takes a promise of SECURITY.md and does to a running site, or to its files,
+//! what an attacker would do.
 
 mod bus;
 mod changed_index;

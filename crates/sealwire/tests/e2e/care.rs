@@ -1,4 +1,4 @@
-//! A running site is backed up and examined; what was backed up is restored, and goes on.
+//! A running site is backed up and examined. The backup is restored and continued.
 
 use std::fs;
 
@@ -31,7 +31,7 @@ fn a_running_site_is_backed_up_restored_and_goes_on() {
     assert_eq!(code, Some(0), "{printed}{errors}");
     assert!(printed.contains("a site is running in it"), "{printed}");
 
-    // The site has published more since: to go on from the backup would be a fork.
+    // The site has published more since, so continuing from the backup would be a fork.
     let known = folder.path().join("known");
     let checkpoint = site.get_log("/checkpoint", "localhost").1;
     fs::write(&known, checkpoint).unwrap();

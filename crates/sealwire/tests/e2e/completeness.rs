@@ -10,7 +10,7 @@ use tlog::KeyName;
 use crate::site::sealwire;
 
 const SENSOR: &str = "0b5a6e0c-5555-4222-8333-944455566688";
-/// The first leaf behind the genesis entry.
+/// The first leaf after the genesis entry.
 const FIRST: u64 = 1;
 
 /// A log of one sensor in a data directory, in words: `7` is a reading of poll 7, `4-6` a gap, and
@@ -64,7 +64,7 @@ async fn what_is_missing_is_named() {
         let (exit, printed, _errors) = sealwire(&["verify", "--completeness", folder]);
         assert_eq!(exit, Some(code), "{words}: {printed}");
         assert!(printed.contains(said), "{words}: {printed}");
-        // What is sealed is sealed, complete or not.
+        // Every sealed event verifies, whether or not the log is complete.
         let (exit, printed, _errors) = sealwire(&["verify", folder]);
         assert_eq!(exit, Some(0), "{words}: {printed}");
     }

@@ -1,5 +1,5 @@
-//! Every process is killed in turn; what was acknowledged is there, exactly once, and so is what
-//! follows from it.
+//! Every process is killed in turn. What was acknowledged is in the log exactly once, and so is
+//! what follows from it.
 
 use std::{
     sync::atomic::Ordering,
@@ -20,8 +20,7 @@ const EVERY_MS: u64 = 200;
 #[test]
 fn nothing_acknowledged_is_lost_whoever_is_killed() {
     let mut site = Site::start(&["--simulate", "40"]);
-    // A device whose every second value is out of range, so that there is always something to
-    // judge.
+    // A device whose every second value is out of range, so there is always something to judge.
     let id = "0b5a6e0c-5555-4222-8333-944455566677";
     let mut beat = heartbeat(id, "Swinging", EVERY_MS);
     beat["range"] = json!([0, 10]);
@@ -33,7 +32,7 @@ fn nothing_acknowledged_is_lost_whoever_is_killed() {
     let follower = Follower::start(&site);
     follower.wait_for_more("OUT_OF_RANGE", 3);
 
-    // The host: readings go on being sealed, and are judged when it is back.
+    // The host: readings are still sealed, and are judged when it is back.
     site.kill_engine("wash");
     follower.wait_for_more("SENSOR_READING", 40);
     site.wait_for_event("ENGINE_UP", |envelope| envelope["event"]["source"] == "wash host");
@@ -45,13 +44,13 @@ fn nothing_acknowledged_is_lost_whoever_is_killed() {
     follower.wait_for_more("SENSOR_READING", 40);
     follower.wait_for_more("OUT_OF_RANGE", 3);
 
-    // The site itself, twice: with everything it had under way.
+    // The site itself, twice, with everything that it was doing.
     for _time in 0..2 {
         let follower = Follower::start(&site);
         follower.wait_for_more("OUT_OF_RANGE", 2);
         site.kill();
         told.extend(follower.seen());
-        // Two polls of the device fall due while nobody asks it.
+        // Two polls of the device fall due while no site polls it.
         let killed = Instant::now();
         until("time passes", || {
             (killed.elapsed() > Duration::from_millis(2 * EVERY_MS)).then_some(())
@@ -68,7 +67,7 @@ fn nothing_acknowledged_is_lost_whoever_is_killed() {
     let (code, printed) = verify(&site.addresses.log);
     assert_eq!(code, Some(0), "{printed}");
     site.stop();
-    // A stop leaves nothing unsaid, and neither did the kills before it.
+    // After a stop the log accounts for everything, also for the kills before it.
     let data_dir = site.data_dir();
     let folder = data_dir.to_str().unwrap();
     let (code, printed, _errors) = sealwire(&["verify", "--completeness", folder]);

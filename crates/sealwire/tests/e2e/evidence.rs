@@ -1,5 +1,5 @@
-//! Evidence of a running site: exported, proved, compared with what the log once signed, and each
-//! thing that was done to it named.
+//! Evidence of a running site: it is exported, proved and compared with an older checkpoint, and
+//! every change of it is named.
 
 use std::{fs, path::Path};
 
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::site::{Follower, Site, sealwire, succeeds, until};
 
-/// Runs a command that fails; everything that it said.
+/// Runs a command that fails, and returns everything that it printed.
 #[track_caller]
 fn fails(arguments: &[&str]) -> String {
     let (code, printed, said) = sealwire(arguments);
@@ -36,13 +36,13 @@ fn what_a_running_site_exports_is_proved_elsewhere() {
     fs::write(&old, site.get_log("/checkpoint", "localhost").1).unwrap();
     follower.wait_for_more(action::SENSOR_READING, 100);
 
-    // The log, running, from outside and from its folder: only added to.
+    // The log of the running site has only grown, seen from outside and in its folder.
     for place in [log.as_str(), data_dir] {
         let printed = succeeds(&["verify", place, "--since", text(&old), "--vkey", &vkey]);
         assert!(printed.contains("extends the older one"), "{printed}");
     }
 
-    // All of it, with one row changed, and of one sensor.
+    // A bundle of all events, the same with one row changed, and a bundle of one sensor.
     succeeds(&["export", "--data-dir", data_dir, "--output", text(&bundle)]);
     let printed = succeeds(&["verify", "bundle", text(&bundle), "--vkey", &vkey]);
     assert!(printed.contains("the bundle verifies"), "{printed}");
@@ -77,7 +77,7 @@ fn what_a_running_site_exports_is_proved_elsewhere() {
         fails(&["verify", "proof", text(&proof), "--envelope", text(&tampered), "--vkey", &vkey]);
     assert!(said.contains("does not lead to its checkpoint"), "{said}");
 
-    // An envelope that was erased is missed by nobody: the log says so, and the bundle with it.
+    // An erased envelope is not missing: the log records the erasure, and so does the bundle.
     let [by, reason] = [["--actor", "ada"], ["--reason", "asked for by letter"]];
     succeeds(&[&["log", "erase", leaf, "--data-dir", data_dir], &by[..], &reason[..]].concat());
     let all = until("a checkpoint covers the order", || {
@@ -88,14 +88,14 @@ fn what_a_running_site_exports_is_proved_elsewhere() {
     let printed = succeeds(&["verify", "bundle", text(&bundle), "--vkey", &vkey]);
     assert!(printed.contains("1 rows are in the log; their envelopes were erased"), "{printed}");
 
-    // A failed export leaves what was there.
+    // A failed export leaves the existing file.
     let before = fs::read(&bundle).unwrap();
     let said = fails(&[of_one.as_slice(), &["--from", "leaf:999999999"]].concat());
     assert!(said.contains("no checkpoint covers leaf 999999999 yet"), "{said}");
     assert_eq!(fs::read(&bundle).unwrap(), before);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "nothing else was left");
 
-    // Another site has another history.
+    // Another site has a different history.
     site.stop();
     let other = Site::start(&[]);
     let said = fails(&["verify", &other.addresses.log, "--since", text(&old)]);

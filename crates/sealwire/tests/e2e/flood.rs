@@ -1,5 +1,5 @@
-//! More clients than the log port takes, and clients that keep it waiting: everyone is answered,
-//! nothing else suffers, and memory has a limit.
+//! More clients than the log port accepts, and clients that keep it waiting. Every client is
+//! answered, nothing else suffers, and memory stays limited.
 
 use std::{io, net::SocketAddr};
 
@@ -18,26 +18,27 @@ use crate::{
     site::{DEADLINE, Follower, Memory, Site, pause, port, until},
 };
 
-/// Connections of the flood: ten times what the port takes.
+/// Connections of the flood: ten times as many as the port accepts.
 const FLOOD: usize = 10_000;
-/// Connections that the port takes at once; it refuses as many at once.
+/// Connections that the port accepts at once. It refuses as many at once.
 const TAKEN: usize = 1_024;
-/// Of these, what is left to others: the live feed, and connections that end this moment.
+/// Connections of these that are left for others: the live feed, and connections that are just
+/// ending.
 const OTHERS: usize = 8;
-/// Bytes of a head that is nearly as long as one may be.
+/// Bytes of a head of nearly the maximum length.
 const HEAD_BYTES: usize = 60 << 10;
-/// Bytes of the largest body, and what all bodies share.
+/// Bytes of the largest body, and the memory that all bodies share.
 const BODY_BYTES: usize = 16 << 20;
 const BODIES_BYTES: usize = 32 << 20;
-/// What most processes may have open when they start.
+/// Usual limit on open files of a new process.
 const USUAL_FILES: u64 = 1_024;
 
-/// By how much the site's memory may grow for connections: 32 KiB for each that is taken or refused
+/// Allowed growth of the site's memory for connections: 32 KiB for each that is accepted or refused
 /// at once.
 const CONNECTIONS_BYTES_MAX: u64 = 2 * TAKEN as u64 * (32 << 10);
-/// For bodies: each may lie in a buffer of twice its length.
+/// Allowed growth for bodies: each may be in a buffer of twice its length.
 const BODIES_BYTES_MAX: u64 = 2 * BODIES_BYTES as u64;
-/// For heads: one of 64 KiB for each connection that is taken.
+/// Allowed growth for heads: 64 KiB for each accepted connection.
 const HEADS_BYTES_MAX: u64 = CONNECTIONS_BYTES_MAX + TAKEN as u64 * (64 << 10);
 
 #[test]
@@ -57,11 +58,11 @@ fn ten_thousand_clients_are_answered_and_memory_is_bounded() {
     };
     let (served, refused) = (count((200, "Success")), count((503, "ServiceNotAvailable")));
     assert_eq!(served + refused, FLOOD, "everyone is answered");
-    // More than there is room for at once only where all of this takes longer than a connection may
-    // be idle.
+    // There are more than fit at once only if all of this takes longer than a connection may be
+    // idle.
     assert!((TAKEN - OTHERS..2 * TAKEN).contains(&served), "{served} are served");
     assert_grown_by(CONNECTIONS_BYTES_MAX, memory, &site);
-    // Whatever room others left is taken, too.
+    // The room that others left is used, too.
     let rest = runtime.block_on(connect_all(address, OTHERS, ""));
     client.run(&python(), &scripts().join("refused.py"), &[]);
     drop(rest);
@@ -77,8 +78,8 @@ fn ten_thousand_clients_are_answered_and_memory_is_bounded() {
     }
     drop(slow);
     let statuses = runtime.block_on(endless_bodies(address, &large));
-    // Some found no memory, and with what they gave back the others waited for the rest of their
-    // bodies.
+    // Some found no memory. With the memory that they released, the others waited for the rest of
+    // their bodies.
     assert!(statuses.contains(&503) && statuses.contains(&408), "{statuses:?}");
     assert!(statuses.iter().all(|status| matches!(status, 503 | 408)), "{statuses:?}");
     assert_eq!(log(), 200);
@@ -96,7 +97,7 @@ fn assert_grown_by(bytes_max: u64, before: Memory, site: &Site) {
     assert!(grown <= bytes_max, "memory grew by {grown} bytes from {before:?}");
 }
 
-/// Who has a connection, the page and the sensors go on while the flood is answered.
+/// Clients with a connection, the page and the sensors continue while the flood is answered.
 fn nobody_else_notices(
     site: &Site,
     client: &Client<'_>,
@@ -122,7 +123,7 @@ fn nobody_else_notices(
     runtime.block_on(flooding).unwrap()
 }
 
-/// Raises or lowers what this process may have open, and what those may that it starts.
+/// Raises or lowers the limit on open files of this process and of the processes that it starts.
 fn allow_files(files: u64) {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     assert!(
@@ -139,7 +140,7 @@ fn head(client: &Client<'_>, path: &str, length: usize) -> String {
     )
 }
 
-/// Everyone connects, asks, is answered, and stays until all are.
+/// Every client connects, asks, is answered, and stays until all are answered.
 async fn flood(address: SocketAddr, request: String) -> Vec<(TcpStream, (u16, String))> {
     let mut asking = JoinSet::new();
     for _ in 0..FLOOD {
@@ -153,7 +154,7 @@ async fn flood(address: SocketAddr, request: String) -> Vec<(TcpStream, (u16, St
     timeout(DEADLINE, asking.join_all()).await.expect("everyone is answered in time")
 }
 
-/// Asks, and reads one answer whole. The connection stays open.
+/// Asks, and reads one complete answer. The connection stays open.
 async fn exchange(stream: &mut TcpStream, request: &str) -> io::Result<(u16, Value)> {
     stream.write_all(request.as_bytes()).await?;
     answer(stream).await
@@ -176,7 +177,7 @@ async fn answer(stream: &mut TcpStream) -> io::Result<(u16, Value)> {
     }
 }
 
-/// So many clients, each of whom sends this and no more.
+/// This many clients, each of which sends these bytes and no more.
 async fn connect_all(address: SocketAddr, clients: usize, sent: &str) -> Vec<TcpStream> {
     let mut streams = Vec::new();
     for _ in 0..clients {
@@ -187,7 +188,7 @@ async fn connect_all(address: SocketAddr, clients: usize, sent: &str) -> Vec<Tcp
     streams
 }
 
-/// As many clients as are taken send heads that have no end yet, and then the end.
+/// As many clients as are accepted send incomplete heads, and then the rest.
 async fn unfinished_heads(address: SocketAddr) {
     let words = "x".repeat(HEAD_BYTES);
     let head = format!("GET /v1/root HTTP/1.1\r\nhost: localhost\r\nx-words: {words}");
@@ -197,8 +198,8 @@ async fn unfinished_heads(address: SocketAddr) {
     }
 }
 
-/// Clients send half as much again as all bodies may take, a mebibyte each, and none of them ends:
-/// the statuses of their answers.
+/// Clients send incomplete bodies of a mebibyte each, together half as much again as all bodies may
+/// take. Returns the statuses of their answers.
 async fn endless_bodies(address: SocketAddr, head: &str) -> Vec<u16> {
     const SENT_BYTES: usize = 1 << 20;
     let mut sending = JoinSet::new();

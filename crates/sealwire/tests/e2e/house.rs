@@ -1,5 +1,4 @@
-//! A log from inside: reads a stopped site's envelopes and holds them against what must be true of
-//! any log.
+//! A log from inside: reads a stopped site's envelopes and checks what must be true of any log.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -12,7 +11,7 @@ use model::{
 use serde_json::Value;
 use tlog::KeyName;
 
-/// What a stopped site's log holds.
+/// Content of a stopped site's log.
 pub(crate) struct Kept {
     /// Every envelope, in order.
     pub(crate) envelopes: Vec<Envelope>,
@@ -41,7 +40,7 @@ pub(crate) fn open(data_dir: &Path) -> Kept {
 }
 
 impl Kept {
-    /// Everything the site told of is in the log, at its leaf, as it was told.
+    /// Everything that the live feed sent is in the log, at the same leaf and unchanged.
     #[track_caller]
     pub(crate) fn assert_holds(&self, told: &[(u64, Value)]) {
         for (leaf, told) in told {
@@ -51,8 +50,8 @@ impl Kept {
         }
     }
 
-    /// No answer of a sensor that counts its answers is there twice in a run of the site; simulated
-    /// ones begin anew with it.
+    /// No answer of a sensor that counts its answers appears twice in a run of the site. Simulated
+    /// sensors restart their count with the site.
     #[track_caller]
     pub(crate) fn assert_answers_are_there_once(&self) {
         let mut seen = BTreeSet::new();
@@ -90,7 +89,8 @@ impl Kept {
         }
     }
 
-    /// Between the host's end and the next derived event, which needs a host, readings were sealed.
+    /// Readings were sealed between the end of the host and the next derived event, which needs a
+    /// host.
     #[track_caller]
     pub(crate) fn assert_readings_were_sealed_without_a_host(&self) {
         let is =
@@ -106,8 +106,8 @@ impl Kept {
         assert!(without_host.filter(|envelope| is(envelope, action::SENSOR_READING)).count() > 0);
     }
 
-    /// What was derived is exactly what follows from the leaves that were judged, once and in
-    /// order: no crash left one out or judged one twice.
+    /// The derived events are exactly what follows from the judged leaves, once and in order: no
+    /// crash skipped a leaf or judged one twice.
     #[track_caller]
     pub(crate) fn assert_derived_is_what_follows(&self) {
         let judged = (0..self.judged).zip(&self.envelopes);

@@ -1,4 +1,4 @@
-//! Devices that speak MQTT, with clients that are not ours.
+//! Devices that speak MQTT, with independent clients.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -21,7 +21,7 @@ use crate::{
 /// The oldest device: strings for values, topics with slashes, no optional field.
 const OLDEST: &str = "0b5a6e0c-1111-4222-8333-944455566677";
 
-/// A device on MQTT that comes back whenever the broker does.
+/// An MQTT device that reconnects whenever the broker is back.
 pub(crate) struct Device {
     client: Client,
     disconnect_topic: String,
@@ -32,7 +32,7 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    /// Connects; `heartbeat` is what it says of itself, `answer` its payload for the poll of this
+    /// Connects. `heartbeat` is its heartbeat, and `answer` makes its payload for the poll of this
     /// number, counted from 1.
     pub(crate) fn start(
         site: &Site,
@@ -69,8 +69,8 @@ impl Device {
                     Ok(Event::Incoming(Packet::Publish(poll))) => {
                         assert_eq!(&poll.payload[..], b"poll");
                         let number = count.fetch_add(1, Ordering::Relaxed) + 1;
-                        // The queue is full only while the broker is away, and then nothing is
-                        // polled.
+                        // The queue is full only while the broker is unavailable, and then nothing
+                        // is polled.
                         let _away =
                             sender.try_publish(&read_topic, QoS::AtMostOnce, false, answer(number));
                     }
@@ -83,7 +83,7 @@ impl Device {
         Self { client, disconnect_topic, stop, answered, _running: running }
     }
 
-    /// Says that it goes. It goes on answering nobody.
+    /// Announces that it leaves. From then on it answers no polls.
     pub(crate) fn disconnect(&self) {
         self.client.try_publish(&self.disconnect_topic, QoS::AtMostOnce, false, "bye").unwrap();
     }
@@ -189,7 +189,7 @@ struct PahoDevice(Child);
 
 impl Drop for PahoDevice {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may already have ended.
         let _ended = self.0.kill();
         let _status = self.0.wait();
     }

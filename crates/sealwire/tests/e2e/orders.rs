@@ -1,5 +1,5 @@
-//! An operator's orders to a site that runs and to one that does not, and who may ask the log port
-//! for what.
+//! An operator's orders to a running and to a stopped site, and what clients may read on the log
+//! port.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::site::{Follower, Site, sealwire, until, verify};
 
-/// Gives an order with `sealwire log`: what was done.
+/// Gives an order with `sealwire log`, and returns the result.
 #[track_caller]
 fn order(site: &Site, arguments: &[&str]) -> Value {
     let (code, printed, errors) = give(site, arguments);
@@ -15,7 +15,7 @@ fn order(site: &Site, arguments: &[&str]) -> Value {
     serde_json::from_str(&printed).unwrap()
 }
 
-/// Gives an order that is refused: the error.
+/// Gives an order that is refused, and returns the error.
 #[track_caller]
 fn refused(site: &Site, arguments: &[&str]) -> String {
     let (code, printed, errors) = give(site, arguments);
@@ -29,7 +29,7 @@ fn give(site: &Site, arguments: &[&str]) -> (Option<i32>, String, String) {
     sealwire(&[&common, arguments].concat())
 }
 
-/// What the log port has of leaves from one on.
+/// The envelopes on the log port, from a leaf on.
 fn envelopes(site: &Site, from: u64, count: usize) -> Vec<Value> {
     let path = format!("/envelopes?from={from}&count={count}&token={}", site.access_token());
     let (status, lines) = site.get_log(&path, "localhost");
@@ -87,7 +87,7 @@ fn orders_are_carried_out_sealed_and_survive() {
     let said = refused_by(&site, &["release", &hold]);
     assert!(said.contains(&format!("no hold placed at leaf {hold} is in force")), "{said}");
 
-    // Retention, by a file that says nothing yet, then something wrong, then something.
+    // Retention, with a file that is empty, then invalid, then valid.
     assert_eq!(
         order(&site, &["retain", "--actor", "ada"]),
         json!({ "done": "retain", "classes": [] })
@@ -103,8 +103,7 @@ fn orders_are_carried_out_sealed_and_survive() {
         "nothing is that old"
     );
 
-    // The key: what was given as the site's is not what signs any more, and the log says how it
-    // went over.
+    // The key: the site's first key no longer signs, and the log has the rotation.
     let rotated = order(&site, &["rotate-key", "--actor", "ada"]);
     let vkey = rotated["vkey"].as_str().unwrap();
     assert_ne!(vkey, site.addresses.vkey);
@@ -115,7 +114,7 @@ fn orders_are_carried_out_sealed_and_survive() {
     assert!(!site.data_dir().join("run.json").exists());
     assert!(!site.data_dir().join("site.key.next").exists());
 
-    // The same orders while the site does not run.
+    // The same orders while the site is stopped.
     order_by(&site, &["erase", "--with-derived", &format!("{second},{third}")]);
     let again = order(&site, &["rotate-key", "--actor", "ada"]);
     let (code, printed) = verify(site.data_dir().to_str().unwrap());
@@ -128,7 +127,7 @@ fn orders_are_carried_out_sealed_and_survive() {
     assert_eq!(envelopes(&site, second, 1), [json!({ "leaf": second })]);
     Follower::start(&site).wait_for_more("SENSOR_READING", 3);
 
-    // A crash leaves run.json behind; the lock says that nobody runs.
+    // A crash leaves run.json behind; the lock shows that no site runs.
     site.kill();
     assert!(site.data_dir().join("run.json").exists());
     order(&site, &["holds"]);
@@ -151,7 +150,7 @@ fn a_sensor_is_forgotten_by_order() {
     let message = sealed["event"]["message"].as_str().unwrap();
     assert!(message.ends_with(": forgotten: scrapped"), "{message}");
 
-    // Nothing more is said of it until it beats again, and then it is a new one.
+    // The log says no more of the sensor until its next heartbeat, and then it is a new sensor.
     let next = until("it comes back", || {
         let later = envelopes(&site, leaf + 1, 10_000);
         later.into_iter().find(|line| line["envelope"]["sealwire"]["sensor"] == sensor.as_str())
@@ -190,7 +189,7 @@ fn envelopes_need_their_token() {
         assert!(got == status && said.contains(words), "{path}: {got} {said}");
     }
 
-    // Orders do not come by way of a port.
+    // Orders cannot be given through a port.
     let agent: ureq::Agent =
         ureq::Agent::config_builder().http_status_as_error(false).build().into();
     for bearer in [token.as_str(), ""] {

@@ -31,7 +31,7 @@ fn verify_finds_every_lie_of_a_gateway(site: &Site) {
     in_a_browser("lies.mjs", &["--url", &site.addresses.http]);
 }
 
-/// It rotates the key of the site.
+/// This test rotates the key of the site.
 fn keys_are_followed_from_the_one_that_was_seen_first(site: &Site, out: &str) {
     let data_dir = site.data_dir();
     let data_dir = data_dir.to_string_lossy();

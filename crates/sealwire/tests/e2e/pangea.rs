@@ -1,4 +1,4 @@
-//! Pangea's API as its own SDKs and its own contract meet it.
+//! Pangea's API, tested with its own SDKs and its own contract.
 
 use std::{
     fs,
@@ -26,7 +26,7 @@ pub(crate) fn python() -> String {
         .expect("SEALWIRE_TEST_PYTHON names a Python with Pangea's SDK; `cargo xtask test` sets it")
 }
 
-/// A program that lets itself in with a token.
+/// A program with an API token.
 pub(crate) struct Client<'a> {
     site: &'a Site,
     pub(crate) token: String,
@@ -40,7 +40,7 @@ impl<'a> Client<'a> {
         Self { site, token: text("token"), config_id: text("config_id") }
     }
 
-    /// HTTP's status and the answer, which has Pangea's frame whatever it is.
+    /// HTTP status and the answer, which always has Pangea's frame.
     #[track_caller]
     pub(crate) fn post(&self, path: &str, body: impl AsRef<[u8]>) -> (u16, Value) {
         let (status, id, answer) = self.send(path, body, &[]);
@@ -65,7 +65,7 @@ impl<'a> Client<'a> {
         self.read(request.send(body.as_ref()).unwrap())
     }
 
-    /// Makes requests until it is told to stop, many at once.
+    /// Makes many simultaneous requests until it is told to stop.
     fn ask_without_end(&self, is_enough: impl Fn() -> bool) {
         const AT_ONCE: usize = 100;
         let request = format!(
@@ -86,7 +86,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Asks what a request came to that was answered with 202.
+    /// Asks for the result of a request that was answered with 202.
     #[track_caller]
     fn poll(&self, id: &str) -> (u16, Value) {
         let agent: ureq::Agent =
@@ -115,7 +115,7 @@ impl<'a> Client<'a> {
         answer["result"].take()
     }
 
-    /// Runs a script with this client's access: it must succeed.
+    /// Runs a script with this client's access. The script must succeed.
     #[track_caller]
     pub(crate) fn run(&self, program: &str, script: &Path, arguments: &[&str]) {
         let output = Command::new(program)
@@ -194,7 +194,7 @@ fn a_token_that_asks_too_often_is_told_so_in_the_sdks_words() {
         let sdk = scope.spawn(|| client.run(&python(), &scripts().join("too_many.py"), &[]));
         client.ask_without_end(|| sdk.is_finished());
     });
-    // What was refused counts for nothing: a moment later the token is good again.
+    // Refused requests do not count: a moment later the token works again.
     until("the token is let in", || (client.post("/v1/root", "{}").0 == 200).then_some(()));
     site.stop();
 }
@@ -340,7 +340,7 @@ fn a_program_passes_nothing_off_as_the_sites_own() {
     let source =
         format!("{}.{}", sensor["location"].as_str().unwrap(), sensor["alias"].as_str().unwrap());
 
-    // All that a program can say, word for word as the site says it.
+    // Everything that a program can log, in the exact words of the site.
     let actions = [
         "SENSOR_READING",
         "READINGS_MISSING",
@@ -372,7 +372,7 @@ fn a_program_passes_nothing_off_as_the_sites_own() {
         assert_eq!((status, &answer["status"]), (400, &json!("ValidationError")), "{answer}");
     }
 
-    // A search by action finds them with the site's own, which alone have `sealwire`.
+    // A search by action also finds them. Only the site's own events have `sealwire`.
     let forged = client.ask("/v1/search", &json!({ "query": FORGED, "limit": 100 }));
     assert_eq!(forged["count"], actions.len());
     for one in forged["events"].as_array().unwrap() {
@@ -383,7 +383,7 @@ fn a_program_passes_nothing_off_as_the_sites_own() {
         assert!(own["envelope"]["sealwire"].is_object(), "{own}");
     }
 
-    // No sensor knows of them, and what is derived and counted goes on.
+    // They do not affect sensors, derived events or counters.
     follower.wait_for_more("SENSOR_READING", 4);
     let of_site = site.sensors();
     assert_eq!(of_site.len(), 4);

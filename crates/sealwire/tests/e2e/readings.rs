@@ -47,7 +47,7 @@ fn what_was_sealed_is_found_drawn_and_taken_out() {
     let (status, plot) = site.get(&format!("/api/sensors/{id}/readings?points=500"));
     assert_eq!((status, plot["kind"].as_str()), (200, Some("readings")), "{plot}");
 
-    // Taken out of a running site, and of one that does not run.
+    // Exported from a running site, and from a stopped one.
     let file = site.data_dir().join("readings.out");
     let data_dir = site.data_dir();
     let take_out = |format: &str| {

@@ -1,4 +1,4 @@
-//! What keeps a site from starting is said in one error, and nothing is damaged.
+//! If a site cannot start, one error says why, and nothing is damaged.
 
 use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
@@ -13,8 +13,8 @@ const PORT_FLAGS: [(&str, &str); 4] = [
     ("--mqtt-port", "MQTT"),
 ];
 
-/// Runs `sealwire up` in vain: the one error it says. Ports are free ones but for those that are
-/// named.
+/// Runs `sealwire up`, which must fail, and returns its only error. Ports are free ones, except
+/// those that are named.
 #[track_caller]
 pub(crate) fn refused(
     data_dir: &Path,

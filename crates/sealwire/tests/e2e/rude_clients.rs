@@ -1,5 +1,5 @@
-//! Pangea's API as rude clients meet it: each gets an answer that says what is wrong, and nothing
-//! of theirs is sealed.
+//! Rude clients of Pangea's API. Each gets an answer that says what is wrong, and nothing of theirs
+//! is sealed.
 
 use std::{
     io::{Read as _, Write as _},
@@ -13,11 +13,11 @@ use crate::{
     site::{Site, port},
 };
 
-/// By how much the site's memory may grow for one client: the largest body, in a buffer of twice
-/// its length.
+/// Allowed growth of the site's memory for one client: the largest body, in a buffer of twice its
+/// length.
 const GROWTH_BYTES_MAX: u64 = 2 * (16 << 20);
 
-/// What a request says that is refused: path, body, what is told is wrong, and where.
+/// Refused requests: path, body, the reported fault, and its place.
 fn malformed() -> Vec<(&'static str, Vec<u8>, &'static str, &'static str)> {
     let deep = |open: &str, inner: &str, close: &str| {
         format!("{}{inner}{}", open.repeat(100_000), close.repeat(100_000))
@@ -28,7 +28,7 @@ fn malformed() -> Vec<(&'static str, Vec<u8>, &'static str, &'static str)> {
     let row =
         |path, body: &dyn AsRef<[u8]>, code, place| (path, body.as_ref().to_vec(), code, place);
     vec![
-        // Not JSON, or not whole.
+        // Not JSON, or incomplete.
         row("/v1/log", &"", "InvalidObject", ""),
         row("/v1/log", &"[]", "InvalidObject", ""),
         row("/v1/log", &"{\"event\":", "InvalidObject", ""),
@@ -78,7 +78,7 @@ fn malformed() -> Vec<(&'static str, Vec<u8>, &'static str, &'static str)> {
         row("/v1/root", &format!(r#"{{"tree_size":{digits}}}"#), "IsTooBig", "/tree_size"),
         row("/v1/root", &r#"{"tree_size":1e999}"#, "IsTooBig", "/tree_size"),
         row("/v1/search", &r#"{"limit":18446744073709551616}"#, "IsTooBig", "/limit"),
-        // Words that are there twice, unknown, reserved or of another log.
+        // Members that appear twice, are unknown or reserved, or belong to another log.
         row("/v1/log", &r#"{"event":{"message":"a","message":"b"}}"#, "InvalidObject", "/event"),
         row(
             "/v1/log",
@@ -114,7 +114,7 @@ fn what_is_not_understood_is_named_with_its_place() {
         let errors = answer["result"]["errors"].as_array().unwrap();
         let [error] = errors.as_slice() else { panic!("{begin}: {answer}") };
         assert_eq!((&error["code"], &error["source"]), (&json!(code), &json!(place)), "{begin}");
-        // What was sent does not come back by the megabyte.
+        // The answer does not repeat megabytes of the request.
         assert!(error["detail"].as_str().is_some_and(|detail| detail.len() < 200), "{answer}");
     }
     assert_eq!(client.post("/v1/nothing", "{}").0, 404);
@@ -149,7 +149,7 @@ fn who_has_no_token_or_sends_too_much_or_too_slowly_is_told_so() {
     for (path, length, body) in [
         ("/v1/log", "content-length: 9223372036854775807", ""),
         ("/v1/log", "content-length: 67108864", "{"),
-        // They send everything before they read the answer.
+        // These clients send everything before they read the answer.
         ("/v2/log", "content-length: 17825792", &large),
         ("/v2/log", "transfer-encoding: chunked", &chunk),
         ("/v1/search", "transfer-encoding: chunked", &chunk),
@@ -165,8 +165,8 @@ fn who_has_no_token_or_sends_too_much_or_too_slowly_is_told_so() {
     site.stop();
 }
 
-/// Sends a request as it is: HTTP's status and Pangea's. The answer has come whole, and the
-/// connection ended without an error.
+/// Sends a request unchanged, and returns the HTTP status and Pangea's status. The answer is
+/// complete, and the connection ended without an error.
 #[track_caller]
 fn send(site: &Site, head: &str, body: &str) -> (u16, Value) {
     let mut stream = TcpStream::connect(("127.0.0.1", port(&site.addresses.log))).unwrap();

@@ -1,4 +1,4 @@
-//! Starting a site, asking it, and ending it in every way.
+//! Starts a site, queries it, and ends it in every way.
 
 use std::{
     fs,
@@ -18,13 +18,14 @@ use tempfile::TempDir;
 /// How long anything may take before a test fails. Generous: several sites start at once on two
 /// cores.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
-/// What the site itself promises for stopping, and some room for a busy machine.
+/// Time in which the site promises to stop, with a margin for a busy machine.
 const STOP_DEADLINE: Duration = Duration::from_secs(5 + 5);
 
 /// A running site. Dropping it kills it, and its engines with it.
 pub(crate) struct Site {
     folder: TempDir,
-    /// What the site is started by, before its own command line; empty where nothing is.
+    /// The program and arguments that start the site, before its own command line; empty without
+    /// one.
     pub(crate) launcher: Vec<String>,
     arguments: Vec<String>,
     child: Child,
@@ -35,7 +36,7 @@ pub(crate) struct Site {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
     pub(crate) bytes: u64,
-    /// The most that it was.
+    /// Peak resident memory of a process.
     pub(crate) peak_bytes: u64,
 }
 
@@ -54,13 +55,12 @@ impl Site {
         Self::start_in(TempDir::new().unwrap(), arguments)
     }
 
-    /// Starts a site whose data directory is `data` in this folder, if that is there.
+    /// Starts a site with the data directory `data` in this folder, which may exist.
     pub(crate) fn start_in(folder: TempDir, arguments: &[&str]) -> Self {
         Self::start_by(&[], folder, arguments)
     }
 
-    /// The same, started by another program: what it is called with, before the site's own command
-    /// line.
+    /// The same, started by another program, with this beginning of the command line.
     pub(crate) fn start_by(launcher: &[&str], folder: TempDir, arguments: &[&str]) -> Self {
         let launcher: Vec<String> = launcher.iter().copied().map(String::from).collect();
         let arguments: Vec<String> = arguments.iter().copied().map(String::from).collect();
@@ -84,7 +84,8 @@ impl Site {
         site
     }
 
-    /// Starts the site again in its folder and on its ports, after it was killed or stopped.
+    /// Starts the site again in the same folder and on the same ports, after it was killed or
+    /// stopped.
     pub(crate) fn start_again(&mut self) {
         let Addresses { http, log, nats, mqtt, .. } = &self.addresses;
         let ports = [("http", http), ("log", log), ("nats", nats), ("mqtt", mqtt)]
@@ -109,7 +110,7 @@ impl Site {
         self.folder.path().join("data")
     }
 
-    /// What the site's own process takes of the machine's memory.
+    /// Resident memory of the site's own process.
     pub(crate) fn memory(&self) -> Memory {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let bytes_of = |name: &str| {
@@ -119,7 +120,7 @@ impl Site {
         Memory { bytes: bytes_of("VmRSS:"), peak_bytes: bytes_of("VmHWM:") }
     }
 
-    /// How many files the site's own process has open.
+    /// Number of open files of the site's own process.
     pub(crate) fn open_files(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
@@ -141,13 +142,13 @@ impl Site {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Asks the site to stop and holds it to its promises.
+    /// Asks the site to stop, and checks its promises.
     pub(crate) fn stop(&mut self) {
         self.ask(Signal::TERM);
         self.assert_stops();
     }
 
-    /// Holds a site that was asked to stop to its promises.
+    /// Checks the promises of a site that was asked to stop.
     pub(crate) fn assert_stops(&mut self) {
         let asked = Instant::now();
         let status = until("the site stops", || self.child.try_wait().unwrap());
@@ -157,7 +158,7 @@ impl Site {
     }
 
     fn assert_no_process_left(&self, after: &str) {
-        // The kernel needs a moment to bury them.
+        // The kernel needs a moment to remove them.
         until(&format!("no engine is left after {after}"), || {
             processes(&self.data_dir()).is_empty().then_some(())
         });
@@ -176,7 +177,8 @@ impl Site {
         Pid::from_raw(*pid).unwrap()
     }
 
-    /// What an engine of the site was told with an option; `name` is its program's.
+    /// Value of an option with which an engine of the site was started; `name` is the program's
+    /// name.
     pub(crate) fn engine_argument(&self, name: &str, option: &str) -> String {
         let all = processes(&self.data_dir());
         let (pid, _) = all.iter().find(|(_, program)| program == name).unwrap();
@@ -192,12 +194,12 @@ impl Site {
         until("the gateway answers", || answer(agent().get(&url).call()))
     }
 
-    /// Where the live feed is, from a leaf on.
+    /// Address of the live feed from a leaf on.
     pub(crate) fn live_from(&self, leaf: u64) -> String {
         format!("{}/live?from={leaf}&token={}", self.addresses.log, self.access_token())
     }
 
-    /// What lets its bearer read envelopes.
+    /// The access token.
     pub(crate) fn access_token(&self) -> String {
         fs::read_to_string(self.data_dir().join("access-token")).unwrap().trim().to_owned()
     }
@@ -275,7 +277,7 @@ pub(crate) fn verify(log: &str) -> (Option<i32>, String) {
 /// Any command of `sealwire`: its exit code, and what it printed as its result and as errors.
 pub(crate) fn sealwire(arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sealwire"));
-    // As a service or a job starts it: who runs it is for the kernel to say.
+    // Started like a service or a job: only the kernel tells who runs it.
     command.args(arguments).env_remove("USER").env_remove("LOGNAME");
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -290,11 +292,11 @@ pub(crate) fn succeeds(arguments: &[&str]) -> String {
     printed
 }
 
-/// Pid and folder of every engine that works in the site's folder.
+/// Process id and folder of every engine in the site's folder.
 fn processes(data_dir: &Path) -> Vec<(i32, String)> {
     let process = |entry: fs::DirEntry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
-        // Each engine runs in its own folder; a site runs elsewhere.
+        // Each engine's working directory is its own folder; a site's is another.
         let works_in = fs::read_link(entry.path().join("cwd")).ok()?;
         let below = works_in.strip_prefix(data_dir).ok()?;
         let folder = below.components().next()?.as_os_str().to_str()?.to_owned();
@@ -336,8 +338,8 @@ fn agent() -> ureq::Agent {
         .into()
 }
 
-/// Status and JSON; `None` while nobody answers, the host has no gateway yet, or the gateway no
-/// site.
+/// Status and JSON; `None` while nothing answers, the host has no gateway yet, or the gateway has
+/// no site.
 fn answer(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Option<(u16, Value)> {
     let mut response = result.ok()?;
     let status = response.status().as_u16();
@@ -345,7 +347,8 @@ fn answer(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Opti
     (!matches!(status, 502 | 503)).then_some((status, json))
 }
 
-/// Follows a site's live feed: every leaf it has told of, which is what it acknowledged.
+/// Follows a site's live feed, and keeps every leaf that the feed sends. These leaves are
+/// acknowledged.
 pub(crate) struct Follower {
     log: String,
     seen: Arc<Mutex<Vec<(u64, Value)>>>,
@@ -363,7 +366,7 @@ impl Follower {
                 let Ok(line) = line else { return };
                 let Some(data) = line.strip_prefix("data: ") else { continue };
                 let mut sealed: Value = serde_json::from_str(data).unwrap();
-                // The other kind of data is about leaves that were left out.
+                // The other kind of data reports missed leaves.
                 if let Some(leaf) = sealed["leaf"].as_u64() {
                     told.lock().unwrap().push((leaf, sealed["envelope"].take()));
                 }
@@ -372,12 +375,12 @@ impl Follower {
         Self { log: site.addresses.log.clone(), seen, _reading: reading }
     }
 
-    /// What was told so far.
+    /// The leaves so far.
     pub(crate) fn seen(&self) -> Vec<(u64, Value)> {
         self.seen.lock().unwrap().clone()
     }
 
-    /// Waits until so many leaves of this action were told of that are not sealed yet.
+    /// Waits for this many further leaves of this action, beyond those that are sealed now.
     pub(crate) fn wait_for_more(&self, action: &str, count: usize) {
         self.wait_for_new(&format!("{count} more of {action}"), count, |event| {
             event["action"] == action

@@ -33,7 +33,7 @@ struct Address {
 }
 
 impl Witness {
-    /// Starts a witness that knows the log of this key.
+    /// Starts a witness that cosigns the log of this key.
     fn start(name: &str, log: &str) -> Self {
         let folder = TempDir::new().unwrap();
         fs::write(folder.path().join("logs"), format!("logs/v0\n\nvkey {log}\n")).unwrap();
@@ -60,7 +60,7 @@ impl Witness {
 
 impl Drop for Witness {
     fn drop(&mut self) {
-        // It may have been killed already.
+        // It may already have been killed.
         let _ended = self.child.kill();
         let _status = self.child.wait();
     }
@@ -87,7 +87,7 @@ fn spawn(folder: &TempDir, arguments: &[&str]) -> (Child, Address) {
     (child, serde_json::from_slice(&text).unwrap())
 }
 
-/// A checkpoint of the log port: the note, and what it says.
+/// A checkpoint of the log port: the note and its content.
 fn checkpoint(site: &Site, path: &str) -> Option<(SignedNote, Checkpoint)> {
     let (status, text) = site.get_log(path, "localhost");
     (status == 200).then(|| {
@@ -101,12 +101,12 @@ fn size(site: &Site, path: &str) -> u64 {
     checkpoint(site, path).map_or(0, |(_, checkpoint)| checkpoint.size.get())
 }
 
-/// What a key file holds.
+/// Content of a key file.
 fn seed(path: &Path) -> [u8; 32] {
     ledger::load_or_create_seed(path).unwrap()
 }
 
-/// Another checkpoint of this size, which the log's own key signs.
+/// A different checkpoint of this size, signed by the log's own key.
 fn fork(site: &Site, checkpoint: &Checkpoint) -> SignedNote {
     let seed = seed(&site.data_dir().join("site.key"));
     let name = KeyName::parse(checkpoint.origin.as_str()).unwrap();
@@ -139,7 +139,7 @@ fn a_site_s_checkpoints_are_cosigned_whatever_dies_in_between() {
     fs::write(&policy, lines).unwrap();
     site.start_again();
 
-    // Both sign, and go on signing.
+    // Both witnesses sign, and continue to sign.
     let keys = [one.key(), two.key()];
     let first = until("both witnesses have cosigned", || checkpoint(&site, "/checkpoint"));
     assert_eq!(first.0.cosignatures(&keys).unwrap().len(), 2);
@@ -147,7 +147,7 @@ fn a_site_s_checkpoints_are_cosigned_whatever_dies_in_between() {
         (size(&site, "/checkpoint") > first.1.size.get()).then_some(())
     });
 
-    // One is away: the log goes on, what is witnessed stays, and how far it lags is shown.
+    // One is away: the log continues, the witnessed checkpoint stays, and its lag is shown.
     two.kill();
     let before = size(&site, "/checkpoint/unwitnessed");
     let beyond = before + 20;
@@ -160,7 +160,7 @@ fn a_site_s_checkpoints_are_cosigned_whatever_dies_in_between() {
     assert_eq!(answer["witnessed_leaves"], witnessed);
     assert!(answer["leaves"].as_u64().unwrap() > witnessed);
 
-    // It is back, and what was missed is caught up with.
+    // It is back, and the witnessed checkpoint catches up.
     two.start_again();
     until("the witnessed checkpoint has caught up", || {
         (size(&site, "/checkpoint") > beyond).then_some(())
@@ -172,7 +172,8 @@ fn a_site_s_checkpoints_are_cosigned_whatever_dies_in_between() {
     assert!(printed.contains("the witness two cosigned the checkpoint at 20"), "{printed}");
     assert!(printed.contains("quorum `both`"), "{printed}");
 
-    // The site dies and comes back while the witnesses are away: what they signed is still there.
+    // The site dies and restarts while the witnesses are away: the checkpoint that they signed is
+    // still there.
     one.kill();
     two.kill();
     let (_, signed) = checkpoint(&site, "/checkpoint").unwrap();
@@ -184,7 +185,7 @@ fn a_site_s_checkpoints_are_cosigned_whatever_dies_in_between() {
     site.stop();
     let (_, recorded) = witnessed_in_folder(&site);
 
-    // A second history of the log, signed with its own key, is not cosigned.
+    // A second history of the log, signed with the log's key, is not cosigned.
     let client = Client::new();
     let ask = |old_size: TreeSize, checkpoint: SignedNote| {
         client.ask(&one.at.url, &AddCheckpoint { old_size, proof: vec![], checkpoint })
@@ -199,7 +200,7 @@ fn a_site_s_checkpoints_are_cosigned_whatever_dies_in_between() {
         answer => panic!("{answer:?}"),
     }
 
-    // The folder verifies too, and a policy that wants more does not.
+    // The folder verifies too, but not with a policy that requires more.
     let folder = site.data_dir();
     let folder = folder.to_str().unwrap();
     let (code, printed, _) = sealwire(&["verify", folder, "--policy", policy]);
@@ -216,7 +217,7 @@ fn a_site_s_checkpoints_are_cosigned_whatever_dies_in_between() {
         "{printed}"
     );
 
-    // Evidence for others carries what the witnesses signed.
+    // Evidence contains the cosignatures.
     let bundle = one.folder.path().join("bundle");
     let bundle = bundle.to_str().unwrap();
     let proof = two.folder.path().join("proof");
@@ -242,7 +243,8 @@ fn a_site_s_checkpoints_are_cosigned_whatever_dies_in_between() {
     assert_eq!(code, Some(0), "{printed}");
     assert!(printed.contains("the policy names 2 witnesses and can be satisfied"), "{printed}");
 
-    // A log that was set back to before what its witnesses signed is not gone on with in silence.
+    // If a log was restored from a copy older than what its witnesses signed, the site does not
+    // continue it silently.
     let kept = site.data_dir().join("witnessed-checkpoint");
     fs::write(&kept, with_witnesses(&fork(&site, &first.1), &[&one, &two])).unwrap();
     let said = refused(&site.data_dir(), &[], &[]);

@@ -98,7 +98,7 @@ async fn a_second_backup_copies_only_what_is_not_there() {
     assert_eq!(inode(&segments(&plant.backup_dir())[0]), kept);
     assert_eq!(fs::read_dir(plant.folder.path()).unwrap().count(), 2, "nothing is left beside it");
 
-    // What was erased since is erased in the backup, too.
+    // What was erased since then is erased in the backup too.
     plant.erase(50).await;
     let third = back_up(&plant.data_dir(), &plant.backup_dir()).unwrap();
     assert_eq!(third.verified.erased, 3);
@@ -167,7 +167,7 @@ async fn a_backup_never_goes_back() {
     let refusal = back_up(&old, &plant.backup_dir()).unwrap_err();
     assert!(matches!(refusal, BackupError::Behind { .. }), "{refusal}");
 
-    // The old state is gone on with: a fork.
+    // The old state is continued, which is a fork.
     let (ledger, writer) = Ledger::open(&old.join("ledger"), signer(&old)).unwrap();
     let forked = Plant { folder: TempDir::new().unwrap(), ledger, writer };
     forked.seal(20).await;
@@ -206,7 +206,7 @@ async fn what_is_not_a_backup_is_left_alone() {
 async fn what_an_interrupted_backup_left_is_cleared_away() {
     let plant = Plant::new().await;
     back_up(&plant.data_dir(), &plant.backup_dir()).unwrap();
-    // Between the two renamings of a replacement.
+    // Between the two renames of a replacement.
     let aside = plant.folder.path().join("backup.being-replaced");
     fs::rename(plant.backup_dir(), &aside).unwrap();
     let unfinished = plant.folder.path().join("backup.next");
@@ -262,7 +262,7 @@ async fn a_known_checkpoint_tells_a_fork_before_it_happens() {
     assert!(matches!(refusal, RestoreError::NoCheckpoint { .. }), "{refusal}");
     let unsigned = published.note.replace("plant\n1", "plant\n2");
     assert!(restored(&unsigned).is_err());
-    // Signed by the log's key over another history.
+    // Signed by the log's key for a different history.
     let mut other = published.checkpoint.clone();
     other.root = tlog::Hash::sha256(b"another history");
     let refusal = restored(&other.sign(&signer(&plant.data_dir()))).unwrap_err();

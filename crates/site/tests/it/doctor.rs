@@ -1,4 +1,4 @@
-//! Each damage has its line.
+//! Each kind of damage has its line.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use tlog::{KeyName, Signer};
 
 use super::{Plant, back_up, content, copy, damage, segments};
 
-/// Long after everything that the tests seal.
+/// A time long after everything that the tests seal.
 fn now() -> Timestamp {
     Timestamp::from_unix_micros(4_102_444_800_000_000)
 }
@@ -33,7 +33,7 @@ fn findings(data_dir: &Path, against: Option<&Path>) -> Vec<Finding> {
     found
 }
 
-/// The one finding that is neither ok nor skipped.
+/// The only finding that is neither ok nor skipped.
 #[track_caller]
 fn complaint(data_dir: &Path, against: Option<&Path>) -> Finding {
     let mut found = findings(data_dir, against);
@@ -63,7 +63,7 @@ impl Sound {
         folder
     }
 
-    /// A copy as [`Plant::open`] takes it.
+    /// A copy in the form that [`Plant::open`] expects.
     fn changed_site(&self) -> TempDir {
         let folder = TempDir::new().unwrap();
         copy(&self.0.path().join("data"), &folder.path().join("data"));
@@ -101,9 +101,9 @@ async fn a_folder_in_use_is_judged_as_far_as_it_can_be() {
 enum Damage {
     Missing,
     Is(&'static str),
-    /// Its last byte is another.
+    /// Its last byte is changed.
     Changed,
-    /// Bytes follow that a crash left.
+    /// It is followed by bytes that a crash left.
     Torn,
     Mode(u32),
 }
@@ -208,7 +208,7 @@ async fn a_backup_says_which_of_its_segments_can_be_taken() {
     });
     let remedy = complaint(folder.path(), Some(&sound.backup())).remedy.unwrap();
     assert!(remedy.contains("000.seg, ") && remedy.contains("041.seg to "), "{remedy}");
-    // The log has grown since: the newest segment in the backup ends before.
+    // The log has grown since then, so the newest segment in the backup ends earlier.
     let grown = Plant::open(sound.changed_site());
     grown.seal(10).await;
     let folder = grown.close().await;
@@ -217,7 +217,7 @@ async fn a_backup_says_which_of_its_segments_can_be_taken() {
     let remedy = complaint(&data_dir, Some(&sound.backup())).remedy.unwrap();
     assert!(remedy.contains("holds only the leaves 82 to 122"), "{remedy}");
 
-    // Another log, and the same key's other history.
+    // Another log, and a different history under the same key.
     let other = Sound::new().await;
     let forked = Plant::open(sound.changed_site());
     forked.seal(9).await;
@@ -248,7 +248,7 @@ async fn several_damages_are_all_named() {
 #[tokio::test]
 async fn an_erasure_that_was_not_finished_is_told() {
     let plant = Plant::new().await;
-    // Something has the name of the file that the segment is to be written to.
+    // Something else has the name of the file to which the segment must be written.
     let next = segments(&plant.data_dir())[0].with_extension("seg.next");
     fs::create_dir(&next).unwrap();
     let leaves = "5-9".parse().unwrap();
@@ -256,7 +256,7 @@ async fn an_erasure_that_was_not_finished_is_told() {
     let erasure = Erasure { leaves, actor, reason };
     plant.ledger.erase(erasure, Timestamp::from_unix_micros(0)).await.unwrap_err();
     fs::remove_dir(&next).unwrap();
-    // A backup has it finished.
+    // In a backup the erasure is finished.
     let done = back_up(&plant.data_dir(), &plant.backup_dir()).unwrap();
     assert_eq!(done.verified.erased, 2 + 5);
     assert_eq!(done.copied.segments_erased, 1);
@@ -376,7 +376,7 @@ async fn an_index_is_held_against_its_log() {
     stand(&vkey, size + 9);
     says(Verdict::Warn, "restored from a copy");
     let mut bytes = fs::read(&index).unwrap();
-    // Not the page that is read first, which the next start would notice and make the file anew.
+    // Not the first page: the next start would notice that and rebuild the file.
     let last_page = bytes.len() - 4_096;
     bytes[last_page..].fill(7);
     fs::write(&index, bytes).unwrap();

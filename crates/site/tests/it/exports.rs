@@ -1,5 +1,4 @@
-//! That readings are taken out is sealed, and the index of a site that does not run is brought up
-//! to the log for it.
+//! An export of readings is sealed, and on a stopped site the index first catches up with the log.
 
 use access::Account;
 use data_dir::DataDir;

@@ -1,4 +1,4 @@
-//! A site's folder without a site: what is copied, restored and said of it.
+//! A site's folder without a running site: it is copied, restored and examined.
 
 #![expect(
     clippy::unwrap_used,
@@ -28,7 +28,7 @@ use model::{Event, Timestamp};
 use tempfile::TempDir;
 use tlog::{KeyName, Signer};
 
-/// A site's folder as a site makes it, and its open log.
+/// A folder in the form that a site creates, and its open log.
 struct Plant {
     folder: TempDir,
     ledger: Ledger,
@@ -41,7 +41,7 @@ impl Plant {
         let plant = Self::open(TempDir::new().unwrap());
         plant.seal(40).await;
         for _segment in 1..3 {
-            // What lies in the segment that grows makes it a closed one.
+            // Erasing a leaf of the newest segment closes that segment.
             plant.erase(plant.ledger.size() - 1).await;
             plant.seal(40).await;
         }

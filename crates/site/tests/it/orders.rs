@@ -1,4 +1,4 @@
-//! Orders that nobody waits for, and what a crash leaves of them.
+//! Orders whose caller has gone, and what a crash leaves of them.
 
 use std::{fs, path::Path};
 
@@ -13,7 +13,7 @@ use orders::{
 use tempfile::TempDir;
 use tokio::task::yield_now;
 
-/// More turns than any order takes until its last step.
+/// More polls of the future than any order takes until its last step.
 const TURNS_MAX: usize = 40;
 
 struct Open {
@@ -35,7 +35,8 @@ impl Open {
         drop(self.data_dir);
     }
 
-    /// Gives an order and goes away after so many turns; answers whether it was done before.
+    /// Gives an order, and drops it after this many polls of the future. Returns whether it was
+    /// done before.
     async fn order_for(&self, turns: usize, order: Order) -> bool {
         let wait = async {
             for _turn in 0..turns {
@@ -51,7 +52,7 @@ impl Open {
         }
     }
 
-    /// How many events of an action the log has.
+    /// Number of events of an action in the log.
     fn count(&self, action: &str) -> usize {
         let stored = self.ledger.envelopes(0, usize::MAX, usize::MAX).unwrap();
         let is_one = |bytes: &Vec<u8>| Envelope::has_action(bytes, action);
@@ -89,7 +90,7 @@ async fn an_order_is_carried_out_whole_whoever_waits_for_it() {
                 was_dropped += 1;
             }
         }
-        // A retry at once, of whatever is under way.
+        // A retry at once, while the order may still be in progress.
         open.operator.carry_out(rotate(), &Account::own()).await.unwrap();
         open.close().await;
 
@@ -110,7 +111,7 @@ async fn a_revocation_that_could_not_be_sealed_is_sealed_by_the_next_start() {
     let folder = TempDir::new().unwrap();
     let open = Open::new(folder.path());
     open.operator.carry_out(create("old"), &Account::own()).await.unwrap();
-    // The log takes nothing any more, as where the disk is full.
+    // The log no longer accepts anything, as on a full disk.
     open.writer.close().await.unwrap();
     open.operator.carry_out(revoke("old"), &Account::own()).await.unwrap_err();
     assert_eq!(tokens(&open.operator).await, 0, "it lets nobody in");
@@ -137,7 +138,7 @@ async fn a_key_that_the_log_may_sign_with_is_never_replaced() {
     let folder = TempDir::new().unwrap();
     let open = Open::new(folder.path());
     open.writer.close().await.unwrap();
-    // What a writer leaves that failed once the rotation was durable.
+    // The state after a writer that failed when the rotation was durable.
     let next = folder.path().join("site.key.next");
     ledger::write_secret(&next, "07".repeat(32).as_bytes()).unwrap();
     open.operator.carry_out(rotate(), &Account::own()).await.unwrap_err();
@@ -152,7 +153,7 @@ async fn nothing_is_erased_for_its_age_while_the_clock_is_in_doubt() {
     fs::write(folder.path().join("retention"), "TEST 1h\n").unwrap();
     open.operator.carry_out(retain(), &Account::own()).await.unwrap();
     open.close().await;
-    // As if the site had run two years ago, and the clock were two years ahead.
+    // As if the site last ran two years ago, or the clock were two years ahead.
     let clock = r#"{"time":"2024-11-29T00:00:00.000000Z","in_doubt":false,"is_told":false}"#;
     fs::write(folder.path().join("clock"), clock).unwrap();
     for _start in 0..2 {
@@ -160,7 +161,7 @@ async fn nothing_is_erased_for_its_age_while_the_clock_is_in_doubt() {
         let refused = open.operator.carry_out(retain(), &Account::own()).await.unwrap_err();
         assert!(refused.to_string().contains("confirm-clock"), "{refused}");
         assert_eq!(open.count(action::CLOCK_JUMPED), 1, "it is sealed once");
-        // What can be undone goes on.
+        // Reversible orders still work.
         open.operator.carry_out(Order::Holds, &Account::own()).await.unwrap();
         open.operator
             .carry_out(create(&format!("token-{}", open.ledger.size())), &Account::own())
@@ -174,7 +175,7 @@ async fn nothing_is_erased_for_its_age_while_the_clock_is_in_doubt() {
     open.operator.carry_out(confirm, &Account::own()).await.unwrap();
     open.operator.carry_out(retain(), &Account::own()).await.unwrap();
     assert_eq!(open.count(action::CLOCK_CONFIRMED), 1);
-    // Nor is the file's word taken for a time that the machine's clock has not reached.
+    // The site does not believe the file either if the machine's clock has not reached its time.
     let event = Event { action: Some(String::from("TEST")), ..Event::default() };
     open.ledger.append(Batch::of(vec![event])).await.unwrap();
     open.close().await;

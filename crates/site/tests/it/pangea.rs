@@ -1,4 +1,4 @@
-//! Pangea's API over a log alone: what depends on its configuration, and on who asks.
+//! Pangea's API over a log without a site: what depends on the configuration and on the caller.
 
 use std::{fs, io::Read as _, path::Path};
 
@@ -20,7 +20,7 @@ struct Client {
 impl Client {
     /// A log in a folder, with this configuration.
     async fn start(folder: &Path, config: &str) -> Self {
-        // The folder is a site's only once there has been one.
+        // The folder belongs to a site only after its first start.
         LogAlone::start(folder).await.unwrap().stop().await.unwrap();
         fs::write(folder.join("pangea.json"), config).unwrap();
         let log = LogAlone::start(folder).await.unwrap();
@@ -31,7 +31,7 @@ impl Client {
         self.send_with("", head, body).await
     }
 
-    /// With further header lines, each with its end.
+    /// Asks with further header lines, each with its line end.
     async fn send_with(&self, headers: &str, head: &str, body: &str) -> Value {
         let address = self.address();
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -50,12 +50,12 @@ impl Client {
         self.log.url.strip_prefix("http://").unwrap()
     }
 
-    /// What a file to download holds.
+    /// Content of a file that can be downloaded.
     async fn download(&self, url: &str) -> String {
         let (address, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
         assert_eq!(address, self.address());
         let mut stream = TcpStream::connect(address).await.unwrap();
-        // To a client of HTTP 1.0 it is sent as it is, and not in chunks.
+        // An HTTP 1.0 client gets the file itself, not chunks.
         let request = format!("GET /{path} HTTP/1.0\r\nhost: {address}\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
@@ -66,7 +66,7 @@ impl Client {
         text
     }
 
-    /// Makes a token that may do everything, and uses it from here on.
+    /// Creates a token with all scopes, and uses it from now on.
     async fn go_on_as(&mut self, name: &str) {
         let scope = vec!["write".parse().unwrap(), "read".parse().unwrap()];
         let order =
@@ -227,8 +227,8 @@ async fn no_retry_is_sealed_again_whatever_the_clock_did() {
     let (log, retried) = ("POST /v1/log", "x-pangea-retried-request-ids");
     let first = client.send(log, &event).await;
     let sealed = newest_leaf(&client).await;
-    // The clock was set back before the second attempt, whose id is smaller then; this is the
-    // third.
+    // The clock was set back before the second attempt, so the second id is smaller. This is the
+    // third attempt.
     let ids = format!("prq_{},{}", "0".repeat(32), first["request_id"].as_str().unwrap());
     let third = client.send_with(&format!("{retried}: {ids}\r\n"), log, &event).await;
     assert_eq!((&third["status"], &third["result"]), (&json!("Success"), &first["result"]));
@@ -267,7 +267,7 @@ async fn a_count_is_of_all_that_a_search_finds() {
     for _batch in 0..3 {
         client.ask("/v2/log", &json!({ "events": events })).await;
     }
-    // The index leaves doubt about words that a space ends, and events are read to count them.
+    // The index cannot decide about words that end with a space, so events are read to count them.
     let found = client.ask("/v1/search", &json!({ "query": "message:\"pump two\"" })).await;
     assert_eq!(found["count"], 3_000);
     let rest = json!({ "id": found["id"], "offset": 2_990, "limit": 100 });
@@ -341,7 +341,7 @@ async fn a_revoked_token_seals_nothing_that_was_under_way() {
             "POST {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).await.unwrap();
-        // Let in: the log says that the token is used.
+        // Admitted: the log has the use of the token.
         client.log.ledger.watch_size().wait_for(|now| *now > size).await.unwrap();
         client.revoke(&name).await;
         let revoked = client.log.ledger.size();
@@ -383,7 +383,7 @@ async fn what_a_program_logs_names_its_token_whatever_it_says() {
     let folder = tempfile::tempdir().unwrap();
     let mut client =
         Client::start(folder.path(), r#"{"fields":[{"id":"token","type":"string"}]}"#).await;
-    // A custom field of that name is the program's own, within the event.
+    // A custom field of that name belongs to the program, within the event.
     client.go_on_as("scada-1").await;
     let event = json!({ "event": { "message": "m", "actor": "another", "token": "another" } });
     let first = client.log.ledger.size() + 1;

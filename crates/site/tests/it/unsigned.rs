@@ -1,4 +1,4 @@
-//! A backup that has lain where others write: what no signature covers is not believed.
+//! A backup from a place where others can write: what no signature covers is not believed.
 
 use std::{
     fs,
@@ -45,7 +45,7 @@ fn restore_with(backup: &Path, take: &[Hash]) -> (PathBuf, Result<Restored, Rest
     (data_dir, restored)
 }
 
-/// Each file that an operator wrote with whether it was restored, and why not.
+/// Each configuration file, with whether it was restored or why not.
 #[track_caller]
 fn fates(backup: &Path, take: &[Hash]) -> Vec<(&'static str, Fate)> {
     let (data_dir, restored) = restore_with(backup, take);
@@ -100,7 +100,7 @@ async fn only_what_the_logs_key_signed_is_restored_unasked() {
     let (_plant, backup) = backed_up().await;
     assert_eq!(fates(&backup, &[]), [("retention", Fate::Signed)]);
 
-    // The first start would erase by this, and show the log by that.
+    // The first start would erase by the one file, and show the log by the other.
     let (planted, config) = ("TEST 1h\n", r#"{"roots":"unpublished"}"#);
     fs::write(backup.join("retention"), planted).unwrap();
     fs::write(backup.join("pangea.json"), config).unwrap();
@@ -117,7 +117,7 @@ async fn only_what_the_logs_key_signed_is_restored_unasked() {
     assert!(refusal.contains("no configuration file in"), "{refusal}");
     assert!(!data_dir.exists());
 
-    // That something is gone is said, too.
+    // Missing files are reported too.
     fs::remove_file(backup.join("retention")).unwrap();
     assert!(fates(&backup, &[]).contains(&("retention", Fate::Gone)));
 }
@@ -128,7 +128,7 @@ async fn a_manifest_vouches_for_its_own_backup_alone() {
     let manifest = backup.join("manifest");
     let old = fs::read(&manifest).unwrap();
 
-    // The key is rotated between two backups: each is vouched for by the key of its time.
+    // The key is rotated between two backups: each is signed by the key of its time.
     let name = KeyName::parse("sealwire.local/plant").unwrap();
     let keys = KeyFiles::new(plant.data_dir().join("site.key"));
     plant.ledger.rotate_key(keys.create_next(name).unwrap(), "tester").await.unwrap();
@@ -142,12 +142,12 @@ async fn a_manifest_vouches_for_its_own_backup_alone() {
     let new = fs::read(&manifest).unwrap();
     fs::write(&manifest, old).unwrap();
     assert_left_out(&fates(&backup, &[]), "retention", "it is not signed by");
-    // Of the same key, and of another backup.
+    // Signed by the same key, but for another backup.
     plant.seal(1).await;
     back_up(&plant.data_dir(), &backup).unwrap();
     fs::write(&manifest, new).unwrap();
     assert_left_out(&fates(&backup, &[]), "retention", "belongs to another backup");
-    // A checkpoint is signed by that key, and says nothing of files.
+    // A checkpoint is signed by that key too, but says nothing about files.
     fs::copy(backup.join("ledger/checkpoint"), &manifest).unwrap();
     assert_left_out(&fates(&backup, &[]), "retention", "malformed");
     fs::remove_file(&manifest).unwrap();
@@ -204,7 +204,7 @@ async fn nothing_in_a_backup_leads_elsewhere() {
         fs::remove_file(place).unwrap();
         kept.into_iter().for_each(|kept| fs::write(place, kept).unwrap());
     }
-    // A hard link can be changed under its other name, and is not even taken when asked for.
+    // A hard link can be changed under its other name, so it is refused even when asked for.
     fs::remove_file(backup.join("retention")).unwrap();
     fs::hard_link(&theirs, backup.join("retention")).unwrap();
     assert_left_out(&fates(&backup, &[]), "retention", "signed a different file");
@@ -215,7 +215,7 @@ async fn nothing_in_a_backup_leads_elsewhere() {
 #[tokio::test]
 async fn what_lies_in_an_earlier_backup_decides_nothing() {
     let (plant, backup) = backed_up().await;
-    // A key that somebody put there does not make a backup take the log's own.
+    // A planted key does not make a later backup include the log's own key.
     let key = backup.join("site.key");
     for planted in ["07".repeat(32), String::from("no key at all")] {
         fs::write(&key, planted).unwrap();
@@ -223,7 +223,7 @@ async fn what_lies_in_an_earlier_backup_decides_nothing() {
         let done = back_up(&plant.data_dir(), &backup).unwrap();
         assert!(done.keys.is_empty() && !key.exists());
     }
-    // A segment that has another name, under which it can be changed later, is copied.
+    // A segment that could be changed later under another name is copied instead of linked.
     let segment = segments(&backup).remove(0);
     let theirs = plant.folder.path().join("theirs");
     fs::hard_link(&segment, &theirs).unwrap();
@@ -231,7 +231,7 @@ async fn what_lies_in_an_earlier_backup_decides_nothing() {
     let inode = |path: &Path| fs::metadata(path).unwrap().ino();
     assert_ne!(inode(&theirs), inode(&segment));
     assert_eq!(fs::read(&theirs).unwrap(), fs::read(&segment).unwrap());
-    // A link is not followed, nor taken over.
+    // A link is neither followed nor kept.
     fs::remove_file(&segment).unwrap();
     symlink(&theirs, &segment).unwrap();
     let refusal = back_up(&plant.data_dir(), &backup).unwrap_err();

@@ -1,4 +1,4 @@
-//! What a witness is asked, and every answer that the specification has for it.
+//! Requests to a witness, and every answer of the specification.
 
 use proptest::prelude::*;
 use tlog::add_checkpoint::{PROOF_LINES_MAX, REQUEST_BYTES_MAX};
@@ -41,12 +41,12 @@ fn request(old_size: usize, proof: Vec<Hash>, new: TreeHead, signer: &Signer) ->
     AddCheckpoint { old_size: TreeSize::new(old_size as u64), proof, checkpoint }
 }
 
-/// PROOF of RFC 6962, where there is anything to prove.
+/// PROOF of RFC 6962, if there is anything to prove.
 fn proof(leaves: &[Hash], old: usize, new: usize) -> Vec<Hash> {
     if old == 0 { vec![] } else { oracle::subproof(old, &leaves[..new], true) }
 }
 
-/// What a witness that recorded `recorded` makes of a body.
+/// The answer to a body of a witness that recorded `recorded`.
 fn judge(request: &AddCheckpoint, recorded: TreeHead) -> Result<TreeHead, RefuseError> {
     let request = AddCheckpoint::parse(&request.to_string()).unwrap();
     let keys = [log(1).vkey().clone()];
@@ -116,13 +116,14 @@ fn only_the_log_s_keys_count() {
     let leaves = oracle::leaves(2);
     let ours = request(0, vec![], head(&leaves, 2), &log(1));
     let (one, two): (VerifierKey, VerifierKey) = (log(1).vkey().clone(), log(2).vkey().clone());
-    // Any of the keys that are trusted will do.
+    // Any trusted key is enough.
     ours.authenticate(&[two.clone(), one.clone()]).unwrap();
     for keys in [vec![], vec![two.clone()]] {
         let refused = ours.authenticate(&keys).unwrap_err();
         assert_eq!(refused, AuthenticateError::Signature(VerifyNoteError::NoKnownKey));
     }
-    // Another's line is left out of what is kept; a bad one of a trusted key refuses the request.
+    // A line by another key is left out of the record. A bad line by a trusted key refuses the
+    // request.
     let mut both = ours.clone();
     let other = request(0, vec![], head(&leaves, 1), &log(2));
     both.checkpoint.put_signature(other.checkpoint.signatures()[0].clone());
@@ -133,7 +134,7 @@ fn only_the_log_s_keys_count() {
         matches!(refused, AuthenticateError::Signature(VerifyNoteError::BadSignature { .. })),
         "{refused}"
     );
-    // Signed, and no checkpoint.
+    // Signed, but not a checkpoint.
     let checkpoint = SignedNote::sign("a poem\n", &log(1)).unwrap();
     let poem = AddCheckpoint { checkpoint, ..ours };
     assert!(poem.claimed_origin().is_err());
@@ -177,7 +178,7 @@ fn the_largest_request_is_not_larger_than_is_said() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
-    /// Whatever the parts are taken from, what is accepted extends what was recorded.
+    /// For parts from any source, an accepted checkpoint extends the recorded one.
     #[test]
     fn what_is_accepted_extends_what_was_recorded(
         sizes in (0..20_usize, 0..20_usize, 0..20_usize, 0..20_usize),
@@ -186,7 +187,7 @@ proptest! {
         let logs = [oracle::leaves(20), oracle::leaves(21)[1..].to_vec()];
         let (recorded_size, old, proof_old, new) = sizes;
         let (recorded_log, proof_log, new_log) = roots;
-        // Half of the time everything fits but perhaps the roots, so that much is accepted.
+        // In half of the cases everything matches except perhaps the roots, so many are accepted.
         let (old, proof_old) = if honest { (recorded_size, recorded_size) } else { (old, proof_old) };
         let proof = if proof_old <= new { proof(&logs[proof_log], proof_old, new) } else { vec![] };
         let recorded = head(&logs[recorded_log], recorded_size);
@@ -199,7 +200,7 @@ proptest! {
                 prop_assert!(recorded.size < head.size || recorded.root == head.root);
                 let growth = head.size.extends(recorded.size).unwrap();
                 prop_assert_eq!(verify_consistency(growth, &recorded.root, &head.root, &proof), Ok(()));
-                // Two logs of other leaves agree on the empty tree only.
+                // Two logs with different leaves agree only on the empty tree.
                 prop_assert!(recorded_log == new_log || recorded_size == 0);
             }
             Err(_) => prop_assert!(

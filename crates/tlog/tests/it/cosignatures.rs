@@ -1,4 +1,4 @@
-//! Cosignatures: made, carried by a note, merged from an answer, refused.
+//! Cosignatures: made, stored in a note, merged from an answer, refused.
 
 use proptest::prelude::*;
 use tlog::note::SIGNATURES_MAX;
@@ -16,7 +16,7 @@ CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
 — example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=
 — witness.example.com/w1 jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+mbIUBkBIfZ+qnA==
 ";
-/// The time in it.
+/// The time in the example.
 const SECONDS: u64 = 1_679_315_147;
 
 /// The key of the seed of 32 bytes 7, and the line with which OpenSSL 3 cosigns the example's text
@@ -79,14 +79,14 @@ fn an_answer_is_merged_but_for_what_is_not_a_cosignature_of_this_note() {
     assert_eq!(merged, [(&keys[0], 5)]);
     assert_eq!(note.signatures().len(), 2);
 
-    // A newer one takes the place of the older.
+    // A newer cosignature replaces the older one.
     note.merge(&format!("{}\n", w1.cosign(&checkpoint, at(6))), &keys);
     assert_eq!(note.signatures().len(), 2);
     let note = SignedNote::parse(&note.to_string()).unwrap();
     let cosignatures = note.cosignatures(&keys).unwrap();
     assert_eq!(cosignatures.len(), 1);
     assert_eq!((cosignatures[0].key(), cosignatures[0].at()), (w1.vkey(), at(6)));
-    // The log's signature is there as before.
+    // The log's signature is still there.
     let name = KeyName::parse(checkpoint.origin.as_str()).unwrap();
     let log = Signer::from_seed(name, &[1; 32]);
     assert_eq!(Checkpoint::open(&note.to_string(), log.vkey()), Ok(checkpoint));

@@ -1,4 +1,4 @@
-//! What `tlog` promises, tested from outside.
+//! Tests `tlog` from outside.
 
 #[cfg(test)]
 mod add_checkpoint;

@@ -1,5 +1,4 @@
-//! Proofs of several leaves: whatever leaves of whatever tree, they hold, and not once anything is
-//! changed.
+//! Proofs of several leaves: they verify for any leaves of any tree, and fail after any change.
 
 use std::collections::BTreeSet;
 

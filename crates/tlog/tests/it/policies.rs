@@ -1,4 +1,4 @@
-//! Policies: which checkpoints satisfy them, and what is no policy.
+//! Policies: which checkpoints satisfy them, and what is not a policy.
 
 use proptest::prelude::*;
 use tlog::policy::LINES_MAX;
@@ -43,7 +43,7 @@ fn example() -> String {
     )
 }
 
-/// The whole chain of what is wrong.
+/// The whole chain of errors.
 #[track_caller]
 fn refusal(file: &[u8]) -> String {
     let error = Policy::parse(file).expect_err("the policy should be refused");
@@ -92,12 +92,12 @@ fn a_checkpoint_must_be_of_a_log_that_is_named_where_any_is() {
     let policy = Policy::parse(example().as_bytes()).unwrap();
     let refused = policy.check(&note(&log(2), &[1, 2, 4])).unwrap_err().to_string();
     assert_eq!(refused, "no log of the policy signed the checkpoint");
-    // A log of the policy, under another's origin.
+    // A log of the policy, with another log's origin.
     let other = Signer::from_seed(KeyName::parse("other.test").unwrap(), &[3; 32]);
     let text = format!("log {}\nquorum none\n", other.vkey());
     let refused = Policy::parse(text.as_bytes()).unwrap().check(&note(&other, &[])).unwrap_err();
     assert!(refused.to_string().contains("`log.test`, but that log did not sign"), "{refused}");
-    // Without log lines it is the caller who knows the log.
+    // Without log lines, the caller must know the log.
     Policy::parse(b"quorum none\n").unwrap().check(&note(&other, &[])).unwrap();
 }
 
@@ -206,7 +206,7 @@ fn as_much_fits_as_the_specification_asks_for_and_no_more() {
 }
 
 proptest! {
-    /// A threshold group holds exactly where so many of its members signed.
+    /// A threshold group has signed exactly if enough of its members have.
     #[test]
     fn a_threshold_counts(threshold in 1..=6_usize, signed in prop::collection::btree_set(1..=6_u8, 0..=6)) {
         let text = format!("{}group g {threshold} 1 2 3 4 5 6\nquorum g\n", witnesses());

@@ -1,4 +1,4 @@
-//! Roots and proofs: equal to their definitions, and refused as soon as anything is changed.
+//! Roots and proofs: they equal their definitions, and are refused after any change.
 
 use proptest::prelude::*;
 use tlog::{
@@ -68,7 +68,7 @@ fn growth(old: u64, new: u64) -> Growth {
     TreeSize::new(new).extends(TreeSize::new(old)).unwrap()
 }
 
-/// Tiles of a tree whose leaves are all the same, which can be as large as trees can be.
+/// Tiles of a tree whose leaves are all equal. Such a tree can have any size.
 fn tiles_of_uniform_tree(id: &TileId) -> Result<Vec<Hash>, ShortTile> {
     let height = u32::from(id.level.get()) * 8;
     let hash = (0..height).fold(leaf_hash(b""), |hash, _height| node_hash(&hash, &hash));

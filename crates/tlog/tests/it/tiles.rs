@@ -1,4 +1,4 @@
-//! Tiles: their names, which ones a tree has, and what is in them.
+//! Tiles: their names, the tiles of a tree, and their content.
 
 use std::collections::BTreeMap;
 
@@ -158,7 +158,7 @@ proptest! {
         prop_assert!(TilePath::parse(&path).is_err());
     }
 
-    /// A writer that stores only what is new at each step has in the end what the tree has.
+    /// A writer that stores only the new tiles at each step ends with all tiles of the tree.
     #[test]
     fn growing_adds_what_is_missing(sizes in prop::collection::vec(0..200_000_u64, 1..6)) {
         let mut sizes = sizes;

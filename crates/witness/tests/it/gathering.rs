@@ -1,5 +1,4 @@
-//! Gathering cosignatures, under a virtual clock: witnesses that answer, are slow, are away and
-//! come back.
+//! Gathers cosignatures under a virtual clock: witnesses answer, are slow, fail and come back.
 
 use std::{
     collections::BTreeMap,
@@ -25,15 +24,16 @@ fn policy(quorum: &str) -> Policy {
 /// How a simulated witness behaves.
 #[derive(Clone, Copy, Debug)]
 enum Mood {
-    /// It answers after so many milliseconds.
+    /// It answers after this many milliseconds.
     Answers(u64),
-    /// It fails after so many milliseconds.
+    /// It fails after this many milliseconds.
     Fails(u64),
-    /// It answers at once, but only after so many seconds of silence.
+    /// It answers at once, but only after this many seconds of silence.
     AnswersEvery(u64),
 }
 
-/// The whole: a log that grows by ten leaves a second, and witnesses in their moods.
+/// The whole simulation: a log that grows by ten leaves per second, and witnesses with their
+/// behaviours.
 struct World {
     log: Log,
     gathering: Gathering,
@@ -42,9 +42,9 @@ struct World {
     moods: BTreeMap<&'static str, Mood>,
     /// What each witness cosigned last.
     recorded: BTreeMap<String, u64>,
-    /// When each was asked last.
+    /// When the site last asked each witness.
     asked: BTreeMap<String, Instant>,
-    /// Answers under way: when, from whom, about which size.
+    /// Answers in flight: when, from which witness, about which size.
     answers: Vec<(Instant, usize, String, TreeSize, TreeSize)>,
     told: Vec<String>,
     published: Vec<(u64, u64, usize)>,
@@ -76,7 +76,7 @@ impl World {
         1 + u64::try_from(self.now.duration_since(self.begin).as_millis() / 100).unwrap()
     }
 
-    /// Lets so many seconds pass: the log has a new checkpoint every half second.
+    /// Lets this many seconds pass. The log has a new checkpoint every half second.
     fn run(&mut self, seconds: u64) -> &mut Self {
         let end = self.now + Duration::from_secs(seconds);
         let mut next_checkpoint = self.now;
@@ -160,7 +160,7 @@ impl World {
         }
     }
 
-    /// How many leaves the newest published checkpoint is behind the log.
+    /// Number of leaves by which the newest published checkpoint is behind the log.
     fn lag(&self) -> u64 {
         self.size() - self.published.last().map_or(0, |published| published.1)
     }
@@ -221,7 +221,7 @@ fn a_witness_that_knows_more_than_is_thought_says_so_and_is_asked_again() {
         world.mood(name, Mood::Answers(10));
     }
     world.run(10);
-    // The site starts anew, and knows nothing of what its witnesses have.
+    // The site restarts, and does not know what its witnesses have recorded.
     world.gathering = Gathering::new(policy("quorum a"));
     world.published.clear();
     world.answers.clear();

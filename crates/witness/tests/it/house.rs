@@ -1,4 +1,4 @@
-//! A log to be witnessed, a witness that listens, and a way to ask it.
+//! A log to cosign, a running witness, and a client for it.
 
 use std::{
     io::{Read as _, Write as _},
@@ -17,7 +17,7 @@ use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_util::sync::CancellationToken;
 use witness::{LogList, OpenWitnessError, Witness, WitnessConfig, serve};
 
-/// A log, or a fork of it: its leaves are those of another seed from `forks_at` on.
+/// A log, or a fork of it, whose leaves come from another seed from `forks_at` on.
 pub(crate) struct Log {
     pub(crate) signer: Signer,
     forks_at: u64,
@@ -29,7 +29,7 @@ impl Log {
         Self { signer, forks_at: u64::MAX }
     }
 
-    /// Another log of this key, with other leaves from this one on.
+    /// A fork under the same key, with other leaves from this one on.
     pub(crate) fn fork(&self, forks_at: u64) -> Self {
         Self { forks_at, ..Self::new(self.signer.vkey().name().as_str()) }
     }
@@ -61,7 +61,7 @@ impl Log {
         consistency_proof_from_subtrees::<tlog::Rfc6962, _>(growth, root).unwrap()
     }
 
-    /// The request to go from one size to another.
+    /// The request to cosign from one size to another.
     pub(crate) fn request(&self, old: u64, new: u64) -> AddCheckpoint {
         let (old_size, size) = (TreeSize::new(old), TreeSize::new(new));
         let proof = size.extends(old_size).map_or_else(|_| vec![], |growth| self.prove(growth));
@@ -80,7 +80,7 @@ pub(crate) fn open(folder: &Path, logs: &str) -> Result<Witness, OpenWitnessErro
     Witness::open(Arc::new(RealDisk), &config)
 }
 
-/// A witness that listens. Dropping it stops it.
+/// A running witness. Dropping it stops it.
 pub(crate) struct Running {
     pub(crate) folder: Arc<TempDir>,
     pub(crate) address: SocketAddr,
@@ -104,7 +104,7 @@ impl Running {
         Self { folder, address, key, shutdown, serving: Some((runtime, serving)) }
     }
 
-    /// Stops it and starts it again in its folder.
+    /// Restarts the witness in its folder.
     pub(crate) fn restart(mut self, logs: &str) -> Self {
         self.stop();
         Self::start_in(Arc::clone(&self.folder), logs)
@@ -134,7 +134,7 @@ impl Running {
         (status, body)
     }
 
-    /// Sends bytes as they are and reads until the connection is closed.
+    /// Sends raw bytes, and reads until the connection is closed.
     pub(crate) fn send(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
         // The witness may close before it has read everything.

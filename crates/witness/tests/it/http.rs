@@ -20,7 +20,7 @@ fn every_request_gets_the_status_of_the_specification() {
     let monitored = format!("/{}/checkpoint", hash(ORIGIN));
     assert_eq!(witness.get(&monitored).0, 404, "nothing cosigned yet");
 
-    // A log that was never seen, and then grows.
+    // A new log, which then grows.
     for (old, new) in [(0, 0), (0, 5), (5, 5), (5, 9)] {
         let request = log.request(old, new);
         let (status, lines) = witness.ask(&request);
@@ -63,7 +63,7 @@ fn every_request_gets_the_status_of_the_specification() {
         assert_eq!(status, 400, "{body:?}: {said}");
     }
 
-    // The old size is wrong, whatever else is: the answer is the size.
+    // If the old size is wrong, the answer is the recorded size, whatever else is wrong.
     for request in [log.request(0, 12), log.request(5, 12), log.request(10, 12), fork.request(0, 9)]
     {
         let answer = witness.post(&request.to_string());
@@ -95,15 +95,16 @@ fn a_log_that_missed_the_answer_learns_the_size_and_gets_it_again() {
     let log = Log::new(ORIGIN);
     let logs = log.listed(86_400);
     let witness = Running::start(&logs);
-    // The witness records and dies before the log hears of it; the log believes what was before.
+    // The witness records and dies before its answer reaches the log. The log still assumes the
+    // earlier record.
     assert_eq!(witness.ask(&log.request(0, 7)).0, 200);
     let witness = witness.restart(&logs);
     assert_eq!(witness.ask(&log.request(0, 7)), (409, "7\n".to_owned()));
     assert_eq!(witness.ask(&log.request(7, 7)).0, 200);
 }
 
-/// Half of the requests are of a fork; whatever is cosigned is one growing history, and no size has
-/// two roots.
+/// Half of the requests are from a fork. The cosigned checkpoints are one growing history, and no
+/// size has two roots.
 #[test]
 fn requests_at_the_same_time_never_get_two_histories_cosigned() {
     let log = Log::new(ORIGIN);
@@ -155,7 +156,7 @@ fn logs_of(number: usize) -> Log {
 fn a_log_that_asks_too_often_is_told_when_to_come_back() {
     let log = Log::new(ORIGIN);
     let other = Log::new("log.test/b");
-    // One an hour, after the burst.
+    // One per hour, after the burst.
     let witness = Running::start(&format!("{}{}", log.listed(24), other.listed(24)));
     let mut size = 0;
     let refused = loop {
@@ -168,8 +169,8 @@ fn a_log_that_asks_too_often_is_told_when_to_come_back() {
     };
     assert_eq!(refused.0, 429, "{}", refused.1);
     assert_eq!(size, 60, "a burst of 60");
-    // Whoever sends once more what the log has signed does not use up what the log may do, nor the
-    // other way round.
+    // Anyone who repeats a signed request does not use up the log's allowance, and the log does not
+    // use up theirs.
     assert_eq!(witness.ask(&log.request(size, size)).0, 200);
     assert_eq!(witness.ask(&log.request(0, 1)).0, 409);
     assert_eq!(witness.ask(&other.request(0, 1)).0, 200);

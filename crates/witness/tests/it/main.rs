@@ -1,4 +1,4 @@
-//! What `witness` promises, tested from outside.
+//! Tests `witness` from outside.
 
 #[cfg(test)]
 mod gathering;

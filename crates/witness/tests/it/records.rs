@@ -1,4 +1,4 @@
-//! The witness's folder: what it refuses to start with, and what a failing disk does.
+//! The witness's folder: when the witness refuses to start, and what a failing disk does.
 
 use std::{
     fs, io,
@@ -35,7 +35,7 @@ fn a_new_witness_has_a_key_that_only_its_owner_can_read() {
     assert!(matches!(open(folder.path(), ""), Err(OpenWitnessError::InUse { .. })));
     let vkey = witness.vkey().clone();
     drop(witness);
-    // It keeps its name and key.
+    // The witness keeps its name and key.
     let witness = Witness::open(Arc::new(RealDisk), &unnamed).unwrap();
     assert_eq!(*witness.vkey(), vkey);
     drop(witness);
@@ -61,7 +61,7 @@ fn what_a_witness_keeps_is_its_owners_alone() {
     let folders = [data_dir.clone(), data_dir.join("checkpoints")];
     for file in &files {
         assert_eq!(mode(file), 0o600, "{}", file.display());
-        // As an earlier version left it.
+        // In the form that an earlier version left.
         fs::set_permissions(file, fs::Permissions::from_mode(0o666)).unwrap();
     }
     for folder in &folders {
@@ -71,7 +71,7 @@ fn what_a_witness_keeps_is_its_owners_alone() {
     open(&data_dir, &log.listed(86_400)).unwrap();
     assert!(files.iter().all(|file| mode(file) == 0o600));
     assert!(folders.iter().all(|folder| mode(folder) == 0o700));
-    // Its key may be known then: that is for a person to judge.
+    // Others may then know its key, so a person must decide.
     let key = data_dir.join("witness.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     assert!(matches!(open(&data_dir, ""), Err(OpenWitnessError::Key(_))));
@@ -133,13 +133,13 @@ fn a_record_that_the_witness_did_not_sign_is_not_believed() {
         ));
     }
     fs::write(&record, good).unwrap();
-    // What a crash left of a replacement means nothing.
+    // The remains of an interrupted replacement are ignored.
     fs::write(record.with_extension("next"), "torn").unwrap();
     let witness = open(folder.path(), &log.listed(9)).unwrap();
     ask(&witness, &log, 3, 4).unwrap();
 }
 
-/// A disk that fails where it is told to.
+/// A disk that fails on demand.
 #[derive(Debug, Default)]
 struct FailingDisk {
     write: AtomicBool,
@@ -201,7 +201,7 @@ fn nothing_is_cosigned_that_is_not_recorded() {
             Err(refusal) => assert!(!goes_on && matches!(refusal, Refusal::Storage), "{refusal}"),
         }
         drop(witness);
-        // A start goes on with what is there: the old record or the new one.
+        // A start continues with the record that is there: the old or the new one.
         let witness = Witness::open(Arc::<FailingDisk>::clone(&disk), &config).unwrap();
         let Err(refusal) = ask(&witness, &log, 0, 9) else { panic!("it has forgotten") };
         let recorded = refusal.conflict().unwrap().get();

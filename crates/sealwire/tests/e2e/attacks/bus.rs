@@ -1,5 +1,5 @@
-//! Who may say and hear what on the bus: a client without credentials, one that names somebody
-//! else, and one with what was stolen from the host.
+//! What clients may publish and receive on the bus: a client without credentials, one that claims
+//! to be someone else, and one with stolen credentials of the host.
 
 use std::{
     fs,
@@ -17,20 +17,21 @@ use serde_json::Value;
 
 use crate::site::{Site, port, until};
 
-/// A NATS client that says what it wants, word for word.
+/// A NATS client that sends arbitrary protocol lines.
 struct Nats {
     stream: BufReader<TcpStream>,
 }
 
 impl Nats {
-    /// Connects with these members of the options, which are JSON.
+    /// Connects with these members of the JSON options.
     fn connect(port: u16, options: &str) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let mut client = Self { stream: BufReader::new(stream) };
         let info = client.line().unwrap();
         assert!(info.starts_with("INFO "), "{info}");
-        // Here too it may be closed already: to whoever speaks without TLS where there must be.
+        // Here too the connection may already be closed, if the client speaks without TLS to a
+        // server that demands it.
         let _closed = write!(client.stream.get_mut(), "CONNECT {{{options}\"verbose\":false}}\r\n");
         client
     }
@@ -48,9 +49,9 @@ impl Nats {
         }
     }
 
-    /// What the server answers to these words, and whether it goes on afterwards.
+    /// The server's answer to these lines, and whether the connection stays open.
     fn say(&mut self, words: &str) -> (Vec<String>, bool) {
-        // It may have closed the connection already; then there is nothing to read either.
+        // The server may already have closed the connection; then there is nothing to read either.
         let _closed = write!(self.stream.get_mut(), "{words}PING\r\n");
         let mut said = Vec::new();
         while let Some(line) = self.line() {
@@ -62,7 +63,7 @@ impl Nats {
         (said, false)
     }
 
-    /// Takes messages until there is one on a subject that begins like this; the subjects of all of
+    /// Takes messages until one has a subject with this beginning. Returns the subjects of all of
     /// them.
     fn hear_until(&mut self, wanted: &str) -> Vec<String> {
         let mut heard: Vec<String> = Vec::new();
@@ -77,7 +78,7 @@ impl Nats {
     }
 }
 
-/// What belongs to the servers, the site and the hosts.
+/// Subjects of the servers, the site and the hosts.
 fn is_reserved(subject: &str) -> bool {
     ["$", "_INBOX", "runtime", "sealwire"].iter().any(|name| subject.starts_with(name))
 }
@@ -133,7 +134,7 @@ fn a_device_neither_hears_nor_says_what_is_the_sites_or_the_hosts() {
 #[test]
 fn nobody_gets_in_by_naming_somebody_else() {
     let site = Site::start(&[]);
-    // Until now only the site and its host were there, and nothing was refused to them.
+    // Until now only the site and its host were connected, and the server refused them nothing.
     for server in ["nats", "hosts"] {
         let log = site.data_dir().join(server).join("nats-server.log");
         let log = fs::read_to_string(log).unwrap();
@@ -156,7 +157,7 @@ fn nobody_gets_in_by_naming_somebody_else() {
         assert_eq!(mqtt_answer(&site, user), ConnectReturnCode::NotAuthorized, "{user}");
     }
 
-    // The hosts' server takes nothing before a certificate.
+    // The hosts' server accepts nothing before a certificate.
     let configuration = fs::read_to_string(site.data_dir().join("hosts/nats-server.conf")).unwrap();
     let hosts = configuration.lines().find_map(|line| line.strip_prefix("listen: ")).unwrap();
     let hosts = port(hosts.trim_matches('"'));
@@ -165,7 +166,7 @@ fn nobody_gets_in_by_naming_somebody_else() {
         assert!(!goes_on, "{options}: {said:?}");
     }
 
-    // What lets the site and the host in is theirs alone.
+    // Only their owner can read the credentials of the site and the host.
     for folder in ["nats", "hosts", "wash"] {
         let folder = site.data_dir().join(folder);
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -179,7 +180,7 @@ fn nobody_gets_in_by_naming_somebody_else() {
         }
     }
 
-    // What the host has is enough to be the host, and for nothing else.
+    // The host's credentials allow what the host may do, and nothing else.
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let control = Thief::connect(&site, hosts, "control").await;
         control.is_refused("runtime.operator.heartbeat.*", "runtime.host.a.workload.start").await;
@@ -223,7 +224,7 @@ impl Thief {
         Self { client, refusals }
     }
 
-    /// Neither hears the one subject nor says anything on the other.
+    /// Can neither receive on the one subject nor publish on the other.
     async fn is_refused(&self, heard: &str, said: &str) {
         self.refusals.lock().unwrap().clear();
         let _subscriber = self.client.subscribe(heard.to_owned()).await.unwrap();
@@ -237,7 +238,7 @@ impl Thief {
     }
 }
 
-/// Topics that an MQTT client hears which wants to hear everything.
+/// Topics that an MQTT client receives if it subscribes to everything.
 fn mqtt_topics(site: &Site) -> Arc<Mutex<Vec<String>>> {
     let options = MqttOptions::new("listener", "127.0.0.1", port(&site.addresses.mqtt));
     let (client, mut connection) = rumqttc::Client::new(options, 64);
@@ -262,7 +263,7 @@ fn mqtt_topics(site: &Site) -> Arc<Mutex<Vec<String>>> {
     topics
 }
 
-/// What an MQTT client is told that names a user and has no password.
+/// The answer to an MQTT client that names a user but no password.
 fn mqtt_answer(site: &Site, user: &str) -> ConnectReturnCode {
     let mut options = MqttOptions::new("somebody", "127.0.0.1", port(&site.addresses.mqtt));
     options.set_credentials(user, "");

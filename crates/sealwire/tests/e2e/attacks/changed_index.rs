@@ -1,5 +1,5 @@
-//! Somebody writes into `index.sqlite`: what leaves the site as a file follows the log all the
-//! same, and the change is found.
+//! Somebody writes into `index.sqlite`. Exported files still follow the log, and the change is
+//! found.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Devices that do it in a way of their own: what they name, what they write, when they answer.
+//! Unusual devices: their names, what they write, when they answer.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! Supervisors, terminals and readers that go away, and files that are none: everything ends in
-//! order, and whole.
+//! Supervisors, terminals and readers that go away, and outputs that are not plain files.
+//! Everything ends in order, and complete.
 
 use std::{
     fs,
@@ -54,17 +54,17 @@ fn mkfifo(path: &Path) {
 fn a_site_and_what_reads_its_log_end_in_order_and_write_whole_files() {
     let mut site = Site::start_by(&["nohup"], TempDir::new().unwrap(), &["--simulate", "4"]);
     let data_dir = site.data_dir();
-    // Who started it had it ignore that its terminal goes away.
+    // The process was started with SIGHUP ignored.
     site.ask(Signal::HUP);
     Follower::start(&site).wait_for_more("SENSOR_READING", 8);
-    // A supervisor that asks twice, and more, does not cut the stop short.
+    // A supervisor that asks more than once does not cut the stop short.
     for signal in [Signal::TERM, Signal::TERM, Signal::INT, Signal::TERM] {
         site.ask(signal);
     }
     site.assert_stops();
     assert_ended_in_order(&data_dir, 1);
 
-    // Otherwise a terminal that goes away asks for the same.
+    // Without that, a terminal that goes away stops the site in the same way.
     site.launcher.clear();
     site.start_again();
     for signal in [Signal::HUP, Signal::HUP, Signal::TERM] {
@@ -82,7 +82,7 @@ fn a_site_and_what_reads_its_log_end_in_order_and_write_whole_files() {
     a_witness_ends_in_order(&at);
 }
 
-/// What is not a plain file is written to and stays what it is.
+/// What is not a plain file is written to, and keeps its kind.
 fn writes_whole_files(data: &str, at: &dyn Fn(&str) -> std::path::PathBuf) {
     let is_device = || fs::metadata("/dev/null").unwrap().file_type().is_char_device();
     succeeds(&["export", "--data-dir", data, "--output", "/dev/null"]);
@@ -102,7 +102,8 @@ fn writes_whole_files(data: &str, at: &dyn Fn(&str) -> std::path::PathBuf) {
         sealwire(&["prove", "0", "--data-dir", data, "--output", "-", "--envelope", "/dev/stdout"]);
     assert_eq!(code, Some(1), "{said}");
 
-    // What cannot be printed is not done; a reader that has had enough is no failure.
+    // If a result cannot be printed, the command fails. A reader that stops reading is not a
+    // failure.
     let sealwire = env!("CARGO_BIN_EXE_sealwire");
     let shell = |script: &str| {
         let script = format!("set -o pipefail; {script}");
@@ -127,7 +128,7 @@ fn gives_up_in_order(data: &str, pipe: &Path) {
     assert!(fs::symlink_metadata(pipe).unwrap().file_type().is_fifo());
 }
 
-/// A witness says by way of a pipe that it is ready, and stops as a site does.
+/// A witness writes its ready file to a pipe, and stops as a site does.
 fn a_witness_ends_in_order(at: &dyn Fn(&str) -> std::path::PathBuf) {
     let (ready, folder) = (at("ready"), at("witness"));
     mkfifo(&ready);

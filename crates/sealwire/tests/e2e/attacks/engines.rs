@@ -1,5 +1,5 @@
-//! What the machine does to the engines: an environment that is meant for others, no home, a
-//! program that was replaced, a log that cannot be written.
+//! Difficult surroundings for the engines: an environment that is meant for other programs, no
+//! home, a replaced program, a log that cannot be written.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ use crate::{
 const ENGINES: [(&str, &str); 3] =
     [("nats", "nats-server"), ("hosts", "nats-server for hosts"), ("wash", "wash host")];
 
-/// A proxy that lets nobody through, and how many came.
+/// A proxy that lets nobody through, and counts who came.
 fn proxy() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -52,8 +52,7 @@ fn engines_need_neither_home_nor_proxy_and_come_back_whatever_became_of_files() 
     launcher.extend([cache.as_str(), "sh", "-c", &copy]);
     let mut site = Site::start_by(&launcher, folder, &["--simulate", "1"]);
 
-    // A newer version is put in place of the program, and the engines' logs cannot be written any
-    // more.
+    // A newer version replaces the program, and the engines' logs can no longer be written.
     fs::remove_file(&program).unwrap();
     fs::write(&program, "not even a program").unwrap();
     for (engine, name) in ENGINES {
@@ -65,7 +64,7 @@ fn engines_need_neither_home_nor_proxy_and_come_back_whatever_became_of_files() 
         site.wait_for_event("ENGINE_UP", |envelope| envelope["event"]["source"] == name);
     }
 
-    // Nor do orders and checks of what runs here go to a proxy.
+    // Orders and checks on this machine do not go to a proxy either.
     let mut command = std::process::Command::new("env");
     command.args(&proxies).arg(env!("CARGO_BIN_EXE_sealwire"));
     let checked = command.args(["verify", &site.addresses.log]).output().unwrap();

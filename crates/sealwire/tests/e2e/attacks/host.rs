@@ -1,4 +1,4 @@
-//! What a host can be made to reach on the machine, by somebody who may order it about.
+//! What a host can reach on the machine if somebody else gives it orders.
 
 use std::{
     fs,
@@ -24,11 +24,11 @@ use tempfile::TempDir;
 
 use crate::site::DEADLINE;
 
-/// An engine that runs. Dropping it kills it.
+/// A running engine. Dropping it kills it.
 struct Running(Child);
 
 impl Running {
-    /// Starts an engine as a site does: by way of our own program, which closes it in.
+    /// Starts an engine as a site does: through our own program, which confines it.
     fn start(start: &Start) -> Self {
         let log = fs::File::create(&start.log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_sealwire"))
@@ -50,7 +50,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may already have ended.
         let _ended = self.0.kill();
         let _status = self.0.wait();
     }
@@ -99,8 +99,8 @@ fn a_host_mounts_no_folder_but_its_own() {
         let mut serving = tokio::task::JoinSet::new();
         serving.spawn(async { axum::serve(listener, router).await });
 
-        // With its own folder mounted the component answers: what follows is not the volume's
-        // fault.
+        // With its own folder mounted the component answers, so the volume is not the cause of the
+        // following failures.
         order(&control, &host, "start", &workload("own", &image, &wash)).await;
         let answer = tokio::time::timeout(DEADLINE, ask(&data)).await.unwrap();
         assert!(answer.is_some(), "{}", fs::read_to_string(&start.log).unwrap());
@@ -130,7 +130,7 @@ async fn connect(address: SocketAddr, credentials: &Credentials) -> Client {
     }
 }
 
-/// The judge, with a folder of the machine mounted.
+/// The component `sensor-reader`, with a folder of the machine mounted.
 fn workload(name: &str, image: &str, folder: &Path) -> Value {
     let interface = |namespace: &str, package: &str, version: &str, interfaces: &[&str]| {
         json!({
@@ -168,7 +168,7 @@ async fn order(control: &Client, host: &str, order: &str, body: &Value) {
     assert!(answer.contains("success"), "{answer}");
 }
 
-/// Asks the component an empty question. `None` if nothing comes.
+/// Asks the component an empty question. `None` if no answer comes.
 async fn ask(data: &Client) -> Option<Value> {
     let question = serde_json::to_vec(&derive::Question::default()).unwrap();
     let request = Request::new().payload(question.into()).timeout(Some(Duration::from_secs(2)));

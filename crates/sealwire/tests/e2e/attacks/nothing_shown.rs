@@ -1,5 +1,4 @@
-//! Somebody takes out of evidence what speaks against them, and leaves a file in which nothing is
-//! wrong.
+//! Somebody removes incriminating rows from evidence, and leaves a file without faults.
 
 use std::{fs, path::Path};
 
@@ -76,20 +75,20 @@ fn what_shows_nothing_does_not_hold() {
     let end = r#"{"end":{"groups":0,"rows":0,"erased":0}}"#;
     fs::write(&bundle, format!("{header}\n{end}\n")).unwrap();
     shows_nothing(&verify, "the bundle has no rows");
-    // Only what has no number is left.
+    // Only events without poll numbers are left.
     export(&["--sensor", SENSOR, "--from", "leaf:1", "--to", "leaf:2"]);
     shows_nothing(&verify, "no row has a poll number of the sensor");
     // A span without a leaf.
     export(&["--from", "leaf:2", "--to", "leaf:2"]);
     shows_nothing(&verify, "the bundle has no rows");
-    // A policy that asks for nobody.
+    // A policy that requires no witness.
     let policy = folder.path().join("policy");
     fs::write(&policy, "quorum none\n").unwrap();
     export(&[]);
     succeeds(&verify);
     shows_nothing(&[&verify[..], &["--policy", text(&policy)]].concat(), "does not require one");
 
-    // Any log begins with an empty one.
+    // Every log extends an empty one.
     let empty = Checkpoint::new(Origin::parse(NAME).unwrap(), TreeSize::EMPTY, empty_root());
     let old = folder.path().join("old");
     fs::write(&old, empty.sign(&signer())).unwrap();

@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use crate::site::{Site, port, sealwire};
 
-/// More than any port takes at once.
+/// More connections than any port accepts at once.
 const IDLE: usize = 1_100;
 
 #[test]
 fn nobody_on_a_port_keeps_the_operator_out() {
     let site = Site::start(&["--simulate", "2"]);
-    // No secret that gives orders lies anywhere.
+    // No file holds a secret that would allow giving orders.
     let run: Value =
         serde_json::from_slice(&fs::read(site.data_dir().join("run.json")).unwrap()).unwrap();
     assert!(run.get("operator_token").is_none(), "{run}");
@@ -24,7 +24,7 @@ fn nobody_on_a_port_keeps_the_operator_out() {
     let socket = site.data_dir().join("orders.sock");
     let silent: Vec<UnixStream> = (0..200).map(|_| UnixStream::connect(&socket).unwrap()).collect();
     let data_dir = site.data_dir();
-    // With a name that is somebody else's.
+    // With somebody else's name.
     let (code, printed, errors) = sealwire(&[
         "log",
         "--json",

@@ -14,7 +14,7 @@ use crate::{
     site::{Follower, Site, port},
 };
 
-/// Requests that are held at once: many times what the host has instances for, and fewer than the
+/// Requests that are held at once: many times more than the host has instances, and fewer than the
 /// port has connections.
 const HELD: usize = 400;
 
@@ -45,7 +45,7 @@ fn send(address: &str, request: &str) -> TcpStream {
     stream
 }
 
-/// One try, whatever it is answered with.
+/// One try, whatever the answer.
 fn status_of(address: &str, request: &str) -> String {
     let mut answer = String::new();
     send(address, request).read_to_string(&mut answer).unwrap();
@@ -78,7 +78,7 @@ fn whoever_hangs_up_leaves_nothing_behind(site: &Site, follower: &Follower) {
     assert_eq!(starved, None, "the host had no instance left");
 }
 
-/// Its port can be found by whoever runs programs here, and nothing be had from it.
+/// Anyone who runs programs on this machine can find its port, but gets nothing from it.
 fn the_host_answers_the_pages_port_alone(site: &Site) {
     let host = site.engine_argument("wash", "--http-addr");
     assert_ne!(port(&host), port(&site.addresses.http));
@@ -90,7 +90,7 @@ fn the_host_answers_the_pages_port_alone(site: &Site) {
     }
 }
 
-/// What the page's port passes on has come over the bus.
+/// What the page port forwards came over the bus.
 fn no_answer_of_the_bus_holds_a_secret(site: &Site, sensor: &str) {
     let data_dir = site.data_dir();
     let token = Client::new(site, "program", "read").token;

@@ -1,4 +1,4 @@
-//! A folder with any name: bytes that are no text, spaces, quotes, a line break.
+//! Folders with any name: bytes that are not UTF-8, spaces, quotes, a line break.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -12,10 +12,10 @@ use tempfile::TempDir;
 
 use crate::site::{Follower, Site};
 
-/// What no text and no configuration file takes as it is.
+/// A name that is not UTF-8 and that configuration files would misread.
 const NAME: &[u8] = b"plant \xff\xfe \"'\n#%?{$HOME}\xe4 ";
 
-/// Runs a command that succeeds; what it printed.
+/// Runs a command that succeeds, and returns what it printed.
 #[track_caller]
 fn succeeds(arguments: &[&OsStr]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sealwire"));
@@ -69,7 +69,7 @@ fn a_folder_may_have_any_name() {
             succeeds(&all.iter().map(OsString::as_os_str).collect::<Vec<_>>());
         }
     }
-    // Every file is where it was asked for, and nothing under a name that is nearly it.
+    // Every file is at the requested path, and nothing is under a similar name.
     let beside = above.parent().unwrap();
     let name = above.file_name().unwrap();
     let lossy = name.to_string_lossy();

@@ -1,4 +1,4 @@
-//! Somebody writes orders to terminals into what others look at.
+//! Somebody writes control sequences for terminals into what others look at.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::site::{sealwire, succeeds};
 const HOSTILE: &str = "\u{1b}]0;mine\u{7}\n  ok  all of it holds \u{202e}sdloh";
 const SHOWN: &str = r"\u{1b}]0;mine\u{7}\n  ok  all of it holds \u{202e}sdloh";
 
-/// The words are there, and do nothing but show themselves.
+/// The words are printed, and have no other effect.
 #[track_caller]
 fn shows(printed: &str) {
     assert!(printed.contains(SHOWN), "{printed:?}");
@@ -24,7 +24,7 @@ fn what_others_wrote_gives_no_order_to_a_terminal() {
     let vkey = signer().vkey().to_string();
     let verify = ["verify", "bundle", text(&bundle), "--vkey", &vkey];
     succeeds(&["export", "--data-dir", text(folder.path()), "--output", text(&bundle)]);
-    // No signature covers who says that they exported it.
+    // No signature covers the name of the exporter.
     let whole = fs::read_to_string(&bundle).unwrap();
     let (before, rest) = whole.split_once(r#""exported_by":""#).unwrap();
     let (_program, after) = rest.split_once('"').unwrap();
@@ -32,7 +32,7 @@ fn what_others_wrote_gives_no_order_to_a_terminal() {
     fs::write(&bundle, format!(r#"{before}"exported_by":{hostile}{after}"#)).unwrap();
     shows(&succeeds(&verify));
 
-    // An error names what it is about.
+    // An error names its subject.
     let none = folder.path().join(HOSTILE);
     let (code, printed, said) = sealwire(&["verify", "bundle", text(&none), "--vkey", &vkey]);
     assert_eq!((code, printed.as_str()), (Some(1), ""));

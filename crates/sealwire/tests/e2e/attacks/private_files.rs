@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::site::{Follower, Site, succeeds};
 
-/// Starts what follows with a mask.
+/// Starts the following command with a umask.
 fn under(mask: &str) -> [String; 4] {
     ["sh", "-c", &format!("umask {mask}; exec \"$@\""), "sh"].map(str::to_owned)
 }
@@ -38,7 +38,7 @@ fn all_in(folder: &Path) -> Vec<PathBuf> {
 fn assert_private(folder: &Path) {
     let mut files = 0;
     for path in all_in(folder) {
-        // A file of a moment may be gone again.
+        // A temporary file may already be gone.
         let Ok(found) = fs::symlink_metadata(&path) else { continue };
         assert_eq!(found.mode() & 0o077, 0, "{} has mode {:o}", path.display(), found.mode());
         files += 1;
@@ -46,7 +46,7 @@ fn assert_private(folder: &Path) {
     assert!(files > 5, "{} holds what it should", folder.display());
 }
 
-/// What another account can do there: nothing. Only root can try.
+/// Another account can do nothing there. Only root can try this.
 fn assert_closed_to_another_account(data_dir: &Path) {
     if !rustix::process::geteuid().is_root() {
         return;
@@ -69,7 +69,7 @@ fn assert_closed_to_another_account(data_dir: &Path) {
 #[test]
 fn what_a_site_keeps_is_its_owners_alone_whatever_the_mask() {
     let folder = TempDir::new().unwrap();
-    // Whatever protects the data directory, it is not the folder that it lies in.
+    // The parent folder does not protect the data directory.
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let (backup, restored) = (folder.path().join("backup"), folder.path().join("restored"));
     let open = under("000");
@@ -82,7 +82,7 @@ fn what_a_site_keeps_is_its_owners_alone_whatever_the_mask() {
     assert_private(&data_dir);
     assert_closed_to_another_account(&data_dir);
 
-    // Copies are as private as what they are copies of.
+    // Copies are as private as their originals.
     let (backup, restored) = (backup.to_str().unwrap(), restored.to_str().unwrap());
     for arguments in [
         ["backup", "--data-dir", data, "--with-keys", backup],
@@ -100,7 +100,7 @@ fn what_a_site_keeps_is_its_owners_alone_whatever_the_mask() {
     site.stop();
     assert_private(&data_dir);
 
-    // What an earlier version has left open is closed by the next start, which says so.
+    // The next start corrects the modes that an earlier version left open, and says so.
     let secrets = ["site.key", "access-token"].map(|secret| data_dir.join(secret));
     for path in all_in(&data_dir) {
         if !secrets.contains(&path) {
@@ -109,7 +109,7 @@ fn what_a_site_keeps_is_its_owners_alone_whatever_the_mask() {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         }
     }
-    // A mask that would take from the owner, too.
+    // A umask that would also restrict the owner.
     site.launcher = under("0777").to_vec();
     site.start_again();
     assert!(site.output().contains("were open to other accounts"), "{}", site.output());
