@@ -1,4 +1,4 @@
-// What the scripts of this folder need: their options, a browser, and steps that are told one by one.
+// Shared by the scripts of this folder: options, a browser, and steps that are reported one by one.
 
 import path from "node:path";
 import { parseArgs } from "node:util";
@@ -20,12 +20,12 @@ export function options(defaults) {
   return parseArgs({ options: described }).values;
 }
 
-/** With further switches of Chromium's. */
+/** Starts a browser with further switches for Chromium. */
 export const launch = (args = []) => chromium.launch({ executablePath: CHROMIUM, headless: true, args: [...ARGS, ...args] });
 
 let step = "start";
 
-/** Runs one step, and says its name once it is done. Answers what it answers. */
+/** Runs one step, prints its name when it is done, and returns its result. */
 export async function during(name, run) {
   step = name;
   const started_ms = performance.now();

@@ -1,5 +1,6 @@
-// Shows the built page to a site that says anything: names, values and errors that would turn, hide or crash a careless page. There is no site; the page's
-// files come from `dist`, and what the site would answer is made up here.
+// Connects the built page to a hostile site: its names, values and errors would reverse, hide or
+// crash a careless page. There is no real site: the page's files come from `dist`, and this script
+// invents the answers.
 //
 //   node e2e/hostile.mjs [--out DIR] [--timeout 60]
 //
@@ -65,7 +66,7 @@ async function open({ sensors, readings = {}, events = [], viewport = DESKTOP, h
   return page;
 }
 
-/** Every text on the page, and every attribute that a person sees or hears, with what is wrong with it. */
+/** Every text on the page and every attribute that a person sees or hears, with its faults. */
 function faults(page) {
   return page.evaluate(() => {
     const unseen = /[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]|\p{M}{5}/u;
@@ -142,7 +143,7 @@ async function texts() {
   await unknown.context().close();
 }
 
-/** As many of these answers in turn; null is none. */
+/** This many of these answers in turn; null is no answer. */
 function answers(of, count, every_ms) {
   return Array.from({ length: count }, (_, at) => {
     const value = of[at % of.length];

@@ -1,4 +1,5 @@
-// Looks at the page of a running site while its log goes over to another key, and where what it shows is not the log that this browser knows.
+// Tests the page of a running site while its log changes its key, and when the page shows another
+// log than the one that the browser knows.
 //
 //   node e2e/keys.mjs --url http://127.0.0.1:8080 --sealwire target/debug/sealwire --data-dir sealwire-data [--out DIR] [--timeout 60]
 //
@@ -20,7 +21,7 @@ await check(browser, { out }, async () => {
   console.log("Keys are followed, and nothing else is");
 });
 
-/** A page of a browser that remembers `kept`, where the answers to `/keys` are what `lie` makes of them. */
+/** A page in a browser that has stored `kept`. `lie` changes the answers to `/keys`. */
 async function open(kept = {}, lie = (answer) => answer) {
   const context = await browser.newContext({ reducedMotion: "reduce" });
   context.setDefaultTimeout(Number(timeout) * 1000);
@@ -58,7 +59,7 @@ async function rotations() {
   const [page, before] = [await open(), await vkey()];
   await during("the first key is kept", () => passes(page, "Trusted on first use"));
   execFileSync(sealwire, ["log", "rotate-key", "--data-dir", data_dir, "--actor", "ada"]);
-  await during("a log that goes over to another key is followed while the page is open", () => passes(page, "since leaf"));
+  await during("a log that changes its key is followed while the page is open", () => passes(page, "since leaf"));
   await page.reload();
   await during("and when the page comes back", async () => {
     await passes(page, "since leaf");

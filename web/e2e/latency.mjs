@@ -1,8 +1,10 @@
-// How old a reading is when the page shows it: from the sensor's own clock to the page's, so both must be the same machine's.
+// Measures the age of a reading when the page shows it. The sensor and the page must use the clock
+// of the same machine.
 //
 //   node e2e/latency.mjs --url http://127.0.0.1:8080 --seconds 60 [--sensors 1]
 //
-// Prints {"count", "p50_ms", "p99_ms", "max_ms", "page_ms"}; `page_ms` is from the start of navigation to the fleet shown. Exit code 1 if nothing came.
+// Prints {"count", "p50_ms", "p99_ms", "max_ms", "page_ms"}; `page_ms` is the time from the start
+// of navigation until the fleet is shown. Exit code 1 if no reading came.
 
 import { launch, options } from "./browser.mjs";
 
@@ -12,7 +14,7 @@ const START_TIMEOUT_MS = 30_000;
 const browser = await launch();
 try {
   const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
-  // Readings from before the feed was live are history that it caught up on, and say nothing about its speed.
+  // Readings from before the feed was live say nothing about its speed.
   await page.addInitScript(() => {
     window.measured = { from_ms: Infinity, ages_ms: [], page_ms: null };
     addEventListener("sealwire:applied", ({ detail }) => {
@@ -31,7 +33,7 @@ try {
     })
     .then((handle) => handle.jsonValue());
   await page.waitForSelector('[data-feed="live"]', { timeout: START_TIMEOUT_MS });
-  // The measuring time is itself the condition that is waited for, in the page's clock.
+  // The wait ends when the measuring time is over by the page's clock.
   const ages_ms = await page
     .waitForFunction(
       (span_ms) => {

@@ -1,8 +1,10 @@
-// Stands between the page and its gateway, as whoever runs the gateway could, and tells lies about rows that are sealed: Verify must find each.
+// Stands between the page and its gateway, as anyone who runs the gateway could, and changes sealed
+// rows. Verify must find each change.
 //
 //   node e2e/lies.mjs --url http://127.0.0.1:8080 [--timeout 60]
 //
-// The site is a real one, with two simulated sensors or more that answer. Nothing sleeps. Exit code 1 and the failed step on failure.
+// The site is real, with at least two simulated sensors that answer. Nothing sleeps. Exit code 1
+// and the failed step on failure.
 
 import assert from "node:assert/strict";
 import { check, during, launch, options } from "./browser.mjs";
@@ -18,12 +20,12 @@ await check(browser, {}, async () => {
   console.log("Verify found every lie");
 });
 
-/** Opens `hash` in a browser of its own, where `lies` has changed the answers to `path`, and verifies the last row of those that `row` selects. */
+/** Opens `hash` in a separate browser in which `lies` changes the answers to `path`, and verifies the last row that `row` selects. */
 async function verified({ hash, path, lies, row }) {
   const context = await browser.newContext({ reducedMotion: "reduce" });
   context.setDefaultTimeout(Number(timeout) * 1000);
   const page = await context.newPage();
-  // The feed would bring true rows in the place of false ones.
+  // The feed would replace false rows with true ones.
   await page.addInitScript(() => {
     window.SharedWorker = undefined;
     window.EventSource = class extends EventTarget { close() {} };
@@ -34,7 +36,7 @@ async function verified({ hash, path, lies, row }) {
   });
   await page.goto(`${url}/${hash}`);
   await page.locator(`${row} [data-verify]`).last().click();
-  // On a machine that has no time an answer may come too late: as a person would, try again.
+  // On a busy machine an answer may come too late. Try again, as a person would.
   await page.waitForFunction(() => {
     const dialog = document.querySelector("dialog");
     if (dialog?.dataset.outcome === "error") [...dialog.querySelectorAll("button")].find(({ innerText }) => innerText === "Try again")?.click();

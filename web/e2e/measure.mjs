@@ -1,8 +1,9 @@
-// Measures a whole site and prints what docs/performance.md records.
+// Measures a whole site and prints the figures of docs/performance.md.
 //
 //   node e2e/measure.mjs BINARY
 //
-// Starts `BINARY up --simulate 40` in a folder of its own, twice: with nothing there, and again with what the first run left.
+// Starts `BINARY up --simulate 40` twice in a temporary folder: first empty, then with the files of
+// the first run.
 
 import { execFile, spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
@@ -17,7 +18,7 @@ const LATENCY_SECONDS = 60;
 const READY_TIMEOUT_MS = 120_000;
 
 const folder = await mkdtemp(path.join(tmpdir(), "sealwire-measure-"));
-/** Sites that were started; those that ended by themselves take no harm from being ended again. */
+/** Sites that were started. Ending a site that has already ended does no harm. */
 const started = [];
 const latencyScript = path.join(path.dirname(fileURLToPath(import.meta.url)), "latency.mjs");
 
@@ -58,7 +59,7 @@ async function start() {
   const ready_ms = Date.now() - started_ms;
   const addresses = JSON.parse(await readFile(readyFile, "utf8"));
   await rm(readyFile);
-  // The log itself says when its first reading since the start was sealed.
+  // The log has the time at which its first reading since the start was sealed.
   const body = JSON.stringify({ action: "SENSOR_READING", from: new Date(started_ms).toISOString(), limit: 500 });
   let events = [];
   await until("a reading is found", async () => {

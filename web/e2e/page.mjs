@@ -1,4 +1,4 @@
-// Walks through the page of a running site as a person would, and stops at the first thing that is not as it should be.
+// Uses the page of a running site as a person would, and stops at the first fault.
 //
 //   node e2e/page.mjs --url http://127.0.0.1:8080 --out DIR [--sensors 40] [--values 2] [--timeout 60]
 //
@@ -13,7 +13,7 @@ const { url, out, sensors, values, timeout } = options({ url: "http://127.0.0.1:
 const DESKTOP = { width: 1280, height: 900 };
 const PHONE = { width: 390, height: 844 };
 const SMALL_PHONE = { width: 360, height: 740 };
-/** Tab presses before a keyboard user may give up on finding a control that comes right after the filters. */
+/** Most Tab presses until a keyboard user must reach a control right after the filters. */
 const TABS_MAX = 40;
 
 await mkdir(out, { recursive: true });
@@ -49,7 +49,7 @@ async function shot(page, name) {
   await page.screenshot({ path: path.join(out, name) });
 }
 
-/** A sensor that is lost or gone has no values to wait for. */
+/** A lost or disconnected sensor has no values to wait for. */
 async function sensorsShown(page, least_values) {
   await page.waitForFunction(
     ([count, least]) => {
@@ -95,7 +95,7 @@ async function searching(page) {
   await during("the filter for what needs attention", async () => {
     const toggle = page.getByRole("button", { name: /Needs attention/ });
     await toggle.click();
-    // The count moves with the fleet, so both are read in one look.
+    // The count changes with the fleet, so both are read at once.
     await page.waitForFunction(() => Number(document.querySelector(".toggle .count").textContent) === document.querySelectorAll("[data-sensor]").length);
     await toggle.click();
     await sensorsShown(page, 0);
@@ -131,7 +131,7 @@ async function everyStepPassed(page) {
   const outcome = await page.locator("dialog").getAttribute("data-outcome");
   const steps = await page.locator("dialog [data-step]").evaluateAll((items) => items.map((item) => `${item.dataset.step}: ${item.innerText.replaceAll("\n", " ")}`));
   assert.equal(outcome, "passed", `${await page.locator("dialog .outcome").innerText()}\n${steps.join("\n")}`);
-  // The page makes two checks; the rest are the verifier's.
+  // The page makes two checks, and the verifier makes the rest.
   assert.ok(steps.length > 2 && steps.every((text) => text.startsWith("passed")), steps.join("\n"));
 }
 
@@ -178,7 +178,7 @@ async function log(page) {
     await contains.fill("");
     await page.getByLabel("Action").selectOption("SENSOR_READING");
     await page.waitForSelector('[data-action="SENSOR_READING"]');
-    // Nothing live may come between the count before and after.
+    // No live event may arrive between the two counts.
     await page.getByRole("button", { name: "Following live" }).click();
     const rows = await page.locator("[data-leaf]").count();
     const more = page.getByRole("button", { name: "Show more" });
@@ -207,7 +207,7 @@ async function keyboard(page) {
     assert.notEqual(outline, "none", "the focus cannot be seen");
     await page.keyboard.press("Enter");
     await page.waitForSelector("[data-verify]");
-    // The view takes the focus with its heading, so that Tab goes on from there.
+    // The view focuses its heading, so that Tab continues from there.
     await page.waitForFunction(() => document.activeElement?.tagName === "H1");
     await tabTo(page, "[data-verify]");
     await page.keyboard.press("Enter");
@@ -251,7 +251,7 @@ async function phone(viewport) {
   await page.context().close();
 }
 
-/** Against the phone's width and not the page's: a phone's browser widens its page to what it holds. */
+/** Compares with the phone's width instead of the page's, because a phone's browser widens the page to its content. */
 async function fits(page, name) {
   const width = await page.evaluate(() => Math.max(document.documentElement.scrollWidth, document.querySelector("dialog")?.scrollWidth ?? 0));
   assert.ok(width <= page.viewportSize().width, `${name} is ${width} px wide on a phone of ${page.viewportSize().width} px`);

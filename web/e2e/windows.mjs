@@ -1,4 +1,5 @@
-// Opens the page of a running site as often, and from as many places, as people do: in seven windows, through a tunnel, behind proxies.
+// Opens the page of a running site in all the ways that people do: in seven windows, through a
+// tunnel, behind proxies.
 //
 //   node e2e/windows.mjs --url http://127.0.0.1:8080 --out DIR --name plant.example [--timeout 60]
 //
@@ -13,7 +14,7 @@ import path from "node:path";
 import { check, during, launch, options } from "./browser.mjs";
 
 const { url, out, name, timeout } = options({ url: "http://127.0.0.1:8080", out: "test-results", name: "plant.example", timeout: "60" });
-/** One more than the connections that a browser has for a host. */
+/** One more than the number of connections that a browser opens to a host. */
 const WINDOWS = 7;
 const STRANGER = "mill.example";
 const site = new URL(url);
@@ -51,7 +52,7 @@ async function live(page) {
   await page.waitForSelector('[data-feed="live"]');
 }
 
-/** Readings come in: the newest leaf that the page has applied grows. */
+/** Waits for readings: the newest leaf that the page has applied must grow. */
 async function grows(page) {
   await page.evaluate(
     () =>
@@ -81,7 +82,7 @@ async function verifies(page) {
 
 async function many_windows() {
   const context = await new_context();
-  // What a window asks itself; what the shared worker asks is not among it.
+  // The requests of the window itself, without those of the shared worker.
   const feeds = [];
   context.on("request", (request) => new URL(request.url()).pathname === "/live" && feeds.push(request.url()));
   const pages = [];
@@ -117,7 +118,7 @@ async function listen(server) {
   return server.address().port;
 }
 
-/** Passes bytes on, as `ssh -L` does. */
+/** Forwards bytes, as `ssh -L` does. */
 async function through_a_tunnel() {
   const tunnel = net.createServer((near) => {
     const far = net.connect(Number(site.port), site.hostname);
@@ -145,7 +146,7 @@ async function through_a_tunnel() {
   });
 }
 
-/** A reverse proxy that does with the feed what `feed` does. */
+/** A reverse proxy that handles the feed with `feed`. */
 function proxy(feed) {
   return http.createServer((request, answer) => {
     if (request.url.startsWith("/live")) return feed(answer);
@@ -182,7 +183,7 @@ async function behind_proxies_that_keep_the_feed() {
   }
 }
 
-/** Every request of a check has its time: what never comes is said to. */
+/** Every request of a check has a time limit, and the page reports it. */
 async function when_answers_do_not_come() {
   const never = ["**/api/proof/*", "**/log/tile/**", "**/*.wasm"];
   const context = await new_context();
@@ -190,7 +191,8 @@ async function when_answers_do_not_come() {
     await Promise.all(
       never.map(async (pattern) => {
         const page = await context.newPage();
-        // Before the page is opened: it takes the verifier at once, to follow the log's keys.
+        // This must happen before the page is opened: the page loads the verifier at once, to
+        // follow the log's keys.
         await page.route(pattern, () => {});
         await page.goto(`${url}/#/`);
         assert.equal(await verify(page), "error", pattern);

@@ -1,6 +1,8 @@
-// Makes src/verifier/ from the verifier component: a module of glue, its types, and the core module the browser compiles.
+// Generates src/verifier/ from the verifier component: a glue module, its types, and the core
+// module that the browser compiles.
 //
-// The generated folder is not kept in the repository, so what the page runs is always the component that was built beside it.
+// The generated folder is not in the repository, so the page always runs the component that was
+// built with it.
 
 import { transpile } from "@bytecodealliance/jco-transpile";
 import { existsSync } from "node:fs";

@@ -1,4 +1,4 @@
-//! docs as a book: whether mdBook makes one of it. What links lead to is for `tidy` to say.
+//! Builds docs as a book with mdBook. `tidy` checks where links lead.
 
 use std::{fs, path::PathBuf};
 
@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::shell::{cargo, command, root, run, say, target};
 
-/// Of mdBook's own crate, not of a wheel: the only ones are others' builds.
+/// The version of mdBook's own crate. There are wheels, but only from other people.
 const MDBOOK: &str = "0.5.4";
 
-/// Builds the book, if there is a book.toml. What mdBook warns of is a fault.
+/// Builds the book, if there is a book.toml. A warning of mdBook is a failure.
 pub(crate) fn build() -> Result<()> {
     if !root().join("book.toml").exists() {
         return Ok(());
@@ -31,7 +31,8 @@ fn warns(said: &str) -> bool {
     said.split_whitespace().any(|word| word == "WARN" || word == "ERROR")
 }
 
-/// The program. It is compiled when it is first needed, without optimisation, which takes a minute.
+/// Path of mdBook. It is compiled when it is first needed, without optimisation, which takes a
+/// minute.
 fn mdbook() -> Result<PathBuf> {
     let folder = target().join(format!("mdbook-{MDBOOK}"));
     let program = folder.join("bin/mdbook");

@@ -1,7 +1,7 @@
-//! Building it all: components for WebAssembly, the page, the binary that holds them.
+//! Builds everything: components for WebAssembly, the page, and the binary that contains them.
 //!
-//! The order is that of what holds what: the page holds `verifier`, the `ui` component holds the
-//! page, the binary holds the components.
+//! The order follows from what contains what: the page contains `verifier`, the component `ui`
+//! contains the page, and the binary contains the components.
 
 use std::{
     fs,
@@ -14,8 +14,7 @@ use wit_component::ComponentEncoder;
 
 use crate::shell::{self, cargo, command, root, run, say, target};
 
-/// What `components/*` are built for: no WASI, so a component imports what its world names and
-/// nothing else.
+/// Target of `components/*`. It has no WASI, so a component imports only what its world names.
 pub(crate) const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
 /// All components: the first runs in the browser, the others on the wasmCloud host.
@@ -24,7 +23,7 @@ pub(crate) const COMPONENTS: [&str; 4] = ["verifier", "sensor-reader", "http-gat
 /// Oldest Node that builds the page, as `web/package.json` says too.
 const NODE_MIN: (u32, u32) = (20, 19);
 
-/// How the binary is optimised. Components always are.
+/// Optimisation of the binary. Components are always optimised.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Profile {
     Dev,
@@ -35,13 +34,13 @@ pub(crate) enum Profile {
 pub(crate) fn up(arguments: &[&str]) -> Result<()> {
     let binary = all(Profile::Dev)?;
     say("starting the site");
-    // Not as a child: signals to this process are then the site's.
+    // This process becomes the site, so signals to it reach the site.
     let failure =
         command(&binary.to_string_lossy()).args(["up", "--simulate", "40"]).args(arguments).exec();
     Err(failure).with_context(|| format!("cannot start {}", binary.display()))
 }
 
-/// Builds everything; the answer is where the binary lies.
+/// Builds everything, and returns the path of the binary.
 pub(crate) fn all(profile: Profile) -> Result<PathBuf> {
     check_tools()?;
     add_target(WASM_TARGET)?;
@@ -91,7 +90,7 @@ fn check_tools() -> Result<()> {
     Ok(())
 }
 
-/// Major and minor of what Node prints: `v20.19.5`.
+/// Major and minor version from Node's output, such as `v20.19.5`.
 fn node_version(printed: &str) -> Option<(u32, u32)> {
     let mut numbers = printed.trim_start_matches('v').split('.').map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
@@ -136,7 +135,7 @@ fn encode(module: &Path) -> Result<Vec<u8>> {
     ComponentEncoder::default().validate(true).module(&module)?.encode()
 }
 
-/// Leaves the file's time alone when nothing changed, so that nothing is built again for it.
+/// Does not touch an unchanged file, so nothing is rebuilt because of it.
 fn write_if_changed(path: &Path, content: &[u8]) -> Result<()> {
     if fs::read(path).is_ok_and(|old| old == content) {
         return Ok(());
@@ -144,7 +143,7 @@ fn write_if_changed(path: &Path, content: &[u8]) -> Result<()> {
     fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Builds the page, unless nothing it is made of is newer than what is there.
+/// Builds the page, if one of its sources is newer than the built page.
 fn page() -> Result<()> {
     let web = root().join("web");
     let built = web.join("dist/index.html");
@@ -171,12 +170,12 @@ fn page() -> Result<()> {
     run("building the page", command("npm").current_dir(&web).args(["run", "--silent", "build"]))
 }
 
-/// Installs what the page is built and tested with.
+/// Installs the packages with which the page is built and tested.
 pub(crate) fn install_page_tools() -> Result<()> {
     install_npm_packages("web")
 }
 
-/// Installs a folder's npm packages, if its lock file is newer than what is installed.
+/// Installs a folder's npm packages, if its lock file is newer than the installation.
 pub(crate) fn install_npm_packages(folder: &str) -> Result<()> {
     let path = root().join(folder);
     let modified = |path: PathBuf| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
@@ -195,8 +194,7 @@ pub(crate) fn install_npm_packages(folder: &str) -> Result<()> {
     )
 }
 
-/// When the newest file at or below a path was changed. What the build itself writes there does not
-/// count.
+/// Time of change of the newest file at or below a path, without the build's own output.
 fn newest(path: &Path) -> Option<std::time::SystemTime> {
     if path.ends_with("src/verifier") {
         return None;

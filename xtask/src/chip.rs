@@ -1,4 +1,4 @@
-//! Builds what must run on a chip: each crate of ours that calls itself `no_std`.
+//! Builds what must run on a chip: each of our `no_std` crates.
 
 use std::fs;
 
@@ -12,11 +12,11 @@ use crate::{
 /// A Cortex-M0: no operating system, and no compare-and-swap.
 const TARGET: &str = "thumbv6m-none-eabi";
 
-/// Which way a chip without compare-and-swap does it is for its firmware to choose. A build that
-/// never runs may choose any.
+/// On a chip without compare-and-swap, the firmware chooses a replacement. A build that never runs
+/// may choose any.
 const FLAGS: &str = "--cfg portable_atomic_unsafe_assume_single_core";
 
-/// Builds all of them; there is at least one.
+/// Builds all of these crates; there is at least one.
 pub(crate) fn build() -> Result<()> {
     let packages = packages()?;
     if packages.is_empty() {
@@ -28,7 +28,7 @@ pub(crate) fn build() -> Result<()> {
         cargo()
             .args(["build", "--locked", "--target", TARGET])
             .args(packages.iter().flat_map(|name| ["--package", name]))
-            // With `--target` they are not for build scripts and procedural macros.
+            // With `--target`, the flags do not apply to build scripts and procedural macros.
             .env("RUSTFLAGS", FLAGS),
     )
 }
@@ -48,7 +48,7 @@ fn packages() -> Result<Vec<String>> {
     Ok(packages)
 }
 
-/// `#![no_std]`, or that under a condition, as `not(test)`.
+/// Matches `#![no_std]`, also with a condition such as `not(test)`.
 fn is_no_std(file: &syn::File) -> bool {
     file.attrs.iter().any(|attribute| match &attribute.meta {
         syn::Meta::Path(path) => path.is_ident("no_std"),

@@ -1,11 +1,11 @@
-//! Whether the dependencies are those that we want: cargo-deny by the rules of deny.toml, and
-//! cargo-shear by what the code names.
+//! Checks the dependencies: cargo-deny with the rules of deny.toml, and cargo-shear for unused
+//! ones.
 
 use anyhow::Result;
 
 use crate::{shell::run, tools};
 
-/// Licences, bans, second versions and sources; and that each dependency is used.
+/// Checks licences, bans, duplicate versions and sources, and that each dependency is used.
 pub(crate) fn check() -> Result<()> {
     let mut deny = tools::command("cargo-deny")?;
     deny.args(["--locked", "check", "--deny", "warnings", "--hide-inclusion-graph"]);

@@ -1,4 +1,4 @@
-//! What takes longer than CI waits for: kills by the hundred, and fuzzing.
+//! Checks that take too long for CI: hundreds of kills, and fuzzing.
 
 use std::fs;
 
@@ -6,13 +6,13 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::shell::{cargo, command, output, root, run};
 
-/// Rounds of kills where nobody says how many.
+/// Default number of rounds of kills.
 const KILLS_DEFAULT: u64 = 100;
-/// Seconds for each fuzz target where nobody says how many: what one waits for at a desk.
+/// Default seconds for each fuzz target: a time that a person is willing to wait.
 const FUZZ_SECONDS_DEFAULT: u64 = 60;
 
-/// Kills a process that appends, again and again, and holds the log to what was acknowledged; also
-/// on a full file system where root can mount one.
+/// Kills a process that appends, again and again, and compares the log with what was acknowledged.
+/// Also does this on a full file system, if root can mount one.
 pub(crate) fn kills(rounds: Option<&str>) -> Result<()> {
     let rounds: u64 = rounds
         .map_or(Ok(KILLS_DEFAULT), str::parse)
@@ -26,8 +26,8 @@ pub(crate) fn kills(rounds: Option<&str>) -> Result<()> {
     )
 }
 
-/// Fuzzes one target, or all of them in turn, each for so many seconds. What is found to be new
-/// goes to `fuzz/target/corpus`; `fuzz/corpus` is what is kept.
+/// Fuzzes one target, or all of them in turn, each for this many seconds. New inputs go to
+/// `fuzz/target/corpus`; `fuzz/corpus` has the inputs that are kept.
 pub(crate) fn fuzz(arguments: &[&str]) -> Result<()> {
     let (seconds, wanted) = match arguments {
         ["--seconds", seconds, rest @ ..] => (
@@ -64,7 +64,7 @@ pub(crate) fn fuzz(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The targets are the files: a new one needs a file, its lines in fuzz/Cargo.toml, and seeds.
+/// Each file is a target. A new one needs a file, its lines in fuzz/Cargo.toml, and seeds.
 fn fuzz_targets() -> Result<Vec<String>> {
     let folder = root().join("fuzz/fuzz_targets");
     let mut targets = Vec::new();

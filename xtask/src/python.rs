@@ -1,4 +1,4 @@
-//! Python environments of the project's own, below `target`.
+//! The project's own Python environments, below `target`.
 
 use std::{fs, path::PathBuf};
 
@@ -6,8 +6,9 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::shell::{command, run, target};
 
-/// The programs of an environment with what `pip install` makes of these arguments; `pinned` says
-/// all that it depends on. It is made once, and again when `pinned` changes.
+/// Folder of the programs of an environment in which `pip install` ran with these arguments.
+/// `pinned` lists everything on which it depends. The environment is created once, and again when
+/// `pinned` changes.
 pub(crate) fn environment(name: &str, arguments: &[&str], pinned: &str) -> Result<PathBuf> {
     let folder = target().join(name);
     let programs = folder.join("bin");
@@ -15,7 +16,7 @@ pub(crate) fn environment(name: &str, arguments: &[&str], pinned: &str) -> Resul
     if fs::read_to_string(&installed).is_ok_and(|text| text == pinned) {
         return Ok(programs);
     }
-    // `--clear` ends what an installation that was cut off left behind.
+    // `--clear` removes what an interrupted installation left.
     let venv = command("python3").args(["-m", "venv", "--clear"]).arg(&folder).output();
     let made = venv.context("cannot start python3: install Python 3 with pip")?;
     if !made.status.success() {

@@ -1,4 +1,4 @@
-//! Running other programs, and saying so.
+//! Runs other programs, and prints what it runs.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,7 +12,7 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the project's root")
 }
 
-/// Where cargo puts what it builds.
+/// Cargo's target folder.
 pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
@@ -24,12 +24,12 @@ pub(crate) fn command(program: &str) -> Command {
     command
 }
 
-/// Cargo, the one that runs us.
+/// The cargo that runs this program.
 pub(crate) fn cargo() -> Command {
     command(&std::env::var("CARGO").unwrap_or_else(|_| String::from("cargo")))
 }
 
-/// Runs a command to its end; its output is the user's.
+/// Runs a command to its end. Its output goes to the user.
 pub(crate) fn run(what: &str, command: &mut Command) -> Result<()> {
     say(what);
     let status = command
@@ -41,7 +41,7 @@ pub(crate) fn run(what: &str, command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// What a command prints, trimmed; `None` if it cannot be started or fails.
+/// The trimmed output of a command; `None` if it cannot be started or fails.
 pub(crate) fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output = command(program).args(arguments).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())

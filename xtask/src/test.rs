@@ -1,4 +1,4 @@
-//! Everything CI runs, in the order in which failing is cheapest.
+//! Everything that CI runs, cheapest first.
 //!
 //! The end-to-end tests come last, so that the run ends with cargo's own summary of them.
 
@@ -11,13 +11,13 @@ use crate::{
     shell::{cargo, command, root, run, say},
 };
 
-/// What of Python the tests use: an MQTT client of another house, Pangea's SDK, and what holds a
+/// Python packages of the tests: an independent MQTT client, Pangea's SDK, and a tool that checks a
 /// server against an OpenAPI document.
 const PYTHON_PACKAGES: [&str; 3] =
     ["paho-mqtt==2.1.0", "pangea-sdk==6.13.0", "schemathesis==4.32.5"];
-/// Where the test with Pangea's Node SDK has it.
+/// Folder of the test with Pangea's Node SDK.
 const NODE_SDK: &str = "crates/sealwire/tests/e2e/pangea/node";
-/// Where the page's browser tests look for Chromium unless CHROMIUM names it.
+/// Paths at which the page's browser tests look for Chromium, unless CHROMIUM names it.
 const CHROMIUM: &str = "/usr/bin/chromium";
 
 /// Where a test looks for Prometheus' own check of metrics unless PROMTOOL names it.
@@ -65,13 +65,13 @@ pub(crate) fn all() -> Result<()> {
     run("end-to-end tests", &mut end_to_end)
 }
 
-/// A Python of the project's own with what the tests use.
+/// The project's own Python with the packages of the tests.
 fn python() -> Result<PathBuf> {
     let programs = python::environment("python", &PYTHON_PACKAGES, &PYTHON_PACKAGES.join("\n"))?;
     Ok(programs.join("python"))
 }
 
-/// Where Chromium is. Where it is missing and Debian's packages can be installed, it is.
+/// Path of Chromium. If it is missing and Debian packages can be installed, it is installed.
 fn chromium() -> Result<PathBuf> {
     let named = std::env::var_os("CHROMIUM").map_or_else(|| PathBuf::from(CHROMIUM), PathBuf::from);
     if named.exists() {
@@ -120,7 +120,7 @@ fn promtool() -> Result<Option<PathBuf>> {
     Ok(Some(unpacked))
 }
 
-/// Runs a released site and prints what docs/performance.md records.
+/// Runs a release build of a site and prints the figures of docs/performance.md.
 pub(crate) fn measure() -> Result<()> {
     let binary = build::all(build::Profile::Release)?;
     let chromium = chromium()?;

@@ -8,8 +8,8 @@ use crate::{python, shell};
 
 const PINNED: &str = include_str!("../tools.txt");
 
-/// One of them, to be run in the project's root. They are installed together when one is first
-/// needed.
+/// A command for one of the tools, run in the project's root. The tools are installed together when
+/// one is first needed.
 pub(crate) fn command(program: &str) -> Result<Command> {
     let install =
         ["--require-hashes", "--only-binary", ":all:", "--requirement", "xtask/tools.txt"];
