@@ -282,7 +282,9 @@ pub enum RestoreError {
         origin: String,
     },
     /// The log has published more leaves than the backup holds.
-    #[error("the backup holds {leaves} leaves, but the log has published a checkpoint of {size} ({}): continuing from this backup would fork the log; restore a newer backup, or start a new site", path.display())]
+    #[error("the backup holds {leaves} leaves, but the log has published a checkpoint of {size} \
+        ({}): continuing from this backup would fork the log; restore a newer backup, or start a \
+        new site", path.display())]
     Behind {
         /// Path of the file with the checkpoint.
         path: PathBuf,

@@ -21,7 +21,7 @@ pub fn forget_words(data_dir: &Path) {
     });
 }
 
-/// Warns if that failed. The envelopes are erased all the same.
+/// Warns if that failed. The envelopes are erased in any case.
 pub fn warn_of_words_left(forgotten: io::Result<()>) {
     if let Err(error) = forgotten {
         warn!(%error, "the file {NAME} may still contain words of searches: stop the site and remove it");

@@ -189,7 +189,8 @@ pub enum FindError {
         variable: &'static str,
     },
     /// The program that the user named is a script.
-    #[error("{variable} names {}, which is a script, and the sandbox would keep it from the program that it starts: name that program itself", program.display())]
+    #[error("{variable} names {}, which is a script, and the sandbox would keep it from the \
+        program that it starts: name that program itself", program.display())]
     Script {
         /// Path of the script.
         program: PathBuf,

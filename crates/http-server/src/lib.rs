@@ -1,8 +1,8 @@
 //! An HTTP server that limits everything a client can make it hold: connections, heads, bodies, and
 //! the time for each.
 //!
-//! A client for which there is no room gets an answer that says so, and always the whole of it: see
-//! [`lingering`].
+//! A client for which there is no room gets an answer that explains this, and always receives all
+//! of it: see [`lingering`].
 
 mod answers;
 mod deadline;

@@ -233,7 +233,9 @@ pub enum InvalidKeyEvents {
     },
     /// The known key comes later than the checkpoint.
     #[error(
-        "the log changes its key to {vkey} at leaf {leaf}, but the checkpoint covers only {size} leaves: it is older than that key, so the key proves nothing about it; ask for a newer checkpoint"
+        "the log changes its key to {vkey} at leaf {leaf}, but the checkpoint covers only {size} \
+         leaves: it is older than that key, so the key proves nothing about it; ask for a newer \
+         checkpoint"
     )]
     NotYet {
         /// The known verifier key.

@@ -1,10 +1,10 @@
 //! Copies a log that may be growing. The copy is a log that a start accepts.
 //!
 //! The copy is a prefix of the log: the leaves that the checkpoint covered when the copying began.
-//! It leaves out what lies beyond: only a MAC of the site's key vouches for that, and nobody else
-//! can check the MAC. The copy reads the files in the reverse of the order in which the writer
-//! writes them: state, checkpoint, tree files, segments. So each file refers only to what the next
-//! one holds.
+//! It leaves out what lies beyond, because only a MAC under the site's key authenticates that, and
+//! nobody else can check the MAC. The copy reads the files in the reverse of the order in which the
+//! writer writes them: state, checkpoint, tree files, segments. So each file refers only to what
+//! the next one holds.
 //!
 //! Two events affect data that was copied already. A key rotation is an ordinary event: the copy
 //! includes it, or ends before it. An erasure rewrites closed segments after a checkpoint covers

@@ -4,7 +4,7 @@
 //!   and fsyncs each group as one and compresses it in blocks.
 //! - `tree` is derived from the segments: the log's entries, and the nodes of the two trees over
 //!   them. `envelopes` knows where each envelope lies.
-//! - `state` is what the log says of itself: keys, holds, erasures and cursors.
+//! - `state` is what follows from the log's own events: keys, holds, erasures and cursors.
 //! - `sealer` is the work of the one thread that writes, and `writer` is the handle to that thread.
 //!   `recover` opens the log, also after a crash. `erase` rewrites closed segments without the
 //!   erased envelopes.

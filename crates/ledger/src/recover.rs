@@ -694,7 +694,11 @@ pub enum OpenError {
     /// Leaves lie beyond the checkpoint without a valid MAC of the site's key. Only the site can
     /// have written such leaves, but it did not, or a version before 4 did.
     #[error(
-        "leaf {leaf} and what follows it in {} lie beyond the checkpoint and have no MAC under the site's key, so nothing shows that this site wrote them; if an older version of sealwire was killed before an upgrade, start and stop that version once, or adopt the leaves with `sealwire log adopt-tail`; if not, someone changed the file: restore it from a copy", path.display()
+        "leaf {leaf} and what follows it in {} lie beyond the checkpoint and have no MAC under \
+         the site's key, so nothing shows that this site wrote them; if an older version of \
+         sealwire was killed before an upgrade, start and stop that version once, or adopt the \
+         leaves with `sealwire log adopt-tail`; if not, someone changed the file: restore it from \
+         a copy", path.display()
     )]
     Unsealed {
         /// Path of the segment.
@@ -704,7 +708,8 @@ pub enum OpenError {
     },
     /// The checkpoint is older than the one under which the state was stored.
     #[error(
-        "the checkpoint covers {checkpoint} leaves, but the state was stored under a checkpoint of {state}: someone replaced the checkpoint with an older one; put back the newest"
+        "the checkpoint covers {checkpoint} leaves, but the state was stored under a checkpoint \
+         of {state}: someone replaced the checkpoint with an older one; put back the newest"
     )]
     SetBack {
         /// Number of leaves that the checkpoint covers.

@@ -102,7 +102,8 @@ pub async fn serve(listener: TcpListener, served: LogPort, shutdown: Cancellatio
         .fallback(|| async {
             problem(
                 StatusCode::NOT_FOUND,
-                "no such path; there are /checkpoint, /checkpoint/unwitnessed, /tile/..., /vkey, /keys, /envelopes, /live, /metrics, and Pangea's API under /v1 and /v2",
+                "no such path; there are /checkpoint, /checkpoint/unwitnessed, /tile/..., /vkey, \
+                 /keys, /envelopes, /live, /metrics, and Pangea's API under /v1 and /v2",
             )
         })
         .with_state(shared)

@@ -76,7 +76,7 @@ impl SequenceBreak {
 
     /// Whether the count restarts with `seq` after `last`, given that the sensor or the site was
     /// away in between. A sensor without stable storage restarts its count when it restarts; that
-    /// is no fault.
+    /// is not a fault.
     #[must_use]
     pub const fn begins_anew(last: u64, seq: u64) -> bool {
         seq < last && seq <= Self::ANEW_MAX

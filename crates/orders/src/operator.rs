@@ -544,7 +544,7 @@ impl Operator {
     /// Seals the revocations that an earlier process or order left unsealed.
     ///
     /// # Errors
-    /// An event was not sealed. The tokens stay revoked all the same.
+    /// An event was not sealed. The tokens stay revoked in any case.
     pub async fn seal_revocations(&self) -> Result<(), OperatorError> {
         let operator = self.clone();
         let sealing = async move {
@@ -673,7 +673,8 @@ pub enum OperatorError {
     Clock(#[source] io::Error),
     /// The clock is in doubt, so the age of envelopes is not known.
     #[error(
-        "the machine's clock says {clock}, but the site's own time is {own}, so nothing is erased because of its age: set the clock and run `sealwire log confirm-clock`"
+        "the machine's clock says {clock}, but the site's own time is {own}, so nothing is erased \
+         because of its age: set the clock and run `sealwire log confirm-clock`"
     )]
     ClockInDoubt {
         /// The time of the machine's clock.

@@ -113,7 +113,9 @@ impl Names {
         };
         match without_port.parse::<PageHost>() {
             Ok(asked) => format!(
-                "this page answers only under the names {known}, but the request was for {asked}: if people should reach the page under that name, start the site with `--page-host {asked}`"
+                "this page answers only under the names {known}, but the request was for {asked}: \
+                 if people should reach the page under that name, start the site with \
+                 `--page-host {asked}`"
             ),
             Err(_) => format!("this page answers only under the names {known}"),
         }

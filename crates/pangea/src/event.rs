@@ -107,7 +107,9 @@ fn as_signed(
     ];
     let mut forms = others.into_iter().flatten();
     forms.find(|form| verifier.verifies(&canonical(form))).ok_or_else(|| {
-        let words = "the signature does not match the canonical JSON of the event as it is sealed: there, nested values, floating-point numbers and whole numbers from 2^53 on are text, and timestamps have a time zone";
+        let words = "the signature does not match the canonical JSON of the event as it is \
+            sealed: there, nested values, floating-point numbers and whole numbers from 2^53 on \
+            are text, and timestamps have a time zone";
         Fault::new(Code::DoesNotMatchPattern, "/signature", words)
     })
 }

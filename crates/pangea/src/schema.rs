@@ -195,7 +195,8 @@ pub enum InvalidSchema {
     },
     /// A text cannot be the name of a field.
     #[error(
-        "`{id}` cannot be a custom field: use 1 to {ID_CHARS_MAX} characters of a-z, 0-9 and `_`, begin with a letter, and do not use `received_at`, `sealwire` or `sensor`"
+        "`{id}` cannot be a custom field: use 1 to {ID_CHARS_MAX} characters of a-z, 0-9 and `_`, \
+         begin with a letter, and do not use `received_at`, `sealwire` or `sensor`"
     )]
     Name {
         /// The refused text.

@@ -16,7 +16,9 @@ pub(crate) fn allow(needed: u64) -> Result<()> {
     }
     if let Some(maximum) = maximum.filter(|maximum| *maximum < needed) {
         bail!(
-            "this process may open only {maximum} files, but needs {needed} to serve its maximum number of connections: raise the hard limit (`ulimit -Hn {needed}`, or LimitNOFILE={needed} in a systemd unit)"
+            "this process may open only {maximum} files, but needs {needed} to serve its maximum \
+             number of connections: raise the hard limit (`ulimit -Hn {needed}`, or \
+             LimitNOFILE={needed} in a systemd unit)"
         );
     }
     setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum })

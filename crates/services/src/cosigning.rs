@@ -310,7 +310,9 @@ pub enum CosigningError {
     Log(#[source] ReadError),
     /// The checkpoint is cosigned, but the log does not contain it.
     #[error(
-        "{} is not a checkpoint of this log in its current state: if the log was restored from an older copy, its witnesses will refuse it; restore a newer copy, or remove the file to continue without the witnesses", path.display()
+        "{} is not a checkpoint of this log in its current state: if the log was restored from an \
+         older copy, its witnesses will refuse it; restore a newer copy, or remove the file to \
+         continue without the witnesses", path.display()
     )]
     NotOfThisLog {
         /// Path of the file with the cosigned checkpoint.

@@ -96,7 +96,8 @@ pub enum RecordError {
     },
     /// The file is not a checkpoint of this log that this witness cosigned.
     #[error(
-        "{} is not a checkpoint that this witness cosigned: restore the record and the key from one copy; without the record the witness could sign a different history of that log", path.display()
+        "{} is not a checkpoint that this witness cosigned: restore the record and the key from \
+         one copy; without the record the witness could sign a different history of that log", path.display()
     )]
     NotOurs {
         /// Path of the record.

@@ -98,7 +98,8 @@ pub enum BackupError {
         vkey: String,
     },
     /// The earlier backup has more leaves than the log.
-    #[error("the backup {} has {size} leaves, but the log has only {leaves}: the log has lost leaves, so keep this backup and name another folder", path.display())]
+    #[error("the backup {} has {size} leaves, but the log has only {leaves}: the log has lost \
+        leaves, so keep this backup and name another folder", path.display())]
     Behind {
         /// Path of the backup.
         path: PathBuf,
@@ -108,7 +109,8 @@ pub enum BackupError {
         leaves: u64,
     },
     /// The earlier backup has other leaves than the log.
-    #[error("the log does not contain the {size} leaves of the backup {}: it is another log, or its history was changed; keep this backup and name another folder", path.display())]
+    #[error("the log does not contain the {size} leaves of the backup {}: it is another log, or \
+        its history was changed; keep this backup and name another folder", path.display())]
     Diverged {
         /// Path of the backup.
         path: PathBuf,

@@ -101,7 +101,8 @@ fn passed_over(path: &Path, is_running: bool, findings: &mut Findings) {
                 found.count,
                 named.join(", ")
             );
-            let remedy = "these leaves are sealed and can be proved, but searches and plots miss them; if you repaired segments, stop the site and delete the index";
+            let remedy = "these leaves are sealed and can be proved, but searches and plots miss \
+                them; if you repaired segments, stop the site and delete the index";
             findings.warn("index", found, remedy);
         }
         Ok(_) => {}

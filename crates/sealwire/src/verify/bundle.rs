@@ -108,7 +108,8 @@ fn report(bundle: &VerifiedBundle, was_given: bool) {
     }
     if let Some(sensor) = bundle.sensor {
         output::line(&format!(
-            "      only events of the sensor {sensor}; {not_shown} other leaves are not in the bundle, and the poll numbers show whether readings of this sensor are among them"
+            "      only events of the sensor {sensor}; {not_shown} other leaves are not in the \
+             bundle, and the poll numbers show whether readings of this sensor are among them"
         ));
         let accounts = bundle.completeness.accounts();
         for polls in accounts.filter_map(|(_, account)| account.polls()) {

@@ -267,7 +267,8 @@ pub enum ParseKeyError {
     Base64,
     /// The signature type is not the expected one.
     #[error(
-        "the key has the wrong type 0x{signature_type:02x} ({}): use a key of type 0x{expected:02x} ({})", signature_type_name(*signature_type), signature_type_name(*expected)
+        "the key has the wrong type 0x{signature_type:02x} ({}): use a key of type \
+         0x{expected:02x} ({})", signature_type_name(*signature_type), signature_type_name(*expected)
     )]
     Type {
         /// Signature type identifier byte of the key.
