@@ -18,8 +18,9 @@ use std::{
 };
 
 use index::{Field, IndexBatch, Indexer, Page, Query, Reader, Search};
-use model::{Envelope, Event, Heartbeat, Outcome, Salt, Timestamp, action, derive::Derived};
+use model::{Envelope, Event, Heartbeat, LogId, Outcome, Salt, Timestamp, action, derive::Derived};
 
+const LOG: LogId = LogId::from_sha256([1; LogId::LEN]);
 const YEAR_MICROS: u64 = 365 * 86_400 * 1_000_000;
 /// One event in this many is a derived event instead of a reading.
 const DERIVED_EVERY: u64 = 200;
@@ -32,7 +33,7 @@ fn main() {
     let sensors: u64 = numbers.next().unwrap_or(1_000);
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("index.sqlite");
-    let mut indexer = Indexer::open(&path, "key", |_| Ok(None)).unwrap();
+    let mut indexer = Indexer::open(&path, LOG, |_| Ok(None)).unwrap();
     let log = Log { events, heartbeats: (0..sensors).map(heartbeat).collect() };
     log.index(&mut indexer);
     let bytes: u64 = fs::read_dir(folder.path())

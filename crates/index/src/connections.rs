@@ -115,7 +115,7 @@ mod tests {
     fn as_many_are_opened_as_are_asked_over_at_once_up_to_a_limit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.sqlite");
-        drop(schema::open(&path, "key", |_| Ok(None)).unwrap());
+        drop(schema::open(&path, model::LogId::from_sha256([1; 32]), |_| Ok(None)).unwrap());
         let connections = Connections::open(&path).unwrap();
         let opened = || connections.free.lock().unwrap().iter().flatten().count();
         let ask = |lent: &mut Lent<'_>| {

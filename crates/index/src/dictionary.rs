@@ -409,8 +409,12 @@ mod tests {
     #[test]
     fn no_lookup_compares_more_terms_than_its_limit() {
         let folder = tempfile::tempdir().unwrap();
-        let connection =
-            schema::open(&folder.path().join("index.sqlite"), "key", |_| Ok(None)).unwrap();
+        let connection = schema::open(
+            &folder.path().join("index.sqlite"),
+            model::LogId::from_sha256([1; 32]),
+            |_| Ok(None),
+        )
+        .unwrap();
         let begun = connection.unchecked_transaction().unwrap();
         let words: Vec<String> =
             (0..TERMS_MAX + 2 * CHUNK).map(|number| format!("ab{number:05}cd")).collect();

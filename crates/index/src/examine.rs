@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::ffi::OsStrExt as _, path::Path};
 
+use model::LogId;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{
@@ -12,16 +13,19 @@ use crate::{
 
 /// What the index file says about itself.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Examined {
-    /// Whether this program can use the file's version. If not, the index is rebuilt.
-    pub is_current: bool,
-    /// The first verifier key of the log that the index follows.
-    pub vkey: String,
-    /// The first leaf that is not applied.
-    pub next_leaf: u64,
-    /// What is wrong with the file's pages. They are checked only if nobody uses the index and it
-    /// was closed properly.
-    pub damage: Option<String>,
+pub enum Examined {
+    /// This program cannot use the file's version; a site rebuilds the index.
+    OtherVersion,
+    /// The file has the version that this program writes.
+    Current {
+        /// The log that the index follows.
+        log: LogId,
+        /// The first leaf that is not applied.
+        next_leaf: u64,
+        /// What is wrong with the file's pages. They are checked only if nobody uses the index and
+        /// it was closed properly.
+        damage: Option<String>,
+    },
 }
 
 /// Examines an index. Returns `None` if there is none, or if SQLite cannot read it; the site then
@@ -63,22 +67,21 @@ fn look(path: &Path, is_in_use: bool) -> rusqlite::Result<Option<Examined>> {
     if !connection.table_exists(None, "log")? {
         return Ok(None);
     }
-    let (version, vkey, next_leaf): (i64, String, i64) =
-        connection.query_row("SELECT version, vkey, next_leaf FROM log", [], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })?;
+    let version: i64 = connection.query_row("SELECT version FROM log", [], |row| row.get(0))?;
+    if version != schema::VERSION {
+        return Ok(Some(Examined::OtherVersion));
+    }
+    let (log, next_leaf): ([u8; LogId::LEN], i64) =
+        connection
+            .query_row("SELECT id, next_leaf FROM log", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let damage = if was_closed {
         let report: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         (report != "ok").then_some(report)
     } else {
         None
     };
-    Ok(Some(Examined {
-        is_current: version == schema::VERSION,
-        vkey,
-        next_leaf: next_leaf.cast_unsigned(),
-        damage,
-    }))
+    let (log, next_leaf) = (LogId::from_sha256(log), next_leaf.cast_unsigned());
+    Ok(Some(Examined::Current { log, next_leaf, damage }))
 }
 
 /// The SQLite URI that opens an index read-only.

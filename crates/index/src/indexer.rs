@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use model::LogId;
 use rusqlite::Connection;
 
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Indexer {
     path: PathBuf,
-    vkey: String,
+    log: LogId,
     connection: Connection,
     next_leaf: u64,
     /// Number of leaves that could not be indexed.
@@ -55,7 +56,7 @@ impl Indexer {
     /// How long [`forget`](Self::forget) waits for readers: longer than a question takes.
     const READERS_WAIT: Duration = Duration::from_secs(1);
 
-    /// Opens the index of the log with this key, or creates one. `entry_of` gives the log's entry
+    /// Opens the index of the log with this id, or creates one. `entry_of` gives the log's entry
     /// of the last applied leaf. If it differs from the index's, or the log has no such leaf, the
     /// index follows a history that the log has lost, and it is rebuilt. A damaged index is rebuilt
     /// too.
@@ -64,13 +65,13 @@ impl Indexer {
     /// The file or the log cannot be read. Nothing was deleted.
     pub fn open(
         path: &Path,
-        vkey: &str,
+        log: LogId,
         entry_of: impl FnOnce(u64) -> FoundEntry,
     ) -> Result<Self, IndexError> {
-        let connection = schema::open(path, vkey, entry_of)?;
-        match Self::of(connection, path, vkey) {
+        let connection = schema::open(path, log, entry_of)?;
+        match Self::of(connection, path, log) {
             Err(error) if error.trouble() == Trouble::Damage => {
-                Self::of(schema::begin(path, vkey)?, path, vkey)
+                Self::of(schema::begin(path, log)?, path, log)
             }
             opened => opened,
         }
@@ -92,12 +93,12 @@ impl Indexer {
         let failed = IndexError::while_("starting over");
         // Close the old file first, because SQLite then removes its write-ahead log.
         self.connection = Connection::open_in_memory().map_err(failed)?;
-        let connection = schema::begin(&self.path, &self.vkey)?;
-        *self = Self::of(connection, &self.path, &self.vkey)?;
+        let connection = schema::begin(&self.path, self.log)?;
+        *self = Self::of(connection, &self.path, self.log)?;
         Ok(())
     }
 
-    fn of(connection: Connection, path: &Path, vkey: &str) -> Result<Self, IndexError> {
+    fn of(connection: Connection, path: &Path, log: LogId) -> Result<Self, IndexError> {
         let opened = || {
             connection.busy_timeout(Self::READERS_WAIT)?;
             let (next_leaf, forgets) =
@@ -109,8 +110,8 @@ impl Indexer {
         };
         let (next_leaf, forgets, passed_over, memory) =
             opened().map_err(IndexError::while_("opening"))?;
-        let (path, vkey) = (path.to_owned(), vkey.to_owned());
-        Ok(Self { path, vkey, connection, next_leaf, passed_over, forgets, memory })
+        let path = path.to_owned();
+        Ok(Self { path, log, connection, next_leaf, passed_over, forgets, memory })
     }
 
     /// Opens a reader of the same file.

@@ -1,6 +1,6 @@
 //! An index of the log in SQLite: the sensors, the series of each, and a search over all events.
 //!
-//! The index follows from the log alone, so the file can be deleted at any time; the site then
+//! An index is of one log. The index follows from the log alone, so the file can be deleted at any time; the site then
 //! rebuilds it. [`Indexer`] applies envelopes in the log's order, each [`IndexBatch`] together with
 //! its cursor in one transaction. [`Reader`] answers questions about the applied envelopes.
 //!
@@ -17,12 +17,13 @@
 //!
 //! ```
 //! use index::{Entry, IndexBatch, Indexer, Query, Search};
-//! use model::{Envelope, Event, Salt, Timestamp};
+//! use model::{Envelope, Event, LogId, Salt, Timestamp};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let folder = tempfile::tempdir()?;
 //! let path = folder.path().join("index.sqlite");
-//! let mut indexer = Indexer::open(&path, "the log's first key", |_leaf| Ok(None))?;
+//! let log = LogId::from_sha256([1; 32]);
+//! let mut indexer = Indexer::open(&path, log, |_leaf| Ok(None))?;
 //!
 //! // Leaves are applied in the log's order.
 //! let at = Timestamp::from_unix_micros(0);

@@ -7,20 +7,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use model::LogId;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::error::{IndexError, Trouble};
 
 /// Version of the tables. A file of another version is rebuilt.
-pub(crate) const VERSION: i64 = 6;
+pub(crate) const VERSION: i64 = 7;
 
-/// `log` has one row. `last_entry` is the log's entry of the leaf before `next_leaf`. `forgets`
+/// `log` has one row: an index is of one log, whose `id` is its [`LogId`]. `last_entry` is the log's entry of the leaf before `next_leaf`. `forgets`
 /// says that bytes of erased envelopes may remain in the file. `id_key` authenticates the ids of
 /// searches. The column `sum` is scaled, see `Summary`. `passed_over` holds the leaves that could
 /// not be indexed.
 const TABLES: &str = "
     CREATE TABLE log (
-        version INTEGER NOT NULL, vkey TEXT NOT NULL, next_leaf INTEGER NOT NULL, last_entry BLOB NOT NULL, forgets INTEGER NOT NULL,
+        version INTEGER NOT NULL, id BLOB NOT NULL, next_leaf INTEGER NOT NULL, last_entry BLOB NOT NULL, forgets INTEGER NOT NULL,
         id_key BLOB NOT NULL);
 
     CREATE TABLE term (
@@ -71,25 +72,27 @@ pub type FoundEntry = Result<Option<Entry>, Box<dyn Error + Send + Sync>>;
 /// cannot be read at the moment.
 pub(crate) fn open(
     path: &Path,
-    vkey: &str,
+    log: LogId,
     entry_of: impl FnOnce(u64) -> FoundEntry,
 ) -> Result<Connection, IndexError> {
     match connect(path).and_then(|connection| Ok((Cursor::read(&connection)?, connection))) {
-        Ok((Some(cursor), connection)) if cursor.vkey == vkey && cursor.follows(entry_of)? => {
+        Ok((Some(cursor), connection))
+            if cursor.log == *log.as_bytes() && cursor.follows(entry_of)? =>
+        {
             Ok(connection)
         }
         Ok((_, connection)) => {
             drop(connection);
-            begin(path, vkey)
+            begin(path, log)
         }
-        Err(error) if Trouble::of(&error) == Trouble::Damage => begin(path, vkey),
+        Err(error) if Trouble::of(&error) == Trouble::Damage => begin(path, log),
         Err(error) => Err(IndexError::while_("opening")(error)),
     }
 }
 
 /// Deletes the file and creates an empty index. Readers of the old file notice at their next
 /// question.
-pub(crate) fn begin(path: &Path, vkey: &str) -> Result<Connection, IndexError> {
+pub(crate) fn begin(path: &Path, log: LogId) -> Result<Connection, IndexError> {
     let failed = IndexError::while_("starting over");
     // The file gets its final name once it has its tables, so a reader finds the old index or the
     // new one.
@@ -99,7 +102,7 @@ pub(crate) fn begin(path: &Path, vkey: &str) -> Result<Connection, IndexError> {
         connection.execute_batch(TABLES)?;
         connection.execute(
             "INSERT INTO log VALUES (?1, ?2, 0, ?3, 0, randomblob(32))",
-            (VERSION, vkey, Entry::default()),
+            (VERSION, log.as_bytes(), Entry::default()),
         )?;
         connection.close().map_err(|(_, error)| error)
     });
@@ -160,7 +163,7 @@ pub(crate) fn prepare(connection: &Connection, cache_kib: i64) -> rusqlite::Resu
 
 /// Which log a file follows, and how far.
 pub(crate) struct Cursor {
-    vkey: String,
+    log: [u8; LogId::LEN],
     pub(crate) next_leaf: u64,
     pub(crate) last_entry: Entry,
 }
@@ -177,9 +180,9 @@ impl Cursor {
             return Ok(None);
         }
         connection
-            .query_row("SELECT vkey, next_leaf, last_entry FROM log", [], |row| {
+            .query_row("SELECT id, next_leaf, last_entry FROM log", [], |row| {
                 Ok(Self {
-                    vkey: row.get(0)?,
+                    log: row.get(0)?,
                     next_leaf: row.get(1).map(i64::cast_unsigned)?,
                     last_entry: row.get(2)?,
                 })

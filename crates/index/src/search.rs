@@ -402,7 +402,7 @@ pub(crate) fn search(
 
 #[cfg(test)]
 mod tests {
-    use model::{Envelope, Salt, Timestamp};
+    use model::{Envelope, LogId, Salt, Timestamp};
     use tempfile::TempDir;
 
     use super::*;
@@ -412,7 +412,8 @@ mod tests {
     fn index_of(messages: impl Iterator<Item = String>) -> (TempDir, Connection, Vec<Event>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.sqlite");
-        let mut indexer = Indexer::open(&path, "key", |_| Ok(None)).unwrap();
+        let mut indexer =
+            Indexer::open(&path, LogId::from_sha256([1; LogId::LEN]), |_| Ok(None)).unwrap();
         let events: Vec<Event> =
             messages.map(|message| Event { message, ..Event::default() }).collect();
         let mut batch = IndexBatch::new(0);

@@ -19,7 +19,7 @@ use alloc::{
     vec::Vec,
 };
 
-use model::{Envelope, action};
+use model::{Envelope, LogId, action};
 use tlog::{Checkpoint, Hash, OpenCheckpointError, ParseKeyError, SignedNote, VerifierKey};
 
 use crate::rotation::InvalidRotation;
@@ -158,6 +158,13 @@ impl KeyHistory {
         &in_use.expect("a history has at least one key").1
     }
 
+    /// The id of the log with these keys.
+    #[must_use]
+    pub fn log_id(&self) -> LogId {
+        let (_, first) = self.keys.first().expect("a history has at least one key");
+        log_id(&first.to_string())
+    }
+
     /// The keys in order, each with the leaf that named it.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &VerifierKey)> {
         self.keys.iter().map(|(leaf, key)| (*leaf, key))
@@ -168,6 +175,13 @@ impl KeyHistory {
     pub fn commitment(&self, leaf: u64) -> Option<Hash> {
         self.commitments.iter().find(|(named, _)| *named == leaf).map(|(_, commitment)| *commitment)
     }
+}
+
+/// The id of the log whose first verifier key is `vkey`, written as the log's genesis entry names
+/// it.
+#[must_use]
+pub fn log_id(vkey: &str) -> LogId {
+    LogId::from_sha256(*Hash::sha256(vkey.as_bytes()).as_bytes())
 }
 
 /// Why a checkpoint does not belong to a log with these keys.

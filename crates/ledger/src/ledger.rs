@@ -9,7 +9,7 @@ use std::{
 };
 
 use durable::disk::{Disk, RealDisk};
-use model::{Envelope, Event, Timestamp};
+use model::{Envelope, Event, LogId, Timestamp};
 use tlog::{Growth, Hash, Pangea, Signer, Subtree, TilePath, TlogProof, TreeSize, VerifierKey};
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot, watch};
 use work::Owner;
@@ -108,6 +108,8 @@ pub struct Ledger {
     found_received_at: Option<Timestamp>,
     /// Number of leaves that opening the log accepted without a MAC.
     adopted: u64,
+    /// Set when the log is opened; no rotation changes it.
+    log_id: LogId,
 }
 
 /// The lock on holds and erasures, shared by the steps of one order.
@@ -156,11 +158,12 @@ impl Ledger {
         let sealer = Sealer::new(recovered, Arc::clone(&shared), segment_bytes_max, clock::now())?;
         let (commands, queue) = mpsc::channel(QUEUE_BATCHES_MAX);
         let orders = Owner::default();
+        // The genesis entry names the first key. A log that this call created has it by now.
+        let first_key = shared.state().keys().first().map(|key| key_history::log_id(&key.vkey));
+        let log_id = first_key.ok_or(OpenError::NoGenesis)?;
         let writer = Writer::start(sealer, queue, commands.clone(), orders.clone())?;
-        Ok((
-            Self { commands, shared, erasing: Arc::default(), orders, found_received_at, adopted },
-            writer,
-        ))
+        let erasing = Arc::default();
+        Ok((Self { commands, shared, erasing, orders, found_received_at, adopted, log_id }, writer))
     }
 
     /// Number of leaves without a valid MAC that opening the log accepted because of
@@ -187,6 +190,12 @@ impl Ledger {
     #[must_use]
     pub fn vkey(&self) -> VerifierKey {
         self.shared.vkey.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The id of this log.
+    #[must_use]
+    pub const fn log_id(&self) -> LogId {
+        self.log_id
     }
 
     /// The keys that have signed this log, in order, each with the leaf that named it.

@@ -641,6 +641,9 @@ pub enum OpenError {
         /// The verifier key that the log names.
         named: String,
     },
+    /// Leaf 0 does not name the log's first key.
+    #[error("the log's first leaf does not name its key: restore the log from a copy")]
+    NoGenesis,
     /// An event of the log itself has invalid content.
     #[error("an event of the log contradicts the log: restore the log from a copy")]
     LogEvent(#[source] InvalidLogEvent),

@@ -182,10 +182,8 @@ impl Failing {
 /// # Errors
 /// The log cannot be read or SQLite fails. Nothing was deleted then.
 pub fn open(path: &Path, ledger: &Ledger) -> Result<Indexer, IndexingError> {
-    // The first key identifies a log, whatever key it has rotated to since.
-    let first_key = ledger.keys().into_iter().next().map_or_else(String::new, |key| key.vkey);
     let entry_of = |leaf| entry_of(ledger, leaf).map_err(Into::into);
-    Ok(Indexer::open(path, &first_key, entry_of)?)
+    Ok(Indexer::open(path, ledger.log_id(), entry_of)?)
 }
 
 /// Brings the index of a log up to date while no site runs. Blocks.

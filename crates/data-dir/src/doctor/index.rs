@@ -36,14 +36,13 @@ pub(super) fn examine(data_dir: &Path, log: &Log, is_running: bool, findings: &m
         Ok(None) => return findings.ok("index", format!("there is none; {MADE_AGAIN}")),
         Err(error) => return findings.failed("index", error_chain(&*error), remake),
     };
-    let Examined { next_leaf, damage, is_current, vkey } = found;
+    let Examined::Current { log: followed, next_leaf, damage } = found else {
+        return findings.warn("index", "it has another version", MADE_AGAIN);
+    };
     if let Some(damage) = damage {
         return findings.failed("index", format!("it is damaged: {damage}"), remake);
     }
-    if !is_current {
-        return findings.warn("index", "it has another version", MADE_AGAIN);
-    }
-    if log.first_vkey.as_ref().is_some_and(|first| *first != vkey) {
+    if log.id.is_some_and(|id| id != followed) {
         return findings.warn("index", "it belongs to another log", MADE_AGAIN);
     }
     match log.leaves {

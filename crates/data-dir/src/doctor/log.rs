@@ -11,8 +11,7 @@ use ledger::{
     },
     verify::{VerifiedFolder, VerifyError},
 };
-use model::Timestamp;
-use model::error_chain;
+use model::{LogId, Timestamp, error_chain};
 use tlog::{Checkpoint, TreeSize};
 
 use super::findings::Findings;
@@ -26,8 +25,8 @@ const SEGMENTS: &str = "segments";
 pub(super) struct Log {
     /// Verifier key that the log has now.
     pub(super) vkey: Option<String>,
-    /// Verifier key that the log began with.
-    pub(super) first_vkey: Option<String>,
+    /// Id of the log.
+    pub(super) id: Option<LogId>,
     /// Number of leaves.
     pub(super) leaves: Option<u64>,
     /// When the newest envelope was received.
@@ -55,7 +54,7 @@ impl Log {
             Ok(verified) => {
                 sound(&verified, &claims, is_running, findings);
                 log.vkey = Some(verified.vkey.to_string());
-                log.first_vkey = verified.keys.iter().next().map(|(_, key)| key.to_string());
+                log.id = Some(verified.keys.log_id());
                 log.leaves = Some(verified.leaves);
             }
             Err(error) => Unsound { folder, claims: &claims, copy: copy.as_ref(), is_running }

@@ -191,7 +191,7 @@ impl Log {
     /// its present state, in one batch.
     fn index(&self, folder: &TempDir, batches: Option<&[usize]>) -> Reader {
         let mut indexer =
-            Indexer::open(&folder.path().join("index.sqlite"), "key", |_| Ok(None)).unwrap();
+            Indexer::open(&folder.path().join("index.sqlite"), crate::LOG, |_| Ok(None)).unwrap();
         let mut apply = |envelopes: &mut dyn Iterator<Item = Option<Envelope>>| {
             let mut batch = IndexBatch::new(indexer.next_leaf());
             batch.extend(envelopes);
@@ -210,7 +210,7 @@ impl Log {
             // It also continues from the file alone.
             drop(indexer);
             let mut indexer =
-                Indexer::open(&folder.path().join("index.sqlite"), "key", |_| Ok(Some(ENTRY)))
+                Indexer::open(&folder.path().join("index.sqlite"), crate::LOG, |_| Ok(Some(ENTRY)))
                     .unwrap();
             assert_eq!(indexer.next_leaf(), self.next_leaf());
             assert!(indexer.forget().unwrap());

@@ -37,7 +37,7 @@ fn sealed() -> Vec<Envelope> {
 }
 
 fn apply(path: &Path, envelopes: Vec<Option<Envelope>>) {
-    let mut indexer = Indexer::open(path, "key", |_| Ok(Some(entry()))).unwrap();
+    let mut indexer = Indexer::open(path, crate::LOG, |_| Ok(Some(entry()))).unwrap();
     let mut batch = IndexBatch::new(indexer.next_leaf());
     batch.extend(envelopes);
     indexer.apply(&batch, entry()).unwrap();
@@ -142,7 +142,7 @@ fn what_was_erased_or_passed_over_is_no_difference_and_what_is_still_there_is() 
     assert_eq!(differences(&path, erased(true)), Vec::<String>::new());
 
     let (_folder, path) = index();
-    let mut indexer = Indexer::open(&path, "key", |_| Ok(Some(entry()))).unwrap();
+    let mut indexer = Indexer::open(&path, crate::LOG, |_| Ok(Some(entry()))).unwrap();
     let mut batch = IndexBatch::new(indexer.next_leaf());
     batch.pass_over("refused");
     indexer.apply(&batch, entry()).unwrap();

@@ -12,7 +12,7 @@ use index::{
     Series, Trouble,
 };
 use model::{
-    Envelope, Event, Heartbeat, NumberRange, Outcome, Salt, SensorState, Timestamp, action,
+    Envelope, Event, Heartbeat, LogId, NumberRange, Outcome, Salt, SensorState, Timestamp, action,
     completeness::LastNumbers,
     derive::{Derived, Standing},
     event::{Detail, FieldValue},
@@ -57,6 +57,9 @@ fn apply(indexer: &mut Indexer, events: Vec<Event>) {
     indexer.apply(&batch, entry()).unwrap();
 }
 
+/// The log that is indexed.
+const LOG: LogId = LogId::from_sha256([1; LogId::LEN]);
+
 /// The log's entry of every leaf in these tests.
 fn entry() -> Entry {
     [7; 32]
@@ -65,7 +68,7 @@ fn entry() -> Entry {
 fn example() -> (TempDir, Indexer, Reader) {
     let folder = TempDir::new().unwrap();
     let mut indexer =
-        Indexer::open(&folder.path().join("index.sqlite"), "key", |_| Ok(None)).unwrap();
+        Indexer::open(&folder.path().join("index.sqlite"), LOG, |_| Ok(None)).unwrap();
     let (a, b) = (heartbeat("A", 1), heartbeat("B", 2));
     apply(
         &mut indexer,
@@ -152,7 +155,7 @@ fn numbers_go_on_from_the_newest_in_the_log() {
     apply(&mut indexer, vec![lost, derived(&b, action::SENSOR_LOST)]);
     drop((indexer, reader));
     let indexer =
-        Indexer::open(&folder.path().join("index.sqlite"), "key", |_| Ok(Some(entry()))).unwrap();
+        Indexer::open(&folder.path().join("index.sqlite"), LOG, |_| Ok(Some(entry()))).unwrap();
     assert_eq!(indexer.reader().unwrap().last_numbers().unwrap(), expected.into());
 }
 
@@ -235,20 +238,20 @@ fn a_file_of_another_log_or_no_file_at_all_is_made_anew() {
     let (folder, indexer, reader) = example();
     drop((indexer, reader));
     let path = folder.path().join("index.sqlite");
-    let next_leaf = |key: &str, entry_of: fn(u64) -> FoundEntry| {
-        Indexer::open(&path, key, entry_of).unwrap().next_leaf()
+    let next_leaf = |log: LogId, entry_of: fn(u64) -> FoundEntry| {
+        Indexer::open(&path, log, entry_of).unwrap().next_leaf()
     };
     let same = |leaf| Ok((leaf == 8).then(entry));
-    assert_eq!(next_leaf("key", same), 9, "it goes on");
-    assert_eq!(next_leaf("key", |_| Ok(None)), 0, "it is ahead of its log");
-    let anew = || apply(&mut Indexer::open(&path, "key", same).unwrap(), vec![Event::default()]);
+    assert_eq!(next_leaf(LOG, same), 9, "it goes on");
+    assert_eq!(next_leaf(LOG, |_| Ok(None)), 0, "it is ahead of its log");
+    let anew = || apply(&mut Indexer::open(&path, LOG, same).unwrap(), vec![Event::default()]);
     anew();
-    assert_eq!(next_leaf("key", |_| Ok(Some([8; 32]))), 0, "its log has another history");
+    assert_eq!(next_leaf(LOG, |_| Ok(Some([8; 32]))), 0, "its log has another history");
     anew();
-    assert_eq!(next_leaf("another key", |_| Ok(Some(entry()))), 0);
+    assert_eq!(next_leaf(LogId::from_sha256([2; LogId::LEN]), |_| Ok(Some(entry()))), 0);
     anew();
     fs::write(&path, "this is not SQLite's").unwrap();
-    assert_eq!(next_leaf("key", same), 0);
+    assert_eq!(next_leaf(LOG, same), 0);
 }
 
 #[test]
@@ -313,7 +316,7 @@ fn a_reader_that_holds_what_was_erased_is_waited_for() {
     assert!(!indexer.forget().unwrap(), "it tells that it has to be tried again");
     drop(indexer);
     let path = folder.path().join("index.sqlite");
-    let mut indexer = Indexer::open(&path, "key", |_| Ok(Some(entry()))).unwrap();
+    let mut indexer = Indexer::open(&path, LOG, |_| Ok(Some(entry()))).unwrap();
     assert!(indexer.has_to_forget(), "a restart has not forgotten that it has to forget");
     holder.execute_batch("ROLLBACK").unwrap();
     assert!(indexer.forget().unwrap() && !indexer.has_to_forget());
@@ -429,7 +432,7 @@ proptest! {
     ) {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("index.sqlite");
-        let mut indexer = Indexer::open(&path, "key", |_| Ok(None)).unwrap();
+        let mut indexer = Indexer::open(&path, LOG, |_| Ok(None)).unwrap();
         for part in envelopes.chunks(batch_len) {
             let mut batch = IndexBatch::new(indexer.next_leaf());
             batch.extend(part.iter().cloned());
@@ -483,9 +486,9 @@ fn nothing_is_deleted_because_the_log_cannot_be_read_now() {
     let (folder, indexer, reader) = example();
     drop((indexer, reader));
     let path = folder.path().join("index.sqlite");
-    let refused = Indexer::open(&path, "key", |_| Err("too many open files".into())).unwrap_err();
+    let refused = Indexer::open(&path, LOG, |_| Err("too many open files".into())).unwrap_err();
     assert_eq!(refused.trouble(), Trouble::Passing);
-    let indexer = Indexer::open(&path, "key", |_| Ok(Some(entry()))).unwrap();
+    let indexer = Indexer::open(&path, LOG, |_| Ok(Some(entry()))).unwrap();
     assert_eq!(indexer.next_leaf(), 9, "it goes on");
 }
 
@@ -499,7 +502,7 @@ fn a_damaged_index_begins_anew_and_readers_go_over_to_it() {
     drop(other);
     drop(indexer);
     // The part that a start needs is damaged.
-    let mut indexer = Indexer::open(&path, "key", |_| Ok(Some(entry()))).unwrap();
+    let mut indexer = Indexer::open(&path, LOG, |_| Ok(Some(entry()))).unwrap();
     assert_eq!((indexer.next_leaf(), reader.next_leaf().unwrap()), (0, 0));
     indexer.begin_anew().unwrap();
     apply(&mut indexer, vec![Event::default()]);
@@ -513,7 +516,7 @@ fn a_write_ahead_log_that_a_kill_left_without_its_file_is_of_no_other_file() {
     let [from, to] = [&folder, &left].map(|folder| folder.path().join("index.sqlite-wal"));
     assert!(fs::copy(from, to).unwrap() > 0);
     let path = left.path().join("index.sqlite");
-    let mut indexer = Indexer::open(&path, "key", |_| Ok(Some(entry()))).unwrap();
+    let mut indexer = Indexer::open(&path, LOG, |_| Ok(Some(entry()))).unwrap();
     assert_eq!(indexer.next_leaf(), 0);
     apply(&mut indexer, vec![Event::default()]);
     indexer.close();
@@ -535,7 +538,7 @@ fn what_was_passed_over_is_counted_and_named_until_it_is_erased() {
     assert!(indexer.has_to_forget());
     drop(indexer);
     let path = folder.path().join("index.sqlite");
-    let indexer = Indexer::open(&path, "key", |_| Ok(Some(entry()))).unwrap();
+    let indexer = Indexer::open(&path, LOG, |_| Ok(Some(entry()))).unwrap();
     assert_eq!(indexer.passed_over(), 1);
     assert_eq!(reader.passed_over(9).unwrap().newest, [(9, "no envelope".to_owned())]);
 }

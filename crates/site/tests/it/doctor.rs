@@ -11,7 +11,7 @@ use data_dir::{
     doctor::{Finding, Request, Verdict, examine},
 };
 use ledger::Erasure;
-use model::Timestamp;
+use model::{LogId, Timestamp};
 use services::indexing;
 use tempfile::TempDir;
 use tlog::{KeyName, Signer};
@@ -325,7 +325,7 @@ async fn a_clock_that_went_back_is_told() {
 #[tokio::test]
 async fn an_index_is_held_against_its_log() {
     let plant = Plant::new().await;
-    let vkey = plant.ledger.vkey().to_string();
+    let log_id = plant.ledger.log_id();
     let (size, data_dir) = (plant.ledger.size(), plant.data_dir());
     let index = data_dir.join("index.sqlite");
     let folder = DataDir::open_existing(&data_dir).unwrap();
@@ -365,15 +365,15 @@ async fn an_index_is_held_against_its_log() {
         "{named:#?}"
     );
 
-    let stand = |vkey: &str, next_leaf: u64| {
-        let mut indexer = index::Indexer::open(&index, vkey, |_| Ok(Some([0; 32]))).unwrap();
+    let stand = |log: LogId, next_leaf: u64| {
+        let mut indexer = index::Indexer::open(&index, log, |_| Ok(Some([0; 32]))).unwrap();
         let mut batch = index::IndexBatch::new(indexer.next_leaf());
         batch.extend((indexer.next_leaf()..next_leaf).map(|_| None));
         indexer.apply(&batch, [0; 32]).unwrap();
     };
-    stand("another", 1);
+    stand(LogId::from_sha256([2; LogId::LEN]), 1);
     says(Verdict::Warn, "another log");
-    stand(&vkey, size + 9);
+    stand(log_id, size + 9);
     says(Verdict::Warn, "restored from a copy");
     let mut bytes = fs::read(&index).unwrap();
     // Not the first page: the next start would notice that and rebuild the file.
