@@ -58,8 +58,8 @@ fn answer(request: &IncomingRequest) -> Response {
     };
     match route(method, &path, &body) {
         Err(response) => response,
-        Ok(Route::Ask { subject, question }) => {
-            let reply = consumer::request(subject, &question, SITE_TIMEOUT_MS);
+        Ok(Route::Ask { address, body }) => {
+            let reply = consumer::request(&address.to_string(), &body, SITE_TIMEOUT_MS);
             Response::from_site(reply.map(|reply| reply.body))
         }
         Ok(Route::File { path }) => {

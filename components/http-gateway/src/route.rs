@@ -1,8 +1,8 @@
 //! Decides what a request asks for.
 
-use model::query::{
-    LOGS, LogsQuery, PROOF, ProofQuery, QueryError, READINGS, RESULTS, ReadingsQuery, ResultsQuery,
-    SENSORS, SITE,
+use model::{
+    LogId,
+    query::{Address, LogsQuery, ProofQuery, QueryError, Question, ReadingsQuery, ResultsQuery},
 };
 use serde::Serialize;
 
@@ -27,10 +27,10 @@ pub enum Method {
 pub enum Route {
     /// A question to the site.
     Ask {
-        /// NATS subject of the question.
-        subject: &'static str,
-        /// The question as JSON.
-        question: Vec<u8>,
+        /// What is asked, and of which log.
+        address: Address,
+        /// Body of the question, JSON.
+        body: Vec<u8>,
     },
     /// A file of the page.
     File {
@@ -43,26 +43,38 @@ pub enum Route {
 pub fn route(method: Method, path_with_query: &str, body: &[u8]) -> Result<Route, Response> {
     let (path, query) = path_with_query.split_once('?').unwrap_or((path_with_query, ""));
     let levels: Vec<&str> = path.split('/').skip(1).collect();
-    let api = match levels.as_slice() {
-        ["api", api @ ..] => api,
+    let (log, api) = match levels.as_slice() {
+        ["api", "logs", log, api @ ..] => (Some(parse_log(log)?), api),
+        ["api", api @ ..] => (None, api),
         _ if method == Method::Get => return Ok(Route::File { path: path.to_owned() }),
         _ => return Err(Response::method_not_allowed("GET")),
     };
-    match (api, method) {
-        (["site"], Method::Get) => ask(SITE, Ok(())),
-        (["sensors"], Method::Get) => ask(SENSORS, Ok(())),
-        (["sensors", sensor, "readings"], Method::Get) => {
+    let ask = |question, body| ask(Address::Log { log, question }, body);
+    match (log, api, method) {
+        (None, ["logs"], Method::Get) => self::ask(Address::Logs, body_of(Ok(()))),
+        (None, ["site"], Method::Get) | (Some(_), [], Method::Get) => {
+            ask(Question::Site, body_of(Ok(())))
+        }
+        (_, ["sensors"], Method::Get) => ask(Question::Sensors, body_of(Ok(()))),
+        (_, ["sensors", sensor, "readings"], Method::Get) => {
             let parameters: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
             let parameters = parameters.iter().map(|(name, text)| (name.as_ref(), text.as_ref()));
-            ask(READINGS, ReadingsQuery::parse(sensor, parameters))
+            ask(Question::Readings, body_of(ReadingsQuery::parse(sensor, parameters)))
         }
-        (["logs"], Method::Post) => ask(LOGS, LogsQuery::parse(body)),
-        (["results"], Method::Post) => ask(RESULTS, ResultsQuery::parse(body)),
-        (["proof", leaf], Method::Get) => ask(PROOF, ProofQuery::parse(leaf)),
-        (["site" | "sensors"] | ["sensors", _, "readings"] | ["proof", _], _) => {
+        (None, ["logs"], Method::Post) | (Some(_), ["search"], Method::Post) => {
+            ask(Question::Search, body_of(LogsQuery::parse(body)))
+        }
+        (_, ["results"], Method::Post) => {
+            ask(Question::Results, body_of(ResultsQuery::parse(body)))
+        }
+        (_, ["proof", leaf], Method::Get) => ask(Question::Proof, body_of(ProofQuery::parse(leaf))),
+        (None, ["logs"], _) => Err(Response::method_not_allowed("GET, POST")),
+        (None, ["site"], _)
+        | (Some(_), [], _)
+        | (_, ["sensors"] | ["sensors", _, "readings"] | ["proof", _], _) => {
             Err(Response::method_not_allowed("GET"))
         }
-        (["logs" | "results"], _) => Err(Response::method_not_allowed("POST")),
+        (Some(_), ["search"], _) | (_, ["results"], _) => Err(Response::method_not_allowed("POST")),
         _ => Err(Response::problem(
             404,
             &format!("there is no `{path}`; docs/http-api.md lists all paths"),
@@ -70,13 +82,18 @@ pub fn route(method: Method, path_with_query: &str, body: &[u8]) -> Result<Route
     }
 }
 
-fn ask(
-    subject: &'static str,
-    query: Result<impl Serialize, QueryError>,
-) -> Result<Route, Response> {
+fn parse_log(text: &str) -> Result<LogId, Response> {
+    text.parse().map_err(|error| Response::problem(404, &format!("`{text}`: {error}")))
+}
+
+/// The question's body, or why the request asks for nothing.
+fn body_of(query: Result<impl Serialize, QueryError>) -> Result<Vec<u8>, Response> {
     let query = query.map_err(|error| Response::query_error(&error))?;
-    let question = serde_json::to_vec(&query).expect("a query has only text keys");
-    Ok(Route::Ask { subject, question })
+    Ok(serde_json::to_vec(&query).expect("a query has only text keys"))
+}
+
+fn ask(address: Address, body: Result<Vec<u8>, Response>) -> Result<Route, Response> {
+    Ok(Route::Ask { address, body: body? })
 }
 
 #[cfg(test)]
@@ -86,9 +103,9 @@ mod tests {
     const SENSOR: &str = "a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3";
 
     #[track_caller]
-    fn asked(method: Method, path: &str, body: &str) -> (&'static str, String) {
+    fn asked(method: Method, path: &str, body: &str) -> (String, String) {
         match route(method, path, body.as_bytes()).expect("should be routed") {
-            Route::Ask { subject, question } => (subject, String::from_utf8(question).unwrap()),
+            Route::Ask { address, body } => (address.to_string(), String::from_utf8(body).unwrap()),
             Route::File { path } => panic!("{path} is a file"),
         }
     }
@@ -101,25 +118,42 @@ mod tests {
 
     #[test]
     fn questions_are_asked_in_the_sites_words() {
-        assert_eq!(asked(Method::Get, "/api/site", ""), (SITE, "null".into()));
-        let path = format!(
-            "/api/sensors/{SENSOR}/readings?from=2026-11-23T19%3A00%3A00%2B00%3A00&limit=7"
-        );
-        let question = format!(
-            r#"{{"sensor":"{SENSOR}","from":"2026-11-23T19:00:00.000000Z","to":null,"limit":7}}"#
-        );
-        assert_eq!(asked(Method::Get, &path, ""), (READINGS, question));
-        let (_, question) =
-            asked(Method::Get, &format!("/api/sensors/{SENSOR}/readings?points=800"), "");
-        assert!(question.ends_with(r#""limit":500,"points":800}"#), "{question}");
+        let log = "a7".repeat(LogId::LEN);
+        for (in_api, own, of) in [
+            ("/api".to_owned(), "sealwire.query.own.", "own log"),
+            (format!("/api/logs/{log}"), &*format!("sealwire.query.{log}."), "named log"),
+        ] {
+            let on = |name: &str| format!("{own}{name}");
+            let path = format!(
+                "{in_api}/sensors/{SENSOR}/readings?from=2026-11-23T19%3A00%3A00%2B00%3A00&limit=7"
+            );
+            let question = format!(
+                r#"{{"sensor":"{SENSOR}","from":"2026-11-23T19:00:00.000000Z","to":null,"limit":7}}"#
+            );
+            assert_eq!(asked(Method::Get, &path, ""), (on("readings"), question), "{of}");
+            let plot = format!("{in_api}/sensors/{SENSOR}/readings?points=800");
+            let (_, question) = asked(Method::Get, &plot, "");
+            assert!(question.ends_with(r#""limit":500,"points":800}"#), "{question}");
+            let sensors = asked(Method::Get, &format!("{in_api}/sensors"), "");
+            assert_eq!(sensors, (on("sensors"), "null".into()));
+            let proof = asked(Method::Get, &format!("{in_api}/proof/7"), "");
+            assert_eq!(proof, (on("proof"), r#"{"leaf":7}"#.into()));
+            let page = r#"{"id":"e","offset":0,"limit":null}"#;
+            let results = asked(Method::Post, &format!("{in_api}/results"), r#"{"id":"e"}"#);
+            assert_eq!(results, (on("results"), page.into()));
+        }
+        let of_log = |name: &str| format!("sealwire.query.{log}.{name}");
+        assert_eq!(asked(Method::Get, "/api/logs", "").0, "sealwire.query.all.logs");
+        assert_eq!(asked(Method::Get, "/api/site", "").0, "sealwire.query.own.site");
+        assert_eq!(asked(Method::Get, &format!("/api/logs/{log}"), "").0, of_log("site"));
         let search =
             r#"{"order":"asc","query":"actor:ada failed","restriction":{"source":["a","b"]}}"#;
-        assert_eq!(asked(Method::Post, "/api/logs", search), (LOGS, search.into()));
-        assert_eq!(
-            asked(Method::Post, "/api/logs", r#"{"action":"X"}"#),
-            (LOGS, r#"{"action":"X"}"#.into())
-        );
-        assert_eq!(asked(Method::Get, "/api/proof/7", ""), (PROOF, r#"{"leaf":7}"#.into()));
+        for (path, subject) in [
+            ("/api/logs".to_owned(), "sealwire.query.own.search".to_owned()),
+            (format!("/api/logs/{log}/search"), of_log("search")),
+        ] {
+            assert_eq!(asked(Method::Post, &path, search), (subject, search.into()));
+        }
     }
 
     #[test]
@@ -132,7 +166,9 @@ mod tests {
     #[test]
     fn refusals_have_a_status_and_say_what_is_allowed() {
         for (method, path, body, status, words) in [
-            (Method::Get, "/api/logs", "", 405, "POST"),
+            (Method::Other, "/api/logs", "", 405, "GET, POST"),
+            (Method::Get, "/api/results", "", 405, "POST"),
+            (Method::Get, "/api/logs/plant/sensors", "", 404, "64 hex digits"),
             (Method::Post, "/", "", 405, "GET"),
             (Method::Get, "/api/nothing", "", 404, "there is no `/api/nothing`"),
             (Method::Get, "/api/sensors/7/readings", "", 400, "UUID"),

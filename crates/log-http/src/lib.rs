@@ -9,4 +9,4 @@ mod public_log;
 
 pub use live::LiveFeed;
 pub use log_port::{LogPort, serve};
-pub use public_log::PublicLog;
+pub use public_log::{PublicLog, log_path};

@@ -32,7 +32,7 @@ use crate::{
     internal::internal,
     live::{LiveFeed, leaf_json},
     metrics::Exposition,
-    public_log::PublicLog,
+    public_log::{PublicLog, log_path},
 };
 
 /// Most envelopes in one answer to `/envelopes`. For more, a client asks again from the leaf after
@@ -95,19 +95,26 @@ pub async fn serve(listener: TcpListener, served: LogPort, shutdown: Cancellatio
         timings: served.timings,
         envelopes: Envelopes::new(),
     };
-    let router = Router::new()
+    // The log's own addresses, and the same below its id.
+    let log_path = log_path(served.log.ledger.log_id());
+    let log = Router::new()
         .route("/envelopes", get(envelopes))
         .route("/live", get(live))
+        .with_state(shared.clone())
+        .merge(served.log.router());
+    let router = Router::new()
         .route("/metrics", get(metrics))
         .fallback(|| async {
             problem(
                 StatusCode::NOT_FOUND,
                 "no such path; there are /checkpoint, /checkpoint/unwitnessed, /tile/..., /vkey, \
-                 /keys, /envelopes, /live, /metrics, and Pangea's API under /v1 and /v2",
+                 /keys, /envelopes and /live, the same under /logs/<id of the log>, /metrics, and \
+                 Pangea's API under /v1 and /v2",
             )
         })
         .with_state(shared)
-        .merge(served.log.router())
+        .nest(&log_path, log.clone())
+        .merge(log)
         .merge(served.others)
         .layer(middleware::from_fn(only_for_this_machine));
     http_server::serve(Places::MANY, listener, router, served.no_room, shutdown).await;

@@ -10,6 +10,7 @@ use axum::{
 };
 use http_server::problem;
 use ledger::{Ledger, LogKey, ReadError};
+use model::LogId;
 use serde_json::{Value, json};
 use services::cosigning::WatchWitnessed;
 use tlog::TilePath;
@@ -19,6 +20,13 @@ use crate::internal::internal;
 
 /// Most tiles and keys that a port reads at once; further requests wait.
 const READS_AT_ONCE_MAX: usize = 32;
+
+/// Path of a log on a port: every address of the log is below it. The site's own log has short
+/// addresses too.
+#[must_use]
+pub fn log_path(log: LogId) -> String {
+    format!("/logs/{log}")
+}
 
 /// The part of a log that every port shows without a token.
 #[derive(Clone, Debug)]

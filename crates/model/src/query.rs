@@ -1,7 +1,7 @@
 //! Questions that the gateway sends to the site over NATS, and the site's replies.
 //!
-//! A question is JSON on `sealwire.query.<name>`; the site answers with a [`Reply`]. The gateway
-//! only translates between HTTP and these messages.
+//! A question has an [`Address`], which says what is asked and of which log, and a body in JSON; the
+//! site answers with a [`Reply`]. The gateway only translates between HTTP and these messages.
 
 use alloc::{
     boxed::Box,
@@ -14,20 +14,97 @@ use alloc::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{sensor_id::SensorId, timestamp::Timestamp};
+use crate::{log_id::LogId, sensor_id::SensorId, timestamp::Timestamp};
 
-/// Asks for the site's name, keys and counters. The question is empty.
-pub const SITE: &str = "sealwire.query.site";
-/// Asks for all sensors. The question is empty.
-pub const SENSORS: &str = "sealwire.query.sensors";
-/// Asks for readings of one sensor with a [`ReadingsQuery`].
-pub const READINGS: &str = "sealwire.query.readings";
-/// Searches the log with a [`LogsQuery`].
-pub const LOGS: &str = "sealwire.query.logs";
-/// Asks for a page of a search with a [`ResultsQuery`].
-pub const RESULTS: &str = "sealwire.query.results";
-/// Asks for a leaf and its proof with a [`ProofQuery`].
-pub const PROOF: &str = "sealwire.query.proof";
+/// NATS subject of all questions.
+pub const SUBJECT: &str = "sealwire.query.*.*";
+/// What every address begins with.
+const PREFIX: &str = "sealwire.query.";
+/// The log's part of an address that names no log.
+const OWN: &str = "own";
+/// The address of [`Address::Logs`], after the prefix.
+const LOGS: &str = "all.logs";
+
+/// Whom a question asks. It is the question's NATS subject: `sealwire.query.<log>.<question>`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Address {
+    /// The site: which logs it answers for. The body is empty.
+    Logs,
+    /// A log.
+    Log {
+        /// The log's id; `None` is the log of the site that answers, `own` in the subject.
+        log: Option<LogId>,
+        /// What is asked.
+        question: Question,
+    },
+}
+
+/// What can be asked of a log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Question {
+    /// The name of the log's site, its keys and counters. The body is empty.
+    Site,
+    /// All sensors. The body is empty.
+    Sensors,
+    /// Readings of one sensor: a [`ReadingsQuery`].
+    Readings,
+    /// A search: a [`LogsQuery`].
+    Search,
+    /// A page of a search: a [`ResultsQuery`].
+    Results,
+    /// A leaf and its proof: a [`ProofQuery`].
+    Proof,
+}
+
+impl Question {
+    /// All questions, each with its name in an address.
+    const NAMES: [(Self, &str); 6] = [
+        (Self::Site, "site"),
+        (Self::Sensors, "sensors"),
+        (Self::Readings, "readings"),
+        (Self::Search, "search"),
+        (Self::Results, "results"),
+        (Self::Proof, "proof"),
+    ];
+
+    fn name(self) -> &'static str {
+        let named = Self::NAMES.iter().find(|(question, _)| *question == self);
+        named.expect("every question has a name").1
+    }
+}
+
+impl Address {
+    /// Parses a subject.
+    ///
+    /// # Errors
+    /// The subject names no question, or its log is not a [`LogId`].
+    pub fn parse(subject: &str) -> Result<Self, QueryError> {
+        let no_question =
+            || QueryError::NotFound(format!("there is no question on the subject `{subject}`"));
+        let parts = subject.strip_prefix(PREFIX).ok_or_else(no_question)?;
+        if parts == LOGS {
+            return Ok(Self::Logs);
+        }
+        let (log, name) = parts.split_once('.').ok_or_else(no_question)?;
+        let log = if log == OWN { None } else { Some(log.parse().map_err(invalid)?) };
+        let named = Question::NAMES.iter().find(|(_, known)| *known == name);
+        let (question, _) = named.ok_or_else(no_question)?;
+        Ok(Self::Log { log, question: *question })
+    }
+}
+
+impl core::fmt::Display for Address {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let (log, question) = match self {
+            Self::Logs => return write!(formatter, "{PREFIX}{LOGS}"),
+            Self::Log { log, question } => (log, question.name()),
+        };
+        match log {
+            Some(log) => write!(formatter, "{PREFIX}{log}.{question}"),
+            None => write!(formatter, "{PREFIX}{OWN}.{question}"),
+        }
+    }
+}
 
 /// The site's reply: JSON for the HTTP client, or an error.
 #[derive(Debug, Deserialize, Serialize)]
@@ -54,7 +131,7 @@ pub enum QueryError {
     Unavailable(String),
 }
 
-/// Question of `GET /api/sensors/{id}/readings`: readings of one sensor.
+/// Body of [`Question::Readings`].
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ReadingsQuery {
     /// The sensor whose readings are asked for.
@@ -114,7 +191,7 @@ impl ReadingsQuery {
     }
 }
 
-/// Question of `POST /api/logs`, a search: an event must meet every condition that is set.
+/// Body of [`Question::Search`]: an event must meet every condition that is set.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogsQuery {
@@ -178,7 +255,7 @@ impl LogsQuery {
     }
 }
 
-/// Question of `POST /api/results`: a page of an earlier search.
+/// Body of [`Question::Results`]: a page of an earlier search.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResultsQuery {
@@ -204,7 +281,7 @@ impl ResultsQuery {
     }
 }
 
-/// Question of `GET /api/proof/{leaf}`: a leaf and its proof.
+/// Body of [`Question::Proof`].
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ProofQuery {
     /// Index of the leaf.
@@ -289,6 +366,30 @@ mod tests {
             "`limit` is 501: use 1 to 500"
         );
         assert!(ProofQuery::parse("-1").is_err());
+    }
+
+    #[test]
+    fn an_address_says_which_log_is_asked() {
+        let log = LogId::from_sha256([0xa7; LogId::LEN]);
+        let mut subjects = vec![("all.logs".to_owned(), Address::Logs)];
+        for (question, name) in Question::NAMES {
+            subjects.push((format!("own.{name}"), Address::Log { log: None, question }));
+            subjects.push((format!("{log}.{name}"), Address::Log { log: Some(log), question }));
+        }
+        for (subject, address) in subjects {
+            let subject = format!("{PREFIX}{subject}");
+            assert_eq!((address.to_string(), Address::parse(&subject)), (subject, Ok(address)));
+        }
+        for (subject, words) in [
+            ("sealwire.query.own.nothing", "no question"),
+            ("sealwire.query.site", "no question"),
+            ("sealwire.query.own.logs", "no question"),
+            ("sealwire.query.OWN.site", "64 hex digits"),
+            ("own.site", "no question"),
+        ] {
+            let refusal = Address::parse(subject).unwrap_err().to_string();
+            assert!(refusal.contains(words), "{subject}: {refusal}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
     middleware::{self, Next},
     response::Response,
+    routing::any,
 };
 use http_server::Places;
 use http_server::problem;
@@ -53,6 +54,8 @@ pub struct PagePort {
     pub live: Router,
     /// Routes of the log's public files. They appear under `/log`.
     pub log: Router,
+    /// Path of the log. The public files and the live feed appear under it too.
+    pub log_path: String,
     /// The components' host, which serves all other paths.
     pub host: Host,
     /// Names of the page besides the machine's own.
@@ -67,12 +70,23 @@ pub async fn serve(listener: TcpListener, page: PagePort, shutdown: Cancellation
     });
     let router = page
         .live
-        .nest("/log", log)
+        .clone()
+        .nest("/log", log.clone())
+        .nest(&page.log_path, log.merge(page.live))
+        .route("/logs/{*path}", any(no_such_log))
         .fallback_service(forward.with_state(page.host))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::new(Names(page.names)), only_for_its_visitors));
     http_server::serve(PLACES, listener, router, no_room, shutdown).await;
     tasks.ended().await;
+}
+
+/// The host answers unknown paths with the page itself, which is not what a verifier asks for.
+async fn no_such_log() -> Response {
+    problem(
+        StatusCode::NOT_FOUND,
+        "there is no such log here; /api/logs lists those that there are",
+    )
 }
 
 /// Answer to a client when the port has no room for it.

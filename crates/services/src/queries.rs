@@ -1,4 +1,6 @@
 //! Answers the gateway's questions over NATS, from the index, the log and the poller's counters.
+//!
+//! A question names its log, or means the site's own. Each log answers from its own index.
 
 use std::{
     collections::BTreeMap,
@@ -14,8 +16,11 @@ use futures::StreamExt as _;
 use index::{Page, Reader, Search, SearchError, Series, SeriesReading};
 use ledger::{AppendError, Ledger};
 use model::{
-    SensorState,
-    query::{self, LogsQuery, ProofQuery, QueryError, ReadingsQuery, Reply, ResultsQuery},
+    LogId, SensorState,
+    query::{
+        self, Address, LogsQuery, ProofQuery, QueryError, Question, ReadingsQuery, Reply,
+        ResultsQuery,
+    },
     reading::number_of,
 };
 use poll::Counters;
@@ -36,8 +41,6 @@ use crate::{
     searching,
 };
 
-/// NATS subject of all questions.
-pub const QUESTIONS: &str = "sealwire.query.*";
 /// Questions that are answered at the same time. Further ones wait.
 const CONCURRENT_MAX: usize = 16;
 /// Largest number of points in a sensor's sparkline.
@@ -52,15 +55,29 @@ const LAST_VALUE_CHARS_MAX: usize = 64;
 /// size.
 const PAGE_BYTES_MAX: usize = 1 << 20;
 
-/// Answers questions; the fields are the sources of the answers.
+/// Answers the questions about some logs.
 #[derive(Debug)]
 pub struct Queries {
-    /// The log.
-    pub ledger: Ledger,
-    /// The index of the log.
-    pub index: Reader,
     /// Connection to the components that ask.
     pub client: Client,
+    /// The logs.
+    pub logs: Logs,
+}
+
+/// The logs that can be asked, each at most once.
+#[derive(Clone, Debug)]
+pub struct Logs {
+    own: LogId,
+    all: BTreeMap<LogId, Arc<LogQueries>>,
+}
+
+/// One log that can be asked; the fields are the sources of the answers.
+#[derive(Debug)]
+pub struct LogQueries {
+    /// The log.
+    pub ledger: Ledger,
+    /// The index of this log.
+    pub index: Reader,
     /// Messages dropped because a subscription was full.
     pub dropped: Arc<AtomicU64>,
     /// The poller's counters.
@@ -83,8 +100,8 @@ impl Service for Queries {
     type Error = async_nats::SubscribeError;
 
     async fn run(self, shutdown: CancellationToken) -> Result<(), async_nats::SubscribeError> {
-        let mut questions = self.client.subscribe(QUESTIONS).await?;
-        let queries = Arc::new(self);
+        let Self { client, logs } = self;
+        let mut questions = client.subscribe(query::SUBJECT).await?;
         let room = Arc::new(Semaphore::new(CONCURRENT_MAX));
         let mut answering = JoinSet::new();
         loop {
@@ -96,17 +113,15 @@ impl Service for Queries {
             let Some((permit, Some(question))) = shutdown.run_until_cancelled(next).await else {
                 return Ok(());
             };
-            let queries = Arc::clone(&queries);
-            answering.spawn(answer(queries, question, Arc::new(permit)));
+            answering.spawn(answer(client.clone(), logs.clone(), question, Arc::new(permit)));
             while answering.try_join_next().is_some() {}
         }
     }
 }
 
-async fn answer(queries: Arc<Queries>, question: Message, place: Place) {
-    let Some(reply_to) = question.reply.clone() else { return };
-    let client = queries.client.clone();
-    let reply = match queries.reply(question, &place).await {
+async fn answer(client: Client, logs: Logs, question: Message, place: Place) {
+    let Some(reply_to) = question.reply else { return };
+    let reply = match logs.reply(&question.subject, &question.payload, &place).await {
         Ok(json) => Reply::Ok(json),
         Err(Failure::Query(error)) => Reply::Error(error),
         Err(Failure::Internal(failure)) => {
@@ -142,18 +157,46 @@ type Place = Arc<OwnedSemaphorePermit>;
 
 type Answer = Result<Box<RawValue>, Failure>;
 
-impl Queries {
-    async fn reply(self: Arc<Self>, question: Message, place: &Place) -> Answer {
-        let body = &question.payload;
-        match question.subject.as_str() {
-            query::SITE => self.site(),
-            query::SENSORS => blocking(place, move || self.sensors()).await,
-            query::READINGS => {
+impl Logs {
+    /// The site's own log, and others beside it.
+    pub fn new(own: LogQueries, others: impl IntoIterator<Item = LogQueries>) -> Self {
+        let id = own.ledger.log_id();
+        let all = std::iter::once(own).chain(others);
+        Self { own: id, all: all.map(|log| (log.ledger.log_id(), Arc::new(log))).collect() }
+    }
+
+    async fn reply(&self, subject: &str, body: &[u8], place: &Place) -> Answer {
+        let (log, question) = match Address::parse(subject).map_err(Failure::Query)? {
+            Address::Logs => return self.list(),
+            Address::Log { log, question } => (log, question),
+        };
+        let id = log.unwrap_or(self.own);
+        let log = self.all.get(&id).cloned().ok_or_else(|| no_such_log(id))?;
+        log.reply(question, body, place).await
+    }
+
+    fn list(&self) -> Answer {
+        let listed = |(id, log): (&LogId, &Arc<LogQueries>)| ListedLog {
+            id: *id,
+            origin: log.ledger.vkey().name().as_str().to_owned(),
+            name: log.site_name.clone(),
+            is_own: *id == self.own,
+        };
+        json(&ListedLogs { logs: self.all.iter().map(listed).collect() })
+    }
+}
+
+impl LogQueries {
+    async fn reply(self: Arc<Self>, question: Question, body: &[u8], place: &Place) -> Answer {
+        match question {
+            Question::Site => self.site(),
+            Question::Sensors => blocking(place, move || self.sensors()).await,
+            Question::Readings => {
                 let mut query: ReadingsQuery = parse(body)?;
                 query.limit = query.limit.min(ReadingsQuery::LIMIT_MAX);
                 blocking(place, move || self.readings(&query)).await
             }
-            query::LOGS => {
+            Question::Search => {
                 let query: LogsQuery = parse(body)?;
                 let limit = query::events_limit(query.limit).map_err(Failure::Query)?;
                 blocking(place, move || {
@@ -168,7 +211,7 @@ impl Queries {
                 })
                 .await
             }
-            query::RESULTS => {
+            Question::Results => {
                 let ResultsQuery { id, offset, limit } = parse(body)?;
                 let limit = query::events_limit(limit).map_err(Failure::Query)?;
                 blocking(place, move || {
@@ -180,12 +223,9 @@ impl Queries {
                 })
                 .await
             }
-            query::PROOF => {
+            Question::Proof => {
                 let query: ProofQuery = parse(body)?;
                 self.proof(query.leaf, place).await
-            }
-            other => {
-                Err(Failure::Query(QueryError::NotFound(format!("there is no query `{other}`"))))
             }
         }
     }
@@ -197,6 +237,7 @@ impl Queries {
         let others = [("dropped", dropped), ("passed_over", passed_over)];
         let vkey = self.ledger.vkey();
         json(&Site {
+            log: self.ledger.log_id(),
             name: &self.site_name,
             origin: vkey.name().as_str(),
             vkey: vkey.to_string(),
@@ -328,6 +369,12 @@ fn internal(error: impl std::error::Error) -> Failure {
     Failure::Internal(causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")))
 }
 
+fn no_such_log(log: LogId) -> Failure {
+    Failure::Query(QueryError::NotFound(format!(
+        "there is no log {log} here: `/api/logs` lists those that there are"
+    )))
+}
+
 fn no_such_leaf(leaf: u64, size: u64) -> Failure {
     Failure::Query(QueryError::NotFound(format!(
         "there is no leaf {leaf}: the log has {size} leaves, counting from 0"
@@ -343,7 +390,22 @@ fn no_such_sensor(query: &ReadingsQuery) -> Failure {
 }
 
 #[derive(Serialize)]
+struct ListedLogs {
+    logs: Vec<ListedLog>,
+}
+
+#[derive(Serialize)]
+struct ListedLog {
+    id: LogId,
+    origin: String,
+    name: String,
+    /// Whether addresses without a log mean this one.
+    is_own: bool,
+}
+
+#[derive(Serialize)]
 struct Site<'a> {
+    log: LogId,
     name: &'a str,
     origin: &'a str,
     vkey: String,
@@ -461,13 +523,90 @@ struct Proof {
 
 #[cfg(test)]
 mod tests {
-    use ledger::{Batch, Erasure};
+    use std::path::Path;
+
+    use ledger::{Batch, Erasure, Writer};
     use model::{Event, Timestamp};
     use serde_json::{Value, json};
     use tlog::{KeyName, Signer};
 
     use super::*;
     use crate::indexing;
+
+    /// A log with one event of this message, and its index, that can be asked.
+    async fn log_with(folder: &Path, message: &str) -> (LogQueries, Writer) {
+        let signer = Signer::from_seed(KeyName::parse(message).unwrap(), &[7; 32]);
+        let (ledger, writer) = Ledger::open(&folder.join(message), signer).unwrap();
+        let at = Timestamp::from_unix_micros(0);
+        let event = Event::site("TEST", "test", message.to_owned(), at);
+        ledger.append(Batch::of(vec![event])).await.unwrap();
+        let index_file = folder.join(format!("{message}.sqlite"));
+        indexing::catch_up(&index_file, &ledger).unwrap();
+        let log = LogQueries {
+            ledger,
+            index: Reader::open(&index_file).unwrap(),
+            dropped: Arc::default(),
+            counters: watch::Sender::new(Counters::default()).subscribe(),
+            witnessed: None,
+            indexed: watch::Sender::new(Indexed::default()).subscribe(),
+            site_name: message.to_owned(),
+            log_url: String::new(),
+        };
+        (log, writer)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn each_log_answers_for_itself_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, own_writer) = log_with(folder.path(), "own").await;
+        let (other, other_writer) = log_with(folder.path(), "other").await;
+        let ids = [own.ledger.log_id(), other.ledger.log_id()];
+        let logs = Logs::new(own, [other]);
+        let room = Arc::new(Semaphore::new(1));
+        let place = Arc::new(room.acquire_owned().await.unwrap());
+        let ask = async |log, question, body: Value| -> Result<Value, String> {
+            let address = Address::Log { log, question };
+            let (subject, body) = (address.to_string(), body.to_string());
+            match logs.reply(&subject, body.as_bytes(), &place).await {
+                Ok(answer) => Ok(serde_json::from_str(answer.get()).unwrap()),
+                Err(Failure::Query(error)) => Err(error.to_string()),
+                Err(Failure::Internal(failure)) => panic!("{failure}"),
+            }
+        };
+        let search = json!({ "action": "TEST" });
+        for (log, name) in [(None, "own"), (Some(ids[0]), "own"), (Some(ids[1]), "other")] {
+            let site = ask(log, Question::Site, Value::Null).await.unwrap();
+            let id = log.unwrap_or(ids[0]);
+            assert_eq!((&site["log"], &site["name"]), (&json!(id), &json!(name)));
+            let found = ask(log, Question::Search, search.clone()).await.unwrap();
+            let events = found["events"].as_array().unwrap();
+            assert_eq!(events.len(), 1);
+            assert_eq!(events[0]["envelope"]["event"]["message"], json!(name));
+        }
+        // The page of one log's search is not a page of another log's.
+        let found = ask(Some(ids[1]), Question::Search, search).await.unwrap();
+        let page = json!({ "id": found["id"] });
+        assert!(ask(Some(ids[1]), Question::Results, page.clone()).await.is_ok());
+        let refusal = ask(None, Question::Results, page).await.unwrap_err();
+        assert!(refusal.contains("not one that a search here gave"), "{refusal}");
+
+        let third = LogId::from_sha256([3; LogId::LEN]);
+        let refusal = ask(Some(third), Question::Sensors, Value::Null).await.unwrap_err();
+        assert!(refusal.contains(&format!("there is no log {third} here")), "{refusal}");
+        let Ok(listed) = logs.reply(&Address::Logs.to_string(), b"null", &place).await else {
+            panic!("the logs are listed")
+        };
+        let listed: Value = serde_json::from_str(listed.get()).unwrap();
+        let listed = listed["logs"].as_array().unwrap();
+        let own_of =
+            |id: LogId| listed.iter().find(|log| log["id"] == json!(id)).map(|log| &log["is_own"]);
+        assert_eq!(
+            (listed.len(), own_of(ids[0]), own_of(ids[1])),
+            (2, Some(&json!(true)), Some(&json!(false)))
+        );
+        own_writer.close().await.unwrap();
+        other_writer.close().await.unwrap();
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_page_comes_without_what_was_erased_since_the_index_was_asked() {

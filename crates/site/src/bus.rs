@@ -13,7 +13,7 @@ use engine::{
     nats_server::{self, ForDevices, ForHosts},
 };
 use model::derive;
-use services::{bus::Connections, queries};
+use services::bus::Connections;
 use tokio::try_join;
 
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 
 /// Subjects on the hosts' server, and who answers them.
 const TRAFFIC: Traffic<'_> =
-    Traffic { of_components: &[derive::SUBJECT], of_site: &[queries::QUESTIONS] };
+    Traffic { of_components: &[derive::SUBJECT], of_site: &[model::query::SUBJECT] };
 
 /// The reserved ports of both servers.
 pub(crate) struct Listening {

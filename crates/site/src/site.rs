@@ -22,7 +22,7 @@ use services::{
     lag::Watching,
     pipeline::Judging,
     polling::{self, Polling},
-    queries::Queries,
+    queries::{LogQueries, Logs, Queries},
     sealing::{self, Sealing, ToSeal},
     timings,
 };
@@ -149,6 +149,7 @@ impl<'a> Site<'a> {
         let page_http = page_http::PagePort {
             live: live.for_anyone(),
             log: self.public_log().router(),
+            log_path: log_http::log_path(self.ledger.log_id()),
             host: page_http::Host::new(host.address(), workload.clone()),
             names: config.page_hosts,
         };
@@ -287,10 +288,9 @@ impl<'a> Site<'a> {
         run_file.write(self.data_dir.path()).map_err(no_run_file)?;
 
         let known = self.known_sensors(&for_queries, watch_indexed.clone()).await?;
-        self.services.run(Queries {
+        let own = LogQueries {
             ledger: self.ledger.clone(),
             index: for_queries,
-            client: data,
             dropped: devices.dropped,
             counters: watch_counters,
             witnessed,
@@ -298,7 +298,8 @@ impl<'a> Site<'a> {
             lags: watch_lags,
             site_name: self.data_dir.name().to_owned(),
             log_url: self.addresses.log.clone(),
-        });
+        };
+        self.services.run(Queries { client: data, logs: Logs::new(own, []) });
         Ok((known, counters))
     }
 

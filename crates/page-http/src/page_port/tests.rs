@@ -11,7 +11,7 @@ use std::{
 
 use axum::{body::Body, http::Method, response::IntoResponse as _};
 use ledger::{Ledger, Writer};
-use log_http::{LiveFeed, PublicLog};
+use log_http::{LiveFeed, PublicLog, log_path};
 use tempfile::TempDir;
 use tlog::{KeyName, Signer};
 use tokio::{
@@ -39,6 +39,7 @@ struct Seen {
 
 struct Port {
     address: SocketAddr,
+    log_path: String,
     seen: Arc<Seen>,
     name: WorkloadName,
     shutdown: CancellationToken,
@@ -102,8 +103,10 @@ impl Port {
         let router = Router::new().fallback(host_answers).with_state(Arc::clone(&seen));
         tasks.spawn(async { axum::serve(listener, router).await.unwrap() });
         let name = WorkloadName::random();
+        let log_path = log_path(ledger.log_id());
         let page = PagePort {
             live: LiveFeed::new(ledger.clone(), shutdown.clone()).for_anyone(),
+            log_path: log_path.clone(),
             log: PublicLog { ledger, witnessed: None }.router(),
             host: Host::new(host_address, name.clone()),
             names: Vec::new(),
@@ -111,7 +114,7 @@ impl Port {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tasks.spawn(serve(listener, page, shutdown.clone()));
-        Self { address, seen, name, shutdown, tasks, _writer: writer, _folder: folder }
+        Self { address, log_path, seen, name, shutdown, tasks, _writer: writer, _folder: folder }
     }
 
     /// Sends a request without changes.
@@ -141,6 +144,11 @@ async fn answer(stream: &mut TcpStream) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer
+}
+
+/// What comes after the head of an answer.
+fn body(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").expect("an answer has a head").1
 }
 
 #[track_caller]
@@ -333,6 +341,13 @@ async fn feed_and_log_are_on_the_pages_own_origin_without_a_token() {
     let vkey = port.ask("GET /log/vkey", "").await;
     assert!(vkey.starts_with("HTTP/1.1 200 ") && vkey.contains("plant+"), "{vkey}");
     assert_says(&port.ask("GET /log/envelopes", "").await, 404, "/log/checkpoint");
+    let (own, other) = (&port.log_path, format!("/logs/{}", "0".repeat(64)));
+    assert_eq!(body(&port.ask(&format!("GET {own}/vkey"), "").await), body(&vkey));
+    assert_says(&port.ask(&format!("GET {own}/live?from=x"), "").await, 400, "`from`");
+    for path in ["vkey", "live", ""] {
+        let refusal = port.ask(&format!("GET {other}/{path}"), "").await;
+        assert_says(&refusal, 404, "no such log");
+    }
     assert_eq!(port.calls(), 0);
     let Port { shutdown, mut tasks, .. } = port;
     // The feed ends when the site stops.
