@@ -18,6 +18,7 @@ const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/cs
 const DESKTOP = { width: 1100, height: 800 };
 const PHONE = { width: 390, height: 800 };
 const NOW_MS = Date.now();
+const LOG = "a7".repeat(32);
 
 /** Turns what follows, is partly unseen, rings, breaks the line, heaps accents, and says which text it is. */
 const evil = (name) => `EVIL\u202e ${name}\u200b\u0007\n${"\u0301".repeat(9)}`;
@@ -49,13 +50,14 @@ async function open({ sensors, readings = {}, events = [], viewport = DESKTOP, h
   const page = await context.newPage();
   page.on("pageerror", (error) => complaints.push(String(error)));
   const counters = { polls: 0, answers: 0, timeouts: 0, value_errors: 0, late: 0, duplicates: 0, dropped: 0, passed_over: 0, skipped: 0, refused_heartbeats: 0 };
-  const site = { name: evil("site"), origin: evil("origin"), vkey: evil("vkey"), log_url: "http://site.test/log", version: evil("version"), leaves: 9, followers: [{ name: evil("follower"), lag_leaves: 1, lag_ms: 1, late: true }], counters };
+  const site = { log: LOG, name: evil("site"), origin: evil("origin"), vkey: evil("vkey"), log_url: "http://site.test/log", version: evil("version"), leaves: 9, followers: [{ name: evil("follower"), lag_leaves: 1, lag_ms: 1, late: true }], counters };
   await page.route("http://site.test/**", async (route) => {
     const { pathname } = new URL(route.request().url());
-    const [, , , id, what] = pathname.split("/");
-    if (pathname === "/api/site") return route.fulfill({ json: site });
-    if (pathname === "/api/sensors") return route.fulfill({ json: { sensors } });
-    if (pathname === "/api/logs") return route.fulfill({ json: { id: "x", count: events.length, count_is_lower_bound: false, events } });
+    const api = pathname.replace(`/api/logs/${LOG}`, "/api");
+    const [, , , id, what] = api.split("/");
+    if (api === "/api/site" || api === "/api") return route.fulfill({ json: site });
+    if (api === "/api/sensors") return route.fulfill({ json: { sensors } });
+    if (api === "/api/search" || api === "/api/logs") return route.fulfill({ json: { id: "x", count: events.length, count_is_lower_bound: false, events } });
     if (what === "readings" && readings[decodeURIComponent(id)]) return route.fulfill({ json: { kind: "readings", truncated: false, readings: readings[decodeURIComponent(id)] } });
     const file = pathname === "/" ? "/index.html" : pathname;
     const body = await readFile(path.join(DIST, file)).catch(() => null);

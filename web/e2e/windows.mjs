@@ -29,6 +29,7 @@ await check(browser, { out }, async () => {
   await through_a_tunnel();
   await behind_proxies_that_keep_the_feed();
   await when_answers_do_not_come();
+  await an_address_names_its_log();
   console.log("The page works in every window and from every place");
 });
 for (const server of servers) {
@@ -84,7 +85,7 @@ async function many_windows() {
   const context = await new_context();
   // The requests of the window itself, without those of the shared worker.
   const feeds = [];
-  context.on("request", (request) => new URL(request.url()).pathname === "/live" && feeds.push(request.url()));
+  context.on("request", (request) => new URL(request.url()).pathname.endsWith("/live") && feeds.push(request.url()));
   const pages = [];
   await during(`${WINDOWS} windows, each live, and readings in each`, async () => {
     for (let count = 0; count < WINDOWS; count++) pages.push(await open(context));
@@ -149,7 +150,7 @@ async function through_a_tunnel() {
 /** A reverse proxy that handles the feed with `feed`. */
 function proxy(feed) {
   return http.createServer((request, answer) => {
-    if (request.url.startsWith("/live")) return feed(answer);
+    if (/\/live(\?|$)/.test(request.url)) return feed(answer);
     const { method, headers, url: path } = request;
     const onward = http.request({ host: site.hostname, port: site.port, method, path, headers }, (answered) => {
       answer.writeHead(answered.statusCode, answered.headers);
@@ -183,9 +184,32 @@ async function behind_proxies_that_keep_the_feed() {
   }
 }
 
+/** A link shows the log that it names, or none. */
+async function an_address_names_its_log() {
+  const context = await new_context();
+  await during("an address names its log: it shows that one or none", async () => {
+    const page = await open(context);
+    const row = page.locator("[data-sensor]").first();
+    await row.waitFor();
+    const { log } = await (await fetch(`${url}/api/site`)).json();
+    await page.locator(`a[href^="#/logs/${log}/sensors/"]`).first().click();
+    await page.waitForSelector("tr[data-leaf]");
+    await page.goto(`${url}/#/logs/${log}/events`);
+    await page.waitForSelector("[data-action]");
+    const other = "0".repeat(64);
+    await page.goto(`${url}/#/logs/${other}`);
+    await page.getByText(`there is no log ${other} here`).waitFor();
+    assert.equal(await page.locator("[data-sensor]").count(), 0);
+    await page.getByText("Show this site's own log").click();
+    await row.waitFor();
+    await verifies(page);
+  });
+  await context.close();
+}
+
 /** Every request of a check has a time limit, and the page reports it. */
 async function when_answers_do_not_come() {
-  const never = ["**/api/proof/*", "**/log/tile/**", "**/*.wasm"];
+  const never = ["**/proof/*", "**/tile/**", "**/*.wasm"];
   const context = await new_context();
   await during(`Verify ends where one of these never answers: ${never.join(" ")}`, async () => {
     await Promise.all(

@@ -21,12 +21,14 @@ export type Counters = {
 export type FollowerLag = { name: string; lag_leaves: number; lag_ms: number; late: boolean };
 
 export type SiteAnswer = {
+  /** LogId of the log that the answer is about. */
+  log: string;
   name: string;
   origin: string;
   vkey: string;
   /**
    * Address of the log port, for programs on the site's machine. The page reads the log at
-   * `LOG_URL`.
+   * `logUrl`.
    */
   log_url: string;
   version: string;
@@ -137,8 +139,11 @@ export type ProofAnswer = { leaf: number; envelope: string; proof: string };
 /** Most readings in one answer, from docs/http-api.md. */
 export const READINGS_LIMIT_MAX = 5_000;
 
-/** Path of the log on the page's own origin, so that it works wherever the page does. */
-export const LOG_URL = "/log";
+/** Path of a log on the page's own origin, so that it works wherever the page does. */
+export const logUrl = (log: string): string => `/logs/${log}`;
+
+/** Path of what the API says of a log; null is the site's own. */
+const apiOf = (log: string | null): string => (log === null ? "/api" : `/api/logs/${log}`);
 
 /** Longer than any answer takes, but short enough for a person who waits. */
 const REQUEST_TIMEOUT_MS = 15_000;
@@ -203,25 +208,30 @@ async function question<Answer>(path: string, body?: object): Promise<Answer> {
   }
 }
 
-export const fetchSite = (): Promise<SiteAnswer> => question("/api/site");
+/** The site of a log. */
+export async function fetchSite(log: string | null): Promise<SiteAnswer> {
+  const answer = await question<SiteAnswer>(log === null ? "/api/site" : apiOf(log));
+  if (log !== null && answer.log !== log) throw new ApiError("The site answers for another log than the one that this address names.", 0);
+  return answer;
+}
 
-export const fetchSensors = async (): Promise<SensorAnswer[]> => (await question<{ sensors: SensorAnswer[] }>("/api/sensors")).sensors;
+export const fetchSensors = async (log: string | null): Promise<SensorAnswer[]> => (await question<{ sensors: SensorAnswer[] }>(`${apiOf(log)}/sensors`)).sensors;
 
-export async function fetchReadings(sensor: string, from: Date, limit: number): Promise<ReadingsAnswer> {
+export async function fetchReadings(log: string | null, sensor: string, from: Date, limit: number): Promise<ReadingsAnswer> {
   const query = new URLSearchParams({ from: from.toISOString(), limit: String(limit) });
-  const { truncated, readings } = await question<{ truncated: boolean; readings: UnnamedReading[] }>(`/api/sensors/${encodeURIComponent(sensor)}/readings?${query}`);
+  const { truncated, readings } = await question<{ truncated: boolean; readings: UnnamedReading[] }>(`${apiOf(log)}/sensors/${encodeURIComponent(sensor)}/readings?${query}`);
   // Show the readings under the requested sensor, whatever sensor the answer names.
   return { truncated, readings: readings.map(({ leaf, timestamp, status, value, unit }) => ({ sensor, leaf, timestamp, status, value, ...(unit !== undefined && { unit }) })) };
 }
 
-export function fetchPlot(sensor: string, from: Date, points: number): Promise<PlotAnswer> {
+export function fetchPlot(log: string | null, sensor: string, from: Date, points: number): Promise<PlotAnswer> {
   const query = new URLSearchParams({ from: from.toISOString(), points: String(points) });
-  return question(`/api/sensors/${encodeURIComponent(sensor)}/readings?${query}`);
+  return question(`${apiOf(log)}/sensors/${encodeURIComponent(sensor)}/readings?${query}`);
 }
 
-export const searchLog = (search: Search): Promise<SearchAnswer> => question("/api/logs", search);
+export const searchLog = (log: string | null, search: Search): Promise<SearchAnswer> => question(log === null ? "/api/logs" : `${apiOf(log)}/search`, search);
 
-export const fetchResults = (id: string, offset: number, limit: number): Promise<SearchAnswer> =>
-  question("/api/results", { id, offset, limit });
+export const fetchResults = (log: string | null, id: string, offset: number, limit: number): Promise<SearchAnswer> =>
+  question(`${apiOf(log)}/results`, { id, offset, limit });
 
-export const fetchProof = (leaf: number): Promise<ProofAnswer> => question(`/api/proof/${leaf}`);
+export const fetchProof = (log: string | null, leaf: number): Promise<ProofAnswer> => question(`${apiOf(log)}/proof/${leaf}`);

@@ -5,6 +5,8 @@
 // (for example from a site that is starting). This module handles that case. Leaves arrive in
 // order, so `#next_leaf` is enough to continue and to drop repeated leaves.
 
+import { logUrl } from "./api.ts";
+
 export type FeedState =
   | { is: "connecting" }
   | { is: "live" }
@@ -20,8 +22,6 @@ export type SourceHandlers = {
   state(state: FeedState): void;
 };
 
-/** Path of the feed on the page's own origin. */
-const PATH = "/live";
 const RETRY_FIRST_MS = 1_000;
 /** An operator who restarts a site should not wait longer than this for the page to reconnect. */
 const RETRY_MAX_MS = 15_000;
@@ -32,6 +32,8 @@ const HELD_BACK =
   "or other windows may be using all connections that the browser allows.";
 
 export class Feed {
+  /** Path of the feed on the page's own origin. */
+  readonly #path: string;
   readonly #handlers: SourceHandlers;
   #next_leaf: number;
   #source: EventSource | null = null;
@@ -40,14 +42,15 @@ export class Feed {
   #retry_ms = RETRY_FIRST_MS;
   #down_since_ms: number | null = null;
 
-  constructor(from: number, handlers: SourceHandlers) {
+  constructor(log: string, from: number, handlers: SourceHandlers) {
+    this.#path = `${logUrl(log)}/live`;
     this.#next_leaf = from;
     this.#handlers = handlers;
   }
 
   open(): void {
     this.#close();
-    const source = new EventSource(`${PATH}?from=${this.#next_leaf}`);
+    const source = new EventSource(`${this.#path}?from=${this.#next_leaf}`);
     this.#source = source;
     this.#begin = setTimeout(() => this.#down(HELD_BACK), BEGIN_TIMEOUT_MS);
     source.onopen = () => {
@@ -60,7 +63,7 @@ export class Feed {
       this.#down(null);
       if (source.readyState !== EventSource.CLOSED) return;
       this.#retry_later();
-      void whyRefused().then((why) => this.#source === source && why !== null && this.#down(why));
+      void whyRefused(this.#path).then((why) => this.#source === source && why !== null && this.#down(why));
     };
     source.addEventListener("sealed", ({ data, lastEventId }: MessageEvent<string>) => {
       const leaf = Number(lastEventId);
@@ -110,11 +113,11 @@ export class Feed {
  * An EventSource does not reveal the answer, so this repeats the request. Null if the answer is not
  * a refusal.
  */
-async function whyRefused(): Promise<string | null> {
+async function whyRefused(path: string): Promise<string | null> {
   const asking = new AbortController();
   const timeout = setTimeout(() => asking.abort(), BEGIN_TIMEOUT_MS);
   try {
-    const response = await fetch(PATH, { headers: { accept: "text/event-stream" }, signal: asking.signal, credentials: "omit" });
+    const response = await fetch(path, { headers: { accept: "text/event-stream" }, signal: asking.signal, credentials: "omit" });
     if (response.ok) return null;
     const { detail } = (await response.json()) as { detail?: unknown };
     return typeof detail === "string" ? detail : null;

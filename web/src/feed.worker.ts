@@ -4,7 +4,7 @@ import { Feed } from "./feed.ts";
 import { Hub, type ToHub } from "./hub.ts";
 
 const hub = new Hub(
-  (from, handlers) => new Feed(from, handlers),
+  (log, from, handlers) => new Feed(log, from, handlers),
   (run) => setTimeout(run),
 );
 

@@ -8,7 +8,7 @@ function hub() {
   const feeds: { from: number; handlers: SourceHandlers; open: boolean }[] = [];
   const soon: (() => void)[] = [];
   const made = new Hub(
-    (from, handlers) => {
+    (_log, from, handlers) => {
       const feed = { from, handlers, open: false };
       feeds.push(feed);
       return { open: () => void (feed.open = true), pause: () => void (feed.open = false) };

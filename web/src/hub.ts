@@ -40,7 +40,7 @@ const KEPT_MAX = 2_000;
 const KEPT_CHARS_MAX = 8_000_000;
 
 export class Hub {
-  readonly #open: (from: number, handlers: SourceHandlers) => Source;
+  readonly #open: (log: string, from: number, handlers: SourceHandlers) => Source;
   readonly #later: (run: () => void) => void;
   /** When each window last sent a message. */
   readonly #followers = new Map<Port, number>();
@@ -58,7 +58,7 @@ export class Hub {
    * `later` runs a callback once, soon, so that a burst of events becomes one message to each
    * window.
    */
-  constructor(open: (from: number, handlers: SourceHandlers) => Source, later: (run: () => void) => void) {
+  constructor(open: (log: string, from: number, handlers: SourceHandlers) => Source, later: (run: () => void) => void) {
     this.#open = open;
     this.#later = later;
   }
@@ -95,7 +95,7 @@ export class Hub {
     this.#stop();
     this.#log = log;
     this.#forget(from);
-    const source = this.#open(from, {
+    const source = this.#open(log, from, {
       sealed: (leaf, data) => this.#source === source && this.#sealed([leaf, data]),
       missed: (from, to) => this.#source === source && this.#missed(from, to),
       state: (state) => this.#source === source && this.#tell_state(state),

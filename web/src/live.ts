@@ -68,7 +68,7 @@ export class LiveFeed implements Source {
   }
 
   #alone(): Source {
-    return new Feed(this.#next_leaf, this.#source_handlers());
+    return new Feed(this.#following.log, this.#next_leaf, this.#source_handlers());
   }
 
   #shared(): Source | null {

@@ -4,7 +4,7 @@ import { Batch } from "./batch.ts";
 import { appendBounded, Rate } from "./bounded.ts";
 import { formatAge, formatInterval, formatRange, formatTime, formatValue, inGroups } from "./format.ts";
 import { lateNotices } from "./late.ts";
-import { parseRoute, sensorHref } from "./route.ts";
+import { eventsHref, fleetHref, parseRoute, sensorHref } from "./route.ts";
 import { plainly } from "./said.ts";
 import { sparkline } from "./sparkline.ts";
 
@@ -79,19 +79,30 @@ test("a sparkline has a gap where there is no number", () => {
   assert.deepEqual(end, { x: 78, y: 3 });
 });
 
-test("routes", () => {
+test("routes name their log, or mean the site's own", () => {
+  const log = "a7".repeat(32);
   for (const [hash, route] of [
-    ["", { is: "fleet" }],
-    ["#/", { is: "fleet" }],
-    ["#/log", { is: "log" }],
-    ["#/sensor/a3b3", { is: "sensor", id: "a3b3" }],
-    ["#/sensor/", { is: "unknown" }],
-    ["#/sensor/%E0%A4%A", { is: "unknown" }], // not an encoding of anything
-    ["#/nowhere", { is: "unknown" }],
+    ["", { log: null, is: "fleet" }],
+    ["#/", { log: null, is: "fleet" }],
+    ["#/log", { log: null, is: "log" }],
+    ["#/sensor/a3b3", { log: null, is: "sensor", id: "a3b3" }],
+    ["#/sensor/", { log: null, is: "unknown" }],
+    ["#/sensor/%E0%A4%A", { log: null, is: "unknown" }], // not an encoding of anything
+    ["#/nowhere", { log: null, is: "unknown" }],
+    [`#/logs/${log}`, { log, is: "fleet" }],
+    [`#/logs/${log}/events`, { log, is: "log" }],
+    [`#/logs/${log}/sensors/a3b3`, { log, is: "sensor", id: "a3b3" }],
+    [`#/logs/${log}/log`, { log, is: "unknown" }],
+    [`#/logs/${log.toUpperCase()}`, { log: null, is: "unknown" }], // a log has one spelling
+    ["#/logs/plant", { log: null, is: "unknown" }],
   ] as const) {
     assert.deepEqual(parseRoute(hash), route, hash);
   }
-  assert.deepEqual(parseRoute(sensorHref("a/b ü")), { is: "sensor", id: "a/b ü" });
+  for (const log_or_own of [null, log]) {
+    assert.deepEqual(parseRoute(sensorHref(log_or_own, "a/b ü")), { log: log_or_own, is: "sensor", id: "a/b ü" });
+    assert.deepEqual(parseRoute(fleetHref(log_or_own)), { log: log_or_own, is: "fleet" });
+    assert.deepEqual(parseRoute(eventsHref(log_or_own)), { log: log_or_own, is: "log" });
+  }
 });
 
 test("values and times", () => {

@@ -23,6 +23,7 @@ const TEXT = "";
 const last = { leaf: 7, timestamp: TEXT, status: "SUCCESS" as const, value: TEXT, unit: TEXT };
 const SENSOR: SensorAnswer = evil({ id: TEXT, alias: TEXT, location: TEXT, state: "online" as const, out_of_range: true, not_judged: true, poll_interval_ms: 1, unit: TEXT, quantity: TEXT, range: [0, 1] as [number, number], last, recent: [] }, "sensor");
 const SITE: SiteAnswer = {
+  log: "a7".repeat(32),
   ...evil({ name: TEXT, origin: TEXT, vkey: TEXT, log_url: TEXT, version: TEXT }, "site"),
   leaves: 1,
   followers: [],
@@ -105,7 +106,7 @@ test("no text from outside is shown but isolated, with its unseen characters mar
     location: { hash: "", href: "http://site.test/", origin: "http://site.test", pathname: "/" },
     matchMedia: () => nobody,
     fetch: async (url: string) =>
-      url.endsWith("/api/site") ? json(SITE) : url.endsWith("/api/sensors") ? json({ sensors: [SENSOR] }) : new Response("{}", { status: 404 }),
+      url.endsWith("/api/site") ? json(SITE) : url.endsWith("/sensors") ? json({ sensors: [SENSOR] }) : new Response("{}", { status: 404 }),
   });
   const { site } = await import("./site.svelte.ts");
   await site.refresh();

@@ -4,13 +4,15 @@
 // reports everything as it happens. So the page asks the gateway rarely, never while hidden, and
 // relies on the feed.
 
-import { LOG_URL, fetchSensors, fetchSite, ownFields, reason, type SensorAnswer, type Sealed, type SiteAnswer } from "./api.ts";
+import { fetchSensors, fetchSite, logUrl, ownFields, reason, type SensorAnswer, type Sealed, type SiteAnswer } from "./api.ts";
 import { Batch } from "./batch.ts";
 import { appendBounded, Rate } from "./bounded.ts";
 import { changesFleet, isReading } from "./event.ts";
 import { refetched, withEvents } from "./fleet.ts";
 import { LiveFeed, type FeedState } from "./live.ts";
+import { route } from "./route.svelte.ts";
 import { fetchKeys } from "./verify/keys.ts";
+import { sha256Hex } from "./verify/sha256.ts";
 import { TrustBook, type Pin, type Trust } from "./verify/trust.ts";
 
 /** Period for fetching the counters and, while the feed is down, the fleet. */
@@ -65,6 +67,9 @@ class Site {
   /** Ticks every second while the page is visible. */
   now_ms = $state(Date.now());
 
+  /** The log that the address names; null is the site's own. */
+  #asked = $state<string | null>(route.now.log);
+
   /** The newest events, oldest first. Not reactive: listeners receive each event. */
   readonly latest: Sealed[] = [];
 
@@ -89,6 +94,24 @@ class Site {
     setInterval(() => !document.hidden && this.#tick(), 1_000);
     setInterval(() => !document.hidden && void this.#poll(), SITE_PERIOD_MS);
     document.addEventListener("visibilitychange", () => this.#visibility());
+  }
+
+  /** LogId of the log that the page shows; null while only the site knows it. */
+  get log(): string | null {
+    return this.answer?.log ?? this.#asked;
+  }
+
+  /** Shows the log that the address names; null is the site's own. */
+  turnTo(log: string | null): void {
+    if (log === this.#asked) return;
+    this.#asked = log;
+    if (log !== null && this.answer !== null && this.answer.log !== log) {
+      [this.answer, this.sensors, this.trust, this.shortened] = [null, null, null, null];
+      this.#feed?.pause();
+      this.#feed = null;
+      this.#forget();
+    }
+    void this.refresh();
   }
 
   listen(listener: SiteListener): () => void {
@@ -124,7 +147,8 @@ class Site {
     const named = this.answer?.vkey;
     try {
       if (this.answer === null) throw new Error("The site has not answered.");
-      const keys = await fetchKeys(LOG_URL);
+      const keys = await fetchKeys(logUrl(this.answer.log));
+      if (sha256Hex(keys[0].vkey) !== this.answer.log) throw new Error("The keys are those of another log than the site names.");
       if (!keys.some(({ vkey }) => vkey === named)) throw new Error("The site names a key that its log never had.");
       this.trust = this.#trust_book.meet(keys, new Date());
     } catch (error) {
@@ -143,8 +167,11 @@ class Site {
     // One request at a time: an older answer that arrives second would look like a log that shrank.
     if (this.#asking_site) return;
     this.#asking_site = true;
+    const asked = this.#asked;
     try {
-      const answer = await fetchSite();
+      const answer = await fetchSite(asked);
+      // Meanwhile the address may have changed.
+      if (asked !== this.#asked) return;
       const previous = this.answer;
       this.answer = answer;
       this.answer_error = null;
@@ -158,6 +185,7 @@ class Site {
       this.answer_error = reason(error);
     } finally {
       this.#asking_site = false;
+      if (asked !== this.#asked) void this.#refreshSite();
     }
   }
 
@@ -172,11 +200,11 @@ class Site {
 
   /** Enters a log for the first time, or another log at the same address. */
   #enter(answer: SiteAnswer, anew: boolean): void {
-    const { vkey, leaves } = answer;
+    const { log, leaves } = answer;
     void this.#meet(answer);
     this.leaves = leaves;
     this.#feed?.pause();
-    const following = { log: vkey, from: Math.max(0, leaves - FEED_OVERLAP_LEAVES), anew };
+    const following = { log, from: Math.max(0, leaves - FEED_OVERLAP_LEAVES), anew };
     this.#feed = new LiveFeed(following, {
       sealed: (event) => this.#batch.push(event),
       missed: () => this.#missed(),
@@ -188,7 +216,9 @@ class Site {
   async #refreshFleet(): Promise<void> {
     this.#fleet_fetched_ms = Date.now();
     try {
-      const answers = await fetchSensors();
+      const { log } = this;
+      const answers = await fetchSensors(log);
+      if (log !== null && log !== this.log) return;
       const by_id = new Map<string, Sensor>();
       for (const answer of answers) {
         const known = this.#by_id.get(answer.id);

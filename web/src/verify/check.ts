@@ -1,7 +1,7 @@
 // One press of Verify: collects the evidence from the gateway and the log, lets the verifier check
 // it, and compares it with what the page shows.
 
-import { ApiError, fetchOk, fetchProof, reason, type Envelope } from "../api.ts";
+import { ApiError, fetchOk, fetchProof, logUrl, reason, type Envelope } from "../api.ts";
 import { marked } from "../said.ts";
 import { checkpointOfProof, parseCheckpoint, type Checkpoint } from "./checkpoint.ts";
 import { differences, type Claim } from "./claim.ts";
@@ -35,9 +35,10 @@ export type Verdict = {
   renamed: { sealed: string; shown: string } | null;
 };
 
-export async function gather(leaf: number, log_url: string): Promise<Evidence> {
+export async function gather(leaf: number, log: string): Promise<Evidence> {
+  const log_url = logUrl(log);
   const newest = fetchNewest(log_url);
-  const { envelope, proof } = await fetchProof(leaf);
+  const { envelope, proof } = await fetchProof(log, leaf);
   const checkpoint = checkpointOfProof(proof);
   if (leaf >= checkpoint.tree_size) throw new Error(`The proof's checkpoint covers ${checkpoint.tree_size} leaves, so it does not cover leaf ${leaf}.`);
   const { bundle, bundle_path } = await fetchBundle(leaf, checkpoint.tree_size, log_url);
