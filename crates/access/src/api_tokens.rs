@@ -327,14 +327,6 @@ pub enum ApiTokenError {
     /// The site has as many tokens as it may.
     #[error("there are {TOKENS_MAX} tokens already, which is the limit: revoke some")]
     TooMany,
-    /// The token is for a log that this site does not have.
-    #[error("the site has no log {log}: its log is {own}")]
-    OtherLog {
-        /// Id that the caller named.
-        log: String,
-        /// Id of the site's log.
-        own: String,
-    },
 }
 
 /// Path of the tokens' file in a data directory.

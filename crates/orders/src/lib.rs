@@ -6,6 +6,7 @@
 //! - [`Retaining`] erases envelopes whose retention period is over.
 //! - [`site_time`] is the clock that decides about acts that cannot be undone.
 
+pub mod log_name;
 pub mod operator;
 pub mod site_time;
 
@@ -13,7 +14,8 @@ mod order_socket;
 mod retaining;
 mod site_log;
 
-pub use operator::{Done, Operator, OperatorError, Order};
+pub use log_name::LogName;
+pub use operator::{AddressedOrder, Done, Operator, OperatorError, Order};
 pub use order_socket::{GiveOrderError, OrderSocket, give_order, is_there};
 pub use retaining::Retaining;
 pub use site_log::{SiteLog, SiteLogError};

@@ -18,25 +18,26 @@ use access::{
     Account, ApiTokenError, ApiTokens, Revocation, Scope, TokenDescription, TokenName, Words,
 };
 use data_dir::retention::{Retention, RetentionError};
-use data_encoding::BASE32_DNSSEC;
 use futures::future::BoxFuture;
 use ledger::{
     AppendError, AppendKey, Batch, EraseError, Erased, Erasure, Hold, KeyError, KeyFiles,
     LeafRanges, Ledger, ReadError,
 };
-use model::{Event, SensorId, Timestamp, action};
+use model::{Event, LogId, SensorId, Timestamp, action};
 use serde::{Deserialize, Serialize};
-use tlog::Hash;
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
-use crate::site_time::{OwnTime, SiteTime};
+use crate::{
+    log_name::{LogName, config_id},
+    site_time::{OwnTime, SiteTime},
+};
 
 /// Longest actor in characters, from Pangea's contract.
 const ACTOR_CHARS_MAX: usize = 128;
 /// Orders that run or wait for each other at the same time, with or without a waiting caller.
 const ORDERS_MAX: usize = 64;
 
-/// An order of an operator. A running site receives it as JSON.
+/// An order of an operator.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "order", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Order {
@@ -134,8 +135,6 @@ pub enum Order {
         name: TokenName,
         /// What the token allows.
         scope: Vec<Scope>,
-        /// Id of the log that the token is for; any of the site's logs if `None`.
-        log: Option<String>,
         /// Actor that the caller names, in addition to the account. The log records both.
         #[serde(default)]
         actor: Option<Words>,
@@ -150,6 +149,22 @@ pub enum Order {
     },
     /// List the valid tokens.
     Tokens,
+}
+
+/// An order with the log that it is for. A running site receives it as JSON.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddressedOrder {
+    /// The log that the caller means; `None` is the site's own, whichever it is.
+    pub log: Option<LogName>,
+    /// The order.
+    pub order: Order,
+}
+
+impl From<Order> for AddressedOrder {
+    fn from(order: Order) -> Self {
+        Self { log: None, order }
+    }
 }
 
 /// Result of an order.
@@ -335,7 +350,16 @@ impl Operator {
     /// # Errors
     /// The order was refused and nothing has happened, or something failed;
     /// [`OperatorError::is_refusal`] says which.
-    pub async fn carry_out(&self, order: Order, account: &Account) -> Result<Done, OperatorError> {
+    pub async fn carry_out(
+        &self,
+        order: impl Into<AddressedOrder>,
+        account: &Account,
+    ) -> Result<Done, OperatorError> {
+        let order = order.into();
+        let own = self.ledger.log_id();
+        if let Some(named) = order.log.as_ref().filter(|log| !log.is_of(own)) {
+            return Err(OperatorError::OtherLog { named: named.clone(), own });
+        }
         let place =
             Arc::clone(&self.room).try_acquire_owned().map_err(|_full| OperatorError::Busy)?;
         let (operator, account) = (self.clone(), account.clone());
@@ -348,9 +372,10 @@ impl Operator {
         orders.carry_out(obeying).await.map_err(OperatorError::Panicked)?
     }
 
-    async fn obey(&self, order: Order, account: Account) -> Result<Done, OperatorError> {
+    async fn obey(&self, order: AddressedOrder, account: Account) -> Result<Done, OperatorError> {
         let by = |claimed: Option<Words>| account.signing_as(claimed.as_ref());
         let now = clock::now();
+        let AddressedOrder { log, order } = order;
         match order {
             Order::Checkpoint => {
                 let published = self.ledger.publish_checkpoint().await?;
@@ -410,16 +435,19 @@ impl Operator {
                 Ok(Done::ConfirmClock { leaf: receipt.first_leaf })
             }
             Order::RotateKey { actor } => self.rotate_key(&by(actor)).await,
-            Order::CreateToken { name, scope, log, actor } => {
+            Order::CreateToken { name, scope, actor } => {
+                // A token for a named log lets its holder into that log alone.
+                let log = log.map(|_own| config_id(self.ledger.log_id()));
                 let description = TokenDescription { name, scope, log, created_at: now };
                 self.create_token(description, &by(actor)).await
             }
             Order::RevokeToken { name, actor } => {
                 self.revoke_token(name, Revocation { actor: by(actor), at: now }).await
             }
-            Order::Tokens => {
-                Ok(Done::Tokens { tokens: self.tokens.all(), config_id: config_id(&self.ledger) })
-            }
+            Order::Tokens => Ok(Done::Tokens {
+                tokens: self.tokens.all(),
+                config_id: config_id(self.ledger.log_id()),
+            }),
         }
     }
 
@@ -497,11 +525,7 @@ impl Operator {
     ) -> Result<Done, OperatorError> {
         let one_at_a_time = self.changing_tokens().await;
         self.seal_revocations_under(&one_at_a_time).await?;
-        let TokenDescription { name, scope, log, created_at } = &description;
-        let own = config_id(&self.ledger);
-        if let Some(log) = log.as_ref().filter(|log| **log != own) {
-            return Err(ApiTokenError::OtherLog { log: log.clone(), own }.into());
-        }
+        let TokenDescription { name, scope, created_at, .. } = &description;
         self.tokens.check_new(name)?;
         let scopes: Vec<String> = scope.iter().map(ToString::to_string).collect();
         let words = format!("token {} created, for {}", name.as_str(), scopes.join(" and "));
@@ -511,7 +535,8 @@ impl Operator {
         let shown = secret.clone();
         let add = move |tokens: &ApiTokens| tokens.add(description, &shown);
         self.change_tokens(&one_at_a_time, add).await?;
-        Ok(Done::CreateToken { leaf: receipt.first_leaf, token: secret, config_id: own })
+        let config_id = config_id(self.ledger.log_id());
+        Ok(Done::CreateToken { leaf: receipt.first_leaf, token: secret, config_id })
     }
 
     /// Writes the file first: whatever fails afterwards, the token is no longer valid. The event
@@ -613,15 +638,6 @@ impl Operator {
     }
 }
 
-/// The id by which clients name the log. It is derived from the log's first key, so a key rotation
-/// does not change it.
-pub fn config_id(ledger: &Ledger) -> String {
-    let first_key = ledger.keys().into_iter().next().map_or_else(String::new, |key| key.vkey);
-    let digest = Hash::sha256(first_key.as_bytes());
-    let head: &[u8; 20] = digest.as_bytes().first_chunk().expect("a hash has 32 bytes");
-    format!("pci_{}", BASE32_DNSSEC.encode(head))
-}
-
 /// An event about a token, or about an act under it.
 pub fn token_event(
     action: &str,
@@ -653,6 +669,14 @@ pub enum OperatorError {
     /// The event that records the order cannot be sealed.
     #[error("cannot seal the event that records the order")]
     Append(#[from] AppendError),
+    /// The order is for another log than the site's.
+    #[error("the order is for the log {named}, and the log here is {own}: name another site")]
+    OtherLog {
+        /// The log that the order names.
+        named: LogName,
+        /// The log here.
+        own: LogId,
+    },
     /// The hold would cover nothing, because its window is empty.
     #[error("the hold covers no time: `from` must be before `to`")]
     EmptyWindow,
@@ -708,7 +732,8 @@ impl OperatorError {
     /// Whether the order itself cannot be carried out. If not, the site failed to carry it out.
     pub const fn is_refusal(&self) -> bool {
         match self {
-            Self::EmptyWindow
+            Self::OtherLog { .. }
+            | Self::EmptyWindow
             | Self::Busy
             | Self::NotPolling
             | Self::UnknownSensor { .. }
@@ -724,8 +749,7 @@ impl OperatorError {
             | Self::Token(
                 ApiTokenError::Taken { .. }
                 | ApiTokenError::Unknown { .. }
-                | ApiTokenError::TooMany
-                | ApiTokenError::OtherLog { .. },
+                | ApiTokenError::TooMany,
             ) => true,
             Self::Erase(_)
             | Self::Append(_)
@@ -757,7 +781,7 @@ mod tests {
         let SiteLog { ledger: _, writer, operator } = SiteLog::open(&data_dir, None).unwrap();
         let (account, name) = (Account::own(), "scada-1".parse::<TokenName>().unwrap());
         let (scope, actor) = (vec![Scope::Write], None);
-        let create = Order::CreateToken { name: name.clone(), scope, log: None, actor };
+        let create = Order::CreateToken { name: name.clone(), scope, actor };
         operator.carry_out(create, &account).await.unwrap();
         let tokens = operator.tokens();
         let token = tokens.all().remove(0);

@@ -33,7 +33,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::operator::{Done, Operator, Order};
+use crate::operator::{AddressedOrder, Done, Operator};
 
 /// Name of the socket in the data directory.
 const NAME: &str = data_dir::folder::ORDERS;
@@ -187,7 +187,7 @@ async fn carry_out(operator: &Operator, uid: u32, bytes: &[u8]) -> Answer {
             "the order is too large: at most {ORDER_BYTES_MAX} bytes are read"
         ));
     }
-    let order: Order = match serde_json::from_slice(bytes) {
+    let order: AddressedOrder = match serde_json::from_slice(bytes) {
         Ok(order) => order,
         Err(error) => return Answer::Refused(format!("this is not an order: {error}")),
     };
@@ -211,7 +211,7 @@ async fn carry_out(operator: &Operator, uid: u32, bytes: &[u8]) -> Answer {
 /// # Errors
 /// No process listens, the site refused the order or failed at it, or the connection ended before
 /// the answer.
-pub fn give_order(folder: &Path, order: &Order) -> Result<Done, GiveOrderError> {
+pub fn give_order(folder: &Path, order: &AddressedOrder) -> Result<Done, GiveOrderError> {
     let mut stream = connect(folder).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             GiveOrderError::NobodyListens { folder: folder.to_owned() }
@@ -291,11 +291,15 @@ mod tests {
     use std::{os::unix::process::CommandExt as _, process::Command};
 
     use data_dir::DataDir;
-    use model::action;
+    use model::{LogId, action};
     use tempfile::TempDir;
 
     use super::*;
-    use crate::site_log::SiteLog;
+    use crate::{
+        log_name::{LogName, config_id},
+        operator::Order,
+        site_log::SiteLog,
+    };
 
     struct Site {
         _parent: TempDir,
@@ -320,7 +324,7 @@ mod tests {
 
         async fn give(&self, order: Order) -> Result<Done, GiveOrderError> {
             let folder = self.folder.clone();
-            work::blocking((), move || give_order(&folder, &order)).await.unwrap()
+            work::blocking((), move || give_order(&folder, &order.into())).await.unwrap()
         }
 
         /// The site's answer to these bytes.
@@ -389,17 +393,44 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn an_order_for_another_log_is_refused() {
+        let site = Site::start();
+        let own = site.log.ledger.log_id();
+        let give = async |log: Option<LogName>| {
+            let (folder, order) =
+                (site.folder.clone(), AddressedOrder { log, order: Order::Holds });
+            work::blocking((), move || give_order(&folder, &order)).await.unwrap()
+        };
+        for log in [None, Some(LogName::Id(own)), Some(LogName::Config(config_id(own)))] {
+            assert!(matches!(give(log).await, Ok(Done::Holds { .. })));
+        }
+        let other = LogId::from_sha256([2; LogId::LEN]);
+        for log in [LogName::Id(other), LogName::Config(config_id(other))] {
+            let refusal = give(Some(log)).await.unwrap_err().to_string();
+            assert!(refusal.contains(&format!("the log here is {own}")), "{refusal}");
+        }
+        site.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn what_is_no_order_is_refused_in_words() {
         let site = Site::start();
         for (sent, words) in [
             (Vec::new(), "this is not an order"),
-            (br#"{"order":"dance"}"#.to_vec(), "unknown variant `dance`"),
+            (br#"{"order":{"order":"dance"}}"#.to_vec(), "unknown variant `dance`"),
             (
-                br#"{"order":"erase","leaves":"3-1","reason":"b"}"#.to_vec(),
+                br#"{"order":{"order":"erase","leaves":"3-1","reason":"b"}}"#.to_vec(),
                 "is not a list of leaves",
             ),
-            (br#"{"order":"erase","leaves":"3","actor":" ","reason":"b"}"#.to_vec(), "not blank"),
-            (br#"{"order":"erase","leaves":"99999999","reason":"b"}"#.to_vec(), "not in the log"),
+            (
+                br#"{"order":{"order":"erase","leaves":"3","actor":" ","reason":"b"}}"#.to_vec(),
+                "not blank",
+            ),
+            (
+                br#"{"order":{"order":"erase","leaves":"99999999","reason":"b"}}"#.to_vec(),
+                "not in the log",
+            ),
+            (br#"{"log":"plant","order":{"order":"holds"}}"#.to_vec(), "64 hex digits"),
             (vec![b'x'; 300 << 10], "at most 262144 bytes"),
         ] {
             let answer = site.send(sent).await;
@@ -422,7 +453,7 @@ mod tests {
         let stale = OrderSocket::bind(folder.path()).unwrap();
         drop(stale);
         assert!(folder.path().join(NAME).exists());
-        let nobody = give_order(folder.path(), &Order::Holds).unwrap_err();
+        let nobody = give_order(folder.path(), &Order::Holds.into()).unwrap_err();
         assert!(matches!(nobody, GiveOrderError::NobodyListens { .. }), "{nobody}");
         drop(OrderSocket::bind(folder.path()).unwrap());
         fs::remove_file(folder.path().join(NAME)).unwrap();

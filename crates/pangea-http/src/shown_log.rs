@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ledger::Ledger;
-use orders::operator::config_id;
+use orders::log_name::config_id;
 use pangea::{Code, Fault, Refusal, Schema};
 
 use crate::refusals::{not_sealed, unreadable};
@@ -23,7 +23,7 @@ pub(crate) struct ShownLog {
 
 impl ShownLog {
     pub(crate) fn new(ledger: Ledger, schema: Schema) -> Self {
-        let config_id = config_id(&ledger).into();
+        let config_id = config_id(ledger.log_id()).into();
         Self { ledger, schema: Arc::new(schema), config_id }
     }
 

@@ -6,6 +6,7 @@ use access::{Scope, TokenName, Words};
 use clap::{Args, Parser, Subcommand};
 use ledger::{LeafRanges, evidence::Bound};
 use model::{Pattern, SensorId, Timestamp};
+use orders::LogName;
 use page_http::PageHost;
 use readings::Format;
 use tlog::Hash;
@@ -160,9 +161,6 @@ pub(crate) enum TokenOrder {
         /// What the token allows: `write` to log events; `read` to search, get roots and export.
         #[arg(long, value_name = "SCOPES", default_value = "write,read", value_delimiter = ',')]
         scope: Vec<Scope>,
-        /// Id of the log that the token is for. A site has one log.
-        #[arg(long, value_name = "ID")]
-        log: Option<String>,
         #[command(flatten)]
         actor: Actor,
     },
@@ -192,6 +190,9 @@ pub(crate) struct OrderArguments {
     /// need this option.
     #[arg(long, global = true, value_name = "FILE", env = "SEALWIRE_KEY_FILE")]
     pub(crate) key_file: Option<PathBuf>,
+    /// Id of the log that the order is for. The command refuses every other log.
+    #[arg(long, global = true, value_name = "ID")]
+    pub(crate) log: Option<LogName>,
     /// Print the result as one JSON object.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -373,6 +374,8 @@ pub(crate) struct ExportArguments {
     /// Export only events of this sensor.
     #[arg(long, value_name = "ID")]
     pub(crate) sensor: Option<SensorId>,
+    #[command(flatten)]
+    pub(crate) log: WhichLog,
     /// Use the newest checkpoint that satisfied the site's witness policy, with its cosignatures,
     /// instead of the log's newest checkpoint.
     #[arg(long)]
@@ -386,6 +389,8 @@ pub(crate) struct ExportArguments {
 pub(crate) struct ReadingsArguments {
     #[command(flatten)]
     pub(crate) site: SiteFolder,
+    #[command(flatten)]
+    pub(crate) log: WhichLog,
     /// Sensor whose readings are exported.
     #[arg(long, value_name = "ID")]
     pub(crate) sensor: SensorId,
@@ -417,6 +422,8 @@ pub(crate) struct ProveArguments {
     /// The site's data directory. The site may be running.
     #[arg(long, value_name = "DIR", default_value = "sealwire-data", env = "SEALWIRE_DATA_DIR")]
     pub(crate) data_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) log: WhichLog,
     /// Use the newest checkpoint that satisfied the site's witness policy, with its cosignatures,
     /// instead of the log's newest checkpoint.
     #[arg(long)]
@@ -473,6 +480,14 @@ pub(crate) struct DoctorArguments {
     /// Backup of the same log. The report then says which of its segments can replace damaged ones.
     #[arg(long, value_name = "BACKUP")]
     pub(crate) against: Option<PathBuf>,
+}
+
+/// Which log a command is for.
+#[derive(Args, Debug)]
+pub(crate) struct WhichLog {
+    /// Id of the log that you mean. The command refuses every other log.
+    #[arg(long, value_name = "ID")]
+    pub(crate) log: Option<LogName>,
 }
 
 #[derive(Args, Debug)]

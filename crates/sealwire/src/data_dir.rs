@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use data_dir::DataDir;
 use ledger::{LogReader, disk::RealDisk};
+use model::LogId;
 use tlog::VerifierKey;
+
+use crate::cli::WhichLog;
 
 /// Folder of the log in a data directory.
 pub(crate) fn ledger_of(data_dir: &Path) -> Result<PathBuf> {
@@ -22,8 +25,24 @@ pub(crate) fn ledger_of(data_dir: &Path) -> Result<PathBuf> {
 
 /// Opens the log at its newest checkpoint or, if `witnessed`, at the newest one that satisfied the
 /// site's witness policy.
-pub(crate) fn look_as_asked(data_dir: &Path, witnessed: bool) -> Result<LogReader> {
-    if witnessed { look_witnessed(data_dir, None) } else { look(data_dir, None) }
+pub(crate) fn look_as_asked(
+    data_dir: &Path,
+    which: &WhichLog,
+    witnessed: bool,
+) -> Result<LogReader> {
+    let log = if witnessed { look_witnessed(data_dir, None) } else { look(data_dir, None) }?;
+    which.check(log.keys().log_id())?;
+    Ok(log)
+}
+
+impl WhichLog {
+    /// Refuses a log that is not the one that the caller named.
+    pub(crate) fn check(&self, log: LogId) -> Result<()> {
+        match &self.log {
+            Some(named) if !named.is_of(log) => bail!("the log here is {log}, not {named}"),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Opens the log at its newest checkpoint, whether or not a site runs.

@@ -9,8 +9,9 @@ use crate::{cli::ExportArguments, data_dir, output, signals, verify};
 const PROGRAM: &str = concat!("sealwire ", env!("CARGO_PKG_VERSION"));
 
 pub(crate) fn run(arguments: &ExportArguments) -> Result<()> {
-    let ExportArguments { data_dir, from, to, sensor, witnessed, output: bundle } = arguments;
-    let log = data_dir::look_as_asked(data_dir, *witnessed)
+    let ExportArguments { data_dir, from, to, sensor, log: which, witnessed, output: bundle } =
+        arguments;
+    let log = data_dir::look_as_asked(data_dir, which, *witnessed)
         .with_context(|| format!("cannot export from {}", data_dir.display()))?;
     let selection = Selection { from: *from, to: *to, sensor: *sensor };
     let stop = signals::stop()?;

@@ -10,11 +10,12 @@ use ledger::Batch;
 use model::Event;
 use orders::{
     SiteLog, give_order,
-    operator::{Done, ErasedEnvelopes, Order},
+    operator::{AddressedOrder, Done, ErasedEnvelopes, Order},
 };
 
 use crate::{
-    cli::{Actor, LogArguments, LogOrder, OrderArguments, Signature},
+    cli::{Actor, LogArguments, LogOrder, OrderArguments, Signature, WhichLog},
+    data_dir::look,
     output,
 };
 
@@ -35,7 +36,11 @@ enum Command {
 
 /// Adopts the leaves beyond the checkpoint, and seals that fact.
 fn adopt_tail(site: OrderArguments, actor: Option<Words>, reason: Words) -> Result<()> {
-    let OrderArguments { data_dir, key_file, json } = site;
+    let OrderArguments { data_dir, key_file, log, json } = site;
+    if log.is_some() {
+        // A start adopts before anything else, so the log at its checkpoint must say which it is.
+        WhichLog { log }.check(look(&data_dir, None)?.keys().log_id())?;
+    }
     let data_dir = DataDir::open_existing(&data_dir)?;
     let SiteLog { ledger, writer, operator: _ } = SiteLog::open_adopting(&data_dir, key_file)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
@@ -76,8 +81,8 @@ fn adopt_tail(site: OrderArguments, actor: Option<Words>, reason: Words) -> Resu
 
 /// Carries out an order and prints the result.
 pub(crate) fn give(site: OrderArguments, order: Order) -> Result<()> {
-    let OrderArguments { data_dir, key_file, json } = site;
-    let done = carry_out(&data_dir, key_file, order)?;
+    let OrderArguments { data_dir, key_file, log, json } = site;
+    let done = carry_out(&data_dir, key_file, AddressedOrder { log, order })?;
     if json {
         output::json(&serde_json::to_string(&done)?);
     } else {
@@ -88,7 +93,11 @@ pub(crate) fn give(site: OrderArguments, order: Order) -> Result<()> {
 
 /// Carries out an order: through the site that runs in the folder or, if none runs, in this
 /// process.
-pub(crate) fn carry_out(data_dir: &Path, key_file: Option<PathBuf>, order: Order) -> Result<Done> {
+pub(crate) fn carry_out(
+    data_dir: &Path,
+    key_file: Option<PathBuf>,
+    order: AddressedOrder,
+) -> Result<Done> {
     match DataDir::open_existing(data_dir) {
         Ok(data_dir) => {
             for line in data_dir.closed().lines() {

@@ -9,8 +9,14 @@ use tlog::{TlogProof, tlog_proof::EXTRA_BYTES_MAX};
 use crate::{cli::ProveArguments, data_dir, output, signals};
 
 pub(crate) fn run(arguments: &ProveArguments) -> Result<()> {
-    let ProveArguments { leaf, data_dir, witnessed, output: file, envelope: envelope_file } =
-        arguments;
+    let ProveArguments {
+        leaf,
+        data_dir,
+        log: which,
+        witnessed,
+        output: file,
+        envelope: envelope_file,
+    } = arguments;
     if envelope_file.as_ref().is_some_and(|file| is_standard_output(file))
         && is_standard_output(file)
     {
@@ -24,7 +30,7 @@ pub(crate) fn run(arguments: &ProveArguments) -> Result<()> {
             out.write_all(bytes).with_context(|| format!("cannot write {}", file.display()))
         })
     };
-    let log = data_dir::look_as_asked(data_dir, *witnessed)
+    let log = data_dir::look_as_asked(data_dir, which, *witnessed)
         .with_context(|| format!("cannot read {}", data_dir.display()))?;
     let size = log.size();
     let proof = log.prove(*leaf)?.with_context(|| {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use ledger::LogReader;
-use orders::operator::{Done, Order};
+use orders::{AddressedOrder, Done, Order};
 use readings::{Selection, Written, csv::Formulas};
 
 use crate::{
@@ -14,12 +14,22 @@ use crate::{
 };
 
 pub(crate) fn run(arguments: ReadingsArguments) -> Result<()> {
-    let ReadingsArguments { site, sensor, from, to, format, csv_formulas, output: file, signature } =
-        arguments;
+    let ReadingsArguments {
+        site,
+        log: which,
+        sensor,
+        from,
+        to,
+        format,
+        csv_formulas,
+        output: file,
+        signature,
+    } = arguments;
     let SiteFolder { data_dir, key_file } = site;
     let Signature { actor: Actor { actor }, reason } = signature;
     let order = Order::ExportReadings { sensor, from, to, actor, reason };
-    let done = log::carry_out(&data_dir, key_file.clone(), order)?;
+    let done =
+        log::carry_out(&data_dir, key_file.clone(), AddressedOrder { log: which.log, order })?;
     let Done::ExportReadings { leaf } = done else {
         bail!("the site answered another order than this export")
     };
@@ -52,7 +62,7 @@ fn log_with(data_dir: &Path, key_file: Option<PathBuf>, leaf: u64) -> Result<Log
     if log.size() > leaf {
         return Ok(log);
     }
-    log::carry_out(data_dir, key_file, Order::Checkpoint)
+    log::carry_out(data_dir, key_file, Order::Checkpoint.into())
         .context("cannot get a checkpoint that covers the record of this export")?;
     let log = data_dir::look(data_dir, None)?;
     ensure!(

@@ -7,8 +7,8 @@ use crate::cli::{Actor, TokenOrder};
 impl From<TokenOrder> for Order {
     fn from(order: TokenOrder) -> Self {
         match order {
-            TokenOrder::Create { name, scope, log, actor: Actor { actor } } => {
-                Self::CreateToken { name, scope, log, actor }
+            TokenOrder::Create { name, scope, actor: Actor { actor } } => {
+                Self::CreateToken { name, scope, actor }
             }
             TokenOrder::List => Self::Tokens,
             TokenOrder::Revoke { name, actor: Actor { actor } } => {

@@ -87,9 +87,10 @@ pub(super) fn report_keys(
     for (leaf, key) in keys.iter().skip(1) {
         ok(&format!("the log's key changes to {key} at leaf {leaf}; both keys signed the change"));
     }
+    ok(&format!("the log's id is {}", keys.log_id()));
     if !was_given {
         output::line(&format!(
-            "      this key comes from the {named_by} itself: compare it with the key that the operator gave you, or pass --vkey"
+            "      the key comes from the {named_by} itself: compare it with the key that the operator gave you, or pass --vkey"
         ));
     }
 }

@@ -65,6 +65,24 @@ fn what_a_running_site_exports_is_proved_elsewhere() {
     assert!(printed.contains(&format!("only events of the sensor {sensor}")), "{printed}");
     assert!(printed.contains("1 sensors: all"), "{printed}");
 
+    // Which log: `verify` prints its id, and a command that is for another log does nothing.
+    let printed = succeeds(&["verify", &log]);
+    let id = printed.split("the log's id is ").nth(1).unwrap().split_whitespace().next().unwrap();
+    let unwritten = folder.path().join("unwritten");
+    let prove = ["prove", "0", "--data-dir", data_dir, "--output", text(&unwritten), "--log"];
+    let hold = ["log", "--data-dir", data_dir, "hold", "--reason", "a test", "--log"];
+    let other = "0".repeat(id.len());
+    for command in [&prove[..], &hold[..]] {
+        let said = fails(&[command, &[&other]].concat());
+        assert!(said.contains(&format!("log here is {id}")), "{said}");
+    }
+    assert!(!unwritten.exists());
+    succeeds(&[&prove[..], &[id]].concat());
+    // By both addresses of the log.
+    for address in [format!("{log}/logs/{id}"), format!("{}/logs/{id}", site.addresses.http)] {
+        succeeds(&["verify", &address, "--vkey", &vkey]);
+    }
+
     // One leaf.
     succeeds(&["prove", leaf, "--data-dir", data_dir, "--output", text(&proof)]);
     let printed = succeeds(&["verify", "proof", text(&proof), "--vkey", &vkey]);

@@ -66,7 +66,7 @@ impl Open {
 
 fn create(name: &str) -> Order {
     let (name, actor) = (name.parse().unwrap(), Some("ada".parse().unwrap()));
-    Order::CreateToken { name, scope: vec!["read".parse().unwrap()], log: None, actor }
+    Order::CreateToken { name, scope: vec!["read".parse().unwrap()], actor }
 }
 
 fn revoke(name: &str) -> Order {
