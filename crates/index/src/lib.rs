@@ -1,8 +1,9 @@
 //! An index of the log in SQLite: the sensors, the series of each, and a search over all events.
 //!
-//! An index is of one log. The index follows from the log alone, so the file can be deleted at any time; the site then
-//! rebuilds it. [`Indexer`] applies envelopes in the log's order, each [`IndexBatch`] together with
-//! its cursor in one transaction. [`Reader`] answers questions about the applied envelopes.
+//! An index is of one log. It follows from the log alone, so the file can be deleted at any time;
+//! the site then rebuilds it. [`Indexer`] applies envelopes in the log's order, each [`IndexBatch`]
+//! together with its cursor in one transaction. [`Reader`] answers questions about the applied
+//! envelopes.
 //!
 //! - A [`Search`] uses an inverted index: a dictionary of terms, and for each term the leaves that
 //!   have it.

@@ -22,7 +22,7 @@ const TAG_LEN: usize = 16;
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum InvalidResultId {
     /// This index did not issue the id.
-    #[error("the id is not from a search of this site: search again")]
+    #[error("the id is not from a search of this log: search again")]
     Unknown,
     /// The id has expired.
     #[error("the id is more than two days old: search again")]

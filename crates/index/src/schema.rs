@@ -15,10 +15,10 @@ use crate::error::{IndexError, Trouble};
 /// Version of the tables. A file of another version is rebuilt.
 pub(crate) const VERSION: i64 = 7;
 
-/// `log` has one row: an index is of one log, whose `id` is its [`LogId`]. `last_entry` is the log's entry of the leaf before `next_leaf`. `forgets`
-/// says that bytes of erased envelopes may remain in the file. `id_key` authenticates the ids of
-/// searches. The column `sum` is scaled, see `Summary`. `passed_over` holds the leaves that could
-/// not be indexed.
+/// `log` has one row, because an index is of one log; `id` is the log's [`LogId`]. `last_entry` is
+/// the log's entry of the leaf before `next_leaf`. `forgets` says that bytes of erased envelopes
+/// may remain in the file. `id_key` authenticates the ids of searches. The column `sum` is scaled,
+/// see `Summary`. `passed_over` holds the leaves that could not be indexed.
 const TABLES: &str = "
     CREATE TABLE log (
         version INTEGER NOT NULL, id BLOB NOT NULL, next_leaf INTEGER NOT NULL, last_entry BLOB NOT NULL, forgets INTEGER NOT NULL,

@@ -1,7 +1,7 @@
 //! Questions that the gateway sends to the site over NATS, and the site's replies.
 //!
-//! A question has an [`Address`], which says what is asked and of which log, and a body in JSON; the
-//! site answers with a [`Reply`]. The gateway only translates between HTTP and these messages.
+//! A question has an [`Address`], which says what is asked and of which log, and a body in JSON.
+//! The site answers with a [`Reply`]. The gateway only translates between HTTP and these messages.
 
 use alloc::{
     boxed::Box,

@@ -1,6 +1,6 @@
 //! Orders that a person gives to a log. Each is sealed with the account that gave it.
 //!
-//! - [`Operator`] carries out orders, each in a task that the log owns.
+//! - [`order`] lists the orders; [`Operator`] carries them out, each in a task that the log owns.
 //! - [`OrderSocket`] receives orders for a running site; [`give_order`] sends them.
 //! - [`SiteLog`] opens a site's log, for the site and for a command on a stopped one.
 //! - [`Retaining`] erases envelopes whose retention period is over.
@@ -8,6 +8,7 @@
 
 pub mod log_name;
 pub mod operator;
+pub mod order;
 pub mod site_time;
 
 mod order_socket;
@@ -15,7 +16,8 @@ mod retaining;
 mod site_log;
 
 pub use log_name::LogName;
-pub use operator::{AddressedOrder, Done, Operator, OperatorError, Order};
+pub use operator::{Operator, OperatorError};
+pub use order::{AddressedOrder, Done, Order};
 pub use order_socket::{GiveOrderError, OrderSocket, give_order, is_there};
 pub use retaining::Retaining;
 pub use site_log::{SiteLog, SiteLogError};

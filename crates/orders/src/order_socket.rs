@@ -33,7 +33,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::operator::{AddressedOrder, Done, Operator};
+use crate::{
+    operator::Operator,
+    order::{AddressedOrder, Done},
+};
 
 /// Name of the socket in the data directory.
 const NAME: &str = data_dir::folder::ORDERS;
@@ -297,7 +300,7 @@ mod tests {
     use super::*;
     use crate::{
         log_name::{LogName, config_id},
-        operator::Order,
+        order::Order,
         site_log::SiteLog,
     };
 

@@ -10,7 +10,7 @@ use ledger::Batch;
 use model::Event;
 use orders::{
     SiteLog, give_order,
-    operator::{AddressedOrder, Done, ErasedEnvelopes, Order},
+    order::{AddressedOrder, Done, ErasedEnvelopes, Order},
 };
 
 use crate::{
@@ -180,7 +180,7 @@ fn words(done: &Done) -> String {
             String::from("nothing is older than the retention rules allow")
         }
         Done::Retain { classes } => {
-            let line = |class: &orders::operator::RetainedClass| {
+            let line = |class: &orders::order::RetainedClass| {
                 format!("{}: {}\n", class.class, erased(&class.erased))
             };
             classes.iter().map(line).collect()

@@ -1,6 +1,6 @@
 //! `sealwire token`: creates, lists and revokes the tokens of programs that use the log port.
 
-use orders::operator::Order;
+use orders::order::Order;
 
 use crate::cli::{Actor, TokenOrder};
 

@@ -549,6 +549,7 @@ mod tests {
             counters: watch::Sender::new(Counters::default()).subscribe(),
             witnessed: None,
             indexed: watch::Sender::new(Indexed::default()).subscribe(),
+            lags: watch::Sender::new(Vec::new()).subscribe(),
             site_name: message.to_owned(),
             log_url: String::new(),
         };
@@ -588,7 +589,7 @@ mod tests {
         let page = json!({ "id": found["id"] });
         assert!(ask(Some(ids[1]), Question::Results, page.clone()).await.is_ok());
         let refusal = ask(None, Question::Results, page).await.unwrap_err();
-        assert!(refusal.contains("not one that a search here gave"), "{refusal}");
+        assert!(refusal.contains("not from a search of this log"), "{refusal}");
 
         let third = LogId::from_sha256([3; LogId::LEN]);
         let refusal = ask(Some(third), Question::Sensors, Value::Null).await.unwrap_err();

@@ -8,8 +8,7 @@ use data_dir::{DataDir, DataDirError};
 use index::Reader;
 use ledger::{Ledger, WriteError, Writer};
 use orders::{
-    SiteLog, SiteLogError,
-    operator::{Done, Operator, OperatorError, Order},
+    SiteLog, SiteLogError, {Done, Operator, OperatorError, Order},
 };
 use pangea_http::{Api, Config, PangeaConfigError, Saved, SavedError, no_room};
 use services::{

@@ -520,7 +520,9 @@ fn a_write_ahead_log_that_a_kill_left_without_its_file_is_of_no_other_file() {
     assert_eq!(indexer.next_leaf(), 0);
     apply(&mut indexer, vec![Event::default()]);
     indexer.close();
-    assert_eq!(index::examine(&path, false).unwrap().unwrap().damage, None);
+    let examined = index::examine(&path, false).unwrap().unwrap();
+    let expected = index::Examined::Current { log: LOG, next_leaf: 1, damage: None };
+    assert_eq!(examined, expected);
 }
 
 #[test]

@@ -6,8 +6,7 @@ use index::Reader;
 use ledger::Batch;
 use model::{Event, Heartbeat, Outcome, Timestamp, action};
 use orders::{
-    SiteLog,
-    operator::{Done, Order},
+    SiteLog, {Done, Order},
 };
 use services::indexing;
 

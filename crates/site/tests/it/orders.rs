@@ -7,8 +7,7 @@ use data_dir::DataDir;
 use ledger::{Batch, Ledger, Writer};
 use model::{Envelope, Event, action};
 use orders::{
-    SiteLog,
-    operator::{Done, Operator, Order},
+    SiteLog, {Done, Operator, Order},
 };
 use tempfile::TempDir;
 use tokio::task::yield_now;

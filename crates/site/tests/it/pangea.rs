@@ -4,7 +4,7 @@ use std::{fs, io::Read as _, path::Path};
 
 use access::Account;
 use flate2::read::GzDecoder;
-use orders::operator::{Done, Order};
+use orders::{Done, Order};
 use serde_json::{Value, json};
 use site::log_alone::LogAlone;
 use tokio::{

@@ -1,0 +1,253 @@
+//! The orders that a person gives to a log, and their results. A running site receives and answers
+//! them as JSON.
+
+use access::{Scope, TokenDescription, TokenName, Words};
+use ledger::{Erased, Hold, LeafRanges};
+use model::{SensorId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::log_name::LogName;
+
+/// An order of an operator.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(tag = "order", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Order {
+    /// Publish a checkpoint that covers every durable leaf.
+    Checkpoint,
+    /// Erase the envelopes of these leaves.
+    Erase {
+        /// Leaf numbers and ranges, for example `12-40,57`.
+        leaves: LeafRanges,
+        /// Also erase the events that were derived from these leaves, because they repeat their
+        /// content.
+        #[serde(default)]
+        with_derived: bool,
+        /// Actor that the caller names, in addition to the account. The log records both.
+        #[serde(default)]
+        actor: Option<Words>,
+        /// Reason for the erasure, as text for the log.
+        reason: Words,
+    },
+    /// Protect envelopes that were received in a time window, of one sensor or of all, from
+    /// erasure.
+    Hold {
+        /// The sensor whose events are held; every event if `None`.
+        sensor: Option<SensorId>,
+        /// Start of the window, inclusive.
+        from: Option<Timestamp>,
+        /// End of the window, exclusive.
+        to: Option<Timestamp>,
+        /// Actor that the caller names, in addition to the account. The log records both.
+        #[serde(default)]
+        actor: Option<Words>,
+        /// Reason for the hold, as text for the log.
+        reason: Words,
+    },
+    /// End a hold.
+    Release {
+        /// The leaf that placed the hold.
+        hold: u64,
+        /// Actor that the caller names, in addition to the account. The log records both.
+        #[serde(default)]
+        actor: Option<Words>,
+        /// Reason for the release, as text for the log.
+        reason: Words,
+    },
+    /// List the holds in force.
+    Holds,
+    /// Erase the envelopes that the file `retention` no longer keeps, now instead of at the next
+    /// hourly run.
+    Retain {
+        /// Actor that the caller names, in addition to the account. The log records both.
+        #[serde(default)]
+        actor: Option<Words>,
+    },
+    /// Seal the fact that readings of a sensor are exported. The caller writes the file afterwards.
+    ExportReadings {
+        /// The sensor whose readings are exported.
+        sensor: SensorId,
+        /// Start of the window, inclusive.
+        from: Option<Timestamp>,
+        /// End of the window, exclusive.
+        to: Option<Timestamp>,
+        /// Actor that the caller names, in addition to the account. The log records both.
+        #[serde(default)]
+        actor: Option<Words>,
+        /// Reason for the export, as text for the log.
+        reason: Words,
+    },
+    /// Forget a sensor until its next heartbeat. Only a running site can do this.
+    Forget {
+        /// The sensor to forget.
+        sensor: SensorId,
+        /// Actor that the caller names, in addition to the account. The log records both.
+        #[serde(default)]
+        actor: Option<Words>,
+        /// Reason for forgetting it, as text for the log.
+        reason: Words,
+    },
+    /// Trust the machine's clock again after it was far ahead of the site's own time.
+    ConfirmClock {
+        /// Actor that the caller names, in addition to the account. The log records both.
+        #[serde(default)]
+        actor: Option<Words>,
+        /// Reason for trusting it, as text for the log.
+        reason: Words,
+    },
+    /// Create a new key and rotate the log to it.
+    RotateKey {
+        /// Actor that the caller names, in addition to the account. The log records both.
+        #[serde(default)]
+        actor: Option<Words>,
+    },
+    /// Create a token for a program that logs or searches through the log port.
+    CreateToken {
+        /// Name of the new token.
+        name: TokenName,
+        /// What the token allows.
+        scope: Vec<Scope>,
+        /// Actor that the caller names, in addition to the account. The log records both.
+        #[serde(default)]
+        actor: Option<Words>,
+    },
+    /// Revoke a token.
+    RevokeToken {
+        /// Name of the token.
+        name: TokenName,
+        /// Actor that the caller names, in addition to the account. The log records both.
+        #[serde(default)]
+        actor: Option<Words>,
+    },
+    /// List the valid tokens.
+    Tokens,
+}
+
+/// An order with the log that it is for. A running site receives it as JSON.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddressedOrder {
+    /// The log that the caller means; `None` is the site's own, whichever it is.
+    pub log: Option<LogName>,
+    /// The order.
+    pub order: Order,
+}
+
+impl From<Order> for AddressedOrder {
+    fn from(order: Order) -> Self {
+        Self { log: None, order }
+    }
+}
+
+/// Result of an order.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(tag = "done", rename_all = "kebab-case")]
+pub enum Done {
+    /// A checkpoint covers every durable leaf.
+    Checkpoint {
+        /// The checkpoint as a signed note.
+        checkpoint: String,
+    },
+    /// Envelopes were erased.
+    Erase(ErasedEnvelopes),
+    /// A hold is in force.
+    Hold {
+        /// The leaf that places the hold. A release names it.
+        leaf: u64,
+    },
+    /// A hold has ended.
+    Release {
+        /// The leaf of the event that records the release.
+        leaf: u64,
+    },
+    /// The holds in force.
+    Holds {
+        /// In the order in which they were placed.
+        holds: Vec<StandingHold>,
+    },
+    /// Envelopes whose retention period was over were erased.
+    Retain {
+        /// The classes in which envelopes were erased.
+        classes: Vec<RetainedClass>,
+    },
+    /// The log records that readings are exported.
+    ExportReadings {
+        /// The leaf of the event that records the export.
+        leaf: u64,
+    },
+    /// The site has forgotten the sensor.
+    Forget {
+        /// The leaf of the event that records it.
+        leaf: u64,
+    },
+    /// The site trusts the machine's clock again.
+    ConfirmClock {
+        /// The leaf of the event that records it.
+        leaf: u64,
+    },
+    /// The log has a new key.
+    RotateKey {
+        /// The leaf of the event that records the rotation.
+        leaf: u64,
+        /// The new verifier key.
+        vkey: String,
+    },
+    /// The site has a new token.
+    CreateToken {
+        /// The leaf of the event that records it.
+        leaf: u64,
+        /// The secret. The site shows it only this once.
+        token: String,
+        /// The log's id, for clients that must name a log.
+        config_id: String,
+    },
+    /// The token is revoked.
+    RevokeToken {
+        /// The leaf of the event that records it.
+        leaf: u64,
+    },
+    /// The valid tokens.
+    Tokens {
+        /// In the order in which they were created.
+        tokens: Vec<TokenDescription>,
+        /// The log's id, for clients that must name a log.
+        config_id: String,
+    },
+}
+
+/// How much was erased.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct ErasedEnvelopes {
+    /// The first leaf of the events that record the erasure.
+    pub leaf: u64,
+    /// Number of erased envelopes.
+    pub envelopes: u64,
+    /// Bytes by which the log's files shrank.
+    pub freed_bytes: u64,
+}
+
+/// A hold in force, with the leaf that placed it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct StandingHold {
+    /// The leaf that placed the hold.
+    pub leaf: u64,
+    /// The events that the hold covers.
+    #[serde(flatten)]
+    pub hold: Hold,
+}
+
+/// What was erased in one class of events.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct RetainedClass {
+    /// The class, which is an action.
+    pub class: String,
+    /// Number and size of the erased envelopes.
+    #[serde(flatten)]
+    pub erased: ErasedEnvelopes,
+}
+
+impl From<Erased> for ErasedEnvelopes {
+    fn from(erased: Erased) -> Self {
+        let Erased { receipt, envelopes, freed_bytes } = erased;
+        Self { leaf: receipt.first_leaf, envelopes, freed_bytes }
+    }
+}
