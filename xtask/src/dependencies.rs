@@ -10,11 +10,6 @@ pub(crate) fn check() -> Result<()> {
     let mut deny = tools::command("cargo-deny")?;
     deny.args(["--locked", "check", "--deny", "warnings", "--hide-inclusion-graph"]);
     run("dependencies by deny.toml", deny.args(["licenses", "bans", "sources"]))?;
-    // The fuzz targets are a workspace of their own.
-    for workspace in [".", "fuzz"] {
-        let mut shear = tools::command("cargo-shear")?;
-        shear.args(["--locked", "--deny-warnings", workspace]);
-        run(&format!("unused dependencies of {workspace}"), &mut shear)?;
-    }
-    Ok(())
+    let mut shear = tools::command("cargo-shear")?;
+    run("unused dependencies", shear.args(["--locked", "--deny-warnings"]))
 }

@@ -51,28 +51,36 @@ pub(crate) fn fuzz(arguments: &[&str]) -> Result<()> {
     for target in chosen {
         // New inputs go to the first folder.
         let found = root().join("fuzz/target/corpus").join(target);
-        fs::create_dir_all(&found).with_context(|| format!("cannot make {}", found.display()))?;
+        let artifacts = root().join("fuzz/artifacts").join(target);
+        for folder in [&found, &artifacts] {
+            fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make {}", folder.display()))?;
+        }
         run(
             &format!("fuzzing {target} for {seconds} s"),
             command("cargo")
-                .args(["+nightly", "fuzz", "run", target])
+                .args(["+nightly", "fuzz", "run", "--features", "libfuzzer"])
+                .args(["--target-dir", "fuzz/target", "any"])
                 .arg(found)
                 .arg(root().join("fuzz/corpus").join(target))
-                .args(["--", &format!("-max_total_time={seconds}")]),
+                .args(["--", &format!("-max_total_time={seconds}")])
+                .arg(format!("-artifact_prefix={}/", artifacts.display()))
+                .env("SEALWIRE_FUZZ_TARGET", target)
+                // What is only fuzzed needs no minutes of optimisation across crates.
+                .env("CARGO_PROFILE_RELEASE_LTO", "off"),
         )?;
     }
     Ok(())
 }
 
-/// Each file is a target. A new one needs a file, its lines in fuzz/Cargo.toml, and seeds.
+/// Each folder of inputs is that of a target; the tests of `fuzz` check this.
 fn fuzz_targets() -> Result<Vec<String>> {
-    let folder = root().join("fuzz/fuzz_targets");
+    let folder = root().join("fuzz/corpus");
     let mut targets = Vec::new();
     for entry in
         fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?
     {
-        let path = entry?.path();
-        targets.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
+        targets.push(entry?.file_name().to_string_lossy().into_owned());
     }
     targets.sort_unstable();
     Ok(targets)

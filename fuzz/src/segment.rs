@@ -1,18 +1,16 @@
 //! Segments: the bytes as a file, and as the payload of a group with right checksums, because no
 //! fuzzer finds those.
-#![no_main]
 
 use ledger::segment::{GROUP_BYTES_MAX, Next, SegmentReader, encode_segment_header, holds_a_group};
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| {
+pub(crate) fn run(bytes: &[u8]) {
     let _either = holds_a_group(bytes);
     read(bytes);
     // The first byte is the number of leaves in the group's header.
     if let Some((leaves, payload)) = bytes.split_first() {
         read(&segment_of(u32::from(*leaves), payload));
     }
-});
+}
 
 fn read(bytes: &[u8]) {
     let Ok(mut reader) = SegmentReader::open(bytes, 0).unwrap() else { return };
@@ -33,7 +31,7 @@ fn read(bytes: &[u8]) {
 fn segment_of(leaves: u32, payload: &[u8]) -> Vec<u8> {
     assert!(payload.len() <= GROUP_BYTES_MAX);
     let mut header = b"SWgr".to_vec();
-    header.extend((payload.len() as u32).to_le_bytes());
+    header.extend(u32::try_from(payload.len()).unwrap().to_le_bytes());
     header.extend(0_u64.to_le_bytes());
     header.extend(leaves.to_le_bytes());
     header.extend(crc32c::crc32c(payload).to_le_bytes());

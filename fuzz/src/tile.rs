@@ -1,10 +1,8 @@
 //! Tiles: a path on the first line, which is formatted back unchanged, and the hashes after it.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use tlog::{TilePath, decode_hashes, encode_hashes};
 
-fuzz_target!(|bytes: &[u8]| {
+pub(crate) fn run(bytes: &[u8]) {
     let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
     let (path, rest) = bytes.split_at(end);
     let Ok(path) = str::from_utf8(path) else { return };
@@ -16,4 +14,4 @@ fuzz_target!(|bytes: &[u8]| {
     {
         assert_eq!(encode_hashes(&decoded), hashes);
     }
-});
+}
