@@ -7,11 +7,23 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a target says that something fails")]
 
 mod add_checkpoint;
+mod answer;
 mod checkpoint;
+mod completeness;
 mod entry_bundle;
+mod envelope;
 mod evidence;
+mod heartbeat;
+mod manifest;
 mod note;
+mod order;
+mod pangea_request;
 mod policy;
+mod query;
+mod question;
+mod retention;
+mod schema;
+mod sealed;
 mod segment;
 mod tile;
 mod tlog_proof;
@@ -36,11 +48,22 @@ enum Input {
 /// All targets, by name.
 pub const TARGETS: &[Target] = &[
     Target::of_text("add_checkpoint", add_checkpoint::run),
+    Target::of_bytes("answer", answer::run),
     Target::of_text("checkpoint", checkpoint::run),
+    Target::of_bytes("completeness", completeness::run),
     Target::of_bytes("entry_bundle", entry_bundle::run),
+    Target::of_bytes("envelope", envelope::run),
     Target::of_bytes("evidence", evidence::run),
+    Target::of_bytes("heartbeat", heartbeat::run),
+    Target::of_text("manifest", manifest::run),
     Target::of_text("note", note::run),
+    Target::of_bytes("order", order::run),
+    Target::of_bytes("pangea_request", pangea_request::run),
     Target::of_bytes("policy", policy::run),
+    Target::of_text("query", query::run),
+    Target::of_text("question", question::run),
+    Target::of_text("retention", retention::run),
+    Target::of_bytes("schema", schema::run),
     Target::of_bytes("segment", segment::run),
     Target::of_bytes("tile", tile::run),
     Target::of_text("tlog_proof", tlog_proof::run),

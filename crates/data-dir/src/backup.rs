@@ -11,7 +11,7 @@
 //! may lie where others can write. For the same reason the code follows no link in a backup.
 
 pub(crate) mod configuration;
-pub(crate) mod manifest;
+pub mod manifest;
 
 mod error;
 

@@ -23,25 +23,28 @@ const CONTEXT: &str = "sealwire backup manifest v1";
 
 /// The operator's files in a backup, with their hashes.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Manifest {
+pub struct Manifest {
     /// Origin of the log.
-    pub(crate) origin: Origin,
+    pub origin: Origin,
     /// Number of leaves in the backup's checkpoint.
-    pub(crate) size: TreeSize,
+    pub size: TreeSize,
     /// Root hash of that checkpoint.
-    pub(crate) root: Hash,
+    pub root: Hash,
     /// When the backup was made, by the clock of the machine that made it.
-    pub(crate) made_at: Timestamp,
-    /// The files, in the order of [`CONFIGURATION`]. A file that is not listed did not exist.
-    pub(crate) files: Vec<Listed>,
+    pub made_at: Timestamp,
+    /// The files, in a fixed order. A file that is not listed did not exist.
+    pub files: Vec<Listed>,
 }
 
 /// A file and the hash of its content.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Listed {
-    pub(crate) name: &'static str,
-    pub(crate) bytes: u64,
-    pub(crate) sha256: Hash,
+pub struct Listed {
+    /// Name of the file in the backup.
+    pub name: &'static str,
+    /// Length of its content.
+    pub bytes: u64,
+    /// Hash of its content.
+    pub sha256: Hash,
 }
 
 impl Listed {
@@ -60,7 +63,10 @@ impl Manifest {
 
     /// Opens the manifest of the backup that ends with this checkpoint. The key that the log had
     /// then must have signed it.
-    pub(crate) fn open(
+    ///
+    /// # Errors
+    /// The note is not a manifest, another key signed it, or it belongs to another backup.
+    pub fn open(
         note: &str,
         checkpoint: &Checkpoint,
         keys: &KeyHistory,
@@ -82,7 +88,8 @@ impl Manifest {
     }
 
     /// The file with this name, as it was when the manifest was signed.
-    pub(crate) fn file(&self, name: &str) -> Option<&Listed> {
+    #[must_use]
+    pub fn file(&self, name: &str) -> Option<&Listed> {
         self.files.iter().find(|file| file.name == name)
     }
 
@@ -163,7 +170,7 @@ const fn malformed(reason: String) -> ManifestError {
 
 /// Why a manifest does not speak for a backup.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub(crate) enum ManifestError {
+pub enum ManifestError {
     /// The text is not a manifest.
     #[error("it is malformed: {reason}")]
     Malformed {
