@@ -1,5 +1,5 @@
 //! The log over HTTP: the files that anyone may read ([`PublicLog`]), the live feed ([`LiveFeed`]),
-//! and the log port ([`serve`]), which returns envelopes to clients with the access token.
+//! and the log port ([`LogPort`]), which returns envelopes to clients with the access token.
 
 mod internal;
 mod live;
@@ -8,5 +8,5 @@ mod metrics;
 mod public_log;
 
 pub use live::LiveFeed;
-pub use log_port::{LogPort, serve};
+pub use log_port::LogPort;
 pub use public_log::{PublicLog, log_path};

@@ -5,7 +5,7 @@
 //! It answers only requests whose Host header names this machine, so that a web page from elsewhere
 //! cannot reach the port under a name of its own (DNS rebinding).
 
-use std::{sync::Arc, sync::atomic::Ordering};
+use std::{convert::Infallible, sync::Arc, sync::atomic::Ordering};
 
 use access::AccessToken;
 use axum::{
@@ -26,7 +26,7 @@ use serde::Deserialize;
 use services::{bus::Connection, indexing::Indexed, lag::Lag};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
-use work::Room;
+use work::{Room, Service};
 
 use crate::{
     internal::internal,
@@ -48,6 +48,8 @@ const ANSWERS_BYTES_MAX: usize = ENVELOPES_AT_ONCE_MAX * ENVELOPES_BYTES_MAX;
 /// Everything that the log port serves.
 #[derive(Debug)]
 pub struct LogPort {
+    /// Where clients connect.
+    pub listener: TcpListener,
     /// The public files, served without a token.
     pub log: PublicLog,
     /// Token that gives access to envelopes.
@@ -81,28 +83,31 @@ struct Shared {
     envelopes: Envelopes,
 }
 
-/// Serves the port until `shutdown`.
-pub async fn serve(listener: TcpListener, served: LogPort, shutdown: CancellationToken) {
-    let ledger = served.log.ledger.clone();
-    let shared = Shared {
-        live: LiveFeed::new(ledger.clone(), shutdown.clone()),
-        ledger,
-        access_token: served.access_token,
-        counters: served.counters,
-        connection: served.connection,
-        indexed: served.indexed,
-        lags: served.lags,
-        timings: served.timings,
-        envelopes: Envelopes::new(),
-    };
-    // The log's own addresses, and the same below its id.
-    let log_path = log_path(served.log.ledger.log_id());
-    let log = Router::new()
-        .route("/envelopes", get(envelopes))
-        .route("/live", get(live))
-        .with_state(shared.clone())
-        .merge(served.log.router());
-    let router = Router::new()
+impl Service for LogPort {
+    const NAME: &'static str = "the log port";
+    type Error = Infallible;
+
+    async fn run(self, shutdown: CancellationToken) -> Result<(), Infallible> {
+        let ledger = self.log.ledger.clone();
+        let shared = Shared {
+            live: LiveFeed::new(ledger.clone(), shutdown.clone()),
+            ledger,
+            access_token: self.access_token,
+            counters: self.counters,
+            connection: self.connection,
+            indexed: self.indexed,
+            lags: self.lags,
+            timings: self.timings,
+            envelopes: Envelopes::new(),
+        };
+        // The log's own addresses, and the same below its id.
+        let log_path = log_path(self.log.ledger.log_id());
+        let log = Router::new()
+            .route("/envelopes", get(envelopes))
+            .route("/live", get(live))
+            .with_state(shared.clone())
+            .merge(self.log.router());
+        let router = Router::new()
         .route("/metrics", get(metrics))
         .fallback(|| async {
             problem(
@@ -115,9 +120,11 @@ pub async fn serve(listener: TcpListener, served: LogPort, shutdown: Cancellatio
         .with_state(shared)
         .nest(&log_path, log.clone())
         .merge(log)
-        .merge(served.others)
+        .merge(self.others)
         .layer(middleware::from_fn(only_for_this_machine));
-    http_server::serve(Places::MANY, listener, router, served.no_room, shutdown).await;
+        http_server::serve(Places::MANY, self.listener, router, self.no_room, shutdown).await;
+        Ok(())
+    }
 }
 
 /// Refuses a browser that was led here under a foreign name: its Host header holds that name.

@@ -7,6 +7,7 @@
 
 use std::{
     collections::VecDeque,
+    convert::Infallible,
     fs::{self, File, Permissions},
     io::{self, Read as _, Write as _},
     net::Shutdown,
@@ -32,6 +33,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
+use work::Service;
 
 use crate::{
     operator::Operator,
@@ -59,6 +61,7 @@ const ORDER_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// The bound socket.
 #[derive(Debug)]
 pub struct OrderSocket {
+    operator: Operator,
     listener: UnixListener,
     path: PathBuf,
 }
@@ -91,7 +94,7 @@ impl OrderSocket {
     ///
     /// # Errors
     /// A process listens on it, or something that is not a socket has the name.
-    pub fn bind(folder: &Path) -> io::Result<Self> {
+    pub fn bind(folder: &Path, operator: Operator) -> io::Result<Self> {
         let path = folder.join(NAME);
         if is_there(folder)? {
             match connect(folder) {
@@ -112,12 +115,17 @@ impl OrderSocket {
         // Only the folder's owner can reach the socket, and the site checks each peer's account as
         // well.
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-        Ok(Self { listener, path })
+        Ok(Self { operator, listener, path })
     }
+}
+
+impl Service for OrderSocket {
+    const NAME: &'static str = "the orders' socket";
+    type Error = Infallible;
 
     /// Accepts orders until `shutdown`. Orders under way then run to their end, but nobody waits
     /// for their answers.
-    pub async fn serve(self, operator: Operator, shutdown: CancellationToken) {
+    async fn run(self, shutdown: CancellationToken) -> Result<(), Infallible> {
         let mut connections = JoinSet::new();
         let mut unheard: VecDeque<CancellationToken> = VecDeque::new();
         while let Some(accepted) = shutdown.run_until_cancelled(self.listener.accept()).await {
@@ -137,7 +145,7 @@ impl OrderSocket {
             }
             let gives_way = CancellationToken::new();
             unheard.push_back(gives_way.clone());
-            let operator = operator.clone();
+            let operator = self.operator.clone();
             connections.spawn(async move {
                 if let Err(error) = hear(stream, operator, gives_way).await {
                     debug!(%error, "a connection for an order ended early");
@@ -147,6 +155,7 @@ impl OrderSocket {
         }
         // If the socket cannot be removed, the next start finds that no process listens on it.
         let _gone = fs::remove_file(self.path);
+        Ok(())
     }
 }
 
@@ -320,8 +329,9 @@ mod tests {
             let data_dir = DataDir::open(&folder, None).unwrap();
             let log = SiteLog::open(&data_dir, None).unwrap();
             let (shutdown, mut serving) = (CancellationToken::new(), JoinSet::new());
-            let socket = OrderSocket::bind(&folder).unwrap();
-            serving.spawn(socket.serve(log.operator.clone(), shutdown.clone()));
+            let socket = OrderSocket::bind(&folder, log.operator.clone()).unwrap();
+            let hearing = socket.run(shutdown.clone());
+            serving.spawn(async { hearing.await.unwrap() });
             Self { _parent: parent, folder, log, shutdown, serving }
         }
 
@@ -445,7 +455,9 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_socket_that_a_crash_left_is_replaced_and_a_live_one_is_not() {
         let site = Site::start();
-        let live = OrderSocket::bind(&site.folder).unwrap_err();
+        let operator = site.log.operator.clone();
+        let bind = |folder: &Path| OrderSocket::bind(folder, operator.clone());
+        let live = bind(&site.folder).unwrap_err();
         assert_eq!(live.kind(), io::ErrorKind::AddrInUse);
         assert!(matches!(site.give(Order::Holds).await, Ok(Done::Holds { .. })));
         let mode = fs::metadata(site.folder.join(NAME)).unwrap().permissions().mode();
@@ -453,15 +465,15 @@ mod tests {
         site.stop().await;
 
         let folder = TempDir::new().unwrap();
-        let stale = OrderSocket::bind(folder.path()).unwrap();
+        let stale = bind(folder.path()).unwrap();
         drop(stale);
         assert!(folder.path().join(NAME).exists());
         let nobody = give_order(folder.path(), &Order::Holds.into()).unwrap_err();
         assert!(matches!(nobody, GiveOrderError::NobodyListens { .. }), "{nobody}");
-        drop(OrderSocket::bind(folder.path()).unwrap());
+        drop(bind(folder.path()).unwrap());
         fs::remove_file(folder.path().join(NAME)).unwrap();
         fs::write(folder.path().join(NAME), "mine").unwrap();
-        OrderSocket::bind(folder.path()).unwrap_err();
+        bind(folder.path()).unwrap_err();
         assert_eq!(fs::read_to_string(folder.path().join(NAME)).unwrap(), "mine");
     }
 

@@ -8,7 +8,7 @@
 //!
 //! The port reads a whole request, within limits of size and time, before it asks the host.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -26,6 +26,7 @@ use model::error_chain;
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
+use work::Service;
 
 use crate::{
     host::{self, Host},
@@ -50,6 +51,8 @@ const CORP: (HeaderName, HeaderValue) = (
 /// Everything that the page's port serves.
 #[derive(Debug)]
 pub struct PagePort {
+    /// Where clients connect.
+    pub listener: TcpListener,
     /// Routes of `/live`.
     pub live: Router,
     /// Routes of the log's public files. They appear under `/log`.
@@ -62,23 +65,31 @@ pub struct PagePort {
     pub names: Vec<PageHost>,
 }
 
-/// Serves the port until `shutdown`.
-pub async fn serve(listener: TcpListener, page: PagePort, shutdown: CancellationToken) {
-    let tasks = page.host.tasks.clone();
-    let log = page.log.fallback(|| async {
+impl Service for PagePort {
+    const NAME: &'static str = "the page's port";
+    type Error = Infallible;
+
+    async fn run(self, shutdown: CancellationToken) -> Result<(), Infallible> {
+        let tasks = self.host.tasks.clone();
+        let log = self.log.fallback(|| async {
         problem(StatusCode::NOT_FOUND, "no such path; the log has /log/checkpoint, /log/checkpoint/unwitnessed, /log/tile/..., /log/vkey and /log/keys here")
     });
-    let router = page
-        .live
-        .clone()
-        .nest("/log", log.clone())
-        .nest(&page.log_path, log.merge(page.live))
-        .route("/logs/{*path}", any(no_such_log))
-        .fallback_service(forward.with_state(page.host))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn_with_state(Arc::new(Names(page.names)), only_for_its_visitors));
-    http_server::serve(PLACES, listener, router, no_room, shutdown).await;
-    tasks.ended().await;
+        let router = self
+            .live
+            .clone()
+            .nest("/log", log.clone())
+            .nest(&self.log_path, log.merge(self.live))
+            .route("/logs/{*path}", any(no_such_log))
+            .fallback_service(forward.with_state(self.host))
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .layer(middleware::from_fn_with_state(
+                Arc::new(Names(self.names)),
+                only_for_its_visitors,
+            ));
+        http_server::serve(PLACES, self.listener, router, no_room, shutdown).await;
+        tasks.ended().await;
+        Ok(())
+    }
 }
 
 /// The host answers unknown paths with the page itself, which is not what a verifier asks for.

@@ -146,7 +146,8 @@ impl<'a> Site<'a> {
         let digest = reader.digest().to_owned();
         let workload = WorkloadName::random();
         let live = LiveFeed::new(self.ledger.clone(), self.services.stop.clone());
-        let page_http = page_http::PagePort {
+        let page_port = page_http::PagePort {
+            listener: page.into_listener(),
             live: live.for_anyone(),
             log: self.public_log().router(),
             log_path: log_http::log_path(self.ledger.log_id()),
@@ -161,8 +162,7 @@ impl<'a> Site<'a> {
             control,
             changes,
         )?;
-        let serving = page_http::serve(page.into_listener(), page_http, self.services.stop.clone());
-        self.services.run_unfailing("the page's port", serving);
+        self.services.run(page_port);
 
         let (known, counters) = self
             .start_services((devices.clone(), data), log, digest, config.checkpoint_period)
@@ -266,7 +266,8 @@ impl<'a> Site<'a> {
         });
         let access_token =
             AccessToken::load_or_create(&self.data_dir.access_token()).map_err(UpError::folder)?;
-        let shown = log_http::LogPort {
+        services.run(log_http::LogPort {
+            listener: log.into_listener(),
             log: public_log,
             access_token,
             counters: watch_counters.clone(),
@@ -276,13 +277,10 @@ impl<'a> Site<'a> {
             timings: vec![self.seal_seconds.clone(), found_seconds, verdict_seconds],
             others: pangea.router(),
             no_room: pangea_http::no_room,
-        };
-        let serving = log_http::serve(log.into_listener(), shown, services.stop.clone());
-        services.run_unfailing("the log port", serving);
+        });
         let no_orders = |source| UpError::folder(IoFailure::of(NO_ORDERS)(source));
-        let orders = OrderSocket::bind(self.data_dir.path()).map_err(no_orders)?;
-        let hearing = orders.serve(self.operator.clone(), services.stop.clone());
-        services.run_unfailing("the orders' socket", hearing);
+        let orders = OrderSocket::bind(self.data_dir.path(), self.operator.clone());
+        services.run(orders.map_err(no_orders)?);
         let no_run_file = |source| UpError::folder(IoFailure::of(NO_RUN_FILE)(source));
         let run_file = RunFile { addresses: self.addresses.clone() };
         run_file.write(self.data_dir.path()).map_err(no_run_file)?;

@@ -104,16 +104,18 @@ impl Port {
         tasks.spawn(async { axum::serve(listener, router).await.unwrap() });
         let name = WorkloadName::random();
         let log_path = log_path(ledger.log_id());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
         let page = PagePort {
+            listener,
             live: LiveFeed::new(ledger.clone(), shutdown.clone()).for_anyone(),
             log_path: log_path.clone(),
             log: PublicLog { ledger, witnessed: None }.router(),
             host: Host::new(host_address, name.clone()),
             names: Vec::new(),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tasks.spawn(serve(listener, page, shutdown.clone()));
+        let serving = page.run(shutdown.clone());
+        tasks.spawn(async { serving.await.unwrap() });
         Self { address, log_path, seen, name, shutdown, tasks, _writer: writer, _folder: folder }
     }
 
