@@ -20,7 +20,7 @@ const NODE_SDK: &str = "crates/sealwire/tests/e2e/pangea/node";
 /// Paths at which the page's browser tests look for Chromium, unless CHROMIUM names it.
 const CHROMIUM: &str = "/usr/bin/chromium";
 
-/// Where a test looks for Prometheus' own check of metrics unless PROMTOOL names it.
+/// Path of promtool, Prometheus' own check of metrics, unless PROMTOOL names it.
 const PROMTOOL: &str = "/usr/bin/promtool";
 
 /// Builds everything and runs every check and test.
@@ -94,9 +94,9 @@ fn chromium() -> Result<PathBuf> {
     Ok(named)
 }
 
-/// Where promtool is. Where it is missing and the system has Debian's packages, it is unpacked from
-/// one of them: 19 MB, without the server that the package is about, which would start by itself.
-/// Elsewhere the test that needs it says that it is left out.
+/// Path of promtool. If it is missing and the system has Debian packages, it is unpacked from one
+/// of them: 19 MB, without installing the package's server, which would start by itself. On other
+/// systems, the test that needs promtool reports that it is skipped.
 fn promtool() -> Result<Option<PathBuf>> {
     let named = std::env::var_os("PROMTOOL").map_or_else(|| PathBuf::from(PROMTOOL), PathBuf::from);
     if named.exists() {

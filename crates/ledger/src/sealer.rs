@@ -178,7 +178,7 @@ impl Sealer {
         self.tree.size().get()
     }
 
-    /// Takes one input at the time `now`, and says which one it needs next. It waits for nothing
+    /// Takes one input at the time `now`, and returns which one it needs next. It waits for nothing
     /// but the disk, so a thread or a simulation can drive it.
     ///
     /// Appends join the open group for as long as more of them wait, and share its fsync. Any other

@@ -1,7 +1,7 @@
 //! What `/metrics` shows, in Prometheus' text format and by its conventions for names.
 //!
-//! The families are made anew for each answer from what the services count anyway, so nothing
-//! counts twice. Only the histograms live on.
+//! Each answer makes the families from what the services count anyway, so nothing is counted twice.
+//! Only the histograms persist.
 
 use ledger::Ledger;
 use poll::Counters;
@@ -14,7 +14,7 @@ use services::lag::Lag;
 /// A value of a follower's lag.
 type OfLag = fn(&Lag) -> f64;
 
-/// An answer in the making.
+/// An unfinished answer.
 #[derive(Default)]
 pub(crate) struct Exposition {
     families: Vec<MetricFamily>,

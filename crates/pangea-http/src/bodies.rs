@@ -114,12 +114,12 @@ mod tests {
         })
     }
 
-    /// A body that is there whole.
+    /// A complete body.
     fn whole(bytes: usize) -> Body {
         Body::from_stream(parts(bytes))
     }
 
-    /// A body of which nothing comes after these bytes.
+    /// A body that stalls after these bytes.
     fn stuck(bytes: usize) -> Body {
         Body::from_stream(parts(bytes).chain(stream::pending()))
     }
@@ -137,7 +137,7 @@ mod tests {
             (announced(0), whole(0), Status::Success),
             (announced(MOST), whole(MOST), Status::Success),
             (announced(MOST + 1), whole(0), Status::PayloadTooLarge),
-            // What is not announced is found out.
+            // A length that was not announced is noticed too.
             (nothing.clone(), whole(MOST), Status::Success),
             (nothing.clone(), whole(MOST + 1), Status::PayloadTooLarge),
         ] {

@@ -162,7 +162,7 @@ mod tests {
             of: Promised::Sealed { first_leaf: 7, leaves: 1_000, verbose: true },
         };
         assert_eq!(saved.promises.get(&id, Timestamp::from_unix_micros(0)), Some(promise));
-        // An opened file is written again, from what was read of it.
+        // Opening a file rewrites it with what was read from it.
         for (name, lines) in [(saved_searches::NAME, SEARCHES), (REQUESTS, PROMISES)] {
             assert_eq!(fs::read_to_string(file(name)).unwrap(), lines);
         }

@@ -32,6 +32,9 @@ pub(crate) enum Command {
     /// witness.
     Verify(VerifyArguments),
     /// Give an order to a site's log: erase envelopes, place a hold, rotate the key, and more.
+    ///
+    /// A running site carries out the order itself. If the site is stopped, this command opens the
+    /// log and carries it out.
     Log(LogArguments),
     /// Create, list and revoke API tokens for programs that use Pangea's SDKs.
     Token(TokenArguments),
@@ -213,7 +216,7 @@ pub(crate) enum LogOrder {
         #[command(flatten)]
         signature: Signature,
     },
-    /// Place a hold: protect events from erasure, of one sensor or of all, in a window of time.
+    /// Place a hold: protect events of one sensor, or of all sensors, from erasure.
     Hold {
         /// Protect only events of this sensor.
         #[arg(long, value_name = "ID")]
@@ -261,7 +264,7 @@ pub(crate) enum LogOrder {
     },
     /// Confirm that the machine's clock is right after it was far ahead.
     ///
-    ///  While the clock is in doubt, nothing is erased because of its age.
+    /// While the clock is in doubt, nothing is erased because of its age.
     ConfirmClock {
         #[command(flatten)]
         signature: Signature,

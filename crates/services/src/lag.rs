@@ -67,7 +67,7 @@ pub struct Lag {
     pub leaves: u64,
     /// How long the first of them has been waiting.
     pub waited: Duration,
-    /// Whether the site has said that the follower is late, and not yet that it has caught up.
+    /// Whether the site has sealed that the follower is late, and not yet that it has caught up.
     pub is_late: bool,
 }
 
@@ -230,12 +230,12 @@ fn event(lag: &Lag, change: Change, now: Timestamp) -> Event {
             let (action, who) = if is_index {
                 (action::INDEX_LATE, "the index is late: searches and the page do not show")
             } else {
-                (action::JUDGING_LATE, "judging is late: nobody has judged")
+                (action::JUDGING_LATE, "judging is late: sensor-reader has not judged")
             };
             let (leaves, waited) = (lag.leaves, lag.waited.as_secs());
             (
                 action,
-                format!("{who} the newest {leaves} leaves, of which the first waits {waited} s"),
+                format!("{who} the newest {leaves} leaves, of which the first has waited {waited} s"),
             )
         }
         Change::CaughtUp { after } => {
@@ -244,7 +244,7 @@ fn event(lag: &Lag, change: Change, now: Timestamp) -> Event {
             } else {
                 (action::JUDGING_CAUGHT_UP, "judging has caught up")
             };
-            (action, format!("{who}, {} s after it was late", after.as_secs()))
+            (action, format!("{who}, {} s after it became late", after.as_secs()))
         }
     };
     Event::site(action, "site", message, now)
@@ -278,7 +278,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// What is sealed if the lag of each second is as given, as pairs of second and change.
+    /// The sealed changes for the given lag of each second, as pairs of second and change.
     fn run(lags: impl IntoIterator<Item = u64>) -> Vec<(u32, Change)> {
         let start = Instant::now();
         let mut lateness = Lateness::new(start);

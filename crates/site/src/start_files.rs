@@ -311,7 +311,7 @@ mod tests {
             let refused = refused.unwrap_or_else(|| panic!("{file} {damage:?}: a start takes it"));
             assert!(found.contains(&refused), "{file} {damage:?}: {refused}\nnot in {found:#?}");
         }
-        // A file that a start accepts or creates is no failure.
+        // A file that a start accepts or creates is not a failure.
         for (file, damage) in [
             ("pangea-searches", Bytes(b"\xff\n{")),
             ("access-token", Missing),
