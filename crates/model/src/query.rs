@@ -80,7 +80,7 @@ impl Address {
     /// The subject names no question, or its log is not a [`LogId`].
     pub fn parse(subject: &str) -> Result<Self, QueryError> {
         let no_question =
-            || QueryError::NotFound(format!("there is no question on the subject `{subject}`"));
+            || QueryError::NotFound(format!("there is no query on the subject `{subject}`"));
         let parts = subject.strip_prefix(PREFIX).ok_or_else(no_question)?;
         if parts == LOGS {
             return Ok(Self::Logs);

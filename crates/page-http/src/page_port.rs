@@ -94,10 +94,7 @@ impl Service for PagePort {
 
 /// The host answers unknown paths with the page itself, which is not what a verifier asks for.
 async fn no_such_log() -> Response {
-    problem(
-        StatusCode::NOT_FOUND,
-        "there is no such log here; /api/logs lists those that there are",
-    )
+    problem(StatusCode::NOT_FOUND, "there is no such log here; /api/logs lists all logs")
 }
 
 /// Answer to a client when the port has no room for it.

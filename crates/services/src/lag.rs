@@ -235,7 +235,9 @@ fn event(lag: &Lag, change: Change, now: Timestamp) -> Event {
             let (leaves, waited) = (lag.leaves, lag.waited.as_secs());
             (
                 action,
-                format!("{who} the newest {leaves} leaves, of which the first has waited {waited} s"),
+                format!(
+                    "{who} the newest {leaves} leaves, of which the first has waited {waited} s"
+                ),
             )
         }
         Change::CaughtUp { after } => {

@@ -371,7 +371,7 @@ fn internal(error: impl std::error::Error) -> Failure {
 
 fn no_such_log(log: LogId) -> Failure {
     Failure::Query(QueryError::NotFound(format!(
-        "there is no log {log} here: `/api/logs` lists those that there are"
+        "there is no log {log} here: `/api/logs` lists all logs"
     )))
 }
 
