@@ -78,6 +78,7 @@ fn what_a_running_site_exports_is_proved_elsewhere() {
     }
     assert!(!unwritten.exists());
     succeeds(&[&prove[..], &[id]].concat());
+    fs::remove_file(&unwritten).unwrap();
     // By both addresses of the log.
     for address in [format!("{log}/logs/{id}"), format!("{}/logs/{id}", site.addresses.http)] {
         succeeds(&["verify", &address, "--vkey", &vkey]);

@@ -113,7 +113,7 @@ fn refusals_are_problems(site: &Site) {
         ),
         (site.post("/api/logs", "{"), 400, "EOF"),
         (site.post("/api/results", r#"{"id":"nonsense"}"#), 400, "`id`"),
-        (site.get("/api/logs"), 405, "use POST"),
+        (site.get("/api/results"), 405, "use POST"),
     ] {
         assert_eq!(answer.0, status, "{words}");
         assert!(answer.1["detail"].as_str().unwrap().contains(words), "{answer:?}");

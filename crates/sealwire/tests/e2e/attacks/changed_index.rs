@@ -47,5 +47,5 @@ fn a_file_of_readings_follows_the_log_whatever_the_index_says() {
     assert_eq!(take_out(), before);
     let (code, printed, _) = sealwire(&["doctor", "--data-dir", folder]);
     assert_eq!(code, Some(1), "{printed}");
-    assert!(printed.contains("FAILED  index       it differs from the log:  "), "{printed}");
+    assert!(printed.contains("FAILED  index       it differs from the log: "), "{printed}");
 }
