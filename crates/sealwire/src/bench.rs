@@ -15,5 +15,6 @@ pub(crate) fn run(arguments: BenchArguments) -> Result<()> {
         BenchCommand::Api(arguments) => api::run(&arguments),
         BenchCommand::ApiServe(arguments) => api::serve_until_killed(&arguments),
         BenchCommand::LedgerLoad(arguments) => load::run(&arguments),
+        BenchCommand::LedgerServe(arguments) => ledger::serve_until_killed(&arguments),
     }
 }

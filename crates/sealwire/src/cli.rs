@@ -565,6 +565,9 @@ pub(crate) enum BenchCommand {
     /// Fill a log until the process is killed.
     #[command(hide = true)]
     LedgerLoad(LedgerLoadArguments),
+    /// Serve the public files of a log until the process is killed.
+    #[command(hide = true)]
+    LedgerServe(LedgerServeArguments),
 }
 
 #[derive(Args, Debug)]
@@ -590,6 +593,11 @@ pub(crate) struct ApiServeArguments {
 pub(crate) struct LedgerLoadArguments {
     pub(crate) folder: PathBuf,
     pub(crate) entries: u64,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LedgerServeArguments {
+    pub(crate) folder: PathBuf,
 }
 
 #[derive(Args, Debug)]
