@@ -4,6 +4,7 @@ mod api;
 mod ledger;
 mod load;
 mod machine;
+mod pipeline;
 
 use anyhow::Result;
 
@@ -13,8 +14,8 @@ pub(crate) fn run(arguments: BenchArguments) -> Result<()> {
     match arguments.command {
         BenchCommand::Ledger(arguments) => ledger::run(&arguments),
         BenchCommand::Api(arguments) => api::run(&arguments),
+        BenchCommand::Pipeline(arguments) => pipeline::run(&arguments),
         BenchCommand::ApiServe(arguments) => api::serve_until_killed(&arguments),
         BenchCommand::LedgerLoad(arguments) => load::run(&arguments),
-        BenchCommand::LedgerServe(arguments) => ledger::serve_until_killed(&arguments),
     }
 }

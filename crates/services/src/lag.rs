@@ -19,7 +19,6 @@ use work::Service;
 use crate::{
     cosigning::{WatchWitnessed, witnessed_leaves},
     indexing::Indexed,
-    pipeline,
     sealing::ToSeal,
 };
 
@@ -160,6 +159,8 @@ pub struct Watching {
     pub ledger: Ledger,
     /// Progress of the index.
     pub indexed: watch::Receiver<Indexed>,
+    /// Progress of the pipeline.
+    pub judged: watch::Receiver<u64>,
     /// The newest checkpoint that satisfies the policy; `None` without a policy.
     pub witnessed: Option<WatchWitnessed>,
     /// Seals the events. It does not keep the queue open.
@@ -206,7 +207,7 @@ impl Watching {
         let checkpoint = self.ledger.published().checkpoint.size.get();
         let own = [
             (Follower::Index, self.indexed.borrow().next_leaf),
-            (Follower::Pipeline, self.ledger.cursor(pipeline::CURSOR)),
+            (Follower::Pipeline, *self.judged.borrow()),
             (Follower::Checkpoint, checkpoint),
         ];
         let witnessed = witnessed_leaves(self.witnessed.as_ref());
@@ -327,6 +328,7 @@ mod tests {
         let watching = Watching {
             ledger,
             indexed: watch::channel(Indexed::default()).1,
+            judged: watch::channel(0).1,
             witnessed: None,
             events: events.downgrade(),
             lags: watch::channel(Vec::new()).0,

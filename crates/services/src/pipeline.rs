@@ -1,28 +1,44 @@
 //! Has `sensor-reader` judge sealed readings, and seals the derived events.
 //!
 //! NATS delivers to a component at most once, so the log serves as the queue: the pipeline asks
-//! about a batch until a verdict comes, and moves the cursor in the same append as the derived
-//! events. A crash at any point repeats a question, never a leaf.
+//! about sealed leaves until a verdict comes, and moves its cursor in the same append as the
+//! derived events. A crash at any point repeats a question, never a leaf.
 //!
-//! Invariant: the standings in memory are those of the log up to the cursor, because only derived
-//! events change them.
+//! With a backlog it does not wait: while questions are under way over disjoint sensors, it reads
+//! on and seals what was derived. [`docket`] decides what is asked and sealed; this module does the
+//! IO around it.
+//!
+//! Invariant: the standings in memory are those of the log up to the cursor and of the verdicts
+//! after it, because only derived events change them.
+
+mod docket;
+mod verdict;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    collections::{BTreeMap, VecDeque},
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use async_nats::{Client, Request};
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use index::{Reader, Trouble};
-use ledger::{AppendError, Batch, Cursor, Ledger};
+use ledger::{AppendError, Batch, Cursor, Ledger, ReadError};
 use model::error_chain;
 use model::{
-    Envelope, Event, SensorId, Timestamp, action,
-    derive::{Derived, Question, SUBJECT, Sighting, Standing, Verdict},
+    Envelope, Event, SensorId, Timestamp,
+    derive::{Derived, Question, SUBJECT, Sighting, Standing},
 };
 use prometheus::Histogram;
-use tokio::{sync::watch, task::JoinError, time::sleep};
+use tokio::{
+    sync::watch,
+    task::JoinError,
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use work::Service;
@@ -32,17 +48,21 @@ use crate::{
     log_reading::{Content, read_leaves},
     timings,
 };
+use docket::{Docket, Lanes};
 
 /// Name of the pipeline's cursor in the log.
-pub(crate) const CURSOR: &str = "sensor-reader";
-/// Envelopes per question. A verdict has at most two events per sighting, and all of them must fit
-/// one batch.
-const BATCH_MAX: usize = Batch::EVENTS_MAX / 2;
-/// Bytes of envelopes per question.
-const BATCH_BYTES_MAX: usize = 1 << 20;
-/// How long leaves gather before a question. A component instance costs the same for one leaf as
-/// for many.
-const GATHER: Duration = Duration::from_millis(200);
+const CURSOR: &str = "sensor-reader";
+/// Leaves that are read at once.
+const READ_MAX: usize = 1_000;
+/// Bytes of envelopes that are read at once.
+const READ_BYTES_MAX: usize = 1 << 20;
+/// How long leaves gather before they are read, counted from the last read; more than
+/// [`READ_MAX`] leaves do not wait. A component instance costs the same for one leaf as for many,
+/// and half of this is what a derived event waits at least.
+const GATHER: Duration = Duration::from_millis(40);
+/// Time between two appends of a cursor from which nothing was derived. A start asks again about
+/// what came after the last one.
+const CURSOR_PERIOD: Duration = Duration::from_secs(1);
 /// Time that the component has for a verdict.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// First pause after a question without a verdict. Each further failure doubles it.
@@ -50,74 +70,110 @@ const BACK_OFF_MIN: Duration = Duration::from_millis(200);
 /// Longest pause between two questions.
 const BACK_OFF_MAX: Duration = Duration::from_secs(3);
 
-/// State of the running pipeline.
-#[derive(Debug)]
-struct Pipeline {
-    ledger: Ledger,
-    client: Client,
-    /// SHA-256 digest of the deployed component. The pipeline refuses a verdict of any other.
-    digest: String,
-    standings: BTreeMap<SensorId, Standing>,
-    verdict_seconds: Histogram,
-    /// Size of the log at the start.
-    found_at_start: u64,
+/// Whoever answers the pipeline's questions.
+pub trait SensorReader: Send + Sync + 'static {
+    /// The answer to a question, unchecked. The error says why there is none.
+    fn answer(&self, question: Vec<u8>) -> impl Future<Output = Result<Vec<u8>, String>> + Send;
+}
+
+/// The component on a host, asked over NATS.
+impl SensorReader for Client {
+    async fn answer(&self, question: Vec<u8>) -> Result<Vec<u8>, String> {
+        let request = Request::new().payload(question.into()).timeout(Some(ANSWER_TIMEOUT));
+        match self.send_request(SUBJECT, request).await {
+            Ok(answer) => Ok(answer.payload.into()),
+            // This is normal while a host starts.
+            Err(error) => Err(error.to_string()),
+        }
+    }
 }
 
 /// Has `sensor-reader` judge sealed readings, and seals the derived events.
 #[derive(Debug)]
-pub struct Judging {
+pub struct Judging<R> {
     /// The log to read and append to.
     pub ledger: Ledger,
-    /// Connection to the component.
-    pub client: Client,
+    /// The component, or the connection to it.
+    pub reader: R,
     /// Digest of the deployed component. The pipeline refuses a verdict of any other.
     pub digest: String,
     /// The index, which holds the standings at the start.
     pub index: Reader,
     /// Progress of the index.
     pub indexed: watch::Receiver<Indexed>,
+    /// Receives the first leaf whose verdict is not sealed. It may be after the cursor, because a
+    /// verdict from which nothing follows needs no append.
+    pub judged: watch::Sender<u64>,
     /// Takes the time that each leaf of this process has waited until its verdict was sealed.
     pub verdict_seconds: Histogram,
 }
 
-impl Service for Judging {
+impl<R: SensorReader> Service for Judging<R> {
     const NAME: &'static str = "judging";
     /// The index is damaged, or the ledger has stopped.
     type Error = PipelineError;
 
     /// Begins when the index has the whole log, because it takes the standings from there.
     async fn run(self, shutdown: CancellationToken) -> Result<(), PipelineError> {
-        let Self { ledger, client, digest, index, mut indexed, verdict_seconds } = self;
+        let Self { ledger, reader, digest, index, mut indexed, judged, verdict_seconds } = self;
         let found_at_start = ledger.size();
+        let cursor = ledger.cursor(CURSOR);
+        judged.send_replace(cursor);
         let caught_up =
             async { indexed.wait_for(|indexed| indexed.next_leaf >= found_at_start).await.is_ok() };
         if shutdown.run_until_cancelled(caught_up).await != Some(true) {
             return Ok(());
         }
-        let index = Arc::new(index);
-        let standings = loop {
-            let index = Arc::clone(&index);
-            match work::blocking((), move || index.standings()).await? {
-                Err(error) if error.trouble() == Trouble::Passing => {
-                    warn!(
-                        failure = error_chain(&error),
-                        "cannot read the standings of sensors; trying again"
-                    );
-                    if shutdown.run_until_cancelled(sleep(BACK_OFF_MAX)).await.is_none() {
-                        return Ok(());
-                    }
-                }
-                read => break read?,
-            }
+        let Some(standings) = shutdown.run_until_cancelled(standings(index)).await else {
+            return Ok(());
         };
-        let mut pipeline =
-            Pipeline { ledger, client, digest, standings, verdict_seconds, found_at_start };
-        match shutdown.run_until_cancelled(pipeline.judge()).await {
+        let docket = Docket::new(cursor, standings?);
+        let unsettled = Unsettled { waiting: VecDeque::new(), judged, verdict_seconds };
+        let pipeline =
+            Pipeline { ledger, reader, digest, found_at_start, is_warned: AtomicBool::new(false) };
+        match shutdown.run_until_cancelled(pipeline.judge(docket, unsettled)).await {
             Some(Err(failure)) => Err(failure),
             Some(Ok(never)) => match never {},
             None => Ok(()),
         }
     }
+}
+
+/// The standings by the log. Waits while the index cannot be read.
+async fn standings(index: Reader) -> Result<BTreeMap<SensorId, Standing>, PipelineError> {
+    let index = Arc::new(index);
+    loop {
+        let index = Arc::clone(&index);
+        match work::blocking((), move || index.standings()).await? {
+            Err(error) if error.trouble() == Trouble::Passing => {
+                warn!(
+                    failure = error_chain(&error),
+                    "cannot read the standings of sensors; trying again"
+                );
+                sleep(BACK_OFF_MAX).await;
+            }
+            read => return Ok(read?),
+        }
+    }
+}
+
+/// What the steps of the pipeline share.
+struct Pipeline<R> {
+    ledger: Ledger,
+    reader: R,
+    /// SHA-256 digest of the deployed component. The pipeline refuses a verdict of any other.
+    digest: String,
+    /// Size of the log at the start.
+    found_at_start: u64,
+    /// Whether the site's log says that there are no verdicts.
+    is_warned: AtomicBool,
+}
+
+/// A step that has ended.
+enum Step {
+    Read(Run),
+    Judged(Lanes, Vec<Derived>),
+    Sealed,
 }
 
 /// What a run of leaves has to be judged.
@@ -129,34 +185,70 @@ struct Run {
     next_leaf: u64,
 }
 
-impl Pipeline {
+impl<R: SensorReader> Pipeline<R> {
     /// Cancel-safe: cancelling between two appends loses nothing. After a cancel during an append,
     /// the append may or may not have happened. Either way the next run continues from the cursor.
-    async fn judge(&mut self) -> Result<std::convert::Infallible, PipelineError> {
-        let mut size = self.ledger.watch_size();
+    async fn judge(
+        &self,
+        mut docket: Docket,
+        mut unsettled: Unsettled,
+    ) -> Result<Infallible, PipelineError> {
+        let mut steps: FuturesUnordered<BoxFuture<'_, Result<Step, PipelineError>>> =
+            FuturesUnordered::new();
+        let (mut is_reading, mut is_sealing) = (false, false);
+        let mut cursor_is_due = false;
+        let mut read_at = Instant::now();
+        let mut cursor_period = interval(CURSOR_PERIOD);
+        cursor_period.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let from = self.ledger.cursor(CURSOR);
-            // The sender lives as long as the ledger, of which we hold a handle.
-            let _alive = size.wait_for(|size| *size > from).await.is_ok();
-            sleep(GATHER).await;
-            let Run { sightings, received_at, next_leaf } = self.read(from).await?;
-            let derived = if sightings.is_empty() { Vec::new() } else { self.ask(sightings).await };
-            self.seal(derived, next_leaf).await?;
-            if from >= self.found_at_start {
-                timings::observe(&self.verdict_seconds, received_at.into_iter());
+            if !is_reading && let Some(from) = docket.reads_from() {
+                is_reading = true;
+                steps.push(self.read(from, read_at + GATHER).boxed());
+            }
+            while let Some((lanes, question)) = docket.poll_question() {
+                steps.push(self.ask(lanes, question).boxed());
+            }
+            if !is_sealing && let Some((derived, cursor)) = docket.poll_append(cursor_is_due) {
+                (is_sealing, cursor_is_due) = (true, false);
+                steps.push(self.seal(derived, cursor).boxed());
+            }
+            unsettled.settle(docket.settled());
+            let step = tokio::select! {
+                Some(step) = steps.next() => step?,
+                _period = cursor_period.tick() => {
+                    cursor_is_due = true;
+                    continue;
+                }
+            };
+            match step {
+                Step::Read(Run { sightings, received_at, next_leaf }) => {
+                    (is_reading, read_at) = (false, Instant::now());
+                    let own = sightings.iter().zip(received_at).map(|(it, at)| (it.leaf, at));
+                    unsettled.waiting.extend(own.filter(|(leaf, _)| *leaf >= self.found_at_start));
+                    docket.handle_read(sightings, next_leaf);
+                }
+                Step::Judged(lanes, derived) => docket.handle_verdict(lanes, derived),
+                Step::Sealed => {
+                    is_sealing = false;
+                    docket.handle_sealed();
+                }
             }
         }
     }
 
-    /// Reads what to judge from the leaf `from` on. Waits while the log cannot be read. Skips
-    /// damaged leaves.
-    async fn read(&self, from: u64) -> Result<Run, PipelineError> {
+    /// Waits for the leaf `from`, and for more until `gathered`, and reads what is to be judged.
+    /// Waits while the log cannot be read. Skips damaged leaves.
+    async fn read(&self, from: u64, gathered: Instant) -> Result<Step, PipelineError> {
+        let mut size = self.ledger.watch_size();
+        // The sender lives as long as the ledger, of which we hold a handle.
+        let _alive = size.wait_for(|size| *size > from).await.is_ok();
+        let many = size.wait_for(|size| *size >= from + READ_MAX as u64);
+        let _in_time = timeout_at(gathered, many).await.is_ok();
         let mut warned = false;
-        let contents = loop {
+        loop {
             let ledger = self.ledger.clone();
-            let read = move || read_leaves(&ledger, from, BATCH_MAX, BATCH_BYTES_MAX);
-            match work::blocking((), read).await? {
-                Ok(contents) => break contents,
+            match work::blocking((), move || read_run(&ledger, from)).await? {
+                Ok(run) => return Ok(Step::Read(run)),
                 Err(failure) if !std::mem::replace(&mut warned, true) => {
                     let failure = error_chain(&failure);
                     warn!(failure, "cannot read readings to judge them; trying again");
@@ -164,46 +256,26 @@ impl Pipeline {
                 Err(_) => {}
             }
             sleep(BACK_OFF_MAX).await;
-        };
-        let mut run = Run { sightings: Vec::new(), received_at: Vec::new(), next_leaf: from };
-        for (leaf, content) in (from..).zip(contents) {
-            run.next_leaf = leaf + 1;
-            match content {
-                Content::Envelope(bytes) => {
-                    let Ok(envelope) = Envelope::parse(&bytes) else { continue };
-                    if let Some(sighting) = Sighting::of(leaf, &envelope) {
-                        run.sightings.push(sighting);
-                        run.received_at.push(envelope.received_at);
-                    }
-                }
-                Content::Erased => {}
-                Content::Unreadable(reason) => warn!(leaf, reason, "cannot judge a leaf"),
-            }
         }
-        Ok(run)
     }
 
-    /// Asks until a verdict arrives that passes [`take`].
-    async fn ask(&self, sightings: Vec<Sighting>) -> Vec<Derived> {
-        let standing =
-            |sighting: &Sighting| Some((sighting.sensor, *self.standings.get(&sighting.sensor)?));
-        let standings = sightings.iter().filter_map(standing).collect();
-        let question = Question { standings, sightings };
+    /// Asks until a verdict arrives that passes [`verdict::take`].
+    async fn ask(&self, lanes: Lanes, question: Question) -> Result<Step, PipelineError> {
         let body = serde_json::to_vec(&question).expect("a question has only text keys");
         let mut back_off = BACK_OFF_MIN;
-        let mut warned = false;
         loop {
-            let request = Request::new().payload(body.clone().into()).timeout(Some(ANSWER_TIMEOUT));
-            let refusal = match self.client.send_request(SUBJECT, request).await {
-                Ok(answer) => match take(&answer.payload, &self.digest, &question.sightings) {
-                    Ok(derived) => return derived,
-                    Err(refusal) => refusal,
-                },
-                // This is normal while a host starts.
-                Err(error) => error.to_string(),
+            let answer = self.reader.answer(body.clone()).await;
+            let refusal = match answer
+                .and_then(|answer| verdict::take(&answer, &self.digest, &question.sightings))
+            {
+                Ok(derived) => {
+                    self.is_warned.store(false, Ordering::Relaxed);
+                    return Ok(Step::Judged(lanes, derived));
+                }
+                Err(refusal) => refusal,
             };
             debug!(refusal, sightings = question.sightings.len(), "got no verdict; asking again");
-            if back_off == BACK_OFF_MAX && !std::mem::replace(&mut warned, true) {
+            if back_off == BACK_OFF_MAX && !self.is_warned.swap(true, Ordering::Relaxed) {
                 warn!(
                     refusal,
                     "sensor-reader gives no verdict; readings are still sealed and wait to be judged"
@@ -214,7 +286,8 @@ impl Pipeline {
         }
     }
 
-    async fn seal(&mut self, derived: Vec<Derived>, next_leaf: u64) -> Result<(), PipelineError> {
+    /// Seals derived events with the cursor that goes with them. Retries while the disk fails.
+    async fn seal(&self, derived: Vec<Derived>, next_leaf: u64) -> Result<Step, PipelineError> {
         let cursor = Cursor { name: CURSOR.to_owned(), next_leaf };
         loop {
             let now = clock::now();
@@ -222,12 +295,9 @@ impl Pipeline {
                 .iter()
                 .map(|derived| Event::derived(derived.clone(), &self.digest, now))
                 .collect();
-            match self
-                .ledger
-                .append(Batch { events, cursor: Some(cursor.clone()), ..Batch::default() })
-                .await
-            {
-                Ok(_receipt) => break,
+            let batch = Batch { events, cursor: Some(cursor.clone()), ..Batch::default() };
+            match self.ledger.append(batch).await {
+                Ok(_receipt) => return Ok(Step::Sealed),
                 Err(AppendError::Write(reason)) => {
                     warn!(reason, "cannot seal derived events; trying again");
                     sleep(BACK_OFF_MAX).await;
@@ -235,71 +305,46 @@ impl Pipeline {
                 Err(refusal) => return Err(refusal.into()),
             }
         }
-        for Derived { sensor, action, .. } in &derived {
-            let standing = self.standings.get(sensor).copied().unwrap_or_default().after(action);
-            if standing == Standing::default() {
-                self.standings.remove(sensor);
-            } else {
-                self.standings.insert(*sensor, standing);
-            }
-        }
-        Ok(())
     }
 }
 
-/// Accepts a verdict only if the deployed component gave it and it is about the sightings in
-/// question. A faulty component can be wrong, but cannot add anything else to the log.
-fn take(answer: &[u8], digest: &str, asked: &[Sighting]) -> Result<Vec<Derived>, String> {
-    let verdict: Verdict = serde_json::from_slice(answer)
-        .map_err(|error| format!("the verdict is malformed: {error}"))?;
-    if verdict.component != digest {
-        return Err(format!(
-            "the verdict is from the component {}, not {digest}",
-            verdict.component
-        ));
+/// Reads what is to be judged from the leaf `from` on. Blocks on the disk.
+fn read_run(ledger: &Ledger, from: u64) -> Result<Run, ReadError> {
+    let mut run = Run { sightings: Vec::new(), received_at: Vec::new(), next_leaf: from };
+    for content in read_leaves(ledger, from, READ_MAX, READ_BYTES_MAX)? {
+        let leaf = run.next_leaf;
+        run.next_leaf += 1;
+        match content {
+            Content::Envelope(bytes) => {
+                let Ok(envelope) = Envelope::parse(&bytes) else { continue };
+                if let Some(sighting) = Sighting::of(leaf, &envelope) {
+                    run.sightings.push(sighting);
+                    run.received_at.push(envelope.received_at);
+                }
+            }
+            Content::Erased => {}
+            Content::Unreadable(reason) => warn!(leaf, reason, "cannot judge a leaf"),
+        }
     }
-    if verdict.derived.len() > Batch::EVENTS_MAX {
-        return Err(format!("the verdict has {} events", verdict.derived.len()));
-    }
-    let mut seen = BTreeSet::new();
-    let twice =
-        verdict.derived.iter().find(|derived| !seen.insert((derived.from_leaf, &derived.action)));
-    if let Some(Derived { from_leaf, action, .. }) = twice {
-        return Err(format!("the verdict has {action} at leaf {from_leaf} twice"));
-    }
-    let is_short = |derived: &Derived| {
-        derived.message.len() <= Derived::MESSAGE_BYTES_MAX
-            && derived.value.as_ref().is_none_or(|value| value.len() <= Sighting::VALUE_BYTES_MAX)
-    };
-    if !verdict.derived.iter().all(is_short) {
-        return Err(format!(
-            "the verdict has a message over {} bytes, or a value longer than the one in the question",
-            Derived::MESSAGE_BYTES_MAX
-        ));
-    }
-    let was_asked = |derived: &Derived| {
-        asked.iter().any(|sighting| {
-            sighting.leaf == derived.from_leaf
-                && sighting.sensor == derived.sensor
-                && sighting.source == derived.source
-        })
-    };
-    let is_known = |derived: &Derived| {
-        matches!(
-            derived.action.as_str(),
-            action::OUT_OF_RANGE
-                | action::BACK_IN_RANGE
-                | action::RANGE_NOT_JUDGED
-                | action::SENSOR_LOST
-                | action::SENSOR_BACK
-        )
-    };
-    match verdict.derived.iter().find(|derived| !is_known(derived) || !was_asked(derived)) {
-        Some(foreign) => Err(format!(
-            "the verdict is about {} at leaf {}, which was not in the question",
-            foreign.action, foreign.from_leaf
-        )),
-        None => Ok(verdict.derived),
+    Ok(run)
+}
+
+/// The leaves of this process that are to be judged and are not settled, and who hears of it.
+struct Unsettled {
+    /// Each leaf, and when the site received it.
+    waiting: VecDeque<(u64, Timestamp)>,
+    judged: watch::Sender<u64>,
+    verdict_seconds: Histogram,
+}
+
+impl Unsettled {
+    /// Notes that the verdicts of all leaves before `settled` are sealed.
+    fn settle(&mut self, settled: u64) {
+        if self.judged.send_if_modified(|judged| std::mem::replace(judged, settled) != settled) {
+            let count = self.waiting.partition_point(|(leaf, _)| *leaf < settled);
+            let received_at = self.waiting.drain(..count).map(|(_, received_at)| received_at);
+            timings::observe(&self.verdict_seconds, received_at);
+        }
     }
 }
 
@@ -315,69 +360,4 @@ pub enum PipelineError {
     /// A bug in this program.
     #[error("the pipeline panicked")]
     Panicked(#[from] JoinError),
-}
-
-#[cfg(test)]
-mod tests {
-    use model::derive::Seen;
-
-    use super::*;
-
-    const SENSOR: SensorId = SensorId::from_bytes([7; 16]);
-
-    fn derived(from_leaf: u64, action: &str) -> Derived {
-        Derived {
-            from_leaf,
-            sensor: SENSOR,
-            action: action.to_owned(),
-            source: "Hall.T1".to_owned(),
-            value: None,
-            message: String::new(),
-        }
-    }
-
-    /// What [`take`] makes of a verdict of `component` about leaf 5, where component `a` is
-    /// deployed.
-    fn taken(component: &str, derived: Vec<Derived>) -> Result<usize, String> {
-        let asked = [Sighting {
-            leaf: 5,
-            sensor: SENSOR,
-            source: "Hall.T1".to_owned(),
-            seen: Seen::NoValue,
-        }];
-        let verdict = Verdict { component: component.to_owned(), derived };
-        take(&serde_json::to_vec(&verdict).unwrap(), "a", &asked).map(|derived| derived.len())
-    }
-
-    #[test]
-    fn only_what_was_asked_of_the_deployed_component_is_taken() {
-        assert_eq!(taken("a", vec![derived(5, action::OUT_OF_RANGE)]), Ok(1));
-        assert_eq!(taken("a", vec![]), Ok(0));
-        let twice = vec![derived(5, action::OUT_OF_RANGE), derived(5, action::OUT_OF_RANGE)];
-        assert!(taken("a", twice).unwrap_err().contains("twice"));
-        let long = Derived { message: "x".repeat(5_000), ..derived(5, action::OUT_OF_RANGE) };
-        assert!(taken("a", vec![long]).unwrap_err().contains("a message over 4096 bytes"));
-        for (component, derived, words) in [
-            ("b", derived(5, action::OUT_OF_RANGE), "is from the component b"),
-            ("a", derived(6, action::OUT_OF_RANGE), "leaf 6, which was not in the question"),
-            ("a", derived(5, action::SENSOR_READING), "SENSOR_READING"), // it derives readings of no one
-            (
-                "a",
-                Derived {
-                    sensor: SensorId::from_bytes([8; 16]),
-                    ..derived(5, action::SENSOR_LOST)
-                },
-                "not in the question",
-            ),
-            (
-                "a",
-                Derived { source: "Hall.T2".to_owned(), ..derived(5, action::SENSOR_LOST) },
-                "not in the question",
-            ),
-        ] {
-            let refusal = taken(component, vec![derived]).unwrap_err();
-            assert!(refusal.contains(words), "{refusal}");
-        }
-        assert!(take(b"{", "a", &[]).unwrap_err().contains("malformed"));
-    }
 }

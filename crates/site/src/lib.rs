@@ -2,8 +2,10 @@
 //! the log, and stops them.
 //!
 //! [`run`] starts everything with both engines, watches it and stops it in order; [`START`] is what
-//! a start reads from the data directory. [`log_alone`] serves a log without the rest of a site.
+//! a start reads from the data directory. [`log_alone`] serves a log without the rest of a site,
+//! and [`judging_alone`] has its readings judged.
 
+pub mod judging_alone;
 pub mod log_alone;
 
 mod bus;

@@ -140,10 +140,8 @@ impl<'a> Site<'a> {
             .await
             .map_err(IoFailure::of("cannot listen for the component registry"))
             .map_err(UpError::machine)?;
-        let name = workloads::SENSOR_READER;
-        let (reader, _) =
-            registry.image(name).ok_or_else(|| UpError::machine(ComponentMissing(name)))?;
-        let digest = reader.digest().to_owned();
+        let missing = |name| UpError::machine(ComponentMissing(name));
+        let digest = workloads::reader_digest(&registry).map_err(missing)?;
         let workload = WorkloadName::random();
         let live = LiveFeed::new(self.ledger.clone(), self.services.stop.clone());
         let page_port = page_http::PagePort {
@@ -231,6 +229,7 @@ impl<'a> Site<'a> {
         let (indexed, watch_indexed) = watch::channel(Indexed::default());
         let (counters, watch_counters) = watch::channel(Counters::default());
         let (lags, watch_lags) = watch::channel(Vec::new());
+        let (judged, watch_judged) = watch::channel(0);
         let (found_seconds, verdict_seconds) =
             (timings::found_seconds(), timings::verdict_seconds());
         let pangea = self.pangea(for_pangea, watch_indexed.clone())?;
@@ -247,6 +246,7 @@ impl<'a> Site<'a> {
         services.run(Watching {
             ledger: ledger(),
             indexed: watch_indexed.clone(),
+            judged: watch_judged,
             witnessed: witnessed.clone(),
             events: self.events.downgrade(),
             lags,
@@ -258,10 +258,11 @@ impl<'a> Site<'a> {
         }
         services.run(Judging {
             ledger: ledger(),
-            client: data.clone(),
+            reader: data.clone(),
             digest,
             index: for_judging,
             indexed: watch_indexed.clone(),
+            judged,
             verdict_seconds: verdict_seconds.clone(),
         });
         let access_token =

@@ -5,7 +5,7 @@ use model::derive;
 use page_http::WorkloadName;
 
 /// Name of the component that judges readings.
-pub(crate) const SENSOR_READER: &str = "sensor-reader";
+const SENSOR_READER: &str = "sensor-reader";
 const HTTP_GATEWAY: &str = "http-gateway";
 const UI: &str = "ui";
 
@@ -29,23 +29,8 @@ pub(crate) fn workloads(
     registry: &Registry,
     page: &WorkloadName,
 ) -> Result<Vec<Workload>, &'static str> {
-    let image = |name| registry.image(name).ok_or(name);
-    let (reader, reader_image) = image(SENSOR_READER)?;
-    let reader = Component::new(
-        SENSOR_READER,
-        reader_image,
-        &[("subscriptions", derive::SUBJECT), (derive::DIGEST_KEY, reader.digest())],
-    );
-    let judging = Workload::new(
-        SENSOR_READER,
-        vec![reader],
-        vec![
-            HostInterface::new(MESSAGING, &["consumer", "handler"], &[]),
-            HostInterface::new(CONFIG, &["store"], &[]),
-        ],
-    );
-    let gateway = Component::new(HTTP_GATEWAY, image(HTTP_GATEWAY)?.1, &[]);
-    let ui = Component::new(UI, image(UI)?.1, &[]);
+    let gateway = Component::new(HTTP_GATEWAY, image(registry, HTTP_GATEWAY)?.1, &[]);
+    let ui = Component::new(UI, image(registry, UI)?.1, &[]);
     // A host routes by the request's host name, and only the page's port knows this one.
     let page_name = [("host", page.as_str())];
     let web = Workload::new(
@@ -56,5 +41,41 @@ pub(crate) fn workloads(
             HostInterface::new(MESSAGING, &["consumer"], &[]),
         ],
     );
-    Ok(vec![judging, web])
+    Ok(vec![judging(registry)?, web])
+}
+
+/// The workload that judges readings.
+///
+/// # Errors
+/// As [`workloads`].
+pub(crate) fn judging(registry: &Registry) -> Result<Workload, &'static str> {
+    let (reader, reader_image) = image(registry, SENSOR_READER)?;
+    let reader = Component::new(
+        SENSOR_READER,
+        reader_image,
+        &[("subscriptions", derive::SUBJECT), (derive::DIGEST_KEY, reader.digest())],
+    );
+    Ok(Workload::new(
+        SENSOR_READER,
+        vec![reader],
+        vec![
+            HostInterface::new(MESSAGING, &["consumer", "handler"], &[]),
+            HostInterface::new(CONFIG, &["store"], &[]),
+        ],
+    ))
+}
+
+/// Digest of the component that judges readings.
+///
+/// # Errors
+/// As [`workloads`].
+pub(crate) fn reader_digest(registry: &Registry) -> Result<String, &'static str> {
+    Ok(image(registry, SENSOR_READER)?.0.digest().to_owned())
+}
+
+fn image<'a>(
+    registry: &'a Registry,
+    name: &'static str,
+) -> Result<(&'a Image, String), &'static str> {
+    registry.image(name).ok_or(name)
 }

@@ -17,7 +17,6 @@ mod crash;
 mod evidence;
 mod fleet;
 mod flood;
-mod foreign_logs;
 mod house;
 mod mqtt;
 mod orders;

@@ -1,0 +1,392 @@
+//! What waits to be judged, and what was judged and waits to be sealed.
+//!
+//! The docket decides which question is asked next and what is sealed with which cursor. It does no
+//! IO and knows no clock; the pipeline drives it.
+//!
+//! Sensors are divided into lanes. A question is about whole lanes, and no lane is in two questions
+//! at once. So several questions are under way over disjoint sensors, and each sensor is judged in
+//! the log's order.
+//!
+//! Invariants:
+//! - sealed <= judged <= read, as leaves: every leaf before `judged` has its verdict, and a cursor
+//!   never passes a leaf without one;
+//! - a question holds the standings that follow from everything that was judged of its sensors
+//!   before;
+//! - the derived events before a cursor are sealed with it or before it.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
+    mem,
+};
+
+use ledger::Batch;
+use model::{
+    SensorId,
+    derive::{Derived, Question, Sighting, Standing},
+};
+
+/// Number of lanes, and so of questions under way. A host works on eight messages at once; half of
+/// them keep it busy while the site makes the next questions.
+const LANES: usize = 4;
+/// Sightings in one question. At this number an instance costs a small part of the question.
+pub(super) const QUESTION_MAX: usize = 1_000;
+/// Sightings that wait or are asked about. When there are as many, no further leaves are read.
+const SIGHTINGS_MAX: usize = 2 * LANES * QUESTION_MAX;
+
+/// What waits to be judged and sealed.
+#[derive(Debug)]
+pub(super) struct Docket {
+    /// Standings after everything that was judged, where they differ from the default.
+    standings: BTreeMap<SensorId, Standing>,
+    lanes: [Lane; LANES],
+    /// Sightings in all lanes, those that are asked about included.
+    sightings: usize,
+    /// The first leaf that was not read.
+    read: u64,
+    /// Derived events that wait to be sealed, by the leaf from which they were derived.
+    derived: BTreeMap<u64, Vec<Derived>>,
+    /// First leaf of the derived events that are being sealed.
+    sealing: Option<u64>,
+    /// The last cursor that was given away to be sealed.
+    cursor: u64,
+}
+
+/// The sensors with the same hash.
+#[derive(Debug, Default)]
+struct Lane {
+    waiting: VecDeque<Sighting>,
+    asked: Option<Asked>,
+}
+
+/// What a question has of one lane.
+#[derive(Debug)]
+struct Asked {
+    first_leaf: u64,
+    sightings: usize,
+}
+
+/// The lanes of a question. It is given back with the verdict.
+#[derive(Debug)]
+pub(super) struct Lanes([bool; LANES]);
+
+impl Docket {
+    /// A docket that begins at the cursor, with the standings there.
+    pub(super) fn new(cursor: u64, standings: BTreeMap<SensorId, Standing>) -> Self {
+        Self {
+            standings,
+            lanes: Default::default(),
+            sightings: 0,
+            read: cursor,
+            derived: BTreeMap::new(),
+            sealing: None,
+            cursor,
+        }
+    }
+
+    /// The first leaf that was not read; `None` while there is no room for more.
+    pub(super) const fn reads_from(&self) -> Option<u64> {
+        if self.sightings < SIGHTINGS_MAX { Some(self.read) } else { None }
+    }
+
+    /// Takes what was read: sightings in the log's order, and the leaf after them.
+    pub(super) fn handle_read(&mut self, sightings: Vec<Sighting>, next_leaf: u64) {
+        self.read = next_leaf;
+        self.sightings += sightings.len();
+        for sighting in sightings {
+            let lane = lane_of(sighting.sensor);
+            self.lanes.get_mut(lane).expect("a hash below the number").waiting.push_back(sighting);
+        }
+    }
+
+    /// The next question, if one can be asked now. What waits goes into one question if it fits,
+    /// because each question costs an instance of the component. Otherwise the question is about
+    /// the lane in which most wait.
+    pub(super) fn poll_question(&mut self) -> Option<(Lanes, Question)> {
+        let is_idle = |lane: &Lane| lane.asked.is_none() && !lane.waiting.is_empty();
+        let waiting = |lane: &Lane| if is_idle(lane) { lane.waiting.len() } else { 0 };
+        let all: usize = self.lanes.iter().map(waiting).sum();
+        let most = self.lanes.iter().map(waiting).max().unwrap_or_default();
+        let mut is_full = false;
+        let mut lanes = [false; LANES];
+        let mut sightings = Vec::new();
+        for (lane, is_asked) in self.lanes.iter_mut().zip(&mut lanes) {
+            if !is_idle(lane) || is_full || (all > QUESTION_MAX && lane.waiting.len() < most) {
+                continue;
+            }
+            is_full = all > QUESTION_MAX;
+            *is_asked = true;
+            let count = lane.waiting.len().min(QUESTION_MAX);
+            let first_leaf = lane.waiting.front().map_or(0, |sighting| sighting.leaf);
+            lane.asked = Some(Asked { first_leaf, sightings: count });
+            sightings.extend(lane.waiting.drain(..count));
+        }
+        if sightings.is_empty() {
+            return None;
+        }
+        sightings.sort_unstable_by_key(|sighting| sighting.leaf);
+        let standing =
+            |sighting: &Sighting| Some((sighting.sensor, *self.standings.get(&sighting.sensor)?));
+        let standings = sightings.iter().filter_map(standing).collect();
+        Some((Lanes(lanes), Question { standings, sightings }))
+    }
+
+    /// Takes the verdict of a question.
+    pub(super) fn handle_verdict(&mut self, lanes: Lanes, derived: Vec<Derived>) {
+        for (lane, is_asked) in self.lanes.iter_mut().zip(lanes.0) {
+            if is_asked && let Some(asked) = lane.asked.take() {
+                self.sightings -= asked.sightings;
+            }
+        }
+        for derived in derived {
+            let sensor = derived.sensor;
+            let standing =
+                self.standings.remove(&sensor).unwrap_or_default().after(&derived.action);
+            if standing != Standing::default() {
+                self.standings.insert(sensor, standing);
+            }
+            self.derived.entry(derived.from_leaf).or_default().push(derived);
+        }
+    }
+
+    /// The first leaf that has no verdict.
+    fn judged(&self) -> u64 {
+        let first = |lane: &Lane| match (&lane.asked, lane.waiting.front()) {
+            (Some(asked), _) => Some(asked.first_leaf),
+            (None, front) => front.map(|sighting| sighting.leaf),
+        };
+        self.lanes.iter().filter_map(first).min().unwrap_or(self.read)
+    }
+
+    /// The first leaf whose verdict is not sealed. Where a verdict derives nothing, there is
+    /// nothing to seal.
+    pub(super) fn settled(&self) -> u64 {
+        let unsealed = self.derived.first_key_value().map(|(leaf, _)| *leaf);
+        [self.sealing, unsealed].into_iter().flatten().fold(self.judged(), u64::min)
+    }
+
+    /// What is sealed next, in one append: derived events, and the cursor up to which they are
+    /// everything that follows. A cursor alone is sealed only if `alone` says so: a crash before it
+    /// repeats questions from which nothing was derived. [`Docket::handle_sealed`] must come before
+    /// the next call.
+    pub(super) fn poll_append(&mut self, alone: bool) -> Option<(Vec<Derived>, u64)> {
+        let mut cursor = self.judged();
+        let later = self.derived.split_off(&cursor);
+        let mut judged = mem::replace(&mut self.derived, later).into_iter();
+        let mut batch = Vec::new();
+        while let Some((leaf, derived)) = judged.next() {
+            // A leaf has few derived events, so each leaf alone fits a batch.
+            if batch.len() + derived.len() > Batch::EVENTS_MAX {
+                cursor = leaf;
+                self.derived.insert(leaf, derived);
+                self.derived.extend(judged.by_ref());
+                break;
+            }
+            batch.extend(derived);
+        }
+        if batch.is_empty() && !(alone && cursor > self.cursor) {
+            return None;
+        }
+        self.sealing = batch.first().map(|derived: &Derived| derived.from_leaf);
+        self.cursor = cursor;
+        Some((batch, cursor))
+    }
+
+    /// Notes that what [`Docket::poll_append`] gave away is sealed.
+    pub(super) const fn handle_sealed(&mut self) {
+        self.sealing = None;
+    }
+}
+
+fn lane_of(sensor: SensorId) -> usize {
+    let hash = BuildHasherDefault::<DefaultHasher>::new().hash_one(sensor);
+    usize::try_from(hash % LANES as u64).expect("a number below that of the lanes")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use model::{action, derive::Seen};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sensor(number: u8) -> SensorId {
+        SensorId::from_bytes([number; 16])
+    }
+
+    /// The log: of each leaf, the sensor and whether its value is out of range; `None` is a leaf
+    /// that nobody judges.
+    type Log = [Option<(u8, bool)>];
+
+    fn sightings(log: &Log, leaves: Range<u64>) -> Vec<Sighting> {
+        let sighting = |(leaf, event): (u64, &Option<(u8, bool)>)| {
+            let (number, is_out) = (*event)?;
+            let value = String::from(if is_out { "99" } else { "1" });
+            let seen = Seen::Value { value, range: None, units: None };
+            Some(Sighting { leaf, sensor: sensor(number), source: String::new(), seen })
+        };
+        (0..).zip(log).filter(|(leaf, _)| leaves.contains(leaf)).filter_map(sighting).collect()
+    }
+
+    /// What a component derives: that a range is left or entered.
+    fn judge(question: Question) -> Vec<Derived> {
+        let Question { mut standings, sightings } = question;
+        let derive = |sighting: Sighting| {
+            let standing = standings.entry(sighting.sensor).or_default();
+            let is_out = matches!(&sighting.seen, Seen::Value { value, .. } if value == "99");
+            let action = match (standing.out_of_range, is_out) {
+                (false, true) => action::OUT_OF_RANGE,
+                (true, false) => action::BACK_IN_RANGE,
+                _ => return None,
+            };
+            *standing = standing.after(action);
+            let Sighting { leaf: from_leaf, sensor, source, .. } = sighting;
+            let (value, message) = (None, String::new());
+            Some(Derived { from_leaf, sensor, action: action.to_owned(), source, value, message })
+        };
+        sightings.into_iter().filter_map(derive).collect()
+    }
+
+    fn after(sealed: &[Derived]) -> BTreeMap<SensorId, Standing> {
+        let mut standings = BTreeMap::<_, Standing>::new();
+        for Derived { sensor, action, .. } in sealed {
+            let standing = standings.entry(*sensor).or_default();
+            *standing = standing.after(action);
+        }
+        standings
+    }
+
+    /// What a script of the pipeline's steps does to a log.
+    #[derive(Clone, Copy, Debug)]
+    enum Act {
+        Read(u64),
+        Ask,
+        /// The verdict of one of the questions arrives.
+        Answer(usize),
+        /// Takes what can be sealed, with the cursor alone or not.
+        Append(bool),
+        /// What was taken is durable.
+        Sealed,
+        /// The process dies. What was taken is durable, or it is not.
+        Crash(bool),
+    }
+
+    fn acts() -> impl Strategy<Value = Vec<Act>> {
+        let act = prop_oneof![
+            3 => (1..40_u64).prop_map(Act::Read),
+            4 => Just(Act::Ask),
+            4 => any::<usize>().prop_map(Act::Answer),
+            3 => any::<bool>().prop_map(Act::Append),
+            3 => Just(Act::Sealed),
+            1 => any::<bool>().prop_map(Act::Crash),
+        ];
+        proptest::collection::vec(act, 0..200)
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_judged_twice_or_never_whatever_dies_when(
+            log in proptest::collection::vec(proptest::option::of((0..9_u8, any::<bool>())), 0..300),
+            acts in acts(),
+        ) {
+            let size = log.len() as u64;
+            let whole = Question { sightings: sightings(&log, 0..size), ..Question::default() };
+            let expected = judge(whole);
+            let (mut sealed, mut cursor) = (Vec::new(), 0);
+            let mut docket = Docket::new(0, BTreeMap::new());
+            let (mut asked, mut taken) = (Vec::new(), None);
+            // At the end everything is read, answered and sealed.
+            let last = [Act::Sealed, Act::Read(size), Act::Ask, Act::Ask, Act::Ask, Act::Ask, Act::Answer(0)];
+            let last = last.into_iter().chain([Act::Answer(0); 3]).chain([Act::Append(true), Act::Sealed]);
+            for act in acts.into_iter().chain(last.cycle().take(50)) {
+                match act {
+                    Act::Read(count) => if let Some(from) = docket.reads_from() {
+                        let end = size.min(from + count);
+                        docket.handle_read(sightings(&log, from..end), end);
+                    },
+                    Act::Ask => asked.extend(docket.poll_question()),
+                    Act::Answer(which) => if !asked.is_empty() {
+                        let (lanes, question): (Lanes, Question) = asked.swap_remove(which % asked.len());
+                        docket.handle_verdict(lanes, judge(question));
+                    },
+                    Act::Append(alone) => if taken.is_none() {
+                        taken = docket.poll_append(alone);
+                    },
+                    Act::Sealed => if let Some((derived, next_leaf)) = taken.take() {
+                        sealed.extend(derived);
+                        cursor = next_leaf;
+                        docket.handle_sealed();
+                    },
+                    Act::Crash(is_sealed) => {
+                        if let Some((derived, next_leaf)) = taken.take().filter(|_| is_sealed) {
+                            sealed.extend(derived);
+                            cursor = next_leaf;
+                        }
+                        asked.clear();
+                        docket = Docket::new(cursor, after(&sealed));
+                    }
+                }
+                let so_far = expected.iter().filter(|derived| derived.from_leaf < cursor);
+                prop_assert!(so_far.eq(&sealed), "what is sealed is what follows before {cursor}");
+                prop_assert!(cursor <= docket.settled() && docket.settled() <= docket.read);
+                let lanes: Vec<bool> = (0..LANES).map(|lane| asked.iter().filter(|(lanes, _)| lanes.0[lane]).count() <= 1).collect();
+                prop_assert!(lanes.iter().all(|is_once| *is_once), "a lane is in one question");
+            }
+            prop_assert_eq!((sealed, cursor), (expected, size));
+        }
+    }
+
+    #[test]
+    fn a_backlog_is_asked_about_in_every_lane_and_a_handful_at_once() {
+        let log: Vec<_> =
+            (0..4_000_u32).map(|leaf| Some((u8::try_from(leaf % 97).unwrap(), false))).collect();
+        let mut docket = Docket::new(0, BTreeMap::new());
+        docket.handle_read(sightings(&log, 0..10), 10);
+        let (lanes, question) = docket.poll_question().unwrap();
+        assert_eq!(question.sightings.len(), 10);
+        assert!(docket.poll_question().is_none() && docket.settled() == 0);
+        docket.handle_verdict(lanes, Vec::new());
+        assert_eq!(docket.settled(), 10);
+        docket.handle_read(sightings(&log, 10..4_000), 4_000);
+        let asked: Vec<_> = std::iter::from_fn(|| docket.poll_question()).collect();
+        assert_eq!(asked.len(), LANES);
+        assert!(asked.iter().all(|(_, question)| question.sightings.len() <= QUESTION_MAX));
+        // The first lane to end waits for the leaves of the others.
+        let (_, first) =
+            asked.iter().find(|(_, question)| question.sightings[0].leaf == 10).unwrap();
+        assert_eq!(docket.settled(), first.sightings[0].leaf);
+    }
+
+    #[test]
+    fn there_is_room_for_a_bounded_number_of_sightings() {
+        let log = vec![Some((1, false)); SIGHTINGS_MAX];
+        let mut docket = Docket::new(0, BTreeMap::new());
+        docket.handle_read(sightings(&log, 0..SIGHTINGS_MAX as u64), SIGHTINGS_MAX as u64);
+        assert_eq!(docket.reads_from(), None);
+        let (lanes, _) = docket.poll_question().unwrap();
+        assert_eq!(docket.reads_from(), None, "what is asked about takes room too");
+        docket.handle_verdict(lanes, Vec::new());
+        assert_eq!(docket.reads_from(), Some(SIGHTINGS_MAX as u64));
+    }
+
+    #[test]
+    fn more_than_a_batch_is_sealed_in_parts_that_end_with_a_leaf() {
+        let size = Batch::EVENTS_MAX as u64 * 5 / 2;
+        let log: Vec<_> = (0..size).map(|leaf| Some((1, leaf % 2 == 0))).collect();
+        let mut docket = Docket::new(0, BTreeMap::new());
+        docket.handle_read(sightings(&log, 0..size), size);
+        while let Some((lanes, question)) = docket.poll_question() {
+            docket.handle_verdict(lanes, judge(question));
+        }
+        let mut cursors = Vec::new();
+        while let Some((derived, cursor)) = docket.poll_append(false) {
+            assert_eq!(docket.settled(), derived[0].from_leaf);
+            cursors.push((derived.len(), cursor));
+            docket.handle_sealed();
+        }
+        assert_eq!(cursors, [(1_000, 1_000), (1_000, 2_000), (500, 2_500)]);
+        assert_eq!(docket.settled(), 2_500);
+    }
+}

@@ -1,0 +1,130 @@
+//! What the pipeline takes of an answer of `sensor-reader`.
+
+use std::collections::BTreeSet;
+
+use model::{
+    action,
+    derive::{Derived, Sighting, Verdict},
+};
+
+/// Accepts a verdict only if the deployed component gave it and it is about the sightings in
+/// question, which are in the log's order. A leaf has at most one derived event of each action. A
+/// faulty component can be wrong, but cannot add anything else to the log.
+pub(super) fn take(
+    answer: &[u8],
+    digest: &str,
+    asked: &[Sighting],
+) -> Result<Vec<Derived>, String> {
+    let verdict: Verdict = serde_json::from_slice(answer)
+        .map_err(|error| format!("the verdict is malformed: {error}"))?;
+    if verdict.component != digest {
+        return Err(format!(
+            "the verdict is from the component {}, not {digest}",
+            verdict.component
+        ));
+    }
+    let mut seen = BTreeSet::new();
+    let twice =
+        verdict.derived.iter().find(|derived| !seen.insert((derived.from_leaf, &derived.action)));
+    if let Some(Derived { from_leaf, action, .. }) = twice {
+        return Err(format!("the verdict has {action} at leaf {from_leaf} twice"));
+    }
+    let is_short = |derived: &Derived| {
+        derived.message.len() <= Derived::MESSAGE_BYTES_MAX
+            && derived.value.as_ref().is_none_or(|value| value.len() <= Sighting::VALUE_BYTES_MAX)
+    };
+    if !verdict.derived.iter().all(is_short) {
+        return Err(format!(
+            "the verdict has a message over {} bytes, or a value longer than the one in the question",
+            Derived::MESSAGE_BYTES_MAX
+        ));
+    }
+    let was_asked = |derived: &Derived| {
+        let found = asked.binary_search_by_key(&derived.from_leaf, |sighting| sighting.leaf);
+        found.ok().and_then(|found| asked.get(found)).is_some_and(|sighting| {
+            sighting.sensor == derived.sensor && sighting.source == derived.source
+        })
+    };
+    let is_known = |derived: &Derived| {
+        matches!(
+            derived.action.as_str(),
+            action::OUT_OF_RANGE
+                | action::BACK_IN_RANGE
+                | action::RANGE_NOT_JUDGED
+                | action::SENSOR_LOST
+                | action::SENSOR_BACK
+        )
+    };
+    match verdict.derived.iter().find(|derived| !is_known(derived) || !was_asked(derived)) {
+        Some(foreign) => Err(format!(
+            "the verdict is about {} at leaf {}, which was not in the question",
+            foreign.action, foreign.from_leaf
+        )),
+        None => Ok(verdict.derived),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{SensorId, derive::Seen};
+
+    use super::*;
+
+    const SENSOR: SensorId = SensorId::from_bytes([7; 16]);
+
+    fn derived(from_leaf: u64, action: &str) -> Derived {
+        Derived {
+            from_leaf,
+            sensor: SENSOR,
+            action: action.to_owned(),
+            source: "Hall.T1".to_owned(),
+            value: None,
+            message: String::new(),
+        }
+    }
+
+    /// What [`take`] makes of a verdict of `component` about leaf 5, where component `a` is
+    /// deployed.
+    fn taken(component: &str, derived: Vec<Derived>) -> Result<usize, String> {
+        let asked = [Sighting {
+            leaf: 5,
+            sensor: SENSOR,
+            source: "Hall.T1".to_owned(),
+            seen: Seen::NoValue,
+        }];
+        let verdict = Verdict { component: component.to_owned(), derived };
+        take(&serde_json::to_vec(&verdict).unwrap(), "a", &asked).map(|derived| derived.len())
+    }
+
+    #[test]
+    fn only_what_was_asked_of_the_deployed_component_is_taken() {
+        assert_eq!(taken("a", vec![derived(5, action::OUT_OF_RANGE)]), Ok(1));
+        assert_eq!(taken("a", vec![]), Ok(0));
+        let twice = vec![derived(5, action::OUT_OF_RANGE), derived(5, action::OUT_OF_RANGE)];
+        assert!(taken("a", twice).unwrap_err().contains("twice"));
+        let long = Derived { message: "x".repeat(5_000), ..derived(5, action::OUT_OF_RANGE) };
+        assert!(taken("a", vec![long]).unwrap_err().contains("a message over 4096 bytes"));
+        for (component, derived, words) in [
+            ("b", derived(5, action::OUT_OF_RANGE), "is from the component b"),
+            ("a", derived(6, action::OUT_OF_RANGE), "leaf 6, which was not in the question"),
+            ("a", derived(5, action::SENSOR_READING), "SENSOR_READING"), // it derives readings of no one
+            (
+                "a",
+                Derived {
+                    sensor: SensorId::from_bytes([8; 16]),
+                    ..derived(5, action::SENSOR_LOST)
+                },
+                "not in the question",
+            ),
+            (
+                "a",
+                Derived { source: "Hall.T2".to_owned(), ..derived(5, action::SENSOR_LOST) },
+                "not in the question",
+            ),
+        ] {
+            let refusal = taken(component, vec![derived]).unwrap_err();
+            assert!(refusal.contains(words), "{refusal}");
+        }
+        assert!(take(b"{", "a", &[]).unwrap_err().contains("malformed"));
+    }
+}
