@@ -4,6 +4,8 @@
 //! request follows the environment (`ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`, in upper
 //! or lower case).
 
+mod one_server;
+
 use std::net::{IpAddr, Ipv6Addr};
 
 use ureq::{
@@ -11,6 +13,8 @@ use ureq::{
     http::Uri,
     typestate::{WithBody, WithoutBody},
 };
+
+pub use crate::one_server::agent_for_one_server;
 
 /// A `GET` request. If it is for this machine, it bypasses every proxy.
 #[must_use]

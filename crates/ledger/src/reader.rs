@@ -190,18 +190,17 @@ impl LogReader {
 
 /// Serves the public files of the log as the log port does.
 impl LogSource for LogReader {
-    fn checkpoint(&mut self) -> Result<String, String> {
+    fn checkpoint(&self) -> Result<String, String> {
         Ok(self.published.note.clone())
     }
 
-    fn key_events(&mut self) -> Result<Vec<KeyEvent>, String> {
-        Ok(self.key_events.clone())
+    fn key_events(&self) -> Result<Option<Vec<KeyEvent>>, String> {
+        Ok(Some(self.key_events.clone()))
     }
 
-    fn file(&mut self, path: &TilePath) -> Result<Vec<u8>, String> {
-        let tile = self.stored.tile(path, self.published.checkpoint.size);
-        tile.map_err(|error| error.to_string())?
-            .ok_or_else(|| format!("the checkpoint's tree has no {path}"))
+    fn file(&self, path: TilePath) -> Result<Option<impl AsRef<[u8]>>, String> {
+        let tile = self.stored.tile(&path, self.published.checkpoint.size);
+        tile.map_err(|error| error.to_string())
     }
 }
 

@@ -17,5 +17,6 @@ pub(crate) fn run(arguments: BenchArguments) -> Result<()> {
         BenchCommand::Pipeline(arguments) => pipeline::run(&arguments),
         BenchCommand::ApiServe(arguments) => api::serve_until_killed(&arguments),
         BenchCommand::LedgerLoad(arguments) => load::run(&arguments),
+        BenchCommand::LedgerServe(arguments) => ledger::serve_until_killed(&arguments),
     }
 }

@@ -300,13 +300,17 @@ pub(crate) struct Signature {
 pub(crate) struct VerifyArguments {
     #[command(subcommand)]
     pub(crate) file: Option<VerifyFile>,
-    /// A site's data directory, or the address of a log, e.g. http://localhost:8081.
+    /// A site's data directory, or the address of a log, e.g. http://localhost:8081; with --vkey
+    /// also of a log that another program writes (C2SP tlog-tiles).
     #[arg(value_name = "DIR | URL", required = true)]
     pub(crate) log: Option<OsString>,
     /// The log's verifier key, as its operator gave it to you. Without it, the key that the log
     /// itself names is trusted.
     #[arg(long, value_name = "KEY")]
     pub(crate) vkey: Option<String>,
+    /// First line of the log's checkpoints, if it is not the name of the key.
+    #[arg(long, value_name = "NAME", requires = "vkey")]
+    pub(crate) origin: Option<String>,
     /// Also check that the log accounts for every poll of every sensor: with a sealed reading, or
     /// with a declared gap. This reads the envelopes, so it needs a data directory.
     #[arg(long)]
@@ -563,6 +567,9 @@ pub(crate) enum BenchCommand {
     /// Fill a log until the process is killed.
     #[command(hide = true)]
     LedgerLoad(LedgerLoadArguments),
+    /// Serve the public files of a log until the process is killed.
+    #[command(hide = true)]
+    LedgerServe(LedgerServeArguments),
 }
 
 #[derive(Args, Debug)]
@@ -588,6 +595,11 @@ pub(crate) struct ApiServeArguments {
 pub(crate) struct LedgerLoadArguments {
     pub(crate) folder: PathBuf,
     pub(crate) entries: u64,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LedgerServeArguments {
+    pub(crate) folder: PathBuf,
 }
 
 #[derive(Args, Debug)]

@@ -12,21 +12,21 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use ledger::{
     disk::RealDisk,
-    verify::{KeyHistory, verify_folder_with, verify_tree},
+    verify::{KnownLog, LogKeys, verify_folder_with, verify_tree},
 };
 use model::completeness::Completeness;
-use tlog::{Checkpoint, Policy, SignedNote, VerifierKey};
+use tlog::{Checkpoint, Origin, Policy, SignedNote, VerifierKey};
 
-use self::{
-    http_log::HttpLog,
-    shown::{Shown, check_policy, ok, parse_vkey, report_keys},
-};
+use self::shown::{Shown, check_policy, ok, parse_vkey, report_signers};
 use crate::{
     cli::{VerifyArguments, VerifyFile},
     data_dir, output, policy,
 };
 
-pub(crate) use self::shown::{NotShown, progress};
+pub(crate) use self::{
+    http_log::HttpLog,
+    shown::{NotShown, progress},
+};
 
 pub(crate) fn run(arguments: &VerifyArguments) -> Result<()> {
     match &arguments.file {
@@ -37,7 +37,8 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<()> {
 }
 
 fn verify_log(arguments: &VerifyArguments) -> Result<()> {
-    let vkey = parse_vkey(arguments.vkey.as_deref())?;
+    let known = known_log(arguments)?;
+    let vkey = known.as_ref().map(|known| &known.key);
     let policy = arguments.policy.as_deref().map(policy::read).transpose()?;
     let policy = policy.as_ref();
     let log = arguments.log.as_deref().context("name a data directory or the address of a log")?;
@@ -49,15 +50,16 @@ fn verify_log(arguments: &VerifyArguments) -> Result<()> {
             "--completeness reads envelopes, but {name} publishes only their hashes: name the site's data directory"
         );
     }
+    if url.is_none() && arguments.origin.is_some() {
+        bail!("--origin is for the address of a log: the log in {name} names its own");
+    }
     let since = arguments.since.as_deref().map(since::read).transpose()?;
     output::line(&format!("verifying the log {name}"));
     let result = match (&since, url) {
-        (Some(since), Some(url)) => since::verify_http(url, since, vkey.as_ref()),
-        (Some(since), None) => since::verify_data_dir(Path::new(log), since, vkey.as_ref()),
-        (None, Some(url)) => verify_http(url, vkey.as_ref(), policy),
-        (None, None) => {
-            verify_data_dir(Path::new(log), vkey.as_ref(), policy, arguments.completeness)
-        }
+        (Some(since), Some(url)) => since::verify_http(url, since, known.as_ref()),
+        (Some(since), None) => since::verify_data_dir(Path::new(log), since, known.as_ref()),
+        (None, Some(url)) => verify_http(url, known.as_ref(), policy),
+        (None, None) => verify_data_dir(Path::new(log), vkey, policy, arguments.completeness),
     };
     match result {
         Ok(shown) => shown.conclude(&format!("the log {name}"), "the log verifies"),
@@ -66,6 +68,15 @@ fn verify_log(arguments: &VerifyArguments) -> Result<()> {
             bail!("the log {name} does not verify")
         }
     }
+}
+
+fn known_log(arguments: &VerifyArguments) -> Result<Option<KnownLog>> {
+    let Some(key) = parse_vkey(arguments.vkey.as_deref())? else { return Ok(None) };
+    let mut known = KnownLog::from(key);
+    if let Some(origin) = &arguments.origin {
+        known.origin = Origin::parse(origin).context("--origin is not the name of a log")?;
+    }
+    Ok(Some(known))
 }
 
 fn verify_data_dir(
@@ -103,7 +114,8 @@ fn verify_data_dir(
             "      {bytes} bytes at the end belong to an unfinished write, which was never acknowledged"
         ));
     }
-    let mut shown = report(&verified.checkpoint, &verified.keys, vkey.is_some());
+    let keys = LogKeys::Named(verified.keys.clone());
+    let mut shown = report(&verified.checkpoint, &keys, vkey.is_some());
     if let Some(policy) = policy {
         // The checkpoint that witnesses signed may be older than the newest key. Every history has
         // the first key.
@@ -125,20 +137,19 @@ fn verify_data_dir(
     Ok(shown)
 }
 
-fn verify_http(url: &str, vkey: Option<&VerifierKey>, policy: Option<&Policy>) -> Result<Shown> {
-    let mut log = HttpLog::new(url);
-    let verified = verify_tree(&mut log, vkey, &mut progress())?;
+fn verify_http(url: &str, known: Option<&KnownLog>, policy: Option<&Policy>) -> Result<Shown> {
+    let verified = verify_tree(&HttpLog::new(url), known, &mut progress())?;
     ok(&format!("{} tiles and entry bundles match the hashes of the entries", verified.files));
-    let mut shown = report(&verified.checkpoint, &verified.keys, vkey.is_some());
+    let mut shown = report(&verified.checkpoint, &verified.keys, known.is_some());
     if let Some(policy) = policy {
         check_policy(policy, &SignedNote::parse(&verified.note)?, &mut shown)?;
     }
     Ok(shown)
 }
 
-fn report(checkpoint: &Checkpoint, keys: &KeyHistory, was_given: bool) -> Shown {
+fn report(checkpoint: &Checkpoint, keys: &LogKeys, was_given: bool) -> Shown {
     ok(&format!("{} entries hash to the root {}", checkpoint.size, checkpoint.root));
-    report_keys(checkpoint, keys, was_given, "log");
+    report_signers(checkpoint, keys, was_given);
     let mut shown = Shown::default();
     shown.demand(checkpoint.size.get() > 0, || {
         String::from("the checkpoint covers no entries, so it proves nothing")

@@ -1,5 +1,4 @@
-//! A log with its index and Pangea's API, without the rest of a site: no engines, no sensors, no
-//! page. `sealwire bench api` measures it.
+//! A log without the rest of a site: no engines, no sensors, no page. `sealwire bench` measures it.
 
 use std::{io, path::Path, time::Duration};
 
@@ -7,6 +6,7 @@ use access::{Account, InvalidTokenName, Scope};
 use data_dir::{DataDir, DataDirError};
 use index::Reader;
 use ledger::{Ledger, WriteError, Writer};
+use log_http::PublicLog;
 use orders::{
     SiteLog, SiteLogError, {Done, Operator, OperatorError, Order},
 };
@@ -23,7 +23,7 @@ use work::Service as _;
 /// The same as a site's default.
 const CHECKPOINT_PERIOD: Duration = Duration::from_millis(500);
 
-/// A log that is being served.
+/// A log that is being served, with its index and Pangea's API.
 #[derive(Debug)]
 pub struct LogAlone {
     /// URL of the API.
@@ -118,6 +118,12 @@ impl LogAlone {
         while self.tasks.join_next().await.is_some() {}
         self.writer.close().await
     }
+}
+
+/// Serves the public files of a log, as a site's log port does, until `shutdown`.
+pub async fn serve_public(ledger: Ledger, listener: TcpListener, shutdown: CancellationToken) {
+    let router = PublicLog { ledger, witnessed: None }.router();
+    http_server::serve(http_server::Places::MANY, listener, router, no_room, shutdown).await;
 }
 
 async fn new_token(operator: &Operator) -> Result<String, LogAloneError> {

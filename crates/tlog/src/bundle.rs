@@ -47,20 +47,7 @@ impl EntryBundle {
     /// # Errors
     /// The bytes have no entries or more than 256, or end within an entry.
     pub fn decode(bytes: &[u8]) -> Result<Self, InvalidBundle> {
-        let mut entries = Vec::new();
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            if entries.len() == TILE_WIDTH_MAX {
-                return Err(InvalidBundle::TooManyEntries);
-            }
-            let cut_off = InvalidBundle::CutOff { offset: entries.len() };
-            let (length, after) = rest.split_first_chunk().ok_or(cut_off)?;
-            let length = usize::from(u16::from_be_bytes(*length));
-            let (entry, after) = after.split_at_checked(length).ok_or(cut_off)?;
-            entries.push(entry.into());
-            rest = after;
-        }
-        Self::new(entries)
+        Self::new(split_entries(bytes)?.into_iter().map(<[u8]>::to_vec).collect())
     }
 
     /// Encodes the bundle in the form in which it is stored and served.
@@ -88,6 +75,30 @@ impl EntryBundle {
     pub fn leaf_hashes(&self) -> Vec<Hash> {
         self.entries.iter().map(|entry| leaf_hash(entry)).collect()
     }
+}
+
+/// Splits the bytes of a bundle of any width into its entries, without copying them.
+///
+/// # Errors
+/// The bytes have no entries or more than 256, or end within an entry.
+pub fn split_entries(bytes: &[u8]) -> Result<Vec<&[u8]>, InvalidBundle> {
+    if bytes.is_empty() {
+        return Err(InvalidBundle::Empty);
+    }
+    let mut entries = Vec::with_capacity(TILE_WIDTH_MAX);
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        if entries.len() == TILE_WIDTH_MAX {
+            return Err(InvalidBundle::TooManyEntries);
+        }
+        let cut_off = InvalidBundle::CutOff { offset: entries.len() };
+        let (length, after) = rest.split_first_chunk().ok_or(cut_off)?;
+        let length = usize::from(u16::from_be_bytes(*length));
+        let (entry, after) = after.split_at_checked(length).ok_or(cut_off)?;
+        entries.push(entry);
+        rest = after;
+    }
+    Ok(entries)
 }
 
 /// Why entries are not a bundle, or bytes do not hold one.

@@ -77,7 +77,7 @@ mod tile_reader;
 pub use crate::add_checkpoint::{
     AddCheckpoint, AuthenticateError, ParseAddCheckpointError, RefuseError, Submission, TreeHead,
 };
-pub use crate::bundle::{EntryBundle, InvalidBundle};
+pub use crate::bundle::{EntryBundle, InvalidBundle, split_entries};
 pub use crate::checkpoint::{
     Checkpoint, ExtensionLine, InvalidLine, OpenCheckpointError, Origin, ParseCheckpointError,
 };

@@ -35,6 +35,22 @@ pub enum VerifyError {
         /// The parse error.
         source: InvalidBundle,
     },
+    /// The log does not have a file that its checkpoint requires.
+    #[error("the log has no {path}, so the whole log cannot be verified")]
+    Missing {
+        /// Path of the file (C2SP tlog-tiles).
+        path: String,
+    },
+    /// A bundle has another number of entries than its width.
+    #[error("{path} has {count} entries, but a bundle of its width has {expected}")]
+    EntryCount {
+        /// Path of the bundle (C2SP tlog-tiles).
+        path: String,
+        /// Number of entries in the bundle.
+        count: usize,
+        /// Number of entries that it must have.
+        expected: usize,
+    },
     /// A tile does not have the length that its width requires.
     #[error("{path} is not a tile")]
     TileLen {
@@ -157,6 +173,9 @@ pub enum VerifyError {
         /// What is wrong with the state.
         reason: &'static str,
     },
+    /// The log names no keys, and the verifier knows none.
+    #[error(transparent)]
+    NoKeys(#[from] NoKeys),
     /// Leaf 0 is not a genesis entry.
     #[error("leaf 0 is not a genesis entry that names the log's key")]
     NoGenesis,
@@ -166,6 +185,42 @@ pub enum VerifyError {
         /// The verifier key that the log names.
         named: String,
     },
+}
+
+/// The log names no keys, and the verifier knows none.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the log does not name the keys that signed it, so another program may have written it: name its \
+     verifier key"
+)]
+pub struct NoKeys;
+
+/// Why the newest checkpoint of a log cannot be believed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenLogError {
+    /// The source cannot provide the checkpoint or the keys.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The log names no keys, and the verifier knows none.
+    #[error(transparent)]
+    NoKeys(#[from] NoKeys),
+    /// The keys that the log names do not hold, or the last of them did not sign the checkpoint.
+    #[error(transparent)]
+    Named(#[from] InvalidKeys),
+    /// The known key did not sign the checkpoint, or it is of another log.
+    #[error(transparent)]
+    Known(#[from] OpenCheckpointError),
+}
+
+impl From<OpenLogError> for VerifyError {
+    fn from(error: OpenLogError) -> Self {
+        match error {
+            OpenLogError::Unavailable(words) => Self::Unavailable(words),
+            OpenLogError::NoKeys(error) => error.into(),
+            OpenLogError::Named(error) => error.into(),
+            OpenLogError::Known(error) => error.into(),
+        }
+    }
 }
 
 impl From<InvalidKeys> for VerifyError {

@@ -1,15 +1,14 @@
 //! Verifies that a log has only grown since an older checkpoint, by a consistency proof (RFC 6962,
 //! section 2.1.2) that it computes from the log's tiles.
 
-use key_history::{InvalidKeys, KeyHistory};
 use tlog::{
     Checkpoint, ConsistencyError, Hash, OpenCheckpointError, ShortTile, Shrunk, TileId, TreeSize,
-    VerifierKey, consistency_proof, root, verify_consistency,
+    consistency_proof, root, verify_consistency,
 };
 
 use super::{
-    error::VerifyError,
-    tree::{LogSource, read_tile},
+    error::{OpenLogError, VerifyError},
+    source::{KnownLog, LogKeys, LogSource, Opened, read_tile},
 };
 
 /// The two checkpoints of a log that has only grown between them.
@@ -20,26 +19,25 @@ pub struct Grown {
     /// The newest checkpoint.
     pub checkpoint: Checkpoint,
     /// The keys that have signed the log, up to the newest checkpoint.
-    pub keys: KeyHistory,
+    pub keys: LogKeys,
 }
 
 /// Verifies that the log still begins with everything that the older checkpoint `since`, a signed
 /// note, covers. Reads some tiles, not the whole log.
 ///
 /// If `known` is given, it must be among the keys that the newest checkpoint's leaves name. The
-/// older checkpoint may come before that key.
+/// older checkpoint may come before that key. If the log names no keys, `known` must have signed
+/// both checkpoints.
 ///
 /// # Errors
 /// One of the checkpoints is invalid, a tile is unavailable, or the history was changed.
 pub fn verify_growth(
-    source: &mut impl LogSource,
-    known: Option<&VerifierKey>,
+    source: &impl LogSource,
+    known: Option<&KnownLog>,
     since: &str,
 ) -> Result<Grown, GrowthError> {
-    let note = source.checkpoint().map_err(VerifyError::Unavailable)?;
-    let events = source.key_events().map_err(VerifyError::Unavailable)?;
-    let (keys, checkpoint) =
-        KeyHistory::under(&note, &events, known).map_err(GrowthError::Checkpoint)?;
+    let Opened { checkpoint, keys, .. } =
+        Opened::newest(source, known).map_err(GrowthError::Checkpoint)?;
     let since = keys.open_checkpoint(since).map_err(GrowthError::Since)?;
     let growth = checkpoint.size.extends(since.size)?;
     let mut read = |tile: &TileId| -> Result<Vec<Hash>, GrowthError> {
@@ -65,7 +63,7 @@ pub enum GrowthError {
     Since(#[source] OpenCheckpointError),
     /// The newest checkpoint is not one of this log.
     #[error("the newest checkpoint is not from this log")]
-    Checkpoint(#[source] InvalidKeys),
+    Checkpoint(#[source] OpenLogError),
     /// The log is shorter than the older checkpoint.
     #[error("the log is shorter than it was")]
     Shrunk(#[from] Shrunk),

@@ -1,35 +1,20 @@
 //! Verifies a log by its public files: computes the tree from the entries and compares it with the
 //! tiles.
 
-use key_history::{KeyEvent, KeyHistory};
+use std::mem;
+
 use tlog::{
-    BundleId, Checkpoint, EntryBundle, Frontier, Hash, TileId, TileLevel, TilePath, VerifierKey,
-    decode_hashes, root_of,
+    Checkpoint, Hash, ShortTile, TileId, TileLevel, TilePath, TileWidth, TreeSize, root, root_of,
 };
 
-use super::error::VerifyError;
+use super::{
+    blocks::{BLOCK_LEAVES, Block, check_blocks},
+    error::VerifyError,
+    source::{KnownLog, LogKeys, LogSource, Opened, read_tile},
+};
 
-/// A source of a log's public files.
-pub trait LogSource {
-    /// The newest checkpoint, a signed note.
-    ///
-    /// # Errors
-    /// The checkpoint is unavailable. The text says from where and why.
-    fn checkpoint(&mut self) -> Result<String, String>;
-
-    /// The events that name the log's keys, at least those that the checkpoint covers. The caller
-    /// asks for them after the checkpoint.
-    ///
-    /// # Errors
-    /// The events are unavailable. The text says from where and why.
-    fn key_events(&mut self) -> Result<Vec<KeyEvent>, String>;
-
-    /// The bytes of a tile or an entry bundle.
-    ///
-    /// # Errors
-    /// The file is unavailable. The text says from where and why.
-    fn file(&mut self, path: &TilePath) -> Result<Vec<u8>, String>;
-}
+/// Number of levels on which the largest tree has hashes.
+const LEVELS: u8 = 8;
 
 /// The result of a successful verification.
 #[derive(Clone, Debug)]
@@ -39,7 +24,7 @@ pub struct Verified {
     /// The checkpoint's note, with all its signatures.
     pub note: String,
     /// The keys that have signed the log, up to the checkpoint.
-    pub keys: KeyHistory,
+    pub keys: LogKeys,
     /// Number of tiles and entry bundles that were compared.
     pub files: u64,
 }
@@ -47,91 +32,116 @@ pub struct Verified {
 /// Computes the tree from the log's entries, and compares every tile, the root and the signature.
 /// Calls `progress` with the number of verified leaves.
 ///
-/// If `known` is given, it must be among the keys that the checkpoint's leaves name; if not, the
-/// key that the genesis entry names is trusted. The entries must include the events that name keys.
+/// If the log names its keys, `known` must be among those that the checkpoint's leaves name;
+/// without it, the key that the genesis entry names is trusted. The entries must include the events
+/// that name keys. If the log names no keys, any program may have written it, and `known` itself
+/// must have signed the checkpoint.
 ///
 /// # Errors
 /// The first file or leaf that is wrong.
 pub fn verify_tree(
-    source: &mut impl LogSource,
-    known: Option<&VerifierKey>,
+    source: &impl LogSource,
+    known: Option<&KnownLog>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Verified, VerifyError> {
-    let note = source.checkpoint().map_err(VerifyError::Unavailable)?;
-    let events = source.key_events().map_err(VerifyError::Unavailable)?;
-    let (keys, checkpoint) = KeyHistory::under(&note, &events, known)?;
+    let Opened { note, checkpoint, keys } = Opened::newest(source, known)?;
     let size = checkpoint.size;
-    let mut frontier = Frontier::new();
+    let mut edge = Edge::new(source);
     let mut files = 0;
-    // For each level, the hashes that the level below gives.
-    let mut level_hashes = Vec::new();
-    for bundle in size.bundles() {
-        let leaf_hashes = check_bundle(source, bundle, &keys)?;
-        for leaf_hash in &leaf_hashes {
-            frontier.append(*leaf_hash);
-        }
+    let mut leaves = 0;
+    check_blocks(source, size, &keys, &mut |block| {
+        // A tile and a bundle.
         files += 2;
-        if leaf_hashes.len() == 256 {
-            level_hashes.push(root_of(&leaf_hashes));
+        match block {
+            Block::Full(root) => {
+                files += edge.add_block(root)?;
+                leaves += BLOCK_LEAVES;
+            }
+            Block::Partial(hashes) => {
+                leaves += hashes.len() as u64;
+                edge.leaves.hashes = hashes;
+            }
         }
-        progress(frontier.size().get());
+        progress(leaves);
+        Ok(())
+    })?;
+    let computed = edge.root(size);
+    if computed != checkpoint.root {
+        return Err(VerifyError::Root { size, signed: checkpoint.root, computed });
     }
-    if frontier.root() != checkpoint.root {
-        return Err(VerifyError::Root { size, signed: checkpoint.root, computed: frontier.root() });
-    }
-    for tile in size.tiles().filter(|tile| tile.level > TileLevel::LEAVES) {
-        if tile.index == 0 && tile.level.get() > 1 {
-            level_hashes =
-                level_hashes.as_chunks::<256>().0.iter().map(|hashes| root_of(hashes)).collect();
-        }
-        let stored = read_tile(source, tile)?;
-        let begin = usize::try_from(tile.index * 256).unwrap_or(usize::MAX);
-        let computed = level_hashes.get(begin..begin.saturating_add(stored.len()));
-        if computed != Some(stored.as_slice()) {
-            return Err(VerifyError::Tile { path: TilePath::Hashes(tile).to_string() });
-        }
-        files += 1;
-    }
+    files += edge.compare_partial()?;
     Ok(Verified { checkpoint, note, keys, files })
 }
 
-/// The leaf hashes of a bundle, after a comparison with the tile of level 0.
-fn check_bundle(
-    source: &mut impl LogSource,
-    bundle: BundleId,
-    keys: &KeyHistory,
-) -> Result<Vec<Hash>, VerifyError> {
-    let path = TilePath::Entries(bundle);
-    let bytes = source.file(&path).map_err(VerifyError::Unavailable)?;
-    let malformed = |source| VerifyError::Bundle { path: path.to_string(), source };
-    let entries = EntryBundle::decode(&bytes).map_err(malformed)?;
-    let computed = entries.leaf_hashes();
-    let tile = TileId { level: TileLevel::LEAVES, index: bundle.index, width: bundle.width };
-    let stored = read_tile(source, tile)?;
-    if computed.len() != stored.len() {
-        return Err(VerifyError::Tile { path: path.to_string() });
-    }
-    for (leaf, (computed, stored)) in (bundle.index * 256..).zip(computed.iter().zip(&stored)) {
-        if computed != stored {
-            let tile = TilePath::Hashes(tile).to_string();
-            return Err(VerifyError::Leaf { leaf, bundle: path.to_string(), tile });
-        }
-        if let Some(commitment) = keys.commitment(leaf)
-            && tlog::leaf_hash(commitment.as_bytes()) != *computed
-        {
-            return Err(VerifyError::KeyEvent { leaf });
-        }
-    }
-    Ok(computed)
+/// The right edge of the tree over the leaves that were verified.
+struct Edge<'a, Source> {
+    source: &'a Source,
+    leaves: LastTile,
+    /// The tiles above, from level 1 up.
+    above: Vec<LastTile>,
 }
 
-/// Reads and decodes the hashes of a tile.
-pub(super) fn read_tile(
-    source: &mut impl LogSource,
-    tile: TileId,
-) -> Result<Vec<Hash>, VerifyError> {
-    let path = TilePath::Hashes(tile);
-    let bytes = source.file(&path).map_err(VerifyError::Unavailable)?;
-    decode_hashes(tile.width, &bytes)
-        .map_err(|source| VerifyError::TileLen { path: path.to_string(), source })
+/// The last tile of a level, while it is partial.
+struct LastTile {
+    level: TileLevel,
+    index: u64,
+    hashes: Vec<Hash>,
+}
+
+impl<'a, Source: LogSource> Edge<'a, Source> {
+    fn new(source: &'a Source) -> Self {
+        let first = |level| LastTile { level, index: 0, hashes: Vec::new() };
+        let above = (1..LEVELS).filter_map(|level| TileLevel::new(level).ok());
+        Self { source, leaves: first(TileLevel::LEAVES), above: above.map(first).collect() }
+    }
+
+    /// Adds the root over the next 256 leaves, and compares each tile that becomes full. Returns
+    /// their number.
+    fn add_block(&mut self, root: Hash) -> Result<u64, VerifyError> {
+        let mut full = 0;
+        let mut root = root;
+        for tile in &mut self.above {
+            tile.hashes.push(root);
+            if tile.width() != Some(TileWidth::Full) {
+                break;
+            }
+            tile.compare(self.source)?;
+            root = root_of(&mem::take(&mut tile.hashes));
+            tile.index += 1;
+            full += 1;
+        }
+        Ok(full)
+    }
+
+    /// Compares the tiles that remain partial above the leaves. Returns their number.
+    fn compare_partial(&self) -> Result<u64, VerifyError> {
+        self.above.iter().map(|tile| tile.compare(self.source)).sum()
+    }
+
+    /// The root of the tree of `size` leaves, all of which were added.
+    fn root(&self, size: TreeSize) -> Hash {
+        let last_tile = |asked: &TileId| {
+            let mut tiles = std::iter::once(&self.leaves).chain(&self.above);
+            let tile = tiles.find(|tile| tile.level == asked.level);
+            Ok::<_, ShortTile>(tile.map(|tile| tile.hashes.clone()).unwrap_or_default())
+        };
+        root(size, last_tile).expect("the parts of a tree are in the last tiles of its levels")
+    }
+}
+
+impl LastTile {
+    /// `None` if it has no hash.
+    fn width(&self) -> Option<TileWidth> {
+        TileWidth::from_count(self.hashes.len())
+    }
+
+    /// Compares it with the log's tile. Returns the number of tiles compared: none if it is empty.
+    fn compare(&self, source: &impl LogSource) -> Result<u64, VerifyError> {
+        let Some(width) = self.width() else { return Ok(0) };
+        let tile = TileId { level: self.level, index: self.index, width };
+        if read_tile(source, tile)? != self.hashes {
+            return Err(VerifyError::Tile { path: TilePath::Hashes(tile).to_string() });
+        }
+        Ok(1)
+    }
 }

@@ -78,9 +78,9 @@ fn every_reader_finds_a_log_that_holds_wherever_the_writer_is_stopped() {
         let _trying = Trying(&|| format!("before operation {number}"));
         let disk = SimulatedDisk::with(contents);
         assert_holds_for_every_reader(&disk, published);
-        if let Ok(mut reader) = LogReader::open(Arc::new(disk), folder(), None) {
+        if let Ok(reader) = LogReader::open(Arc::new(disk), folder(), None) {
             assert_is_evidence(&reader);
-            verify_tree(&mut reader, None, &mut |_| {}).unwrap();
+            verify_tree(&reader, None, &mut |_| {}).unwrap();
             looked += 1;
         }
     }

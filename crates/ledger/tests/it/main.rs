@@ -20,6 +20,7 @@ mod evidence;
 mod faults;
 mod features;
 mod flipped_bits;
+mod foreign;
 mod kills;
 mod leftovers;
 mod reader;

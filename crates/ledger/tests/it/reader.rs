@@ -116,8 +116,8 @@ async fn an_erasure_meanwhile_makes_nothing_wrong() {
 }
 
 fn grown(folder: &Path, since: &LogReader) -> Result<Grown, GrowthError> {
-    let mut now = look(folder).unwrap();
-    verify_growth(&mut now, None, &since.published().note)
+    let now = look(folder).unwrap();
+    verify_growth(&now, None, &since.published().note)
 }
 
 #[tokio::test]

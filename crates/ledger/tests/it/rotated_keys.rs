@@ -11,8 +11,8 @@ use ledger::{
     disk::RealDisk,
     evidence::{BundleError, Selection, export, verify_bundle},
     verify::{
-        GrowthError, InvalidKeyEvents, InvalidKeys, KeyEvent, LogSource, VerifyError,
-        verify_folder, verify_growth, verify_tree,
+        GrowthError, InvalidKeyEvents, InvalidKeys, KeyEvent, KeyHistory, KnownLog, LogKeys,
+        LogSource, OpenLogError, VerifyError, verify_folder, verify_growth, verify_tree,
     },
 };
 use model::Timestamp;
@@ -33,21 +33,26 @@ struct Shown {
 }
 
 impl LogSource for Shown {
-    fn checkpoint(&mut self) -> Result<String, String> {
+    fn checkpoint(&self) -> Result<String, String> {
         self.log.checkpoint()
     }
 
-    fn key_events(&mut self) -> Result<Vec<KeyEvent>, String> {
-        Ok(self.events.clone())
+    fn key_events(&self) -> Result<Option<Vec<KeyEvent>>, String> {
+        Ok(Some(self.events.clone()))
     }
 
-    fn file(&mut self, path: &TilePath) -> Result<Vec<u8>, String> {
+    fn file(&self, path: TilePath) -> Result<Option<impl AsRef<[u8]>>, String> {
         self.log.file(path)
     }
 }
 
 fn look(folder: &Path) -> LogReader {
     LogReader::open(Arc::new(RealDisk), &folder.join("ledger"), None).unwrap()
+}
+
+fn named(keys: &LogKeys) -> &KeyHistory {
+    let LogKeys::Named(keys) = keys else { panic!("a log of ours names its keys: {keys:?}") };
+    keys
 }
 
 /// The genuine log, and the folder of a log with the same first leaf that the old key signs up to
@@ -79,6 +84,7 @@ async fn genuine_and_forged() -> (TempDir, TempDir) {
 async fn a_key_counts_only_under_a_checkpoint_that_covers_its_event() {
     let (genuine, forged) = genuine_and_forged().await;
     let (old, new) = (other_signer(1).vkey().clone(), other_signer(2).vkey().clone());
+    let known = |key: &VerifierKey| KnownLog::from(key.clone());
     let is_too_early = |error: &InvalidKeyEvents, key: &VerifierKey| {
         let key = key.to_string();
         matches!(error, InvalidKeyEvents::NotYet { vkey, leaf: ROTATION, size: FORGED } if *vkey == key)
@@ -86,18 +92,18 @@ async fn a_key_counts_only_under_a_checkpoint_that_covers_its_event() {
 
     // Over HTTP: the whole log, and its growth.
     let events = look(genuine.path()).key_events().to_vec();
-    let mut shown = Shown { log: look(forged.path()), events };
-    let error = verify_tree(&mut shown, Some(&new), &mut |_| {}).unwrap_err();
+    let shown = Shown { log: look(forged.path()), events };
+    let error = verify_tree(&shown, Some(&known(&new)), &mut |_| {}).unwrap_err();
     assert!(matches!(&error, VerifyError::Keys(error) if is_too_early(error, &new)), "{error}");
     let since = shown.checkpoint().unwrap();
-    let error = verify_growth(&mut shown, Some(&new), &since).unwrap_err();
+    let error = verify_growth(&shown, Some(&known(&new)), &since).unwrap_err();
     assert!(
-        matches!(&error, GrowthError::Checkpoint(InvalidKeys::Events(error)) if is_too_early(error, &new)),
+        matches!(&error, GrowthError::Checkpoint(OpenLogError::Named(InvalidKeys::Events(error))) if is_too_early(error, &new)),
         "{error}"
     );
     // Someone who knows only the old key sees only that key.
-    let verified = verify_tree(&mut shown, Some(&old), &mut |_| {}).unwrap();
-    assert_eq!(verified.keys.iter().collect::<Vec<_>>(), [(0, &old)]);
+    let verified = verify_tree(&shown, Some(&known(&old)), &mut |_| {}).unwrap();
+    assert_eq!(named(&verified.keys).iter().collect::<Vec<_>>(), [(0, &old)]);
 
     // In a folder: all of it, or only what its checkpoint covers.
     let ledger = forged.path().join("ledger");
@@ -126,12 +132,12 @@ async fn a_key_counts_only_under_a_checkpoint_that_covers_its_event() {
 
     // The genuine log verifies with either key, because the old key signed the change to the new
     // one.
-    for known in [&old, &new] {
-        verify_tree(&mut look(genuine.path()), Some(known), &mut |_| {}).unwrap();
+    for key in [&old, &new] {
+        verify_tree(&look(genuine.path()), Some(&known(key)), &mut |_| {}).unwrap();
         let ledger = genuine.path().join("ledger");
-        verify_folder(&RealDisk, &ledger, Some(known), &mut |_| {}).unwrap();
+        verify_folder(&RealDisk, &ledger, Some(key), &mut |_| {}).unwrap();
         let since = look(genuine.path()).checkpoint().unwrap();
-        let verified = verify_growth(&mut look(genuine.path()), Some(known), &since);
-        assert_eq!(verified.unwrap().keys.iter().count(), 2);
+        let grown = verify_growth(&look(genuine.path()), Some(&known(key)), &since).unwrap();
+        assert_eq!(named(&grown.keys).iter().count(), 2);
     }
 }

@@ -1,5 +1,5 @@
-//! `sealwire bench ledger`: fills a log, kills the process that fills it, then opens and verifies
-//! the log.
+//! `sealwire bench ledger`: fills a log, kills the process that fills it, then opens the log and
+//! verifies it, as a folder and by its address.
 
 use std::{
     fs,
@@ -10,14 +10,24 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use ledger::{Ledger, disk::RealDisk, verify::verify_folder};
+use ledger::{
+    Ledger,
+    disk::RealDisk,
+    verify::{verify_folder, verify_tree},
+};
 use serde::Serialize;
+use site::log_alone::serve_public;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     load::{self, ENVELOPE_BYTES, Measured},
     machine,
 };
-use crate::{cli::MeasureArguments, output};
+use crate::{
+    cli::{LedgerServeArguments, MeasureArguments},
+    output,
+    verify::HttpLog,
+};
 
 /// Number of entries in the log; a tenth with `--quick`.
 const ENTRIES: u64 = 10_000_000;
@@ -32,6 +42,7 @@ struct Figures {
     reopen_ms: f64,
     rss_mb: Option<f64>,
     verify_entries_per_s: f64,
+    verify_url_entries_per_s: f64,
     bytes_per_entry: f64,
     lone_bytes_per_entry: f64,
     entries: u64,
@@ -79,6 +90,9 @@ fn measure(folder: &Path, entries: u64) -> Result<Figures> {
     let verified = verify_folder(&RealDisk, &log, None, &mut |_leaves| {})?;
     let verify_entries_per_s = verified.leaves as f64 / begin.elapsed().as_secs_f64();
 
+    output::note("sealwire: verifying it by its address");
+    let verify_url_entries_per_s = verify_url(&log)?;
+
     Ok(Figures {
         batch_entries_per_s: measured.batch_entries_per_s,
         single_entries_per_s: measured.single_entries_per_s,
@@ -87,6 +101,7 @@ fn measure(folder: &Path, entries: u64) -> Result<Figures> {
         reopen_ms,
         rss_mb,
         verify_entries_per_s,
+        verify_url_entries_per_s,
         bytes_per_entry: measured.bytes_per_entry,
         lone_bytes_per_entry: measured.lone_bytes_per_entry,
         entries: size,
@@ -115,6 +130,38 @@ fn load_and_kill(folder: &Path, entries: u64) -> Result<(Measured, Option<f64>)>
     BufReader::new(stdout).read_line(&mut line)?;
     let measured = serde_json::from_str(&line).context("the process that fills the log failed")?;
     Ok((measured, resident_mb(child.0.id())))
+}
+
+/// Verifies the log by its address, which another process serves. Returns entries per second.
+fn verify_url(log: &Path) -> Result<f64> {
+    let mut child = Killed(
+        Command::new(std::env::current_exe().context("cannot find this program")?)
+            .args(["bench", "ledger-serve"])
+            .arg(log)
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start the process that serves the log")?,
+    );
+    let stdout = child.0.stdout.take().context("the process has no output")?;
+    let mut url = String::new();
+    BufReader::new(stdout).read_line(&mut url)?;
+    let begin = Instant::now();
+    let verified = verify_tree(&HttpLog::new(url.trim_end()), None, &mut |_leaves| {})?;
+    Ok(verified.checkpoint.size.get() as f64 / begin.elapsed().as_secs_f64())
+}
+
+/// Runs the serving process: prints the log's address, and serves until it is killed.
+pub(crate) fn serve_until_killed(arguments: &LedgerServeArguments) -> Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let (ledger, writer) =
+            Ledger::open(&arguments.folder, load::signer()).context("cannot open the log")?;
+        ledger.publish_checkpoint().await?;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        output::line(&format!("http://{}", listener.local_addr()?));
+        serve_public(ledger, listener, CancellationToken::new()).await;
+        writer.close().await.context("the log could not be closed")
+    })
 }
 
 /// A process that does not outlive this value. It is killed without notice, as in a crash.
@@ -173,6 +220,11 @@ impl Figures {
             (
                 "verified in full",
                 format!("{:.0} entries/s", self.verify_entries_per_s),
+                String::from("at least 1,000,000"),
+            ),
+            (
+                "  by its address, served here",
+                format!("{:.0} entries/s", self.verify_url_entries_per_s),
                 String::from("at least 1,000,000"),
             ),
             (

@@ -1,7 +1,7 @@
 //! What a check shows and what it does not, line by line.
 
 use anyhow::{Context as _, Result};
-use ledger::verify::KeyHistory;
+use ledger::verify::{KeyHistory, LogKeys};
 use tlog::{Checkpoint, Policy, SignedNote, VerifierKey};
 
 use crate::{output, policy};
@@ -73,6 +73,20 @@ pub(super) fn check_policy(policy: &Policy, note: &SignedNote, shown: &mut Shown
         )
     });
     Ok(())
+}
+
+/// Prints who signed a log's checkpoint, and what was not checked because the log does not say it.
+pub(super) fn report_signers(checkpoint: &Checkpoint, keys: &LogKeys, was_given: bool) {
+    match keys {
+        LogKeys::Named(keys) => report_keys(checkpoint, keys, was_given, "log"),
+        LogKeys::Known(known) => {
+            ok(&format!("the checkpoint is signed by {}, the key that you named", known.key));
+            output::line(
+                "      the log does not name its keys, so it counts as another program's; not checked:",
+            );
+            output::line("      whether other keys signed it before, and what its entries mean");
+        }
+    }
 }
 
 /// Prints who signed, and why that is trusted. `named_by` names the source of the key if the caller

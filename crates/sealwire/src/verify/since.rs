@@ -3,12 +3,11 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
-use ledger::verify::{Grown, LogSource, verify_growth};
-use tlog::VerifierKey;
+use ledger::verify::{Grown, KnownLog, LogSource, verify_growth};
 
 use super::{
     http_log::HttpLog,
-    shown::{Shown, ok, report_keys},
+    shown::{Shown, ok, report_signers},
 };
 use crate::data_dir;
 
@@ -18,27 +17,26 @@ pub(super) fn read(file: &Path) -> Result<String> {
         .with_context(|| format!("cannot read the checkpoint {}", file.display()))
 }
 
-pub(super) fn verify_http(url: &str, since: &str, vkey: Option<&VerifierKey>) -> Result<Shown> {
-    let mut log = HttpLog::new(url);
-    verify(&mut log, vkey, since)
+pub(super) fn verify_http(url: &str, since: &str, known: Option<&KnownLog>) -> Result<Shown> {
+    verify(&HttpLog::new(url), known, since)
 }
 
 pub(super) fn verify_data_dir(
     folder: &Path,
     since: &str,
-    vkey: Option<&VerifierKey>,
+    known: Option<&KnownLog>,
 ) -> Result<Shown> {
-    let mut log = data_dir::look(folder, vkey)?;
-    verify(&mut log, vkey, since)
+    let log = data_dir::look(folder, known.map(|known| &known.key))?;
+    verify(&log, known, since)
 }
 
-fn verify(log: &mut impl LogSource, vkey: Option<&VerifierKey>, since: &str) -> Result<Shown> {
-    let Grown { since, checkpoint, keys } = verify_growth(log, vkey, since)?;
+fn verify(log: &impl LogSource, known: Option<&KnownLog>, since: &str) -> Result<Shown> {
+    let Grown { since, checkpoint, keys } = verify_growth(log, known, since)?;
     ok(&format!(
         "the newest checkpoint, of {} leaves, extends the older one of {} leaves",
         checkpoint.size, since.size
     ));
-    report_keys(&checkpoint, &keys, vkey.is_some(), "log");
+    report_signers(&checkpoint, &keys, known.is_some());
     let mut shown = Shown::default();
     shown.demand(since.size.get() > 0, || {
         String::from("the older checkpoint covers no entries, so every log extends it")

@@ -17,6 +17,7 @@ mod crash;
 mod evidence;
 mod fleet;
 mod flood;
+mod foreign_logs;
 mod house;
 mod mqtt;
 mod orders;
