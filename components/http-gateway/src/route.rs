@@ -2,7 +2,10 @@
 
 use model::{
     LogId,
-    query::{Address, LogsQuery, ProofQuery, QueryError, Question, ReadingsQuery, ResultsQuery},
+    query::{
+        Address, LogsQuery, ProofQuery, QueryError, Question, ReadingsQuery, ResultsQuery,
+        SensorsQuery,
+    },
 };
 use serde::Serialize;
 
@@ -50,15 +53,17 @@ pub fn route(method: Method, path_with_query: &str, body: &[u8]) -> Result<Route
         _ => return Err(Response::method_not_allowed("GET")),
     };
     let ask = |question, body| ask(Address::Log { log, question }, body);
+    let parameters: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+    let parameters = parameters.iter().map(|(name, text)| (name.as_ref(), text.as_ref()));
     match (log, api, method) {
         (None, ["logs"], Method::Get) => self::ask(Address::Logs, body_of(Ok(()))),
         (None, ["site"], Method::Get) | (Some(_), [], Method::Get) => {
             ask(Question::Site, body_of(Ok(())))
         }
-        (_, ["sensors"], Method::Get) => ask(Question::Sensors, body_of(Ok(()))),
+        (_, ["sensors"], Method::Get) => {
+            ask(Question::Sensors, body_of(SensorsQuery::parse(parameters)))
+        }
         (_, ["sensors", sensor, "readings"], Method::Get) => {
-            let parameters: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
-            let parameters = parameters.iter().map(|(name, text)| (name.as_ref(), text.as_ref()));
             ask(Question::Readings, body_of(ReadingsQuery::parse(sensor, parameters)))
         }
         (None, ["logs"], Method::Post) | (Some(_), ["search"], Method::Post) => {
@@ -98,6 +103,8 @@ fn ask(address: Address, body: Result<Vec<u8>, Response>) -> Result<Route, Respo
 
 #[cfg(test)]
 mod tests {
+    use model::SensorState;
+
     use super::*;
 
     const SENSOR: &str = "a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3";
@@ -134,8 +141,17 @@ mod tests {
             let plot = format!("{in_api}/sensors/{SENSOR}/readings?points=800");
             let (_, question) = asked(Method::Get, &plot, "");
             assert!(question.ends_with(r#""limit":500,"points":800}"#), "{question}");
-            let sensors = asked(Method::Get, &format!("{in_api}/sensors"), "");
-            assert_eq!(sensors, (on("sensors"), "null".into()));
+            let path = format!("{in_api}/sensors?text=belt+2&state=lost&attention=true&offset=7");
+            let (subject, question) = asked(Method::Get, &path, "");
+            let wanted = SensorsQuery {
+                text: Some("belt 2".to_owned()),
+                state: Some(SensorState::Lost),
+                attention: true,
+                offset: 7,
+                ..SensorsQuery::default()
+            };
+            let question: SensorsQuery = serde_json::from_str(&question).unwrap();
+            assert_eq!((subject, question), (on("sensors"), wanted));
             let proof = asked(Method::Get, &format!("{in_api}/proof/7"), "");
             assert_eq!(proof, (on("proof"), r#"{"leaf":7}"#.into()));
             let page = r#"{"id":"e","offset":0,"limit":null}"#;
@@ -172,6 +188,7 @@ mod tests {
             (Method::Post, "/", "", 405, "GET"),
             (Method::Get, "/api/nothing", "", 404, "there is no `/api/nothing`"),
             (Method::Get, "/api/sensors/7/readings", "", 400, "UUID"),
+            (Method::Get, "/api/sensors?page=2", "", 400, "`page` is not a parameter"),
             (Method::Post, "/api/logs", "{", 400, "EOF"),
             (Method::Get, "/api/proof/first", "", 400, "is not a leaf"),
         ] {

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, ops::Bound, path::Path};
 
 use model::{
     Heartbeat, SensorId, SensorState, Timestamp, completeness::LastNumbers, derive::Standing,
-    query::ReadingsQuery,
+    event, query::ReadingsQuery,
 };
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use crate::{
     connections::Connections,
@@ -39,6 +39,25 @@ pub struct SensorStatus {
     pub standing: Standing,
     /// The newest readings, oldest first.
     pub recent: Vec<SeriesReading>,
+}
+
+/// One sensor in a list of all: what the list is filtered and ordered by.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ListedSensor {
+    /// Id of the sensor.
+    pub id: SensorId,
+    /// Name of the sensor for people.
+    pub alias: String,
+    /// Where the sensor is installed.
+    pub location: String,
+    /// What it measures.
+    pub quantity: Option<String>,
+    /// Whether the site can reach the sensor.
+    pub state: SensorState,
+    /// State that components derived.
+    pub standing: Standing,
+    /// Whether the newest poll ended without a value.
+    pub failed: bool,
 }
 
 /// Leaves that could not be indexed.
@@ -94,17 +113,6 @@ impl Reader {
         })
     }
 
-    /// Number of sensors with a heartbeat in the log.
-    ///
-    /// # Errors
-    /// SQLite fails.
-    pub fn sensor_count(&self) -> Result<u32, IndexError> {
-        self.ask("counting sensors", |connection| {
-            let sql = "SELECT count(*) FROM sensor WHERE heartbeat IS NOT NULL";
-            connection.query_row(sql, [], |row| row.get(0))
-        })
-    }
-
     /// All sensors with a heartbeat in the log, each with its `recent_max` newest readings. Values
     /// are cut off after 256 characters.
     ///
@@ -112,6 +120,36 @@ impl Reader {
     /// SQLite fails.
     pub fn sensors(&self, recent_max: u32) -> Result<Vec<SensorStatus>, IndexError> {
         self.ask("asking for sensors", |connection| read_sensors(connection, recent_max))
+    }
+
+    /// All sensors with a heartbeat in the log, without their readings.
+    ///
+    /// # Errors
+    /// SQLite fails.
+    pub fn listed_sensors(&self) -> Result<Vec<ListedSensor>, IndexError> {
+        self.ask("asking for sensors", list_sensors)
+    }
+
+    /// These sensors in this order, each with its `recent_max` newest readings. Sensors without a
+    /// heartbeat in the log are left out. Values are cut off after 256 characters.
+    ///
+    /// # Errors
+    /// SQLite fails.
+    pub fn sensors_of(
+        &self,
+        ids: &[SensorId],
+        recent_max: u32,
+    ) -> Result<Vec<SensorStatus>, IndexError> {
+        self.ask("asking for sensors", |connection| {
+            let mut select = connection.prepare_cached(&format!("{STATUS} AND id = ?1"))?;
+            let mut found = Vec::with_capacity(ids.len());
+            for id in ids {
+                let mut rows = select.query([id.to_string()])?;
+                let Some(row) = rows.next()? else { continue };
+                found.extend(read_status(connection, row, recent_max)?);
+            }
+            Ok(found)
+        })
     }
 
     /// The standings of all sensors whose standing differs from the default.
@@ -282,35 +320,68 @@ fn key_of(connection: &Connection, sensor: SensorId) -> rusqlite::Result<Option<
         .optional()
 }
 
+/// Selects what [`read_status`] reads.
+const STATUS: &str = "SELECT key, heartbeat, state, out_of_range, lost, not_judged FROM sensor
+     WHERE heartbeat IS NOT NULL";
+
 fn read_sensors(connection: &Connection, recent_max: u32) -> rusqlite::Result<Vec<SensorStatus>> {
-    /// Longest value of a recent reading, in characters.
-    const VALUE_CHARS_MAX: usize = 256;
-    let mut select = connection.prepare_cached(
-        "SELECT key, heartbeat, state, out_of_range, lost, not_judged FROM sensor
-         WHERE heartbeat IS NOT NULL",
-    )?;
+    let mut select = connection.prepare_cached(STATUS)?;
     let mut found = Vec::new();
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
-        let heartbeat: String = row.get(1)?;
-        // The poller seals only valid heartbeats.
-        let Ok(heartbeat) = Heartbeat::from_canonical(&heartbeat) else { continue };
-        let mut recent = newest(connection, row.get(0)?, (i64::MIN, i64::MAX), recent_max)?;
-        for reading in &mut recent {
-            if let Some((end, _)) = reading.value.char_indices().nth(VALUE_CHARS_MAX) {
-                reading.value.truncate(end);
-            }
-        }
-        found.push(SensorStatus {
-            heartbeat,
-            state: SensorState::of_name(row.get_ref(2)?.as_str()?),
-            standing: Standing {
-                out_of_range: row.get(3)?,
-                lost: row.get(4)?,
-                not_judged: row.get(5)?,
-            },
-            recent,
+        found.extend(read_status(connection, row, recent_max)?);
+    }
+    Ok(found)
+}
+
+fn list_sensors(connection: &Connection) -> rusqlite::Result<Vec<ListedSensor>> {
+    let mut select = connection.prepare_cached(STATUS)?;
+    let mut found = Vec::new();
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let Some(SensorStatus { heartbeat, state, standing, recent }) =
+            read_status(connection, row, 1)?
+        else {
+            continue;
+        };
+        found.push(ListedSensor {
+            id: heartbeat.id,
+            alias: heartbeat.alias,
+            location: heartbeat.location,
+            quantity: heartbeat.quantity,
+            state,
+            standing,
+            failed: recent.last().is_some_and(|last| last.status != event::SUCCESS),
         });
     }
     Ok(found)
+}
+
+/// Reads a row of [`STATUS`]; `None` if its heartbeat is not valid. The poller seals only valid
+/// ones.
+fn read_status(
+    connection: &Connection,
+    row: &Row<'_>,
+    recent_max: u32,
+) -> rusqlite::Result<Option<SensorStatus>> {
+    /// Longest value of a recent reading, in characters.
+    const VALUE_CHARS_MAX: usize = 256;
+    let heartbeat = row.get_ref(1)?.as_str()?;
+    let Ok(heartbeat) = Heartbeat::from_canonical(heartbeat) else { return Ok(None) };
+    let mut recent = newest(connection, row.get(0)?, (i64::MIN, i64::MAX), recent_max)?;
+    for reading in &mut recent {
+        if let Some((end, _)) = reading.value.char_indices().nth(VALUE_CHARS_MAX) {
+            reading.value.truncate(end);
+        }
+    }
+    Ok(Some(SensorStatus {
+        heartbeat,
+        state: SensorState::of_name(row.get_ref(2)?.as_str()?),
+        standing: Standing {
+            out_of_range: row.get(3)?,
+            lost: row.get(4)?,
+            not_judged: row.get(5)?,
+        },
+        recent,
+    }))
 }

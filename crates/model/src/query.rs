@@ -14,7 +14,7 @@ use alloc::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{log_id::LogId, sensor_id::SensorId, timestamp::Timestamp};
+use crate::{log_id::LogId, sensor_id::SensorId, sensor_state::SensorState, timestamp::Timestamp};
 
 /// NATS subject of all questions.
 pub const SUBJECT: &str = "sealwire.query.*.*";
@@ -44,7 +44,7 @@ pub enum Address {
 pub enum Question {
     /// The name of the log's site, its keys and counters. The body is empty.
     Site,
-    /// All sensors. The body is empty.
+    /// A page of the sensors: a [`SensorsQuery`].
     Sensors,
     /// Readings of one sensor: a [`ReadingsQuery`].
     Readings,
@@ -129,6 +129,124 @@ pub enum QueryError {
     /// The site cannot answer now.
     #[error("{0}")]
     Unavailable(String),
+}
+
+/// Body of [`Question::Sensors`]: a sensor must meet every condition that is set.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct SensorsQuery {
+    /// Words that the sensor's name, location, quantity or id must contain, in any case.
+    pub text: Option<String>,
+    /// The sensor's location equals this text.
+    pub location: Option<String>,
+    /// The sensor is in this state.
+    pub state: Option<SensorState>,
+    /// The sensor needs attention.
+    pub attention: bool,
+    /// The sensor has this id.
+    pub id: Option<SensorId>,
+    /// Order of the sensors.
+    pub order: SensorsOrder,
+    /// Where an earlier page ended, as its `next` said.
+    pub cursor: Option<String>,
+    /// Number of sensors to skip, after the cursor if there is one.
+    pub offset: u32,
+    /// Most sensors in the answer.
+    pub limit: u32,
+    /// Whether the answer lists all locations.
+    pub locations: bool,
+}
+
+/// Order of a list of sensors.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SensorsOrder {
+    /// By location, then name.
+    #[default]
+    Location,
+    /// By name, then location.
+    Alias,
+}
+
+impl Default for SensorsQuery {
+    fn default() -> Self {
+        Self {
+            text: None,
+            location: None,
+            state: None,
+            attention: false,
+            id: None,
+            order: SensorsOrder::default(),
+            cursor: None,
+            offset: 0,
+            limit: Self::LIMIT_MAX,
+            locations: false,
+        }
+    }
+}
+
+impl SensorsQuery {
+    /// Most sensors in one answer, and their number if the question names no limit: about half a
+    /// megabyte of JSON.
+    pub const LIMIT_MAX: u32 = 500;
+    /// Longest text, in bytes.
+    pub const TEXT_BYTES_MAX: usize = 256;
+
+    /// Parses the query parameters, each already percent-decoded.
+    ///
+    /// # Errors
+    /// A parameter is unknown, invalid or out of bounds.
+    pub fn parse<'a>(
+        parameters: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, QueryError> {
+        let mut query = Self::default();
+        for (name, text) in parameters {
+            match name {
+                "text" if text.len() <= Self::TEXT_BYTES_MAX => query.text = Some(text.into()),
+                "text" => {
+                    let (has, most) = (text.len(), Self::TEXT_BYTES_MAX);
+                    return Err(QueryError::Invalid(format!(
+                        "`text` has {has} bytes: use at most {most}"
+                    )));
+                }
+                "location" => query.location = Some(text.into()),
+                "state" => query.state = Some(one_of(name, text, &SensorState::NAMES)?),
+                "attention" => query.attention = one_of(name, text, &YES_OR_NO)?,
+                "id" => query.id = Some(text.parse().map_err(|error| named("id", error))?),
+                "order" => query.order = one_of(name, text, &SensorsOrder::NAMES)?,
+                "cursor" => query.cursor = Some(text.into()),
+                "offset" => {
+                    query.offset = between("offset", text.parse().ok(), text, (0, u32::MAX))?;
+                }
+                "limit" => {
+                    query.limit = between("limit", text.parse().ok(), text, (1, Self::LIMIT_MAX))?;
+                }
+                "locations" => query.locations = one_of(name, text, &YES_OR_NO)?,
+                other => {
+                    return Err(QueryError::Invalid(format!(
+                        "`{other}` is not a parameter: use `text`, `location`, `state`, \
+                         `attention`, `id`, `order`, `cursor`, `offset`, `limit` or `locations`"
+                    )));
+                }
+            }
+        }
+        Ok(query)
+    }
+}
+
+impl SensorsOrder {
+    const NAMES: [(&'static str, Self); 2] = [("location", Self::Location), ("alias", Self::Alias)];
+}
+
+const YES_OR_NO: [(&str, bool); 2] = [("true", true), ("false", false)];
+
+/// The value with this name.
+fn one_of<T: Copy>(parameter: &str, text: &str, all: &[(&str, T)]) -> Result<T, QueryError> {
+    let found = all.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+    found.ok_or_else(|| {
+        let names: Vec<String> = all.iter().map(|(name, _)| format!("`{name}`")).collect();
+        QueryError::Invalid(format!("`{parameter}` is `{text}`: use {}", names.join(" or ")))
+    })
 }
 
 /// Body of [`Question::Readings`].
@@ -349,6 +467,20 @@ mod tests {
             let error = ReadingsQuery::parse(SENSOR, core::iter::once((name, text))).unwrap_err();
             assert!(error.to_string().contains(words), "{error}");
         }
+        let long = "x".repeat(257);
+        for (name, text, words) in [
+            ("limit", "501", "`limit` is 501: use 1 to 500"),
+            ("state", "gone", "`state` is `gone`: use `online` or `lost` or `disconnected`"),
+            ("attention", "1", "`attention` is `1`: use `true` or `false`"),
+            ("order", "size", "`order` is `size`: use `location` or `alias`"),
+            ("id", "7", "`id`: "),
+            ("offset", "-1", "`offset` is -1"),
+            ("after", "x", "`after` is not a parameter: use `text`"),
+            ("text", long.as_str(), "`text` has 257 bytes: use at most 256"),
+        ] {
+            let error = SensorsQuery::parse(core::iter::once((name, text))).unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
+        }
         assert!(
             ReadingsQuery::parse("7", core::iter::empty())
                 .unwrap_err()
@@ -397,5 +529,6 @@ mod tests {
         let query = ReadingsQuery::parse(SENSOR, core::iter::empty()).unwrap();
         assert_eq!((query.limit, query.from, query.to), (500, None, None));
         assert_eq!(LogsQuery::parse(b"{}").unwrap(), LogsQuery::default());
+        assert_eq!(SensorsQuery::parse(core::iter::empty()).unwrap(), SensorsQuery::default());
     }
 }

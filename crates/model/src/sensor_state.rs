@@ -1,9 +1,9 @@
 //! Whether the site can reach a sensor.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// State of a sensor as the site knows it.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SensorState {
     /// Heartbeats arrive; the site polls the sensor.
@@ -16,6 +16,13 @@ pub enum SensorState {
 }
 
 impl SensorState {
+    /// Every state with its name.
+    pub(crate) const NAMES: [(&str, Self); 3] = [
+        (Self::Online.name(), Self::Online),
+        (Self::Lost.name(), Self::Lost),
+        (Self::Disconnected.name(), Self::Disconnected),
+    ];
+
     /// The name of the state in the index and the API.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -11,6 +11,7 @@
 pub mod bus;
 pub mod checkpointing;
 pub mod cosigning;
+pub mod fleet;
 pub mod indexing;
 pub mod lag;
 pub mod log_reading;

@@ -19,7 +19,7 @@ use model::{
     LogId, SensorState,
     query::{
         self, Address, LogsQuery, ProofQuery, QueryError, Question, ReadingsQuery, Reply,
-        ResultsQuery,
+        ResultsQuery, SensorsQuery,
     },
     reading::number_of,
 };
@@ -36,6 +36,7 @@ use work::Service;
 
 use crate::{
     cosigning::{WatchWitnessed, witnessed_leaves},
+    fleet::{KeptFleet, Location, Totals},
     indexing::Indexed,
     lag::Lag,
     searching,
@@ -45,9 +46,6 @@ use crate::{
 const CONCURRENT_MAX: usize = 16;
 /// Largest number of points in a sensor's sparkline.
 const RECENT_MAX: u32 = 30;
-/// Largest number of points in all sparklines together. With many sensors, each sparkline has
-/// fewer.
-const RECENT_TOTAL_MAX: u32 = 60_000;
 /// Longest value in the list of sensors, in characters. A longer value is cut off there; the
 /// sensor's readings have all of it.
 const LAST_VALUE_CHARS_MAX: usize = 64;
@@ -78,6 +76,8 @@ pub struct LogQueries {
     pub ledger: Ledger,
     /// The index of this log.
     pub index: Reader,
+    /// The list of this log's sensors.
+    pub fleet: KeptFleet,
     /// Messages dropped because a subscription was full.
     pub dropped: Arc<AtomicU64>,
     /// The poller's counters.
@@ -190,7 +190,10 @@ impl LogQueries {
     async fn reply(self: Arc<Self>, question: Question, body: &[u8], place: &Place) -> Answer {
         match question {
             Question::Site => self.site(),
-            Question::Sensors => blocking(place, move || self.sensors()).await,
+            Question::Sensors => {
+                let query: SensorsQuery = parse(body)?;
+                blocking(place, move || self.sensors(&query)).await
+            }
             Question::Readings => {
                 let mut query: ReadingsQuery = parse(body)?;
                 query.limit = query.limit.min(ReadingsQuery::LIMIT_MAX);
@@ -250,16 +253,17 @@ impl LogQueries {
         })
     }
 
-    fn sensors(&self) -> Answer {
-        let count = self.index.sensor_count().map_err(internal)?.max(1);
-        let recent = (RECENT_TOTAL_MAX / count).clamp(1, RECENT_MAX);
-        let mut sensors = self.index.sensors(recent).map_err(internal)?;
-        let place = |sensor: &index::SensorStatus| {
-            (sensor.heartbeat.location.clone(), sensor.heartbeat.alias.clone(), sensor.heartbeat.id)
-        };
-        sensors.sort_by_cached_key(place);
-        let sensors = sensors.iter().map(Sensor::of).collect();
-        json(&Sensors { sensors })
+    fn sensors(&self, query: &SensorsQuery) -> Answer {
+        let fleet = self.fleet.read(&self.index).map_err(internal)?;
+        let page = fleet.page(query, self.ledger.log_id()).map_err(Failure::Query)?;
+        let sensors = self.index.sensors_of(&page.sensors, RECENT_MAX).map_err(internal)?;
+        json(&Sensors {
+            sensors: sensors.iter().map(Sensor::of).collect(),
+            next: page.next,
+            found: page.found,
+            totals: page.totals,
+            locations: page.locations,
+        })
     }
 
     fn readings(&self, query: &ReadingsQuery) -> Answer {
@@ -440,6 +444,11 @@ impl FollowerLag {
 #[derive(Serialize)]
 struct Sensors<'a> {
     sensors: Vec<Sensor<'a>>,
+    next: Option<String>,
+    found: usize,
+    totals: Totals,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locations: Option<Vec<Location<'a>>>,
 }
 
 #[derive(Serialize)]
@@ -545,6 +554,7 @@ mod tests {
         let log = LogQueries {
             ledger,
             index: Reader::open(&index_file).unwrap(),
+            fleet: KeptFleet::default(),
             dropped: Arc::default(),
             counters: watch::Sender::new(Counters::default()).subscribe(),
             witnessed: None,

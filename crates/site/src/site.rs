@@ -18,6 +18,7 @@ use services::{
     bus::{Connection, Connections},
     checkpointing::Checkpointing,
     cosigning::Cosigning,
+    fleet::KeptFleet,
     indexing::{self, Indexed, Indexing},
     lag::Watching,
     pipeline::Judging,
@@ -290,6 +291,7 @@ impl<'a> Site<'a> {
         let own = LogQueries {
             ledger: self.ledger.clone(),
             index: for_queries,
+            fleet: KeptFleet::default(),
             dropped: devices.dropped,
             counters: watch_counters,
             witnessed,

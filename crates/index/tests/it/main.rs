@@ -15,7 +15,7 @@ use model::{
     Envelope, Event, Heartbeat, LogId, NumberRange, Outcome, Salt, SensorState, Timestamp, action,
     completeness::LastNumbers,
     derive::{Derived, Standing},
-    event::{Detail, FieldValue},
+    event::{self, Detail, FieldValue},
     gap::MissingReason,
     query::ReadingsQuery,
 };
@@ -110,6 +110,17 @@ fn sensors_stand_as_the_log_says() {
         ]
     );
     assert_eq!(reader.standings().unwrap().len(), 2);
+    let listed = reader.listed_sensors().unwrap();
+    let ids: Vec<_> = listed.iter().rev().map(|sensor| sensor.id).collect();
+    let of = reader.sensors_of(&ids, 2).unwrap();
+    for (listed, of) in listed.iter().rev().zip(&of) {
+        assert_eq!(
+            (listed.id, &listed.alias, listed.state, listed.standing),
+            (of.heartbeat.id, &of.heartbeat.alias, of.state, of.standing)
+        );
+        assert_eq!(listed.failed, of.recent.last().unwrap().status != event::SUCCESS);
+    }
+    assert_eq!((listed.len(), of.len(), of[1].recent.len()), (2, 2, 2));
 
     // One value cannot be judged, and the next can.
     let (a, b) = (heartbeat("A", 1), heartbeat("B", 2));
@@ -439,7 +450,7 @@ proptest! {
             indexer.apply(&batch, entry()).unwrap();
         }
         let reader = indexer.reader().unwrap();
-        prop_assert_eq!(reader.sensors(30).unwrap().len(), reader.sensor_count().unwrap() as usize);
+        prop_assert_eq!(reader.sensors(30).unwrap().len(), reader.listed_sensors().unwrap().len());
         reader.standings().unwrap();
         reader.last_numbers().unwrap();
         for id in 1..3 {
