@@ -30,6 +30,7 @@ const complaints = [];
 await check(browser, { out, complaints }, async () => {
   await texts();
   await plots();
+  await spans();
   console.log("The page bears what it is told");
 });
 
@@ -44,10 +45,12 @@ function sensorOf(id, texts, readings = []) {
 }
 
 /** A page of a site with these sensors, readings of each, and events. */
-async function open({ sensors, readings = {}, events = [], viewport = DESKTOP, hash = "" }) {
+async function open({ sensors, readings = {}, events = [], viewport = DESKTOP, hash = "", now_ms }) {
   const context = await browser.newContext({ reducedMotion: "reduce", viewport });
   context.setDefaultTimeout(Number(timeout) * 1000);
   const page = await context.newPage();
+  await page.addInitScript(rememberLabels);
+  if (now_ms !== undefined) await page.clock.setFixedTime(now_ms);
   page.on("pageerror", (error) => complaints.push(String(error)));
   const counters = { polls: 0, answers: 0, timeouts: 0, value_errors: 0, late: 0, duplicates: 0, dropped: 0, passed_over: 0, skipped: 0, refused_heartbeats: 0 };
   const site = { log: LOG, name: evil("site"), origin: evil("origin"), vkey: evil("vkey"), log_url: "http://site.test/log", version: evil("version"), leaves: 9, followers: [{ name: evil("follower"), lag_leaves: 1, lag_ms: 1, late: true }], counters };
@@ -146,10 +149,10 @@ async function texts() {
 }
 
 /** This many of these answers in turn; null is no answer. */
-function answers(of, count, every_ms) {
+function answers(of, count, every_ms, until_ms = NOW_MS) {
   return Array.from({ length: count }, (_, at) => {
     const value = of[at % of.length];
-    const timestamp = time(NOW_MS - (count - at) * every_ms);
+    const timestamp = time(until_ms - (count - at) * every_ms);
     return value === null ? { leaf: at, timestamp, status: "COMM_ERROR", value: "N/A" } : { leaf: at, timestamp, status: "SUCCESS", value, unit: "m" };
   });
 }
@@ -171,9 +174,9 @@ function inked(page) {
 
 async function plots() {
   for (const [name, readings, least] of [
-    ["whole numbers a hair apart", answers(["10000000000000000", "10000000000000002"], 300, 1000), 500],
-    ["rounding noise", answers(["21.4", "21.400000000000002"], 300, 1000), 500],
-    ["every other answer", answers(["20", null, "22", null], 600, 1000), 500],
+    ["whole numbers a hair apart", answers(["10000000000000000", "10000000000000002"], 300, 3000), 500],
+    ["rounding noise", answers(["21.4", "21.400000000000002"], 300, 3000), 500],
+    ["every other answer", answers(["20", null, "22", null], 600, 1500), 500],
     ["every other answer, close together", answers(["20", null, "22", null], 4000, 200), 500],
     ["the largest numbers", answers(["1e308", "-1e308", "1.7976931348623157e308", "-1.7976931348623157e308"], 40, 20_000), 500],
     ["the smallest numbers", answers(["5e-324", "-5e-324"], 40, 20_000), 300],
@@ -191,6 +194,43 @@ async function plots() {
       const pixels = await inked(page);
       assert.ok(pixels >= least, `${pixels} pixels are drawn, and there should be ${least}`);
       assert.deepEqual(complaints, []);
+      await page.context().close();
+    });
+  }
+}
+
+/** Remembers what is written on canvases: each text, and how far it reaches over the edges. */
+function rememberLabels() {
+  window.written = [];
+  const { fillText } = CanvasRenderingContext2D.prototype;
+  CanvasRenderingContext2D.prototype.fillText = function (text, x, y, ...rest) {
+    const { actualBoundingBoxLeft: left, actualBoundingBoxRight: right } = this.measureText(text);
+    const at = this.getTransform().transformPoint({ x, y });
+    window.written.push({ text, beyond_px: Math.max(left - at.x, at.x + right - this.canvas.width) });
+    return fillText.call(this, text, x, y, ...rest);
+  };
+}
+
+/** A sensor that is two minutes old at midnight: every span is shown whole, and the last label is at the edge. */
+async function spans() {
+  const midnight = new Date(NOW_MS);
+  midnight.setHours(24, 0, 0, 0);
+  const now_ms = midnight.getTime();
+  const readings = answers(["20", "21"], 24, 5000, now_ms);
+  for (const [name, viewport] of [["desktop", DESKTOP], ["phone", PHONE]]) {
+    await during(`the plot of a young sensor spans what was chosen, and its labels are whole, on a ${name}`, async () => {
+      const page = await open({ sensors: [sensorOf("s", {}, readings)], readings: { s: readings }, hash: "#/sensor/s", viewport, now_ms });
+      await page.waitForSelector(".plot canvas");
+      const spans = await page.locator(".windows button").allInnerTexts();
+      for (const span of spans) {
+        await page.getByRole("button", { name: span, exact: true }).click();
+        await page.waitForFunction((span) => document.querySelector(".windows [aria-pressed=true]").innerText === span, span);
+        await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
+        await page.locator(".chart").screenshot({ path: path.join(out, `span-${name}-${span.replaceAll(" ", "-")}.png`) });
+        const written = await page.evaluate(() => window.written);
+        assert.ok(written.length > 2, `${span} has no labels`);
+        assert.deepEqual(written.filter(({ beyond_px }) => beyond_px > 0), [], `${span}: labels reach over the edge`);
+      }
       await page.context().close();
     });
   }

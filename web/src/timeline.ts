@@ -5,8 +5,6 @@ export type Stretch = [from_s: number, to_s: number];
 
 export type TimeTick = { at_s: number; label: string };
 
-/** Shortest span, however few readings there are. */
-const STRETCH_MIN_S = 60;
 /**
  * Shortest span of a zoom. A closer view shows nothing, because readings have times in milliseconds
  * here.
@@ -14,14 +12,12 @@ const STRETCH_MIN_S = 60;
 const ZOOM_MIN_S = 0.02;
 
 /**
- * The span up to now, as far back as asked. For a new sensor it starts at the first reading, to
- * avoid an empty plot. It includes readings dated later than now.
+ * The span that was asked for, up to now, whether or not there are readings in all of it. It
+ * includes readings dated later than now.
  */
 export function stretchOf(times_s: readonly number[], window_ms: number, now_ms: number): Stretch {
   const now_s = now_ms / 1000;
-  const to_s = Math.max(now_s, times_s.at(-1) ?? now_s);
-  const first_s = Math.min(times_s[0] ?? now_s, now_s - STRETCH_MIN_S);
-  return [Math.max(now_s - window_ms / 1000, first_s), to_s];
+  return [now_s - window_ms / 1000, Math.max(now_s, times_s.at(-1) ?? now_s)];
 }
 
 /** A span chosen by dragging, widened to the shortest span of a zoom if needed. */
