@@ -44,6 +44,15 @@ function sensorOf(id, texts, readings = []) {
   return { id, alias, location, state: "online", out_of_range: false, not_judged: false, poll_interval_ms: 1000, unit, quantity, range: [0, 50], last: readings.at(-1) ?? null, recent };
 }
 
+/** The answer to any question about these sensors, ordered by location. */
+function listOf(sensors) {
+  const places = new Map();
+  for (const { location } of sensors) places.set(location, (places.get(location) ?? 0) + 1);
+  const locations = [...places].map(([location, count]) => ({ location, sensors: count, found: count }));
+  const totals = { sensors: sensors.length, online: sensors.length, lost: 0, disconnected: 0, out_of_range: 0, attention: 0 };
+  return { sensors, next: null, found: sensors.length, totals, locations };
+}
+
 /** A page of a site with these sensors, readings of each, and events. */
 async function open({ sensors, readings = {}, events = [], viewport = DESKTOP, hash = "", now_ms }) {
   const context = await browser.newContext({ reducedMotion: "reduce", viewport });
@@ -59,7 +68,7 @@ async function open({ sensors, readings = {}, events = [], viewport = DESKTOP, h
     const api = pathname.replace(`/api/logs/${LOG}`, "/api");
     const [, , , id, what] = api.split("/");
     if (api === "/api/site" || api === "/api") return route.fulfill({ json: site });
-    if (api === "/api/sensors") return route.fulfill({ json: { sensors } });
+    if (api === "/api/sensors") return route.fulfill({ json: listOf(sensors) });
     if (api === "/api/search" || api === "/api/logs") return route.fulfill({ json: { id: "x", count: events.length, count_is_lower_bound: false, events } });
     if (what === "readings" && readings[decodeURIComponent(id)]) return route.fulfill({ json: { kind: "readings", truncated: false, readings: readings[decodeURIComponent(id)] } });
     const file = pathname === "/" ? "/index.html" : pathname;

@@ -64,6 +64,27 @@ export type SensorAnswer = {
   recent: Point[];
 };
 
+/** Conditions of a list of sensors, and the part of it that is asked for. */
+export type SensorsQuery = {
+  text?: string;
+  location?: string;
+  attention?: boolean;
+  id?: string;
+  offset?: number;
+  limit?: number;
+  /** Whether the answer lists all locations. */
+  locations?: boolean;
+};
+
+/** Numbers of sensors of the whole site, whatever was asked. */
+export type SensorTotals = { sensors: number; online: number; lost: number; disconnected: number; out_of_range: number; attention: number };
+
+/** A location, its sensors, and how many of them meet the conditions. */
+export type Location = { location: string; sensors: number; found: number };
+
+/** `found` is the number of sensors that meet the conditions. */
+export type SensorsAnswer = { sensors: SensorAnswer[]; next: string | null; found: number; totals: SensorTotals; locations?: Location[] };
+
 /**
  * Summary of the readings in a bucket. `min`, `max` and `mean` are `null` if no reading has a
  * number.
@@ -138,6 +159,8 @@ export type ProofAnswer = { leaf: number; envelope: string; proof: string };
 
 /** Most readings in one answer, from docs/http-api.md. */
 export const READINGS_LIMIT_MAX = 5_000;
+/** Most sensors in one answer. */
+export const SENSORS_LIMIT_MAX = 500;
 
 /** Path of a log on the page's own origin, so that it works wherever the page does. */
 export const logUrl = (log: string): string => `/logs/${log}`;
@@ -215,7 +238,10 @@ export async function fetchSite(log: string | null): Promise<SiteAnswer> {
   return answer;
 }
 
-export const fetchSensors = async (log: string | null): Promise<SensorAnswer[]> => (await question<{ sensors: SensorAnswer[] }>(`${apiOf(log)}/sensors`)).sensors;
+export function fetchSensors(log: string | null, asked: SensorsQuery): Promise<SensorsAnswer> {
+  const query = new URLSearchParams(Object.entries(asked).map(([name, value]) => [name, String(value)]));
+  return question(`${apiOf(log)}/sensors?${query}`);
+}
 
 export async function fetchReadings(log: string | null, sensor: string, from: Date, limit: number): Promise<ReadingsAnswer> {
   const query = new URLSearchParams({ from: from.toISOString(), limit: String(limit) });

@@ -60,6 +60,9 @@ const CHANGES_FLEET = new Set([
   "SENSOR_FORGOTTEN",
   "SENSOR_LOST",
   "SENSOR_BACK",
+  "OUT_OF_RANGE",
+  "BACK_IN_RANGE",
+  "RANGE_NOT_JUDGED",
 ]);
 
 /** Action of readings, by far the most frequent. */

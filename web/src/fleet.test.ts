@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { render } from "svelte/server";
 import type { Reading, Sealed, SensorAnswer } from "./api.ts";
 import { isBadNews, isReading, matches, numberOf, readingOf } from "./event.ts";
-import { beyondRange, groupByLocation, needsAttention, passes, rangeOf, RECENT_MAX, refetched, withEvents } from "./fleet.ts";
+import { beyondRange, needsAttention, rangeOf, RECENT_MAX, refetched, withEvents } from "./fleet.ts";
 import Marks from "./parts/Marks.svelte";
 import { joined, readingsOf, seriesOf, seriesOfPlot } from "./readings.ts";
 
@@ -106,22 +106,6 @@ test("what needs attention, and on which side of the range it is", () => {
   assert.equal(beyondRange({ ...withEvents(SENSOR, [reading(1, "-1")]), unit: "K" }), null); // its range is in another unit now
   assert.equal(beyondRange(withEvents(SENSOR, [reading(1, "50")])), null); // the bounds belong to the range
   assert.equal(beyondRange(withEvents(SENSOR, [reading(1, "N/A", "COMM_ERROR")])), null);
-});
-
-test("filters join, words in any order", () => {
-  const all = { text: "", location: "", attention: false };
-  assert.equal(passes({ ...all, text: " boiler  TEMP " }, SENSOR), true);
-  assert.equal(passes({ ...all, text: "boiler pressure" }, SENSOR), false);
-  assert.equal(passes({ ...all, location: "Boiler" }, SENSOR), false);
-  assert.equal(passes({ ...all, attention: true }, SENSOR), false);
-  const groups = groupByLocation([{ shown: SENSOR }, { shown: { ...SENSOR, location: "B" } }, { shown: SENSOR }]);
-  assert.deepEqual(
-    groups.map(([location, { length }]) => [location, length]),
-    [
-      ["Boiler Room", 2],
-      ["B", 1],
-    ],
-  );
 });
 
 test("a number is plotted only where the log has one", () => {

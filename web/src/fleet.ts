@@ -59,22 +59,3 @@ export function beyondRange({ last, range, unit }: SensorAnswer): "above" | "bel
 
 /** The `source` of events of a sensor with this name and location. */
 export const sourceOf = ({ location, alias }: SensorAnswer): string => (location === "" ? alias : `${location}.${alias}`);
-
-export function passes({ text, location, attention }: FleetFilter, sensor: SensorAnswer): boolean {
-  if (attention && !needsAttention(sensor)) return false;
-  if (location !== "" && sensor.location !== location) return false;
-  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-  const haystack = `${sensor.alias} ${sensor.location} ${sensor.quantity ?? ""} ${sensor.id}`.toLowerCase();
-  return words.every((word) => haystack.includes(word));
-}
-
-/** Groups keep the order in which locations first appear; `/api/sensors` sorts them. */
-export function groupByLocation<Item extends { shown: SensorAnswer }>(sensors: readonly Item[]): [location: string, sensors: Item[]][] {
-  const groups = new Map<string, Item[]>();
-  for (const sensor of sensors) {
-    const group = groups.get(sensor.shown.location);
-    if (group) group.push(sensor);
-    else groups.set(sensor.shown.location, [sensor]);
-  }
-  return [...groups];
-}

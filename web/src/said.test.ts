@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { render } from "svelte/server";
 import type { Component } from "svelte";
-import type { Envelope, Reading, SensorAnswer, SiteAnswer } from "./api.ts";
+import type { Envelope, Reading, SensorAnswer, SensorsAnswer, SiteAnswer } from "./api.ts";
 import { isBlank, piecesOf, plainly } from "./said.ts";
 
 /**
@@ -29,6 +29,8 @@ const SITE: SiteAnswer = {
   followers: [],
   counters: { polls: 0, answers: 0, timeouts: 0, value_errors: 0, late: 0, duplicates: 0, dropped: 0, passed_over: 0, skipped: 0, refused_heartbeats: 0 },
 };
+const TOTALS = { sensors: 1, online: 1, lost: 0, disconnected: 0, out_of_range: 1, attention: 1 };
+const SENSORS: SensorsAnswer = { sensors: [SENSOR], next: null, found: 1, totals: TOTALS, locations: [{ location: SENSOR.location, sensors: 1, found: 1 }] };
 const EVENT = { action: TEXT, actor: TEXT, message: TEXT, new: TEXT, old: TEXT, source: TEXT, status: TEXT, target: TEXT, timestamp: TEXT, custom: TEXT };
 const OWN: Envelope = evil({ event: EVENT, received_at: TEXT, salt: TEXT, sealwire: { sensor: TEXT, unit: TEXT, raw: TEXT } }, "own");
 const PROGRAMS: Envelope = evil({ event: EVENT, received_at: TEXT, salt: TEXT }, "program");
@@ -59,6 +61,7 @@ const CASES: Record<string, object[]> = {
   "parts/Problem": [{ title: "Title", said: hostile("said"), retry: () => {} }],
   "parts/ReadingRow": ["SUCCESS", "COMM_ERROR", "VALUE_ERROR", hostile("status")].map((status) => ({ reading: reading(status), source: hostile("source") })),
   "parts/Said": [{ text: hostile("text"), blank: "Nothing" }],
+  "parts/SensorList": [{}],
   "parts/SensorRow": [{ sensor: { id: SENSOR.id, shown: SENSOR } }, { sensor: { id: SENSOR.id, shown: { ...SENSOR, out_of_range: false, state: "lost" } } }],
   "parts/Sparkline": [{ points: [] }],
   "parts/Summary": [{}],
@@ -106,12 +109,13 @@ test("no text from outside is shown but isolated, with its unseen characters mar
     location: { hash: "", href: "http://site.test/", origin: "http://site.test", pathname: "/" },
     matchMedia: () => nobody,
     fetch: async (url: string) =>
-      url.endsWith("/api/site") ? json(SITE) : url.endsWith("/sensors") ? json({ sensors: [SENSOR] }) : new Response("{}", { status: 404 }),
+      url.endsWith("/api/site") ? json(SITE) : url.includes("/sensors?") ? json(SENSORS) : new Response("{}", { status: 404 }),
   });
   const { site } = await import("./site.svelte.ts");
   await site.refresh();
-  assert.ok(site.answer !== null && site.sensors?.length === 1);
-  Object.assign(site, { answer_error: hostile("answer_error"), sensors_error: hostile("sensors_error"), trust: FINDINGS.trust });
+  assert.ok(site.answer !== null && site.sensors.row(0)?.id === SENSOR.id);
+  Object.assign(site, { answer_error: hostile("answer_error"), trust: FINDINGS.trust });
+  site.sensors.error = hostile("sensors_error");
 
   const components = import.meta.glob<{ default: Component }>(["./App.svelte", "./parts/*.svelte", "./views/*.svelte"]);
   const names = Object.keys(components).map((file) => file.slice("./".length, -".svelte".length));

@@ -4,13 +4,13 @@
 // reports everything as it happens. So the page asks the gateway rarely, never while hidden, and
 // relies on the feed.
 
-import { fetchSensors, fetchSite, logUrl, ownFields, reason, type SensorAnswer, type Sealed, type SiteAnswer } from "./api.ts";
+import { fetchSite, logUrl, ownFields, reason, type Sealed, type SiteAnswer } from "./api.ts";
 import { Batch } from "./batch.ts";
 import { appendBounded, Rate } from "./bounded.ts";
-import { changesFleet, isReading } from "./event.ts";
-import { refetched, withEvents } from "./fleet.ts";
+import { changesFleet, isFailure, isReading } from "./event.ts";
 import { LiveFeed, type FeedState } from "./live.ts";
 import { route } from "./route.svelte.ts";
+import { SensorList, type Sensor } from "./sensors.svelte.ts";
 import { fetchKeys } from "./verify/keys.ts";
 import { sha256Hex } from "./verify/sha256.ts";
 import { TrustBook, type Pin, type Trust } from "./verify/trust.ts";
@@ -21,6 +21,8 @@ const SITE_PERIOD_MS = 5_000;
 const FLEET_DELAY_MS = 1_000;
 /** Least time between two fetches, however often sensors come and go. */
 const FLEET_SPACING_MS = 5_000;
+/** Greatest time between two fetches: a sensor that is not seen may recover in silence. */
+const FLEET_PERIOD_MS = 30_000;
 /**
  * The feed starts this many leaves back, to include those sealed between the answers for fleet and
  * site.
@@ -35,17 +37,6 @@ const FRAME_EVENTS_MAX = 1_000;
 const LATEST_MAX = 500;
 const RATE_WINDOW_MS = 10_000;
 
-/** A row of the fleet. Each sensor has its own object, so that a reading redraws one row. */
-export class Sensor {
-  readonly id: string;
-  shown = $state.raw() as SensorAnswer;
-
-  constructor(answer: SensorAnswer) {
-    this.id = answer.id;
-    this.shown = answer;
-  }
-}
-
 export type SiteListener = {
   /** Events in the log's order, once a frame. */
   sealed(events: readonly Sealed[]): void;
@@ -56,8 +47,7 @@ export type SiteListener = {
 class Site {
   answer = $state.raw<SiteAnswer | null>(null);
   answer_error = $state<string | null>(null);
-  sensors = $state.raw<readonly Sensor[] | null>(null);
-  sensors_error = $state<string | null>(null);
+  readonly sensors = new SensorList(() => this.log);
   feed = $state.raw<FeedState>({ is: "connecting" });
   trust = $state.raw<Trust | null>(null);
   /** Set once the log has fewer leaves than before, for as long as the page is open. */
@@ -73,7 +63,6 @@ class Site {
   /** The newest events, oldest first. Not reactive: listeners receive each event. */
   readonly latest: Sealed[] = [];
 
-  #by_id = new Map<string, Sensor>();
   #listeners = new Set<SiteListener>();
   #feed: LiveFeed | null = null;
   #rate = new Rate(RATE_WINDOW_MS);
@@ -106,7 +95,7 @@ class Site {
     if (log === this.#asked) return;
     this.#asked = log;
     if (log !== null && this.answer !== null && this.answer.log !== log) {
-      [this.answer, this.sensors, this.trust, this.shortened] = [null, null, null, null];
+      [this.answer, this.trust, this.shortened] = [null, null, null];
       this.#feed?.pause();
       this.#feed = null;
       this.#forget();
@@ -120,9 +109,7 @@ class Site {
   }
 
   sensor(id: string): Sensor | undefined {
-    // Read for its dependency: the map changes whenever the list does.
-    void this.sensors;
-    return this.#by_id.get(id);
+    return this.sensors.sensor(id);
   }
 
   async refresh(): Promise<void> {
@@ -191,7 +178,7 @@ class Site {
 
   /** Leaf numbers of another log mean nothing in this one. */
   #forget(): void {
-    this.#by_id = new Map();
+    this.sensors.forget();
     this.latest.length = 0;
     this.#rate.reset();
     void this.#refreshFleet();
@@ -215,22 +202,7 @@ class Site {
 
   async #refreshFleet(): Promise<void> {
     this.#fleet_fetched_ms = Date.now();
-    try {
-      const { log } = this;
-      const answers = await fetchSensors(log);
-      if (log !== null && log !== this.log) return;
-      const by_id = new Map<string, Sensor>();
-      for (const answer of answers) {
-        const known = this.#by_id.get(answer.id);
-        if (known) known.shown = refetched(known.shown, answer);
-        by_id.set(answer.id, known ?? new Sensor(answer));
-      }
-      this.#by_id = by_id;
-      this.sensors = [...by_id.values()];
-      this.sensors_error = null;
-    } catch (error) {
-      this.sensors_error = reason(error);
-    }
+    await this.sensors.refresh();
   }
 
   #refreshFleetSoon(): void {
@@ -258,14 +230,15 @@ class Site {
       if (isReading(sealed.envelope)) readings += 1;
       const id = ownFields(sealed.envelope)?.sensor;
       if (id === undefined) continue;
-      if (changesFleet(event) || !this.#by_id.has(id)) this.#refreshFleetSoon();
+      // Of a sensor that is not seen, the page cannot say what a failure changes.
+      const is_known = this.sensors.sensor(id) !== undefined;
+      if (changesFleet(event) || (!is_known && (isFailure(event.status) || this.sensors.isWhole))) this.#refreshFleetSoon();
       const own = by_sensor.get(id);
       if (own) own.push(sealed);
       else by_sensor.set(id, [sealed]);
     }
     for (const [id, own] of by_sensor) {
-      const sensor = this.#by_id.get(id);
-      if (sensor) sensor.shown = withEvents(sensor.shown, own);
+      if (this.sensors.apply(id, own)) this.#refreshFleetSoon();
     }
     this.#rate.add(readings, Date.now());
     for (const listener of this.#listeners) listener.sealed(events);
@@ -288,7 +261,8 @@ class Site {
   async #poll(): Promise<void> {
     await this.#refreshSite();
     if (this.trust?.is === "unproved") await this.followKeys();
-    if (this.feed.is !== "live" || this.sensors === null) await this.#refreshFleet();
+    const is_old = Date.now() - this.#fleet_fetched_ms >= FLEET_PERIOD_MS;
+    if (this.feed.is !== "live" || this.sensors.totals === null || is_old) await this.#refreshFleet();
   }
 
   #visibility(): void {

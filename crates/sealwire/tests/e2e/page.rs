@@ -45,6 +45,11 @@ fn the_page_bears_whatever_it_is_told() {
     in_a_browser("hostile.mjs", &["--out", &screenshots()]);
 }
 
+#[test]
+fn a_list_of_ten_thousand_sensors_scrolls_in_few_elements() {
+    in_a_browser("fleet.mjs", &["--out", &screenshots()]);
+}
+
 /// Runs a script of `web/e2e`.
 fn in_a_browser(script: &str, arguments: &[&str]) {
     let output = Command::new("node")
