@@ -3,7 +3,8 @@
 //   node e2e/measure.mjs BINARY
 //
 // Starts `BINARY up --simulate 40` twice in a temporary folder: first empty, then with the files of
-// the first run.
+// the first run. Then scrolls the page of a site with 10,000 simulated sensors, and the page alone
+// with as many invented ones.
 
 import { execFile, spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
@@ -14,23 +15,30 @@ import { promisify } from "node:util";
 
 const [binary] = process.argv.slice(2);
 const SENSORS = 40;
+const LARGE = 10_000;
 const LATENCY_SECONDS = 60;
 const READY_TIMEOUT_MS = 120_000;
 
 const folder = await mkdtemp(path.join(tmpdir(), "sealwire-measure-"));
 /** Sites that were started. Ending a site that has already ended does no harm. */
 const started = [];
-const latencyScript = path.join(path.dirname(fileURLToPath(import.meta.url)), "latency.mjs");
+const scriptsFolder = path.dirname(fileURLToPath(import.meta.url));
 
 try {
   const first = await start();
-  const page = JSON.parse((await promisify(execFile)(process.execPath, [
-    latencyScript, "--url", first.addresses.http, "--seconds", String(LATENCY_SECONDS), "--sensors", String(SENSORS),
-  ])).stdout);
+  const page = await run("latency.mjs", "--url", first.addresses.http, "--seconds", LATENCY_SECONDS, "--sensors", SENSORS);
   const memory = await memoryByProgram(first.child.pid);
   const stopped_ms = await stop(first.child);
   const second = await start();
   await stop(second.child);
+  const large = await start("large", LARGE);
+  await until(`${LARGE} sensors are listed`, async () => {
+    const answer = await fetch(`${large.addresses.http}/api/sensors?limit=1`);
+    return (await answer.json()).totals?.sensors === LARGE;
+  });
+  const fleet = await run("fleet.mjs", "--url", large.addresses.http, "--sensors", LARGE, "--out", folder);
+  await stop(large.child);
+  const invented = await run("fleet.mjs", "--sensors", LARGE, "--out", folder);
   console.log(JSON.stringify({
     machine: { cpu: cpus()[0].model, cores: availableParallelism(), date: new Date().toISOString().slice(0, 10) },
     first_start: { answers_ms: first.ready_ms, first_reading_sealed_ms: first.first_reading_ms },
@@ -39,19 +47,27 @@ try {
     rss_mb: memory,
     sensor_to_page: { readings: page.count, p50_ms: page.p50_ms, p99_ms: page.p99_ms, max_ms: page.max_ms },
     stopped_ms,
+    page_of_a_large_site: fleet,
+    page_alone: invented,
   }, null, 2));
 } finally {
   for (const child of started) child.kill("SIGKILL");
   await rm(folder, { recursive: true, force: true });
 }
 
-async function start() {
+/** Runs a script of this folder and returns the figures in its last line. */
+async function run(script, ...options) {
+  const { stdout } = await promisify(execFile)(process.execPath, [path.join(scriptsFolder, script), ...options.map(String)]);
+  return JSON.parse(stdout.trim().split("\n").at(-1));
+}
+
+async function start(data = "data", sensors = SENSORS) {
   const readyFile = path.join(folder, "ready");
   const started_ms = Date.now();
   const ports = ["--http-port=0", "--log-port=0", "--nats-port=0", "--mqtt-port=0"];
   const child = spawn(
     binary,
-    ["up", "--data-dir", path.join(folder, "data"), "--simulate", String(SENSORS), "--ready-file", readyFile, ...ports],
+    ["up", "--data-dir", path.join(folder, data), "--simulate", String(sensors), "--ready-file", readyFile, ...ports],
     { stdio: "ignore" },
   );
   started.push(child);
