@@ -513,11 +513,11 @@ mod tests {
             assert_eq!((address.to_string(), Address::parse(&subject)), (subject, Ok(address)));
         }
         for (subject, words) in [
-            ("sealwire.query.own.nothing", "no question"),
-            ("sealwire.query.site", "no question"),
-            ("sealwire.query.own.logs", "no question"),
+            ("sealwire.query.own.nothing", "no query"),
+            ("sealwire.query.site", "no query"),
+            ("sealwire.query.own.logs", "no query"),
             ("sealwire.query.OWN.site", "64 hex digits"),
-            ("own.site", "no question"),
+            ("own.site", "no query"),
         ] {
             let refusal = Address::parse(subject).unwrap_err().to_string();
             assert!(refusal.contains(words), "{subject}: {refusal}");
