@@ -69,8 +69,8 @@ async function readings(own, other) {
   await expect("failed", "no unit", each(({ unit: _, ...reading }) => reading));
   await expect("failed", "another time", each((reading) => ({ ...reading, timestamp: reading.timestamp.replace(/\dZ$/, (end) => `${(Number(end[0]) + 1) % 10}Z`) })));
   await expect("failed", "an answer where there was none", each((reading) => ({ ...reading, status: "COMM_ERROR", value: "N/A" })));
-  const renamed = (answer) => ({ sensors: answer.sensors.map((sensor) => (sensor.id === own.id ? { ...sensor, alias: other.alias, location: other.location } : sensor)) });
-  await expect("renamed", "a sensor under another name is not called unchanged", { ...table(renamed), path: /\/sensors$/, row: "tr[data-leaf]:not(:has(.mark))" });
+  const renamed = (answer) => ({ ...answer, sensors: answer.sensors.map((sensor) => (sensor.id === own.id ? { ...sensor, alias: other.alias, location: other.location } : sensor)) });
+  await expect("renamed", "a sensor under another name is not called unchanged", { ...table(renamed), path: /\/sensors\?/, row: "tr[data-leaf]:not(:has(.mark))" });
 }
 
 async function events() {
