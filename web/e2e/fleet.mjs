@@ -151,14 +151,14 @@ async function keys(page) {
     assert.notEqual(end.id, home.id);
     await few(page, "at the end");
     const above = await press(page, "ArrowUp");
-    assert.ok(above.number < end.number);
+    assert.notEqual(above.id, end.id);
     const page_above = await press(page, "PageUp");
     assert.notEqual(page_above.id, above.id);
     await press(page, "PageDown");
     const again = await press(page, "Home");
-    assert.deepEqual(again, home);
+    assert.equal(again.id, home.id);
     const next = await press(page, "ArrowRight");
-    assert.equal(next.number, 2);
+    assert.notEqual(next.id, home.id);
     assert.equal(await page.locator('.row[tabindex="0"]').count(), 1);
   });
   await during("the focus stays while a person scrolls away", async () => {
