@@ -334,11 +334,12 @@ mod tests {
                 if query.cursor.is_none() {
                     break;
                 }
-                // One comes before the cursor, and the last one shown goes.
+                // One comes before the cursor. After the first page, the last one shown goes.
                 let mut sensors = fleet.sensors;
                 sensors.push(sensor(9, "", ""));
-                let gone = *seen.last().unwrap();
-                sensors.retain(|sensor| sensor.id != id(gone));
+                if let [_, last] = seen.as_slice() {
+                    sensors.retain(|sensor| sensor.id != id(*last));
+                }
                 fleet = Fleet::of(sensors);
             }
             assert_eq!(seen, expected, "{order:?}");
