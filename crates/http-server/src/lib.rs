@@ -291,7 +291,7 @@ mod tests {
         for _ in 0..CONNECTIONS {
             held.push(connect(address).await);
         }
-        for request in ["", GET, &post_of(LARGE)] {
+        for request in ["", GET] {
             assert_says_that_there_is_no_room(&ask(&mut connect(address).await, request).await);
         }
         // A client that already holds a connection is still answered.
@@ -303,6 +303,18 @@ mod tests {
         }
         shutdown.cancel();
         serving.join_next().await.unwrap().unwrap();
+    }
+
+    /// The server reads for a second at most, so this client must be as fast as most are.
+    #[tokio::test]
+    async fn who_sends_much_before_it_reads_is_told_so_too() {
+        let (address, _serving, _shutdown) = start().await;
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS {
+            held.push(connect(address).await);
+        }
+        let refusal = ask(&mut connect(address).await, &post_of(LARGE)).await;
+        assert_says_that_there_is_no_room(&refusal);
     }
 
     #[tokio::test(start_paused = true)]
