@@ -5,11 +5,13 @@ mod book;
 mod build;
 mod check;
 mod chip;
+mod debian;
 mod dependencies;
 mod endure;
 mod oldest_rust;
 mod python;
 mod shell;
+mod soak;
 mod test;
 mod tidy;
 mod tools;
@@ -28,6 +30,9 @@ cargo xtask COMMAND
   kills [ROUNDS]     kill a process that appends to a log with SIGKILL, 100 times or ROUNDS, and check the log each time
   fuzz [--seconds N] [TARGET]
                      fuzz every target, or one, for 60 s each or N; needs a nightly toolchain and cargo-fuzz
+  soak [--rounds N] [TEST]
+                     run the tests that race other threads or processes, or one, 100 times or N, on a loaded machine with
+                     slow system calls
   tidy               check the layout, the direction of dependencies, and links between documents
   measure            run a site and print the figures of docs/performance.md
 ";
@@ -54,6 +59,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["kills"] => endure::kills(None),
         ["kills", rounds] => endure::kills(Some(rounds)),
         ["fuzz", rest @ ..] => endure::fuzz(rest),
+        ["soak", rest @ ..] => soak::all(rest),
         ["tidy"] => tidy::check(),
         ["measure"] => test::measure(),
         [] => bail!("no command\n\n{USAGE}"),

@@ -7,8 +7,9 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    book, build, check, python, shell,
-    shell::{cargo, command, root, run, say},
+    book, build, check, debian, python,
+    shell::{self, cargo, command, root, run, say},
+    soak,
 };
 
 /// Python packages of the tests: an independent MQTT client, Pangea's SDK, and a tool that checks a
@@ -56,6 +57,7 @@ pub(crate) fn all() -> Result<()> {
         "integration tests",
         cargo().args(["test", "--locked", "--workspace", "--exclude", "sealwire", "--test", "*"]),
     )?;
+    soak::short()?;
     let mut end_to_end = cargo();
     end_to_end
         .args(["test", "--locked", "--package", "sealwire", "--test", "e2e"])
@@ -77,17 +79,12 @@ fn chromium() -> Result<PathBuf> {
     if named.exists() {
         return Ok(named);
     }
-    let is_root = shell::output("id", &["-u"]).as_deref() == Some("0");
-    if !is_root || shell::output("apt-get", &["--version"]).is_none() {
+    if !debian::install("chromium")? {
         bail!(
             "there is no Chromium at {}: install it (on Debian `sudo apt-get install chromium`), or name it in CHROMIUM",
             named.display()
         );
     }
-    run("looking for packages", command("apt-get").args(["update", "--quiet=2"]))?;
-    let mut install = command("apt-get");
-    install.args(["install", "--yes", "--quiet=2", "--no-install-recommends", "chromium"]);
-    run("installing Chromium", install.env("DEBIAN_FRONTEND", "noninteractive"))?;
     if !named.exists() {
         bail!("the package chromium brought no {}: name the program in CHROMIUM", named.display());
     }
