@@ -109,6 +109,8 @@ pub(crate) fn open(
 
     let tree_folder = folder.join(TREE);
     let tree = TreeReader::open(disk, &tree_folder, Mode::Write).map_err(io_error(&tree_folder))?;
+    // A checkpoint covers only what survives a power loss, and that needs the files' names too.
+    disk.sync_folder(&tree_folder).map_err(io_error(&tree_folder))?;
     let sealings: Vec<Sealing> =
         std::iter::once(&signers.current).chain(&signers.next).map(Sealing::of).collect();
     let trust = Trust { sealings, checkpoint: &published.checkpoint, promised, adopts_tail };

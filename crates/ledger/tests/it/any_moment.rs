@@ -18,7 +18,7 @@ use tlog::Hash;
 
 use super::{
     faults::{Moment, Trying, folder, life},
-    simulated_disk::SimulatedDisk,
+    simulated_disk::{Loss, SimulatedDisk},
 };
 
 /// Every reader finds a log of at least `published` leaves that verifies.
@@ -85,6 +85,20 @@ fn every_reader_finds_a_log_that_holds_wherever_the_writer_is_stopped() {
         }
     }
     assert!(looked > 200, "{looked}");
+}
+
+#[test]
+fn what_a_checkpoint_covers_is_in_the_trees_files_after_a_loss_of_power() {
+    for (number, Moment { contents, published }) in life().into_iter().enumerate() {
+        let _trying = Trying(&|| format!("before operation {number}"));
+        let disk = SimulatedDisk::with(contents.after(Loss::Everything));
+        let Some((checkpoint, _note)) = claimed_checkpoint(&disk, folder()).unwrap() else {
+            assert_eq!(published, 0);
+            continue;
+        };
+        let root = tree_root(&disk, folder(), checkpoint.size).unwrap();
+        assert_eq!(root, Some(checkpoint.root));
+    }
 }
 
 /// The writer does some of its operations between any two of the reader's.
