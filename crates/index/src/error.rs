@@ -1,6 +1,6 @@
 //! Errors of the index, and their remedies.
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 /// Why an operation of the index failed. The index holds only facts of the log, so deleting the
 /// file loses nothing: the site rebuilds it.
@@ -57,6 +57,12 @@ impl Trouble {
                 }
                 // SQLite reports a missing table or column as `Unknown`.
                 ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown => {
+                    Self::Damage
+                }
+                // The file ends within a page: a crash has cut it.
+                ErrorCode::SystemIoFailure
+                    if failure.extended_code == ffi::SQLITE_IOERR_SHORT_READ =>
+                {
                     Self::Damage
                 }
                 _ => Self::Passing,

@@ -521,6 +521,24 @@ fn a_damaged_index_begins_anew_and_readers_go_over_to_it() {
 }
 
 #[test]
+fn an_index_that_was_cut_anywhere_is_begun_anew() {
+    let (folder, indexer, _reader) = example();
+    indexer.close();
+    let whole = fs::read(folder.path().join("index.sqlite")).unwrap();
+    for len in (0..whole.len()).step_by(509) {
+        let cut = TempDir::new().unwrap();
+        let path = cut.path().join("index.sqlite");
+        fs::write(&path, whole.get(..len).unwrap()).unwrap();
+        let mut indexer = Indexer::open(&path, LOG, |_| Ok(Some(entry()))).unwrap();
+        let read = indexer.reader().unwrap().sensors(0);
+        if let Err(error) = read {
+            assert_eq!(error.trouble(), Trouble::Damage, "cut to {len} bytes: {error}");
+            indexer.begin_anew().unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_write_ahead_log_that_a_kill_left_without_its_file_is_of_no_other_file() {
     let (folder, _indexer, _reader) = example();
     let left = TempDir::new().unwrap();
