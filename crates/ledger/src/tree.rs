@@ -117,7 +117,7 @@ impl TreeReader {
     pub(crate) fn open(disk: &dyn Disk, folder: &Path, mode: Mode) -> io::Result<Self> {
         let open = |name: String| {
             let path = folder.join(name);
-            let file = disk.open(&path, mode).map_err(|error| named(&path, "", &error))?;
+            let file = disk.open(&path, mode).map_err(|error| named(&path, "", error))?;
             io::Result::Ok(NamedFile { path, file })
         };
         let nodes: Vec<NamedFile> =
@@ -397,10 +397,20 @@ impl NamedFile {
     fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.file
             .read_exact_at(buffer, offset)
-            .map_err(|error| named(&self.path, &format!(" at byte {offset}"), &error))
+            .map_err(|error| named(&self.path, &format!(" at byte {offset}"), error))
     }
 }
 
-fn named(path: &Path, place: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}{place}: {error}", path.display()))
+/// Says which file an error is about. The error itself stays its source, because it shows whether a
+/// later attempt may succeed.
+fn named(path: &Path, place: &str, source: io::Error) -> io::Error {
+    let place = format!("{}{place}", path.display());
+    io::Error::new(source.kind(), Named { place, source })
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{place}")]
+struct Named {
+    place: String,
+    source: io::Error,
 }

@@ -500,3 +500,22 @@ fn a_kill_or_a_loss_of_power_costs_nothing_that_was_promised() {
         }
     }
 }
+
+#[test]
+fn a_read_that_fails_now_may_succeed_later() {
+    let disk = site();
+    let (ledger, writer) = open(&disk).unwrap();
+    let runtime = runtime();
+    runtime.block_on(ledger.append(Batch::of(vec![event("1".to_owned())]))).unwrap();
+    runtime.block_on(ledger.publish_checkpoint()).unwrap();
+    for read in [
+        |ledger: &Ledger| ledger.entries(0, 2).map(drop),
+        |ledger: &Ledger| ledger.envelopes(0, 2, usize::MAX).map(drop),
+        |ledger: &Ledger| ledger.prove(1).map(drop),
+    ] {
+        disk.plan(Plan { at: disk.operation_count(), fault: Fault::Error, gate: None });
+        assert!(read(&ledger).unwrap_err().may_pass());
+        read(&ledger).unwrap();
+    }
+    runtime.block_on(writer.close()).unwrap();
+}

@@ -273,7 +273,8 @@ impl SimulatedDisk {
 }
 
 fn broken() -> io::Error {
-    io::Error::other("the simulated disk is broken")
+    // EIO, which a later attempt may not meet again.
+    io::Error::from_raw_os_error(5)
 }
 
 /// The result of an operation that was done.
