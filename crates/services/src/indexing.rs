@@ -183,7 +183,26 @@ impl Failing {
 /// The log cannot be read or SQLite fails. Nothing was deleted then.
 pub fn open(path: &Path, ledger: &Ledger) -> Result<Indexer, IndexingError> {
     let entry_of = |leaf| entry_of(ledger, leaf).map_err(Into::into);
-    Ok(Indexer::open(path, ledger.log_id(), entry_of)?)
+    let mut indexer = Indexer::open(path, ledger.log_id(), entry_of)?;
+    match read_what_a_start_needs(&indexer) {
+        Err(error) if error.trouble() == Trouble::Damage => {
+            let damage = error_chain(&error);
+            warn!(damage, "the index is damaged; it is rebuilt from the log");
+            indexer.begin_anew()?;
+        }
+        read => read?,
+    }
+    Ok(indexer)
+}
+
+/// Reads what the poller and the pipeline begin with. If a crash has damaged that part of the
+/// index, the services would fail at every start, and nothing would rebuild it.
+fn read_what_a_start_needs(indexer: &Indexer) -> Result<(), IndexError> {
+    let index = indexer.reader()?;
+    index.sensors(0)?;
+    index.last_numbers()?;
+    index.standings()?;
+    Ok(())
 }
 
 /// Brings the index of a log up to date while no site runs. Blocks.
@@ -360,7 +379,7 @@ impl IndexingError {
 mod tests {
     use index::{Query, Reader, Search};
     use ledger::Batch as Events;
-    use model::{Event, Heartbeat, Outcome, Timestamp};
+    use model::{Event, Heartbeat, Outcome, Timestamp, action};
     use tlog::{KeyName, Signer};
     use tokio::{task::JoinSet, time::timeout};
 
@@ -483,6 +502,25 @@ mod tests {
         assert_eq!(found(&index, "word"), Some(1));
         stop.cancel();
         tasks.join_next().await.unwrap().unwrap().unwrap();
+        writer.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_index_whose_sensors_are_damaged_is_made_anew_by_a_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let index_file = folder.path().join("index.sqlite");
+        let signer = Signer::from_seed(KeyName::parse("plant").unwrap(), &[7; 32]);
+        let (ledger, writer) = Ledger::open(&folder.path().join("ledger"), signer).unwrap();
+        let text = r#"{"alias":"A","id":"a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3","poll_interval":1000,"poll_topic":"p","read_topic":"r"}"#;
+        let heartbeat = Heartbeat::parse(text.as_bytes()).unwrap();
+        let discovered = Event::sighting(action::SENSOR_DISCOVERED, &heartbeat, at(1));
+        ledger.append(Events::of(vec![discovered])).await.unwrap();
+        catch_up(&index_file, &ledger).unwrap();
+        assert_eq!(open(&index_file, &ledger).unwrap().next_leaf(), 2);
+        let other = rusqlite::Connection::open(&index_file).unwrap();
+        other.execute_batch("UPDATE sensor SET heartbeat = x'ff'").unwrap();
+        drop(other);
+        assert_eq!(open(&index_file, &ledger).unwrap().next_leaf(), 0);
         writer.close().await.unwrap();
     }
 
