@@ -245,7 +245,7 @@ mod tests {
             "a b",
             "runtime.>",
             "$SYS.*",
-            "sealwire.query.*",
+            "sealwire.query.*.*",
         ] {
             assert!(Pattern::parse(text).is_err(), "{text}");
         }

@@ -108,15 +108,15 @@ fn a_device_neither_hears_nor_says_what_is_the_sites_or_the_hosts() {
     let mut device = Nats::device(&site);
     for words in [
         "SUB _INBOX.> 2",
-        "SUB sealwire.query.* 3",
-        "SUB sealwire.query.readings race 4",
+        "SUB sealwire.query.*.* 3",
+        "SUB sealwire.query.own.readings race 4",
         "SUB sealwire.derive.sensors 5",
         "SUB runtime.> 6",
         "SUB $JS.API.> 7",
         "SUB $MQTT.> 8",
         "SUB $SYS.> 9",
         "PUB _INBOX.a.b 2\r\n{}",
-        "PUB sealwire.query.readings 2\r\n{}",
+        "PUB sealwire.query.own.readings 2\r\n{}",
         "PUB sealwire.reply.site-data.a 2\r\n{}",
         "PUB runtime.host.a.workload.start 2\r\n{}",
         "PUB runtime.operator.heartbeat.a 2\r\n{}",
@@ -186,9 +186,9 @@ fn nobody_gets_in_by_naming_somebody_else() {
         control.is_refused("runtime.operator.heartbeat.*", "runtime.host.a.workload.start").await;
         control.is_refused("sealwire.reply.site-control.a", "runtime.host.a.workload.stop").await;
         let data = Thief::connect(&site, hosts, "data").await;
-        data.is_refused("sealwire.query.*", "sealwire.derive.sensors").await;
+        data.is_refused("sealwire.query.*.*", "sealwire.derive.sensors").await;
         data.is_refused("sealwire.reply.>", "runtime.host.a.workload.start").await;
-        let answer = data.client.request("sealwire.query.site", "".into()).await.unwrap();
+        let answer = data.client.request("sealwire.query.own.site", "".into()).await.unwrap();
         let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
         assert!(answer["ok"]["vkey"].is_string(), "{answer}");
     });
