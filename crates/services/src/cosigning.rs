@@ -347,10 +347,7 @@ mod tests {
         let policy = folder.join("witness-policy");
         fs::write(&policy, lines).unwrap();
         let refused = Cosigning::open(&policy, &folder.join("witnessed"), ledger.clone());
-        let refused = refused.expect_err("the policy should be refused");
-        let chain =
-            std::iter::successors(Some(&refused as &dyn std::error::Error), |error| error.source());
-        chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+        model::error_chain(&refused.expect_err("the policy should be refused"))
     }
 
     #[tokio::test]

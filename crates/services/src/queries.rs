@@ -16,7 +16,7 @@ use futures::StreamExt as _;
 use index::{Page, Reader, Search, SearchError, Series, SeriesReading};
 use ledger::{AppendError, Ledger};
 use model::{
-    LogId, SensorState,
+    LogId, SensorState, error_chain,
     query::{
         self, Address, LogsQuery, ProofQuery, QueryError, Question, ReadingsQuery, Reply,
         ResultsQuery, SensorsQuery,
@@ -369,8 +369,7 @@ fn json(answer: &impl Serialize) -> Answer {
 }
 
 fn internal(error: impl std::error::Error) -> Failure {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    Failure::Internal(causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")))
+    Failure::Internal(error_chain(&error))
 }
 
 fn no_such_log(log: LogId) -> Failure {
