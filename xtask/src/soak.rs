@@ -43,28 +43,28 @@ pub(crate) fn all(arguments: &[&str]) -> Result<()> {
         }
         rest => (ROUNDS_DEFAULT, rest),
     };
-    let chosen: Vec<&Racing> = match wanted {
-        [] => RACING.iter().collect(),
-        [part] => RACING.iter().filter(|racing| racing.name().contains(part)).collect(),
+    let part = match wanted {
+        [] => "",
+        [part] => part,
         more => bail!("`{}` is more than one test: name one, or none for all", more.join(" ")),
     };
-    if chosen.is_empty() {
+    let is_chosen = |racing: &Racing| racing.name().contains(part);
+    if !RACING.iter().any(is_chosen) {
         let names: Vec<String> = RACING.iter().map(Racing::name).collect();
         bail!("there is no such test:\n  {}", names.join("\n  "));
     }
-    soak(&chosen, rounds)
+    soak(is_chosen, rounds)
 }
 
 /// The short form: a few rounds of what costs least.
 pub(crate) fn short() -> Result<()> {
-    let cheap: Vec<&Racing> = RACING.iter().filter(|racing| racing.cost == Cost::Cheap).collect();
-    soak(&cheap, ROUNDS_SHORT)
+    soak(|racing| racing.cost == Cost::Cheap, ROUNDS_SHORT)
 }
 
-fn soak(chosen: &[&Racing], rounds: u64) -> Result<()> {
-    let programs = build(chosen)?;
+fn soak(is_chosen: impl Fn(&Racing) -> bool, rounds: u64) -> Result<()> {
+    let programs = build(is_chosen)?;
     let kinds = circumstance::all_here()?;
-    say(&format!("{rounds} rounds of {} racing tests on a loaded machine", chosen.len()));
+    say(&format!("{rounds} rounds of {} racing tests on a loaded machine", programs.len()));
     let failures = target().join("soak");
     let output = failures.join("output");
     fs::create_dir_all(&failures).with_context(|| format!("cannot make {}", failures.display()))?;
@@ -133,8 +133,8 @@ struct Program {
     folder: PathBuf,
 }
 
-/// Builds the program of each of these tests, and looks whether it has the test.
-fn build<'a>(chosen: &[&'a Racing]) -> Result<Vec<(&'a Racing, Program)>> {
+/// Builds the programs of the racing tests; returns the chosen tests, each with its program.
+fn build(is_chosen: impl Fn(&Racing) -> bool) -> Result<Vec<(&'static Racing, Program)>> {
     say("building the tests that race");
     let built = cargo()
         // Of the whole workspace: with other features, all of it would be built once more.
@@ -148,7 +148,7 @@ fn build<'a>(chosen: &[&'a Racing]) -> Result<Vec<(&'a Racing, Program)>> {
     }
     let messages = String::from_utf8_lossy(&built.stdout);
     let programs: Vec<(String, Program)> = messages.lines().filter_map(program).collect();
-    let with_program = |racing: &&'a Racing| {
+    let with_program = |racing: &'static Racing| {
         let has_it = |(target, program): &&(String, Program)| {
             *target == racing.target_name() && program.folder.ends_with(racing.package)
         };
@@ -161,9 +161,12 @@ fn build<'a>(chosen: &[&'a Racing]) -> Result<Vec<(&'a Racing, Program)>> {
         if !String::from_utf8_lossy(&listed.stdout).lines().any(|listed| listed == line) {
             bail!("there is no test {}: correct xtask/src/soak/racing.rs", racing.name());
         }
-        Ok((*racing, program.clone()))
+        Ok((racing, program.clone()))
     };
-    chosen.iter().map(with_program).collect()
+    // Each row is looked at, so that none that is rarely run names a test that is gone.
+    let mut programs = RACING.iter().map(with_program).collect::<Result<Vec<_>>>()?;
+    programs.retain(|(racing, _)| is_chosen(racing));
+    Ok(programs)
 }
 
 /// The target and the test program in one of cargo's messages.
