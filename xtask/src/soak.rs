@@ -236,5 +236,6 @@ fn watch(
             let _is_there = kill_process_group(pid, signal);
         }
     }
-    None
+    // It ended in time if this program itself was stopped.
+    end.try_recv().ok()
 }
