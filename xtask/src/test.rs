@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     book, build, check, debian, python,
-    shell::{self, cargo, command, root, run, say},
+    shell::{self, cargo, command, root, run, say, target},
     soak,
 };
 
@@ -99,7 +99,7 @@ fn promtool() -> Result<Option<PathBuf>> {
     if named.exists() {
         return Ok(Some(named));
     }
-    let folder = shell::target().join("promtool");
+    let folder = target().join("promtool");
     let unpacked = folder.join("usr/bin/promtool");
     if unpacked.exists() {
         return Ok(Some(unpacked));
@@ -122,9 +122,15 @@ pub(crate) fn measure() -> Result<()> {
     let binary = build::all(build::Profile::Release)?;
     let chromium = chromium()?;
     build::install_page_tools()?;
-    say("measuring; this takes two minutes");
+    say("measuring; this takes a quarter of an hour");
     run(
-        "measuring",
-        command("node").args(["web/e2e/measure.mjs"]).arg(binary).env("CHROMIUM", chromium),
+        "measuring a small site",
+        command("node").args(["web/e2e/measure.mjs"]).arg(&binary).env("CHROMIUM", chromium),
+    )?;
+    run(
+        "measuring a large site",
+        command(&binary.to_string_lossy())
+            .args(["bench", "site", "--json", "--folder"])
+            .arg(target()),
     )
 }

@@ -5,6 +5,7 @@ mod ledger;
 mod load;
 mod machine;
 mod pipeline;
+mod site;
 
 use anyhow::Result;
 
@@ -15,6 +16,7 @@ pub(crate) fn run(arguments: BenchArguments) -> Result<()> {
         BenchCommand::Ledger(arguments) => ledger::run(&arguments),
         BenchCommand::Api(arguments) => api::run(&arguments),
         BenchCommand::Pipeline(arguments) => pipeline::run(&arguments),
+        BenchCommand::Site(arguments) => site::run(&arguments),
         BenchCommand::ApiServe(arguments) => api::serve_until_killed(&arguments),
         BenchCommand::LedgerLoad(arguments) => load::run(&arguments),
         BenchCommand::LedgerServe(arguments) => ledger::serve_until_killed(&arguments),

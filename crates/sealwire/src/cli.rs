@@ -3,7 +3,7 @@
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use access::{Scope, TokenName, Words};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use ledger::{LeafRanges, evidence::Bound};
 use model::{Pattern, SensorId, Timestamp};
 use orders::LogName;
@@ -535,15 +535,24 @@ pub(crate) struct WitnessArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct SimulateArguments {
-    /// Number of sensors.
+    /// Number of sensors: the reference fleet of 40, and beyond it more of the same kinds.
     #[arg(long, value_name = "N", default_value_t = 40)]
     pub(crate) count: u32,
+    /// Largest number of connections that the sensors share.
+    #[arg(long, value_name = "N", default_value_t = simulator::run::CONNECTIONS, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub(crate) connections: u32,
+    /// Poll interval of every sensor in milliseconds [default: 2 to 10 s, by its kind].
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(100..=86_400_000))]
+    pub(crate) interval: Option<u64>,
     /// URL of the message bus.
     #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222")]
     pub(crate) nats: String,
     /// Seed of the values. The same seed gives the same values again [default: random].
     #[arg(long)]
     pub(crate) seed: Option<u64>,
+    /// Print what was sent as one JSON object at the end, and no table.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -561,6 +570,9 @@ pub(crate) enum BenchCommand {
     Api(MeasureArguments),
     /// Measure judging: readings through the ledger, the component on a host, and back.
     Pipeline(MeasureArguments),
+    /// A whole site under the load of simulated sensors: the cost of a reading, the time until it
+    /// can be found, and memory.
+    Site(SiteArguments),
     /// Serve Pangea's API for a log until the process is killed.
     #[command(hide = true)]
     ApiServe(ApiServeArguments),
@@ -584,6 +596,31 @@ pub(crate) struct MeasureArguments {
     /// million entries takes 2 GB, and 4 GB with its index.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) folder: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SiteArguments {
+    #[command(flatten)]
+    pub(crate) measure: MeasureArguments,
+    /// Parts to measure, separated by commas [default: all].
+    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
+    pub(crate) parts: Vec<SitePart>,
+    /// Measure this build of `sealwire`, to compare it with another [default: this program].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) program: Option<PathBuf>,
+}
+
+/// A part of `sealwire bench site`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum SitePart {
+    /// 1,000 readings per second.
+    Slow,
+    /// 20,000 readings per second.
+    Fast,
+    /// As many readings per second as can be found within a second.
+    Most,
+    /// Memory with 40 and with 20,000 sensors.
+    Memory,
 }
 
 #[derive(Args, Debug)]

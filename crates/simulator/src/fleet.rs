@@ -4,6 +4,8 @@
 //! of each of the first ten kinds, and one more of each of the last five. After them, each kind
 //! gets one more sensor in turn.
 
+use core::time::Duration;
+
 use model::SensorId;
 use uuid::Uuid;
 
@@ -20,8 +22,10 @@ pub struct SensorSpec {
     pub id: SensorId,
     /// Where the sensor is installed.
     pub location: String,
-    /// Its quantity and poll interval.
+    /// Its quantity, and the poll interval of its kind.
     pub kind: &'static Kind,
+    /// The poll interval that it asks for.
+    pub poll_interval: Duration,
     /// Form of its answers.
     pub form: AnswerForm,
     /// Whether the sensor sometimes does not answer.
@@ -66,6 +70,7 @@ impl SensorSpec {
             id: SensorId::from_bytes(*id.as_bytes()),
             location,
             kind,
+            poll_interval: kind.poll_interval,
             form,
             faulty,
         }

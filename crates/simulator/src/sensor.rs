@@ -64,13 +64,13 @@ impl Sensor {
     /// Payload of the sensor's heartbeat, as a device writes it.
     #[must_use]
     pub fn heartbeat(&self) -> Vec<u8> {
-        let SensorSpec { index, alias, id, location, kind, form, .. } = &self.spec;
+        let SensorSpec { index, alias, id, location, kind, poll_interval, form, .. } = &self.spec;
         let declared = (*form != AnswerForm::Text).then_some(&kind.quantity);
         let [_, high, middle, low] = index.to_be_bytes();
         let wire = WireHeartbeat {
             alias,
             id: id.to_string(),
-            poll_interval: kind.poll_interval.as_millis(),
+            poll_interval: poll_interval.as_millis(),
             poll_topic: self.poll_subject(),
             read_topic: self.read_subject(),
             // The reference fleet mixes both notations of topics here.

@@ -169,8 +169,16 @@ impl<'a> Site<'a> {
         self.start_polling(config.polling, config.heartbeats, known, devices, counters);
         if config.simulate > 0 {
             let (nats, stop) = (self.addresses.nats.clone(), self.intake.stop.clone());
-            let simulated = simulator::run(nats, config.simulate, rand::random(), stop);
-            self.intake.spawn("the simulator", async { Ok(simulated.await?) });
+            let fleet = simulator::Config {
+                nats_url: nats,
+                count: config.simulate,
+                connections: simulator::run::CONNECTIONS,
+                interval: None,
+                seed: rand::random(),
+            };
+            let simulated = simulator::run(fleet, stop);
+            self.intake
+                .spawn("the simulator", async { simulated.await.map(drop).map_err(Into::into) });
         }
         Ok(Page { address: page_address, hosts_ready, host_log })
     }

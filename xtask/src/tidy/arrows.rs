@@ -6,7 +6,7 @@ use toml::{Table, Value};
 /// Our packages, from the ground up. Those of one row do not know each other.
 const ROWS: &[&[&str]] = &[
     &["durable", "http-client", "http-server", "model", "tlog", "work"],
-    &["clock", "engine", "key-history"],
+    &["clock", "engine", "key-history", "nats"],
     &["access", "index", "lattice", "ledger", "pangea", "poll", "simulator"],
     &["data-dir", "readings", "witness"],
     &["orders", "services"],

@@ -165,6 +165,7 @@ pub(crate) fn serve_until_killed(arguments: &LedgerServeArguments) -> Result<()>
 }
 
 /// A process that does not outlive this value. It is killed without notice, as in a crash.
+#[derive(Debug)]
 pub(super) struct Killed(pub(super) Child);
 
 impl Drop for Killed {

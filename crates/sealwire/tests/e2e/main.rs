@@ -11,6 +11,7 @@
 )]
 
 mod attacks;
+mod bench;
 mod care;
 mod completeness;
 mod crash;

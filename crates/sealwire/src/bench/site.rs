@@ -1,0 +1,263 @@
+//! `sealwire bench site`: what a reading costs on its way from a sensor to whoever looks for it.
+//!
+//! A site runs with its engines, as `sealwire up` starts it, and `sealwire simulate` loads it from
+//! another process. Processor time and memory of every process come from `/proc`. What was sealed
+//! is what `verify --completeness` counts in the log afterwards.
+
+mod looking;
+mod processes;
+mod running;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Serialize;
+
+use self::{
+    looking::{Found, Lag},
+    running::{Load, Run},
+};
+use super::machine;
+use crate::{
+    cli::{SiteArguments, SitePart},
+    output,
+};
+
+/// Flags of the site that is measured. Its defaults would refuse the load, and protect against
+/// that, so the figures name these.
+const FLAGS: [&str; 2] = ["--polls-per-second=100000", "--new-sensors-per-minute=20000"];
+/// How long each figure is measured; a tenth with `--quick`.
+const WINDOW: Duration = Duration::from_secs(20);
+/// Sensors of a large site, and of a small one.
+const MANY: u32 = 20_000;
+const FEW: u32 = 40;
+/// Readings per second that are tried, until everything is found in time.
+const LADDER: [u32; 5] = [50_000, 40_000, 30_000, 20_000, 10_000];
+/// Age of the newest reading that can be found, beyond which the index has fallen behind.
+const LAG_MAX: Duration = Duration::from_secs(1);
+/// Size of an envelope of the simulated sensors, about.
+const ENVELOPE_BYTES: usize = 400;
+/// Bare writes to time.
+const BARE_WRITES: usize = 1_000;
+
+/// The figures, printed with `--json`. A part that was not measured is `null`.
+#[derive(Debug, Default, Serialize)]
+struct Figures {
+    cpu_s_per_million_1k: Option<f64>,
+    cpu_s_per_million_20k: Option<f64>,
+    found_per_s: Option<f64>,
+    found_lag_max_s: Option<f64>,
+    found_p50_ms: Option<f64>,
+    found_p99_ms: Option<f64>,
+    rss_kb_per_sensor_20k: Option<f64>,
+    index_readings_per_s: Option<f64>,
+    /// Of all processes of the site, the load left out.
+    cpu_s_per_million_1k_with_engines: Option<f64>,
+    cpu_s_per_million_20k_with_engines: Option<f64>,
+    cpu_s_per_million_20k_of_the_load: Option<f64>,
+    /// Readings per second that sensors offered where `found_per_s` was measured.
+    offered_per_s: Option<f64>,
+    /// Polls that the site declared missing there.
+    missing: Option<u64>,
+    rss_mb_40: Option<f64>,
+    rss_mb_20k: Option<f64>,
+    flags: Vec<&'static str>,
+    bare_write_fdatasync_p50_us: f64,
+    bare_sha256_per_s: f64,
+}
+
+pub(crate) fn run(arguments: &SiteArguments) -> Result<()> {
+    let scale = Scale { quick: arguments.measure.quick };
+    let program = match &arguments.program {
+        Some(program) => program.clone(),
+        None => std::env::current_exe().context("cannot find this program")?,
+    };
+    let bench = Bench { program, folder: arguments.measure.folder.clone(), scale };
+    let mut figures = Figures { flags: FLAGS.to_vec(), ..Figures::default() };
+    bench.bare_machine(&mut figures)?;
+    let parts = &arguments.parts;
+    let has = |part| parts.is_empty() || parts.contains(&part);
+    if has(SitePart::Slow) {
+        bench.slow(&mut figures)?;
+    }
+    if has(SitePart::Fast) {
+        bench.fast(&mut figures)?;
+    }
+    if has(SitePart::Most) {
+        bench.most(&mut figures)?;
+    }
+    if has(SitePart::Memory) {
+        bench.memory(&mut figures)?;
+    }
+    if arguments.measure.json {
+        output::line(&serde_json::to_string(&figures)?);
+    } else {
+        output::lines(&figures.table());
+    }
+    Ok(())
+}
+
+/// The sizes of a run. With `--quick` it shows that everything works, and no more.
+#[derive(Clone, Copy, Debug)]
+struct Scale {
+    quick: bool,
+}
+
+impl Scale {
+    const fn sensors(self, sensors: u32) -> u32 {
+        if self.quick { sensors.div_ceil(100) } else { sensors }
+    }
+
+    fn window(self) -> Duration {
+        if self.quick { WINDOW / 10 } else { WINDOW }
+    }
+}
+
+struct Bench {
+    program: PathBuf,
+    folder: PathBuf,
+    scale: Scale,
+}
+
+impl Bench {
+    fn bare_machine(&self, figures: &mut Figures) -> Result<()> {
+        figures.bare_sha256_per_s = machine::sha256_per_s(ENVELOPE_BYTES);
+        let folder = self.temporary()?;
+        let mut bare = machine::BareLog::create(folder.path(), ENVELOPE_BYTES)?;
+        let mut times = (0..BARE_WRITES).map(|_| bare.append()).collect::<Result<Vec<_>, _>>()?;
+        times.sort();
+        figures.bare_write_fdatasync_p50_us = percentile(&times, 50) * 1e3;
+        Ok(())
+    }
+
+    /// 1,000 readings per second: what each costs, and when it can be found.
+    fn slow(&self, figures: &mut Figures) -> Result<()> {
+        let sensors = self.scale.sensors(1_000);
+        let load = Load { sensors, interval: Some(Duration::from_secs(1)) };
+        let folder = self.temporary()?;
+        output::note(&format!("sealwire: {} readings per second", load.per_second()));
+        let run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
+        let cost = run.cost(self.scale.window())?;
+        output::note("sealwire: looking for each of them");
+        let Found { times, unseen } = run.look_for_each(self.scale.window())?;
+        let sealed = run.stop()?;
+        sealed.check()?;
+        ensure!(unseen == 0, "{unseen} readings came and went between two searches");
+        ensure!(!times.is_empty(), "no reading was found");
+        figures.cpu_s_per_million_1k = Some(cost.of("sealwire"));
+        figures.cpu_s_per_million_1k_with_engines = Some(cost.of_site());
+        figures.found_p50_ms = Some(percentile(&times, 50));
+        figures.found_p99_ms = Some(percentile(&times, 99));
+        Ok(())
+    }
+
+    /// 20,000 readings per second: what each costs.
+    fn fast(&self, figures: &mut Figures) -> Result<()> {
+        let sensors = self.scale.sensors(MANY);
+        let load = Load { sensors, interval: Some(Duration::from_secs(1)) };
+        let folder = self.temporary()?;
+        output::note(&format!("sealwire: {} readings per second", load.per_second()));
+        let run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
+        let cost = run.cost(self.scale.window())?;
+        run.stop()?.check()?;
+        figures.cpu_s_per_million_20k = Some(cost.of("sealwire"));
+        figures.cpu_s_per_million_20k_with_engines = Some(cost.of_site());
+        figures.cpu_s_per_million_20k_of_the_load = Some(cost.of("simulate"));
+        Ok(())
+    }
+
+    /// As many readings per second as can be found within a second, and how fast their index is
+    /// made again.
+    fn most(&self, figures: &mut Figures) -> Result<()> {
+        let sensors = self.scale.sensors(MANY);
+        for per_second in LADDER {
+            let interval = Duration::from_secs_f64(f64::from(MANY) / f64::from(per_second));
+            let load = Load { sensors, interval: Some(interval) };
+            let folder = self.temporary()?;
+            output::note(&format!("sealwire: {} readings per second", load.per_second()));
+            let run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
+            let Lag { longest, first_leaf, last_leaf, elapsed } =
+                run.look_for_the_newest(self.scale.window())?;
+            let sealed = run.stop()?;
+            sealed.check()?;
+            let found = sealed.readings_between(first_leaf..last_leaf);
+            figures.found_per_s = Some(found as f64 / elapsed.as_secs_f64());
+            figures.found_lag_max_s = Some(longest.as_secs_f64());
+            figures.offered_per_s = Some(load.per_second());
+            figures.missing = Some(sealed.missing);
+            if longest <= LAG_MAX {
+                figures.index_readings_per_s = Some(sealed.index_again(folder.path())?);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Resident memory with few sensors and with many, each at the interval of its kind.
+    fn memory(&self, figures: &mut Figures) -> Result<()> {
+        let many = self.scale.sensors(MANY);
+        let mut kilobytes = [0.0; 2];
+        for (sensors, kilobytes) in [FEW, many].into_iter().zip(&mut kilobytes) {
+            let folder = self.temporary()?;
+            output::note(&format!("sealwire: memory with {sensors} sensors"));
+            let load = Load { sensors, interval: None };
+            let run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
+            std::thread::park_timeout(self.scale.window());
+            *kilobytes = run.processes()?.resident_kilobytes("sealwire");
+            run.stop()?.check()?;
+        }
+        let [few_kb, many_kb] = kilobytes;
+        figures.rss_kb_per_sensor_20k = Some((many_kb - few_kb) / f64::from(many));
+        figures.rss_mb_40 = Some(few_kb / 1_000.0);
+        figures.rss_mb_20k = Some(many_kb / 1_000.0);
+        Ok(())
+    }
+
+    fn temporary(&self) -> Result<tempfile::TempDir> {
+        tempfile::Builder::new()
+            .prefix("sealwire-bench-")
+            .tempdir_in(&self.folder)
+            .with_context(|| format!("cannot make a folder in {}", self.folder.display()))
+    }
+}
+
+/// In milliseconds. The times are sorted.
+fn percentile(times: &[Duration], percent: usize) -> f64 {
+    let place = times.get(times.len() * percent / 100).or_else(|| times.last());
+    place.map_or(0.0, |time| time.as_secs_f64() * 1e3)
+}
+
+impl Figures {
+    /// The figures as a table for people, each beside its target.
+    fn table(&self) -> String {
+        let rows = [
+            ("CPU seconds per million readings, 1,000/s", self.cpu_s_per_million_1k, "at most 60"),
+            ("  with the engines", self.cpu_s_per_million_1k_with_engines, ""),
+            ("the same at 20,000/s", self.cpu_s_per_million_20k, "at most 25"),
+            ("  with the engines", self.cpu_s_per_million_20k_with_engines, ""),
+            ("  of the load", self.cpu_s_per_million_20k_of_the_load, ""),
+            ("readings found per second", self.found_per_s, "at least 50,000"),
+            ("  of those that were offered", self.offered_per_s, ""),
+            ("  age of the newest one found, most, s", self.found_lag_max_s, "at most 1"),
+            ("found after, at 1,000/s, p50, ms", self.found_p50_ms, "at most 15"),
+            ("  p99, ms", self.found_p99_ms, "at most 50"),
+            ("memory per sensor of 20,000, KB", self.rss_kb_per_sensor_20k, "at most 2"),
+            ("  with 40 sensors, MB", self.rss_mb_40, ""),
+            ("  with 20,000 sensors, MB", self.rss_mb_20k, ""),
+            ("index made again, readings per second", self.index_readings_per_s, ""),
+            (
+                "this machine: write and fdatasync, p50, us",
+                Some(self.bare_write_fdatasync_p50_us),
+                "",
+            ),
+            ("  SHA-256 of an envelope, on one core, per s", Some(self.bare_sha256_per_s), ""),
+        ];
+        let mut table = format!("{:<48}{:>14}{:>18}\n", "", "here", "aim");
+        for (what, here, aim) in rows {
+            let here = here.map_or_else(|| String::from("-"), |figure| format!("{figure:.1}"));
+            table.push_str(&format!("{what:<48}{here:>14}{aim:>18}\n"));
+        }
+        table.push_str(&format!("the site's flags: {}\n", self.flags.join(" ")));
+        table
+    }
+}
