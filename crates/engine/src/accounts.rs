@@ -98,6 +98,14 @@ impl Password {
     }
 }
 
+impl Password {
+    /// User name and password of the site on the devices' server.
+    #[must_use]
+    pub fn of_site(&self) -> (&str, &str) {
+        (SITE, &self.0)
+    }
+}
+
 impl fmt::Debug for Password {
     /// Omits the secret.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -105,26 +113,14 @@ impl fmt::Debug for Password {
     }
 }
 
-/// Credentials of the site itself.
+/// Credentials of the site itself on the hosts' server.
 #[derive(Clone)]
 pub struct Credentials {
     user: &'static str,
-    proof: Proof,
-}
-
-#[derive(Clone)]
-enum Proof {
-    Password(Password),
-    Certificate(Box<async_nats::rustls::ClientConfig>),
+    tls: Box<async_nats::rustls::ClientConfig>,
 }
 
 impl Credentials {
-    /// Credentials for the devices' server.
-    #[must_use]
-    pub const fn among_devices(password: Password) -> Self {
-        Self { user: SITE, proof: Proof::Password(password) }
-    }
-
     /// Credentials for the control account of the hosts' server.
     ///
     /// # Errors
@@ -142,23 +138,18 @@ impl Credentials {
     }
 
     fn certified(authority: &Authority, role: Role) -> Result<Self, CredentialError> {
-        let tls = authority.tls(&role.identity(authority)?)?;
-        Ok(Self { user: role.name(), proof: Proof::Certificate(Box::new(tls)) })
+        let tls = Box::new(authority.tls(&role.identity(authority)?)?);
+        Ok(Self { user: role.name(), tls })
     }
 
     /// Options to connect with these credentials. Replies come to subjects that no other user may
     /// subscribe to.
     #[must_use]
     pub fn options(&self) -> ConnectOptions {
-        let options = ConnectOptions::new().custom_inbox_prefix(replies(self.user));
-        match &self.proof {
-            Proof::Password(Password(password)) => {
-                options.user_and_password(self.user.to_owned(), password.clone())
-            }
-            Proof::Certificate(tls) => {
-                options.require_tls(true).tls_client_config(tls.as_ref().clone())
-            }
-        }
+        ConnectOptions::new()
+            .custom_inbox_prefix(replies(self.user))
+            .require_tls(true)
+            .tls_client_config(self.tls.as_ref().clone())
     }
 }
 

@@ -5,7 +5,13 @@
 //! It answers only requests whose Host header names this machine, so that a web page from elsewhere
 //! cannot reach the port under a name of its own (DNS rebinding).
 
-use std::{convert::Infallible, sync::Arc, sync::atomic::Ordering};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use access::AccessToken;
 use axum::{
@@ -23,7 +29,7 @@ use ledger::{Ledger, ReadError, StoredEnvelope};
 use poll::Counters;
 use prometheus::Histogram;
 use serde::Deserialize;
-use services::{bus::Connection, indexing::Indexed, lag::Lag};
+use services::{indexing::Indexed, lag::Lag};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 use work::{Room, Service};
@@ -56,8 +62,8 @@ pub struct LogPort {
     pub access_token: AccessToken,
     /// The poller's counters, for `/metrics`.
     pub counters: watch::Receiver<Counters>,
-    /// Connection to the message bus. `/metrics` shows the number of messages that it dropped.
-    pub connection: Connection,
+    /// Messages of the message bus that were dropped, for `/metrics`.
+    pub dropped: Arc<AtomicU64>,
     /// Progress of the index.
     pub indexed: watch::Receiver<Indexed>,
     /// How far those who follow the log are behind.
@@ -75,7 +81,7 @@ struct Shared {
     ledger: Ledger,
     access_token: AccessToken,
     counters: watch::Receiver<Counters>,
-    connection: Connection,
+    dropped: Arc<AtomicU64>,
     indexed: watch::Receiver<Indexed>,
     lags: watch::Receiver<Vec<Lag>>,
     timings: Vec<Histogram>,
@@ -94,7 +100,7 @@ impl Service for LogPort {
             ledger,
             access_token: self.access_token,
             counters: self.counters,
-            connection: self.connection,
+            dropped: self.dropped,
             indexed: self.indexed,
             lags: self.lags,
             timings: self.timings,
@@ -142,9 +148,9 @@ async fn only_for_this_machine(request: Request, next: Next) -> Response {
 }
 
 async fn metrics(State(shared): State<Shared>) -> Response {
-    let Shared { ledger, counters, connection, indexed, lags, timings, .. } = shared;
+    let Shared { ledger, counters, dropped, indexed, lags, timings, .. } = shared;
     let mut metrics = Exposition::default();
-    metrics.counters(&counters.borrow(), connection.dropped.load(Ordering::Relaxed));
+    metrics.counters(&counters.borrow(), dropped.load(Ordering::Relaxed));
     metrics.log(ledger.size(), indexed.borrow().passed_over);
     metrics.followers(&lags.borrow());
     metrics.histograms(&ledger, &timings);

@@ -56,7 +56,7 @@ impl Exposition {
             ),
             (
                 "sealwire_dropped_total",
-                "Messages dropped because a subscription was full.",
+                "Messages dropped because more came than the site hears.",
                 dropped,
             ),
         ] {

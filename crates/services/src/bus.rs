@@ -1,4 +1,4 @@
-//! The site's connections to the message bus, and the state of each.
+//! The site's connections to the message bus.
 
 use std::{
     net::SocketAddr,
@@ -8,17 +8,20 @@ use std::{
 };
 
 use async_nats::{Client, Event};
-use engine::Credentials;
-use poll::Bus;
-use tokio::sync::watch;
-use tracing::{info, warn};
+use engine::{Credentials, Password};
+use nats::{ConnectError, Connection, ConnectionError, Login};
+use poll::Now;
+use tokio::{task::JoinSet, time::sleep};
+use tracing::{debug, info, warn};
 
 /// Pause between attempts to reconnect. It is short: on loopback there is no crowd of clients to
 /// spread out, and readings wait meanwhile.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
-/// Messages that a subscription holds. The client drops and counts further ones.
+/// Messages that a subscription of the hosts' server holds. The client drops and counts further
+/// ones.
 const SUBSCRIPTION_MESSAGES_MAX: usize = 65_536;
-/// Outgoing messages that the client holds. When it holds this many, a publisher waits.
+/// Outgoing messages to the hosts' server that the client holds. When it holds this many, a
+/// publisher waits.
 const OUTGOING_MESSAGES_MAX: usize = 4_096;
 
 /// One connection for each NATS account in which the site speaks. Messages of different accounts
@@ -26,25 +29,16 @@ const OUTGOING_MESSAGES_MAX: usize = 4_096;
 #[derive(Debug)]
 pub struct Connections {
     /// Connection to the devices' account.
-    pub devices: Connection,
+    pub devices: Devices,
     /// Connection to the account of the hosts, which take orders there.
     pub control: Client,
     /// Connection to the account of the components that run on the hosts.
     pub data: Client,
-}
-
-/// A connection that reconnects by itself.
-#[derive(Clone, Debug)]
-pub struct Connection {
-    /// The NATS client.
-    pub client: Client,
-    /// Whether the connection is up.
-    pub state: watch::Receiver<Bus>,
-    /// Messages dropped because a subscription was full, counted over all connections.
+    /// Messages dropped because more came than were taken, counted over all connections.
     pub dropped: Arc<AtomicU64>,
 }
 
-/// Connects to the server. Afterwards the connection reconnects by itself.
+/// Connects to the hosts' server. Afterwards the connection reconnects by itself.
 ///
 /// # Errors
 /// The server does not answer yet, or refuses the credentials.
@@ -52,11 +46,8 @@ pub async fn connect(
     address: SocketAddr,
     credentials: &Credentials,
     dropped: Arc<AtomicU64>,
-) -> Result<Connection, async_nats::ConnectError> {
-    let (state, watch_state) = watch::channel(Bus::Up);
-    let state = Arc::new(state);
-    let count = Arc::clone(&dropped);
-    let client = credentials
+) -> Result<Client, async_nats::ConnectError> {
+    credentials
         .options()
         .name("sealwire")
         .subscription_capacity(SUBSCRIPTION_MESSAGES_MAX)
@@ -67,14 +58,12 @@ pub async fn connect(
             |attempts| if attempts <= 1 { Duration::ZERO } else { RECONNECT_PAUSE },
         )
         .event_callback(move |event| {
-            let (state, count) = (Arc::clone(&state), Arc::clone(&count));
+            let dropped = Arc::clone(&dropped);
             async move {
                 match event {
-                    Event::Connected => drop(state.send_replace(Bus::Up)),
-                    Event::Disconnected => drop(state.send_replace(Bus::Down)),
                     Event::SlowConsumer(subscription) => {
                         warn!(subscription, "a subscription is full, so messages are dropped");
-                        count.fetch_add(1, Ordering::Relaxed);
+                        dropped.fetch_add(1, Ordering::Relaxed);
                     }
                     // This event is the only sign of a subject that the account may not use.
                     Event::ServerError(error) => {
@@ -85,6 +74,82 @@ pub async fn connect(
             }
         })
         .connect(format!("nats://{address}"))
-        .await?;
-    Ok(Connection { client, state: watch_state, dropped })
+        .await
+}
+
+/// The connection to the devices' server. The caller drives it: it subscribes again after each
+/// reconnection.
+#[derive(Debug)]
+pub struct Devices {
+    address: SocketAddr,
+    password: Password,
+    /// Up, or lost and not given up yet: messages that arrived before the loss are still in it.
+    connection: Option<Connection<Now>>,
+    /// The attempts to reconnect, while there is no connection.
+    connecting: JoinSet<Connection<Now>>,
+}
+
+/// What a turn of the connection brought.
+#[derive(Debug)]
+pub(crate) enum Turned {
+    /// Messages may be in the connection.
+    Heard,
+    /// The connection is lost. What it heard before is still in it.
+    Lost(ConnectionError),
+    /// There is a new connection, without subscriptions.
+    Back,
+}
+
+impl Devices {
+    /// Connects to the devices' server.
+    ///
+    /// # Errors
+    /// The server does not answer yet, or refuses the password.
+    pub async fn connect(address: SocketAddr, password: Password) -> Result<Self, ConnectError> {
+        let connection = Some(dial(address, &password).await?);
+        Ok(Self { address, password, connection, connecting: JoinSet::new() })
+    }
+
+    /// The connection, unless the site is reconnecting.
+    pub(crate) const fn connection(&mut self) -> Option<&mut Connection<Now>> {
+        self.connection.as_mut()
+    }
+
+    /// Waits for the server, or for a new connection to it. Cancel-safe. After
+    /// [`Turned::Lost`], call [`lose`](Self::lose) before the next turn.
+    pub(crate) async fn turn(&mut self, stamp: impl Fn() -> Now) -> Turned {
+        if let Some(connection) = &mut self.connection {
+            return connection.turn(stamp).await.map_or_else(Turned::Lost, |()| Turned::Heard);
+        }
+        match self.connecting.join_next().await {
+            Some(Ok(connection)) => {
+                info!("the message bus is back");
+                self.connection = Some(connection);
+                Turned::Back
+            }
+            // The task neither panics nor is aborted.
+            Some(Err(_)) | None => std::future::pending().await,
+        }
+    }
+
+    /// Gives up the connection and begins to reconnect.
+    pub(crate) fn lose(&mut self, reason: &ConnectionError) {
+        warn!(%reason, "the message bus is away");
+        self.connection = None;
+        let (address, password) = (self.address, self.password.clone());
+        self.connecting.spawn(async move {
+            loop {
+                match dial(address, &password).await {
+                    Ok(connection) => return connection,
+                    Err(error) => debug!(%error, "the message bus does not answer yet"),
+                }
+                sleep(RECONNECT_PAUSE).await;
+            }
+        });
+    }
+}
+
+async fn dial(address: SocketAddr, password: &Password) -> Result<Connection<Now>, ConnectError> {
+    let (user, password) = password.of_site();
+    Connection::connect(address, "sealwire", Some(Login { user, password })).await
 }

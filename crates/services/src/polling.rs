@@ -1,34 +1,45 @@
 //! Drives the poller: passes it the messages that arrive on NATS, and carries out its decisions.
 //!
-//! One task owns the poller. Each sensor has a small task that listens to its topics. All of them
-//! end with [`Polling`].
+//! One task owns the poller and the connection to the devices. It works in steps: it reads what
+//! has arrived, has the poller handle all of it, and hands over all that follows. A step takes at
+//! least [`STEP`], so under load one step serves many sensors. An idle site does not wait.
+
+mod subscriptions;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    time::Instant,
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
-use async_nats::{Client, Subscriber};
-use futures::StreamExt as _;
-use model::{
-    Event, Heartbeat, Pattern, Protocol, SensorId, SensorState, Subject, action,
-    completeness::LastNumbers,
-};
-use poll::{Action, Config, Counters, Now, Past, Poller, Source, action::POLL};
+use ledger::Batch;
+use model::{Event, Heartbeat, Pattern, SensorId, SensorState, action, completeness::LastNumbers};
+use nats::{ConnectionError, Heard};
+use poll::{Action, Bus, Config, Counters, Now, Past, Poller, Source, action::POLL};
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::{AbortHandle, JoinSet},
     time::sleep_until,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use work::Service;
 
-use crate::{bus::Connection, sealing::ToSeal};
+use crate::{
+    bus::{Devices, Turned},
+    sealing::ToSeal,
+};
+use subscriptions::{Heartbeats, Sender, Subscriptions, Topic};
 
-/// Messages of sensors that wait for the poller. When this is full, they wait in their
-/// subscriptions.
-const INCOMING_MAX: usize = 1_024;
+/// Least time between two steps. Polls and answers are late by at most so much, which is little
+/// against the shortest answer timeout (10 ms), and the site wakes up at most so often.
+const STEP: Duration = Duration::from_millis(2);
+/// Heartbeats that are handled in one step, in about two milliseconds. Answers do not wait longer
+/// for them.
+const HEARTBEATS_OF_STEP: usize = 256;
 /// Orders to forget a sensor that wait for the poller. When this is full, [`Forgetting::forget`]
 /// waits.
 const FORGET_ORDERS_MAX: usize = 16;
@@ -43,7 +54,9 @@ pub struct Polling {
     /// The sensors at the start.
     pub known: Known,
     /// Connection to the devices.
-    pub connection: Connection,
+    pub devices: Devices,
+    /// Counts messages that were dropped because more came than the site hears.
+    pub dropped: Arc<AtomicU64>,
     /// Channel to the service that seals events.
     pub events: mpsc::Sender<ToSeal>,
     /// Receives the poller's counters after each step.
@@ -127,151 +140,240 @@ pub struct Known {
     pub past: Past,
 }
 
-/// A message of a sensor, with the time at which it arrived.
-struct Incoming {
-    sensor: SensorId,
-    message: SensorMessage,
-    at: Now,
-}
-
-enum SensorMessage {
-    Answer(async_nats::Message),
-    Disconnect,
-}
-
 impl Service for Polling {
     const NAME: &'static str = "polling";
-    /// The bus refuses a subscription.
-    type Error = async_nats::SubscribeError;
+    /// Polling goes on until the site stops.
+    type Error = Infallible;
 
-    async fn run(self, shutdown: CancellationToken) -> Result<(), async_nats::SubscribeError> {
-        poll_all(self, shutdown).await
+    async fn run(self, shutdown: CancellationToken) -> Result<(), Infallible> {
+        poll_all(self, shutdown).await;
+        Ok(())
     }
 }
 
-async fn poll_all(
-    polling: Polling,
-    shutdown: CancellationToken,
-) -> Result<(), async_nats::SubscribeError> {
-    let Polling { config, heartbeats: patterns, known, connection, events, counters, mut forget } =
-        polling;
+async fn poll_all(polling: Polling, shutdown: CancellationToken) {
+    let Polling {
+        config,
+        heartbeats: patterns,
+        known,
+        mut devices,
+        dropped,
+        events,
+        counters,
+        mut forget,
+    } = polling;
     let started = Instant::now();
-    let mut heartbeats = Vec::new();
-    for pattern in &patterns {
-        heartbeats.push(connection.client.subscribe(pattern.as_str().to_owned()).await?);
-    }
-    let mut heartbeats = futures::stream::select_all(heartbeats);
-    let mut bus = connection.state.clone();
-    let (listened, mut incoming) = mpsc::channel(INCOMING_MAX);
+    let subscriptions = match devices.connection() {
+        Some(connection) => Subscriptions::of(patterns.clone(), connection),
+        // A connection that was just made is there.
+        None => return,
+    };
     let mut shell = Shell {
         poller: Poller::new(config).hearing(patterns),
-        client: connection.client,
-        listeners: Listeners { tasks: JoinSet::new(), handles: HashMap::new(), listened, started },
+        devices,
+        lost: None,
+        subscriptions,
+        is_behind: false,
+        heartbeats: Heartbeats::default(),
         left_out: HashMap::new(),
+        dropped,
         events,
+        unsealed: Vec::new(),
+        started,
     };
     let Known { sensors, last_numbers, past } = known;
     for (heartbeat, refused) in shell.poller.restore(sensors, last_numbers, past, now(started)) {
         warn!(reason = %refused, "cannot take up a sensor of the log");
         shell.left_out.insert(heartbeat.id, heartbeat);
     }
+    let mut step_from = started;
     loop {
-        shell.act().await?;
-        counters.send_replace(shell.poller.counters());
-        let wake_at = shell
-            .poller
-            .poll_timeout()
-            .map(|at| started + at.saturating_duration_since(poll::Instant::default()));
+        shell.lose_connection();
+        shell.act().await;
+        counters.send_if_modified(|counters| {
+            std::mem::replace(counters, shell.poller.counters()) != *counters
+        });
+        let wake_at = shell.poller.poll_timeout().map(|at| {
+            let at = started + at.saturating_duration_since(poll::Instant::default());
+            at.max(step_from)
+        });
+        let is_behind = shell.is_behind || !shell.heartbeats.is_empty();
         let sleep = async {
             match wake_at {
+                _ if is_behind => {}
                 Some(at) => sleep_until(at.into()).await,
                 None => std::future::pending().await,
             }
+        };
+        let turn = async {
+            // Waiting here lets more arrive. What waits in the socket is stamped when it is read.
+            sleep_until(step_from.into()).await;
+            shell.devices.turn(|| now(started)).await
         };
         // Messages come before the timer: an answer that waits here arrived in time, however late
         // this loop reads it.
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            Some(order) = forget.0.recv() => shell.forget(order, now(started)).await?,
-            Some(Incoming { sensor, message, at }) = incoming.recv() => match message {
-                SensorMessage::Answer(answer) => shell.poller.handle_answer(sensor, &answer.payload, at),
-                SensorMessage::Disconnect => shell.poller.handle_disconnect(sensor, at),
-            },
-            Ok(()) = bus.changed() => {
-                let state = *bus.borrow_and_update();
-                shell.poller.handle_bus(state, now(started));
-            }
-            Some(message) = heartbeats.next() => {
-                let source = Source { subject: &message.subject, protocol: protocol(&message) };
-                if let Err(reason) = shell.poller.handle_heartbeat(&message.payload, source, now(started)) {
-                    debug!(subject = %message.subject, %reason, "refused a heartbeat");
-                }
-            }
-            () = sleep => shell.poller.handle_timeout(now(started)),
+            Some(order) = forget.0.recv() => shell.forget(order, now(started)).await,
+            turned = turn => shell.handle_turn(turned),
+            () = sleep => {}
+        }
+        shell.hear();
+        shell.handle_heartbeats();
+        let moment = Instant::now();
+        if wake_at.is_some_and(|at| at <= moment) {
+            shell.poller.handle_timeout(now(started));
+        }
+        // Not while a step is due: heartbeats that wait must not delay the next read.
+        if step_from <= moment {
+            step_from = moment + STEP;
         }
     }
     // This ends the polls in flight, and the log records it.
     shell.poller.handle_stop(now(started));
-    shell.act().await
-}
-
-/// The protocol of the sender. NATS' gateway marks messages that came by MQTT.
-fn protocol(message: &async_nats::Message) -> Protocol {
-    const GATEWAY_HEADER: &str = "Nmqtt-Pub";
-    let headers = message.headers.as_ref();
-    let by_mqtt = headers.is_some_and(|headers| headers.get(GATEWAY_HEADER).is_some());
-    if by_mqtt { Protocol::Mqtt } else { Protocol::Nats }
+    shell.act().await;
 }
 
 struct Shell {
     poller: Poller,
-    client: Client,
-    listeners: Listeners,
+    devices: Devices,
+    /// Why the connection was lost, if its end is not handled yet.
+    lost: Option<ConnectionError>,
+    subscriptions: Subscriptions,
+    /// Whether messages may have arrived that the poller has not heard.
+    is_behind: bool,
+    heartbeats: Heartbeats,
     /// Sensors that the log knows and that the poller did not take at the start.
     left_out: HashMap<SensorId, Heartbeat>,
+    dropped: Arc<AtomicU64>,
     events: mpsc::Sender<ToSeal>,
+    /// Events of this step. They go to be sealed together.
+    unsealed: Vec<ToSeal>,
+    started: Instant,
 }
 
 impl Shell {
     /// Makes the poller forget a sensor. Seals the order after every event of the poller about that
     /// sensor.
-    async fn forget(&mut self, order: Forget, now: Now) -> Result<(), async_nats::SubscribeError> {
+    async fn forget(&mut self, order: Forget, now: Now) {
         let Forget { sensor, by, reason, answer } = order;
         let left_out = self.left_out.remove(&sensor);
         let heartbeat = self.poller.handle_forget(sensor, now).or(left_out);
-        self.act().await?;
+        self.act().await;
         let forgotten = match heartbeat {
             Some(heartbeat) => {
                 let event = Event::sensor_forgotten(&by, &heartbeat, &reason, now.wall);
                 let (event, sealed) = ToSeal::awaited(event);
-                drop(self.events.send(event).await);
+                self.unsealed.push(event);
+                self.seal().await;
                 Forgotten::Sealing(sealed)
             }
             None => Forgotten::Unknown,
         };
         // The caller may be gone; the log then holds the answer.
         let _gone = answer.send(forgotten);
-        Ok(())
+    }
+
+    /// Takes what the connection brought.
+    fn handle_turn(&mut self, turned: Turned) {
+        match turned {
+            Turned::Heard => self.is_behind = true,
+            Turned::Lost(reason) => self.lost = Some(reason),
+            Turned::Back => {
+                if let Some(connection) = self.devices.connection() {
+                    let sensors = self.poller.sensors().map(|(heartbeat, _)| heartbeat);
+                    self.subscriptions.renew(sensors, connection);
+                }
+                self.poller.handle_bus(Bus::Up, now(self.started));
+            }
+        }
+    }
+
+    /// Passes the messages that have arrived to the poller.
+    fn hear(&mut self) {
+        if !std::mem::take(&mut self.is_behind) {
+            return;
+        }
+        let Some(connection) = self.devices.connection() else { return };
+        self.subscriptions.begin_read();
+        let mut dropped = 0;
+        loop {
+            let (message, at) = match connection.poll_heard() {
+                Ok(Some((Heard::Message(message), at))) => (message, at),
+                Ok(Some((Heard::Refused(reason), _))) => {
+                    // This is the only sign of a subject that the site may not use.
+                    warn!(reason, "the message bus refused an operation");
+                    continue;
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.lost = Some(error);
+                    break;
+                }
+            };
+            match self.subscriptions.sender(message) {
+                Sender::Sensor(sensor, Topic::Read) => {
+                    self.poller.handle_answer(sensor, message.payload, at);
+                }
+                Sender::Sensor(sensor, Topic::Disconnect) => {
+                    self.poller.handle_disconnect(sensor, at);
+                }
+                Sender::Heartbeat => dropped += u64::from(!self.heartbeats.push(message)),
+                Sender::Dropped => dropped += 1,
+                Sender::Nobody => {}
+            }
+        }
+        if dropped > 0 {
+            self.dropped.fetch_add(dropped, Ordering::Relaxed);
+            debug!(dropped, "more messages came than are heard");
+        }
+    }
+
+    fn handle_heartbeats(&mut self) {
+        for _ in 0..HEARTBEATS_OF_STEP {
+            let Some(waiting) = self.heartbeats.pop() else { return };
+            let source = Source { subject: &waiting.subject, protocol: waiting.protocol };
+            let now = now(self.started);
+            if let Err(reason) = self.poller.handle_heartbeat(&waiting.payload, source, now) {
+                debug!(subject = waiting.subject, %reason, "refused a heartbeat");
+            }
+        }
+    }
+
+    /// Handles the loss of the connection, after everything that was heard before.
+    fn lose_connection(&mut self) {
+        if self.lost.is_some() {
+            self.is_behind = true;
+            self.hear();
+        }
+        if let Some(reason) = self.lost.take() {
+            self.devices.lose(&reason);
+            self.poller.handle_bus(Bus::Down, now(self.started));
+        }
     }
 
     /// Carries out all decisions of the poller.
-    async fn act(&mut self) -> Result<(), async_nats::SubscribeError> {
+    async fn act(&mut self) {
         while let Some(action) = self.poller.poll_action() {
             match action {
                 Action::Subscribe { sensor, read_topic, disconnect_topic } => {
-                    let answers = self.client.subscribe(read_topic.to_string()).await?;
-                    let disconnects = match &disconnect_topic {
-                        Some(topic) => Some(self.client.subscribe(topic.to_string()).await?),
-                        None => None,
-                    };
-                    self.listeners.listen(sensor, answers, disconnects);
+                    let topics = (&read_topic, disconnect_topic.as_ref());
+                    self.subscriptions.add(sensor, topics, self.devices.connection());
                 }
-                Action::Unsubscribe { sensor } => self.listeners.stop(sensor),
+                Action::Unsubscribe { sensor } => {
+                    self.subscriptions.remove(sensor, self.devices.connection());
+                }
                 Action::SendPoll { sensor, subject, reply } => {
-                    self.send_poll(sensor, &subject, &reply).await;
+                    let connection = self.devices.connection();
+                    let is_sent = connection.is_some_and(|connection| {
+                        connection.publish(&subject, Some((&reply).into()), POLL)
+                    });
+                    // No answer comes then, and the poller seals the timeout.
+                    if !is_sent {
+                        debug!(%sensor, "cannot send a poll");
+                    }
                 }
-                // The receiver outlives us: it ends when every sender is gone.
                 Action::Seal(event) => {
                     // The poller reports these at most once a minute, however often they happen, so
                     // a warning each time is not too much.
@@ -287,75 +389,39 @@ impl Shell {
                             "the site cannot poll sensors as often as they ask"
                         );
                     }
-                    drop(self.events.send(ToSeal::from(*event)).await);
+                    self.unsealed.push(ToSeal::from(*event));
                 }
             }
         }
-        Ok(())
-    }
-
-    async fn send_poll(&self, sensor: SensorId, subject: &Subject, reply: &Subject) {
-        let poll = self
-            .client
-            .publish_with_reply(subject.to_string(), reply.to_string(), POLL.into())
-            .await;
-        // No answer comes then, and the poller seals the timeout.
-        if let Err(error) = poll {
-            debug!(%sensor, %error, "cannot send a poll");
+        if let Some(connection) = self.devices.connection()
+            && let Err(error) = connection.flush()
+        {
+            self.lost.get_or_insert(error);
         }
-    }
-}
-
-/// The tasks that listen to sensors' topics.
-struct Listeners {
-    tasks: JoinSet<()>,
-    handles: HashMap<SensorId, AbortHandle>,
-    listened: mpsc::Sender<Incoming>,
-    started: Instant,
-}
-
-impl Listeners {
-    fn listen(&mut self, sensor: SensorId, answers: Subscriber, disconnects: Option<Subscriber>) {
-        // This frees the tasks that have stopped, so they do not accumulate.
-        while self.tasks.try_join_next().is_some() {}
-        let task = listen(sensor, answers, disconnects, self.listened.clone(), self.started);
-        if let Some(former) = self.handles.insert(sensor, self.tasks.spawn(task)) {
-            former.abort();
-        }
+        self.seal().await;
     }
 
-    fn stop(&mut self, sensor: SensorId) {
-        if let Some(handle) = self.handles.remove(&sensor) {
-            handle.abort();
-        }
-    }
-}
-
-/// Runs until it is aborted or the connection ends.
-async fn listen(
-    sensor: SensorId,
-    mut answers: Subscriber,
-    disconnects: Option<Subscriber>,
-    listened: mpsc::Sender<Incoming>,
-    started: Instant,
-) {
-    let mut disconnects = futures::stream::iter(disconnects).flatten();
-    loop {
-        let message = tokio::select! {
-            Some(answer) = answers.next() => {
-                // The server also sends its notice that nobody listens to the poll to the reply
-                // subject. That notice is not an answer of the sensor.
-                if answer.status.is_some() {
-                    continue;
+    /// Hands the events of this step over. While there is no room for them, it goes on reading, so
+    /// that answers get the time at which they arrived.
+    async fn seal(&mut self) {
+        let (started, queue) = (self.started, self.events.clone());
+        let mut events = std::mem::take(&mut self.unsealed).into_iter();
+        while events.len() > 0 {
+            let count = events.len().min(Batch::EVENTS_MAX);
+            tokio::select! {
+                biased;
+                permits = queue.reserve_many(count) => match permits {
+                    Ok(permits) => {
+                        permits.zip(events.by_ref()).for_each(|(permit, event)| permit.send(event));
+                    }
+                    // The receiver outlives us: it ends when every sender is gone.
+                    Err(_ended) => return,
+                },
+                // The messages are heard in the next step.
+                turned = self.devices.turn(|| now(started)), if self.lost.is_none() => {
+                    self.handle_turn(turned);
                 }
-                SensorMessage::Answer(answer)
             }
-            Some(_said) = disconnects.next() => SensorMessage::Disconnect,
-            else => return,
-        };
-        let incoming = Incoming { sensor, message, at: now(started) };
-        if listened.send(incoming).await.is_err() {
-            return;
         }
     }
 }

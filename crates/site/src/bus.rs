@@ -13,7 +13,7 @@ use engine::{
     nats_server::{self, ForDevices, ForHosts},
 };
 use model::derive;
-use services::bus::Connections;
+use services::bus::{self, Connections, Devices};
 use tokio::try_join;
 
 use crate::{
@@ -79,18 +79,20 @@ pub(crate) async fn start(
     let mut hosts_server = Engine::start(hosts_start).map_err(failed(nats_server::HOSTS))?;
 
     let dropped = Arc::new(AtomicU64::new(0));
-    let among_devices = Credentials::among_devices(password);
-    let to_devices =
-        connect(&mut devices_server, nats_address, &among_devices, Arc::clone(&dropped));
+    let to_devices = connect(&mut devices_server, async || {
+        Devices::connect(nats_address, password.clone()).await
+    });
     let to_hosts = async {
-        let control =
-            connect(&mut hosts_server, hosts_address, &control, Arc::clone(&dropped)).await?;
-        let data = connect(&mut hosts_server, hosts_address, &data, Arc::clone(&dropped)).await?;
-        Ok((control.client, data.client))
+        let dial = async |credentials: &Credentials| {
+            bus::connect(hosts_address, credentials, Arc::clone(&dropped)).await
+        };
+        let control = connect(&mut hosts_server, async || dial(&control).await).await?;
+        let data = connect(&mut hosts_server, async || dial(&data).await).await?;
+        Ok((control, data))
     };
     let (devices, (control, data)) = try_join!(to_devices, to_hosts).map_err(UpError::machine)?;
     Ok(Bus {
-        connections: Connections { devices, control, data },
+        connections: Connections { devices, control, data, dropped },
         servers: [devices_server, hosts_server],
         authority,
         hosts: hosts_address,

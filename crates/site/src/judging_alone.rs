@@ -81,7 +81,7 @@ impl JudgingAlone {
             let supervised = server.supervise(changes.clone(), engines.stop.clone());
             engines.run_unfailing("nats-server", supervised);
         }
-        let Connections { devices: _, control, data } = bus.connections;
+        let Connections { control, data, .. } = bus.connections;
 
         let registry = Registry::bind(workloads::images(components))
             .await

@@ -1,14 +1,13 @@
 //! Waits until the message bus and the page answer.
 
 use std::{
+    error::Error,
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
-use engine::{Credentials, Engine, Log};
-use services::bus;
+use engine::{Engine, Log};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -32,16 +31,14 @@ pub(crate) struct Page {
     pub(crate) host_log: Log,
 }
 
-/// Connects to the server as soon as it answers.
-pub(crate) async fn connect(
+/// Connects to the server as soon as it answers. `dial` makes one attempt.
+pub(crate) async fn connect<C, E: Error + Send + Sync + 'static>(
     server: &mut Engine,
-    address: SocketAddr,
-    credentials: &Credentials,
-    dropped: Arc<AtomicU64>,
-) -> Result<bus::Connection, BusError> {
+    dial: impl AsyncFn() -> Result<C, E>,
+) -> Result<C, BusError> {
     let deadline = Instant::now() + NATS_READY_TIMEOUT;
     loop {
-        let error = match bus::connect(address, credentials, Arc::clone(&dropped)).await {
+        let error = match dial().await {
             Ok(connection) => return Ok(connection),
             Err(error) => error,
         };
@@ -49,7 +46,8 @@ pub(crate) async fn connect(
             return Err(BusError::Ended { end });
         }
         if Instant::now() > deadline {
-            return Err(BusError::Refused { ending: server.log().ending(), source: error });
+            let source = Box::new(error);
+            return Err(BusError::Refused { ending: server.log().ending(), source });
         }
         sleep(READY_PAUSE).await;
     }
@@ -70,7 +68,7 @@ pub(crate) enum BusError {
         /// The server's last output.
         ending: String,
         /// Error of the NATS client.
-        source: async_nats::ConnectError,
+        source: Box<dyn Error + Send + Sync>,
     },
 }
 

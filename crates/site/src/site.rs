@@ -1,6 +1,12 @@
 //! The parts of a running site. They are started in order, watched, and stopped in order.
 
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use access::AccessToken;
 use data_dir::{Addresses, DataDir, RunFile};
@@ -15,7 +21,7 @@ use page_http::WorkloadName;
 use poll::{Counters, Past};
 use prometheus::Histogram;
 use services::{
-    bus::{Connection, Connections},
+    bus::{Connections, Devices},
     checkpointing::Checkpointing,
     cosigning::Cosigning,
     fleet::KeptFleet,
@@ -135,7 +141,7 @@ impl<'a> Site<'a> {
             let supervised = server.supervise(changes.clone(), self.bus.stop.clone());
             self.bus.run_unfailing("nats-server", supervised);
         }
-        let Connections { devices, control, data } = bus.connections;
+        let Connections { devices, control, data, dropped } = bus.connections;
         progress("starting wash host");
         let registry = Registry::bind(workloads::images(&config.components))
             .await
@@ -163,10 +169,9 @@ impl<'a> Site<'a> {
         )?;
         self.services.run(page_port);
 
-        let (known, counters) = self
-            .start_services((devices.clone(), data), log, digest, config.checkpoint_period)
-            .await?;
-        self.start_polling(config.polling, config.heartbeats, known, devices, counters);
+        let (known, counters) =
+            self.start_services((data, &dropped), log, digest, config.checkpoint_period).await?;
+        self.start_polling(config.polling, config.heartbeats, known, (devices, dropped), counters);
         if config.simulate > 0 {
             let (nats, stop) = (self.addresses.nats.clone(), self.intake.stop.clone());
             let fleet = simulator::Config {
@@ -226,7 +231,7 @@ impl<'a> Site<'a> {
     /// the poller reports its counters.
     async fn start_services(
         &mut self,
-        (devices, data): (Connection, async_nats::Client),
+        (data, dropped): (async_nats::Client, &Arc<AtomicU64>),
         log: Reserved,
         digest: String,
         checkpoint_period: Duration,
@@ -281,7 +286,7 @@ impl<'a> Site<'a> {
             log: public_log,
             access_token,
             counters: watch_counters.clone(),
-            connection: devices.clone(),
+            dropped: Arc::clone(dropped),
             indexed: watch_indexed.clone(),
             lags: watch_lags.clone(),
             timings: vec![self.seal_seconds.clone(), found_seconds, verdict_seconds],
@@ -300,7 +305,7 @@ impl<'a> Site<'a> {
             ledger: self.ledger.clone(),
             index: for_queries,
             fleet: KeptFleet::default(),
-            dropped: devices.dropped,
+            dropped: Arc::clone(dropped),
             counters: watch_counters,
             witnessed,
             indexed: watch_indexed,
@@ -354,7 +359,7 @@ impl<'a> Site<'a> {
         config: poll::Config,
         heartbeats: Vec<Pattern>,
         known: polling::Known,
-        connection: Connection,
+        (devices, dropped): (Devices, Arc<AtomicU64>),
         counters: watch::Sender<Counters>,
     ) {
         let (forgetting, forget) = polling::Forgetting::new();
@@ -366,7 +371,8 @@ impl<'a> Site<'a> {
             config,
             heartbeats,
             known,
-            connection,
+            devices,
+            dropped,
             events: self.events.clone(),
             counters,
             forget,
