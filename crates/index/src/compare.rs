@@ -24,7 +24,7 @@ use crate::{
     block_reading::BlockReading,
     dictionary,
     error::{IndexError, Trouble, damaged},
-    examine, leaves, postings,
+    examine, leaves, newest, postings,
     schema::{self, Entry},
     sensors,
     series::{self, ROLLUP},
@@ -460,14 +460,16 @@ impl Walk<'_> {
             let mut rollups: BTreeMap<i64, Summary> = BTreeMap::new();
             let mut is_right = true;
             let mut before = None;
-            series::each_block(&self.of.connection, sensor, |block, readings| {
+            series::each_block(&self.of.connection, sensor, |in_rollups, block, readings| {
                 is_right &=
                     before < Some(block.first) && readings.is_sorted_by_key(BlockReading::key);
                 is_right &= block == series::Columns::of(readings);
                 before = readings.last().map(BlockReading::key);
                 for reading in readings {
-                    let rollup = reading.at.div_euclid(ROLLUP);
-                    rollups.entry(rollup).or_insert(Summary::NOTHING).add(reading);
+                    if in_rollups {
+                        let rollup = reading.at.div_euclid(ROLLUP);
+                        rollups.entry(rollup).or_insert(Summary::NOTHING).add(reading);
+                    }
                     let BlockReading { at, leaf, status, unit, value } = *reading;
                     if (self.is_open)(leaf) {
                         continue;
@@ -515,7 +517,7 @@ impl Walk<'_> {
                 let what = "existence or state";
                 self.differences.push(Difference::Sensor { what, sensor: sensor() });
             }
-            let there = sensors::last_numbers(&self.of.connection, *key)?;
+            let there = newest::last_numbers(&self.of.connection, *key)?;
             let said = self.of.numbers.get(id).copied().unwrap_or_default();
             // The index keeps numbers whose events were erased.
             if there.poll < said.poll && self.of.passed_over.is_empty() || has_all && there != said

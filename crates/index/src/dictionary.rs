@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use crate::{
     effort::Effort,
     field::Field,
+    recent::Recent,
     set::Set,
     term::{Part, Term},
 };
@@ -45,9 +46,17 @@ pub(crate) enum Within {
     WordEnd,
 }
 
+/// The keys that the writer used last, by the terms.
+pub(crate) type RecentKeys = Recent<Term, TermKey>;
+
+/// Terms whose keys the writer holds in memory: those that a large fleet's readings have in common,
+/// three for each sensor, and its values. A term takes a hundred bytes.
+pub(crate) const RECENT_MAX: usize = 1 << 17;
+
 /// The keys of terms. Terms that are not in the dictionary get new keys.
 pub(crate) fn keys<'a>(
     connection: &Connection,
+    recent: &mut RecentKeys,
     terms: impl IntoIterator<Item = &'a Term>,
 ) -> rusqlite::Result<Vec<TermKey>> {
     let mut insert = connection.prepare_cached(
@@ -55,7 +64,12 @@ pub(crate) fn keys<'a>(
     )?;
     let mut keys = Vec::new();
     let mut grams = NewGrams::default();
-    for Term { field, part, text } in terms {
+    for term in terms {
+        if let Some(key) = recent.get(term) {
+            keys.push(key);
+            continue;
+        }
+        let Term { field, part, text } = term;
         let key = match key_of(connection, field, *part, text)? {
             Some(key) => key,
             None => {
@@ -64,6 +78,7 @@ pub(crate) fn keys<'a>(
                 key
             }
         };
+        recent.insert(term.clone(), key);
         keys.push(key);
     }
     grams.write(connection)?;
@@ -419,7 +434,8 @@ mod tests {
         let words: Vec<String> =
             (0..TERMS_MAX + 2 * CHUNK).map(|number| format!("ab{number:05}cd")).collect();
         let term = |word: &String| Term::new("message", Part::Word, word);
-        keys(&connection, &words.iter().map(term).collect::<Vec<_>>()).unwrap();
+        keys(&connection, &mut RecentKeys::new(2), &words.iter().map(term).collect::<Vec<_>>())
+            .unwrap();
         begun.commit().unwrap();
         for (text, within) in [
             ("ab0x", Within::Term),

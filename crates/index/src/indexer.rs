@@ -12,9 +12,11 @@ use rusqlite::Connection;
 
 use crate::{
     batch::IndexBatch,
-    dictionary,
+    block_reading::Key,
+    dictionary::{self, RECENT_MAX, RecentKeys},
     error::{IndexError, Trouble},
     leaves::{self, InSeries},
+    newest,
     postings::{self, Tail},
     reader::Reader,
     schema::{self, Entry, FoundEntry},
@@ -33,7 +35,9 @@ pub struct Indexer {
     passed_over: u64,
     /// Whether bytes of erased envelopes may remain in the file.
     forgets: bool,
-    memory: Memory,
+    /// `None` after a failure, until the next batch: it may hold parts of a transaction that was
+    /// undone.
+    memory: Option<Memory>,
 }
 
 /// Parts of the file that the writer holds in memory.
@@ -41,6 +45,8 @@ pub struct Indexer {
 struct Memory {
     tail: Tail,
     leaves: leaves::Rows,
+    newest: newest::Rows,
+    terms: RecentKeys,
 }
 
 impl Memory {
@@ -48,6 +54,8 @@ impl Memory {
         Ok(Self {
             tail: Tail::load(connection, next_leaf)?,
             leaves: leaves::Rows::load(connection, next_leaf)?,
+            newest: newest::Rows::default(),
+            terms: RecentKeys::new(RECENT_MAX),
         })
     }
 }
@@ -111,6 +119,7 @@ impl Indexer {
         let (next_leaf, forgets, passed_over, memory) =
             opened().map_err(IndexError::while_("opening"))?;
         let path = path.to_owned();
+        let memory = Some(memory);
         Ok(Self { path, log, connection, next_leaf, passed_over, forgets, memory })
     }
 
@@ -144,17 +153,15 @@ impl Indexer {
     /// The batch begins with another leaf.
     pub fn apply(&mut self, batch: &IndexBatch, last_entry: Entry) -> Result<(), IndexError> {
         assert_eq!(batch.first_leaf(), self.next_leaf, "batches are applied in the log's order");
-        let applied = self.try_apply(batch, last_entry).or_else(|error| {
-            // The memory may hold parts of the failed transaction.
-            self.memory = Memory::load(&self.connection, self.next_leaf)?;
-            Err(error)
-        });
-        applied.map_err(IndexError::while_("applying"))
+        self.try_apply(batch, last_entry).map_err(IndexError::while_("applying"))
     }
 
     fn try_apply(&mut self, batch: &IndexBatch, last_entry: Entry) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
-        let memory = &mut self.memory;
+        let mut memory = match self.memory.take() {
+            Some(memory) => memory,
+            None => Memory::load(&transaction, self.next_leaf)?,
+        };
         let next_leaf = batch.next_leaf();
         memory.take_in(&transaction, batch)?;
         transaction.execute(
@@ -176,6 +183,7 @@ impl Indexer {
             self.passed_over
         };
         transaction.commit()?;
+        self.memory = Some(memory);
         self.next_leaf = next_leaf;
         self.passed_over = passed_over;
         self.forgets |= erased;
@@ -218,8 +226,9 @@ impl Indexer {
 
 impl Memory {
     fn take_in(&mut self, connection: &Connection, batch: &IndexBatch) -> rusqlite::Result<()> {
-        let terms = dictionary::keys(connection, &batch.terms)?;
-        let sensors = sensors::take_in(connection, batch)?;
+        let terms = dictionary::keys(connection, &mut self.terms, &batch.terms)?;
+        let sensors = self.newest.keys(connection, batch.sensors.keys())?;
+        sensors::take_in(connection, batch, &sensors)?;
 
         for (leaf, content) in (batch.first_leaf()..).zip(&batch.leaves) {
             if content.received_at.is_some() {
@@ -240,8 +249,9 @@ impl Memory {
                 .prepare_cached("INSERT INTO passed_over VALUES (?1, ?2)")?
                 .execute((leaf.cast_signed(), reason))?;
         }
-        for (place, sensor) in sensors.iter().enumerate() {
-            series::add(connection, *sensor, &mut batch.readings(place))?;
+        for (place, (sensor, of_sensor)) in batch.sensors.iter().enumerate() {
+            let readings = &mut batch.readings(place);
+            self.newest.add(connection, *sensor, of_sensor.last_numbers, readings)?;
         }
         Ok(())
     }
@@ -266,12 +276,20 @@ impl Memory {
         readings.sort_unstable();
         for of_sensor in readings.chunk_by(|(a, _), (b, _)| a.sensor == b.sensor) {
             let Some((InSeries { sensor, .. }, _)) = of_sensor.first() else { continue };
-            series::erase(connection, *sensor, of_sensor)?;
+            let keys = of_sensor.iter().map(|(reading, leaf)| (reading.at, leaf.cast_signed()));
+            let mut keys: Vec<Key> = keys.collect();
+            keys.sort_unstable();
+            newest::erase(connection, *sensor, &keys)?;
+            series::erase(connection, *sensor, &keys)?;
         }
         for range in ranges.iter().filter(|_| any) {
             sensors::erase(connection, range)?;
         }
         postings::forget_unused(connection, &self.tail, gone)?;
+        if any {
+            self.newest.clear();
+            self.terms.clear();
+        }
         Ok(any)
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     readings::{self, SeriesReading},
-    series::{self, ROLLUP},
+    series::{self, Blocks, ROLLUP},
     summary::Summary,
 };
 
@@ -111,13 +111,15 @@ pub(crate) fn plot(
     let together = |first: i64, last: i64| first.div_euclid(width) == last.div_euclid(width);
     let whole = (from.div_euclid(ROLLUP) + 1, to.div_euclid(ROLLUP));
     if width < ROLLUP || whole.0 >= whole.1 {
-        series::summarise(connection, sensor, (from, to), together, &mut visit)?;
+        series::summarise(connection, Blocks::Every, sensor, (from, to), together, &mut visit)?;
     } else {
         let edges = [(from, whole.0 * ROLLUP), (whole.1 * ROLLUP, to)];
         for edge in edges {
-            series::summarise(connection, sensor, edge, together, &mut visit)?;
+            series::summarise(connection, Blocks::Every, sensor, edge, together, &mut visit)?;
         }
         rollups(connection, sensor, whole, &mut visit)?;
+        let whole = (whole.0 * ROLLUP, whole.1 * ROLLUP);
+        series::summarise(connection, Blocks::Newest, sensor, whole, together, &mut visit)?;
     }
     let buckets = buckets.into_iter().map(|(number, summary)| bucket(number * width, &summary));
     let width_ms = width.cast_unsigned() / 1_000;
@@ -133,7 +135,8 @@ fn cut_to_series(
     let end_of = |order: &str, column: &str| {
         connection
             .prepare_cached(&format!(
-                "SELECT {column} FROM block WHERE sensor = ?1 ORDER BY first_at {order}, first {order} LIMIT 1"
+                "SELECT {column}, first_at, first FROM every_block WHERE sensor = ?1
+                 ORDER BY first_at {order}, first {order} LIMIT 1"
             ))?
             .query_row([sensor], |row| row.get::<_, i64>(0))
             .optional()

@@ -13,12 +13,12 @@ use crate::{
     dictionary,
     effort::Effort,
     error::IndexError,
+    newest::{LAST_NUMBERS, read_last_numbers},
     plot::{self, Series},
     query::{Page, Search},
     readings::{SeriesReading, block_from, newest},
     result_id::{self, InvalidResultId},
     search::{self, ReadEvent, SearchError},
-    sensors::{LAST_NUMBERS, read_last_numbers},
 };
 
 /// Answers a few questions at the same time. Each call blocks until SQLite is done; a call beyond
@@ -185,7 +185,7 @@ impl Reader {
     /// SQLite fails.
     pub fn last_numbers(&self) -> Result<BTreeMap<SensorId, LastNumbers>, IndexError> {
         self.ask("asking for the newest numbers", |connection| {
-            let sql = format!("SELECT id, {LAST_NUMBERS} FROM sensor");
+            let sql = format!("SELECT id, {LAST_NUMBERS} FROM sensor JOIN newest ON sensor = key");
             let mut select = connection.prepare_cached(&sql)?;
             let rows = select
                 .query_map([], |row| Ok((row.get::<_, String>(0)?, read_last_numbers(row, 1)?)))?;

@@ -49,7 +49,8 @@ pub(crate) fn newest(
         return Ok(found);
     }
     let mut select = connection.prepare_cached(
-        "SELECT bytes FROM block WHERE sensor = ?1 AND first_at >= ?2 AND first_at < ?3 ORDER BY first_at DESC, first DESC",
+        "SELECT bytes, first_at, first FROM every_block WHERE sensor = ?1 AND first_at >= ?2 AND first_at < ?3
+         ORDER BY first_at DESC, first DESC",
     )?;
     let start = series::start_of(connection, sensor, from)?;
     let mut rows = select.query((sensor, start, to))?;
@@ -76,7 +77,8 @@ pub(crate) fn block_from(
         Bound::Unbounded => i64::MIN,
     };
     let mut select = connection.prepare_cached(
-        "SELECT bytes FROM block WHERE sensor = ?1 AND first_at >= ?2 ORDER BY first_at, first",
+        "SELECT bytes, first_at, first FROM every_block WHERE sensor = ?1 AND first_at >= ?2
+         ORDER BY first_at, first",
     )?;
     let mut rows = select.query((sensor, series::start_of(connection, sensor, at)?))?;
     while let Some(row) = rows.next()? {

@@ -18,7 +18,9 @@ pub(crate) const VERSION: i64 = 7;
 /// `log` has one row, because an index is of one log; `id` is the log's [`LogId`]. `last_entry` is
 /// the log's entry of the leaf before `next_leaf`. `forgets` says that bytes of erased envelopes
 /// may remain in the file. `id_key` authenticates the ids of searches. The column `sum` is scaled,
-/// see `Summary`. `passed_over` holds the leaves that could not be indexed.
+/// see `Summary`. `rollup` sums up the readings in `block`, without those in `newest`. A question
+/// about `every_block` must select each column that sorts its rows; otherwise SQLite reads all rows
+/// before it sorts them. `passed_over` holds the leaves that could not be indexed.
 const TABLES: &str = "
     CREATE TABLE log (
         version INTEGER NOT NULL, id BLOB NOT NULL, next_leaf INTEGER NOT NULL, last_entry BLOB NOT NULL, forgets INTEGER NOT NULL,
@@ -35,9 +37,7 @@ const TABLES: &str = "
 
     CREATE TABLE sensor (
         key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, heartbeat TEXT, state TEXT NOT NULL DEFAULT 'online',
-        out_of_range INTEGER NOT NULL DEFAULT 0, lost INTEGER NOT NULL DEFAULT 0, not_judged INTEGER NOT NULL DEFAULT 0,
-        poll INTEGER NOT NULL DEFAULT 0, seq INTEGER, numbered_until INTEGER,
-        set_back INTEGER NOT NULL DEFAULT 0, answered INTEGER NOT NULL DEFAULT 0);
+        out_of_range INTEGER NOT NULL DEFAULT 0, lost INTEGER NOT NULL DEFAULT 0, not_judged INTEGER NOT NULL DEFAULT 0);
     CREATE TABLE sighting (
         sensor INTEGER NOT NULL, leaf INTEGER NOT NULL, action TEXT NOT NULL, heartbeat TEXT, PRIMARY KEY (sensor, leaf)) WITHOUT ROWID;
     CREATE INDEX sighting_leaf ON sighting (leaf);
@@ -47,6 +47,17 @@ const TABLES: &str = "
         readings INTEGER NOT NULL, numbers INTEGER NOT NULL, low REAL NOT NULL, high REAL NOT NULL, sum REAL NOT NULL,
         first_leaf INTEGER NOT NULL, last_leaf INTEGER NOT NULL, bytes BLOB NOT NULL,
         PRIMARY KEY (sensor, first_at, first)) WITHOUT ROWID;
+    CREATE TABLE newest (
+        sensor INTEGER PRIMARY KEY,
+        poll INTEGER NOT NULL, seq INTEGER, numbered_until INTEGER, set_back INTEGER NOT NULL, answered INTEGER NOT NULL,
+        first_at INTEGER NOT NULL, first INTEGER NOT NULL, last_at INTEGER NOT NULL,
+        readings INTEGER NOT NULL, numbers INTEGER NOT NULL, low REAL NOT NULL, high REAL NOT NULL, sum REAL NOT NULL,
+        first_leaf INTEGER NOT NULL, last_leaf INTEGER NOT NULL, bytes BLOB NOT NULL);
+    CREATE VIEW every_block AS
+        SELECT sensor, first_at, first, last_at, readings, numbers, low, high, sum, first_leaf, last_leaf, bytes FROM block
+        UNION ALL
+        SELECT sensor, first_at, first, last_at, readings, numbers, low, high, sum, first_leaf, last_leaf, bytes FROM newest
+        WHERE readings > 0;
     CREATE TABLE rollup (
         sensor INTEGER NOT NULL, number INTEGER NOT NULL,
         readings INTEGER NOT NULL, numbers INTEGER NOT NULL, low REAL NOT NULL, high REAL NOT NULL, sum REAL NOT NULL,

@@ -1,15 +1,14 @@
-//! What the log says of each sensor: last heartbeat, state, standing and newest numbers.
+//! What the log says of each sensor: last heartbeat, state and standing.
 //!
 //! A sighting is an event that changes a sensor. Sightings are few, so the index keeps all of them.
-//! If a sensor's sightings are erased, its state is computed as if they had never been. Numbers are
-//! never taken back, because they must continue even if nothing else is known of the sensor.
+//! If a sensor's sightings are erased, its state is computed as if they had never been. Its numbers
+//! are elsewhere (`newest`), and are never taken back, because they must continue even if nothing
+//! else is known of the sensor.
 
 use std::ops::Range;
 
-use model::{
-    SensorId, SensorState, Timestamp, action, completeness::LastNumbers, derive::Standing,
-};
-use rusqlite::{Connection, OptionalExtension as _, Row};
+use model::{SensorState, action, derive::Standing};
+use rusqlite::Connection;
 
 use crate::batch::{IndexBatch, SensorMove};
 
@@ -38,74 +37,19 @@ impl Known {
     }
 }
 
-/// Applies a batch's facts about sensors. Returns the sensors' keys, in the batch's order.
-pub(crate) fn take_in(connection: &Connection, batch: &IndexBatch) -> rusqlite::Result<Vec<i64>> {
-    let keys = batch.sensors.keys().map(|sensor| key(connection, *sensor));
-    let keys = keys.collect::<rusqlite::Result<Vec<i64>>>()?;
+/// Applies a batch's sightings. `keys` are those of the batch's sensors, in its order.
+pub(crate) fn take_in(
+    connection: &Connection,
+    batch: &IndexBatch,
+    keys: &[i64],
+) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached("INSERT INTO sighting VALUES (?1, ?2, ?3, ?4)")?;
     for SensorMove { sensor, leaf, action, heartbeat } in &batch.sightings {
         let Some(key) = keys.get(*sensor as usize).copied() else { continue };
         insert.execute((key, leaf.cast_signed(), action, heartbeat))?;
         Known::load(connection, key)?.after(action, heartbeat.as_deref()).store(connection, key)?;
     }
-    for (key, of_sensor) in keys.iter().zip(batch.sensors.values()) {
-        write_last_numbers(connection, *key, of_sensor.last_numbers)?;
-    }
-    Ok(keys)
-}
-
-fn key(connection: &Connection, sensor: SensorId) -> rusqlite::Result<i64> {
-    let id = sensor.to_string();
-    let found = connection
-        .prepare_cached("SELECT key FROM sensor WHERE id = ?1")?
-        .query_row([&id], |row| row.get(0))
-        .optional()?;
-    match found {
-        Some(key) => Ok(key),
-        None => connection
-            .prepare_cached("INSERT INTO sensor (id) VALUES (?1) RETURNING key")?
-            .query_row([&id], |row| row.get(0)),
-    }
-}
-
-/// Advances the newest numbers of a sensor.
-fn write_last_numbers(
-    connection: &Connection,
-    key: i64,
-    later: LastNumbers,
-) -> rusqlite::Result<()> {
-    let LastNumbers { poll, seq, numbered_until, set_back, answered, .. } =
-        last_numbers(connection, key)?.then(later);
-    connection
-        .prepare_cached(
-            "UPDATE sensor SET poll = ?2, seq = ?3, numbered_until = ?4, set_back = ?5, answered = ?6 WHERE key = ?1",
-        )?
-        .execute((
-            key,
-            poll.cast_signed(),
-            seq.map(u64::cast_signed),
-            numbered_until.map(Timestamp::unix_micros),
-            set_back,
-            answered,
-        ))?;
     Ok(())
-}
-
-/// Columns of a sensor's newest numbers.
-pub(crate) const LAST_NUMBERS: &str = "poll, seq, numbered_until, set_back, answered";
-
-/// Reads [`LAST_NUMBERS`] from the columns that begin at `first`.
-pub(crate) fn read_last_numbers(row: &Row<'_>, first: usize) -> rusqlite::Result<LastNumbers> {
-    let seq: Option<i64> = row.get(first + 1)?;
-    let numbered_until: Option<i64> = row.get(first + 2)?;
-    Ok(LastNumbers {
-        poll: row.get(first).map(i64::cast_unsigned)?,
-        seq: seq.map(i64::cast_unsigned),
-        numbered_until: numbered_until.map(Timestamp::from_unix_micros),
-        set_back: row.get(first + 3)?,
-        answered: row.get(first + 4)?,
-        ..LastNumbers::default()
-    })
 }
 
 /// Removes the sightings of these leaves.
@@ -193,11 +137,4 @@ pub(crate) fn each_sighting(
 /// Whether the row of a sensor agrees with its sightings.
 pub(crate) fn stands_as_sighted(connection: &Connection, key: i64) -> rusqlite::Result<bool> {
     Ok(Known::load(connection, key)? == Known::sighted(connection, key)?)
-}
-
-/// The newest numbers of a sensor.
-pub(crate) fn last_numbers(connection: &Connection, key: i64) -> rusqlite::Result<LastNumbers> {
-    connection
-        .prepare_cached(&format!("SELECT {LAST_NUMBERS} FROM sensor WHERE key = ?1"))?
-        .query_row([key], |row| read_last_numbers(row, 0))
 }

@@ -14,7 +14,6 @@ use crate::{
     block_reading::{BlockReading, Key},
     codec::{self, Bytes},
     error::damaged,
-    leaves::InSeries,
     summary::Summary,
 };
 
@@ -34,32 +33,43 @@ const OTHER_UNIT: u8 = 4;
 
 /// A block being packed.
 #[derive(Debug, Default)]
-struct Writer<'a> {
+pub(crate) struct Writer {
     bytes: Vec<u8>,
-    unit: Option<&'a str>,
+    unit: Option<Box<str>>,
     key: Key,
 }
 
-impl<'a> Writer<'a> {
-    fn push(&mut self, reading: &BlockReading<'a>) {
+impl Writer {
+    /// Appends a reading.
+    pub(crate) fn push(&mut self, reading: &BlockReading<'_>) {
         let bytes = &mut self.bytes;
         let known = STATUSES.iter().zip(0_u8..).find(|(status, _)| **status == reading.status);
         let status = known.map_or(OTHER_STATUS, |(_, number)| number);
-        let other_unit = if self.unit == reading.unit { 0 } else { OTHER_UNIT };
-        bytes.push(status | other_unit);
+        let is_other_unit = self.unit.as_deref() != reading.unit;
+        bytes.push(status | if is_other_unit { OTHER_UNIT } else { 0 });
         let (at, leaf) = reading.key();
         codec::put_signed(bytes, at - self.key.0);
         codec::put_signed(bytes, leaf - self.key.1);
         if status == OTHER_STATUS {
             codec::put_text(bytes, reading.status);
         }
-        if other_unit != 0 {
+        if is_other_unit {
             codec::put(bytes, u64::from(reading.unit.is_some()));
             codec::put_text(bytes, reading.unit.unwrap_or_default());
+            self.unit = reading.unit.map(Box::from);
         }
         codec::put_text(bytes, reading.value);
         self.key = (at, leaf);
-        self.unit = reading.unit;
+    }
+
+    /// The packed readings.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Key of the last reading.
+    pub(crate) const fn key(&self) -> Key {
+        self.key
     }
 }
 
@@ -90,7 +100,7 @@ fn try_unpack(bytes: &[u8]) -> Option<Vec<BlockReading<'_>>> {
     Some(readings)
 }
 
-/// Adds readings of one sensor, in any order.
+/// Adds readings of one sensor to its blocks, in any order.
 pub(crate) fn add(
     connection: &Connection,
     sensor: i64,
@@ -123,16 +133,9 @@ pub(crate) fn add(
     Ok(())
 }
 
-/// Removes readings of one sensor.
-pub(crate) fn erase(
-    connection: &Connection,
-    sensor: i64,
-    erased: &[(InSeries, u64)],
-) -> rusqlite::Result<()> {
-    let mut keys: Vec<Key> =
-        erased.iter().map(|(reading, leaf)| (reading.at, leaf.cast_signed())).collect();
-    keys.sort_unstable();
-    let mut rest = keys.as_slice();
+/// Removes readings of one sensor from its blocks. They are given by their sorted keys.
+pub(crate) fn erase(connection: &Connection, sensor: i64, keys: &[Key]) -> rusqlite::Result<()> {
+    let mut rest = keys;
     while let Some(first) = rest.first() {
         let Some(key) = block_for(connection, sensor, *first)? else { break };
         let next = block_after(connection, sensor, key)?;
@@ -149,7 +152,8 @@ pub(crate) fn erase(
     for rollup in rollups {
         let mut summary = Summary::NOTHING;
         let span = (rollup * ROLLUP, (rollup + 1) * ROLLUP);
-        summarise(connection, sensor, span, |_, _| true, |_, part| summary.merge(part))?;
+        let visit = |_, part: &Summary| summary.merge(part);
+        summarise(connection, Blocks::Full, sensor, span, |_, _| true, visit)?;
         if summary.readings == 0 {
             connection
                 .prepare_cached("DELETE FROM rollup WHERE sensor = ?1 AND number = ?2")?
@@ -278,11 +282,32 @@ fn write_blocks(
 pub(crate) fn start_of(connection: &Connection, sensor: i64, from: i64) -> rusqlite::Result<i64> {
     let before: Option<i64> = connection
         .prepare_cached(
-            "SELECT first_at FROM block WHERE sensor = ?1 AND first_at < ?2 ORDER BY first_at DESC LIMIT 1",
+            "SELECT first_at FROM every_block WHERE sensor = ?1 AND first_at < ?2 ORDER BY first_at DESC LIMIT 1",
         )?
         .query_row((sensor, from), |row| row.get(0))
         .optional()?;
     Ok(before.unwrap_or(from))
+}
+
+/// Which blocks are read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Blocks {
+    /// All of a series.
+    Every,
+    /// Those that rollups sum up.
+    Full,
+    /// The newest readings, which no rollup sums up yet.
+    Newest,
+}
+
+impl Blocks {
+    const fn table(self) -> &'static str {
+        match self {
+            Self::Every => "every_block",
+            Self::Full => "block",
+            Self::Newest => "newest",
+        }
+    }
 }
 
 /// Summarises the readings of a span. `together` decides by the first and last time of a block
@@ -290,15 +315,17 @@ pub(crate) fn start_of(connection: &Connection, sensor: i64, from: i64) -> rusql
 /// one by one.
 pub(crate) fn summarise(
     connection: &Connection,
+    blocks: Blocks,
     sensor: i64,
     (from, to): (i64, i64),
     together: impl Fn(i64, i64) -> bool,
     mut visit: impl FnMut(i64, &Summary),
 ) -> rusqlite::Result<()> {
-    let mut select: CachedStatement<'_> = connection.prepare_cached(
-        "SELECT first_at, last_at, readings, numbers, low, high, sum, first_leaf, last_leaf, bytes FROM block
-         WHERE sensor = ?1 AND first_at >= ?2 AND first_at < ?3 ORDER BY first_at, first",
-    )?;
+    let mut select: CachedStatement<'_> = connection.prepare_cached(&format!(
+        "SELECT first_at, last_at, readings, numbers, low, high, sum, first_leaf, last_leaf, bytes, first FROM {}
+         WHERE sensor = ?1 AND first_at >= ?2 AND first_at < ?3 AND readings > 0 ORDER BY first_at, first",
+        blocks.table()
+    ))?;
     let start = start_of(connection, sensor, from)?;
     let mut rows = select.query((sensor, start, to))?;
     while let Some(row) = rows.next()? {
@@ -334,24 +361,31 @@ impl Columns {
     }
 }
 
-/// Calls `visit` with each block of a sensor, in order.
+/// Calls `visit` with each block of a sensor, in order, and whether rollups sum it up.
 pub(crate) fn each_block(
     connection: &Connection,
     sensor: i64,
-    mut visit: impl FnMut(Columns, &[BlockReading<'_>]) -> rusqlite::Result<()>,
+    mut visit: impl FnMut(bool, Columns, &[BlockReading<'_>]) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
-    let mut select = connection.prepare_cached(
-        "SELECT first_at, first, last_at, readings, numbers, low, high, sum, first_leaf, last_leaf, bytes FROM block
-         WHERE sensor = ?1 ORDER BY first_at, first",
-    )?;
-    let mut rows = select.query([sensor])?;
-    while let Some(row) = rows.next()? {
-        let columns = Columns {
-            first: (row.get(0)?, row.get(1)?),
-            last_at: row.get(2)?,
-            summary: Summary::from_columns(row, 3)?,
-        };
-        visit(columns, &unpack(row.get_ref(10)?.as_blob()?)?)?;
+    for blocks in [Blocks::Full, Blocks::Newest] {
+        let mut select = connection.prepare_cached(&format!(
+            "SELECT first_at, first, last_at, readings, numbers, low, high, sum, first_leaf, last_leaf, bytes FROM {}
+             WHERE sensor = ?1 ORDER BY first_at, first",
+            blocks.table()
+        ))?;
+        let mut rows = select.query([sensor])?;
+        while let Some(row) = rows.next()? {
+            let columns = Columns {
+                first: (row.get(0)?, row.get(1)?),
+                last_at: row.get(2)?,
+                summary: Summary::from_columns(row, 3)?,
+            };
+            let readings = unpack(row.get_ref(10)?.as_blob()?)?;
+            // A row without readings holds numbers alone.
+            if blocks == Blocks::Full || !readings.is_empty() || columns.summary.readings > 0 {
+                visit(blocks == Blocks::Full, columns, &readings)?;
+            }
+        }
     }
     Ok(())
 }

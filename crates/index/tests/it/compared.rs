@@ -28,6 +28,15 @@ fn sealed() -> Vec<Envelope> {
         Event::reading(&b, 1, Outcome::CommError, at(6)),
         Event { message: "two words".into(), actor: Some("ada".into()), ..Event::default() },
     ]);
+    // Enough for a block of each sensor.
+    for number in 0..40 {
+        let value = number.to_string();
+        let taken = |sensor, poll| {
+            Event::reading(sensor, poll, Outcome::of(value.as_bytes()), at(10 + number))
+        };
+        events
+            .extend([taken(&a, 4 + number.cast_unsigned()), taken(&b, 2 + number.cast_unsigned())]);
+    }
     let envelopes = (0..).zip(events).map(|(second, event)| Envelope {
         event,
         received_at: at(second),
@@ -47,7 +56,11 @@ fn index() -> (TempDir, std::path::PathBuf) {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("index.sqlite");
     apply(&path, (0..FIRST).map(|_| None).collect());
-    apply(&path, sealed().into_iter().map(Some).collect());
+    // The readings of the second batch are too few for blocks.
+    let mut sealed: Vec<_> = sealed().into_iter().map(Some).collect();
+    let newest = sealed.split_off(sealed.len() - 6);
+    apply(&path, sealed);
+    apply(&path, newest);
     (folder, path)
 }
 
@@ -94,6 +107,10 @@ fn nothing_can_be_changed_in_an_index_without_being_told() {
         ("UPDATE rollup SET numbers = numbers + 1 WHERE sensor = 1", "sums of readings"),
         ("UPDATE rollup SET sum = -sum WHERE sensor = 1", "sums of readings"),
         ("DELETE FROM rollup WHERE sensor = 2", "sums of readings"),
+        ("DELETE FROM newest WHERE sensor = 2", "readings of leaves"),
+        ("UPDATE newest SET bytes = x'', readings = 0 WHERE sensor = 1", "readings of leaves"),
+        ("UPDATE newest SET readings = 0 WHERE sensor = 1", "sums of readings"),
+        ("UPDATE newest SET sum = sum * 2 WHERE sensor = 1", "sums of readings"),
         ("UPDATE leaves SET first_at = first_at + 1", "times of receipt"),
         ("DELETE FROM sighting WHERE sensor = 1", "changes of sensors' states"),
         (
@@ -103,7 +120,7 @@ fn nothing_can_be_changed_in_an_index_without_being_told() {
         ("UPDATE sensor SET state = 'online'", "existence or state"),
         ("UPDATE sensor SET out_of_range = 0", "existence or state"),
         ("UPDATE sensor SET heartbeat = NULL WHERE key = 2", "existence or state"),
-        ("UPDATE sensor SET poll = 0", "newest numbers"),
+        ("UPDATE newest SET poll = 0", "newest numbers"),
     ] {
         let (_folder, path) = index();
         let changed = rusqlite::Connection::open(&path).unwrap();
