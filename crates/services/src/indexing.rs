@@ -14,7 +14,7 @@ use prometheus::Histogram;
 use tokio::{
     sync::watch,
     task::JoinError,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -27,6 +27,17 @@ use crate::{
 
 /// Bytes of envelopes that are held in memory while a batch takes what it needs of them.
 const READ_BYTES_MAX: usize = 1 << 20;
+/// Least time between two batches while the log grows slowly: what comes meanwhile shares the next
+/// one's transaction. A leaf that comes alone does not wait.
+const GATHERING_MIN: Duration = Duration::from_millis(8);
+/// The same under load: a batch with a reading of each of thousands of sensors changes many pages
+/// of the file, and a larger one hardly more.
+const GATHERING_MAX: Duration = Duration::from_millis(200);
+/// Time for each leaf of a batch until the next one: beyond 10,000 leaves a second the batches
+/// grow.
+const GATHERING_OF_LEAF: Duration = Duration::from_micros(100);
+/// Leaves that are read while the batch before is applied. If fewer are there, they wait for more.
+const BEHIND: u64 = 4_096;
 /// Pause before the index tries again to forget erased envelopes, when a reader was in the way.
 const FORGET_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// Pause before a retry after a fault that may pass. The ledger waits as long when the disk is
@@ -76,7 +87,7 @@ async fn feed(
     let found_at_start = ledger.size();
     let mut size = ledger.watch_size();
     let mut ready = Ready::nothing(indexer.next_leaf());
-    let mut forget_at = Instant::now();
+    let (mut forget_at, mut gathering_until) = (Instant::now(), Instant::now());
     let mut failing = Failing::default();
     loop {
         let (next_leaf, passed_over) = (indexer.next_leaf(), indexer.passed_over());
@@ -95,31 +106,49 @@ async fn feed(
                 let more = async { size.wait_for(|size| *size > next_leaf).await.is_ok() };
                 if forgets { timeout_at(forget_at, more).await.unwrap_or(true) } else { more.await }
             };
-            if shutdown.run_until_cancelled(more).await != Some(true) {
+            let gathered = async {
+                let is_more = more.await;
+                sleep_until(gathering_until).await;
+                is_more
+            };
+            if shutdown.run_until_cancelled(gathered).await != Some(true) {
                 return Ok(indexer);
             }
         } else if shutdown.is_cancelled() {
             return Ok(indexer);
         }
-        // The next batch is read while this one is applied.
+        // If much is there, the next batch is read while this one is applied.
+        let is_behind = ledger.size().saturating_sub(next_leaf) >= BEHIND;
         let log = ledger.clone();
-        let reading = work::blocking((), move || read(&log, next_leaf, u64::MAX));
+        let reading = async move {
+            let read = move || read(&log, next_leaf, u64::MAX);
+            if is_behind { work::blocking((), read).await.map(Some) } else { Ok(None) }
+        };
         let (log, kept) = (ledger.clone(), ledger.orders().keep());
         let found_seconds = found_seconds.clone();
+        let begin = Instant::now();
         let applying = work::blocking(kept, move || {
-            let applied = apply(&mut indexer, &log, &ready);
-            if applied.is_ok() && ready.batch.first_leaf() >= found_at_start {
-                timings::observe(&found_seconds, ready.batch.received_at());
-            }
-            (indexer, applied)
+            let first_leaf = indexer.next_leaf();
+            let reads = ready.batch.is_empty() && !is_behind;
+            let ready = if reads { read(&log, next_leaf, u64::MAX) } else { Ok(ready) };
+            let applied = ready.and_then(|ready| {
+                apply(&mut indexer, &log, &ready)?;
+                if ready.batch.first_leaf() >= found_at_start {
+                    timings::observe(&found_seconds, ready.batch.received_at());
+                }
+                Ok(())
+            });
+            let leaves = indexer.next_leaf().saturating_sub(first_leaf);
+            (indexer, applied, leaves)
         });
         let (applied, read) = tokio::join!(applying, reading);
-        let ((after, applied), read) = (applied?, read?);
+        let ((after, applied, leaves), read) = (applied?, read?);
         indexer = after;
-        let failure = match (applied, read) {
+        gathering_until = begin + gathering(leaves);
+        let failure = match (applied, read.transpose()) {
             (Ok(()), Ok(read)) => {
                 failing.is_over();
-                ready = read;
+                ready = read.unwrap_or_else(|| Ready::nothing(indexer.next_leaf()));
                 continue;
             }
             (Err(failure), _) | (Ok(()), Err(failure)) => failure,
@@ -134,6 +163,12 @@ async fn feed(
         }
         ready = Ready::nothing(indexer.next_leaf());
     }
+}
+
+/// Least time from the begin of a batch with so many leaves to the begin of the next one.
+fn gathering(leaves: u64) -> Duration {
+    let of_leaves = GATHERING_OF_LEAF.saturating_mul(u32::try_from(leaves).unwrap_or(u32::MAX));
+    of_leaves.clamp(GATHERING_MIN, GATHERING_MAX)
 }
 
 /// Replaces a damaged index with an empty one. If that fails too, as on a full disk, the next use
@@ -536,7 +571,7 @@ mod tests {
         ledger.append(Events::of(vec![reading(1), reading(2)])).await.unwrap();
         catch_up(&index_file, &ledger).unwrap();
         let other = rusqlite::Connection::open(&index_file).unwrap();
-        other.execute_batch("UPDATE block SET bytes = x'ff'").unwrap();
+        other.execute_batch("UPDATE newest SET bytes = x'ff'").unwrap();
         drop(other);
         ledger.append(Events::of(vec![reading(3)])).await.unwrap();
         catch_up(&index_file, &ledger).unwrap();
