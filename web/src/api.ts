@@ -36,6 +36,8 @@ export type SiteAnswer = {
   /** Number of leaves that the site's witnesses have signed; absent if it has no witness policy. */
   witnessed_leaves?: number;
   followers: FollowerLag[];
+  /** The shortest interval at which any sensor is polled now; null if each is polled as it asks. */
+  shortest_interval_ms: number | null;
   counters: Counters;
 };
 

@@ -1,5 +1,6 @@
-// What the page says while a part of the site follows the log too late. Sealing never waits for
-// such a part, so nothing else on the page shows it.
+// What the page says while a site cannot do all that it is asked for: a part of it follows the log
+// too late, or sensors are polled less often than they ask. Sealing never waits for such a part, so
+// nothing else on the page shows it.
 
 import type { FollowerLag } from "./api.ts";
 import { formatCount } from "./format.ts";
@@ -19,4 +20,11 @@ export function lateNotices(followers: readonly FollowerLag[]): Notice[] {
     const behind = `${formatCount(lag_leaves)} leaves wait, the first for ${formatCount(Math.floor(lag_ms / 1000))} s.`;
     return [{ title: notice.title, detail: `${notice.detail} ${behind}` }];
   });
+}
+
+/** The notice that sensors are polled less often than they ask, if they are. */
+export function stretchedNotices(shortest_interval_ms: number | null): Notice[] {
+  if (shortest_interval_ms === null) return [];
+  const interval = `${formatCount(shortest_interval_ms)} ms`;
+  return [{ title: "Sensors are polled less often than they ask", detail: `No sensor is polled more often than every ${interval}. The log says since when, and how much sensors ask for.` }];
 }

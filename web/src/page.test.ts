@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { Batch } from "./batch.ts";
 import { appendBounded, Rate } from "./bounded.ts";
 import { formatAge, formatInterval, formatRange, formatTime, formatValue, inGroups } from "./format.ts";
-import { lateNotices } from "./late.ts";
+import { lateNotices, stretchedNotices } from "./late.ts";
 import { eventsHref, fleetHref, parseRoute, sensorHref } from "./route.ts";
 import { plainly } from "./said.ts";
 import { sparkline } from "./sparkline.ts";
@@ -130,4 +130,9 @@ test("only those who are late have a notice, and it says how late", () => {
     ["The index is late", "Readings are judged late"],
   );
   assert.match(notices[1]?.detail ?? "", /34,000 leaves wait, the first for 17 s/);
+});
+
+test("sensors that are polled less often than they ask have a notice", () => {
+  assert.deepEqual(stretchedNotices(null), []);
+  assert.match(stretchedNotices(1_050)[0]?.detail ?? "", /more often than every 1,050 ms/);
 });

@@ -27,6 +27,7 @@ const SITE: SiteAnswer = {
   ...evil({ name: TEXT, origin: TEXT, vkey: TEXT, log_url: TEXT, version: TEXT }, "site"),
   leaves: 1,
   followers: [],
+  shortest_interval_ms: null,
   counters: { polls: 0, answers: 0, timeouts: 0, value_errors: 0, late: 0, duplicates: 0, dropped: 0, passed_over: 0, skipped: 0, refused_heartbeats: 0 },
 };
 const TOTALS = { sensors: 1, online: 1, lost: 0, disconnected: 0, out_of_range: 1, attention: 1 };

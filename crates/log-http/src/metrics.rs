@@ -32,6 +32,7 @@ impl Exposition {
             duplicates,
             skipped,
             refused_heartbeats,
+            shortest_interval,
         } = *counters;
         for (name, help, value) in [
             ("sealwire_polls_total", "Polls sent.", polls),
@@ -64,6 +65,11 @@ impl Exposition {
             counter.inc_by(value);
             self.add(&counter);
         }
+        let help = "Shortest interval at which any sensor is polled now; 0 if each is polled as often as it asks.";
+        let gauge = Gauge::new("sealwire_shortest_poll_interval_seconds", help)
+            .expect("a name of Prometheus'");
+        gauge.set(shortest_interval.unwrap_or_default().as_secs_f64());
+        self.add(&gauge);
     }
 
     /// The sizes of the log and of what the index left out.

@@ -3,6 +3,9 @@
 //! If sensors ask for more than the limit, the site polls the fastest ones less often. It sets a
 //! shortest interval, as short as the limit allows, and polls no sensor more often than that.
 //! Sensors that ask for longer intervals keep them, however many others ask for short ones.
+//!
+//! The limit is what the operator allows, or less while the site cannot seal or index as much as
+//! comes: it falls while the site falls behind, stays while it catches up, and then rises again.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -12,7 +15,10 @@ use crate::clock::Instant;
 /// The intervals that all polled sensors ask for, and the shortest one that the site grants.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    polls_per_second: u32,
+    /// The most that the operator allows.
+    allowed: u32,
+    /// Polls a second that the site can take now, at most `allowed`.
+    polls_per_second: f64,
     /// Number of sensors that ask for each interval.
     wishes: BTreeMap<Duration, u32>,
     shortest: Option<Duration>,
@@ -21,6 +27,17 @@ pub(crate) struct Budget {
     /// The shortest interval that was reported last.
     told: Option<Duration>,
     tell_from: Instant,
+}
+
+/// Whether the site can seal and index as much as comes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Load {
+    /// It can.
+    Fine,
+    /// It is behind, and is catching up.
+    CatchingUp,
+    /// It falls further behind.
+    FallingBehind,
 }
 
 /// Reports that stretching began, changed or ended.
@@ -40,12 +57,17 @@ impl Budget {
     /// The shortest interval is a multiple of this step, so that it does not change with every
     /// sensor that comes or goes.
     const STEP: Duration = Duration::from_millis(50);
+    /// Part of the limit that is left after a look at a site that falls behind, and its growth
+    /// after a look at one that does not: it gives way in seconds, and comes back in a minute.
+    const LESS: f64 = 0.85;
+    const MORE: f64 = 1.02;
     /// Least time between two reports.
     const TOLD_PERIOD: Duration = Duration::from_secs(60);
 
-    pub(crate) fn new(polls_per_second: u32) -> Self {
+    pub(crate) fn new(allowed: u32) -> Self {
         Self {
-            polls_per_second,
+            allowed,
+            polls_per_second: f64::from(allowed),
             wishes: BTreeMap::new(),
             shortest: None,
             look_at: None,
@@ -78,6 +100,20 @@ impl Budget {
         self.look_at.get_or_insert(now + Self::PERIOD);
     }
 
+    /// Takes how the site bears what comes. Call it about once a second.
+    pub(crate) fn bear(&mut self, load: Load, now: Instant) {
+        let polls_per_second = match load {
+            Load::Fine => (self.polls_per_second * Self::MORE).min(f64::from(self.allowed)),
+            Load::CatchingUp => self.polls_per_second,
+            // What is wished for may be less than the limit, and too much all the same.
+            Load::FallingBehind => self.polls_per_second.min(self.wished()).max(1.0) * Self::LESS,
+        };
+        if polls_per_second != self.polls_per_second {
+            self.polls_per_second = polls_per_second.max(1.0);
+            self.look_at = Some(now);
+        }
+    }
+
     /// When [`look`](Self::look) or [`tell`](Self::tell) has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let tell_at = (self.told != self.shortest).then_some(self.tell_from);
@@ -102,7 +138,10 @@ impl Budget {
         }
         self.told = self.shortest;
         self.tell_from = now + Self::TOLD_PERIOD;
-        let Self { shortest, polls_per_second, .. } = *self;
+        let shortest = self.shortest;
+        // The number is at most `allowed`, so it is a whole number of that type.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
+        let polls_per_second = self.polls_per_second.round() as u32;
         Some(Stretched { shortest, wished: self.wished(), polls_per_second })
     }
 
@@ -112,7 +151,7 @@ impl Budget {
 
     /// The shortest interval at which all wishes fit the budget; `None` if they fit already.
     fn fitting(&self) -> Option<Duration> {
-        let budget = f64::from(self.polls_per_second);
+        let budget = self.polls_per_second;
         let mut slower = self.wished();
         if slower <= budget {
             return None;
@@ -186,6 +225,40 @@ mod tests {
         assert_eq!(budget.deadline(), Some(at(61)));
         assert_eq!(budget.tell(at(61)).unwrap().shortest, None);
         assert_eq!(budget.deadline(), None);
+    }
+
+    #[test]
+    fn a_site_that_falls_behind_gives_way_until_it_does_not_and_comes_back() {
+        let mut budget = Budget::new(100_000);
+        for _ in 0..1_000 {
+            budget.wish(None, Some(Duration::from_millis(100)), at(0));
+        }
+        assert!(!budget.look(at(1)), "10,000 a second are granted");
+        let mut looks = (2..).map(at);
+        let mut bear = |budget: &mut Budget, load| {
+            let now = looks.next().unwrap();
+            budget.bear(load, now);
+            let _change = budget.look(now);
+            budget.shortest()
+        };
+        let millis = |millis| Some(Duration::from_millis(millis));
+        // From what is wished for, which is far below the limit.
+        assert_eq!(bear(&mut budget, Load::FallingBehind), millis(150));
+        assert_eq!(bear(&mut budget, Load::FallingBehind), millis(150));
+        assert_eq!(bear(&mut budget, Load::FallingBehind), millis(200));
+        assert_eq!(bear(&mut budget, Load::CatchingUp), millis(200));
+        let told = budget.tell(at(5)).unwrap();
+        assert_eq!((told.shortest, told.polls_per_second), (millis(200), 6_141));
+        let seconds = (0..100).take_while(|_| bear(&mut budget, Load::Fine).is_some()).count();
+        assert!((20..30).contains(&seconds), "after {seconds} s");
+        for _ in 0..1_000 {
+            assert_eq!(bear(&mut budget, Load::Fine), None);
+        }
+        assert_eq!(budget.polls_per_second, 100_000.0);
+        for _ in 0..1_000 {
+            bear(&mut budget, Load::FallingBehind);
+        }
+        assert!(budget.polls_per_second >= 1.0, "it never stops");
     }
 
     proptest! {

@@ -1,6 +1,8 @@
 //! Counts of how polls ended.
 
-/// Counts since the start. Each saturates at `u64::MAX`.
+use core::time::Duration;
+
+/// Counts since the start, each of which saturates at `u64::MAX`, and what sensors get now.
 ///
 /// `polls = answers + value_errors + timeouts + in flight + given up`. Polls given up because the
 /// message bus went down or the site stopped are among `skipped`. Each skipped poll has a number,
@@ -24,10 +26,13 @@ pub struct Counters {
     pub skipped: u64,
     /// Heartbeats that could not be parsed or accepted.
     pub refused_heartbeats: u64,
+    /// The shortest interval at which the site polls any sensor now; `None` if it grants every
+    /// wish.
+    pub shortest_interval: Option<Duration>,
 }
 
 impl Counters {
-    /// Names and values, in the order of the fields.
+    /// Names and values of the counts, in the order of the fields.
     #[must_use]
     pub const fn named(&self) -> [(&'static str, u64); 8] {
         [

@@ -60,6 +60,7 @@ mod sensor;
 mod topics;
 
 pub use action::Action;
+pub use budget::Load;
 pub use bus::Bus;
 pub use clock::{Instant, Now, Past};
 pub use counters::Counters;

@@ -22,7 +22,7 @@ use model::{
 
 use crate::{
     action::{Action, Outbox},
-    budget::{Budget, Stretched},
+    budget::{Budget, Load, Stretched},
     bus::Bus,
     clock::{Instant, Now, Past},
     counters::{Counters, count},
@@ -249,6 +249,13 @@ impl Poller {
         }
     }
 
+    /// Takes whether the site can seal and index as much as comes. Call it about once a second. If
+    /// the site cannot, the poller polls the fastest sensors less often, and seals that it does.
+    pub fn handle_load(&mut self, load: Load, now: Now) {
+        self.budget.bear(load, now.monotonic);
+        self.handle_timeout(now);
+    }
+
     /// Forgets a sensor on an operator's order. If it sends a heartbeat again it is new, and its
     /// numbers continue.
     ///
@@ -298,10 +305,10 @@ impl Poller {
         others.into_iter().chain([self.schedule.soonest()]).flatten().min()
     }
 
-    /// Counts of how polls ended so far.
+    /// Counts of how polls ended so far, and what sensors get now.
     #[must_use]
     pub const fn counters(&self) -> Counters {
-        self.outbox.counters
+        Counters { shortest_interval: self.budget.shortest(), ..self.outbox.counters }
     }
 
     /// State of `sensor`, if it is known.

@@ -4,6 +4,7 @@
 //! has arrived, has the poller handle all of it, and hands over all that follows. A step takes at
 //! least [`STEP`], so under load one step serves many sensors. An idle site does not wait.
 
+mod keeping_up;
 mod subscriptions;
 
 use std::{
@@ -30,8 +31,10 @@ use work::Service;
 
 use crate::{
     bus::{Devices, Turned},
+    lag::{Follower, Lag},
     sealing::ToSeal,
 };
+use keeping_up::KeepingUp;
 use subscriptions::{Heartbeats, Sender, Subscriptions, Topic};
 
 /// Least time between two steps. Polls and answers are late by at most so much, which is little
@@ -59,6 +62,9 @@ pub struct Polling {
     pub dropped: Arc<AtomicU64>,
     /// Channel to the service that seals events.
     pub events: mpsc::Sender<ToSeal>,
+    /// How far those who follow the log are behind. While the index falls behind, the site polls
+    /// less.
+    pub lags: watch::Receiver<Vec<Lag>>,
     /// Receives the poller's counters after each step.
     pub counters: watch::Sender<Counters>,
     /// Orders to forget a sensor.
@@ -159,6 +165,7 @@ async fn poll_all(polling: Polling, shutdown: CancellationToken) {
         mut devices,
         dropped,
         events,
+        mut lags,
         counters,
         mut forget,
     } = polling;
@@ -174,6 +181,7 @@ async fn poll_all(polling: Polling, shutdown: CancellationToken) {
         lost: None,
         subscriptions,
         is_behind: false,
+        keeping_up: KeepingUp::default(),
         heartbeats: Heartbeats::default(),
         left_out: HashMap::new(),
         dropped,
@@ -216,6 +224,8 @@ async fn poll_all(polling: Polling, shutdown: CancellationToken) {
             biased;
             () = shutdown.cancelled() => break,
             Some(order) = forget.0.recv() => shell.forget(order, now(started)).await,
+            // Once a second, and needed most when messages are always there.
+            Ok(()) = lags.changed() => shell.handle_lags(&lags.borrow_and_update()),
             turned = turn => shell.handle_turn(turned),
             () = sleep => {}
         }
@@ -243,6 +253,7 @@ struct Shell {
     subscriptions: Subscriptions,
     /// Whether messages may have arrived that the poller has not heard.
     is_behind: bool,
+    keeping_up: KeepingUp,
     heartbeats: Heartbeats,
     /// Sensors that the log knows and that the poller did not take at the start.
     left_out: HashMap<SensorId, Heartbeat>,
@@ -273,6 +284,13 @@ impl Shell {
         };
         // The caller may be gone; the log then holds the answer.
         let _gone = answer.send(forgotten);
+    }
+
+    /// Takes how far those who follow the log are behind.
+    fn handle_lags(&mut self, lags: &[Lag]) {
+        let of_index = lags.iter().find(|lag| lag.follower == Follower::Index);
+        let load = self.keeping_up.look(of_index.map_or(Duration::ZERO, |lag| lag.waited));
+        self.poller.handle_load(load, now(self.started));
     }
 
     /// Takes what the connection brought.
@@ -408,6 +426,9 @@ impl Shell {
         let mut events = std::mem::take(&mut self.unsealed).into_iter();
         while events.len() > 0 {
             let count = events.len().min(Batch::EVENTS_MAX);
+            if queue.capacity() < count {
+                self.keeping_up.handle_no_room();
+            }
             tokio::select! {
                 biased;
                 permits = queue.reserve_many(count) => match permits {

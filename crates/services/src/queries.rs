@@ -249,6 +249,7 @@ impl LogQueries {
             leaves: self.ledger.size(),
             witnessed_leaves: witnessed_leaves(self.witnessed.as_ref()),
             followers: self.lags.borrow().iter().map(FollowerLag::of).collect(),
+            shortest_interval_ms: counters.shortest_interval.map(|shortest| shortest.as_millis()),
             counters: counters.named().into_iter().chain(others).collect(),
         })
     }
@@ -418,6 +419,7 @@ struct Site<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     witnessed_leaves: Option<u64>,
     followers: Vec<FollowerLag>,
+    shortest_interval_ms: Option<u128>,
     counters: BTreeMap<&'a str, u64>,
 }
 

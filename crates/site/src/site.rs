@@ -26,7 +26,7 @@ use services::{
     cosigning::Cosigning,
     fleet::KeptFleet,
     indexing::{self, Indexed, Indexing},
-    lag::Watching,
+    lag::{Lag, Watching},
     pipeline::Judging,
     polling::{self, Polling},
     queries::{LogQueries, Logs, Queries},
@@ -169,9 +169,10 @@ impl<'a> Site<'a> {
         )?;
         self.services.run(page_port);
 
-        let (known, counters) =
+        let (known, counters, lags) =
             self.start_services((data, &dropped), log, digest, config.checkpoint_period).await?;
-        self.start_polling(config.polling, config.heartbeats, known, (devices, dropped), counters);
+        let bus = (devices, dropped);
+        self.start_polling(config.polling, config.heartbeats, known, bus, (counters, lags));
         if config.simulate > 0 {
             let (nats, stop) = (self.addresses.nats.clone(), self.intake.stop.clone());
             let fleet = simulator::Config {
@@ -227,15 +228,15 @@ impl<'a> Site<'a> {
         Ok((watch_hosts_ready, log))
     }
 
-    /// Starts the services that work on the log. Returns the sensors that the log knows, and where
-    /// the poller reports its counters.
+    /// Starts the services that work on the log. Returns the sensors that the log knows, where the
+    /// poller reports its counters, and how far those who follow the log are behind.
     async fn start_services(
         &mut self,
         (data, dropped): (async_nats::Client, &Arc<AtomicU64>),
         log: Reserved,
         digest: String,
         checkpoint_period: Duration,
-    ) -> Result<(polling::Known, watch::Sender<Counters>), UpError> {
+    ) -> Result<(polling::Known, watch::Sender<Counters>, watch::Receiver<Vec<Lag>>), UpError> {
         let indexer =
             indexing::open(&self.data_dir.index(), &self.ledger).map_err(UpError::folder)?;
         let reader = || indexer.reader().map_err(UpError::folder);
@@ -309,12 +310,12 @@ impl<'a> Site<'a> {
             counters: watch_counters,
             witnessed,
             indexed: watch_indexed,
-            lags: watch_lags,
+            lags: watch_lags.clone(),
             site_name: self.data_dir.name().to_owned(),
             log_url: self.addresses.log.clone(),
         };
         self.services.run(Queries { client: data, logs: Logs::new(own, []) });
-        Ok((known, counters))
+        Ok((known, counters, watch_lags))
     }
 
     /// What the log shows to anyone. Call it before the witnesses are asked, because asking takes
@@ -360,7 +361,7 @@ impl<'a> Site<'a> {
         heartbeats: Vec<Pattern>,
         known: polling::Known,
         (devices, dropped): (Devices, Arc<AtomicU64>),
-        counters: watch::Sender<Counters>,
+        (counters, lags): (watch::Sender<Counters>, watch::Receiver<Vec<Lag>>),
     ) {
         let (forgetting, forget) = polling::Forgetting::new();
         self.operator.polls(Box::new(move |sensor, by, reason| {
@@ -374,6 +375,7 @@ impl<'a> Site<'a> {
             devices,
             dropped,
             events: self.events.clone(),
+            lags,
             counters,
             forget,
         });

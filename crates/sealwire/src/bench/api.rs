@@ -1,6 +1,8 @@
 //! `sealwire bench api`: measures Pangea's API from outside, over a log with a year of readings.
 //! One process serves, this one asks, and both share the machine.
 
+mod calls;
+
 use std::{
     io::{BufRead as _, BufReader},
     path::Path,
@@ -36,6 +38,8 @@ const BEGIN_MICROS: u64 = 1_735_689_600_000_000;
 /// Number of programs that log at the same time, and for how long.
 const LOGGING_CLIENTS: u64 = 4;
 const LOGGING: Duration = Duration::from_secs(10);
+/// Number of programs that log one event per call, each over a connection of its own.
+const CALLING_CLIENTS: usize = 256;
 /// Searches of each kind to time.
 const SEARCHES: u64 = 1_000;
 /// Plots to time, and the most points of each.
@@ -46,6 +50,9 @@ const POINTS_MAX: u32 = 1_000;
 #[derive(Debug, Serialize)]
 struct Figures {
     log_events_per_s: f64,
+    v1_events_per_s: f64,
+    v1_p99_ms: f64,
+    empty_requests_per_s: f64,
     search_p99_ms: f64,
     text_p99_ms: f64,
     plot_ms: f64,
@@ -81,8 +88,17 @@ pub(crate) fn run(arguments: &MeasureArguments) -> Result<()> {
     let (text_p50_ms, text_p99_ms) = timed(&serving, text)?;
     output::note("sealwire: logging");
     let log_events_per_s = log(&serving)?;
+    output::note("sealwire: logging one event per call");
+    let v1 = |clients| calls::make(&serving.url, &one_event(&serving), "200", (clients, LOGGING));
+    let (alone, together) = (v1(1)?, v1(CALLING_CLIENTS)?);
+    // Without a token there is nothing to do but to say so.
+    let empty = request("/v1/log", "", "{}");
+    let empty = calls::make(&serving.url, &empty, "401", (CALLING_CLIENTS, LOGGING))?;
     let figures = Figures {
         log_events_per_s,
+        v1_events_per_s: together.per_second(),
+        v1_p99_ms: percentile(&alone.times, 99),
+        empty_requests_per_s: empty.per_second(),
         search_p99_ms,
         text_p99_ms,
         plot_ms: serving.plot_ms,
@@ -234,11 +250,30 @@ fn timed(serving: &Serving, search: fn(u64) -> Value) -> Result<(f64, f64)> {
         times.push(begin.elapsed());
     }
     times.sort();
-    let at = |part: usize| {
-        let place = times.get(times.len() * part / 100).or_else(|| times.last());
-        place.map_or(0.0, |time| time.as_secs_f64() * 1e3)
-    };
-    Ok((at(50), at(99)))
+    Ok((percentile(&times, 50), percentile(&times, 99)))
+}
+
+/// In milliseconds. The times are sorted.
+pub(super) fn percentile(times: &[Duration], percent: usize) -> f64 {
+    let place = times.get(times.len() * percent / 100).or_else(|| times.last());
+    place.map_or(0.0, |time| time.as_secs_f64() * 1e3)
+}
+
+/// A request to log one event, as a program's client sends it.
+fn one_event(serving: &Serving) -> String {
+    let event = json!({ "event": {
+        "action": "set_point_changed", "actor": "operator", "message": "set point of valve 7 changed",
+        "new": "7.25", "old": "7.5", "source": "hall 1", "status": "success", "target": "valve 7",
+    } });
+    let token = format!("authorization: Bearer {}\r\n", serving.token);
+    request("/v1/log", &token, &event.to_string())
+}
+
+fn request(path: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\n{headers}content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
 }
 
 /// Sealed events per second while several programs log a thousand events per call.
@@ -314,6 +349,17 @@ impl Figures {
                 "sealed by /v2/log, 1,000 a call",
                 format!("{:.0}/s", self.log_events_per_s),
                 "40,000/s",
+            ),
+            (
+                "sealed by /v1/log, 256 clients",
+                format!("{:.0}/s", self.v1_events_per_s),
+                "20,000/s",
+            ),
+            ("  one client, p99", format!("{:.1} ms", self.v1_p99_ms), ""),
+            (
+                "  refused without a token, 256 clients",
+                format!("{:.0}/s", self.empty_requests_per_s),
+                "",
             ),
             ("restricted search, p99", format!("{:.1} ms", self.search_p99_ms), "50 ms"),
             ("search for words, p99", format!("{:.1} ms", self.text_p99_ms), "200 ms"),

@@ -17,7 +17,7 @@ use self::{
     looking::{Found, Lag},
     running::{Load, Run},
 };
-use super::machine;
+use super::{api::percentile, machine};
 use crate::{
     cli::{SiteArguments, SitePart},
     output,
@@ -219,12 +219,6 @@ impl Bench {
             .tempdir_in(&self.folder)
             .with_context(|| format!("cannot make a folder in {}", self.folder.display()))
     }
-}
-
-/// In milliseconds. The times are sorted.
-fn percentile(times: &[Duration], percent: usize) -> f64 {
-    let place = times.get(times.len() * percent / 100).or_else(|| times.last());
-    place.map_or(0.0, |time| time.as_secs_f64() * 1e3)
 }
 
 impl Figures {

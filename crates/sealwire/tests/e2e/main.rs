@@ -28,4 +28,5 @@ mod readings;
 mod refusal;
 mod rude_clients;
 mod site;
+mod slowed;
 mod witnesses;
