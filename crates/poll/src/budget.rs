@@ -61,6 +61,8 @@ impl Budget {
     /// after a look at one that does not: it gives way in seconds, and comes back in a minute.
     const LESS: f64 = 0.85;
     const MORE: f64 = 1.02;
+    /// Part of what the operator allows by which the limit grows, too, however low it is.
+    const MORE_OF_ALLOWED: f64 = 0.001;
     /// Least time between two reports.
     const TOLD_PERIOD: Duration = Duration::from_secs(60);
 
@@ -103,7 +105,10 @@ impl Budget {
     /// Takes how the site bears what comes. Call it about once a second.
     pub(crate) fn bear(&mut self, load: Load, now: Instant) {
         let polls_per_second = match load {
-            Load::Fine => (self.polls_per_second * Self::MORE).min(f64::from(self.allowed)),
+            Load::Fine => {
+                let allowed = f64::from(self.allowed);
+                (self.polls_per_second * Self::MORE + allowed * Self::MORE_OF_ALLOWED).min(allowed)
+            }
             Load::CatchingUp => self.polls_per_second,
             // What is wished for may be less than the limit, and too much all the same.
             Load::FallingBehind => self.polls_per_second.min(self.wished()).max(1.0) * Self::LESS,
@@ -250,7 +255,7 @@ mod tests {
         let told = budget.tell(at(5)).unwrap();
         assert_eq!((told.shortest, told.polls_per_second), (millis(200), 6_141));
         let seconds = (0..100).take_while(|_| bear(&mut budget, Load::Fine).is_some()).count();
-        assert!((20..30).contains(&seconds), "after {seconds} s");
+        assert!((10..20).contains(&seconds), "after {seconds} s");
         for _ in 0..1_000 {
             assert_eq!(bear(&mut budget, Load::Fine), None);
         }

@@ -10,8 +10,10 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 /// What the site has seen of its load.
 #[derive(Debug, Default)]
 pub(super) struct KeepingUp {
-    /// Whether events had to wait for room in the queue to be sealed, since the last look.
+    /// Whether events had to wait for room in the queue to be sealed, since the last look and
+    /// before it. A large fleet that starts fills the queue for a moment.
     had_no_room: bool,
+    had_none_before: bool,
     waited_before: Duration,
 }
 
@@ -25,9 +27,10 @@ impl KeepingUp {
     /// that the index does not have.
     pub(super) fn look(&mut self, waited: Duration) -> Load {
         let had_no_room = std::mem::take(&mut self.had_no_room);
+        let had_none_before = std::mem::replace(&mut self.had_none_before, had_no_room);
         let before = std::mem::replace(&mut self.waited_before, waited);
         match waited > WAIT_MAX {
-            _ if had_no_room => Load::FallingBehind,
+            _ if had_no_room && had_none_before => Load::FallingBehind,
             true if waited >= before => Load::FallingBehind,
             true => Load::CatchingUp,
             false => Load::Fine,
@@ -49,7 +52,9 @@ mod tests {
         let expected = [&[Fine, Fine], behind.as_slice(), &[CatchingUp, CatchingUp, Fine]].concat();
         assert_eq!(loads.as_slice(), expected);
         keeping_up.handle_no_room();
+        assert_eq!(keeping_up.look(Duration::ZERO), Fine, "it may be a start");
+        keeping_up.handle_no_room();
         assert_eq!(keeping_up.look(Duration::ZERO), FallingBehind);
-        assert_eq!(keeping_up.look(Duration::ZERO), Fine, "it is seen once");
+        assert_eq!(keeping_up.look(Duration::ZERO), Fine);
     }
 }
