@@ -7,6 +7,8 @@
 //! longer text is compared with the terms that have all its grams. Whole words and beginnings of
 //! words are found by the sort order of the terms.
 
+use std::hash::{BuildHasher as _, RandomState};
+
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::{
@@ -46,12 +48,27 @@ pub(crate) enum Within {
     WordEnd,
 }
 
-/// The keys that the writer used last, by the terms.
-pub(crate) type RecentKeys = Recent<Term, TermKey>;
+/// The keys of the terms that the writer used last. It knows a term by two hashes under keys of its
+/// own, which nobody can foresee: so a term of any length takes 40 bytes, and no two terms have the
+/// same pair in the life of a site.
+#[derive(Debug)]
+pub(crate) struct RecentKeys {
+    hashers: [RandomState; 2],
+    keys: Recent<[u64; 2], TermKey>,
+}
 
-/// Terms whose keys the writer holds in memory: those that a large fleet's readings have in common,
-/// three for each sensor, and its values. A term takes a hundred bytes.
-pub(crate) const RECENT_MAX: usize = 1 << 17;
+impl RecentKeys {
+    /// Terms that are held: those of a large fleet, four for each sensor, and its values.
+    pub(crate) const MAX: usize = 1 << 18;
+
+    pub(crate) fn new(max: usize) -> Self {
+        Self { hashers: [RandomState::new(), RandomState::new()], keys: Recent::new(max) }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.keys.clear();
+    }
+}
 
 /// The keys of terms. Terms that are not in the dictionary get new keys.
 pub(crate) fn keys<'a>(
@@ -65,7 +82,8 @@ pub(crate) fn keys<'a>(
     let mut keys = Vec::new();
     let mut grams = NewGrams::default();
     for term in terms {
-        if let Some(key) = recent.get(term) {
+        let hashes = recent.hashers.each_ref().map(|hasher| hasher.hash_one(term));
+        if let Some(key) = recent.keys.get(&hashes) {
             keys.push(key);
             continue;
         }
@@ -78,7 +96,7 @@ pub(crate) fn keys<'a>(
                 key
             }
         };
-        recent.insert(term.clone(), key);
+        recent.keys.insert(hashes, key);
         keys.push(key);
     }
     grams.write(connection)?;

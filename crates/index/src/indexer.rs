@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use crate::{
     batch::IndexBatch,
     block_reading::Key,
-    dictionary::{self, RECENT_MAX, RecentKeys},
+    dictionary::{self, RecentKeys},
     error::{IndexError, Trouble},
     leaves::{self, InSeries},
     newest,
@@ -55,7 +55,7 @@ impl Memory {
             tail: Tail::load(connection, next_leaf)?,
             leaves: leaves::Rows::load(connection, next_leaf)?,
             newest: newest::Rows::default(),
-            terms: RecentKeys::new(RECENT_MAX),
+            terms: RecentKeys::new(RecentKeys::MAX),
         })
     }
 }

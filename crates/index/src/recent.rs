@@ -1,28 +1,26 @@
 //! A map that forgets what was not used for long.
 
-use std::hash::Hash;
-
-use indexmap::{Equivalent, IndexMap};
+use std::{collections::HashMap, hash::Hash};
 
 /// Keeps at least the `max / 2` entries that were used last, and at most `max`. When the newer half
 /// is full, the older half is dropped.
 #[derive(Debug)]
 pub(crate) struct Recent<K, V> {
-    newer: IndexMap<K, V>,
-    older: IndexMap<K, V>,
+    newer: HashMap<K, V>,
+    older: HashMap<K, V>,
     max: usize,
 }
 
 impl<K: Eq + Hash, V: Copy> Recent<K, V> {
     pub(crate) fn new(max: usize) -> Self {
-        Self { newer: IndexMap::new(), older: IndexMap::new(), max }
+        Self { newer: HashMap::new(), older: HashMap::new(), max }
     }
 
-    pub(crate) fn get<Q: Hash + Equivalent<K> + ?Sized>(&mut self, key: &Q) -> Option<V> {
+    pub(crate) fn get(&mut self, key: &K) -> Option<V> {
         if let Some(value) = self.newer.get(key) {
             return Some(*value);
         }
-        let (key, value) = self.older.swap_remove_entry(key)?;
+        let (key, value) = self.older.remove_entry(key)?;
         self.insert(key, value);
         Some(value)
     }
@@ -35,7 +33,7 @@ impl<K: Eq + Hash, V: Copy> Recent<K, V> {
     }
 
     pub(crate) fn clear(&mut self) {
-        (self.newer, self.older) = (IndexMap::new(), IndexMap::new());
+        (self.newer, self.older) = (HashMap::new(), HashMap::new());
     }
 }
 

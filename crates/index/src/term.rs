@@ -13,7 +13,7 @@ pub(crate) enum Part {
 }
 
 /// A field's whole text or one of its words.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Term {
     pub(crate) field: Box<str>,
     pub(crate) part: Part,

@@ -63,7 +63,7 @@ pub(crate) struct PreparedBatch {
 
 impl PreparedBatch {
     /// Prepares a caller's batch. A caller may not use the actions of the log itself.
-    pub(crate) fn from_outside(batch: Batch) -> Result<Self, AppendError> {
+    pub(crate) fn from_outside(batch: &Batch) -> Result<Self, AppendError> {
         let reserved = batch.events.iter().find_map(|event| {
             let named = event.action.as_deref()?;
             action::OF_THE_LOG.into_iter().find(|action| *action == named)
@@ -74,7 +74,7 @@ impl PreparedBatch {
         }
     }
 
-    pub(crate) fn new(batch: Batch) -> Result<Self, AppendError> {
+    pub(crate) fn new(batch: &Batch) -> Result<Self, AppendError> {
         let count = batch.events.len();
         if count > Batch::EVENTS_MAX {
             return Err(AppendError::TooMany { events: count });
@@ -93,9 +93,9 @@ impl PreparedBatch {
         if bytes > Batch::BYTES_MAX {
             return Err(AppendError::BatchTooLarge { bytes });
         }
-        let key = batch.key.map(|key| (key.hash(), hash_of(&events)));
+        let key = batch.key.as_ref().map(|key| (key.hash(), hash_of(&events)));
         let earlier_keys = batch.earlier_keys.iter().map(AppendKey::hash).collect();
-        Ok(Self { events, bytes, cursor: batch.cursor, key, earlier_keys })
+        Ok(Self { events, bytes, cursor: batch.cursor.clone(), key, earlier_keys })
     }
 
     /// Number of events.

@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use durable::disk::{self, Disk, DiskFile, Mode, Sequential};
@@ -28,6 +28,10 @@ const OPEN_ROUNDS_MAX: u32 = 8;
 /// Size in bytes of one place in its file: leaf, position and length.
 const PLACE_LEN: usize = 12;
 
+/// Most unpackers that are kept for later reads: as many as read at the same time all day, such as
+/// the index, the pipeline and the live feed.
+const UNPACKERS_MAX: usize = 4;
+
 /// The envelopes of a log.
 ///
 /// The writer's thread begins segments and an erasure rewrites closed ones, while any number of
@@ -41,6 +45,9 @@ pub(crate) struct Envelopes {
     /// and does not use the disk. The lock is free while a closed segment is opened, so `rewritten`
     /// shows whether the opened segment may be kept.
     segments: RwLock<Segments>,
+    /// Unpackers that no read uses now: each has a window of more than a hundred kilobytes, which
+    /// costs more to make than a small read does. A holder of the lock only takes or adds one.
+    unpackers: Mutex<Vec<Unpacker>>,
 }
 
 #[derive(Debug)]
@@ -76,7 +83,7 @@ impl Envelopes {
         newest: Arc<Segment>,
     ) -> Self {
         let segments = Segments { first_leaves, newest, known: VecDeque::new(), rewritten: 0 };
-        Self { disk, folder, segments: RwLock::new(segments) }
+        Self { disk, folder, segments: RwLock::new(segments), unpackers: Mutex::default() }
     }
 
     /// Makes a new segment the newest one.
@@ -107,13 +114,30 @@ impl Envelopes {
         &self,
         from: u64,
         end: u64,
+        visit: impl FnMut(u64, Leaf<'_>) -> bool,
+    ) -> io::Result<()> {
+        let unpackers = || self.unpackers.lock().unwrap_or_else(PoisonError::into_inner);
+        let lent = unpackers().pop();
+        let mut unpacker = lent.unwrap_or_else(Unpacker::new);
+        let read = self.read_with(&mut unpacker, from, end, visit);
+        let mut free = unpackers();
+        if free.len() < UNPACKERS_MAX {
+            free.push(unpacker);
+        }
+        read
+    }
+
+    fn read_with(
+        &self,
+        unpacker: &mut Unpacker,
+        from: u64,
+        end: u64,
         mut visit: impl FnMut(u64, Leaf<'_>) -> bool,
     ) -> io::Result<()> {
-        let mut unpacker = Unpacker::new();
         let mut leaf = from;
         while leaf < end {
             let segment = self.segment_of(leaf)?;
-            let (first, leaves) = segment.block_of(leaf, &mut unpacker)?;
+            let (first, leaves) = segment.block_of(leaf, unpacker)?;
             let skipped = usize::try_from(leaf - first).map_err(io::Error::other)?;
             let before = leaf;
             for content in leaves.iter().skip(skipped) {

@@ -212,6 +212,15 @@ impl Ledger {
     /// # Errors
     /// The log refuses the whole batch, or cannot write it.
     pub async fn append(&self, batch: Batch) -> Result<Receipt, AppendError> {
+        self.append_kept(&batch).await
+    }
+
+    /// As [`Ledger::append`], for a caller that keeps the batch to append it again if it could not
+    /// be written.
+    ///
+    /// # Errors
+    /// As [`Ledger::append`].
+    pub async fn append_kept(&self, batch: &Batch) -> Result<Receipt, AppendError> {
         let batch = PreparedBatch::from_outside(batch)?;
         self.ask(|reply| Command::Append { batch, reply }).await?
     }

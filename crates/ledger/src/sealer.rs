@@ -399,7 +399,7 @@ impl Sealer {
         now: Timestamp,
         events: Vec<Event>,
     ) -> Result<Result<Receipt, AppendError>, WriteError> {
-        let batch = match PreparedBatch::new(Batch::of(events)) {
+        let batch = match PreparedBatch::new(&Batch::of(events)) {
             Ok(batch) => batch,
             Err(refusal) => return Ok(Err(refusal)),
         };

@@ -407,7 +407,7 @@ impl Shell {
                             "the site cannot poll sensors as often as they ask"
                         );
                     }
-                    self.unsealed.push(ToSeal::from(*event));
+                    self.unsealed.push(ToSeal::from(event));
                 }
             }
         }

@@ -24,7 +24,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// An event to be sealed.
 #[derive(Debug)]
 pub struct ToSeal {
-    event: Event,
+    event: Box<Event>,
     queued_at: Instant,
     /// Receives the event's leaf, if the sender waits for it.
     waiting: Option<oneshot::Sender<u64>>,
@@ -41,12 +41,18 @@ impl ToSeal {
 #[cfg(test)]
 impl ToSeal {
     pub(crate) fn into_event(self) -> Event {
-        self.event
+        *self.event
     }
 }
 
 impl From<Event> for ToSeal {
     fn from(event: Event) -> Self {
+        Self::from(Box::new(event))
+    }
+}
+
+impl From<Box<Event>> for ToSeal {
+    fn from(event: Box<Event>) -> Self {
         Self { event, queued_at: Instant::now(), waiting: None }
     }
 }
@@ -95,24 +101,26 @@ async fn append(
     events: Vec<ToSeal>,
     seal_seconds: &Histogram,
 ) -> Result<(), AppendError> {
-    let mut batches = vec![events];
-    while let Some(mut events) = batches.pop() {
-        let batch = Batch::of(events.iter().map(|to_seal| to_seal.event.clone()).collect());
-        match ledger.append(batch).await {
-            Err(AppendError::BatchTooLarge { .. }) if events.len() > 1 => {
-                let later = events.split_off(events.len() / 2);
-                batches.extend([later, events]);
+    let apart = |to_seal: ToSeal| (*to_seal.event, (to_seal.queued_at, to_seal.waiting));
+    let (events, waiting): (Vec<Event>, Vec<_>) = events.into_iter().map(apart).unzip();
+    let mut batches = vec![(Batch::of(events), waiting)];
+    while let Some((mut batch, mut waiting)) = batches.pop() {
+        match ledger.append_kept(&batch).await {
+            Err(AppendError::BatchTooLarge { .. }) if waiting.len() > 1 => {
+                let half = waiting.len() / 2;
+                let later = (Batch::of(batch.events.split_off(half)), waiting.split_off(half));
+                batches.extend([later, (batch, waiting)]);
             }
             Err(AppendError::Write(reason)) => {
-                warn!(reason, events = events.len(), "cannot seal; trying again");
+                warn!(reason, events = waiting.len(), "cannot seal; trying again");
                 sleep(RETRY_AFTER).await;
-                batches.push(events);
+                batches.push((batch, waiting));
             }
             outcome => {
                 let (receipt, durable_at) = (outcome?, Instant::now());
-                for (leaf, to_seal) in (receipt.first_leaf..).zip(events) {
-                    seal_seconds.observe((durable_at - to_seal.queued_at).as_secs_f64());
-                    if let Some(waiting) = to_seal.waiting {
+                for (leaf, (queued_at, waiting)) in (receipt.first_leaf..).zip(waiting) {
+                    seal_seconds.observe((durable_at - queued_at).as_secs_f64());
+                    if let Some(waiting) = waiting {
                         // The caller may be gone; the log then holds the answer.
                         let _gone = waiting.send(leaf);
                     }
