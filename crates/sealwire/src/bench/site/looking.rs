@@ -6,20 +6,10 @@ use anyhow::{Context as _, Result, ensure};
 use model::Timestamp;
 use serde_json::{Value, json};
 
-/// Most readings of one answer: the most that the API gives.
-const READINGS_MAX: u64 = 500;
+/// Readings of one answer: more than come between two searches, as a rule.
+const PAGE: usize = 50;
 /// Time between two looks at the newest reading. Looking all the time would be load.
 const PERIOD: Duration = Duration::from_millis(100);
-
-/// When readings could be found.
-#[derive(Debug)]
-pub(super) struct Found {
-    /// From a reading's arrival at the site to the end of the first search that returned it,
-    /// sorted.
-    pub(super) times: Vec<Duration>,
-    /// Readings that came in between two searches and were more than one answer holds.
-    pub(super) unseen: u64,
-}
 
 /// How far the newest reading that could be found was behind.
 #[derive(Debug)]
@@ -55,52 +45,67 @@ impl Page {
     /// Answers in time that the site has had since its start.
     pub(super) fn answers(&self) -> Result<u64> {
         let url = format!("{}/api/site", self.url);
-        let answer = body(http_client::get(&self.agent, &url).call()?)?;
+        let answer = answer_of(http_client::get(&self.agent, &url).call()?)?;
         answer.pointer("/counters/answers").and_then(Value::as_u64).context("no counter of answers")
     }
 
-    /// The newest readings that can be found, newest first.
-    fn newest(&self, limit: u64) -> Result<Vec<Reading>> {
+    /// The newest readings that can be found, newest first, and the search's id.
+    fn newest(&self, limit: usize) -> Result<(String, Vec<Reading>)> {
         let search = json!({ "action": "SENSOR_READING", "status": "SUCCESS", "limit": limit });
-        let request = http_client::post(&self.agent, &format!("{}/api/logs", self.url));
+        self.ask("logs", &search)
+    }
+
+    fn ask(&self, question: &str, body: &Value) -> Result<(String, Vec<Reading>)> {
+        let request = http_client::post(&self.agent, &format!("{}/api/{question}", self.url));
         let request = request.header("content-type", "application/json");
-        let answer = body(request.send(search.to_string())?)?;
+        let answer = answer_of(request.send(body.to_string())?)?;
         let events = answer.get("events").and_then(Value::as_array).context("no events")?;
         let reading = |event: &Value| {
             let leaf = event.get("leaf")?.as_u64()?;
             let at = event.pointer("/envelope/event/timestamp")?.as_str()?.parse().ok()?;
             Some(Reading { leaf, at })
         };
-        events.iter().map(|event| reading(event).context("a reading without a time")).collect()
+        let readings =
+            events.iter().map(|event| reading(event).context("a reading without a time"));
+        // Only a search has an id; its later pages go by the same one.
+        let id = answer.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+        Ok((id, readings.collect::<Result<_>>()?))
     }
 
-    /// Searches without a pause, and notes when each reading is found first.
-    pub(super) fn look_for_each(&self, window: Duration) -> Result<Found> {
-        let mut newest = self.newest(1)?.first().map_or(0, |reading| reading.leaf);
-        let mut found = Found { times: Vec::new(), unseen: 0 };
+    /// Searches without a pause, and returns when each reading was found first: the times from its
+    /// arrival at the site to the end of that search, sorted.
+    pub(super) fn look_for_each(&self, window: Duration) -> Result<Vec<Duration>> {
+        let (_, before) = self.newest(1)?;
+        let mut newest = before.first().map_or(0, |reading| reading.leaf);
+        let mut times = Vec::new();
         let begin = Instant::now();
-        let mut limit = READINGS_MAX / 10;
         while begin.elapsed() < window {
-            let readings = self.newest(limit)?;
-            let now = clock::now();
-            let new = readings.iter().filter(|reading| reading.leaf > newest);
-            let times = new.map(|reading| since(reading.at, now));
-            let before = found.times.len();
-            found.times.extend(times);
-            if found.times.len() - before == readings.len() && newest > 0 && !readings.is_empty() {
-                found.unseen += u64::from(limit == READINGS_MAX);
-                limit = READINGS_MAX;
+            let (id, mut page) = self.newest(PAGE)?;
+            let newest_before = newest;
+            newest = page.first().map_or(newest, |reading| reading.leaf.max(newest));
+            let mut offset = 0;
+            loop {
+                let now = clock::now();
+                let new = page.iter().filter(|reading| reading.leaf > newest_before);
+                times.extend(new.map(|reading| since(reading.at, now)));
+                offset += page.len();
+                // If all of a page are new, there may be more on the next.
+                if page.len() < PAGE || page.last().is_none_or(|last| last.leaf <= newest_before) {
+                    break;
+                }
+                let more = json!({ "id": id, "offset": offset, "limit": PAGE });
+                (_, page) = self.ask("results", &more)?;
             }
-            newest = readings.first().map_or(newest, |reading| reading.leaf.max(newest));
         }
-        found.times.sort();
-        Ok(found)
+        times.sort();
+        Ok(times)
     }
 
     /// Searches now and then for the newest reading, and notes how old it is.
     pub(super) fn look_for_the_newest(&self, window: Duration) -> Result<Lag> {
         let newest = || -> Result<(Reading, Duration)> {
-            let reading = self.newest(1)?.into_iter().next().context("no reading was found")?;
+            let (_, readings) = self.newest(1)?;
+            let reading = readings.into_iter().next().context("no reading was found")?;
             let lag = since(reading.at, clock::now());
             Ok((reading, lag))
         };
@@ -116,7 +121,7 @@ impl Page {
     }
 }
 
-fn body(mut response: ureq::http::Response<ureq::Body>) -> Result<Value> {
+fn answer_of(mut response: ureq::http::Response<ureq::Body>) -> Result<Value> {
     let text = response.body_mut().read_to_string()?;
     ensure!(response.status().is_success(), "the page answers {}: {text}", response.status());
     serde_json::from_str(&text).context("the page's answer is no JSON")

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use site::log_alone::LogAlone;
 
 use super::{
-    looking::{Found, Lag, Page},
+    looking::{Lag, Page},
     processes::Processes,
 };
 use crate::bench::ledger::Killed;
@@ -144,7 +144,7 @@ impl Run {
         Ok(Cost { before, after, readings })
     }
 
-    pub(super) fn look_for_each(&self, window: Duration) -> Result<Found> {
+    pub(super) fn look_for_each(&self, window: Duration) -> Result<Vec<Duration>> {
         self.page.look_for_each(window)
     }
 
