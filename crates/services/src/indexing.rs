@@ -4,15 +4,14 @@
 //! counts and names it. It rebuilds an index that turns out to be damaged. It waits for faults that
 //! may pass, such as a full disk or too many open files, while sealing continues.
 
-use std::{ops::Range, path::Path, time::Duration};
+use std::{collections::BTreeMap, ops::Range, path::Path, time::Duration};
 
 use index::{Entry, IndexBatch, IndexError, Indexer, Trouble};
 use ledger::{Ledger, ReadError};
-use model::Envelope;
-use model::error_chain;
+use model::{Envelope, SensorId, derive::Standing, error_chain};
 use prometheus::Histogram;
 use tokio::{
-    sync::watch,
+    sync::{oneshot, watch},
     task::JoinError,
     time::{Instant, sleep, sleep_until, timeout_at},
 };
@@ -21,6 +20,7 @@ use tracing::{debug, warn};
 use work::Service;
 
 use crate::{
+    known::Known,
     log_reading::{Content, read_leaves},
     timings,
 };
@@ -64,8 +64,40 @@ pub struct Indexing {
     pub indexer: Indexer,
     /// Receives the progress after each batch.
     pub indexed: watch::Sender<Indexed>,
+    /// Who begins with what the index says.
+    pub at_start: AtStart,
     /// Takes the time that each leaf of this process has waited until the index had it.
     pub found_seconds: Histogram,
+}
+
+/// Who waits for what the index says of the log as it was at the start. Indexing asks for them,
+/// because it can make an index anew whose answers are damaged.
+#[derive(Debug, Default)]
+pub struct AtStart {
+    /// The poller.
+    pub known: Option<oneshot::Sender<Known>>,
+    /// The pipeline.
+    pub standings: Option<oneshot::Sender<BTreeMap<SensorId, Standing>>>,
+}
+
+impl AtStart {
+    const fn is_told(&self) -> bool {
+        self.known.is_none() && self.standings.is_none()
+    }
+
+    fn tell(&mut self, indexer: &Indexer, ledger: &Ledger) -> Result<(), IndexingError> {
+        let index = indexer.reader()?;
+        // Whoever waits may be gone, because the site stops.
+        if self.known.is_some() {
+            let known = Known::read(&index, ledger)?;
+            let _gone = self.known.take().map(|waiting| waiting.send(known));
+        }
+        if self.standings.is_some() {
+            let standings = index.standings()?;
+            let _gone = self.standings.take().map(|waiting| waiting.send(standings));
+        }
+        Ok(())
+    }
 }
 
 impl Service for Indexing {
@@ -81,7 +113,7 @@ impl Service for Indexing {
 }
 
 async fn feed(
-    Indexing { ledger, mut indexer, indexed, found_seconds }: Indexing,
+    Indexing { ledger, mut indexer, indexed, mut at_start, found_seconds }: Indexing,
     shutdown: CancellationToken,
 ) -> Result<Indexer, IndexingError> {
     let found_at_start = ledger.size();
@@ -92,6 +124,23 @@ async fn feed(
     loop {
         let (next_leaf, passed_over) = (indexer.next_leaf(), indexer.passed_over());
         indexed.send_replace(Indexed { next_leaf, passed_over });
+        if next_leaf >= found_at_start && !at_start.is_told() {
+            let (log, kept) = (ledger.clone(), ledger.orders().keep());
+            let telling = work::blocking(kept, move || {
+                let told = at_start.tell(&indexer, &log);
+                (indexer, at_start, told)
+            });
+            let told;
+            (indexer, at_start, told) = telling.await?;
+            if let Err(failure) = told {
+                indexer = recover(indexer, failure, &ledger, &mut failing).await?;
+                if shutdown.run_until_cancelled(sleep(TRY_AGAIN_AFTER)).await.is_none() {
+                    return Ok(indexer);
+                }
+                ready = Ready::nothing(indexer.next_leaf());
+                continue;
+            }
+        }
         let next_leaf = ready.batch.next_leaf();
         if ready.batch.is_empty() {
             let is_idle = *size.borrow() <= next_leaf;
@@ -153,11 +202,7 @@ async fn feed(
             }
             (Err(failure), _) | (Ok(()), Err(failure)) => failure,
         };
-        if failure.is_damage() {
-            indexer = begin_anew(indexer, &failure, ledger.orders().keep(), &mut failing).await?;
-        } else {
-            failing.tell(&failure);
-        }
+        indexer = recover(indexer, failure, &ledger, &mut failing).await?;
         if shutdown.run_until_cancelled(sleep(TRY_AGAIN_AFTER)).await.is_none() {
             return Ok(indexer);
         }
@@ -169,6 +214,20 @@ async fn feed(
 fn gathering(leaves: u64) -> Duration {
     let of_leaves = GATHERING_OF_LEAF.saturating_mul(u32::try_from(leaves).unwrap_or(u32::MAX));
     of_leaves.clamp(GATHERING_MIN, GATHERING_MAX)
+}
+
+/// Makes a damaged index anew. Tells any other failure, which may pass.
+async fn recover(
+    indexer: Indexer,
+    failure: IndexingError,
+    ledger: &Ledger,
+    failing: &mut Failing,
+) -> Result<Indexer, JoinError> {
+    if failure.is_damage() {
+        return begin_anew(indexer, &failure, ledger.orders().keep(), failing).await;
+    }
+    failing.tell(&failure);
+    Ok(indexer)
 }
 
 /// Replaces a damaged index with an empty one. If that fails too, as on a full disk, the next use
@@ -218,26 +277,7 @@ impl Failing {
 /// The log cannot be read or SQLite fails. Nothing was deleted then.
 pub fn open(path: &Path, ledger: &Ledger) -> Result<Indexer, IndexingError> {
     let entry_of = |leaf| entry_of(ledger, leaf).map_err(Into::into);
-    let mut indexer = Indexer::open(path, ledger.log_id(), entry_of)?;
-    match read_what_a_start_needs(&indexer) {
-        Err(error) if error.trouble() == Trouble::Damage => {
-            let damage = error_chain(&error);
-            warn!(damage, "the index is damaged; it is rebuilt from the log");
-            indexer.begin_anew()?;
-        }
-        read => read?,
-    }
-    Ok(indexer)
-}
-
-/// Reads what the poller and the pipeline begin with. If a crash has damaged that part of the
-/// index, the services would fail at every start, and nothing would rebuild it.
-fn read_what_a_start_needs(indexer: &Indexer) -> Result<(), IndexError> {
-    let index = indexer.reader()?;
-    index.sensors(0)?;
-    index.last_numbers()?;
-    index.standings()?;
-    Ok(())
+    Ok(Indexer::open(path, ledger.log_id(), entry_of)?)
 }
 
 /// Brings the index of a log up to date while no site runs. Blocks.
@@ -414,7 +454,7 @@ impl IndexingError {
 mod tests {
     use index::{Query, Reader, Search};
     use ledger::Batch as Events;
-    use model::{Event, Heartbeat, Outcome, Timestamp, action};
+    use model::{Event, Heartbeat, Outcome, SensorState, Timestamp, action};
     use tlog::{KeyName, Signer};
     use tokio::{task::JoinSet, time::timeout};
 
@@ -473,8 +513,13 @@ mod tests {
         let (tell, mut indexed) = watch::channel(Indexed::default());
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let found_seconds = timings::found_seconds();
-        let indexing = Indexing { ledger: ledger.clone(), indexer, indexed: tell, found_seconds };
+        let indexing = Indexing {
+            ledger: ledger.clone(),
+            indexer,
+            indexed: tell,
+            at_start: AtStart::default(),
+            found_seconds: timings::found_seconds(),
+        };
         tasks.spawn(indexing.run(stop.clone()));
         assert_eq!(caught_up(&ledger, &mut indexed).await.passed_over, 3);
         let told = index.passed_over(9).unwrap();
@@ -518,8 +563,13 @@ mod tests {
         std::fs::create_dir(&in_the_way).unwrap();
         let (tell, mut indexed) = watch::channel(Indexed::default());
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
-        let found_seconds = timings::found_seconds();
-        let indexing = Indexing { ledger: ledger.clone(), indexer, indexed: tell, found_seconds };
+        let indexing = Indexing {
+            ledger: ledger.clone(),
+            indexer,
+            indexed: tell,
+            at_start: AtStart::default(),
+            found_seconds: timings::found_seconds(),
+        };
         tasks.spawn(indexing.run(stop.clone()));
         ledger.append(Events::of(vec![event("word")])).await.unwrap();
         // Closing the damaged file removes this one. That must happen before a new index is made.
@@ -540,7 +590,7 @@ mod tests {
         writer.close().await.unwrap();
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread")]
     async fn an_index_whose_sensors_are_damaged_is_made_anew_by_a_start() {
         let folder = tempfile::tempdir().unwrap();
         let index_file = folder.path().join("index.sqlite");
@@ -551,11 +601,24 @@ mod tests {
         let discovered = Event::sighting(action::SENSOR_DISCOVERED, &heartbeat, at(1));
         ledger.append(Events::of(vec![discovered])).await.unwrap();
         catch_up(&index_file, &ledger).unwrap();
-        assert_eq!(open(&index_file, &ledger).unwrap().next_leaf(), 2);
         let other = rusqlite::Connection::open(&index_file).unwrap();
         other.execute_batch("UPDATE sensor SET heartbeat = x'ff'").unwrap();
         drop(other);
-        assert_eq!(open(&index_file, &ledger).unwrap().next_leaf(), 0);
+        let ((known, is_known), (standings, is_stood)) = (oneshot::channel(), oneshot::channel());
+        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        let indexing = Indexing {
+            ledger: ledger.clone(),
+            indexer: open(&index_file, &ledger).unwrap(),
+            indexed: watch::channel(Indexed::default()).0,
+            at_start: AtStart { known: Some(known), standings: Some(standings) },
+            found_seconds: timings::found_seconds(),
+        };
+        tasks.spawn(indexing.run(stop.clone()));
+        let known = timeout(DEADLINE, is_known).await.unwrap().unwrap();
+        assert_eq!(known.sensors, [(heartbeat, SensorState::Online)]);
+        assert!(timeout(DEADLINE, is_stood).await.unwrap().unwrap().is_empty());
+        stop.cancel();
+        tasks.join_next().await.unwrap().unwrap().unwrap();
         writer.close().await.unwrap();
     }
 

@@ -13,6 +13,7 @@ pub mod checkpointing;
 pub mod cosigning;
 pub mod fleet;
 pub mod indexing;
+pub mod known;
 pub mod lag;
 pub mod log_reading;
 pub mod pipeline;

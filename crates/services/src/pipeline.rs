@@ -17,16 +17,12 @@ mod verdict;
 use std::{
     collections::{BTreeMap, VecDeque},
     convert::Infallible,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use async_nats::{Client, Request};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use index::{Reader, Trouble};
 use ledger::{AppendError, Batch, Cursor, Ledger, ReadError};
 use model::error_chain;
 use model::{
@@ -35,7 +31,7 @@ use model::{
 };
 use prometheus::Histogram;
 use tokio::{
-    sync::watch,
+    sync::{oneshot, watch},
     task::JoinError,
     time::{Instant, MissedTickBehavior, interval, sleep, timeout_at},
 };
@@ -44,7 +40,6 @@ use tracing::{debug, warn};
 use work::Service;
 
 use crate::{
-    indexing::Indexed,
     log_reading::{Content, read_leaves},
     timings,
 };
@@ -97,10 +92,8 @@ pub struct Judging<R> {
     pub reader: R,
     /// Digest of the deployed component. The pipeline refuses a verdict of any other.
     pub digest: String,
-    /// The index, which holds the standings at the start.
-    pub index: Reader,
-    /// Progress of the index.
-    pub indexed: watch::Receiver<Indexed>,
+    /// Gets the standings by the log as it was at the start, from the index.
+    pub standings: oneshot::Receiver<BTreeMap<SensorId, Standing>>,
     /// Receives the first leaf whose verdict is not sealed. It may be after the cursor, because a
     /// verdict from which nothing follows needs no append.
     pub judged: watch::Sender<u64>,
@@ -110,24 +103,20 @@ pub struct Judging<R> {
 
 impl<R: SensorReader> Service for Judging<R> {
     const NAME: &'static str = "judging";
-    /// The index is damaged, or the ledger has stopped.
+    /// The ledger has stopped, or there is a bug.
     type Error = PipelineError;
 
-    /// Begins when the index has the whole log, because it takes the standings from there.
+    /// Begins when the index has the whole log and gives the standings.
     async fn run(self, shutdown: CancellationToken) -> Result<(), PipelineError> {
-        let Self { ledger, reader, digest, index, mut indexed, judged, verdict_seconds } = self;
+        let Self { ledger, reader, digest, standings, judged, verdict_seconds } = self;
         let found_at_start = ledger.size();
         let cursor = ledger.cursor(CURSOR);
         judged.send_replace(cursor);
-        let caught_up =
-            async { indexed.wait_for(|indexed| indexed.next_leaf >= found_at_start).await.is_ok() };
-        if shutdown.run_until_cancelled(caught_up).await != Some(true) {
-            return Ok(());
-        }
-        let Some(standings) = shutdown.run_until_cancelled(standings(index)).await else {
+        // If indexing has ended, the site stops.
+        let Some(Ok(standings)) = shutdown.run_until_cancelled(standings).await else {
             return Ok(());
         };
-        let docket = Docket::new(cursor, standings?);
+        let docket = Docket::new(cursor, standings);
         let unsettled = Unsettled { waiting: VecDeque::new(), judged, verdict_seconds };
         let pipeline =
             Pipeline { ledger, reader, digest, found_at_start, is_warned: AtomicBool::new(false) };
@@ -135,24 +124,6 @@ impl<R: SensorReader> Service for Judging<R> {
             Some(Err(failure)) => Err(failure),
             Some(Ok(never)) => match never {},
             None => Ok(()),
-        }
-    }
-}
-
-/// The standings by the log. Waits while the index cannot be read.
-async fn standings(index: Reader) -> Result<BTreeMap<SensorId, Standing>, PipelineError> {
-    let index = Arc::new(index);
-    loop {
-        let index = Arc::clone(&index);
-        match work::blocking((), move || index.standings()).await? {
-            Err(error) if error.trouble() == Trouble::Passing => {
-                warn!(
-                    failure = error_chain(&error),
-                    "cannot read the standings of sensors; trying again"
-                );
-                sleep(BACK_OFF_MAX).await;
-            }
-            read => return Ok(read?),
         }
     }
 }
@@ -351,9 +322,6 @@ impl Unsettled {
 /// Why judging stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
-    /// The index cannot give the standings.
-    #[error("cannot judge sealed readings")]
-    Index(#[from] index::IndexError),
     /// The ledger has stopped, or refuses the derived events.
     #[error("cannot seal derived events")]
     Append(#[from] AppendError),

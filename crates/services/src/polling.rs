@@ -8,7 +8,7 @@ mod keeping_up;
 mod subscriptions;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     convert::Infallible,
     sync::{
         Arc,
@@ -18,9 +18,9 @@ use std::{
 };
 
 use ledger::Batch;
-use model::{Event, Heartbeat, Pattern, SensorId, SensorState, action, completeness::LastNumbers};
+use model::{Event, Heartbeat, Pattern, SensorId, action};
 use nats::{ConnectionError, Heard};
-use poll::{Action, Bus, Config, Counters, Now, Past, Poller, Source, action::POLL};
+use poll::{Action, Bus, Config, Counters, Now, Poller, Source, action::POLL};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::sleep_until,
@@ -31,6 +31,7 @@ use work::Service;
 
 use crate::{
     bus::{Devices, Turned},
+    known::Known,
     lag::{Follower, Lag},
     sealing::ToSeal,
 };
@@ -133,17 +134,6 @@ impl Forgetting {
             Forgotten::Unknown => Ok(None),
         }
     }
-}
-
-/// What the whole log records about sensors.
-#[derive(Debug)]
-pub struct Known {
-    /// Each sensor's newest heartbeat and state.
-    pub sensors: Vec<(Heartbeat, SensorState)>,
-    /// The newest numbers of each sensor, including sensors that are not in `sensors`.
-    pub last_numbers: BTreeMap<SensorId, LastNumbers>,
-    /// The times in the log, against which the poller checks the clock.
-    pub past: Past,
 }
 
 impl Service for Polling {

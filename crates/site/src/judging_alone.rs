@@ -12,11 +12,11 @@ use page_http::no_room;
 use services::{
     bus::Connections,
     checkpointing::Checkpointing,
-    indexing::{self, Indexed, Indexing},
+    indexing::{self, AtStart, Indexed, Indexing},
     pipeline::Judging,
     timings,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     bus,
@@ -112,13 +112,13 @@ impl JudgingAlone {
         engines.run_unfailing(wash_host::NAME, supervised);
 
         let indexer = indexing::open(&data_dir.index(), &ledger).map_err(UpError::folder)?;
-        let index = indexer.reader().map_err(UpError::folder)?;
-        let (indexed, watch_indexed) = watch::channel(Indexed::default());
+        let (tell_standings, standings) = oneshot::channel();
         let (tell_judged, judged) = watch::channel(0);
         services.run(Indexing {
             ledger: ledger.clone(),
             indexer,
-            indexed,
+            indexed: watch::channel(Indexed::default()).0,
+            at_start: AtStart { standings: Some(tell_standings), ..AtStart::default() },
             found_seconds: timings::found_seconds(),
         });
         services.run(Checkpointing { ledger: ledger.clone(), period: checkpoint_period });
@@ -126,8 +126,7 @@ impl JudgingAlone {
             ledger: ledger.clone(),
             reader: data,
             digest,
-            index,
-            indexed: watch_indexed,
+            standings,
             judged: tell_judged,
             verdict_seconds: timings::verdict_seconds(),
         });

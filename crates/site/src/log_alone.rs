@@ -13,7 +13,7 @@ use orders::{
 use pangea_http::{Api, Config, PangeaConfigError, Saved, SavedError, no_room};
 use services::{
     checkpointing::Checkpointing,
-    indexing::{self, Indexed, Indexing, IndexingError},
+    indexing::{self, AtStart, Indexed, Indexing, IndexingError},
     timings,
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
@@ -67,6 +67,7 @@ impl LogAlone {
             ledger: ledger.clone(),
             indexer,
             indexed: tell_indexed,
+            at_start: AtStart::default(),
             found_seconds: timings::found_seconds(),
         };
         let indexing = indexing.run(stop.clone());

@@ -18,14 +18,15 @@ use log_http::LiveFeed;
 use model::{Event, Pattern, action};
 use orders::{Operator, OrderSocket, Retaining};
 use page_http::WorkloadName;
-use poll::{Counters, Past};
+use poll::Counters;
 use prometheus::Histogram;
 use services::{
     bus::{Connections, Devices},
     checkpointing::Checkpointing,
     cosigning::Cosigning,
     fleet::KeptFleet,
-    indexing::{self, Indexed, Indexing},
+    indexing::{self, AtStart, Indexed, Indexing},
+    known::Known,
     lag::{Lag, Watching},
     pipeline::Judging,
     polling::{self, Polling},
@@ -34,7 +35,7 @@ use services::{
     timings,
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -236,11 +237,13 @@ impl<'a> Site<'a> {
         log: Reserved,
         digest: String,
         checkpoint_period: Duration,
-    ) -> Result<(polling::Known, watch::Sender<Counters>, watch::Receiver<Vec<Lag>>), UpError> {
+    ) -> Result<(Known, watch::Sender<Counters>, watch::Receiver<Vec<Lag>>), UpError> {
         let indexer =
             indexing::open(&self.data_dir.index(), &self.ledger).map_err(UpError::folder)?;
         let reader = || indexer.reader().map_err(UpError::folder);
-        let (for_queries, for_judging, for_pangea) = (reader()?, reader()?, reader()?);
+        let (for_queries, for_pangea) = (reader()?, reader()?);
+        let ((tell_known, known), (tell_standings, standings)) =
+            (oneshot::channel(), oneshot::channel());
         let (indexed, watch_indexed) = watch::channel(Indexed::default());
         let (counters, watch_counters) = watch::channel(Counters::default());
         let (lags, watch_lags) = watch::channel(Vec::new());
@@ -256,6 +259,7 @@ impl<'a> Site<'a> {
             ledger: ledger(),
             indexer,
             indexed,
+            at_start: AtStart { known: Some(tell_known), standings: Some(tell_standings) },
             found_seconds: found_seconds.clone(),
         });
         services.run(Watching {
@@ -275,8 +279,7 @@ impl<'a> Site<'a> {
             ledger: ledger(),
             reader: data.clone(),
             digest,
-            index: for_judging,
-            indexed: watch_indexed.clone(),
+            standings,
             judged,
             verdict_seconds: verdict_seconds.clone(),
         });
@@ -301,7 +304,10 @@ impl<'a> Site<'a> {
         let run_file = RunFile { addresses: self.addresses.clone() };
         run_file.write(self.data_dir.path()).map_err(no_run_file)?;
 
-        let known = self.known_sensors(&for_queries, watch_indexed.clone()).await?;
+        let known = tokio::select! {
+            Ok(known) = known => known,
+            ended = self.services.ended() => return Err(UpError::Service(ended)),
+        };
         let own = LogQueries {
             ledger: self.ledger.clone(),
             index: for_queries,
@@ -336,30 +342,11 @@ impl<'a> Site<'a> {
         Ok(pangea_http::Api::new(log, (index, indexed), config, saved))
     }
 
-    /// The sensors and the newest numbers of each, from the whole log.
-    async fn known_sensors(
-        &mut self,
-        index: &Reader,
-        mut indexed: watch::Receiver<Indexed>,
-    ) -> Result<polling::Known, UpError> {
-        let size = self.ledger.size();
-        tokio::select! {
-            _caught_up = indexed.wait_for(|indexed| indexed.next_leaf >= size) => {}
-            ended = self.services.ended() => return Err(UpError::Service(ended)),
-        }
-        let sensors = index.sensors(0).map_err(UpError::folder)?.into_iter();
-        Ok(polling::Known {
-            sensors: sensors.map(|sensor| (sensor.heartbeat, sensor.state)).collect(),
-            last_numbers: index.last_numbers().map_err(UpError::folder)?,
-            past: Past { log_end: self.ledger.found_received_at(), built: Some(clock::built()) },
-        })
-    }
-
     fn start_polling(
         &mut self,
         config: poll::Config,
         heartbeats: Vec<Pattern>,
-        known: polling::Known,
+        known: Known,
         (devices, dropped): (Devices, Arc<AtomicU64>),
         (counters, lags): (watch::Sender<Counters>, watch::Receiver<Vec<Lag>>),
     ) {
