@@ -27,9 +27,10 @@ use crate::{
 
 /// Bytes of envelopes that are held in memory while a batch takes what it needs of them.
 const READ_BYTES_MAX: usize = 1 << 20;
-/// Least time between two batches while the log grows slowly: what comes meanwhile shares the next
-/// one's transaction. A leaf that comes alone does not wait.
-const GATHERING_MIN: Duration = Duration::from_millis(8);
+/// Least time between two batches while the log grows slowly. A site's own events were gathered
+/// before they were sealed, for longer than this; those of programs were not. A leaf that comes
+/// alone does not wait.
+const GATHERING_MIN: Duration = Duration::from_millis(5);
 /// The same under load: a batch with a reading of each of thousands of sensors changes many pages
 /// of the file, and a larger one hardly more.
 const GATHERING_MAX: Duration = Duration::from_millis(200);
