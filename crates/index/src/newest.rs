@@ -30,7 +30,7 @@ const SENSORS_MAX: usize = 32_768;
 
 /// The rows that the writer used last.
 #[derive(Debug, Default)]
-pub(crate) struct Rows(HashMap<SensorId, Row>);
+pub(crate) struct Rows(HashMap<SensorId, Box<Row>>);
 
 #[derive(Debug)]
 struct Row {
@@ -98,7 +98,7 @@ impl Rows {
         Ok(match self.0.entry(sensor) {
             std::collections::hash_map::Entry::Occupied(there) => there.into_mut(),
             std::collections::hash_map::Entry::Vacant(place) => {
-                place.insert(Row::load(connection, sensor)?)
+                place.insert(Box::new(Row::load(connection, sensor)?))
             }
         })
     }

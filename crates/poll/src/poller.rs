@@ -80,7 +80,8 @@ pub struct Poller {
     config: Config,
     heartbeats: Vec<Pattern>,
     bus: Bus,
-    sensors: BTreeMap<SensorId, Sensor>,
+    /// In boxes, because the nodes of the map are half empty.
+    sensors: BTreeMap<SensorId, Box<Sensor>>,
     /// Newest numbers of sensors that are not in `sensors`: the log names them, but their heartbeat
     /// was refused or erased.
     last_numbers: BTreeMap<SensorId, LastNumbers>,
@@ -314,7 +315,7 @@ impl Poller {
     /// State of `sensor`, if it is known.
     #[must_use]
     pub fn state(&self, sensor: SensorId) -> Option<SensorState> {
-        self.sensors.get(&sensor).map(Sensor::state)
+        self.sensors.get(&sensor).map(|sensor| sensor.state())
     }
 
     /// Every known sensor with its last accepted heartbeat, in order of id.
@@ -481,7 +482,7 @@ impl Poller {
     /// Adds a new sensor that was accepted.
     fn insert(&mut self, sensor: Sensor, now: Now) {
         let id = sensor.id();
-        self.sensors.insert(id, sensor);
+        self.sensors.insert(id, Box::new(sensor));
         self.settle(id, now);
     }
 
