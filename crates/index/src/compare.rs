@@ -432,12 +432,14 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Compares the grams with the terms, from which they follow.
+    /// Compares the grams with the terms, from which they follow. Those of the newest terms are not
+    /// written yet.
     fn grams(&mut self) -> rusqlite::Result<()> {
         let connection = &self.of.connection;
         let (mut of_terms, mut there) = (0_u64, 0_u64);
-        let mut terms = connection.prepare("SELECT key, field, text FROM term")?;
-        let mut rows = terms.query([])?;
+        let open = dictionary::first_key(dictionary::open_chunk(connection)?);
+        let mut terms = connection.prepare("SELECT key, field, text FROM term WHERE key < ?1")?;
+        let mut rows = terms.query([open])?;
         while let Some(row) = rows.next()? {
             let key: dictionary::TermKey = row.get(0)?;
             for gram in dictionary::grams(row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?) {

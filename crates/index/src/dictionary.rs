@@ -1,7 +1,7 @@
 //! The dictionary: a key for each distinct term, and a lookup of the terms that contain a text. A
 //! term is a field with its whole text or with one word of it.
 //!
-//! Grams make the lookup possible without a scan. The grams of a term are every three consecutive
+//! Grams make the lookup possible without a scan of all terms. The grams of a term are every three consecutive
 //! bytes, and its last two bytes and its last one padded with zeros, so that a shorter text is the
 //! beginning of a gram. The field is a gram too. A text of up to three bytes needs only its gram; a
 //! longer text is compared with the terms that have all its grams. Whole words and beginnings of
@@ -9,7 +9,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use crate::{
     effort::Effort,
@@ -25,8 +25,8 @@ pub(crate) type TermKey = u32;
 /// Key that stands for every event. It belongs to no term.
 pub(crate) const EVERY: TermKey = 0;
 
-/// Number of term keys that share one row of a gram. It is small, because the row is rewritten
-/// whenever a term joins it.
+/// Number of term keys that share one row of a gram. The rows are written once, when a chunk has
+/// all its keys. It is small, because until then each lookup compares all terms of the chunk.
 const CHUNK: usize = 1 << CHUNK_BITS;
 const CHUNK_BITS: u32 = 12;
 /// Most grams of a text that are looked up. Few enough terms have that many of them in common to be
@@ -80,7 +80,6 @@ pub(crate) fn keys<'a>(
         "INSERT INTO term (field, text, is_word) VALUES (?1, ?2, ?3) RETURNING key",
     )?;
     let mut keys = Vec::new();
-    let mut grams = NewGrams::default();
     for term in terms {
         let hashes = recent.hashers.each_ref().map(|hasher| hasher.hash_one(term));
         if let Some(key) = recent.keys.get(&hashes) {
@@ -92,25 +91,53 @@ pub(crate) fn keys<'a>(
             Some(key) => key,
             None => {
                 let key = insert.query_row((field, text, part), |row| row.get(0))?;
-                grams.add(connection, key, field, text)?;
+                let (chunk, place) = split(key);
+                if place == 0 {
+                    write_grams(connection, chunk - 1)?;
+                }
                 key
             }
         };
         recent.keys.insert(hashes, key);
         keys.push(key);
     }
-    grams.write(connection)?;
     Ok(keys)
 }
 
-/// Grams of new terms, not written yet.
+/// Writes the grams of a chunk that has all its keys. Terms may have been removed from it since,
+/// and from the next one, so that this one is complete for the second time.
+fn write_grams(connection: &Connection, chunk: u32) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM gram WHERE chunk = ?1")?.execute([chunk])?;
+    let mut select = connection
+        .prepare_cached("SELECT key, field, text FROM term WHERE key BETWEEN ?1 AND ?2")?;
+    let mut rows = select.query((first_key(chunk), first_key(chunk + 1) - 1))?;
+    let mut grams = Grams::default();
+    while let Some(row) = rows.next()? {
+        grams.add(connection, row.get(0)?, row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?)?;
+    }
+    grams.write(connection)
+}
+
+/// The chunk that does not have all its keys yet, and whose terms have no grams.
+pub(crate) fn open_chunk(connection: &Connection) -> rusqlite::Result<u32> {
+    let last: Option<TermKey> =
+        connection.query_row("SELECT max(key) FROM term", [], |row| row.get(0))?;
+    Ok(last.map_or(0, |last| split(last).0))
+}
+
+/// The first key of a chunk.
+pub(crate) const fn first_key(chunk: u32) -> TermKey {
+    chunk << CHUNK_BITS
+}
+
+/// Grams of terms, not written yet.
 #[derive(Debug, Default)]
-struct NewGrams {
+struct Grams {
     /// Chunk, gram and place packed into one number, the highest bits first.
     grams: Vec<u64>,
 }
 
-impl NewGrams {
+impl Grams {
     /// Number of grams at which they are written early: 8 MB.
     const WAITING_MAX: usize = 1 << 20;
 
@@ -122,7 +149,8 @@ impl NewGrams {
         text: &str,
     ) -> rusqlite::Result<()> {
         let (chunk, place) = split(key);
-        let gram = |gram: u32| chunk << 37 | u64::from(gram) << CHUNK_BITS | u64::from(place);
+        let gram =
+            |gram: u32| u64::from(chunk) << 37 | u64::from(gram) << CHUNK_BITS | u64::from(place);
         self.grams.extend(grams_of_term(field, text).map(gram));
         if self.grams.len() >= Self::WAITING_MAX {
             self.write(connection)?;
@@ -158,7 +186,7 @@ pub(crate) fn remove(connection: &Connection, key: TermKey) -> rusqlite::Result<
     let Some((field, text)) = removed else { return Ok(()) };
     let (chunk, place) = split(key);
     for gram in grams_of_term(&field, &text) {
-        let row = (chunk.cast_signed(), i64::from(gram));
+        let row = (i64::from(chunk), i64::from(gram));
         let mut terms = terms_with(connection, row)?;
         terms.remove(place);
         if terms.is_empty() {
@@ -271,39 +299,51 @@ fn with_grams_of(
     let is_proof = is_short && within == Within::Term && !matches!(field, Some(Field::Custom(_)));
     let mut select =
         connection.prepare_cached("SELECT field, text, is_word FROM term WHERE key = ?1")?;
-    let mut holds = |key: TermKey| {
-        effort.seek();
-        select.query_row([key], |row| {
-            let is_of_field = match field {
-                Some(field) => row.get_ref(0)?.as_str()? == field.name(),
-                None => true,
-            };
-            let term = row.get_ref(1)?.as_str()?;
-            effort.compare(term);
-            Ok(is_of_field
-                && match within {
-                    Within::WordEnd => row.get::<_, Part>(2)? == Part::Word && term.ends_with(text),
-                    _ => term.contains(text),
-                })
-        })
+    let holds = |row: &Row<'_>| {
+        let is_of_field = match field {
+            Some(field) => row.get_ref(0)?.as_str()? == field.name(),
+            None => true,
+        };
+        let term = row.get_ref(1)?.as_str()?;
+        effort.compare(term);
+        Ok(is_of_field
+            && match within {
+                Within::WordEnd => row.get::<_, Part>(2)? == Part::Word && term.ends_with(text),
+                _ => term.contains(text),
+            })
     };
-    let last: Option<TermKey> =
-        connection.query_row("SELECT max(key) FROM term", [], |row| row.get(0))?;
+    let open = open_chunk(connection)?;
     let grams = grams_to_look_up(field, text, within);
     let mut found = Vec::new();
     let mut compared = 0;
-    for chunk in 0..=last.map_or(0, |last| last >> CHUNK_BITS) {
+    for chunk in 0..open {
         for place in candidates(connection, effort, chunk, &grams)?.places() {
             if compared == TERMS_MAX || effort.is_spent() {
                 return Ok(None);
             }
             compared += 1;
-            let key = chunk << CHUNK_BITS | u32::from(place);
-            if is_proof || holds(key)? {
+            let key = first_key(chunk) | u32::from(place);
+            if !is_proof {
+                effort.seek();
+            }
+            if is_proof || select.query_row([key], holds)? {
                 found.push(key);
             }
         }
         if effort.is_spent() {
+            return Ok(None);
+        }
+    }
+    effort.seek();
+    let mut select =
+        connection.prepare_cached("SELECT field, text, is_word, key FROM term WHERE key >= ?1")?;
+    let mut rows = select.query([first_key(open)])?;
+    while let Some(row) = rows.next()? {
+        effort.rows(1);
+        if holds(row)? {
+            found.push(row.get(3)?);
+        }
+        if found.len() > TERMS_MAX || effort.is_spent() {
             return Ok(None);
         }
     }
@@ -383,19 +423,19 @@ pub(crate) fn grams(field: &str, text: &str) -> Vec<u32> {
     grams
 }
 
-/// Calls `visit` with each gram and each term that has it.
+/// Calls `visit` with each gram that lookups use and each term that has it.
 pub(crate) fn each_gram(
     connection: &Connection,
     mut visit: impl FnMut(u32, TermKey),
 ) -> rusqlite::Result<()> {
-    let mut select = connection.prepare("SELECT chunk, gram, terms FROM gram")?;
-    let mut rows = select.query([])?;
+    let mut select = connection.prepare("SELECT chunk, gram, terms FROM gram WHERE chunk < ?1")?;
+    let mut rows = select.query([open_chunk(connection)?])?;
     while let Some(row) = rows.next()? {
         let (chunk, gram): (u32, u32) = (row.get(0)?, row.get(1)?);
         let mut terms = Set::empty(CHUNK);
         terms.unite_packed(row.get_ref(2)?.as_blob()?);
         for place in terms.places() {
-            visit(gram, chunk << CHUNK_BITS | u32::from(place));
+            visit(gram, first_key(chunk) | u32::from(place));
         }
     }
     Ok(())
@@ -425,8 +465,8 @@ fn gram_of_field(name: &str) -> u32 {
 }
 
 /// Chunk of a term's key, and its place in that chunk.
-const fn split(key: TermKey) -> (u64, u16) {
-    ((key >> CHUNK_BITS) as u64, place_of(key as u64))
+const fn split(key: TermKey) -> (u32, u16) {
+    (key >> CHUNK_BITS, place_of(key as u64))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "fewer bits than 16 are left")]
@@ -439,22 +479,51 @@ mod tests {
     use super::*;
     use crate::schema;
 
+    fn index() -> (tempfile::TempDir, Connection) {
+        let folder = tempfile::tempdir().unwrap();
+        let log = model::LogId::from_sha256([1; 32]);
+        let file = folder.path().join("index.sqlite");
+        let connection = schema::open(&file, log, |_| Ok(None)).unwrap();
+        (folder, connection)
+    }
+
+    fn add(connection: &Connection, words: &[String]) {
+        let begun = connection.unchecked_transaction().unwrap();
+        let terms: Vec<Term> =
+            words.iter().map(|word| Term::new("message", Part::Word, word)).collect();
+        keys(connection, &mut RecentKeys::new(2), &terms).unwrap();
+        begun.commit().unwrap();
+    }
+
+    #[test]
+    fn a_chunk_that_is_complete_again_has_the_grams_of_its_present_terms() {
+        let (_folder, connection) = index();
+        let words = |from: usize, until: usize| -> Vec<String> {
+            (from..until).map(|number| format!("ab{number:05}cd")).collect()
+        };
+        let count = |text: &str| {
+            let effort = Effort::unlimited();
+            holding(&connection, &effort, None, text, Within::Term).unwrap().unwrap().len()
+        };
+        // The first key is 1.
+        add(&connection, &words(1, CHUNK + 10));
+        assert_eq!(count("ab0"), CHUNK + 9);
+        for key in CHUNK - 5..CHUNK + 10 {
+            remove(&connection, u32::try_from(key).unwrap()).unwrap();
+        }
+        assert_eq!((count("ab0"), open_chunk(&connection).unwrap()), (CHUNK - 6, 0));
+        add(&connection, &words(90_000, 90_100));
+        assert_eq!((count("ab0"), count("ab90")), (CHUNK - 6, 100));
+        assert_eq!((count("0500cd"), count("4093cd")), (1, 0));
+        assert_eq!(open_chunk(&connection).unwrap(), 1);
+    }
+
     #[test]
     fn no_lookup_compares_more_terms_than_its_limit() {
-        let folder = tempfile::tempdir().unwrap();
-        let connection = schema::open(
-            &folder.path().join("index.sqlite"),
-            model::LogId::from_sha256([1; 32]),
-            |_| Ok(None),
-        )
-        .unwrap();
-        let begun = connection.unchecked_transaction().unwrap();
+        let (_folder, connection) = index();
         let words: Vec<String> =
             (0..TERMS_MAX + 2 * CHUNK).map(|number| format!("ab{number:05}cd")).collect();
-        let term = |word: &String| Term::new("message", Part::Word, word);
-        keys(&connection, &mut RecentKeys::new(2), &words.iter().map(term).collect::<Vec<_>>())
-            .unwrap();
-        begun.commit().unwrap();
+        add(&connection, &words);
         for (text, within) in [
             ("ab0x", Within::Term),
             ("ab", Within::Term),

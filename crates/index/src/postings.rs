@@ -20,8 +20,8 @@ use crate::{
 pub(crate) const CHUNK: usize = 1 << CHUNK_BITS;
 const CHUNK_BITS: u32 = 16;
 /// Bytes at which a part of the tail is full and the next one begins. The last part is rewritten
-/// with every batch.
-const PART_BYTES_FULL: usize = 8 << 10;
+/// with every batch, so it mostly fits into one page of the file.
+const PART_BYTES_FULL: usize = 3 << 10;
 /// Pairs of a term and a leaf at which the tail is written to its chunk early: 32 MB.
 const TAIL_MAX: usize = 4 << 20;
 /// Most terms that are each looked up in a chunk. For more terms, the reader reads all the chunk's

@@ -27,6 +27,11 @@ fn sealed() -> Vec<Envelope> {
         Event::reading(&a, 3, Outcome::of(b"-7"), at(5)),
         Event::reading(&b, 1, Outcome::CommError, at(6)),
         Event { message: "two words".into(), actor: Some("ada".into()), ..Event::default() },
+        // More words than are written without their grams.
+        Event {
+            message: (0..5_000).map(|number| format!("w{number} ")).collect(),
+            ..Event::default()
+        },
     ]);
     // Enough for a block of each sensor.
     for number in 0..40 {
