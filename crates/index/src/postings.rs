@@ -22,7 +22,7 @@ const CHUNK_BITS: u32 = 16;
 /// Bytes at which a part of the tail is full and the next one begins. The last part is rewritten
 /// with every batch, so it mostly fits into one page of the file.
 const PART_BYTES_FULL: usize = 3 << 10;
-/// Pairs of a term and a leaf at which the tail is written to its chunk early: 32 MB.
+/// Pairs of a term and a leaf at which the tail is written to its chunk early: 32 MB in memory.
 const TAIL_MAX: usize = 4 << 20;
 /// Most terms that are each looked up in a chunk. For more terms, the reader reads all the chunk's
 /// rows between the first term and the last. A lookup takes about six times as long as reading the
@@ -59,14 +59,14 @@ const fn parts(pair: Pair) -> (TermKey, u16) {
     ((pair >> 16) as TermKey, pair as u16)
 }
 
-/// The newest leaves and their terms, which the writer holds in memory.
+/// What the writer holds in memory of the tail.
 #[derive(Debug)]
 pub(crate) struct Tail {
     chunk: u64,
-    /// Pairs in the order of the leaves.
-    pairs: Vec<Pair>,
-    /// Number of `pairs` that are in the tail of the file.
+    /// Number of pairs in the tail of the file.
     written: usize,
+    /// Pairs that are not written yet, in the order of the leaves.
+    new: Vec<Pair>,
     /// Number and bytes of the last part in the file, while it is not full.
     part: (u64, Vec<u8>),
 }
@@ -75,20 +75,30 @@ impl Tail {
     /// Loads the tail of an index whose next leaf is `next_leaf`.
     pub(crate) fn load(connection: &Connection, next_leaf: u64) -> rusqlite::Result<Self> {
         let chunk = chunk_of(next_leaf);
-        let mut part = (0, Vec::new());
-        let mut pairs = Vec::new();
+        let (mut part, mut written) = ((0, Vec::new()), 0);
         read_tail(connection, chunk, |number, bytes| {
-            decode(bytes, |place, term| pairs.push(pair(term, place)))?;
+            decode(bytes, |_, _| written += 1)?;
             part = (number, bytes.to_owned());
             Some(())
         })?;
-        Ok(Self { chunk, written: pairs.len(), pairs, part })
+        Ok(Self { chunk, written, new: Vec::new(), part })
+    }
+
+    /// Takes all pairs out of the tail, those in the file, too.
+    fn take(&mut self, connection: &Connection) -> rusqlite::Result<Vec<Pair>> {
+        let mut pairs = Vec::with_capacity(self.written + self.new.len());
+        each_in_tail(connection, self.chunk, |place, term| pairs.push(pair(term, place)))?;
+        pairs.append(&mut self.new);
+        connection.execute("DELETE FROM tail", [])?;
+        self.written = 0;
+        self.part = (0, Vec::new());
+        Ok(pairs)
     }
 
     /// Appends a leaf with its terms.
     pub(crate) fn push(&mut self, leaf: u64, terms: impl IntoIterator<Item = TermKey>) {
         let place = place_of(leaf);
-        self.pairs.extend(terms.into_iter().chain([EVERY]).map(|term| pair(term, place)));
+        self.new.extend(terms.into_iter().chain([EVERY]).map(|term| pair(term, place)));
     }
 
     /// Moves on to the next leaf, after the one before it was pushed or had no terms. If the chunk
@@ -98,29 +108,26 @@ impl Tail {
         connection: &Connection,
         next_leaf: u64,
     ) -> rusqlite::Result<()> {
-        if chunk_of(next_leaf) == self.chunk && self.pairs.len() < TAIL_MAX {
+        if chunk_of(next_leaf) == self.chunk && self.written + self.new.len() < TAIL_MAX {
             return Ok(());
         }
-        self.pairs.sort_unstable();
-        self.pairs.dedup();
+        let mut pairs = self.take(connection)?;
+        pairs.sort_unstable();
+        pairs.dedup();
         let mut places = Vec::new();
-        for postings in self.pairs.chunk_by(|a, b| parts(*a).0 == parts(*b).0) {
+        for postings in pairs.chunk_by(|a, b| parts(*a).0 == parts(*b).0) {
             let Some((term, _)) = postings.first().map(|pair| parts(*pair)) else { continue };
             places.clear();
             places.extend(postings.iter().map(|pair| parts(*pair).1));
             add(connection, self.chunk, term, &places)?;
         }
-        self.pairs.clear();
-        self.written = 0;
-        self.part = (0, Vec::new());
-        connection.execute("DELETE FROM tail", [])?;
         self.chunk = chunk_of(next_leaf);
         Ok(())
     }
 
     /// Writes the pushed leaves. Call it before the transaction ends.
     pub(crate) fn write(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let new = self.pairs.get(self.written..).unwrap_or_default();
+        let new = std::mem::take(&mut self.new);
         for of_leaf in new.chunk_by(|a, b| parts(*a).1 == parts(*b).1) {
             let (number, bytes) = &mut self.part;
             encode(of_leaf, bytes);
@@ -130,20 +137,17 @@ impl Tail {
                 bytes.clear();
             }
         }
-        self.written = self.pairs.len();
+        self.written += new.len();
         write_part(connection, self.part.0, &self.part.1)
     }
 
     /// Removes leaves of this chunk. Returns the terms that they had.
     fn remove(&mut self, connection: &Connection, leaves: &Set) -> rusqlite::Result<Vec<TermKey>> {
         let is_removed = |pair: &Pair| leaves.contains(parts(*pair).1);
-        let terms = self.pairs.extract_if(.., |pair| is_removed(pair)).map(|pair| parts(pair).0);
-        let terms = terms.collect();
-        connection.execute("DELETE FROM tail", [])?;
-        self.written = 0;
-        self.part = (0, Vec::new());
+        let (removed, left) = self.take(connection)?.into_iter().partition(is_removed);
+        self.new = left;
         self.write(connection)?;
-        Ok(terms)
+        Ok(Vec::into_iter(removed).map(|pair| parts(pair).0).collect())
     }
 }
 
@@ -361,14 +365,11 @@ pub(crate) fn forget_unused(
     terms.sort_unstable();
     terms.dedup();
     terms.retain(|term| *term != EVERY);
-    for pair in &tail.pairs {
-        if terms.is_empty() {
-            break;
-        }
-        if let Ok(used) = terms.binary_search(&parts(*pair).0) {
+    each_in_tail(connection, tail.chunk, |_, term| {
+        if let Ok(used) = terms.binary_search(&term) {
             terms.remove(used);
         }
-    }
+    })?;
     let mut is_used = connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM posting WHERE chunk = ?1 AND term = ?2)")?;
     for term in terms {
