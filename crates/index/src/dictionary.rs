@@ -1,11 +1,11 @@
 //! The dictionary: a key for each distinct term, and a lookup of the terms that contain a text. A
 //! term is a field with its whole text or with one word of it.
 //!
-//! Grams make the lookup possible without a scan of all terms. The grams of a term are every three consecutive
-//! bytes, and its last two bytes and its last one padded with zeros, so that a shorter text is the
-//! beginning of a gram. The field is a gram too. A text of up to three bytes needs only its gram; a
-//! longer text is compared with the terms that have all its grams. Whole words and beginnings of
-//! words are found by the sort order of the terms.
+//! Grams make the lookup possible without a scan of all terms. The grams of a term are every three
+//! consecutive bytes, and its last two bytes and its last one padded with zeros, so that a shorter
+//! text is the beginning of a gram. The field is a gram too. A text of up to three bytes needs only
+//! its gram; a longer text is compared with the terms that have all its grams. Whole words and
+//! beginnings of words are found by the sort order of the terms.
 
 use std::hash::{BuildHasher as _, RandomState};
 
