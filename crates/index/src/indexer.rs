@@ -164,10 +164,9 @@ impl Indexer {
         };
         let next_leaf = batch.next_leaf();
         memory.take_in(&transaction, batch)?;
-        transaction.execute(
-            "UPDATE log SET next_leaf = ?1, last_entry = ?2",
-            (next_leaf.cast_signed(), last_entry),
-        )?;
+        transaction
+            .prepare_cached("UPDATE log SET next_leaf = ?1, last_entry = ?2")?
+            .execute((next_leaf.cast_signed(), last_entry))?;
         let there = |range: &RangeInclusive<u64>| {
             *range.start()..range.end().saturating_add(1).min(next_leaf)
         };
