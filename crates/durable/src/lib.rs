@@ -9,6 +9,8 @@
 //! every crash through [`disk`], so tests can make each step fail.
 
 pub mod disk;
+#[cfg(feature = "simulation")]
+pub mod simulated_disk;
 
 mod lock;
 mod output;

@@ -3,6 +3,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use durable::simulated_disk::{Loss, SimulatedDisk};
 use ledger::{
     LogReader, OpenReaderError,
     copy::copy_log,
@@ -16,10 +17,7 @@ use ledger::{
 use model::Timestamp;
 use tlog::Hash;
 
-use super::{
-    faults::{Moment, Trying, folder, life},
-    simulated_disk::{Loss, SimulatedDisk},
-};
+use super::faults::{Moment, Trying, folder, life};
 
 /// Every reader finds a log of at least `published` leaves that verifies.
 fn assert_holds_for_every_reader(disk: &SimulatedDisk, published: u64) {

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use durable::simulated_disk::{Contents, Fault, Gate, Loss, Plan, SimulatedDisk};
 use ledger::{
     AppendError, Batch, EraseError, Erasure, Hold, LeafRanges, Ledger, Storage, StoredEnvelope,
     Writer, verify::verify_folder,
@@ -21,7 +22,6 @@ use super::{
     faults::{Trying, folder, signer, signers},
     features::at,
     message_of,
-    simulated_disk::{Contents, Fault, Gate, Loss, Plan, SimulatedDisk},
 };
 
 /// Small enough that the log has several segments.

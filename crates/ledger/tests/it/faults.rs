@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use durable::simulated_disk::{Contents, Fault, Gate, Loss, Operation, Plan, SimulatedDisk};
 use ledger::{
     AppendError, AppendKey, Batch, Cursor, EraseError, Erasure, Hold, LeafRanges, Ledger,
     OpenError, Receipt, Signers, Storage, Writer, verify::verify_folder,
@@ -17,10 +18,7 @@ use model::Timestamp;
 use tlog::{Checkpoint, KeyName, Signer, verify_consistency};
 use tokio::runtime::Runtime;
 
-use super::{
-    event, message_of,
-    simulated_disk::{Contents, Fault, Gate, Loss, Operation, Plan, SimulatedDisk},
-};
+use super::{event, message_of};
 
 /// Small enough that the workload's large batches each fill a segment.
 const SEGMENT_BYTES_MAX: u64 = 3 << 9;

@@ -8,13 +8,11 @@
 
 use std::path::Path;
 
+use durable::simulated_disk::{Contents, SimulatedDisk};
 use ledger::verify::verify_folder;
 use proptest::{prelude::*, sample::Index};
 
-use super::{
-    faults::{folder, whole_log},
-    simulated_disk::{Contents, SimulatedDisk},
-};
+use super::faults::{folder, whole_log};
 
 /// Files up to this length are tried at every byte, longer ones at random offsets.
 const TRIED_WHOLE_MAX: usize = 1 << 10;

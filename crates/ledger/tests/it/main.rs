@@ -25,7 +25,6 @@ mod kills;
 mod leftovers;
 mod reader;
 mod rotated_keys;
-mod simulated_disk;
 mod unsigned;
 
 use std::{

@@ -8,6 +8,15 @@
 //!
 //! A killed process has no handles: [`SimulatedDisk::restart`] makes the old handles fail without
 //! effect.
+//!
+//! Only tests have this disk: it panics if a test asks for what cannot be.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a disk of tests, which fail by panicking, and whose files are small"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +26,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, mpsc},
 };
 
-use ledger::disk::{Disk, DiskFile, Mode};
+use crate::disk::{Disk, DiskFile, Mode};
 
 /// Bytes that a disk writes completely or not at all.
 const SECTOR: usize = 512;
@@ -27,7 +36,7 @@ const LAST_ROOM: u64 = 17;
 
 /// What goes wrong with an operation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// The operation fails and does nothing. A failed fsync forgets what it should write.
     Error,
     /// The operation fails although all of it is done.
@@ -45,7 +54,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// Whether such an operation can have this fault.
-    pub(crate) fn can_happen_to(self, operation: Operation) -> bool {
+    pub fn can_happen_to(self, operation: Operation) -> bool {
         match self {
             Self::Error | Self::Slow => true,
             Self::ErrorButDone => !matches!(operation, Operation::Read | Operation::List),
@@ -58,7 +67,7 @@ impl Fault {
 
 /// Kinds of operations.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Operation {
+pub enum Operation {
     CreateFolder,
     SyncFolder,
     List,
@@ -73,23 +82,23 @@ pub(crate) enum Operation {
 
 /// Which operation goes wrong, and how.
 #[derive(Debug)]
-pub(crate) struct Plan {
-    pub(crate) at: usize,
-    pub(crate) fault: Fault,
+pub struct Plan {
+    pub at: usize,
+    pub fault: Fault,
     /// For [`Fault::Slow`]: is told when the operation begins, and decides when it may continue.
-    pub(crate) gate: Option<Gate>,
+    pub gate: Option<Gate>,
 }
 
 /// Delays an operation.
 #[derive(Debug)]
-pub(crate) struct Gate {
-    pub(crate) reached: mpsc::Sender<()>,
-    pub(crate) open: mpsc::Receiver<()>,
+pub struct Gate {
+    pub reached: mpsc::Sender<()>,
+    pub open: mpsc::Receiver<()>,
 }
 
 /// What a loss of power removes of the changes that were not fsynced.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Loss {
+pub enum Loss {
     /// Nothing: only the process was killed.
     Nothing,
     Everything,
@@ -99,7 +108,7 @@ pub(crate) enum Loss {
 
 /// One process's view of the disk.
 #[derive(Clone, Debug)]
-pub(crate) struct SimulatedDisk {
+pub struct SimulatedDisk {
     world: Arc<Mutex<World>>,
     process: u64,
 }
@@ -114,13 +123,17 @@ struct World {
     room: Option<u64>,
     /// The contents before each operation, if they are kept.
     history: Option<Vec<Contents>>,
-    /// The contents that other processes leave before the operation of this number.
-    switch: Option<(usize, Contents)>,
+    /// The contents that other processes leave before the operations of these numbers.
+    switches: BTreeMap<usize, Contents>,
+    /// Called before each operation.
+    hook: Option<fn(Operation)>,
+    /// Whether a test looks at the disk unnoticed.
+    is_calm: bool,
 }
 
 /// What is on the disk.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Contents {
+pub struct Contents {
     seen: BTreeMap<PathBuf, Entry>,
     durable: BTreeMap<PathBuf, Entry>,
     /// Changes of entries that no fsync of their folder has made durable.
@@ -143,21 +156,21 @@ struct EntryChange {
 
 #[derive(Clone, Debug, Default)]
 struct FileContents {
-    seen: Vec<u8>,
-    durable: Vec<u8>,
+    seen: Arc<Vec<u8>>,
+    durable: Arc<Vec<u8>>,
     /// Changes since the last fsync.
     changes: Vec<FileChange>,
 }
 
 #[derive(Clone, Debug)]
 enum FileChange {
-    Write(usize, Vec<u8>),
+    Write(usize, Arc<[u8]>),
     SetLen(usize),
 }
 
 impl SimulatedDisk {
     /// A disk with one folder.
-    pub(crate) fn new(folder: &Path) -> Self {
+    pub fn new(folder: &Path) -> Self {
         let mut contents = Contents::default();
         for folder in folder.ancestors() {
             contents.seen.insert(folder.to_owned(), Entry::Folder);
@@ -167,7 +180,7 @@ impl SimulatedDisk {
     }
 
     /// A disk with these contents.
-    pub(crate) fn with(contents: Contents) -> Self {
+    pub fn with(contents: Contents) -> Self {
         let world = World { contents, ..World::default() };
         Self { world: Arc::new(Mutex::new(world)), process: 0 }
     }
@@ -177,23 +190,37 @@ impl SimulatedDisk {
     }
 
     /// Plans a fault.
-    pub(crate) fn plan(&self, plan: Plan) {
+    pub fn plan(&self, plan: Plan) {
         self.world().plan = Some(plan);
     }
 
     /// Plans that other processes leave these contents before the operation of this number. Open
     /// files stay open, so `contents` must come from the same disk.
-    pub(crate) fn switch(&self, at: usize, contents: Contents) {
-        self.world().switch = Some((at, contents));
+    pub fn switch(&self, at: usize, contents: Contents) {
+        self.world().switches.insert(at, contents);
+    }
+
+    /// Calls `hook` before each operation from now on. It may use the disk.
+    pub fn before_each(&self, hook: fn(Operation)) {
+        self.world().hook = Some(hook);
+    }
+
+    /// Looks at the disk unnoticed: meanwhile the disk counts no operation, fails none, and calls
+    /// no hook.
+    pub fn calmly<T>(&self, look: impl FnOnce() -> T) -> T {
+        let before = std::mem::replace(&mut self.world().is_calm, true);
+        let found = look();
+        self.world().is_calm = before;
+        found
     }
 
     /// Keeps the contents before every operation from now on.
-    pub(crate) fn keep_history(&self) {
+    pub fn keep_history(&self) {
         self.world().history = Some(Vec::new());
     }
 
     /// The contents before every operation, and finally the present contents.
-    pub(crate) fn history(&self) -> Vec<Contents> {
+    pub fn history(&self) -> Vec<Contents> {
         let mut world = self.world();
         let mut history = world.history.take().unwrap_or_default();
         history.push(world.contents.clone());
@@ -201,33 +228,33 @@ impl SimulatedDisk {
     }
 
     /// What is on the disk now.
-    pub(crate) fn contents(&self) -> Contents {
+    pub fn contents(&self) -> Contents {
         self.world().contents.clone()
     }
 
     /// The operations so far.
-    pub(crate) fn operations(&self) -> Vec<Operation> {
+    pub fn operations(&self) -> Vec<Operation> {
         self.world().operations.clone()
     }
 
     /// Number of operations so far.
-    pub(crate) fn operation_count(&self) -> usize {
+    pub fn operation_count(&self) -> usize {
         self.world().operations.len()
     }
 
     /// Whether the planned fault is still to come.
-    pub(crate) fn is_plan_open(&self) -> bool {
+    pub fn is_plan_open(&self) -> bool {
         self.world().plan.is_some()
     }
 
     /// Makes room on a full disk.
-    pub(crate) fn make_room(&self) {
+    pub fn make_room(&self) {
         self.world().room = None;
     }
 
     /// Kills the processes that use the disk, removes the fault, and returns a view for the next
     /// process.
-    pub(crate) fn restart(&self) -> Self {
+    pub fn restart(&self) -> Self {
         let mut world = self.world();
         world.process += 1;
         (world.plan, world.room) = (None, None);
@@ -236,13 +263,22 @@ impl SimulatedDisk {
 
     /// Counts the operation and decides its outcome.
     fn begin(&self, operation: Operation) -> io::Result<(MutexGuard<'_, World>, Option<Fault>)> {
+        let world = self.world();
+        let hook = world.hook.filter(|_| !world.is_calm && world.process == self.process);
+        drop(world);
+        if let Some(hook) = hook {
+            hook(operation);
+        }
         let mut world = self.world();
         if world.process != self.process {
             return Err(io::Error::other("the process was killed"));
         }
+        if world.is_calm {
+            return Ok((world, None));
+        }
         let number = world.operations.len();
         world.operations.push(operation);
-        if let Some((_, contents)) = world.switch.take_if(|(at, _)| *at == number) {
+        if let Some(contents) = world.switches.remove(&number) {
             world.contents = contents;
         }
         let World { history, contents, .. } = &mut *world;
@@ -308,7 +344,7 @@ impl Contents {
     }
 
     /// What is left after a loss of power.
-    pub(crate) fn after(mut self, loss: Loss) -> Self {
+    pub fn after(mut self, loss: Loss) -> Self {
         let mut dice = match loss {
             Loss::Nothing => return self,
             Loss::Everything => Dice { state: 0, kept_of_8: 0 },
@@ -317,9 +353,9 @@ impl Contents {
         };
         for file in &mut self.files {
             for change in std::mem::take(&mut file.changes) {
-                change.apply_sectors(&mut file.durable, &mut || dice.keeps());
+                change.apply_sectors(Arc::make_mut(&mut file.durable), &mut || dice.keeps());
             }
-            file.seen = file.durable.clone();
+            file.seen = Arc::clone(&file.durable);
         }
         for change in std::mem::take(&mut self.entry_changes) {
             if dice.keeps() {
@@ -340,7 +376,7 @@ impl Contents {
     }
 
     /// The files that are not empty, each with its length.
-    pub(crate) fn files(&self) -> Vec<(PathBuf, usize)> {
+    pub fn files(&self) -> Vec<(PathBuf, usize)> {
         let len = |entry: &Entry| match entry {
             Entry::Folder => 0,
             Entry::File(id) => self.files[*id].seen.len(),
@@ -350,14 +386,14 @@ impl Contents {
     }
 
     /// The same with one bit of a file flipped.
-    pub(crate) fn with_flipped_bit(mut self, path: &Path, at: usize, bit: u8) -> Self {
+    pub fn with_flipped_bit(mut self, path: &Path, at: usize, bit: u8) -> Self {
         let Some(Entry::File(id)) = self.seen.get(path) else { panic!("{path:?} is no file") };
-        self.files[*id].seen[at] ^= 1 << bit;
+        Arc::make_mut(&mut self.files[*id].seen)[at] ^= 1 << bit;
         self
     }
 
     /// Names of the files in a folder.
-    pub(crate) fn names(&self, folder: &Path) -> Vec<String> {
+    pub fn names(&self, folder: &Path) -> Vec<String> {
         let inside = self.seen.keys().filter(|path| path.parent() == Some(folder));
         inside.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
     }
@@ -503,7 +539,7 @@ struct SimulatedFile {
 
 impl FileContents {
     fn change(&mut self, change: FileChange) {
-        change.apply(&mut self.seen);
+        change.apply(Arc::make_mut(&mut self.seen));
         self.changes.push(change);
     }
 }
@@ -533,7 +569,7 @@ impl DiskFile for SimulatedFile {
         if matches!(fault, Some(Fault::Short | Fault::Torn)) {
             len = len.div_ceil(2);
         }
-        world.file(self.id).change(FileChange::Write(at, bytes[..len].to_vec()));
+        world.file(self.id).change(FileChange::Write(at, bytes[..len].into()));
         if fault == Some(Fault::Torn) { Err(broken()) } else { done(fault, len) }
     }
 
@@ -555,6 +591,7 @@ impl DiskFile for SimulatedFile {
         if fault == Some(Fault::Error) {
             return Err(broken());
         }
+        let durable = Arc::make_mut(durable);
         unwritten.iter().for_each(|change| change.apply(durable));
         done(fault, ())
     }
