@@ -16,5 +16,21 @@ pub fn built() -> Timestamp {
 /// The time of the machine's clock. A clock before 1970 counts as 1970.
 #[must_use]
 pub fn now() -> Timestamp {
+    #[cfg(feature = "simulation")]
+    if let Some(now) = SIMULATED.get() {
+        return now();
+    }
     Timestamp::after_1970(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+#[cfg(feature = "simulation")]
+thread_local! {
+    /// Takes the place of the machine's clock in this thread.
+    static SIMULATED: std::cell::Cell<Option<fn() -> Timestamp>> = const { std::cell::Cell::new(None) };
+}
+
+/// Has [`now`] ask a simulated clock in this thread.
+#[cfg(feature = "simulation")]
+pub fn simulate(now: fn() -> Timestamp) {
+    SIMULATED.set(Some(now));
 }

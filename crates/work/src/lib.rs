@@ -13,6 +13,8 @@
 //! Nothing else in the workspace starts a thread for blocking work: a lint refuses it.
 
 mod service;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 
 use std::{future::Future, sync::Arc};
 
@@ -20,8 +22,10 @@ pub use service::Service;
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    task::{self, JoinError, JoinHandle},
+    task::{self, JoinError},
 };
+#[cfg(feature = "simulation")]
+use tokio_util::either::Either;
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 /// Owns tasks until they end. Cheap to clone: the clones own the same tasks.
@@ -41,6 +45,10 @@ impl Owner {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, JoinError> {
+        #[cfg(feature = "simulation")]
+        if simulation::is_on() {
+            return Ok(simulation::carry_out(self.keep(), work).await);
+        }
         self.0.spawn(work).await
     }
 
@@ -65,18 +73,27 @@ impl Owner {
 }
 
 /// Runs blocking work on a thread of the runtime's blocking pool. It releases `held` (a lock's
-/// guard, a permit, memory) when the work has ended, not when the handle is dropped. The handle
-/// yields an error if the work panicked, or if the runtime shut down before the work began.
+/// guard, a permit, memory) when the work has ended, not when the future is dropped. The work
+/// begins at once. The future yields an error if the work panicked, or if the runtime shut down
+/// before the work began.
 pub fn blocking<T: Send + 'static>(
     held: impl Send + 'static,
     work: impl FnOnce() -> T + Send + 'static,
-) -> JoinHandle<T> {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-    task::spawn_blocking(move || {
+) -> impl Future<Output = Result<T, JoinError>> + Send + Unpin {
+    let work = move || {
         let done = work();
         drop(held);
         done
-    })
+    };
+    #[cfg(feature = "simulation")]
+    if simulation::is_on() {
+        return Either::Left(simulation::wait(work));
+    }
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    let running = task::spawn_blocking(work);
+    #[cfg(feature = "simulation")]
+    let running = Either::Right(running);
+    running
 }
 
 /// Limits how many pieces of blocking work run at once; further ones wait. Cheap to clone.

@@ -189,7 +189,7 @@ fn run(order: Order) {
     for step in operations(order) {
         let _trying = Trying(&|| format!("{order:?} dropped at operation {step}"));
         runtime.block_on(async {
-            let history = drop_at(order, step).await;
+            let history = Box::pin(drop_at(order, step)).await;
             let (middle, end) = (&history[history.len() / 2], history.last().unwrap());
             for contents in [middle, end] {
                 check(contents.clone().after(Loss::Nothing)).await;
