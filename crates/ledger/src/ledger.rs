@@ -14,6 +14,8 @@ use tlog::{Growth, Hash, Pangea, Signer, Subtree, TilePath, TlogProof, TreeSize,
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot, watch};
 use work::Owner;
 
+#[cfg(feature = "simulation")]
+use crate::writer::SteppedWriter;
 use crate::{
     batch::{AppendError, Batch, PreparedBatch, Receipt},
     block::Leaf,
@@ -24,12 +26,13 @@ use crate::{
     published::Published,
     ranges::LeafRanges,
     recover::{self, OpenError, Signers},
+    salts::Salts,
     sealer::Sealer,
     segment::SEGMENT_BYTES_MAX,
     shared::{Erasures, Shared},
     state::{Hold, LogKey},
     stored::{ReadError, StoredEnvelope, StoredEnvelopes},
-    writer::Writer,
+    writer::{Writer, WriterWork},
 };
 
 /// Number of commands that wait for the writer. When the queue is full, callers wait; the log drops
@@ -134,8 +137,38 @@ impl Ledger {
         folder: &Path,
         signers: impl Into<Signers>,
     ) -> Result<(Self, Writer), OpenError> {
-        let Storage { disk, segment_bytes_max, adopts_tail } = storage.into();
-        let recovered = recover::open(&*disk, folder, signers.into(), adopts_tail)?;
+        let time_and_salts = (clock::now(), Salts::System);
+        let (ledger, work) = Self::begin(storage.into(), folder, signers.into(), time_and_salts)?;
+        let writer = Writer::start(work, ledger.commands.clone(), ledger.orders.clone())?;
+        Ok((ledger, writer))
+    }
+
+    /// As [`Ledger::open_on`], with a writer that takes steps when it is told to, and salts that
+    /// follow from `seed`.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    #[cfg(feature = "simulation")]
+    pub fn open_stepped(
+        storage: impl Into<Storage>,
+        folder: &Path,
+        signers: impl Into<Signers>,
+        (now, seed): (Timestamp, u64),
+    ) -> Result<(Self, Writer, SteppedWriter), OpenError> {
+        let time_and_salts = (now, Salts::Seeded { seed, drawn: 0 });
+        let (ledger, work) = Self::begin(storage.into(), folder, signers.into(), time_and_salts)?;
+        let (writer, steps) = Writer::stepped(work, ledger.commands.clone(), ledger.orders.clone());
+        Ok((ledger, writer, steps))
+    }
+
+    /// Opens the log. Nothing does the writer's work yet.
+    fn begin(
+        Storage { disk, segment_bytes_max, adopts_tail }: Storage,
+        folder: &Path,
+        signers: Signers,
+        time_and_salts: (Timestamp, Salts),
+    ) -> Result<(Self, WriterWork), OpenError> {
+        let recovered = recover::open(&*disk, folder, signers, adopts_tail)?;
         let adopted = recovered.adopted;
         let envelopes = Envelopes::new(
             Arc::clone(&disk),
@@ -155,15 +188,16 @@ impl Ledger {
             commits: Commits::new(),
             erasures: Erasures::default(),
         });
-        let sealer = Sealer::new(recovered, Arc::clone(&shared), segment_bytes_max, clock::now())?;
+        let sealer =
+            Sealer::new(recovered, Arc::clone(&shared), segment_bytes_max, time_and_salts)?;
         let (commands, queue) = mpsc::channel(QUEUE_BATCHES_MAX);
         let orders = Owner::default();
         // The genesis entry names the first key. A log that this call created has it by now.
         let first_key = shared.state().keys().first().map(|key| key_history::log_id(&key.vkey));
         let log_id = first_key.ok_or(OpenError::NoGenesis)?;
-        let writer = Writer::start(sealer, queue, commands.clone(), orders.clone())?;
         let erasing = Arc::default();
-        Ok((Self { commands, shared, erasing, orders, found_received_at, adopted, log_id }, writer))
+        let ledger = Self { commands, shared, erasing, orders, found_received_at, adopted, log_id };
+        Ok((ledger, WriterWork::new(sealer, queue)))
     }
 
     /// Number of leaves without a valid MAC that opening the log accepted because of

@@ -77,6 +77,7 @@ mod published;
 mod ranges;
 mod reader;
 mod recover;
+mod salts;
 mod seal;
 mod sealer;
 mod shared;
@@ -102,3 +103,5 @@ pub use segment::{Cursor, FORMAT};
 pub use state::{Hold, InvalidLogEvent, LogKey};
 pub use stored::{ReadError, StoredEnvelope};
 pub use writer::Writer;
+#[cfg(feature = "simulation")]
+pub use writer::{Stepped, SteppedWriter};

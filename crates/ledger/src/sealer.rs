@@ -28,6 +28,7 @@ use crate::{
     layout::{CHECKPOINT, STATE},
     published::Published,
     recover::{OpenError, Recovered, create_segment},
+    salts::Salts,
     seal::Sealing,
     segment::{FORMAT, Place, SEGMENT_HEADER_LEN, Version},
     shared::Shared,
@@ -113,7 +114,7 @@ impl Sealer {
         recovered: Recovered,
         shared: Arc<Shared>,
         segment_bytes_max: u64,
-        now: Timestamp,
+        (now, salts): (Timestamp, Salts),
     ) -> Result<Self, OpenError> {
         let mut sealer = Self {
             sealing: Sealing::of(&recovered.signer),
@@ -128,7 +129,7 @@ impl Sealer {
             segment_bytes_max,
             last_received_at: recovered.last_received_at,
             append_keys: recovered.append_keys,
-            group: OpenGroup::new(),
+            group: OpenGroup::new(salts),
             is_gathering: false,
         };
         sealer.begin(recovered.newest_version, now).map_err(OpenError::Begin)?;

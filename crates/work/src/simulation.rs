@@ -5,8 +5,6 @@ use std::{cell::RefCell, fmt, future::Future, pin::Pin};
 
 use tokio::{sync::oneshot, task::JoinError};
 
-use crate::Kept;
-
 /// A task that a simulation takes.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -78,18 +76,18 @@ pub(super) fn wait<T: Send + 'static>(
     Box::pin(async { Ok(is_done.await.expect("a simulation drops no piece before its caller")) })
 }
 
-/// Has the simulation do a piece of work as a task, and waits for it.
-pub(super) async fn carry_out<T: Send + 'static>(
-    kept: Kept,
+/// Has the simulation do a piece of work as a task. `held` is released when the work has ended.
+pub(super) fn carry_out<T: Send + 'static>(
+    held: impl Send + 'static,
     work: impl Future<Output = T> + Send + 'static,
-) -> T {
+) -> oneshot::Receiver<T> {
     let (done, is_done) = oneshot::channel();
     let spawn = SIMULATION.with_borrow(|it| it.as_ref().expect("this thread simulates").spawn);
     spawn(Box::pin(async move {
         let result = work.await;
-        drop(kept);
+        drop(held);
         // The caller may be gone.
         let _gone = done.send(result);
     }));
-    is_done.await.expect("a simulation drops no order before its caller")
+    is_done
 }

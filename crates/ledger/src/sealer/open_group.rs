@@ -9,6 +9,7 @@ use crate::{
     batch::{PreparedBatch, Receipt},
     block::Leaf,
     command::Reply,
+    salts::Salts,
     seal::MacBytes,
     segment::{self, Cursor, GroupBuilder, KeyUsed},
     state::State,
@@ -22,6 +23,7 @@ const GROUP_BYTES_FULL: usize = 8 << 20;
 
 /// The commit group that the writer is filling.
 pub(super) struct OpenGroup {
+    salts: Salts,
     builder: GroupBuilder,
     received_at: String,
     pub(super) commitments: Vec<Hash>,
@@ -39,8 +41,9 @@ pub(super) struct OpenGroup {
 }
 
 impl OpenGroup {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(salts: Salts) -> Self {
         Self {
+            salts,
             builder: GroupBuilder::new(),
             received_at: String::new(),
             commitments: Vec::new(),
@@ -80,7 +83,7 @@ impl OpenGroup {
         mut sealed: impl FnMut(u64, &[u8]),
     ) -> io::Result<Receipt> {
         let mut salts = vec![[0; 16]; batch.len()];
-        getrandom::fill(salts.as_flattened_mut()).map_err(io::Error::other)?;
+        self.salts.draw(&mut salts)?;
         for ((leaf, event), salt) in (first_leaf..).zip(batch.events()).zip(salts) {
             let (EventJson { head, tail }, salt) = (event, Salt::from_random(salt));
             self.envelope.clear();
