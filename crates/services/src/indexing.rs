@@ -150,6 +150,11 @@ async fn feed(
                 if indexer.has_to_forget() {
                     forget_at = Instant::now() + FORGET_AGAIN_AFTER;
                 }
+                if indexer.next_leaf() != next_leaf {
+                    // The index was damaged, and begins anew at the first leaf.
+                    ready = Ready::nothing(indexer.next_leaf());
+                    continue;
+                }
             }
             let forgets = indexer.has_to_forget();
             let more = async {
@@ -454,7 +459,7 @@ impl IndexingError {
 #[cfg(test)]
 mod tests {
     use index::{Query, Reader, Search};
-    use ledger::Batch as Events;
+    use ledger::{Batch as Events, Erasure, LeafRanges};
     use model::{Event, Heartbeat, Outcome, SensorState, Timestamp, action};
     use tlog::{KeyName, Signer};
     use tokio::{task::JoinSet, time::timeout};
@@ -618,6 +623,56 @@ mod tests {
         let known = timeout(DEADLINE, is_known).await.unwrap().unwrap();
         assert_eq!(known.sensors, [(heartbeat, SensorState::Online)]);
         assert!(timeout(DEADLINE, is_stood).await.unwrap().unwrap().is_empty());
+        stop.cancel();
+        tasks.join_next().await.unwrap().unwrap().unwrap();
+        writer.close().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_index_that_turns_out_damaged_when_it_forgets_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let index_file = folder.path().join("index.sqlite");
+        let signer = Signer::from_seed(KeyName::parse("plant").unwrap(), &[7; 32]);
+        let (ledger, writer) = Ledger::open(&folder.path().join("ledger"), signer).unwrap();
+        let events = Events::of(vec![event("word"), event("secret")]);
+        let secret = ledger.append(events).await.unwrap().first_leaf + 1;
+        catch_up(&index_file, &ledger).unwrap();
+        // Only readings use this table, and the rewriting of the whole file.
+        let other = rusqlite::Connection::open(&index_file).unwrap();
+        let number = |query: &str| {
+            let number: i64 = other.query_row(query, [], |row| row.get(0)).unwrap();
+            usize::try_from(number).unwrap()
+        };
+        let page = number("SELECT rootpage FROM sqlite_master WHERE name = 'rollup'");
+        let page_len = number("PRAGMA page_size");
+        drop(other);
+        let mut bytes = std::fs::read(&index_file).unwrap();
+        let damaged = bytes.iter_mut().skip((page - 1) * page_len).take(page_len);
+        damaged.for_each(|byte| *byte = 0xff);
+        std::fs::write(&index_file, bytes).unwrap();
+
+        let indexer = open(&index_file, &ledger).unwrap();
+        let index = indexer.reader().unwrap();
+        let (tell, mut indexed) = watch::channel(Indexed::default());
+        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        let indexing = Indexing {
+            ledger: ledger.clone(),
+            indexer,
+            indexed: tell,
+            at_start: AtStart::default(),
+            found_seconds: timings::found_seconds(),
+        };
+        tasks.spawn(indexing.run(stop.clone()));
+        let leaves = LeafRanges::from_leaves(vec![secret]);
+        let (actor, reason) = ("test".to_owned(), "a test".to_owned());
+        ledger.erase(Erasure { leaves, actor, reason }, at(2)).await.unwrap();
+        ledger.append(Events::of(vec![event("later")])).await.unwrap();
+        let both = async {
+            while found(&index, "later") != Some(1) || found(&index, "secret") != Some(0) {
+                indexed.changed().await.unwrap();
+            }
+        };
+        timeout(DEADLINE, both).await.unwrap();
         stop.cancel();
         tasks.join_next().await.unwrap().unwrap().unwrap();
         writer.close().await.unwrap();
