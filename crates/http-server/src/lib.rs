@@ -305,7 +305,7 @@ mod tests {
         serving.join_next().await.unwrap().unwrap();
     }
 
-    /// The server reads for a second at most, so this client must be as fast as most are.
+    /// The server reads for some seconds at most, so this client must be as fast as most are.
     #[tokio::test]
     async fn who_sends_much_before_it_reads_is_told_so_too() {
         let (address, _serving, _shutdown) = start().await;
