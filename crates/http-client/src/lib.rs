@@ -56,8 +56,8 @@ fn is_loopback_v6(address: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use std::{
-        io::{Read as _, Write as _},
-        net::TcpListener,
+        io::{self, Read as _, Write as _},
+        net::{Shutdown, TcpListener},
         thread,
     };
 
@@ -102,8 +102,12 @@ mod tests {
             let length = stream.read(&mut request).unwrap();
             let asked = String::from_utf8_lossy(&request[..length]);
             let asked = asked.lines().next().unwrap();
-            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{asked}", asked.len())
-                .unwrap();
+            let length = asked.len();
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}");
+            write!(stream, "{head}\r\n\r\n{asked}").unwrap();
+            // Closing before the whole request has come would reset the connection.
+            stream.shutdown(Shutdown::Write).unwrap();
+            let _reset = io::copy(&mut stream, &mut io::sink());
         });
         (port, answering)
     }
