@@ -30,7 +30,7 @@ use crate::{
     recover::{OpenError, Recovered, create_segment},
     salts::Salts,
     seal::Sealing,
-    segment::{FORMAT, Place, SEGMENT_HEADER_LEN, Version},
+    segment::{Cursor, FORMAT, Place, SEGMENT_HEADER_LEN, Version},
     shared::Shared,
     tree::Tree,
 };
@@ -169,7 +169,7 @@ impl Sealer {
             let vkey = self.signer.vkey();
             let (origin, vkey) = (vkey.name().as_str(), vkey.to_string());
             let genesis = Event::log_created(origin, &vkey, FORMAT, now);
-            let sealed = self.seal_log_events(now, vec![genesis])?;
+            let sealed = self.seal_log_events(now, vec![genesis], Vec::new())?;
             sealed.map_err(|error| step("writing the genesis entry")(io::Error::other(error)))?;
         }
         Ok(())
@@ -384,7 +384,7 @@ impl Sealer {
         if let Some(refusal) = refusal_of(self.close_segment(closed_before))? {
             return Ok(Err(refusal));
         }
-        let outcome = self.seal_log_events(now, events)?;
+        let outcome = self.seal_log_events(now, events, Vec::new())?;
         if outcome.is_ok() && closed_before > 0 {
             // The order is irreversible, so carry it out only under a checkpoint that covers it.
             if let Some(refusal) = refusal_of(self.publish())? {
@@ -394,11 +394,12 @@ impl Sealer {
         Ok(outcome)
     }
 
-    /// Seals events of the log itself, if they are valid.
+    /// Seals events of the log itself, if they are valid, and cursors with them.
     fn seal_log_events(
         &mut self,
         now: Timestamp,
         events: Vec<Event>,
+        cursors: Vec<Cursor>,
     ) -> Result<Result<Receipt, AppendError>, WriteError> {
         let batch = match PreparedBatch::new(&Batch::of(events)) {
             Ok(batch) => batch,
@@ -421,6 +422,7 @@ impl Sealer {
             Err(source) => return Ok(Err(AppendError::Write(source.to_string()))),
         };
         self.group.state = Some(next);
+        self.group.cursors = cursors;
         Ok(refusal_of(self.write())?.map_or(Ok(receipt), Err))
     }
 
@@ -448,7 +450,11 @@ impl Sealer {
             .map_err(|error| step("signing a key rotation")(io::Error::other(error)))?;
         let event = Event::key_rotated(actor, &origin, &vkey, statement, now);
         let old = std::mem::replace(&mut self.sealing, Sealing::of(&signer));
-        let outcome = self.seal_log_events(now, vec![event])?;
+        // The MAC of the state and those of groups without leaves are under the old key. So the new
+        // key's first group repeats every cursor.
+        let cursors = self.shared.state().cursors().clone().into_iter();
+        let cursors = cursors.map(|(name, next_leaf)| Cursor { name, next_leaf }).collect();
+        let outcome = self.seal_log_events(now, vec![event], cursors)?;
         if outcome.is_err() {
             self.sealing = old;
         } else {

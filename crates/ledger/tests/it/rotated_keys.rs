@@ -6,8 +6,9 @@
 
 use std::{fs, path::Path, sync::Arc};
 
+use durable::simulated_disk::SimulatedDisk;
 use ledger::{
-    Ledger, LogReader, OpenReaderError,
+    Batch, Cursor, Ledger, LogReader, OpenError, OpenReaderError,
     disk::RealDisk,
     evidence::{BundleError, Selection, export, verify_bundle},
     verify::{
@@ -20,7 +21,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tlog::{TilePath, VerifierKey};
 
-use super::{batch, copy, features::other_signer};
+use super::{batch, copy, faults::folder, features::other_signer};
 
 /// Leaves of the forged history, and the leaf of the rotation.
 const FORGED: u64 = 91;
@@ -140,4 +141,36 @@ async fn a_key_counts_only_under_a_checkpoint_that_covers_its_event() {
         let grown = verify_growth(&look(genuine.path()), Some(&known(key)), &since).unwrap();
         assert_eq!(named(&grown.keys).iter().count(), 2);
     }
+}
+
+/// The disk may have had no room for the new key's first checkpoint and state.
+#[tokio::test]
+async fn a_start_under_the_new_key_alone_has_every_cursor() {
+    let disk = SimulatedDisk::new(folder().parent().unwrap());
+    let (ledger, writer) =
+        Ledger::open_on(Arc::new(disk.clone()), folder(), other_signer(1)).unwrap();
+    ledger.append(batch(0, 9)).await.unwrap();
+    ledger.publish_checkpoint().await.unwrap();
+    let cursor = Cursor { name: "judging".to_owned(), next_leaf: 7 };
+    ledger.append(Batch { cursor: Some(cursor), ..Batch::default() }).await.unwrap();
+    disk.keep_history();
+    ledger.rotate_key(other_signer(2), "tester").await.unwrap();
+    let history = disk.history();
+    writer.close().await.unwrap();
+
+    let mut starts = 0;
+    for contents in history {
+        let disk = SimulatedDisk::with(contents);
+        match Ledger::open_on(Arc::new(disk.clone()), folder(), other_signer(2)) {
+            Ok((ledger, writer)) => {
+                assert_eq!(ledger.cursor("judging"), 7);
+                writer.close().await.unwrap();
+                starts += 1;
+            }
+            // The log does not name the new key yet.
+            Err(OpenError::Checkpoint { .. } | OpenError::OtherKey { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(starts > 5, "{starts}");
 }
