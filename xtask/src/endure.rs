@@ -1,6 +1,9 @@
-//! Checks that take too long for CI: hundreds of kills, and fuzzing.
+//! Checks that take too long for CI: hundreds of kills, simulated sites, and fuzzing.
 
-use std::fs;
+use std::{
+    fs,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -8,6 +11,8 @@ use crate::shell::{cargo, command, output, root, run};
 
 /// Default number of rounds of kills.
 const KILLS_DEFAULT: u64 = 100;
+/// Default number of simulated sites: a few minutes on two cores.
+const SITES_DEFAULT: u64 = 200;
 /// Default seconds for each fuzz target: a time that a person is willing to wait.
 const FUZZ_SECONDS_DEFAULT: u64 = 60;
 
@@ -24,6 +29,31 @@ pub(crate) fn kills(rounds: Option<&str>) -> Result<()> {
             .arg("--nocapture")
             .env("SEALWIRE_KILLS_ROUNDS", rounds.to_string()),
     )
+}
+
+/// Simulates sites under new seeds, or the one of a given seed. Of that one it tells each event.
+pub(crate) fn sites(arguments: &[&str]) -> Result<()> {
+    let number = |text: &str| -> Result<u64> {
+        text.parse().with_context(|| format!("`{text}` is not a whole number"))
+    };
+    let mut simulate = cargo();
+    simulate.args(["test", "--locked", "--package", "services", "--test", "it", "a_site_keeps"]);
+    simulate.args(["--", "--nocapture"]);
+    let what = match arguments {
+        [] | ["--seeds", _] => {
+            let seeds = arguments.get(1).map_or(Ok(SITES_DEFAULT), |seeds| number(seeds))?;
+            let first = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+            simulate.env("SEALWIRE_SITES_SEEDS", seeds.to_string());
+            simulate.env("SEALWIRE_SITES_FIRST", first.to_string());
+            format!("{seeds} simulated sites, from seed {first} on")
+        }
+        [seed] => {
+            simulate.env("SEALWIRE_SITES_SEED", number(seed)?.to_string());
+            format!("the simulated site of seed {seed}")
+        }
+        _ => bail!("name one seed, or `--seeds` and how many"),
+    };
+    run(&what, &mut simulate)
 }
 
 /// Fuzzes one target, or all of them in turn, each for this many seconds. New inputs go to

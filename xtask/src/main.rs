@@ -28,6 +28,8 @@ cargo xtask COMMAND
   check              layout, formatting, spelling, dependencies, lints and unit tests, in under a minute
   test               everything CI runs, which begins with `check`
   kills [ROUNDS]     kill a process that appends to a log with SIGKILL, 100 times or ROUNDS, and check the log each time
+  sites [--seeds N] [SEED]
+                     simulate 200 sites or N, each under a new seed; or the site of one seed, and tell each event
   fuzz [--seconds N] [TARGET]
                      fuzz every target, or one, for 60 s each or N; needs a nightly toolchain and cargo-fuzz
   soak [--rounds N] [TEST]
@@ -58,6 +60,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["test"] => test::all(),
         ["kills"] => endure::kills(None),
         ["kills", rounds] => endure::kills(Some(rounds)),
+        ["sites", rest @ ..] => endure::sites(rest),
         ["fuzz", rest @ ..] => endure::fuzz(rest),
         ["soak", rest @ ..] => soak::all(rest),
         ["tidy"] => tidy::check(),

@@ -185,11 +185,13 @@ impl<R: SensorReader> Pipeline<R> {
             }
             unsettled.settle(docket.settled());
             let step = tokio::select! {
-                Some(step) = steps.next() => step?,
+                // In a fixed order, so that a simulation can repeat it.
+                biased;
                 _period = cursor_period.tick() => {
                     cursor_is_due = true;
                     continue;
                 }
+                Some(step) = steps.next() => step?,
             };
             match step {
                 Step::Read(Run { sightings, received_at, next_leaf }) => {

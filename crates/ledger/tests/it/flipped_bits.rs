@@ -22,9 +22,7 @@ fn assert_found(contents: &Contents, path: &Path, at: usize, bit: u8) {
     let disk = SimulatedDisk::with(contents.clone().with_flipped_bit(path, at, bit));
     let place = || format!("bit {bit} of byte {at} of {}", path.display());
     let error = verify_folder(&disk, folder(), None, &mut |_| {}).expect_err(&place());
-    let chain =
-        std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-    let text = chain.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    let text = model::error_chain(&error);
     let name = path.file_name().unwrap().to_str().unwrap();
     assert!(text.contains(name), "{} is not named: {text}", place());
 }

@@ -1,0 +1,11 @@
+//! The services of a site from outside: a whole site in a simulated world.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests and their helpers fail by panicking"
+)]
+#![expect(clippy::cast_possible_truncation, reason = "what tests count is small")]
+#![expect(clippy::print_stderr, reason = "a seed that fails is told with how to repeat it")]
+
+mod simulated_site;
