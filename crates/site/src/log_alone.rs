@@ -98,6 +98,14 @@ impl LogAlone {
         })
     }
 
+    /// Another token with every scope.
+    ///
+    /// # Errors
+    /// The token cannot be stored or sealed.
+    pub async fn another_token(&self) -> Result<String, LogAloneError> {
+        new_token(&self.operator).await
+    }
+
     /// Waits until the index has every leaf that is sealed now. Returns their number, or `None` if
     /// indexing failed.
     pub async fn indexed(&self) -> Option<u64> {

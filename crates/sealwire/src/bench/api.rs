@@ -40,6 +40,8 @@ const LOGGING_CLIENTS: u64 = 4;
 const LOGGING: Duration = Duration::from_secs(10);
 /// Number of programs that log one event per call, each over a connection of its own.
 const CALLING_CLIENTS: usize = 256;
+/// Number of tokens that they share. A token may make a thousand requests a second.
+const CALLING_TOKENS: usize = 64;
 /// Searches of each kind to time.
 const SEARCHES: u64 = 1_000;
 /// Plots to time, and the most points of each.
@@ -68,6 +70,8 @@ struct Figures {
 struct Serving {
     url: String,
     token: String,
+    /// Tokens of the clients that make one call after the other.
+    calling_tokens: Vec<String>,
     rebuild_events_per_s: f64,
     plot_ms: f64,
 }
@@ -89,10 +93,11 @@ pub(crate) fn run(arguments: &MeasureArguments) -> Result<()> {
     output::note("sealwire: logging");
     let log_events_per_s = log(&serving)?;
     output::note("sealwire: logging one event per call");
-    let v1 = |clients| calls::make(&serving.url, &one_event(&serving), "200", (clients, LOGGING));
+    let requests: Vec<String> = serving.calling_tokens.iter().map(|it| one_event(it)).collect();
+    let v1 = |clients| calls::make(&serving.url, &requests, "200", (clients, LOGGING));
     let (alone, together) = (v1(1)?, v1(CALLING_CLIENTS)?);
     // Without a token there is nothing to do but to say so.
-    let empty = request("/v1/log", "", "{}");
+    let empty = [request("/v1/log", "", "{}")];
     let empty = calls::make(&serving.url, &empty, "401", (CALLING_CLIENTS, LOGGING))?;
     let figures = Figures {
         log_events_per_s,
@@ -125,9 +130,14 @@ pub(crate) fn serve_until_killed(arguments: &ApiServeArguments) -> Result<()> {
         let events = log.indexed().await.context("cannot index the log")?;
         let rebuild_events_per_s = events as f64 / begin.elapsed().as_secs_f64();
         let plot_ms = plot(&log)?;
+        let mut calling_tokens = Vec::new();
+        while calling_tokens.len() < CALLING_TOKENS {
+            calling_tokens.push(log.another_token().await?);
+        }
         let serving = Serving {
             url: log.url.clone(),
             token: log.token.clone(),
+            calling_tokens,
             rebuild_events_per_s,
             plot_ms,
         };
@@ -260,12 +270,12 @@ pub(super) fn percentile(times: &[Duration], percent: usize) -> f64 {
 }
 
 /// A request to log one event, as a program's client sends it.
-fn one_event(serving: &Serving) -> String {
+fn one_event(token: &str) -> String {
     let event = json!({ "event": {
         "action": "set_point_changed", "actor": "operator", "message": "set point of valve 7 changed",
         "new": "7.25", "old": "7.5", "source": "hall 1", "status": "success", "target": "valve 7",
     } });
-    let token = format!("authorization: Bearer {}\r\n", serving.token);
+    let token = format!("authorization: Bearer {token}\r\n");
     request("/v1/log", &token, &event.to_string())
 }
 

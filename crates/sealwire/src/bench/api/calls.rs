@@ -27,10 +27,11 @@ impl Calls {
     }
 }
 
-/// Has clients repeat a request for some time. Each answer must have this status.
+/// Has clients make requests for some time, each one of them after the other and again. Each answer
+/// must have this status.
 pub(super) fn make(
     url: &str,
-    request: &str,
+    requests: &[String],
     status: &'static str,
     (clients, window): (usize, Duration),
 ) -> Result<Calls> {
@@ -39,14 +40,17 @@ pub(super) fn make(
     runtime.block_on(async {
         let mut asking = JoinSet::new();
         let begin = Instant::now();
-        for _ in 0..clients {
-            let (address, request) = (address.clone(), request.to_owned());
+        for client in 0..clients {
+            let (address, requests) = (address.clone(), requests.to_owned());
             asking.spawn(async move {
                 let mut stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
                 let mut times = Vec::new();
                 let mut answer = Vec::new();
-                while begin.elapsed() < window {
+                for request in requests.iter().cycle().skip(client) {
+                    if begin.elapsed() >= window {
+                        break;
+                    }
                     let asked = Instant::now();
                     stream.write_all(request.as_bytes()).await?;
                     read_answer(&mut stream, &mut answer).await?;
