@@ -246,7 +246,10 @@ impl Ledger {
     /// # Errors
     /// The log refuses the whole batch, or cannot write it.
     pub async fn append(&self, batch: Batch) -> Result<Receipt, AppendError> {
-        self.append_kept(&batch).await
+        let prepared = PreparedBatch::from_outside(&batch)?;
+        // The events take no memory while the batch waits.
+        drop(batch);
+        self.append_prepared(prepared).await
     }
 
     /// As [`Ledger::append`], for a caller that keeps the batch to append it again if it could not
@@ -255,7 +258,10 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::append`].
     pub async fn append_kept(&self, batch: &Batch) -> Result<Receipt, AppendError> {
-        let batch = PreparedBatch::from_outside(batch)?;
+        self.append_prepared(PreparedBatch::from_outside(batch)?).await
+    }
+
+    async fn append_prepared(&self, batch: PreparedBatch) -> Result<Receipt, AppendError> {
         self.ask(|reply| Command::Append { batch, reply }).await?
     }
 
