@@ -104,10 +104,13 @@ impl Page {
     /// Searches now and then for the newest reading, and notes how old it is.
     pub(super) fn look_for_the_newest(&self, window: Duration) -> Result<Lag> {
         let newest = || -> Result<(Reading, Duration)> {
-            let (_, readings) = self.newest(1)?;
+            let (_, readings) = self.newest(PAGE)?;
+            let now = clock::now();
+            // An answer that may belong to an earlier poll is held back before it is sealed, so the
+            // newest leaf is not always the newest arrival.
+            let lag = readings.iter().map(|reading| since(reading.at, now)).min();
             let reading = readings.into_iter().next().context("no reading was found")?;
-            let lag = since(reading.at, clock::now());
-            Ok((reading, lag))
+            Ok((reading, lag.context("no reading was found")?))
         };
         let begin = Instant::now();
         let (Reading { leaf: first_leaf, .. }, mut longest) = newest()?;
