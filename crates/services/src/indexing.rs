@@ -458,9 +458,12 @@ impl IndexingError {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use index::{Query, Reader, Search};
-    use ledger::{Batch as Events, Erasure, LeafRanges};
+    use ledger::{Batch as Events, Erasure, LeafRanges, Writer};
     use model::{Event, Heartbeat, Outcome, SensorState, Timestamp, action};
+    use tempfile::TempDir;
     use tlog::{KeyName, Signer};
     use tokio::{task::JoinSet, time::timeout};
 
@@ -474,6 +477,26 @@ mod tests {
 
     fn event(message: &str) -> Event {
         Event::site("TEST", "test", message.to_owned(), at(1))
+    }
+
+    /// A new log, the folder that it is in, and a path for its index.
+    fn begin() -> (TempDir, PathBuf, Ledger, Writer) {
+        let folder = tempfile::tempdir().unwrap();
+        let index_file = folder.path().join("index.sqlite");
+        let signer = Signer::from_seed(KeyName::parse("plant").unwrap(), &[7; 32]);
+        let (ledger, writer) = Ledger::open(&folder.path().join("ledger"), signer).unwrap();
+        (folder, index_file, ledger, writer)
+    }
+
+    /// Indexing, for which nobody waits at the start.
+    fn indexing(ledger: &Ledger, indexer: Indexer, indexed: watch::Sender<Indexed>) -> Indexing {
+        Indexing {
+            ledger: ledger.clone(),
+            indexer,
+            indexed,
+            at_start: AtStart::default(),
+            found_seconds: timings::found_seconds(),
+        }
     }
 
     async fn caught_up(ledger: &Ledger, indexed: &mut watch::Receiver<Indexed>) -> Indexed {
@@ -491,10 +514,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn what_the_index_cannot_take_is_named_and_passed_over() {
-        let folder = tempfile::tempdir().unwrap();
-        let index_file = folder.path().join("index.sqlite");
-        let signer = Signer::from_seed(KeyName::parse("plant").unwrap(), &[7; 32]);
-        let (ledger, writer) = Ledger::open(&folder.path().join("ledger"), signer).unwrap();
+        let (folder, index_file, ledger, writer) = begin();
         let indexer = open(&index_file, &ledger).unwrap();
         let index = Reader::open(&index_file).unwrap();
         let other = rusqlite::Connection::open(&index_file).unwrap();
@@ -519,14 +539,7 @@ mod tests {
         let (tell, mut indexed) = watch::channel(Indexed::default());
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let indexing = Indexing {
-            ledger: ledger.clone(),
-            indexer,
-            indexed: tell,
-            at_start: AtStart::default(),
-            found_seconds: timings::found_seconds(),
-        };
-        tasks.spawn(indexing.run(stop.clone()));
+        tasks.spawn(indexing(&ledger, indexer, tell).run(stop.clone()));
         assert_eq!(caught_up(&ledger, &mut indexed).await.passed_over, 3);
         let told = index.passed_over(9).unwrap();
         let leaves: Vec<u64> = told.newest.iter().map(|(leaf, _)| *leaf).collect();
@@ -556,10 +569,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_damaged_index_that_cannot_be_made_anew_is_made_when_it_can() {
-        let folder = tempfile::tempdir().unwrap();
-        let index_file = folder.path().join("index.sqlite");
-        let signer = Signer::from_seed(KeyName::parse("plant").unwrap(), &[7; 32]);
-        let (ledger, writer) = Ledger::open(&folder.path().join("ledger"), signer).unwrap();
+        let (folder, index_file, ledger, writer) = begin();
         let indexer = open(&index_file, &ledger).unwrap();
         let other = rusqlite::Connection::open(&index_file).unwrap();
         other.execute_batch("DROP TABLE leaves").unwrap();
@@ -569,14 +579,7 @@ mod tests {
         std::fs::create_dir(&in_the_way).unwrap();
         let (tell, mut indexed) = watch::channel(Indexed::default());
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
-        let indexing = Indexing {
-            ledger: ledger.clone(),
-            indexer,
-            indexed: tell,
-            at_start: AtStart::default(),
-            found_seconds: timings::found_seconds(),
-        };
-        tasks.spawn(indexing.run(stop.clone()));
+        tasks.spawn(indexing(&ledger, indexer, tell).run(stop.clone()));
         ledger.append(Events::of(vec![event("word")])).await.unwrap();
         // Closing the damaged file removes this one. That must happen before a new index is made.
         let shared = folder.path().join("index.sqlite-shm");
@@ -598,10 +601,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn an_index_whose_sensors_are_damaged_is_made_anew_by_a_start() {
-        let folder = tempfile::tempdir().unwrap();
-        let index_file = folder.path().join("index.sqlite");
-        let signer = Signer::from_seed(KeyName::parse("plant").unwrap(), &[7; 32]);
-        let (ledger, writer) = Ledger::open(&folder.path().join("ledger"), signer).unwrap();
+        let (_folder, index_file, ledger, writer) = begin();
         let text = r#"{"alias":"A","id":"a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3","poll_interval":1000,"poll_topic":"p","read_topic":"r"}"#;
         let heartbeat = Heartbeat::parse(text.as_bytes()).unwrap();
         let discovered = Event::sighting(action::SENSOR_DISCOVERED, &heartbeat, at(1));
@@ -612,12 +612,10 @@ mod tests {
         drop(other);
         let ((known, is_known), (standings, is_stood)) = (oneshot::channel(), oneshot::channel());
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        let indexer = open(&index_file, &ledger).unwrap();
         let indexing = Indexing {
-            ledger: ledger.clone(),
-            indexer: open(&index_file, &ledger).unwrap(),
-            indexed: watch::channel(Indexed::default()).0,
             at_start: AtStart { known: Some(known), standings: Some(standings) },
-            found_seconds: timings::found_seconds(),
+            ..indexing(&ledger, indexer, watch::Sender::new(Indexed::default()))
         };
         tasks.spawn(indexing.run(stop.clone()));
         let known = timeout(DEADLINE, is_known).await.unwrap().unwrap();
@@ -630,10 +628,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn an_index_that_turns_out_damaged_when_it_forgets_is_made_anew() {
-        let folder = tempfile::tempdir().unwrap();
-        let index_file = folder.path().join("index.sqlite");
-        let signer = Signer::from_seed(KeyName::parse("plant").unwrap(), &[7; 32]);
-        let (ledger, writer) = Ledger::open(&folder.path().join("ledger"), signer).unwrap();
+        let (_folder, index_file, ledger, writer) = begin();
         let events = Events::of(vec![event("word"), event("secret")]);
         let secret = ledger.append(events).await.unwrap().first_leaf + 1;
         catch_up(&index_file, &ledger).unwrap();
@@ -655,14 +650,7 @@ mod tests {
         let index = indexer.reader().unwrap();
         let (tell, mut indexed) = watch::channel(Indexed::default());
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
-        let indexing = Indexing {
-            ledger: ledger.clone(),
-            indexer,
-            indexed: tell,
-            at_start: AtStart::default(),
-            found_seconds: timings::found_seconds(),
-        };
-        tasks.spawn(indexing.run(stop.clone()));
+        tasks.spawn(indexing(&ledger, indexer, tell).run(stop.clone()));
         let leaves = LeafRanges::from_leaves(vec![secret]);
         let (actor, reason) = ("test".to_owned(), "a test".to_owned());
         ledger.erase(Erasure { leaves, actor, reason }, at(2)).await.unwrap();
@@ -680,10 +668,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_damaged_series_is_made_anew_by_a_stopped_sites_commands_too() {
-        let folder = tempfile::tempdir().unwrap();
-        let index_file = folder.path().join("index.sqlite");
-        let signer = Signer::from_seed(KeyName::parse("plant").unwrap(), &[7; 32]);
-        let (ledger, writer) = Ledger::open(&folder.path().join("ledger"), signer).unwrap();
+        let (_folder, index_file, ledger, writer) = begin();
         let text = r#"{"alias":"A","id":"a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3","poll_interval":1000,"poll_topic":"p","read_topic":"r","location":"Hall"}"#;
         let heartbeat = Heartbeat::parse(text.as_bytes()).unwrap();
         let reading = |poll: u64| Event::reading(&heartbeat, poll, Outcome::of(b"1"), at(1));
