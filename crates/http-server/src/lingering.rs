@@ -25,8 +25,8 @@ const LINGER: Duration = Duration::from_secs(5);
 /// Silence after which the client counts as done. A client that still sends is not silent for so
 /// long, unless packets are lost.
 pub(crate) const SILENCE: Duration = Duration::from_millis(200);
-/// Bytes discarded at a time: where each read takes 5 ms, the largest body takes half of [`LINGER`].
-/// They are on the stack, so a connection that is ending holds no buffer.
+/// Bytes discarded at a time: where each read takes 5 ms, the largest body takes half of
+/// [`LINGER`]. They are on the stack, so a connection that is ending holds no buffer.
 const DROPPED_BYTES: usize = 32 << 10;
 
 /// A stream whose shutdown lingers.
