@@ -42,7 +42,6 @@ pub(crate) struct Lingering {
 struct Patience {
     ends: Instant,
     silence: Pin<Box<Sleep>>,
-    stop: CancellationToken,
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
@@ -99,7 +98,11 @@ impl AsyncWrite for Lingering {
             // What came is read before the silence is looked at. A server that had no turn for a
             // while does not take its own absence for the client's silence.
             match Pin::new(&mut *stream).poll_read(context, &mut dropped) {
-                Poll::Ready(Ok(())) if !dropped.filled().is_empty() && !patience.is_over() => {
+                Poll::Ready(Ok(()))
+                    if !dropped.filled().is_empty()
+                        && !patience.is_exhausted()
+                        && !stop.is_cancelled() =>
+                {
                     patience.was_heard();
                 }
                 Poll::Pending => {
@@ -117,14 +120,13 @@ impl Patience {
         Self {
             ends: Instant::now() + LINGER,
             silence: Box::pin(sleep(SILENCE)),
-            stopped: Box::pin(stop.clone().cancelled_owned()),
-            stop,
+            stopped: Box::pin(stop.cancelled_owned()),
         }
     }
 
-    /// Whether even a client that still sends has had its time, or the server stops.
-    fn is_over(&self) -> bool {
-        Instant::now() >= self.ends || self.stop.is_cancelled()
+    /// Whether even a client that still sends has had its time.
+    fn is_exhausted(&self) -> bool {
+        Instant::now() >= self.ends
     }
 
     /// Ends once the client has been silent for [`SILENCE`], or the server stops.
