@@ -4,9 +4,7 @@
 mod calls;
 
 use std::{
-    io::{BufRead as _, BufReader},
     path::Path,
-    process::{Command, Stdio},
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
@@ -160,17 +158,7 @@ fn plot(log: &LogAlone) -> Result<f64> {
 }
 
 fn serve(folder: &Path) -> Result<(Serving, Killed)> {
-    let mut child = Killed(
-        Command::new(std::env::current_exe().context("cannot find the path of this program")?)
-            .args(["bench", "api-serve"])
-            .arg(folder)
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start the process that serves the log")?,
-    );
-    let stdout = child.0.stdout.take().context("the process has no output")?;
-    let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line)?;
+    let (child, line) = Killed::start(&["api-serve".as_ref(), folder.as_ref()])?;
     let serving = serde_json::from_str(&line).context("the process that serves the log failed")?;
     Ok((serving, child))
 }

@@ -2,6 +2,7 @@
 //! verifies it, as a folder and by its address.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{BufRead as _, BufReader},
     path::Path,
@@ -116,35 +117,16 @@ fn measure(folder: &Path, entries: u64) -> Result<Figures> {
 /// Starts a process that fills a log and measures itself, and kills it while it continues to
 /// append. Returns its measurements and its peak memory in megabytes.
 fn load_and_kill(folder: &Path, entries: u64) -> Result<(Measured, Option<f64>)> {
-    let mut child = Killed(
-        Command::new(std::env::current_exe().context("cannot find the path of this program")?)
-            .args(["bench", "ledger-load"])
-            .arg(folder)
-            .arg(entries.to_string())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start the process that fills the log")?,
-    );
-    let stdout = child.0.stdout.take().context("the process has no output")?;
-    let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line)?;
+    let entries = entries.to_string();
+    let (child, line) =
+        Killed::start(&["ledger-load".as_ref(), folder.as_ref(), entries.as_ref()])?;
     let measured = serde_json::from_str(&line).context("the process that fills the log failed")?;
     Ok((measured, resident_mb(child.0.id())))
 }
 
 /// Verifies the log by its address, which another process serves. Returns entries per second.
 fn verify_url(log: &Path) -> Result<f64> {
-    let mut child = Killed(
-        Command::new(std::env::current_exe().context("cannot find this program")?)
-            .args(["bench", "ledger-serve"])
-            .arg(log)
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start the process that serves the log")?,
-    );
-    let stdout = child.0.stdout.take().context("the process has no output")?;
-    let mut url = String::new();
-    BufReader::new(stdout).read_line(&mut url)?;
+    let (_child, url) = Killed::start(&["ledger-serve".as_ref(), log.as_ref()])?;
     let begin = Instant::now();
     let verified = verify_tree(&HttpLog::new(url.trim_end()), None, &mut |_leaves| {})?;
     Ok(verified.checkpoint.size.get() as f64 / begin.elapsed().as_secs_f64())
@@ -167,6 +149,24 @@ pub(crate) fn serve_until_killed(arguments: &LedgerServeArguments) -> Result<()>
 /// A process that does not outlive this value. It is killed without notice, as in a crash.
 #[derive(Debug)]
 pub(super) struct Killed(pub(super) Child);
+
+impl Killed {
+    /// Starts a part of `sealwire bench` as a process, and reads the first line that it prints.
+    pub(super) fn start(arguments: &[&OsStr]) -> Result<(Self, String)> {
+        let program = std::env::current_exe().context("cannot find the path of this program")?;
+        let started = Command::new(program)
+            .arg("bench")
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start `bench` with {arguments:?}"))?;
+        let mut child = Self(started);
+        let stdout = child.0.stdout.take().context("the process has no output")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        Ok((child, line))
+    }
+}
 
 impl Drop for Killed {
     fn drop(&mut self) {
