@@ -122,7 +122,7 @@ pub(crate) fn measure() -> Result<()> {
     let binary = build::all(build::Profile::Release)?;
     let chromium = chromium()?;
     build::install_page_tools()?;
-    say("measuring; this takes a quarter of an hour");
+    say("measuring; this takes half an hour");
     run(
         "measuring a small site",
         command("node").args(["web/e2e/measure.mjs"]).arg(&binary).env("CHROMIUM", chromium),

@@ -621,6 +621,12 @@ pub(crate) enum SitePart {
     Most,
     /// Memory with 40 and with 20,000 sensors.
     Memory,
+    /// 5,000 readings per second for five minutes: how far behind each follower of the log is.
+    Long,
+    /// 40,000 readings per second: what a site does that cannot take as many.
+    Overload,
+    /// 20,000 readings per second, while the site is killed ten times.
+    Kills,
 }
 
 #[derive(Args, Debug)]

@@ -8,7 +8,11 @@ mod looking;
 mod processes;
 mod running;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
@@ -35,6 +39,13 @@ const FEW: u32 = 40;
 const LADDER: [u32; 5] = [50_000, 40_000, 30_000, 20_000, 10_000];
 /// Age of the newest reading that can be found, beyond which the index has fallen behind.
 const LAG_MAX: Duration = Duration::from_secs(1);
+/// How long a site must keep up.
+const LONG: Duration = Duration::from_secs(300);
+/// How many windows an overload lasts, and the time between two orders in it.
+const OVERLOAD_WINDOWS: u32 = 3;
+const ORDER_PERIOD: Duration = Duration::from_millis(500);
+/// How often a site is killed under load.
+const KILLS: u32 = 10;
 /// Size of an envelope of the simulated sensors, about.
 const ENVELOPE_BYTES: usize = 400;
 /// Bare writes to time.
@@ -61,6 +72,25 @@ struct Figures {
     missing: Option<u64>,
     rss_mb_40: Option<f64>,
     rss_mb_20k: Option<f64>,
+    /// Readings per second over the long time, the lag of each follower of the log at its end, and
+    /// polls that the site declared missing.
+    long_per_s: Option<f64>,
+    long_lag_s: BTreeMap<String, f64>,
+    long_missing: Option<u64>,
+    /// Readings per second of a site that is offered more than it can take.
+    overload_per_s: Option<f64>,
+    /// The longest time that an order of an operator took meanwhile, the command's start included.
+    overload_order_max_ms: Option<f64>,
+    /// Sensors that were taken for lost meanwhile, because their heartbeats were not heard in time.
+    overload_heartbeats_missed: Option<u64>,
+    /// Polls that the site declared missing meanwhile.
+    overload_missing: Option<u64>,
+    /// To what the site says that it stretched its shortest interval.
+    overload_shortest_interval_ms: Option<u64>,
+    /// How often the site was killed under load. Everything was accounted for afterwards.
+    kills: Option<u32>,
+    kills_readings: Option<usize>,
+    kills_missing: Option<u64>,
     flags: Vec<&'static str>,
     bare_write_fdatasync_p50_us: f64,
     bare_sha256_per_s: f64,
@@ -89,6 +119,15 @@ pub(crate) fn run(arguments: &SiteArguments) -> Result<()> {
     if has(SitePart::Memory) {
         bench.memory(&mut figures)?;
     }
+    if has(SitePart::Long) {
+        bench.long(&mut figures)?;
+    }
+    if has(SitePart::Overload) {
+        bench.overload(&mut figures)?;
+    }
+    if has(SitePart::Kills) {
+        bench.kills(&mut figures)?;
+    }
     if arguments.measure.json {
         output::line(&serde_json::to_string(&figures)?);
     } else {
@@ -110,6 +149,16 @@ impl Scale {
 
     fn window(self) -> Duration {
         if self.quick { WINDOW / 10 } else { WINDOW }
+    }
+
+    /// A long time; a hundredth of it with `--quick`.
+    fn long(self) -> Duration {
+        if self.quick { LONG / 100 } else { LONG }
+    }
+
+    /// How often the site is killed.
+    const fn kills(self) -> u32 {
+        if self.quick { 2 } else { KILLS }
     }
 }
 
@@ -212,6 +261,75 @@ impl Bench {
         Ok(())
     }
 
+    /// 5,000 readings per second for a long time: how far behind each follower is in the end.
+    fn long(&self, figures: &mut Figures) -> Result<()> {
+        let sensors = self.scale.sensors(MANY);
+        let load = Load { sensors, interval: Some(Duration::from_secs(4)) };
+        let folder = self.temporary()?;
+        output::note(&format!("sealwire: {} readings per second, long", load.per_second()));
+        let run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
+        let begin = Instant::now();
+        let before = run.status()?.answers();
+        std::thread::park_timeout(self.scale.long());
+        let status = run.status()?;
+        let answers = status.answers() - before;
+        figures.long_per_s = Some(answers as f64 / begin.elapsed().as_secs_f64());
+        figures.long_lag_s =
+            status.followers.iter().map(|lag| (lag.name.clone(), lag.seconds())).collect();
+        let sealed = run.stop()?;
+        sealed.check()?;
+        figures.long_missing = Some(sealed.missing);
+        Ok(())
+    }
+
+    /// 40,000 readings per second, which is more than this machine can take beside the load: how
+    /// long orders take meanwhile, and what the site says.
+    fn overload(&self, figures: &mut Figures) -> Result<()> {
+        let sensors = self.scale.sensors(MANY);
+        let load = Load { sensors, interval: Some(Duration::from_millis(500)) };
+        let folder = self.temporary()?;
+        output::note(&format!("sealwire: {} readings per second offered", load.per_second()));
+        let run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
+        let begin = Instant::now();
+        let before = run.status()?.answers();
+        let mut slowest = Duration::ZERO;
+        let mut shortest = None;
+        while begin.elapsed() < OVERLOAD_WINDOWS * self.scale.window() {
+            slowest = slowest.max(run.order()?);
+            shortest = shortest.max(run.status()?.shortest_interval_ms);
+            std::thread::park_timeout(ORDER_PERIOD);
+        }
+        let answers = run.status()?.answers() - before;
+        figures.overload_per_s = Some(answers as f64 / begin.elapsed().as_secs_f64());
+        figures.overload_order_max_ms = Some(slowest.as_secs_f64() * 1e3);
+        figures.overload_shortest_interval_ms = shortest;
+        let sealed = run.stop()?;
+        sealed.check()?;
+        figures.overload_missing = Some(sealed.missing);
+        figures.overload_heartbeats_missed = Some(sealed.unheard);
+        Ok(())
+    }
+
+    /// 20,000 readings per second, and a kill now and then. In the end everything is accounted for.
+    fn kills(&self, figures: &mut Figures) -> Result<()> {
+        let sensors = self.scale.sensors(MANY);
+        let load = Load { sensors, interval: Some(Duration::from_secs(1)) };
+        let folder = self.temporary()?;
+        output::note(&format!("sealwire: {} readings per second, and kills", load.per_second()));
+        let mut run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
+        for _ in 0..self.scale.kills() {
+            std::thread::park_timeout(self.scale.window() / 4);
+            run.kill()?;
+        }
+        std::thread::park_timeout(self.scale.window() / 4);
+        let sealed = run.stop()?;
+        sealed.check()?;
+        figures.kills = Some(self.scale.kills());
+        figures.kills_readings = Some(sealed.readings());
+        figures.kills_missing = Some(sealed.missing);
+        Ok(())
+    }
+
     fn temporary(&self) -> Result<tempfile::TempDir> {
         tempfile::Builder::new()
             .prefix("sealwire-bench-")
@@ -223,6 +341,8 @@ impl Bench {
 impl Figures {
     /// The figures as a table for people, each beside its target.
     fn table(&self) -> String {
+        let long_lag_s = self.long_lag_s.values().copied().reduce(f64::max);
+        let whole = |number: Option<u64>| number.map(|number| number as f64);
         let rows = [
             ("CPU seconds per million readings, 1,000/s", self.cpu_s_per_million_1k, "at most 60"),
             ("  with the engines", self.cpu_s_per_million_1k_with_engines, ""),
@@ -238,6 +358,16 @@ impl Figures {
             ("  with 40 sensors, MB", self.rss_mb_40, ""),
             ("  with 20,000 sensors, MB", self.rss_mb_20k, ""),
             ("index made again, readings per second", self.index_readings_per_s, ""),
+            ("5,000 readings/s for five minutes, per second", self.long_per_s, ""),
+            ("  lag of the slowest follower at the end, s", long_lag_s, "under 2"),
+            ("  polls declared missing", whole(self.long_missing), ""),
+            ("readings/s when 40,000 are offered", self.overload_per_s, ""),
+            ("  longest order, ms", self.overload_order_max_ms, ""),
+            ("  sensors whose heartbeats were missed", whole(self.overload_heartbeats_missed), "0"),
+            ("  polls declared missing", whole(self.overload_missing), ""),
+            ("  shortest interval, ms", whole(self.overload_shortest_interval_ms), ""),
+            ("kills under load, all accounted for", self.kills.map(f64::from), "10"),
+            ("  polls declared missing", whole(self.kills_missing), ""),
             (
                 "this machine: write and fdatasync, p50, us",
                 Some(self.bare_write_fdatasync_p50_us),

@@ -5,12 +5,15 @@ use tempfile::TempDir;
 
 use crate::site::sealwire;
 
+/// All parts but those that need a large fleet to say anything.
+const PARTS: &str = "--parts=slow,most,long,overload,kills";
+
 #[test]
 fn a_whole_site_is_measured_under_load() {
     let folder = TempDir::new().unwrap();
     let folder = folder.path().to_str().unwrap();
     let (exit, printed, errors) =
-        sealwire(&["bench", "site", "--quick", "--json", "--parts=slow,most", "--folder", folder]);
+        sealwire(&["bench", "site", "--quick", "--json", PARTS, "--folder", folder]);
     assert_eq!(exit, Some(0), "{errors}");
     let figures: Value = serde_json::from_str(&printed).unwrap();
     for name in [
@@ -20,11 +23,19 @@ fn a_whole_site_is_measured_under_load() {
         "found_p50_ms",
         "found_p99_ms",
         "index_readings_per_s",
+        "long_per_s",
+        "overload_per_s",
+        "overload_order_max_ms",
+        "kills",
+        "kills_readings",
         "bare_write_fdatasync_p50_us",
         "bare_sha256_per_s",
     ] {
         assert!(figures[name].as_f64().is_some_and(|figure| figure > 0.0), "{name}: {printed}");
     }
+    let lags = figures["long_lag_s"].as_object().unwrap();
+    assert!(lags.contains_key("index") && lags.contains_key("pipeline"), "{printed}");
+    assert_eq!(figures["overload_heartbeats_missed"], 0, "{printed}");
     assert!(figures["rss_mb_20k"].is_null(), "it was not asked for: {printed}");
     assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0, "nothing is left behind");
 }

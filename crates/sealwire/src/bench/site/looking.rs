@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use model::Timestamp;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Readings of one answer: more than come between two searches, as a rule.
@@ -29,6 +30,40 @@ pub(super) struct Page {
     url: String,
 }
 
+/// What a site says of itself, as far as it is compared.
+#[derive(Debug, Deserialize)]
+pub(super) struct Status {
+    pub(super) followers: Vec<FollowerLag>,
+    /// The shortest interval at which the site polls any sensor, if that is longer than a sensor
+    /// asks for.
+    pub(super) shortest_interval_ms: Option<u64>,
+    counters: Counters,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct FollowerLag {
+    pub(super) name: String,
+    lag_ms: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Counters {
+    answers: u64,
+}
+
+impl Status {
+    /// Answers in time since the site's start.
+    pub(super) const fn answers(&self) -> u64 {
+        self.counters.answers
+    }
+}
+
+impl FollowerLag {
+    pub(super) fn seconds(&self) -> f64 {
+        Duration::from_millis(self.lag_ms).as_secs_f64()
+    }
+}
+
 /// A reading, as a search returns it.
 struct Reading {
     leaf: u64,
@@ -42,11 +77,11 @@ impl Page {
         Self { agent, url }
     }
 
-    /// Answers in time that the site has had since its start.
-    pub(super) fn answers(&self) -> Result<u64> {
+    /// What the site says of itself.
+    pub(super) fn status(&self) -> Result<Status> {
         let url = format!("{}/api/site", self.url);
         let answer = answer_of(http_client::get(&self.agent, &url).call()?)?;
-        answer.pointer("/counters/answers").and_then(Value::as_u64).context("no counter of answers")
+        serde_json::from_value(answer).context("the page's answer has another form")
     }
 
     /// The newest readings that can be found, newest first, and the search's id.

@@ -1,6 +1,7 @@
 //! A site under load: started, measured, stopped, and its log read.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::Read as _,
     ops::Range,
@@ -19,7 +20,7 @@ use serde::Deserialize;
 use site::log_alone::LogAlone;
 
 use super::{
-    looking::{Lag, Page},
+    looking::{Lag, Page, Status},
     processes::Processes,
 };
 use crate::bench::ledger::Killed;
@@ -53,10 +54,19 @@ impl Load {
 /// A site and its load.
 #[derive(Debug)]
 pub(super) struct Run {
-    site: Killed,
+    site: Site,
     fleet: Killed,
     page: Page,
+}
+
+/// The site's own process.
+#[derive(Debug)]
+struct Site {
+    process: Killed,
+    program: PathBuf,
     folder: PathBuf,
+    flags: Vec<&'static str>,
+    addresses: Addresses,
 }
 
 /// What is in the log of a site that was stopped.
@@ -67,6 +77,8 @@ pub(super) struct Sealed {
     readings: Vec<u64>,
     /// Polls that are declared missing.
     pub(super) missing: u64,
+    /// Sensors whose heartbeats came so late that the site took them for lost.
+    pub(super) unheard: u64,
     /// What the sensors sent.
     sent: Sent,
 }
@@ -77,10 +89,12 @@ struct Sent {
     answers: u64,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Addresses {
     http: String,
+    log: String,
     nats: String,
+    mqtt: String,
 }
 
 /// Where the site of a run has its data.
@@ -90,29 +104,24 @@ fn data_dir(folder: &Path) -> PathBuf {
 
 impl Run {
     /// Starts a site and its fleet, and waits until the fleet answers at its rate.
-    pub(super) fn start(program: &Path, folder: &Path, load: Load, flags: &[&str]) -> Result<Self> {
-        let ready_file = folder.join("ready");
-        let mut up = Command::new(program);
-        up.arg("up").arg("--data-dir").arg(data_dir(folder)).arg("--ready-file").arg(&ready_file);
-        up.args(["--http-port=0", "--log-port=0", "--nats-port=0", "--mqtt-port=0"]).args(flags);
-        let site = up.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let mut site = Killed(site.context("cannot start the site")?);
-        let ready = until("the site is ready", || {
-            if let Some(status) = site.0.try_wait()? {
-                bail!("the site ended with {status}");
-            }
-            Ok(fs::read(&ready_file).ok())
-        })?;
-        let Addresses { http, nats } = serde_json::from_slice(&ready)?;
+    pub(super) fn start(
+        program: &Path,
+        folder: &Path,
+        load: Load,
+        flags: &[&'static str],
+    ) -> Result<Self> {
+        let any = ["http", "log", "nats", "mqtt"].map(|name| (name, 0)).into();
+        let site = Site::start(program, folder, flags, &any)?;
         let mut simulate = Command::new(std::env::current_exe().context("cannot find myself")?);
-        simulate.args(["simulate", "--json", "--seed=1", "--nats", &nats]);
+        simulate.args(["simulate", "--json", "--seed=1", "--nats", &site.addresses.nats]);
         simulate.arg(format!("--count={}", load.sensors));
         if let Some(interval) = load.interval {
             simulate.arg(format!("--interval={}", interval.as_millis()));
         }
         let fleet = simulate.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let fleet = Killed(fleet.context("cannot start the simulated sensors")?);
-        let run = Self { site, fleet, page: Page::new(http), folder: folder.to_owned() };
+        let page = Page::new(site.addresses.http.clone());
+        let run = Self { site, fleet, page };
         run.warm_up(load)?;
         Ok(run)
     }
@@ -122,9 +131,10 @@ impl Run {
         const SPAN: Duration = Duration::from_secs(2);
         let deadline = Instant::now() + WARM_UP_MAX;
         loop {
-            let (before, begin) = (self.page.answers()?, Instant::now());
+            let (before, begin) = (self.page.status()?.answers(), Instant::now());
             std::thread::park_timeout(SPAN);
-            let rate = (self.page.answers()? - before) as f64 / begin.elapsed().as_secs_f64();
+            let rate =
+                (self.page.status()?.answers() - before) as f64 / begin.elapsed().as_secs_f64();
             if rate >= COMPLETE * load.per_second() || Instant::now() > deadline {
                 return Ok(());
             }
@@ -132,14 +142,14 @@ impl Run {
     }
 
     pub(super) fn processes(&self) -> Result<Processes> {
-        Processes::look(&[("sealwire", self.site.0.id()), ("simulate", self.fleet.0.id())])
+        Processes::look(&[("sealwire", self.site.process.0.id()), ("simulate", self.fleet.0.id())])
     }
 
     /// What a window's readings cost.
     pub(super) fn cost(&self, window: Duration) -> Result<Cost> {
-        let (before, answers) = (self.processes()?, self.page.answers()?);
+        let (before, answers) = (self.processes()?, self.page.status()?.answers());
         std::thread::park_timeout(window);
-        let (after, readings) = (self.processes()?, self.page.answers()? - answers);
+        let (after, readings) = (self.processes()?, self.page.status()?.answers() - answers);
         ensure!(readings > 0, "no sensor answered");
         Ok(Cost { before, after, readings })
     }
@@ -152,11 +162,82 @@ impl Run {
         self.page.look_for_the_newest(window)
     }
 
+    /// What the site says of itself on its page.
+    pub(super) fn status(&self) -> Result<Status> {
+        self.page.status()
+    }
+
+    /// Has the site make a checkpoint, as an operator does. Returns how long that took.
+    pub(super) fn order(&self) -> Result<Duration> {
+        let begin = Instant::now();
+        let mut order = Command::new(&self.site.program);
+        order.args(["log", "--data-dir"]).arg(data_dir(&self.site.folder)).arg("checkpoint");
+        let status = order.stdout(Stdio::null()).status().context("cannot give an order")?;
+        ensure!(status.success(), "the order ended with {status}");
+        Ok(begin.elapsed())
+    }
+
+    /// Kills the site, starts it again, and waits until sensors answer.
+    pub(super) fn kill(&mut self) -> Result<()> {
+        self.site.kill_and_start()?;
+        until("sensors answer", || Ok((self.page.status()?.answers() > 0).then_some(())))
+    }
+
     /// Stops the fleet, then the site, and reads what is sealed.
     pub(super) fn stop(mut self) -> Result<Sealed> {
         let tally = stop(&mut self.fleet.0).context("the simulated sensors do not stop")?;
-        stop(&mut self.site.0).context("the site does not stop")?;
-        Sealed::read(&self.folder, serde_json::from_str(&tally).context("no tally was printed")?)
+        stop(&mut self.site.process.0).context("the site does not stop")?;
+        let sent = serde_json::from_str(&tally).context("no tally was printed")?;
+        Sealed::read(&self.site.folder, sent)
+    }
+}
+
+impl Site {
+    /// Starts a site, and waits until it is ready. `ports` has a port for each name, 0 for any.
+    fn start(
+        program: &Path,
+        folder: &Path,
+        flags: &[&'static str],
+        ports: &BTreeMap<&str, u16>,
+    ) -> Result<Self> {
+        let ready_file = folder.join("ready");
+        let mut up = Command::new(program);
+        up.arg("up").arg("--data-dir").arg(data_dir(folder)).arg("--ready-file").arg(&ready_file);
+        up.args(ports.iter().map(|(name, port)| format!("--{name}-port={port}"))).args(flags);
+        let process = up.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let mut process = Killed(process.context("cannot start the site")?);
+        let ready = until("the site is ready", || {
+            if let Some(status) = process.0.try_wait()? {
+                bail!("the site ended with {status}");
+            }
+            Ok(fs::read(&ready_file).ok())
+        })?;
+        fs::remove_file(&ready_file)?;
+        let addresses = serde_json::from_slice(&ready)?;
+        let (program, folder) = (program.to_owned(), folder.to_owned());
+        Ok(Self { process, program, folder, flags: flags.to_vec(), addresses })
+    }
+
+    /// Kills the site as a crash would, and starts it again at the same addresses.
+    fn kill_and_start(&mut self) -> Result<()> {
+        self.process.0.kill()?;
+        self.process.0.wait()?;
+        let ports = self.addresses.ports()?;
+        *self = Self::start(&self.program, &self.folder, &self.flags, &ports)?;
+        Ok(())
+    }
+}
+
+impl Addresses {
+    fn ports(&self) -> Result<BTreeMap<&'static str, u16>> {
+        let Self { http, log, nats, mqtt } = self;
+        [("http", http), ("log", log), ("nats", nats), ("mqtt", mqtt)]
+            .into_iter()
+            .map(|(name, url)| {
+                let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
+                Ok((name, port.with_context(|| format!("`{url}` has no port"))?))
+            })
+            .collect()
     }
 }
 
@@ -206,18 +287,22 @@ impl Sealed {
     fn read(folder: &Path, sent: Sent) -> Result<Self> {
         let mut completeness = Completeness::of_log();
         let mut readings = Vec::new();
+        let mut unheard = 0;
         let mut observer = |leaf, envelope: Option<&[u8]>| {
             let Some(Ok(Envelope { event, .. })) = envelope.map(Envelope::parse) else { return };
             completeness.take(leaf, &event);
-            let is_reading = event.action.as_deref() == Some(action::SENSOR_READING);
-            if is_reading && event.status.as_deref() == Some(SUCCESS) {
-                readings.push(leaf);
+            match event.action.as_deref() {
+                Some(action::SENSOR_READING) if event.status.as_deref() == Some(SUCCESS) => {
+                    readings.push(leaf);
+                }
+                Some(action::HEARTBEAT_MISSED) => unheard += 1,
+                _ => {}
             }
         };
         let ledger = DataDir::ledger_of(&data_dir(folder));
         verify_folder_with(&RealDisk, &ledger, None, &mut |_leaves| {}, &mut observer)?;
         let missing = completeness.accounts().map(|(_, account)| account.missing()).sum();
-        Ok(Self { completeness, readings, missing, sent })
+        Ok(Self { completeness, readings, missing, unheard, sent })
     }
 
     /// Nothing may be lost in silence: every poll is accounted for, and no more readings are sealed
@@ -227,6 +312,10 @@ impl Sealed {
         let (sealed, sent) = (self.readings.len() as u64, self.sent.answers);
         ensure!(sealed <= sent, "{sealed} readings are sealed of {sent} that were sent");
         Ok(())
+    }
+
+    pub(super) const fn readings(&self) -> usize {
+        self.readings.len()
     }
 
     /// Number of readings from the first leaf on and before the last.
