@@ -17,6 +17,28 @@ impl SensorId {
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
+
+    /// First bytes of the id of every series that a device reports by itself.
+    const OF_SERIES: [u8; 3] = [0x5e, 0xa1, 0xed];
+
+    /// The id of a series that a device reports by itself, made of a hash of its name: a UUID of
+    /// version 8 that begins with `5ea1ed`.
+    #[must_use]
+    pub const fn of_series(hash: [u8; 16]) -> Self {
+        let [_, _, _, b3, b4, b5, b6, b7, b8, b9, b10, b11, b12, b13, b14, b15] = hash;
+        let [a, b, c] = Self::OF_SERIES;
+        let (version, variant) = (b6 & 0x0f | 0x80, b8 & 0x3f | 0x80);
+        Self::from_bytes([
+            a, b, c, b3, b4, b5, version, b7, variant, b9, b10, b11, b12, b13, b14, b15,
+        ])
+    }
+
+    /// Whether this is the id of a series that a device reports by itself. No polled sensor may
+    /// have one, so that two never number the same series.
+    #[must_use]
+    pub fn is_of_series(self) -> bool {
+        self.0.as_bytes().starts_with(&Self::OF_SERIES) && self.0.get_version_num() == 8
+    }
 }
 
 impl fmt::Display for SensorId {

@@ -67,6 +67,8 @@ pub(crate) enum Command {
     Doctor(DoctorArguments),
     /// Run a witness: cosign the checkpoints of other sites' logs as long as the logs only grow.
     Witness(WitnessArguments),
+    /// Try the rules for devices that report by themselves, and print those that are built in.
+    Map(MapArguments),
     /// Simulate sensors on a message bus that is already running.
     Simulate(SimulateArguments),
     /// Measure this machine's performance and compare it with our targets.
@@ -534,6 +536,41 @@ pub(crate) struct WitnessArguments {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct MapArguments {
+    #[command(subcommand)]
+    pub(crate) command: MapCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MapCommand {
+    /// Print what recorded messages become, or why they become nothing. Nothing is sealed.
+    ///
+    /// Exit codes: 0, done; 1, the rules or the file cannot be read, or with --strict a message was
+    /// not understood.
+    Test(MapTestArguments),
+    /// Print the rules of a preset, to copy them into a file.
+    Preset {
+        /// tasmota, zigbee2mqtt, shelly-gen1, shelly-gen2, esphome, homeassistant or sparkplug.
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MapTestArguments {
+    /// Recorded messages: a JSON object a line, with `topic`, `payload` or `payload_base64`, and
+    /// optionally `at` (when it came) and `source`.
+    #[arg(value_name = "FILE")]
+    pub(crate) messages: PathBuf,
+    /// File of rules (TOML) [default: the rules of every preset].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rules: Option<PathBuf>,
+    /// Fail if a message is not understood.
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct SimulateArguments {
     /// Number of sensors: the reference fleet of 40, and beyond it more of the same kinds.
     #[arg(long, value_name = "N", default_value_t = 40)]
@@ -675,7 +712,7 @@ mod tests {
         insta::assert_snapshot!(command.render_long_help());
         for name in [
             "up", "verify", "log", "token", "export", "prove", "backup", "restore", "doctor",
-            "witness",
+            "witness", "map",
         ] {
             let subcommand = command.find_subcommand_mut(name).expect("it is a command");
             insta::assert_snapshot!(name, subcommand.render_help());

@@ -13,6 +13,7 @@ mod doctor;
 mod export;
 mod log;
 mod logging;
+mod map;
 mod open_files;
 mod output;
 mod policy;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         Command::Readings(arguments) => readings::run(arguments),
         Command::Prove(arguments) => prove::run(&arguments),
         Command::Witness(arguments) => witness::run(&arguments),
+        Command::Map(arguments) => map::run(&arguments.command),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::RunEngine(arguments) => run_engine::run(&arguments),

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 const ROWS: &[&[&str]] = &[
     &["durable", "http-client", "http-server", "model", "tlog", "work"],
     &["clock", "engine", "key-history", "nats"],
-    &["access", "index", "lattice", "ledger", "pangea", "poll", "simulator"],
+    &["access", "index", "lattice", "ledger", "pangea", "poll", "pushed", "simulator"],
     &["data-dir", "readings", "witness"],
     &["orders", "services"],
     &["log-http", "page-http", "pangea-http"],
@@ -18,7 +18,7 @@ const ROWS: &[&[&str]] = &[
 
 /// Packages that run on a host, in the browser or on a chip, too: they do no IO and wait for
 /// nothing.
-const PURE: [&str; 5] = ["key-history", "model", "pangea", "poll", "tlog"];
+const PURE: [&str; 6] = ["key-history", "model", "pangea", "poll", "pushed", "tlog"];
 
 /// What runs on the host and in the browser: it may know what is pure, and nothing else of ours.
 const COMPONENTS: [&str; 4] = ["http-gateway", "sensor-reader", "ui", "verifier"];
