@@ -5,7 +5,7 @@
 //! 8785). The tests compare it with an independent canonicaliser.
 
 use alloc::{
-    boxed::Box,
+    borrow::Cow,
     collections::BTreeMap,
     format,
     string::{String, ToString as _},
@@ -142,7 +142,7 @@ impl<'de> Visitor<'de> for EventVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event, A::Error> {
         let mut event = Event::default();
         let mut message = None;
-        while let Some(name) = map.next_key::<Box<str>>()? {
+        while let Some(Name(name)) = map.next_key()? {
             let field = match &*name {
                 "action" => &mut event.action,
                 "actor" => &mut event.actor,
@@ -159,7 +159,8 @@ impl<'de> Visitor<'de> for EventVisitor {
                     continue;
                 }
                 _ => {
-                    if event.custom.insert(name.clone().into(), map.next_value()?).is_some() {
+                    let there = event.custom.insert(name.clone().into_owned(), map.next_value()?);
+                    if there.is_some() {
                         return Err(A::Error::custom(format_args!("`{name}` appears twice")));
                     }
                     continue;
@@ -175,6 +176,11 @@ impl<'de> Visitor<'de> for EventVisitor {
         Ok(event)
     }
 }
+
+/// Name of a field. It borrows from the JSON, because every event has the same ones.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Sealwire's own fields of an event. The action decides which are set; `docs/http-api.md` has the
 /// table.
