@@ -10,7 +10,7 @@ use model::{
     Envelope, Event, SealedReading, SensorId, Timestamp, action, completeness::LastNumbers,
 };
 
-use crate::{block_reading::BlockReading, field, postings, term::Term};
+use crate::{block_reading::BlockReading, chunk, field, term::Term};
 
 /// Actions that change what the index knows of a sensor.
 const MOVES: [&str; 11] = [
@@ -143,7 +143,7 @@ impl IndexBatch {
         if self.bytes >= Self::BYTES_MAX || self.terms_of_leaves.len() >= Self::TERMS_MAX {
             return 0;
         }
-        let end = postings::first_leaf(postings::chunk_of(self.first_leaf) + 1);
+        let end = chunk::first_leaf(chunk::of(self.first_leaf) + 1);
         usize::try_from(end.saturating_sub(self.next_leaf())).unwrap_or(0)
     }
 
@@ -233,6 +233,11 @@ impl IndexBatch {
             self.texts.insert_full(text.into()).0
         });
         u32_of(place)
+    }
+
+    /// Number of pairs of a leaf and one of its terms.
+    pub(crate) const fn pairs(&self) -> usize {
+        self.terms_of_leaves.len()
     }
 
     /// The terms of a leaf, as indices into `terms`.

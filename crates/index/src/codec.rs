@@ -60,11 +60,16 @@ impl<'a> Bytes<'a> {
         Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
-    pub(crate) fn text(&mut self) -> Option<&'a str> {
+    /// Bytes behind their number.
+    pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let len = usize::try_from(self.number()?).ok()?;
-        let (text, rest) = self.0.split_at_checked(len)?;
+        let (bytes, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
-        str::from_utf8(text).ok()
+        Some(bytes)
+    }
+
+    pub(crate) fn text(&mut self) -> Option<&'a str> {
+        str::from_utf8(self.bytes()?).ok()
     }
 }
 

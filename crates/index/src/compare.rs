@@ -22,15 +22,15 @@ use rusqlite::{Connection, OpenFlags};
 use crate::{
     batch::{IndexBatch, SensorMove},
     block_reading::BlockReading,
-    dictionary,
+    chunk, dictionary,
     error::{IndexError, Trouble, damaged},
-    examine, leaves, newest, postings,
+    examine, leaves, newest, run,
     schema::{self, Entry},
     sensors,
     series::{self, ROLLUP},
     set::Set,
     summary::Summary,
-    term,
+    tail, term,
 };
 
 /// A difference between an index and its log.
@@ -179,9 +179,9 @@ impl Comparison {
         for (leaf, content) in (batch.first_leaf()..).zip(&batch.leaves) {
             let Some(received_at) = content.received_at else {
                 self.absent
-                    .entry(postings::chunk_of(leaf))
-                    .or_insert_with(|| Set::empty(postings::CHUNK))
-                    .insert(postings::place_of(leaf));
+                    .entry(chunk::of(leaf))
+                    .or_insert_with(|| Set::empty(chunk::PLACES))
+                    .insert(chunk::place_of(leaf));
                 continue;
             };
             if self.passed_over.contains(&leaf) {
@@ -230,7 +230,7 @@ impl Comparison {
     }
 
     fn sums_of(&mut self, leaf: u64) -> &mut Sums {
-        let chunk = usize::try_from(postings::chunk_of(leaf)).unwrap_or(usize::MAX);
+        let chunk = usize::try_from(chunk::of(leaf)).unwrap_or(usize::MAX);
         if self.sums.len() <= chunk {
             self.sums.resize(chunk + 1, Sums::default());
         }
@@ -246,8 +246,8 @@ impl Comparison {
     }
 
     fn is_absent(&self, leaf: u64) -> bool {
-        let of_chunk = self.absent.get(&postings::chunk_of(leaf));
-        of_chunk.is_some_and(|leaves| leaves.contains(postings::place_of(leaf)))
+        let of_chunk = self.absent.get(&chunk::of(leaf));
+        of_chunk.is_some_and(|leaves| leaves.contains(chunk::place_of(leaf)))
     }
 
     /// Reads the index and returns its differences from the log. `is_erased_since` tells of leaves
@@ -286,8 +286,8 @@ impl Comparison {
         walk.sensors()?;
         let Walk { sums, mut differences, .. } = walk;
         for (chunk, (log, index)) in (0..).zip(self.sums.iter().zip(sums)) {
-            let first = postings::first_leaf(chunk);
-            let end = postings::first_leaf(chunk + 1).min(self.taken_in);
+            let first = chunk::first_leaf(chunk);
+            let end = chunk::first_leaf(chunk + 1).min(self.taken_in);
             let of = Sums::NAMES.into_iter().zip(log.all().into_iter().zip(index.all()));
             differences.extend(
                 of.filter(|(_, (log, index))| log != index)
@@ -325,7 +325,7 @@ impl Walk<'_> {
     /// The sums of the leaf's chunk. If the log has no such chunk, records a difference and returns
     /// `None`.
     fn sums_of(&mut self, leaf: u64, what: &'static str) -> Option<&mut Sums> {
-        let chunk = usize::try_from(postings::chunk_of(leaf)).ok();
+        let chunk = usize::try_from(chunk::of(leaf)).ok();
         if chunk.is_none_or(|chunk| chunk >= self.sums.len()) {
             self.differences
                 .push(Difference::Leaves { what, leaves: leaf..leaf.saturating_add(1) });
@@ -371,65 +371,64 @@ impl Walk<'_> {
     fn terms(&mut self) -> rusqlite::Result<()> {
         let [what, ..] = Sums::NAMES;
         let connection = &self.of.connection;
-        let mut rows = connection.prepare(
-            "SELECT posting.chunk, posting.term, posting.leaves, term.field, term.text, term.is_word
-             FROM posting LEFT JOIN term ON term.key = posting.term",
-        )?;
-        let mut rows = rows.query([])?;
-        while let Some(row) = rows.next()? {
-            let chunk = row.get(0).map(i64::cast_unsigned)?;
-            let term = match row.get(1)? {
-                dictionary::EVERY => self.of.term(EVERY),
-                _ => self.of.term((
-                    row.get_ref(3)?.as_str()?,
-                    row.get(5)?,
-                    row.get_ref(4)?.as_str()?,
-                )),
-            };
-            let mut leaves = Set::empty(postings::CHUNK);
-            leaves.unite_packed(row.get_ref(2)?.as_blob()?);
-            let mut sum = 0;
-            for place in leaves.places() {
-                let leaf = postings::first_leaf(chunk) | u64::from(place);
-                if !(self.is_open)(leaf) {
-                    sum = add(sum, self.of.leaf(leaf));
-                }
+        for (chunk, _) in run::counts(connection)? {
+            let first = chunk::first_leaf(chunk);
+            let mut total = 0;
+            for run in run::of_chunk(connection, chunk)? {
+                run::each(connection, run.number, |term, packed| {
+                    let mut sum = 0;
+                    for place in run::places(packed)? {
+                        let leaf = first | u64::from(place);
+                        if !(self.is_open)(leaf) {
+                            sum = add(sum, self.of.leaf(leaf));
+                        }
+                    }
+                    if sum != 0 {
+                        total = add(total, multiply(self.term(term)?, sum));
+                    }
+                    Ok(())
+                })?;
             }
-            if sum != 0
-                && let Some(sums) = self.sums_of(postings::first_leaf(chunk), what)
+            if total != 0
+                && let Some(sums) = self.sums_of(first, what)
             {
-                sums.terms = add(sums.terms, multiply(term, sum));
+                sums.terms = add(sums.terms, total);
             }
         }
-        let chunk = postings::chunk_of(self.of.next_leaf);
+        let chunk = chunk::of(self.of.next_leaf);
         let mut pairs = Vec::new();
-        postings::each_in_tail(connection, chunk, |place, term| pairs.push((place, term)))?;
-        // A term that a leaf has twice appears twice until the chunk is complete.
+        tail::each(connection, chunk, |place, term| pairs.push((place, term)))?;
+        // A term that a leaf has twice appears twice until the leaf is in a run.
         pairs.sort_unstable();
         pairs.dedup();
-        let mut select =
-            connection.prepare("SELECT field, is_word, text FROM term WHERE key = ?1")?;
         for (place, term) in pairs {
-            let leaf = postings::first_leaf(chunk) | u64::from(place);
+            let leaf = chunk::first_leaf(chunk) | u64::from(place);
             if (self.is_open)(leaf) {
                 continue;
             }
-            let hash = match term {
-                dictionary::EVERY => self.of.term(EVERY),
-                key => select.query_row([key], |row| {
-                    Ok(self.of.term((
-                        row.get_ref(0)?.as_str()?,
-                        row.get(1)?,
-                        row.get_ref(2)?.as_str()?,
-                    )))
-                })?,
-            };
-            let product = multiply(hash, self.of.leaf(leaf));
+            let product = multiply(self.term(term)?, self.of.leaf(leaf));
             if let Some(sums) = self.sums_of(leaf, what) {
                 sums.terms = add(sums.terms, product);
             }
         }
         Ok(())
+    }
+
+    /// Hash of the term with this key.
+    fn term(&self, key: dictionary::TermKey) -> rusqlite::Result<u64> {
+        if key == dictionary::EVERY {
+            return Ok(self.of.term(EVERY));
+        }
+        self.of
+            .connection
+            .prepare_cached("SELECT field, is_word, text FROM term WHERE key = ?1")?
+            .query_row([key], |row| {
+                Ok(self.of.term((
+                    row.get_ref(0)?.as_str()?,
+                    row.get(1)?,
+                    row.get_ref(2)?.as_str()?,
+                )))
+            })
     }
 
     /// Compares the grams with the terms, from which they follow. Those of the newest terms are not

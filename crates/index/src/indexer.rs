@@ -13,15 +13,16 @@ use rusqlite::Connection;
 use crate::{
     batch::IndexBatch,
     block_reading::Key,
+    chunk,
     dictionary::{self, RecentKeys},
     error::{IndexError, Trouble},
     leaves::{self, InSeries},
-    newest,
-    postings::{self, Tail},
+    newest, postings,
     reader::Reader,
     schema::{self, Entry, FoundEntry},
     sensors, series,
     set::Set,
+    tail::Tail,
 };
 
 /// Applies the log to the index. An index has one indexer at a time.
@@ -241,7 +242,7 @@ impl Memory {
             let reading = content.reading.and_then(in_series);
             self.leaves.push(connection, content.received_at, reading)?;
         }
-        self.tail.write(connection)?;
+        self.tail.write(connection, batch.pairs())?;
         self.leaves.write(connection)?;
         for (leaf, reason) in &batch.passed_over {
             connection
@@ -257,9 +258,9 @@ impl Memory {
 
     /// Removes all facts of the leaves in the ranges. Returns whether there were any.
     fn erase(&mut self, connection: &Connection, ranges: &[Range<u64>]) -> rusqlite::Result<bool> {
-        let chunks = ranges.iter().flat_map(|range| {
-            postings::chunk_of(range.start)..=postings::chunk_of(range.end.saturating_sub(1))
-        });
+        let chunks = ranges
+            .iter()
+            .flat_map(|range| chunk::of(range.start)..=chunk::of(range.end.saturating_sub(1)));
         let chunks: BTreeSet<u64> = chunks.collect();
         let mut any = forget_passed_over(connection, ranges)?;
         let mut gone = Vec::new();
@@ -315,10 +316,10 @@ fn forget_passed_over(connection: &Connection, ranges: &[Range<u64>]) -> rusqlit
 
 /// The leaves of a chunk that lie in one of the ranges.
 fn leaves_of_chunk(chunk: u64, ranges: &[Range<u64>]) -> Set {
-    let start = postings::first_leaf(chunk);
-    let mut leaves = Set::empty(postings::CHUNK);
+    let start = chunk::first_leaf(chunk);
+    let mut leaves = Set::empty(chunk::PLACES);
     for range in ranges.iter().filter(|range| range.end > start) {
-        let mut of_range = Set::full(postings::CHUNK);
+        let mut of_range = Set::full(chunk::PLACES);
         of_range.keep(range.start.saturating_sub(start)..range.end - start);
         leaves.unite(&of_range);
     }

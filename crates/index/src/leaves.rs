@@ -8,9 +8,9 @@ use model::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::{
+    chunk,
     codec::{self, Bytes},
     error::damaged,
-    postings,
     set::Set,
 };
 
@@ -162,11 +162,10 @@ pub(crate) fn erase(
     chunk: u64,
     leaves: &Set,
 ) -> rusqlite::Result<Vec<(InSeries, u64)>> {
-    let start = postings::first_leaf(chunk);
+    let start = chunk::first_leaf(chunk);
     let range = leaves.places().next().zip(leaves.places().next_back());
     let Some((first, last)) = range else { return Ok(Vec::new()) };
-    let is_erased =
-        |leaf| postings::chunk_of(leaf) == chunk && leaves.contains(postings::place_of(leaf));
+    let is_erased = |leaf| chunk::of(leaf) == chunk && leaves.contains(chunk::place_of(leaf));
     let mut erased = Vec::new();
     let mut end = start + u64::from(last) + 1;
     while start + u64::from(first) < end {

@@ -44,6 +44,7 @@
 
 mod batch;
 mod block_reading;
+mod chunk;
 mod codec;
 mod compare;
 mod connections;
@@ -62,12 +63,14 @@ mod reader;
 mod readings;
 mod recent;
 mod result_id;
+mod run;
 mod schema;
 mod search;
 mod sensors;
 mod series;
 mod set;
 mod summary;
+mod tail;
 mod term;
 
 pub use batch::IndexBatch;

@@ -13,14 +13,15 @@ use rusqlite::{Connection, OptionalExtension as _};
 use crate::error::{IndexError, Trouble};
 
 /// Version of the tables. A file of another version is rebuilt.
-pub(crate) const VERSION: i64 = 9;
+pub(crate) const VERSION: i64 = 10;
 
 /// `log` has one row, because an index is of one log; `id` is the log's [`LogId`]. `last_entry` is
 /// the log's entry of the leaf before `next_leaf`. `forgets` says that bytes of erased envelopes
 /// may remain in the file. `id_key` authenticates the ids of searches. The column `sum` is scaled,
 /// see `Summary`. `rollup` sums up the readings in `block`, without those in `newest`. A question
 /// about `every_block` must select each column that sorts its rows; otherwise SQLite reads all rows
-/// before it sorts them. `passed_over` holds the leaves that could not be indexed.
+/// before it sorts them. `passed_over` holds the leaves that could not be indexed. The key of a
+/// `posting` is the number of its run and the first of its terms.
 const TABLES: &str = "
     CREATE TABLE log (
         version INTEGER NOT NULL, id BLOB NOT NULL, next_leaf INTEGER NOT NULL, last_entry BLOB NOT NULL, forgets INTEGER NOT NULL,
@@ -29,7 +30,9 @@ const TABLES: &str = "
     CREATE TABLE term (
         key INTEGER PRIMARY KEY, field TEXT NOT NULL, text TEXT NOT NULL, is_word INTEGER NOT NULL, UNIQUE (field, text, is_word));
     CREATE TABLE gram (chunk INTEGER NOT NULL, gram INTEGER NOT NULL, terms BLOB NOT NULL, PRIMARY KEY (chunk, gram)) WITHOUT ROWID;
-    CREATE TABLE posting (chunk INTEGER NOT NULL, term INTEGER NOT NULL, leaves BLOB NOT NULL, PRIMARY KEY (chunk, term)) WITHOUT ROWID;
+    CREATE TABLE run (number INTEGER PRIMARY KEY, chunk INTEGER NOT NULL, row_count INTEGER NOT NULL);
+    CREATE INDEX run_of_chunk ON run (chunk);
+    CREATE TABLE posting (key INTEGER PRIMARY KEY, leaves BLOB NOT NULL);
     CREATE TABLE tail (part INTEGER PRIMARY KEY, leaves BLOB NOT NULL);
 
     CREATE TABLE leaves (first INTEGER PRIMARY KEY, first_at INTEGER NOT NULL, leaves BLOB NOT NULL);

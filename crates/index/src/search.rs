@@ -13,12 +13,13 @@ use model::Event;
 use rusqlite::Connection;
 
 use crate::{
+    chunk,
     dictionary::{self, EVERY, TermKey, Within},
     effort::Effort,
     error::IndexError,
     field::{self, Field},
     leaves,
-    postings::{self, Chunk},
+    postings::Chunk,
     query::{Page, ResultOrder, Search, Word, places_of_page},
     set::Set,
     term::Part,
@@ -180,7 +181,7 @@ impl Clause {
             || chunk.effort().is_spent()
             || self.cost() > TERMS_MANY && candidates.len() <= LEAVES_FEW
         {
-            return Ok((Set::empty(postings::CHUNK), candidates.clone()));
+            return Ok((Set::empty(chunk::PLACES), candidates.clone()));
         }
         let mut sure = with(&self.sure)?;
         sure.intersect(candidates);
@@ -265,7 +266,7 @@ impl Plan {
         number: u64,
     ) -> rusqlite::Result<(Set, Set)> {
         let chunk = Chunk::open(connection, number, effort)?;
-        let start = postings::first_leaf(number);
+        let start = chunk::first_leaf(number);
         let mut possible = chunk.union(&[EVERY])?;
         possible.keep(self.leaves.start.saturating_sub(start)..self.leaves.end - start);
         let mut sure = possible.clone();
@@ -384,15 +385,14 @@ pub(crate) fn search(
     let wanted = places_of_page(offset, limit);
     let wanted = wanted.start..wanted.end.min(max);
     let mut results = Results { search, read_event, read: 0, read_to_count: 0, wanted, max, page };
-    let mut chunks =
-        postings::chunk_of(plan.leaves.start)..=postings::chunk_of(plan.leaves.end - 1);
+    let mut chunks = chunk::of(plan.leaves.start)..=chunk::of(plan.leaves.end - 1);
     let next = || match search.order {
         ResultOrder::OldestFirst => chunks.next(),
         ResultOrder::NewestFirst => chunks.next_back(),
     };
     for chunk in std::iter::from_fn(next) {
         let found = plan.of(connection, effort, chunk)?;
-        let start = postings::first_leaf(chunk);
+        let start = chunk::first_leaf(chunk);
         if results.take_in(start, &found, search.order)? == Then::Enough {
             break;
         }

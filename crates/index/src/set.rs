@@ -1,8 +1,8 @@
 //! Sets of places within a chunk, in memory and packed into blobs.
 //!
 //! A chunk has a fixed number of places. A packed set is a sorted list of 16-bit places, or one bit
-//! for each place, whichever is smaller. So a frequent term costs one bit for each event of the
-//! chunk, and a rare one two bytes for each event that has it.
+//! for each place, whichever is smaller. So a frequent gram costs one bit for each term of the
+//! chunk, and a rare one two bytes for each term that has it.
 
 use std::ops::Range;
 
@@ -72,11 +72,19 @@ impl Set {
     /// Keeps only places within the range.
     pub(crate) fn keep(&mut self, range: Range<u64>) {
         for (start, word) in (0..).step_by(64).zip(&mut self.words) {
-            let below = |end: u64| match end.saturating_sub(start) {
-                bits @ 0..64 => (1 << bits) - 1,
-                _ => u64::MAX,
-            };
-            *word &= below(range.end) & !below(range.start);
+            *word &= bits_within(start, &range);
+        }
+    }
+
+    /// Adds all places within the range.
+    pub(crate) fn fill(&mut self, range: Range<u64>) {
+        let first = range.start / 64;
+        let words = usize::try_from(first).ok().and_then(|first| self.words.get_mut(first..));
+        let touched = range.end.div_ceil(64).saturating_sub(first);
+        let words =
+            words.unwrap_or_default().iter_mut().take(usize::try_from(touched).unwrap_or(0));
+        for (start, word) in (first * 64..).step_by(64).zip(words) {
+            *word |= bits_within(start, &range);
         }
     }
 
@@ -109,25 +117,27 @@ impl Set {
         if Self::is_sparse(len, self.words.len() * 64) {
             self.places().flat_map(u16::to_le_bytes).collect()
         } else {
-            self.words.iter().flat_map(|word| word.to_le_bytes()).collect()
+            self.bits()
         }
     }
 
-    /// Packs distinct, sorted places.
-    pub(crate) fn pack_sorted(places: &[u16], of: usize) -> Vec<u8> {
-        if Self::is_sparse(places.len(), of) {
-            return places.iter().flat_map(|place| place.to_le_bytes()).collect();
-        }
-        let mut set = Self::empty(of);
-        for place in places {
-            set.insert(*place);
-        }
-        set.pack()
+    /// One bit for each place.
+    pub(crate) fn bits(&self) -> Vec<u8> {
+        self.words.iter().flat_map(|word| word.to_le_bytes()).collect()
     }
 
     const fn is_sparse(len: usize, places: usize) -> bool {
         len * 2 < places / 8
     }
+}
+
+/// The bits of a word, of which the first is for the place `start`, whose places are in the range.
+fn bits_within(start: u64, range: &Range<u64>) -> u64 {
+    let below = |end: u64| match end.saturating_sub(start) {
+        bits @ 0..64 => (1 << bits) - 1,
+        _ => u64::MAX,
+    };
+    below(range.end) & !below(range.start)
 }
 
 #[cfg(test)]
@@ -171,12 +181,16 @@ mod tests {
             kept.keep(from..from + len);
             let expected = sorted.iter().copied().filter(|place| (from..from + len).contains(&u64::from(*place)));
             prop_assert!(kept.places().eq(expected));
+            let mut filled = set_a.clone();
+            filled.fill(from..from + len);
+            let new = (from..from + len).filter_map(|place| u16::try_from(place).ok());
+            let expected: BTreeSet<u16> = sorted.iter().copied().chain(new).collect();
+            prop_assert!(filled.places().eq(expected.into_iter().filter(|place| usize::from(*place) < PLACES)));
         }
 
         #[test]
-        fn packs_in_one_way_and_back(a in places(), b in places()) {
+        fn packs_and_back(a in places(), b in places()) {
             let packed = set_of(&a).pack();
-            prop_assert_eq!(&packed, &Set::pack_sorted(&a.iter().copied().collect::<Vec<_>>(), PLACES));
             prop_assert!(packed.len() <= PLACES / 8);
             let mut united = set_of(&b);
             united.unite_packed(&packed);
