@@ -29,7 +29,7 @@ use ledger::{Ledger, ReadError, StoredEnvelope};
 use poll::Counters;
 use prometheus::Histogram;
 use serde::Deserialize;
-use services::{indexing::Indexed, lag::Lag};
+use services::{lag::Lag, progress::Progress};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 use work::{Room, Service};
@@ -65,7 +65,7 @@ pub struct LogPort {
     /// Messages of the message bus that were dropped, for `/metrics`.
     pub dropped: Arc<AtomicU64>,
     /// Progress of the index.
-    pub indexed: watch::Receiver<Indexed>,
+    pub progress: Progress,
     /// How far those who follow the log are behind.
     pub lags: watch::Receiver<Vec<Lag>>,
     /// What the services have timed.
@@ -82,7 +82,7 @@ struct Shared {
     access_token: AccessToken,
     counters: watch::Receiver<Counters>,
     dropped: Arc<AtomicU64>,
-    indexed: watch::Receiver<Indexed>,
+    progress: Progress,
     lags: watch::Receiver<Vec<Lag>>,
     timings: Vec<Histogram>,
     live: LiveFeed,
@@ -101,7 +101,7 @@ impl Service for LogPort {
             access_token: self.access_token,
             counters: self.counters,
             dropped: self.dropped,
-            indexed: self.indexed,
+            progress: self.progress,
             lags: self.lags,
             timings: self.timings,
             envelopes: Envelopes::new(),
@@ -148,10 +148,10 @@ async fn only_for_this_machine(request: Request, next: Next) -> Response {
 }
 
 async fn metrics(State(shared): State<Shared>) -> Response {
-    let Shared { ledger, counters, dropped, indexed, lags, timings, .. } = shared;
+    let Shared { ledger, counters, dropped, progress, lags, timings, .. } = shared;
     let mut metrics = Exposition::default();
     metrics.counters(&counters.borrow(), dropped.load(Ordering::Relaxed));
-    metrics.log(ledger.size(), indexed.borrow().passed_over);
+    metrics.log(ledger.size(), progress.now().passed_over);
     metrics.followers(&lags.borrow());
     metrics.histograms(&ledger, &timings);
     match metrics.text() {

@@ -20,8 +20,8 @@ use ledger::{Batch, Ledger};
 use model::action;
 use orders::operator::{Operator, token_event};
 use pangea::{Refusal, Status};
-use services::indexing::Indexed;
-use tokio::{sync::watch, time::Instant};
+use services::progress::Progress;
+use tokio::time::Instant;
 
 use crate::{
     about::About,
@@ -66,11 +66,11 @@ pub struct Api {
 
 impl Api {
     /// Creates the API of a site's log, with the operator's API tokens. Searches query the index,
-    /// and wait until `indexed` shows that it has caught up with the log. From then on, saved
+    /// and wait until `progress` shows that it has caught up with the log. From then on, saved
     /// searches are forgotten whenever envelopes of the log are erased.
     pub fn new(
         (ledger, operator): (Ledger, &Operator),
-        (index, indexed): (Reader, watch::Receiver<Indexed>),
+        (index, progress): (Reader, Progress),
         Config { schema, roots, public_url }: Config,
         Saved { searches, promises }: Saved,
     ) -> Self {
@@ -87,7 +87,7 @@ impl Api {
             rooms: rooms.clone(),
         };
         let finder = Finder { log: log.clone(), index, trees: Arc::clone(&trees), roots };
-        let searching = Arc::new(Searching::new(finder, indexed, searches, rooms.clone()));
+        let searching = Arc::new(Searching::new(finder, progress, searches, rooms.clone()));
         let downloads = Arc::new(Downloads::new(log.clone(), Arc::clone(&admission)));
         Self {
             public_url,
@@ -199,7 +199,7 @@ mod tests {
     use model::Event;
     use orders::SiteLog;
     use pangea::{ResultId, request::SearchRequest};
-    use services::indexing;
+    use services::{indexing, progress::progress};
 
     use super::*;
     use crate::saved::{self, SavedSearch};
@@ -211,7 +211,7 @@ mod tests {
         let SiteLog { ledger, writer, operator } = SiteLog::open(&data_dir, None).unwrap();
         indexing::catch_up(&data_dir.index(), &ledger).unwrap();
         let index = Reader::open(&data_dir.index()).unwrap();
-        let (_indexed, watch) = watch::channel(Indexed::default());
+        let (_reports, progress) = progress();
         let config = Config::load(&data_dir.pangea()).unwrap();
         let saved = Saved::open(data_dir.path()).unwrap();
         let searches = Arc::clone(&saved.searches);
@@ -223,7 +223,7 @@ mod tests {
         let request = SearchRequest::parse(br#"{"query":"4711"}"#, &config.schema, now);
         let search = request.unwrap().search;
         let id = ResultId::new(1, [1; 14]);
-        let _api = Api::new((ledger.clone(), &operator), (index, watch), config, saved);
+        let _api = Api::new((ledger.clone(), &operator), (index, progress), config, saved);
         let search = SavedSearch { search, end_leaf: leaf + 1, verbose: false };
         searches.save(&id, search, call.after(saved::LIFETIME)).unwrap();
         let file = || std::fs::read_to_string(folder.path().join("pangea-searches")).unwrap();

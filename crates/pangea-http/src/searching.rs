@@ -12,8 +12,7 @@ use pangea::{
     answer::{Page, SearchResult},
     request::{RECEIVED_AT, RESULTS_MAX, ResultsRequest, SearchRequest},
 };
-use services::indexing::Indexed;
-use tokio::{sync::watch, time::timeout};
+use services::progress::Progress;
 
 use crate::{
     call::Call,
@@ -33,7 +32,7 @@ const INDEX_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Searching {
     log: ShownLog,
     finder: Arc<Finder>,
-    indexed: watch::Receiver<Indexed>,
+    index: Progress,
     saved: Arc<SavedSearches>,
     rooms: Rooms,
 }
@@ -46,7 +45,7 @@ impl Searching {
     /// erased.
     pub(crate) fn new(
         finder: Finder,
-        indexed: watch::Receiver<Indexed>,
+        index: Progress,
         saved: Arc<SavedSearches>,
         rooms: Rooms,
     ) -> Self {
@@ -54,7 +53,7 @@ impl Searching {
         // Their words may come from erased envelopes.
         let forget_words = move || saved_searches::warn_of_words_left(kept.forget_all());
         log.ledger.after_erasing(forget_words);
-        Self { log, finder: Arc::new(finder), indexed, saved, rooms }
+        Self { log, finder: Arc::new(finder), index, saved, rooms }
     }
 
     /// `/v1/search`.
@@ -62,7 +61,7 @@ impl Searching {
         let request = SearchRequest::parse(body, &self.log.schema, call.began)?;
         self.log.check_config(request.config_id.as_deref())?;
         let SearchRequest { search, verbose, limit, .. } = request;
-        let end_leaf = self.indexed().await;
+        let end_leaf = self.index.catch_up(self.log.ledger.size(), INDEX_TIMEOUT).await;
         let expires_at = call.after(saved::LIFETIME);
         let search = SavedSearch { search, end_leaf, verbose };
         let id = ResultId::new(call.began.unix_millis().unsigned_abs(), rand::random());
@@ -123,16 +122,6 @@ impl Searching {
         let finder = Arc::clone(&self.finder);
         let find = move || Ok(finder.find(&search, 0, RESULTS_MAX)?.leaves);
         self.rooms.blocking(call, find).await
-    }
-
-    /// The first leaf that the index does not have, after a short wait for it to catch up.
-    async fn indexed(&self) -> u64 {
-        let size = self.log.ledger.size();
-        let mut indexed = self.indexed.clone();
-        let caught_up = indexed.wait_for(|indexed| indexed.next_leaf >= size);
-        // Whether or not the index has caught up, the answer covers what is indexed now.
-        let _late = timeout(INDEX_TIMEOUT, caught_up).await;
-        self.indexed.borrow().next_leaf
     }
 
     async fn page(

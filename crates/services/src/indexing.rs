@@ -11,7 +11,7 @@ use ledger::{Ledger, ReadError};
 use model::{Envelope, SensorId, derive::Standing, error_chain};
 use prometheus::Histogram;
 use tokio::{
-    sync::{oneshot, watch},
+    sync::oneshot,
     task::JoinError,
     time::{Instant, sleep, sleep_until, timeout_at},
 };
@@ -22,17 +22,21 @@ use work::Service;
 use crate::{
     known::Known,
     log_reading::{Content, read_leaves},
+    progress::{Indexed, Reports},
     timings,
 };
 
 /// Bytes of envelopes that are held in memory while a batch takes what it needs of them.
 const READ_BYTES_MAX: usize = 1 << 20;
-/// Least time between two batches while the log grows slowly. A site's own events were gathered
-/// before they were sealed, for longer than this; those of programs were not. A leaf that comes
-/// alone does not wait.
+/// Least time between two batches while the log grows slowly and somebody waits for the index. A
+/// site's own events were gathered before they were sealed, for longer than this; those of programs
+/// were not.
 const GATHERING_MIN: Duration = Duration::from_millis(5);
-/// The same under load: a batch with a reading of each of thousands of sensors changes many pages
-/// of the file, and a larger one hardly more.
+/// The same while nobody waits: a quarter of a second of readings in one transaction. A leaf that
+/// comes alone does not wait.
+const GATHERING_UNWANTED: Duration = Duration::from_millis(250);
+/// Most time between two batches under load, if somebody waits: a batch with a reading of each of
+/// thousands of sensors changes many pages of the file, and a larger one hardly more.
 const GATHERING_MAX: Duration = Duration::from_millis(200);
 /// Time for each leaf of a batch until the next one: beyond 10,000 leaves a second the batches
 /// grow.
@@ -47,15 +51,6 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Time between two log messages about a fault that lasts.
 const TELL_PERIOD: Duration = Duration::from_secs(60);
 
-/// Progress of the index.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Indexed {
-    /// The first leaf that has not been applied.
-    pub next_leaf: u64,
-    /// Number of leaves that the index could not take.
-    pub passed_over: u64,
-}
-
 /// Indexes the log and reports progress.
 #[derive(Debug)]
 pub struct Indexing {
@@ -63,8 +58,8 @@ pub struct Indexing {
     pub ledger: Ledger,
     /// The index to write.
     pub indexer: Indexer,
-    /// Receives the progress after each batch.
-    pub indexed: watch::Sender<Indexed>,
+    /// Receives the progress after each batch, and says who waits for it.
+    pub reports: Reports,
     /// Who begins with what the index says.
     pub at_start: AtStart,
     /// Takes the time that each leaf of this process has waited until the index had it.
@@ -114,17 +109,17 @@ impl Service for Indexing {
 }
 
 async fn feed(
-    Indexing { ledger, mut indexer, indexed, mut at_start, found_seconds }: Indexing,
+    Indexing { ledger, mut indexer, mut reports, mut at_start, found_seconds }: Indexing,
     shutdown: CancellationToken,
 ) -> Result<Indexer, IndexingError> {
     let found_at_start = ledger.size();
     let mut size = ledger.watch_size();
     let mut ready = Ready::nothing(indexer.next_leaf());
-    let (mut forget_at, mut gathering_until) = (Instant::now(), Instant::now());
+    let (mut forget_at, mut pace) = (Instant::now(), Pace::at_once(Instant::now()));
     let mut failing = Failing::default();
     loop {
         let (next_leaf, passed_over) = (indexer.next_leaf(), indexer.passed_over());
-        indexed.send_replace(Indexed { next_leaf, passed_over });
+        reports.send(Indexed { next_leaf, passed_over });
         if next_leaf >= found_at_start && !at_start.is_told() {
             let (log, kept) = (ledger.clone(), ledger.orders().keep());
             let telling = work::blocking(kept, move || {
@@ -163,7 +158,10 @@ async fn feed(
             };
             let gathered = async {
                 let is_more = more.await;
-                sleep_until(gathering_until).await;
+                sleep_until(pace.if_wanted).await;
+                if at_start.is_told() {
+                    let _unwanted = timeout_at(pace.if_unwanted, reports.wanted(next_leaf)).await;
+                }
                 is_more
             };
             if shutdown.run_until_cancelled(gathered).await != Some(true) {
@@ -199,7 +197,7 @@ async fn feed(
         let (applied, read) = tokio::join!(applying, reading);
         let ((after, applied, leaves), read) = (applied?, read?);
         indexer = after;
-        gathering_until = begin + gathering(leaves);
+        pace = Pace::after(begin, leaves);
         let failure = match (applied, read.transpose()) {
             (Ok(()), Ok(read)) => {
                 failing.is_over();
@@ -216,10 +214,26 @@ async fn feed(
     }
 }
 
-/// Least time from the begin of a batch with so many leaves to the begin of the next one.
-fn gathering(leaves: u64) -> Duration {
-    let of_leaves = GATHERING_OF_LEAF.saturating_mul(u32::try_from(leaves).unwrap_or(u32::MAX));
-    of_leaves.clamp(GATHERING_MIN, GATHERING_MAX)
+/// When the next batch begins, at the earliest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Pace {
+    /// If somebody waits for its leaves.
+    if_wanted: Instant,
+    /// If nobody does.
+    if_unwanted: Instant,
+}
+
+impl Pace {
+    const fn at_once(now: Instant) -> Self {
+        Self { if_wanted: now, if_unwanted: now }
+    }
+
+    /// The pace after a batch with so many leaves.
+    fn after(begin: Instant, leaves: u64) -> Self {
+        let of_leaves = GATHERING_OF_LEAF.saturating_mul(u32::try_from(leaves).unwrap_or(u32::MAX));
+        let if_wanted = begin + of_leaves.clamp(GATHERING_MIN, GATHERING_MAX);
+        Self { if_wanted, if_unwanted: begin + GATHERING_UNWANTED }
+    }
 }
 
 /// Makes a damaged index anew. Tells any other failure, which may pass.
@@ -468,6 +482,7 @@ mod tests {
     use tokio::{task::JoinSet, time::timeout};
 
     use super::*;
+    use crate::progress::{Progress, progress};
 
     const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -489,20 +504,18 @@ mod tests {
     }
 
     /// Indexing, for which nobody waits at the start.
-    fn indexing(ledger: &Ledger, indexer: Indexer, indexed: watch::Sender<Indexed>) -> Indexing {
+    fn indexing(ledger: &Ledger, indexer: Indexer, reports: Reports) -> Indexing {
         Indexing {
             ledger: ledger.clone(),
             indexer,
-            indexed,
+            reports,
             at_start: AtStart::default(),
             found_seconds: timings::found_seconds(),
         }
     }
 
-    async fn caught_up(ledger: &Ledger, indexed: &mut watch::Receiver<Indexed>) -> Indexed {
-        let size = ledger.size();
-        let caught_up = indexed.wait_for(|indexed| indexed.next_leaf >= size);
-        *timeout(DEADLINE, caught_up).await.unwrap().unwrap()
+    async fn caught_up(ledger: &Ledger, progress: &Progress) -> Indexed {
+        timeout(DEADLINE, progress.caught_up(ledger.size())).await.unwrap().unwrap()
     }
 
     /// Number of events found; `None` at the moment when a new index replaces the old one.
@@ -510,6 +523,19 @@ mod tests {
         let query = Query::parse(text, |_| false).unwrap();
         let search = Search { query, ..Search::default() };
         index.search(&search, 0, 500, &mut |_| Ok(None)).ok().map(|page| page.count)
+    }
+
+    #[test]
+    fn batches_come_when_they_are_wanted_or_else_rarely() {
+        let begin = Instant::now();
+        let pace = |leaves| {
+            let Pace { if_wanted, if_unwanted } = Pace::after(begin, leaves);
+            ((if_wanted - begin).as_millis(), (if_unwanted - begin).as_millis())
+        };
+        assert_eq!(pace(0), (5, 250));
+        assert_eq!(pace(50), (5, 250));
+        assert_eq!(pace(500), (50, 250));
+        assert_eq!(pace(u64::MAX), (200, 250), "whoever waits under load waits longer");
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -536,11 +562,11 @@ mod tests {
         damaged.iter_mut().skip(whole.len() + 60).for_each(|byte| *byte ^= 0x55);
         std::fs::write(&segment, damaged).unwrap();
 
-        let (tell, mut indexed) = watch::channel(Indexed::default());
+        let (reports, progress) = progress();
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(indexing(&ledger, indexer, tell).run(stop.clone()));
-        assert_eq!(caught_up(&ledger, &mut indexed).await.passed_over, 3);
+        tasks.spawn(indexing(&ledger, indexer, reports).run(stop.clone()));
+        assert_eq!(caught_up(&ledger, &progress).await.passed_over, 3);
         let told = index.passed_over(9).unwrap();
         let leaves: Vec<u64> = told.newest.iter().map(|(leaf, _)| *leaf).collect();
         assert_eq!((told.count, leaves), (3, vec![lost, first + 77, first + 20]));
@@ -552,9 +578,10 @@ mod tests {
         ledger.append(Events::of(vec![event("another")])).await.unwrap();
         let other =
             move || found(&index, "poison") == Some(2) && found(&index, "another") == Some(1);
+        let mut reported = progress.watch();
         let both = async {
             loop {
-                indexed.changed().await.unwrap();
+                reported.changed().await.unwrap();
                 if other() {
                     break;
                 }
@@ -577,9 +604,9 @@ mod tests {
         // No new index can be made in its place.
         let in_the_way = folder.path().join("index.sqlite.next");
         std::fs::create_dir(&in_the_way).unwrap();
-        let (tell, mut indexed) = watch::channel(Indexed::default());
+        let (reports, progress) = progress();
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
-        tasks.spawn(indexing(&ledger, indexer, tell).run(stop.clone()));
+        tasks.spawn(indexing(&ledger, indexer, reports).run(stop.clone()));
         ledger.append(Events::of(vec![event("word")])).await.unwrap();
         // Closing the damaged file removes this one. That must happen before a new index is made.
         let shared = folder.path().join("index.sqlite-shm");
@@ -591,7 +618,7 @@ mod tests {
         timeout(DEADLINE, is_closed).await.unwrap();
         assert!(tasks.try_join_next().is_none(), "the site goes on");
         std::fs::remove_dir(&in_the_way).unwrap();
-        assert_eq!(caught_up(&ledger, &mut indexed).await.passed_over, 0);
+        assert_eq!(caught_up(&ledger, &progress).await.passed_over, 0);
         let index = Reader::open(&index_file).unwrap();
         assert_eq!(found(&index, "word"), Some(1));
         stop.cancel();
@@ -615,7 +642,7 @@ mod tests {
         let indexer = open(&index_file, &ledger).unwrap();
         let indexing = Indexing {
             at_start: AtStart { known: Some(known), standings: Some(standings) },
-            ..indexing(&ledger, indexer, watch::Sender::new(Indexed::default()))
+            ..indexing(&ledger, indexer, progress().0)
         };
         tasks.spawn(indexing.run(stop.clone()));
         let known = timeout(DEADLINE, is_known).await.unwrap().unwrap();
@@ -648,16 +675,17 @@ mod tests {
 
         let indexer = open(&index_file, &ledger).unwrap();
         let index = indexer.reader().unwrap();
-        let (tell, mut indexed) = watch::channel(Indexed::default());
+        let (reports, progress) = progress();
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
-        tasks.spawn(indexing(&ledger, indexer, tell).run(stop.clone()));
+        tasks.spawn(indexing(&ledger, indexer, reports).run(stop.clone()));
         let leaves = LeafRanges::from_leaves(vec![secret]);
         let (actor, reason) = ("test".to_owned(), "a test".to_owned());
         ledger.erase(Erasure { leaves, actor, reason }, at(2)).await.unwrap();
         ledger.append(Events::of(vec![event("later")])).await.unwrap();
+        let mut reported = progress.watch();
         let both = async {
             while found(&index, "later") != Some(1) || found(&index, "secret") != Some(0) {
-                indexed.changed().await.unwrap();
+                reported.changed().await.unwrap();
             }
         };
         timeout(DEADLINE, both).await.unwrap();

@@ -18,7 +18,7 @@ use work::Service;
 
 use crate::{
     cosigning::{WatchWitnessed, witnessed_leaves},
-    indexing::Indexed,
+    progress::Progress,
     sealing::ToSeal,
 };
 
@@ -158,7 +158,7 @@ pub struct Watching {
     /// The log that is followed.
     pub ledger: Ledger,
     /// Progress of the index.
-    pub indexed: watch::Receiver<Indexed>,
+    pub progress: Progress,
     /// Progress of the pipeline.
     pub judged: watch::Receiver<u64>,
     /// The newest checkpoint that satisfies the policy; `None` without a policy.
@@ -206,7 +206,7 @@ impl Watching {
     fn followers(&self) -> impl Iterator<Item = (Follower, u64)> {
         let checkpoint = self.ledger.published().checkpoint.size.get();
         let own = [
-            (Follower::Index, self.indexed.borrow().next_leaf),
+            (Follower::Index, self.progress.now().next_leaf),
             (Follower::Pipeline, *self.judged.borrow()),
             (Follower::Checkpoint, checkpoint),
         ];
@@ -278,6 +278,7 @@ mod tests {
     use tlog::{KeyName, Signer};
 
     use super::*;
+    use crate::progress::progress;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -327,7 +328,7 @@ mod tests {
         let (events, mut queue) = mpsc::channel(1);
         let watching = Watching {
             ledger,
-            indexed: watch::channel(Indexed::default()).1,
+            progress: progress().1,
             judged: watch::channel(0).1,
             witnessed: None,
             events: events.downgrade(),

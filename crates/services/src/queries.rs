@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use async_nats::{Client, Message};
@@ -37,8 +38,8 @@ use work::Service;
 use crate::{
     cosigning::{WatchWitnessed, witnessed_leaves},
     fleet::{KeptFleet, Location, Totals},
-    indexing::Indexed,
     lag::Lag,
+    progress::Progress,
     searching,
 };
 
@@ -49,6 +50,12 @@ const RECENT_MAX: u32 = 30;
 /// Longest value in the list of sensors, in characters. A longer value is cut off there; the
 /// sensor's readings have all of it.
 const LAST_VALUE_CHARS_MAX: usize = 64;
+/// How long a question waits until the index has what was sealed before it. A batch takes a few
+/// milliseconds; if it takes longer, the answer covers what the index has.
+const CATCH_UP_MAX: Duration = Duration::from_millis(50);
+/// Leaves that may be missing in the index if a question is to wait for them. If there are more,
+/// the site is under load, and its batches come less often than a question would wait.
+const CATCH_UP_LEAVES_MAX: u64 = 1_000;
 /// Bytes of envelopes or of values in one page. A page always has its first item, whatever its
 /// size.
 const PAGE_BYTES_MAX: usize = 1 << 20;
@@ -85,7 +92,7 @@ pub struct LogQueries {
     /// The newest checkpoint that satisfies the site's policy; `None` without a policy.
     pub witnessed: Option<WatchWitnessed>,
     /// Progress of the index.
-    pub indexed: watch::Receiver<Indexed>,
+    pub progress: Progress,
     /// How far those who follow the log are behind.
     pub lags: watch::Receiver<Vec<Lag>>,
     /// Name of the site.
@@ -192,16 +199,19 @@ impl LogQueries {
             Question::Site => self.site(),
             Question::Sensors => {
                 let query: SensorsQuery = parse(body)?;
+                self.catch_up().await;
                 blocking(place, move || self.sensors(&query)).await
             }
             Question::Readings => {
                 let mut query: ReadingsQuery = parse(body)?;
                 query.limit = query.limit.min(ReadingsQuery::LIMIT_MAX);
+                self.catch_up().await;
                 blocking(place, move || self.readings(&query)).await
             }
             Question::Search => {
                 let query: LogsQuery = parse(body)?;
                 let limit = query::events_limit(query.limit).map_err(Failure::Query)?;
+                self.catch_up().await;
                 blocking(place, move || {
                     let end = self.index.next_leaf().map_err(internal)?;
                     // A name that the index cannot look up counts as unknown here. The search
@@ -233,10 +243,20 @@ impl LogQueries {
         }
     }
 
+    /// Has the index take what is sealed now, and waits for it unless that is too much.
+    async fn catch_up(&self) {
+        let size = self.ledger.size();
+        if size.saturating_sub(self.progress.now().next_leaf) <= CATCH_UP_LEAVES_MAX {
+            self.progress.catch_up(size, CATCH_UP_MAX).await;
+        } else {
+            self.progress.want(size);
+        }
+    }
+
     fn site(&self) -> Answer {
         let counters = *self.counters.borrow();
         let dropped = self.dropped.load(Ordering::Relaxed);
-        let passed_over = self.indexed.borrow().passed_over;
+        let passed_over = self.progress.now().passed_over;
         let others = [("dropped", dropped), ("passed_over", passed_over)];
         let vkey = self.ledger.vkey();
         json(&Site {
@@ -539,9 +559,13 @@ mod tests {
     use model::{Event, Timestamp};
     use serde_json::{Value, json};
     use tlog::{KeyName, Signer};
+    use tokio::time::timeout;
 
     use super::*;
-    use crate::indexing;
+    use crate::{
+        indexing,
+        progress::{Indexed, progress},
+    };
 
     /// A log with one event of this message, and its index, that can be asked.
     async fn log_with(folder: &Path, message: &str) -> (LogQueries, Writer) {
@@ -559,7 +583,7 @@ mod tests {
             dropped: Arc::default(),
             counters: watch::Sender::new(Counters::default()).subscribe(),
             witnessed: None,
-            indexed: watch::Sender::new(Indexed::default()).subscribe(),
+            progress: progress().1,
             lags: watch::Sender::new(Vec::new()).subscribe(),
             site_name: message.to_owned(),
             log_url: String::new(),
@@ -618,6 +642,36 @@ mod tests {
         );
         own_writer.close().await.unwrap();
         other_writer.close().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_question_to_the_index_has_it_catch_up_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut log, writer) = log_with(folder.path(), "own").await;
+        let (mut reports, progress) = progress();
+        log.progress = progress;
+        let log = Arc::new(log);
+        let place = Arc::new(Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap());
+        let readings = br#"{"sensor":"a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3","limit":1}"#.as_slice();
+        let questions = [
+            (Question::Search, b"{}".as_slice()),
+            (Question::Sensors, b"{}"),
+            (Question::Readings, readings),
+        ];
+        for (question, body) in questions {
+            let at = Timestamp::from_unix_micros(0);
+            let event = Event::site("TEST", "test", String::new(), at);
+            let leaf = log.ledger.append(Batch::of(vec![event])).await.unwrap().first_leaf;
+            reports.send(Indexed { next_leaf: leaf, passed_over: 0 });
+            let indexing = async {
+                reports.wanted(leaf).await;
+                reports.send(Indexed { next_leaf: leaf + 1, passed_over: 0 });
+            };
+            let asking = Arc::clone(&log).reply(question, body, &place);
+            let both = futures::future::join(asking, indexing);
+            let _answer = timeout(Duration::from_secs(60), both).await.unwrap();
+        }
+        writer.close().await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -12,8 +12,9 @@ use page_http::no_room;
 use services::{
     bus::Connections,
     checkpointing::Checkpointing,
-    indexing::{self, AtStart, Indexed, Indexing},
+    indexing::{self, AtStart, Indexing},
     pipeline::Judging,
+    progress::progress,
     timings,
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -117,7 +118,7 @@ impl JudgingAlone {
         services.run(Indexing {
             ledger: ledger.clone(),
             indexer,
-            indexed: watch::channel(Indexed::default()).0,
+            reports: progress().0,
             at_start: AtStart { standings: Some(tell_standings), ..AtStart::default() },
             found_seconds: timings::found_seconds(),
         });

@@ -13,10 +13,11 @@ use orders::{
 use pangea_http::{Api, Config, PangeaConfigError, Saved, SavedError, no_room};
 use services::{
     checkpointing::Checkpointing,
-    indexing::{self, AtStart, Indexed, Indexing, IndexingError},
+    indexing::{self, AtStart, Indexing, IndexingError},
+    progress::{Progress, progress},
     timings,
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use work::Service as _;
 
@@ -36,7 +37,7 @@ pub struct LogAlone {
     pub ledger: Ledger,
     /// Carries out orders on the log.
     pub operator: Operator,
-    indexed: watch::Receiver<Indexed>,
+    progress: Progress,
     writer: Writer,
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -55,23 +56,23 @@ impl LogAlone {
         let indexer = indexing::open(&data_dir.index(), &ledger)?;
         let index = indexer.reader().map_err(IndexingError::Index)?;
         let for_api = indexer.reader().map_err(IndexingError::Index)?;
-        let (tell_indexed, indexed) = watch::channel(Indexed::default());
+        let (reports, progress) = progress();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let saved = Saved::open(data_dir.path())?;
         let config = Config::load(&data_dir.pangea())?;
-        let api = Api::new((ledger.clone(), &operator), (for_api, indexed.clone()), config, saved);
+        let api = Api::new((ledger.clone(), &operator), (for_api, progress.clone()), config, saved);
 
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         let indexing = Indexing {
             ledger: ledger.clone(),
             indexer,
-            indexed: tell_indexed,
+            reports,
             at_start: AtStart::default(),
             found_seconds: timings::found_seconds(),
         };
         let indexing = indexing.run(stop.clone());
-        // If indexing fails, `indexed` ends for its watchers.
+        // If indexing fails, `progress` ends for those who wait.
         tasks.spawn(async { drop(indexing.await) });
         tasks.spawn(http_server::serve(
             http_server::Places::MANY,
@@ -90,7 +91,7 @@ impl LogAlone {
             index,
             ledger,
             operator,
-            indexed,
+            progress,
             writer,
             stop,
             tasks,
@@ -109,13 +110,8 @@ impl LogAlone {
     /// Waits until the index has every leaf that is sealed now. Returns their number, or `None` if
     /// indexing failed.
     pub async fn indexed(&self) -> Option<u64> {
-        let size = self.ledger.size();
-        let mut indexed = self.indexed.clone();
-        indexed
-            .wait_for(|indexed| indexed.next_leaf >= size)
-            .await
-            .ok()
-            .map(|indexed| indexed.next_leaf)
+        let caught_up = self.progress.caught_up(self.ledger.size()).await;
+        caught_up.map(|indexed| indexed.next_leaf)
     }
 
     /// Stops everything in order.

@@ -25,11 +25,12 @@ use services::{
     checkpointing::Checkpointing,
     cosigning::Cosigning,
     fleet::KeptFleet,
-    indexing::{self, AtStart, Indexed, Indexing},
+    indexing::{self, AtStart, Indexing},
     known::Known,
     lag::{Lag, Watching},
     pipeline::Judging,
     polling::{self, Polling},
+    progress::{Progress, progress},
     queries::{LogQueries, Logs, Queries},
     sealing::{self, Sealing, ToSeal},
     timings,
@@ -244,13 +245,13 @@ impl<'a> Site<'a> {
         let (for_queries, for_pangea) = (reader()?, reader()?);
         let ((tell_known, known), (tell_standings, standings)) =
             (oneshot::channel(), oneshot::channel());
-        let (indexed, watch_indexed) = watch::channel(Indexed::default());
+        let (reports, progress) = progress();
         let (counters, watch_counters) = watch::channel(Counters::default());
         let (lags, watch_lags) = watch::channel(Vec::new());
         let (judged, watch_judged) = watch::channel(0);
         let (found_seconds, verdict_seconds) =
             (timings::found_seconds(), timings::verdict_seconds());
-        let pangea = self.pangea(for_pangea, watch_indexed.clone())?;
+        let pangea = self.pangea(for_pangea, progress.clone())?;
         let public_log = self.public_log();
         let witnessed = public_log.witnessed.clone();
         let ledger = || self.ledger.clone();
@@ -258,13 +259,13 @@ impl<'a> Site<'a> {
         services.run(Indexing {
             ledger: ledger(),
             indexer,
-            indexed,
+            reports,
             at_start: AtStart { known: Some(tell_known), standings: Some(tell_standings) },
             found_seconds: found_seconds.clone(),
         });
         services.run(Watching {
             ledger: ledger(),
-            indexed: watch_indexed.clone(),
+            progress: progress.clone(),
             judged: watch_judged,
             witnessed: witnessed.clone(),
             events: self.events.downgrade(),
@@ -291,7 +292,7 @@ impl<'a> Site<'a> {
             access_token,
             counters: watch_counters.clone(),
             dropped: Arc::clone(dropped),
-            indexed: watch_indexed.clone(),
+            progress: progress.clone(),
             lags: watch_lags.clone(),
             timings: vec![self.seal_seconds.clone(), found_seconds, verdict_seconds],
             others: pangea.router(),
@@ -315,7 +316,7 @@ impl<'a> Site<'a> {
             dropped: Arc::clone(dropped),
             counters: watch_counters,
             witnessed,
-            indexed: watch_indexed,
+            progress,
             lags: watch_lags.clone(),
             site_name: self.data_dir.name().to_owned(),
             log_url: self.addresses.log.clone(),
@@ -331,15 +332,11 @@ impl<'a> Site<'a> {
         log_http::PublicLog { ledger: self.ledger.clone(), witnessed }
     }
 
-    fn pangea(
-        &self,
-        index: Reader,
-        indexed: watch::Receiver<Indexed>,
-    ) -> Result<pangea_http::Api, UpError> {
+    fn pangea(&self, index: Reader, progress: Progress) -> Result<pangea_http::Api, UpError> {
         let config = pangea_http::Config::load(&self.data_dir.pangea()).map_err(UpError::folder)?;
         let saved = pangea_http::Saved::open(self.data_dir.path()).map_err(UpError::folder)?;
         let log = (self.ledger.clone(), &self.operator);
-        Ok(pangea_http::Api::new(log, (index, indexed), config, saved))
+        Ok(pangea_http::Api::new(log, (index, progress), config, saved))
     }
 
     fn start_polling(

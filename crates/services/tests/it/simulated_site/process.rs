@@ -12,9 +12,10 @@ use poll::{Action, Bus, Config, Poller, Source};
 use sensor_reader::judge;
 use services::{
     checkpointing::Checkpointing,
-    indexing::{self, AtStart, Indexed, Indexing},
+    indexing::{self, AtStart, Indexing},
     known::Known,
     pipeline::{Judging, SensorReader},
+    progress::progress,
     sealing::{QUEUE_EVENTS_MAX, Sealing, ToSeal},
     timings,
 };
@@ -180,7 +181,7 @@ impl Process {
         let indexing = Indexing {
             ledger: ledger.clone(),
             indexer,
-            indexed: watch::Sender::new(Indexed::default()),
+            reports: progress().0,
             at_start: AtStart { known: Some(known), standings: Some(standings) },
             found_seconds: timings::found_seconds(),
         };
