@@ -33,7 +33,7 @@ use prometheus::Histogram;
 use tokio::{
     sync::{oneshot, watch},
     task::JoinError,
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout_at},
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -51,8 +51,8 @@ const CURSOR: &str = "sensor-reader";
 const READ_MAX: usize = 1_000;
 /// Bytes of envelopes that are read at once.
 const READ_BYTES_MAX: usize = 1 << 20;
-/// How long leaves gather before they are read, counted from the last read; more than
-/// [`READ_MAX`] leaves do not wait. A component instance costs the same for one leaf as for many,
+/// How long leaves gather before they are read, counted from the last read. [`READ_MAX`] leaves
+/// that are there do not wait. A component instance costs the same for one leaf as for many,
 /// and half of this is what a derived event waits at least.
 const GATHER: Duration = Duration::from_millis(40);
 /// Time between two appends of a cursor from which nothing was derived. A start asks again about
@@ -215,8 +215,10 @@ impl<R: SensorReader> Pipeline<R> {
         let mut size = self.ledger.watch_size();
         // The sender lives as long as the ledger, of which we hold a handle.
         let _alive = size.wait_for(|size| *size > from).await.is_ok();
-        let many = size.wait_for(|size| *size >= from + READ_MAX as u64);
-        let _in_time = timeout_at(gathered, many).await.is_ok();
+        // Looking at each commit group meanwhile would wake this task up as often.
+        if *size.borrow() < from + READ_MAX as u64 {
+            sleep_until(gathered).await;
+        }
         let mut warned = false;
         loop {
             let ledger = self.ledger.clone();

@@ -38,9 +38,10 @@ use crate::{
 use keeping_up::KeepingUp;
 use subscriptions::{Heartbeats, Sender, Subscriptions, Topic};
 
-/// Least time between two steps. Polls and answers are late by at most so much, which is little
-/// against the shortest answer timeout (10 ms), and the site wakes up at most so often.
-const STEP: Duration = Duration::from_millis(2);
+/// Least time between two steps. Polls and the stamps of answers are late by at most so much, which
+/// is half of the shortest answer timeout (10 ms), and the site wakes up at most so often. A step
+/// costs nearly the same for one message as for ten.
+const STEP: Duration = Duration::from_millis(5);
 /// Heartbeats that are handled in one step, in about two milliseconds. Answers do not wait longer
 /// for them.
 const HEARTBEATS_OF_STEP: usize = 256;
