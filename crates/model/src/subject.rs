@@ -1,5 +1,10 @@
 //! NATS subjects: where messages go and on which patterns they are received.
 
+// A chip without compare-and-swap has no threads that could share a subject.
+#[cfg(not(target_has_atomic = "ptr"))]
+use alloc::rc::Rc as Shared;
+#[cfg(target_has_atomic = "ptr")]
+use alloc::sync::Arc as Shared;
 use alloc::{borrow::ToOwned as _, string::String, vec::Vec};
 use core::fmt;
 
@@ -15,10 +20,10 @@ pub enum Protocol {
 }
 
 /// A NATS subject without wildcards that a device may name. Subjects of the engines and of the site
-/// itself are refused.
+/// itself are refused. Cheap to clone: a poller names each subject in several places.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Subject(String);
+pub struct Subject(Shared<str>);
 
 impl Subject {
     /// Longest subject in bytes. NATS limits a whole protocol line to 4 KiB.
@@ -58,7 +63,7 @@ impl Subject {
         if subject.contains(['*', '>', '+', '#']) {
             return refuse("it has a wildcard");
         }
-        Ok(Self(subject))
+        Ok(Self(subject.into()))
     }
 
     /// The subject in NATS syntax.
@@ -84,13 +89,13 @@ impl TryFrom<String> for Subject {
 
 impl From<Subject> for String {
     fn from(subject: Subject) -> Self {
-        subject.0
+        Self::from(&subject)
     }
 }
 
 impl From<&Subject> for String {
     fn from(subject: &Subject) -> Self {
-        subject.0.to_owned()
+        subject.as_str().to_owned()
     }
 }
 
