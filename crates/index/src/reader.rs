@@ -368,7 +368,11 @@ fn read_status(
     const VALUE_CHARS_MAX: usize = 256;
     let heartbeat = row.get_ref(1)?.as_str()?;
     let Ok(heartbeat) = Heartbeat::from_canonical(heartbeat) else { return Ok(None) };
-    let mut recent = newest(connection, row.get(0)?, (i64::MIN, i64::MAX), recent_max)?;
+    // A start asks for all sensors and no reading: it has no time to look at each.
+    let mut recent = match recent_max {
+        0 => Vec::new(),
+        _ => newest(connection, row.get(0)?, (i64::MIN, i64::MAX), recent_max)?,
+    };
     for reading in &mut recent {
         if let Some((end, _)) = reading.value.char_indices().nth(VALUE_CHARS_MAX) {
             reading.value.truncate(end);
