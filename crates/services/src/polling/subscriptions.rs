@@ -4,7 +4,7 @@
 //! each message. Of each read of the socket, the poller hears a few messages of one topic and no
 //! more; and it handles heartbeats, which cost the most, only after every answer.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque, hash_map::Entry};
 
 use model::{Heartbeat, Pattern, Protocol, SensorId, Subject};
 use nats::{Connection, Message};
@@ -12,33 +12,38 @@ use poll::Now;
 
 /// Messages of one topic that are heard of one read of the socket, which takes some milliseconds. A
 /// sensor answers once in a hundred; the rest is counted as dropped.
-const OF_TOPIC_MAX: u32 = 16;
+const OF_TOPIC_MAX: u16 = 16;
+/// Heartbeats of one sensor that wait. It sends one or two in a minute; the rest is counted as
+/// dropped.
+const OF_SENSOR_MAX: u8 = 4;
 /// Heartbeats that wait: each sensor of three full fleets at once. Further ones are dropped.
 const HEARTBEATS_MAX: usize = 65_536;
 /// Bytes of heartbeats that wait: three full fleets, with half a kilobyte each.
 const HEARTBEATS_BYTES_MAX: usize = 32 << 20;
 
 /// The subscriptions of the connection to the devices.
+///
+/// Each sensor has a place, which another one may get after it. The number of a subscription names
+/// the place, how often it was given away, and the topic. So no number is used twice, and a message
+/// that was under way when a subscription ended is not taken for another's.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     patterns: Vec<Pattern>,
-    of_sensors: HashMap<u64, OfTopic>,
-    /// The subscription of each sensor's read topic. That of its disconnect topic has the next
-    /// number.
-    of_sensor: HashMap<SensorId, u64>,
-    /// The number of the next subscription. None is used twice, so a message that was under way
-    /// when a subscription ended is not taken for another's.
-    next: u64,
+    places: Vec<Place>,
+    free: Vec<u32>,
+    of_sensor: HashMap<SensorId, u32>,
     /// Reads of the socket so far.
     reads: u64,
 }
 
 #[derive(Debug)]
-struct OfTopic {
+struct Place {
     sensor: SensorId,
-    topic: Topic,
-    /// Messages in a read of the socket, and which read that is.
-    messages: u32,
+    /// Which of its topics are subscribed to.
+    topics: [bool; 2],
+    /// Messages of each topic in a read of the socket, and which read that is.
+    messages: [u16; 2],
+    given: u32,
     read: u64,
 }
 
@@ -49,6 +54,10 @@ pub(super) enum Topic {
     Read,
     /// The sensor says there that it disconnects.
     Disconnect,
+}
+
+impl Topic {
+    const ALL: [Self; 2] = [Self::Read, Self::Disconnect];
 }
 
 /// Whose message it is.
@@ -67,7 +76,7 @@ pub(super) enum Sender {
 impl Subscriptions {
     /// Subscribes to heartbeats, and to nothing else yet.
     pub(super) fn of(patterns: Vec<Pattern>, connection: &mut Connection<Now>) -> Self {
-        let subscriptions = Self { next: patterns.len() as u64, patterns, ..Self::default() };
+        let subscriptions = Self { patterns, ..Self::default() };
         subscriptions.hear_heartbeats(connection);
         subscriptions
     }
@@ -85,17 +94,25 @@ impl Subscriptions {
         topics: (&Subject, Option<&Subject>),
         connection: Option<&mut Connection<Now>>,
     ) {
-        let number = self.next;
-        self.next += 2;
-        let of = |topic| OfTopic { sensor, topic, messages: 0, read: 0 };
-        self.of_sensors.insert(number, of(Topic::Read));
-        if topics.1.is_some() {
-            self.of_sensors.insert(number + 1, of(Topic::Disconnect));
-        }
-        self.of_sensor.insert(sensor, number);
+        let place = self.free.pop().unwrap_or_else(|| {
+            let (topics, messages) = ([false; 2], [0; 2]);
+            self.places.push(Place { sensor, topics, messages, given: 0, read: 0 });
+            let index = self.places.len() - 1;
+            u32::try_from(index).expect("fewer than 2^32 sensors fit into memory")
+        });
+        self.of_sensor.insert(sensor, place);
+        let Some(taken) = self.places.get_mut(place as usize) else { return };
+        (taken.sensor, taken.topics) = (sensor, [true, topics.1.is_some()]);
+        let given = taken.given;
         if let Some(connection) = connection {
-            subscribe(number, topics, connection);
+            subscribe(|topic| self.number(place, given, topic), topics, connection);
         }
+    }
+
+    /// The number of a subscription.
+    fn number(&self, place: u32, given: u32, topic: Topic) -> u64 {
+        let of_place = (u64::from(given) << PLACE_BITS) | u64::from(place);
+        self.patterns.len() as u64 + 2 * of_place + topic as u64
     }
 
     /// Ends the subscriptions of a sensor.
@@ -104,11 +121,14 @@ impl Subscriptions {
         sensor: SensorId,
         mut connection: Option<&mut Connection<Now>>,
     ) {
-        let Some(number) = self.of_sensor.remove(&sensor) else { return };
-        for number in [number, number + 1] {
-            if self.of_sensors.remove(&number).is_some()
-                && let Some(connection) = &mut connection
-            {
+        let Some(place) = self.of_sensor.remove(&sensor) else { return };
+        let Some(left) = self.places.get_mut(place as usize) else { return };
+        let (topics, given) = (std::mem::take(&mut left.topics), left.given);
+        left.given = given.wrapping_add(1);
+        self.free.push(place);
+        for (topic, _) in Topic::ALL.into_iter().zip(topics).filter(|(_, is_heard)| *is_heard) {
+            let number = self.number(place, given, topic);
+            if let Some(connection) = &mut connection {
                 connection.unsubscribe(number);
             }
         }
@@ -123,9 +143,11 @@ impl Subscriptions {
     ) {
         self.hear_heartbeats(connection);
         for heartbeat in sensors {
-            if let Some(number) = self.of_sensor.get(&heartbeat.id) {
+            if let Some(&place) = self.of_sensor.get(&heartbeat.id)
+                && let Some(given) = self.places.get(place as usize).map(|place| place.given)
+            {
                 let topics = (&heartbeat.read_topic, heartbeat.disconnect_topic.as_ref());
-                subscribe(*number, topics, connection);
+                subscribe(|topic| self.number(place, given, topic), topics, connection);
             }
         }
     }
@@ -140,31 +162,44 @@ impl Subscriptions {
         if has_status(message.headers) {
             return Sender::Nobody;
         }
-        if message.subscription < self.patterns.len() as u64 {
+        let Some(number) = message.subscription.checked_sub(self.patterns.len() as u64) else {
             return Sender::Heartbeat;
-        }
-        let Some(of_topic) = self.of_sensors.get_mut(&message.subscription) else {
+        };
+        let topic = if number.is_multiple_of(2) { Topic::Read } else { Topic::Disconnect };
+        let of_place = number / 2;
+        let (given, index) = (of_place >> PLACE_BITS, of_place & ((1 << PLACE_BITS) - 1));
+        let place = usize::try_from(index).ok().and_then(|index| self.places.get_mut(index));
+        let Some(place) = place.filter(|place| u64::from(place.given) == given) else {
             return Sender::Nobody;
         };
-        if of_topic.read != self.reads {
-            (of_topic.read, of_topic.messages) = (self.reads, 0);
+        if place.read != self.reads {
+            (place.read, place.messages) = (self.reads, [0; 2]);
         }
-        of_topic.messages += 1;
-        match of_topic.messages {
-            ..=OF_TOPIC_MAX => Sender::Sensor(of_topic.sensor, of_topic.topic),
+        let of_topic = topic as usize;
+        let (Some(true), Some(messages)) =
+            (place.topics.get(of_topic), place.messages.get_mut(of_topic))
+        else {
+            return Sender::Nobody;
+        };
+        *messages = messages.saturating_add(1);
+        match *messages {
+            ..=OF_TOPIC_MAX => Sender::Sensor(place.sensor, topic),
             _ => Sender::Dropped,
         }
     }
 }
 
+/// Bits of a subscription's number that name the place: more places than a site has sensors.
+const PLACE_BITS: u32 = 32;
+
 fn subscribe(
-    number: u64,
+    number: impl Fn(Topic) -> u64,
     (read, disconnect): (&Subject, Option<&Subject>),
     connection: &mut Connection<Now>,
 ) {
-    connection.subscribe(read, number);
+    connection.subscribe(read, number(Topic::Read));
     if let Some(disconnect) = disconnect {
-        connection.subscribe(disconnect, number + 1);
+        connection.subscribe(disconnect, number(Topic::Disconnect));
     }
 }
 
@@ -177,6 +212,8 @@ fn has_status(headers: &[u8]) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Heartbeats {
     waiting: VecDeque<Waiting>,
+    /// How many of each sensor wait.
+    of_sensor: HashMap<SensorId, u8>,
     bytes: usize,
 }
 
@@ -186,6 +223,8 @@ pub(super) struct Waiting {
     pub(super) subject: String,
     pub(super) protocol: Protocol,
     pub(super) payload: Vec<u8>,
+    /// The sensor that it names, as far as that can be seen without parsing it.
+    sensor: Option<SensorId>,
 }
 
 impl Heartbeats {
@@ -196,14 +235,21 @@ impl Heartbeats {
     /// Adds a heartbeat. Returns whether there was room.
     pub(super) fn push(&mut self, message: Message<'_>) -> bool {
         let bytes = message.payload.len() + message.subject.len();
-        let has_room =
-            self.waiting.len() < HEARTBEATS_MAX && self.bytes + bytes <= HEARTBEATS_BYTES_MAX;
+        let sensor = named(message.payload);
+        let of_sensor = sensor.and_then(|sensor| self.of_sensor.get(&sensor)).copied();
+        let has_room = self.waiting.len() < HEARTBEATS_MAX
+            && self.bytes + bytes <= HEARTBEATS_BYTES_MAX
+            && of_sensor.is_none_or(|count| count < OF_SENSOR_MAX);
         if has_room {
             self.bytes += bytes;
+            if let Some(sensor) = sensor {
+                *self.of_sensor.entry(sensor).or_default() += 1;
+            }
             self.waiting.push_back(Waiting {
                 subject: message.subject.to_owned(),
                 protocol: protocol(message.headers),
                 payload: message.payload.to_owned(),
+                sensor,
             });
         }
         has_room
@@ -212,12 +258,31 @@ impl Heartbeats {
     pub(super) fn pop(&mut self) -> Option<Waiting> {
         let waiting = self.waiting.pop_front()?;
         self.bytes -= waiting.payload.len() + waiting.subject.len();
+        if let Some(sensor) = waiting.sensor
+            && let Entry::Occupied(mut count) = self.of_sensor.entry(sensor)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
         if self.waiting.is_empty() {
             // A fleet that came at once does not keep its room.
-            self.waiting = VecDeque::new();
+            *self = Self::default();
         }
         Some(waiting)
     }
+}
+
+/// The sensor that a heartbeat names: the text after its first `"id"`. The poller reads it properly
+/// later. What is not found here counts for no sensor.
+fn named(payload: &[u8]) -> Option<SensorId> {
+    const KEY: &[u8] = b"\"id\"";
+    let key = payload.windows(KEY.len()).position(|window| window == KEY)?;
+    let mut parts = payload.get(key + KEY.len()..)?.split(|byte| *byte == b'"');
+    let colon = parts.next()?.trim_ascii();
+    let text = parts.next().filter(|_| colon == b":")?;
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// The protocol of the sender. NATS' gateway marks messages that came by MQTT.
@@ -242,7 +307,7 @@ mod tests {
         let [first, second] = [[1; 16], [2; 16]].map(SensorId::from_bytes);
         let (read, disconnect) = (Subject::parse("a").unwrap(), Subject::parse("b").unwrap());
         let patterns = vec![Pattern::parse("*.heartbeat").unwrap()];
-        let mut subscriptions = Subscriptions { next: 1, patterns, ..Subscriptions::default() };
+        let mut subscriptions = Subscriptions { patterns, ..Subscriptions::default() };
         subscriptions.add(first, (&read, None), None);
         subscriptions.add(second, (&read, Some(&disconnect)), None);
         let sender =
@@ -259,7 +324,8 @@ mod tests {
         subscriptions.add(second, (&disconnect, None), None);
         assert_eq!(sender(&mut subscriptions, 3), Sender::Nobody);
         assert_eq!(sender(&mut subscriptions, 4), Sender::Nobody);
-        assert_eq!(sender(&mut subscriptions, 5), Sender::Sensor(second, Topic::Read));
+        let renewed = subscriptions.number(1, 1, Topic::Read);
+        assert_eq!(sender(&mut subscriptions, renewed), Sender::Sensor(second, Topic::Read));
     }
 
     #[test]
@@ -290,6 +356,18 @@ mod tests {
         assert!(heartbeats.pop().is_none() && heartbeats.bytes == 0);
         let pushed = (0..100_000).filter(|_| heartbeats.push(message(0, ""))).count();
         assert_eq!(pushed, HEARTBEATS_MAX);
+        // A sensor that sends nothing else keeps no other one's from being heard.
+        let beat =
+            |id: u8| format!(r#"{{"alias":"a","id" : "{}"}}"#, SensorId::from_bytes([id; 16]));
+        let mut heartbeats = Heartbeats::default();
+        let mut push = |id| {
+            let payload = beat(id);
+            heartbeats.push(Message { payload: payload.as_bytes(), ..message(0, "") })
+        };
+        assert_eq!((0..100).filter(|_| push(1)).count(), 4);
+        assert!(push(2));
+        let taken = std::iter::from_fn(|| heartbeats.pop()).count();
+        assert_eq!((taken, heartbeats.of_sensor.len()), (5, 0));
         let mut heartbeats = Heartbeats::default();
         let payload = vec![b'x'; 8 << 20];
         let large = Message { payload: &payload, ..message(0, "") };
