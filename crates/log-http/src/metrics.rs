@@ -25,6 +25,7 @@ impl Exposition {
     pub(crate) fn counters(&mut self, counters: &Counters, dropped: u64) {
         let Counters {
             polls,
+            repeats,
             answers,
             timeouts,
             value_errors,
@@ -33,9 +34,16 @@ impl Exposition {
             skipped,
             refused_heartbeats,
             shortest_interval,
+            in_flight,
+            waiting,
         } = *counters;
         for (name, help, value) in [
             ("sealwire_polls_total", "Polls sent.", polls),
+            (
+                "sealwire_repeats_total",
+                "Times that a poll without an answer was sent again.",
+                repeats,
+            ),
             ("sealwire_answers_total", "Answers in time that were understood.", answers),
             ("sealwire_timeouts_total", "Polls without an answer in time.", timeouts),
             (
@@ -65,11 +73,23 @@ impl Exposition {
             counter.inc_by(value);
             self.add(&counter);
         }
-        let help = "Shortest interval at which any sensor is polled now; 0 if each is polled as often as it asks.";
-        let gauge = Gauge::new("sealwire_shortest_poll_interval_seconds", help)
-            .expect("a name of Prometheus'");
-        gauge.set(shortest_interval.unwrap_or_default().as_secs_f64());
-        self.add(&gauge);
+        for (name, help, value) in [
+            (
+                "sealwire_shortest_poll_interval_seconds",
+                "Shortest interval at which any sensor is polled now; 0 if each is polled as often as it asks.",
+                shortest_interval.unwrap_or_default().as_secs_f64(),
+            ),
+            ("sealwire_polls_in_flight", "Polls whose answers are awaited.", in_flight.into()),
+            (
+                "sealwire_polls_waiting",
+                "Polls that are due and wait for room among those in flight.",
+                waiting.into(),
+            ),
+        ] {
+            let gauge = Gauge::new(name, help).expect("a name of Prometheus'");
+            gauge.set(value);
+            self.add(&gauge);
+        }
     }
 
     /// The sizes of the log and of what the index left out.

@@ -31,7 +31,7 @@ pub const FIELDS_LEFT_OUT: &str = "FIELDS_LEFT_OUT";
 /// Heartbeats were refused. Reported once a minute for each reason and subject.
 pub const HEARTBEATS_REFUSED: &str = "HEARTBEATS_REFUSED";
 /// The site polls sensors less often than they ask for: those that ask for more than the site's
-/// poll budget allows, or one that never answered.
+/// poll budget allows, or one that does not answer.
 pub const POLLS_STRETCHED: &str = "POLLS_STRETCHED";
 /// The site polls sensors at the intervals they ask for again.
 pub const POLLS_RESTORED: &str = "POLLS_RESTORED";

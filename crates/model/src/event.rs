@@ -552,8 +552,8 @@ impl Event {
             action::HEARTBEAT_RESUMED => ("heartbeats resumed", false),
             action::SENSOR_DISCONNECTED => ("disconnected", false),
             action::SENSOR_FORGOTTEN => ("forgotten, because it never answered", false),
-            action::POLLS_STRETCHED => ("polled less often, because it never answered", false),
-            action::POLLS_RESTORED => ("answers now, and is polled as often as it asks", false),
+            action::POLLS_STRETCHED => ("polled less often, because it does not answer", false),
+            action::POLLS_RESTORED => ("polled as often as it asks again", false),
             other => (other, false),
         };
         let detail = Detail {

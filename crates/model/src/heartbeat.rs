@@ -23,6 +23,9 @@ use crate::{
 pub struct Heartbeat {
     /// Name of the sensor for people.
     pub alias: String,
+    /// Milliseconds in which the sensor answers a poll, if it needs another time than others.
+    #[serde(rename = "answer_timeout", skip_serializing_if = "Option::is_none")]
+    pub answer_timeout_ms: Option<u32>,
     /// Topic on which any message means that the sensor disconnects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disconnect_topic: Option<Subject>,
@@ -52,6 +55,9 @@ pub struct Heartbeat {
     pub range: Option<Range>,
     /// Topic on which the sensor publishes its answers.
     pub read_topic: Subject,
+    /// Times that a poll without an answer is repeated, if the sensor says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u8>,
     /// Unit of its values, for example `°C`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
@@ -65,6 +71,12 @@ impl Heartbeat {
     pub const NAME_CHARS_MAX: usize = 60;
     /// Longest public key in characters. It holds 32 bytes in any encoding.
     pub const KEY_CHARS_MAX: usize = 128;
+    /// Shortest time for an answer that a sensor may declare.
+    pub const ANSWER_TIMEOUT_MS_MIN: u32 = 10;
+    /// Longest time for an answer that a sensor may declare: a mesh needs seconds.
+    pub const ANSWER_TIMEOUT_MS_MAX: u32 = 60_000;
+    /// Most times that a poll is repeated.
+    pub const RETRIES_MAX: u8 = 5;
     /// Shortest poll interval: a tenth of a second, well above the round trip of a poll.
     pub const POLL_INTERVAL_MS_MIN: u64 = 100;
     /// Longest poll interval: one day.
@@ -106,6 +118,7 @@ impl Heartbeat {
             poll_interval_ms: required(&object, "poll_interval", poll_interval)?,
             poll_topic: required(&object, "poll_topic", topic)?,
             read_topic: required(&object, "read_topic", topic)?,
+            answer_timeout_ms: object.optional("answer_timeout", answer_timeout),
             disconnect_topic: object.optional("disconnect_topic", topic),
             ip_addr: object.optional("ip_addr", name),
             location: object.optional("location", name).unwrap_or_default(),
@@ -113,6 +126,7 @@ impl Heartbeat {
             public_key: object.optional("public_key", |json| text_up_to(Self::KEY_CHARS_MAX, json)),
             quantity: object.optional("quantity", name),
             range: object.optional("range", range),
+            retries: object.optional("retries", retries),
             unit: object.optional("unit", name),
         };
         Ok((heartbeat, object.into_left_out()))
@@ -140,6 +154,12 @@ impl Heartbeat {
         } else {
             format!("{}.{}", self.location, self.alias)
         }
+    }
+
+    /// Time in which the sensor answers a poll, if it says so.
+    #[must_use]
+    pub fn answer_timeout(&self) -> Option<Duration> {
+        self.answer_timeout_ms.map(|millis| Duration::from_millis(millis.into()))
     }
 
     /// Time between two polls.
@@ -216,6 +236,19 @@ fn poll_interval(json: &RawValue) -> Result<u64, String> {
     }
 }
 
+fn answer_timeout(json: &RawValue) -> Result<u32, String> {
+    let (min, max) = (Heartbeat::ANSWER_TIMEOUT_MS_MIN, Heartbeat::ANSWER_TIMEOUT_MS_MAX);
+    let millis = whole_number(max.into(), json).ok().and_then(|millis| u32::try_from(millis).ok());
+    let refused = || format!("it is not a whole number of {min} to {max} milliseconds");
+    millis.filter(|millis| (min..=max).contains(millis)).ok_or_else(refused)
+}
+
+fn retries(json: &RawValue) -> Result<u8, String> {
+    let max = Heartbeat::RETRIES_MAX;
+    let times = whole_number(max.into(), json).ok().and_then(|times| u8::try_from(times).ok());
+    times.ok_or_else(|| format!("it is not a whole number from 0 to {max}"))
+}
+
 fn name(json: &RawValue) -> Result<String, String> {
     let name = text_up_to(Heartbeat::NAME_CHARS_MAX, json)?;
     if name.chars().any(char::is_control) {
@@ -278,7 +311,10 @@ mod tests {
     fn what_is_sealed_is_canonical_and_read_back() {
         let text =
             REFERENCE.replace("\"location\"", "\"range\":[-0.5,50],\"unit\":\"°C\",\"location\"");
+        let text = text.replacen('{', "{\"retries\":2,\"answer_timeout\":3000,", 1);
         let heartbeat = Heartbeat::parse(text.as_bytes()).unwrap();
+        assert_eq!(heartbeat.answer_timeout(), Some(Duration::from_secs(3)));
+        assert_eq!(heartbeat.retries, Some(2));
         let canonical = heartbeat.canonical();
         let value: serde_json::Value = serde_json::from_str(&canonical).unwrap();
         assert_eq!(canonical, serde_json_canonicalizer::to_string(&value).unwrap());
@@ -331,6 +367,10 @@ mod tests {
             ("ip_addr", "[192,168,1,1]", "it is an array"),
             ("location", "null,\"location\":\"Hall\"", "it appears twice"),
             ("public_key", "5", "it is a number"),
+            ("answer_timeout", "9", "10 to 60000 milliseconds"),
+            ("answer_timeout", "60001", "10 to 60000 milliseconds"),
+            ("answer_timeout", "\"500\"", "10 to 60000 milliseconds"),
+            ("retries", "6", "a whole number from 0 to 5"),
             ("disconnect_topic", "\"a.*\"", "it has a wildcard"),
             ("disconnect_topic", "\"runtime.host\"", "reserved"),
         ] {

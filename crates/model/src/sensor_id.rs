@@ -39,6 +39,12 @@ impl SensorId {
     pub fn is_of_series(self) -> bool {
         self.0.as_bytes().starts_with(&Self::OF_SERIES) && self.0.get_version_num() == 8
     }
+
+    /// The two halves of the UUID as numbers.
+    #[must_use]
+    pub const fn halves(self) -> (u64, u64) {
+        self.0.as_u64_pair()
+    }
 }
 
 impl fmt::Display for SensorId {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use model::{Event, Heartbeat, SensorId, Subject, Timestamp};
 
-use crate::counters::Counters;
+use crate::{clock::Instant, counters::Counters};
 
 /// One action for the driver. Order matters: the driver must subscribe before it sends the first
 /// poll that needs the subscription.
@@ -29,6 +29,11 @@ pub enum Action {
     SendPoll {
         /// The sensor that is polled.
         sensor: SensorId,
+        /// The poll's number. A poll that is repeated keeps its number.
+        poll: u64,
+        /// When it could be sent first. What is later is the driver's own delay, or waited for room
+        /// among the polls in flight.
+        due_at: Instant,
         /// The sensor's poll topic.
         subject: Subject,
         /// The reply subject: the sensor's read topic, so that a NATS sensor may answer there. If
@@ -47,11 +52,23 @@ pub const POLL: &[u8] = b"poll";
 /// Queue of actions, and counters, that the sub-machines share.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    pub(crate) actions: VecDeque<Action>,
+    actions: VecDeque<Action>,
     pub(crate) counters: Counters,
 }
 
 impl Outbox {
+    /// Room for actions that is kept while there are none: a start makes a hundred thousand of
+    /// them.
+    const KEPT_MAX: usize = 4_096;
+
+    pub(crate) fn next(&mut self) -> Option<Action> {
+        let next = self.actions.pop_front();
+        if self.actions.is_empty() && self.actions.capacity() > Self::KEPT_MAX {
+            self.actions = VecDeque::new();
+        }
+        next
+    }
+
     pub(crate) fn subscribe(&mut self, heartbeat: &Heartbeat) {
         self.actions.push_back(Action::Subscribe {
             sensor: heartbeat.id,
@@ -64,9 +81,11 @@ impl Outbox {
         self.actions.push_back(Action::Unsubscribe { sensor });
     }
 
-    pub(crate) fn send_poll(&mut self, heartbeat: &Heartbeat) {
+    pub(crate) fn send_poll(&mut self, heartbeat: &Heartbeat, poll: u64, due_at: Instant) {
         self.actions.push_back(Action::SendPoll {
             sensor: heartbeat.id,
+            poll,
+            due_at,
             subject: heartbeat.poll_topic.clone(),
             reply: heartbeat.read_topic.clone(),
         });

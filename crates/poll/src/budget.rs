@@ -132,15 +132,12 @@ impl Budget {
         self.look_at.into_iter().chain(tell_at).min()
     }
 
-    /// Checks whether the wishes fit, if a check is due. Returns whether the shortest interval
-    /// changed.
-    pub(crate) fn look(&mut self, now: Instant) -> bool {
-        if self.look_at.is_none_or(|at| at > now) {
-            return false;
+    /// Checks whether the wishes fit, if a check is due.
+    pub(crate) fn look(&mut self, now: Instant) {
+        if self.look_at.is_some_and(|at| at <= now) {
+            self.look_at = None;
+            self.shortest = self.fitting();
         }
-        self.look_at = None;
-        let fitting = self.fitting();
-        core::mem::replace(&mut self.shortest, fitting) != fitting
     }
 
     /// Takes the report that is due, if any.
@@ -205,7 +202,7 @@ mod tests {
                 budget.wish(None, Some(Duration::from_millis(*millis)), at(0));
             }
         }
-        let _change = budget.look(at(1));
+        budget.look(at(1));
         budget.shortest()
     }
 
@@ -227,12 +224,14 @@ mod tests {
         for _ in 0..2 {
             budget.wish(None, fast, at(0));
         }
-        assert!(budget.look(at(1)));
+        budget.look(at(1));
         let begins = budget.tell(at(1)).unwrap();
         assert_eq!(begins.shortest, Some(Duration::from_millis(200)));
-        assert!(!budget.look(at(2)) && budget.tell(at(2)).is_none(), "it is said once");
+        budget.look(at(2));
+        assert!(budget.tell(at(2)).is_none(), "it is said once");
         budget.wish(fast, None, at(3));
-        assert!(budget.look(at(4)) && budget.shortest().is_none());
+        budget.look(at(4));
+        assert_eq!(budget.shortest(), None);
         assert!(budget.tell(at(4)).is_none(), "nor more often than once a minute");
         assert_eq!(budget.deadline(), Some(at(61)));
         assert_eq!(budget.tell(at(61)).unwrap().shortest, None);
@@ -245,12 +244,13 @@ mod tests {
         for _ in 0..1_000 {
             budget.wish(None, Some(Duration::from_millis(100)), at(0));
         }
-        assert!(!budget.look(at(1)), "10,000 a second are granted");
+        budget.look(at(1));
+        assert_eq!(budget.shortest(), None, "10,000 a second are granted");
         let mut looks = (2..).map(at);
         let mut bear = |budget: &mut Budget, load| {
             let now = looks.next().unwrap();
             budget.bear(load, now);
-            let _change = budget.look(now);
+            budget.look(now);
             budget.shortest()
         };
         let millis = |millis| Some(Duration::from_millis(millis));

@@ -25,6 +25,11 @@ impl Instant {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 
+    /// The moment `duration` earlier; the driver's start if that is later.
+    pub(crate) fn saturating_sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(micros(duration)))
+    }
+
     /// The instant one microsecond earlier.
     pub(crate) const fn just_before(self) -> Self {
         Self(self.0.saturating_sub(1))

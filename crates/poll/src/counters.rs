@@ -11,6 +11,8 @@ use core::time::Duration;
 pub struct Counters {
     /// Polls sent.
     pub polls: u64,
+    /// Times that a poll without an answer was sent again. It is one poll all the same.
+    pub repeats: u64,
     /// Answers that arrived in time and could be parsed.
     pub answers: u64,
     /// Polls that got no answer in time.
@@ -19,7 +21,7 @@ pub struct Counters {
     pub value_errors: u64,
     /// Answers that arrived after their deadline.
     pub late: u64,
-    /// Answers to no poll, or second answers to one poll.
+    /// Answers to no poll, or further answers to one poll.
     pub duplicates: u64,
     /// Polls that were due but not sent, or that were given up: the message bus was down, the site
     /// was too late, an earlier answer was still awaited, or the site stopped.
@@ -29,14 +31,19 @@ pub struct Counters {
     /// The shortest interval at which the site polls any sensor now; `None` if it grants every
     /// wish.
     pub shortest_interval: Option<Duration>,
+    /// Polls in flight now.
+    pub in_flight: u32,
+    /// Sensors whose poll is due and waits for room among the polls in flight.
+    pub waiting: u32,
 }
 
 impl Counters {
     /// Names and values of the counts, in the order of the fields.
     #[must_use]
-    pub const fn named(&self) -> [(&'static str, u64); 8] {
+    pub const fn named(&self) -> [(&'static str, u64); 9] {
         [
             ("polls", self.polls),
+            ("repeats", self.repeats),
             ("answers", self.answers),
             ("timeouts", self.timeouts),
             ("value_errors", self.value_errors),

@@ -7,6 +7,8 @@
 //! - If an earlier poll got no answer at all, the next answer is held until it is clear that no
 //!   other follows. If one follows, the first answer belonged to the earlier poll, and the sensor
 //!   is slow: from then on the site waits up to [`Exchange::late_max`] for a late answer.
+//! - A poll that is repeated may have several answers. The first one ends it, and the others count
+//!   as unanswered polls do: the next answer is held.
 //! - If a sensor counts its readings, an answer with the same number as the answer before it is a
 //!   second answer to that answer's poll.
 //!
@@ -26,8 +28,7 @@ use crate::{
 /// Polls and answers of one sensor.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    /// The site's timeout, whatever the sensor's interval.
-    answer_timeout: Duration,
+    patience: Patience,
     state: State,
     /// Polls that ended without their answer. The answer may still arrive.
     unanswered: Option<Unanswered>,
@@ -39,6 +40,15 @@ pub(crate) struct Exchange {
     seconds: SecondAnswers,
 }
 
+/// How long the site waits for an answer, and how often it asks for one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Patience {
+    /// Time for an answer, whatever the sensor's interval.
+    pub(crate) answer_timeout: Duration,
+    /// Times that a poll without an answer is repeated before it ends as COMM_ERROR.
+    pub(crate) retries: u8,
+}
+
 #[derive(Debug)]
 enum State {
     /// No answer is awaited. The site may poll; an answer now belongs to no poll.
@@ -46,15 +56,14 @@ enum State {
     InFlight {
         sent: Sent,
         deadline: Instant,
+        /// How often the poll may be repeated after `deadline`.
+        retries: u8,
+        /// Whether a deadline has passed and the poll was not repeated since.
+        is_to_repeat: bool,
     },
     /// An answer came in time, but may belong to an earlier poll. It belongs to this one if no
     /// other answer arrives before the deadline.
-    Held {
-        sent: Sent,
-        outcome: Box<Outcome>,
-        arrived: Timestamp,
-        until: Instant,
-    },
+    Held { sent: Sent, outcome: Box<Outcome>, arrived: Timestamp, until: Instant },
     /// The deadline passed. A late answer may arrive until `until`.
     Overdue {
         until: Instant,
@@ -67,6 +76,9 @@ enum State {
 struct Sent {
     poll: u64,
     at: Instant,
+    /// When it was repeated the last time, or sent, if it was not repeated.
+    newest: Instant,
+    times: u8,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +86,8 @@ struct Unanswered {
     count: u64,
     oldest: Instant,
     newest: Instant,
+    /// Whether they are only repetitions of a poll that has its answer.
+    are_repeats: bool,
 }
 
 /// How a poll ended.
@@ -90,9 +104,9 @@ impl Exchange {
     const LATE_TIMEOUTS: u32 = 10;
 
     /// An exchange with a sensor; `heard` is the sensor's own number in its newest answer.
-    pub(crate) const fn new(answer_timeout: Duration, heard: Option<u64>) -> Self {
+    pub(crate) const fn new(patience: Patience, heard: Option<u64>) -> Self {
         Self {
-            answer_timeout,
+            patience,
             state: State::Free,
             unanswered: None,
             slow: false,
@@ -101,9 +115,14 @@ impl Exchange {
         }
     }
 
+    /// Changes how long the site waits, from the next poll on.
+    pub(crate) const fn set_patience(&mut self, patience: Patience) {
+        self.patience = patience;
+    }
+
     /// Longest delay of an answer that is still expected.
     const fn late_max(&self) -> Duration {
-        self.answer_timeout.saturating_mul(Self::LATE_TIMEOUTS)
+        self.patience.answer_timeout.saturating_mul(Self::LATE_TIMEOUTS)
     }
 
     /// Whether the site may poll the sensor now.
@@ -138,9 +157,29 @@ impl Exchange {
         self.forget_stale(now);
         // Not longer than the interval, so that a silent sensor with a short interval shows as
         // silent at once.
-        let deadline = now + self.answer_timeout.min(interval);
-        self.state = State::InFlight { sent: Sent { poll, at: now }, deadline };
+        let timeout = self.patience.answer_timeout.min(interval);
+        // The last repetition ends before the next poll is due. While an earlier answer may come,
+        // further polls would only make it harder to tell whose it is.
+        let fitting = interval.as_micros() / timeout.as_micros().max(1);
+        let fitting = u8::try_from(fitting.saturating_sub(1)).unwrap_or(u8::MAX);
+        let retries = match self.unanswered {
+            Some(_) => 0,
+            None => self.patience.retries.min(fitting),
+        };
+        let sent = Sent { poll, at: now, newest: now, times: 1 };
+        let deadline = now + timeout;
+        self.state = State::InFlight { sent, deadline, retries, is_to_repeat: false };
         self.held_back_until = None;
+    }
+
+    /// Whether to send the poll in flight again, under the same number. Records that it is sent.
+    pub(crate) const fn repeat(&mut self, now: Instant) -> Option<u64> {
+        let State::InFlight { sent, is_to_repeat, .. } = &mut self.state else { return None };
+        if !core::mem::replace(is_to_repeat, false) {
+            return None;
+        }
+        (sent.newest, sent.times) = (now, sent.times.saturating_add(1));
+        Some(sent.poll)
     }
 
     /// Ends what has expired. At most one poll ends.
@@ -149,10 +188,15 @@ impl Exchange {
         while self.deadline().is_some_and(|deadline| deadline <= now.monotonic) {
             match core::mem::replace(&mut self.state, State::Free) {
                 State::Free => {}
-                State::InFlight { sent, deadline } => {
-                    self.leave_unanswered(sent.at);
-                    let second = deadline + self.answer_timeout;
-                    let late = sent.at + self.late_max();
+                State::InFlight { sent, deadline, retries, .. } if retries > 0 => {
+                    let (deadline, retries) =
+                        (deadline + self.patience.answer_timeout, retries - 1);
+                    self.state = State::InFlight { sent, deadline, retries, is_to_repeat: true };
+                }
+                State::InFlight { sent, deadline, .. } => {
+                    self.leave_unanswered(sent);
+                    let second = deadline + self.patience.answer_timeout;
+                    let late = sent.newest + self.late_max();
                     let until = if self.slow { second.max(late) } else { second };
                     self.state = State::Overdue { until, heard: false };
                     let (poll, outcome) = (sent.poll, Outcome::CommError);
@@ -184,10 +228,10 @@ impl Exchange {
     ) -> Option<Ended> {
         let at = now.monotonic;
         match core::mem::replace(&mut self.state, State::Free) {
-            State::InFlight { sent, deadline } => {
+            State::InFlight { sent, deadline, retries, is_to_repeat } => {
                 if self.seconds.drops(&outcome, sent.poll) {
                     count(&mut counters.duplicates);
-                    self.state = State::InFlight { sent, deadline };
+                    self.state = State::InFlight { sent, deadline, retries, is_to_repeat };
                     return None;
                 }
                 if let Some(Unanswered { oldest, .. }) = self.unanswered {
@@ -197,6 +241,11 @@ impl Exchange {
                     return None;
                 }
                 self.slow = false;
+                self.unanswered =
+                    sent.times.checked_sub(1).filter(|times| *times > 0).map(|times| {
+                        let (oldest, newest) = (sent.at, sent.newest);
+                        Unanswered { count: times.into(), oldest, newest, are_repeats: true }
+                    });
                 Some(Ended { poll: sent.poll, outcome, at: now.wall })
             }
             State::Held { sent, outcome: held, arrived, until } => {
@@ -208,7 +257,7 @@ impl Exchange {
                 // The held answer belonged to an earlier poll. This answer may belong to the
                 // current poll, but that is not certain.
                 self.slow = true;
-                self.leave_unanswered(sent.at);
+                self.leave_unanswered(sent);
                 self.take_late(2, at, counters);
                 Some(Ended { poll: sent.poll, outcome: Outcome::CommError, at: now.wall })
             }
@@ -220,11 +269,19 @@ impl Exchange {
             State::Free => {
                 self.forget_stale(at);
                 self.seconds.hear(&outcome);
-                if self.unanswered.is_some() {
-                    self.slow = true;
-                    self.take_late(1, at, counters);
-                } else {
-                    count(&mut counters.duplicates);
+                match self.unanswered {
+                    Some(Unanswered { are_repeats: false, .. }) => {
+                        self.slow = true;
+                        self.take_late(1, at, counters);
+                    }
+                    // Polls are not held back for it: the next answer is held if more may come.
+                    Some(Unanswered { count: more, oldest, newest, .. }) => {
+                        count(&mut counters.duplicates);
+                        let left =
+                            Unanswered { count: more - 1, oldest, newest, are_repeats: true };
+                        self.unanswered = Some(left).filter(|left| left.count > 0);
+                    }
+                    None => count(&mut counters.duplicates),
                 }
                 None
             }
@@ -236,7 +293,7 @@ impl Exchange {
     pub(crate) fn give_up(&mut self, now: Instant) -> Option<u64> {
         match core::mem::replace(&mut self.state, State::Free) {
             State::InFlight { sent, .. } | State::Held { sent, .. } => {
-                self.leave_unanswered(sent.at);
+                self.leave_unanswered(sent);
                 Some(sent.poll)
             }
             State::Overdue { .. } => {
@@ -261,14 +318,15 @@ impl Exchange {
     pub(crate) fn handle_bus_up(&mut self, now: Instant) {
         if let Some(unanswered) = &mut self.unanswered {
             unanswered.newest = now;
-            self.state = State::Overdue { until: now + self.answer_timeout, heard: false };
+            self.state = State::Overdue { until: now + self.patience.answer_timeout, heard: false };
         }
     }
 
-    fn leave_unanswered(&mut self, sent: Instant) {
-        let before = self.unanswered.unwrap_or(Unanswered { count: 0, oldest: sent, newest: sent });
-        let count = before.count.saturating_add(1);
-        self.unanswered = Some(Unanswered { count, newest: sent, ..before });
+    fn leave_unanswered(&mut self, sent: Sent) {
+        let before = self.unanswered.map_or((0, sent.at), |before| (before.count, before.oldest));
+        let (count, oldest) = (before.0.saturating_add(sent.times.into()), before.1);
+        let newest = sent.newest;
+        self.unanswered = Some(Unanswered { count, oldest, newest, are_repeats: false });
     }
 
     /// Drops unanswered polls that are too old for an answer.
@@ -284,9 +342,10 @@ impl Exchange {
     fn take_late(&mut self, answers: u64, now: Instant, counters: &mut Counters) {
         (0..answers).for_each(|_| count(&mut counters.late));
         match self.unanswered {
-            Some(Unanswered { count, oldest, newest }) if count > answers => {
+            Some(Unanswered { count, oldest, newest, .. }) if count > answers => {
                 let until = self.quiet_from(now, oldest, newest);
-                self.unanswered = Some(Unanswered { count: count - answers, oldest, newest });
+                let count = count - answers;
+                self.unanswered = Some(Unanswered { count, oldest, newest, are_repeats: false });
                 self.state = State::Overdue { until, heard: true };
             }
             _ => self.settle(now),
@@ -297,7 +356,7 @@ impl Exchange {
     /// it arrives as much later as its poll was sent later.
     fn quiet_from(&self, now: Instant, oldest: Instant, newest: Instant) -> Instant {
         let apart = newest.saturating_duration_since(oldest).min(self.late_max());
-        now + apart + self.answer_timeout
+        now + apart + self.patience.answer_timeout
     }
 
     /// Ends the wait: no answer is under way.

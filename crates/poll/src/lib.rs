@@ -10,8 +10,9 @@
 //! - `exchange` matches answers to the polls of a sensor;
 //! - `numbers` numbers the polls of one sensor and declares every number without a reading;
 //! - `budget` stretches the poll intervals when sensors ask for more polls than the site makes;
+//! - `in_flight` limits how many polls are in flight, and stops polls while the driver is full;
 //! - `refusals` reports refused heartbeats, in a bounded number of events;
-//! - `schedule` keeps one deadline for each sensor;
+//! - `sensors` keeps them by id and by slot, and `schedule` one deadline for each;
 //! - `topics` keeps sensors from receiving each other's messages.
 //!
 //! # Example
@@ -51,12 +52,14 @@ mod bus;
 pub mod clock;
 pub mod counters;
 mod exchange;
+mod in_flight;
 mod numbers;
 mod per_minute;
 pub mod poller;
 mod refusals;
 mod schedule;
 mod sensor;
+mod sensors;
 mod topics;
 
 pub use action::Action;

@@ -7,13 +7,14 @@
 //! Invariants:
 //! - after `handle_timeout(now)`, `poll_timeout` is later than `now` or `None`;
 //! - `sensors.len() <= config.sensors_max`, and each sensor with a deadline is in the schedule;
+//! - at most `config.polls_in_flight` polls are in flight;
 //! - the site is subscribed to a sensor's topics exactly while that sensor owns its read topic;
 //! - for each sensor, the sealed readings and gaps have the numbers from 1 to the newest, each once
 //!   and without a hole, across restarts. [`Poller::restore`] takes the newest numbers in the log;
 //!   numbers given beyond them were never sealed.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
     Event, Heartbeat, InvalidHeartbeat, LeftOut, Pattern, Protocol, SensorId, SensorState, Subject,
@@ -26,40 +27,52 @@ use crate::{
     bus::Bus,
     clock::{Instant, Now, Past},
     counters::{Counters, count},
+    exchange::Patience,
+    in_flight::InFlight,
     per_minute::PerMinute,
     refusals::Refusals,
     schedule::{FirstPolls, Schedule},
-    sensor::Sensor,
+    sensor::{Counted, Sensor, Site},
+    sensors::{Sensors, Slot},
     topics::{Conflict, Topics},
 };
 
 /// Timeouts and limits of the poller.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Config {
-    /// Time within which a sensor must answer. A sensor with a shorter interval has only its
-    /// interval.
+    /// Time within which a sensor must answer, unless its heartbeat says another. A sensor with a
+    /// shorter interval has only its interval.
     pub answer_timeout: Duration,
+    /// Times that a poll without an answer is repeated before it ends as COMM_ERROR, unless the
+    /// sensor's heartbeat says how often. The last repetition ends before the next poll is due, so
+    /// there may be fewer.
+    pub retries: u8,
     /// Time without a heartbeat after which a sensor is lost.
     pub lost_after: Duration,
     /// Most sensors known at once, lost and gone ones included.
     pub sensors_max: usize,
     /// Most polls a second. If sensors ask for more, the site polls the fastest ones less often.
     pub polls_per_second: u32,
+    /// Most polls in flight. Further ones wait.
+    pub polls_in_flight: u32,
     /// Most new sensors accepted in a minute. A sensor with a reading in the log is not new.
     pub new_sensors_per_minute: u32,
 }
 
 impl Default for Config {
-    /// 500 ms to answer; lost after 150 s, which is two and a half of the slowest heartbeat
-    /// intervals; 20,000 sensors, at 1.6 KB each; 5,000 polls a second, which a fleet of that size
-    /// asks for; 1,000 new sensors a minute, so that a plant with thousands of sensors starts
-    /// within minutes.
+    /// 500 ms to answer, and no repetition, because each answer then belongs to one poll; lost
+    /// after 150 s, which is two and a half of the slowest heartbeat intervals; 100,000 sensors, at
+    /// somewhat more than a kilobyte each; 10,000 polls a second, and twice as many in flight as if
+    /// none of these gets an answer; 1,000 new sensors a minute, so that a plant with thousands of
+    /// sensors starts within minutes.
     fn default() -> Self {
         Self {
             answer_timeout: Duration::from_millis(500),
             lost_after: Duration::from_secs(150),
-            sensors_max: 20_000,
-            polls_per_second: 5_000,
+            retries: 0,
+            sensors_max: 100_000,
+            polls_per_second: 10_000,
+            polls_in_flight: 10_000,
             new_sensors_per_minute: 1_000,
         }
     }
@@ -80,8 +93,9 @@ pub struct Poller {
     config: Config,
     heartbeats: Vec<Pattern>,
     bus: Bus,
-    /// In boxes, because the nodes of the map are half empty.
-    sensors: BTreeMap<SensorId, Box<Sensor>>,
+    sensors: Sensors,
+    /// Sensors that were polled and never answered, those first that are known the longest.
+    unanswered: BTreeSet<(Instant, SensorId)>,
     /// Newest numbers of sensors that are not in `sensors`: the log names them, but their heartbeat
     /// was refused or erased.
     last_numbers: BTreeMap<SensorId, LastNumbers>,
@@ -89,6 +103,7 @@ pub struct Poller {
     schedule: Schedule,
     first_polls: FirstPolls,
     budget: Budget,
+    in_flight: InFlight,
     refusals: Refusals,
     /// New sensors in this minute. A new sensor that is refused for another reason counts too,
     /// because checking it costs as much.
@@ -104,12 +119,14 @@ impl Poller {
             config,
             heartbeats: Vec::new(),
             bus: Bus::Up,
-            sensors: BTreeMap::new(),
+            sensors: Sensors::default(),
+            unanswered: BTreeSet::new(),
             last_numbers: BTreeMap::new(),
             topics: Topics::default(),
             schedule: Schedule::default(),
             first_polls: FirstPolls::default(),
             budget: Budget::new(config.polls_per_second),
+            in_flight: InFlight::new(config.polls_in_flight),
             refusals: Refusals::default(),
             new_sensors: PerMinute::default(),
             outbox: Outbox::default(),
@@ -142,7 +159,7 @@ impl Poller {
         self.last_numbers.extend(last_numbers);
         let mut refused = Vec::new();
         for (heartbeat, state) in known {
-            if self.sensors.contains_key(&heartbeat.id) {
+            if self.sensors.contains(heartbeat.id) {
                 continue;
             }
             let accepted = match state {
@@ -197,36 +214,49 @@ impl Poller {
         };
         let id = heartbeat.id;
         let lost_at = now.monotonic + self.config.lost_after;
-        if let Some(sensor) = self.sensors.get_mut(&id) {
-            let first_poll = || self.first_polls.next(now.monotonic);
-            let bus = self.bus;
-            sensor.handle_heartbeat(heartbeat, lost_at, first_poll, bus, now, &mut self.outbox);
-        } else {
-            self.outbox.seal_sighting(action::SENSOR_DISCOVERED, &heartbeat, now.wall);
-            let sensor = self.sensor_after_last(heartbeat, SensorState::Online, now);
-            self.insert(sensor, now);
-        }
-        if let Some(sensor) = self.sensors.get_mut(&id) {
+        let slot = match self.sensors.slot(id) {
+            Some(slot) => {
+                let site = self.site();
+                if let Some(sensor) = self.sensors.get_mut(slot) {
+                    let interval = heartbeat.poll_interval();
+                    let first_poll = || self.first_polls.next(id, interval, now.monotonic);
+                    let outbox = &mut self.outbox;
+                    sensor.handle_heartbeat(heartbeat, lost_at, first_poll, site, now, outbox);
+                }
+                slot
+            }
+            None => {
+                self.outbox.seal_sighting(action::SENSOR_DISCOVERED, &heartbeat, now.wall);
+                let sensor = self.sensor_after_last(heartbeat, SensorState::Online, now);
+                self.insert(sensor, now)
+            }
+        };
+        if let Some(sensor) = self.sensors.get_mut(slot) {
             sensor.tell_left_out(&left_out, now, &mut self.outbox);
         }
-        self.settle(id, now);
+        self.settle(slot, now);
         Ok(id)
     }
 
     /// Takes a message on the read topic of `sensor`.
     pub fn handle_answer(&mut self, sensor: SensorId, payload: &[u8], now: Now) {
-        if let Some(sensor) = self.sensors.get_mut(&sensor) {
-            sensor.handle_answer(payload, now, &mut self.outbox);
+        let Some(slot) = self.sensors.slot(sensor) else { return };
+        let site = self.site();
+        if let Some(sensor) = self.sensors.get_mut(slot) {
+            sensor.handle_answer(payload, now, site, &mut self.outbox);
         }
-        self.settle(sensor, now);
+        self.settle(slot, now);
+        self.serve_waiting(now);
     }
 
     /// Takes a message on the disconnect topic of `sensor`. Its content does not matter.
     pub fn handle_disconnect(&mut self, sensor: SensorId, now: Now) {
-        if let Some(sensor) = self.sensors.get_mut(&sensor) {
-            sensor.handle_disconnect(now, self.bus, &mut self.outbox);
+        let Some(slot) = self.sensors.slot(sensor) else { return };
+        let site = self.site();
+        if let Some(sensor) = self.sensors.get_mut(slot) {
+            sensor.handle_disconnect(now, site, &mut self.outbox);
         }
-        self.settle(sensor, now);
+        self.settle(slot, now);
     }
 
     /// Takes a change of the message bus. A repeated state does nothing.
@@ -241,12 +271,18 @@ impl Poller {
         self.handle_timeout(now);
         self.bus = bus;
         let lost_at = now.monotonic + self.config.lost_after;
-        for sensor in self.sensors.values_mut() {
+        self.in_flight.clear();
+        for (slot, sensor) in self.sensors.iter_mut() {
+            sensor.waits = false;
             match bus {
                 Bus::Up => sensor.handle_bus_up(now.monotonic, lost_at),
-                Bus::Down => sensor.handle_bus_down(now, &mut self.outbox),
+                Bus::Down => {
+                    let was_in_flight = core::mem::take(&mut sensor.counted.is_in_flight);
+                    self.in_flight.change(was_in_flight, false);
+                    sensor.handle_bus_down(now, &mut self.outbox);
+                }
             }
-            self.schedule.arm(sensor.id(), sensor.deadline(bus));
+            self.schedule.arm(slot, sensor.deadline(bus));
         }
     }
 
@@ -254,6 +290,14 @@ impl Poller {
     /// the site cannot, the poller polls the fastest sensors less often, and seals that it does.
     pub fn handle_load(&mut self, load: Load, now: Now) {
         self.budget.bear(load, now.monotonic);
+        self.handle_timeout(now);
+    }
+
+    /// Takes whether the driver has room for further readings. While it has none, the poller sends
+    /// no polls: those that are due wait, and are declared missing if the next one falls due. It
+    /// handles timeouts, answers and heartbeats as ever, and these alone make events.
+    pub fn handle_room(&mut self, has_room: bool, now: Now) {
+        self.in_flight.open(has_room);
         self.handle_timeout(now);
     }
 
@@ -271,21 +315,20 @@ impl Poller {
     /// polls in flight included. Call nothing but [`Poller::poll_action`] afterwards.
     pub fn handle_stop(&mut self, now: Now) {
         self.refusals.tell_all(now.wall, &mut self.outbox);
-        for sensor in self.sensors.values_mut() {
-            sensor.handle_stop(now, self.bus, &mut self.outbox);
+        let site = self.site();
+        for (_, sensor) in self.sensors.iter_mut() {
+            sensor.handle_stop(now, site, &mut self.outbox);
         }
     }
 
     /// Does everything that is due at `now`. Early and repeated calls do nothing.
     pub fn handle_timeout(&mut self, now: Now) {
-        while let Some(sensor) = self.schedule.due(now.monotonic) {
-            self.settle(sensor, now);
+        while let Some(slot) = self.schedule.due(now.monotonic) {
+            self.settle(slot, now);
         }
+        self.serve_waiting(now);
         self.refusals.tell_due(now, &mut self.outbox);
-        if self.budget.look(now.monotonic) {
-            let shortest = self.budget.shortest();
-            self.sensors.values_mut().for_each(|sensor| sensor.set_shortest(shortest));
-        }
+        self.budget.look(now.monotonic);
         if let Some(Stretched { shortest, wished, polls_per_second }) =
             self.budget.tell(now.monotonic)
         {
@@ -296,7 +339,7 @@ impl Poller {
 
     /// The next action. The queue has no limit of its own, so drain it after each input.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.outbox.actions.pop_front()
+        self.outbox.next()
     }
 
     /// When [`Poller::handle_timeout`] next has something to do.
@@ -308,19 +351,34 @@ impl Poller {
 
     /// Counts of how polls ended so far, and what sensors get now.
     #[must_use]
-    pub const fn counters(&self) -> Counters {
-        Counters { shortest_interval: self.budget.shortest(), ..self.outbox.counters }
+    pub fn counters(&self) -> Counters {
+        Counters {
+            shortest_interval: self.budget.shortest(),
+            in_flight: self.in_flight.count(),
+            waiting: self.in_flight.waiting(),
+            ..self.outbox.counters
+        }
     }
 
     /// State of `sensor`, if it is known.
     #[must_use]
     pub fn state(&self, sensor: SensorId) -> Option<SensorState> {
-        self.sensors.get(&sensor).map(|sensor| sensor.state())
+        self.sensors.of(sensor).map(Sensor::state)
     }
 
-    /// Every known sensor with its last accepted heartbeat, in order of id.
-    pub fn sensors(&self) -> impl ExactSizeIterator<Item = (&Heartbeat, SensorState)> {
-        self.sensors.values().map(|sensor| (&sensor.heartbeat, sensor.state()))
+    /// Every known sensor with its last accepted heartbeat.
+    pub fn sensors(&self) -> impl Iterator<Item = (&Heartbeat, SensorState)> {
+        self.sensors.iter().map(|sensor| (&sensor.heartbeat, sensor.state()))
+    }
+
+    fn site(&self) -> Site {
+        let Config { answer_timeout, retries, .. } = self.config;
+        Site {
+            bus: self.bus,
+            shortest: self.budget.shortest(),
+            patience: Patience { answer_timeout, retries },
+            has_room: self.in_flight.has_room_at_once(),
+        }
     }
 
     /// Removes the disconnect topic from a heartbeat if the sensor cannot have it. The site polls
@@ -361,7 +419,7 @@ impl Poller {
         let id = heartbeat.id;
         self.check_room(id)?;
         self.check_apart(heartbeat)?;
-        let known = self.sensors.get(&id).map(|sensor| &sensor.heartbeat);
+        let known = self.sensors.of(id).map(|sensor| &sensor.heartbeat);
         let is_alive = |other| self.state(other) == Some(SensorState::Online);
         let displaced =
             self.topics.check(heartbeat, is_alive).map_err(|conflict| refused(id, conflict))?;
@@ -388,30 +446,21 @@ impl Poller {
 
     fn check_room(&self, sensor: SensorId) -> Result<(), RefusedHeartbeat> {
         let sensors_max = self.config.sensors_max;
-        let has_room = self.sensors.len() < sensors_max || self.sensors.contains_key(&sensor);
-        if has_room || self.longest_unanswered().is_some() {
+        let has_room = self.sensors.len() < sensors_max || self.sensors.contains(sensor);
+        if has_room || !self.unanswered.is_empty() {
             Ok(())
         } else {
             Err(RefusedHeartbeat::SensorsMax { sensor, sensors_max })
         }
     }
 
-    /// The sensor to forget when another needs room: of those that were polled and never answered,
-    /// the one known the longest. `None` if there is none.
-    fn longest_unanswered(&self) -> Option<SensorId> {
-        let unanswered = self
-            .sensors
-            .values()
-            .filter_map(|sensor| sensor.unanswered_since().map(|since| (since, sensor.id())));
-        unanswered.min().map(|(_, sensor)| sensor)
-    }
-
-    /// Makes room for an accepted sensor, if the site is full.
+    /// Makes room for an accepted sensor, if the site is full: of those that were polled and never
+    /// answered, forgets the one known the longest.
     fn make_room(&mut self, sensor: SensorId, now: Now) {
         let is_full = self.sensors.len() >= self.config.sensors_max;
         if is_full
-            && !self.sensors.contains_key(&sensor)
-            && let Some(unanswered) = self.longest_unanswered()
+            && !self.sensors.contains(sensor)
+            && let Some(&(_, unanswered)) = self.unanswered.first()
         {
             self.forget(unanswered, now);
         }
@@ -421,7 +470,7 @@ impl Poller {
     /// not new.
     fn accept_new(&mut self, sensor: SensorId, now: Now) -> Result<(), RefusedHeartbeat> {
         let per_minute = self.config.new_sensors_per_minute;
-        let is_known = self.sensors.contains_key(&sensor) || self.is_known_by_a_reading(sensor);
+        let is_known = self.sensors.contains(sensor) || self.is_known_by_a_reading(sensor);
         if is_known || self.new_sensors.take(per_minute, now.monotonic) {
             Ok(())
         } else {
@@ -433,7 +482,7 @@ impl Poller {
     /// the log.
     fn accept_change(&mut self, heartbeat: &Heartbeat, now: Now) -> Result<(), RefusedHeartbeat> {
         let sensor = heartbeat.id;
-        let known = self.sensors.get_mut(&sensor);
+        let known = self.sensors.slot(sensor).and_then(|slot| self.sensors.get_mut(slot));
         if known.is_none_or(|known| known.may_change(heartbeat, now.monotonic)) {
             Ok(())
         } else {
@@ -454,15 +503,18 @@ impl Poller {
 
     /// Removes a sensor and keeps its newest numbers. Returns its last heartbeat.
     fn take_out(&mut self, id: SensorId, now: Now) -> Option<Heartbeat> {
-        let sensor = self.sensors.remove(&id)?;
-        let (heartbeat, wished) = (sensor.heartbeat.clone(), sensor.wished);
+        let (slot, sensor) = self.sensors.remove(id)?;
+        let heartbeat = sensor.heartbeat.clone();
         if self.topics.reader(&heartbeat.read_topic) == Some(id) {
             self.outbox.unsubscribe(id);
         }
         self.topics.release(&heartbeat);
-        self.schedule.arm(id, None);
-        self.budget.wish(wished, None, now.monotonic);
-        let last = sensor.forget(now, self.bus, &mut self.outbox);
+        self.schedule.arm(slot, None);
+        let Counted { wish, unanswered_since, is_in_flight } = sensor.counted;
+        self.in_flight.change(is_in_flight, false);
+        self.unanswered.remove(&(unanswered_since.unwrap_or_default(), id));
+        self.budget.wish(wish, None, now.monotonic);
+        let last = sensor.forget(now, self.site(), &mut self.outbox);
         self.last_numbers.insert(id, last);
         Some(heartbeat)
     }
@@ -471,34 +523,56 @@ impl Poller {
     fn sensor_after_last(&mut self, heartbeat: Heartbeat, state: SensorState, now: Now) -> Sensor {
         let last = self.last_numbers.remove(&heartbeat.id).unwrap_or_default();
         let lost_at = now.monotonic + self.config.lost_after;
-        let answer_timeout = self.config.answer_timeout;
-        let due_at = || self.first_polls.next(now.monotonic);
+        let patience = self.site().patience_with(&heartbeat);
+        let (id, interval) = (heartbeat.id, heartbeat.poll_interval());
+        let due_at = || self.first_polls.next(id, interval, now.monotonic);
         let moments = (now.monotonic, lost_at);
-        let mut sensor = Sensor::new(heartbeat, state, last, answer_timeout, moments, due_at);
-        sensor.set_shortest(self.budget.shortest());
-        sensor
+        Sensor::new(heartbeat, state, last, patience, moments, due_at)
     }
 
     /// Adds a new sensor that was accepted.
-    fn insert(&mut self, sensor: Sensor, now: Now) {
-        let id = sensor.id();
-        self.sensors.insert(id, Box::new(sensor));
-        self.settle(id, now);
+    fn insert(&mut self, sensor: Sensor, now: Now) -> Slot {
+        let slot = self.sensors.insert(sensor);
+        self.settle(slot, now);
+        slot
+    }
+
+    /// Sends the polls that waited, as far as there is room.
+    fn serve_waiting(&mut self, now: Now) {
+        while let Some(slot) = self.in_flight.next() {
+            if let Some(sensor) = self.sensors.get_mut(slot) {
+                sensor.waits = false;
+            }
+            self.settle_at(slot, Site { has_room: true, ..self.site() }, now);
+        }
     }
 
     /// Does what is due for one sensor and sets its next deadline.
-    fn settle(&mut self, id: SensorId, now: Now) {
-        let Some(sensor) = self.sensors.get_mut(&id) else {
-            return;
-        };
-        sensor.handle_timeout(now, self.bus, &mut self.outbox);
+    fn settle(&mut self, slot: Slot, now: Now) {
+        self.settle_at(slot, self.site(), now);
+    }
+
+    fn settle_at(&mut self, slot: Slot, site: Site, now: Now) {
+        let Some(sensor) = self.sensors.get_mut(slot) else { return };
+        let has_waited = sensor.waits;
+        sensor.handle_timeout(now, site, &mut self.outbox);
+        if sensor.waits && !has_waited {
+            self.in_flight.wait(slot);
+        }
+        let id = sensor.id();
         if self.bus == Bus::Up && sensor.forget_at().is_some_and(|at| at <= now.monotonic) {
             return self.forget(id, now);
         }
-        let wish = sensor.wish();
-        let before = core::mem::replace(&mut sensor.wished, wish);
-        self.schedule.arm(id, sensor.deadline(self.bus));
-        self.budget.wish(before, wish, now.monotonic);
+        self.schedule.arm(slot, sensor.deadline(self.bus));
+        let counted = sensor.count_in();
+        let before = core::mem::replace(&mut sensor.counted, counted);
+        self.budget.wish(before.wish, counted.wish, now.monotonic);
+        self.in_flight.change(before.is_in_flight, counted.is_in_flight);
+        if before.unanswered_since != counted.unanswered_since {
+            let [before, since] = [before, counted].map(|counted| counted.unanswered_since);
+            before.map(|since| self.unanswered.remove(&(since, id)));
+            since.map(|since| self.unanswered.insert((since, id)));
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 //! Invariants:
 //! - at most one poll is in flight. While a late answer may arrive, the site sends none: a poll
 //!   that falls due then waits, or is declared missing;
-//! - polls are due on a grid of `poll_interval` from the first poll, whenever they are sent;
+//! - polls are due on a grid of `poll_interval` from the first poll, whenever they are sent. A
+//!   sensor that does not answer is polled less often, and as before from its first sign of life;
 //! - only the message bus, the site's stop or an operator's order to forget the sensor can end a
 //!   poll in flight without a reading. If a sensor is lost or goes while a poll is in flight, that
 //!   poll still ends in an answer or a COMM_ERROR;
@@ -22,7 +23,7 @@ use crate::{
     bus::Bus,
     clock::{Instant, Now, Past},
     counters::count,
-    exchange::{Ended, Exchange},
+    exchange::{Ended, Exchange, Patience},
     numbers::Numbers,
     per_minute::PerMinute,
 };
@@ -34,23 +35,53 @@ pub(crate) struct Sensor {
     presence: Presence,
     exchange: Exchange,
     numbers: Numbers,
-    told: Told,
-    /// Set while the sensor has never answered.
-    unproven: Option<Unproven>,
-    /// Shortest interval that the site grants; `None` if it grants every wish.
-    shortest: Option<Duration>,
+    /// In a box, because most sensors have nothing to tell.
+    told: Option<Box<Told>>,
+    /// When the poller took the sensor up, if it has never answered.
+    unproven_since: Option<Instant>,
+    /// Polls without an answer since the last sign of life.
+    silent: u32,
+    /// Whether a poll is due that the site has no room for.
+    pub(crate) waits: bool,
     /// How often the sensor changed or came back in this minute.
     changes: PerMinute,
-    /// The sensor's wish as the budget counts it.
-    pub(crate) wished: Option<Duration>,
+    /// What the poller has counted of this sensor.
+    pub(crate) counted: Counted,
 }
 
-/// State of a sensor that has no answer in the log.
+/// What a sensor needs to know of its site.
 #[derive(Clone, Copy, Debug)]
-struct Unproven {
-    since: Instant,
-    /// Number of polls without an answer.
-    silent: u32,
+pub(crate) struct Site {
+    pub(crate) bus: Bus,
+    /// Shortest interval that the site grants; `None` if it grants every wish.
+    pub(crate) shortest: Option<Duration>,
+    /// For sensors that do not say how long they need.
+    pub(crate) patience: Patience,
+    /// Whether another poll may be in flight.
+    pub(crate) has_room: bool,
+}
+
+impl Site {
+    /// How long the site waits for this sensor's answers.
+    pub(crate) fn patience_with(self, heartbeat: &Heartbeat) -> Patience {
+        Patience {
+            answer_timeout: heartbeat.answer_timeout().unwrap_or(self.patience.answer_timeout),
+            retries: heartbeat.retries.unwrap_or(self.patience.retries),
+        }
+    }
+}
+
+/// What the poller counts of its sensors.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Counted {
+    /// The interval at which the site would poll the sensor if it granted every wish; `None` while
+    /// it does not poll it.
+    pub(crate) wish: Option<Duration>,
+    /// When the poller took the sensor up, if it was polled and never answered. Such a sensor makes
+    /// room for another.
+    pub(crate) unanswered_since: Option<Instant>,
+    /// Whether a poll is in flight or its answer is held.
+    pub(crate) is_in_flight: bool,
 }
 
 /// Names of the left-out fields that were reported, of heartbeats and of answers: at most a dozen.
@@ -77,11 +108,11 @@ struct Due {
 }
 
 impl Sensor {
-    /// Number of polls that a sensor may leave unanswered from its first poll on, before the site
-    /// polls it less often.
+    /// Number of polls that a sensor may leave unanswered before the site polls it less often: half
+    /// as often after each further one.
     const SILENT_MAX: u32 = 10;
-    /// Interval for a sensor that never answered. The site notices within a minute when it begins
-    /// to answer.
+    /// Longest interval for a sensor that does not answer, unless it asks for a longer one. The
+    /// site notices within a minute when it answers again.
     const SILENT_INTERVAL: Duration = Duration::from_secs(60);
     /// Most changes and returns in a minute. Devices send a heartbeat every 30 to 60 s, and a
     /// device that restarts sends a few at once.
@@ -95,7 +126,7 @@ impl Sensor {
         heartbeat: Heartbeat,
         state: SensorState,
         last: LastNumbers,
-        answer_timeout: Duration,
+        patience: Patience,
         (now, lost_at): (Instant, Instant),
         due_at: impl FnOnce() -> Instant,
     ) -> Self {
@@ -104,17 +135,18 @@ impl Sensor {
             SensorState::Lost => Presence::Lost,
             SensorState::Disconnected => Presence::Disconnected,
         };
-        let exchange = Exchange::new(answer_timeout, last.seq);
+        let exchange = Exchange::new(patience, last.seq);
         Self {
             heartbeat,
             presence,
             exchange,
             numbers: Numbers::after(last),
-            told: Told::default(),
-            unproven: (!last.answered).then_some(Unproven { since: now, silent: 0 }),
-            shortest: None,
+            told: None,
+            unproven_since: (!last.answered).then_some(now),
+            silent: 0,
+            waits: false,
             changes: PerMinute::default(),
-            wished: None,
+            counted: Counted::default(),
         }
     }
 
@@ -130,33 +162,47 @@ impl Sensor {
         }
     }
 
-    /// The interval at which the site would poll the sensor if it granted every wish; `None` while
-    /// it does not poll it.
-    pub(crate) fn wish(&self) -> Option<Duration> {
+    /// What the poller is to count of this sensor.
+    pub(crate) fn count_in(&self) -> Counted {
+        Counted {
+            wish: self.wish(),
+            unanswered_since: self.unproven_since.filter(|_| self.silent > 0),
+            is_in_flight: self.exchange.owes_a_reading(),
+        }
+    }
+
+    fn wish(&self) -> Option<Duration> {
         let Presence::Online { .. } = self.presence else { return None };
         let own = self.heartbeat.poll_interval();
-        Some(if self.is_silent() { own.max(Self::SILENT_INTERVAL) } else { own })
+        if !self.is_silent() {
+            return Some(own);
+        }
+        let halved = self.silent - Self::SILENT_MAX + 1;
+        let stretched = own.saturating_mul(2_u32.saturating_pow(halved));
+        Some(stretched.min(Self::SILENT_INTERVAL).max(own))
     }
 
     /// The current poll interval.
-    fn interval(&self) -> Duration {
+    fn interval(&self, site: Site) -> Duration {
         let own = self.wish().unwrap_or_else(|| self.heartbeat.poll_interval());
-        own.max(self.shortest.unwrap_or_default())
+        own.max(site.shortest.unwrap_or_default())
     }
 
-    /// Sets the shortest interval that the site grants, from the next poll on.
-    pub(crate) const fn set_shortest(&mut self, shortest: Option<Duration>) {
-        self.shortest = shortest;
+    const fn is_silent(&self) -> bool {
+        self.silent >= Self::SILENT_MAX
     }
 
-    fn is_silent(&self) -> bool {
-        self.unproven.is_some_and(|unproven| unproven.silent >= Self::SILENT_MAX)
-    }
-
-    /// When the poller took the sensor up, if it was polled and never answered. Such a sensor makes
-    /// room for another.
-    pub(crate) fn unanswered_since(&self) -> Option<Instant> {
-        self.unproven.filter(|unproven| unproven.silent > 0).map(|unproven| unproven.since)
+    /// Takes a sign of life: from now on the sensor is polled as often as it asks.
+    fn revive(&mut self, site: Site, now: Now, outbox: &mut Outbox) {
+        let was_silent = self.is_silent();
+        self.silent = 0;
+        if was_silent {
+            outbox.seal_sighting(action::POLLS_RESTORED, &self.heartbeat, now.wall);
+            let soon = now.monotonic + self.interval(site);
+            if let Presence::Online { due_at, .. } = &mut self.presence {
+                *due_at = soon.min(*due_at);
+            }
+        }
     }
 
     /// Whether this heartbeat changes nothing, or the sensor may still change in this minute.
@@ -169,10 +215,10 @@ impl Sensor {
     /// When to forget the sensor, if it never answered. An online sensor stays at least until it
     /// could be polled [`SILENT_MAX`](Self::SILENT_MAX) times at its own interval.
     pub(crate) fn forget_at(&self) -> Option<Instant> {
-        let Unproven { since, silent } = self.unproven?;
+        let since = self.unproven_since?;
         let asked_for = self.heartbeat.poll_interval().saturating_mul(Self::SILENT_MAX);
         match self.presence {
-            Presence::Online { .. } if silent == 0 => None,
+            Presence::Online { .. } if self.silent == 0 => None,
             Presence::Online { .. } => Some(since + Self::FORGET_AFTER.max(asked_for)),
             Presence::Lost | Presence::Disconnected => Some(since + Self::FORGET_AFTER),
         }
@@ -180,11 +226,11 @@ impl Sensor {
 
     /// Forgets the sensor: ends all waiting and seals every missing number. Returns the numbers
     /// from which it continues if it comes back.
-    pub(crate) fn forget(mut self, now: Now, bus: Bus, outbox: &mut Outbox) -> LastNumbers {
+    pub(crate) fn forget(mut self, now: Now, site: Site, outbox: &mut Outbox) -> LastNumbers {
         self.expire_poll(now, outbox);
         self.end_held(now, outbox);
         self.give_up(MissingReason::Forgotten, now, outbox);
-        self.skip_due(now.monotonic, bus, now, outbox);
+        self.skip_due(now.monotonic, site, now, outbox);
         self.numbers.seal(&self.heartbeat, now.wall, outbox);
         self.numbers.last()
     }
@@ -194,7 +240,8 @@ impl Sensor {
         let answer = self.exchange.deadline();
         let (poll, loss) = match self.presence {
             Presence::Online { lost_at, due_at } => {
-                (Some(answer.unwrap_or(due_at)), (bus == Bus::Up).then_some(lost_at))
+                let poll = answer.or_else(|| (!self.waits).then_some(due_at));
+                (poll, (bus == Bus::Up).then_some(lost_at))
             }
             Presence::Lost | Presence::Disconnected => (answer, None),
         };
@@ -204,47 +251,61 @@ impl Sensor {
 
     /// Seals a poll's timeout, the sensor's loss and its missing polls, and polls it again, as far
     /// as each is due.
-    pub(crate) fn handle_timeout(&mut self, now: Now, bus: Bus, outbox: &mut Outbox) {
+    pub(crate) fn handle_timeout(&mut self, now: Now, site: Site, outbox: &mut Outbox) {
         self.expire_poll(now, outbox);
-        self.expire_heartbeat(now, bus, outbox);
+        self.expire_heartbeat(now, site, outbox);
         self.numbers.seal_due(&self.heartbeat, now, outbox);
-        if !self.exchange.is_free() {
+        if site.bus == Bus::Up
+            && site.has_room
+            && let Some(poll) = self.exchange.repeat(now.monotonic)
+        {
+            count(&mut outbox.counters.repeats);
+            outbox.send_poll(&self.heartbeat, poll, now.monotonic);
+        }
+        let is_due = self.exchange.is_free() && self.is_due(now.monotonic);
+        self.waits = is_due && site.bus == Bus::Up && !site.has_room;
+        if !is_due || self.waits {
             return;
         }
-        let due = self.take_due(now.monotonic);
+        let due = self.take_due(now.monotonic, site);
         // After a stall, do not send the missed polls: a burst of them would give no new
         // information.
-        let missed = match (bus, due) {
+        let missed = match (site.bus, due) {
             (Bus::Down, _) | (_, Due { held_back: 0, rest: 0 }) => {
-                return self.skip(due, bus, now, outbox);
+                return self.skip(due, site, now, outbox);
             }
             (Bus::Up, Due { held_back, rest: 0 }) => Due { held_back: held_back - 1, rest: 0 },
             (Bus::Up, Due { held_back, rest }) => Due { held_back, rest: rest - 1 },
         };
-        self.skip(missed, bus, now, outbox);
-        self.exchange.begin(self.numbers.give(), self.interval(), now.monotonic);
+        self.skip(missed, site, now, outbox);
+        let (poll, interval) = (self.numbers.give(), self.interval(site));
+        let due_at = self.newest_due(interval).unwrap_or(now.monotonic);
+        self.exchange.begin(poll, interval, now.monotonic);
         count(&mut outbox.counters.polls);
-        outbox.send_poll(&self.heartbeat);
+        outbox.send_poll(&self.heartbeat, poll, due_at);
     }
 
     /// Takes an answer. Only `now` decides whether it is in time, not when timeouts were handled.
-    pub(crate) fn handle_answer(&mut self, payload: &[u8], now: Now, outbox: &mut Outbox) {
+    pub(crate) fn handle_answer(
+        &mut self,
+        payload: &[u8],
+        now: Now,
+        site: Site,
+        outbox: &mut Outbox,
+    ) {
         self.expire_poll(now, outbox);
         // A late answer also proves that the sensor answers.
-        let was_silent = self.is_silent();
-        self.unproven = None;
-        if was_silent {
-            outbox.seal_sighting(action::POLLS_RESTORED, &self.heartbeat, now.wall);
-        }
+        self.unproven_since = None;
+        self.revive(site, now, outbox);
         let ended = self.exchange.answer(Outcome::of(payload), now, &mut outbox.counters);
         self.seal_reading(ended, now, outbox);
     }
 
     /// Takes the sensor's message that it disconnects.
-    pub(crate) fn handle_disconnect(&mut self, now: Now, bus: Bus, outbox: &mut Outbox) {
+    pub(crate) fn handle_disconnect(&mut self, now: Now, site: Site, outbox: &mut Outbox) {
         self.expire_poll(now, outbox);
         self.end_held(now, outbox);
-        self.skip_due(now.monotonic, bus, now, outbox);
+        self.skip_due(now.monotonic, site, now, outbox);
         if !matches!(self.presence, Presence::Disconnected) {
             self.presence = Presence::Disconnected;
             self.numbers.leave();
@@ -259,7 +320,7 @@ impl Sensor {
         heartbeat: Heartbeat,
         lost_at: Instant,
         first_poll: impl FnOnce() -> Instant,
-        bus: Bus,
+        site: Site,
         now: Now,
         outbox: &mut Outbox,
     ) {
@@ -268,14 +329,19 @@ impl Sensor {
         if !same_interval {
             // Polls that are due on the old grid are not due on the new one.
             self.end_held(now, outbox);
-            self.skip_due(now.monotonic, bus, now, outbox);
+            self.skip_due(now.monotonic, site, now, outbox);
         }
         self.heartbeat = heartbeat;
+        self.exchange.set_patience(site.patience_with(&self.heartbeat));
         let due_at = match self.presence {
             Presence::Online { due_at, .. } if same_interval => due_at,
             Presence::Online { .. } => first_poll(),
             Presence::Lost | Presence::Disconnected => {
                 outbox.seal_sighting(action::HEARTBEAT_RESUMED, &self.heartbeat, now.wall);
+                // Whoever never answered shows no life by going and coming back.
+                if self.unproven_since.is_none() {
+                    self.revive(site, now, outbox);
+                }
                 first_poll()
             }
         };
@@ -287,7 +353,10 @@ impl Sensor {
 
     /// Reports each left-out field of its heartbeats once in a run.
     pub(crate) fn tell_left_out(&mut self, left_out: &[LeftOut], now: Now, outbox: &mut Outbox) {
-        let told = &mut self.told.of_heartbeats;
+        if left_out.is_empty() {
+            return;
+        }
+        let told = &mut self.told.get_or_insert_default().of_heartbeats;
         tell_once(told, &self.heartbeat, "heartbeats", left_out, now.wall, outbox);
     }
 
@@ -298,9 +367,9 @@ impl Sensor {
     }
 
     /// The site stops: ends all waiting and seals every missing number.
-    pub(crate) fn handle_stop(&mut self, now: Now, bus: Bus, outbox: &mut Outbox) {
+    pub(crate) fn handle_stop(&mut self, now: Now, site: Site, outbox: &mut Outbox) {
         self.expire_poll(now, outbox);
-        self.skip_due(now.monotonic, bus, now, outbox);
+        self.skip_due(now.monotonic, site, now, outbox);
         self.give_up(MissingReason::Stopped, now, outbox);
         self.numbers.seal(&self.heartbeat, now.wall, outbox);
     }
@@ -325,13 +394,13 @@ impl Sensor {
         self.seal_reading(ended, now, outbox);
     }
 
-    fn expire_heartbeat(&mut self, now: Now, bus: Bus, outbox: &mut Outbox) {
-        if let (Bus::Up, Presence::Online { lost_at, .. }) = (bus, self.presence)
+    fn expire_heartbeat(&mut self, now: Now, site: Site, outbox: &mut Outbox) {
+        if let (Bus::Up, Presence::Online { lost_at, .. }) = (site.bus, self.presence)
             && lost_at <= now.monotonic
         {
             // The sensor was online until then, so its polls were due.
             self.end_held(now, outbox);
-            self.skip_due(lost_at.just_before(), bus, now, outbox);
+            self.skip_due(lost_at.just_before(), site, now, outbox);
             self.presence = Presence::Lost;
             self.numbers.leave();
             outbox.seal_sighting(action::HEARTBEAT_MISSED, &self.heartbeat, now.wall);
@@ -351,13 +420,13 @@ impl Sensor {
     }
 
     /// Skips the polls that fell due until `end` and were not sent.
-    fn skip_due(&mut self, end: Instant, bus: Bus, now: Now, outbox: &mut Outbox) {
-        let due = self.take_due(end);
-        self.skip(due, bus, now, outbox);
+    fn skip_due(&mut self, end: Instant, site: Site, now: Now, outbox: &mut Outbox) {
+        let due = self.take_due(end, site);
+        self.skip(due, site, now, outbox);
     }
 
-    fn skip(&mut self, due: Due, bus: Bus, now: Now, outbox: &mut Outbox) {
-        let reason = match bus {
+    fn skip(&mut self, due: Due, site: Site, now: Now, outbox: &mut Outbox) {
+        let reason = match site.bus {
             Bus::Up => MissingReason::Overrun,
             Bus::Down => MissingReason::BusAway,
         };
@@ -366,10 +435,26 @@ impl Sensor {
         }
     }
 
+    /// Whether a poll fell due that is neither sent nor skipped.
+    fn is_due(&self, now: Instant) -> bool {
+        match self.presence {
+            Presence::Online { due_at, .. } => due_at <= now,
+            Presence::Lost | Presence::Disconnected => false,
+        }
+    }
+
+    /// When the newest poll that was taken could be sent: when it was due, or when the answer
+    /// before it was no longer awaited.
+    fn newest_due(&self, interval: Duration) -> Option<Instant> {
+        let Presence::Online { due_at, .. } = self.presence else { return None };
+        let was_due = due_at.saturating_sub(interval);
+        Some(self.exchange.held_back_until().map_or(was_due, |held| was_due.max(held)))
+    }
+
     /// Takes the polls that fell due until `end`; the caller must send or skip them. Takes none
     /// while a poll is in flight.
-    fn take_due(&mut self, end: Instant) -> Due {
-        let interval = self.interval();
+    fn take_due(&mut self, end: Instant, site: Site) -> Due {
+        let interval = self.interval(site);
         let Presence::Online { due_at, .. } = &mut self.presence else { return Due::default() };
         if self.exchange.owes_a_reading() {
             return Due::default();
@@ -391,14 +476,16 @@ impl Sensor {
         self.numbers.seal(&self.heartbeat, now.wall, outbox);
         if let Outcome::Success(answer) = &outcome {
             self.numbers.check_sequence(answer, &self.heartbeat, now.wall, outbox);
-            let told = &mut self.told.of_answers;
-            tell_once(told, &self.heartbeat, "answers", &answer.left_out, now.wall, outbox);
+            if !answer.left_out.is_empty() {
+                let told = &mut self.told.get_or_insert_default().of_answers;
+                tell_once(told, &self.heartbeat, "answers", &answer.left_out, now.wall, outbox);
+            }
         }
         let is_silent = matches!(outcome, Outcome::CommError);
         outbox.seal(Event::reading(&self.heartbeat, poll, outcome, at));
-        if let Some(unproven) = self.unproven.as_mut().filter(|_| is_silent) {
-            unproven.silent = unproven.silent.saturating_add(1);
-            if unproven.silent == Self::SILENT_MAX {
+        if is_silent {
+            self.silent = self.silent.saturating_add(1);
+            if self.silent == Self::SILENT_MAX {
                 outbox.seal_sighting(action::POLLS_STRETCHED, &self.heartbeat, now.wall);
             }
         }

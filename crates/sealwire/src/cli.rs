@@ -124,7 +124,7 @@ pub(crate) struct UpArguments {
     pub(crate) lost_after: u64,
     /// Maximum number of polls per second. If sensors ask for more, the site polls the fastest ones
     /// less often.
-    #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) polls_per_second: u32,
     /// Maximum number of new sensors per minute: sensors of which the log has no reading yet.
     /// Simulated sensors are always admitted.

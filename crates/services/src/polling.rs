@@ -8,7 +8,7 @@ mod keeping_up;
 mod subscriptions;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     convert::Infallible,
     sync::{
         Arc,
@@ -21,8 +21,12 @@ use ledger::Batch;
 use model::{Event, Heartbeat, Pattern, SensorId, action};
 use nats::{ConnectionError, Heard};
 use poll::{Action, Bus, Config, Counters, Now, Poller, Source, action::POLL};
+use prometheus::Histogram;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot, watch,
+    },
     time::sleep_until,
 };
 use tokio_util::sync::CancellationToken;
@@ -48,6 +52,12 @@ const HEARTBEATS_OF_STEP: usize = 256;
 /// Orders to forget a sensor that wait for the poller. When this is full, [`Forgetting::forget`]
 /// waits.
 const FORGET_ORDERS_MAX: usize = 16;
+/// Events that wait here because the queue of events to be sealed is full. No polls are sent
+/// meanwhile, so what comes are the ends of those in flight, and what heartbeats change. Beyond
+/// this, everything but reading waits.
+const UNSEALED_MAX: usize = 65_536;
+/// Least time between two warnings that the queue is full.
+const FULL_TOLD_PERIOD: Duration = Duration::from_secs(60);
 
 /// Polls the sensors. The fields are what the service needs at its start.
 #[derive(Debug)]
@@ -69,6 +79,8 @@ pub struct Polling {
     pub lags: watch::Receiver<Vec<Lag>>,
     /// Receives the poller's counters after each step.
     pub counters: watch::Sender<Counters>,
+    /// Takes how late each poll is sent.
+    pub late_seconds: Histogram,
     /// Orders to forget a sensor.
     pub forget: ForgetOrders,
 }
@@ -158,6 +170,7 @@ async fn poll_all(polling: Polling, shutdown: CancellationToken) {
         events,
         mut lags,
         counters,
+        late_seconds,
         mut forget,
     } = polling;
     let started = Instant::now();
@@ -176,8 +189,11 @@ async fn poll_all(polling: Polling, shutdown: CancellationToken) {
         heartbeats: Heartbeats::default(),
         left_out: HashMap::new(),
         dropped,
-        events,
-        unsealed: Vec::new(),
+        events: events.clone(),
+        unsealed: VecDeque::new(),
+        full_told: None,
+        sent: Vec::new(),
+        late_seconds,
         started,
     };
     let Known { sensors, last_numbers, past } = known;
@@ -218,6 +234,8 @@ async fn poll_all(polling: Polling, shutdown: CancellationToken) {
             // Once a second, and needed most when messages are always there.
             Ok(()) = lags.changed() => shell.handle_lags(&lags.borrow_and_update()),
             turned = turn => shell.handle_turn(turned),
+            // Sealing has made room, which the next round uses.
+            Ok(_room) = events.reserve(), if !shell.unsealed.is_empty() => {}
             () = sleep => {}
         }
         shell.hear();
@@ -234,6 +252,7 @@ async fn poll_all(polling: Polling, shutdown: CancellationToken) {
     // This ends the polls in flight, and the log records it.
     shell.poller.handle_stop(now(started));
     shell.act().await;
+    shell.seal_all().await;
 }
 
 struct Shell {
@@ -250,8 +269,14 @@ struct Shell {
     left_out: HashMap<SensorId, Heartbeat>,
     dropped: Arc<AtomicU64>,
     events: mpsc::Sender<ToSeal>,
-    /// Events of this step. They go to be sealed together.
-    unsealed: Vec<ToSeal>,
+    /// Events of this step, and of those before it while the queue is full. They go to be sealed
+    /// together.
+    unsealed: VecDeque<ToSeal>,
+    /// When it was said last that the queue is full.
+    full_told: Option<Instant>,
+    /// When each poll of this step was due.
+    sent: Vec<poll::Instant>,
+    late_seconds: Histogram,
     started: Instant,
 }
 
@@ -267,8 +292,8 @@ impl Shell {
             Some(heartbeat) => {
                 let event = Event::sensor_forgotten(&by, &heartbeat, &reason, now.wall);
                 let (event, sealed) = ToSeal::awaited(event);
-                self.unsealed.push(event);
-                self.seal().await;
+                self.unsealed.push_back(event);
+                self.hand_over();
                 Forgotten::Sealing(sealed)
             }
             None => Forgotten::Unknown,
@@ -362,8 +387,39 @@ impl Shell {
         }
     }
 
-    /// Carries out all decisions of the poller.
+    /// Carries out all decisions of the poller. Has it send no polls while there is no room for the
+    /// events that follow.
     async fn act(&mut self) {
+        let mut had_room = self.unsealed.is_empty();
+        loop {
+            self.carry_out();
+            self.hand_over();
+            if self.unsealed.len() > UNSEALED_MAX {
+                self.seal_all().await;
+            }
+            let has_room = self.unsealed.is_empty();
+            if has_room == had_room {
+                break;
+            }
+            if !has_room {
+                self.tell_full();
+            }
+            self.poller.handle_room(has_room, now(self.started));
+            had_room = has_room;
+        }
+        if !had_room {
+            self.keeping_up.handle_no_room();
+        }
+    }
+
+    fn tell_full(&mut self) {
+        if self.full_told.is_none_or(|told| told.elapsed() >= FULL_TOLD_PERIOD) {
+            self.full_told = Some(Instant::now());
+            warn!("events come faster than they are sealed, so due polls wait");
+        }
+    }
+
+    fn carry_out(&mut self) {
         while let Some(action) = self.poller.poll_action() {
             match action {
                 Action::Subscribe { sensor, read_topic, disconnect_topic } => {
@@ -373,14 +429,16 @@ impl Shell {
                 Action::Unsubscribe { sensor } => {
                     self.subscriptions.remove(sensor, self.devices.connection());
                 }
-                Action::SendPoll { sensor, subject, reply } => {
+                Action::SendPoll { sensor, poll, due_at, subject, reply } => {
                     let connection = self.devices.connection();
                     let is_sent = connection.is_some_and(|connection| {
                         connection.publish(&subject, Some((&reply).into()), POLL)
                     });
                     // No answer comes then, and the poller seals the timeout.
-                    if !is_sent {
-                        debug!(%sensor, "cannot send a poll");
+                    if is_sent {
+                        self.sent.push(due_at);
+                    } else {
+                        debug!(%sensor, poll, "cannot send a poll");
                     }
                 }
                 Action::Seal(event) => {
@@ -398,7 +456,7 @@ impl Shell {
                             "the site cannot poll sensors as often as they ask"
                         );
                     }
-                    self.unsealed.push(ToSeal::from(event));
+                    self.unsealed.push_back(ToSeal::from(event));
                 }
             }
         }
@@ -407,26 +465,57 @@ impl Shell {
         {
             self.lost.get_or_insert(error);
         }
-        self.seal().await;
+        self.measure_sent();
     }
 
-    /// Hands the events of this step over. While there is no room for them, it goes on reading, so
-    /// that answers get the time at which they arrived.
-    async fn seal(&mut self) {
-        let (started, queue) = (self.started, self.events.clone());
-        let mut events = std::mem::take(&mut self.unsealed).into_iter();
-        while events.len() > 0 {
-            let count = events.len().min(Batch::EVENTS_MAX);
-            if queue.capacity() < count {
-                self.keeping_up.handle_no_room();
+    /// Counts how late the polls of this step were when the socket had them.
+    fn measure_sent(&mut self) {
+        if self.sent.is_empty() {
+            return;
+        }
+        let sent_at = now(self.started).monotonic;
+        let counted = self.late_seconds.local();
+        for due_at in self.sent.drain(..) {
+            counted.observe(sent_at.saturating_duration_since(due_at).as_secs_f64());
+        }
+        counted.flush();
+    }
+
+    /// Hands events over, as far as the queue has room.
+    fn hand_over(&mut self) {
+        loop {
+            let count = self.unsealed.len().min(Batch::EVENTS_MAX).min(self.events.capacity());
+            if count == 0 {
+                return;
             }
+            match self.events.try_reserve_many(count) {
+                Ok(permits) => {
+                    let events = self.unsealed.drain(..count);
+                    permits.zip(events).for_each(|(permit, event)| permit.send(event));
+                    // What a start or an outage took is given back.
+                    if self.unsealed.is_empty() {
+                        self.unsealed.shrink_to(Batch::EVENTS_MAX);
+                    }
+                }
+                Err(TrySendError::Full(())) => return,
+                // The receiver outlives us: it ends when every sender is gone.
+                Err(TrySendError::Closed(())) => return self.unsealed.clear(),
+            }
+        }
+    }
+
+    /// Hands all events over. While there is no room for them, it goes on reading, so that answers
+    /// get the time at which they arrived.
+    async fn seal_all(&mut self) {
+        let (started, queue) = (self.started, self.events.clone());
+        while !self.unsealed.is_empty() {
             tokio::select! {
                 biased;
-                permits = queue.reserve_many(count) => match permits {
-                    Ok(permits) => {
-                        permits.zip(events.by_ref()).for_each(|(permit, event)| permit.send(event));
+                room = queue.reserve() => match room {
+                    Ok(room) => {
+                        drop(room);
+                        self.hand_over();
                     }
-                    // The receiver outlives us: it ends when every sender is gone.
                     Err(_ended) => return,
                 },
                 // The messages are heard in the next step.
@@ -441,3 +530,6 @@ impl Shell {
 fn now(started: Instant) -> Now {
     Now { monotonic: poll::Instant::after_start(started.elapsed()), wall: clock::now() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,13 @@ use ledger::{BOUNDS_SECONDS, histogram};
 use model::Timestamp;
 use prometheus::Histogram;
 
+/// Time from when a poll could be sent until it goes to the devices' server.
+#[must_use]
+pub fn poll_late_seconds() -> Histogram {
+    let help = "Time from when a poll is due until the site sends it.";
+    histogram("sealwire_poll_late_seconds", help, &BOUNDS_SECONDS)
+}
+
 /// Time from the queue to the disk, for each event of the site.
 #[must_use]
 pub fn seal_seconds() -> Histogram {

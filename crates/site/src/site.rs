@@ -171,9 +171,16 @@ impl<'a> Site<'a> {
         )?;
         self.services.run(page_port);
 
-        let (known, counters, lags) =
-            self.start_services((data, &dropped), log, digest, config.checkpoint_period).await?;
-        let bus = (devices, dropped);
+        let late_seconds = timings::poll_late_seconds();
+        let (known, counters, lags) = self
+            .start_services(
+                (data, &dropped),
+                (log, late_seconds.clone()),
+                digest,
+                config.checkpoint_period,
+            )
+            .await?;
+        let bus = (devices, dropped, late_seconds);
         self.start_polling(config.polling, config.heartbeats, known, bus, (counters, lags));
         if config.simulate > 0 {
             let (nats, stop) = (self.addresses.nats.clone(), self.intake.stop.clone());
@@ -235,7 +242,7 @@ impl<'a> Site<'a> {
     async fn start_services(
         &mut self,
         (data, dropped): (async_nats::Client, &Arc<AtomicU64>),
-        log: Reserved,
+        (log, late_seconds): (Reserved, Histogram),
         digest: String,
         checkpoint_period: Duration,
     ) -> Result<(Known, watch::Sender<Counters>, watch::Receiver<Vec<Lag>>), UpError> {
@@ -294,7 +301,7 @@ impl<'a> Site<'a> {
             dropped: Arc::clone(dropped),
             progress: progress.clone(),
             lags: watch_lags.clone(),
-            timings: vec![self.seal_seconds.clone(), found_seconds, verdict_seconds],
+            timings: vec![late_seconds, self.seal_seconds.clone(), found_seconds, verdict_seconds],
             others: pangea.router(),
             no_room: pangea_http::no_room,
         });
@@ -344,7 +351,7 @@ impl<'a> Site<'a> {
         config: poll::Config,
         heartbeats: Vec<Pattern>,
         known: Known,
-        (devices, dropped): (Devices, Arc<AtomicU64>),
+        (devices, dropped, late_seconds): (Devices, Arc<AtomicU64>, Histogram),
         (counters, lags): (watch::Sender<Counters>, watch::Receiver<Vec<Lag>>),
     ) {
         let (forgetting, forget) = polling::Forgetting::new();
@@ -361,6 +368,7 @@ impl<'a> Site<'a> {
             events: self.events.clone(),
             lags,
             counters,
+            late_seconds,
             forget,
         });
     }

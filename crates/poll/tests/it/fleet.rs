@@ -56,5 +56,19 @@ fn twenty_thousand_are_spread_and_stay_so() {
     for moment in sent {
         per_second[usize::try_from(moment.as_secs()).unwrap()] += 1;
     }
-    assert!(per_second.iter().all(|count| *count == 2_000), "{per_second:?}");
+    assert!(per_second.iter().all(|count| (1_800..2_200).contains(count)), "{per_second:?}");
+    assert_eq!(per_second[10..20], per_second[30..40], "each has its own point of the interval");
+}
+
+#[test]
+fn a_sensor_has_the_same_point_of_its_interval_after_each_start() {
+    let first = |count: u32| {
+        let mut sent = polls(count, 10);
+        sent.retain(|moment| *moment > Duration::from_millis(60));
+        sent
+    };
+    assert_eq!(first(3_000), first(3_000));
+    // Whoever comes besides changes nothing for those that are spread.
+    let more = first(4_000);
+    assert!(first(3_000).iter().all(|moment| more.contains(moment)));
 }

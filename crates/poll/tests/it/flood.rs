@@ -187,7 +187,7 @@ fn invented_sensors_close_no_site() {
     assert!(site.beat(1_000, 1_000, at(2_100)), "one that never answered makes room");
     assert_eq!(site.told("SENSOR_FORGOTTEN").len(), 1);
     site.run_until(10);
-    assert_eq!(site.poller.sensors().len(), 100);
+    assert_eq!(site.poller.sensors().count(), 100);
     // Sensors that answered are never forgotten to make room for others.
     site.answering.extend((0..100).map(id));
     site.run_until(100);

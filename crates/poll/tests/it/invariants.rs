@@ -1,6 +1,6 @@
 //! Invariants that hold for any input.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use model::{Event, SensorId, SensorState};
 use poll::{Action, Bus, Config, Now, Poller};
@@ -15,6 +15,7 @@ pub(crate) enum Input {
     Answer { name: &'static str, payload: &'static str },
     Gone { name: &'static str },
     Bus(Bus),
+    Room(bool),
     Wait,
 }
 
@@ -32,6 +33,7 @@ pub(crate) fn input() -> impl Strategy<Value = Input> {
         8 => (name(), payload).prop_map(|(name, payload)| Input::Answer { name, payload }),
         1 => name().prop_map(|name| Input::Gone { name }),
         1 => prop::sample::select(vec![Bus::Up, Bus::Down]).prop_map(Input::Bus),
+        1 => prop::bool::ANY.prop_map(Input::Room),
         4 => Just(Input::Wait),
     ]
 }
@@ -49,12 +51,16 @@ pub(crate) fn pause() -> impl Strategy<Value = (u64, bool)> {
     (millis, prop::bool::weighted(0.2))
 }
 
+/// Polls that may be in flight: fewer than there are sensors, so that some wait.
+const IN_FLIGHT_MAX: u32 = 2;
+
 /// An independent account of the poller's actions.
 #[derive(Default)]
 struct Account {
-    in_flight: BTreeSet<SensorId>,
+    in_flight: BTreeMap<SensorId, u64>,
     subscribed: BTreeMap<SensorId, String>,
     polls: u64,
+    repeats: u64,
     readings: BTreeMap<String, u64>,
     given_up: u64,
     bus_is_down: bool,
@@ -75,11 +81,17 @@ impl Account {
                 Action::Unsubscribe { sensor } => {
                     assert!(self.subscribed.remove(&sensor).is_some(), "was not subscribed");
                 }
-                Action::SendPoll { sensor, reply, .. } => {
+                Action::SendPoll { sensor, poll, reply, .. } => {
                     assert!(!self.bus_is_down, "a poll without a bus");
-                    assert!(self.in_flight.insert(sensor), "two polls in flight");
+                    match self.in_flight.insert(sensor, poll) {
+                        None => self.polls += 1,
+                        Some(before) => {
+                            assert_eq!(before, poll, "two polls in flight");
+                            self.repeats += 1;
+                        }
+                    }
                     assert_eq!(self.subscribed.get(&sensor), Some(&reply.to_string()));
-                    self.polls += 1;
+                    assert!(self.in_flight.len() <= IN_FLIGHT_MAX as usize, "too many in flight");
                 }
                 Action::Seal(event) => self.seal(&event),
             }
@@ -88,12 +100,15 @@ impl Account {
 
     fn seal(&mut self, event: &Event) {
         if event.action.as_deref() == Some("SENSOR_READING") {
-            assert!(self.in_flight.remove(&event.sensor().unwrap()), "a reading nobody asked for");
+            let asked = self.in_flight.remove(&event.sensor().unwrap());
+            let poll = event.sealwire.as_ref().unwrap().poll;
+            assert!(asked.is_some() && asked == poll, "a reading nobody asked for");
             *self.readings.entry(event.status.clone().unwrap()).or_default() += 1;
         }
         if event.action.as_deref() == Some("SENSOR_FORGOTTEN") {
             // The sensor made room for another, and its poll in flight was given up.
-            self.given_up += u64::from(self.in_flight.remove(&event.sensor().unwrap()));
+            let in_flight = self.in_flight.remove(&event.sensor().unwrap());
+            self.given_up += u64::from(in_flight.is_some());
         }
     }
 
@@ -110,6 +125,8 @@ impl Account {
         let counters = poller.counters();
         let readings = |status| self.readings.get(status).copied().unwrap_or_default();
         assert_eq!(counters.polls, self.polls);
+        assert_eq!(counters.repeats, self.repeats);
+        assert_eq!(counters.in_flight as usize, self.in_flight.len());
         assert_eq!(counters.answers, readings("SUCCESS"));
         assert_eq!(counters.value_errors, readings("VALUE_ERROR"));
         assert_eq!(counters.timeouts, readings("COMM_ERROR"));
@@ -139,6 +156,7 @@ pub(crate) fn feed(poller: &mut Poller, input: &Input, now: Now) -> u64 {
         }
         Input::Gone { name } => poller.handle_disconnect(sensor(name), now),
         Input::Bus(bus) => poller.handle_bus(*bus, now),
+        Input::Room(has_room) => poller.handle_room(*has_room, now),
         Input::Wait => {}
     }
     0
@@ -148,8 +166,11 @@ proptest! {
     #[test]
     fn every_poll_ends_once_and_every_count_adds_up(
         inputs in prop::collection::vec((input(), pause()), 1..200),
+        retries in 0_u8..3,
     ) {
-        let mut poller = Poller::new(Config { sensors_max: 4, ..Config::default() });
+        let polls_in_flight = IN_FLIGHT_MAX;
+        let mut poller =
+            Poller::new(Config { sensors_max: 4, polls_in_flight, retries, ..Config::default() });
         let mut account = Account::default();
         let (mut millis, mut refused) = (0, 0);
         for (input, (pause, asleep)) in inputs {
@@ -177,7 +198,7 @@ proptest! {
             account.drain(&mut poller);
             account.check(&poller, now);
             prop_assert_eq!(poller.counters().refused_heartbeats, refused);
-            prop_assert!(poller.sensors().len() <= 4);
+            prop_assert!(poller.sensors().count() <= 4);
         }
     }
 

@@ -11,6 +11,10 @@ mod late;
 #[cfg(test)]
 mod numbers;
 #[cfg(test)]
+mod patience;
+#[cfg(test)]
 mod script;
 #[cfg(test)]
 mod traces;
+#[cfg(test)]
+mod week;

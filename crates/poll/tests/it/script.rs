@@ -13,7 +13,7 @@ pub(crate) const BEAT: Source<'static> =
     Source { subject: "sim.heartbeat", protocol: Protocol::Nats };
 
 /// 2026-11-23T19:01:23Z.
-const WALL_START_MICROS: i64 = 1_795_460_483_000_000;
+pub(crate) const WALL_START_MICROS: i64 = 1_795_460_483_000_000;
 
 pub(crate) fn at(millis: u64) -> Now {
     Now {
@@ -30,6 +30,7 @@ pub(crate) fn sensor(name: &str) -> SensorId {
 }
 
 /// A heartbeat of sensor `name`, every 2 s unless `changes` (`key=value`) say otherwise.
+/// `timeout` and `retries` are left out unless they are among the changes.
 pub(crate) fn heartbeat(name: &str, changes: &[&str]) -> String {
     let mut fields = [
         ("alias", name.to_owned()),
@@ -37,25 +38,28 @@ pub(crate) fn heartbeat(name: &str, changes: &[&str]) -> String {
         ("poll", format!("sim/poll/{name}")),
         ("read", format!("sim/read/{name}")),
         ("gone", format!("sim/gone/{name}")),
+        ("timeout", "null".to_owned()),
+        ("retries", "null".to_owned()),
     ];
     for change in changes {
         let (key, value) = change.split_once('=').expect("a change is `key=value`");
         let field = fields.iter_mut().find(|(name, _)| *name == key).expect("a known key");
         field.1 = value.to_owned();
     }
-    let [alias, every, poll, read, gone] = [0, 1, 2, 3, 4].map(|index| &fields[index].1);
+    let [alias, every, poll, read, gone, timeout, retries] = fields.map(|(_, value)| value);
     let id = sensor(name);
-    format!(
-        r#"{{"id":"{id}","alias":"{alias}","poll_interval":{every},"poll_topic":"{poll}","read_topic":"{read}","disconnect_topic":"{gone}"}}"#
-    )
+    let topics =
+        format!(r#""poll_topic":"{poll}","read_topic":"{read}","disconnect_topic":"{gone}""#);
+    let patience = format!(r#""answer_timeout":{timeout},"retries":{retries}"#);
+    format!(r#"{{"id":"{id}","alias":"{alias}","poll_interval":{every},{topics},{patience}}}"#)
 }
 
 /// Plays `script`, one input per line, and returns one line for each action with its time. The last
 /// line has the counters that are not zero.
 ///
 /// A line is `<milliseconds> <input>`: `beat a [key=value ...]`, `answer a <payload>`, `gone a`,
-/// `down`, `up`, `stop` or `end`. The poller is woken when it asks for it. If the line begins with
-/// `!`, the driver slept until this time.
+/// `down`, `up`, `full`, `room`, `stop` or `end`. The poller is woken when it asks for it. If the
+/// line begins with `!`, the driver slept until this time.
 ///
 /// The site has room for three sensors.
 #[track_caller]
@@ -102,6 +106,8 @@ fn feed(poller: &mut Poller, input: &str, now: Now) -> Option<String> {
         ["gone", name] => poller.handle_disconnect(sensor(name), now),
         ["down"] => poller.handle_bus(Bus::Down, now),
         ["up"] => poller.handle_bus(Bus::Up, now),
+        ["full"] => poller.handle_room(false, now),
+        ["room"] => poller.handle_room(true, now),
         ["stop"] => poller.handle_stop(now),
         ["end"] => {}
         _ => panic!("`{input}` is not an input"),
