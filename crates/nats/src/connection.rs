@@ -13,7 +13,10 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use crate::protocol::{self, Operation, ProtocolError, Topic};
+use crate::{
+    protocol::{self, Operation, ProtocolError, Topic},
+    wire::{Tls, Wire},
+};
 
 /// Bytes of one read: some 600 answers.
 const READ_BYTES: usize = 64 << 10;
@@ -50,7 +53,7 @@ impl std::fmt::Debug for Login<'_> {
 /// A connection. `S` is a stamp that each read gets and that its messages carry, such as the time.
 #[derive(Debug)]
 pub struct Connection<S = ()> {
-    stream: TcpStream,
+    wire: Wire,
     inbox: Vec<u8>,
     /// Bytes of `inbox` that were looked at.
     taken: usize,
@@ -101,8 +104,14 @@ pub enum ConnectError {
     #[error("the NATS server does not let the client in")]
     Connection(#[from] ConnectionError),
     /// The server accepts encrypted connections only.
-    #[error("the NATS server wants TLS, which is not supported here")]
+    #[error("the NATS server wants TLS: name its authority")]
     Tls,
+    /// The client wants an encrypted connection, and the server has none.
+    #[error("the NATS server offers no TLS")]
+    NoTls,
+    /// The server's name cannot be that of a certificate.
+    #[error("`{0}` is neither a host name nor an address")]
+    Name(String),
     /// The server does not let the client in.
     #[error("the NATS server refuses: {reason}")]
     Refused {
@@ -136,11 +145,34 @@ impl<S: Copy> Connection<S> {
         name: &str,
         login: Option<Login<'_>>,
     ) -> Result<Self, ConnectError> {
+        Self::connect_to(server, name, login, None).await
+    }
+
+    /// The same with TLS, and with nothing else: to a server that has a certificate of this name.
+    ///
+    /// # Errors
+    /// The server does not answer in time, has no TLS or another certificate, or refuses the
+    /// client.
+    pub async fn connect_secured(
+        server: (&str, u16),
+        tls: &Tls,
+        name: &str,
+        login: Option<Login<'_>>,
+    ) -> Result<Self, ConnectError> {
+        Self::connect_to(server, name, login, Some((tls, server.0))).await
+    }
+
+    async fn connect_to(
+        server: impl ToSocketAddrs,
+        name: &str,
+        login: Option<Login<'_>>,
+        tls: Option<(&Tls, &str)>,
+    ) -> Result<Self, ConnectError> {
         let connecting = async {
             let stream = TcpStream::connect(server).await?;
             stream.set_nodelay(true)?;
-            let mut connection = Self::over(stream);
-            connection.introduce(name, login).await?;
+            let mut connection = Self::over(Wire::plain(stream));
+            connection.introduce(name, login, tls).await?;
             Ok(connection)
         };
         timeout(CONNECT_TIMEOUT, connecting)
@@ -148,9 +180,9 @@ impl<S: Copy> Connection<S> {
             .unwrap_or_else(|_elapsed| Err(ConnectError::Io(io::ErrorKind::TimedOut.into())))
     }
 
-    fn over(stream: TcpStream) -> Self {
+    fn over(wire: Wire) -> Self {
         Self {
-            stream,
+            wire,
             inbox: Vec::new(),
             taken: 0,
             stamps: VecDeque::new(),
@@ -166,6 +198,7 @@ impl<S: Copy> Connection<S> {
         &mut self,
         name: &str,
         login: Option<Login<'_>>,
+        tls: Option<(&Tls, &str)>,
     ) -> Result<(), ConnectError> {
         let mut is_introduced = false;
         loop {
@@ -177,8 +210,18 @@ impl<S: Copy> Connection<S> {
                 match operation {
                     Operation::Info(info) if !is_introduced => {
                         let info: Value = serde_json::from_str(&text(info)).unwrap_or_default();
-                        if info.get("tls_required") == Some(&Value::Bool(true)) {
-                            return Err(ConnectError::Tls);
+                        let has = |field| info.get(field) == Some(&Value::Bool(true));
+                        match tls {
+                            None if has("tls_required") => return Err(ConnectError::Tls),
+                            None => {}
+                            // Nothing is said in the clear, the password least of all.
+                            Some(_) if !has("tls_required") && !has("tls_available") => {
+                                return Err(ConnectError::NoTls);
+                            }
+                            Some((tls, server)) => self
+                                .wire
+                                .secure(tls, server)
+                                .map_err(|_invalid| ConnectError::Name(server.to_owned()))?,
                         }
                         let introduction = introduction(name, login);
                         protocol::line(&mut self.outbox, format_args!("CONNECT {introduction}"));
@@ -202,7 +245,7 @@ impl<S: Copy> Connection<S> {
             } else {
                 Interest::READABLE | Interest::WRITABLE
             };
-            self.stream.ready(wanted).await?;
+            self.wire.ready(wanted).await?;
             self.read()?;
         }
     }
@@ -246,14 +289,15 @@ impl<S: Copy> Connection<S> {
         loop {
             self.flush()?;
             let has_room = self.is_read || self.inbox.len() - self.taken < INBOX_BYTES_MAX;
-            let wanted = match (has_room, self.outbox.is_empty()) {
+            let is_sent = self.outbox.is_empty() && !self.wire.wants_write();
+            let wanted = match (has_room, is_sent) {
                 (true, true) => Interest::READABLE,
                 (true, false) => Interest::READABLE | Interest::WRITABLE,
                 (false, false) => Interest::WRITABLE,
                 (false, true) => std::future::pending().await,
             };
             let ready = tokio::select! {
-                ready = self.stream.ready(wanted) => ready?,
+                ready = self.wire.ready(wanted) => ready?,
                 () = sleep_until(self.silent_at), if has_room => {
                     if self.is_asked {
                         return Err(ConnectionError::Silent);
@@ -339,7 +383,7 @@ impl<S: Copy> Connection<S> {
         }
         // Exact, so that the buffer has a limit: a read fills all of it.
         self.inbox.reserve_exact(READ_BYTES);
-        match self.stream.try_read_buf(&mut self.inbox) {
+        match self.wire.try_read(&mut self.inbox) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
@@ -352,8 +396,12 @@ impl<S: Copy> Connection<S> {
     /// # Errors
     /// The connection is lost.
     pub fn flush(&mut self) -> Result<(), ConnectionError> {
+        match self.wire.push() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error.into()),
+            _ => {}
+        }
         while let Some(rest) = self.outbox.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            match self.stream.try_write(rest) {
+            match self.wire.try_write(rest) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(bytes) => self.sent += bytes,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,

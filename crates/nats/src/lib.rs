@@ -6,11 +6,13 @@
 //! lie, and writes what it has to say in one go.
 //!
 //! [`protocol`] has the protocol's lines, without IO. [`Connection`] moves bytes between them and
-//! the socket. It speaks to a server on a trusted network only: there is no TLS.
+//! the socket, and `wire` is the socket, with or without TLS.
 
 #![warn(missing_docs)]
 
 mod connection;
 pub mod protocol;
+mod wire;
 
 pub use connection::{ConnectError, Connection, ConnectionError, Heard, Login, Message};
+pub use wire::{InvalidAuthorities, Tls, Wire};

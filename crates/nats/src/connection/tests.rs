@@ -136,6 +136,25 @@ async fn a_server_that_is_silent_is_asked_and_then_given_up() {
 }
 
 #[tokio::test]
+async fn nothing_is_said_in_the_clear_to_a_server_without_tls() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let certificate = rcgen::generate_simple_self_signed([String::from("localhost")]).unwrap();
+    let tls = Tls::of_authorities(certificate.cert.pem().as_bytes()).unwrap();
+    let serving = async {
+        let (mut server, _) = listener.accept().await.unwrap();
+        server.write_all(b"INFO {\"tls_required\":false}\r\n").await.unwrap();
+        let mut said = Vec::new();
+        server.read_to_end(&mut said).await.unwrap();
+        said
+    };
+    let connecting = Connection::<()>::connect_secured(("127.0.0.1", port), &tls, "test", None);
+    let (said, refused) = tokio::join!(serving, connecting);
+    assert!(matches!(refused, Err(ConnectError::NoTls)), "{refused:?}");
+    assert!(said.is_empty(), "{said:?}");
+}
+
+#[tokio::test]
 async fn who_is_not_let_in_hears_why() {
     for (greeting, expected) in [
         ("INFO {\"tls_required\":true}\r\n", "wants TLS"),
