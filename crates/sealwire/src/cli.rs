@@ -576,7 +576,7 @@ pub(crate) struct SimulateArguments {
     #[arg(long, value_name = "N", default_value_t = 40)]
     pub(crate) count: u32,
     /// Largest number of connections that the sensors share.
-    #[arg(long, value_name = "N", default_value_t = simulator::run::CONNECTIONS, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    #[arg(long, value_name = "N", default_value_t = simulator::run::CONNECTIONS, value_parser = connections())]
     pub(crate) connections: u32,
     /// Poll interval of every sensor in milliseconds [default: 2 to 10 s, by its kind].
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(100..=86_400_000))]
@@ -584,9 +584,27 @@ pub(crate) struct SimulateArguments {
     /// URL of the message bus.
     #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222")]
     pub(crate) nats: String,
+    /// Share of the sensors that speak MQTT, from 0 to 1; the others speak NATS.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    pub(crate) mqtt: f64,
+    /// URL of the MQTT port of the message bus.
+    #[arg(long, value_name = "URL", default_value = "mqtt://127.0.0.1:1883")]
+    pub(crate) broker: String,
+    /// Speak TLS, to servers with a certificate of an authority in this file (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// File that says what sensors do wrong, in TOML.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) faults: Option<PathBuf>,
+    /// Time in milliseconds after which the site gives up a poll: a later answer counts as a miss.
+    #[arg(long, value_name = "MS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(10..=60_000))]
+    pub(crate) answer_timeout: u64,
     /// Seed of the values. The same seed gives the same values again [default: random].
     #[arg(long)]
     pub(crate) seed: Option<u64>,
+    /// Write what each sensor did to this file at the end, as one JSON object a line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tally: Option<PathBuf>,
     /// Print what was sent as one JSON object at the end, and no table.
     #[arg(long)]
     pub(crate) json: bool,
@@ -689,6 +707,15 @@ pub(crate) struct RunEngineArguments {
     pub(crate) program: PathBuf,
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) arguments: Vec<OsString>,
+}
+
+fn connections() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=i64::from(simulator::run::CONNECTIONS_MAX))
+}
+
+fn parse_share(text: &str) -> Result<f64, &'static str> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or("a number from 0 to 1 is expected")
 }
 
 fn parse_sha256(text: &str) -> Result<Hash, &'static str> {

@@ -1,14 +1,17 @@
-//! Where the server is, and how long to wait before going back to it.
+//! A connection to a server, in the protocol that its sensors speak, and how long to wait before
+//! going back to it.
 
-use core::{str::FromStr, time::Duration};
+use core::time::Duration;
 
-use nats::{ConnectError, Connection, Login};
-use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
+use model::{Protocol, Subject};
+use nats::Tls;
+use rand::RngExt as _;
+use tracing::warn;
 
-use crate::sensor::mix;
-
-/// Port of a NATS server whose URL names none.
-const DEFAULT_PORT: u16 = 4222;
+use crate::{
+    draw::{Purpose, draw},
+    mqtt::{self, Login, Will},
+};
 
 /// Wait before the first reconnection attempt. It doubles with each attempt.
 const RECONNECT_DELAY_MIN: Duration = Duration::from_millis(100);
@@ -16,29 +19,80 @@ const RECONNECT_DELAY_MIN: Duration = Duration::from_millis(100);
 /// heartbeats is lost.
 const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(5);
 
-/// A NATS server, and who the sensors are there.
+/// A server, and who the sensors are there.
 #[derive(Clone)]
 pub(crate) struct Server {
+    protocol: Protocol,
     host: String,
     port: u16,
-    login: Option<(String, String)>,
+    login: Option<Login>,
+    /// `None` for connections in the clear.
+    tls: Option<Tls>,
 }
 
-/// The text is not the URL of a NATS server. The message leaves it out, because it may contain a
+/// The text is not the URL of a server. The message leaves it out, because it may contain a
 /// password.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the server's URL is not understood: use one like nats://127.0.0.1:4222")]
-pub struct InvalidUrl;
+#[error("the server's URL is not understood: use one like {scheme}127.0.0.1:{port}")]
+pub struct InvalidUrl {
+    scheme: &'static str,
+    port: u16,
+}
 
-impl FromStr for Server {
-    type Err = InvalidUrl;
+/// A connection that was let in.
+#[derive(Debug)]
+pub(crate) enum Connection {
+    Nats(nats::Connection),
+    Mqtt(mqtt::Connection),
+}
 
-    fn from_str(url: &str) -> Result<Self, InvalidUrl> {
-        let rest = url.strip_prefix("nats://").unwrap_or(url);
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// To the NATS server.
+    #[error(transparent)]
+    Nats(#[from] nats::ConnectError),
+    /// To the MQTT server.
+    #[error(transparent)]
+    Mqtt(#[from] mqtt::ConnectError),
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Lost {
+    #[error(transparent)]
+    Nats(#[from] nats::ConnectionError),
+    #[error(transparent)]
+    Mqtt(#[from] mqtt::Lost),
+}
+
+/// Which poll has arrived.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Polled {
+    /// By the number under which its subject was subscribed to.
+    Number(u64),
+    /// By its topic.
+    Topic(String),
+}
+
+impl Server {
+    /// Reads the URL of a server that speaks this protocol.
+    pub(crate) fn parse(
+        url: &str,
+        protocol: Protocol,
+        tls: Option<Tls>,
+    ) -> Result<Self, InvalidUrl> {
+        let (scheme, default_port) = match protocol {
+            Protocol::Nats => ("nats://", 4222),
+            Protocol::Mqtt => ("mqtt://", 1883),
+        };
+        let invalid = InvalidUrl { scheme, port: default_port };
+        let rest = url.strip_prefix(scheme).unwrap_or(url);
         let (login, address) = match rest.rsplit_once('@') {
             Some((login, address)) => {
-                let (user, password) = login.split_once(':').ok_or(InvalidUrl)?;
-                (Some((user.to_owned(), password.to_owned())), address)
+                let (user, password) = login.split_once(':').ok_or(invalid)?;
+                let (user, password) = (user.to_owned(), password.to_owned());
+                (Some(Login { user, password }), address)
             }
             None => (None, rest),
         };
@@ -46,15 +100,42 @@ impl FromStr for Server {
         // An IPv6 address has colons of its own, and so stands in brackets.
         let (host, port) = match address.rsplit_once(':') {
             Some((host, port)) if !host.ends_with(':') && !port.ends_with(']') => {
-                (host, port.parse().map_err(|_not_a_port| InvalidUrl)?)
+                (host, port.parse().map_err(|_not_a_port| invalid)?)
             }
-            _ => (address, DEFAULT_PORT),
+            _ => (address, default_port),
         };
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         if host.is_empty() || host.contains(['/', '@', '[', ']', ' ']) {
-            return Err(InvalidUrl);
+            return Err(invalid);
         }
-        Ok(Self { host: host.to_owned(), port, login })
+        Ok(Self { protocol, host: host.to_owned(), port, login, tls })
+    }
+
+    /// Connects once, under a name that no other client of the server has. Cancel-safe.
+    pub(crate) async fn connect(
+        &self,
+        name: &str,
+        will: Option<&Will>,
+    ) -> Result<Connection, ConnectError> {
+        let address = (self.host.as_str(), self.port);
+        match self.protocol {
+            Protocol::Nats => {
+                let login = self.login.as_ref();
+                let login = login.map(|Login { user, password }| nats::Login { user, password });
+                let connection = match &self.tls {
+                    Some(tls) => {
+                        nats::Connection::connect_secured(address, tls, name, login).await?
+                    }
+                    None => nats::Connection::connect(address, name, login).await?,
+                };
+                Ok(Connection::Nats(connection))
+            }
+            Protocol::Mqtt => {
+                let (login, tls) = (self.login.as_ref(), self.tls.as_ref());
+                let connecting = mqtt::Connection::connect((address, tls), name, login, will);
+                Ok(Connection::Mqtt(connecting.await?))
+            }
+        }
     }
 }
 
@@ -65,22 +146,80 @@ impl core::fmt::Display for Server {
     }
 }
 
-impl Server {
-    /// Connects once. Cancel-safe.
-    pub(crate) async fn connect(&self, index: u32) -> Result<Connection, ConnectError> {
-        let login = self.login.as_ref().map(|(user, password)| Login { user, password });
-        let name = format!("simulator-{index}");
-        Connection::connect((self.host.as_str(), self.port), &name, login).await
+impl Connection {
+    /// Subscribes to subjects. Each has its place as its number.
+    pub(crate) fn subscribe<'a>(
+        &mut self,
+        subjects: impl Iterator<Item = &'a Subject>,
+    ) -> Result<(), Lost> {
+        match self {
+            Self::Nats(connection) => {
+                for (number, subject) in (0..).zip(subjects) {
+                    connection.subscribe(subject, number);
+                }
+                Ok(())
+            }
+            Self::Mqtt(connection) => Ok(connection.subscribe(subjects.map(topic))?),
+        }
     }
+
+    /// Adds a message to those that the next turn sends. Returns whether there was room.
+    #[must_use]
+    pub(crate) fn publish(&mut self, subject: &Subject, payload: &[u8]) -> bool {
+        match self {
+            Self::Nats(connection) => connection.publish(subject, None, payload),
+            Self::Mqtt(connection) => connection.publish(topic(subject), payload),
+        }
+    }
+
+    /// Sends what there is to send, and waits until the server has sent something. Cancel-safe.
+    pub(crate) async fn turn(&mut self) -> Result<(), Lost> {
+        match self {
+            Self::Nats(connection) => Ok(connection.turn(|| ()).await?),
+            Self::Mqtt(connection) => Ok(connection.turn().await?),
+        }
+    }
+
+    /// Sends as much as the socket takes now.
+    pub(crate) fn flush(&mut self) -> Result<(), Lost> {
+        match self {
+            Self::Nats(connection) => Ok(connection.flush()?),
+            Self::Mqtt(connection) => Ok(connection.flush().map_err(mqtt::Lost::from)?),
+        }
+    }
+
+    /// The next poll that has arrived; `None` when another turn is needed.
+    pub(crate) fn polled(&mut self) -> Result<Option<Polled>, Lost> {
+        match self {
+            Self::Nats(connection) => loop {
+                match connection.poll_heard()? {
+                    Some((nats::Heard::Message(message), ())) => {
+                        return Ok(Some(Polled::Number(message.subscription)));
+                    }
+                    // A forbidden subject is reported only here.
+                    Some((nats::Heard::Refused(reason), ())) => {
+                        warn!(reason, "refused by the server");
+                    }
+                    None => return Ok(None),
+                }
+            },
+            Self::Mqtt(connection) => Ok(connection.poll_heard()?.map(Polled::Topic)),
+        }
+    }
+}
+
+/// The MQTT topic that `nats-server` maps to this subject, none of whose words has a `/`.
+fn topic(subject: &Subject) -> String {
+    subject.as_str().replace('.', "/")
 }
 
 /// Wait before an attempt to reconnect, random between half and all of a time that doubles. So a
 /// fleet that lost its server does not return all at once.
-pub(crate) fn reconnect_delay(seed: u64, attempts: u32) -> Duration {
+pub(crate) fn reconnect_delay(seed: u64, connection: u32, attempts: u32) -> Duration {
     let doublings = attempts.saturating_sub(1).min(16);
     let longest = RECONNECT_DELAY_MIN.saturating_mul(1 << doublings).min(RECONNECT_DELAY_MAX);
-    let mut rng = Xoshiro256PlusPlus::seed_from_u64(mix(seed, doublings));
-    rng.random_range(longest / 2..=longest)
+    let of = [u64::from(connection), u64::from(attempts), 0];
+    draw(seed, Purpose::Reconnect, of).random_range(longest / 2..=longest)
 }
 
 #[cfg(test)]
@@ -97,13 +236,17 @@ mod tests {
             ("nats://[::1]", "::1:4222", None),
             ("nats://a:b@c:d@host:9", "host:9", Some(("a", "b@c:d"))),
         ] {
-            let server: Server = url.parse().ok().unwrap();
-            let found = server.login.as_ref().map(|(user, word)| (user.as_str(), word.as_str()));
+            let server = Server::parse(url, Protocol::Nats, None).ok().unwrap();
+            let found = server.login.as_ref().map(|it| (it.user.as_str(), it.password.as_str()));
             assert_eq!((server.to_string().as_str(), found), (address, login), "{url}");
         }
         for url in ["", "nats://", "http://host", "host:port", "user@host", "nats://a b:1"] {
-            assert!(url.parse::<Server>().is_err(), "{url}");
+            assert!(Server::parse(url, Protocol::Nats, None).is_err(), "{url}");
         }
+        let server = Server::parse("mqtt://plant.example", Protocol::Mqtt, None).ok().unwrap();
+        assert_eq!(server.to_string(), "plant.example:1883");
+        let error = Server::parse("nats://x", Protocol::Mqtt, None).err().unwrap();
+        assert!(error.to_string().ends_with("use one like mqtt://127.0.0.1:1883"), "{error}");
     }
 
     #[test]
@@ -113,7 +256,7 @@ mod tests {
         {
             let longest = Duration::from_millis(longest_ms);
             let delays: Vec<Duration> =
-                (0..100).map(|seed| reconnect_delay(seed, attempts)).collect();
+                (0..100).map(|connection| reconnect_delay(7, connection, attempts)).collect();
             assert!(delays.iter().all(|delay| (longest / 2..=longest).contains(delay)));
             let spread = *delays.iter().max().unwrap() - *delays.iter().min().unwrap();
             assert!(spread > longest / 4, "attempt {attempts}: {spread:?}");

@@ -184,13 +184,7 @@ impl<'a> Site<'a> {
         self.start_polling(config.polling, config.heartbeats, known, bus, (counters, lags));
         if config.simulate > 0 {
             let (nats, stop) = (self.addresses.nats.clone(), self.intake.stop.clone());
-            let fleet = simulator::Config {
-                nats_url: nats,
-                count: config.simulate,
-                connections: simulator::run::CONNECTIONS,
-                interval: None,
-                seed: rand::random(),
-            };
+            let fleet = simulator::Config::new(nats, config.simulate, rand::random());
             let simulated = simulator::run(fleet, stop);
             self.intake
                 .spawn("the simulator", async { simulated.await.map(drop).map_err(Into::into) });

@@ -27,6 +27,7 @@ mod pangea;
 mod readings;
 mod refusal;
 mod rude_clients;
+mod simulator;
 mod site;
 mod slowed;
 mod witnesses;
