@@ -128,6 +128,12 @@ pub(crate) fn measure() -> Result<()> {
         command("node").args(["web/e2e/measure.mjs"]).arg(&binary).env("CHROMIUM", chromium),
     )?;
     run(
+        "measuring polling",
+        command(&binary.to_string_lossy())
+            .args(["bench", "polling", "--json", "--folder"])
+            .arg(target()),
+    )?;
+    run(
         "measuring a large site",
         command(&binary.to_string_lossy())
             .args(["bench", "site", "--json", "--folder"])

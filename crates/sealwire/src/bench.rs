@@ -5,6 +5,7 @@ mod ledger;
 mod load;
 mod machine;
 mod pipeline;
+mod polling;
 mod site;
 
 use anyhow::Result;
@@ -16,6 +17,7 @@ pub(crate) fn run(arguments: BenchArguments) -> Result<()> {
         BenchCommand::Ledger(arguments) => ledger::run(&arguments),
         BenchCommand::Api(arguments) => api::run(&arguments),
         BenchCommand::Pipeline(arguments) => pipeline::run(&arguments),
+        BenchCommand::Polling(arguments) => polling::run(&arguments),
         BenchCommand::Site(arguments) => site::run(&arguments),
         BenchCommand::ApiServe(arguments) => api::serve_until_killed(&arguments),
         BenchCommand::LedgerLoad(arguments) => load::run(&arguments),

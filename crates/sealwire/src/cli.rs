@@ -625,6 +625,9 @@ pub(crate) enum BenchCommand {
     Api(MeasureArguments),
     /// Measure judging: readings through the ledger, the component on a host, and back.
     Pipeline(MeasureArguments),
+    /// Measure polling beside bare requests of the same client library: polls per second, how late
+    /// they are, memory and start with 100,000 sensors.
+    Polling(PollingArguments),
     /// A whole site under the load of simulated sensors: the cost of a reading, the time until it
     /// can be found, and memory.
     Site(SiteArguments),
@@ -663,6 +666,28 @@ pub(crate) struct SiteArguments {
     /// Measure this build of `sealwire`, to compare it with another [default: this program].
     #[arg(long, value_name = "FILE")]
     pub(crate) program: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PollingArguments {
+    #[command(flatten)]
+    pub(crate) measure: MeasureArguments,
+    /// Parts to measure, separated by commas [default: all].
+    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
+    pub(crate) parts: Vec<PollingPart>,
+}
+
+/// A part of `sealwire bench polling`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum PollingPart {
+    /// As many polls per second over NATS as are answered and sealed.
+    Nats,
+    /// The same over MQTT.
+    Mqtt,
+    /// How late polls are, at 10,000 per second.
+    Lateness,
+    /// Memory and start with 100,000 sensors.
+    Fleet,
 }
 
 /// A part of `sealwire bench site`.

@@ -6,7 +6,7 @@
 
 mod looking;
 mod processes;
-mod running;
+pub(super) mod running;
 
 use std::{
     collections::BTreeMap,
@@ -182,7 +182,7 @@ impl Bench {
     /// 1,000 readings per second: what each costs, and when it can be found.
     fn slow(&self, figures: &mut Figures) -> Result<()> {
         let sensors = self.scale.sensors(1_000);
-        let load = Load { sensors, interval: Some(Duration::from_secs(1)) };
+        let load = Load::new(sensors, Some(Duration::from_secs(1)));
         let folder = self.temporary()?;
         output::note(&format!("sealwire: {} readings per second", load.per_second()));
         let run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
@@ -202,7 +202,7 @@ impl Bench {
     /// 20,000 readings per second: what each costs.
     fn fast(&self, figures: &mut Figures) -> Result<()> {
         let sensors = self.scale.sensors(MANY);
-        let load = Load { sensors, interval: Some(Duration::from_secs(1)) };
+        let load = Load::new(sensors, Some(Duration::from_secs(1)));
         let folder = self.temporary()?;
         output::note(&format!("sealwire: {} readings per second", load.per_second()));
         let run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
@@ -220,7 +220,7 @@ impl Bench {
         let sensors = self.scale.sensors(MANY);
         for per_second in LADDER {
             let interval = Duration::from_secs_f64(f64::from(MANY) / f64::from(per_second));
-            let load = Load { sensors, interval: Some(interval) };
+            let load = Load::new(sensors, Some(interval));
             let folder = self.temporary()?;
             output::note(&format!("sealwire: {} readings per second", load.per_second()));
             let run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
@@ -248,7 +248,7 @@ impl Bench {
         for (sensors, kilobytes) in [FEW, many].into_iter().zip(&mut kilobytes) {
             let folder = self.temporary()?;
             output::note(&format!("sealwire: memory with {sensors} sensors"));
-            let load = Load { sensors, interval: None };
+            let load = Load::new(sensors, None);
             let run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
             std::thread::park_timeout(self.scale.window());
             *kilobytes = run.processes()?.resident_kilobytes("sealwire");
@@ -264,7 +264,7 @@ impl Bench {
     /// 5,000 readings per second for a long time: how far behind each follower is in the end.
     fn long(&self, figures: &mut Figures) -> Result<()> {
         let sensors = self.scale.sensors(MANY);
-        let load = Load { sensors, interval: Some(Duration::from_secs(4)) };
+        let load = Load::new(sensors, Some(Duration::from_secs(4)));
         let folder = self.temporary()?;
         output::note(&format!("sealwire: {} readings per second, long", load.per_second()));
         let run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
@@ -286,7 +286,7 @@ impl Bench {
     /// long orders take meanwhile, and what the site says.
     fn overload(&self, figures: &mut Figures) -> Result<()> {
         let sensors = self.scale.sensors(MANY);
-        let load = Load { sensors, interval: Some(Duration::from_millis(500)) };
+        let load = Load::new(sensors, Some(Duration::from_millis(500)));
         let folder = self.temporary()?;
         output::note(&format!("sealwire: {} readings per second offered", load.per_second()));
         let run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
@@ -313,7 +313,7 @@ impl Bench {
     /// 20,000 readings per second, and a kill now and then. In the end everything is accounted for.
     fn kills(&self, figures: &mut Figures) -> Result<()> {
         let sensors = self.scale.sensors(MANY);
-        let load = Load { sensors, interval: Some(Duration::from_secs(1)) };
+        let load = Load::new(sensors, Some(Duration::from_secs(1)));
         let folder = self.temporary()?;
         output::note(&format!("sealwire: {} readings per second, and kills", load.per_second()));
         let mut run = Run::start(&self.program, folder.path(), load, &FLAGS)?;

@@ -39,3 +39,29 @@ fn a_whole_site_is_measured_under_load() {
     assert!(figures["rss_mb_20k"].is_null(), "it was not asked for: {printed}");
     assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0, "nothing is left behind");
 }
+
+#[test]
+fn polling_is_measured_beside_bare_requests() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    let (exit, printed, errors) =
+        sealwire(&["bench", "polling", "--quick", "--json", "--folder", folder]);
+    assert_eq!(exit, Some(0), "{errors}");
+    let figures: Value = serde_json::from_str(&printed).unwrap();
+    for name in [
+        "polls_per_s",
+        "bare_requests_per_s",
+        "polls_over_bare",
+        "mqtt_polls_per_s",
+        "bare_mqtt_requests_per_s",
+        "lateness_p99_ms",
+        "bare_lateness_p99_ms",
+        "rss_mb_100k",
+        "start_ms_100k",
+        "bare_write_fdatasync_p50_us",
+        "bare_sha256_per_s",
+    ] {
+        assert!(figures[name].as_f64().is_some_and(|figure| figure > 0.0), "{name}: {printed}");
+    }
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0, "nothing is left behind");
+}

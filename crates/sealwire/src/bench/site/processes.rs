@@ -9,7 +9,7 @@ const TICKS_PER_SECOND: u32 = 100;
 
 /// What the processes of a run have used, by program. Programs of one name are added up.
 #[derive(Debug, Default)]
-pub(super) struct Processes(BTreeMap<String, Usage>);
+pub(in crate::bench) struct Processes(BTreeMap<String, Usage>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Usage {
@@ -41,7 +41,7 @@ impl Processes {
         self.0.get(program).map_or(Duration::ZERO, |usage| usage.cpu)
     }
 
-    pub(super) fn resident_kilobytes(&self, program: &str) -> f64 {
+    pub(in crate::bench) fn resident_kilobytes(&self, program: &str) -> f64 {
         self.0.get(program).map_or(0.0, |usage| usage.resident_kilobytes)
     }
 }

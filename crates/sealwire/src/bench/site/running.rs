@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::Read as _,
+    net::{Ipv4Addr, TcpListener},
     ops::Range,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -14,9 +15,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use data_dir::DataDir;
 use durable::disk::RealDisk;
 use ledger::verify::verify_folder_with;
-use model::{Envelope, action, completeness::Completeness, event::SUCCESS};
+use model::{Envelope, Timestamp, action, completeness::Completeness, event::SUCCESS};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
+use simulator::lateness::Lateness;
 use site::log_alone::LogAlone;
 
 use super::{
@@ -26,36 +28,51 @@ use super::{
 use crate::bench::ledger::Killed;
 
 /// How long a site may take to start, and to stop.
-const DEADLINE: Duration = Duration::from_secs(120);
+pub(in crate::bench) const DEADLINE: Duration = Duration::from_secs(120);
 /// How long a fleet may take until it answers at its rate. A site that cannot take that much is
 /// measured all the same.
-const WARM_UP_MAX: Duration = Duration::from_secs(40);
+pub(in crate::bench) const WARM_UP_MAX: Duration = Duration::from_secs(40);
+/// How long a site may take until it has taken up the largest fleet: at the most new sensors a
+/// minute that can be set, and as long again.
+const TAKE_UP_MAX: Duration = Duration::from_secs(600);
 /// Part of the rate at which the fleet counts as complete. Some sensors are faulty.
-const COMPLETE: f64 = 0.97;
+pub(in crate::bench) const COMPLETE: f64 = 0.97;
 /// Pause between two looks at what is awaited.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Sensors, and the interval at which each is polled, if not that of its kind.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Load {
-    pub(super) sensors: u32,
-    pub(super) interval: Option<Duration>,
+pub(in crate::bench) struct Load {
+    pub(in crate::bench) sensors: u32,
+    pub(in crate::bench) interval: Option<Duration>,
+    pub(in crate::bench) connections: u32,
+    /// Share of the sensors that speak MQTT.
+    pub(in crate::bench) mqtt: f64,
 }
 
 impl Load {
+    /// Sensors that speak NATS.
+    pub(in crate::bench) const fn new(sensors: u32, interval: Option<Duration>) -> Self {
+        Self { sensors, interval, connections: simulator::run::CONNECTIONS, mqtt: 0.0 }
+    }
+
     /// Readings per second.
-    pub(super) fn per_second(self) -> f64 {
+    pub(in crate::bench) fn per_second(self) -> f64 {
         // The mean of the kinds' intervals is of no interest here: it is not awaited.
         let interval = self.interval.unwrap_or(Duration::from_secs(10));
         f64::from(self.sensors) / interval.as_secs_f64()
     }
 }
 
+/// `sealwire simulate` in a process of its own.
+#[derive(Debug)]
+pub(in crate::bench) struct Fleet(Killed);
+
 /// A site and its load.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(in crate::bench) struct Run {
     site: Site,
-    fleet: Killed,
+    fleet: Fleet,
     page: Page,
 }
 
@@ -71,10 +88,12 @@ struct Site {
 
 /// What is in the log of a site that was stopped.
 #[derive(Debug)]
-pub(super) struct Sealed {
+pub(in crate::bench) struct Sealed {
     completeness: Completeness,
     /// Leaves of readings that have a value, in order.
     readings: Vec<u64>,
+    /// When each of them was sealed.
+    times: Vec<Timestamp>,
     /// Polls that are declared missing.
     pub(super) missing: u64,
     /// Sensors whose heartbeats came so late that the site took them for lost.
@@ -85,8 +104,10 @@ pub(super) struct Sealed {
 
 /// The part of the fleet's tally that is compared.
 #[derive(Debug, Deserialize)]
-struct Sent {
+pub(in crate::bench) struct Sent {
     answers: u64,
+    #[serde(rename = "lateness_ms")]
+    pub(in crate::bench) lateness: Option<Lateness>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -102,47 +123,112 @@ fn data_dir(folder: &Path) -> PathBuf {
     folder.join("data")
 }
 
+impl Fleet {
+    /// Starts a fleet on these servers.
+    pub(in crate::bench) fn start(nats: &str, mqtt: &str, load: Load) -> Result<Self> {
+        let mut simulate = Command::new(std::env::current_exe().context("cannot find myself")?);
+        simulate.args(["simulate", "--json", "--seed=1", "--nats", nats, "--broker", mqtt]);
+        simulate.arg(format!("--count={}", load.sensors));
+        simulate.arg(format!("--connections={}", load.connections));
+        simulate.arg(format!("--mqtt={}", load.mqtt));
+        if let Some(interval) = load.interval {
+            simulate.arg(format!("--interval={}", interval.as_millis()));
+        }
+        let fleet = simulate.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        Ok(Self(Killed(fleet.context("cannot start the simulated sensors")?)))
+    }
+
+    /// Stops it. Returns what it sent.
+    pub(in crate::bench) fn stop(mut self) -> Result<Sent> {
+        let tally = stop(&mut self.0.0).context("the simulated sensors do not stop")?;
+        serde_json::from_str(&tally).context("no tally was printed")
+    }
+}
+
+/// Starts the site of a folder again, without its fleet, and stops it. Returns the time until it
+/// has polled a sensor that it knows from its log.
+pub(in crate::bench) fn start_again(
+    program: &Path,
+    folder: &Path,
+    flags: &[&'static str],
+) -> Result<Duration> {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+    let agent = ureq::Agent::config_builder().timeout_global(Some(DEADLINE)).build().into();
+    let url = format!("http://{free}/metrics");
+    let has_polled = || {
+        // Until it listens, nobody answers.
+        let Ok(mut metrics) = http_client::get(&agent, &url).call() else { return Ok(None) };
+        let metrics = metrics.body_mut().read_to_string()?;
+        let polls = metrics.lines().find_map(|line| line.strip_prefix("sealwire_polls_total "));
+        Ok(polls.filter(|polls| *polls != "0").map(drop))
+    };
+    let ports = [("http", 0), ("log", free.port()), ("nats", 0), ("mqtt", 0)].into();
+    let mut up = Site::up(program, folder, flags, &ports);
+    let begin = Instant::now();
+    let mut site = Killed(up.spawn().context("cannot start the site again")?);
+    until("a sensor is polled", has_polled)?;
+    let elapsed = begin.elapsed();
+    stop(&mut site.0).context("the site does not stop")?;
+    Ok(elapsed)
+}
+
 impl Run {
     /// Starts a site and its fleet, and waits until the fleet answers at its rate.
-    pub(super) fn start(
+    pub(in crate::bench) fn start(
         program: &Path,
         folder: &Path,
         load: Load,
         flags: &[&'static str],
     ) -> Result<Self> {
-        let any = ["http", "log", "nats", "mqtt"].map(|name| (name, 0)).into();
-        let site = Site::start(program, folder, flags, &any)?;
-        let mut simulate = Command::new(std::env::current_exe().context("cannot find myself")?);
-        simulate.args(["simulate", "--json", "--seed=1", "--nats", &site.addresses.nats]);
-        simulate.arg(format!("--count={}", load.sensors));
-        if let Some(interval) = load.interval {
-            simulate.arg(format!("--interval={}", interval.as_millis()));
-        }
-        let fleet = simulate.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-        let fleet = Killed(fleet.context("cannot start the simulated sensors")?);
-        let page = Page::new(site.addresses.http.clone());
-        let run = Self { site, fleet, page };
-        run.warm_up(load)?;
+        let run = Self::begin(program, folder, load, flags)?;
+        // What a site cannot take is measured, too.
+        let _has_all = run.warm_up(load, WARM_UP_MAX)?;
         Ok(run)
     }
 
-    fn warm_up(&self, load: Load) -> Result<()> {
+    /// Starts a site and its fleet, and waits until the whole fleet answers, however long it takes
+    /// to let that many sensors in.
+    pub(in crate::bench) fn start_with_all(
+        program: &Path,
+        folder: &Path,
+        load: Load,
+        flags: &[&'static str],
+    ) -> Result<Self> {
+        let run = Self::begin(program, folder, load, flags)?;
+        let has_all = run.warm_up(load, TAKE_UP_MAX)?;
+        ensure!(has_all, "the site does not take up every sensor in time");
+        Ok(run)
+    }
+
+    fn begin(program: &Path, folder: &Path, load: Load, flags: &[&'static str]) -> Result<Self> {
+        let any = ["http", "log", "nats", "mqtt"].map(|name| (name, 0)).into();
+        let site = Site::start(program, folder, flags, &any)?;
+        let Addresses { http, nats, mqtt, .. } = &site.addresses;
+        let fleet = Fleet::start(nats, mqtt, load)?;
+        let page = Page::new(http.clone());
+        Ok(Self { site, fleet, page })
+    }
+
+    /// Waits until the fleet answers at its rate. Returns whether it did in this time.
+    fn warm_up(&self, load: Load, time_max: Duration) -> Result<bool> {
         /// Time over which the rate is taken.
         const SPAN: Duration = Duration::from_secs(2);
-        let deadline = Instant::now() + WARM_UP_MAX;
+        let deadline = Instant::now() + time_max;
         loop {
             let (before, begin) = (self.page.status()?.answers(), Instant::now());
             std::thread::park_timeout(SPAN);
             let rate =
                 (self.page.status()?.answers() - before) as f64 / begin.elapsed().as_secs_f64();
-            if rate >= COMPLETE * load.per_second() || Instant::now() > deadline {
-                return Ok(());
+            let has_all = rate >= COMPLETE * load.per_second();
+            if has_all || Instant::now() > deadline {
+                return Ok(has_all);
             }
         }
     }
 
-    pub(super) fn processes(&self) -> Result<Processes> {
-        Processes::look(&[("sealwire", self.site.process.0.id()), ("simulate", self.fleet.0.id())])
+    pub(in crate::bench) fn processes(&self) -> Result<Processes> {
+        let (site, fleet) = (self.site.process.0.id(), self.fleet.0.0.id());
+        Processes::look(&[("sealwire", site), ("simulate", fleet)])
     }
 
     /// What a window's readings cost.
@@ -184,10 +270,9 @@ impl Run {
     }
 
     /// Stops the fleet, then the site, and reads what is sealed.
-    pub(super) fn stop(mut self) -> Result<Sealed> {
-        let tally = stop(&mut self.fleet.0).context("the simulated sensors do not stop")?;
+    pub(in crate::bench) fn stop(mut self) -> Result<Sealed> {
+        let sent = self.fleet.stop()?;
         stop(&mut self.site.process.0).context("the site does not stop")?;
-        let sent = serde_json::from_str(&tally).context("no tally was printed")?;
         Sealed::read(&self.site.folder, sent)
     }
 }
@@ -201,10 +286,8 @@ impl Site {
         ports: &BTreeMap<&str, u16>,
     ) -> Result<Self> {
         let ready_file = folder.join("ready");
-        let mut up = Command::new(program);
-        up.arg("up").arg("--data-dir").arg(data_dir(folder)).arg("--ready-file").arg(&ready_file);
-        up.args(ports.iter().map(|(name, port)| format!("--{name}-port={port}"))).args(flags);
-        let process = up.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let mut up = Self::up(program, folder, flags, ports);
+        let process = up.arg("--ready-file").arg(&ready_file).spawn();
         let mut process = Killed(process.context("cannot start the site")?);
         let ready = until("the site is ready", || {
             if let Some(status) = process.0.try_wait()? {
@@ -216,6 +299,19 @@ impl Site {
         let addresses = serde_json::from_slice(&ready)?;
         let (program, folder) = (program.to_owned(), folder.to_owned());
         Ok(Self { process, program, folder, flags: flags.to_vec(), addresses })
+    }
+
+    fn up(
+        program: &Path,
+        folder: &Path,
+        flags: &[&'static str],
+        ports: &BTreeMap<&str, u16>,
+    ) -> Command {
+        let mut up = Command::new(program);
+        up.arg("up").arg("--data-dir").arg(data_dir(folder));
+        up.args(ports.iter().map(|(name, port)| format!("--{name}-port={port}"))).args(flags);
+        up.stdout(Stdio::null()).stderr(Stdio::null());
+        up
     }
 
     /// Kills the site as a crash would, and starts it again at the same addresses.
@@ -286,14 +382,18 @@ fn until<T>(what: &str, mut condition: impl FnMut() -> Result<Option<T>>) -> Res
 impl Sealed {
     fn read(folder: &Path, sent: Sent) -> Result<Self> {
         let mut completeness = Completeness::of_log();
-        let mut readings = Vec::new();
+        let (mut readings, mut times) = (Vec::new(), Vec::new());
         let mut unheard = 0;
         let mut observer = |leaf, envelope: Option<&[u8]>| {
-            let Some(Ok(Envelope { event, .. })) = envelope.map(Envelope::parse) else { return };
+            let Some(Ok(Envelope { event, received_at, .. })) = envelope.map(Envelope::parse)
+            else {
+                return;
+            };
             completeness.take(leaf, &event);
             match event.action.as_deref() {
                 Some(action::SENSOR_READING) if event.status.as_deref() == Some(SUCCESS) => {
                     readings.push(leaf);
+                    times.push(received_at);
                 }
                 Some(action::HEARTBEAT_MISSED) => unheard += 1,
                 _ => {}
@@ -302,12 +402,12 @@ impl Sealed {
         let ledger = DataDir::ledger_of(&data_dir(folder));
         verify_folder_with(&RealDisk, &ledger, None, &mut |_leaves| {}, &mut observer)?;
         let missing = completeness.accounts().map(|(_, account)| account.missing()).sum();
-        Ok(Self { completeness, readings, missing, unheard, sent })
+        Ok(Self { completeness, readings, times, missing, unheard, sent })
     }
 
     /// Nothing may be lost in silence: every poll is accounted for, and no more readings are sealed
     /// than were sent.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(in crate::bench) fn check(&self) -> Result<()> {
         ensure!(self.completeness.is_complete(), "polls are not accounted for");
         let (sealed, sent) = (self.readings.len() as u64, self.sent.answers);
         ensure!(sealed <= sent, "{sealed} readings are sealed of {sent} that were sent");
@@ -316,6 +416,16 @@ impl Sealed {
 
     pub(super) const fn readings(&self) -> usize {
         self.readings.len()
+    }
+
+    /// How late the sensors were polled.
+    pub(in crate::bench) const fn lateness(&self) -> Option<Lateness> {
+        self.sent.lateness
+    }
+
+    /// Number of readings that were sealed in this time.
+    pub(in crate::bench) fn readings_during(&self, time: Range<Timestamp>) -> u64 {
+        self.times.iter().filter(|sealed| time.contains(sealed)).count() as u64
     }
 
     /// Number of readings from the first leaf on and before the last.

@@ -1,0 +1,252 @@
+//! `sealwire bench polling`: what a site polls, beside bare requests over the same client library.
+//!
+//! A site runs with its engines, as `sealwire up` starts it, and `sealwire simulate` answers from
+//! another process. A poll counts once its answer is sealed. The bare run has the same
+//! `nats-server`, simulator, subjects and schedule; its client throws the answers away.
+
+mod bare;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use self::bare::Bare;
+use super::{
+    api::percentile,
+    machine,
+    site::running::{COMPLETE, Load, Run, start_again},
+};
+use crate::{
+    cli::{PollingArguments, PollingPart},
+    output,
+};
+
+/// Flags of the site that is measured. Its defaults would refuse the load, and protect against
+/// that, so the figures name these.
+const FLAGS: [&str; 2] = ["--polls-per-second=100000", "--new-sensors-per-minute=20000"];
+/// How long each figure is measured; a tenth with `--quick`.
+const WINDOW: Duration = Duration::from_secs(20);
+/// Sensors whose polls are counted.
+const SENSORS: u32 = 20_000;
+/// Polls per second that are offered over NATS, until they are answered and sealed.
+const LADDER: [u32; 5] = [60_000, 45_000, 30_000, 20_000, 10_000];
+/// The same over MQTT, whose gateway costs `nats-server` more.
+const MQTT_LADDER: [u32; 4] = [30_000, 20_000, 10_000, 5_000];
+/// Polls per second while their lateness is measured, one a second for each sensor.
+const PACED: u32 = 10_000;
+/// Sensors of the largest site.
+const FLEET: u32 = 100_000;
+/// Connections of the largest fleet.
+const FLEET_CONNECTIONS: u32 = 1_000;
+/// Size of an envelope of the simulated sensors, about.
+const ENVELOPE_BYTES: usize = 400;
+/// Bare writes to time.
+const BARE_WRITES: usize = 1_000;
+
+/// The figures, printed with `--json`. A part that was not measured is `null`.
+#[derive(Debug, Default, Serialize)]
+struct Figures {
+    polls_per_s: Option<f64>,
+    bare_requests_per_s: Option<f64>,
+    polls_over_bare: Option<f64>,
+    mqtt_polls_per_s: Option<f64>,
+    bare_mqtt_requests_per_s: Option<f64>,
+    mqtt_polls_over_bare: Option<f64>,
+    lateness_p99_ms: Option<usize>,
+    lateness_p50_ms: Option<usize>,
+    bare_lateness_p99_ms: Option<usize>,
+    rss_mb_100k: Option<f64>,
+    start_ms_100k: Option<f64>,
+    flags: Vec<&'static str>,
+    bare_write_fdatasync_p50_us: f64,
+    bare_sha256_per_s: f64,
+}
+
+pub(crate) fn run(arguments: &PollingArguments) -> Result<()> {
+    let program = std::env::current_exe().context("cannot find this program")?;
+    let folder = arguments.measure.folder.clone();
+    let bench = Bench { program, folder, is_quick: arguments.measure.quick };
+    let mut figures = Figures { flags: FLAGS.to_vec(), ..Figures::default() };
+    bench.bare_machine(&mut figures)?;
+    let parts = &arguments.parts;
+    let has = |part| parts.is_empty() || parts.contains(&part);
+    if has(PollingPart::Nats) {
+        let [ours, theirs] = bench.most(&LADDER, 0.0)?;
+        figures.polls_per_s = Some(ours);
+        figures.bare_requests_per_s = Some(theirs);
+        figures.polls_over_bare = Some(ours / theirs);
+    }
+    if has(PollingPart::Mqtt) {
+        let [ours, theirs] = bench.most(&MQTT_LADDER, 1.0)?;
+        figures.mqtt_polls_per_s = Some(ours);
+        figures.bare_mqtt_requests_per_s = Some(theirs);
+        figures.mqtt_polls_over_bare = Some(ours / theirs);
+    }
+    if has(PollingPart::Lateness) {
+        bench.lateness(&mut figures)?;
+    }
+    if has(PollingPart::Fleet) {
+        bench.fleet(&mut figures)?;
+    }
+    if arguments.measure.json {
+        output::line(&serde_json::to_string(&figures)?);
+    } else {
+        output::lines(&figures.table());
+    }
+    Ok(())
+}
+
+struct Bench {
+    program: PathBuf,
+    folder: PathBuf,
+    /// With `--quick` it shows that everything works, and no more.
+    is_quick: bool,
+}
+
+impl Bench {
+    fn bare_machine(&self, figures: &mut Figures) -> Result<()> {
+        figures.bare_sha256_per_s = machine::sha256_per_s(ENVELOPE_BYTES);
+        let folder = self.temporary()?;
+        let mut bare = machine::BareLog::create(folder.path(), ENVELOPE_BYTES)?;
+        let mut times = (0..BARE_WRITES).map(|_| bare.append()).collect::<Result<Vec<_>, _>>()?;
+        times.sort();
+        figures.bare_write_fdatasync_p50_us = percentile(&times, 50) * 1e3;
+        Ok(())
+    }
+
+    /// The most polls a second whose answers are sealed, and the most bare requests.
+    fn most(&self, ladder: &[u32], mqtt: f64) -> Result<[f64; 2]> {
+        // A quick run sees that a step works, not how much a site bears. It is short, so it takes
+        // the step with the shortest interval.
+        let ladder = if self.is_quick { ladder.get(..1) } else { Some(ladder) };
+        let ladder = ladder.unwrap_or_default();
+        let ours = self.climb(ladder, mqtt, |load| self.sealed_per_s(load))?;
+        let theirs = self.climb(ladder, mqtt, |load| {
+            let folder = self.temporary()?;
+            output::note(&format!("sealwire: {} bare requests per second", load.per_second()));
+            Ok(Bare::measure(folder.path(), load, self.window())?.answers_per_s)
+        })?;
+        Ok([ours, theirs])
+    }
+
+    /// Offers less and less until all of it is answered. Returns the most that was.
+    fn climb(
+        &self,
+        ladder: &[u32],
+        mqtt: f64,
+        measure: impl Fn(Load) -> Result<f64>,
+    ) -> Result<f64> {
+        let mut most: f64 = 0.0;
+        for per_second in ladder {
+            let interval = Duration::from_secs_f64(f64::from(SENSORS) / f64::from(*per_second));
+            let sensors = self.scaled(SENSORS);
+            let load = Load { mqtt, ..Load::new(sensors, Some(interval)) };
+            let answered = measure(load)?;
+            most = most.max(answered);
+            if answered >= COMPLETE * load.per_second() {
+                break;
+            }
+        }
+        Ok(most)
+    }
+
+    /// Answers a second that are sealed.
+    fn sealed_per_s(&self, load: Load) -> Result<f64> {
+        let folder = self.temporary()?;
+        output::note(&format!("sealwire: {} polls per second", load.per_second()));
+        let run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
+        let begin = clock::now();
+        std::thread::park_timeout(self.window());
+        let end = clock::now();
+        let sealed = run.stop()?;
+        sealed.check()?;
+        let micros = (end.unix_micros() - begin.unix_micros()) as f64;
+        Ok(sealed.readings_during(begin..end) as f64 * 1e6 / micros)
+    }
+
+    /// How late polls are at a steady pace, and bare requests.
+    fn lateness(&self, figures: &mut Figures) -> Result<()> {
+        // A quick run is over before a sensor that is polled once a second has settled.
+        let interval = Duration::from_millis(if self.is_quick { 100 } else { 1_000 });
+        let load = Load::new(self.scaled(PACED), Some(interval));
+        let folder = self.temporary()?;
+        output::note(&format!("sealwire: lateness at {} polls per second", load.per_second()));
+        let run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
+        std::thread::park_timeout(self.window());
+        let sealed = run.stop()?;
+        sealed.check()?;
+        let lateness = sealed.lateness().context("no sensor was polled often enough")?;
+        figures.lateness_p99_ms = Some(lateness.p99);
+        figures.lateness_p50_ms = Some(lateness.p50);
+        let folder = self.temporary()?;
+        let bare = Bare::measure(folder.path(), load, self.window())?;
+        figures.bare_lateness_p99_ms = bare.lateness.map(|lateness| lateness.p99);
+        Ok(())
+    }
+
+    /// The largest site: its memory, and the time until it polls again after a restart.
+    fn fleet(&self, figures: &mut Figures) -> Result<()> {
+        let connections = self.scaled(FLEET_CONNECTIONS);
+        let interval = Duration::from_secs(if self.is_quick { 1 } else { 30 });
+        let load = Load { connections, ..Load::new(self.scaled(FLEET), Some(interval)) };
+        let folder = self.temporary()?;
+        output::note(&format!("sealwire: a site with {} sensors", load.sensors));
+        let run = Run::start_with_all(&self.program, folder.path(), load, &FLAGS)?;
+        std::thread::park_timeout(self.window());
+        figures.rss_mb_100k = Some(run.processes()?.resident_kilobytes("sealwire") / 1_000.0);
+        run.stop()?.check()?;
+        output::note("sealwire: starting it again");
+        let until_polls = start_again(&self.program, folder.path(), &FLAGS)?;
+        figures.start_ms_100k = Some(until_polls.as_secs_f64() * 1e3);
+        Ok(())
+    }
+
+    const fn scaled(&self, count: u32) -> u32 {
+        if self.is_quick { count.div_ceil(100) } else { count }
+    }
+
+    fn window(&self) -> Duration {
+        if self.is_quick { WINDOW / 10 } else { WINDOW }
+    }
+
+    fn temporary(&self) -> Result<tempfile::TempDir> {
+        tempfile::Builder::new()
+            .prefix("sealwire-bench-")
+            .tempdir_in(&self.folder)
+            .with_context(|| format!("cannot make a folder in {}", self.folder.display()))
+    }
+}
+
+impl Figures {
+    /// The figures as a table for people, each beside its target.
+    fn table(&self) -> String {
+        let millis = |millis: Option<usize>| millis.map(|millis| millis as f64);
+        let rows = [
+            ("polls answered and sealed per second", self.polls_per_s, ""),
+            ("bare requests answered per second", self.bare_requests_per_s, ""),
+            ("  polls over bare requests", self.polls_over_bare, "at least 0.8"),
+            ("polls over MQTT, answered and sealed per second", self.mqtt_polls_per_s, ""),
+            ("bare requests over MQTT", self.bare_mqtt_requests_per_s, ""),
+            ("  polls over bare requests", self.mqtt_polls_over_bare, ""),
+            ("lateness at 10,000 polls/s, p99, ms", millis(self.lateness_p99_ms), "at most 20"),
+            ("  p50, ms", millis(self.lateness_p50_ms), ""),
+            ("  of bare requests, p99, ms", millis(self.bare_lateness_p99_ms), ""),
+            ("memory with 100,000 sensors, MB", self.rss_mb_100k, "at most 150"),
+            ("their first poll after a restart, ms", self.start_ms_100k, "at most 3,000"),
+            (
+                "this machine: write and fdatasync, p50, us",
+                Some(self.bare_write_fdatasync_p50_us),
+                "",
+            ),
+            ("  SHA-256 of an envelope, on one core, per s", Some(self.bare_sha256_per_s), ""),
+        ];
+        let mut table = format!("{:<48}{:>14}{:>18}\n", "", "here", "aim");
+        for (what, here, aim) in rows {
+            let here = here.map_or_else(|| String::from("-"), |figure| format!("{figure:.2}"));
+            table.push_str(&format!("{what:<48}{here:>14}{aim:>18}\n"));
+        }
+        table.push_str(&format!("the site's flags: {}\n", self.flags.join(" ")));
+        table
+    }
+}
