@@ -19,6 +19,7 @@ mod note;
 mod order;
 mod pangea_request;
 mod policy;
+mod pushed;
 mod query;
 mod question;
 mod retention;
@@ -60,6 +61,7 @@ pub const TARGETS: &[Target] = &[
     Target::of_bytes("order", order::run),
     Target::of_bytes("pangea_request", pangea_request::run),
     Target::of_bytes("policy", policy::run),
+    Target::of_bytes("pushed", pushed::run),
     Target::of_text("query", query::run),
     Target::of_text("question", question::run),
     Target::of_text("retention", retention::run),

@@ -216,7 +216,7 @@ async function invent() {
       id: `00000000-0000-4000-8000-${String(at).padStart(12, "0")}`,
       alias: `Sensor${String(at).padStart(5, "0")}`,
       location: `Hall ${String(Math.floor(at / PER_LOCATION)).padStart(3, "0")}`,
-      state: "online", out_of_range: false, not_judged: false, poll_interval_ms: 10_000, unit: "°C", quantity: "temperature", range: [0, 50],
+      state: "online", out_of_range: false, not_judged: false, poll_interval_ms: 10_000, rule: null, unit: "°C", quantity: "temperature", range: [0, 50],
       last, recent: values.map((value, turn) => [now_ms - (30 - turn) * 10_000, value]),
     };
   });

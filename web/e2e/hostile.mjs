@@ -41,7 +41,7 @@ function time(ms) {
 function sensorOf(id, texts, readings = []) {
   const recent = readings.slice(-30).map(({ timestamp, status, value }) => [Date.parse(timestamp), status === "SUCCESS" ? Number(value) : null]);
   const { alias = id, location = "Boiler Room", unit = "m", quantity = "distance" } = texts;
-  return { id, alias, location, state: "online", out_of_range: false, not_judged: false, poll_interval_ms: 1000, unit, quantity, range: [0, 50], last: readings.at(-1) ?? null, recent };
+  return { id, alias, location, state: "online", out_of_range: false, not_judged: false, poll_interval_ms: 1000, rule: null, unit, quantity, range: [0, 50], last: readings.at(-1) ?? null, recent };
 }
 
 /** The answer to any question about these sensors, ordered by location. */

@@ -58,7 +58,10 @@ export type SensorAnswer = {
   out_of_range: boolean;
   /** The last value could not be compared with the range. */
   not_judged: boolean;
-  poll_interval_ms: number;
+  /** Between two polls; of a sensor that reports by itself, the interval that a rule declares. */
+  poll_interval_ms: number | null;
+  /** Rule by which a device reports the sensor by itself, or null if the site polls it. */
+  rule: string | null;
   unit: string | null;
   quantity: string | null;
   range: [number, number] | null;

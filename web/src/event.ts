@@ -22,6 +22,7 @@ export const ACTIONS: Readonly<Record<string, string>> = {
   SEQUENCE_BROKEN: "Sensor's count broken",
   FIELDS_LEFT_OUT: "Fields left out",
   HEARTBEATS_REFUSED: "Heartbeats refused",
+  PUSHES_REFUSED: "Messages refused",
   POLLS_STRETCHED: "Polled less often",
   POLLS_RESTORED: "Polled as often as asked",
   SENSOR_FORGOTTEN: "Sensor forgotten",
@@ -46,7 +47,7 @@ export const ACTIONS: Readonly<Record<string, string>> = {
 
 export const STATUSES: readonly ReadingStatus[] = ["SUCCESS", "COMM_ERROR", "VALUE_ERROR"];
 
-const BAD_NEWS = new Set(["OUT_OF_RANGE", "RANGE_NOT_JUDGED", "SENSOR_LOST", "HEARTBEAT_MISSED", "SENSOR_DISCONNECTED", "READINGS_MISSING", "SEQUENCE_BROKEN", "HEARTBEATS_REFUSED", "POLLS_STRETCHED", "ENGINE_DOWN", "JUDGING_LATE", "INDEX_LATE", "SITE_STOPPED"]);
+const BAD_NEWS = new Set(["OUT_OF_RANGE", "RANGE_NOT_JUDGED", "SENSOR_LOST", "HEARTBEAT_MISSED", "SENSOR_DISCONNECTED", "READINGS_MISSING", "SEQUENCE_BROKEN", "HEARTBEATS_REFUSED", "PUSHES_REFUSED", "POLLS_STRETCHED", "ENGINE_DOWN", "JUDGING_LATE", "INDEX_LATE", "SITE_STOPPED"]);
 
 /**
  * After one of these actions, `/api/sensors` may show changes that the event's own fields do not.

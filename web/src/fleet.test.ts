@@ -15,6 +15,7 @@ const SENSOR: SensorAnswer = {
   out_of_range: false,
   not_judged: false,
   poll_interval_ms: 1000,
+  rule: null,
   unit: "°C",
   quantity: "temperature",
   range: [0, 50],

@@ -12,6 +12,7 @@ const sensorOf = (number: number): SensorAnswer => ({
   out_of_range: false,
   not_judged: false,
   poll_interval_ms: 1000,
+  rule: null,
   unit: null,
   quantity: null,
   range: null,

@@ -81,7 +81,7 @@ pub use field::{Field, UnknownField};
 pub use indexer::Indexer;
 pub use plot::{Bucket, Series};
 pub use query::{InvalidMoment, InvalidQuery, Page, Query, ResultOrder, Search, Word, moment};
-pub use reader::{ListedSensor, PassedOver, Reader, SensorStatus};
+pub use reader::{Described, ListedSensor, PassedOver, Reader, SensorStatus};
 pub use readings::SeriesReading;
 pub use result_id::InvalidResultId;
 pub use schema::{Entry, FoundEntry};

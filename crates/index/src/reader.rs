@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, ops::Bound, path::Path};
 
 use model::{
-    Heartbeat, SensorId, SensorState, Timestamp, completeness::LastNumbers, derive::Standing,
-    event, query::ReadingsQuery,
+    Heartbeat, PushedSeries, SensorId, SensorState, Timestamp, completeness::LastNumbers,
+    derive::Standing, event, query::ReadingsQuery,
 };
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
@@ -28,11 +28,66 @@ pub struct Reader {
     connections: Connections,
 }
 
+/// What describes a sensor.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Described {
+    /// The last heartbeat of a polled sensor that changed anything.
+    Polled(Box<Heartbeat>),
+    /// A series that a device reports by itself.
+    Pushed(PushedSeries),
+}
+
+impl Described {
+    fn from_canonical(text: &str) -> Option<Self> {
+        if let Ok(heartbeat) = Heartbeat::from_canonical(text) {
+            return Some(Self::Polled(Box::new(heartbeat)));
+        }
+        PushedSeries::from_canonical(text).map(Self::Pushed)
+    }
+
+    /// Id of the sensor.
+    #[must_use]
+    pub fn id(&self) -> SensorId {
+        match self {
+            Self::Polled(heartbeat) => heartbeat.id,
+            Self::Pushed(series) => series.id,
+        }
+    }
+
+    /// Name of the sensor for people. A series has its quantity in it, because a device has a
+    /// series of each.
+    #[must_use]
+    pub fn alias(&self) -> String {
+        match self {
+            Self::Polled(heartbeat) => heartbeat.alias.clone(),
+            Self::Pushed(series) => series.source(),
+        }
+    }
+
+    /// Where the sensor is installed; empty if it is not known.
+    #[must_use]
+    pub fn location(&self) -> &str {
+        match self {
+            Self::Polled(heartbeat) => &heartbeat.location,
+            Self::Pushed(_) => "",
+        }
+    }
+
+    /// What the sensor measures.
+    #[must_use]
+    pub fn quantity(&self) -> Option<&str> {
+        match self {
+            Self::Polled(heartbeat) => heartbeat.quantity.as_deref(),
+            Self::Pushed(series) => Some(&series.quantity),
+        }
+    }
+}
+
 /// What the index knows of one sensor.
 #[derive(Clone, Debug)]
 pub struct SensorStatus {
-    /// The last heartbeat that changed anything.
-    pub heartbeat: Heartbeat,
+    /// What describes the sensor.
+    pub described: Described,
     /// Whether the site can reach the sensor.
     pub state: SensorState,
     /// State that components derived.
@@ -113,7 +168,7 @@ impl Reader {
         })
     }
 
-    /// All sensors with a heartbeat in the log, each with its `recent_max` newest readings. Values
+    /// All sensors that the log describes, each with its `recent_max` newest readings. Values
     /// are cut off after 256 characters.
     ///
     /// # Errors
@@ -122,7 +177,7 @@ impl Reader {
         self.ask("asking for sensors", |connection| read_sensors(connection, recent_max))
     }
 
-    /// All sensors with a heartbeat in the log, without their readings.
+    /// All sensors that the log describes, without their readings.
     ///
     /// # Errors
     /// SQLite fails.
@@ -130,8 +185,8 @@ impl Reader {
         self.ask("asking for sensors", list_sensors)
     }
 
-    /// These sensors in this order, each with its `recent_max` newest readings. Sensors without a
-    /// heartbeat in the log are left out. Values are cut off after 256 characters.
+    /// These sensors in this order, each with its `recent_max` newest readings. Sensors that the
+    /// log does not describe are left out. Values are cut off after 256 characters.
     ///
     /// # Errors
     /// SQLite fails.
@@ -339,16 +394,16 @@ fn list_sensors(connection: &Connection) -> rusqlite::Result<Vec<ListedSensor>> 
     let mut found = Vec::new();
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
-        let Some(SensorStatus { heartbeat, state, standing, recent }) =
+        let Some(SensorStatus { described, state, standing, recent }) =
             read_status(connection, row, 1)?
         else {
             continue;
         };
         found.push(ListedSensor {
-            id: heartbeat.id,
-            alias: heartbeat.alias,
-            location: heartbeat.location,
-            quantity: heartbeat.quantity,
+            id: described.id(),
+            alias: described.alias(),
+            location: described.location().to_owned(),
+            quantity: described.quantity().map(str::to_owned),
             state,
             standing,
             failed: recent.last().is_some_and(|last| last.status != event::SUCCESS),
@@ -357,7 +412,7 @@ fn list_sensors(connection: &Connection) -> rusqlite::Result<Vec<ListedSensor>> 
     Ok(found)
 }
 
-/// Reads a row of [`STATUS`]; `None` if its heartbeat is not valid. The poller seals only valid
+/// Reads a row of [`STATUS`]; `None` if its description is not valid. The site seals only valid
 /// ones.
 fn read_status(
     connection: &Connection,
@@ -366,8 +421,8 @@ fn read_status(
 ) -> rusqlite::Result<Option<SensorStatus>> {
     /// Longest value of a recent reading, in characters.
     const VALUE_CHARS_MAX: usize = 256;
-    let heartbeat = row.get_ref(1)?.as_str()?;
-    let Ok(heartbeat) = Heartbeat::from_canonical(heartbeat) else { return Ok(None) };
+    let described = row.get_ref(1)?.as_str()?;
+    let Some(described) = Described::from_canonical(described) else { return Ok(None) };
     // A start asks for all sensors and no reading: it has no time to look at each.
     let mut recent = match recent_max {
         0 => Vec::new(),
@@ -379,7 +434,7 @@ fn read_status(
         }
     }
     Ok(Some(SensorStatus {
-        heartbeat,
+        described,
         state: SensorState::of_name(row.get_ref(2)?.as_str()?),
         standing: Standing {
             out_of_range: row.get(3)?,

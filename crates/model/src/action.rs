@@ -30,6 +30,9 @@ pub const SENSOR_CHANGED: &str = "SENSOR_CHANGED";
 pub const FIELDS_LEFT_OUT: &str = "FIELDS_LEFT_OUT";
 /// Heartbeats were refused. Reported once a minute for each reason and subject.
 pub const HEARTBEATS_REFUSED: &str = "HEARTBEATS_REFUSED";
+/// Messages of devices that report by themselves were refused. Reported once a minute for each
+/// topic.
+pub const PUSHES_REFUSED: &str = "PUSHES_REFUSED";
 /// The site polls sensors less often than they ask for: those that ask for more than the site's
 /// poll budget allows, or one that does not answer.
 pub const POLLS_STRETCHED: &str = "POLLS_STRETCHED";

@@ -124,6 +124,7 @@ pub struct Account {
     polls: Option<NumberRange>,
     missing: u64,
     unnumbered: u64,
+    not_asked: u64,
     unaccounted: Listed<PollsAt>,
     erased: Listed<PollsAt>,
     doubled: Listed<PollsAt>,
@@ -256,6 +257,13 @@ impl Account {
         self.unnumbered
     }
 
+    /// Number of readings that a device reported by itself outside of any declared interval. Nobody
+    /// asked for them, so nothing says how many there should be.
+    #[must_use]
+    pub const fn not_asked(&self) -> u64 {
+        self.not_asked
+    }
+
     /// Polls for which no event says how they ended, with the leaf after them.
     #[must_use]
     pub const fn unaccounted(&self) -> &Listed<PollsAt> {
@@ -325,7 +333,8 @@ impl Account {
             return;
         }
         let Some(polls) = accounted(event) else {
-            self.unnumbered = self.unnumbered.saturating_add(1);
+            let count = if is_pushed(event) { &mut self.not_asked } else { &mut self.unnumbered };
+            *count = count.saturating_add(1);
             return;
         };
         if event.action.as_deref() == Some(action::READINGS_MISSING) {
@@ -407,6 +416,11 @@ impl<T> Default for Listed<T> {
 /// Whether an event accounts for polls: it is a reading or a gap.
 fn numbers(event: &Event) -> bool {
     matches!(event.action.as_deref(), Some(action::SENSOR_READING | action::READINGS_MISSING))
+}
+
+/// Whether an event is about a device that reports by itself.
+fn is_pushed(event: &Event) -> bool {
+    event.sealwire.as_ref().is_some_and(|detail| detail.rule.is_some())
 }
 
 /// Whether an event declares polls missing without a known number.

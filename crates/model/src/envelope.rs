@@ -337,7 +337,8 @@ mod tests {
                 hold_to: Some(Timestamp::from_unix_micros(0)), retention: Some(String::new()), retention_to: Some(1), rotation: Some(String::new()),
                 raw, seq, from_leaf, missing, poll, reason, sensor: sensor.map(SensorId::from_bytes), unit, format: Some(1),
                 origin: Some(String::new()), range: Some(String::new()), range_unit: Some(String::new()),
-                raw_hex: Some(String::new()), signature: Some(String::new()),
+                raw_hex: Some(String::new()), signature: Some(String::new()), device_time: Some(String::new()),
+                flags: Some(String::new()), message_number: Some(7), rule: Some(String::new()), topic: Some(String::new()),
                 sensor_time: Some(Timestamp::from_unix_micros(0)), vkey: Some(String::new()) }
         }
     }

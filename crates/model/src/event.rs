@@ -27,6 +27,7 @@ use crate::{
     heartbeat::Heartbeat,
     number_range::NumberRange,
     object::LeftOut,
+    pushed::{PushedSeries, PushedValue},
     range::Range,
     sensor_id::SensorId,
     timestamp::Timestamp,
@@ -189,12 +190,18 @@ pub struct Detail {
     /// Digest of the component that derived the event, `sha256:...`, as its registry names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<String>,
+    /// Text of a time that a device named and that cannot be right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_time: Option<String>,
     /// Leaves whose envelopes were erased, for example `12-40,57`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub erased: Option<String>,
     /// Why an answer was invalid, or why fields were left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What a reader of a pushed value must know: words, separated by spaces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flags: Option<String>,
     /// Version of the log's format.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<u32>,
@@ -213,6 +220,9 @@ pub struct Detail {
     /// The hold covers envelopes received before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_to: Option<Timestamp>,
+    /// Number of the device's message, from 0 to 255 and round again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_number: Option<u8>,
     /// Numbers without a reading, for example `412-430`: poll numbers, or numbers of the sensor's
     /// own count.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -220,7 +230,8 @@ pub struct Detail {
     /// The log's origin: the first line of its checkpoints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
-    /// Number of the poll that this reading ended. Each sensor's polls are numbered from 1.
+    /// Number of the poll, or of the declared interval of a pushed series, that this reading ended.
+    /// Each sensor's are numbered from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub poll: Option<u64>,
     /// Range that the sensor declared when the reading was taken, for example `0..50`.
@@ -247,6 +258,9 @@ pub struct Detail {
     /// Statement of a key rotation: a signed note with the signatures of both keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotation: Option<String>,
+    /// The rule that made a reading of what a device reported by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
     /// The sensor that the event is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sensor: Option<SensorId>,
@@ -259,6 +273,9 @@ pub struct Detail {
     /// The sensor's signature as received, not verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
+    /// MQTT topic on which a device reported by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
     /// Unit of the value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
@@ -289,6 +306,10 @@ pub const SUCCESS: &str = "SUCCESS";
 pub const COMM_ERROR: &str = "COMM_ERROR";
 /// Status of a poll whose answer was invalid.
 pub const VALUE_ERROR: &str = "VALUE_ERROR";
+/// Actor of events about devices that report by themselves.
+const PUSHING: &str = "pushing";
+/// Longest source of an event in characters.
+const SOURCE_CHARS_MAX: usize = 120;
 /// Value of a reading without a value.
 pub const NO_VALUE: &str = "N/A";
 
@@ -602,6 +623,107 @@ impl Event {
         let mut event = Self::new("poller", action, "poller", message, at);
         event.new = shortest.map(|shortest| shortest.as_millis().to_string());
         event
+    }
+
+    /// A device reported a value of this series for the first time.
+    #[must_use]
+    pub fn series_discovered(series: &PushedSeries, topic: &str, at: Timestamp) -> Self {
+        Self::series(action::SENSOR_DISCOVERED, series, (topic, "reports by itself"), at)
+    }
+
+    /// Another rule makes this series now, or the rule declares another interval.
+    #[must_use]
+    pub fn series_changed(series: &PushedSeries, topic: &str, at: Timestamp) -> Self {
+        Self::series(action::SENSOR_CHANGED, series, (topic, "its rule changed"), at)
+    }
+
+    fn series(
+        action: &str,
+        series: &PushedSeries,
+        (topic, words): (&str, &str),
+        at: Timestamp,
+    ) -> Self {
+        let detail = Detail {
+            heartbeat: Some(series.canonical()),
+            topic: Some(String::from(topic)),
+            ..Self::of_series(series)
+        };
+        let source = series.source();
+        let message = format!("{source}: {words}");
+        Self::new(PUSHING, action, &source, message, at).with(detail)
+    }
+
+    /// A reading that a device reported by itself.
+    #[must_use]
+    pub fn pushed(series: &PushedSeries, pushed: PushedValue, at: Timestamp) -> Self {
+        let PushedValue { value, unit, sensor_time, device_time, message, flags, topic, interval } =
+            pushed;
+        let detail = Detail {
+            device_time,
+            flags,
+            message_number: message,
+            poll: interval,
+            sensor_time,
+            topic: Some(topic),
+            unit,
+            ..Self::of_series(series)
+        };
+        let source = series.source();
+        let message = format!("{source}: {value}");
+        let mut event =
+            Self::new(PUSHING, action::SENSOR_READING, &source, message, at).with(detail);
+        event.new = Some(value);
+        event.status = Some(String::from(SUCCESS));
+        event
+    }
+
+    /// Declared intervals of a series ended without a reading. `None` if their number is unknown;
+    /// `why` then says why.
+    #[must_use]
+    pub fn intervals_missing(
+        series: &PushedSeries,
+        missing: Result<(NumberRange, MissingReason), &str>,
+        at: Timestamp,
+    ) -> Self {
+        let source = series.source();
+        let (numbers, reason, message) = match missing {
+            Ok((numbers, reason)) => {
+                let noun = if numbers.count() == 1 { "interval" } else { "intervals" };
+                let message =
+                    format!("{source}: {noun} {numbers} without a reading: {}", reason.words());
+                (Some(numbers.to_string()), reason.as_str(), message)
+            }
+            Err(why) => {
+                let message =
+                    format!("{source}: an unknown number of intervals without a reading: {why}");
+                (None, UNCOUNTED, message)
+            }
+        };
+        let detail = Detail {
+            missing: numbers,
+            reason: Some(String::from(reason)),
+            ..Self::of_series(series)
+        };
+        Self::new(PUSHING, action::READINGS_MISSING, &source, message, at).with(detail)
+    }
+
+    /// `count` messages on a topic were refused, wholly or in part; `newest` says why the newest
+    /// was.
+    #[must_use]
+    pub fn pushes_refused(topic: &str, count: u64, newest: &str, at: Timestamp) -> Self {
+        let message = match count {
+            1 => format!("a message on {topic} was refused: {newest}"),
+            _ => format!(
+                "{count} messages on {topic} were refused within a minute; the newest: {newest}"
+            ),
+        };
+        let detail = Detail { error: Some(String::from(newest)), ..Detail::default() };
+        let source: String = topic.chars().take(SOURCE_CHARS_MAX).collect();
+        Self::new(PUSHING, action::PUSHES_REFUSED, &source, message, at).with(detail)
+    }
+
+    fn of_series(series: &PushedSeries) -> Detail {
+        Detail { rule: Some(series.rule.clone()), sensor: Some(series.id), ..Detail::default() }
     }
 
     /// An event that a component derived from a sealed one.

@@ -16,6 +16,8 @@ pub enum MissingReason {
     Stopped,
     /// The site forgot the sensor before they ended.
     Forgotten,
+    /// The device, which reports by itself, did not report.
+    NotReported,
 }
 
 /// Why a sensor's own count did not increase by one.
@@ -42,6 +44,7 @@ impl MissingReason {
             Self::Unanswered => "unanswered",
             Self::Stopped => "stopped",
             Self::Forgotten => "forgotten",
+            Self::NotReported => "not_reported",
         }
     }
 
@@ -53,6 +56,7 @@ impl MissingReason {
             Self::Unanswered => "the site was still waiting for an earlier answer",
             Self::Stopped => "the site was stopping or not running",
             Self::Forgotten => "the site forgot the sensor before they ended",
+            Self::NotReported => "the device did not report",
         }
     }
 }

@@ -99,6 +99,17 @@ impl From<&Subject> for String {
     }
 }
 
+/// The MQTT topic of which `nats-server` makes this subject.
+#[must_use]
+pub fn topic_of(subject: &str) -> String {
+    let level = |level: &str| match level {
+        "/" => String::new(),
+        level => level.replace("//", "."),
+    };
+    let levels: Vec<String> = subject.split('.').map(level).collect();
+    levels.join("/")
+}
+
 /// The subject of an MQTT topic, exactly as `nats-server` translates it: an empty level becomes
 /// `/`, and a dot within a level becomes `//`.
 fn of_mqtt(topic: &str) -> String {
@@ -328,6 +339,7 @@ mod tests {
             let translated = Subject::of_topic(topic, Protocol::Mqtt).unwrap();
             assert_eq!(translated.as_str(), subject, "{topic}");
             assert_eq!(Subject::parse(subject).unwrap(), translated, "it is read back as it is");
+            assert_eq!(topic_of(subject), topic, "and back again");
         }
     }
 

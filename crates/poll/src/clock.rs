@@ -72,7 +72,10 @@ impl Past {
     pub const AWAY_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
     /// Time since a sensor's polls were last numbered, or the reason why it is unknown.
-    pub(crate) fn since(
+    ///
+    /// # Errors
+    /// The clock cannot be believed; the text says why.
+    pub fn since(
         self,
         last: LastNumbers,
         until: Timestamp,

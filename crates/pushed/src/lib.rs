@@ -6,6 +6,7 @@
 //! one message after the other. It holds what earlier messages declared: Home Assistant's discovery
 //! names topics, and a birth of a Sparkplug node names the aliases of its later messages.
 //!
+//! [`Pushes`] decides what of it is sealed, and numbers the intervals that a rule declares.
 //!
 //! Nothing here reads a clock or a file or subscribes to anything. It is a crate because it alone
 //! knows the formats of others, and a protobuf library for one of them.
@@ -50,6 +51,7 @@ mod mapper;
 mod mapping;
 mod pointer;
 pub mod preset;
+mod pushes;
 mod reading;
 pub mod recorded;
 mod rules;
@@ -60,6 +62,7 @@ mod topic;
 pub use device_time::{DeviceTime, Doubt};
 pub use mapper::{Mapper, PAYLOAD_BYTES_MAX};
 pub use mapping::{Heard, Mapping, Refusal};
+pub use pushes::{At, Config, Counters, Pushes};
 pub use reading::{Flag, Reading};
 pub use recorded::Recorded;
 pub use rules::{InvalidRules, Rules};

@@ -181,6 +181,13 @@ impl Rules {
         patterns
     }
 
+    /// The interval that the rule of this name declares; `None` if it declares none, or there is no
+    /// such rule.
+    #[must_use]
+    pub fn interval_of(&self, rule: &str) -> Option<Duration> {
+        self.0.iter().find(|own| own.name == rule)?.interval
+    }
+
     pub(crate) fn rules(&self) -> &[Rule] {
         &self.0
     }

@@ -116,6 +116,10 @@ pub(crate) struct UpArguments {
     /// allowed.
     #[arg(long, value_name = "SUBJECTS", default_value = "*.heartbeat", value_delimiter = ',')]
     pub(crate) heartbeats: Vec<Pattern>,
+    /// File of rules (TOML) for devices that report by themselves: what their topics and messages
+    /// mean. `sealwire map test` tries it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) map: Option<PathBuf>,
     /// Time that a sensor has to answer a poll, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(10..=60_000))]
     pub(crate) answer_timeout: u64,

@@ -15,7 +15,7 @@ use serde::Serialize;
 use site::{Config, Ports};
 use tracing::warn;
 
-use crate::{cli::UpArguments, components, logging, open_files, output, signals};
+use crate::{cli::UpArguments, components, logging, map, open_files, output, signals};
 
 /// Time for disk work for which no caller waits any more, after the site has stopped.
 const LAST_WORK_TIMEOUT: Duration = Duration::from_millis(500);
@@ -23,6 +23,7 @@ const LAST_WORK_TIMEOUT: Duration = Duration::from_millis(500);
 pub(crate) fn run(arguments: UpArguments) -> Result<()> {
     logging::start();
     open_files::allow(site::FILES_MAX)?;
+    let rules = arguments.map.as_deref().map(|file| map::rules(Some(file))).transpose()?;
     let config = Config {
         data_dir: arguments.data_dir,
         name: arguments.name,
@@ -36,6 +37,7 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
         page_hosts: arguments.page_hosts,
         components: components::all(),
         heartbeats: arguments.heartbeats,
+        rules,
         polling: poll::Config {
             answer_timeout: Duration::from_millis(arguments.answer_timeout),
             lost_after: Duration::from_secs(arguments.lost_after),

@@ -30,6 +30,8 @@ const OUTGOING_MESSAGES_MAX: usize = 4_096;
 pub struct Connections {
     /// Connection to the devices' account.
     pub devices: Devices,
+    /// Another one for devices that report by themselves, if there are rules for them.
+    pub pushing: Option<Devices>,
     /// Connection to the account of the hosts, which take orders there.
     pub control: Client,
     /// Connection to the account of the components that run on the hosts.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use index::{IndexError, Reader};
+use index::{Described, IndexError, Reader, SensorStatus};
 use ledger::Ledger;
-use model::{Heartbeat, SensorId, SensorState, completeness::LastNumbers};
+use model::{Heartbeat, PushedSeries, SensorId, SensorState, completeness::LastNumbers};
 use poll::Past;
 
 /// What the whole log records about sensors.
@@ -14,6 +14,8 @@ pub struct Known {
     pub sensors: Vec<(Heartbeat, SensorState)>,
     /// The newest numbers of each sensor, including sensors that are not in `sensors`.
     pub last_numbers: BTreeMap<SensorId, LastNumbers>,
+    /// The series that devices report by themselves.
+    pub pushed: Vec<PushedSeries>,
     /// The times in the log, against which the poller checks the clock.
     pub past: Past,
 }
@@ -21,10 +23,17 @@ pub struct Known {
 impl Known {
     /// Reads what the index says of the log.
     pub(crate) fn read(index: &Reader, ledger: &Ledger) -> Result<Self, IndexError> {
-        let sensors = index.sensors(0)?.into_iter();
+        let (mut sensors, mut pushed) = (Vec::new(), Vec::new());
+        for SensorStatus { described, state, .. } in index.sensors(0)? {
+            match described {
+                Described::Polled(heartbeat) => sensors.push((*heartbeat, state)),
+                Described::Pushed(series) => pushed.push(series),
+            }
+        }
         Ok(Self {
-            sensors: sensors.map(|sensor| (sensor.heartbeat, sensor.state)).collect(),
+            sensors,
             last_numbers: index.last_numbers()?,
+            pushed,
             past: Past { log_end: ledger.found_received_at(), built: Some(clock::built()) },
         })
     }

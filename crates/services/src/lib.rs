@@ -1,11 +1,11 @@
 //! The services that work on a site's log. Each is a task with one owner that drives a pure crate.
 //!
 //! A reading passes through these modules: [`polling`] asks sensors and receives their answers,
-//! [`sealing`] appends the poller's events, [`pipeline`] has `sensor-reader` judge sealed readings
-//! and appends the derived events, [`indexing`] projects the log for [`queries`], which have it
-//! catch up ([`progress`]), and [`cosigning`] has witnesses sign its checkpoints. [`bus`] connects
-//! them. [`lag`] watches how far each of them is behind, and [`timings`] says how long a reading
-//! takes from one to the next.
+//! [`pushing`] hears devices that report by themselves, [`sealing`] appends the events of both,
+//! [`pipeline`] has `sensor-reader` judge sealed readings and appends the derived events,
+//! [`indexing`] projects the log for [`queries`], which have it catch up ([`progress`]), and
+//! [`cosigning`] has witnesses sign its checkpoints. [`bus`] connects them. [`lag`] watches how far
+//! each of them is behind, and [`timings`] says how long a reading takes from one to the next.
 //!
 //! No service knows who shows the log or who may give orders to it.
 
@@ -20,6 +20,7 @@ pub mod log_reading;
 pub mod pipeline;
 pub mod polling;
 pub mod progress;
+pub mod pushing;
 pub mod queries;
 pub mod sealing;
 pub mod searching;

@@ -196,7 +196,7 @@ async fn poll_all(polling: Polling, shutdown: CancellationToken) {
         late_seconds,
         started,
     };
-    let Known { sensors, last_numbers, past } = known;
+    let Known { sensors, last_numbers, pushed: _, past } = known;
     for (heartbeat, refused) in shell.poller.restore(sensors, last_numbers, past, now(started)) {
         warn!(reason = %refused, "cannot take up a sensor of the log");
         shell.left_out.insert(heartbeat.id, heartbeat);

@@ -14,7 +14,7 @@ use std::{
 use async_nats::{Client, Message};
 use engine::nats_server::PAYLOAD_BYTES_MAX;
 use futures::StreamExt as _;
-use index::{Page, Reader, Search, SearchError, Series, SeriesReading};
+use index::{Described, Page, Reader, Search, SearchError, Series, SeriesReading};
 use ledger::{AppendError, Ledger};
 use model::{
     LogId, SensorState, error_chain,
@@ -475,12 +475,15 @@ struct Sensors<'a> {
 #[derive(Serialize)]
 struct Sensor<'a> {
     id: model::SensorId,
-    alias: &'a str,
+    alias: String,
     location: &'a str,
     state: SensorState,
     out_of_range: bool,
     not_judged: bool,
-    poll_interval_ms: u64,
+    /// Between two polls, or two reports if a rule declares that.
+    poll_interval_ms: Option<u64>,
+    /// The rule that made the sensor, if a device reports it by itself.
+    rule: Option<&'a str>,
     unit: Option<&'a str>,
     quantity: Option<&'a str>,
     range: Option<[f64; 2]>,
@@ -490,19 +493,28 @@ struct Sensor<'a> {
 
 impl<'a> Sensor<'a> {
     fn of(status: &'a index::SensorStatus) -> Self {
-        let heartbeat = &status.heartbeat;
+        let described = &status.described;
+        let (poll_interval_ms, unit, range, rule) = match described {
+            Described::Polled(heartbeat) => {
+                (Some(heartbeat.poll_interval_ms), &heartbeat.unit, heartbeat.range, None)
+            }
+            Described::Pushed(series) => {
+                (series.interval_ms, &series.unit, None, Some(series.rule.as_str()))
+            }
+        };
         let number = |reading: &SeriesReading| number_of(&reading.status, &reading.value);
         Self {
-            id: heartbeat.id,
-            alias: &heartbeat.alias,
-            location: &heartbeat.location,
+            id: described.id(),
+            alias: described.alias(),
+            location: described.location(),
             state: status.state,
             out_of_range: status.standing.out_of_range,
             not_judged: status.standing.not_judged,
-            poll_interval_ms: heartbeat.poll_interval_ms,
-            unit: heartbeat.unit.as_deref(),
-            quantity: heartbeat.quantity.as_deref(),
-            range: heartbeat.range.map(|range| [range.low(), range.high()]),
+            poll_interval_ms,
+            rule,
+            unit: unit.as_deref(),
+            quantity: described.quantity(),
+            range: range.map(|range| [range.low(), range.high()]),
             last: status.recent.last().map(|last| SeriesReading {
                 value: last.value.chars().take(LAST_VALUE_CHARS_MAX).collect(),
                 ..last.clone()

@@ -19,7 +19,7 @@ use tokio::try_join;
 use crate::{
     error::{EngineError, UpError},
     ports::Reserved,
-    ready::connect,
+    ready::{BusError, connect},
 };
 
 /// Subjects on the hosts' server, and who answers them.
@@ -43,11 +43,13 @@ pub(crate) struct Bus {
     pub(crate) hosts: SocketAddr,
 }
 
-/// Starts both servers and connects to them. Cancelling kills the servers that were started.
+/// Starts both servers and connects to them, `with_pushing` twice to that for devices. Cancelling
+/// kills the servers that were started.
 pub(crate) async fn start(
     data_dir: &DataDir,
     program: PathBuf,
     listening: Listening,
+    with_pushing: bool,
 ) -> Result<Bus, UpError> {
     let Listening { nats, mqtt, hosts } = listening;
     let (nats_address, hosts_address) = (nats.address(), hosts.address());
@@ -79,9 +81,15 @@ pub(crate) async fn start(
     let mut hosts_server = Engine::start(hosts_start).map_err(failed(nats_server::HOSTS))?;
 
     let dropped = Arc::new(AtomicU64::new(0));
-    let to_devices = connect(&mut devices_server, async || {
-        Devices::connect(nats_address, password.clone()).await
-    });
+    let to_devices = async {
+        let dial = async || Devices::connect(nats_address, password.clone()).await;
+        let devices = connect(&mut devices_server, dial).await?;
+        let pushing = match with_pushing {
+            true => Some(connect(&mut devices_server, dial).await?),
+            false => None,
+        };
+        Ok::<_, BusError>((devices, pushing))
+    };
     let to_hosts = async {
         let dial = async |credentials: &Credentials| {
             bus::connect(hosts_address, credentials, Arc::clone(&dropped)).await
@@ -90,9 +98,10 @@ pub(crate) async fn start(
         let data = connect(&mut hosts_server, async || dial(&data).await).await?;
         Ok((control, data))
     };
-    let (devices, (control, data)) = try_join!(to_devices, to_hosts).map_err(UpError::machine)?;
+    let ((devices, pushing), (control, data)) =
+        try_join!(to_devices, to_hosts).map_err(UpError::machine)?;
     Ok(Bus {
-        connections: Connections { devices, control, data, dropped },
+        connections: Connections { devices, pushing, control, data, dropped },
         servers: [devices_server, hosts_server],
         authority,
         hosts: hosts_address,

@@ -34,6 +34,8 @@ pub struct Config {
     pub components: Vec<(String, Vec<u8>)>,
     /// Subject patterns of the sensors' heartbeats.
     pub heartbeats: Vec<Pattern>,
+    /// Rules for devices that report by themselves, if the site hears any.
+    pub rules: Option<pushed::Rules>,
     /// Timeouts and limits of the poller.
     pub polling: poll::Config,
     /// File with the log's signing key; in the data directory if `None`.

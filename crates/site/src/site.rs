@@ -31,6 +31,7 @@ use services::{
     pipeline::Judging,
     polling::{self, Polling},
     progress::{Progress, progress},
+    pushing::{Pushing, SeriesAtStart},
     queries::{LogQueries, Logs, Queries},
     sealing::{self, Sealing, ToSeal},
     timings,
@@ -138,12 +139,14 @@ impl<'a> Site<'a> {
         progress("starting nats-server");
         let Listening { page, host, log, bus } = listening;
         let page_address = page.address();
-        let bus = Box::pin(bus::start(self.data_dir, programs.nats_server, bus)).await?;
+        let with_pushing = config.rules.is_some();
+        let starting = bus::start(self.data_dir, programs.nats_server, bus, with_pushing);
+        let bus = Box::pin(starting).await?;
         for server in bus.servers {
             let supervised = server.supervise(changes.clone(), self.bus.stop.clone());
             self.bus.run_unfailing("nats-server", supervised);
         }
-        let Connections { devices, control, data, dropped } = bus.connections;
+        let Connections { devices, pushing, control, data, dropped } = bus.connections;
         progress("starting wash host");
         let registry = Registry::bind(workloads::images(&config.components))
             .await
@@ -180,6 +183,14 @@ impl<'a> Site<'a> {
                 config.checkpoint_period,
             )
             .await?;
+        if let Some((rules, devices)) = config.rules.zip(pushing) {
+            let (series, events) = (SeriesAtStart::of(&known), self.events.clone());
+            let config = pushed::Config {
+                series_max: config.polling.sensors_max,
+                new_series_per_minute: config.polling.new_sensors_per_minute,
+            };
+            self.intake.run(Pushing { rules, config, series, devices, events });
+        }
         let bus = (devices, dropped, late_seconds);
         self.start_polling(config.polling, config.heartbeats, known, bus, (counters, lags));
         if config.simulate > 0 {

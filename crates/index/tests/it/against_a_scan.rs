@@ -425,7 +425,7 @@ proptest! {
         }
         let [grown, anew] = readers.map(|reader| {
             let sensors = reader.sensors(3).unwrap().into_iter().map(|sensor| {
-                (sensor.heartbeat.id, (sensor.heartbeat.canonical(), sensor.state, sensor.standing, sensor.recent))
+                (sensor.described.id(), (format!("{:?}", sensor.described), sensor.state, sensor.standing, sensor.recent))
             });
             (sensors.collect::<BTreeMap<_, _>>(), reader.standings().unwrap())
         });

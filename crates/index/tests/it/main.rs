@@ -8,11 +8,12 @@ mod compared;
 use std::{collections::BTreeMap, fs};
 
 use index::{
-    Bucket, Entry, Field, FoundEntry, IndexBatch, Indexer, Query, Reader, ResultOrder, Search,
-    Series, Trouble,
+    Bucket, Described, Entry, Field, FoundEntry, IndexBatch, Indexer, Query, Reader, ResultOrder,
+    Search, Series, Trouble,
 };
 use model::{
-    Envelope, Event, Heartbeat, LogId, NumberRange, Outcome, Salt, SensorState, Timestamp, action,
+    Envelope, Event, Heartbeat, LogId, NumberRange, Outcome, PushedSeries, PushedValue, Salt,
+    SensorState, Timestamp, action,
     completeness::LastNumbers,
     derive::{Derived, Standing},
     event::{self, Detail, FieldValue},
@@ -65,6 +66,42 @@ fn entry() -> Entry {
     [7; 32]
 }
 
+#[test]
+fn a_series_that_a_device_reports_by_itself_is_listed_plotted_and_numbered() {
+    let (_folder, mut indexer, reader) = example();
+    let series = PushedSeries {
+        id: model::SensorId::of_series([7; 16]),
+        interval_ms: Some(60_000),
+        name: "tasmota/kitchen".into(),
+        quantity: "temperature".into(),
+        rule: "tasmota".into(),
+        unit: None,
+    };
+    let reading =
+        PushedValue { value: "20.60".into(), interval: Some(1), ..PushedValue::default() };
+    apply(
+        &mut indexer,
+        vec![
+            Event::series_discovered(&series, "tele/kitchen/SENSOR", at(9)),
+            Event::pushed(&series, reading, at(10)),
+            Event::intervals_missing(
+                &series,
+                Ok((NumberRange::new(2, 4).unwrap(), MissingReason::NotReported)),
+                at(11),
+            ),
+        ],
+    );
+    let described: Vec<Described> =
+        reader.sensors(0).unwrap().into_iter().map(|sensor| sensor.described).collect();
+    assert!(described.len() == 3 && described.contains(&Described::Pushed(series.clone())));
+    let listed = reader.listed_sensors().unwrap();
+    assert!(listed.iter().any(|sensor| sensor.alias == "tasmota/kitchen.temperature"));
+    assert_eq!(reader.last_numbers().unwrap().get(&series.id).unwrap().poll, 4);
+    let query = ReadingsQuery { sensor: series.id, from: None, to: None, limit: 9, points: None };
+    let readings = reader.readings(&query).unwrap().unwrap();
+    assert_eq!(readings.first().unwrap().value, "20.60");
+}
+
 fn example() -> (TempDir, Indexer, Reader) {
     let folder = TempDir::new().unwrap();
     let mut indexer =
@@ -99,14 +136,19 @@ fn sensors_stand_as_the_log_says() {
     let seen: Vec<_> = sensors
         .iter()
         .map(|sensor| {
-            (sensor.heartbeat.alias.as_str(), sensor.state, sensor.standing, sensor.recent.len())
+            (sensor.described.alias(), sensor.state, sensor.standing, sensor.recent.len())
         })
         .collect();
     assert_eq!(
         seen,
         vec![
-            ("A", SensorState::Online, Standing { out_of_range: true, ..Standing::default() }, 2),
-            ("B", SensorState::Lost, Standing { lost: true, ..Standing::default() }, 1),
+            (
+                "A".to_owned(),
+                SensorState::Online,
+                Standing { out_of_range: true, ..Standing::default() },
+                2
+            ),
+            ("B".to_owned(), SensorState::Lost, Standing { lost: true, ..Standing::default() }, 1),
         ]
     );
     assert_eq!(reader.standings().unwrap().len(), 2);
@@ -115,8 +157,8 @@ fn sensors_stand_as_the_log_says() {
     let of = reader.sensors_of(&ids, 2).unwrap();
     for (listed, of) in listed.iter().rev().zip(&of) {
         assert_eq!(
-            (listed.id, &listed.alias, listed.state, listed.standing),
-            (of.heartbeat.id, &of.heartbeat.alias, of.state, of.standing)
+            (listed.id, listed.alias.clone(), listed.state, listed.standing),
+            (of.described.id(), of.described.alias(), of.state, of.standing)
         );
         assert_eq!(listed.failed, of.recent.last().unwrap().status != event::SUCCESS);
     }
@@ -297,7 +339,7 @@ fn what_was_erased_is_forgotten_to_the_last_byte() {
     assert!(files_hold(secret) && found(&secret_words) == 668);
     let query = ReadingsQuery { sensor: a.id, from: None, to: None, limit: 5_000, points: None };
     assert_eq!(reader.readings(&query).unwrap().unwrap().len(), 2_003);
-    let alias = || reader.sensors(1).unwrap().first().unwrap().heartbeat.alias.clone();
+    let alias = || reader.sensors(1).unwrap().first().unwrap().described.alias();
     assert_eq!(alias(), secret);
 
     let leaves: Vec<String> = (first..)

@@ -335,3 +335,25 @@ proptest! {
         prop_assert_eq!(newest.poll, next - 1);
     }
 }
+
+#[test]
+fn what_a_device_reports_by_itself_is_asked_for_by_its_interval_alone() {
+    let pushed = |poll| {
+        event(
+            action::SENSOR_READING,
+            Detail { poll, rule: Some("tasmota".into()), ..Detail::default() },
+        )
+    };
+    let mut checked = Completeness::of_log();
+    for (leaf, poll) in (0..).zip([None, None]) {
+        checked.take(leaf, &pushed(poll));
+    }
+    let account = checked.account(SENSOR).unwrap();
+    assert_eq!((account.not_asked(), account.unnumbered(), account.polls()), (2, 0, None));
+    // With an interval, a number that is left out shows, and what comes besides does not count.
+    for (leaf, poll) in (2..).zip([Some(1), None, Some(3)]) {
+        checked.take(leaf, &pushed(poll));
+    }
+    let account = checked.account(SENSOR).unwrap();
+    assert_eq!((account.not_asked(), told(account.unaccounted()).as_str()), (3, "2@4"));
+}

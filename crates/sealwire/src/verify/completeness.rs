@@ -29,14 +29,16 @@ pub(super) fn take(checked: &mut Completeness, leaf: u64, envelope: Option<&[u8]
 /// someone kept an event from the log or added one in another way. A poll that the log declares
 /// missing is no error, and neither is one that an erasure may have removed.
 pub(super) fn report(checked: &Completeness) -> Result<()> {
-    let sensors = checked.accounts().len();
+    let is_not_asked = |account: &Account| account.polls().is_none() && account.not_asked() > 0;
+    let not_asked = checked.accounts().filter(|(_, account)| is_not_asked(account)).count();
+    let sensors = checked.accounts().len() - not_asked;
     let incomplete = checked.accounts().filter(|(_, account)| !account.is_complete()).count();
     let sum = |of: fn(&Account) -> u64| -> u64 {
         checked.accounts().map(|(_, account)| of(account)).fold(0, u64::saturating_add)
     };
     let polls = sum(|account| account.polls().map_or(0, |polls| polls.count()));
     let (missing, gaps) = (sum(Account::missing), sum(|account| account.gaps().count()));
-    if incomplete == 0 {
+    if incomplete == 0 && sensors > 0 {
         let found = match sum(|account| account.perhaps_erased().count()) {
             0 => format!("all {polls} polls are accounted for"),
             _ => format!("all {polls} polls are accounted for, except where envelopes were erased"),
@@ -71,6 +73,18 @@ pub(super) fn report(checked: &Completeness) -> Result<()> {
     if uncounted > 0 {
         output::line(&format!(
             "      {uncounted} gaps have no poll numbers: the site's clock could not tell how long the site was down"
+        ));
+    }
+    if not_asked > 0 {
+        output::line(&format!(
+            "      {not_asked} series: NOT ASKED. Devices report them by themselves and no rule declares an \
+             interval, so nothing says how many readings there should be"
+        ));
+    }
+    let unasked = sum(Account::not_asked);
+    if unasked > 0 {
+        output::line(&format!(
+            "      {unasked} readings were reported without being due, and have no number"
         ));
     }
     let unnumbered = sum(Account::unnumbered);

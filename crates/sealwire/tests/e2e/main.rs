@@ -24,6 +24,7 @@ mod mqtt;
 mod orders;
 mod page;
 mod pangea;
+mod pushed;
 mod readings;
 mod refusal;
 mod rude_clients;

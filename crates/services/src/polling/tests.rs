@@ -97,7 +97,12 @@ impl Running {
         let polling = Polling {
             config: Config::default(),
             heartbeats: vec![Pattern::parse("*.heartbeat").unwrap()],
-            known: Known { sensors: Vec::new(), last_numbers, past: Past::default() },
+            known: Known {
+                sensors: Vec::new(),
+                last_numbers,
+                pushed: Vec::new(),
+                past: Past::default(),
+            },
             devices: devices.unwrap(),
             dropped: Arc::default(),
             events: queue,

@@ -262,7 +262,8 @@ async fn poll_all(
     events: mpsc::Sender<ToSeal>,
     stop: CancellationToken,
 ) {
-    let Some(Ok(Known { sensors, last_numbers, past })) = stop.run_until_cancelled(known).await
+    let Some(Ok(Known { sensors, last_numbers, pushed: _, past })) =
+        stop.run_until_cancelled(known).await
     else {
         return;
     };
