@@ -60,6 +60,8 @@ pub(crate) enum Command {
     /// different events. To prevent this, find the newest checkpoint that anyone has kept, and pass
     /// it with --known-checkpoint.
     Restore(RestoreArguments),
+    /// Check the configuration file, or show every setting of a site and where its value comes from.
+    Config(ConfigArguments),
     /// Examine a data directory and report problems and remedies. Changes nothing; the site may be
     /// running.
     ///
@@ -78,6 +80,9 @@ pub(crate) enum Command {
     RunEngine(RunEngineArguments),
 }
 
+// Each option is a setting: a key of the configuration file and an environment variable too. See
+// `settings`.
+//
 // Of two equal options the last one counts, so that the 4 of `cargo xtask up --simulate 4`
 // overrides the number that xtask passes.
 #[derive(Args, Debug)]
@@ -98,7 +103,7 @@ pub(crate) struct UpArguments {
     pub(crate) http_port: u16,
     /// Another host name under which people reach the page, such as that of a reverse proxy. You
     /// can pass this option more than once.
-    #[arg(long = "page-host", value_name = "NAME")]
+    #[arg(long = "page-host", value_name = "NAME", value_delimiter = ',')]
     pub(crate) page_hosts: Vec<PageHost>,
     /// Port of the log: tiles, proofs, live feed, Pangea's API.
     #[arg(long, value_name = "P", default_value_t = 8081)]
@@ -141,6 +146,33 @@ pub(crate) struct UpArguments {
     /// directory].
     #[arg(long, value_name = "FILE", env = "SEALWIRE_KEY_FILE")]
     pub(crate) key_file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ConfigArguments {
+    #[command(subcommand)]
+    pub(crate) command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check the configuration file, and name unknown keys and bad values.
+    ///
+    /// Exit codes: 0, a site can start with the file; 1, it cannot.
+    Check,
+    /// Show every setting with its value and where that comes from: a flag, the environment, a line
+    /// of the file, or the default.
+    Show(Box<ShowArguments>),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ShowArguments {
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The options of `sealwire up`.
+    #[command(flatten)]
+    pub(crate) up: UpArguments,
 }
 
 #[derive(Args, Debug)]
@@ -757,18 +789,16 @@ fn parse_sha256(text: &str) -> Result<Hash, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
+    use crate::settings;
 
     #[test]
     fn help_reads_well() {
-        Cli::command().debug_assert();
-        let mut command = Cli::command();
+        let mut command = settings::command_line();
+        command.clone().debug_assert();
         insta::assert_snapshot!(command.render_long_help());
         for name in [
-            "up", "verify", "log", "token", "export", "prove", "backup", "restore", "doctor",
-            "witness", "map",
+            "up", "config", "verify", "log", "token", "export", "prove", "backup", "restore",
+            "doctor", "witness", "map",
         ] {
             let subcommand = command.find_subcommand_mut(name).expect("it is a command");
             insta::assert_snapshot!(name, subcommand.render_help());

@@ -8,6 +8,7 @@ mod backup;
 mod bench;
 mod cli;
 mod components;
+mod config;
 mod data_dir;
 mod doctor;
 mod export;
@@ -21,6 +22,7 @@ mod prove;
 mod readings;
 mod restore;
 mod run_engine;
+mod settings;
 mod signals;
 mod simulate;
 mod token;
@@ -30,15 +32,31 @@ mod witness;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use anyhow::Result;
 use rustix::{fs::Mode, process::umask};
 
-use crate::cli::{Cli, Command};
+use crate::cli::Command;
 
 fn main() -> ExitCode {
     own_what_is_made();
-    let result = match Cli::parse().command {
+    let result = run();
+    match result.and_then(|()| output::check()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::note(&format!("error: {error:#}"));
+            match error.downcast_ref::<verify::NotShown>() {
+                Some(_) => ExitCode::from(verify::NotShown::EXIT_CODE),
+                None => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let (command, settings) = settings::read()?;
+    match command {
         Command::Up(arguments) => up::run(arguments),
+        Command::Config(arguments) => config::run(&arguments, &settings),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Backup(arguments) => backup::run(&arguments),
         Command::Restore(arguments) => restore::run(&arguments),
@@ -53,16 +71,6 @@ fn main() -> ExitCode {
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::RunEngine(arguments) => run_engine::run(&arguments),
-    };
-    match result.and_then(|()| output::check()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            output::note(&format!("error: {error:#}"));
-            match error.downcast_ref::<verify::NotShown>() {
-                Some(_) => ExitCode::from(verify::NotShown::EXIT_CODE),
-                None => ExitCode::FAILURE,
-            }
-        }
     }
 }
 
