@@ -201,7 +201,7 @@ export async function fetchOk(url: string, init: RequestInit = {}): Promise<Resp
   const { host } = new URL(url, location.href);
   let response: Response;
   try {
-    const coming = await fetch(url, { ...init, signal: timeout, credentials: "omit" });
+    const coming = await fetch(url, { ...init, signal: timeout, credentials: "same-origin" });
     // The headers may arrive at once and the body never.
     const { status, statusText, headers } = coming;
     response = new Response(await coming.arrayBuffer(), { status, statusText, headers });
@@ -209,6 +209,8 @@ export async function fetchOk(url: string, init: RequestInit = {}): Promise<Resp
     // The message of fetch differs by browser and does not help the reader.
     throw new ApiError(timeout.aborted ? `${host} did not answer within ${REQUEST_TIMEOUT_MS / 1000} s.` : `${host} cannot be reached.`, 0);
   }
+  // The session has ended, or there never was one: the page is of no use without it.
+  if (response.status === 401) location.assign("/sign-in");
   if (!response.ok) throw new ApiError(await refusal(response, host), response.status);
   return response;
 }
@@ -235,6 +237,9 @@ async function question<Answer>(path: string, body?: object): Promise<Answer> {
     throw new ApiError(`The answer to ${path} is not JSON: is the gateway running?`, response.status);
   }
 }
+
+/** Name of the token with which this browser signed in; null where nobody has to. */
+export const fetchSession = async (): Promise<string | null> => (await question<{ name: string | null }>("/session")).name;
 
 /** The site of a log. */
 export async function fetchSite(log: string | null): Promise<SiteAnswer> {

@@ -117,7 +117,7 @@ async function whyRefused(path: string): Promise<string | null> {
   const asking = new AbortController();
   const timeout = setTimeout(() => asking.abort(), BEGIN_TIMEOUT_MS);
   try {
-    const response = await fetch(path, { headers: { accept: "text/event-stream" }, signal: asking.signal, credentials: "omit" });
+    const response = await fetch(path, { headers: { accept: "text/event-stream" }, signal: asking.signal, credentials: "same-origin" });
     if (response.ok) return null;
     const { detail } = (await response.json()) as { detail?: unknown };
     return typeof detail === "string" ? detail : null;

@@ -4,11 +4,15 @@
 //!   own.
 //! - [`ApiTokens`] allow programs to log and search, each within its [`Scope`].
 //! - The [`AccessToken`] allows its bearer to read envelopes.
+//! - A [`Gate`] lets people and programs from other machines in, each with a token.
 
 mod access_token;
 mod account;
 mod api_tokens;
 mod bearer;
+mod failures;
+mod gate;
+mod sessions;
 mod words;
 
 pub use access_token::{AccessToken, TokenError};
@@ -18,4 +22,7 @@ pub use api_tokens::{
     TokenDescription, TokenName, path_in,
 };
 pub use bearer::bearer;
+pub use failures::{REFUSALS_PERIOD, Refused};
+pub use gate::{Caller, Gate, Refusal};
+pub use sessions::SESSION_LIFETIME;
 pub use words::{InvalidWords, Words};

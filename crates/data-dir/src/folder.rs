@@ -32,12 +32,14 @@ pub const CONFIGURATION: [&str; 3] = [PANGEA, RETENTION, WITNESS_POLICY];
 pub const ORDERS: &str = "orders.sock";
 /// File of the index.
 pub const INDEX: &str = "index.sqlite";
-/// Files that an interrupted start may have left in a new folder. Only earlier versions left the
-/// last one.
-const OURS: [&str; 3] = [LOCK, "site.json.unfinished", "site.next"];
+/// Folder of the site's own certificate authority, which may exist before the site.
+pub const TLS: &str = "tls";
+/// What may be in the folder of a new site: the authority, and files that an interrupted start
+/// left. Only earlier versions left the last one.
+const OURS: [&str; 4] = [TLS, LOCK, "site.json.unfinished", "site.next"];
 /// Files with secrets. If other accounts can read one, the secret may be known. So the site refuses
 /// the file instead of closing it silently.
-const SECRETS: [&str; 3] = [ACCESS_TOKEN, KEY, NEXT_KEY];
+const SECRETS: [&str; 5] = [ACCESS_TOKEN, KEY, NEXT_KEY, "tls/ca.key", "tls/site.pem"];
 
 /// Checks that the index can have its file in this folder.
 ///

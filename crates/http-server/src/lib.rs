@@ -6,6 +6,7 @@
 
 mod answers;
 mod deadline;
+mod handshakes;
 mod lingering;
 mod memory;
 mod names;
@@ -16,7 +17,7 @@ pub use memory::{Memory, PERMIT_BYTES, ROOM_TIMEOUT};
 pub use names::{MACHINE_NAMES, is_this_machine, is_under};
 pub use problem::problem;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -25,23 +26,32 @@ use axum::{
     middleware::map_request,
     response::Response,
 };
-use hyper::server::conn::http1;
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use tokio::{
-    io::AsyncWriteExt as _,
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
 };
 use tokio_io_timeout::TimeoutWriter;
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_util::sync::CancellationToken;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use tracing::{debug, warn};
 
-use self::{deadline::Deadline, lingering::Lingering};
+use self::{
+    deadline::Deadline,
+    handshakes::{HANDSHAKES_MAX, Handshakes},
+    lingering::Lingering,
+};
 
 /// How many connections a port has at the same time.
 #[derive(Clone, Copy, Debug)]
@@ -59,12 +69,48 @@ impl Places {
     /// For a port that many programs use: four times the connections that the live feed takes.
     pub const MANY: Self = Self { connections: 1_024, refusals: 1_024 };
 
-    /// Most files that a port has open: its connections, the one that waits for a place, and the
-    /// listener.
+    /// Most files that a port has open: its connections, the one that waits for a place, the
+    /// listener, and handshakes with the one for which another gives way.
     #[must_use]
     pub const fn files_max(self) -> u64 {
-        (self.connections + self.refusals + 2) as u64
+        (self.connections + self.refusals + 2 + HANDSHAKES_MAX + 1) as u64
     }
+}
+
+/// Where clients connect.
+pub struct Listener {
+    tcp: TcpListener,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Listener {
+    /// A port on which everything is encrypted.
+    pub fn with_tls(tcp: TcpListener, tls: Arc<ServerConfig>) -> Self {
+        Self { tcp, tls: Some(tls.into()) }
+    }
+}
+
+impl From<TcpListener> for Listener {
+    /// A port without encryption.
+    fn from(tcp: TcpListener) -> Self {
+        Self { tcp, tls: None }
+    }
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let is_tls = self.tls.is_some();
+        formatter.debug_struct("Listener").field("tcp", &self.tcp).field("tls", &is_tls).finish()
+    }
+}
+
+/// The client of a request, which the request carries as an extension.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// Address of the client.
+    pub address: SocketAddr,
+    /// Whether the connection is encrypted.
+    pub is_encrypted: bool,
 }
 
 /// Largest head of a request, in bytes.
@@ -89,22 +135,24 @@ pub const NO_ROOM: &str = "the server has its maximum number of connections: try
 /// the form that the port's clients read.
 pub async fn serve(
     places: Places,
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     router: Router,
     no_room: fn() -> Response,
     shutdown: CancellationToken,
 ) {
-    let room = Room::new(places);
+    let Listener { tcp, tls } = listener.into();
     let router = router
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(map_request(async |request: Request| {
             request.map(|body| Body::new(Deadline::new(body, WHOLE_BODY_TIMEOUT)))
         }))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT));
+    let port = Port { room: Room::new(places), router, no_room, shutdown };
+    let handshakes = Handshakes::default();
     let mut connections = JoinSet::new();
-    while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
-        let stream = match accepted {
-            Ok((stream, _peer)) => stream,
+    while let Some(accepted) = port.shutdown.run_until_cancelled(tcp.accept()).await {
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) if is_of_one_connection(&error) => continue,
             Err(error) => {
                 warn!(%error, "cannot accept a connection");
@@ -114,22 +162,26 @@ pub async fn serve(
         };
         // Answers are small and written whole, so Nagle's algorithm would only delay them.
         let _as_it_is = stream.set_nodelay(true);
-        let Some(place) = shutdown.run_until_cancelled(room.place()).await else { break };
-        let stream = Lingering::new(stream, shutdown.clone());
-        match place {
-            Place::Served(permit) => {
-                let serving = connection(stream, router.clone(), shutdown.clone());
-                connections.spawn(async {
-                    serving.await;
-                    drop(permit);
+        let stream = Lingering::new(stream, port.shutdown.clone());
+        let peer = Peer { address, is_encrypted: tls.is_some() };
+        let port = port.clone();
+        match tls.clone() {
+            Some(tls) => {
+                let handshake = handshakes.begin(address.ip());
+                connections.spawn(async move {
+                    let step = port.shutdown.run_until_cancelled(async {
+                        let stream = handshake.step(tls.accept(stream)).await?.ok()?;
+                        Some((stream, handshake.step(port.room.place()).await?))
+                    });
+                    let Some(Some((stream, place))) = step.await else { return };
+                    drop(handshake);
+                    port.hold(place, stream, peer).await;
                 });
             }
-            Place::Refused(permit) => {
-                connections.spawn(async move {
-                    // If the client has gone, nobody needs the refusal.
-                    let _unheard = refuse(stream, no_room()).await;
-                    drop(permit);
-                });
+            None => {
+                let place = port.shutdown.run_until_cancelled(port.room.place()).await;
+                let Some(place) = place else { break };
+                connections.spawn(port.hold(place, stream, peer));
             }
         }
         while connections.try_join_next().is_some() {}
@@ -137,7 +189,36 @@ pub async fn serve(
     while connections.join_next().await.is_some() {}
 }
 
+/// What every connection of a port needs.
+#[derive(Clone)]
+struct Port {
+    room: Room,
+    router: Router,
+    no_room: fn() -> Response,
+    shutdown: CancellationToken,
+}
+
+impl Port {
+    async fn hold<S>(self, place: Place, stream: S, peer: Peer)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        match place {
+            Place::Served(permit) => {
+                connection(stream, peer, self.router, self.shutdown).await;
+                drop(permit);
+            }
+            Place::Refused(permit) => {
+                // If the client has gone, nobody needs the refusal.
+                let _unheard = refuse(stream, (self.no_room)()).await;
+                drop(permit);
+            }
+        }
+    }
+}
+
 /// The free places of a port.
+#[derive(Clone)]
 struct Room {
     connections: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
@@ -166,14 +247,22 @@ impl Room {
     }
 }
 
-async fn connection(stream: Lingering, router: Router, shutdown: CancellationToken) {
+async fn connection<S>(stream: S, peer: Peer, router: Router, shutdown: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let mut stream = TimeoutWriter::new(stream);
     stream.set_timeout(Some(ANSWER_TIMEOUT));
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
@@ -188,7 +277,7 @@ async fn connection(stream: Lingering, router: Router, shutdown: CancellationTok
 }
 
 /// Answers before the client has sent a request, whatever it would be, and closes.
-async fn refuse(mut stream: Lingering, answer: Response) -> io::Result<()> {
+async fn refuse(mut stream: impl AsyncWrite + Unpin, answer: Response) -> io::Result<()> {
     let (head, body) = answer.into_parts();
     let body = to_bytes(body, usize::MAX).await.map_err(io::Error::other)?;
     let mut bytes = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();

@@ -3,7 +3,8 @@
 //! one of its API tokens.
 //!
 //! It answers only requests whose Host header names this machine, so that a web page from elsewhere
-//! cannot reach the port under a name of its own (DNS rebinding).
+//! cannot reach the port under a name of its own (DNS rebinding). Where other machines reach the
+//! port, these names are those of the site's certificate too, and `/metrics` needs a token.
 
 use std::{
     convert::Infallible,
@@ -13,7 +14,7 @@ use std::{
     },
 };
 
-use access::AccessToken;
+use access::{AccessToken, ApiTokens, Scope, TokenDescription, bearer};
 use axum::{
     Router,
     body::Body,
@@ -23,14 +24,14 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use http_server::Places;
-use http_server::{Answers, is_this_machine, problem};
+use http_server::{Answers, Listener, Places, is_this_machine, is_under, problem};
 use ledger::{Ledger, ReadError, StoredEnvelope};
 use poll::Counters;
 use prometheus::Histogram;
 use serde::Deserialize;
 use services::{lag::Lag, progress::Progress};
-use tokio::{net::TcpListener, sync::watch};
+use tls::Health;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use work::{Room, Service};
 
@@ -55,7 +56,15 @@ const ANSWERS_BYTES_MAX: usize = ENVELOPES_AT_ONCE_MAX * ENVELOPES_BYTES_MAX;
 #[derive(Debug)]
 pub struct LogPort {
     /// Where clients connect.
-    pub listener: TcpListener,
+    pub listener: Listener,
+    /// Names of the port besides the machine's own, where other machines reach it.
+    pub names: Vec<String>,
+    /// Whether `/metrics` needs a token too.
+    pub guards_metrics: bool,
+    /// API tokens, of which those that may read give access to `/metrics`.
+    pub tokens: ApiTokens,
+    /// How the certificate of the site's ports is, if it has one.
+    pub certificate: Option<watch::Receiver<Health>>,
     /// The public files, served without a token.
     pub log: PublicLog,
     /// Token that gives access to envelopes.
@@ -80,6 +89,9 @@ pub struct LogPort {
 struct Shared {
     ledger: Ledger,
     access_token: AccessToken,
+    /// Tokens that `/metrics` needs; `None` where anyone may read them.
+    for_metrics: Option<ApiTokens>,
+    certificate: Option<watch::Receiver<Health>>,
     counters: watch::Receiver<Counters>,
     dropped: Arc<AtomicU64>,
     progress: Progress,
@@ -99,6 +111,8 @@ impl Service for LogPort {
             live: LiveFeed::new(ledger.clone(), shutdown.clone()),
             ledger,
             access_token: self.access_token,
+            for_metrics: self.guards_metrics.then_some(self.tokens),
+            certificate: self.certificate,
             counters: self.counters,
             dropped: self.dropped,
             progress: self.progress,
@@ -127,33 +141,48 @@ impl Service for LogPort {
         .nest(&log_path, log.clone())
         .merge(log)
         .merge(self.others)
-        .layer(middleware::from_fn(only_for_this_machine));
+        .layer(middleware::from_fn_with_state(Arc::from(self.names), only_under_its_names));
         http_server::serve(Places::MANY, self.listener, router, self.no_room, shutdown).await;
         Ok(())
     }
 }
 
 /// Refuses a browser that was led here under a foreign name: its Host header holds that name.
-async fn only_for_this_machine(request: Request, next: Next) -> Response {
+async fn only_under_its_names(
+    State(names): State<Arc<[String]>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let host =
         request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    if is_this_machine(host) {
-        next.run(request).await
-    } else {
-        problem(
-            StatusCode::MISDIRECTED_REQUEST,
-            "this port answers only as localhost, 127.0.0.1 and [::1]",
-        )
+    let is_a_name = || names.iter().any(|name| is_under(&host.to_ascii_lowercase(), name));
+    if is_this_machine(host) || is_a_name() {
+        return next.run(request).await;
     }
+    let others: String = names.iter().map(|name| format!(", {name}")).collect();
+    problem(
+        StatusCode::MISDIRECTED_REQUEST,
+        &format!("this port answers only as localhost, 127.0.0.1, [::1]{others}"),
+    )
 }
 
-async fn metrics(State(shared): State<Shared>) -> Response {
-    let Shared { ledger, counters, dropped, progress, lags, timings, .. } = shared;
+async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    if let Some(tokens) = &shared.for_metrics {
+        let may_read = |token: TokenDescription| token.scope.contains(&Scope::Read);
+        let has_token = bearer(&headers).and_then(|offered| tokens.admit(offered));
+        if !has_token.is_some_and(may_read) && !shared.access_token.is_in(&headers) {
+            return unauthorized("to read metrics here, send an API token that may read");
+        }
+    }
+    let Shared { ledger, counters, dropped, progress, lags, timings, certificate, .. } = shared;
     let mut metrics = Exposition::default();
     metrics.counters(&counters.borrow(), dropped.load(Ordering::Relaxed));
     metrics.log(ledger.size(), progress.now().passed_over);
     metrics.followers(&lags.borrow());
     metrics.histograms(&ledger, &timings);
+    if let Some(certificate) = certificate {
+        metrics.certificate(&certificate.borrow());
+    }
     match metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(failure) => internal(&failure),

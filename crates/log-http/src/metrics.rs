@@ -10,6 +10,7 @@ use prometheus::{
     proto::MetricFamily,
 };
 use services::lag::Lag;
+use tls::Health;
 
 /// A value of a follower's lag.
 type OfLag = fn(&Lag) -> f64;
@@ -146,6 +147,26 @@ impl Exposition {
         self.families.extend(ledger.commits().collect());
     }
 
+    /// How the certificate of the site's ports is.
+    pub(crate) fn certificate(&mut self, health: &Health) {
+        for (name, help, value) in [
+            (
+                "sealwire_certificate_not_after_seconds",
+                "End of the certificate's validity, in seconds since 1970.",
+                health.not_after.unix_micros() as f64 / 1e6,
+            ),
+            (
+                "sealwire_certificate_stuck",
+                "Whether the certificate's files cannot be used, so that the site keeps an older one.",
+                f64::from(u8::from(health.failure.is_some())),
+            ),
+        ] {
+            let gauge = Gauge::new(name, help).expect("a name of Prometheus'");
+            gauge.set(value);
+            self.add(&gauge);
+        }
+    }
+
     fn add(&mut self, collector: &impl Collector) {
         self.families.extend(collector.collect());
     }
@@ -186,8 +207,13 @@ mod tests {
         metrics.log(100, 2);
         metrics.followers(&[lag(Follower::Index, 90, false), lag(Follower::Pipeline, 10, true)]);
         metrics.histograms(&ledger, &[services::timings::seal_seconds()]);
+        let not_after = model::Timestamp::from_unix_micros(1_800_000_000_500_000);
+        let failure = Some(String::from("no key"));
+        metrics.certificate(&Health { not_after, failure });
         let text = metrics.text().unwrap();
         for line in [
+            "sealwire_certificate_not_after_seconds 1800000000.5",
+            "sealwire_certificate_stuck 1",
             "sealwire_polls_total 7",
             "sealwire_dropped_total 3",
             "sealwire_leaves 100",

@@ -64,6 +64,12 @@ pub const TAIL_ADOPTED: &str = "TAIL_ADOPTED";
 pub const READINGS_EXPORTED: &str = "READINGS_EXPORTED";
 /// The site started its services.
 pub const SITE_STARTED: &str = "SITE_STARTED";
+/// Someone signed in on the page's port with a token. The actor is the token's name.
+pub const SIGNED_IN: &str = "SIGNED_IN";
+/// Someone who had signed in signed out.
+pub const SIGNED_OUT: &str = "SIGNED_OUT";
+/// Callers offered tokens that do not let them in. Reported once a minute for each network.
+pub const CALLERS_REFUSED: &str = "CALLERS_REFUSED";
 /// The site began to stop, on request.
 pub const SITE_STOPPED: &str = "SITE_STOPPED";
 /// An engine (`nats-server`, `wash host`) ended without being asked to.

@@ -176,6 +176,13 @@ impl Host {
         }
     }
 
+    /// Whether the components answer with what the site says of itself.
+    pub async fn answers(&self) -> bool {
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.uri = Uri::from_static("/api/site");
+        self.call(&head, Bytes::new()).await.is_ok_and(|answer| answer.status() == StatusCode::OK)
+    }
+
     /// Sends a request to the host and reads the whole answer.
     ///
     /// The call continues if the client goes away. The instance exists until the call ends, so the

@@ -1,12 +1,14 @@
 //! The page's port, in front of the components that make the page.
 //!
 //! [`PagePort`] is the port. [`PageHost`] names a host under which clients may reach it. [`Host`]
-//! passes requests to the components.
+//! passes requests to the components. [`Entrance`] lets people and programs of other machines in.
 
 mod host;
 mod page_port;
+mod sign_in;
 mod visitors;
 
 pub use host::{Host, WorkloadName};
 pub use page_port::{FILES_MAX, PLACES, PagePort, no_room};
+pub use sign_in::Entrance;
 pub use visitors::{InvalidPageHost, PageHost};

@@ -6,6 +6,9 @@
 //! another name. [`visitors`](crate::visitors) decides who may ask; [`host`] passes requests to the
 //! components.
 //!
+//! On loopback that is all. Where other machines reach the port, [`sign_in`](crate::sign_in) asks
+//! for a token first; the public files of the log stay public.
+//!
 //! The port reads a whole request, within limits of size and time, before it asks the host.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -18,18 +21,18 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
     middleware::{self, Next},
     response::Response,
-    routing::any,
+    routing::{any, get},
 };
-use http_server::Places;
-use http_server::problem;
+use http_server::{Listener, Places, problem};
 use model::error_chain;
-use tokio::{net::TcpListener, time::timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use work::Service;
 
 use crate::{
     host::{self, Host},
+    sign_in::{Entrance, only_for_callers, session},
     visitors::{Names, PageHost, Stranger},
 };
 
@@ -52,7 +55,9 @@ const CORP: (HeaderName, HeaderValue) = (
 #[derive(Debug)]
 pub struct PagePort {
     /// Where clients connect.
-    pub listener: TcpListener,
+    pub listener: Listener,
+    /// Where other machines come in. Without it, everyone who can open the port may pass.
+    pub entrance: Option<Entrance>,
     /// Routes of `/live`.
     pub live: Router,
     /// Routes of the log's public files. They appear under `/log`.
@@ -74,19 +79,36 @@ impl Service for PagePort {
         let log = self.log.fallback(|| async {
         problem(StatusCode::NOT_FOUND, "no such path; the log has /log/checkpoint, /log/checkpoint/unwitnessed, /log/tile/..., /log/vkey and /log/keys here")
     });
-        let router = self
-            .live
-            .clone()
+        let guarded = |router: Router| match &self.entrance {
+            Some(entrance) => {
+                let entrance = entrance.clone();
+                router.layer(middleware::from_fn_with_state(entrance, only_for_callers))
+            }
+            None => router,
+        };
+        let live = guarded(self.live);
+        let page = Router::new()
+            .route("/session", get(async || session(None)))
+            .fallback_service(forward.with_state(self.host));
+        let entrance = self.entrance.clone().map(Entrance::router).unwrap_or_default();
+        let router = guarded(page)
+            .merge(live.clone())
+            .merge(entrance)
             .nest("/log", log.clone())
-            .nest(&self.log_path, log.merge(self.live))
+            .nest(&self.log_path, log.merge(live))
             .route("/logs/{*path}", any(no_such_log))
-            .fallback_service(forward.with_state(self.host))
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .layer(middleware::from_fn_with_state(
                 Arc::new(Names(self.names)),
                 only_for_its_visitors,
             ));
-        http_server::serve(PLACES, self.listener, router, no_room, shutdown).await;
+        let refusals = async {
+            if let Some(entrance) = self.entrance {
+                entrance.seal_refusals(shutdown.clone()).await;
+            }
+        };
+        let serving = http_server::serve(PLACES, self.listener, router, no_room, shutdown.clone());
+        tokio::join!(serving, refusals);
         tasks.ended().await;
         Ok(())
     }

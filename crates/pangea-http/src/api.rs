@@ -14,7 +14,7 @@ use axum::{
     response::Response,
     routing::{any, get},
 };
-use http_server::Answers;
+use http_server::{Answers, Peer};
 use index::Reader;
 use ledger::{Batch, Ledger};
 use model::action;
@@ -178,7 +178,9 @@ impl Api {
 }
 
 async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
-    let mut call = Call::begin(request.headers(), api.public_url.as_ref());
+    let peer = request.extensions().get::<Peer>();
+    let is_encrypted = peer.is_some_and(|peer| peer.is_encrypted);
+    let mut call = Call::begin(request.headers(), is_encrypted, api.public_url.as_ref());
     let allow = Endpoint::of(request.uri().path()).map_or(Method::POST, Endpoint::method);
     let outcome = api.handle(&call, request).await;
     let (head, json) = respond(&call, outcome, &allow).into_parts();
@@ -215,7 +217,7 @@ mod tests {
         let config = Config::load(&data_dir.pangea()).unwrap();
         let saved = Saved::open(data_dir.path()).unwrap();
         let searches = Arc::clone(&saved.searches);
-        let call = Call::begin(&HeaderMap::new(), None);
+        let call = Call::begin(&HeaderMap::new(), false, None);
         let now = call.began;
         let event = Event { message: String::from("PIN 4711"), ..Event::default() };
         let leaf = ledger.append(Batch::of(vec![event])).await.unwrap().first_leaf;

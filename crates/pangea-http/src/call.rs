@@ -44,7 +44,11 @@ pub(crate) struct Held {
 impl Call {
     /// Creates the call of a request with these headers, which begins now. Its client finds this
     /// port at `public_url` or, without one, at the host that the request names.
-    pub(crate) fn begin(headers: &HeaderMap, public_url: Option<&PublicUrl>) -> Self {
+    pub(crate) fn begin(
+        headers: &HeaderMap,
+        is_encrypted: bool,
+        public_url: Option<&PublicUrl>,
+    ) -> Self {
         let text = |name: &HeaderName| -> &str {
             headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
         };
@@ -52,7 +56,10 @@ impl Call {
         let id = RequestId::new(began.unix_millis().unsigned_abs(), rand::random());
         let attempts = id.attempts(text(&RETRIED_REQUEST_IDS));
         let base = public_url.map_or_else(
-            || format!("http://{}", text(&header::HOST)),
+            || {
+                let scheme = if is_encrypted { "https" } else { "http" };
+                format!("{scheme}://{}", text(&header::HOST))
+            },
             |url| url.as_str().to_owned(),
         );
         let view = View::of(text(&header::USER_AGENT));

@@ -125,6 +125,6 @@ const fn http_status(status: Status, is_about_a_part: bool) -> StatusCode {
 /// always has Pangea's frame, because the SDKs understand nothing else.
 pub fn no_room() -> Response {
     let refusal = Refusal::plain(Status::ServiceNotAvailable, http_server::NO_ROOM);
-    let call = Call::begin(&HeaderMap::new(), None);
+    let call = Call::begin(&HeaderMap::new(), false, None);
     respond(&call, Err(refusal), &Method::POST).map(Body::from)
 }

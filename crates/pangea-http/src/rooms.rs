@@ -56,7 +56,7 @@ mod tests {
     const DEADLINE: Duration = Duration::from_secs(60);
 
     fn call() -> Call {
-        Call::begin(&HeaderMap::new(), None)
+        Call::begin(&HeaderMap::new(), false, None)
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,24 @@
 //! The command line. The doc comments of its types are the program's help.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
+mod bench;
+mod ca;
+
+pub(crate) use self::{
+    bench::{
+        ApiServeArguments, BenchArguments, BenchCommand, LedgerLoadArguments, LedgerServeArguments,
+        MeasureArguments, PollingArguments, PollingPart, SiteArguments, SitePart,
+    },
+    ca::{CaArguments, CaCommand},
+};
+
+use std::{
+    ffi::OsString,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use access::{Scope, TokenName, Words};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use ledger::{LeafRanges, evidence::Bound};
 use model::{Pattern, SensorId, Timestamp};
 use orders::LogName;
@@ -60,7 +75,10 @@ pub(crate) enum Command {
     /// different events. To prevent this, find the newest checkpoint that anyone has kept, and pass
     /// it with --known-checkpoint.
     Restore(RestoreArguments),
-    /// Check the configuration file, or show every setting of a site and where its value comes from.
+    /// Make and renew the certificate for ports that other machines reach, with an authority of the
+    /// site's own.
+    Ca(CaArguments),
+    /// Check the configuration file, or show every setting and where its value comes from.
     Config(ConfigArguments),
     /// Examine a data directory and report problems and remedies. Changes nothing; the site may be
     /// running.
@@ -101,6 +119,10 @@ pub(crate) struct UpArguments {
     /// Port of the page and its API. 0 picks a free port, here and for the other ports.
     #[arg(long, value_name = "P", default_value_t = 8080)]
     pub(crate) http_port: u16,
+    /// Address on which the page listens. If other machines reach it, the page needs a certificate
+    /// and asks for a token.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub(crate) http_listen: IpAddr,
     /// Another host name under which people reach the page, such as that of a reverse proxy. You
     /// can pass this option more than once.
     #[arg(long = "page-host", value_name = "NAME", value_delimiter = ',')]
@@ -108,12 +130,22 @@ pub(crate) struct UpArguments {
     /// Port of the log: tiles, proofs, live feed, Pangea's API.
     #[arg(long, value_name = "P", default_value_t = 8081)]
     pub(crate) log_port: u16,
+    /// Address on which the log listens. If other machines reach it, the log needs a certificate.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub(crate) log_listen: IpAddr,
     /// Port for NATS clients.
     #[arg(long, value_name = "P", default_value_t = 4222)]
     pub(crate) nats_port: u16,
     /// Port for MQTT devices.
     #[arg(long, value_name = "P", default_value_t = 1883)]
     pub(crate) mqtt_port: u16,
+    /// File with the certificate chain for ports that other machines reach, in PEM. Needs
+    /// --tls-key [default: the certificate that `sealwire ca issue` made].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// File with the certificate's secret key, in PEM. Only its owner may be able to read it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
     /// When the site is ready, write its addresses as JSON to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) ready_file: Option<PathBuf>,
@@ -647,121 +679,6 @@ pub(crate) struct SimulateArguments {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct BenchArguments {
-    #[command(subcommand)]
-    pub(crate) command: BenchCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum BenchCommand {
-    /// Measure the log: appends, proofs, opening after a crash, verification.
-    Ledger(MeasureArguments),
-    /// Measure Pangea's API over a log with a year of readings: logging, searches, plots,
-    /// rebuilding the index.
-    Api(MeasureArguments),
-    /// Measure judging: readings through the ledger, the component on a host, and back.
-    Pipeline(MeasureArguments),
-    /// Measure polling beside bare requests of the same client library: polls per second, how late
-    /// they are, memory and start with 100,000 sensors.
-    Polling(PollingArguments),
-    /// A whole site under the load of simulated sensors: the cost of a reading, the time until it
-    /// can be found, and memory.
-    Site(SiteArguments),
-    /// Serve Pangea's API for a log until the process is killed.
-    #[command(hide = true)]
-    ApiServe(ApiServeArguments),
-    /// Fill a log until the process is killed.
-    #[command(hide = true)]
-    LedgerLoad(LedgerLoadArguments),
-    /// Serve the public files of a log until the process is killed.
-    #[command(hide = true)]
-    LedgerServe(LedgerServeArguments),
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct MeasureArguments {
-    /// Print one JSON object instead of a table.
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Use a log of a tenth of the size: one million entries instead of ten million.
-    #[arg(long)]
-    pub(crate) quick: bool,
-    /// Folder on the disk to measure. The log is created there and removed afterwards. A log of ten
-    /// million entries takes 2 GB, and 4 GB with its index.
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    pub(crate) folder: PathBuf,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct SiteArguments {
-    #[command(flatten)]
-    pub(crate) measure: MeasureArguments,
-    /// Parts to measure, separated by commas [default: all].
-    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
-    pub(crate) parts: Vec<SitePart>,
-    /// Measure this build of `sealwire`, to compare it with another [default: this program].
-    #[arg(long, value_name = "FILE")]
-    pub(crate) program: Option<PathBuf>,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct PollingArguments {
-    #[command(flatten)]
-    pub(crate) measure: MeasureArguments,
-    /// Parts to measure, separated by commas [default: all].
-    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
-    pub(crate) parts: Vec<PollingPart>,
-}
-
-/// A part of `sealwire bench polling`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub(crate) enum PollingPart {
-    /// As many polls per second over NATS as are answered and sealed.
-    Nats,
-    /// The same over MQTT.
-    Mqtt,
-    /// How late polls are, at 10,000 per second.
-    Lateness,
-    /// Memory and start with 100,000 sensors.
-    Fleet,
-}
-
-/// A part of `sealwire bench site`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub(crate) enum SitePart {
-    /// 1,000 readings per second.
-    Slow,
-    /// 20,000 readings per second.
-    Fast,
-    /// As many readings per second as can be found within a second.
-    Most,
-    /// Memory with 40 and with 20,000 sensors.
-    Memory,
-    /// 5,000 readings per second for five minutes: how far behind each follower of the log is.
-    Long,
-    /// 40,000 readings per second: what a site does that cannot take as many.
-    Overload,
-    /// 20,000 readings per second, while the site is killed ten times.
-    Kills,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct ApiServeArguments {
-    pub(crate) folder: PathBuf,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct LedgerLoadArguments {
-    pub(crate) folder: PathBuf,
-    pub(crate) entries: u64,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct LedgerServeArguments {
-    pub(crate) folder: PathBuf,
-}
-
-#[derive(Args, Debug)]
 pub(crate) struct RunEngineArguments {
     pub(crate) parent: i32,
     pub(crate) folder: PathBuf,
@@ -797,7 +714,7 @@ mod tests {
         command.clone().debug_assert();
         insta::assert_snapshot!(command.render_long_help());
         for name in [
-            "up", "config", "verify", "log", "token", "export", "prove", "backup", "restore",
+            "up", "ca", "config", "verify", "log", "token", "export", "prove", "backup", "restore",
             "doctor", "witness", "map",
         ] {
             let subcommand = command.find_subcommand_mut(name).expect("it is a command");

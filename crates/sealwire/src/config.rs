@@ -28,7 +28,7 @@ fn check(settings: &Settings) -> Result<()> {
     let path = file.path.display();
     match file.faults.len() {
         0 => {
-            output::line(&format!("{path}: {} settings, all valid", file.entries.len()));
+            output::line(&format!("{path} is valid"));
             Ok(())
         }
         faults => bail!("{path} has {faults} faults: no site can start with it"),

@@ -6,6 +6,7 @@
 
 mod backup;
 mod bench;
+mod ca;
 mod cli;
 mod components;
 mod config;
@@ -56,6 +57,7 @@ fn run() -> Result<()> {
     let (command, settings) = settings::read()?;
     match command {
         Command::Up(arguments) => up::run(arguments),
+        Command::Ca(arguments) => ca::run(&arguments),
         Command::Config(arguments) => config::run(&arguments, &settings),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Backup(arguments) => backup::run(&arguments),

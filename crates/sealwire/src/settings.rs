@@ -88,9 +88,8 @@ pub(crate) fn command_line() -> Options {
         })
         .mut_subcommand(CONFIG, |config| {
             config.mut_subcommand("show", |show| {
-                show.mut_args(|option| match option.get_id() == "json" {
-                    true => option,
-                    false => with_variable(option),
+                show.mut_args(|option| {
+                    if option.get_id() == "json" { option } else { with_variable(option) }
                 })
             })
         })

@@ -3,16 +3,17 @@
 use std::{
     env,
     io::{self, Write as _},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     thread,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use data_dir::Addresses;
 use durable::{OutputError, Stop};
 use serde::Serialize;
-use site::{Config, Ports};
+use site::{Config, Listen};
 use tracing::warn;
 
 use crate::{cli::UpArguments, components, logging, map, open_files, output, signals};
@@ -24,16 +25,18 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
     logging::start();
     open_files::allow(site::FILES_MAX)?;
     let rules = arguments.map.as_deref().map(|file| map::rules(Some(file))).transpose()?;
+    let data_dir = arguments.data_dir.clone();
     let config = Config {
         data_dir: arguments.data_dir,
         name: arguments.name,
         simulate: arguments.simulate,
-        ports: Ports {
-            http: arguments.http_port,
-            log: arguments.log_port,
-            nats: arguments.nats_port,
-            mqtt: arguments.mqtt_port,
+        listen: Listen {
+            page: (arguments.http_listen, arguments.http_port).into(),
+            log: (arguments.log_listen, arguments.log_port).into(),
+            nats: (Ipv4Addr::LOCALHOST, arguments.nats_port).into(),
+            mqtt: (Ipv4Addr::LOCALHOST, arguments.mqtt_port).into(),
         },
+        certificate: both(arguments.tls_cert, arguments.tls_key)?,
         page_hosts: arguments.page_hosts,
         components: components::all(),
         heartbeats: arguments.heartbeats,
@@ -49,7 +52,7 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
         checkpoint_period: Duration::from_millis(arguments.checkpoint_interval),
     };
     let ready = |addresses: &Addresses| {
-        announce(addresses);
+        announce(addresses, &data_dir);
         arguments.ready_file.as_deref().map_or(Ok(()), |file| write_ready_file(file, addresses))
     };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
@@ -65,19 +68,31 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
     outcome
 }
 
-fn announce(addresses: &Addresses) {
+/// The files of a certificate and of its key, if they are named.
+fn both(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<(PathBuf, PathBuf)>> {
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some((cert, key))),
+        (None, None) => Ok(None),
+        _ => bail!("tls-cert and tls-key belong together: name both files, or neither"),
+    }
+}
+
+fn announce(addresses: &Addresses, data_dir: &Path) {
     let page = addresses.http.replace("127.0.0.1", "localhost");
     let sealwire = env::args_os().next().map_or_else(|| "sealwire".into(), PathBuf::from);
     let sealwire = output::quoted(&sealwire);
+    // `verify` does not know the site's own authority.
+    let is_encrypted = addresses.log.starts_with("https:");
+    let log = if is_encrypted { output::quoted(data_dir) } else { addresses.log.clone() };
     output::lines(&format!(
         "\n  The site is running.\n\
          \n    page     {page}\
          \n    log      {}\
          \n    sensors  {} or {}\
          \n    key      {}\n\
-         \n  Verify the log at any time:  {sealwire} verify {}\n\
+         \n  Verify the log at any time:  {sealwire} verify {log}\n\
          \n  Press Ctrl-C to stop.\n",
-        addresses.log, addresses.nats, addresses.mqtt, addresses.vkey, addresses.log
+        addresses.log, addresses.nats, addresses.mqtt, addresses.vkey
     ));
 }
 

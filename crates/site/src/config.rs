@@ -1,6 +1,6 @@
 //! Configuration of a site.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use model::Pattern;
 use page_http::PageHost;
@@ -26,8 +26,11 @@ pub struct Config {
     pub name: Option<String>,
     /// Number of sensors to simulate.
     pub simulate: u32,
-    /// Ports on loopback; 0 picks a free one.
-    pub ports: Ports,
+    /// Where the site listens; port 0 picks a free one.
+    pub listen: Listen,
+    /// Files of a certificate chain and of its key, if it is not to be the one of the site's own
+    /// authority.
+    pub certificate: Option<(PathBuf, PathBuf)>,
     /// Host names under which people reach the page, in addition to the machine's own.
     pub page_hosts: Vec<PageHost>,
     /// Name and bytes of each component; all of [`COMPONENTS`](crate::COMPONENTS) are needed.
@@ -44,15 +47,15 @@ pub struct Config {
     pub checkpoint_period: Duration,
 }
 
-/// Ports on which the site listens.
+/// Addresses on which the site listens.
 #[derive(Clone, Copy, Debug)]
-pub struct Ports {
-    /// Port of the page and its API.
-    pub http: u16,
-    /// Port of the log.
-    pub log: u16,
-    /// Port for NATS clients.
-    pub nats: u16,
-    /// Port for MQTT devices.
-    pub mqtt: u16,
+pub struct Listen {
+    /// The page and its API.
+    pub page: SocketAddr,
+    /// The log.
+    pub log: SocketAddr,
+    /// NATS clients.
+    pub nats: SocketAddr,
+    /// MQTT devices.
+    pub mqtt: SocketAddr,
 }

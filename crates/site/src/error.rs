@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, io};
 
-use crate::ports::PortInUse;
+use crate::ports::PortError;
 
 /// Why a site does not start or has stopped.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +32,9 @@ impl UpError {
     }
 }
 
-impl From<PortInUse> for UpError {
-    fn from(in_use: PortInUse) -> Self {
-        Self::machine(in_use)
+impl From<PortError> for UpError {
+    fn from(error: PortError) -> Self {
+        Self::machine(error)
     }
 }
 

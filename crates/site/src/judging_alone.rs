@@ -24,7 +24,7 @@ use crate::{
     config::REGISTRY_PLACES,
     error::{ComponentMissing, EngineError, IoFailure, UpError},
     part::Part,
-    ports::reserve,
+    ports::{LOOPBACK, reserve},
     start_files::ledger_stopped,
     workloads,
 };
@@ -67,11 +67,11 @@ impl JudgingAlone {
         let SiteLog { ledger, writer, operator: _ } =
             SiteLog::open(&data_dir, None).map_err(UpError::folder)?;
         let listening = bus::Listening {
-            nats: reserve("NATS", "--nats-port", 0).await?,
-            mqtt: reserve("MQTT", "--mqtt-port", 0).await?,
-            hosts: reserve("hosts", "--nats-port", 0).await?,
+            nats: reserve("NATS", "--nats-port", LOOPBACK).await?,
+            mqtt: reserve("MQTT", "--mqtt-port", LOOPBACK).await?,
+            hosts: reserve("hosts", "--nats-port", LOOPBACK).await?,
         };
-        let port = reserve("the host", "--http-port", 0).await?;
+        let port = reserve("the host", "--http-port", LOOPBACK).await?;
         let (mut services, mut engines) = (Part::new(), Part::new());
         let (changes, mut changed) = mpsc::channel::<Change>(CHANGES_MAX);
         // It ends with the engines, which hold the senders.

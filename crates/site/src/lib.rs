@@ -9,6 +9,7 @@ pub mod judging_alone;
 pub mod log_alone;
 
 mod bus;
+mod certificate;
 mod config;
 mod error;
 mod listening;
@@ -20,7 +21,7 @@ mod start_files;
 mod up;
 mod workloads;
 
-pub use config::{Config, FILES_MAX, Ports};
+pub use config::{Config, FILES_MAX, Listen};
 pub use error::{Cause, ServiceEnded, UpError};
 pub use start_files::START;
 pub use up::run;

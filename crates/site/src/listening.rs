@@ -1,11 +1,14 @@
 //! Finds the engines' programs and reserves the site's ports, before anything starts.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
+
+use http_server::Listener;
+use tls::{HostName, Served};
 
 use crate::{
     bus,
-    config::Ports,
-    ports::{PortInUse, Reserved, reserve},
+    config::Listen,
+    ports::{LOOPBACK, PortError, Reserved, reserve},
 };
 
 /// Paths of the engines' programs.
@@ -24,18 +27,112 @@ pub(crate) struct Listening {
     pub(crate) log: Reserved,
 }
 
+impl Listen {
+    /// Whether other machines reach a port.
+    pub(crate) fn is_open(&self) -> bool {
+        let Self { page, log, nats, mqtt } = self;
+        [page, log, nats, mqtt].into_iter().any(|address| is_open(*address))
+    }
+
+    /// Refuses to open a port to other machines without what protects it there.
+    pub(crate) fn check(&self, has_certificate: bool) -> Result<(), Unprotected> {
+        for (what, address) in [("NATS", self.nats), ("MQTT", self.mqtt)] {
+            if is_open(address) {
+                return Err(Unprotected::Devices { what, address });
+            }
+        }
+        for (what, address) in [("the page", self.page), ("the log", self.log)] {
+            if is_open(address) && !has_certificate {
+                return Err(Unprotected::Plain { what, address });
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Listening {
-    pub(crate) async fn reserve(ports: Ports) -> Result<Self, PortInUse> {
+    pub(crate) async fn reserve(listen: Listen) -> Result<Self, PortError> {
         Ok(Self {
-            page: reserve("the page", "--http-port", ports.http).await?,
-            log: reserve("the log", "--log-port", ports.log).await?,
+            page: reserve("the page", "--http-port", listen.page).await?,
+            log: reserve("the log", "--log-port", listen.log).await?,
             // Only this process connects to it, so any free port will do.
-            host: reserve("the host", "--http-port", 0).await?,
+            host: reserve("the host", "--http-port", LOOPBACK).await?,
             bus: bus::Listening {
-                nats: reserve("NATS", "--nats-port", ports.nats).await?,
-                mqtt: reserve("MQTT", "--mqtt-port", ports.mqtt).await?,
-                hosts: reserve("hosts", "--nats-port", 0).await?,
+                nats: reserve("NATS", "--nats-port", listen.nats).await?,
+                mqtt: reserve("MQTT", "--mqtt-port", listen.mqtt).await?,
+                hosts: reserve("hosts", "--nats-port", LOOPBACK).await?,
             },
         })
+    }
+}
+
+/// Whether other machines reach this address.
+pub(crate) fn is_open(address: SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
+}
+
+/// The listener of a port for HTTP, encrypted if other machines reach it.
+pub(crate) fn listener(port: Reserved, served: Option<&Served>) -> Listener {
+    match served.filter(|_| is_open(port.address())) {
+        Some(served) => Listener::with_tls(port.into_listener(), served.server()),
+        None => port.into_listener().into(),
+    }
+}
+
+/// URL of a port for HTTP, under the name by which clients can check its certificate.
+pub(crate) fn url(address: SocketAddr, served: Option<&Served>) -> String {
+    let Some(served) = served.filter(|_| is_open(address)) else {
+        return format!("http://{address}");
+    };
+    let (identity, own) = (served.now(), address.ip().to_string());
+    let names = identity.names();
+    let name = names.iter().find(|name| name.as_str() == own).or_else(|| names.first());
+    match name.map(HostName::in_url) {
+        Some(name) => format!("https://{name}:{}", address.port()),
+        None => format!("https://{address}"),
+    }
+}
+
+/// A port may not be opened to other machines.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unprotected {
+    /// There is no certificate.
+    #[error(
+        "{what} cannot listen on {address}, which other machines reach, without a certificate: \
+         make one with `sealwire ca init` and `sealwire ca issue --host NAME`, \
+         or name your own with --tls-cert and --tls-key"
+    )]
+    Plain { what: &'static str, address: SocketAddr },
+    /// Anyone would be a device.
+    #[error(
+        "{what} cannot listen on {address}, which other machines reach: devices have no credentials \
+         yet, so anyone there could speak for every device"
+    )]
+    Devices { what: &'static str, address: SocketAddr },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_protection_nothing_but_loopback_is_opened() {
+        let local = Listen { page: LOOPBACK, log: LOOPBACK, nats: LOOPBACK, mqtt: LOOPBACK };
+        let at = |text: &str| -> SocketAddr { text.parse().unwrap() };
+        for address in ["127.0.0.1:0", "127.8.8.8:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            let listen = Listen { page: at(address), ..local };
+            assert!(!listen.is_open() && listen.check(false).is_ok(), "{address}");
+        }
+        for address in ["0.0.0.0:0", "10.0.0.1:1", "[::]:1", "[fd00::1]:1", "[::ffff:10.0.0.1]:1"] {
+            let address = at(address);
+            for listen in [Listen { page: address, ..local }, Listen { log: address, ..local }] {
+                let refusal = listen.check(false).unwrap_err().to_string();
+                assert!(refusal.contains("sealwire ca init") && refusal.contains("--tls-cert"));
+                assert!(listen.is_open() && listen.check(true).is_ok(), "{address}");
+            }
+            for listen in [Listen { nats: address, ..local }, Listen { mqtt: address, ..local }] {
+                assert!(listen.check(true).unwrap_err().to_string().contains("credentials"));
+            }
+        }
     }
 }

@@ -1,7 +1,8 @@
-//! Reserves loopback ports for programs that bind them themselves.
+//! Reserves ports for programs that bind them themselves.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    io,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     time::Duration,
 };
 
@@ -9,6 +10,9 @@ use tokio::{
     net::{TcpListener, TcpSocket},
     time::{Instant, sleep},
 };
+
+/// Any free port of loopback.
+pub(crate) const LOOPBACK: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
 
 /// Range of free ports. It lies below the range from which the kernel assigns ports to outgoing
 /// connections, so none of those can take the port before the engine binds it.
@@ -25,7 +29,7 @@ const FREE_WITHIN: Duration = Duration::from_secs(2);
 /// Pause between two attempts.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-/// A loopback port that this process holds until the program that is to bind it takes over.
+/// A port that this process holds until the program that is to bind it takes over.
 #[derive(Debug)]
 pub(crate) struct Reserved {
     address: SocketAddr,
@@ -43,22 +47,27 @@ impl Reserved {
     }
 }
 
-/// Reserves this port, which must become free soon; 0 finds a free one. `what` and `flag` appear in
-/// the error.
+/// Reserves this port, which must become free soon; port 0 finds a free one. `what` and `flag`
+/// appear in the error.
 pub(crate) async fn reserve(
     what: &'static str,
     flag: &'static str,
-    port: u16,
-) -> Result<Reserved, PortInUse> {
-    let in_use = PortInUse { what, flag, port };
-    if port == 0 {
-        let mut candidates =
-            std::iter::repeat_with(|| rand::random_range(FREE_PORTS)).take(TRIES_MAX);
-        return candidates.find_map(bind).ok_or(in_use);
+    address: SocketAddr,
+) -> Result<Reserved, PortError> {
+    let in_use = PortError::InUse { what, flag, port: address.port() };
+    let failed = |source| PortError::Address { what, address, source };
+    if address.port() == 0 {
+        for _ in 0..TRIES_MAX {
+            let port = rand::random_range(FREE_PORTS);
+            if let Some(reserved) = bind(SocketAddr::new(address.ip(), port)).map_err(failed)? {
+                return Ok(reserved);
+            }
+        }
+        return Err(in_use);
     }
     let deadline = Instant::now() + FREE_WITHIN;
     loop {
-        match bind(port) {
+        match bind(address).map_err(failed)? {
             Some(reserved) => return Ok(reserved),
             None if Instant::now() > deadline => return Err(in_use),
             None => sleep(LOOK_AGAIN_AFTER).await,
@@ -66,24 +75,29 @@ pub(crate) async fn reserve(
     }
 }
 
-fn bind(port: u16) -> Option<Reserved> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let socket = TcpSocket::new_v4().ok()?;
+/// Binds the port; `None` if another program uses it.
+fn bind(address: SocketAddr) -> io::Result<Option<Reserved>> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // The standard library sets this too. The kernel may still remember connections of the previous
     // site.
-    socket.set_reuseaddr(true).ok()?;
-    socket.bind(address).ok()?;
-    let listener = socket.listen(BACKLOG).ok()?;
-    Some(Reserved { address, listener })
+    socket.set_reuseaddr(true)?;
+    let bound = socket.bind(address).and_then(|()| socket.listen(BACKLOG));
+    match bound {
+        Ok(listener) => Ok(Some(Reserved { address, listener })),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
-/// Another program uses the port.
+/// A port cannot be reserved.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "port {port} for {what} is in use: stop the program that uses it, or choose another port with {flag} (0 picks a free one)"
-)]
-pub(crate) struct PortInUse {
-    what: &'static str,
-    flag: &'static str,
-    port: u16,
+pub(crate) enum PortError {
+    /// Another program uses the port.
+    #[error(
+        "port {port} for {what} is in use: stop the program that uses it, or choose another port with {flag} (0 picks a free one)"
+    )]
+    InUse { what: &'static str, flag: &'static str, port: u16 },
+    /// The machine has no such address, or the port needs rights that this account has not.
+    #[error("{what} cannot listen on {address}")]
+    Address { what: &'static str, address: SocketAddr, source: io::Error },
 }

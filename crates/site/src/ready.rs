@@ -1,16 +1,10 @@
 //! Waits until the message bus and the page answer.
 
-use std::{
-    error::Error,
-    io,
-    net::{Ipv4Addr, SocketAddr},
-    time::Duration,
-};
+use std::{error::Error, time::Duration};
 
 use engine::{Engine, Log};
+use page_http::Host;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
     sync::watch,
     time::{Instant, sleep, timeout},
 };
@@ -23,9 +17,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 /// Pause between two attempts.
 const READY_PAUSE: Duration = Duration::from_millis(25);
 
-/// Address of the page, and the number of hosts that are ready to serve it.
+/// The components behind the page's port, and the number of hosts that are ready to serve them.
 pub(crate) struct Page {
-    pub(crate) address: SocketAddr,
+    pub(crate) host: Host,
     pub(crate) hosts_ready: watch::Receiver<usize>,
     /// Output of the host, for the error if the page does not answer.
     pub(crate) host_log: Log,
@@ -84,21 +78,8 @@ pub(crate) struct PageSilent {
 pub(crate) async fn page_answers(mut page: Page) {
     // The sender lives as long as the reconciler. When that ends, the site stops.
     let _alive = page.hosts_ready.wait_for(|hosts| *hosts > 0).await.is_ok();
-    while !matches!(timeout(ANSWER_TIMEOUT, asks_the_gateway(page.address)).await, Ok(Ok(true))) {
+    while timeout(ANSWER_TIMEOUT, page.host.answers()).await != Ok(true) {
         sleep(READY_PAUSE).await;
     }
-    info!(page = %page.address, "the page answers");
-}
-
-async fn asks_the_gateway(page: SocketAddr) -> io::Result<bool> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, page.port())).await?;
-    stream
-        .write_all(
-            format!("GET /api/site HTTP/1.1\r\nhost: {page}\r\nconnection: close\r\n\r\n")
-                .as_bytes(),
-        )
-        .await?;
-    let mut status = [0; 12];
-    stream.read_exact(&mut status).await?;
-    Ok(&status == b"HTTP/1.1 200")
+    info!("the page answers");
 }

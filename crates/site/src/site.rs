@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use access::AccessToken;
+use access::{AccessToken, Gate};
 use data_dir::{Addresses, DataDir, RunFile};
 use engine::{Authority, Change, Engine, Log, wash_host};
 use index::Reader;
@@ -17,7 +17,7 @@ use ledger::Ledger;
 use log_http::LiveFeed;
 use model::{Event, Pattern, action};
 use orders::{Operator, OrderSocket, Retaining};
-use page_http::WorkloadName;
+use page_http::{PageHost, WorkloadName};
 use poll::Counters;
 use prometheus::Histogram;
 use services::{
@@ -45,9 +45,10 @@ use tracing::warn;
 
 use crate::{
     bus,
+    certificate::Certificate,
     config::{Config, REGISTRY_PLACES},
     error::{ComponentMissing, EngineError, IoFailure, ServiceEnded, UpError},
-    listening::{Listening, Programs},
+    listening::{Listening, Programs, is_open, listener, url},
     part::Part,
     ports::Reserved,
     ready::{Page, PageSilent, page_answers},
@@ -69,6 +70,8 @@ pub(crate) struct Site<'a> {
     operator: Operator,
     /// Asks witnesses, if there is a policy. Taken when that service starts.
     cosigning: Option<Cosigning>,
+    /// The certificate of the ports that other machines reach, if there are any.
+    certificate: Option<Certificate>,
     addresses: Addresses,
     /// The sources of readings: the simulator and the poller.
     intake: Part,
@@ -90,6 +93,7 @@ impl<'a> Site<'a> {
         operator: Operator,
         cosigning: Option<Cosigning>,
         listening: &Listening,
+        certificate: Option<Certificate>,
     ) -> Self {
         let (events, queue) = mpsc::channel(sealing::QUEUE_EVENTS_MAX);
         let mut sealing = Part::new();
@@ -100,9 +104,10 @@ impl<'a> Site<'a> {
             seal_seconds: seal_seconds.clone(),
         });
         let Listening { page, host: _, bus: bus::Listening { nats, mqtt, .. }, log } = listening;
+        let served = certificate.as_ref().map(|certificate| &certificate.served);
         let addresses = Addresses {
-            http: format!("http://{}", page.address()),
-            log: format!("http://{}", log.address()),
+            http: url(page.address(), served),
+            log: url(log.address(), served),
             nats: format!("nats://{}", nats.address()),
             mqtt: format!("mqtt://{}", mqtt.address()),
             vkey: ledger.vkey().to_string(),
@@ -112,6 +117,7 @@ impl<'a> Site<'a> {
             ledger,
             operator,
             cosigning,
+            certificate,
             addresses,
             intake: Part::new(),
             services: Part::new(),
@@ -138,7 +144,6 @@ impl<'a> Site<'a> {
 
         progress("starting nats-server");
         let Listening { page, host, log, bus } = listening;
-        let page_address = page.address();
         let with_pushing = config.rules.is_some();
         let starting = bus::start(self.data_dir, programs.nats_server, bus, with_pushing);
         let bus = Box::pin(starting).await?;
@@ -155,15 +160,11 @@ impl<'a> Site<'a> {
         let missing = |name| UpError::machine(ComponentMissing(name));
         let digest = workloads::reader_digest(&registry).map_err(missing)?;
         let workload = WorkloadName::random();
-        let live = LiveFeed::new(self.ledger.clone(), self.services.stop.clone());
-        let page_port = page_http::PagePort {
-            listener: page.into_listener(),
-            live: live.for_anyone(),
-            log: self.public_log().router(),
-            log_path: log_http::log_path(self.ledger.log_id()),
-            host: page_http::Host::new(host.address(), workload.clone()),
-            names: config.page_hosts,
-        };
+        if let Some(keeping) = self.certificate.as_mut().and_then(|it| it.keeping.take()) {
+            self.services.run(keeping);
+        }
+        let answering = page_http::Host::new(host.address(), workload.clone());
+        let page_port = self.page_port(page, answering.clone(), config.page_hosts);
         let (hosts_ready, host_log) = self.start_host(
             programs.wash,
             (host, &workload),
@@ -200,7 +201,32 @@ impl<'a> Site<'a> {
             self.intake
                 .spawn("the simulator", async { simulated.await.map(drop).map_err(Into::into) });
         }
-        Ok(Page { address: page_address, hosts_ready, host_log })
+        Ok(Page { host: answering, hosts_ready, host_log })
+    }
+
+    /// The page's port. Where other machines reach it, it asks for a token.
+    fn page_port(
+        &self,
+        port: Reserved,
+        host: page_http::Host,
+        mut names: Vec<PageHost>,
+    ) -> page_http::PagePort {
+        let entrance = is_open(port.address()).then(|| page_http::Entrance {
+            gate: Gate::new(self.operator.tokens().clone()),
+            ledger: self.ledger.clone(),
+        });
+        if let (Some(certificate), true) = (&self.certificate, entrance.is_some()) {
+            names.extend(certificate.names().iter().filter_map(|name| name.parse().ok()));
+        }
+        page_http::PagePort {
+            listener: listener(port, self.certificate.as_ref().map(|it| &it.served)),
+            entrance,
+            live: LiveFeed::new(self.ledger.clone(), self.services.stop.clone()).for_anyone(),
+            log: self.public_log().router(),
+            log_path: log_http::log_path(self.ledger.log_id()),
+            host,
+            names,
+        }
     }
 
     /// Starts `wash host` and the reconciler that gives it workloads. Returns a watch of how many
@@ -298,8 +324,13 @@ impl<'a> Site<'a> {
         });
         let access_token =
             AccessToken::load_or_create(&self.data_dir.access_token()).map_err(UpError::folder)?;
+        let certificate = self.certificate.as_ref().filter(|_| is_open(log.address()));
         services.run(log_http::LogPort {
-            listener: log.into_listener(),
+            guards_metrics: is_open(log.address()),
+            listener: listener(log, certificate.map(|certificate| &certificate.served)),
+            names: certificate.map(Certificate::names).unwrap_or_default(),
+            tokens: self.operator.tokens().clone(),
+            certificate: self.certificate.as_ref().map(|it| it.health.clone()),
             log: public_log,
             access_token,
             counters: watch_counters.clone(),

@@ -26,6 +26,7 @@ use orders::{
 };
 use services::cosigning::{self, Cosigning, CosigningError, read_policy, read_witnessed};
 use tlog::Policy;
+use tls::Identity;
 
 use crate::error::{EngineError, IoFailure, ServiceEnded, UpError};
 
@@ -35,7 +36,7 @@ pub(crate) const NO_ORDERS: &str = "cannot listen for orders at orders.sock in t
 pub(crate) const NO_RUN_FILE: &str = "cannot write run.json into the data directory";
 
 /// The files that can be read by themselves.
-const FILES: [StartFile; 9] = [
+const FILES: [StartFile; 10] = [
     StartFile {
         check: "retention",
         read: |folder| {
@@ -75,6 +76,17 @@ const FILES: [StartFile; 9] = [
             None => Ok(format!("there is no {ACCESS_TOKEN}; the next start creates it")),
         },
         remedy: "stop the site and delete the file: the next start creates a new token, and clients that read envelopes need it",
+    },
+    StartFile {
+        check: "certificate",
+        read: |folder| match tls::own_identity(folder) {
+            Some(path) => {
+                let (_, end) = Identity::read(&path, &path)?.validity();
+                Ok(format!("the site's own is valid until {end}"))
+            }
+            None => Ok(String::from("the site's own authority has made none")),
+        },
+        remedy: "make a new one (`sealwire ca issue --host NAME`): no site can start with it",
     },
     StartFile {
         check: "time",
@@ -238,6 +250,8 @@ mod tests {
         ledger.publish_checkpoint().await.unwrap();
         indexing::catch_up(&data_dir.index(), &ledger).unwrap();
         AccessToken::load_or_create(&data_dir.access_token()).unwrap();
+        let authority = tls::Authority::create(folder.path(), "plant").unwrap();
+        authority.issue(&["plant.example".parse().unwrap()], clock::now()).unwrap();
         writer.close().await.unwrap();
         folder
     }
@@ -292,6 +306,8 @@ mod tests {
             ("access-token", Is("short")),
             ("access-token", Mode(0o640)),
             ("access-token", IsAFolder),
+            ("tls/site.pem", Is("no certificate")),
+            ("tls/site.pem", Mode(0o640)),
             ("clock", IsAFolder),
             ("orders.sock", Is("a file")),
             ("orders.sock", IsAFolder),
@@ -315,6 +331,7 @@ mod tests {
         for (file, damage) in [
             ("pangea-searches", Bytes(b"\xff\n{")),
             ("access-token", Missing),
+            ("tls/site.pem", Missing),
             ("index.sqlite", Is("no index")),
             ("index.sqlite", Missing),
             ("clock", Is("{")),

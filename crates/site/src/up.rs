@@ -14,6 +14,7 @@ use orders::SiteLog;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    certificate::Certificate,
     config::Config,
     error::{ComponentMissing, UpError},
     listening::{Listening, Programs},
@@ -48,7 +49,13 @@ pub async fn run(
         nats_server: find(&release::NATS_SERVER, &progress).map_err(UpError::machine)?,
         wash: find(&release::WASH, &progress).map_err(UpError::machine)?,
     };
-    let listening = Listening::reserve(config.ports).await?;
+    let source = tls::Source::find(data_dir.path(), config.certificate.clone());
+    config.listen.check(source.is_some()).map_err(UpError::machine)?;
+    let certificate = match source.filter(|_| config.listen.is_open()) {
+        Some(source) => Some(Certificate::begin(source).map_err(UpError::folder)?),
+        None => None,
+    };
+    let listening = Listening::reserve(config.listen).await?;
     if !sandbox::is_available() {
         progress("this kernel has no Landlock: the engines run with all rights of this account");
     }
@@ -57,7 +64,7 @@ pub async fn run(
     let (SiteLog { ledger, writer, operator }, cosigning) =
         open_log(&data_dir, config.key_file.clone()).await?;
     let outcome = {
-        let mut site = Site::new(&data_dir, ledger, operator, cosigning, &listening);
+        let mut site = Site::new(&data_dir, ledger, operator, cosigning, &listening, certificate);
         let starting = Box::pin(site.start(config, listening, programs, &progress));
         let outcome = match shutdown.run_until_cancelled(starting).await {
             Some(Ok(page)) => site.serve(page, ready, &progress, &shutdown).await,

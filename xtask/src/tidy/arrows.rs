@@ -7,7 +7,7 @@ use toml::{Table, Value};
 const ROWS: &[&[&str]] = &[
     &["durable", "http-client", "http-server", "model", "tlog", "work"],
     &["clock", "engine", "key-history", "nats"],
-    &["access", "index", "lattice", "ledger", "pangea", "poll", "pushed", "simulator"],
+    &["access", "index", "lattice", "ledger", "pangea", "poll", "pushed", "simulator", "tls"],
     &["data-dir", "readings", "witness"],
     &["orders", "services"],
     &["log-http", "page-http", "pangea-http"],

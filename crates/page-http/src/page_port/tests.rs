@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tlog::{KeyName, Signer};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     sync::{Notify, watch},
     task::JoinSet,
     time::{Duration, Instant, sleep},
@@ -107,7 +107,8 @@ impl Port {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let page = PagePort {
-            listener,
+            listener: listener.into(),
+            entrance: None,
             live: LiveFeed::new(ledger.clone(), shutdown.clone()).for_anyone(),
             log_path: log_path.clone(),
             log: PublicLog { ledger, witnessed: None }.router(),
