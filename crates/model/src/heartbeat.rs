@@ -342,7 +342,7 @@ mod tests {
         assert!(refusal("sim.poll.7", "runtime.host.1.workload.stop").contains("`poll_topic`"));
         assert!(refusal("sim.read.7", "sim.read.*").contains("wildcard"));
         let id = SensorId::of_series([7; 16]).to_string();
-        assert!(refusal("a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3", &id).contains("reports by itself"));
+        assert!(refusal("A3B3C3D3-e3f3-a3b3-c3d3-e3f3a3b3c3d3", &id).contains("reports by itself"));
         assert!(refusal("TempSensor01", "").contains("`alias`"));
         assert!(refusal("A3B3", "ZZZZ").contains("`id` is refused: a sensor id is a UUID"));
         assert!(refusal("10000", "\"10000\"").contains("not a whole number; use 100 to 86400000"));
