@@ -20,6 +20,9 @@ const COMMENT_COLUMNS_MAX: usize = 100;
 /// Longest line of Rust in characters where rustfmt leaves it: in texts and in macros.
 const COLUMNS_MAX: usize = 160;
 
+/// Largest file in bytes. What is larger was built or downloaded, and does not belong here.
+const FILE_BYTES_MAX: u64 = 256 * 1024;
+
 /// Reports everything that is out of order at once.
 pub(crate) fn check() -> Result<()> {
     let mut faults = Vec::new();
@@ -29,6 +32,7 @@ pub(crate) fn check() -> Result<()> {
     names::check(&files, &code, &mut faults)?;
     links::check(&files, &mut faults)?;
     for file in &files {
+        size(file, &mut faults)?;
         source(file, &mut faults)?;
     }
     if !faults.is_empty() {
@@ -49,6 +53,15 @@ fn packages(code: &Code, faults: &mut Vec<String>) -> Result<()> {
             arrows::check(&name, &text, faults)?;
             imports::check(&name, &path.join("src"), code, faults);
         }
+    }
+    Ok(())
+}
+
+fn size(file: &Path, faults: &mut Vec<String>) -> Result<()> {
+    let name = file.display();
+    let bytes = fs::metadata(root().join(file)).with_context(|| format!("no {name}"))?.len();
+    if bytes > FILE_BYTES_MAX {
+        faults.push(format!("{name} has {bytes} bytes, more than {FILE_BYTES_MAX}: leave it out"));
     }
     Ok(())
 }
