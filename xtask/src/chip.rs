@@ -76,9 +76,9 @@ mod tests {
     }
 
     #[test]
-    fn what_verifies_a_log_runs_on_a_chip() {
+    fn what_signs_a_reading_or_verifies_a_log_runs_on_a_chip() {
         let packages = packages().unwrap();
-        for name in ["key-history", "model", "tlog"] {
+        for name in ["key-history", "model", "tlog", "wire"] {
             assert!(packages.iter().any(|package| package == name), "{name}");
         }
     }

@@ -5,7 +5,7 @@ use toml::{Table, Value};
 
 /// Our packages, from the ground up. Those of one row do not know each other.
 const ROWS: &[&[&str]] = &[
-    &["durable", "http-client", "http-server", "model", "tlog", "work"],
+    &["durable", "http-client", "http-server", "model", "tlog", "wire", "work"],
     &["clock", "engine", "key-history", "nats"],
     &["access", "index", "lattice", "ledger", "pangea", "poll", "pushed", "simulator", "tls"],
     &["data-dir", "readings", "witness"],
@@ -18,7 +18,7 @@ const ROWS: &[&[&str]] = &[
 
 /// Packages that run on a host, in the browser or on a chip, too: they do no IO and wait for
 /// nothing.
-const PURE: [&str; 6] = ["key-history", "model", "pangea", "poll", "pushed", "tlog"];
+const PURE: [&str; 7] = ["key-history", "model", "pangea", "poll", "pushed", "tlog", "wire"];
 
 /// What runs on the host and in the browser: it may know what is pure, and nothing else of ours.
 const COMPONENTS: [&str; 4] = ["http-gateway", "sensor-reader", "ui", "verifier"];
