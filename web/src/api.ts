@@ -112,7 +112,15 @@ export type SealwireFields = {
   /** Number of the reading in the sensor's own count. */
   seq?: number;
   sensor_time?: string;
+  /** How far `sensor_time` may be off, in milliseconds. */
+  time_error?: number;
+  /** The sensor's start from which `uptime` counts, in milliseconds. */
+  boot?: string;
+  uptime?: number;
+  nonce?: string;
   unit?: string;
+  /** Channels of a reading with several values, as JSON text. */
+  channels?: string;
   /** Range as sealed, for example `0..50`. */
   range?: string;
   error?: string;

@@ -4,13 +4,14 @@
 //! inside again. It compares numbers as they were written. A value that is not a number, or has a
 //! unit other than the range's, cannot be judged. The component reports the first such value, and
 //! again the next value that it can judge. If a value has no declared range any more, it ends what
-//! was reported of the earlier range. A sensor is lost when its heartbeats stop or it announces
-//! that it disconnects, and back at its next heartbeat. An answer in between does not bring it
-//! back, because that answer was already under way.
+//! was reported of the earlier range. A sensor with several channels is outside if any channel with
+//! a value is, and else it cannot be judged if any of them cannot. A sensor is lost when its
+//! heartbeats stop or it announces that it disconnects, and back at its next heartbeat. An answer
+//! in between does not bring it back, because that answer was already under way.
 
 use model::{
     Decimal, Range, action,
-    derive::{Derived, Question, Seen, Sighting, Standing},
+    derive::{Derived, InChannel, Question, Seen, Sighting, Standing},
 };
 
 /// All events that follow from the sightings, in their order.
@@ -79,12 +80,46 @@ fn findings(sighting: &Sighting, standing: Standing) -> Vec<Derived> {
                 _ => Vec::new(),
             }
         }
+        Seen::Values(values) => match worst(values) {
+            Judged { outside: Some(first), .. } if !out_of_range || not_judged => {
+                let InChannel { channel, value, range } = first;
+                let message = format!("{source}: {channel} {value} is outside {range}");
+                vec![finding(action::OUT_OF_RANGE, Some(value), message)]
+            }
+            Judged { outside: None, unknown: Some(first) } if !not_judged => {
+                let InChannel { channel, value, range } = first;
+                let message = format!(
+                    "{source}: {channel} {value} cannot be compared with {range}: the value is not a number"
+                );
+                vec![finding(action::RANGE_NOT_JUDGED, Some(value), message)]
+            }
+            Judged { outside: None, unknown: None } if out_of_range || not_judged => {
+                let message = format!("{source}: no channel is outside its range any more");
+                vec![finding(action::BACK_IN_RANGE, None, message)]
+            }
+            Judged { .. } => Vec::new(),
+        },
         Seen::Value { .. }
         | Seen::HeartbeatMissed
         | Seen::Disconnected
         | Seen::HeartbeatResumed
         | Seen::NoValue => Vec::new(),
     }
+}
+
+/// The first channel outside its range, and the first that cannot be judged.
+struct Judged<'a> {
+    outside: Option<&'a InChannel>,
+    unknown: Option<&'a InChannel>,
+}
+
+fn worst(values: &[InChannel]) -> Judged<'_> {
+    let first = |wanted: Result<bool, ()>| {
+        values.iter().find(|InChannel { value, range, .. }| {
+            is_inside(value, *range, None).map_err(|_reason| ()) == wanted
+        })
+    };
+    Judged { outside: first(Ok(false)), unknown: first(Err(())) }
 }
 
 /// Whether a value is within a range; the error says why this cannot be judged.
@@ -195,6 +230,71 @@ mod tests {
             let message = &derived.first().unwrap().message;
             assert!(message.len() <= Derived::MESSAGE_BYTES_MAX, "{}", message.len());
         }
+        let outside = format!("1e{}9", "0".repeat(Sighting::VALUE_BYTES_MAX - 3));
+        for value in [outside, String::new()] {
+            let source = format!("{}.{}", long(60), long(60));
+            let seen = Seen::Values(vec![InChannel { channel: long(60), value, range }]);
+            let sightings = vec![Sighting { leaf: 0, sensor: SENSOR, source, seen }];
+            let derived = judge(Question { sightings, ..Question::default() });
+            let message = &derived.first().unwrap().message;
+            assert!(message.len() <= Derived::MESSAGE_BYTES_MAX, "{}", message.len());
+        }
+    }
+
+    /// Values of channels, each with the range from 0 to 50.
+    fn channels(values: &[(&str, &str)]) -> Seen {
+        let channel = |(channel, value): &(&str, &str)| InChannel {
+            channel: String::from(*channel),
+            value: String::from(*value),
+            range: Range::new(0.0, 50.0).unwrap(),
+        };
+        Seen::Values(values.iter().map(channel).collect())
+    }
+
+    #[test]
+    fn a_sensor_is_outside_while_any_of_its_channels_is() {
+        let seen = vec![
+            channels(&[("t", "20"), ("h", "40")]),
+            channels(&[("t", "20"), ("h", "50.01")]),
+            channels(&[("t", "51"), ("h", "50.01")]), // it is outside already
+            channels(&[("t", ""), ("h", "-1")]),
+            channels(&[("t", ""), ("h", "40")]),
+            channels(&[("t", ""), ("h", "40")]),
+            channels(&[("t", ""), ("h", "99")]),
+            channels(&[("t", "0"), ("h", "50")]),
+            channels(&[("t", "99")]),
+            channels(&[]), // no channel with a range has a value
+            channels(&[]),
+        ];
+        let told = run(Standing::default(), seen);
+        let told: Vec<_> = told.iter().map(|(leaf, action)| (*leaf, action.as_str())).collect();
+        assert_eq!(
+            told,
+            [
+                (1, "OUT_OF_RANGE"),
+                (4, "RANGE_NOT_JUDGED"),
+                (6, "OUT_OF_RANGE"),
+                (7, "BACK_IN_RANGE"),
+                (8, "OUT_OF_RANGE"),
+                (9, "BACK_IN_RANGE"),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_channel_that_is_outside_is_named() {
+        let sightings = vec![Sighting {
+            leaf: 3,
+            sensor: SENSOR,
+            source: String::from("Hall.T1"),
+            seen: channels(&[("t", "20"), ("h", "50.01"), ("x", "99")]),
+        }];
+        let derived = judge(Question { sightings, ..Question::default() });
+        let told: Vec<_> = derived
+            .iter()
+            .map(|derived| (derived.value.as_deref(), derived.message.as_str()))
+            .collect();
+        assert_eq!(told, [(Some("50.01"), "Hall.T1: h 50.01 is outside 0..50")]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Decimal numbers compared digit by digit. Floating point never rounds a value between the sensor
 //! and the result.
 
-use alloc::string::String;
+use alloc::{format, string::String};
 use core::cmp::Ordering;
 
 /// A decimal number as written, or an infinity.
@@ -64,6 +64,34 @@ impl Decimal {
     }
 }
 
+/// A JSON number times ten to the power of `scale`. Only the point and the exponent move: all
+/// digits stay as they were written.
+#[must_use]
+pub fn scaled(number: &str, scale: i8) -> String {
+    let digits = number.strip_prefix('-').unwrap_or(number);
+    let sign = if digits.len() < number.len() { "-" } else { "" };
+    if scale == 0 {
+        return String::from(number);
+    }
+    if let Some((mantissa, exponent)) = number.split_once(['e', 'E']) {
+        // An exponent beyond 64 bits is infinite or zero, whatever the scale.
+        let exponent = exponent.parse::<i64>().map(|old| old.saturating_add(scale.into()));
+        return exponent
+            .map_or_else(|_| String::from(number), |exponent| format!("{mantissa}e{exponent}"));
+    }
+    if digits.contains('.') {
+        return format!("{number}e{scale}");
+    }
+    let places = usize::from(scale.unsigned_abs());
+    if scale > 0 {
+        let zeros = if digits == "0" { 0 } else { places };
+        return format!("{number}{}", "0".repeat(zeros));
+    }
+    let padded = format!("{digits:0>width$}", width = places + 1);
+    let (integer, fraction) = padded.split_at(padded.len() - places);
+    format!("{sign}{integer}.{fraction}")
+}
+
 /// Parses an exponent, clamped to a billion in either direction. Beyond that, values count as
 /// equally large or equally near to zero.
 fn read_exponent(text: &str) -> Option<i64> {
@@ -106,8 +134,6 @@ impl Eq for Decimal {}
 
 #[cfg(test)]
 mod tests {
-    use alloc::format;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -168,7 +194,41 @@ mod tests {
         assert_eq!(Decimal::parse(&"1".repeat(Decimal::TEXT_BYTES_MAX + 1)), None);
     }
 
+    #[test]
+    fn a_scale_moves_the_point_and_keeps_the_digits() {
+        for (number, scale, scaled_number) in [
+            ("2350", -2, "23.50"),
+            ("-2350", -2, "-23.50"),
+            ("5", -2, "0.05"),
+            ("-5", -3, "-0.005"),
+            ("0", -1, "0.0"),
+            ("7", 3, "7000"),
+            ("0", 3, "0"),
+            ("-7", 1, "-70"),
+            ("23.50", 0, "23.50"),
+            ("23.50", -2, "23.50e-2"),
+            ("2.5", 18, "2.5e18"),
+            ("-1E+5", -2, "-1e3"),
+            ("1e-400", 18, "1e-382"),
+            ("1e99999999999999999999", 2, "1e99999999999999999999"),
+        ] {
+            assert_eq!(scaled(number, scale), scaled_number, "{number} {scale}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_scaled_number_is_the_number_times_a_power_of_ten(
+            number in r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,8})?([eE][+-]?[0-9]{1,3})?", scale in -18..=18_i8
+        ) {
+            let there = scaled(&number, scale);
+            prop_assert!(serde_json::from_str::<&serde_json::value::RawValue>(&there).is_ok());
+            prop_assert_eq!(decimal(&scaled(&there, -scale)), decimal(&number));
+            let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((&number, "0"));
+            let exponent = exponent.parse::<i64>().unwrap() + i64::from(scale);
+            prop_assert_eq!(decimal(&there), decimal(&format!("{mantissa}e{exponent}")));
+        }
+
         #[test]
         fn the_order_is_that_of_the_values(one: i32, other: i32, shift in -20_i32..20) {
             let text = |number: i32| decimal(&format!("{number}e{shift}"));

@@ -11,7 +11,14 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::derived::Derived;
 use crate::{
-    action, decimal::Decimal, envelope::Envelope, event, heartbeat::Heartbeat, range::Range,
+    action,
+    decimal::Decimal,
+    envelope::Envelope,
+    event::{self, Detail, Event},
+    heartbeat::Heartbeat,
+    measured::Measured,
+    range::Range,
+    reading,
     sensor_id::SensorId,
 };
 
@@ -69,6 +76,8 @@ pub enum Seen {
         #[serde(default)]
         units: Option<(String, String)>,
     },
+    /// Values of several channels: those that are declared with a range.
+    Values(Vec<InChannel>),
     /// A poll without a valid answer.
     NoValue,
     /// The sensor's heartbeats stopped.
@@ -77,6 +86,33 @@ pub enum Seen {
     HeartbeatResumed,
     /// The sensor announced that it disconnects.
     Disconnected,
+}
+
+/// A channel's value, with the range declared for it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct InChannel {
+    /// Name of the channel.
+    pub channel: String,
+    /// The number after the channel's scale; empty if the value is not a number that is judged.
+    pub value: String,
+    /// The range as declared.
+    pub range: Range,
+}
+
+impl Seen {
+    fn of_reading(event: &Event, detail: &Detail) -> Option<Self> {
+        if let Some(measured) = reading::measured_of(event) {
+            return Some(Self::Values(measured.iter().filter_map(InChannel::of).collect()));
+        }
+        let value = event.new.as_deref()?;
+        let judged = value.len() <= Sighting::VALUE_BYTES_MAX;
+        let units = detail.range_unit.clone().zip(detail.unit.clone());
+        Some(Self::Value {
+            value: String::from(if judged { value } else { "" }),
+            range: detail.range.as_deref().and_then(|range| range.parse().ok()),
+            units: units.map(|(range, own)| (shortened(&range), shortened(&own))),
+        })
+    }
 }
 
 impl Sighting {
@@ -90,14 +126,7 @@ impl Sighting {
         let detail = event.sealwire.as_ref()?;
         let seen = match event.action.as_deref()? {
             action::SENSOR_READING if event.status.as_deref() == Some(event::SUCCESS) => {
-                let value = event.new.as_deref()?;
-                let judged = value.len() <= Self::VALUE_BYTES_MAX;
-                let units = detail.range_unit.clone().zip(detail.unit.clone());
-                Seen::Value {
-                    value: String::from(if judged { value } else { "" }),
-                    range: detail.range.as_deref().and_then(|range| range.parse().ok()),
-                    units: units.map(|(range, own)| (shortened(&range), shortened(&own))),
-                }
+                Seen::of_reading(event, detail)?
             }
             action::SENSOR_READING => Seen::NoValue,
             action::HEARTBEAT_MISSED => Seen::HeartbeatMissed,
@@ -106,6 +135,17 @@ impl Sighting {
             _ => return None,
         };
         Some(Self { leaf, sensor: detail.sensor?, source: event.source.clone()?, seen })
+    }
+}
+
+impl InChannel {
+    fn of(measured: &Measured) -> Option<Self> {
+        let number = measured.number().filter(|value| value.len() <= Sighting::VALUE_BYTES_MAX);
+        Some(Self {
+            channel: measured.channel.name.clone(),
+            value: number.unwrap_or_default(),
+            range: measured.channel.range?,
+        })
     }
 }
 
@@ -148,6 +188,29 @@ mod tests {
         event::{Event, Outcome},
         timestamp::Timestamp,
     };
+
+    #[test]
+    fn channels_with_a_range_are_seen_after_their_scale() {
+        let heartbeat = r#"{"alias":"T1","id":"a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3","poll_interval":1000,"poll_topic":"p","read_topic":"r",
+            "channels":[{"name":"t","scale":-2,"range":[0,50]},{"name":"door","kind":"enum","range":[0,1]},{"name":"h"},{"name":"absent","range":[0,1]}]}"#;
+        let heartbeat = Heartbeat::parse(heartbeat.as_bytes()).unwrap();
+        let at = Timestamp::from_unix_micros(0);
+        let answer = br#"{"values":{"h":41,"door":"open","t":2350,"other":1}}"#;
+        let event = Event::reading(&heartbeat, 1, Outcome::of(answer), at);
+        let envelope = Envelope { event, received_at: at, salt: Salt::from_random([0; 16]) };
+        let sighting = Sighting::of(7, &envelope).unwrap();
+        let Seen::Values(values) = &sighting.seen else { panic!("{sighting:?}") };
+        let seen: Vec<_> = values
+            .iter()
+            .map(|seen| (seen.channel.as_str(), seen.value.as_str(), format!("{}", seen.range)))
+            .collect();
+        assert_eq!(
+            seen,
+            [("door", "", String::from("0..1")), ("t", "23.50", String::from("0..50"))]
+        );
+        let json = serde_json::to_string(&sighting).unwrap();
+        assert_eq!(serde_json::from_str::<Sighting>(&json).unwrap(), sighting);
+    }
 
     #[test]
     fn a_value_in_another_unit_than_its_range_is_seen_as_such() {

@@ -333,7 +333,8 @@ mod tests {
         fn detail()(component in text(), error in text(), heartbeat in text(), raw in text(), seq in option::of(0..1_u64 << 53),
             from_leaf in option::of(0..1_u64 << 53), missing in text(), poll in option::of(0..1_u64 << 53), reason in text(),
             sensor in option::of(any::<[u8; 16]>()), unit in text()) -> Detail {
-            Detail { component, erased: Some(String::new()), error, heartbeat, hold: Some(1), hold_from: Some(Timestamp::from_unix_micros(0)),
+            Detail { boot: Some(String::new()), channels: Some(String::new()), nonce: Some(String::new()), time_error: Some(1), uptime: Some(1),
+                component, erased: Some(String::new()), error, heartbeat, hold: Some(1), hold_from: Some(Timestamp::from_unix_micros(0)),
                 hold_to: Some(Timestamp::from_unix_micros(0)), retention: Some(String::new()), retention_to: Some(1), rotation: Some(String::new()),
                 raw, seq, from_leaf, missing, poll, reason, sensor: sensor.map(SensorId::from_bytes), unit, format: Some(1),
                 origin: Some(String::new()), range: Some(String::new()), range_unit: Some(String::new()),

@@ -19,12 +19,13 @@ use serde::{
     ser::SerializeMap as _,
 };
 
+pub use crate::outcome::Outcome;
 use crate::{
     action,
-    answer::Answer,
     derived::Derived,
     gap::{MissingReason, SequenceBreak, UNCOUNTED},
     heartbeat::Heartbeat,
+    measured,
     number_range::NumberRange,
     object::LeftOut,
     pushed::{PushedSeries, PushedValue},
@@ -187,6 +188,13 @@ struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 /// table.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Detail {
+    /// The sensor's start from which `uptime` counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
+    /// Channels of a reading with several values, as they were declared when it was taken: a JSON
+    /// array of [`Channel`](crate::Channel).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<String>,
     /// Digest of the component that derived the event, `sha256:...`, as its registry names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<String>,
@@ -196,7 +204,8 @@ pub struct Detail {
     /// Leaves whose envelopes were erased, for example `12-40,57`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub erased: Option<String>,
-    /// Why an answer was invalid, or why fields were left out.
+    /// Why an answer was invalid, why fields were left out, or which values are not as their
+    /// channels declare them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// What a reader of a pushed value must know: words, separated by spaces.
@@ -227,6 +236,9 @@ pub struct Detail {
     /// own count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
+    /// Nonce that a poll brought and its answer gave back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
     /// The log's origin: the first line of its checkpoints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
@@ -273,31 +285,21 @@ pub struct Detail {
     /// The sensor's signature as received, not verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
+    /// How far `sensor_time` may be off, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_error: Option<u64>,
     /// MQTT topic on which a device reported by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
     /// Unit of the value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
+    /// Milliseconds from the sensor's start to the reading.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uptime: Option<u64>,
     /// A verifier key of the log (C2SP signed-note).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vkey: Option<String>,
-}
-
-/// How a poll ended.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Outcome {
-    /// A valid answer.
-    Success(Answer),
-    /// No answer in time.
-    CommError,
-    /// An invalid answer.
-    ValueError {
-        /// The parser's message.
-        error: String,
-        /// The answer's bytes, at most the first [`Outcome::RAW_BYTES_MAX`].
-        raw: Vec<u8>,
-    },
 }
 
 /// Status of a reading that has a value.
@@ -312,24 +314,6 @@ const PUSHING: &str = "pushing";
 const SOURCE_CHARS_MAX: usize = 120;
 /// Value of a reading without a value.
 pub const NO_VALUE: &str = "N/A";
-
-impl Outcome {
-    /// Most bytes kept of an invalid answer. In hex they still fit into a field of 32,766
-    /// characters.
-    pub const RAW_BYTES_MAX: usize = 16_000;
-
-    /// The outcome of a poll that got this answer.
-    #[must_use]
-    pub fn of(payload: &[u8]) -> Self {
-        match Answer::parse(payload) {
-            Ok(answer) => Self::Success(answer),
-            Err(error) => Self::ValueError {
-                error: error.to_string(),
-                raw: payload.iter().copied().take(Self::RAW_BYTES_MAX).collect(),
-            },
-        }
-    }
-}
 
 impl Event {
     /// The genesis entry of a log.
@@ -447,16 +431,28 @@ impl Event {
         let source = heartbeat.source();
         let mut detail =
             Detail { poll: Some(poll), sensor: Some(heartbeat.id), ..Detail::default() };
+        let mut words = None;
         let (status, value) = match outcome {
             Outcome::Success(answer) => {
-                detail.range = heartbeat.range.as_ref().map(Range::to_string);
+                detail.boot = answer.boot;
+                detail.nonce = answer.nonce;
                 detail.sensor_time = answer.time;
                 detail.seq = answer.seq;
                 detail.signature = answer.signature;
-                let differ = answer.unit.is_some() && answer.unit != heartbeat.unit;
-                let of_range = heartbeat.unit.clone().filter(|_| differ && detail.range.is_some());
-                detail.range_unit = of_range;
-                detail.unit = answer.unit.or_else(|| heartbeat.unit.clone());
+                detail.time_error = answer.time_error_ms;
+                detail.uptime = answer.uptime_ms;
+                if let Some(values) = answer.values {
+                    detail.error = measured::misfits(&heartbeat.channels, &values);
+                    let measured = measured::pair(&heartbeat.channels, values);
+                    detail.channels = Some(measured::canonical(&measured));
+                    words = Some(measured::words(&measured));
+                } else {
+                    detail.range = heartbeat.range.as_ref().map(Range::to_string);
+                    let differ = answer.unit.is_some() && answer.unit != heartbeat.unit;
+                    let has_range = detail.range.is_some();
+                    detail.range_unit = heartbeat.unit.clone().filter(|_| differ && has_range);
+                    detail.unit = answer.unit.or_else(|| heartbeat.unit.clone());
+                }
                 (SUCCESS, answer.value)
             }
             Outcome::CommError => (COMM_ERROR, String::from(NO_VALUE)),
@@ -469,7 +465,7 @@ impl Event {
                 (VALUE_ERROR, String::from(NO_VALUE))
             }
         };
-        let message = format!("{source}: {value}");
+        let message = format!("{source}: {}", words.as_deref().unwrap_or(&value));
         let mut event =
             Self::new("poller", action::SENSOR_READING, &source, message, at).with(detail);
         event.new = Some(value);

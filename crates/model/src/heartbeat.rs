@@ -12,8 +12,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    object::{LeftOut, Object, kind, text, text_up_to, whole_number},
-    range::Range,
+    channel::Channel,
+    object::{self, LeftOut, Object, kind, name, text, text_up_to, whole_number},
+    range::{self, Range},
     sensor_id::SensorId,
     subject::{InvalidSubject, Protocol, Subject},
 };
@@ -26,6 +27,9 @@ pub struct Heartbeat {
     /// Milliseconds in which the sensor answers a poll, if it needs another time than others.
     #[serde(rename = "answer_timeout", skip_serializing_if = "Option::is_none")]
     pub answer_timeout_ms: Option<u32>,
+    /// What it measures, if its answers have several values.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<Channel>,
     /// Topic on which any message means that the sensor disconnects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disconnect_topic: Option<Subject>,
@@ -68,7 +72,7 @@ impl Heartbeat {
     pub const PAYLOAD_BYTES_MAX: usize = 8 * 1024;
     /// Longest alias, location, quantity, unit or address in characters. Location and alias
     /// together make an event source, which stays under 128.
-    pub const NAME_CHARS_MAX: usize = 60;
+    pub const NAME_CHARS_MAX: usize = object::NAME_CHARS_MAX;
     /// Longest public key in characters. It holds 32 bytes in any encoding.
     pub const KEY_CHARS_MAX: usize = 128;
     /// Shortest time for an answer that a sensor may declare.
@@ -99,6 +103,9 @@ impl Heartbeat {
         payload: &[u8],
         protocol: Protocol,
     ) -> Result<(Self, Vec<LeftOut>), InvalidHeartbeat> {
+        if payload.len() > Self::PAYLOAD_BYTES_MAX {
+            return Err(InvalidHeartbeat::TooLarge { bytes: payload.len() });
+        }
         Self::read(payload, |topic| Subject::of_topic(topic, protocol))
     }
 
@@ -107,9 +114,6 @@ impl Heartbeat {
         subject: impl Fn(&str) -> Result<Subject, InvalidSubject>,
     ) -> Result<(Self, Vec<LeftOut>), InvalidHeartbeat> {
         let topic = |json: &RawValue| subject(&text(json)?).map_err(|error| error.to_string());
-        if payload.len() > Self::PAYLOAD_BYTES_MAX {
-            return Err(InvalidHeartbeat::TooLarge { bytes: payload.len() });
-        }
         let mut object: Object<'_> =
             serde_json::from_slice(payload).map_err(InvalidHeartbeat::Syntax)?;
         let heartbeat = Self {
@@ -119,20 +123,22 @@ impl Heartbeat {
             poll_topic: required(&object, "poll_topic", topic)?,
             read_topic: required(&object, "read_topic", topic)?,
             answer_timeout_ms: object.optional("answer_timeout", answer_timeout),
+            channels: object.optional("channels", Channel::parse_list).unwrap_or_default(),
             disconnect_topic: object.optional("disconnect_topic", topic),
             ip_addr: object.optional("ip_addr", name),
             location: object.optional("location", name).unwrap_or_default(),
             mac_addr: object.optional("mac_addr", mac_addr),
             public_key: object.optional("public_key", |json| text_up_to(Self::KEY_CHARS_MAX, json)),
             quantity: object.optional("quantity", name),
-            range: object.optional("range", range),
+            range: object.optional("range", range::read),
             retries: object.optional("retries", retries),
             unit: object.optional("unit", name),
         };
         Ok((heartbeat, object.into_left_out()))
     }
 
-    /// Parses a heartbeat that [`canonical`](Self::canonical) wrote into an event.
+    /// Parses a heartbeat that [`canonical`](Self::canonical) wrote into an event. It may be larger
+    /// than what the sensor sent, because ranges are written with all their digits.
     ///
     /// # Errors
     /// The text is not a JSON object, or a required field is missing or invalid.
@@ -249,14 +255,6 @@ fn retries(json: &RawValue) -> Result<u8, String> {
     times.ok_or_else(|| format!("it is not a whole number from 0 to {max}"))
 }
 
-fn name(json: &RawValue) -> Result<String, String> {
-    let name = text_up_to(Heartbeat::NAME_CHARS_MAX, json)?;
-    if name.chars().any(char::is_control) {
-        return Err(String::from("it has a control character"));
-    }
-    Ok(name)
-}
-
 /// Six numbers, or text, which is kept as it is.
 fn mac_addr(json: &RawValue) -> Result<String, String> {
     if kind(json) == "text" {
@@ -270,17 +268,6 @@ fn mac_addr(json: &RawValue) -> Result<String, String> {
     let byte = |json: &&RawValue| whole_number(255, json).map(|byte| format!("{byte:02x}"));
     let parts: Result<Vec<String>, String> = numbers.iter().map(byte).collect();
     parts.map(|parts| parts.join(":")).map_err(|_| refused())
-}
-
-/// Two numbers, or the text form of sealed heartbeats.
-fn range(json: &RawValue) -> Result<Range, String> {
-    let refused = |error: crate::range::InvalidRange| error.to_string();
-    if kind(json) == "text" {
-        return text(json)?.parse().map_err(refused);
-    }
-    let [low, high]: [f64; 2] =
-        serde_json::from_str(json.get()).map_err(|_| refused(crate::range::InvalidRange))?;
-    Range::new(low, high).map_err(refused)
 }
 
 #[cfg(test)]
@@ -334,6 +321,18 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_ranges_are_sealed_and_read_back() {
+        let channels: Vec<String> = (0..Channel::COUNT_MAX)
+            .map(|number| format!(r#"{{"name":"{number}","range":[-1e308,1e308]}}"#))
+            .collect();
+        let text = REFERENCE.replacen('{', &format!("{{\"channels\":[{}],", channels.join(",")), 1);
+        let heartbeat = Heartbeat::parse(text.as_bytes()).unwrap();
+        let canonical = heartbeat.canonical();
+        assert!(canonical.len() > Heartbeat::PAYLOAD_BYTES_MAX, "{} bytes", canonical.len());
+        assert_eq!(Heartbeat::from_canonical(&canonical).unwrap(), heartbeat);
+    }
+
+    #[test]
     fn refusals_name_the_field_and_what_is_allowed() {
         assert_eq!(
             refusal("10000", "50"),
@@ -371,6 +370,8 @@ mod tests {
             ("answer_timeout", "60001", "10 to 60000 milliseconds"),
             ("answer_timeout", "\"500\"", "10 to 60000 milliseconds"),
             ("retries", "6", "a whole number from 0 to 5"),
+            ("channels", "{}", "it is an object; use an array of channels"),
+            ("channels", "[{\"name\":\"a\",\"scale\":99}]", "channel 1: `scale`"),
             ("disconnect_topic", "\"a.*\"", "it has a wildcard"),
             ("disconnect_topic", "\"runtime.host\"", "reserved"),
         ] {

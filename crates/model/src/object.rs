@@ -72,6 +72,23 @@ impl<'a> Object<'a> {
         taken.map_err(|reason| self.left_out.push(LeftOut { field, reason })).ok()
     }
 
+    /// Whether a field is there and not `null`.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        match self.fields.get(name) {
+            Some(Field::Once(json)) => json.get() != "null",
+            Some(Field::Repeated) => true,
+            None => false,
+        }
+    }
+
+    /// Leaves a field out, whatever its value, if it is there.
+    pub(crate) fn take_out(&mut self, field: &'static str, reason: &str) {
+        if self.has(field) {
+            self.left_out.push(LeftOut { field, reason: reason.to_owned() });
+        }
+        self.fields.remove(field);
+    }
+
     /// The fields that were left out.
     pub(crate) fn into_left_out(self) -> Vec<LeftOut> {
         self.left_out
@@ -109,12 +126,62 @@ impl<'de> Visitor<'de> for ObjectVisitor {
     }
 }
 
+/// The members of an object in their order; a name may be there twice. An object with more than
+/// `MAX` of them is refused before the rest is read.
+pub(crate) struct Members<'a, const MAX: usize>(pub(crate) Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a, const MAX: usize> Deserialize<'de> for Members<'a, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor::<MAX>).map(Self)
+    }
+}
+
+struct MembersVisitor<const MAX: usize>;
+
+impl<'de, const MAX: usize> Visitor<'de> for MembersVisitor<MAX> {
+    type Value = Vec<(String, &'de RawValue)>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if members.len() == MAX {
+                return Err(A::Error::custom(format_args!("it has more than {MAX} members")));
+            }
+            members.push((name, map.next_value::<&RawValue>()?));
+        }
+        Ok(members)
+    }
+}
+
 /// The content of a JSON string, without quotes and escapes.
 pub(crate) fn text(json: &RawValue) -> Result<String, String> {
     if !json.get().starts_with('"') {
         return Err(format!("it is {}; use text", kind(json)));
     }
     serde_json::from_str(json.get()).map_err(|error| error.to_string())
+}
+
+/// Longest name in characters.
+pub(crate) const NAME_CHARS_MAX: usize = 60;
+
+/// A text that can be a name.
+pub(crate) fn name(json: &RawValue) -> Result<String, String> {
+    name_of(text(json)?)
+}
+
+/// The text, if it can be a name.
+pub(crate) fn name_of(name: String) -> Result<String, String> {
+    if name.chars().count() > NAME_CHARS_MAX {
+        return Err(format!("it is longer than {} characters", NAME_CHARS_MAX));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(String::from("it has a control character"));
+    }
+    Ok(name)
 }
 
 /// A text of at most `chars_max` characters.
@@ -135,6 +202,14 @@ pub(crate) fn whole_number(max: u64, json: &RawValue) -> Result<u64, String> {
         };
         format!("it is {given}; use a whole number of 0 to {max}")
     })
+}
+
+/// A whole number, possibly negative, in any notation that JSON allows.
+pub(crate) fn integer(json: &RawValue) -> Option<i64> {
+    let digits = json.get();
+    let magnitude = whole(digits.strip_prefix('-').unwrap_or(digits))?;
+    let magnitude = i64::try_from(magnitude).ok()?;
+    Some(if digits.starts_with('-') { -magnitude } else { magnitude })
 }
 
 /// The value of a JSON number, if it is whole, not negative and fits.
@@ -212,6 +287,24 @@ mod tests {
             ("1e19", Some(10_000_000_000_000_000_000)),
         ] {
             assert_eq!(whole(number), value, "{number}");
+        }
+    }
+
+    #[test]
+    fn an_integer_has_a_sign() {
+        for (number, value) in [
+            ("7", Some(7)),
+            ("-7", Some(-7)),
+            ("-70e-1", Some(-7)),
+            ("-0", Some(0)),
+            ("-0.5", None),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("9223372036854775808", None),
+            ("\"7\"", None),
+            ("true", None),
+        ] {
+            let json: &RawValue = serde_json::from_str(number).unwrap();
+            assert_eq!(integer(json), value, "{number}");
         }
     }
 

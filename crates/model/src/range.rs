@@ -7,8 +7,12 @@ use alloc::{
 use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-use crate::decimal::Decimal;
+use crate::{
+    decimal::Decimal,
+    object::{kind, text},
+};
 
 /// A range from the lowest to the highest normal value, both included. Both are finite, and `low <
 /// high`. Written as `0..50`.
@@ -52,6 +56,17 @@ impl Range {
         let (low, high) = (bound(self.low), bound(self.high));
         low.is_some_and(|low| low <= *value) && high.is_some_and(|high| *value <= high)
     }
+}
+
+/// Two numbers, or the text form of sealed heartbeats.
+pub(crate) fn read(json: &RawValue) -> Result<Range, String> {
+    let refused = |error: InvalidRange| error.to_string();
+    if kind(json) == "text" {
+        return text(json)?.parse().map_err(refused);
+    }
+    let [low, high]: [f64; 2] =
+        serde_json::from_str(json.get()).map_err(|_| refused(InvalidRange))?;
+    Range::new(low, high).map_err(refused)
 }
 
 impl fmt::Display for Range {

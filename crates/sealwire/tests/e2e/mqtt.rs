@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     house,
+    pangea::python,
     site::{Follower, Site, pause, port, until},
 };
 
@@ -170,6 +171,65 @@ fn a_device_leaves_its_range_comes_back_goes_and_returns() {
     device.beat(&beat);
     site.wait_for_event("SENSOR_CHANGED", of_sensor(id));
     site.stop();
+}
+
+#[test]
+fn several_values_of_one_answer_are_one_event() {
+    let mut site = Site::start(&[]);
+    let id = "0b5a6e0c-5555-4222-8333-944455566677";
+    let mut beat = heartbeat(id, "Climate", 300);
+    beat["channels"] = json!([
+        { "name": "temperature", "kind": "number", "unit": "°C", "scale": -2, "range": [0, 50] },
+        { "name": "humidity", "unit": "%", "range": [0, 100] },
+    ]);
+    let device = Device::start(&site, beat, |number| {
+        let humidity = if number % 4 == 0 { "101.0" } else { "41.0" };
+        format!(
+            r#"{{"values":{{"temperature":2350, "humidity":{humidity}}},"seq":{number},"boot":"2a","uptime":{number}}}"#
+        )
+    });
+    let out = site.wait_for_event("OUT_OF_RANGE", of_sensor(id));
+    let event = &out["envelope"]["event"];
+    assert_eq!(event["message"], "Hall.Climate: humidity 101.0 is outside 0..100");
+    assert_eq!(event["new"], "101.0");
+    site.wait_for_event("BACK_IN_RANGE", of_sensor(id));
+
+    let reading = site.wait_for_event("SENSOR_READING", |envelope| {
+        of_sensor(id)(envelope) && envelope["sealwire"]["seq"] == 1
+    });
+    let (event, own) = (&reading["envelope"]["event"], &reading["envelope"]["sealwire"]);
+    assert_eq!(event["new"], r#"{"temperature":2350, "humidity":41.0}"#, "as it was written");
+    assert_eq!(event["message"], "Hall.Climate: temperature 23.50 °C, humidity 41.0 %");
+    assert_eq!(
+        own["channels"],
+        r#"[{"kind":"number","name":"temperature","range":"0..50","scale":-2,"unit":"°C"},{"name":"humidity","range":"0..100","unit":"%"}]"#
+    );
+    assert_eq!((&own["boot"], &own["uptime"]), (&json!("2a"), &json!(1)));
+
+    // Each value is found by search. The sensor has a series, whose readings have no number.
+    let found = json!({ "query": format!("sensor:{id} 23.50 humidity") });
+    until("a search finds the values", || {
+        let (_, page) = site.post("/api/logs", &found.to_string());
+        (page["count"].as_u64()? > 0).then_some(())
+    });
+    let (status, plot) = site.get(&format!("/api/sensors/{id}/readings?points=500"));
+    assert_eq!((status, plot["kind"].as_str()), (200, Some("readings")), "{plot}");
+    assert_eq!(plot["readings"][0]["value"], event["new"]);
+    drop(device);
+    site.stop();
+    let kept = house::open(&site.data_dir());
+    kept.assert_answers_are_there_once();
+}
+
+/// The test vectors of the wire format, checked by a program that shares no code with ours.
+#[test]
+fn a_stranger_makes_the_signed_bytes_of_the_vectors_again() {
+    let vectors = concat!(env!("CARGO_MANIFEST_DIR"), "/../wire/testdata/readings.json");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/wire_vectors.py");
+    let output = Command::new(python()).args(["-B", script, vectors]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let checked: usize = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+    assert!(checked >= 6, "{checked}");
 }
 
 #[test]

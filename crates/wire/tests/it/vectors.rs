@@ -3,7 +3,7 @@
 
 use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 use ed25519_dalek::{Signer as _, SigningKey};
-use model::{SensorId, Timestamp};
+use model::{Event, Heartbeat, Outcome, SensorId, Timestamp};
 use serde::Deserialize;
 use wire::{Channel, Reading, Time, Value};
 
@@ -21,6 +21,8 @@ struct Vectors {
 #[derive(Deserialize)]
 struct Vector {
     about: String,
+    heartbeat: String,
+    answer: String,
     sealed: Sealed,
     signed: String,
     signature: String,
@@ -97,10 +99,34 @@ fn the_vectors_are_signed_as_they_say() {
     let key = SigningKey::from_bytes(&seed);
     assert_eq!(hex::encode(key.verifying_key().as_bytes()), vectors.public_key);
     assert!(vectors.readings.len() >= 6);
-    for Vector { about, sealed, signed, signature } in vectors.readings {
+    for Vector { about, sealed, signed, signature, .. } in vectors.readings {
         let bytes = sealed.signed();
         assert_eq!(hex::encode(&bytes), signed, "{about}");
         let own = BASE64.encode(key.sign(&bytes).to_bytes());
         assert_eq!(own, signature, "{about}");
+    }
+}
+
+#[test]
+fn a_site_seals_what_the_vectors_say() {
+    for Vector { about, heartbeat, answer, sealed, signature, .. } in vectors().readings {
+        let heartbeat = Heartbeat::parse(heartbeat.as_bytes()).unwrap();
+        let outcome = Outcome::of(answer.as_bytes());
+        let event = Event::reading(&heartbeat, 1, outcome, Timestamp::from_unix_micros(0));
+        let detail = event.sealwire.unwrap();
+        assert_eq!(detail.signature, Some(signature), "{about}");
+        let own = Sealed {
+            boot: detail.boot,
+            channels: detail.channels,
+            new: event.new.unwrap(),
+            nonce: detail.nonce,
+            sensor: detail.sensor.unwrap(),
+            sensor_time: detail.sensor_time,
+            seq: detail.seq,
+            time_error: detail.time_error,
+            unit: detail.unit,
+            uptime: detail.uptime,
+        };
+        assert_eq!(own, sealed, "{about}");
     }
 }
