@@ -15,7 +15,9 @@ use std::{
 };
 
 use ledger::{LogReader, ReadError, StoredEnvelope, evidence::first_received_from};
-use model::{Envelope, SealedReading, SensorId, Timestamp, action, envelope::InvalidEnvelope};
+use model::{
+    Envelope, SealedReading, SensorId, Timestamp, action, envelope::InvalidEnvelope, event::SUCCESS,
+};
 use parquet::errors::ParquetError;
 
 use crate::{csv::Formulas, reading::Reading};
@@ -37,9 +39,12 @@ const OF_A_SENSOR: [&str; 4] = [
 /// Which readings to export: those of one sensor, selected by their own times. If there is a
 /// `from`, the export skips what the log received before it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Selection {
+pub struct Selection<'a> {
     /// Id of the sensor.
     pub sensor: SensorId,
+    /// The channel whose values are exported, of a sensor with several. Readings with a value that
+    /// is not of this channel are left out.
+    pub channel: Option<&'a str>,
     /// First moment of the span, included.
     pub from: Option<Timestamp>,
     /// End of the span, excluded.
@@ -54,6 +59,8 @@ pub struct Written {
     /// Number of erased leaves in the span that was read. Readings of the sensor may have been
     /// among them.
     pub erased: u64,
+    /// Number of readings that have a value.
+    pub values: u64,
     /// Whether the span that was read has any event of the sensor.
     pub is_known: bool,
 }
@@ -121,7 +128,7 @@ pub enum ExportError {
 /// The log cannot be read, or `output` cannot be written.
 pub fn write(
     log: &LogReader,
-    selection: Selection,
+    selection: Selection<'_>,
     (format, formulas): (Format, Formulas),
     output: impl Write + Send,
     progress: &mut dyn FnMut(u64),
@@ -149,7 +156,7 @@ pub fn write(
 /// Calls `visit` with the selected readings, some at a time.
 fn for_each(
     log: &LogReader,
-    Selection { sensor, from, to }: Selection,
+    Selection { sensor, channel, from, to }: Selection<'_>,
     progress: &mut dyn FnMut(u64),
     mut visit: impl FnMut(&[Reading]) -> Result<(), ExportError>,
 ) -> Result<Written, ExportError> {
@@ -179,13 +186,12 @@ fn for_each(
                 Envelope::parse(&bytes).map_err(|source| ExportError::Envelope { leaf, source })?;
             let reading = SealedReading::of(&envelope.event, envelope.received_at);
             let asked_for = reading.filter(|reading| reading.sensor == sensor && is_in(reading.at));
-            readings.extend(asked_for.map(|reading| Reading {
-                leaf,
-                timestamp: reading.at,
-                status: reading.status.to_owned(),
-                value: reading.value.to_owned(),
-                unit: reading.unit.map(str::to_owned),
-            }));
+            let row = asked_for.and_then(|reading| match channel {
+                Some(channel) => Reading::of_channel(leaf, &reading, &envelope.event, channel),
+                None => Some(Reading::of(leaf, &reading)),
+            });
+            written.values += u64::from(row.as_ref().is_some_and(|row| row.status == SUCCESS));
+            readings.extend(row);
         }
         visit(&readings)?;
         written.readings += readings.len() as u64;
@@ -204,6 +210,7 @@ pub fn is_known(
     sensor: SensorId,
     progress: &mut dyn FnMut(u64),
 ) -> Result<bool, ExportError> {
-    let nothing = Selection { sensor, from: None, to: Some(Timestamp::from_unix_micros(0)) };
+    let to = Some(Timestamp::from_unix_micros(0));
+    let nothing = Selection { sensor, channel: None, from: None, to };
     Ok(for_each(log, nothing, progress, |_| Ok(()))?.is_known)
 }

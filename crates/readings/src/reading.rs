@@ -1,6 +1,10 @@
 //! A row of an export, common to all formats.
 
-use model::{Timestamp, reading::number_of};
+use model::{
+    Event, SealedReading, Timestamp,
+    event::SUCCESS,
+    reading::{measured_of, number_of},
+};
 
 /// One reading of the sensor.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -13,6 +17,35 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
+    pub(crate) fn of(leaf: u64, reading: &SealedReading<'_>) -> Self {
+        Self {
+            leaf,
+            timestamp: reading.at,
+            status: reading.status.to_owned(),
+            value: reading.value.to_owned(),
+            unit: reading.unit.map(str::to_owned),
+        }
+    }
+
+    /// What a reading says of one channel; `None` if it has a value, but none of the channel.
+    pub(crate) fn of_channel(
+        leaf: u64,
+        reading: &SealedReading<'_>,
+        event: &Event,
+        channel: &str,
+    ) -> Option<Self> {
+        if reading.status != SUCCESS {
+            return Some(Self::of(leaf, reading));
+        }
+        let measured = measured_of(event)?;
+        let measured = measured.into_iter().find(|measured| measured.channel.name == channel)?;
+        Some(Self {
+            value: measured.text(),
+            unit: measured.channel.unit,
+            ..Self::of(leaf, reading)
+        })
+    }
+
     pub(crate) fn number(&self) -> Option<f64> {
         number_of(&self.status, &self.value)
     }

@@ -471,6 +471,10 @@ pub(crate) struct ReadingsArguments {
     /// Sensor whose readings are exported.
     #[arg(long, value_name = "ID")]
     pub(crate) sensor: SensorId,
+    /// Channel whose values are exported, with their scale, if the sensor has several. Without this
+    /// option, the file has all channels of an answer as one text.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) channel: Option<String>,
     /// Export readings taken at this time or later, e.g. 2026-11-01T00:00:00Z.
     #[arg(long, value_name = "TIME")]
     pub(crate) from: Option<Timestamp>,

@@ -18,6 +18,7 @@ pub(crate) fn run(arguments: ReadingsArguments) -> Result<()> {
         site,
         log: which,
         sensor,
+        channel,
         from,
         to,
         format,
@@ -34,7 +35,7 @@ pub(crate) fn run(arguments: ReadingsArguments) -> Result<()> {
         bail!("the site answered another order than this export")
     };
     let log = log_with(&data_dir, key_file, leaf)?;
-    let selection = Selection { sensor, from, to };
+    let selection = Selection { sensor, channel: channel.as_deref(), from, to };
     let formulas = if csv_formulas { Formulas::Kept } else { Formulas::Defused };
     let stop = signals::stop()?;
     let written = durable::write_output(&file, &stop, |out| {
@@ -43,9 +44,12 @@ pub(crate) fn run(arguments: ReadingsArguments) -> Result<()> {
         let is_known =
             written.is_known || readings::is_known(&log, sensor, &mut verify::progress())?;
         ensure!(is_known, "the log has no sensor {sensor}");
+        if let Some(channel) = &channel {
+            ensure!(written.values > 0, "no reading of this span has a value of `{channel}`");
+        }
         Ok(written)
     })?;
-    let Some(Written { readings, erased, is_known: _ }) = written else { return Ok(()) };
+    let Some(Written { readings, erased, .. }) = written else { return Ok(()) };
     let line = output::about(&file);
     line(&format!("exported {readings} readings to {}; recorded at leaf {leaf}", file.display()));
     if erased > 0 {

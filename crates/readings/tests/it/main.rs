@@ -71,7 +71,8 @@ fn export(
     format: Format,
     (from, to): (Option<i64>, Option<i64>),
 ) -> (u64, Vec<u8>) {
-    let selection = Selection { sensor: heartbeat().id, from: from.map(at), to: to.map(at) };
+    let selection =
+        Selection { sensor: heartbeat().id, channel: None, from: from.map(at), to: to.map(at) };
     let mut bytes = Vec::new();
     let how = (format, Formulas::Defused);
     let written = readings::write(log, selection, how, &mut bytes, &mut |_| {}).unwrap();
@@ -99,6 +100,45 @@ async fn csv_has_a_line_for_each_reading_of_the_span() {
     );
     assert_eq!(String::from_utf8(bytes).unwrap(), expected);
     assert_eq!(export(&log, Format::Csv, (Some(10), None)).0, 0);
+}
+
+#[tokio::test]
+async fn a_channel_has_a_file_of_its_own() {
+    let text = r#"{"alias":"A","id":"a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3","poll_interval":1000,"poll_topic":"p","read_topic":"r",
+        "channels":[{"name":"t","unit":"°C","scale":-2},{"name":"wave","scale":1}]}"#;
+    let heartbeat = Heartbeat::parse(text.as_bytes()).unwrap();
+    let answers: [Outcome; 6] = [
+        Outcome::of(br#"{"values":{"h":41,"t":2350}}"#),
+        Outcome::CommError,
+        Outcome::of(br#"{"values":{"h":42}}"#), // without the channel
+        Outcome::of(b"7"),                      // a single value
+        Outcome::of(br#"{"values":{"t":"=1"}}"#),
+        Outcome::of(br#"{"values":{"wave":[1,2.5],"t":null}}"#),
+    ];
+    let events = (0_i64..).zip(answers).map(|(second, outcome)| {
+        Event::reading(&heartbeat, second.cast_unsigned() + 1, outcome, at(second))
+    });
+    let (_folder, log) = log_of(events.collect(), None).await;
+    let id = heartbeat.id;
+    let file = |channel| {
+        let selection = Selection { sensor: id, channel: Some(channel), from: None, to: None };
+        let mut bytes = Vec::new();
+        let how = (Format::Csv, Formulas::Defused);
+        let written = readings::write(&log, selection, how, &mut bytes, &mut |_| {}).unwrap();
+        (written.readings, written.values, String::from_utf8(bytes).unwrap())
+    };
+    let expected = format!(
+        "sensor,leaf,timestamp,status,value,unit\n\
+         {id},1,1970-01-01T00:00:00.000000Z,SUCCESS,23.50,°C\n\
+         {id},2,1970-01-01T00:00:01.000000Z,COMM_ERROR,N/A,\n\
+         {id},5,1970-01-01T00:00:04.000000Z,SUCCESS,'=1,°C\n"
+    );
+    assert_eq!(file("t"), (3, 2, expected));
+    let (readings, values, csv) = file("wave");
+    assert_eq!((readings, values), (2, 1));
+    assert!(csv.ends_with("SUCCESS,\"[10,2.5e1]\",\n"), "{csv}");
+    let (readings, values, _) = file("none");
+    assert_eq!((readings, values), (1, 0));
 }
 
 #[tokio::test]
@@ -190,10 +230,10 @@ async fn a_file_has_what_was_sealed_of_the_sensor_and_nothing_else() {
     ];
     let (_folder, log) = log_of(events, Some("4")).await;
     let mut bytes = Vec::new();
-    let selection = Selection { sensor: id, from: None, to: None };
+    let selection = Selection { sensor: id, channel: None, from: None, to: None };
     let how = (Format::Csv, Formulas::Defused);
     let written = readings::write(&log, selection, how, &mut bytes, &mut |_| {}).unwrap();
-    assert_eq!(written, Written { readings: 3, erased: 1, is_known: true });
+    assert_eq!(written, Written { readings: 3, values: 3, erased: 1, is_known: true });
     let text = String::from_utf8(bytes).unwrap();
     let rows: Vec<(&str, &str)> = text
         .lines()
@@ -214,7 +254,7 @@ async fn a_row_that_was_not_sealed_is_not_written() {
     bytes[32 * 9] ^= 1;
     fs::write(&entries, bytes).unwrap();
     let log = LogReader::open(Arc::new(RealDisk), folder.path(), None).unwrap();
-    let selection = Selection { sensor: heartbeat().id, from: None, to: None };
+    let selection = Selection { sensor: heartbeat().id, channel: None, from: None, to: None };
     let how = (Format::Csv, Formulas::Kept);
     let refused = readings::write(&log, selection, how, Vec::new(), &mut |_| {}).unwrap_err();
     assert!(refused.to_string().contains("leaf 9 does not match its entry"), "{refused}");

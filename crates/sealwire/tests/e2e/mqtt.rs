@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     house,
     pangea::python,
-    site::{Follower, Site, pause, port, until},
+    site::{Follower, Site, pause, port, sealwire, until},
 };
 
 /// The oldest device: strings for values, topics with slashes, no optional field.
@@ -216,6 +216,19 @@ fn several_values_of_one_answer_are_one_event() {
     assert_eq!((status, plot["kind"].as_str()), (200, Some("readings")), "{plot}");
     assert_eq!(plot["readings"][0]["value"], event["new"]);
     drop(device);
+    let data_dir = site.data_dir();
+    let file_of = |channel: &str| {
+        let site = ["readings", "--data-dir", data_dir.to_str().unwrap(), "--sensor", id];
+        let how = ["--format", "csv", "--output", "-", "--actor", "ada", "--reason", "a test"];
+        sealwire(&[&site[..], &how[..], &["--channel", channel][..]].concat())
+    };
+    let (code, csv, errors) = file_of("temperature");
+    assert_eq!(code, Some(0), "{errors}");
+    let first = csv.lines().nth(1).unwrap();
+    assert!(first.starts_with(id) && first.ends_with(",SUCCESS,23.50,°C"), "{csv}");
+    let (code, _, errors) = file_of("pressure");
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("no reading of this span has a value of `pressure`"), "{errors}");
     site.stop();
     let kept = house::open(&site.data_dir());
     kept.assert_answers_are_there_once();
