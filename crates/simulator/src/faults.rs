@@ -1,6 +1,6 @@
 //! What sensors do wrong, when, and how much.
 //!
-//! [`Faults`] is a checked file (see [`file`]). Everything here is a function of the seed, the
+//! [`Faults`] is a checked file (see [`mod@file`]). Everything here is a function of the seed, the
 //! sensor or connection, the number of the poll and the time since the run began: no clock, no
 //! state.
 //!
