@@ -1,6 +1,7 @@
 //! `sealwire bench`: measures this machine, with figures that anyone can reproduce.
 
 mod api;
+mod figures;
 mod ledger;
 mod load;
 mod machine;

@@ -19,7 +19,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use site::log_alone::LogAlone;
 
-use super::ledger::{Killed, resident_mb};
+use super::{
+    figures::percentile,
+    ledger::{Killed, resident_mb},
+    machine::temporary,
+};
 use crate::{
     cli::{ApiServeArguments, MeasureArguments},
     output,
@@ -76,11 +80,7 @@ struct Serving {
 
 pub(crate) fn run(arguments: &MeasureArguments) -> Result<()> {
     let events = if arguments.quick { READINGS / 10 } else { READINGS };
-    let folder =
-        tempfile::Builder::new()
-            .prefix("sealwire-bench-")
-            .tempdir_in(&arguments.folder)
-            .with_context(|| format!("cannot create a folder in {}", arguments.folder.display()))?;
+    let folder = temporary(&arguments.folder)?;
     output::note(&format!("sealwire: writing a log of {events} readings"));
     fill(folder.path(), events)?;
     output::note("sealwire: indexing the log");
@@ -249,12 +249,6 @@ fn timed(serving: &Serving, search: fn(u64) -> Value) -> Result<(f64, f64)> {
     }
     times.sort();
     Ok((percentile(&times, 50), percentile(&times, 99)))
-}
-
-/// In milliseconds. The times are sorted.
-pub(super) fn percentile(times: &[Duration], percent: usize) -> f64 {
-    let place = times.get(times.len() * percent / 100).or_else(|| times.last());
-    place.map_or(0.0, |time| time.as_secs_f64() * 1e3)
 }
 
 /// A request to log one event, as a program's client sends it.

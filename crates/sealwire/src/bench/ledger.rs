@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     load::{self, ENVELOPE_BYTES, Measured},
-    machine,
+    machine::{self, temporary},
 };
 use crate::{
     cli::{LedgerServeArguments, MeasureArguments},
@@ -56,11 +56,7 @@ struct Figures {
 
 pub(crate) fn run(arguments: &MeasureArguments) -> Result<()> {
     let entries = if arguments.quick { ENTRIES / 10 } else { ENTRIES };
-    let folder =
-        tempfile::Builder::new()
-            .prefix("sealwire-bench-")
-            .tempdir_in(&arguments.folder)
-            .with_context(|| format!("cannot create a folder in {}", arguments.folder.display()))?;
+    let folder = temporary(&arguments.folder)?;
     let figures = measure(folder.path(), entries)?;
     if arguments.json {
         output::line(&serde_json::to_string(&figures)?);

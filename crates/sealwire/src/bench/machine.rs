@@ -7,7 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use tempfile::TempDir;
 use tlog::Hash;
+
+use super::figures::percentile;
 
 /// Measuring time for each figure.
 const MEASURED: Duration = Duration::from_millis(500);
@@ -15,6 +20,41 @@ const MEASURED: Duration = Duration::from_millis(500);
 const LARGE_WRITE_BYTES: usize = 1 << 20;
 /// Large writes before an fdatasync. Together they have the size of a full commit group, about.
 const LARGE_WRITES: usize = 64;
+
+/// A folder on the disk to measure, which is removed in the end.
+pub(crate) fn temporary(folder: &Path) -> Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix("sealwire-bench-")
+        .tempdir_in(folder)
+        .with_context(|| format!("cannot make a folder in {}", folder.display()))
+}
+
+/// What the machine does without our code, beside the figures of a run.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Bare {
+    pub(crate) bare_write_fdatasync_p50_us: f64,
+    pub(crate) bare_sha256_per_s: f64,
+}
+
+impl Bare {
+    /// Times so many writes in a folder, and hashes messages of the same size.
+    pub(crate) fn measure(folder: &Path, record_bytes: usize, writes: usize) -> Result<Self> {
+        let bare_sha256_per_s = sha256_per_s(record_bytes);
+        let mut log = BareLog::create(folder, record_bytes)?;
+        let mut times = (0..writes).map(|_| log.append()).collect::<io::Result<Vec<_>>>()?;
+        times.sort_unstable();
+        Ok(Self { bare_write_fdatasync_p50_us: percentile(&times, 50) * 1e3, bare_sha256_per_s })
+    }
+
+    /// Both, as rows of a table.
+    pub(crate) const fn rows(&self) -> [(&'static str, Option<f64>, &'static str); 2] {
+        let Self { bare_write_fdatasync_p50_us: write, bare_sha256_per_s: hashes } = *self;
+        [
+            ("this machine: write and fdatasync, p50, us", Some(write), ""),
+            ("  SHA-256 of an envelope, on one core, per s", Some(hashes), ""),
+        ]
+    }
+}
 
 /// SHA-256 hashes per second on one core, of messages with this many bytes.
 pub(crate) fn sha256_per_s(message_bytes: usize) -> f64 {

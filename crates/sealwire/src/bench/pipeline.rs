@@ -16,9 +16,10 @@ use tokio::{
 };
 
 use super::{
+    figures::percentile,
     ledger::resident_mb,
     load::{self, ENVELOPE_BYTES},
-    machine,
+    machine::{self, temporary},
 };
 use crate::{cli::MeasureArguments, components, output};
 
@@ -50,18 +51,14 @@ struct Figures {
     readings: u64,
     derived: u64,
     derived_5k: usize,
-    bare_write_fdatasync_p50_us: f64,
-    bare_sha256_per_s: f64,
+    #[serde(flatten)]
+    bare: machine::Bare,
 }
 
 pub(crate) fn run(arguments: &MeasureArguments) -> Result<()> {
     let (readings, paced) =
         if arguments.quick { (READINGS / 10, PACED / 5) } else { (READINGS, PACED) };
-    let folder =
-        tempfile::Builder::new()
-            .prefix("sealwire-bench-")
-            .tempdir_in(&arguments.folder)
-            .with_context(|| format!("cannot make a folder in {}", arguments.folder.display()))?;
+    let folder = temporary(&arguments.folder)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let figures = runtime.block_on(measure(folder.path(), readings, paced))?;
     if arguments.json {
@@ -74,10 +71,7 @@ pub(crate) fn run(arguments: &MeasureArguments) -> Result<()> {
 
 async fn measure(folder: &Path, readings: u64, paced: Duration) -> Result<Figures> {
     output::note("sealwire: the bare machine");
-    let bare_sha256_per_s = machine::sha256_per_s(ENVELOPE_BYTES);
-    let mut bare = machine::BareLog::create(folder, ENVELOPE_BYTES)?;
-    let mut bare_writes = (0..BARE_WRITES).map(|_| bare.append()).collect::<Result<Vec<_>, _>>()?;
-    bare_writes.sort_unstable();
+    let bare = machine::Bare::measure(folder, ENVELOPE_BYTES, BARE_WRITES)?;
 
     output::note(&format!("sealwire: sealing {readings} readings"));
     let (ledger, writer) = Ledger::open(&folder.join("alone"), load::signer())?;
@@ -117,8 +111,7 @@ async fn measure(folder: &Path, readings: u64, paced: Duration) -> Result<Figure
         readings,
         derived,
         derived_5k: times.len(),
-        bare_write_fdatasync_p50_us: percentile(&bare_writes, 50) * 1e3,
-        bare_sha256_per_s,
+        bare,
     })
 }
 
@@ -253,12 +246,6 @@ fn child_named(name: &str) -> Option<u32> {
     })
 }
 
-/// The time at this percentile of sorted times, in milliseconds.
-fn percentile(times: &[Duration], percent: usize) -> f64 {
-    let place = times.get(times.len() * percent / 100).or_else(|| times.last());
-    place.map_or(0.0, |time| time.as_secs_f64() * 1e3)
-}
-
 impl Figures {
     /// The figures as a table for people, each beside its target.
     fn table(&self) -> String {
@@ -272,12 +259,12 @@ impl Figures {
             ("memory of the host at most", rss, ""),
             (
                 "this machine: write and fdatasync, p50",
-                format!("{:.0} us", self.bare_write_fdatasync_p50_us),
+                format!("{:.0} us", self.bare.bare_write_fdatasync_p50_us),
                 "",
             ),
             (
                 "  SHA-256 of an envelope",
-                format!("{:.0}/s on one core", self.bare_sha256_per_s),
+                format!("{:.0}/s on one core", self.bare.bare_sha256_per_s),
                 "",
             ),
         ];

@@ -13,8 +13,8 @@ use serde::Serialize;
 
 use self::bare::Bare;
 use super::{
-    api::percentile,
-    machine,
+    figures::table,
+    machine::{self, temporary},
     site::running::{COMPLETE, Load, Run, start_again},
 };
 use crate::{
@@ -59,8 +59,8 @@ struct Figures {
     rss_mb_100k: Option<f64>,
     start_ms_100k: Option<f64>,
     flags: Vec<&'static str>,
-    bare_write_fdatasync_p50_us: f64,
-    bare_sha256_per_s: f64,
+    #[serde(flatten)]
+    bare: machine::Bare,
 }
 
 pub(crate) fn run(arguments: &PollingArguments) -> Result<()> {
@@ -68,7 +68,9 @@ pub(crate) fn run(arguments: &PollingArguments) -> Result<()> {
     let folder = arguments.measure.folder.clone();
     let bench = Bench { program, folder, is_quick: arguments.measure.quick };
     let mut figures = Figures { flags: FLAGS.to_vec(), ..Figures::default() };
-    bench.bare_machine(&mut figures)?;
+    let folder = temporary(&bench.folder)?;
+    figures.bare = machine::Bare::measure(folder.path(), ENVELOPE_BYTES, BARE_WRITES)?;
+    drop(folder);
     let parts = &arguments.parts;
     let has = |part| parts.is_empty() || parts.contains(&part);
     if has(PollingPart::Nats) {
@@ -105,16 +107,6 @@ struct Bench {
 }
 
 impl Bench {
-    fn bare_machine(&self, figures: &mut Figures) -> Result<()> {
-        figures.bare_sha256_per_s = machine::sha256_per_s(ENVELOPE_BYTES);
-        let folder = self.temporary()?;
-        let mut bare = machine::BareLog::create(folder.path(), ENVELOPE_BYTES)?;
-        let mut times = (0..BARE_WRITES).map(|_| bare.append()).collect::<Result<Vec<_>, _>>()?;
-        times.sort();
-        figures.bare_write_fdatasync_p50_us = percentile(&times, 50) * 1e3;
-        Ok(())
-    }
-
     /// The most polls a second whose answers are sealed, and the most bare requests.
     fn most(&self, ladder: &[u32], mqtt: f64) -> Result<[f64; 2]> {
         // A quick run sees that a step works, not how much a site bears. It is short, so it takes
@@ -123,7 +115,7 @@ impl Bench {
         let ladder = ladder.unwrap_or_default();
         let ours = self.climb(ladder, mqtt, |load| self.sealed_per_s(load))?;
         let theirs = self.climb(ladder, mqtt, |load| {
-            let folder = self.temporary()?;
+            let folder = temporary(&self.folder)?;
             output::note(&format!("sealwire: {} bare requests per second", load.per_second()));
             Ok(Bare::measure(folder.path(), load, self.window())?.answers_per_s)
         })?;
@@ -153,7 +145,7 @@ impl Bench {
 
     /// Answers a second that are sealed.
     fn sealed_per_s(&self, load: Load) -> Result<f64> {
-        let folder = self.temporary()?;
+        let folder = temporary(&self.folder)?;
         output::note(&format!("sealwire: {} polls per second", load.per_second()));
         let run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
         let begin = clock::now();
@@ -170,7 +162,7 @@ impl Bench {
         // A quick run is over before a sensor that is polled once a second has settled.
         let interval = Duration::from_millis(if self.is_quick { 100 } else { 1_000 });
         let load = Load::new(self.scaled(PACED), Some(interval));
-        let folder = self.temporary()?;
+        let folder = temporary(&self.folder)?;
         output::note(&format!("sealwire: lateness at {} polls per second", load.per_second()));
         let run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
         std::thread::park_timeout(self.window());
@@ -179,7 +171,7 @@ impl Bench {
         let lateness = sealed.lateness().context("no sensor was polled often enough")?;
         figures.lateness_p99_ms = Some(lateness.p99);
         figures.lateness_p50_ms = Some(lateness.p50);
-        let folder = self.temporary()?;
+        let folder = temporary(&self.folder)?;
         let bare = Bare::measure(folder.path(), load, self.window())?;
         figures.bare_lateness_p99_ms = bare.lateness.map(|lateness| lateness.p99);
         Ok(())
@@ -190,7 +182,7 @@ impl Bench {
         let connections = self.scaled(FLEET_CONNECTIONS);
         let interval = Duration::from_secs(if self.is_quick { 1 } else { 30 });
         let load = Load { connections, ..Load::new(self.scaled(FLEET), Some(interval)) };
-        let folder = self.temporary()?;
+        let folder = temporary(&self.folder)?;
         output::note(&format!("sealwire: a site with {} sensors", load.sensors));
         let run = Run::start_with_all(&self.program, folder.path(), load, &FLAGS)?;
         std::thread::park_timeout(self.window());
@@ -208,13 +200,6 @@ impl Bench {
 
     fn window(&self) -> Duration {
         if self.is_quick { WINDOW / 10 } else { WINDOW }
-    }
-
-    fn temporary(&self) -> Result<tempfile::TempDir> {
-        tempfile::Builder::new()
-            .prefix("sealwire-bench-")
-            .tempdir_in(&self.folder)
-            .with_context(|| format!("cannot make a folder in {}", self.folder.display()))
     }
 }
 
@@ -234,19 +219,7 @@ impl Figures {
             ("  of bare requests, p99, ms", millis(self.bare_lateness_p99_ms), ""),
             ("memory with 100,000 sensors, MB", self.rss_mb_100k, "at most 150"),
             ("their first poll after a restart, ms", self.start_ms_100k, "at most 3,000"),
-            (
-                "this machine: write and fdatasync, p50, us",
-                Some(self.bare_write_fdatasync_p50_us),
-                "",
-            ),
-            ("  SHA-256 of an envelope, on one core, per s", Some(self.bare_sha256_per_s), ""),
         ];
-        let mut table = format!("{:<48}{:>14}{:>18}\n", "", "here", "aim");
-        for (what, here, aim) in rows {
-            let here = here.map_or_else(|| String::from("-"), |figure| format!("{figure:.2}"));
-            table.push_str(&format!("{what:<48}{here:>14}{aim:>18}\n"));
-        }
-        table.push_str(&format!("the site's flags: {}\n", self.flags.join(" ")));
-        table
+        table(rows.into_iter().chain(self.bare.rows()), 2, &self.flags)
     }
 }

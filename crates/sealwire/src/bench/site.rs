@@ -21,7 +21,10 @@ use self::{
     looking::Lag,
     running::{Load, Run},
 };
-use super::{api::percentile, machine};
+use super::{
+    figures::{percentile, table},
+    machine::{self, temporary},
+};
 use crate::{
     cli::{SiteArguments, SitePart},
     output,
@@ -92,8 +95,8 @@ struct Figures {
     kills_readings: Option<usize>,
     kills_missing: Option<u64>,
     flags: Vec<&'static str>,
-    bare_write_fdatasync_p50_us: f64,
-    bare_sha256_per_s: f64,
+    #[serde(flatten)]
+    bare: machine::Bare,
 }
 
 pub(crate) fn run(arguments: &SiteArguments) -> Result<()> {
@@ -104,7 +107,9 @@ pub(crate) fn run(arguments: &SiteArguments) -> Result<()> {
     };
     let bench = Bench { program, folder: arguments.measure.folder.clone(), scale };
     let mut figures = Figures { flags: FLAGS.to_vec(), ..Figures::default() };
-    bench.bare_machine(&mut figures)?;
+    let folder = temporary(&bench.folder)?;
+    figures.bare = machine::Bare::measure(folder.path(), ENVELOPE_BYTES, BARE_WRITES)?;
+    drop(folder);
     let parts = &arguments.parts;
     let has = |part| parts.is_empty() || parts.contains(&part);
     if has(SitePart::Slow) {
@@ -169,21 +174,11 @@ struct Bench {
 }
 
 impl Bench {
-    fn bare_machine(&self, figures: &mut Figures) -> Result<()> {
-        figures.bare_sha256_per_s = machine::sha256_per_s(ENVELOPE_BYTES);
-        let folder = self.temporary()?;
-        let mut bare = machine::BareLog::create(folder.path(), ENVELOPE_BYTES)?;
-        let mut times = (0..BARE_WRITES).map(|_| bare.append()).collect::<Result<Vec<_>, _>>()?;
-        times.sort();
-        figures.bare_write_fdatasync_p50_us = percentile(&times, 50) * 1e3;
-        Ok(())
-    }
-
     /// 1,000 readings per second: what each costs, and when it can be found.
     fn slow(&self, figures: &mut Figures) -> Result<()> {
         let sensors = self.scale.sensors(1_000);
         let load = Load::new(sensors, Some(Duration::from_secs(1)));
-        let folder = self.temporary()?;
+        let folder = temporary(&self.folder)?;
         output::note(&format!("sealwire: {} readings per second", load.per_second()));
         let run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
         let cost = run.cost(self.scale.window())?;
@@ -203,7 +198,7 @@ impl Bench {
     fn fast(&self, figures: &mut Figures) -> Result<()> {
         let sensors = self.scale.sensors(MANY);
         let load = Load::new(sensors, Some(Duration::from_secs(1)));
-        let folder = self.temporary()?;
+        let folder = temporary(&self.folder)?;
         output::note(&format!("sealwire: {} readings per second", load.per_second()));
         let run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
         let cost = run.cost(self.scale.window())?;
@@ -221,7 +216,7 @@ impl Bench {
         for per_second in LADDER {
             let interval = Duration::from_secs_f64(f64::from(MANY) / f64::from(per_second));
             let load = Load::new(sensors, Some(interval));
-            let folder = self.temporary()?;
+            let folder = temporary(&self.folder)?;
             output::note(&format!("sealwire: {} readings per second", load.per_second()));
             let run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
             let Lag { longest, first_leaf, last_leaf, elapsed } =
@@ -246,7 +241,7 @@ impl Bench {
         let many = self.scale.sensors(MANY);
         let mut kilobytes = [0.0; 2];
         for (sensors, kilobytes) in [FEW, many].into_iter().zip(&mut kilobytes) {
-            let folder = self.temporary()?;
+            let folder = temporary(&self.folder)?;
             output::note(&format!("sealwire: memory with {sensors} sensors"));
             let load = Load::new(sensors, None);
             let run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
@@ -265,7 +260,7 @@ impl Bench {
     fn long(&self, figures: &mut Figures) -> Result<()> {
         let sensors = self.scale.sensors(MANY);
         let load = Load::new(sensors, Some(Duration::from_secs(4)));
-        let folder = self.temporary()?;
+        let folder = temporary(&self.folder)?;
         output::note(&format!("sealwire: {} readings per second, long", load.per_second()));
         let run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
         let begin = Instant::now();
@@ -287,7 +282,7 @@ impl Bench {
     fn overload(&self, figures: &mut Figures) -> Result<()> {
         let sensors = self.scale.sensors(MANY);
         let load = Load::new(sensors, Some(Duration::from_millis(500)));
-        let folder = self.temporary()?;
+        let folder = temporary(&self.folder)?;
         output::note(&format!("sealwire: {} readings per second offered", load.per_second()));
         let run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
         let begin = Instant::now();
@@ -314,7 +309,7 @@ impl Bench {
     fn kills(&self, figures: &mut Figures) -> Result<()> {
         let sensors = self.scale.sensors(MANY);
         let load = Load::new(sensors, Some(Duration::from_secs(1)));
-        let folder = self.temporary()?;
+        let folder = temporary(&self.folder)?;
         output::note(&format!("sealwire: {} readings per second, and kills", load.per_second()));
         let mut run = Run::start(&self.program, folder.path(), load, &FLAGS)?;
         for _ in 0..self.scale.kills() {
@@ -328,13 +323,6 @@ impl Bench {
         figures.kills_readings = Some(sealed.readings());
         figures.kills_missing = Some(sealed.missing);
         Ok(())
-    }
-
-    fn temporary(&self) -> Result<tempfile::TempDir> {
-        tempfile::Builder::new()
-            .prefix("sealwire-bench-")
-            .tempdir_in(&self.folder)
-            .with_context(|| format!("cannot make a folder in {}", self.folder.display()))
     }
 }
 
@@ -368,19 +356,7 @@ impl Figures {
             ("  shortest interval, ms", whole(self.overload_shortest_interval_ms), ""),
             ("kills under load, all accounted for", self.kills.map(f64::from), "10"),
             ("  polls declared missing", whole(self.kills_missing), ""),
-            (
-                "this machine: write and fdatasync, p50, us",
-                Some(self.bare_write_fdatasync_p50_us),
-                "",
-            ),
-            ("  SHA-256 of an envelope, on one core, per s", Some(self.bare_sha256_per_s), ""),
         ];
-        let mut table = format!("{:<48}{:>14}{:>18}\n", "", "here", "aim");
-        for (what, here, aim) in rows {
-            let here = here.map_or_else(|| String::from("-"), |figure| format!("{figure:.1}"));
-            table.push_str(&format!("{what:<48}{here:>14}{aim:>18}\n"));
-        }
-        table.push_str(&format!("the site's flags: {}\n", self.flags.join(" ")));
-        table
+        table(rows.into_iter().chain(self.bare.rows()), 1, &self.flags)
     }
 }
