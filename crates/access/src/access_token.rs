@@ -3,7 +3,6 @@
 
 use std::{
     fs, io,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -43,8 +42,7 @@ impl AccessToken {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read.map_err(failed)?,
         };
-        let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
+        if let Some(mode) = durable::open_to_others(path).map_err(failed)? {
             return Err(TokenError::Open { path: path.to_owned(), mode });
         }
         let token = text.trim();
@@ -109,6 +107,8 @@ pub enum TokenError {
 #[cfg(test)]
 mod tests {
     use http::header;
+
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 

@@ -30,6 +30,15 @@ pub fn private_file() -> OpenOptions {
     options
 }
 
+/// The permission bits of a file if other accounts may use it; `None` if only its owner may.
+///
+/// # Errors
+/// The file's metadata cannot be read.
+pub fn open_to_others(path: &Path) -> io::Result<Option<u32>> {
+    let mode = fs::metadata(path)?.permissions().mode() & 0o777;
+    Ok((mode & OTHERS != 0).then_some(mode))
+}
+
 /// The result of [`close_to_others`].
 #[derive(Debug, Default)]
 pub struct Closed {

@@ -3,11 +3,10 @@
 use std::{
     fs,
     io::{self, Write as _},
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
-use crate::replace::replace_with;
+use crate::{private::open_to_others, replace::replace_with};
 
 /// Loads the seed in `path`. Creates it if the file does not exist.
 ///
@@ -38,8 +37,7 @@ pub fn find_seed(path: &Path) -> Result<Option<[u8; 32]>, SeedError> {
 pub fn load_seed(path: &Path) -> Result<[u8; 32], SeedError> {
     let failed = |source| SeedError::Io { path: path.to_owned(), source };
     let text = fs::read_to_string(path).map_err(failed)?;
-    let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if let Some(mode) = open_to_others(path).map_err(failed)? {
         return Err(SeedError::Open { path: path.to_owned(), mode });
     }
     let mut seed = [0; 32];

@@ -2,9 +2,8 @@
 
 use std::{
     fmt,
-    fs::{self, File},
+    fs::File,
     io::{self, Read as _},
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -46,8 +45,7 @@ impl Identity {
         let chain = read(certificate)?;
         let secret = read(key)?;
         let failed = |source| IdentityError::Io { path: key.to_owned(), source };
-        let mode = fs::metadata(key).map_err(failed)?.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
+        if let Some(mode) = durable::open_to_others(key).map_err(failed)? {
             return Err(IdentityError::Open { path: key.to_owned(), mode });
         }
         Self::parse(&chain, &secret).map_err(|fault| fault.of(certificate, key))
