@@ -4,12 +4,12 @@ use std::{
     net::SocketAddr,
     sync::Arc,
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_nats::{Client, Event};
 use engine::{Credentials, Password};
-use nats::{ConnectError, Connection, ConnectionError, Login};
+use nats::{ConnectError, Connection, ConnectionError, Heard, Login, Message};
 use poll::Now;
 use tokio::{task::JoinSet, time::sleep};
 use tracing::{debug, info, warn};
@@ -134,6 +134,26 @@ impl Devices {
         }
     }
 
+    /// Passes the messages that have arrived to `take`, each with its stamp. Returns the reason if
+    /// the connection turns out to be lost.
+    pub(crate) fn hear(
+        &mut self,
+        mut take: impl FnMut(Message<'_>, Now),
+    ) -> Option<ConnectionError> {
+        let connection = self.connection.as_mut()?;
+        loop {
+            match connection.poll_heard() {
+                Ok(Some((Heard::Message(message), at))) => take(message, at),
+                // This is the only sign of a subject that the site may not use.
+                Ok(Some((Heard::Refused(reason), _))) => {
+                    warn!(reason, "the message bus refused an operation");
+                }
+                Ok(None) => return None,
+                Err(error) => return Some(error),
+            }
+        }
+    }
+
     /// Gives up the connection and begins to reconnect.
     pub(crate) fn lose(&mut self, reason: &ConnectionError) {
         warn!(%reason, "the message bus is away");
@@ -149,6 +169,11 @@ impl Devices {
             }
         });
     }
+}
+
+/// The stamp of what happens at this moment, by the clock of a service that started at `started`.
+pub(crate) fn now(started: Instant) -> Now {
+    Now { monotonic: poll::Instant::after_start(started.elapsed()), wall: clock::now() }
 }
 
 async fn dial(address: SocketAddr, password: &Password) -> Result<Connection<Now>, ConnectError> {

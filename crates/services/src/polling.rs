@@ -19,7 +19,7 @@ use std::{
 
 use ledger::Batch;
 use model::{Event, Heartbeat, Pattern, SensorId, action};
-use nats::{ConnectionError, Heard};
+use nats::ConnectionError;
 use poll::{Action, Bus, Config, Counters, Now, Poller, Source, action::POLL};
 use prometheus::Histogram;
 use tokio::{
@@ -34,7 +34,7 @@ use tracing::{debug, warn};
 use work::Service;
 
 use crate::{
-    bus::{Devices, Turned},
+    bus::{Devices, Turned, now},
     known::Known,
     lag::{Follower, Lag},
     sealing::ToSeal,
@@ -329,34 +329,21 @@ impl Shell {
         if !std::mem::take(&mut self.is_behind) {
             return;
         }
-        let Some(connection) = self.devices.connection() else { return };
         self.subscriptions.begin_read();
         let mut dropped = 0;
-        loop {
-            let (message, at) = match connection.poll_heard() {
-                Ok(Some((Heard::Message(message), at))) => (message, at),
-                Ok(Some((Heard::Refused(reason), _))) => {
-                    // This is the only sign of a subject that the site may not use.
-                    warn!(reason, "the message bus refused an operation");
-                    continue;
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    self.lost = Some(error);
-                    break;
-                }
-            };
-            match self.subscriptions.sender(message) {
-                Sender::Sensor(sensor, Topic::Read) => {
-                    self.poller.handle_answer(sensor, message.payload, at);
-                }
-                Sender::Sensor(sensor, Topic::Disconnect) => {
-                    self.poller.handle_disconnect(sensor, at);
-                }
-                Sender::Heartbeat => dropped += u64::from(!self.heartbeats.push(message)),
-                Sender::Dropped => dropped += 1,
-                Sender::Nobody => {}
+        let lost = self.devices.hear(|message, at| match self.subscriptions.sender(message) {
+            Sender::Sensor(sensor, Topic::Read) => {
+                self.poller.handle_answer(sensor, message.payload, at);
             }
+            Sender::Sensor(sensor, Topic::Disconnect) => {
+                self.poller.handle_disconnect(sensor, at);
+            }
+            Sender::Heartbeat => dropped += u64::from(!self.heartbeats.push(message)),
+            Sender::Dropped => dropped += 1,
+            Sender::Nobody => {}
+        });
+        if lost.is_some() {
+            self.lost = lost;
         }
         if dropped > 0 {
             self.dropped.fetch_add(dropped, Ordering::Relaxed);
@@ -525,10 +512,6 @@ impl Shell {
             }
         }
     }
-}
-
-fn now(started: Instant) -> Now {
-    Now { monotonic: poll::Instant::after_start(started.elapsed()), wall: clock::now() }
 }
 
 #[cfg(test)]

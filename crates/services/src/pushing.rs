@@ -11,16 +11,16 @@ use std::{
 };
 
 use model::{Pattern, PushedSeries, Subject, subject::topic_of};
-use nats::{ConnectionError, Heard};
+use nats::ConnectionError;
 use poll::Now;
 use pushed::{At, Config, Mapper, Pushes, Rules};
 use tokio::{sync::mpsc, time::sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
 use work::Service;
 
 use crate::{
-    bus::{Devices, Turned},
+    bus::{Devices, Turned, now},
     known::Known,
     sealing::ToSeal,
 };
@@ -163,30 +163,20 @@ impl Shell {
         if !std::mem::take(&mut self.is_behind) {
             return;
         }
-        let Some(connection) = self.devices.connection() else { return };
         let mut said = Vec::new();
-        loop {
-            let (message, came) = match connection.poll_heard() {
-                Ok(Some((Heard::Message(message), came))) => (message, came),
-                Ok(Some((Heard::Refused(reason), _))) => {
-                    warn!(reason, "the message bus refused an operation");
-                    continue;
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    self.lost = Some(error);
-                    break;
-                }
-            };
+        let lost = self.devices.hear(|message, came| {
             // A message comes once for each subscription that matches it.
             if !is_first(message.subscription, message.subject, &self.patterns) {
-                continue;
+                return;
             }
             let topic = topic_of(message.subject);
             let mapping = self.mapper.map(&topic, message.payload, came.wall);
             debug!(topic, readings = mapping.readings.len(), "a device reported");
             said.extend(mapping.heard.iter().filter(|heard| is_about_topics(heard)).cloned());
             self.pushes.handle(&topic, mapping, at(came));
+        });
+        if lost.is_some() {
+            self.lost = lost;
         }
         for heard in said {
             self.follow(heard);
@@ -266,10 +256,6 @@ fn is_first(subscription: u64, subject: &str, patterns: &[Pattern]) -> bool {
 fn at(now: Now) -> At {
     let since_start = now.monotonic.saturating_duration_since(poll::Instant::default());
     At { since_start, wall: now.wall }
-}
-
-fn now(started: Instant) -> Now {
-    Now { monotonic: poll::Instant::after_start(started.elapsed()), wall: clock::now() }
 }
 
 #[cfg(test)]
