@@ -17,7 +17,7 @@ use rand::RngExt as _;
 pub use self::file::InvalidFaults;
 use self::{
     fault::{Fault, What, Which},
-    outage::{Outage, Span},
+    outage::{Outage, Outages},
 };
 use crate::{
     draw::{Purpose, draw, happens},
@@ -141,14 +141,12 @@ impl Faults {
         of: (u64, u32),
         elapsed: Duration,
     ) -> Option<Duration> {
-        self.reboots(own, of, |outage, when, seed, of| outage.off_until(when, seed, of, elapsed))
-            .max()
+        self.reboots(own, of).filter_map(|outages| outages.off_until(elapsed)).max()
     }
 
     /// How often the sensor has started again.
     pub(crate) fn boots(&self, own: &[u16], of: (u64, u32), elapsed: Duration) -> u64 {
-        self.reboots(own, of, |outage, when, seed, of| Some(outage.ended(when, seed, of, elapsed)))
-            .sum()
+        self.reboots(own, of).map(|outages| outages.ended(elapsed)).sum()
     }
 
     /// When the sensor next starts again, after this time of the run.
@@ -158,18 +156,12 @@ impl Faults {
         of: (u64, u32),
         elapsed: Duration,
     ) -> Option<Duration> {
-        self.reboots(own, of, |outage, when, seed, of| outage.next_end(when, seed, of, elapsed))
-            .min()
+        self.reboots(own, of).filter_map(|outages| outages.next_end(elapsed)).min()
     }
 
-    fn reboots<'a, T>(
-        &'a self,
-        own: &'a [u16],
-        (seed, sensor): (u64, u32),
-        look: impl Fn(&Outage, Span, u64, [u64; 2]) -> Option<T> + 'a,
-    ) -> impl Iterator<Item = T> + 'a {
-        self.of_own(own).filter_map(move |(number, fault)| match &fault.what {
-            What::Reboot(outage) => look(outage, fault.when, seed, [number, u64::from(sensor)]),
+    fn reboots<'a>(&'a self, own: &'a [u16], of: (u64, u32)) -> impl Iterator<Item = Outages<'a>> {
+        self.outages(own, of, |what| match what {
+            What::Reboot(outage) => Some(outage),
             _ => None,
         })
     }
@@ -190,34 +182,40 @@ impl Faults {
     pub(crate) fn away_until(
         &self,
         own: &[u16],
-        (seed, connection): (u64, u32),
+        of: (u64, u32),
         elapsed: Duration,
     ) -> Option<Duration> {
-        self.wills(own)
-            .filter_map(|(number, outage, when)| {
-                outage.off_until(when, seed, [number, u64::from(connection)], elapsed)
-            })
-            .max()
+        self.wills(own, of).filter_map(|outages| outages.off_until(elapsed)).max()
     }
 
     /// When a connection next breaks, after this time of the run.
     pub(crate) fn next_break(
         &self,
         own: &[u16],
-        (seed, connection): (u64, u32),
+        of: (u64, u32),
         elapsed: Duration,
     ) -> Option<Duration> {
-        self.wills(own)
-            .filter_map(|(number, outage, when)| {
-                outage.next_begin(when, seed, [number, u64::from(connection)], elapsed)
-            })
-            .min()
+        self.wills(own, of).filter_map(|outages| outages.next_begin(elapsed)).min()
     }
 
-    fn wills<'a>(&'a self, own: &'a [u16]) -> impl Iterator<Item = (u64, &'a Outage, Span)> {
-        self.of_own(own).filter_map(|(number, fault)| match &fault.what {
-            What::Will(outage) => Some((number, outage, fault.when)),
+    fn wills<'a>(&'a self, own: &'a [u16], of: (u64, u32)) -> impl Iterator<Item = Outages<'a>> {
+        self.outages(own, of, |what| match what {
+            What::Will(outage) => Some(outage),
             _ => None,
+        })
+    }
+
+    /// The outages of a kind that a sensor or connection has by its faults. The seed and its own
+    /// number say when each happens.
+    fn outages<'a>(
+        &'a self,
+        own: &'a [u16],
+        (seed, whose): (u64, u32),
+        of_kind: impl Fn(&'a What) -> Option<&'a Outage> + 'a,
+    ) -> impl Iterator<Item = Outages<'a>> {
+        self.of_own(own).filter_map(move |(number, fault)| {
+            let outage = of_kind(&fault.what)?;
+            Some(outage.of(fault.when, seed, [number, u64::from(whose)]))
         })
     }
 }

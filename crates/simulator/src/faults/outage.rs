@@ -56,67 +56,65 @@ impl Outage {
         }
     }
 
+    /// Its times for one sensor or connection, which follow from the seed.
+    pub(super) const fn of(&self, when: Span, seed: u64, of: [u64; 2]) -> Outages<'_> {
+        Outages { outage: self, when, seed, of }
+    }
+}
+
+/// The times at which one sensor or connection is off.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outages<'a> {
+    outage: &'a Outage,
+    when: Span,
+    seed: u64,
+    /// Number of the fault, and of the sensor or connection.
+    of: [u64; 2],
+}
+
+impl Outages<'_> {
     /// Until when it is off at this time of the run, if it is.
-    pub(super) fn off_until(
-        &self,
-        when: Span,
-        seed: u64,
-        of: [u64; 2],
-        elapsed: Duration,
-    ) -> Option<Duration> {
-        let begin = self.begin(self.turn(when, elapsed)?, when, seed, of)?;
-        let end = begin.saturating_add(self.off);
+    pub(super) fn off_until(&self, elapsed: Duration) -> Option<Duration> {
+        let begin = self.begin(self.turn(elapsed)?)?;
+        let end = begin.saturating_add(self.outage.off);
         (begin <= elapsed && elapsed < end).then_some(end)
     }
 
     /// How many have ended.
-    pub(super) fn ended(&self, when: Span, seed: u64, of: [u64; 2], elapsed: Duration) -> u64 {
+    pub(super) fn ended(&self, elapsed: Duration) -> u64 {
         // Those of earlier turns have all ended, because none lasts into the next.
-        let newest = self
-            .turn(when, elapsed)
-            .and_then(|turn| Some((turn, self.begin(turn, when, seed, of)?)));
-        newest
-            .map_or(0, |(turn, begin)| turn + u64::from(begin.saturating_add(self.off) <= elapsed))
+        let newest = self.turn(elapsed).and_then(|turn| Some((turn, self.begin(turn)?)));
+        newest.map_or(0, |(turn, begin)| {
+            turn + u64::from(begin.saturating_add(self.outage.off) <= elapsed)
+        })
     }
 
     /// When one next ends, after this time of the run.
-    pub(super) fn next_end(
-        &self,
-        when: Span,
-        seed: u64,
-        of: [u64; 2],
-        elapsed: Duration,
-    ) -> Option<Duration> {
-        self.off_until(when, seed, of, elapsed)
-            .or_else(|| Some(self.next_begin(when, seed, of, elapsed)?.saturating_add(self.off)))
+    pub(super) fn next_end(&self, elapsed: Duration) -> Option<Duration> {
+        self.off_until(elapsed)
+            .or_else(|| Some(self.next_begin(elapsed)?.saturating_add(self.outage.off)))
     }
 
     /// When one next begins, after this time of the run.
-    pub(super) fn next_begin(
-        &self,
-        when: Span,
-        seed: u64,
-        of: [u64; 2],
-        elapsed: Duration,
-    ) -> Option<Duration> {
-        let turn = self.turn(when, elapsed).unwrap_or(0);
-        let begins = [turn, turn + 1].map(|turn| self.begin(turn, when, seed, of));
+    pub(super) fn next_begin(&self, elapsed: Duration) -> Option<Duration> {
+        let turn = self.turn(elapsed).unwrap_or(0);
+        let begins = [turn, turn + 1].map(|turn| self.begin(turn));
         begins.into_iter().flatten().find(|begin| *begin > elapsed)
     }
 
     /// The number of the newest turn that may have begun, from 0; `None` before the first.
-    fn turn(&self, when: Span, elapsed: Duration) -> Option<u64> {
-        let since = elapsed.checked_sub(when.from)?;
-        let every = self.every.map_or(u128::MAX, |every| every.as_nanos());
+    fn turn(&self, elapsed: Duration) -> Option<u64> {
+        let since = elapsed.checked_sub(self.when.from)?;
+        let every = self.outage.every.map_or(u128::MAX, |every| every.as_nanos());
         let turn = u64::try_from(since.as_nanos() / every).unwrap_or(u64::MAX - 1);
-        let last = when.lasts.map(|lasts| lasts.as_nanos().saturating_sub(1) / every);
+        let last = self.when.lasts.map(|lasts| lasts.as_nanos().saturating_sub(1) / every);
         Some(last.and_then(|last| u64::try_from(last).ok()).map_or(turn, |last| turn.min(last)))
     }
 
     /// When a turn begins; `None` if the span has ended by then.
-    fn begin(&self, turn: u64, when: Span, seed: u64, of: [u64; 2]) -> Option<Duration> {
-        let [fault, whose] = of;
-        let since = match (self.every, turn) {
+    fn begin(&self, turn: u64) -> Option<Duration> {
+        let Self { outage, when, seed, of: [fault, whose] } = *self;
+        let since = match (outage.every, turn) {
             (_, 0) => Duration::ZERO,
             (Some(every), _) => every.saturating_mul(u32::try_from(turn).ok()?),
             (None, _) => return None,
@@ -125,7 +123,7 @@ impl Outage {
             return None;
         }
         let late = draw(seed, Purpose::Outage, [fault, whose, turn])
-            .random_range(Duration::ZERO..=self.spread);
+            .random_range(Duration::ZERO..=outage.spread);
         Some(when.from.saturating_add(since).saturating_add(late))
     }
 }

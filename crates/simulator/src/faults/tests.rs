@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use proptest::prelude::*;
 
-use super::{fault::Glob, *};
+use super::{fault::Glob, outage::Span, *};
 use crate::fleet::{REFERENCE_LEN, fleet};
 
 const SEED: u64 = 7;
@@ -229,18 +229,18 @@ proptest! {
         let every = repeats.then_some(millis(off + spread + gap));
         let outage = Outage::new(millis(off), millis(spread), every).unwrap();
         let when = Span { from: millis(from), lasts: lasts.map(millis) };
-        let of = [1, whose];
+        let outages = outage.of(when, SEED, [1, whose]);
         let mut at = Duration::ZERO;
         let mut ended = 0;
         for _ in 0..20 {
-            prop_assert_eq!(outage.ended(when, SEED, of, at), ended);
-            prop_assert_eq!(outage.off_until(when, SEED, of, at), None);
-            let Some(begin) = outage.next_begin(when, SEED, of, at) else { break };
+            prop_assert_eq!(outages.ended(at), ended);
+            prop_assert_eq!(outages.off_until(at), None);
+            let Some(begin) = outages.next_begin(at) else { break };
             let end = begin + millis(off);
-            prop_assert_eq!(outage.next_end(when, SEED, of, at), Some(end));
-            prop_assert_eq!(outage.off_until(when, SEED, of, begin), Some(end));
-            prop_assert_eq!(outage.off_until(when, SEED, of, end - millis(1)), Some(end));
-            prop_assert_eq!(outage.ended(when, SEED, of, end - millis(1)), ended);
+            prop_assert_eq!(outages.next_end(at), Some(end));
+            prop_assert_eq!(outages.off_until(begin), Some(end));
+            prop_assert_eq!(outages.off_until(end - millis(1)), Some(end));
+            prop_assert_eq!(outages.ended(end - millis(1)), ended);
             (at, ended) = (end, ended + 1);
         }
     }
