@@ -391,9 +391,10 @@ fn a_program_passes_nothing_off_as_the_sites_own() {
     let path = format!("/api/sensors/{id}/readings");
     for question in [path.clone(), format!("{path}?points=500")] {
         let (status, answer) = site.get(&question);
-        assert!(status == 200 && !answer.to_string().contains("4242"), "{answer}");
+        assert!(status == 200 && !answer.to_string().contains(FORGED), "{answer}");
     }
-    let derived = site.post("/api/logs", r#"{"query":"actor:sensor-reader 4242"}"#).1;
+    let derived =
+        site.post("/api/logs", &format!(r#"{{"query":"actor:sensor-reader {FORGED}"}}"#)).1;
     assert_eq!(derived["count"], 0, "{derived}");
 
     let data_dir = site.data_dir();
