@@ -30,13 +30,15 @@ pub(crate) enum Profile {
     Release,
 }
 
-/// Builds everything and becomes `sealwire up --simulate 40`.
+/// Builds everything and becomes `sealwire up --open --simulate 40`.
 pub(crate) fn up(arguments: &[&str]) -> Result<()> {
     let binary = all(Profile::Dev)?;
     say("starting the site");
     // This process becomes the site, so signals to it reach the site.
-    let failure =
-        command(&binary.to_string_lossy()).args(["up", "--simulate", "40"]).args(arguments).exec();
+    let failure = command(&binary.to_string_lossy())
+        .args(["up", "--open", "--simulate", "40"])
+        .args(arguments)
+        .exec();
     Err(failure).with_context(|| format!("cannot start {}", binary.display()))
 }
 

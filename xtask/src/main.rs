@@ -23,7 +23,7 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 cargo xtask COMMAND
 
-  up [ARGS]          build everything and run `sealwire up --simulate 40 [ARGS]`
+  up [ARGS]          build everything and run `sealwire up --open --simulate 40 [ARGS]`
   build [--release]  build the components, the page and the binary
   check              layout, formatting, spelling, dependencies, lints and unit tests, in under a minute
   test               everything CI runs, which begins with `check`

@@ -5,6 +5,7 @@
 //! - [`ApiTokens`] allow programs to log and search, each within its [`Scope`].
 //! - The [`AccessToken`] allows its bearer to read envelopes.
 //! - A [`Gate`] lets people and programs from other machines in, each with a token.
+//! - [`sensors`] are the credentials with which devices speak on the message bus.
 
 mod access_token;
 mod account;
@@ -12,6 +13,7 @@ mod api_tokens;
 mod bearer;
 mod failures;
 mod gate;
+pub mod sensors;
 mod sessions;
 mod words;
 

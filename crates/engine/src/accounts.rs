@@ -1,18 +1,20 @@
 //! Who may speak on a site's message bus, and about what. The table below is the only place for it.
 //!
-//! The bus consists of two servers that share nothing. The first is for devices, which need no
-//! credentials yet: every client that can open a socket counts as a device. The second is for the
-//! hosts, whose control subjects give power over the machine. Every client there has a certificate
-//! of the site's own [`Authority`], which names it.
+//! The bus consists of two servers that share nothing. The first is for devices. It asks the site
+//! about each connection: whether to let it in, and what it may publish and hear (NATS' auth
+//! callout). The second is for the hosts, whose control subjects give power over the machine. Every
+//! client there has a certificate of the site's own [`Authority`], which names it.
 //!
-//! One server could not do both. A server that admits some clients without credentials takes a
-//! client for one of those before it looks at a certificate, and `wash host` can show only a
-//! certificate.
+//! One server could not do both in the open mode. A server that admits some clients without
+//! credentials takes a client for one of those before it looks at a certificate, and `wash host`
+//! can show only a certificate.
 //!
 //! | server | account | user | publishes to | subscribes to |
 //! |---|---|---|---|---|
-//! | devices | | device, by NATS or MQTT | anything except reserved subjects | the same |
-//! | devices | | site | the same | the same |
+//! | devices | devices | device with a credential | heartbeats, readings and disconnects of its sensors | their polls, its receipts |
+//! | devices | devices | device of an open site | anything except reserved subjects | the same |
+//! | devices | devices | site | anything except reserved subjects | the same |
+//! | devices | system | door | answers to the server; orders to close connections | the server's questions; ends of connections |
 //! | hosts | control | site | orders to hosts | hosts' heartbeats, its own replies |
 //! | hosts | control | host | its heartbeats, replies to the site | orders to hosts |
 //! | hosts | data | site | work for components, replies to hosts | components' questions, its own replies |
@@ -40,11 +42,15 @@ const HOST_REPLIES: &str = "_INBOX.>";
 pub const HEARTBEATS: &str = "runtime.operator.heartbeat.*";
 /// Subjects on which hosts receive orders.
 const ORDERS: &str = "runtime.host.>";
-/// Users to which the devices' server assigns clients without credentials, over NATS and over MQTT.
-pub(crate) const DEVICE: &str = "device";
-pub(crate) const MQTT_DEVICE: &str = "mqtt-device";
-/// User of the site on the devices' server.
-const SITE: &str = "site";
+/// Account of the devices on their server.
+pub const DEVICES: &str = "DEVICES";
+/// Account of the devices' server itself, and of the site's user that answers its questions.
+const SYSTEM: &str = "SYSTEM";
+/// Name of that user. No credential can have it, because it has a dot.
+const DOOR: &str = "door.sealwire";
+/// Where the server itself sends what an MQTT client hears with more than QoS 0. It lets no client
+/// name such a subject.
+const MQTT_DELIVERY: [&str; 2] = ["$MQTT.sub.>", "$MQTT.deliver.pubrel.>"];
 /// Length of a password in random bytes.
 const PASSWORD_BYTES: usize = 32;
 
@@ -82,7 +88,7 @@ pub struct Traffic<'a> {
     pub of_site: &'a [&'a str],
 }
 
-/// The secret that distinguishes the site from a device. Each start generates a new one.
+/// The secret that distinguishes the site's door from a device. Each start generates a new one.
 #[derive(Clone)]
 pub struct Password(String);
 
@@ -99,10 +105,10 @@ impl Password {
 }
 
 impl Password {
-    /// User name and password of the site on the devices' server.
+    /// Options to connect to the devices' server as the user that answers its questions.
     #[must_use]
-    pub fn of_site(&self) -> (&str, &str) {
-        (SITE, &self.0)
+    pub fn of_door(&self) -> ConnectOptions {
+        ConnectOptions::with_user_and_password(DOOR.to_owned(), self.0.clone())
     }
 }
 
@@ -165,25 +171,64 @@ fn replies(user: &str) -> String {
     format!("sealwire.reply.{}", user.trim_end_matches(".sealwire"))
 }
 
-/// The users of the devices' server, for its configuration.
-pub(crate) fn devices(Password(password): &Password) -> Result<Value, CredentialError> {
-    let all_but = |subjects: &[&str]| json!({ "deny": subjects });
+/// Who the site is on the devices' server.
+#[derive(Clone, Copy, Debug)]
+pub struct OnDevices<'a> {
+    /// Public nkey of the site's user among the devices.
+    pub site: &'a str,
+    /// Password of the user that answers the server's questions.
+    pub door: &'a Password,
+    /// Public nkey of the account key with which those answers are signed.
+    pub issuer: &'a str,
+}
+
+impl OnDevices<'_> {
+    /// The accounts of the devices' server, for its configuration, and whom it asks about others.
+    pub(crate) fn accounts(&self) -> (Value, Value) {
+        let Self { site, door: Password(door), issuer } = self;
+        let accounts = json!({
+            DEVICES: { "jetstream": "enabled", "users": [
+                { "nkey": site, "permissions": open_permissions(Speaks::Nats) },
+            ] },
+            SYSTEM: { "users": [{ "user": DOOR, "password": door }] },
+        });
+        let callout = json!({ "issuer": issuer, "account": SYSTEM, "auth_users": [site, DOOR] });
+        (accounts, callout)
+    }
+}
+
+/// The system account, for the configuration of the devices' server.
+pub(crate) const SYSTEM_ACCOUNT: &str = SYSTEM;
+
+/// How a device speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Speaks {
+    /// By NATS.
+    Nats,
+    /// By MQTT.
+    Mqtt,
+}
+
+/// What a device of an open site may do: everything except what is reserved.
+#[must_use]
+pub fn open_permissions(speaks: Speaks) -> Value {
     let reserved: Vec<&str> = RESERVED.into_iter().chain([MQTT_OWN]).collect();
-    let user = |name: &str, password: &str, connection: &str, unheard: &[&str]| {
-        json!({
-            "user": name,
-            "password": password,
-            "allowed_connection_types": [connection],
-            "permissions": { "publish": all_but(&reserved), "subscribe": all_but(unheard) },
-        })
+    let unheard = match speaks {
+        Speaks::Nats => reserved.as_slice(),
+        Speaks::Mqtt => &RESERVED,
     };
-    // No client has these passwords: the server fills them in for clients that name no user.
-    let Password(device) = Password::random()?;
-    Ok(json!([
-        user(DEVICE, &device, "STANDARD", &reserved),
-        user(MQTT_DEVICE, &device, "MQTT", &RESERVED),
-        user(SITE, password, "STANDARD", &reserved),
-    ]))
+    json!({ "publish": { "deny": reserved }, "subscribe": { "deny": unheard } })
+}
+
+/// What a device may do that may publish and hear these subjects and no other.
+#[must_use]
+pub fn own_permissions(publish: &[&str], subscribe: &[&str], speaks: Speaks) -> Value {
+    let delivery: &[&str] = match speaks {
+        Speaks::Nats => &[],
+        Speaks::Mqtt => &MQTT_DELIVERY,
+    };
+    let hears = [subscribe, delivery].concat();
+    json!({ "publish": { "allow": publish }, "subscribe": { "allow": hears } })
 }
 
 /// The accounts of the hosts' server, for its configuration.

@@ -21,7 +21,7 @@ pub mod sandbox;
 pub mod supervise;
 pub mod wash_host;
 
-pub use accounts::{Credentials, Password, Traffic};
+pub use accounts::{Credentials, OnDevices, Password, Traffic};
 pub use ca::Authority;
 pub use find::{FindError, find};
 pub use log::Log;

@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    accounts::{self, Password, Traffic},
+    accounts::{self, OnDevices, Traffic},
     ca::Authority,
     supervise::Start,
 };
@@ -38,8 +38,8 @@ pub struct ForDevices<'a> {
     pub mqtt: SocketAddr,
     /// The server's own folder, for configuration, log and JetStream's files.
     pub folder: &'a Path,
-    /// Password of the site's user.
-    pub password: &'a Password,
+    /// Who the site is on this server.
+    pub site: OnDevices<'a>,
 }
 
 /// The server to which hosts connect. Every client needs a certificate.
@@ -68,17 +68,17 @@ impl ForDevices<'_> {
     /// # Errors
     /// The folder cannot be written.
     pub fn prepare(&self, program: PathBuf) -> io::Result<Start> {
-        let users = accounts::devices(self.password).map_err(io::Error::other)?;
+        let (accounts, callout) = self.site.accounts();
         let mut configuration = general(self.name, self.nats);
         write!(
             configuration,
             "jetstream {{\n  store_dir: \"jetstream\"\n  max_memory_store: 64MB\n  max_file_store: 1GB\n}}\n\
-             authorization {{ users: {users} }}\n\
-             no_auth_user: \"{}\"\n\
-             mqtt {{\n  listen: \"{}\"\n  no_auth_user: \"{}\"\n}}\n",
-            accounts::DEVICE,
+             accounts: {accounts}\n\
+             system_account: {}\n\
+             authorization {{ auth_callout: {callout} }}\n\
+             mqtt {{ listen: \"{}\" }}\n",
+            accounts::SYSTEM_ACCOUNT,
             self.mqtt,
-            accounts::MQTT_DEVICE,
         )
         .expect("a text takes everything");
         start(DEVICES, program, self.folder, &configuration)

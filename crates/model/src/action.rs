@@ -97,3 +97,13 @@ pub const TOKEN_REVOKED: &str = "TOKEN_REVOKED";
 pub const TOKEN_USED: &str = "TOKEN_USED";
 /// A program exported events through Pangea's API.
 pub const EVENTS_EXPORTED: &str = "EVENTS_EXPORTED";
+/// A credential was made, with which a device speaks as a sensor. One event for each sensor.
+pub const CREDENTIAL_ADDED: &str = "CREDENTIAL_ADDED";
+/// A credential got another key.
+pub const CREDENTIAL_ROTATED: &str = "CREDENTIAL_ROTATED";
+/// A credential was revoked.
+pub const CREDENTIAL_REVOKED: &str = "CREDENTIAL_REVOKED";
+/// A device connected with its credential, for the first time since the site started.
+pub const CREDENTIAL_USED: &str = "CREDENTIAL_USED";
+/// Devices were not let in. Reported once a minute for each credential and reason.
+pub const DEVICES_REFUSED: &str = "DEVICES_REFUSED";

@@ -58,6 +58,6 @@ pub use range::Range;
 pub use reading::SealedReading;
 pub use sensor_id::SensorId;
 pub use sensor_state::SensorState;
-pub use subject::{Pattern, Protocol, Subject};
+pub use subject::{InvalidSubject, Pattern, Protocol, Subject};
 pub use timestamp::Timestamp;
 pub use values::{Value, Values};

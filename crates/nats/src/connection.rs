@@ -6,6 +6,7 @@
 
 use std::{collections::VecDeque, io, time::Duration};
 
+use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 use tokio::{
     io::Interest,
@@ -14,6 +15,7 @@ use tokio::{
 };
 
 use crate::{
+    nkey::Seed,
     protocol::{self, Operation, ProtocolError, Topic},
     wire::{Tls, Wire},
 };
@@ -34,19 +36,29 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Time for the server to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// User name and password.
+/// How the client says who it is.
 #[derive(Clone, Copy)]
-pub struct Login<'a> {
-    /// Name of the user.
-    pub user: &'a str,
-    /// The user's password.
-    pub password: &'a str,
+pub enum Login<'a> {
+    /// By a user name and a password.
+    Password {
+        /// Name of the user.
+        user: &'a str,
+        /// The user's password.
+        password: &'a str,
+    },
+    /// By a key, with which it signs a nonce of the server.
+    Nkey(&'a Seed),
 }
 
 impl std::fmt::Debug for Login<'_> {
-    /// Omits the password.
+    /// Omits the secret.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
+        match self {
+            Self::Password { user, .. } => {
+                formatter.debug_struct("Password").field("user", user).finish_non_exhaustive()
+            }
+            Self::Nkey(seed) => formatter.debug_tuple("Nkey").field(seed).finish(),
+        }
     }
 }
 
@@ -223,7 +235,7 @@ impl<S: Copy> Connection<S> {
                                 .secure(tls, server)
                                 .map_err(|_invalid| ConnectError::Name(server.to_owned()))?,
                         }
-                        let introduction = introduction(name, login);
+                        let introduction = introduction(name, login, &info);
                         protocol::line(&mut self.outbox, format_args!("CONNECT {introduction}"));
                         self.outbox.extend_from_slice(protocol::PING);
                         is_introduced = true;
@@ -425,10 +437,19 @@ fn give_back(buffer: &mut Vec<u8>) {
     }
 }
 
-/// What the client says of itself. With headers it learns which messages came by MQTT. It does not
-/// want the server's notice that nobody listens, which would look like an answer, nor its own
-/// messages back.
-fn introduction(name: &str, login: Option<Login<'_>>) -> Value {
+/// What the client says of itself to a server that described itself by `info`. With headers it
+/// learns which messages came by MQTT. It does not want the server's notice that nobody listens,
+/// which would look like an answer, nor its own messages back.
+fn introduction(name: &str, login: Option<Login<'_>>, info: &Value) -> Value {
+    let nonce = || info.get("nonce").and_then(Value::as_str).unwrap_or_default().as_bytes();
+    let (user, password, nkey, signature) = match login {
+        Some(Login::Password { user, password }) => (Some(user), Some(password), None, None),
+        Some(Login::Nkey(seed)) => {
+            let signature = BASE64URL_NOPAD.encode(&seed.sign(nonce()));
+            (None, None, Some(seed.public()), Some(signature))
+        }
+        None => (None, None, None, None),
+    };
     json!({
         "verbose": false,
         "pedantic": false,
@@ -439,8 +460,10 @@ fn introduction(name: &str, login: Option<Login<'_>>) -> Value {
         "headers": true,
         "no_responders": false,
         "echo": false,
-        "user": login.map(|login| login.user),
-        "pass": login.map(|login| login.password),
+        "user": user,
+        "pass": password,
+        "nkey": nkey,
+        "sig": signature,
     })
 }
 

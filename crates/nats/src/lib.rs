@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 
 mod connection;
+pub mod nkey;
 pub mod protocol;
 mod wire;
 

@@ -11,10 +11,12 @@ pub mod operator;
 pub mod order;
 pub mod site_time;
 
+mod credentials;
 mod order_socket;
 mod retaining;
 mod site_log;
 
+pub use credentials::CredentialOrderError;
 pub use log_name::LogName;
 pub use operator::{Operator, OperatorError};
 pub use order::{AddressedOrder, Done, Order};

@@ -12,9 +12,13 @@ use std::{
     fmt, io,
     path::PathBuf,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
-use access::{Account, ApiTokenError, ApiTokens, Revocation, TokenDescription, TokenName, Words};
+use access::{
+    Account, ApiTokenError, ApiTokens, Revocation, TokenDescription, TokenName, Words,
+    sensors::{Book, SensorCredentials},
+};
 use data_dir::retention::{Retention, RetentionError};
 use futures::future::BoxFuture;
 use ledger::{
@@ -25,13 +29,12 @@ use model::{Event, LogId, SensorId, Timestamp, action};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use crate::{
+    credentials::{CredentialOrderError, Credentials},
     log_name::{LogName, config_id},
-    order::{AddressedOrder, Done, Order, RetainedClass, StandingHold},
+    order::{ACTOR_CHARS_MAX, AddressedOrder, Done, Order, RetainedClass, StandingHold},
     site_time::{OwnTime, SiteTime},
 };
 
-/// Longest actor in characters, from Pangea's contract.
-const ACTOR_CHARS_MAX: usize = 128;
 /// Orders that run or wait for each other at the same time, with or without a waiting caller.
 const ORDERS_MAX: usize = 64;
 
@@ -52,6 +55,7 @@ pub struct Operator {
     retention: PathBuf,
     time: SiteTime,
     tokens: ApiTokens,
+    credentials: Credentials,
     /// Allows one creation or revocation of a token at a time, so that what was checked still holds
     /// when the file is written.
     changing_tokens: Arc<Mutex<()>>,
@@ -77,8 +81,9 @@ impl Operator {
         ledger: Ledger,
         keys: KeyFiles,
         (retention, time): (PathBuf, SiteTime),
-        tokens: ApiTokens,
+        (tokens, credentials): (ApiTokens, SensorCredentials),
     ) -> Self {
+        let credentials = Credentials::new(ledger.clone(), credentials);
         let (changing_tokens, rotating) = (Arc::default(), Arc::default());
         let (forget_sensor, room) = (Arc::default(), Arc::new(Semaphore::new(ORDERS_MAX)));
         Self {
@@ -87,6 +92,7 @@ impl Operator {
             retention,
             time,
             tokens,
+            credentials,
             changing_tokens,
             rotating,
             forget_sensor,
@@ -104,6 +110,11 @@ impl Operator {
     /// The site's tokens.
     pub const fn tokens(&self) -> &ApiTokens {
         &self.tokens
+    }
+
+    /// The credentials of the site's devices.
+    pub const fn credentials(&self) -> &SensorCredentials {
+        self.credentials.stored()
     }
 
     /// Carries out an order. Dropping this future ends only the wait, not the order.
@@ -209,6 +220,21 @@ impl Operator {
                 tokens: self.tokens.all(),
                 config_id: config_id(self.ledger.log_id()),
             }),
+            Order::AddCredentials { credentials, actor } => {
+                Ok(self.credentials.add(credentials, &by(actor), now).await?)
+            }
+            Order::RevokeCredential { name, actor } => {
+                let revocation = Revocation { actor: by(actor), at: now };
+                Ok(self.credentials.revoke(name, revocation).await?)
+            }
+            Order::RotateCredential { name, key, overlap_seconds, actor } => {
+                let overlap = overlap_seconds.map(Duration::from_secs);
+                Ok(self.credentials.rotate(name, key, overlap, (&by(actor), now)).await?)
+            }
+            Order::Credentials => {
+                Ok(Done::Credentials { credentials: self.credentials().look(Book::describe) })
+            }
+            Order::Refusals => Ok(Done::Refusals { refusals: self.credentials().all_refusals() }),
         }
     }
 
@@ -330,12 +356,13 @@ impl Operator {
     /// Seals the revocations that an earlier process or order left unsealed.
     ///
     /// # Errors
-    /// An event was not sealed. The tokens stay revoked in any case.
+    /// An event was not sealed. Tokens and credentials stay revoked in any case.
     pub async fn seal_revocations(&self) -> Result<(), OperatorError> {
         let operator = self.clone();
         let sealing = async move {
             let one_at_a_time = operator.changing_tokens().await;
-            operator.seal_revocations_under(&one_at_a_time).await.map(drop)
+            operator.seal_revocations_under(&one_at_a_time).await?;
+            Ok(operator.credentials.seal_revocations().await?)
         };
         self.ledger.orders().carry_out(sealing).await.map_err(OperatorError::Panicked)?
     }
@@ -443,6 +470,9 @@ pub enum OperatorError {
     /// The token cannot be created or revoked.
     #[error(transparent)]
     Token(#[from] ApiTokenError),
+    /// The order about credentials cannot be carried out.
+    #[error(transparent)]
+    Credentials(#[from] CredentialOrderError),
     /// The events derived from the leaves cannot be looked up.
     #[error("cannot look up the events derived from these leaves")]
     Read(#[source] ReadError),
@@ -493,6 +523,7 @@ impl OperatorError {
             | Self::UnknownSensor { .. }
             | Self::ClockInDoubt { .. }
             | Self::Retention(_)
+            | Self::Credentials(CredentialOrderError::Refused(_))
             | Self::Erase(
                 EraseError::NoSuchLeaf { .. }
                 | EraseError::OfTheLog { .. }
@@ -510,6 +541,7 @@ impl OperatorError {
             | Self::Clock(_)
             | Self::Key(_)
             | Self::Token(_)
+            | Self::Credentials(_)
             | Self::Read(_)
             | Self::NotForgotten(_)
             | Self::Panicked(_) => false,
@@ -519,7 +551,7 @@ impl OperatorError {
 
 #[cfg(test)]
 mod tests {
-    use std::{pin::pin, time::Duration};
+    use std::pin::pin;
 
     use data_dir::DataDir;
     use tokio::time::sleep;

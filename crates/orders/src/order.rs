@@ -1,12 +1,18 @@
 //! The orders that a person gives to a log, and their results. A running site receives and answers
 //! them as JSON.
 
-use access::{Scope, TokenDescription, TokenName, Words};
+use access::{
+    Scope, TokenDescription, TokenName, Words,
+    sensors::{CredentialDescription, CredentialName, Key, NewCredential, Told},
+};
 use ledger::{Erased, Hold, LeafRanges};
 use model::{SensorId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::log_name::LogName;
+
+/// Longest actor in characters, from Pangea's contract.
+pub(crate) const ACTOR_CHARS_MAX: usize = 128;
 
 /// An order of an operator.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -120,6 +126,40 @@ pub enum Order {
     },
     /// List the valid tokens.
     Tokens,
+    /// Add credentials of devices: all of them, or none. The caller makes the secrets and keeps
+    /// them; the order has public keys and hashes only.
+    AddCredentials {
+        /// The credentials.
+        credentials: Vec<NewCredential>,
+        /// Actor that the caller names, in addition to the account. The log records both.
+        #[serde(default)]
+        actor: Option<Words>,
+    },
+    /// Revoke a credential, and close its connections.
+    RevokeCredential {
+        /// Name of the credential.
+        name: CredentialName,
+        /// Actor that the caller names, in addition to the account. The log records both.
+        #[serde(default)]
+        actor: Option<Words>,
+    },
+    /// Give a credential another key.
+    RotateCredential {
+        /// Name of the credential.
+        name: CredentialName,
+        /// The new key.
+        key: Key,
+        /// Seconds for which the key before it stays valid; until the new one is used if `None`.
+        #[serde(default)]
+        overlap_seconds: Option<u64>,
+        /// Actor that the caller names, in addition to the account. The log records both.
+        #[serde(default)]
+        actor: Option<Words>,
+    },
+    /// List the credentials.
+    Credentials,
+    /// List what devices were refused since the site started.
+    Refusals,
 }
 
 /// An order with the log that it is for. A running site receives it as JSON.
@@ -211,6 +251,33 @@ pub enum Done {
         tokens: Vec<TokenDescription>,
         /// The log's id, for clients that must name a log.
         config_id: String,
+    },
+    /// Devices have new credentials.
+    AddCredentials {
+        /// The leaf of the last event that records them.
+        leaf: u64,
+        /// How many credentials were added.
+        count: usize,
+    },
+    /// A credential is revoked.
+    RevokeCredential {
+        /// The leaf of the event that records it.
+        leaf: u64,
+    },
+    /// A credential has a new key.
+    RotateCredential {
+        /// The leaf of the event that records it.
+        leaf: u64,
+    },
+    /// The credentials.
+    Credentials {
+        /// In order of name.
+        credentials: Vec<CredentialDescription>,
+    },
+    /// What devices were refused.
+    Refusals {
+        /// The newest first.
+        refusals: Vec<Told>,
     },
 }
 

@@ -45,8 +45,8 @@ const NAME: &str = data_dir::folder::ORDERS;
 /// Longest socket path in bytes that every system accepts. Linux accepts 107, others less. A longer
 /// path is reached through the opened folder.
 const PATH_BYTES_MAX: usize = 100;
-/// Largest order in bytes. The longest order to erase is a tenth of this.
-const ORDER_BYTES_MAX: u64 = 256 << 10;
+/// Largest order in bytes: some 20,000 credentials of one sensor each.
+const ORDER_BYTES_MAX: u64 = 16 << 20;
 /// Time for a whole order to arrive, and for the client to take the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Time in which the site reads and discards the rest of an order that it answered early.
@@ -444,7 +444,7 @@ mod tests {
                 "not in the log",
             ),
             (br#"{"log":"plant","order":{"order":"holds"}}"#.to_vec(), "64 hex digits"),
-            (vec![b'x'; 300 << 10], "at most 262144 bytes"),
+            (vec![b'x'; 17 << 20], "at most 16777216 bytes"),
         ] {
             let answer = site.send(sent).await;
             assert!(answer.starts_with(r#"{"refused":""#) && answer.contains(words), "{answer}");

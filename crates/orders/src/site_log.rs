@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf};
 
-use access::{ApiTokenError, ApiTokens};
+use access::{
+    ApiTokenError, ApiTokens,
+    sensors::{CredentialError, SensorCredentials, credentials_path_in},
+};
 use data_dir::{DataDir, saved_searches};
 use ledger::{KeyError, KeyFiles, Ledger, OpenError, Storage, Writer};
 use tlog::KeyName;
@@ -62,10 +65,12 @@ impl SiteLog {
         // A crash may have interrupted a rotation. The log knows which key it has now.
         keys.settle(&ledger.vkey())?;
         let tokens = ApiTokens::load(access::path_in(data_dir.path()))?;
+        let credentials = SensorCredentials::load(credentials_path_in(data_dir.path()))?;
         let clock = data_dir.path().join(site_time::NAME);
         let time = SiteTime::open(clock.clone(), ledger.found_received_at())
             .map_err(|source| SiteLogError::Clock { path: clock, source })?;
-        let operator = Operator::new(ledger.clone(), keys, (data_dir.retention(), time), tokens);
+        let (retention, access) = (data_dir.retention(), (tokens, credentials));
+        let operator = Operator::new(ledger.clone(), keys, (retention, time), access);
         Ok(Self { ledger, writer, operator })
     }
 }
@@ -90,4 +95,7 @@ pub enum SiteLogError {
     /// The file with the programs' tokens cannot be used.
     #[error(transparent)]
     Tokens(#[from] ApiTokenError),
+    /// The file with the devices' credentials cannot be used.
+    #[error(transparent)]
+    Credentials(#[from] CredentialError),
 }

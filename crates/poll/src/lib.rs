@@ -67,4 +67,4 @@ pub use budget::Load;
 pub use bus::Bus;
 pub use clock::{Instant, Now, Past};
 pub use counters::Counters;
-pub use poller::{Config, Poller, RefusedHeartbeat, Source};
+pub use poller::{Config, Guard, Poller, RefusedHeartbeat, Source};

@@ -87,9 +87,38 @@ pub struct Source<'a> {
     pub protocol: Protocol,
 }
 
+/// Decides whether a heartbeat that came on a subject is one of a device that may speak as this
+/// sensor. Says why not.
+pub struct Guard(Box<MaySpeak>);
+
+type MaySpeak = dyn Fn(&str, &Heartbeat) -> Result<(), &'static str> + Send + Sync;
+
+impl Guard {
+    /// A guard that asks this function.
+    pub fn new(
+        may_speak: impl Fn(&str, &Heartbeat) -> Result<(), &'static str> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Box::new(may_speak))
+    }
+}
+
+impl Default for Guard {
+    /// Every device may speak as every sensor.
+    fn default() -> Self {
+        Self::new(|_subject, _heartbeat| Ok(()))
+    }
+}
+
+impl core::fmt::Debug for Guard {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.debug_struct("Guard").finish_non_exhaustive()
+    }
+}
+
 /// State machine that polls a fleet of sensors.
 #[derive(Debug)]
 pub struct Poller {
+    guard: Guard,
     config: Config,
     heartbeats: Vec<Pattern>,
     bus: Bus,
@@ -116,6 +145,7 @@ impl Poller {
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
+            guard: Guard::default(),
             config,
             heartbeats: Vec::new(),
             bus: Bus::Up,
@@ -138,6 +168,12 @@ impl Poller {
     #[must_use]
     pub fn hearing(self, heartbeats: Vec<Pattern>) -> Self {
         Self { heartbeats, ..self }
+    }
+
+    /// Sets who may speak as which sensor.
+    #[must_use]
+    pub fn guarded(self, guard: Guard) -> Self {
+        Self { guard, ..self }
     }
 
     /// Restores the sensors of an earlier run from the log. The poller polls sensors that were
@@ -195,6 +231,8 @@ impl Poller {
         let heartbeat =
             Heartbeat::from_wire(payload, source.protocol).map_err(RefusedHeartbeat::Invalid);
         let accepted = heartbeat.and_then(|(mut heartbeat, mut left_out)| {
+            (self.guard.0)(source.subject, &heartbeat)
+                .map_err(|why| RefusedHeartbeat::NotCovered { sensor: heartbeat.id, why })?;
             left_out.extend(self.leave_out_farewell(&mut heartbeat));
             self.accept_new(heartbeat.id, now)?;
             self.accept_change(&heartbeat, now)?;
@@ -582,6 +620,14 @@ pub enum RefusedHeartbeat {
     /// The payload is not a valid heartbeat.
     #[error(transparent)]
     Invalid(InvalidHeartbeat),
+    /// The device that sent it may not speak as this sensor.
+    #[error("sensor {sensor} is refused: {why}")]
+    NotCovered {
+        /// The sensor that was refused.
+        sensor: SensorId,
+        /// Why the device may not.
+        why: &'static str,
+    },
     /// The site has as many sensors as it may have.
     #[error(
         "sensor {sensor} is refused: the site already has {sensors_max} sensors, which is the limit"
@@ -653,6 +699,7 @@ impl RefusedHeartbeat {
             Self::Invalid(InvalidHeartbeat::Syntax(_)) => "syntax",
             Self::Invalid(InvalidHeartbeat::Missing(_)) => "missing",
             Self::Invalid(InvalidHeartbeat::Field { field, .. }) => field,
+            Self::NotCovered { .. } => "not covered",
             Self::SensorsMax { .. } => "sensors",
             Self::NewSensorsMax { .. } => "new sensors",
             Self::ChangesMax { .. } => "changes",

@@ -17,7 +17,7 @@ use std::{
     path::PathBuf,
 };
 
-use access::{Scope, TokenName, Words};
+use access::{Scope, TokenName};
 use clap::{Args, Parser, Subcommand};
 use ledger::{LeafRanges, evidence::Bound};
 use model::{Pattern, SensorId, Timestamp};
@@ -25,6 +25,12 @@ use orders::LogName;
 use page_http::PageHost;
 use readings::Format;
 use tlog::Hash;
+
+use crate::sensor::arguments::SensorArguments;
+
+pub(crate) mod order_arguments;
+
+pub(crate) use order_arguments::{Actor, OrderArguments, Signature};
 
 /// Collects readings from industrial sensors and seals each of them in a log that anyone can
 /// verify.
@@ -53,6 +59,11 @@ pub(crate) enum Command {
     Log(LogArguments),
     /// Create, list and revoke API tokens for programs that use Pangea's SDKs.
     Token(TokenArguments),
+    /// Make, rotate and revoke credentials of devices, and list what devices were refused.
+    ///
+    /// A running site carries out the order itself. If the site is stopped, this command opens the
+    /// log and carries it out.
+    Sensor(SensorArguments),
     /// Export part of a log to an evidence bundle: one file that anyone can verify offline.
     Export(ExportArguments),
     /// Export a sensor's readings to a CSV or Parquet file. The log records who exported them.
@@ -116,6 +127,9 @@ pub(crate) struct UpArguments {
     /// Simulate N sensors. The first 40 are the reference fleet; more are of the same kinds.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) simulate: u32,
+    /// Let devices in without credentials, on this machine only, even if there are credentials.
+    #[arg(long)]
+    pub(crate) open: bool,
     /// Port of the page and its API. 0 picks a free port, here and for the other ports.
     #[arg(long, value_name = "P", default_value_t = 8080)]
     pub(crate) http_port: u16,
@@ -248,29 +262,6 @@ pub(crate) enum TokenOrder {
     },
 }
 
-#[derive(Args, Debug)]
-pub(crate) struct OrderArguments {
-    /// The site's data directory.
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        default_value = "sealwire-data",
-        env = "SEALWIRE_DATA_DIR"
-    )]
-    pub(crate) data_dir: PathBuf,
-    /// File with the log's signing key, if it is not in the data directory. A running site does not
-    /// need this option.
-    #[arg(long, global = true, value_name = "FILE", env = "SEALWIRE_KEY_FILE")]
-    pub(crate) key_file: Option<PathBuf>,
-    /// Id of the log that the order is for. The command refuses every other log.
-    #[arg(long, global = true, value_name = "ID")]
-    pub(crate) log: Option<LogName>,
-    /// Print the result as one JSON object.
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum LogOrder {
     /// Publish a checkpoint over all durable leaves, and print it.
@@ -344,25 +335,6 @@ pub(crate) enum LogOrder {
         #[command(flatten)]
         actor: Actor,
     },
-}
-
-/// The person who gives an order, as the log records it.
-#[derive(Args, Debug)]
-pub(crate) struct Actor {
-    /// Name of the person who gives this order. The log records it and your account on this
-    /// machine.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) actor: Option<Words>,
-}
-
-/// The person who gives an order and the reason, as the log records them.
-#[derive(Args, Debug)]
-pub(crate) struct Signature {
-    #[command(flatten)]
-    pub(crate) actor: Actor,
-    /// Reason for this order. The log keeps it permanently.
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Words,
 }
 
 #[derive(Args, Debug)]
@@ -718,8 +690,8 @@ mod tests {
         command.clone().debug_assert();
         insta::assert_snapshot!(command.render_long_help());
         for name in [
-            "up", "ca", "config", "verify", "log", "token", "export", "prove", "backup", "restore",
-            "doctor", "witness", "map",
+            "up", "ca", "config", "verify", "log", "token", "sensor", "export", "prove", "backup",
+            "restore", "doctor", "witness", "map",
         ] {
             let subcommand = command.find_subcommand_mut(name).expect("it is a command");
             insta::assert_snapshot!(name, subcommand.render_help());

@@ -17,6 +17,7 @@ use crate::{
     cli::{Actor, LogArguments, LogOrder, OrderArguments, Signature, WhichLog},
     data_dir::look,
     output,
+    sensor::words,
 };
 
 pub(crate) fn run(arguments: LogArguments) -> Result<()> {
@@ -83,10 +84,15 @@ fn adopt_tail(site: OrderArguments, actor: Option<Words>, reason: Words) -> Resu
 pub(crate) fn give(site: OrderArguments, order: Order) -> Result<()> {
     let OrderArguments { data_dir, key_file, log, json } = site;
     let done = carry_out(&data_dir, key_file, AddressedOrder { log, order })?;
+    show(&done, json)
+}
+
+/// Prints the result of an order.
+pub(crate) fn show(done: &Done, json: bool) -> Result<()> {
     if json {
-        output::json(&serde_json::to_string(&done)?);
+        output::json(&serde_json::to_string(done)?);
     } else {
-        output::lines(words(&done).trim_end());
+        output::lines(words(done).trim_end());
     }
     Ok(())
 }
@@ -210,5 +216,10 @@ fn words(done: &Done) -> String {
         Done::RotateKey { leaf, vkey } => {
             format!("the log's key is now {vkey}; recorded at leaf {leaf}, signed by both keys")
         }
+        Done::AddCredentials { .. }
+        | Done::RevokeCredential { .. }
+        | Done::RotateCredential { .. }
+        | Done::Credentials { .. }
+        | Done::Refusals { .. } => words::of(done).unwrap_or_default(),
     }
 }

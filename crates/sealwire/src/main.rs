@@ -23,6 +23,7 @@ mod prove;
 mod readings;
 mod restore;
 mod run_engine;
+mod sensor;
 mod settings;
 mod signals;
 mod simulate;
@@ -65,6 +66,7 @@ fn run() -> Result<()> {
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Log(arguments) => log::run(arguments),
         Command::Token(arguments) => log::give(arguments.site, arguments.order.into()),
+        Command::Sensor(arguments) => sensor::run(arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Readings(arguments) => readings::run(arguments),
         Command::Prove(arguments) => prove::run(&arguments),

@@ -30,6 +30,7 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
         data_dir: arguments.data_dir,
         name: arguments.name,
         simulate: arguments.simulate,
+        open: arguments.open,
         listen: Listen {
             page: (arguments.http_listen, arguments.http_port).into(),
             log: (arguments.log_listen, arguments.log_port).into(),

@@ -8,8 +8,8 @@ use std::{
 };
 
 use async_nats::{Client, Event};
-use engine::{Credentials, Password};
-use nats::{ConnectError, Connection, ConnectionError, Heard, Login, Message};
+use engine::Credentials;
+use nats::{ConnectError, Connection, ConnectionError, Heard, Login, Message, nkey::Seed};
 use poll::Now;
 use tokio::{task::JoinSet, time::sleep};
 use tracing::{debug, info, warn};
@@ -36,6 +36,8 @@ pub struct Connections {
     pub control: Client,
     /// Connection to the account of the components that run on the hosts.
     pub data: Client,
+    /// Connection to the system account of the devices' server.
+    pub door: Client,
     /// Messages dropped because more came than were taken, counted over all connections.
     pub dropped: Arc<AtomicU64>,
 }
@@ -84,7 +86,7 @@ pub async fn connect(
 #[derive(Debug)]
 pub struct Devices {
     address: SocketAddr,
-    password: Password,
+    seed: Seed,
     /// Up, or lost and not given up yet: messages that arrived before the loss are still in it.
     connection: Option<Connection<Now>>,
     /// The attempts to reconnect, while there is no connection.
@@ -106,10 +108,10 @@ impl Devices {
     /// Connects to the devices' server.
     ///
     /// # Errors
-    /// The server does not answer yet, or refuses the password.
-    pub async fn connect(address: SocketAddr, password: Password) -> Result<Self, ConnectError> {
-        let connection = Some(dial(address, &password).await?);
-        Ok(Self { address, password, connection, connecting: JoinSet::new() })
+    /// The server does not answer yet, or refuses the key.
+    pub async fn connect(address: SocketAddr, seed: Seed) -> Result<Self, ConnectError> {
+        let connection = Some(dial(address, &seed).await?);
+        Ok(Self { address, seed, connection, connecting: JoinSet::new() })
     }
 
     /// The connection, unless the site is reconnecting.
@@ -158,10 +160,10 @@ impl Devices {
     pub(crate) fn lose(&mut self, reason: &ConnectionError) {
         warn!(%reason, "the message bus is away");
         self.connection = None;
-        let (address, password) = (self.address, self.password.clone());
+        let (address, seed) = (self.address, self.seed.clone());
         self.connecting.spawn(async move {
             loop {
-                match dial(address, &password).await {
+                match dial(address, &seed).await {
                     Ok(connection) => return connection,
                     Err(error) => debug!(%error, "the message bus does not answer yet"),
                 }
@@ -176,7 +178,6 @@ pub(crate) fn now(started: Instant) -> Now {
     Now { monotonic: poll::Instant::after_start(started.elapsed()), wall: clock::now() }
 }
 
-async fn dial(address: SocketAddr, password: &Password) -> Result<Connection<Now>, ConnectError> {
-    let (user, password) = password.of_site();
-    Connection::connect(address, "sealwire", Some(Login { user, password })).await
+async fn dial(address: SocketAddr, seed: &Seed) -> Result<Connection<Now>, ConnectError> {
+    Connection::connect(address, "sealwire", Some(Login::Nkey(seed))).await
 }

@@ -4,14 +4,16 @@
 //! [`pushing`] hears devices that report by themselves, [`sealing`] appends the events of both,
 //! [`pipeline`] has `sensor-reader` judge sealed readings and appends the derived events,
 //! [`indexing`] projects the log for [`queries`], which have it catch up ([`progress`]), and
-//! [`cosigning`] has witnesses sign its checkpoints. [`bus`] connects them. [`lag`] watches how far
-//! each of them is behind, and [`timings`] says how long a reading takes from one to the next.
+//! [`cosigning`] has witnesses sign its checkpoints. [`bus`] connects them, and [`door`] lets
+//! devices in. [`lag`] watches how far each of them is behind, and [`timings`] says how long a
+//! reading takes from one to the next.
 //!
 //! No service knows who shows the log or who may give orders to it.
 
 pub mod bus;
 pub mod checkpointing;
 pub mod cosigning;
+pub mod door;
 pub mod fleet;
 pub mod indexing;
 pub mod known;

@@ -20,7 +20,7 @@ use std::{
 use ledger::Batch;
 use model::{Event, Heartbeat, Pattern, SensorId, action};
 use nats::ConnectionError;
-use poll::{Action, Bus, Config, Counters, Now, Poller, Source, action::POLL};
+use poll::{Action, Bus, Config, Counters, Guard, Now, Poller, Source, action::POLL};
 use prometheus::Histogram;
 use tokio::{
     sync::{
@@ -66,6 +66,8 @@ pub struct Polling {
     pub config: Config,
     /// Subject patterns of the sensors' heartbeats.
     pub heartbeats: Vec<Pattern>,
+    /// Who may speak as which sensor.
+    pub guard: Guard,
     /// The sensors at the start.
     pub known: Known,
     /// Connection to the devices.
@@ -164,6 +166,7 @@ async fn poll_all(polling: Polling, shutdown: CancellationToken) {
     let Polling {
         config,
         heartbeats: patterns,
+        guard,
         known,
         mut devices,
         dropped,
@@ -180,7 +183,7 @@ async fn poll_all(polling: Polling, shutdown: CancellationToken) {
         None => return,
     };
     let mut shell = Shell {
-        poller: Poller::new(config).hearing(patterns),
+        poller: Poller::new(config).hearing(patterns).guarded(guard),
         devices,
         lost: None,
         subscriptions,

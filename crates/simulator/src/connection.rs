@@ -121,7 +121,8 @@ impl Server {
         match self.protocol {
             Protocol::Nats => {
                 let login = self.login.as_ref();
-                let login = login.map(|Login { user, password }| nats::Login { user, password });
+                let login =
+                    login.map(|Login { user, password }| nats::Login::Password { user, password });
                 let connection = match &self.tls {
                     Some(tls) => {
                         nats::Connection::connect_secured(address, tls, name, login).await?

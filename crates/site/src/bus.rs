@@ -8,12 +8,16 @@ use std::{
 
 use data_dir::DataDir;
 use engine::{
-    Authority, Credentials, Engine, Password, Traffic,
+    Authority, Credentials, Engine, OnDevices, Password, Traffic,
     ca::CredentialError,
     nats_server::{self, ForDevices, ForHosts},
 };
 use model::derive;
-use services::bus::{self, Connections, Devices};
+use nats::nkey::{Kind, Seed};
+use services::{
+    bus::{self, Connections, Devices},
+    door,
+};
 use tokio::try_join;
 
 use crate::{
@@ -41,6 +45,8 @@ pub(crate) struct Bus {
     pub(crate) authority: Authority,
     /// Address at which hosts connect.
     pub(crate) hosts: SocketAddr,
+    /// Signs what the devices' server believes about devices.
+    pub(crate) issuer: Seed,
 }
 
 /// Starts both servers and connects to them, `with_pushing` twice to that for devices. Cancelling
@@ -54,6 +60,8 @@ pub(crate) async fn start(
     let Listening { nats, mqtt, hosts } = listening;
     let (nats_address, hosts_address) = (nats.address(), hosts.address());
     let authority = Authority::new().map_err(no_credentials)?;
+    let [own, issuer] =
+        [Kind::User, Kind::Account].map(|kind| Seed::from_bytes(kind, &rand::random()));
     let password = Password::random().map_err(no_credentials)?;
     let control = Credentials::for_control(&authority).map_err(no_credentials)?;
     let data = Credentials::for_data(&authority).map_err(no_credentials)?;
@@ -63,7 +71,7 @@ pub(crate) async fn start(
         nats: nats_address,
         mqtt: mqtt.address(),
         folder: &data_dir.engine("nats"),
-        password: &password,
+        site: OnDevices { site: &own.public(), door: &password, issuer: &issuer.public() },
     };
     let for_hosts = ForHosts {
         name: data_dir.name(),
@@ -82,13 +90,17 @@ pub(crate) async fn start(
 
     let dropped = Arc::new(AtomicU64::new(0));
     let to_devices = async {
-        let dial = async || Devices::connect(nats_address, password.clone()).await;
+        // First, so that devices that come as soon as the server is there find somebody at the
+        // door.
+        let dial = async || door::connect(nats_address, &password).await;
+        let door = connect(&mut devices_server, dial).await?;
+        let dial = async || Devices::connect(nats_address, own.clone()).await;
         let devices = connect(&mut devices_server, dial).await?;
         let pushing = match with_pushing {
             true => Some(connect(&mut devices_server, dial).await?),
             false => None,
         };
-        Ok::<_, BusError>((devices, pushing))
+        Ok::<_, BusError>((door, devices, pushing))
     };
     let to_hosts = async {
         let dial = async |credentials: &Credentials| {
@@ -98,13 +110,14 @@ pub(crate) async fn start(
         let data = connect(&mut hosts_server, async || dial(&data).await).await?;
         Ok((control, data))
     };
-    let ((devices, pushing), (control, data)) =
+    let ((door, devices, pushing), (control, data)) =
         try_join!(to_devices, to_hosts).map_err(UpError::machine)?;
     Ok(Bus {
-        connections: Connections { devices, pushing, control, data, dropped },
+        connections: Connections { devices, pushing, door, control, data, dropped },
         servers: [devices_server, hosts_server],
         authority,
         hosts: hosts_address,
+        issuer,
     })
 }
 

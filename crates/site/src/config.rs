@@ -26,6 +26,8 @@ pub struct Config {
     pub name: Option<String>,
     /// Number of sensors to simulate.
     pub simulate: u32,
+    /// Whether devices without credentials are let in although there are credentials.
+    pub open: bool,
     /// Where the site listens; port 0 picks a free one.
     pub listen: Listen,
     /// Files of a certificate chain and of its key, if it is not to be the one of the site's own

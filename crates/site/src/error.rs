@@ -69,6 +69,14 @@ impl Error for ServiceEnded {
 )]
 pub(crate) struct ComponentMissing(pub(crate) &'static str);
 
+/// Simulated sensors are to be let in where devices need credentials.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error(
+    "this site asks devices for credentials, and simulated sensors have none: start it with --open, \
+     or without --simulate"
+)]
+pub(crate) struct SimulatedHaveNone;
+
 /// An engine cannot be started.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start {name}")]

@@ -18,12 +18,13 @@ use log_http::LiveFeed;
 use model::{Event, Pattern, action};
 use orders::{Operator, OrderSocket, Retaining};
 use page_http::{PageHost, WorkloadName};
-use poll::Counters;
+use poll::{Counters, Guard};
 use prometheus::Histogram;
 use services::{
     bus::{Connections, Devices},
     checkpointing::Checkpointing,
     cosigning::Cosigning,
+    door::Door,
     fleet::KeptFleet,
     indexing::{self, AtStart, Indexing},
     known::Known,
@@ -151,7 +152,15 @@ impl<'a> Site<'a> {
             let supervised = server.supervise(changes.clone(), self.bus.stop.clone());
             self.bus.run_unfailing("nats-server", supervised);
         }
-        let Connections { devices, pushing, control, data, dropped } = bus.connections;
+        let Connections { devices, pushing, door, control, data, dropped } = bus.connections;
+        // Before anything else: until then nobody is let in.
+        self.services.run(Door {
+            client: door,
+            credentials: self.operator.credentials().clone(),
+            open: config.open,
+            issuer: bus.issuer,
+            events: self.events.downgrade(),
+        });
         progress("starting wash host");
         let registry = Registry::bind(workloads::images(&config.components))
             .await
@@ -193,7 +202,8 @@ impl<'a> Site<'a> {
             self.intake.run(Pushing { rules, config, series, devices, events });
         }
         let bus = (devices, dropped, late_seconds);
-        self.start_polling(config.polling, config.heartbeats, known, bus, (counters, lags));
+        let heartbeats = (config.heartbeats, self.guard(config.open));
+        self.start_polling(config.polling, heartbeats, known, bus, (counters, lags));
         if config.simulate > 0 {
             let (nats, stop) = (self.addresses.nats.clone(), self.intake.stop.clone());
             let fleet = simulator::Config::new(nats, config.simulate, rand::random());
@@ -382,10 +392,21 @@ impl<'a> Site<'a> {
         Ok(pangea_http::Api::new(log, (index, progress), config, saved))
     }
 
+    /// Takes heartbeats of devices that have a credential for the sensor, once there are
+    /// credentials.
+    fn guard(&self, open: bool) -> Guard {
+        let credentials = self.operator.credentials().clone();
+        Guard::new(move |subject, heartbeat| {
+            credentials.look(|book| {
+                if open || book.is_empty() { Ok(()) } else { book.covers(subject, heartbeat) }
+            })
+        })
+    }
+
     fn start_polling(
         &mut self,
         config: poll::Config,
-        heartbeats: Vec<Pattern>,
+        (heartbeats, guard): (Vec<Pattern>, Guard),
         known: Known,
         (devices, dropped, late_seconds): (Devices, Arc<AtomicU64>, Histogram),
         (counters, lags): (watch::Sender<Counters>, watch::Receiver<Vec<Lag>>),
@@ -398,6 +419,7 @@ impl<'a> Site<'a> {
         self.intake.run(Polling {
             config,
             heartbeats,
+            guard,
             known,
             devices,
             dropped,

@@ -8,7 +8,10 @@
 
 use std::path::{Path, PathBuf};
 
-use access::{AccessToken, ApiTokens};
+use access::{
+    AccessToken, ApiTokens,
+    sensors::{SensorCredentials, credentials_path_in},
+};
 use data_dir::{
     DataDir,
     doctor::{Start, StartError, StartFile},
@@ -36,7 +39,7 @@ pub(crate) const NO_ORDERS: &str = "cannot listen for orders at orders.sock in t
 pub(crate) const NO_RUN_FILE: &str = "cannot write run.json into the data directory";
 
 /// The files that can be read by themselves.
-const FILES: [StartFile; 10] = [
+const FILES: [StartFile; 11] = [
     StartFile {
         check: "retention",
         read: |folder| {
@@ -52,6 +55,18 @@ const FILES: [StartFile; 10] = [
             Ok(format!("{} API tokens", tokens.all().len()))
         },
         remedy: "put the file back from a copy, or remove it and create new tokens (`sealwire token create`): no site can start with it",
+    },
+    StartFile {
+        check: "credentials",
+        read: |folder| {
+            let credentials = SensorCredentials::load(credentials_path_in(folder));
+            let credentials = credentials.map_err(SiteLogError::Credentials)?;
+            Ok(match credentials.look(|book| book.describe().len()) {
+                0 => String::from("there are none: every device on this machine is let in"),
+                count => format!("{count} credentials of devices"),
+            })
+        },
+        remedy: "put the file back from a copy, or remove it and make new credentials (`sealwire sensor add`): no site can start with it",
     },
     StartFile {
         check: "pangea",
@@ -299,6 +314,8 @@ mod tests {
             ("retention", Bytes(b"\xff")),
             ("api-tokens", Is("[{}]")),
             ("api-tokens", IsAFolder),
+            ("sensor-credentials", Is("[{}]")),
+            ("sensor-credentials", IsAFolder),
             ("pangea.json", Is("{\"root\":1}")),
             ("pangea.json", IsAFolder),
             ("pangea-searches", IsAFolder),

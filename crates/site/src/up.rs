@@ -7,6 +7,7 @@
 
 use std::io;
 
+use access::sensors::Book;
 use data_dir::{Addresses, DataDir, RunFile};
 use engine::{find, release, sandbox};
 use ledger::Writer;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     certificate::Certificate,
     config::Config,
-    error::{ComponentMissing, UpError},
+    error::{ComponentMissing, SimulatedHaveNone, UpError},
     listening::{Listening, Programs},
     site::Site,
     start_files::{self, ledger_stopped, open_log},
@@ -63,6 +64,13 @@ pub async fn run(
     progress("opening the log");
     let (SiteLog { ledger, writer, operator }, cosigning) =
         open_log(&data_dir, config.key_file.clone()).await?;
+    let has_credentials = !operator.credentials().look(Book::is_empty);
+    if config.simulate > 0 && !config.open && has_credentials {
+        return close(writer, Err(UpError::machine(SimulatedHaveNone))).await;
+    }
+    if config.open || !has_credentials {
+        progress("devices need no credentials here (`sealwire sensor add` makes the first ones)");
+    }
     let outcome = {
         let mut site = Site::new(&data_dir, ledger, operator, cosigning, &listening, certificate);
         let starting = Box::pin(site.start(config, listening, programs, &progress));

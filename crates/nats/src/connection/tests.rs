@@ -16,7 +16,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 async fn connected() -> (TcpStream, Connection<u32>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let login = Login { user: "site", password: "secret" };
+    let login = Login::Password { user: "site", password: "secret" };
     let serving = async {
         let (mut server, _) = listener.accept().await.unwrap();
         server.write_all(b"INFO {\"tls_required\":false}\r\n").await.unwrap();

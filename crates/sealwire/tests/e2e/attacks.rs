@@ -3,6 +3,7 @@
 
 mod bus;
 mod changed_index;
+mod credentials;
 mod devices;
 mod endings;
 mod engines;

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use engine::Password;
+use nats::nkey::{Kind, Seed};
 use poll::Past;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -86,7 +86,7 @@ impl Running {
             server.stream.write_all(b"PONG\r\n").await.unwrap();
             server
         };
-        let connecting = Devices::connect(address, Password::random().unwrap());
+        let connecting = Devices::connect(address, Seed::from_bytes(Kind::User, &[1; 32]));
         let (mut server, devices) = tokio::join!(serving, connecting);
         let (queue, events) = mpsc::channel(QUEUE);
         let (counting, counters) = watch::channel(Counters::default());
@@ -95,6 +95,7 @@ impl Running {
         let late_seconds = crate::timings::poll_late_seconds();
         let last_numbers = std::collections::BTreeMap::new();
         let polling = Polling {
+            guard: Guard::default(),
             config: Config::default(),
             heartbeats: vec![Pattern::parse("*.heartbeat").unwrap()],
             known: Known {

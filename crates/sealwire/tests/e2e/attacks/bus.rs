@@ -18,13 +18,13 @@ use serde_json::Value;
 use crate::site::{Site, port, until};
 
 /// A NATS client that sends arbitrary protocol lines.
-struct Nats {
+pub(super) struct Nats {
     stream: BufReader<TcpStream>,
 }
 
 impl Nats {
     /// Connects with these members of the JSON options.
-    fn connect(port: u16, options: &str) -> Self {
+    pub(super) fn connect(port: u16, options: &str) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let mut client = Self { stream: BufReader::new(stream) };
@@ -36,7 +36,7 @@ impl Nats {
         client
     }
 
-    fn device(site: &Site) -> Self {
+    pub(super) fn device(site: &Site) -> Self {
         Self::connect(port(&site.addresses.nats), "")
     }
 
@@ -50,7 +50,7 @@ impl Nats {
     }
 
     /// The server's answer to these lines, and whether the connection stays open.
-    fn say(&mut self, words: &str) -> (Vec<String>, bool) {
+    pub(super) fn say(&mut self, words: &str) -> (Vec<String>, bool) {
         // The server may already have closed the connection; then there is nothing to read either.
         let _closed = write!(self.stream.get_mut(), "{words}PING\r\n");
         let mut said = Vec::new();
@@ -61,6 +61,19 @@ impl Nats {
             said.push(line);
         }
         (said, false)
+    }
+
+    /// Reads on until the server closes the connection. Returns whether it still has not after a
+    /// while.
+    pub(super) fn goes_on(&mut self) -> bool {
+        let mut line = String::new();
+        loop {
+            match self.stream.read_line(&mut line) {
+                Ok(0) => return false,
+                Ok(_) => line.clear(),
+                Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+            }
+        }
     }
 
     /// Takes messages until one has a subject with this beginning. Returns the subjects of all of

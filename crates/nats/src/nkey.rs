@@ -1,0 +1,170 @@
+//! NATS' nkeys: Ed25519 keys as text. The server names a client by its public key, and the client
+//! proves that it has the seed by a signature over a nonce of the server.
+//!
+//! The text is base32 of a prefix that says what the key is for, the 32 bytes, and a CRC-16.
+
+use std::{fmt, str::FromStr};
+
+use data_encoding::BASE32_NOPAD;
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+
+/// Prefix of every seed, in the five bits that base32 shows as `S`.
+const SEED: u8 = 18 << 3;
+/// Bytes of the checksum.
+const CHECKSUM_BYTES: usize = 2;
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// Names a client.
+    User,
+    /// Signs what the server believes about its clients.
+    Account,
+}
+
+impl Kind {
+    /// The five bits that base32 shows as `U` or `A`.
+    const fn prefix(self) -> u8 {
+        match self {
+            Self::User => 20 << 3,
+            Self::Account => 0,
+        }
+    }
+}
+
+/// A secret key.
+#[derive(Clone)]
+pub struct Seed {
+    kind: Kind,
+    key: SigningKey,
+}
+
+impl Seed {
+    /// The key that is made of these random bytes.
+    #[must_use]
+    pub fn from_bytes(kind: Kind, bytes: &[u8; 32]) -> Self {
+        Self { kind, key: SigningKey::from_bytes(bytes) }
+    }
+
+    /// The key's public part, as text.
+    #[must_use]
+    pub fn public(&self) -> String {
+        encode(&[self.kind.prefix()], self.key.verifying_key().as_bytes())
+    }
+
+    /// The seed itself, as text: what a client is given.
+    #[must_use]
+    pub fn secret(&self) -> String {
+        let kind = self.kind.prefix();
+        encode(&[SEED | (kind >> 5), (kind & 31) << 3], self.key.as_bytes())
+    }
+
+    /// Signs what the server asks for.
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.key.sign(message).to_bytes()
+    }
+}
+
+impl fmt::Debug for Seed {
+    /// Omits the secret.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Seed").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+/// The public key of a client.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct UserKey([u8; 32]);
+
+impl UserKey {
+    /// Whether the client that has this key signed `message`.
+    #[must_use]
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        let Ok(key) = VerifyingKey::from_bytes(&self.0) else { return false };
+        Signature::from_slice(signature)
+            .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok())
+    }
+}
+
+impl FromStr for UserKey {
+    type Err = InvalidUserKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUserKey> {
+        let bytes = BASE32_NOPAD.decode(text.as_bytes()).map_err(|_error| InvalidUserKey)?;
+        let (named, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(InvalidUserKey)?;
+        match named {
+            [prefix, key @ ..]
+                if *prefix == Kind::User.prefix() && crc16(named).to_le_bytes() == *checksum =>
+            {
+                Ok(Self(key.try_into().map_err(|_length| InvalidUserKey)?))
+            }
+            _ => Err(InvalidUserKey),
+        }
+    }
+}
+
+impl fmt::Display for UserKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&encode(&[Kind::User.prefix()], &self.0))
+    }
+}
+
+/// The text is not the public key of a client.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a client's public nkey has 56 characters and begins with U")]
+pub struct InvalidUserKey;
+
+fn encode(prefix: &[u8], key: &[u8; 32]) -> String {
+    let mut bytes = [prefix, key.as_slice()].concat();
+    bytes.extend(crc16(&bytes).to_le_bytes());
+    BASE32_NOPAD.encode(&bytes)
+}
+
+/// CRC-16/XMODEM.
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc, byte| {
+        (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _bit| {
+            if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Made with nkeys 0.2.1 of Python from the same bytes.
+    #[test]
+    fn keys_are_written_as_other_programs_write_them() {
+        let seed = Seed::from_bytes(Kind::User, &[1; 32]);
+        assert_eq!(seed.secret(), "SUAACAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAN7EY");
+        assert_eq!(seed.public(), "UCFIRY65OQE7DFP5KLNS2PF2LVZMUZYJX4OZIEQ36N2IQANUB5XVZ45L");
+        let account = Seed::from_bytes(Kind::Account, &[7; 32]);
+        assert_eq!(account.public(), "ADVEU3DD4KOFECV66VIHWEZOYX4ZKR3WV27L464SIIPOU2IUI3JCZW22");
+    }
+
+    #[test]
+    fn a_signature_is_that_of_its_key_and_its_message() {
+        let [seed, other] = [[1; 32], [2; 32]].map(|bytes| Seed::from_bytes(Kind::User, &bytes));
+        let key: UserKey = seed.public().parse().unwrap();
+        assert_eq!(key.to_string(), seed.public());
+        assert!(key.verifies(b"nonce", &seed.sign(b"nonce")));
+        assert!(!key.verifies(b"once", &seed.sign(b"nonce")));
+        assert!(!key.verifies(b"nonce", &other.sign(b"nonce")));
+        assert!(!key.verifies(b"nonce", b"short"));
+    }
+
+    #[test]
+    fn a_text_that_is_not_a_clients_key_is_refused() {
+        let key = Seed::from_bytes(Kind::User, &[1; 32]);
+        let account = Seed::from_bytes(Kind::Account, &[1; 32]).public();
+        let public = key.public();
+        let changed = public.replace('A', "B");
+        for text in
+            ["", "U", &public[1..], &public.to_lowercase(), &changed, &account, &key.secret()]
+        {
+            assert_eq!(text.parse::<UserKey>(), Err(InvalidUserKey), "{text}");
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! `sealwire sensor`: makes, revokes, rotates and lists the credentials of devices, and tells what
+//! devices were refused.
+//!
+//! This command makes the secrets and writes them to files. The site gets public keys and hashes
+//! only. The files are written before the order is given, so that no credential is in force whose
+//! secret is lost.
+
+pub(crate) mod arguments;
+mod made;
+pub(crate) mod words;
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fs::{self, File},
+    io,
+    path::Path,
+};
+
+use access::sensors::{Alias, CredentialName, InvalidSensor, NewCredential, Sensor, Topics};
+use anyhow::{Context as _, Result, bail};
+use model::{Protocol, SensorId, Subject};
+use orders::order::{AddressedOrder, Order};
+use serde::Deserialize;
+
+use crate::{
+    cli::order_arguments::{Actor, OrderArguments},
+    log, output,
+    sensor::{
+        arguments::{AddArguments, FileArguments, SensorArguments, SensorOrder},
+        made::{Made, Secrets},
+    },
+};
+
+/// A row of a CSV file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    alias: Alias,
+    #[serde(default)]
+    id: Option<SensorId>,
+    #[serde(default)]
+    set: Option<CredentialName>,
+    #[serde(default)]
+    heartbeat: Option<String>,
+    #[serde(default)]
+    poll: Option<String>,
+    #[serde(default)]
+    read: Option<String>,
+    #[serde(default)]
+    disconnect: Option<String>,
+}
+
+pub(crate) fn run(arguments: SensorArguments) -> Result<()> {
+    let SensorArguments { site, order } = arguments;
+    match order {
+        SensorOrder::Add(arguments) => add(site, *arguments),
+        SensorOrder::Revoke { name, actor: Actor { actor } } => {
+            log::give(site, Order::RevokeCredential { name, actor })
+        }
+        SensorOrder::Rotate { name, overlap, files, actor: Actor { actor } } => {
+            let secrets = Secrets::random();
+            let key = secrets.key(clock::now());
+            let made = vec![Made { name: name.clone(), sensors: Vec::new(), secrets }];
+            let order = Order::RotateCredential { name, key, overlap_seconds: overlap, actor };
+            give_with_files(site, order, &made, &files)
+        }
+        SensorOrder::List => log::give(site, Order::Credentials),
+        SensorOrder::Refused => log::give(site, Order::Refusals),
+    }
+}
+
+fn add(site: OrderArguments, arguments: AddArguments) -> Result<()> {
+    let AddArguments { aliases, from, set, id, topics, files, actor: Actor { actor } } = arguments;
+    let covered = match from {
+        Some(file) => read(&file)?,
+        None => {
+            if aliases.len() > 1 && id.is_some() {
+                bail!("--id and --topics are for one sensor: use --from for several");
+            }
+            let topics = if topics.is_empty() { None } else { Some(told(&topics)?) };
+            let sensor = |alias| sensor(alias, id, topics.clone(), set.as_ref());
+            aliases.into_iter().map(sensor).collect::<Result<_>>()?
+        }
+    };
+    let mut made: Vec<Made> = Vec::new();
+    let mut places = BTreeMap::new();
+    for (name, sensor) in covered {
+        match places.entry(name) {
+            Entry::Occupied(place) => {
+                let made: Option<&mut Made> = made.get_mut(*place.get());
+                made.context("it was just made")?.sensors.push(sensor);
+            }
+            Entry::Vacant(place) => {
+                let (name, sensors) = (place.key().clone(), vec![sensor]);
+                place.insert(made.len());
+                made.push(Made { name, sensors, secrets: Secrets::random() });
+            }
+        }
+    }
+    let now = clock::now();
+    let new = |made: &Made| NewCredential {
+        name: made.name.clone(),
+        sensors: made.sensors.clone(),
+        key: made.secrets.key(now),
+    };
+    let order = Order::AddCredentials { credentials: made.iter().map(new).collect(), actor };
+    give_with_files(site, order, &made, &files)
+}
+
+/// Writes the secrets, and gives the order. If the order is refused, removes the files again.
+fn give_with_files(
+    site: OrderArguments,
+    order: Order,
+    made: &[Made],
+    files: &FileArguments,
+) -> Result<()> {
+    let FileArguments { output: folder, qr } = files;
+    let written = made::write(folder, made, *qr)?;
+    let given = {
+        let OrderArguments { data_dir, key_file, log, .. } = &site;
+        let order = AddressedOrder { log: log.clone(), order };
+        log::carry_out(data_dir, key_file.clone(), order)
+    };
+    let done = match given {
+        Ok(done) => done,
+        Err(error) => {
+            for file in written {
+                // The secret of no credential: nothing is lost if it stays.
+                let _gone = fs::remove_file(file);
+            }
+            return Err(error);
+        }
+    };
+    log::show(&done, site.json)?;
+    if !site.json {
+        output::lines(&format!("the secrets are in {}", folder.display()));
+        if *qr {
+            for made in made {
+                output::lines(&made.qr_for_terminal()?);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The sensors of a CSV file, each with the credential that covers it.
+fn read(file: &Path) -> Result<Vec<(CredentialName, Sensor)>> {
+    let opened = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+    read_rows(opened).with_context(|| format!("{} has a wrong row", file.display()))
+}
+
+fn read_rows(rows: impl io::Read) -> Result<Vec<(CredentialName, Sensor)>> {
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(rows);
+    let mut covered = Vec::new();
+    for (line, row) in (2..).zip(reader.deserialize::<Row>()) {
+        let Row { alias, id, set, heartbeat, poll, read, disconnect } =
+            row.with_context(|| format!("row {line}"))?;
+        let topics = match (heartbeat, poll, read) {
+            (None, None, None) if disconnect.is_none() => None,
+            (Some(heartbeat), Some(poll), Some(read)) => {
+                let topics = [heartbeat, poll, read].into_iter().chain(disconnect);
+                Some(told(&topics.collect::<Vec<_>>()).with_context(|| format!("row {line}"))?)
+            }
+            _ => bail!("row {line}: name the topics heartbeat, poll and read, or none of them"),
+        };
+        let sensor = sensor(alias, id, topics, set.as_ref());
+        covered.push(sensor.with_context(|| format!("row {line}"))?);
+    }
+    Ok(covered)
+}
+
+/// A sensor with its credential. What is not told is made.
+fn sensor(
+    alias: Alias,
+    id: Option<SensorId>,
+    topics: Option<Topics>,
+    set: Option<&CredentialName>,
+) -> Result<(CredentialName, Sensor)> {
+    let own: Result<CredentialName, _> = alias.as_str().parse();
+    let (name, topics) = match (own, topics, set) {
+        (_, Some(topics), Some(set)) => (set.clone(), topics),
+        (Ok(own), Some(topics), None) => (own, topics),
+        (Ok(own), None, set) => (set.unwrap_or(&own).clone(), Topics::below(&own)),
+        (Err(_), _, _) => return Err(InvalidSensor::NoTopics(alias).into()),
+    };
+    Ok((name, Sensor { alias, id: id.unwrap_or_else(made::random_id), topics }))
+}
+
+/// Topics as a person writes them.
+fn told(topics: &[String]) -> Result<Topics> {
+    let subject = |topic: &String| {
+        let form = if topic.contains('/') { Protocol::Mqtt } else { Protocol::Nats };
+        Subject::of_topic(topic, form)
+    };
+    let (heartbeat, poll, read, disconnect) = match topics {
+        [heartbeat, poll, read] => (heartbeat, poll, read, None),
+        [heartbeat, poll, read, disconnect] => (heartbeat, poll, read, Some(disconnect)),
+        _ => bail!("name three topics (heartbeat, poll, read) or four (and disconnect)"),
+    };
+    Ok(Topics {
+        heartbeat: subject(heartbeat)?,
+        poll: subject(poll)?,
+        read: subject(read)?,
+        disconnect: disconnect.map(subject).transpose()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_a_sensor_and_a_set_is_one_credential() {
+        let id = "0b5a6e0c-1111-4222-8333-944455566677";
+        let rows = format!(
+            "alias,id,set,heartbeat,poll,read,disconnect\n\
+             Pump-1,,,,,,\n\
+             Pump-2,,Hall,,,,\n\
+             Pump 3,{id},Hall,picow/heartbeat,picow/3/poll,picow/3/read,\n"
+        );
+        let covered = read_rows(rows.as_bytes()).unwrap();
+        let found: Vec<(&str, &str, &str)> = covered
+            .iter()
+            .map(|(name, sensor)| {
+                (name.as_str(), sensor.alias.as_str(), sensor.topics.poll.as_str())
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("Pump-1", "Pump-1", "Pump-1.poll"),
+                ("Hall", "Pump-2", "Pump-2.poll"),
+                ("Hall", "Pump 3", "picow.3.poll"),
+            ]
+        );
+        assert_eq!(covered.last().unwrap().1.id.to_string(), id);
+        assert_ne!(covered[0].1.id, covered[1].1.id);
+        // An alias alone is enough.
+        assert_eq!(read_rows("alias\na\nb\n".as_bytes()).unwrap().len(), 2);
+        for wrong in [
+            "alias\na b\n",                         // no topics, and none can be made
+            "alias,poll\na,x.poll\n",               // some topics
+            "alias,heartbeat,poll,read\na,b,*,c\n", // a wildcard
+            "alias,set\na,b.c\n",                   // a name with a dot
+            "alias,what\na,b\n",                    // an unknown column
+            "name\na\n",                            // no alias
+        ] {
+            assert!(read_rows(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
+}

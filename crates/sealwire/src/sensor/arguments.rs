@@ -1,0 +1,105 @@
+//! The command line of `sealwire sensor`.
+
+use std::path::PathBuf;
+
+use access::sensors::{Alias, CredentialName};
+use clap::{Args, Subcommand};
+use model::{SensorId, Timestamp};
+
+use crate::cli::order_arguments::{Actor, OrderArguments};
+
+#[derive(Args, Debug)]
+pub(crate) struct SensorArguments {
+    #[command(flatten)]
+    pub(crate) site: OrderArguments,
+    #[command(subcommand)]
+    pub(crate) order: SensorOrder,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SensorOrder {
+    /// Make credentials for devices, and write them to files of their own.
+    ///
+    /// From the first credential on, the site lets no device in without one, unless it runs with
+    /// --open. A new device gets its id and topics from its file. An existing device that has its
+    /// own is named with --id and --topics, or in a CSV file.
+    Add(Box<AddArguments>),
+    /// Revoke a credential. Its connections are closed at once.
+    Revoke {
+        /// Name of the credential.
+        name: CredentialName,
+        #[command(flatten)]
+        actor: Actor,
+    },
+    /// Give a credential another key, and write it to files. The old key ends when the new one is
+    /// used.
+    Rotate {
+        /// Name of the credential.
+        name: CredentialName,
+        /// Keep the old key for this time instead, such as 12h or 7d.
+        #[arg(long = "for", value_name = "TIME", value_parser = span)]
+        overlap: Option<u64>,
+        #[command(flatten)]
+        files: FileArguments,
+        #[command(flatten)]
+        actor: Actor,
+    },
+    /// List the credentials, with the sensors that they cover.
+    List,
+    /// List what devices were refused since the site started, and why.
+    Refused,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AddArguments {
+    /// Aliases of the sensors. Without --set, each gets a credential of that name.
+    #[arg(value_name = "ALIAS", required_unless_present = "from")]
+    pub(super) aliases: Vec<Alias>,
+    /// CSV file with a sensor in each row. Its first line names the columns: `alias`, and any of
+    /// `id`, `set`, `heartbeat`, `poll`, `read` and `disconnect`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["aliases", "set", "id", "topics"])]
+    pub(super) from: Option<PathBuf>,
+    /// Make one credential of this name for all sensors: for a gateway, a bridge, or a chip with
+    /// several sensors.
+    #[arg(long, value_name = "NAME")]
+    pub(super) set: Option<CredentialName>,
+    /// Id of an existing sensor, as its heartbeats carry it.
+    #[arg(long, value_name = "ID")]
+    pub(super) id: Option<SensorId>,
+    /// Topics of an existing sensor, separated by commas: heartbeat, poll, read and, if it has one,
+    /// disconnect. A topic with a `/` is one of MQTT.
+    #[arg(long, value_name = "TOPICS", value_delimiter = ',', requires = "id", num_args = 1)]
+    pub(super) topics: Vec<String>,
+    #[command(flatten)]
+    pub(super) files: FileArguments,
+    #[command(flatten)]
+    pub(super) actor: Actor,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FileArguments {
+    /// Folder for the files with the secrets. Created if missing. Nothing in it is replaced.
+    #[arg(long, value_name = "DIR", default_value = "credentials")]
+    pub(super) output: PathBuf,
+    /// Also show each credential as a QR code, and write it as SVG.
+    #[arg(long)]
+    pub(super) qr: bool,
+}
+
+/// A time in seconds, such as `12h`.
+fn span(text: &str) -> Result<u64, &'static str> {
+    let late = Timestamp::from_unix_micros(i64::MAX);
+    let before = late.back(text).ok_or("use a time such as 30min, 12h or 7d")?;
+    Ok(late.since(before).as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_as_in_a_search() {
+        assert_eq!((span("30min"), span("7d")), (Ok(1_800), Ok(7 * 86_400)));
+        assert!(span("soon").is_err());
+    }
+}

@@ -1,0 +1,225 @@
+//! Devices with credentials: their own, others', none, and revoked ones.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use rumqttc::{Event, LastWill, MqttOptions, Packet, QoS};
+use serde_json::Value;
+
+use super::bus::Nats;
+use crate::site::{Site, port, sealwire, succeeds, until};
+
+/// A device of `credential_device.py`, in a process of its own.
+struct Device {
+    child: Child,
+    said: Arc<Mutex<Vec<String>>>,
+}
+
+impl Device {
+    fn start(site: &Site, protocol: &str, file: &Path) -> Self {
+        let python = std::env::var("SEALWIRE_TEST_PYTHON").expect(
+            "SEALWIRE_TEST_PYTHON names a Python with paho-mqtt; `cargo xtask test` sets it",
+        );
+        let address = if protocol == "nats" { &site.addresses.nats } else { &site.addresses.mqtt };
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/credential_device.py");
+        let mut child = Command::new(python)
+            .args([script, protocol, &port(address).to_string()])
+            .arg(file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let (lines, heard) = (BufReader::new(child.stdout.take().unwrap()), Arc::clone(&said));
+        std::thread::spawn(move || {
+            lines.lines().map_while(Result::ok).for_each(|line| heard.lock().unwrap().push(line));
+        });
+        Self { child, said }
+    }
+
+    #[track_caller]
+    fn says(&self, wanted: &str) {
+        until(&format!("the device says {wanted}"), || {
+            self.said.lock().unwrap().iter().any(|line| line.contains(wanted)).then_some(())
+        });
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        // It may already have ended.
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+/// Gives an order about credentials.
+#[track_caller]
+fn order(site: &Site, words: &[&str]) -> String {
+    let data_dir = site.data_dir();
+    succeeds(&[&["sensor", "--data-dir", data_dir.to_str().unwrap()], words].concat())
+}
+
+fn member(file: &Path, name: &str) -> String {
+    let json: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    json[name].as_str().unwrap().to_owned()
+}
+
+/// Connects by MQTT with the credential Pump-1 and a last will for this topic, and is cut off.
+fn leaves_with_a_will(site: &Site, password: &str, topic: &str) {
+    let mut options = MqttOptions::new("Pump-1", "127.0.0.1", port(&site.addresses.mqtt));
+    options.set_credentials("Pump-1", password);
+    options.set_last_will(LastWill::new(topic, "gone", QoS::AtMostOnce, false));
+    let (_client, mut connection) = rumqttc::Client::new(options, 1);
+    let first = connection.iter().next();
+    assert!(matches!(first, Some(Ok(Event::Incoming(Packet::ConnAck(_))))), "{first:?}");
+}
+
+/// A NATS client that names a credential and its password.
+fn client(site: &Site, user: &str, password: &str) -> Nats {
+    let options = format!(r#""user":"{user}","pass":"{password}","#);
+    Nats::connect(port(&site.addresses.nats), &options)
+}
+
+#[test]
+fn a_device_speaks_as_its_own_sensor_and_as_no_other() {
+    let mut site = Site::start(&[]);
+    let output = site.data_dir().with_file_name("credentials");
+    let folder = output.to_str().unwrap();
+    // Without credentials every device is let in, until there is the first.
+    let mut anyone = Nats::device(&site);
+    assert_eq!(anyone.say("SUB > 1\r\n"), (vec![], true));
+    let added = order(&site, &["add", "Pump-1", "Pump-2", "--output", folder]);
+    assert!(added.contains("2 credentials added"), "{added}");
+    assert!(!anyone.goes_on(), "who has no credential loses the connection");
+    let [one, two] = ["Pump-1", "Pump-2"].map(|name| output.join(format!("{name}.json")));
+
+    let by_nats = Device::start(&site, "nats", &one);
+    let by_mqtt = Device::start(&site, "mqtt", &two);
+    by_nats.says("connected");
+    by_mqtt.says("connected");
+    for alias in ["Pump-1", "Pump-2"] {
+        let reading = site.wait_for_event("SENSOR_READING", |envelope| {
+            envelope["event"]["source"] == format!("Hall.{alias}")
+                && envelope["event"]["status"] == "SUCCESS"
+        });
+        let id = reading["envelope"]["sealwire"]["sensor"].as_str().unwrap().to_owned();
+        site.wait_for_event("CREDENTIAL_ADDED", |envelope| envelope["sealwire"]["sensor"] == id);
+        site.wait_for_event("CREDENTIAL_USED", |envelope| envelope["event"]["target"] == alias);
+    }
+
+    let password = member(&one, "mqtt_password");
+    for (user, password) in
+        [("Pump-2", password.as_str()), ("Pump-1", "wrong"), ("Pump-1", ""), ("Pump-3", "x")]
+    {
+        let (said, goes_on) = client(&site, user, password).say("");
+        assert!(!goes_on && said == ["-ERR 'Authorization Violation'"], "{user}: {said:?}");
+    }
+    assert!(!Nats::device(&site).say("").1, "nobody without credentials");
+
+    let mut device = client(&site, "Pump-1", &password);
+    assert_eq!(device.say("SUB Pump-1.receipt 1\r\n"), (vec![], true));
+    for words in [
+        "SUB Pump-2.poll 2",
+        "SUB Pump-2.read 3",
+        "SUB Pump-1.read 3",
+        "SUB *.poll 4",
+        "SUB Pump-1.* 5",
+        "SUB Pump-1.> 6",
+        "SUB > 7",
+        "SUB _INBOX.> 8",
+        "SUB $SYS.> 9",
+        "SUB $JS.> 10",
+        "SUB $MQTT.sub.> 11",
+        "SUB $SYS.REQ.USER.AUTH 12",
+        "PUB Pump-2.read 1\r\n1",
+        "PUB Pump-2.heartbeat 2\r\n{}",
+        "PUB Pump-2.disconnect 0\r\n",
+        "PUB Pump-1.poll 4\r\npoll",
+        "PUB picow.heartbeat 2\r\n{}",
+        "PUB _INBOX.a 0\r\n",
+        "PUB $JS.API.INFO 0\r\n",
+        "PUB $SYS.REQ.SERVER.PING 0\r\n",
+        "PUB $MQTT.sess.a 0\r\n",
+    ] {
+        let (said, goes_on) = device.say(&format!("{words}\r\n"));
+        let [refusal] = said.as_slice() else { panic!("{words}: {said:?}") };
+        assert!(refusal.starts_with("-ERR 'Permissions Violation"), "{words}: {refusal}");
+        assert!(goes_on, "{words}");
+    }
+    // The server publishes a last will in the name of its client.
+    for topic in ["Pump-2/disconnect", "Pump-1/disconnect"] {
+        leaves_with_a_will(&site, &password, topic);
+    }
+    let leaves = |alias: &'static str| {
+        move |envelope: &Value| envelope["event"]["source"] == format!("Hall.{alias}")
+    };
+    site.wait_for_event("SENSOR_DISCONNECTED", leaves("Pump-1"));
+    let gone = site.events("SENSOR_DISCONNECTED");
+    assert!(!gone.iter().any(|event| leaves("Pump-2")(&event["envelope"])), "{gone:?}");
+    // On its own topic, in the name of the other sensor.
+    let id: Value = serde_json::from_slice(&fs::read(&two).unwrap()).unwrap();
+    let id = id["sensors"][0]["id"].as_str().unwrap().to_owned();
+    let beat = format!(
+        r#"{{"alias":"Pump-2","id":"{id}","poll_interval":60000,"poll_topic":"Pump-1.poll","read_topic":"Pump-1.read"}}"#
+    );
+    device.say(&format!("PUB Pump-1.heartbeat {}\r\n{beat}\r\n", beat.len()));
+    site.wait_for_event("HEARTBEATS_REFUSED", |envelope| {
+        let message = envelope["event"]["message"].as_str().unwrap();
+        message.contains("its credential sends heartbeats on another topic")
+    });
+    until("the refusals are listed", || {
+        let refused = order(&site, &["refused"]);
+        let all = ["its password is wrong", "there is no credential", "it has no credentials"];
+        all.iter().all(|why| refused.contains(why)).then_some(())
+    });
+    site.wait_for_event("DEVICES_REFUSED", |envelope| envelope["event"]["target"] == "Pump-2");
+
+    for (name, device, protocol) in [("Pump-1", &by_nats, "nats"), ("Pump-2", &by_mqtt, "mqtt")] {
+        order(&site, &["revoke", name]);
+        device.says("closed");
+        site.wait_for_event("CREDENTIAL_REVOKED", |envelope| envelope["event"]["target"] == name);
+        let again = Device::start(&site, protocol, &output.join(format!("{name}.json")));
+        again.says(if protocol == "nats" { "Authorization Violation" } else { "refused" });
+    }
+    assert!(!device.goes_on(), "every connection of a revoked credential is closed");
+    site.stop();
+    // What was made outlives the site; it lets nobody in before there is a credential that stands.
+    site.start_again();
+    assert!(!Nats::device(&site).say("").1);
+    site.stop();
+}
+
+#[test]
+fn a_rotation_cuts_nobody_off_before_the_new_key_is_used() {
+    let mut site = Site::start(&[]);
+    let output = site.data_dir().with_file_name("credentials");
+    let (old, new) = (output.join("old"), output.join("new"));
+    let (old, new) = (old.to_str().unwrap(), new.to_str().unwrap());
+    order(&site, &["add", "Pump-1", "--output", old]);
+    let password = |folder: &str| member(&Path::new(folder).join("Pump-1.json"), "mqtt_password");
+    let mut device = client(&site, "Pump-1", &password(old));
+    assert!(device.say("").1);
+    order(&site, &["rotate", "Pump-1", "--output", new]);
+    assert!(device.say("").1 && client(&site, "Pump-1", &password(old)).say("").1);
+    assert!(client(&site, "Pump-1", &password(new)).say("").1);
+    assert!(!device.goes_on(), "the old key ends");
+    until("the old key lets nobody in", || {
+        (!client(&site, "Pump-1", &password(old)).say("").1).then_some(())
+    });
+    assert!(client(&site, "Pump-1", &password(new)).say("").1);
+    let listed = order(&site, &["list"]);
+    assert!(listed.contains("Pump-1"), "{listed}");
+    // The files are private, and nothing is replaced.
+    let data_dir = site.data_dir();
+    let again =
+        ["sensor", "--data-dir", data_dir.to_str().unwrap(), "add", "Pump-1", "--output", new];
+    let (code, _, said) = sealwire(&again);
+    assert!(code == Some(1) && said.contains("cannot create"), "{said}");
+    site.stop();
+}

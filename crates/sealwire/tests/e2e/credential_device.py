@@ -1,0 +1,97 @@
+"""A device with a credential: nats|mqtt PORT FILE. FILE is what `sealwire sensor add` wrote. Says on standard output what happens to it."""
+
+import base64
+import json
+import socket
+import sys
+
+import paho.mqtt.client as mqtt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+protocol, port, file = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+credential = json.load(open(file))
+sensor = credential["sensors"][0]
+heartbeat = {
+    "alias": sensor["alias"],
+    "id": sensor["id"],
+    "poll_interval": 300,
+    "poll_topic": sensor["poll_topic"],
+    "read_topic": sensor["read_topic"],
+    "disconnect_topic": sensor["disconnect_topic"],
+    "location": "Hall",
+}
+
+
+def say(words):
+    print(words, flush=True)
+
+
+def by_nats():
+    padded = credential["nkey_seed"] + "=" * (-len(credential["nkey_seed"]) % 8)
+    key = Ed25519PrivateKey.from_private_bytes(base64.b32decode(padded)[2:34])
+    stream = socket.create_connection(("127.0.0.1", port)).makefile("rwb")
+    nonce = json.loads(stream.readline()[5:])["nonce"]
+    raw = key.public_key().public_bytes_raw()
+    named = bytes([20 << 3]) + raw
+    crc = 0
+    for byte in named:
+        crc ^= byte << 8
+        for _ in range(8):
+            crc = ((crc << 1) ^ 0x1021) & 0xFFFF if crc & 0x8000 else (crc << 1) & 0xFFFF
+    public = base64.b32encode(named + crc.to_bytes(2, "little")).decode().rstrip("=")
+    signature = base64.urlsafe_b64encode(key.sign(nonce.encode())).decode().rstrip("=")
+    options = {"nkey": public, "sig": signature, "verbose": False, "lang": "python"}
+
+    def publish(subject, payload):
+        stream.write(f"PUB {subject} {len(payload)}\r\n{payload}\r\n".encode())
+
+    stream.write(f"CONNECT {json.dumps(options)}\r\nSUB {sensor['poll_topic']} 1\r\n".encode())
+    publish(sensor["heartbeat_topic"], json.dumps(heartbeat))
+    stream.write(b"PING\r\n")
+    stream.flush()
+    count = 0
+    while line := stream.readline():
+        if line.startswith(b"PONG"):
+            say("connected")
+        elif line.startswith(b"-ERR"):
+            say(line.decode().strip())
+        elif line.startswith(b"PING"):
+            stream.write(b"PONG\r\n")
+        elif line.startswith(b"MSG"):
+            stream.readline()
+            count += 1
+            publish(sensor["read_topic"], json.dumps({"value": 20 + count % 5, "seq": count}))
+        stream.flush()
+    say("closed")
+
+
+def by_mqtt():
+    topic = lambda name: sensor[name].replace(".", "/")
+    heartbeat.update({name: topic(name) for name in ("poll_topic", "read_topic", "disconnect_topic")})
+    count = 0
+
+    def on_connect(client, userdata, flags, reason, properties):
+        say("connected" if reason == 0 else f"refused: {reason}")
+        if reason != 0:
+            client.disconnect()
+            return
+        client.subscribe(topic("poll_topic"), 1)
+        client.publish(topic("heartbeat_topic"), json.dumps(heartbeat), 1)
+
+    def on_message(client, userdata, message):
+        nonlocal count
+        count += 1
+        client.publish(topic("read_topic"), json.dumps({"value": 20 + count % 5, "seq": count}), 1)
+
+    def on_disconnect(client, userdata, flags, reason, properties):
+        say("closed")
+        client.disconnect()
+
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=credential["mqtt_client_id"])
+    client.username_pw_set(credential["mqtt_user"], credential["mqtt_password"])
+    client.on_connect, client.on_message, client.on_disconnect = on_connect, on_message, on_disconnect
+    client.connect("127.0.0.1", port, keepalive=60)
+    client.loop_forever()
+
+
+by_nats() if protocol == "nats" else by_mqtt()

@@ -1,0 +1,280 @@
+//! Lets devices in. The devices' server asks for each connection who it is (NATS' auth callout),
+//! and this service answers from the site's credentials.
+//!
+//! It also closes the connections of a credential that was revoked, or of a key that has ended. The
+//! server names each connection by a number, in its question and when the connection ends.
+//!
+//! Invariant: every connection that was let in and has not ended is in [`Guests`], so that it can
+//! be closed.
+
+mod callout;
+mod guests;
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use access::sensors::{
+    Admission, Book, CredentialName, Offer, Refusal, Refused, SensorCredentials,
+};
+use async_nats::{Client, ConnectError, Message};
+use engine::{Password, accounts};
+use futures::StreamExt as _;
+use model::{Event, Subject, action};
+use nats::nkey::Seed;
+use serde_json::Value;
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use work::Service;
+
+use crate::sealing::ToSeal;
+use callout::{Answer, Question};
+use guests::{Guest, Guests};
+
+/// Where the server asks.
+const QUESTIONS: &str = "$SYS.REQ.USER.AUTH";
+/// Where the server tells that a device's connection has ended.
+const ENDINGS: &str = "$SYS.ACCOUNT.DEVICES.DISCONNECT";
+/// Where the server confirms that it closed a connection. Nobody listens there, but it carries out
+/// no order without such a subject.
+const CLOSED: &str = "door.closed";
+/// Time between two looks at keys that end and at refusals to seal.
+const TICK: Duration = Duration::from_secs(1);
+/// Pause between attempts to reconnect. It is short: devices that come back before the door are
+/// refused, and some of them give up after a few attempts.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(20);
+/// Questions that wait. The server asks again when a device comes again.
+const QUESTIONS_MAX: usize = 65_536;
+
+/// Lets devices in. The fields are what the service needs at its start.
+#[derive(Debug)]
+pub struct Door {
+    /// Connection to the system account of the devices' server.
+    pub client: Client,
+    /// The site's credentials.
+    pub credentials: SensorCredentials,
+    /// Whether devices without credentials are let in whatever credentials there are.
+    pub open: bool,
+    /// Signs the answers.
+    pub issuer: Seed,
+    /// Channel to the service that seals events.
+    pub events: mpsc::WeakSender<ToSeal>,
+}
+
+/// Connects to the devices' server as the one that answers its questions.
+///
+/// # Errors
+/// The server does not answer yet, or refuses the password.
+pub async fn connect(address: SocketAddr, password: &Password) -> Result<Client, ConnectError> {
+    password
+        .of_door()
+        .name("sealwire-door")
+        .subscription_capacity(QUESTIONS_MAX)
+        .reconnect_delay_callback(
+            |attempts| if attempts <= 1 { Duration::ZERO } else { RECONNECT_PAUSE },
+        )
+        .connect(format!("nats://{address}"))
+        .await
+}
+
+impl Service for Door {
+    const NAME: &'static str = "the door for devices";
+    type Error = async_nats::SubscribeError;
+
+    async fn run(self, shutdown: CancellationToken) -> Result<(), async_nats::SubscribeError> {
+        let mut questions = self.client.subscribe(QUESTIONS).await?;
+        let mut endings = self.client.subscribe(ENDINGS).await?;
+        let mut changed = self.credentials.watch();
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut keeper = Keeper {
+            door: self,
+            guests: Guests::default(),
+            server: String::new(),
+            used: HashSet::new(),
+            replaced: BTreeSet::new(),
+        };
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                // Before the questions: who was revoked is not let in again.
+                Ok(()) = changed.changed() => keeper.close_those_that_ended().await,
+                Some(ending) = endings.next() => keeper.forget(&ending.payload),
+                Some(question) = questions.next() => keeper.answer(question).await,
+                _ = ticks.tick() => keeper.tick().await,
+            }
+        }
+    }
+}
+
+struct Keeper {
+    door: Door,
+    guests: Guests,
+    /// Id of the server. Each start has another.
+    server: String,
+    /// Credentials of which the log records that they were used, with how: once a start.
+    used: HashSet<(String, bool)>,
+    /// Credentials whose new key was used, so that the one before it ends.
+    replaced: BTreeSet<CredentialName>,
+}
+
+impl Keeper {
+    async fn answer(&mut self, message: Message) {
+        let Some(reply) = message.reply else { return };
+        let Some(question) = Question::parse(&message.payload) else {
+            warn!("cannot understand the devices' server: its version may be too new");
+            return;
+        };
+        if self.server != question.server {
+            // Connections to a server that is gone are gone too.
+            self.guests = Guests::default();
+            self.server.clone_from(&question.server);
+        }
+        let answer = match self.admit(&question) {
+            Ok((guest, name, permissions)) => {
+                // First, so that a revocation from here on finds the connection.
+                if let Some(forgotten) = self.guests.enter(question.connection, guest) {
+                    self.close(forgotten).await;
+                }
+                Answer::LetIn { name, permissions }
+            }
+            Err(refused) => {
+                let who = refused.name().map_or_else(|| question.who(), ToString::to_string);
+                let by = question.by();
+                let refusal = Refusal::new(&who, &format!("{refused} ({by})"));
+                self.door.credentials.refused(refusal, clock::now());
+                Answer::Refused(refused.to_string())
+            }
+        };
+        let answer = callout::encode(&question, &answer, &self.door.issuer, clock::now());
+        if let Err(error) = self.door.client.publish(reply, answer.into()).await {
+            warn!(%error, "cannot answer the devices' server");
+        }
+    }
+
+    /// Decides whether a client is let in, and with which permissions.
+    fn admit(&mut self, question: &Question) -> Result<(Guest, String, Value), Refused> {
+        let now = clock::now();
+        let offer = question.offer();
+        let credentials = &self.door.credentials;
+        let is_open = self.door.open || credentials.look(Book::is_empty);
+        if offer == Offer::Nothing && is_open {
+            let permissions = accounts::open_permissions(question.speaks);
+            return Ok((Guest::Anyone, String::from("device"), permissions));
+        }
+        let admission = credentials.look(|book| {
+            let admission = book.admit(offer, now)?;
+            // A second client with the same id would end the session of the first.
+            let id = &question.client_id;
+            let is_of_another = id != admission.name.as_str() && book.has(id);
+            if is_of_another || self.guests.is_used_by_another(id, &admission.name) {
+                return Err(Refused::ClientId(admission.name));
+            }
+            Ok(admission)
+        })?;
+        let Admission { name, nkey, permissions, is_first_after_rotation } = admission;
+        if is_first_after_rotation {
+            self.replaced.insert(name.clone());
+        }
+        self.tell_use(&name, question);
+        let subjects =
+            |of: &BTreeSet<Subject>| -> Vec<String> { of.iter().map(String::from).collect() };
+        let (publish, subscribe) =
+            (subjects(&permissions.publish), subjects(&permissions.subscribe));
+        let publish: Vec<&str> = publish.iter().map(String::as_str).collect();
+        let subscribe: Vec<&str> = subscribe.iter().map(String::as_str).collect();
+        let permissions = accounts::own_permissions(&publish, &subscribe, question.speaks);
+        let client_id = question.client_id.clone();
+        let shown = name.to_string();
+        Ok((Guest::With { name, nkey, client_id }, shown, permissions))
+    }
+
+    /// Seals that a credential was used, once for each protocol since the site started.
+    fn tell_use(&mut self, name: &CredentialName, question: &Question) {
+        let is_mqtt = question.speaks == accounts::Speaks::Mqtt;
+        if !self.used.insert((name.to_string(), is_mqtt)) {
+            return;
+        }
+        let message = format!("credential {name}: a device connected {}", question.by());
+        let mut event = Event::site(action::CREDENTIAL_USED, "credentials", message, clock::now());
+        event.target = Some(name.to_string());
+        self.seal(event);
+    }
+
+    /// Closes the connections of credentials and keys that let nobody in any more, and those
+    /// without credentials once there are some.
+    async fn close_those_that_ended(&mut self) {
+        let is_open = self.door.open || self.door.credentials.look(Book::is_empty);
+        let ended = self.door.credentials.look(|book| {
+            self.guests.take_those(|guest| match guest {
+                Guest::Anyone => !is_open,
+                Guest::With { name, nkey, .. } => !book.stands(name, nkey),
+            })
+        });
+        for connection in ended {
+            self.close(connection).await;
+        }
+    }
+
+    async fn close(&self, connection: u64) {
+        let subject = format!("$SYS.REQ.SERVER.{}.KICK", self.server);
+        let order = format!(r#"{{"cid":{connection}}}"#);
+        info!(connection, "closing the connection of a device that is not let in any more");
+        let closed = self.door.client.publish_with_reply(subject, CLOSED, order.into());
+        if let Err(error) = closed.await {
+            warn!(%error, "cannot close the connection of a device");
+        }
+    }
+
+    fn forget(&mut self, ending: &[u8]) {
+        if let Some(connection) = callout::ended(ending) {
+            self.guests.leave(connection);
+        }
+    }
+
+    async fn tick(&mut self) {
+        let now = clock::now();
+        let is_over = |book: &Book| book.next_end().is_some_and(|end| end <= now);
+        if !self.replaced.is_empty() || self.door.credentials.look(is_over) {
+            let (credentials, replaced) = (self.door.credentials.clone(), self.replaced.clone());
+            // The change closes the connections of these keys.
+            let end_keys = move || {
+                credentials.change(|book| {
+                    replaced.iter().for_each(|name| book.replaced(name));
+                    book.end_old_keys(now);
+                    Ok(())
+                })
+            };
+            match work::blocking((), end_keys).await {
+                Ok(Ok(())) => self.replaced.clear(),
+                Ok(Err(error)) => warn!(%error, "cannot end a replaced key; trying again"),
+                Err(panic) => warn!(%panic, "cannot end a replaced key; trying again"),
+            }
+        }
+        for (Refusal { who, why }, count) in self.door.credentials.refusals_due(now) {
+            let message = match count {
+                1 => format!("{who} was refused: {why}"),
+                _ => format!("{who} was refused {count} times: {why}"),
+            };
+            let mut event = Event::site(action::DEVICES_REFUSED, "nats-server", message, now);
+            event.target = Some(who);
+            self.seal(event);
+        }
+    }
+
+    /// Hands an event over to be sealed. While there is no room it is lost, and the log of the
+    /// process says so: letting devices in must not wait for a full disk.
+    fn seal(&self, event: Event) {
+        let Some(events) = self.door.events.upgrade() else { return };
+        if let Err(error) = events.try_send(event.into()) {
+            warn!(%error, "cannot seal an event about a device's connection");
+        }
+    }
+}

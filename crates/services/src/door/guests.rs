@@ -1,0 +1,124 @@
+//! The connections that were let in, by the server's number of them. No IO.
+
+use std::collections::{BTreeMap, HashMap};
+
+use access::sensors::CredentialName;
+
+/// Who has a connection.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Guest {
+    /// A device without credentials.
+    Anyone,
+    /// The device of a credential.
+    With {
+        /// Name of the credential.
+        name: CredentialName,
+        /// The public key that it showed, or that belongs to its password.
+        nkey: String,
+        /// Its MQTT client id; empty for NATS, and if it has none.
+        client_id: String,
+    },
+}
+
+/// The connections that were let in and have not ended.
+#[derive(Debug, Default)]
+pub(super) struct Guests {
+    guests: BTreeMap<u64, Guest>,
+    /// Those with a credential and an MQTT client id, by that id: the credential, and how many
+    /// connections have it. A device that comes back before its old connection ended has two.
+    client_ids: HashMap<String, (CredentialName, usize)>,
+}
+
+impl Guests {
+    /// Most connections that are remembered: twice as many as the server lets in, because the end
+    /// of one may be missed while the site has no connection.
+    const MAX: usize = 2 * 65_536;
+
+    /// Remembers a connection. If there are too many, forgets the oldest and returns its number:
+    /// close it, because it could not be closed later.
+    ///
+    /// Ask [`Guests::is_used_by_another`] first.
+    pub(super) fn enter(&mut self, connection: u64, guest: Guest) -> Option<u64> {
+        self.leave(connection);
+        if let Guest::With { name, client_id, .. } = &guest
+            && !client_id.is_empty()
+        {
+            let nobody = || (name.clone(), 0);
+            self.client_ids.entry(client_id.clone()).or_insert_with(nobody).1 += 1;
+        }
+        self.guests.insert(connection, guest);
+        if self.guests.len() <= Self::MAX {
+            return None;
+        }
+        let oldest = *self.guests.first_key_value()?.0;
+        self.leave(oldest);
+        Some(oldest)
+    }
+
+    /// Forgets a connection that has ended.
+    pub(super) fn leave(&mut self, connection: u64) {
+        if let Some(guest) = self.guests.remove(&connection) {
+            self.release(&guest);
+        }
+    }
+
+    /// Whether the device of another credential has this MQTT client id.
+    pub(super) fn is_used_by_another(&self, id: &str, credential: &CredentialName) -> bool {
+        self.client_ids.get(id).is_some_and(|(name, _connections)| name != credential)
+    }
+
+    /// Takes out the connections of those guests, and returns their numbers.
+    pub(super) fn take_those(&mut self, are_meant: impl Fn(&Guest) -> bool) -> Vec<u64> {
+        let taken: Vec<(u64, Guest)> =
+            self.guests.extract_if(.., |_connection, guest| are_meant(guest)).collect();
+        taken.iter().for_each(|(_connection, guest)| self.release(guest));
+        taken.into_iter().map(|(connection, _guest)| connection).collect()
+    }
+
+    fn release(&mut self, guest: &Guest) {
+        let Guest::With { client_id, .. } = guest else { return };
+        if let Some((_name, connections)) = self.client_ids.get_mut(client_id) {
+            *connections -= 1;
+            if *connections == 0 {
+                self.client_ids.remove(client_id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: &str, client_id: &str) -> Guest {
+        let name = name.parse().unwrap();
+        Guest::With { name, nkey: String::from("U"), client_id: client_id.to_owned() }
+    }
+
+    #[test]
+    fn a_client_id_is_one_credentials_while_it_is_connected() {
+        let mut guests = Guests::default();
+        let [a, b] = ["a", "b"].map(|name| name.parse().unwrap());
+        guests.enter(1, with("a", "pico"));
+        guests.enter(2, with("a", ""));
+        assert!(guests.is_used_by_another("pico", &b) && !guests.is_used_by_another("pico", &a));
+        assert!(!guests.is_used_by_another("", &b) && !guests.is_used_by_another("other", &b));
+        guests.enter(3, with("a", "pico"));
+        guests.leave(1);
+        guests.leave(1);
+        assert!(guests.is_used_by_another("pico", &b), "its new connection is there");
+        assert_eq!(guests.take_those(|guest| *guest == with("a", "pico")), [3]);
+        assert!(!guests.is_used_by_another("pico", &b));
+    }
+
+    #[test]
+    fn no_connection_that_is_forgotten_stays_open() {
+        let mut guests = Guests::default();
+        for connection in 0..Guests::MAX as u64 {
+            assert_eq!(guests.enter(connection, Guest::Anyone), None);
+        }
+        assert_eq!(guests.enter(u64::MAX, with("a", "")), Some(0));
+        assert_eq!(guests.take_those(|guest| *guest != Guest::Anyone), [u64::MAX]);
+        assert_eq!(guests.take_those(|_guest| true).len(), Guests::MAX - 1);
+    }
+}
