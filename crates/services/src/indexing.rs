@@ -4,14 +4,19 @@
 //! counts and names it. It rebuilds an index that turns out to be damaged. It waits for faults that
 //! may pass, such as a full disk or too many open files, while sealing continues.
 
-use std::{collections::BTreeMap, ops::Range, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ops::{ControlFlow, Range},
+    path::Path,
+    time::Duration,
+};
 
 use index::{Entry, IndexBatch, IndexError, Indexer, Trouble};
 use ledger::{Ledger, ReadError};
 use model::{Envelope, SensorId, derive::Standing, error_chain};
 use prometheus::Histogram;
 use tokio::{
-    sync::oneshot,
+    sync::{oneshot, watch},
     task::JoinError,
     time::{Instant, sleep, sleep_until, timeout_at},
 };
@@ -108,109 +113,207 @@ impl Service for Indexing {
     }
 }
 
-async fn feed(
-    Indexing { ledger, mut indexer, mut reports, mut at_start, found_seconds }: Indexing,
-    shutdown: CancellationToken,
-) -> Result<Indexer, IndexingError> {
-    let found_at_start = ledger.size();
-    let mut size = ledger.watch_size();
-    let mut ready = Ready::nothing(indexer.next_leaf());
-    let (mut forget_at, mut pace) = (Instant::now(), Pace::at_once(Instant::now()));
-    let mut failing = Failing::default();
+async fn feed(indexing: Indexing, shutdown: CancellationToken) -> Result<Indexer, JoinError> {
+    let Indexing { ledger, mut indexer, reports, at_start, found_seconds } = indexing;
+    let mut feed = Feed {
+        size_at_start: ledger.size(),
+        size: ledger.watch_size(),
+        ledger,
+        reports,
+        at_start,
+        found_seconds,
+        ready: Ready::nothing(indexer.next_leaf()),
+        pace: Pace::at_once(Instant::now()),
+        forget_at: Instant::now(),
+        failing: Failing::default(),
+    };
     loop {
         let (next_leaf, passed_over) = (indexer.next_leaf(), indexer.passed_over());
-        reports.send(Indexed { next_leaf, passed_over });
-        if next_leaf >= found_at_start && !at_start.is_told() {
-            let (log, kept) = (ledger.clone(), ledger.orders().keep());
-            let telling = work::blocking(kept, move || {
-                let told = at_start.tell(&indexer, &log);
-                (indexer, at_start, told)
-            });
-            let told;
-            (indexer, at_start, told) = telling.await?;
-            if let Err(failure) = told {
-                indexer = recover(indexer, failure, &ledger, &mut failing).await?;
+        feed.reports.send(Indexed { next_leaf, passed_over });
+        let stepped;
+        (indexer, stepped) = feed.step(indexer, &shutdown).await?;
+        match stepped {
+            Ok(ControlFlow::Continue(())) => {}
+            Ok(ControlFlow::Break(())) => return Ok(indexer),
+            Err(failure) => {
+                indexer = feed.recover(indexer, &failure).await?;
                 if shutdown.run_until_cancelled(sleep(TRY_AGAIN_AFTER)).await.is_none() {
                     return Ok(indexer);
                 }
-                ready = Ready::nothing(indexer.next_leaf());
-                continue;
             }
         }
+    }
+}
+
+/// What feeds an index, apart from the index. Each step takes that and gives it back.
+struct Feed {
+    ledger: Ledger,
+    /// Size of the log when indexing began.
+    size_at_start: u64,
+    /// Tells when the log has grown.
+    size: watch::Receiver<u64>,
+    reports: Reports,
+    at_start: AtStart,
+    found_seconds: Histogram,
+    /// What was read already and comes next.
+    ready: Ready,
+    pace: Pace,
+    /// When erased envelopes are forgotten, at the earliest.
+    forget_at: Instant,
+    failing: Failing,
+}
+
+/// The index after a step, and what came of the step. [`JoinError`] says that the step panicked.
+type Stepped<T> = Result<(Indexer, Result<T, IndexingError>), JoinError>;
+
+impl Feed {
+    /// Tells those who wait for the start, or forgets erased envelopes, or applies a batch, for
+    /// which it waits. `Break` says that the site stops.
+    async fn step(
+        &mut self,
+        indexer: Indexer,
+        shutdown: &CancellationToken,
+    ) -> Stepped<ControlFlow<()>> {
+        let (indexer, done) = if self.has_to_tell(&indexer) {
+            self.tell(indexer).await?
+        } else if self.has_to_forget(&indexer) {
+            self.forget(indexer).await?
+        } else {
+            let goes_on = if self.ready.batch.is_empty() {
+                let more = self.more(indexer.has_to_forget());
+                shutdown.run_until_cancelled(more).await == Some(true)
+            } else {
+                !shutdown.is_cancelled()
+            };
+            if !goes_on {
+                return Ok((indexer, Ok(ControlFlow::Break(()))));
+            }
+            self.apply(indexer).await?
+        };
+        Ok((indexer, done.map(ControlFlow::Continue)))
+    }
+
+    /// Whether the index has the log as it was at the start, and somebody waits for that.
+    fn has_to_tell(&self, indexer: &Indexer) -> bool {
+        indexer.next_leaf() >= self.size_at_start && !self.at_start.is_told()
+    }
+
+    async fn tell(&mut self, indexer: Indexer) -> Stepped<()> {
+        let (log, mut at_start) = (self.ledger.clone(), std::mem::take(&mut self.at_start));
+        let telling = self.with(indexer, move |indexer| {
+            let told = at_start.tell(indexer, &log);
+            (at_start, told)
+        });
+        let (indexer, (at_start, told)) = telling.await?;
+        self.at_start = at_start;
+        Ok((indexer, told))
+    }
+
+    /// Whether erased envelopes are to be forgotten now, because the log is at rest.
+    fn has_to_forget(&self, indexer: &Indexer) -> bool {
+        indexer.has_to_forget()
+            && *self.size.borrow() <= indexer.next_leaf()
+            && Instant::now() >= self.forget_at
+    }
+
+    /// Forgets erased envelopes. If that fails, they stay marked for the next attempt.
+    async fn forget(&mut self, indexer: Indexer) -> Stepped<()> {
+        let (indexer, forgotten) = self.with(indexer, Indexer::forget).await?;
+        if indexer.has_to_forget() {
+            self.forget_at = Instant::now() + FORGET_AGAIN_AFTER;
+        }
+        if let Ok(false) = forgotten {
+            debug!("an open reader still holds erased data; trying again");
+        }
+        Ok((indexer, forgotten.map(|_is_done| ()).map_err(IndexingError::from)))
+    }
+
+    /// Waits until the log has more, and for the pace. If the index `forgets`, waits no longer than
+    /// until it is time to try that again. Returns `false` if the log has ended.
+    async fn more(&mut self, forgets: bool) -> bool {
+        let next_leaf = self.ready.batch.next_leaf();
+        let more = async { self.size.wait_for(|size| *size > next_leaf).await.is_ok() };
+        let is_more = if forgets {
+            timeout_at(self.forget_at, more).await.unwrap_or(true)
+        } else {
+            more.await
+        };
+        sleep_until(self.pace.if_wanted).await;
+        if self.at_start.is_told() {
+            let wanted = self.reports.wanted(next_leaf);
+            let _unwanted = timeout_at(self.pace.if_unwanted, wanted).await;
+        }
+        is_more
+    }
+
+    /// Applies the batch that is ready, or else reads one and applies that. If much is there, the
+    /// next batch is read while this one is applied.
+    async fn apply(&mut self, indexer: Indexer) -> Stepped<()> {
+        let first_leaf = indexer.next_leaf();
+        let ready = std::mem::replace(&mut self.ready, Ready::nothing(first_leaf));
         let next_leaf = ready.batch.next_leaf();
-        if ready.batch.is_empty() {
-            let is_idle = *size.borrow() <= next_leaf;
-            if indexer.has_to_forget() && is_idle && Instant::now() >= forget_at {
-                indexer = forget(indexer, ledger.orders().keep(), &mut failing).await?;
-                if indexer.has_to_forget() {
-                    forget_at = Instant::now() + FORGET_AGAIN_AFTER;
-                }
-                if indexer.next_leaf() != next_leaf {
-                    // The index was damaged, and begins anew at the first leaf.
-                    ready = Ready::nothing(indexer.next_leaf());
-                    continue;
-                }
-            }
-            let forgets = indexer.has_to_forget();
-            let more = async {
-                let more = async { size.wait_for(|size| *size > next_leaf).await.is_ok() };
-                if forgets { timeout_at(forget_at, more).await.unwrap_or(true) } else { more.await }
-            };
-            let gathered = async {
-                let is_more = more.await;
-                sleep_until(pace.if_wanted).await;
-                if at_start.is_told() {
-                    let _unwanted = timeout_at(pace.if_unwanted, reports.wanted(next_leaf)).await;
-                }
-                is_more
-            };
-            if shutdown.run_until_cancelled(gathered).await != Some(true) {
-                return Ok(indexer);
-            }
-        } else if shutdown.is_cancelled() {
-            return Ok(indexer);
-        }
-        // If much is there, the next batch is read while this one is applied.
-        let is_behind = ledger.size().saturating_sub(next_leaf) >= BEHIND;
-        let log = ledger.clone();
+        let is_behind = self.ledger.size().saturating_sub(next_leaf) >= BEHIND;
+        let log = self.ledger.clone();
         let reading = async move {
             let read = move || read(&log, next_leaf, u64::MAX);
             if is_behind { work::blocking((), read).await.map(Some) } else { Ok(None) }
         };
-        let (log, kept) = (ledger.clone(), ledger.orders().keep());
-        let found_seconds = found_seconds.clone();
+        let (log, size_at_start) = (self.ledger.clone(), self.size_at_start);
+        let found_seconds = self.found_seconds.clone();
         let begin = Instant::now();
-        let applying = work::blocking(kept, move || {
-            let first_leaf = indexer.next_leaf();
+        let applying = self.with(indexer, move |indexer| {
             let reads = ready.batch.is_empty() && !is_behind;
-            let ready = if reads { read(&log, next_leaf, u64::MAX) } else { Ok(ready) };
-            let applied = ready.and_then(|ready| {
-                apply(&mut indexer, &log, &ready)?;
-                if ready.batch.first_leaf() >= found_at_start {
-                    timings::observe(&found_seconds, ready.batch.received_at());
-                }
-                Ok(())
-            });
-            let leaves = indexer.next_leaf().saturating_sub(first_leaf);
-            (indexer, applied, leaves)
+            let ready = if reads { read(&log, next_leaf, u64::MAX)? } else { ready };
+            apply(indexer, &log, &ready)?;
+            if ready.batch.first_leaf() >= size_at_start {
+                timings::observe(&found_seconds, ready.batch.received_at());
+            }
+            Ok(())
         });
         let (applied, read) = tokio::join!(applying, reading);
-        let ((after, applied, leaves), read) = (applied?, read?);
-        indexer = after;
-        pace = Pace::after(begin, leaves);
-        let failure = match (applied, read.transpose()) {
-            (Ok(()), Ok(read)) => {
-                failing.is_over();
-                ready = read.unwrap_or_else(|| Ready::nothing(indexer.next_leaf()));
-                continue;
+        let ((indexer, applied), read) = (applied?, read?);
+        self.pace = Pace::after(begin, indexer.next_leaf().saturating_sub(first_leaf));
+        let applied = applied.and_then(|()| read.transpose()).map(|read| {
+            self.failing.is_over();
+            self.ready = read.unwrap_or_else(|| Ready::nothing(indexer.next_leaf()));
+        });
+        Ok((indexer, applied))
+    }
+
+    /// Replaces a damaged index with an empty one. If that fails too, as on a full disk, the next
+    /// use of the index finds it damaged again. Tells any other failure, which may pass.
+    async fn recover(
+        &mut self,
+        indexer: Indexer,
+        failure: &IndexingError,
+    ) -> Result<Indexer, JoinError> {
+        let indexer = if failure.is_damage() {
+            let (indexer, begun) = self.with(indexer, Indexer::begin_anew).await?;
+            let damage = error_chain(failure);
+            match begun {
+                Ok(()) => warn!(damage, "the index is damaged; rebuilding it from the log"),
+                Err(failure) => self.failing.tell(&failure.into()),
             }
-            (Err(failure), _) | (Ok(()), Err(failure)) => failure,
+            indexer
+        } else {
+            self.failing.tell(failure);
+            indexer
         };
-        indexer = recover(indexer, failure, &ledger, &mut failing).await?;
-        if shutdown.run_until_cancelled(sleep(TRY_AGAIN_AFTER)).await.is_none() {
-            return Ok(indexer);
-        }
-        ready = Ready::nothing(indexer.next_leaf());
+        self.ready = Ready::nothing(indexer.next_leaf());
+        Ok(indexer)
+    }
+
+    /// Does work on the index that blocks.
+    async fn with<T: Send + 'static>(
+        &self,
+        mut indexer: Indexer,
+        work: impl FnOnce(&mut Indexer) -> T + Send + 'static,
+    ) -> Result<(Indexer, T), JoinError> {
+        let working = work::blocking(self.ledger.orders().keep(), move || {
+            let done = work(&mut indexer);
+            (indexer, done)
+        });
+        working.await
     }
 }
 
@@ -234,41 +337,6 @@ impl Pace {
         let if_wanted = begin + of_leaves.clamp(GATHERING_MIN, GATHERING_MAX);
         Self { if_wanted, if_unwanted: begin + GATHERING_UNWANTED }
     }
-}
-
-/// Makes a damaged index anew. Tells any other failure, which may pass.
-async fn recover(
-    indexer: Indexer,
-    failure: IndexingError,
-    ledger: &Ledger,
-    failing: &mut Failing,
-) -> Result<Indexer, JoinError> {
-    if failure.is_damage() {
-        return begin_anew(indexer, &failure, ledger.orders().keep(), failing).await;
-    }
-    failing.tell(&failure);
-    Ok(indexer)
-}
-
-/// Replaces a damaged index with an empty one. If that fails too, as on a full disk, the next use
-/// of the index finds it damaged again.
-async fn begin_anew(
-    mut indexer: Indexer,
-    damage: &IndexingError,
-    kept: work::Kept,
-    failing: &mut Failing,
-) -> Result<Indexer, JoinError> {
-    let damage = error_chain(damage);
-    let beginning = work::blocking(kept, move || {
-        let begun = indexer.begin_anew();
-        (indexer, begun)
-    });
-    let (indexer, begun) = beginning.await?;
-    match begun {
-        Ok(()) => warn!(damage, "the index is damaged; rebuilding it from the log"),
-        Err(failure) => failing.tell(&failure.into()),
-    }
-    Ok(indexer)
 }
 
 /// Reports a lasting failure, at most once each [`TELL_PERIOD`].
@@ -426,28 +494,6 @@ fn apply_in_parts(
         }
     }
     Ok(())
-}
-
-/// Forgets erased envelopes. If that fails, they stay marked for the next attempt.
-async fn forget(
-    mut indexer: Indexer,
-    kept: work::Kept,
-    failing: &mut Failing,
-) -> Result<Indexer, IndexingError> {
-    let forgetting = work::blocking(kept.clone(), move || {
-        let forgotten = indexer.forget();
-        (indexer, forgotten)
-    });
-    let (indexer, forgotten) = forgetting.await?;
-    match forgotten {
-        Ok(true) => {}
-        Ok(false) => debug!("an open reader still holds erased data; trying again"),
-        Err(error) if error.trouble() == Trouble::Damage => {
-            return Ok(begin_anew(indexer, &error.into(), kept, failing).await?);
-        }
-        Err(error) => failing.tell(&IndexingError::Index(error)),
-    }
-    Ok(indexer)
 }
 
 /// Why indexing stopped.
