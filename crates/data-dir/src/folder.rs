@@ -263,6 +263,11 @@ impl DataDir {
         self.path.join(PANGEA)
     }
 
+    /// Path of the file with what devices have declared. It may not exist.
+    pub fn declarations(&self) -> PathBuf {
+        self.path.join("declarations")
+    }
+
     /// Path of the index. The file may be deleted while the site does not run.
     #[must_use]
     pub fn index(&self) -> PathBuf {

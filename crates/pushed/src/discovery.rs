@@ -11,7 +11,7 @@ use std::{
 };
 
 use model::{Protocol, Subject};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -32,7 +32,7 @@ pub(crate) struct Discovery {
 }
 
 /// A declared sensor.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Declared {
     rule: String,
     interval: Option<Duration>,
@@ -42,21 +42,24 @@ pub(crate) struct Declared {
     topic: Option<Subject>,
     /// Where in the payload the value stands; `None` if the payload is the value.
     path: Option<Pointer>,
+    /// The declaration, as far as it was read.
+    said: String,
 }
 
 /// The part of a declaration that is read. Each field has a short name, too.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 struct Config {
-    #[serde(rename = "~")]
+    #[serde(rename = "~", skip_serializing_if = "Option::is_none")]
     base: Option<String>,
     #[serde(alias = "stat_t")]
     state_topic: Option<String>,
-    #[serde(alias = "val_tpl")]
+    #[serde(alias = "val_tpl", skip_serializing_if = "Option::is_none")]
     value_template: Option<String>,
-    #[serde(alias = "unit_of_meas")]
+    #[serde(alias = "unit_of_meas", skip_serializing_if = "Option::is_none")]
     unit_of_measurement: Option<String>,
-    #[serde(alias = "dev_cla")]
+    #[serde(alias = "dev_cla", skip_serializing_if = "Option::is_none")]
     device_class: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
 }
 
@@ -68,6 +71,11 @@ impl Discovery {
     pub(crate) fn on(&self, topic: &Subject) -> impl Iterator<Item = &Declared> {
         let names = self.by_topic.get(topic).into_iter().flatten();
         names.filter_map(|name| self.declared.get(name))
+    }
+
+    /// The topics of the declarations in force, and what they say.
+    pub(crate) fn declarations(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.declared.iter().map(|(topic, declared)| (topic.as_str(), declared.said.as_str()))
     }
 
     /// Takes a declaration; an empty one withdraws what was declared.
@@ -91,6 +99,9 @@ impl Discovery {
             return mapping.refuse(&rule, reason);
         }
         match about.with(payload) {
+            Ok((declared, _)) if self.declared.get(topic) == Some(&declared) => {
+                mapping.nothing("the same was declared before");
+            }
             Ok((declared, subject)) => {
                 if let Some(former) = self.withdraw(topic).filter(|former| *former != subject) {
                     mapping.heard.push(Heard::Withdrawn(former));
@@ -124,12 +135,14 @@ impl Declared {
             unit: None,
             topic: None,
             path: None,
+            said: String::new(),
         }
     }
 
     fn with(mut self, payload: &[u8]) -> Result<(Self, Subject), String> {
         let config: Config = serde_json::from_slice(payload)
             .map_err(|error| format!("the declaration is not understood: {error}"))?;
+        self.said = serde_json::to_string(&config).expect("a declaration has only text keys");
         let topic = config.state_topic.ok_or("the declaration has no `state_topic`")?;
         let base = config.base.unwrap_or_default();
         let topic = match (topic.strip_prefix('~'), topic.strip_suffix('~')) {

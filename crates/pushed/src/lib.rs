@@ -61,7 +61,7 @@ mod topic;
 
 pub use device_time::{DeviceTime, Doubt};
 pub use mapper::{Mapper, PAYLOAD_BYTES_MAX};
-pub use mapping::{Heard, Mapping, Refusal};
+pub use mapping::{Heard, Mapping, Refusal, Request};
 pub use pushes::{At, Config, Counters, Pushes};
 pub use reading::{Flag, Reading};
 pub use recorded::Recorded;

@@ -11,6 +11,7 @@ use crate::{
     mapping::{Heard, Mapping, Refusal, reading_of, scalar, text_of},
     pointer::{Found, Pointer},
     reading::{self, Reading},
+    recorded::Recorded,
     rules::{Rule, Rules, Says, Value},
     sparkplug::Sparkplug,
     template::{Captures, Template},
@@ -44,6 +45,15 @@ impl Mapper {
     #[must_use]
     pub fn rules(&self) -> &Rules {
         &self.rules
+    }
+
+    /// The declarations in force, as messages. [`map`](Self::map) takes them up again.
+    pub fn declarations(&self) -> impl Iterator<Item = Recorded> {
+        self.discovery.declarations().map(|(topic, said)| Recorded {
+            topic: topic.to_owned(),
+            payload: said.as_bytes().to_vec(),
+            at: None,
+        })
     }
 
     /// Maps a message that came on this MQTT topic. The first rule that understands it counts; what
@@ -126,7 +136,10 @@ impl Mapper {
                 let about = Declared::about(rule, sensor.fill(captures));
                 self.discovery.hear(about, topic, payload, mapping);
             }
-            Says::Sparkplug => self.sparkplug.hear(rule, topic, payload, at, mapping),
+            Says::Sparkplug { asks_again } => {
+                self.sparkplug.hear(rule, topic, payload, at, mapping);
+                mapping.request = mapping.request.take().filter(|_| *asks_again);
+            }
         }
     }
 }

@@ -22,6 +22,17 @@ pub struct Mapping {
     pub refusals: Vec<Refusal>,
     /// What the message said besides values.
     pub heard: Vec<Heard>,
+    /// What the site asks of the device, because it does not know all that the message builds on.
+    pub request: Option<Request>,
+}
+
+/// A message to a device.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Request {
+    /// The MQTT topic.
+    pub topic: Subject,
+    /// The bytes of the message.
+    pub payload: Vec<u8>,
 }
 
 /// What a message says besides values.

@@ -6,7 +6,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use model::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A recorded message.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -24,14 +24,17 @@ pub struct Recorded {
 #[error("{0}; a line is {{\"topic\": ..., \"payload\": ...}} or has `payload_base64`")]
 pub struct InvalidRecord(String);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
     topic: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     payload_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<Timestamp>,
-    #[serde(rename = "source")]
+    #[serde(rename = "source", skip_serializing)]
     _source: Option<String>,
 }
 
@@ -54,5 +57,16 @@ impl Recorded {
             (None, None) => return Err(InvalidRecord(String::from("there is no payload"))),
         };
         Ok(Self { topic: line.topic, payload, at: line.at })
+    }
+
+    /// The message as one line, without a line end.
+    #[must_use]
+    pub fn into_line(self) -> String {
+        let (payload, payload_base64) = match String::from_utf8(self.payload) {
+            Ok(text) => (Some(text), None),
+            Err(bytes) => (None, Some(STANDARD.encode(bytes.as_bytes()))),
+        };
+        let line = Line { topic: self.topic, payload, payload_base64, at: self.at, _source: None };
+        serde_json::to_string(&line).expect("a message has only text keys")
     }
 }

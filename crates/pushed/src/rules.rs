@@ -35,8 +35,9 @@ pub(crate) enum Says {
     Text { sensor: Template, quantity: Template, unit: Option<String> },
     /// Home Assistant's discovery: where a sensor's values are, and what they are.
     Discovery { sensor: Template },
-    /// A message of a Sparkplug B node.
-    Sparkplug,
+    /// A message of a Sparkplug B node. If `asks_again`, the site asks a node for its birth when it
+    /// lacks it.
+    Sparkplug { asks_again: bool },
 }
 
 /// A value in a JSON payload.
@@ -70,6 +71,7 @@ struct RawRule {
     time_format: Option<Spanned<TimeFormat>>,
     utc_offset: Option<Spanned<String>>,
     interval_s: Option<Spanned<u64>>,
+    rebirth: Option<Spanned<bool>>,
     #[serde(default)]
     value: Vec<RawValue>,
 }
@@ -223,9 +225,15 @@ impl RawRule {
                     let reason = "`sensor` is group, node and device of the topic here";
                     return Err(Fault(Some(sensor.span()), String::from(reason)));
                 }
-                Says::Sparkplug
+                Says::Sparkplug {
+                    asks_again: self.rebirth.as_ref().is_none_or(|rebirth| *rebirth.get_ref()),
+                }
             }
         };
+        if let (Some(rebirth), false) = (&self.rebirth, matches!(says, Says::Sparkplug { .. })) {
+            let reason = "only `format = \"sparkplug\"` has a `rebirth`";
+            return Err(Fault(Some(rebirth.span()), String::from(reason)));
+        }
         Ok(Rule { name, topic, interval, says })
     }
 

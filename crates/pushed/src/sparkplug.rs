@@ -7,16 +7,20 @@
 //! connected, so it carries the number of that connection (`bdSeq`): the death of a former one
 //! comes late and says nothing of this one.
 //!
-//! Not here: commands, host states, and metrics that are tables, files or templates.
+//! Where the site lacks a birth (it has just started, or messages were lost), it asks the node for a
+//! new one: a command with the metric `Node Control/Rebirth` (rules `tck-id-operational-behavior-
+//! data-commands-ncmd-rebirth-*`).
+//!
+//! Not here: other commands, host states, and metrics that are tables, files or templates.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use model::Timestamp;
+use model::{Protocol, Subject, Timestamp};
 use prost::Message as _;
 
 use crate::{
     device_time,
-    mapping::{Heard, Mapping, reading_of},
+    mapping::{Heard, Mapping, Request, reading_of},
     reading::{Flag, Reading},
     rules::Rule,
 };
@@ -38,6 +42,8 @@ struct Node {
     metrics: BTreeMap<(String, String), u32>,
     /// Device and metric of each alias.
     aliases: BTreeMap<u64, (String, String)>,
+    /// When the node was asked for its birth.
+    asked_at: Option<Timestamp>,
 }
 
 /// The payload of every message.
@@ -101,16 +107,19 @@ struct Address<'a> {
     device: &'a str,
 }
 
-/// Types whose numbers are signed (section 6.4.16).
+/// Types whose numbers are signed, and that of a command (section 6.4.16).
 mod datatype {
     pub(super) const INT8: u32 = 1;
     pub(super) const INT16: u32 = 2;
     pub(super) const INT32: u32 = 3;
     pub(super) const INT64: u32 = 4;
+    pub(super) const BOOLEAN: u32 = 11;
 }
 
 /// The metric that numbers a node's connections.
 const BD_SEQ: &str = "bdSeq";
+/// The metric of a command that asks a node for its births.
+const REBIRTH: &str = "Node Control/Rebirth";
 
 impl Sparkplug {
     /// Most nodes that are remembered.
@@ -119,6 +128,9 @@ impl Sparkplug {
     const METRICS_MAX: usize = 10_000;
     /// Most metrics of one message.
     const METRICS_OF_MESSAGE_MAX: usize = 4_096;
+    /// Least time between two requests for the births of one node. A birth is large, and a node
+    /// that does not hear the request goes on as before.
+    const ASK_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
     pub(crate) fn hear(
         &mut self,
@@ -186,7 +198,10 @@ impl Sparkplug {
             _ => {}
         }
         let flag = (lost > 0).then_some(Flag::MessagesMissing(lost));
-        node.read(rule, &address, (payload, at), flag, mapping);
+        let is_known = node.read(rule, &address, (payload, at), flag, mapping);
+        if !node.is_born || lost > 0 || !is_known {
+            mapping.request = node.ask(&address, at);
+        }
     }
 }
 
@@ -262,6 +277,29 @@ impl Node {
         mapping.heard.push(Heard::Gone(address.name()));
     }
 
+    /// The request for the node's births, unless it was made just now.
+    fn ask(&mut self, address: &Address<'_>, at: Timestamp) -> Option<Request> {
+        let since = self.asked_at.map(|asked| at.unix_micros().abs_diff(asked.unix_micros()));
+        if since.is_some_and(|since| u128::from(since) < Sparkplug::ASK_AGAIN_AFTER.as_micros()) {
+            return None;
+        }
+        let topic = format!("spBv1.0/{}/NCMD/{}", address.group, address.node);
+        let topic = Subject::of_topic(&topic, Protocol::Mqtt).ok()?;
+        self.asked_at = Some(at);
+        let now = u64::try_from(at.unix_micros() / 1_000).ok();
+        let rebirth = Metric {
+            name: Some(String::from(REBIRTH)),
+            timestamp: now,
+            datatype: Some(datatype::BOOLEAN),
+            value: Some(Value::Boolean(true)),
+            ..Metric::default()
+        };
+        let request = Payload { timestamp: now, metrics: vec![rebirth], seq: None };
+        Some(Request { topic, payload: request.encode_to_vec() })
+    }
+
+    /// Reads the values of a message. Returns whether births have declared all of its metrics that
+    /// only an alias names.
     fn read(
         &self,
         rule: &Rule,
@@ -269,12 +307,14 @@ impl Node {
         (payload, at): (Payload, Timestamp),
         flag: Option<Flag>,
         mapping: &mut Mapping,
-    ) {
+    ) -> bool {
+        let mut is_known = true;
         let seq = payload.seq.and_then(|seq| u8::try_from(seq).ok());
         for metric in &payload.metrics {
             let (device, name) = match self.metric(address.device, metric) {
                 Ok(found) => found,
                 Err(reason) => {
+                    is_known &= metric.alias.is_none();
                     mapping.refuse(&rule.name, reason);
                     continue;
                 }
@@ -319,6 +359,7 @@ impl Node {
         if !mapping.is_understood() && mapping.refusals.is_empty() {
             mapping.nothing("the message has no metrics");
         }
+        is_known
     }
 
     /// Device and name of a metric.
@@ -392,6 +433,7 @@ fn signed(bits: u64, datatype: Option<u32>) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Mapper, Rules};
 
     #[test]
     fn a_negative_number_is_read_however_wide_it_was_sent() {
@@ -411,6 +453,46 @@ mod tests {
         ] {
             assert_eq!(signed(bits, datatype).ok().as_deref(), digits, "{bits:x} {datatype:?}");
         }
+    }
+
+    #[test]
+    fn a_node_whose_birth_is_lacking_is_asked_for_it_once_a_minute() {
+        let text = |more: &str| {
+            format!("[[rule]]\nname = \"s\"\ntopic = \"spBv1.0/#\"\nformat = \"sparkplug\"\n{more}")
+        };
+        let mapper = |more: &str| Mapper::new(Rules::parse(&text(more)).unwrap());
+        let mut asking = mapper("");
+        let data = |seq| {
+            let metric = Metric { alias: Some(7), ..Metric::default() };
+            Payload { seq: Some(seq), metrics: vec![metric], timestamp: None }.encode_to_vec()
+        };
+        let at =
+            |second: i64| Timestamp::from_unix_micros(1_800_000_000_000_000 + second * 1_000_000);
+        let mut asked =
+            |seq, second| asking.map("spBv1.0/g/DDATA/n/d", &data(seq), at(second)).request;
+        let request = asked(0, 0).unwrap();
+        assert_eq!(request.topic.as_str(), "spBv1//0.g.NCMD.n");
+        let payload = Payload::decode(request.payload.as_slice()).unwrap();
+        let [metric] = payload.metrics.as_slice() else { panic!("one metric") };
+        assert_eq!(metric.name.as_deref(), Some("Node Control/Rebirth"));
+        assert_eq!(metric.value, Some(Value::Boolean(true)));
+        assert_eq!((metric.datatype, payload.seq), (Some(11), None));
+        assert_eq!(payload.timestamp, Some(1_800_000_000_000));
+        assert_eq!(asked(1, 59), None);
+        assert!(asked(2, 60).is_some());
+        // The clock was set back. A node is not left alone for that.
+        assert_eq!(asked(3, 1), None);
+        assert!(asked(4, -86_400).is_some());
+        // What its births have said is enough.
+        let mut quiet = mapper("rebirth = false");
+        assert_eq!(quiet.map("spBv1.0/g/NDATA/n", &data(0), at(0)).request, None);
+        let birth = Metric { name: Some("x".into()), alias: Some(7), ..Metric::default() };
+        let birth = Payload { seq: Some(0), metrics: vec![birth], timestamp: None };
+        let mut born = mapper("");
+        let birth = birth.encode_to_vec();
+        assert_eq!(born.map("spBv1.0/g/NBIRTH/n", &birth, at(0)).request, None);
+        assert_eq!(born.map("spBv1.0/g/NDATA/n", &data(1), at(0)).request, None);
+        assert!(born.map("spBv1.0/g/NDATA/n", &data(3), at(0)).request.is_some(), "one is lost");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use model::subject::topic_of;
 use pushed::{DeviceTime, Heard, Mapper, Mapping, Reading, Recorded, Rules, preset};
 
 use crate::{
@@ -101,6 +102,12 @@ fn show(mapping: &Mapping) {
             }
         };
         output::line(&format!("      {line}"));
+    }
+    if let Some(request) = &mapping.request {
+        output::line(&format!(
+            "      the site asks for births on {}",
+            topic_of(request.topic.as_str())
+        ));
     }
     for refusal in &mapping.refusals {
         output::line(&format!("      REFUSED {refusal}"));

@@ -4,6 +4,8 @@
 //! so devices that flood it delay neither polls nor answers. While the queue of events is full, it
 //! does not read; messages then wait at the server, which cuts the connection if they are too many.
 
+mod declarations;
+
 use std::{
     collections::HashMap,
     convert::Infallible,
@@ -24,6 +26,7 @@ use crate::{
     known::Known,
     sealing::ToSeal,
 };
+pub use declarations::Declarations;
 
 /// A series at the start: its newest number, and the time since that number. The error says why
 /// that time is unknown.
@@ -38,6 +41,8 @@ pub struct Pushing {
     pub config: Config,
     /// The series at the start.
     pub series: SeriesAtStart,
+    /// What devices declared before the start.
+    pub declarations: Declarations,
     /// A connection to the devices of its own.
     pub devices: Devices,
     /// Channel to the service that seals events.
@@ -74,11 +79,12 @@ impl Service for Pushing {
 }
 
 async fn hear_all(pushing: Pushing, shutdown: CancellationToken) {
-    let Pushing { rules, config, series: SeriesAtStart(series), devices, events } = pushing;
+    let Pushing { rules, config, series, declarations, devices, events } = pushing;
     let started = Instant::now();
     let patterns = rules.patterns();
     let mut shell = Shell {
         mapper: Mapper::new(rules),
+        declarations,
         pushes: Pushes::new(config),
         devices,
         lost: None,
@@ -91,7 +97,11 @@ async fn hear_all(pushing: Pushing, shutdown: CancellationToken) {
     };
     shell.next = shell.patterns.len() as u64;
     shell.subscribe_to_all();
-    for (series, number, away) in series {
+    for message in shell.declarations.read().await {
+        let mapping = shell.mapper.map(&message.topic, &message.payload, clock::now());
+        mapping.heard.into_iter().for_each(|heard| shell.follow(heard));
+    }
+    for (series, number, away) in series.0 {
         let interval = shell.mapper.rules().interval_of(&series.rule);
         shell.pushes.restore(series, interval, number, away, at(now(started)));
     }
@@ -99,6 +109,7 @@ async fn hear_all(pushing: Pushing, shutdown: CancellationToken) {
         shell.lose_connection();
         shell.act().await;
         let wake_at = shell.pushes.poll_timeout().map(|due| started + due);
+        let wake_at = wake_at.into_iter().chain(shell.declarations.due()).min();
         let sleep = async {
             match wake_at {
                 Some(at) => sleep_until(at.into()).await,
@@ -113,13 +124,20 @@ async fn hear_all(pushing: Pushing, shutdown: CancellationToken) {
         }
         shell.hear();
         shell.pushes.handle_timeout(at(now(started)));
+        if shell.declarations.due().is_some_and(|due| due <= Instant::now()) {
+            shell.declarations.save(&shell.mapper).await;
+        }
     }
     shell.pushes.handle_stop(at(now(started)));
     shell.act().await;
+    if shell.declarations.due().is_some() {
+        shell.declarations.save(&shell.mapper).await;
+    }
 }
 
 struct Shell {
     mapper: Mapper,
+    declarations: Declarations,
     pushes: Pushes,
     devices: Devices,
     /// Why the connection was lost, if its end is not handled yet.
@@ -163,14 +181,15 @@ impl Shell {
         if !std::mem::take(&mut self.is_behind) {
             return;
         }
-        let mut said = Vec::new();
+        let (mut said, mut requests) = (Vec::new(), Vec::new());
         let lost = self.devices.hear(|message, came| {
             // A message comes once for each subscription that matches it.
             if !is_first(message.subscription, message.subject, &self.patterns) {
                 return;
             }
             let topic = topic_of(message.subject);
-            let mapping = self.mapper.map(&topic, message.payload, came.wall);
+            let mut mapping = self.mapper.map(&topic, message.payload, came.wall);
+            requests.extend(mapping.request.take());
             debug!(topic, readings = mapping.readings.len(), "a device reported");
             said.extend(mapping.heard.iter().filter(|heard| is_about_topics(heard)).cloned());
             self.pushes.handle(&topic, mapping, at(came));
@@ -178,8 +197,17 @@ impl Shell {
         if lost.is_some() {
             self.lost = lost;
         }
+        if !said.is_empty() {
+            self.declarations.changed();
+        }
         for heard in said {
             self.follow(heard);
+        }
+        for pushed::Request { topic, payload } in requests {
+            // Without a connection or room, the next message that lacks a birth asks again.
+            let connection = self.devices.connection();
+            let is_sent = connection.is_some_and(|it| it.publish(&topic, None, &payload));
+            debug!(%topic, is_sent, "asking a node for its births");
         }
     }
 

@@ -32,7 +32,7 @@ use services::{
     pipeline::Judging,
     polling::{self, Polling},
     progress::{Progress, progress},
-    pushing::{Pushing, SeriesAtStart},
+    pushing::{Declarations, Pushing, SeriesAtStart},
     queries::{LogQueries, Logs, Queries},
     sealing::{self, Sealing, ToSeal},
     timings,
@@ -199,7 +199,8 @@ impl<'a> Site<'a> {
                 series_max: config.polling.sensors_max,
                 new_series_per_minute: config.polling.new_sensors_per_minute,
             };
-            self.intake.run(Pushing { rules, config, series, devices, events });
+            let declarations = Declarations::of(self.data_dir.declarations());
+            self.intake.run(Pushing { rules, config, series, declarations, devices, events });
         }
         let bus = (devices, dropped, late_seconds);
         let heartbeats = (config.heartbeats, self.guard(config.open));

@@ -71,6 +71,7 @@ fn a_file_that_cannot_be_followed_says_where_and_what_is_allowed() {
         rule(&format!("{plain}\nformat = \"text\"")) + value,
         rule(&format!("{plain}\nformat = \"xml\"")) + value,
         rule("topic = \"a/b\"\nformat = \"sparkplug\"\nsensor = \"x\""),
+        rule(&format!("{plain}\nrebirth = true")) + value,
         rule(&format!("{plain}\nformat = \"discovery\"")) + value,
         rule(plain) + value + &rule(plain) + value,
         String::from("presets = [\"tasmotta\"]"),
@@ -79,7 +80,7 @@ fn a_file_that_cannot_be_followed_says_where_and_what_is_allowed() {
     insta::assert_snapshot!(refusals.join("\n"), @r#"
     the file has no rules; use `[[rule]]`, `presets`, or both
     line 3: key with no value, expected `=`
-    line 3: unknown field `topc`, expected one of `name`, `topic`, `format`, `sensor`, `time`, `time_format`, `utc_offset`, `interval_s`, `value`
+    line 3: unknown field `topc`, expected one of `name`, `topic`, `format`, `sensor`, `time`, `time_format`, `utc_offset`, `interval_s`, `rebirth`, `value`
     line 3: `#`: `>` is refused: it matches every message; use levels such as `*.heartbeat` or `plant/+/hello`
     line 4: `{c}` is not captured; there are {b}
     line 4: `{c}` is not captured; this rule captures nothing
@@ -95,6 +96,7 @@ fn a_file_that_cannot_be_followed_says_where_and_what_is_allowed() {
     line 7: a payload of `format = "text"` has no paths
     line 5: unknown variant `xml`, expected one of `json`, `text`, `discovery`, `sparkplug`
     line 5: `sensor` is group, node and device of the topic here
+    line 5: only `format = "sparkplug"` has a `rebirth`
     line 8: this format has no `[[rule.value]]`: the devices' own messages say what they send
     line 9: a rule before is called `r` already
     line 1: `tasmotta` is no preset; use tasmota, zigbee2mqtt, shelly-gen1, shelly-gen2, esphome, homeassistant, sparkplug

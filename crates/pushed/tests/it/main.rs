@@ -9,7 +9,7 @@ mod pushes;
 
 use std::fmt::Write as _;
 
-use model::Timestamp;
+use model::{Timestamp, subject::topic_of};
 use pushed::{DeviceTime, Heard, Mapper, Mapping, Recorded, Rules, preset};
 
 /// When messages came that do not say so.
@@ -50,6 +50,9 @@ fn shown(topic: &str, mapping: &Mapping) -> String {
             Heard::NoValues(rule) => format!("(nothing stands where `{rule}` looks for values)"),
         };
         writeln!(text, "  {line}").unwrap();
+    }
+    if let Some(request) = &mapping.request {
+        writeln!(text, "  asks on {}", topic_of(request.topic.as_str())).unwrap();
     }
     for refusal in &mapping.refusals {
         writeln!(text, "  refused: {refusal}").unwrap();

@@ -2,6 +2,7 @@
 //! the rules of all presets together, so a preset that took another's messages would show.
 
 use proptest::prelude::*;
+use pushed::Recorded;
 
 use crate::{all_presets, at, map_all};
 
@@ -23,6 +24,21 @@ recorded! {
     esphome_has_a_topic_for_each_sensor, "esphome";
     home_assistants_discovery_declares_topics, "homeassistant";
     a_sparkplug_node_is_born_reports_and_dies, "sparkplug";
+}
+
+#[test]
+fn what_was_declared_can_be_taken_up_again() {
+    let lines = include_str!("messages/homeassistant.jsonl");
+    let mut mapper = all_presets();
+    map_all(&mut mapper, lines);
+    let kept: Vec<String> = mapper.declarations().map(Recorded::into_line).collect();
+    assert!(!kept.is_empty());
+    let mut later = all_presets();
+    map_all(&mut later, &kept.join("\n"));
+    let again: Vec<String> = later.declarations().map(Recorded::into_line).collect();
+    assert_eq!(kept, again);
+    // Both understand the messages that follow in the same way.
+    assert_eq!(map_all(&mut mapper, lines), map_all(&mut later, lines));
 }
 
 #[test]

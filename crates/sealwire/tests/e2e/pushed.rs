@@ -165,7 +165,7 @@ fn a_topic_that_a_device_declares_is_heard() {
     let folder = TempDir::new().unwrap();
     let rules = folder.path().join("rules.toml");
     fs::write(&rules, "presets = [\"homeassistant\"]\n").unwrap();
-    let site = Site::start(&["--map", rules.to_str().unwrap()]);
+    let mut site = Site::start(&["--map", rules.to_str().unwrap()]);
     let text = fs::read_to_string(format!("{MESSAGES}/homeassistant.jsonl")).unwrap();
     let messages: Vec<_> = text.lines().map(recorded).collect();
     let [_, first, second, state, ..] = messages.as_slice() else { panic!("four messages") };
@@ -185,6 +185,64 @@ fn a_topic_that_a_device_declares_is_heard() {
     });
     assert_eq!(values["homeassistant/sensorBedroomT.temperature"], "23.20");
     assert_eq!(values["homeassistant/sensorBedroomH.humidity"], "43.70");
+    site.stop();
+    site.start_again();
+    let (topic, payload) = state;
+    let later = String::from_utf8(payload.clone()).unwrap().replace("23.20", "23.30");
+    let later = (topic.clone(), later.into_bytes());
+    until("the topic is heard without another declaration", || {
+        publish(&site, std::slice::from_ref(&later));
+        let readings = site.events("SENSOR_READING");
+        readings.iter().any(|event| event["envelope"]["event"]["new"] == "23.30").then_some(())
+    });
+}
+
+#[test]
+fn a_sparkplug_node_that_is_not_known_is_asked_for_its_births() {
+    let folder = TempDir::new().unwrap();
+    let rules = folder.path().join("rules.toml");
+    fs::write(&rules, "presets = [\"sparkplug\"]\n").unwrap();
+    let site = Site::start(&["--map", rules.to_str().unwrap()]);
+    let text = fs::read_to_string(format!("{MESSAGES}/sparkplug.jsonl")).unwrap();
+    let messages: Vec<_> = text.lines().map(recorded).collect();
+    let of = |verb: &str| {
+        let topic = format!("spBv1.0/plant/{verb}/press-7");
+        messages.iter().filter(move |(other, _)| other.starts_with(&topic)).cloned()
+    };
+    let births: Vec<_> = of("NBIRTH").chain(of("DBIRTH")).collect();
+    let data = of("DDATA").next().unwrap();
+
+    let mut options = MqttOptions::new("press-7", "127.0.0.1", port(&site.addresses.mqtt));
+    options.set_keep_alive(Duration::from_secs(5));
+    let (client, mut connection) = Client::new(options, 16);
+    client.subscribe("spBv1.0/plant/NCMD/press-7", QoS::AtLeastOnce).unwrap();
+    let mut acknowledged = 0;
+    for event in connection.iter() {
+        match event.unwrap() {
+            // The data names its metrics by aliases alone.
+            Event::Incoming(Packet::SubAck(_)) => {
+                client.publish(&data.0, QoS::AtLeastOnce, false, data.1.clone()).unwrap();
+            }
+            Event::Incoming(Packet::Publish(command)) => {
+                let said = String::from_utf8_lossy(&command.payload);
+                assert!(said.contains("Node Control/Rebirth"), "{command:?}");
+                for (topic, payload) in births.iter().chain([&data]) {
+                    client.publish(topic, QoS::AtLeastOnce, false, payload.clone()).unwrap();
+                }
+            }
+            Event::Incoming(Packet::PubAck(_)) => {
+                acknowledged += 1;
+                if acknowledged == births.len() + 2 {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    let level = site.wait_for_event("SENSOR_READING", |envelope| {
+        envelope["event"]["source"] == "plant/press-7/hydraulics.Oil/Level"
+    });
+    assert_eq!(level["envelope"]["event"]["new"], "0.1");
 }
 
 #[test]
