@@ -20,7 +20,7 @@ use std::{
 use access::{Scope, TokenName};
 use clap::{Args, Parser, Subcommand};
 use ledger::{LeafRanges, evidence::Bound};
-use model::{Pattern, SensorId, Timestamp};
+use model::{Heartbeat, Pattern, SensorId, Timestamp};
 use orders::LogName;
 use page_http::PageHost;
 use readings::Format;
@@ -174,6 +174,13 @@ pub(crate) struct UpArguments {
     /// Time that a sensor has to answer a poll, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(10..=60_000))]
     pub(crate) answer_timeout: u64,
+    /// Times that a poll without an answer is repeated, unless the sensor's heartbeat says how
+    /// often. The last repetition ends before the next poll is due.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=i64::from(Heartbeat::RETRIES_MAX)))]
+    pub(crate) retries: u8,
+    /// Maximum number of polls in flight. Further ones wait for an answer or a timeout.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) polls_in_flight: u32,
     /// Time without a heartbeat after which a sensor counts as lost, in seconds.
     #[arg(long, value_name = "S", default_value_t = 150, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) lost_after: u64,

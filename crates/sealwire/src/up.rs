@@ -44,8 +44,10 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
         rules,
         polling: poll::Config {
             answer_timeout: Duration::from_millis(arguments.answer_timeout),
+            retries: arguments.retries,
             lost_after: Duration::from_secs(arguments.lost_after),
             polls_per_second: arguments.polls_per_second,
+            polls_in_flight: arguments.polls_in_flight,
             new_sensors_per_minute: arguments.new_sensors_per_minute.max(arguments.simulate),
             ..poll::Config::default()
         },
