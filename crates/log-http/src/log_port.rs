@@ -71,6 +71,8 @@ pub struct LogPort {
     pub access_token: AccessToken,
     /// The poller's counters, for `/metrics`.
     pub counters: watch::Receiver<Counters>,
+    /// Counters of what devices report by themselves, for `/metrics`.
+    pub pushed: watch::Receiver<pushed::Counters>,
     /// Messages of the message bus that were dropped, for `/metrics`.
     pub dropped: Arc<AtomicU64>,
     /// Progress of the index.
@@ -93,6 +95,7 @@ struct Shared {
     for_metrics: Option<ApiTokens>,
     certificate: Option<watch::Receiver<Health>>,
     counters: watch::Receiver<Counters>,
+    pushed: watch::Receiver<pushed::Counters>,
     dropped: Arc<AtomicU64>,
     progress: Progress,
     lags: watch::Receiver<Vec<Lag>>,
@@ -114,6 +117,7 @@ impl Service for LogPort {
             for_metrics: self.guards_metrics.then_some(self.tokens),
             certificate: self.certificate,
             counters: self.counters,
+            pushed: self.pushed,
             dropped: self.dropped,
             progress: self.progress,
             lags: self.lags,
@@ -174,9 +178,11 @@ async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
             return unauthorized("to read metrics here, send an API token that may read");
         }
     }
-    let Shared { ledger, counters, dropped, progress, lags, timings, certificate, .. } = shared;
+    let Shared { ledger, counters, pushed, dropped, progress, lags, timings, certificate, .. } =
+        shared;
     let mut metrics = Exposition::default();
     metrics.counters(&counters.borrow(), dropped.load(Ordering::Relaxed));
+    metrics.pushed(&pushed.borrow());
     metrics.log(ledger.size(), progress.now().passed_over);
     metrics.followers(&lags.borrow());
     metrics.histograms(&ledger, &timings);

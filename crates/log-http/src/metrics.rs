@@ -93,6 +93,37 @@ impl Exposition {
         }
     }
 
+    /// What devices reported by themselves; all zero without rules for them.
+    pub(crate) fn pushed(&mut self, counters: &pushed::Counters) {
+        let pushed::Counters { readings, duplicates, refused, missing } = *counters;
+        for (name, help, value) in [
+            (
+                "sealwire_pushed_readings_total",
+                "Readings that devices reported by themselves.",
+                readings,
+            ),
+            (
+                "sealwire_pushed_duplicates_total",
+                "Of these, those that came twice and were sealed once.",
+                duplicates,
+            ),
+            (
+                "sealwire_pushed_refused_total",
+                "Messages that devices sent by themselves, or values in them, that were refused.",
+                refused,
+            ),
+            (
+                "sealwire_pushed_missing_total",
+                "Declared intervals of such devices that ended without a reading.",
+                missing,
+            ),
+        ] {
+            let counter = IntCounter::new(name, help).expect("a name of Prometheus'");
+            counter.inc_by(value);
+            self.add(&counter);
+        }
+    }
+
     /// The sizes of the log and of what the index left out.
     pub(crate) fn log(&mut self, leaves: u64, passed_over: u64) {
         for (name, help, value) in [
@@ -204,6 +235,7 @@ mod tests {
         };
         let mut metrics = Exposition::default();
         metrics.counters(&Counters { polls: 7, ..Counters::default() }, 3);
+        metrics.pushed(&pushed::Counters { refused: 5, ..pushed::Counters::default() });
         metrics.log(100, 2);
         metrics.followers(&[lag(Follower::Index, 90, false), lag(Follower::Pipeline, 10, true)]);
         metrics.histograms(&ledger, &[services::timings::seal_seconds()]);
@@ -216,6 +248,7 @@ mod tests {
             "sealwire_certificate_stuck 1",
             "sealwire_polls_total 7",
             "sealwire_dropped_total 3",
+            "sealwire_pushed_refused_total 5",
             "sealwire_leaves 100",
             "sealwire_index_passed_over_leaves 2",
             r#"sealwire_cursor_lag_leaves{cursor="index"} 10"#,

@@ -15,8 +15,11 @@ use std::{
 use model::{Pattern, PushedSeries, Subject, subject::topic_of};
 use nats::ConnectionError;
 use poll::Now;
-use pushed::{At, Config, Mapper, Pushes, Rules};
-use tokio::{sync::mpsc, time::sleep_until};
+use pushed::{At, Config, Counters, Mapper, Pushes, Rules};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep_until,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use work::Service;
@@ -47,6 +50,8 @@ pub struct Pushing {
     pub devices: Devices,
     /// Channel to the service that seals events.
     pub events: mpsc::Sender<ToSeal>,
+    /// Receives the counters after each round.
+    pub counters: watch::Sender<Counters>,
 }
 
 /// The series that the log knows at the start.
@@ -79,7 +84,7 @@ impl Service for Pushing {
 }
 
 async fn hear_all(pushing: Pushing, shutdown: CancellationToken) {
-    let Pushing { rules, config, series, declarations, devices, events } = pushing;
+    let Pushing { rules, config, series, declarations, devices, events, counters } = pushing;
     let started = Instant::now();
     let patterns = rules.patterns();
     let mut shell = Shell {
@@ -108,6 +113,9 @@ async fn hear_all(pushing: Pushing, shutdown: CancellationToken) {
     loop {
         shell.lose_connection();
         shell.act().await;
+        counters.send_if_modified(|counters| {
+            std::mem::replace(counters, shell.pushes.counters()) != *counters
+        });
         let wake_at = shell.pushes.poll_timeout().map(|due| started + due);
         let wake_at = wake_at.into_iter().chain(shell.declarations.due()).min();
         let sleep = async {

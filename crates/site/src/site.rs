@@ -185,9 +185,11 @@ impl<'a> Site<'a> {
         self.services.run(page_port);
 
         let late_seconds = timings::poll_late_seconds();
+        let (pushed_counters, watch_pushed) = watch::channel(pushed::Counters::default());
         let (known, counters, lags) = self
             .start_services(
                 (data, &dropped),
+                watch_pushed,
                 (log, late_seconds.clone()),
                 digest,
                 config.checkpoint_period,
@@ -200,7 +202,15 @@ impl<'a> Site<'a> {
                 new_series_per_minute: config.polling.new_sensors_per_minute,
             };
             let declarations = Declarations::of(self.data_dir.declarations());
-            self.intake.run(Pushing { rules, config, series, declarations, devices, events });
+            self.intake.run(Pushing {
+                rules,
+                config,
+                series,
+                declarations,
+                devices,
+                events,
+                counters: pushed_counters,
+            });
         }
         let bus = (devices, dropped, late_seconds);
         let heartbeats = (config.heartbeats, self.guard(config.open));
@@ -284,6 +294,7 @@ impl<'a> Site<'a> {
     async fn start_services(
         &mut self,
         (data, dropped): (async_nats::Client, &Arc<AtomicU64>),
+        pushed: watch::Receiver<pushed::Counters>,
         (log, late_seconds): (Reserved, Histogram),
         digest: String,
         checkpoint_period: Duration,
@@ -345,6 +356,7 @@ impl<'a> Site<'a> {
             log: public_log,
             access_token,
             counters: watch_counters.clone(),
+            pushed,
             dropped: Arc::clone(dropped),
             progress: progress.clone(),
             lags: watch_lags.clone(),

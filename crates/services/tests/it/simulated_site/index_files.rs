@@ -26,7 +26,8 @@ pub(super) struct IndexFiles {
     /// What was in the files when the process was killed.
     kept: RefCell<Option<[Option<Vec<u8>>; 3]>>,
     /// Whether a crash has cut the database. What reads a missing page finds the damage, and a site
-    /// may stop before anything does.
+    /// may stop before anything does. The last page of a long row can be missed by SQLite itself:
+    /// it then has zeros there, and the row fewer leaves.
     is_cut: Cell<bool>,
 }
 
@@ -92,10 +93,15 @@ impl IndexFiles {
             comparison.take_in(&batch);
         }
         let differences = comparison.finish(|leaf| truth.ordered_from(end).contains(leaf));
-        if let Err(error) = &differences
-            && error.trouble() == Trouble::Damage
-            && self.is_cut.get()
-        {
+        let is_damaged = match &differences {
+            Ok(differences) => !differences.is_empty(),
+            Err(error) => error.trouble() == Trouble::Damage,
+        };
+        if is_damaged && self.is_cut.take() {
+            // What an operator does then, as `sealwire doctor` says.
+            for suffix in SUFFIXES {
+                let _not_there = fs::remove_file(self.beside(suffix));
+            }
             return;
         }
         let differences = differences.unwrap();
