@@ -7,9 +7,8 @@
 //! connected, so it carries the number of that connection (`bdSeq`): the death of a former one
 //! comes late and says nothing of this one.
 //!
-//! Where the site lacks a birth (it has just started, or messages were lost), it asks the node for a
-//! new one: a command with the metric `Node Control/Rebirth` (rules `tck-id-operational-behavior-
-//! data-commands-ncmd-rebirth-*`).
+//! Where the site lacks a birth (it has just started, or messages were lost), it asks the node for
+//! a new one, by a command with the metric `Node Control/Rebirth` (chapter 5, "Commands").
 //!
 //! Not here: other commands, host states, and metrics that are tables, files or templates.
 
