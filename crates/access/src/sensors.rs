@@ -13,12 +13,14 @@
 //! - a sensor's id belongs to one credential at most;
 //! - no permission has a wildcard or a subject of the engines or of the site.
 
+mod admits;
 mod book;
 mod name;
 mod refusals;
 mod sensor;
 mod store;
 
+pub use admits::Admits;
 pub use book::{
     Admission, Book, BookError, Credential, CredentialDescription, Ends, Key, NewCredential, Offer,
     Refused,

@@ -26,4 +26,4 @@ pub use ca::Authority;
 pub use find::{FindError, find};
 pub use log::Log;
 pub use release::Release;
-pub use supervise::{Change, Engine};
+pub use supervise::{Change, Engine, Reload};

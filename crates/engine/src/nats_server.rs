@@ -2,7 +2,7 @@
 //! there.
 
 use std::{
-    fmt::Write as _,
+    fmt::{self, Write as _},
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -22,20 +22,53 @@ pub const PAYLOAD_BYTES_MAX: usize = 16 << 20;
 /// Name of the configuration file. The file and those it names are in the server's folder, where
 /// the server runs. So the folder may have any name, even one that is not UTF-8.
 const CONFIGURATION: &str = "nats-server.conf";
+/// Name of the file with the certificate chain and the key of the ports that other machines reach.
+const CERTIFICATE: &str = "site.pem";
+/// Time for a TLS handshake, in seconds. A microcontroller needs some for its arithmetic.
+const HANDSHAKE_SECONDS: u32 = 10;
 /// Name of the devices' server, as people see it.
 pub const DEVICES: &str = "nats-server";
 /// Name of the hosts' server, as people see it.
 pub const HOSTS: &str = "nats-server for hosts";
+
+/// A port of the devices' server.
+#[derive(Clone, Copy)]
+pub struct Port<'a> {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Certificate chain and key in PEM, if the port speaks TLS. It then speaks nothing else.
+    pub identity_pem: Option<&'a [u8]>,
+}
+
+impl fmt::Debug for Port<'_> {
+    /// Omits the key.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Port").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Port<'_> {
+    /// The port's TLS, for the configuration.
+    fn tls(&self) -> String {
+        match self.identity_pem {
+            Some(_) => format!(
+                "tls {{ cert_file: \"{CERTIFICATE}\", key_file: \"{CERTIFICATE}\", \
+                 timeout: {HANDSHAKE_SECONDS} }}\n"
+            ),
+            None => String::new(),
+        }
+    }
+}
 
 /// The server to which devices connect.
 #[derive(Debug)]
 pub struct ForDevices<'a> {
     /// Server name in logs and for JetStream.
     pub name: &'a str,
-    /// Address for NATS clients.
-    pub nats: SocketAddr,
-    /// Address for MQTT devices.
-    pub mqtt: SocketAddr,
+    /// Port for NATS clients.
+    pub nats: Port<'a>,
+    /// Port for MQTT devices.
+    pub mqtt: Port<'a>,
     /// The server's own folder, for configuration, log and JetStream's files.
     pub folder: &'a Path,
     /// Who the site is on this server.
@@ -61,27 +94,34 @@ impl ForDevices<'_> {
     /// Writes the configuration and returns how to start the server.
     ///
     /// MQTT needs JetStream for sessions, so it is enabled, with limits for that purpose. It does
-    /// not make readings durable; the ledger does. There is no TLS, not even for clients that ask
-    /// for it: some clients accept every offer, and would then refuse a certificate that they do
-    /// not know.
+    /// not make readings durable; the ledger does. A port without TLS has none even for clients
+    /// that ask for it: some clients accept every offer, and would then refuse a certificate that
+    /// they do not know.
     ///
     /// # Errors
     /// The folder cannot be written.
     pub fn prepare(&self, program: PathBuf) -> io::Result<Start> {
         let (accounts, callout) = self.site.accounts();
-        let mut configuration = general(self.name, self.nats);
+        let Self { nats, mqtt, folder, .. } = self;
+        if let Some(pem) = nats.identity_pem.or(mqtt.identity_pem) {
+            durable::create_folder(folder)?;
+            replace_certificate(folder, pem)?;
+        }
+        let mut configuration = general(self.name, nats.address);
         write!(
             configuration,
-            "jetstream {{\n  store_dir: \"jetstream\"\n  max_memory_store: 64MB\n  max_file_store: 1GB\n}}\n\
+            "{}jetstream {{\n  store_dir: \"jetstream\"\n  max_memory_store: 64MB\n  max_file_store: 1GB\n}}\n\
              accounts: {accounts}\n\
              system_account: {}\n\
              authorization {{ auth_callout: {callout} }}\n\
-             mqtt {{ listen: \"{}\" }}\n",
+             mqtt {{\n  listen: \"{}\"\n  {}}}\n",
+            nats.tls(),
             accounts::SYSTEM_ACCOUNT,
-            self.mqtt,
+            mqtt.address,
+            mqtt.tls(),
         )
         .expect("a text takes everything");
-        start(DEVICES, program, self.folder, &configuration)
+        start(DEVICES, program, folder, &configuration)
     }
 }
 
@@ -108,6 +148,15 @@ impl ForHosts<'_> {
         writeln!(configuration, "}}\naccounts: {accounts}").expect("a text takes everything");
         start(HOSTS, program, self.folder, &configuration)
     }
+}
+
+/// Writes another certificate for the devices' server. It shows it once it is told to read its
+/// files again.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn replace_certificate(folder: &Path, identity_pem: &[u8]) -> io::Result<()> {
+    durable::replace(&folder.join(CERTIFICATE), identity_pem)
 }
 
 fn general(name: &str, address: SocketAddr) -> String {

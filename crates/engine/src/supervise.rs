@@ -18,6 +18,7 @@ use std::{
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
     time::Duration,
 };
 
@@ -27,7 +28,7 @@ use rustix::{
 };
 use tokio::{
     process::{Child, Command},
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -96,6 +97,18 @@ pub struct Engine {
     log: Log,
     child: Child,
     started_at: Instant,
+    reload: Reload,
+}
+
+/// Has an engine read its files again. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Reload(Arc<Notify>);
+
+impl Reload {
+    /// Has the engine read its files again. One that is being restarted reads them anyway.
+    pub fn ask(&self) {
+        self.0.notify_one();
+    }
 }
 
 impl Engine {
@@ -108,7 +121,14 @@ impl Engine {
         let log = Log::new(start.log.clone());
         let child = spawn(&start, &log)?;
         info!(engine = start.name, pid = child.id(), "started");
-        Ok(Self { start, log, child, started_at: Instant::now() })
+        Ok(Self { start, log, child, started_at: Instant::now(), reload: Reload::default() })
+    }
+
+    /// Has the engine read its files again while it is supervised. It must be one that does so on
+    /// SIGHUP.
+    #[must_use]
+    pub fn reload(&self) -> Reload {
+        self.reload.clone()
     }
 
     /// The output of the engine.
@@ -131,6 +151,13 @@ impl Engine {
         loop {
             let ended = tokio::select! {
                 ended = self.child.wait() => ended,
+                () = self.reload.0.notified() => {
+                    // If the engine was just started and does not know the signal yet, it ends, and
+                    // its next start reads the files.
+                    info!(engine = self.start.name, "reads its files again");
+                    self.signal(Signal::HUP);
+                    continue;
+                }
                 () = shutdown.cancelled() => return self.stop().await,
             };
             let name = self.start.name;
@@ -166,12 +193,16 @@ impl Engine {
         }
     }
 
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
+            // The engine may have ended at this moment. Then there is nobody to ask.
+            let _ended = kill_process(pid, signal);
+        }
+    }
+
     async fn stop(mut self) {
         let name = self.start.name;
-        if let Some(pid) = self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
-            // The engine may have ended at this moment. Then there is nothing to stop.
-            let _ended = kill_process(pid, Signal::TERM);
-        }
+        self.signal(Signal::TERM);
         match timeout(STOP_TIMEOUT, self.child.wait()).await {
             Ok(_ended) => info!(engine = name, "stopped"),
             Err(_elapsed) => {

@@ -61,6 +61,12 @@ impl Tls {
     }
 }
 
+impl From<Arc<ClientConfig>> for Tls {
+    fn from(config: Arc<ClientConfig>) -> Self {
+        Self(config)
+    }
+}
+
 /// A connected socket.
 #[derive(Debug)]
 pub struct Wire {

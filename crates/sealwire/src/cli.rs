@@ -150,9 +150,17 @@ pub(crate) struct UpArguments {
     /// Port for NATS clients.
     #[arg(long, value_name = "P", default_value_t = 4222)]
     pub(crate) nats_port: u16,
+    /// Address on which devices reach NATS. If other machines reach it, it needs a certificate, and
+    /// each device a credential.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub(crate) nats_listen: IpAddr,
     /// Port for MQTT devices.
     #[arg(long, value_name = "P", default_value_t = 1883)]
     pub(crate) mqtt_port: u16,
+    /// Address on which devices reach MQTT. If other machines reach it, it needs a certificate, and
+    /// each device a credential.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub(crate) mqtt_listen: IpAddr,
     /// File with the certificate chain for ports that other machines reach, in PEM. Needs
     /// --tls-key [default: the certificate that `sealwire ca issue` made].
     #[arg(long, value_name = "FILE")]

@@ -3,7 +3,6 @@
 use std::{
     env,
     io::{self, Write as _},
-    net::Ipv4Addr,
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -34,8 +33,8 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
         listen: Listen {
             page: (arguments.http_listen, arguments.http_port).into(),
             log: (arguments.log_listen, arguments.log_port).into(),
-            nats: (Ipv4Addr::LOCALHOST, arguments.nats_port).into(),
-            mqtt: (Ipv4Addr::LOCALHOST, arguments.mqtt_port).into(),
+            nats: (arguments.nats_listen, arguments.nats_port).into(),
+            mqtt: (arguments.mqtt_listen, arguments.mqtt_port).into(),
         },
         certificate: both(arguments.tls_cert, arguments.tls_key)?,
         page_hosts: arguments.page_hosts,

@@ -7,9 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::{Client, Event};
+use async_nats::{Client, Event, rustls::ClientConfig};
 use engine::Credentials;
-use nats::{ConnectError, Connection, ConnectionError, Heard, Login, Message, nkey::Seed};
+use nats::{ConnectError, Connection, ConnectionError, Heard, Login, Message, Tls, nkey::Seed};
 use poll::Now;
 use tokio::{task::JoinSet, time::sleep};
 use tracing::{debug, info, warn};
@@ -23,6 +23,9 @@ const SUBSCRIPTION_MESSAGES_MAX: usize = 65_536;
 /// Outgoing messages to the hosts' server that the client holds. When it holds this many, a
 /// publisher waits.
 const OUTGOING_MESSAGES_MAX: usize = 4_096;
+
+/// What the servers' monitoring calls the site.
+const NAME: &str = "sealwire";
 
 /// One connection for each NATS account in which the site speaks. Messages of different accounts
 /// never share a connection, so the site cannot mistake one for another.
@@ -53,7 +56,7 @@ pub async fn connect(
 ) -> Result<Client, async_nats::ConnectError> {
     credentials
         .options()
-        .name("sealwire")
+        .name(NAME)
         .subscription_capacity(SUBSCRIPTION_MESSAGES_MAX)
         .client_capacity(OUTGOING_MESSAGES_MAX)
         // The client calls this before the very first attempt too, when there is nothing to wait
@@ -81,11 +84,35 @@ pub async fn connect(
         .await
 }
 
+/// The devices' server, as the site reaches it.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What the site believes about it, if it speaks TLS.
+    pub tls: Option<Arc<ClientConfig>>,
+}
+
+impl Server {
+    async fn dial(&self, seed: &Seed) -> Result<Connection<Now>, ConnectError> {
+        let login = Some(Login::Nkey(seed));
+        match &self.tls {
+            Some(tls) => {
+                let host = self.address.ip().to_string();
+                let (server, tls) =
+                    ((host.as_str(), self.address.port()), Tls::from(Arc::clone(tls)));
+                Connection::connect_secured(server, &tls, NAME, login).await
+            }
+            None => Connection::connect(self.address, NAME, login).await,
+        }
+    }
+}
+
 /// The connection to the devices' server. The caller drives it: it subscribes again after each
 /// reconnection.
 #[derive(Debug)]
 pub struct Devices {
-    address: SocketAddr,
+    server: Server,
     seed: Seed,
     /// Up, or lost and not given up yet: messages that arrived before the loss are still in it.
     connection: Option<Connection<Now>>,
@@ -109,9 +136,9 @@ impl Devices {
     ///
     /// # Errors
     /// The server does not answer yet, or refuses the key.
-    pub async fn connect(address: SocketAddr, seed: Seed) -> Result<Self, ConnectError> {
-        let connection = Some(dial(address, &seed).await?);
-        Ok(Self { address, seed, connection, connecting: JoinSet::new() })
+    pub async fn connect(server: Server, seed: Seed) -> Result<Self, ConnectError> {
+        let connection = Some(server.dial(&seed).await?);
+        Ok(Self { server, seed, connection, connecting: JoinSet::new() })
     }
 
     /// The connection, unless the site is reconnecting.
@@ -160,10 +187,10 @@ impl Devices {
     pub(crate) fn lose(&mut self, reason: &ConnectionError) {
         warn!(%reason, "the message bus is away");
         self.connection = None;
-        let (address, seed) = (self.address, self.seed.clone());
+        let (server, seed) = (self.server.clone(), self.seed.clone());
         self.connecting.spawn(async move {
             loop {
-                match dial(address, &seed).await {
+                match server.dial(&seed).await {
                     Ok(connection) => return connection,
                     Err(error) => debug!(%error, "the message bus does not answer yet"),
                 }
@@ -176,8 +203,4 @@ impl Devices {
 /// The stamp of what happens at this moment, by the clock of a service that started at `started`.
 pub(crate) fn now(started: Instant) -> Now {
     Now { monotonic: poll::Instant::after_start(started.elapsed()), wall: clock::now() }
-}
-
-async fn dial(address: SocketAddr, seed: &Seed) -> Result<Connection<Now>, ConnectError> {
-    Connection::connect(address, "sealwire", Some(Login::Nkey(seed))).await
 }

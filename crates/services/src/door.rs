@@ -12,12 +12,11 @@ mod guests;
 
 use std::{
     collections::{BTreeSet, HashSet},
-    net::SocketAddr,
     time::Duration,
 };
 
 use access::sensors::{
-    Admission, Book, CredentialName, Offer, Refusal, Refused, SensorCredentials,
+    Admission, Admits, Book, CredentialName, Offer, Refusal, Refused, SensorCredentials,
 };
 use async_nats::{Client, ConnectError, Message};
 use engine::{Password, accounts};
@@ -33,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use work::Service;
 
-use crate::sealing::ToSeal;
+use crate::{bus::Server, sealing::ToSeal};
 use callout::{Answer, Question};
 use guests::{Guest, Guests};
 
@@ -59,8 +58,8 @@ pub struct Door {
     pub client: Client,
     /// The site's credentials.
     pub credentials: SensorCredentials,
-    /// Whether devices without credentials are let in whatever credentials there are.
-    pub open: bool,
+    /// Whom the site lets in without a credential.
+    pub admits: Admits,
     /// Signs the answers.
     pub issuer: Seed,
     /// Channel to the service that seals events.
@@ -71,15 +70,18 @@ pub struct Door {
 ///
 /// # Errors
 /// The server does not answer yet, or refuses the password.
-pub async fn connect(address: SocketAddr, password: &Password) -> Result<Client, ConnectError> {
-    password
-        .of_door()
+pub async fn connect(server: &Server, password: &Password) -> Result<Client, ConnectError> {
+    let options = match &server.tls {
+        Some(tls) => password.of_door().require_tls(true).tls_client_config(tls.as_ref().clone()),
+        None => password.of_door(),
+    };
+    options
         .name("sealwire-door")
         .subscription_capacity(QUESTIONS_MAX)
         .reconnect_delay_callback(
             |attempts| if attempts <= 1 { Duration::ZERO } else { RECONNECT_PAUSE },
         )
-        .connect(format!("nats://{address}"))
+        .connect(format!("nats://{}", server.address))
         .await
 }
 
@@ -164,8 +166,7 @@ impl Keeper {
         let now = clock::now();
         let offer = question.offer();
         let credentials = &self.door.credentials;
-        let is_open = self.door.open || credentials.look(Book::is_empty);
-        if offer == Offer::Nothing && is_open {
+        if offer == Offer::Nothing && credentials.look(|book| self.door.admits.anyone(book)) {
             let permissions = accounts::open_permissions(question.speaks);
             return Ok((Guest::Anyone, String::from("device"), permissions));
         }
@@ -211,8 +212,8 @@ impl Keeper {
     /// Closes the connections of credentials and keys that let nobody in any more, and those
     /// without credentials once there are some.
     async fn close_those_that_ended(&mut self) {
-        let is_open = self.door.open || self.door.credentials.look(Book::is_empty);
         let ended = self.door.credentials.look(|book| {
+            let is_open = self.door.admits.anyone(book);
             self.guests.take_those(|guest| match guest {
                 Guest::Anyone => !is_open,
                 Guest::With { name, nkey, .. } => !book.stands(name, nkey),

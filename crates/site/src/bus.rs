@@ -1,7 +1,7 @@
 //! The two servers of the message bus, and the site's connections to them.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     sync::{Arc, atomic::AtomicU64},
 };
@@ -10,22 +10,25 @@ use data_dir::DataDir;
 use engine::{
     Authority, Credentials, Engine, OnDevices, Password, Traffic,
     ca::CredentialError,
-    nats_server::{self, ForDevices, ForHosts},
+    nats_server::{self, ForDevices, ForHosts, Port},
 };
 use model::derive;
 use nats::nkey::{Kind, Seed};
 use services::{
-    bus::{self, Connections, Devices},
+    bus::{self, Connections, Devices, Server},
     door,
 };
+use tls::Served;
 use tokio::try_join;
 
 use crate::{
     error::{EngineError, UpError},
-    ports::Reserved,
+    ports::{Reserved, is_open},
     ready::{BusError, connect},
 };
 
+/// Folder of the devices' server in the data directory.
+pub(crate) const FOLDER: &str = "nats";
 /// Subjects on the hosts' server, and who answers them.
 const TRAFFIC: Traffic<'_> =
     Traffic { of_components: &[derive::SUBJECT], of_site: &[model::query::SUBJECT] };
@@ -49,16 +52,25 @@ pub(crate) struct Bus {
     pub(crate) issuer: Seed,
 }
 
-/// Starts both servers and connects to them, `with_pushing` twice to that for devices. Cancelling
-/// kills the servers that were started.
+/// Starts both servers and connects to them, `with_pushing` twice to that for devices. The ports
+/// that other machines reach show the certificate in `served`. Cancelling kills the servers that
+/// were started.
 pub(crate) async fn start(
     data_dir: &DataDir,
     program: PathBuf,
     listening: Listening,
+    served: Option<&Served>,
     with_pushing: bool,
 ) -> Result<Bus, UpError> {
     let Listening { nats, mqtt, hosts } = listening;
     let (nats_address, hosts_address) = (nats.address(), hosts.address());
+    let server = Server {
+        address: from_here(nats_address),
+        tls: served.filter(|_| is_open(nats_address)).map(Served::client),
+    };
+    let identity = served.map(Served::now);
+    let pem = identity.as_ref().map(|identity| identity.pem());
+    let port = |address| Port { address, identity_pem: pem.filter(|_| is_open(address)) };
     let authority = Authority::new().map_err(no_credentials)?;
     let [own, issuer] =
         [Kind::User, Kind::Account].map(|kind| Seed::from_bytes(kind, &rand::random()));
@@ -68,9 +80,9 @@ pub(crate) async fn start(
 
     let for_devices = ForDevices {
         name: data_dir.name(),
-        nats: nats_address,
-        mqtt: mqtt.address(),
-        folder: &data_dir.engine("nats"),
+        nats: port(nats_address),
+        mqtt: port(mqtt.address()),
+        folder: &data_dir.engine(FOLDER),
         site: OnDevices { site: &own.public(), door: &password, issuer: &issuer.public() },
     };
     let for_hosts = ForHosts {
@@ -92,9 +104,9 @@ pub(crate) async fn start(
     let to_devices = async {
         // First, so that devices that come as soon as the server is there find somebody at the
         // door.
-        let dial = async || door::connect(nats_address, &password).await;
+        let dial = async || door::connect(&server, &password).await;
         let door = connect(&mut devices_server, dial).await?;
-        let dial = async || Devices::connect(nats_address, own.clone()).await;
+        let dial = async || Devices::connect(server.clone(), own.clone()).await;
         let devices = connect(&mut devices_server, dial).await?;
         let pushing = match with_pushing {
             true => Some(connect(&mut devices_server, dial).await?),
@@ -119,6 +131,16 @@ pub(crate) async fn start(
         hosts: hosts_address,
         issuer,
     })
+}
+
+/// The address at which this machine reaches one on which a server listens.
+fn from_here(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        IpAddr::V4(_) | IpAddr::V6(_) => {}
+    }
+    address
 }
 
 /// No credentials could be made that distinguish the site from other clients of the bus.

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use access::sensors::Admits;
 use model::Pattern;
 use page_http::PageHost;
 
@@ -47,6 +48,19 @@ pub struct Config {
     pub key_file: Option<PathBuf>,
     /// Time between two checkpoints while the log grows.
     pub checkpoint_period: Duration,
+}
+
+impl Config {
+    /// Whom the site lets in without a credential.
+    pub(crate) fn admits(&self) -> Admits {
+        if self.open {
+            Admits::Anyone
+        } else if self.listen.opens_devices() {
+            Admits::NobodyElse
+        } else {
+            Admits::AnyoneAtFirst
+        }
+    }
 }
 
 /// Addresses on which the site listens.

@@ -72,8 +72,8 @@ pub(crate) struct ComponentMissing(pub(crate) &'static str);
 /// Simulated sensors are to be let in where devices need credentials.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error(
-    "this site asks devices for credentials, and simulated sensors have none: start it with --open, \
-     or without --simulate"
+    "this site asks devices for credentials, and simulated sensors have none: start it without \
+     --simulate, or on loopback with --open"
 )]
 pub(crate) struct SimulatedHaveNone;
 

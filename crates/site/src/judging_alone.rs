@@ -77,7 +77,7 @@ impl JudgingAlone {
         // It ends with the engines, which hold the senders.
         engines
             .run_unfailing("the outages", async move { while changed.recv().await.is_some() {} });
-        let bus = Box::pin(bus::start(&data_dir, nats_server, listening, false)).await?;
+        let bus = Box::pin(bus::start(&data_dir, nats_server, listening, None, false)).await?;
         for server in bus.servers {
             let supervised = server.supervise(changes.clone(), engines.stop.clone());
             engines.run_unfailing("nats-server", supervised);

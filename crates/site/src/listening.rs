@@ -8,7 +8,7 @@ use tls::{HostName, Served};
 use crate::{
     bus,
     config::Listen,
-    ports::{LOOPBACK, PortError, Reserved, reserve},
+    ports::{LOOPBACK, PortError, Reserved, is_open, reserve},
 };
 
 /// Paths of the engines' programs.
@@ -34,14 +34,26 @@ impl Listen {
         [page, log, nats, mqtt].into_iter().any(|address| is_open(*address))
     }
 
-    /// Refuses to open a port to other machines without what protects it there.
-    pub(crate) fn check(&self, has_certificate: bool) -> Result<(), Unprotected> {
-        for (what, address) in [("NATS", self.nats), ("MQTT", self.mqtt)] {
-            if is_open(address) {
-                return Err(Unprotected::Devices { what, address });
+    /// Whether devices on other machines reach the site.
+    pub(crate) fn opens_devices(&self) -> bool {
+        [self.nats, self.mqtt].into_iter().any(is_open)
+    }
+
+    /// Refuses to open a port to other machines without what protects it there. `lets_anyone_in`
+    /// says whether devices need no credentials.
+    pub(crate) fn check(
+        &self,
+        has_certificate: bool,
+        lets_anyone_in: bool,
+    ) -> Result<(), Unprotected> {
+        let devices = [("NATS", self.nats), ("MQTT", self.mqtt)];
+        for (what, address) in devices {
+            if is_open(address) && lets_anyone_in {
+                return Err(Unprotected::Open { what, address });
             }
         }
-        for (what, address) in [("the page", self.page), ("the log", self.log)] {
+        let people = [("the page", self.page), ("the log", self.log)];
+        for (what, address) in devices.into_iter().chain(people) {
             if is_open(address) && !has_certificate {
                 return Err(Unprotected::Plain { what, address });
             }
@@ -66,11 +78,6 @@ impl Listening {
     }
 }
 
-/// Whether other machines reach this address.
-pub(crate) fn is_open(address: SocketAddr) -> bool {
-    !address.ip().to_canonical().is_loopback()
-}
-
 /// The listener of a port for HTTP, encrypted if other machines reach it.
 pub(crate) fn listener(port: Reserved, served: Option<&Served>) -> Listener {
     match served.filter(|_| is_open(port.address())) {
@@ -79,17 +86,26 @@ pub(crate) fn listener(port: Reserved, served: Option<&Served>) -> Listener {
     }
 }
 
-/// URL of a port for HTTP, under the name by which clients can check its certificate.
-pub(crate) fn url(address: SocketAddr, served: Option<&Served>) -> String {
+/// The schemes of a protocol's URLs: in clear text, and with TLS.
+#[derive(Clone, Copy)]
+pub(crate) struct Schemes(&'static str, &'static str);
+
+pub(crate) const HTTP: Schemes = Schemes("http", "https");
+pub(crate) const NATS: Schemes = Schemes("nats", "tls");
+pub(crate) const MQTT: Schemes = Schemes("mqtt", "mqtts");
+
+/// URL of a port, under the name by which clients can check its certificate.
+pub(crate) fn url(schemes: Schemes, address: SocketAddr, served: Option<&Served>) -> String {
+    let Schemes(plain, encrypted) = schemes;
     let Some(served) = served.filter(|_| is_open(address)) else {
-        return format!("http://{address}");
+        return format!("{plain}://{address}");
     };
     let (identity, own) = (served.now(), address.ip().to_string());
     let names = identity.names();
     let name = names.iter().find(|name| name.as_str() == own).or_else(|| names.first());
     match name.map(HostName::in_url) {
-        Some(name) => format!("https://{name}:{}", address.port()),
-        None => format!("https://{address}"),
+        Some(name) => format!("{encrypted}://{name}:{}", address.port()),
+        None => format!("{encrypted}://{address}"),
     }
 }
 
@@ -105,10 +121,11 @@ pub(crate) enum Unprotected {
     Plain { what: &'static str, address: SocketAddr },
     /// Anyone would be a device.
     #[error(
-        "{what} cannot listen on {address}, which other machines reach: devices have no credentials \
-         yet, so anyone there could speak for every device"
+        "{what} cannot listen on {address}, which other machines reach, with --open: anyone there \
+         could speak for every device. Leave out --open, and make a credential for each device with \
+         `sealwire sensor add`"
     )]
-    Devices { what: &'static str, address: SocketAddr },
+    Open { what: &'static str, address: SocketAddr },
 }
 
 #[cfg(test)]
@@ -121,17 +138,23 @@ mod tests {
         let at = |text: &str| -> SocketAddr { text.parse().unwrap() };
         for address in ["127.0.0.1:0", "127.8.8.8:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
             let listen = Listen { page: at(address), ..local };
-            assert!(!listen.is_open() && listen.check(false).is_ok(), "{address}");
+            assert!(!listen.is_open() && listen.check(false, true).is_ok(), "{address}");
         }
         for address in ["0.0.0.0:0", "10.0.0.1:1", "[::]:1", "[fd00::1]:1", "[::ffff:10.0.0.1]:1"] {
             let address = at(address);
-            for listen in [Listen { page: address, ..local }, Listen { log: address, ..local }] {
-                let refusal = listen.check(false).unwrap_err().to_string();
+            let people = [Listen { page: address, ..local }, Listen { log: address, ..local }];
+            let devices = [Listen { nats: address, ..local }, Listen { mqtt: address, ..local }];
+            for listen in people.into_iter().chain(devices) {
+                let refusal = listen.check(false, false).unwrap_err().to_string();
                 assert!(refusal.contains("sealwire ca init") && refusal.contains("--tls-cert"));
-                assert!(listen.is_open() && listen.check(true).is_ok(), "{address}");
+                assert!(listen.is_open() && listen.check(true, false).is_ok(), "{address}");
             }
-            for listen in [Listen { nats: address, ..local }, Listen { mqtt: address, ..local }] {
-                assert!(listen.check(true).unwrap_err().to_string().contains("credentials"));
+            for listen in people {
+                assert!(!listen.opens_devices() && listen.check(true, true).is_ok());
+            }
+            for listen in devices {
+                let refusal = listen.check(true, true).unwrap_err().to_string();
+                assert!(listen.opens_devices() && refusal.contains("sealwire sensor add"));
             }
         }
     }

@@ -47,6 +47,11 @@ impl Reserved {
     }
 }
 
+/// Whether other machines reach this address.
+pub(crate) fn is_open(address: SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
+}
+
 /// Reserves this port, which must become free soon; port 0 finds a free one. `what` and `flag`
 /// appear in the error.
 pub(crate) async fn reserve(

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use access::{AccessToken, Gate};
+use access::{AccessToken, Gate, sensors::Admits};
 use data_dir::{Addresses, DataDir, RunFile};
 use engine::{Authority, Change, Engine, Log, wash_host};
 use index::Reader;
@@ -46,12 +46,12 @@ use tracing::warn;
 
 use crate::{
     bus,
-    certificate::Certificate,
+    certificate::{Certificate, DevicesCertificate},
     config::{Config, REGISTRY_PLACES},
     error::{ComponentMissing, EngineError, IoFailure, ServiceEnded, UpError},
-    listening::{Listening, Programs, is_open, listener, url},
+    listening::{HTTP, Listening, MQTT, NATS, Programs, listener, url},
     part::Part,
-    ports::Reserved,
+    ports::{Reserved, is_open},
     ready::{Page, PageSilent, page_answers},
     start_files::{NO_ORDERS, NO_RUN_FILE},
     workloads,
@@ -107,10 +107,10 @@ impl<'a> Site<'a> {
         let Listening { page, host: _, bus: bus::Listening { nats, mqtt, .. }, log } = listening;
         let served = certificate.as_ref().map(|certificate| &certificate.served);
         let addresses = Addresses {
-            http: url(page.address(), served),
-            log: url(log.address(), served),
-            nats: format!("nats://{}", nats.address()),
-            mqtt: format!("mqtt://{}", mqtt.address()),
+            http: url(HTTP, page.address(), served),
+            log: url(HTTP, log.address(), served),
+            nats: url(NATS, nats.address(), served),
+            mqtt: url(MQTT, mqtt.address(), served),
             vkey: ledger.vkey().to_string(),
         };
         Self {
@@ -139,6 +139,7 @@ impl<'a> Site<'a> {
         programs: Programs,
         progress: &(impl Fn(&str) + Sync),
     ) -> Result<Page, UpError> {
+        let admits = config.admits();
         let (changes, changed) = mpsc::channel(CHANGES_MAX);
         self.seal_changes(changed);
         self.seal_own(action::SITE_STARTED, "starts");
@@ -146,8 +147,15 @@ impl<'a> Site<'a> {
         progress("starting nats-server");
         let Listening { page, host, log, bus } = listening;
         let with_pushing = config.rules.is_some();
-        let starting = bus::start(self.data_dir, programs.nats_server, bus, with_pushing);
+        let served = self.certificate.as_ref().map(|it| it.served.clone());
+        let served = served.filter(|_| config.listen.opens_devices());
+        let starting =
+            bus::start(self.data_dir, programs.nats_server, bus, served.as_ref(), with_pushing);
         let bus = Box::pin(starting).await?;
+        if let (Some(served), [devices, _]) = (served, &bus.servers) {
+            let (folder, reload) = (self.data_dir.engine(bus::FOLDER), devices.reload());
+            self.services.run(DevicesCertificate { served, folder, reload });
+        }
         for server in bus.servers {
             let supervised = server.supervise(changes.clone(), self.bus.stop.clone());
             self.bus.run_unfailing("nats-server", supervised);
@@ -157,7 +165,7 @@ impl<'a> Site<'a> {
         self.services.run(Door {
             client: door,
             credentials: self.operator.credentials().clone(),
-            open: config.open,
+            admits,
             issuer: bus.issuer,
             events: self.events.downgrade(),
         });
@@ -213,7 +221,7 @@ impl<'a> Site<'a> {
             });
         }
         let bus = (devices, dropped, late_seconds);
-        let heartbeats = (config.heartbeats, self.guard(config.open));
+        let heartbeats = (config.heartbeats, self.guard(admits));
         self.start_polling(config.polling, heartbeats, known, bus, (counters, lags));
         if config.simulate > 0 {
             let (nats, stop) = (self.addresses.nats.clone(), self.intake.stop.clone());
@@ -407,11 +415,11 @@ impl<'a> Site<'a> {
 
     /// Takes heartbeats of devices that have a credential for the sensor, once there are
     /// credentials.
-    fn guard(&self, open: bool) -> Guard {
+    fn guard(&self, admits: Admits) -> Guard {
         let credentials = self.operator.credentials().clone();
         Guard::new(move |subject, heartbeat| {
             credentials.look(|book| {
-                if open || book.is_empty() { Ok(()) } else { book.covers(subject, heartbeat) }
+                if admits.anyone(book) { Ok(()) } else { book.covers(subject, heartbeat) }
             })
         })
     }

@@ -7,7 +7,6 @@
 
 use std::io;
 
-use access::sensors::Book;
 use data_dir::{Addresses, DataDir, RunFile};
 use engine::{find, release, sandbox};
 use ledger::Writer;
@@ -51,7 +50,7 @@ pub async fn run(
         wash: find(&release::WASH, &progress).map_err(UpError::machine)?,
     };
     let source = tls::Source::find(data_dir.path(), config.certificate.clone());
-    config.listen.check(source.is_some()).map_err(UpError::machine)?;
+    config.listen.check(source.is_some(), config.open).map_err(UpError::machine)?;
     let certificate = match source.filter(|_| config.listen.is_open()) {
         Some(source) => Some(Certificate::begin(source).map_err(UpError::folder)?),
         None => None,
@@ -64,12 +63,15 @@ pub async fn run(
     progress("opening the log");
     let (SiteLog { ledger, writer, operator }, cosigning) =
         open_log(&data_dir, config.key_file.clone()).await?;
-    let has_credentials = !operator.credentials().look(Book::is_empty);
-    if config.simulate > 0 && !config.open && has_credentials {
+    let (has_none, lets_anyone_in) =
+        operator.credentials().look(|book| (book.is_empty(), config.admits().anyone(book)));
+    if config.simulate > 0 && !lets_anyone_in {
         return close(writer, Err(UpError::machine(SimulatedHaveNone))).await;
     }
-    if config.open || !has_credentials {
+    if lets_anyone_in {
         progress("devices need no credentials here (`sealwire sensor add` makes the first ones)");
+    } else if has_none {
+        progress("no device has a credential yet, so none is let in: `sealwire sensor add`");
     }
     let outcome = {
         let mut site = Site::new(&data_dir, ledger, operator, cosigning, &listening, certificate);

@@ -3,7 +3,7 @@
 
 mod bus;
 mod changed_index;
-mod credentials;
+pub(crate) mod credentials;
 mod devices;
 mod endings;
 mod engines;

@@ -1,14 +1,16 @@
-"""A device with a credential: nats|mqtt PORT FILE. FILE is what `sealwire sensor add` wrote. Says on standard output what happens to it."""
+"""A device with a credential: nats|mqtt HOST PORT FILE [CA]. FILE is what `sealwire sensor add` wrote; with CA, the certificate of an authority, it speaks TLS alone. Says on standard output what happens to it."""
 
 import base64
 import json
 import socket
+import ssl
 import sys
 
 import paho.mqtt.client as mqtt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-protocol, port, file = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+protocol, host, port, file = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+ca = sys.argv[5] if len(sys.argv) > 5 else None
 credential = json.load(open(file))
 sensor = credential["sensors"][0]
 heartbeat = {
@@ -29,8 +31,15 @@ def say(words):
 def by_nats():
     padded = credential["nkey_seed"] + "=" * (-len(credential["nkey_seed"]) % 8)
     key = Ed25519PrivateKey.from_private_bytes(base64.b32decode(padded)[2:34])
-    stream = socket.create_connection(("127.0.0.1", port)).makefile("rwb")
-    nonce = json.loads(stream.readline()[5:])["nonce"]
+    connection = socket.create_connection((host, port))
+    info = b""
+    while not info.endswith(b"\n"):
+        info += connection.recv(1)
+    nonce = json.loads(info[5:])["nonce"]
+    if ca:
+        connection = ssl.create_default_context(cafile=ca).wrap_socket(connection, server_hostname=host)
+        say("certificate " + connection.getpeercert()["serialNumber"])
+    stream = connection.makefile("rwb")
     raw = key.public_key().public_bytes_raw()
     named = bytes([20 << 3]) + raw
     crc = 0
@@ -87,10 +96,16 @@ def by_mqtt():
         say("closed")
         client.disconnect()
 
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=credential["mqtt_client_id"])
+    client = mqtt.Client(
+        mqtt.CallbackAPIVersion.VERSION2,
+        client_id=credential["mqtt_client_id"],
+        reconnect_on_failure=False,
+    )
     client.username_pw_set(credential["mqtt_user"], credential["mqtt_password"])
     client.on_connect, client.on_message, client.on_disconnect = on_connect, on_message, on_disconnect
-    client.connect("127.0.0.1", port, keepalive=60)
+    if ca:
+        client.tls_set(ca)
+    client.connect(host, port, keepalive=60)
     client.loop_forever()
 
 

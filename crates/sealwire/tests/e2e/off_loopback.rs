@@ -1,6 +1,8 @@
 //! A site that other machines reach. Another network namespace stands for the other machine, with
 //! the system's own `curl`, `openssl` and Python as its clients.
 
+mod devices;
+
 use std::{
     io::{BufRead as _, BufReader},
     path::Path,

@@ -86,6 +86,7 @@ impl Running {
             server.stream.write_all(b"PONG\r\n").await.unwrap();
             server
         };
+        let address = crate::bus::Server { address, tls: None };
         let connecting = Devices::connect(address, Seed::from_bytes(Kind::User, &[1; 32]));
         let (mut server, devices) = tokio::join!(serving, connecting);
         let (queue, events) = mpsc::channel(QUEUE);

@@ -15,25 +15,38 @@ use super::bus::Nats;
 use crate::site::{Site, port, sealwire, succeeds, until};
 
 /// A device of `credential_device.py`, in a process of its own.
-struct Device {
+pub(crate) struct Device {
     child: Child,
     said: Arc<Mutex<Vec<String>>>,
 }
 
 impl Device {
     fn start(site: &Site, protocol: &str, file: &Path) -> Self {
+        let mut command = Self::command(&[]);
+        command.arg(protocol).args(["127.0.0.1", &Self::port(site, protocol).to_string()]);
+        Self::run(command.arg(file))
+    }
+
+    /// The port for this protocol.
+    pub(crate) fn port(site: &Site, protocol: &str) -> u16 {
+        port(if protocol == "nats" { &site.addresses.nats } else { &site.addresses.mqtt })
+    }
+
+    /// The command of a device without its arguments, run by `launcher`.
+    pub(crate) fn command(launcher: &[&str]) -> Command {
         let python = std::env::var("SEALWIRE_TEST_PYTHON").expect(
             "SEALWIRE_TEST_PYTHON names a Python with paho-mqtt; `cargo xtask test` sets it",
         );
-        let address = if protocol == "nats" { &site.addresses.nats } else { &site.addresses.mqtt };
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/credential_device.py");
-        let mut child = Command::new(python)
-            .args([script, protocol, &port(address).to_string()])
-            .arg(file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let words = [launcher, &[&python, script]].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
+        command
+    }
+
+    pub(crate) fn run(command: &mut Command) -> Self {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let said = Arc::new(Mutex::new(Vec::new()));
         let (lines, heard) = (BufReader::new(child.stdout.take().unwrap()), Arc::clone(&said));
         std::thread::spawn(move || {
@@ -42,11 +55,22 @@ impl Device {
         Self { child, said }
     }
 
+    /// Waits for a line with these words, and returns it.
     #[track_caller]
-    fn says(&self, wanted: &str) {
+    pub(crate) fn says(&self, wanted: &str) -> String {
         until(&format!("the device says {wanted}"), || {
-            self.said.lock().unwrap().iter().any(|line| line.contains(wanted)).then_some(())
-        });
+            self.said.lock().unwrap().iter().find(|line| line.contains(wanted)).cloned()
+        })
+    }
+
+    /// Waits until it is connected or has ended. Returns whether it is connected.
+    #[track_caller]
+    pub(crate) fn connects(&mut self) -> bool {
+        until("the device is let in or gives up", || {
+            let has_ended = self.child.try_wait().unwrap().is_some();
+            let is_in = self.said.lock().unwrap().iter().any(|line| line == "connected");
+            (has_ended || is_in).then_some(is_in)
+        })
     }
 }
 
@@ -60,12 +84,12 @@ impl Drop for Device {
 
 /// Gives an order about credentials.
 #[track_caller]
-fn order(site: &Site, words: &[&str]) -> String {
+pub(crate) fn order(site: &Site, words: &[&str]) -> String {
     let data_dir = site.data_dir();
     succeeds(&[&["sensor", "--data-dir", data_dir.to_str().unwrap()], words].concat())
 }
 
-fn member(file: &Path, name: &str) -> String {
+pub(crate) fn member(file: &Path, name: &str) -> String {
     let json: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
     json[name].as_str().unwrap().to_owned()
 }

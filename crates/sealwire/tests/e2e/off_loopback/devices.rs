@@ -1,0 +1,197 @@
+//! Devices on another machine: Python with paho-mqtt, and NATS' protocol over Python's `ssl`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+use super::Elsewhere;
+use crate::{
+    attacks::credentials::{Device, member, order},
+    site::{Site, sealwire, succeeds, until},
+};
+
+/// A seed that nobody was given.
+const UNKNOWN_SEED: &str = "SUAACAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAN7EY";
+const PROTOCOLS: [&str; 2] = ["nats", "mqtt"];
+
+/// Writes down what goes over the line to the other machine.
+struct Tapped {
+    child: Child,
+    file: PathBuf,
+}
+
+impl Tapped {
+    fn begin(elsewhere: &Elsewhere, file: PathBuf) -> Self {
+        let listen = "import socket, sys\n\
+                      line = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))\n\
+                      line.bind((sys.argv[1], 0))\n\
+                      line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)\n\
+                      with open(sys.argv[2], 'wb', 0) as file:\n    \
+                          while True: file.write(line.recv(1 << 16))";
+        let child = Command::new("python3")
+            .args(["-c", listen, &format!("{}a", elsewhere.name)])
+            .arg(&file)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        until("the line is tapped", || file.exists().then_some(()));
+        Self { child, file }
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        fs::read(&self.file).unwrap()
+    }
+}
+
+/// A device on the other machine.
+fn device(elsewhere: &Elsewhere, site: &Site, protocol: &str, file: &Path, ca: &[&str]) -> Device {
+    let mut command = Device::command(&["ip", "netns", "exec", &elsewhere.name]);
+    command.args([protocol, &elsewhere.here, &Device::port(site, protocol).to_string()]);
+    Device::run(command.arg(file).args(ca))
+}
+
+/// Waits for a reading of this sensor after a leaf, and returns its leaf.
+fn is_read_after(site: &Site, alias: &str, leaf: u64) -> u64 {
+    until(&format!("{alias} is read after leaf {leaf}"), || {
+        let is_it = |event: &&serde_json::Value| {
+            let of = &event["envelope"]["event"];
+            of["source"] == format!("Hall.{alias}")
+                && of["status"] == "SUCCESS"
+                && event["leaf"].as_u64().unwrap() > leaf
+        };
+        let events = site.events("SENSOR_READING");
+        events.iter().find(is_it).map(|event| event["leaf"].as_u64().unwrap())
+    })
+}
+
+#[test]
+fn devices_on_other_machines_meet_tls_and_need_their_credential() {
+    let elsewhere = match Elsewhere::new() {
+        Ok(elsewhere) => elsewhere,
+        Err(failed) => {
+            eprintln!("skipped: `{failed}` needs root, iproute2 and network namespaces");
+            return;
+        }
+    };
+    let folder = TempDir::new().unwrap();
+    let data_dir = folder.path().join("data");
+    let (data, here) = (data_dir.to_str().unwrap(), elsewhere.here.as_str());
+    refuses_to_open(data, here, &["sealwire ca init", "sealwire ca issue --host", "--tls-cert"]);
+    succeeds(&["ca", "init", "--data-dir", data]);
+    succeeds(&["ca", "issue", "--data-dir", data, "--host", here]);
+    refuses_to_open(&format!("{data} --open"), here, &["--open", "sealwire sensor add"]);
+    let ca = data_dir.join("tls/ca.pem");
+    let ca = ca.to_str().unwrap();
+    let output = folder.path().join("credentials");
+    let tap = folder.path().join("tap");
+
+    let mut site = Site::start_in(folder, &["--nats-listen", here, "--mqtt-listen", "0.0.0.0"]);
+    assert!(site.addresses.nats.starts_with(&format!("tls://{here}:")), "{:?}", site.addresses);
+    assert!(site.addresses.mqtt.starts_with(&format!("mqtts://{here}:")), "{:?}", site.addresses);
+    order(&site, &["add", "Pump-1", "Pump-2", "--output", output.to_str().unwrap()]);
+    let file = |name: &str| output.join(format!("{name}.json"));
+
+    let line = Tapped::begin(&elsewhere, tap);
+    let by_nats = device(&elsewhere, &site, "nats", &file("Pump-1"), &[ca]);
+    let by_mqtt = device(&elsewhere, &site, "mqtt", &file("Pump-2"), &[ca]);
+    for alias in ["Pump-1", "Pump-2"] {
+        is_read_after(&site, alias, 0);
+    }
+    let line = line.end();
+    let has = |words: &str| line.windows(words.len()).any(|window| window == words.as_bytes());
+    assert!(has("server_id"), "what NATS says before it goes over to TLS");
+    for secret in ["Pump-1", "Pump-2", &member(&file("Pump-2"), "mqtt_password"), "poll_interval"] {
+        assert!(!has(secret), "{secret} went over the line in clear text");
+    }
+
+    strangers_are_refused(&elsewhere, &site, &output, ca);
+    order(&site, &["revoke", "Pump-1"]);
+    by_nats.says("closed");
+    let again = device(&elsewhere, &site, "nats", &file("Pump-1"), &[ca]);
+    again.says("Authorization Violation");
+
+    // Each port shows a renewed certificate, and devices come again.
+    order(&site, &["add", "Pump-3", "--output", output.to_str().unwrap()]);
+    let third = device(&elsewhere, &site, "nats", &file("Pump-3"), &[ca]);
+    let before = third.says("certificate");
+    let mqtt = Device::port(&site, "mqtt");
+    let before_mqtt = elsewhere.serial(ca, mqtt);
+    let leaf = is_read_after(&site, "Pump-3", 0);
+    succeeds(&["ca", "renew", "--data-dir", data]);
+    by_mqtt.says("closed");
+    third.says("closed");
+    until("MQTT shows the new certificate", || {
+        (elsewhere.serial(ca, mqtt) != before_mqtt).then_some(())
+    });
+    let third = comes_back(&elsewhere, &site, "nats", &file("Pump-3"), ca);
+    assert_ne!(third.says("certificate"), before);
+    let leaf = is_read_after(&site, "Pump-3", leaf);
+
+    // The site itself comes back to the server, too.
+    site.kill_engine("nats");
+    third.says("closed");
+    let _third = comes_back(&elsewhere, &site, "nats", &file("Pump-3"), ca);
+    let _second = comes_back(&elsewhere, &site, "mqtt", &file("Pump-2"), ca);
+    is_read_after(&site, "Pump-2", is_read_after(&site, "Pump-3", leaf));
+    site.stop();
+}
+
+fn refuses_to_open(data: &str, here: &str, reasons: &[&str]) {
+    for listen in [["--nats-listen", here], ["--mqtt-listen", "0.0.0.0"]] {
+        let words: Vec<&str> =
+            ["up", "--data-dir"].into_iter().chain(data.split(' ')).chain(listen).collect();
+        let (code, _, said) = sealwire(&words);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(reasons.iter().all(|reason| said.contains(reason)), "{said}");
+    }
+}
+
+fn strangers_are_refused(elsewhere: &Elsewhere, site: &Site, output: &Path, ca: &str) {
+    let own = fs::read_to_string(output.join("Pump-2.json")).unwrap();
+    let changed = |name: &str, pairs: [(String, &str); 2]| {
+        let text = pairs.iter().fold(own.clone(), |text, (old, new)| text.replace(old, new));
+        let file = output.join(name);
+        fs::write(&file, text).unwrap();
+        file
+    };
+    let [seed, password] = ["nkey_seed", "mqtt_password"]
+        .map(|member_name| member(&output.join("Pump-2.json"), member_name));
+    let others = member(&output.join("Pump-1.json"), "mqtt_password");
+    let pairs = [(seed.clone(), UNKNOWN_SEED), (password.clone(), others.as_str())];
+    let others = changed("others.json", pairs);
+    let none = changed("none.json", [(seed, UNKNOWN_SEED), (password, "")]);
+    let refusals = [("nats", "Authorization Violation"), ("mqtt", "refused")];
+    for file in [others, none] {
+        for (protocol, refusal) in refusals {
+            device(elsewhere, site, protocol, &file, &[ca]).says(refusal);
+        }
+    }
+    let own = output.join("Pump-2.json");
+    for protocol in PROTOCOLS {
+        let mut plain = device(elsewhere, site, protocol, &own, &[]);
+        assert!(!plain.connects(), "{protocol} takes clear text");
+        // One that does not believe the site's authority.
+        let mut stranger =
+            device(elsewhere, site, protocol, &own, &["/etc/ssl/certs/ca-certificates.crt"]);
+        assert!(!stranger.connects(), "{protocol} shows a certificate that everybody believes");
+    }
+    until("the refusals are listed", || {
+        let refused = order(site, &["refused"]);
+        let all = ["its password is wrong", "there is no credential with its key", "from 10.83."];
+        all.iter().all(|why| refused.contains(why)).then_some(())
+    });
+}
+
+/// Starts a device until it is let in: the server may be starting.
+fn comes_back(elsewhere: &Elsewhere, site: &Site, protocol: &str, file: &Path, ca: &str) -> Device {
+    until("the device is let in again", || {
+        let mut device = device(elsewhere, site, protocol, file, &[ca]);
+        device.connects().then_some(device)
+    })
+}
