@@ -247,7 +247,7 @@ async function invent() {
     const { pathname, searchParams } = new URL(request.url, "http://127.0.0.1");
     const json = (body) => response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(body));
     const api = pathname.replace(`/api/logs/${LOG}`, "/api");
-    if (api === "/api" || api === "/api/site") return json({ log: LOG, name: "invented", origin: "invented", vkey: "invented", log_url: base, version: "0", leaves, followers: [], counters });
+    if (api === "/api" || api === "/api/site") return json({ log: LOG, name: "invented", origin: "invented", vkey: "invented", log_url: base, open: true, version: "0", leaves, followers: [], counters });
     if (api === "/api/sensors") return json(list(searchParams));
     if (api.endsWith("/readings")) return json({ truncated: false, readings: [] });
     if (pathname.endsWith("/live")) {

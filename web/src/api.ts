@@ -31,6 +31,8 @@ export type SiteAnswer = {
    * `logUrl`.
    */
   log_url: string;
+  /** Whether devices are let in without a credential. */
+  open: boolean;
   version: string;
   leaves: number;
   /** Number of leaves that the site's witnesses have signed; absent if it has no witness policy. */

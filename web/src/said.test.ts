@@ -25,6 +25,7 @@ const SENSOR: SensorAnswer = evil({ id: TEXT, alias: TEXT, location: TEXT, state
 const SITE: SiteAnswer = {
   log: "a7".repeat(32),
   ...evil({ name: TEXT, origin: TEXT, vkey: TEXT, log_url: TEXT, version: TEXT }, "site"),
+  open: true,
   leaves: 1,
   followers: [],
   shortest_interval_ms: null,

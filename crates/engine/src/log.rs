@@ -15,7 +15,10 @@ use std::{
 };
 
 use durable::{open_plain, private_file};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 
 /// Size in bytes above which the file is renamed. The file renamed before is dropped.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -25,6 +28,8 @@ const LINES_MAX: usize = 10;
 const LINE_BYTES_MAX: usize = 400;
 /// Bytes read from the pipe at once.
 const CHUNK_BYTES: usize = 8 * 1024;
+/// Lines that wait for somebody who listens to an engine. Further ones are in the file alone.
+const HEARD_LINES_MAX: usize = 1_024;
 /// Time to read the rest of an engine's output after it has ended.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -63,6 +68,15 @@ impl Log {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Hears the engine's lines from here on, instead of anyone who heard them before. Only the
+    /// beginning of a long line is heard, and none while too many wait.
+    #[must_use]
+    pub fn hear(&self) -> mpsc::Receiver<String> {
+        let (listener, heard) = mpsc::channel(HEARD_LINES_MAX);
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner).listener = Some(listener);
+        heard
     }
 
     /// Waits until all output of an engine that has ended is read.
@@ -152,6 +166,8 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
 #[derive(Debug, Default)]
 struct Tail {
     lines: VecDeque<String>,
+    /// Gets each line, cut off like those kept here.
+    listener: Option<mpsc::Sender<String>>,
     /// The line that has not ended yet.
     open: Vec<u8>,
 }
@@ -171,6 +187,10 @@ impl Tail {
         let line = String::from_utf8_lossy(&std::mem::take(&mut self.open)).trim_end().to_owned();
         if line.is_empty() {
             return;
+        }
+        if let Some(listener) = &self.listener {
+            // The file has the line in any case.
+            let _full_or_gone = listener.try_send(line.clone());
         }
         if self.lines.len() == LINES_MAX {
             self.lines.pop_front();
@@ -222,6 +242,19 @@ mod tests {
         said(&log, b"forged\n");
         assert!(log.ending().contains("forged"));
         assert_eq!(fs::read(&theirs).unwrap(), b"secret");
+    }
+
+    #[test]
+    fn a_listener_hears_whole_lines_and_holds_nobody_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::new(folder.path().join("engine.log"));
+        let mut heard = log.hear();
+        said(&log, b"one\ntwo\nthr");
+        said(&log, b"ee\n");
+        let lines: Vec<String> = std::iter::from_fn(|| heard.try_recv().ok()).collect();
+        assert_eq!(lines, ["one", "two", "three"]);
+        said(&log, "again\n".repeat(2 * HEARD_LINES_MAX).as_bytes());
+        assert_eq!(std::iter::from_fn(|| heard.try_recv().ok()).count(), HEARD_LINES_MAX);
     }
 
     #[test]

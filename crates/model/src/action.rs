@@ -105,5 +105,6 @@ pub const CREDENTIAL_ROTATED: &str = "CREDENTIAL_ROTATED";
 pub const CREDENTIAL_REVOKED: &str = "CREDENTIAL_REVOKED";
 /// A device connected with its credential, for the first time since the site started.
 pub const CREDENTIAL_USED: &str = "CREDENTIAL_USED";
-/// Devices were not let in. Reported once a minute for each credential and reason.
+/// Devices were not let in, or did what they may not do. Reported once a minute for each credential
+/// and reason.
 pub const DEVICES_REFUSED: &str = "DEVICES_REFUSED";

@@ -9,6 +9,7 @@
 
 mod callout;
 mod guests;
+mod told;
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -35,6 +36,7 @@ use work::Service;
 use crate::{bus::Server, sealing::ToSeal};
 use callout::{Answer, Question};
 use guests::{Guest, Guests};
+use told::Told;
 
 /// Where the server asks.
 const QUESTIONS: &str = "$SYS.REQ.USER.AUTH";
@@ -60,6 +62,9 @@ pub struct Door {
     pub credentials: SensorCredentials,
     /// Whom the site lets in without a credential.
     pub admits: Admits,
+    /// Lines that the server writes into its log: the only place where it says why it ended a
+    /// device's connection, or what it did not let a device do.
+    pub server_log: mpsc::Receiver<String>,
     /// Signs the answers.
     pub issuer: Seed,
     /// Channel to the service that seals events.
@@ -110,6 +115,7 @@ impl Service for Door {
                 Ok(()) = changed.changed() => keeper.close_those_that_ended().await,
                 Some(ending) = endings.next() => keeper.forget(&ending.payload),
                 Some(question) = questions.next() => keeper.answer(question).await,
+                Some(line) = keeper.door.server_log.recv() => keeper.hear(&line),
                 _ = ticks.tick() => keeper.tick().await,
             }
         }
@@ -238,6 +244,14 @@ impl Keeper {
         if let Some(connection) = callout::ended(ending) {
             self.guests.leave(connection);
         }
+    }
+
+    /// Counts what the server says of a refusal of its own.
+    fn hear(&self, line: &str) {
+        let Some(told) = Told::parse(line) else { return };
+        let credential = self.guests.name_of(told.connection).map(ToString::to_string);
+        let who = credential.unwrap_or_else(|| told.who());
+        self.door.credentials.refused(Refusal::new(&who, &told.why()), clock::now());
     }
 
     async fn tick(&mut self) {

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use access::sensors::{Admits, SensorCredentials};
 use async_nats::{Client, Message};
 use engine::nats_server::PAYLOAD_BYTES_MAX;
 use futures::StreamExt as _;
@@ -99,6 +100,8 @@ pub struct LogQueries {
     pub site_name: String,
     /// URL of the log port, for programs on this machine.
     pub log_url: String,
+    /// Whom the log's site lets in as a device, and its credentials.
+    pub door: (Admits, SensorCredentials),
 }
 
 impl Service for Queries {
@@ -259,12 +262,14 @@ impl LogQueries {
         let passed_over = self.progress.now().passed_over;
         let others = [("dropped", dropped), ("passed_over", passed_over)];
         let vkey = self.ledger.vkey();
+        let (admits, credentials) = &self.door;
         json(&Site {
             log: self.ledger.log_id(),
             name: &self.site_name,
             origin: vkey.name().as_str(),
             vkey: vkey.to_string(),
             log_url: &self.log_url,
+            open: credentials.look(|book| admits.anyone(book)),
             version: env!("CARGO_PKG_VERSION"),
             leaves: self.ledger.size(),
             witnessed_leaves: witnessed_leaves(self.witnessed.as_ref()),
@@ -434,6 +439,7 @@ struct Site<'a> {
     origin: &'a str,
     vkey: String,
     log_url: &'a str,
+    open: bool,
     version: &'a str,
     leaves: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -599,6 +605,10 @@ mod tests {
             lags: watch::Sender::new(Vec::new()).subscribe(),
             site_name: message.to_owned(),
             log_url: String::new(),
+            door: (
+                Admits::AnyoneAtFirst,
+                SensorCredentials::load(folder.join("sensor-credentials")).unwrap(),
+            ),
         };
         (log, writer)
     }

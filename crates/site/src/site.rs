@@ -74,6 +74,8 @@ pub(crate) struct Site<'a> {
     /// The certificate of the ports that other machines reach, if there are any.
     certificate: Option<Certificate>,
     addresses: Addresses,
+    /// Whom the site lets in without a credential.
+    admits: Admits,
     /// The sources of readings: the simulator and the poller.
     intake: Part,
     /// The services that work on the log and show it.
@@ -95,6 +97,7 @@ impl<'a> Site<'a> {
         cosigning: Option<Cosigning>,
         listening: &Listening,
         certificate: Option<Certificate>,
+        admits: Admits,
     ) -> Self {
         let (events, queue) = mpsc::channel(sealing::QUEUE_EVENTS_MAX);
         let mut sealing = Part::new();
@@ -120,6 +123,7 @@ impl<'a> Site<'a> {
             cosigning,
             certificate,
             addresses,
+            admits,
             intake: Part::new(),
             services: Part::new(),
             host: Part::new(),
@@ -139,7 +143,6 @@ impl<'a> Site<'a> {
         programs: Programs,
         progress: &(impl Fn(&str) + Sync),
     ) -> Result<Page, UpError> {
-        let admits = config.admits();
         let (changes, changed) = mpsc::channel(CHANGES_MAX);
         self.seal_changes(changed);
         self.seal_own(action::SITE_STARTED, "starts");
@@ -156,6 +159,8 @@ impl<'a> Site<'a> {
             let (folder, reload) = (self.data_dir.engine(bus::FOLDER), devices.reload());
             self.services.run(DevicesCertificate { served, folder, reload });
         }
+        let [devices_server, _] = &bus.servers;
+        let server_log = devices_server.log().hear();
         for server in bus.servers {
             let supervised = server.supervise(changes.clone(), self.bus.stop.clone());
             self.bus.run_unfailing("nats-server", supervised);
@@ -165,7 +170,8 @@ impl<'a> Site<'a> {
         self.services.run(Door {
             client: door,
             credentials: self.operator.credentials().clone(),
-            admits,
+            admits: self.admits,
+            server_log,
             issuer: bus.issuer,
             events: self.events.downgrade(),
         });
@@ -221,7 +227,7 @@ impl<'a> Site<'a> {
             });
         }
         let bus = (devices, dropped, late_seconds);
-        let heartbeats = (config.heartbeats, self.guard(admits));
+        let heartbeats = (config.heartbeats, self.guard());
         self.start_polling(config.polling, heartbeats, known, bus, (counters, lags));
         if config.simulate > 0 {
             let (nats, stop) = (self.addresses.nats.clone(), self.intake.stop.clone());
@@ -394,6 +400,7 @@ impl<'a> Site<'a> {
             lags: watch_lags.clone(),
             site_name: self.data_dir.name().to_owned(),
             log_url: self.addresses.log.clone(),
+            door: (self.admits, self.operator.credentials().clone()),
         };
         self.services.run(Queries { client: data, logs: Logs::new(own, []) });
         Ok((known, counters, watch_lags))
@@ -415,8 +422,8 @@ impl<'a> Site<'a> {
 
     /// Takes heartbeats of devices that have a credential for the sensor, once there are
     /// credentials.
-    fn guard(&self, admits: Admits) -> Guard {
-        let credentials = self.operator.credentials().clone();
+    fn guard(&self) -> Guard {
+        let (admits, credentials) = (self.admits, self.operator.credentials().clone());
         Guard::new(move |subject, heartbeat| {
             credentials.look(|book| {
                 if admits.anyone(book) { Ok(()) } else { book.covers(subject, heartbeat) }

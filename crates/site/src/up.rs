@@ -63,8 +63,9 @@ pub async fn run(
     progress("opening the log");
     let (SiteLog { ledger, writer, operator }, cosigning) =
         open_log(&data_dir, config.key_file.clone()).await?;
+    let admits = config.admits();
     let (has_none, lets_anyone_in) =
-        operator.credentials().look(|book| (book.is_empty(), config.admits().anyone(book)));
+        operator.credentials().look(|book| (book.is_empty(), admits.anyone(book)));
     if config.simulate > 0 && !lets_anyone_in {
         return close(writer, Err(UpError::machine(SimulatedHaveNone))).await;
     }
@@ -74,7 +75,8 @@ pub async fn run(
         progress("no device has a credential yet, so none is let in: `sealwire sensor add`");
     }
     let outcome = {
-        let mut site = Site::new(&data_dir, ledger, operator, cosigning, &listening, certificate);
+        let mut site =
+            Site::new(&data_dir, ledger, operator, cosigning, &listening, certificate, admits);
         let starting = Box::pin(site.start(config, listening, programs, &progress));
         let outcome = match shutdown.run_until_cancelled(starting).await {
             Some(Ok(page)) => site.serve(page, ready, &progress, &shutdown).await,

@@ -1,6 +1,6 @@
 //! The connections that were let in, by the server's number of them. No IO.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use access::sensors::CredentialName;
 
@@ -27,12 +27,17 @@ pub(super) struct Guests {
     /// Those with a credential and an MQTT client id, by that id: the credential, and how many
     /// connections have it. A device that comes back before its old connection ended has two.
     client_ids: HashMap<String, (CredentialName, usize)>,
+    /// Those with a credential whose connection has ended, the newest last.
+    ended: VecDeque<(u64, CredentialName)>,
 }
 
 impl Guests {
     /// Most connections that are remembered: twice as many as the server lets in, because the end
     /// of one may be missed while the site has no connection.
     const MAX: usize = 2 * 65_536;
+    /// Most ended connections whose credential is remembered: until the server's log says why they
+    /// ended, which is a matter of milliseconds.
+    const ENDED_MAX: usize = 1_024;
 
     /// Remembers a connection. If there are too many, forgets the oldest and returns its number:
     /// close it, because it could not be closed later.
@@ -57,8 +62,25 @@ impl Guests {
 
     /// Forgets a connection that has ended.
     pub(super) fn leave(&mut self, connection: u64) {
-        if let Some(guest) = self.guests.remove(&connection) {
-            self.release(&guest);
+        let Some(guest) = self.guests.remove(&connection) else { return };
+        self.release(&guest);
+        if let Guest::With { name, .. } = guest {
+            if self.ended.len() == Self::ENDED_MAX {
+                self.ended.pop_front();
+            }
+            self.ended.push_back((connection, name));
+        }
+    }
+
+    /// The credential of the device that has this connection, or had it until a moment ago.
+    pub(super) fn name_of(&self, connection: u64) -> Option<&CredentialName> {
+        match self.guests.get(&connection) {
+            Some(Guest::Anyone) => None,
+            Some(Guest::With { name, .. }) => Some(name),
+            None => {
+                let ended = self.ended.iter().rev().find(|(ended, _name)| *ended == connection);
+                ended.map(|(_connection, name)| name)
+            }
         }
     }
 
@@ -109,6 +131,20 @@ mod tests {
         assert!(guests.is_used_by_another("pico", &b), "its new connection is there");
         assert_eq!(guests.take_those(|guest| *guest == with("a", "pico")), [3]);
         assert!(!guests.is_used_by_another("pico", &b));
+    }
+
+    #[test]
+    fn it_is_known_for_a_while_whose_connection_has_ended() {
+        let mut guests = Guests::default();
+        for connection in 0..2 * Guests::ENDED_MAX as u64 {
+            guests.enter(connection, with("a", ""));
+            assert_eq!(guests.name_of(connection).unwrap().as_str(), "a");
+            guests.leave(connection);
+            assert_eq!(guests.name_of(connection).unwrap().as_str(), "a");
+        }
+        assert_eq!((guests.name_of(0), guests.ended.len()), (None, Guests::ENDED_MAX));
+        guests.enter(1, Guest::Anyone);
+        assert_eq!(guests.name_of(1), None);
     }
 
     #[test]

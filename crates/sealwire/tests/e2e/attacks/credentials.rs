@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -104,6 +105,26 @@ fn leaves_with_a_will(site: &Site, password: &str, topic: &str) {
     assert!(matches!(first, Some(Ok(Event::Incoming(Packet::ConnAck(_))))), "{first:?}");
 }
 
+/// Publishes by MQTT with the credential Pump-1, until the server ends the connection.
+fn publishes(site: &Site, password: &str, topic: &str) {
+    let mut options = MqttOptions::new("Pump-1", "127.0.0.1", port(&site.addresses.mqtt));
+    options.set_credentials("Pump-1", password);
+    let (client, mut connection) = rumqttc::Client::new(options, 1);
+    client.publish(topic, QoS::AtMostOnce, false, "1").unwrap();
+    let ended = connection.iter().find_map(Result::err);
+    assert!(ended.is_some(), "the server takes `{topic}`");
+}
+
+/// Connects as a client of MQTT 5, until the server ends the connection.
+fn speaks_mqtt_5(site: &Site) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port(&site.addresses.mqtt))).unwrap();
+    stream.write_all(b"\x10\x12\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x05five5").unwrap();
+    let mut answer = Vec::new();
+    // The server may close the connection in any way.
+    let _end = stream.read_to_end(&mut answer);
+    assert!(answer.is_empty() || answer[0] == 0x20, "{answer:?}");
+}
+
 /// A NATS client that names a credential and its password.
 fn client(site: &Site, user: &str, password: &str) -> Nats {
     let options = format!(r#""user":"{user}","pass":"{password}","#);
@@ -197,10 +218,25 @@ fn a_device_speaks_as_its_own_sensor_and_as_no_other() {
         let message = envelope["event"]["message"].as_str().unwrap();
         message.contains("its credential sends heartbeats on another topic")
     });
+    // What the server alone knows.
+    speaks_mqtt_5(&site);
+    publishes(&site, &password, "Pump-1/read x");
     until("the refusals are listed", || {
         let refused = order(&site, &["refused"]);
-        let all = ["its password is wrong", "there is no credential", "it has no credentials"];
-        all.iter().all(|why| refused.contains(why)).then_some(())
+        let is_told = |who: &str, why: &str| {
+            refused.lines().any(|line| line.contains(who) && line.contains(why))
+        };
+        let all = [
+            ("Pump-1", "its password is wrong (from 127.0.0.1 by NATS)"),
+            ("Pump-3", "there is no credential"),
+            ("a device at 127.0.0.1", "it has no credentials"),
+            ("a device at 127.0.0.1", "it speaks MQTT 5, and the site MQTT 3.1.1"),
+            ("Pump-1", "a topic of it has a space"),
+            ("Pump-1", "it may not publish to `Pump-2.read`"),
+            ("Pump-1", "it may not hear `Pump-2.poll`"),
+            ("Pump-1", "it may not publish to `Pump-2.disconnect` (from 127.0.0.1 by MQTT)"),
+        ];
+        all.iter().all(|(who, why)| is_told(who, why)).then_some(())
     });
     site.wait_for_event("DEVICES_REFUSED", |envelope| envelope["event"]["target"] == "Pump-2");
 

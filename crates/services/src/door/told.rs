@@ -1,0 +1,217 @@
+//! What the devices' server writes into its own log about a device: why it ended a connection, or
+//! refused what a device wanted to do. Nobody else learns of it. No IO.
+//!
+//! A line names the connection:
+//! `[7] 2026/11/29 16:39:33.785544 [ERR] 10.0.0.7:4711 - mid:6 - "pico" - unacceptable ...`.
+//! The server quotes what clients sent, so no client can write a line of its own.
+
+use engine::accounts::Speaks;
+
+/// What a line of the log says about a device.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Told {
+    /// The server's number of the connection.
+    pub(super) connection: u64,
+    /// MQTT client id, or empty.
+    pub(super) client_id: String,
+    host: String,
+    speaks: Speaks,
+    why: String,
+}
+
+impl Told {
+    /// Reads a line; `None` if it is not about something that a device was refused, or if the site
+    /// refused it itself.
+    pub(super) fn parse(line: &str) -> Option<Self> {
+        let (_time, told) = line.split_once(" [ERR] ")?;
+        let (address, told) = told.split_once(" - ")?;
+        let (host, _port) = address.rsplit_once(':')?;
+        let (number, told) = told.split_once(" - ")?;
+        let (kind, connection) = number.split_once(':')?;
+        let speaks = match kind {
+            "cid" => Speaks::Nats,
+            "mid" => Speaks::Mqtt,
+            _ => return None,
+        };
+        let (names, words) = names_before(told);
+        let client_id = match (speaks, names.into_iter().next()) {
+            (Speaks::Mqtt, Some(id)) => id,
+            _ => String::new(),
+        };
+        Some(Self {
+            connection: connection.parse().ok()?,
+            client_id,
+            host: host.trim_matches(['[', ']']).to_owned(),
+            speaks,
+            why: in_our_words(words)?,
+        })
+    }
+
+    /// What was refused, and from where the device came.
+    pub(super) fn why(&self) -> String {
+        let Self { host, why, .. } = self;
+        match self.speaks {
+            Speaks::Nats => format!("{why} (from {host} by NATS)"),
+            Speaks::Mqtt => format!("{why} (from {host} by MQTT)"),
+        }
+    }
+
+    /// What is known of a device that has no credential.
+    pub(super) fn who(&self) -> String {
+        if self.client_id.is_empty() {
+            format!("a device at {}", self.host)
+        } else {
+            self.client_id.clone()
+        }
+    }
+}
+
+/// The quoted names at the beginning, each followed by a hyphen, and the rest.
+fn names_before(mut told: &str) -> (Vec<String>, &str) {
+    let mut names = Vec::new();
+    while let Some(quoted) = told.strip_prefix('"') {
+        let mut is_escaped = false;
+        let end = quoted.find(|character| {
+            let is_end = character == '"' && !is_escaped;
+            is_escaped = character == '\\' && !is_escaped;
+            is_end
+        });
+        let split = end.and_then(|end| quoted.split_at_checked(end));
+        let Some((name, rest)) =
+            split.and_then(|(name, rest)| Some((name, rest.strip_prefix("\" - ")?)))
+        else {
+            break;
+        };
+        names.push(name.to_owned());
+        told = rest;
+    }
+    (names, told)
+}
+
+/// What the server says, for people who do not know it. What the site itself refused is told
+/// already.
+fn in_our_words(words: &str) -> Option<String> {
+    let quoted = |from: &str| -> Option<String> {
+        let (subject, _rest) = from.strip_prefix('"')?.split_once('"')?;
+        Some(format!("`{subject}`"))
+    };
+    let is_told = ["authentication error", "unable to connect: authentication", "Authorization"];
+    if is_told.into_iter().any(|beginning| words.starts_with(beginning)) {
+        return None;
+    }
+    Some(if words.starts_with("unacceptable protocol version of 5") {
+        String::from("it speaks MQTT 5, and the site MQTT 3.1.1")
+    } else if words.starts_with("unacceptable protocol version")
+        || words.starts_with("older protocol")
+    {
+        String::from("it speaks an old MQTT, and the site MQTT 3.1.1")
+    } else if words.starts_with("character not supported for MQTT topics") {
+        String::from("a topic of it has a space or another character that no topic may have")
+    } else if words.starts_with("invalid character in client ID") {
+        String::from("its MQTT client id has a space, a dot, `*` or `>`")
+    } else if let Some(subject) =
+        words.strip_prefix("Publish Violation - Subject ").and_then(quoted)
+    {
+        format!("it may not publish to {subject}")
+    } else if let Some(reply) = words.strip_prefix("Publish Violation - Reply ").and_then(quoted) {
+        format!("it may not ask for an answer at {reply}")
+    } else if let Some(subject) =
+        words.strip_prefix("Subscription Violation - Subject ").and_then(quoted)
+    {
+        format!("it may not hear {subject}")
+    } else if words.starts_with("maximum payload exceeded") {
+        String::from("a message of it is too long")
+    } else if let Some(failure) = words.strip_prefix("TLS handshake error: ") {
+        format!("it did not go over to TLS: {failure}")
+    } else {
+        format!("nats-server says: {words}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn told(line: &str) -> (u64, String, String) {
+        let told = Told::parse(&format!("[7] 2026/11/29 16:39:33.785544 [ERR] {line}")).unwrap();
+        (told.connection, told.who(), told.why())
+    }
+
+    /// Lines as nats-server 2.15.1 wrote them.
+    #[test]
+    fn what_the_server_writes_becomes_a_reason() {
+        for (line, connection, who, why) in [
+            (
+                r#"10.0.0.7:44275 - mid:6 - "" - unacceptable protocol version of 5"#,
+                6,
+                "a device at 10.0.0.7",
+                "it speaks MQTT 5, and the site MQTT 3.1.1 (from 10.0.0.7 by MQTT)",
+            ),
+            (
+                r#"10.0.0.7:48159 - mid:7 - "" - older protocol "MQIsdp" not supported"#,
+                7,
+                "a device at 10.0.0.7",
+                "it speaks an old MQTT, and the site MQTT 3.1.1 (from 10.0.0.7 by MQTT)",
+            ),
+            (
+                r#"[fd00::1]:3 - mid:8 - "pico" - character not supported for MQTT topics"#,
+                8,
+                "pico",
+                "a topic of it has a space or another character that no topic may have (from fd00::1 by MQTT)",
+            ),
+            (
+                r#"10.0.0.7:5 - mid:30 - "bad id.x" - invalid character in client ID "bad id.x""#,
+                30,
+                "bad id.x",
+                "its MQTT client id has a space, a dot, `*` or `>` (from 10.0.0.7 by MQTT)",
+            ),
+            (
+                r#"10.0.0.7:5 - cid:7 - "v1:py:pu\"mp - x" - "DEVICES/user:a" - Publish Violation - Subject "b.x""#,
+                7,
+                "a device at 10.0.0.7",
+                "it may not publish to `b.x` (from 10.0.0.7 by NATS)",
+            ),
+            (
+                r#"10.0.0.7:5 - cid:7 - "DEVICES/user:a" - Subscription Violation - Subject "b.x", SID 1"#,
+                7,
+                "a device at 10.0.0.7",
+                "it may not hear `b.x` (from 10.0.0.7 by NATS)",
+            ),
+            (
+                r#"10.0.0.7:5 - cid:8 - "DEVICES/user:a" - maximum payload exceeded: 9000000 vs 1048576"#,
+                8,
+                "a device at 10.0.0.7",
+                "a message of it is too long (from 10.0.0.7 by NATS)",
+            ),
+            (
+                r#"10.0.0.7:5 - cid:9 - "DEVICES/user:a" - Client parser ERROR, state=0"#,
+                9,
+                "a device at 10.0.0.7",
+                "nats-server says: Client parser ERROR, state=0 (from 10.0.0.7 by NATS)",
+            ),
+        ] {
+            assert_eq!(told(line), (connection, who.to_owned(), why.to_owned()), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_refusal_is_left_out() {
+        for line in [
+            "[7] 2026/11/29 16:39:32.695413 [INF] Server is ready",
+            "[7] 2026/11/29 16:39:32 [ERR] JetStream has no space left",
+            r#"[7] 2026/11/29 16:39:39 [ERR] 10.0.0.7:3 - mid:29 - "w" - authentication error - User "zz""#,
+            r#"[7] 2026/11/29 16:39:39 [ERR] 10.0.0.7:3 - mid:29 - "w" - unable to connect: authentication error"#,
+            "[7] 2026/11/29 16:39:39 [ERR] 10.0.0.7:3 - rid:29 - a route",
+            r#"[7] 2026/11/29 16:39:39 [ERR] 10.0.0.7:3 - cid:x - "w" - words"#,
+            r#"[7] 2026/11/29 16:39:39 [ERR] 10.0.0.7:3 - cid:1 - "without an end"#,
+            "",
+        ] {
+            let told = Told::parse(line);
+            assert!(
+                told.as_ref().is_none_or(|told| told.why.starts_with("nats-server says")),
+                "{line}"
+            );
+        }
+    }
+}
