@@ -87,25 +87,31 @@ pub struct Source<'a> {
     pub protocol: Protocol,
 }
 
-/// Decides whether a heartbeat that came on a subject is one of a device that may speak as this
-/// sensor. Says why not.
-pub struct Guard(Box<MaySpeak>);
+/// Decides who may speak as which sensor.
+pub struct Guard {
+    may_speak: Box<MaySpeak>,
+    is_expected: Box<IsExpected>,
+}
 
 type MaySpeak = dyn Fn(&str, &Heartbeat) -> Result<(), &'static str> + Send + Sync;
+type IsExpected = dyn Fn(&str, Option<SensorId>) -> bool + Send + Sync;
 
 impl Guard {
-    /// A guard that asks this function.
+    /// A guard that asks two functions. The first says whether a heartbeat that came on a subject
+    /// is one of a device that may speak as this sensor, and why not. The second says the same
+    /// before the heartbeat is read, as far as the subject and the sensor that it names show it.
     pub fn new(
         may_speak: impl Fn(&str, &Heartbeat) -> Result<(), &'static str> + Send + Sync + 'static,
+        is_expected: impl Fn(&str, Option<SensorId>) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self(Box::new(may_speak))
+        Self { may_speak: Box::new(may_speak), is_expected: Box::new(is_expected) }
     }
 }
 
 impl Default for Guard {
     /// Every device may speak as every sensor.
     fn default() -> Self {
-        Self::new(|_subject, _heartbeat| Ok(()))
+        Self::new(|_subject, _heartbeat| Ok(()), |_subject, _sensor| true)
     }
 }
 
@@ -176,6 +182,13 @@ impl Poller {
         Self { guard, ..self }
     }
 
+    /// Whether the device of this sensor sends heartbeats on this subject, as far as that can be
+    /// said before one is read. `sensor` is the one that the heartbeat names.
+    #[must_use]
+    pub fn expects(&self, subject: &str, sensor: Option<SensorId>) -> bool {
+        (self.guard.is_expected)(subject, sensor)
+    }
+
     /// Restores the sensors of an earlier run from the log. The poller polls sensors that were
     /// online at once and gives them `lost_after` to send a heartbeat. It declares the polls that
     /// fell due since the newest number in the log as missing, if `past` shows how long ago that
@@ -231,7 +244,7 @@ impl Poller {
         let heartbeat =
             Heartbeat::from_wire(payload, source.protocol).map_err(RefusedHeartbeat::Invalid);
         let accepted = heartbeat.and_then(|(mut heartbeat, mut left_out)| {
-            (self.guard.0)(source.subject, &heartbeat)
+            (self.guard.may_speak)(source.subject, &heartbeat)
                 .map_err(|why| RefusedHeartbeat::NotCovered { sensor: heartbeat.id, why })?;
             left_out.extend(self.leave_out_farewell(&mut heartbeat));
             self.accept_new(heartbeat.id, now)?;

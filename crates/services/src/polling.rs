@@ -341,7 +341,12 @@ impl Shell {
             Sender::Sensor(sensor, Topic::Disconnect) => {
                 self.poller.handle_disconnect(sensor, at);
             }
-            Sender::Heartbeat => dropped += u64::from(!self.heartbeats.push(message)),
+            Sender::Heartbeat => {
+                let has_room = self
+                    .heartbeats
+                    .push(message, |sensor| self.poller.expects(message.subject, sensor));
+                dropped += u64::from(!has_room);
+            }
             Sender::Dropped => dropped += 1,
             Sender::Nobody => {}
         });

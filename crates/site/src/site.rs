@@ -424,11 +424,20 @@ impl<'a> Site<'a> {
     /// credentials.
     fn guard(&self) -> Guard {
         let (admits, credentials) = (self.admits, self.operator.credentials().clone());
-        Guard::new(move |subject, heartbeat| {
-            credentials.look(|book| {
-                if admits.anyone(book) { Ok(()) } else { book.covers(subject, heartbeat) }
-            })
-        })
+        let again = credentials.clone();
+        Guard::new(
+            move |subject, heartbeat| {
+                credentials.look(|book| {
+                    if admits.anyone(book) { Ok(()) } else { book.covers(subject, heartbeat) }
+                })
+            },
+            move |subject, sensor| {
+                again.look(|book| {
+                    admits.anyone(book)
+                        || sensor.is_some_and(|sensor| book.expects(subject, sensor))
+                })
+            },
+        )
     }
 
     fn start_polling(

@@ -579,17 +579,24 @@ impl Book {
         })
     }
 
+    /// Whether the device of a credential that covers this sensor sends its heartbeats there.
+    #[must_use]
+    pub fn expects(&self, subject: &str, sensor: SensorId) -> bool {
+        self.covered(sensor).is_some_and(|sensor| sensor.topics.heartbeat.as_str() == subject)
+    }
+
+    fn covered(&self, id: SensorId) -> Option<&Sensor> {
+        let sensors = &self.credentials.get(self.sensors.get(&id)?)?.sensors;
+        sensors.iter().find(|sensor| sensor.id == id)
+    }
+
     /// Decides whether a heartbeat that came on `subject` is that of a sensor whose device may
     /// speak there.
     ///
     /// # Errors
     /// It is not, for this reason.
     pub fn covers(&self, subject: &str, heartbeat: &Heartbeat) -> Result<(), &'static str> {
-        let covered = self.sensors.get(&heartbeat.id).and_then(|name| {
-            let sensors = &self.credentials.get(name)?.sensors;
-            sensors.iter().find(|sensor| sensor.id == heartbeat.id)
-        });
-        let Some(Sensor { alias, topics, .. }) = covered else {
+        let Some(Sensor { alias, topics, .. }) = self.covered(heartbeat.id) else {
             return Err("no credential covers this id");
         };
         if topics.heartbeat.as_str() != subject {

@@ -14,8 +14,9 @@ use poll::Now;
 /// sensor answers once in a hundred; the rest is counted as dropped.
 const OF_TOPIC_MAX: u16 = 16;
 /// Heartbeats of one sensor that wait. It sends one or two in a minute; the rest is counted as
-/// dropped.
-const OF_SENSOR_MAX: u8 = 4;
+/// dropped. With credentials, as many wait of all that came on a topic and name a sensor that sends
+/// none there.
+const OF_SENDER_MAX: u8 = 4;
 /// Heartbeats that wait: each sensor of three full fleets at once. Further ones are dropped.
 const HEARTBEATS_MAX: usize = 65_536;
 /// Bytes of heartbeats that wait: three full fleets, with half a kilobyte each.
@@ -212,9 +213,18 @@ fn has_status(headers: &[u8]) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Heartbeats {
     waiting: VecDeque<Waiting>,
-    /// How many of each sensor wait.
-    of_sensor: HashMap<SensorId, u8>,
+    /// How many of each sender wait.
+    of_sender: HashMap<Of, u8>,
     bytes: usize,
+}
+
+/// Whose a heartbeat is, as far as that can be seen without parsing it.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+enum Of {
+    /// That of the sensor that it names.
+    Sensor(SensorId),
+    /// That of whoever speaks on this topic, in a name that is not theirs.
+    Topic(String),
 }
 
 /// A heartbeat that waits.
@@ -223,8 +233,8 @@ pub(super) struct Waiting {
     pub(super) subject: String,
     pub(super) protocol: Protocol,
     pub(super) payload: Vec<u8>,
-    /// The sensor that it names, as far as that can be seen without parsing it.
-    sensor: Option<SensorId>,
+    /// For whom it counts; `None` if nobody can be told.
+    of: Option<Of>,
 }
 
 impl Heartbeats {
@@ -232,24 +242,33 @@ impl Heartbeats {
         self.waiting.is_empty()
     }
 
-    /// Adds a heartbeat. Returns whether there was room.
-    pub(super) fn push(&mut self, message: Message<'_>) -> bool {
+    /// Adds a heartbeat. `is_expected` says whether the sensor that it names sends heartbeats on
+    /// this topic: if not, it takes nothing from that sensor. Returns whether there was room.
+    pub(super) fn push(
+        &mut self,
+        message: Message<'_>,
+        is_expected: impl Fn(Option<SensorId>) -> bool,
+    ) -> bool {
         let bytes = message.payload.len() + message.subject.len();
         let sensor = named(message.payload);
-        let of_sensor = sensor.and_then(|sensor| self.of_sensor.get(&sensor)).copied();
+        let of = match is_expected(sensor) {
+            true => sensor.map(Of::Sensor),
+            false => Some(Of::Topic(message.subject.to_owned())),
+        };
+        let of_sender = of.as_ref().and_then(|of| self.of_sender.get(of)).copied();
         let has_room = self.waiting.len() < HEARTBEATS_MAX
             && self.bytes + bytes <= HEARTBEATS_BYTES_MAX
-            && of_sensor.is_none_or(|count| count < OF_SENSOR_MAX);
+            && of_sender.is_none_or(|count| count < OF_SENDER_MAX);
         if has_room {
             self.bytes += bytes;
-            if let Some(sensor) = sensor {
-                *self.of_sensor.entry(sensor).or_default() += 1;
+            if let Some(of) = &of {
+                *self.of_sender.entry(of.clone()).or_default() += 1;
             }
             self.waiting.push_back(Waiting {
                 subject: message.subject.to_owned(),
                 protocol: protocol(message.headers),
                 payload: message.payload.to_owned(),
-                sensor,
+                of,
             });
         }
         has_room
@@ -258,8 +277,8 @@ impl Heartbeats {
     pub(super) fn pop(&mut self) -> Option<Waiting> {
         let waiting = self.waiting.pop_front()?;
         self.bytes -= waiting.payload.len() + waiting.subject.len();
-        if let Some(sensor) = waiting.sensor
-            && let Entry::Occupied(mut count) = self.of_sensor.entry(sensor)
+        if let Some(of) = &waiting.of
+            && let Entry::Occupied(mut count) = self.of_sender.entry(of.clone())
         {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
@@ -348,13 +367,14 @@ mod tests {
 
     #[test]
     fn heartbeats_wait_in_order_and_within_limits() {
+        let anyone = |_sensor| true;
         let mut heartbeats = Heartbeats::default();
-        assert!(heartbeats.push(message(0, "NATS/1.0\r\nNmqtt-Pub: 0\r\n\r\n")));
-        assert!(heartbeats.push(message(0, "NATS/1.0\r\nX: Nmqtt-Pub:\r\n\r\n")));
+        assert!(heartbeats.push(message(0, "NATS/1.0\r\nNmqtt-Pub: 0\r\n\r\n"), anyone));
+        assert!(heartbeats.push(message(0, "NATS/1.0\r\nX: Nmqtt-Pub:\r\n\r\n"), anyone));
         assert_eq!(heartbeats.pop().unwrap().protocol, Protocol::Mqtt);
         assert_eq!(heartbeats.pop().unwrap().protocol, Protocol::Nats);
         assert!(heartbeats.pop().is_none() && heartbeats.bytes == 0);
-        let pushed = (0..100_000).filter(|_| heartbeats.push(message(0, ""))).count();
+        let pushed = (0..100_000).filter(|_| heartbeats.push(message(0, ""), anyone)).count();
         assert_eq!(pushed, HEARTBEATS_MAX);
         // A sensor that sends nothing else keeps no other one's from being heard.
         let beat =
@@ -362,15 +382,35 @@ mod tests {
         let mut heartbeats = Heartbeats::default();
         let mut push = |id| {
             let payload = beat(id);
-            heartbeats.push(Message { payload: payload.as_bytes(), ..message(0, "") })
+            heartbeats.push(Message { payload: payload.as_bytes(), ..message(0, "") }, anyone)
         };
         assert_eq!((0..100).filter(|_| push(1)).count(), 4);
         assert!(push(2));
         let taken = std::iter::from_fn(|| heartbeats.pop()).count();
-        assert_eq!((taken, heartbeats.of_sensor.len()), (5, 0));
+        assert_eq!((taken, heartbeats.of_sender.len()), (5, 0));
         let mut heartbeats = Heartbeats::default();
         let payload = vec![b'x'; 8 << 20];
         let large = Message { payload: &payload, ..message(0, "") };
-        assert_eq!((0..10).filter(|_| heartbeats.push(large)).count(), 3);
+        assert_eq!((0..10).filter(|_| heartbeats.push(large, anyone)).count(), 3);
+    }
+
+    #[test]
+    fn heartbeats_in_the_name_of_another_take_no_room_from_it() {
+        let (own, stranger) = (SensorId::from_bytes([1; 16]), SensorId::from_bytes([2; 16]));
+        let mut heartbeats = Heartbeats::default();
+        let mut push = |subject, sensor: SensorId| {
+            let payload = format!(r#"{{"id":"{sensor}"}}"#);
+            let message = Message { payload: payload.as_bytes(), subject, ..message(0, "") };
+            let is_expected = |sensor| subject == "own.heartbeat" && sensor == Some(own);
+            heartbeats.push(message, is_expected)
+        };
+        // By its own topic, a stranger names the sensor and thousands of others.
+        assert_eq!((0..100).filter(|_| push("stranger.heartbeat", own)).count(), 4);
+        let others = (0..100).map(|id| SensorId::from_bytes([id; 16]));
+        assert_eq!(others.filter(|other| push("stranger.heartbeat", *other)).count(), 0);
+        assert!(!push("stranger.heartbeat", stranger));
+        assert_eq!((0..100).filter(|_| push("own.heartbeat", own)).count(), 4);
+        while heartbeats.pop().is_some() {}
+        assert!(heartbeats.of_sender.is_empty());
     }
 }
