@@ -30,6 +30,12 @@ impl Kind {
             Self::Account => 0,
         }
     }
+
+    /// The same after the five bits of a seed.
+    const fn prefix_of_seed(self) -> [u8; 2] {
+        let kind = self.prefix();
+        [SEED | (kind >> 5), (kind & 31) << 3]
+    }
 }
 
 /// A secret key.
@@ -55,14 +61,24 @@ impl Seed {
     /// The seed itself, as text: what a client is given.
     #[must_use]
     pub fn secret(&self) -> String {
-        let kind = self.kind.prefix();
-        encode(&[SEED | (kind >> 5), (kind & 31) << 3], self.key.as_bytes())
+        encode(&self.kind.prefix_of_seed(), self.key.as_bytes())
     }
 
     /// Signs what the server asks for.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.key.sign(message).to_bytes()
+    }
+}
+
+impl FromStr for Seed {
+    type Err = InvalidSeed;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSeed> {
+        let (prefix, key) = decode::<2>(text).ok_or(InvalidSeed)?;
+        let kinds = [Kind::User, Kind::Account];
+        let kind = kinds.into_iter().find(|kind| kind.prefix_of_seed() == prefix);
+        Ok(Self::from_bytes(kind.ok_or(InvalidSeed)?, &key))
     }
 }
 
@@ -91,14 +107,8 @@ impl FromStr for UserKey {
     type Err = InvalidUserKey;
 
     fn from_str(text: &str) -> Result<Self, InvalidUserKey> {
-        let bytes = BASE32_NOPAD.decode(text.as_bytes()).map_err(|_error| InvalidUserKey)?;
-        let (named, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(InvalidUserKey)?;
-        match named {
-            [prefix, key @ ..]
-                if *prefix == Kind::User.prefix() && crc16(named).to_le_bytes() == *checksum =>
-            {
-                Ok(Self(key.try_into().map_err(|_length| InvalidUserKey)?))
-            }
+        match decode(text) {
+            Some(([prefix], key)) if prefix == Kind::User.prefix() => Ok(Self(key)),
             _ => Err(InvalidUserKey),
         }
     }
@@ -114,6 +124,22 @@ impl fmt::Display for UserKey {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a client's public nkey has 56 characters and begins with U")]
 pub struct InvalidUserKey;
+
+/// The text is not a seed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a seed has 58 characters and begins with S")]
+pub struct InvalidSeed;
+
+/// The prefix and the key in a text with the right length and checksum.
+fn decode<const PREFIX_BYTES: usize>(text: &str) -> Option<([u8; PREFIX_BYTES], [u8; 32])> {
+    let bytes = BASE32_NOPAD.decode(text.as_bytes()).ok()?;
+    let (named, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>()?;
+    if crc16(named).to_le_bytes() != *checksum {
+        return None;
+    }
+    let (prefix, key) = named.split_first_chunk()?;
+    Some((*prefix, key.try_into().ok()?))
+}
 
 fn encode(prefix: &[u8], key: &[u8; 32]) -> String {
     let mut bytes = [prefix, key.as_slice()].concat();
@@ -140,7 +166,9 @@ mod tests {
         let seed = Seed::from_bytes(Kind::User, &[1; 32]);
         assert_eq!(seed.secret(), "SUAACAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAN7EY");
         assert_eq!(seed.public(), "UCFIRY65OQE7DFP5KLNS2PF2LVZMUZYJX4OZIEQ36N2IQANUB5XVZ45L");
+        assert_eq!(seed.secret().parse::<Seed>().unwrap().public(), seed.public());
         let account = Seed::from_bytes(Kind::Account, &[7; 32]);
+        assert_eq!(account.secret().parse::<Seed>().unwrap().public(), account.public());
         assert_eq!(account.public(), "ADVEU3DD4KOFECV66VIHWEZOYX4ZKR3WV27L464SIIPOU2IUI3JCZW22");
     }
 
@@ -165,6 +193,10 @@ mod tests {
             ["", "U", &public[1..], &public.to_lowercase(), &changed, &account, &key.secret()]
         {
             assert_eq!(text.parse::<UserKey>(), Err(InvalidUserKey), "{text}");
+        }
+        let changed = key.secret().replace('B', "C");
+        for text in ["", "S", &key.secret()[1..], &changed, &key.public()] {
+            assert_eq!(text.parse::<Seed>().unwrap_err(), InvalidSeed, "{text}");
         }
     }
 }

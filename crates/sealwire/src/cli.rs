@@ -649,6 +649,11 @@ pub(crate) struct SimulateArguments {
     /// URL of the MQTT port of the message bus.
     #[arg(long, value_name = "URL", default_value = "mqtt://127.0.0.1:1883")]
     pub(crate) broker: String,
+    /// Simulate the sensors of these credentials instead of --count of the fleet: a file that
+    /// `sealwire sensor add` wrote, or a folder of them. Each has a connection of its own, and
+    /// --mqtt is the share of the credentials.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["count", "connections"])]
+    pub(crate) creds: Option<PathBuf>,
     /// Speak TLS, to servers with a certificate of an authority in this file (PEM).
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,

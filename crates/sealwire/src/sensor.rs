@@ -6,7 +6,8 @@
 //! secret is lost.
 
 pub(crate) mod arguments;
-mod made;
+pub(crate) mod held;
+pub(crate) mod made;
 pub(crate) mod words;
 
 use std::{

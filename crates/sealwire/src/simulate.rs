@@ -15,11 +15,19 @@ use model::Protocol;
 use nats::Tls;
 use serde::Serialize;
 use simulator::{
-    Faults, Live, SensorCounts, SensorSpec, Tally, faults::file::FILE_BYTES_MAX,
+    Credential, Faults, Live, SensorCounts, Tally, Topics, faults::file::FILE_BYTES_MAX,
     lateness::Lateness, live::SoFar, tally::Counts,
 };
 
-use crate::{cli::SimulateArguments, logging, open_files, output, signals};
+use crate::{
+    cli::SimulateArguments,
+    logging, open_files, output,
+    sensor::{
+        held,
+        made::{Content, OfSensor},
+    },
+    signals,
+};
 
 /// Files that the process has open besides its connections.
 const OTHER_FILES: u64 = 64;
@@ -52,7 +60,15 @@ struct Line {
 pub(crate) fn run(arguments: &SimulateArguments) -> Result<()> {
     logging::start();
     let seed = arguments.seed.unwrap_or_else(rand::random);
-    let connections = arguments.connections.min(arguments.count);
+    let held = arguments.creds.as_deref().map(held::read_all).transpose()?.unwrap_or_default();
+    let held = held.into_iter().map(credential).collect::<Result<Vec<_>>>()?;
+    let (count, connections) = match held.as_slice() {
+        [] => (arguments.count, arguments.connections.min(arguments.count)),
+        held => {
+            let sensors = held.iter().map(|credential| credential.sensors.len()).sum::<usize>();
+            (u32::try_from(sensors)?, u32::try_from(held.len())?)
+        }
+    };
     // Each protocol has at least one.
     open_files::allow(u64::from(connections) + 1 + OTHER_FILES)?;
     let live = Arc::new(Live::default());
@@ -65,13 +81,14 @@ pub(crate) fn run(arguments: &SimulateArguments) -> Result<()> {
         interval: arguments.interval.map(Duration::from_millis),
         answer_timeout: Duration::from_millis(arguments.answer_timeout),
         faults,
+        credentials: held,
         tls,
         live: Arc::clone(&live),
-        ..simulator::Config::new(arguments.nats.clone(), arguments.count, seed)
+        ..simulator::Config::new(arguments.nats.clone(), count, seed)
     };
     output::note(&format!(
         "simulating {} sensors on {} (--seed {seed}); press Ctrl-C to stop",
-        arguments.count,
+        count,
         servers(arguments)
     ));
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
@@ -117,6 +134,24 @@ fn servers(arguments: &SimulateArguments) -> String {
         1.0 => broker.clone(),
         _ => format!("{nats} and {broker}"),
     }
+}
+
+fn credential(content: Content) -> Result<Credential> {
+    let Content { name, nkey_seed, mqtt_password, sensors, .. } = content;
+    let seed = nkey_seed.parse().with_context(|| format!("the seed of the credential {name}"))?;
+    let of = |sensor: OfSensor| {
+        let OfSensor { alias, id, heartbeat_topic, poll_topic, read_topic, disconnect_topic } =
+            sensor;
+        let topics = Topics {
+            heartbeat: heartbeat_topic,
+            poll: poll_topic,
+            read: read_topic,
+            disconnect: disconnect_topic,
+        };
+        (String::from(alias), id, topics)
+    };
+    let sensors = sensors.into_iter().map(of).collect();
+    Ok(Credential { name: name.into(), seed, password: mqtt_password, sensors })
 }
 
 fn read_authorities(path: &Path) -> Result<Tls> {
@@ -176,13 +211,13 @@ fn told(before: SoFar, so_far: SoFar, elapsed: Duration) -> String {
 
 /// Writes a line for each sensor.
 fn write_tally(out: &mut impl Write, sensors: &[SensorCounts]) -> io::Result<()> {
-    for SensorCounts { index, id, protocol, counts, .. } in sensors {
+    for SensorCounts { index, id, alias, protocol, counts, .. } in sensors {
         let protocol = match protocol {
             Protocol::Nats => "nats",
             Protocol::Mqtt => "mqtt",
         };
-        let alias = SensorSpec::at(*index).alias;
-        let line = Line { index: *index, sensor: id.to_string(), alias, protocol, counts: *counts };
+        let (sensor, alias) = (id.to_string(), alias.clone());
+        let line = Line { index: *index, sensor, alias, protocol, counts: *counts };
         serde_json::to_writer(&mut *out, &line)?;
         out.write_all(b"\n")?;
     }

@@ -3,8 +3,8 @@
 
 use core::time::Duration;
 
-use model::{Protocol, Subject};
-use nats::Tls;
+use model::{Protocol, Subject, subject::topic_of};
+use nats::{Tls, nkey::Seed};
 use rand::RngExt as _;
 use tracing::warn;
 
@@ -26,6 +26,8 @@ pub(crate) struct Server {
     host: String,
     port: u16,
     login: Option<Login>,
+    /// What a NATS server is shown instead of a login.
+    seed: Option<Seed>,
     /// `None` for connections in the clear.
     tls: Option<Tls>,
 }
@@ -82,12 +84,14 @@ impl Server {
         protocol: Protocol,
         tls: Option<Tls>,
     ) -> Result<Self, InvalidUrl> {
-        let (scheme, default_port) = match protocol {
-            Protocol::Nats => ("nats://", 4222),
-            Protocol::Mqtt => ("mqtt://", 1883),
+        let (scheme, secured, default_port) = match protocol {
+            Protocol::Nats => ("nats://", "tls://", 4222),
+            Protocol::Mqtt => ("mqtt://", "mqtts://", 1883),
         };
         let invalid = InvalidUrl { scheme, port: default_port };
-        let rest = url.strip_prefix(scheme).unwrap_or(url);
+        // Whether it is TLS is said apart, with the authority.
+        let rest = [scheme, secured].iter().find_map(|scheme| url.strip_prefix(scheme));
+        let rest = rest.unwrap_or(url);
         let (login, address) = match rest.rsplit_once('@') {
             Some((login, address)) => {
                 let (user, password) = login.split_once(':').ok_or(invalid)?;
@@ -108,7 +112,17 @@ impl Server {
         if host.is_empty() || host.contains(['/', '@', '[', ']', ' ']) {
             return Err(invalid);
         }
-        Ok(Self { protocol, host: host.to_owned(), port, login, tls })
+        Ok(Self { protocol, host: host.to_owned(), port, login, seed: None, tls })
+    }
+
+    /// The same server with this login.
+    pub(crate) fn with_login(self, login: Login) -> Self {
+        Self { login: Some(login), ..self }
+    }
+
+    /// The same server, for a client with this key.
+    pub(crate) fn with_seed(self, seed: Seed) -> Self {
+        Self { seed: Some(seed), ..self }
     }
 
     /// Connects once, under a name that no other client of the server has. Cancel-safe.
@@ -123,6 +137,7 @@ impl Server {
                 let login = self.login.as_ref();
                 let login =
                     login.map(|Login { user, password }| nats::Login::Password { user, password });
+                let login = self.seed.as_ref().map(nats::Login::Nkey).or(login);
                 let connection = match &self.tls {
                     Some(tls) => {
                         nats::Connection::connect_secured(address, tls, name, login).await?
@@ -209,9 +224,8 @@ impl Connection {
     }
 }
 
-/// The MQTT topic that `nats-server` maps to this subject, none of whose words has a `/`.
 fn topic(subject: &Subject) -> String {
-    subject.as_str().replace('.', "/")
+    topic_of(subject.as_str())
 }
 
 /// Wait before an attempt to reconnect, random between half and all of a time that doubles. So a

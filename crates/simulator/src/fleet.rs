@@ -6,7 +6,7 @@
 
 use core::time::Duration;
 
-use model::SensorId;
+use model::{SensorId, Subject};
 use uuid::Uuid;
 
 use crate::kind::{AnswerForm, KINDS, Kind};
@@ -30,6 +30,21 @@ pub struct SensorSpec {
     pub form: AnswerForm,
     /// Whether the sensor sometimes does not answer.
     pub faulty: bool,
+    /// The subjects that a credential gives it; those of the fleet if `None`.
+    pub topics: Option<Box<Topics>>,
+}
+
+/// The subjects of a sensor.
+#[derive(Clone, Debug)]
+pub struct Topics {
+    /// It sends heartbeats there.
+    pub heartbeat: Subject,
+    /// It hears polls there.
+    pub poll: Subject,
+    /// It answers there.
+    pub read: Subject,
+    /// It says there that it leaves.
+    pub disconnect: Option<Subject>,
 }
 
 /// Number of sensors in the reference fleet.
@@ -73,6 +88,22 @@ impl SensorSpec {
             poll_interval: kind.poll_interval,
             form,
             faulty,
+            topics: None,
+        }
+    }
+
+    /// The sensor at `index` in the fleet under the name, the id and the subjects of a credential.
+    /// What makes sensors of the fleet special by their names or ids is left out.
+    #[must_use]
+    pub fn of_credential(index: u32, alias: String, id: SensorId, topics: Topics) -> Self {
+        let spec = Self::at(index);
+        Self {
+            alias,
+            id,
+            form: spec.kind.form,
+            faulty: false,
+            topics: Some(Box::new(topics)),
+            ..spec
         }
     }
 }

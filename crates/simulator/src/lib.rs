@@ -29,9 +29,9 @@ pub mod tally;
 
 pub use connection::{ConnectError, InvalidUrl};
 pub use faults::Faults;
-pub use fleet::SensorSpec;
+pub use fleet::{SensorSpec, Topics};
 pub use live::Live;
 pub use mqtt::ConnectError as MqttConnectError;
-pub use run::{Config, SimulatorError, run};
+pub use run::{Config, Credential, SimulatorError, run};
 pub use sensor::Sensor;
 pub use tally::{SensorCounts, Tally};

@@ -6,8 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use model::{Protocol, SensorId, Subject};
-use nats::Tls;
+use model::{Protocol, SensorId, Subject, subject::topic_of};
+use nats::{Tls, nkey::Seed};
 use tokio::{
     task::{JoinError, JoinSet},
     time::{Instant, sleep, sleep_until},
@@ -20,9 +20,9 @@ use crate::{
     connection::{ConnectError, Connection, InvalidUrl, Lost, Polled, Server, reconnect_delay},
     device::{Device, Reaction},
     faults::{Faults, Own},
-    fleet::SensorSpec,
+    fleet::{SensorSpec, Topics},
     live::{Live, SoFar},
-    mqtt::Will,
+    mqtt::{Login, Will},
     sensor::{HEARTBEAT_SUBJECT, Sensor},
     tally::SensorCounts,
 };
@@ -65,12 +65,35 @@ pub struct Config {
     pub answer_timeout: Duration,
     /// What the sensors do wrong, beyond what their names say.
     pub faults: Faults,
+    /// Credentials with which sensors connect. If there are any, their sensors are simulated
+    /// instead of the first `count` of the fleet, and each credential has a connection of its own.
+    pub credentials: Vec<Credential>,
     /// What the sensors believe about servers that speak TLS; `None` for connections in the clear.
     pub tls: Option<Tls>,
     /// Where the values begin.
     pub seed: u64,
     /// Counts that grow during the run.
     pub live: Arc<Live>,
+}
+
+/// What a device shows, and the sensors that it speaks for.
+#[derive(Clone)]
+pub struct Credential {
+    /// Its name, which is also the user name and the client id for MQTT.
+    pub name: String,
+    /// What it shows to a NATS server.
+    pub seed: Seed,
+    /// What it shows to an MQTT server.
+    pub password: String,
+    /// The sensors: alias, id and subjects.
+    pub sensors: Vec<(String, SensorId, Topics)>,
+}
+
+impl core::fmt::Debug for Credential {
+    /// Omits what is secret.
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.debug_struct("Credential").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl Config {
@@ -86,6 +109,7 @@ impl Config {
             interval: None,
             answer_timeout: ANSWER_TIMEOUT,
             faults: Faults::default(),
+            credentials: Vec::new(),
             tls: None,
             seed,
             live: Arc::default(),
@@ -105,8 +129,12 @@ pub async fn run(
     config: Config,
     shutdown: CancellationToken,
 ) -> Result<Vec<SensorCounts>, SimulatorError> {
-    let connections = config.connections.min(config.count);
-    let shares = shares(config)?;
+    let shares = if config.credentials.is_empty() {
+        shares(config)?
+    } else {
+        shares_of_credentials(config)?
+    };
+    let connections = shares.len();
     let started = Instant::now();
     let mut tasks = JoinSet::new();
     for mut share in shares {
@@ -198,6 +226,38 @@ fn shares(config: Config) -> Result<Vec<Share>, SimulatorError> {
     Ok(shares)
 }
 
+/// A share for each credential.
+fn shares_of_credentials(config: Config) -> Result<Vec<Share>, SimulatorError> {
+    let Config { nats_url, mqtt_url, mqtt_share, interval, seed, credentials, .. } = config;
+    let count = credentials.iter().map(|credential| credential.sensors.len()).sum::<usize>();
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    if count > SENSORS_MAX {
+        return Err(SimulatorError::TooMany { count });
+    }
+    let nats = Server::parse(&nats_url, Protocol::Nats, config.tls.clone())?;
+    let mqtt = Server::parse(&mqtt_url, Protocol::Mqtt, config.tls)?;
+    let faults = Arc::new(config.faults);
+    let mut indices = 0..;
+    let share = |(number, credential): (u32, Credential)| {
+        let Credential { name, seed: secret, password, sensors } = credential;
+        let (protocol, server) = if speaks_mqtt(number, mqtt_share) {
+            let login = Login { user: name.clone(), password };
+            (Protocol::Mqtt, mqtt.clone().with_login(login))
+        } else {
+            (Protocol::Nats, nats.clone().with_seed(secret))
+        };
+        let devices = sensors.into_iter().zip(&mut indices).map(|((alias, id, topics), index)| {
+            let mut spec = SensorSpec::of_credential(index, alias, id, topics);
+            spec.poll_interval = interval.unwrap_or(spec.poll_interval);
+            Device::new(Sensor::new(spec, seed, protocol), &faults, config.answer_timeout)
+        });
+        let devices: Vec<Device> = devices.collect();
+        let of = Of { server, run: 0, number, seed };
+        Share { name, ..Share::new(of, devices, &faults, &config.live) }
+    };
+    Ok((0..).zip(credentials).map(share).collect())
+}
+
 /// Whether the sensor at `index` speaks MQTT: of any so many successive ones, this share does.
 fn speaks_mqtt(index: u32, share: f64) -> bool {
     let up_to = |index: f64| (index * share).floor();
@@ -224,6 +284,8 @@ struct Share {
     devices: Vec<Device>,
     /// The devices by their ids, to find whose poll has come by its topic.
     by_id: HashMap<SensorId, usize>,
+    /// Those that have topics of their own, by the topic of their polls.
+    by_topic: HashMap<String, usize>,
     heartbeats: Subject,
     faults: Arc<Faults>,
     /// Faults of the connection itself.
@@ -257,6 +319,7 @@ impl Device {
         subject: &Subject,
         heartbeats: &[Vec<u8>],
     ) {
+        let subject = self.sensor.own_heartbeat_subject().unwrap_or(subject);
         for heartbeat in heartbeats {
             let is_sent = connection.publish(subject, heartbeat);
             let counts = &mut self.counts;
@@ -271,8 +334,8 @@ impl Share {
         let wills = faults.of_connection(devices.iter().map(Device::faults));
         // A connection has one will. The first of its sensors has it.
         let will = devices.first().filter(|_| !wills.is_empty());
-        let will =
-            will.map(|device| Will { topic: device.sensor.disconnect_topic(), payload: "gone" });
+        let will = will.and_then(|device| device.sensor.disconnect_topic());
+        let will = will.map(|topic| Will { topic, payload: "gone" });
         let mut agenda = Agenda::default();
         for (number, device) in devices.iter().enumerate() {
             let first = FIRST_HEARTBEATS_APART * device.sensor.spec().index;
@@ -286,7 +349,12 @@ impl Share {
             }
         }
         let by_id = devices.iter().enumerate();
+        let has_own = |(_number, device): &(usize, &Device)| device.sensor.spec().topics.is_some();
+        let by_topic = devices.iter().enumerate().filter(has_own);
         Self {
+            by_topic: by_topic
+                .map(|(number, device)| (topic_of(device.polled.as_str()), number))
+                .collect(),
             name: format!("simulator-{run:08x}-{number}"),
             by_id: by_id.map(|(number, device)| (device.sensor.spec().id, number)).collect(),
             heartbeats: Subject::parse(HEARTBEAT_SUBJECT).expect("it is of two plain words"),
@@ -334,6 +402,7 @@ impl Share {
             SensorCounts {
                 index: spec.index,
                 id: spec.id,
+                alias: spec.alias.clone(),
                 quantity: spec.kind.quantity.name,
                 protocol: device.sensor.protocol(),
                 counts: device.counts,
@@ -455,9 +524,10 @@ impl Share {
     fn answer(&mut self, connection: &mut Connection, polled: &Polled) {
         let number = match polled {
             Polled::Number(number) => usize::try_from(*number).ok(),
-            Polled::Topic(topic) => topic
-                .rsplit_once('/')
-                .and_then(|(_, id)| self.by_id.get(&id.parse::<SensorId>().ok()?).copied()),
+            Polled::Topic(topic) => self.by_topic.get(topic).copied().or_else(|| {
+                let (_, id) = topic.rsplit_once('/')?;
+                self.by_id.get(&id.parse::<SensorId>().ok()?).copied()
+            }),
         };
         let now = self.elapsed();
         let Some((number, device)) =

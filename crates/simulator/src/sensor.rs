@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use model::{Protocol, Timestamp};
+use model::{Protocol, Subject, Timestamp, subject::topic_of};
 use rand::RngExt as _;
 use rand_distr::{Distribution as _, Normal};
 use serde::Serialize;
@@ -70,29 +70,46 @@ impl Sensor {
         self.seed
     }
 
+    /// Subject on which the sensor sends heartbeats, if it is not that of the fleet.
+    #[must_use]
+    pub fn own_heartbeat_subject(&self) -> Option<&Subject> {
+        self.spec.topics.as_ref().map(|topics| &topics.heartbeat)
+    }
+
     /// Subject on which the sensor receives polls.
     #[must_use]
     pub fn poll_subject(&self) -> String {
-        format!("sim.poll.{}", self.spec.id)
+        match &self.spec.topics {
+            Some(topics) => topics.poll.as_str().to_owned(),
+            None => format!("sim.poll.{}", self.spec.id),
+        }
     }
 
     /// Subject on which the sensor publishes its answers.
     #[must_use]
     pub fn read_subject(&self) -> String {
-        format!("sim.read.{}", self.spec.id)
+        match &self.spec.topics {
+            Some(topics) => topics.read.as_str().to_owned(),
+            None => format!("sim.read.{}", self.spec.id),
+        }
     }
 
     /// Topic on which the sensor says that it leaves, as its heartbeat names it.
     #[must_use]
-    pub fn disconnect_topic(&self) -> String {
-        // The reference fleet mixes both notations of topics here.
-        self.topic(format!("sim.disconnect/{}", self.spec.id))
+    pub fn disconnect_topic(&self) -> Option<String> {
+        let topic = match (&self.spec.topics, self.protocol) {
+            (Some(topics), _) => self.topic(topics.disconnect.as_ref()?.as_str().to_owned()),
+            // The reference fleet mixes both notations of topics here.
+            (None, Protocol::Nats) => format!("sim.disconnect/{}", self.spec.id),
+            (None, Protocol::Mqtt) => format!("sim/disconnect/{}", self.spec.id),
+        };
+        Some(topic)
     }
 
     fn topic(&self, subject: String) -> String {
         match self.protocol {
             Protocol::Nats => subject,
-            Protocol::Mqtt => subject.replace('.', "/"),
+            Protocol::Mqtt => topic_of(&subject),
         }
     }
 
@@ -193,7 +210,8 @@ struct WireHeartbeat<'a> {
     poll_interval: u128,
     poll_topic: String,
     read_topic: String,
-    disconnect_topic: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disconnect_topic: Option<String>,
     ip_addr: String,
     mac_addr: [u8; 6],
     location: &'a str,

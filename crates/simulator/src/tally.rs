@@ -39,6 +39,8 @@ pub struct SensorCounts {
     pub index: u32,
     /// UUID of the sensor.
     pub id: SensorId,
+    /// Name of the sensor.
+    pub alias: String,
     /// The quantity that it measures.
     pub quantity: &'static str,
     /// The protocol that it speaks.
@@ -113,6 +115,7 @@ mod tests {
         let sensor = |index, quantity, by| SensorCounts {
             index,
             id: SensorSpec::at(index).id,
+            alias: SensorSpec::at(index).alias,
             quantity,
             protocol: Protocol::Nats,
             counts: of(by),

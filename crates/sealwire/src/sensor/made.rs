@@ -6,13 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use access::sensors::{CredentialName, Key, Sensor};
+use access::sensors::{Alias, CredentialName, Key, Sensor, Topics};
 use anyhow::{Context as _, Result};
 use data_encoding::BASE32_DNSSEC;
 use model::{SensorId, Subject, Timestamp};
 use nats::nkey::{Kind, Seed};
 use qrcode::{QrCode, render};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Random bytes of a password. With 160 random bits nobody can guess it, however fast its hash is.
 const PASSWORD_BYTES: usize = 20;
@@ -49,40 +49,41 @@ pub(super) struct Made {
 }
 
 /// The content of a credential's file: all that a device needs.
-#[derive(Serialize)]
-struct Content<'a> {
-    name: &'a CredentialName,
-    nkey_seed: String,
-    mqtt_user: &'a CredentialName,
-    mqtt_password: &'a str,
-    mqtt_client_id: &'a CredentialName,
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Content {
+    pub(crate) name: CredentialName,
+    pub(crate) nkey_seed: String,
+    mqtt_user: CredentialName,
+    pub(crate) mqtt_password: String,
+    mqtt_client_id: CredentialName,
     receipt_topic: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    sensors: Vec<OfSensor<'a>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) sensors: Vec<OfSensor>,
 }
 
 /// What a sensor's heartbeats carry. Topics are subjects of NATS; an MQTT client writes `/` for
 /// `.`.
-#[derive(Serialize)]
-struct OfSensor<'a> {
-    alias: &'a str,
-    id: SensorId,
-    heartbeat_topic: &'a Subject,
-    poll_topic: &'a Subject,
-    read_topic: &'a Subject,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    disconnect_topic: Option<&'a Subject>,
+#[derive(Deserialize, Serialize)]
+pub(crate) struct OfSensor {
+    pub(crate) alias: Alias,
+    pub(crate) id: SensorId,
+    pub(crate) heartbeat_topic: Subject,
+    pub(crate) poll_topic: Subject,
+    pub(crate) read_topic: Subject,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) disconnect_topic: Option<Subject>,
 }
 
-impl<'a> From<&'a Sensor> for OfSensor<'a> {
-    fn from(Sensor { alias, id, topics }: &'a Sensor) -> Self {
+impl From<Sensor> for OfSensor {
+    fn from(Sensor { alias, id, topics }: Sensor) -> Self {
+        let Topics { heartbeat, poll, read, disconnect } = topics;
         Self {
-            alias: alias.as_str(),
-            id: *id,
-            heartbeat_topic: &topics.heartbeat,
-            poll_topic: &topics.poll,
-            read_topic: &topics.read,
-            disconnect_topic: topics.disconnect.as_ref(),
+            alias,
+            id,
+            heartbeat_topic: heartbeat,
+            poll_topic: poll,
+            read_topic: read,
+            disconnect_topic: disconnect,
         }
     }
 }
@@ -91,13 +92,13 @@ impl Made {
     fn content(&self) -> String {
         let Self { name, sensors, secrets } = self;
         let content = Content {
-            name,
+            name: name.clone(),
             nkey_seed: secrets.seed.secret(),
-            mqtt_user: name,
-            mqtt_password: &secrets.password,
-            mqtt_client_id: name,
+            mqtt_user: name.clone(),
+            mqtt_password: secrets.password.clone(),
+            mqtt_client_id: name.clone(),
             receipt_topic: format!("{name}.receipt"),
-            sensors: sensors.iter().map(OfSensor::from).collect(),
+            sensors: sensors.iter().cloned().map(OfSensor::from).collect(),
         };
         serde_json::to_string_pretty(&content).expect("it has only text keys")
     }

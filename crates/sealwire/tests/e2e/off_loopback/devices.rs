@@ -6,6 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::Elsewhere;
@@ -110,6 +111,12 @@ fn devices_on_other_machines_meet_tls_and_need_their_credential() {
         assert!(!has(secret), "{secret} went over the line in clear text");
     }
 
+    drop((by_mqtt, by_nats));
+    simulated_sensors_have_credentials_too(&elsewhere, &site, &output, ca);
+    let by_nats = device(&elsewhere, &site, "nats", &file("Pump-1"), &[ca]);
+    let by_mqtt = device(&elsewhere, &site, "mqtt", &file("Pump-2"), &[ca]);
+    by_nats.says("connected");
+    by_mqtt.says("connected");
     strangers_are_refused(&elsewhere, &site, &output, ca);
     order(&site, &["revoke", "Pump-1"]);
     by_nats.says("closed");
@@ -149,6 +156,59 @@ fn refuses_to_open(data: &str, here: &str, reasons: &[&str]) {
         let (code, _, said) = sealwire(&words);
         assert_eq!(code, Some(1), "{said}");
         assert!(reasons.iter().all(|reason| said.contains(reason)), "{said}");
+    }
+}
+
+/// Simulated sensors with the credentials of a folder are polled and sealed, each answer once.
+fn simulated_sensors_have_credentials_too(
+    elsewhere: &Elsewhere,
+    site: &Site,
+    output: &Path,
+    ca: &str,
+) {
+    let folder = output.with_file_name("simulated");
+    let to = ["--output", folder.to_str().unwrap()];
+    order(site, &[&["add", "Sim-1", "Sim-2", "--set", "Sim-hall"], &to[..]].concat());
+    order(site, &[&["add", "Sim-3", "Sim-4"], &to[..]].concat());
+    let tally = folder.join("tally");
+    let mut simulator = elsewhere
+        .command(&[
+            env!("CARGO_BIN_EXE_sealwire"),
+            "simulate",
+            "--interval",
+            "500",
+            "--mqtt",
+            "0.5",
+        ])
+        .args(["--nats", &site.addresses.nats, "--broker", &site.addresses.mqtt, "--ca", ca])
+        .args(["--creds", folder.to_str().unwrap(), "--tally", tally.to_str().unwrap()])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let sealed = |alias: &str| {
+        let is_its = |event: &&serde_json::Value| {
+            let of = &event["envelope"]["event"];
+            of["status"] == "SUCCESS"
+                && of["source"].as_str().unwrap().ends_with(&format!(".{alias}"))
+        };
+        site.events("SENSOR_READING").iter().filter(is_its).count() as u64
+    };
+    for alias in ["Sim-1", "Sim-2", "Sim-3", "Sim-4"] {
+        until(&format!("{alias} is read"), || (sealed(alias) >= 2).then_some(()));
+    }
+    // `ip netns exec` became the simulator.
+    kill_process(Pid::from_child(&simulator), Signal::INT).unwrap();
+    assert!(simulator.wait().unwrap().success());
+    let tally = fs::read_to_string(tally).unwrap();
+    assert_eq!(tally.lines().count(), 4, "{tally}");
+    for line in tally.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let (alias, sent) = (line["alias"].as_str().unwrap(), line["answers"].as_u64().unwrap());
+        until(&format!("all {sent} answers of {alias} are sealed"), || {
+            let sealed = sealed(alias);
+            assert!(sealed <= sent, "{sealed} of {sent} by {alias}");
+            (sealed == sent).then_some(())
+        });
     }
 }
 
