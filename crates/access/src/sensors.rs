@@ -15,6 +15,7 @@
 
 mod admits;
 mod book;
+mod learning;
 mod name;
 mod refusals;
 mod sensor;
@@ -25,6 +26,7 @@ pub use book::{
     Admission, Book, BookError, Credential, CredentialDescription, Ends, Key, NewCredential, Offer,
     Refused,
 };
+pub use learning::Learning;
 pub use name::{CredentialName, InvalidCredentialName};
 pub use refusals::{Refusal, Refusals, Told};
 pub use sensor::{Alias, InvalidAlias, InvalidSensor, Permissions, Sensor, Topics};

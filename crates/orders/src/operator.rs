@@ -231,6 +231,11 @@ impl Operator {
                 let overlap = overlap_seconds.map(Duration::from_secs);
                 Ok(self.credentials.rotate(name, key, overlap, (&by(actor), now)).await?)
             }
+            Order::Learn { aliases } => {
+                // Without a site nobody is heard.
+                self.forget_sensor.get().ok_or(OperatorError::NotHearing)?;
+                Ok(Done::Learned { sensors: self.credentials().learn(aliases, now) })
+            }
             Order::Credentials => {
                 Ok(Done::Credentials { credentials: self.credentials().look(Book::describe) })
             }
@@ -493,6 +498,9 @@ pub enum OperatorError {
     /// The site does not poll, so it has no poller that could forget a sensor.
     #[error("only a running site can forget a sensor: start the site, and give the order again")]
     NotPolling,
+    /// The site does not poll, so it hears no sensors.
+    #[error("only a running site hears sensors: start the site, and give the order again")]
+    NotHearing,
     /// The sensor may or may not be forgotten.
     #[error("the site may have forgotten the sensor: look in the log for the event")]
     NotForgotten(#[source] Box<dyn Error + Send + Sync>),
@@ -520,6 +528,7 @@ impl OperatorError {
             | Self::EmptyWindow
             | Self::Busy
             | Self::NotPolling
+            | Self::NotHearing
             | Self::UnknownSensor { .. }
             | Self::ClockInDoubt { .. }
             | Self::Retention(_)

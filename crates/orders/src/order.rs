@@ -1,9 +1,11 @@
 //! The orders that a person gives to a log, and their results. A running site receives and answers
 //! them as JSON.
 
+use std::collections::BTreeSet;
+
 use access::{
     Scope, TokenDescription, TokenName, Words,
-    sensors::{CredentialDescription, CredentialName, Key, NewCredential, Told},
+    sensors::{Alias, CredentialDescription, CredentialName, Key, NewCredential, Sensor, Told},
 };
 use ledger::{Erased, Hold, LeafRanges};
 use model::{SensorId, Timestamp};
@@ -156,6 +158,12 @@ pub enum Order {
         #[serde(default)]
         actor: Option<Words>,
     },
+    /// Name the id and the topics of the sensors with these aliases, of which the site has heard a
+    /// heartbeat since it was first asked for them.
+    Learn {
+        /// The aliases.
+        aliases: BTreeSet<Alias>,
+    },
     /// List the credentials.
     Credentials,
     /// List what devices were refused since the site started.
@@ -268,6 +276,11 @@ pub enum Done {
     RotateCredential {
         /// The leaf of the event that records it.
         leaf: u64,
+    },
+    /// What the site has heard of.
+    Learned {
+        /// The sensors.
+        sensors: Vec<Sensor>,
     },
     /// The credentials.
     Credentials {

@@ -219,6 +219,7 @@ fn words(done: &Done) -> String {
         Done::AddCredentials { .. }
         | Done::RevokeCredential { .. }
         | Done::RotateCredential { .. }
+        | Done::Learned { .. }
         | Done::Credentials { .. }
         | Done::Refusals { .. } => words::of(done).unwrap_or_default(),
     }

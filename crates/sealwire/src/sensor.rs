@@ -11,16 +11,19 @@ pub(crate) mod made;
 pub(crate) mod words;
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fs::{self, File},
     io,
     path::Path,
+    time::{Duration, Instant},
 };
 
-use access::sensors::{Alias, CredentialName, InvalidSensor, NewCredential, Sensor, Topics};
+use access::sensors::{
+    Alias, CredentialName, InvalidSensor, Learning, NewCredential, Sensor, Topics,
+};
 use anyhow::{Context as _, Result, bail};
 use model::{Protocol, SensorId, Subject};
-use orders::order::{AddressedOrder, Order};
+use orders::order::{AddressedOrder, Done, Order};
 use serde::Deserialize;
 
 use crate::{
@@ -31,6 +34,11 @@ use crate::{
         made::{Made, Secrets},
     },
 };
+
+/// Longest wait for heartbeats: devices send one a minute or more often.
+const LEARN_MAX: Duration = Duration::from_secs(120);
+/// Time between two questions whether heartbeats have come.
+const LEARN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A row of a CSV file.
 #[derive(Debug, Deserialize)]
@@ -71,9 +79,22 @@ pub(crate) fn run(arguments: SensorArguments) -> Result<()> {
 }
 
 fn add(site: OrderArguments, arguments: AddArguments) -> Result<()> {
-    let AddArguments { aliases, from, set, id, topics, files, actor: Actor { actor } } = arguments;
+    let AddArguments { aliases, from, set, id, topics, learn, files, actor: Actor { actor } } =
+        arguments;
     let covered = match from {
         Some(file) => read(&file)?,
+        None if learn => {
+            let known = |known: Sensor| {
+                let Sensor { alias, id, topics } = known;
+                let Topics { heartbeat, poll, read, .. } = &topics;
+                output::note(&format!(
+                    "{alias} has the id {id}, sends heartbeats on {heartbeat}, hears polls on {poll} \
+                     and answers on {read}"
+                ));
+                sensor(alias, Some(id), Some(topics), set.as_ref())
+            };
+            learned(&site, aliases)?.into_iter().map(known).collect::<Result<_>>()?
+        }
         None => {
             if aliases.len() > 1 && id.is_some() {
                 bail!("--id and --topics are for one sensor: use --from for several");
@@ -106,6 +127,53 @@ fn add(site: OrderArguments, arguments: AddArguments) -> Result<()> {
     };
     let order = Order::AddCredentials { credentials: made.iter().map(new).collect(), actor };
     give_with_files(site, order, &made, &files)
+}
+
+/// Waits for heartbeats of these sensors, and returns what they say.
+fn learned(site: &OrderArguments, aliases: Vec<Alias>) -> Result<Vec<Sensor>> {
+    let aliases: BTreeSet<Alias> = aliases.into_iter().collect();
+    if aliases.len() > Learning::ALIASES_MAX {
+        bail!("at most {} sensors can be learned at once", Learning::ALIASES_MAX);
+    }
+    let OrderArguments { data_dir, key_file, log, .. } = site;
+    let begin = Instant::now();
+    loop {
+        let order = Order::Learn { aliases: aliases.clone() };
+        let order = AddressedOrder { log: log.clone(), order };
+        let Done::Learned { sensors } = log::carry_out(data_dir, key_file.clone(), order)? else {
+            bail!("the site answers something else: is it of another version?");
+        };
+        let mut missing = aliases.clone();
+        for sensor in &sensors {
+            let alias = &sensor.alias;
+            if !missing.remove(alias) {
+                bail!("several devices call themselves {alias}: name one with --id and --topics");
+            }
+        }
+        let missing: Vec<&str> = missing.iter().map(Alias::as_str).collect();
+        if missing.is_empty() {
+            return Ok(sensors);
+        }
+        let names = missing.join(", ");
+        if begin.elapsed() > LEARN_MAX {
+            bail!(
+                "no heartbeat of {names} came in {} s: does the site let the device in?",
+                LEARN_MAX.as_secs()
+            );
+        }
+        if begin.elapsed() < LEARN_AGAIN_AFTER {
+            output::note(&format!("waiting for heartbeats of {names}"));
+        }
+        pause();
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this command has one thread and waits for a person's device"
+)]
+fn pause() {
+    std::thread::sleep(LEARN_AGAIN_AFTER);
 }
 
 /// Writes the secrets, and gives the order. If the order is refused, removes the files again.

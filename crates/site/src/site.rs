@@ -429,7 +429,9 @@ impl<'a> Site<'a> {
             move |subject, heartbeat| {
                 credentials.look(|book| {
                     if admits.anyone(book) { Ok(()) } else { book.covers(subject, heartbeat) }
-                })
+                })?;
+                credentials.hear(subject, heartbeat);
+                Ok(())
             },
             move |subject, sensor| {
                 again.look(|book| {

@@ -1,17 +1,20 @@
 //! The credentials of a site in their file, `sensor-credentials` in the data directory.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use model::Timestamp;
+use model::{Heartbeat, Timestamp};
 use tokio::sync::watch;
 
 use crate::sensors::{
     book::{Book, BookError, Credential},
+    learning::Learning,
     refusals::{Refusal, Refusals, Told},
+    sensor::{Alias, Sensor},
 };
 
 /// The credentials of a site. Cheap to clone. A change is in the file before it is in force.
@@ -24,6 +27,7 @@ pub struct SensorCredentials {
     /// Tells of each change.
     changed: watch::Sender<()>,
     refusals: Arc<Mutex<Refusals>>,
+    learning: Arc<Mutex<Learning>>,
 }
 
 impl SensorCredentials {
@@ -48,6 +52,7 @@ impl SensorCredentials {
             changing: Arc::default(),
             changed: watch::Sender::new(()),
             refusals: Arc::default(),
+            learning: Arc::default(),
         })
     }
 
@@ -98,6 +103,21 @@ impl SensorCredentials {
     #[must_use]
     pub fn all_refusals(&self) -> Vec<Told> {
         self.refusals().all()
+    }
+
+    /// Takes a heartbeat that came on this subject, for those who learn of devices.
+    pub fn hear(&self, subject: &str, heartbeat: &Heartbeat) {
+        self.learning().hear(subject, heartbeat);
+    }
+
+    /// The sensors with these aliases that were heard since somebody first asked for them.
+    #[must_use]
+    pub fn learn(&self, aliases: BTreeSet<Alias>, now: Timestamp) -> Vec<Sensor> {
+        self.learning().ask(aliases, now)
+    }
+
+    fn learning(&self) -> MutexGuard<'_, Learning> {
+        self.learning.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn locked(&self) -> MutexGuard<'_, Book> {

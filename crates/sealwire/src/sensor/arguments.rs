@@ -21,8 +21,8 @@ pub(crate) enum SensorOrder {
     /// Make credentials for devices, and write them to files of their own.
     ///
     /// From the first credential on, the site lets no device in without one, unless it runs with
-    /// --open. A new device gets its id and topics from its file. An existing device that has its
-    /// own is named with --id and --topics, or in a CSV file.
+    /// --open. A new device gets its id and topics from its file. The site learns those of an
+    /// existing device with --learn, or is told with --id and --topics, or in a CSV file.
     Add(Box<AddArguments>),
     /// Revoke a credential. Its connections are closed at once.
     Revoke {
@@ -70,6 +70,10 @@ pub(crate) struct AddArguments {
     /// disconnect. A topic with a `/` is one of MQTT.
     #[arg(long, value_name = "TOPICS", value_delimiter = ',', requires = "id", num_args = 1)]
     pub(super) topics: Vec<String>,
+    /// Take id and topics from the sensors' next heartbeats. The site must run and let the devices
+    /// in as they are now. This waits for up to two minutes.
+    #[arg(long, conflicts_with_all = ["from", "id", "topics"])]
+    pub(super) learn: bool,
     #[command(flatten)]
     pub(super) files: FileArguments,
     #[command(flatten)]

@@ -256,6 +256,47 @@ fn a_device_speaks_as_its_own_sensor_and_as_no_other() {
 }
 
 #[test]
+fn an_existing_device_keeps_its_id_and_its_topics() {
+    let mut site = Site::start(&[]);
+    let output = site.data_dir().with_file_name("credentials");
+    let id = "0b5a6e0c-1111-4222-8333-944455566677";
+    let beat = format!(
+        r#"{{"alias":"Old-1","id":"{id}","poll_interval":60000,"poll_topic":"picow.7.poll","read_topic":"picow.7.read","disconnect_topic":"picow.7.gone"}}"#
+    );
+    let mut device = Nats::device(&site);
+    std::thread::scope(|scope| {
+        let folder = output.to_str().unwrap();
+        let adding = scope.spawn(|| order(&site, &["add", "Old-1", "--learn", "--output", folder]));
+        until("the device was learned of", || {
+            // The site closes the connection once there is a credential.
+            device.say(&format!("PUB picow.heartbeat {}\r\n{beat}\r\n", beat.len()));
+            adding.is_finished().then_some(())
+        });
+        let added = adding.join().unwrap();
+        assert!(added.contains("1 credentials added"), "{added}");
+    });
+    assert!(!device.goes_on());
+    let file = output.join("Old-1.json");
+    let content: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let sensor = &content["sensors"][0];
+    for (field, value) in [
+        ("id", id),
+        ("heartbeat_topic", "picow.heartbeat"),
+        ("poll_topic", "picow.7.poll"),
+        ("read_topic", "picow.7.read"),
+        ("disconnect_topic", "picow.7.gone"),
+    ] {
+        assert_eq!(sensor[field], value);
+    }
+    let by_mqtt = Device::start(&site, "mqtt", &file);
+    by_mqtt.says("connected");
+    site.wait_for_event("SENSOR_READING", |envelope| {
+        envelope["sealwire"]["sensor"] == id && envelope["event"]["status"] == "SUCCESS"
+    });
+    site.stop();
+}
+
+#[test]
 fn a_rotation_cuts_nobody_off_before_the_new_key_is_used() {
     let mut site = Site::start(&[]);
     let output = site.data_dir().with_file_name("credentials");
