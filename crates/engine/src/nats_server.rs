@@ -16,9 +16,13 @@ use crate::{
     supervise::Start,
 };
 
-/// Largest message in bytes: one answer has room for every sensor of a full site. The query service
-/// refuses an answer that does not fit.
+/// Largest message on the hosts' server in bytes: one answer has room for every sensor of a full
+/// site. The query service refuses an answer that does not fit.
 pub const PAYLOAD_BYTES_MAX: usize = 16 << 20;
+/// Largest message on the devices' server in bytes. The site takes at most 256 KiB from a device,
+/// and answers the server's questions with less than 1 MiB: the permissions of a credential with
+/// the most sensors and the longest topics.
+const DEVICES_PAYLOAD_BYTES_MAX: usize = 2 << 20;
 /// Name of the configuration file. The file and those it names are in the server's folder, where
 /// the server runs. So the folder may have any name, even one that is not UTF-8.
 const CONFIGURATION: &str = "nats-server.conf";
@@ -107,7 +111,7 @@ impl ForDevices<'_> {
             durable::create_folder(folder)?;
             replace_certificate(folder, pem)?;
         }
-        let mut configuration = general(self.name, nats.address);
+        let mut configuration = general(self.name, nats.address, DEVICES_PAYLOAD_BYTES_MAX);
         write!(
             configuration,
             "{}jetstream {{\n  store_dir: \"jetstream\"\n  max_memory_store: 64MB\n  max_file_store: 1GB\n}}\n\
@@ -134,7 +138,7 @@ impl ForHosts<'_> {
     pub fn prepare(&self, program: PathBuf) -> io::Result<Start> {
         durable::create_folder(self.folder)?;
         let identity = self.authority.server(self.nats.ip()).map_err(io::Error::other)?;
-        let mut configuration = general(self.name, self.nats);
+        let mut configuration = general(self.name, self.nats, PAYLOAD_BYTES_MAX);
         configuration.push_str("tls {\n  verify_and_map: true\n");
         for (key, name, pem) in [
             ("ca_file", "ca.pem", self.authority.pem()),
@@ -159,11 +163,11 @@ pub fn replace_certificate(folder: &Path, identity_pem: &[u8]) -> io::Result<()>
     durable::replace(&folder.join(CERTIFICATE), identity_pem)
 }
 
-fn general(name: &str, address: SocketAddr) -> String {
+fn general(name: &str, address: SocketAddr, payload_bytes_max: usize) -> String {
     format!(
         "server_name: {name}\n\
          listen: \"{address}\"\n\
-         max_payload: {PAYLOAD_BYTES_MAX}\n\
+         max_payload: {payload_bytes_max}\n\
          max_connections: 65536\n",
         name = Value::from(name),
     )

@@ -221,6 +221,8 @@ fn a_device_speaks_as_its_own_sensor_and_as_no_other() {
     // What the server alone knows.
     speaks_mqtt_5(&site);
     publishes(&site, &password, "Pump-1/read x");
+    let (said, goes_on) = client(&site, "Pump-1", &password).say("PUB Pump-1.read 10000000\r\n");
+    assert!(!goes_on && said == ["-ERR 'Maximum Payload Violation'"], "{said:?}");
     until("the refusals are listed", || {
         let refused = order(&site, &["refused"]);
         let is_told = |who: &str, why: &str| {
@@ -232,6 +234,7 @@ fn a_device_speaks_as_its_own_sensor_and_as_no_other() {
             ("a device at 127.0.0.1", "it has no credentials"),
             ("a device at 127.0.0.1", "it speaks MQTT 5, and the site MQTT 3.1.1"),
             ("Pump-1", "a topic of it has a space"),
+            ("Pump-1", "a message of it is too long"),
             ("Pump-1", "it may not publish to `Pump-2.read`"),
             ("Pump-1", "it may not hear `Pump-2.poll`"),
             ("Pump-1", "it may not publish to `Pump-2.disconnect` (from 127.0.0.1 by MQTT)"),
