@@ -41,7 +41,7 @@ pub struct IndexBatch {
     pub(crate) erased: Vec<RangeInclusive<u64>>,
     /// Leaves that cannot be indexed, each with the reason.
     pub(crate) passed_over: Vec<(u64, String)>,
-    /// Distinct texts of readings: statuses, units and values.
+    /// Distinct texts of readings: statuses, flags, units and values.
     texts: IndexSet<Box<str>>,
     /// Total bytes of terms, texts, heartbeats and erased ranges.
     bytes: usize,
@@ -82,6 +82,7 @@ struct ReadingOfBatch {
     at: i64,
     leaf: u64,
     status: u32,
+    flags: Option<u32>,
     unit: Option<u32>,
     value: u32,
 }
@@ -212,13 +213,14 @@ impl IndexBatch {
         event: &Event,
         received_at: Timestamp,
     ) -> Option<(u32, i64)> {
-        let SealedReading { sensor: _, at, status, unit, value } =
+        let SealedReading { sensor: _, at, status, flags, unit, value } =
             SealedReading::of(event, received_at)?;
         let at = at.unix_micros();
         let reading = ReadingOfBatch {
             at,
             leaf,
             status: self.text(status),
+            flags: flags.map(|flags| self.text(flags)),
             unit: unit.map(|unit| self.text(unit)),
             value: self.text(value),
         };
@@ -252,6 +254,7 @@ impl IndexBatch {
             at: reading.at,
             leaf: reading.leaf,
             status: text(reading.status),
+            flags: reading.flags.map(text),
             unit: reading.unit.map(text),
             value: text(reading.value),
         };

@@ -8,6 +8,7 @@ pub(crate) struct BlockReading<'a> {
     pub(crate) at: i64,
     pub(crate) leaf: u64,
     pub(crate) status: &'a str,
+    pub(crate) flags: Option<&'a str>,
     pub(crate) unit: Option<&'a str>,
     pub(crate) value: &'a str,
 }

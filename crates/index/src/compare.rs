@@ -111,7 +111,7 @@ pub struct Comparison {
 }
 
 /// Tuples that both sides hash for a reading, a receipt time and a sighting.
-type ReadingFact<'a> = (SensorId, i64, u64, &'a str, Option<&'a str>, &'a str);
+type ReadingFact<'a> = (SensorId, i64, u64, (&'a str, Option<&'a str>), Option<&'a str>, &'a str);
 type TimeFact = (u64, i64, Option<(SensorId, i64)>);
 type SightingFact<'a> = (SensorId, u64, &'a str, Option<&'a str>);
 
@@ -203,11 +203,11 @@ impl Comparison {
             sums.times = sums.times.wrapping_add(time);
         }
         for (place, (sensor, of_sensor)) in batch.sensors.iter().enumerate() {
-            for BlockReading { at, leaf, status, unit, value } in batch.readings(place) {
+            for BlockReading { at, leaf, status, flags, unit, value } in batch.readings(place) {
                 if self.passed_over.contains(&leaf) {
                     continue;
                 }
-                let fact: ReadingFact<'_> = (*sensor, at, leaf, status, unit, value);
+                let fact: ReadingFact<'_> = (*sensor, at, leaf, (status, flags), unit, value);
                 let hash = self.key.hash_one(fact);
                 let sums = self.sums_of(leaf);
                 sums.readings = sums.readings.wrapping_add(hash);
@@ -471,11 +471,11 @@ impl Walk<'_> {
                         let rollup = reading.at.div_euclid(ROLLUP);
                         rollups.entry(rollup).or_insert(Summary::NOTHING).add(reading);
                     }
-                    let BlockReading { at, leaf, status, unit, value } = *reading;
+                    let BlockReading { at, leaf, status, flags, unit, value } = *reading;
                     if (self.is_open)(leaf) {
                         continue;
                     }
-                    let fact: ReadingFact<'_> = (id, at, leaf, status, unit, value);
+                    let fact: ReadingFact<'_> = (id, at, leaf, (status, flags), unit, value);
                     let hash = self.hash(fact);
                     if let Some(sums) = self.sums_of(leaf, what) {
                         sums.readings = sums.readings.wrapping_add(hash);

@@ -19,6 +19,10 @@ pub struct SeriesReading {
     pub status: String,
     /// The value; `N/A` if there is none.
     pub value: String,
+    /// What a reader must know of it, such as that its sensor's clock is wrong: words, separated by
+    /// spaces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flags: Option<String>,
     /// Unit sealed with the value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
@@ -31,6 +35,7 @@ impl From<&BlockReading<'_>> for SeriesReading {
             timestamp: Timestamp::from_unix_micros(stored.at),
             status: stored.status.to_owned(),
             value: stored.value.to_owned(),
+            flags: stored.flags.map(str::to_owned),
             unit: stored.unit.map(str::to_owned),
         }
     }

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use crate::error::{IndexError, Trouble};
 
 /// Version of the tables. A file of another version is rebuilt.
-pub(crate) const VERSION: i64 = 10;
+pub(crate) const VERSION: i64 = 11;
 
 /// `log` has one row, because an index is of one log; `id` is the log's [`LogId`]. `last_entry` is
 /// the log's entry of the leaf before `next_leaf`. `forgets` says that bytes of erased envelopes

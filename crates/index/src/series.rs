@@ -30,6 +30,8 @@ const STATUSES: [&str; 3] = [SUCCESS, COMM_ERROR, VALUE_ERROR];
 const OTHER_STATUS: u8 = 3;
 /// Bit of the first byte: the unit differs from that of the reading before, and follows.
 const OTHER_UNIT: u8 = 4;
+/// Bit of the first byte: the reading has flags, which follow.
+const HAS_FLAGS: u8 = 8;
 
 /// A block being packed.
 #[derive(Debug, Default)]
@@ -46,7 +48,9 @@ impl Writer {
         let known = STATUSES.iter().zip(0_u8..).find(|(status, _)| **status == reading.status);
         let status = known.map_or(OTHER_STATUS, |(_, number)| number);
         let is_other_unit = self.unit.as_deref() != reading.unit;
-        bytes.push(status | if is_other_unit { OTHER_UNIT } else { 0 });
+        let has = |is_there, bit| if is_there { bit } else { 0 };
+        let is_flagged = has(reading.flags.is_some(), HAS_FLAGS);
+        bytes.push(status | has(is_other_unit, OTHER_UNIT) | is_flagged);
         let (at, leaf) = reading.key();
         codec::put_signed(bytes, at - self.key.0);
         codec::put_signed(bytes, leaf - self.key.1);
@@ -57,6 +61,9 @@ impl Writer {
             codec::put(bytes, u64::from(reading.unit.is_some()));
             codec::put_text(bytes, reading.unit.unwrap_or_default());
             self.unit = reading.unit.map(Box::from);
+        }
+        if let Some(flags) = reading.flags {
+            codec::put_text(bytes, flags);
         }
         codec::put_text(bytes, reading.value);
         self.key = (at, leaf);
@@ -94,8 +101,9 @@ fn try_unpack(bytes: &[u8]) -> Option<Vec<BlockReading<'_>>> {
             let is_there = bytes.number()? == 1;
             unit = Some(bytes.text()?).filter(|_| is_there);
         }
+        let flags = if first & HAS_FLAGS == 0 { None } else { Some(bytes.text()?) };
         let value = bytes.text()?;
-        readings.push(BlockReading { at, leaf: leaf.cast_unsigned(), status, unit, value });
+        readings.push(BlockReading { at, leaf: leaf.cast_unsigned(), status, flags, unit, value });
     }
     Some(readings)
 }
@@ -415,10 +423,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_block_gives_back_what_it_was_given(
-            readings in vec((any::<i32>(), any::<u32>(), "SUCCESS|COMM_ERROR|odd", option::of("°C|"), any::<String>()), 0..20)
+            readings in vec((any::<i32>(), any::<u32>(), "SUCCESS|COMM_ERROR|odd", option::of("°C|"), option::of("too_early|"), any::<String>()), 0..20)
         ) {
-            let readings: Vec<BlockReading<'_>> = readings.iter().map(|(at, leaf, status, unit, value)| BlockReading {
-                at: i64::from(*at), leaf: u64::from(*leaf), status, unit: unit.as_deref(), value,
+            let readings: Vec<BlockReading<'_>> = readings.iter().map(|(at, leaf, status, unit, flags, value)| BlockReading {
+                at: i64::from(*at), leaf: u64::from(*leaf), status, flags: flags.as_deref(), unit: unit.as_deref(), value,
             }).collect();
             let mut block = Writer::default();
             readings.iter().for_each(|reading| block.push(reading));

@@ -112,7 +112,7 @@ mod tests {
             numbers in vec(finite(), 1..40), cut in 0..40_usize
         ) {
             let texts: Vec<String> = numbers.iter().map(f64::to_string).collect();
-            let reading = |value| BlockReading { at: 0, leaf: 0, status: SUCCESS, unit: None, value };
+            let reading = |value| BlockReading { at: 0, leaf: 0, status: SUCCESS, flags: None, unit: None, value };
             let readings: Vec<BlockReading<'_>> = texts.iter().map(|text| reading(text)).collect();
             let (first, second) = readings.split_at(cut.min(readings.len()));
             let mut merged = Summary::of(first);

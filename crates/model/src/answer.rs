@@ -10,8 +10,8 @@ use alloc::{
 use serde_json::value::RawValue;
 
 use crate::{
+    device_time::{Doubt, ToldTime},
     object::{LeftOut, Object, kind, text, text_up_to, whole_number},
-    timestamp::Timestamp,
     values::Values,
 };
 
@@ -29,8 +29,8 @@ pub struct Answer {
     pub boot: Option<String>,
     /// Milliseconds from that start to the reading.
     pub uptime_ms: Option<u64>,
-    /// Time by the sensor's own clock.
-    pub time: Option<Timestamp>,
+    /// Time by the sensor's own clock, right or wrong.
+    pub time: Option<ToldTime>,
     /// How far that time may be off, in milliseconds.
     pub time_error_ms: Option<u64>,
     /// What the poll brought: 64 hex digits.
@@ -138,11 +138,15 @@ fn nonce(json: &RawValue) -> Result<String, String> {
     Ok(nonce)
 }
 
-fn time(json: &RawValue) -> Result<Timestamp, String> {
-    text(json)
-        .map_err(|reason| format!("{reason} in RFC 3339, such as 2026-11-23T19:01:23Z"))?
-        .parse()
-        .map_err(|error: crate::timestamp::InvalidTimestamp| error.to_string())
+/// A number is kept as it was written: whether it counts seconds or milliseconds, only the device
+/// knows.
+fn time(json: &RawValue) -> Result<ToldTime, String> {
+    if kind(json) == "a number" {
+        return Ok(ToldTime::unread(json.get(), Doubt::NotATime));
+    }
+    let text = text(json)
+        .map_err(|reason| format!("{reason} in RFC 3339, such as 2026-11-23T19:01:23Z"))?;
+    Ok(ToldTime::of_rfc3339(&text))
 }
 
 fn invalid(error: serde_json::Error) -> InvalidAnswer {
@@ -199,9 +203,8 @@ mod tests {
             (r#""seq":9007199254740992"#, "use a whole number of 0 to 9007199254740991"),
             (r#""seq":1,"seq":2"#, "`seq` is left out: it appears twice"),
             (r#""seq":[1]"#, "it is an array"),
-            (r#""time":1795460483"#, "`time` is left out: it is a number; use text in RFC 3339"),
-            (r#""time":"2026-11-23T19:01:23""#, "use RFC 3339"), // no zone
-            (r#""time":"noon""#, "use RFC 3339"),
+            (r#""time":true"#, "`time` is left out: it is a boolean; use text in RFC 3339"),
+            (r#""time":[1795460483]"#, "it is an array; use text in RFC 3339"),
             (r#""unit":5"#, "`unit` is left out: it is a number; use text"),
             (r#""unit":{"si":"bar"}"#, "it is an object"),
             (r#""signature":true"#, "`signature` is left out: it is a boolean"),
@@ -225,6 +228,23 @@ mod tests {
         assert_eq!((long.unit, long.left_out.len()), (None, 1));
         let nulls = Answer::parse(br#"{"value":1,"seq":null,"unit":null}"#).unwrap();
         assert_eq!(nulls.left_out, [], "null is as if it were not there");
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_kept_as_it_was_written() {
+        for (json, text, doubt) in [
+            ("1795460483", "1795460483", Doubt::NotATime),
+            ("1.795460483e9", "1.795460483e9", Doubt::NotATime),
+            (r#""2026-11-23T19:01:23""#, "2026-11-23T19:01:23", Doubt::NoZone),
+            (r#""n\u006fon""#, "noon", Doubt::NotATime),
+            (r#""0000-00-00T00:00:00Z""#, "0000-00-00T00:00:00Z", Doubt::NotATime),
+            (r#""1900-01-01T00:00:00Z""#, "1900-01-01T00:00:00Z", Doubt::YearOutOfRange),
+        ] {
+            let payload = format!(r#"{{"value":1,"time":{json}}}"#);
+            let answer = Answer::parse(payload.as_bytes()).unwrap();
+            let kept = ToldTime::Text { text: String::from(text), doubt };
+            assert_eq!((answer.time, answer.left_out.len()), (Some(kept), 0), "{json}");
+        }
     }
 
     #[test]

@@ -198,7 +198,7 @@ pub struct Detail {
     /// Digest of the component that derived the event, `sha256:...`, as its registry names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<String>,
-    /// Text of a time that a device named and that cannot be right.
+    /// Text of a time that a device named, if it is no moment or cannot be right.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_time: Option<String>,
     /// Leaves whose envelopes were erased, for example `12-40,57`.
@@ -208,7 +208,7 @@ pub struct Detail {
     /// channels declare them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What a reader of a pushed value must know: words, separated by spaces.
+    /// What a reader of a reading must know: words, separated by spaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flags: Option<String>,
     /// Version of the log's format.
@@ -276,7 +276,7 @@ pub struct Detail {
     /// The sensor that the event is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sensor: Option<SensorId>,
-    /// Time of the reading by the sensor's own clock.
+    /// Time of the reading by the sensor's own clock. If it cannot be right, `flags` says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sensor_time: Option<Timestamp>,
     /// Number of the reading in the sensor's own count.
@@ -285,6 +285,9 @@ pub struct Detail {
     /// The sensor's signature as received, not verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
+    /// The site's own time, beside a `timestamp` of the machine's clock that is not believed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site_time: Option<Timestamp>,
     /// How far `sensor_time` may be off, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_error: Option<u64>,
@@ -308,6 +311,10 @@ pub const SUCCESS: &str = "SUCCESS";
 pub const COMM_ERROR: &str = "COMM_ERROR";
 /// Status of a poll whose answer was invalid.
 pub const VALUE_ERROR: &str = "VALUE_ERROR";
+/// Flag of an event that carries `site_time`.
+pub const SITE_CLOCK: &str = "site_clock";
+/// Flag of a reading that a device kept and reported later.
+pub const HISTORICAL: &str = "historical";
 /// Actor of events about devices that report by themselves.
 const PUSHING: &str = "pushing";
 /// Longest source of an event in characters.
@@ -436,7 +443,10 @@ impl Event {
             Outcome::Success(answer) => {
                 detail.boot = answer.boot;
                 detail.nonce = answer.nonce;
-                detail.sensor_time = answer.time;
+                let told = answer.time.map(|time| time.judged(at)).unwrap_or_default();
+                detail.sensor_time = told.moment;
+                detail.device_time = told.text;
+                detail.flags = told.doubt.map(|doubt| String::from(doubt.as_str()));
                 detail.seq = answer.seq;
                 detail.signature = answer.signature;
                 detail.time_error = answer.time_error_ms;
@@ -471,6 +481,15 @@ impl Event {
         event.new = Some(value);
         event.status = Some(String::from(status));
         event
+    }
+
+    /// Adds a word for something that a reader of this event must know.
+    pub fn flag(&mut self, word: &str) {
+        let flags = self.sealwire.get_or_insert_default().flags.get_or_insert_default();
+        if !flags.is_empty() {
+            flags.push(' ');
+        }
+        flags.push_str(word);
     }
 
     /// Due polls ended without a reading.

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::{
     action,
     channel::Channel,
-    event::{Event, SUCCESS},
+    event::{Detail, Event, HISTORICAL, SUCCESS},
     measured::{self, Measured},
     sensor_id::SensorId,
     timestamp::Timestamp,
@@ -19,11 +19,12 @@ use crate::{
 pub struct SealedReading<'a> {
     /// The sensor that was polled.
     pub sensor: SensorId,
-    /// When the reading was taken by the event's own time; if it has none, when the ledger received
-    /// it.
+    /// When the reading was taken, as far as the site can believe it; see [`taken_at`].
     pub at: Timestamp,
     /// How the poll ended: `SUCCESS`, `COMM_ERROR` or `VALUE_ERROR`.
     pub status: &'a str,
+    /// What a reader must know of it: words, separated by spaces.
+    pub flags: Option<&'a str>,
     /// Unit of the value.
     pub unit: Option<&'a str>,
     /// The value as the sensor wrote it.
@@ -37,15 +38,35 @@ impl<'a> SealedReading<'a> {
     pub fn of(event: &'a Event, received_at: Timestamp) -> Option<Self> {
         let is_reading = event.action.as_deref() == Some(action::SENSOR_READING);
         let sensor = event.sensor().filter(|_| is_reading)?;
-        let at = event.timestamp.as_deref().and_then(|text| text.parse().ok());
+        let detail = event.sealwire.as_ref();
         Some(Self {
             sensor,
-            at: at.unwrap_or(received_at),
+            at: taken_at(event, received_at),
             status: event.status.as_deref()?,
-            unit: event.sealwire.as_ref().and_then(|detail| detail.unit.as_deref()),
+            flags: detail.and_then(|detail| detail.flags.as_deref()),
+            unit: detail.and_then(|detail| detail.unit.as_deref()),
             value: event.new.as_deref().unwrap_or_default(),
         })
     }
+}
+
+/// When the reading in an event was taken, as plots, files and statistics have it. That is the time
+/// at which the site received it, which the event carries as `timestamp`, with two exceptions:
+/// - if the site did not believe its machine's clock, the site's own time;
+/// - if a device kept the reading and reported it later, the device's time, if it can be right.
+///
+/// If the event names no time, it is that of its envelope.
+#[must_use]
+pub fn taken_at(event: &Event, received_at: Timestamp) -> Timestamp {
+    let detail = event.sealwire.as_ref();
+    let is_late = |detail: &&Detail| {
+        detail.flags.as_deref().is_some_and(|flags| flags.split(' ').any(|flag| flag == HISTORICAL))
+    };
+    // Without a clock of its own that it believes, the site cannot judge a device's.
+    let own = detail.and_then(|detail| detail.site_time);
+    let of_device = || detail.filter(is_late).and_then(|detail| detail.sensor_time);
+    let timestamp = || event.timestamp.as_deref().and_then(|text| text.parse().ok());
+    own.or_else(of_device).or_else(timestamp).unwrap_or(received_at)
 }
 
 /// The value as a floating-point number; `None` if it is not a number or too large for one.
@@ -147,6 +168,84 @@ mod tests {
             assert_eq!(event.status.as_deref(), Some(SUCCESS));
             assert_eq!(event.new.as_deref(), Some(values));
             assert_eq!(event.sealwire.unwrap().error.as_deref(), words);
+        }
+    }
+
+    #[test]
+    fn a_reading_is_where_the_site_can_believe_it_was_taken() {
+        let [received, timestamp, site, sensor] = [4, 3, 2, 1].map(Timestamp::from_unix_micros);
+        let mut event = sealed(r#"{"value":1,"time":"1970-01-01T00:00:00.000001Z"}"#);
+        assert_eq!(event.sealwire.as_ref().unwrap().sensor_time, Some(sensor));
+        assert!(event.sealwire.as_ref().unwrap().flags.is_some(), "not believed");
+        let at = |event: &Event| SealedReading::of(event, received).unwrap().at;
+        event.timestamp = None;
+        assert_eq!(at(&event), received);
+        event.timestamp = Some(timestamp.to_string());
+        assert_eq!(at(&event), timestamp, "a sensor's own time does not move its reading");
+        event.flag(HISTORICAL);
+        assert_eq!(at(&event), sensor, "unless it was taken long before");
+        event.sealwire.as_mut().unwrap().site_time = Some(site);
+        assert_eq!(at(&event), site);
+    }
+
+    #[test]
+    fn the_time_of_an_answer_is_sealed_as_it_came_and_flagged() {
+        let noon = "2026-11-29T12:00:00Z".parse().unwrap();
+        let heartbeat = br#"{"alias":"T1","id":"a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3",
+            "poll_interval":1000,"poll_topic":"p","read_topic":"r"}"#;
+        let heartbeat = Heartbeat::parse(heartbeat).unwrap();
+        for (time, sensor_time, device_time, flags) in [
+            (r#""2026-11-29T11:59:59.5Z""#, Some("2026-11-29T11:59:59.500000Z"), None, None),
+            (
+                r#""1970-01-01T00:00:12Z""#,
+                Some("1970-01-01T00:00:12.000000Z"),
+                None,
+                Some("too_early"),
+            ),
+            (
+                r#""2036-02-07T06:28:16Z""#,
+                Some("2036-02-07T06:28:16.000000Z"),
+                None,
+                Some("ntp_era"),
+            ),
+            (
+                r#""2038-01-19T03:14:07Z""#,
+                Some("2038-01-19T03:14:07.000000Z"),
+                None,
+                Some("unix_32_bit"),
+            ),
+            (
+                r#""0000-01-01T00:00:00Z""#,
+                None,
+                Some("0000-01-01T00:00:00Z"),
+                Some("year_out_of_range"),
+            ),
+            (
+                r#""-000005-01-01T00:00:00Z""#,
+                None,
+                Some("-000005-01-01T00:00:00Z"),
+                Some("year_out_of_range"),
+            ),
+            (
+                r#""9500-01-01T00:00:00Z""#,
+                Some("9500-01-01T00:00:00.000000Z"),
+                None,
+                Some("in_the_future"),
+            ),
+            (r#""2016-12-31T23:59:60Z""#, None, Some("2016-12-31T23:59:60Z"), Some("leap_second")),
+            ("1795953600000000000", None, Some("1795953600000000000"), Some("not_a_time")),
+            ("null", None, None, None),
+        ] {
+            let answer = format!(r#"{{"value":1,"time":{time}}}"#);
+            let event = Event::reading(&heartbeat, 1, Outcome::of(answer.as_bytes()), noon);
+            assert_eq!(SealedReading::of(&event, noon).unwrap().at, noon, "{time}");
+            let detail = event.sealwire.unwrap();
+            assert_eq!(detail.sensor_time.map(String::from).as_deref(), sensor_time, "{time}");
+            assert_eq!(
+                (detail.device_time.as_deref(), detail.flags.as_deref()),
+                (device_time, flags),
+                "{time}"
+            );
         }
     }
 

@@ -16,6 +16,8 @@ impl Timestamp {
     pub const LEN: usize = 27;
     /// The last time that jiff can hold, two days before the year 10000.
     const MICROS_MAX: i64 = 253_402_207_200_000_000;
+    /// The numbers of microseconds since 1970 that are a timestamp.
+    pub(crate) const UNIX_MICROS: core::ops::RangeInclusive<i128> = 0..=253_402_207_200_000_000;
 
     /// The time `micros` microseconds after 1970 began, clamped to the years 1970 to 9999.
     #[must_use]

@@ -120,6 +120,12 @@ impl Exchange {
         self.patience = patience;
     }
 
+    /// Longest time from a reading to the end of its poll: it may come after as long as the site
+    /// waits, and be held for as long again.
+    pub(crate) const fn delay_max(&self) -> Duration {
+        self.patience.answer_timeout.saturating_mul(2)
+    }
+
     /// Longest delay of an answer that is still expected.
     const fn late_max(&self) -> Duration {
         self.patience.answer_timeout.saturating_mul(Self::LATE_TIMEOUTS)

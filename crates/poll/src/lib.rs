@@ -8,6 +8,7 @@
 //! - [`poller`] holds the whole fleet; `sensor` holds one sensor and every rule that concerns only
 //!   that sensor;
 //! - `exchange` matches answers to the polls of a sensor;
+//! - `sensor_clock` watches the clock of one sensor;
 //! - `numbers` numbers the polls of one sensor and declares every number without a reading;
 //! - `budget` stretches the poll intervals when sensors ask for more polls than the site makes;
 //! - `in_flight` limits how many polls are in flight, and stops polls while the driver is full;
@@ -59,6 +60,7 @@ pub mod poller;
 mod refusals;
 mod schedule;
 mod sensor;
+mod sensor_clock;
 mod sensors;
 mod topics;
 

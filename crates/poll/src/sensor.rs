@@ -26,6 +26,7 @@ use crate::{
     exchange::{Ended, Exchange, Patience},
     numbers::Numbers,
     per_minute::PerMinute,
+    sensor_clock::{Moved, SensorClock},
 };
 
 /// State of one sensor.
@@ -37,6 +38,8 @@ pub(crate) struct Sensor {
     numbers: Numbers,
     /// In a box, because most sensors have nothing to tell.
     told: Option<Box<Told>>,
+    /// In a box, because many sensors have no clock.
+    clock: Option<Box<SensorClock>>,
     /// When the poller took the sensor up, if it has never answered.
     unproven_since: Option<Instant>,
     /// Polls without an answer since the last sign of life.
@@ -142,6 +145,7 @@ impl Sensor {
             exchange,
             numbers: Numbers::after(last),
             told: None,
+            clock: None,
             unproven_since: (!last.answered).then_some(now),
             silent: 0,
             waits: false,
@@ -474,7 +478,10 @@ impl Sensor {
             Outcome::ValueError { .. } => &mut counters.value_errors,
         });
         self.numbers.seal(&self.heartbeat, now.wall, outbox);
+        let mut moved: Vec<Moved> = Vec::new();
         if let Outcome::Success(answer) = &outcome {
+            let delay_max = self.exchange.delay_max();
+            moved.extend(SensorClock::look(&mut self.clock, answer, delay_max, now.monotonic));
             self.numbers.check_sequence(answer, &self.heartbeat, now.wall, outbox);
             if !answer.left_out.is_empty() {
                 let told = &mut self.told.get_or_insert_default().of_answers;
@@ -482,7 +489,9 @@ impl Sensor {
             }
         }
         let is_silent = matches!(outcome, Outcome::CommError);
-        outbox.seal(Event::reading(&self.heartbeat, poll, outcome, at));
+        let mut event = Event::reading(&self.heartbeat, poll, outcome, at);
+        moved.iter().for_each(|moved| event.flag(moved.as_str()));
+        outbox.seal(event);
         if is_silent {
             self.silent = self.silent.saturating_add(1);
             if self.silent == Self::SILENT_MAX {

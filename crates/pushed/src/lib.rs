@@ -59,7 +59,7 @@ mod sparkplug;
 mod template;
 mod topic;
 
-pub use device_time::{DeviceTime, Doubt};
+pub use device_time::DeviceTime;
 pub use mapper::{Mapper, PAYLOAD_BYTES_MAX};
 pub use mapping::{Heard, Mapping, Refusal, Request};
 pub use pushes::{At, Config, Counters, Pushes};

@@ -20,11 +20,11 @@ use std::{
 };
 
 use model::{
-    Event, NumberRange, PushedSeries, PushedValue, SensorId, Timestamp, gap::MissingReason,
+    Doubt, Event, NumberRange, PushedSeries, PushedValue, SensorId, Timestamp, gap::MissingReason,
 };
 
 use crate::{
-    device_time::{DeviceTime, Doubt},
+    device_time::DeviceTime,
     mapping::{Heard, Mapping},
     reading::{Flag, Reading},
 };

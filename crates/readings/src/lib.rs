@@ -188,7 +188,7 @@ fn for_each(
             let asked_for = reading.filter(|reading| reading.sensor == sensor && is_in(reading.at));
             let row = asked_for.and_then(|reading| match channel {
                 Some(channel) => Reading::of_channel(leaf, &reading, &envelope.event, channel),
-                None => Some(Reading::of(leaf, &reading)),
+                None => Some(Reading::of(leaf, &reading, &envelope.event)),
             });
             written.values += u64::from(row.as_ref().is_some_and(|row| row.status == SUCCESS));
             readings.extend(row);

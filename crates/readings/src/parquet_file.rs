@@ -31,6 +31,8 @@ const SCHEMA: &str = "
         required binary value (STRING);
         optional double number;
         optional binary unit (STRING);
+        optional binary sensor_time (STRING);
+        optional binary flags (STRING);
     }";
 
 pub(crate) struct File<W: Write + Send> {
@@ -79,10 +81,17 @@ impl<W: Write + Send> File<W> {
         column::<ByteArrayType>(&mut group, rows.iter().map(|row| text(&row.status)))?;
         column::<ByteArrayType>(&mut group, rows.iter().map(|row| text(&row.value)))?;
         column_with_nulls::<DoubleType>(&mut group, rows.iter().map(Reading::number))?;
-        column_with_nulls::<ByteArrayType>(
-            &mut group,
-            rows.iter().map(|row| row.unit.as_deref().map(text)),
-        )?;
+        let texts: [fn(&Reading) -> Option<&str>; 3] = [
+            |row| row.unit.as_deref(),
+            |row| row.sensor_time.as_deref(),
+            |row| row.flags.as_deref(),
+        ];
+        for of_row in texts {
+            column_with_nulls::<ByteArrayType>(
+                &mut group,
+                rows.iter().map(|row| of_row(row).map(text)),
+            )?;
+        }
         group.close()?;
         self.waiting.clear();
         self.waiting_bytes = 0;

@@ -14,16 +14,24 @@ pub(crate) struct Reading {
     pub(crate) status: String,
     pub(crate) value: String,
     pub(crate) unit: Option<String>,
+    /// Time by the sensor's clock, as it was sealed.
+    pub(crate) sensor_time: Option<String>,
+    pub(crate) flags: Option<String>,
 }
 
 impl Reading {
-    pub(crate) fn of(leaf: u64, reading: &SealedReading<'_>) -> Self {
+    pub(crate) fn of(leaf: u64, reading: &SealedReading<'_>, event: &Event) -> Self {
+        let detail = event.sealwire.as_ref();
+        let moment = detail.and_then(|detail| detail.sensor_time).map(String::from);
+        let text = || detail.and_then(|detail| detail.device_time.clone());
         Self {
             leaf,
             timestamp: reading.at,
             status: reading.status.to_owned(),
             value: reading.value.to_owned(),
             unit: reading.unit.map(str::to_owned),
+            sensor_time: moment.or_else(text),
+            flags: reading.flags.map(str::to_owned),
         }
     }
 
@@ -35,14 +43,14 @@ impl Reading {
         channel: &str,
     ) -> Option<Self> {
         if reading.status != SUCCESS {
-            return Some(Self::of(leaf, reading));
+            return Some(Self::of(leaf, reading, event));
         }
         let measured = measured_of(event)?;
         let measured = measured.into_iter().find(|measured| measured.channel.name == channel)?;
         Some(Self {
             value: measured.text(),
             unit: measured.channel.unit,
-            ..Self::of(leaf, reading)
+            ..Self::of(leaf, reading, event)
         })
     }
 

@@ -225,7 +225,7 @@ struct WireHeartbeat<'a> {
 
 #[cfg(test)]
 mod tests {
-    use model::{Answer, Heartbeat};
+    use model::{Answer, Heartbeat, ToldTime};
 
     use super::*;
     use crate::fleet::{REFERENCE_LEN, fleet};
@@ -304,7 +304,7 @@ mod tests {
             };
             assert_eq!(payload.first(), Some(&first));
             let is_object = sensor.spec().form == AnswerForm::Object;
-            assert_eq!(answer.time, is_object.then(now));
+            assert_eq!(answer.time, is_object.then(|| ToldTime::Moment(now())));
             assert_eq!(answer.seq, is_object.then_some(1));
         }
     }

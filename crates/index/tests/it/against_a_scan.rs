@@ -138,12 +138,15 @@ impl Log {
         for happening in happenings {
             let leaf = log.next_leaf();
             let event = match happening {
-                Happening::SeriesReading { sensor, at, value } => Event::reading(
-                    &heartbeat("A", sensor),
-                    leaf,
-                    Outcome::of(value.as_bytes()),
-                    second(at),
-                ),
+                Happening::SeriesReading { sensor, at, value } => {
+                    let outcome = Outcome::of(value.as_bytes());
+                    let mut event =
+                        Event::reading(&heartbeat("A", sensor), leaf, outcome, second(at));
+                    if at % 3 == 0 {
+                        event.flag("clock_back");
+                    }
+                    event
+                }
                 Happening::NoAnswer { sensor, at } => {
                     Event::reading(&heartbeat("A", sensor), leaf, Outcome::CommError, second(at))
                 }
@@ -274,6 +277,7 @@ impl Log {
                 timestamp: event.timestamp.as_deref().unwrap().parse().unwrap(),
                 status: event.status.clone().unwrap(),
                 value: event.new.clone().unwrap(),
+                flags: event.sealwire.as_ref().unwrap().flags.clone(),
                 unit: event.sealwire.as_ref().unwrap().unit.clone(),
             })
             .collect();

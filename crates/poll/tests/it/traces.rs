@@ -331,7 +331,7 @@ fn one_topic_is_one_sensors() {
 fn a_field_that_is_left_out_costs_no_reading_and_is_told_once() {
     let trace = run(&[
         "0 beat a",
-        r#"10 answer a {"value":1,"seq":"7","time":1795460483}"#,
+        r#"10 answer a {"value":1,"seq":"7","time":true}"#,
         r#"2010 answer a {"value":2,"seq":"8","unit":5}"#, // `seq` was told of
         r#"4010 answer a {"value":3,"seq":"9","unit":5}"#,
         "4020 end",

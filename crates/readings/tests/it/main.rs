@@ -92,11 +92,11 @@ async fn csv_has_a_line_for_each_reading_of_the_span() {
     assert_eq!(count, 4);
     let id = heartbeat().id;
     let expected = format!(
-        "sensor,leaf,timestamp,status,value,unit\n\
-         {id},5,1970-01-01T00:00:04.000000Z,SUCCESS,23.50,°C\n\
-         {id},6,1970-01-01T00:00:05.000000Z,SUCCESS,\"wet, \"\"very\"\"\",°C\n\
-         {id},7,1970-01-01T00:00:06.000000Z,COMM_ERROR,N/A,\n\
-         {id},8,1970-01-01T00:00:07.000000Z,SUCCESS,7,m\n"
+        "sensor,leaf,timestamp,status,value,unit,sensor_time,flags\n\
+         {id},5,1970-01-01T00:00:04.000000Z,SUCCESS,23.50,°C,,\n\
+         {id},6,1970-01-01T00:00:05.000000Z,SUCCESS,\"wet, \"\"very\"\"\",°C,,\n\
+         {id},7,1970-01-01T00:00:06.000000Z,COMM_ERROR,N/A,,,\n\
+         {id},8,1970-01-01T00:00:07.000000Z,SUCCESS,7,m,,\n"
     );
     assert_eq!(String::from_utf8(bytes).unwrap(), expected);
     assert_eq!(export(&log, Format::Csv, (Some(10), None)).0, 0);
@@ -128,17 +128,50 @@ async fn a_channel_has_a_file_of_its_own() {
         (written.readings, written.values, String::from_utf8(bytes).unwrap())
     };
     let expected = format!(
-        "sensor,leaf,timestamp,status,value,unit\n\
-         {id},1,1970-01-01T00:00:00.000000Z,SUCCESS,23.50,°C\n\
-         {id},2,1970-01-01T00:00:01.000000Z,COMM_ERROR,N/A,\n\
-         {id},5,1970-01-01T00:00:04.000000Z,SUCCESS,'=1,°C\n"
+        "sensor,leaf,timestamp,status,value,unit,sensor_time,flags\n\
+         {id},1,1970-01-01T00:00:00.000000Z,SUCCESS,23.50,°C,,\n\
+         {id},2,1970-01-01T00:00:01.000000Z,COMM_ERROR,N/A,,,\n\
+         {id},5,1970-01-01T00:00:04.000000Z,SUCCESS,'=1,°C,,\n"
     );
     assert_eq!(file("t"), (3, 2, expected));
     let (readings, values, csv) = file("wave");
     assert_eq!((readings, values), (2, 1));
-    assert!(csv.ends_with("SUCCESS,\"[10,2.5e1]\",\n"), "{csv}");
+    assert!(csv.ends_with("SUCCESS,\"[10,2.5e1]\",,,\n"), "{csv}");
     let (readings, values, _) = file("none");
     assert_eq!((readings, values), (1, 0));
+}
+
+#[tokio::test]
+async fn a_wrong_clock_is_told_and_moves_no_row() {
+    /// 2026-11-29, in seconds.
+    const NOON: i64 = 1_795_953_600;
+    let events = (0_i64..).zip([
+        r#"{"value":1,"time":"2036-02-07T06:28:16Z"}"#,
+        r#"{"value":2,"time":"=1+1"}"#,
+        r#"{"value":3,"time":"1970-01-01T00:00:02Z"}"#,
+    ]);
+    let events = events.map(|(second, answer)| {
+        let number = second.cast_unsigned() + 1;
+        Event::reading(&heartbeat(), number, Outcome::of(answer.as_bytes()), at(NOON + second))
+    });
+    let (_folder, log) = log_of(events.collect(), None).await;
+    let (_, csv) = export(&log, Format::Csv, (None, None));
+    let csv = String::from_utf8(csv).unwrap();
+    let id = heartbeat().id;
+    let expected = format!(
+        "sensor,leaf,timestamp,status,value,unit,sensor_time,flags\n\
+         {id},1,2026-11-29T12:00:00.000000Z,SUCCESS,1,°C,2036-02-07T06:28:16.000000Z,ntp_era\n\
+         {id},2,2026-11-29T12:00:01.000000Z,SUCCESS,2,°C,'=1+1,not_a_time\n\
+         {id},3,2026-11-29T12:00:02.000000Z,SUCCESS,3,°C,1970-01-01T00:00:02.000000Z,too_early\n"
+    );
+    assert_eq!(csv, expected);
+    let (_, parquet) = export(&log, Format::Parquet, (None, None));
+    let file = read_back(&parquet);
+    let flags = file.get_row_iter(None).unwrap().map(|row| {
+        let last = row.unwrap().get_column_iter().last().unwrap().1.clone();
+        last.to_string()
+    });
+    assert_eq!(flags.collect::<Vec<_>>(), ["\"ntp_era\"", "\"not_a_time\"", "\"too_early\""]);
 }
 
 #[tokio::test]
@@ -176,6 +209,8 @@ async fn parquet_is_read_back_by_its_own_reader() {
             ("value", text(value)),
             ("number", number),
             ("unit", unit),
+            ("sensor_time", Field::Null),
+            ("flags", Field::Null),
         ];
         assert_eq!(row, expected.map(|(name, field)| (name.to_owned(), field)));
     }
