@@ -208,6 +208,7 @@ async function invent() {
   const DIST = path.join(path.dirname(fileURLToPath(import.meta.url)), "../dist");
   const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".wasm": "application/wasm" };
   const LOG = "a7".repeat(32);
+  const CLOCK = { synchronised: null, offset_ms: null, source: null, since: "2026-11-29T12:00:00.000000Z", believed: true, steps: 0 };
   const now_ms = Date.now();
   const all = Array.from({ length: COUNT }, (_, at) => {
     const values = Array.from({ length: 30 }, (_, turn) => 20 + 5 * Math.sin(at + turn / 3));
@@ -247,9 +248,9 @@ async function invent() {
     const { pathname, searchParams } = new URL(request.url, "http://127.0.0.1");
     const json = (body) => response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(body));
     const api = pathname.replace(`/api/logs/${LOG}`, "/api");
-    if (api === "/api" || api === "/api/site") return json({ log: LOG, name: "invented", origin: "invented", vkey: "invented", log_url: base, open: true, version: "0", leaves, followers: [], counters });
+    if (api === "/api" || api === "/api/site") return json({ log: LOG, name: "invented", origin: "invented", vkey: "invented", log_url: base, open: true, version: "0", leaves, followers: [], clock: CLOCK, counters });
     if (api === "/api/sensors") return json(list(searchParams));
-    if (api.endsWith("/readings")) return json({ truncated: false, readings: [] });
+    if (api.endsWith("/readings")) return json({ truncated: false, readings: [], clock: { answers: 0 } });
     if (pathname.endsWith("/live")) {
       response.writeHead(200, { "content-type": "text/event-stream" });
       const feeding = setInterval(() => response.write(Array.from({ length: READINGS_PER_SECOND / 20 }, reading).join("")), 50);

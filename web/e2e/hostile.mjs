@@ -62,7 +62,7 @@ async function open({ sensors, readings = {}, events = [], viewport = DESKTOP, h
   if (now_ms !== undefined) await page.clock.setFixedTime(now_ms);
   page.on("pageerror", (error) => complaints.push(String(error)));
   const counters = { polls: 0, answers: 0, timeouts: 0, value_errors: 0, late: 0, duplicates: 0, dropped: 0, passed_over: 0, skipped: 0, refused_heartbeats: 0 };
-  const site = { log: LOG, name: evil("site"), origin: evil("origin"), vkey: evil("vkey"), log_url: "http://site.test/log", open: true, version: evil("version"), leaves: 9, followers: [{ name: evil("follower"), lag_leaves: 1, lag_ms: 1, late: true }], counters };
+  const site = { log: LOG, name: evil("site"), origin: evil("origin"), vkey: evil("vkey"), log_url: "http://site.test/log", open: true, version: evil("version"), leaves: 9, followers: [{ name: evil("follower"), lag_leaves: 1, lag_ms: 1, late: true }], clock: { synchronised: false, offset_ms: 1, source: evil("source"), since: evil("since"), believed: true, steps: 1 }, counters };
   await page.route("http://site.test/**", async (route) => {
     const { pathname } = new URL(route.request().url());
     const api = pathname.replace(`/api/logs/${LOG}`, "/api");
@@ -70,7 +70,7 @@ async function open({ sensors, readings = {}, events = [], viewport = DESKTOP, h
     if (api === "/api/site" || api === "/api") return route.fulfill({ json: site });
     if (api === "/api/sensors") return route.fulfill({ json: listOf(sensors) });
     if (api === "/api/search" || api === "/api/logs") return route.fulfill({ json: { id: "x", count: events.length, count_is_lower_bound: false, events } });
-    if (what === "readings" && readings[decodeURIComponent(id)]) return route.fulfill({ json: { kind: "readings", truncated: false, readings: readings[decodeURIComponent(id)] } });
+    if (what === "readings" && readings[decodeURIComponent(id)]) return route.fulfill({ json: { kind: "readings", truncated: false, readings: readings[decodeURIComponent(id)], clock: { answers: 1, offset_ms: 1, started_at: evil("started"), flags: evil("flags") } } });
     const file = pathname === "/" ? "/index.html" : pathname;
     const body = await readFile(path.join(DIST, file)).catch(() => null);
     if (body !== null) return route.fulfill({ body, contentType: TYPES[path.extname(file)] });

@@ -40,11 +40,29 @@ export type SiteAnswer = {
   followers: FollowerLag[];
   /** The shortest interval at which any sensor is polled now; null if each is polled as it asks. */
   shortest_interval_ms: number | null;
+  /** What the site knows of its machine's clock. */
+  clock: ClockAnswer;
   counters: Counters;
 };
 
-/** A sealed reading. `unit` was sealed with it and may differ from the sensor's present unit. */
-export type Reading = { sensor: string; leaf: number; timestamp: string; status: ReadingStatus; value: string; unit?: string };
+export type ClockAnswer = {
+  /** Whether a time server sets the clock; null if nobody knows. */
+  synchronised: boolean | null;
+  /** By how much the clock is ahead of the time server. */
+  offset_ms: number | null;
+  /** The program that said it. */
+  source: string | null;
+  since: string;
+  believed: boolean;
+  /** Times that the clock was set since the site started. */
+  steps: number;
+};
+
+/**
+ * A sealed reading. `unit` was sealed with it and may differ from the sensor's present unit. `flags`
+ * are words for what a reader must know, such as that the sensor's clock cannot be right.
+ */
+export type Reading = { sensor: string; leaf: number; timestamp: string; status: ReadingStatus; value: string; flags?: string; unit?: string };
 
 /** Readings of one sensor do not name it, because the request does. */
 type UnnamedReading = Omit<Reading, "sensor">;
@@ -101,7 +119,10 @@ export type Bucket = { start: string; readings: number; numbers: number; min: nu
 /** A span in few points: its readings, or buckets of equal width. */
 export type PlotAnswer = { kind: "readings"; readings: UnnamedReading[] } | { kind: "buckets"; width_ms: number; buckets: Bucket[] };
 
-export type ReadingsAnswer = { truncated: boolean; readings: Reading[] };
+/** What the newest answers of a sensor say of its clock; `offset_ms` is how far it is ahead. */
+export type SensorClock = { answers: number; offset_ms?: number; spread_ms?: number; started_at?: string; boot?: string; flags?: string };
+
+export type ReadingsAnswer = { truncated: boolean; readings: Reading[]; clock: SensorClock };
 
 /** Sealwire's own fields, beside the event. The action decides which are set. */
 export type SealwireFields = {
@@ -114,6 +135,12 @@ export type SealwireFields = {
   /** Number of the reading in the sensor's own count. */
   seq?: number;
   sensor_time?: string;
+  /** Text of a time of the sensor's clock that is no moment. */
+  device_time?: string;
+  /** The site's own time, where its machine's clock was not believed. */
+  site_time?: string;
+  /** What a reader must know: words, separated by spaces. */
+  flags?: string;
   /** How far `sensor_time` may be off, in milliseconds. */
   time_error?: number;
   /** The sensor's start from which `uptime` counts, in milliseconds. */
@@ -265,9 +292,13 @@ export function fetchSensors(log: string | null, asked: SensorsQuery): Promise<S
 
 export async function fetchReadings(log: string | null, sensor: string, from: Date, limit: number): Promise<ReadingsAnswer> {
   const query = new URLSearchParams({ from: from.toISOString(), limit: String(limit) });
-  const { truncated, readings } = await question<{ truncated: boolean; readings: UnnamedReading[] }>(`${apiOf(log)}/sensors/${encodeURIComponent(sensor)}/readings?${query}`);
+  const { truncated, readings, clock } = await question<{ truncated: boolean; readings: UnnamedReading[]; clock: SensorClock }>(`${apiOf(log)}/sensors/${encodeURIComponent(sensor)}/readings?${query}`);
   // Show the readings under the requested sensor, whatever sensor the answer names.
-  return { truncated, readings: readings.map(({ leaf, timestamp, status, value, unit }) => ({ sensor, leaf, timestamp, status, value, ...(unit !== undefined && { unit }) })) };
+  return {
+    truncated,
+    clock,
+    readings: readings.map(({ leaf, timestamp, status, value, flags, unit }) => ({ sensor, leaf, timestamp, status, value, ...(flags !== undefined && { flags }), ...(unit !== undefined && { unit }) })),
+  };
 }
 
 export function fetchPlot(log: string | null, sensor: string, from: Date, points: number): Promise<PlotAnswer> {

@@ -45,6 +45,8 @@ export const ACTIONS: Readonly<Record<string, string>> = {
   DEVICES_REFUSED: "Devices refused",
   TOKEN_CREATED: "Token created",
   TOKEN_REVOKED: "Token revoked",
+  CLOCK_STEPPED: "Clock set",
+  CLOCK_QUALITY: "Quality of the clock",
   CLOCK_JUMPED: "Clock jumped",
   CLOCK_CONFIRMED: "Clock confirmed",
   TOKEN_USED: "Token used",
@@ -55,7 +57,7 @@ export const ACTIONS: Readonly<Record<string, string>> = {
 
 export const STATUSES: readonly ReadingStatus[] = ["SUCCESS", "COMM_ERROR", "VALUE_ERROR"];
 
-const BAD_NEWS = new Set(["OUT_OF_RANGE", "RANGE_NOT_JUDGED", "SENSOR_LOST", "HEARTBEAT_MISSED", "SENSOR_DISCONNECTED", "READINGS_MISSING", "SEQUENCE_BROKEN", "HEARTBEATS_REFUSED", "PUSHES_REFUSED", "POLLS_STRETCHED", "ENGINE_DOWN", "JUDGING_LATE", "INDEX_LATE", "SITE_STOPPED"]);
+const BAD_NEWS = new Set(["OUT_OF_RANGE", "RANGE_NOT_JUDGED", "SENSOR_LOST", "HEARTBEAT_MISSED", "SENSOR_DISCONNECTED", "READINGS_MISSING", "SEQUENCE_BROKEN", "HEARTBEATS_REFUSED", "PUSHES_REFUSED", "POLLS_STRETCHED", "ENGINE_DOWN", "JUDGING_LATE", "INDEX_LATE", "CLOCK_STEPPED", "SITE_STOPPED"]);
 
 /**
  * After one of these actions, `/api/sensors` may show changes that the event's own fields do not.
@@ -100,12 +102,50 @@ export function statusName(status: string | undefined): string {
 /** The reading in an event; null if it is another event or lacks a required field. */
 export function readingOf({ leaf, envelope }: Sealed): Reading | null {
   const { event } = envelope;
-  const { status, timestamp } = event;
-  const { sensor, unit } = ownFields(envelope) ?? {};
+  const { status } = event;
+  const { sensor, unit, flags } = ownFields(envelope) ?? {};
+  const timestamp = takenAt(envelope);
   if (!isReading(envelope) || sensor === undefined || timestamp === undefined) return null;
   if (status !== "SUCCESS" && status !== "COMM_ERROR" && status !== "VALUE_ERROR") return null;
-  return { sensor, leaf, timestamp: inMicroseconds(timestamp), status, value: event.new ?? "", ...(unit !== undefined && { unit }) };
+  return { sensor, leaf, timestamp: inMicroseconds(timestamp), status, value: event.new ?? "", ...(flags !== undefined && { flags }), ...(unit !== undefined && { unit }) };
 }
+
+/**
+ * When a reading was taken, as far as the site can believe it. The rule is the site's own, so that
+ * live rows and fetched ones agree: the site's time where its machine's clock was not believed, the
+ * device's for what a device kept and reported later, and else the time at which the site received
+ * the reading.
+ */
+export function takenAt(envelope: Envelope): string | undefined {
+  const { site_time, sensor_time, flags } = ownFields(envelope) ?? {};
+  const is_late = (flags ?? "").split(" ").includes("historical");
+  return site_time ?? (is_late ? sensor_time : undefined) ?? envelope.event.timestamp;
+}
+
+/** Flags for people. A flag that is not known here is shown as it is. */
+const FLAGS: ReadonlyMap<string, string> = new Map([
+  ["too_early", "the sensor's clock was never set"],
+  ["in_the_future", "the sensor's clock is far ahead"],
+  ["ntp_era", "the sensor's clock is in 2036, where NTP's seconds start again"],
+  ["unix_32_bit", "the sensor's clock is at the end of its 32 bits"],
+  ["wrong_unit", "the sensor's time is in another unit"],
+  ["year_out_of_range", "the year of the sensor's time is out of range"],
+  ["leap_second", "the sensor's time is in a leap second"],
+  ["no_zone", "the sensor's time names no zone"],
+  ["not_a_time", "the sensor's time is none"],
+  ["clock_back", "the sensor's clock went back"],
+  ["clock_ahead", "the sensor's clock jumped ahead"],
+  ["uptime_back", "the sensor's uptime went back"],
+  ["uptime_wrapped", "the sensor's uptime began again at zero"],
+  ["site_clock", "the clock of the site's machine was not believed"],
+  ["historical", "the device kept it and reported it later"],
+]);
+
+export const flagsInWords = (flags: string): string =>
+  flags
+    .split(" ")
+    .map((flag) => FLAGS.get(flag) ?? flag)
+    .join("; ");
 
 /** The site writes six fractional digits of a second; other programs may write fewer. */
 const inMicroseconds = (time: string): string =>

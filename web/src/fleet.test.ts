@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { render } from "svelte/server";
 import type { Reading, Sealed, SensorAnswer } from "./api.ts";
-import { isBadNews, isReading, matches, numberOf, readingOf } from "./event.ts";
+import { flagsInWords, isBadNews, isReading, matches, numberOf, readingOf } from "./event.ts";
 import { beyondRange, needsAttention, rangeOf, RECENT_MAX, refetched, withEvents } from "./fleet.ts";
 import Marks from "./parts/Marks.svelte";
 import { joined, readingsOf, seriesOf, seriesOfPlot } from "./readings.ts";
@@ -159,4 +159,18 @@ test("a live event matches a search as the gateway would match it", () => {
   ] as const) {
     assert.equal(matches(search, shown), expected, JSON.stringify(search));
   }
+});
+
+test("a reading stands where the site can believe that it was taken", () => {
+  const [sensor_time, site_time] = [at(1), at(2)];
+  const taken = (fields: object) => {
+    const { leaf, envelope } = reading(3);
+    return readingOf({ leaf, envelope: { ...envelope, sealwire: { ...envelope.sealwire, ...fields } } });
+  };
+  const micros = (leaf: number) => at(leaf).replace("Z", "000Z");
+  assert.equal(taken({ sensor_time, flags: "too_early" })?.timestamp, micros(3));
+  assert.equal(taken({ sensor_time, flags: "historical" })?.timestamp, micros(1));
+  assert.equal(taken({ sensor_time, site_time, flags: "historical site_clock" })?.timestamp, micros(2));
+  assert.equal(taken({ flags: "clock_back" })?.flags, "clock_back");
+  assert.equal(flagsInWords("clock_back constructor"), "the sensor's clock went back; constructor");
 });

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { Batch } from "./batch.ts";
 import { appendBounded, Rate } from "./bounded.ts";
 import { formatAge, formatInterval, formatRange, formatTime, formatValue, inGroups } from "./format.ts";
-import { lateNotices, stretchedNotices } from "./late.ts";
+import { clockInWords, clockNotices, lateNotices, sensorClockInWords, stretchedNotices } from "./late.ts";
 import { eventsHref, fleetHref, parseRoute, sensorHref } from "./route.ts";
 import { plainly } from "./said.ts";
 import { sparkline } from "./sparkline.ts";
@@ -135,4 +135,20 @@ test("only those who are late have a notice, and it says how late", () => {
 test("sensors that are polled less often than they ask have a notice", () => {
   assert.deepEqual(stretchedNotices(null), []);
   assert.match(stretchedNotices(1_050)[0]?.detail ?? "", /more often than every 1,050 ms/);
+});
+
+test("a clock that cannot be right, or that nobody sets, has a notice", () => {
+  const clock = { synchronised: true, offset_ms: -0.0123, source: "chronyc", since: "2026-11-29T12:00:00.000000Z", believed: true, steps: 0 };
+  assert.deepEqual([clockNotices(null), clockNotices(clock), clockNotices({ ...clock, synchronised: null })], [[], [], []]);
+  assert.match(clockNotices({ ...clock, believed: false })[0]?.title ?? "", /cannot be right/);
+  assert.match(clockNotices({ ...clock, synchronised: false })[0]?.detail ?? "", /says .*chronyc/);
+  assert.equal(clockInWords(clock), "synchronised, -0.012 ms off (chronyc)");
+  assert.equal(clockInWords({ ...clock, synchronised: null, offset_ms: null, source: null, steps: 2 }), "not known to be synchronised; set 2 times since the start");
+});
+
+test("a sensor's clock is put into words", () => {
+  assert.equal(sensorClockInWords({ answers: 9 }), "none");
+  assert.equal(sensorClockInWords({ answers: 9, offset_ms: -4 }), "4 ms behind the site");
+  assert.equal(sensorClockInWords({ answers: 9, offset_ms: 3_600_400 }), "3,600 s ahead of the site");
+  assert.match(sensorClockInWords({ answers: 9, started_at: "2026-11-29T12:00:00Z" }), /^none; running since /);
 });

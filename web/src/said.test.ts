@@ -29,6 +29,7 @@ const SITE: SiteAnswer = {
   leaves: 1,
   followers: [],
   shortest_interval_ms: null,
+  clock: { synchronised: false, offset_ms: 1, ...evil({ source: TEXT, since: TEXT }, "clock"), believed: true, steps: 1 },
   counters: { polls: 0, answers: 0, timeouts: 0, value_errors: 0, late: 0, duplicates: 0, dropped: 0, passed_over: 0, skipped: 0, refused_heartbeats: 0 },
 };
 const TOTALS = { sensors: 1, online: 1, lost: 0, disconnected: 0, out_of_range: 1, attention: 1 };
@@ -36,7 +37,7 @@ const SENSORS: SensorsAnswer = { sensors: [SENSOR], next: null, found: 1, totals
 const EVENT = { action: TEXT, actor: TEXT, message: TEXT, new: TEXT, old: TEXT, source: TEXT, status: TEXT, target: TEXT, timestamp: TEXT, custom: TEXT };
 const OWN: Envelope = evil({ event: EVENT, received_at: TEXT, salt: TEXT, sealwire: { sensor: TEXT, unit: TEXT, raw: TEXT } }, "own");
 const PROGRAMS: Envelope = evil({ event: EVENT, received_at: TEXT, salt: TEXT }, "program");
-const reading = (status: string): Reading => ({ ...evil({ sensor: TEXT, timestamp: TEXT, value: TEXT, unit: TEXT }, "reading"), leaf: 7, status: status as "SUCCESS" });
+const reading = (status: string): Reading => ({ ...evil({ sensor: TEXT, timestamp: TEXT, value: TEXT, flags: TEXT, unit: TEXT }, "reading"), leaf: 7, status: status as "SUCCESS" });
 const PIN = { log: "00", key: { leaf: 9, vkey: hostile("vkey") }, first_seen: hostile("first_seen") };
 const FINDINGS = {
   evidence: { ...evil({ envelope: TEXT, proof: TEXT, bundle_path: TEXT, newest: TEXT }, "evidence"), leaf: 7, bundle: new Uint8Array(), checkpoint: { ...evil({ origin: TEXT, root: TEXT, text: TEXT }, "checkpoint"), tree_size: 9 } },
@@ -57,7 +58,7 @@ const CASES: Record<string, object[]> = {
   "parts/KeyTrust": [{ is: "first", kept: true }, { is: "same" }, { is: "other_log", offered: PIN, seen: hostile("seen") }, { is: "broken", offered: PIN }, FINDINGS.trust].map((trust) => ({ trust: { pin: PIN, ...trust } })),
   "parts/KeyWarning": [{}],
   "parts/Logo": [{}],
-  "parts/Losses": [{ counters: SITE.counters }],
+  "parts/Losses": [{ counters: SITE.counters, clock: SITE.clock }],
   "parts/Marks": [{ sensor: SENSOR }],
   "parts/Plot": [{ series: { times_s: [], values: [], units: [] }, view: { window_ms: 1, range: null, whole_range: false, unit: hostile("unit") }, label: plainly(hostile("label")) }],
   "parts/Problem": [{ title: "Title", said: hostile("said"), retry: () => {} }],

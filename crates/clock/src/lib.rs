@@ -1,8 +1,17 @@
-//! The wall clock, in the form that events carry.
+//! The wall clock, in the form that events carry, and what is known of its quality.
+//!
+//! [`now`] reads the clock. [`Keeper`] finds its steps, and [`Source`] reads what the programs that
+//! set it say; both are pure.
+
+mod keeper;
+mod synchronised;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use model::Timestamp;
+
+pub use keeper::{Keeper, Looked, Step};
+pub use synchronised::{Source, Synchronised};
 
 /// A day on which this version existed. A clock that shows an earlier time is wrong. Each version
 /// moves the day forward.

@@ -29,7 +29,7 @@ use ledger::{Ledger, ReadError, StoredEnvelope};
 use poll::Counters;
 use prometheus::Histogram;
 use serde::Deserialize;
-use services::{lag::Lag, progress::Progress};
+use services::{lag::Lag, progress::Progress, site_clock::SiteClock};
 use tls::Health;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -79,6 +79,8 @@ pub struct LogPort {
     pub progress: Progress,
     /// How far those who follow the log are behind.
     pub lags: watch::Receiver<Vec<Lag>>,
+    /// The machine's clock, for `/metrics`.
+    pub clock: SiteClock,
     /// What the services have timed.
     pub timings: Vec<Histogram>,
     /// Further routes of the port.
@@ -99,6 +101,7 @@ struct Shared {
     dropped: Arc<AtomicU64>,
     progress: Progress,
     lags: watch::Receiver<Vec<Lag>>,
+    clock: SiteClock,
     timings: Vec<Histogram>,
     live: LiveFeed,
     envelopes: Envelopes,
@@ -121,6 +124,7 @@ impl Service for LogPort {
             dropped: self.dropped,
             progress: self.progress,
             lags: self.lags,
+            clock: self.clock,
             timings: self.timings,
             envelopes: Envelopes::new(),
         };
@@ -178,13 +182,24 @@ async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
             return unauthorized("to read metrics here, send an API token that may read");
         }
     }
-    let Shared { ledger, counters, pushed, dropped, progress, lags, timings, certificate, .. } =
-        shared;
+    let Shared {
+        ledger,
+        counters,
+        pushed,
+        dropped,
+        progress,
+        lags,
+        clock,
+        timings,
+        certificate,
+        ..
+    } = shared;
     let mut metrics = Exposition::default();
     metrics.counters(&counters.borrow(), dropped.load(Ordering::Relaxed));
     metrics.pushed(&pushed.borrow());
     metrics.log(ledger.size(), progress.now().passed_over);
     metrics.followers(&lags.borrow());
+    metrics.clock(&clock.quality());
     metrics.histograms(&ledger, &timings);
     if let Some(certificate) = certificate {
         metrics.certificate(&certificate.borrow());

@@ -9,7 +9,7 @@ use prometheus::{
     Error, Gauge, GaugeVec, Histogram, IntCounter, Opts, TextEncoder, core::Collector,
     proto::MetricFamily,
 };
-use services::lag::Lag;
+use services::{lag::Lag, site_clock::Quality};
 use tls::Health;
 
 /// A value of a follower's lag.
@@ -178,6 +178,41 @@ impl Exposition {
         self.families.extend(ledger.commits().collect());
     }
 
+    /// What is known of the machine's clock.
+    pub(crate) fn clock(&mut self, quality: &Quality) {
+        let steps = IntCounter::new(
+            "sealwire_clock_steps_total",
+            "Times that the machine's clock was set.",
+        )
+        .expect("a name of Prometheus'");
+        steps.inc_by(quality.steps);
+        self.add(&steps);
+        let yes_or_no = |yes: bool| f64::from(u8::from(yes));
+        for (name, help, value) in [
+            (
+                "sealwire_clock_believed",
+                "Whether the site believes the machine's clock.",
+                Some(yes_or_no(quality.believed)),
+            ),
+            (
+                "sealwire_clock_synchronised",
+                "Whether a time server sets the machine's clock; not there if nobody knows.",
+                quality.synchronised.map(yes_or_no),
+            ),
+            (
+                "sealwire_clock_offset_seconds",
+                "By how much the machine's clock is ahead of the time server.",
+                quality.offset_ms.map(|millis| millis / 1_000.0),
+            ),
+        ] {
+            let gauge = Gauge::new(name, help).expect("a name of Prometheus'");
+            if let Some(value) = value {
+                gauge.set(value);
+                self.add(&gauge);
+            }
+        }
+    }
+
     /// How the certificate of the site's ports is.
     pub(crate) fn certificate(&mut self, health: &Health) {
         for (name, help, value) in [
@@ -238,6 +273,14 @@ mod tests {
         metrics.pushed(&pushed::Counters { refused: 5, ..pushed::Counters::default() });
         metrics.log(100, 2);
         metrics.followers(&[lag(Follower::Index, 90, false), lag(Follower::Pipeline, 10, true)]);
+        metrics.clock(&Quality {
+            synchronised: Some(false),
+            offset_ms: Some(-250.0),
+            source: Some("chronyc"),
+            since: model::Timestamp::from_unix_micros(0),
+            believed: true,
+            steps: 3,
+        });
         metrics.histograms(&ledger, &[services::timings::seal_seconds()]);
         let not_after = model::Timestamp::from_unix_micros(1_800_000_000_500_000);
         let failure = Some(String::from("no key"));
@@ -250,6 +293,10 @@ mod tests {
             "sealwire_dropped_total 3",
             "sealwire_pushed_refused_total 5",
             "sealwire_leaves 100",
+            "sealwire_clock_believed 1",
+            "sealwire_clock_synchronised 0",
+            "sealwire_clock_offset_seconds -0.25",
+            "sealwire_clock_steps_total 3",
             "sealwire_index_passed_over_leaves 2",
             r#"sealwire_cursor_lag_leaves{cursor="index"} 10"#,
             r#"sealwire_cursor_lag_leaves{cursor="pipeline"} 90"#,

@@ -89,6 +89,10 @@ pub const INDEX_CAUGHT_UP: &str = "INDEX_CAUGHT_UP";
 pub const CLOCK_JUMPED: &str = "CLOCK_JUMPED";
 /// An operator confirmed the machine's clock.
 pub const CLOCK_CONFIRMED: &str = "CLOCK_CONFIRMED";
+/// The machine's clock was set while the site was running: from one time to another.
+pub const CLOCK_STEPPED: &str = "CLOCK_STEPPED";
+/// Whether a time server sets the machine's clock. Reported at a start and when it changes.
+pub const CLOCK_QUALITY: &str = "CLOCK_QUALITY";
 /// An API token was created, with which a program may log or search.
 pub const TOKEN_CREATED: &str = "TOKEN_CREATED";
 /// An API token was revoked.

@@ -3,7 +3,10 @@
 //! Sealing never waits for its followers. So when more comes than can be indexed or judged, only
 //! this says so. [`Lateness`] decides, without a clock; [`Watching`] reads the log and seals.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use ledger::Ledger;
 use model::{Envelope, Event, Timestamp, action, error_chain};
@@ -152,6 +155,37 @@ impl Lateness {
     }
 }
 
+/// Remembers how large the log was when, so that a clock that is set does not make a follower late.
+#[derive(Debug, Default)]
+struct Sizes(VecDeque<(Instant, u64)>);
+
+impl Sizes {
+    /// Looks that are remembered: a quarter of an hour. Longer waiting is told by the envelopes'
+    /// times alone.
+    const LOOKS_MAX: usize = 900;
+
+    fn take(&mut self, now: Instant, size: u64) {
+        self.0.push_back((now, size));
+        while self.0.len() > Self::LOOKS_MAX {
+            self.0.pop_front();
+        }
+    }
+
+    /// How long a sealed leaf has waited at most and at least, as far as that is known.
+    fn waited(&self, leaf: u64, now: Instant) -> (Option<Duration>, Duration) {
+        let not_yet = self.0.partition_point(|(_, size)| *size <= leaf);
+        let since = |place: usize| self.0.get(place).map(|(at, _)| now.duration_since(*at));
+        let most = not_yet.checked_sub(1).and_then(since);
+        (most, since(not_yet).unwrap_or_default())
+    }
+
+    /// What the envelope's time says, as far as it can be.
+    fn bound(&self, waited: Duration, leaf: u64, now: Instant) -> Duration {
+        let (most, least) = self.waited(leaf, now);
+        waited.min(most.unwrap_or(Duration::MAX)).max(least)
+    }
+}
+
 /// Looks at the followers each second, seals when one is late, and tells the lags to others.
 #[derive(Debug)]
 pub struct Watching {
@@ -178,13 +212,19 @@ impl Service for Watching {
         let started_at = Instant::now();
         let mut index = Lateness::new(started_at);
         let mut pipeline = Lateness::new(started_at);
+        let mut sizes = Sizes::default();
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
             let mut lags = Vec::new();
+            sizes.take(Instant::now(), self.ledger.size());
             for (follower, next_leaf) in self.followers() {
                 let ledger = self.ledger.clone();
-                lags.push(work::blocking((), move || lag(&ledger, follower, next_leaf)).await?);
+                let mut lag = work::blocking((), move || lag(&ledger, follower, next_leaf)).await?;
+                if lag.leaves > 0 {
+                    lag.waited = sizes.bound(lag.waited, next_leaf, Instant::now());
+                }
+                lags.push(lag);
             }
             for lag in &mut lags {
                 let lateness = match lag.follower {
@@ -318,6 +358,29 @@ mod tests {
             assert!(sealed <= 2 * 3_600 / 20, "{sealed} events of swings of {period} s");
             assert!(period >= 11 || sealed == 1, "{sealed} events of swings of {period} s");
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_makes_nobody_late() {
+        let start = Instant::now();
+        let mut sizes = Sizes::default();
+        // Ten leaves a second.
+        for second in 0..=20 {
+            sizes.take(start + SECOND * second, u64::from(second) * 10);
+        }
+        let now = start + SECOND * 20 + SECOND / 2;
+        let year = SECOND * 31_536_000;
+        for (leaf, waited, bound) in [
+            (195, SECOND / 4, SECOND / 2),         // sealed before the last look
+            (200, SECOND / 4, SECOND / 4),         // after it
+            (200, year, SECOND / 2),               // the clock went ahead
+            (100, SECOND * 10, SECOND * 10),       // sealed in second 10
+            (100, year, SECOND * 10 + SECOND / 2), // and not earlier
+            (100, Duration::ZERO, SECOND * 9 + SECOND / 2), // the clock went back
+        ] {
+            assert_eq!(sizes.bound(waited, leaf, now), bound, "leaf {leaf}, {waited:?}");
+        }
+        assert_eq!(Sizes::default().bound(year, 3, now), year, "before the first look");
     }
 
     #[tokio::test]

@@ -5,8 +5,9 @@
 //! [`pipeline`] has `sensor-reader` judge sealed readings and appends the derived events,
 //! [`indexing`] projects the log for [`queries`], which have it catch up ([`progress`]), and
 //! [`cosigning`] has witnesses sign its checkpoints. [`bus`] connects them, and [`door`] lets
-//! devices in. [`lag`] watches how far each of them is behind, and [`timings`] says how long a
-//! reading takes from one to the next.
+//! devices in. [`lag`] watches how far each of them is behind, [`timekeeping`] watches the
+//! machine's clock ([`site_clock`]), and [`timings`] says how long a reading takes from one to the
+//! next.
 //!
 //! No service knows who shows the log or who may give orders to it.
 
@@ -26,4 +27,6 @@ pub mod pushing;
 pub mod queries;
 pub mod sealing;
 pub mod searching;
+pub mod site_clock;
+pub mod timekeeping;
 pub mod timings;

@@ -18,12 +18,14 @@ use futures::StreamExt as _;
 use index::{Described, Page, Reader, Search, SearchError, Series, SeriesReading};
 use ledger::{AppendError, Ledger};
 use model::{
-    LogId, SensorState, error_chain,
+    Envelope, LogId, SensorState, error_chain,
+    event::SUCCESS,
     query::{
         self, Address, LogsQuery, ProofQuery, QueryError, Question, ReadingsQuery, Reply,
         ResultsQuery, SensorsQuery,
     },
     reading::number_of,
+    sensor_clock::{AnswerTimes, ClockQuality},
 };
 use poll::Counters;
 use serde::{Serialize, de::DeserializeOwned};
@@ -42,6 +44,7 @@ use crate::{
     lag::Lag,
     progress::Progress,
     searching,
+    site_clock::{self, SiteClock},
 };
 
 /// Questions that are answered at the same time. Further ones wait.
@@ -96,6 +99,8 @@ pub struct LogQueries {
     pub progress: Progress,
     /// How far those who follow the log are behind.
     pub lags: watch::Receiver<Vec<Lag>>,
+    /// The clock of the site's machine.
+    pub clock: SiteClock,
     /// Name of the site.
     pub site_name: String,
     /// URL of the log port, for programs on this machine.
@@ -275,6 +280,7 @@ impl LogQueries {
             witnessed_leaves: witnessed_leaves(self.witnessed.as_ref()),
             followers: self.lags.borrow().iter().map(FollowerLag::of).collect(),
             shortest_interval_ms: counters.shortest_interval.map(|shortest| shortest.as_millis()),
+            clock: self.clock.quality(),
             counters: counters.named().into_iter().chain(others).collect(),
         })
     }
@@ -311,7 +317,23 @@ impl LogQueries {
             .count();
         let beyond = readings.len() - kept;
         readings.drain(..beyond);
-        json(&Readings { sensor: query.sensor, truncated: beyond > 0, readings })
+        let clock = self.clock_of(&readings)?;
+        json(&Readings { sensor: query.sensor, truncated: beyond > 0, readings, clock })
+    }
+
+    /// What the newest of these readings say of their sensor's clock. The log says it, because the
+    /// index has no times but those at which readings are shown.
+    fn clock_of(&self, readings: &[SeriesReading]) -> Result<ClockQuality, Failure> {
+        let answers = readings.iter().rev().filter(|reading| reading.status == SUCCESS);
+        let mut times = Vec::new();
+        for SeriesReading { leaf, .. } in answers.take(ClockQuality::ANSWERS_MAX) {
+            // It may have been erased since the index was asked.
+            let Some(envelope) = stored(&self.ledger, *leaf)? else { continue };
+            let envelope = Envelope::parse(&envelope).map_err(internal)?;
+            times.extend(AnswerTimes::of(&envelope.event));
+        }
+        times.reverse();
+        Ok(ClockQuality::of(&times))
     }
 
     fn series(&self, query: &ReadingsQuery, points: u32) -> Answer {
@@ -446,6 +468,7 @@ struct Site<'a> {
     witnessed_leaves: Option<u64>,
     followers: Vec<FollowerLag>,
     shortest_interval_ms: Option<u128>,
+    clock: site_clock::Quality,
     counters: BTreeMap<&'a str, u64>,
 }
 
@@ -539,6 +562,7 @@ struct Readings {
     sensor: model::SensorId,
     truncated: bool,
     readings: Vec<SeriesReading>,
+    clock: ClockQuality,
 }
 
 #[derive(Serialize)]
@@ -603,6 +627,7 @@ mod tests {
             witnessed: None,
             progress: progress().1,
             lags: watch::Sender::new(Vec::new()).subscribe(),
+            clock: SiteClock::start(None),
             site_name: message.to_owned(),
             log_url: String::new(),
             door: (

@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use work::Service;
 
+use crate::site_clock::SiteClock;
+
 /// Events that wait to be sealed. When this is full, senders wait.
 pub const QUEUE_EVENTS_MAX: usize = 10_000;
 /// Least time between two batches: what comes meanwhile shares the next one's fsync, and the
@@ -67,6 +69,8 @@ pub struct Sealing {
     pub events: mpsc::Receiver<ToSeal>,
     /// Takes the time that each event has waited until it was durable.
     pub seal_seconds: Histogram,
+    /// The machine's clock, whose times the events carry.
+    pub clock: SiteClock,
 }
 
 impl Service for Sealing {
@@ -89,6 +93,7 @@ impl Service for Sealing {
                 }
             }
             gathering_until = Instant::now() + GATHERING;
+            self.clock.mark(waiting.iter_mut().map(|to_seal| &mut *to_seal.event));
             append(&self.ledger, std::mem::take(&mut waiting), &self.seal_seconds).await?;
         }
         Ok(())

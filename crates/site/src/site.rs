@@ -35,6 +35,8 @@ use services::{
     pushing::{Declarations, Pushing, SeriesAtStart},
     queries::{LogQueries, Logs, Queries},
     sealing::{self, Sealing, ToSeal},
+    site_clock::SiteClock,
+    timekeeping::Timekeeping,
     timings,
 };
 use tokio::{
@@ -87,6 +89,7 @@ pub(crate) struct Site<'a> {
     sealing: Part,
     /// Time that an event waits until it is durable.
     seal_seconds: Histogram,
+    clock: SiteClock,
 }
 
 impl<'a> Site<'a> {
@@ -102,10 +105,12 @@ impl<'a> Site<'a> {
         let (events, queue) = mpsc::channel(sealing::QUEUE_EVENTS_MAX);
         let mut sealing = Part::new();
         let seal_seconds = timings::seal_seconds();
+        let clock = SiteClock::start(ledger.found_received_at());
         sealing.run(Sealing {
             ledger: ledger.clone(),
             events: queue,
             seal_seconds: seal_seconds.clone(),
+            clock: clock.clone(),
         });
         let Listening { page, host: _, bus: bus::Listening { nats, mqtt, .. }, log } = listening;
         let served = certificate.as_ref().map(|certificate| &certificate.served);
@@ -131,6 +136,7 @@ impl<'a> Site<'a> {
             events,
             sealing,
             seal_seconds,
+            clock,
         }
     }
 
@@ -345,6 +351,7 @@ impl<'a> Site<'a> {
             events: self.events.downgrade(),
             lags,
         });
+        services.run(Timekeeping { clock: self.clock.clone(), events: self.events.downgrade() });
         services.run(Checkpointing { ledger: ledger(), period: checkpoint_period });
         services.run(Retaining(self.operator.clone()));
         if let Some(cosigning) = self.cosigning.take() {
@@ -374,6 +381,7 @@ impl<'a> Site<'a> {
             dropped: Arc::clone(dropped),
             progress: progress.clone(),
             lags: watch_lags.clone(),
+            clock: self.clock.clone(),
             timings: vec![late_seconds, self.seal_seconds.clone(), found_seconds, verdict_seconds],
             others: pangea.router(),
             no_room: pangea_http::no_room,
@@ -398,6 +406,7 @@ impl<'a> Site<'a> {
             witnessed,
             progress,
             lags: watch_lags.clone(),
+            clock: self.clock.clone(),
             site_name: self.data_dir.name().to_owned(),
             log_url: self.addresses.log.clone(),
             door: (self.admits, self.operator.credentials().clone()),

@@ -298,6 +298,112 @@ fn no_answer_is_sealed_twice_when_the_server_restarts() {
     kept.assert_no_poll_is_unaccounted_for(sensor, &[]);
 }
 
+/// What the sensors whose alias begins so do with their time, and the flag that says so.
+const WRONG_TIMES: [(&str, &str); 4] = [
+    ("ChemicalSensor", r#""0000-01-01T00:00:00Z""#),
+    ("MotionSensor", r#""2026-06-30T23:59:60Z""#),
+    ("AcousticSensor", r#""2026-06-30T23:59:59""#),
+    ("SmokeSensor", "1795953600000000000"),
+];
+
+#[test]
+fn no_clock_of_a_sensor_moves_a_point_and_each_is_told() {
+    let began = clock::now();
+    let now_s = began.unix_micros() / 1_000_000;
+    // Into the year after NTP's seconds start again, the day on which 32-bit seconds end, and 1995.
+    let (ntp, unix, early) = (2_086_000_000 - now_s, 2_147_500_000 - now_s, -1_000_000_000);
+    let mut faults = format!(
+        r#"
+        [[clock_jump]]
+        sensors = "PressureSensor*"
+        by_s = {ntp}
+        [[clock_jump]]
+        sensors = "VibrationSensor*"
+        by_s = {unix}
+        [[clock_jump]]
+        sensors = "FlowSensor*"
+        by_s = {early}
+        [[clock_jump]]
+        sensors = "LevelSensor*"
+        by_s = -3600
+        from_s = 6
+        "#
+    );
+    for (alias, time) in WRONG_TIMES {
+        faults.push_str(&format!(
+            "[[wrong]]\nsensors = \"{alias}*\"\npayload = '{{\"value\":1,\"time\":{time}}}'\n"
+        ));
+    }
+    let site = Site::start(&[ANSWER_TIMEOUT]);
+    let follower = Follower::start(&site);
+    let fleet = Fleet::start(&site, 15, "0.3", &faults);
+    let expected = [
+        ("PressureSensor", "ntp_era"),
+        ("VibrationSensor", "unix_32_bit"),
+        ("FlowSensor", "too_early"),
+        ("LevelSensor", "clock_back"),
+        ("ChemicalSensor", "year_out_of_range"),
+        ("MotionSensor", "leap_second"),
+        ("AcousticSensor", "no_zone"),
+        ("SmokeSensor", "not_a_time"),
+    ];
+    let flags = |alias: &str| {
+        let seen = follower.seen();
+        let of_sensor = seen.into_iter().map(|(_, envelope)| envelope).filter(|envelope| {
+            let source = envelope["event"]["source"].as_str().unwrap_or_default();
+            envelope["event"]["status"] == SUCCESS && source.contains(&format!(".{alias}"))
+        });
+        of_sensor.map(|envelope| envelope["sealwire"]["flags"].clone()).collect::<Vec<Value>>()
+    };
+    until("each wrong clock is flagged", || {
+        let is_told = |(alias, flag): &(&str, &str)| flags(alias).iter().any(|told| told == flag);
+        expected.iter().all(is_told).then_some(())
+    });
+    for (alias, flag) in expected {
+        let told = flags(alias);
+        let count = told.iter().filter(|told| *told == flag).count();
+        let wanted = if flag == "clock_back" { 1 } else { told.len() };
+        assert_eq!(count, wanted, "{alias}: {told:?}");
+    }
+
+    // Every point is where the site received it, and the answer says how far each clock is off.
+    let sensors = site.sensors();
+    for (alias, ahead_s) in [
+        ("PressureSensor", Some(ntp)),
+        ("VibrationSensor", Some(unix)),
+        ("FlowSensor", Some(early)),
+        ("ChemicalSensor", None),
+        ("RotationalSensor", None), // it names no time
+    ] {
+        let is_it = |sensor: &&Value| sensor["alias"].as_str().unwrap().contains(alias);
+        let id = sensors.iter().find(is_it).unwrap()["id"].as_str().unwrap().to_owned();
+        let (status, answer) = site.get(&format!("/api/sensors/{id}/readings?limit=5"));
+        assert_eq!(status, 200, "{answer}");
+        let now = clock::now();
+        for reading in answer["readings"].as_array().unwrap() {
+            let at: Timestamp = reading["timestamp"].as_str().unwrap().parse().unwrap();
+            assert!((began..=now).contains(&at), "{alias}: {reading}");
+        }
+        let offset_s = answer["clock"]["offset_ms"].as_i64().map(|millis| millis / 1_000);
+        let is_right = match (offset_s, ahead_s) {
+            (Some(offset), Some(ahead)) => (offset - ahead).abs() < 60,
+            (offset, ahead) => offset == ahead,
+        };
+        assert!(is_right, "{alias}: {answer}");
+    }
+
+    // The site's own clock.
+    let quality = site.wait_for_event(action::CLOCK_QUALITY, |_| true);
+    let said = quality["envelope"]["event"]["new"].as_str().unwrap();
+    assert!(["synchronised", "not synchronised", "unknown"].contains(&said), "{quality}");
+    let (_, answer) = site.get("/api/site");
+    let clock = &answer["clock"];
+    assert_eq!((&clock["believed"], &clock["steps"]), (&Value::Bool(true), &0.into()), "{answer}");
+    let (_, metrics) = site.get_log("/metrics", "localhost");
+    assert!(metrics.lines().any(|line| line == "sealwire_clock_believed 1"), "{metrics}");
+    drop(fleet);
+}
+
 #[test]
 fn a_will_is_sealed_as_a_farewell() {
     let site = Site::start(&[]);

@@ -17,6 +17,7 @@ use services::{
     pipeline::{Judging, SensorReader},
     progress::progress,
     sealing::{QUEUE_EVENTS_MAX, Sealing, ToSeal},
+    site_clock::SiteClock,
     timings,
 };
 use tlog::{KeyName, Signer};
@@ -110,10 +111,16 @@ pub(super) async fn live(world: &Rc<World>, asked: &RefCell<Asked>, stop_after: 
     }
 }
 
-/// The wall clock jumps by up to half an hour, back or ahead.
+/// The wall clock jumps by up to half an hour, back or ahead, and now and then by ten years.
 fn jump(world: &World) {
+    const FAR: i64 = 3_652 * 86_400 * 1_000_000;
+    let far = match world.dice.below(16) {
+        0 => FAR,
+        1 => -FAR,
+        _ => 0,
+    };
     let by = world.dice.below(3_600_000_000) as i64 - 1_800_000_000;
-    world.set_clock(by);
+    world.set_clock(by + far);
 }
 
 /// What runs in the process.
@@ -164,7 +171,8 @@ impl Process {
         let (messages, incoming) = mpsc::channel(MESSAGES_MAX);
         let (intake, services) = (CancellationToken::new(), CancellationToken::new());
         let seal_seconds = timings::seal_seconds();
-        let sealing = Sealing { ledger: ledger.clone(), events: queue, seal_seconds };
+        let clock = SiteClock::start(ledger.found_received_at());
+        let sealing = Sealing { ledger: ledger.clone(), events: queue, seal_seconds, clock };
         let sealing = run(world, sealing, &CancellationToken::new());
         let started = Event::site(action::SITE_STARTED, "site", "starts".to_owned(), clock::now());
         events.try_send(started.into()).unwrap();
