@@ -87,6 +87,19 @@ export type SensorAnswer = {
   range: [number, number] | null;
   last: UnnamedReading | null;
   recent: Point[];
+  /** What it measures, if that is more than one value. */
+  channels?: ChannelAnswer[];
+};
+
+/** A channel of a sensor, and how its newest value stands to its range. */
+export type ChannelAnswer = {
+  name: string;
+  kind: "number" | "text" | "boolean" | "enum" | "numbers" | null;
+  quantity: string | null;
+  unit: string | null;
+  range: [number, number] | null;
+  standing: "inside" | "outside" | "not_judged" | null;
+  last: UnnamedReading | null;
 };
 
 /** Conditions of a list of sensors, and the part of it that is asked for. */
@@ -290,8 +303,9 @@ export function fetchSensors(log: string | null, asked: SensorsQuery): Promise<S
   return question(`${apiOf(log)}/sensors?${query}`);
 }
 
-export async function fetchReadings(log: string | null, sensor: string, from: Date, limit: number): Promise<ReadingsAnswer> {
-  const query = new URLSearchParams({ from: from.toISOString(), limit: String(limit) });
+/** Readings of a sensor, or with a channel what each measured there. */
+export async function fetchReadings(log: string | null, sensor: string, channel: string | null, from: Date, limit: number): Promise<ReadingsAnswer> {
+  const query = new URLSearchParams({ ...(channel !== null && { channel }), from: from.toISOString(), limit: String(limit) });
   const { truncated, readings, clock } = await question<{ truncated: boolean; readings: UnnamedReading[]; clock: SensorClock }>(`${apiOf(log)}/sensors/${encodeURIComponent(sensor)}/readings?${query}`);
   // Show the readings under the requested sensor, whatever sensor the answer names.
   return {
@@ -301,8 +315,8 @@ export async function fetchReadings(log: string | null, sensor: string, from: Da
   };
 }
 
-export function fetchPlot(log: string | null, sensor: string, from: Date, points: number): Promise<PlotAnswer> {
-  const query = new URLSearchParams({ from: from.toISOString(), points: String(points) });
+export function fetchPlot(log: string | null, sensor: string, channel: string | null, from: Date, points: number): Promise<PlotAnswer> {
+  const query = new URLSearchParams({ ...(channel !== null && { channel }), from: from.toISOString(), points: String(points) });
   return question(`${apiOf(log)}/sensors/${encodeURIComponent(sensor)}/readings?${query}`);
 }
 

@@ -21,7 +21,8 @@ function evil<Value>(value: Value, name = ""): Value {
 
 const TEXT = "";
 const last = { leaf: 7, timestamp: TEXT, status: "SUCCESS" as const, value: TEXT, unit: TEXT };
-const SENSOR: SensorAnswer = evil({ id: TEXT, alias: TEXT, location: TEXT, state: "online" as const, out_of_range: true, not_judged: true, poll_interval_ms: 1, rule: TEXT, unit: TEXT, quantity: TEXT, range: [0, 1] as [number, number], last, recent: [] }, "sensor");
+const CHANNEL = { name: TEXT, quantity: TEXT, unit: TEXT, kind: "number" as const, range: [0, 1] as [number, number], standing: "outside" as const, last };
+const SENSOR: SensorAnswer = evil({ id: TEXT, alias: TEXT, location: TEXT, state: "online" as const, out_of_range: true, not_judged: true, poll_interval_ms: 1, rule: TEXT, unit: TEXT, quantity: TEXT, range: [0, 1] as [number, number], last, recent: [], channels: [CHANNEL] }, "sensor");
 const SITE: SiteAnswer = {
   log: "a7".repeat(32),
   ...evil({ name: TEXT, origin: TEXT, vkey: TEXT, log_url: TEXT, version: TEXT }, "site"),

@@ -7,10 +7,11 @@ use std::ops::{Range, RangeInclusive};
 
 use indexmap::{IndexMap, IndexSet};
 use model::{
-    Envelope, Event, SealedReading, SensorId, Timestamp, action, completeness::LastNumbers,
+    Channel, Envelope, Event, Measured, SealedReading, SensorId, Timestamp, action,
+    completeness::LastNumbers, event::SUCCESS, reading::measured_of,
 };
 
-use crate::{block_reading::BlockReading, chunk, field, term::Term};
+use crate::{block_reading::BlockReading, channels, chunk, field, term::Term};
 
 /// Actions that change what the index knows of a sensor.
 const MOVES: [&str; 11] = [
@@ -37,6 +38,8 @@ pub struct IndexBatch {
     /// The terms of each leaf in turn, as indices into `terms`.
     terms_of_leaves: Vec<u32>,
     pub(crate) sensors: IndexMap<SensorId, OfSensor>,
+    /// For each series of a channel, its index in `sensors`: that of its sensor, and its name.
+    pub(crate) channels: IndexMap<u32, (u32, String)>,
     pub(crate) sightings: Vec<SensorMove>,
     pub(crate) erased: Vec<RangeInclusive<u64>>,
     /// Leaves that cannot be indexed, each with the reason.
@@ -106,6 +109,7 @@ impl IndexBatch {
             terms: IndexSet::default(),
             terms_of_leaves: Vec::new(),
             sensors: IndexMap::default(),
+            channels: IndexMap::default(),
             sightings: Vec::new(),
             erased: Vec::new(),
             passed_over: Vec::new(),
@@ -226,7 +230,35 @@ impl IndexBatch {
         };
         let (_, of_sensor) = self.sensors.get_index_mut(sensor as usize)?;
         of_sensor.readings.push(reading);
+        self.channels(sensor, (at, leaf), event);
         Some((sensor, at))
+    }
+
+    /// Adds what each declared channel of a reading with several values measured to a series of its
+    /// own. An answer can make up names without limit, and a heartbeat cannot.
+    fn channels(&mut self, sensor: u32, (at, leaf): (i64, u64), event: &Event) {
+        let Some(id) = event.sensor() else { return };
+        let declared = |one: &Measured| one.channel.is_declared();
+        for measured in measured_of(event).into_iter().flatten().filter(declared) {
+            let value = measured.text();
+            let Channel { name, unit, .. } = measured.channel;
+            let reading = ReadingOfBatch {
+                at,
+                leaf,
+                status: self.text(SUCCESS),
+                flags: event
+                    .sealwire
+                    .as_ref()
+                    .and_then(|detail| detail.flags.as_deref())
+                    .map(|flags| self.text(flags)),
+                unit: unit.map(|unit| self.text(&unit)),
+                value: self.text(&value),
+            };
+            let entry = self.sensors.entry(channels::channel_series(id, &name));
+            let series = u32_of(entry.index());
+            entry.or_default().readings.push(reading);
+            self.channels.entry(series).or_insert_with(|| (sensor, name));
+        }
     }
 
     fn text(&mut self, text: &str) -> u32 {

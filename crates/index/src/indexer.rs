@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use crate::{
     batch::IndexBatch,
     block_reading::Key,
-    chunk,
+    channels, chunk,
     dictionary::{self, RecentKeys},
     error::{IndexError, Trouble},
     leaves::{self, InSeries},
@@ -229,6 +229,11 @@ impl Memory {
         let terms = dictionary::keys(connection, &mut self.terms, &batch.terms)?;
         let sensors = self.newest.keys(connection, batch.sensors.keys())?;
         sensors::take_in(connection, batch, &sensors)?;
+        let key = |place: u32| sensors.get(place as usize).copied();
+        let channels = batch.channels.iter().filter_map(|(series, (sensor, name))| {
+            Some((key(*sensor)?, name.as_str(), key(*series)?))
+        });
+        channels::take_in(connection, channels)?;
 
         for (leaf, content) in (batch.first_leaf()..).zip(&batch.leaves) {
             if content.received_at.is_some() {
@@ -274,6 +279,7 @@ impl Memory {
             }
         }
         readings.sort_unstable();
+        readings.extend(channels::places(connection, &readings)?);
         for of_sensor in readings.chunk_by(|(a, _), (b, _)| a.sensor == b.sensor) {
             let Some((InSeries { sensor, .. }, _)) = of_sensor.first() else { continue };
             let keys = of_sensor.iter().map(|(reading, leaf)| (reading.at, leaf.cast_signed()));
@@ -284,6 +290,9 @@ impl Memory {
         }
         for range in ranges.iter().filter(|_| any) {
             sensors::erase(connection, range)?;
+        }
+        if !readings.is_empty() {
+            channels::forget_empty(connection)?;
         }
         postings::forget_unused(connection, &self.tail, gone)?;
         if any {

@@ -44,6 +44,7 @@
 
 mod batch;
 mod block_reading;
+mod channels;
 mod chunk;
 mod codec;
 mod compare;
@@ -74,6 +75,7 @@ mod tail;
 mod term;
 
 pub use batch::IndexBatch;
+pub use channels::channel_series;
 pub use compare::{Comparison, Difference};
 pub use error::{IndexError, Trouble};
 pub use examine::{Examined, examine, passed_over};

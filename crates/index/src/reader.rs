@@ -9,6 +9,7 @@ use model::{
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use crate::{
+    channels::{self, channel_series},
     connections::Connections,
     dictionary,
     effort::Effort,
@@ -94,6 +95,8 @@ pub struct SensorStatus {
     pub standing: Standing,
     /// The newest readings, oldest first.
     pub recent: Vec<SeriesReading>,
+    /// The channels that have a reading, by name, each with its newest one.
+    pub channels: Vec<(String, SeriesReading)>,
 }
 
 /// One sensor in a list of all: what the list is filtered and ordered by.
@@ -186,7 +189,7 @@ impl Reader {
     }
 
     /// These sensors in this order, each with its `recent_max` newest readings. Sensors that the
-    /// log does not describe are left out. Values are cut off after 256 characters.
+    /// log does not describe are left out. Values of `recent` are cut off after 256 characters.
     ///
     /// # Errors
     /// SQLite fails.
@@ -201,7 +204,9 @@ impl Reader {
             for id in ids {
                 let mut rows = select.query([id.to_string()])?;
                 let Some(row) = rows.next()? else { continue };
-                found.extend(read_status(connection, row, recent_max)?);
+                let Some(mut status) = read_status(connection, row, recent_max)? else { continue };
+                status.channels = channels::of_sensor(connection, row.get(0)?)?;
+                found.push(status);
             }
             Ok(found)
         })
@@ -250,8 +255,9 @@ impl Reader {
         })
     }
 
-    /// Readings of one sensor, oldest first. These are the newest `limit + 1` of the window, so
-    /// that the caller sees whether there are more. `None` for an unknown sensor.
+    /// Readings of one sensor or one of its channels, oldest first. These are the newest
+    /// `limit + 1` of the window, so that the caller sees whether there are more. `None` for an
+    /// unknown sensor or channel. Polls that ended without a value are readings of each channel.
     ///
     /// # Errors
     /// SQLite fails.
@@ -263,12 +269,20 @@ impl Reader {
             let Some(sensor) = key_of(connection, query.sensor)? else { return Ok(None) };
             let from = query.from.map_or(i64::MIN, Timestamp::unix_micros);
             let to = query.to.map_or(i64::MAX, Timestamp::unix_micros);
-            newest(connection, sensor, (from, to), query.limit.saturating_add(1)).map(Some)
+            let limit = query.limit.saturating_add(1);
+            let Some(channel) = &query.channel else {
+                return newest(connection, sensor, (from, to), limit).map(Some);
+            };
+            let series = channel_series(query.sensor, channel);
+            let Some(series) = key_of(connection, series)? else { return Ok(None) };
+            let found = newest(connection, series, (from, to), limit)?;
+            channels::with_failures(connection, sensor, found, (from, to), limit).map(Some)
         })
     }
 
     /// The series of one sensor between two times (the second excluded), as at most `points_max`
-    /// readings or buckets. `points_max` must be at least 2. `None` for an unknown sensor.
+    /// readings or buckets. `points_max` must be at least 2. `None` for an unknown sensor. The
+    /// series of a channel is that of the sensor [`channel_series`].
     ///
     /// # Errors
     /// SQLite fails.
@@ -394,7 +408,7 @@ fn list_sensors(connection: &Connection) -> rusqlite::Result<Vec<ListedSensor>> 
     let mut found = Vec::new();
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
-        let Some(SensorStatus { described, state, standing, recent }) =
+        let Some(SensorStatus { described, state, standing, recent, channels: _ }) =
             read_status(connection, row, 1)?
         else {
             continue;
@@ -442,5 +456,6 @@ fn read_status(
             not_judged: row.get(5)?,
         },
         recent,
+        channels: Vec::new(),
     }))
 }

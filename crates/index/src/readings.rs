@@ -2,7 +2,7 @@
 
 use std::ops::{Bound, RangeBounds as _};
 
-use model::Timestamp;
+use model::{Timestamp, event::SUCCESS};
 use rusqlite::Connection;
 use serde::Serialize;
 
@@ -48,6 +48,26 @@ pub(crate) fn newest(
     (from, to): (i64, i64),
     limit: u32,
 ) -> rusqlite::Result<Vec<SeriesReading>> {
+    newest_of(connection, sensor, (from, to), limit, |_| true)
+}
+
+/// The newest readings of a span that have no value, oldest first.
+pub(crate) fn newest_failures(
+    connection: &Connection,
+    sensor: i64,
+    span: (i64, i64),
+    limit: u32,
+) -> rusqlite::Result<Vec<SeriesReading>> {
+    newest_of(connection, sensor, span, limit, |reading| reading.status != SUCCESS)
+}
+
+fn newest_of(
+    connection: &Connection,
+    sensor: i64,
+    (from, to): (i64, i64),
+    limit: u32,
+    is_wanted: impl Fn(&BlockReading<'_>) -> bool,
+) -> rusqlite::Result<Vec<SeriesReading>> {
     let limit = limit as usize;
     let mut found = Vec::new();
     if limit == 0 {
@@ -62,6 +82,7 @@ pub(crate) fn newest(
     while let Some(row) = rows.next()? {
         let block = series::unpack(row.get_ref(0)?.as_blob()?)?;
         let in_span = block.iter().rev().filter(|reading| (from..to).contains(&reading.at));
+        let in_span = in_span.filter(|reading| is_wanted(reading));
         found.extend(in_span.take(limit - found.len()).map(SeriesReading::from));
         if found.len() == limit {
             break;

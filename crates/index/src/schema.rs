@@ -20,8 +20,9 @@ pub(crate) const VERSION: i64 = 11;
 /// may remain in the file. `id_key` authenticates the ids of searches. The column `sum` is scaled,
 /// see `Summary`. `rollup` sums up the readings in `block`, without those in `newest`. A question
 /// about `every_block` must select each column that sorts its rows; otherwise SQLite reads all rows
-/// before it sorts them. `passed_over` holds the leaves that could not be indexed. The key of a
-/// `posting` is the number of its run and the first of its terms.
+/// before it sorts them. `channel` leads from a sensor's channel to its series. `passed_over` holds
+/// the leaves that could not be indexed. The key of a `posting` is the number of its run and the
+/// first of its terms.
 const TABLES: &str = "
     CREATE TABLE log (
         version INTEGER NOT NULL, id BLOB NOT NULL, next_leaf INTEGER NOT NULL, last_entry BLOB NOT NULL, forgets INTEGER NOT NULL,
@@ -41,6 +42,8 @@ const TABLES: &str = "
     CREATE TABLE sensor (
         key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, heartbeat TEXT, state TEXT NOT NULL DEFAULT 'online',
         out_of_range INTEGER NOT NULL DEFAULT 0, lost INTEGER NOT NULL DEFAULT 0, not_judged INTEGER NOT NULL DEFAULT 0);
+    CREATE TABLE channel (
+        sensor INTEGER NOT NULL, name TEXT NOT NULL, series INTEGER NOT NULL UNIQUE, PRIMARY KEY (sensor, name)) WITHOUT ROWID;
     CREATE TABLE sighting (
         sensor INTEGER NOT NULL, leaf INTEGER NOT NULL, action TEXT NOT NULL, heartbeat TEXT, PRIMARY KEY (sensor, leaf)) WITHOUT ROWID;
     CREATE INDEX sighting_leaf ON sighting (leaf);

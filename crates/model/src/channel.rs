@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
+    decimal::Decimal,
     object::{Object, integer, kind, name, name_of, text},
     range::{self, Range},
 };
@@ -40,6 +41,18 @@ pub struct Channel {
     pub unit: Option<String>,
 }
 
+/// How a value stands to the range of its channel.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InRange {
+    /// It is within the range.
+    Inside,
+    /// It is below or above the range.
+    Outside,
+    /// It is not a number.
+    NotJudged,
+}
+
 /// Type of a channel's values.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -57,6 +70,23 @@ pub enum Kind {
 }
 
 impl Channel {
+    /// Whether a reading's channel says more than its name, as only a declared one does.
+    #[must_use]
+    pub fn is_declared(&self) -> bool {
+        *self != Self::undeclared(&self.name)
+    }
+
+    /// How a value, with its scale, stands to the range; `None` without a range.
+    #[must_use]
+    pub fn judge(&self, value: &str) -> Option<InRange> {
+        let range = self.range?;
+        Some(match Decimal::parse(value) {
+            None => InRange::NotJudged,
+            Some(number) if range.contains(&number) => InRange::Inside,
+            Some(_) => InRange::Outside,
+        })
+    }
+
     /// Most channels of a sensor. All of them fit into a heartbeat of 8 KiB.
     pub const COUNT_MAX: usize = 32;
     /// Most values that an enum can have.

@@ -254,6 +254,9 @@ fn one_of<T: Copy>(parameter: &str, text: &str, all: &[(&str, T)]) -> Result<T, 
 pub struct ReadingsQuery {
     /// The sensor whose readings are asked for.
     pub sensor: SensorId,
+    /// The channel whose values are asked for, of a sensor with several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
     /// Only readings taken at or after this time.
     pub from: Option<Timestamp>,
     /// Only readings taken before this time.
@@ -285,10 +288,17 @@ impl ReadingsQuery {
         parameters: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, QueryError> {
         let sensor = sensor.parse().map_err(invalid)?;
-        let mut query =
-            Self { sensor, from: None, to: None, limit: Self::LIMIT_DEFAULT, points: None };
+        let mut query = Self {
+            sensor,
+            channel: None,
+            from: None,
+            to: None,
+            limit: Self::LIMIT_DEFAULT,
+            points: None,
+        };
         for (name, text) in parameters {
             match name {
+                "channel" => query.channel = Some(String::from(text)),
                 "from" => query.from = Some(text.parse().map_err(|error| named("from", error))?),
                 "to" => query.to = Some(text.parse().map_err(|error| named("to", error))?),
                 "limit" => {
@@ -300,7 +310,7 @@ impl ReadingsQuery {
                 }
                 other => {
                     return Err(QueryError::Invalid(format!(
-                        "`{other}` is not a parameter: use `from`, `to`, and `limit` or `points`"
+                        "`{other}` is not a parameter: use `channel`, `from`, `to`, and `limit` or `points`"
                     )));
                 }
             }
@@ -462,7 +472,11 @@ mod tests {
             ("limit", "many", "`limit` is many: use 1 to 5000"),
             ("from", "noon", "`from`: `noon` is not a time: use RFC 3339"),
             ("points", "1", "`points` is 1: use 2 to 5000"),
-            ("form", "x", "`form` is not a parameter: use `from`, `to`, and `limit` or `points`"),
+            (
+                "form",
+                "x",
+                "`form` is not a parameter: use `channel`, `from`, `to`, and `limit` or `points`",
+            ),
         ] {
             let error = ReadingsQuery::parse(SENSOR, core::iter::once((name, text))).unwrap_err();
             assert!(error.to_string().contains(words), "{error}");

@@ -2,6 +2,8 @@
 //!
 //! A question names its log, or means the site's own. Each log answers from its own index.
 
+mod listed;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -15,16 +17,15 @@ use access::sensors::{Admits, SensorCredentials};
 use async_nats::{Client, Message};
 use engine::nats_server::PAYLOAD_BYTES_MAX;
 use futures::StreamExt as _;
-use index::{Described, Page, Reader, Search, SearchError, Series, SeriesReading};
+use index::{Page, Reader, Search, SearchError, Series, SeriesReading, channel_series};
 use ledger::{AppendError, Ledger};
 use model::{
-    Envelope, LogId, SensorState, error_chain,
+    Envelope, LogId, error_chain,
     event::SUCCESS,
     query::{
         self, Address, LogsQuery, ProofQuery, QueryError, Question, ReadingsQuery, Reply,
         ResultsQuery, SensorsQuery,
     },
-    reading::number_of,
     sensor_clock::{AnswerTimes, ClockQuality},
 };
 use poll::Counters;
@@ -46,14 +47,12 @@ use crate::{
     searching,
     site_clock::{self, SiteClock},
 };
+use listed::Sensor;
 
 /// Questions that are answered at the same time. Further ones wait.
 const CONCURRENT_MAX: usize = 16;
 /// Largest number of points in a sensor's sparkline.
 const RECENT_MAX: u32 = 30;
-/// Longest value in the list of sensors, in characters. A longer value is cut off there; the
-/// sensor's readings have all of it.
-const LAST_VALUE_CHARS_MAX: usize = 64;
 /// How long a question waits until the index has what was sealed before it. A batch takes a few
 /// milliseconds; if it takes longer, the answer covers what the index has.
 const CATCH_UP_MAX: Duration = Duration::from_millis(50);
@@ -337,7 +336,9 @@ impl LogQueries {
     }
 
     fn series(&self, query: &ReadingsQuery, points: u32) -> Answer {
-        let found = self.index.series(query.sensor, (query.from, query.to), points);
+        let of_channel = |channel: &String| channel_series(query.sensor, channel);
+        let sensor = query.channel.as_ref().map_or(query.sensor, of_channel);
+        let found = self.index.series(sensor, (query.from, query.to), points);
         let series = found.map_err(internal)?.ok_or_else(|| no_such_sensor(query))?;
         json(&SeriesOf { sensor: query.sensor, series })
     }
@@ -437,7 +438,10 @@ fn was_erased(leaf: u64) -> Failure {
 }
 
 fn no_such_sensor(query: &ReadingsQuery) -> Failure {
-    Failure::Query(QueryError::NotFound(format!("there is no sensor {}", query.sensor)))
+    let channel = query.channel.as_ref();
+    let channel = channel.map(|name| format!(" with a reading of the channel `{name}`"));
+    let channel = channel.unwrap_or_default();
+    Failure::Query(QueryError::NotFound(format!("there is no sensor {}{channel}", query.sensor)))
 }
 
 #[derive(Serialize)]
@@ -502,62 +506,6 @@ struct Sensors<'a> {
 }
 
 #[derive(Serialize)]
-struct Sensor<'a> {
-    id: model::SensorId,
-    alias: String,
-    location: &'a str,
-    state: SensorState,
-    out_of_range: bool,
-    not_judged: bool,
-    /// Between two polls, or two reports if a rule declares that.
-    poll_interval_ms: Option<u64>,
-    /// The rule that made the sensor, if a device reports it by itself.
-    rule: Option<&'a str>,
-    unit: Option<&'a str>,
-    quantity: Option<&'a str>,
-    range: Option<[f64; 2]>,
-    last: Option<SeriesReading>,
-    recent: Vec<(i64, Option<f64>)>,
-}
-
-impl<'a> Sensor<'a> {
-    fn of(status: &'a index::SensorStatus) -> Self {
-        let described = &status.described;
-        let (poll_interval_ms, unit, range, rule) = match described {
-            Described::Polled(heartbeat) => {
-                (Some(heartbeat.poll_interval_ms), &heartbeat.unit, heartbeat.range, None)
-            }
-            Described::Pushed(series) => {
-                (series.interval_ms, &series.unit, None, Some(series.rule.as_str()))
-            }
-        };
-        let number = |reading: &SeriesReading| number_of(&reading.status, &reading.value);
-        Self {
-            id: described.id(),
-            alias: described.alias(),
-            location: described.location(),
-            state: status.state,
-            out_of_range: status.standing.out_of_range,
-            not_judged: status.standing.not_judged,
-            poll_interval_ms,
-            rule,
-            unit: unit.as_deref(),
-            quantity: described.quantity(),
-            range: range.map(|range| [range.low(), range.high()]),
-            last: status.recent.last().map(|last| SeriesReading {
-                value: last.value.chars().take(LAST_VALUE_CHARS_MAX).collect(),
-                ..last.clone()
-            }),
-            recent: status
-                .recent
-                .iter()
-                .map(|reading| (reading.timestamp.unix_millis(), number(reading)))
-                .collect(),
-        }
-    }
-}
-
-#[derive(Serialize)]
 struct Readings {
     sensor: model::SensorId,
     truncated: bool,
@@ -598,7 +546,7 @@ mod tests {
     use std::path::Path;
 
     use ledger::{Batch, Erasure, Writer};
-    use model::{Event, Timestamp};
+    use model::{Event, Heartbeat, Outcome, Timestamp, action};
     use serde_json::{Value, json};
     use tlog::{KeyName, Signer};
     use tokio::time::timeout;
@@ -718,6 +666,74 @@ mod tests {
             let both = futures::future::join(asking, indexing);
             let _answer = timeout(Duration::from_secs(60), both).await.unwrap();
         }
+        writer.close().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn each_channel_answers_for_itself_and_a_clock_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let (log, writer) = log_with(folder.path(), "own").await;
+        let heartbeat = br#"{"alias":"T1","id":"a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3","poll_interval":1000,
+            "poll_topic":"p","read_topic":"r","channels":[{"name":"t","unit":"K","scale":-2,"range":[0,50]},
+            {"name":"door","kind":"enum","options":["open"]},{"name":"later"}]}"#;
+        let heartbeat = Heartbeat::parse(heartbeat).unwrap();
+        let at =
+            |second: i64| Timestamp::from_unix_micros(1_800_000_000_000_000 + second * 1_000_000);
+        let answers = [
+            r#"{"values":{"t":2350,"door":"open"},"time":"2027-01-15T09:00:00Z"}"#,
+            "?",
+            r#"{"values":{"t":9999,"other":true},"time":"2027-01-15T09:00:02Z"}"#,
+        ];
+        let mut events = vec![Event::sighting(action::SENSOR_DISCOVERED, &heartbeat, at(0))];
+        events.extend((0..).zip(answers).map(|(second, answer)| {
+            let number = u64::try_from(second).unwrap() + 1;
+            Event::reading(&heartbeat, number, Outcome::of(answer.as_bytes()), at(second))
+        }));
+        log.ledger.append(Batch::of(events)).await.unwrap();
+        indexing::catch_up(&folder.path().join("own.sqlite"), &log.ledger).unwrap();
+        let log = Arc::new(log);
+        let place = Arc::new(Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap());
+        let ask = async |question, body: Value| -> Result<Value, String> {
+            match Arc::clone(&log).reply(question, body.to_string().as_bytes(), &place).await {
+                Ok(answer) => Ok(serde_json::from_str(answer.get()).unwrap()),
+                Err(Failure::Query(error)) => Err(error.to_string()),
+                Err(Failure::Internal(failure)) => panic!("{failure}"),
+            }
+        };
+        let sensors = ask(Question::Sensors, json!({})).await.unwrap();
+        let channels = sensors["sensors"][0]["channels"].as_array().unwrap();
+        let told: Vec<[&Value; 4]> = channels
+            .iter()
+            .map(|of| [&of["name"], &of["standing"], &of["last"]["value"], &of["last"]["unit"]])
+            .collect();
+        let none = Value::Null;
+        let expected = [
+            [&json!("t"), &json!("outside"), &json!("99.99"), &json!("K")],
+            [&json!("door"), &none, &json!("open"), &none],
+            [&json!("later"), &none, &none, &none],
+        ];
+        assert_eq!(told, expected);
+
+        let of = |channel: &str, more: Value| {
+            let mut query = json!({"sensor": heartbeat.id, "channel": channel, "limit": 9});
+            query.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            ask(Question::Readings, query)
+        };
+        let answer = of("t", json!({})).await.unwrap();
+        let values: Vec<&Value> = answer["readings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|reading| &reading["value"])
+            .collect();
+        assert_eq!(values, ["23.50", "N/A", "99.99"]);
+        // The sensor is an hour ahead; the second answer named no time.
+        let clock = json!({"answers": 2, "offset_ms": 3_600_000, "spread_ms": 0});
+        assert_eq!(answer["clock"], clock);
+        let door = of("door", json!({"points": 5})).await.unwrap();
+        assert_eq!(door["readings"].as_array().unwrap().len(), 1);
+        let refusal = of("later", json!({})).await.unwrap_err();
+        assert!(refusal.contains("with a reading of the channel `later`"), "{refusal}");
         writer.close().await.unwrap();
     }
 

@@ -8,11 +8,11 @@ use std::{
 
 use index::{
     Bucket, Comparison, Difference, Entry, Field, IndexBatch, Indexer, Query, Reader, ResultOrder,
-    Search, Series, SeriesReading,
+    Search, Series, SeriesReading, channel_series,
 };
 use model::{
-    Envelope, Event, Heartbeat, Outcome, Salt, SensorId, Timestamp, action, event::FieldValue,
-    query::ReadingsQuery,
+    Channel, Envelope, Event, Heartbeat, Outcome, Salt, SensorId, Timestamp, action,
+    event::FieldValue, query::ReadingsQuery, reading::measured_of,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use tempfile::TempDir;
@@ -98,7 +98,9 @@ fn happening() -> impl Strategy<Value = Happening> {
     let value = || {
         prop_oneof![
             (-20..20_i32).prop_map(|tenths| format!("{}.5", tenths)),
-            text().prop_map(|text| format!("\"{text}\""))
+            text().prop_map(|text| format!("\"{text}\"")),
+            (channel(), channel())
+                .prop_map(|(t, u)| format!(r#"{{"values":{{"t":{t},"u":{u},"last":1}}}}"#)),
         ]
     };
     let seen = select(
@@ -122,6 +124,26 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
+/// A sensor that declares two of the channels that its answers have.
+fn with_channels(sensor: u8) -> Heartbeat {
+    let channel = |name: &str, unit: &str| Channel {
+        name: name.to_owned(),
+        unit: Some(unit.to_owned()),
+        scale: -1,
+        ..Channel::default()
+    };
+    let channels = vec![channel("t", "K"), channel("u", "bar")];
+    Heartbeat { channels, ..heartbeat("A", sensor) }
+}
+
+/// What a channel measures: of each type, or nothing.
+fn channel() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => (-20..20_i32).prop_map(|tenths| format!("{tenths}.25")),
+        1 => select(&["true", "[1,2.5]", r#""open""#, "1e400", "null"][..]).prop_map(str::to_owned),
+    ]
+}
+
 fn second(second: i64) -> Timestamp {
     Timestamp::from_unix_micros(second * 1_000_000)
 }
@@ -141,7 +163,7 @@ impl Log {
                 Happening::SeriesReading { sensor, at, value } => {
                     let outcome = Outcome::of(value.as_bytes());
                     let mut event =
-                        Event::reading(&heartbeat("A", sensor), leaf, outcome, second(at));
+                        Event::reading(&with_channels(sensor), leaf, outcome, second(at));
                     if at % 3 == 0 {
                         event.flag("clock_back");
                     }
@@ -284,6 +306,16 @@ impl Log {
         readings.sort_by_key(|reading| (reading.timestamp, reading.leaf));
         readings
     }
+
+    /// The same of one channel.
+    fn readings_of(&self, sensor: SensorId, channel: &str) -> Vec<SeriesReading> {
+        let of_channel = |reading: SeriesReading| {
+            let measured = measured_of(&self.envelope(reading.leaf).event)?;
+            let measured = measured.into_iter().find(|one| one.channel.name == channel)?;
+            Some(SeriesReading { value: measured.text(), unit: measured.channel.unit, ..reading })
+        };
+        self.readings(sensor).into_iter().filter_map(of_channel).collect()
+    }
 }
 
 fn word() -> impl Strategy<Value = String> {
@@ -333,19 +365,55 @@ fn check_series(
     span: (Option<i64>, Option<i64>),
     points_max: u32,
 ) {
-    let (from, to) = (span.0.map(second), span.1.map(second));
     let all = log.readings(sensor);
+    check_one(reader, (sensor, None), all.clone(), (span, &[]), points_max);
+    for channel in CHANNELS {
+        let failures: Vec<_> =
+            all.iter().filter(|reading| reading.status != "SUCCESS").cloned().collect();
+        let of_channel = log.readings_of(sensor, channel);
+        check_one(reader, (sensor, Some(channel)), of_channel, (span, &failures), points_max);
+    }
+    if let [status] = &*reader.sensors_of(&[sensor], 1).unwrap() {
+        let newest = |name: &&str| Some(((*name).to_owned(), log.readings_of(sensor, name).pop()?));
+        assert_eq!(status.channels, CHANNELS.iter().filter_map(newest).collect::<Vec<_>>());
+    }
+}
+
+/// The declared channels, by name. An undeclared one has no series.
+const CHANNELS: [&str; 2] = ["t", "u"];
+
+/// Checks the series of a sensor or of a channel. `failures` are the polls without a value that
+/// come with the readings of a channel.
+fn check_one(
+    reader: &Reader,
+    (of_sensor, channel): (SensorId, Option<&str>),
+    all: Vec<SeriesReading>,
+    (span, failures): ((Option<i64>, Option<i64>), &[SeriesReading]),
+    points_max: u32,
+) {
+    let sensor = channel.map_or(of_sensor, |channel| channel_series(of_sensor, channel));
+    let (from, to) = (span.0.map(second), span.1.map(second));
     let is_in = |reading: &&SeriesReading| {
         from.is_none_or(|from| from <= reading.timestamp)
             && to.is_none_or(|to| reading.timestamp < to)
     };
     let readings: Vec<SeriesReading> = all.iter().filter(is_in).cloned().collect();
-    let query = ReadingsQuery { sensor, from, to, limit: 500, points: None };
+    let query = ReadingsQuery {
+        sensor: of_sensor,
+        channel: channel.map(str::to_owned),
+        from,
+        to,
+        limit: 500,
+        points: None,
+    };
     let Some(answered) = reader.readings(&query).unwrap() else {
         assert!(readings.is_empty());
         return;
     };
-    assert_eq!(answered, readings);
+    let mut with_failures = readings.clone();
+    with_failures.extend(failures.iter().filter(is_in).cloned());
+    with_failures.sort_by_key(|reading| (reading.timestamp, reading.leaf));
+    assert_eq!(answered, with_failures);
     match reader.series(sensor, (from, to), points_max).unwrap().unwrap() {
         Series::Readings { readings: answered } => {
             assert!(readings.len() <= points_max as usize);

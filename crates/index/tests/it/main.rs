@@ -97,7 +97,14 @@ fn a_series_that_a_device_reports_by_itself_is_listed_plotted_and_numbered() {
     let listed = reader.listed_sensors().unwrap();
     assert!(listed.iter().any(|sensor| sensor.alias == "tasmota/kitchen.temperature"));
     assert_eq!(reader.last_numbers().unwrap().get(&series.id).unwrap().poll, 4);
-    let query = ReadingsQuery { sensor: series.id, from: None, to: None, limit: 9, points: None };
+    let query = ReadingsQuery {
+        sensor: series.id,
+        channel: None,
+        from: None,
+        to: None,
+        limit: 9,
+        points: None,
+    };
     let readings = reader.readings(&query).unwrap().unwrap();
     assert_eq!(readings.first().unwrap().value, "20.60");
 }
@@ -217,8 +224,14 @@ fn a_series_is_cut_to_its_window_and_keeps_duplicate_times() {
     let (_folder, mut indexer, reader) = example();
     let a = heartbeat("A", 1).id;
     let leaves = |from: Option<i64>, to: Option<i64>, limit| {
-        let query =
-            ReadingsQuery { sensor: a, from: from.map(at), to: to.map(at), limit, points: None };
+        let query = ReadingsQuery {
+            sensor: a,
+            channel: None,
+            from: from.map(at),
+            to: to.map(at),
+            limit,
+            points: None,
+        };
         let readings = reader.readings(&query).unwrap().unwrap();
         readings.iter().map(|reading| reading.leaf).collect::<Vec<_>>()
     };
@@ -228,7 +241,8 @@ fn a_series_is_cut_to_its_window_and_keeps_duplicate_times() {
     let c = heartbeat("C", 3).id;
     let about = Event::readings_exported("ada", "log", c, (None, None), "curiosity", at(9));
     apply(&mut indexer, vec![about]);
-    let unknown = ReadingsQuery { sensor: c, from: None, to: None, limit: 1, points: None };
+    let unknown =
+        ReadingsQuery { sensor: c, channel: None, from: None, to: None, limit: 1, points: None };
     assert!(reader.readings(&unknown).unwrap().is_none());
 }
 
@@ -337,7 +351,14 @@ fn what_was_erased_is_forgotten_to_the_last_byte() {
         Search { query: Query::parse(secret, |_| false).unwrap(), ..Search::default() };
     let found = |search| reader.search(search, 0, 500, &mut |_| panic!()).unwrap().count;
     assert!(files_hold(secret) && found(&secret_words) == 668);
-    let query = ReadingsQuery { sensor: a.id, from: None, to: None, limit: 5_000, points: None };
+    let query = ReadingsQuery {
+        sensor: a.id,
+        channel: None,
+        from: None,
+        to: None,
+        limit: 5_000,
+        points: None,
+    };
     assert_eq!(reader.readings(&query).unwrap().unwrap().len(), 2_003);
     let alias = || reader.sensors(1).unwrap().first().unwrap().described.alias();
     assert_eq!(alias(), secret);

@@ -206,7 +206,8 @@ fn several_values_of_one_answer_are_one_event() {
     );
     assert_eq!((&own["boot"], &own["uptime"]), (&json!("2a"), &json!(1)));
 
-    // Each value is found by search. The sensor has a series, whose readings have no number.
+    // Each value is found by search. The sensor's own series has the text of both, and each channel
+    // a series with its numbers.
     let found = json!({ "query": format!("sensor:{id} 23.50 humidity") });
     until("a search finds the values", || {
         let (_, page) = site.post("/api/logs", &found.to_string());
@@ -215,6 +216,29 @@ fn several_values_of_one_answer_are_one_event() {
     let (status, plot) = site.get(&format!("/api/sensors/{id}/readings?points=500"));
     assert_eq!((status, plot["kind"].as_str()), (200, Some("readings")), "{plot}");
     assert_eq!(plot["readings"][0]["value"], event["new"]);
+    let of_channel = |channel: &str, more: &str| {
+        site.get(&format!("/api/sensors/{id}/readings?channel={channel}&{more}"))
+    };
+    let (status, temperature) = of_channel("temperature", "limit=3");
+    let newest = &temperature["readings"][0];
+    assert_eq!((status, &newest["value"], &newest["unit"]), (200, &json!("23.50"), &json!("°C")));
+    let started = temperature["clock"]["started_at"].as_str().unwrap();
+    assert!(started < newest["timestamp"].as_str().unwrap(), "{temperature}");
+    let humidity = until("there are buckets of one channel", || {
+        let (_, plot) = of_channel("humidity", "points=2");
+        (plot["kind"] == "buckets" && plot["buckets"][0]["max"] == 101.0).then_some(plot)
+    });
+    for bucket in humidity["buckets"].as_array().unwrap() {
+        assert_eq!(bucket["readings"], bucket["numbers"], "{humidity}");
+        assert!([41.0, 101.0].contains(&bucket["min"].as_f64().unwrap()), "{humidity}");
+    }
+    assert_eq!(of_channel("pressure", "limit=3").0, 404);
+    let channels = site.sensors()[0]["channels"].clone();
+    assert_eq!(
+        (&channels[0]["name"], &channels[0]["standing"]),
+        (&json!("temperature"), &json!("inside"))
+    );
+    assert_eq!(channels[0]["last"]["value"], "23.50", "{channels}");
     drop(device);
     let data_dir = site.data_dir();
     let file_of = |channel: &str| {
@@ -225,7 +249,7 @@ fn several_values_of_one_answer_are_one_event() {
     let (code, csv, errors) = file_of("temperature");
     assert_eq!(code, Some(0), "{errors}");
     let first = csv.lines().nth(1).unwrap();
-    assert!(first.starts_with(id) && first.ends_with(",SUCCESS,23.50,°C"), "{csv}");
+    assert!(first.starts_with(id) && first.ends_with(",SUCCESS,23.50,°C,,"), "{csv}");
     let (code, _, errors) = file_of("pressure");
     assert_eq!(code, Some(1), "{errors}");
     assert!(errors.contains("no reading of this span has a value of `pressure`"), "{errors}");
