@@ -34,6 +34,8 @@ const ROUNDS_SHORT: u64 = 3;
 /// A run that takes longer hangs. The slowest takes half a minute, and minutes where its calls are
 /// delayed and others use the machine.
 const RUN_MAX: Duration = Duration::from_secs(600);
+/// How long a thread may take to say that a process has ended.
+const MOMENT: Duration = Duration::from_secs(5);
 
 /// Runs all of the tests, or those with `TEST` in their names, for so many rounds.
 pub(crate) fn all(arguments: &[&str]) -> Result<()> {
@@ -227,7 +229,10 @@ fn watch(
     let mut pauses = pauses.into_iter().flatten();
     while Instant::now() < deadline {
         let Some((runs_for, stops_for)) = pauses.next() else {
-            return end.recv_timeout(deadline - Instant::now()).ok();
+            match end.recv_timeout(deadline - Instant::now()) {
+                Ok(status) => return Some(status),
+                Err(_hangs) => break,
+            }
         };
         for (wait, signal) in [(runs_for, Signal::STOP), (stops_for, Signal::CONT)] {
             if let Ok(status) = end.recv_timeout(wait) {
@@ -237,6 +242,7 @@ fn watch(
             let _is_there = kill_process_group(pid, signal);
         }
     }
-    // It ended in time if this program itself was stopped.
-    end.try_recv().ok()
+    // If this program itself was stopped, the process may have ended in time. The thread that waits
+    // for it was stopped too, and says so in a moment.
+    end.recv_timeout(MOMENT).ok()
 }
