@@ -217,7 +217,7 @@ async function invent() {
       id: `00000000-0000-4000-8000-${String(at).padStart(12, "0")}`,
       alias: `Sensor${String(at).padStart(5, "0")}`,
       location: `Hall ${String(Math.floor(at / PER_LOCATION)).padStart(3, "0")}`,
-      state: "online", out_of_range: false, not_judged: false, poll_interval_ms: 10_000, rule: null, unit: "°C", quantity: "temperature", range: [0, 50],
+      state: "online", out_of_range: false, not_judged: false, poll_interval_ms: 10_000, orders: [], doubled: null, rule: null, unit: "°C", quantity: "temperature", range: [0, 50],
       last, recent: values.map((value, turn) => [now_ms - (30 - turn) * 10_000, value]),
     };
   });
@@ -240,7 +240,7 @@ async function invent() {
       places.set(sensor.location, { ...place, sensors: place.sensors + 1, found: place.found + Number(is_found(sensor)) });
     }
     const offset = Number(asked.get("offset") ?? 0);
-    const totals = { sensors: COUNT, online: COUNT, lost: 0, disconnected: 0, out_of_range: 0, attention: 0 };
+    const totals = { sensors: COUNT, online: COUNT, lost: 0, disconnected: 0, retired: 0, out_of_range: 0, attention: 0 };
     return { sensors: found.slice(offset, offset + Number(asked.get("limit") ?? 500)), next: null, found: found.length, totals, ...(asked.has("locations") && { locations: [...places.values()] }) };
   };
   const counters = { polls: 0, answers: 0, timeouts: 0, value_errors: 0, late: 0, duplicates: 0, dropped: 0, passed_over: 0, skipped: 0, refused_heartbeats: 0 };

@@ -41,7 +41,7 @@ function time(ms) {
 function sensorOf(id, texts, readings = []) {
   const recent = readings.slice(-30).map(({ timestamp, status, value }) => [Date.parse(timestamp), status === "SUCCESS" ? Number(value) : null]);
   const { alias = id, location = "Boiler Room", unit = "m", quantity = "distance" } = texts;
-  return { id, alias, location, state: "online", out_of_range: false, not_judged: false, poll_interval_ms: 1000, rule: null, unit, quantity, range: [0, 50], last: readings.at(-1) ?? null, recent };
+  return { id, alias, location, state: "online", out_of_range: false, not_judged: false, poll_interval_ms: 1000, orders: [], doubled: null, rule: null, unit, quantity, range: [0, 50], last: readings.at(-1) ?? null, recent };
 }
 
 /** The answer to any question about these sensors, ordered by location. */
@@ -49,7 +49,7 @@ function listOf(sensors) {
   const places = new Map();
   for (const { location } of sensors) places.set(location, (places.get(location) ?? 0) + 1);
   const locations = [...places].map(([location, count]) => ({ location, sensors: count, found: count }));
-  const totals = { sensors: sensors.length, online: sensors.length, lost: 0, disconnected: 0, out_of_range: 0, attention: 0 };
+  const totals = { sensors: sensors.length, online: sensors.length, lost: 0, disconnected: 0, retired: 0, out_of_range: 0, attention: 0 };
   return { sensors, next: null, found: sensors.length, totals, locations };
 }
 

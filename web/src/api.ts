@@ -1,7 +1,7 @@
 // The page port's API, typed as in docs/http-api.md. A refusal becomes an Error with the gateway's
 // message.
 
-export type SensorState = "online" | "lost" | "disconnected";
+export type SensorState = "online" | "lost" | "disconnected" | "retired";
 export type ReadingStatus = "SUCCESS" | "COMM_ERROR" | "VALUE_ERROR";
 
 export type Counters = {
@@ -70,6 +70,25 @@ type UnnamedReading = Omit<Reading, "sensor">;
 /** Milliseconds since 1970, and the value, or null if it is not a number. */
 export type Point = [number, number | null];
 
+/** An order that is in force about a sensor. The kind of order decides which other fields are set. */
+export type SensorOrder = {
+  order: "retire" | "maintain" | "rename" | "move" | "replace" | "calibrate" | "settle";
+  by: string;
+  at: string;
+  reason: string;
+  /** Begin of a maintenance, or date of a calibration. */
+  from?: string;
+  until?: string;
+  alias?: string;
+  location?: string;
+  /** Id of the device that is in the sensor's place. */
+  device?: string | null;
+  /** Hardware address of the device that is the sensor. */
+  mac?: string;
+  gain?: string;
+  offset?: string;
+};
+
 export type SensorAnswer = {
   id: string;
   alias: string;
@@ -80,6 +99,9 @@ export type SensorAnswer = {
   not_judged: boolean;
   /** Between two polls; of a sensor that reports by itself, the interval that a rule declares. */
   poll_interval_ms: number | null;
+  orders: SensorOrder[];
+  /** Since when several devices have the sensor's id and none counts as the sensor. */
+  doubled: string | null;
   /** Rule by which a device reports the sensor by itself, or null if the site polls it. */
   rule: string | null;
   unit: string | null;
@@ -115,7 +137,7 @@ export type SensorsQuery = {
 };
 
 /** Numbers of sensors of the whole site, whatever was asked. */
-export type SensorTotals = { sensors: number; online: number; lost: number; disconnected: number; out_of_range: number; attention: number };
+export type SensorTotals = { sensors: number; online: number; lost: number; disconnected: number; retired: number; out_of_range: number; attention: number };
 
 /** A location, its sensors, and how many of them meet the conditions. */
 export type Location = { location: string; sensors: number; found: number };

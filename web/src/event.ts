@@ -26,6 +26,17 @@ export const ACTIONS: Readonly<Record<string, string>> = {
   POLLS_STRETCHED: "Polled less often",
   POLLS_RESTORED: "Polled as often as asked",
   SENSOR_FORGOTTEN: "Sensor forgotten",
+  SENSOR_DOUBLED: "Several devices have the id",
+  DEVICE_KEPT_APART: "Second device kept apart",
+  DOUBLE_SETTLED: "Device of the sensor decided",
+  SENSOR_RETIRED: "Sensor retired",
+  SENSOR_RECALLED: "Sensor expected again",
+  MAINTENANCE_SET: "Maintenance set",
+  MAINTENANCE_ENDED: "Maintenance ended",
+  SENSOR_RENAMED: "Sensor renamed",
+  SENSOR_MOVED: "Sensor moved",
+  SENSOR_REPLACED: "Sensor replaced",
+  SENSOR_CALIBRATED: "Sensor calibrated",
   READINGS_EXPORTED: "Readings exported",
   TAIL_ADOPTED: "Leaves adopted",
   ENGINE_DOWN: "Engine down",
@@ -57,7 +68,7 @@ export const ACTIONS: Readonly<Record<string, string>> = {
 
 export const STATUSES: readonly ReadingStatus[] = ["SUCCESS", "COMM_ERROR", "VALUE_ERROR"];
 
-const BAD_NEWS = new Set(["OUT_OF_RANGE", "RANGE_NOT_JUDGED", "SENSOR_LOST", "HEARTBEAT_MISSED", "SENSOR_DISCONNECTED", "READINGS_MISSING", "SEQUENCE_BROKEN", "HEARTBEATS_REFUSED", "PUSHES_REFUSED", "POLLS_STRETCHED", "ENGINE_DOWN", "JUDGING_LATE", "INDEX_LATE", "CLOCK_STEPPED", "SITE_STOPPED"]);
+const BAD_NEWS = new Set(["OUT_OF_RANGE", "RANGE_NOT_JUDGED", "SENSOR_LOST", "HEARTBEAT_MISSED", "SENSOR_DISCONNECTED", "READINGS_MISSING", "SEQUENCE_BROKEN", "HEARTBEATS_REFUSED", "SENSOR_DOUBLED", "DEVICE_KEPT_APART", "PUSHES_REFUSED", "POLLS_STRETCHED", "ENGINE_DOWN", "JUDGING_LATE", "INDEX_LATE", "CLOCK_STEPPED", "SITE_STOPPED"]);
 
 /**
  * After one of these actions, `/api/sensors` may show changes that the event's own fields do not.
@@ -69,6 +80,16 @@ const CHANGES_FLEET = new Set([
   "HEARTBEAT_RESUMED",
   "SENSOR_DISCONNECTED",
   "SENSOR_FORGOTTEN",
+  "SENSOR_DOUBLED",
+  "DOUBLE_SETTLED",
+  "SENSOR_RETIRED",
+  "SENSOR_RECALLED",
+  "MAINTENANCE_SET",
+  "MAINTENANCE_ENDED",
+  "SENSOR_RENAMED",
+  "SENSOR_MOVED",
+  "SENSOR_REPLACED",
+  "SENSOR_CALIBRATED",
   "SENSOR_LOST",
   "SENSOR_BACK",
   "OUT_OF_RANGE",

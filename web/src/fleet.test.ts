@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { render } from "svelte/server";
-import type { Reading, Sealed, SensorAnswer } from "./api.ts";
+import type { Reading, Sealed, SensorAnswer, SensorOrder } from "./api.ts";
 import { flagsInWords, isBadNews, isReading, matches, numberOf, readingOf } from "./event.ts";
 import { beyondRange, needsAttention, rangeOf, RECENT_MAX, refetched, withEvents } from "./fleet.ts";
 import Marks from "./parts/Marks.svelte";
@@ -15,6 +15,8 @@ const SENSOR: SensorAnswer = {
   out_of_range: false,
   not_judged: false,
   poll_interval_ms: 1000,
+  orders: [],
+  doubled: null,
   rule: null,
   unit: "°C",
   quantity: "temperature",
@@ -101,6 +103,11 @@ test("what needs attention, and on which side of the range it is", () => {
   assert.equal(needsAttention(SENSOR), false);
   assert.equal(needsAttention({ ...SENSOR, state: "disconnected" }), true);
   assert.equal(needsAttention({ ...SENSOR, out_of_range: true }), true);
+  assert.equal(needsAttention({ ...SENSOR, state: "retired" }), false);
+  const order: SensorOrder = { order: "maintain", by: "ada", at: at(1), reason: "a new valve", from: at(2), until: at(4) };
+  const maintained = { ...SENSOR, out_of_range: true, orders: [order] };
+  assert.deepEqual([1_000, 2_000, 4_000].map((now) => needsAttention(maintained, now)), [true, false, true], "it ends by itself");
+  assert.equal(needsAttention({ ...maintained, doubled: at(1) }, 2_000), true);
   assert.equal(needsAttention(withEvents(SENSOR, [reading(1, "x", "VALUE_ERROR")])), true);
   assert.equal(beyondRange(withEvents(SENSOR, [reading(1, "50.1")])), "above");
   assert.equal(beyondRange(withEvents(SENSOR, [reading(1, "-1")])), "below");

@@ -1,6 +1,6 @@
-// The fleet view's state of a sensor, and how live events change it. Uses no DOM and no clock.
+// The fleet view's state of a sensor, and how live events change it. Uses no DOM.
 
-import { ownFields, type Point, type SensorAnswer, type Sealed } from "./api.ts";
+import { ownFields, type Point, type SensorAnswer, type SensorOrder, type Sealed } from "./api.ts";
 import { isFailure, numberOf, readingOf } from "./event.ts";
 
 /** As many as `/api/sensors` returns, so that a row looks the same before and after a fetch. */
@@ -37,8 +37,37 @@ export function refetched(shown: SensorAnswer, fetched: SensorAnswer): SensorAns
   return behind ? { ...fetched, last: shown.last, recent: shown.recent } : fetched;
 }
 
-export const needsAttention = ({ state, out_of_range, not_judged, last }: SensorAnswer): boolean =>
-  state !== "online" || out_of_range || not_judged || isFailure(last?.status);
+/** The maintenance of a sensor at a time in milliseconds. */
+export const maintenanceOf = ({ orders }: SensorAnswer, now: number): SensorOrder | undefined =>
+  orders.find(({ order, from = "", until = "" }) => order === "maintain" && Date.parse(from) <= now && now < Date.parse(until));
+
+/** Whether a person should look at the sensor. The rules are the site's. */
+export function needsAttention(sensor: SensorAnswer, now = Date.now()): boolean {
+  const { state, out_of_range, not_judged, last, doubled } = sensor;
+  if (doubled !== null) return true;
+  if (state === "retired" || maintenanceOf(sensor, now) !== undefined) return false;
+  return state !== "online" || out_of_range || not_judged || isFailure(last?.status);
+}
+
+/** An order for people. */
+export function orderName({ order, from, until, alias, location, device, mac, gain, offset }: SensorOrder): string {
+  switch (order) {
+    case "retire":
+      return "Retired";
+    case "maintain":
+      return `In maintenance from ${from} until ${until}`;
+    case "rename":
+      return `Renamed to ${alias}`;
+    case "move":
+      return `Moved to ${location}`;
+    case "replace":
+      return device == null ? "Replaced by another device" : `Replaced by the device ${device}`;
+    case "calibrate":
+      return `Calibrated from ${from} on: value × ${gain} + ${offset}`;
+    case "settle":
+      return `The device with the hardware address ${mac} is this sensor`;
+  }
+}
 
 /** The two bounds of a sealed range such as `0..50`; null if there is none. */
 export function rangeOf(text: string | undefined): [number, number] | null {

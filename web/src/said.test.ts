@@ -22,7 +22,7 @@ function evil<Value>(value: Value, name = ""): Value {
 const TEXT = "";
 const last = { leaf: 7, timestamp: TEXT, status: "SUCCESS" as const, value: TEXT, unit: TEXT };
 const CHANNEL = { name: TEXT, quantity: TEXT, unit: TEXT, kind: "number" as const, range: [0, 1] as [number, number], standing: "outside" as const, last };
-const SENSOR: SensorAnswer = evil({ id: TEXT, alias: TEXT, location: TEXT, state: "online" as const, out_of_range: true, not_judged: true, poll_interval_ms: 1, rule: TEXT, unit: TEXT, quantity: TEXT, range: [0, 1] as [number, number], last, recent: [], channels: [CHANNEL] }, "sensor");
+const SENSOR: SensorAnswer = evil({ id: TEXT, alias: TEXT, location: TEXT, state: "online" as const, out_of_range: true, not_judged: true, poll_interval_ms: 1, orders: [{ order: "rename" as const, by: TEXT, at: TEXT, reason: TEXT, alias: TEXT }], doubled: TEXT, rule: TEXT, unit: TEXT, quantity: TEXT, range: [0, 1] as [number, number], last, recent: [], channels: [CHANNEL] }, "sensor");
 const SITE: SiteAnswer = {
   log: "a7".repeat(32),
   ...evil({ name: TEXT, origin: TEXT, vkey: TEXT, log_url: TEXT, version: TEXT }, "site"),
@@ -33,7 +33,7 @@ const SITE: SiteAnswer = {
   clock: { synchronised: false, offset_ms: 1, ...evil({ source: TEXT, since: TEXT }, "clock"), believed: true, steps: 1 },
   counters: { polls: 0, answers: 0, timeouts: 0, value_errors: 0, late: 0, duplicates: 0, dropped: 0, passed_over: 0, skipped: 0, refused_heartbeats: 0 },
 };
-const TOTALS = { sensors: 1, online: 1, lost: 0, disconnected: 0, out_of_range: 1, attention: 1 };
+const TOTALS = { sensors: 1, online: 1, lost: 0, disconnected: 0, retired: 0, out_of_range: 1, attention: 1 };
 const SENSORS: SensorsAnswer = { sensors: [SENSOR], next: null, found: 1, totals: TOTALS, locations: [{ location: SENSOR.location, sensors: 1, found: 1 }] };
 const EVENT = { action: TEXT, actor: TEXT, message: TEXT, new: TEXT, old: TEXT, source: TEXT, status: TEXT, target: TEXT, timestamp: TEXT, custom: TEXT };
 const OWN: Envelope = evil({ event: EVENT, received_at: TEXT, salt: TEXT, sealwire: { sensor: TEXT, unit: TEXT, raw: TEXT } }, "own");

@@ -12,6 +12,8 @@ const sensorOf = (number: number): SensorAnswer => ({
   out_of_range: false,
   not_judged: false,
   poll_interval_ms: 1000,
+  orders: [],
+  doubled: null,
   rule: null,
   unit: null,
   quantity: null,
@@ -23,7 +25,7 @@ const sensorOf = (number: number): SensorAnswer => ({
 /** A site whose answers wait until `answer` is called. */
 function fakeSite() {
   const waiting: { asked: URLSearchParams; answer: () => void }[] = [];
-  const totals = { sensors: COUNT, online: COUNT, lost: 0, disconnected: 0, out_of_range: 0, attention: 0 };
+  const totals = { sensors: COUNT, online: COUNT, lost: 0, disconnected: 0, retired: 0, out_of_range: 0, attention: 0 };
   const fetch = (url: string): Promise<Response> =>
     new Promise((resolve) => {
       const asked = new URL(url, "http://site.test").searchParams;

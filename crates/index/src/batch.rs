@@ -7,20 +7,21 @@ use std::ops::{Range, RangeInclusive};
 
 use indexmap::{IndexMap, IndexSet};
 use model::{
-    Channel, Envelope, Event, Measured, SealedReading, SensorId, Timestamp, action,
-    completeness::LastNumbers, event::SUCCESS, reading::measured_of,
+    Channel, Envelope, Event, Given, Measured, SealedReading, SensorId, SensorOrder, Timestamp,
+    action, completeness::LastNumbers, event::SUCCESS, reading::measured_of,
 };
 
 use crate::{block_reading::BlockReading, channels, chunk, field, term::Term};
 
-/// Actions that change what the index knows of a sensor.
-const MOVES: [&str; 11] = [
+/// Actions that change what the index knows of a sensor, beside those of orders.
+const MOVES: [&str; 12] = [
     action::SENSOR_DISCOVERED,
     action::SENSOR_CHANGED,
     action::HEARTBEAT_RESUMED,
     action::HEARTBEAT_MISSED,
     action::SENSOR_DISCONNECTED,
     action::SENSOR_FORGOTTEN,
+    action::SENSOR_DOUBLED,
     action::OUT_OF_RANGE,
     action::BACK_IN_RANGE,
     action::RANGE_NOT_JUDGED,
@@ -46,7 +47,7 @@ pub struct IndexBatch {
     pub(crate) passed_over: Vec<(u64, String)>,
     /// Distinct texts of readings: statuses, flags, units and values.
     texts: IndexSet<Box<str>>,
-    /// Total bytes of terms, texts, heartbeats and erased ranges.
+    /// Total bytes of terms, texts, sightings and erased ranges.
     bytes: usize,
 }
 
@@ -76,7 +77,8 @@ pub(crate) struct SensorMove {
     pub(crate) sensor: u32,
     pub(crate) leaf: u64,
     pub(crate) action: String,
-    pub(crate) heartbeat: Option<String>,
+    /// What the action changes the sensor by: a heartbeat, an order, or the time of the event.
+    pub(crate) text: Option<String>,
 }
 
 /// A reading. Its texts are indices into `texts`.
@@ -191,7 +193,9 @@ impl IndexBatch {
     fn sensor(&mut self, leaf: u64, event: &Event) -> Option<u32> {
         let id = event.sensor()?;
         let action = event.action.as_deref();
-        let sighting = action.filter(|action| MOVES.contains(action));
+        let is_move =
+            |action: &&str| MOVES.contains(action) || SensorOrder::ACTIONS.contains(action);
+        let sighting = action.filter(is_move);
         // Nearly all events are readings, so do not compute their numbers twice.
         let is_numbered = || LastNumbers::default().after(event) != LastNumbers::default();
         if sighting.is_none() && action != Some(action::SENSOR_READING) && !is_numbered() {
@@ -202,9 +206,15 @@ impl IndexBatch {
         let of_sensor = entry.or_default();
         of_sensor.last_numbers = of_sensor.last_numbers.after(event);
         if let Some(action) = sighting {
-            let heartbeat = event.sealwire.as_ref().and_then(|detail| detail.heartbeat.clone());
-            self.bytes += heartbeat.as_ref().map_or(0, String::len);
-            self.sightings.push(SensorMove { sensor, leaf, action: action.to_owned(), heartbeat });
+            let text = match action {
+                action::SENSOR_DOUBLED => event.timestamp.clone(),
+                _ if SensorOrder::ACTIONS.contains(&action) => {
+                    Given::of(event).map(|given| given.canonical())
+                }
+                _ => event.sealwire.as_ref().and_then(|detail| detail.heartbeat.clone()),
+            };
+            self.bytes += text.as_ref().map_or(0, String::len);
+            self.sightings.push(SensorMove { sensor, leaf, action: action.to_owned(), text });
         }
         Some(sensor)
     }

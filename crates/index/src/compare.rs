@@ -220,7 +220,7 @@ impl Comparison {
         let sightings: Vec<&SensorMove> = batch.sightings.iter().filter(is_there).collect();
         for sighting in sightings {
             let Some(sensor) = ids.get(sighting.sensor as usize) else { continue };
-            let (action, heartbeat) = (&*sighting.action, sighting.heartbeat.as_deref());
+            let (action, heartbeat) = (&*sighting.action, sighting.text.as_deref());
             let fact: SightingFact<'_> = (*sensor, sighting.leaf, action, heartbeat);
             let hash = self.key.hash_one(fact);
             let sums = self.sums_of(sighting.leaf);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::Bound, path::Path};
 
 use model::{
-    Heartbeat, PushedSeries, SensorId, SensorState, Timestamp, completeness::LastNumbers,
+    Heartbeat, InForce, PushedSeries, SensorId, SensorState, Timestamp, completeness::LastNumbers,
     derive::Standing, event, query::ReadingsQuery,
 };
 use rusqlite::{Connection, OptionalExtension as _, Row};
@@ -20,6 +20,7 @@ use crate::{
     readings::{SeriesReading, block_from, newest},
     result_id::{self, InvalidResultId},
     search::{self, ReadEvent, SearchError},
+    sensors,
 };
 
 /// Answers a few questions at the same time. Each call blocks until SQLite is done; a call beyond
@@ -87,8 +88,10 @@ impl Described {
 /// What the index knows of one sensor.
 #[derive(Clone, Debug)]
 pub struct SensorStatus {
-    /// What describes the sensor.
+    /// What describes the sensor. Its name and location are those that were ordered.
     pub described: Described,
+    /// What is in force of the orders about it.
+    pub in_force: InForce,
     /// Whether the site can reach the sensor.
     pub state: SensorState,
     /// State that components derived.
@@ -110,6 +113,8 @@ pub struct ListedSensor {
     pub location: String,
     /// What it measures.
     pub quantity: Option<String>,
+    /// What is in force of the orders about it.
+    pub in_force: InForce,
     /// Whether the site can reach the sensor.
     pub state: SensorState,
     /// State that components derived.
@@ -234,6 +239,24 @@ impl Reader {
             let parsed = standings
                 .into_iter()
                 .filter_map(|(id, standing)| Some((id.parse().ok()?, standing)));
+            Ok(parsed.collect())
+        })
+    }
+
+    /// What is in force of the orders about each sensor, described or not.
+    ///
+    /// # Errors
+    /// SQLite fails.
+    pub fn in_force(&self) -> Result<BTreeMap<SensorId, InForce>, IndexError> {
+        self.ask("asking for orders", |connection| {
+            let mut select = connection
+                .prepare_cached("SELECT id, in_force FROM sensor WHERE in_force IS NOT NULL")?;
+            let rows = select.query_map([], |row| {
+                let in_force = sensors::in_force(row.get_ref(1)?.as_str_or_null()?);
+                Ok((row.get::<_, String>(0)?, in_force))
+            })?;
+            let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+            let parsed = rows.into_iter().filter_map(|(id, it)| Some((id.parse().ok()?, it)));
             Ok(parsed.collect())
         })
     }
@@ -390,7 +413,8 @@ fn key_of(connection: &Connection, sensor: SensorId) -> rusqlite::Result<Option<
 }
 
 /// Selects what [`read_status`] reads.
-const STATUS: &str = "SELECT key, heartbeat, state, out_of_range, lost, not_judged FROM sensor
+const STATUS: &str =
+    "SELECT key, heartbeat, state, out_of_range, lost, not_judged, in_force FROM sensor
      WHERE heartbeat IS NOT NULL";
 
 fn read_sensors(connection: &Connection, recent_max: u32) -> rusqlite::Result<Vec<SensorStatus>> {
@@ -408,7 +432,7 @@ fn list_sensors(connection: &Connection) -> rusqlite::Result<Vec<ListedSensor>> 
     let mut found = Vec::new();
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
-        let Some(SensorStatus { described, state, standing, recent, channels: _ }) =
+        let Some(SensorStatus { described, in_force, state, standing, recent, channels: _ }) =
             read_status(connection, row, 1)?
         else {
             continue;
@@ -418,6 +442,7 @@ fn list_sensors(connection: &Connection) -> rusqlite::Result<Vec<ListedSensor>> 
             alias: described.alias(),
             location: described.location().to_owned(),
             quantity: described.quantity().map(str::to_owned),
+            in_force,
             state,
             standing,
             failed: recent.last().is_some_and(|last| last.status != event::SUCCESS),
@@ -436,7 +461,11 @@ fn read_status(
     /// Longest value of a recent reading, in characters.
     const VALUE_CHARS_MAX: usize = 256;
     let described = row.get_ref(1)?.as_str()?;
-    let Some(described) = Described::from_canonical(described) else { return Ok(None) };
+    let Some(mut described) = Described::from_canonical(described) else { return Ok(None) };
+    let in_force = sensors::in_force(row.get_ref(6)?.as_str_or_null()?);
+    if let Described::Polled(heartbeat) = &mut described {
+        in_force.describe(heartbeat);
+    }
     // A start asks for all sensors and no reading: it has no time to look at each.
     let mut recent = match recent_max {
         0 => Vec::new(),
@@ -449,6 +478,7 @@ fn read_status(
     }
     Ok(Some(SensorStatus {
         described,
+        in_force,
         state: SensorState::of_name(row.get_ref(2)?.as_str()?),
         standing: Standing {
             out_of_range: row.get(3)?,

@@ -13,11 +13,13 @@ use rusqlite::{Connection, OptionalExtension as _};
 use crate::error::{IndexError, Trouble};
 
 /// Version of the tables. A file of another version is rebuilt.
-pub(crate) const VERSION: i64 = 11;
+pub(crate) const VERSION: i64 = 12;
 
 /// `log` has one row, because an index is of one log; `id` is the log's [`LogId`]. `last_entry` is
 /// the log's entry of the leaf before `next_leaf`. `forgets` says that bytes of erased envelopes
-/// may remain in the file. `id_key` authenticates the ids of searches. The column `sum` is scaled,
+/// may remain in the file. `in_force` is what is in force of the orders about a sensor. A
+/// `sighting` has the text that its action changes the sensor by: a heartbeat, an order or a time.
+/// `id_key` authenticates the ids of searches. The column `sum` is scaled,
 /// see `Summary`. `rollup` sums up the readings in `block`, without those in `newest`. A question
 /// about `every_block` must select each column that sorts its rows; otherwise SQLite reads all rows
 /// before it sorts them. `channel` leads from a sensor's channel to its series. `passed_over` holds
@@ -40,12 +42,12 @@ const TABLES: &str = "
     CREATE INDEX leaves_at ON leaves (first_at);
 
     CREATE TABLE sensor (
-        key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, heartbeat TEXT, state TEXT NOT NULL DEFAULT 'online',
+        key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, heartbeat TEXT, in_force TEXT, state TEXT NOT NULL DEFAULT 'online',
         out_of_range INTEGER NOT NULL DEFAULT 0, lost INTEGER NOT NULL DEFAULT 0, not_judged INTEGER NOT NULL DEFAULT 0);
     CREATE TABLE channel (
         sensor INTEGER NOT NULL, name TEXT NOT NULL, series INTEGER NOT NULL UNIQUE, PRIMARY KEY (sensor, name)) WITHOUT ROWID;
     CREATE TABLE sighting (
-        sensor INTEGER NOT NULL, leaf INTEGER NOT NULL, action TEXT NOT NULL, heartbeat TEXT, PRIMARY KEY (sensor, leaf)) WITHOUT ROWID;
+        sensor INTEGER NOT NULL, leaf INTEGER NOT NULL, action TEXT NOT NULL, text TEXT, PRIMARY KEY (sensor, leaf)) WITHOUT ROWID;
     CREATE INDEX sighting_leaf ON sighting (leaf);
 
     CREATE TABLE block (

@@ -1,4 +1,4 @@
-//! What the log says of each sensor: last heartbeat, state and standing.
+//! What the log says of each sensor: last heartbeat, orders in force, state and standing.
 //!
 //! A sighting is an event that changes a sensor. Sightings are few, so the index keeps all of them.
 //! If a sensor's sightings are erased, its state is computed as if they had never been. Its numbers
@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use model::{SensorState, action, derive::Standing};
+use model::{Given, InForce, SensorOrder, SensorState, action, derive::Standing};
 use rusqlite::Connection;
 
 use crate::batch::{IndexBatch, SensorMove};
@@ -16,22 +16,42 @@ use crate::batch::{IndexBatch, SensorMove};
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 struct Known {
     heartbeat: Option<String>,
+    in_force: InForce,
     state: SensorState,
     standing: Standing,
 }
 
 impl Known {
-    fn after(self, action: &str, heartbeat: Option<&str>) -> Self {
+    /// What is known after a sighting with this text.
+    fn after(self, action: &str, text: Option<&str>) -> Self {
         match action {
             action::SENSOR_DISCOVERED | action::SENSOR_CHANGED => Self {
-                heartbeat: heartbeat.map(str::to_owned).or(self.heartbeat),
+                heartbeat: text.map(str::to_owned).or(self.heartbeat),
                 state: SensorState::Online,
                 ..self
             },
             action::HEARTBEAT_RESUMED => Self { state: SensorState::Online, ..self },
             action::HEARTBEAT_MISSED => Self { state: SensorState::Lost, ..self },
             action::SENSOR_DISCONNECTED => Self { state: SensorState::Disconnected, ..self },
-            action::SENSOR_FORGOTTEN => Self { heartbeat: None, ..self },
+            action::SENSOR_FORGOTTEN => {
+                Self { heartbeat: None, in_force: self.in_force.forgotten(), ..self }
+            }
+            action::SENSOR_DOUBLED => {
+                let since = text.and_then(|at| at.parse().ok());
+                Self { in_force: self.in_force.doubled_since(since), ..self }
+            }
+            order if SensorOrder::ACTIONS.contains(&order) => {
+                let state = match order {
+                    action::SENSOR_RETIRED => SensorState::Retired,
+                    action::SENSOR_RECALLED => SensorState::Lost,
+                    _ => self.state,
+                };
+                let in_force = match text.and_then(Given::from_canonical) {
+                    Some(given) => self.in_force.after(given),
+                    None => self.in_force,
+                };
+                Self { in_force, state, ..self }
+            }
             _ => Self { standing: self.standing.after(action), ..self },
         }
     }
@@ -44,10 +64,10 @@ pub(crate) fn take_in(
     keys: &[i64],
 ) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached("INSERT INTO sighting VALUES (?1, ?2, ?3, ?4)")?;
-    for SensorMove { sensor, leaf, action, heartbeat } in &batch.sightings {
+    for SensorMove { sensor, leaf, action, text } in &batch.sightings {
         let Some(key) = keys.get(*sensor as usize).copied() else { continue };
-        insert.execute((key, leaf.cast_signed(), action, heartbeat))?;
-        Known::load(connection, key)?.after(action, heartbeat.as_deref()).store(connection, key)?;
+        insert.execute((key, leaf.cast_signed(), action, text))?;
+        Known::load(connection, key)?.after(action, text.as_deref()).store(connection, key)?;
     }
     Ok(())
 }
@@ -70,14 +90,13 @@ pub(crate) fn erase(connection: &Connection, leaves: &Range<u64>) -> rusqlite::R
 impl Known {
     /// The state that follows from a sensor's sightings.
     fn sighted(connection: &Connection, key: i64) -> rusqlite::Result<Self> {
-        let mut select = connection.prepare_cached(
-            "SELECT action, heartbeat FROM sighting WHERE sensor = ?1 ORDER BY leaf",
-        )?;
+        let mut select = connection
+            .prepare_cached("SELECT action, text FROM sighting WHERE sensor = ?1 ORDER BY leaf")?;
         let mut known = Self::default();
         let mut rows = select.query([key])?;
         while let Some(row) = rows.next()? {
-            let heartbeat: Option<String> = row.get(1)?;
-            known = known.after(row.get_ref(0)?.as_str()?, heartbeat.as_deref());
+            let text: Option<String> = row.get(1)?;
+            known = known.after(row.get_ref(0)?.as_str()?, text.as_deref());
         }
         Ok(known)
     }
@@ -85,7 +104,7 @@ impl Known {
     fn load(connection: &Connection, key: i64) -> rusqlite::Result<Self> {
         connection
             .prepare_cached(
-                "SELECT heartbeat, state, out_of_range, lost, not_judged FROM sensor WHERE key = ?1",
+                "SELECT heartbeat, state, out_of_range, lost, not_judged, in_force FROM sensor WHERE key = ?1",
             )?
             .query_row([key], |row| {
                 Ok(Self {
@@ -96,16 +115,18 @@ impl Known {
                         lost: row.get(3)?,
                         not_judged: row.get(4)?,
                     },
+                    in_force: in_force(row.get_ref(5)?.as_str_or_null()?),
                 })
             })
     }
 
     fn store(&self, connection: &Connection, key: i64) -> rusqlite::Result<()> {
-        let Self { heartbeat, state, standing } = self;
+        let Self { heartbeat, in_force, state, standing } = self;
+        let in_force = (!in_force.is_nothing()).then(|| in_force.canonical());
         connection
             .prepare_cached(
-                "UPDATE sensor SET heartbeat = ?2, state = ?3, out_of_range = ?4, lost = ?5, not_judged = ?6
-                 WHERE key = ?1",
+                "UPDATE sensor SET heartbeat = ?2, state = ?3, out_of_range = ?4, lost = ?5, not_judged = ?6,
+                 in_force = ?7 WHERE key = ?1",
             )?
             .execute((
                 key,
@@ -114,9 +135,15 @@ impl Known {
                 standing.out_of_range,
                 standing.lost,
                 standing.not_judged,
+                in_force,
             ))?;
         Ok(())
     }
+}
+
+/// Reads the column `in_force`.
+pub(crate) fn in_force(text: Option<&str>) -> InForce {
+    text.map(InForce::from_canonical).unwrap_or_default()
 }
 
 /// Calls `visit` with each sighting.
@@ -124,12 +151,12 @@ pub(crate) fn each_sighting(
     connection: &Connection,
     mut visit: impl FnMut(i64, u64, &str, Option<&str>) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
-    let mut select = connection.prepare("SELECT sensor, leaf, action, heartbeat FROM sighting")?;
+    let mut select = connection.prepare("SELECT sensor, leaf, action, text FROM sighting")?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         let leaf = row.get(1).map(i64::cast_unsigned)?;
-        let heartbeat: Option<String> = row.get(3)?;
-        visit(row.get(0)?, leaf, row.get_ref(2)?.as_str()?, heartbeat.as_deref())?;
+        let text: Option<String> = row.get(3)?;
+        visit(row.get(0)?, leaf, row.get_ref(2)?.as_str()?, text.as_deref())?;
     }
     Ok(())
 }

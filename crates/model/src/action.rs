@@ -40,6 +40,30 @@ pub const POLLS_STRETCHED: &str = "POLLS_STRETCHED";
 pub const POLLS_RESTORED: &str = "POLLS_RESTORED";
 /// The site forgot a sensor, because it never answered or an operator ordered it.
 pub const SENSOR_FORGOTTEN: &str = "SENSOR_FORGOTTEN";
+/// Several devices have one sensor's id and cannot be kept apart. None counts as the sensor until
+/// an order decides.
+pub const SENSOR_DOUBLED: &str = "SENSOR_DOUBLED";
+/// A second device has a sensor's id and answers on another topic, so the site keeps it apart under
+/// an id of its own.
+pub const DEVICE_KEPT_APART: &str = "DEVICE_KEPT_APART";
+/// An order decided which device is the sensor, after several had its id.
+pub const DOUBLE_SETTLED: &str = "DOUBLE_SETTLED";
+/// An order took a sensor out of service. It is not polled or expected any more.
+pub const SENSOR_RETIRED: &str = "SENSOR_RETIRED";
+/// By order, a retired sensor is expected again.
+pub const SENSOR_RECALLED: &str = "SENSOR_RECALLED";
+/// By order, a sensor raises no alarm for a while, because work is done at it.
+pub const MAINTENANCE_SET: &str = "MAINTENANCE_SET";
+/// An order ended a maintenance before its time.
+pub const MAINTENANCE_ENDED: &str = "MAINTENANCE_ENDED";
+/// An order gave a sensor another name.
+pub const SENSOR_RENAMED: &str = "SENSOR_RENAMED";
+/// An order gave a sensor another location.
+pub const SENSOR_MOVED: &str = "SENSOR_MOVED";
+/// By order, new hardware continues a sensor's series.
+pub const SENSOR_REPLACED: &str = "SENSOR_REPLACED";
+/// An order says how a sensor's values are corrected.
+pub const SENSOR_CALIBRATED: &str = "SENSOR_CALIBRATED";
 /// A sensor's heartbeats stopped.
 pub const HEARTBEAT_MISSED: &str = "HEARTBEAT_MISSED";
 /// A sensor's heartbeats resumed.

@@ -5,13 +5,18 @@
 //! of each sensor, its [`Standing`]. Only the events that the component derives change it, so the
 //! log itself is the memory.
 
-use alloc::{collections::BTreeMap, string::String, vec::Vec};
+use alloc::{
+    collections::BTreeMap,
+    string::{String, ToString as _},
+    vec::Vec,
+};
 
 use serde::{Deserialize, Serialize};
 
 pub use crate::derived::Derived;
 use crate::{
     action,
+    calibration::Calibration,
     decimal::Decimal,
     envelope::Envelope,
     event::{self, Detail, Event},
@@ -68,7 +73,7 @@ pub struct Sighting {
 pub enum Seen {
     /// A value, with the range declared for it.
     Value {
-        /// The value as sealed.
+        /// The value as sealed, corrected by the calibration that is sealed with it.
         value: String,
         /// The range as declared, if one is.
         range: Option<Range>,
@@ -105,6 +110,10 @@ impl Seen {
             return Some(Self::Values(measured.iter().filter_map(InChannel::of).collect()));
         }
         let value = event.new.as_deref()?;
+        let calibration = detail.calibration.as_deref().and_then(|text| text.parse().ok());
+        let corrected = calibration.and_then(|it: Calibration| it.apply(value));
+        let corrected = corrected.map(|number| number.to_string());
+        let value = corrected.as_deref().unwrap_or(value);
         let judged = value.len() <= Sighting::VALUE_BYTES_MAX;
         let units = detail.range_unit.clone().zip(detail.unit.clone());
         Some(Self::Value {
@@ -124,6 +133,9 @@ impl Sighting {
     pub fn of(leaf: u64, envelope: &Envelope) -> Option<Self> {
         let event = &envelope.event;
         let detail = event.sealwire.as_ref()?;
+        if event.is_in_maintenance() {
+            return None;
+        }
         let seen = match event.action.as_deref()? {
             action::SENSOR_READING if event.status.as_deref() == Some(event::SUCCESS) => {
                 Seen::of_reading(event, detail)?
@@ -188,6 +200,28 @@ mod tests {
         event::{Event, Outcome},
         timestamp::Timestamp,
     };
+
+    #[test]
+    fn a_corrected_value_is_judged_and_none_in_maintenance() {
+        let heartbeat = r#"{"alias":"T1","id":"a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3","poll_interval":1000,"poll_topic":"p","read_topic":"r","range":[0,50]}"#;
+        let heartbeat = Heartbeat::parse(heartbeat.as_bytes()).unwrap();
+        let at = Timestamp::from_unix_micros(0);
+        let seen = |event: Event| {
+            let envelope = Envelope { event, received_at: at, salt: Salt::from_random([0; 16]) };
+            Sighting::of(7, &envelope).map(|sighting| sighting.seen)
+        };
+        let reading = |answer: &[u8]| Event::reading(&heartbeat, 1, Outcome::of(answer), at);
+        let value = |seen: Option<Seen>| match seen {
+            Some(Seen::Value { value, .. }) => value,
+            seen => panic!("{seen:?}"),
+        };
+        assert_eq!(value(seen(reading(b"24.5").calibrated_by("2 1.5"))), "50.5");
+        assert_eq!(value(seen(reading(br#""warm""#).calibrated_by("2 1.5"))), "warm");
+        assert_eq!(seen(reading(b"99").in_maintenance()), None);
+        let left = Event::sighting(action::SENSOR_DISCONNECTED, &heartbeat, at);
+        assert_eq!(seen(left.clone()), Some(Seen::Disconnected));
+        assert_eq!(seen(left.in_maintenance()), None);
+    }
 
     #[test]
     fn channels_with_a_range_are_seen_after_their_scale() {

@@ -340,7 +340,8 @@ mod tests {
                 origin: Some(String::new()), range: Some(String::new()), range_unit: Some(String::new()),
                 raw_hex: Some(String::new()), signature: Some(String::new()), device_time: Some(String::new()),
                 flags: Some(String::new()), message_number: Some(7), rule: Some(String::new()), topic: Some(String::new()),
-                sensor_time: Some(Timestamp::from_unix_micros(0)), site_time: Some(Timestamp::from_unix_micros(0)), vkey: Some(String::new()) }
+                sensor_time: Some(Timestamp::from_unix_micros(0)), site_time: Some(Timestamp::from_unix_micros(0)), vkey: Some(String::new()),
+                calibration: Some(String::new()), order: Some(String::new()), why: Some(String::new()) }
         }
     }
 

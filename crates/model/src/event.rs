@@ -191,6 +191,9 @@ pub struct Detail {
     /// The sensor's start from which `uptime` counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot: Option<String>,
+    /// Gain and offset by which the value is corrected, by the calibration that was in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<String>,
     /// Channels of a reading with several values, as they were declared when it was taken: a JSON
     /// array of [`Channel`](crate::Channel).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -239,6 +242,9 @@ pub struct Detail {
     /// Nonce that a poll brought and its answer gave back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nonce: Option<String>,
+    /// An order about the sensor, as JSON of a [`SensorOrder`](crate::SensorOrder).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
     /// The log's origin: the first line of its checkpoints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
@@ -303,6 +309,9 @@ pub struct Detail {
     /// A verifier key of the log (C2SP signed-note).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vkey: Option<String>,
+    /// The reason for an order about the sensor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// Status of a reading that has a value.
@@ -414,15 +423,6 @@ impl Event {
         }
         let message = format!("readings of {sensor}{span} exported: {why}");
         Self::new(actor, action::READINGS_EXPORTED, origin, message, at).with(detail)
-    }
-
-    /// The site forgets a sensor on someone's order.
-    #[must_use]
-    pub fn sensor_forgotten(actor: &str, heartbeat: &Heartbeat, why: &str, at: Timestamp) -> Self {
-        let source = heartbeat.source();
-        let detail = Detail { sensor: Some(heartbeat.id), ..Detail::default() };
-        let message = format!("{source}: forgotten: {why}");
-        Self::new(actor, action::SENSOR_FORGOTTEN, &source, message, at).with(detail)
     }
 
     /// The newest leaves were adopted although no signature of the site's key covers them.
@@ -763,7 +763,13 @@ impl Event {
         Self::new("site", action, source, message, at)
     }
 
-    fn new(actor: &str, action: &str, source: &str, message: String, at: Timestamp) -> Self {
+    pub(crate) fn new(
+        actor: &str,
+        action: &str,
+        source: &str,
+        message: String,
+        at: Timestamp,
+    ) -> Self {
         Self {
             action: Some(String::from(action)),
             actor: Some(String::from(actor)),
@@ -777,7 +783,7 @@ impl Event {
         }
     }
 
-    fn with(mut self, detail: Detail) -> Self {
+    pub(crate) fn with(mut self, detail: Detail) -> Self {
         self.sealwire = Some(detail);
         self
     }

@@ -16,6 +16,8 @@ pub enum MissingReason {
     Stopped,
     /// The site forgot the sensor before they ended.
     Forgotten,
+    /// Several devices have the sensor's id, and no order has decided which is the sensor.
+    SeveralDevices,
     /// The device, which reports by itself, did not report.
     NotReported,
 }
@@ -44,6 +46,7 @@ impl MissingReason {
             Self::Unanswered => "unanswered",
             Self::Stopped => "stopped",
             Self::Forgotten => "forgotten",
+            Self::SeveralDevices => "several_devices",
             Self::NotReported => "not_reported",
         }
     }
@@ -56,6 +59,7 @@ impl MissingReason {
             Self::Unanswered => "the site was still waiting for an earlier answer",
             Self::Stopped => "the site was stopping or not running",
             Self::Forgotten => "the site forgot the sensor before they ended",
+            Self::SeveralDevices => "several devices have the sensor's id",
             Self::NotReported => "the device did not report",
         }
     }

@@ -106,7 +106,16 @@ impl Heartbeat {
         if payload.len() > Self::PAYLOAD_BYTES_MAX {
             return Err(InvalidHeartbeat::TooLarge { bytes: payload.len() });
         }
-        Self::read(payload, |topic| Subject::of_topic(topic, protocol))
+        let (heartbeat, left_out) =
+            Self::read(payload, |topic| Subject::of_topic(topic, protocol))?;
+        if heartbeat.id.is_of_double() {
+            let id = heartbeat.id;
+            let reason = format!(
+                "{id} is of a device that a site keeps apart from another one with the same id; use another UUID"
+            );
+            return Err(InvalidHeartbeat::Field { field: "id", reason });
+        }
+        Ok((heartbeat, left_out))
     }
 
     fn read(

@@ -6,6 +6,7 @@
 //! randomness; the caller passes times and random bytes in.
 //!
 //! - [`heartbeat`] and [`answer`] parse the wire protocol of sensors;
+//! - [`sensor_order`] says what is in force of the orders about a sensor;
 //! - [`event`] and [`envelope`] define what the log holds, byte for byte;
 //! - [`completeness`] tells an auditor whether a reading of a sensor is missing;
 //! - [`derive`](mod@derive) and [`query`] define the messages between the site and its components.
@@ -17,6 +18,7 @@ extern crate alloc;
 
 pub mod action;
 pub mod answer;
+pub mod calibration;
 pub mod channel;
 pub mod completeness;
 pub mod decimal;
@@ -32,6 +34,7 @@ pub mod log_id;
 pub mod measured;
 pub mod number_range;
 mod object;
+mod ordered;
 mod outcome;
 pub mod pushed;
 pub mod query;
@@ -39,12 +42,14 @@ pub mod range;
 pub mod reading;
 pub mod sensor_clock;
 pub mod sensor_id;
+pub mod sensor_order;
 pub mod sensor_state;
 pub mod subject;
 pub mod timestamp;
 pub mod values;
 
 pub use answer::{Answer, InvalidAnswer};
+pub use calibration::Calibration;
 pub use channel::Channel;
 pub use decimal::Decimal;
 pub use device_time::{Doubt, ToldTime};
@@ -60,6 +65,7 @@ pub use pushed::{PushedSeries, PushedValue};
 pub use range::Range;
 pub use reading::SealedReading;
 pub use sensor_id::SensorId;
+pub use sensor_order::{Given, InForce, SensorOrder};
 pub use sensor_state::SensorState;
 pub use subject::{InvalidSubject, Pattern, Protocol, Subject};
 pub use timestamp::Timestamp;

@@ -13,14 +13,17 @@ pub enum SensorState {
     Lost,
     /// The sensor announced that it disconnects; the site polls it again after its next heartbeat.
     Disconnected,
+    /// An order took the sensor out of service; the site does not poll it until another order.
+    Retired,
 }
 
 impl SensorState {
     /// Every state with its name.
-    pub(crate) const NAMES: [(&str, Self); 3] = [
+    pub(crate) const NAMES: [(&str, Self); 4] = [
         (Self::Online.name(), Self::Online),
         (Self::Lost.name(), Self::Lost),
         (Self::Disconnected.name(), Self::Disconnected),
+        (Self::Retired.name(), Self::Retired),
     ];
 
     /// The name of the state in the index and the API.
@@ -30,6 +33,7 @@ impl SensorState {
             Self::Online => "online",
             Self::Lost => "lost",
             Self::Disconnected => "disconnected",
+            Self::Retired => "retired",
         }
     }
 
@@ -39,6 +43,7 @@ impl SensorState {
         match name {
             "lost" => Self::Lost,
             "disconnected" => Self::Disconnected,
+            "retired" => Self::Retired,
             _ => Self::Online,
         }
     }

@@ -18,7 +18,7 @@ mod site_log;
 
 pub use credentials::CredentialOrderError;
 pub use log_name::LogName;
-pub use operator::{Operator, OperatorError};
+pub use operator::{Operator, OperatorError, Polls};
 pub use order::{AddressedOrder, Done, Order};
 pub use order_socket::{GiveOrderError, OrderSocket, give_order, is_there};
 pub use retaining::Retaining;

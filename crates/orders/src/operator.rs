@@ -25,7 +25,7 @@ use ledger::{
     AppendError, AppendKey, Batch, EraseError, Erasure, Hold, KeyError, KeyFiles, LeafRanges,
     Ledger, ReadError,
 };
-use model::{Event, LogId, SensorId, Timestamp, action};
+use model::{Event, InForce, LogId, SensorId, SensorOrder, Timestamp, action};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use crate::{
@@ -47,6 +47,42 @@ pub type ForgetSensor =
 /// Outcome of [`ForgetSensor`]. After an error, the sensor may or may not be forgotten.
 pub type Forgotten = Result<Option<u64>, Box<dyn Error + Send + Sync>>;
 
+/// Gives the poller an order about a sensor. The arguments are the sensor, the order, the account
+/// that gives it and the reason.
+pub type OrderSensor = Box<
+    dyn Fn(SensorId, SensorOrder, String, String) -> BoxFuture<'static, OrderedSensor>
+        + Send
+        + Sync,
+>;
+
+/// Outcome of [`OrderSensor`]: the leaf of the event that records the order, or why the poller
+/// refuses it. After the outer error, the order may or may not be carried out.
+pub type OrderedSensor =
+    Result<Result<u64, Box<dyn Error + Send + Sync>>, Box<dyn Error + Send + Sync>>;
+
+/// Asks the poller for the orders in force, in the order of the sensors' ids.
+pub type OrdersInForce = Box<
+    dyn Fn() -> BoxFuture<'static, Result<Vec<(SensorId, InForce)>, Box<dyn Error + Send + Sync>>>
+        + Send
+        + Sync,
+>;
+
+/// What the poller does on an operator's word.
+pub struct Polls {
+    /// Forgets a sensor.
+    pub forget: ForgetSensor,
+    /// Carries out another order about a sensor.
+    pub order: OrderSensor,
+    /// Tells which orders are in force.
+    pub in_force: OrdersInForce,
+}
+
+impl fmt::Debug for Polls {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Polls").finish_non_exhaustive()
+    }
+}
+
 /// Carries out orders. Cheap to clone.
 #[derive(Clone)]
 pub struct Operator {
@@ -62,7 +98,7 @@ pub struct Operator {
     /// Allows one key rotation at a time, because there is one file for the next key.
     rotating: Arc<Mutex<()>>,
     /// Set once the site polls.
-    forget_sensor: Arc<OnceLock<ForgetSensor>>,
+    polls: Arc<OnceLock<Polls>>,
     room: Arc<Semaphore>,
 }
 
@@ -85,7 +121,7 @@ impl Operator {
     ) -> Self {
         let credentials = Credentials::new(ledger.clone(), credentials);
         let (changing_tokens, rotating) = (Arc::default(), Arc::default());
-        let (forget_sensor, room) = (Arc::default(), Arc::new(Semaphore::new(ORDERS_MAX)));
+        let (polls, room) = (Arc::default(), Arc::new(Semaphore::new(ORDERS_MAX)));
         Self {
             ledger,
             keys,
@@ -95,15 +131,14 @@ impl Operator {
             credentials,
             changing_tokens,
             rotating,
-            forget_sensor,
+            polls,
             room,
         }
     }
 
-    /// Tells the operator that the site now polls, and how its poller forgets a sensor. Call it
-    /// once.
-    pub fn polls(&self, forget_sensor: ForgetSensor) {
-        let is_first = self.forget_sensor.set(forget_sensor).is_ok();
+    /// Tells the operator that the site now polls, and how its poller takes orders. Call it once.
+    pub fn polls(&self, polls: Polls) {
+        let is_first = self.polls.set(polls).is_ok();
         debug_assert!(is_first, "a site starts polling once");
     }
 
@@ -198,6 +233,19 @@ impl Operator {
             Order::Forget { sensor, actor, reason } => {
                 self.forget(sensor, by(actor), reason.into()).await
             }
+            Order::Sensor { sensor, what, actor, reason } => {
+                let polls = self.polls.get().ok_or(OperatorError::NotPolling)?;
+                let ordered = (polls.order)(sensor, what, by(actor), reason.into()).await;
+                let leaf = ordered
+                    .map_err(OperatorError::NotOrdered)?
+                    .map_err(OperatorError::SensorOrder)?;
+                Ok(Done::Sensor { leaf })
+            }
+            Order::SensorOrders => {
+                let polls = self.polls.get().ok_or(OperatorError::NotPolling)?;
+                let sensors = (polls.in_force)().await.map_err(OperatorError::NotOrdered)?;
+                Ok(Done::SensorOrders { sensors })
+            }
             Order::ConfirmClock { actor, reason } => {
                 let words = format!("the machine's clock is confirmed: {}", reason.as_str());
                 let mut event = Event::site(action::CLOCK_CONFIRMED, "site", words, now);
@@ -233,7 +281,7 @@ impl Operator {
             }
             Order::Learn { aliases } => {
                 // Without a site nobody is heard.
-                self.forget_sensor.get().ok_or(OperatorError::NotHearing)?;
+                self.polls.get().ok_or(OperatorError::NotHearing)?;
                 Ok(Done::Learned { sensors: self.credentials().learn(aliases, now) })
             }
             Order::Credentials => {
@@ -251,8 +299,9 @@ impl Operator {
         by: String,
         reason: String,
     ) -> Result<Done, OperatorError> {
-        let forget = self.forget_sensor.get().ok_or(OperatorError::NotPolling)?;
-        let forgotten = forget(sensor, by, reason).await.map_err(OperatorError::NotForgotten)?;
+        let polls = self.polls.get().ok_or(OperatorError::NotPolling)?;
+        let forgotten =
+            (polls.forget)(sensor, by, reason).await.map_err(OperatorError::NotForgotten)?;
         let leaf = forgotten.ok_or(OperatorError::UnknownSensor { sensor })?;
         Ok(Done::Forget { leaf })
     }
@@ -495,12 +544,20 @@ pub enum OperatorError {
         /// The site's own time.
         own: Timestamp,
     },
-    /// The site does not poll, so it has no poller that could forget a sensor.
-    #[error("only a running site can forget a sensor: start the site, and give the order again")]
+    /// The site does not poll, so it has no poller that could obey.
+    #[error(
+        "only a running site can carry out an order about a sensor: start the site, and give the order again"
+    )]
     NotPolling,
     /// The site does not poll, so it hears no sensors.
     #[error("only a running site hears sensors: start the site, and give the order again")]
     NotHearing,
+    /// The poller refuses the order about a sensor.
+    #[error(transparent)]
+    SensorOrder(Box<dyn Error + Send + Sync>),
+    /// The order about a sensor may or may not be carried out.
+    #[error("the site may have carried out the order: look in the log for the event")]
+    NotOrdered(#[source] Box<dyn Error + Send + Sync>),
     /// The sensor may or may not be forgotten.
     #[error("the site may have forgotten the sensor: look in the log for the event")]
     NotForgotten(#[source] Box<dyn Error + Send + Sync>),
@@ -529,6 +586,7 @@ impl OperatorError {
             | Self::Busy
             | Self::NotPolling
             | Self::NotHearing
+            | Self::SensorOrder(_)
             | Self::UnknownSensor { .. }
             | Self::ClockInDoubt { .. }
             | Self::Retention(_)
@@ -553,6 +611,7 @@ impl OperatorError {
             | Self::Credentials(_)
             | Self::Read(_)
             | Self::NotForgotten(_)
+            | Self::NotOrdered(_)
             | Self::Panicked(_) => false,
         }
     }

@@ -8,7 +8,7 @@ use access::{
     sensors::{Alias, CredentialDescription, CredentialName, Key, NewCredential, Sensor, Told},
 };
 use ledger::{Erased, Hold, LeafRanges};
-use model::{SensorId, Timestamp};
+use model::{InForce, SensorId, SensorOrder, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::log_name::LogName;
@@ -94,6 +94,21 @@ pub enum Order {
         /// Reason for forgetting it, as text for the log.
         reason: Words,
     },
+    /// Change what the site expects of a sensor, or how its values are read. Only a running site
+    /// can do this.
+    Sensor {
+        /// The sensor that the order is about.
+        sensor: SensorId,
+        /// What is ordered.
+        what: SensorOrder,
+        /// Actor that the caller names, in addition to the account. The log records both.
+        #[serde(default)]
+        actor: Option<Words>,
+        /// Reason for the order, as text for the log.
+        reason: Words,
+    },
+    /// List the orders about sensors that are in force. Only a running site can do this.
+    SensorOrders,
     /// Trust the machine's clock again after it was far ahead of the site's own time.
     ConfirmClock {
         /// Actor that the caller names, in addition to the account. The log records both.
@@ -226,6 +241,16 @@ pub enum Done {
     Forget {
         /// The leaf of the event that records it.
         leaf: u64,
+    },
+    /// The order about a sensor is in force.
+    Sensor {
+        /// The leaf of the event that records it.
+        leaf: u64,
+    },
+    /// The orders about sensors that are in force.
+    SensorOrders {
+        /// The sensors about which any is, in the order of their ids.
+        sensors: Vec<(SensorId, InForce)>,
     },
     /// The site trusts the machine's clock again.
     ConfirmClock {

@@ -38,6 +38,7 @@ pub(crate) struct Exchange {
     /// awaited.
     held_back_until: Option<Instant>,
     seconds: SecondAnswers,
+    contradictions: Contradictions,
 }
 
 /// How long the site waits for an answer, and how often it asks for one.
@@ -112,6 +113,7 @@ impl Exchange {
             slow: false,
             held_back_until: None,
             seconds: SecondAnswers { heard, dropped_in: None },
+            contradictions: Contradictions::NONE,
         }
     }
 
@@ -161,6 +163,7 @@ impl Exchange {
     /// Records that the site sends a poll to a sensor that is polled every `interval`.
     pub(crate) fn begin(&mut self, poll: u64, interval: Duration, now: Instant) {
         self.forget_stale(now);
+        self.contradictions.begin();
         // Not longer than the interval, so that a silent sensor with a short interval shows as
         // silent at once.
         let timeout = self.patience.answer_timeout.min(interval);
@@ -224,11 +227,12 @@ impl Exchange {
         ended
     }
 
-    /// Takes an answer; call [`expire`](Self::expire) with the same moment first. Returns how a
-    /// poll ended, if the answer ended one.
+    /// Takes an answer; call [`expire`](Self::expire) with the same moment first. `print` differs
+    /// from that of any other answer. Returns how a poll ended, if the answer ended one.
     pub(crate) fn answer(
         &mut self,
         outcome: Outcome,
+        print: u64,
         now: Now,
         counters: &mut Counters,
     ) -> Option<Ended> {
@@ -247,6 +251,7 @@ impl Exchange {
                     return None;
                 }
                 self.slow = false;
+                self.contradictions.first(print);
                 self.unanswered =
                     sent.times.checked_sub(1).filter(|times| *times > 0).map(|times| {
                         let (oldest, newest) = (sent.at, sent.newest);
@@ -287,7 +292,10 @@ impl Exchange {
                             Unanswered { count: more - 1, oldest, newest, are_repeats: true };
                         self.unanswered = Some(left).filter(|left| left.count > 0);
                     }
-                    None => count(&mut counters.duplicates),
+                    None => {
+                        self.contradictions.second(print);
+                        count(&mut counters.duplicates);
+                    }
                 }
                 None
             }
@@ -318,6 +326,16 @@ impl Exchange {
         count(&mut counters.late);
         let poll = self.give_up(now.monotonic)?;
         Some(Ended { poll, outcome: Outcome::CommError, at: now.wall })
+    }
+
+    /// Whether two devices answer: each of the newest polls had two answers that differ.
+    pub(crate) const fn is_contradicted(&self) -> bool {
+        self.contradictions.are_of_two_devices()
+    }
+
+    /// Takes the next answers for those of one device.
+    pub(crate) fn settle_devices(&mut self) {
+        self.contradictions = Contradictions::NONE;
     }
 
     /// The message bus is up again and may deliver answers that waited for it.
@@ -370,6 +388,43 @@ impl Exchange {
         self.state = State::Free;
         self.unanswered = None;
         self.held_back_until = Some(at);
+    }
+}
+
+/// Recognises two devices that answer the same polls: each poll has two answers, and they differ. A
+/// server that delivers an answer twice delivers the same, and a flood is more than two.
+#[derive(Debug)]
+struct Contradictions {
+    /// The first answer to the newest poll.
+    first: Option<u64>,
+    /// Further answers to it that differ from the first.
+    others: u8,
+    /// Polls before it, one after the other, that had two answers.
+    in_row: u8,
+}
+
+impl Contradictions {
+    const NONE: Self = Self { first: None, others: 0, in_row: 0 };
+    /// Polls in a row after which it is no accident: a minute of polls every ten seconds.
+    const IN_ROW: u8 = 5;
+
+    fn begin(&mut self) {
+        if self.first.take().is_some() {
+            self.in_row = if self.others == 1 { self.in_row.saturating_add(1) } else { 0 };
+        }
+        self.others = 0;
+    }
+
+    const fn first(&mut self, print: u64) {
+        self.first = Some(print);
+    }
+
+    fn second(&mut self, print: u64) {
+        self.others = self.others.saturating_add(self.first.is_some_and(|it| it != print).into());
+    }
+
+    const fn are_of_two_devices(&self) -> bool {
+        self.in_row + ((self.first.is_some() && self.others == 1) as u8) >= Self::IN_ROW
     }
 }
 

@@ -10,6 +10,8 @@
 //! - `exchange` matches answers to the polls of a sensor;
 //! - `sensor_clock` watches the clock of one sensor;
 //! - `numbers` numbers the polls of one sensor and declares every number without a reading;
+//! - [`orders`] holds what people have ordered about sensors; `doubles` recognises two devices with
+//!   one id;
 //! - `budget` stretches the poll intervals when sensors ask for more polls than the site makes;
 //! - `in_flight` limits how many polls are in flight, and stops polls while the driver is full;
 //! - `refusals` reports refused heartbeats, in a bounded number of events;
@@ -52,9 +54,11 @@ mod budget;
 mod bus;
 pub mod clock;
 pub mod counters;
+mod doubles;
 mod exchange;
 mod in_flight;
 mod numbers;
+pub mod orders;
 mod per_minute;
 pub mod poller;
 mod refusals;
@@ -63,10 +67,12 @@ mod sensor;
 mod sensor_clock;
 mod sensors;
 mod topics;
+mod under;
 
 pub use action::Action;
 pub use budget::Load;
 pub use bus::Bus;
 pub use clock::{Instant, Now, Past};
 pub use counters::Counters;
+pub use orders::RefusedOrder;
 pub use poller::{Config, Guard, Poller, RefusedHeartbeat, Source};

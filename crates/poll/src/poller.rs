@@ -13,6 +13,8 @@
 //!   and without a hole, across restarts. [`Poller::restore`] takes the newest numbers in the log;
 //!   numbers given beyond them were never sealed.
 
+mod ordering;
+
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +31,7 @@ use crate::{
     counters::{Counters, count},
     exchange::Patience,
     in_flight::InFlight,
+    orders::Orders,
     per_minute::PerMinute,
     refusals::Refusals,
     schedule::{FirstPolls, Schedule},
@@ -129,6 +132,7 @@ pub struct Poller {
     heartbeats: Vec<Pattern>,
     bus: Bus,
     sensors: Sensors,
+    orders: Orders,
     /// Sensors that were polled and never answered, those first that are known the longest.
     unanswered: BTreeSet<(Instant, SensorId)>,
     /// Newest numbers of sensors that are not in `sensors`: the log names them, but their heartbeat
@@ -156,6 +160,7 @@ impl Poller {
             heartbeats: Vec::new(),
             bus: Bus::Up,
             sensors: Sensors::default(),
+            orders: Orders::default(),
             unanswered: BTreeSet::new(),
             last_numbers: BTreeMap::new(),
             topics: Topics::default(),
@@ -207,13 +212,18 @@ impl Poller {
     ) -> Vec<(Heartbeat, RefusedHeartbeat)> {
         self.last_numbers.extend(last_numbers);
         let mut refused = Vec::new();
-        for (heartbeat, state) in known {
+        for (mut heartbeat, state) in known {
             if self.sensors.contains(heartbeat.id) {
                 continue;
             }
+            if let Some(in_force) = self.orders.of(heartbeat.id) {
+                in_force.describe(&mut heartbeat);
+            }
             let accepted = match state {
                 SensorState::Online => self.accept(&heartbeat),
-                SensorState::Lost | SensorState::Disconnected => self.check_room(heartbeat.id),
+                SensorState::Lost | SensorState::Disconnected | SensorState::Retired => {
+                    self.check_room(heartbeat.id)
+                }
             };
             match accepted {
                 Ok(()) => {
@@ -243,9 +253,18 @@ impl Poller {
         self.handle_timeout(now);
         let heartbeat =
             Heartbeat::from_wire(payload, source.protocol).map_err(RefusedHeartbeat::Invalid);
-        let accepted = heartbeat.and_then(|(mut heartbeat, mut left_out)| {
+        let heartbeat = heartbeat.and_then(|(heartbeat, left_out)| {
+            let id = heartbeat.id;
             (self.guard.may_speak)(source.subject, &heartbeat)
-                .map_err(|why| RefusedHeartbeat::NotCovered { sensor: heartbeat.id, why })?;
+                .map_err(|why| RefusedHeartbeat::NotCovered { sensor: id, why })?;
+            Ok((id, self.tell_apart(heartbeat, now)?, left_out))
+        });
+        let heartbeat = match heartbeat {
+            Ok((id, None, _left_out)) => return Ok(id),
+            Ok((_, Some(heartbeat), left_out)) => Ok((heartbeat, left_out)),
+            Err(reason) => Err(reason),
+        };
+        let accepted = heartbeat.and_then(|(mut heartbeat, mut left_out)| {
             left_out.extend(self.leave_out_farewell(&mut heartbeat));
             self.accept_new(heartbeat.id, now)?;
             self.accept_change(&heartbeat, now)?;
@@ -565,6 +584,7 @@ impl Poller {
         self.in_flight.change(is_in_flight, false);
         self.unanswered.remove(&(unanswered_since.unwrap_or_default(), id));
         self.budget.wish(wish, None, now.monotonic);
+        self.orders.forget(id);
         let last = sensor.forget(now, self.site(), &mut self.outbox);
         self.last_numbers.insert(id, last);
         Some(heartbeat)
@@ -578,7 +598,9 @@ impl Poller {
         let (id, interval) = (heartbeat.id, heartbeat.poll_interval());
         let due_at = || self.first_polls.next(id, interval, now.monotonic);
         let moments = (now.monotonic, lost_at);
-        Sensor::new(heartbeat, state, last, patience, moments, due_at)
+        let mut sensor = Sensor::new(heartbeat, state, last, patience, moments, due_at);
+        sensor.obey(self.orders.of(id), now);
+        sensor
     }
 
     /// Adds a new sensor that was accepted.
@@ -651,6 +673,20 @@ pub enum RefusedHeartbeat {
         /// The limit, [`Config::sensors_max`].
         sensors_max: usize,
     },
+    /// By order, another device is in the sensor's place.
+    #[error("sensor {sensor} is refused: by order, another device is in its place")]
+    Replaced {
+        /// The sensor that was refused.
+        sensor: SensorId,
+    },
+    /// By order, only the device with another hardware address is the sensor.
+    #[error(
+        "sensor {sensor} is refused: by order, only the device with another hardware address is this sensor"
+    )]
+    OtherDevice {
+        /// The sensor that was refused.
+        sensor: SensorId,
+    },
     /// Too many new sensors came in this minute.
     #[error(
         "sensor {sensor} is refused: this minute has already brought {per_minute} new sensors, which is the limit (--new-sensors-per-minute)"
@@ -713,6 +749,8 @@ impl RefusedHeartbeat {
             Self::Invalid(InvalidHeartbeat::Missing(_)) => "missing",
             Self::Invalid(InvalidHeartbeat::Field { field, .. }) => field,
             Self::NotCovered { .. } => "not covered",
+            Self::Replaced { .. } => "replaced",
+            Self::OtherDevice { .. } => "other device",
             Self::SensorsMax { .. } => "sensors",
             Self::NewSensorsMax { .. } => "new sensors",
             Self::ChangesMax { .. } => "changes",

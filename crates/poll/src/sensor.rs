@@ -5,17 +5,17 @@
 //!   that falls due then waits, or is declared missing;
 //! - polls are due on a grid of `poll_interval` from the first poll, whenever they are sent. A
 //!   sensor that does not answer is polled less often, and as before from its first sign of life;
-//! - only the message bus, the site's stop or an operator's order to forget the sensor can end a
-//!   poll in flight without a reading. If a sensor is lost or goes while a poll is in flight, that
-//!   poll still ends in an answer or a COMM_ERROR;
+//! - only the message bus, the site's stop, an operator's order to forget the sensor or a second
+//!   device with its id can end a poll in flight without a reading. If a sensor is lost or goes
+//!   while a poll is in flight, that poll still ends in an answer or a COMM_ERROR;
 //! - a poll gets its number when it is sent or skipped, and every number is sealed once and in
 //!   order: in a reading, or as missing.
 
 use core::time::Duration;
 
 use model::{
-    Event, Heartbeat, LeftOut, NumberRange, Outcome, SensorId, SensorState, Timestamp, action,
-    completeness::LastNumbers, gap::MissingReason,
+    Event, Heartbeat, InForce, LeftOut, NumberRange, Outcome, SensorId, SensorState, Timestamp,
+    action, completeness::LastNumbers, gap::MissingReason,
 };
 
 use crate::{
@@ -23,10 +23,12 @@ use crate::{
     bus::Bus,
     clock::{Instant, Now, Past},
     counters::count,
+    doubles::{Alternation, mark, mark_of},
     exchange::{Ended, Exchange, Patience},
     numbers::Numbers,
     per_minute::PerMinute,
     sensor_clock::{Moved, SensorClock},
+    under::Under,
 };
 
 /// State of one sensor.
@@ -46,6 +48,12 @@ pub(crate) struct Sensor {
     silent: u32,
     /// Whether a poll is due that the site has no room for.
     pub(crate) waits: bool,
+    /// In a box, because most sensors are under no order.
+    under: Option<Box<Under>>,
+    /// Marks of the devices that sent heartbeats, once they differed.
+    devices: Option<Box<Alternation>>,
+    /// Marks of the starts of the device, if its answers name them.
+    boots: Option<Box<Alternation>>,
     /// How often the sensor changed or came back in this minute.
     changes: PerMinute,
     /// What the poller has counted of this sensor.
@@ -99,6 +107,7 @@ enum Presence {
     Online { lost_at: Instant, due_at: Instant },
     Lost,
     Disconnected,
+    Retired,
 }
 
 /// Polls that fell due and are neither sent nor declared missing yet.
@@ -137,6 +146,7 @@ impl Sensor {
             SensorState::Online => Presence::Online { lost_at, due_at: due_at() },
             SensorState::Lost => Presence::Lost,
             SensorState::Disconnected => Presence::Disconnected,
+            SensorState::Retired => Presence::Retired,
         };
         let exchange = Exchange::new(patience, last.seq);
         Self {
@@ -149,6 +159,9 @@ impl Sensor {
             unproven_since: (!last.answered).then_some(now),
             silent: 0,
             waits: false,
+            under: None,
+            devices: None,
+            boots: None,
             changes: PerMinute::default(),
             counted: Counted::default(),
         }
@@ -163,6 +176,7 @@ impl Sensor {
             Presence::Online { .. } => SensorState::Online,
             Presence::Lost => SensorState::Lost,
             Presence::Disconnected => SensorState::Disconnected,
+            Presence::Retired => SensorState::Retired,
         }
     }
 
@@ -176,7 +190,9 @@ impl Sensor {
     }
 
     fn wish(&self) -> Option<Duration> {
-        let Presence::Online { .. } = self.presence else { return None };
+        if !matches!(self.presence, Presence::Online { .. }) || self.is_doubled() {
+            return None;
+        }
         let own = self.heartbeat.poll_interval();
         if !self.is_silent() {
             return Some(own);
@@ -225,6 +241,7 @@ impl Sensor {
             Presence::Online { .. } if self.silent == 0 => None,
             Presence::Online { .. } => Some(since + Self::FORGET_AFTER.max(asked_for)),
             Presence::Lost | Presence::Disconnected => Some(since + Self::FORGET_AFTER),
+            Presence::Retired => None,
         }
     }
 
@@ -245,9 +262,10 @@ impl Sensor {
         let (poll, loss) = match self.presence {
             Presence::Online { lost_at, due_at } => {
                 let poll = answer.or_else(|| (!self.waits).then_some(due_at));
-                (poll, (bus == Bus::Up).then_some(lost_at))
+                (poll, (bus == Bus::Up).then_some(self.loss_after(lost_at)))
             }
-            Presence::Lost | Presence::Disconnected => (answer, None),
+            Presence::Disconnected => (answer, self.missed_after_maintenance()),
+            Presence::Lost | Presence::Retired => (answer, None),
         };
         let forgotten = self.forget_at().filter(|_| bus == Bus::Up);
         [poll, loss, self.numbers.deadline(), forgotten].into_iter().flatten().min()
@@ -272,6 +290,9 @@ impl Sensor {
             return;
         }
         let due = self.take_due(now.monotonic, site);
+        if self.is_doubled() {
+            return self.skip(due, site, now, outbox);
+        }
         // After a stall, do not send the missed polls: a burst of them would give no new
         // information.
         let missed = match (site.bus, due) {
@@ -298,11 +319,21 @@ impl Sensor {
         outbox: &mut Outbox,
     ) {
         self.expire_poll(now, outbox);
+        if self.is_doubled() {
+            return count(&mut outbox.counters.duplicates);
+        }
         // A late answer also proves that the sensor answers.
         self.unproven_since = None;
         self.revive(site, now, outbox);
-        let ended = self.exchange.answer(Outcome::of(payload), now, &mut outbox.counters);
+        let (outcome, print) = (Outcome::of(payload), mark(payload));
+        let is_second_boot = self.is_second_boot(&outcome, now.monotonic);
+        let ended = self.exchange.answer(outcome, print, now, &mut outbox.counters);
         self.seal_reading(ended, now, outbox);
+        if is_second_boot {
+            self.double("the starts that their answers name alternate", now, outbox);
+        } else if self.exchange.is_contradicted() {
+            self.double("each poll has two answers, and they differ", now, outbox);
+        }
     }
 
     /// Takes the sensor's message that it disconnects.
@@ -310,10 +341,16 @@ impl Sensor {
         self.expire_poll(now, outbox);
         self.end_held(now, outbox);
         self.skip_due(now.monotonic, site, now, outbox);
-        if !matches!(self.presence, Presence::Disconnected) {
+        if matches!(self.presence, Presence::Online { .. } | Presence::Lost) {
             self.presence = Presence::Disconnected;
             self.numbers.leave();
-            outbox.seal_sighting(action::SENSOR_DISCONNECTED, &self.heartbeat, now.wall);
+            let mut event = Event::sighting(action::SENSOR_DISCONNECTED, &self.heartbeat, now.wall);
+            let is_in_maintenance = self.is_in_maintenance(now.monotonic);
+            if let Some(under) = self.under.as_mut().filter(|_| is_in_maintenance) {
+                under.left = true;
+                event = event.in_maintenance();
+            }
+            outbox.seal(event);
         }
     }
 
@@ -340,7 +377,10 @@ impl Sensor {
         let due_at = match self.presence {
             Presence::Online { due_at, .. } if same_interval => due_at,
             Presence::Online { .. } => first_poll(),
-            Presence::Lost | Presence::Disconnected => {
+            Presence::Lost | Presence::Disconnected | Presence::Retired => {
+                if let Some(under) = &mut self.under {
+                    under.left = false;
+                }
                 outbox.seal_sighting(action::HEARTBEAT_RESUMED, &self.heartbeat, now.wall);
                 // Whoever never answered shows no life by going and coming back.
                 if self.unproven_since.is_none() {
@@ -393,18 +433,112 @@ impl Sensor {
         }
     }
 
+    /// Takes what is in force of the orders about this sensor.
+    pub(crate) fn obey(&mut self, in_force: Option<&InForce>, now: Now) {
+        let under = Under::of(in_force, self.under.as_deref(), now);
+        self.under = under.map(Box::new);
+        if let Some(in_force) = in_force {
+            in_force.describe(&mut self.heartbeat);
+        }
+    }
+
+    /// Takes the sensor out of service: no further poll is due. A poll in flight ends as ever.
+    pub(crate) fn retire(&mut self, now: Now, site: Site, outbox: &mut Outbox) {
+        self.expire_poll(now, outbox);
+        self.end_held(now, outbox);
+        self.skip_due(now.monotonic, site, now, outbox);
+        self.numbers.leave();
+        self.presence = Presence::Retired;
+    }
+
+    /// Expects a retired sensor again. It is polled after its next heartbeat.
+    pub(crate) const fn recall(&mut self) {
+        self.presence = Presence::Lost;
+    }
+
+    /// One device is the sensor from now on. It may count its readings anew.
+    pub(crate) fn settle_devices(&mut self) {
+        self.exchange.settle_devices();
+        self.numbers.leave();
+        (self.devices, self.boots) = (None, None);
+        if let Some(under) = &mut self.under {
+            under.doubled = false;
+        }
+    }
+
+    /// Whether several devices have the sensor's id, so that none of them counts as the sensor.
+    pub(crate) fn is_doubled(&self) -> bool {
+        self.under.as_ref().is_some_and(|under| under.doubled)
+    }
+
+    /// Several devices have the sensor's id: what any of them answers does not count.
+    pub(crate) fn double(&mut self, how: &str, now: Now, outbox: &mut Outbox) {
+        if self.is_doubled() {
+            return;
+        }
+        self.give_up(MissingReason::SeveralDevices, now, outbox);
+        self.under.get_or_insert_default().doubled = true;
+        outbox.seal(Event::sensor_doubled(&self.heartbeat, how, now.wall));
+    }
+
+    /// Whether this heartbeat shows that a second device sends heartbeats of this sensor.
+    pub(crate) fn is_second_device(&mut self, heartbeat: &Heartbeat, now: Instant) -> bool {
+        let (known, mark) = (mark_of(&self.heartbeat), mark_of(heartbeat));
+        if self.devices.is_none() && known == mark {
+            return false;
+        }
+        let seen = self.devices.get_or_insert_with(|| Box::new(Alternation::of(known)));
+        let are_two = seen.see(mark, now);
+        if are_two {
+            self.devices = None;
+        }
+        are_two
+    }
+
+    /// Whether this answer shows that a second device answers.
+    fn is_second_boot(&mut self, outcome: &Outcome, now: Instant) -> bool {
+        let Outcome::Success(answer) = outcome else { return false };
+        let Some(boot) = answer.boot.as_deref().map(mark) else { return false };
+        self.boots.get_or_insert_with(|| Box::new(Alternation::of(boot))).see(boot, now)
+    }
+
+    fn is_in_maintenance(&self, at: Instant) -> bool {
+        self.under.as_ref().is_some_and(|under| under.in_maintenance_until(at).is_some())
+    }
+
+    /// When the sensor is lost, if no heartbeat comes until `lost_at`: in maintenance, not before
+    /// its end.
+    fn loss_after(&self, lost_at: Instant) -> Instant {
+        let under = self.under.as_ref();
+        under.and_then(|under| under.in_maintenance_until(lost_at)).unwrap_or(lost_at)
+    }
+
+    /// When a sensor that left in its maintenance is missed.
+    fn missed_after_maintenance(&self) -> Option<Instant> {
+        self.under.as_ref().filter(|under| under.left).and_then(|under| under.maintenance_end())
+    }
+
     fn expire_poll(&mut self, now: Now, outbox: &mut Outbox) {
         let ended = self.exchange.expire(now);
         self.seal_reading(ended, now, outbox);
     }
 
     fn expire_heartbeat(&mut self, now: Now, site: Site, outbox: &mut Outbox) {
-        if let (Bus::Up, Presence::Online { lost_at, .. }) = (site.bus, self.presence)
-            && lost_at <= now.monotonic
-        {
-            // The sensor was online until then, so its polls were due.
+        if site.bus == Bus::Down {
+            return;
+        }
+        let lost_at = match self.presence {
+            Presence::Online { lost_at, .. } => Some(self.loss_after(lost_at)),
+            Presence::Disconnected => self.missed_after_maintenance(),
+            Presence::Lost | Presence::Retired => None,
+        };
+        if let Some(lost_at) = lost_at.filter(|lost_at| *lost_at <= now.monotonic) {
+            // A sensor that was online until then had polls that were due.
             self.end_held(now, outbox);
             self.skip_due(lost_at.just_before(), site, now, outbox);
+            if let Some(under) = &mut self.under {
+                under.left = false;
+            }
             self.presence = Presence::Lost;
             self.numbers.leave();
             outbox.seal_sighting(action::HEARTBEAT_MISSED, &self.heartbeat, now.wall);
@@ -431,6 +565,7 @@ impl Sensor {
 
     fn skip(&mut self, due: Due, site: Site, now: Now, outbox: &mut Outbox) {
         let reason = match site.bus {
+            Bus::Up if self.is_doubled() => MissingReason::SeveralDevices,
             Bus::Up => MissingReason::Overrun,
             Bus::Down => MissingReason::BusAway,
         };
@@ -443,7 +578,7 @@ impl Sensor {
     fn is_due(&self, now: Instant) -> bool {
         match self.presence {
             Presence::Online { due_at, .. } => due_at <= now,
-            Presence::Lost | Presence::Disconnected => false,
+            Presence::Lost | Presence::Disconnected | Presence::Retired => false,
         }
     }
 
@@ -491,6 +626,14 @@ impl Sensor {
         let is_silent = matches!(outcome, Outcome::CommError);
         let mut event = Event::reading(&self.heartbeat, poll, outcome, at);
         moved.iter().for_each(|moved| event.flag(moved.as_str()));
+        if let Some(under) = &self.under {
+            if under.in_maintenance_until(now.monotonic).is_some() {
+                event = event.in_maintenance();
+            }
+            if let Some(calibration) = &under.calibration {
+                event = event.calibrated_by(calibration);
+            }
+        }
         outbox.seal(event);
         if is_silent {
             self.silent = self.silent.saturating_add(1);

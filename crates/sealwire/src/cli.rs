@@ -59,10 +59,10 @@ pub(crate) enum Command {
     Log(LogArguments),
     /// Create, list and revoke API tokens for programs that use Pangea's SDKs.
     Token(TokenArguments),
-    /// Make, rotate and revoke credentials of devices, and list what devices were refused.
+    /// Give devices credentials, and orders about sensors. The log records each order.
     ///
     /// A running site carries out the order itself. If the site is stopped, this command opens the
-    /// log and carries it out.
+    /// log and carries out orders about credentials; others need a running site.
     Sensor(SensorArguments),
     /// Export part of a log to an evidence bundle: one file that anyone can verify offline.
     Export(ExportArguments),

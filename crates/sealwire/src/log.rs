@@ -17,7 +17,7 @@ use crate::{
     cli::{Actor, LogArguments, LogOrder, OrderArguments, Signature, WhichLog},
     data_dir::look,
     output,
-    sensor::words,
+    sensor::{fleet, words},
 };
 
 pub(crate) fn run(arguments: LogArguments) -> Result<()> {
@@ -210,6 +210,8 @@ fn words(done: &Done) -> String {
         Done::Forget { leaf } => {
             format!("sensor removed until it sends a heartbeat again; recorded at leaf {leaf}")
         }
+        Done::Sensor { leaf } => format!("done; recorded at leaf {leaf}"),
+        Done::SensorOrders { sensors } => fleet::table(sensors, clock::now()),
         Done::ConfirmClock { leaf } => {
             format!("clock confirmed; recorded at leaf {leaf}")
         }

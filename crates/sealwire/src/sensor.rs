@@ -1,11 +1,12 @@
-//! `sealwire sensor`: makes, revokes, rotates and lists the credentials of devices, and tells what
-//! devices were refused.
+//! `sealwire sensor`: makes, revokes, rotates and lists the credentials of devices, tells what
+//! devices were refused, and gives orders about sensors ([`fleet`]).
 //!
 //! This command makes the secrets and writes them to files. The site gets public keys and hashes
 //! only. The files are written before the order is given, so that no credential is in force whose
 //! secret is lost.
 
 pub(crate) mod arguments;
+pub(crate) mod fleet;
 pub(crate) mod held;
 pub(crate) mod made;
 pub(crate) mod words;
@@ -21,7 +22,7 @@ use std::{
 use access::sensors::{
     Alias, CredentialName, InvalidSensor, Learning, NewCredential, Sensor, Topics,
 };
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use model::{Protocol, SensorId, Subject};
 use orders::order::{AddressedOrder, Done, Order};
 use serde::Deserialize;
@@ -75,6 +76,10 @@ pub(crate) fn run(arguments: SensorArguments) -> Result<()> {
         }
         SensorOrder::List => log::give(site, Order::Credentials),
         SensorOrder::Refused => log::give(site, Order::Refusals),
+        SensorOrder::Fleet(order) => {
+            let order = order.order(clock::now()).map_err(|wrong| anyhow!(wrong))?;
+            log::give(site, order)
+        }
     }
 }
 

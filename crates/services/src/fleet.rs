@@ -11,7 +11,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use index::{IndexError, ListedSensor, Reader};
 use model::{
-    LogId, SensorId, SensorState,
+    LogId, SensorId, SensorState, Timestamp,
     query::{QueryError, SensorsOrder, SensorsQuery},
 };
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ impl KeptFleet {
             return Ok(Arc::clone(fleet));
         }
         let begun = Instant::now();
-        let fleet = Arc::new(Fleet::of(index.listed_sensors()?));
+        let fleet = Arc::new(Fleet::of(index.listed_sensors()?, clock::now()));
         let read_at = Instant::now();
         *kept = Some(Kept { fleet: Arc::clone(&fleet), read_at, took: read_at - begun });
         Ok(fleet)
@@ -55,6 +55,8 @@ pub(crate) struct Fleet {
     /// Ordered by location.
     sensors: Vec<ListedSensor>,
     totals: Totals,
+    /// When the list was read.
+    at: Timestamp,
 }
 
 /// Numbers of sensors of a whole log, whatever was asked.
@@ -64,6 +66,7 @@ pub(crate) struct Totals {
     online: u32,
     lost: u32,
     disconnected: u32,
+    retired: u32,
     out_of_range: u32,
     attention: u32,
 }
@@ -90,7 +93,7 @@ pub(crate) struct FleetPage<'a> {
 }
 
 impl Fleet {
-    fn of(mut sensors: Vec<ListedSensor>) -> Self {
+    fn of(mut sensors: Vec<ListedSensor>, now: Timestamp) -> Self {
         sensors.sort_by(|a, b| key(SensorsOrder::Location, a).cmp(&key(SensorsOrder::Location, b)));
         let mut totals = Totals::default();
         for sensor in &sensors {
@@ -99,11 +102,12 @@ impl Fleet {
                 SensorState::Online => totals.online += 1,
                 SensorState::Lost => totals.lost += 1,
                 SensorState::Disconnected => totals.disconnected += 1,
+                SensorState::Retired => totals.retired += 1,
             }
             totals.out_of_range += u32::from(sensor.standing.out_of_range);
-            totals.attention += u32::from(needs_attention(sensor));
+            totals.attention += u32::from(needs_attention(sensor, now));
         }
-        Self { sensors, totals }
+        Self { sensors, totals, at: now }
     }
 
     /// The page of this log's sensors that a question asks for.
@@ -112,7 +116,7 @@ impl Fleet {
         query: &SensorsQuery,
         log: LogId,
     ) -> Result<FleetPage<'_>, QueryError> {
-        let wanted = Wanted::by(query);
+        let wanted = Wanted::by(query, self.at);
         let order = query.order;
         let mut found: Vec<&ListedSensor> = Vec::new();
         let mut locations = Vec::new();
@@ -157,9 +161,17 @@ fn key(order: SensorsOrder, sensor: &ListedSensor) -> Key<'_> {
     }
 }
 
-/// Whether a person should look at the sensor.
-fn needs_attention(sensor: &ListedSensor) -> bool {
-    let standing = sensor.standing;
+/// Whether a person should look at the sensor. Nobody should because of a sensor that is retired or
+/// in maintenance.
+fn needs_attention(sensor: &ListedSensor, now: Timestamp) -> bool {
+    let (standing, in_force) = (sensor.standing, &sensor.in_force);
+    if in_force.doubled.is_some() {
+        return true;
+    }
+    let is_in_maintenance = in_force.maintenance().is_some_and(|window| window.contains(now));
+    if sensor.state == SensorState::Retired || is_in_maintenance {
+        return false;
+    }
     sensor.state != SensorState::Online
         || standing.out_of_range
         || standing.not_judged
@@ -170,20 +182,22 @@ fn needs_attention(sensor: &ListedSensor) -> bool {
 struct Wanted<'a> {
     query: &'a SensorsQuery,
     words: Vec<String>,
+    now: Timestamp,
 }
 
 impl<'a> Wanted<'a> {
-    fn by(query: &'a SensorsQuery) -> Self {
+    fn by(query: &'a SensorsQuery, now: Timestamp) -> Self {
         let text = query.text.as_deref().unwrap_or_default();
-        Self { query, words: text.to_lowercase().split_whitespace().map(str::to_owned).collect() }
+        let words = text.to_lowercase().split_whitespace().map(str::to_owned).collect();
+        Self { query, words, now }
     }
 
     fn includes(&self, sensor: &ListedSensor) -> bool {
-        let Self { query, words } = self;
+        let Self { query, words, now } = self;
         query.id.is_none_or(|id| sensor.id == id)
             && query.state.is_none_or(|state| sensor.state == state)
             && query.location.as_ref().is_none_or(|location| sensor.location == *location)
-            && (!query.attention || needs_attention(sensor))
+            && (!query.attention || needs_attention(sensor, *now))
             && (words.is_empty() || {
                 let ListedSensor { alias, location, quantity, id, .. } = sensor;
                 let quantity = quantity.as_deref().unwrap_or_default();
@@ -234,11 +248,15 @@ impl Cursor {
 
 #[cfg(test)]
 mod tests {
-    use model::derive::Standing;
+    use model::{InForce, derive::Standing};
 
     use super::*;
 
     const LOG: LogId = LogId::from_sha256([0xa7; LogId::LEN]);
+
+    fn now() -> Timestamp {
+        Timestamp::from_unix_micros(60_000_000)
+    }
 
     fn id(number: u32) -> SensorId {
         format!("00000000-0000-4000-8000-{number:012}").parse().unwrap()
@@ -252,6 +270,7 @@ mod tests {
             quantity: Some("temperature".to_owned()),
             state: SensorState::Online,
             standing: Standing::default(),
+            in_force: InForce::default(),
             failed: false,
         }
     }
@@ -260,13 +279,14 @@ mod tests {
     fn fleet() -> Fleet {
         let out_of_range = Standing { out_of_range: true, ..Standing::default() };
         let not_judged = Standing { not_judged: true, ..Standing::default() };
-        Fleet::of(vec![
+        let sensors = vec![
             ListedSensor { failed: true, ..sensor(5, "Boiler", "E") },
             ListedSensor { standing: not_judged, ..sensor(4, "Boiler", "A") },
             ListedSensor { state: SensorState::Lost, ..sensor(3, "Belt 2", "C") },
             sensor(2, "Belt 2", "C"),
             ListedSensor { standing: out_of_range, ..sensor(1, "Belt 2", "Ä") },
-        ])
+        ];
+        Fleet::of(sensors, now())
     }
 
     #[track_caller]
@@ -288,6 +308,7 @@ mod tests {
             online: 4,
             lost: 1,
             disconnected: 0,
+            retired: 0,
             out_of_range: 1,
             attention: 4,
         };
@@ -340,7 +361,7 @@ mod tests {
                 if let [_, last] = seen.as_slice() {
                     sensors.retain(|sensor| sensor.id != id(*last));
                 }
-                fleet = Fleet::of(sensors);
+                fleet = Fleet::of(sensors, now());
             }
             assert_eq!(seen, expected, "{order:?}");
         }

@@ -91,7 +91,9 @@ impl AtStart {
         // Whoever waits may be gone, because the site stops.
         if self.known.is_some() {
             let known = Known::read(&index, ledger)?;
-            let _gone = self.known.take().map(|waiting| waiting.send(known));
+            if let Some(waiting) = self.known.take() {
+                let _gone = waiting.send(known);
+            }
         }
         if self.standings.is_some() {
             let standings = index.standings()?;

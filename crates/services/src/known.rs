@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use index::{Described, IndexError, Reader, SensorStatus};
 use ledger::Ledger;
-use model::{Heartbeat, PushedSeries, SensorId, SensorState, completeness::LastNumbers};
+use model::{Heartbeat, InForce, PushedSeries, SensorId, SensorState, completeness::LastNumbers};
 use poll::Past;
 
 /// What the whole log records about sensors.
@@ -14,6 +14,8 @@ pub struct Known {
     pub sensors: Vec<(Heartbeat, SensorState)>,
     /// The newest numbers of each sensor, including sensors that are not in `sensors`.
     pub last_numbers: BTreeMap<SensorId, LastNumbers>,
+    /// What is in force of the orders about each sensor.
+    pub in_force: BTreeMap<SensorId, InForce>,
     /// The series that devices report by themselves.
     pub pushed: Vec<PushedSeries>,
     /// The times in the log, against which the poller checks the clock.
@@ -33,6 +35,7 @@ impl Known {
         Ok(Self {
             sensors,
             last_numbers: index.last_numbers()?,
+            in_force: index.in_force()?,
             pushed,
             past: Past { log_end: ledger.found_received_at(), built: Some(clock::built()) },
         })

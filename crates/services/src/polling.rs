@@ -5,6 +5,7 @@
 //! least [`STEP`], so under load one step serves many sensors. An idle site does not wait.
 
 mod keeping_up;
+mod ordering;
 mod subscriptions;
 
 use std::{
@@ -18,7 +19,7 @@ use std::{
 };
 
 use ledger::Batch;
-use model::{Event, Heartbeat, Pattern, SensorId, action};
+use model::{Event, Given, Heartbeat, Pattern, SensorId, action};
 use nats::ConnectionError;
 use poll::{Action, Bus, Config, Counters, Guard, Now, Poller, Source, action::POLL};
 use prometheus::Histogram;
@@ -40,6 +41,8 @@ use crate::{
     sealing::ToSeal,
 };
 use keeping_up::KeepingUp;
+use ordering::{Asked, Ordered};
+pub use ordering::{GivenOrders, OrderingError, PollingEnded, SensorOrders};
 use subscriptions::{Heartbeats, Sender, Subscriptions, Topic};
 
 /// Least time between two steps. Polls and the stamps of answers are late by at most so much, which
@@ -85,6 +88,8 @@ pub struct Polling {
     pub late_seconds: Histogram,
     /// Orders to forget a sensor.
     pub forget: ForgetOrders,
+    /// Other orders about sensors.
+    pub orders: GivenOrders,
 }
 
 /// Sends orders to forget a sensor to the poller. Cheap to clone.
@@ -114,12 +119,6 @@ enum Forgotten {
     /// The site does not know this sensor.
     Unknown,
 }
-
-/// The poller ended before it answered. The sensor may or may not be forgotten; the log shows
-/// which.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the site has stopped polling")]
-pub struct PollingEnded;
 
 impl Forgetting {
     /// Creates the sending and the receiving end.
@@ -175,6 +174,7 @@ async fn poll_all(polling: Polling, shutdown: CancellationToken) {
         counters,
         late_seconds,
         mut forget,
+        mut orders,
     } = polling;
     let started = Instant::now();
     let subscriptions = match devices.connection() {
@@ -199,7 +199,8 @@ async fn poll_all(polling: Polling, shutdown: CancellationToken) {
         late_seconds,
         started,
     };
-    let Known { sensors, last_numbers, pushed: _, past } = known;
+    let Known { sensors, last_numbers, in_force, pushed: _, past } = known;
+    shell.poller.restore_orders(in_force);
     for (heartbeat, refused) in shell.poller.restore(sensors, last_numbers, past, now(started)) {
         warn!(reason = %refused, "cannot take up a sensor of the log");
         shell.left_out.insert(heartbeat.id, heartbeat);
@@ -234,6 +235,7 @@ async fn poll_all(polling: Polling, shutdown: CancellationToken) {
             biased;
             () = shutdown.cancelled() => break,
             Some(order) = forget.0.recv() => shell.forget(order, now(started)).await,
+            Some(asked) = orders.0.recv() => shell.handle_asked(asked, now(started)).await,
             // Once a second, and needed most when messages are always there.
             Ok(()) = lags.changed() => shell.handle_lags(&lags.borrow_and_update()),
             turned = turn => shell.handle_turn(turned),
@@ -303,6 +305,31 @@ impl Shell {
         };
         // The caller may be gone; the log then holds the answer.
         let _gone = answer.send(forgotten);
+    }
+
+    async fn handle_asked(&mut self, asked: Asked, now: Now) {
+        match asked {
+            Asked::Order(order) => self.obey(order, now).await,
+            // The caller may be gone.
+            Asked::InForce(answer) => drop(answer.send(self.poller.orders_in_force())),
+        }
+    }
+
+    /// Has the poller carry out an order. Seals the order after every event of the poller about
+    /// that sensor.
+    async fn obey(&mut self, order: Ordered, now: Now) {
+        let Ordered { sensor, order, by, reason, answer } = order;
+        let given = Given { order, by, at: now.wall, reason };
+        let described = self.poller.handle_order(sensor, &given, now);
+        self.act().await;
+        let sealing = described.map(|heartbeat| {
+            let (event, sealed) = ToSeal::awaited(Event::sensor_ordered(&heartbeat, &given));
+            self.unsealed.push_back(event);
+            self.hand_over();
+            sealed
+        });
+        // The caller may be gone; the log then holds the answer.
+        let _gone = answer.send(sealing);
     }
 
     /// Takes how far those who follow the log are behind.

@@ -289,7 +289,7 @@ impl LogQueries {
         let page = fleet.page(query, self.ledger.log_id()).map_err(Failure::Query)?;
         let sensors = self.index.sensors_of(&page.sensors, RECENT_MAX).map_err(internal)?;
         json(&Sensors {
-            sensors: sensors.iter().map(Sensor::of).collect(),
+            sensors: sensors.iter().map(|sensor| Sensor::of(sensor, clock::now())).collect(),
             next: page.next,
             found: page.found,
             totals: page.totals,

@@ -460,10 +460,30 @@ impl<'a> Site<'a> {
         (counters, lags): (watch::Sender<Counters>, watch::Receiver<Vec<Lag>>),
     ) {
         let (forgetting, forget) = polling::Forgetting::new();
-        self.operator.polls(Box::new(move |sensor, by, reason| {
-            let forgetting = forgetting.clone();
-            Box::pin(async move { Ok(forgetting.forget(sensor, by, reason).await?) })
-        }));
+        let (giving, orders) = polling::SensorOrders::new();
+        self.operator.polls(orders::Polls {
+            forget: Box::new(move |sensor, by, reason| {
+                let forgetting = forgetting.clone();
+                Box::pin(async move { Ok(forgetting.forget(sensor, by, reason).await?) })
+            }),
+            in_force: Box::new({
+                let giving = giving.clone();
+                move || {
+                    let giving = giving.clone();
+                    Box::pin(async move { Ok(giving.in_force().await?) })
+                }
+            }),
+            order: Box::new(move |sensor, order, by, reason| {
+                let giving = giving.clone();
+                Box::pin(async move {
+                    match giving.give(sensor, order, (by, reason)).await {
+                        Ok(leaf) => Ok(Ok(leaf)),
+                        Err(polling::OrderingError::Refused(refused)) => Ok(Err(refused.into())),
+                        Err(polling::OrderingError::Ended(ended)) => Err(ended.into()),
+                    }
+                })
+            }),
+        });
         self.intake.run(Polling {
             config,
             heartbeats,
@@ -476,6 +496,7 @@ impl<'a> Site<'a> {
             counters,
             late_seconds,
             forget,
+            orders,
         });
     }
 

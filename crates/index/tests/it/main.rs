@@ -12,8 +12,8 @@ use index::{
     Search, Series, Trouble,
 };
 use model::{
-    Envelope, Event, Heartbeat, LogId, NumberRange, Outcome, PushedSeries, PushedValue, Salt,
-    SensorState, Timestamp, action,
+    Envelope, Event, Given, Heartbeat, LogId, NumberRange, Outcome, PushedSeries, PushedValue,
+    Salt, SensorState, Timestamp, action,
     completeness::LastNumbers,
     derive::{Derived, Standing},
     event::{self, Detail, FieldValue},
@@ -187,6 +187,41 @@ fn sensors_stand_as_the_log_says() {
     assert!(reader.last_numbers().unwrap().contains_key(&b.id));
     apply(&mut indexer, vec![Event::sighting(action::SENSOR_DISCOVERED, &b, at(12))]);
     assert_eq!(known(), 2);
+}
+
+#[test]
+fn orders_are_in_force_as_the_log_has_them() {
+    let (_folder, mut indexer, reader) = example();
+    let a = heartbeat("A", 1);
+    let order = |json: &str| {
+        let order = serde_json::from_str(json).unwrap();
+        let (by, reason) = (String::from("ada"), String::from("a test"));
+        Event::sensor_ordered(&a, &Given { order, by, at: at(11), reason })
+    };
+    let of_a = || reader.sensors(1).unwrap().into_iter().find(|it| it.described.id() == a.id);
+    apply(
+        &mut indexer,
+        vec![
+            order(r#"{"order":"rename","alias":"Boiler"}"#),
+            order(r#"{"order":"retire"}"#),
+            Event::sensor_doubled(&a, "their heartbeats alternate", at(12)),
+        ],
+    );
+    let found = of_a().unwrap();
+    assert_eq!((found.described.alias().as_str(), found.state), ("Boiler", SensorState::Retired));
+    assert!(found.in_force.is_retired() && found.in_force.doubled == Some(at(12)));
+    assert_eq!(reader.in_force().unwrap(), [(a.id, found.in_force)].into());
+    apply(&mut indexer, vec![order(r#"{"order":"recall"}"#)]);
+    apply(&mut indexer, vec![order(r#"{"order":"settle","mac":null}"#)]);
+    let found = of_a().unwrap();
+    assert_eq!((found.state, found.in_force.doubled), (SensorState::Lost, None));
+    // A sensor that is forgotten keeps its name.
+    apply(&mut indexer, vec![order(r#"{"order":"retire"}"#)]);
+    apply(&mut indexer, vec![Event::sighting(action::SENSOR_FORGOTTEN, &a, at(13))]);
+    assert!(of_a().is_none() && !reader.in_force().unwrap()[&a.id].is_retired());
+    apply(&mut indexer, vec![Event::sighting(action::SENSOR_DISCOVERED, &a, at(14))]);
+    let found = of_a().unwrap();
+    assert_eq!((found.described.alias().as_str(), found.state), ("Boiler", SensorState::Online));
 }
 
 #[test]

@@ -105,8 +105,9 @@ impl Account {
             assert!(asked.is_some() && asked == poll, "a reading nobody asked for");
             *self.readings.entry(event.status.clone().unwrap()).or_default() += 1;
         }
-        if event.action.as_deref() == Some("SENSOR_FORGOTTEN") {
-            // The sensor made room for another, and its poll in flight was given up.
+        if let Some("SENSOR_FORGOTTEN" | "SENSOR_DOUBLED") = event.action.as_deref() {
+            // The sensor made room for another, or several devices have its id, and its poll in
+            // flight was given up.
             let in_flight = self.in_flight.remove(&event.sensor().unwrap());
             self.given_up += u64::from(in_flight.is_some());
         }

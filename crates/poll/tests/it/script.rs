@@ -5,7 +5,7 @@ use core::{
     time::Duration,
 };
 
-use model::{Event, Protocol, SensorId, Timestamp};
+use model::{Event, Given, Protocol, SensorId, Timestamp};
 use poll::{Action, Bus, Config, Instant, Now, Poller, Source};
 
 /// The heartbeat subject of the tests.
@@ -40,17 +40,18 @@ pub(crate) fn heartbeat(name: &str, changes: &[&str]) -> String {
         ("gone", format!("sim/gone/{name}")),
         ("timeout", "null".to_owned()),
         ("retries", "null".to_owned()),
+        ("mac", "m1".to_owned()),
     ];
     for change in changes {
         let (key, value) = change.split_once('=').expect("a change is `key=value`");
         let field = fields.iter_mut().find(|(name, _)| *name == key).expect("a known key");
         field.1 = value.to_owned();
     }
-    let [alias, every, poll, read, gone, timeout, retries] = fields.map(|(_, value)| value);
+    let [alias, every, poll, read, gone, timeout, retries, mac] = fields.map(|(_, value)| value);
     let id = sensor(name);
     let topics =
         format!(r#""poll_topic":"{poll}","read_topic":"{read}","disconnect_topic":"{gone}""#);
-    let patience = format!(r#""answer_timeout":{timeout},"retries":{retries}"#);
+    let patience = format!(r#""answer_timeout":{timeout},"retries":{retries},"mac_addr":"{mac}""#);
     format!(r#"{{"id":"{id}","alias":"{alias}","poll_interval":{every},{topics},{patience}}}"#)
 }
 
@@ -58,8 +59,8 @@ pub(crate) fn heartbeat(name: &str, changes: &[&str]) -> String {
 /// line has the counters that are not zero.
 ///
 /// A line is `<milliseconds> <input>`: `beat a [key=value ...]`, `answer a <payload>`, `gone a`,
-/// `down`, `up`, `full`, `room`, `stop` or `end`. The poller is woken when it asks for it. If the
-/// line begins with `!`, the driver slept until this time.
+/// `order a <json>`, `down`, `up`, `full`, `room`, `stop` or `end`. The poller is woken when it
+/// asks for it. If the line begins with `!`, the driver slept until this time.
 ///
 /// The site has room for three sensors.
 #[track_caller]
@@ -104,6 +105,12 @@ fn feed(poller: &mut Poller, input: &str, now: Now) -> Option<String> {
         }
         ["answer", name, payload] => poller.handle_answer(sensor(name), payload.as_bytes(), now),
         ["gone", name] => poller.handle_disconnect(sensor(name), now),
+        ["order", name, order] => {
+            let order = serde_json::from_str(order).expect("an order");
+            let (by, reason) = (String::from("ada"), String::from("a test"));
+            let given = Given { order, by, at: now.wall, reason };
+            return poller.handle_order(sensor(name), &given, now).err().map(|e| e.to_string());
+        }
         ["down"] => poller.handle_bus(Bus::Down, now),
         ["up"] => poller.handle_bus(Bus::Up, now),
         ["full"] => poller.handle_room(false, now),

@@ -6,7 +6,10 @@ use access::sensors::{Alias, CredentialName};
 use clap::{Args, Subcommand};
 use model::{SensorId, Timestamp};
 
-use crate::cli::order_arguments::{Actor, OrderArguments};
+use crate::{
+    cli::order_arguments::{Actor, OrderArguments},
+    sensor::fleet::FleetOrder,
+};
 
 #[derive(Args, Debug)]
 pub(crate) struct SensorArguments {
@@ -48,6 +51,8 @@ pub(crate) enum SensorOrder {
     List,
     /// List what devices were refused since the site started, and why.
     Refused,
+    #[command(flatten)]
+    Fleet(FleetOrder),
 }
 
 #[derive(Args, Debug)]

@@ -30,6 +30,7 @@ mod pushed;
 mod readings;
 mod refusal;
 mod rude_clients;
+mod sensor_orders;
 mod simulator;
 mod site;
 mod slowed;

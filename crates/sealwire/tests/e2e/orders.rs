@@ -159,7 +159,7 @@ fn a_sensor_is_forgotten_by_order() {
 
     site.stop();
     let said = refused(&site, &forget(&sensor));
-    assert!(said.contains("only a running site can forget a sensor"), "{said}");
+    assert!(said.contains("only a running site can carry out an order about a sensor"), "{said}");
 }
 
 #[test]

@@ -62,7 +62,7 @@ const FAULTS: &str = r#"
 "#;
 
 /// `sealwire simulate` in a process of its own.
-struct Fleet {
+pub(crate) struct Fleet {
     child: Child,
     folder: TempDir,
 }
@@ -86,7 +86,7 @@ struct Told {
 
 impl Fleet {
     /// Starts sensors of a site that are polled every two seconds, with these faults.
-    fn start(site: &Site, count: u32, mqtt: &str, faults: &str) -> Self {
+    pub(crate) fn start(site: &Site, count: u32, mqtt: &str, faults: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("faults.toml");
         fs::write(&file, faults).unwrap();

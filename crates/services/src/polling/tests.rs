@@ -71,7 +71,7 @@ struct Running {
     shutdown: CancellationToken,
     tasks: JoinSet<()>,
     /// Kept, because the service takes no orders when their senders are gone.
-    _orders: (Forgetting, watch::Sender<Vec<Lag>>),
+    _orders: (Forgetting, SensorOrders, watch::Sender<Vec<Lag>>),
 }
 
 impl Running {
@@ -93,6 +93,7 @@ impl Running {
         let (counting, counters) = watch::channel(Counters::default());
         let (lagging, lags) = watch::channel(Vec::new());
         let (forgetting, forget) = Forgetting::new();
+        let (giving, orders) = SensorOrders::new();
         let late_seconds = crate::timings::poll_late_seconds();
         let last_numbers = std::collections::BTreeMap::new();
         let polling = Polling {
@@ -102,6 +103,7 @@ impl Running {
             known: Known {
                 sensors: Vec::new(),
                 last_numbers,
+                in_force: std::collections::BTreeMap::new(),
                 pushed: Vec::new(),
                 past: Past::default(),
             },
@@ -112,12 +114,13 @@ impl Running {
             counters: counting,
             late_seconds: late_seconds.clone(),
             forget,
+            orders,
         };
         let (shutdown, mut tasks) = (CancellationToken::new(), JoinSet::new());
         let running = polling.run(shutdown.clone());
         tasks.spawn(async move { running.await.unwrap() });
         server.hear("SUB *.heartbeat 0").await;
-        let _orders = (forgetting, lagging);
+        let _orders = (forgetting, giving, lagging);
         Self { server, events, counters, late_seconds, shutdown, tasks, _orders }
     }
 

@@ -2,7 +2,7 @@
 
 use index::{Described, SeriesReading};
 use model::{
-    Channel, SensorState,
+    Channel, Given, SensorState, Timestamp,
     channel::{InRange, Kind},
     reading::number_of,
 };
@@ -22,6 +22,10 @@ pub(super) struct Sensor<'a> {
     not_judged: bool,
     /// Between two polls, or two reports if a rule declares that.
     poll_interval_ms: Option<u64>,
+    /// The orders that are in force about it.
+    orders: Vec<&'a Given>,
+    /// Since when several devices have its id and none of them counts as the sensor.
+    doubled: Option<Timestamp>,
     /// The rule that made the sensor, if a device reports it by itself.
     rule: Option<&'a str>,
     unit: Option<&'a str>,
@@ -91,7 +95,7 @@ fn shortened(last: &SeriesReading) -> SeriesReading {
 }
 
 impl<'a> Sensor<'a> {
-    pub(super) fn of(status: &'a index::SensorStatus) -> Self {
+    pub(super) fn of(status: &'a index::SensorStatus, now: Timestamp) -> Self {
         let described = &status.described;
         let (poll_interval_ms, unit, range, rule) = match described {
             Described::Polled(heartbeat) => {
@@ -110,6 +114,8 @@ impl<'a> Sensor<'a> {
             out_of_range: status.standing.out_of_range,
             not_judged: status.standing.not_judged,
             poll_interval_ms,
+            orders: status.in_force.orders(now).collect(),
+            doubled: status.in_force.doubled,
             rule,
             unit: unit.as_deref(),
             quantity: described.quantity(),

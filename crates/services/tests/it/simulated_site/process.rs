@@ -270,7 +270,7 @@ async fn poll_all(
     events: mpsc::Sender<ToSeal>,
     stop: CancellationToken,
 ) {
-    let Some(Ok(Known { sensors, last_numbers, pushed: _, past })) =
+    let Some(Ok(Known { sensors, last_numbers, in_force, pushed: _, past })) =
         stop.run_until_cancelled(known).await
     else {
         return;
@@ -283,6 +283,7 @@ async fn poll_all(
         polls.insert(sensor.borrow().id(), asks);
     }
     let mut poller = Poller::new(Config { lost_after: LOST_AFTER, ..Config::default() });
+    poller.restore_orders(in_force);
     let refused = poller.restore(sensors, last_numbers, past, world.poll_now());
     assert!(refused.is_empty(), "{refused:?}");
     let began = tokio::time::Instant::now();

@@ -1,0 +1,127 @@
+//! Events about orders, and what orders in force leave on other events.
+
+use alloc::{
+    format,
+    string::{String, ToString as _},
+};
+
+use crate::{
+    action,
+    event::{Detail, Event, SUCCESS},
+    heartbeat::Heartbeat,
+    sensor_id::SensorId,
+    sensor_order::{Given, SensorOrder},
+    timestamp::Timestamp,
+};
+
+/// Flag of events of a sensor in maintenance.
+const MAINTENANCE: &str = "maintenance";
+
+impl Given {
+    /// The order in a sealed event, if it is one.
+    #[must_use]
+    pub fn of(event: &Event) -> Option<Self> {
+        let detail = event.sealwire.as_ref()?;
+        let order: SensorOrder = serde_json::from_str(detail.order.as_deref()?).ok()?;
+        if event.action.as_deref() != Some(order.action()) {
+            return None;
+        }
+        let at = event.timestamp.as_deref()?.parse().ok()?;
+        let reason = detail.why.clone().unwrap_or_default();
+        Some(Self { order, by: event.actor.clone()?, at, reason })
+    }
+}
+
+impl Event {
+    /// The site forgets a sensor on someone's order.
+    #[must_use]
+    pub fn sensor_forgotten(actor: &str, heartbeat: &Heartbeat, why: &str, at: Timestamp) -> Self {
+        let source = heartbeat.source();
+        let detail = Detail { sensor: Some(heartbeat.id), ..Detail::default() };
+        let message = format!("{source}: forgotten: {why}");
+        Self::new(actor, action::SENSOR_FORGOTTEN, &source, message, at).with(detail)
+    }
+
+    /// Someone gives an order about a sensor.
+    #[must_use]
+    pub fn sensor_ordered(heartbeat: &Heartbeat, given: &Given) -> Self {
+        let Given { order, by, at, reason } = given;
+        let (by, at) = (by.as_str(), *at);
+        let source = heartbeat.source();
+        let json = serde_json::to_string(order).expect("an order has only text keys");
+        let detail = Detail {
+            order: Some(json),
+            sensor: Some(heartbeat.id),
+            why: Some(reason.clone()),
+            ..Detail::default()
+        };
+        let message = format!("{source}: {order}: {reason}");
+        Self::new(by, order.action(), &source, message, at).with(detail)
+    }
+
+    /// Several devices have the id of a sensor; `how` says by what the site knows it.
+    #[must_use]
+    pub fn sensor_doubled(heartbeat: &Heartbeat, how: &str, at: Timestamp) -> Self {
+        let source = heartbeat.source();
+        let detail = Detail {
+            error: Some(String::from(how)),
+            sensor: Some(heartbeat.id),
+            ..Detail::default()
+        };
+        let message = format!(
+            "{source}: several devices have its id: {how}; none of them counts as this sensor until an order decides"
+        );
+        Self::new("poller", action::SENSOR_DOUBLED, &source, message, at).with(detail)
+    }
+
+    /// A second device has the id of a sensor. The site keeps it apart under the id `apart`.
+    #[must_use]
+    pub fn device_kept_apart(
+        heartbeat: &Heartbeat,
+        apart: SensorId,
+        other: &Heartbeat,
+        how: &str,
+        at: Timestamp,
+    ) -> Self {
+        let source = heartbeat.source();
+        let detail = Detail {
+            error: Some(String::from(how)),
+            heartbeat: Some(other.canonical()),
+            sensor: Some(heartbeat.id),
+            ..Detail::default()
+        };
+        let message =
+            format!("{source}: another device has its id and is kept apart as {apart}: {how}");
+        let mut event =
+            Self::new("poller", action::DEVICE_KEPT_APART, &source, message, at).with(detail);
+        event.new = Some(apart.to_string());
+        event
+    }
+
+    /// Says that the sensor was in maintenance, so that nobody raises an alarm over this.
+    #[must_use]
+    pub fn in_maintenance(mut self) -> Self {
+        self.flag(MAINTENANCE);
+        self
+    }
+
+    /// Adds the calibration by which the value of a reading is corrected. Readings without a value,
+    /// and those of several channels, have none.
+    #[must_use]
+    pub fn calibrated_by(mut self, calibration: &str) -> Self {
+        let has_value = self.status.as_deref() == Some(SUCCESS);
+        if let Some(detail) = self.sealwire.as_mut().filter(|_| has_value)
+            && detail.channels.is_none()
+        {
+            detail.calibration = Some(String::from(calibration));
+        }
+        self
+    }
+
+    /// Whether the sensor was in maintenance.
+    #[must_use]
+    pub fn is_in_maintenance(&self) -> bool {
+        let flags = self.sealwire.as_ref().and_then(|detail| detail.flags.as_deref());
+        flags.is_some_and(|flags| flags.split(' ').any(|flag| flag == MAINTENANCE))
+    }
+}

@@ -1,0 +1,177 @@
+//! What the poller does on a person's word, and how it tells apart who sends a heartbeat.
+
+use std::collections::BTreeMap;
+
+use model::{
+    Event, Given, Heartbeat, InForce, SensorId, SensorOrder, action, sensor_order::Window,
+};
+
+use super::{Poller, RefusedHeartbeat};
+use crate::{clock::Now, orders::RefusedOrder};
+
+impl Poller {
+    /// Takes up the orders that an earlier run left in force. Call it before
+    /// [`Poller::restore`].
+    pub fn restore_orders(&mut self, in_force: BTreeMap<SensorId, InForce>) {
+        for (sensor, in_force) in in_force {
+            self.orders.set(sensor, in_force);
+        }
+    }
+
+    /// The orders in force, in the order of the sensors' ids.
+    #[must_use]
+    pub fn orders_in_force(&self) -> Vec<(SensorId, InForce)> {
+        self.orders.all()
+    }
+
+    /// Takes an order about a sensor. Returns the sensor's description before it. The caller then
+    /// seals an [`Event::sensor_ordered`], after all actions of [`Poller::poll_action`].
+    ///
+    /// # Errors
+    /// The order cannot be carried out, and nothing has changed.
+    pub fn handle_order(
+        &mut self,
+        sensor: SensorId,
+        given: &Given,
+        now: Now,
+    ) -> Result<Heartbeat, RefusedOrder> {
+        self.handle_timeout(now);
+        let known = self.sensors.of(sensor).ok_or(RefusedOrder::Unknown { sensor })?;
+        let described = known.heartbeat.clone();
+        let before = self.orders.of(sensor).cloned().unwrap_or_default();
+        self.check_order(&described, &before, &given.order, now)?;
+        let in_force = before.after(given.clone());
+        if let Some(device) = in_force.device().filter(|device| self.sensors.contains(*device)) {
+            // From now on it is this sensor.
+            if let Some(heartbeat) = self.take_out(device, now) {
+                self.outbox.seal_sighting(action::SENSOR_FORGOTTEN, &heartbeat, now.wall);
+            }
+        }
+        self.orders.set(sensor, in_force);
+        let Some(slot) = self.sensors.slot(sensor) else { return Ok(described) };
+        let (site, orders) = (self.site(), &self.orders);
+        if let Some(known) = self.sensors.get_mut(slot) {
+            let outbox = &mut self.outbox;
+            match given.order {
+                SensorOrder::Retire => known.retire(now, site, outbox),
+                SensorOrder::Recall => known.recall(),
+                SensorOrder::Replace { .. } | SensorOrder::Settle { .. } => known.settle_devices(),
+                SensorOrder::Maintain(_)
+                | SensorOrder::EndMaintenance
+                | SensorOrder::Rename { .. }
+                | SensorOrder::Move { .. }
+                | SensorOrder::Calibrate { .. } => {}
+            }
+            known.obey(orders.of(sensor), now);
+        }
+        self.settle(slot, now);
+        Ok(described)
+    }
+
+    fn check_order(
+        &self,
+        described: &Heartbeat,
+        before: &InForce,
+        order: &SensorOrder,
+        now: Now,
+    ) -> Result<(), RefusedOrder> {
+        let sensor = described.id;
+        let is_over = |window: Window| window.until() <= now.wall;
+        match order {
+            SensorOrder::Retire if before.is_retired() => Err(RefusedOrder::Retired { sensor }),
+            SensorOrder::Recall if !before.is_retired() => Err(RefusedOrder::NotRetired { sensor }),
+            SensorOrder::Maintain(window) if is_over(*window) => Err(RefusedOrder::Over),
+            SensorOrder::EndMaintenance if before.maintenance().is_none_or(is_over) => {
+                Err(RefusedOrder::NoMaintenance { sensor })
+            }
+            SensorOrder::Replace { device: Some(device) } => {
+                let place = self.orders.place_of(*device).filter(|place| *place != sensor);
+                let has_another = self.orders.of(*device).is_some_and(|it| it.device().is_some());
+                match place {
+                    _ if *device == sensor => Err(RefusedOrder::ItsOwnId { sensor }),
+                    Some(place) => Err(RefusedOrder::InPlace { device: *device, sensor: place }),
+                    None if has_another => {
+                        Err(RefusedOrder::InPlace { device: *device, sensor: *device })
+                    }
+                    None => Ok(()),
+                }
+            }
+            SensorOrder::Calibrate { .. } if !described.channels.is_empty() => {
+                Err(RefusedOrder::Channels { sensor })
+            }
+            SensorOrder::Calibrate { from, .. } if *from > now.wall => Err(RefusedOrder::Later),
+            SensorOrder::Calibrate { .. }
+                if before.calibrations().len() >= SensorOrder::CALIBRATIONS_MAX =>
+            {
+                Err(RefusedOrder::CalibrationsMax { sensor })
+            }
+            SensorOrder::Retire
+            | SensorOrder::Recall
+            | SensorOrder::Maintain(_)
+            | SensorOrder::EndMaintenance
+            | SensorOrder::Rename { .. }
+            | SensorOrder::Move { .. }
+            | SensorOrder::Replace { device: None }
+            | SensorOrder::Calibrate { .. }
+            | SensorOrder::Settle { .. } => Ok(()),
+        }
+    }
+
+    /// Decides which sensor a heartbeat is of. Orders decide first; of two devices with one id, the
+    /// topic on which they answer does. `Ok(None)` is a heartbeat to which the site does not
+    /// listen.
+    pub(super) fn tell_apart(
+        &mut self,
+        mut heartbeat: Heartbeat,
+        now: Now,
+    ) -> Result<Option<Heartbeat>, RefusedHeartbeat> {
+        let device = heartbeat.id;
+        match self.orders.place_of(device) {
+            Some(place) => heartbeat.id = place,
+            None if self.orders.of(device).is_some_and(|it| it.device().is_some()) => {
+                return Err(RefusedHeartbeat::Replaced { sensor: device });
+            }
+            None => {}
+        }
+        let id = heartbeat.id;
+        let apart = id.of_double(&heartbeat.read_topic);
+        let chosen = self.orders.of(id).and_then(InForce::mac);
+        let is_chosen = chosen.is_some() && chosen == heartbeat.mac_addr.as_deref();
+        let answers_elsewhere = self
+            .sensors
+            .of(id)
+            .is_some_and(|known| known.heartbeat.read_topic != heartbeat.read_topic);
+        if answers_elsewhere && !is_chosen && self.sensors.contains(apart) {
+            heartbeat.id = apart;
+        } else if chosen.is_some() && !is_chosen {
+            return Err(RefusedHeartbeat::OtherDevice { sensor: id });
+        }
+        if let Some(slot) = self.sensors.slot(heartbeat.id)
+            && let Some(known) = self.sensors.get_mut(slot)
+            && !is_chosen
+            && known.is_second_device(&heartbeat, now.monotonic)
+        {
+            if answers_elsewhere {
+                let how = "their heartbeats alternate, and they answer on different topics";
+                let event =
+                    Event::device_kept_apart(&known.heartbeat, apart, &heartbeat, how, now.wall);
+                self.outbox.seal(event);
+                heartbeat.id = apart;
+            } else {
+                let how = "their heartbeats alternate, and they answer on the same topic";
+                known.double(how, now, &mut self.outbox);
+            }
+        }
+        if let Some(in_force) = self.orders.of(heartbeat.id) {
+            if in_force.is_retired() {
+                return Ok(None);
+            }
+            in_force.describe(&mut heartbeat);
+        }
+        if let Some(known) = self.sensors.of(heartbeat.id).filter(|known| known.is_doubled()) {
+            // It shows that the sensor is there, and not which device describes it.
+            heartbeat = known.heartbeat.clone();
+        }
+        Ok(Some(heartbeat))
+    }
+}
