@@ -1,7 +1,7 @@
 // The page port's API, typed as in docs/http-api.md. A refusal becomes an Error with the gateway's
 // message.
 
-export type SensorState = "online" | "lost" | "disconnected" | "retired";
+export type SensorState = "online" | "expected" | "lost" | "disconnected" | "retired";
 export type ReadingStatus = "SUCCESS" | "COMM_ERROR" | "VALUE_ERROR";
 
 export type Counters = {
@@ -72,7 +72,7 @@ export type Point = [number, number | null];
 
 /** An order that is in force about a sensor. The kind of order decides which other fields are set. */
 export type SensorOrder = {
-  order: "retire" | "maintain" | "rename" | "move" | "replace" | "calibrate" | "settle";
+  order: "retire" | "maintain" | "rename" | "move" | "replace" | "calibrate" | "interval" | "pause" | "settle";
   by: string;
   at: string;
   reason: string;
@@ -85,6 +85,8 @@ export type SensorOrder = {
   device?: string | null;
   /** Hardware address of the device that is the sensor. */
   mac?: string;
+  /** Milliseconds of an ordered interval. */
+  poll_interval?: number;
   gain?: string;
   offset?: string;
 };
@@ -97,6 +99,8 @@ export type SensorAnswer = {
   out_of_range: boolean;
   /** The last value could not be compared with the range. */
   not_judged: boolean;
+  /** An order has paused its polls. */
+  paused: boolean;
   /** Between two polls; of a sensor that reports by itself, the interval that a rule declares. */
   poll_interval_ms: number | null;
   orders: SensorOrder[];
@@ -137,7 +141,7 @@ export type SensorsQuery = {
 };
 
 /** Numbers of sensors of the whole site, whatever was asked. */
-export type SensorTotals = { sensors: number; online: number; lost: number; disconnected: number; retired: number; out_of_range: number; attention: number };
+export type SensorTotals = { sensors: number; online: number; expected: number; paused: number; lost: number; disconnected: number; retired: number; out_of_range: number; attention: number };
 
 /** A location, its sensors, and how many of them meet the conditions. */
 export type Location = { location: string; sensors: number; found: number };

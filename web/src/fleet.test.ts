@@ -14,6 +14,7 @@ const SENSOR: SensorAnswer = {
   state: "online",
   out_of_range: false,
   not_judged: false,
+  paused: false,
   poll_interval_ms: 1000,
   orders: [],
   doubled: null,
@@ -89,6 +90,13 @@ test("a value that cannot be held against the range is shown as such until one c
   assert.ok(!shows(SENSOR));
   // RANGE_NOT_JUDGED says nothing about the earlier value, which was outside the range.
   assert.ok(withEvents(SENSOR, [event(1, "OUT_OF_RANGE"), event(2, "RANGE_NOT_JUDGED")]).out_of_range);
+});
+
+test("a pause and a first heartbeat that is awaited are shown, and neither needs attention", () => {
+  const shown = (sensor: SensorAnswer): string => render(Marks, { props: { sensor } }).body;
+  const [paused, expected] = [{ ...SENSOR, paused: true }, { ...SENSOR, state: "expected" as const }];
+  assert.ok(shown(paused).includes("Paused") && shown(expected).includes("Expected"));
+  assert.ok(!shown(SENSOR).includes("Paused") && !needsAttention(paused) && !needsAttention(expected));
 });
 
 test("an answer that is behind the feed does not take readings back", () => {

@@ -46,11 +46,11 @@ export function needsAttention(sensor: SensorAnswer, now = Date.now()): boolean 
   const { state, out_of_range, not_judged, last, doubled } = sensor;
   if (doubled !== null) return true;
   if (state === "retired" || maintenanceOf(sensor, now) !== undefined) return false;
-  return state !== "online" || out_of_range || not_judged || isFailure(last?.status);
+  return (state !== "online" && state !== "expected") || out_of_range || not_judged || isFailure(last?.status);
 }
 
 /** An order for people. */
-export function orderName({ order, from, until, alias, location, device, mac, gain, offset }: SensorOrder): string {
+export function orderName({ order, from, until, alias, location, device, mac, gain, offset, poll_interval }: SensorOrder): string {
   switch (order) {
     case "retire":
       return "Retired";
@@ -64,6 +64,10 @@ export function orderName({ order, from, until, alias, location, device, mac, ga
       return device == null ? "Replaced by another device" : `Replaced by the device ${device}`;
     case "calibrate":
       return `Calibrated from ${from} on: value × ${gain} + ${offset}`;
+    case "interval":
+      return `Polled every ${poll_interval} ms`;
+    case "pause":
+      return "Polls paused";
     case "settle":
       return `The device with the hardware address ${mac} is this sensor`;
   }

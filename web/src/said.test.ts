@@ -22,7 +22,7 @@ function evil<Value>(value: Value, name = ""): Value {
 const TEXT = "";
 const last = { leaf: 7, timestamp: TEXT, status: "SUCCESS" as const, value: TEXT, unit: TEXT };
 const CHANNEL = { name: TEXT, quantity: TEXT, unit: TEXT, kind: "number" as const, range: [0, 1] as [number, number], standing: "outside" as const, last };
-const SENSOR: SensorAnswer = evil({ id: TEXT, alias: TEXT, location: TEXT, state: "online" as const, out_of_range: true, not_judged: true, poll_interval_ms: 1, orders: [{ order: "rename" as const, by: TEXT, at: TEXT, reason: TEXT, alias: TEXT }], doubled: TEXT, rule: TEXT, unit: TEXT, quantity: TEXT, range: [0, 1] as [number, number], last, recent: [], channels: [CHANNEL] }, "sensor");
+const SENSOR: SensorAnswer = evil({ id: TEXT, alias: TEXT, location: TEXT, state: "online" as const, out_of_range: true, not_judged: true, paused: true, poll_interval_ms: 1, orders: [{ order: "rename" as const, by: TEXT, at: TEXT, reason: TEXT, alias: TEXT }], doubled: TEXT, rule: TEXT, unit: TEXT, quantity: TEXT, range: [0, 1] as [number, number], last, recent: [], channels: [CHANNEL] }, "sensor");
 const SITE: SiteAnswer = {
   log: "a7".repeat(32),
   ...evil({ name: TEXT, origin: TEXT, vkey: TEXT, log_url: TEXT, version: TEXT }, "site"),

@@ -11,6 +11,7 @@ const sensorOf = (number: number): SensorAnswer => ({
   state: "online",
   out_of_range: false,
   not_judged: false,
+  paused: false,
   poll_interval_ms: 1000,
   orders: [],
   doubled: null,

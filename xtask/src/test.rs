@@ -12,10 +12,10 @@ use crate::{
     soak,
 };
 
-/// Python packages of the tests: an independent MQTT client, Pangea's SDK, and a tool that checks a
-/// server against an OpenAPI document.
-const PYTHON_PACKAGES: [&str; 3] =
-    ["paho-mqtt==2.1.0", "pangea-sdk==6.13.0", "schemathesis==4.32.5"];
+/// Python packages of the tests: independent clients of NATS and MQTT, Pangea's SDK, and a tool
+/// that checks a server against an OpenAPI document.
+const PYTHON_PACKAGES: [&str; 4] =
+    ["nats-py==2.16.0", "paho-mqtt==2.1.0", "pangea-sdk==6.13.0", "schemathesis==4.32.5"];
 /// Folder of the test with Pangea's Node SDK.
 const NODE_SDK: &str = "crates/sealwire/tests/e2e/pangea/node";
 /// Paths at which the page's browser tests look for Chromium, unless CHROMIUM names it.

@@ -83,6 +83,8 @@ pub enum Scope {
     Write,
     /// Search events, read roots and download exports.
     Read,
+    /// Order how sensors are polled.
+    Operate,
 }
 
 impl FromStr for Scope {
@@ -92,6 +94,7 @@ impl FromStr for Scope {
         match text {
             "write" => Ok(Self::Write),
             "read" => Ok(Self::Read),
+            "operate" => Ok(Self::Operate),
             _ => Err(InvalidScope),
         }
     }
@@ -102,13 +105,14 @@ impl fmt::Display for Scope {
         formatter.write_str(match self {
             Self::Write => "write",
             Self::Read => "read",
+            Self::Operate => "operate",
         })
     }
 }
 
 /// The text is not a scope.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("a scope is `write` or `read`")]
+#[error("a scope is `write`, `read` or `operate`")]
 pub struct InvalidScope;
 
 /// A token without its secret.

@@ -5,6 +5,11 @@ use http::{HeaderMap, header};
 /// The token that a request carries: `Authorization: Bearer ...`.
 #[must_use]
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    bearer_of(headers.get(header::AUTHORIZATION)?.to_str().ok()?)
+}
+
+/// The token in the value of an `Authorization` header.
+#[must_use]
+pub fn bearer_of(value: &str) -> Option<&str> {
     value.strip_prefix("Bearer ").map(str::trim)
 }

@@ -23,7 +23,7 @@ pub use api_tokens::{
     ApiTokenError, ApiTokens, Effect, InvalidScope, InvalidTokenName, Revocation, Scope,
     TokenDescription, TokenName, path_in,
 };
-pub use bearer::bearer;
+pub use bearer::{bearer, bearer_of};
 pub use failures::{REFUSALS_PERIOD, Refused};
 pub use gate::{Caller, Gate, Refusal};
 pub use sessions::SESSION_LIFETIME;

@@ -19,6 +19,8 @@
 //! | hosts | control | host | its heartbeats, replies to the site | orders to hosts |
 //! | hosts | data | site | work for components, replies to hosts | components' questions, its own replies |
 //! | hosts | data | host | components' questions, replies to the site and to itself | work for components, its own replies |
+//! | hosts | operators | site | replies to operators | requests to its service |
+//! | hosts | operators | operator | requests to the service | replies of the service |
 //!
 //! No account imports anything from another.
 
@@ -38,6 +40,10 @@ const RESERVED: [&str; 8] =
 const MQTT_OWN: &str = "$MQTT.>";
 /// Reply subjects of the hosts. A stock host uses this prefix and cannot be given another.
 const HOST_REPLIES: &str = "_INBOX.>";
+/// Reply subjects of operators. Their tools use this prefix.
+const OPERATOR_REPLIES: &str = "_INBOX.>";
+/// Subjects on which NATS' services are found and asked about themselves.
+const SERVICES: &str = "$SRV.>";
 /// Subjects of the hosts' heartbeats.
 pub const HEARTBEATS: &str = "runtime.operator.heartbeat.*";
 /// Subjects on which hosts receive orders.
@@ -61,6 +67,8 @@ pub(crate) enum Role {
     SiteData,
     HostControl,
     HostData,
+    SiteService,
+    Operator,
 }
 
 impl Role {
@@ -71,6 +79,8 @@ impl Role {
             Self::SiteData => "site-data.sealwire",
             Self::HostControl => "host-control.sealwire",
             Self::HostData => "host-data.sealwire",
+            Self::SiteService => "site-service.sealwire",
+            Self::Operator => "operator.sealwire",
         }
     }
 
@@ -86,6 +96,8 @@ pub struct Traffic<'a> {
     pub of_components: &'a [&'a str],
     /// Subjects that the site answers.
     pub of_site: &'a [&'a str],
+    /// Subjects that the site answers to operators.
+    pub of_service: &'a [&'a str],
 }
 
 /// The secret that distinguishes the site's door from a device. Each start generates a new one.
@@ -143,6 +155,14 @@ impl Credentials {
         Self::certified(authority, Role::SiteData)
     }
 
+    /// Credentials for the operators' account of the hosts' server.
+    ///
+    /// # Errors
+    /// No certificate can be made.
+    pub fn for_service(authority: &Authority) -> Result<Self, CredentialError> {
+        Self::certified(authority, Role::SiteService)
+    }
+
     fn certified(authority: &Authority, role: Role) -> Result<Self, CredentialError> {
         let tls = Box::new(authority.tls(&role.identity(authority)?)?);
         Ok(Self { user: role.name(), tls })
@@ -164,6 +184,14 @@ impl fmt::Debug for Credentials {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
     }
+}
+
+/// The identity of an operator on the hosts' server. Who has it may use the site's service.
+///
+/// # Errors
+/// No certificate can be made.
+pub fn operator(authority: &Authority) -> Result<Identity, CredentialError> {
+    Role::Operator.identity(authority)
 }
 
 /// Prefix of a user's reply subjects. Devices may not use subjects below it.
@@ -246,7 +274,7 @@ pub(crate) fn hosts(traffic: Traffic<'_>) -> Value {
     let [control, data] =
         [Role::SiteControl, Role::SiteData].map(|role| format!("{}.>", replies(role.name())));
     let (control_replies, data_replies): (&[&str], &[&str]) = (&[&control], &[&data]);
-    let Traffic { of_components, of_site } = traffic;
+    let Traffic { of_components, of_site, of_service } = traffic;
     json!({
         "CONTROL": { "users": [
             user(Role::SiteControl, &[&[ORDERS]], &[&[HEARTBEATS], control_replies]),
@@ -265,6 +293,10 @@ pub(crate) fn hosts(traffic: Traffic<'_>) -> Value {
                 &[of_site, data_replies, &[HOST_REPLIES]],
                 &[of_components, &[HOST_REPLIES]],
             ),
+        ] },
+        "OPERATORS": { "users": [
+            user(Role::SiteService, &[&[OPERATOR_REPLIES]], &[of_service, &[SERVICES]]),
+            user(Role::Operator, &[of_service, &[SERVICES]], &[&[OPERATOR_REPLIES]]),
         ] },
     })
 }

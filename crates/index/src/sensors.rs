@@ -41,16 +41,23 @@ impl Known {
                 Self { in_force: self.in_force.doubled_since(since), ..self }
             }
             order if SensorOrder::ACTIONS.contains(&order) => {
+                let given = text.and_then(Given::from_canonical);
+                let added = match given.as_ref().map(|given| &given.order) {
+                    Some(SensorOrder::Add(added)) => added.heartbeat().ok(),
+                    _ => None,
+                };
+                let heartbeat = added.map(|added| added.canonical()).or(self.heartbeat);
                 let state = match order {
+                    action::SENSOR_ADDED => SensorState::Expected,
                     action::SENSOR_RETIRED => SensorState::Retired,
                     action::SENSOR_RECALLED => SensorState::Lost,
                     _ => self.state,
                 };
-                let in_force = match text.and_then(Given::from_canonical) {
+                let in_force = match given {
                     Some(given) => self.in_force.after(given),
                     None => self.in_force,
                 };
-                Self { in_force, state, ..self }
+                Self { heartbeat, in_force, state, ..self }
             }
             _ => Self { standing: self.standing.after(action), ..self },
         }

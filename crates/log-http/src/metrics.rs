@@ -37,6 +37,7 @@ impl Exposition {
             shortest_interval,
             in_flight,
             waiting,
+            paused,
         } = *counters;
         for (name, help, value) in [
             ("sealwire_polls_total", "Polls sent.", polls),
@@ -86,6 +87,7 @@ impl Exposition {
                 "Polls that are due and wait for room among those in flight.",
                 waiting.into(),
             ),
+            ("sealwire_sensors_paused", "Sensors whose polls are paused by order.", paused.into()),
         ] {
             let gauge = Gauge::new(name, help).expect("a name of Prometheus'");
             gauge.set(value);

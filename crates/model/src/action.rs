@@ -40,6 +40,16 @@ pub const POLLS_STRETCHED: &str = "POLLS_STRETCHED";
 pub const POLLS_RESTORED: &str = "POLLS_RESTORED";
 /// The site forgot a sensor, because it never answered or an operator ordered it.
 pub const SENSOR_FORGOTTEN: &str = "SENSOR_FORGOTTEN";
+/// By order, a sensor is known and polled before its first heartbeat.
+pub const SENSOR_ADDED: &str = "SENSOR_ADDED";
+/// By order, a sensor is polled at once. The reading of this poll follows.
+pub const POLL_ORDERED: &str = "POLL_ORDERED";
+/// An order set how often a sensor is polled, or left that to the sensor again.
+pub const POLL_INTERVAL_SET: &str = "POLL_INTERVAL_SET";
+/// An order paused the polls of a sensor. Nothing is due until they are resumed.
+pub const POLLS_PAUSED: &str = "POLLS_PAUSED";
+/// An order resumed the polls of a sensor.
+pub const POLLS_RESUMED: &str = "POLLS_RESUMED";
 /// Several devices have one sensor's id and cannot be kept apart. None counts as the sensor until
 /// an order decides.
 pub const SENSOR_DOUBLED: &str = "SENSOR_DOUBLED";

@@ -30,7 +30,7 @@ pub struct LastNumbers {
     /// Newest number of the sensor's own count.
     pub seq: Option<u64>,
     /// All polls due until this time have numbers. It is the time of the newest reading or gap, or
-    /// of the sensor's discovery or return after it.
+    /// of the sensor's discovery or return, or of an order about its polls, after it.
     pub numbered_until: Option<Timestamp>,
     /// Whether later events carry earlier times. Then the clock was set back, and the time until
     /// now cannot be computed.
@@ -80,6 +80,10 @@ impl LastNumbers {
             action::READINGS_MISSING,
             action::SENSOR_DISCOVERED,
             action::HEARTBEAT_RESUMED,
+            action::SENSOR_ADDED,
+            action::POLL_INTERVAL_SET,
+            action::POLLS_PAUSED,
+            action::POLLS_RESUMED,
         ];
         let at = event.timestamp.as_deref().and_then(|text| text.parse().ok());
         let is_reading = event.action.as_deref() == Some(action::SENSOR_READING);
@@ -105,7 +109,7 @@ fn is_before(at: Timestamp, before: Timestamp) -> bool {
 /// Checks sealed events for missing and doubled polls, sensor by sensor.
 ///
 /// It needs a few hundred bytes for each sensor, and holds at most
-/// [`LISTED_MAX`](Listed::LISTED_MAX) entries in each of the five lists of an account, however long
+/// [`LISTED_MAX`](Listed::LISTED_MAX) entries in each of the six lists of an account, however long
 /// the log is.
 #[derive(Clone, Debug)]
 pub struct Completeness {
@@ -130,6 +134,7 @@ pub struct Account {
     doubled: Listed<PollsAt>,
     gaps: Listed<Gap>,
     breaks: Listed<Break>,
+    pauses: Listed<Pause>,
     /// Number of gaps that name no poll numbers.
     uncounted: u64,
     /// Newest number of the sensor's own count.
@@ -172,6 +177,15 @@ pub struct Gap {
     pub reason: String,
 }
 
+/// A time in which nothing was due, because someone had paused the polls. No numbers belong to it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Pause {
+    /// The leaf of the order that paused them.
+    pub from: u64,
+    /// The leaf that ended the pause; `None` while it lasts.
+    pub to: Option<u64>,
+}
+
 /// A reading at which the sensor's own count did not increase by one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Break {
@@ -203,6 +217,13 @@ impl Completeness {
             self.starts = self.starts.saturating_add(1);
         }
         let Some(sensor) = event.sensor() else { return };
+        if event.action.as_deref() == Some(action::POLLS_PAUSED) {
+            self.accounts.entry(sensor).or_default().pauses.push(Pause { from: leaf, to: None });
+        } else if ends_pause(event)
+            && let Some(account) = self.accounts.get_mut(&sensor)
+        {
+            account.end_pause(leaf);
+        }
         if numbers(event) {
             let account = self.accounts.entry(sensor).or_default();
             account.take_count(leaf, event, self.starts);
@@ -219,12 +240,12 @@ impl Completeness {
         self.erased = self.erased.saturating_add(1);
     }
 
-    /// Every sensor that has a reading or a gap, in order of id.
+    /// Every sensor that has a reading, a gap or a pause, in order of id.
     pub fn accounts(&self) -> impl ExactSizeIterator<Item = (SensorId, &Account)> {
         self.accounts.iter().map(|(sensor, account)| (*sensor, account))
     }
 
-    /// One sensor's account, if it has a reading or a gap.
+    /// One sensor's account, if it has a reading, a gap or a pause.
     #[must_use]
     pub fn account(&self, sensor: SensorId) -> Option<&Account> {
         self.accounts.get(&sensor)
@@ -295,6 +316,12 @@ impl Account {
         &self.breaks
     }
 
+    /// Times in which the sensor was not asked, because someone had paused its polls.
+    #[must_use]
+    pub const fn pauses(&self) -> &Listed<Pause> {
+        &self.pauses
+    }
+
     /// Number of gaps for which the log says that the number of polls is unknown.
     #[must_use]
     pub const fn uncounted(&self) -> u64 {
@@ -312,6 +339,13 @@ impl Account {
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.unaccounted.count == 0 && self.doubled.count == 0
+    }
+
+    /// The newest pause ends, if it has not ended yet.
+    fn end_pause(&mut self, leaf: u64) {
+        if let Some(pause) = self.pauses.last_mut().filter(|pause| pause.to.is_none()) {
+            pause.to = Some(leaf);
+        }
     }
 
     fn take_count(&mut self, leaf: u64, event: &Event, starts: u64) {
@@ -441,6 +475,14 @@ fn is_absence(event: &Event) -> bool {
                 | action::SENSOR_DISCONNECTED
                 | action::SENSOR_DISCOVERED
         )
+    )
+}
+
+/// Whether an event ends a pause of the polls of its sensor.
+fn ends_pause(event: &Event) -> bool {
+    matches!(
+        event.action.as_deref(),
+        Some(action::POLLS_RESUMED | action::SENSOR_FORGOTTEN | action::SENSOR_ADDED)
     )
 }
 

@@ -36,6 +36,7 @@ pub mod number_range;
 mod object;
 mod ordered;
 mod outcome;
+pub mod polling;
 pub mod pushed;
 pub mod query;
 pub mod range;

@@ -42,6 +42,25 @@ impl Event {
         Self::new(actor, action::SENSOR_FORGOTTEN, &source, message, at).with(detail)
     }
 
+    /// A sensor is polled because someone ordered it. The reading with this number follows.
+    #[must_use]
+    pub fn poll_ordered(
+        heartbeat: &Heartbeat,
+        given: &Given,
+        poll: u64,
+        sent_at: Timestamp,
+    ) -> Self {
+        let mut event = Self::sensor_ordered(heartbeat, given);
+        event.timestamp = Some(sent_at.to_string());
+        let detail = event.sealwire.get_or_insert_default();
+        detail.poll = Some(poll);
+        detail.why = detail.why.take().filter(|why| !why.is_empty());
+        let why = detail.why.as_deref().map(|why| format!(": {why}"));
+        event.message =
+            format!("{}: poll {poll} ordered{}", heartbeat.source(), why.unwrap_or_default());
+        event
+    }
+
     /// Someone gives an order about a sensor.
     #[must_use]
     pub fn sensor_ordered(heartbeat: &Heartbeat, given: &Given) -> Self {

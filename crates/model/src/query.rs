@@ -484,7 +484,11 @@ mod tests {
         let long = "x".repeat(257);
         for (name, text, words) in [
             ("limit", "501", "`limit` is 501: use 1 to 500"),
-            ("state", "gone", "`state` is `gone`: use `online` or `lost` or `disconnected`"),
+            (
+                "state",
+                "gone",
+                "`state` is `gone`: use `online` or `expected` or `lost` or `disconnected` or `retired`",
+            ),
             ("attention", "1", "`attention` is `1`: use `true` or `false`"),
             ("order", "size", "`order` is `size`: use `location` or `alias`"),
             ("id", "7", "`id`: "),

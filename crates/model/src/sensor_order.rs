@@ -9,7 +9,12 @@ use core::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    action, calibration::Calibration, heartbeat::Heartbeat, object, sensor_id::SensorId,
+    action,
+    calibration::Calibration,
+    heartbeat::Heartbeat,
+    object,
+    polling::{AddedSensor, OrderedInterval},
+    sensor_id::SensorId,
     timestamp::Timestamp,
 };
 
@@ -48,6 +53,19 @@ pub enum SensorOrder {
         /// It is right for readings from this time on.
         from: Timestamp,
     },
+    /// The sensor is known and polled before its first heartbeat.
+    Add(AddedSensor),
+    /// The sensor is polled once, now.
+    Poll,
+    /// The sensor is polled at this interval, whatever its heartbeats say; `None` is what they say.
+    Interval {
+        /// The interval.
+        poll_interval: Option<OrderedInterval>,
+    },
+    /// The sensor is not polled, and nothing is due, until another order.
+    Pause,
+    /// The sensor is polled again.
+    Resume,
     /// It is decided which device is the sensor, after several had its id.
     Settle {
         /// Hardware address of the device. With `None`, only one device is left.
@@ -59,8 +77,12 @@ impl SensorOrder {
     /// Most calibrations of one sensor.
     pub const CALIBRATIONS_MAX: usize = 100;
 
-    /// The actions of all orders.
-    pub const ACTIONS: [&str; 9] = [
+    /// The actions of all orders that change what is known of a sensor.
+    pub const ACTIONS: [&str; 13] = [
+        action::SENSOR_ADDED,
+        action::POLL_INTERVAL_SET,
+        action::POLLS_PAUSED,
+        action::POLLS_RESUMED,
         action::SENSOR_RETIRED,
         action::SENSOR_RECALLED,
         action::MAINTENANCE_SET,
@@ -84,6 +106,11 @@ impl SensorOrder {
             Self::Move { .. } => action::SENSOR_MOVED,
             Self::Replace { .. } => action::SENSOR_REPLACED,
             Self::Calibrate { .. } => action::SENSOR_CALIBRATED,
+            Self::Add(_) => action::SENSOR_ADDED,
+            Self::Poll => action::POLL_ORDERED,
+            Self::Interval { .. } => action::POLL_INTERVAL_SET,
+            Self::Pause => action::POLLS_PAUSED,
+            Self::Resume => action::POLLS_RESUMED,
             Self::Settle { .. } => action::DOUBLE_SETTLED,
         }
     }
@@ -94,6 +121,8 @@ impl SensorOrder {
             (Self::Retire | Self::Recall, Self::Retire)
             | (Self::Maintain(_) | Self::EndMaintenance, Self::Maintain(_))
             | (Self::Rename { .. }, Self::Rename { .. })
+            | (Self::Interval { .. }, Self::Interval { .. })
+            | (Self::Pause | Self::Resume, Self::Pause)
             | (Self::Move { .. }, Self::Move { .. })
             | (Self::Replace { .. }, Self::Replace { .. } | Self::Settle { .. })
             | (Self::Settle { .. }, Self::Settle { .. }) => true,
@@ -110,6 +139,10 @@ impl SensorOrder {
             Self::Recall
             | Self::EndMaintenance
             | Self::Rename { alias: None }
+            | Self::Add(_)
+            | Self::Poll
+            | Self::Interval { poll_interval: None }
+            | Self::Resume
             | Self::Move { location: None }
             | Self::Settle { mac: None } => false,
             Self::Retire
@@ -118,6 +151,8 @@ impl SensorOrder {
             | Self::Move { .. }
             | Self::Replace { .. }
             | Self::Calibrate { .. }
+            | Self::Interval { .. }
+            | Self::Pause
             | Self::Settle { .. } => true,
         }
     }
@@ -133,6 +168,18 @@ impl fmt::Display for SensorOrder {
                 write!(formatter, "in maintenance from {from} until {until}")
             }
             Self::EndMaintenance => formatter.write_str("maintenance ended"),
+            Self::Add(added) => {
+                write!(formatter, "added, to be polled every {}", added.poll_interval)
+            }
+            Self::Poll => formatter.write_str("polled once"),
+            Self::Interval { poll_interval: Some(interval) } => {
+                write!(formatter, "polled every {interval}")
+            }
+            Self::Interval { poll_interval: None } => {
+                formatter.write_str("polled as often as its heartbeats say")
+            }
+            Self::Pause => formatter.write_str("polls paused"),
+            Self::Resume => formatter.write_str("polls resumed"),
             Self::Rename { alias: Some(alias) } => write!(formatter, "renamed to {alias}"),
             Self::Rename { alias: None } => formatter.write_str("named as its heartbeats say"),
             Self::Move { location: Some(location) } => write!(formatter, "moved to {location}"),
@@ -320,8 +367,15 @@ impl InForce {
     #[must_use]
     pub fn forgotten(mut self) -> Self {
         self.doubled = None;
-        self.orders
-            .retain(|given| !matches!(given.order, SensorOrder::Retire | SensorOrder::Maintain(_)));
+        self.orders.retain(|given| {
+            !matches!(
+                given.order,
+                SensorOrder::Retire
+                    | SensorOrder::Maintain(_)
+                    | SensorOrder::Interval { .. }
+                    | SensorOrder::Pause
+            )
+        });
         self
     }
 
@@ -337,6 +391,21 @@ impl InForce {
     #[must_use]
     pub fn is_retired(&self) -> bool {
         self.orders.iter().any(|given| given.order == SensorOrder::Retire)
+    }
+
+    /// The interval that an order gave.
+    #[must_use]
+    pub fn poll_interval(&self) -> Option<OrderedInterval> {
+        self.orders.iter().find_map(|given| match given.order {
+            SensorOrder::Interval { poll_interval } => poll_interval,
+            _ => None,
+        })
+    }
+
+    /// The order that paused the polls, if they are paused.
+    #[must_use]
+    pub fn paused(&self) -> Option<&Given> {
+        self.orders.iter().find(|given| given.order == SensorOrder::Pause)
     }
 
     /// The newest maintenance window, which may be over.

@@ -9,6 +9,8 @@ pub enum SensorState {
     /// Heartbeats arrive; the site polls the sensor.
     #[default]
     Online,
+    /// An order made the sensor known, and it has sent no heartbeat yet; the site polls it.
+    Expected,
     /// Heartbeats stopped; the site polls the sensor again when they resume.
     Lost,
     /// The sensor announced that it disconnects; the site polls it again after its next heartbeat.
@@ -19,8 +21,9 @@ pub enum SensorState {
 
 impl SensorState {
     /// Every state with its name.
-    pub(crate) const NAMES: [(&str, Self); 4] = [
+    pub(crate) const NAMES: [(&str, Self); 5] = [
         (Self::Online.name(), Self::Online),
+        (Self::Expected.name(), Self::Expected),
         (Self::Lost.name(), Self::Lost),
         (Self::Disconnected.name(), Self::Disconnected),
         (Self::Retired.name(), Self::Retired),
@@ -31,16 +34,24 @@ impl SensorState {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Online => "online",
+            Self::Expected => "expected",
             Self::Lost => "lost",
             Self::Disconnected => "disconnected",
             Self::Retired => "retired",
         }
     }
 
+    /// Whether the site polls a sensor in this state, unless its polls are paused.
+    #[must_use]
+    pub const fn is_polled(self) -> bool {
+        matches!(self, Self::Online | Self::Expected)
+    }
+
     /// The state with this name; `Online` for an unknown name.
     #[must_use]
     pub fn of_name(name: &str) -> Self {
         match name {
+            "expected" => Self::Expected,
             "lost" => Self::Lost,
             "disconnected" => Self::Disconnected,
             "retired" => Self::Retired,

@@ -25,8 +25,14 @@ use ledger::{
     AppendError, AppendKey, Batch, EraseError, Erasure, Hold, KeyError, KeyFiles, LeafRanges,
     Ledger, ReadError,
 };
-use model::{Event, InForce, LogId, SensorId, SensorOrder, Timestamp, action};
-use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
+use model::{
+    Event, InForce, LogId, SensorId, SensorOrder, Timestamp, action, polling::OrderedReading,
+};
+use poll::RefusedOrder;
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard, Semaphore},
+    time::timeout,
+};
 
 use crate::{
     credentials::{CredentialOrderError, Credentials},
@@ -37,6 +43,10 @@ use crate::{
 
 /// Orders that run or wait for each other at the same time, with or without a waiting caller.
 const ORDERS_MAX: usize = 64;
+
+/// How long an order waits for the end of an ordered poll: somewhat longer than a sensor may need
+/// for its answer.
+const POLL_PATIENCE: Duration = Duration::from_secs(90);
 
 /// Makes the poller forget a sensor. The arguments are the sensor, the account that orders it and
 /// the reason. The result is the leaf of the event that records it, or `None` if the site does not
@@ -57,8 +67,16 @@ pub type OrderSensor = Box<
 
 /// Outcome of [`OrderSensor`]: the leaf of the event that records the order, or why the poller
 /// refuses it. After the outer error, the order may or may not be carried out.
-pub type OrderedSensor =
-    Result<Result<u64, Box<dyn Error + Send + Sync>>, Box<dyn Error + Send + Sync>>;
+pub type OrderedSensor = Result<Result<u64, RefusedOrder>, Box<dyn Error + Send + Sync>>;
+
+/// Has the poller poll a sensor at once. The arguments are the sensor, the account that orders it
+/// and the reason, which may be empty.
+pub type PollSensor =
+    Box<dyn Fn(SensorId, String, String) -> BoxFuture<'static, PolledSensor> + Send + Sync>;
+
+/// Outcome of [`PollSensor`]: how the poll ended, or why the poller refuses it. After the outer
+/// error, the sensor may or may not be polled.
+pub type PolledSensor = Result<Result<OrderedReading, RefusedOrder>, Box<dyn Error + Send + Sync>>;
 
 /// Asks the poller for the orders in force, in the order of the sensors' ids.
 pub type OrdersInForce = Box<
@@ -73,6 +91,8 @@ pub struct Polls {
     pub forget: ForgetSensor,
     /// Carries out another order about a sensor.
     pub order: OrderSensor,
+    /// Polls a sensor at once.
+    pub poll: PollSensor,
     /// Tells which orders are in force.
     pub in_force: OrdersInForce,
 }
@@ -240,6 +260,17 @@ impl Operator {
                     .map_err(OperatorError::NotOrdered)?
                     .map_err(OperatorError::SensorOrder)?;
                 Ok(Done::Sensor { leaf })
+            }
+            Order::Poll { sensor, actor, reason } => {
+                let polls = self.polls.get().ok_or(OperatorError::NotPolling)?;
+                let reason = reason.map(String::from).unwrap_or_default();
+                let polled = (polls.poll)(sensor, by(actor), reason);
+                let polled = timeout(POLL_PATIENCE, polled).await;
+                let reading = polled
+                    .map_err(|_elapsed| OperatorError::Slow)?
+                    .map_err(OperatorError::NotOrdered)?
+                    .map_err(OperatorError::SensorOrder)?;
+                Ok(Done::Poll(reading))
             }
             Order::SensorOrders => {
                 let polls = self.polls.get().ok_or(OperatorError::NotPolling)?;
@@ -554,7 +585,13 @@ pub enum OperatorError {
     NotHearing,
     /// The poller refuses the order about a sensor.
     #[error(transparent)]
-    SensorOrder(Box<dyn Error + Send + Sync>),
+    SensorOrder(RefusedOrder),
+    /// The ordered poll has not ended yet.
+    #[error(
+        "the poll has not ended within {} s: the log will have its reading",
+        POLL_PATIENCE.as_secs()
+    )]
+    Slow,
     /// The order about a sensor may or may not be carried out.
     #[error("the site may have carried out the order: look in the log for the event")]
     NotOrdered(#[source] Box<dyn Error + Send + Sync>),
@@ -612,6 +649,7 @@ impl OperatorError {
             | Self::Read(_)
             | Self::NotForgotten(_)
             | Self::NotOrdered(_)
+            | Self::Slow
             | Self::Panicked(_) => false,
         }
     }

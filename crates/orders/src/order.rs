@@ -8,7 +8,7 @@ use access::{
     sensors::{Alias, CredentialDescription, CredentialName, Key, NewCredential, Sensor, Told},
 };
 use ledger::{Erased, Hold, LeafRanges};
-use model::{InForce, SensorId, SensorOrder, Timestamp};
+use model::{InForce, SensorId, SensorOrder, Timestamp, polling::OrderedReading};
 use serde::{Deserialize, Serialize};
 
 use crate::log_name::LogName;
@@ -106,6 +106,17 @@ pub enum Order {
         actor: Option<Words>,
         /// Reason for the order, as text for the log.
         reason: Words,
+    },
+    /// Poll a sensor at once. Only a running site can do this.
+    Poll {
+        /// The sensor to poll.
+        sensor: SensorId,
+        /// Actor that the caller names, in addition to the account. The log records both.
+        #[serde(default)]
+        actor: Option<Words>,
+        /// Reason for the order, as text for the log.
+        #[serde(default)]
+        reason: Option<Words>,
     },
     /// List the orders about sensors that are in force. Only a running site can do this.
     SensorOrders,
@@ -247,6 +258,8 @@ pub enum Done {
         /// The leaf of the event that records it.
         leaf: u64,
     },
+    /// The ordered poll has ended, and that is sealed.
+    Poll(OrderedReading),
     /// The orders about sensors that are in force.
     SensorOrders {
         /// The sensors about which any is, in the order of their ids.

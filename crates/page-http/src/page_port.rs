@@ -64,6 +64,8 @@ pub struct PagePort {
     pub log: Router,
     /// Path of the log. The public files and the live feed appear under it too.
     pub log_path: String,
+    /// Routes of the Polling interface.
+    pub polling: Router,
     /// The components' host, which serves all other paths.
     pub host: Host,
     /// Names of the page besides the machine's own.
@@ -89,6 +91,7 @@ impl Service for PagePort {
         let live = guarded(self.live);
         let page = Router::new()
             .route("/session", get(async || session(None)))
+            .merge(self.polling)
             .fallback_service(forward.with_state(self.host));
         let entrance = self.entrance.clone().map(Entrance::router).unwrap_or_default();
         let router = guarded(page)
@@ -166,7 +169,7 @@ async fn forward(State(host): State<Host>, request: Request) -> Response {
 }
 
 /// Reads a request with its whole body.
-async fn taken(request: Request) -> Result<(Parts, Bytes), Response> {
+pub(crate) async fn taken(request: Request) -> Result<(Parts, Bytes), Response> {
     let (head, body) = request.into_parts();
     let announced = head
         .headers

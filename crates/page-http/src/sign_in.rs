@@ -93,7 +93,7 @@ impl Entrance {
 /// Answers only who may pass, and only for as long.
 pub(crate) async fn only_for_callers(
     State(Entrance { gate, .. }): State<Entrance>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let caller = match gate.admit(request.headers(), address_of(&request)) {
@@ -103,6 +103,7 @@ pub(crate) async fn only_for_callers(
     if caller.is_browser() && !is_safe(request.method()) && !is_from_own_page(request.headers()) {
         return not_from_own_page();
     }
+    request.extensions_mut().insert(caller.clone());
     let mut answer = if request.uri().path() == "/session" {
         session(Some(caller.token.name.as_str()))
     } else {

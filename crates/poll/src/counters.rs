@@ -35,6 +35,8 @@ pub struct Counters {
     pub in_flight: u32,
     /// Sensors whose poll is due and waits for room among the polls in flight.
     pub waiting: u32,
+    /// Sensors whose polls are paused by order now.
+    pub paused: u32,
 }
 
 impl Counters {

@@ -105,8 +105,8 @@ impl Numbers {
     pub(crate) fn miss_before_start(
         &mut self,
         heartbeat: &Heartbeat,
-        past: Past,
-        now: Now,
+        interval: Duration,
+        (past, now): (Past, Now),
         outbox: &mut Outbox,
     ) {
         let Some(until) = self.last.numbered_until else { return };
@@ -114,7 +114,7 @@ impl Numbers {
             Ok(since) => since,
             Err(why) => return outbox.seal(Event::readings_uncounted(heartbeat, why, now.wall)),
         };
-        let due = since.as_micros() / heartbeat.poll_interval().as_micros().max(1);
+        let due = since.as_micros() / interval.as_micros().max(1);
         let due = u64::try_from(due).unwrap_or_default();
         if let Some(polls) = NumberRange::new(self.last.poll + 1, self.last.poll + due) {
             self.last.poll = polls.last();

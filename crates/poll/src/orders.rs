@@ -11,6 +11,8 @@ pub(crate) struct Orders {
     of_sensor: HashMap<SensorId, InForce>,
     /// Devices that are in another sensor's place, by the id that their heartbeats carry.
     devices: HashMap<SensorId, SensorId>,
+    /// Number of sensors whose polls are paused.
+    paused: u32,
 }
 
 impl Orders {
@@ -34,19 +36,39 @@ impl Orders {
     pub(crate) fn set(&mut self, sensor: SensorId, in_force: InForce) {
         self.devices.retain(|_device, place| *place != sensor);
         self.devices.extend(in_force.device().map(|device| (device, sensor)));
-        if in_force.is_nothing() {
-            self.of_sensor.remove(&sensor);
+        let is_paused = in_force.paused().is_some();
+        let before = if in_force.is_nothing() {
+            self.of_sensor.remove(&sensor)
         } else {
-            self.of_sensor.insert(sensor, in_force);
-        }
+            self.of_sensor.insert(sensor, in_force)
+        };
+        let was_paused = before.is_some_and(|before| before.paused().is_some());
+        self.paused = self.paused + u32::from(is_paused) - u32::from(was_paused);
+    }
+
+    pub(crate) const fn paused(&self) -> u32 {
+        self.paused
     }
 
     /// Ends what does not outlast a sensor that is forgotten.
     pub(crate) fn forget(&mut self, sensor: SensorId) {
-        if let Some(in_force) = self.of_sensor.remove(&sensor) {
+        if let Some(in_force) = self.of_sensor.get(&sensor).cloned() {
             self.set(sensor, in_force.forgotten());
         }
     }
+}
+
+/// What kind of reason there is for a refusal.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Refused {
+    /// There is no such sensor.
+    Unknown,
+    /// The order is wrong whatever the state of the sensor.
+    Invalid,
+    /// The order does not fit what is in force.
+    Conflict,
+    /// The same order may be carried out later.
+    ForNow,
 }
 
 /// Why an order about a sensor was not carried out.
@@ -55,6 +77,58 @@ pub enum RefusedOrder {
     /// The poller does not know the sensor.
     #[error("the site polls no sensor {sensor}: `/api/sensors` lists all sensors")]
     Unknown {
+        /// The sensor that the order names.
+        sensor: SensorId,
+    },
+    /// The site knows the sensor that the order adds.
+    #[error("the site already has the sensor {sensor}: order its interval, or forget it first")]
+    Known {
+        /// The sensor that the order names.
+        sensor: SensorId,
+    },
+    /// The sensor cannot be added as it is described, or not with these topics.
+    #[error("{0}")]
+    NotAddable(String),
+    /// The polls of the sensor are paused already.
+    #[error("the polls of sensor {sensor} are already paused")]
+    PausedAlready {
+        /// The sensor that the order names.
+        sensor: SensorId,
+    },
+    /// The polls of the sensor are not paused.
+    #[error("the polls of sensor {sensor} are not paused")]
+    NotPaused {
+        /// The sensor that the order names.
+        sensor: SensorId,
+    },
+    /// The sensor is not polled now.
+    #[error(
+        "sensor {sensor} is lost, disconnected or retired: it is polled after its next heartbeat"
+    )]
+    Away {
+        /// The sensor that the order names.
+        sensor: SensorId,
+    },
+    /// Several devices have the id of the sensor.
+    #[error(
+        "several devices have the id of sensor {sensor}: none is polled until an order decides"
+    )]
+    Doubled {
+        /// The sensor that the order names.
+        sensor: SensorId,
+    },
+    /// The message bus is down.
+    #[error("the message bus is away: try again shortly")]
+    BusAway,
+    /// Another order to poll the sensor is not carried out yet.
+    #[error("sensor {sensor} is being polled on another order: try again shortly")]
+    Underway {
+        /// The sensor that the order names.
+        sensor: SensorId,
+    },
+    /// The poll ended without a reading.
+    #[error("the poll of sensor {sensor} was given up: the log says why")]
+    GivenUp {
         /// The sensor that the order names.
         sensor: SensorId,
     },
@@ -113,4 +187,30 @@ pub enum RefusedOrder {
         /// The sensor that the order names.
         sensor: SensorId,
     },
+}
+
+impl RefusedOrder {
+    /// What kind of reason this is.
+    #[must_use]
+    pub const fn kind(&self) -> Refused {
+        match self {
+            Self::Unknown { .. } => Refused::Unknown,
+            Self::NotAddable(_) | Self::Over | Self::ItsOwnId { .. } | Self::Later => {
+                Refused::Invalid
+            }
+            Self::Away { .. } | Self::BusAway | Self::Underway { .. } | Self::GivenUp { .. } => {
+                Refused::ForNow
+            }
+            Self::Retired { .. }
+            | Self::NotRetired { .. }
+            | Self::NoMaintenance { .. }
+            | Self::InPlace { .. }
+            | Self::Channels { .. }
+            | Self::CalibrationsMax { .. }
+            | Self::Known { .. }
+            | Self::PausedAlready { .. }
+            | Self::NotPaused { .. }
+            | Self::Doubled { .. } => Refused::Conflict,
+        }
+    }
 }

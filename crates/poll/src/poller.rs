@@ -19,8 +19,8 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Event, Heartbeat, InvalidHeartbeat, LeftOut, Pattern, Protocol, SensorId, SensorState, Subject,
-    action, completeness::LastNumbers,
+    Event, Heartbeat, InForce, InvalidHeartbeat, LeftOut, Pattern, Protocol, SensorId, SensorState,
+    Subject, action, completeness::LastNumbers, polling::OrderedInterval,
 };
 
 use crate::{
@@ -220,7 +220,7 @@ impl Poller {
                 in_force.describe(&mut heartbeat);
             }
             let accepted = match state {
-                SensorState::Online => self.accept(&heartbeat),
+                SensorState::Online | SensorState::Expected => self.accept(&heartbeat),
                 SensorState::Lost | SensorState::Disconnected | SensorState::Retired => {
                     self.check_room(heartbeat.id)
                 }
@@ -288,7 +288,8 @@ impl Poller {
             Some(slot) => {
                 let site = self.site();
                 if let Some(sensor) = self.sensors.get_mut(slot) {
-                    let interval = heartbeat.poll_interval();
+                    let asked = heartbeat.poll_interval();
+                    let interval = sensor.ordered_interval().unwrap_or(asked);
                     let first_poll = || self.first_polls.next(id, interval, now.monotonic);
                     let outbox = &mut self.outbox;
                     sensor.handle_heartbeat(heartbeat, lost_at, first_poll, site, now, outbox);
@@ -426,6 +427,7 @@ impl Poller {
             shortest_interval: self.budget.shortest(),
             in_flight: self.in_flight.count(),
             waiting: self.in_flight.waiting(),
+            paused: self.orders.paused(),
             ..self.outbox.counters
         }
     }
@@ -455,7 +457,7 @@ impl Poller {
     /// the sensor without one.
     fn leave_out_farewell(&self, heartbeat: &mut Heartbeat) -> Option<LeftOut> {
         let topic = heartbeat.disconnect_topic.as_ref()?;
-        let is_alive = |other| self.state(other) == Some(SensorState::Online);
+        let is_alive = |other| self.state(other).is_some_and(SensorState::is_polled);
         let reason = match self.topics.check_farewell(heartbeat, topic, is_alive) {
             Err(conflict) => refused(heartbeat.id, conflict).to_string(),
             Ok(()) => {
@@ -490,7 +492,7 @@ impl Poller {
         self.check_room(id)?;
         self.check_apart(heartbeat)?;
         let known = self.sensors.of(id).map(|sensor| &sensor.heartbeat);
-        let is_alive = |other| self.state(other) == Some(SensorState::Online);
+        let is_alive = |other| self.state(other).is_some_and(SensorState::is_polled);
         let displaced =
             self.topics.check(heartbeat, is_alive).map_err(|conflict| refused(id, conflict))?;
         if let Some(displaced) = displaced {
@@ -595,7 +597,10 @@ impl Poller {
         let last = self.last_numbers.remove(&heartbeat.id).unwrap_or_default();
         let lost_at = now.monotonic + self.config.lost_after;
         let patience = self.site().patience_with(&heartbeat);
-        let (id, interval) = (heartbeat.id, heartbeat.poll_interval());
+        let id = heartbeat.id;
+        let ordered = self.orders.of(id).and_then(InForce::poll_interval);
+        let interval =
+            ordered.map_or_else(|| heartbeat.poll_interval(), OrderedInterval::as_duration);
         let due_at = || self.first_polls.next(id, interval, now.monotonic);
         let moments = (now.monotonic, lost_at);
         let mut sensor = Sensor::new(heartbeat, state, last, patience, moments, due_at);

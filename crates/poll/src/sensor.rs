@@ -11,11 +11,13 @@
 //! - a poll gets its number when it is sent or skipped, and every number is sealed once and in
 //!   order: in a reading, or as missing.
 
+mod pace;
+
 use core::time::Duration;
 
 use model::{
-    Event, Heartbeat, InForce, LeftOut, NumberRange, Outcome, SensorId, SensorState, Timestamp,
-    action, completeness::LastNumbers, gap::MissingReason,
+    Event, Given, Heartbeat, InForce, LeftOut, NumberRange, Outcome, SensorId, SensorState,
+    Timestamp, action, completeness::LastNumbers, gap::MissingReason,
 };
 
 use crate::{
@@ -48,6 +50,8 @@ pub(crate) struct Sensor {
     silent: u32,
     /// Whether a poll is due that the site has no room for.
     pub(crate) waits: bool,
+    /// An order to poll the sensor that is not carried out yet.
+    asked: Option<Box<Given>>,
     /// In a box, because most sensors are under no order.
     under: Option<Box<Under>>,
     /// Marks of the devices that sent heartbeats, once they differed.
@@ -104,7 +108,11 @@ struct Told {
 
 #[derive(Clone, Copy, Debug)]
 enum Presence {
-    Online { lost_at: Instant, due_at: Instant },
+    /// `lost_at` is `None` before the first heartbeat of a sensor that an order made known.
+    Online {
+        lost_at: Option<Instant>,
+        due_at: Instant,
+    },
     Lost,
     Disconnected,
     Retired,
@@ -143,7 +151,8 @@ impl Sensor {
         due_at: impl FnOnce() -> Instant,
     ) -> Self {
         let presence = match state {
-            SensorState::Online => Presence::Online { lost_at, due_at: due_at() },
+            SensorState::Online => Presence::Online { lost_at: Some(lost_at), due_at: due_at() },
+            SensorState::Expected => Presence::Online { lost_at: None, due_at: due_at() },
             SensorState::Lost => Presence::Lost,
             SensorState::Disconnected => Presence::Disconnected,
             SensorState::Retired => Presence::Retired,
@@ -159,6 +168,7 @@ impl Sensor {
             unproven_since: (!last.answered).then_some(now),
             silent: 0,
             waits: false,
+            asked: None,
             under: None,
             devices: None,
             boots: None,
@@ -173,7 +183,8 @@ impl Sensor {
 
     pub(crate) const fn state(&self) -> SensorState {
         match self.presence {
-            Presence::Online { .. } => SensorState::Online,
+            Presence::Online { lost_at: Some(_), .. } => SensorState::Online,
+            Presence::Online { lost_at: None, .. } => SensorState::Expected,
             Presence::Lost => SensorState::Lost,
             Presence::Disconnected => SensorState::Disconnected,
             Presence::Retired => SensorState::Retired,
@@ -184,16 +195,17 @@ impl Sensor {
     pub(crate) fn count_in(&self) -> Counted {
         Counted {
             wish: self.wish(),
-            unanswered_since: self.unproven_since.filter(|_| self.silent > 0),
+            unanswered_since: self.unproven_since.filter(|_| self.silent > 0 && !self.is_kept()),
             is_in_flight: self.exchange.owes_a_reading(),
         }
     }
 
     fn wish(&self) -> Option<Duration> {
-        if !matches!(self.presence, Presence::Online { .. }) || self.is_doubled() {
+        let is_polled = matches!(self.presence, Presence::Online { .. });
+        if !is_polled || self.is_doubled() || self.is_paused() {
             return None;
         }
-        let own = self.heartbeat.poll_interval();
+        let own = self.own_interval();
         if !self.is_silent() {
             return Some(own);
         }
@@ -204,7 +216,7 @@ impl Sensor {
 
     /// The current poll interval.
     fn interval(&self, site: Site) -> Duration {
-        let own = self.wish().unwrap_or_else(|| self.heartbeat.poll_interval());
+        let own = self.wish().unwrap_or_else(|| self.own_interval());
         own.max(site.shortest.unwrap_or_default())
     }
 
@@ -235,8 +247,8 @@ impl Sensor {
     /// When to forget the sensor, if it never answered. An online sensor stays at least until it
     /// could be polled [`SILENT_MAX`](Self::SILENT_MAX) times at its own interval.
     pub(crate) fn forget_at(&self) -> Option<Instant> {
-        let since = self.unproven_since?;
-        let asked_for = self.heartbeat.poll_interval().saturating_mul(Self::SILENT_MAX);
+        let since = self.unproven_since.filter(|_| !self.is_kept())?;
+        let asked_for = self.own_interval().saturating_mul(Self::SILENT_MAX);
         match self.presence {
             Presence::Online { .. } if self.silent == 0 => None,
             Presence::Online { .. } => Some(since + Self::FORGET_AFTER.max(asked_for)),
@@ -261,8 +273,10 @@ impl Sensor {
         let answer = self.exchange.deadline();
         let (poll, loss) = match self.presence {
             Presence::Online { lost_at, due_at } => {
-                let poll = answer.or_else(|| (!self.waits).then_some(due_at));
-                (poll, (bus == Bus::Up).then_some(self.loss_after(lost_at)))
+                let is_to_wake = !self.waits && !self.is_paused();
+                let poll = answer.or_else(|| is_to_wake.then_some(due_at));
+                let loss = lost_at.filter(|_| bus == Bus::Up);
+                (poll, loss.map(|lost_at| self.loss_after(lost_at)))
             }
             Presence::Disconnected => (answer, self.missed_after_maintenance()),
             Presence::Lost | Presence::Retired => (answer, None),
@@ -284,7 +298,7 @@ impl Sensor {
             count(&mut outbox.counters.repeats);
             outbox.send_poll(&self.heartbeat, poll, now.monotonic);
         }
-        let is_due = self.exchange.is_free() && self.is_due(now.monotonic);
+        let is_due = self.exchange.is_free() && (self.is_asked() || self.is_due(now.monotonic));
         self.waits = is_due && site.bus == Bus::Up && !site.has_room;
         if !is_due || self.waits {
             return;
@@ -293,9 +307,16 @@ impl Sensor {
         if self.is_doubled() {
             return self.skip(due, site, now, outbox);
         }
+        let interval = self.interval(site);
+        let mut due_at = self.newest_due(interval).unwrap_or(now.monotonic);
         // After a stall, do not send the missed polls: a burst of them would give no new
         // information.
         let missed = match (site.bus, due) {
+            // An ordered poll is one more than those that are due.
+            (Bus::Up, Due { held_back: 0, rest: 0 }) if self.is_asked() => {
+                due_at = now.monotonic;
+                due
+            }
             (Bus::Down, _) | (_, Due { held_back: 0, rest: 0 }) => {
                 return self.skip(due, site, now, outbox);
             }
@@ -303,8 +324,10 @@ impl Sensor {
             (Bus::Up, Due { held_back, rest }) => Due { held_back, rest: rest - 1 },
         };
         self.skip(missed, site, now, outbox);
-        let (poll, interval) = (self.numbers.give(), self.interval(site));
-        let due_at = self.newest_due(interval).unwrap_or(now.monotonic);
+        let poll = self.numbers.give();
+        if let Some(given) = self.asked.take() {
+            outbox.seal(Event::poll_ordered(&self.heartbeat, &given, poll, now.wall));
+        }
         self.exchange.begin(poll, interval, now.monotonic);
         count(&mut outbox.counters.polls);
         outbox.send_poll(&self.heartbeat, poll, due_at);
@@ -343,6 +366,7 @@ impl Sensor {
         self.skip_due(now.monotonic, site, now, outbox);
         if matches!(self.presence, Presence::Online { .. } | Presence::Lost) {
             self.presence = Presence::Disconnected;
+            self.asked = None;
             self.numbers.leave();
             let mut event = Event::sighting(action::SENSOR_DISCONNECTED, &self.heartbeat, now.wall);
             let is_in_maintenance = self.is_in_maintenance(now.monotonic);
@@ -366,7 +390,8 @@ impl Sensor {
         outbox: &mut Outbox,
     ) {
         let changed = heartbeat != self.heartbeat;
-        let same_interval = heartbeat.poll_interval_ms == self.heartbeat.poll_interval_ms;
+        let same_interval = self.ordered_interval().is_some()
+            || heartbeat.poll_interval_ms == self.heartbeat.poll_interval_ms;
         if !same_interval {
             // Polls that are due on the old grid are not due on the new one.
             self.end_held(now, outbox);
@@ -374,6 +399,7 @@ impl Sensor {
         }
         self.heartbeat = heartbeat;
         self.exchange.set_patience(site.patience_with(&self.heartbeat));
+        let was_expected = self.state() == SensorState::Expected;
         let due_at = match self.presence {
             Presence::Online { due_at, .. } if same_interval => due_at,
             Presence::Online { .. } => first_poll(),
@@ -389,8 +415,10 @@ impl Sensor {
                 first_poll()
             }
         };
-        self.presence = Presence::Online { lost_at, due_at };
-        if changed {
+        self.presence = Presence::Online { lost_at: Some(lost_at), due_at };
+        if was_expected {
+            outbox.seal_sighting(action::SENSOR_DISCOVERED, &self.heartbeat, now.wall);
+        } else if changed {
             outbox.seal_sighting(action::SENSOR_CHANGED, &self.heartbeat, now.wall);
         }
     }
@@ -407,6 +435,7 @@ impl Sensor {
     /// The message bus went down: gives up the poll in flight.
     pub(crate) fn handle_bus_down(&mut self, now: Now, outbox: &mut Outbox) {
         self.expire_poll(now, outbox);
+        self.asked = None;
         self.give_up(MissingReason::BusAway, now, outbox);
     }
 
@@ -420,15 +449,18 @@ impl Sensor {
 
     /// The site started and restored the sensor: declares polls due in between as missing.
     pub(crate) fn handle_start(&mut self, past: Past, now: Now, outbox: &mut Outbox) {
-        if let Presence::Online { .. } = self.presence {
-            self.numbers.miss_before_start(&self.heartbeat, past, now, outbox);
+        if let Presence::Online { .. } = self.presence
+            && !self.is_paused()
+        {
+            let interval = self.own_interval();
+            self.numbers.miss_before_start(&self.heartbeat, interval, (past, now), outbox);
         }
     }
 
     /// The message bus is up again. Heartbeats that could not get through do not count as missed.
     pub(crate) fn handle_bus_up(&mut self, now: Instant, new_lost_at: Instant) {
         self.exchange.handle_bus_up(now);
-        if let Presence::Online { lost_at, .. } = &mut self.presence {
+        if let Presence::Online { lost_at: Some(lost_at), .. } = &mut self.presence {
             *lost_at = new_lost_at;
         }
     }
@@ -448,6 +480,7 @@ impl Sensor {
         self.end_held(now, outbox);
         self.skip_due(now.monotonic, site, now, outbox);
         self.numbers.leave();
+        self.asked = None;
         self.presence = Presence::Retired;
     }
 
@@ -476,6 +509,7 @@ impl Sensor {
         if self.is_doubled() {
             return;
         }
+        self.asked = None;
         self.give_up(MissingReason::SeveralDevices, now, outbox);
         self.under.get_or_insert_default().doubled = true;
         outbox.seal(Event::sensor_doubled(&self.heartbeat, how, now.wall));
@@ -528,7 +562,7 @@ impl Sensor {
             return;
         }
         let lost_at = match self.presence {
-            Presence::Online { lost_at, .. } => Some(self.loss_after(lost_at)),
+            Presence::Online { lost_at, .. } => lost_at.map(|at| self.loss_after(at)),
             Presence::Disconnected => self.missed_after_maintenance(),
             Presence::Lost | Presence::Retired => None,
         };
@@ -540,6 +574,7 @@ impl Sensor {
                 under.left = false;
             }
             self.presence = Presence::Lost;
+            self.asked = None;
             self.numbers.leave();
             outbox.seal_sighting(action::HEARTBEAT_MISSED, &self.heartbeat, now.wall);
         }
@@ -577,7 +612,7 @@ impl Sensor {
     /// Whether a poll fell due that is neither sent nor skipped.
     fn is_due(&self, now: Instant) -> bool {
         match self.presence {
-            Presence::Online { due_at, .. } => due_at <= now,
+            Presence::Online { due_at, .. } => due_at <= now && !self.is_paused(),
             Presence::Lost | Presence::Disconnected | Presence::Retired => false,
         }
     }
@@ -591,9 +626,12 @@ impl Sensor {
     }
 
     /// Takes the polls that fell due until `end`; the caller must send or skip them. Takes none
-    /// while a poll is in flight.
+    /// while a poll is in flight. Nothing falls due while the polls are paused.
     fn take_due(&mut self, end: Instant, site: Site) -> Due {
         let interval = self.interval(site);
+        if self.is_paused() {
+            return Due::default();
+        }
         let Presence::Online { due_at, .. } = &mut self.presence else { return Due::default() };
         if self.exchange.owes_a_reading() {
             return Due::default();

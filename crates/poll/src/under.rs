@@ -1,6 +1,8 @@
 //! What orders in force mean for one sensor.
 
-use model::{InForce, Timestamp, sensor_order::Window};
+use core::time::Duration;
+
+use model::{InForce, Timestamp, polling::OrderedInterval, sensor_order::Window};
 
 use crate::clock::{Instant, Now};
 
@@ -15,6 +17,10 @@ pub(crate) struct Under {
     pub(crate) left: bool,
     /// The calibration that readings carry.
     pub(crate) calibration: Option<String>,
+    /// Interval that overrides that of the heartbeats.
+    pub(crate) interval: Option<Duration>,
+    /// The polls are paused.
+    pub(crate) is_paused: bool,
 }
 
 impl Under {
@@ -29,6 +35,8 @@ impl Under {
             maintenance: window.map(moments),
             left: before.is_some_and(|before| before.left),
             calibration: calibrations.last().map(|(_from, calibration)| calibration.to_string()),
+            interval: in_force.and_then(InForce::poll_interval).map(OrderedInterval::as_duration),
+            is_paused: in_force.is_some_and(|in_force| in_force.paused().is_some()),
         };
         (under != Self::default()).then_some(under)
     }

@@ -7,7 +7,7 @@ use access::{Account, Words};
 use anyhow::{Context as _, Result};
 use data_dir::{DataDir, DataDirError};
 use ledger::Batch;
-use model::Event;
+use model::{Event, polling::OrderedReading};
 use orders::{
     SiteLog, give_order,
     order::{AddressedOrder, Done, ErasedEnvelopes, Order},
@@ -211,6 +211,11 @@ fn words(done: &Done) -> String {
             format!("sensor removed until it sends a heartbeat again; recorded at leaf {leaf}")
         }
         Done::Sensor { leaf } => format!("done; recorded at leaf {leaf}"),
+        Done::Poll(OrderedReading { leaf, poll, status, value, unit, error }) => {
+            let unit = unit.as_deref().map(|unit| format!(" {unit}")).unwrap_or_default();
+            let error = error.as_deref().map(|error| format!(" ({error})")).unwrap_or_default();
+            format!("{status}: {value}{unit}{error}; poll {poll}, sealed at leaf {leaf}")
+        }
         Done::SensorOrders { sensors } => fleet::table(sensors, clock::now()),
         Done::ConfirmClock { leaf } => {
             format!("clock confirmed; recorded at leaf {leaf}")

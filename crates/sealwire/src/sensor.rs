@@ -9,6 +9,8 @@ pub(crate) mod arguments;
 pub(crate) mod fleet;
 pub(crate) mod held;
 pub(crate) mod made;
+mod polled;
+pub(crate) mod polls;
 pub(crate) mod words;
 
 use std::{
@@ -76,6 +78,8 @@ pub(crate) fn run(arguments: SensorArguments) -> Result<()> {
         }
         SensorOrder::List => log::give(site, Order::Credentials),
         SensorOrder::Refused => log::give(site, Order::Refusals),
+        SensorOrder::Polls { limit, after } => polled::show(&site, limit, after),
+        SensorOrder::Poll(order) => log::give(site, order.order()),
         SensorOrder::Fleet(order) => {
             let order = order.order(clock::now()).map_err(|wrong| anyhow!(wrong))?;
             log::give(site, order)

@@ -64,6 +64,8 @@ pub(crate) struct Fleet {
 pub(crate) struct Totals {
     sensors: u32,
     online: u32,
+    expected: u32,
+    paused: u32,
     lost: u32,
     disconnected: u32,
     retired: u32,
@@ -100,10 +102,12 @@ impl Fleet {
             totals.sensors += 1;
             match sensor.state {
                 SensorState::Online => totals.online += 1,
+                SensorState::Expected => totals.expected += 1,
                 SensorState::Lost => totals.lost += 1,
                 SensorState::Disconnected => totals.disconnected += 1,
                 SensorState::Retired => totals.retired += 1,
             }
+            totals.paused += u32::from(sensor.in_force.paused().is_some());
             totals.out_of_range += u32::from(sensor.standing.out_of_range);
             totals.attention += u32::from(needs_attention(sensor, now));
         }
@@ -172,10 +176,7 @@ fn needs_attention(sensor: &ListedSensor, now: Timestamp) -> bool {
     if sensor.state == SensorState::Retired || is_in_maintenance {
         return false;
     }
-    sensor.state != SensorState::Online
-        || standing.out_of_range
-        || standing.not_judged
-        || sensor.failed
+    !sensor.state.is_polled() || standing.out_of_range || standing.not_judged || sensor.failed
 }
 
 /// The conditions of a question.
@@ -306,6 +307,8 @@ mod tests {
         let totals = Totals {
             sensors: 5,
             online: 4,
+            expected: 0,
+            paused: 0,
             lost: 1,
             disconnected: 0,
             retired: 0,

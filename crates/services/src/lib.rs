@@ -9,6 +9,8 @@
 //! machine's clock ([`site_clock`]), and [`timings`] says how long a reading takes from one to the
 //! next.
 //!
+//! [`polling_service`] takes orders and questions of operators over NATS.
+//!
 //! No service knows who shows the log or who may give orders to it.
 
 pub mod bus;
@@ -22,6 +24,7 @@ pub mod lag;
 pub mod log_reading;
 pub mod pipeline;
 pub mod polling;
+pub mod polling_service;
 pub mod progress;
 pub mod pushing;
 pub mod queries;

@@ -19,9 +19,9 @@ use std::{
 };
 
 use ledger::Batch;
-use model::{Event, Given, Heartbeat, Pattern, SensorId, action};
+use model::{Event, Given, Heartbeat, Pattern, SensorId, SensorOrder, action};
 use nats::ConnectionError;
-use poll::{Action, Bus, Config, Counters, Guard, Now, Poller, Source, action::POLL};
+use poll::{Action, Bus, Config, Counters, Guard, Now, Poller, RefusedOrder, Source, action::POLL};
 use prometheus::Histogram;
 use tokio::{
     sync::{
@@ -41,7 +41,7 @@ use crate::{
     sealing::ToSeal,
 };
 use keeping_up::KeepingUp;
-use ordering::{Asked, Ordered};
+use ordering::{Asked, Ordered, OrderedPolls, PollOrdered};
 pub use ordering::{GivenOrders, OrderingError, PollingEnded, SensorOrders};
 use subscriptions::{Heartbeats, Sender, Subscriptions, Topic};
 
@@ -193,6 +193,7 @@ async fn poll_all(polling: Polling, shutdown: CancellationToken) {
         left_out: HashMap::new(),
         dropped,
         events: events.clone(),
+        ordered_polls: OrderedPolls::default(),
         unsealed: VecDeque::new(),
         full_told: None,
         sent: Vec::new(),
@@ -274,6 +275,7 @@ struct Shell {
     left_out: HashMap<SensorId, Heartbeat>,
     dropped: Arc<AtomicU64>,
     events: mpsc::Sender<ToSeal>,
+    ordered_polls: OrderedPolls,
     /// Events of this step, and of those before it while the queue is full. They go to be sealed
     /// together.
     unsealed: VecDeque<ToSeal>,
@@ -310,6 +312,7 @@ impl Shell {
     async fn handle_asked(&mut self, asked: Asked, now: Now) {
         match asked {
             Asked::Order(order) => self.obey(order, now).await,
+            Asked::Poll(order) => self.poll_now(order, now).await,
             // The caller may be gone.
             Asked::InForce(answer) => drop(answer.send(self.poller.orders_in_force())),
         }
@@ -330,6 +333,22 @@ impl Shell {
         });
         // The caller may be gone; the log then holds the answer.
         let _gone = answer.send(sealing);
+    }
+
+    /// Has the poller send a poll. Its answer follows in a later step.
+    async fn poll_now(&mut self, order: PollOrdered, now: Now) {
+        let PollOrdered { sensor, by, reason, answer } = order;
+        let given = Given { order: SensorOrder::Poll, by, at: now.wall, reason };
+        let accepted = match self.ordered_polls.has(sensor) {
+            true => Err(RefusedOrder::Underway { sensor }),
+            false => self.poller.handle_order(sensor, &given, now),
+        };
+        match accepted {
+            Ok(_described) => self.ordered_polls.expect(sensor, answer),
+            // The caller may be gone.
+            Err(refused) => drop(answer.send(Err(refused))),
+        }
+        self.act().await;
     }
 
     /// Takes how far those who follow the log are behind.
@@ -478,10 +497,11 @@ impl Shell {
                             "the site cannot poll sensors as often as they ask"
                         );
                     }
-                    self.unsealed.push_back(ToSeal::from(event));
+                    self.unsealed.push_back(self.ordered_polls.seal(event));
                 }
             }
         }
+        self.ordered_polls.give_up(|sensor| self.poller.is_asked(sensor));
         if let Some(connection) = self.devices.connection()
             && let Err(error) = connection.flush()
         {

@@ -189,6 +189,26 @@ impl Logs {
         log.reply(question, body, place).await
     }
 
+    /// The page of the own log's sensors that a question asks for.
+    pub(crate) async fn sensors_of_own(&self, body: &[u8]) -> Result<Box<RawValue>, QueryError> {
+        let log = self.all.get(&self.own).cloned();
+        let log = log.ok_or_else(|| QueryError::Unavailable("the log is closed".to_owned()))?;
+        let query: SensorsQuery = serde_json::from_slice(body).map_err(|error| {
+            QueryError::Invalid(format!("the request is not understood: {error}"))
+        })?;
+        log.catch_up().await;
+        let listed = work::blocking((), move || log.sensors(&query)).await;
+        match listed.unwrap_or_else(|panic: JoinError| Err(internal(panic))) {
+            Ok(page) => Ok(page),
+            Err(Failure::Query(error)) => Err(error),
+            Err(Failure::Internal(failure)) => {
+                error!(failure, "cannot list sensors");
+                let words = "the site could not list its sensors; its program log says why";
+                Err(QueryError::Unavailable(words.to_owned()))
+            }
+        }
+    }
+
     fn list(&self) -> Answer {
         let listed = |(id, log): (&LogId, &Arc<LogQueries>)| ListedLog {
             id: *id,

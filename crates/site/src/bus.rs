@@ -16,7 +16,7 @@ use model::derive;
 use nats::nkey::{Kind, Seed};
 use services::{
     bus::{self, Connections, Devices, Server},
-    door,
+    door, polling_service,
 };
 use tls::Served;
 use tokio::try_join;
@@ -30,8 +30,11 @@ use crate::{
 /// Folder of the devices' server in the data directory.
 pub(crate) const FOLDER: &str = "nats";
 /// Subjects on the hosts' server, and who answers them.
-const TRAFFIC: Traffic<'_> =
-    Traffic { of_components: &[derive::SUBJECT], of_site: &[model::query::SUBJECT] };
+const TRAFFIC: Traffic<'_> = Traffic {
+    of_components: &[derive::SUBJECT],
+    of_site: &[model::query::SUBJECT],
+    of_service: &[polling_service::ALL_SUBJECTS],
+};
 
 /// The reserved ports of both servers.
 pub(crate) struct Listening {
@@ -77,6 +80,7 @@ pub(crate) async fn start(
     let password = Password::random().map_err(no_credentials)?;
     let control = Credentials::for_control(&authority).map_err(no_credentials)?;
     let data = Credentials::for_data(&authority).map_err(no_credentials)?;
+    let service = Credentials::for_service(&authority).map_err(no_credentials)?;
 
     let for_devices = ForDevices {
         name: data_dir.name(),
@@ -120,12 +124,13 @@ pub(crate) async fn start(
         };
         let control = connect(&mut hosts_server, async || dial(&control).await).await?;
         let data = connect(&mut hosts_server, async || dial(&data).await).await?;
-        Ok((control, data))
+        let operators = connect(&mut hosts_server, async || dial(&service).await).await?;
+        Ok((control, data, operators))
     };
-    let ((door, devices, pushing), (control, data)) =
+    let ((door, devices, pushing), (control, data, operators)) =
         try_join!(to_devices, to_hosts).map_err(UpError::machine)?;
     Ok(Bus {
-        connections: Connections { devices, pushing, door, control, data, dropped },
+        connections: Connections { devices, pushing, door, control, data, operators, dropped },
         servers: [devices_server, hosts_server],
         authority,
         hosts: hosts_address,

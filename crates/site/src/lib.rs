@@ -13,6 +13,7 @@ mod certificate;
 mod config;
 mod error;
 mod listening;
+mod operators;
 mod part;
 mod ports;
 mod ready;

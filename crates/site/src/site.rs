@@ -1,6 +1,8 @@
 //! The parts of a running site. They are started in order, watched, and stopped in order.
 
 use std::{
+    collections::HashMap,
+    error::Error,
     io,
     net::SocketAddr,
     path::PathBuf,
@@ -11,14 +13,18 @@ use std::{
 use access::{AccessToken, Gate, sensors::Admits};
 use data_dir::{Addresses, DataDir, RunFile};
 use engine::{Authority, Change, Engine, Log, wash_host};
+use futures::future::BoxFuture;
 use index::Reader;
 use lattice::{Registry, reconcile};
 use ledger::Ledger;
 use log_http::LiveFeed;
 use model::{Event, Pattern, action};
-use orders::{Operator, OrderSocket, Retaining};
+use orders::{
+    Operator, OrderSocket, Retaining,
+    polling::{Endpoint, Refusal},
+};
 use page_http::{PageHost, WorkloadName};
-use poll::{Counters, Guard};
+use poll::{Counters, Guard, RefusedOrder};
 use prometheus::Histogram;
 use services::{
     bus::{Connections, Devices},
@@ -30,7 +36,8 @@ use services::{
     known::Known,
     lag::{Lag, Watching},
     pipeline::Judging,
-    polling::{self, Polling},
+    polling::{self, OrderingError, Polling},
+    polling_service::{self, PollingService},
     progress::{Progress, progress},
     pushing::{Declarations, Pushing, SeriesAtStart},
     queries::{LogQueries, Logs, Queries},
@@ -52,6 +59,7 @@ use crate::{
     config::{Config, REGISTRY_PLACES},
     error::{ComponentMissing, EngineError, IoFailure, ServiceEnded, UpError},
     listening::{HTTP, Listening, MQTT, NATS, Programs, listener, url},
+    operators::OperatorFiles,
     part::Part,
     ports::{Reserved, is_open},
     ready::{Page, PageSilent, page_answers},
@@ -75,6 +83,8 @@ pub(crate) struct Site<'a> {
     cosigning: Option<Cosigning>,
     /// The certificate of the ports that other machines reach, if there are any.
     certificate: Option<Certificate>,
+    /// What lets operators reach the site's service, while it runs.
+    operator_files: Option<OperatorFiles>,
     addresses: Addresses,
     /// Whom the site lets in without a credential.
     admits: Admits,
@@ -127,6 +137,7 @@ impl<'a> Site<'a> {
             operator,
             cosigning,
             certificate,
+            operator_files: None,
             addresses,
             admits,
             intake: Part::new(),
@@ -171,7 +182,8 @@ impl<'a> Site<'a> {
             let supervised = server.supervise(changes.clone(), self.bus.stop.clone());
             self.bus.run_unfailing("nats-server", supervised);
         }
-        let Connections { devices, pushing, door, control, data, dropped } = bus.connections;
+        let Connections { devices, pushing, door, control, data, operators, dropped } =
+            bus.connections;
         // Before anything else: until then nobody is let in.
         self.services.run(Door {
             client: door,
@@ -181,6 +193,9 @@ impl<'a> Site<'a> {
             issuer: bus.issuer,
             events: self.events.downgrade(),
         });
+        let files = OperatorFiles::write(self.data_dir.path(), bus.hosts, &bus.authority);
+        let failed = IoFailure::of("cannot write the operator's certificate");
+        self.operator_files = Some(files.map_err(failed).map_err(UpError::folder)?);
         progress("starting wash host");
         let registry = Registry::bind(workloads::images(&config.components))
             .await
@@ -208,7 +223,7 @@ impl<'a> Site<'a> {
         let (pushed_counters, watch_pushed) = watch::channel(pushed::Counters::default());
         let (known, counters, lags) = self
             .start_services(
-                (data, &dropped),
+                (data, operators, &dropped),
                 watch_pushed,
                 (log, late_seconds.clone()),
                 digest,
@@ -265,6 +280,7 @@ impl<'a> Site<'a> {
             live: LiveFeed::new(self.ledger.clone(), self.services.stop.clone()).for_anyone(),
             log: self.public_log().router(),
             log_path: log_http::log_path(self.ledger.log_id()),
+            polling: page_http::polling(self.operator.clone()),
             host,
             names,
         }
@@ -313,7 +329,7 @@ impl<'a> Site<'a> {
     /// poller reports its counters, and how far those who follow the log are behind.
     async fn start_services(
         &mut self,
-        (data, dropped): (async_nats::Client, &Arc<AtomicU64>),
+        (data, operators, dropped): (async_nats::Client, async_nats::Client, &Arc<AtomicU64>),
         pushed: watch::Receiver<pushed::Counters>,
         (log, late_seconds): (Reserved, Histogram),
         digest: String,
@@ -411,7 +427,9 @@ impl<'a> Site<'a> {
             log_url: self.addresses.log.clone(),
             door: (self.admits, self.operator.credentials().clone()),
         };
-        self.services.run(Queries { client: data, logs: Logs::new(own, []) });
+        let logs = Logs::new(own, []);
+        self.services.run(self.polling_service(operators, logs.clone()));
+        self.services.run(Queries { client: data, logs });
         Ok((known, counters, watch_lags))
     }
 
@@ -466,6 +484,13 @@ impl<'a> Site<'a> {
                 let forgetting = forgetting.clone();
                 Box::pin(async move { Ok(forgetting.forget(sensor, by, reason).await?) })
             }),
+            poll: Box::new({
+                let giving = giving.clone();
+                move |sensor, by, reason| {
+                    let giving = giving.clone();
+                    Box::pin(async move { outcome(giving.poll(sensor, (by, reason)).await) })
+                }
+            }),
             in_force: Box::new({
                 let giving = giving.clone();
                 move || {
@@ -475,13 +500,7 @@ impl<'a> Site<'a> {
             }),
             order: Box::new(move |sensor, order, by, reason| {
                 let giving = giving.clone();
-                Box::pin(async move {
-                    match giving.give(sensor, order, (by, reason)).await {
-                        Ok(leaf) => Ok(Ok(leaf)),
-                        Err(polling::OrderingError::Refused(refused)) => Ok(Err(refused.into())),
-                        Err(polling::OrderingError::Ended(ended)) => Err(ended.into()),
-                    }
-                })
+                Box::pin(async move { outcome(giving.give(sensor, order, (by, reason)).await) })
             }),
         });
         self.intake.run(Polling {
@@ -498,6 +517,30 @@ impl<'a> Site<'a> {
             forget,
             orders,
         });
+    }
+
+    /// The service through which operators of this machine order polls over NATS.
+    fn polling_service(&self, client: async_nats::Client, logs: Logs) -> PollingService {
+        let operator = self.operator.clone();
+        let give = move |name, token: Option<String>, body: Vec<u8>| {
+            let operator = operator.clone();
+            let giving = async move {
+                let endpoint = Endpoint::of_name(name).expect("the service has these endpoints");
+                let given = operator.request(endpoint, token.as_deref(), &body).await;
+                given.map_err(|Refusal { code, words }| (code, words))
+            };
+            Box::pin(giving) as BoxFuture<'static, polling_service::Answer>
+        };
+        PollingService {
+            client,
+            orders: Endpoint::ALL.map(Endpoint::name).to_vec(),
+            give: Arc::new(give),
+            logs,
+            site: HashMap::from([
+                ("site".to_owned(), self.data_dir.name().to_owned()),
+                ("log".to_owned(), self.ledger.log_id().to_string()),
+            ]),
+        }
     }
 
     /// Waits until the page answers, reports it, and then waits until the site must stop or
@@ -589,3 +632,14 @@ impl<'a> Site<'a> {
         });
     }
 }
+
+/// What the poller did on an order, as the operator takes it.
+fn outcome<T>(given: Result<T, OrderingError>) -> Result<Result<T, RefusedOrder>, AnyError> {
+    match given {
+        Ok(done) => Ok(Ok(done)),
+        Err(OrderingError::Refused(refused)) => Ok(Err(refused)),
+        Err(OrderingError::Ended(ended)) => Err(ended.into()),
+    }
+}
+
+type AnyError = Box<dyn Error + Send + Sync>;

@@ -74,6 +74,30 @@ fn every_number_is_accounted_for_once_or_named() {
 }
 
 #[test]
+fn nothing_is_due_in_a_pause_and_the_check_says_from_when_to_when() {
+    let mut checked = Completeness::of_log();
+    let pause = || event(action::POLLS_PAUSED, Detail::default());
+    for (leaf, event) in (0..).zip([
+        reading(Some(1), None),
+        event(action::POLLS_RESUMED, Detail::default()), // of no pause
+        pause(),
+        reading(Some(2), None), // ordered meanwhile
+        event(action::POLLS_RESUMED, Detail::default()),
+        reading(Some(3), None),
+        pause(),
+        event(action::SENSOR_FORGOTTEN, Detail::default()),
+        pause(),
+    ]) {
+        checked.take(leaf, &event);
+    }
+    let account = checked.account(SENSOR).unwrap();
+    let pauses = [(2, Some(4)), (6, Some(7)), (8, None)].map(|(from, to)| Pause { from, to });
+    assert_eq!(account.pauses().listed(), pauses);
+    assert!(account.is_complete() && account.missing() == 0);
+    assert_eq!(account.polls().unwrap().to_string(), "1-3");
+}
+
+#[test]
 fn a_whole_log_begins_with_one() {
     assert!(account(Completeness::of_log(), "1 2").is_complete());
     assert!(account(Completeness::of_log(), "? 1-7 8").is_complete());

@@ -112,6 +112,7 @@ impl Port {
             live: LiveFeed::new(ledger.clone(), shutdown.clone()).for_anyone(),
             log_path: log_path.clone(),
             log: PublicLog { ledger, witnessed: None }.router(),
+            polling: Router::new(),
             host: Host::new(host_address, name.clone()),
             names: Vec::new(),
         };

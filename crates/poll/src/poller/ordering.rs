@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Event, Given, Heartbeat, InForce, SensorId, SensorOrder, action, sensor_order::Window,
+    Event, Given, Heartbeat, InForce, LeftOut, SensorId, SensorOrder, SensorState, action,
+    polling::AddedSensor, sensor_order::Window,
 };
 
 use super::{Poller, RefusedHeartbeat};
-use crate::{clock::Now, orders::RefusedOrder};
+use crate::{bus::Bus, clock::Now, orders::RefusedOrder, sensor::Sensor};
 
 impl Poller {
     /// Takes up the orders that an earlier run left in force. Call it before
@@ -27,6 +28,10 @@ impl Poller {
     /// Takes an order about a sensor. Returns the sensor's description before it. The caller then
     /// seals an [`Event::sensor_ordered`], after all actions of [`Poller::poll_action`].
     ///
+    /// An order to poll is recorded by the poller itself: it seals an [`Event::poll_ordered`] with
+    /// the poll's number when it sends the poll, at once or as soon as no earlier answer is
+    /// awaited. If [`is_asked`](Self::is_asked) ends before that, the poll was given up.
+    ///
     /// # Errors
     /// The order cannot be carried out, and nothing has changed.
     pub fn handle_order(
@@ -36,6 +41,11 @@ impl Poller {
         now: Now,
     ) -> Result<Heartbeat, RefusedOrder> {
         self.handle_timeout(now);
+        match &given.order {
+            SensorOrder::Add(added) => return self.add(sensor, added, now),
+            SensorOrder::Poll => return self.ask(sensor, given, now),
+            _ => {}
+        }
         let known = self.sensors.of(sensor).ok_or(RefusedOrder::Unknown { sensor })?;
         let described = known.heartbeat.clone();
         let before = self.orders.of(sensor).cloned().unwrap_or_default();
@@ -56,7 +66,12 @@ impl Poller {
                 SensorOrder::Retire => known.retire(now, site, outbox),
                 SensorOrder::Recall => known.recall(),
                 SensorOrder::Replace { .. } | SensorOrder::Settle { .. } => known.settle_devices(),
-                SensorOrder::Maintain(_)
+                SensorOrder::Interval { .. } | SensorOrder::Pause | SensorOrder::Resume => {
+                    known.change_pace(orders.of(sensor), now, site, outbox);
+                }
+                SensorOrder::Add(_)
+                | SensorOrder::Poll
+                | SensorOrder::Maintain(_)
                 | SensorOrder::EndMaintenance
                 | SensorOrder::Rename { .. }
                 | SensorOrder::Move { .. }
@@ -80,6 +95,12 @@ impl Poller {
         match order {
             SensorOrder::Retire if before.is_retired() => Err(RefusedOrder::Retired { sensor }),
             SensorOrder::Recall if !before.is_retired() => Err(RefusedOrder::NotRetired { sensor }),
+            SensorOrder::Pause if before.paused().is_some() => {
+                Err(RefusedOrder::PausedAlready { sensor })
+            }
+            SensorOrder::Resume if before.paused().is_none() => {
+                Err(RefusedOrder::NotPaused { sensor })
+            }
             SensorOrder::Maintain(window) if is_over(*window) => Err(RefusedOrder::Over),
             SensorOrder::EndMaintenance if before.maintenance().is_none_or(is_over) => {
                 Err(RefusedOrder::NoMaintenance { sensor })
@@ -113,8 +134,58 @@ impl Poller {
             | SensorOrder::Move { .. }
             | SensorOrder::Replace { device: None }
             | SensorOrder::Calibrate { .. }
+            | SensorOrder::Add(_)
+            | SensorOrder::Poll
+            | SensorOrder::Interval { .. }
+            | SensorOrder::Pause
+            | SensorOrder::Resume
             | SensorOrder::Settle { .. } => Ok(()),
         }
+    }
+
+    /// Whether a poll that was ordered of this sensor is not sent yet.
+    #[must_use]
+    pub fn is_asked(&self, sensor: SensorId) -> bool {
+        self.sensors.of(sensor).is_some_and(Sensor::is_asked)
+    }
+
+    fn ask(&mut self, id: SensorId, given: &Given, now: Now) -> Result<Heartbeat, RefusedOrder> {
+        let unknown = RefusedOrder::Unknown { sensor: id };
+        let Some(slot) = self.sensors.slot(id) else { return Err(unknown) };
+        if self.bus == Bus::Down {
+            return Err(RefusedOrder::BusAway);
+        }
+        let sensor = self.sensors.get_mut(slot).ok_or(unknown)?;
+        sensor.ask(given.clone())?;
+        let described = sensor.heartbeat.clone();
+        self.settle(slot, now);
+        Ok(described)
+    }
+
+    fn add(
+        &mut self,
+        sensor: SensorId,
+        added: &AddedSensor,
+        now: Now,
+    ) -> Result<Heartbeat, RefusedOrder> {
+        let mut heartbeat = added.heartbeat().map_err(RefusedOrder::NotAddable)?;
+        if heartbeat.id != sensor {
+            let words = format!("the order is about {sensor}, and adds {}", heartbeat.id);
+            return Err(RefusedOrder::NotAddable(words));
+        }
+        if self.sensors.contains(sensor) {
+            return Err(RefusedOrder::Known { sensor });
+        }
+        if let Some(LeftOut { field, reason }) = self.leave_out_farewell(&mut heartbeat) {
+            return Err(RefusedOrder::NotAddable(format!("`{field}`: {reason}")));
+        }
+        let refused = |refused: RefusedHeartbeat| RefusedOrder::NotAddable(refused.to_string());
+        self.accept(&heartbeat).map_err(refused)?;
+        self.make_room(sensor, now);
+        let described = heartbeat.clone();
+        let sensor = self.sensor_after_last(heartbeat, SensorState::Expected, now);
+        self.insert(sensor, now);
+        Ok(described)
     }
 
     /// Decides which sensor a heartbeat is of. Orders decide first; of two devices with one id, the

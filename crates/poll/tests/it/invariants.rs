@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use model::{Event, SensorId, SensorState};
+use model::{Event, SensorId};
 use poll::{Action, Bus, Config, Now, Poller};
 use proptest::prelude::*;
 
-use crate::script::{BEAT, at, heartbeat, sensor};
+use crate::script::{BEAT, at, heartbeat, order, sensor};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
@@ -14,6 +14,7 @@ pub(crate) enum Input {
     Garbage,
     Answer { name: &'static str, payload: &'static str },
     Gone { name: &'static str },
+    Order { name: &'static str, words: &'static [&'static str] },
     Bus(Bus),
     Room(bool),
     Wait,
@@ -27,11 +28,22 @@ pub(crate) fn input() -> impl Strategy<Value = Input> {
     let every = prop::sample::select(vec!["100", "700", "2000", "60000"]);
     let read = prop::sample::select(vec!["1", "2", "3", "4", "5", "6"]);
     let payload = prop::sample::select(vec!["1", "\"2.50\"", "{\"value\":3}", "3C", ""]);
+    let orders: [&[&str]; 7] = [
+        &["poll"],
+        &["pause"],
+        &["resume"],
+        &["resume"],
+        &["every", "300"],
+        &["every", "own"],
+        &["add", "700"],
+    ];
+    let words = prop::sample::select(orders.to_vec());
     prop_oneof![
         4 => (name(), every, read).prop_map(|(name, every, read)| Input::Beat { name, every, read }),
         1 => Just(Input::Garbage),
         8 => (name(), payload).prop_map(|(name, payload)| Input::Answer { name, payload }),
         1 => name().prop_map(|name| Input::Gone { name }),
+        2 => (name(), words).prop_map(|(name, words)| Input::Order { name, words }),
         1 => prop::sample::select(vec![Bus::Up, Bus::Down]).prop_map(Input::Bus),
         1 => prop::bool::ANY.prop_map(Input::Room),
         4 => Just(Input::Wait),
@@ -136,8 +148,10 @@ impl Account {
         let ended = counters.answers + counters.value_errors + counters.timeouts + self.given_up;
         assert_eq!(counters.polls, ended + in_flight);
         for (heartbeat, state) in poller.sensors() {
-            let online = state == SensorState::Online;
-            assert!(!online || self.subscribed.contains_key(&heartbeat.id), "online and unheard");
+            assert!(
+                !state.is_polled() || self.subscribed.contains_key(&heartbeat.id),
+                "online and unheard"
+            );
         }
     }
 }
@@ -156,6 +170,9 @@ pub(crate) fn feed(poller: &mut Poller, input: &Input, now: Now) -> u64 {
             poller.handle_answer(sensor(name), payload.as_bytes(), now);
         }
         Input::Gone { name } => poller.handle_disconnect(sensor(name), now),
+        Input::Order { name, words } => {
+            let _may_be_refused = poller.handle_order(sensor(name), &order(name, words, now), now);
+        }
         Input::Bus(bus) => poller.handle_bus(*bus, now),
         Input::Room(has_room) => poller.handle_room(*has_room, now),
         Input::Wait => {}

@@ -11,6 +11,8 @@ mod late;
 #[cfg(test)]
 mod numbers;
 #[cfg(test)]
+mod ordered;
+#[cfg(test)]
 mod orders;
 #[cfg(test)]
 mod patience;

@@ -295,6 +295,7 @@ fn restarted(former: &Poller, log: &[Event], forgotten: &str, now: Now) -> Polle
     }
     let known = former.sensors().filter(|(heartbeat, _)| heartbeat.id != sensor(forgotten));
     let mut next = poller();
+    next.restore_orders(former.orders_in_force().into_iter().collect());
     let known: Vec<_> = known.map(|(heartbeat, state)| (heartbeat.clone(), state)).collect();
     assert!(next.restore(known, last_numbers, Past::default(), now).is_empty());
     next

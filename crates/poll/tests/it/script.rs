@@ -5,7 +5,7 @@ use core::{
     time::Duration,
 };
 
-use model::{Event, Given, Protocol, SensorId, Timestamp};
+use model::{Event, Given, Protocol, SensorId, SensorOrder, Timestamp};
 use poll::{Action, Bus, Config, Instant, Now, Poller, Source};
 
 /// The heartbeat subject of the tests.
@@ -55,11 +55,30 @@ pub(crate) fn heartbeat(name: &str, changes: &[&str]) -> String {
     format!(r#"{{"id":"{id}","alias":"{alias}","poll_interval":{every},{topics},{patience}}}"#)
 }
 
+/// An order of an operator: `poll`, `pause`, `resume`, `every <milliseconds>`, `every own`, JSON,
+/// or `add <milliseconds>` with the topics of [`heartbeat`].
+pub(crate) fn order(name: &str, words: &[&str], now: Now) -> Given {
+    let id = sensor(name);
+    let json = match words {
+        ["add", every] => format!(
+            r#"{{"order":"add","alias":"{name}","id":"{id}","poll_interval":{every},
+                "poll_topic":"sim/poll/{name}","read_topic":"sim/read/{name}"}}"#
+        ),
+        ["every", "own"] => r#"{"order":"interval","poll_interval":null}"#.to_owned(),
+        ["every", millis] => format!(r#"{{"order":"interval","poll_interval":{millis}}}"#),
+        [json] if json.starts_with('{') => (*json).to_owned(),
+        [what] => format!(r#"{{"order":"{what}"}}"#),
+        _ => panic!("`{words:?}` is not an order"),
+    };
+    let order: SensorOrder = serde_json::from_str(&json).unwrap();
+    Given { order, by: "root".to_owned(), at: now.wall, reason: "a test".to_owned() }
+}
+
 /// Plays `script`, one input per line, and returns one line for each action with its time. The last
 /// line has the counters that are not zero.
 ///
 /// A line is `<milliseconds> <input>`: `beat a [key=value ...]`, `answer a <payload>`, `gone a`,
-/// `order a <json>`, `down`, `up`, `full`, `room`, `stop` or `end`. The poller is woken when it
+/// `order a <order>`, `down`, `up`, `full`, `room`, `stop` or `end`. The poller is woken when it
 /// asks for it. If the line begins with `!`, the driver slept until this time.
 ///
 /// The site has room for three sensors.
@@ -105,11 +124,10 @@ fn feed(poller: &mut Poller, input: &str, now: Now) -> Option<String> {
         }
         ["answer", name, payload] => poller.handle_answer(sensor(name), payload.as_bytes(), now),
         ["gone", name] => poller.handle_disconnect(sensor(name), now),
-        ["order", name, order] => {
-            let order = serde_json::from_str(order).expect("an order");
-            let (by, reason) = (String::from("ada"), String::from("a test"));
-            let given = Given { order, by, at: now.wall, reason };
-            return poller.handle_order(sensor(name), &given, now).err().map(|e| e.to_string());
+        ["order", name, words @ ..] => {
+            let given = order(name, words, now);
+            let refused = poller.handle_order(sensor(name), &given, now).err();
+            return refused.map(|refused| refused.to_string());
         }
         ["down"] => poller.handle_bus(Bus::Down, now),
         ["up"] => poller.handle_bus(Bus::Up, now),

@@ -8,7 +8,7 @@ use model::{SensorId, Timestamp};
 
 use crate::{
     cli::order_arguments::{Actor, OrderArguments},
-    sensor::fleet::FleetOrder,
+    sensor::{fleet::FleetOrder, polls::PollsOrder},
 };
 
 #[derive(Args, Debug)]
@@ -53,6 +53,17 @@ pub(crate) enum SensorOrder {
     Refused,
     #[command(flatten)]
     Fleet(FleetOrder),
+    /// List the sensors that the site polls: how often, and which are paused.
+    Polls {
+        /// Sensors on a page.
+        #[arg(long, value_name = "COUNT", default_value_t = 100)]
+        limit: usize,
+        /// Begin after this sensor, as the page before ends with it.
+        #[arg(long, value_name = "ID")]
+        after: Option<SensorId>,
+    },
+    #[command(flatten)]
+    Poll(PollsOrder),
 }
 
 #[derive(Args, Debug)]

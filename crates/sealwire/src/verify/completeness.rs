@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use model::{
     Envelope, SensorId,
-    completeness::{Account, Break, Completeness, Gap, Listed, PollsAt},
+    completeness::{Account, Break, Completeness, Gap, Listed, Pause, PollsAt},
     gap::SequenceBreak,
 };
 
@@ -81,6 +81,12 @@ pub(super) fn report(checked: &Completeness) -> Result<()> {
              interval, so nothing says how many readings there should be"
         ));
     }
+    list(checked, Account::pauses, |Pause { from, to }| match to {
+        Some(to) => {
+            format!("NOT ASKED from leaf {from} to leaf {to}: its polls were paused by order")
+        }
+        None => format!("NOT ASKED since leaf {from}: its polls are paused by order"),
+    });
     let unasked = sum(Account::not_asked);
     if unasked > 0 {
         output::line(&format!(

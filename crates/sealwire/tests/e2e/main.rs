@@ -26,6 +26,7 @@ mod off_loopback;
 mod orders;
 mod page;
 mod pangea;
+mod polling_service;
 mod pushed;
 mod readings;
 mod refusal;

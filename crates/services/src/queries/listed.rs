@@ -4,6 +4,7 @@ use index::{Described, SeriesReading};
 use model::{
     Channel, Given, SensorState, Timestamp,
     channel::{InRange, Kind},
+    polling::OrderedInterval,
     reading::number_of,
 };
 use serde::Serialize;
@@ -22,6 +23,8 @@ pub(super) struct Sensor<'a> {
     not_judged: bool,
     /// Between two polls, or two reports if a rule declares that.
     poll_interval_ms: Option<u64>,
+    /// Whether its polls are paused by order.
+    paused: bool,
     /// The orders that are in force about it.
     orders: Vec<&'a Given>,
     /// Since when several devices have its id and none of them counts as the sensor.
@@ -99,7 +102,9 @@ impl<'a> Sensor<'a> {
         let described = &status.described;
         let (poll_interval_ms, unit, range, rule) = match described {
             Described::Polled(heartbeat) => {
-                (Some(heartbeat.poll_interval_ms), &heartbeat.unit, heartbeat.range, None)
+                let ordered = status.in_force.poll_interval().map(OrderedInterval::as_millis);
+                let interval = ordered.unwrap_or(heartbeat.poll_interval_ms);
+                (Some(interval), &heartbeat.unit, heartbeat.range, None)
             }
             Described::Pushed(series) => {
                 (series.interval_ms, &series.unit, None, Some(series.rule.as_str()))
@@ -114,6 +119,7 @@ impl<'a> Sensor<'a> {
             out_of_range: status.standing.out_of_range,
             not_judged: status.standing.not_judged,
             poll_interval_ms,
+            paused: status.in_force.paused().is_some(),
             orders: status.in_force.orders(now).collect(),
             doubled: status.in_force.doubled,
             rule,

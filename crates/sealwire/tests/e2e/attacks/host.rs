@@ -73,7 +73,7 @@ fn a_host_mounts_no_folder_but_its_own() {
     runtime.block_on(async {
         let authority = Authority::new().unwrap();
         let (nats, http) = (free_address(), free_address());
-        let traffic = Traffic { of_components: &[derive::SUBJECT], of_site: &[] };
+        let traffic = Traffic { of_components: &[derive::SUBJECT], of_site: &[], of_service: &[] };
         let (hosts, wash) = (home.join("hosts"), home.join("wash"));
         let server =
             ForHosts { name: "site", nats, folder: &hosts, authority: &authority, traffic };

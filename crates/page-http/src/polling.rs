@@ -1,0 +1,62 @@
+//! The Polling interface over HTTP. The site itself answers it, because components get no tokens.
+//!
+//! An order needs an API token that may operate, on loopback too: the log names who gave it. Where
+//! other machines reach the port, the [entrance](crate::Entrance) has admitted the caller before.
+
+use access::{Caller, bearer};
+use axum::{
+    Extension, Router,
+    extract::{Path, Request, State},
+    http::{Method, StatusCode, header},
+    response::{IntoResponse as _, Response},
+    routing::any,
+};
+use http_server::problem;
+use orders::{
+    Operator,
+    polling::{Endpoint, Refusal},
+};
+
+use crate::page_port::taken;
+
+/// The routes of the Polling interface.
+pub fn polling(operator: Operator) -> Router {
+    Router::new().route("/api/polling/{endpoint}", any(order)).with_state(operator)
+}
+
+async fn order(
+    State(operator): State<Operator>,
+    Path(name): Path<String>,
+    caller: Option<Extension<Caller>>,
+    request: Request,
+) -> Response {
+    let Some(endpoint) = Endpoint::of_name(&name) else {
+        let names = Endpoint::ALL.map(Endpoint::name).join(", ");
+        let words = format!("there is no such order; /api/polling has {names}");
+        return problem(StatusCode::NOT_FOUND, &words);
+    };
+    if request.method() != Method::POST {
+        let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "an order is sent with POST");
+        answer.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("POST"));
+        return answer;
+    }
+    let (head, body) = match taken(request).await {
+        Ok(taken) => taken,
+        Err(refusal) => return refusal,
+    };
+    let done = match &caller {
+        Some(Extension(caller)) => operator.request_of(endpoint, &caller.token, &body).await,
+        None => operator.request(endpoint, bearer(&head.headers), &body).await,
+    };
+    match done {
+        Ok(json) => {
+            let headers =
+                [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+            (headers, json).into_response()
+        }
+        Err(Refusal { code, words }) => {
+            let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            problem(status, &words)
+        }
+    }
+}
