@@ -40,7 +40,7 @@ fn devices_are_polled_wherever_their_topics_are_and_judged_by_what_they_wrote() 
     let mut beat = heartbeat(id, "Odd", 500);
     beat["range"] = json!([0, 50]);
     beat["unit"] = json!("°C");
-    let answers = ["1e400", "25", r#"{"value":77,"unit":"°F","time":1795460483}"#, "26"];
+    let answers = ["1e400", "25", r#"{"value":77,"unit":"°F","uptime":"long"}"#, "26"];
     let odd = Device::start(&site, beat, move |number| {
         let place = usize::try_from(number).unwrap() % answers.len();
         answers[place].to_owned()
