@@ -112,7 +112,7 @@ impl Exchange {
             unanswered: None,
             slow: false,
             held_back_until: None,
-            seconds: SecondAnswers { heard, dropped_in: None },
+            seconds: SecondAnswers { heard, poll: None, dropped_in: None },
             contradictions: Contradictions::NONE,
         }
     }
@@ -164,6 +164,7 @@ impl Exchange {
     pub(crate) fn begin(&mut self, poll: u64, interval: Duration, now: Instant) {
         self.forget_stale(now);
         self.contradictions.begin();
+        self.seconds.poll = Some(poll);
         // Not longer than the interval, so that a silent sensor with a short interval shows as
         // silent at once.
         let timeout = self.patience.answer_timeout.min(interval);
@@ -239,7 +240,7 @@ impl Exchange {
         let at = now.monotonic;
         match core::mem::replace(&mut self.state, State::Free) {
             State::InFlight { sent, deadline, retries, is_to_repeat } => {
-                if self.seconds.drops(&outcome, sent.poll) {
+                if self.seconds.drops(&outcome) {
                     count(&mut counters.duplicates);
                     self.state = State::InFlight { sent, deadline, retries, is_to_repeat };
                     return None;
@@ -260,7 +261,7 @@ impl Exchange {
                 Some(Ended { poll: sent.poll, outcome, at: now.wall })
             }
             State::Held { sent, outcome: held, arrived, until } => {
-                if self.seconds.drops(&outcome, sent.poll) {
+                if self.seconds.drops(&outcome) {
                     count(&mut counters.duplicates);
                     self.state = State::Held { sent, outcome: held, arrived, until };
                     return None;
@@ -272,15 +273,22 @@ impl Exchange {
                 self.take_late(2, at, counters);
                 Some(Ended { poll: sent.poll, outcome: Outcome::CommError, at: now.wall })
             }
-            State::Overdue { .. } => {
-                self.seconds.hear(&outcome);
-                self.take_late(1, at, counters);
+            State::Overdue { until, heard } => {
+                if self.seconds.drops(&outcome) {
+                    count(&mut counters.duplicates);
+                    self.state = State::Overdue { until, heard };
+                } else {
+                    self.take_late(1, at, counters);
+                }
                 None
             }
             State::Free => {
                 self.forget_stale(at);
-                self.seconds.hear(&outcome);
+                let is_second = self.seconds.drops(&outcome);
                 match self.unanswered {
+                    Some(Unanswered { are_repeats: false, .. }) if is_second => {
+                        count(&mut counters.duplicates);
+                    }
                     Some(Unanswered { are_repeats: false, .. }) => {
                         self.slow = true;
                         self.take_late(1, at, counters);
@@ -433,17 +441,20 @@ impl Contradictions {
 struct SecondAnswers {
     /// The sensor's number in its newest answer, late answers included.
     heard: Option<u64>,
-    /// The poll during which the same number came again. If it also comes during the next poll, the
+    /// The newest poll.
+    poll: Option<u64>,
+    /// The poll since which the same number came again. If it also comes after the next poll, the
     /// sensor does not count, and its answers are accepted.
     dropped_in: Option<u64>,
 }
 
 impl SecondAnswers {
-    /// Whether this answer, during `poll`, is a second answer to the poll before.
-    fn drops(&mut self, outcome: &Outcome, poll: u64) -> bool {
+    /// Whether this answer is a second answer to a poll before the newest, or to that one.
+    fn drops(&mut self, outcome: &Outcome) -> bool {
         let Some(number) = number(outcome) else { return false };
-        if self.heard == Some(number) && self.dropped_in.is_none_or(|before| before == poll) {
-            self.dropped_in = Some(poll);
+        let is_first_time = self.dropped_in.is_none() || self.dropped_in == self.poll;
+        if self.heard == Some(number) && is_first_time {
+            self.dropped_in = self.poll;
             return true;
         }
         self.hear(outcome);

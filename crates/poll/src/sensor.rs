@@ -291,7 +291,9 @@ impl Sensor {
         self.expire_poll(now, outbox);
         self.expire_heartbeat(now, site, outbox);
         self.numbers.seal_due(&self.heartbeat, now, outbox);
-        if site.bus == Bus::Up
+        // The topics of a sensor that is gone may be another's by now.
+        if matches!(self.presence, Presence::Online { .. })
+            && site.bus == Bus::Up
             && site.has_room
             && let Some(poll) = self.exchange.repeat(now.monotonic)
         {

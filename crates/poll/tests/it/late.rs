@@ -160,6 +160,18 @@ proptest! {
 }
 
 #[test]
+fn a_second_answer_is_not_taken_for_the_late_one_of_the_next_poll() {
+    // The sensor counts. It answers its first two polls after their deadlines, and its first one
+    // twice: the second time when its second poll has just failed.
+    let manners = [
+        Manner { delay: Some(96), again: Some(59) },
+        Manner { delay: Some(101), again: None },
+        Manner { delay: None, again: None },
+    ];
+    check(&sealed(55, &[(0, 100)], &manners, true)).unwrap();
+}
+
+#[test]
 fn a_sensor_slower_than_its_timeout_has_no_value_and_every_poll_is_accounted_for() {
     let trace = run(&[
         "0 beat a every=600",

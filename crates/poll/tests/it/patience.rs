@@ -59,6 +59,15 @@ fn a_poll_is_repeated_under_its_number_before_it_ends() {
 }
 
 #[test]
+fn a_poll_of_a_sensor_that_is_gone_is_not_repeated() {
+    let trace = polls(&["0 beat a retries=2", "100 gone a", "1600 end"]);
+    assert_eq!(
+        trace,
+        ["0 poll a", "100 a SENSOR_DISCONNECTED", "1500 a COMM_ERROR N/A", "polls=1 timeouts=1",]
+    );
+}
+
+#[test]
 fn repetitions_fit_between_two_polls() {
     let trace = polls(&["0 beat a every=1200 retries=5 timeout=500", "1199 end"]);
     assert_eq!(
