@@ -34,7 +34,10 @@ impl Orders {
 
     /// Replaces what is in force of a sensor.
     pub(crate) fn set(&mut self, sensor: SensorId, in_force: InForce) {
-        self.devices.retain(|_device, place| *place != sensor);
+        let former = self.of(sensor).and_then(InForce::device);
+        if let Some(former) = former.filter(|former| self.place_of(*former) == Some(sensor)) {
+            self.devices.remove(&former);
+        }
         self.devices.extend(in_force.device().map(|device| (device, sensor)));
         let is_paused = in_force.paused().is_some();
         let before = if in_force.is_nothing() {
