@@ -71,9 +71,7 @@ impl Exposition {
                 dropped,
             ),
         ] {
-            let counter = IntCounter::new(name, help).expect("a name of Prometheus'");
-            counter.inc_by(value);
-            self.add(&counter);
+            self.counter(name, help, value);
         }
         for (name, help, value) in [
             (
@@ -89,9 +87,7 @@ impl Exposition {
             ),
             ("sealwire_sensors_paused", "Sensors whose polls are paused by order.", paused.into()),
         ] {
-            let gauge = Gauge::new(name, help).expect("a name of Prometheus'");
-            gauge.set(value);
-            self.add(&gauge);
+            self.gauge(name, help, value);
         }
     }
 
@@ -120,9 +116,7 @@ impl Exposition {
                 missing,
             ),
         ] {
-            let counter = IntCounter::new(name, help).expect("a name of Prometheus'");
-            counter.inc_by(value);
-            self.add(&counter);
+            self.counter(name, help, value);
         }
     }
 
@@ -136,9 +130,7 @@ impl Exposition {
                 passed_over,
             ),
         ] {
-            let gauge = Gauge::new(name, help).expect("a name of Prometheus'");
-            gauge.set(value as f64);
-            self.add(&gauge);
+            self.gauge(name, help, value as f64);
         }
     }
 
@@ -182,13 +174,11 @@ impl Exposition {
 
     /// What is known of the machine's clock.
     pub(crate) fn clock(&mut self, quality: &Quality) {
-        let steps = IntCounter::new(
+        self.counter(
             "sealwire_clock_steps_total",
             "Times that the machine's clock was set.",
-        )
-        .expect("a name of Prometheus'");
-        steps.inc_by(quality.steps);
-        self.add(&steps);
+            quality.steps,
+        );
         let yes_or_no = |yes: bool| f64::from(u8::from(yes));
         for (name, help, value) in [
             (
@@ -207,10 +197,8 @@ impl Exposition {
                 quality.offset_ms.map(|millis| millis / 1_000.0),
             ),
         ] {
-            let gauge = Gauge::new(name, help).expect("a name of Prometheus'");
             if let Some(value) = value {
-                gauge.set(value);
-                self.add(&gauge);
+                self.gauge(name, help, value);
             }
         }
     }
@@ -229,10 +217,20 @@ impl Exposition {
                 f64::from(u8::from(health.failure.is_some())),
             ),
         ] {
-            let gauge = Gauge::new(name, help).expect("a name of Prometheus'");
-            gauge.set(value);
-            self.add(&gauge);
+            self.gauge(name, help, value);
         }
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        let counter = IntCounter::new(name, help).expect("a name of Prometheus'");
+        counter.inc_by(value);
+        self.add(&counter);
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: f64) {
+        let gauge = Gauge::new(name, help).expect("a name of Prometheus'");
+        gauge.set(value);
+        self.add(&gauge);
     }
 
     fn add(&mut self, collector: &impl Collector) {
