@@ -17,10 +17,10 @@ use futures::{
     stream::{SelectAll, select_all},
 };
 use model::query::QueryError;
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
-use work::Service;
+use work::{Room, Service};
 
 use crate::queries::Logs;
 
@@ -97,14 +97,10 @@ impl PollingService {
     where
         S: futures::Stream<Item = Named> + Unpin,
     {
-        let room = Arc::new(Semaphore::new(CONCURRENT_MAX));
+        let room = Room::of(CONCURRENT_MAX);
         let mut answering = JoinSet::new();
         loop {
-            let next = async {
-                let permit =
-                    Arc::clone(&room).acquire_owned().await.expect("nobody closes the semaphore");
-                (permit, requests.next().await)
-            };
+            let next = async { (room.place().await, requests.next().await) };
             let next = shutdown.run_until_cancelled(next).await;
             let Some((permit, Some((name, request)))) = next else { return };
             let (give, logs) = (Arc::clone(&self.give), self.logs.clone());

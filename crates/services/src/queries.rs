@@ -32,12 +32,12 @@ use poll::Counters;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{OwnedSemaphorePermit, watch},
     task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
-use work::Service;
+use work::{Room, Service};
 
 use crate::{
     cosigning::{WatchWitnessed, witnessed_leaves},
@@ -116,14 +116,10 @@ impl Service for Queries {
     async fn run(self, shutdown: CancellationToken) -> Result<(), async_nats::SubscribeError> {
         let Self { client, logs } = self;
         let mut questions = client.subscribe(query::SUBJECT).await?;
-        let room = Arc::new(Semaphore::new(CONCURRENT_MAX));
+        let room = Room::of(CONCURRENT_MAX);
         let mut answering = JoinSet::new();
         loop {
-            let next = async {
-                let permit =
-                    Arc::clone(&room).acquire_owned().await.expect("nobody closes the semaphore");
-                (permit, questions.next().await)
-            };
+            let next = async { (room.place().await, questions.next().await) };
             let Some((permit, Some(question))) = shutdown.run_until_cancelled(next).await else {
                 return Ok(());
             };
@@ -613,8 +609,7 @@ mod tests {
         let (other, other_writer) = log_with(folder.path(), "other").await;
         let ids = [own.ledger.log_id(), other.ledger.log_id()];
         let logs = Logs::new(own, [other]);
-        let room = Arc::new(Semaphore::new(1));
-        let place = Arc::new(room.acquire_owned().await.unwrap());
+        let place = Arc::new(Room::of(1).place().await);
         let ask = async |log, question, body: Value| -> Result<Value, String> {
             let address = Address::Log { log, question };
             let (subject, body) = (address.to_string(), body.to_string());
@@ -666,7 +661,7 @@ mod tests {
         let (mut reports, progress) = progress();
         log.progress = progress;
         let log = Arc::new(log);
-        let place = Arc::new(Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap());
+        let place = Arc::new(Room::of(1).place().await);
         let readings = br#"{"sensor":"a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3","limit":1}"#.as_slice();
         let questions = [
             (Question::Search, b"{}".as_slice()),
@@ -712,7 +707,7 @@ mod tests {
         log.ledger.append(Batch::of(events)).await.unwrap();
         indexing::catch_up(&folder.path().join("own.sqlite"), &log.ledger).unwrap();
         let log = Arc::new(log);
-        let place = Arc::new(Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap());
+        let place = Arc::new(Room::of(1).place().await);
         let ask = async |question, body: Value| -> Result<Value, String> {
             match Arc::clone(&log).reply(question, body.to_string().as_bytes(), &place).await {
                 Ok(answer) => Ok(serde_json::from_str(answer.get()).unwrap()),
