@@ -32,7 +32,7 @@ async function verified({ hash, path, lies, row }) {
   });
   await page.route(path, async (route) => {
     const response = await route.fetch();
-    await route.fulfill({ response, json: await lies(await response.json(), new URL(route.request().url())) });
+    await route.fulfill({ response, json: await lies(await response.json(), new URL(route.request().url()), page) });
   });
   await page.goto(`${url}/${hash}`);
   await page.locator(`${row} [data-verify]`).last().click();
@@ -69,7 +69,13 @@ async function readings(own, other) {
   await expect("failed", "no unit", each(({ unit: _, ...reading }) => reading));
   await expect("failed", "another time", each((reading) => ({ ...reading, timestamp: reading.timestamp.replace(/\dZ$/, (end) => `${(Number(end[0]) + 1) % 10}Z`) })));
   await expect("failed", "an answer where there was none", each((reading) => ({ ...reading, status: "COMM_ERROR", value: "N/A" })));
-  const renamed = (answer) => ({ ...answer, sensors: answer.sensors.map((sensor) => (sensor.id === own.id ? { ...sensor, alias: other.alias, location: other.location } : sensor)) });
+  // The name comes last. Until then no reading can be verified, because Verify compares the name.
+  const renamed = async (answer, _asked, page) => {
+    await page.waitForFunction(() => Number(document.querySelector(".plot")?.dataset.values) > 0);
+    assert.equal(await page.locator("[data-verify]").count(), 0, "a reading is shown before the sensor's name");
+    return named(answer);
+  };
+  const named = (answer) => ({ ...answer, sensors: answer.sensors.map((sensor) => (sensor.id === own.id ? { ...sensor, alias: other.alias, location: other.location } : sensor)) });
   await expect("renamed", "a sensor under another name is not called unchanged", { ...table(renamed), path: /\/sensors\?/, row: "tr[data-leaf]:not(:has(.mark))" });
 }
 

@@ -53,6 +53,8 @@ export class SensorList {
   #seen: Span = { first: 0, end: WHOLE_MAX };
   /** The sensor of a view of its own. */
   #opened: string | null = null;
+  /** The last such sensor about which the site has answered, whether it knows the sensor or not. */
+  #answered = $state<string | null>(null);
   #is_listed = false;
   #is_stale = false;
   /** Answers to earlier questions than this one are out of date. */
@@ -75,6 +77,14 @@ export class SensorList {
   sensor(id: string): Sensor | undefined {
     void this.#changes;
     return this.#by_id.get(id);
+  }
+
+  /**
+   * Whether the page knows what it shows of the sensor of a view of its own: its name, or that it
+   * has none.
+   */
+  isAnswered(id: string): boolean {
+    return this.#answered === id || this.sensor(id) !== undefined;
   }
 
   /** Number of a sensor's row; null if the page does not hold it. */
@@ -138,6 +148,7 @@ export class SensorList {
     [this.totals, this.locations, this.found, this.active] = [null, [], 0, null];
     this.#blocks = new Map();
     this.#by_id = new Map();
+    this.#answered = null;
     this.#seen = { first: 0, end: WHOLE_MAX };
     this.#changes += 1;
   }
@@ -207,7 +218,9 @@ export class SensorList {
     try {
       const { sensors } = await fetchSensors(this.#log(), { id });
       const answer = sensors.find((sensor) => sensor.id === id);
-      if (answer === undefined || id !== this.#opened) return;
+      if (id !== this.#opened) return;
+      this.#answered = id;
+      if (answer === undefined) return;
       this.#by_id.set(id, this.#moved(answer, this.#by_id));
       this.#changes += 1;
     } catch (error) {
