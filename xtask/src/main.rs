@@ -12,6 +12,7 @@ mod oldest_rust;
 mod python;
 mod shell;
 mod soak;
+mod strangers;
 mod test;
 mod tidy;
 mod tools;

@@ -2,27 +2,32 @@
 //!
 //! The end-to-end tests come last, so that the run ends with cargo's own summary of them.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::{
     book, build, check, debian, python,
-    shell::{self, cargo, command, root, run, say, target},
-    soak,
+    shell::{cargo, command, root, run, say, target},
+    soak, strangers,
 };
 
-/// Python packages of the tests: independent clients of NATS and MQTT, Pangea's SDK, and a tool
-/// that checks a server against an OpenAPI document.
-const PYTHON_PACKAGES: [&str; 4] =
-    ["nats-py==2.16.0", "paho-mqtt==2.1.0", "pangea-sdk==6.13.0", "schemathesis==4.32.5"];
+/// Python packages of the tests: independent clients of NATS (with the keys of its own that a
+/// device shows) and MQTT, Pangea's SDK, and a tool that checks a server against an OpenAPI
+/// document.
+const PYTHON_PACKAGES: [&str; 5] = [
+    "nats-py==2.16.0",
+    "nkeys==0.2.1",
+    "paho-mqtt==2.1.0",
+    "pangea-sdk==6.13.0",
+    "schemathesis==4.32.5",
+];
 /// Folder of the test with Pangea's Node SDK.
 const NODE_SDK: &str = "crates/sealwire/tests/e2e/pangea/node";
+/// Folder of the device that runs under MicroPython.
+const MICROPYTHON: &str = "crates/sealwire/tests/e2e/off_loopback/micropython";
 /// Paths at which the page's browser tests look for Chromium, unless CHROMIUM names it.
 const CHROMIUM: &str = "/usr/bin/chromium";
-
-/// Path of promtool, Prometheus' own check of metrics, unless PROMTOOL names it.
-const PROMTOOL: &str = "/usr/bin/promtool";
 
 /// Builds everything and runs every check and test.
 pub(crate) fn all() -> Result<()> {
@@ -30,8 +35,9 @@ pub(crate) fn all() -> Result<()> {
     book::build()?;
     let python = python()?;
     build::install_npm_packages(NODE_SDK)?;
+    build::install_npm_packages(MICROPYTHON)?;
     let chromium = chromium()?;
-    let promtool = promtool()?;
+    let strangers = strangers::variables()?;
     build::all(build::Profile::Dev)?;
     let web = root().join("web");
     build::install_page_tools()?;
@@ -63,7 +69,7 @@ pub(crate) fn all() -> Result<()> {
         .args(["test", "--locked", "--package", "sealwire", "--test", "e2e"])
         .env("SEALWIRE_TEST_PYTHON", python)
         .env("CHROMIUM", chromium)
-        .envs(promtool.map(|promtool| ("PROMTOOL", promtool)));
+        .envs(strangers);
     run("end-to-end tests", &mut end_to_end)
 }
 
@@ -79,7 +85,7 @@ fn chromium() -> Result<PathBuf> {
     if named.exists() {
         return Ok(named);
     }
-    if !debian::install("chromium")? {
+    if !debian::install(&["chromium"])? {
         bail!(
             "there is no Chromium at {}: install it (on Debian `sudo apt-get install chromium`), or name it in CHROMIUM",
             named.display()
@@ -89,32 +95,6 @@ fn chromium() -> Result<PathBuf> {
         bail!("the package chromium brought no {}: name the program in CHROMIUM", named.display());
     }
     Ok(named)
-}
-
-/// Path of promtool. If it is missing and the system has Debian packages, it is unpacked from one
-/// of them: 19 MB, without installing the package's server, which would start by itself. On other
-/// systems, the test that needs promtool reports that it is skipped.
-fn promtool() -> Result<Option<PathBuf>> {
-    let named = std::env::var_os("PROMTOOL").map_or_else(|| PathBuf::from(PROMTOOL), PathBuf::from);
-    if named.exists() {
-        return Ok(Some(named));
-    }
-    let folder = target().join("promtool");
-    let unpacked = folder.join("usr/bin/promtool");
-    if unpacked.exists() {
-        return Ok(Some(unpacked));
-    }
-    let known = || shell::output("apt-cache", &["show", "prometheus"]);
-    if known().is_none_or(|package| package.is_empty()) {
-        return Ok(None);
-    }
-    fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    let fetch = ["download", "--quiet=2", "prometheus"];
-    run("fetching promtool", command("apt-get").current_dir(&folder).args(fetch))?;
-    let unpack = "dpkg-deb --fsys-tarfile prometheus_*.deb | tar --extract ./usr/bin/promtool";
-    run("unpacking promtool", command("sh").current_dir(&folder).args(["-ec", unpack]))?;
-    Ok(Some(unpacked))
 }
 
 /// Runs a release build of a site and prints the figures of docs/performance.md.

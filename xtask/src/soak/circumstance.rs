@@ -60,7 +60,7 @@ pub(super) fn all_here() -> Result<Vec<Kind>> {
 fn has_strace() -> Result<bool> {
     let traces = || output("strace", &["-f", "-qq", "-o", "/dev/null", "true"]).is_some();
     if !traces() && output("strace", &["--version"]).is_none() {
-        debian::install("strace")?;
+        debian::install(&["strace"])?;
     }
     let is_there = traces();
     if !is_there {

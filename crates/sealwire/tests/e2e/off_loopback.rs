@@ -2,6 +2,7 @@
 //! the system's own `curl`, `openssl` and Python as its clients.
 
 mod devices;
+mod strangers;
 
 use std::{
     io::{BufRead as _, BufReader},

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsStr,
     fs,
     path::Path,
     process::{Command, Output},
@@ -237,4 +238,65 @@ fn a_service_that_nats_tools_find_polls_by_order_and_the_log_says_who() {
     let (code, _, said) =
         sealwire(&["sensor", "--data-dir", data_dir.to_str().unwrap(), "poll", &id]);
     assert!(code == Some(1) && said.contains("only a running site"), "{said}");
+}
+
+/// A command of NATS' own tools, with what the operator's file `env` sets.
+#[track_caller]
+fn nats(cli: &OsStr, site: &Site, words: &[&str]) -> String {
+    let mut command = Command::new(cli);
+    // Whatever this account has chosen for itself does not count.
+    let home = site.data_dir().with_file_name("home");
+    command.args(words).arg("--timeout=60s").envs(variables(site));
+    let output = command.env("HOME", &home).env("XDG_CONFIG_HOME", &home).output().unwrap();
+    assert!(output.status.success(), "{words:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn nats_own_tools_list_the_service_and_give_each_order() {
+    let Some(cli) = std::env::var_os("NATS_CLI") else {
+        eprintln!("skipped: NATS_CLI names no `nats`; `cargo xtask test` builds it where Go is");
+        return;
+    };
+    let mut site = Site::start(&["--simulate", "1"]);
+    Follower::start(&site).wait_for_more("SENSOR_READING", 1);
+    let id = site.sensors()[0]["id"].as_str().unwrap().to_owned();
+    let authorization = format!("Authorization:Bearer {}", token(&site, "ops", "operate"));
+
+    let listed = nats(&cli, &site, &["micro", "ls", "--json"]);
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed[0]["name"], "polling", "{listed}");
+    let info = nats(&cli, &site, &["micro", "info", "polling"]);
+    for order in ["add", "interval", "list", "pause", "poll", "resume"] {
+        assert!(info.contains(&format!("sealwire.polling.{order}")), "{info}");
+    }
+    // Each answer is one line of JSON, without an error.
+    let ask = |order: &str, request: Value| -> Value {
+        let (subject, request) = (format!("sealwire.polling.{order}"), request.to_string());
+        let words =
+            ["request", "--raw", "--no-templates", "-H", &authorization, &subject, &request];
+        serde_json::from_str(&nats(&cli, &site, &words)).unwrap()
+    };
+    assert_eq!(ask("list", json!({}))["sensors"][0]["id"], id.as_str());
+    let why = |more: Value| {
+        let mut request = json!({ "sensor": id, "reason": "a test" });
+        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        request
+    };
+    ask("pause", why(json!({})));
+    assert_eq!(sensor(&site, &id)["paused"], true);
+    assert_eq!(ask("poll", why(json!({})))["status"], "SUCCESS");
+    ask("interval", why(json!({ "poll_interval": 60_000 })));
+    assert_eq!(sensor(&site, &id)["poll_interval_ms"], 60_000);
+    ask("resume", why(json!({})));
+    assert_eq!(sensor(&site, &id)["paused"], false);
+    let pump = json!({
+        "alias": "Pump 7", "id": ADDED, "poll_interval": 200, "poll_topic": "pump/7/poll",
+        "read_topic": "pump/7/read",
+    });
+    ask("add", json!({ "sensor": pump, "reason": "a test" }));
+    assert_eq!(sensor(&site, ADDED)["state"], "expected");
+    let stats = nats(&cli, &site, &["micro", "stats", "polling"]);
+    assert!(stats.contains("polling"), "{stats}");
+    site.stop();
 }

@@ -58,7 +58,7 @@ fn device(elsewhere: &Elsewhere, site: &Site, protocol: &str, file: &Path, ca: &
 }
 
 /// Waits for a reading of this sensor after a leaf, and returns its leaf.
-fn is_read_after(site: &Site, alias: &str, leaf: u64) -> u64 {
+pub(super) fn is_read_after(site: &Site, alias: &str, leaf: u64) -> u64 {
     until(&format!("{alias} is read after leaf {leaf}"), || {
         let is_it = |event: &&serde_json::Value| {
             let of = &event["envelope"]["event"];

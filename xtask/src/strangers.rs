@@ -1,0 +1,98 @@
+//! Programs of other makers that the end-to-end tests meet: Prometheus' promtool, mosquitto and
+//! tshark from Debian's packages, and NATS' own command line, which Go builds.
+//!
+//! What a system cannot have is left out here. The tests that need it report that they are skipped.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    debian,
+    shell::{command, output, root, run, say, target},
+};
+
+/// Packages whose programs the tests look for in PATH. None of them starts a service.
+const PACKAGES: [&str; 2] = ["mosquitto-clients", "tshark"];
+/// Programs of these packages.
+const PROGRAMS: [&str; 2] = ["/usr/bin/mosquitto_sub", "/usr/bin/tshark"];
+/// Folder that pins NATS' command line.
+const NATS_CLI: &str = "crates/sealwire/tests/e2e/natscli";
+
+/// The paths of those that are not in PATH, as the variables in which the tests look for them.
+pub(crate) fn variables() -> Result<Vec<(&'static str, PathBuf)>> {
+    if !PROGRAMS.iter().all(|program| Path::new(program).exists()) {
+        debian::install(&PACKAGES)?;
+    }
+    let mut variables = Vec::new();
+    for (name, found) in [
+        ("PROMTOOL", promtool as fn() -> Result<Option<PathBuf>>),
+        ("MOSQUITTO", mosquitto),
+        ("NATS_CLI", nats_cli),
+    ] {
+        let named = std::env::var_os(name).map(PathBuf::from).filter(|path| path.exists());
+        let path = named.map_or_else(found, |path| Ok(Some(path)))?;
+        variables.extend(path.map(|path| (name, path)));
+    }
+    Ok(variables)
+}
+
+/// Prometheus' own check of metrics: 19 MB.
+fn promtool() -> Result<Option<PathBuf>> {
+    let installed = PathBuf::from("/usr/bin/promtool");
+    if installed.exists() {
+        return Ok(Some(installed));
+    }
+    debian::unpack("prometheus", "usr/bin/promtool")
+}
+
+/// The broker.
+fn mosquitto() -> Result<Option<PathBuf>> {
+    let installed = PathBuf::from("/usr/sbin/mosquitto");
+    if installed.exists() {
+        return Ok(Some(installed));
+    }
+    let unpacked = debian::unpack("mosquitto", "usr/sbin/mosquitto")?;
+    // It ends with an error after its help, but without its libraries it says nothing.
+    let starts = |program: &PathBuf| {
+        let help = command(&program.to_string_lossy()).arg("-h").output();
+        help.is_ok_and(|help| !help.stdout.is_empty())
+    };
+    if unpacked.as_ref().is_some_and(|program| !starts(program)) {
+        debian::install_dependencies("mosquitto")?;
+    }
+    Ok(unpacked.filter(starts))
+}
+
+/// NATS' command line. Go builds it once for each pinned version, in about a minute.
+fn nats_cli() -> Result<Option<PathBuf>> {
+    let source = root().join(NATS_CLI);
+    let folder = target().join("natscli");
+    let (program, installed) = (folder.join("nats"), folder.join("installed"));
+    let pinned = fs::read_to_string(source.join("go.sum")).context("cannot read go.sum")?;
+    if fs::read_to_string(&installed).is_ok_and(|text| text == pinned) {
+        return Ok(Some(program));
+    }
+    let go = || {
+        let mut go = command("go");
+        go.current_dir(&source).env("GOTOOLCHAIN", "local");
+        go
+    };
+    if output("go", &["version"]).is_none() {
+        return Ok(None);
+    }
+    let fetched = go().args(["mod", "download"]).output().context("cannot start go")?;
+    if !fetched.status.success() {
+        say(&format!("no `nats`: {}", String::from_utf8_lossy(&fetched.stderr).trim()));
+        return Ok(None);
+    }
+    fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let package = "github.com/nats-io/natscli/nats";
+    run("building NATS' command line", go().args(["build", "-o"]).arg(&program).arg(package))?;
+    fs::write(&installed, pinned).context("cannot note what is installed")?;
+    Ok(Some(program))
+}
