@@ -4,13 +4,16 @@
 //! and the channel's name. So blocks, sums and plots need not know of channels. What the log says
 //! of polls without a value is in the sensor's own series alone.
 
-use model::SensorId;
+use std::collections::HashMap;
+
+use model::{InForce, SensorId};
 use rusqlite::Connection;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    calibrated,
     leaves::InSeries,
-    readings::{self, SeriesReading},
+    readings::{self, ChannelReading, SeriesReading},
 };
 
 /// Id under which the readings of a sensor's channel are stored.
@@ -84,16 +87,49 @@ pub(crate) fn forget_empty(connection: &Connection) -> rusqlite::Result<()> {
 pub(crate) fn of_sensor(
     connection: &Connection,
     sensor: i64,
+    in_force: &InForce,
 ) -> rusqlite::Result<Vec<(String, SeriesReading)>> {
     let mut select = connection
         .prepare_cached("SELECT name, series FROM channel WHERE sensor = ?1 ORDER BY name")?;
     let channels = select.query_map([sensor], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut found = Vec::new();
     for (name, series) in channels.collect::<rusqlite::Result<Vec<(String, i64)>>>()? {
-        let newest = readings::newest(connection, series, (i64::MIN, i64::MAX), 1)?;
+        let mut newest = readings::newest(connection, series, (i64::MIN, i64::MAX), 1)?;
+        calibrated::correct(&mut newest, &in_force.calibrations(Some(&name)));
         found.extend(newest.into_iter().next().map(|newest| (name, newest)));
     }
     Ok(found)
+}
+
+/// Adds to consecutive readings of a sensor what each of its channels measured.
+pub(crate) fn attach(
+    connection: &Connection,
+    sensor: i64,
+    readings: &mut [SeriesReading],
+) -> rusqlite::Result<()> {
+    let ends = readings.first().zip(readings.last());
+    let Some((first, last)) =
+        ends.map(|(first, last)| (first.timestamp.unix_micros(), last.timestamp.unix_micros()))
+    else {
+        return Ok(());
+    };
+    let span = (first, last.saturating_add(1));
+    // A channel has no more readings in this span than its sensor.
+    let most = u32::try_from(readings.len()).unwrap_or(u32::MAX);
+    let places: HashMap<u64, usize> = readings.iter().map(|it| it.leaf).zip(0..).collect();
+    let mut select =
+        connection.prepare_cached("SELECT name, series FROM channel WHERE sensor = ?1")?;
+    let channels = select.query_map([sensor], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    for (name, series) in channels.collect::<rusqlite::Result<Vec<(String, i64)>>>()? {
+        let mut of_channel = readings::newest(connection, series, span, most)?;
+        calibrated::correct(&mut of_channel, &calibrated::of_series(connection, series)?);
+        for SeriesReading { leaf, value, calibrated, unit, .. } in of_channel {
+            let place = places.get(&leaf).and_then(|place| readings.get_mut(*place));
+            let Some(reading) = place else { continue };
+            reading.channels.insert(name.clone(), ChannelReading { value, calibrated, unit });
+        }
+    }
+    Ok(())
 }
 
 /// Puts the polls without a value, which are in the series of the sensor `sensor`, among the newest

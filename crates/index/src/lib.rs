@@ -44,6 +44,7 @@
 
 mod batch;
 mod block_reading;
+mod calibrated;
 mod channels;
 mod chunk;
 mod codec;
@@ -84,7 +85,7 @@ pub use indexer::Indexer;
 pub use plot::{Bucket, Series};
 pub use query::{InvalidMoment, InvalidQuery, Page, Query, ResultOrder, Search, Word, moment};
 pub use reader::{Described, ListedSensor, PassedOver, Reader, SensorStatus};
-pub use readings::SeriesReading;
+pub use readings::{ChannelReading, SeriesReading};
 pub use result_id::InvalidResultId;
 pub use schema::{Entry, FoundEntry};
 pub use search::{ReadEvent, SearchError};

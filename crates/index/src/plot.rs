@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use serde::Serialize;
 
 use crate::{
+    calibrated,
     readings::{self, SeriesReading},
     series::{self, Blocks, ROLLUP},
     summary::Summary,
@@ -39,8 +40,9 @@ pub struct Bucket {
     pub start: Timestamp,
     /// Number of readings in the bucket.
     pub readings: u64,
-    /// Number of readings with a number, from which `min`, `max` and `mean` follow. The other
-    /// readings had no answer in time, an invalid one, or a text.
+    /// Number of readings with a number, from which `min`, `max` and `mean` follow, corrected if
+    /// the sensor is calibrated. The other readings had no answer in time, an invalid one, or a
+    /// text.
     pub numbers: u64,
     /// The lowest number; `None` without numbers.
     pub min: Option<f64>,
@@ -96,7 +98,10 @@ pub(crate) fn plot(
     let Some((from, to)) = cut_to_series(connection, sensor, span)? else {
         return Ok(Series::Readings { readings: Vec::new() });
     };
-    let readings = readings::newest(connection, sensor, (from, to), points_max.saturating_add(1))?;
+    let calibrations = calibrated::of_series(connection, sensor)?;
+    let mut readings =
+        readings::newest(connection, sensor, (from, to), points_max.saturating_add(1))?;
+    calibrated::correct(&mut readings, &calibrations);
     if readings.len() <= points_max as usize {
         return Ok(Series::Readings { readings });
     }
@@ -105,25 +110,40 @@ pub(crate) fn plot(
         width = ROLLUP;
     }
     let mut buckets: BTreeMap<i64, Summary> = BTreeMap::new();
-    let mut visit = |at: i64, summary: &Summary| {
-        buckets.entry(at.div_euclid(width)).or_insert(Summary::NOTHING).merge(summary);
-    };
-    let together = |first: i64, last: i64| first.div_euclid(width) == last.div_euclid(width);
-    let whole = (from.div_euclid(ROLLUP) + 1, to.div_euclid(ROLLUP));
-    if width < ROLLUP || whole.0 >= whole.1 {
-        series::summarise(connection, Blocks::Every, sensor, (from, to), together, &mut visit)?;
-    } else {
-        let edges = [(from, whole.0 * ROLLUP), (whole.1 * ROLLUP, to)];
-        for edge in edges {
-            series::summarise(connection, Blocks::Every, sensor, edge, together, &mut visit)?;
-        }
-        rollups(connection, sensor, whole, &mut visit)?;
-        let whole = (whole.0 * ROLLUP, whole.1 * ROLLUP);
-        series::summarise(connection, Blocks::Newest, sensor, whole, together, &mut visit)?;
+    for (part, calibration) in calibrated::parts(&calibrations, (from, to)) {
+        summarise(connection, sensor, part, width, |at, summary| {
+            let corrected = calibration.map(|calibration| summary.corrected(calibration));
+            let bucket = buckets.entry(at.div_euclid(width)).or_insert(Summary::NOTHING);
+            bucket.merge(corrected.as_ref().unwrap_or(summary));
+        })?;
     }
     let buckets = buckets.into_iter().map(|(number, summary)| bucket(number * width, &summary));
     let width_ms = width.cast_unsigned() / 1_000;
     Ok(Series::Buckets { width_ms, buckets: buckets.collect() })
+}
+
+/// Visits the summaries of the readings in a span. None of them reaches beyond a bucket of this
+/// width.
+fn summarise(
+    connection: &Connection,
+    sensor: i64,
+    (from, to): (i64, i64),
+    width: i64,
+    mut visit: impl FnMut(i64, &Summary),
+) -> rusqlite::Result<()> {
+    let together = |first: i64, last: i64| first.div_euclid(width) == last.div_euclid(width);
+    let whole = (from.div_euclid(ROLLUP) + 1, to.div_euclid(ROLLUP));
+    if width < ROLLUP || whole.0 >= whole.1 {
+        let span = (from, to);
+        return series::summarise(connection, Blocks::Every, sensor, span, together, &mut visit);
+    }
+    let edges = [(from, whole.0 * ROLLUP), (whole.1 * ROLLUP, to)];
+    for edge in edges {
+        series::summarise(connection, Blocks::Every, sensor, edge, together, &mut visit)?;
+    }
+    rollups(connection, sensor, whole, &mut visit)?;
+    let whole = (whole.0 * ROLLUP, whole.1 * ROLLUP);
+    series::summarise(connection, Blocks::Newest, sensor, whole, together, &mut visit)
 }
 
 /// The part of a span in which the sensor can have readings.

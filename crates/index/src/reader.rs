@@ -9,6 +9,7 @@ use model::{
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use crate::{
+    calibrated,
     channels::{self, channel_series},
     connections::Connections,
     dictionary,
@@ -210,7 +211,7 @@ impl Reader {
                 let mut rows = select.query([id.to_string()])?;
                 let Some(row) = rows.next()? else { continue };
                 let Some(mut status) = read_status(connection, row, recent_max)? else { continue };
-                status.channels = channels::of_sensor(connection, row.get(0)?)?;
+                status.channels = channels::of_sensor(connection, row.get(0)?, &status.in_force)?;
                 found.push(status);
             }
             Ok(found)
@@ -294,11 +295,13 @@ impl Reader {
             let to = query.to.map_or(i64::MAX, Timestamp::unix_micros);
             let limit = query.limit.saturating_add(1);
             let Some(channel) = &query.channel else {
-                return newest(connection, sensor, (from, to), limit).map(Some);
+                let mut found = corrected(connection, sensor, (from, to), limit)?;
+                channels::attach(connection, sensor, &mut found)?;
+                return Ok(Some(found));
             };
             let series = channel_series(query.sensor, channel);
             let Some(series) = key_of(connection, series)? else { return Ok(None) };
-            let found = newest(connection, series, (from, to), limit)?;
+            let found = corrected(connection, series, (from, to), limit)?;
             channels::with_failures(connection, sensor, found, (from, to), limit).map(Some)
         })
     }
@@ -335,7 +338,9 @@ impl Reader {
         self.ask("asking for readings", |connection| {
             let Some(key) = key_of(connection, sensor)? else { return Ok(Vec::new()) };
             let start = start.map(|(at, leaf)| (at.unix_micros(), leaf.cast_signed()));
-            block_from(connection, key, start)
+            let mut readings = block_from(connection, key, start)?;
+            calibrated::correct(&mut readings, &calibrated::of_series(connection, key)?);
+            Ok(readings)
         })
     }
 
@@ -405,6 +410,18 @@ pub(crate) fn passed_over(
     Ok(PassedOver { count, newest })
 }
 
+/// The newest readings of a series, corrected.
+fn corrected(
+    connection: &Connection,
+    series: i64,
+    span: (i64, i64),
+    limit: u32,
+) -> rusqlite::Result<Vec<SeriesReading>> {
+    let mut readings = newest(connection, series, span, limit)?;
+    calibrated::correct(&mut readings, &calibrated::of_series(connection, series)?);
+    Ok(readings)
+}
+
 fn key_of(connection: &Connection, sensor: SensorId) -> rusqlite::Result<Option<i64>> {
     connection
         .prepare_cached("SELECT key FROM sensor WHERE id = ?1")?
@@ -471,6 +488,7 @@ fn read_status(
         0 => Vec::new(),
         _ => newest(connection, row.get(0)?, (i64::MIN, i64::MAX), recent_max)?,
     };
+    calibrated::correct(&mut recent, &in_force.calibrations(None));
     for reading in &mut recent {
         if let Some((end, _)) = reading.value.char_indices().nth(VALUE_CHARS_MAX) {
             reading.value.truncate(end);

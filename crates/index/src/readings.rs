@@ -1,15 +1,18 @@
 //! Readings of a sensor, unpacked from its blocks.
 
-use std::ops::{Bound, RangeBounds as _};
+use std::{
+    collections::BTreeMap,
+    ops::{Bound, RangeBounds as _},
+};
 
-use model::{Timestamp, event::SUCCESS};
+use model::{Timestamp, event::SUCCESS, reading::number_of};
 use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::{block_reading::BlockReading, series};
 
 /// One reading for display.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SeriesReading {
     /// Index of the reading's leaf in the log.
     pub leaf: u64,
@@ -17,8 +20,11 @@ pub struct SeriesReading {
     pub timestamp: Timestamp,
     /// How the poll ended.
     pub status: String,
-    /// The value; `N/A` if there is none.
+    /// The value as the sensor wrote it; `N/A` if there is none.
     pub value: String,
+    /// The value as a number, corrected by the calibration that is right for its time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibrated: Option<f64>,
     /// What a reader must know of it, such as that its sensor's clock is wrong: words, separated by
     /// spaces.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,6 +32,30 @@ pub struct SeriesReading {
     /// Unit sealed with the value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
+    /// What each declared channel measured, by name, of a reading of several.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub channels: BTreeMap<String, ChannelReading>,
+}
+
+/// What a channel measured in a reading.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ChannelReading {
+    /// The value with its scale.
+    pub value: String,
+    /// The value as a number, corrected by the calibration that is right for its time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibrated: Option<f64>,
+    /// Unit sealed with the value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+}
+
+impl SeriesReading {
+    /// The number to draw: the corrected one if there is one; `None` if the value is no number.
+    #[must_use]
+    pub fn number(&self) -> Option<f64> {
+        self.calibrated.or_else(|| number_of(&self.status, &self.value))
+    }
 }
 
 impl From<&BlockReading<'_>> for SeriesReading {
@@ -35,8 +65,10 @@ impl From<&BlockReading<'_>> for SeriesReading {
             timestamp: Timestamp::from_unix_micros(stored.at),
             status: stored.status.to_owned(),
             value: stored.value.to_owned(),
+            calibrated: None,
             flags: stored.flags.map(str::to_owned),
             unit: stored.unit.map(str::to_owned),
+            channels: BTreeMap::new(),
         }
     }
 }

@@ -55,6 +55,12 @@ impl Summary {
         self.last_leaf = self.last_leaf.max(other.last_leaf);
     }
 
+    /// How many numbers there are, scaled as the sum is.
+    #[expect(clippy::cast_precision_loss, reason = "no more readings than a float can count")]
+    pub(crate) const fn scaled_count(&self) -> f64 {
+        self.numbers as f64 * SCALE
+    }
+
     /// The mean of the numbers, if there are any.
     pub(crate) fn mean(&self) -> Option<f64> {
         #[expect(clippy::cast_precision_loss, reason = "no more readings than a float can count")]

@@ -4,12 +4,13 @@ use alloc::{
     borrow::ToOwned as _,
     format,
     string::{String, ToString as _},
+    vec::Vec,
 };
 use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::decimal::Decimal;
+use crate::{decimal::Decimal, reading::number_of, timestamp::Timestamp};
 
 /// A straight line: the value that a sensor writes, times `gain`, plus `offset`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -30,11 +31,19 @@ impl Calibration {
         value.parse().ok().filter(|number: &f64| number.is_finite()).map(|number| self.of(number))
     }
 
-    /// The corrected number.
+    /// The corrected number. It is finite if the number is: one that would be too large for a
+    /// double becomes the largest.
     #[must_use]
     pub fn of(&self, number: f64) -> f64 {
         let product = self.gain.0.number() * number;
-        product + self.offset.number()
+        (product + self.offset.number()).clamp(f64::MIN, f64::MAX)
+    }
+
+    /// The sum of corrected numbers: `sum` is that of the numbers, and `count` how many they are,
+    /// both times the same factor.
+    #[must_use]
+    pub fn of_sum(&self, sum: f64, count: f64) -> f64 {
+        self.gain.0.number() * sum + self.offset.number() * count
     }
 
     /// The correction for people.
@@ -57,6 +66,62 @@ impl FromStr for Calibration {
     fn from_str(text: &str) -> Result<Self, InvalidCoefficient> {
         let (gain, offset) = text.split_once(' ').ok_or(InvalidCoefficient)?;
         Ok(Self { gain: gain.parse()?, offset: offset.parse()? })
+    }
+}
+
+/// The calibrations of one sensor or one of its channels, in the order of the times from which on
+/// each is right.
+///
+/// A reading is corrected by the one that is right for its time, whenever that was ordered. So an
+/// order with an earlier date changes what is shown of readings that were sealed before it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Calibrations(Vec<(Timestamp, Calibration)>);
+
+impl Calibrations {
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The times at which each begins to be right, in order.
+    pub fn begins(&self) -> impl Iterator<Item = Timestamp> {
+        self.0.iter().map(|(from, _)| *from)
+    }
+
+    /// The one that is right at a time.
+    #[must_use]
+    pub fn at(&self, at: Timestamp) -> Option<&Calibration> {
+        let begun = self.0.partition_point(|(from, _)| *from <= at);
+        self.0.get(..begun)?.last().map(|(_from, calibration)| calibration)
+    }
+
+    /// The newest one.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Calibration> {
+        self.0.last().map(|(_from, calibration)| calibration)
+    }
+
+    /// The corrected number of a reading with this time, status and value; `None` if no calibration
+    /// is right then, or the value is no number.
+    #[must_use]
+    pub fn correct(&self, at: Timestamp, status: &str, value: &str) -> Option<f64> {
+        let calibration = self.at(at)?;
+        number_of(status, value).map(|number| calibration.of(number))
+    }
+}
+
+impl FromIterator<(Timestamp, Calibration)> for Calibrations {
+    fn from_iter<T: IntoIterator<Item = (Timestamp, Calibration)>>(all: T) -> Self {
+        let mut all: Vec<_> = all.into_iter().collect();
+        all.sort_by_key(|(from, _)| *from);
+        Self(all)
     }
 }
 
@@ -145,3 +210,39 @@ impl fmt::Display for Gain {
     Coefficient::CHARS_MAX
 )]
 pub struct InvalidCoefficient;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn calibration(text: &str) -> Calibration {
+        text.parse().expect(text)
+    }
+
+    #[test]
+    fn a_value_is_corrected_by_first_the_product_and_then_the_sum() {
+        let calibration = calibration("0.1 0.2");
+        assert_eq!(calibration.apply("3"), Some(0.1_f64 * 3.0 + 0.2));
+        assert_eq!((calibration.apply("warm"), calibration.apply("1e400")), (None, None));
+        assert_eq!(calibration.of_sum(6.0, 3.0), 0.1_f64 * 6.0 + 0.2 * 3.0);
+    }
+
+    #[test]
+    fn a_corrected_number_stays_finite() {
+        let calibration = calibration("-1e300 5");
+        assert_eq!(calibration.of(1e300), f64::MIN);
+        assert_eq!(calibration.of(-1e300), f64::MAX);
+    }
+
+    #[test]
+    fn each_is_right_from_its_time_on() {
+        let at = Timestamp::from_unix_micros;
+        let all = [(at(20), calibration("3 0")), (at(10), calibration("2 0"))];
+        let all: Calibrations = all.into_iter().collect();
+        assert_eq!(all.begins().collect::<Vec<_>>(), [at(10), at(20)]);
+        let corrected = |micros| all.correct(at(micros), "SUCCESS", "1.5");
+        assert_eq!([9, 10, 19, 20].map(corrected), [None, Some(3.0), Some(3.0), Some(4.5)]);
+        assert_eq!(all.correct(at(20), "COMM_ERROR", "1.5"), None);
+        assert_eq!(all.newest(), Some(&calibration("3 0")));
+    }
+}

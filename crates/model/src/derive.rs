@@ -5,11 +5,7 @@
 //! of each sensor, its [`Standing`]. Only the events that the component derives change it, so the
 //! log itself is the memory.
 
-use alloc::{
-    collections::BTreeMap,
-    string::{String, ToString as _},
-    vec::Vec,
-};
+use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
@@ -98,7 +94,8 @@ pub enum Seen {
 pub struct InChannel {
     /// Name of the channel.
     pub channel: String,
-    /// The number after the channel's scale; empty if the value is not a number that is judged.
+    /// The number after the channel's scale, corrected by the calibration that is sealed with it;
+    /// empty if the value is not a number that is judged.
     pub value: String,
     /// The range as declared.
     pub range: Range,
@@ -107,12 +104,14 @@ pub struct InChannel {
 impl Seen {
     fn of_reading(event: &Event, detail: &Detail) -> Option<Self> {
         if let Some(measured) = reading::measured_of(event) {
-            return Some(Self::Values(measured.iter().filter_map(InChannel::of).collect()));
+            let calibrations = detail.calibrations_of_channels();
+            let of = |measured: &Measured| {
+                InChannel::of(measured, calibrations.get(&measured.channel.name))
+            };
+            return Some(Self::Values(measured.iter().filter_map(of).collect()));
         }
         let value = event.new.as_deref()?;
-        let calibration = detail.calibration.as_deref().and_then(|text| text.parse().ok());
-        let corrected = calibration.and_then(|it: Calibration| it.apply(value));
-        let corrected = corrected.map(|number| number.to_string());
+        let corrected = detail.calibration_of_value().and_then(|it| corrected(&it, value));
         let value = corrected.as_deref().unwrap_or(value);
         let judged = value.len() <= Sighting::VALUE_BYTES_MAX;
         let units = detail.range_unit.clone().zip(detail.unit.clone());
@@ -150,9 +149,16 @@ impl Sighting {
     }
 }
 
+/// The corrected value as text; with an exponent if it is large or small.
+fn corrected(calibration: &Calibration, value: &str) -> Option<String> {
+    calibration.apply(value).map(|number| format!("{number:?}"))
+}
+
 impl InChannel {
-    fn of(measured: &Measured) -> Option<Self> {
-        let number = measured.number().filter(|value| value.len() <= Sighting::VALUE_BYTES_MAX);
+    fn of(measured: &Measured, calibration: Option<&Calibration>) -> Option<Self> {
+        let written = measured.number();
+        let corrected = written.as_deref().zip(calibration).and_then(|(it, by)| corrected(by, it));
+        let number = corrected.or(written).filter(|value| value.len() <= Sighting::VALUE_BYTES_MAX);
         Some(Self {
             channel: measured.channel.name.clone(),
             value: number.unwrap_or_default(),
@@ -192,14 +198,23 @@ impl Standing {
 
 #[cfg(test)]
 mod tests {
-    use alloc::format;
-
     use super::*;
     use crate::{
         envelope::Salt,
         event::{Event, Outcome},
+        ordered::CalibrationTexts,
+        sensor_order::{Given, InForce},
         timestamp::Timestamp,
     };
+
+    /// What is sealed of a calibration.
+    fn calibrated(members: &str) -> CalibrationTexts {
+        let json = format!(r#"{{"order":"calibrate",{members},"from":"1970-01-01T00:00:00Z"}}"#);
+        let order = serde_json::from_str(&json).unwrap();
+        let at = Timestamp::from_unix_micros(0);
+        let given = Given { order, by: String::from("ada"), at, reason: String::new() };
+        CalibrationTexts::of(&InForce::default().after(given)).unwrap()
+    }
 
     #[test]
     fn a_corrected_value_is_judged_and_none_in_maintenance() {
@@ -215,8 +230,13 @@ mod tests {
             Some(Seen::Value { value, .. }) => value,
             seen => panic!("{seen:?}"),
         };
-        assert_eq!(value(seen(reading(b"24.5").calibrated_by("2 1.5"))), "50.5");
-        assert_eq!(value(seen(reading(br#""warm""#).calibrated_by("2 1.5"))), "warm");
+        let calibrations = calibrated(r#""gain":"2","offset":"1.5""#);
+        assert_eq!(value(seen(reading(b"24.5").calibrated_by(&calibrations))), "50.5");
+        assert_eq!(
+            value(seen(reading(b"1e308").calibrated_by(&calibrations))),
+            "1.7976931348623157e308"
+        );
+        assert_eq!(value(seen(reading(br#""warm""#).calibrated_by(&calibrations))), "warm");
         assert_eq!(seen(reading(b"99").in_maintenance()), None);
         let left = Event::sighting(action::SENSOR_DISCONNECTED, &heartbeat, at);
         assert_eq!(seen(left.clone()), Some(Seen::Disconnected));
@@ -244,6 +264,18 @@ mod tests {
         );
         let json = serde_json::to_string(&sighting).unwrap();
         assert_eq!(serde_json::from_str::<Sighting>(&json).unwrap(), sighting);
+
+        let calibrations = calibrated(r#""gain":"2","offset":"1","channel":"t""#);
+        let event = Event::reading(&heartbeat, 1, Outcome::of(answer), at);
+        let event = event.calibrated_by(&calibrations);
+        let sealed = event.sealwire.as_ref().unwrap().calibration.as_deref();
+        assert_eq!(sealed, Some(r#"{"t":"2 1"}"#));
+        let envelope = Envelope { event, received_at: at, salt: Salt::from_random([0; 16]) };
+        let Some(Seen::Values(values)) = Sighting::of(7, &envelope).map(|it| it.seen) else {
+            panic!("{envelope:?}")
+        };
+        let seen: Vec<_> = values.iter().map(|seen| seen.value.as_str()).collect();
+        assert_eq!(seen, ["", "48.0"]);
     }
 
     #[test]

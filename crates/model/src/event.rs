@@ -191,7 +191,7 @@ pub struct Detail {
     /// The sensor's start from which `uptime` counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot: Option<String>,
-    /// Gain and offset by which the value is corrected, by the calibration that was in force.
+    /// Gain and offset by which the value is corrected, as in force then; JSON of each channel's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<String>,
     /// Channels of a reading with several values, as they were declared when it was taken: a JSON

@@ -50,7 +50,7 @@ pub mod timestamp;
 pub mod values;
 
 pub use answer::{Answer, InvalidAnswer};
-pub use calibration::Calibration;
+pub use calibration::{Calibration, Calibrations};
 pub use channel::Channel;
 pub use decimal::Decimal;
 pub use device_time::{Doubt, ToldTime};
@@ -62,6 +62,7 @@ pub use log_id::LogId;
 pub use measured::Measured;
 pub use number_range::NumberRange;
 pub use object::LeftOut;
+pub use ordered::CalibrationTexts;
 pub use pushed::{PushedSeries, PushedValue};
 pub use range::Range;
 pub use reading::SealedReading;

@@ -1,16 +1,18 @@
 //! Events about orders, and what orders in force leave on other events.
 
 use alloc::{
+    collections::BTreeMap,
     format,
-    string::{String, ToString as _},
+    string::{String, ToString},
 };
 
 use crate::{
     action,
+    calibration::Calibration,
     event::{Detail, Event, SUCCESS},
     heartbeat::Heartbeat,
     sensor_id::SensorId,
-    sensor_order::{Given, SensorOrder},
+    sensor_order::{Given, InForce, SensorOrder},
     timestamp::Timestamp,
 };
 
@@ -29,6 +31,46 @@ impl Given {
         let at = event.timestamp.as_deref()?.parse().ok()?;
         let reason = detail.why.clone().unwrap_or_default();
         Some(Self { order, by: event.actor.clone()?, at, reason })
+    }
+}
+
+/// The newest calibrations of a sensor as texts, made once so that a reading only copies one.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct CalibrationTexts {
+    /// Gain and offset of a single value.
+    of_value: Option<String>,
+    /// Those of each channel, as JSON.
+    of_channels: Option<String>,
+}
+
+impl CalibrationTexts {
+    /// What is in force; `None` if no calibration is.
+    #[must_use]
+    pub fn of(in_force: &InForce) -> Option<Self> {
+        let newest = |of| in_force.calibrations(of).newest().map(ToString::to_string);
+        let of_channel = |name| Some((name, newest(Some(name))?));
+        let of_channels: BTreeMap<&str, String> =
+            in_force.calibrated_channels().filter_map(of_channel).collect();
+        let json = || serde_json::to_string(&of_channels).expect("texts have text keys");
+        let texts =
+            Self { of_value: newest(None), of_channels: (!of_channels.is_empty()).then(json) };
+        (texts != Self::default()).then_some(texts)
+    }
+}
+
+impl Detail {
+    /// The calibration that was sealed with a reading of a single value.
+    #[must_use]
+    pub fn calibration_of_value(&self) -> Option<Calibration> {
+        self.calibration.as_deref()?.parse().ok()
+    }
+
+    /// The calibrations that were sealed with a reading of several channels.
+    #[must_use]
+    pub fn calibrations_of_channels(&self) -> BTreeMap<String, Calibration> {
+        let json = self.calibration.as_deref().unwrap_or_default();
+        let texts: BTreeMap<String, String> = serde_json::from_str(json).unwrap_or_default();
+        texts.into_iter().filter_map(|(name, text)| Some((name, text.parse().ok()?))).collect()
     }
 }
 
@@ -124,15 +166,15 @@ impl Event {
         self
     }
 
-    /// Adds the calibration by which the value of a reading is corrected. Readings without a value,
-    /// and those of several channels, have none.
+    /// Adds the calibrations by which what a reading measured is corrected. Readings without a
+    /// value have none.
     #[must_use]
-    pub fn calibrated_by(mut self, calibration: &str) -> Self {
+    pub fn calibrated_by(mut self, calibrations: &CalibrationTexts) -> Self {
         let has_value = self.status.as_deref() == Some(SUCCESS);
-        if let Some(detail) = self.sealwire.as_mut().filter(|_| has_value)
-            && detail.channels.is_none()
-        {
-            detail.calibration = Some(String::from(calibration));
+        if let Some(detail) = self.sealwire.as_mut().filter(|_| has_value) {
+            let CalibrationTexts { of_value, of_channels } = calibrations;
+            let of_it = if detail.channels.is_some() { of_channels } else { of_value };
+            detail.calibration.clone_from(of_it);
         }
         self
     }

@@ -136,7 +136,7 @@ pub struct InvalidInterval {
 }
 
 /// How a poll that someone ordered ended.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct OrderedReading {
     /// The leaf of the reading, which is sealed.
     pub leaf: u64,
@@ -146,6 +146,9 @@ pub struct OrderedReading {
     pub status: String,
     /// The value, as the device wrote it; `N/A` without one.
     pub value: String,
+    /// The value as a number, corrected by the calibration that is sealed with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibrated: Option<f64>,
     /// Unit of the value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
@@ -159,11 +162,13 @@ impl OrderedReading {
     #[must_use]
     pub fn of(event: &Event, leaf: u64) -> Option<Self> {
         let detail = event.sealwire.as_ref()?;
+        let value = event.new.clone()?;
         Some(Self {
             leaf,
             poll: detail.poll?,
             status: event.status.clone()?,
-            value: event.new.clone()?,
+            calibrated: detail.calibration_of_value().and_then(|it| it.apply(&value)),
+            value,
             unit: detail.unit.clone(),
             error: detail.error.clone(),
         })

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     action,
-    calibration::Calibration,
+    calibration::{Calibration, Calibrations},
     heartbeat::Heartbeat,
     object,
     polling::{AddedSensor, OrderedInterval},
@@ -50,6 +50,9 @@ pub enum SensorOrder {
         /// The correction.
         #[serde(flatten)]
         calibration: Calibration,
+        /// The channel whose values are corrected, of a sensor with several.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        channel: Option<Name>,
         /// It is right for readings from this time on.
         from: Timestamp,
     },
@@ -74,7 +77,7 @@ pub enum SensorOrder {
 }
 
 impl SensorOrder {
-    /// Most calibrations of one sensor.
+    /// Most calibrations of one sensor, or of each of its channels.
     pub const CALIBRATIONS_MAX: usize = 100;
 
     /// The actions of all orders that change what is known of a sensor.
@@ -126,9 +129,10 @@ impl SensorOrder {
             | (Self::Move { .. }, Self::Move { .. })
             | (Self::Replace { .. }, Self::Replace { .. } | Self::Settle { .. })
             | (Self::Settle { .. }, Self::Settle { .. }) => true,
-            (Self::Calibrate { from, .. }, Self::Calibrate { from: earlier, .. }) => {
-                from == earlier
-            }
+            (
+                Self::Calibrate { channel, from, .. },
+                Self::Calibrate { channel: other, from: earlier, .. },
+            ) => channel == other && from == earlier,
             _ => false,
         }
     }
@@ -188,7 +192,10 @@ impl fmt::Display for SensorOrder {
                 write!(formatter, "replaced by the device {device}")
             }
             Self::Replace { device: None } => formatter.write_str("replaced by another device"),
-            Self::Calibrate { calibration, from } => {
+            Self::Calibrate { calibration, channel, from } => {
+                if let Some(channel) = channel {
+                    write!(formatter, "channel {channel} ")?;
+                }
                 write!(formatter, "calibrated from {from} on: {}", calibration.words())
             }
             Self::Settle { mac: Some(mac) } => {
@@ -453,16 +460,25 @@ impl InForce {
         })
     }
 
-    /// The calibrations, each with the time from which on it is right, in the order of these times.
+    /// The calibrations of the sensor's single value, or of one of its channels.
     #[must_use]
-    pub fn calibrations(&self) -> Vec<(Timestamp, &Calibration)> {
+    pub fn calibrations(&self, of: Option<&str>) -> Calibrations {
         let all = self.orders.iter().filter_map(|given| match &given.order {
-            SensorOrder::Calibrate { calibration, from } => Some((*from, calibration)),
+            SensorOrder::Calibrate { calibration, channel, from } => {
+                let is_it = channel.as_ref().map(Name::as_str) == of;
+                is_it.then(|| (*from, calibration.clone()))
+            }
             _ => None,
         });
-        let mut all: Vec<_> = all.collect();
-        all.sort_by_key(|(from, _)| *from);
-        all
+        all.collect()
+    }
+
+    /// The channels that have a calibration.
+    pub fn calibrated_channels(&self) -> impl Iterator<Item = &str> {
+        self.orders.iter().filter_map(|given| match &given.order {
+            SensorOrder::Calibrate { channel, .. } => channel.as_ref().map(Name::as_str),
+            _ => None,
+        })
     }
 
     /// Gives a description the name and the location that were ordered.
@@ -526,6 +542,7 @@ mod tests {
             r#"{"order":"move","location":"Hall 2"}"#,
             r#"{"order":"replace","device":"b3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3"}"#,
             CALIBRATE,
+            r#"{"order":"calibrate","gain":"2","offset":"0","channel":"t","from":"1970-01-01T00:00:05Z"}"#,
             r#"{"order":"settle","mac":"28:cd:c1:03:e2:9f"}"#,
         ] {
             let given = given(json);
@@ -567,9 +584,18 @@ mod tests {
         let earlier = CALIBRATE.replace(":05Z", ":04Z").replace("1.02", "2");
         let again = CALIBRATE.replace("1.02", "3");
         let calibrated = orders(&[CALIBRATE, &earlier, &again]);
-        let gains: Vec<String> =
-            calibrated.calibrations().iter().map(|(_, it)| it.gain.to_string()).collect();
-        assert_eq!(gains, ["2", "3"], "in the order of their dates, one of each");
+        let gains = |in_force: &InForce, of: Option<&str>| {
+            let all = in_force.calibrations(of);
+            let gain = |second| Some(all.at(at(second))?.gain.to_string());
+            (all.len(), [4, 5].map(|second| gain(second).unwrap_or_default()))
+        };
+        let [two, three] = ["2", "3"].map(String::from);
+        assert_eq!(gains(&calibrated, None), (2, [two.clone(), three.clone()]), "one of each date");
+        let of_channel = CALIBRATE.replace("1.02", "7").replace("from", r#"channel":"t","from"#);
+        let with_channel = calibrated.after(given(&of_channel));
+        assert_eq!(gains(&with_channel, None), (2, [two, three]));
+        assert_eq!(gains(&with_channel, Some("t")), (1, [String::new(), String::from("7")]));
+        assert_eq!(with_channel.calibrated_channels().collect::<Vec<_>>(), ["t"]);
         let settled = orders(&[]).doubled_since(Some(at(1)));
         assert!(settled.after(given(r#"{"order":"settle","mac":null}"#)).is_nothing());
         let forgotten = orders(&[named, r#"{"order":"retire"}"#, MAINTAIN]).forgotten();

@@ -171,17 +171,31 @@ pub enum RefusedOrder {
         sensor: SensorId,
     },
     /// The sensor has several channels.
-    #[error(
-        "sensor {sensor} has several channels: only a sensor with a single value is calibrated"
-    )]
+    #[error("sensor {sensor} has several channels: name the one to calibrate")]
     Channels {
         /// The sensor that the order names.
         sensor: SensorId,
     },
+    /// The sensor declares no such channel.
+    #[error("sensor {sensor} declares no channel `{channel}`")]
+    NoChannel {
+        /// The sensor that the order names.
+        sensor: SensorId,
+        /// The channel that the order names.
+        channel: String,
+    },
+    /// The channel has no numbers.
+    #[error("the channel `{channel}` of sensor {sensor} has no single numbers to calibrate")]
+    NotNumbers {
+        /// The sensor that the order names.
+        sensor: SensorId,
+        /// The channel that the order names.
+        channel: String,
+    },
     /// The calibration is not right yet.
     #[error("the calibration begins in the future: give the order then")]
     Later,
-    /// The sensor has as many calibrations as it may have.
+    /// The sensor or its channel has as many calibrations as it may have.
     #[error(
         "sensor {sensor} already has {} calibrations, which is the limit: give one of them the same date to replace it",
         SensorOrder::CALIBRATIONS_MAX
@@ -209,6 +223,8 @@ impl RefusedOrder {
             | Self::NoMaintenance { .. }
             | Self::InPlace { .. }
             | Self::Channels { .. }
+            | Self::NoChannel { .. }
+            | Self::NotNumbers { .. }
             | Self::CalibrationsMax { .. }
             | Self::Known { .. }
             | Self::PausedAlready { .. }

@@ -670,8 +670,8 @@ impl Sensor {
             if under.in_maintenance_until(now.monotonic).is_some() {
                 event = event.in_maintenance();
             }
-            if let Some(calibration) = &under.calibration {
-                event = event.calibrated_by(calibration);
+            if let Some(calibrations) = &under.calibrations {
+                event = event.calibrated_by(calibrations);
             }
         }
         outbox.seal(event);

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use model::{InForce, Timestamp, polling::OrderedInterval, sensor_order::Window};
+use model::{CalibrationTexts, InForce, Timestamp, polling::OrderedInterval, sensor_order::Window};
 
 use crate::clock::{Instant, Now};
 
@@ -15,8 +15,8 @@ pub(crate) struct Under {
     maintenance: Option<(Instant, Instant)>,
     /// The sensor disconnected while it was in maintenance.
     pub(crate) left: bool,
-    /// The calibration that readings carry.
-    pub(crate) calibration: Option<String>,
+    /// The calibrations that readings carry.
+    pub(crate) calibrations: Option<CalibrationTexts>,
     /// Interval that overrides that of the heartbeats.
     pub(crate) interval: Option<Duration>,
     /// The polls are paused.
@@ -28,13 +28,12 @@ impl Under {
     pub(crate) fn of(in_force: Option<&InForce>, before: Option<&Self>, now: Now) -> Option<Self> {
         let window = in_force.and_then(InForce::maintenance);
         let moments = |window: Window| (moment(window.from(), now), moment(window.until(), now));
-        let calibrations = in_force.map(InForce::calibrations).unwrap_or_default();
         let is_doubled = in_force.is_some_and(|in_force| in_force.doubled.is_some());
         let under = Self {
             doubled: is_doubled || before.is_some_and(|before| before.doubled),
             maintenance: window.map(moments),
             left: before.is_some_and(|before| before.left),
-            calibration: calibrations.last().map(|(_from, calibration)| calibration.to_string()),
+            calibrations: in_force.and_then(CalibrationTexts::of),
             interval: in_force.and_then(InForce::poll_interval).map(OrderedInterval::as_duration),
             is_paused: in_force.is_some_and(|in_force| in_force.paused().is_some()),
         };

@@ -87,19 +87,22 @@ pub(crate) struct File<W: Write> {
 impl<W: Write> File<W> {
     pub(crate) fn begin(output: W, formulas: Formulas) -> io::Result<Self> {
         let mut output = BufWriter::new(output);
-        writeln!(output, "sensor,leaf,timestamp,status,value,unit,sensor_time,flags")?;
+        writeln!(output, "sensor,leaf,timestamp,status,value,calibrated,unit,sensor_time,flags")?;
         Ok(Self { output, formulas })
     }
 
     pub(crate) fn write(&mut self, sensor: SensorId, readings: &[Reading]) -> io::Result<()> {
-        for Reading { leaf, timestamp, status, value, unit, sensor_time, flags } in readings {
+        for reading in readings {
+            let Reading { leaf, timestamp, status, value, calibrated, unit, sensor_time, flags } =
+                reading;
+            let calibrated = calibrated.map(|number| number.to_string()).unwrap_or_default();
             let [unit, time, flags] =
                 [unit, sensor_time, flags].map(|text| text.as_deref().unwrap_or_default());
             let texts = [status, value, unit, time, flags];
             let [status, value, unit, time, flags] = texts.map(|text| cell(text, self.formulas));
             writeln!(
                 self.output,
-                "{sensor},{leaf},{timestamp},{status},{value},{unit},{time},{flags}"
+                "{sensor},{leaf},{timestamp},{status},{value},{calibrated},{unit},{time},{flags}"
             )?;
         }
         Ok(())

@@ -16,7 +16,8 @@ use std::{
 
 use ledger::{LogReader, ReadError, StoredEnvelope, evidence::first_received_from};
 use model::{
-    Envelope, SealedReading, SensorId, Timestamp, action, envelope::InvalidEnvelope, event::SUCCESS,
+    Calibrations, Envelope, Given, InForce, SealedReading, SensorId, Timestamp, action,
+    envelope::InvalidEnvelope, event::SUCCESS,
 };
 use parquet::errors::ParquetError;
 
@@ -61,7 +62,7 @@ pub struct Written {
     pub erased: u64,
     /// Number of readings that have a value.
     pub values: u64,
-    /// Whether the span that was read has any event of the sensor.
+    /// Whether the log has any event of the sensor.
     pub is_known: bool,
 }
 
@@ -121,8 +122,9 @@ pub enum ExportError {
     Parquet(#[from] ParquetError),
 }
 
-/// Writes readings in the order of the log. It calls `progress` after each read with the number of
-/// leaves read so far.
+/// Writes readings in the order of the log, which it reads twice: a calibration may stand anywhere
+/// in the log, also behind the readings that it corrects. It calls `progress` after each read with
+/// the number of leaves read so far.
 ///
 /// # Errors
 /// The log cannot be read, or `output` cannot be written.
@@ -133,84 +135,150 @@ pub fn write(
     output: impl Write + Send,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Written, ExportError> {
-    match format {
+    let Said { is_known, calibrations } = said_of(log, selection, progress)?;
+    let mut after = |leaves| progress(log.size() + leaves);
+    let selected = Selected { log, selection, calibrations };
+    let written = match format {
         Format::Csv => {
             let mut file = csv::File::begin(output, formulas)?;
-            let written = for_each(log, selection, progress, |readings| {
-                Ok(file.write(selection.sensor, readings)?)
-            })?;
+            let written = selected
+                .for_each(&mut after, |readings| Ok(file.write(selection.sensor, readings)?))?;
             file.end()?;
-            Ok(written)
+            written
         }
         Format::Parquet => {
             let mut file = parquet_file::File::begin(output)?;
-            let written = for_each(log, selection, progress, |readings| {
-                Ok(file.write(selection.sensor, readings)?)
-            })?;
+            let written = selected
+                .for_each(&mut after, |readings| Ok(file.write(selection.sensor, readings)?))?;
             file.end()?;
-            Ok(written)
+            written
         }
+    };
+    Ok(Written { is_known, ..written })
+}
+
+/// What the whole log says of a sensor.
+#[derive(Debug, Default)]
+struct Said {
+    /// Whether it has any event of the sensor.
+    is_known: bool,
+    calibrations: Calibrations,
+}
+
+/// Reads what the whole log says of the selected sensor or channel.
+fn said_of(
+    log: &LogReader,
+    Selection { sensor, channel, .. }: Selection<'_>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Said, ExportError> {
+    let mut said = Said::default();
+    let mut in_force = InForce::default();
+    each_about(log, sensor, 0, progress, |read| {
+        let About::Envelope { leaf, bytes } = read else { return Ok(()) };
+        said.is_known |= OF_A_SENSOR.iter().any(|own| Envelope::has_action(bytes, own));
+        if Envelope::has_action(bytes, action::SENSOR_CALIBRATED) {
+            let Envelope { event, .. } = parsed(leaf, bytes)?;
+            let given = Given::of(&event).filter(|_| event.sensor() == Some(sensor));
+            in_force = given.into_iter().fold(std::mem::take(&mut in_force), InForce::after);
+        }
+        Ok(())
+    })?;
+    said.calibrations = in_force.calibrations(channel);
+    Ok(said)
+}
+
+/// The readings that are exported.
+struct Selected<'a> {
+    log: &'a LogReader,
+    selection: Selection<'a>,
+    calibrations: Calibrations,
+}
+
+impl Selected<'_> {
+    /// Calls `visit` with the selected readings, some at a time.
+    fn for_each(
+        &self,
+        progress: &mut dyn FnMut(u64),
+        mut visit: impl FnMut(&[Reading]) -> Result<(), ExportError>,
+    ) -> Result<Written, ExportError> {
+        let Self { log, selection: Selection { sensor, from, .. }, .. } = *self;
+        let mut written = Written::default();
+        let first = from.map_or(Ok(0), |from| first_received_from(log, from))?;
+        let mut readings = Vec::new();
+        each_about(log, sensor, first, progress, |read| {
+            match read {
+                About::Erased => written.erased += 1,
+                About::Envelope { leaf, bytes } => readings.extend(self.row(leaf, bytes)?),
+                About::EndOfRead => {
+                    let values = readings.iter().filter(|row: &&Reading| row.status == SUCCESS);
+                    written.values += values.count() as u64;
+                    written.readings += readings.len() as u64;
+                    visit(&readings)?;
+                    readings.clear();
+                }
+            }
+            Ok(())
+        })?;
+        Ok(written)
+    }
+
+    /// The row of an envelope that mentions the sensor; `None` if it is not a selected reading.
+    fn row(&self, leaf: u64, bytes: &[u8]) -> Result<Option<Reading>, ExportError> {
+        let Selection { sensor, channel, from, to } = self.selection;
+        if !Envelope::has_action(bytes, action::SENSOR_READING) {
+            return Ok(None);
+        }
+        let envelope = parsed(leaf, bytes)?;
+        let is_in =
+            |at: Timestamp| from.is_none_or(|from| from <= at) && to.is_none_or(|to| at < to);
+        let reading = SealedReading::of(&envelope.event, envelope.received_at);
+        let asked_for = reading.filter(|reading| reading.sensor == sensor && is_in(reading.at));
+        let row = asked_for.and_then(|reading| match channel {
+            Some(channel) => Reading::of_channel(leaf, &reading, &envelope.event, channel),
+            None => Some(Reading::of(leaf, &reading, &envelope.event)),
+        });
+        Ok(row.map(|row| row.corrected(&self.calibrations)))
     }
 }
 
-/// Calls `visit` with the selected readings, some at a time.
-fn for_each(
+/// What a walk through the log meets.
+enum About<'a> {
+    /// An envelope that mentions the sensor.
+    Envelope { leaf: u64, bytes: &'a [u8] },
+    /// An erased envelope, which may have been of any sensor.
+    Erased,
+    /// All leaves of one read have been visited.
+    EndOfRead,
+}
+
+/// Reads every leaf from `first` on, and calls `visit` with what may be about a sensor.
+fn each_about(
     log: &LogReader,
-    Selection { sensor, channel, from, to }: Selection<'_>,
+    sensor: SensorId,
+    first: u64,
     progress: &mut dyn FnMut(u64),
-    mut visit: impl FnMut(&[Reading]) -> Result<(), ExportError>,
-) -> Result<Written, ExportError> {
-    let mut written = Written::default();
+    mut visit: impl FnMut(About<'_>) -> Result<(), ExportError>,
+) -> Result<(), ExportError> {
+    // Canonical JSON writes the sensor in exactly one way, so other envelopes need no parsing.
     let speaks_of = format!("\"sensor\":\"{sensor}\"");
-    let is_in = |at: Timestamp| from.is_none_or(|from| from <= at) && to.is_none_or(|to| at < to);
-    let first = from.map_or(Ok(0), |from| first_received_from(log, from))?;
     let mut next_leaf = first;
-    let mut readings = Vec::new();
     while next_leaf < log.size() {
         for StoredEnvelope { leaf, bytes } in log.envelopes(next_leaf, READ_LEAVES, READ_BYTES)? {
             next_leaf = leaf + 1;
             let Some(bytes) = bytes else {
-                written.erased += 1;
+                visit(About::Erased)?;
                 continue;
             };
-            // Canonical JSON writes the sensor in exactly one way, so other envelopes need no
-            // parsing.
-            if !str::from_utf8(&bytes).is_ok_and(|text| text.contains(&speaks_of)) {
-                continue;
+            if str::from_utf8(&bytes).is_ok_and(|text| text.contains(&speaks_of)) {
+                visit(About::Envelope { leaf, bytes: &bytes })?;
             }
-            written.is_known |= OF_A_SENSOR.iter().any(|own| Envelope::has_action(&bytes, own));
-            if !Envelope::has_action(&bytes, action::SENSOR_READING) {
-                continue;
-            }
-            let envelope =
-                Envelope::parse(&bytes).map_err(|source| ExportError::Envelope { leaf, source })?;
-            let reading = SealedReading::of(&envelope.event, envelope.received_at);
-            let asked_for = reading.filter(|reading| reading.sensor == sensor && is_in(reading.at));
-            let row = asked_for.and_then(|reading| match channel {
-                Some(channel) => Reading::of_channel(leaf, &reading, &envelope.event, channel),
-                None => Some(Reading::of(leaf, &reading, &envelope.event)),
-            });
-            written.values += u64::from(row.as_ref().is_some_and(|row| row.status == SUCCESS));
-            readings.extend(row);
         }
-        visit(&readings)?;
-        written.readings += readings.len() as u64;
-        readings.clear();
+        visit(About::EndOfRead)?;
         progress(next_leaf - first);
     }
-    Ok(written)
+    Ok(())
 }
 
-/// Whether the log has any event of a sensor.
-///
-/// # Errors
-/// The log cannot be read.
-pub fn is_known(
-    log: &LogReader,
-    sensor: SensorId,
-    progress: &mut dyn FnMut(u64),
-) -> Result<bool, ExportError> {
-    let to = Some(Timestamp::from_unix_micros(0));
-    let nothing = Selection { sensor, channel: None, from: None, to };
-    Ok(for_each(log, nothing, progress, |_| Ok(()))?.is_known)
+fn parsed(leaf: u64, bytes: &[u8]) -> Result<Envelope, ExportError> {
+    Envelope::parse(bytes).map_err(|source| ExportError::Envelope { leaf, source })
 }

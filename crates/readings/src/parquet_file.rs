@@ -30,6 +30,7 @@ const SCHEMA: &str = "
         required binary status (STRING);
         required binary value (STRING);
         optional double number;
+        optional double calibrated;
         optional binary unit (STRING);
         optional binary sensor_time (STRING);
         optional binary flags (STRING);
@@ -81,6 +82,7 @@ impl<W: Write + Send> File<W> {
         column::<ByteArrayType>(&mut group, rows.iter().map(|row| text(&row.status)))?;
         column::<ByteArrayType>(&mut group, rows.iter().map(|row| text(&row.value)))?;
         column_with_nulls::<DoubleType>(&mut group, rows.iter().map(Reading::number))?;
+        column_with_nulls::<DoubleType>(&mut group, rows.iter().map(|row| row.calibrated))?;
         let texts: [fn(&Reading) -> Option<&str>; 3] = [
             |row| row.unit.as_deref(),
             |row| row.sensor_time.as_deref(),

@@ -1,18 +1,20 @@
 //! A row of an export, common to all formats.
 
 use model::{
-    Event, SealedReading, Timestamp,
+    Calibrations, Event, SealedReading, Timestamp,
     event::SUCCESS,
     reading::{measured_of, number_of},
 };
 
 /// One reading of the sensor.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Reading {
     pub(crate) leaf: u64,
     pub(crate) timestamp: Timestamp,
     pub(crate) status: String,
     pub(crate) value: String,
+    /// The value as a number, corrected by the calibration that is right for its time.
+    pub(crate) calibrated: Option<f64>,
     pub(crate) unit: Option<String>,
     /// Time by the sensor's clock, as it was sealed.
     pub(crate) sensor_time: Option<String>,
@@ -29,6 +31,7 @@ impl Reading {
             timestamp: reading.at,
             status: reading.status.to_owned(),
             value: reading.value.to_owned(),
+            calibrated: None,
             unit: reading.unit.map(str::to_owned),
             sensor_time: moment.or_else(text),
             flags: reading.flags.map(str::to_owned),
@@ -52,6 +55,11 @@ impl Reading {
             unit: measured.channel.unit,
             ..Self::of(leaf, reading, event)
         })
+    }
+
+    pub(crate) fn corrected(self, calibrations: &Calibrations) -> Self {
+        let calibrated = calibrations.correct(self.timestamp, &self.status, &self.value);
+        Self { calibrated, ..self }
     }
 
     pub(crate) fn number(&self) -> Option<f64> {

@@ -211,10 +211,14 @@ fn words(done: &Done) -> String {
             format!("sensor removed until it sends a heartbeat again; recorded at leaf {leaf}")
         }
         Done::Sensor { leaf } => format!("done; recorded at leaf {leaf}"),
-        Done::Poll(OrderedReading { leaf, poll, status, value, unit, error }) => {
+        Done::Poll(OrderedReading { leaf, poll, status, value, calibrated, unit, error }) => {
+            let calibrated = calibrated.map(|number| format!(" (calibrated {number})"));
+            let calibrated = calibrated.unwrap_or_default();
             let unit = unit.as_deref().map(|unit| format!(" {unit}")).unwrap_or_default();
             let error = error.as_deref().map(|error| format!(" ({error})")).unwrap_or_default();
-            format!("{status}: {value}{unit}{error}; poll {poll}, sealed at leaf {leaf}")
+            format!(
+                "{status}: {value}{unit}{calibrated}{error}; poll {poll}, sealed at leaf {leaf}"
+            )
         }
         Done::SensorOrders { sensors } => fleet::table(sensors, clock::now()),
         Done::ConfirmClock { leaf } => {

@@ -321,7 +321,8 @@ impl LogQueries {
         let mut readings = found.ok_or_else(|| no_such_sensor(query))?;
         let mut bytes = 0;
         let mut fits = |reading: &SeriesReading| {
-            bytes += reading.value.len();
+            let of_channels = reading.channels.values().map(|channel| channel.value.len());
+            bytes += reading.value.len() + of_channels.sum::<usize>();
             bytes <= PAGE_BYTES_MAX
         };
         let kept = readings
@@ -562,7 +563,7 @@ mod tests {
     use std::path::Path;
 
     use ledger::{Batch, Erasure, Writer};
-    use model::{Event, Heartbeat, Outcome, Timestamp, action};
+    use model::{Event, Given, Heartbeat, Outcome, Timestamp, action};
     use serde_json::{Value, json};
     use tlog::{KeyName, Signer};
     use tokio::time::timeout;
@@ -704,6 +705,10 @@ mod tests {
             let number = u64::try_from(second).unwrap() + 1;
             Event::reading(&heartbeat, number, Outcome::of(answer.as_bytes()), at(second))
         }));
+        let order = r#"{"order":"calibrate","gain":"0.5","offset":"0","channel":"t","from":"2027-01-15T08:00:01Z"}"#;
+        let (order, by) = (serde_json::from_str(order).unwrap(), "ada".to_owned());
+        let given = Given { order, by, at: at(9), reason: String::new() };
+        events.push(Event::sensor_ordered(&heartbeat, &given));
         log.ledger.append(Batch::of(events)).await.unwrap();
         indexing::catch_up(&folder.path().join("own.sqlite"), &log.ledger).unwrap();
         let log = Arc::new(log);
@@ -717,17 +722,17 @@ mod tests {
         };
         let sensors = ask(Question::Sensors, json!({})).await.unwrap();
         let channels = sensors["sensors"][0]["channels"].as_array().unwrap();
-        let told: Vec<[&Value; 4]> = channels
+        let last = ["value", "calibrated", "unit"];
+        let told = channels
             .iter()
-            .map(|of| [&of["name"], &of["standing"], &of["last"]["value"], &of["last"]["unit"]])
-            .collect();
+            .map(|of| ([&of["name"], &of["standing"]], last.map(|name| &of["last"][name])));
         let none = Value::Null;
         let expected = [
-            [&json!("t"), &json!("outside"), &json!("99.99"), &json!("K")],
-            [&json!("door"), &none, &json!("open"), &none],
-            [&json!("later"), &none, &none, &none],
+            ([&json!("t"), &json!("inside")], [&json!("99.99"), &json!(49.995), &json!("K")]),
+            ([&json!("door"), &none], [&json!("open"), &none, &none]),
+            ([&json!("later"), &none], [&none, &none, &none]),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(told.collect::<Vec<_>>(), expected);
 
         let of = |channel: &str, more: Value| {
             let mut query = json!({"sensor": heartbeat.id, "channel": channel, "limit": 9});

@@ -7,12 +7,12 @@ use std::{
 };
 
 use index::{
-    Bucket, Comparison, Difference, Entry, Field, IndexBatch, Indexer, Query, Reader, ResultOrder,
-    Search, Series, SeriesReading, channel_series,
+    Bucket, ChannelReading, Comparison, Difference, Entry, Field, IndexBatch, Indexer, Query,
+    Reader, ResultOrder, Search, Series, SeriesReading, channel_series,
 };
 use model::{
-    Channel, Envelope, Event, Heartbeat, Outcome, Salt, SensorId, Timestamp, action,
-    event::FieldValue, query::ReadingsQuery, reading::measured_of,
+    Channel, Envelope, Event, Given, Heartbeat, InForce, Outcome, Salt, SensorId, SensorOrder,
+    Timestamp, action, event::FieldValue, query::ReadingsQuery, reading::measured_of,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use tempfile::TempDir;
@@ -31,6 +31,8 @@ enum Happening {
     SeriesReading { sensor: u8, at: i64, value: String },
     /// A poll without an answer.
     NoAnswer { sensor: u8, at: i64 },
+    /// An order that corrects a sensor's single value or a channel from a time on.
+    Calibration { sensor: u8, channel: Option<String>, line: String, from: i64 },
     /// A change of a sensor's state.
     Sighting { sensor: u8, alias: String, action: &'static str },
     /// An event of another program.
@@ -117,6 +119,8 @@ fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         6 => (sensor.clone(), at(), value()).prop_map(|(sensor, at, value)| Happening::SeriesReading { sensor, at, value }),
         1 => (sensor.clone(), at()).prop_map(|(sensor, at)| Happening::NoAnswer { sensor, at }),
+        1 => (sensor.clone(), option::of("[tux]"), "(2|-0\\.5|1e300) (0|-3\\.5)", at())
+            .prop_map(|(sensor, channel, line, from)| Happening::Calibration { sensor, channel, line, from }),
         2 => (sensor, "[AB]", seen).prop_map(|(sensor, alias, action)| Happening::Sighting { sensor, alias, action }),
         5 => (prop_oneof![text(), value()], option::of(text()), option::of(value()), option::weighted(0.8, custom()))
             .prop_map(|(message, actor, target, custom)| Happening::Other { message, actor, target, custom }),
@@ -171,6 +175,16 @@ impl Log {
                 }
                 Happening::NoAnswer { sensor, at } => {
                     Event::reading(&heartbeat("A", sensor), leaf, Outcome::CommError, second(at))
+                }
+                Happening::Calibration { sensor, channel, line, from } => {
+                    let order = SensorOrder::Calibrate {
+                        calibration: line.parse().unwrap(),
+                        channel: channel.map(|name| name.parse().unwrap()),
+                        from: second(from),
+                    };
+                    let (by, reason) = ("ada".to_owned(), "a test".to_owned());
+                    let given = Given { order, by, at: second(9), reason };
+                    Event::sensor_ordered(&with_channels(sensor), &given)
                 }
                 Happening::Sighting { sensor, alias, action } => {
                     let heartbeat: Heartbeat = heartbeat(&alias, sensor);
@@ -299,12 +313,27 @@ impl Log {
                 timestamp: event.timestamp.as_deref().unwrap().parse().unwrap(),
                 status: event.status.clone().unwrap(),
                 value: event.new.clone().unwrap(),
+                calibrated: None,
                 flags: event.sealwire.as_ref().unwrap().flags.clone(),
                 unit: event.sealwire.as_ref().unwrap().unit.clone(),
+                channels: BTreeMap::new(),
             })
             .collect();
         readings.sort_by_key(|reading| (reading.timestamp, reading.leaf));
+        self.correct(sensor, None, &mut readings);
         readings
+    }
+
+    /// Corrects readings by the orders that are left in the log, wherever they are in it.
+    fn correct(&self, sensor: SensorId, channel: Option<&str>, readings: &mut [SeriesReading]) {
+        let orders = self.left().filter_map(|(_, Envelope { event, .. })| {
+            Given::of(event).filter(|_| event.sensor() == Some(sensor))
+        });
+        let calibrations = orders.fold(InForce::default(), InForce::after).calibrations(channel);
+        for reading in readings {
+            let SeriesReading { timestamp, status, value, .. } = &*reading;
+            reading.calibrated = calibrations.correct(*timestamp, status, value);
+        }
     }
 
     /// The same of one channel.
@@ -314,7 +343,10 @@ impl Log {
             let measured = measured.into_iter().find(|one| one.channel.name == channel)?;
             Some(SeriesReading { value: measured.text(), unit: measured.channel.unit, ..reading })
         };
-        self.readings(sensor).into_iter().filter_map(of_channel).collect()
+        let mut readings: Vec<_> =
+            self.readings(sensor).into_iter().filter_map(of_channel).collect();
+        self.correct(sensor, Some(channel), &mut readings);
+        readings
     }
 }
 
@@ -365,8 +397,21 @@ fn check_series(
     span: (Option<i64>, Option<i64>),
     points_max: u32,
 ) {
-    let all = log.readings(sensor);
+    let mut all = log.readings(sensor);
     check_one(reader, (sensor, None), all.clone(), (span, &[]), points_max);
+    for name in CHANNELS {
+        for SeriesReading { leaf, value, calibrated, unit, .. } in log.readings_of(sensor, name) {
+            let reading = all.iter_mut().find(|reading| reading.leaf == leaf).unwrap();
+            let of_channel = ChannelReading { value, calibrated, unit };
+            reading.channels.insert(name.to_owned(), of_channel);
+        }
+    }
+    let limit = points_max;
+    let newest = ReadingsQuery { sensor, channel: None, from: None, to: None, limit, points: None };
+    let expected = all.iter().skip(all.len().saturating_sub(limit as usize + 1));
+    if let Some(answered) = reader.readings(&newest).unwrap() {
+        assert!(answered.iter().eq(expected));
+    }
     for channel in CHANNELS {
         let failures: Vec<_> =
             all.iter().filter(|reading| reading.status != "SUCCESS").cloned().collect();
@@ -413,6 +458,8 @@ fn check_one(
     let mut with_failures = readings.clone();
     with_failures.extend(failures.iter().filter(is_in).cloned());
     with_failures.sort_by_key(|reading| (reading.timestamp, reading.leaf));
+    let without_channels = |reading| SeriesReading { channels: BTreeMap::new(), ..reading };
+    let answered: Vec<_> = answered.into_iter().map(without_channels).collect();
     assert_eq!(answered, with_failures);
     match reader.series(sensor, (from, to), points_max).unwrap().unwrap() {
         Series::Readings { readings: answered } => {
@@ -449,7 +496,7 @@ fn check_bucket(bucket: &Bucket, start: i64, readings: &[&SeriesReading]) {
     let numbers: Vec<f64> = readings
         .iter()
         .filter(|reading| reading.status == "SUCCESS")
-        .filter_map(|reading| reading.value.parse().ok())
+        .filter_map(|reading| reading.calibrated.or_else(|| reading.value.parse().ok()))
         .filter(|number: &f64| number.is_finite())
         .collect();
     assert_eq!(bucket.start.unix_millis(), start);
@@ -457,8 +504,9 @@ fn check_bucket(bucket: &Bucket, start: i64, readings: &[&SeriesReading]) {
     assert_eq!(bucket.min, numbers.iter().copied().reduce(f64::min));
     assert_eq!(bucket.max, numbers.iter().copied().reduce(f64::max));
     #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
-    let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;
-    assert!(bucket.mean.is_none_or(|answered| (answered - mean).abs() < 1e-9));
+    let mean: f64 = numbers.iter().map(|number| number / numbers.len() as f64).sum();
+    let largest = numbers.iter().fold(1.0, |largest: f64, number| largest.max(number.abs()));
+    assert!(bucket.mean.is_none_or(|answered| (answered / largest - mean / largest).abs() < 1e-9));
     let leaves = || readings.iter().map(|reading| reading.leaf);
     assert_eq!((Some(bucket.first_leaf), Some(bucket.last_leaf)), (leaves().min(), leaves().max()));
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Event, Given, Heartbeat, InForce, LeftOut, SensorId, SensorOrder, SensorState, action,
-    polling::AddedSensor, sensor_order::Window,
+    Channel, Event, Given, Heartbeat, InForce, LeftOut, SensorId, SensorOrder, SensorState, action,
+    channel::Kind,
+    polling::AddedSensor,
+    sensor_order::{Name, Window},
 };
 
 use super::{Poller, RefusedHeartbeat};
@@ -117,14 +119,18 @@ impl Poller {
                     None => Ok(()),
                 }
             }
-            SensorOrder::Calibrate { .. } if !described.channels.is_empty() => {
-                Err(RefusedOrder::Channels { sensor })
-            }
-            SensorOrder::Calibrate { from, .. } if *from > now.wall => Err(RefusedOrder::Later),
-            SensorOrder::Calibrate { .. }
-                if before.calibrations().len() >= SensorOrder::CALIBRATIONS_MAX =>
-            {
-                Err(RefusedOrder::CalibrationsMax { sensor })
+            SensorOrder::Calibrate { channel, from, .. } => {
+                let channel = channel.as_ref().map(Name::as_str);
+                check_channel(described, channel)?;
+                let all = before.calibrations(channel);
+                let is_one_more = all.begins().all(|begin| begin != *from);
+                if *from > now.wall {
+                    Err(RefusedOrder::Later)
+                } else if is_one_more && all.len() >= SensorOrder::CALIBRATIONS_MAX {
+                    Err(RefusedOrder::CalibrationsMax { sensor })
+                } else {
+                    Ok(())
+                }
             }
             SensorOrder::Retire
             | SensorOrder::Recall
@@ -133,7 +139,6 @@ impl Poller {
             | SensorOrder::Rename { .. }
             | SensorOrder::Move { .. }
             | SensorOrder::Replace { device: None }
-            | SensorOrder::Calibrate { .. }
             | SensorOrder::Add(_)
             | SensorOrder::Poll
             | SensorOrder::Interval { .. }
@@ -244,5 +249,21 @@ impl Poller {
             heartbeat = known.heartbeat.clone();
         }
         Ok(Some(heartbeat))
+    }
+}
+
+/// Whether a calibration may be about this channel, or about the single value of a sensor.
+fn check_channel(described: &Heartbeat, channel: Option<&str>) -> Result<(), RefusedOrder> {
+    let sensor = described.id;
+    let Some(name) = channel else {
+        let is_single = described.channels.is_empty();
+        return is_single.then_some(()).ok_or(RefusedOrder::Channels { sensor });
+    };
+    let declared = described.channels.iter().find(|channel| channel.name == name);
+    let is_number = |channel: &Channel| matches!(channel.kind, None | Some(Kind::Number));
+    match declared {
+        Some(channel) if is_number(channel) => Ok(()),
+        Some(_) => Err(RefusedOrder::NotNumbers { sensor, channel: name.to_owned() }),
+        None => Err(RefusedOrder::NoChannel { sensor, channel: name.to_owned() }),
     }
 }

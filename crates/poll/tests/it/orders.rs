@@ -123,6 +123,44 @@ fn what_is_sealed_in_maintenance_says_so_and_a_calibration_is_beside_what_the_de
 }
 
 #[test]
+fn a_channel_is_calibrated_by_its_name_and_takes_no_more_than_it_may() {
+    let mut poller = Poller::new(Config::default());
+    let channels = r#"{"channels":[{"name":"t"},{"name":"door","kind":"boolean"}],"#;
+    let beat = heartbeat("a", &[]).replacen('{', channels, 1);
+    poller.handle_heartbeat(beat.as_bytes(), BEAT, at(0)).unwrap();
+    let mut order = |channel: &str, minute: u32| {
+        let line = format!(
+            r#"{{"order":"calibrate","gain":"2","offset":"1"{channel},"from":"2026-11-01T{:02}:{:02}:00Z"}}"#,
+            minute / 60,
+            minute % 60
+        );
+        let given = given(serde_json::from_str(&line).expect(&line));
+        poller.handle_order(sensor("a"), &given, at(0)).map(|_| ()).map_err(|it| it.to_string())
+    };
+    for (channel, words) in [
+        ("", "name the one to calibrate"),
+        (r#","channel":"h""#, "declares no channel `h`"),
+        (r#","channel":"door""#, "has no single numbers to calibrate"),
+    ] {
+        let refusal = order(channel, 0).expect_err(channel);
+        assert!(refusal.contains(words), "{refusal}");
+    }
+    let most = u32::try_from(SensorOrder::CALIBRATIONS_MAX).unwrap();
+    for minute in 0..most {
+        order(r#","channel":"t""#, minute).unwrap();
+    }
+    let refusal = order(r#","channel":"t""#, most).unwrap_err();
+    assert!(refusal.contains("already has 100 calibrations"), "{refusal}");
+    order(r#","channel":"t""#, 7).expect("it replaces one");
+
+    events(&mut poller);
+    poller.handle_timeout(at(0));
+    poller.handle_answer(sensor("a"), br#"{"values":{"t":3,"door":true}}"#, at(20));
+    let detail = events(&mut poller).pop().unwrap().sealwire.unwrap();
+    assert_eq!(detail.calibration.as_deref(), Some(r#"{"t":"2 1"}"#));
+}
+
+#[test]
 fn two_devices_that_answer_on_one_topic_are_found_and_neither_counts_until_an_order() {
     let trace = trace(&[
         "0 beat a every=20000 mac=m1",

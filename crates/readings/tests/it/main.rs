@@ -5,7 +5,9 @@
 use std::{fs, io::Write as _, sync::Arc};
 
 use ledger::{Batch, Erasure, Ledger, LogReader, disk::RealDisk};
-use model::{Event, Heartbeat, Outcome, SensorId, Timestamp, event::FieldValue};
+use model::{
+    Event, Given, Heartbeat, Outcome, SensorId, SensorOrder, Timestamp, event::FieldValue,
+};
 use parquet::{
     file::reader::{FileReader as _, SerializedFileReader},
     record::Field,
@@ -92,11 +94,11 @@ async fn csv_has_a_line_for_each_reading_of_the_span() {
     assert_eq!(count, 4);
     let id = heartbeat().id;
     let expected = format!(
-        "sensor,leaf,timestamp,status,value,unit,sensor_time,flags\n\
-         {id},5,1970-01-01T00:00:04.000000Z,SUCCESS,23.50,°C,,\n\
-         {id},6,1970-01-01T00:00:05.000000Z,SUCCESS,\"wet, \"\"very\"\"\",°C,,\n\
-         {id},7,1970-01-01T00:00:06.000000Z,COMM_ERROR,N/A,,,\n\
-         {id},8,1970-01-01T00:00:07.000000Z,SUCCESS,7,m,,\n"
+        "sensor,leaf,timestamp,status,value,calibrated,unit,sensor_time,flags\n\
+         {id},5,1970-01-01T00:00:04.000000Z,SUCCESS,23.50,,°C,,\n\
+         {id},6,1970-01-01T00:00:05.000000Z,SUCCESS,\"wet, \"\"very\"\"\",,°C,,\n\
+         {id},7,1970-01-01T00:00:06.000000Z,COMM_ERROR,N/A,,,,\n\
+         {id},8,1970-01-01T00:00:07.000000Z,SUCCESS,7,,m,,\n"
     );
     assert_eq!(String::from_utf8(bytes).unwrap(), expected);
     assert_eq!(export(&log, Format::Csv, (Some(10), None)).0, 0);
@@ -128,17 +130,64 @@ async fn a_channel_has_a_file_of_its_own() {
         (written.readings, written.values, String::from_utf8(bytes).unwrap())
     };
     let expected = format!(
-        "sensor,leaf,timestamp,status,value,unit,sensor_time,flags\n\
-         {id},1,1970-01-01T00:00:00.000000Z,SUCCESS,23.50,°C,,\n\
-         {id},2,1970-01-01T00:00:01.000000Z,COMM_ERROR,N/A,,,\n\
-         {id},5,1970-01-01T00:00:04.000000Z,SUCCESS,'=1,°C,,\n"
+        "sensor,leaf,timestamp,status,value,calibrated,unit,sensor_time,flags\n\
+         {id},1,1970-01-01T00:00:00.000000Z,SUCCESS,23.50,,°C,,\n\
+         {id},2,1970-01-01T00:00:01.000000Z,COMM_ERROR,N/A,,,,\n\
+         {id},5,1970-01-01T00:00:04.000000Z,SUCCESS,'=1,,°C,,\n"
     );
     assert_eq!(file("t"), (3, 2, expected));
     let (readings, values, csv) = file("wave");
     assert_eq!((readings, values), (2, 1));
-    assert!(csv.ends_with("SUCCESS,\"[10,2.5e1]\",,,\n"), "{csv}");
+    assert!(csv.ends_with("SUCCESS,\"[10,2.5e1]\",,,,\n"), "{csv}");
     let (readings, values, _) = file("none");
     assert_eq!((readings, values), (1, 0));
+}
+
+/// An order that corrects what the sensor writes from a second on.
+fn calibrated(gain: &str, channel: Option<&str>, second: i64) -> Given {
+    let order = SensorOrder::Calibrate {
+        calibration: format!("{gain} -1").parse().unwrap(),
+        channel: channel.map(|name| name.parse().unwrap()),
+        from: at(second),
+    };
+    Given { order, by: String::from("ada"), at: at(9), reason: String::from("a test") }
+}
+
+#[tokio::test]
+async fn a_calibration_corrects_from_its_date_on_wherever_its_order_stands_in_the_log() {
+    let reading = |second: i64| {
+        let answer = [&b"1.5"[..], br#""wet""#, br#"{"values":{"t":7}}"#];
+        let outcome = Outcome::of(answer[usize::try_from(second % 3).unwrap()]);
+        Event::reading(&heartbeat(), second.cast_unsigned() + 1, outcome, at(second))
+    };
+    let orders = [("2", None, 3), ("3", None, 6), ("5", Some("t"), 0)];
+    let orders = orders.map(|(gain, channel, second)| {
+        Event::sensor_ordered(&heartbeat(), &calibrated(gain, channel, second))
+    });
+    let other = Heartbeat { id: unknown(), ..heartbeat() };
+    let others = Event::sensor_ordered(&other, &calibrated("9", None, 0));
+    let events: Vec<Event> = (0..9).map(reading).chain(orders).chain([others]).collect();
+    let (_folder, log) = log_of(events, None).await;
+    let cells = |bytes: Vec<u8>| -> Vec<String> {
+        let lines = String::from_utf8(bytes).unwrap();
+        let cell = |line: &str| line.rsplit(',').nth(3).unwrap().to_owned();
+        lines.lines().skip(1).map(cell).collect()
+    };
+    let expected = ["", "", "", "2", "", "", "3.5", "", ""];
+    assert_eq!(cells(export(&log, Format::Csv, (None, None)).1), expected);
+    assert_eq!(cells(export(&log, Format::Csv, (Some(6), None)).1), expected[6..]);
+    let (_, parquet) = export(&log, Format::Parquet, (Some(3), Some(4)));
+    let row = read_back(&parquet).get_row_iter(None).unwrap().next().unwrap().unwrap();
+    let numbers = row.get_column_iter().skip(5).take(2);
+    let numbers: Vec<_> = numbers.map(|(name, number)| (name.as_str(), number.clone())).collect();
+    assert_eq!(numbers, [("number", Field::Double(1.5)), ("calibrated", Field::Double(2.0))]);
+
+    let mut bytes = Vec::new();
+    let selection =
+        Selection { sensor: heartbeat().id, channel: Some("t"), from: None, to: Some(at(3)) };
+    let how = (Format::Csv, Formulas::Defused);
+    readings::write(&log, selection, how, &mut bytes, &mut |_| {}).unwrap();
+    assert_eq!(cells(bytes), ["34"], "an undeclared channel too");
 }
 
 #[tokio::test]
@@ -159,10 +208,10 @@ async fn a_wrong_clock_is_told_and_moves_no_row() {
     let csv = String::from_utf8(csv).unwrap();
     let id = heartbeat().id;
     let expected = format!(
-        "sensor,leaf,timestamp,status,value,unit,sensor_time,flags\n\
-         {id},1,2026-11-29T12:00:00.000000Z,SUCCESS,1,°C,2036-02-07T06:28:16.000000Z,ntp_era\n\
-         {id},2,2026-11-29T12:00:01.000000Z,SUCCESS,2,°C,'=1+1,not_a_time\n\
-         {id},3,2026-11-29T12:00:02.000000Z,SUCCESS,3,°C,1970-01-01T00:00:02.000000Z,too_early\n"
+        "sensor,leaf,timestamp,status,value,calibrated,unit,sensor_time,flags\n\
+         {id},1,2026-11-29T12:00:00.000000Z,SUCCESS,1,,°C,2036-02-07T06:28:16.000000Z,ntp_era\n\
+         {id},2,2026-11-29T12:00:01.000000Z,SUCCESS,2,,°C,'=1+1,not_a_time\n\
+         {id},3,2026-11-29T12:00:02.000000Z,SUCCESS,3,,°C,1970-01-01T00:00:02.000000Z,too_early\n"
     );
     assert_eq!(csv, expected);
     let (_, parquet) = export(&log, Format::Parquet, (None, None));
@@ -208,6 +257,7 @@ async fn parquet_is_read_back_by_its_own_reader() {
             ("status", text(status)),
             ("value", text(value)),
             ("number", number),
+            ("calibrated", Field::Null),
             ("unit", unit),
             ("sensor_time", Field::Null),
             ("flags", Field::Null),
@@ -277,8 +327,12 @@ async fn a_file_has_what_was_sealed_of_the_sensor_and_nothing_else() {
         .map(|cells| (cells[1], cells[4]))
         .collect();
     assert_eq!(rows, [("1", "1"), ("3", "'=1+1"), ("5", "-4")]);
-    assert!(!readings::is_known(&log, unknown(), &mut |_| {}).unwrap());
-    assert!(readings::is_known(&log, id, &mut |_| {}).unwrap());
+    let of_none = Selection { sensor: unknown(), ..selection };
+    let written = readings::write(&log, of_none, how, Vec::new(), &mut |_| {}).unwrap();
+    assert_eq!(written, Written { readings: 0, values: 0, erased: 1, is_known: false });
+    let later = Selection { from: Some(at(1 << 40)), ..selection };
+    let written = readings::write(&log, later, how, Vec::new(), &mut |_| {}).unwrap();
+    assert_eq!((written.readings, written.is_known), (0, true), "the whole log tells");
 }
 
 #[tokio::test]

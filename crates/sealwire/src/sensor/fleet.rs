@@ -68,6 +68,9 @@ pub(crate) enum FleetOrder {
         /// Factor.
         #[arg(long, value_name = "NUMBER", default_value = "1", allow_hyphen_values = true)]
         gain: Gain,
+        /// Channel whose values are corrected, of a sensor that declares several.
+        #[arg(long, value_name = "NAME")]
+        channel: Option<Name>,
         /// Date of the calibration: it is right for readings from then on. Now if not named.
         #[arg(long, value_name = "TIME")]
         from: Option<Timestamp>,
@@ -117,9 +120,9 @@ impl FleetOrder {
             Self::Rename { about, to } => about.order(SensorOrder::Rename { alias: to }),
             Self::Move { about, to } => about.order(SensorOrder::Move { location: to }),
             Self::Replace { about, with } => about.order(SensorOrder::Replace { device: with }),
-            Self::Calibrate { about, offset, gain, from } => {
-                let calibration = Calibration { gain, offset };
-                about.order(SensorOrder::Calibrate { calibration, from: from.unwrap_or(now) })
+            Self::Calibrate { about, offset, gain, channel, from } => {
+                let (calibration, from) = (Calibration { gain, offset }, from.unwrap_or(now));
+                about.order(SensorOrder::Calibrate { calibration, channel, from })
             }
             Self::Settle { about, mac } => about.order(SensorOrder::Settle { mac }),
         })

@@ -72,7 +72,10 @@ fn what_was_sealed_is_found_drawn_and_taken_out() {
     let (_, csv) = take_out("csv");
     let csv = String::from_utf8(csv).unwrap();
     let mut lines = csv.lines();
-    assert_eq!(lines.next(), Some("sensor,leaf,timestamp,status,value,unit,sensor_time,flags"));
+    assert_eq!(
+        lines.next(),
+        Some("sensor,leaf,timestamp,status,value,calibrated,unit,sensor_time,flags")
+    );
     assert!(lines.next().unwrap().starts_with(id), "{csv}");
     let sealed = site.wait_for_event("READINGS_EXPORTED", |_| true);
     let as_ada = format!("{} as ada", access::Account::own().name());

@@ -5,7 +5,6 @@ use model::{
     Channel, Given, SensorState, Timestamp,
     channel::{InRange, Kind},
     polling::OrderedInterval,
-    reading::number_of,
 };
 use serde::Serialize;
 
@@ -74,7 +73,7 @@ impl<'a> ChannelOf<'a> {
                 quantity: quantity.as_deref(),
                 unit: unit.as_deref(),
                 range: range.map(|range| [range.low(), range.high()]),
-                standing: last(name).and_then(|last| channel.judge(&last.value)),
+                standing: last(name).and_then(|last| standing(channel, last)),
                 last: last(name).map(shortened),
             }
         });
@@ -89,6 +88,12 @@ impl<'a> ChannelOf<'a> {
         });
         declared.chain(others).collect()
     }
+}
+
+/// How a value stands to the range of its channel, corrected if the channel is calibrated.
+fn standing(channel: &Channel, last: &SeriesReading) -> Option<InRange> {
+    let corrected = last.calibrated.map(|number| format!("{number:?}"));
+    channel.judge(corrected.as_deref().unwrap_or(&last.value))
 }
 
 /// A reading as lists have it.
@@ -110,7 +115,6 @@ impl<'a> Sensor<'a> {
                 (series.interval_ms, &series.unit, None, Some(series.rule.as_str()))
             }
         };
-        let number = |reading: &SeriesReading| number_of(&reading.status, &reading.value);
         Self {
             id: described.id(),
             alias: described.alias(),
@@ -131,7 +135,7 @@ impl<'a> Sensor<'a> {
             recent: status
                 .recent
                 .iter()
-                .map(|reading| (reading.timestamp.unix_millis(), number(reading)))
+                .map(|reading| (reading.timestamp.unix_millis(), reading.number()))
                 .collect(),
         }
     }
