@@ -117,19 +117,24 @@ async function isClean(page, name, least) {
 
 async function texts() {
   const reading = { leaf: 1, timestamp: time(NOW_MS), status: "SUCCESS", value: evil("value"), unit: evil("unit") };
+  const measured = { ...reading, channels: { [evil("channel")]: { value: evil("measured"), calibrated: 1, unit: evil("unit") } } };
+  const channel = { name: evil("channel"), kind: null, quantity: evil("quantity"), unit: evil("unit"), range: [0, 1], standing: "outside", last: { ...reading, calibrated: 1 } };
+  const calibration = { order: "calibrate", by: evil("by"), at: time(NOW_MS), reason: evil("reason"), gain: evil("gain"), offset: evil("offset"), from: time(NOW_MS - 1_000), channel: channel.name };
+  const several = { ...sensorOf("several", {}, [measured]), out_of_range: true, channels: [channel], orders: [calibration] };
   const failed = { leaf: 2, timestamp: evil("timestamp"), status: "VALUE_ERROR", value: evil("failed") };
   const texts = { alias: evil("alias"), location: evil("location"), unit: evil("declared"), quantity: evil("quantity") };
   const sensors = [
     sensorOf("a", texts, [reading]),
     sensorOf("blank", { alias: "", location: " " }, [{ ...reading, value: "1", unit: "" }]),
     sensorOf("unseen", { alias: "\u200b\u2800", location: "\u3000" }, [{ ...reading, value: "\u202e12" }]),
+    several,
     sensorOf("arabic", { alias: "خزان الماء", location: "المصنع" }, [{ ...reading, value: "23.5", unit: "°م" }]),
   ];
   const event = { action: evil("action"), actor: evil("actor"), message: evil("message"), new: evil("new"), old: evil("old"), source: evil("source"), status: evil("status"), timestamp: evil("said") };
   const own = { sensor: "a", unit: evil("sealed") };
   const envelope = (event, sealwire) => ({ event, received_at: time(NOW_MS), salt: "00", ...(sealwire && { sealwire }) });
   const events = [envelope(event), envelope(event, own), envelope({ message: evil("alone") }), envelope({ action: "SENSOR_LOST", source: " ", message: "" }, own)].map((envelope, leaf) => ({ leaf, envelope }));
-  const site = { sensors, readings: { a: [reading, failed] }, events };
+  const site = { sensors, readings: { a: [reading, failed], several: [measured] }, events };
   for (const [name, viewport] of [["desktop", DESKTOP], ["phone", PHONE]]) {
     const fleet = await open({ ...site, viewport });
     await fleet.waitForSelector("[data-sensor]");
@@ -143,6 +148,10 @@ async function texts() {
     const sensor = await open({ ...site, viewport, hash: "#/sensor/a" });
     await sensor.waitForSelector("[data-verify]");
     await isClean(sensor, `a sensor on a ${name}`, 10);
+    const channels = await open({ ...site, viewport, hash: "#/sensor/several" });
+    await channels.waitForSelector("[data-verify]");
+    await channels.waitForSelector("[data-mark]");
+    await isClean(channels, `a sensor with channels on a ${name}`, 12);
     await sensor.locator("[data-verify]").first().click();
     await sensor.waitForSelector('dialog[data-outcome="error"]');
     await isClean(sensor, `Verify on a ${name}`, 12);

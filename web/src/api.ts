@@ -61,8 +61,23 @@ export type ClockAnswer = {
 /**
  * A sealed reading. `unit` was sealed with it and may differ from the sensor's present unit. `flags`
  * are words for what a reader must know, such as that the sensor's clock cannot be right.
+ * `calibrated` is the value as a number, corrected by the calibration that is right for its time.
+ * `channels` has what each channel measured, of a sensor with several.
  */
-export type Reading = { sensor: string; leaf: number; timestamp: string; status: ReadingStatus; value: string; flags?: string; unit?: string };
+export type Reading = {
+  sensor: string;
+  leaf: number;
+  timestamp: string;
+  status: ReadingStatus;
+  value: string;
+  calibrated?: number;
+  flags?: string;
+  unit?: string;
+  channels?: Record<string, ChannelReading>;
+};
+
+/** What a channel measured in a reading. */
+export type ChannelReading = { value: string; calibrated?: number; unit?: string };
 
 /** Readings of one sensor do not name it, because the request does. */
 type UnnamedReading = Omit<Reading, "sensor">;
@@ -89,6 +104,8 @@ export type SensorOrder = {
   poll_interval?: number;
   gain?: string;
   offset?: string;
+  /** The channel that is calibrated, of a sensor with several. */
+  channel?: string;
 };
 
 export type SensorAnswer = {
@@ -187,6 +204,11 @@ export type SealwireFields = {
   uptime?: number;
   nonce?: string;
   unit?: string;
+  /** Gain and offset by which the value is corrected; JSON text of those of each channel. */
+  calibration?: string;
+  /** An order about a sensor, as JSON text, and its reason. */
+  order?: string;
+  why?: string;
   /** Channels of a reading with several values, as JSON text. */
   channels?: string;
   /** Range as sealed, for example `0..50`. */
@@ -337,7 +359,17 @@ export async function fetchReadings(log: string | null, sensor: string, channel:
   return {
     truncated,
     clock,
-    readings: readings.map(({ leaf, timestamp, status, value, flags, unit }) => ({ sensor, leaf, timestamp, status, value, ...(flags !== undefined && { flags }), ...(unit !== undefined && { unit }) })),
+    readings: readings.map(({ leaf, timestamp, status, value, calibrated, flags, unit, channels }) => ({
+      sensor,
+      leaf,
+      timestamp,
+      status,
+      value,
+      ...(calibrated !== undefined && { calibrated }),
+      ...(flags !== undefined && { flags }),
+      ...(unit !== undefined && { unit }),
+      ...(channels !== undefined && { channels }),
+    })),
   };
 }
 

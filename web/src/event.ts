@@ -1,6 +1,7 @@
 // What a log event means to the page.
 
 import { ownFields, type Envelope, type LogEvent, type Reading, type ReadingStatus, type Search, type Sealed } from "./api.ts";
+import { channelsOf, corrected, finite } from "./channels.ts";
 
 /**
  * Every action in docs/http-api.md, and its name for people. Readings come first, then the others
@@ -133,11 +134,35 @@ export function statusName(status: string | undefined): string {
 export function readingOf({ leaf, envelope }: Sealed): Reading | null {
   const { event } = envelope;
   const { status } = event;
-  const { sensor, unit, flags } = ownFields(envelope) ?? {};
+  const { sensor, unit, flags, channels: declared, calibration } = ownFields(envelope) ?? {};
   const timestamp = takenAt(envelope);
   if (!isReading(envelope) || sensor === undefined || timestamp === undefined) return null;
   if (status !== "SUCCESS" && status !== "COMM_ERROR" && status !== "VALUE_ERROR") return null;
-  return { sensor, leaf, timestamp: inMicroseconds(timestamp), status, value: event.new ?? "", ...(flags !== undefined && { flags }), ...(unit !== undefined && { unit }) };
+  const value = event.new ?? "";
+  const is_measured = status === "SUCCESS";
+  const channels = is_measured && declared !== undefined ? channelsOf(value, declared, calibration) : undefined;
+  const calibrated = is_measured && declared === undefined ? corrected(value, calibration) : undefined;
+  return {
+    sensor,
+    leaf,
+    timestamp: inMicroseconds(timestamp),
+    status,
+    value,
+    ...(calibrated !== undefined && { calibrated }),
+    ...(flags !== undefined && { flags }),
+    ...(unit !== undefined && { unit }),
+    ...(channels !== undefined && { channels }),
+  };
+}
+
+/**
+ * A reading without its corrected values. They follow from orders about the sensor, and an order
+ * may be sealed after the readings that it is about.
+ */
+export function asWritten({ calibrated: _, channels, ...reading }: Reading): Reading {
+  if (channels === undefined) return reading;
+  const written = Object.entries(channels).map(([name, { calibrated: _, ...measured }]) => [name, measured]);
+  return { ...reading, channels: Object.fromEntries(written) };
 }
 
 /**
@@ -181,11 +206,9 @@ export const flagsInWords = (flags: string): string =>
 const inMicroseconds = (time: string): string =>
   time.replace(/:(\d\d)(?:\.(\d{1,6}))?Z$/, (_whole, second: string, digits = "") => `:${second}.${digits.padEnd(6, "0")}Z`);
 
-/** The number to plot for a reading; a failed poll has none, whatever its value. */
-export function numberOf({ status, value }: Pick<Reading, "status" | "value">): number | null {
-  if (status !== "SUCCESS" || value.trim() === "") return null;
-  const number = Number(value);
-  return Number.isFinite(number) ? number : null;
+/** The number to plot for a reading, corrected if it can be; a failed poll has none, whatever its value. */
+export function numberOf({ status, value, calibrated }: Pick<Reading, "status" | "value" | "calibrated">): number | null {
+  return status === "SUCCESS" ? (calibrated ?? finite(value)) : null;
 }
 
 /**

@@ -1,6 +1,6 @@
 // The fleet view's state of a sensor, and how live events change it. Uses no DOM.
 
-import { ownFields, type Point, type SensorAnswer, type SensorOrder, type Sealed } from "./api.ts";
+import { ownFields, type ChannelAnswer, type Point, type Reading, type SensorAnswer, type SensorOrder, type Sealed } from "./api.ts";
 import { isFailure, numberOf, readingOf } from "./event.ts";
 
 /** As many as `/api/sensors` returns, so that a row looks the same before and after a fetch. */
@@ -12,7 +12,7 @@ export type FleetFilter = { text: string; location: string; attention: boolean }
  * `sensor` after `events`, oldest first, all of this sensor. Events already applied change nothing.
  */
 export function withEvents(sensor: SensorAnswer, events: readonly Sealed[]): SensorAnswer {
-  let { last, recent, range, out_of_range, not_judged } = sensor;
+  let { last, recent, range, out_of_range, not_judged, channels } = sensor;
   const points: Point[] = [];
   for (const sealed of events) {
     const { action } = sealed.envelope.event;
@@ -22,11 +22,18 @@ export function withEvents(sensor: SensorAnswer, events: readonly Sealed[]): Sen
     const reading = readingOf(sealed);
     if (reading === null || (last !== null && reading.leaf <= last.leaf)) continue;
     last = reading;
+    channels = channels?.map((channel) => withReading(channel, reading));
     range = rangeOf(ownFields(sealed.envelope)?.range) ?? range;
     points.push([Date.parse(reading.timestamp), numberOf(reading)]);
   }
   if (points.length > 0) recent = [...recent, ...points].slice(-RECENT_MAX);
-  return { ...sensor, last, recent, range, out_of_range, not_judged };
+  return { ...sensor, last, recent, range, out_of_range, not_judged, ...(channels && { channels }) };
+}
+
+/** A channel after a reading, which need not have a value of it. */
+function withReading(channel: ChannelAnswer, { channels, ...reading }: Reading): ChannelAnswer {
+  const measured = channels !== undefined && Object.hasOwn(channels, channel.name) ? channels[channel.name] : undefined;
+  return measured === undefined ? channel : { ...channel, last: { ...reading, ...measured } };
 }
 
 /**
@@ -34,7 +41,7 @@ export function withEvents(sensor: SensorAnswer, events: readonly Sealed[]): Sen
  */
 export function refetched(shown: SensorAnswer, fetched: SensorAnswer): SensorAnswer {
   const behind = shown.last !== null && (fetched.last === null || fetched.last.leaf < shown.last.leaf);
-  return behind ? { ...fetched, last: shown.last, recent: shown.recent } : fetched;
+  return behind ? { ...fetched, last: shown.last, recent: shown.recent, ...(shown.channels && { channels: shown.channels }) } : fetched;
 }
 
 /** The maintenance of a sensor at a time in milliseconds. */
@@ -50,7 +57,7 @@ export function needsAttention(sensor: SensorAnswer, now = Date.now()): boolean 
 }
 
 /** An order for people. */
-export function orderName({ order, from, until, alias, location, device, mac, gain, offset, poll_interval }: SensorOrder): string {
+export function orderName({ order, from, until, alias, location, device, mac, gain, offset, channel, poll_interval }: SensorOrder): string {
   switch (order) {
     case "retire":
       return "Retired";
@@ -63,7 +70,7 @@ export function orderName({ order, from, until, alias, location, device, mac, ga
     case "replace":
       return device == null ? "Replaced by another device" : `Replaced by the device ${device}`;
     case "calibrate":
-      return `Calibrated from ${from} on: value × ${gain} + ${offset}`;
+      return `${channel === undefined ? "Calibrated" : `Channel ${channel} calibrated`} from ${from} on: value × ${gain} + ${offset}`;
     case "interval":
       return `Polled every ${poll_interval} ms`;
     case "pause":

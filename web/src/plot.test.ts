@@ -16,7 +16,7 @@ const SIZE = { width: 800, height: 300 };
  * height.
  */
 const [CHAR_PX, LINE_PX] = [6, 16];
-const VIEW: PlotView = { window_ms: 900_000, range: null, whole_range: false, unit: null };
+const VIEW: PlotView = { window_ms: 900_000, range: null, whole_range: false, unit: null, marks: [] };
 
 /** Mulberry32: the same numbers in every run. */
 function generator(seed: number): () => number {

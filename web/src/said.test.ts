@@ -39,6 +39,7 @@ const EVENT = { action: TEXT, actor: TEXT, message: TEXT, new: TEXT, old: TEXT, 
 const OWN: Envelope = evil({ event: EVENT, received_at: TEXT, salt: TEXT, sealwire: { sensor: TEXT, unit: TEXT, raw: TEXT } }, "own");
 const PROGRAMS: Envelope = evil({ event: EVENT, received_at: TEXT, salt: TEXT }, "program");
 const reading = (status: string): Reading => ({ ...evil({ sensor: TEXT, timestamp: TEXT, value: TEXT, flags: TEXT, unit: TEXT }, "reading"), leaf: 7, status: status as "SUCCESS" });
+const MEASURED: Reading = { ...reading("SUCCESS"), channels: { [hostile("name")]: { ...evil({ value: TEXT, unit: TEXT }, "channel"), calibrated: 1 } } };
 const PIN = { log: "00", key: { leaf: 9, vkey: hostile("vkey") }, first_seen: hostile("first_seen") };
 const FINDINGS = {
   evidence: { ...evil({ envelope: TEXT, proof: TEXT, bundle_path: TEXT, newest: TEXT }, "evidence"), leaf: 7, bundle: new Uint8Array(), checkpoint: { ...evil({ origin: TEXT, root: TEXT, text: TEXT }, "checkpoint"), tree_size: 9 } },
@@ -61,9 +62,9 @@ const CASES: Record<string, object[]> = {
   "parts/Logo": [{}],
   "parts/Losses": [{ counters: SITE.counters, clock: SITE.clock }],
   "parts/Marks": [{ sensor: SENSOR }],
-  "parts/Plot": [{ series: { times_s: [], values: [], units: [] }, view: { window_ms: 1, range: null, whole_range: false, unit: hostile("unit") }, label: plainly(hostile("label")) }],
+  "parts/Plot": [{ series: { times_s: [], values: [], units: [] }, view: { window_ms: 3_600_000, range: null, whole_range: false, unit: hostile("unit"), marks: [{ at_s: Date.now() / 1000, name: "Replaced", text: hostile("mark") }] }, label: plainly(hostile("label")) }],
   "parts/Problem": [{ title: "Title", said: hostile("said"), retry: () => {} }],
-  "parts/ReadingRow": ["SUCCESS", "COMM_ERROR", "VALUE_ERROR", hostile("status")].map((status) => ({ reading: reading(status), source: hostile("source") })),
+  "parts/ReadingRow": ["SUCCESS", "COMM_ERROR", "VALUE_ERROR", hostile("status")].map((status) => ({ reading: reading(status), source: hostile("source"), order: [] })).concat([{ reading: MEASURED, source: hostile("source"), order: [hostile("name")] }]),
   "parts/Said": [{ text: hostile("text"), blank: "Nothing" }],
   "parts/SensorList": [{}],
   "parts/SensorRow": [{ sensor: { id: SENSOR.id, shown: SENSOR } }, { sensor: { id: SENSOR.id, shown: { ...SENSOR, out_of_range: false, state: "lost" } } }],

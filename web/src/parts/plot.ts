@@ -5,11 +5,12 @@
 
 import type uPlot from "uplot";
 import { frameOf, position, ticksOf, type Frame } from "../frame.ts";
+import type { PlotMark } from "../marks.ts";
 import type { Series } from "../readings.ts";
 import { stretchOf, timeTicksOf, zoomed, type Stretch } from "../timeline.ts";
 
 export type PlotColors = { line: string; grid: string; text: string; limit: string; band: string };
-export type PlotView = { window_ms: number; range: [number, number] | null; whole_range: boolean; unit: string | null };
+export type PlotView = { window_ms: number; range: [number, number] | null; whole_range: boolean; unit: string | null; marks: readonly PlotMark[] };
 export type Size = { width: number; height: number };
 
 /** Margin above and below the line, as a fraction of its height. */
@@ -25,6 +26,8 @@ const Y_AXIS_MIN_PX = 48;
 /** Half of the last label extends beyond the plot. */
 const RIGHT_PX = TICK_WIDTH_PX / 2;
 const LINE_HEIGHT_PX = 16;
+/** Width of the name of a mark. */
+const MARK_NAME_PX = 72;
 /** uPlot requires a step and accepts this one for any span; the page sets the ticks. */
 const ANY_STEP = 1e9;
 /** Position of values far outside: beyond the edge, a line only needs the right direction. */
@@ -42,6 +45,8 @@ export type Layout = {
   base: string | null;
   /** Lower and upper edge of the range, if the sensor declares one in the unit of the values. */
   band: [number, number] | null;
+  /** The marks within the stretch. */
+  marks: readonly PlotMark[];
 };
 
 /**
@@ -64,6 +69,7 @@ export function layOut(series: Series, view: PlotView, zoom: Stretch | null, now
     x: times.map(({ at_s, label }) => ({ at: at_s, label })),
     y: ticks.map(({ value, label }) => ({ at: position(frame, value), label })),
     base,
+    marks: view.marks.filter(({ at_s }) => at_s >= stretch[0] && at_s <= stretch[1]),
     band: range && [bounded(position(frame, range[0]), 0, 1), bounded(position(frame, range[1]), 0, 1)],
   };
 }
@@ -118,6 +124,7 @@ export function plotOptions(size: Size, colors: PlotColors, layout: () => Layout
     ],
     hooks: {
       drawClear: [(plot) => drawRange(plot, colors, layout().band)],
+      draw: [(plot) => drawMarks(plot, colors, layout().marks)],
       setCursor: [({ cursor: { idx } }) => events.pointed(idx ?? null)],
       setSelect: [
         (plot) => {
@@ -160,6 +167,35 @@ function drawRange(plot: uPlot, colors: PlotColors, band: [number, number] | nul
     ctx.moveTo(bbox.left, y);
     ctx.lineTo(bbox.left + bbox.width, y);
     ctx.stroke();
+  }
+  ctx.restore();
+}
+
+/** Draws a line for each mark, with its name beside it where there is room. */
+function drawMarks(plot: uPlot, colors: PlotColors, marks: readonly PlotMark[]): void {
+  const { ctx, bbox } = plot;
+  const room = MARK_NAME_PX * devicePixelRatio;
+  ctx.save();
+  ctx.strokeStyle = colors.text;
+  ctx.fillStyle = colors.text;
+  ctx.lineWidth = devicePixelRatio;
+  ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
+  ctx.textBaseline = "top";
+  let free = -Infinity;
+  for (const { at_s, name } of marks) {
+    const x = Math.round(plot.valToPos(at_s, "x", true));
+    ctx.setLineDash([2 * devicePixelRatio, 3 * devicePixelRatio]);
+    ctx.beginPath();
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, bbox.top + bbox.height);
+    ctx.stroke();
+    // To the left of its line, if it would reach beyond the plot.
+    const is_left = x + room > bbox.left + bbox.width;
+    const begin = is_left ? x - room : x;
+    if (begin < free) continue;
+    free = begin + room;
+    ctx.textAlign = is_left ? "right" : "left";
+    ctx.fillText(name, is_left ? x - 4 * devicePixelRatio : x + 4 * devicePixelRatio, bbox.top);
   }
   ctx.restore();
 }

@@ -5,7 +5,7 @@
 // ignores.
 
 import type { Envelope, Reading, Sealed } from "../api.ts";
-import { readingOf } from "../event.ts";
+import { asWritten, readingOf } from "../event.ts";
 
 export type Claim = {
   leaf: number;
@@ -23,8 +23,16 @@ export type Claim = {
 /** A row of the log is drawn from its envelope alone. */
 export const claimOfEvent = ({ leaf, envelope }: Sealed): Claim => ({ leaf, shown: envelope, again: (sealed) => sealed.envelope });
 
+/**
+ * A row of readings, without corrected values: no leaf holds them. The row shows them apart from
+ * what the sensor wrote.
+ */
 export function claimOfReading(reading: Reading, source: string | undefined): Claim {
-  return { leaf: reading.leaf, shown: reading, again: readingOf, ...(source !== undefined && { source }) };
+  const again = (sealed: Sealed): Reading | null => {
+    const found = readingOf(sealed);
+    return found && asWritten(found);
+  };
+  return { leaf: reading.leaf, shown: asWritten(reading), again, ...(source !== undefined && { source }) };
 }
 
 export type Difference = { field: string; sealed: string; shown: string };
