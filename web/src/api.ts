@@ -209,6 +209,8 @@ export type SealwireFields = {
   /** An order about a sensor, as JSON text, and its reason. */
   order?: string;
   why?: string;
+  /** The channel that a derived event is about. */
+  channel?: string;
   /** Channels of a reading with several values, as JSON text. */
   channels?: string;
   /** Range as sealed, for example `0..50`. */

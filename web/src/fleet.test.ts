@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { render } from "svelte/server";
-import type { Reading, Sealed, SensorAnswer, SensorOrder } from "./api.ts";
+import type { ChannelAnswer, Reading, Sealed, SensorAnswer, SensorOrder } from "./api.ts";
 import { flagsInWords, isBadNews, isReading, matches, numberOf, readingOf } from "./event.ts";
 import { beyondRange, needsAttention, rangeOf, RECENT_MAX, refetched, withEvents } from "./fleet.ts";
 import Marks from "./parts/Marks.svelte";
@@ -45,6 +45,25 @@ test("a range is read as it is sealed", () => {
   ] as const) {
     assert.deepEqual(rangeOf(text), range, text);
   }
+});
+
+test("a derived event moves the channel that it names", () => {
+  const channel = (name: string): ChannelAnswer => ({ name, kind: "number", quantity: null, unit: null, range: [0, 50], standing: "inside", last: null });
+  const about = (leaf: number, action: string, name: string): Sealed => ({ leaf, envelope: { event: { action }, received_at: at(leaf), salt: "", sealwire: { sensor: "a", channel: name } } });
+  let sensor: SensorAnswer = { ...SENSOR, channels: [channel("t"), channel("h")] };
+  for (const [action, name, standings, out_of_range, not_judged] of [
+    ["OUT_OF_RANGE", "h", ["inside", "outside"], true, false],
+    ["RANGE_NOT_JUDGED", "t", ["not_judged", "outside"], true, true],
+    ["BACK_IN_RANGE", "h", ["not_judged", "inside"], false, true],
+    ["BACK_IN_RANGE", "t", ["inside", "inside"], false, false],
+  ] as const) {
+    sensor = withEvents(sensor, [about(1, action, name)]);
+    assert.deepEqual([sensor.channels?.map(({ standing }) => standing), sensor.out_of_range, sensor.not_judged], [standings, out_of_range, not_judged]);
+  }
+  const channels = '[{"name":"t","scale":-1,"unit":"K"},{"name":"h"}]';
+  const event = { action: "SENSOR_READING", status: "SUCCESS", new: '{"t":215}', timestamp: at(3) };
+  const { channels: after } = withEvents(sensor, [{ leaf: 3, envelope: { event, received_at: at(3), salt: "", sealwire: { sensor: "a", channels } } }]);
+  assert.deepEqual(after?.map(({ last }) => last?.value), ["21.5", undefined]);
 });
 
 test("readings move a sensor on, once each", () => {

@@ -6,6 +6,9 @@ import { isFailure, numberOf, readingOf } from "./event.ts";
 /** As many as `/api/sensors` returns, so that a row looks the same before and after a fetch. */
 export const RECENT_MAX = 30;
 
+/** How a value stands to its range after an event. */
+const STANDINGS: Readonly<Record<string, ChannelAnswer["standing"]>> = { OUT_OF_RANGE: "outside", BACK_IN_RANGE: "inside", RANGE_NOT_JUDGED: "not_judged" };
+
 export type FleetFilter = { text: string; location: string; attention: boolean };
 
 /**
@@ -16,9 +19,14 @@ export function withEvents(sensor: SensorAnswer, events: readonly Sealed[]): Sen
   const points: Point[] = [];
   for (const sealed of events) {
     const { action } = sealed.envelope.event;
-    if (action === "OUT_OF_RANGE") [out_of_range, not_judged] = [true, false];
-    if (action === "BACK_IN_RANGE") [out_of_range, not_judged] = [false, false];
-    if (action === "RANGE_NOT_JUDGED") not_judged = true;
+    const standing = STANDINGS[action ?? ""];
+    const of_channel = ownFields(sealed.envelope)?.channel;
+    if (standing !== undefined && of_channel !== undefined) {
+      channels = channels?.map((channel) => (channel.name === of_channel ? { ...channel, standing } : channel));
+      out_of_range = standing === "outside" || (channels ?? []).some((channel) => channel.standing === "outside");
+      not_judged = standing === "not_judged" || (channels ?? []).some((channel) => channel.standing === "not_judged");
+    } else if (standing === "not_judged") not_judged = true;
+    else if (standing !== undefined) [out_of_range, not_judged] = [standing === "outside", false];
     const reading = readingOf(sealed);
     if (reading === null || (last !== null && reading.leaf <= last.leaf)) continue;
     last = reading;

@@ -1,17 +1,21 @@
 //! Derives events from sealed ones.
 //!
 //! The component reports the first value outside a sensor's declared range, and the first one
-//! inside again. It compares numbers as they were written. A value that is not a number, or has a
-//! unit other than the range's, cannot be judged. The component reports the first such value, and
-//! again the next value that it can judge. If a value has no declared range any more, it ends what
-//! was reported of the earlier range. A sensor with several channels is outside if any channel with
-//! a value is, and else it cannot be judged if any of them cannot. A sensor is lost when its
-//! heartbeats stop or it announces that it disconnects, and back at its next heartbeat. An answer
-//! in between does not bring it back, because that answer was already under way.
+//! inside again. It compares numbers as they were written, or as a calibration corrects them. A
+//! value that is not a number, or has a unit other than the range's, cannot be judged. The
+//! component reports the first such value, and again the next value that it can judge. If a value
+//! has no declared range any more, it ends what was reported of the earlier range.
+//!
+//! Each channel of a sensor with several is judged for itself, and its events name it. A channel
+//! without a value in an answer stands as it stood before.
+//!
+//! A sensor is lost when its heartbeats stop or it announces that it disconnects, and back at its
+//! next heartbeat. An answer in between does not bring it back, because that answer was already
+//! under way.
 
 use model::{
     Decimal, Range, action,
-    derive::{Derived, InChannel, Question, Seen, Sighting, Standing},
+    derive::{Derived, InChannel, Question, RangeStanding, Seen, Sighting, Standing},
 };
 
 /// All events that follow from the sightings, in their order.
@@ -21,109 +25,103 @@ pub fn judge(question: Question) -> Vec<Derived> {
     let mut derived = Vec::new();
     for sighting in sightings {
         let standing = standings.entry(sighting.sensor).or_default();
-        for finding in findings(&sighting, *standing) {
-            *standing = standing.after(&finding.action);
+        for finding in findings(&sighting, standing) {
+            let channel = finding.channel.as_deref();
+            *standing = std::mem::take(standing).after(&finding.action, channel);
             derived.push(finding);
         }
     }
     derived
 }
 
-fn findings(sighting: &Sighting, standing: Standing) -> Vec<Derived> {
-    let Standing { out_of_range, lost, not_judged } = standing;
+fn findings(sighting: &Sighting, standing: &Standing) -> Vec<Derived> {
     let source = &sighting.source;
-    let finding = |action: &str, value: Option<&str>, message: String| Derived {
-        from_leaf: sighting.leaf,
-        sensor: sighting.sensor,
-        action: String::from(action),
-        source: source.clone(),
-        value: value.map(String::from),
-        message,
+    let finding = |action: &str, (channel, value): (Option<&str>, Option<&str>), words: &str| {
+        let name = channel.map(|name| format!(" {name}")).unwrap_or_default();
+        let of_value = value.map(|value| format!(" {value}")).unwrap_or_default();
+        let colon = if channel.is_some() || value.is_some() { ":" } else { "" };
+        Derived {
+            from_leaf: sighting.leaf,
+            sensor: sighting.sensor,
+            action: String::from(action),
+            channel: channel.map(String::from),
+            source: source.clone(),
+            value: value.map(String::from),
+            message: format!("{source}{colon}{name}{of_value}{words}"),
+        }
     };
+    let of_sensor = |action: &str, words: &str| vec![finding(action, (None, None), words)];
+    let judged = |channel: Option<&str>, value: &str, range: Range, units: Option<&Units>| {
+        let (action, words) = judgement(standing.of(channel), value, range, units)?;
+        Some(finding(action, (channel, Some(value)), &words))
+    };
+    // What was reported of a range that is not declared any more.
+    let ended = |channel: Option<&str>, value: Option<&str>| {
+        let is_to_end = !standing.of(channel).is_well();
+        let words = "; no range is declared for it any more";
+        is_to_end.then(|| finding(action::BACK_IN_RANGE, (channel, value), words))
+    };
+    let all_channels = || standing.channels.keys().map(String::as_str);
     match &sighting.seen {
-        Seen::HeartbeatMissed if !lost => {
-            vec![finding(
-                action::SENSOR_LOST,
-                None,
-                format!("{source} is lost: its heartbeats stopped"),
-            )]
+        Seen::HeartbeatMissed if !standing.lost => {
+            of_sensor(action::SENSOR_LOST, " is lost: its heartbeats stopped")
         }
-        Seen::Disconnected if !lost => {
-            vec![finding(action::SENSOR_LOST, None, format!("{source} is lost: it disconnected"))]
+        Seen::Disconnected if !standing.lost => {
+            of_sensor(action::SENSOR_LOST, " is lost: it disconnected")
         }
-        Seen::HeartbeatResumed if lost => {
-            vec![finding(
-                action::SENSOR_BACK,
-                None,
-                format!("{source} is back: its heartbeats resumed"),
-            )]
+        Seen::HeartbeatResumed if standing.lost => {
+            of_sensor(action::SENSOR_BACK, " is back: its heartbeats resumed")
         }
-        Seen::Value { value, range: None, .. } if out_of_range || not_judged => {
-            let message = format!("{source}: {value}; the sensor no longer declares a range");
-            vec![finding(action::BACK_IN_RANGE, Some(value), message)]
+        Seen::Value { value, range, units } => {
+            let of_value = match range {
+                None => ended(None, Some(value)),
+                Some(range) => judged(None, value, *range, units.as_ref()),
+            };
+            all_channels().filter_map(|name| ended(Some(name), None)).chain(of_value).collect()
         }
-        Seen::Value { value, range: Some(range), units } => {
-            match is_inside(value, *range, units.as_ref()) {
-                Ok(false) if !out_of_range || not_judged => {
-                    let message = format!("{source}: {value} is outside {range}");
-                    vec![finding(action::OUT_OF_RANGE, Some(value), message)]
-                }
-                Ok(true) if out_of_range || not_judged => {
-                    let message = format!("{source}: {value} is inside {range} again");
-                    vec![finding(action::BACK_IN_RANGE, Some(value), message)]
-                }
-                Err(reason) if !not_judged => {
-                    let message =
-                        format!("{source}: {value} cannot be compared with {range}: {reason}");
-                    vec![finding(action::RANGE_NOT_JUDGED, Some(value), message)]
-                }
-                _ => Vec::new(),
-            }
+        Seen::Values(values) => {
+            let of_channel = |InChannel { channel, value, range }: &InChannel| {
+                judged(Some(channel), value, *range, None)
+            };
+            ended(None, None).into_iter().chain(values.iter().filter_map(of_channel)).collect()
         }
-        Seen::Values(values) => match worst(values) {
-            Judged { outside: Some(first), .. } if !out_of_range || not_judged => {
-                let InChannel { channel, value, range } = first;
-                let message = format!("{source}: {channel} {value} is outside {range}");
-                vec![finding(action::OUT_OF_RANGE, Some(value), message)]
-            }
-            Judged { outside: None, unknown: Some(first) } if !not_judged => {
-                let InChannel { channel, value, range } = first;
-                let message = format!(
-                    "{source}: {channel} {value} cannot be compared with {range}: the value is not a number"
-                );
-                vec![finding(action::RANGE_NOT_JUDGED, Some(value), message)]
-            }
-            Judged { outside: None, unknown: None } if out_of_range || not_judged => {
-                let message = format!("{source}: no channel is outside its range any more");
-                vec![finding(action::BACK_IN_RANGE, None, message)]
-            }
-            Judged { .. } => Vec::new(),
-        },
-        Seen::Value { .. }
-        | Seen::HeartbeatMissed
-        | Seen::Disconnected
-        | Seen::HeartbeatResumed
-        | Seen::NoValue => Vec::new(),
+        Seen::Described(with_range) => {
+            let is_gone = |name: &&str| with_range.iter().all(|declared| declared != name);
+            all_channels().filter(is_gone).filter_map(|name| ended(Some(name), None)).collect()
+        }
+        Seen::HeartbeatMissed | Seen::Disconnected | Seen::HeartbeatResumed | Seen::NoValue => {
+            Vec::new()
+        }
     }
 }
 
-/// The first channel outside its range, and the first that cannot be judged.
-struct Judged<'a> {
-    outside: Option<&'a InChannel>,
-    unknown: Option<&'a InChannel>,
-}
+/// The unit of a range and that of a value, if they differ.
+type Units = (String, String);
 
-fn worst(values: &[InChannel]) -> Judged<'_> {
-    let first = |wanted: Result<bool, ()>| {
-        values.iter().find(|InChannel { value, range, .. }| {
-            is_inside(value, *range, None).map_err(|_reason| ()) == wanted
-        })
-    };
-    Judged { outside: first(Ok(false)), unknown: first(Err(())) }
+/// What is to be reported of a value: the action, and what is said of the value.
+fn judgement(
+    standing: RangeStanding,
+    value: &str,
+    range: Range,
+    units: Option<&Units>,
+) -> Option<(&'static str, String)> {
+    match is_inside(value, range, units) {
+        Ok(false) if !standing.out_of_range || standing.not_judged => {
+            Some((action::OUT_OF_RANGE, format!(" is outside {range}")))
+        }
+        Ok(true) if !standing.is_well() => {
+            Some((action::BACK_IN_RANGE, format!(" is inside {range} again")))
+        }
+        Err(reason) if !standing.not_judged => {
+            let words = format!(" cannot be compared with {range}: {reason}");
+            Some((action::RANGE_NOT_JUDGED, words))
+        }
+        _ => None,
+    }
 }
 
 /// Whether a value is within a range; the error says why this cannot be judged.
-fn is_inside(value: &str, range: Range, units: Option<&(String, String)>) -> Result<bool, String> {
+fn is_inside(value: &str, range: Range, units: Option<&Units>) -> Result<bool, String> {
     if let Some((of_range, of_value)) = units {
         return Err(format!("the value is in {of_value}, but the range is in {of_range}"));
     }
@@ -174,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_standing_is_gone_on_from() {
-        let out = Standing { out_of_range: true, ..Standing::default() };
+        let out = Standing::default().after(action::OUT_OF_RANGE, None);
         assert_eq!(run(out, vec![value("99"), value("1")]), vec![(1, "BACK_IN_RANGE".into())]);
     }
 
@@ -251,38 +249,81 @@ mod tests {
         Seen::Values(values.iter().map(channel).collect())
     }
 
+    /// The derived events of these sightings of one sensor, each with its channel.
+    #[track_caller]
+    fn run_channels(seen: Vec<Seen>) -> Vec<(u64, String, Option<String>)> {
+        let source = String::from("Hall.T1");
+        let sighting =
+            |(leaf, seen)| Sighting { leaf, sensor: SENSOR, source: source.clone(), seen };
+        let sightings = (0..).zip(seen).map(sighting).collect();
+        let derived = judge(Question { sightings, ..Question::default() });
+        derived.into_iter().map(|it| (it.from_leaf, it.action, it.channel)).collect()
+    }
+
+    #[track_caller]
+    fn assert_told(seen: Vec<Seen>, expected: &[(u64, &str, Option<&str>)]) {
+        let told = run_channels(seen);
+        let told: Vec<_> = told
+            .iter()
+            .map(|(leaf, action, channel)| (*leaf, action.as_str(), channel.as_deref()))
+            .collect();
+        assert_eq!(told, expected);
+    }
+
     #[test]
-    fn a_sensor_is_outside_while_any_of_its_channels_is() {
+    fn each_channel_is_judged_for_itself() {
         let seen = vec![
             channels(&[("t", "20"), ("h", "40")]),
             channels(&[("t", "20"), ("h", "50.01")]),
-            channels(&[("t", "51"), ("h", "50.01")]), // it is outside already
+            channels(&[("t", "51"), ("h", "50.01")]),
             channels(&[("t", ""), ("h", "-1")]),
             channels(&[("t", ""), ("h", "40")]),
-            channels(&[("t", ""), ("h", "40")]),
-            channels(&[("t", ""), ("h", "99")]),
-            channels(&[("t", "0"), ("h", "50")]),
-            channels(&[("t", "99")]),
-            channels(&[]), // no channel with a range has a value
+            channels(&[("t", "99")]), // the other has no value this time
             channels(&[]),
+            channels(&[("t", "0"), ("h", "99")]),
         ];
-        let told = run(Standing::default(), seen);
-        let told: Vec<_> = told.iter().map(|(leaf, action)| (*leaf, action.as_str())).collect();
-        assert_eq!(
-            told,
-            [
-                (1, "OUT_OF_RANGE"),
-                (4, "RANGE_NOT_JUDGED"),
-                (6, "OUT_OF_RANGE"),
-                (7, "BACK_IN_RANGE"),
-                (8, "OUT_OF_RANGE"),
-                (9, "BACK_IN_RANGE"),
-            ]
+        let [t, h] = [Some("t"), Some("h")];
+        assert_told(
+            seen,
+            &[
+                (1, "OUT_OF_RANGE", h),
+                (2, "OUT_OF_RANGE", t),
+                (3, "RANGE_NOT_JUDGED", t),
+                (4, "BACK_IN_RANGE", h),
+                (5, "OUT_OF_RANGE", t),
+                (7, "BACK_IN_RANGE", t),
+                (7, "OUT_OF_RANGE", h),
+            ],
         );
     }
 
     #[test]
-    fn the_channel_that_is_outside_is_named() {
+    fn what_is_declared_no_more_is_not_outside_for_ever() {
+        let [t, h] = [Some("t"), Some("h")];
+        let described =
+            |names: &[&str]| Seen::Described(names.iter().map(|&it| it.into()).collect());
+        let seen = vec![
+            value("99"),
+            channels(&[("t", "99"), ("h", "99")]), // several channels instead of one value
+            described(&["h"]),
+            described(&["h"]),
+            value("25"), // and one value again
+        ];
+        assert_told(
+            seen,
+            &[
+                (0, "OUT_OF_RANGE", None),
+                (1, "BACK_IN_RANGE", None),
+                (1, "OUT_OF_RANGE", t),
+                (1, "OUT_OF_RANGE", h),
+                (2, "BACK_IN_RANGE", t),
+                (4, "BACK_IN_RANGE", h),
+            ],
+        );
+    }
+
+    #[test]
+    fn every_channel_that_is_outside_is_named() {
         let sightings = vec![Sighting {
             leaf: 3,
             sensor: SENSOR,
@@ -294,7 +335,11 @@ mod tests {
             .iter()
             .map(|derived| (derived.value.as_deref(), derived.message.as_str()))
             .collect();
-        assert_eq!(told, [(Some("50.01"), "Hall.T1: h 50.01 is outside 0..50")]);
+        let expected = [
+            (Some("50.01"), "Hall.T1: h 50.01 is outside 0..50"),
+            (Some("99"), "Hall.T1: x 99 is outside 0..50"),
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]

@@ -93,6 +93,7 @@ impl Log {
                 from_leaf: leaf - 1,
                 sensor: heartbeat.id,
                 action: action::OUT_OF_RANGE.into(),
+                channel: None,
                 source: heartbeat.source(),
                 value: Some(value(leaf)),
                 message: format!("{}: {} is outside 0..50", heartbeat.source(), value(leaf)),

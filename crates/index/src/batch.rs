@@ -77,7 +77,8 @@ pub(crate) struct SensorMove {
     pub(crate) sensor: u32,
     pub(crate) leaf: u64,
     pub(crate) action: String,
-    /// What the action changes the sensor by: a heartbeat, an order, or the time of the event.
+    /// What the action changes the sensor by: a heartbeat, an order, the time of the event, or the
+    /// channel that it is about.
     pub(crate) text: Option<String>,
 }
 
@@ -208,6 +209,9 @@ impl IndexBatch {
         if let Some(action) = sighting {
             let text = match action {
                 action::SENSOR_DOUBLED => event.timestamp.clone(),
+                action::OUT_OF_RANGE | action::BACK_IN_RANGE | action::RANGE_NOT_JUDGED => {
+                    event.sealwire.as_ref().and_then(|detail| detail.channel.clone())
+                }
                 _ if SensorOrder::ACTIONS.contains(&action) => {
                     Given::of(event).map(|given| given.canonical())
                 }

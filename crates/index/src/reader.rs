@@ -224,16 +224,10 @@ impl Reader {
     /// SQLite fails.
     pub fn standings(&self) -> Result<BTreeMap<SensorId, Standing>, IndexError> {
         self.ask("asking for standings", |connection| {
-            let mut select = connection.prepare_cached(
-                "SELECT id, out_of_range, lost, not_judged FROM sensor
-                 WHERE out_of_range OR lost OR not_judged",
-            )?;
+            let mut select = connection
+                .prepare_cached("SELECT id, standing FROM sensor WHERE standing IS NOT NULL")?;
             let standings = select.query_map([], |row| {
-                let standing = Standing {
-                    out_of_range: row.get(1)?,
-                    lost: row.get(2)?,
-                    not_judged: row.get(3)?,
-                };
+                let standing = sensors::standing(row.get_ref(1)?.as_str_or_null()?);
                 Ok((row.get::<_, String>(0)?, standing))
             })?;
             let standings = standings.collect::<rusqlite::Result<Vec<_>>>()?;
@@ -431,8 +425,7 @@ fn key_of(connection: &Connection, sensor: SensorId) -> rusqlite::Result<Option<
 
 /// Selects what [`read_status`] reads.
 const STATUS: &str =
-    "SELECT key, heartbeat, state, out_of_range, lost, not_judged, in_force FROM sensor
-     WHERE heartbeat IS NOT NULL";
+    "SELECT key, heartbeat, state, standing, in_force FROM sensor WHERE heartbeat IS NOT NULL";
 
 fn read_sensors(connection: &Connection, recent_max: u32) -> rusqlite::Result<Vec<SensorStatus>> {
     let mut select = connection.prepare_cached(STATUS)?;
@@ -479,7 +472,7 @@ fn read_status(
     const VALUE_CHARS_MAX: usize = 256;
     let described = row.get_ref(1)?.as_str()?;
     let Some(mut described) = Described::from_canonical(described) else { return Ok(None) };
-    let in_force = sensors::in_force(row.get_ref(6)?.as_str_or_null()?);
+    let in_force = sensors::in_force(row.get_ref(4)?.as_str_or_null()?);
     if let Described::Polled(heartbeat) = &mut described {
         in_force.describe(heartbeat);
     }
@@ -498,11 +491,7 @@ fn read_status(
         described,
         in_force,
         state: SensorState::of_name(row.get_ref(2)?.as_str()?),
-        standing: Standing {
-            out_of_range: row.get(3)?,
-            lost: row.get(4)?,
-            not_judged: row.get(5)?,
-        },
+        standing: sensors::standing(row.get_ref(3)?.as_str_or_null()?),
         recent,
         channels: Vec::new(),
     }))

@@ -13,12 +13,14 @@ use rusqlite::{Connection, OptionalExtension as _};
 use crate::error::{IndexError, Trouble};
 
 /// Version of the tables. A file of another version is rebuilt.
-pub(crate) const VERSION: i64 = 12;
+pub(crate) const VERSION: i64 = 13;
 
 /// `log` has one row, because an index is of one log; `id` is the log's [`LogId`]. `last_entry` is
 /// the log's entry of the leaf before `next_leaf`. `forgets` says that bytes of erased envelopes
-/// may remain in the file. `in_force` is what is in force of the orders about a sensor. A
-/// `sighting` has the text that its action changes the sensor by: a heartbeat, an order or a time.
+/// may remain in the file. `in_force` is what is in force of the orders about a sensor, and
+/// `standing` what components derived of it, if that is anything. A `sighting` has the text that
+/// its action changes the sensor by: a heartbeat, an order, a time, or the channel that it is
+/// about.
 /// `id_key` authenticates the ids of searches. The column `sum` is scaled,
 /// see `Summary`. `rollup` sums up the readings in `block`, without those in `newest`. A question
 /// about `every_block` must select each column that sorts its rows; otherwise SQLite reads all rows
@@ -43,7 +45,7 @@ const TABLES: &str = "
 
     CREATE TABLE sensor (
         key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, heartbeat TEXT, in_force TEXT, state TEXT NOT NULL DEFAULT 'online',
-        out_of_range INTEGER NOT NULL DEFAULT 0, lost INTEGER NOT NULL DEFAULT 0, not_judged INTEGER NOT NULL DEFAULT 0);
+        standing TEXT);
     CREATE TABLE channel (
         sensor INTEGER NOT NULL, name TEXT NOT NULL, series INTEGER NOT NULL UNIQUE, PRIMARY KEY (sensor, name)) WITHOUT ROWID;
     CREATE TABLE sighting (

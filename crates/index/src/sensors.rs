@@ -59,7 +59,8 @@ impl Known {
                 };
                 Self { heartbeat, in_force, state, ..self }
             }
-            _ => Self { standing: self.standing.after(action), ..self },
+            // The text of a derived event is the channel that it is about.
+            _ => Self { standing: self.standing.after(action, text), ..self },
         }
     }
 }
@@ -111,18 +112,14 @@ impl Known {
     fn load(connection: &Connection, key: i64) -> rusqlite::Result<Self> {
         connection
             .prepare_cached(
-                "SELECT heartbeat, state, out_of_range, lost, not_judged, in_force FROM sensor WHERE key = ?1",
+                "SELECT heartbeat, state, standing, in_force FROM sensor WHERE key = ?1",
             )?
             .query_row([key], |row| {
                 Ok(Self {
                     heartbeat: row.get(0)?,
                     state: SensorState::of_name(row.get_ref(1)?.as_str()?),
-                    standing: Standing {
-                        out_of_range: row.get(2)?,
-                        lost: row.get(3)?,
-                        not_judged: row.get(4)?,
-                    },
-                    in_force: in_force(row.get_ref(5)?.as_str_or_null()?),
+                    standing: standing(row.get_ref(2)?.as_str_or_null()?),
+                    in_force: in_force(row.get_ref(3)?.as_str_or_null()?),
                 })
             })
     }
@@ -130,20 +127,13 @@ impl Known {
     fn store(&self, connection: &Connection, key: i64) -> rusqlite::Result<()> {
         let Self { heartbeat, in_force, state, standing } = self;
         let in_force = (!in_force.is_nothing()).then(|| in_force.canonical());
+        let standing = (*standing != Standing::default())
+            .then(|| serde_json::to_string(standing).expect("a standing has only text keys"));
         connection
             .prepare_cached(
-                "UPDATE sensor SET heartbeat = ?2, state = ?3, out_of_range = ?4, lost = ?5, not_judged = ?6,
-                 in_force = ?7 WHERE key = ?1",
+                "UPDATE sensor SET heartbeat = ?2, state = ?3, standing = ?4, in_force = ?5 WHERE key = ?1",
             )?
-            .execute((
-                key,
-                heartbeat,
-                state.name(),
-                standing.out_of_range,
-                standing.lost,
-                standing.not_judged,
-                in_force,
-            ))?;
+            .execute((key, heartbeat, state.name(), standing, in_force))?;
         Ok(())
     }
 }
@@ -151,6 +141,11 @@ impl Known {
 /// Reads the column `in_force`.
 pub(crate) fn in_force(text: Option<&str>) -> InForce {
     text.map(InForce::from_canonical).unwrap_or_default()
+}
+
+/// Reads the column `standing`.
+pub(crate) fn standing(text: Option<&str>) -> Standing {
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
 /// Calls `visit` with each sighting.

@@ -39,13 +39,25 @@ pub struct Question {
 }
 
 /// State of a sensor by the derived events in the log.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Standing {
-    /// The sensor's last value was outside its range.
-    pub out_of_range: bool,
     /// The sensor is lost: its heartbeats stopped, or it disconnected.
     pub lost: bool,
-    /// The sensor's last value could not be compared with its range.
+    /// How its single value stands to its range.
+    #[serde(default, flatten)]
+    pub value: RangeStanding,
+    /// How the values of its channels stand to their ranges, where something is to be said of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub channels: BTreeMap<String, RangeStanding>,
+}
+
+/// How the last value that was judged stands to its range.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RangeStanding {
+    /// It was outside.
+    #[serde(default)]
+    pub out_of_range: bool,
+    /// It could not be compared.
     #[serde(default)]
     pub not_judged: bool,
 }
@@ -79,6 +91,8 @@ pub enum Seen {
     },
     /// Values of several channels: those that are declared with a range.
     Values(Vec<InChannel>),
+    /// Another description of the sensor: the channels that it declares with a range.
+    Described(Vec<String>),
     /// A poll without a valid answer.
     NoValue,
     /// The sensor's heartbeats stopped.
@@ -143,6 +157,11 @@ impl Sighting {
             action::HEARTBEAT_MISSED => Seen::HeartbeatMissed,
             action::HEARTBEAT_RESUMED | action::SENSOR_DISCOVERED => Seen::HeartbeatResumed,
             action::SENSOR_DISCONNECTED => Seen::Disconnected,
+            action::SENSOR_CHANGED => {
+                let heartbeat = Heartbeat::from_canonical(detail.heartbeat.as_deref()?).ok()?;
+                let with_range = heartbeat.channels.into_iter().filter(|it| it.range.is_some());
+                Seen::Described(with_range.map(|channel| channel.name).collect())
+            }
             _ => return None,
         };
         Some(Self { leaf, sensor: detail.sensor?, source: event.source.clone()?, seen })
@@ -182,15 +201,66 @@ pub struct Verdict {
 }
 
 impl Standing {
-    /// The standing after a derived event with this action.
+    /// How the single value or a channel stands to its range.
     #[must_use]
-    pub fn after(self, action: &str) -> Self {
+    pub fn of(&self, channel: Option<&str>) -> RangeStanding {
+        match channel {
+            None => self.value,
+            Some(name) => self.channels.get(name).copied().unwrap_or_default(),
+        }
+    }
+
+    /// Whether any value was outside its range.
+    #[must_use]
+    pub fn is_out_of_range(&self) -> bool {
+        self.all().any(|standing| standing.out_of_range)
+    }
+
+    /// Whether any value could not be compared with its range.
+    #[must_use]
+    pub fn is_not_judged(&self) -> bool {
+        self.all().any(|standing| standing.not_judged)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &RangeStanding> {
+        core::iter::once(&self.value).chain(self.channels.values())
+    }
+
+    /// The standing after a derived event with this action, about the channel that it names.
+    #[must_use]
+    pub fn after(mut self, action: &str, channel: Option<&str>) -> Self {
         match action {
-            action::OUT_OF_RANGE => Self { out_of_range: true, not_judged: false, ..self },
-            action::BACK_IN_RANGE => Self { out_of_range: false, not_judged: false, ..self },
+            action::SENSOR_LOST => self.lost = true,
+            action::SENSOR_BACK => self.lost = false,
+            _ => {
+                let standing = self.of(channel).after(action);
+                match channel {
+                    None => self.value = standing,
+                    Some(name) if standing.is_well() => {
+                        self.channels.remove(name);
+                    }
+                    Some(name) => {
+                        self.channels.insert(String::from(name), standing);
+                    }
+                }
+            }
+        }
+        self
+    }
+}
+
+impl RangeStanding {
+    /// Whether nothing is to be said.
+    #[must_use]
+    pub const fn is_well(self) -> bool {
+        !self.out_of_range && !self.not_judged
+    }
+
+    fn after(self, action: &str) -> Self {
+        match action {
+            action::OUT_OF_RANGE => Self { out_of_range: true, not_judged: false },
+            action::BACK_IN_RANGE => Self::default(),
             action::RANGE_NOT_JUDGED => Self { not_judged: true, ..self },
-            action::SENSOR_LOST => Self { lost: true, ..self },
-            action::SENSOR_BACK => Self { lost: false, ..self },
             _ => self,
         }
     }
@@ -276,6 +346,37 @@ mod tests {
         };
         let seen: Vec<_> = values.iter().map(|seen| seen.value.as_str()).collect();
         assert_eq!(seen, ["", "48.0"]);
+    }
+
+    #[test]
+    fn each_channel_stands_for_itself() {
+        let after = |standing: Standing, (action, channel): (&str, Option<&str>)| {
+            standing.after(action, channel)
+        };
+        let [t, h] = [Some("t"), Some("h")];
+        let told = [(action::OUT_OF_RANGE, t), (action::RANGE_NOT_JUDGED, h)];
+        let standing = told.into_iter().fold(Standing::default(), after);
+        assert_eq!((standing.is_out_of_range(), standing.is_not_judged()), (true, true));
+        assert_eq!(standing.of(None), RangeStanding::default());
+        let json = serde_json::to_string(&standing).unwrap();
+        assert_eq!(serde_json::from_str::<Standing>(&json).unwrap(), standing);
+        let back = after(standing, (action::BACK_IN_RANGE, t));
+        assert_eq!((back.is_out_of_range(), back.is_not_judged()), (false, true));
+        let lost = after(back, (action::SENSOR_LOST, None));
+        let back = [(action::BACK_IN_RANGE, h), (action::SENSOR_BACK, None)];
+        assert_eq!(back.into_iter().fold(lost, after), Standing::default());
+    }
+
+    #[test]
+    fn another_description_is_seen_with_the_channels_that_have_a_range() {
+        let heartbeat = r#"{"alias":"T1","id":"a3b3c3d3-e3f3-a3b3-c3d3-e3f3a3b3c3d3","poll_interval":1000,"poll_topic":"p","read_topic":"r",
+            "channels":[{"name":"t","range":[0,50]},{"name":"h"}]}"#;
+        let heartbeat = Heartbeat::parse(heartbeat.as_bytes()).unwrap();
+        let at = Timestamp::from_unix_micros(0);
+        let event = Event::sighting(action::SENSOR_CHANGED, &heartbeat, at);
+        let envelope = Envelope { event, received_at: at, salt: Salt::from_random([0; 16]) };
+        let seen = Sighting::of(7, &envelope).map(|sighting| sighting.seen);
+        assert_eq!(seen, Some(Seen::Described(vec![String::from("t")])));
     }
 
     #[test]

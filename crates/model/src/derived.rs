@@ -15,6 +15,9 @@ pub struct Derived {
     pub sensor: SensorId,
     /// `OUT_OF_RANGE`, `BACK_IN_RANGE`, `RANGE_NOT_JUDGED`, `SENSOR_LOST` or `SENSOR_BACK`.
     pub action: String,
+    /// The channel that the event is about, of a sensor with several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
     /// The sensor's event source, `<location>.<alias>`.
     pub source: String,
     /// The value, if the event has one.

@@ -24,6 +24,7 @@ pub mod completeness;
 pub mod decimal;
 pub mod derive;
 mod derived;
+mod detail;
 pub mod device_time;
 pub mod envelope;
 mod error_chain;

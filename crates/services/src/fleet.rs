@@ -108,7 +108,7 @@ impl Fleet {
                 SensorState::Retired => totals.retired += 1,
             }
             totals.paused += u32::from(sensor.in_force.paused().is_some());
-            totals.out_of_range += u32::from(sensor.standing.out_of_range);
+            totals.out_of_range += u32::from(sensor.standing.is_out_of_range());
             totals.attention += u32::from(needs_attention(sensor, now));
         }
         Self { sensors, totals, at: now }
@@ -168,7 +168,7 @@ fn key(order: SensorsOrder, sensor: &ListedSensor) -> Key<'_> {
 /// Whether a person should look at the sensor. Nobody should because of a sensor that is retired or
 /// in maintenance.
 fn needs_attention(sensor: &ListedSensor, now: Timestamp) -> bool {
-    let (standing, in_force) = (sensor.standing, &sensor.in_force);
+    let (standing, in_force) = (&sensor.standing, &sensor.in_force);
     if in_force.doubled.is_some() {
         return true;
     }
@@ -176,7 +176,10 @@ fn needs_attention(sensor: &ListedSensor, now: Timestamp) -> bool {
     if sensor.state == SensorState::Retired || is_in_maintenance {
         return false;
     }
-    !sensor.state.is_polled() || standing.out_of_range || standing.not_judged || sensor.failed
+    !sensor.state.is_polled()
+        || standing.is_out_of_range()
+        || standing.is_not_judged()
+        || sensor.failed
 }
 
 /// The conditions of a question.
@@ -249,7 +252,7 @@ impl Cursor {
 
 #[cfg(test)]
 mod tests {
-    use model::{InForce, derive::Standing};
+    use model::{InForce, action, derive::Standing};
 
     use super::*;
 
@@ -278,8 +281,8 @@ mod tests {
 
     /// Sensor 3 is lost, 1 is out of its range, 4 was not judged, and 5 did not answer.
     fn fleet() -> Fleet {
-        let out_of_range = Standing { out_of_range: true, ..Standing::default() };
-        let not_judged = Standing { not_judged: true, ..Standing::default() };
+        let out_of_range = Standing::default().after(action::OUT_OF_RANGE, Some("t"));
+        let not_judged = Standing::default().after(action::RANGE_NOT_JUDGED, None);
         let sensors = vec![
             ListedSensor { failed: true, ..sensor(5, "Boiler", "E") },
             ListedSensor { standing: not_judged, ..sensor(4, "Boiler", "A") },

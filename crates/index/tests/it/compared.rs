@@ -121,7 +121,7 @@ fn nothing_can_be_changed_in_an_index_without_being_told() {
             "changes of sensors' states",
         ),
         ("UPDATE sensor SET state = 'online'", "existence or state"),
-        ("UPDATE sensor SET out_of_range = 0", "existence or state"),
+        ("UPDATE sensor SET standing = NULL", "existence or state"),
         ("UPDATE sensor SET heartbeat = NULL WHERE key = 2", "existence or state"),
         ("UPDATE newest SET poll = 0", "newest numbers"),
     ] {

@@ -40,6 +40,7 @@ fn derived(heartbeat: &Heartbeat, action: &str) -> Event {
         from_leaf: 0,
         sensor: heartbeat.id,
         action: action.into(),
+        channel: None,
         source: heartbeat.source(),
         value: None,
         message: String::new(),
@@ -143,7 +144,7 @@ fn sensors_stand_as_the_log_says() {
     let seen: Vec<_> = sensors
         .iter()
         .map(|sensor| {
-            (sensor.described.alias(), sensor.state, sensor.standing, sensor.recent.len())
+            (sensor.described.alias(), sensor.state, sensor.standing.clone(), sensor.recent.len())
         })
         .collect();
     assert_eq!(
@@ -152,10 +153,15 @@ fn sensors_stand_as_the_log_says() {
             (
                 "A".to_owned(),
                 SensorState::Online,
-                Standing { out_of_range: true, ..Standing::default() },
+                Standing::default().after(action::OUT_OF_RANGE, None),
                 2
             ),
-            ("B".to_owned(), SensorState::Lost, Standing { lost: true, ..Standing::default() }, 1),
+            (
+                "B".to_owned(),
+                SensorState::Lost,
+                Standing::default().after(action::SENSOR_LOST, None),
+                1
+            ),
         ]
     );
     assert_eq!(reader.standings().unwrap().len(), 2);
@@ -164,8 +170,8 @@ fn sensors_stand_as_the_log_says() {
     let of = reader.sensors_of(&ids, 2).unwrap();
     for (listed, of) in listed.iter().rev().zip(&of) {
         assert_eq!(
-            (listed.id, listed.alias.clone(), listed.state, listed.standing),
-            (of.described.id(), of.described.alias(), of.state, of.standing)
+            (listed.id, listed.alias.clone(), listed.state, listed.standing.clone()),
+            (of.described.id(), of.described.alias(), of.state, of.standing.clone())
         );
         assert_eq!(listed.failed, of.recent.last().unwrap().status != event::SUCCESS);
     }
@@ -175,10 +181,14 @@ fn sensors_stand_as_the_log_says() {
     let (a, b) = (heartbeat("A", 1), heartbeat("B", 2));
     for (action, not_judged) in [(action::RANGE_NOT_JUDGED, true), (action::BACK_IN_RANGE, false)] {
         apply(&mut indexer, vec![derived(&a, action)]);
-        assert_eq!(reader.sensors(1).unwrap()[0].standing.not_judged, not_judged, "{action}");
+        assert_eq!(reader.sensors(1).unwrap()[0].standing.is_not_judged(), not_judged, "{action}");
         // An event like the first one is not among them.
         let standings = reader.standings().unwrap();
-        assert_eq!(standings.get(&a.id).is_some_and(|of| of.not_judged), not_judged, "{action}");
+        assert_eq!(
+            standings.get(&a.id).is_some_and(Standing::is_not_judged),
+            not_judged,
+            "{action}"
+        );
     }
     // Of a forgotten sensor, the index keeps only its numbers, until it sends a heartbeat again.
     let known = || reader.sensors(1).unwrap().len();
@@ -187,6 +197,43 @@ fn sensors_stand_as_the_log_says() {
     assert!(reader.last_numbers().unwrap().contains_key(&b.id));
     apply(&mut indexer, vec![Event::sighting(action::SENSOR_DISCOVERED, &b, at(12))]);
     assert_eq!(known(), 2);
+}
+
+#[test]
+fn each_channel_stands_as_the_log_says() {
+    let folder = TempDir::new().unwrap();
+    let mut indexer =
+        Indexer::open(&folder.path().join("index.sqlite"), LOG, |_| Ok(None)).unwrap();
+    let a = heartbeat("A", 1);
+    let of = |action: &str, channel: Option<&str>| {
+        let mut event = derived(&a, action);
+        event.sealwire.as_mut().unwrap().channel = channel.map(str::to_owned);
+        event
+    };
+    let events = vec![
+        Event::sighting(action::SENSOR_DISCOVERED, &a, at(0)),
+        of(action::OUT_OF_RANGE, Some("t")),
+        of(action::RANGE_NOT_JUDGED, Some("h")),
+        of(action::BACK_IN_RANGE, Some("t")),
+    ];
+    let standings = |indexer: &Indexer| indexer.reader().unwrap().standings().unwrap();
+    let out = Standing::default().after(action::OUT_OF_RANGE, Some("t"));
+    let unknown = Standing::default().after(action::RANGE_NOT_JUDGED, Some("h"));
+    let mut expected = [
+        None,
+        Some(out.clone()),
+        Some(out.after(action::RANGE_NOT_JUDGED, Some("h"))),
+        Some(unknown),
+    ]
+    .into_iter();
+    for event in events {
+        apply(&mut indexer, vec![event]);
+        assert_eq!(standings(&indexer).remove(&a.id), expected.next().unwrap());
+    }
+    // What was outside is told no more once its event is erased.
+    let erased = Event::envelopes_erased("ada", "log", "2".to_owned(), 1, "asked for", at(9));
+    apply(&mut indexer, vec![erased]);
+    assert_eq!(standings(&indexer), BTreeMap::new());
 }
 
 #[test]

@@ -86,6 +86,8 @@ fn orders_about_sensors_are_sealed_shown_and_survive() {
     let last = wait_for_reading(&site, &calibrated, leaf);
     let sealed = envelope(&site, last["leaf"].as_u64().unwrap());
     assert_eq!(sealed["sealwire"]["calibration"], "2 -0.5", "{sealed}");
+    let written: f64 = last["value"].as_str().unwrap().parse().unwrap();
+    assert_eq!(last["calibrated"].as_f64(), Some(2.0 * written - 0.5), "{last}");
 
     let is_shown = |site: &Site| {
         assert_eq!(shown(site, &retired)["state"], "retired");

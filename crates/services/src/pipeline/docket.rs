@@ -125,8 +125,9 @@ impl Docket {
             return None;
         }
         sightings.sort_unstable_by_key(|sighting| sighting.leaf);
-        let standing =
-            |sighting: &Sighting| Some((sighting.sensor, *self.standings.get(&sighting.sensor)?));
+        let standing = |sighting: &Sighting| {
+            Some((sighting.sensor, self.standings.get(&sighting.sensor)?.clone()))
+        };
         let standings = sightings.iter().filter_map(standing).collect();
         Some((Lanes(lanes), Question { standings, sightings }))
     }
@@ -140,8 +141,8 @@ impl Docket {
         }
         for derived in derived {
             let sensor = derived.sensor;
-            let standing =
-                self.standings.remove(&sensor).unwrap_or_default().after(&derived.action);
+            let before = self.standings.remove(&sensor).unwrap_or_default();
+            let standing = before.after(&derived.action, derived.channel.as_deref());
             if standing != Standing::default() {
                 self.standings.insert(sensor, standing);
             }
@@ -236,15 +237,16 @@ mod tests {
         let derive = |sighting: Sighting| {
             let standing = standings.entry(sighting.sensor).or_default();
             let is_out = matches!(&sighting.seen, Seen::Value { value, .. } if value == "99");
-            let action = match (standing.out_of_range, is_out) {
+            let action = match (standing.value.out_of_range, is_out) {
                 (false, true) => action::OUT_OF_RANGE,
                 (true, false) => action::BACK_IN_RANGE,
                 _ => return None,
             };
-            *standing = standing.after(action);
+            *standing = mem::take(standing).after(action, None);
             let Sighting { leaf: from_leaf, sensor, source, .. } = sighting;
             let (value, message) = (None, String::new());
-            Some(Derived { from_leaf, sensor, action: action.to_owned(), source, value, message })
+            let (action, channel) = (action.to_owned(), None);
+            Some(Derived { from_leaf, sensor, action, channel, source, value, message })
         };
         sightings.into_iter().filter_map(derive).collect()
     }
@@ -253,7 +255,7 @@ mod tests {
         let mut standings = BTreeMap::<_, Standing>::new();
         for Derived { sensor, action, .. } in sealed {
             let standing = standings.entry(*sensor).or_default();
-            *standing = standing.after(action);
+            *standing = mem::take(standing).after(action, None);
         }
         standings
     }

@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 
 use model::{
-    action,
+    Heartbeat, action,
     derive::{Derived, Sighting, Verdict},
 };
 
+/// Longest name of a channel in characters.
+const CHANNEL_CHARS_MAX: usize = Heartbeat::NAME_CHARS_MAX;
+
 /// Accepts a verdict only if the deployed component gave it and it is about the sightings in
-/// question, which are in the log's order. A leaf has at most one derived event of each action. A
-/// faulty component can be wrong, but cannot add anything else to the log.
+/// question, which are in the log's order. A leaf has at most one derived event of each action and
+/// channel. A faulty component can be wrong, but cannot add anything else to the log.
 pub(super) fn take(
     answer: &[u8],
     digest: &str,
@@ -24,18 +27,20 @@ pub(super) fn take(
         ));
     }
     let mut seen = BTreeSet::new();
-    let twice =
-        verdict.derived.iter().find(|derived| !seen.insert((derived.from_leaf, &derived.action)));
+    let twice = verdict.derived.iter().find(|derived| {
+        !seen.insert((derived.from_leaf, &derived.action, derived.channel.as_deref()))
+    });
     if let Some(Derived { from_leaf, action, .. }) = twice {
         return Err(format!("the verdict has {action} at leaf {from_leaf} twice"));
     }
     let is_short = |derived: &Derived| {
         derived.message.len() <= Derived::MESSAGE_BYTES_MAX
+            && derived.channel.as_ref().is_none_or(|name| name.chars().count() <= CHANNEL_CHARS_MAX)
             && derived.value.as_ref().is_none_or(|value| value.len() <= Sighting::VALUE_BYTES_MAX)
     };
     if !verdict.derived.iter().all(is_short) {
         return Err(format!(
-            "the verdict has a message over {} bytes, or a value longer than the one in the question",
+            "the verdict has a message over {} bytes, or a value or a channel longer than any in a question",
             Derived::MESSAGE_BYTES_MAX
         ));
     }
@@ -77,6 +82,7 @@ mod tests {
             from_leaf,
             sensor: SENSOR,
             action: action.to_owned(),
+            channel: None,
             source: "Hall.T1".to_owned(),
             value: None,
             message: String::new(),
@@ -102,6 +108,13 @@ mod tests {
         assert_eq!(taken("a", vec![]), Ok(0));
         let twice = vec![derived(5, action::OUT_OF_RANGE), derived(5, action::OUT_OF_RANGE)];
         assert!(taken("a", twice).unwrap_err().contains("twice"));
+        let of = |channel: &str| Derived {
+            channel: Some(channel.to_owned()),
+            ..derived(5, action::OUT_OF_RANGE)
+        };
+        assert_eq!(taken("a", vec![derived(5, action::OUT_OF_RANGE), of("t"), of("h")]), Ok(3));
+        assert!(taken("a", vec![of("t"), of("t")]).unwrap_err().contains("twice"));
+        assert!(taken("a", vec![of(&"x".repeat(61))]).unwrap_err().contains("a channel longer"));
         let long = Derived { message: "x".repeat(5_000), ..derived(5, action::OUT_OF_RANGE) };
         assert!(taken("a", vec![long]).unwrap_err().contains("a message over 4096 bytes"));
         for (component, derived, words) in [

@@ -170,7 +170,8 @@ impl Truth {
             let standings = self.standings.clone();
             for derived in sensor_reader::judge(Question { standings, sightings }) {
                 let standing = self.standings.entry(derived.sensor).or_default();
-                *standing = standing.after(&derived.action);
+                *standing =
+                    std::mem::take(standing).after(&derived.action, derived.channel.as_deref());
                 self.expected.push_back(derived);
             }
         }
