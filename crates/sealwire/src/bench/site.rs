@@ -4,6 +4,7 @@
 //! another process. Processor time and memory of every process come from `/proc`. What was sealed
 //! is what `verify --completeness` counts in the log afterwards.
 
+pub(super) mod door;
 mod looking;
 mod processes;
 pub(super) mod running;

@@ -78,10 +78,17 @@ pub(crate) enum PollingPart {
     Nats,
     /// The same over MQTT.
     Mqtt,
+    /// The same for sensors with credentials, without TLS and with it.
+    Tls,
+    /// How long 10,000 new credentials take.
+    Credentials,
     /// How late polls are, at 10,000 per second.
     Lateness,
     /// Memory and start with 100,000 sensors.
     Fleet,
+    /// 10,000 sensors once a second for five minutes and 100,000 every 30 s for ten: whether each
+    /// answer is sealed once, and each miss is the sensor's.
+    Exact,
 }
 
 /// A part of `sealwire bench site`.

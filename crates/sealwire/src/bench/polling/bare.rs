@@ -45,7 +45,8 @@ impl Bare {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (answers_per_s, fleet) = runtime.block_on(async {
             let mut client = Client::connect(nats).await?;
-            let fleet = Fleet::start(&format!("nats://{nats}"), &format!("mqtt://{mqtt}"), load)?;
+            let (nats, mqtt) = (format!("nats://{nats}"), format!("mqtt://{mqtt}"));
+            let fleet = Fleet::start(folder, [&nats, &mqtt], load, &load.arguments())?;
             let deadline = Instant::now() + WARM_UP_MAX;
             loop {
                 let rate = client.run_for(SPAN).await?;

@@ -84,6 +84,14 @@ impl Page {
         serde_json::from_value(answer).context("the page's answer has another form")
     }
 
+    /// Number of sensors that are online.
+    pub(super) fn online(&self) -> Result<u64> {
+        let url = format!("{}/api/sensors?limit=1", self.url);
+        let answer = answer_of(http_client::get(&self.agent, &url).call()?)?;
+        let online = answer.pointer("/totals/online").and_then(Value::as_u64);
+        online.context("the page does not say how many sensors are online")
+    }
+
     /// The newest readings that can be found, newest first, and the search's id.
     fn newest(&self, limit: usize) -> Result<(String, Vec<Reading>)> {
         let search = json!({ "action": "SENSOR_READING", "status": "SUCCESS", "limit": limit });

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs,
     io::Read as _,
     net::{Ipv4Addr, TcpListener},
@@ -22,6 +23,7 @@ use simulator::lateness::Lateness;
 use site::log_alone::LogAlone;
 
 use super::{
+    door::Door,
     looking::{Lag, Page, Status},
     processes::Processes,
 };
@@ -37,6 +39,8 @@ pub(in crate::bench) const WARM_UP_MAX: Duration = Duration::from_secs(40);
 const TAKE_UP_MAX: Duration = Duration::from_secs(600);
 /// Part of the rate at which the fleet counts as complete. Some sensors are faulty.
 pub(in crate::bench) const COMPLETE: f64 = 0.97;
+/// How long a site waits for the answers to the polls that it sent last: twice its timeout.
+const ANSWERS_MAX: Duration = Duration::from_secs(1);
 /// Pause between two looks at what is awaited.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -48,12 +52,22 @@ pub(in crate::bench) struct Load {
     pub(in crate::bench) connections: u32,
     /// Share of the sensors that speak MQTT.
     pub(in crate::bench) mqtt: f64,
+    /// What they do wrong, as a file of faults says it.
+    pub(in crate::bench) faults: &'static str,
+    pub(in crate::bench) door: Door,
 }
 
 impl Load {
     /// Sensors that speak NATS.
     pub(in crate::bench) const fn new(sensors: u32, interval: Option<Duration>) -> Self {
-        Self { sensors, interval, connections: simulator::run::CONNECTIONS, mqtt: 0.0 }
+        let connections = simulator::run::CONNECTIONS;
+        Self { sensors, interval, connections, mqtt: 0.0, faults: "", door: Door::Open }
+    }
+
+    /// What a fleet is told that is let in without credentials.
+    pub(in crate::bench) fn arguments(self) -> [OsString; 2] {
+        let Self { sensors, connections, .. } = self;
+        [format!("--count={sensors}"), format!("--connections={connections}")].map(OsString::from)
     }
 
     /// Readings per second.
@@ -82,7 +96,7 @@ struct Site {
     process: Killed,
     program: PathBuf,
     folder: PathBuf,
-    flags: Vec<&'static str>,
+    flags: Vec<String>,
     addresses: Addresses,
 }
 
@@ -119,18 +133,30 @@ struct Addresses {
 }
 
 /// Where the site of a run has its data.
-fn data_dir(folder: &Path) -> PathBuf {
+pub(in crate::bench) fn data_dir(folder: &Path) -> PathBuf {
     folder.join("data")
 }
 
+/// Where the fleet of a run writes what each sensor did.
+pub(in crate::bench) fn tally(folder: &Path) -> PathBuf {
+    folder.join("tally")
+}
+
 impl Fleet {
-    /// Starts a fleet on these servers.
-    pub(in crate::bench) fn start(nats: &str, mqtt: &str, load: Load) -> Result<Self> {
+    /// Starts a fleet on these servers, and tells it who it is. Its files are in this folder.
+    pub(in crate::bench) fn start(
+        folder: &Path,
+        [nats, mqtt]: [&str; 2],
+        load: Load,
+        told: &[OsString],
+    ) -> Result<Self> {
+        let faults = folder.join("faults.toml");
+        fs::write(&faults, load.faults).context("cannot write the faults of the sensors")?;
         let mut simulate = Command::new(std::env::current_exe().context("cannot find myself")?);
         simulate.args(["simulate", "--json", "--seed=1", "--nats", nats, "--broker", mqtt]);
-        simulate.arg(format!("--count={}", load.sensors));
-        simulate.arg(format!("--connections={}", load.connections));
+        simulate.args(told);
         simulate.arg(format!("--mqtt={}", load.mqtt));
+        simulate.arg("--faults").arg(faults).arg("--tally").arg(tally(folder));
         if let Some(interval) = load.interval {
             simulate.arg(format!("--interval={}", interval.as_millis()));
         }
@@ -150,7 +176,7 @@ impl Fleet {
 pub(in crate::bench) fn start_again(
     program: &Path,
     folder: &Path,
-    flags: &[&'static str],
+    flags: &[&str],
 ) -> Result<Duration> {
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     let agent = ureq::Agent::config_builder().timeout_global(Some(DEADLINE)).build().into();
@@ -163,7 +189,8 @@ pub(in crate::bench) fn start_again(
         Ok(polls.filter(|polls| *polls != "0").map(drop))
     };
     let ports = [("http", 0), ("log", free.port()), ("nats", 0), ("mqtt", 0)].into();
-    let mut up = Site::up(program, folder, flags, &ports);
+    let flags: Vec<String> = flags.iter().copied().map(String::from).collect();
+    let mut up = Site::up(program, folder, &flags, &ports);
     let begin = Instant::now();
     let mut site = Killed(up.spawn().context("cannot start the site again")?);
     until("a sensor is polled", has_polled)?;
@@ -178,9 +205,9 @@ impl Run {
         program: &Path,
         folder: &Path,
         load: Load,
-        flags: &[&'static str],
+        flags: &[&str],
     ) -> Result<Self> {
-        let run = Self::begin(program, folder, load, flags)?;
+        let mut run = Self::begin(program, folder, load, flags)?;
         // What a site cannot take is measured, too.
         let _has_all = run.warm_up(load, WARM_UP_MAX)?;
         Ok(run)
@@ -192,34 +219,44 @@ impl Run {
         program: &Path,
         folder: &Path,
         load: Load,
-        flags: &[&'static str],
+        flags: &[&str],
     ) -> Result<Self> {
-        let run = Self::begin(program, folder, load, flags)?;
+        let mut run = Self::begin(program, folder, load, flags)?;
         let has_all = run.warm_up(load, TAKE_UP_MAX)?;
         ensure!(has_all, "the site does not take up every sensor in time");
         Ok(run)
     }
 
-    fn begin(program: &Path, folder: &Path, load: Load, flags: &[&'static str]) -> Result<Self> {
+    fn begin(program: &Path, folder: &Path, load: Load, flags: &[&str]) -> Result<Self> {
         let any = ["http", "log", "nats", "mqtt"].map(|name| (name, 0)).into();
-        let site = Site::start(program, folder, flags, &any)?;
+        let mut flags: Vec<String> = flags.iter().copied().map(String::from).collect();
+        flags.extend(load.door.prepare(program, folder)?);
+        let site = Site::start(program, folder, &flags, &any)?;
         let Addresses { http, nats, mqtt, .. } = &site.addresses;
-        let fleet = Fleet::start(nats, mqtt, load)?;
+        let told = load.door.let_in(program, folder, load)?;
+        let fleet = Fleet::start(folder, [nats, mqtt], load, &told)?;
         let page = Page::new(http.clone());
         Ok(Self { site, fleet, page })
     }
 
-    /// Waits until the fleet answers at its rate. Returns whether it did in this time.
-    fn warm_up(&self, load: Load, time_max: Duration) -> Result<bool> {
+    /// Waits until the whole fleet answers at its rate. Returns whether it did in this time.
+    ///
+    /// New sensors are polled soon after their first heartbeat, so the rate alone says little.
+    fn warm_up(&mut self, load: Load, time_max: Duration) -> Result<bool> {
         /// Time over which the rate is taken.
         const SPAN: Duration = Duration::from_secs(2);
         let deadline = Instant::now() + time_max;
+        // Sensors with faults leave as many polls unanswered as their faults say.
+        let wanted = if load.faults.is_empty() { COMPLETE * load.per_second() } else { 0.0 };
         loop {
+            if let Some(status) = self.fleet.0.0.try_wait()? {
+                bail!("the simulated sensors ended with {status}");
+            }
             let (before, begin) = (self.page.status()?.answers(), Instant::now());
             std::thread::park_timeout(SPAN);
             let rate =
                 (self.page.status()?.answers() - before) as f64 / begin.elapsed().as_secs_f64();
-            let has_all = rate >= COMPLETE * load.per_second();
+            let has_all = rate >= wanted && self.page.online()? >= u64::from(load.sensors);
             if has_all || Instant::now() > deadline {
                 return Ok(has_all);
             }
@@ -272,6 +309,8 @@ impl Run {
     /// Stops the fleet, then the site, and reads what is sealed.
     pub(in crate::bench) fn stop(mut self) -> Result<Sealed> {
         let sent = self.fleet.stop()?;
+        // A site that stops gives up the polls that it sent last. Here it still waits for them.
+        std::thread::park_timeout(ANSWERS_MAX);
         stop(&mut self.site.process.0).context("the site does not stop")?;
         Sealed::read(&self.site.folder, sent)
     }
@@ -282,7 +321,7 @@ impl Site {
     fn start(
         program: &Path,
         folder: &Path,
-        flags: &[&'static str],
+        flags: &[String],
         ports: &BTreeMap<&str, u16>,
     ) -> Result<Self> {
         let ready_file = folder.join("ready");
@@ -301,12 +340,7 @@ impl Site {
         Ok(Self { process, program, folder, flags: flags.to_vec(), addresses })
     }
 
-    fn up(
-        program: &Path,
-        folder: &Path,
-        flags: &[&'static str],
-        ports: &BTreeMap<&str, u16>,
-    ) -> Command {
+    fn up(program: &Path, folder: &Path, flags: &[String], ports: &BTreeMap<&str, u16>) -> Command {
         let mut up = Command::new(program);
         up.arg("up").arg("--data-dir").arg(data_dir(folder));
         up.args(ports.iter().map(|(name, port)| format!("--{name}-port={port}"))).args(flags);
