@@ -1,10 +1,13 @@
-//! Recognises two devices with one id.
+//! Recognises several devices with one id.
 //!
 //! A device that is replaced or restarted shows a new mark (its addresses, or its start), and the
-//! former one never comes back. Of two devices, each comes back after the other.
+//! former one never comes back. Of several devices, each comes back after the others.
 
 use core::time::Duration;
-use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::{
+    collections::VecDeque,
+    hash::{DefaultHasher, Hash, Hasher as _},
+};
 
 use model::Heartbeat;
 
@@ -14,33 +17,38 @@ use crate::clock::Instant;
 #[derive(Debug)]
 pub(crate) struct Alternation {
     newest: u64,
-    /// The mark before it, and when it gave way.
-    before: Option<(u64, Instant)>,
+    /// The marks before it, each with the time at which it gave way, the newest last.
+    before: VecDeque<(u64, Instant)>,
     /// Times that a mark came back, one after the other.
     returns: u8,
 }
 
 impl Alternation {
-    /// Returns that show two devices: each has come back. One return may be a device with two
-    /// interfaces whose first one failed.
+    /// Returns that show several devices: two of them have come back. One return may be a device
+    /// with two interfaces whose first one failed.
     const RETURNS: u8 = 2;
     /// Time within which a device comes back: two and a half of the slowest heartbeat intervals.
     const WITHIN: Duration = Duration::from_secs(150);
+    /// Most former marks that are remembered: those of a batch of devices with one configuration.
+    const BEFORE_MAX: usize = 64;
 
     pub(crate) const fn of(mark: u64) -> Self {
-        Self { newest: mark, before: None, returns: 0 }
+        Self { newest: mark, before: VecDeque::new(), returns: 0 }
     }
 
-    /// Takes the next mark. Returns whether there are two devices.
+    /// Takes the next mark. Returns whether there are several devices.
     pub(crate) fn see(&mut self, mark: u64, now: Instant) -> bool {
         if mark == self.newest {
             return false;
         }
-        let is_back = self.before.is_some_and(|(before, since)| {
-            before == mark && now.saturating_duration_since(since) <= Self::WITHIN
-        });
+        self.before.retain(|(_mark, since)| now.saturating_duration_since(*since) <= Self::WITHIN);
+        let place = self.before.iter().position(|(before, _since)| *before == mark);
+        let is_back = place.and_then(|place| self.before.remove(place)).is_some();
         self.returns = if is_back { self.returns.saturating_add(1) } else { 0 };
-        self.before = Some((self.newest, now));
+        if self.before.len() == Self::BEFORE_MAX {
+            self.before.pop_front();
+        }
+        self.before.push_back((self.newest, now));
         self.newest = mark;
         self.returns >= Self::RETURNS
     }
@@ -69,6 +77,19 @@ mod tests {
         marks.any(|(second, mark)| {
             seen.see(*mark, Instant::after_start(Duration::from_secs(*second)))
         })
+    }
+
+    #[test]
+    fn three_devices_and_more_take_turns() {
+        assert!(finds(&[(0, 1), (10, 2), (20, 3), (30, 1), (40, 2)]));
+        let batch = |devices: u64| {
+            let turns: Vec<(u64, u64)> =
+                (0..3 * devices).map(|turn| (turn * 30 / devices, turn % devices)).collect();
+            finds(&turns)
+        };
+        let most = Alternation::BEFORE_MAX as u64 + 1;
+        assert!(batch(4) && batch(most));
+        assert!(!batch(most + 1), "so many are not remembered");
     }
 
     #[test]

@@ -336,9 +336,9 @@ impl Exchange {
         Some(Ended { poll, outcome: Outcome::CommError, at: now.wall })
     }
 
-    /// Whether two devices answer: each of the newest polls had two answers that differ.
+    /// Whether several devices answer: each of the newest polls had several answers that differ.
     pub(crate) const fn is_contradicted(&self) -> bool {
-        self.contradictions.are_of_two_devices()
+        self.contradictions.are_of_several_devices()
     }
 
     /// Takes the next answers for those of one device.
@@ -399,15 +399,15 @@ impl Exchange {
     }
 }
 
-/// Recognises two devices that answer the same polls: each poll has two answers, and they differ. A
-/// server that delivers an answer twice delivers the same, and a flood is more than two.
+/// Recognises several devices that answer the same polls: each poll has several answers, and they
+/// differ. A server that delivers an answer twice delivers the same, and a flood is more.
 #[derive(Debug)]
 struct Contradictions {
     /// The first answer to the newest poll.
     first: Option<u64>,
     /// Further answers to it that differ from the first.
     others: u8,
-    /// Polls before it, one after the other, that had two answers.
+    /// Polls before it, one after the other, that had answers of several devices.
     in_row: u8,
 }
 
@@ -415,10 +415,12 @@ impl Contradictions {
     const NONE: Self = Self { first: None, others: 0, in_row: 0 };
     /// Polls in a row after which it is no accident: a minute of polls every ten seconds.
     const IN_ROW: u8 = 5;
+    /// Answers beside the first one that are taken for those of other devices. More are a flood.
+    const OTHERS_MAX: u8 = 3;
 
     fn begin(&mut self) {
         if self.first.take().is_some() {
-            self.in_row = if self.others == 1 { self.in_row.saturating_add(1) } else { 0 };
+            self.in_row = if self.are_several() { self.in_row.saturating_add(1) } else { 0 };
         }
         self.others = 0;
     }
@@ -431,8 +433,14 @@ impl Contradictions {
         self.others = self.others.saturating_add(self.first.is_some_and(|it| it != print).into());
     }
 
-    const fn are_of_two_devices(&self) -> bool {
-        self.in_row + ((self.first.is_some() && self.others == 1) as u8) >= Self::IN_ROW
+    /// Whether the newest poll has answers of several devices so far.
+    const fn are_several(&self) -> bool {
+        self.others >= 1 && self.others <= Self::OTHERS_MAX
+    }
+
+    const fn are_of_several_devices(&self) -> bool {
+        let newest = self.first.is_some() && self.are_several();
+        self.in_row.saturating_add(newest as u8) >= Self::IN_ROW
     }
 }
 

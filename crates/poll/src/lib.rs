@@ -10,8 +10,8 @@
 //! - `exchange` matches answers to the polls of a sensor;
 //! - `sensor_clock` watches the clock of one sensor;
 //! - `numbers` numbers the polls of one sensor and declares every number without a reading;
-//! - [`orders`] holds what people have ordered about sensors; `doubles` recognises two devices with
-//!   one id;
+//! - [`orders`] holds what people have ordered about sensors; `doubles` recognises several devices
+//!   with one id;
 //! - `budget` stretches the poll intervals when sensors ask for more polls than the site makes;
 //! - `in_flight` limits how many polls are in flight, and stops polls while the driver is full;
 //! - `refusals` reports refused heartbeats, in a bounded number of events;

@@ -357,7 +357,7 @@ impl Sensor {
         if is_second_boot {
             self.double("the starts that their answers name alternate", now, outbox);
         } else if self.exchange.is_contradicted() {
-            self.double("each poll has two answers, and they differ", now, outbox);
+            self.double("each poll has several answers, and they differ", now, outbox);
         }
     }
 

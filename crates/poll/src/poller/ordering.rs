@@ -193,8 +193,8 @@ impl Poller {
         Ok(described)
     }
 
-    /// Decides which sensor a heartbeat is of. Orders decide first; of two devices with one id, the
-    /// topic on which they answer does. `Ok(None)` is a heartbeat to which the site does not
+    /// Decides which sensor a heartbeat is of. Orders decide first; of several devices with one id,
+    /// the topic on which they answer does. `Ok(None)` is a heartbeat to which the site does not
     /// listen.
     pub(super) fn tell_apart(
         &mut self,
@@ -213,11 +213,9 @@ impl Poller {
         let apart = id.of_double(&heartbeat.read_topic);
         let chosen = self.orders.of(id).and_then(InForce::mac);
         let is_chosen = chosen.is_some() && chosen == heartbeat.mac_addr.as_deref();
-        let answers_elsewhere = self
-            .sensors
-            .of(id)
-            .is_some_and(|known| known.heartbeat.read_topic != heartbeat.read_topic);
-        if answers_elsewhere && !is_chosen && self.sensors.contains(apart) {
+        let answers_elsewhere = |known: &Sensor| known.heartbeat.read_topic != heartbeat.read_topic;
+        let is_elsewhere = self.sensors.of(id).is_some_and(answers_elsewhere);
+        if is_elsewhere && !is_chosen && self.sensors.contains(apart) {
             heartbeat.id = apart;
         } else if chosen.is_some() && !is_chosen {
             return Err(RefusedHeartbeat::OtherDevice { sensor: id });
@@ -227,15 +225,16 @@ impl Poller {
             && !is_chosen
             && known.is_second_device(&heartbeat, now.monotonic)
         {
-            if answers_elsewhere {
+            // A device that is kept apart can have a double of its own.
+            if known.heartbeat.read_topic == heartbeat.read_topic {
+                let how = "their heartbeats alternate, and they answer on the same topic";
+                known.double(how, now, &mut self.outbox);
+            } else {
                 let how = "their heartbeats alternate, and they answer on different topics";
                 let event =
                     Event::device_kept_apart(&known.heartbeat, apart, &heartbeat, how, now.wall);
                 self.outbox.seal(event);
                 heartbeat.id = apart;
-            } else {
-                let how = "their heartbeats alternate, and they answer on the same topic";
-                known.double(how, now, &mut self.outbox);
             }
         }
         if let Some(in_force) = self.orders.of(heartbeat.id) {

@@ -221,6 +221,8 @@ fn answers_that_contradict_each_other_are_of_two_devices_and_repeated_ones_are_n
     };
     let found = answers(&|poll| vec![(poll + 100).to_string()]);
     assert_eq!(found.as_deref(), Some("4020 a SENSOR_DOUBLED"));
+    let of_three = |poll: u32| vec![(poll + 100).to_string(), (poll + 200).to_string()];
+    assert_eq!(answers(&of_three).as_deref(), Some("4020 a SENSOR_DOUBLED"));
     assert_eq!(answers(&|poll| vec![poll.to_string()]), None, "delivered twice");
     assert_eq!(answers(&|poll| vec![(poll + 1).to_string(); 5]), None, "a flood");
     let now_and_then = |poll| if poll % 4 == 3 { vec![] } else { vec![String::from("x")] };
@@ -263,6 +265,33 @@ fn a_second_device_that_answers_elsewhere_is_kept_apart_as_a_sensor_of_its_own()
     assert!(later.clone().all(|line| !line.contains("CHANGED")), "{told:?}");
     assert!(later.clone().any(|line| line.ends_with("poll Ð")), "{told:?}");
     assert!(later.clone().any(|line| line.ends_with("poll a")), "{told:?}");
+}
+
+#[test]
+fn three_devices_with_one_id_are_found_as_two_are() {
+    let turns = |answer: &dyn Fn(u32) -> &'static str| {
+        let beat = |turn: u32| {
+            let (at, mac, read) = (turn * 10_000, turn % 3, answer(turn % 3));
+            format!("{at} beat a every=60000 mac=m{mac} read=sim/read/{read}")
+        };
+        let script: Vec<String> = (0..24).map(beat).collect();
+        let script: Vec<&str> = script.iter().map(String::as_str).collect();
+        trace(&script)
+    };
+    let on_one_topic = turns(&|_device| "a");
+    assert!(on_one_topic.contains(&String::from("40000 a SENSOR_DOUBLED")), "{on_one_topic:?}");
+    let on_three = turns(&|device| ["a", "b", "c"][device as usize]);
+    let apart = on_three.iter().filter(|line| line.ends_with("DEVICE_KEPT_APART"));
+    assert_eq!(apart.count(), 2, "{on_three:?}");
+    assert!(on_three.iter().all(|line| !line.ends_with("SENSOR_DOUBLED")), "{on_three:?}");
+    // The second and the third answer on one topic: none of these two counts, and the first does.
+    let on_two = turns(&|device| ["a", "b", "b"][device as usize]);
+    let doubled: Vec<&String> =
+        on_two.iter().filter(|line| line.ends_with("SENSOR_DOUBLED")).collect();
+    assert!(
+        matches!(doubled.as_slice(), [one] if !one.ends_with("a SENSOR_DOUBLED")),
+        "{on_two:?}"
+    );
 }
 
 #[test]
