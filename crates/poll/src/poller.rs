@@ -261,14 +261,15 @@ impl Poller {
         });
         let heartbeat = match heartbeat {
             Ok((id, None, _left_out)) => return Ok(id),
-            Ok((_, Some(heartbeat), left_out)) => Ok((heartbeat, left_out)),
+            Ok((_, Some(told_apart), left_out)) => Ok((told_apart, left_out)),
             Err(reason) => Err(reason),
         };
-        let accepted = heartbeat.and_then(|(mut heartbeat, mut left_out)| {
+        let accepted = heartbeat.and_then(|((mut heartbeat, kept_apart), mut left_out)| {
             left_out.extend(self.leave_out_farewell(&mut heartbeat));
             self.accept_new(heartbeat.id, now)?;
             self.accept_change(&heartbeat, now)?;
             self.accept(&heartbeat)?;
+            kept_apart.into_iter().for_each(|event| self.outbox.seal(event));
             self.make_room(heartbeat.id, now);
             Ok((heartbeat, left_out))
         });

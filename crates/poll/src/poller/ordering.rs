@@ -196,11 +196,14 @@ impl Poller {
     /// Decides which sensor a heartbeat is of. Orders decide first; of several devices with one id,
     /// the topic on which they answer does. `Ok(None)` is a heartbeat to which the site does not
     /// listen.
+    ///
+    /// The event, if there is one, records that this is the first heartbeat of a device that is
+    /// kept apart. Seal it once the heartbeat is accepted: one that never is costs the log nothing.
     pub(super) fn tell_apart(
         &mut self,
         mut heartbeat: Heartbeat,
         now: Now,
-    ) -> Result<Option<Heartbeat>, RefusedHeartbeat> {
+    ) -> Result<Option<(Heartbeat, Option<Event>)>, RefusedHeartbeat> {
         let device = heartbeat.id;
         match self.orders.place_of(device) {
             Some(place) => heartbeat.id = place,
@@ -220,6 +223,7 @@ impl Poller {
         } else if chosen.is_some() && !is_chosen {
             return Err(RefusedHeartbeat::OtherDevice { sensor: id });
         }
+        let mut kept_apart = None;
         if let Some(slot) = self.sensors.slot(heartbeat.id)
             && let Some(known) = self.sensors.get_mut(slot)
             && !is_chosen
@@ -233,7 +237,7 @@ impl Poller {
                 let how = "their heartbeats alternate, and they answer on different topics";
                 let event =
                     Event::device_kept_apart(&known.heartbeat, apart, &heartbeat, how, now.wall);
-                self.outbox.seal(event);
+                kept_apart = Some(event);
                 heartbeat.id = apart;
             }
         }
@@ -247,7 +251,7 @@ impl Poller {
             // It shows that the sensor is there, and not which device describes it.
             heartbeat = known.heartbeat.clone();
         }
-        Ok(Some(heartbeat))
+        Ok(Some((heartbeat, kept_apart)))
     }
 }
 

@@ -280,3 +280,21 @@ fn a_sensor_that_changes_with_every_heartbeat_is_told_of_a_few_times_a_minute() 
     // An unchanged heartbeat is accepted.
     assert!(site.beat(1, 1_000, at(240_000)) && site.beat(1, 1_000, at(240_001)));
 }
+
+#[test]
+fn heartbeats_that_are_refused_make_few_events_whatever_device_they_pretend() {
+    let mut site = Site::new(Config::default());
+    assert!(site.beat(1, 1_000, at(0)));
+    for number in 0..6_000 {
+        let now = at(number * 10);
+        // The same id, now on a topic that it can have, now on one where it is also polled.
+        let elsewhere = beat(1, 1_000).replace("r.1", "p.1");
+        let payload = if number % 2 == 0 { elsewhere } else { beat(1, 1_000) };
+        let _maybe = site.poller.handle_heartbeat(payload.as_bytes(), BEAT, now);
+        site.drain(now);
+    }
+    site.run_until(120);
+    let told = site.log.iter().filter(|event| event.status.is_none()).count();
+    assert!(told < 50, "{told} events about heartbeats in a minute");
+    assert_eq!(site.told("DEVICE_KEPT_APART").len(), 0, "none was accepted");
+}
