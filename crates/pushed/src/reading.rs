@@ -70,7 +70,7 @@ pub(crate) fn sensor_id(name: &str, quantity: &str) -> SensorId {
 /// stays under 128.
 const NAME_CHARS_MAX: usize = 64;
 /// Longest quantity or unit in characters.
-const QUANTITY_CHARS_MAX: usize = 60;
+pub(crate) const QUANTITY_CHARS_MAX: usize = 60;
 /// Longest value in bytes. What is longer is no measurement.
 pub(crate) const VALUE_BYTES_MAX: usize = 1_024;
 

@@ -20,7 +20,7 @@ use prost::Message as _;
 use crate::{
     device_time,
     mapping::{Heard, Mapping, Request, reading_of},
-    reading::{Flag, Reading},
+    reading::{self, Flag, Reading},
     rules::Rule,
 };
 
@@ -123,7 +123,8 @@ const REBIRTH: &str = "Node Control/Rebirth";
 impl Sparkplug {
     /// Most nodes that are remembered.
     const NODES_MAX: usize = 1_000;
-    /// Most metrics of a node and its devices. A node with all of them takes about a megabyte.
+    /// Most metrics of a node and its devices, and most aliases. A node with all of them takes a
+    /// few megabytes, because their names have a limit, too.
     const METRICS_MAX: usize = 10_000;
     /// Most metrics of one message.
     const METRICS_OF_MESSAGE_MAX: usize = 4_096;
@@ -173,6 +174,10 @@ impl Sparkplug {
             );
             return mapping.refuse(&rule.name, reason);
         }
+        // No value of a node with a longer name could be sealed.
+        if let Err(reason) = reading::name(&address.name_of("")) {
+            return mapping.refuse(&rule.name, reason);
+        }
         let key = format!("{}/{}", address.group, address.node);
         if self.nodes.len() >= Self::NODES_MAX && !self.nodes.contains_key(&key) {
             let reason = format!("{} nodes are known already, which is the limit", Self::NODES_MAX);
@@ -186,6 +191,10 @@ impl Sparkplug {
             Ok(lost) => lost,
             Err(reason) => return mapping.refuse(&rule.name, reason),
         };
+        // The same goes for a device, but its messages count among those of the node.
+        if let Err(reason) = reading::name(&address.name()) {
+            return mapping.refuse(&rule.name, reason);
+        }
         match verb {
             "NBIRTH" | "DBIRTH" => {
                 if let Err(reason) = node.bear(verb, address.device, &payload) {
@@ -248,7 +257,8 @@ impl Node {
             self.metrics.retain(|(of, _), _| of != device);
             self.aliases.retain(|_, (of, _)| of != device);
         }
-        if self.metrics.len() + payload.metrics.len() > Sparkplug::METRICS_MAX {
+        let before = self.metrics.len().max(self.aliases.len());
+        if before + payload.metrics.len() > Sparkplug::METRICS_MAX {
             return Err(format!(
                 "the node and its devices have more than {} metrics",
                 Sparkplug::METRICS_MAX
@@ -256,7 +266,9 @@ impl Node {
         }
         for metric in &payload.metrics {
             let Some(name) = &metric.name else { continue };
-            let key = (device.to_owned(), name.clone());
+            // What is too long for a quantity stays too long, and its values are refused.
+            let name: String = name.chars().take(reading::QUANTITY_CHARS_MAX + 1).collect();
+            let key = (device.to_owned(), name);
             if let Some(alias) = metric.alias {
                 self.aliases.insert(alias, key.clone());
             }
@@ -452,6 +464,52 @@ mod tests {
         ] {
             assert_eq!(signed(bits, datatype).ok().as_deref(), digits, "{bits:x} {datatype:?}");
         }
+    }
+
+    #[test]
+    fn what_births_declare_has_a_limit_whatever_they_name() {
+        let rules = "[[rule]]\nname = \"s\"\ntopic = \"spBv1.0/#\"\nformat = \"sparkplug\"\n";
+        let rules = Rules::parse(rules).unwrap();
+        let rule = rules.rules().first().unwrap();
+        let at = Timestamp::from_unix_micros(1_800_000_000_000_000);
+        let mut sparkplug = Sparkplug::default();
+        let mut hear = |topic: &str, name: &str, aliases: std::ops::Range<u64>, seq| {
+            let metric = |alias| Metric {
+                name: Some(name.to_owned()),
+                alias: Some(alias),
+                value: Some(Value::Int(1)),
+                ..Metric::default()
+            };
+            let metrics = aliases.map(metric).collect();
+            let birth = Payload { seq: Some(seq % 256), metrics, timestamp: None }.encode_to_vec();
+            let mut mapping = Mapping::default();
+            sparkplug.hear(rule, topic, &birth, at, &mut mapping);
+            let kept = sparkplug.nodes.values().flat_map(|node| {
+                node.aliases.values().chain(node.metrics.keys()).map(|(_device, name)| name.len())
+            });
+            let names = (kept.clone().count(), kept.sum::<usize>());
+            let is_flagged = mapping.readings.iter().any(|reading| !reading.flags.is_empty());
+            (sparkplug.nodes.len(), names, mapping.refusals.len() + usize::from(is_flagged))
+        };
+        // One metric with thousands of aliases, of one device after the other.
+        for number in 0..10 {
+            let aliases = number * 4_000..(number + 1) * 4_000;
+            let topic = format!("spBv1.0/g/DBIRTH/n/d{number}");
+            let (nodes, (count, _bytes), _) = hear(&topic, "m", aliases, number);
+            assert!(nodes == 1 && count <= 2 * Sparkplug::METRICS_MAX, "{count} names");
+        }
+        let (_, (_, before), _) = hear("spBv1.0/g/NBIRTH/o", "m", 0..1, 0);
+        let long = "x".repeat(200_000);
+        let (_, (_, bytes), refusals) = hear("spBv1.0/g/NBIRTH/o", &long, 0..1, 0);
+        assert!(bytes < before + 1_000 && refusals == 1, "{bytes} bytes, {refusals} refusals");
+        let topic = format!("spBv1.0/g/NBIRTH/{}", "x".repeat(200));
+        let (nodes, _, refusals) = hear(&topic, "m", 0..1, 0);
+        assert_eq!((nodes, refusals), (2, 1), "no node with such a name is remembered");
+        // A device's message that is refused is no message that was lost.
+        let born = hear("spBv1.0/g/NBIRTH/p", "m", 0..1, 0);
+        let refused = hear(&format!("spBv1.0/g/DBIRTH/p/{}", "x".repeat(200)), "m", 0..1, 1);
+        assert_eq!((refused.1, refused.2), (born.1, 1));
+        assert_eq!(hear("spBv1.0/g/NDATA/p", "m", 0..1, 2).2, 0);
     }
 
     #[test]
