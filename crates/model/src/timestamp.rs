@@ -61,6 +61,13 @@ impl Timestamp {
         Duration::from_micros(u64::try_from(self.0 - earlier.0).unwrap_or(0))
     }
 
+    /// The time between two moments, whichever comes first. What must happen again after a time, by
+    /// a clock that may be set back, goes by this.
+    #[must_use]
+    pub const fn apart(self, other: Self) -> Duration {
+        Duration::from_micros(self.0.abs_diff(other.0))
+    }
+
     /// Microseconds since 1970.
     #[must_use]
     pub const fn unix_micros(self) -> i64 {

@@ -290,8 +290,7 @@ impl Node {
 
     /// The request for the node's births, unless it was made just now.
     fn ask(&mut self, address: &Address<'_>, at: Timestamp) -> Option<Request> {
-        let since = self.asked_at.map(|asked| at.unix_micros().abs_diff(asked.unix_micros()));
-        if since.is_some_and(|since| u128::from(since) < Sparkplug::ASK_AGAIN_AFTER.as_micros()) {
+        if self.asked_at.is_some_and(|asked| at.apart(asked) < Sparkplug::ASK_AGAIN_AFTER) {
             return None;
         }
         let topic = format!("spBv1.0/{}/NCMD/{}", address.group, address.node);

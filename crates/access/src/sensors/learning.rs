@@ -38,7 +38,7 @@ impl Learning {
 
     /// The sensors with these aliases that were heard since somebody first asked for them.
     pub fn ask(&mut self, aliases: BTreeSet<Alias>, now: Timestamp) -> Vec<Sensor> {
-        self.wanted.retain(|_alias, wanted| now.since(wanted.asked) < Self::FORGET_AFTER);
+        self.wanted.retain(|_alias, wanted| now.apart(wanted.asked) < Self::FORGET_AFTER);
         let mut heard = Vec::new();
         for alias in aliases {
             if self.wanted.len() >= Self::ALIASES_MAX && !self.wanted.contains_key(&alias) {

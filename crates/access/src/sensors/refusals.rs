@@ -1,7 +1,8 @@
 //! Counts of what devices were refused, so that an operator sees why one is not there. No IO.
 //!
 //! Invariant: at most [`Refusals::KINDS_MAX`] kinds are counted apart; all others count as one. So
-//! a flood of refusals makes only a few events a minute.
+//! a flood of refusals makes only a few events a minute. A kind that has not come for a while makes
+//! room, so after a flood a device that is refused is told of by its name again.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -41,7 +42,7 @@ pub struct Told {
     pub last: Timestamp,
 }
 
-/// Refusals since the site started.
+/// Refusals since the site started, except those that made room for others.
 #[derive(Debug, Default)]
 pub struct Refusals {
     kinds: BTreeMap<Refusal, Counted>,
@@ -60,6 +61,9 @@ struct Counted {
 impl Refusals {
     /// Most kinds that are counted apart: each device of a plant with one fault.
     pub const KINDS_MAX: usize = 1_000;
+    /// Time after which a kind that has not come again makes room, if there is none. A device that
+    /// is refused comes again within minutes.
+    pub const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
     /// Time between two events about one kind.
     pub const PERIOD: Duration = Duration::from_secs(60);
     /// Most events at once. The others follow a second later.
@@ -67,7 +71,7 @@ impl Refusals {
 
     /// Counts a refusal.
     pub fn take(&mut self, refusal: Refusal, now: Timestamp) {
-        let refusal = if self.kinds.contains_key(&refusal) || self.kinds.len() < Self::KINDS_MAX {
+        let refusal = if self.kinds.contains_key(&refusal) || self.has_room(now) {
             refusal
         } else {
             Refusal::new("others", "more kinds of refusals than are counted apart")
@@ -79,12 +83,22 @@ impl Refusals {
         counted.last = now;
     }
 
+    /// Whether one more kind can be counted apart, after those that are over have made room.
+    fn has_room(&mut self, now: Timestamp) -> bool {
+        if self.kinds.len() >= Self::KINDS_MAX {
+            self.kinds.retain(|_refusal, counted| {
+                counted.untold > 0 || now.apart(counted.last) < Self::KEPT_FOR
+            });
+        }
+        self.kinds.len() < Self::KINDS_MAX
+    }
+
     /// What to seal now: the refusals of each kind since its last event. The first of a kind is due
     /// at once, the others a minute after the event before. Those that have waited longest come
     /// first, so that a flood of other kinds does not keep one from being told.
     pub fn due(&mut self, now: Timestamp) -> Vec<(Refusal, u64)> {
         let is_due = |counted: &Counted| {
-            let is_its_turn = counted.told_at.is_none_or(|told| now.since(told) >= Self::PERIOD);
+            let is_its_turn = counted.told_at.is_none_or(|told| now.apart(told) >= Self::PERIOD);
             counted.untold > 0 && is_its_turn
         };
         let mut due: Vec<_> =
@@ -130,6 +144,25 @@ mod tests {
         assert_eq!(refusals.due(at(60)), [(refusal.clone(), 5)]);
         assert_eq!(refusals.due(at(200)), []);
         assert_eq!(refusals.all(), [Told { refusal, count: 6, last: at(5) }]);
+    }
+
+    #[test]
+    fn a_flood_that_is_over_hides_no_device() {
+        let mut refusals = Refusals::default();
+        for number in 0..2 * Refusals::KINDS_MAX {
+            refusals.take(Refusal::new(&number.to_string(), ""), at(0));
+        }
+        let device = Refusal::new("pump", "its password is wrong");
+        let is_named = |refusals: &Refusals| refusals.all().iter().any(|it| it.refusal == device);
+        refusals.take(device.clone(), at(60));
+        assert!(!is_named(&refusals), "it is one of the others");
+        (0..600).for_each(|second| drop(refusals.due(at(second))));
+        refusals.take(device.clone(), at(3_700));
+        assert!(is_named(&refusals));
+        assert_eq!(refusals.due(at(3_700)), [(device.clone(), 1)]);
+        // A clock that is set back by an hour holds nothing up.
+        refusals.take(device.clone(), at(100));
+        assert_eq!(refusals.due(at(100)), [(device, 1)]);
     }
 
     #[test]
