@@ -75,8 +75,8 @@ pub struct Credential {
     pub name: CredentialName,
     /// The sensors that it covers.
     pub sensors: Vec<Sensor>,
-    /// What its device may show, the newest last. There are two while a rotation is under way, and
-    /// none after a revocation.
+    /// What its device may show, the newest last. There are several while rotations are under way,
+    /// and none after a revocation.
     pub keys: Vec<Key>,
     /// The last keys of a revoked credential. They let nobody in, but tell who tries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -237,6 +237,13 @@ pub enum BookError {
     /// The key is not one, or another credential has it.
     #[error("credential {0} names a key that is not one, or that is another's")]
     Key(CredentialName),
+    /// The credential has as many keys as it may.
+    #[error(
+        "credential {0} has {max} keys that let its device in, which is the limit: use the newest, \
+         wait until the others end, or revoke it",
+        max = Book::KEYS_OF_CREDENTIAL_MAX
+    )]
+    TooManyKeys(CredentialName),
     /// The site has as many credentials as it may.
     #[error("a site has at most {max} credentials", max = Book::CREDENTIALS_MAX)]
     TooMany,
@@ -267,6 +274,10 @@ impl Book {
     /// Most sensors of a credential. The server keeps the permissions of each connection, and looks
     /// at them for each message.
     pub const SENSORS_OF_CREDENTIAL_MAX: usize = 500;
+
+    /// Most keys of a credential: the one that its device has, and those of rotations whose files
+    /// did not reach it.
+    pub const KEYS_OF_CREDENTIAL_MAX: usize = 4;
 
     /// Reads what [`Book::all`] returned.
     pub(super) fn restore(credentials: Vec<Credential>) -> Result<Self, BookError> {
@@ -392,7 +403,9 @@ impl Book {
     /// Takes out a credential and everything that it claims.
     fn remove(&mut self, name: &CredentialName) -> Option<Credential> {
         let credential = self.credentials.remove(name)?;
-        self.nkeys.retain(|_nkey, owner| owner != name);
+        for key in credential.keys.iter().chain(&credential.revoked_keys) {
+            self.nkeys.remove(&key.nkey);
+        }
         self.release(&credential);
         Some(credential)
     }
@@ -455,11 +468,12 @@ impl Book {
         }
     }
 
-    /// Gives a credential another key. The one before ends when the new one is used or, with
-    /// `overlap`, after that time.
+    /// Gives a credential another key. The one before ends when the newest one is used or, with
+    /// `overlap`, after that time. A key that an earlier rotation left in force stays as long as
+    /// that one promised: its device may not have got a newer one.
     ///
     /// # Errors
-    /// There is no such credential, or the key is another's.
+    /// There is no such credential, it has too many keys, or the key is another's.
     pub fn rotate(
         &mut self,
         name: &CredentialName,
@@ -472,12 +486,10 @@ impl Book {
         }
         let credential = self.credentials.get_mut(name).filter(|found| found.revoked.is_none());
         let credential = credential.ok_or_else(|| BookError::Unknown(name.clone()))?;
-        // A rotation before this one ends here: two keys are enough.
-        let older = credential.keys.len().saturating_sub(1);
-        for ended in credential.keys.drain(..older) {
-            self.nkeys.remove(&ended.nkey);
+        if credential.keys.len() >= Self::KEYS_OF_CREDENTIAL_MAX {
+            return Err(BookError::TooManyKeys(name.clone()));
         }
-        for before in &mut credential.keys {
+        if let Some(before) = credential.keys.last_mut() {
             before.ends =
                 overlap.map_or(Ends::WhenReplaced, |overlap| Ends::At(after(now, overlap)));
         }

@@ -155,14 +155,33 @@ fn the_old_key_ends_when_the_new_one_is_used_or_after_a_time() {
     assert!(!book.end_old_keys(at(159)) && book.end_old_keys(at(160)));
     assert_eq!(by_key(&book, 2, 160), Err(Refused::UnknownKey));
 
-    // A second rotation leaves two keys.
-    book.rotate(&pump, key(4), None, at(200)).unwrap();
-    book.rotate(&pump, key(5), None, at(300)).unwrap();
-    assert_eq!(by_key(&book, 3, 300), Err(Refused::UnknownKey));
-    assert!(by_key(&book, 4, 300).is_ok() && by_key(&book, 5, 300).is_ok());
     assert_eq!(book.rotate(&pump, key(9), None, at(400)), Err(BookError::Key(pump)));
     let nobody = book.rotate(&name("Pump-3"), key(6), None, at(400));
     assert_eq!(nobody, Err(BookError::Unknown(name("Pump-3"))));
+}
+
+#[test]
+fn a_device_that_got_no_newer_key_is_let_in_however_often_it_is_rotated() {
+    let pump = name("Pump-1");
+    let mut book = book([new("Pump-1", 1)]);
+    book.rotate(&pump, key(2), None, at(10)).unwrap();
+    book.rotate(&pump, key(3), Some(Duration::from_secs(60)), at(20)).unwrap();
+    book.rotate(&pump, key(4), None, at(30)).unwrap();
+    assert!((1..=4).all(|number| by_key(&book, number, 40).is_ok()));
+    // So many keys are enough, and none of them ends for one more.
+    let many = Err(BookError::TooManyKeys(pump.clone()));
+    assert_eq!(book.rotate(&pump, key(5), None, at(40)), many);
+    let mut restored = Book::restore(book.all().cloned().collect()).unwrap();
+    assert_eq!(restored.rotate(&pump, key(5), None, at(40)), many);
+    assert!((1..=4).all(|number| by_key(&restored, number, 40).is_ok()));
+    // Only the newest replaces others, and a promised time is kept.
+    assert!((1..=3).all(|number| !by_key(&book, number, 40).unwrap().is_first_after_rotation));
+    assert!(by_key(&book, 4, 40).unwrap().is_first_after_rotation);
+    book.replaced(&pump);
+    let let_in = |book: &Book, now| -> Vec<u8> {
+        (1..=4).filter(|number| by_key(book, *number, now).is_ok()).collect()
+    };
+    assert_eq!((let_in(&book, 40), let_in(&book, 80)), (vec![2, 4], vec![4]));
 }
 
 #[test]
