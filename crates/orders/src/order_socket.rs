@@ -242,7 +242,8 @@ pub fn give_order(folder: &Path, order: &AddressedOrder) -> Result<Done, GiveOrd
     }
     match serde_json::from_slice(&answer).map_err(GiveOrderError::Answer)? {
         Answer::Done(done) => Ok(done),
-        Answer::Refused(words) | Answer::Failed(words) => Err(GiveOrderError::NotDone(words)),
+        Answer::Refused(words) => Err(GiveOrderError::Refused(words)),
+        Answer::Failed(words) => Err(GiveOrderError::Failed(words)),
     }
 }
 
@@ -293,9 +294,23 @@ pub enum GiveOrderError {
     /// The answer is not one that this version understands.
     #[error("cannot understand the site's answer: use the version of sealwire that runs the site")]
     Answer(#[source] serde_json::Error),
-    /// The site refused the order or failed at it; the text says why.
+    /// The site refused the order, and nothing has happened; the text says why.
     #[error("{0}")]
-    NotDone(String),
+    Refused(String),
+    /// The site failed at the order, and may have carried out a part of it; the text says why.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl GiveOrderError {
+    /// Whether nothing of the order was carried out.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        match self {
+            Self::NobodyListens { .. } | Self::Connect { .. } | Self::Refused(_) => true,
+            Self::Lost(_) | Self::Answer(_) | Self::Failed(_) => false,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use data_dir::{DataDir, DataDirError};
 use ledger::Batch;
 use model::{Event, polling::OrderedReading};
 use orders::{
-    SiteLog, give_order,
+    GiveOrderError, OperatorError, SiteLog, SiteLogError, give_order,
     order::{AddressedOrder, Done, ErasedEnvelopes, Order},
 };
 
@@ -118,6 +118,15 @@ pub(crate) fn carry_out(
         Err(DataDirError::InUse { path }) => Ok(give_order(&path, &order)?),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether nothing of an order was carried out that ended in this error of [`carry_out`].
+pub(crate) fn is_refusal(error: &anyhow::Error) -> bool {
+    let by_site = error.downcast_ref().is_some_and(GiveOrderError::is_refusal);
+    let here = error.downcast_ref().is_some_and(OperatorError::is_refusal);
+    // Then there was nobody to give the order to.
+    let unopened = error.is::<DataDirError>() || error.is::<SiteLogError>();
+    by_site || here || unopened
 }
 
 impl From<LogOrder> for Command {

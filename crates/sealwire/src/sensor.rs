@@ -185,7 +185,8 @@ fn pause() {
     std::thread::sleep(LEARN_AGAIN_AFTER);
 }
 
-/// Writes the secrets, and gives the order. If the order is refused, removes the files again.
+/// Writes the secrets, and gives the order. If the order is refused, removes the files again. If
+/// nobody knows whether it was carried out, they stay: their credentials may be in force.
 fn give_with_files(
     site: OrderArguments,
     order: Order,
@@ -201,12 +202,20 @@ fn give_with_files(
     };
     let done = match given {
         Ok(done) => done,
-        Err(error) => {
+        Err(error) if log::is_refusal(&error) => {
             for file in written {
                 // The secret of no credential: nothing is lost if it stays.
                 let _gone = fs::remove_file(file);
             }
             return Err(error);
+        }
+        Err(error) => {
+            let kept = format!(
+                "the secrets stay in {}, because the order may be in force: `sealwire sensor list` \
+                 shows the keys that are",
+                folder.display()
+            );
+            return Err(error.context(kept));
         }
     };
     log::show(&done, site.json)?;
@@ -285,7 +294,52 @@ fn told(topics: &[String]) -> Result<Topics> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        os::unix::net::UnixListener,
+        thread,
+    };
+
+    use data_dir::DataDir;
+
     use super::*;
+
+    #[test]
+    fn a_secret_stays_while_its_credential_may_be_in_force() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("site");
+        let _running = DataDir::open(&folder, None).unwrap();
+        let site = UnixListener::bind(folder.join(data_dir::folder::ORDERS)).unwrap();
+        for (number, (answer, stays)) in [
+            (r#"{"refused":"there already is a credential a"}"#, false),
+            (r#"{"failed":"cannot use the credentials' file"}"#, true),
+            ("", true), // the site was killed, after the order or before it
+            ("{", true),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let output = parent.path().join(number.to_string());
+            let files = FileArguments { output: output.clone(), qr: false };
+            let (data_dir, name) = (folder.clone(), "a".parse::<CredentialName>().unwrap());
+            let arguments = OrderArguments { data_dir, key_file: None, log: None, json: false };
+            let secrets = Secrets::random();
+            let (key, overlap_seconds, actor) = (secrets.key(clock::now()), None, None);
+            let order = Order::RotateCredential { name: name.clone(), key, overlap_seconds, actor };
+            let made = [Made { name, sensors: Vec::new(), secrets }];
+            let error = thread::scope(|scope| {
+                scope.spawn(|| {
+                    let (mut order, _address) = site.accept().unwrap();
+                    order.read_to_end(&mut Vec::new()).unwrap();
+                    order.write_all(answer.as_bytes()).unwrap();
+                });
+                give_with_files(arguments, order, &made, &files).unwrap_err()
+            });
+            assert_eq!(output.join("a.json").exists(), stays, "{answer}");
+            let is_told = error.to_string().contains("the secrets stay in");
+            assert_eq!(is_told, stays, "{error:#}");
+        }
+    }
 
     #[test]
     fn a_row_is_a_sensor_and_a_set_is_one_credential() {
