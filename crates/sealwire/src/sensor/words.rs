@@ -11,7 +11,7 @@ pub(crate) fn of(done: &Done) -> Option<String> {
         Done::RevokeCredential { leaf } => format!("credential revoked; recorded at leaf {leaf}"),
         Done::RotateCredential { leaf } => format!("credential rotated; recorded at leaf {leaf}"),
         Done::Credentials { credentials } if credentials.is_empty() => {
-            String::from("there are no credentials: every device is let in")
+            String::from("there are no credentials: every device on the site's machine is let in")
         }
         Done::Credentials { credentials } => {
             let mut table = format!("{:<32}{:<10}{:<30}{}\n", "name", "keys", "since", "sensors");
