@@ -141,7 +141,7 @@ pub struct Account {
     seq: Option<u64>,
     /// How often the sensor's own count restarted.
     begun_anew: u64,
-    /// Whether the sensor was away since the newest number of its own count.
+    /// Whether the sensor was away, or replaced, since the newest number of its own count.
     was_away: bool,
     /// Value of [`Completeness::starts`] when that number came.
     starts: u64,
@@ -465,7 +465,7 @@ fn is_uncounted(event: &Event) -> bool {
     })
 }
 
-/// Whether an event shows that a sensor was away.
+/// Whether an event shows that a sensor was away, or that another device may be in its place.
 fn is_absence(event: &Event) -> bool {
     matches!(
         event.action.as_deref(),
@@ -474,6 +474,9 @@ fn is_absence(event: &Event) -> bool {
                 | action::HEARTBEAT_RESUMED
                 | action::SENSOR_DISCONNECTED
                 | action::SENSOR_DISCOVERED
+                | action::SENSOR_ADDED
+                | action::SENSOR_REPLACED
+                | action::DOUBLE_SETTLED
         )
     )
 }

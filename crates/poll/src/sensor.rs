@@ -414,6 +414,8 @@ impl Sensor {
                 if self.unproven_since.is_none() {
                     self.revive(site, now, outbox);
                 }
+                // The answer to a poll in flight may have come after it went.
+                self.numbers.leave();
                 first_poll()
             }
         };

@@ -222,6 +222,9 @@ fn a_count_that_begins_anew_is_told_from_one_with_gaps() {
         (vec![started()], true),
         (vec![away(action::HEARTBEAT_MISSED), away(action::HEARTBEAT_RESUMED)], true),
         (vec![away(action::SENSOR_DISCONNECTED)], true),
+        (vec![away(action::SENSOR_REPLACED)], true),
+        (vec![away(action::DOUBLE_SETTLED)], true),
+        (vec![away(action::SENSOR_FORGOTTEN), away(action::SENSOR_ADDED)], true),
         (vec![gap("2-9", "stopped")], true), // a bundle has no start of the site
         (vec![gap("2-9", "bus_away")], false),
         (vec![away(action::OUT_OF_RANGE)], false),

@@ -223,6 +223,9 @@ fn a_count_that_begins_anew_after_an_absence_is_not_broken() {
     let again = r#"400010 answer a {"value":1,"seq":1}"#;
     assert_eq!(script(&["300000 end", "400000 beat a", again], 5_000), 0); // it was lost
     assert_eq!(script(&["100 gone a", "400000 beat a", again], 5_000), 0);
+    // The answer to a poll in flight comes after it has gone.
+    let in_flight = r#"2010 answer a {"value":1,"seq":5001}"#;
+    assert_eq!(script(&["2005 gone a", in_flight, "400000 beat a", again], 5_000), 0);
     assert_eq!(script(&[r#"2010 answer a {"value":1,"seq":1}"#], 5_000), 1);
     let far = r#"400010 answer a {"value":1,"seq":9000}"#;
     assert_eq!(script(&["100 gone a", "400000 beat a", far], 5_000), 1);
