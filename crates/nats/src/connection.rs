@@ -20,7 +20,7 @@ use crate::{
     wire::{Tls, Wire},
 };
 
-/// Bytes of one read: some 600 answers.
+/// Bytes of one read: some 600 answers. A turn reads until nothing is left.
 const READ_BYTES: usize = 64 << 10;
 /// Bytes that wait until they are looked at. When there are more, no more is read, and they wait at
 /// the server.
@@ -321,6 +321,12 @@ impl<S: Copy> Connection<S> {
                 }
             };
             if has_room && (ready.is_readable() || ready.is_read_closed()) && self.read()? {
+                // All that has arrived: if the caller takes a while from turn to turn, the server
+                // may have more for it than one read, and cuts who falls behind. If this fails, the
+                // next turn tells.
+                while self.inbox.len() - self.taken < INBOX_BYTES_MAX
+                    && matches!(self.read(), Ok(true))
+                {}
                 self.silent_at = Instant::now() + SILENCE_MAX;
                 self.is_asked = false;
                 self.is_read = false;

@@ -92,6 +92,24 @@ async fn a_server_that_takes_nothing_does_not_fill_the_memory() {
 }
 
 #[tokio::test]
+async fn a_turn_reads_all_that_has_arrived() {
+    let (server, mut connection) = connected().await;
+    let message = [b"MSG a 1 1000\r\n".as_slice(), &[b'x'; 1_000], b"\r\n"].concat();
+    // As much as the system holds.
+    let mut sent = 0;
+    while let Ok(bytes) = server.try_write(&message) {
+        sent += bytes;
+        if bytes < message.len() {
+            break;
+        }
+    }
+    assert!(sent > 2 * READ_BYTES, "{sent} bytes");
+    connection.turn(|| 1).await.unwrap();
+    assert!(connection.inbox.len() > READ_BYTES, "{} of {sent} bytes", connection.inbox.len());
+    assert!(messages(&mut connection).iter().all(|(_, _, stamp)| *stamp == 1));
+}
+
+#[tokio::test]
 async fn what_nobody_takes_waits_at_the_server() {
     let (mut server, mut connection) = connected().await;
     let message = [b"MSG a 1 1000000\r\n".as_slice(), &[b'x'; 1_000_000], b"\r\n"].concat();
