@@ -5,7 +5,7 @@
 //! server names each connection by a number, in its question and when the connection ends.
 //!
 //! Invariant: every connection that was let in and has not ended is in [`Guests`], so that it can
-//! be closed.
+//! be closed. One that is to be closed is there until the server says that it has ended.
 
 mod callout;
 mod guests;
@@ -45,7 +45,7 @@ const ENDINGS: &str = "$SYS.ACCOUNT.DEVICES.DISCONNECT";
 /// Where the server confirms that it closed a connection. Nobody listens there, but it carries out
 /// no order without such a subject.
 const CLOSED: &str = "door.closed";
-/// Time between two looks at keys that end and at refusals to seal.
+/// Time between two looks at keys that end, at refusals to seal and at connections to close.
 const TICK: Duration = Duration::from_secs(1);
 /// Pause between attempts to reconnect. It is short: devices that come back before the door are
 /// refused, and some of them give up after a few attempts.
@@ -113,10 +113,11 @@ impl Service for Door {
                 () = shutdown.cancelled() => return Ok(()),
                 // Before the questions: who was revoked is not let in again.
                 Ok(()) = changed.changed() => keeper.close_those_that_ended().await,
+                // Once a second, and needed most while there are always questions.
+                _ = ticks.tick() => keeper.tick().await,
                 Some(ending) = endings.next() => keeper.forget(&ending.payload),
                 Some(question) = questions.next() => keeper.answer(question).await,
                 Some(line) = keeper.door.server_log.recv() => keeper.hear(&line),
-                _ = ticks.tick() => keeper.tick().await,
             }
         }
     }
@@ -255,6 +256,10 @@ impl Keeper {
     }
 
     async fn tick(&mut self) {
+        // The order may have been lost with the connection to the server.
+        for connection in self.guests.not_closed_yet() {
+            self.close(connection).await;
+        }
         let now = clock::now();
         let is_over = |book: &Book| book.next_end().is_some_and(|end| end <= now);
         if !self.replaced.is_empty() || self.door.credentials.look(is_over) {

@@ -24,6 +24,9 @@ pub(super) enum Guest {
 #[derive(Debug, Default)]
 pub(super) struct Guests {
     guests: BTreeMap<u64, Guest>,
+    /// Those that are to be closed, each with the number of orders to close it that may still
+    /// follow.
+    to_close: BTreeMap<u64, u8>,
     /// Those with a credential and an MQTT client id, by that id: the credential, and how many
     /// connections have it. A device that comes back before its old connection ended has two.
     client_ids: HashMap<String, (CredentialName, usize)>,
@@ -35,6 +38,9 @@ impl Guests {
     /// Most connections that are remembered: twice as many as the server lets in, because the end
     /// of one may be missed while the site has no connection.
     const MAX: usize = 2 * 65_536;
+    /// How often the server is told again to close a connection. If its end was missed, nobody says
+    /// that it has ended.
+    const TOLD_AGAIN_MAX: u8 = 10;
     /// Most ended connections whose credential is remembered: until the server's log says why they
     /// ended, which is a matter of milliseconds.
     const ENDED_MAX: usize = 1_024;
@@ -57,11 +63,13 @@ impl Guests {
         }
         let oldest = *self.guests.first_key_value()?.0;
         self.leave(oldest);
+        self.to_close.insert(oldest, Self::TOLD_AGAIN_MAX);
         Some(oldest)
     }
 
     /// Forgets a connection that has ended.
     pub(super) fn leave(&mut self, connection: u64) {
+        self.to_close.remove(&connection);
         let Some(guest) = self.guests.remove(&connection) else { return };
         self.release(&guest);
         if let Guest::With { name, .. } = guest {
@@ -89,12 +97,25 @@ impl Guests {
         self.client_ids.get(id).is_some_and(|(name, _connections)| name != credential)
     }
 
-    /// Takes out the connections of those guests, and returns their numbers.
+    /// Takes out the connections of those guests, and returns their numbers: close them.
     pub(super) fn take_those(&mut self, are_meant: impl Fn(&Guest) -> bool) -> Vec<u64> {
         let taken: Vec<(u64, Guest)> =
             self.guests.extract_if(.., |_connection, guest| are_meant(guest)).collect();
-        taken.iter().for_each(|(_connection, guest)| self.release(guest));
+        for (connection, guest) in &taken {
+            self.release(guest);
+            self.to_close.insert(*connection, Self::TOLD_AGAIN_MAX);
+        }
         taken.into_iter().map(|(connection, _guest)| connection).collect()
+    }
+
+    /// The connections that are to be closed and have not ended yet. Call it once a second.
+    pub(super) fn not_closed_yet(&mut self) -> Vec<u64> {
+        let open = self.to_close.keys().copied().collect();
+        self.to_close.retain(|_connection, more| {
+            *more -= 1;
+            *more > 0
+        });
+        open
     }
 
     fn release(&mut self, guest: &Guest) {
@@ -131,6 +152,21 @@ mod tests {
         assert!(guests.is_used_by_another("pico", &b), "its new connection is there");
         assert_eq!(guests.take_those(|guest| *guest == with("a", "pico")), [3]);
         assert!(!guests.is_used_by_another("pico", &b));
+    }
+
+    #[test]
+    fn a_connection_is_to_be_closed_until_it_has_ended() {
+        let mut guests = Guests::default();
+        for connection in 1..=3 {
+            assert_eq!(guests.enter(connection, with("a", "")), None);
+        }
+        assert!(guests.not_closed_yet().is_empty());
+        assert_eq!(guests.take_those(|_guest| true), [1, 2, 3]);
+        guests.leave(2);
+        for _ in 0..Guests::TOLD_AGAIN_MAX {
+            assert_eq!(guests.not_closed_yet(), [1, 3]);
+        }
+        assert!(guests.not_closed_yet().is_empty(), "their ends were missed");
     }
 
     #[test]
