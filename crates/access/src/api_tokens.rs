@@ -9,6 +9,7 @@
 //! Whatever happens in between, the token is no longer valid, and the event is sealed later.
 
 use std::{
+    collections::BTreeMap,
     fmt, fs, io,
     path::{Path, PathBuf},
     str::FromStr,
@@ -156,11 +157,11 @@ pub struct ApiTokens {
     stored: Arc<Mutex<Vec<StoredToken>>>,
     /// Held while the file is written, so that admitting a caller does not wait for the disk.
     changing: Arc<Mutex<()>>,
-    /// Shared by the acts under a token, and held exclusively to revoke one.
-    effects: Arc<RwLock<()>>,
+    /// Of each token, by its name: shared by the acts under it, and held exclusively to revoke it.
+    effects: Arc<Mutex<BTreeMap<TokenName, Arc<RwLock<()>>>>>,
 }
 
-/// Guard of an act under a token. No token is revoked while it lives.
+/// Guard of an act under a token. The token is not revoked while it lives.
 pub type Effect = OwnedRwLockReadGuard<()>;
 
 impl ApiTokens {
@@ -210,14 +211,23 @@ impl ApiTokens {
     /// checks the token again; it then stays valid until the guard is dropped. `None` if the token
     /// was revoked.
     pub async fn effect(&self, token: &TokenDescription) -> Option<Effect> {
-        let effect = Arc::clone(&self.effects).read_owned().await;
+        let effect = self.effects_of(&token.name).read_owned().await;
         self.stands(token).then_some(effect)
     }
 
-    /// Waits until no act under any token is under way, and holds back further ones until the guard
-    /// is dropped.
-    pub async fn no_effects(&self) -> OwnedRwLockWriteGuard<()> {
-        Arc::clone(&self.effects).write_owned().await
+    /// Waits until no act under the token of this name is under way, and holds back further ones
+    /// until the guard is dropped. Acts under other tokens go on.
+    pub async fn no_effects(&self, name: &TokenName) -> OwnedRwLockWriteGuard<()> {
+        self.effects_of(name).write_owned().await
+    }
+
+    fn effects_of(&self, name: &TokenName) -> Arc<RwLock<()>> {
+        // So there are no more of them than tokens.
+        if !self.stored().iter().any(|token| token.description.name == *name) {
+            return Arc::default();
+        }
+        let mut effects = self.effects.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(effects.entry(name.clone()).or_default())
     }
 
     /// Whether an admitted token is still valid. A token that was created later under the same name
@@ -252,7 +262,10 @@ impl ApiTokens {
         self.change(|stored| {
             stored.retain(|other| other.revoked.is_none() || other.description != *token);
             Ok(())
-        })
+        })?;
+        // Who still waits for it finds that the token does not stand.
+        self.effects.lock().unwrap_or_else(PoisonError::into_inner).remove(&token.name);
+        Ok(())
     }
 
     /// Writes the file first, then updates the tokens in memory.

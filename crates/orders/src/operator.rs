@@ -425,7 +425,7 @@ impl Operator {
             let name = name.clone();
             // Events that were sealed under the token precede the event that records its
             // revocation.
-            let no_effects = self.tokens.no_effects().await;
+            let no_effects = self.tokens.no_effects(&name).await;
             let revoke = move |tokens: &ApiTokens| {
                 let revoked = tokens.revoke(&name, revocation);
                 drop(no_effects);
@@ -672,11 +672,13 @@ mod tests {
         let data_dir = DataDir::open(folder.path(), None).unwrap();
         let SiteLog { ledger: _, writer, operator } = SiteLog::open(&data_dir, None).unwrap();
         let (account, name) = (Account::own(), "scada-1".parse::<TokenName>().unwrap());
-        let (scope, actor) = (vec![access::Scope::Write], None);
-        let create = Order::CreateToken { name: name.clone(), scope, actor };
-        operator.carry_out(create, &account).await.unwrap();
+        for name in [name.clone(), "scada-2".parse().unwrap()] {
+            let create =
+                Order::CreateToken { name, scope: vec![access::Scope::Write], actor: None };
+            operator.carry_out(create, &account).await.unwrap();
+        }
         let tokens = operator.tokens();
-        let token = tokens.all().remove(0);
+        let [token, other] = tokens.all().try_into().unwrap();
         let effect = tokens.effect(&token).await.unwrap();
         let revoke = Order::RevokeToken { name, actor: None };
         let mut revoking = pin!(operator.carry_out(revoke, &account));
@@ -686,6 +688,9 @@ mod tests {
             () = sleep(Duration::from_secs(1)) => {}
         }
         assert!(tokens.stands(&token));
+        // Who has another token does not wait.
+        let other = timeout(Duration::from_secs(1), tokens.effect(&other)).await;
+        assert!(other.is_ok_and(|effect| effect.is_some()));
         drop(effect);
         revoking.await.unwrap();
         assert!(!tokens.stands(&token) && tokens.effect(&token).await.is_none());
