@@ -143,6 +143,15 @@ impl Exchange {
         matches!(self.state, State::InFlight { .. } | State::Held { .. })
     }
 
+    /// Until when the poll in flight takes a place among those that may be in flight, if that is so
+    /// for at most this time after it was sent.
+    pub(crate) fn takes_place_until(&self, at_most: Duration) -> Option<Instant> {
+        match self.state {
+            State::InFlight { sent, .. } | State::Held { sent, .. } => Some(sent.newest + at_most),
+            State::Free | State::Overdue { .. } => None,
+        }
+    }
+
     /// Polls that fall due before this instant are not sent, because an answer is awaited.
     pub(crate) const fn held_back_until(&self) -> Option<Instant> {
         match self.state {

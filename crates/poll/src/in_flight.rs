@@ -1,19 +1,23 @@
 //! Limits how many polls are in flight, and stops polls while the driver has no room for readings.
 //!
 //! Invariants:
-//! - at most `most` polls are in flight;
-//! - a sensor whose poll waits is in `waiting`. Sensors are served in the order in which they began
-//!   to wait, so none waits longer than it takes to serve the others once.
+//! - at most `most` polls take a place. A poll takes one for the site's own time for an answer, not
+//!   for the time that its sensor asks for: sensors that are slow keep none from the others;
+//! - a sensor whose poll waits is in `waiting`, once. Sensors are served in the order in which they
+//!   began to wait, so none waits longer than it takes to serve the others once.
 
 use std::collections::VecDeque;
 
-use crate::sensors::Slot;
+use crate::{sensor::Counted, sensors::Slot};
 
 /// Polls in flight, and the sensors whose polls wait for room.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     most: u32,
+    /// Polls in flight.
     count: u32,
+    /// Those of them that take a place.
+    places: u32,
     /// Whether the driver has room for what sensors answer.
     is_open: bool,
     waiting: VecDeque<Slot>,
@@ -21,12 +25,12 @@ pub(crate) struct InFlight {
 
 impl InFlight {
     pub(crate) const fn new(most: u32) -> Self {
-        Self { most, count: 0, is_open: true, waiting: VecDeque::new() }
+        Self { most, count: 0, places: 0, is_open: true, waiting: VecDeque::new() }
     }
 
     /// Whether another poll may be sent.
     const fn has_room(&self) -> bool {
-        self.is_open && self.count < self.most
+        self.is_open && self.places < self.most
     }
 
     /// Whether a poll that falls due may be sent now: there is room, and none waits for it.
@@ -47,18 +51,24 @@ impl InFlight {
         self.is_open = is_open;
     }
 
-    /// Takes whether a sensor has a poll in flight.
-    pub(crate) const fn change(&mut self, before: bool, after: bool) {
-        match (before, after) {
-            (false, true) => self.count = self.count.saturating_add(1),
-            (true, false) => self.count = self.count.saturating_sub(1),
-            (true, true) | (false, false) => {}
-        }
+    /// Takes what is counted of a sensor.
+    pub(crate) fn change(&mut self, before: Counted, after: Counted) {
+        let change = |count: u32, was: bool, is: bool| {
+            count.saturating_add(is.into()).saturating_sub(was.into())
+        };
+        self.count = change(self.count, before.is_in_flight, after.is_in_flight);
+        let [had, has] = [before, after].map(|counted| counted.place_until.is_some());
+        self.places = change(self.places, had, has);
     }
 
     /// Has a sensor wait for room.
     pub(crate) fn wait(&mut self, slot: Slot) {
         self.waiting.push_back(slot);
+    }
+
+    /// A sensor that is forgotten waits no more.
+    pub(crate) fn leave(&mut self, slot: Slot) {
+        self.waiting.retain(|waiting| *waiting != slot);
     }
 
     /// The sensor that has waited longest, if there is room for its poll.

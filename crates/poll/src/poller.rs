@@ -7,7 +7,7 @@
 //! Invariants:
 //! - after `handle_timeout(now)`, `poll_timeout` is later than `now` or `None`;
 //! - `sensors.len() <= config.sensors_max`, and each sensor with a deadline is in the schedule;
-//! - at most `config.polls_in_flight` polls are in flight;
+//! - at most `config.polls_in_flight` polls take a place among those in flight;
 //! - the site is subscribed to a sensor's topics exactly while that sensor owns its read topic;
 //! - for each sensor, the sealed readings and gaps have the numbers from 1 to the newest, each once
 //!   and without a hole, across restarts. [`Poller::restore`] takes the newest numbers in the log;
@@ -345,12 +345,13 @@ impl Poller {
         let lost_at = now.monotonic + self.config.lost_after;
         self.in_flight.clear();
         for (slot, sensor) in self.sensors.iter_mut() {
-            sensor.waits = false;
+            (sensor.waits, sensor.is_queued) = (false, false);
             match bus {
                 Bus::Up => sensor.handle_bus_up(now.monotonic, lost_at),
                 Bus::Down => {
-                    let was_in_flight = core::mem::take(&mut sensor.counted.is_in_flight);
-                    self.in_flight.change(was_in_flight, false);
+                    let before = sensor.counted;
+                    (sensor.counted.is_in_flight, sensor.counted.place_until) = (false, None);
+                    self.in_flight.change(before, sensor.counted);
                     sensor.handle_bus_down(now, &mut self.outbox);
                 }
             }
@@ -583,8 +584,11 @@ impl Poller {
         }
         self.topics.release(&heartbeat);
         self.schedule.arm(slot, None);
-        let Counted { wish, unanswered_since, is_in_flight } = sensor.counted;
-        self.in_flight.change(is_in_flight, false);
+        let Counted { wish, unanswered_since, .. } = sensor.counted;
+        self.in_flight.change(sensor.counted, Counted::default());
+        if sensor.is_queued {
+            self.in_flight.leave(slot);
+        }
         self.unanswered.remove(&(unanswered_since.unwrap_or_default(), id));
         self.budget.wish(wish, None, now.monotonic);
         self.orders.forget(id);
@@ -620,7 +624,7 @@ impl Poller {
     fn serve_waiting(&mut self, now: Now) {
         while let Some(slot) = self.in_flight.next() {
             if let Some(sensor) = self.sensors.get_mut(slot) {
-                sensor.waits = false;
+                (sensor.waits, sensor.is_queued) = (false, false);
             }
             self.settle_at(slot, Site { has_room: true, ..self.site() }, now);
         }
@@ -633,20 +637,20 @@ impl Poller {
 
     fn settle_at(&mut self, slot: Slot, site: Site, now: Now) {
         let Some(sensor) = self.sensors.get_mut(slot) else { return };
-        let has_waited = sensor.waits;
         sensor.handle_timeout(now, site, &mut self.outbox);
-        if sensor.waits && !has_waited {
+        if sensor.waits && !core::mem::replace(&mut sensor.is_queued, true) {
             self.in_flight.wait(slot);
         }
         let id = sensor.id();
         if self.bus == Bus::Up && sensor.forget_at().is_some_and(|at| at <= now.monotonic) {
             return self.forget(id, now);
         }
-        self.schedule.arm(slot, sensor.deadline(self.bus));
-        let counted = sensor.count_in();
+        let counted = sensor.count_in(site, now.monotonic);
+        let deadlines = [sensor.deadline(self.bus), counted.place_until];
+        self.schedule.arm(slot, deadlines.into_iter().flatten().min());
         let before = core::mem::replace(&mut sensor.counted, counted);
         self.budget.wish(before.wish, counted.wish, now.monotonic);
-        self.in_flight.change(before.is_in_flight, counted.is_in_flight);
+        self.in_flight.change(before, counted);
         if before.unanswered_since != counted.unanswered_since {
             let [before, since] = [before, counted].map(|counted| counted.unanswered_since);
             before.map(|since| self.unanswered.remove(&(since, id)));

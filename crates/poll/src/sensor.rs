@@ -50,6 +50,8 @@ pub(crate) struct Sensor {
     silent: u32,
     /// Whether a poll is due that the site has no room for.
     pub(crate) waits: bool,
+    /// Whether the sensor is in the queue of those that wait for room.
+    pub(crate) is_queued: bool,
     /// An order to poll the sensor that is not carried out yet.
     asked: Option<Box<Given>>,
     /// In a box, because most sensors are under no order.
@@ -97,6 +99,8 @@ pub(crate) struct Counted {
     pub(crate) unanswered_since: Option<Instant>,
     /// Whether a poll is in flight or its answer is held.
     pub(crate) is_in_flight: bool,
+    /// Until when that poll takes a place among those that may be in flight.
+    pub(crate) place_until: Option<Instant>,
 }
 
 /// Names of the left-out fields that were reported, of heartbeats and of answers: at most a dozen.
@@ -168,6 +172,7 @@ impl Sensor {
             unproven_since: (!last.answered).then_some(now),
             silent: 0,
             waits: false,
+            is_queued: false,
             asked: None,
             under: None,
             devices: None,
@@ -191,12 +196,15 @@ impl Sensor {
         }
     }
 
-    /// What the poller is to count of this sensor.
-    pub(crate) fn count_in(&self) -> Counted {
+    /// What the poller is to count of this sensor. A sensor that may take longer for its answers
+    /// than others do keeps no place from them for that.
+    pub(crate) fn count_in(&self, site: Site, now: Instant) -> Counted {
+        let place_until = self.exchange.takes_place_until(site.patience.answer_timeout);
         Counted {
             wish: self.wish(),
             unanswered_since: self.unproven_since.filter(|_| self.silent > 0 && !self.is_kept()),
             is_in_flight: self.exchange.owes_a_reading(),
+            place_until: place_until.filter(|until| *until > now),
         }
     }
 
@@ -409,13 +417,13 @@ impl Sensor {
                 if let Some(under) = &mut self.under {
                     under.left = false;
                 }
+                // The answer to a poll in flight may have come after it went.
+                self.numbers.leave();
                 outbox.seal_sighting(action::HEARTBEAT_RESUMED, &self.heartbeat, now.wall);
                 // Whoever never answered shows no life by going and coming back.
                 if self.unproven_since.is_none() {
                     self.revive(site, now, outbox);
                 }
-                // The answer to a poll in flight may have come after it went.
-                self.numbers.leave();
                 first_poll()
             }
         };

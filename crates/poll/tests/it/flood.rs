@@ -298,3 +298,32 @@ fn heartbeats_that_are_refused_make_few_events_whatever_device_they_pretend() {
     assert!(told < 50, "{told} events about heartbeats in a minute");
     assert_eq!(site.told("DEVICE_KEPT_APART").len(), 0, "none was accepted");
 }
+
+#[test]
+fn slow_sensors_that_are_silent_keep_no_place_from_the_others() {
+    let mut site = Site::new(Config { polls_in_flight: 10, ..Config::default() });
+    for silent in 100..140 {
+        let slow = beat(silent, 60_000).replace('{', r#"{"answer_timeout":60000,"#);
+        site.poller.handle_heartbeat(slow.as_bytes(), BEAT, at(0)).unwrap();
+    }
+    site.answering.insert(id(1));
+    assert!(site.beat(1, 1_000, at(0)));
+    site.run_until(300);
+    assert_eq!(site.polls_between(1..2, 100, 300), 200);
+    assert!(site.poller.counters().in_flight > 10, "they are still in flight");
+}
+
+#[test]
+fn who_waits_for_room_waits_once() {
+    let mut site = Site::new(Config::default());
+    site.poller.handle_room(false, at(0));
+    assert!(site.beat(1, 1_000, at(0)) && site.beat(2, 1_000, at(0)));
+    for number in 1..100 {
+        let now = at(number * 1_000);
+        site.poller.handle_forget(id(2), now).unwrap();
+        assert!(site.beat(2, 1_000, now));
+        site.poller.handle_disconnect(id(1), now);
+        let _maybe_too_often = site.beat(1, 1_000, now);
+    }
+    assert_eq!(site.poller.counters().waiting, 2);
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::{Event, SensorId};
-use poll::{Action, Bus, Config, Now, Poller};
+use poll::{Action, Bus, Config, Instant, Now, Poller};
 use proptest::prelude::*;
 
 use crate::script::{BEAT, at, heartbeat, order, sensor};
@@ -69,7 +69,8 @@ const IN_FLIGHT_MAX: u32 = 2;
 /// An independent account of the poller's actions.
 #[derive(Default)]
 struct Account {
-    in_flight: BTreeMap<SensorId, u64>,
+    /// The poll of each sensor, and when it was sent last.
+    in_flight: BTreeMap<SensorId, (u64, Instant)>,
     subscribed: BTreeMap<SensorId, String>,
     polls: u64,
     repeats: u64,
@@ -79,7 +80,7 @@ struct Account {
 }
 
 impl Account {
-    fn drain(&mut self, poller: &mut Poller) {
+    fn drain(&mut self, poller: &mut Poller, Now { monotonic: now, .. }: Now) {
         while let Some(action) = poller.poll_action() {
             match action {
                 Action::Subscribe { sensor, read_topic, .. } => {
@@ -95,15 +96,19 @@ impl Account {
                 }
                 Action::SendPoll { sensor, poll, reply, .. } => {
                     assert!(!self.bus_is_down, "a poll without a bus");
-                    match self.in_flight.insert(sensor, poll) {
+                    match self.in_flight.insert(sensor, (poll, now)) {
                         None => self.polls += 1,
-                        Some(before) => {
+                        Some((before, _)) => {
                             assert_eq!(before, poll, "two polls in flight");
                             self.repeats += 1;
                         }
                     }
                     assert_eq!(self.subscribed.get(&sensor), Some(&reply.to_string()));
-                    assert!(self.in_flight.len() <= IN_FLIGHT_MAX as usize, "too many in flight");
+                    let takes_place = |(_, sent): &&(u64, Instant)| {
+                        *sent + Config::default().answer_timeout > now
+                    };
+                    let places = self.in_flight.values().filter(takes_place).count();
+                    assert!(places <= IN_FLIGHT_MAX as usize, "too many in flight");
                 }
                 Action::Seal(event) => self.seal(&event),
             }
@@ -114,6 +119,7 @@ impl Account {
         if event.action.as_deref() == Some("SENSOR_READING") {
             let asked = self.in_flight.remove(&event.sensor().unwrap());
             let poll = event.sealwire.as_ref().unwrap().poll;
+            let asked = asked.map(|(poll, _sent)| poll);
             assert!(asked.is_some() && asked == poll, "a reading nobody asked for");
             *self.readings.entry(event.status.clone().unwrap()).or_default() += 1;
         }
@@ -199,21 +205,21 @@ proptest! {
             {
                 let woken = Now { monotonic: next, wall: now.wall };
                 poller.handle_timeout(woken);
-                account.drain(&mut poller);
+                account.drain(&mut poller, woken);
                 account.check(&poller, woken);
             }
             if let Input::Bus(_) = input {
                 // Timeouts at the same moment come first, so the account does not have to guess.
                 poller.handle_timeout(now);
-                account.drain(&mut poller);
+                account.drain(&mut poller, now);
             }
             refused += feed(&mut poller, &input, now);
             if let Input::Bus(bus) = input {
                 account.bus(bus);
             }
-            account.drain(&mut poller);
+            account.drain(&mut poller, now);
             poller.handle_timeout(now);
-            account.drain(&mut poller);
+            account.drain(&mut poller, now);
             account.check(&poller, now);
             prop_assert_eq!(poller.counters().refused_heartbeats, refused);
             prop_assert!(poller.sensors().count() <= 4);
