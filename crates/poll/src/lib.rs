@@ -16,6 +16,7 @@
 //! - `in_flight` limits how many polls are in flight, and stops polls while the driver is full;
 //! - `refusals` reports refused heartbeats, in a bounded number of events;
 //! - `sensors` keeps them by id and by slot, and `schedule` one deadline for each;
+//! - `guard` says who may speak as which sensor;
 //! - `topics` keeps sensors from receiving each other's messages.
 //!
 //! # Example
@@ -56,6 +57,7 @@ pub mod clock;
 pub mod counters;
 mod doubles;
 mod exchange;
+mod guard;
 mod in_flight;
 mod numbers;
 pub mod orders;
@@ -74,5 +76,6 @@ pub use budget::Load;
 pub use bus::Bus;
 pub use clock::{Instant, Now, Past};
 pub use counters::Counters;
+pub use guard::Guard;
 pub use orders::RefusedOrder;
-pub use poller::{Config, Guard, Poller, RefusedHeartbeat, Source};
+pub use poller::{Config, Poller, RefusedHeartbeat, Source};

@@ -30,6 +30,7 @@ use crate::{
     clock::{Instant, Now, Past},
     counters::{Counters, count},
     exchange::Patience,
+    guard::Guard,
     in_flight::InFlight,
     orders::Orders,
     per_minute::PerMinute,
@@ -56,7 +57,8 @@ pub struct Config {
     pub sensors_max: usize,
     /// Most polls a second. If sensors ask for more, the site polls the fastest ones less often.
     pub polls_per_second: u32,
-    /// Most polls in flight. Further ones wait.
+    /// Most polls in flight. Further ones wait. A poll counts for `answer_timeout`, even if its
+    /// sensor has longer.
     pub polls_in_flight: u32,
     /// Most new sensors accepted in a minute. A sensor with a reading in the log is not new.
     pub new_sensors_per_minute: u32,
@@ -88,40 +90,6 @@ pub struct Source<'a> {
     pub subject: &'a str,
     /// Protocol of the sender.
     pub protocol: Protocol,
-}
-
-/// Decides who may speak as which sensor.
-pub struct Guard {
-    may_speak: Box<MaySpeak>,
-    is_expected: Box<IsExpected>,
-}
-
-type MaySpeak = dyn Fn(&str, &Heartbeat) -> Result<(), &'static str> + Send + Sync;
-type IsExpected = dyn Fn(&str, Option<SensorId>) -> bool + Send + Sync;
-
-impl Guard {
-    /// A guard that asks two functions. The first says whether a heartbeat that came on a subject
-    /// is one of a device that may speak as this sensor, and why not. The second says the same
-    /// before the heartbeat is read, as far as the subject and the sensor that it names show it.
-    pub fn new(
-        may_speak: impl Fn(&str, &Heartbeat) -> Result<(), &'static str> + Send + Sync + 'static,
-        is_expected: impl Fn(&str, Option<SensorId>) -> bool + Send + Sync + 'static,
-    ) -> Self {
-        Self { may_speak: Box::new(may_speak), is_expected: Box::new(is_expected) }
-    }
-}
-
-impl Default for Guard {
-    /// Every device may speak as every sensor.
-    fn default() -> Self {
-        Self::new(|_subject, _heartbeat| Ok(()), |_subject, _sensor| true)
-    }
-}
-
-impl core::fmt::Debug for Guard {
-    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        formatter.debug_struct("Guard").finish_non_exhaustive()
-    }
 }
 
 /// State machine that polls a fleet of sensors.
@@ -191,7 +159,7 @@ impl Poller {
     /// said before one is read. `sensor` is the one that the heartbeat names.
     #[must_use]
     pub fn expects(&self, subject: &str, sensor: Option<SensorId>) -> bool {
-        (self.guard.is_expected)(subject, sensor)
+        self.guard.expects(subject, sensor)
     }
 
     /// Restores the sensors of an earlier run from the log. The poller polls sensors that were
@@ -255,7 +223,8 @@ impl Poller {
             Heartbeat::from_wire(payload, source.protocol).map_err(RefusedHeartbeat::Invalid);
         let heartbeat = heartbeat.and_then(|(heartbeat, left_out)| {
             let id = heartbeat.id;
-            (self.guard.may_speak)(source.subject, &heartbeat)
+            self.guard
+                .may_speak(source.subject, &heartbeat)
                 .map_err(|why| RefusedHeartbeat::NotCovered { sensor: id, why })?;
             Ok((id, self.tell_apart(heartbeat, now)?, left_out))
         });

@@ -71,6 +71,8 @@ pub struct Polling {
     pub heartbeats: Vec<Pattern>,
     /// Who may speak as which sensor.
     pub guard: Guard,
+    /// Tells when that changes.
+    pub guard_changed: watch::Receiver<()>,
     /// The sensors at the start.
     pub known: Known,
     /// Connection to the devices.
@@ -166,6 +168,7 @@ async fn poll_all(polling: Polling, shutdown: CancellationToken) {
         config,
         heartbeats: patterns,
         guard,
+        mut guard_changed,
         known,
         mut devices,
         dropped,
@@ -206,6 +209,7 @@ async fn poll_all(polling: Polling, shutdown: CancellationToken) {
         warn!(reason = %refused, "cannot take up a sensor of the log");
         shell.left_out.insert(heartbeat.id, heartbeat);
     }
+    shell.poller.handle_guard(now(started));
     let mut step_from = started;
     loop {
         shell.lose_connection();
@@ -237,6 +241,7 @@ async fn poll_all(polling: Polling, shutdown: CancellationToken) {
             () = shutdown.cancelled() => break,
             Some(order) = forget.0.recv() => shell.forget(order, now(started)).await,
             Some(asked) = orders.0.recv() => shell.handle_asked(asked, now(started)).await,
+            Ok(()) = guard_changed.changed() => shell.poller.handle_guard(now(started)),
             // Once a second, and needed most when messages are always there.
             Ok(()) = lags.changed() => shell.handle_lags(&lags.borrow_and_update()),
             turned = turn => shell.handle_turn(turned),

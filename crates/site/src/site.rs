@@ -451,7 +451,7 @@ impl<'a> Site<'a> {
     /// credentials.
     fn guard(&self) -> Guard {
         let (admits, credentials) = (self.admits, self.operator.credentials().clone());
-        let again = credentials.clone();
+        let (again, then) = (credentials.clone(), credentials.clone());
         Guard::new(
             move |subject, heartbeat| {
                 credentials.look(|book| {
@@ -465,6 +465,9 @@ impl<'a> Site<'a> {
                     admits.anyone(book)
                         || sensor.is_some_and(|sensor| book.expects(subject, sensor))
                 })
+            },
+            move |device, known| {
+                then.look(|book| admits.anyone(book) || book.still_covers(device, known))
             },
         )
     }
@@ -507,6 +510,7 @@ impl<'a> Site<'a> {
             config,
             heartbeats,
             guard,
+            guard_changed: self.operator.credentials().watch(),
             known,
             devices,
             dropped,

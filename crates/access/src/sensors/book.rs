@@ -597,6 +597,15 @@ impl Book {
         self.covered(sensor).is_some_and(|sensor| sensor.topics.heartbeat.as_str() == subject)
     }
 
+    /// Whether a credential covers a sensor that is described so: the device whose heartbeats carry
+    /// this id, on these topics.
+    #[must_use]
+    pub fn still_covers(&self, device: SensorId, described: &Heartbeat) -> bool {
+        self.covered(device).is_some_and(|Sensor { topics, .. }| {
+            topics.poll == described.poll_topic && topics.read == described.read_topic
+        })
+    }
+
     fn covered(&self, id: SensorId) -> Option<&Sensor> {
         let sensors = &self.credentials.get(self.sensors.get(&id)?)?.sensors;
         sensors.iter().find(|sensor| sensor.id == id)

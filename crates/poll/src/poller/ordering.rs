@@ -148,6 +148,21 @@ impl Poller {
         }
     }
 
+    /// Takes a change of who may speak as which sensor. A sensor as which no device may speak any
+    /// more has gone: its topics may be another's by now, whose answers are not its own.
+    pub fn handle_guard(&mut self, now: Now) {
+        self.handle_timeout(now);
+        let is_over = |sensor: &&Sensor| {
+            let id = sensor.id();
+            let device = self.orders.of(id).and_then(InForce::device).unwrap_or(id);
+            sensor.state() == SensorState::Online && !self.guard.covers(device, &sensor.heartbeat)
+        };
+        let over: Vec<SensorId> = self.sensors.iter().filter(is_over).map(Sensor::id).collect();
+        for sensor in over {
+            self.handle_disconnect(sensor, now);
+        }
+    }
+
     /// Whether a poll that was ordered of this sensor is not sent yet.
     #[must_use]
     pub fn is_asked(&self, sensor: SensorId) -> bool {

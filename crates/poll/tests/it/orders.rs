@@ -1,9 +1,12 @@
 //! Orders about sensors, and two devices with one id.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
-use model::{Event, Given, InForce, SensorOrder, SensorState};
-use poll::{Action, Config, Past, Poller};
+use model::{Event, Given, Heartbeat, InForce, SensorOrder, SensorState};
+use poll::{Action, Config, Guard, Past, Poller};
 
 use crate::script::{BEAT, at, heartbeat, run, sensor};
 
@@ -332,8 +335,50 @@ fn a_device_in_another_ones_place_continues_its_series() {
 }
 
 #[test]
+fn who_may_not_speak_any_more_is_not_polled_and_leaves_its_topics_to_others() {
+    let covered = Arc::new(Mutex::new(vec![sensor("a")]));
+    let asked = Arc::clone(&covered);
+    let covers = move |device, _: &Heartbeat| asked.lock().unwrap().contains(&device);
+    let guard = Guard::new(|_, _| Ok(()), |_, _| true, covers);
+    let mut poller = Poller::new(Config::default()).guarded(guard);
+    let beat = |poller: &mut Poller, name: &str, millis| {
+        let topics = ["poll=sim/poll/a", "read=sim/read/a", "gone=sim/gone/a"];
+        poller.handle_heartbeat(heartbeat(name, &topics).as_bytes(), BEAT, at(millis))
+    };
+    beat(&mut poller, "a", 0).unwrap();
+    poller.handle_answer(sensor("a"), b"1", at(20));
+    poller.handle_guard(at(30));
+    assert_eq!(poller.state(sensor("a")), Some(SensorState::Online));
+    assert!(beat(&mut poller, "b", 40).unwrap_err().to_string().contains("already uses"));
+    events(&mut poller);
+    *covered.lock().unwrap() = vec![sensor("b")];
+    poller.handle_guard(at(50));
+    let told: Vec<_> = events(&mut poller).into_iter().filter_map(|it| it.action).collect();
+    assert_eq!(told, ["SENSOR_DISCONNECTED"]);
+    beat(&mut poller, "b", 60).unwrap();
+    poller.handle_timeout(at(4_000));
+    let polled: Vec<_> = std::iter::from_fn(|| poller.poll_action())
+        .filter_map(|action| match action {
+            Action::SendPoll { sensor, .. } => Some(sensor),
+            _ => None,
+        })
+        .collect();
+    assert!(!polled.is_empty() && polled.iter().all(|polled| *polled == sensor("b")));
+
+    // The device of another id that is in a sensor's place counts, and not the sensor's own.
+    let own = heartbeat("c", &[]);
+    poller.handle_heartbeat(own.as_bytes(), BEAT, at(5_000)).unwrap();
+    let order = given(SensorOrder::Replace { device: Some(sensor("d")) });
+    poller.handle_order(sensor("c"), &order, at(5_100)).unwrap();
+    *covered.lock().unwrap() = vec![sensor("d")];
+    poller.handle_guard(at(5_200));
+    assert_eq!(poller.state(sensor("c")), Some(SensorState::Online));
+    assert_eq!(poller.state(sensor("b")), Some(SensorState::Disconnected));
+}
+
+#[test]
 fn orders_are_in_force_after_a_restart() {
-    let heartbeat_of = |name| model::Heartbeat::parse(heartbeat(name, &[]).as_bytes()).unwrap();
+    let heartbeat_of = |name| Heartbeat::parse(heartbeat(name, &[]).as_bytes()).unwrap();
     let name = |text: &str| text.parse().ok();
     let renamed = InForce::default()
         .after(given(SensorOrder::Rename { alias: name("Boiler") }))

@@ -98,6 +98,7 @@ impl Running {
         let last_numbers = std::collections::BTreeMap::new();
         let polling = Polling {
             guard: Guard::default(),
+            guard_changed: watch::channel(()).1,
             config: Config::default(),
             heartbeats: vec![Pattern::parse("*.heartbeat").unwrap()],
             known: Known {

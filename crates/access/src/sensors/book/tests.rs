@@ -301,6 +301,14 @@ fn a_heartbeat_counts_only_from_the_device_of_its_sensor() {
         let covered = book.covers(subject, &heartbeat(alias, id, poll, read, gone));
         assert_eq!(covered.is_ok(), is_covered, "{subject} {alias} {id} {topics:?}: {covered:?}");
     }
+    // While its credential stands, under whatever name a person gave it.
+    let [a, b] = [1, 2].map(|id| SensorId::from_bytes([id; 16]));
+    let known = heartbeat("Boiler", 1, "A.poll", "A.read", "A.disconnect");
+    assert!(book.still_covers(a, &known) && !book.still_covers(b, &known));
+    let mut book = book;
+    let revocation = Revocation { actor: String::from("ada"), at: at(1) };
+    book.revoke(&name("gateway"), revocation).unwrap();
+    assert!(!book.still_covers(a, &known));
 }
 
 /// Topics that a person may name: of few levels, so that they often meet.
