@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
-    debian,
+    build, debian,
     shell::{command, output, root, run, say, target},
 };
 
@@ -21,6 +21,25 @@ const PACKAGES: [&str; 2] = ["mosquitto-clients", "tshark"];
 const PROGRAMS: [&str; 2] = ["/usr/bin/mosquitto_sub", "/usr/bin/tshark"];
 /// Folder that pins NATS' command line.
 const NATS_CLI: &str = "crates/sealwire/tests/e2e/natscli";
+
+/// Folder of the device that runs under MicroPython.
+const MICROPYTHON: &str = "crates/sealwire/tests/e2e/off_loopback/micropython";
+
+/// Installs MicroPython, and umqtt.simple beside the device that imports it.
+pub(crate) fn install_micropython() -> Result<()> {
+    build::install_npm_packages(MICROPYTHON)?;
+    let folder = root().join(MICROPYTHON);
+    let script = folder.join("fetch_umqtt.py");
+    let fetched = folder.join("node_modules/umqtt.py");
+    // npm makes its folder anew when it installs other packages, so the file lies beside a copy of
+    // the script that pins it.
+    let (pinned, installed) = (fs::read(&script)?, folder.join("node_modules/fetched_by.py"));
+    if fs::read(&installed).is_ok_and(|bytes| bytes == pinned) {
+        return Ok(());
+    }
+    run("fetching umqtt.simple", command("python3").arg(&script).arg(&fetched))?;
+    fs::write(&installed, pinned).context("cannot note what is installed")
+}
 
 /// The paths of those that are not in PATH, as the variables in which the tests look for them.
 pub(crate) fn variables() -> Result<Vec<(&'static str, PathBuf)>> {

@@ -24,8 +24,6 @@ const PYTHON_PACKAGES: [&str; 5] = [
 ];
 /// Folder of the test with Pangea's Node SDK.
 const NODE_SDK: &str = "crates/sealwire/tests/e2e/pangea/node";
-/// Folder of the device that runs under MicroPython.
-const MICROPYTHON: &str = "crates/sealwire/tests/e2e/off_loopback/micropython";
 /// Paths at which the page's browser tests look for Chromium, unless CHROMIUM names it.
 const CHROMIUM: &str = "/usr/bin/chromium";
 
@@ -35,7 +33,7 @@ pub(crate) fn all() -> Result<()> {
     book::build()?;
     let python = python()?;
     build::install_npm_packages(NODE_SDK)?;
-    build::install_npm_packages(MICROPYTHON)?;
+    strangers::install_micropython()?;
     let chromium = chromium()?;
     let strangers = strangers::variables()?;
     build::all(build::Profile::Dev)?;

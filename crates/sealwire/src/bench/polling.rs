@@ -245,7 +245,7 @@ impl Bench {
         let folder = temporary(&self.folder)?;
         output::note(&format!("sealwire: each answer of {} sensors", load.sensors));
         let run = Run::start_with_all(&self.program, folder.path(), load, &FLAGS)?;
-        std::thread::park_timeout(if self.is_quick { window / 30 } else { window });
+        std::thread::park_timeout(if self.is_quick { window / 60 } else { window });
         run.stop()?.check()?;
         Exact::of(folder.path())
     }

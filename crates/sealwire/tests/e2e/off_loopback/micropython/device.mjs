@@ -36,8 +36,12 @@ python.registerJsModule("line", {
   close: ask("close"),
 });
 python.FS.mkdir("/umqtt");
-for (const name of ["usocket.py", "ussl.py", "umqtt/simple.py"]) {
-  python.FS.writeFile(`/${name}`, readFileSync(here(name)));
+for (const [name, source] of [
+  ["usocket.py", "usocket.py"],
+  ["ussl.py", "ussl.py"],
+  ["umqtt/simple.py", "node_modules/umqtt.py"],
+]) {
+  python.FS.writeFile(`/${name}`, readFileSync(here(source)));
 }
 python.FS.writeFile("/credential.json", readFileSync(file));
 python.globals.set("HOST", host);
