@@ -20,8 +20,9 @@ use super::{
     figures::table,
     machine::{self, temporary},
     site::{
-        door::{self, Door},
-        running::{COMPLETE, Load, Run, start_again},
+        door,
+        load::{Door, Load},
+        running::{COMPLETE, Run, start_again},
     },
 };
 use crate::{

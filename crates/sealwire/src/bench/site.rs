@@ -5,6 +5,7 @@
 //! is what `verify --completeness` counts in the log afterwards.
 
 pub(super) mod door;
+pub(super) mod load;
 mod looking;
 mod processes;
 pub(super) mod running;
@@ -18,10 +19,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 
-use self::{
-    looking::Lag,
-    running::{Load, Run},
-};
+use self::{load::Load, looking::Lag, running::Run};
 use super::{
     figures::{percentile, table},
     machine::{self, temporary},

@@ -21,7 +21,10 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::bench::{
     ledger::Killed,
-    site::running::{COMPLETE, DEADLINE, Fleet, Load, WARM_UP_MAX},
+    site::{
+        load::Load,
+        running::{COMPLETE, DEADLINE, Fleet, WARM_UP_MAX},
+    },
 };
 
 /// Least time between two steps, in which messages gather: the poller's.

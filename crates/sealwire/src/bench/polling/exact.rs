@@ -9,7 +9,7 @@ use ledger::verify::verify_folder_with;
 use model::{Envelope, SensorId, action, event::COMM_ERROR};
 use serde::{Deserialize, Serialize};
 
-use crate::bench::site::running::{data_dir, tally};
+use crate::bench::site::load::{data_dir, tally};
 
 /// What the sensors do wrong. The simulator knows the outcome as well as the site.
 pub(super) const FAULTS: &str = r#"

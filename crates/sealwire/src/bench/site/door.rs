@@ -11,19 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::running::{Load, data_dir};
-
-/// How sensors speak to their site, and who they are.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(in crate::bench) enum Door {
-    /// On loopback, and anyone is let in.
-    #[default]
-    Open,
-    /// On loopback, with a credential for all sensors of a connection.
-    Credentials,
-    /// The same at another address of this machine, with TLS.
-    Tls,
-}
+use super::load::{Door, Load, data_dir};
 
 impl Door {
     /// Prepares the folder of a site that is about to start. Returns the flags that it needs.

@@ -23,7 +23,7 @@ use simulator::lateness::Lateness;
 use site::log_alone::LogAlone;
 
 use super::{
-    door::Door,
+    load::{Load, data_dir, tally},
     looking::{Lag, Page, Status},
     processes::Processes,
 };
@@ -43,40 +43,6 @@ pub(in crate::bench) const COMPLETE: f64 = 0.97;
 const ANSWERS_MAX: Duration = Duration::from_secs(1);
 /// Pause between two looks at what is awaited.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// Sensors, and the interval at which each is polled, if not that of its kind.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::bench) struct Load {
-    pub(in crate::bench) sensors: u32,
-    pub(in crate::bench) interval: Option<Duration>,
-    pub(in crate::bench) connections: u32,
-    /// Share of the sensors that speak MQTT.
-    pub(in crate::bench) mqtt: f64,
-    /// What they do wrong, as a file of faults says it.
-    pub(in crate::bench) faults: &'static str,
-    pub(in crate::bench) door: Door,
-}
-
-impl Load {
-    /// Sensors that speak NATS.
-    pub(in crate::bench) const fn new(sensors: u32, interval: Option<Duration>) -> Self {
-        let connections = simulator::run::CONNECTIONS;
-        Self { sensors, interval, connections, mqtt: 0.0, faults: "", door: Door::Open }
-    }
-
-    /// What a fleet is told that is let in without credentials.
-    pub(in crate::bench) fn arguments(self) -> [OsString; 2] {
-        let Self { sensors, connections, .. } = self;
-        [format!("--count={sensors}"), format!("--connections={connections}")].map(OsString::from)
-    }
-
-    /// Readings per second.
-    pub(in crate::bench) fn per_second(self) -> f64 {
-        // The mean of the kinds' intervals is of no interest here: it is not awaited.
-        let interval = self.interval.unwrap_or(Duration::from_secs(10));
-        f64::from(self.sensors) / interval.as_secs_f64()
-    }
-}
 
 /// `sealwire simulate` in a process of its own.
 #[derive(Debug)]
@@ -130,16 +96,6 @@ struct Addresses {
     log: String,
     nats: String,
     mqtt: String,
-}
-
-/// Where the site of a run has its data.
-pub(in crate::bench) fn data_dir(folder: &Path) -> PathBuf {
-    folder.join("data")
-}
-
-/// Where the fleet of a run writes what each sensor did.
-pub(in crate::bench) fn tally(folder: &Path) -> PathBuf {
-    folder.join("tally")
 }
 
 impl Fleet {
