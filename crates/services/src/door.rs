@@ -34,7 +34,7 @@ use tracing::{info, warn};
 use work::Service;
 
 use crate::{bus::Server, sealing::ToSeal};
-use callout::{Answer, Question};
+use callout::{Answer, Question, Unread};
 use guests::{Guest, Guests};
 use told::Told;
 
@@ -137,9 +137,15 @@ struct Keeper {
 impl Keeper {
     async fn answer(&mut self, message: Message) {
         let Some(reply) = message.reply else { return };
-        let Some(question) = Question::parse(&message.payload) else {
-            warn!("cannot understand the devices' server: its version may be too new");
-            return;
+        let question = match Question::parse(&message.payload) {
+            Ok(question) => question,
+            Err(Unread::TooLong) => {
+                let refusal = Refusal::new("a device", "what it shows to be let in is too long");
+                return self.door.credentials.refused(refusal, clock::now());
+            }
+            Err(Unread::NotUnderstood) => {
+                return warn!("cannot understand the devices' server: its version may be too new");
+            }
         };
         if self.server != question.server {
             // Connections to a server that is gone are gone too.

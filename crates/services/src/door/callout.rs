@@ -12,9 +12,10 @@ use nats::nkey::Seed;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Longest question in bytes. A client's CONNECT has at most 4 KiB, and one of MQTT with the
-/// longest name, password and client id is below 256 KiB.
-const QUESTION_BYTES_MAX: usize = 512 << 10;
+/// Longest question in bytes that is read. One about a device of ours has 2 KiB, and a client's
+/// CONNECT by NATS at most 4 KiB. By MQTT anyone can show 64 KiB each of name, password and client
+/// id, of which the server makes up to 2 MiB.
+const QUESTION_BYTES_MAX: usize = 32 << 10;
 
 /// The server asks whether to let a client in.
 pub(super) struct Question {
@@ -31,6 +32,15 @@ pub(super) struct Question {
     host: String,
     shown: Shown,
     nonce: String,
+}
+
+/// Why a question is not read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Unread {
+    /// The client shows more than any device has to show.
+    TooLong,
+    /// The server asks otherwise than we know it.
+    NotUnderstood,
 }
 
 #[derive(Default, Deserialize)]
@@ -82,10 +92,14 @@ struct Client {
 }
 
 impl Question {
-    pub(super) fn parse(token: &[u8]) -> Option<Self> {
+    pub(super) fn parse(token: &[u8]) -> Result<Self, Unread> {
         if token.len() > QUESTION_BYTES_MAX {
-            return None;
+            return Err(Unread::TooLong);
         }
+        Self::read(token).ok_or(Unread::NotUnderstood)
+    }
+
+    fn read(token: &[u8]) -> Option<Self> {
         let mut parts = std::str::from_utf8(token).ok()?.split('.');
         let claims = BASE64_URL_SAFE_NO_PAD.decode(parts.nth(1)?).ok()?;
         let Claims { nats: Asked { server_id, user_nkey, client_info, connect_opts } } =
@@ -206,7 +220,8 @@ mod tests {
             "type": "authorization_request", "version": 2,
         } });
         let token = format!("h.{}.s", BASE64_URL_SAFE_NO_PAD.encode(claims.to_string()));
-        Question::parse(token.as_bytes()).unwrap()
+        let Ok(question) = Question::parse(token.as_bytes()) else { panic!("{token}") };
+        question
     }
 
     #[test]
@@ -231,7 +246,9 @@ mod tests {
                 panic!("it is somebody")
             };
         }
-        assert!(Question::parse(b"no question").is_none());
+        assert_eq!(Question::parse(b"no question").err(), Some(Unread::NotUnderstood));
+        let long = Question::parse(&vec![b'x'; QUESTION_BYTES_MAX + 1]);
+        assert_eq!(long.err(), Some(Unread::TooLong));
     }
 
     #[test]
