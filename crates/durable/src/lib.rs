@@ -25,7 +25,7 @@ pub use lock::{Lock, LockError};
 pub use output::{Output, OutputError, is_standard_output, is_stream, write_output};
 pub use plain::{PlainError, Read, open_plain, read_plain, refuse_all_but_plain};
 pub use private::{Closed, close_to_others, create_folder, open_to_others, private_file};
-pub use replace::{replace, replace_with, sync_folder, sync_folder_of};
+pub use replace::{replace, replace_with, sync_folder, sync_folder_of, sync_written_to};
 pub use secret::{SeedError, create_seed, find_seed, load_or_create_seed, load_seed, write_secret};
 pub use staging::{Staging, StagingError, is_empty, place};
 pub use stop::Stop;

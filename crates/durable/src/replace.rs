@@ -58,6 +58,20 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Makes everything durable that was written to a folder: its files and their names. For thousands
+/// of small files this costs what one does.
+///
+/// # Errors
+/// The folder cannot be opened, or what was written to its file system cannot be synced.
+pub fn sync_written_to(folder: &Path) -> io::Result<()> {
+    let folder = File::open(folder)?;
+    #[cfg(target_os = "linux")]
+    rustix::fs::syncfs(&folder)?;
+    #[cfg(not(target_os = "linux"))]
+    rustix::fs::sync();
+    folder.sync_all()
+}
+
 /// As [`sync_folder`], for the folder that contains a file.
 ///
 /// # Errors

@@ -115,13 +115,14 @@ impl Made {
     }
 }
 
-/// Writes the files of new credentials, and returns their paths. Replaces no file.
+/// Writes the files of new credentials, and returns their paths. Replaces no file. When this
+/// returns, no power cut can take a secret from its credential.
 pub(super) fn write(folder: &Path, made: &[Made], qr: bool) -> Result<Vec<PathBuf>> {
     let cannot = || format!("cannot write credentials to {}", folder.display());
     durable::create_folder(folder).with_context(cannot)?;
     let mut written = Vec::new();
     let outcome = write_all(folder, made, qr, &mut written).and_then(|()| {
-        durable::sync_folder(folder)?;
+        durable::sync_written_to(folder)?;
         Ok(())
     });
     if let Err(error) = outcome {
