@@ -63,7 +63,7 @@ impl Described {
     pub fn alias(&self) -> String {
         match self {
             Self::Polled(heartbeat) => heartbeat.alias.clone(),
-            Self::Pushed(series) => series.source(),
+            Self::Pushed(series) => series.alias(),
         }
     }
 
@@ -72,7 +72,7 @@ impl Described {
     pub fn location(&self) -> &str {
         match self {
             Self::Polled(heartbeat) => &heartbeat.location,
-            Self::Pushed(_) => "",
+            Self::Pushed(series) => &series.location,
         }
     }
 
@@ -473,8 +473,9 @@ fn read_status(
     let described = row.get_ref(1)?.as_str()?;
     let Some(mut described) = Described::from_canonical(described) else { return Ok(None) };
     let in_force = sensors::in_force(row.get_ref(4)?.as_str_or_null()?);
-    if let Described::Polled(heartbeat) = &mut described {
-        in_force.describe(heartbeat);
+    match &mut described {
+        Described::Polled(heartbeat) => in_force.describe(heartbeat),
+        Described::Pushed(series) => in_force.describe_series(series),
     }
     // A start asks for all sensors and no reading: it has no time to look at each.
     let mut recent = match recent_max {

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use model::{Given, InForce, SensorOrder, SensorState, action, derive::Standing};
+use model::{Given, InForce, PushedSeries, SensorOrder, SensorState, action, derive::Standing};
 use rusqlite::Connection;
 
 use crate::batch::{IndexBatch, SensorMove};
@@ -50,6 +50,10 @@ impl Known {
                 let state = match order {
                     action::SENSOR_ADDED => SensorState::Expected,
                     action::SENSOR_RETIRED => SensorState::Retired,
+                    // A series has no heartbeats for which the site would wait.
+                    action::SENSOR_RECALLED if is_series(heartbeat.as_deref()) => {
+                        SensorState::Online
+                    }
                     action::SENSOR_RECALLED => SensorState::Lost,
                     _ => self.state,
                 };
@@ -63,6 +67,10 @@ impl Known {
             _ => Self { standing: self.standing.after(action, text), ..self },
         }
     }
+}
+
+fn is_series(described: Option<&str>) -> bool {
+    described.and_then(PushedSeries::from_canonical).is_some()
 }
 
 /// Applies a batch's sightings. `keys` are those of the batch's sensors, in its order.

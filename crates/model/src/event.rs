@@ -195,7 +195,7 @@ pub const SITE_CLOCK: &str = "site_clock";
 /// Flag of a reading that a device kept and reported later.
 pub const HISTORICAL: &str = "historical";
 /// Actor of events about devices that report by themselves.
-const PUSHING: &str = "pushing";
+pub(crate) const PUSHING: &str = "pushing";
 /// Longest source of an event in characters.
 const SOURCE_CHARS_MAX: usize = 120;
 /// Value of a reading without a value.
@@ -607,7 +607,7 @@ impl Event {
         Self::new(PUSHING, action::PUSHES_REFUSED, &source, message, at).with(detail)
     }
 
-    fn of_series(series: &PushedSeries) -> Detail {
+    pub(crate) fn of_series(series: &PushedSeries) -> Detail {
         Detail { rule: Some(series.rule.clone()), sensor: Some(series.id), ..Detail::default() }
     }
 

@@ -9,8 +9,9 @@ use alloc::{
 use crate::{
     action,
     calibration::Calibration,
-    event::{Detail, Event, SUCCESS},
+    event::{Detail, Event, PUSHING, SUCCESS},
     heartbeat::Heartbeat,
+    pushed::PushedSeries,
     sensor_id::SensorId,
     sensor_order::{Given, InForce, SensorOrder},
     timestamp::Timestamp,
@@ -106,18 +107,36 @@ impl Event {
     /// Someone gives an order about a sensor.
     #[must_use]
     pub fn sensor_ordered(heartbeat: &Heartbeat, given: &Given) -> Self {
+        Self::ordered(&heartbeat.source(), heartbeat.id, given)
+    }
+
+    /// Someone gives an order about a series that a device reports by itself.
+    #[must_use]
+    pub fn series_ordered(series: &PushedSeries, given: &Given) -> Self {
+        Self::ordered(&series.source(), series.id, given)
+    }
+
+    /// Another device is in the place of this series now, and the site forgets it.
+    #[must_use]
+    pub fn series_forgotten(series: &PushedSeries, at: Timestamp) -> Self {
+        let source = series.source();
+        let message = format!("{source}: forgotten, because it continues another series");
+        let detail = Self::of_series(series);
+        Self::new(PUSHING, action::SENSOR_FORGOTTEN, &source, message, at).with(detail)
+    }
+
+    fn ordered(source: &str, sensor: SensorId, given: &Given) -> Self {
         let Given { order, by, at, reason } = given;
         let (by, at) = (by.as_str(), *at);
-        let source = heartbeat.source();
         let json = serde_json::to_string(order).expect("an order has only text keys");
         let detail = Detail {
             order: Some(json),
-            sensor: Some(heartbeat.id),
+            sensor: Some(sensor),
             why: Some(reason.clone()),
             ..Detail::default()
         };
         let message = format!("{source}: {order}: {reason}");
-        Self::new(by, order.action(), &source, message, at).with(detail)
+        Self::new(by, order.action(), source, message, at).with(detail)
     }
 
     /// Several devices have the id of a sensor; `how` says by what the site knows it.

@@ -11,12 +11,18 @@ use crate::{sensor_id::SensorId, timestamp::Timestamp};
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PushedSeries {
+    /// Name that an order gives to the sensor. It is not sealed in the description.
+    #[serde(skip)]
+    pub alias: Option<String>,
     /// Id of the series.
     pub id: SensorId,
     /// Time between two reports in milliseconds, if a rule declares it. Then each such interval has
     /// a number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval_ms: Option<u64>,
+    /// Where an order says that the sensor is; empty if none does. It is not sealed either.
+    #[serde(skip)]
+    pub location: String,
     /// Name of the sensor.
     pub name: String,
     /// Measured quantity.
@@ -42,10 +48,18 @@ impl PushedSeries {
         serde_json::to_string(self).expect("a description has only text keys")
     }
 
-    /// The event source of its readings: `<name>.<quantity>`.
+    /// Name of the series for people: `<name>.<quantity>`, because a device has a series of each
+    /// quantity.
+    #[must_use]
+    pub fn alias(&self) -> String {
+        format!("{}.{}", self.alias.as_ref().unwrap_or(&self.name), self.quantity)
+    }
+
+    /// The event source of its readings: the name for people, after its location if it has one.
     #[must_use]
     pub fn source(&self) -> String {
-        format!("{}.{}", self.name, self.quantity)
+        let alias = self.alias();
+        if self.location.is_empty() { alias } else { format!("{}.{alias}", self.location) }
     }
 }
 
@@ -78,6 +92,8 @@ mod tests {
     #[test]
     fn a_description_is_read_back_and_is_no_heartbeat() {
         let series = PushedSeries {
+            alias: None,
+            location: String::new(),
             id: SensorId::from_bytes([7; 16]),
             interval_ms: Some(300_000),
             name: "tasmota/kitchen/DS18B20".into(),
@@ -91,6 +107,15 @@ mod tests {
             r#"{"id":"07070707-0707-0707-0707-070707070707","interval_ms":300000,"name":"tasmota/kitchen/DS18B20","quantity":"temperature","rule":"tasmota"}"#
         );
         assert_eq!(PushedSeries::from_canonical(&text), Some(series));
+        let ordered = PushedSeries {
+            alias: Some("Oven".into()),
+            location: "Hall".into(),
+            ..PushedSeries::from_canonical(&text).unwrap()
+        };
+        assert_eq!(
+            (ordered.canonical(), ordered.source()),
+            (text.clone(), "Hall.Oven.temperature".into())
+        );
         assert!(crate::Heartbeat::from_canonical(&text).is_err());
         assert_eq!(PushedSeries::from_canonical(r#"{"alias":"T1"}"#), None);
     }

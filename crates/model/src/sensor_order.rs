@@ -14,6 +14,7 @@ use crate::{
     heartbeat::Heartbeat,
     object,
     polling::{AddedSensor, OrderedInterval},
+    pushed::PushedSeries,
     sensor_id::SensorId,
     timestamp::Timestamp,
 };
@@ -489,6 +490,12 @@ impl InForce {
         if let Some(location) = self.location() {
             heartbeat.location = location.to_owned();
         }
+    }
+
+    /// The same of a series that a device reports by itself. `None` is what its rule says.
+    pub fn describe_series(&self, series: &mut PushedSeries) {
+        series.alias = self.alias().map(str::to_owned);
+        series.location = self.location().unwrap_or_default().to_owned();
     }
 
     /// What is in force, as text, from which [`from_canonical`](Self::from_canonical) reads it.

@@ -49,6 +49,7 @@ mod device_time;
 mod discovery;
 mod mapper;
 mod mapping;
+mod orders;
 mod pointer;
 pub mod preset;
 mod pushes;

@@ -14,18 +14,22 @@
 //! - refusals make at most one event a minute for each of [`KINDS_MAX`] topics, and one for the
 //!   rest.
 
+mod ordering;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
 use model::{
-    Doubt, Event, NumberRange, PushedSeries, PushedValue, SensorId, Timestamp, gap::MissingReason,
+    Doubt, Event, InForce, NumberRange, PushedSeries, PushedValue, SensorId, Timestamp,
+    gap::MissingReason,
 };
 
 use crate::{
     device_time::DeviceTime,
     mapping::{Heard, Mapping},
+    orders::{Orders, Under},
     reading::{Flag, Reading},
 };
 
@@ -65,6 +69,7 @@ pub struct Counters {
 pub struct Pushes {
     config: Config,
     series: BTreeMap<SensorId, Series>,
+    orders: Orders,
     /// When each series has something to do.
     due: BTreeSet<(Duration, SensorId)>,
     new: PerMinute,
@@ -82,6 +87,8 @@ struct Series {
     last: Option<(String, String)>,
     changes: PerMinute,
     intervals: Intervals,
+    /// In a box, because most series are under no order.
+    under: Option<Box<Under>>,
     /// Its entry in [`Pushes::due`].
     due: Option<Duration>,
 }
@@ -89,7 +96,7 @@ struct Series {
 /// The numbers of a series.
 #[derive(Debug)]
 struct Intervals {
-    /// `None` if no rule declares one now; then nothing is due.
+    /// `None` if no rule declares one now, or the series is retired; then nothing is due.
     interval: Option<Duration>,
     /// The newest number that was given.
     number: u64,
@@ -154,6 +161,7 @@ impl Pushes {
         Self {
             config,
             series: BTreeMap::new(),
+            orders: Orders::default(),
             due: BTreeSet::new(),
             new: PerMinute::default(),
             refused: BTreeMap::new(),
@@ -178,6 +186,9 @@ impl Pushes {
             return;
         }
         let mut series = Series::of(description, interval, at.since_start);
+        series.obey(self.orders.of(series.description.id));
+        let interval = interval.filter(|_| !series.is_retired());
+        series.intervals.interval = interval;
         let intervals = &mut series.intervals;
         intervals.number = number;
         if let Some(interval) = interval {
@@ -220,12 +231,19 @@ impl Pushes {
         }
     }
 
-    fn take(&mut self, topic: &str, reading: Reading, at: At) -> Result<(), String> {
-        let id = reading.sensor;
+    fn take(&mut self, topic: &str, mut reading: Reading, at: At) -> Result<(), String> {
+        let place = self.orders.place_of(reading.sensor);
+        let id = place.ok_or_else(|| {
+            format!("another device is in the place of the sensor {}", reading.sensor)
+        })?;
+        reading.sensor = id;
         if !self.series.contains_key(&id) {
             self.begin(topic, &reading, at)?;
         }
         let Some(series) = self.series.get_mut(&id) else { return Ok(()) };
+        if series.is_retired() {
+            return Ok(());
+        }
         let told = match reading.time {
             DeviceTime::Told(time) => Some(time.to_string()),
             // A right time, but for its zone.
@@ -251,7 +269,11 @@ impl Pushes {
             series.seal_missing(at.wall, &mut self.events);
         }
         let pushed = value_of(topic, reading, interval);
-        self.events.push_back(Event::pushed(&series.description, pushed, at.wall));
+        let event = Event::pushed(&series.description, pushed, at.wall);
+        self.events.push_back(match &series.under {
+            Some(under) => under.mark(event, at.wall),
+            None => event,
+        });
         self.counters.readings += 1;
         self.arm(id);
         Ok(())
@@ -269,9 +291,10 @@ impl Pushes {
                  limit (--new-sensors-per-minute)"
             ));
         }
-        let description = described(reading);
-        self.events.push_back(Event::series_discovered(&description, &shortened(topic), at.wall));
-        let series = Series::of(description, reading.interval, at.since_start);
+        let mut series = Series::of(described(reading), reading.interval, at.since_start);
+        series.obey(self.orders.of(reading.sensor));
+        let description = &series.description;
+        self.events.push_back(Event::series_discovered(description, &shortened(topic), at.wall));
         self.series.insert(reading.sensor, series);
         Ok(())
     }
@@ -401,8 +424,21 @@ impl Series {
                 missing: None,
                 unsaid: Intervals::UNSAID_MIN,
             },
+            under: None,
             due: None,
         }
+    }
+
+    /// Takes over what is in force.
+    fn obey(&mut self, in_force: Option<&InForce>) {
+        let nothing = InForce::default();
+        let in_force = in_force.unwrap_or(&nothing);
+        in_force.describe_series(&mut self.description);
+        self.under = Under::of(in_force);
+    }
+
+    fn is_retired(&self) -> bool {
+        self.under.as_ref().is_some_and(|under| under.is_retired)
     }
 
     /// Takes over another rule or interval, if the reading comes by one.
@@ -415,7 +451,9 @@ impl Series {
             return;
         }
         self.seal_missing(at.wall, events);
-        self.description = described;
+        let PushedSeries { alias, location, .. } =
+            std::mem::replace(&mut self.description, described);
+        (self.description.alias, self.description.location) = (alias, location);
         self.intervals.interval = reading.interval;
         self.intervals.expected = at.since_start;
         events.push_back(Event::series_changed(&self.description, &shortened(topic), at.wall));
@@ -450,6 +488,13 @@ impl Intervals {
     fn deadline(&self) -> Option<Duration> {
         let over = self.interval.map(|interval| self.expected + interval / 2);
         over.into_iter().chain(self.missing.map(|missing| missing.seal_at)).min()
+    }
+
+    /// Expects reports every `interval` from now on.
+    fn expect_anew(&mut self, interval: Option<Duration>, now: Duration) {
+        self.interval = interval;
+        self.expected = now + interval.unwrap_or_default();
+        self.unsaid = Self::UNSAID_MIN;
     }
 
     /// Gives the next number to a reading, unless it comes early.
@@ -501,6 +546,8 @@ impl Intervals {
 
 fn described(reading: &Reading) -> PushedSeries {
     PushedSeries {
+        alias: None,
+        location: String::new(),
         id: reading.sensor,
         interval_ms: reading.interval.and_then(|interval| u64::try_from(interval.as_millis()).ok()),
         name: reading.name.clone(),

@@ -41,7 +41,8 @@ use crate::{
     sealing::ToSeal,
 };
 use keeping_up::KeepingUp;
-use ordering::{Asked, Ordered, OrderedPolls, PollOrdered};
+use ordering::OrderedPolls;
+pub(crate) use ordering::{Asked, Ordered, PollOrdered};
 pub use ordering::{GivenOrders, OrderingError, PollingEnded, SensorOrders};
 use subscriptions::{Heartbeats, Sender, Subscriptions, Topic};
 

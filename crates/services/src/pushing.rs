@@ -7,12 +7,15 @@
 mod declarations;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     convert::Infallible,
     time::{Duration, Instant},
 };
 
-use model::{Pattern, PushedSeries, Subject, subject::topic_of};
+use model::{
+    Event, Given, InForce, Pattern, PushedSeries, RefusedOrder, SensorId, Subject,
+    subject::topic_of,
+};
 use nats::ConnectionError;
 use poll::Now;
 use pushed::{At, Config, Counters, Mapper, Pushes, Rules};
@@ -27,6 +30,7 @@ use work::Service;
 use crate::{
     bus::{Devices, Turned, now},
     known::Known,
+    polling::{Asked, GivenOrders, Ordered, PollOrdered},
     sealing::ToSeal,
 };
 pub use declarations::Declarations;
@@ -48,6 +52,8 @@ pub struct Pushing {
     pub declarations: Declarations,
     /// A connection to the devices of its own.
     pub devices: Devices,
+    /// Orders about series.
+    pub orders: GivenOrders,
     /// Channel to the service that seals events.
     pub events: mpsc::Sender<ToSeal>,
     /// Receives the counters after each round.
@@ -56,19 +62,26 @@ pub struct Pushing {
 
 /// The series that the log knows at the start.
 #[derive(Debug)]
-pub struct SeriesAtStart(Vec<AtStart>);
+pub struct SeriesAtStart {
+    series: Vec<AtStart>,
+    in_force: BTreeMap<SensorId, InForce>,
+}
 
 impl SeriesAtStart {
-    /// What the log says of them.
+    /// Takes what the log says of them, with the orders about them.
     #[must_use]
-    pub fn of(known: &Known) -> Self {
+    pub fn take(known: &mut Known) -> Self {
         let now = clock::now();
         let series = known.pushed.iter().map(|series| {
             let last = known.last_numbers.get(&series.id).copied().unwrap_or_default();
             let away = last.numbered_until.map(|until| known.past.since(last, until, now));
             (series.clone(), last.poll, away)
         });
-        Self(series.collect())
+        let series = series.collect();
+        let all = std::mem::take(&mut known.in_force).into_iter();
+        let in_force;
+        (in_force, known.in_force) = all.partition(|(sensor, _)| sensor.is_of_series());
+        Self { series, in_force }
     }
 }
 
@@ -84,7 +97,8 @@ impl Service for Pushing {
 }
 
 async fn hear_all(pushing: Pushing, shutdown: CancellationToken) {
-    let Pushing { rules, config, series, declarations, devices, events, counters } = pushing;
+    let Pushing { rules, config, series, declarations, devices, mut orders, events, counters } =
+        pushing;
     let started = Instant::now();
     let patterns = rules.patterns();
     let mut shell = Shell {
@@ -106,7 +120,9 @@ async fn hear_all(pushing: Pushing, shutdown: CancellationToken) {
         let mapping = shell.mapper.map(&message.topic, &message.payload, clock::now());
         mapping.heard.into_iter().for_each(|heard| shell.follow(heard));
     }
-    for (series, number, away) in series.0 {
+    let SeriesAtStart { series, in_force } = series;
+    shell.pushes.restore_orders(in_force);
+    for (series, number, away) in series {
         let interval = shell.mapper.rules().interval_of(&series.rule);
         shell.pushes.restore(series, interval, number, away, at(now(started)));
     }
@@ -127,6 +143,7 @@ async fn hear_all(pushing: Pushing, shutdown: CancellationToken) {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
+            Some(asked) = orders.0.recv() => shell.handle_asked(asked).await,
             turned = shell.devices.turn(|| now(started)) => shell.handle_turn(turned),
             () = sleep => {}
         }
@@ -172,6 +189,39 @@ impl Shell {
                 self.pushes.handle_bus(true, at(now(self.started)));
             }
         }
+    }
+
+    async fn handle_asked(&mut self, asked: Asked) {
+        match asked {
+            Asked::Order(order) => self.obey(order).await,
+            Asked::Poll(PollOrdered { sensor, answer, .. }) => {
+                // The caller may be gone.
+                drop(answer.send(Err(RefusedOrder::NotPolled { sensor })));
+            }
+            Asked::InForce(answer) => drop(answer.send(self.pushes.orders_in_force())),
+        }
+    }
+
+    /// Carries out an order. Seals it after every event about the series before it.
+    async fn obey(&mut self, order: Ordered) {
+        let Ordered { sensor, order, by, reason, answer } = order;
+        let at = at(now(self.started));
+        let given = Given { order, by, at: at.wall, reason };
+        // What was heard before the order is not under it.
+        self.hear();
+        let described = self.pushes.handle_order(sensor, &given, at);
+        self.act().await;
+        let sealing = match described {
+            Ok(series) => {
+                let (event, sealed) = ToSeal::awaited(Event::series_ordered(&series, &given));
+                // The receiver outlives us; see `act`.
+                let _gone = self.events.send(event).await;
+                Ok(sealed)
+            }
+            Err(refused) => Err(refused),
+        };
+        // The caller may be gone; the log then holds the answer.
+        let _gone = answer.send(sealing);
     }
 
     fn subscribe_to_all(&mut self) {

@@ -36,7 +36,7 @@ use services::{
     known::Known,
     lag::{Lag, Watching},
     pipeline::Judging,
-    polling::{self, OrderingError, Polling},
+    polling::{self, GivenOrders, OrderingError, Polling, SensorOrders},
     polling_service::{self, PollingService},
     progress::{Progress, progress},
     pushing::{Declarations, Pushing, SeriesAtStart},
@@ -221,7 +221,7 @@ impl<'a> Site<'a> {
 
         let late_seconds = timings::poll_late_seconds();
         let (pushed_counters, watch_pushed) = watch::channel(pushed::Counters::default());
-        let (known, counters, lags) = self
+        let (mut known, counters, lags) = self
             .start_services(
                 (data, operators, &dropped),
                 watch_pushed,
@@ -230,8 +230,9 @@ impl<'a> Site<'a> {
                 config.checkpoint_period,
             )
             .await?;
+        let (mut giving, given) = SensorOrders::new();
         if let Some((rules, devices)) = config.rules.zip(pushing) {
-            let (series, events) = (SeriesAtStart::of(&known), self.events.clone());
+            let (series, events) = (SeriesAtStart::take(&mut known), self.events.clone());
             let config = pushed::Config {
                 series_max: config.polling.sensors_max,
                 new_series_per_minute: config.polling.new_sensors_per_minute,
@@ -243,13 +244,15 @@ impl<'a> Site<'a> {
                 series,
                 declarations,
                 devices,
+                orders: giving.for_pushing(),
                 events,
                 counters: pushed_counters,
             });
         }
         let bus = (devices, dropped, late_seconds);
         let heartbeats = (config.heartbeats, self.guard());
-        self.start_polling(config.polling, heartbeats, known, bus, (counters, lags));
+        let orders = (giving, given);
+        self.start_polling(config.polling, heartbeats, (known, orders), bus, (counters, lags));
         if config.simulate > 0 {
             let (nats, stop) = (self.addresses.nats.clone(), self.intake.stop.clone());
             let fleet = simulator::Config::new(nats, config.simulate, rand::random());
@@ -476,12 +479,11 @@ impl<'a> Site<'a> {
         &mut self,
         config: poll::Config,
         (heartbeats, guard): (Vec<Pattern>, Guard),
-        known: Known,
+        (known, (giving, orders)): (Known, (SensorOrders, GivenOrders)),
         (devices, dropped, late_seconds): (Devices, Arc<AtomicU64>, Histogram),
         (counters, lags): (watch::Sender<Counters>, watch::Receiver<Vec<Lag>>),
     ) {
         let (forgetting, forget) = polling::Forgetting::new();
-        let (giving, orders) = polling::SensorOrders::new();
         self.operator.polls(orders::Polls {
             forget: Box::new(move |sensor, by, reason| {
                 let forgetting = forgetting.clone();

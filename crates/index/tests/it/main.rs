@@ -71,6 +71,8 @@ fn entry() -> Entry {
 fn a_series_that_a_device_reports_by_itself_is_listed_plotted_and_numbered() {
     let (_folder, mut indexer, reader) = example();
     let series = PushedSeries {
+        alias: None,
+        location: String::new(),
         id: model::SensorId::of_series([7; 16]),
         interval_ms: Some(60_000),
         name: "tasmota/kitchen".into(),
@@ -108,6 +110,26 @@ fn a_series_that_a_device_reports_by_itself_is_listed_plotted_and_numbered() {
     };
     let readings = reader.readings(&query).unwrap().unwrap();
     assert_eq!(readings.first().unwrap().value, "20.60");
+    for (json, state) in [
+        (r#"{"order":"rename","alias":"Oven"}"#, SensorState::Online),
+        (r#"{"order":"move","location":"Hall"}"#, SensorState::Online),
+        (
+            r#"{"order":"calibrate","gain":"2","offset":"1","from":"1970-01-01T00:00:10Z"}"#,
+            SensorState::Online,
+        ),
+        (r#"{"order":"retire"}"#, SensorState::Retired),
+        (r#"{"order":"recall"}"#, SensorState::Online),
+    ] {
+        let order = serde_json::from_str(json).unwrap();
+        let (by, reason) = (String::from("ada"), String::from("a test"));
+        let given = Given { order, by, at: at(12), reason };
+        apply(&mut indexer, vec![Event::series_ordered(&series, &given)]);
+        assert_eq!(reader.sensors_of(&[series.id], 0).unwrap()[0].state, state, "{json}");
+    }
+    let described = reader.sensors_of(&[series.id], 0).unwrap().remove(0).described;
+    assert_eq!((&*described.alias(), described.location()), ("Oven.temperature", "Hall"));
+    let readings = reader.readings(&query).unwrap().unwrap();
+    assert_eq!(readings.first().unwrap().calibrated, Some(42.2));
 }
 
 fn example() -> (TempDir, Indexer, Reader) {

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use model::{
     Channel, Event, Given, Heartbeat, InForce, LeftOut, SensorId, SensorOrder, SensorState, action,
-    channel::Kind,
-    polling::AddedSensor,
-    sensor_order::{Name, Window},
+    channel::Kind, polling::AddedSensor, sensor_order::Name,
 };
 
 use super::{Poller, RefusedHeartbeat};
@@ -93,25 +91,12 @@ impl Poller {
         now: Now,
     ) -> Result<(), RefusedOrder> {
         let sensor = described.id;
-        let is_over = |window: Window| window.until() <= now.wall;
+        before.accept(sensor, order, now.wall)?;
         match order {
-            SensorOrder::Retire if before.is_retired() => Err(RefusedOrder::Retired { sensor }),
-            SensorOrder::Recall if !before.is_retired() => Err(RefusedOrder::NotRetired { sensor }),
-            SensorOrder::Pause if before.paused().is_some() => {
-                Err(RefusedOrder::PausedAlready { sensor })
-            }
-            SensorOrder::Resume if before.paused().is_none() => {
-                Err(RefusedOrder::NotPaused { sensor })
-            }
-            SensorOrder::Maintain(window) if is_over(*window) => Err(RefusedOrder::Over),
-            SensorOrder::EndMaintenance if before.maintenance().is_none_or(is_over) => {
-                Err(RefusedOrder::NoMaintenance { sensor })
-            }
             SensorOrder::Replace { device: Some(device) } => {
                 let place = self.orders.place_of(*device).filter(|place| *place != sensor);
                 let has_another = self.orders.of(*device).is_some_and(|it| it.device().is_some());
                 match place {
-                    _ if *device == sensor => Err(RefusedOrder::ItsOwnId { sensor }),
                     Some(place) => Err(RefusedOrder::InPlace { device: *device, sensor: place }),
                     None if has_another => {
                         Err(RefusedOrder::InPlace { device: *device, sensor: *device })
@@ -119,32 +104,10 @@ impl Poller {
                     None => Ok(()),
                 }
             }
-            SensorOrder::Calibrate { channel, from, .. } => {
-                let channel = channel.as_ref().map(Name::as_str);
-                check_channel(described, channel)?;
-                let all = before.calibrations(channel);
-                let is_one_more = all.begins().all(|begin| begin != *from);
-                if *from > now.wall {
-                    Err(RefusedOrder::Later)
-                } else if is_one_more && all.len() >= SensorOrder::CALIBRATIONS_MAX {
-                    Err(RefusedOrder::CalibrationsMax { sensor })
-                } else {
-                    Ok(())
-                }
+            SensorOrder::Calibrate { channel, .. } => {
+                check_channel(described, channel.as_ref().map(Name::as_str))
             }
-            SensorOrder::Retire
-            | SensorOrder::Recall
-            | SensorOrder::Maintain(_)
-            | SensorOrder::EndMaintenance
-            | SensorOrder::Rename { .. }
-            | SensorOrder::Move { .. }
-            | SensorOrder::Replace { device: None }
-            | SensorOrder::Add(_)
-            | SensorOrder::Poll
-            | SensorOrder::Interval { .. }
-            | SensorOrder::Pause
-            | SensorOrder::Resume
-            | SensorOrder::Settle { .. } => Ok(()),
+            _ => Ok(()),
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod files;
 mod messages;
+mod orders;
 mod pushes;
 
 use std::fmt::Write as _;

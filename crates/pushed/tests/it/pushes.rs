@@ -34,19 +34,19 @@ const MINUTE: Option<Duration> = Some(Duration::from_secs(60));
 /// 2026-11-29T12:00:00Z in seconds since 1970.
 const START: u64 = 1_795_953_600;
 
-struct Site {
+pub(crate) struct Site {
     mapper: Mapper,
-    pushes: Pushes,
-    sealed: Vec<Event>,
+    pub(crate) pushes: Pushes,
+    pub(crate) sealed: Vec<Event>,
 }
 
-fn at(seconds: u64) -> At {
+pub(crate) fn at(seconds: u64) -> At {
     let micros = i64::try_from((START + seconds) * 1_000_000).unwrap();
     At { since_start: Duration::from_secs(seconds), wall: Timestamp::from_unix_micros(micros) }
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(Config { series_max: 4, new_series_per_minute: 3 })
     }
 
@@ -55,14 +55,14 @@ impl Site {
         Self { mapper, pushes: Pushes::new(config), sealed: Vec::new() }
     }
 
-    fn hear(&mut self, seconds: u64, topic: &str, payload: &str) {
+    pub(crate) fn hear(&mut self, seconds: u64, topic: &str, payload: &str) {
         let mapping = self.mapper.map(topic, payload.as_bytes(), at(seconds).wall);
         self.pushes.handle(topic, mapping, at(seconds));
         self.take();
     }
 
     /// Lets time pass, as the driver does: it wakes at each deadline.
-    fn pass_until(&mut self, seconds: u64) {
+    pub(crate) fn pass_until(&mut self, seconds: u64) {
         let end = at(seconds).since_start;
         while let Some(due) = self.pushes.poll_timeout().filter(|due| *due <= end) {
             let micros = i64::try_from(due.as_micros()).unwrap();
@@ -73,13 +73,13 @@ impl Site {
         }
     }
 
-    fn take(&mut self) {
+    pub(crate) fn take(&mut self) {
         self.sealed.extend(std::iter::from_fn(|| self.pushes.poll_event()));
     }
 
     /// What was sealed, a word for each event: `1` is a reading with this number, `-` one without,
     /// `2-4` a gap, `new` a new series, `refused` a refusal.
-    fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         let word = |event: &Event| {
             let detail = event.sealwire.as_ref().unwrap();
             match event.action.as_deref().unwrap() {

@@ -161,6 +161,67 @@ fn recorded_messages_of_other_firmwares_are_sealed_once_each() {
 }
 
 #[test]
+fn orders_about_a_series_hold_over_a_restart() {
+    let folder = TempDir::new().unwrap();
+    let rules = folder.path().join("rules.toml");
+    fs::write(&rules, RULES).unwrap();
+    let mut site = Site::start(&["--map", rules.to_str().unwrap()]);
+    let say = |site: &Site, topic: &str, value: &str| {
+        publish(site, &[(topic.to_owned(), value.as_bytes().to_vec())]);
+    };
+    say(&site, "promised/pump", "20.5");
+    let alias_of = |sensor: &Value| sensor["alias"].as_str().unwrap().to_owned();
+    let find = |site: &Site, alias: &str| {
+        until("the series is listed", || {
+            site.sensors().into_iter().find(|sensor| alias_of(sensor) == alias)
+        })
+    };
+    let pump = find(&site, "pump.temperature")["id"].as_str().unwrap().to_owned();
+    let data_dir = site.data_dir();
+    let order = |words: &[&str]| {
+        let common = ["sensor", "--data-dir", data_dir.to_str().unwrap()];
+        let (code, _, said) = sealwire(&[&common, words, &["--reason", "a works order"]].concat());
+        (code, said)
+    };
+    for words in [
+        ["rename", &pump, "--to", "Oven"],
+        ["move", &pump, "--to", "Hall"],
+        ["calibrate", &pump, "--gain", "2"],
+    ] {
+        let (code, said) = order(&words);
+        assert_eq!(code, Some(0), "{words:?}: {said}");
+    }
+    let (code, said) = order(&["pause", &pump]);
+    assert!(code == Some(1) && said.contains("a device reports it by itself"), "{said}");
+    site.stop();
+    site.start_again();
+    say(&site, "promised/pump", "21");
+    let of_oven = |envelope: &Value| {
+        envelope["event"]["source"] == "Hall.Oven.temperature" && envelope["event"]["new"] == "21"
+    };
+    let sealed = site.wait_for_event("SENSOR_READING", of_oven);
+    assert_eq!(sealed["envelope"]["sealwire"]["calibration"], "2 0");
+    until("the corrected number is shown", || {
+        let oven = find(&site, "Oven.temperature");
+        (oven["last"]["calibrated"] == 42.0 && oven["location"] == "Hall").then_some(())
+    });
+
+    // Another device continues the series, and the former one is refused.
+    say(&site, "promised/spare", "3");
+    let spare = find(&site, "spare.temperature")["id"].as_str().unwrap().to_owned();
+    assert_eq!(order(&["replace", &pump, "--with", &spare]).0, Some(0));
+    say(&site, "promised/spare", "4");
+    let of_spare = |envelope: &Value| envelope["event"]["new"] == "4";
+    let sealed = site.wait_for_event("SENSOR_READING", of_spare);
+    assert_eq!(sealed["envelope"]["sealwire"]["sensor"], pump.as_str());
+    say(&site, "promised/pump", "5");
+    site.wait_for_event("PUSHES_REFUSED", |envelope| {
+        envelope["event"]["message"].as_str().unwrap().contains("another device is in the place")
+    });
+    assert!(site.sensors().iter().all(|sensor| alias_of(sensor) != "spare.temperature"));
+}
+
+#[test]
 fn a_topic_that_a_device_declares_is_heard() {
     let folder = TempDir::new().unwrap();
     let rules = folder.path().join("rules.toml");

@@ -11,13 +11,26 @@ use crate::sealing::ToSeal;
 /// Orders that wait for the poller. When this is full, [`SensorOrders::give`] waits.
 const ORDERS_MAX: usize = 16;
 
-/// Sends orders about sensors to the poller. Cheap to clone.
+/// Sends orders about sensors to the poller, and those about what devices report by themselves to
+/// the service that hears these. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct SensorOrders(mpsc::Sender<Asked>);
+pub struct SensorOrders {
+    polled: mpsc::Sender<Asked>,
+    /// `None` if the site hears no devices that report by themselves.
+    pushed: Option<mpsc::Sender<Asked>>,
+}
 
 /// Receiving end of [`SensorOrders`].
 #[derive(Debug)]
-pub struct GivenOrders(pub(super) mpsc::Receiver<Asked>);
+pub struct GivenOrders(pub(crate) mpsc::Receiver<Asked>);
+
+impl GivenOrders {
+    /// The sending and the receiving end of the orders for one service.
+    fn channel() -> (mpsc::Sender<Asked>, Self) {
+        let (orders, given) = mpsc::channel(ORDERS_MAX);
+        (orders, Self(given))
+    }
+}
 
 /// The poller ended before it answered. The sensor may or may not be forgotten; the log shows
 /// which.
@@ -27,7 +40,7 @@ pub struct PollingEnded;
 
 /// What is asked of the poller.
 #[derive(Debug)]
-pub(super) enum Asked {
+pub(crate) enum Asked {
     Order(Ordered),
     Poll(PollOrdered),
     /// The orders in force.
@@ -36,27 +49,27 @@ pub(super) enum Asked {
 
 /// An order about a sensor.
 #[derive(Debug)]
-pub(super) struct Ordered {
-    pub(super) sensor: SensorId,
-    pub(super) order: SensorOrder,
+pub(crate) struct Ordered {
+    pub(crate) sensor: SensorId,
+    pub(crate) order: SensorOrder,
     /// The account that gives the order.
-    pub(super) by: String,
-    pub(super) reason: String,
+    pub(crate) by: String,
+    pub(crate) reason: String,
     /// Gets what receives the leaf of the event that records the order.
-    pub(super) answer: oneshot::Sender<Result<oneshot::Receiver<u64>, RefusedOrder>>,
+    pub(crate) answer: oneshot::Sender<Result<oneshot::Receiver<u64>, RefusedOrder>>,
 }
 
 /// An order to poll a sensor.
 #[derive(Debug)]
-pub(super) struct PollOrdered {
-    pub(super) sensor: SensorId,
-    pub(super) by: String,
-    pub(super) reason: String,
-    pub(super) answer: oneshot::Sender<Result<Sealing, RefusedOrder>>,
+pub(crate) struct PollOrdered {
+    pub(crate) sensor: SensorId,
+    pub(crate) by: String,
+    pub(crate) reason: String,
+    pub(crate) answer: oneshot::Sender<Result<Sealing, RefusedOrder>>,
 }
 
 /// The reading of an ordered poll, and what receives its leaf.
-pub(super) type Sealing = (Box<Event>, oneshot::Receiver<u64>);
+pub(crate) type Sealing = (Box<Event>, oneshot::Receiver<u64>);
 
 /// Ordered polls whose readings are not there yet, at most one of each sensor.
 #[derive(Debug, Default)]
@@ -81,11 +94,23 @@ pub enum OrderingError {
 }
 
 impl SensorOrders {
-    /// Creates the sending and the receiving end.
+    /// Creates the sending end, and the receiving end of the poller.
     #[must_use]
     pub fn new() -> (Self, GivenOrders) {
-        let (orders, given) = mpsc::channel(ORDERS_MAX);
-        (Self(orders), GivenOrders(given))
+        let (polled, given) = GivenOrders::channel();
+        (Self { polled, pushed: None }, given)
+    }
+
+    /// Sends orders about what devices report by themselves to the service that gets this end.
+    pub fn for_pushing(&mut self) -> GivenOrders {
+        let (pushed, given) = GivenOrders::channel();
+        self.pushed = Some(pushed);
+        given
+    }
+
+    /// The service that takes orders about a sensor.
+    fn service_of(&self, sensor: SensorId) -> &mpsc::Sender<Asked> {
+        self.pushed.as_ref().filter(|_| sensor.is_of_series()).unwrap_or(&self.polled)
     }
 
     /// Gives an order about a sensor, and seals who gave it and why. Returns the leaf of that
@@ -101,7 +126,8 @@ impl SensorOrders {
     ) -> Result<u64, OrderingError> {
         let (answer, answered) = oneshot::channel();
         let order = Ordered { sensor, order, by, reason, answer };
-        self.0.send(Asked::Order(order)).await.map_err(|_ended| PollingEnded)?;
+        let service = self.service_of(sensor);
+        service.send(Asked::Order(order)).await.map_err(|_ended| PollingEnded)?;
         let sealing = answered.await.map_err(|_ended| PollingEnded)??;
         Ok(sealing.await.map_err(|_ended| PollingEnded)?)
     }
@@ -118,7 +144,8 @@ impl SensorOrders {
     ) -> Result<OrderedReading, OrderingError> {
         let (answer, answered) = oneshot::channel();
         let order = PollOrdered { sensor, by, reason, answer };
-        self.0.send(Asked::Poll(order)).await.map_err(|_ended| PollingEnded)?;
+        let service = self.service_of(sensor);
+        service.send(Asked::Poll(order)).await.map_err(|_ended| PollingEnded)?;
         let (reading, sealed) = answered.await.map_err(|_ended| PollingEnded)??;
         let leaf = sealed.await.map_err(|_ended| PollingEnded)?;
         Ok(OrderedReading::of(&reading, leaf).expect("a poller's readings have all of it"))
@@ -129,9 +156,14 @@ impl SensorOrders {
     /// # Errors
     /// The poller has ended.
     pub async fn in_force(&self) -> Result<Vec<(SensorId, InForce)>, PollingEnded> {
-        let (answer, answered) = oneshot::channel();
-        self.0.send(Asked::InForce(answer)).await.map_err(|_ended| PollingEnded)?;
-        answered.await.map_err(|_ended| PollingEnded)
+        let mut all = Vec::new();
+        for service in self.pushed.iter().chain([&self.polled]) {
+            let (answer, answered) = oneshot::channel();
+            service.send(Asked::InForce(answer)).await.map_err(|_ended| PollingEnded)?;
+            all.extend(answered.await.map_err(|_ended| PollingEnded)?);
+        }
+        all.sort_unstable_by_key(|(sensor, _)| *sensor);
+        Ok(all)
     }
 }
 
