@@ -41,6 +41,8 @@ pub struct Gate {
 struct Inside {
     sessions: Sessions,
     failures: Failures,
+    /// Wrong tokens since the site started.
+    refused: u64,
     /// Sessions that each token began since the last look at refusals.
     begun: HashMap<TokenName, u32>,
 }
@@ -99,11 +101,26 @@ impl Gate {
     /// # Errors
     /// It does not allow to read.
     pub fn token(&self, offered: &str, address: IpAddr) -> Result<TokenDescription, Refusal> {
-        let token = self.tokens.admit(offered).filter(|it| it.scope.contains(&Scope::Read));
-        token.ok_or_else(|| {
-            let too_many = self.inside().failures.count(address);
-            if too_many { Refusal::TooMany } else { Refusal::Wrong }
-        })
+        self.reader(offered).ok_or_else(|| self.turn_away(address))
+    }
+
+    /// The token with this text, if it may read. Nothing is counted.
+    #[must_use]
+    pub fn reader(&self, offered: &str) -> Option<TokenDescription> {
+        self.tokens.admit(offered).filter(|it| it.scope.contains(&Scope::Read))
+    }
+
+    /// Counts a wrong token that came from this address. Returns what its sender learns.
+    pub fn turn_away(&self, address: IpAddr) -> Refusal {
+        let mut inside = self.inside();
+        inside.refused = inside.refused.saturating_add(1);
+        if inside.failures.count(address) { Refusal::TooMany } else { Refusal::Wrong }
+    }
+
+    /// Wrong tokens since the site started.
+    #[must_use]
+    pub fn refused_total(&self) -> u64 {
+        self.inside().refused
     }
 
     /// Begins a session of a token. Returns the cookie for the browser.
@@ -222,6 +239,7 @@ mod tests {
         assert_eq!(asks("pts_"), Err(Refusal::TooMany));
         assert!(asks(&secret).is_ok(), "a right token is let in whatever others send");
         assert_eq!(gate.refused(), [Refused { network: Some(ADDRESS), times: 11 }]);
+        assert_eq!((gate.turn_away(ADDRESS), gate.refused_total()), (Refusal::Wrong, 12));
 
         let set = gate.sign_in(gate.token(&secret, ADDRESS).unwrap()).unwrap();
         let (set, rest) = set.to_str().unwrap().split_once("; ").unwrap();

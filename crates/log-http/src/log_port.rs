@@ -4,7 +4,8 @@
 //!
 //! It answers only requests whose Host header names this machine, so that a web page from elsewhere
 //! cannot reach the port under a name of its own (DNS rebinding). Where other machines reach the
-//! port, these names are those of the site's certificate too, and `/metrics` needs a token.
+//! port, these names are those of the site's certificate too, `/metrics` needs a token, and wrong
+//! tokens are counted as on the page's port.
 
 use std::{
     convert::Infallible,
@@ -14,7 +15,7 @@ use std::{
     },
 };
 
-use access::{AccessToken, ApiTokens, Scope, TokenDescription, bearer};
+use access::{AccessToken, Gate, REFUSALS_PERIOD, Refusal, bearer, sensors::SensorCredentials};
 use axum::{
     Router,
     body::Body,
@@ -24,7 +25,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use http_server::{Answers, Listener, Places, is_this_machine, is_under, problem};
+use http_server::{Answers, Listener, Peer, Places, is_this_machine, is_under, problem};
 use ledger::{Ledger, ReadError, StoredEnvelope};
 use poll::Counters;
 use prometheus::Histogram;
@@ -59,10 +60,13 @@ pub struct LogPort {
     pub listener: Listener,
     /// Names of the port besides the machine's own, where other machines reach it.
     pub names: Vec<String>,
-    /// Whether `/metrics` needs a token too.
-    pub guards_metrics: bool,
-    /// API tokens, of which those that may read give access to `/metrics`.
-    pub tokens: ApiTokens,
+    /// Whether other machines reach the port. Then `/metrics` needs a token too, and wrong tokens
+    /// are counted.
+    pub is_open: bool,
+    /// Counts wrong tokens, and knows those that may read `/metrics`.
+    pub gate: Gate,
+    /// Counts what devices were refused, for `/metrics`.
+    pub credentials: SensorCredentials,
     /// How the certificate of the site's ports is, if it has one.
     pub certificate: Option<watch::Receiver<Health>>,
     /// The public files, served without a token.
@@ -87,14 +91,17 @@ pub struct LogPort {
     pub others: Router,
     /// Makes the answer to a client when the port has no room for it.
     pub no_room: fn() -> Response,
+    /// Makes the answer to a client from whose network too many wrong tokens came.
+    pub too_many_wrong_tokens: fn() -> Response,
 }
 
 #[derive(Clone)]
 struct Shared {
     ledger: Ledger,
     access_token: AccessToken,
-    /// Tokens that `/metrics` needs; `None` where anyone may read them.
-    for_metrics: Option<ApiTokens>,
+    is_open: bool,
+    gate: Gate,
+    credentials: SensorCredentials,
     certificate: Option<watch::Receiver<Health>>,
     counters: watch::Receiver<Counters>,
     pushed: watch::Receiver<pushed::Counters>,
@@ -117,7 +124,9 @@ impl Service for LogPort {
             live: LiveFeed::new(ledger.clone(), shutdown.clone()),
             ledger,
             access_token: self.access_token,
-            for_metrics: self.guards_metrics.then_some(self.tokens),
+            is_open: self.is_open,
+            gate: self.gate.clone(),
+            credentials: self.credentials,
             certificate: self.certificate,
             counters: self.counters,
             pushed: self.pushed,
@@ -148,8 +157,12 @@ impl Service for LogPort {
         .with_state(shared)
         .nest(&log_path, log.clone())
         .merge(log)
-        .merge(self.others)
-        .layer(middleware::from_fn_with_state(Arc::from(self.names), only_under_its_names));
+        .merge(self.others);
+        let counting = (self.gate, self.too_many_wrong_tokens);
+        let counted = middleware::from_fn_with_state(counting, count_wrong_tokens);
+        let router = if self.is_open { router.layer(counted) } else { router };
+        let router = router
+            .layer(middleware::from_fn_with_state(Arc::from(self.names), only_under_its_names));
         http_server::serve(Places::MANY, self.listener, router, self.no_room, shutdown).await;
         Ok(())
     }
@@ -174,11 +187,35 @@ async fn only_under_its_names(
     )
 }
 
+/// Counts the requests that are refused for their token. Those that offer none are not counted.
+async fn count_wrong_tokens(
+    State((gate, too_many)): State<(Gate, fn() -> Response)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let is_in_address =
+        |query: &str| query.split('&').any(|parameter| parameter.starts_with("token="));
+    let offers =
+        bearer(request.headers()).is_some() || request.uri().query().is_some_and(is_in_address);
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
+    let answer = next.run(request).await;
+    let (Some(address), true, StatusCode::UNAUTHORIZED) = (peer, offers, answer.status()) else {
+        return answer;
+    };
+    match gate.turn_away(address) {
+        Refusal::TooMany => {
+            let mut answer = too_many();
+            answer.headers_mut().insert(header::RETRY_AFTER, REFUSALS_PERIOD.as_secs().into());
+            answer
+        }
+        Refusal::Unknown | Refusal::Wrong | Refusal::Full => answer,
+    }
+}
+
 async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    if let Some(tokens) = &shared.for_metrics {
-        let may_read = |token: TokenDescription| token.scope.contains(&Scope::Read);
-        let has_token = bearer(&headers).and_then(|offered| tokens.admit(offered));
-        if !has_token.is_some_and(may_read) && !shared.access_token.is_in(&headers) {
+    if shared.is_open {
+        let reader = bearer(&headers).and_then(|offered| shared.gate.reader(offered));
+        if reader.is_none() && !shared.access_token.is_in(&headers) {
             return unauthorized("to read metrics here, send an API token that may read");
         }
     }
@@ -192,11 +229,14 @@ async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
         clock,
         timings,
         certificate,
+        gate,
+        credentials,
         ..
     } = shared;
     let mut metrics = Exposition::default();
     metrics.counters(&counters.borrow(), dropped.load(Ordering::Relaxed));
     metrics.pushed(&pushed.borrow());
+    metrics.refusals(credentials.refused_total(), gate.refused_total());
     metrics.log(ledger.size(), progress.now().passed_over);
     metrics.followers(&lags.borrow());
     metrics.clock(&clock.quality());

@@ -120,6 +120,24 @@ impl Exposition {
         }
     }
 
+    /// What devices were refused at the door and on the bus, and wrong tokens on the other ports.
+    pub(crate) fn refusals(&mut self, devices: u64, callers: u64) {
+        for (name, help, value) in [
+            (
+                "sealwire_devices_refused_total",
+                "Connections, messages and topics that devices were refused.",
+                devices,
+            ),
+            (
+                "sealwire_callers_refused_total",
+                "Wrong tokens on ports that other machines reach.",
+                callers,
+            ),
+        ] {
+            self.counter(name, help, value);
+        }
+    }
+
     /// The sizes of the log and of what the index left out.
     pub(crate) fn log(&mut self, leaves: u64, passed_over: u64) {
         for (name, help, value) in [
@@ -271,6 +289,7 @@ mod tests {
         let mut metrics = Exposition::default();
         metrics.counters(&Counters { polls: 7, ..Counters::default() }, 3);
         metrics.pushed(&pushed::Counters { refused: 5, ..pushed::Counters::default() });
+        metrics.refusals(6, 7);
         metrics.log(100, 2);
         metrics.followers(&[lag(Follower::Index, 90, false), lag(Follower::Pipeline, 10, true)]);
         metrics.clock(&Quality {
@@ -292,6 +311,8 @@ mod tests {
             "sealwire_polls_total 7",
             "sealwire_dropped_total 3",
             "sealwire_pushed_refused_total 5",
+            "sealwire_devices_refused_total 6",
+            "sealwire_callers_refused_total 7",
             "sealwire_leaves 100",
             "sealwire_clock_believed 1",
             "sealwire_clock_synchronised 0",

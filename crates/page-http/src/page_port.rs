@@ -105,13 +105,7 @@ impl Service for PagePort {
                 Arc::new(Names(self.names)),
                 only_for_its_visitors,
             ));
-        let refusals = async {
-            if let Some(entrance) = self.entrance {
-                entrance.seal_refusals(shutdown.clone()).await;
-            }
-        };
-        let serving = http_server::serve(PLACES, self.listener, router, no_room, shutdown.clone());
-        tokio::join!(serving, refusals);
+        http_server::serve(PLACES, self.listener, router, no_room, shutdown).await;
         tasks.ended().await;
         Ok(())
     }

@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use access::{Caller, Gate, REFUSALS_PERIOD, Refusal, Refused};
+use access::{Caller, Gate, REFUSALS_PERIOD, Refusal};
 use axum::{
     Router,
     body::{Body, Bytes, HttpBody, to_bytes},
@@ -26,7 +26,6 @@ use hyper::body::{Frame, SizeHint};
 use ledger::{Batch, Ledger};
 use model::{Event, action};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 /// Largest body of the form in bytes; a token has 36.
@@ -48,7 +47,7 @@ const FORM_POLICY: (HeaderName, HeaderValue) = (
 pub struct Entrance {
     /// Decides who may pass.
     pub gate: Gate,
-    /// Where sign-ins and refusals are sealed.
+    /// Where sign-ins are sealed.
     pub ledger: Ledger,
 }
 
@@ -59,23 +58,6 @@ impl Entrance {
             .route(SIGN_IN, get(form).post(sign_in))
             .route("/sign-out", post(sign_out))
             .with_state(self)
-    }
-
-    /// Seals refusals, once a period, until `shutdown`.
-    pub(crate) async fn seal_refusals(self, shutdown: CancellationToken) {
-        loop {
-            let period = tokio::time::sleep(REFUSALS_PERIOD);
-            let is_last = shutdown.run_until_cancelled(period).await.is_none();
-            let refused: Vec<_> = self.gate.refused().into_iter().map(refusal_event).collect();
-            if !refused.is_empty()
-                && let Err(failure) = self.ledger.append(Batch::of(refused)).await
-            {
-                warn!(%failure, "cannot seal that callers were refused");
-            }
-            if is_last {
-                return;
-            }
-        }
     }
 
     async fn seal(&self, action: &str, name: &str, message: String) -> Result<(), Response> {
@@ -246,12 +228,6 @@ fn go(path: &'static str, cookie: HeaderValue) -> Response {
     let mut answer = (StatusCode::SEE_OTHER, [(header::LOCATION, path)]).into_response();
     answer.headers_mut().insert(header::SET_COOKIE, cookie);
     answer
-}
-
-fn refusal_event(Refused { network, times }: Refused) -> Event {
-    let from = network.map_or_else(|| String::from("other addresses"), |it| it.to_string());
-    let message = format!("refused {times} wrong tokens from {from}");
-    Event::site(action::CALLERS_REFUSED, SOURCE, message, clock::now())
 }
 
 /// An answer that ends when its caller may see no more: the live feed has no end of its own.

@@ -60,5 +60,5 @@ mod trees;
 
 pub use api::Api;
 pub use config::{Config, PangeaConfigError};
-pub use reply::no_room;
+pub use reply::{no_room, too_many_wrong_tokens};
 pub use saved::{Saved, SavedError};

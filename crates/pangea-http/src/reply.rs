@@ -124,7 +124,16 @@ const fn http_status(status: Status, is_about_a_part: bool) -> StatusCode {
 /// The answer to a client for which the port has no room. Its request is not read. The answer
 /// always has Pangea's frame, because the SDKs understand nothing else.
 pub fn no_room() -> Response {
-    let refusal = Refusal::plain(Status::ServiceNotAvailable, http_server::NO_ROOM);
+    before_reading(Refusal::plain(Status::ServiceNotAvailable, http_server::NO_ROOM))
+}
+
+/// The answer to a client from whose network too many wrong tokens came, in the same frame.
+pub fn too_many_wrong_tokens() -> Response {
+    let words = access::Refusal::TooMany.to_string();
+    before_reading(Refusal::plain(Status::TooManyRequests, words))
+}
+
+fn before_reading(refusal: Refusal) -> Response {
     let call = Call::begin(&HeaderMap::new(), false, None);
     respond(&call, Err(refusal), &Method::POST).map(Body::from)
 }

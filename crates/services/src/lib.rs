@@ -4,10 +4,10 @@
 //! [`pushing`] hears devices that report by themselves, [`sealing`] appends the events of both,
 //! [`pipeline`] has `sensor-reader` judge sealed readings and appends the derived events,
 //! [`indexing`] projects the log for [`queries`], which have it catch up ([`progress`]), and
-//! [`cosigning`] has witnesses sign its checkpoints. [`bus`] connects them, and [`door`] lets
-//! devices in. [`lag`] watches how far each of them is behind, [`timekeeping`] watches the
-//! machine's clock ([`site_clock`]), and [`timings`] says how long a reading takes from one to the
-//! next.
+//! [`cosigning`] has witnesses sign its checkpoints. [`bus`] connects them, [`door`] lets devices
+//! in, and [`turned_away`] seals who sent wrong tokens. [`lag`] watches how far each of them is
+//! behind, [`timekeeping`] watches the machine's clock ([`site_clock`]), and [`timings`] says how
+//! long a reading takes from one to the next.
 //!
 //! [`polling_service`] takes orders and questions of operators over NATS.
 //!
@@ -33,3 +33,4 @@ pub mod searching;
 pub mod site_clock;
 pub mod timekeeping;
 pub mod timings;
+pub mod turned_away;

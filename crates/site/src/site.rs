@@ -45,6 +45,7 @@ use services::{
     site_clock::SiteClock,
     timekeeping::Timekeeping,
     timings,
+    turned_away::TurnedAway,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -88,6 +89,8 @@ pub(crate) struct Site<'a> {
     addresses: Addresses,
     /// Whom the site lets in without a credential.
     admits: Admits,
+    /// Decides who may pass where other machines reach page and log.
+    gate: Gate,
     /// The sources of readings: the simulator and the poller.
     intake: Part,
     /// The services that work on the log and show it.
@@ -131,6 +134,7 @@ impl<'a> Site<'a> {
             mqtt: url(MQTT, mqtt.address(), served),
             vkey: ledger.vkey().to_string(),
         };
+        let gate = Gate::new(operator.tokens().clone());
         Self {
             data_dir,
             ledger,
@@ -140,6 +144,7 @@ impl<'a> Site<'a> {
             operator_files: None,
             addresses,
             admits,
+            gate,
             intake: Part::new(),
             services: Part::new(),
             host: Part::new(),
@@ -270,10 +275,8 @@ impl<'a> Site<'a> {
         host: page_http::Host,
         mut names: Vec<PageHost>,
     ) -> page_http::PagePort {
-        let entrance = is_open(port.address()).then(|| page_http::Entrance {
-            gate: Gate::new(self.operator.tokens().clone()),
-            ledger: self.ledger.clone(),
-        });
+        let entrance = is_open(port.address())
+            .then(|| page_http::Entrance { gate: self.gate.clone(), ledger: self.ledger.clone() });
         if let (Some(certificate), true) = (&self.certificate, entrance.is_some()) {
             names.extend(certificate.names().iter().filter_map(|name| name.parse().ok()));
         }
@@ -373,6 +376,7 @@ impl<'a> Site<'a> {
         services.run(Timekeeping { clock: self.clock.clone(), events: self.events.downgrade() });
         services.run(Checkpointing { ledger: ledger(), period: checkpoint_period });
         services.run(Retaining(self.operator.clone()));
+        services.run(TurnedAway { gate: self.gate.clone(), ledger: ledger() });
         if let Some(cosigning) = self.cosigning.take() {
             services.run(cosigning);
         }
@@ -388,10 +392,11 @@ impl<'a> Site<'a> {
             AccessToken::load_or_create(&self.data_dir.access_token()).map_err(UpError::folder)?;
         let certificate = self.certificate.as_ref().filter(|_| is_open(log.address()));
         services.run(log_http::LogPort {
-            guards_metrics: is_open(log.address()),
+            is_open: is_open(log.address()),
+            gate: self.gate.clone(),
+            credentials: self.operator.credentials().clone(),
             listener: listener(log, certificate.map(|certificate| &certificate.served)),
             names: certificate.map(Certificate::names).unwrap_or_default(),
-            tokens: self.operator.tokens().clone(),
             certificate: self.certificate.as_ref().map(|it| it.health.clone()),
             log: public_log,
             access_token,
@@ -404,6 +409,7 @@ impl<'a> Site<'a> {
             timings: vec![late_seconds, self.seal_seconds.clone(), found_seconds, verdict_seconds],
             others: pangea.router(),
             no_room: pangea_http::no_room,
+            too_many_wrong_tokens: pangea_http::too_many_wrong_tokens,
         });
         let no_orders = |source| UpError::folder(IoFailure::of(NO_ORDERS)(source));
         let orders = OrderSocket::bind(self.data_dir.path(), self.operator.clone());

@@ -46,6 +46,7 @@ pub struct Told {
 #[derive(Debug, Default)]
 pub struct Refusals {
     kinds: BTreeMap<Refusal, Counted>,
+    total: u64,
 }
 
 #[derive(Debug)]
@@ -81,6 +82,7 @@ impl Refusals {
         counted.count = counted.count.saturating_add(1);
         counted.untold = counted.untold.saturating_add(1);
         counted.last = now;
+        self.total = self.total.saturating_add(1);
     }
 
     /// Whether one more kind can be counted apart, after those that are over have made room.
@@ -109,6 +111,12 @@ impl Refusals {
             (refusal.clone(), std::mem::take(&mut counted.untold))
         });
         told.collect()
+    }
+
+    /// All refusals, also of kinds that made room for others.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.total
     }
 
     /// Every kind, the newest first.
@@ -188,6 +196,7 @@ mod tests {
         let all = refusals.all();
         assert_eq!(all.len(), Refusals::KINDS_MAX + 1);
         assert_eq!(all.iter().map(|told| told.count).sum::<u64>(), 10_000);
+        assert_eq!(refusals.total(), 10_000);
         assert!(all.iter().all(|told| told.refusal.why.len() <= 160));
     }
 }

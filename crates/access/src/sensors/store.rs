@@ -99,6 +99,12 @@ impl SensorCredentials {
         self.refusals().due(now)
     }
 
+    /// How much was refused since the site started.
+    #[must_use]
+    pub fn refused_total(&self) -> u64 {
+        self.refusals().total()
+    }
+
     /// All refusals since the site started, the newest first.
     #[must_use]
     pub fn all_refusals(&self) -> Vec<Told> {

@@ -130,6 +130,7 @@ fn other_machines_meet_tls_and_need_a_token() {
     let ada = Client::new(&site, "ada", "read").token;
     let writer = Client::new(&site, "writer", "write").token;
     tokens_let_programs_in(&elsewhere, ca, &site, &ada, &writer);
+    wrong_tokens_are_counted_on_every_port(&elsewhere, ca, &site, &ada);
     people_sign_in_and_out(&elsewhere, ca, &site, &ada);
     connections_that_say_nothing_keep_nobody_out(&elsewhere, ca, page);
     a_renewed_certificate_is_served(&elsewhere, ca, data, &[page, log]);
@@ -199,6 +200,42 @@ fn public_files_are_public_and_nothing_else(elsewhere: &Elsewhere, ca: &str, sit
     for url in [format!("{page}/sign-in"), format!("{log}/checkpoint")] {
         assert_eq!(elsewhere.curl(ca, &["--header", "Host: evil.example", &url]).0, 421, "{url}");
     }
+}
+
+/// Wrong tokens on the log's port and on the page's are counted together.
+fn wrong_tokens_are_counted_on_every_port(
+    elsewhere: &Elsewhere,
+    ca: &str,
+    site: &Site,
+    read: &str,
+) {
+    let log = &site.addresses.log;
+    let bearer = |token: &str| format!("Authorization: Bearer {token}");
+    let (wrong, right) = (bearer("pts_wrong"), bearer(read));
+    let (envelopes, feed) = (format!("{log}/envelopes"), format!("{log}/live?token=wrong"));
+    let (metrics, api, page) =
+        (format!("{log}/metrics"), format!("{log}/v1/root"), &site.addresses.http);
+    let page = format!("{page}/api/site");
+    for words in [
+        &["--header", &wrong, &envelopes][..],
+        &[&feed],
+        &["--header", &wrong, &metrics],
+        &["--header", &wrong, "--data", "{}", &api],
+        &["--header", &wrong, &page],
+    ] {
+        until("there were too many wrong tokens", || {
+            let (answer, said) = elsewhere.curl(ca, words);
+            assert!([401, 429].contains(&answer), "{words:?}: {answer} {said}");
+            assert!(words.last() != Some(&api.as_str()) || said.contains("request_id"), "{said}");
+            (answer == 429).then_some(())
+        });
+    }
+    assert_eq!(elsewhere.curl(ca, &[&envelopes]).0, 401, "who shows nothing is told to");
+    let (answer, text) = elsewhere.curl(ca, &["--header", &right, &metrics]);
+    assert_eq!(answer, 200, "others' failures keep nobody out");
+    let counted =
+        text.lines().find_map(|line| line.strip_prefix("sealwire_callers_refused_total "));
+    assert!(counted.unwrap().parse::<u64>().unwrap() > 10, "{text}");
 }
 
 fn tokens_let_programs_in(elsewhere: &Elsewhere, ca: &str, site: &Site, read: &str, write: &str) {
