@@ -2,12 +2,14 @@
 //! and this service answers from the site's credentials.
 //!
 //! It also closes the connections of a credential that was revoked, or of a key that has ended. The
-//! server names each connection by a number, in its question and when the connection ends.
+//! server names each connection by a number, in its question and when the connection ends. And it
+//! closes those of devices that have too many subscriptions, which the server counts for it.
 //!
 //! Invariant: every connection that was let in and has not ended is in [`Guests`], so that it can
 //! be closed. One that is to be closed is there until the server says that it has ended.
 
 mod callout;
+mod census;
 mod guests;
 mod told;
 
@@ -27,7 +29,7 @@ use nats::nkey::Seed;
 use serde_json::Value;
 use tokio::{
     sync::mpsc,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -35,6 +37,7 @@ use work::Service;
 
 use crate::{bus::Server, sealing::ToSeal};
 use callout::{Answer, Question, Unread};
+use census::Census;
 use guests::{Guest, Guests};
 use told::Told;
 
@@ -45,6 +48,10 @@ const ENDINGS: &str = "$SYS.ACCOUNT.DEVICES.DISCONNECT";
 /// Where the server confirms that it closed a connection. Nobody listens there, but it carries out
 /// no order without such a subject.
 const CLOSED: &str = "door.closed";
+/// Where the server answers how many subscriptions all devices have together.
+const SUMS: &str = "door.sums";
+/// Where the server answers which connections have the most of them.
+const LOOKS: &str = "door.looks";
 /// Time between two looks at keys that end, at refusals to seal and at connections to close.
 const TICK: Duration = Duration::from_secs(1);
 /// Pause between attempts to reconnect. It is short: devices that come back before the door are
@@ -97,6 +104,8 @@ impl Service for Door {
     async fn run(self, shutdown: CancellationToken) -> Result<(), async_nats::SubscribeError> {
         let mut questions = self.client.subscribe(QUESTIONS).await?;
         let mut endings = self.client.subscribe(ENDINGS).await?;
+        let mut sums = self.client.subscribe(SUMS).await?;
+        let mut looks = self.client.subscribe(LOOKS).await?;
         let mut changed = self.credentials.watch();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -106,6 +115,7 @@ impl Service for Door {
             server: String::new(),
             used: HashSet::new(),
             replaced: BTreeSet::new(),
+            census: Census::default(),
         };
         loop {
             tokio::select! {
@@ -115,6 +125,8 @@ impl Service for Door {
                 Ok(()) = changed.changed() => keeper.close_those_that_ended().await,
                 // Once a second, and needed most while there are always questions.
                 _ = ticks.tick() => keeper.tick().await,
+                Some(sum) = sums.next() => keeper.look_if_due(&sum.payload).await,
+                Some(look) = looks.next() => keeper.close_those_with_too_many(&look.payload).await,
                 Some(ending) = endings.next() => keeper.forget(&ending.payload),
                 Some(question) = questions.next() => keeper.answer(question).await,
                 Some(line) = keeper.door.server_log.recv() => keeper.hear(&line),
@@ -132,6 +144,8 @@ struct Keeper {
     used: HashSet<(String, bool)>,
     /// Credentials whose new key was used, so that the one before it ends.
     replaced: BTreeSet<CredentialName>,
+    /// When to look who has too many subscriptions.
+    census: Census,
 }
 
 impl Keeper {
@@ -158,6 +172,7 @@ impl Keeper {
                 if let Some(forgotten) = self.guests.enter(question.connection, guest) {
                     self.close(forgotten).await;
                 }
+                self.close_one_too_many(question.connection).await;
                 Answer::LetIn { name, permissions }
             }
             Err(refused) => {
@@ -237,13 +252,52 @@ impl Keeper {
         }
     }
 
+    /// Closes the oldest connection of a new one's credential, if that has too many.
+    async fn close_one_too_many(&mut self, new: u64) {
+        let Some(name) = self.guests.name_of(new).cloned() else { return };
+        let Some(oldest) = self.guests.one_too_many(&name) else { return };
+        let why = format!("it has more than {} connections", Guests::OF_CREDENTIAL_MAX);
+        self.door.credentials.refused(Refusal::new(name.as_str(), &why), clock::now());
+        self.guests.leave(oldest);
+        self.close(oldest).await;
+    }
+
+    /// Has the server count the subscriptions of all devices.
+    async fn count_subscriptions(&self) {
+        let subject = format!("$SYS.REQ.ACCOUNT.{}.STATZ", accounts::DEVICES);
+        self.ask(subject, SUMS, String::from("{}")).await;
+    }
+
+    async fn look_if_due(&mut self, sum: &[u8]) {
+        if census::sum(sum).is_some_and(|sum| self.census.is_due(sum, Instant::now())) {
+            let subject = format!("$SYS.REQ.ACCOUNT.{}.CONNZ", accounts::DEVICES);
+            self.ask(subject, LOOKS, census::question()).await;
+        }
+    }
+
+    /// Closes the connections of devices with too many subscriptions. The site has many of its own,
+    /// and a device without a credential, which is on this machine, may have as many as it likes.
+    async fn close_those_with_too_many(&mut self, look: &[u8]) {
+        for seen in census::too_many(look) {
+            let Some(name) = self.guests.name_of(seen.connection) else { continue };
+            let refusal = Refusal::new(name.as_str(), &seen.why());
+            self.door.credentials.refused(refusal, clock::now());
+            self.close(seen.connection).await;
+            self.census.again();
+        }
+    }
+
     async fn close(&self, connection: u64) {
         let subject = format!("$SYS.REQ.SERVER.{}.KICK", self.server);
-        let order = format!(r#"{{"cid":{connection}}}"#);
         info!(connection, "closing the connection of a device that is not let in any more");
-        let closed = self.door.client.publish_with_reply(subject, CLOSED, order.into());
-        if let Err(error) = closed.await {
-            warn!(%error, "cannot close the connection of a device");
+        self.ask(subject, CLOSED, format!(r#"{{"cid":{connection}}}"#)).await;
+    }
+
+    /// Asks the server for something; it answers at this subject.
+    async fn ask(&self, subject: String, answer_at: &'static str, request: String) {
+        let asked = self.door.client.publish_with_reply(subject, answer_at, request.into());
+        if let Err(error) = asked.await {
+            warn!(%error, answer_at, "cannot ask the devices' server");
         }
     }
 
@@ -266,6 +320,7 @@ impl Keeper {
         for connection in self.guests.not_closed_yet() {
             self.close(connection).await;
         }
+        self.count_subscriptions().await;
         let now = clock::now();
         let is_over = |book: &Book| book.next_end().is_some_and(|end| end <= now);
         if !self.replaced.is_empty() || self.door.credentials.look(is_over) {

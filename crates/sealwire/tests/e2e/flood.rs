@@ -124,7 +124,7 @@ fn nobody_else_notices(
 }
 
 /// Raises or lowers the limit on open files of this process and of the processes that it starts.
-fn allow_files(files: u64) {
+pub(crate) fn allow_files(files: u64) {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     assert!(
         maximum.is_none_or(|maximum| maximum >= files),

@@ -1,8 +1,8 @@
 //! The connections that were let in, by the server's number of them. No IO.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use access::sensors::CredentialName;
+use access::sensors::{Book, CredentialName};
 
 /// Who has a connection.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -30,6 +30,8 @@ pub(super) struct Guests {
     /// Those with a credential and an MQTT client id, by that id: the credential, and how many
     /// connections have it. A device that comes back before its old connection ended has two.
     client_ids: HashMap<String, (CredentialName, usize)>,
+    /// The connections of each credential.
+    of_credential: HashMap<CredentialName, BTreeSet<u64>>,
     /// Those with a credential whose connection has ended, the newest last.
     ended: VecDeque<(u64, CredentialName)>,
 }
@@ -41,6 +43,9 @@ impl Guests {
     /// How often the server is told again to close a connection. If its end was missed, nobody says
     /// that it has ended.
     const TOLD_AGAIN_MAX: u8 = 10;
+    /// Most connections of one credential: one for each sensor that it may cover, and the one that
+    /// this replaces. So nobody takes all of the server's with one credential.
+    pub(super) const OF_CREDENTIAL_MAX: usize = 2 * Book::SENSORS_OF_CREDENTIAL_MAX;
     /// Most ended connections whose credential is remembered: until the server's log says why they
     /// ended, which is a matter of milliseconds.
     const ENDED_MAX: usize = 1_024;
@@ -51,11 +56,12 @@ impl Guests {
     /// Ask [`Guests::is_used_by_another`] first.
     pub(super) fn enter(&mut self, connection: u64, guest: Guest) -> Option<u64> {
         self.leave(connection);
-        if let Guest::With { name, client_id, .. } = &guest
-            && !client_id.is_empty()
-        {
-            let nobody = || (name.clone(), 0);
-            self.client_ids.entry(client_id.clone()).or_insert_with(nobody).1 += 1;
+        if let Guest::With { name, client_id, .. } = &guest {
+            self.of_credential.entry(name.clone()).or_default().insert(connection);
+            if !client_id.is_empty() {
+                let nobody = || (name.clone(), 0);
+                self.client_ids.entry(client_id.clone()).or_insert_with(nobody).1 += 1;
+            }
         }
         self.guests.insert(connection, guest);
         if self.guests.len() <= Self::MAX {
@@ -67,11 +73,18 @@ impl Guests {
         Some(oldest)
     }
 
+    /// The oldest connection of a credential that has more than it may: close it.
+    pub(super) fn one_too_many(&self, credential: &CredentialName) -> Option<u64> {
+        let connections = self.of_credential.get(credential)?;
+        let has_too_many = connections.len() > Self::OF_CREDENTIAL_MAX;
+        connections.first().copied().filter(|_oldest| has_too_many)
+    }
+
     /// Forgets a connection that has ended.
     pub(super) fn leave(&mut self, connection: u64) {
         self.to_close.remove(&connection);
         let Some(guest) = self.guests.remove(&connection) else { return };
-        self.release(&guest);
+        self.release(connection, &guest);
         if let Guest::With { name, .. } = guest {
             if self.ended.len() == Self::ENDED_MAX {
                 self.ended.pop_front();
@@ -102,7 +115,7 @@ impl Guests {
         let taken: Vec<(u64, Guest)> =
             self.guests.extract_if(.., |_connection, guest| are_meant(guest)).collect();
         for (connection, guest) in &taken {
-            self.release(guest);
+            self.release(*connection, guest);
             self.to_close.insert(*connection, Self::TOLD_AGAIN_MAX);
         }
         taken.into_iter().map(|(connection, _guest)| connection).collect()
@@ -118,8 +131,14 @@ impl Guests {
         open
     }
 
-    fn release(&mut self, guest: &Guest) {
-        let Guest::With { client_id, .. } = guest else { return };
+    fn release(&mut self, connection: u64, guest: &Guest) {
+        let Guest::With { name, client_id, .. } = guest else { return };
+        if let Some(connections) = self.of_credential.get_mut(name) {
+            connections.remove(&connection);
+            if connections.is_empty() {
+                self.of_credential.remove(name);
+            }
+        }
         if let Some((_name, connections)) = self.client_ids.get_mut(client_id) {
             *connections -= 1;
             if *connections == 0 {
@@ -181,6 +200,22 @@ mod tests {
         assert_eq!((guests.name_of(0), guests.ended.len()), (None, Guests::ENDED_MAX));
         guests.enter(1, Guest::Anyone);
         assert_eq!(guests.name_of(1), None);
+    }
+
+    #[test]
+    fn a_credential_has_a_number_of_connections_and_the_newest_stay() {
+        let mut guests = Guests::default();
+        let [a, b] = ["a", "b"].map(|name| name.parse().unwrap());
+        for connection in 0..Guests::OF_CREDENTIAL_MAX as u64 {
+            guests.enter(connection, with("a", ""));
+            assert_eq!(guests.one_too_many(&a), None);
+        }
+        guests.enter(u64::MAX, with("a", ""));
+        assert_eq!((guests.one_too_many(&a), guests.one_too_many(&b)), (Some(0), None));
+        guests.leave(7);
+        assert_eq!(guests.one_too_many(&a), None);
+        guests.take_those(|_guest| true);
+        assert_eq!(guests.of_credential.len(), 0);
     }
 
     #[test]

@@ -13,7 +13,10 @@ use rumqttc::{Event, LastWill, MqttOptions, Packet, QoS};
 use serde_json::Value;
 
 use super::bus::Nats;
-use crate::site::{Site, port, sealwire, succeeds, until};
+use crate::{
+    flood::allow_files,
+    site::{Site, port, sealwire, succeeds, until},
+};
 
 /// A device of `credential_device.py`, in a process of its own.
 pub(crate) struct Device {
@@ -255,6 +258,34 @@ fn a_device_speaks_as_its_own_sensor_and_as_no_other() {
     // What was made outlives the site; it lets nobody in before there is a credential that stands.
     site.start_again();
     assert!(!Nats::device(&site).say("").1);
+    site.stop();
+}
+
+#[test]
+fn who_connects_too_often_loses_the_oldest_connection() {
+    /// Connections of a credential, and files that this process has besides.
+    const CONNECTIONS: usize = 1_000;
+    const FILES: u64 = 1_024;
+    allow_files(FILES);
+    let mut site = Site::start(&[]);
+    allow_files(FILES + CONNECTIONS as u64);
+    let output = site.data_dir().with_file_name("credentials");
+    order(&site, &["add", "Pump-1", "Pump-2", "--output", output.to_str().unwrap()]);
+    let [one, two] = ["Pump-1", "Pump-2"]
+        .map(|name| member(&output.join(format!("{name}.json")), "mqtt_password"));
+    let mut other = client(&site, "Pump-2", &two);
+    let mut held: Vec<Nats> = (0..CONNECTIONS).map(|_| client(&site, "Pump-1", &one)).collect();
+    // The server asks about them in any order.
+    assert!(held.iter_mut().all(|device| device.say("").1), "so many are let in");
+    let mut newest = client(&site, "Pump-1", &one);
+    assert!(newest.say("").1);
+    until("one of them is closed", || {
+        held.iter_mut().any(|device| !device.say("").1).then_some(())
+    });
+    assert!(newest.say("").1 && other.say("").1);
+    let refused = order(&site, &["refused"]);
+    assert!(refused.contains("it has more than 1000 connections"), "{refused}");
+    drop(held);
     site.stop();
 }
 
