@@ -1,7 +1,8 @@
-"""A device of the sensor protocol with nats-py and its nkey: HOST PORT FOLDER NAME CA.
+"""A device of the sensor protocol with nats-py and its nkey: HOST PORT FOLDER NAME CA [SUBJECT...].
 
-FOLDER has what `sealwire sensor add` wrote for NAME, and CA is the certificate of an authority.
-Says on standard output what happens to it.
+FOLDER has what `sealwire sensor add` wrote for NAME, and CA is the certificate of an authority. The
+device tries to hear each SUBJECT and to publish to it, too. Says on standard output what happens to
+it.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import sys
 
 import nats
 
-host, port, folder, name, ca = sys.argv[1:]
+host, port, folder, name, ca, *subjects = sys.argv[1:]
 credential = json.loads(pathlib.Path(folder, f"{name}.json").read_text())
 sensor = credential["sensors"][0]
 fields = ("alias", "id", "poll_topic", "read_topic")
@@ -55,8 +56,15 @@ async def run():
 
     await client.subscribe(sensor["poll_topic"], cb=answer)
     await client.publish(sensor["heartbeat_topic"], heartbeat)
+    for subject in subjects:
+        await client.subscribe(subject)
+    for subject in set(subjects):
+        await client.publish(subject, b"{}")
     await closed.wait()
     say("closed")
 
 
-asyncio.run(run())
+try:
+    asyncio.run(run())
+except Exception as failure:
+    say(f"refused: {failure!r}: {failure}")

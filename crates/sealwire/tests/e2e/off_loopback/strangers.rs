@@ -3,6 +3,7 @@
 //! MicroPython. tshark reads along.
 
 mod mosquitto;
+mod refusals;
 mod rumqttc_device;
 mod tshark;
 
@@ -37,14 +38,23 @@ struct Plant {
 }
 
 impl Plant {
-    fn start(elsewhere: Elsewhere) -> Self {
+    /// Starts the site. `certificate` is the file of the certificate that it shows and does not
+    /// renew by itself, in the site's folder; without one it has its own.
+    fn start(elsewhere: Elsewhere, certificate: Option<&str>) -> Self {
         let folder = TempDir::new().unwrap();
         let data_dir = folder.path().join("data");
         let (data, here) = (data_dir.to_str().unwrap(), elsewhere.here.as_str());
         succeeds(&["ca", "init", "--data-dir", data]);
         succeeds(&["ca", "issue", "--data-dir", data, "--host", here]);
         let (ca, credentials) = (data_dir.join("tls/ca.pem"), folder.path().join("credentials"));
-        let site = Site::start_in(folder, &["--nats-listen", here, "--mqtt-listen", here]);
+        let mut words = vec!["--nats-listen", here, "--mqtt-listen", here];
+        let named = certificate.map(|name| folder.path().join(name));
+        if let Some(named) = &named {
+            std::fs::copy(data_dir.join("tls/site.pem"), named).unwrap();
+            let named = named.to_str().unwrap();
+            words.extend(["--tls-cert", named, "--tls-key", named]);
+        }
+        let site = Site::start_in(folder, &words);
         Self { elsewhere, site, credentials, ca }
     }
 
@@ -67,13 +77,14 @@ impl Plant {
         self.elsewhere.command(words)
     }
 
-    fn nats_py(&self, name: &str) -> Device {
+    /// A device of nats-py that also tries to hear and to publish to these subjects.
+    fn nats_py(&self, name: &str, subjects: &[&str]) -> Device {
         let script =
             concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/off_loopback/nats_py_device.py");
         let nats = port(&self.site.addresses.nats).to_string();
         let mut command = self.runs(&[&python(), script]);
         command.args([&self.elsewhere.here, &nats]).arg(&self.credentials).arg(name);
-        Device::run(command.arg(&self.ca))
+        Device::run(command.arg(&self.ca).args(subjects))
     }
 
     fn umqtt(&self, name: &str) -> Device {
@@ -129,13 +140,13 @@ fn devices_of_other_makers_on_another_machine_are_read_and_nobody_reads_along() 
             return;
         }
     };
-    let mut plant = Plant::start(elsewhere);
+    let mut plant = Plant::start(elsewhere, None);
     plant.add(&["Nats-py", "Umqtt", "Rumqttc", "Mosquitto"]);
     plant.add(&["--set", "Gateway", "Bridged-1", "Bridged-2"]);
     let skipped = |why: &&str| eprintln!("skipped: {why}");
     let line = Tshark::begin(&plant).inspect_err(skipped).ok();
 
-    let nats_py = plant.nats_py("Nats-py");
+    let nats_py = plant.nats_py("Nats-py", &[]);
     let umqtt = plant.umqtt("Umqtt");
     let rumqttc = rumqttc_device::start(&plant, "Rumqttc");
     let mut aliases = vec!["Nats-py", "Umqtt", "Rumqttc"];

@@ -47,5 +47,10 @@ python.FS.writeFile("/credential.json", readFileSync(file));
 python.globals.set("HOST", host);
 python.globals.set("PORT", Number(port));
 python.globals.set("CA", readFileSync(ca, "utf8"));
-python.runPython(readFileSync(here("device.py"), "utf8"));
+// What fails out here passes through Python and cannot be caught there.
+try {
+  python.runPython(readFileSync(here("device.py"), "utf8"));
+} catch (failure) {
+  console.log(`closed: ${failure.message}`);
+}
 process.exit(0);

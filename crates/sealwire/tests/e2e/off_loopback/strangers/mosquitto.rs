@@ -11,6 +11,19 @@ use std::{
 use super::{Plant, Sensor};
 use crate::{attacks::credentials::member, site::until};
 
+/// User and password.
+pub(super) type Shown<'a> = Option<(&'a str, &'a str)>;
+
+/// Where the site is, and what the client shows: the arguments of mosquitto's clients.
+pub(super) fn arguments(plant: &Plant, shown: Shown<'_>) -> Vec<String> {
+    let (port, ca) = (plant.mqtt_port().to_string(), plant.ca.to_str().unwrap());
+    let mut words = vec!["-h", &plant.elsewhere.here, "-p", &port, "--cafile", ca];
+    if let Some((user, password)) = shown {
+        words.extend(["-u", user, "-P", password]);
+    }
+    words.into_iter().map(String::from).collect()
+}
+
 /// Where the broker listens, on the other machine alone.
 const LOCAL: [&str; 4] = ["-h", "127.0.0.1", "-p", "1883"];
 
@@ -38,12 +51,9 @@ impl Pair {
     pub(super) fn of_credential(plant: &Plant, name: &str) -> Result<Self, &'static str> {
         are_installed()?;
         let file = plant.file(name);
-        let (host, port) = (plant.elsewhere.here.clone(), plant.mqtt_port().to_string());
-        let (user, password) = (member(&file, "mqtt_user"), member(&file, "mqtt_password"));
-        let ca = plant.ca.to_str().unwrap();
-        let site = ["-h", &host, "-p", &port, "--cafile", ca, "-u", &user, "-P", &password];
-        let sensor = Sensor::of(&file).remove(0);
-        Ok(Self::start(plant, &site, sensor))
+        let site = arguments(plant, Some((name, &member(&file, "mqtt_password"))));
+        let site: Vec<&str> = site.iter().map(String::as_str).collect();
+        Ok(Self::start(plant, &site, Sensor::of(&file).remove(0)))
     }
 
     fn start(plant: &Plant, broker: &[&str], sensor: Sensor) -> Self {
