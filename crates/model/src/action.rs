@@ -46,6 +46,8 @@ pub const SENSOR_ADDED: &str = "SENSOR_ADDED";
 pub const POLL_ORDERED: &str = "POLL_ORDERED";
 /// An order set how often a sensor is polled, or left that to the sensor again.
 pub const POLL_INTERVAL_SET: &str = "POLL_INTERVAL_SET";
+/// Someone set how long the site waits for a sensor's answers.
+pub const ANSWER_TIMEOUT_SET: &str = "ANSWER_TIMEOUT_SET";
 /// An order paused the polls of a sensor. Nothing is due until they are resumed.
 pub const POLLS_PAUSED: &str = "POLLS_PAUSED";
 /// An order resumed the polls of a sensor.

@@ -135,6 +135,60 @@ pub struct InvalidInterval {
     millis: u64,
 }
 
+/// A time for answers that someone orders, in whole milliseconds within the limits of a
+/// heartbeat's.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct OrderedTimeout(u32);
+
+impl OrderedTimeout {
+    /// A time of so many milliseconds.
+    ///
+    /// # Errors
+    /// It is shorter or longer than the time of a sensor may be.
+    pub fn of_millis(millis: u64) -> Result<Self, InvalidTimeout> {
+        let limits = Heartbeat::ANSWER_TIMEOUT_MS_MIN..=Heartbeat::ANSWER_TIMEOUT_MS_MAX;
+        let allowed = u32::try_from(millis).ok().filter(|millis| limits.contains(millis));
+        allowed.map(Self).ok_or(InvalidTimeout { millis })
+    }
+
+    /// The time in milliseconds.
+    #[must_use]
+    pub const fn as_millis(self) -> u32 {
+        self.0
+    }
+
+    /// The time as a span of time.
+    #[must_use]
+    pub const fn as_duration(self) -> Duration {
+        Duration::from_millis(self.0 as u64)
+    }
+}
+
+/// Milliseconds, for messages.
+impl fmt::Display for OrderedTimeout {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} ms", self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for OrderedTimeout {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::of_millis(u64::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// The time is not one that a site gives a sensor for its answers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "a time of {millis} ms for an answer is not allowed: use {} to {} ms",
+    Heartbeat::ANSWER_TIMEOUT_MS_MIN,
+    Heartbeat::ANSWER_TIMEOUT_MS_MAX
+)]
+pub struct InvalidTimeout {
+    millis: u64,
+}
+
 /// How a poll that someone ordered ended.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct OrderedReading {

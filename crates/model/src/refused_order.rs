@@ -243,6 +243,7 @@ impl InForce {
             | SensorOrder::Add(_)
             | SensorOrder::Poll
             | SensorOrder::Interval { .. }
+            | SensorOrder::AnswerTimeout { .. }
             | SensorOrder::Pause
             | SensorOrder::Resume
             | SensorOrder::Settle { .. } => Ok(()),

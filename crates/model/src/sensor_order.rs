@@ -13,7 +13,7 @@ use crate::{
     calibration::{Calibration, Calibrations},
     heartbeat::Heartbeat,
     object,
-    polling::{AddedSensor, OrderedInterval},
+    polling::{AddedSensor, OrderedInterval, OrderedTimeout},
     pushed::PushedSeries,
     sensor_id::SensorId,
     timestamp::Timestamp,
@@ -66,6 +66,12 @@ pub enum SensorOrder {
         /// The interval.
         poll_interval: Option<OrderedInterval>,
     },
+    /// The sensor has this time for an answer, whatever its heartbeats say; `None` is what they
+    /// say.
+    AnswerTimeout {
+        /// The time.
+        answer_timeout: Option<OrderedTimeout>,
+    },
     /// The sensor is not polled, and nothing is due, until another order.
     Pause,
     /// The sensor is polled again.
@@ -82,9 +88,10 @@ impl SensorOrder {
     pub const CALIBRATIONS_MAX: usize = 100;
 
     /// The actions of all orders that change what is known of a sensor.
-    pub const ACTIONS: [&str; 13] = [
+    pub const ACTIONS: [&str; 14] = [
         action::SENSOR_ADDED,
         action::POLL_INTERVAL_SET,
+        action::ANSWER_TIMEOUT_SET,
         action::POLLS_PAUSED,
         action::POLLS_RESUMED,
         action::SENSOR_RETIRED,
@@ -113,6 +120,7 @@ impl SensorOrder {
             Self::Add(_) => action::SENSOR_ADDED,
             Self::Poll => action::POLL_ORDERED,
             Self::Interval { .. } => action::POLL_INTERVAL_SET,
+            Self::AnswerTimeout { .. } => action::ANSWER_TIMEOUT_SET,
             Self::Pause => action::POLLS_PAUSED,
             Self::Resume => action::POLLS_RESUMED,
             Self::Settle { .. } => action::DOUBLE_SETTLED,
@@ -126,6 +134,7 @@ impl SensorOrder {
             | (Self::Maintain(_) | Self::EndMaintenance, Self::Maintain(_))
             | (Self::Rename { .. }, Self::Rename { .. })
             | (Self::Interval { .. }, Self::Interval { .. })
+            | (Self::AnswerTimeout { .. }, Self::AnswerTimeout { .. })
             | (Self::Pause | Self::Resume, Self::Pause)
             | (Self::Move { .. }, Self::Move { .. })
             | (Self::Replace { .. }, Self::Replace { .. } | Self::Settle { .. })
@@ -147,6 +156,7 @@ impl SensorOrder {
             | Self::Add(_)
             | Self::Poll
             | Self::Interval { poll_interval: None }
+            | Self::AnswerTimeout { answer_timeout: None }
             | Self::Resume
             | Self::Move { location: None }
             | Self::Settle { mac: None } => false,
@@ -157,6 +167,7 @@ impl SensorOrder {
             | Self::Replace { .. }
             | Self::Calibrate { .. }
             | Self::Interval { .. }
+            | Self::AnswerTimeout { .. }
             | Self::Pause
             | Self::Settle { .. } => true,
         }
@@ -182,6 +193,12 @@ impl fmt::Display for SensorOrder {
             }
             Self::Interval { poll_interval: None } => {
                 formatter.write_str("polled as often as its heartbeats say")
+            }
+            Self::AnswerTimeout { answer_timeout: Some(timeout) } => {
+                write!(formatter, "has {timeout} for an answer")
+            }
+            Self::AnswerTimeout { answer_timeout: None } => {
+                formatter.write_str("has as long for an answer as its heartbeats say")
             }
             Self::Pause => formatter.write_str("polls paused"),
             Self::Resume => formatter.write_str("polls resumed"),
@@ -381,6 +398,7 @@ impl InForce {
                 SensorOrder::Retire
                     | SensorOrder::Maintain(_)
                     | SensorOrder::Interval { .. }
+                    | SensorOrder::AnswerTimeout { .. }
                     | SensorOrder::Pause
             )
         });
@@ -406,6 +424,15 @@ impl InForce {
     pub fn poll_interval(&self) -> Option<OrderedInterval> {
         self.orders.iter().find_map(|given| match given.order {
             SensorOrder::Interval { poll_interval } => poll_interval,
+            _ => None,
+        })
+    }
+
+    /// The time for answers that an order gave.
+    #[must_use]
+    pub fn answer_timeout(&self) -> Option<OrderedTimeout> {
+        self.orders.iter().find_map(|given| match given.order {
+            SensorOrder::AnswerTimeout { answer_timeout } => answer_timeout,
             _ => None,
         })
     }
@@ -551,6 +578,8 @@ mod tests {
             CALIBRATE,
             r#"{"order":"calibrate","gain":"2","offset":"0","channel":"t","from":"1970-01-01T00:00:05Z"}"#,
             r#"{"order":"settle","mac":"28:cd:c1:03:e2:9f"}"#,
+            r#"{"order":"answer-timeout","answer_timeout":5000}"#,
+            r#"{"order":"answer-timeout","answer_timeout":null}"#,
         ] {
             let given = given(json);
             let event = Event::sensor_ordered(&heartbeat, &given);
@@ -567,6 +596,8 @@ mod tests {
             r#"{"order":"rename","alias":" "}"#,
             r#"{"order":"calibrate","gain":"0","offset":"1","from":"1970-01-01T00:00:05Z"}"#,
             r#"{"order":"calibrate","gain":"1","offset":"1e999","from":"1970-01-01T00:00:05Z"}"#,
+            r#"{"order":"answer-timeout","answer_timeout":9}"#,
+            r#"{"order":"answer-timeout","answer_timeout":60001}"#,
             r#"{"order":"explode"}"#,
         ] {
             assert!(serde_json::from_str::<SensorOrder>(json).is_err(), "{json}");
@@ -588,6 +619,10 @@ mod tests {
         let named = r#"{"order":"rename","alias":"A"}"#;
         assert_eq!(orders(&[named, &named.replace('A', "B")]).alias(), Some("B"));
         assert!(orders(&[named, r#"{"order":"rename","alias":null}"#]).is_nothing());
+        let patient = r#"{"order":"answer-timeout","answer_timeout":5000}"#;
+        let timeout = orders(&[patient]).answer_timeout().map(OrderedTimeout::as_millis);
+        assert_eq!(timeout, Some(5_000));
+        assert!(orders(&[patient, &patient.replace("5000", "null")]).is_nothing());
         let earlier = CALIBRATE.replace(":05Z", ":04Z").replace("1.02", "2");
         let again = CALIBRATE.replace("1.02", "3");
         let calibrated = orders(&[CALIBRATE, &earlier, &again]);
@@ -605,7 +640,7 @@ mod tests {
         assert_eq!(with_channel.calibrated_channels().collect::<Vec<_>>(), ["t"]);
         let settled = orders(&[]).doubled_since(Some(at(1)));
         assert!(settled.after(given(r#"{"order":"settle","mac":null}"#)).is_nothing());
-        let forgotten = orders(&[named, r#"{"order":"retire"}"#, MAINTAIN]).forgotten();
+        let forgotten = orders(&[named, r#"{"order":"retire"}"#, MAINTAIN, patient]).forgotten();
         assert_eq!(forgotten, orders(&[named]));
     }
 }

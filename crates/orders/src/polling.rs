@@ -4,7 +4,7 @@
 use access::{Account, Scope, TokenDescription, Words};
 use model::{
     SensorId, SensorOrder, error_chain,
-    polling::{AddedSensor, OrderedInterval},
+    polling::{AddedSensor, OrderedInterval, OrderedTimeout},
 };
 use poll::orders::Refused;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -23,6 +23,8 @@ pub enum Endpoint {
     Add,
     /// Set the interval of a sensor.
     Interval,
+    /// Set the time that a sensor has for an answer.
+    Timeout,
     /// Stop polling a sensor.
     Pause,
     /// Poll a paused sensor again.
@@ -62,6 +64,14 @@ struct Interval {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Timeout {
+    sensor: SensorId,
+    answer_timeout: Option<OrderedTimeout>,
+    reason: Words,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct About {
     sensor: SensorId,
     reason: Words,
@@ -69,7 +79,8 @@ struct About {
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Poll, Self::Add, Self::Interval, Self::Pause, Self::Resume];
+    pub const ALL: [Self; 6] =
+        [Self::Poll, Self::Add, Self::Interval, Self::Timeout, Self::Pause, Self::Resume];
     /// Largest request in bytes.
     pub const REQUEST_BYTES_MAX: usize = 16 << 10;
 
@@ -80,6 +91,7 @@ impl Endpoint {
             Self::Poll => "poll",
             Self::Add => "add",
             Self::Interval => "interval",
+            Self::Timeout => "timeout",
             Self::Pause => "pause",
             Self::Resume => "resume",
         }
@@ -116,6 +128,10 @@ impl Endpoint {
             Self::Interval => {
                 let Interval { sensor, poll_interval, reason } = parse(body)?;
                 of(sensor, SensorOrder::Interval { poll_interval }, reason)
+            }
+            Self::Timeout => {
+                let Timeout { sensor, answer_timeout, reason } = parse(body)?;
+                of(sensor, SensorOrder::AnswerTimeout { answer_timeout }, reason)
             }
             Self::Pause => {
                 let About { sensor, reason } = parse(body)?;
@@ -226,6 +242,8 @@ mod tests {
             (Endpoint::Poll, r#"{"sensor":"ID"}"#),
             (Endpoint::Interval, r#"{"sensor":"ID","poll_interval":5000,"reason":"a test"}"#),
             (Endpoint::Interval, r#"{"sensor":"ID","poll_interval":null,"reason":"a test"}"#),
+            (Endpoint::Timeout, r#"{"sensor":"ID","answer_timeout":5000,"reason":"a test"}"#),
+            (Endpoint::Timeout, r#"{"sensor":"ID","answer_timeout":null,"reason":"a test"}"#),
             (Endpoint::Pause, r#"{"sensor":"ID","reason":"a test"}"#),
             (
                 Endpoint::Add,
@@ -247,6 +265,12 @@ mod tests {
                 r#"{"sensor":"ID","poll_interval":99,"reason":"a"}"#,
                 400,
                 "99 ms is not allowed: use 100 to",
+            ),
+            (
+                Endpoint::Timeout,
+                r#"{"sensor":"ID","answer_timeout":60001,"reason":"a"}"#,
+                400,
+                "60001 ms for an answer is not allowed: use 10 to 60000 ms",
             ),
             (Endpoint::Poll, &long, 413, "at most 16384 bytes"),
         ] {

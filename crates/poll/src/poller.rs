@@ -570,15 +570,14 @@ impl Poller {
     fn sensor_after_last(&mut self, heartbeat: Heartbeat, state: SensorState, now: Now) -> Sensor {
         let last = self.last_numbers.remove(&heartbeat.id).unwrap_or_default();
         let lost_at = now.monotonic + self.config.lost_after;
-        let patience = self.site().patience_with(&heartbeat);
         let id = heartbeat.id;
         let ordered = self.orders.of(id).and_then(InForce::poll_interval);
         let interval =
             ordered.map_or_else(|| heartbeat.poll_interval(), OrderedInterval::as_duration);
+        let (site, moments) = (self.site(), (now.monotonic, lost_at));
         let due_at = || self.first_polls.next(id, interval, now.monotonic);
-        let moments = (now.monotonic, lost_at);
-        let mut sensor = Sensor::new(heartbeat, state, last, patience, moments, due_at);
-        sensor.obey(self.orders.of(id), now);
+        let mut sensor = Sensor::new(heartbeat, state, last, site, moments, due_at);
+        sensor.obey(self.orders.of(id), site, now);
         sensor
     }
 

@@ -78,16 +78,6 @@ pub(crate) struct Site {
     pub(crate) has_room: bool,
 }
 
-impl Site {
-    /// How long the site waits for this sensor's answers.
-    pub(crate) fn patience_with(self, heartbeat: &Heartbeat) -> Patience {
-        Patience {
-            answer_timeout: heartbeat.answer_timeout().unwrap_or(self.patience.answer_timeout),
-            retries: heartbeat.retries.unwrap_or(self.patience.retries),
-        }
-    }
-}
-
 /// What the poller counts of its sensors.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Counted {
@@ -150,7 +140,7 @@ impl Sensor {
         heartbeat: Heartbeat,
         state: SensorState,
         last: LastNumbers,
-        patience: Patience,
+        site: Site,
         (now, lost_at): (Instant, Instant),
         due_at: impl FnOnce() -> Instant,
     ) -> Self {
@@ -161,7 +151,7 @@ impl Sensor {
             SensorState::Disconnected => Presence::Disconnected,
             SensorState::Retired => Presence::Retired,
         };
-        let exchange = Exchange::new(patience, last.seq);
+        let exchange = Exchange::new(site.patience, last.seq);
         Self {
             heartbeat,
             presence,
@@ -408,7 +398,7 @@ impl Sensor {
             self.skip_due(now.monotonic, site, now, outbox);
         }
         self.heartbeat = heartbeat;
-        self.exchange.set_patience(site.patience_with(&self.heartbeat));
+        self.be_patient(site);
         let was_expected = self.state() == SensorState::Expected;
         let due_at = match self.presence {
             Presence::Online { due_at, .. } if same_interval => due_at,
@@ -478,12 +468,13 @@ impl Sensor {
     }
 
     /// Takes what is in force of the orders about this sensor.
-    pub(crate) fn obey(&mut self, in_force: Option<&InForce>, now: Now) {
+    pub(crate) fn obey(&mut self, in_force: Option<&InForce>, site: Site, now: Now) {
         let under = Under::of(in_force, self.under.as_deref(), now);
         self.under = under.map(Box::new);
         if let Some(in_force) = in_force {
             in_force.describe(&mut self.heartbeat);
         }
+        self.be_patient(site);
     }
 
     /// Takes the sensor out of service: no further poll is due. A poll in flight ends as ever.

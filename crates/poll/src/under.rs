@@ -2,7 +2,11 @@
 
 use core::time::Duration;
 
-use model::{CalibrationTexts, InForce, Timestamp, polling::OrderedInterval, sensor_order::Window};
+use model::{
+    CalibrationTexts, InForce, Timestamp,
+    polling::{OrderedInterval, OrderedTimeout},
+    sensor_order::Window,
+};
 
 use crate::clock::{Instant, Now};
 
@@ -19,6 +23,8 @@ pub(crate) struct Under {
     pub(crate) calibrations: Option<CalibrationTexts>,
     /// Interval that overrides that of the heartbeats.
     pub(crate) interval: Option<Duration>,
+    /// Time for an answer that overrides that of the heartbeats.
+    pub(crate) answer_timeout: Option<Duration>,
     /// The polls are paused.
     pub(crate) is_paused: bool,
 }
@@ -35,6 +41,9 @@ impl Under {
             left: before.is_some_and(|before| before.left),
             calibrations: in_force.and_then(CalibrationTexts::of),
             interval: in_force.and_then(InForce::poll_interval).map(OrderedInterval::as_duration),
+            answer_timeout: in_force
+                .and_then(InForce::answer_timeout)
+                .map(OrderedTimeout::as_duration),
             is_paused: in_force.is_some_and(|in_force| in_force.paused().is_some()),
         };
         (under != Self::default()).then_some(under)

@@ -75,9 +75,10 @@ impl Poller {
                 | SensorOrder::EndMaintenance
                 | SensorOrder::Rename { .. }
                 | SensorOrder::Move { .. }
-                | SensorOrder::Calibrate { .. } => {}
+                | SensorOrder::Calibrate { .. }
+                | SensorOrder::AnswerTimeout { .. } => {}
             }
-            known.obey(orders.of(sensor), now);
+            known.obey(orders.of(sensor), site, now);
         }
         self.settle(slot, now);
         Ok(described)

@@ -1,11 +1,12 @@
-//! How often a sensor is polled: as its heartbeats ask, or as an order says.
+//! How often a sensor is polled, and how long it has for an answer: as its heartbeats ask, or as an
+//! order says.
 
 use core::time::Duration;
 
 use model::{Given, InForce};
 
 use super::{Presence, Sensor, Site};
-use crate::{action::Outbox, clock::Now, orders::RefusedOrder};
+use crate::{action::Outbox, clock::Now, exchange::Patience, orders::RefusedOrder};
 
 impl Sensor {
     /// Time between two polls, by order or as the heartbeats ask.
@@ -16,6 +17,17 @@ impl Sensor {
     /// The interval that an order gave.
     pub(crate) fn ordered_interval(&self) -> Option<Duration> {
         self.under.as_ref().and_then(|under| under.interval)
+    }
+
+    /// Waits for answers, from the next poll on, as long as an order, the heartbeats or else the
+    /// site say.
+    pub(super) fn be_patient(&mut self, site: Site) {
+        let ordered = self.under.as_ref().and_then(|under| under.answer_timeout);
+        let timeout = ordered.or_else(|| self.heartbeat.answer_timeout());
+        self.exchange.set_patience(Patience {
+            answer_timeout: timeout.unwrap_or(site.patience.answer_timeout),
+            retries: self.heartbeat.retries.unwrap_or(site.patience.retries),
+        });
     }
 
     /// Whether an order paused the polls. Nothing falls due then.
@@ -64,7 +76,7 @@ impl Sensor {
         self.end_held(now, outbox);
         self.skip_due(now.monotonic, site, now, outbox);
         self.numbers.seal(&self.heartbeat, now.wall, outbox);
-        self.obey(in_force, now);
+        self.obey(in_force, site, now);
         if let Presence::Online { due_at, .. } = &mut self.presence {
             *due_at = now.monotonic;
         }

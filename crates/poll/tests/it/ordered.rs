@@ -172,6 +172,64 @@ fn an_added_sensor_is_polled_before_its_first_heartbeat_and_never_lost_before() 
 }
 
 #[test]
+fn an_ordered_time_for_answers_holds_whatever_heartbeats_say() {
+    let trace = run(&[
+        "0 beat a",
+        "10 answer a 1",
+        r#"500 order a {"order":"answer-timeout","answer_timeout":1500}"#,
+        "3200 answer a 2", // 1,200 ms after its poll, and the site gives 500 ms
+        "3300 beat a timeout=50",
+        "5200 answer a 3",
+        r#"5500 order a {"order":"answer-timeout","answer_timeout":null}"#,
+        "6060 answer a 4", // 60 ms after its poll, as the heartbeat asked
+        "7000 end",
+    ]);
+    assert_eq!(
+        trace,
+        [
+            "0 subscribe a sim.read.a",
+            "0 a SENSOR_DISCOVERED",
+            "0 poll a",
+            "10 a SUCCESS 1",
+            "2000 poll a",
+            "3200 a SUCCESS 2",
+            "3300 a SENSOR_CHANGED",
+            "4000 poll a",
+            "5200 a SUCCESS 3",
+            "6000 poll a",
+            "6050 a COMM_ERROR N/A",
+            "polls=4 answers=3 timeouts=1 late=1",
+        ]
+    );
+}
+
+#[test]
+fn an_ordered_time_for_answers_holds_after_a_restart() {
+    let mut before = Poller::new(Config::default());
+    let payload = heartbeat("a", &[]);
+    before.handle_heartbeat(payload.as_bytes(), BEAT, at(0)).unwrap();
+    let given = order("a", &[r#"{"order":"answer-timeout","answer_timeout":1500}"#], at(1));
+    before.handle_order(sensor("a"), &given, at(1)).unwrap();
+    let mut poller = Poller::new(Config::default());
+    poller.restore_orders(before.orders_in_force().into_iter().collect());
+    let known = [(Heartbeat::parse(payload.as_bytes()).unwrap(), SensorState::Online)];
+    assert!(poller.restore(known, BTreeMap::new(), Past::default(), at(100_000)).is_empty());
+    // The first poll is within an interval of two seconds.
+    let mut sent = None;
+    for millis in 100_000..102_001 {
+        poller.handle_timeout(at(millis));
+        let is_poll = |action| matches!(action, Action::SendPoll { .. });
+        if core::iter::from_fn(|| poller.poll_action()).any(is_poll) {
+            sent = Some(millis);
+            break;
+        }
+    }
+    poller.handle_answer(sensor("a"), b"1", at(sent.unwrap() + 1_400));
+    let counters = poller.counters();
+    assert_eq!((counters.answers, counters.timeouts), (1, 0));
+}
+
+#[test]
 fn a_sensor_under_an_order_is_not_forgotten_and_another_is() {
     // Nobody answers, and both send heartbeats for two hours.
     let mut poller = Poller::new(Config::default());

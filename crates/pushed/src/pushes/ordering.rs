@@ -40,6 +40,7 @@ impl Pushes {
             SensorOrder::Add(_)
             | SensorOrder::Poll
             | SensorOrder::Interval { .. }
+            | SensorOrder::AnswerTimeout { .. }
             | SensorOrder::Pause
             | SensorOrder::Resume
             | SensorOrder::Settle { .. } => return Err(RefusedOrder::NotPolled { sensor }),

@@ -4,7 +4,7 @@ use access::Words;
 use clap::{Args, Subcommand};
 use model::{
     SensorId, SensorOrder,
-    polling::{AddedSensor, OrderedInterval},
+    polling::{AddedSensor, OrderedInterval, OrderedTimeout},
 };
 use orders::order::Order;
 
@@ -32,6 +32,18 @@ pub(crate) enum PollsOrder {
         /// its heartbeats ask for again.
         #[arg(long, value_name = "TIME", value_parser = interval)]
         every: Option<OrderedInterval>,
+        #[command(flatten)]
+        signature: Signature,
+    },
+    /// Set how long a sensor has for an answer, whatever its heartbeats say.
+    Timeout {
+        /// Id of the sensor.
+        #[arg(value_name = "ID")]
+        sensor: SensorId,
+        /// The time, such as 50ms or 5s, at most a minute. The interval limits it too. Without it,
+        /// the sensor has as long as its heartbeats say, or as the site gives every sensor.
+        #[arg(long = "for", value_name = "TIME", value_parser = timeout)]
+        time: Option<OrderedTimeout>,
         #[command(flatten)]
         signature: Signature,
     },
@@ -92,6 +104,9 @@ impl PollsOrder {
             Self::Interval { sensor, every, signature } => {
                 ordered(sensor, SensorOrder::Interval { poll_interval: every }, signature)
             }
+            Self::Timeout { sensor, time, signature } => {
+                ordered(sensor, SensorOrder::AnswerTimeout { answer_timeout: time }, signature)
+            }
             Self::Pause(polled) => about(polled, SensorOrder::Pause),
             Self::Resume(polled) => about(polled, SensorOrder::Resume),
             Self::Expect(expected) => {
@@ -127,6 +142,16 @@ fn ordered(sensor: SensorId, what: SensorOrder, signature: Signature) -> Order {
 
 /// An interval with its unit.
 fn interval(text: &str) -> Result<OrderedInterval, String> {
+    OrderedInterval::of_millis(millis(text)?).map_err(|error| error.to_string())
+}
+
+/// A time for an answer with its unit.
+fn timeout(text: &str) -> Result<OrderedTimeout, String> {
+    OrderedTimeout::of_millis(millis(text)?).map_err(|error| error.to_string())
+}
+
+/// Milliseconds, from a time with its unit.
+fn millis(text: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (count, unit) = text.split_at(digits);
     let millis: u64 = match unit {
@@ -137,8 +162,7 @@ fn interval(text: &str) -> Result<OrderedInterval, String> {
         _ => return Err(String::from("use a time such as 500ms, 5s, 10min or 1h")),
     };
     let count: u64 = count.parse().map_err(|_not| String::from("begin with a number"))?;
-    let interval = OrderedInterval::of_millis(count.saturating_mul(millis));
-    interval.map_err(|error| error.to_string())
+    Ok(count.saturating_mul(millis))
 }
 
 #[cfg(test)]
@@ -152,6 +176,8 @@ mod tests {
         {
             assert_eq!(interval(text).map(OrderedInterval::as_millis), Ok(millis), "{text}");
         }
+        assert_eq!(timeout("5s").map(OrderedTimeout::as_millis), Ok(5_000));
+        assert!(timeout("61s").unwrap_err().contains("use 10 to 60000 ms"));
         for (text, words) in [
             ("5", "use a time such as"),
             ("s", "begin with a number"),

@@ -89,7 +89,7 @@ fn a_service_that_nats_tools_find_polls_by_order_and_the_log_says_who() {
     let mut subjects: Vec<&str> =
         endpoints.map(|endpoint| endpoint["subject"].as_str().unwrap()).collect();
     subjects.sort_unstable();
-    let names = ["add", "interval", "list", "pause", "poll", "resume"];
+    let names = ["add", "interval", "list", "pause", "poll", "resume", "timeout"];
     assert_eq!(subjects, names.map(|name| format!("sealwire.polling.{name}")));
 
     // Reading needs no token, and comes in pages.
@@ -127,6 +127,13 @@ fn a_service_that_nats_tools_find_polls_by_order_and_the_log_says_who() {
             400,
             "99 ms is not allowed: use 100 to",
         ),
+        (
+            "timeout",
+            json!({ "sensor": id, "answer_timeout": 9, "reason": "a test" }),
+            ops,
+            400,
+            "9 ms for an answer is not allowed: use 10 to 60000 ms",
+        ),
         ("resume", pause.clone(), ops, 409, "are not paused"),
         ("pause", pause.clone(), None, 401, "--scope operate"),
         ("pause", pause.clone(), Some("pts_wrong"), 401, "--scope operate"),
@@ -152,6 +159,18 @@ fn a_service_that_nats_tools_find_polls_by_order_and_the_log_says_who() {
         (&done["leaf"], &json!("token ops"))
     );
     assert_eq!(sensor(&site, &id)["poll_interval_ms"], 60_000);
+    let request = json!({ "sensor": id, "answer_timeout": 5_000, "reason": "a mesh" });
+    assert_eq!(order("timeout", request).0, 0);
+    let set = site.wait_for_event("ANSWER_TIMEOUT_SET", |_| true);
+    let (event, own) = (&set["envelope"]["event"], &set["envelope"]["sealwire"]);
+    assert_eq!((&event["actor"], &own["why"]), (&json!("token ops"), &json!("a mesh")));
+    assert_eq!(own["order"], r#"{"order":"answer-timeout","answer_timeout":5000}"#);
+    let has_time = |site: &Site| {
+        let shown = sensor(site, &id);
+        let mut orders = shown["orders"].as_array().unwrap().iter();
+        orders.any(|it| it["order"] == "answer-timeout" && it["answer_timeout"] == 5_000)
+    };
+    assert!(has_time(&site));
     assert_eq!(order("pause", pause.clone()).0, 0);
     assert_eq!(order("pause", pause.clone()).0, 409);
     let shown = sensor(&site, &id);
@@ -177,6 +196,7 @@ fn a_service_that_nats_tools_find_polls_by_order_and_the_log_says_who() {
     // Orders hold over a restart. Over HTTP they need the same token, on loopback too.
     site.start_again();
     assert_eq!(sensor(&site, &id)["paused"], true);
+    assert!(has_time(&site));
     let http = |name: &str, request: &Value, sent: Option<&str>| {
         let url = format!("{}/api/polling/{name}", site.addresses.http);
         let agent = ureq::Agent::new_with_config(
@@ -205,6 +225,8 @@ fn a_service_that_nats_tools_find_polls_by_order_and_the_log_says_who() {
     site.wait_for_event("POLL_ORDERED", |it| it["event"]["actor"] == own.name());
     let signed = ["--reason", "a test", "--actor", "ada"];
     command(&data_dir, &[&["interval", id.as_str()], signed.as_slice()].concat());
+    command(&data_dir, &[&["timeout", id.as_str()], signed.as_slice()].concat());
+    until("the time is the sensor's own again", || (!has_time(&site)).then_some(()));
     command(&data_dir, &[&["pause", id.as_str()], signed.as_slice()].concat());
     let added =
         ["expect", "Pump 7", "--id", ADDED, "--every", "200ms", "--poll-topic", "pump/7/poll"];
