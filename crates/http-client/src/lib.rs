@@ -4,6 +4,7 @@
 //! request follows the environment (`ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`, in upper
 //! or lower case).
 
+mod authorities;
 mod one_server;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,7 +15,10 @@ use ureq::{
     typestate::{WithBody, WithoutBody},
 };
 
-pub use crate::one_server::agent_for_one_server;
+pub use crate::{
+    authorities::{Authorities, NoAuthority, is_of_unknown_authority},
+    one_server::agent_for_one_server,
+};
 
 /// A `GET` request. If it is for this machine, it bypasses every proxy.
 #[must_use]

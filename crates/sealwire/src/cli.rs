@@ -365,6 +365,10 @@ pub(crate) struct VerifyArguments {
     /// itself names is trusted.
     #[arg(long, value_name = "KEY")]
     pub(crate) vkey: Option<String>,
+    /// File with the certificates of the authorities to believe about an https address, instead of
+    /// the public ones (PEM). A site's own is in its `tls/ca.pem`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
     /// First line of the log's checkpoints, if it is not the name of the key.
     #[arg(long, value_name = "NAME", requires = "vkey")]
     pub(crate) origin: Option<String>,

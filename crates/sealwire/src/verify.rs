@@ -7,9 +7,10 @@ mod proof;
 mod shown;
 mod since;
 
-use std::path::Path;
+use std::{fs::File, io::Read as _, path::Path};
 
 use anyhow::{Context as _, Result, bail};
+use http_client::Authorities;
 use ledger::{
     disk::RealDisk,
     verify::{KnownLog, LogKeys, verify_folder_with, verify_tree},
@@ -27,6 +28,9 @@ pub(crate) use self::{
     http_log::HttpLog,
     shown::{NotShown, progress},
 };
+
+/// Largest file of authorities in bytes: a bundle of all public ones has a quarter of that.
+const CA_BYTES_MAX: u64 = 1 << 20;
 
 pub(crate) fn run(arguments: &VerifyArguments) -> Result<()> {
     match &arguments.file {
@@ -53,12 +57,17 @@ fn verify_log(arguments: &VerifyArguments) -> Result<()> {
     if url.is_none() && arguments.origin.is_some() {
         bail!("--origin is for the address of a log: the log in {name} names its own");
     }
+    if arguments.ca.is_some() && !url.is_some_and(|url| url.starts_with("https://")) {
+        bail!("--ca is for an address that begins with https://");
+    }
+    let authorities = arguments.ca.as_deref().map(authorities).transpose()?;
+    let at = |url| HttpLog::new(url, authorities.as_ref());
     let since = arguments.since.as_deref().map(since::read).transpose()?;
     output::line(&format!("verifying the log {name}"));
     let result = match (&since, url) {
-        (Some(since), Some(url)) => since::verify_http(url, since, known.as_ref()),
+        (Some(since), Some(url)) => since::verify_http(&at(url), since, known.as_ref()),
         (Some(since), None) => since::verify_data_dir(Path::new(log), since, known.as_ref()),
-        (None, Some(url)) => verify_http(url, known.as_ref(), policy),
+        (None, Some(url)) => verify_http(&at(url), known.as_ref(), policy),
         (None, None) => verify_data_dir(Path::new(log), vkey, policy, arguments.completeness),
     };
     match result {
@@ -77,6 +86,19 @@ fn known_log(arguments: &VerifyArguments) -> Result<Option<KnownLog>> {
         known.origin = Origin::parse(origin).context("--origin is not the name of a log")?;
     }
     Ok(Some(known))
+}
+
+/// The certificates of authorities in a file.
+fn authorities(file: &Path) -> Result<Authorities> {
+    let shown = output::quoted(file);
+    let mut pem = Vec::new();
+    let opened = File::open(file).with_context(|| format!("cannot read {shown}"))?;
+    let mut limited = opened.take(CA_BYTES_MAX + 1);
+    limited.read_to_end(&mut pem).with_context(|| format!("cannot read {shown}"))?;
+    if pem.len() as u64 > CA_BYTES_MAX {
+        bail!("{shown} is larger than {CA_BYTES_MAX} bytes");
+    }
+    Authorities::parse(&pem).with_context(|| format!("no authority can be taken from {shown}"))
 }
 
 fn verify_data_dir(
@@ -137,8 +159,8 @@ fn verify_data_dir(
     Ok(shown)
 }
 
-fn verify_http(url: &str, known: Option<&KnownLog>, policy: Option<&Policy>) -> Result<Shown> {
-    let verified = verify_tree(&HttpLog::new(url), known, &mut progress())?;
+fn verify_http(log: &HttpLog, known: Option<&KnownLog>, policy: Option<&Policy>) -> Result<Shown> {
+    let verified = verify_tree(log, known, &mut progress())?;
     ok(&format!("{} tiles and entry bundles match the hashes of the entries", verified.files));
     let mut shown = report(&verified.checkpoint, &verified.keys, known.is_some());
     if let Some(policy) = policy {

@@ -124,7 +124,7 @@ fn load_and_kill(folder: &Path, entries: u64) -> Result<(Measured, Option<f64>)>
 fn verify_url(log: &Path) -> Result<f64> {
     let (_child, url) = Killed::start(&["ledger-serve".as_ref(), log.as_ref()])?;
     let begin = Instant::now();
-    let verified = verify_tree(&HttpLog::new(url.trim_end()), None, &mut |_leaves| {})?;
+    let verified = verify_tree(&HttpLog::new(url.trim_end(), None), None, &mut |_leaves| {})?;
     Ok(verified.checkpoint.size.get() as f64 / begin.elapsed().as_secs_f64())
 }
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use flate2::read::MultiGzDecoder;
+use http_client::Authorities;
 use ledger::verify::{FETCHES_MAX, KeyEvent, LogSource};
 use serde::Deserialize;
 use tlog::{Hash, TilePath, bundle::ENTRY_BYTES_MAX, note::NOTE_BYTES_MAX};
@@ -38,6 +39,9 @@ const INPUT_BYTES: usize = 32 << 10;
 const OUTPUT_BYTES: usize = 4 << 10;
 /// The encodings in which a server may send.
 const ENCODINGS: &str = "gzip, identity";
+/// What to do about a server whose certificate nobody vouches for that is believed.
+const UNKNOWN_AUTHORITY: &str = ": if the site has an authority of its own, get its certificate \
+    from the operator (`sealwire ca show`) and name the file with --ca";
 /// Bytes in front of each entry of a bundle.
 const LENGTH_BYTES: usize = 2;
 
@@ -62,12 +66,19 @@ impl AsRef<[u8]> for Answer<'_> {
 }
 
 impl HttpLog {
-    pub(crate) fn new(url: &str) -> Self {
-        Self::with_timeouts(url, HEAD_TIMEOUT, ANSWER_TIMEOUT)
+    /// A log at an address. With `authorities`, its server shows a certificate of one of them, and
+    /// else one of a public authority.
+    pub(crate) fn new(url: &str, authorities: Option<&Authorities>) -> Self {
+        Self::with_timeouts(url, authorities, (HEAD_TIMEOUT, ANSWER_TIMEOUT))
     }
 
-    fn with_timeouts(url: &str, head: Duration, answer: Duration) -> Self {
+    fn with_timeouts(
+        url: &str,
+        authorities: Option<&Authorities>,
+        (head, answer): (Duration, Duration),
+    ) -> Self {
         let config = ureq::Agent::config_builder()
+            .tls_config(authorities.map(Authorities::tls).unwrap_or_default())
             .timeout_global(Some(answer))
             .timeout_recv_response(Some(head))
             .http_status_as_error(false)
@@ -85,7 +96,13 @@ impl HttpLog {
     /// a file that does not exist.
     fn get(&self, path: &str, bytes_max: usize) -> Result<Option<Answer<'_>>, String> {
         let url = format!("{}/{path}", self.url);
-        let mut response = self.ask(&url).map_err(|error| format!("{url}: {error}"))?;
+        let mut response = self.ask(&url).map_err(|error| {
+            let advice = match http_client::is_of_unknown_authority(&error) {
+                true => UNKNOWN_AUTHORITY,
+                false => "",
+            };
+            format!("{url}: {error}{advice}")
+        })?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::FORBIDDEN => return Ok(None),
@@ -245,7 +262,7 @@ mod tests {
 
     #[track_caller]
     fn refusal(url: &str) -> String {
-        let refused = file(&HttpLog::new(url), "tile/0/000").unwrap_err();
+        let refused = file(&HttpLog::new(url, None), "tile/0/000").unwrap_err();
         refused.strip_prefix(&format!("{url}/tile/0/000: ")).unwrap().to_owned()
     }
 
@@ -260,7 +277,7 @@ mod tests {
             ok("content-encoding: gzip\r\n", &[gzip(&tile[..99]), gzip(&tile[99..])].concat()),
             [b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n", tile.as_slice()].concat(),
         ] {
-            let log = HttpLog::new(&serve_bytes(answer));
+            let log = HttpLog::new(&serve_bytes(answer), None);
             assert_eq!(file(&log, "tile/0/000").unwrap().as_ref(), Some(&tile));
         }
     }
@@ -274,14 +291,14 @@ mod tests {
                 stream.write_all(&ok("", b"here")).unwrap();
             }
         });
-        assert_eq!(HttpLog::new(&url).checkpoint().as_deref(), Ok("here"));
+        assert_eq!(HttpLog::new(&url, None).checkpoint().as_deref(), Ok("here"));
         assert_eq!(asked.swap(0, Ordering::Relaxed), TRIES);
 
         let counted = Arc::clone(&asked);
         let url = serve(move |_request, _stream| {
             counted.fetch_add(1, Ordering::Relaxed);
         });
-        assert!(HttpLog::new(&url).checkpoint().is_err());
+        assert!(HttpLog::new(&url, None).checkpoint().is_err());
         assert_eq!(asked.load(Ordering::Relaxed), TRIES);
     }
 
@@ -321,24 +338,24 @@ mod tests {
     #[test]
     fn what_is_not_there_is_told_from_what_fails() {
         for status in ["404 Not Found", "410 Gone", "403 Forbidden"] {
-            let log = HttpLog::new(&serve_bytes(head(status)));
+            let log = HttpLog::new(&serve_bytes(head(status)), None);
             assert_eq!(file(&log, "tile/0/000"), Ok(None));
             assert_eq!(log.key_events(), Ok(None));
             assert_eq!(log.checkpoint(), Err(format!("{} has no checkpoint", log.url)));
         }
-        assert!(HttpLog::new(&serve_bytes(head("503 Oh"))).key_events().is_err());
+        assert!(HttpLog::new(&serve_bytes(head("503 Oh")), None).key_events().is_err());
     }
 
     #[test]
     fn only_keys_in_our_form_are_keys() {
         let keys = br#"{"keys":[{"leaf":0,"envelope":"{}","proof":"x"}]}"#;
-        let events = HttpLog::new(&serve_bytes(ok("", keys))).key_events();
+        let events = HttpLog::new(&serve_bytes(ok("", keys)), None).key_events();
         assert_eq!(events, Ok(Some(vec![KeyEvent { leaf: 0, envelope: b"{}".to_vec() }])));
         for other in [b"<html>".as_slice(), b"[]", b"{}", b"{\"keys\":[\"x\"]}"] {
-            assert_eq!(HttpLog::new(&serve_bytes(ok("", other))).key_events(), Ok(None));
+            assert_eq!(HttpLog::new(&serve_bytes(ok("", other)), None).key_events(), Ok(None));
         }
         let long = vec![b' '; KEYS_BYTES_MAX + 1];
-        assert!(HttpLog::new(&serve_bytes(ok("", &long))).key_events().is_err());
+        assert!(HttpLog::new(&serve_bytes(ok("", &long)), None).key_events().is_err());
     }
 
     #[test]
@@ -348,7 +365,7 @@ mod tests {
         let silent = serve(move |_request, stream| {
             connected.send(stream.try_clone().unwrap()).unwrap();
         });
-        let log = HttpLog::with_timeouts(&silent, short, ANSWER_TIMEOUT);
+        let log = HttpLog::with_timeouts(&silent, None, (short, ANSWER_TIMEOUT));
         assert!(file(&log, "tile/0/000").unwrap_err().contains("timeout"));
         drop(held);
 
@@ -358,7 +375,7 @@ mod tests {
             stream.write_all(begun).unwrap();
             drop(io::copy(stream, &mut io::sink()));
         });
-        let log = HttpLog::with_timeouts(&endless, HEAD_TIMEOUT, short);
+        let log = HttpLog::with_timeouts(&endless, None, (HEAD_TIMEOUT, short));
         assert!(file(&log, "tile/0/000").unwrap_err().contains("timeout"));
     }
 
@@ -370,7 +387,7 @@ mod tests {
             let body = if request.contains("entries") { body.as_slice() } else { b"small" };
             drop(stream.write_all(&ok("", body)));
         });
-        let log = HttpLog::new(&url);
+        let log = HttpLog::new(&url, None);
         let held = log.get("tile/entries/000", large.len()).unwrap().unwrap();
         assert_eq!(held.bytes, large);
         assert!(log.large.try_lock().is_err());

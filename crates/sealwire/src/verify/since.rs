@@ -17,8 +17,8 @@ pub(super) fn read(file: &Path) -> Result<String> {
         .with_context(|| format!("cannot read the checkpoint {}", file.display()))
 }
 
-pub(super) fn verify_http(url: &str, since: &str, known: Option<&KnownLog>) -> Result<Shown> {
-    verify(&HttpLog::new(url), known, since)
+pub(super) fn verify_http(log: &HttpLog, since: &str, known: Option<&KnownLog>) -> Result<Shown> {
+    verify(log, known, since)
 }
 
 pub(super) fn verify_data_dir(

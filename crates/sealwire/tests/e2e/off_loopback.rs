@@ -126,6 +126,7 @@ fn other_machines_meet_tls_and_need_a_token() {
     assert_eq!(site.addresses.log, format!("https://{here}:{log}"));
 
     nothing_is_in_clear_text(&elsewhere, ca, &[page, log]);
+    auditors_verify_with_the_sites_authority(&elsewhere, ca, &site);
     public_files_are_public_and_nothing_else(&elsewhere, ca, &site);
     let ada = Client::new(&site, "ada", "read").token;
     let writer = Client::new(&site, "writer", "write").token;
@@ -171,6 +172,40 @@ fn nothing_is_in_clear_text(elsewhere: &Elsewhere, ca: &str, ports: &[u16]) {
         assert_eq!(old.0, 0, "{old:?}");
         let stranger = elsewhere.run(&["curl", "--silent", "--max-time", "60", &url]);
         assert_eq!(stranger.status.code(), Some(60), "an authority that curl does not know");
+    }
+}
+
+fn auditors_verify_with_the_sites_authority(elsewhere: &Elsewhere, ca: &str, site: &Site) {
+    let verify = |words: &[&str]| {
+        let fixed = [env!("CARGO_BIN_EXE_sealwire"), "verify", "--vkey", &site.addresses.vkey];
+        let said = elsewhere.run(&[&fixed[..], words].concat());
+        let text = [said.stdout, said.stderr].concat();
+        (said.status.code(), String::from_utf8(text).unwrap())
+    };
+    let checkpoint = site.data_dir().with_file_name("checkpoint");
+    until("there is a checkpoint", || {
+        let url = format!("{}/checkpoint", site.addresses.log);
+        let (status, note) = elsewhere.curl(ca, &[&url]);
+        (status == 200).then(|| std::fs::write(&checkpoint, note).unwrap())
+    });
+    let since = ["--since", checkpoint.to_str().unwrap()];
+    for more in [&[][..], &since] {
+        let log = [site.addresses.log.as_str()];
+        let (code, said) = verify(&[&log, more, &["--ca", ca]].concat());
+        assert_eq!(code, Some(0), "{said}");
+        // Without it nobody vouches for the site, and the error says what to do.
+        let (code, said) = verify(&[&log, more].concat());
+        assert!(code == Some(1) && said.contains("sealwire ca show"), "{said}");
+        assert!(said.contains("--ca"), "{said}");
+    }
+    let data = site.data_dir();
+    for (log, file, words) in [
+        (data.to_str().unwrap(), ca, "--ca is for an address that begins with https://"),
+        (site.addresses.log.as_str(), "/dev/null", "no authority can be taken from"),
+        (site.addresses.log.as_str(), "/nowhere", "cannot read"),
+    ] {
+        let (code, said) = verify(&[log, "--ca", file]);
+        assert!(code == Some(1) && said.contains(words), "{said}");
     }
 }
 
