@@ -54,6 +54,11 @@ pub const DEVICES: &str = "DEVICES";
 const SYSTEM: &str = "SYSTEM";
 /// Name of that user. No credential can have it, because it has a dot.
 const DOOR: &str = "door.sealwire";
+/// Name under which the devices' server knows each device that the site let in, and of a user in
+/// its configuration whose password nobody has. When the server reads its configuration again, it
+/// closes the connections of whoever has a name that is not there, and asks about the others anew.
+/// No credential can have the name, because it has a dot.
+pub const ADMITTED: &str = "device.sealwire";
 /// Where the server itself sends what an MQTT client hears with more than QoS 0. It lets no client
 /// name such a subject.
 const MQTT_DELIVERY: [&str; 2] = ["$MQTT.sub.>", "$MQTT.deliver.pubrel.>"];
@@ -206,6 +211,8 @@ pub struct OnDevices<'a> {
     pub site: &'a str,
     /// Password of the user that answers the server's questions.
     pub door: &'a Password,
+    /// Password of the user [`ADMITTED`], as whom nobody connects.
+    pub nobody: &'a Password,
     /// Public nkey of the account key with which those answers are signed.
     pub issuer: &'a str,
 }
@@ -213,10 +220,13 @@ pub struct OnDevices<'a> {
 impl OnDevices<'_> {
     /// The accounts of the devices' server, for its configuration, and whom it asks about others.
     pub(crate) fn accounts(&self) -> (Value, Value) {
-        let Self { site, door: Password(door), issuer } = self;
+        let Self { site, door: Password(door), nobody: Password(nobody), issuer } = self;
         let accounts = json!({
             DEVICES: { "jetstream": "enabled", "users": [
                 { "nkey": site, "permissions": open_permissions(Speaks::Nats) },
+                { "user": ADMITTED, "password": nobody, "permissions": {
+                    "publish": { "deny": ">" }, "subscribe": { "deny": ">" },
+                } },
             ] },
             SYSTEM: { "users": [{ "user": DOOR, "password": door }] },
         });

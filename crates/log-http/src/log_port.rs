@@ -31,7 +31,7 @@ use poll::Counters;
 use prometheus::Histogram;
 use serde::Deserialize;
 use services::{lag::Lag, progress::Progress, site_clock::SiteClock};
-use tls::Health;
+use tls::{Health, Served};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use work::{Room, Service};
@@ -58,8 +58,9 @@ const ANSWERS_BYTES_MAX: usize = ENVELOPES_AT_ONCE_MAX * ENVELOPES_BYTES_MAX;
 pub struct LogPort {
     /// Where clients connect.
     pub listener: Listener,
-    /// Names of the port besides the machine's own, where other machines reach it.
-    pub names: Vec<String>,
+    /// The certificate that the port shows where other machines reach it. The port's names besides
+    /// the machine's own are those in it.
+    pub served: Option<Served>,
     /// Whether other machines reach the port. Then `/metrics` needs a token too, and wrong tokens
     /// are counted.
     pub is_open: bool,
@@ -161,8 +162,8 @@ impl Service for LogPort {
         let counting = (self.gate, self.too_many_wrong_tokens);
         let counted = middleware::from_fn_with_state(counting, count_wrong_tokens);
         let router = if self.is_open { router.layer(counted) } else { router };
-        let router = router
-            .layer(middleware::from_fn_with_state(Arc::from(self.names), only_under_its_names));
+        let router =
+            router.layer(middleware::from_fn_with_state(self.served, only_under_its_names));
         http_server::serve(Places::MANY, self.listener, router, self.no_room, shutdown).await;
         Ok(())
     }
@@ -170,12 +171,14 @@ impl Service for LogPort {
 
 /// Refuses a browser that was led here under a foreign name: its Host header holds that name.
 async fn only_under_its_names(
-    State(names): State<Arc<[String]>>,
+    State(served): State<Option<Served>>,
     request: Request,
     next: Next,
 ) -> Response {
     let host =
         request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    // Those of now: the certificate may have been replaced.
+    let names = served.map(|served| served.names()).unwrap_or_default();
     let is_a_name = || names.iter().any(|name| is_under(&host.to_ascii_lowercase(), name));
     if is_this_machine(host) || is_a_name() {
         return next.run(request).await;

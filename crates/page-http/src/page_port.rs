@@ -21,10 +21,11 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
     middleware::{self, Next},
     response::Response,
-    routing::{any, get},
+    routing::any,
 };
 use http_server::{Listener, Places, problem};
 use model::error_chain;
+use tls::Served;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -32,7 +33,7 @@ use work::Service;
 
 use crate::{
     host::{self, Host},
-    sign_in::{Entrance, only_for_callers, session},
+    sign_in::{Entrance, only_for_callers},
     visitors::{Names, PageHost, Stranger},
 };
 
@@ -64,12 +65,14 @@ pub struct PagePort {
     pub log: Router,
     /// Path of the log. The public files and the live feed appear under it too.
     pub log_path: String,
-    /// Routes of the Polling interface.
+    /// Routes of the Polling interface, and of who asks.
     pub polling: Router,
     /// The components' host, which serves all other paths.
     pub host: Host,
-    /// Names of the page besides the machine's own.
+    /// Names of the page besides the machine's own and those of its certificate.
     pub names: Vec<PageHost>,
+    /// The certificate that the port shows where other machines reach it.
+    pub served: Option<Served>,
 }
 
 impl Service for PagePort {
@@ -89,10 +92,8 @@ impl Service for PagePort {
             None => router,
         };
         let live = guarded(self.live);
-        let page = Router::new()
-            .route("/session", get(async || session(None)))
-            .merge(self.polling)
-            .fallback_service(forward.with_state(self.host));
+        let page =
+            Router::new().merge(self.polling).fallback_service(forward.with_state(self.host));
         let entrance = self.entrance.clone().map(Entrance::router).unwrap_or_default();
         let router = guarded(page)
             .merge(live.clone())
@@ -102,7 +103,7 @@ impl Service for PagePort {
             .route("/logs/{*path}", any(no_such_log))
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .layer(middleware::from_fn_with_state(
-                Arc::new(Names(self.names)),
+                Arc::new(Names { given: self.names, served: self.served }),
                 only_for_its_visitors,
             ));
         http_server::serve(PLACES, self.listener, router, no_room, shutdown).await;

@@ -11,6 +11,7 @@ use std::{fmt, str::FromStr};
 
 use axum::http::{HeaderMap, Method, header, request::Parts};
 use http_server::{MACHINE_NAMES, is_this_machine, is_under};
+use tls::Served;
 
 /// A name, besides the machine's own, under which people reach the page: that of a reverse proxy,
 /// or of this machine in its network.
@@ -38,7 +39,12 @@ pub(crate) enum Stranger {
 
 /// The names of the page, besides the machine's own.
 #[derive(Clone, Debug)]
-pub(crate) struct Names(pub(crate) Vec<PageHost>);
+pub(crate) struct Names {
+    /// Those that the operator names.
+    pub(crate) given: Vec<PageHost>,
+    /// The certificate whose names the page has too, those of now: it may be replaced.
+    pub(crate) served: Option<Served>,
+}
 
 impl FromStr for PageHost {
     type Err = InvalidPageHost;
@@ -89,8 +95,17 @@ impl Names {
 
     /// Whether this is a name of the page, with or without a port.
     fn has(&self, host: &str) -> bool {
-        is_this_machine(host)
-            || self.0.iter().any(|name| is_under(&host.to_ascii_lowercase(), &name.0))
+        is_this_machine(host) || self.others_have(&host.to_ascii_lowercase())
+    }
+
+    /// Whether this is a name besides the machine's own, with or without a port.
+    fn others_have(&self, place: &str) -> bool {
+        self.others().iter().any(|name| is_under(place, name))
+    }
+
+    fn others(&self) -> Vec<String> {
+        let given = self.given.iter().map(|PageHost(name)| name.clone());
+        given.chain(self.served.iter().flat_map(Served::names)).collect()
     }
 
     /// Whether a page of this origin is our own: it was loaded under the name in this request, or
@@ -98,13 +113,13 @@ impl Names {
     fn is_own_origin(&self, origin: &str, host: &str) -> bool {
         let Some((_scheme, place)) = origin.split_once("://") else { return false };
         let place = place.to_ascii_lowercase();
-        place == host.to_ascii_lowercase() || self.0.iter().any(|name| is_under(&place, &name.0))
+        place == host.to_ascii_lowercase() || self.others_have(&place)
     }
 
     /// The message for a refused client.
     pub(crate) fn refusal(&self, name: &str) -> String {
         let known = MACHINE_NAMES.iter().map(|name| (*name).to_owned());
-        let known: Vec<_> = known.chain(self.0.iter().map(PageHost::to_string)).collect();
+        let known: Vec<_> = known.chain(self.others()).collect();
         let known = known.join(", ");
         // The port follows the last colon. An IPv6 address has colons of its own, within brackets.
         let without_port = match name.rsplit_once(':') {
@@ -142,7 +157,7 @@ mod tests {
     use super::*;
 
     fn names(names: &[&str]) -> Names {
-        Names(names.iter().map(|name| name.parse().unwrap()).collect())
+        Names { given: names.iter().map(|name| name.parse().unwrap()).collect(), served: None }
     }
 
     #[track_caller]

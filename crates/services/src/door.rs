@@ -19,10 +19,14 @@ use std::{
 };
 
 use access::sensors::{
-    Admission, Admits, Book, CredentialName, Offer, Refusal, Refused, SensorCredentials,
+    Admission, Admits, Book, CredentialName, Offer, Permissions, Refusal, Refused,
+    SensorCredentials,
 };
 use async_nats::{Client, ConnectError, Message};
-use engine::{Password, accounts};
+use engine::{
+    Password,
+    accounts::{self, Speaks},
+};
 use futures::StreamExt as _;
 use model::{Event, Subject, action};
 use nats::nkey::Seed;
@@ -135,6 +139,15 @@ impl Service for Door {
     }
 }
 
+/// What a credential permits, as the server takes it.
+fn own_permissions(permissions: &Permissions, speaks: Speaks) -> Value {
+    fn subjects(of: &BTreeSet<Subject>) -> Vec<&str> {
+        of.iter().map(Subject::as_str).collect()
+    }
+    let Permissions { publish, subscribe } = permissions;
+    accounts::own_permissions(&subjects(publish), &subjects(subscribe), speaks)
+}
+
 struct Keeper {
     door: Door,
     guests: Guests,
@@ -166,14 +179,18 @@ impl Keeper {
             self.guests = Guests::default();
             self.server.clone_from(&question.server);
         }
-        let answer = match self.admit(&question) {
-            Ok((guest, name, permissions)) => {
+        let admitted = match self.guests.of(question.connection).cloned() {
+            Some(guest) => self.admit_again(guest, question.speaks),
+            None => self.admit(&question),
+        };
+        let answer = match admitted {
+            Ok((guest, permissions)) => {
                 // First, so that a revocation from here on finds the connection.
                 if let Some(forgotten) = self.guests.enter(question.connection, guest) {
                     self.close(forgotten).await;
                 }
                 self.close_one_too_many(question.connection).await;
-                Answer::LetIn { name, permissions }
+                Answer::LetIn { permissions }
             }
             Err(refused) => {
                 let who = refused.name().map_or_else(|| question.who(), ToString::to_string);
@@ -189,14 +206,29 @@ impl Keeper {
         }
     }
 
+    /// Decides whether a client stays that was let in: the server asks about all of them when it
+    /// has read its configuration again. It shows no secret of them then, and the number of the
+    /// connection is enough, because the server gave it.
+    fn admit_again(&self, guest: Guest, speaks: Speaks) -> Result<(Guest, Value), Refused> {
+        self.door.credentials.look(|book| match &guest {
+            Guest::Anyone if self.door.admits.anyone(book) => {
+                Ok((guest, accounts::open_permissions(speaks)))
+            }
+            Guest::Anyone => Err(Refused::NoCredentials),
+            Guest::With { name, nkey, .. } => match book.permissions(name, nkey) {
+                Some(permissions) => Ok((guest, own_permissions(&permissions, speaks))),
+                None => Err(Refused::Ended(name.clone())),
+            },
+        })
+    }
+
     /// Decides whether a client is let in, and with which permissions.
-    fn admit(&mut self, question: &Question) -> Result<(Guest, String, Value), Refused> {
+    fn admit(&mut self, question: &Question) -> Result<(Guest, Value), Refused> {
         let now = clock::now();
         let offer = question.offer();
         let credentials = &self.door.credentials;
         if offer == Offer::Nothing && credentials.look(|book| self.door.admits.anyone(book)) {
-            let permissions = accounts::open_permissions(question.speaks);
-            return Ok((Guest::Anyone, String::from("device"), permissions));
+            return Ok((Guest::Anyone, accounts::open_permissions(question.speaks)));
         }
         let admission = credentials.look(|book| {
             let admission = book.admit(offer, now)?;
@@ -213,21 +245,14 @@ impl Keeper {
             self.replaced.insert(name.clone());
         }
         self.tell_use(&name, question);
-        let subjects =
-            |of: &BTreeSet<Subject>| -> Vec<String> { of.iter().map(String::from).collect() };
-        let (publish, subscribe) =
-            (subjects(&permissions.publish), subjects(&permissions.subscribe));
-        let publish: Vec<&str> = publish.iter().map(String::as_str).collect();
-        let subscribe: Vec<&str> = subscribe.iter().map(String::as_str).collect();
-        let permissions = accounts::own_permissions(&publish, &subscribe, question.speaks);
         let client_id = question.client_id.clone();
-        let shown = name.to_string();
-        Ok((Guest::With { name, nkey, client_id }, shown, permissions))
+        let permissions = own_permissions(&permissions, question.speaks);
+        Ok((Guest::With { name, nkey, client_id }, permissions))
     }
 
     /// Seals that a credential was used, once for each protocol since the site started.
     fn tell_use(&mut self, name: &CredentialName, question: &Question) {
-        let is_mqtt = question.speaks == accounts::Speaks::Mqtt;
+        let is_mqtt = question.speaks == Speaks::Mqtt;
         if !self.used.insert((name.to_string(), is_mqtt)) {
             return;
         }

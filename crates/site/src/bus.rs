@@ -78,6 +78,7 @@ pub(crate) async fn start(
     let [own, issuer] =
         [Kind::User, Kind::Account].map(|kind| Seed::from_bytes(kind, &rand::random()));
     let password = Password::random().map_err(no_credentials)?;
+    let nobody = Password::random().map_err(no_credentials)?;
     let control = Credentials::for_control(&authority).map_err(no_credentials)?;
     let data = Credentials::for_data(&authority).map_err(no_credentials)?;
     let service = Credentials::for_service(&authority).map_err(no_credentials)?;
@@ -87,7 +88,12 @@ pub(crate) async fn start(
         nats: port(nats_address),
         mqtt: port(mqtt.address()),
         folder: &data_dir.engine(FOLDER),
-        site: OnDevices { site: &own.public(), door: &password, issuer: &issuer.public() },
+        site: OnDevices {
+            site: &own.public(),
+            door: &password,
+            nobody: &nobody,
+            issuer: &issuer.public(),
+        },
     };
     let for_hosts = ForHosts {
         name: data_dir.name(),

@@ -27,11 +27,6 @@ impl Certificate {
         let (keeping, served, health) = Keeping::begin(source, clock::now())?;
         Ok(Self { keeping: Some(keeping), served, health })
     }
-
-    /// Names in the certificate as they stand in a Host header.
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.served.now().names().iter().map(tls::HostName::in_url).collect()
-    }
 }
 
 /// Gives the devices' server each certificate that follows the first. The server closes the

@@ -273,15 +273,14 @@ impl<'a> Site<'a> {
         &self,
         port: Reserved,
         host: page_http::Host,
-        mut names: Vec<PageHost>,
+        names: Vec<PageHost>,
     ) -> page_http::PagePort {
         let entrance = is_open(port.address())
             .then(|| page_http::Entrance { gate: self.gate.clone(), ledger: self.ledger.clone() });
-        if let (Some(certificate), true) = (&self.certificate, entrance.is_some()) {
-            names.extend(certificate.names().iter().filter_map(|name| name.parse().ok()));
-        }
+        let served = self.certificate.as_ref().map(|it| it.served.clone());
+        let served = served.filter(|_| is_open(port.address()));
         page_http::PagePort {
-            listener: listener(port, self.certificate.as_ref().map(|it| &it.served)),
+            listener: listener(port, served.as_ref()),
             entrance,
             live: LiveFeed::new(self.ledger.clone(), self.services.stop.clone()).for_anyone(),
             log: self.public_log().router(),
@@ -289,6 +288,7 @@ impl<'a> Site<'a> {
             polling: page_http::polling(self.operator.clone()),
             host,
             names,
+            served,
         }
     }
 
@@ -390,13 +390,14 @@ impl<'a> Site<'a> {
         });
         let access_token =
             AccessToken::load_or_create(&self.data_dir.access_token()).map_err(UpError::folder)?;
-        let certificate = self.certificate.as_ref().filter(|_| is_open(log.address()));
+        let served = self.certificate.as_ref().map(|it| it.served.clone());
+        let served = served.filter(|_| is_open(log.address()));
         services.run(log_http::LogPort {
             is_open: is_open(log.address()),
             gate: self.gate.clone(),
             credentials: self.operator.credentials().clone(),
-            listener: listener(log, certificate.map(|certificate| &certificate.served)),
-            names: certificate.map(Certificate::names).unwrap_or_default(),
+            listener: listener(log, served.as_ref()),
+            served,
             certificate: self.certificate.as_ref().map(|it| it.health.clone()),
             log: public_log,
             access_token,

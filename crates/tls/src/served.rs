@@ -12,7 +12,7 @@ use rustls::{
 };
 use tokio::sync::watch;
 
-use crate::identity::Identity;
+use crate::{host_name::HostName, identity::Identity};
 
 /// The identity in use. Cheap to clone; every clone sees a replacement at once.
 #[derive(Clone, Debug)]
@@ -23,6 +23,12 @@ impl Served {
     #[must_use]
     pub fn now(&self) -> Arc<Identity> {
         Arc::clone(&self.0.borrow())
+    }
+
+    /// The names in the certificate in use now, as they stand in a Host header.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.now().names().iter().map(HostName::in_url).collect()
     }
 
     /// Waits for the next replacement; `false` if there will be none. Cancel-safe.

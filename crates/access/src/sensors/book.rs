@@ -536,6 +536,22 @@ impl Book {
         credential.is_some_and(|found| found.keys.iter().any(|key| key.nkey == nkey))
     }
 
+    /// The sensors that the credential of this name covers, or covered until it was revoked; none
+    /// without such a credential.
+    #[must_use]
+    pub fn sensors_of(&self, name: &str) -> &[Sensor] {
+        let credential = name.parse::<CredentialName>().ok();
+        let credential = credential.and_then(|name| self.credentials.get(&name));
+        credential.map_or(&[], |credential| &credential.sensors)
+    }
+
+    /// What an admitted client may publish and hear now; `None` if its key lets it in no more.
+    #[must_use]
+    pub fn permissions(&self, name: &CredentialName, nkey: &str) -> Option<Permissions> {
+        let credential = self.credentials.get(name).filter(|_| self.stands(name, nkey))?;
+        Some(Permissions::of(name, &credential.sensors, credential.reporting.as_ref()))
+    }
+
     /// Whether a credential has this name.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {

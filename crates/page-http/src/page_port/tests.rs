@@ -115,6 +115,7 @@ impl Port {
             polling: Router::new(),
             host: Host::new(host_address, name.clone()),
             names: Vec::new(),
+            served: None,
         };
         let serving = page.run(shutdown.clone());
         tasks.spawn(async { serving.await.unwrap() });

@@ -135,6 +135,7 @@ fn other_machines_meet_tls_and_need_a_token() {
     people_sign_in_and_out(&elsewhere, ca, &site, &ada);
     connections_that_say_nothing_keep_nobody_out(&elsewhere, ca, page);
     a_renewed_certificate_is_served(&elsewhere, ca, data, &[page, log]);
+    new_names_need_no_restart(&elsewhere, ca, data, &[page, log]);
     a_live_feed_ends_with_its_token(&elsewhere, ca, &site, data, &ada);
 
     site.stop();
@@ -361,6 +362,28 @@ fn a_renewed_certificate_is_served(elsewhere: &Elsewhere, ca: &str, data: &str, 
     until("each port shows the new certificate", || {
         serials().iter().zip(&before).all(|(now, before)| now != before).then_some(())
     });
+}
+
+fn new_names_need_no_restart(elsewhere: &Elsewhere, ca: &str, data: &str, ports: &[u16]) {
+    let ask = |name: &str, port: u16| {
+        let to = format!("{name}:{port}:{}", elsewhere.here);
+        let url = format!("https://{name}:{port}/checkpoint");
+        elsewhere.curl(ca, &["--resolve", &to, &url]).0
+    };
+    // The page's port leads people to the form, and the log's has the checkpoint.
+    let answers = |name: &str| ports.iter().map(|port| ask(name, *port)).collect::<Vec<_>>();
+    assert_eq!(answers("plant.example"), [303, 200]);
+    assert_eq!(answers("mill.example"), [0, 0], "its certificate has no such name");
+    let hosts = ["--host", &elsewhere.here, "--host", "mill.example"];
+    succeeds(&[&["ca", "issue", "--data-dir", data], &hosts[..]].concat());
+    until("both ports have the new name", || (answers("mill.example") == [303, 200]).then_some(()));
+    // They do not answer under the name that is gone, even if a client looks past the certificate.
+    let insecure = |port: &u16| {
+        let host = format!("Host: plant.example:{port}");
+        let url = format!("https://{}:{port}/checkpoint", elsewhere.here);
+        elsewhere.curl(ca, &["--header", &host, &url]).0
+    };
+    assert_eq!(ports.iter().map(insecure).collect::<Vec<_>>(), [421, 421]);
 }
 
 fn a_live_feed_ends_with_its_token(

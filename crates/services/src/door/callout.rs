@@ -150,8 +150,6 @@ impl Question {
 pub(super) enum Answer {
     /// The client is let in.
     LetIn {
-        /// Its name in the server's log.
-        name: String,
         /// What it may do, as the server's configuration says it.
         permissions: Value,
     },
@@ -176,10 +174,10 @@ pub(super) fn encode(
     };
     let user = &question.user;
     let (token, error) = match answer {
-        Answer::LetIn { name, permissions } => {
+        Answer::LetIn { permissions } => {
             let claims = json!({
                 "jti": user, "iat": seconds, "iss": issuer.public(), "sub": user,
-                "aud": accounts::DEVICES, "name": name,
+                "aud": accounts::DEVICES, "name": accounts::ADMITTED,
                 "nats": {
                     "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1,
                     "pub": permissions.get("publish"), "sub": permissions.get("subscribe"),
@@ -260,7 +258,7 @@ mod tests {
             serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap()
         };
         let permissions = accounts::own_permissions(&["a.read"], &["a.poll"], Speaks::Mqtt);
-        let answer = Answer::LetIn { name: String::from("a"), permissions };
+        let answer = Answer::LetIn { permissions };
         let answer =
             read(&encode(&question, &answer, &issuer, Timestamp::from_unix_micros(1_000_000)));
         assert_eq!(answer["sub"], "UASKED");
@@ -270,6 +268,8 @@ mod tests {
             (&user["sub"], &user["aud"], &user["iat"]),
             (&"UASKED".into(), &"DEVICES".into(), &1.into())
         );
+        // The server finds this name in its configuration when it reads that again.
+        assert_eq!(user["name"], accounts::ADMITTED);
         assert_eq!(user["nats"]["pub"], json!({ "allow": ["a.read"] }));
         let hears = json!({ "allow": ["a.poll", "$MQTT.sub.>", "$MQTT.deliver.pubrel.>"] });
         assert_eq!(user["nats"]["sub"], hears);

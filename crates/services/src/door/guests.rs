@@ -93,6 +93,11 @@ impl Guests {
         }
     }
 
+    /// Who has this connection.
+    pub(super) fn of(&self, connection: u64) -> Option<&Guest> {
+        self.guests.get(&connection)
+    }
+
     /// The credential of the device that has this connection, or had it until a moment ago.
     pub(super) fn name_of(&self, connection: u64) -> Option<&CredentialName> {
         match self.guests.get(&connection) {

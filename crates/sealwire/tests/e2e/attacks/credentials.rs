@@ -67,6 +67,11 @@ impl Device {
         })
     }
 
+    /// Whether it has said these words.
+    pub(crate) fn has_said(&self, words: &str) -> bool {
+        self.said.lock().unwrap().iter().any(|line| line.contains(words))
+    }
+
     /// Waits until it is connected or has ended. Returns whether it is connected.
     #[track_caller]
     pub(crate) fn connects(&mut self) -> bool {
