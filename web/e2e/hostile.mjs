@@ -23,6 +23,9 @@ const LOG = "a7".repeat(32);
 /** Turns what follows, is partly unseen, rings, breaks the line, heaps accents, and says which text it is. */
 const evil = (name) => `EVIL\u202e ${name}\u200b\u0007\n${"\u0301".repeat(9)}`;
 
+/** More than are shown at first, each of a credential with more sensors than are named. */
+const REFUSALS = Array.from({ length: 9 }, (_, at) => ({ who: evil(`who ${at}`), why: evil("why"), advice: evil("advice"), count: 3, last: evil("last"), sensors: [{ id: evil("id"), alias: evil("of") }], covers: 9 }));
+
 await mkdir(out, { recursive: true });
 const browser = await launch();
 const complaints = [];
@@ -62,12 +65,14 @@ async function open({ sensors, readings = {}, events = [], viewport = DESKTOP, h
   if (now_ms !== undefined) await page.clock.setFixedTime(now_ms);
   page.on("pageerror", (error) => complaints.push(String(error)));
   const counters = { polls: 0, answers: 0, timeouts: 0, value_errors: 0, late: 0, duplicates: 0, dropped: 0, passed_over: 0, skipped: 0, refused_heartbeats: 0 };
-  const site = { log: LOG, name: evil("site"), origin: evil("origin"), vkey: evil("vkey"), log_url: "http://site.test/log", open: true, version: evil("version"), leaves: 9, followers: [{ name: evil("follower"), lag_leaves: 1, lag_ms: 1, late: true }], clock: { synchronised: false, offset_ms: 1, source: evil("source"), since: evil("since"), believed: true, steps: 1 }, counters };
+  const site = { log: LOG, name: evil("site"), origin: evil("origin"), vkey: evil("vkey"), log_url: "http://site.test/log", open: true, refused_devices: 1, version: evil("version"), leaves: 9, followers: [{ name: evil("follower"), lag_leaves: 1, lag_ms: 1, late: true }], clock: { synchronised: false, offset_ms: 1, source: evil("source"), since: evil("since"), believed: true, steps: 1 }, counters };
   await page.route("http://site.test/**", async (route) => {
     const { pathname } = new URL(route.request().url());
     const api = pathname.replace(`/api/logs/${LOG}`, "/api");
     const [, , , id, what] = api.split("/");
     if (api === "/api/site" || api === "/api") return route.fulfill({ json: site });
+    if (pathname === "/session") return route.fulfill({ json: { name: evil("operator"), operates: true } });
+    if (api === "/api/refusals") return route.fulfill({ json: { refusals: REFUSALS, found: 99 } });
     if (api === "/api/sensors") return route.fulfill({ json: listOf(sensors) });
     if (api === "/api/search" || api === "/api/logs") return route.fulfill({ json: { id: "x", count: events.length, count_is_lower_bound: false, events } });
     if (what === "readings" && readings[decodeURIComponent(id)]) return route.fulfill({ json: { kind: "readings", truncated: false, readings: readings[decodeURIComponent(id)], clock: { answers: 1, offset_ms: 1, started_at: evil("started"), flags: evil("flags") } } });

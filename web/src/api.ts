@@ -33,6 +33,8 @@ export type SiteAnswer = {
   log_url: string;
   /** Whether devices are let in without a credential. */
   open: boolean;
+  /** How often devices were refused since the site started. */
+  refused_devices: number;
   version: string;
   leaves: number;
   /** Number of leaves that the site's witnesses have signed; absent if it has no witness policy. */
@@ -271,7 +273,7 @@ export const SENSORS_LIMIT_MAX = 500;
 export const logUrl = (log: string): string => `/logs/${log}`;
 
 /** Path of what the API says of a log; null is the site's own. */
-const apiOf = (log: string | null): string => (log === null ? "/api" : `/api/logs/${log}`);
+export const apiOf = (log: string | null): string => (log === null ? "/api" : `/api/logs/${log}`);
 
 /** Longer than any answer takes, but short enough for a person who waits. */
 const REQUEST_TIMEOUT_MS = 15_000;
@@ -326,7 +328,8 @@ async function refusal(response: Response, host: string): Promise<string> {
   }
 }
 
-async function question<Answer>(path: string, body?: object): Promise<Answer> {
+/** The answer to a question of the API, as JSON. */
+export async function question<Answer>(path: string, body?: object): Promise<Answer> {
   const init = body && { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
   const response = await fetchOk(path, init);
   try {
@@ -337,9 +340,6 @@ async function question<Answer>(path: string, body?: object): Promise<Answer> {
     throw new ApiError(`The answer to ${path} is not JSON: is the gateway running?`, response.status);
   }
 }
-
-/** Name of the token with which this browser signed in; null where nobody has to. */
-export const fetchSession = async (): Promise<string | null> => (await question<{ name: string | null }>("/session")).name;
 
 /** The site of a log. */
 export async function fetchSite(log: string | null): Promise<SiteAnswer> {

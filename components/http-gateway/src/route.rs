@@ -3,8 +3,8 @@
 use model::{
     LogId,
     query::{
-        Address, LogsQuery, ProofQuery, QueryError, Question, ReadingsQuery, ResultsQuery,
-        SensorsQuery,
+        Address, LogsQuery, ProofQuery, QueryError, Question, ReadingsQuery, RefusalsQuery,
+        ResultsQuery, SensorsQuery,
     },
 };
 use serde::Serialize;
@@ -73,10 +73,13 @@ pub fn route(method: Method, path_with_query: &str, body: &[u8]) -> Result<Route
             ask(Question::Results, body_of(ResultsQuery::parse(body)))
         }
         (_, ["proof", leaf], Method::Get) => ask(Question::Proof, body_of(ProofQuery::parse(leaf))),
+        (_, ["refusals"], Method::Get) => {
+            ask(Question::Refusals, body_of(RefusalsQuery::parse(parameters)))
+        }
         (None, ["logs"], _) => Err(Response::method_not_allowed("GET, POST")),
         (None, ["site"], _)
         | (Some(_), [], _)
-        | (_, ["sensors"] | ["sensors", _, "readings"] | ["proof", _], _) => {
+        | (_, ["sensors"] | ["sensors", _, "readings"] | ["proof", _] | ["refusals"], _) => {
             Err(Response::method_not_allowed("GET"))
         }
         (Some(_), ["search"], _) | (_, ["results"], _) => Err(Response::method_not_allowed("POST")),
@@ -154,6 +157,8 @@ mod tests {
             assert_eq!((subject, question), (on("sensors"), wanted));
             let proof = asked(Method::Get, &format!("{in_api}/proof/7"), "");
             assert_eq!(proof, (on("proof"), r#"{"leaf":7}"#.into()));
+            let refusals = asked(Method::Get, &format!("{in_api}/refusals?sensor={SENSOR}"), "");
+            assert_eq!(refusals, (on("refusals"), format!(r#"{{"sensor":"{SENSOR}"}}"#)));
             let page = r#"{"id":"e","offset":0,"limit":null}"#;
             let results = asked(Method::Post, &format!("{in_api}/results"), r#"{"id":"e"}"#);
             assert_eq!(results, (on("results"), page.into()));
@@ -191,6 +196,8 @@ mod tests {
             (Method::Get, "/api/sensors?page=2", "", 400, "`page` is not a parameter"),
             (Method::Post, "/api/logs", "{", 400, "EOF"),
             (Method::Get, "/api/proof/first", "", 400, "is not a leaf"),
+            (Method::Post, "/api/refusals", "", 405, "GET"),
+            (Method::Get, "/api/refusals?who=x", "", 400, "`who` is not a parameter"),
         ] {
             let (given, text) = refused(method, path, body);
             assert_eq!(given, status, "{path}");

@@ -54,17 +54,20 @@ pub enum Question {
     Results,
     /// A leaf and its proof: a [`ProofQuery`].
     Proof,
+    /// What devices were refused: a [`RefusalsQuery`].
+    Refusals,
 }
 
 impl Question {
     /// All questions, each with its name in an address.
-    const NAMES: [(Self, &str); 6] = [
+    const NAMES: [(Self, &str); 7] = [
         (Self::Site, "site"),
         (Self::Sensors, "sensors"),
         (Self::Readings, "readings"),
         (Self::Search, "search"),
         (Self::Results, "results"),
         (Self::Proof, "proof"),
+        (Self::Refusals, "refusals"),
     ];
 
     fn name(self) -> &'static str {
@@ -431,6 +434,44 @@ impl ProofQuery {
     }
 }
 
+/// Body of [`Question::Refusals`].
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct RefusalsQuery {
+    /// Only those of the device whose credential covers this sensor.
+    pub sensor: Option<SensorId>,
+}
+
+impl RefusalsQuery {
+    /// Most kinds of refusals in one answer, the newest: as many as a person reads.
+    pub const KINDS_MAX: usize = 100;
+    /// Most sensors of one credential that are named beside a refusal.
+    pub const SENSORS_MAX: usize = 8;
+
+    /// Parses the query parameters, each already percent-decoded.
+    ///
+    /// # Errors
+    /// A parameter is unknown or invalid.
+    pub fn parse<'a>(
+        parameters: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, QueryError> {
+        let mut query = Self::default();
+        for (name, text) in parameters {
+            match name {
+                "sensor" => {
+                    query.sensor = Some(text.parse().map_err(|error| named("sensor", error))?);
+                }
+                other => {
+                    return Err(QueryError::Invalid(format!(
+                        "`{other}` is not a parameter: use `sensor`"
+                    )));
+                }
+            }
+        }
+        Ok(query)
+    }
+}
+
 /// The number of events in a page: the named limit, or the default.
 ///
 /// # Errors
@@ -516,6 +557,9 @@ mod tests {
             "`limit` is 501: use 1 to 500"
         );
         assert!(ProofQuery::parse("-1").is_err());
+        for (name, text) in [("sensor", "7"), ("limit", "7")] {
+            assert!(RefusalsQuery::parse(core::iter::once((name, text))).is_err(), "{name}");
+        }
     }
 
     #[test]

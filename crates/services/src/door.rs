@@ -167,7 +167,10 @@ impl Keeper {
         let question = match Question::parse(&message.payload) {
             Ok(question) => question,
             Err(Unread::TooLong) => {
-                let refusal = Refusal::new("a device", "what it shows to be let in is too long");
+                let why = "what it shows to be let in is too long";
+                let advice =
+                    "give the device the user name, password and client id of its credential";
+                let refusal = Refusal::new("a device", why, advice);
                 return self.door.credentials.refused(refusal, clock::now());
             }
             Err(Unread::NotUnderstood) => {
@@ -195,7 +198,7 @@ impl Keeper {
             Err(refused) => {
                 let who = refused.name().map_or_else(|| question.who(), ToString::to_string);
                 let by = question.by();
-                let refusal = Refusal::new(&who, &format!("{refused} ({by})"));
+                let refusal = Refusal::new(&who, &format!("{refused} ({by})"), refused.advice());
                 self.door.credentials.refused(refusal, clock::now());
                 Answer::Refused(refused.to_string())
             }
@@ -282,7 +285,8 @@ impl Keeper {
         let Some(name) = self.guests.name_of(new).cloned() else { return };
         let Some(oldest) = self.guests.one_too_many(&name) else { return };
         let why = format!("it has more than {} connections", Guests::OF_CREDENTIAL_MAX);
-        self.door.credentials.refused(Refusal::new(name.as_str(), &why), clock::now());
+        let advice = "give each device its own credential, and connect each device once";
+        self.door.credentials.refused(Refusal::new(name.as_str(), &why, advice), clock::now());
         self.guests.leave(oldest);
         self.close(oldest).await;
     }
@@ -305,7 +309,8 @@ impl Keeper {
     async fn close_those_with_too_many(&mut self, look: &[u8]) {
         for seen in census::too_many(look) {
             let Some(name) = self.guests.name_of(seen.connection) else { continue };
-            let refusal = Refusal::new(name.as_str(), &seen.why());
+            let advice = "correct its program: a device needs a few subscriptions";
+            let refusal = Refusal::new(name.as_str(), &seen.why(), advice);
             self.door.credentials.refused(refusal, clock::now());
             self.close(seen.connection).await;
             self.census.again();
@@ -337,7 +342,8 @@ impl Keeper {
         let Some(told) = Told::parse(line) else { return };
         let credential = self.guests.name_of(told.connection).map(ToString::to_string);
         let who = credential.unwrap_or_else(|| told.who());
-        self.door.credentials.refused(Refusal::new(&who, &told.why()), clock::now());
+        let refusal = Refusal::new(&who, &told.why(), told.advice);
+        self.door.credentials.refused(refusal, clock::now());
     }
 
     async fn tick(&mut self) {
@@ -364,7 +370,7 @@ impl Keeper {
                 Err(panic) => warn!(%panic, "cannot end a replaced key; trying again"),
             }
         }
-        for (Refusal { who, why }, count) in self.door.credentials.refusals_due(now) {
+        for (Refusal { who, why, .. }, count) in self.door.credentials.refusals_due(now) {
             let message = match count {
                 1 => format!("{who} was refused: {why}"),
                 _ => format!("{who} was refused {count} times: {why}"),

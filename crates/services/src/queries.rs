@@ -2,7 +2,9 @@
 //!
 //! A question names its log, or means the site's own. Each log answers from its own index.
 
+mod failure;
 mod listed;
+mod refused;
 
 use std::{
     collections::BTreeMap,
@@ -20,11 +22,11 @@ use futures::StreamExt as _;
 use index::{Page, Reader, Search, SearchError, Series, SeriesReading, channel_series};
 use ledger::{AppendError, Ledger};
 use model::{
-    Envelope, LogId, error_chain,
+    Envelope, LogId,
     event::SUCCESS,
     query::{
-        self, Address, LogsQuery, ProofQuery, QueryError, Question, ReadingsQuery, Reply,
-        ResultsQuery, SensorsQuery,
+        self, Address, LogsQuery, ProofQuery, QueryError, Question, ReadingsQuery, RefusalsQuery,
+        Reply, ResultsQuery, SensorsQuery,
     },
     sensor_clock::{AnswerTimes, ClockQuality},
 };
@@ -36,7 +38,7 @@ use tokio::{
     task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::warn;
 use work::{Room, Service};
 
 use crate::{
@@ -47,6 +49,7 @@ use crate::{
     searching,
     site_clock::{self, SiteClock},
 };
+use failure::{Failure, internal, no_such_leaf, no_such_log, no_such_sensor, was_erased};
 use listed::Sensor;
 
 /// Questions that are answered at the same time. Further ones wait.
@@ -133,13 +136,7 @@ async fn answer(client: Client, logs: Logs, question: Message, place: Place) {
     let Some(reply_to) = question.reply else { return };
     let reply = match logs.reply(&question.subject, &question.payload, &place).await {
         Ok(json) => Reply::Ok(json),
-        Err(Failure::Query(error)) => Reply::Error(error),
-        Err(Failure::Internal(failure)) => {
-            error!(failure, "cannot answer a query");
-            Reply::Error(QueryError::Unavailable(
-                "the site could not answer this query; its program log says why".to_owned(),
-            ))
-        }
+        Err(failure) => Reply::Error(failure.for_the_caller()),
     };
     let mut body = serde_json::to_vec(&reply).expect("a reply has only text keys");
     if body.len() > PAYLOAD_BYTES_MAX {
@@ -153,13 +150,6 @@ async fn answer(client: Client, logs: Logs, question: Message, place: Place) {
     if let Err(error) = client.publish(reply_to, body.into()).await {
         warn!(%error, "cannot send an answer");
     }
-}
-
-/// Why there is no answer: an error in the question, or a fault of the site. The caller sees the
-/// first; only the site's log has the second.
-enum Failure {
-    Query(QueryError),
-    Internal(String),
 }
 
 /// A permit for one of the concurrent questions. Blocking work holds it until it ends.
@@ -194,15 +184,8 @@ impl Logs {
         })?;
         log.catch_up().await;
         let listed = work::blocking((), move || log.sensors(&query)).await;
-        match listed.unwrap_or_else(|panic: JoinError| Err(internal(panic))) {
-            Ok(page) => Ok(page),
-            Err(Failure::Query(error)) => Err(error),
-            Err(Failure::Internal(failure)) => {
-                error!(failure, "cannot list sensors");
-                let words = "the site could not list its sensors; its program log says why";
-                Err(QueryError::Unavailable(words.to_owned()))
-            }
-        }
+        let listed = listed.unwrap_or_else(|panic: JoinError| Err(internal(panic)));
+        listed.map_err(Failure::for_the_caller)
     }
 
     fn list(&self) -> Answer {
@@ -263,6 +246,10 @@ impl LogQueries {
                 let query: ProofQuery = parse(body)?;
                 self.proof(query.leaf, place).await
             }
+            Question::Refusals => {
+                let query: RefusalsQuery = parse(body)?;
+                json(&refused::Refused::of(&self.door.1, query))
+            }
         }
     }
 
@@ -290,6 +277,7 @@ impl LogQueries {
             vkey: vkey.to_string(),
             log_url: &self.log_url,
             open: credentials.look(|book| admits.anyone(book)),
+            refused_devices: credentials.refused_total(),
             version: env!("CARGO_PKG_VERSION"),
             leaves: self.ledger.size(),
             witnessed_leaves: witnessed_leaves(self.witnessed.as_ref()),
@@ -434,33 +422,6 @@ fn json(answer: &impl Serialize) -> Answer {
     to_raw_value(answer).map_err(internal)
 }
 
-fn internal(error: impl std::error::Error) -> Failure {
-    Failure::Internal(error_chain(&error))
-}
-
-fn no_such_log(log: LogId) -> Failure {
-    Failure::Query(QueryError::NotFound(format!(
-        "there is no log {log} here: `/api/logs` lists all logs"
-    )))
-}
-
-fn no_such_leaf(leaf: u64, size: u64) -> Failure {
-    Failure::Query(QueryError::NotFound(format!(
-        "there is no leaf {leaf}: the log has {size} leaves, counting from 0"
-    )))
-}
-
-fn was_erased(leaf: u64) -> Failure {
-    Failure::Query(QueryError::NotFound(format!("the envelope of leaf {leaf} was erased")))
-}
-
-fn no_such_sensor(query: &ReadingsQuery) -> Failure {
-    let channel = query.channel.as_ref();
-    let channel = channel.map(|name| format!(" with a reading of the channel `{name}`"));
-    let channel = channel.unwrap_or_default();
-    Failure::Query(QueryError::NotFound(format!("there is no sensor {}{channel}", query.sensor)))
-}
-
 #[derive(Serialize)]
 struct ListedLogs {
     logs: Vec<ListedLog>,
@@ -483,6 +444,8 @@ struct Site<'a> {
     vkey: String,
     log_url: &'a str,
     open: bool,
+    /// How often devices were refused since the site started.
+    refused_devices: u64,
     version: &'a str,
     leaves: u64,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -156,7 +156,7 @@ pub struct Admission {
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, thiserror::Error)]
 pub enum Refused {
     /// It shows nothing.
-    #[error("it has no credentials: make some with `sealwire sensor add`")]
+    #[error("it has no credentials")]
     NoCredentials,
     /// Nobody has this name.
     #[error("there is no credential with its user name")]
@@ -192,6 +192,33 @@ impl Refused {
             | Self::Revoked(name)
             | Self::Ended(name)
             | Self::ClientId(name) => Some(name),
+        }
+    }
+
+    /// What an operator can do, so that the device is let in.
+    #[must_use]
+    pub const fn advice(&self) -> &'static str {
+        match self {
+            Self::NoCredentials => {
+                "make a credential with `sealwire sensor add`, and give it to the device"
+            }
+            Self::UnknownName => {
+                "give the device the user name of its credential, or make one with `sealwire sensor add`"
+            }
+            Self::UnknownKey => {
+                "give the device the seed of its credential, or make one with `sealwire sensor add`"
+            }
+            Self::WrongPassword(_) => {
+                "give the device the password of its credential; `sealwire sensor rotate` makes another"
+            }
+            Self::WrongSignature(_) => {
+                "give the device the seed of its credential; `sealwire sensor rotate` makes another"
+            }
+            Self::Revoked(_) => {
+                "nothing, if it was to go; otherwise make another credential with `sealwire sensor add`"
+            }
+            Self::Ended(_) => "give the device the newest key of its credential",
+            Self::ClientId(_) => "give the device its credential's name as client id",
         }
     }
 }

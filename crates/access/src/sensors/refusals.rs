@@ -16,6 +16,9 @@ pub struct Refusal {
     pub who: String,
     /// What was refused, and why.
     pub why: String,
+    /// What an operator can do about it; empty if the site knows nothing.
+    #[serde(default)]
+    pub advice: String,
 }
 
 impl Refusal {
@@ -24,9 +27,9 @@ impl Refusal {
 
     /// Describes a refusal.
     #[must_use]
-    pub fn new(who: &str, why: &str) -> Self {
+    pub fn new(who: &str, why: &str, advice: &str) -> Self {
         let short = |text: &str| text.chars().take(Self::CHARS_MAX).collect();
-        Self { who: short(who), why: short(why) }
+        Self { who: short(who), why: short(why), advice: short(advice) }
     }
 }
 
@@ -75,7 +78,11 @@ impl Refusals {
         let refusal = if self.kinds.contains_key(&refusal) || self.has_room(now) {
             refusal
         } else {
-            Refusal::new("others", "more kinds of refusals than are counted apart")
+            Refusal::new(
+                "others",
+                "more kinds of refusals than are counted apart",
+                "do something about the others first: kinds that do not come again make room",
+            )
         };
         let nothing = Counted { count: 0, last: now, untold: 0, told_at: None };
         let counted = self.kinds.entry(refusal).or_insert(nothing);
@@ -144,7 +151,7 @@ mod tests {
     #[test]
     fn the_first_of_a_kind_is_told_at_once_and_the_others_a_minute_later() {
         let mut refusals = Refusals::default();
-        let refusal = Refusal::new("a", "its password is wrong");
+        let refusal = Refusal::new("a", "its password is wrong", "rotate it");
         refusals.take(refusal.clone(), at(0));
         assert_eq!(refusals.due(at(0)), [(refusal.clone(), 1)]);
         (1..=5).for_each(|second| refusals.take(refusal.clone(), at(second)));
@@ -158,9 +165,9 @@ mod tests {
     fn a_flood_that_is_over_hides_no_device() {
         let mut refusals = Refusals::default();
         for number in 0..2 * Refusals::KINDS_MAX {
-            refusals.take(Refusal::new(&number.to_string(), ""), at(0));
+            refusals.take(Refusal::new(&number.to_string(), "", ""), at(0));
         }
-        let device = Refusal::new("pump", "its password is wrong");
+        let device = Refusal::new("pump", "its password is wrong", "");
         let is_named = |refusals: &Refusals| refusals.all().iter().any(|it| it.refusal == device);
         refusals.take(device.clone(), at(60));
         assert!(!is_named(&refusals), "it is one of the others");
@@ -176,11 +183,12 @@ mod tests {
     #[test]
     fn no_kind_waits_for_ever_behind_others() {
         let mut refusals = Refusals::default();
-        let quiet = Refusal::new("z", "its password is wrong");
+        let quiet = Refusal::new("z", "its password is wrong", "");
         refusals.take(quiet.clone(), at(0));
         let told = (0..600).any(|second| {
-            (0..900)
-                .for_each(|number| refusals.take(Refusal::new(&format!("{number}"), ""), at(0)));
+            (0..900).for_each(|number| {
+                refusals.take(Refusal::new(&format!("{number}"), "", ""), at(0));
+            });
             refusals.due(at(second)).iter().any(|(refusal, _)| *refusal == quiet)
         });
         assert!(told);
@@ -190,7 +198,7 @@ mod tests {
     fn a_flood_makes_few_events_and_no_more_kinds_than_the_limit() {
         let mut refusals = Refusals::default();
         for number in 0..10_000 {
-            refusals.take(Refusal::new(&format!("{number}"), &"x".repeat(10_000)), at(0));
+            refusals.take(Refusal::new(&format!("{number}"), &"x".repeat(10_000), ""), at(0));
         }
         assert_eq!(refusals.due(at(0)).len(), Refusals::EVENTS_MAX);
         let all = refusals.all();

@@ -1,5 +1,7 @@
 //! The results of orders about credentials, for people.
 
+use access::sensors::Refusal;
+use model::Subject;
 use orders::Done;
 
 /// The result of an order about credentials, for people.
@@ -34,8 +36,12 @@ pub(crate) fn of(done: &Done) -> Option<String> {
         Done::Refusals { refusals } => {
             let mut table = format!("{:<30}{:>8}  {:<32}{}\n", "last", "times", "who", "why");
             for told in refusals {
-                let (last, who, why) = (told.last, &told.refusal.who, &told.refusal.why);
+                let Refusal { who, why, advice } = &told.refusal;
+                let last = told.last;
                 table.push_str(&format!("{last:<30}{:>8}  {who:<32}{why}\n", told.count));
+                if !advice.is_empty() {
+                    table.push_str(&format!("{:72}-> {advice}\n", ""));
+                }
             }
             table
         }

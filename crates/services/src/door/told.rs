@@ -17,6 +17,8 @@ pub(super) struct Told {
     host: String,
     speaks: Speaks,
     why: String,
+    /// What an operator can do about it; empty if the site knows nothing.
+    pub(super) advice: &'static str,
 }
 
 impl Told {
@@ -38,12 +40,14 @@ impl Told {
             (Speaks::Mqtt, Some(id)) => id,
             _ => String::new(),
         };
+        let (why, advice) = in_our_words(words)?;
         Some(Self {
             connection: connection.parse().ok()?,
             client_id,
             host: host.trim_matches(['[', ']']).to_owned(),
             speaks,
-            why: in_our_words(words)?,
+            why,
+            advice,
         })
     }
 
@@ -88,9 +92,9 @@ fn names_before(mut told: &str) -> (Vec<String>, &str) {
     (names, told)
 }
 
-/// What the server says, for people who do not know it. What the site itself refused is told
-/// already.
-fn in_our_words(words: &str) -> Option<String> {
+/// What the server says, for people who do not know it, and what to do about it. What the site
+/// itself refused is told already.
+fn in_our_words(words: &str) -> Option<(String, &'static str)> {
     let quoted = |from: &str| -> Option<String> {
         let (subject, _rest) = from.strip_prefix('"')?.split_once('"')?;
         Some(format!("`{subject}`"))
@@ -99,32 +103,51 @@ fn in_our_words(words: &str) -> Option<String> {
     if is_told.into_iter().any(|beginning| words.starts_with(beginning)) {
         return None;
     }
+    let own_topics = "give the device the topics of its credential, or make one that covers these";
     Some(if words.starts_with("unacceptable protocol version of 5") {
-        String::from("it speaks MQTT 5, and the site MQTT 3.1.1")
+        (
+            String::from("it speaks MQTT 5, and the site MQTT 3.1.1"),
+            "set the device or its library to MQTT 3.1.1",
+        )
     } else if words.starts_with("unacceptable protocol version")
         || words.starts_with("older protocol")
     {
-        String::from("it speaks an old MQTT, and the site MQTT 3.1.1")
+        (
+            String::from("it speaks an old MQTT, and the site MQTT 3.1.1"),
+            "set the device or its library to MQTT 3.1.1",
+        )
     } else if words.starts_with("character not supported for MQTT topics") {
-        String::from("a topic of it has a space or another character that no topic may have")
+        (
+            String::from("a topic of it has a space or another character that no topic may have"),
+            "name the device's topics without spaces",
+        )
     } else if words.starts_with("invalid character in client ID") {
-        String::from("its MQTT client id has a space, a dot, `*` or `>`")
+        (
+            String::from("its MQTT client id has a space, a dot, `*` or `>`"),
+            "give the device its credential's name as client id",
+        )
     } else if let Some(subject) =
         words.strip_prefix("Publish Violation - Subject ").and_then(quoted)
     {
-        format!("it may not publish to {subject}")
+        (format!("it may not publish to {subject}"), own_topics)
     } else if let Some(reply) = words.strip_prefix("Publish Violation - Reply ").and_then(quoted) {
-        format!("it may not ask for an answer at {reply}")
+        (
+            format!("it may not ask for an answer at {reply}"),
+            "have the device publish without a reply subject",
+        )
     } else if let Some(subject) =
         words.strip_prefix("Subscription Violation - Subject ").and_then(quoted)
     {
-        format!("it may not hear {subject}")
+        (format!("it may not hear {subject}"), own_topics)
     } else if words.starts_with("maximum payload exceeded") {
-        String::from("a message of it is too long")
+        (String::from("a message of it is too long"), "have the device send shorter messages")
     } else if let Some(failure) = words.strip_prefix("TLS handshake error: ") {
-        format!("it did not go over to TLS: {failure}")
+        (
+            format!("it did not go over to TLS: {failure}"),
+            "have the device speak TLS and believe the site's authority: `sealwire ca show`",
+        )
     } else {
-        format!("nats-server says: {words}")
+        (format!("nats-server says: {words}"), "")
     })
 }
 
