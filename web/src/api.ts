@@ -89,7 +89,7 @@ export type Point = [number, number | null];
 
 /** An order that is in force about a sensor. The kind of order decides which other fields are set. */
 export type SensorOrder = {
-  order: "retire" | "maintain" | "rename" | "move" | "replace" | "calibrate" | "interval" | "pause" | "settle";
+  order: "retire" | "maintain" | "rename" | "move" | "replace" | "calibrate" | "interval" | "answer-timeout" | "pause" | "settle";
   by: string;
   at: string;
   reason: string;
@@ -102,8 +102,9 @@ export type SensorOrder = {
   device?: string | null;
   /** Hardware address of the device that is the sensor. */
   mac?: string;
-  /** Milliseconds of an ordered interval. */
+  /** Milliseconds of an ordered interval, and of an ordered time for answers. */
   poll_interval?: number;
+  answer_timeout?: number;
   gain?: string;
   offset?: string;
   /** The channel that is calibrated, of a sensor with several. */
@@ -295,24 +296,26 @@ export function reason(error: unknown): string {
 }
 
 /**
- * A complete answer, within the time limit of every request. Reading its body needs no further
- * wait.
+ * A complete answer, within a time limit. Reading its body needs no further wait. With a token the
+ * request is made in its name, else in that of the session.
  */
-export async function fetchOk(url: string, init: RequestInit = {}): Promise<Response> {
-  const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
+export async function fetchOk(url: string, init: RequestInit & { timeout_ms?: number; token?: string } = {}): Promise<Response> {
+  const { timeout_ms = REQUEST_TIMEOUT_MS, token, ...asked } = init;
+  const timeout = AbortSignal.timeout(timeout_ms);
+  if (token !== undefined) asked.headers = { ...(asked.headers as Record<string, string>), authorization: `Bearer ${token}` };
   const { host } = new URL(url, location.href);
   let response: Response;
   try {
-    const coming = await fetch(url, { ...init, signal: timeout, credentials: "same-origin" });
+    const coming = await fetch(url, { ...asked, signal: timeout, credentials: "same-origin" });
     // The headers may arrive at once and the body never.
     const { status, statusText, headers } = coming;
     response = new Response(await coming.arrayBuffer(), { status, statusText, headers });
   } catch {
     // The message of fetch differs by browser and does not help the reader.
-    throw new ApiError(timeout.aborted ? `${host} did not answer within ${REQUEST_TIMEOUT_MS / 1000} s.` : `${host} cannot be reached.`, 0);
+    throw new ApiError(timeout.aborted ? `${host} did not answer within ${timeout_ms / 1000} s.` : `${host} cannot be reached.`, 0);
   }
   // The session has ended, or there never was one: the page is of no use without it.
-  if (response.status === 401) location.assign("/sign-in");
+  if (response.status === 401 && token === undefined) location.assign("/sign-in");
   if (!response.ok) throw new ApiError(await refusal(response, host), response.status);
   return response;
 }

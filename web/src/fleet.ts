@@ -65,7 +65,7 @@ export function needsAttention(sensor: SensorAnswer, now = Date.now()): boolean 
 }
 
 /** An order for people. */
-export function orderName({ order, from, until, alias, location, device, mac, gain, offset, channel, poll_interval }: SensorOrder): string {
+export function orderName({ order, from, until, alias, location, device, mac, gain, offset, channel, poll_interval, answer_timeout }: SensorOrder): string {
   switch (order) {
     case "retire":
       return "Retired";
@@ -81,6 +81,8 @@ export function orderName({ order, from, until, alias, location, device, mac, ga
       return `${channel === undefined ? "Calibrated" : `Channel ${channel} calibrated`} from ${from} on: value × ${gain} + ${offset}`;
     case "interval":
       return `Polled every ${poll_interval} ms`;
+    case "answer-timeout":
+      return `Has ${answer_timeout} ms for an answer`;
     case "pause":
       return "Polls paused";
     case "settle":

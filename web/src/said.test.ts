@@ -63,6 +63,7 @@ const CASES: Record<string, object[]> = {
   "parts/Logo": [{}],
   "parts/Losses": [{ counters: SITE.counters, clock: SITE.clock }],
   "parts/Marks": [{ sensor: SENSOR }],
+  "parts/Orders": [{ sensor: SENSOR }],
   "parts/Plot": [{ series: { times_s: [], values: [], units: [] }, view: { window_ms: 3_600_000, range: null, whole_range: false, unit: hostile("unit"), marks: [{ at_s: Date.now() / 1000, name: "Replaced", text: hostile("mark") }] }, label: plainly(hostile("label")) }],
   "parts/Problem": [{ title: "Title", said: hostile("said"), retry: () => {} }],
   "parts/ReadingRow": ["SUCCESS", "COMM_ERROR", "VALUE_ERROR", hostile("status")].map((status) => ({ reading: reading(status), source: hostile("source"), order: [] })).concat([{ reading: MEASURED, source: hostile("source"), order: [hostile("name")] }]),
@@ -117,10 +118,11 @@ test("no text from outside is shown but isolated, with its unseen characters mar
     location: { hash: "", href: "http://site.test/", origin: "http://site.test", pathname: "/" },
     matchMedia: () => nobody,
     fetch: async (url: string) =>
-      url.endsWith("/api/site") ? json(SITE) : url.includes("/sensors?") ? json(SENSORS) : new Response("{}", { status: 404 }),
+      url.endsWith("/session") ? json({ name: hostile("operator"), operates: true }) : url.endsWith("/api/site") ? json(SITE) : url.includes("/sensors?") ? json(SENSORS) : new Response("{}", { status: 404 }),
   });
   const { site } = await import("./site.svelte.ts");
-  await site.refresh();
+  const { session } = await import("./session.svelte.ts");
+  await Promise.all([site.refresh(), session.look()]);
   assert.ok(site.answer !== null && site.sensors.row(0)?.id === SENSOR.id);
   Object.assign(site, { answer_error: hostile("answer_error"), trust: FINDINGS.trust });
   site.sensors.error = hostile("sensors_error");

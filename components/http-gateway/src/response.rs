@@ -29,9 +29,9 @@ pub struct File {
 }
 
 /// Content security policy of the page. It may run its own scripts and WebAssembly, set its own
-/// styles, and send requests to its own origin.
+/// styles, and send requests and forms (to sign out) to its own origin.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; \
-     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 impl Response {
     /// The response for an answer of the site. `answer` is the reply's bytes, or the reason why

@@ -1,27 +1,54 @@
-//! The Polling interface over HTTP. The site itself answers it, because components get no tokens.
+//! The Polling interface over HTTP, and who asks. The site itself answers both, because components
+//! get no tokens.
 //!
 //! An order needs an API token that may operate, on loopback too: the log names who gave it. Where
 //! other machines reach the port, the [entrance](crate::Entrance) has admitted the caller before.
 
-use access::{Caller, bearer};
+use access::{Caller, Scope, bearer};
 use axum::{
     Extension, Router,
     extract::{Path, Request, State},
-    http::{Method, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse as _, Response},
-    routing::any,
+    routing::{any, get},
 };
 use http_server::problem;
 use orders::{
     Operator,
     polling::{Endpoint, Refusal},
 };
+use serde_json::json;
 
 use crate::page_port::taken;
 
-/// The routes of the Polling interface.
+/// The routes of the Polling interface, and `/session`.
 pub fn polling(operator: Operator) -> Router {
-    Router::new().route("/api/polling/{endpoint}", any(order)).with_state(operator)
+    Router::new()
+        .route("/api/polling/{endpoint}", any(order))
+        .route("/session", get(session))
+        .with_state(operator)
+}
+
+/// Who asks, and whether they may give orders: the caller whom the entrance admitted, or on
+/// loopback who sends a token. Without one, nobody is named.
+async fn session(
+    State(operator): State<Operator>,
+    caller: Option<Extension<Caller>>,
+    headers: HeaderMap,
+) -> Response {
+    let token = match (caller, bearer(&headers)) {
+        (Some(Extension(caller)), _) => Some(caller.token),
+        (None, Some(offered)) => match operator.tokens().admit(offered) {
+            Some(token) => Some(token),
+            None => return problem(StatusCode::UNAUTHORIZED, "the site knows no such token"),
+        },
+        (None, None) => None,
+    };
+    let name = token.as_ref().map(|token| token.name.as_str());
+    let operates = token.as_ref().is_some_and(|token| token.scope.contains(&Scope::Operate));
+    let json = json!({ "name": name, "operates": operates }).to_string();
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (headers, json).into_response()
 }
 
 async fn order(

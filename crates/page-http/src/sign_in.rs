@@ -25,7 +25,6 @@ use http_server::{Peer, problem};
 use hyper::body::{Frame, SizeHint};
 use ledger::{Batch, Ledger};
 use model::{Event, action};
-use serde_json::json;
 use tracing::warn;
 
 /// Largest body of the form in bytes; a token has 36.
@@ -86,20 +85,10 @@ pub(crate) async fn only_for_callers(
         return not_from_own_page();
     }
     request.extensions_mut().insert(caller.clone());
-    let mut answer = if request.uri().path() == "/session" {
-        session(Some(caller.token.name.as_str()))
-    } else {
-        next.run(request).await
-    };
+    let mut answer = next.run(request).await;
     // What one caller may see, no cache shows another.
     answer.headers_mut().append(header::VARY, HeaderValue::from_static("cookie, authorization"));
     answer.map(|body| Body::new(Standing { body, gate, caller }))
-}
-
-/// Who is signed in, for the page.
-pub(crate) fn session(name: Option<&str>) -> Response {
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    (headers, json!({ "name": name }).to_string()).into_response()
 }
 
 /// The address of a request's client.
@@ -117,8 +106,10 @@ const fn is_safe(method: &Method) -> bool {
 fn is_from_own_page(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     match (text("sec-fetch-site"), text("origin")) {
+        // A form of a page that names no referrer has the origin `null`.
         (Some(site), origin) => {
-            site == "same-origin" && origin.is_none_or(|origin| origin.starts_with("https://"))
+            let is_ours = |origin: &str| origin == "null" || origin.starts_with("https://");
+            site == "same-origin" && origin.is_none_or(is_ours)
         }
         (None, Some(origin)) => origin.starts_with("https://"),
         (None, None) => false,
@@ -278,12 +269,14 @@ mod tests {
         assert!(asks(&[(site, "same-origin")]));
         assert!(asks(&[(origin, "https://plant.example:8080")]));
         assert!(asks(&[(site, "same-origin"), (origin, "https://plant.example")]));
+        assert!(asks(&[(site, "same-origin"), (origin, "null")]));
         for headers in [
             &[][..],
             &[(site, "none")],
             &[(site, "same-site"), (origin, "https://plant.example")],
             &[(site, "cross-site")],
             &[(origin, "null")],
+            &[(site, "same-site"), (origin, "null")],
             // The same host without encryption, where anyone on the way can speak for it.
             &[(origin, "http://plant.example:8080")],
             &[(site, "same-origin"), (origin, "http://plant.example:8080")],

@@ -2,6 +2,8 @@
 //! the system's own `curl`, `openssl` and Python as its clients.
 
 mod devices;
+mod orders;
+mod reporting;
 mod strangers;
 
 use std::{
@@ -29,7 +31,7 @@ impl Elsewhere {
     /// Makes the other machine.
     ///
     /// # Errors
-    /// The command that this account or system cannot carry out.
+    /// This account or system cannot; the text says what.
     fn new() -> Result<Self, String> {
         let (chance, third, fourth): (u32, u8, u8) = rand::random();
         let (name, fourth) = (format!("sw{chance:08x}"), fourth & 0xfc);
@@ -48,10 +50,21 @@ impl Elsewhere {
         ] {
             let made = Command::new("ip").args(words.split(' ')).output();
             if !made.is_ok_and(|made| made.status.success()) {
-                return Err(format!("ip {words}"));
+                return Err(format!("`ip {words}` needs root, iproute2 and network namespaces"));
             }
         }
         Ok(elsewhere)
+    }
+
+    /// Makes a certificate for a site on this machine, of an authority of its own. Returns the path
+    /// of the authority's certificate.
+    fn certify(&self, data_dir: &Path, other_names: &[&str]) -> String {
+        let data = data_dir.to_str().unwrap();
+        succeeds(&["ca", "init", "--data-dir", data]);
+        let mut issue = vec!["ca", "issue", "--data-dir", data, "--host", &self.here];
+        issue.extend(other_names.iter().flat_map(|name| ["--host", name]));
+        succeeds(&issue);
+        data_dir.join("tls/ca.pem").to_str().unwrap().to_owned()
     }
 
     fn command(&self, words: &[&str]) -> Command {
@@ -102,10 +115,7 @@ impl Drop for Elsewhere {
 fn other_machines_meet_tls_and_need_a_token() {
     let elsewhere = match Elsewhere::new() {
         Ok(elsewhere) => elsewhere,
-        Err(failed) => {
-            eprintln!("skipped: `{failed}` needs root, iproute2 and network namespaces");
-            return;
-        }
+        Err(why) => return eprintln!("skipped: {why}"),
     };
     let folder = TempDir::new().unwrap();
     let data_dir = folder.path().join("data");
@@ -113,10 +123,7 @@ fn other_machines_meet_tls_and_need_a_token() {
     let here = elsewhere.here.as_str();
     without_a_certificate_nothing_is_opened(data, here);
 
-    succeeds(&["ca", "init", "--data-dir", data]);
-    succeeds(&["ca", "issue", "--data-dir", data, "--host", here, "--host", "plant.example"]);
-    let ca = data_dir.join("tls/ca.pem");
-    let ca = ca.to_str().unwrap();
+    let ca = &elsewhere.certify(&data_dir, &["plant.example"]);
     let mut site = Site::start_in(
         folder,
         &["--simulate", "3", "--http-listen", here, "--log-listen", "0.0.0.0"],
@@ -317,7 +324,8 @@ fn people_sign_in_and_out(elsewhere: &Elsewhere, ca: &str, site: &Site, token: &
     let with_cookie = |words: &[&str]| elsewhere.curl(ca, &[&["--cookie", jar], words].concat());
     let (search, search_url) = (r#"{"limit":1}"#, format!("{page}/api/logs"));
     assert_eq!(with_cookie(&[&format!("{page}/api/site")]).0, 200);
-    assert!(with_cookie(&[&format!("{page}/session")]).1.contains(r#"{"name":"ada"}"#));
+    let who = with_cookie(&[&format!("{page}/session")]).1;
+    assert_eq!(who, r#"{"name":"ada","operates":false}"#);
     let post = ["--header", "Content-Type: application/json", "--data", search, &search_url];
     assert_eq!(with_cookie(&post).0, 403, "a request that does not say where it comes from");
     assert_eq!(with_cookie(&[&post, &["--header", own.as_str()][..]].concat()).0, 200);

@@ -6,7 +6,12 @@ use std::{
     process::Command,
 };
 
-use crate::site::Site;
+use crate::{
+    attacks::credentials,
+    house,
+    pangea::Client,
+    site::{Site, until},
+};
 
 #[test]
 fn the_page_shows_the_fleet_and_verifies_in_the_browser() {
@@ -50,9 +55,63 @@ fn a_list_of_ten_thousand_sensors_scrolls_in_few_elements() {
     in_a_browser("fleet.mjs", &["--out", &screenshots()]);
 }
 
+/// What was refused stands on the page, and whoever has a token that operates gives orders there.
+#[test]
+fn the_page_says_who_was_refused_and_takes_orders_from_those_who_may() {
+    let mut site = Site::start(&["--simulate", "2", "--open"]);
+    let data_dir = site.data_dir();
+    let output = data_dir.with_file_name("credentials");
+    let written = ["--output", output.to_str().unwrap()];
+    credentials::order(
+        &site,
+        &[&["add", "Pump-1", "Pump-2", "--set", "Hall"], &written[..]].concat(),
+    );
+    credentials::comes_with_a_wrong_password(&site, "Hall");
+    let refusals = until("the refusal is told", || {
+        let (_, told) = site.get("/api/refusals");
+        told["refusals"].get(0)?["who"].as_str().map(|_| told.clone())
+    });
+    let told = &refusals["refusals"][0];
+    assert_eq!(
+        (&refusals["found"], &told["who"], &told["count"]),
+        (&1.into(), &"Hall".into(), &1.into())
+    );
+    assert_eq!((&told["covers"], &told["sensors"][1]["alias"]), (&2.into(), &"Pump-2".into()));
+    assert!(told["why"].as_str().unwrap().starts_with("its password is wrong (from"), "{told}");
+    let id = told["sensors"][1]["id"].as_str().unwrap();
+    let of = |id: &str| site.get(&format!("/api/refusals?sensor={id}")).1["found"].clone();
+    assert_eq!((of(id), of(site.sensors()[0]["id"].as_str().unwrap())), (1.into(), 0.into()));
+    assert_eq!(site.get("/api/site").1["refused_devices"], 1);
+
+    let [shift, reader] = [("shift", "operate"), ("reader", "read")]
+        .map(|(name, scope)| Client::new(&site, name, scope).token);
+    let url = site.addresses.http.clone();
+    let tokens = ["--url", &url, "--token", &shift, "--operator", "shift", "--reader", &reader];
+    let refused = ["--refused", "Hall", "--sensor", id, "--out", &screenshots()].map(String::from);
+    let refused: Vec<&str> = refused.iter().map(String::as_str).collect();
+    in_a_browser("orders.mjs", &[&tokens[..], &refused].concat());
+    site.stop();
+    let sealed = house::open(&data_dir);
+    let by = |action: &str| {
+        let of = sealed.envelopes.iter().filter(|it| it.event.action.as_deref() == Some(action));
+        of.map(|it| it.event.actor.clone().unwrap()).collect::<Vec<_>>()
+    };
+    for action in ["POLLS_PAUSED", "POLLS_RESUMED", "POLL_INTERVAL_SET", "ANSWER_TIMEOUT_SET"] {
+        assert_eq!(by(action), ["token shift"], "{action}");
+    }
+    assert_eq!(by("POLL_ORDERED"), ["token shift"; 2]);
+}
+
 /// Runs a script of `web/e2e`.
 fn in_a_browser(script: &str, arguments: &[&str]) {
-    let output = Command::new("node")
+    in_a_browser_by(&[], script, arguments);
+}
+
+/// The same, started by another program, with this beginning of the command line.
+pub(crate) fn in_a_browser_by(launcher: &[&str], script: &str, arguments: &[&str]) {
+    let words = [launcher, &["node"]].concat();
+    let output = Command::new(words[0])
+        .args(&words[1..])
         .current_dir(root().join("web"))
         .arg(format!("e2e/{script}"))
         .args(arguments)
@@ -62,7 +121,7 @@ fn in_a_browser(script: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{printed}");
 }
 
-fn screenshots() -> String {
+pub(crate) fn screenshots() -> String {
     let folder = root().join("target/screenshots");
     fs::create_dir_all(&folder).unwrap();
     folder.to_string_lossy().into_owned()

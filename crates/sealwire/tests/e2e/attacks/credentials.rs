@@ -139,6 +139,11 @@ fn client(site: &Site, user: &str, password: &str) -> Nats {
     Nats::connect(port(&site.addresses.nats), &options)
 }
 
+/// Connects by NATS as this credential, with a password that is not its.
+pub(crate) fn comes_with_a_wrong_password(site: &Site, user: &str) {
+    let _refused = client(site, user, "wrong");
+}
+
 #[test]
 fn a_device_speaks_as_its_own_sensor_and_as_no_other() {
     let mut site = Site::start(&[]);
