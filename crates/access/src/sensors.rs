@@ -2,7 +2,8 @@
 //!
 //! A credential covers one sensor or a named set, such as those of a gateway. Its device may
 //! publish the heartbeats, readings and disconnects of these sensors, and hear their polls and one
-//! receipt subject. [`Book`] decides, without IO; [`SensorCredentials`] keeps it in a file.
+//! receipt subject. Or its device reports by itself, on topics that the credential lists. [`Book`]
+//! decides, without IO; [`SensorCredentials`] keeps it in a file.
 //!
 //! The site keeps public keys and hashes only. A device proves by NATS that it has the seed of a
 //! key, and by MQTT that it knows a password of 160 random bits. So a plain SHA-256 is enough: a
@@ -29,5 +30,5 @@ pub use book::{
 pub use learning::Learning;
 pub use name::{CredentialName, InvalidCredentialName};
 pub use refusals::{Refusal, Refusals, Told};
-pub use sensor::{Alias, InvalidAlias, InvalidSensor, Permissions, Sensor, Topics};
+pub use sensor::{Alias, InvalidAlias, InvalidSensor, Permissions, Reporting, Sensor, Topics};
 pub use store::{CredentialError, SensorCredentials, credentials_path_in};

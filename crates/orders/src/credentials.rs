@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 use access::{
     Revocation,
     sensors::{
-        Book, BookError, CredentialError, CredentialName, Key, NewCredential, Sensor,
+        Book, BookError, CredentialError, CredentialName, Key, NewCredential, Reporting, Sensor,
         SensorCredentials, Topics,
     },
 };
 use ledger::{AppendError, AppendKey, Batch, Ledger};
-use model::{Event, Timestamp, action};
+use model::{Event, Subject, Timestamp, action};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::order::{ACTOR_CHARS_MAX, Done};
@@ -47,7 +47,12 @@ impl Credentials {
         let mut tried = self.stored.look(Book::clone);
         tried.add(new.clone()).map_err(CredentialOrderError::Refused)?;
         let mut events = Vec::new();
-        for NewCredential { name, sensors, key } in &new {
+        for NewCredential { name, sensors, reporting, key } in &new {
+            for (topic, what) in reporting.iter().flat_map(topics_of) {
+                let words =
+                    format!("credential {name} added with the key {}: it {what} {topic}", key.nkey);
+                events.push(event(action::CREDENTIAL_ADDED, actor, name, words, now));
+            }
             for Sensor { alias, id, topics } in sensors {
                 let Topics { heartbeat, poll, read, disconnect } = topics;
                 let disconnect = disconnect
@@ -165,6 +170,13 @@ impl Credentials {
             changed => Ok(changed?),
         }
     }
+}
+
+/// The topics of a device that reports by itself, and what it does there.
+fn topics_of(reporting: &Reporting) -> impl Iterator<Item = (&Subject, &'static str)> {
+    let Reporting { reports, hears } = reporting;
+    let reports = reports.iter().map(|topic| (topic, "reports on"));
+    reports.chain(hears.iter().map(|topic| (topic, "hears")))
 }
 
 fn event(action: &str, actor: &str, name: &CredentialName, words: String, at: Timestamp) -> Event {

@@ -22,16 +22,16 @@ use std::{
 };
 
 use access::sensors::{
-    Alias, CredentialName, InvalidSensor, Learning, NewCredential, Sensor, Topics,
+    Alias, CredentialName, InvalidSensor, Learning, NewCredential, Reporting, Sensor, Topics,
 };
 use anyhow::{Context as _, Result, anyhow, bail};
-use model::{Protocol, SensorId, Subject};
+use model::{InvalidSubject, Protocol, SensorId, Subject};
 use orders::order::{AddressedOrder, Done, Order};
 use serde::Deserialize;
 
 use crate::{
     cli::order_arguments::{Actor, OrderArguments},
-    log, output,
+    log, map, output,
     sensor::{
         arguments::{AddArguments, FileArguments, SensorArguments, SensorOrder},
         made::{Made, Secrets},
@@ -60,6 +60,18 @@ struct Row {
     read: Option<String>,
     #[serde(default)]
     disconnect: Option<String>,
+    /// Topics of a device that reports by itself, separated by spaces.
+    #[serde(default)]
+    reports: Option<String>,
+    #[serde(default)]
+    hears: Option<String>,
+}
+
+/// What a credential covers.
+#[derive(Debug)]
+enum Covered {
+    Sensor(Sensor),
+    Reporting(Reporting),
 }
 
 pub(crate) fn run(arguments: SensorArguments) -> Result<()> {
@@ -72,7 +84,8 @@ pub(crate) fn run(arguments: SensorArguments) -> Result<()> {
         SensorOrder::Rotate { name, overlap, files, actor: Actor { actor } } => {
             let secrets = Secrets::random();
             let key = secrets.key(clock::now());
-            let made = vec![Made { name: name.clone(), sensors: Vec::new(), secrets }];
+            let made =
+                vec![Made { name: name.clone(), sensors: Vec::new(), reporting: None, secrets }];
             let order = Order::RotateCredential { name, key, overlap_seconds: overlap, actor };
             give_with_files(site, order, &made, &files)
         }
@@ -88,10 +101,27 @@ pub(crate) fn run(arguments: SensorArguments) -> Result<()> {
 }
 
 fn add(site: OrderArguments, arguments: AddArguments) -> Result<()> {
-    let AddArguments { aliases, from, set, id, topics, learn, files, actor: Actor { actor } } =
-        arguments;
+    let AddArguments {
+        aliases,
+        from,
+        set,
+        id,
+        topics,
+        learn,
+        reports,
+        hears,
+        map,
+        files,
+        actor: Actor { actor },
+    } = arguments;
     let covered = match from {
         Some(file) => read(&file)?,
+        None if !reports.is_empty() => {
+            let [alias] = aliases.as_slice() else {
+                bail!("--reports is for one device: use --from for several");
+            };
+            vec![reporting(alias, set.as_ref(), &reports, &hears)?]
+        }
         None if learn => {
             let known = |known: Sensor| {
                 let Sensor { alias, id, topics } = known;
@@ -113,18 +143,27 @@ fn add(site: OrderArguments, arguments: AddArguments) -> Result<()> {
             aliases.into_iter().map(sensor).collect::<Result<_>>()?
         }
     };
+    if let Some(file) = map {
+        check_mapped(&covered, &file)?;
+    }
     let mut made: Vec<Made> = Vec::new();
     let mut places = BTreeMap::new();
-    for (name, sensor) in covered {
-        match places.entry(name) {
-            Entry::Occupied(place) => {
-                let made: Option<&mut Made> = made.get_mut(*place.get());
-                made.context("it was just made")?.sensors.push(sensor);
-            }
+    for (name, covered) in covered {
+        let place = match places.entry(name) {
+            Entry::Occupied(place) => *place.get(),
             Entry::Vacant(place) => {
-                let (name, sensors) = (place.key().clone(), vec![sensor]);
-                place.insert(made.len());
-                made.push(Made { name, sensors, secrets: Secrets::random() });
+                let (name, secrets) = (place.key().clone(), Secrets::random());
+                made.push(Made { name, sensors: Vec::new(), reporting: None, secrets });
+                *place.insert(made.len() - 1)
+            }
+        };
+        let made = made.get_mut(place).context("it was just made")?;
+        match covered {
+            Covered::Sensor(sensor) => made.sensors.push(sensor),
+            Covered::Reporting(Reporting { reports, hears }) => {
+                let own = made.reporting.get_or_insert_default();
+                own.reports.extend(reports);
+                own.hears.extend(hears);
             }
         }
     }
@@ -132,6 +171,7 @@ fn add(site: OrderArguments, arguments: AddArguments) -> Result<()> {
     let new = |made: &Made| NewCredential {
         name: made.name.clone(),
         sensors: made.sensors.clone(),
+        reporting: made.reporting.clone(),
         key: made.secrets.key(now),
     };
     let order = Order::AddCredentials { credentials: made.iter().map(new).collect(), actor };
@@ -231,17 +271,32 @@ fn give_with_files(
 }
 
 /// The sensors of a CSV file, each with the credential that covers it.
-fn read(file: &Path) -> Result<Vec<(CredentialName, Sensor)>> {
+fn read(file: &Path) -> Result<Vec<(CredentialName, Covered)>> {
     let opened = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
     read_rows(opened).with_context(|| format!("{} has a wrong row", file.display()))
 }
 
-fn read_rows(rows: impl io::Read) -> Result<Vec<(CredentialName, Sensor)>> {
+fn read_rows(rows: impl io::Read) -> Result<Vec<(CredentialName, Covered)>> {
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(rows);
     let mut covered = Vec::new();
     for (line, row) in (2..).zip(reader.deserialize::<Row>()) {
-        let Row { alias, id, set, heartbeat, poll, read, disconnect } =
+        let Row { alias, id, set, heartbeat, poll, read, disconnect, reports, hears } =
             row.with_context(|| format!("row {line}"))?;
+        if let Some(reports) = reports {
+            let others = [&heartbeat, &poll, &read, &disconnect];
+            if id.is_some() || others.into_iter().any(Option::is_some) {
+                bail!(
+                    "row {line}: a device that reports by itself has neither an id nor heartbeats"
+                );
+            }
+            let words = |text: &str| -> Vec<String> {
+                text.split_whitespace().map(str::to_owned).collect()
+            };
+            let hears = hears.as_deref().map(words).unwrap_or_default();
+            let reporting = reporting(&alias, set.as_ref(), &words(&reports), &hears);
+            covered.push(reporting.with_context(|| format!("row {line}"))?);
+            continue;
+        }
         let topics = match (heartbeat, poll, read) {
             (None, None, None) if disconnect.is_none() => None,
             (Some(heartbeat), Some(poll), Some(read)) => {
@@ -262,7 +317,7 @@ fn sensor(
     id: Option<SensorId>,
     topics: Option<Topics>,
     set: Option<&CredentialName>,
-) -> Result<(CredentialName, Sensor)> {
+) -> Result<(CredentialName, Covered)> {
     let own: Result<CredentialName, _> = alias.as_str().parse();
     let (name, topics) = match (own, topics, set) {
         (_, Some(topics), Some(set)) => (set.clone(), topics),
@@ -270,15 +325,54 @@ fn sensor(
         (Ok(own), None, set) => (set.unwrap_or(&own).clone(), Topics::below(&own)),
         (Err(_), _, _) => return Err(InvalidSensor::NoTopics(alias).into()),
     };
-    Ok((name, Sensor { alias, id: id.unwrap_or_else(made::random_id), topics }))
+    let sensor = Sensor { alias, id: id.unwrap_or_else(made::random_id), topics };
+    Ok((name, Covered::Sensor(sensor)))
+}
+
+/// A device that reports by itself, with its credential.
+fn reporting(
+    alias: &Alias,
+    set: Option<&CredentialName>,
+    reports: &[String],
+    hears: &[String],
+) -> Result<(CredentialName, Covered)> {
+    let name = match set {
+        Some(set) => set.clone(),
+        None => alias.as_str().parse()?,
+    };
+    let subjects = |topics: &[String]| -> Result<BTreeSet<Subject>> {
+        Ok(topics.iter().map(|topic| subject(topic)).collect::<Result<_, _>>()?)
+    };
+    let reporting = Reporting { reports: subjects(reports)?, hears: subjects(hears)? };
+    Ok((name, Covered::Reporting(reporting)))
+}
+
+/// Refuses topics that no rule of a file maps: what is reported there would not be read.
+fn check_mapped(covered: &[(CredentialName, Covered)], file: &Path) -> Result<()> {
+    let patterns = map::rules(Some(file))?.patterns();
+    for (name, covered) in covered {
+        let Covered::Reporting(Reporting { reports, .. }) = covered else { continue };
+        for topic in reports {
+            if !patterns.iter().any(|pattern| pattern.matches(topic)) {
+                bail!(
+                    "no rule in {} maps the topic `{topic}` of {name}: `sealwire map test` tries rules",
+                    file.display()
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A topic as a person writes it: one with a `/` is of MQTT.
+fn subject(topic: &str) -> Result<Subject, InvalidSubject> {
+    let form = if topic.contains('/') { Protocol::Mqtt } else { Protocol::Nats };
+    Subject::of_topic(topic, form)
 }
 
 /// Topics as a person writes them.
 fn told(topics: &[String]) -> Result<Topics> {
-    let subject = |topic: &String| {
-        let form = if topic.contains('/') { Protocol::Mqtt } else { Protocol::Nats };
-        Subject::of_topic(topic, form)
-    };
+    let subject = |topic: &String| subject(topic);
     let (heartbeat, poll, read, disconnect) = match topics {
         [heartbeat, poll, read] => (heartbeat, poll, read, None),
         [heartbeat, poll, read, disconnect] => (heartbeat, poll, read, Some(disconnect)),
@@ -326,7 +420,7 @@ mod tests {
             let secrets = Secrets::random();
             let (key, overlap_seconds, actor) = (secrets.key(clock::now()), None, None);
             let order = Order::RotateCredential { name: name.clone(), key, overlap_seconds, actor };
-            let made = [Made { name, sensors: Vec::new(), secrets }];
+            let made = [Made { name, sensors: Vec::new(), reporting: None, secrets }];
             let error = thread::scope(|scope| {
                 scope.spawn(|| {
                     let (mut order, _address) = site.accept().unwrap();
@@ -353,7 +447,8 @@ mod tests {
         let covered = read_rows(rows.as_bytes()).unwrap();
         let found: Vec<(&str, &str, &str)> = covered
             .iter()
-            .map(|(name, sensor)| {
+            .map(|(name, covered)| {
+                let Covered::Sensor(sensor) = covered else { panic!("a sensor") };
                 (name.as_str(), sensor.alias.as_str(), sensor.topics.poll.as_str())
             })
             .collect();
@@ -365,8 +460,24 @@ mod tests {
                 ("Hall", "Pump 3", "picow.3.poll"),
             ]
         );
-        assert_eq!(covered.last().unwrap().1.id.to_string(), id);
-        assert_ne!(covered[0].1.id, covered[1].1.id);
+        let id_of = |place: usize| match &covered[place].1 {
+            Covered::Sensor(sensor) => sensor.id,
+            Covered::Reporting(_) => panic!("a sensor"),
+        };
+        assert_eq!(id_of(2).to_string(), id);
+        assert_ne!(id_of(0), id_of(1));
+        let rows = "alias,set,reports,hears\n\
+                    oven,,tele/oven/SENSOR tele/oven/STATE,\n\
+                    node,,spBv1.0/plant/NDATA/node,spBv1.0/plant/NCMD/node\n";
+        let reporting = read_rows(rows.as_bytes()).unwrap();
+        let [(name, Covered::Reporting(oven)), (_, Covered::Reporting(node))] =
+            reporting.as_slice()
+        else {
+            panic!("{reporting:?}")
+        };
+        assert_eq!((name.as_str(), oven.reports.len(), oven.hears.len()), ("oven", 2, 0));
+        assert!(oven.reports.iter().any(|topic| topic.as_str() == "tele.oven.SENSOR"));
+        assert_eq!((node.reports.len(), node.hears.len()), (1, 1));
         // An alias alone is enough.
         assert_eq!(read_rows("alias\na\nb\n".as_bytes()).unwrap().len(), 2);
         for wrong in [
@@ -376,6 +487,8 @@ mod tests {
             "alias,set\na,b.c\n",                   // a name with a dot
             "alias,what\na,b\n",                    // an unknown column
             "name\na\n",                            // no alias
+            "alias,reports\na,tele/+/SENSOR\n",     // a wildcard
+            "alias,id,reports\na,0b5a6e0c-1111-4222-8333-944455566677,t/a\n", // an id of heartbeats
         ] {
             assert!(read_rows(wrong.as_bytes()).is_err(), "{wrong}");
         }

@@ -16,7 +16,7 @@ use crate::{
     api_tokens::Revocation,
     sensors::{
         name::CredentialName,
-        sensor::{Permissions, Sensor, receipts},
+        sensor::{Permissions, Reporting, Sensor, receipts},
     },
 };
 
@@ -64,6 +64,9 @@ pub struct NewCredential {
     pub name: CredentialName,
     /// The sensors that it covers.
     pub sensors: Vec<Sensor>,
+    /// What its device uses that reports by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reporting: Option<Reporting>,
     /// What its device shows.
     pub key: Key,
 }
@@ -75,6 +78,9 @@ pub struct Credential {
     pub name: CredentialName,
     /// The sensors that it covers.
     pub sensors: Vec<Sensor>,
+    /// What its device uses that reports by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reporting: Option<Reporting>,
     /// What its device may show, the newest last. There are several while rotations are under way,
     /// and none after a revocation.
     pub keys: Vec<Key>,
@@ -96,6 +102,9 @@ pub struct CredentialDescription {
     pub name: CredentialName,
     /// The sensors that it covers.
     pub sensors: Vec<Sensor>,
+    /// What its device uses that reports by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reporting: Option<Reporting>,
     /// Public keys that let its device in, the newest last.
     pub nkeys: Vec<String>,
     /// When the newest key was made.
@@ -233,7 +242,7 @@ pub enum BookError {
     #[error("there is no credential {0}: `sealwire sensor list` shows all of them")]
     Unknown(CredentialName),
     /// The credential covers nothing.
-    #[error("credential {0} covers no sensor")]
+    #[error("credential {0} covers no sensor, and nothing is reported with it")]
     Empty(CredentialName),
     /// The credential covers too many sensors.
     #[error(
@@ -241,6 +250,12 @@ pub enum BookError {
         max = Book::SENSORS_OF_CREDENTIAL_MAX
     )]
     TooManySensors(CredentialName),
+    /// The credential has too many topics of its own.
+    #[error(
+        "credential {0} has more than {max} topics to report on and to hear, which is the limit: divide them",
+        max = Book::TOPICS_OF_CREDENTIAL_MAX
+    )]
+    TooManyTopics(CredentialName),
     /// Two credentials would use a subject.
     #[error("credential {name} cannot have the topic `{topic}`: {owner} already has it")]
     TopicTaken {
@@ -305,6 +320,9 @@ impl Book {
     /// Most keys of a credential: the one that its device has, and those of rotations whose files
     /// did not reach it.
     pub const KEYS_OF_CREDENTIAL_MAX: usize = 4;
+    /// Most topics of a credential whose device reports by itself: a bridge of some hundred
+    /// devices.
+    pub const TOPICS_OF_CREDENTIAL_MAX: usize = 1_000;
 
     /// Reads what [`Book::all`] returned.
     pub(super) fn restore(credentials: Vec<Credential>) -> Result<Self, BookError> {
@@ -325,6 +343,7 @@ impl Book {
         let describe = |credential: &Credential| CredentialDescription {
             name: credential.name.clone(),
             sensors: credential.sensors.clone(),
+            reporting: credential.reporting.clone(),
             nkeys: credential.keys.iter().map(|key| key.nkey.clone()).collect(),
             since: credential.keys.last().map(|key| key.since),
             revoked: credential.revoked.clone(),
@@ -344,7 +363,7 @@ impl Book {
     /// A name, a sensor, a topic or a key is taken, or a limit is reached.
     pub fn add(&mut self, new: Vec<NewCredential>) -> Result<(), BookError> {
         let mut changed = self.clone();
-        for NewCredential { name, sensors, key } in new {
+        for NewCredential { name, sensors, reporting, key } in new {
             if let Some(before) = changed.credentials.get(&name) {
                 if before.revoked.is_none() || before.is_unsealed {
                     return Err(BookError::Taken(name));
@@ -354,6 +373,7 @@ impl Book {
             let credential = Credential {
                 name,
                 sensors,
+                reporting,
                 keys: vec![key],
                 revoked_keys: Vec::new(),
                 revoked: None,
@@ -367,8 +387,12 @@ impl Book {
 
     fn insert(&mut self, credential: Credential) -> Result<(), BookError> {
         let name = &credential.name;
-        if credential.sensors.is_empty() {
+        let topics = credential.reporting.as_ref().map(Reporting::own).unwrap_or_default();
+        if credential.sensors.is_empty() && topics.is_empty() {
             return Err(BookError::Empty(name.clone()));
+        }
+        if topics.len() > Self::TOPICS_OF_CREDENTIAL_MAX {
+            return Err(BookError::TooManyTopics(name.clone()));
         }
         if credential.sensors.len() > Self::SENSORS_OF_CREDENTIAL_MAX {
             return Err(BookError::TooManySensors(name.clone()));
@@ -385,6 +409,9 @@ impl Book {
         // What was revoked covers nothing any more.
         if credential.revoked.is_none() {
             self.claim(name, &receipts(name))?;
+            for topic in topics {
+                self.claim(name, topic)?;
+            }
             for sensor in &credential.sensors {
                 if let Some(owner) = self.sensors.insert(sensor.id, name.clone()) {
                     let (name, sensor) = (name.clone(), sensor.id);
@@ -444,6 +471,9 @@ impl Book {
             return;
         }
         self.subjects.remove(&receipts(name));
+        for topic in credential.reporting.iter().flat_map(Reporting::own) {
+            self.subjects.remove(topic);
+        }
         for Sensor { id, topics, .. } in &credential.sensors {
             self.sensors.remove(id);
             for topic in topics.own() {
@@ -629,7 +659,7 @@ impl Book {
         Ok(Admission {
             name: name.clone(),
             nkey: key.nkey.clone(),
-            permissions: Permissions::of(name, &credential.sensors),
+            permissions: Permissions::of(name, &credential.sensors, credential.reporting.as_ref()),
             is_first_after_rotation: is_newest && credential.keys.iter().any(waits),
         })
     }

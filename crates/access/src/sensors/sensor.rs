@@ -108,6 +108,24 @@ impl Topics {
     }
 }
 
+/// What a device uses that reports by itself, without heartbeats and polls.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reporting {
+    /// It reports there.
+    pub reports: BTreeSet<Subject>,
+    /// It hears there what is meant for it, such as a wish for its births.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub hears: BTreeSet<Subject>,
+}
+
+impl Reporting {
+    /// All of its subjects. No other credential may have them.
+    pub(super) fn own(&self) -> BTreeSet<&Subject> {
+        self.reports.union(&self.hears).collect()
+    }
+}
+
 /// A sensor that is described in a way that cannot work.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum InvalidSensor {
@@ -131,13 +149,18 @@ pub struct Permissions {
 }
 
 impl Permissions {
-    /// Of a credential with this name that covers these sensors.
+    /// Of a credential with this name that covers these sensors and reports by itself.
     pub(super) fn of<'a>(
         name: &CredentialName,
         sensors: impl IntoIterator<Item = &'a Sensor>,
+        reporting: Option<&Reporting>,
     ) -> Self {
         let mut permissions = Self::default();
         permissions.subscribe.insert(receipts(name));
+        if let Some(Reporting { reports, hears }) = reporting {
+            permissions.publish.extend(reports.iter().cloned());
+            permissions.subscribe.extend(hears.iter().cloned());
+        }
         for Sensor { topics: Topics { heartbeat, poll, read, disconnect }, .. } in sensors {
             permissions.publish.extend([heartbeat, read].into_iter().chain(disconnect).cloned());
             permissions.subscribe.insert(poll.clone());

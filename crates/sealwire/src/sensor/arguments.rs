@@ -72,7 +72,7 @@ pub(crate) struct AddArguments {
     #[arg(value_name = "ALIAS", required_unless_present = "from")]
     pub(super) aliases: Vec<Alias>,
     /// CSV file with a sensor in each row. Its first line names the columns: `alias`, and any of
-    /// `id`, `set`, `heartbeat`, `poll`, `read` and `disconnect`.
+    /// `id`, `set`, `heartbeat`, `poll`, `read`, `disconnect`, `reports` and `hears`.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["aliases", "set", "id", "topics"])]
     pub(super) from: Option<PathBuf>,
     /// Make one credential of this name for all sensors: for a gateway, a bridge, or a chip with
@@ -90,6 +90,16 @@ pub(crate) struct AddArguments {
     /// in as they are now. This waits for up to two minutes.
     #[arg(long, conflicts_with_all = ["from", "id", "topics"])]
     pub(super) learn: bool,
+    /// Topics on which the device reports by itself, separated by commas and without wildcards, as
+    /// rules of `sealwire up --map` map them. It sends no heartbeats then.
+    #[arg(long, value_name = "TOPICS", value_delimiter = ',', num_args = 1, conflicts_with_all = ["from", "id", "topics", "learn"])]
+    pub(super) reports: Vec<String>,
+    /// Topics that such a device hears, separated by commas, such as a Sparkplug node's commands.
+    #[arg(long, value_name = "TOPICS", value_delimiter = ',', num_args = 1, requires = "reports")]
+    pub(super) hears: Vec<String>,
+    /// File of rules, as of `sealwire up`: refuse topics that none of them maps.
+    #[arg(long, value_name = "FILE")]
+    pub(super) map: Option<PathBuf>,
     #[command(flatten)]
     pub(super) files: FileArguments,
     #[command(flatten)]

@@ -61,6 +61,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let made = |name: &str, sensors: &[&str]| Made {
             name: name.parse().unwrap(),
+            reporting: None,
             sensors: sensors
                 .iter()
                 .map(|alias| Sensor {

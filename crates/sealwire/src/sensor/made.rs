@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use access::sensors::{Alias, CredentialName, Key, Sensor, Topics};
+use access::sensors::{Alias, CredentialName, Key, Reporting, Sensor, Topics};
 use anyhow::{Context as _, Result};
 use data_encoding::BASE32_DNSSEC;
 use model::{SensorId, Subject, Timestamp};
@@ -45,6 +45,8 @@ pub(super) struct Made {
     pub(super) name: CredentialName,
     /// The sensors; none for a rotation, which does not change them.
     pub(super) sensors: Vec<Sensor>,
+    /// What its device uses that reports by itself.
+    pub(super) reporting: Option<Reporting>,
     pub(super) secrets: Secrets,
 }
 
@@ -59,6 +61,9 @@ pub(crate) struct Content {
     receipt_topic: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) sensors: Vec<OfSensor>,
+    /// Where a device reports by itself. Subjects of NATS, as those of sensors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reporting: Option<Reporting>,
 }
 
 /// What a sensor's heartbeats carry. Topics are subjects of NATS; an MQTT client writes `/` for
@@ -90,7 +95,7 @@ impl From<Sensor> for OfSensor {
 
 impl Made {
     fn content(&self) -> String {
-        let Self { name, sensors, secrets } = self;
+        let Self { name, sensors, reporting, secrets } = self;
         let content = Content {
             name: name.clone(),
             nkey_seed: secrets.seed.secret(),
@@ -99,6 +104,7 @@ impl Made {
             mqtt_client_id: name.clone(),
             receipt_topic: format!("{name}.receipt"),
             sensors: sensors.iter().cloned().map(OfSensor::from).collect(),
+            reporting: reporting.clone(),
         };
         serde_json::to_string_pretty(&content).expect("it has only text keys")
     }

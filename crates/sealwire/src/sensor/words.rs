@@ -16,15 +16,19 @@ pub(crate) fn of(done: &Done) -> Option<String> {
             String::from("there are no credentials: every device on the site's machine is let in")
         }
         Done::Credentials { credentials } => {
-            let mut table = format!("{:<32}{:<10}{:<30}{}\n", "name", "keys", "since", "sensors");
+            let mut table = format!(
+                "{:<32}{:<10}{:<30}{}\n",
+                "name", "keys", "since", "sensors, or topics to report on"
+            );
             for credential in credentials {
                 let state = match (&credential.revoked, credential.nkeys.len()) {
                     (Some(_), _) => String::from("revoked"),
                     (None, keys) => keys.to_string(),
                 };
                 let since = credential.since.map_or_else(String::new, |since| since.to_string());
-                let sensors: Vec<&str> =
-                    credential.sensors.iter().map(|sensor| sensor.alias.as_str()).collect();
+                let sensors = credential.sensors.iter().map(|sensor| sensor.alias.as_str());
+                let reports = credential.reporting.iter().flat_map(|it| &it.reports);
+                let sensors: Vec<&str> = sensors.chain(reports.map(Subject::as_str)).collect();
                 let (name, sensors) = (credential.name.as_str(), sensors.join(", "));
                 table.push_str(&format!("{name:<32}{state:<10}{since:<30}{sensors}\n"));
             }

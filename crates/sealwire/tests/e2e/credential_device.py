@@ -1,4 +1,4 @@
-"""A device with a credential: nats|mqtt HOST PORT FILE [CA]. FILE is what `sealwire sensor add` wrote; with CA, the certificate of an authority, it speaks TLS alone. Says on standard output what happens to it."""
+"""A device with a credential: nats|mqtt HOST PORT FILE [CA], or reports HOST PORT FILE CA TOPIC=PAYLOAD... by MQTT for one that reports by itself. FILE is what `sealwire sensor add` wrote; with CA, the certificate of an authority, it speaks TLS alone. Says on standard output what happens to it."""
 
 import base64
 import json
@@ -12,16 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 protocol, host, port, file = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 ca = sys.argv[5] if len(sys.argv) > 5 else None
 credential = json.load(open(file))
-sensor = credential["sensors"][0]
-heartbeat = {
-    "alias": sensor["alias"],
-    "id": sensor["id"],
-    "poll_interval": 300,
-    "poll_topic": sensor["poll_topic"],
-    "read_topic": sensor["read_topic"],
-    "disconnect_topic": sensor["disconnect_topic"],
-    "location": "Hall",
-}
+sensor = credential.get("sensors", [{}])[0]
+heartbeat = {name: sensor.get(name) for name in ("alias", "id", "poll_topic", "read_topic", "disconnect_topic")}
+heartbeat.update(poll_interval=300, location="Hall")
 
 
 def say(words):
@@ -74,6 +67,41 @@ def by_nats():
     say("closed")
 
 
+def connect_by_mqtt(on_connect, on_message):
+    def on_disconnect(client, userdata, flags, reason, properties):
+        say("closed")
+        client.disconnect()
+
+    client = mqtt.Client(
+        mqtt.CallbackAPIVersion.VERSION2,
+        client_id=credential["mqtt_client_id"],
+        reconnect_on_failure=False,
+    )
+    client.username_pw_set(credential["mqtt_user"], credential["mqtt_password"])
+    client.on_connect, client.on_message, client.on_disconnect = on_connect, on_message, on_disconnect
+    if ca:
+        client.tls_set(ca)
+    client.connect(host, port, keepalive=60)
+    client.loop_forever()
+
+
+def by_itself():
+    def on_connect(client, userdata, flags, reason, properties):
+        say("connected" if reason == 0 else f"refused: {reason}")
+        if reason != 0:
+            client.disconnect()
+            return
+        client.subscribe("#", 1)
+        for message in sys.argv[6:]:
+            topic, payload = message.split("=", 1)
+            client.publish(topic, payload, 1)
+
+    def on_message(client, userdata, message):
+        say("heard " + message.topic)
+
+    connect_by_mqtt(on_connect, on_message)
+
+
 def by_mqtt():
     topic = lambda name: sensor[name].replace(".", "/")
     heartbeat.update({name: topic(name) for name in ("poll_topic", "read_topic", "disconnect_topic")})
@@ -92,21 +120,7 @@ def by_mqtt():
         count += 1
         client.publish(topic("read_topic"), json.dumps({"value": 20 + count % 5, "seq": count}), 1)
 
-    def on_disconnect(client, userdata, flags, reason, properties):
-        say("closed")
-        client.disconnect()
-
-    client = mqtt.Client(
-        mqtt.CallbackAPIVersion.VERSION2,
-        client_id=credential["mqtt_client_id"],
-        reconnect_on_failure=False,
-    )
-    client.username_pw_set(credential["mqtt_user"], credential["mqtt_password"])
-    client.on_connect, client.on_message, client.on_disconnect = on_connect, on_message, on_disconnect
-    if ca:
-        client.tls_set(ca)
-    client.connect(host, port, keepalive=60)
-    client.loop_forever()
+    connect_by_mqtt(on_connect, on_message)
 
 
-by_nats() if protocol == "nats" else by_mqtt()
+{"nats": by_nats, "mqtt": by_mqtt, "reports": by_itself}[protocol]()

@@ -34,6 +34,7 @@ pub(in crate::sensors) fn new(alias: &str, number: u8) -> NewCredential {
     NewCredential {
         name: name(alias),
         sensors: vec![sensor(alias, number, topics)],
+        reporting: None,
         key: key(number),
     }
 }
@@ -187,13 +188,11 @@ fn a_device_that_got_no_newer_key_is_let_in_however_often_it_is_rotated() {
 #[test]
 fn what_another_has_cannot_be_had() {
     let own = told("picow.heartbeat", "picow.7.poll", "picow.7.read");
-    let base = [
-        new("Pump-1", 1),
-        NewCredential { name: name("Old"), sensors: vec![sensor("Old", 7, own)], key: key(7) },
-    ];
+    let base =
+        [new("Pump-1", 1), NewCredential { sensors: vec![sensor("Old", 7, own)], ..new("Old", 7) }];
     let with = |heartbeat: &str, poll: &str, read: &str| {
         let topics = told(heartbeat, poll, read);
-        NewCredential { name: name("X"), sensors: vec![sensor("X", 8, topics)], key: key(8) }
+        NewCredential { sensors: vec![sensor("X", 8, topics)], ..new("X", 8) }
     };
     let refused = |new: NewCredential| {
         let mut book = book(base.clone());
@@ -229,6 +228,50 @@ fn what_another_has_cannot_be_had() {
     assert_eq!(refused(new("Pump-1", 8)), Some(BookError::Taken(name("Pump-1"))));
     let empty = NewCredential { sensors: Vec::new(), ..new("X", 8) };
     assert_eq!(refused(empty), Some(BookError::Empty(name("X"))));
+}
+
+#[test]
+fn a_device_that_reports_by_itself_has_its_topics_alone() {
+    let subjects = |topics: &[&str]| topics.iter().map(|it| Subject::parse(it).unwrap()).collect();
+    let reporting = |alias: &str, number, reports: &[&str], hears: &[&str]| NewCredential {
+        sensors: Vec::new(),
+        reporting: Some(Reporting { reports: subjects(reports), hears: subjects(hears) }),
+        ..new(alias, number)
+    };
+    let own = reporting("oven", 1, &["tele.oven.SENSOR", "tele.oven.STATE"], &["oven.NCMD"]);
+    let mut book = book([own, new("Pump-1", 2)]);
+    let permissions = by_password(&book, "oven", 1, 0).unwrap().permissions;
+    assert_eq!(permissions.publish, subjects(&["tele.oven.SENSOR", "tele.oven.STATE"]));
+    assert_eq!(permissions.subscribe, subjects(&["oven.NCMD", "oven.receipt"]));
+    // Nobody else may have them, and it may have nobody's.
+    for (reports, hears) in [
+        (&["tele.oven.SENSOR"][..], &[][..]),
+        (&["tele.hob.SENSOR"], &["tele.oven.STATE"]),
+        (&["Pump-1.read"], &[]),
+        (&["Pump-1.heartbeat"], &[]),
+        (&["tele.hob.SENSOR"], &["Pump-1.poll"]),
+        (&["oven.receipt"], &[]),
+    ] {
+        let refused = book.add(vec![reporting("hob", 3, reports, hears)]).unwrap_err();
+        assert!(matches!(refused, BookError::TopicTaken { .. }), "{reports:?}: {refused}");
+    }
+    let many: Vec<String> =
+        (0..=Book::TOPICS_OF_CREDENTIAL_MAX).map(|number| format!("many.{number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let refused = book.add(vec![reporting("many", 3, &many, &[])]).unwrap_err();
+    assert_eq!(refused, BookError::TooManyTopics(name("many")));
+    let refused = book.add(vec![reporting("none", 3, &[], &[])]).unwrap_err();
+    assert_eq!(refused, BookError::Empty(name("none")));
+    // A sensor cannot take its topic either, and after a revocation both can be had again.
+    let topics = told("x.heartbeat", "x.poll", "tele.oven.SENSOR");
+    let taking = NewCredential { sensors: vec![sensor("X", 8, topics)], ..new("X", 8) };
+    book.add(vec![taking.clone()]).unwrap_err();
+    let by = Revocation { actor: "root".to_owned(), at: at(1) };
+    book.revoke(&name("oven"), by).unwrap();
+    book.sealed(&name("oven"));
+    book.add(vec![taking]).unwrap();
+    let kept = Book::restore(book.all().cloned().collect()).unwrap();
+    assert_eq!(kept.describe(), book.describe());
 }
 
 #[test]
@@ -273,6 +316,7 @@ fn a_heartbeat_counts_only_from_the_device_of_its_sensor() {
             sensor("A", 1, Topics::below(&name("A"))),
             sensor("B", 2, Topics::below(&name("B"))),
         ],
+        reporting: None,
         key: key(1),
     };
     let book = book([one, new("C", 3)]);
@@ -335,7 +379,12 @@ proptest! {
         let mut book = Book::default();
         for (number, (which, sensors)) in (0_u8..).zip(added) {
             let sensors = sensors.into_iter().map(|(id, topics)| sensor("s", id, topics)).collect();
-            let new = NewCredential { name: name(names[usize::from(which)]), sensors, key: key(number) };
+            let new = NewCredential {
+                name: name(names[usize::from(which)]),
+                sensors,
+                reporting: None,
+                key: key(number),
+            };
             // Refused, or in force; both are fine.
             let _added = book.add(vec![new]);
             if let Some(which) = revoked.get(usize::from(number)) {
@@ -349,14 +398,14 @@ proptest! {
         let standing: Vec<&Credential> =
             book.all().filter(|credential| credential.revoked.is_none()).collect();
         for one in &standing {
-            let of_one = Permissions::of(&one.name, &one.sensors);
+            let of_one = Permissions::of(&one.name, &one.sensors, one.reporting.as_ref());
             for subject in of_one.publish.iter().chain(&of_one.subscribe) {
                 prop_assert!(!subject.as_str().contains(['*', '>', '$', ' ']));
             }
             // Its own messages cannot be taken for each other.
             prop_assert!(of_one.publish.is_disjoint(&of_one.subscribe));
             for other in standing.iter().filter(|other| other.name != one.name) {
-                let of_other = Permissions::of(&other.name, &other.sensors);
+                let of_other = Permissions::of(&other.name, &other.sensors, other.reporting.as_ref());
                 prop_assert!(of_one.subscribe.is_disjoint(&of_other.subscribe));
                 prop_assert!(of_one.publish.is_disjoint(&of_other.subscribe));
                 let beats = |credential: &Credential| -> BTreeSet<Subject> {
