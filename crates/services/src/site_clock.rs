@@ -10,9 +10,30 @@ use std::{
 };
 
 use clock::{Keeper, Source, Step, Synchronised};
-use model::{Event, Timestamp, event::SITE_CLOCK};
+use ledger::Ledger;
+use model::{Envelope, Event, Timestamp, event::SITE_CLOCK};
 use serde::Serialize;
 use tokio::time::Instant;
+
+/// Newest leaves in which the end of the log looks for an event of the site itself. Programs log
+/// between them.
+const NEWEST_LEAVES: usize = 1_000;
+
+/// The site's own time at the end of a log. The time of receipt alone does not say it: it never
+/// goes back, so after a jump ahead it stays there until the clock has caught up. Blocks on the
+/// disk.
+#[must_use]
+pub fn own_time_at_end(ledger: &Ledger) -> Option<Timestamp> {
+    let from = ledger.size().saturating_sub(NEWEST_LEAVES as u64);
+    // What cannot be read says nothing of the time; others tell of it.
+    let newest = ledger.envelopes(from, NEWEST_LEAVES, usize::MAX).unwrap_or_default();
+    let own_time = |bytes: &[u8]| {
+        let Event { sealwire, timestamp, .. } = Envelope::parse(bytes).ok()?.event;
+        sealwire?.site_time.or_else(|| timestamp?.parse().ok())
+    };
+    let own_time = newest.iter().rev().find_map(|stored| own_time(stored.bytes.as_deref()?));
+    own_time.or_else(|| ledger.found_received_at())
+}
 
 /// The machine's clock, as the site sees it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -50,7 +71,7 @@ pub struct Quality {
 }
 
 impl SiteClock {
-    /// Begins to watch the clock. `newest` is the time of the log's newest envelope.
+    /// Begins to watch the clock. `newest` is the [time at the end](own_time_at_end) of the log.
     #[must_use]
     pub fn start(newest: Option<Timestamp>) -> Self {
         let keeper = Keeper::start(clock::now(), Duration::ZERO, newest, clock::built());
@@ -135,6 +156,8 @@ impl SiteClock {
 mod tests {
     use std::cell::Cell;
 
+    use ledger::Batch;
+    use tlog::{KeyName, Signer};
     use tokio::time::advance;
 
     use super::*;
@@ -142,6 +165,30 @@ mod tests {
     thread_local! {
         /// The machine's clock, in microseconds.
         static WALL: Cell<i64> = const { Cell::new(0) };
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_log_ends_at_the_time_that_the_site_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let signer = Signer::from_seed(KeyName::parse("plant").unwrap(), &[7; 32]);
+        let (ledger, writer) = Ledger::open(folder.path(), signer).unwrap();
+        let at = |second: i64| Timestamp::from_unix_micros(second * 1_000_000);
+        let own = |time: i64, site_time: Option<i64>| {
+            let mut event = Event::site("TEST", "test", String::new(), at(time));
+            event.sealwire.get_or_insert_default().site_time = site_time.map(at);
+            event
+        };
+        // A program's event, whatever time it has, is not the site's.
+        let programs = Event { sealwire: None, ..own(9, None) };
+        for (events, end) in [
+            (vec![own(1_000, None)], 1_000),
+            (vec![own(2_000, Some(1_001)), programs], 1_001),
+            (vec![own(1_002, None)], 1_002),
+        ] {
+            ledger.append(Batch::of(events)).await.unwrap();
+            assert_eq!(own_time_at_end(&ledger), Some(at(end)));
+        }
+        writer.close().await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

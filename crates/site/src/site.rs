@@ -42,7 +42,7 @@ use services::{
     pushing::{Declarations, Pushing, SeriesAtStart},
     queries::{LogQueries, Logs, Queries},
     sealing::{self, Sealing, ToSeal},
-    site_clock::SiteClock,
+    site_clock::{SiteClock, own_time_at_end},
     timekeeping::Timekeeping,
     timings,
     turned_away::TurnedAway,
@@ -118,7 +118,7 @@ impl<'a> Site<'a> {
         let (events, queue) = mpsc::channel(sealing::QUEUE_EVENTS_MAX);
         let mut sealing = Part::new();
         let seal_seconds = timings::seal_seconds();
-        let clock = SiteClock::start(ledger.found_received_at());
+        let clock = SiteClock::start(own_time_at_end(&ledger));
         sealing.run(Sealing {
             ledger: ledger.clone(),
             events: queue,

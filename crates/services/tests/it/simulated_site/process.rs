@@ -17,7 +17,7 @@ use services::{
     pipeline::{Judging, SensorReader},
     progress::progress,
     sealing::{QUEUE_EVENTS_MAX, Sealing, ToSeal},
-    site_clock::SiteClock,
+    site_clock::{SiteClock, own_time_at_end},
     timings,
 };
 use tlog::{KeyName, Signer};
@@ -171,7 +171,7 @@ impl Process {
         let (messages, incoming) = mpsc::channel(MESSAGES_MAX);
         let (intake, services) = (CancellationToken::new(), CancellationToken::new());
         let seal_seconds = timings::seal_seconds();
-        let clock = SiteClock::start(ledger.found_received_at());
+        let clock = SiteClock::start(own_time_at_end(&ledger));
         let sealing = Sealing { ledger: ledger.clone(), events: queue, seal_seconds, clock };
         let sealing = run(world, sealing, &CancellationToken::new());
         let started = Event::site(action::SITE_STARTED, "site", "starts".to_owned(), clock::now());
