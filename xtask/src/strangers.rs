@@ -1,5 +1,5 @@
-//! Programs of other makers that the end-to-end tests meet: Prometheus' promtool, mosquitto and
-//! tshark from Debian's packages, and NATS' own command line, which Go builds.
+//! Programs of other makers that the end-to-end tests meet: Prometheus' promtool, mosquitto, tshark
+//! and libfaketime from Debian's packages, and NATS' own command line, which Go builds.
 //!
 //! What a system cannot have is left out here. The tests that need it report that they are skipped.
 
@@ -51,6 +51,7 @@ pub(crate) fn variables() -> Result<Vec<(&'static str, PathBuf)>> {
         ("PROMTOOL", promtool as fn() -> Result<Option<PathBuf>>),
         ("MOSQUITTO", mosquitto),
         ("NATS_CLI", nats_cli),
+        ("LIBFAKETIME", libfaketime),
     ] {
         let named = std::env::var_os(name).map(PathBuf::from).filter(|path| path.exists());
         let path = named.map_or_else(found, |path| Ok(Some(path)))?;
@@ -66,6 +67,12 @@ fn promtool() -> Result<Option<PathBuf>> {
         return Ok(Some(installed));
     }
     debian::unpack("prometheus", "usr/bin/promtool")
+}
+
+/// The library with which a test shifts the clock of a site, for programs with threads.
+fn libfaketime() -> Result<Option<PathBuf>> {
+    let folder = format!("usr/lib/{}-linux-gnu/faketime", std::env::consts::ARCH);
+    debian::unpack("libfaketime", &format!("{folder}/libfaketimeMT.so.1"))
 }
 
 /// The broker.

@@ -13,6 +13,7 @@
 mod attacks;
 mod bench;
 mod care;
+mod clock;
 mod completeness;
 mod configuration;
 mod crash;
