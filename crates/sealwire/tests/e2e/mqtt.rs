@@ -249,7 +249,7 @@ fn several_values_of_one_answer_are_one_event() {
     let (code, csv, errors) = file_of("temperature");
     assert_eq!(code, Some(0), "{errors}");
     let first = csv.lines().nth(1).unwrap();
-    assert!(first.starts_with(id) && first.ends_with(",SUCCESS,23.50,°C,,"), "{csv}");
+    assert!(first.starts_with(id) && first.ends_with(",SUCCESS,23.50,,°C,,"), "{csv}");
     let (code, _, errors) = file_of("pressure");
     assert_eq!(code, Some(1), "{errors}");
     assert!(errors.contains("no reading of this span has a value of `pressure`"), "{errors}");
