@@ -123,8 +123,8 @@ fn nobody_else_notices(
     runtime.block_on(flooding).unwrap()
 }
 
-/// Raises the limit on open files of this process, if it is lower. Tests run side by side, so none may
-/// take away what another needs.
+/// Raises the limit on open files of this process, if it is lower. Tests run side by side, so none
+/// may take away what another needs.
 pub(crate) fn allow_at_least(files: u64) {
     if getrlimit(Resource::Nofile).current.is_some_and(|current| current < files) {
         allow_files(files);
