@@ -6,7 +6,8 @@
 //! randomness; the caller passes times and random bytes in.
 //!
 //! - [`heartbeat`] and [`answer`] parse the wire protocol of sensors;
-//! - [`sensor_order`] says what is in force of the orders about a sensor;
+//! - [`sensor_order`] says what is in force of the orders about a sensor, and [`OrdersInForce`] keeps
+//!   that of all;
 //! - [`event`] and [`envelope`] define what the log holds, byte for byte;
 //! - [`completeness`] tells an auditor whether a reading of a sensor is missing;
 //! - [`derive`](mod@derive) and [`query`] define the messages between the site and its components.
@@ -36,6 +37,7 @@ pub mod measured;
 pub mod number_range;
 mod object;
 mod ordered;
+mod orders_in_force;
 mod outcome;
 pub mod polling;
 pub mod pushed;
@@ -65,6 +67,7 @@ pub use measured::Measured;
 pub use number_range::NumberRange;
 pub use object::LeftOut;
 pub use ordered::CalibrationTexts;
+pub use orders_in_force::OrdersInForce;
 pub use pushed::{PushedSeries, PushedValue};
 pub use range::Range;
 pub use reading::SealedReading;

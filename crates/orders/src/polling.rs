@@ -2,11 +2,11 @@
 //! over HTTP alike. `docs/formats/polling.md` defines it.
 
 use access::{Account, Scope, TokenDescription, Words};
+use model::refused_order::Refused;
 use model::{
     SensorId, SensorOrder, error_chain,
     polling::{AddedSensor, OrderedInterval, OrderedTimeout},
 };
-use poll::orders::Refused;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{

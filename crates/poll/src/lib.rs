@@ -10,8 +10,8 @@
 //! - `exchange` matches answers to the polls of a sensor;
 //! - `sensor_clock` watches the clock of one sensor;
 //! - `numbers` numbers the polls of one sensor and declares every number without a reading;
-//! - [`orders`] holds what people have ordered about sensors; `doubles` recognises several devices
-//!   with one id;
+//! - `under` says what orders about a sensor mean for it; `doubles` recognises several devices with
+//!   one id;
 //! - `budget` stretches the poll intervals when sensors ask for more polls than the site makes;
 //! - `in_flight` limits how many polls are in flight, and stops polls while the driver is full;
 //! - `refusals` reports refused heartbeats, in a bounded number of events;
@@ -60,7 +60,6 @@ mod exchange;
 mod guard;
 mod in_flight;
 mod numbers;
-pub mod orders;
 mod per_minute;
 pub mod poller;
 mod refusals;
@@ -77,5 +76,5 @@ pub use bus::Bus;
 pub use clock::{Instant, Now, Past};
 pub use counters::Counters;
 pub use guard::Guard;
-pub use orders::RefusedOrder;
+pub use model::RefusedOrder;
 pub use poller::{Config, Poller, RefusedHeartbeat, Source};

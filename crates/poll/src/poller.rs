@@ -19,8 +19,8 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Event, Heartbeat, InForce, InvalidHeartbeat, LeftOut, Pattern, Protocol, SensorId, SensorState,
-    Subject, action, completeness::LastNumbers, polling::OrderedInterval,
+    Event, Heartbeat, InForce, InvalidHeartbeat, LeftOut, OrdersInForce, Pattern, Protocol,
+    SensorId, SensorState, Subject, action, completeness::LastNumbers, polling::OrderedInterval,
 };
 
 use crate::{
@@ -32,7 +32,6 @@ use crate::{
     exchange::Patience,
     guard::Guard,
     in_flight::InFlight,
-    orders::Orders,
     per_minute::PerMinute,
     refusals::Refusals,
     schedule::{FirstPolls, Schedule},
@@ -100,7 +99,7 @@ pub struct Poller {
     heartbeats: Vec<Pattern>,
     bus: Bus,
     sensors: Sensors,
-    orders: Orders,
+    orders: OrdersInForce,
     /// Sensors that were polled and never answered, those first that are known the longest.
     unanswered: BTreeSet<(Instant, SensorId)>,
     /// Newest numbers of sensors that are not in `sensors`: the log names them, but their heartbeat
@@ -128,7 +127,7 @@ impl Poller {
             heartbeats: Vec::new(),
             bus: Bus::Up,
             sensors: Sensors::default(),
-            orders: Orders::default(),
+            orders: OrdersInForce::default(),
             unanswered: BTreeSet::new(),
             last_numbers: BTreeMap::new(),
             topics: Topics::default(),

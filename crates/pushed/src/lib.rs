@@ -49,7 +49,6 @@ mod device_time;
 mod discovery;
 mod mapper;
 mod mapping;
-mod orders;
 mod pointer;
 pub mod preset;
 mod pushes;
@@ -59,6 +58,7 @@ mod rules;
 mod sparkplug;
 mod template;
 mod topic;
+mod under;
 
 pub use device_time::DeviceTime;
 pub use mapper::{Mapper, PAYLOAD_BYTES_MAX};

@@ -22,15 +22,15 @@ use std::{
 };
 
 use model::{
-    Doubt, Event, InForce, NumberRange, PushedSeries, PushedValue, SensorId, Timestamp,
-    gap::MissingReason,
+    Doubt, Event, InForce, NumberRange, OrdersInForce, PushedSeries, PushedValue, SensorId,
+    Timestamp, gap::MissingReason,
 };
 
 use crate::{
     device_time::DeviceTime,
     mapping::{Heard, Mapping},
-    orders::{Orders, Under},
     reading::{Flag, Reading},
+    under::Under,
 };
 
 /// Limits.
@@ -69,7 +69,7 @@ pub struct Counters {
 pub struct Pushes {
     config: Config,
     series: BTreeMap<SensorId, Series>,
-    orders: Orders,
+    orders: OrdersInForce,
     /// When each series has something to do.
     due: BTreeSet<(Duration, SensorId)>,
     new: PerMinute,
@@ -161,7 +161,7 @@ impl Pushes {
         Self {
             config,
             series: BTreeMap::new(),
-            orders: Orders::default(),
+            orders: OrdersInForce::default(),
             due: BTreeSet::new(),
             new: PerMinute::default(),
             refused: BTreeMap::new(),

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Channel, Event, Given, Heartbeat, InForce, LeftOut, SensorId, SensorOrder, SensorState, action,
-    channel::Kind, polling::AddedSensor, sensor_order::Name,
+    Channel, Event, Given, Heartbeat, InForce, LeftOut, RefusedOrder, SensorId, SensorOrder,
+    SensorState, action, channel::Kind, polling::AddedSensor, sensor_order::Name,
 };
 
 use super::{Poller, RefusedHeartbeat};
-use crate::{bus::Bus, clock::Now, orders::RefusedOrder, sensor::Sensor};
+use crate::{bus::Bus, clock::Now, sensor::Sensor};
 
 impl Poller {
     /// Takes up the orders that an earlier run left in force. Call it before
@@ -95,15 +95,7 @@ impl Poller {
         before.accept(sensor, order, now.wall)?;
         match order {
             SensorOrder::Replace { device: Some(device) } => {
-                let place = self.orders.place_of(*device).filter(|place| *place != sensor);
-                let has_another = self.orders.of(*device).is_some_and(|it| it.device().is_some());
-                match place {
-                    Some(place) => Err(RefusedOrder::InPlace { device: *device, sensor: place }),
-                    None if has_another => {
-                        Err(RefusedOrder::InPlace { device: *device, sensor: *device })
-                    }
-                    None => Ok(()),
-                }
+                self.orders.check_device(sensor, *device)
             }
             SensorOrder::Calibrate { channel, .. } => {
                 check_channel(described, channel.as_ref().map(Name::as_str))
@@ -184,13 +176,8 @@ impl Poller {
         now: Now,
     ) -> Result<Option<(Heartbeat, Option<Event>)>, RefusedHeartbeat> {
         let device = heartbeat.id;
-        match self.orders.place_of(device) {
-            Some(place) => heartbeat.id = place,
-            None if self.orders.of(device).is_some_and(|it| it.device().is_some()) => {
-                return Err(RefusedHeartbeat::Replaced { sensor: device });
-            }
-            None => {}
-        }
+        let place = self.orders.place_of(device);
+        heartbeat.id = place.ok_or(RefusedHeartbeat::Replaced { sensor: device })?;
         let id = heartbeat.id;
         let apart = id.of_double(&heartbeat.read_topic);
         let chosen = self.orders.of(id).and_then(InForce::mac);

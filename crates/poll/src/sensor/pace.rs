@@ -3,10 +3,10 @@
 
 use core::time::Duration;
 
-use model::{Given, InForce};
+use model::{Given, InForce, RefusedOrder};
 
 use super::{Presence, Sensor, Site};
-use crate::{action::Outbox, clock::Now, exchange::Patience, orders::RefusedOrder};
+use crate::{action::Outbox, clock::Now, exchange::Patience};
 
 impl Sensor {
     /// Time between two polls, by order or as the heartbeats ask.

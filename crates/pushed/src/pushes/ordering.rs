@@ -58,6 +58,9 @@ impl Pushes {
         }
         before.accept(sensor, &given.order, at.wall)?;
         if let SensorOrder::Replace { device: Some(device) } = given.order {
+            if !device.is_of_series() {
+                return Err(RefusedOrder::OtherKind { device, sensor });
+            }
             self.orders.check_device(sensor, device)?;
         }
         let in_force = before.after(given.clone());
