@@ -6,8 +6,8 @@
 //! randomness; the caller passes times and random bytes in.
 //!
 //! - [`heartbeat`] and [`answer`] parse the wire protocol of sensors;
-//! - [`sensor_order`] says what is in force of the orders about a sensor, and [`OrdersInForce`] keeps
-//!   that of all;
+//! - [`sensor_order`] says what is in force of the orders about a sensor, and [`OrdersInForce`]
+//!   keeps that of all;
 //! - [`event`] and [`envelope`] define what the log holds, byte for byte;
 //! - [`completeness`] tells an auditor whether a reading of a sensor is missing;
 //! - [`derive`](mod@derive) and [`query`] define the messages between the site and its components.
