@@ -86,6 +86,8 @@ pub enum Scope {
     Read,
     /// Order how sensors are polled.
     Operate,
+    /// Pull images from the site's registry.
+    Pull,
 }
 
 impl FromStr for Scope {
@@ -96,6 +98,7 @@ impl FromStr for Scope {
             "write" => Ok(Self::Write),
             "read" => Ok(Self::Read),
             "operate" => Ok(Self::Operate),
+            "pull" => Ok(Self::Pull),
             _ => Err(InvalidScope),
         }
     }
@@ -107,13 +110,14 @@ impl fmt::Display for Scope {
             Self::Write => "write",
             Self::Read => "read",
             Self::Operate => "operate",
+            Self::Pull => "pull",
         })
     }
 }
 
 /// The text is not a scope.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("a scope is `write`, `read` or `operate`")]
+#[error("a scope is `write`, `read`, `operate` or `pull`")]
 pub struct InvalidScope;
 
 /// A token without its secret.

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::{
     api_tokens::{ApiTokens, Scope, TokenDescription, TokenName},
-    bearer::bearer,
+    bearer::{bearer, bearer_or_password},
     failures::{Failures, Refused},
     sessions::{SESSION_LIFETIME, Sessions},
 };
@@ -94,6 +94,20 @@ impl Gate {
         let token = self.inside().sessions.find(session, Instant::now()).cloned();
         let token = token.filter(|token| self.tokens.stands(token)).ok_or(Refusal::Unknown)?;
         Ok(Caller { token, session: Some(session.to_owned()) })
+    }
+
+    /// The token that a program sends, as a bearer token or as a password. What it allows, the
+    /// caller must look at.
+    ///
+    /// # Errors
+    /// There is none, or no such token.
+    pub fn program(
+        &self,
+        headers: &HeaderMap,
+        address: IpAddr,
+    ) -> Result<TokenDescription, Refusal> {
+        let offered = bearer_or_password(headers).ok_or(Refusal::Unknown)?;
+        self.tokens.admit(&offered).ok_or_else(|| self.turn_away(address))
     }
 
     /// The token that someone offers to sign in with.
@@ -238,8 +252,15 @@ mod tests {
         }
         assert_eq!(asks("pts_"), Err(Refusal::TooMany));
         assert!(asks(&secret).is_ok(), "a right token is let in whatever others send");
+        let programs = |offered: &str| {
+            gate.program(&with(header::AUTHORIZATION, &format!("Bearer {offered}")), ADDRESS)
+        };
+        assert_eq!(programs(&write).unwrap().scope, [Scope::Write]);
+        assert_eq!(gate.program(&HeaderMap::new(), ADDRESS), Err(Refusal::Unknown));
         assert_eq!(gate.refused(), [Refused { network: Some(ADDRESS), times: 11 }]);
-        assert_eq!((gate.turn_away(ADDRESS), gate.refused_total()), (Refusal::Wrong, 12));
+        assert_eq!(programs("pts_"), Err(Refusal::Wrong));
+        assert_eq!(gate.refused(), [Refused { network: Some(ADDRESS), times: 1 }]);
+        assert_eq!((gate.turn_away(ADDRESS), gate.refused_total()), (Refusal::Wrong, 13));
 
         let set = gate.sign_in(gate.token(&secret, ADDRESS).unwrap()).unwrap();
         let (set, rest) = set.to_str().unwrap().split_once("; ").unwrap();

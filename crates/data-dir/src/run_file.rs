@@ -25,6 +25,9 @@ pub struct Addresses {
     pub nats: String,
     /// Address for MQTT devices.
     pub mqtt: String,
+    /// URL of the registry, if it has a port besides that of the site's own host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<String>,
     /// The log's verifier key.
     pub vkey: String,
 }
@@ -83,6 +86,7 @@ mod tests {
             log: said("http://127.0.0.1:8081"),
             nats: said("127.0.0.1:4222"),
             mqtt: said("127.0.0.1:1883"),
+            registry: None,
             vkey: said("site+1+key"),
         };
         RunFile { addresses: addresses.clone() }.write(&folder).unwrap();

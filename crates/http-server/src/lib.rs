@@ -69,11 +69,17 @@ impl Places {
     /// For a port that many programs use: four times the connections that the live feed takes.
     pub const MANY: Self = Self { connections: 1_024, refusals: 1_024 };
 
-    /// Most files that a port has open: its connections, the one that waits for a place, the
-    /// listener, and handshakes with the one for which another gives way.
+    /// Most files that a port without TLS has open: its connections, the one that waits for a
+    /// place, and the listener.
+    #[must_use]
+    pub const fn plain_files_max(self) -> u64 {
+        (self.connections + self.refusals + 2) as u64
+    }
+
+    /// Most files that a port has open: also handshakes, with the one for which another gives way.
     #[must_use]
     pub const fn files_max(self) -> u64 {
-        (self.connections + self.refusals + 2 + HANDSHAKES_MAX + 1) as u64
+        self.plain_files_max() + (HANDSHAKES_MAX + 1) as u64
     }
 }
 

@@ -161,6 +161,14 @@ pub(crate) struct UpArguments {
     /// each device a credential.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     pub(crate) mqtt_listen: IpAddr,
+    /// Port of the registry for other hosts and for tools, with an API token. The site's own host
+    /// has a port of its own [default: none].
+    #[arg(long, value_name = "P")]
+    pub(crate) registry_port: Option<u16>,
+    /// Address on which that port listens. If other machines reach it, it needs a certificate
+    /// [default: 127.0.0.1].
+    #[arg(long, value_name = "IP")]
+    pub(crate) registry_listen: Option<IpAddr>,
     /// File with the certificate chain for ports that other machines reach, in PEM. Needs
     /// --tls-key [default: the certificate that `sealwire ca issue` made].
     #[arg(long, value_name = "FILE")]
@@ -260,7 +268,8 @@ pub(crate) enum TokenOrder {
         /// Name of the token. The log records it too.
         #[arg(long, value_name = "NAME")]
         name: TokenName,
-        /// What the token allows: `write` to log events; `read` to search, get roots and export.
+        /// What the token allows: `write` to log events; `read` to search, get roots and export;
+        /// `operate` to order how sensors are polled; `pull` to pull images from the registry.
         #[arg(long, value_name = "SCOPES", default_value = "write,read", value_delimiter = ',')]
         scope: Vec<Scope>,
         #[command(flatten)]

@@ -3,6 +3,7 @@
 use std::{
     env,
     io::{self, Write as _},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -35,6 +36,7 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
             log: (arguments.log_listen, arguments.log_port).into(),
             nats: (arguments.nats_listen, arguments.nats_port).into(),
             mqtt: (arguments.mqtt_listen, arguments.mqtt_port).into(),
+            registry: registry(arguments.registry_listen, arguments.registry_port)?,
         },
         certificate: both(arguments.tls_cert, arguments.tls_key)?,
         page_hosts: arguments.page_hosts,
@@ -79,6 +81,17 @@ fn both(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<(PathBuf, 
     }
 }
 
+/// Where the registry listens besides its port for the site's own host.
+fn registry(listen: Option<IpAddr>, port: Option<u16>) -> Result<Option<SocketAddr>> {
+    match (listen, port) {
+        (Some(_), None) => bail!("registry-listen needs registry-port: name the port too"),
+        (listen, port) => {
+            let listen = listen.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+            Ok(port.map(|port| (listen, port).into()))
+        }
+    }
+}
+
 fn announce(addresses: &Addresses, data_dir: &Path) {
     let page = addresses.http.replace("127.0.0.1", "localhost");
     let sealwire = env::args_os().next().map_or_else(|| "sealwire".into(), PathBuf::from);
@@ -86,11 +99,14 @@ fn announce(addresses: &Addresses, data_dir: &Path) {
     // `verify` does not know the site's own authority.
     let is_encrypted = addresses.log.starts_with("https:");
     let log = if is_encrypted { output::quoted(data_dir) } else { addresses.log.clone() };
+    let registry = addresses.registry.as_ref();
+    let registry = registry.map_or_else(String::new, |it| format!("\n    registry {it}"));
     output::lines(&format!(
         "\n  The site is running.\n\
          \n    page     {page}\
          \n    log      {}\
          \n    sensors  {} or {}\
+         {registry}\
          \n    key      {}\n\
          \n  Verify the log at any time:  {sealwire} verify {log}\n\
          \n  Press Ctrl-C to stop.\n",

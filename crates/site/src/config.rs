@@ -11,12 +11,16 @@ use page_http::PageHost;
 /// grow by one for each 64 MiB of log. The sum is below 4,096, the hard limit of many systems.
 pub const FILES_MAX: u64 = http_server::Places::MANY.files_max()
     + page_http::FILES_MAX
-    + REGISTRY_PLACES.files_max()
-    + 1_024;
+    + REGISTRY_PLACES.plain_files_max()
+    + OPEN_REGISTRY_PLACES.files_max()
+    + 1_020;
 
-/// Connections of the component registry. A host opens a few at each start.
+/// Connections of the registry on loopback. A host opens a few at each start.
 pub(crate) const REGISTRY_PLACES: http_server::Places =
-    http_server::Places { connections: 32, refusals: 16 };
+    http_server::Places { connections: 16, refusals: 4 };
+/// Connections of the registry where other machines reach it.
+pub(crate) const OPEN_REGISTRY_PLACES: http_server::Places =
+    http_server::Places { connections: 24, refusals: 4 };
 
 /// Configuration of a site.
 #[derive(Debug)]
@@ -74,4 +78,6 @@ pub struct Listen {
     pub nats: SocketAddr,
     /// MQTT devices.
     pub mqtt: SocketAddr,
+    /// The registry, in addition to the port on loopback from which the site's own host pulls.
+    pub registry: Option<SocketAddr>,
 }

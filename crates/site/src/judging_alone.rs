@@ -5,10 +5,10 @@ use std::{path::Path, time::Duration};
 
 use data_dir::DataDir;
 use engine::{Change, Engine, find, release, wash_host};
-use lattice::{Registry, reconcile};
+use lattice::reconcile;
 use ledger::{Ledger, Writer};
 use orders::SiteLog;
-use page_http::no_room;
+use registry::{Readers, Registry, no_room};
 use services::{
     bus::Connections,
     checkpointing::Checkpointing,
@@ -84,7 +84,7 @@ impl JudgingAlone {
         }
         let Connections { control, data, .. } = bus.connections;
 
-        let registry = Registry::bind(workloads::images(components))
+        let (registry, port_of_registry) = Registry::bind(workloads::images(components))
             .await
             .map_err(IoFailure::of("the component registry cannot listen"))
             .map_err(UpError::machine)?;
@@ -95,7 +95,8 @@ impl JudgingAlone {
         let stop = services.stop.clone();
         let reconciling = reconcile::run(control, vec![judging], hosts_ready, stop.clone());
         services.spawn("the reconciler", async { Ok(reconciling.await?) });
-        let (listener, router) = registry.into_service();
+        let (listener, router) =
+            (port_of_registry.into_listener(), registry.router(Readers::Anyone));
         let serving = http_server::serve(REGISTRY_PLACES, listener, router, no_room, stop);
         services.run_unfailing("the component registry", serving);
         let failed = |source| UpError::machine(EngineError { name: wash_host::NAME, source });

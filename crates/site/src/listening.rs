@@ -25,13 +25,14 @@ pub(crate) struct Listening {
     pub(crate) host: Reserved,
     pub(crate) bus: bus::Listening,
     pub(crate) log: Reserved,
+    pub(crate) registry: Option<Reserved>,
 }
 
 impl Listen {
     /// Whether other machines reach a port.
     pub(crate) fn is_open(&self) -> bool {
-        let Self { page, log, nats, mqtt } = self;
-        [page, log, nats, mqtt].into_iter().any(|address| is_open(*address))
+        let Self { page, log, nats, mqtt, registry } = self;
+        [page, log, nats, mqtt].into_iter().chain(registry).any(|address| is_open(*address))
     }
 
     /// Whether devices on other machines reach the site.
@@ -53,7 +54,8 @@ impl Listen {
             }
         }
         let people = [("the page", self.page), ("the log", self.log)];
-        for (what, address) in devices.into_iter().chain(people) {
+        let registry = self.registry.map(|address| ("the registry", address));
+        for (what, address) in devices.into_iter().chain(people).chain(registry) {
             if is_open(address) && !has_certificate {
                 return Err(Unprotected::Plain { what, address });
             }
@@ -67,6 +69,10 @@ impl Listening {
         Ok(Self {
             page: reserve("the page", "--http-port", listen.page).await?,
             log: reserve("the log", "--log-port", listen.log).await?,
+            registry: match listen.registry {
+                Some(address) => Some(reserve("the registry", "--registry-port", address).await?),
+                None => None,
+            },
             // Only this process connects to it, so any free port will do.
             host: reserve("the host", "--http-port", LOOPBACK).await?,
             bus: bus::Listening {
@@ -134,7 +140,13 @@ mod tests {
 
     #[test]
     fn without_protection_nothing_but_loopback_is_opened() {
-        let local = Listen { page: LOOPBACK, log: LOOPBACK, nats: LOOPBACK, mqtt: LOOPBACK };
+        let local = Listen {
+            page: LOOPBACK,
+            log: LOOPBACK,
+            nats: LOOPBACK,
+            mqtt: LOOPBACK,
+            registry: None,
+        };
         let at = |text: &str| -> SocketAddr { text.parse().unwrap() };
         for address in ["127.0.0.1:0", "127.8.8.8:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
             let listen = Listen { page: at(address), ..local };
@@ -142,7 +154,11 @@ mod tests {
         }
         for address in ["0.0.0.0:0", "10.0.0.1:1", "[::]:1", "[fd00::1]:1", "[::ffff:10.0.0.1]:1"] {
             let address = at(address);
-            let people = [Listen { page: address, ..local }, Listen { log: address, ..local }];
+            let people = [
+                Listen { page: address, ..local },
+                Listen { log: address, ..local },
+                Listen { registry: Some(address), ..local },
+            ];
             let devices = [Listen { nats: address, ..local }, Listen { mqtt: address, ..local }];
             for listen in people.into_iter().chain(devices) {
                 let refusal = listen.check(false, false).unwrap_err().to_string();

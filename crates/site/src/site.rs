@@ -14,8 +14,9 @@ use access::{AccessToken, Gate, sensors::Admits};
 use data_dir::{Addresses, DataDir, RunFile};
 use engine::{Authority, Change, Engine, Log, wash_host};
 use futures::future::BoxFuture;
+use http_server::Listener;
 use index::Reader;
-use lattice::{Registry, reconcile};
+use lattice::reconcile;
 use ledger::Ledger;
 use log_http::LiveFeed;
 use model::{Event, Pattern, action};
@@ -26,6 +27,7 @@ use orders::{
 use page_http::{PageHost, WorkloadName};
 use poll::{Counters, Guard, RefusedOrder};
 use prometheus::Histogram;
+use registry::{Readers, Registry};
 use services::{
     bus::{Connections, Devices},
     checkpointing::Checkpointing,
@@ -57,7 +59,7 @@ use tracing::warn;
 use crate::{
     bus,
     certificate::{Certificate, DevicesCertificate},
-    config::{Config, REGISTRY_PLACES},
+    config::{Config, OPEN_REGISTRY_PLACES, REGISTRY_PLACES},
     error::{ComponentMissing, EngineError, IoFailure, ServiceEnded, UpError},
     listening::{HTTP, Listening, MQTT, NATS, Programs, listener, url},
     operators::OperatorFiles,
@@ -125,13 +127,15 @@ impl<'a> Site<'a> {
             seal_seconds: seal_seconds.clone(),
             clock: clock.clone(),
         });
-        let Listening { page, host: _, bus: bus::Listening { nats, mqtt, .. }, log } = listening;
+        let Listening { page, host: _, bus: bus::Listening { nats, mqtt, .. }, log, registry } =
+            listening;
         let served = certificate.as_ref().map(|certificate| &certificate.served);
         let addresses = Addresses {
             http: url(HTTP, page.address(), served),
             log: url(HTTP, log.address(), served),
             nats: url(NATS, nats.address(), served),
             mqtt: url(MQTT, mqtt.address(), served),
+            registry: registry.as_ref().map(|port| url(HTTP, port.address(), served)),
             vkey: ledger.vkey().to_string(),
         };
         let gate = Gate::new(operator.tokens().clone());
@@ -170,7 +174,7 @@ impl<'a> Site<'a> {
         self.seal_own(action::SITE_STARTED, "starts");
 
         progress("starting nats-server");
-        let Listening { page, host, log, bus } = listening;
+        let Listening { page, host, log, bus, registry: registry_port } = listening;
         let with_pushing = config.rules.is_some();
         let served = self.certificate.as_ref().map(|it| it.served.clone());
         let served = served.filter(|_| config.listen.opens_devices());
@@ -202,7 +206,7 @@ impl<'a> Site<'a> {
         let failed = IoFailure::of("cannot write the operator's certificate");
         self.operator_files = Some(files.map_err(failed).map_err(UpError::folder)?);
         progress("starting wash host");
-        let registry = Registry::bind(workloads::images(&config.components))
+        let (registry, own_port) = Registry::bind(workloads::images(&config.components))
             .await
             .map_err(IoFailure::of("cannot listen for the component registry"))
             .map_err(UpError::machine)?;
@@ -214,11 +218,12 @@ impl<'a> Site<'a> {
         }
         let answering = page_http::Host::new(host.address(), workload.clone());
         let page_port = self.page_port(page, answering.clone(), config.page_hosts);
+        self.serve_registry(&registry, own_port, registry_port);
         let (hosts_ready, host_log) = self.start_host(
             programs.wash,
             (host, &workload),
             (bus.hosts, &bus.authority),
-            registry,
+            &registry,
             control,
             changes,
         )?;
@@ -292,6 +297,25 @@ impl<'a> Site<'a> {
         }
     }
 
+    /// Serves the registry to this machine's host, and on a port of its own if it has one.
+    fn serve_registry(&mut self, registry: &Registry, own: registry::Port, port: Option<Reserved>) {
+        let stop = &self.services.stop;
+        let serve = |places, listener: Listener, readers| {
+            let router = registry.router(readers);
+            http_server::serve(places, listener, router, registry::no_room, stop.clone())
+        };
+        let for_host = serve(REGISTRY_PLACES, own.into_listener().into(), Readers::Anyone);
+        let for_others = port.map(|port| {
+            let readers = Readers::WithToken(self.gate.clone());
+            let served = self.certificate.as_ref().map(|it| &it.served);
+            serve(OPEN_REGISTRY_PLACES, listener(port, served), readers)
+        });
+        self.services.run_unfailing("the registry", for_host);
+        if let Some(for_others) = for_others {
+            self.services.run_unfailing("the registry's port", for_others);
+        }
+    }
+
     /// Starts `wash host` and the reconciler that gives it workloads. Returns a watch of how many
     /// hosts run all of them.
     fn start_host(
@@ -299,20 +323,16 @@ impl<'a> Site<'a> {
         program: PathBuf,
         (port, page): (Reserved, &WorkloadName),
         (nats, authority): (SocketAddr, &Authority),
-        registry: Registry,
+        registry: &Registry,
         client: async_nats::Client,
         changes: mpsc::Sender<Change>,
     ) -> Result<(watch::Receiver<usize>, Log), UpError> {
-        let workloads = workloads::workloads(&registry, page)
+        let workloads = workloads::workloads(registry, page)
             .map_err(|name| UpError::machine(ComponentMissing(name)))?;
         let (hosts_ready, watch_hosts_ready) = watch::channel(0);
         let stop = &self.services.stop;
         let reconciling = reconcile::run(client, workloads, hosts_ready, stop.clone());
-        let (listener, router) = registry.into_service();
-        let serving =
-            http_server::serve(REGISTRY_PLACES, listener, router, page_http::no_room, stop.clone());
         self.services.spawn("the reconciler", async { Ok(reconciling.await?) });
-        self.services.run_unfailing("the component registry", serving);
 
         let failed = |source| UpError::machine(EngineError { name: wash_host::NAME, source });
         let config = wash_host::Config {

@@ -1,8 +1,9 @@
 //! The workloads for the hosts: our components, and the configuration of each.
 
-use lattice::{Component, HostInterface, Image, Registry, Workload};
+use lattice::{Component, HostInterface, Workload};
 use model::derive;
 use page_http::WorkloadName;
+use registry::{Image, Registry};
 
 /// Name of the component that judges readings.
 const SENSOR_READER: &str = "sensor-reader";
@@ -18,7 +19,8 @@ const CONFIG: (&str, &str, &str) = ("wasi", "config", "0.2.0-rc.1");
 
 /// Makes images of components, given as name and bytes.
 pub(crate) fn images(components: &[(String, Vec<u8>)]) -> Vec<Image> {
-    components.iter().map(|(name, bytes)| Image::new(name, bytes)).collect()
+    let version = env!("CARGO_PKG_VERSION");
+    components.iter().map(|(name, bytes)| Image::new(name, version, bytes)).collect()
 }
 
 /// The workloads. `page` is the host name by which the host routes to the page.
@@ -53,7 +55,7 @@ pub(crate) fn judging(registry: &Registry) -> Result<Workload, &'static str> {
     let reader = Component::new(
         SENSOR_READER,
         reader_image,
-        &[("subscriptions", derive::SUBJECT), (derive::DIGEST_KEY, reader.digest())],
+        &[("subscriptions", derive::SUBJECT), (derive::DIGEST_KEY, &reader.digest())],
     );
     Ok(Workload::new(
         SENSOR_READER,
@@ -70,7 +72,7 @@ pub(crate) fn judging(registry: &Registry) -> Result<Workload, &'static str> {
 /// # Errors
 /// As [`workloads`].
 pub(crate) fn reader_digest(registry: &Registry) -> Result<String, &'static str> {
-    Ok(image(registry, SENSOR_READER)?.0.digest().to_owned())
+    Ok(image(registry, SENSOR_READER)?.0.digest())
 }
 
 fn image<'a>(

@@ -8,7 +8,7 @@ const ROWS: &[&[&str]] = &[
     &["durable", "http-client", "http-server", "model", "tlog", "wire", "work"],
     &["clock", "engine", "key-history", "nats"],
     &["access", "index", "lattice", "ledger", "pangea", "poll", "pushed", "simulator", "tls"],
-    &["data-dir", "readings", "witness"],
+    &["data-dir", "readings", "registry", "witness"],
     &["orders", "services"],
     &["log-http", "page-http", "pangea-http"],
     &["site"],

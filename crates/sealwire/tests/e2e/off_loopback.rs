@@ -3,6 +3,7 @@
 
 mod devices;
 mod orders;
+mod registry;
 mod reporting;
 mod strangers;
 

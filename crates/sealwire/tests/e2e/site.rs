@@ -46,6 +46,8 @@ pub(crate) struct Addresses {
     pub(crate) log: String,
     pub(crate) nats: String,
     pub(crate) mqtt: String,
+    #[serde(default)]
+    pub(crate) registry: Option<String>,
     pub(crate) vkey: String,
 }
 
@@ -74,6 +76,7 @@ impl Site {
                 log: String::new(),
                 nats: String::new(),
                 mqtt: String::new(),
+                registry: None,
                 vkey: String::new(),
             },
             folder,

@@ -17,8 +17,8 @@ use engine::{
     wash_host,
 };
 use futures::StreamExt as _;
-use lattice::{Image, Registry};
 use model::derive;
+use registry::{Image, Readers, Registry};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -92,10 +92,10 @@ fn a_host_mounts_no_folder_but_its_own() {
 
         let reader =
             concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/components/sensor-reader.wasm");
-        let registry =
-            Registry::bind([Image::new("reader", &fs::read(reader).unwrap())]).await.unwrap();
+        let own = Image::new("reader", "0.1.0", &fs::read(reader).unwrap());
+        let (registry, port) = Registry::bind([own]).await.unwrap();
         let (_, image) = registry.image("reader").unwrap();
-        let (listener, router) = registry.into_service();
+        let (listener, router) = (port.into_listener(), registry.router(Readers::Anyone));
         let mut serving = tokio::task::JoinSet::new();
         serving.spawn(async { axum::serve(listener, router).await });
 
