@@ -28,6 +28,9 @@ pub struct Addresses {
     /// URL of the registry, if it has a port besides that of the site's own host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry: Option<String>,
+    /// Address for leaf nodes, if they may connect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaf: Option<String>,
     /// The log's verifier key.
     pub vkey: String,
 }
@@ -87,6 +90,7 @@ mod tests {
             nats: said("127.0.0.1:4222"),
             mqtt: said("127.0.0.1:1883"),
             registry: None,
+            leaf: None,
             vkey: said("site+1+key"),
         };
         RunFile { addresses: addresses.clone() }.write(&folder).unwrap();

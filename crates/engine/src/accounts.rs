@@ -12,6 +12,7 @@
 //! | server | account | user | publishes to | subscribes to |
 //! |---|---|---|---|---|
 //! | devices | devices | device with a credential | heartbeats, readings and disconnects of its sensors | their polls, its receipts |
+//! | devices | devices | leaf node with a credential | the same, except reserved subjects | the same |
 //! | devices | devices | device of an open site | anything except reserved subjects | the same |
 //! | devices | devices | site | anything except reserved subjects | the same |
 //! | devices | system | door | answers to the server; orders to close connections | the server's questions; ends of connections |
@@ -239,12 +240,24 @@ impl OnDevices<'_> {
 pub(crate) const SYSTEM_ACCOUNT: &str = SYSTEM;
 
 /// How a device speaks.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Speaks {
     /// By NATS.
     Nats,
     /// By MQTT.
     Mqtt,
+    /// By NATS, as a server that others connect to.
+    Leaf,
+}
+
+impl fmt::Display for Speaks {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Nats => "NATS",
+            Self::Mqtt => "MQTT",
+            Self::Leaf => "NATS as a leaf node",
+        })
+    }
 }
 
 /// What a device of an open site may do: everything except what is reserved.
@@ -252,7 +265,7 @@ pub enum Speaks {
 pub fn open_permissions(speaks: Speaks) -> Value {
     let reserved: Vec<&str> = RESERVED.into_iter().chain([MQTT_OWN]).collect();
     let unheard = match speaks {
-        Speaks::Nats => reserved.as_slice(),
+        Speaks::Nats | Speaks::Leaf => reserved.as_slice(),
         Speaks::Mqtt => &RESERVED,
     };
     json!({ "publish": { "deny": reserved }, "subscribe": { "deny": unheard } })
@@ -261,12 +274,21 @@ pub fn open_permissions(speaks: Speaks) -> Value {
 /// What a device may do that may publish and hear these subjects and no other.
 #[must_use]
 pub fn own_permissions(publish: &[&str], subscribe: &[&str], speaks: Speaks) -> Value {
-    let delivery: &[&str] = match speaks {
-        Speaks::Nats => &[],
-        Speaks::Mqtt => &MQTT_DELIVERY,
-    };
-    let hears = [subscribe, delivery].concat();
-    json!({ "publish": { "allow": publish }, "subscribe": { "allow": hears } })
+    match speaks {
+        Speaks::Nats => {
+            json!({ "publish": { "allow": publish }, "subscribe": { "allow": subscribe } })
+        }
+        Speaks::Mqtt => {
+            let hears = [subscribe, &MQTT_DELIVERY].concat();
+            json!({ "publish": { "allow": publish }, "subscribe": { "allow": hears } })
+        }
+        // The server lets a leaf node use its own subjects whatever is allowed, unless they are
+        // denied.
+        Speaks::Leaf => json!({
+            "publish": { "allow": publish, "deny": [MQTT_OWN] },
+            "subscribe": { "allow": subscribe, "deny": [MQTT_OWN] },
+        }),
+    }
 }
 
 /// The accounts of the hosts' server, for its configuration.

@@ -73,6 +73,8 @@ pub struct ForDevices<'a> {
     pub nats: Port<'a>,
     /// Port for MQTT devices.
     pub mqtt: Port<'a>,
+    /// Port for leaf nodes, if it is open.
+    pub leaf: Option<Port<'a>>,
     /// The server's own folder, for configuration, log and JetStream's files.
     pub folder: &'a Path,
     /// Who the site is on this server.
@@ -106,8 +108,9 @@ impl ForDevices<'_> {
     /// The folder cannot be written.
     pub fn prepare(&self, program: PathBuf) -> io::Result<Start> {
         let (accounts, callout) = self.site.accounts();
-        let Self { nats, mqtt, folder, .. } = self;
-        if let Some(pem) = nats.identity_pem.or(mqtt.identity_pem) {
+        let Self { nats, mqtt, leaf, folder, .. } = self;
+        let ports = [Some(nats), Some(mqtt), leaf.as_ref()];
+        if let Some(pem) = ports.into_iter().flatten().find_map(|port| port.identity_pem) {
             durable::create_folder(folder)?;
             replace_certificate(folder, pem)?;
         }
@@ -125,6 +128,16 @@ impl ForDevices<'_> {
             mqtt.tls(),
         )
         .expect("a text takes everything");
+        if let Some(leaf) = leaf {
+            // Nothing goes from one leaf node to another: each speaks to the site alone.
+            write!(
+                configuration,
+                "leafnodes {{\n  listen: \"{}\"\n  isolate_leafnode_interest: true\n  {}}}\n",
+                leaf.address,
+                leaf.tls(),
+            )
+            .expect("a text takes everything");
+        }
         start(DEVICES, program, folder, &configuration)
     }
 }

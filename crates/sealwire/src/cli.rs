@@ -169,6 +169,14 @@ pub(crate) struct UpArguments {
     /// [default: 127.0.0.1].
     #[arg(long, value_name = "IP")]
     pub(crate) registry_listen: Option<IpAddr>,
+    /// Port for leaf nodes: NATS servers that speak for the devices of one credential, such as a
+    /// gateway's [default: closed].
+    #[arg(long, value_name = "P")]
+    pub(crate) leaf_port: Option<u16>,
+    /// Address on which leaf nodes reach that port. If other machines reach it, it needs a
+    /// certificate, and each leaf node a credential [default: 127.0.0.1].
+    #[arg(long, value_name = "IP")]
+    pub(crate) leaf_listen: Option<IpAddr>,
     /// File with the certificate chain for ports that other machines reach, in PEM. Needs
     /// --tls-key [default: the certificate that `sealwire ca issue` made].
     #[arg(long, value_name = "FILE")]

@@ -36,7 +36,12 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
             log: (arguments.log_listen, arguments.log_port).into(),
             nats: (arguments.nats_listen, arguments.nats_port).into(),
             mqtt: (arguments.mqtt_listen, arguments.mqtt_port).into(),
-            registry: registry(arguments.registry_listen, arguments.registry_port)?,
+            registry: closed_unless_named(
+                "registry",
+                arguments.registry_listen,
+                arguments.registry_port,
+            )?,
+            leaf: closed_unless_named("leaf", arguments.leaf_listen, arguments.leaf_port)?,
         },
         certificate: both(arguments.tls_cert, arguments.tls_key)?,
         page_hosts: arguments.page_hosts,
@@ -81,10 +86,14 @@ fn both(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<(PathBuf, 
     }
 }
 
-/// Where the registry listens besides its port for the site's own host.
-fn registry(listen: Option<IpAddr>, port: Option<u16>) -> Result<Option<SocketAddr>> {
+/// Where a port listens that is closed unless it is named.
+fn closed_unless_named(
+    name: &str,
+    listen: Option<IpAddr>,
+    port: Option<u16>,
+) -> Result<Option<SocketAddr>> {
     match (listen, port) {
-        (Some(_), None) => bail!("registry-listen needs registry-port: name the port too"),
+        (Some(_), None) => bail!("{name}-listen needs {name}-port: name the port too"),
         (listen, port) => {
             let listen = listen.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
             Ok(port.map(|port| (listen, port).into()))
@@ -99,13 +108,16 @@ fn announce(addresses: &Addresses, data_dir: &Path) {
     // `verify` does not know the site's own authority.
     let is_encrypted = addresses.log.starts_with("https:");
     let log = if is_encrypted { output::quoted(data_dir) } else { addresses.log.clone() };
-    let registry = addresses.registry.as_ref();
-    let registry = registry.map_or_else(String::new, |it| format!("\n    registry {it}"));
+    let other = |name: &str, address: &Option<String>| {
+        address.as_ref().map(|it| format!("\n    {name:<8} {it}")).unwrap_or_default()
+    };
+    let leaf = other("leaves", &addresses.leaf);
+    let registry = other("registry", &addresses.registry);
     output::lines(&format!(
         "\n  The site is running.\n\
          \n    page     {page}\
          \n    log      {}\
-         \n    sensors  {} or {}\
+         \n    sensors  {} or {}{leaf}\
          {registry}\
          \n    key      {}\n\
          \n  Verify the log at any time:  {sealwire} verify {log}\n\

@@ -154,7 +154,7 @@ struct Keeper {
     /// Id of the server. Each start has another.
     server: String,
     /// Credentials of which the log records that they were used, with how: once a start.
-    used: HashSet<(String, bool)>,
+    used: HashSet<(String, Speaks)>,
     /// Credentials whose new key was used, so that the one before it ends.
     replaced: BTreeSet<CredentialName>,
     /// When to look who has too many subscriptions.
@@ -255,8 +255,7 @@ impl Keeper {
 
     /// Seals that a credential was used, once for each protocol since the site started.
     fn tell_use(&mut self, name: &CredentialName, question: &Question) {
-        let is_mqtt = question.speaks == Speaks::Mqtt;
-        if !self.used.insert((name.to_string(), is_mqtt)) {
+        if !self.used.insert((name.to_string(), question.speaks)) {
             return;
         }
         let message = format!("credential {name}: a device connected {}", question.by());
@@ -299,8 +298,11 @@ impl Keeper {
 
     async fn look_if_due(&mut self, sum: &[u8]) {
         if census::sum(sum).is_some_and(|sum| self.census.is_due(sum, Instant::now())) {
-            let subject = format!("$SYS.REQ.ACCOUNT.{}.CONNZ", accounts::DEVICES);
-            self.ask(subject, LOOKS, census::question()).await;
+            // The server tells of clients and of leaf nodes apart.
+            for kind in ["CONNZ", "LEAFZ"] {
+                let subject = format!("$SYS.REQ.ACCOUNT.{}.{kind}", accounts::DEVICES);
+                self.ask(subject, LOOKS, census::question()).await;
+            }
         }
     }
 

@@ -40,6 +40,7 @@ const TRAFFIC: Traffic<'_> = Traffic {
 pub(crate) struct Listening {
     pub(crate) nats: Reserved,
     pub(crate) mqtt: Reserved,
+    pub(crate) leaf: Option<Reserved>,
     pub(crate) hosts: Reserved,
 }
 
@@ -65,7 +66,7 @@ pub(crate) async fn start(
     served: Option<&Served>,
     with_pushing: bool,
 ) -> Result<Bus, UpError> {
-    let Listening { nats, mqtt, hosts } = listening;
+    let Listening { nats, mqtt, leaf, hosts } = listening;
     let (nats_address, hosts_address) = (nats.address(), hosts.address());
     let server = Server {
         address: from_here(nats_address),
@@ -87,6 +88,7 @@ pub(crate) async fn start(
         name: data_dir.name(),
         nats: port(nats_address),
         mqtt: port(mqtt.address()),
+        leaf: leaf.as_ref().map(|leaf| port(leaf.address())),
         folder: &data_dir.engine(FOLDER),
         site: OnDevices {
             site: &own.public(),
@@ -106,7 +108,7 @@ pub(crate) async fn start(
     let devices_start =
         for_devices.prepare(program.clone()).map_err(failed(nats_server::DEVICES))?;
     let hosts_start = for_hosts.prepare(program).map_err(failed(nats_server::HOSTS))?;
-    drop((nats, mqtt, hosts));
+    drop((nats, mqtt, leaf, hosts));
     let mut devices_server = Engine::start(devices_start).map_err(failed(nats_server::DEVICES))?;
     let mut hosts_server = Engine::start(hosts_start).map_err(failed(nats_server::HOSTS))?;
 

@@ -80,4 +80,6 @@ pub struct Listen {
     pub mqtt: SocketAddr,
     /// The registry, in addition to the port on loopback from which the site's own host pulls.
     pub registry: Option<SocketAddr>,
+    /// Leaf nodes; `None` keeps them out.
+    pub leaf: Option<SocketAddr>,
 }

@@ -69,6 +69,7 @@ impl JudgingAlone {
         let listening = bus::Listening {
             nats: reserve("NATS", "--nats-port", LOOPBACK).await?,
             mqtt: reserve("MQTT", "--mqtt-port", LOOPBACK).await?,
+            leaf: None,
             hosts: reserve("hosts", "--nats-port", LOOPBACK).await?,
         };
         let port = reserve("the host", "--http-port", LOOPBACK).await?;

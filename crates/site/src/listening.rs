@@ -11,6 +11,9 @@ use crate::{
     ports::{LOOPBACK, PortError, Reserved, is_open, reserve},
 };
 
+/// What listens for leaf nodes, as people see it.
+const LEAF_NODES: &str = "leaf nodes";
+
 /// Paths of the engines' programs.
 pub(crate) struct Programs {
     pub(crate) nats_server: PathBuf,
@@ -31,13 +34,20 @@ pub(crate) struct Listening {
 impl Listen {
     /// Whether other machines reach a port.
     pub(crate) fn is_open(&self) -> bool {
-        let Self { page, log, nats, mqtt, registry } = self;
-        [page, log, nats, mqtt].into_iter().chain(registry).any(|address| is_open(*address))
+        let people = [Some(self.page), Some(self.log), self.registry];
+        people.into_iter().flatten().any(is_open) || self.opens_devices()
     }
 
     /// Whether devices on other machines reach the site.
     pub(crate) fn opens_devices(&self) -> bool {
-        [self.nats, self.mqtt].into_iter().any(is_open)
+        self.of_devices().any(|(_, address)| is_open(address))
+    }
+
+    /// The ports of devices, each with its name.
+    fn of_devices(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let Self { nats, mqtt, leaf, .. } = *self;
+        let leaf = leaf.map(|address| (LEAF_NODES, address));
+        [("NATS", nats), ("MQTT", mqtt)].into_iter().chain(leaf)
     }
 
     /// Refuses to open a port to other machines without what protects it there. `lets_anyone_in`
@@ -47,15 +57,14 @@ impl Listen {
         has_certificate: bool,
         lets_anyone_in: bool,
     ) -> Result<(), Unprotected> {
-        let devices = [("NATS", self.nats), ("MQTT", self.mqtt)];
-        for (what, address) in devices {
+        for (what, address) in self.of_devices() {
             if is_open(address) && lets_anyone_in {
                 return Err(Unprotected::Open { what, address });
             }
         }
         let people = [("the page", self.page), ("the log", self.log)];
         let registry = self.registry.map(|address| ("the registry", address));
-        for (what, address) in devices.into_iter().chain(people).chain(registry) {
+        for (what, address) in self.of_devices().chain(people).chain(registry) {
             if is_open(address) && !has_certificate {
                 return Err(Unprotected::Plain { what, address });
             }
@@ -66,6 +75,10 @@ impl Listen {
 
 impl Listening {
     pub(crate) async fn reserve(listen: Listen) -> Result<Self, PortError> {
+        let leaf = match listen.leaf {
+            Some(address) => Some(reserve(LEAF_NODES, "--leaf-port", address).await?),
+            None => None,
+        };
         Ok(Self {
             page: reserve("the page", "--http-port", listen.page).await?,
             log: reserve("the log", "--log-port", listen.log).await?,
@@ -78,6 +91,7 @@ impl Listening {
             bus: bus::Listening {
                 nats: reserve("NATS", "--nats-port", listen.nats).await?,
                 mqtt: reserve("MQTT", "--mqtt-port", listen.mqtt).await?,
+                leaf,
                 hosts: reserve("hosts", "--nats-port", LOOPBACK).await?,
             },
         })
@@ -99,6 +113,8 @@ pub(crate) struct Schemes(&'static str, &'static str);
 pub(crate) const HTTP: Schemes = Schemes("http", "https");
 pub(crate) const NATS: Schemes = Schemes("nats", "tls");
 pub(crate) const MQTT: Schemes = Schemes("mqtt", "mqtts");
+/// A leaf node is told by another option whether it speaks TLS, and finds it out itself.
+pub(crate) const LEAF: Schemes = Schemes("nats-leaf", "tls");
 
 /// URL of a port, under the name by which clients can check its certificate.
 pub(crate) fn url(schemes: Schemes, address: SocketAddr, served: Option<&Served>) -> String {
@@ -146,6 +162,7 @@ mod tests {
             nats: LOOPBACK,
             mqtt: LOOPBACK,
             registry: None,
+            leaf: Some(LOOPBACK),
         };
         let at = |text: &str| -> SocketAddr { text.parse().unwrap() };
         for address in ["127.0.0.1:0", "127.8.8.8:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
@@ -159,7 +176,11 @@ mod tests {
                 Listen { log: address, ..local },
                 Listen { registry: Some(address), ..local },
             ];
-            let devices = [Listen { nats: address, ..local }, Listen { mqtt: address, ..local }];
+            let devices = [
+                Listen { nats: address, ..local },
+                Listen { mqtt: address, ..local },
+                Listen { leaf: Some(address), ..local },
+            ];
             for listen in people.into_iter().chain(devices) {
                 let refusal = listen.check(false, false).unwrap_err().to_string();
                 assert!(refusal.contains("sealwire ca init") && refusal.contains("--tls-cert"));

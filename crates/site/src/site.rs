@@ -61,7 +61,7 @@ use crate::{
     certificate::{Certificate, DevicesCertificate},
     config::{Config, OPEN_REGISTRY_PLACES, REGISTRY_PLACES},
     error::{ComponentMissing, EngineError, IoFailure, ServiceEnded, UpError},
-    listening::{HTTP, Listening, MQTT, NATS, Programs, listener, url},
+    listening::{HTTP, LEAF, Listening, MQTT, NATS, Programs, listener, url},
     operators::OperatorFiles,
     part::Part,
     ports::{Reserved, is_open},
@@ -127,8 +127,8 @@ impl<'a> Site<'a> {
             seal_seconds: seal_seconds.clone(),
             clock: clock.clone(),
         });
-        let Listening { page, host: _, bus: bus::Listening { nats, mqtt, .. }, log, registry } =
-            listening;
+        let Listening { page, host: _, bus, log, registry } = listening;
+        let bus::Listening { nats, mqtt, leaf, .. } = bus;
         let served = certificate.as_ref().map(|certificate| &certificate.served);
         let addresses = Addresses {
             http: url(HTTP, page.address(), served),
@@ -136,6 +136,7 @@ impl<'a> Site<'a> {
             nats: url(NATS, nats.address(), served),
             mqtt: url(MQTT, mqtt.address(), served),
             registry: registry.as_ref().map(|port| url(HTTP, port.address(), served)),
+            leaf: leaf.as_ref().map(|leaf| url(LEAF, leaf.address(), served)),
             vkey: ledger.vkey().to_string(),
         };
         let gate = Gate::new(operator.tokens().clone());

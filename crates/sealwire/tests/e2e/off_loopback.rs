@@ -2,6 +2,7 @@
 //! the system's own `curl`, `openssl` and Python as its clients.
 
 mod devices;
+mod leaf_nodes;
 mod orders;
 mod registry;
 mod reporting;

@@ -48,6 +48,8 @@ pub(crate) struct Addresses {
     pub(crate) mqtt: String,
     #[serde(default)]
     pub(crate) registry: Option<String>,
+    #[serde(default)]
+    pub(crate) leaf: Option<String>,
     pub(crate) vkey: String,
 }
 
@@ -77,6 +79,7 @@ impl Site {
                 nats: String::new(),
                 mqtt: String::new(),
                 registry: None,
+                leaf: None,
                 vkey: String::new(),
             },
             folder,

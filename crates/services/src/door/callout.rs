@@ -83,6 +83,8 @@ struct Client {
     id: u64,
     #[serde(default)]
     host: String,
+    #[serde(default)]
+    kind: String,
     #[serde(default, rename = "type")]
     speaks: String,
     #[serde(default)]
@@ -104,11 +106,15 @@ impl Question {
         let claims = BASE64_URL_SAFE_NO_PAD.decode(parts.nth(1)?).ok()?;
         let Claims { nats: Asked { server_id, user_nkey, client_info, connect_opts } } =
             serde_json::from_slice(&claims).ok()?;
-        let Client { id, host, speaks, mqtt_id, nonce } = client_info;
+        let Client { id, host, kind, speaks, mqtt_id, nonce } = client_info;
         Some(Self {
             server: server_id.id,
             connection: id,
-            speaks: if speaks == "mqtt" { Speaks::Mqtt } else { Speaks::Nats },
+            speaks: match (kind.as_str(), speaks.as_str()) {
+                ("Leafnode", _) => Speaks::Leaf,
+                (_, "mqtt") => Speaks::Mqtt,
+                _ => Speaks::Nats,
+            },
             client_id: mqtt_id,
             user: user_nkey,
             host,
@@ -139,10 +145,7 @@ impl Question {
 
     /// From where and how the client comes.
     pub(super) fn by(&self) -> String {
-        match self.speaks {
-            Speaks::Nats => format!("from {} by NATS", self.host),
-            Speaks::Mqtt => format!("from {} by MQTT", self.host),
-        }
+        format!("from {} by {}", self.host, self.speaks)
     }
 }
 
@@ -236,6 +239,12 @@ mod tests {
         assert_eq!(
             (named.client_id.as_str(), named.by()),
             ("pico", "from 10.0.0.8 by MQTT".into())
+        );
+        let by_leaf = json!({ "host": "10.0.0.9", "id": 11, "kind": "Leafnode" });
+        let leaf = asked(by_leaf, json!({ "user": "a", "pass": "b" }));
+        assert_eq!(
+            (leaf.speaks, leaf.by()),
+            (Speaks::Leaf, "from 10.0.0.9 by NATS as a leaf node".into())
         );
         let nothing = asked(by_mqtt.clone(), json!({ "protocol": 1 }));
         assert_eq!((nothing.offer(), nothing.who()), (Offer::Nothing, "pico".into()));

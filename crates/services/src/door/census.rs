@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use engine::accounts::Speaks;
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -78,10 +79,18 @@ pub(super) fn too_many(answer: &[u8]) -> Vec<Seen> {
     }
     #[derive(Deserialize)]
     struct Data {
+        #[serde(default)]
         connections: Vec<Seen>,
+        #[serde(default, rename = "leafs")]
+        leaf_nodes: Vec<Seen>,
     }
-    let seen = serde_json::from_slice(answer).map(|Answer { data }| data.connections);
-    let mut seen = seen.unwrap_or_default();
+    let Ok(Answer { data: Data { connections, leaf_nodes } }) = serde_json::from_slice(answer)
+    else {
+        return Vec::new();
+    };
+    let mut seen: Vec<_> =
+        leaf_nodes.into_iter().map(|leaf| Seen { is_leaf: true, ..leaf }).collect();
+    seen.extend(connections);
     seen.retain(|seen| seen.subscriptions > SUBSCRIPTIONS_MAX);
     seen
 }
@@ -90,20 +99,26 @@ pub(super) fn too_many(answer: &[u8]) -> Vec<Seen> {
 #[derive(Debug, Deserialize, Eq, PartialEq)]
 pub(super) struct Seen {
     /// The server's number of the connection.
-    #[serde(rename = "cid")]
+    #[serde(alias = "cid", alias = "id")]
     pub(super) connection: u64,
     #[serde(default)]
     ip: String,
     #[serde(default, rename = "type")]
     speaks: String,
     subscriptions: u64,
+    #[serde(skip)]
+    is_leaf: bool,
 }
 
 impl Seen {
     /// What was refused, and from where the device came.
     pub(super) fn why(&self) -> String {
-        let Self { ip, speaks, .. } = self;
-        let speaks = if speaks == "mqtt" { "MQTT" } else { "NATS" };
+        let Self { ip, speaks, is_leaf, .. } = self;
+        let speaks = match speaks.as_str() {
+            _ if *is_leaf => Speaks::Leaf,
+            "mqtt" => Speaks::Mqtt,
+            _ => Speaks::Nats,
+        };
         format!("it has more than {SUBSCRIPTIONS_MAX} subscriptions (from {ip} by {speaks})")
     }
 }
@@ -144,6 +159,13 @@ mod tests {
             (seen.connection, seen.why().as_str()),
             (8_007, "it has more than 4096 subscriptions (from 10.0.0.7 by NATS)")
         );
+        let leafs = br#"{"server":{"id":"N"},"data":{"server_id":"N","leafnodes":1,"leafs":[
+            {"id":12,"name":"gateway","is_spoke":false,"account":"DEVICES","ip":"10.0.0.9",
+            "port":3,"subscriptions":5000}]}}"#;
+        let found = too_many(leafs);
+        let [seen] = found.as_slice() else { panic!("{found:?}") };
+        let why = "it has more than 4096 subscriptions (from 10.0.0.9 by NATS as a leaf node)";
+        assert_eq!((seen.connection, seen.why().as_str()), (12, why));
         assert_eq!(too_many(b"{}"), []);
     }
 }

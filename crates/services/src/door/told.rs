@@ -33,6 +33,7 @@ impl Told {
         let speaks = match kind {
             "cid" => Speaks::Nats,
             "mid" => Speaks::Mqtt,
+            "lid" => Speaks::Leaf,
             _ => return None,
         };
         let (names, words) = names_before(told);
@@ -53,11 +54,8 @@ impl Told {
 
     /// What was refused, and from where the device came.
     pub(super) fn why(&self) -> String {
-        let Self { host, why, .. } = self;
-        match self.speaks {
-            Speaks::Nats => format!("{why} (from {host} by NATS)"),
-            Speaks::Mqtt => format!("{why} (from {host} by MQTT)"),
-        }
+        let Self { host, speaks, why, .. } = self;
+        format!("{why} (from {host} by {speaks})")
     }
 
     /// What is known of a device that has no credential.
@@ -130,6 +128,11 @@ fn in_our_words(words: &str) -> Option<(String, &'static str)> {
         words.strip_prefix("Publish Violation - Subject ").and_then(quoted)
     {
         (format!("it may not publish to {subject}"), own_topics)
+    } else if let Some(subject) = words.strip_prefix("Publish Violation on ").and_then(quoted) {
+        (format!("it may not publish to {subject}"), own_topics)
+    } else if let Some(subject) = words.strip_prefix("Subscription Violation on ").and_then(quoted)
+    {
+        (format!("it may not hear {subject}"), own_topics)
     } else if let Some(reply) = words.strip_prefix("Publish Violation - Reply ").and_then(quoted) {
         (
             format!("it may not ask for an answer at {reply}"),

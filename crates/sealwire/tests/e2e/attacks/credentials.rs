@@ -25,7 +25,7 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    fn start(site: &Site, protocol: &str, file: &Path) -> Self {
+    pub(crate) fn start(site: &Site, protocol: &str, file: &Path) -> Self {
         let mut command = Self::command(&[]);
         command.arg(protocol).args(["127.0.0.1", &Self::port(site, protocol).to_string()]);
         Self::run(command.arg(file))
@@ -70,6 +70,11 @@ impl Device {
     /// Whether it has said these words.
     pub(crate) fn has_said(&self, words: &str) -> bool {
         self.said.lock().unwrap().iter().any(|line| line.contains(words))
+    }
+
+    /// What it has said so far.
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.said.lock().unwrap().clone()
     }
 
     /// Waits until it is connected or has ended. Returns whether it is connected.
