@@ -18,9 +18,15 @@ use std::{
 
 use data_encoding::BASE32_DNSSEC;
 use model::Timestamp;
+use nats::nkey::{Kind, Seed};
 use serde::{Deserialize, Serialize};
 use tlog::Hash;
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, watch};
+
+use crate::{
+    sensors::name::{CredentialName, InvalidCredentialName},
+    signed_nonce::is_signed,
+};
 
 /// Most tokens of a site. A creation or revocation looks at each of them and writes the whole file.
 const TOKENS_MAX: usize = 1_000;
@@ -130,6 +136,10 @@ pub struct TokenDescription {
     /// Id of the log that the token is for; any of the site's logs if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
+    /// Public nkey with which the token's application connects to the message bus; `None` if it may
+    /// not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nkey: Option<String>,
     /// When the token was created.
     pub created_at: Timestamp,
 }
@@ -163,6 +173,8 @@ pub struct ApiTokens {
     changing: Arc<Mutex<()>>,
     /// Of each token, by its name: shared by the acts under it, and held exclusively to revoke it.
     effects: Arc<Mutex<BTreeMap<TokenName, Arc<RwLock<()>>>>>,
+    /// Tells of each change.
+    changed: watch::Sender<()>,
 }
 
 /// Guard of an act under a token. The token is not revoked while it lives.
@@ -182,6 +194,7 @@ impl ApiTokens {
             stored: Arc::new(Mutex::new(stored)),
             changing: Arc::default(),
             effects: Arc::default(),
+            changed: watch::Sender::new(()),
         })
     }
 
@@ -191,8 +204,24 @@ impl ApiTokens {
         format!("pts_{}", BASE32_DNSSEC.encode(&chance))
     }
 
-    /// Refuses a name that is in use, and one token too many.
-    pub fn check_new(&self, name: &TokenName) -> Result<(), ApiTokenError> {
+    /// Generates the key with which a new token's application connects to the message bus: its
+    /// seed, and its public part.
+    pub fn new_nkey() -> (String, String) {
+        let seed = Seed::from_bytes(Kind::User, &rand::random());
+        (seed.secret(), seed.public())
+    }
+
+    /// Refuses a token whose name is in use, or that could not use the message bus although it is
+    /// to, and one token too many.
+    pub fn check_new(&self, token: &TokenDescription) -> Result<(), ApiTokenError> {
+        let TokenDescription { name, scope, nkey, .. } = token;
+        if nkey.is_some() {
+            // The name is a level of the subjects that the application uses.
+            name.as_str().parse::<CredentialName>().map_err(ApiTokenError::Subject)?;
+            if !scope.contains(&Scope::Write) {
+                return Err(ApiTokenError::Silent);
+            }
+        }
         let stored = self.stored();
         if stored.iter().any(|token| token.description.name == *name) {
             return Err(ApiTokenError::Taken { name: name.clone() });
@@ -282,7 +311,14 @@ impl ApiTokens {
         change(&mut changed)?;
         self.write(&changed)?;
         *self.stored() = changed;
+        self.changed.send_replace(());
         Ok(())
+    }
+
+    /// Tells of each change from here on.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// The valid tokens, in the order in which they were created.
@@ -299,6 +335,40 @@ impl ApiTokens {
         stored.iter().find(|token| token.sha256 == digest).map(|token| token.description.clone())
     }
 
+    /// The valid token with the nkey that a client of the message bus shows, which proves with its
+    /// signature that it has the seed.
+    ///
+    /// # Errors
+    /// There is no such token, or the signature is not that of the key.
+    pub fn admit_nkey(
+        &self,
+        nkey: &str,
+        (nonce, signature): (&str, &str),
+    ) -> Result<TokenDescription, NkeyRefused> {
+        let is_it = |token: &&StoredToken| token.description.nkey.as_deref() == Some(nkey);
+        let stored = self.stored().iter().find(is_it).cloned().ok_or(NkeyRefused::Unknown)?;
+        let StoredToken { description, revoked, .. } = stored;
+        let refused = if revoked.is_some() {
+            NkeyRefused::Revoked
+        } else if !is_signed(nkey, nonce, signature) {
+            NkeyRefused::WrongSignature
+        } else {
+            return Ok(description);
+        };
+        Err(refused(description.name))
+    }
+
+    /// The valid token of this name, if it may use the message bus.
+    #[must_use]
+    pub fn application(&self, name: &str) -> Option<TokenDescription> {
+        let stored = self.stored();
+        let lets_in = |token: &&StoredToken| {
+            let TokenDescription { name: own, nkey, .. } = &token.description;
+            token.revoked.is_none() && nkey.is_some() && own.as_str() == name
+        };
+        stored.iter().find(lets_in).map(|token| token.description.clone())
+    }
+
     fn stored(&self) -> MutexGuard<'_, Vec<StoredToken>> {
         self.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -312,6 +382,20 @@ impl ApiTokens {
 
 fn digest(secret: &str) -> String {
     hex::encode(Hash::sha256(secret.as_bytes()).as_bytes())
+}
+
+/// Why a client that shows a key is not let in.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NkeyRefused {
+    /// No token has the key.
+    #[error("there is no token with its key")]
+    Unknown,
+    /// The signature is not that of the key.
+    #[error("it does not have the seed of the key that it names")]
+    WrongSignature(TokenName),
+    /// The token was revoked.
+    #[error("its token was revoked")]
+    Revoked(TokenName),
 }
 
 /// Why a token cannot be created, revoked or found.
@@ -345,6 +429,12 @@ pub enum ApiTokenError {
         /// The name in question.
         name: TokenName,
     },
+    /// The name cannot be a level of a subject.
+    #[error("a token of this name cannot use the message bus")]
+    Subject(#[source] InvalidCredentialName),
+    /// An application that may not log could say nothing on the message bus.
+    #[error("a token for the message bus needs the scope `write`")]
+    Silent,
     /// The site has as many tokens as it may.
     #[error("there are {TOKENS_MAX} tokens already, which is the limit: revoke some")]
     TooMany,
@@ -359,6 +449,8 @@ pub fn path_in(data_dir: &Path) -> PathBuf {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use data_encoding::BASE64URL_NOPAD;
+
     use super::*;
 
     #[test]
@@ -370,12 +462,13 @@ mod tests {
             name: name.clone(),
             scope: vec![Scope::Write],
             log: None,
+            nkey: None,
             created_at: Timestamp::from_unix_micros(0),
         };
         let secret = ApiTokens::new_secret();
-        tokens.check_new(&name).unwrap();
+        tokens.check_new(&description).unwrap();
         tokens.add(description.clone(), &secret).unwrap();
-        assert!(matches!(tokens.check_new(&name), Err(ApiTokenError::Taken { .. })));
+        assert!(matches!(tokens.check_new(&description), Err(ApiTokenError::Taken { .. })));
 
         let again = ApiTokens::load(path_in(folder.path())).unwrap();
         assert_eq!(again.admit(&secret).as_ref(), Some(&description));
@@ -409,5 +502,52 @@ mod tests {
         assert!(!again.stands(&before));
         fs::write(&file, "{").unwrap();
         assert!(matches!(ApiTokens::load(file), Err(ApiTokenError::Damaged { .. })));
+    }
+
+    #[test]
+    fn an_nkey_lets_its_application_in_until_the_token_is_revoked() {
+        let folder = tempfile::tempdir().unwrap();
+        let tokens = ApiTokens::load(path_in(folder.path())).unwrap();
+        let mut changed = tokens.watch();
+        let (seed, nkey) = ApiTokens::new_nkey();
+        let seed: Seed = seed.parse().unwrap();
+        let token = TokenDescription {
+            name: "shop".parse().unwrap(),
+            scope: vec![Scope::Write],
+            log: None,
+            nkey: Some(nkey.clone()),
+            created_at: Timestamp::from_unix_micros(0),
+        };
+        for (name, scope) in
+            [("shop.eu", Scope::Write), ("-shop", Scope::Write), ("shop", Scope::Read)]
+        {
+            let other = TokenDescription {
+                name: name.parse().unwrap(),
+                scope: vec![scope],
+                ..token.clone()
+            };
+            assert!(tokens.check_new(&other).is_err(), "{name}");
+        }
+        tokens.check_new(&token).unwrap();
+        tokens.add(token.clone(), &ApiTokens::new_secret()).unwrap();
+        assert!(changed.has_changed().unwrap());
+        changed.mark_unchanged();
+        let sign = |nonce: &str| BASE64URL_NOPAD.encode(&seed.sign(nonce.as_bytes()));
+        let admit =
+            |nkey: &str, nonce: &str, signature: &str| tokens.admit_nkey(nkey, (nonce, signature));
+        assert_eq!(admit(&nkey, "n", &sign("n")), Ok(token.clone()));
+        assert_eq!(tokens.application("shop"), Some(token.clone()));
+        for signature in [sign("m"), String::new(), String::from("x")] {
+            let refused = NkeyRefused::WrongSignature(token.name.clone());
+            assert_eq!(admit(&nkey, "n", &signature), Err(refused));
+        }
+        assert!(admit(&nkey, "", &sign("")).is_err(), "the server asked for nothing");
+        let (_, other) = ApiTokens::new_nkey();
+        assert_eq!(admit(&other, "n", &sign("n")), Err(NkeyRefused::Unknown));
+        let by = Revocation { actor: String::from("ada"), at: Timestamp::from_unix_micros(1) };
+        tokens.revoke(&token.name, by).unwrap();
+        assert!(changed.has_changed().unwrap());
+        assert_eq!(admit(&nkey, "n", &sign("n")), Err(NkeyRefused::Revoked(token.name)));
+        assert_eq!(tokens.application("shop"), None);
     }
 }

@@ -234,7 +234,7 @@ mod tests {
             let secret = ApiTokens::new_secret();
             let created_at = Timestamp::from_unix_micros(0);
             let name = name.parse().unwrap();
-            let token = TokenDescription { name, scope, log: None, created_at };
+            let token = TokenDescription { name, scope, log: None, nkey: None, created_at };
             tokens.add(token.clone(), &secret).unwrap();
             (token, secret)
         };

@@ -15,13 +15,14 @@ mod failures;
 mod gate;
 pub mod sensors;
 mod sessions;
+mod signed_nonce;
 mod words;
 
 pub use access_token::{AccessToken, TokenError};
 pub use account::{Account, own_uid};
 pub use api_tokens::{
-    ApiTokenError, ApiTokens, Effect, InvalidScope, InvalidTokenName, Revocation, Scope,
-    TokenDescription, TokenName, path_in,
+    ApiTokenError, ApiTokens, Effect, InvalidScope, InvalidTokenName, NkeyRefused, Revocation,
+    Scope, TokenDescription, TokenName, path_in,
 };
 pub use bearer::{bearer, bearer_of};
 pub use failures::{REFUSALS_PERIOD, Refused};

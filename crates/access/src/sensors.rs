@@ -17,7 +17,7 @@
 mod admits;
 mod book;
 mod learning;
-mod name;
+pub(crate) mod name;
 mod refusals;
 mod sensor;
 mod store;

@@ -76,6 +76,7 @@ mod tests {
             name: name.parse().unwrap(),
             scope: vec![Scope::Read],
             log: None,
+            nkey: None,
             created_at: Timestamp::from_unix_micros(0),
         }
     }

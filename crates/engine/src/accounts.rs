@@ -15,6 +15,8 @@
 //! | devices | devices | leaf node with a credential | the same, except reserved subjects | the same |
 //! | devices | devices | device of an open site | anything except reserved subjects | the same |
 //! | devices | devices | site | anything except reserved subjects | the same |
+//! | devices | applications | application | events under its own name | its own replies |
+//! | devices | applications | site | replies to applications | events of each |
 //! | devices | system | door | answers to the server; orders to close connections | the server's questions; ends of connections |
 //! | hosts | control | site | orders to hosts | hosts' heartbeats, its own replies |
 //! | hosts | control | host | its heartbeats, replies to the site | orders to hosts |
@@ -51,6 +53,8 @@ pub const HEARTBEATS: &str = "runtime.operator.heartbeat.*";
 const ORDERS: &str = "runtime.host.>";
 /// Account of the devices on their server.
 pub const DEVICES: &str = "DEVICES";
+/// Account of the applications on the devices' server. No device is in it.
+pub const APPLICATIONS: &str = "APPLICATIONS";
 /// Account of the devices' server itself, and of the site's user that answers its questions.
 const SYSTEM: &str = "SYSTEM";
 /// Name of that user. No credential can have it, because it has a dot.
@@ -60,6 +64,17 @@ const DOOR: &str = "door.sealwire";
 /// closes the connections of whoever has a name that is not there, and asks about the others anew.
 /// No credential can have the name, because it has a dot.
 pub const ADMITTED: &str = "device.sealwire";
+/// The same for each application that the site let in.
+pub const ADMITTED_APPLICATION: &str = "application.sealwire";
+/// Name of the site's user among the applications.
+const LISTENER: &str = "listener.sealwire";
+/// First level of the subjects on which applications hand in events; the second is the
+/// application's name.
+pub const EVENTS: &str = "events";
+/// Where the site hears the events of all applications.
+pub const ALL_EVENTS: &str = "events.*.>";
+/// Reply subjects of all applications.
+const APPLICATION_REPLIES: &str = "_INBOX.>";
 /// Where the server itself sends what an MQTT client hears with more than QoS 0. It lets no client
 /// name such a subject.
 const MQTT_DELIVERY: [&str; 2] = ["$MQTT.sub.>", "$MQTT.deliver.pubrel.>"];
@@ -106,7 +121,8 @@ pub struct Traffic<'a> {
     pub of_service: &'a [&'a str],
 }
 
-/// The secret that distinguishes the site's door from a device. Each start generates a new one.
+/// A secret that distinguishes a user of the site's from a device or an application. Each start
+/// generates new ones.
 #[derive(Clone)]
 pub struct Password(String);
 
@@ -127,6 +143,12 @@ impl Password {
     #[must_use]
     pub fn of_door(&self) -> ConnectOptions {
         ConnectOptions::with_user_and_password(DOOR.to_owned(), self.0.clone())
+    }
+
+    /// Options to connect to the devices' server as the user that hears applications.
+    #[must_use]
+    pub fn of_listener(&self) -> ConnectOptions {
+        ConnectOptions::with_user_and_password(LISTENER.to_owned(), self.0.clone())
     }
 }
 
@@ -212,7 +234,9 @@ pub struct OnDevices<'a> {
     pub site: &'a str,
     /// Password of the user that answers the server's questions.
     pub door: &'a Password,
-    /// Password of the user [`ADMITTED`], as whom nobody connects.
+    /// Password of the user that hears applications.
+    pub listener: &'a Password,
+    /// Password of the users [`ADMITTED`] and [`ADMITTED_APPLICATION`], as whom nobody connects.
     pub nobody: &'a Password,
     /// Public nkey of the account key with which those answers are signed.
     pub issuer: &'a str,
@@ -221,17 +245,35 @@ pub struct OnDevices<'a> {
 impl OnDevices<'_> {
     /// The accounts of the devices' server, for its configuration, and whom it asks about others.
     pub(crate) fn accounts(&self) -> (Value, Value) {
-        let Self { site, door: Password(door), nobody: Password(nobody), issuer } = self;
+        let Self {
+            site,
+            door: Password(door),
+            listener: Password(listener),
+            nobody: Password(nobody),
+            issuer,
+        } = self;
+        let admitted = |user: &str| {
+            json!({ "user": user, "password": nobody, "permissions": {
+                "publish": { "deny": ">" }, "subscribe": { "deny": ">" },
+            } })
+        };
+        let hears_applications = json!({
+            "user": LISTENER,
+            "password": listener,
+            "permissions": {
+                "publish": { "allow": APPLICATION_REPLIES }, "subscribe": { "allow": ALL_EVENTS },
+            },
+        });
         let accounts = json!({
             DEVICES: { "jetstream": "enabled", "users": [
                 { "nkey": site, "permissions": open_permissions(Speaks::Nats) },
-                { "user": ADMITTED, "password": nobody, "permissions": {
-                    "publish": { "deny": ">" }, "subscribe": { "deny": ">" },
-                } },
+                admitted(ADMITTED),
             ] },
+            APPLICATIONS: { "users": [hears_applications, admitted(ADMITTED_APPLICATION)] },
             SYSTEM: { "users": [{ "user": DOOR, "password": door }] },
         });
-        let callout = json!({ "issuer": issuer, "account": SYSTEM, "auth_users": [site, DOOR] });
+        let auth_users = [site, DOOR, LISTENER];
+        let callout = json!({ "issuer": issuer, "account": SYSTEM, "auth_users": auth_users });
         (accounts, callout)
     }
 }
@@ -289,6 +331,22 @@ pub fn own_permissions(publish: &[&str], subscribe: &[&str], speaks: Speaks) -> 
             "subscribe": { "allow": subscribe, "deny": [MQTT_OWN] },
         }),
     }
+}
+
+/// What the application of this name may do: hand in events under its name, and hear the replies to
+/// its own requests. The name is one level of a subject and has no wildcard, so no application
+/// reaches another's subjects, also if one name begins with another.
+#[must_use]
+pub fn application_permissions(name: &str) -> Value {
+    let (publish, subscribe) = (format!("{EVENTS}.{name}.>"), format!("{}>", replies_to(name)));
+    json!({ "publish": { "allow": [publish] }, "subscribe": { "allow": [subscribe] } })
+}
+
+/// What each reply subject of the application of this name begins with. The server does not check
+/// where an application wants its replies, so the site does.
+#[must_use]
+pub fn replies_to(name: &str) -> String {
+    format!("_INBOX.{name}.")
 }
 
 /// The accounts of the hosts' server, for its configuration.

@@ -30,7 +30,7 @@ use ledger::{Ledger, ReadError, StoredEnvelope};
 use poll::Counters;
 use prometheus::Histogram;
 use serde::Deserialize;
-use services::{lag::Lag, progress::Progress, site_clock::SiteClock};
+use services::{applications, lag::Lag, progress::Progress, site_clock::SiteClock};
 use tls::{Health, Served};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -78,6 +78,8 @@ pub struct LogPort {
     pub counters: watch::Receiver<Counters>,
     /// Counters of what devices report by themselves, for `/metrics`.
     pub pushed: watch::Receiver<pushed::Counters>,
+    /// What has become of events that applications handed in.
+    pub applications: Arc<applications::Counters>,
     /// Messages of the message bus that were dropped, for `/metrics`.
     pub dropped: Arc<AtomicU64>,
     /// Progress of the index.
@@ -106,6 +108,7 @@ struct Shared {
     certificate: Option<watch::Receiver<Health>>,
     counters: watch::Receiver<Counters>,
     pushed: watch::Receiver<pushed::Counters>,
+    applications: Arc<applications::Counters>,
     dropped: Arc<AtomicU64>,
     progress: Progress,
     lags: watch::Receiver<Vec<Lag>>,
@@ -131,6 +134,7 @@ impl Service for LogPort {
             certificate: self.certificate,
             counters: self.counters,
             pushed: self.pushed,
+            applications: self.applications,
             dropped: self.dropped,
             progress: self.progress,
             lags: self.lags,
@@ -226,6 +230,7 @@ async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
         ledger,
         counters,
         pushed,
+        applications,
         dropped,
         progress,
         lags,
@@ -239,6 +244,7 @@ async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     let mut metrics = Exposition::default();
     metrics.counters(&counters.borrow(), dropped.load(Ordering::Relaxed));
     metrics.pushed(&pushed.borrow());
+    metrics.applications(&applications);
     metrics.refusals(credentials.refused_total(), gate.refused_total());
     metrics.log(ledger.size(), progress.now().passed_over);
     metrics.followers(&lags.borrow());

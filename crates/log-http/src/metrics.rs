@@ -3,13 +3,15 @@
 //! Each answer makes the families from what the services count anyway, so nothing is counted twice.
 //! Only the histograms persist.
 
+use std::sync::atomic::Ordering;
+
 use ledger::Ledger;
 use poll::Counters;
 use prometheus::{
     Error, Gauge, GaugeVec, Histogram, IntCounter, Opts, TextEncoder, core::Collector,
     proto::MetricFamily,
 };
-use services::{lag::Lag, site_clock::Quality};
+use services::{applications, lag::Lag, site_clock::Quality};
 use tls::Health;
 
 /// A value of a follower's lag.
@@ -117,6 +119,25 @@ impl Exposition {
             ),
         ] {
             self.counter(name, help, value);
+        }
+    }
+
+    /// What applications handed in.
+    pub(crate) fn applications(&mut self, counters: &applications::Counters) {
+        let applications::Counters { sealed, refused } = counters;
+        for (name, help, value) in [
+            (
+                "sealwire_application_events_total",
+                "Events of applications that were sealed, or had been sealed under the same key.",
+                sealed,
+            ),
+            (
+                "sealwire_application_refused_total",
+                "Submissions of applications that were refused.",
+                refused,
+            ),
+        ] {
+            self.counter(name, help, value.load(Ordering::Relaxed));
         }
     }
 
@@ -289,6 +310,8 @@ mod tests {
         let mut metrics = Exposition::default();
         metrics.counters(&Counters { polls: 7, ..Counters::default() }, 3);
         metrics.pushed(&pushed::Counters { refused: 5, ..pushed::Counters::default() });
+        let applications = applications::Counters { sealed: 8.into(), refused: 9.into() };
+        metrics.applications(&applications);
         metrics.refusals(6, 7);
         metrics.log(100, 2);
         metrics.followers(&[lag(Follower::Index, 90, false), lag(Follower::Pipeline, 10, true)]);
@@ -311,6 +334,8 @@ mod tests {
             "sealwire_polls_total 7",
             "sealwire_dropped_total 3",
             "sealwire_pushed_refused_total 5",
+            "sealwire_application_events_total 8",
+            "sealwire_application_refused_total 9",
             "sealwire_devices_refused_total 6",
             "sealwire_callers_refused_total 7",
             "sealwire_leaves 100",

@@ -10,7 +10,8 @@
 //!   keeps that of all;
 //! - [`event`] and [`envelope`] define what the log holds, byte for byte;
 //! - [`completeness`] tells an auditor whether a reading of a sensor is missing;
-//! - [`derive`](mod@derive) and [`query`] define the messages between the site and its components.
+//! - [`derive`](mod@derive), [`query`] and [`submission`] define the messages between the site and
+//!   its components.
 
 #![cfg_attr(not(test), no_std)]
 #![warn(clippy::std_instead_of_core, clippy::alloc_instead_of_core, missing_docs)]
@@ -50,6 +51,7 @@ pub mod sensor_id;
 pub mod sensor_order;
 pub mod sensor_state;
 pub mod subject;
+pub mod submission;
 pub mod timestamp;
 pub mod values;
 

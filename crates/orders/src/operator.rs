@@ -286,11 +286,12 @@ impl Operator {
                 Ok(Done::ConfirmClock { leaf: receipt.first_leaf })
             }
             Order::RotateKey { actor } => self.rotate_key(&by(actor)).await,
-            Order::CreateToken { name, scope, actor } => {
+            Order::CreateToken { name, scope, nats, actor } => {
                 // A token for a named log lets its holder into that log alone.
                 let log = log.map(|_own| config_id(self.ledger.log_id()));
-                let description = TokenDescription { name, scope, log, created_at: now };
-                self.create_token(description, &by(actor)).await
+                let (nkey_seed, nkey) = nats.then(ApiTokens::new_nkey).unzip();
+                let description = TokenDescription { name, scope, log, nkey, created_at: now };
+                self.create_token(description, nkey_seed, &by(actor)).await
             }
             Order::RevokeToken { name, actor } => {
                 self.revoke_token(name, Revocation { actor: by(actor), at: now }).await
@@ -393,14 +394,21 @@ impl Operator {
     async fn create_token(
         &self,
         description: TokenDescription,
+        nkey_seed: Option<String>,
         actor: &str,
     ) -> Result<Done, OperatorError> {
         let one_at_a_time = self.changing_tokens().await;
         self.seal_revocations_under(&one_at_a_time).await?;
-        let TokenDescription { name, scope, created_at, .. } = &description;
-        self.tokens.check_new(name)?;
+        self.tokens.check_new(&description)?;
+        let TokenDescription { name, scope, nkey, created_at, .. } = &description;
         let scopes: Vec<String> = scope.iter().map(ToString::to_string).collect();
-        let words = format!("token {} created, for {}", name.as_str(), scopes.join(" and "));
+        let on_the_bus = nkey.as_ref().map(|nkey| format!(", on the message bus with {nkey}"));
+        let words = format!(
+            "token {} created, for {}{}",
+            name.as_str(),
+            scopes.join(" and "),
+            on_the_bus.unwrap_or_default()
+        );
         let event = token_event(action::TOKEN_CREATED, actor, name, words, *created_at);
         let receipt = self.ledger.append(Batch::of(vec![event])).await?;
         let secret = ApiTokens::new_secret();
@@ -408,7 +416,7 @@ impl Operator {
         let add = move |tokens: &ApiTokens| tokens.add(description, &shown);
         self.change_tokens(&one_at_a_time, add).await?;
         let config_id = config_id(self.ledger.log_id());
-        Ok(Done::CreateToken { leaf: receipt.first_leaf, token: secret, config_id })
+        Ok(Done::CreateToken { leaf: receipt.first_leaf, token: secret, config_id, nkey_seed })
     }
 
     /// Writes the file first: whatever fails afterwards, the token is no longer valid. The event
@@ -637,6 +645,8 @@ impl OperatorError {
             )
             | Self::Token(
                 ApiTokenError::Taken { .. }
+                | ApiTokenError::Silent
+                | ApiTokenError::Subject(_)
                 | ApiTokenError::Unknown { .. }
                 | ApiTokenError::TooMany,
             ) => true,
@@ -673,8 +683,12 @@ mod tests {
         let SiteLog { ledger: _, writer, operator } = SiteLog::open(&data_dir, None).unwrap();
         let (account, name) = (Account::own(), "scada-1".parse::<TokenName>().unwrap());
         for name in [name.clone(), "scada-2".parse().unwrap()] {
-            let create =
-                Order::CreateToken { name, scope: vec![access::Scope::Write], actor: None };
+            let create = Order::CreateToken {
+                name,
+                scope: vec![access::Scope::Write],
+                nats: false,
+                actor: None,
+            };
             operator.carry_out(create, &account).await.unwrap();
         }
         let tokens = operator.tokens();

@@ -140,6 +140,9 @@ pub enum Order {
         name: TokenName,
         /// What the token allows.
         scope: Vec<Scope>,
+        /// Whether its application may also hand in events on the message bus.
+        #[serde(default)]
+        nats: bool,
         /// Actor that the caller names, in addition to the account. The log records both.
         #[serde(default)]
         actor: Option<Words>,
@@ -285,6 +288,10 @@ pub enum Done {
         token: String,
         /// The log's id, for clients that must name a log.
         config_id: String,
+        /// Seed of the nkey with which its application connects to the message bus. The site shows
+        /// it only this once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nkey_seed: Option<String>,
     },
     /// The token is revoked.
     RevokeToken {

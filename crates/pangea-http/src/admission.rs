@@ -176,6 +176,7 @@ mod tests {
             name: "scada".parse().unwrap(),
             scope: vec![Scope::Read],
             log: None,
+            nkey: None,
             created_at: Timestamp::from_unix_micros(0),
         };
         tokens.add(description.clone(), &secret).unwrap();

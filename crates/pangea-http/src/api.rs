@@ -71,7 +71,7 @@ impl Api {
     pub fn new(
         (ledger, operator): (Ledger, &Operator),
         (index, progress): (Reader, Progress),
-        Config { schema, roots, public_url }: Config,
+        Config { schema, roots, public_url, .. }: Config,
         Saved { searches, promises }: Saved,
     ) -> Self {
         let rooms = Rooms::new();

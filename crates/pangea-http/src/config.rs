@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 use axum::http::Uri;
 use pangea::{
     Schema,
-    schema::{Field, InvalidSchema},
+    schema::{Definition, Field, InvalidSchema},
 };
 use serde::Deserialize;
 
 /// The content of the file: custom fields, redactions, and the URL of the API.
 #[derive(Debug)]
 pub struct Config {
+    definition: Definition,
     pub(crate) schema: Schema,
     pub(crate) roots: Roots,
     pub(crate) public_url: Option<PublicUrl>,
@@ -90,10 +91,16 @@ impl Config {
             Err(error) if error.kind() == io::ErrorKind::NotFound => File::default(),
             Err(error) => return Err(failed(Problem::Io(error))),
         };
-        let schema = Schema::with(file.fields)
-            .and_then(|schema| schema.redacting(file.redact))
-            .map_err(|error| failed(Problem::Schema(error)))?;
-        Ok(Self { schema, roots: file.roots, public_url: file.public_url })
+        let definition = Definition { fields: file.fields, redact: file.redact };
+        let schema =
+            Schema::try_from(definition.clone()).map_err(|error| failed(Problem::Schema(error)))?;
+        Ok(Self { definition, schema, roots: file.roots, public_url: file.public_url })
+    }
+
+    /// What the file says of the log's fields, as `event-logger` takes it.
+    #[must_use]
+    pub fn fields_json(&self) -> String {
+        serde_json::to_string(&self.definition).expect("a definition has only text keys")
     }
 }
 

@@ -195,7 +195,7 @@ mod tests {
         let tokens = ApiTokens::load(folder.path().join("api-tokens")).unwrap();
         let at = Timestamp::from_unix_micros(0);
         let (name, scope) = ("auditor".parse().unwrap(), vec![Scope::Read]);
-        let token = TokenDescription { name, scope, log: None, created_at: at };
+        let token = TokenDescription { name, scope, log: None, nkey: None, created_at: at };
         tokens.add(token.clone(), "pts_secret").unwrap();
         let admission = Admission::new(tokens.clone(), String::from("log"));
         let (parts, mut sent) = mpsc::channel(PARTS_MAX);

@@ -33,16 +33,12 @@ impl Item {
     /// Takes the event, the signature and the public key from a request's members.
     pub(crate) fn take(members: &mut Members<'_>, schema: &Schema) -> Result<Self, Fault> {
         let event = members.required("event")?;
-        let mut fields = flatten(event, schema).map_err(|fault| fault.under("/event"))?;
-        let is_redacted = redact(&mut fields, schema).map_err(|fault| fault.under("/event"))?;
+        let sealable = Members::of(event).and_then(|fields| sealable(&fields, schema));
+        let (fields, is_redacted) = sealable.map_err(|fault| fault.under("/event"))?;
         let signature = members.short_text("signature", signature::CHARS_MAX)?;
         let public_key = members.short_text("public_key", signature::CHARS_MAX)?;
         match (signature, public_key) {
-            (None, None) => {
-                let fields =
-                    with_timestamps(&fields, schema, |when| when.readable()).unwrap_or(fields);
-                Ok(Self { fields, signed: None })
-            }
+            (None, None) => Ok(Self::unsigned(fields, schema)),
             (Some(signature), Some(public_key)) => {
                 if is_redacted {
                     let words = "this log would redact the event, which would break its signature: redact the event before you sign it";
@@ -62,6 +58,27 @@ impl Item {
             }
         }
     }
+
+    /// Parses an event without a signature, which is nothing but its fields.
+    pub(crate) fn of_fields(fields: &Members<'_>, schema: &Schema) -> Result<Self, Fault> {
+        let (fields, _is_redacted) = sealable(fields, schema)?;
+        Ok(Self::unsigned(fields, schema))
+    }
+
+    fn unsigned(fields: BTreeMap<String, FieldValue>, schema: &Schema) -> Self {
+        let fields = with_timestamps(&fields, schema, |when| when.readable()).unwrap_or(fields);
+        Self { fields, signed: None }
+    }
+}
+
+/// The fields of an event without what the log must not hold, and whether anything was redacted.
+fn sealable(
+    fields: &Members<'_>,
+    schema: &Schema,
+) -> Result<(BTreeMap<String, FieldValue>, bool), Fault> {
+    let mut fields = flatten(fields, schema)?;
+    let is_redacted = redact(&mut fields, schema)?;
+    Ok((fields, is_redacted))
 }
 
 impl From<Item> for Event {
@@ -159,8 +176,7 @@ fn redact(fields: &mut BTreeMap<String, FieldValue>, schema: &Schema) -> Result<
 }
 
 /// Parses the fields of an event.
-fn flatten(event: &RawValue, schema: &Schema) -> Result<BTreeMap<String, FieldValue>, Fault> {
-    let members = Members::of(event)?;
+fn flatten(members: &Members<'_>, schema: &Schema) -> Result<BTreeMap<String, FieldValue>, Fault> {
     let mut fields = BTreeMap::new();
     for (name, value) in members.iter() {
         let place = || members::at(name);

@@ -4,7 +4,8 @@
 //! Pangea's OpenAPI document is the contract. If the SDKs differ from it, this crate follows the
 //! SDKs, because they are its clients. `docs/pangea.md` lists where and why.
 //!
-//! - [`request`] and [`event`] parse requests; [`fault`] describes what is wrong with one;
+//! - [`request`] and [`event`] parse requests, [`submission`] what applications hand in by the
+//!   site's own interfaces; [`fault`] describes what is wrong with one;
 //! - [`answer`], [`proof`] and [`view`] make answers;
 //! - [`schema`] and [`signature`] define what an event may hold, and verify who signed it.
 //!
@@ -30,6 +31,7 @@ pub mod proof;
 pub mod request;
 pub mod schema;
 pub mod signature;
+pub mod submission;
 pub mod view;
 
 mod id;

@@ -53,6 +53,26 @@ impl Field {
     }
 }
 
+/// What a log's configuration says of its fields, beside the contract's.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Definition {
+    /// The custom fields.
+    #[serde(default)]
+    pub fields: Vec<Field>,
+    /// For each field, the regular expressions whose matches are removed before sealing.
+    #[serde(default)]
+    pub redact: BTreeMap<String, Vec<String>>,
+}
+
+impl TryFrom<Definition> for Schema {
+    type Error = InvalidSchema;
+
+    fn try_from(Definition { fields, redact }: Definition) -> Result<Self, InvalidSchema> {
+        Self::with(fields)?.redacting(redact)
+    }
+}
+
 /// All fields that events of a log may have.
 #[derive(Clone, Debug)]
 pub struct Schema {

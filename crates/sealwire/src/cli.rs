@@ -280,6 +280,10 @@ pub(crate) enum TokenOrder {
         /// `operate` to order how sensors are polled; `pull` to pull images from the registry.
         #[arg(long, value_name = "SCOPES", default_value = "write,read", value_delimiter = ',')]
         scope: Vec<Scope>,
+        /// Also let its application hand in events on the message bus, and print the seed of its
+        /// nkey. It may publish to `events.NAME.>` alone.
+        #[arg(long)]
+        nats: bool,
         #[command(flatten)]
         actor: Actor,
     },

@@ -201,9 +201,11 @@ fn words(done: &Done) -> String {
             classes.iter().map(line).collect()
         }
         Done::ExportReadings { leaf } => format!("the export is recorded at leaf {leaf}"),
-        Done::CreateToken { leaf, token, config_id } => {
+        Done::CreateToken { leaf, token, config_id, nkey_seed } => {
+            let seed =
+                nkey_seed.as_ref().map(|seed| format!("\nnkey seed {seed}")).unwrap_or_default();
             format!(
-                "{token}\nshown only this once; for the log {config_id}; recorded at leaf {leaf}"
+                "{token}{seed}\nshown only this once; for the log {config_id}; recorded at leaf {leaf}"
             )
         }
         Done::RevokeToken { leaf } => format!("token revoked; recorded at leaf {leaf}"),

@@ -7,8 +7,8 @@ use crate::cli::{Actor, TokenOrder};
 impl From<TokenOrder> for Order {
     fn from(order: TokenOrder) -> Self {
         match order {
-            TokenOrder::Create { name, scope, actor: Actor { actor } } => {
-                Self::CreateToken { name, scope, actor }
+            TokenOrder::Create { name, scope, nats, actor: Actor { actor } } => {
+                Self::CreateToken { name, scope, nats, actor }
             }
             TokenOrder::List => Self::Tokens,
             TokenOrder::Revoke { name, actor: Actor { actor } } => {

@@ -41,6 +41,8 @@ pub struct Connections {
     pub data: Client,
     /// Connection to the system account of the devices' server.
     pub door: Client,
+    /// Connection to the account of the applications on the devices' server.
+    pub applications: Client,
     /// Connection to the account of the operators.
     pub operators: Client,
     /// Messages dropped because more came than were taken, counted over all connections.

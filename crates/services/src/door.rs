@@ -1,9 +1,10 @@
-//! Lets devices in. The devices' server asks for each connection who it is (NATS' auth callout),
-//! and this service answers from the site's credentials.
+//! Lets devices and applications in. The devices' server asks for each connection who it is (NATS'
+//! auth callout), and this service answers from the site's credentials and tokens. Applications are
+//! in an account of their own, in which no device is.
 //!
-//! It also closes the connections of a credential that was revoked, or of a key that has ended. The
-//! server names each connection by a number, in its question and when the connection ends. And it
-//! closes those of devices that have too many subscriptions, which the server counts for it.
+//! It also closes the connections of a credential or token that was revoked, or of a key that has
+//! ended. The server names each connection by a number, in its question and when the connection
+//! ends. And it closes those that have too many subscriptions, which the server counts for it.
 //!
 //! Invariant: every connection that was let in and has not ended is in [`Guests`], so that it can
 //! be closed. One that is to be closed is there until the server says that it has ended.
@@ -18,9 +19,12 @@ use std::{
     time::Duration,
 };
 
-use access::sensors::{
-    Admission, Admits, Book, CredentialName, Offer, Permissions, Refusal, Refused,
-    SensorCredentials,
+use access::{
+    ApiTokens, NkeyRefused,
+    sensors::{
+        Admission, Admits, Book, CredentialName, Offer, Permissions, Refusal, Refused,
+        SensorCredentials,
+    },
 };
 use async_nats::{Client, ConnectError, Message};
 use engine::{
@@ -47,13 +51,16 @@ use told::Told;
 
 /// Where the server asks.
 const QUESTIONS: &str = "$SYS.REQ.USER.AUTH";
-/// Where the server tells that a device's connection has ended.
-const ENDINGS: &str = "$SYS.ACCOUNT.DEVICES.DISCONNECT";
+/// Where the server tells that a connection of an account has ended.
+const ENDINGS: &str = "$SYS.ACCOUNT.*.DISCONNECT";
 /// Where the server confirms that it closed a connection. Nobody listens there, but it carries out
 /// no order without such a subject.
 const CLOSED: &str = "door.closed";
-/// Where the server answers how many subscriptions all devices have together.
-const SUMS: &str = "door.sums";
+/// Accounts whose subscriptions are counted.
+const COUNTED: [&str; 2] = [accounts::DEVICES, accounts::APPLICATIONS];
+/// Where the server answers how many subscriptions all clients of each of these accounts have
+/// together.
+const SUMS: [&str; 2] = ["door.sums.devices", "door.sums.applications"];
 /// Where the server answers which connections have the most of them.
 const LOOKS: &str = "door.looks";
 /// Time between two looks at keys that end, at refusals to seal and at connections to close.
@@ -71,6 +78,8 @@ pub struct Door {
     pub client: Client,
     /// The site's credentials.
     pub credentials: SensorCredentials,
+    /// The tokens, with some of which applications connect.
+    pub tokens: ApiTokens,
     /// Whom the site lets in without a credential.
     pub admits: Admits,
     /// Lines that the server writes into its log: the only place where it says why it ended a
@@ -108,9 +117,12 @@ impl Service for Door {
     async fn run(self, shutdown: CancellationToken) -> Result<(), async_nats::SubscribeError> {
         let mut questions = self.client.subscribe(QUESTIONS).await?;
         let mut endings = self.client.subscribe(ENDINGS).await?;
-        let mut sums = self.client.subscribe(SUMS).await?;
+        let [of_devices, of_applications] = SUMS;
+        let mut sums_of_devices = self.client.subscribe(of_devices).await?;
+        let mut sums_of_applications = self.client.subscribe(of_applications).await?;
         let mut looks = self.client.subscribe(LOOKS).await?;
         let mut changed = self.credentials.watch();
+        let mut tokens_changed = self.tokens.watch();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut keeper = Keeper {
@@ -119,7 +131,7 @@ impl Service for Door {
             server: String::new(),
             used: HashSet::new(),
             replaced: BTreeSet::new(),
-            census: Census::default(),
+            censuses: <[Census; COUNTED.len()]>::default(),
         };
         loop {
             tokio::select! {
@@ -127,9 +139,13 @@ impl Service for Door {
                 () = shutdown.cancelled() => return Ok(()),
                 // Before the questions: who was revoked is not let in again.
                 Ok(()) = changed.changed() => keeper.close_those_that_ended().await,
+                Ok(()) = tokens_changed.changed() => keeper.close_those_that_ended().await,
                 // Once a second, and needed most while there are always questions.
                 _ = ticks.tick() => keeper.tick().await,
-                Some(sum) = sums.next() => keeper.look_if_due(&sum.payload).await,
+                Some(sum) = sums_of_devices.next() => keeper.look_if_due(0, &sum.payload).await,
+                Some(sum) = sums_of_applications.next() => {
+                    keeper.look_if_due(1, &sum.payload).await;
+                }
                 Some(look) = looks.next() => keeper.close_those_with_too_many(&look.payload).await,
                 Some(ending) = endings.next() => keeper.forget(&ending.payload),
                 Some(question) = questions.next() => keeper.answer(question).await,
@@ -157,8 +173,43 @@ struct Keeper {
     used: HashSet<(String, Speaks)>,
     /// Credentials whose new key was used, so that the one before it ends.
     replaced: BTreeSet<CredentialName>,
-    /// When to look who has too many subscriptions.
-    census: Census,
+    /// When to look who has too many subscriptions in each counted account.
+    censuses: [Census; COUNTED.len()],
+}
+
+/// Why a client is not let in.
+#[derive(Debug, thiserror::Error)]
+enum TurnedAway {
+    #[error(transparent)]
+    Device(#[from] Refused),
+    #[error(transparent)]
+    Application(#[from] NkeyRefused),
+}
+
+impl TurnedAway {
+    /// The credential or token that the client named, if there is one.
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Device(refused) => refused.name().map(CredentialName::as_str),
+            Self::Application(NkeyRefused::Unknown) => None,
+            Self::Application(NkeyRefused::WrongSignature(name) | NkeyRefused::Revoked(name)) => {
+                Some(name.as_str())
+            }
+        }
+    }
+
+    /// What an operator can do, so that the client is let in.
+    const fn advice(&self) -> &'static str {
+        match self {
+            Self::Device(refused) => refused.advice(),
+            Self::Application(NkeyRefused::Unknown | NkeyRefused::Revoked(_)) => {
+                "nothing, if it was to go; otherwise make another token with `sealwire token create --nats`"
+            }
+            Self::Application(NkeyRefused::WrongSignature(_)) => {
+                "give the application the nkey seed that was shown with its token"
+            }
+        }
+    }
 }
 
 impl Keeper {
@@ -188,15 +239,16 @@ impl Keeper {
         };
         let answer = match admitted {
             Ok((guest, permissions)) => {
+                let account = guest.account();
                 // First, so that a revocation from here on finds the connection.
                 if let Some(forgotten) = self.guests.enter(question.connection, guest) {
                     self.close(forgotten).await;
                 }
                 self.close_one_too_many(question.connection).await;
-                Answer::LetIn { permissions }
+                Answer::LetIn { account, permissions }
             }
             Err(refused) => {
-                let who = refused.name().map_or_else(|| question.who(), ToString::to_string);
+                let who = refused.name().map_or_else(|| question.who(), String::from);
                 let by = question.by();
                 let refusal = Refusal::new(&who, &format!("{refused} ({by})"), refused.advice());
                 self.door.credentials.refused(refusal, clock::now());
@@ -212,23 +264,42 @@ impl Keeper {
     /// Decides whether a client stays that was let in: the server asks about all of them when it
     /// has read its configuration again. It shows no secret of them then, and the number of the
     /// connection is enough, because the server gave it.
-    fn admit_again(&self, guest: Guest, speaks: Speaks) -> Result<(Guest, Value), Refused> {
+    fn admit_again(&self, guest: Guest, speaks: Speaks) -> Result<(Guest, Value), TurnedAway> {
         self.door.credentials.look(|book| match &guest {
             Guest::Anyone if self.door.admits.anyone(book) => {
                 Ok((guest, accounts::open_permissions(speaks)))
             }
-            Guest::Anyone => Err(Refused::NoCredentials),
+            Guest::Anyone => Err(Refused::NoCredentials.into()),
             Guest::With { name, nkey, .. } => match book.permissions(name, nkey) {
                 Some(permissions) => Ok((guest, own_permissions(&permissions, speaks))),
-                None => Err(Refused::Ended(name.clone())),
+                None => Err(Refused::Ended(name.clone()).into()),
             },
+            Guest::Application(token) if self.door.tokens.stands(token) => {
+                let permissions = accounts::application_permissions(token.name.as_str());
+                Ok((guest, permissions))
+            }
+            Guest::Application(token) => Err(NkeyRefused::Revoked(token.name.clone()).into()),
         })
     }
 
     /// Decides whether a client is let in, and with which permissions.
-    fn admit(&mut self, question: &Question) -> Result<(Guest, Value), Refused> {
+    fn admit(&mut self, question: &Question) -> Result<(Guest, Value), TurnedAway> {
         let now = clock::now();
         let offer = question.offer();
+        // An application is a client: a leaf node would bring in others.
+        if let Offer::Nkey { key, nonce, signature } = offer
+            && question.speaks == Speaks::Nats
+        {
+            match self.door.tokens.admit_nkey(key, (nonce, signature)) {
+                Ok(token) => {
+                    let permissions = accounts::application_permissions(token.name.as_str());
+                    return Ok((Guest::Application(token), permissions));
+                }
+                // It may be a device's.
+                Err(NkeyRefused::Unknown) => {}
+                Err(refused) => return Err(refused.into()),
+            }
+        }
         let credentials = &self.door.credentials;
         if offer == Offer::Nothing && credentials.look(|book| self.door.admits.anyone(book)) {
             return Ok((Guest::Anyone, accounts::open_permissions(question.speaks)));
@@ -269,9 +340,11 @@ impl Keeper {
     async fn close_those_that_ended(&mut self) {
         let ended = self.door.credentials.look(|book| {
             let is_open = self.door.admits.anyone(book);
+            let tokens = &self.door.tokens;
             self.guests.take_those(|guest| match guest {
                 Guest::Anyone => !is_open,
                 Guest::With { name, nkey, .. } => !book.stands(name, nkey),
+                Guest::Application(token) => !tokens.stands(token),
             })
         });
         for connection in ended {
@@ -279,28 +352,35 @@ impl Keeper {
         }
     }
 
-    /// Closes the oldest connection of a new one's credential, if that has too many.
+    /// Closes the oldest connection of a new one's credential or token, if that has too many.
     async fn close_one_too_many(&mut self, new: u64) {
-        let Some(name) = self.guests.name_of(new).cloned() else { return };
-        let Some(oldest) = self.guests.one_too_many(&name) else { return };
-        let why = format!("it has more than {} connections", Guests::OF_CREDENTIAL_MAX);
+        let Some(holder) = self.guests.holder_of(new).cloned() else { return };
+        let Some(oldest) = self.guests.one_too_many(&holder) else { return };
+        let why = format!("it has more than {} connections", Guests::OF_HOLDER_MAX);
         let advice = "give each device its own credential, and connect each device once";
-        self.door.credentials.refused(Refusal::new(name.as_str(), &why, advice), clock::now());
+        self.door.credentials.refused(Refusal::new(holder.name(), &why, advice), clock::now());
         self.guests.leave(oldest);
         self.close(oldest).await;
     }
 
-    /// Has the server count the subscriptions of all devices.
+    /// Has the server count the subscriptions in each account.
     async fn count_subscriptions(&self) {
-        let subject = format!("$SYS.REQ.ACCOUNT.{}.STATZ", accounts::DEVICES);
-        self.ask(subject, SUMS, String::from("{}")).await;
+        for (account, sums) in COUNTED.into_iter().zip(SUMS) {
+            let subject = format!("$SYS.REQ.ACCOUNT.{account}.STATZ");
+            self.ask(subject, sums, String::from("{}")).await;
+        }
     }
 
-    async fn look_if_due(&mut self, sum: &[u8]) {
-        if census::sum(sum).is_some_and(|sum| self.census.is_due(sum, Instant::now())) {
+    /// Looks who has how many subscriptions in the account with this place in [`COUNTED`].
+    async fn look_if_due(&mut self, place: usize, sum: &[u8]) {
+        let (Some(census), Some(account)) = (self.censuses.get_mut(place), COUNTED.get(place))
+        else {
+            return;
+        };
+        if census::sum(sum).is_some_and(|sum| census.is_due(sum, Instant::now())) {
             // The server tells of clients and of leaf nodes apart.
             for kind in ["CONNZ", "LEAFZ"] {
-                let subject = format!("$SYS.REQ.ACCOUNT.{}.{kind}", accounts::DEVICES);
+                let subject = format!("$SYS.REQ.ACCOUNT.{account}.{kind}");
                 self.ask(subject, LOOKS, census::question()).await;
             }
         }
@@ -310,12 +390,12 @@ impl Keeper {
     /// and a device without a credential, which is on this machine, may have as many as it likes.
     async fn close_those_with_too_many(&mut self, look: &[u8]) {
         for seen in census::too_many(look) {
-            let Some(name) = self.guests.name_of(seen.connection) else { continue };
+            let Some(holder) = self.guests.holder_of(seen.connection) else { continue };
             let advice = "correct its program: a device needs a few subscriptions";
-            let refusal = Refusal::new(name.as_str(), &seen.why(), advice);
+            let refusal = Refusal::new(holder.name(), &seen.why(), advice);
             self.door.credentials.refused(refusal, clock::now());
             self.close(seen.connection).await;
-            self.census.again();
+            self.censuses.iter_mut().for_each(Census::again);
         }
     }
 
@@ -342,8 +422,8 @@ impl Keeper {
     /// Counts what the server says of a refusal of its own.
     fn hear(&self, line: &str) {
         let Some(told) = Told::parse(line) else { return };
-        let credential = self.guests.name_of(told.connection).map(ToString::to_string);
-        let who = credential.unwrap_or_else(|| told.who());
+        let holder = self.guests.holder_of(told.connection);
+        let who = holder.map_or_else(|| told.who(), |holder| holder.name().to_owned());
         let refusal = Refusal::new(&who, &told.why(), told.advice);
         self.door.credentials.refused(refusal, clock::now());
     }

@@ -9,10 +9,14 @@
 //! behind, [`timekeeping`] watches the machine's clock ([`site_clock`]), and [`timings`] says how
 //! long a reading takes from one to the next.
 //!
+//! [`applications`] takes events that applications hand in, has `event-logger` check them, and
+//! appends them.
+//!
 //! [`polling_service`] takes orders and questions of operators over NATS.
 //!
 //! No service knows who shows the log or who may give orders to it.
 
+pub mod applications;
 pub mod bus;
 pub mod checkpointing;
 pub mod cosigning;

@@ -12,9 +12,10 @@ use engine::{
     ca::CredentialError,
     nats_server::{self, ForDevices, ForHosts, Port},
 };
-use model::derive;
+use model::{derive, submission};
 use nats::nkey::{Kind, Seed};
 use services::{
+    applications::hearing,
     bus::{self, Connections, Devices, Server},
     door, polling_service,
 };
@@ -31,7 +32,7 @@ use crate::{
 pub(crate) const FOLDER: &str = "nats";
 /// Subjects on the hosts' server, and who answers them.
 const TRAFFIC: Traffic<'_> = Traffic {
-    of_components: &[derive::SUBJECT],
+    of_components: &[derive::SUBJECT, submission::SUBJECT],
     of_site: &[model::query::SUBJECT],
     of_service: &[polling_service::ALL_SUBJECTS],
 };
@@ -79,6 +80,7 @@ pub(crate) async fn start(
     let [own, issuer] =
         [Kind::User, Kind::Account].map(|kind| Seed::from_bytes(kind, &rand::random()));
     let password = Password::random().map_err(no_credentials)?;
+    let listener = Password::random().map_err(no_credentials)?;
     let nobody = Password::random().map_err(no_credentials)?;
     let control = Credentials::for_control(&authority).map_err(no_credentials)?;
     let data = Credentials::for_data(&authority).map_err(no_credentials)?;
@@ -93,6 +95,7 @@ pub(crate) async fn start(
         site: OnDevices {
             site: &own.public(),
             door: &password,
+            listener: &listener,
             nobody: &nobody,
             issuer: &issuer.public(),
         },
@@ -124,7 +127,9 @@ pub(crate) async fn start(
             true => Some(connect(&mut devices_server, dial).await?),
             false => None,
         };
-        Ok::<_, BusError>((door, devices, pushing))
+        let dial = async || hearing::connect(&server, &listener, Arc::clone(&dropped)).await;
+        let applications = connect(&mut devices_server, dial).await?;
+        Ok::<_, BusError>((door, devices, pushing, applications))
     };
     let to_hosts = async {
         let dial = async |credentials: &Credentials| {
@@ -135,10 +140,19 @@ pub(crate) async fn start(
         let operators = connect(&mut hosts_server, async || dial(&service).await).await?;
         Ok((control, data, operators))
     };
-    let ((door, devices, pushing), (control, data, operators)) =
+    let ((door, devices, pushing, applications), (control, data, operators)) =
         try_join!(to_devices, to_hosts).map_err(UpError::machine)?;
     Ok(Bus {
-        connections: Connections { devices, pushing, door, control, data, operators, dropped },
+        connections: Connections {
+            devices,
+            pushing,
+            door,
+            applications,
+            control,
+            data,
+            operators,
+            dropped,
+        },
         servers: [devices_server, hosts_server],
         authority,
         hosts: hosts_address,

@@ -135,7 +135,7 @@ async fn new_token(operator: &Operator) -> Result<String, LogAloneError> {
     // A token's secret cannot be read back, so each start creates a token.
     let name = format!("log-alone-{:016x}", rand::random::<u64>()).parse()?;
     let scope = vec![Scope::Write, Scope::Read];
-    let order = Order::CreateToken { name, scope, actor: None };
+    let order = Order::CreateToken { name, scope, nats: false, actor: None };
     match operator.carry_out(order, &Account::named("log-alone")).await? {
         Done::CreateToken { token, .. } => Ok(token),
         other => unreachable!("an order to make a token does {other:?}"),

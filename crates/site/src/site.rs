@@ -29,6 +29,7 @@ use poll::{Counters, Guard, RefusedOrder};
 use prometheus::Histogram;
 use registry::{Readers, Registry};
 use services::{
+    applications::{Counters as EventCounters, Desk, checking::Checking, hearing::Hearing},
     bus::{Connections, Devices},
     checkpointing::Checkpointing,
     cosigning::Cosigning,
@@ -192,12 +193,13 @@ impl<'a> Site<'a> {
             let supervised = server.supervise(changes.clone(), self.bus.stop.clone());
             self.bus.run_unfailing("nats-server", supervised);
         }
-        let Connections { devices, pushing, door, control, data, operators, dropped } =
+        let Connections { devices, pushing, door, applications, control, data, operators, dropped } =
             bus.connections;
         // Before anything else: until then nobody is let in.
         self.services.run(Door {
             client: door,
             credentials: self.operator.credentials().clone(),
+            tokens: self.operator.tokens().clone(),
             admits: self.admits,
             server_log,
             issuer: bus.issuer,
@@ -213,6 +215,9 @@ impl<'a> Site<'a> {
             .map_err(UpError::machine)?;
         let missing = |name| UpError::machine(ComponentMissing(name));
         let digest = workloads::reader_digest(&registry).map_err(missing)?;
+        let pangea = pangea_http::Config::load(&self.data_dir.pangea()).map_err(UpError::folder)?;
+        let logger_digest = workloads::logger_digest(&registry).map_err(missing)?;
+        let desk = self.hear_applications(applications, data.clone(), logger_digest);
         let workload = WorkloadName::random();
         if let Some(keeping) = self.certificate.as_mut().and_then(|it| it.keeping.take()) {
             self.services.run(keeping);
@@ -222,7 +227,7 @@ impl<'a> Site<'a> {
         self.serve_registry(&registry, own_port, registry_port);
         let (hosts_ready, host_log) = self.start_host(
             programs.wash,
-            (host, &workload),
+            (host, &workload, &pangea.fields_json()),
             (bus.hosts, &bus.authority),
             &registry,
             control,
@@ -235,7 +240,8 @@ impl<'a> Site<'a> {
         let (mut known, counters, lags) = self
             .start_services(
                 (data, operators, &dropped),
-                watch_pushed,
+                (watch_pushed, desk.counters()),
+                pangea,
                 (log, late_seconds.clone()),
                 digest,
                 config.checkpoint_period,
@@ -322,13 +328,13 @@ impl<'a> Site<'a> {
     fn start_host(
         &mut self,
         program: PathBuf,
-        (port, page): (Reserved, &WorkloadName),
+        (port, page, fields): (Reserved, &WorkloadName, &str),
         (nats, authority): (SocketAddr, &Authority),
         registry: &Registry,
         client: async_nats::Client,
         changes: mpsc::Sender<Change>,
     ) -> Result<(watch::Receiver<usize>, Log), UpError> {
-        let workloads = workloads::workloads(registry, page)
+        let workloads = workloads::workloads(registry, page, fields)
             .map_err(|name| UpError::machine(ComponentMissing(name)))?;
         let (hosts_ready, watch_hosts_ready) = watch::channel(0);
         let stop = &self.services.stop;
@@ -357,7 +363,8 @@ impl<'a> Site<'a> {
     async fn start_services(
         &mut self,
         (data, operators, dropped): (async_nats::Client, async_nats::Client, &Arc<AtomicU64>),
-        pushed: watch::Receiver<pushed::Counters>,
+        (pushed, applications): (watch::Receiver<pushed::Counters>, Arc<EventCounters>),
+        pangea: pangea_http::Config,
         (log, late_seconds): (Reserved, Histogram),
         digest: String,
         checkpoint_period: Duration,
@@ -374,7 +381,7 @@ impl<'a> Site<'a> {
         let (judged, watch_judged) = watch::channel(0);
         let (found_seconds, verdict_seconds) =
             (timings::found_seconds(), timings::verdict_seconds());
-        let pangea = self.pangea(for_pangea, progress.clone())?;
+        let pangea = self.pangea(pangea, for_pangea, progress.clone())?;
         let public_log = self.public_log();
         let witnessed = public_log.witnessed.clone();
         let ledger = || self.ledger.clone();
@@ -424,6 +431,7 @@ impl<'a> Site<'a> {
             access_token,
             counters: watch_counters.clone(),
             pushed,
+            applications,
             dropped: Arc::clone(dropped),
             progress: progress.clone(),
             lags: watch_lags.clone(),
@@ -471,8 +479,32 @@ impl<'a> Site<'a> {
         log_http::PublicLog { ledger: self.ledger.clone(), witnessed }
     }
 
-    fn pangea(&self, index: Reader, progress: Progress) -> Result<pangea_http::Api, UpError> {
-        let config = pangea_http::Config::load(&self.data_dir.pangea()).map_err(UpError::folder)?;
+    /// Has applications hand in events. Returns where else they can.
+    fn hear_applications(
+        &mut self,
+        client: async_nats::Client,
+        logger: async_nats::Client,
+        digest: String,
+    ) -> Desk {
+        let tokens = self.operator.tokens();
+        let log_name = orders::log_name::config_id(self.ledger.log_id());
+        let (desk, waiting) = Desk::new(self.ledger.clone(), tokens.clone(), log_name);
+        self.services.run(Checking { logger, digest, waiting });
+        self.intake.run(Hearing {
+            client,
+            desk: desk.clone(),
+            tokens: tokens.clone(),
+            credentials: self.operator.credentials().clone(),
+        });
+        desk
+    }
+
+    fn pangea(
+        &self,
+        config: pangea_http::Config,
+        index: Reader,
+        progress: Progress,
+    ) -> Result<pangea_http::Api, UpError> {
         let saved = pangea_http::Saved::open(self.data_dir.path()).map_err(UpError::folder)?;
         let log = (self.ledger.clone(), &self.operator);
         Ok(pangea_http::Api::new(log, (index, progress), config, saved))

@@ -1,17 +1,19 @@
 //! The workloads for the hosts: our components, and the configuration of each.
 
 use lattice::{Component, HostInterface, Workload};
-use model::derive;
+use model::{derive, submission};
 use page_http::WorkloadName;
 use registry::{Image, Registry};
 
 /// Name of the component that judges readings.
 const SENSOR_READER: &str = "sensor-reader";
+/// Name of the component that checks events of applications.
+const EVENT_LOGGER: &str = "event-logger";
 const HTTP_GATEWAY: &str = "http-gateway";
 const UI: &str = "ui";
 
 /// Names of the components that a site runs.
-pub const COMPONENTS: [&str; 3] = [SENSOR_READER, HTTP_GATEWAY, UI];
+pub const COMPONENTS: [&str; 4] = [SENSOR_READER, EVENT_LOGGER, HTTP_GATEWAY, UI];
 
 const HTTP: (&str, &str, &str) = ("wasi", "http", "0.2.0");
 const MESSAGING: (&str, &str, &str) = ("wasmcloud", "messaging", "0.2.0");
@@ -23,13 +25,15 @@ pub(crate) fn images(components: &[(String, Vec<u8>)]) -> Vec<Image> {
     components.iter().map(|(name, bytes)| Image::new(name, version, bytes)).collect()
 }
 
-/// The workloads. `page` is the host name by which the host routes to the page.
+/// The workloads. `page` is the host name by which the host routes to the page; `fields` says in
+/// JSON which fields the log's events may have.
 ///
 /// # Errors
 /// The name of a component that the registry does not have.
 pub(crate) fn workloads(
     registry: &Registry,
     page: &WorkloadName,
+    fields: &str,
 ) -> Result<Vec<Workload>, &'static str> {
     let gateway = Component::new(HTTP_GATEWAY, image(registry, HTTP_GATEWAY)?.1, &[]);
     let ui = Component::new(UI, image(registry, UI)?.1, &[]);
@@ -43,7 +47,7 @@ pub(crate) fn workloads(
             HostInterface::new(MESSAGING, &["consumer"], &[]),
         ],
     );
-    Ok(vec![judging(registry)?, web])
+    Ok(vec![judging(registry)?, checking(registry, fields)?, web])
 }
 
 /// The workload that judges readings.
@@ -65,6 +69,33 @@ pub(crate) fn judging(registry: &Registry) -> Result<Workload, &'static str> {
             HostInterface::new(CONFIG, &["store"], &[]),
         ],
     ))
+}
+
+/// The workload that checks events of applications.
+fn checking(registry: &Registry, fields: &str) -> Result<Workload, &'static str> {
+    let (logger, logger_image) = image(registry, EVENT_LOGGER)?;
+    let digest = logger.digest();
+    let config = [
+        ("subscriptions", submission::SUBJECT),
+        (derive::DIGEST_KEY, &digest),
+        (submission::SCHEMA_KEY, fields),
+    ];
+    Ok(Workload::new(
+        EVENT_LOGGER,
+        vec![Component::new(EVENT_LOGGER, logger_image, &config)],
+        vec![
+            HostInterface::new(MESSAGING, &["consumer", "handler"], &[]),
+            HostInterface::new(CONFIG, &["store"], &[]),
+        ],
+    ))
+}
+
+/// Digest of the component that checks events of applications.
+///
+/// # Errors
+/// As [`workloads`].
+pub(crate) fn logger_digest(registry: &Registry) -> Result<String, &'static str> {
+    Ok(image(registry, EVENT_LOGGER)?.0.digest())
 }
 
 /// Digest of the component that judges readings.

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use data_encoding::BASE64URL_NOPAD;
 use model::{Heartbeat, SensorId, Subject, Timestamp};
 use nats::nkey::UserKey;
 use serde::{Deserialize, Serialize};
@@ -18,6 +17,7 @@ use crate::{
         name::CredentialName,
         sensor::{Permissions, Reporting, Sensor, receipts},
     },
+    signed_nonce::is_signed,
 };
 
 /// What a device shows to be let in, as the site keeps it.
@@ -625,12 +625,7 @@ impl Book {
             Offer::Nkey { key: nkey, nonce, signature } => {
                 let name = self.nkeys.get(nkey).ok_or(Refused::UnknownKey)?;
                 let credential = self.credentials.get(name).ok_or(Refused::UnknownKey)?;
-                let signature = signature.trim_end_matches('=').replace('+', "-").replace('/', "_");
-                let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).unwrap_or_default();
-                let is_signed = nkey.parse::<UserKey>().is_ok_and(|key| {
-                    !nonce.is_empty() && key.verifies(nonce.as_bytes(), &signature)
-                });
-                if !is_signed {
+                if !is_signed(nkey, nonce, signature) {
                     return Err(Refused::WrongSignature(name.clone()));
                 }
                 (credential, credential.keys.iter().find(|key| key.nkey == nkey))

@@ -10,6 +10,7 @@
     reason = "tests and their helpers fail by panicking"
 )]
 
+mod applications;
 mod attacks;
 mod bench;
 mod care;

@@ -149,10 +149,29 @@ impl Question {
     }
 }
 
+/// An account in which clients are that the site lets in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Account {
+    Devices,
+    Applications,
+}
+
+impl Account {
+    /// The account's name, and the name of everyone in it that was let in.
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Devices => (accounts::DEVICES, accounts::ADMITTED),
+            Self::Applications => (accounts::APPLICATIONS, accounts::ADMITTED_APPLICATION),
+        }
+    }
+}
+
 /// The answer to a [`Question`].
 pub(super) enum Answer {
     /// The client is let in.
     LetIn {
+        /// The account in which it is.
+        account: Account,
         /// What it may do, as the server's configuration says it.
         permissions: Value,
     },
@@ -177,10 +196,11 @@ pub(super) fn encode(
     };
     let user = &question.user;
     let (token, error) = match answer {
-        Answer::LetIn { permissions } => {
+        Answer::LetIn { account, permissions } => {
+            let (account, name) = account.names();
             let claims = json!({
                 "jti": user, "iat": seconds, "iss": issuer.public(), "sub": user,
-                "aud": accounts::DEVICES, "name": accounts::ADMITTED,
+                "aud": account, "name": name,
                 "nats": {
                     "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1,
                     "pub": permissions.get("publish"), "sub": permissions.get("subscribe"),
@@ -267,7 +287,7 @@ mod tests {
             serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap()
         };
         let permissions = accounts::own_permissions(&["a.read"], &["a.poll"], Speaks::Mqtt);
-        let answer = Answer::LetIn { permissions };
+        let answer = Answer::LetIn { account: Account::Devices, permissions };
         let answer =
             read(&encode(&question, &answer, &issuer, Timestamp::from_unix_micros(1_000_000)));
         assert_eq!(answer["sub"], "UASKED");
@@ -282,6 +302,14 @@ mod tests {
         assert_eq!(user["nats"]["pub"], json!({ "allow": ["a.read"] }));
         let hears = json!({ "allow": ["a.poll", "$MQTT.sub.>", "$MQTT.deliver.pubrel.>"] });
         assert_eq!(user["nats"]["sub"], hears);
+        let permissions = accounts::application_permissions("shop");
+        let answer = Answer::LetIn { account: Account::Applications, permissions };
+        let answer = read(&encode(&question, &answer, &issuer, Timestamp::from_unix_micros(0)));
+        let user = read(answer["nats"]["jwt"].as_str().unwrap());
+        let names = (&user["aud"], &user["name"]);
+        assert_eq!(names, (&"APPLICATIONS".into(), &accounts::ADMITTED_APPLICATION.into()));
+        assert_eq!(user["nats"]["pub"], json!({ "allow": ["events.shop.>"] }));
+        assert_eq!(user["nats"]["sub"], json!({ "allow": ["_INBOX.shop.>"] }));
         let refused = Answer::Refused(String::from("no"));
         let refused = read(&encode(&question, &refused, &issuer, Timestamp::from_unix_micros(0)));
         assert_eq!(

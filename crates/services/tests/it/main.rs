@@ -1,4 +1,5 @@
-//! The services of a site from outside: a whole site in a simulated world.
+//! The services of a site from outside: a whole site in a simulated world, and what applications
+//! hand in.
 
 #![expect(
     clippy::unwrap_used,
@@ -8,4 +9,5 @@
 #![expect(clippy::cast_possible_truncation, reason = "what tests count is small")]
 #![expect(clippy::print_stderr, reason = "a seed that fails is told with how to repeat it")]
 
+mod applications;
 mod simulated_site;

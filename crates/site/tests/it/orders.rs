@@ -65,7 +65,7 @@ impl Open {
 
 fn create(name: &str) -> Order {
     let (name, actor) = (name.parse().unwrap(), Some("ada".parse().unwrap()));
-    Order::CreateToken { name, scope: vec!["read".parse().unwrap()], actor }
+    Order::CreateToken { name, scope: vec!["read".parse().unwrap()], nats: false, actor }
 }
 
 fn revoke(name: &str) -> Order {

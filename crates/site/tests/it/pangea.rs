@@ -69,7 +69,8 @@ impl Client {
     /// Creates a token with all scopes, and uses it from now on.
     async fn go_on_as(&mut self, name: &str) {
         let scope = vec!["write".parse().unwrap(), "read".parse().unwrap()];
-        let order = Order::CreateToken { name: name.parse().unwrap(), scope, actor: None };
+        let order =
+            Order::CreateToken { name: name.parse().unwrap(), scope, nats: false, actor: None };
         let done = self.log.operator.carry_out(order, &Account::own()).await.unwrap();
         let Done::CreateToken { token, .. } = done else { panic!("{done:?}") };
         self.log.token = token;
