@@ -263,10 +263,15 @@ impl Run {
     }
 
     /// Stops the fleet, then the site, and reads what is sealed.
-    pub(in crate::bench) fn stop(mut self) -> Result<Sealed> {
+    pub(in crate::bench) fn stop(self) -> Result<Sealed> {
+        self.stop_after(ANSWERS_MAX)
+    }
+
+    /// The same, and gives the site this time for the last answers. It then gives up the polls that
+    /// it has sent, and the answers of which it does not know yet whose they are.
+    pub(in crate::bench) fn stop_after(mut self, answers_max: Duration) -> Result<Sealed> {
         let sent = self.fleet.stop()?;
-        // A site that stops gives up the polls that it sent last. Here it still waits for them.
-        std::thread::park_timeout(ANSWERS_MAX);
+        std::thread::park_timeout(answers_max);
         stop(&mut self.site.process.0).context("the site does not stop")?;
         Sealed::read(&self.site.folder, sent)
     }
