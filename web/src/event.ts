@@ -61,6 +61,8 @@ export const ACTIONS: Readonly<Record<string, string>> = {
   CREDENTIAL_REVOKED: "Credential revoked",
   CREDENTIAL_USED: "Credential used",
   DEVICES_REFUSED: "Devices refused",
+  MIRRORED: "Mirrored",
+  MIRROR_REFUSED: "Refused by the mirror",
   TOKEN_CREATED: "Token created",
   TOKEN_REVOKED: "Token revoked",
   CLOCK_STEPPED: "Clock set",

@@ -18,8 +18,8 @@ use crate::shell::{self, cargo, command, root, run, say, target};
 pub(crate) const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
 /// All components: the first runs in the browser, the others on the wasmCloud host.
-pub(crate) const COMPONENTS: [&str; 5] =
-    ["verifier", "sensor-reader", "event-logger", "http-gateway", "ui"];
+pub(crate) const COMPONENTS: [&str; 6] =
+    ["verifier", "sensor-reader", "event-logger", "http-gateway", "pangea-api", "ui"];
 
 /// Oldest Node that builds the page, as `web/package.json` says too.
 const NODE_MIN: (u32, u32) = (20, 19);

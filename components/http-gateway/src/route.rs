@@ -60,6 +60,7 @@ pub fn route(method: Method, path_with_query: &str, body: &[u8]) -> Result<Route
         (None, ["site"], Method::Get) | (Some(_), [], Method::Get) => {
             ask(Question::Site, body_of(Ok(())))
         }
+        (_, ["mirror"], Method::Get) => ask(Question::Mirror, body_of(Ok(()))),
         (_, ["sensors"], Method::Get) => {
             ask(Question::Sensors, body_of(SensorsQuery::parse(parameters)))
         }
@@ -79,9 +80,11 @@ pub fn route(method: Method, path_with_query: &str, body: &[u8]) -> Result<Route
         (None, ["logs"], _) => Err(Response::method_not_allowed("GET, POST")),
         (None, ["site"], _)
         | (Some(_), [], _)
-        | (_, ["sensors"] | ["sensors", _, "readings"] | ["proof", _] | ["refusals"], _) => {
-            Err(Response::method_not_allowed("GET"))
-        }
+        | (
+            _,
+            ["sensors"] | ["sensors", _, "readings"] | ["proof", _] | ["refusals"] | ["mirror"],
+            _,
+        ) => Err(Response::method_not_allowed("GET")),
         (Some(_), ["search"], _) | (_, ["results"], _) => Err(Response::method_not_allowed("POST")),
         _ => Err(Response::problem(
             404,
@@ -166,6 +169,7 @@ mod tests {
         let of_log = |name: &str| format!("sealwire.query.{log}.{name}");
         assert_eq!(asked(Method::Get, "/api/logs", "").0, "sealwire.query.all.logs");
         assert_eq!(asked(Method::Get, "/api/site", "").0, "sealwire.query.own.site");
+        assert_eq!(asked(Method::Get, "/api/mirror", "").0, "sealwire.query.own.mirror");
         assert_eq!(asked(Method::Get, &format!("/api/logs/{log}"), "").0, of_log("site"));
         let search =
             r#"{"order":"asc","query":"actor:ada failed","restriction":{"source":["a","b"]}}"#;
@@ -197,6 +201,7 @@ mod tests {
             (Method::Post, "/api/logs", "{", 400, "EOF"),
             (Method::Get, "/api/proof/first", "", 400, "is not a leaf"),
             (Method::Post, "/api/refusals", "", 405, "GET"),
+            (Method::Post, "/api/mirror", "", 405, "GET"),
             (Method::Get, "/api/refusals?who=x", "", 400, "`who` is not a parameter"),
         ] {
             let (given, text) = refused(method, path, body);

@@ -263,6 +263,12 @@ impl DataDir {
         self.path.join(PANGEA)
     }
 
+    /// Folder for what the server of a mirror answered.
+    #[must_use]
+    pub fn mirror(&self) -> PathBuf {
+        self.path.join("mirror")
+    }
+
     /// Path of the file with what devices have declared. It may not exist.
     pub fn declarations(&self) -> PathBuf {
         self.path.join("declarations")

@@ -53,6 +53,9 @@ pub struct Config<'a> {
     pub folder: &'a Path,
     /// Authority that issues the certificates.
     pub authority: &'a Authority,
+    /// Authorities in PEM that components believe when they call servers, instead of the public
+    /// ones.
+    pub servers_ca: Option<&'a [u8]>,
 }
 
 /// Makes the host's certificates, one for control and one for data, and returns how to start the
@@ -102,6 +105,12 @@ pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
             arguments.extend([format!("--{plane}-nats-tls-{what}").into(), file.into()]);
         }
     }
+    if let Some(pem) = config.servers_ca {
+        let name = "servers-ca.pem";
+        durable::replace(&config.folder.join(name), pem)?;
+        arguments.extend(["--http-client-ca-path", name].map(OsString::from));
+        arguments.extend(["--http-client-trust-roots", "extra-only"].map(OsString::from));
+    }
     Ok(Start {
         name: NAME,
         program,
@@ -129,6 +138,7 @@ mod tests {
             http: address,
             folder: folder.path(),
             authority: &authority,
+            servers_ca: Some(b"pem"),
         };
         let start = prepare(PathBuf::from("wash"), &config).unwrap();
         assert!(start.environment.contains(&("RUST_LIB_BACKTRACE", "0")));
@@ -136,5 +146,11 @@ mod tests {
         let variable = "WASH_WASMCLOUD_MESSAGING_MAX_IN_FLIGHT";
         assert!(start.environment.contains(&(variable, messages.as_str())));
         assert!(!image.exists());
+        let trusts = start.arguments.iter().skip_while(|word| *word != "--http-client-ca-path");
+        assert_eq!(
+            trusts.collect::<Vec<_>>(),
+            ["--http-client-ca-path", "servers-ca.pem", "--http-client-trust-roots", "extra-only"]
+        );
+        assert_eq!(fs::read(folder.path().join("servers-ca.pem")).unwrap(), b"pem");
     }
 }

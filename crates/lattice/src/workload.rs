@@ -1,7 +1,7 @@
 //! What a host is asked to run, in the types of wasmCloud's control API (`wasmcloud.runtime.v2`, as
 //! JSON).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
@@ -42,10 +42,25 @@ pub struct Component {
 }
 
 /// Configuration of a component.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LocalResources {
     /// Values by key. The host interprets the key `subscriptions` itself.
     pub config: BTreeMap<String, String>,
+    /// Servers that the component may call, each as scheme, host and port; none if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed_hosts: Vec<String>,
+}
+
+impl fmt::Debug for LocalResources {
+    /// Omits the values: some are secret.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("LocalResources")
+            .field("config", &self.config.keys())
+            .field("allowed_hosts", &self.allowed_hosts)
+            .finish()
+    }
 }
 
 /// A host interface that a workload may use.
@@ -87,8 +102,15 @@ impl Component {
             name: String::from(name),
             image,
             pool_size: 1,
-            local_resources: LocalResources { config: pairs(config) },
+            local_resources: LocalResources { config: pairs(config), ..LocalResources::default() },
         }
+    }
+
+    /// The same component, which may call this server.
+    #[must_use]
+    pub fn allowed_to_call(mut self, server: &str) -> Self {
+        self.local_resources.allowed_hosts.push(String::from(server));
+        self
     }
 }
 

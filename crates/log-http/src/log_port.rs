@@ -30,7 +30,9 @@ use ledger::{Ledger, ReadError, StoredEnvelope};
 use poll::Counters;
 use prometheus::Histogram;
 use serde::Deserialize;
-use services::{applications, lag::Lag, progress::Progress, site_clock::SiteClock};
+use services::{
+    applications, lag::Lag, mirroring::MirrorProgress, progress::Progress, site_clock::SiteClock,
+};
 use tls::{Health, Served};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -86,6 +88,8 @@ pub struct LogPort {
     pub progress: Progress,
     /// How far those who follow the log are behind.
     pub lags: watch::Receiver<Vec<Lag>>,
+    /// How far the mirror is, if there is one.
+    pub mirror: Option<watch::Receiver<MirrorProgress>>,
     /// The machine's clock, for `/metrics`.
     pub clock: SiteClock,
     /// What the services have timed.
@@ -112,6 +116,7 @@ struct Shared {
     dropped: Arc<AtomicU64>,
     progress: Progress,
     lags: watch::Receiver<Vec<Lag>>,
+    mirror: Option<watch::Receiver<MirrorProgress>>,
     clock: SiteClock,
     timings: Vec<Histogram>,
     live: LiveFeed,
@@ -138,6 +143,7 @@ impl Service for LogPort {
             dropped: self.dropped,
             progress: self.progress,
             lags: self.lags,
+            mirror: self.mirror,
             clock: self.clock,
             timings: self.timings,
             envelopes: Envelopes::new(),
@@ -234,6 +240,7 @@ async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
         dropped,
         progress,
         lags,
+        mirror,
         clock,
         timings,
         certificate,
@@ -248,6 +255,9 @@ async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     metrics.refusals(credentials.refused_total(), gate.refused_total());
     metrics.log(ledger.size(), progress.now().passed_over);
     metrics.followers(&lags.borrow());
+    if let Some(mirror) = mirror {
+        metrics.mirror(&mirror.borrow(), ledger.size());
+    }
     metrics.clock(&clock.quality());
     metrics.histograms(&ledger, &timings);
     if let Some(certificate) = certificate {

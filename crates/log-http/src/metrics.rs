@@ -11,7 +11,7 @@ use prometheus::{
     Error, Gauge, GaugeVec, Histogram, IntCounter, Opts, TextEncoder, core::Collector,
     proto::MetricFamily,
 };
-use services::{applications, lag::Lag, site_clock::Quality};
+use services::{applications, lag::Lag, mirroring::MirrorProgress, site_clock::Quality};
 use tls::Health;
 
 /// A value of a follower's lag.
@@ -202,6 +202,35 @@ impl Exposition {
                 gauges.with_label_values(&[lag.follower.name()]).set(value(lag));
             }
             self.add(&gauges);
+        }
+    }
+
+    /// How far the mirror of the log is.
+    pub(crate) fn mirror(&mut self, progress: &MirrorProgress, leaves: u64) {
+        self.counter(
+            "sealwire_mirror_taken_total",
+            "Events that the mirror's server has taken.",
+            progress.taken,
+        );
+        for (name, help, value) in [
+            ("sealwire_mirror_leaves", "Leaves that the mirror has handled.", progress.next_leaf),
+            (
+                "sealwire_mirror_lag_leaves",
+                "Durable leaves that the mirror has not handled.",
+                leaves.saturating_sub(progress.next_leaf),
+            ),
+            (
+                "sealwire_mirror_parked_leaves",
+                "Leaves that the mirror's server refused.",
+                progress.parked.count,
+            ),
+            (
+                "sealwire_mirror_stuck",
+                "Whether the last question of the mirror led to nothing.",
+                u64::from(progress.trouble.is_some()),
+            ),
+        ] {
+            self.gauge(name, help, value as f64);
         }
     }
 

@@ -129,6 +129,10 @@ pub const CLOCK_CONFIRMED: &str = "CLOCK_CONFIRMED";
 pub const CLOCK_STEPPED: &str = "CLOCK_STEPPED";
 /// Whether a time server sets the machine's clock. Reported at a start and when it changes.
 pub const CLOCK_QUALITY: &str = "CLOCK_QUALITY";
+/// Leaves were mirrored to another server of Pangea's API, which has sealed their events.
+pub const MIRRORED: &str = "MIRRORED";
+/// That server does not take the event of a leaf, which is left out.
+pub const MIRROR_REFUSED: &str = "MIRROR_REFUSED";
 /// An API token was created, with which a program may log or search.
 pub const TOKEN_CREATED: &str = "TOKEN_CREATED";
 /// An API token was revoked.

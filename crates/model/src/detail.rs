@@ -10,6 +10,9 @@ use crate::{sensor_id::SensorId, timestamp::Timestamp};
 /// table.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Detail {
+    /// SHA-256 in hex of the file with what a mirror's server answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answers: Option<String>,
     /// The sensor's start from which `uptime` counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot: Option<String>,
@@ -23,6 +26,9 @@ pub struct Detail {
     /// array of [`Channel`](crate::Channel).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<String>,
+    /// Root of a mirror's server in hex, after it took the leaves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cloud_root: Option<String>,
     /// Digest of the component that derived the event, `sha256:...`, as its registry names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<String>,
@@ -60,6 +66,13 @@ pub struct Detail {
     /// Number of the device's message, from 0 to 255 and round again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_number: Option<u8>,
+    /// Leaves whose events a mirror's server has taken, for example `12-40,57`, or the one that it
+    /// refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirrored: Option<String>,
+    /// The mirror has handled all leaves before this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirrored_to: Option<u64>,
     /// Numbers without a reading, for example `412-430`: poll numbers, or numbers of the sensor's
     /// own count.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -628,6 +628,19 @@ impl Event {
         event
     }
 
+    /// A server has taken events of the log, or refused one; `detail` says which.
+    #[must_use]
+    pub fn mirror(
+        action: &str,
+        server: &str,
+        message: String,
+        detail: Detail,
+        at: Timestamp,
+    ) -> Self {
+        let source: String = server.chars().take(SOURCE_CHARS_MAX).collect();
+        Self::new("pangea-api", action, &source, message, at).with(detail)
+    }
+
     /// Something that the site did or observed about itself. `source` names the part of the site.
     #[must_use]
     pub fn site(action: &str, source: &str, message: String, at: Timestamp) -> Self {

@@ -10,8 +10,8 @@
 //!   keeps that of all;
 //! - [`event`] and [`envelope`] define what the log holds, byte for byte;
 //! - [`completeness`] tells an auditor whether a reading of a sensor is missing;
-//! - [`derive`](mod@derive), [`query`] and [`submission`] define the messages between the site and
-//!   its components.
+//! - [`derive`](mod@derive), [`mirror`], [`query`] and [`submission`] define the messages between
+//!   the site and its components.
 
 #![cfg_attr(not(test), no_std)]
 #![warn(clippy::std_instead_of_core, clippy::alloc_instead_of_core, missing_docs)]
@@ -35,6 +35,7 @@ pub mod gap;
 pub mod heartbeat;
 pub mod log_id;
 pub mod measured;
+pub mod mirror;
 pub mod number_range;
 mod object;
 mod ordered;

@@ -56,11 +56,13 @@ pub enum Question {
     Proof,
     /// What devices were refused: a [`RefusalsQuery`].
     Refusals,
+    /// How far the log is mirrored. The body is empty.
+    Mirror,
 }
 
 impl Question {
     /// All questions, each with its name in an address.
-    const NAMES: [(Self, &str); 7] = [
+    const NAMES: [(Self, &str); 8] = [
         (Self::Site, "site"),
         (Self::Sensors, "sensors"),
         (Self::Readings, "readings"),
@@ -68,6 +70,7 @@ impl Question {
         (Self::Results, "results"),
         (Self::Proof, "proof"),
         (Self::Refusals, "refusals"),
+        (Self::Mirror, "mirror"),
     ];
 
     fn name(self) -> &'static str {

@@ -7,7 +7,8 @@
 //! - [`request`] and [`event`] parse requests, [`submission`] what applications hand in by the
 //!   site's own interfaces; [`fault`] describes what is wrong with one;
 //! - [`answer`], [`proof`] and [`view`] make answers;
-//! - [`schema`] and [`signature`] define what an event may hold, and verify who signed it.
+//! - [`schema`] and [`signature`] define what an event may hold, and verify who signed it;
+//! - [`client`] is the other side: it makes requests to a server of this API, and judges answers.
 //!
 //! # Example
 //!
@@ -25,6 +26,7 @@
 //! ```
 
 pub mod answer;
+pub mod client;
 pub mod event;
 pub mod fault;
 pub mod proof;

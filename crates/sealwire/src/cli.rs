@@ -23,6 +23,7 @@ use ledger::{LeafRanges, evidence::Bound};
 use model::{Heartbeat, Pattern, SensorId, Timestamp};
 use orders::LogName;
 use page_http::PageHost;
+use pangea::client::Endpoint;
 use readings::Format;
 use tlog::Hash;
 
@@ -44,7 +45,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a whole site on this machine: message bus, poller, log, components and page.
-    Up(UpArguments),
+    Up(Box<UpArguments>),
     /// Verify a log: recompute its tree from the entries and compare the result with its
     /// checkpoint.
     ///
@@ -195,6 +196,17 @@ pub(crate) struct UpArguments {
     /// mean. `sealwire map test` tries it.
     #[arg(long, value_name = "FILE")]
     pub(crate) map: Option<PathBuf>,
+    /// Server of Pangea's API to which the log is mirrored, such as
+    /// `https://audit.aws.us.pangea.cloud`. Needs --mirror-token-file.
+    #[arg(long, value_name = "URL")]
+    pub(crate) mirror_url: Option<Endpoint>,
+    /// File with the token for that server. Only its owner may be able to read it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mirror_token_file: Option<PathBuf>,
+    /// File with the certificate of the authority that issued that server's certificate, in PEM
+    /// [default: the public authorities].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mirror_ca: Option<PathBuf>,
     /// Time that a sensor has to answer a poll, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(10..=60_000))]
     pub(crate) answer_timeout: u64,

@@ -57,7 +57,7 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let (command, settings) = settings::read()?;
     match command {
-        Command::Up(arguments) => up::run(arguments),
+        Command::Up(arguments) => up::run(*arguments),
         Command::Ca(arguments) => ca::run(&arguments),
         Command::Config(arguments) => config::run(&arguments, &settings),
         Command::Verify(arguments) => verify::run(&arguments),

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use data_dir::Addresses;
 use durable::{OutputError, Stop};
 use serde::Serialize;
-use site::{Config, Listen};
+use site::{Config, Listen, Mirror};
 use tracing::warn;
 
 use crate::{cli::UpArguments, components, logging, map, open_files, output, signals};
@@ -25,6 +25,7 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
     logging::start();
     open_files::allow(site::FILES_MAX)?;
     let rules = arguments.map.as_deref().map(|file| map::rules(Some(file))).transpose()?;
+    let mirror = mirror(&arguments)?;
     let data_dir = arguments.data_dir.clone();
     let config = Config {
         data_dir: arguments.data_dir,
@@ -48,6 +49,7 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
         components: components::all(),
         heartbeats: arguments.heartbeats,
         rules,
+        mirror,
         polling: poll::Config {
             answer_timeout: Duration::from_millis(arguments.answer_timeout),
             retries: arguments.retries,
@@ -98,6 +100,22 @@ fn closed_unless_named(
             let listen = listen.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
             Ok(port.map(|port| (listen, port).into()))
         }
+    }
+}
+
+/// The server to which the log is mirrored, if it is named.
+fn mirror(arguments: &UpArguments) -> Result<Option<Mirror>> {
+    match (&arguments.mirror_url, &arguments.mirror_token_file) {
+        (Some(endpoint), Some(token)) => {
+            let mirror = Mirror::read(endpoint.clone(), token, arguments.mirror_ca.as_deref())?;
+            if endpoint.is_in_clear() {
+                let words = "sealwire: the mirror's token and all events go there in clear text: ";
+                output::note(&format!("{words}{}", endpoint.as_str()));
+            }
+            Ok(Some(mirror))
+        }
+        (None, None) if arguments.mirror_ca.is_none() => Ok(None),
+        _ => bail!("a mirror needs both mirror-url and mirror-token-file"),
     }
 }
 

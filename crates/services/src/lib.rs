@@ -4,10 +4,10 @@
 //! [`pushing`] hears devices that report by themselves, [`sealing`] appends the events of both,
 //! [`pipeline`] has `sensor-reader` judge sealed readings and appends the derived events,
 //! [`indexing`] projects the log for [`queries`], which have it catch up ([`progress`]), and
-//! [`cosigning`] has witnesses sign its checkpoints. [`bus`] connects them, [`door`] lets devices
-//! in, and [`turned_away`] seals who sent wrong tokens. [`lag`] watches how far each of them is
-//! behind, [`timekeeping`] watches the machine's clock ([`site_clock`]), and [`timings`] says how
-//! long a reading takes from one to the next.
+//! [`cosigning`] has witnesses sign its checkpoints, and [`mirroring`] sends it to another server.
+//! [`bus`] connects them, [`door`] lets devices in, and [`turned_away`] seals who sent wrong
+//! tokens. [`lag`] watches how far each of them is behind, [`timekeeping`] watches the machine's
+//! clock ([`site_clock`]), and [`timings`] says how long a reading takes from one to the next.
 //!
 //! [`applications`] takes events that applications hand in, has `event-logger` check them, and
 //! appends them.
@@ -26,6 +26,7 @@ pub mod indexing;
 pub mod known;
 pub mod lag;
 pub mod log_reading;
+pub mod mirroring;
 pub mod pipeline;
 pub mod polling;
 pub mod polling_service;

@@ -4,6 +4,7 @@
 
 mod failure;
 mod listed;
+mod mirrored;
 mod refused;
 
 use std::{
@@ -45,12 +46,16 @@ use crate::{
     cosigning::{WatchWitnessed, witnessed_leaves},
     fleet::{KeptFleet, Location, Totals},
     lag::Lag,
+    mirroring::MirrorProgress,
     progress::Progress,
     searching,
     site_clock::{self, SiteClock},
 };
-use failure::{Failure, internal, no_such_leaf, no_such_log, no_such_sensor, was_erased};
+use failure::{
+    Failure, internal, no_such_leaf, no_such_log, no_such_sensor, not_mirrored, was_erased,
+};
 use listed::Sensor;
+use mirrored::Mirrored;
 
 /// Questions that are answered at the same time. Further ones wait.
 const CONCURRENT_MAX: usize = 16;
@@ -101,6 +106,8 @@ pub struct LogQueries {
     pub progress: Progress,
     /// How far those who follow the log are behind.
     pub lags: watch::Receiver<Vec<Lag>>,
+    /// How far the mirror of the log is, if there is one.
+    pub mirror: Option<watch::Receiver<MirrorProgress>>,
     /// The clock of the site's machine.
     pub clock: SiteClock,
     /// Name of the site.
@@ -250,6 +257,10 @@ impl LogQueries {
                 let query: RefusalsQuery = parse(body)?;
                 json(&refused::Refused::of(&self.door.1, query))
             }
+            Question::Mirror => match &self.mirror {
+                Some(mirror) => json(&Mirrored::of(&mirror.borrow(), self.ledger.size())),
+                None => Err(not_mirrored()),
+            },
         }
     }
 
@@ -555,6 +566,7 @@ mod tests {
             witnessed: None,
             progress: progress().1,
             lags: watch::Sender::new(Vec::new()).subscribe(),
+            mirror: None,
             clock: SiteClock::start(None),
             site_name: message.to_owned(),
             log_url: String::new(),

@@ -12,7 +12,7 @@ use engine::{
     ca::CredentialError,
     nats_server::{self, ForDevices, ForHosts, Port},
 };
-use model::{derive, submission};
+use model::{derive, mirror, submission};
 use nats::nkey::{Kind, Seed};
 use services::{
     applications::hearing,
@@ -32,7 +32,7 @@ use crate::{
 pub(crate) const FOLDER: &str = "nats";
 /// Subjects on the hosts' server, and who answers them.
 const TRAFFIC: Traffic<'_> = Traffic {
-    of_components: &[derive::SUBJECT, submission::SUBJECT],
+    of_components: &[derive::SUBJECT, submission::SUBJECT, mirror::SUBJECT],
     of_site: &[model::query::SUBJECT],
     of_service: &[polling_service::ALL_SUBJECTS],
 };

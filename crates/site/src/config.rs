@@ -6,6 +6,8 @@ use access::sensors::Admits;
 use model::Pattern;
 use page_http::PageHost;
 
+use crate::mirror::Mirror;
+
 /// Most files that a site has open: the connections of its ports, and its own files. Of the latter,
 /// each of tokio's 512 blocking threads may have one. The others are 60 while the site is idle, and
 /// grow by one for each 64 MiB of log. The sum is below 4,096, the hard limit of many systems.
@@ -46,6 +48,8 @@ pub struct Config {
     pub heartbeats: Vec<Pattern>,
     /// Rules for devices that report by themselves, if the site hears any.
     pub rules: Option<pushed::Rules>,
+    /// The server to which the log is mirrored, if it is.
+    pub mirror: Option<Mirror>,
     /// Timeouts and limits of the poller.
     pub polling: poll::Config,
     /// File with the log's signing key; in the data directory if `None`.

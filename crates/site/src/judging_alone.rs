@@ -107,6 +107,7 @@ impl JudgingAlone {
             http: port.address(),
             folder: &data_dir.engine("wash"),
             authority: &bus.authority,
+            servers_ca: None,
         };
         let start = wash_host::prepare(wash, &config).map_err(failed)?;
         drop(port);

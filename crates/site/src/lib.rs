@@ -13,6 +13,7 @@ mod certificate;
 mod config;
 mod error;
 mod listening;
+mod mirror;
 mod operators;
 mod part;
 mod ports;
@@ -24,6 +25,7 @@ mod workloads;
 
 pub use config::{Config, FILES_MAX, Listen};
 pub use error::{Cause, ServiceEnded, UpError};
+pub use mirror::{Mirror, MirrorFileError};
 pub use start_files::START;
 pub use up::run;
 pub use workloads::COMPONENTS;

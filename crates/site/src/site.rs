@@ -16,7 +16,7 @@ use engine::{Authority, Change, Engine, Log, wash_host};
 use futures::future::BoxFuture;
 use http_server::Listener;
 use index::Reader;
-use lattice::reconcile;
+use lattice::{Workload, reconcile};
 use ledger::Ledger;
 use log_http::LiveFeed;
 use model::{Event, Pattern, action};
@@ -38,6 +38,7 @@ use services::{
     indexing::{self, AtStart, Indexing},
     known::Known,
     lag::{Lag, Watching},
+    mirroring::{MirrorProgress, Mirroring},
     pipeline::Judging,
     polling::{self, GivenOrders, OrderingError, Polling, SensorOrders},
     polling_service::{self, PollingService},
@@ -77,6 +78,16 @@ const PAGE_READY_TIMEOUT: Duration = Duration::from_secs(120);
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// Changes of engines that wait to be sealed.
 const CHANGES_MAX: usize = 16;
+
+/// The workload of a mirror, and the authorities that it believes, if not the public ones.
+type Mirrors<'a> = (Workload, Option<&'a [u8]>);
+
+/// What `/metrics` reads of devices that report by themselves, of applications and of a mirror.
+type Watched = (
+    watch::Receiver<pushed::Counters>,
+    Arc<EventCounters>,
+    Option<watch::Receiver<MirrorProgress>>,
+);
 
 /// The running parts, in the order in which they stop.
 pub(crate) struct Site<'a> {
@@ -219,17 +230,22 @@ impl<'a> Site<'a> {
         let logger_digest = workloads::logger_digest(&registry).map_err(missing)?;
         let desk = self.hear_applications(applications, data.clone(), logger_digest);
         let workload = WorkloadName::random();
+        let mirroring = config.mirror.as_ref().map(|to| workloads::mirroring(&registry, to));
+        let mirroring = mirroring.transpose().map_err(missing)?;
+        let mirror_progress = self.mirror(&config, mirroring.as_ref(), &data);
         if let Some(keeping) = self.certificate.as_mut().and_then(|it| it.keeping.take()) {
             self.services.run(keeping);
         }
         let answering = page_http::Host::new(host.address(), workload.clone());
         let page_port = self.page_port(page, answering.clone(), config.page_hosts);
         self.serve_registry(&registry, own_port, registry_port);
+        let mirroring = config.mirror.as_ref().zip(mirroring);
+        let mirroring = mirroring.map(|(to, (workload, _digest))| (workload, to.ca.as_deref()));
         let (hosts_ready, host_log) = self.start_host(
             programs.wash,
             (host, &workload, &pangea.fields_json()),
             (bus.hosts, &bus.authority),
-            &registry,
+            (&registry, mirroring),
             control,
             changes,
         )?;
@@ -240,7 +256,7 @@ impl<'a> Site<'a> {
         let (mut known, counters, lags) = self
             .start_services(
                 (data, operators, &dropped),
-                (watch_pushed, desk.counters()),
+                (watch_pushed, desk.counters(), mirror_progress),
                 pangea,
                 (log, late_seconds.clone()),
                 digest,
@@ -278,6 +294,26 @@ impl<'a> Site<'a> {
                 .spawn("the simulator", async { simulated.await.map(drop).map_err(Into::into) });
         }
         Ok(Page { host: answering, hosts_ready, host_log })
+    }
+
+    /// Starts to mirror the log, if it is to be mirrored. Returns how far that is.
+    fn mirror(
+        &mut self,
+        config: &Config,
+        mirroring: Option<&(Workload, String)>,
+        data: &async_nats::Client,
+    ) -> Option<watch::Receiver<MirrorProgress>> {
+        let (mirror, (_workload, digest)) = config.mirror.as_ref().zip(mirroring)?;
+        let (progress, watch_progress) = watch::channel(MirrorProgress::default());
+        self.services.run(Mirroring {
+            ledger: self.ledger.clone(),
+            client: data.clone(),
+            digest: digest.clone(),
+            server: mirror.endpoint.as_str().to_owned(),
+            folder: self.data_dir.mirror(),
+            progress,
+        });
+        Some(watch_progress)
     }
 
     /// The page's port. Where other machines reach it, it asks for a token.
@@ -330,12 +366,14 @@ impl<'a> Site<'a> {
         program: PathBuf,
         (port, page, fields): (Reserved, &WorkloadName, &str),
         (nats, authority): (SocketAddr, &Authority),
-        registry: &Registry,
+        (registry, mirroring): (&Registry, Option<Mirrors<'_>>),
         client: async_nats::Client,
         changes: mpsc::Sender<Change>,
     ) -> Result<(watch::Receiver<usize>, Log), UpError> {
-        let workloads = workloads::workloads(registry, page, fields)
+        let mut workloads = workloads::workloads(registry, page, fields)
             .map_err(|name| UpError::machine(ComponentMissing(name)))?;
+        let (mirroring, servers_ca) = mirroring.unzip();
+        workloads.extend(mirroring);
         let (hosts_ready, watch_hosts_ready) = watch::channel(0);
         let stop = &self.services.stop;
         let reconciling = reconcile::run(client, workloads, hosts_ready, stop.clone());
@@ -348,6 +386,7 @@ impl<'a> Site<'a> {
             http: port.address(),
             folder: &self.data_dir.engine("wash"),
             authority,
+            servers_ca: servers_ca.flatten(),
         };
         let start = wash_host::prepare(program, &config).map_err(failed)?;
         drop(port);
@@ -363,7 +402,7 @@ impl<'a> Site<'a> {
     async fn start_services(
         &mut self,
         (data, operators, dropped): (async_nats::Client, async_nats::Client, &Arc<AtomicU64>),
-        (pushed, applications): (watch::Receiver<pushed::Counters>, Arc<EventCounters>),
+        (pushed, applications, mirror): Watched,
         pangea: pangea_http::Config,
         (log, late_seconds): (Reserved, Histogram),
         digest: String,
@@ -435,6 +474,7 @@ impl<'a> Site<'a> {
             dropped: Arc::clone(dropped),
             progress: progress.clone(),
             lags: watch_lags.clone(),
+            mirror: mirror.clone(),
             clock: self.clock.clone(),
             timings: vec![late_seconds, self.seal_seconds.clone(), found_seconds, verdict_seconds],
             others: pangea.router(),
@@ -461,6 +501,7 @@ impl<'a> Site<'a> {
             witnessed,
             progress,
             lags: watch_lags.clone(),
+            mirror,
             clock: self.clock.clone(),
             site_name: self.data_dir.name().to_owned(),
             log_url: self.addresses.log.clone(),

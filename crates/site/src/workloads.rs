@@ -1,19 +1,23 @@
 //! The workloads for the hosts: our components, and the configuration of each.
 
 use lattice::{Component, HostInterface, Workload};
-use model::{derive, submission};
+use model::{derive, mirror, submission};
 use page_http::WorkloadName;
 use registry::{Image, Registry};
+
+use crate::mirror::Mirror;
 
 /// Name of the component that judges readings.
 const SENSOR_READER: &str = "sensor-reader";
 /// Name of the component that checks events of applications.
 const EVENT_LOGGER: &str = "event-logger";
 const HTTP_GATEWAY: &str = "http-gateway";
+/// Name of the component that calls the mirror's server.
+const PANGEA_API: &str = "pangea-api";
 const UI: &str = "ui";
 
-/// Names of the components that a site runs.
-pub const COMPONENTS: [&str; 4] = [SENSOR_READER, EVENT_LOGGER, HTTP_GATEWAY, UI];
+/// Names of the components that a site runs, `pangea-api` only if it has a mirror.
+pub const COMPONENTS: [&str; 5] = [SENSOR_READER, EVENT_LOGGER, HTTP_GATEWAY, PANGEA_API, UI];
 
 const HTTP: (&str, &str, &str) = ("wasi", "http", "0.2.0");
 const MESSAGING: (&str, &str, &str) = ("wasmcloud", "messaging", "0.2.0");
@@ -96,6 +100,37 @@ fn checking(registry: &Registry, fields: &str) -> Result<Workload, &'static str>
 /// As [`workloads`].
 pub(crate) fn logger_digest(registry: &Registry) -> Result<String, &'static str> {
     Ok(image(registry, EVENT_LOGGER)?.0.digest())
+}
+
+/// The workload that calls a mirror's server, and the digest of its component. The host lets it
+/// call that server alone.
+///
+/// # Errors
+/// As [`workloads`].
+pub(crate) fn mirroring(
+    registry: &Registry,
+    to: &Mirror,
+) -> Result<(Workload, String), &'static str> {
+    let (api, api_image) = image(registry, PANGEA_API)?;
+    let digest = api.digest();
+    let config = [
+        ("subscriptions", mirror::SUBJECT),
+        (derive::DIGEST_KEY, &digest),
+        (mirror::ENDPOINT_KEY, to.endpoint.as_str()),
+        (mirror::TOKEN_KEY, to.token.as_str()),
+    ];
+    let component =
+        Component::new(PANGEA_API, api_image, &config).allowed_to_call(to.endpoint.origin());
+    let workload = Workload::new(
+        PANGEA_API,
+        vec![component],
+        vec![
+            HostInterface::new(HTTP, &["outgoing-handler"], &[]),
+            HostInterface::new(MESSAGING, &["consumer", "handler"], &[]),
+            HostInterface::new(CONFIG, &["store"], &[]),
+        ],
+    );
+    Ok((workload, digest))
 }
 
 /// Digest of the component that judges readings.

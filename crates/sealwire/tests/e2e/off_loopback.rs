@@ -3,6 +3,7 @@
 
 mod devices;
 mod leaf_nodes;
+mod mirror;
 mod orders;
 mod registry;
 mod reporting;
@@ -27,6 +28,8 @@ struct Elsewhere {
     name: String,
     /// Address of this machine there.
     here: String,
+    /// Address of the other machine.
+    there: String,
 }
 
 impl Elsewhere {
@@ -40,7 +43,7 @@ impl Elsewhere {
         let (here, there) =
             (format!("10.83.{third}.{}", fourth | 1), format!("10.83.{third}.{}", fourth | 2));
         let (ours, theirs) = (format!("{name}a"), format!("{name}b"));
-        let elsewhere = Self { name: name.clone(), here: here.clone() };
+        let elsewhere = Self { name: name.clone(), here: here.clone(), there: there.clone() };
         for words in [
             format!("netns add {name}"),
             format!("link add {ours} type veth peer name {theirs} netns {name}"),

@@ -37,6 +37,11 @@ pub(super) fn no_such_log(log: LogId) -> Failure {
     )))
 }
 
+pub(super) fn not_mirrored() -> Failure {
+    let words = "the log is not mirrored: start the site with --mirror-url to mirror it";
+    Failure::Query(QueryError::NotFound(words.to_owned()))
+}
+
 pub(super) fn no_such_leaf(leaf: u64, size: u64) -> Failure {
     Failure::Query(QueryError::NotFound(format!(
         "there is no leaf {leaf}: the log has {size} leaves, counting from 0"

@@ -83,8 +83,14 @@ fn a_host_mounts_no_folder_but_its_own() {
         let mut signs_of_life = control.subscribe("runtime.operator.heartbeat.*").await.unwrap();
         control.flush().await.unwrap();
 
-        let config =
-            wash_host::Config { name: "site", nats, http, folder: &wash, authority: &authority };
+        let config = wash_host::Config {
+            name: "site",
+            nats,
+            http,
+            folder: &wash,
+            authority: &authority,
+            servers_ca: None,
+        };
         let start = wash_host::prepare(found(&release::WASH), &config).unwrap();
         let _host = Running::start(&start);
         let sign = tokio::time::timeout(DEADLINE, signs_of_life.next()).await.unwrap().unwrap();

@@ -95,7 +95,7 @@ fn a_token_pulls(elsewhere: &Elsewhere, ca: &str, address: &str, token: &str) {
         serde_json::from_str(&said).unwrap()
     };
     assert_eq!(elsewhere.curl(ca, &["--header", &bearer, &format!("{address}/v2/")]).0, 200);
-    let names = ["event-logger", "http-gateway", "sensor-reader", "ui"];
+    let names = ["event-logger", "http-gateway", "pangea-api", "sensor-reader", "ui"];
     let names = names.map(|name| format!("sealwire/{name}"));
     assert_eq!(json("_catalog")["repositories"], serde_json::json!(names));
     let version = env!("CARGO_PKG_VERSION");
