@@ -15,10 +15,11 @@ use std::{
 use model::Envelope;
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
-use tlog::{Hash, NodeHash as _};
+use tlog::Hash;
 
 use crate::{
     id::{Chance, RequestId},
+    recompute::{fold, is_hash_of, parse_hash},
     request::EVENTS_MAX,
 };
 
@@ -355,36 +356,6 @@ fn check(logged: &Logged<'_>, sent: &Outgoing) -> Result<Shown, String> {
     Ok(Shown { hash, proof, root, is_altered })
 }
 
-/// Whether the hash is of the envelope as it came, or of its canonical form.
-fn is_hash_of(hash: &Hash, envelope: &RawValue) -> bool {
-    Hash::sha256(envelope.get().as_bytes()) == *hash || {
-        let value: Option<Value> = serde_json::from_str(envelope.get()).ok();
-        let canonical = value.and_then(|value| serde_json_canonicalizer::to_vec(&value).ok());
-        canonical.is_some_and(|canonical| Hash::sha256(&canonical) == *hash)
-    }
-}
-
-/// Leads a membership proof from the hash of an envelope to a root, as the SDKs do.
-///
-/// # Errors
-/// The text is not a proof.
-pub fn fold(hash: Hash, proof: &str) -> Result<Hash, String> {
-    let steps = proof.split(',').filter(|step| !step.is_empty());
-    steps.into_iter().try_fold(hash, |hash, step| match step.split_once(':') {
-        Some(("l", sibling)) => Ok(tlog::Pangea::node(&parse_hash(sibling)?, &hash)),
-        Some(("r", sibling)) => Ok(tlog::Pangea::node(&hash, &parse_hash(sibling)?)),
-        _ => Err("a step of the membership proof is neither `l:` nor `r:`".to_owned()),
-    })
-}
-
-fn parse_hash(text: &str) -> Result<Hash, String> {
-    let mut bytes = [0; Hash::LEN];
-    match hex::decode_to_slice(text, &mut bytes) {
-        Ok(()) => Ok(Hash::from_bytes(bytes)),
-        Err(_) => Err("a hash is not 64 hex digits".to_owned()),
-    }
-}
-
 /// Whether the envelope's event has every field that was sent. A server may add fields, and write
 /// the time in another form.
 fn holds(envelope: &RawValue, sent: &Outgoing) -> bool {
@@ -409,6 +380,7 @@ fn short(reason: &str) -> String {
 mod tests {
     use model::{Event, Salt, Timestamp};
     use serde_json::json;
+    use tlog::NodeHash as _;
 
     use super::*;
     use crate::{Schema, request::LogRequest};

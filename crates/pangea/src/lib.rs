@@ -7,6 +7,7 @@
 //! - [`request`] and [`event`] parse requests, [`submission`] what applications hand in by the
 //!   site's own interfaces; [`fault`] describes what is wrong with one;
 //! - [`answer`], [`proof`] and [`view`] make answers;
+//! - [`exported`] and [`recompute`] check what Pangea itself shows;
 //! - [`schema`] and [`signature`] define what an event may hold, and verify who signed it;
 //! - [`client`] is the other side: it makes requests to a server of this API, and judges answers.
 //!
@@ -28,8 +29,10 @@
 pub mod answer;
 pub mod client;
 pub mod event;
+pub mod exported;
 pub mod fault;
 pub mod proof;
+pub mod recompute;
 pub mod request;
 pub mod schema;
 pub mod signature;

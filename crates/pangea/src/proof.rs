@@ -6,8 +6,11 @@
 //! makes one: if a proof would have no steps, it returns `None`.
 
 use tlog::{
-    Growth, Hash, LeafInTree, LeafIndex, Pangea, Subtree, TreeSize, inclusion_proof_from_subtrees,
+    Growth, Hash, LeafInTree, LeafIndex, NodeHash as _, Pangea, Subtree, TreeSize,
+    inclusion_proof_from_subtrees,
 };
+
+use crate::recompute::{Side, fold, parse_hash, steps};
 
 /// Proof that a leaf is in the tree; `None` for a tree of one leaf.
 ///
@@ -45,6 +48,38 @@ pub fn consistency<E>(
     Ok(Some(lines))
 }
 
+/// What a consistency proof shows of a growth by these sizes: the roots of the earlier and of the
+/// later tree.
+///
+/// # Errors
+/// The lines are not such a proof.
+pub fn grown(growth: Growth, lines: &[String]) -> Result<(Hash, Hash), String> {
+    let (old, new) = (growth.old_size(), growth.new_size());
+    let peaks: Vec<Subtree> = peaks(old).rev().collect();
+    if peaks.len() != lines.len() {
+        return Err(format!("it has {} lines, and {} are needed", lines.len(), peaks.len()));
+    }
+    let mut roots: Option<(Hash, Hash)> = None;
+    for (peak, line) in peaks.into_iter().zip(lines) {
+        let (begin, path) = line.split_once(',').ok_or("a line of it is no path")?;
+        let hash = parse_hash(begin.strip_prefix("x:").ok_or("a line of it has no `x:`")?)?;
+        let leaf = new.leaf(peak.begin()).map_err(|error| error.to_string())?;
+        let way = sides(leaf).skip(usize::from(peak.height()));
+        let steps: Vec<Side> =
+            steps(path).map(|step| step.map(|(side, _)| side)).collect::<Result<_, _>>()?;
+        if !way.eq(steps) {
+            return Err("a line of it is the path of another part of the tree".to_owned());
+        }
+        let reached = fold(hash, path)?;
+        roots = Some(match roots {
+            None => (hash, reached),
+            Some((old, new)) if new == reached => (Pangea::node(&hash, &old), new),
+            Some(_) => return Err("its lines lead to different roots".to_owned()),
+        });
+    }
+    roots.ok_or_else(|| "an empty tree has no consistency proof".to_owned())
+}
+
 /// Steps to the root from the subtree of this height that contains the leaf.
 fn path<E>(
     leaf: LeafInTree,
@@ -53,11 +88,14 @@ fn path<E>(
 ) -> Result<Vec<String>, E> {
     let siblings = inclusion_proof_from_subtrees::<Pangea, E>(leaf, subtree_hash)?;
     let steps = sides(leaf).zip(siblings).skip(usize::from(height));
-    Ok(steps.map(|(side, hash)| format!("{side}:{}", hex::encode(hash.as_bytes()))).collect())
+    let letter = |side| if side == Side::Left { 'l' } else { 'r' };
+    let step =
+        |(side, hash): (Side, Hash)| format!("{}:{}", letter(side), hex::encode(hash.as_bytes()));
+    Ok(steps.map(step).collect())
 }
 
 /// The side of each sibling on the path, from the leaf up.
-fn sides(leaf: LeafInTree) -> impl Iterator<Item = char> {
+pub(crate) fn sides(leaf: LeafInTree) -> impl Iterator<Item = Side> {
     let (mut index, mut last) = (leaf.index().get(), leaf.size().get() - 1);
     std::iter::from_fn(move || {
         // A last node without a sibling moves up a level unchanged.
@@ -65,7 +103,7 @@ fn sides(leaf: LeafInTree) -> impl Iterator<Item = char> {
             (index, last) = (index / 2, last / 2);
         }
         (last > 0).then(|| {
-            let side = if index % 2 == 1 { 'l' } else { 'r' };
+            let side = if index % 2 == 1 { Side::Left } else { Side::Right };
             (index, last) = (index / 2, last / 2);
             side
         })
@@ -91,7 +129,7 @@ pub fn leaf_in(size: u64, leaf: u64) -> Option<LeafInTree> {
 mod tests {
     use std::convert::Infallible;
 
-    use tlog::{Frontier, NodeHash as _};
+    use tlog::Frontier;
 
     use super::*;
 
@@ -151,6 +189,14 @@ mod tests {
                     assert!(old == 0 || old == new);
                     continue;
                 };
+                assert_eq!(grown(growth, &lines), Ok((root(old), root(new))));
+                for at in 0..lines.len() {
+                    let mut others = lines.clone();
+                    others.rotate_left(at);
+                    let is_same = others == lines;
+                    assert_eq!(grown(growth, &others).is_ok(), is_same, "{old} in {new}");
+                }
+                assert!(grown(growth, &lines[1..]).is_err());
                 let mut peaks = lines.iter().map(|line| {
                     let (peak, path) = line.strip_prefix("x:").unwrap().split_once(',').unwrap();
                     let peak = Hash::from_bytes(hex::decode(peak).unwrap().try_into().unwrap());

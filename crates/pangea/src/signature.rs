@@ -7,6 +7,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::{Signature, VerifyingKey, pkcs8::DecodePublicKey as _};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::fault::{Code, Fault};
 
@@ -17,6 +18,22 @@ pub struct Signed {
     pub signature: String,
     /// Public key: JSON with a PEM under `key`, a PEM, base64, or an OpenSSH key.
     pub public_key: String,
+}
+
+impl Signed {
+    /// Whether the signature is over this event, in any form that an SDK signs. A member that is
+    /// null is not signed.
+    ///
+    /// # Errors
+    /// Key or signature cannot be read.
+    pub fn verifies(&self, event: &Map<String, Value>) -> Result<bool, Fault> {
+        let verifier = Verifier::of(self)?;
+        let mut event = event.clone();
+        event.retain(|_, value| !value.is_null());
+        let canonical = serde_json_canonicalizer::to_string(&event);
+        Ok(canonical.is_ok_and(|canonical| verifier.verifies(&canonical))
+            || verifier.verifies(&Value::Object(event).to_string()))
+    }
 }
 
 /// Longest signature or public key in characters, from the contract.

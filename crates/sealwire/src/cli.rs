@@ -425,6 +425,8 @@ pub(crate) enum VerifyFile {
     Bundle(VerifyBundleArguments),
     /// Verify the proof of one leaf.
     Proof(VerifyProofArguments),
+    /// Verify what Pangea itself exported: events, answers to searches, dumps of its SDK's tools.
+    Pangea(VerifyPangeaArguments),
 }
 
 #[derive(Args, Debug)]
@@ -457,6 +459,17 @@ pub(crate) struct VerifyProofArguments {
     /// (C2SP tlog-policy).
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyPangeaArguments {
+    /// The file, in JSON: an event, an answer to a search, or a line for each event.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// File with the roots that Pangea published, in JSON: as the addresses in the export's roots
+    /// show them, or answers of /v1/root. Without it, only the file itself vouches for its roots.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) roots: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -3,6 +3,7 @@
 mod bundle;
 mod completeness;
 mod http_log;
+mod pangea;
 mod proof;
 mod shown;
 mod since;
@@ -36,6 +37,7 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<()> {
     match &arguments.file {
         Some(VerifyFile::Bundle(arguments)) => bundle::run(arguments),
         Some(VerifyFile::Proof(arguments)) => proof::run(arguments),
+        Some(VerifyFile::Pangea(arguments)) => pangea::run(arguments),
         None => verify_log(arguments),
     }
 }

@@ -164,7 +164,31 @@ fn the_python_sdk_verifies_what_it_gets() {
     let folder = tempfile::tempdir().unwrap();
     let client = Client::new(&site, "python", "write,read");
     client.run(&python(), &scripts().join("python_sdk.py"), &[folder.path().to_str().unwrap()]);
+    what_its_tools_dumped_verifies_offline(folder.path());
     site.stop();
+}
+
+/// The dump that the SDK's tool wrote in this folder, and the roots for it.
+fn what_its_tools_dumped_verifies_offline(folder: &Path) {
+    let [dump, roots] = ["dump.jsonl", "roots.json"].map(|name| folder.join(name));
+    let verify = |dump: &Path, more: &[&str]| {
+        let (code, printed, said) =
+            sealwire(&[&["verify", "pangea", dump.to_str().unwrap()], more].concat());
+        (code, format!("{printed}{said}"))
+    };
+    let with_roots = ["--roots", roots.to_str().unwrap()];
+    let (code, said) = verify(&dump, &with_roots);
+    assert!(code == Some(0) && said.contains("the export verifies"), "{said}");
+    let (code, said) = verify(&dump, &[]);
+    assert!(code == Some(3) && said.contains("NOT SHOWN") && said.contains("--roots"), "{said}");
+    let changed = folder.join("changed.jsonl");
+    let text = fs::read_to_string(&dump).unwrap().replace("\"bulk 7\"", "\"bulk 8\"");
+    fs::write(&changed, text).unwrap();
+    let (code, said) = verify(&changed, &with_roots);
+    assert!(code == Some(1) && said.contains("its envelope has another hash"), "{said}");
+    fs::write(&changed, "no JSON").unwrap();
+    let (code, said) = verify(&changed, &with_roots);
+    assert!(code == Some(1) && said.contains("no export of Pangea"), "{said}");
 }
 
 #[test]

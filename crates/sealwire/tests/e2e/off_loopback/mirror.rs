@@ -14,7 +14,7 @@ use std::{
 
 use ledger::LeafRanges;
 use model::{Envelope, action};
-use pangea::client::{Outgoing, fold};
+use pangea::{client::Outgoing, recompute::fold};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tlog::Hash;

@@ -180,6 +180,11 @@ def deep():
     with quiet:
         dump_audit(audit, dump, datetime.datetime(2026, 1, 1, tzinfo=UTC), tomorrow)
     lines = dump.getvalue().splitlines()
+    sizes = {json.loads(line)["tree_size"] for line in lines}
+    roots = [audit.root(size).result.data.model_dump() for size in sizes]
+    for name, content in (("dump.jsonl", dump.getvalue()), ("roots.json", json.dumps(roots))):
+        with open(f"{folder}/{name}", "w") as file:
+            file.write(content)
     assert len(lines) > 60, len(lines)
     with quiet:
         found = deep_verify(audit, io.StringIO(dump.getvalue()))
