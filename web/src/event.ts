@@ -63,6 +63,7 @@ export const ACTIONS: Readonly<Record<string, string>> = {
   DEVICES_REFUSED: "Devices refused",
   MIRRORED: "Mirrored",
   MIRROR_REFUSED: "Refused by the mirror",
+  COMPONENT_PUBLISHED: "Component published",
   TOKEN_CREATED: "Token created",
   TOKEN_REVOKED: "Token revoked",
   CLOCK_STEPPED: "Clock set",

@@ -1,5 +1,6 @@
 //! Programs of other makers that the end-to-end tests meet: Prometheus' promtool, mosquitto, tshark
-//! and libfaketime from Debian's packages, and NATS' own command line, which Go builds.
+//! and libfaketime from Debian's packages; NATS' own command line and two clients of registries,
+//! which Go builds.
 //!
 //! What a system cannot have is left out here. The tests that need it report that they are skipped.
 
@@ -21,6 +22,8 @@ const PACKAGES: [&str; 2] = ["mosquitto-clients", "tshark"];
 const PROGRAMS: [&str; 2] = ["/usr/bin/mosquitto_sub", "/usr/bin/tshark"];
 /// Folder that pins NATS' command line.
 const NATS_CLI: &str = "crates/sealwire/tests/e2e/natscli";
+/// Folder that pins the clients of registries.
+const OCI_TOOLS: &str = "crates/sealwire/tests/e2e/ocitools";
 
 /// Folder of the device that runs under MicroPython.
 const MICROPYTHON: &str = "crates/sealwire/tests/e2e/off_loopback/micropython";
@@ -51,6 +54,8 @@ pub(crate) fn variables() -> Result<Vec<(&'static str, PathBuf)>> {
         ("PROMTOOL", promtool as fn() -> Result<Option<PathBuf>>),
         ("MOSQUITTO", mosquitto),
         ("NATS_CLI", nats_cli),
+        ("CRANE", crane),
+        ("ORAS", oras),
         ("LIBFAKETIME", libfaketime),
     ] {
         let named = std::env::var_os(name).map(PathBuf::from).filter(|path| path.exists());
@@ -93,11 +98,27 @@ fn mosquitto() -> Result<Option<PathBuf>> {
     Ok(unpacked.filter(starts))
 }
 
-/// NATS' command line. Go builds it once for each pinned version, in about a minute.
+/// NATS' command line.
 fn nats_cli() -> Result<Option<PathBuf>> {
-    let source = root().join(NATS_CLI);
-    let folder = target().join("natscli");
-    let (program, installed) = (folder.join("nats"), folder.join("installed"));
+    go_program(NATS_CLI, "natscli", "github.com/nats-io/natscli/nats", "nats")
+}
+
+/// Google's client of registries.
+fn crane() -> Result<Option<PathBuf>> {
+    go_program(OCI_TOOLS, "crane", "github.com/google/go-containerregistry/cmd/crane", "crane")
+}
+
+/// The client of registries for artifacts of any kind.
+fn oras() -> Result<Option<PathBuf>> {
+    go_program(OCI_TOOLS, "oras", "oras.land/oras/cmd/oras", "oras")
+}
+
+/// A program that Go builds, once for each pinned version, in about a minute. `source` pins it, and
+/// `folder` below `target` is for it alone.
+fn go_program(source: &str, folder: &str, package: &str, name: &str) -> Result<Option<PathBuf>> {
+    let source = root().join(source);
+    let folder = target().join(folder);
+    let (program, installed) = (folder.join(name), folder.join("installed"));
     let pinned = fs::read_to_string(source.join("go.sum")).context("cannot read go.sum")?;
     if fs::read_to_string(&installed).is_ok_and(|text| text == pinned) {
         return Ok(Some(program));
@@ -112,13 +133,12 @@ fn nats_cli() -> Result<Option<PathBuf>> {
     }
     let fetched = go().args(["mod", "download"]).output().context("cannot start go")?;
     if !fetched.status.success() {
-        say(&format!("no `nats`: {}", String::from_utf8_lossy(&fetched.stderr).trim()));
+        say(&format!("no `{name}`: {}", String::from_utf8_lossy(&fetched.stderr).trim()));
         return Ok(None);
     }
     fs::create_dir_all(&folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    let package = "github.com/nats-io/natscli/nats";
-    run("building NATS' command line", go().args(["build", "-o"]).arg(&program).arg(package))?;
+    run(&format!("building `{name}`"), go().args(["build", "-o"]).arg(&program).arg(package))?;
     fs::write(&installed, pinned).context("cannot note what is installed")?;
     Ok(Some(program))
 }

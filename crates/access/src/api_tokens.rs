@@ -94,6 +94,8 @@ pub enum Scope {
     Operate,
     /// Pull images from the site's registry.
     Pull,
+    /// Publish images in the site's registry and delete them, and pull.
+    Publish,
 }
 
 impl FromStr for Scope {
@@ -105,6 +107,7 @@ impl FromStr for Scope {
             "read" => Ok(Self::Read),
             "operate" => Ok(Self::Operate),
             "pull" => Ok(Self::Pull),
+            "publish" => Ok(Self::Publish),
             _ => Err(InvalidScope),
         }
     }
@@ -117,13 +120,14 @@ impl fmt::Display for Scope {
             Self::Read => "read",
             Self::Operate => "operate",
             Self::Pull => "pull",
+            Self::Publish => "publish",
         })
     }
 }
 
 /// The text is not a scope.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("a scope is `write`, `read`, `operate` or `pull`")]
+#[error("a scope is `write`, `read`, `operate`, `pull` or `publish`")]
 pub struct InvalidScope;
 
 /// A token without its secret.

@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderValue, header};
 use tokio::time::Instant;
 
 use crate::{
-    api_tokens::{ApiTokens, Scope, TokenDescription, TokenName},
+    api_tokens::{ApiTokens, Effect, Scope, TokenDescription, TokenName},
     bearer::{bearer, bearer_or_password},
     failures::{Failures, Refused},
     sessions::{SESSION_LIFETIME, Sessions},
@@ -108,6 +108,11 @@ impl Gate {
     ) -> Result<TokenDescription, Refusal> {
         let offered = bearer_or_password(headers).ok_or(Refusal::Unknown)?;
         self.tokens.admit(&offered).ok_or_else(|| self.turn_away(address))
+    }
+
+    /// Begins an act under a token that was let in, as [`ApiTokens::effect`] does.
+    pub async fn effect(&self, token: &TokenDescription) -> Option<Effect> {
+        self.tokens.effect(token).await
     }
 
     /// The token that someone offers to sign in with.

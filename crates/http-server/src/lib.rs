@@ -125,10 +125,12 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest time between two parts of a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for a whole body, whatever the service does with it. Services with a narrower bound set a
-/// shorter time: Pangea's API allows a minute for 16 MiB.
+/// Time for a whole body of at most [`BODY_BYTES_MAX`], and for each part of this size of a larger
+/// one, whatever the service does with it. Services with a narrower bound set a shorter time:
+/// Pangea's API allows a minute for 16 MiB.
 const WHOLE_BODY_TIMEOUT: Duration = Duration::from_secs(90);
-/// Largest body in bytes. The longest order to erase is a tenth of this.
+/// Largest body in bytes, unless a service reads its bodies piece by piece. The longest order to
+/// erase is a tenth of this.
 const BODY_BYTES_MAX: usize = 256 << 10;
 /// Time in which a client must take a further part of its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -150,7 +152,7 @@ pub async fn serve(
     let router = router
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(map_request(async |request: Request| {
-            request.map(|body| Body::new(Deadline::new(body, WHOLE_BODY_TIMEOUT)))
+            request.map(|body| Body::new(Deadline::new(body, BODY_BYTES_MAX, WHOLE_BODY_TIMEOUT)))
         }))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT));
     let port = Port { room: Room::new(places), router, no_room, shutdown };

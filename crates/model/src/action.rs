@@ -141,6 +141,8 @@ pub const TOKEN_REVOKED: &str = "TOKEN_REVOKED";
 pub const TOKEN_USED: &str = "TOKEN_USED";
 /// A program exported events through Pangea's API.
 pub const EVENTS_EXPORTED: &str = "EVENTS_EXPORTED";
+/// Someone published an image under a tag in the registry. The actor is the name of their token.
+pub const COMPONENT_PUBLISHED: &str = "COMPONENT_PUBLISHED";
 /// A credential was made, with which a device speaks as a sensor. One event for each sensor.
 pub const CREDENTIAL_ADDED: &str = "CREDENTIAL_ADDED";
 /// A credential got another key.

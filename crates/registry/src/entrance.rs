@@ -2,32 +2,59 @@
 
 use std::net::IpAddr;
 
-use access::{Gate, Scope};
-use axum::http::{HeaderMap, StatusCode};
+use access::{Gate, Scope, TokenDescription};
+use axum::http::{HeaderMap, StatusCode, header};
 
 use crate::refusal::Refusal;
 
-/// Who may pull from a port of the registry.
-#[derive(Clone, Debug)]
+/// Who may pull from a port of the registry. To push and to delete, a token with the scope
+/// `publish` is needed on each port.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Readers {
     /// Anyone who reaches the port: it is that of this machine's host, on loopback.
     Anyone,
-    /// Who has a token that allows to pull.
-    WithToken(Gate),
+    /// Who has a token that allows to pull or to publish.
+    WithToken,
 }
 
 impl Readers {
-    /// Lets a caller read, or says why not.
-    pub(crate) fn admit(&self, headers: &HeaderMap, address: IpAddr) -> Result<(), Refusal> {
-        let Self::WithToken(gate) = self else { return Ok(()) };
-        let token = gate.program(headers, address)?;
-        if token.scope.contains(&Scope::Pull) {
+    /// Lets a caller pull, or says why not.
+    pub(crate) fn admit(
+        self,
+        gate: &Gate,
+        headers: &HeaderMap,
+        address: IpAddr,
+    ) -> Result<(), Refusal> {
+        if self == Self::Anyone {
             return Ok(());
         }
-        let message = format!(
-            "the token {} may not pull: `sealwire token create --scope pull` makes one that may",
-            token.name.as_str()
-        );
-        Err(Refusal::new(StatusCode::FORBIDDEN, "DENIED", message))
+        let token = gate.program(headers, address)?;
+        if token.scope.contains(&Scope::Pull) || token.scope.contains(&Scope::Publish) {
+            return Ok(());
+        }
+        Err(may_not(&token, "pull"))
     }
+}
+
+/// The token of a caller who may publish.
+pub(crate) fn publisher(
+    gate: &Gate,
+    headers: &HeaderMap,
+    address: IpAddr,
+) -> Result<TokenDescription, Refusal> {
+    // A browser adds a password that it remembers to what another site's page sends, and says so.
+    if headers.contains_key(header::ORIGIN) {
+        let words = "no web page may publish";
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "DENIED", words));
+    }
+    let token = gate.program(headers, address)?;
+    if token.scope.contains(&Scope::Publish) { Ok(token) } else { Err(may_not(&token, "publish")) }
+}
+
+fn may_not(token: &TokenDescription, what: &str) -> Refusal {
+    let message = format!(
+        "the token {} may not {what}: `sealwire token create --scope {what}` makes one that may",
+        token.name.as_str()
+    );
+    Refusal::new(StatusCode::FORBIDDEN, "DENIED", message)
 }

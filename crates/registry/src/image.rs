@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::json;
 
-use crate::name::{Digest, Reference, Repository, Tag};
+use crate::{
+    manifest,
+    name::{Digest, OWN, Reference, Repository, Tag},
+};
 
-pub(crate) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG_TYPE: &str = "application/vnd.wasm.config.v0+json";
 const LAYER_TYPE: &str = "application/wasm";
-/// Namespace of the site's own components.
-const OWN: &str = "sealwire";
 /// Tag of the version that the site runs.
 const LATEST: &str = "latest";
 
@@ -41,12 +41,14 @@ impl Image {
         .into_bytes();
         let config_digest = Digest::of(&config);
         let manifest = json!({
-            "schemaVersion": 2, "mediaType": MANIFEST_TYPE,
+            "schemaVersion": 2, "mediaType": manifest::IMAGE,
             "config": {
                 "mediaType": CONFIG_TYPE, "digest": config_digest.to_string(), "size": config.len(),
             },
             "layers": [{
-                "mediaType": LAYER_TYPE, "digest": layer_digest.to_string(), "size": component.len(),
+                "mediaType": LAYER_TYPE,
+                "digest": layer_digest.to_string(),
+                "size": component.len(),
                 // Tools write the layer to a file of this name.
                 "annotations": { "org.opencontainers.image.title": format!("{name}.wasm") },
             }],

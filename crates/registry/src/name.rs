@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use sha2::{Digest as _, Sha256};
 
+/// Namespace of the site's own components.
+pub(crate) const OWN: &str = "sealwire";
 /// Most characters of a repository's name. A host's name and port still fit in front of it in the
 /// 255 characters that some clients allow for both.
 const REPOSITORY_CHARS_MAX: usize = 200;
@@ -19,6 +21,11 @@ impl Repository {
     #[must_use]
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is one of the site's own, into which nobody can publish.
+    pub(crate) fn is_own(&self) -> bool {
+        self.0.strip_prefix(OWN).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
@@ -92,6 +99,16 @@ impl Digest {
     pub(crate) fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
+
+    /// Digest of the bytes that this hasher was given.
+    pub(crate) fn finish(hasher: Sha256) -> Self {
+        Self(hasher.finalize().into())
+    }
+
+    /// The hex digits alone.
+    pub(crate) fn hex(&self) -> String {
+        hex::encode(self.0)
+    }
 }
 
 impl FromStr for Digest {
@@ -111,6 +128,32 @@ impl FromStr for Digest {
 impl fmt::Display for Digest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "sha256:{}", hex::encode(self.0))
+    }
+}
+
+/// Id of an upload. It cannot be guessed, but the upload also asks for its publisher's token.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct UploadId([u8; 16]);
+
+impl UploadId {
+    pub(crate) fn random() -> Self {
+        Self(rand::random())
+    }
+}
+
+impl FromStr for UploadId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_malformed| ())?;
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for UploadId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&hex::encode(self.0))
     }
 }
 
@@ -156,8 +199,8 @@ pub(crate) enum InvalidName {
     Repository,
     /// Not a tag.
     #[error(
-        "a tag has 1 to {TAG_CHARS_MAX} characters of A-Z, a-z, 0-9, `_`, `.` and `-`, and does not \
-         begin with `.` or `-`"
+        "a tag has 1 to {TAG_CHARS_MAX} characters of A-Z, a-z, 0-9, `_`, `.` and `-`, and does \
+         not begin with `.` or `-`"
     )]
     Tag,
     /// Not a digest.
@@ -201,6 +244,8 @@ mod tests {
         ] {
             assert_eq!(name.parse::<Repository>(), Err(InvalidName::Repository), "{name}");
         }
+        let is_own = |name: &str| name.parse::<Repository>().unwrap().is_own();
+        assert!(is_own("sealwire") && is_own("sealwire/x") && !is_own("sealwires/x"));
         for tag in ["latest", "0.1.0", "_x", "A-b_c.d", &"a".repeat(128)] {
             assert_eq!(tag.parse::<Tag>().unwrap().as_str(), tag);
         }

@@ -1,39 +1,57 @@
-//! The registry and what it answers.
+//! The registry: its parts, and which of them a request is for.
 
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
+use access::Gate;
 use axum::{
     Router,
-    body::{Body, Bytes},
-    extract::{Request, State},
-    http::{HeaderName, Method, header},
-    response::{IntoResponse, Response},
+    body::Body,
+    extract::{Query, Request, State},
+    http::{Method, StatusCode, Uri},
+    response::{IntoResponse as _, Response},
 };
+use durable::disk::{Disk, RealDisk};
 use http_server::Peer;
-use serde_json::json;
+use ledger::Ledger;
+use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 
 use crate::{
-    entrance::Readers,
-    image::{Image, Images, MANIFEST_TYPE},
-    name::{Digest, Reference, Repository, Tag},
+    cleaning::Cleaning,
+    entrance::{self, Readers},
+    image::{Image, Images},
+    publishing::{Publishing, Push},
+    reading::Reading,
     refusal::Refusal,
+    store::{Store, StoreError},
     target::Target,
 };
-
-const JSON: &str = "application/json";
-const BYTES: &str = "application/octet-stream";
 
 /// The registry. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Registry {
     /// The loopback address at which this machine's host pulls.
     address: SocketAddr,
-    images: Arc<Images>,
+    reading: Reading,
+    publishing: Publishing,
+}
+
+/// What a registry is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The site's own components.
+    pub images: Vec<Image>,
+    /// Folder for what others publish. Created if it does not exist.
+    pub folder: PathBuf,
+    /// Knows who may publish and, on some ports, who may pull.
+    pub gate: Gate,
+    /// Where publications are sealed.
+    pub ledger: Ledger,
 }
 
 /// A port that listens, but does not answer yet: the caller serves [`Registry::router`] on it.
@@ -48,107 +66,119 @@ impl Port {
     }
 }
 
+/// Why there is no registry.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Its folder cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It cannot listen.
+    #[error("the registry cannot listen on loopback")]
+    Port(#[source] io::Error),
+}
+
+/// The registry's folder in a data directory.
+#[must_use]
+pub fn folder_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("registry")
+}
+
+/// Reads a registry's folder as [`Registry::bind`] does, and changes nothing. Returns how many
+/// manifests are in it.
+///
+/// # Errors
+/// As [`Registry::bind`].
+pub fn look(folder: &Path) -> Result<usize, StoreError> {
+    Store::look(&RealDisk, folder)
+}
+
 impl Registry {
-    /// Listens on a free loopback port.
+    /// Opens the registry, and listens on a free loopback port.
     ///
     /// # Errors
-    /// Loopback has no free port.
-    pub async fn bind(images: impl IntoIterator<Item = Image>) -> io::Result<(Self, Port)> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        Ok((Self { address, images: Arc::new(Images::new(images)) }, Port(listener)))
+    /// The folder cannot be used or is damaged, or loopback has no free port.
+    pub async fn bind(parts: Parts) -> Result<(Self, Port), BindError> {
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(BindError::Port)?;
+        let address = listener.local_addr().map_err(BindError::Port)?;
+        Ok((Self::open(Arc::new(RealDisk), parts, address)?, Port(listener)))
+    }
+
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        Parts { images, folder, gate, ledger }: Parts,
+        address: SocketAddr,
+    ) -> Result<Self, StoreError> {
+        let own = Arc::new(Images::new(images));
+        let store = Arc::new(Store::open(disk, &folder)?);
+        let reading = Reading::new(own, Arc::clone(&store));
+        Ok(Self { address, reading, publishing: Publishing::new(gate, ledger, store) })
     }
 
     /// The image of the component with this name, and the reference by which a host of this machine
     /// pulls it.
     #[must_use]
     pub fn image(&self, name: &str) -> Option<(&Image, String)> {
-        let image = self.images.of_component(name)?;
+        let image = self.reading.own.of_component(name)?;
         Some((image, format!("{}/sealwire/{name}@{}", self.address, image.digest)))
     }
 
     /// What a port of the registry answers.
     pub fn router(&self, readers: Readers) -> Router {
-        let shared = Shared { images: Arc::clone(&self.images), readers };
-        Router::new().fallback(answer).with_state(shared)
+        Router::new().fallback(answer).with_state((self.clone(), readers))
+    }
+
+    /// Removes what nobody needs, and at the end waits for what is being published. To be run for
+    /// as long as the registry answers.
+    #[must_use]
+    pub fn cleaning(&self) -> Cleaning {
+        Cleaning(self.publishing.clone())
     }
 }
 
-#[derive(Clone)]
-struct Shared {
-    images: Arc<Images>,
-    readers: Readers,
-}
-
-async fn answer(State(shared): State<Shared>, request: Request) -> Response {
-    let (head, _body) = request.into_parts();
-    let peer = head.extensions.get::<Peer>();
-    let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address.ip());
-    // Before the path is looked at, so that a stranger learns nothing from answers.
-    let answer = shared.readers.admit(&head.headers, address).and_then(|()| {
-        let target = Target::parse(head.uri.path())?;
-        if head.method != Method::GET && head.method != Method::HEAD {
-            return Err(Refusal::method("GET and HEAD"));
-        }
-        shared.get(target)
-    });
-    match answer {
-        Ok(answer) if head.method == Method::HEAD => answer.map(|_body| Body::empty()),
+async fn answer(
+    State((registry, readers)): State<(Registry, Readers)>,
+    request: Request,
+) -> Response {
+    let is_head = request.method() == Method::HEAD;
+    match registry.answer(readers, request).await {
+        // Its length stays.
+        Ok(answer) if is_head => answer.map(|_body| Body::empty()),
         Ok(answer) => answer,
         Err(refusal) => refusal.into_response(),
     }
 }
 
-impl Shared {
-    fn get(&self, target: Target) -> Result<Response, Refusal> {
-        match target {
-            Target::Base => Ok(json_of(&json!({}))),
-            Target::Catalog => {
-                let names: Vec<_> = self.images.repositories().map(Repository::as_str).collect();
-                Ok(json_of(&json!({ "repositories": names })))
-            }
-            Target::Tags(repository) => {
-                let tags =
-                    self.images.tags(&repository).ok_or_else(|| no_repository(&repository))?;
-                let tags: Vec<_> = tags.iter().map(Tag::as_str).collect();
-                Ok(json_of(&json!({ "name": repository.as_str(), "tags": tags })))
-            }
-            Target::Manifest(repository, reference) => {
-                let found = self.images.find(&repository, &reference);
-                let image = found.ok_or_else(|| no_manifest(&repository, &reference))?;
-                Ok(content(MANIFEST_TYPE, &image.digest, &image.manifest))
-            }
-            Target::Blob(repository, digest) => {
-                let found = self.images.blob(&repository, &digest);
-                let blob = found.ok_or_else(|| no_blob(&repository, &digest))?;
-                Ok(content(BYTES, &digest, blob))
+impl Registry {
+    async fn answer(&self, readers: Readers, request: Request) -> Result<Response, Refusal> {
+        let (head, body) = request.into_parts();
+        let peer = head.extensions.get::<Peer>();
+        let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address.ip());
+        let gate = &self.publishing.gate;
+        let is_read = head.method == Method::GET || head.method == Method::HEAD;
+        // Before the path is looked at, so that a stranger learns nothing from answers.
+        if is_read {
+            readers.admit(gate, &head.headers, address)?;
+            let target = Target::parse(head.uri.path())?;
+            if !matches!(target, Target::Upload(..)) {
+                return self.reading.get(target, parameters(&head.uri)?, &head.headers).await;
             }
         }
+        let publisher = entrance::publisher(gate, &head.headers, address)?;
+        let push = Push {
+            method: head.method,
+            publisher,
+            parameters: parameters(&head.uri)?,
+            headers: head.headers,
+            body,
+        };
+        self.publishing.obey(Target::parse(head.uri.path())?, push).await
     }
 }
 
-fn json_of(value: &serde_json::Value) -> Response {
-    let version = HeaderName::from_static("docker-distribution-api-version");
-    ([(header::CONTENT_TYPE, JSON), (version, "registry/2.0")], value.to_string()).into_response()
-}
-
-fn content(media_type: &'static str, digest: &Digest, bytes: &Arc<[u8]>) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, media_type.to_owned()),
-        (header::CONTENT_LENGTH, bytes.len().to_string()),
-        (HeaderName::from_static("docker-content-digest"), digest.to_string()),
-    ];
-    (headers, Bytes::from_owner(Arc::clone(bytes))).into_response()
-}
-
-fn no_repository(repository: &Repository) -> Refusal {
-    Refusal::unknown("NAME_UNKNOWN", format_args!("repository {repository}"))
-}
-
-fn no_manifest(repository: &Repository, reference: &Reference) -> Refusal {
-    Refusal::unknown("MANIFEST_UNKNOWN", format_args!("manifest {reference} in {repository}"))
-}
-
-fn no_blob(repository: &Repository, digest: &Digest) -> Refusal {
-    Refusal::unknown("BLOB_UNKNOWN", format_args!("blob {digest} in {repository}"))
+fn parameters<T: DeserializeOwned>(uri: &Uri) -> Result<T, Refusal> {
+    let Query(parameters) = Query::try_from_uri(uri).map_err(|rejection| {
+        Refusal::new(StatusCode::BAD_REQUEST, "UNSUPPORTED", rejection.body_text())
+    })?;
+    Ok(parameters)
 }

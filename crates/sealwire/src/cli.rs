@@ -289,7 +289,8 @@ pub(crate) enum TokenOrder {
         #[arg(long, value_name = "NAME")]
         name: TokenName,
         /// What the token allows: `write` to log events; `read` to search, get roots and export;
-        /// `operate` to order how sensors are polled; `pull` to pull images from the registry.
+        /// `operate` to order how sensors are polled; `pull` to pull images from the registry;
+        /// `publish` to push and delete them too.
         #[arg(long, value_name = "SCOPES", default_value = "write,read", value_delimiter = ',')]
         scope: Vec<Scope>,
         /// Also let its application hand in events on the message bus, and print the seed of its

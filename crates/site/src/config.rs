@@ -15,7 +15,9 @@ pub const FILES_MAX: u64 = http_server::Places::MANY.files_max()
     + page_http::FILES_MAX
     + REGISTRY_PLACES.plain_files_max()
     + OPEN_REGISTRY_PLACES.files_max()
-    + 1_020;
+    + (REGISTRY_PLACES.connections + OPEN_REGISTRY_PLACES.connections) as u64
+    + registry::FILES_MAX
+    + 956;
 
 /// Connections of the registry on loopback. A host opens a few at each start.
 pub(crate) const REGISTRY_PLACES: http_server::Places =

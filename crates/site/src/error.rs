@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, io};
 
+use registry::BindError;
+
 use crate::ports::PortError;
 
 /// Why a site does not start or has stopped.
@@ -29,6 +31,14 @@ impl UpError {
 
     pub(crate) fn machine(cause: impl Into<Cause>) -> Self {
         Self::Machine(cause.into())
+    }
+}
+
+/// Why there is no registry.
+pub(crate) fn no_registry(error: BindError) -> UpError {
+    match error {
+        BindError::Store(damaged) => UpError::folder(damaged),
+        BindError::Port(_) => UpError::machine(error),
     }
 }
 

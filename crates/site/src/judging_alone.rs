@@ -3,12 +3,13 @@
 
 use std::{path::Path, time::Duration};
 
+use access::Gate;
 use data_dir::DataDir;
 use engine::{Change, Engine, find, release, wash_host};
 use lattice::reconcile;
 use ledger::{Ledger, Writer};
 use orders::SiteLog;
-use registry::{Readers, Registry, no_room};
+use registry::{Parts, Readers, Registry, no_room};
 use services::{
     bus::Connections,
     checkpointing::Checkpointing,
@@ -22,7 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     bus,
     config::REGISTRY_PLACES,
-    error::{ComponentMissing, EngineError, IoFailure, UpError},
+    error::{ComponentMissing, EngineError, UpError, no_registry},
     part::Part,
     ports::{LOOPBACK, reserve},
     start_files::ledger_stopped,
@@ -64,7 +65,7 @@ impl JudgingAlone {
         let data_dir = DataDir::open(folder, None).map_err(UpError::folder)?;
         let nats_server = find(&release::NATS_SERVER, &|_line| {}).map_err(UpError::machine)?;
         let wash = find(&release::WASH, &|_line| {}).map_err(UpError::machine)?;
-        let SiteLog { ledger, writer, operator: _ } =
+        let SiteLog { ledger, writer, operator } =
             SiteLog::open(&data_dir, None).map_err(UpError::folder)?;
         let listening = bus::Listening {
             nats: reserve("NATS", "--nats-port", LOOPBACK).await?,
@@ -85,10 +86,14 @@ impl JudgingAlone {
         }
         let Connections { control, data, .. } = bus.connections;
 
-        let (registry, port_of_registry) = Registry::bind(workloads::images(components))
-            .await
-            .map_err(IoFailure::of("the component registry cannot listen"))
-            .map_err(UpError::machine)?;
+        let parts = Parts {
+            images: workloads::images(components),
+            folder: registry::folder_in(data_dir.path()),
+            gate: Gate::new(operator.tokens().clone()),
+            ledger: ledger.clone(),
+        };
+        let (registry, port_of_registry) = Registry::bind(parts).await.map_err(no_registry)?;
+        services.run(registry.cleaning());
         let missing = |name| UpError::machine(ComponentMissing(name));
         let judging = workloads::judging(&registry).map_err(missing)?;
         let digest = workloads::reader_digest(&registry).map_err(missing)?;

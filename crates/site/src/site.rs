@@ -27,7 +27,7 @@ use orders::{
 use page_http::{PageHost, WorkloadName};
 use poll::{Counters, Guard, RefusedOrder};
 use prometheus::Histogram;
-use registry::{Readers, Registry};
+use registry::{Parts, Readers, Registry};
 use services::{
     applications::{Counters as EventCounters, Desk, checking::Checking, hearing::Hearing},
     bus::{Connections, Devices},
@@ -62,7 +62,7 @@ use crate::{
     bus,
     certificate::{Certificate, DevicesCertificate},
     config::{Config, OPEN_REGISTRY_PLACES, REGISTRY_PLACES},
-    error::{ComponentMissing, EngineError, IoFailure, ServiceEnded, UpError},
+    error::{ComponentMissing, EngineError, IoFailure, ServiceEnded, UpError, no_registry},
     listening::{HTTP, LEAF, Listening, MQTT, NATS, Programs, listener, url},
     operators::OperatorFiles,
     part::Part,
@@ -220,10 +220,14 @@ impl<'a> Site<'a> {
         let failed = IoFailure::of("cannot write the operator's certificate");
         self.operator_files = Some(files.map_err(failed).map_err(UpError::folder)?);
         progress("starting wash host");
-        let (registry, own_port) = Registry::bind(workloads::images(&config.components))
-            .await
-            .map_err(IoFailure::of("cannot listen for the component registry"))
-            .map_err(UpError::machine)?;
+        let parts = Parts {
+            images: workloads::images(&config.components),
+            folder: registry::folder_in(self.data_dir.path()),
+            gate: self.gate.clone(),
+            ledger: self.ledger.clone(),
+        };
+        let (registry, own_port) = Registry::bind(parts).await.map_err(no_registry)?;
+        self.services.run(registry.cleaning());
         let missing = |name| UpError::machine(ComponentMissing(name));
         let digest = workloads::reader_digest(&registry).map_err(missing)?;
         let pangea = pangea_http::Config::load(&self.data_dir.pangea()).map_err(UpError::folder)?;
@@ -349,9 +353,8 @@ impl<'a> Site<'a> {
         };
         let for_host = serve(REGISTRY_PLACES, own.into_listener().into(), Readers::Anyone);
         let for_others = port.map(|port| {
-            let readers = Readers::WithToken(self.gate.clone());
             let served = self.certificate.as_ref().map(|it| &it.served);
-            serve(OPEN_REGISTRY_PLACES, listener(port, served), readers)
+            serve(OPEN_REGISTRY_PLACES, listener(port, served), Readers::WithToken)
         });
         self.services.run_unfailing("the registry", for_host);
         if let Some(for_others) = for_others {

@@ -39,7 +39,7 @@ pub(crate) const NO_ORDERS: &str = "cannot listen for orders at orders.sock in t
 pub(crate) const NO_RUN_FILE: &str = "cannot write run.json into the data directory";
 
 /// The files that can be read by themselves.
-const FILES: [StartFile; 11] = [
+const FILES: [StartFile; 12] = [
     StartFile {
         check: "retention",
         read: |folder| {
@@ -83,6 +83,14 @@ const FILES: [StartFile; 11] = [
             Ok(String::from("saved searches and results can be read"))
         },
         remedy: "stop the site and remove the file: programs must search or export again",
+    },
+    StartFile {
+        check: "registry",
+        read: |folder| {
+            let manifests = registry::look(&registry::folder_in(folder))?;
+            Ok(format!("{manifests} manifests that others published"))
+        },
+        remedy: "move the folder `registry` away, and publish again what was in it: no site can start with it",
     },
     StartFile {
         check: "token",
@@ -267,6 +275,7 @@ mod tests {
         AccessToken::load_or_create(&data_dir.access_token()).unwrap();
         let authority = tls::Authority::create(folder.path(), "plant").unwrap();
         authority.issue(&["plant.example".parse().unwrap()], clock::now()).unwrap();
+        fs::create_dir_all(folder.path().join("registry/repositories")).unwrap();
         writer.close().await.unwrap();
         folder
     }
@@ -320,6 +329,9 @@ mod tests {
             ("pangea.json", IsAFolder),
             ("pangea-searches", IsAFolder),
             ("pangea-requests", IsAFolder),
+            ("registry/blobs", Is("a file")),
+            ("registry/repositories/a.json", Is("{")),
+            ("registry/repositories/a.json", IsAFolder),
             ("access-token", Is("short")),
             ("access-token", Mode(0o640)),
             ("access-token", IsAFolder),

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use access::{ApiTokens, Gate};
 use async_nats::{Client, Request};
 use engine::{
     Authority, Credentials, Traffic,
@@ -17,10 +18,12 @@ use engine::{
     wash_host,
 };
 use futures::StreamExt as _;
+use ledger::Ledger;
 use model::derive;
-use registry::{Image, Readers, Registry};
+use registry::{Image, Parts, Readers, Registry};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tlog::{KeyName, Signer};
 
 use crate::site::DEADLINE;
 
@@ -96,10 +99,16 @@ fn a_host_mounts_no_folder_but_its_own() {
         let sign = tokio::time::timeout(DEADLINE, signs_of_life.next()).await.unwrap().unwrap();
         let host = sign.subject.rsplit_once('.').unwrap().1.to_owned();
 
+        let name = KeyName::parse("test").unwrap();
         let reader =
             concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/components/sensor-reader.wasm");
-        let own = Image::new("reader", "0.1.0", &fs::read(reader).unwrap());
-        let (registry, port) = Registry::bind([own]).await.unwrap();
+        let parts = Parts {
+            images: vec![Image::new("reader", "0.1.0", &fs::read(reader).unwrap())],
+            folder: registry::folder_in(&home),
+            gate: Gate::new(ApiTokens::load(access::path_in(&home)).unwrap()),
+            ledger: Ledger::open(&home.join("log"), Signer::from_seed(name, &[7; 32])).unwrap().0,
+        };
+        let (registry, port) = Registry::bind(parts).await.unwrap();
         let (_, image) = registry.image("reader").unwrap();
         let (listener, router) = (port.into_listener(), registry.router(Readers::Anyone));
         let mut serving = tokio::task::JoinSet::new();

@@ -1,0 +1,10 @@
+//! Tests `registry` from outside, over HTTP.
+
+#[cfg(test)]
+mod attacks;
+#[cfg(test)]
+mod house;
+#[cfg(test)]
+mod pulling;
+#[cfg(test)]
+mod pushing;
