@@ -1,9 +1,9 @@
 //! What a host can reach on the machine if somebody else gives it orders.
 
 use std::{
-    fs,
+    fs, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -19,11 +19,15 @@ use engine::{
 };
 use futures::StreamExt as _;
 use ledger::Ledger;
-use model::derive;
+use model::{
+    derive,
+    mirror::{self, Answer},
+};
 use registry::{Image, Parts, Readers, Registry};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tlog::{KeyName, Signer};
+use tokio::task::JoinSet;
 
 use crate::site::DEADLINE;
 
@@ -63,24 +67,34 @@ fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
-fn found(release: &release::Release) -> std::path::PathBuf {
+fn found(release: &release::Release) -> PathBuf {
     engine::find(release, &|_| {}).unwrap()
 }
 
-#[test]
-fn a_host_mounts_no_folder_but_its_own() {
-    let home = TempDir::new().unwrap();
-    let home = home.path().canonicalize().unwrap();
-    fs::write(home.join("site.key"), "secret").unwrap();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
+/// A host that serves one component, and who may give it orders and ask the component.
+struct Host {
+    /// Name of the host on the bus.
+    name: String,
+    /// Reference of the component's image.
+    image: String,
+    control: Client,
+    data: Client,
+    folder: PathBuf,
+    log: PathBuf,
+    _serving: JoinSet<io::Result<()>>,
+    _engines: [Running; 2],
+}
+
+impl Host {
+    /// Starts a host in this home, without a site. `subject` is where the component is asked.
+    async fn start(home: &Path, component: &str, subject: &str) -> Self {
         let authority = Authority::new().unwrap();
         let (nats, http) = (free_address(), free_address());
-        let traffic = Traffic { of_components: &[derive::SUBJECT], of_site: &[], of_service: &[] };
-        let (hosts, wash) = (home.join("hosts"), home.join("wash"));
+        let traffic = Traffic { of_components: &[subject], of_site: &[], of_service: &[] };
+        let (hosts, folder) = (home.join("hosts"), home.join("wash"));
         let server =
             ForHosts { name: "site", nats, folder: &hosts, authority: &authority, traffic };
-        let _server = Running::start(&server.prepare(found(&release::NATS_SERVER)).unwrap());
+        let server = Running::start(&server.prepare(found(&release::NATS_SERVER)).unwrap());
         let control = connect(nats, &Credentials::for_control(&authority).unwrap()).await;
         let data = connect(nats, &Credentials::for_data(&authority).unwrap()).await;
         let mut signs_of_life = control.subscribe("runtime.operator.heartbeat.*").await.unwrap();
@@ -90,42 +104,67 @@ fn a_host_mounts_no_folder_but_its_own() {
             name: "site",
             nats,
             http,
-            folder: &wash,
+            folder: &folder,
             authority: &authority,
             servers_ca: None,
         };
         let start = wash_host::prepare(found(&release::WASH), &config).unwrap();
-        let _host = Running::start(&start);
+        let host = Running::start(&start);
         let sign = tokio::time::timeout(DEADLINE, signs_of_life.next()).await.unwrap().unwrap();
-        let host = sign.subject.rsplit_once('.').unwrap().1.to_owned();
+        let name = sign.subject.rsplit_once('.').unwrap().1.to_owned();
 
-        let name = KeyName::parse("test").unwrap();
-        let reader =
-            concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/components/sensor-reader.wasm");
+        let built =
+            format!("{}/../../target/components/{component}.wasm", env!("CARGO_MANIFEST_DIR"));
+        let key = KeyName::parse("test").unwrap();
         let parts = Parts {
-            images: vec![Image::new("reader", "0.1.0", &fs::read(reader).unwrap())],
-            folder: registry::folder_in(&home),
-            gate: Gate::new(ApiTokens::load(access::path_in(&home)).unwrap()),
-            ledger: Ledger::open(&home.join("log"), Signer::from_seed(name, &[7; 32])).unwrap().0,
+            images: vec![Image::new(component, "0.1.0", &fs::read(built).unwrap())],
+            folder: registry::folder_in(home),
+            gate: Gate::new(ApiTokens::load(access::path_in(home)).unwrap()),
+            ledger: Ledger::open(&home.join("log"), Signer::from_seed(key, &[7; 32])).unwrap().0,
         };
         let (registry, port) = Registry::bind(parts).await.unwrap();
-        let (_, image) = registry.image("reader").unwrap();
+        let (_, image) = registry.image(component).unwrap();
         let (listener, router) = (port.into_listener(), registry.router(Readers::Anyone));
-        let mut serving = tokio::task::JoinSet::new();
+        let mut serving = JoinSet::new();
         serving.spawn(async { axum::serve(listener, router).await });
+        let (log, engines) = (start.log, [host, server]);
+        Self { name, image, control, data, folder, log, _serving: serving, _engines: engines }
+    }
 
+    async fn order(&self, order: &str, body: &Value) {
+        let request = Request::new().payload(body.to_string().into()).timeout(Some(DEADLINE));
+        let subject = format!("runtime.host.{}.workload.{order}", self.name);
+        let answer = self.control.send_request(subject, request).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer.payload).into_owned();
+        assert!(answer.contains("success"), "{answer}");
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+#[test]
+fn a_host_mounts_no_folder_but_its_own() {
+    let home = TempDir::new().unwrap();
+    let home = home.path().canonicalize().unwrap();
+    fs::write(home.join("site.key"), "secret").unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let host = Host::start(&home, "sensor-reader", derive::SUBJECT).await;
         // With its own folder mounted the component answers, so the volume is not the cause of the
         // following failures.
-        order(&control, &host, "start", &workload("own", &image, &wash)).await;
-        let answer = tokio::time::timeout(DEADLINE, ask(&data)).await.unwrap();
-        assert!(answer.is_some(), "{}", fs::read_to_string(&start.log).unwrap());
-        order(&control, &host, "stop", &json!({ "workloadId": "own" })).await;
+        host.order("start", &workload("own", &host.image, &host.folder)).await;
+        let answer = tokio::time::timeout(DEADLINE, ask(&host.data)).await.unwrap();
+        assert!(answer.is_some(), "{}", host.log());
+        host.order("stop", &json!({ "workloadId": "own" })).await;
 
-        order(&control, &host, "start", &workload("theirs", &image, &home)).await;
+        host.order("start", &workload("theirs", &host.image, &home)).await;
         let asked = Instant::now();
         let refusal = loop {
-            assert_eq!(ask(&data).await, None, "a component ran with the site's folder mounted");
-            let log = fs::read_to_string(&start.log).unwrap();
+            let answer = ask(&host.data).await;
+            assert_eq!(answer, None, "a component ran with the site's folder mounted");
+            let log = host.log();
             if let Some(refusal) = log.lines().find(|line| line.contains("Permission denied")) {
                 break refusal.to_owned();
             }
@@ -133,6 +172,87 @@ fn a_host_mounts_no_folder_but_its_own() {
         };
         assert!(refusal.contains("failed to create store"), "{refusal}");
     });
+}
+
+#[test]
+fn a_component_calls_no_server_but_the_one_that_it_may() {
+    // An address beyond this machine. Whatever is there, or nothing: the host lets the call go.
+    const ELSEWHERE: &str = "http://10.255.255.1:9";
+    let home = TempDir::new().unwrap();
+    let home = home.path().canonicalize().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let host = Host::start(&home, "pangea-api", mirror::SUBJECT).await;
+        host.order("start", &calling("allowed", &host.image, ELSEWHERE, ELSEWHERE)).await;
+        let asked = Instant::now();
+        let end = loop {
+            // A host needs a moment to begin to hear.
+            if let Some(answer) = call(&host.data).await {
+                break answer.end;
+            }
+            assert!(asked.elapsed() < DEADLINE, "{}", host.log());
+        };
+        assert!(!format!("{end:?}").contains("Denied"), "{end:?}");
+        assert!(!host.log().contains(DENIED), "{}", host.log());
+        host.order("stop", &json!({ "workloadId": "allowed" })).await;
+
+        let other = "http://10.255.255.2:9";
+        host.order("start", &calling("other", &host.image, ELSEWHERE, other)).await;
+        let asked = Instant::now();
+        while !host.log().contains(DENIED) {
+            let answer = call(&host.data).await;
+            let is_denied = |answer: &Answer| format!("{:?}", answer.end).contains("Denied");
+            assert!(answer.as_ref().is_none_or(is_denied), "{answer:?}");
+            assert!(asked.elapsed() < DEADLINE, "{}", host.log());
+        }
+    });
+}
+
+/// What a host's log says of a call that it does not allow.
+const DENIED: &str = "denied by allowed_hosts policy";
+
+/// The component `pangea-api`, which is to call one server and may call another.
+fn calling(name: &str, image: &str, endpoint: &str, allowed: &str) -> Value {
+    let interface = |namespace: &str, package: &str, version: &str, interfaces: &[&str]| {
+        json!({
+            "namespace": namespace, "package": package, "version": version,
+            "interfaces": interfaces, "config": {},
+        })
+    };
+    json!({ "workloadId": name, "workload": {
+        "namespace": "sealwire",
+        "name": name,
+        "witWorld": {
+            "components": [{
+                "name": "pangea-api",
+                "image": image,
+                "poolSize": 1,
+                "localResources": {
+                    "config": {
+                        "subscriptions": mirror::SUBJECT,
+                        (derive::DIGEST_KEY): "sha256:0",
+                        (mirror::ENDPOINT_KEY): endpoint,
+                        (mirror::TOKEN_KEY): "pts_test",
+                    },
+                    "allowedHosts": [allowed],
+                },
+            }],
+            "hostInterfaces": [
+                interface("wasi", "http", "0.2.0", &["outgoing-handler"]),
+                interface("wasmcloud", "messaging", "0.2.0", &["consumer", "handler"]),
+                interface("wasi", "config", "0.2.0-rc.1", &["store"]),
+            ],
+        },
+    } })
+}
+
+/// Has the component call its server. `None` if no answer comes.
+async fn call(data: &Client) -> Option<Answer> {
+    let call = mirror::Call::Result { id: String::from("prq_test") };
+    let question = mirror::Question { call, body: Vec::new() }.to_bytes();
+    let request = Request::new().payload(question.into()).timeout(Some(Duration::from_secs(6)));
+    let answer = data.send_request(mirror::SUBJECT, request).await.ok()?;
+    Some(Answer::parse(&answer.payload).unwrap())
 }
 
 async fn connect(address: SocketAddr, credentials: &Credentials) -> Client {
@@ -173,14 +293,6 @@ fn workload(name: &str, image: &str, folder: &Path) -> Value {
             ],
         },
     } })
-}
-
-async fn order(control: &Client, host: &str, order: &str, body: &Value) {
-    let request = Request::new().payload(body.to_string().into()).timeout(Some(DEADLINE));
-    let subject = format!("runtime.host.{host}.workload.{order}");
-    let answer = control.send_request(subject, request).await.unwrap();
-    let answer = String::from_utf8_lossy(&answer.payload).into_owned();
-    assert!(answer.contains("success"), "{answer}");
 }
 
 /// Asks the component an empty question. `None` if no answer comes.
