@@ -144,6 +144,15 @@ fn whatever_fails_nothing_is_lost_and_nothing_is_half_there() {
 }
 
 #[test]
+fn a_blob_that_was_acknowledged_survives_before_its_manifest_comes() {
+    let disk = disk();
+    Site::open(&disk).unwrap().push_blob(&layer(2)).unwrap();
+    let after = SimulatedDisk::with(disk.restart().contents().after(Loss::Everything));
+    let site = Site::open(&after).unwrap();
+    assert_eq!(site.store.read(&Digest::of(&layer(2))).unwrap(), layer(2));
+}
+
+#[test]
 fn a_full_disk_is_named_and_room_makes_it_well() {
     let disk = disk();
     let site = Site::open(&disk).unwrap();

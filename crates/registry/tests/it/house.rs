@@ -108,11 +108,16 @@ impl Running {
         running
     }
 
+    /// Ends the log under the registry.
+    pub(crate) fn end_log(&mut self) {
+        let writer = self.writer.take().unwrap();
+        self.runtime.block_on(writer.close()).unwrap();
+    }
+
     /// Ends as a crash does: nothing is completed.
     pub(crate) fn crash(mut self) -> Arc<TempDir> {
         self.stop.cancel();
-        let writer = self.writer.take().unwrap();
-        self.runtime.block_on(writer.close()).unwrap();
+        self.end_log();
         let folder = Arc::clone(&self.folder);
         self.runtime.shutdown_background();
         folder

@@ -76,6 +76,20 @@ fn a_publication_is_sealed_and_survives() {
 }
 
 #[test]
+fn what_the_log_does_not_seal_nobody_sees() {
+    let mut running = Running::start();
+    running.push_image("a", "1", b"layer");
+    running.push_blob("a", b"other");
+    running.end_log();
+    let other = image_of(b"other", None);
+    running.put_manifest("a", "1", IMAGE, &other).is(503);
+    running.put_manifest("a", "2", IMAGE, &other).is(503);
+    assert_eq!(running.get("/v2/a/manifests/1").is(200).body, image_of(b"layer", None));
+    assert_eq!(running.get("/v2/a/tags/list").json()["tags"], json!(["1"]));
+    running.get(&format!("/v2/a/manifests/{}", digest(&other))).is(404);
+}
+
+#[test]
 fn tags_manifests_and_blobs_are_deleted() {
     let running = Running::start();
     let manifest = running.push_image("a", "1", b"layer");
