@@ -7,10 +7,12 @@ use wasip2::http::types::{
     Fields, IncomingRequest, Method as WasiMethod, OutgoingBody, OutgoingResponse, ResponseOutparam,
 };
 
+use model::submission::{TICKET_HEADER, forwarded};
+
 use self::bindings::{sealwire::assets::files, wasmcloud::messaging::consumer};
 use crate::{
     response::{File, Response},
-    route::{BODY_BYTES_MAX, Method, Route, route},
+    route::{Method, Route, body_bytes_max, route},
 };
 
 mod bindings {
@@ -29,6 +31,10 @@ mod exports {
 /// How long the gateway waits for the site, in milliseconds: far longer than the site needs, and no
 /// longer than a person waits.
 const SITE_TIMEOUT_MS: u32 = 5_000;
+
+/// How long it waits for the receipts of events, in milliseconds: a little less than the page's
+/// port waits for the gateway.
+const RECEIPTS_TIMEOUT_MS: u32 = 9_000;
 
 struct Component;
 
@@ -52,7 +58,7 @@ fn answer(request: &IncomingRequest) -> Response {
         _ => Method::Other,
     };
     let path = request.path_with_query().unwrap_or_else(|| String::from("/"));
-    let body = match read_body(request, method) {
+    let body = match read_body(request, method, body_bytes_max(&path)) {
         Ok(body) => body,
         Err(response) => return response,
     };
@@ -61,6 +67,16 @@ fn answer(request: &IncomingRequest) -> Response {
         Ok(Route::Ask { address, body }) => {
             let reply = consumer::request(&address.to_string(), &body, SITE_TIMEOUT_MS);
             Response::from_site(reply.map(|reply| reply.body))
+        }
+        Ok(Route::Forward) => {
+            // The page's port gives a ticket to whoever may hand in events.
+            let ticket = request.headers().get(TICKET_HEADER);
+            let ticket = ticket.first().and_then(|ticket| std::str::from_utf8(ticket).ok());
+            let Some(subject) = ticket.and_then(forwarded) else {
+                return Response::problem(401, "events are handed in with an API token");
+            };
+            let outcome = consumer::request(&subject, &body, RECEIPTS_TIMEOUT_MS);
+            Response::from_outcome(outcome.map(|outcome| outcome.body))
         }
         Ok(Route::File { path }) => {
             let file = files::get(&path).map(|file| File {
@@ -76,7 +92,11 @@ fn answer(request: &IncomingRequest) -> Response {
     }
 }
 
-fn read_body(request: &IncomingRequest, method: Method) -> Result<Vec<u8>, Response> {
+fn read_body(
+    request: &IncomingRequest,
+    method: Method,
+    bytes_max: u64,
+) -> Result<Vec<u8>, Response> {
     if method != Method::Post {
         return Ok(Vec::new());
     }
@@ -84,11 +104,11 @@ fn read_body(request: &IncomingRequest, method: Method) -> Result<Vec<u8>, Respo
     let incoming = request.consume().map_err(|()| unreadable())?;
     let stream = incoming.stream().map_err(|()| unreadable())?;
     let mut body = Vec::new();
-    stream.take(BODY_BYTES_MAX + 1).read_to_end(&mut body).map_err(|_| unreadable())?;
-    if body.len() as u64 > BODY_BYTES_MAX {
+    stream.take(bytes_max + 1).read_to_end(&mut body).map_err(|_| unreadable())?;
+    if body.len() as u64 > bytes_max {
         return Err(Response::problem(
             413,
-            &format!("the body is too large: at most {BODY_BYTES_MAX} bytes are read"),
+            &format!("the body is too large: at most {bytes_max} bytes are read"),
         ));
     }
     Ok(body)

@@ -11,4 +11,4 @@ mod response;
 mod route;
 
 pub use response::{File, Response};
-pub use route::{BODY_BYTES_MAX, Method, Route, route};
+pub use route::{BODY_BYTES_MAX, Method, Route, body_bytes_max, route};

@@ -1,6 +1,9 @@
 //! Responses to HTTP requests.
 
-use model::query::{QueryError, Reply};
+use model::{
+    query::{QueryError, Reply},
+    submission::Outcome,
+};
 use serde_json::json;
 
 /// A complete HTTP response.
@@ -52,6 +55,29 @@ impl Response {
         }
     }
 
+    /// The response for what has become of an application's events. `outcome` is the site's answer,
+    /// or the reason why there is none.
+    #[must_use]
+    pub fn from_outcome(outcome: Result<Vec<u8>, String>) -> Self {
+        match outcome.map(|outcome| serde_json::from_slice(&outcome)) {
+            Ok(Ok(Outcome { status, body })) => {
+                let kind = if status == 200 { "json" } else { "problem+json" };
+                Self {
+                    status,
+                    headers: headers(&format!("application/{kind}"), "no-store"),
+                    body: body.get().as_bytes().to_vec(),
+                }
+            }
+            Ok(Err(error)) => {
+                Self::problem(502, &format!("the site's answer is malformed: {error}"))
+            }
+            Err(error) => Self::problem(
+                503,
+                &format!("the site does not answer, so hand this in again with its key: {error}"),
+            ),
+        }
+    }
+
     /// The response with a file, or `304 Not Modified` if the client already has it.
     #[must_use]
     pub fn from_file(file: Option<File>, path: &str, if_none_match: Option<&str>) -> Self {
@@ -98,6 +124,7 @@ impl Response {
     pub fn problem(status: u16, detail: &str) -> Self {
         let title = match status {
             400 => "Bad Request",
+            401 => "Unauthorized",
             404 => "Not Found",
             405 => "Method Not Allowed",
             413 => "Content Too Large",
@@ -151,6 +178,23 @@ mod tests {
             assert_eq!(response.status, status);
             let problem: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
             assert_eq!(problem.get("status").unwrap(), status);
+        }
+    }
+
+    #[test]
+    fn what_has_become_of_events_is_passed_on_with_its_status() {
+        for (outcome, status, kind) in [
+            (Ok(br#"{"status":200,"body":{"receipts":[]}}"#.to_vec()), 200, "application/json"),
+            (
+                Ok(br#"{"status":409,"body":{"status":409}}"#.to_vec()),
+                409,
+                "application/problem+json",
+            ),
+            (Ok(b"nonsense".to_vec()), 502, "application/problem+json"),
+            (Err("timed out".to_owned()), 503, "application/problem+json"),
+        ] {
+            let response = Response::from_outcome(outcome);
+            assert_eq!((response.status, response.headers[0].1.as_str()), (status, kind));
         }
     }
 

@@ -6,6 +6,7 @@ use model::{
         Address, LogsQuery, ProofQuery, QueryError, Question, ReadingsQuery, RefusalsQuery,
         ResultsQuery, SensorsQuery,
     },
+    submission,
 };
 use serde::Serialize;
 
@@ -13,6 +14,15 @@ use crate::response::Response;
 
 /// Largest body of a request in bytes. A search has only a few short fields.
 pub const BODY_BYTES_MAX: u64 = 64 * 1024;
+/// Path on which applications hand in events.
+const EVENTS: &str = "/api/events";
+
+/// Largest body in bytes of a request for this path.
+#[must_use]
+pub fn body_bytes_max(path_with_query: &str) -> u64 {
+    let is_events = path_with_query.split('?').next() == Some(EVENTS);
+    if is_events { submission::BYTES_MAX as u64 } else { BODY_BYTES_MAX }
+}
 
 /// HTTP method of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,6 +45,8 @@ pub enum Route {
         /// Body of the question, JSON.
         body: Vec<u8>,
     },
+    /// Events of an application, which the site seals.
+    Forward,
     /// A file of the page.
     File {
         /// Path of the file, without the query.
@@ -77,6 +89,8 @@ pub fn route(method: Method, path_with_query: &str, body: &[u8]) -> Result<Route
         (_, ["refusals"], Method::Get) => {
             ask(Question::Refusals, body_of(RefusalsQuery::parse(parameters)))
         }
+        (None, ["events"], Method::Post) => Ok(Route::Forward),
+        (None, ["events"], _) => Err(Response::method_not_allowed("POST")),
         (None, ["logs"], _) => Err(Response::method_not_allowed("GET, POST")),
         (None, ["site"], _)
         | (Some(_), [], _)
@@ -120,6 +134,7 @@ mod tests {
         match route(method, path, body.as_bytes()).expect("should be routed") {
             Route::Ask { address, body } => (address.to_string(), String::from_utf8(body).unwrap()),
             Route::File { path } => panic!("{path} is a file"),
+            Route::Forward => panic!("{path} takes events"),
         }
     }
 
@@ -182,6 +197,17 @@ mod tests {
     }
 
     #[test]
+    fn events_are_forwarded_whatever_they_are() {
+        assert_eq!(route(Method::Post, "/api/events", b"{").unwrap(), Route::Forward);
+        for path in ["/api/events", "/api/events?a=b"] {
+            assert_eq!(body_bytes_max(path), 1 << 20, "{path}");
+        }
+        for path in ["/api/logs", "/api/events/x", "/"] {
+            assert_eq!(body_bytes_max(path), BODY_BYTES_MAX, "{path}");
+        }
+    }
+
+    #[test]
     fn everything_else_that_is_got_is_a_file() {
         for path in ["/", "/assets/a.js?x=1", "/apiary"] {
             assert!(matches!(route(Method::Get, path, b""), Ok(Route::File { .. })), "{path}");
@@ -193,6 +219,7 @@ mod tests {
         for (method, path, body, status, words) in [
             (Method::Other, "/api/logs", "", 405, "GET, POST"),
             (Method::Get, "/api/results", "", 405, "POST"),
+            (Method::Get, "/api/events", "", 405, "POST"),
             (Method::Get, "/api/logs/plant/sensors", "", 404, "64 hex digits"),
             (Method::Post, "/", "", 405, "GET"),
             (Method::Get, "/api/nothing", "", 404, "there is no `/api/nothing`"),

@@ -1,11 +1,13 @@
 //! Messages between the site and `event-logger`: JSON over NATS, several submissions in one
 //! question.
 //!
+//! Submissions over HTTP come through `http-gateway`, which passes them on as they are.
+//!
 //! A submission is what an application hands in at once: an event, or an array of events. The
 //! component checks it and keeps no state between calls. It does not learn which application a
 //! submission is from, or under which key: the site adds both when it seals the events.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, format, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -21,6 +23,36 @@ pub const SCHEMA_KEY: &str = "schema";
 pub const BYTES_MAX: usize = 1 << 20;
 /// Longest answer in bytes. The component answers about as many submissions as fit.
 pub const ANSWER_BYTES_MAX: usize = 8 << 20;
+
+/// Subjects on which the gateway forwards submissions.
+pub const FORWARDED: &str = "sealwire.events.forwarded.*";
+/// What such a subject begins with; the ticket follows.
+const FORWARDED_PREFIX: &str = "sealwire.events.forwarded.";
+/// Header in which the gateway receives the ticket of a submission.
+pub const TICKET_HEADER: &str = "sealwire-ticket";
+
+/// The subject on which the submission with this ticket is forwarded; `None` if the text is no
+/// ticket.
+#[must_use]
+pub fn forwarded(ticket: &str) -> Option<String> {
+    let is_ticket = !ticket.is_empty() && ticket.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_ticket.then(|| format!("{FORWARDED_PREFIX}{ticket}"))
+}
+
+/// The ticket in a subject of [`FORWARDED`].
+#[must_use]
+pub fn ticket_in(subject: &str) -> Option<&str> {
+    subject.strip_prefix(FORWARDED_PREFIX)
+}
+
+/// What has become of a forwarded submission, as HTTP tells it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Outcome {
+    /// HTTP status code; 200 if the events are sealed.
+    pub status: u16,
+    /// Receipts, or a problem (RFC 9457).
+    pub body: Box<RawValue>,
+}
 
 /// Submissions to check.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -98,6 +130,15 @@ mod tests {
     use alloc::borrow::ToOwned as _;
 
     use super::*;
+
+    #[test]
+    fn a_ticket_is_one_level_of_a_subject() {
+        let subject = forwarded("0a1f").unwrap();
+        assert_eq!(ticket_in(&subject), Some("0a1f"));
+        for wrong in ["", "*", ">", "a.b", "0a 1f", "xyz"] {
+            assert_eq!(forwarded(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn an_event_is_the_applications_and_never_the_sites_own() {

@@ -27,6 +27,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioTimer,
 };
+use model::submission;
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
@@ -54,7 +55,11 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Request headers that the gateway reads. Components get no other headers, and so no cookies of
 /// other servers on this machine.
-const PASSED_ON: [HeaderName; 2] = [header::CONTENT_TYPE, header::IF_NONE_MATCH];
+const PASSED_ON: [HeaderName; 3] = [
+    header::CONTENT_TYPE,
+    header::IF_NONE_MATCH,
+    HeaderName::from_static(submission::TICKET_HEADER),
+];
 /// Headers that concern only one connection, not the answer (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,

@@ -2,14 +2,18 @@
 //!
 //! [`PagePort`] is the port. [`PageHost`] names a host under which clients may reach it. [`Host`]
 //! passes requests to the components. [`Entrance`] lets people and programs of other machines in.
-//! [`polling`](fn@polling) takes orders about the polls of sensors.
+//! [`polling`](fn@polling) takes orders about the polls of sensors, and [`Events`] what
+//! applications hand in.
 
+mod body;
+mod events;
 mod host;
 mod page_port;
 mod polling;
 mod sign_in;
 mod visitors;
 
+pub use events::Events;
 pub use host::{Host, WorkloadName};
 pub use page_port::{FILES_MAX, PLACES, PagePort, no_room};
 pub use polling::polling;

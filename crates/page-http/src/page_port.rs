@@ -11,14 +11,13 @@
 //!
 //! The port reads a whole request, within limits of size and time, before it asks the host.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, FromRequest as _, Request, State},
+    extract::{DefaultBodyLimit, Request, State},
     handler::Handler as _,
-    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::Response,
     routing::any,
@@ -26,12 +25,13 @@ use axum::{
 use http_server::{Listener, Places, problem};
 use model::error_chain;
 use tls::Served;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use work::Service;
 
 use crate::{
+    body::{BODY_BYTES_MAX, taken},
+    events::Events,
     host::{self, Host},
     sign_in::{Entrance, only_for_callers},
     visitors::{Names, PageHost, Stranger},
@@ -39,10 +39,6 @@ use crate::{
 
 /// Connections of the port. Half of them may be live feeds.
 pub const PLACES: Places = Places { connections: 512, refusals: 256 };
-/// Largest body in bytes. A search has only a few short fields, and the gateway accepts no more.
-const BODY_BYTES_MAX: usize = 64 << 10;
-/// Longest time for a whole body: enough for the largest one at 52 kbit/s.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most files that the port has open, connections to the host included.
 pub const FILES_MAX: u64 = PLACES.files_max() + host::CALLS_MAX as u64;
 
@@ -67,6 +63,8 @@ pub struct PagePort {
     pub log_path: String,
     /// Routes of the Polling interface, and of who asks.
     pub polling: Router,
+    /// Takes events of applications.
+    pub events: Events,
     /// The components' host, which serves all other paths.
     pub host: Host,
     /// Names of the page besides the machine's own and those of its certificate.
@@ -92,12 +90,15 @@ impl Service for PagePort {
             None => router,
         };
         let live = guarded(self.live);
+        // Whoever may only write passes here and nowhere else.
+        let events = self.events.router(self.entrance.clone(), self.host.clone());
         let page =
             Router::new().merge(self.polling).fallback_service(forward.with_state(self.host));
         let entrance = self.entrance.clone().map(Entrance::router).unwrap_or_default();
         let router = guarded(page)
             .merge(live.clone())
             .merge(entrance)
+            .merge(events)
             .nest("/log", log.clone())
             .nest(&self.log_path, log.merge(live))
             .route("/logs/{*path}", any(no_such_log))
@@ -159,37 +160,6 @@ async fn forward(State(host): State<Host>, request: Request) -> Response {
                 "no answer of the components"
             );
             problem(failure.status(), &failure.to_string())
-        }
-    }
-}
-
-/// Reads a request with its whole body.
-pub(crate) async fn taken(request: Request) -> Result<(Parts, Bytes), Response> {
-    let (head, body) = request.into_parts();
-    let announced = head
-        .headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let too_large = || {
-        problem(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            &format!("the body is too large: at most {BODY_BYTES_MAX} bytes are read"),
-        )
-    };
-    if announced.is_some_and(|announced| announced > BODY_BYTES_MAX as u64) {
-        return Err(too_large());
-    }
-    let read = Bytes::from_request(Request::from_parts(head.clone(), body), &());
-    match timeout(BODY_TIMEOUT, read).await {
-        Ok(Ok(body)) => Ok((head, body)),
-        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            Err(too_large())
-        }
-        // The body paused too long, or the connection ended; in that case nobody receives this
-        // answer.
-        Ok(Err(_)) | Err(_) => {
-            let words = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
-            Err(problem(StatusCode::REQUEST_TIMEOUT, &words))
         }
     }
 }

@@ -19,7 +19,7 @@ use orders::{
 };
 use serde_json::json;
 
-use crate::page_port::taken;
+use crate::body::taken;
 
 /// The routes of the Polling interface, and `/session`.
 pub fn polling(operator: Operator) -> Router {

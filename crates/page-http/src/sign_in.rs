@@ -92,7 +92,7 @@ pub(crate) async fn only_for_callers(
 }
 
 /// The address of a request's client.
-fn address_of(request: &Request) -> IpAddr {
+pub(crate) fn address_of(request: &Request) -> IpAddr {
     let peer = request.extensions().get::<Peer>();
     peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address.ip())
 }
@@ -123,7 +123,7 @@ fn not_from_own_page() -> Response {
     )
 }
 
-fn refused(refusal: Refusal, request: &Request) -> Response {
+pub(crate) fn refused(refusal: Refusal, request: &Request) -> Response {
     let path = request.uri().path();
     let is_of_the_page = is_safe(request.method())
         && !["/api", "/live", "/logs", "/session"].iter().any(|part| {

@@ -1,7 +1,8 @@
 //! Takes events that applications hand in: has `event-logger` check them, seals them, and answers
 //! with receipts.
 //!
-//! Every way in ends at the [`Desk`]: [`hearing`] is the one over NATS. A submission waits in a
+//! Every way in ends at the [`Desk`]: [`hearing`] is the one over NATS, and [`forwarded`] the one
+//! over HTTP, through the gateway. A submission waits in a
 //! queue; [`checking`] hands several of them to the component at once. What the component finds
 //! right is sealed in one append, under the application's own key, and only then answered.
 //!
@@ -12,14 +13,16 @@
 //! Invariant: the events of a submission are consecutive leaves, or none of them is in the log.
 
 pub mod checking;
+pub mod forwarded;
 pub mod hearing;
 mod refused;
 mod room;
+mod tickets;
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -34,7 +37,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tlog::Hash;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Mutex, mpsc, oneshot},
     time::timeout,
 };
 use tracing::warn;
@@ -42,6 +45,8 @@ use tracing::warn;
 pub use refused::Refused;
 use refused::{KEY_CHARS_MAX, PATIENCE};
 use room::Room;
+pub use tickets::Ticket;
+use tickets::{Holder, Tickets};
 
 /// Submissions that wait for the component. Their bytes are limited too, so this is never reached
 /// before that limit.
@@ -59,6 +64,7 @@ pub struct Desk {
     log_name: String,
     waiting: mpsc::Sender<Waiting>,
     room: Room,
+    tickets: Tickets,
     reading: work::Room,
     /// Days since 1970 on which the log first tells of the use of a token, the newest of each.
     told: Arc<Mutex<HashMap<(TokenName, Timestamp), i64>>>,
@@ -119,6 +125,7 @@ impl Desk {
             log_name,
             waiting,
             room: Room::default(),
+            tickets: Tickets::default(),
             reading: work::Room::of(READS_MAX),
             told: Arc::default(),
             counters: Arc::default(),
@@ -130,6 +137,18 @@ impl Desk {
     #[must_use]
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
+    }
+
+    /// A ticket for one submission in the name of a token, for whoever forwards it here.
+    #[must_use]
+    pub fn ticket(&self, token: TokenDescription, key: Option<String>) -> Ticket {
+        self.tickets.give(Holder { token, key })
+    }
+
+    /// As [`submit`](Self::submit), in the name of the token to which the ticket was given.
+    async fn submit_with(&self, ticket: &str, submission: &[u8]) -> Result<Sealed, Refused> {
+        let Holder { token, key } = self.tickets.take(ticket).ok_or(Refused::Token)?;
+        self.submit(&token, key.as_deref(), submission).await
     }
 
     /// Seals the events of a submission in the name of a token. With a key, a retry of the same
@@ -206,15 +225,15 @@ impl Desk {
         let now = clock::now();
         let today = now.unix_micros().div_euclid(DAY_MICROS);
         let of = (token.name.clone(), token.created_at);
-        let is_told =
-            self.told.lock().unwrap_or_else(PoisonError::into_inner).get(&of) == Some(&today);
-        if !is_told {
+        // Held until it is sealed, so that submissions that come at once do not each tell of it.
+        let mut told = self.told.lock().await;
+        if told.get(&of) != Some(&today) {
             let name = token.name.as_str();
             let words = format!("token {name} was used");
             let mut event = Event::site(action::TOKEN_USED, "api-tokens", words, now);
             (event.actor, event.target) = (Some(name.to_owned()), Some(name.to_owned()));
             self.ledger.append(Batch::of(vec![event])).await.map_err(Refused::of_append)?;
-            self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(of, today);
+            told.insert(of, today);
         }
         Ok(())
     }

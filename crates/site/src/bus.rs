@@ -33,7 +33,7 @@ pub(crate) const FOLDER: &str = "nats";
 /// Subjects on the hosts' server, and who answers them.
 const TRAFFIC: Traffic<'_> = Traffic {
     of_components: &[derive::SUBJECT, submission::SUBJECT, mirror::SUBJECT],
-    of_site: &[model::query::SUBJECT],
+    of_site: &[model::query::SUBJECT, submission::FORWARDED],
     of_service: &[polling_service::ALL_SUBJECTS],
 };
 

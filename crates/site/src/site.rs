@@ -29,7 +29,9 @@ use poll::{Counters, Guard, RefusedOrder};
 use prometheus::Histogram;
 use registry::{Parts, Readers, Registry};
 use services::{
-    applications::{Counters as EventCounters, Desk, checking::Checking, hearing::Hearing},
+    applications::{
+        Counters as EventCounters, Desk, checking::Checking, forwarded::Forwarded, hearing::Hearing,
+    },
     bus::{Connections, Devices},
     checkpointing::Checkpointing,
     cosigning::Cosigning,
@@ -241,7 +243,7 @@ impl<'a> Site<'a> {
             self.services.run(keeping);
         }
         let answering = page_http::Host::new(host.address(), workload.clone());
-        let page_port = self.page_port(page, answering.clone(), config.page_hosts);
+        let page_port = self.page_port(page, answering.clone(), config.page_hosts, desk.clone());
         self.serve_registry(&registry, own_port, registry_port);
         let mirroring = config.mirror.as_ref().zip(mirroring);
         let mirroring = mirroring.map(|(to, (workload, _digest))| (workload, to.ca.as_deref()));
@@ -326,6 +328,7 @@ impl<'a> Site<'a> {
         port: Reserved,
         host: page_http::Host,
         names: Vec<PageHost>,
+        desk: Desk,
     ) -> page_http::PagePort {
         let entrance = is_open(port.address())
             .then(|| page_http::Entrance { gate: self.gate.clone(), ledger: self.ledger.clone() });
@@ -338,6 +341,7 @@ impl<'a> Site<'a> {
             log: self.public_log().router(),
             log_path: log_http::log_path(self.ledger.log_id()),
             polling: page_http::polling(self.operator.clone()),
+            events: page_http::Events::new(desk, self.operator.tokens().clone()),
             host,
             names,
             served,
@@ -533,6 +537,7 @@ impl<'a> Site<'a> {
         let tokens = self.operator.tokens();
         let log_name = orders::log_name::config_id(self.ledger.log_id());
         let (desk, waiting) = Desk::new(self.ledger.clone(), tokens.clone(), log_name);
+        self.services.run(Forwarded { client: logger.clone(), desk: desk.clone() });
         self.services.run(Checking { logger, digest, waiting });
         self.intake.run(Hearing {
             client,

@@ -9,9 +9,14 @@ use std::{
     },
 };
 
-use axum::{body::Body, http::Method, response::IntoResponse as _};
+use axum::{
+    body::{Body, Bytes},
+    http::{Method, request::Parts},
+    response::IntoResponse as _,
+};
 use ledger::{Ledger, Writer};
 use log_http::{LiveFeed, PublicLog, log_path};
+use services::applications::Desk;
 use tempfile::TempDir;
 use tlog::{KeyName, Signer};
 use tokio::{
@@ -19,11 +24,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Notify, watch},
     task::JoinSet,
-    time::{Duration, Instant, sleep},
+    time::{Duration, Instant, sleep, timeout},
 };
 
 use super::*;
-use crate::host::WorkloadName;
+use crate::{body::BODY_TIMEOUT, host::WorkloadName};
 
 /// Records what the test host receives, and controls it.
 #[derive(Default)]
@@ -106,6 +111,8 @@ impl Port {
         let log_path = log_path(ledger.log_id());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let tokens = access::ApiTokens::load(access::path_in(folder.path())).unwrap();
+        let (desk, _waiting) = Desk::new(ledger.clone(), tokens.clone(), String::new());
         let page = PagePort {
             listener: listener.into(),
             entrance: None,
@@ -113,6 +120,7 @@ impl Port {
             log_path: log_path.clone(),
             log: PublicLog { ledger, witnessed: None }.router(),
             polling: Router::new(),
+            events: Events::new(desk, tokens),
             host: Host::new(host_address, name.clone()),
             names: Vec::new(),
             served: None,

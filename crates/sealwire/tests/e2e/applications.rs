@@ -236,6 +236,72 @@ fn nobody_hands_in_events_under_another_name() {
     site.stop();
 }
 
+/// `POST /api/events` with these headers: status and JSON.
+fn posts(site: &Site, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let mut request = agent.post(format!("{}/api/events", site.addresses.http));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut answer = request.send(body).unwrap();
+    (answer.status().as_u16(), answer.body_mut().read_json().unwrap())
+}
+
+#[test]
+fn events_over_http_need_a_token_that_may_write_and_share_keys_with_nats() {
+    let mut site = Site::start(&[]);
+    let shop = token(&site, &["create", "--name", "shop", "--scope", "write", "--nats"]);
+    let reader = token(&site, &["create", "--name", "reader", "--scope", "read"]);
+    let seed = site.data_dir().with_file_name("shop.nk");
+    fs::write(&seed, shop["nkey_seed"].as_str().unwrap()).unwrap();
+    let [own, other] =
+        [&shop, &reader].map(|it| format!("Bearer {}", it["token"].as_str().unwrap()));
+    let by = [("authorization", own.as_str()), ("idempotency-key", "login 1")];
+    let login =
+        r#"[{"action":"login","message":"ada logged in"},{"action":"login","message":"bob"}]"#;
+
+    let (status, first) = posts(&site, &by, login);
+    assert_eq!(status, 200, "{first}");
+    for receipt in first["receipts"].as_array().unwrap() {
+        let (envelope, commitment) = sealed(&site, &receipt["leaf"]);
+        assert_eq!(
+            (&envelope["token"], &receipt["commitment"]),
+            (&"shop".into(), &commitment.into())
+        );
+    }
+    assert_eq!(posts(&site, &by, login), (200, first.clone()), "a retry");
+    let mut nats = Application::with(&site, "shop", &seed);
+    assert_eq!(nats.hands_in(login, Some("login 1")), first, "a retry by another way");
+
+    let large = format!(r#"{{"message":"{}"}}"#, "x".repeat(1 << 20));
+    let long = format!(r#"{{"message":"m","new":"{}"}}"#, "x".repeat(32_766));
+    let many = format!("[{}]", vec![long; 20].join(","));
+    for (headers, body, status) in [
+        (&by[..], r#"{"message":"another"}"#, 409),
+        (&by[..1], r#"[{"message":"a"},{"message":7}]"#, 400),
+        (&by[..1], "{", 400),
+        (&by[..1], &large, 413),
+        (&by[..1], &many, 200),
+        (&[("authorization", other.as_str())], login, 401),
+        (&[("authorization", "Bearer pts_x")], login, 401),
+        // Whoever guesses how the gateway is told.
+        (&[("sealwire-ticket", "00000000000000000000000000000000")], login, 401),
+        (&[], login, 401),
+    ] {
+        let (given, answer) = posts(&site, headers, body);
+        assert_eq!(given, status, "{headers:?}: {answer}");
+        if status != 200 {
+            assert_eq!(answer["status"], status, "{answer}");
+            assert!(answer["detail"].is_string(), "{answer}");
+        }
+    }
+    let fault = posts(&site, &by[..1], r#"[{"message":"a"},{"message":7}]"#).1;
+    assert_eq!((&fault["event"], &fault["place"]), (&json!(1), &json!("/message")));
+    assert_eq!(site.events("login").len(), 2);
+    site.stop();
+}
+
 /// An application hands in so many logins while the host of its component is killed so often. Each
 /// receipt's leaf holds its login, and each login is in the log once.
 fn logins_are_sealed_once(logins: usize, kills: usize) {

@@ -295,6 +295,13 @@ fn tokens_let_programs_in(elsewhere: &Elsewhere, ca: &str, site: &Site, read: &s
         assert_eq!(ask(read, &url), 200, "{url}");
         assert_eq!(ask(write, &url), 401, "{url}");
     }
+    // Whoever may only write hands in events, and passes nowhere else.
+    let hand_in = |token: &str| {
+        let (bearer, url) =
+            (format!("Authorization: Bearer {token}"), format!("{page}/api/events"));
+        elsewhere.curl(ca, &["--header", &bearer, "--data", r#"{"message":"m"}"#, &url]).0
+    };
+    assert_eq!((hand_in(write), hand_in(read)), (200, 401));
     until("there were too many wrong tokens", || {
         let answer = ask("pts_wrong", &format!("{page}/api/site"));
         assert!([401, 429].contains(&answer), "{answer}");

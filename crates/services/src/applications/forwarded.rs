@@ -1,0 +1,72 @@
+//! Takes the submissions that the gateway forwards, each with the ticket that the page's port gave
+//! for it.
+
+use async_nats::{Client, Message};
+use futures::StreamExt as _;
+use model::submission::{self, Outcome};
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+use work::{Room, Service};
+
+use super::{Desk, Refused};
+
+/// Submissions that are taken at the same time: more than the page's port forwards.
+const CONCURRENT_MAX: usize = 16;
+
+/// Takes what the gateway forwards.
+#[derive(Debug)]
+pub struct Forwarded {
+    /// Connection to the components.
+    pub client: Client,
+    /// Where submissions are handed in.
+    pub desk: Desk,
+}
+
+impl Service for Forwarded {
+    const NAME: &'static str = "the events that come over HTTP";
+    /// The bus refuses the subscription.
+    type Error = async_nats::SubscribeError;
+
+    async fn run(self, shutdown: CancellationToken) -> Result<(), async_nats::SubscribeError> {
+        let Self { client, desk } = self;
+        let mut forwarded = client.subscribe(submission::FORWARDED).await?;
+        let room = Room::of(CONCURRENT_MAX);
+        let mut answering = JoinSet::new();
+        loop {
+            let next = async { (room.place().await, forwarded.next().await) };
+            let Some((place, Some(message))) = shutdown.run_until_cancelled(next).await else {
+                return Ok(());
+            };
+            let (client, desk) = (client.clone(), desk.clone());
+            answering.spawn(async move {
+                answer(&client, &desk, message).await;
+                drop(place);
+            });
+            while answering.try_join_next().is_some() {}
+        }
+    }
+}
+
+async fn answer(client: &Client, desk: &Desk, message: Message) {
+    let Message { subject, reply: Some(reply), payload, .. } = message else { return };
+    let Some(ticket) = submission::ticket_in(&subject) else { return };
+    let done = desk.submit_with(ticket, &payload).await;
+    let outcome =
+        Outcome { status: done.as_ref().map_or_else(Refused::status, |_| 200), body: json(&done) };
+    let outcome = serde_json::to_vec(&outcome).expect("an outcome has only text keys");
+    if let Err(error) = client.publish(reply, outcome.into()).await {
+        warn!(%error, "cannot answer the gateway");
+    }
+}
+
+fn json(done: &Result<super::Sealed, Refused>) -> Box<RawValue> {
+    match done {
+        Ok(sealed) => to_raw_value(sealed).expect("receipts have only text keys"),
+        Err(refused) => {
+            let json = String::from_utf8(refused.to_json()).expect("JSON is UTF-8");
+            RawValue::from_string(json).expect("it is JSON")
+        }
+    }
+}
