@@ -15,7 +15,7 @@ pub fn parse_hash(text: &str) -> Result<Hash, String> {
     }
 }
 
-/// The hash of an envelope by which a server may name it: of its bytes as they came, of its
+/// Whether a server may name this envelope by this hash: that of its bytes as they came, of its
 /// canonical form (RFC 8785), or of the form that the Python SDK hashes, which writes whole numbers
 /// with a fraction (`1.0`).
 #[must_use]

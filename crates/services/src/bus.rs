@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::{Client, Event, rustls::ClientConfig};
+use async_nats::{Client, ConnectOptions, Event, rustls::ClientConfig};
 use engine::Credentials;
 use nats::{ConnectError, Connection, ConnectionError, Heard, Login, Message, Tls, nkey::Seed};
 use poll::Now;
@@ -98,6 +98,14 @@ pub struct Server {
 }
 
 impl Server {
+    /// These options, with TLS if the server speaks it.
+    pub(crate) fn secured(&self, options: ConnectOptions) -> ConnectOptions {
+        match &self.tls {
+            Some(tls) => options.require_tls(true).tls_client_config(tls.as_ref().clone()),
+            None => options,
+        }
+    }
+
     async fn dial(&self, seed: &Seed) -> Result<Connection<Now>, ConnectError> {
         let login = Some(Login::Nkey(seed));
         match &self.tls {

@@ -96,11 +96,8 @@ pub struct Door {
 /// # Errors
 /// The server does not answer yet, or refuses the password.
 pub async fn connect(server: &Server, password: &Password) -> Result<Client, ConnectError> {
-    let options = match &server.tls {
-        Some(tls) => password.of_door().require_tls(true).tls_client_config(tls.as_ref().clone()),
-        None => password.of_door(),
-    };
-    options
+    server
+        .secured(password.of_door())
         .name("sealwire-door")
         .subscription_capacity(QUESTIONS_MAX)
         .reconnect_delay_callback(

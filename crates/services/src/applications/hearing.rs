@@ -49,13 +49,8 @@ pub async fn connect(
     password: &Password,
     dropped: Arc<AtomicU64>,
 ) -> Result<Client, ConnectError> {
-    let options = match &server.tls {
-        Some(tls) => {
-            password.of_listener().require_tls(true).tls_client_config(tls.as_ref().clone())
-        }
-        None => password.of_listener(),
-    };
-    options
+    server
+        .secured(password.of_listener())
         .name("sealwire-listener")
         .subscription_capacity(MESSAGES_MAX)
         .reconnect_delay_callback(

@@ -211,14 +211,16 @@ fn a_component_calls_no_server_but_the_one_that_it_may() {
 /// What a host's log says of a call that it does not allow.
 const DENIED: &str = "denied by allowed_hosts policy";
 
+/// An interface that a workload needs of its host.
+fn interface(namespace: &str, package: &str, version: &str, interfaces: &[&str]) -> Value {
+    json!({
+        "namespace": namespace, "package": package, "version": version,
+        "interfaces": interfaces, "config": {},
+    })
+}
+
 /// The component `pangea-api`, which is to call one server and may call another.
 fn calling(name: &str, image: &str, endpoint: &str, allowed: &str) -> Value {
-    let interface = |namespace: &str, package: &str, version: &str, interfaces: &[&str]| {
-        json!({
-            "namespace": namespace, "package": package, "version": version,
-            "interfaces": interfaces, "config": {},
-        })
-    };
     json!({ "workloadId": name, "workload": {
         "namespace": "sealwire",
         "name": name,
@@ -267,12 +269,6 @@ async fn connect(address: SocketAddr, credentials: &Credentials) -> Client {
 
 /// The component `sensor-reader`, with a folder of the machine mounted.
 fn workload(name: &str, image: &str, folder: &Path) -> Value {
-    let interface = |namespace: &str, package: &str, version: &str, interfaces: &[&str]| {
-        json!({
-            "namespace": namespace, "package": package, "version": version,
-            "interfaces": interfaces, "config": {},
-        })
-    };
     json!({ "workloadId": name, "workload": {
         "namespace": "sealwire",
         "name": name,
