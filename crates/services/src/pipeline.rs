@@ -27,7 +27,7 @@ use ledger::{AppendError, Batch, Cursor, Ledger, ReadError};
 use model::error_chain;
 use model::{
     Envelope, Event, SensorId, Timestamp,
-    derive::{Derived, Question, SUBJECT, Sighting, Standing},
+    derive::{Question, SUBJECT, Sighting, Standing},
 };
 use prometheus::Histogram;
 use tokio::{
@@ -43,7 +43,9 @@ use crate::{
     log_reading::{Content, read_leaves},
     timings,
 };
-use docket::{Docket, Lanes};
+use docket::{Docket, Finding, Lanes};
+
+pub use verdict::Digests;
 
 /// Name of the pipeline's cursor in the log.
 const CURSOR: &str = "sensor-reader";
@@ -58,8 +60,10 @@ const GATHER: Duration = Duration::from_millis(40);
 /// Time between two appends of a cursor from which nothing was derived. A start asks again about
 /// what came after the last one.
 const CURSOR_PERIOD: Duration = Duration::from_secs(1);
-/// Time that the component has for a verdict.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time that the component has for a verdict. A host ends a call after two seconds, so an answer
+/// that has not come half a second later will not come. Asking again any sooner would give the host
+/// a second copy of a question on which it is still at work.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// First pause after a question without a verdict. Each further failure doubles it.
 const BACK_OFF_MIN: Duration = Duration::from_millis(200);
 /// Longest pause between two questions.
@@ -90,8 +94,9 @@ pub struct Judging<R> {
     pub ledger: Ledger,
     /// The component, or the connection to it.
     pub reader: R,
-    /// Digest of the deployed component. The pipeline refuses a verdict of any other.
-    pub digest: String,
+    /// Digests of the components whose verdicts are taken: two while an upgrade goes from one to
+    /// the other. The pipeline refuses a verdict of any other.
+    pub accepted: watch::Receiver<Digests>,
     /// Gets the standings by the log as it was at the start, from the index.
     pub standings: oneshot::Receiver<BTreeMap<SensorId, Standing>>,
     /// Receives the first leaf whose verdict is not sealed. It may be after the cursor, because a
@@ -108,7 +113,7 @@ impl<R: SensorReader> Service for Judging<R> {
 
     /// Begins when the index has the whole log and gives the standings.
     async fn run(self, shutdown: CancellationToken) -> Result<(), PipelineError> {
-        let Self { ledger, reader, digest, standings, judged, verdict_seconds } = self;
+        let Self { ledger, reader, accepted, standings, judged, verdict_seconds } = self;
         let found_at_start = ledger.size();
         let cursor = ledger.cursor(CURSOR);
         judged.send_replace(cursor);
@@ -118,8 +123,13 @@ impl<R: SensorReader> Service for Judging<R> {
         };
         let docket = Docket::new(cursor, standings);
         let unsettled = Unsettled { waiting: VecDeque::new(), judged, verdict_seconds };
-        let pipeline =
-            Pipeline { ledger, reader, digest, found_at_start, is_warned: AtomicBool::new(false) };
+        let pipeline = Pipeline {
+            ledger,
+            reader,
+            accepted,
+            found_at_start,
+            is_warned: AtomicBool::new(false),
+        };
         match shutdown.run_until_cancelled(pipeline.judge(docket, unsettled)).await {
             Some(Err(failure)) => Err(failure),
             Some(Ok(never)) => match never {},
@@ -132,8 +142,8 @@ impl<R: SensorReader> Service for Judging<R> {
 struct Pipeline<R> {
     ledger: Ledger,
     reader: R,
-    /// SHA-256 digest of the deployed component. The pipeline refuses a verdict of any other.
-    digest: String,
+    /// Digests of the components whose verdicts are taken.
+    accepted: watch::Receiver<Digests>,
     /// Size of the log at the start.
     found_at_start: u64,
     /// Whether the site's log says that there are no verdicts.
@@ -143,7 +153,7 @@ struct Pipeline<R> {
 /// A step that has ended.
 enum Step {
     Read(Run),
-    Judged(Lanes, Vec<Derived>),
+    Judged(Lanes, Vec<Finding>),
     Sealed,
 }
 
@@ -179,9 +189,9 @@ impl<R: SensorReader> Pipeline<R> {
             while let Some((lanes, question)) = docket.poll_question() {
                 steps.push(self.ask(lanes, question).boxed());
             }
-            if !is_sealing && let Some((derived, cursor)) = docket.poll_append(cursor_is_due) {
+            if !is_sealing && let Some((findings, cursor)) = docket.poll_append(cursor_is_due) {
                 (is_sealing, cursor_is_due) = (true, false);
-                steps.push(self.seal(derived, cursor).boxed());
+                steps.push(self.seal(findings, cursor).boxed());
             }
             unsettled.settle(docket.settled());
             let step = tokio::select! {
@@ -200,7 +210,7 @@ impl<R: SensorReader> Pipeline<R> {
                     unsettled.waiting.extend(own.filter(|(leaf, _)| *leaf >= self.found_at_start));
                     docket.handle_read(sightings, next_leaf);
                 }
-                Step::Judged(lanes, derived) => docket.handle_verdict(lanes, derived),
+                Step::Judged(lanes, findings) => docket.handle_verdict(lanes, findings),
                 Step::Sealed => {
                     is_sealing = false;
                     docket.handle_sealed();
@@ -240,12 +250,12 @@ impl<R: SensorReader> Pipeline<R> {
         let mut back_off = BACK_OFF_MIN;
         loop {
             let answer = self.reader.answer(body.clone()).await;
-            let refusal = match answer
-                .and_then(|answer| verdict::take(&answer, &self.digest, &question.sightings))
-            {
-                Ok(derived) => {
+            let refusal = match answer.and_then(|answer| {
+                verdict::take(&answer, &self.accepted.borrow(), &question.sightings)
+            }) {
+                Ok(findings) => {
                     self.is_warned.store(false, Ordering::Relaxed);
-                    return Ok(Step::Judged(lanes, derived));
+                    return Ok(Step::Judged(lanes, findings));
                 }
                 Err(refusal) => refusal,
             };
@@ -262,14 +272,13 @@ impl<R: SensorReader> Pipeline<R> {
     }
 
     /// Seals derived events with the cursor that goes with them. Retries while the disk fails.
-    async fn seal(&self, derived: Vec<Derived>, next_leaf: u64) -> Result<Step, PipelineError> {
+    async fn seal(&self, findings: Vec<Finding>, next_leaf: u64) -> Result<Step, PipelineError> {
         let cursor = Cursor { name: CURSOR.to_owned(), next_leaf };
         loop {
             let now = clock::now();
-            let events = derived
-                .iter()
-                .map(|derived| Event::derived(derived.clone(), &self.digest, now))
-                .collect();
+            let event =
+                |Finding { derived, by }: &Finding| Event::derived(derived.clone(), by, now);
+            let events = findings.iter().map(event).collect();
             let batch = Batch { events, cursor: Some(cursor.clone()), ..Batch::default() };
             match self.ledger.append(batch).await {
                 Ok(_receipt) => return Ok(Step::Sealed),

@@ -14,7 +14,7 @@ use services::{
     bus::Connections,
     checkpointing::Checkpointing,
     indexing::{self, AtStart, Indexing},
-    pipeline::Judging,
+    pipeline::{Digests, Judging},
     progress::progress,
     timings,
 };
@@ -134,7 +134,7 @@ impl JudgingAlone {
         services.run(Judging {
             ledger: ledger.clone(),
             reader: data,
-            digest,
+            accepted: watch::channel(Digests::from([digest])).1,
             standings,
             judged: tell_judged,
             verdict_seconds: timings::verdict_seconds(),

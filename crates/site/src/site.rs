@@ -41,7 +41,7 @@ use services::{
     known::Known,
     lag::{Lag, Watching},
     mirroring::{MirrorProgress, Mirroring},
-    pipeline::Judging,
+    pipeline::{Digests, Judging},
     polling::{self, GivenOrders, OrderingError, Polling, SensorOrders},
     polling_service::{self, PollingService},
     progress::{Progress, progress},
@@ -232,6 +232,7 @@ impl<'a> Site<'a> {
         self.services.run(registry.cleaning());
         let missing = |name| UpError::machine(ComponentMissing(name));
         let digest = workloads::reader_digest(&registry).map_err(missing)?;
+        let accepted = watch::channel(Digests::from([digest])).1;
         let pangea = pangea_http::Config::load(&self.data_dir.pangea()).map_err(UpError::folder)?;
         let logger_digest = workloads::logger_digest(&registry).map_err(missing)?;
         let desk = self.hear_applications(applications, data.clone(), logger_digest);
@@ -265,7 +266,7 @@ impl<'a> Site<'a> {
                 (watch_pushed, desk.counters(), mirror_progress),
                 pangea,
                 (log, late_seconds.clone()),
-                digest,
+                accepted,
                 config.checkpoint_period,
             )
             .await?;
@@ -412,7 +413,7 @@ impl<'a> Site<'a> {
         (pushed, applications, mirror): Watched,
         pangea: pangea_http::Config,
         (log, late_seconds): (Reserved, Histogram),
-        digest: String,
+        accepted: watch::Receiver<Digests>,
         checkpoint_period: Duration,
     ) -> Result<(Known, watch::Sender<Counters>, watch::Receiver<Vec<Lag>>), UpError> {
         let indexer =
@@ -457,7 +458,7 @@ impl<'a> Site<'a> {
         services.run(Judging {
             ledger: ledger(),
             reader: data.clone(),
-            digest,
+            accepted,
             standings,
             judged,
             verdict_seconds: verdict_seconds.clone(),

@@ -18,6 +18,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
     mem,
+    sync::Arc,
 };
 
 use ledger::Batch;
@@ -44,12 +45,20 @@ pub(super) struct Docket {
     sightings: usize,
     /// The first leaf that was not read.
     read: u64,
-    /// Derived events that wait to be sealed, by the leaf from which they were derived.
-    derived: BTreeMap<u64, Vec<Derived>>,
-    /// First leaf of the derived events that are being sealed.
+    /// What waits to be sealed, by the leaf from which it was derived.
+    findings: BTreeMap<u64, Vec<Finding>>,
+    /// First leaf of what is being sealed.
     sealing: Option<u64>,
     /// The last cursor that was given away to be sealed.
     cursor: u64,
+}
+
+/// A derived event, and which component derived it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Finding {
+    pub(super) derived: Derived,
+    /// Digest of the component that answered.
+    pub(super) by: Arc<str>,
 }
 
 /// The sensors with the same hash.
@@ -78,7 +87,7 @@ impl Docket {
             lanes: Default::default(),
             sightings: 0,
             read: cursor,
-            derived: BTreeMap::new(),
+            findings: BTreeMap::new(),
             sealing: None,
             cursor,
         }
@@ -133,20 +142,21 @@ impl Docket {
     }
 
     /// Takes the verdict of a question.
-    pub(super) fn handle_verdict(&mut self, lanes: Lanes, derived: Vec<Derived>) {
+    pub(super) fn handle_verdict(&mut self, lanes: Lanes, findings: Vec<Finding>) {
         for (lane, is_asked) in self.lanes.iter_mut().zip(lanes.0) {
             if is_asked && let Some(asked) = lane.asked.take() {
                 self.sightings -= asked.sightings;
             }
         }
-        for derived in derived {
+        for finding in findings {
+            let Finding { derived, .. } = &finding;
             let sensor = derived.sensor;
             let before = self.standings.remove(&sensor).unwrap_or_default();
             let standing = before.after(&derived.action, derived.channel.as_deref());
             if standing != Standing::default() {
                 self.standings.insert(sensor, standing);
             }
-            self.derived.entry(derived.from_leaf).or_default().push(derived);
+            self.findings.entry(derived.from_leaf).or_default().push(finding);
         }
     }
 
@@ -162,7 +172,7 @@ impl Docket {
     /// The first leaf whose verdict is not sealed. Where a verdict derives nothing, there is
     /// nothing to seal.
     pub(super) fn settled(&self) -> u64 {
-        let unsealed = self.derived.first_key_value().map(|(leaf, _)| *leaf);
+        let unsealed = self.findings.first_key_value().map(|(leaf, _)| *leaf);
         [self.sealing, unsealed].into_iter().flatten().fold(self.judged(), u64::min)
     }
 
@@ -170,25 +180,25 @@ impl Docket {
     /// everything that follows. A cursor alone is sealed only if `alone` says so: a crash before it
     /// repeats questions from which nothing was derived. [`Docket::handle_sealed`] must come before
     /// the next call.
-    pub(super) fn poll_append(&mut self, alone: bool) -> Option<(Vec<Derived>, u64)> {
+    pub(super) fn poll_append(&mut self, alone: bool) -> Option<(Vec<Finding>, u64)> {
         let mut cursor = self.judged();
-        let later = self.derived.split_off(&cursor);
-        let mut judged = mem::replace(&mut self.derived, later).into_iter();
+        let later = self.findings.split_off(&cursor);
+        let mut judged = mem::replace(&mut self.findings, later).into_iter();
         let mut batch = Vec::new();
-        while let Some((leaf, derived)) = judged.next() {
+        while let Some((leaf, findings)) = judged.next() {
             // A leaf has few derived events, so each leaf alone fits a batch.
-            if batch.len() + derived.len() > Batch::EVENTS_MAX {
+            if batch.len() + findings.len() > Batch::EVENTS_MAX {
                 cursor = leaf;
-                self.derived.insert(leaf, derived);
-                self.derived.extend(judged.by_ref());
+                self.findings.insert(leaf, findings);
+                self.findings.extend(judged.by_ref());
                 break;
             }
-            batch.extend(derived);
+            batch.extend(findings);
         }
         if batch.is_empty() && !(alone && cursor > self.cursor) {
             return None;
         }
-        self.sealing = batch.first().map(|derived: &Derived| derived.from_leaf);
+        self.sealing = batch.first().map(|first: &Finding| first.derived.from_leaf);
         self.cursor = cursor;
         Some((batch, cursor))
     }
@@ -232,7 +242,7 @@ mod tests {
     }
 
     /// What a component derives: that a range is left or entered.
-    fn judge(question: Question) -> Vec<Derived> {
+    fn judge(question: Question) -> Vec<Finding> {
         let Question { mut standings, sightings } = question;
         let derive = |sighting: Sighting| {
             let standing = standings.entry(sighting.sensor).or_default();
@@ -246,14 +256,15 @@ mod tests {
             let Sighting { leaf: from_leaf, sensor, source, .. } = sighting;
             let (value, message) = (None, String::new());
             let (action, channel) = (action.to_owned(), None);
-            Some(Derived { from_leaf, sensor, action, channel, source, value, message })
+            let derived = Derived { from_leaf, sensor, action, channel, source, value, message };
+            Some(Finding { derived, by: Arc::from("a") })
         };
         sightings.into_iter().filter_map(derive).collect()
     }
 
-    fn after(sealed: &[Derived]) -> BTreeMap<SensorId, Standing> {
+    fn after(sealed: &[Finding]) -> BTreeMap<SensorId, Standing> {
         let mut standings = BTreeMap::<_, Standing>::new();
-        for Derived { sensor, action, .. } in sealed {
+        for Finding { derived: Derived { sensor, action, .. }, .. } in sealed {
             let standing = standings.entry(*sensor).or_default();
             *standing = mem::take(standing).after(action, None);
         }
@@ -316,21 +327,21 @@ mod tests {
                     Act::Append(alone) => if taken.is_none() {
                         taken = docket.poll_append(alone);
                     },
-                    Act::Sealed => if let Some((derived, next_leaf)) = taken.take() {
-                        sealed.extend(derived);
+                    Act::Sealed => if let Some((findings, next_leaf)) = taken.take() {
+                        sealed.extend(findings);
                         cursor = next_leaf;
                         docket.handle_sealed();
                     },
                     Act::Crash(is_sealed) => {
-                        if let Some((derived, next_leaf)) = taken.take().filter(|_| is_sealed) {
-                            sealed.extend(derived);
+                        if let Some((findings, next_leaf)) = taken.take().filter(|_| is_sealed) {
+                            sealed.extend(findings);
                             cursor = next_leaf;
                         }
                         asked.clear();
                         docket = Docket::new(cursor, after(&sealed));
                     }
                 }
-                let so_far = expected.iter().filter(|derived| derived.from_leaf < cursor);
+                let so_far = expected.iter().filter(|finding| finding.derived.from_leaf < cursor);
                 prop_assert!(so_far.eq(&sealed), "what is sealed is what follows before {cursor}");
                 prop_assert!(cursor <= docket.settled() && docket.settled() <= docket.read);
                 let lanes: Vec<bool> = (0..LANES).map(|lane| asked.iter().filter(|(lanes, _)| lanes.0[lane]).count() <= 1).collect();
@@ -383,9 +394,9 @@ mod tests {
             docket.handle_verdict(lanes, judge(question));
         }
         let mut cursors = Vec::new();
-        while let Some((derived, cursor)) = docket.poll_append(false) {
-            assert_eq!(docket.settled(), derived[0].from_leaf);
-            cursors.push((derived.len(), cursor));
+        while let Some((findings, cursor)) = docket.poll_append(false) {
+            assert_eq!(docket.settled(), findings[0].derived.from_leaf);
+            cursors.push((findings.len(), cursor));
             docket.handle_sealed();
         }
         assert_eq!(cursors, [(1_000, 1_000), (1_000, 2_000), (500, 2_500)]);

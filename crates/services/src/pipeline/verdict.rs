@@ -1,31 +1,38 @@
 //! What the pipeline takes of an answer of `sensor-reader`.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use model::{
     Heartbeat, action,
     derive::{Derived, Sighting, Verdict},
 };
 
+use super::docket::Finding;
+
+/// Digests of components, as their registry names them.
+pub type Digests = BTreeSet<String>;
+
 /// Longest name of a channel in characters.
 const CHANNEL_CHARS_MAX: usize = Heartbeat::NAME_CHARS_MAX;
 
-/// Accepts a verdict only if the deployed component gave it and it is about the sightings in
+/// Accepts a verdict only if a component in `accepted` gave it and it is about the sightings in
 /// question, which are in the log's order. A leaf has at most one derived event of each action and
 /// channel. A faulty component can be wrong, but cannot add anything else to the log.
 pub(super) fn take(
     answer: &[u8],
-    digest: &str,
+    accepted: &Digests,
     asked: &[Sighting],
-) -> Result<Vec<Derived>, String> {
+) -> Result<Vec<Finding>, String> {
     let verdict: Verdict = serde_json::from_slice(answer)
         .map_err(|error| format!("the verdict is malformed: {error}"))?;
-    if verdict.component != digest {
+    let Some(by) = accepted.get(&verdict.component) else {
+        let accepted: Vec<&str> = accepted.iter().map(String::as_str).collect();
         return Err(format!(
-            "the verdict is from the component {}, not {digest}",
-            verdict.component
+            "the verdict is from the component {}, not {}",
+            verdict.component,
+            accepted.join(" or ")
         ));
-    }
+    };
     let mut seen = BTreeSet::new();
     let twice = verdict.derived.iter().find(|derived| {
         !seen.insert((derived.from_leaf, &derived.action, derived.channel.as_deref()))
@@ -65,7 +72,11 @@ pub(super) fn take(
             "the verdict is about {} at leaf {}, which was not in the question",
             foreign.action, foreign.from_leaf
         )),
-        None => Ok(verdict.derived),
+        None => {
+            let by: Arc<str> = Arc::from(by.as_str());
+            let finding = |derived| Finding { derived, by: Arc::clone(&by) };
+            Ok(verdict.derived.into_iter().map(finding).collect())
+        }
     }
 }
 
@@ -89,8 +100,12 @@ mod tests {
         }
     }
 
-    /// What [`take`] makes of a verdict of `component` about leaf 5, where component `a` is
-    /// deployed.
+    /// Both versions, while an upgrade goes from one to the other.
+    fn accepted() -> Digests {
+        Digests::from([String::from("a"), String::from("a2")])
+    }
+
+    /// What [`take`] makes of a verdict of `component` about leaf 5.
     fn taken(component: &str, derived: Vec<Derived>) -> Result<usize, String> {
         let asked = [Sighting {
             leaf: 5,
@@ -99,12 +114,15 @@ mod tests {
             seen: Seen::NoValue,
         }];
         let verdict = Verdict { component: component.to_owned(), derived };
-        take(&serde_json::to_vec(&verdict).unwrap(), "a", &asked).map(|derived| derived.len())
+        let findings = take(&serde_json::to_vec(&verdict).unwrap(), &accepted(), &asked)?;
+        assert!(findings.iter().all(|finding| *finding.by == *component));
+        Ok(findings.len())
     }
 
     #[test]
     fn only_what_was_asked_of_the_deployed_component_is_taken() {
         assert_eq!(taken("a", vec![derived(5, action::OUT_OF_RANGE)]), Ok(1));
+        assert_eq!(taken("a2", vec![derived(5, action::OUT_OF_RANGE)]), Ok(1));
         assert_eq!(taken("a", vec![]), Ok(0));
         let twice = vec![derived(5, action::OUT_OF_RANGE), derived(5, action::OUT_OF_RANGE)];
         assert!(taken("a", twice).unwrap_err().contains("twice"));
@@ -118,7 +136,7 @@ mod tests {
         let long = Derived { message: "x".repeat(5_000), ..derived(5, action::OUT_OF_RANGE) };
         assert!(taken("a", vec![long]).unwrap_err().contains("a message over 4096 bytes"));
         for (component, derived, words) in [
-            ("b", derived(5, action::OUT_OF_RANGE), "is from the component b"),
+            ("b", derived(5, action::OUT_OF_RANGE), "from the component b, not a or a2"),
             ("a", derived(6, action::OUT_OF_RANGE), "leaf 6, which was not in the question"),
             ("a", derived(5, action::SENSOR_READING), "SENSOR_READING"), // it derives readings of no one
             (
@@ -138,6 +156,6 @@ mod tests {
             let refusal = taken(component, vec![derived]).unwrap_err();
             assert!(refusal.contains(words), "{refusal}");
         }
-        assert!(take(b"{", "a", &[]).unwrap_err().contains("malformed"));
+        assert!(take(b"{", &accepted(), &[]).unwrap_err().contains("malformed"));
     }
 }

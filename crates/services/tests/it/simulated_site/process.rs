@@ -14,7 +14,7 @@ use services::{
     checkpointing::Checkpointing,
     indexing::{self, AtStart, Indexing},
     known::Known,
-    pipeline::{Judging, SensorReader},
+    pipeline::{Digests, Judging, SensorReader},
     progress::progress,
     sealing::{QUEUE_EVENTS_MAX, Sealing, ToSeal},
     site_clock::{SiteClock, own_time_at_end},
@@ -180,7 +180,7 @@ impl Process {
         let judging = Judging {
             ledger: ledger.clone(),
             reader: Component,
-            digest: DIGEST.to_owned(),
+            accepted: watch::channel(Digests::from([DIGEST.to_owned()])).1,
             standings: is_stood,
             judged: watch::Sender::new(0),
             verdict_seconds: timings::verdict_seconds(),
