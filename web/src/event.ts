@@ -10,6 +10,7 @@ import { channelsOf, corrected, finite } from "./channels.ts";
 export const ACTIONS: Readonly<Record<string, string>> = {
   SENSOR_READING: "Reading",
   OUT_OF_RANGE: "Out of range",
+  LEAVING_RANGE: "Leaving its range",
   BACK_IN_RANGE: "Back in range",
   RANGE_NOT_JUDGED: "Range cannot be judged",
   SENSOR_LOST: "Sensor lost",

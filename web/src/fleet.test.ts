@@ -39,6 +39,7 @@ test("a range is read as it is sealed", () => {
   for (const [text, range] of [
     ["0..50", [0, 50]],
     ["-100..-0.5", [-100, -0.5]],
+    ["0..50 hysteresis 2 delay 5000", [0, 50]],
     [undefined, null],
     ["50", null],
     ["a..b", null],

@@ -90,9 +90,10 @@ export function orderName({ order, from, until, alias, location, device, mac, ga
   }
 }
 
-/** The two bounds of a sealed range such as `0..50`; null if there is none. */
+/** The two bounds of a sealed range such as `0..50 delay 5000`; null if there is none. */
 export function rangeOf(text: string | undefined): [number, number] | null {
-  const [low, high] = (text ?? "").split("..").map(Number);
+  const [bounds = ""] = (text ?? "").split(" ");
+  const [low, high] = bounds.split("..").map(Number);
   return low !== undefined && high !== undefined && low < high ? [low, high] : null;
 }
 

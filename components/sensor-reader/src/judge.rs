@@ -6,12 +6,18 @@
 //! component reports the first such value, and again the next value that it can judge. If a value
 //! has no declared range any more, it ends what was reported of the earlier range.
 //!
+//! A range may have a hysteresis: a value that was outside is inside again only so far within the
+//! bounds. It may have a delay: the first value outside is then reported as leaving the range, with
+//! its time, and as outside once a value comes after the delay and none inside came before it.
+//!
 //! Each channel of a sensor with several is judged for itself, and its events name it. A channel
 //! without a value in an answer stands as it stood before.
 //!
 //! A sensor is lost when its heartbeats stop or it announces that it disconnects, and back at its
 //! next heartbeat. An answer in between does not bring it back, because that answer was already
 //! under way.
+
+use core::time::Duration;
 
 use model::{
     Decimal, Range, action,
@@ -27,7 +33,7 @@ pub fn judge(question: Question) -> Vec<Derived> {
         let standing = standings.entry(sighting.sensor).or_default();
         for finding in findings(&sighting, standing) {
             let channel = finding.channel.as_deref();
-            *standing = std::mem::take(standing).after(&finding.action, channel);
+            *standing = std::mem::take(standing).after(&finding.action, channel, finding.since);
             derived.push(finding);
         }
     }
@@ -37,6 +43,7 @@ pub fn judge(question: Question) -> Vec<Derived> {
 fn findings(sighting: &Sighting, standing: &Standing) -> Vec<Derived> {
     let source = &sighting.source;
     let finding = |action: &str, (channel, value): (Option<&str>, Option<&str>), words: &str| {
+        let is_leaving = action == action::LEAVING_RANGE;
         let name = channel.map(|name| format!(" {name}")).unwrap_or_default();
         let of_value = value.map(|value| format!(" {value}")).unwrap_or_default();
         let colon = if channel.is_some() || value.is_some() { ":" } else { "" };
@@ -45,6 +52,7 @@ fn findings(sighting: &Sighting, standing: &Standing) -> Vec<Derived> {
             sensor: sighting.sensor,
             action: String::from(action),
             channel: channel.map(String::from),
+            since: sighting.received_at.filter(|_| is_leaving),
             source: source.clone(),
             value: value.map(String::from),
             message: format!("{source}{colon}{name}{of_value}{words}"),
@@ -52,7 +60,13 @@ fn findings(sighting: &Sighting, standing: &Standing) -> Vec<Derived> {
     };
     let of_sensor = |action: &str, words: &str| vec![finding(action, (None, None), words)];
     let judged = |channel: Option<&str>, value: &str, range: Range, units: Option<&Units>| {
-        let (action, words) = judgement(standing.of(channel), value, range, units)?;
+        let standing = standing.of(channel);
+        let outside_for = standing.leaving_since.zip(sighting.received_at).map(|(since, now)| {
+            Duration::from_micros(
+                now.unix_micros().saturating_sub(since.unix_micros()).max(0).cast_unsigned(),
+            )
+        });
+        let (action, words) = judgement(standing, outside_for, (value, range, units))?;
         Some(finding(action, (channel, Some(value)), &words))
     };
     // What was reported of a range that is not declared any more.
@@ -98,42 +112,55 @@ fn findings(sighting: &Sighting, standing: &Standing) -> Vec<Derived> {
 /// The unit of a range and that of a value, if they differ.
 type Units = (String, String);
 
-/// What is to be reported of a value: the action, and what is said of the value.
+/// What is to be reported of a value with its range: the action, and what is said of the value.
+/// `outside_for` is how long values have been outside, if that waits for the range's delay.
 fn judgement(
     standing: RangeStanding,
-    value: &str,
-    range: Range,
-    units: Option<&Units>,
+    outside_for: Option<Duration>,
+    (value, range, units): (&str, Range, Option<&Units>),
 ) -> Option<(&'static str, String)> {
-    match is_inside(value, range, units) {
-        Ok(false) if !standing.out_of_range || standing.not_judged => {
-            Some((action::OUT_OF_RANGE, format!(" is outside {range}")))
+    let bounds = range.bounds();
+    match is_inside(value, range, units, standing.is_outside()) {
+        Ok(false) if standing.out_of_range && !standing.not_judged => None,
+        Ok(false) if standing.out_of_range || outside_for.unwrap_or_default() >= range.delay() => {
+            Some((action::OUT_OF_RANGE, format!(" is outside {bounds}")))
+        }
+        Ok(false) if outside_for.is_none() => {
+            let delay = range.delay();
+            let words = format!(" is outside {bounds}; that is reported if it lasts {delay:?}");
+            Some((action::LEAVING_RANGE, words))
         }
         Ok(true) if !standing.is_well() => {
-            Some((action::BACK_IN_RANGE, format!(" is inside {range} again")))
+            Some((action::BACK_IN_RANGE, format!(" is inside {bounds} again")))
         }
         Err(reason) if !standing.not_judged => {
-            let words = format!(" cannot be compared with {range}: {reason}");
+            let words = format!(" cannot be compared with {bounds}: {reason}");
             Some((action::RANGE_NOT_JUDGED, words))
         }
-        _ => None,
+        Ok(_) | Err(_) => None,
     }
 }
 
-/// Whether a value is within a range; the error says why this cannot be judged.
-fn is_inside(value: &str, range: Range, units: Option<&Units>) -> Result<bool, String> {
+/// Whether a value is within a range, far enough if the last one was outside; the error says why
+/// this cannot be judged.
+fn is_inside(
+    value: &str,
+    range: Range,
+    units: Option<&Units>,
+    was_outside: bool,
+) -> Result<bool, String> {
     if let Some((of_range, of_value)) = units {
         return Err(format!("the value is in {of_value}, but the range is in {of_range}"));
     }
     let number = Decimal::parse(value).ok_or("the value is not a number")?;
-    Ok(range.contains(&number))
+    Ok(if was_outside { range.contains_again(&number) } else { range.contains(&number) })
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use model::{Range, SensorId, derive::Standing};
+    use model::{Range, SensorId, Timestamp, derive::Standing};
 
     use super::*;
 
@@ -154,6 +181,7 @@ mod tests {
                 sensor: SENSOR,
                 source: String::from("Hall.T1"),
                 seen,
+                received_at: None,
             })
             .collect();
         let standings = BTreeMap::from([(SENSOR, standing)]);
@@ -171,8 +199,98 @@ mod tests {
     }
 
     #[test]
+    fn what_was_outside_is_inside_again_only_past_the_hysteresis() {
+        let range = Range::new(0.0, 50.0).unwrap().with(2.0, 0).unwrap();
+        let seen = |text: &str| Seen::Value { value: text.into(), range: Some(range), units: None };
+        let values = ["49", "50.1", "49", "48.1", "48", "49.9", "-0.1", "1", "2"];
+        let told = run(Standing::default(), values.into_iter().map(seen).collect());
+        let told: Vec<_> = told.iter().map(|(leaf, action)| (*leaf, action.as_str())).collect();
+        assert_eq!(
+            told,
+            [(1, "OUT_OF_RANGE"), (4, "BACK_IN_RANGE"), (6, "OUT_OF_RANGE"), (8, "BACK_IN_RANGE")]
+        );
+    }
+
+    /// The derived events of values with a delay of ten seconds, each received at a second.
+    #[track_caller]
+    fn assert_delayed(values: &[(i64, &str)], expected: &[(i64, &str)]) {
+        let range = Range::new(0.0, 50.0).unwrap().with(2.0, 10_000).unwrap();
+        let at = |second: i64| Timestamp::from_unix_micros(second * 1_000_000);
+        let sighting = |(second, value): &(i64, &str)| Sighting {
+            leaf: second.cast_unsigned(),
+            sensor: SENSOR,
+            source: String::from("Hall.T1"),
+            seen: Seen::Value { value: String::from(*value), range: Some(range), units: None },
+            received_at: Some(at(*second)),
+        };
+        // All at once, and one by one with only what the derived events say between them.
+        let sightings: Vec<_> = values.iter().map(sighting).collect();
+        let question = Question { sightings: sightings.clone(), ..Question::default() };
+        let derived = judge(question);
+        let mut standing = Standing::default();
+        let mut one_by_one = Vec::new();
+        for sighting in sightings {
+            let standings = BTreeMap::from([(SENSOR, standing.clone())]);
+            for derived in judge(Question { standings, sightings: vec![sighting] }) {
+                standing = standing.after(&derived.action, None, derived.since);
+                one_by_one.push(derived);
+            }
+        }
+        assert_eq!(derived, one_by_one);
+        for derived in &derived {
+            let since =
+                (derived.action == "LEAVING_RANGE").then(|| at(derived.from_leaf.cast_signed()));
+            assert_eq!(derived.since, since, "{derived:?}");
+        }
+        let told: Vec<_> =
+            derived.iter().map(|it| (it.from_leaf.cast_signed(), it.action.as_str())).collect();
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn what_lasts_as_long_as_the_delay_is_reported_and_nothing_shorter_is() {
+        assert_delayed(
+            &[(1, "51"), (5, "51"), (10, "51"), (11, "51"), (12, "51"), (13, "49"), (14, "48")],
+            &[(1, "LEAVING_RANGE"), (11, "OUT_OF_RANGE"), (14, "BACK_IN_RANGE")],
+        );
+        assert_delayed(
+            &[(1, "51"), (5, "47"), (6, "51"), (15, "51"), (16, "49"), (17, "20")],
+            &[
+                (1, "LEAVING_RANGE"),
+                (5, "BACK_IN_RANGE"),
+                (6, "LEAVING_RANGE"),
+                (16, "OUT_OF_RANGE"), // 49 is within the bounds, but not past the hysteresis
+                (17, "BACK_IN_RANGE"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_judged_lets_a_delay_begin_anew() {
+        assert_delayed(
+            &[(1, "51"), (5, "open"), (12, "51"), (22, "51"), (23, "open"), (24, "51")],
+            &[
+                (1, "LEAVING_RANGE"),
+                (5, "RANGE_NOT_JUDGED"),
+                (12, "LEAVING_RANGE"),
+                (22, "OUT_OF_RANGE"),
+                (23, "RANGE_NOT_JUDGED"),
+                (24, "OUT_OF_RANGE"), // it was reported before
+            ],
+        );
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_delays_longer_and_reports_nothing_early() {
+        assert_delayed(
+            &[(100, "51"), (50, "51"), (109, "51"), (110, "51")],
+            &[(100, "LEAVING_RANGE"), (110, "OUT_OF_RANGE")],
+        );
+    }
+
+    #[test]
     fn a_standing_is_gone_on_from() {
-        let out = Standing::default().after(action::OUT_OF_RANGE, None);
+        let out = Standing::default().after(action::OUT_OF_RANGE, None, None);
         assert_eq!(run(out, vec![value("99"), value("1")]), vec![(1, "BACK_IN_RANGE".into())]);
     }
 
@@ -223,7 +341,8 @@ mod tests {
         for units in [None, Some((long(60), long(60)))] {
             let seen = Seen::Value { value: value.clone(), range: Some(range), units };
             let source = format!("{}.{}", long(60), long(60));
-            let sightings = vec![Sighting { leaf: 0, sensor: SENSOR, source, seen }];
+            let sightings =
+                vec![Sighting { leaf: 0, sensor: SENSOR, source, seen, received_at: None }];
             let derived = judge(Question { sightings, ..Question::default() });
             let message = &derived.first().unwrap().message;
             assert!(message.len() <= Derived::MESSAGE_BYTES_MAX, "{}", message.len());
@@ -232,7 +351,8 @@ mod tests {
         for value in [outside, String::new()] {
             let source = format!("{}.{}", long(60), long(60));
             let seen = Seen::Values(vec![InChannel { channel: long(60), value, range }]);
-            let sightings = vec![Sighting { leaf: 0, sensor: SENSOR, source, seen }];
+            let sightings =
+                vec![Sighting { leaf: 0, sensor: SENSOR, source, seen, received_at: None }];
             let derived = judge(Question { sightings, ..Question::default() });
             let message = &derived.first().unwrap().message;
             assert!(message.len() <= Derived::MESSAGE_BYTES_MAX, "{}", message.len());
@@ -253,8 +373,13 @@ mod tests {
     #[track_caller]
     fn run_channels(seen: Vec<Seen>) -> Vec<(u64, String, Option<String>)> {
         let source = String::from("Hall.T1");
-        let sighting =
-            |(leaf, seen)| Sighting { leaf, sensor: SENSOR, source: source.clone(), seen };
+        let sighting = |(leaf, seen)| Sighting {
+            leaf,
+            sensor: SENSOR,
+            source: source.clone(),
+            seen,
+            received_at: None,
+        };
         let sightings = (0..).zip(seen).map(sighting).collect();
         let derived = judge(Question { sightings, ..Question::default() });
         derived.into_iter().map(|it| (it.from_leaf, it.action, it.channel)).collect()
@@ -329,6 +454,7 @@ mod tests {
             sensor: SENSOR,
             source: String::from("Hall.T1"),
             seen: channels(&[("t", "20"), ("h", "50.01"), ("x", "99")]),
+            received_at: None,
         }];
         let derived = judge(Question { sightings, ..Question::default() });
         let told: Vec<_> = derived

@@ -94,6 +94,7 @@ impl Log {
                 sensor: heartbeat.id,
                 action: action::OUT_OF_RANGE.into(),
                 channel: None,
+                since: None,
                 source: heartbeat.source(),
                 value: Some(value(leaf)),
                 message: format!("{}: {} is outside 0..50", heartbeat.source(), value(leaf)),

@@ -14,7 +14,7 @@ use model::{
 use crate::{block_reading::BlockReading, channels, chunk, field, term::Term};
 
 /// Actions that change what the index knows of a sensor, beside those of orders.
-const MOVES: [&str; 12] = [
+const MOVES: [&str; 13] = [
     action::SENSOR_DISCOVERED,
     action::SENSOR_CHANGED,
     action::HEARTBEAT_RESUMED,
@@ -25,6 +25,7 @@ const MOVES: [&str; 12] = [
     action::OUT_OF_RANGE,
     action::BACK_IN_RANGE,
     action::RANGE_NOT_JUDGED,
+    action::LEAVING_RANGE,
     action::SENSOR_LOST,
     action::SENSOR_BACK,
 ];
@@ -212,6 +213,13 @@ impl IndexBatch {
                 action::OUT_OF_RANGE | action::BACK_IN_RANGE | action::RANGE_NOT_JUDGED => {
                     event.sealwire.as_ref().and_then(|detail| detail.channel.clone())
                 }
+                action::LEAVING_RANGE => event.sealwire.as_ref().and_then(|detail| {
+                    let since = detail.since?;
+                    Some(match &detail.channel {
+                        None => since.to_string(),
+                        Some(channel) => format!("{since} {channel}"),
+                    })
+                }),
                 _ if SensorOrder::ACTIONS.contains(&action) => {
                     Given::of(event).map(|given| given.canonical())
                 }

@@ -19,8 +19,8 @@ pub(crate) const VERSION: i64 = 13;
 /// the log's entry of the leaf before `next_leaf`. `forgets` says that bytes of erased envelopes
 /// may remain in the file. `in_force` is what is in force of the orders about a sensor, and
 /// `standing` what components derived of it, if that is anything. A `sighting` has the text that
-/// its action changes the sensor by: a heartbeat, an order, a time, or the channel that it is
-/// about.
+/// its action changes the sensor by: a heartbeat, an order, a time, the channel that it is about,
+/// or the last two.
 /// `id_key` authenticates the ids of searches. The column `sum` is scaled,
 /// see `Summary`. `rollup` sums up the readings in `block`, without those in `newest`. A question
 /// about `every_block` must select each column that sorts its rows; otherwise SQLite reads all rows

@@ -63,8 +63,13 @@ impl Known {
                 };
                 Self { heartbeat, in_force, state, ..self }
             }
+            action::LEAVING_RANGE => {
+                let mut text = text.unwrap_or_default().splitn(2, ' ');
+                let since = text.next().and_then(|since| since.parse().ok());
+                Self { standing: self.standing.after(action, text.next(), since), ..self }
+            }
             // The text of a derived event is the channel that it is about.
-            _ => Self { standing: self.standing.after(action, text), ..self },
+            _ => Self { standing: self.standing.after(action, text, None), ..self },
         }
     }
 }

@@ -84,6 +84,9 @@ pub const HEARTBEAT_RESUMED: &str = "HEARTBEAT_RESUMED";
 pub const SENSOR_DISCONNECTED: &str = "SENSOR_DISCONNECTED";
 /// Derived: a value outside its sensor's declared range.
 pub const OUT_OF_RANGE: &str = "OUT_OF_RANGE";
+/// Derived: the first value outside a range with a delay. `OUT_OF_RANGE` follows if none inside
+/// comes before the delay is over.
+pub const LEAVING_RANGE: &str = "LEAVING_RANGE";
 /// Derived: the first value within the range after one that was outside or could not be judged.
 pub const BACK_IN_RANGE: &str = "BACK_IN_RANGE";
 /// Derived: a value that cannot be compared with its sensor's declared range, because it is not a

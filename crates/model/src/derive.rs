@@ -21,6 +21,7 @@ use crate::{
     range::Range,
     reading,
     sensor_id::SensorId,
+    timestamp::Timestamp,
 };
 
 /// Subject on which `sensor-reader` receives questions.
@@ -60,6 +61,9 @@ pub struct RangeStanding {
     /// It could not be compared.
     #[serde(default)]
     pub not_judged: bool,
+    /// Values are outside since the site received one then, but not yet for the range's delay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving_since: Option<Timestamp>,
 }
 
 /// One sealed event of a sensor, reduced to the fields that are judged.
@@ -73,6 +77,9 @@ pub struct Sighting {
     pub source: String,
     /// What the event says of the sensor.
     pub seen: Seen,
+    /// When the site received it, if a range in it has a delay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_at: Option<Timestamp>,
 }
 
 /// What an event says of a sensor.
@@ -116,6 +123,20 @@ pub struct InChannel {
 }
 
 impl Seen {
+    /// Whether a range in it has a delay.
+    fn has_delay(&self) -> bool {
+        let delays = |range: &Range| !range.delay().is_zero();
+        match self {
+            Self::Value { range, .. } => range.as_ref().is_some_and(delays),
+            Self::Values(values) => values.iter().any(|value| delays(&value.range)),
+            Self::Described(_)
+            | Self::NoValue
+            | Self::HeartbeatMissed
+            | Self::HeartbeatResumed
+            | Self::Disconnected => false,
+        }
+    }
+
     fn of_reading(event: &Event, detail: &Detail) -> Option<Self> {
         if let Some(measured) = reading::measured_of(event) {
             let calibrations = detail.calibrations_of_channels();
@@ -164,7 +185,9 @@ impl Sighting {
             }
             _ => return None,
         };
-        Some(Self { leaf, sensor: detail.sensor?, source: event.source.clone()?, seen })
+        let received_at = seen.has_delay().then_some(envelope.received_at);
+        let (sensor, source) = (detail.sensor?, event.source.clone()?);
+        Some(Self { leaf, sensor, source, seen, received_at })
     }
 }
 
@@ -226,14 +249,15 @@ impl Standing {
         core::iter::once(&self.value).chain(self.channels.values())
     }
 
-    /// The standing after a derived event with this action, about the channel that it names.
+    /// The standing after a derived event with this action, about the channel and the time that it
+    /// names.
     #[must_use]
-    pub fn after(mut self, action: &str, channel: Option<&str>) -> Self {
+    pub fn after(mut self, action: &str, channel: Option<&str>, since: Option<Timestamp>) -> Self {
         match action {
             action::SENSOR_LOST => self.lost = true,
             action::SENSOR_BACK => self.lost = false,
             _ => {
-                let standing = self.of(channel).after(action);
+                let standing = self.of(channel).after(action, since);
                 match channel {
                     None => self.value = standing,
                     Some(name) if standing.is_well() => {
@@ -253,14 +277,22 @@ impl RangeStanding {
     /// Whether nothing is to be said.
     #[must_use]
     pub const fn is_well(self) -> bool {
-        !self.out_of_range && !self.not_judged
+        !self.is_outside() && !self.not_judged
     }
 
-    fn after(self, action: &str) -> Self {
+    /// Whether the last value that was judged was outside, reported or not.
+    #[must_use]
+    pub const fn is_outside(self) -> bool {
+        self.out_of_range || self.leaving_since.is_some()
+    }
+
+    fn after(self, action: &str, since: Option<Timestamp>) -> Self {
         match action {
-            action::OUT_OF_RANGE => Self { out_of_range: true, not_judged: false },
+            action::OUT_OF_RANGE => Self { out_of_range: true, ..Self::default() },
+            action::LEAVING_RANGE => Self { leaving_since: since, ..Self::default() },
             action::BACK_IN_RANGE => Self::default(),
-            action::RANGE_NOT_JUDGED => Self { not_judged: true, ..self },
+            // A value that is not judged may have been inside, so a delay begins anew.
+            action::RANGE_NOT_JUDGED => Self { not_judged: true, leaving_since: None, ..self },
             _ => self,
         }
     }
@@ -274,7 +306,6 @@ mod tests {
         event::{Event, Outcome},
         ordered::CalibrationTexts,
         sensor_order::{Given, InForce},
-        timestamp::Timestamp,
     };
 
     /// What is sealed of a calibration.
@@ -351,7 +382,7 @@ mod tests {
     #[test]
     fn each_channel_stands_for_itself() {
         let after = |standing: Standing, (action, channel): (&str, Option<&str>)| {
-            standing.after(action, channel)
+            standing.after(action, channel, None)
         };
         let [t, h] = [Some("t"), Some("h")];
         let told = [(action::OUT_OF_RANGE, t), (action::RANGE_NOT_JUDGED, h)];

@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sensor_id::SensorId;
+use crate::{sensor_id::SensorId, timestamp::Timestamp};
 
 /// A derived event before it is sealed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -13,11 +13,15 @@ pub struct Derived {
     pub from_leaf: u64,
     /// The sensor that the event is about.
     pub sensor: SensorId,
-    /// `OUT_OF_RANGE`, `BACK_IN_RANGE`, `RANGE_NOT_JUDGED`, `SENSOR_LOST` or `SENSOR_BACK`.
+    /// `OUT_OF_RANGE`, `LEAVING_RANGE`, `BACK_IN_RANGE`, `RANGE_NOT_JUDGED`, `SENSOR_LOST` or
+    /// `SENSOR_BACK`.
     pub action: String,
     /// The channel that the event is about, of a sensor with several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<String>,
+    /// When the site received the first value outside, of `LEAVING_RANGE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// The sensor's event source, `<location>.<alias>`.
     pub source: String,
     /// The value, if the event has one.

@@ -129,6 +129,9 @@ pub struct Detail {
     /// The sensor's signature as received, not verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
+    /// When the site received the first value outside a range with a delay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// The site's own time, beside a `timestamp` of the machine's clock that is not believed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub site_time: Option<Timestamp>,

@@ -340,6 +340,7 @@ mod tests {
                 origin: Some(String::new()), range: Some(String::new()), range_unit: Some(String::new()),
                 raw_hex: Some(String::new()), signature: Some(String::new()), device_time: Some(String::new()),
                 flags: Some(String::new()), message_number: Some(7), rule: Some(String::new()), topic: Some(String::new()),
+                since: Some(Timestamp::from_unix_micros(0)),
                 sensor_time: Some(Timestamp::from_unix_micros(0)), site_time: Some(Timestamp::from_unix_micros(0)), vkey: Some(String::new()),
                 calibration: Some(String::new()), channel: Some(String::new()), order: Some(String::new()), why: Some(String::new()),
                 answers: Some(String::new()), cloud_root: Some(String::new()), mirrored: Some(String::new()), mirrored_to: Some(1) }

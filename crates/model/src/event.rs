@@ -619,6 +619,7 @@ impl Event {
             channel: derived.channel,
             from_leaf: Some(derived.from_leaf),
             sensor: Some(derived.sensor),
+            since: derived.since,
             ..Detail::default()
         };
         let mut event =

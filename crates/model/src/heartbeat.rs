@@ -366,7 +366,8 @@ mod tests {
             ("range", "[0,null]", "two finite numbers"),                        // half open
             ("range", "[0]", "two finite numbers"),
             ("range", "[0,1e400]", "two finite numbers"),
-            ("range", "{\"low\":0,\"high\":50}", "two finite numbers"),
+            ("range", "{\"low\":0}", "two finite numbers"),
+            ("range", "{\"low\":0,\"high\":50,\"hysteresis\":25}", "less than half"),
             ("unit", "7", "it is a number; use text"),
             ("quantity", "true", "it is a boolean"),
             ("quantity", "\"a\\u0000b\"", "a control character"),

@@ -281,8 +281,8 @@ mod tests {
 
     /// Sensor 3 is lost, 1 is out of its range, 4 was not judged, and 5 did not answer.
     fn fleet() -> Fleet {
-        let out_of_range = Standing::default().after(action::OUT_OF_RANGE, Some("t"));
-        let not_judged = Standing::default().after(action::RANGE_NOT_JUDGED, None);
+        let out_of_range = Standing::default().after(action::OUT_OF_RANGE, Some("t"), None);
+        let not_judged = Standing::default().after(action::RANGE_NOT_JUDGED, None, None);
         let sensors = vec![
             ListedSensor { failed: true, ..sensor(5, "Boiler", "E") },
             ListedSensor { standing: not_judged, ..sensor(4, "Boiler", "A") },

@@ -41,6 +41,7 @@ fn derived(heartbeat: &Heartbeat, action: &str) -> Event {
         sensor: heartbeat.id,
         action: action.into(),
         channel: None,
+        since: None,
         source: heartbeat.source(),
         value: None,
         message: String::new(),
@@ -175,13 +176,13 @@ fn sensors_stand_as_the_log_says() {
             (
                 "A".to_owned(),
                 SensorState::Online,
-                Standing::default().after(action::OUT_OF_RANGE, None),
+                Standing::default().after(action::OUT_OF_RANGE, None, None),
                 2
             ),
             (
                 "B".to_owned(),
                 SensorState::Lost,
-                Standing::default().after(action::SENSOR_LOST, None),
+                Standing::default().after(action::SENSOR_LOST, None, None),
                 1
             ),
         ]
@@ -239,12 +240,12 @@ fn each_channel_stands_as_the_log_says() {
         of(action::BACK_IN_RANGE, Some("t")),
     ];
     let standings = |indexer: &Indexer| indexer.reader().unwrap().standings().unwrap();
-    let out = Standing::default().after(action::OUT_OF_RANGE, Some("t"));
-    let unknown = Standing::default().after(action::RANGE_NOT_JUDGED, Some("h"));
+    let out = Standing::default().after(action::OUT_OF_RANGE, Some("t"), None);
+    let unknown = Standing::default().after(action::RANGE_NOT_JUDGED, Some("h"), None);
     let mut expected = [
         None,
         Some(out.clone()),
-        Some(out.after(action::RANGE_NOT_JUDGED, Some("h"))),
+        Some(out.after(action::RANGE_NOT_JUDGED, Some("h"), None)),
         Some(unknown),
     ]
     .into_iter();
@@ -252,6 +253,20 @@ fn each_channel_stands_as_the_log_says() {
         apply(&mut indexer, vec![event]);
         assert_eq!(standings(&indexer).remove(&a.id), expected.next().unwrap());
     }
+    // A range that is being left says since when.
+    let leaving = |channel: Option<&str>| {
+        let mut event = of(action::LEAVING_RANGE, channel);
+        event.sealwire.as_mut().unwrap().since = Some(at(3));
+        event
+    };
+    let expected = Standing::default()
+        .after(action::RANGE_NOT_JUDGED, Some("h"), None)
+        .after(action::LEAVING_RANGE, Some("a b"), Some(at(3)))
+        .after(action::LEAVING_RANGE, None, Some(at(3)));
+    apply(&mut indexer, vec![leaving(Some("a b")), leaving(None)]);
+    assert_eq!(standings(&indexer).remove(&a.id), Some(expected));
+    let back = vec![of(action::BACK_IN_RANGE, Some("a b")), of(action::BACK_IN_RANGE, None)];
+    apply(&mut indexer, back);
     // What was outside is told no more once its event is erased.
     let erased = Event::envelopes_erased("ada", "log", "2".to_owned(), 1, "asked for", at(9));
     apply(&mut indexer, vec![erased]);

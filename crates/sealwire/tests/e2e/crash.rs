@@ -2,6 +2,7 @@
 //! what follows from it.
 
 use std::{
+    collections::BTreeSet,
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
@@ -16,6 +17,8 @@ use crate::{
 
 /// Milliseconds between two polls of the device.
 const EVERY_MS: u64 = 200;
+/// A sensor whose range has a delay.
+const DELAYED: &str = "0b5a6e0c-5555-4222-8333-944455566688";
 
 #[test]
 fn nothing_acknowledged_is_lost_whoever_is_killed() {
@@ -27,10 +30,17 @@ fn nothing_acknowledged_is_lost_whoever_is_killed() {
     let device = Device::start(&site, beat, |number| {
         json!({ "value": (number % 2) * 20, "seq": number }).to_string()
     });
+    // And one whose range has a delay, which must hold whoever dies while it lasts.
+    let mut beat = heartbeat(DELAYED, "Delayed", EVERY_MS);
+    beat["range"] = json!({ "low": 0, "high": 10, "hysteresis": 2, "delay": 5 * EVERY_MS });
+    let _delayed = Device::start(&site, beat, |number| {
+        json!({ "value": if number % 16 < 9 { 20 } else { 7 }, "seq": number }).to_string()
+    });
     let mut told = Vec::new();
 
     let follower = Follower::start(&site);
     follower.wait_for_more("OUT_OF_RANGE", 3);
+    follower.wait_for_more("LEAVING_RANGE", 1);
 
     // The host: readings are still sealed, and are judged when it is back.
     site.kill_engine("wash");
@@ -72,7 +82,7 @@ fn nothing_acknowledged_is_lost_whoever_is_killed() {
     let folder = data_dir.to_str().unwrap();
     let (code, printed, _errors) = sealwire(&["verify", "--completeness", folder]);
     assert_eq!(code, Some(0), "{printed}");
-    assert!(printed.contains("41 sensors: all "), "{printed}");
+    assert!(printed.contains("42 sensors: all "), "{printed}");
     told.extend(follower.seen());
 
     let kept = house::open(&site.data_dir());
@@ -81,5 +91,7 @@ fn nothing_acknowledged_is_lost_whoever_is_killed() {
     kept.assert_answers_are_there_once();
     kept.assert_no_poll_is_unaccounted_for(id.parse().unwrap(), &["bus_away", "stopped"]);
     kept.assert_derived_is_what_follows();
+    let delayed: BTreeSet<_> = kept.derived_of(DELAYED.parse().unwrap()).collect();
+    assert!(delayed.is_superset(&["LEAVING_RANGE", "OUT_OF_RANGE", "BACK_IN_RANGE"].into()));
     kept.assert_readings_were_sealed_without_a_host();
 }

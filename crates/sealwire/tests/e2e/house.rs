@@ -121,6 +121,13 @@ impl Kept {
         let derived: Vec<_> = self.envelopes.iter().filter_map(derived).collect();
         assert_eq!(derived, follows);
     }
+
+    /// The actions of the derived events of a sensor.
+    pub(crate) fn derived_of(&self, sensor: SensorId) -> impl Iterator<Item = &str> {
+        let derived = self.envelopes.iter().filter(|envelope| derived(envelope).is_some());
+        let of_sensor = derived.filter(move |envelope| envelope.event.sensor() == Some(sensor));
+        of_sensor.filter_map(|envelope| envelope.event.action.as_deref())
+    }
 }
 
 /// The leaf that a derived event names, and its action.
@@ -129,6 +136,7 @@ fn derived(envelope: &Envelope) -> Option<(u64, String)> {
     let is_derived = matches!(
         action.as_str(),
         action::OUT_OF_RANGE
+            | action::LEAVING_RANGE
             | action::BACK_IN_RANGE
             | action::RANGE_NOT_JUDGED
             | action::SENSOR_LOST

@@ -152,7 +152,7 @@ impl Docket {
             let Finding { derived, .. } = &finding;
             let sensor = derived.sensor;
             let before = self.standings.remove(&sensor).unwrap_or_default();
-            let standing = before.after(&derived.action, derived.channel.as_deref());
+            let standing = before.after(&derived.action, derived.channel.as_deref(), derived.since);
             if standing != Standing::default() {
                 self.standings.insert(sensor, standing);
             }
@@ -236,7 +236,13 @@ mod tests {
             let (number, is_out) = (*event)?;
             let value = String::from(if is_out { "99" } else { "1" });
             let seen = Seen::Value { value, range: None, units: None };
-            Some(Sighting { leaf, sensor: sensor(number), source: String::new(), seen })
+            Some(Sighting {
+                leaf,
+                sensor: sensor(number),
+                source: String::new(),
+                seen,
+                received_at: None,
+            })
         };
         (0..).zip(log).filter(|(leaf, _)| leaves.contains(leaf)).filter_map(sighting).collect()
     }
@@ -252,11 +258,12 @@ mod tests {
                 (true, false) => action::BACK_IN_RANGE,
                 _ => return None,
             };
-            *standing = mem::take(standing).after(action, None);
+            *standing = mem::take(standing).after(action, None, None);
             let Sighting { leaf: from_leaf, sensor, source, .. } = sighting;
             let (value, message) = (None, String::new());
-            let (action, channel) = (action.to_owned(), None);
-            let derived = Derived { from_leaf, sensor, action, channel, source, value, message };
+            let (action, channel, since) = (action.to_owned(), None, None);
+            let derived =
+                Derived { from_leaf, sensor, action, channel, since, source, value, message };
             Some(Finding { derived, by: Arc::from("a") })
         };
         sightings.into_iter().filter_map(derive).collect()
@@ -266,7 +273,7 @@ mod tests {
         let mut standings = BTreeMap::<_, Standing>::new();
         for Finding { derived: Derived { sensor, action, .. }, .. } in sealed {
             let standing = standings.entry(*sensor).or_default();
-            *standing = mem::take(standing).after(action, None);
+            *standing = mem::take(standing).after(action, None, None);
         }
         standings
     }

@@ -54,13 +54,16 @@ pub(super) fn take(
     let was_asked = |derived: &Derived| {
         let found = asked.binary_search_by_key(&derived.from_leaf, |sighting| sighting.leaf);
         found.ok().and_then(|found| asked.get(found)).is_some_and(|sighting| {
-            sighting.sensor == derived.sensor && sighting.source == derived.source
+            sighting.sensor == derived.sensor
+                && sighting.source == derived.source
+                && derived.since.is_none_or(|since| sighting.received_at == Some(since))
         })
     };
     let is_known = |derived: &Derived| {
         matches!(
             derived.action.as_str(),
             action::OUT_OF_RANGE
+                | action::LEAVING_RANGE
                 | action::BACK_IN_RANGE
                 | action::RANGE_NOT_JUDGED
                 | action::SENSOR_LOST
@@ -82,7 +85,7 @@ pub(super) fn take(
 
 #[cfg(test)]
 mod tests {
-    use model::{SensorId, derive::Seen};
+    use model::{SensorId, Timestamp, derive::Seen};
 
     use super::*;
 
@@ -94,6 +97,7 @@ mod tests {
             sensor: SENSOR,
             action: action.to_owned(),
             channel: None,
+            since: None,
             source: "Hall.T1".to_owned(),
             value: None,
             message: String::new(),
@@ -112,6 +116,7 @@ mod tests {
             sensor: SENSOR,
             source: "Hall.T1".to_owned(),
             seen: Seen::NoValue,
+            received_at: None,
         }];
         let verdict = Verdict { component: component.to_owned(), derived };
         let findings = take(&serde_json::to_vec(&verdict).unwrap(), &accepted(), &asked)?;
@@ -150,6 +155,14 @@ mod tests {
             (
                 "a",
                 Derived { source: "Hall.T2".to_owned(), ..derived(5, action::SENSOR_LOST) },
+                "not in the question",
+            ),
+            (
+                "a",
+                Derived {
+                    since: Some(Timestamp::from_unix_micros(1)), // the reading came without a time
+                    ..derived(5, action::LEAVING_RANGE)
+                },
                 "not in the question",
             ),
         ] {

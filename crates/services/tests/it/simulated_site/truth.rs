@@ -170,8 +170,11 @@ impl Truth {
             let standings = self.standings.clone();
             for derived in sensor_reader::judge(Question { standings, sightings }) {
                 let standing = self.standings.entry(derived.sensor).or_default();
-                *standing =
-                    std::mem::take(standing).after(&derived.action, derived.channel.as_deref());
+                *standing = std::mem::take(standing).after(
+                    &derived.action,
+                    derived.channel.as_deref(),
+                    derived.since,
+                );
                 self.expected.push_back(derived);
             }
         }
