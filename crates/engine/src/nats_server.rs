@@ -30,6 +30,10 @@ const CONFIGURATION: &str = "nats-server.conf";
 const CERTIFICATE: &str = "site.pem";
 /// Time for a TLS handshake, in seconds. A microcontroller needs some for its arithmetic.
 const HANDSHAKE_SECONDS: u32 = 10;
+/// Time between two pings of the hosts' server, and pings without an answer after which it closes a
+/// connection. A frozen host takes its share of the components' questions until then. The server's
+/// own defaults are two minutes and 2.
+const HOSTS_PINGS: &str = "ping_interval: \"2s\"\nping_max: 2\n";
 /// Name of the devices' server, as people see it.
 pub const DEVICES: &str = "nats-server";
 /// Name of the hosts' server, as people see it.
@@ -152,6 +156,7 @@ impl ForHosts<'_> {
         durable::create_folder(self.folder)?;
         let identity = self.authority.server(self.nats.ip()).map_err(io::Error::other)?;
         let mut configuration = general(self.name, self.nats, PAYLOAD_BYTES_MAX);
+        configuration.push_str(HOSTS_PINGS);
         configuration.push_str("tls {\n  verify_and_map: true\n");
         for (key, name, pem) in [
             ("ca_file", "ca.pem", self.authority.pem()),

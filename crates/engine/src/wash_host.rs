@@ -30,8 +30,9 @@ const NO_BACKTRACES: (&str, &str) = ("RUST_LIB_BACKTRACE", "0");
 const ENVIRONMENT: [(&str, &str); 7] = [
     NO_BACKTRACES,
     ("WASH_WASMCLOUD_MESSAGING_MAX_IN_FLIGHT", "8"),
-    // The pipeline waits this long for a verdict.
-    ("WASH_MESSAGING_DELIVER_TIMEOUT_SECS", "5"),
+    // A call that computes without an end holds a thread until it is trapped. With one thread for
+    // each core, as is the default, a few such calls silence the host.
+    ("TOKIO_WORKER_THREADS", "8"),
     // The page's port waits this long for an answer.
     ("WASH_HTTP_RESPONSE_TIMEOUT_SECS", "10"),
     ("WASH_HTTP_REQUEST_BODY_TIMEOUT_SECS", "10"),
@@ -39,6 +40,13 @@ const ENVIRONMENT: [(&str, &str); 7] = [
     // Time for the rest of a call whose caller has gone.
     ("WASH_ABANDONED_CALL_GRACE_SECS", "2"),
 ];
+
+/// Setting for how long a component may take for a message, in seconds.
+const DELIVER_TIMEOUT: &str = "WASH_MESSAGING_DELIVER_TIMEOUT_SECS";
+/// That time where components compute alone. They need milliseconds.
+const COMPUTE_SECONDS: &str = "2";
+/// That time where one calls a server, which may take four seconds for its answer.
+const CALL_SECONDS: &str = "5";
 
 /// Configuration of a start.
 #[derive(Debug)]
@@ -53,6 +61,8 @@ pub struct Config<'a> {
     pub folder: &'a Path,
     /// Authority that issues the certificates.
     pub authority: &'a Authority,
+    /// Whether a component calls a server on another machine.
+    pub calls_servers: bool,
     /// Authorities in PEM that components believe when they call servers, instead of the public
     /// ones.
     pub servers_ca: Option<&'a [u8]>,
@@ -111,11 +121,13 @@ pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
         arguments.extend(["--http-client-ca-path", name].map(OsString::from));
         arguments.extend(["--http-client-trust-roots", "extra-only"].map(OsString::from));
     }
+    let seconds = if config.calls_servers { CALL_SECONDS } else { COMPUTE_SECONDS };
+    let environment = ENVIRONMENT.into_iter().chain([(DELIVER_TIMEOUT, seconds)]).collect();
     Ok(Start {
         name: NAME,
         program,
         arguments,
-        environment: ENVIRONMENT.to_vec(),
+        environment,
         folder: config.folder.to_owned(),
         log: config.folder.join("wash-host.log"),
     })
@@ -138,10 +150,12 @@ mod tests {
             http: address,
             folder: folder.path(),
             authority: &authority,
+            calls_servers: true,
             servers_ca: Some(b"pem"),
         };
         let start = prepare(PathBuf::from("wash"), &config).unwrap();
         assert!(start.environment.contains(&("RUST_LIB_BACKTRACE", "0")));
+        assert!(start.environment.contains(&(DELIVER_TIMEOUT, CALL_SECONDS)));
         let messages = MESSAGES_MAX.to_string();
         let variable = "WASH_WASMCLOUD_MESSAGING_MAX_IN_FLIGHT";
         assert!(start.environment.contains(&(variable, messages.as_str())));

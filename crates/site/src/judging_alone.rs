@@ -112,6 +112,7 @@ impl JudgingAlone {
             http: port.address(),
             folder: &data_dir.engine("wash"),
             authority: &bus.authority,
+            calls_servers: false,
             servers_ca: None,
         };
         let start = wash_host::prepare(wash, &config).map_err(failed)?;

@@ -394,6 +394,7 @@ impl<'a> Site<'a> {
             http: port.address(),
             folder: &self.data_dir.engine("wash"),
             authority,
+            calls_servers: servers_ca.is_some(),
             servers_ca: servers_ca.flatten(),
         };
         let start = wash_host::prepare(program, &config).map_err(failed)?;

@@ -106,6 +106,7 @@ impl Host {
             http,
             folder: &folder,
             authority: &authority,
+            calls_servers: true,
             servers_ca: None,
         };
         let start = wash_host::prepare(found(&release::WASH), &config).unwrap();
