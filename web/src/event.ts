@@ -49,6 +49,8 @@ export const ACTIONS: Readonly<Record<string, string>> = {
   TAIL_ADOPTED: "Leaves adopted",
   ENGINE_DOWN: "Engine down",
   ENGINE_UP: "Engine up",
+  HOST_JOINED: "Host joined",
+  HOST_LOST: "Host lost",
   JUDGING_LATE: "Judging late",
   JUDGING_CAUGHT_UP: "Judging caught up",
   INDEX_LATE: "Index late",
@@ -79,7 +81,7 @@ export const ACTIONS: Readonly<Record<string, string>> = {
 
 export const STATUSES: readonly ReadingStatus[] = ["SUCCESS", "COMM_ERROR", "VALUE_ERROR"];
 
-const BAD_NEWS = new Set(["OUT_OF_RANGE", "RANGE_NOT_JUDGED", "SENSOR_LOST", "HEARTBEAT_MISSED", "SENSOR_DISCONNECTED", "READINGS_MISSING", "SEQUENCE_BROKEN", "HEARTBEATS_REFUSED", "SENSOR_DOUBLED", "DEVICE_KEPT_APART", "PUSHES_REFUSED", "POLLS_STRETCHED", "ENGINE_DOWN", "JUDGING_LATE", "INDEX_LATE", "CLOCK_STEPPED", "SITE_STOPPED"]);
+const BAD_NEWS = new Set(["OUT_OF_RANGE", "RANGE_NOT_JUDGED", "SENSOR_LOST", "HEARTBEAT_MISSED", "SENSOR_DISCONNECTED", "READINGS_MISSING", "SEQUENCE_BROKEN", "HEARTBEATS_REFUSED", "SENSOR_DOUBLED", "DEVICE_KEPT_APART", "PUSHES_REFUSED", "POLLS_STRETCHED", "ENGINE_DOWN", "HOST_LOST", "JUDGING_LATE", "INDEX_LATE", "CLOCK_STEPPED", "SITE_STOPPED"]);
 
 /**
  * After one of these actions, `/api/sensors` may show changes that the event's own fields do not.

@@ -1,8 +1,21 @@
-//! Runs workloads on the available hosts.
+//! Runs workloads on the available hosts, which are stock hosts of wasmCloud.
 //!
-//! [`Workload`] is what a host is asked to run. [`reconcile`] makes every host run every workload.
+//! A [`Workload`] is what a host is asked to run; a [`Deployment`] says how many run it, and where.
+//! [`Reconciler`] decides what is asked of whom; [`run()`] asks.
 
-pub mod reconcile;
-pub mod workload;
+mod heartbeat;
+mod host;
+mod question;
+mod reconciler;
+mod run;
+mod standing;
+mod workload;
 
-pub use workload::{Component, HostInterface, Workload};
+pub use heartbeat::{Heartbeat, HostId};
+pub use question::{Answer, Asked, Question, State, Ticket};
+pub use reconciler::{Change, Reconciler, SETTLE};
+pub use run::{Parts, run};
+pub use standing::{HostStanding, Standing, WorkloadStanding};
+pub use workload::{
+    Component, Deployment, HostInterface, InstanceId, LocalResources, Replicas, WitWorld, Workload,
+};

@@ -1,9 +1,51 @@
 //! What a host is asked to run, in the types of wasmCloud's control API (`wasmcloud.runtime.v2`, as
-//! JSON).
+//! JSON), and how many hosts are.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, num::NonZeroU16, sync::Arc};
 
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+/// Bytes of the hash in an id: enough that no two workloads of a site ever have the same.
+const ID_HASH_BYTES: usize = 8;
+
+/// A workload, and where it is to run.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    /// The workload.
+    pub workload: Arc<Workload>,
+    /// How many hosts are to run it.
+    pub replicas: Replicas,
+    /// The group of hosts that may.
+    pub group: String,
+}
+
+/// How many hosts are to run a workload. None runs it twice.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Replicas {
+    /// So many, or all if there are fewer.
+    Number(NonZeroU16),
+    /// Every host of the group.
+    EveryHost,
+}
+
+/// The id under which hosts know a workload: its name and a hash of all that is asked for. So who
+/// runs this id runs exactly that.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct InstanceId(String);
+
+impl InstanceId {
+    /// An id that no workload has.
+    pub(crate) fn of_nothing() -> Self {
+        Self(String::from("nothing"))
+    }
+}
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
 
 /// Components that run together, linked to each other and to the host.
 #[derive(Clone, Debug, Serialize)]
@@ -33,7 +75,7 @@ pub struct WitWorld {
 pub struct Component {
     /// Name of the component.
     pub name: String,
-    /// Reference of the image, with its digest.
+    /// Repository of the image and its digest, without the address of a registry.
     pub image: String,
     /// Number of instances that the host keeps ready.
     pub pool_size: i32,
@@ -92,6 +134,24 @@ impl Workload {
             wit_world: WitWorld { components, host_interfaces },
         }
     }
+
+    /// The id under which hosts know it.
+    #[must_use]
+    pub fn instance_id(&self) -> InstanceId {
+        let json = serde_json::to_vec(self).expect("a workload has only text keys");
+        let hash = hex::encode(Sha256::digest(json).get(..ID_HASH_BYTES).unwrap_or_default());
+        InstanceId(format!("{}-{hash}", self.name))
+    }
+
+    /// The same workload with images from this registry. Its address is no part of what is asked
+    /// for: it is another one at each start.
+    pub(crate) fn pulled_from(&self, registry: &str) -> Self {
+        let mut pulled = self.clone();
+        for component in &mut pulled.wit_world.components {
+            component.image = format!("{registry}/{}", component.image);
+        }
+        pulled
+    }
 }
 
 impl Component {
@@ -134,4 +194,30 @@ impl HostInterface {
 
 fn pairs(config: &[(&str, &str)]) -> BTreeMap<String, String> {
     config.iter().map(|(key, value)| (String::from(*key), String::from(*value))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workload(image: &str, config: &[(&str, &str)]) -> Workload {
+        let component = Component::new("reader", String::from(image), config);
+        Workload::new("judging", vec![component], vec![])
+    }
+
+    #[test]
+    fn an_id_follows_from_the_content_and_from_nothing_else() {
+        let workload_a = workload("a@sha256:1", &[("k", "v")]);
+        let id = workload_a.instance_id();
+        assert_eq!(id, workload("a@sha256:1", &[("k", "v")]).instance_id());
+        assert!(id.to_string().starts_with("judging-"), "{id}");
+        assert_eq!(id.to_string().len(), "judging-".len() + 16);
+        for other in [workload("a@sha256:2", &[("k", "v")]), workload("a@sha256:1", &[("k", "w")])]
+        {
+            assert_ne!(id, other.instance_id());
+        }
+        let pulled = workload_a.pulled_from("127.0.0.1:5000");
+        let image = &pulled.wit_world.components.first().unwrap().image;
+        assert_eq!(image, "127.0.0.1:5000/a@sha256:1");
+    }
 }

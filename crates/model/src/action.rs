@@ -115,6 +115,10 @@ pub const SITE_STOPPED: &str = "SITE_STOPPED";
 pub const ENGINE_DOWN: &str = "ENGINE_DOWN";
 /// An engine runs again after it had ended.
 pub const ENGINE_UP: &str = "ENGINE_UP";
+/// A host of components is there that was not, or that was lost.
+pub const HOST_JOINED: &str = "HOST_JOINED";
+/// A host of components does not answer any more.
+pub const HOST_LOST: &str = "HOST_LOST";
 /// Readings are judged late: more come than `sensor-reader` judges, or no host runs it.
 pub const JUDGING_LATE: &str = "JUDGING_LATE";
 /// Readings are judged in time again.

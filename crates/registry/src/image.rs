@@ -73,6 +73,12 @@ impl Image {
     pub fn digest(&self) -> String {
         self.digest.to_string()
     }
+
+    /// Repository and digest: what pulls exactly this image from any registry that has it.
+    #[must_use]
+    pub fn reference(&self) -> String {
+        format!("{}@{}", self.repository, self.digest)
+    }
 }
 
 /// The images of the site's own components. They are in memory, so a site starts from them whatever

@@ -115,12 +115,16 @@ impl Registry {
         Ok(Self { address, reading, publishing: Publishing::new(gate, ledger, store) })
     }
 
-    /// The image of the component with this name, and the reference by which a host of this machine
-    /// pulls it.
+    /// The image of the site's own component with this name.
     #[must_use]
-    pub fn image(&self, name: &str) -> Option<(&Image, String)> {
-        let image = self.reading.own.of_component(name)?;
-        Some((image, format!("{}/sealwire/{name}@{}", self.address, image.digest)))
+    pub fn image(&self, name: &str) -> Option<&Image> {
+        self.reading.own.of_component(name)
+    }
+
+    /// Where a host of this machine pulls images.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// What a port of the registry answers.

@@ -6,7 +6,7 @@ use std::{path::Path, time::Duration};
 use access::Gate;
 use data_dir::DataDir;
 use engine::{Change, Engine, find, release, wash_host};
-use lattice::reconcile;
+use lattice::Standing;
 use ledger::{Ledger, Writer};
 use orders::SiteLog;
 use registry::{Parts, Readers, Registry, no_room};
@@ -97,9 +97,22 @@ impl JudgingAlone {
         let missing = |name| UpError::machine(ComponentMissing(name));
         let judging = workloads::judging(&registry).map_err(missing)?;
         let digest = workloads::reader_digest(&registry).map_err(missing)?;
-        let (hosts_ready, mut watch_hosts_ready) = watch::channel(0);
+        let (standing, mut watch_standing) = watch::channel(Standing::default());
         let stop = services.stop.clone();
-        let reconciling = reconcile::run(control, vec![judging], hosts_ready, stop.clone());
+        let (hosts_changes, mut hosts_changed) = mpsc::channel(CHANGES_MAX);
+        services.run_unfailing("the hosts", async move {
+            while hosts_changed.recv().await.is_some() {}
+        });
+        let reconciling = lattice::run(
+            lattice::Parts {
+                bus: control,
+                registry: registry.address().to_string(),
+                wanted: watch::channel(vec![workloads::everywhere(judging)]).1,
+                standing,
+                changes: hosts_changes,
+            },
+            stop.clone(),
+        );
         services.spawn("the reconciler", async { Ok(reconciling.await?) });
         let (listener, router) =
             (port_of_registry.into_listener(), registry.router(Readers::Anyone));
@@ -141,7 +154,7 @@ impl JudgingAlone {
             verdict_seconds: timings::verdict_seconds(),
         });
         tokio::select! {
-            _ready = watch_hosts_ready.wait_for(|hosts| *hosts > 0) => {}
+            _ready = watch_standing.wait_for(Standing::is_ready) => {}
             ended = services.ended() => return Err(UpError::Service(ended)),
             ended = engines.ended() => return Err(UpError::Service(ended)),
         }

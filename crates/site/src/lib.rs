@@ -15,6 +15,7 @@ mod error;
 mod listening;
 mod mirror;
 mod operators;
+mod outages;
 mod part;
 mod ports;
 mod ready;

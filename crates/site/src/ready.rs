@@ -3,6 +3,7 @@
 use std::{error::Error, time::Duration};
 
 use engine::{Engine, Log};
+use lattice::Standing;
 use page_http::Host;
 use tokio::{
     sync::watch,
@@ -17,10 +18,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 /// Pause between two attempts.
 const READY_PAUSE: Duration = Duration::from_millis(25);
 
-/// The components behind the page's port, and the number of hosts that are ready to serve them.
+/// The components behind the page's port, and where they run.
 pub(crate) struct Page {
     pub(crate) host: Host,
-    pub(crate) hosts_ready: watch::Receiver<usize>,
+    pub(crate) standing: watch::Receiver<Standing>,
     /// Output of the host, for the error if the page does not answer.
     pub(crate) host_log: Log,
 }
@@ -77,7 +78,7 @@ pub(crate) struct PageSilent {
 /// Waits until the gateway answers with data from the site.
 pub(crate) async fn page_answers(mut page: Page) {
     // The sender lives as long as the reconciler. When that ends, the site stops.
-    let _alive = page.hosts_ready.wait_for(|hosts| *hosts > 0).await.is_ok();
+    let _alive = page.standing.wait_for(Standing::is_ready).await.is_ok();
     while timeout(ANSWER_TIMEOUT, page.host.answers()).await != Ok(true) {
         sleep(READY_PAUSE).await;
     }

@@ -16,7 +16,7 @@ use engine::{Authority, Change, Engine, Log, wash_host};
 use futures::future::BoxFuture;
 use http_server::Listener;
 use index::Reader;
-use lattice::{Workload, reconcile};
+use lattice::{Deployment, Standing, Workload};
 use ledger::Ledger;
 use log_http::LiveFeed;
 use model::{Event, Pattern, action};
@@ -67,6 +67,7 @@ use crate::{
     error::{ComponentMissing, EngineError, IoFailure, ServiceEnded, UpError, no_registry},
     listening::{HTTP, LEAF, Listening, MQTT, NATS, Programs, listener, url},
     operators::OperatorFiles,
+    outages,
     part::Part,
     ports::{Reserved, is_open},
     ready::{Page, PageSilent, page_answers},
@@ -185,7 +186,8 @@ impl<'a> Site<'a> {
         progress: &(impl Fn(&str) + Sync),
     ) -> Result<Page, UpError> {
         let (changes, changed) = mpsc::channel(CHANGES_MAX);
-        self.seal_changes(changed);
+        let sealed = outages::seal(changed, self.events.downgrade(), self.services.stop.clone());
+        self.services.run_unfailing("the record of outages", sealed);
         self.seal_own(action::SITE_STARTED, "starts");
 
         progress("starting nats-server");
@@ -248,7 +250,7 @@ impl<'a> Site<'a> {
         self.serve_registry(&registry, own_port, registry_port);
         let mirroring = config.mirror.as_ref().zip(mirroring);
         let mirroring = mirroring.map(|(to, (workload, _digest))| (workload, to.ca.as_deref()));
-        let (hosts_ready, host_log) = self.start_host(
+        let (standing, host_log) = self.start_host(
             programs.wash,
             (host, &workload, &pangea.fields_json()),
             (bus.hosts, &bus.authority),
@@ -300,7 +302,7 @@ impl<'a> Site<'a> {
             self.intake
                 .spawn("the simulator", async { simulated.await.map(drop).map_err(Into::into) });
         }
-        Ok(Page { host: answering, hosts_ready, host_log })
+        Ok(Page { host: answering, standing, host_log })
     }
 
     /// Starts to mirror the log, if it is to be mirrored. Returns how far that is.
@@ -367,8 +369,8 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// Starts `wash host` and the reconciler that gives it workloads. Returns a watch of how many
-    /// hosts run all of them.
+    /// Starts `wash host` and the reconciler that gives hosts workloads. Returns a watch of what
+    /// runs where.
     fn start_host(
         &mut self,
         program: PathBuf,
@@ -377,14 +379,25 @@ impl<'a> Site<'a> {
         (registry, mirroring): (&Registry, Option<Mirrors<'_>>),
         client: async_nats::Client,
         changes: mpsc::Sender<Change>,
-    ) -> Result<(watch::Receiver<usize>, Log), UpError> {
+    ) -> Result<(watch::Receiver<Standing>, Log), UpError> {
         let mut workloads = workloads::workloads(registry, page, fields)
             .map_err(|name| UpError::machine(ComponentMissing(name)))?;
         let (mirroring, servers_ca) = mirroring.unzip();
         workloads.extend(mirroring);
-        let (hosts_ready, watch_hosts_ready) = watch::channel(0);
-        let stop = &self.services.stop;
-        let reconciling = reconcile::run(client, workloads, hosts_ready, stop.clone());
+        let wanted: Vec<Deployment> = workloads.into_iter().map(workloads::everywhere).collect();
+        let (standing, watch_standing) = watch::channel(Standing::default());
+        let (hosts_changes, hosts_changed) = mpsc::channel(CHANGES_MAX);
+        let stop = self.services.stop.clone();
+        let sealed = outages::seal(hosts_changed, self.events.downgrade(), stop);
+        self.services.run_unfailing("the record of hosts", sealed);
+        let parts = lattice::Parts {
+            bus: client,
+            registry: registry.address().to_string(),
+            wanted: watch::channel(wanted).1,
+            standing,
+            changes: hosts_changes,
+        };
+        let reconciling = lattice::run(parts, self.services.stop.clone());
         self.services.spawn("the reconciler", async { Ok(reconciling.await?) });
 
         let failed = |source| UpError::machine(EngineError { name: wash_host::NAME, source });
@@ -403,7 +416,7 @@ impl<'a> Site<'a> {
         let log = host.log().clone();
         let supervised = host.supervise(changes, self.host.stop.clone());
         self.host.run_unfailing(wash_host::NAME, supervised);
-        Ok((watch_hosts_ready, log))
+        Ok((watch_standing, log))
     }
 
     /// Starts the services that work on the log. Returns the sensors that the log knows, where the
@@ -722,31 +735,6 @@ impl<'a> Site<'a> {
         if let Err(error) = self.events.try_send(event.into()) {
             warn!(%error, action, "cannot seal an event of the site itself");
         }
-    }
-
-    /// Seals the outages of engines.
-    fn seal_changes(&mut self, mut changed: mpsc::Receiver<Change>) {
-        let events = self.events.downgrade();
-        let stop = self.services.stop.clone();
-        self.services.run_unfailing("the record of outages", async move {
-            while let Some(Some(change)) = stop.run_until_cancelled(changed.recv()).await {
-                let event = match change {
-                    Change::Down { name, reason } => Event::site(
-                        action::ENGINE_DOWN,
-                        name,
-                        format!("{name} {reason}"),
-                        clock::now(),
-                    ),
-                    Change::Up { name, outage } => {
-                        let message = format!("{name} runs again after {} ms", outage.as_millis());
-                        Event::site(action::ENGINE_UP, name, message, clock::now())
-                    }
-                };
-                let Some(events) = events.upgrade() else { break };
-                let _stopping = events.send(event.into()).await;
-            }
-            stop.cancelled().await;
-        });
     }
 }
 

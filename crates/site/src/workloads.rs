@@ -1,6 +1,8 @@
 //! The workloads for the hosts: our components, and the configuration of each.
 
-use lattice::{Component, HostInterface, Workload};
+use std::sync::Arc;
+
+use lattice::{Component, Deployment, HostInterface, Replicas, Workload};
 use model::{derive, mirror, submission};
 use page_http::WorkloadName;
 use registry::{Image, Registry};
@@ -16,6 +18,9 @@ const HTTP_GATEWAY: &str = "http-gateway";
 const PANGEA_API: &str = "pangea-api";
 const UI: &str = "ui";
 
+/// The group of hosts that run what the site itself needs. Its own host is in it.
+const GROUP: &str = "default";
+
 /// Names of the components that a site runs, `pangea-api` only if it has a mirror.
 pub const COMPONENTS: [&str; 5] = [SENSOR_READER, EVENT_LOGGER, HTTP_GATEWAY, PANGEA_API, UI];
 
@@ -29,6 +34,15 @@ pub(crate) fn images(components: &[(String, Vec<u8>)]) -> Vec<Image> {
     components.iter().map(|(name, bytes)| Image::new(name, version, bytes)).collect()
 }
 
+/// A workload that every host runs.
+pub(crate) fn everywhere(workload: Workload) -> Deployment {
+    Deployment {
+        workload: Arc::new(workload),
+        replicas: Replicas::EveryHost,
+        group: String::from(GROUP),
+    }
+}
+
 /// The workloads. `page` is the host name by which the host routes to the page; `fields` says in
 /// JSON which fields the log's events may have.
 ///
@@ -39,8 +53,8 @@ pub(crate) fn workloads(
     page: &WorkloadName,
     fields: &str,
 ) -> Result<Vec<Workload>, &'static str> {
-    let gateway = Component::new(HTTP_GATEWAY, image(registry, HTTP_GATEWAY)?.1, &[]);
-    let ui = Component::new(UI, image(registry, UI)?.1, &[]);
+    let gateway = Component::new(HTTP_GATEWAY, image(registry, HTTP_GATEWAY)?.reference(), &[]);
+    let ui = Component::new(UI, image(registry, UI)?.reference(), &[]);
     // A host routes by the request's host name, and only the page's port knows this one.
     let page_name = [("host", page.as_str())];
     let web = Workload::new(
@@ -59,10 +73,10 @@ pub(crate) fn workloads(
 /// # Errors
 /// As [`workloads`].
 pub(crate) fn judging(registry: &Registry) -> Result<Workload, &'static str> {
-    let (reader, reader_image) = image(registry, SENSOR_READER)?;
+    let reader = image(registry, SENSOR_READER)?;
     let reader = Component::new(
         SENSOR_READER,
-        reader_image,
+        reader.reference(),
         &[("subscriptions", derive::SUBJECT), (derive::DIGEST_KEY, &reader.digest())],
     );
     Ok(Workload::new(
@@ -77,7 +91,7 @@ pub(crate) fn judging(registry: &Registry) -> Result<Workload, &'static str> {
 
 /// The workload that checks events of applications.
 fn checking(registry: &Registry, fields: &str) -> Result<Workload, &'static str> {
-    let (logger, logger_image) = image(registry, EVENT_LOGGER)?;
+    let logger = image(registry, EVENT_LOGGER)?;
     let digest = logger.digest();
     let config = [
         ("subscriptions", submission::SUBJECT),
@@ -86,7 +100,7 @@ fn checking(registry: &Registry, fields: &str) -> Result<Workload, &'static str>
     ];
     Ok(Workload::new(
         EVENT_LOGGER,
-        vec![Component::new(EVENT_LOGGER, logger_image, &config)],
+        vec![Component::new(EVENT_LOGGER, logger.reference(), &config)],
         vec![
             HostInterface::new(MESSAGING, &["consumer", "handler"], &[]),
             HostInterface::new(CONFIG, &["store"], &[]),
@@ -99,7 +113,7 @@ fn checking(registry: &Registry, fields: &str) -> Result<Workload, &'static str>
 /// # Errors
 /// As [`workloads`].
 pub(crate) fn logger_digest(registry: &Registry) -> Result<String, &'static str> {
-    Ok(image(registry, EVENT_LOGGER)?.0.digest())
+    Ok(image(registry, EVENT_LOGGER)?.digest())
 }
 
 /// The workload that calls a mirror's server, and the digest of its component. The host lets it
@@ -111,7 +125,7 @@ pub(crate) fn mirroring(
     registry: &Registry,
     to: &Mirror,
 ) -> Result<(Workload, String), &'static str> {
-    let (api, api_image) = image(registry, PANGEA_API)?;
+    let api = image(registry, PANGEA_API)?;
     let digest = api.digest();
     let config = [
         ("subscriptions", mirror::SUBJECT),
@@ -120,7 +134,7 @@ pub(crate) fn mirroring(
         (mirror::TOKEN_KEY, to.token.as_str()),
     ];
     let component =
-        Component::new(PANGEA_API, api_image, &config).allowed_to_call(to.endpoint.origin());
+        Component::new(PANGEA_API, api.reference(), &config).allowed_to_call(to.endpoint.origin());
     let workload = Workload::new(
         PANGEA_API,
         vec![component],
@@ -138,12 +152,9 @@ pub(crate) fn mirroring(
 /// # Errors
 /// As [`workloads`].
 pub(crate) fn reader_digest(registry: &Registry) -> Result<String, &'static str> {
-    Ok(image(registry, SENSOR_READER)?.0.digest())
+    Ok(image(registry, SENSOR_READER)?.digest())
 }
 
-fn image<'a>(
-    registry: &'a Registry,
-    name: &'static str,
-) -> Result<(&'a Image, String), &'static str> {
+fn image<'a>(registry: &'a Registry, name: &'static str) -> Result<&'a Image, &'static str> {
     registry.image(name).ok_or(name)
 }

@@ -46,6 +46,13 @@ fn nothing_acknowledged_is_lost_whoever_is_killed() {
     site.kill_engine("wash");
     follower.wait_for_more("SENSOR_READING", 40);
     site.wait_for_event("ENGINE_UP", |envelope| envelope["event"]["source"] == "wash host");
+    let lost = site.wait_for_event("HOST_LOST", |_| true);
+    let lost = &lost["envelope"]["event"];
+    site.wait_for_event("HOST_JOINED", |envelope| {
+        let joined = &envelope["event"];
+        joined["source"] == lost["source"]
+            && joined["target"].as_str().is_some_and(|id| lost["target"] != id)
+    });
     follower.wait_for_more("OUT_OF_RANGE", 3);
 
     // The bus: nothing can be polled until it is back.

@@ -2,21 +2,13 @@
 
 use std::{
     fs, io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use access::{ApiTokens, Gate};
 use async_nats::{Client, Request};
-use engine::{
-    Authority, Credentials, Traffic,
-    nats_server::ForHosts,
-    release,
-    supervise::{RUN_ENGINE, Start},
-    wash_host,
-};
+use engine::{Authority, Credentials, Traffic, nats_server::ForHosts, release, wash_host};
 use futures::StreamExt as _;
 use ledger::Ledger;
 use model::{
@@ -29,47 +21,10 @@ use tempfile::TempDir;
 use tlog::{KeyName, Signer};
 use tokio::task::JoinSet;
 
-use crate::site::DEADLINE;
-
-/// A running engine. Dropping it kills it.
-struct Running(Child);
-
-impl Running {
-    /// Starts an engine as a site does: through our own program, which confines it.
-    fn start(start: &Start) -> Self {
-        let log = fs::File::create(&start.log).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_sealwire"))
-            .arg(RUN_ENGINE)
-            .arg(std::process::id().to_string())
-            .args([&start.folder, &start.program])
-            .args(&start.arguments)
-            .env_clear()
-            .env("HOME", &start.folder)
-            .current_dir(&start.folder)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may already have ended.
-        let _ended = self.0.kill();
-        let _status = self.0.wait();
-    }
-}
-
-fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
-}
-
-fn found(release: &release::Release) -> PathBuf {
-    engine::find(release, &|_| {}).unwrap()
-}
+use crate::{
+    rig::{Running, connect, found, free_address},
+    site::DEADLINE,
+};
 
 /// A host that serves one component, and who may give it orders and ask the component.
 struct Host {
@@ -124,7 +79,8 @@ impl Host {
             ledger: Ledger::open(&home.join("log"), Signer::from_seed(key, &[7; 32])).unwrap().0,
         };
         let (registry, port) = Registry::bind(parts).await.unwrap();
-        let (_, image) = registry.image(component).unwrap();
+        let reference = registry.image(component).unwrap().reference();
+        let image = format!("{}/{reference}", registry.address());
         let (listener, router) = (port.into_listener(), registry.router(Readers::Anyone));
         let mut serving = JoinSet::new();
         serving.spawn(async { axum::serve(listener, router).await });
@@ -256,16 +212,6 @@ async fn call(data: &Client) -> Option<Answer> {
     let request = Request::new().payload(question.into()).timeout(Some(Duration::from_secs(6)));
     let answer = data.send_request(mirror::SUBJECT, request).await.ok()?;
     Some(Answer::parse(&answer.payload).unwrap())
-}
-
-async fn connect(address: SocketAddr, credentials: &Credentials) -> Client {
-    let started = Instant::now();
-    loop {
-        match credentials.options().connect(format!("nats://{address}")).await {
-            Ok(client) => return client,
-            Err(error) => assert!(started.elapsed() < DEADLINE, "{error}"),
-        }
-    }
 }
 
 /// The component `sensor-reader`, with a folder of the machine mounted.

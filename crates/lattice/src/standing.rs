@@ -1,0 +1,44 @@
+//! What runs where, for people and for what waits for the workloads.
+
+use crate::heartbeat::HostId;
+
+/// What runs where, as far as the reconciler knows.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Standing {
+    /// The hosts.
+    pub hosts: Vec<HostStanding>,
+    /// The workloads that are wanted.
+    pub workloads: Vec<WorkloadStanding>,
+}
+
+/// A host.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HostStanding {
+    /// Its id.
+    pub id: HostId,
+    /// Its name.
+    pub name: String,
+    /// Its group.
+    pub group: String,
+    /// Whether it has answered the last question.
+    pub answers: bool,
+}
+
+/// A workload that is wanted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WorkloadStanding {
+    /// Its name.
+    pub name: String,
+    /// The hosts that run it and answer.
+    pub runs_on: Vec<HostId>,
+    /// Why a host did not start it, in the host's words.
+    pub trouble: Option<String>,
+}
+
+impl Standing {
+    /// Whether each workload runs somewhere, and there are any.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.workloads.is_empty() && self.workloads.iter().all(|it| !it.runs_on.is_empty())
+    }
+}
