@@ -12,6 +12,7 @@
 //! after it, because only derived events change them.
 
 mod docket;
+mod pace;
 mod verdict;
 
 use std::{
@@ -22,7 +23,11 @@ use std::{
 };
 
 use async_nats::{Client, Request};
-use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use futures::{
+    FutureExt as _, StreamExt as _,
+    future::{BoxFuture, select_ok},
+    stream::FuturesUnordered,
+};
 use ledger::{AppendError, Batch, Cursor, Ledger, ReadError};
 use model::error_chain;
 use model::{
@@ -44,6 +49,7 @@ use crate::{
     timings,
 };
 use docket::{Docket, Finding, Lanes};
+use pace::Pace;
 
 pub use verdict::Digests;
 
@@ -53,10 +59,6 @@ const CURSOR: &str = "sensor-reader";
 const READ_MAX: usize = 1_000;
 /// Bytes of envelopes that are read at once.
 const READ_BYTES_MAX: usize = 1 << 20;
-/// How long leaves gather before they are read, counted from the last read. [`READ_MAX`] leaves
-/// that are there do not wait. A component instance costs the same for one leaf as for many,
-/// and half of this is what a derived event waits at least.
-const GATHER: Duration = Duration::from_millis(40);
 /// Time between two appends of a cursor from which nothing was derived. A start asks again about
 /// what came after the last one.
 const CURSOR_PERIOD: Duration = Duration::from_secs(1);
@@ -153,7 +155,8 @@ struct Pipeline<R> {
 /// A step that has ended.
 enum Step {
     Read(Run),
-    Judged(Lanes, Vec<Finding>),
+    /// With how long the answer took.
+    Judged(Lanes, Vec<Finding>, Duration),
     Sealed,
 }
 
@@ -178,16 +181,16 @@ impl<R: SensorReader> Pipeline<R> {
             FuturesUnordered::new();
         let (mut is_reading, mut is_sealing) = (false, false);
         let mut cursor_is_due = false;
-        let mut read_at = Instant::now();
+        let (mut read_at, mut pace) = (Instant::now(), Pace::default());
         let mut cursor_period = interval(CURSOR_PERIOD);
         cursor_period.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if !is_reading && let Some(from) = docket.reads_from() {
                 is_reading = true;
-                steps.push(self.read(from, read_at + GATHER).boxed());
+                steps.push(self.read(from, read_at + pace.gather()).boxed());
             }
             while let Some((lanes, question)) = docket.poll_question() {
-                steps.push(self.ask(lanes, question).boxed());
+                steps.push(self.ask(lanes, question, pace.patience()).boxed());
             }
             if !is_sealing && let Some((findings, cursor)) = docket.poll_append(cursor_is_due) {
                 (is_sealing, cursor_is_due) = (true, false);
@@ -210,7 +213,10 @@ impl<R: SensorReader> Pipeline<R> {
                     unsettled.waiting.extend(own.filter(|(leaf, _)| *leaf >= self.found_at_start));
                     docket.handle_read(sightings, next_leaf);
                 }
-                Step::Judged(lanes, findings) => docket.handle_verdict(lanes, findings),
+                Step::Judged(lanes, findings, took) => {
+                    pace.handle_answer(took);
+                    docket.handle_verdict(lanes, findings);
+                }
                 Step::Sealed => {
                     is_sealing = false;
                     docket.handle_sealed();
@@ -245,17 +251,19 @@ impl<R: SensorReader> Pipeline<R> {
     }
 
     /// Asks until a verdict arrives that passes [`verdict::take`].
-    async fn ask(&self, lanes: Lanes, question: Question) -> Result<Step, PipelineError> {
+    async fn ask(
+        &self,
+        lanes: Lanes,
+        question: Question,
+        patience: Duration,
+    ) -> Result<Step, PipelineError> {
         let body = serde_json::to_vec(&question).expect("a question has only text keys");
         let mut back_off = BACK_OFF_MIN;
         loop {
-            let answer = self.reader.answer(body.clone()).await;
-            let refusal = match answer.and_then(|answer| {
-                verdict::take(&answer, &self.accepted.borrow(), &question.sightings)
-            }) {
-                Ok(findings) => {
+            let refusal = match self.ask_twice(&body, &question.sightings, patience).await {
+                Ok((findings, took)) => {
                     self.is_warned.store(false, Ordering::Relaxed);
-                    return Ok(Step::Judged(lanes, findings));
+                    return Ok(Step::Judged(lanes, findings, took));
                 }
                 Err(refusal) => refusal,
             };
@@ -269,6 +277,37 @@ impl<R: SensorReader> Pipeline<R> {
             sleep(back_off).await;
             back_off = (back_off * 2).min(BACK_OFF_MAX);
         }
+    }
+
+    /// Asks, and once more if there is no answer within `patience`: NATS may have lost the question
+    /// with the host that had it. The first verdict counts, whichever question it answers.
+    async fn ask_twice(
+        &self,
+        body: &[u8],
+        asked: &[Sighting],
+        patience: Duration,
+    ) -> Result<(Vec<Finding>, Duration), String> {
+        let mut first = Box::pin(self.ask_once(body, asked));
+        tokio::select! {
+            biased;
+            verdict = &mut first => return verdict,
+            () = sleep(patience) => {}
+        }
+        let second = Box::pin(self.ask_once(body, asked));
+        let (verdict, _other) = select_ok([first, second]).await?;
+        Ok(verdict)
+    }
+
+    /// The verdict, and how long the answer took.
+    async fn ask_once(
+        &self,
+        body: &[u8],
+        asked: &[Sighting],
+    ) -> Result<(Vec<Finding>, Duration), String> {
+        let asked_at = Instant::now();
+        let answer = self.reader.answer(body.to_vec()).await?;
+        let findings = verdict::take(&answer, &self.accepted.borrow(), asked)?;
+        Ok((findings, asked_at.elapsed()))
     }
 
     /// Seals derived events with the cursor that goes with them. Retries while the disk fails.
