@@ -13,6 +13,7 @@ export const ACTIONS: Readonly<Record<string, string>> = {
   LEAVING_RANGE: "Leaving its range",
   BACK_IN_RANGE: "Back in range",
   RANGE_NOT_JUDGED: "Range cannot be judged",
+  NOT_JUDGED: "Not judged",
   SENSOR_LOST: "Sensor lost",
   SENSOR_BACK: "Sensor back",
   HEARTBEAT_MISSED: "Heartbeat missed",
@@ -81,7 +82,7 @@ export const ACTIONS: Readonly<Record<string, string>> = {
 
 export const STATUSES: readonly ReadingStatus[] = ["SUCCESS", "COMM_ERROR", "VALUE_ERROR"];
 
-const BAD_NEWS = new Set(["OUT_OF_RANGE", "RANGE_NOT_JUDGED", "SENSOR_LOST", "HEARTBEAT_MISSED", "SENSOR_DISCONNECTED", "READINGS_MISSING", "SEQUENCE_BROKEN", "HEARTBEATS_REFUSED", "SENSOR_DOUBLED", "DEVICE_KEPT_APART", "PUSHES_REFUSED", "POLLS_STRETCHED", "ENGINE_DOWN", "HOST_LOST", "JUDGING_LATE", "INDEX_LATE", "CLOCK_STEPPED", "SITE_STOPPED"]);
+const BAD_NEWS = new Set(["OUT_OF_RANGE", "RANGE_NOT_JUDGED", "NOT_JUDGED", "SENSOR_LOST", "HEARTBEAT_MISSED", "SENSOR_DISCONNECTED", "READINGS_MISSING", "SEQUENCE_BROKEN", "HEARTBEATS_REFUSED", "SENSOR_DOUBLED", "DEVICE_KEPT_APART", "PUSHES_REFUSED", "POLLS_STRETCHED", "ENGINE_DOWN", "HOST_LOST", "JUDGING_LATE", "INDEX_LATE", "CLOCK_STEPPED", "SITE_STOPPED"]);
 
 /**
  * After one of these actions, `/api/sensors` may show changes that the event's own fields do not.

@@ -96,6 +96,9 @@ pub const RANGE_NOT_JUDGED: &str = "RANGE_NOT_JUDGED";
 pub const SENSOR_LOST: &str = "SENSOR_LOST";
 /// Derived: a lost sensor sends heartbeats again.
 pub const SENSOR_BACK: &str = "SENSOR_BACK";
+/// A leaf has no verdict: a component failed on it alone again and again, and answered other
+/// questions in between.
+pub const NOT_JUDGED: &str = "NOT_JUDGED";
 /// When the log was opened, leaves that no signature of the site's key covers were adopted, because
 /// an operator ordered it.
 pub const TAIL_ADOPTED: &str = "TAIL_ADOPTED";

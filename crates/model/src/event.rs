@@ -611,7 +611,7 @@ impl Event {
         Detail { rule: Some(series.rule.clone()), sensor: Some(series.id), ..Detail::default() }
     }
 
-    /// An event that a component derived from a sealed one.
+    /// An event that a component derived from a sealed one, or that it failed to.
     #[must_use]
     pub fn derived(derived: Derived, component: &str, at: Timestamp) -> Self {
         let detail = Detail {
@@ -622,9 +622,9 @@ impl Event {
             since: derived.since,
             ..Detail::default()
         };
+        let actor = if derived.action == action::NOT_JUDGED { "pipeline" } else { "sensor-reader" };
         let mut event =
-            Self::new("sensor-reader", &derived.action, &derived.source, derived.message, at)
-                .with(detail);
+            Self::new(actor, &derived.action, &derived.source, derived.message, at).with(detail);
         event.new = derived.value;
         event
     }

@@ -4,6 +4,10 @@
 //! about sealed leaves until a verdict comes, and moves its cursor in the same append as the
 //! derived events. A crash at any point repeats a question, never a leaf.
 //!
+//! A component that fails on a question is asked another one, which it has answered before. If it
+//! answers that, the question is to blame, and the docket divides it. If not, the component or its
+//! host is away, and nothing is lost but time.
+//!
 //! With a backlog it does not wait: while questions are under way over disjoint sensors, it reads
 //! on and seals what was derived. [`docket`] decides what is asked and sealed; this module does the
 //! IO around it.
@@ -18,21 +22,24 @@ mod verdict;
 use std::{
     collections::{BTreeMap, VecDeque},
     convert::Infallible,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use async_nats::{Client, Request};
 use futures::{
     FutureExt as _, StreamExt as _,
-    future::{BoxFuture, select_ok},
+    future::{BoxFuture, select_ok, try_join_all},
     stream::FuturesUnordered,
 };
 use ledger::{AppendError, Batch, Cursor, Ledger, ReadError};
 use model::error_chain;
 use model::{
     Envelope, Event, SensorId, Timestamp,
-    derive::{Question, SUBJECT, Sighting, Standing},
+    derive::{Question, SUBJECT, Seen, Sighting, Standing},
 };
 use prometheus::Histogram;
 use tokio::{
@@ -48,10 +55,11 @@ use crate::{
     log_reading::{Content, read_leaves},
     timings,
 };
-use docket::{Docket, Finding, Lanes};
+use docket::{Docket, Failure, Finding, KNOWN_QUESTIONS, Lanes};
 use pace::Pace;
 
 pub use verdict::Digests;
+use verdict::Taken;
 
 /// Name of the pipeline's cursor in the log.
 const CURSOR: &str = "sensor-reader";
@@ -130,6 +138,7 @@ impl<R: SensorReader> Service for Judging<R> {
             reader,
             accepted,
             found_at_start,
+            known: watch::Sender::new(first_known()),
             is_warned: AtomicBool::new(false),
         };
         match shutdown.run_until_cancelled(pipeline.judge(docket, unsettled)).await {
@@ -148,6 +157,8 @@ struct Pipeline<R> {
     accepted: watch::Receiver<Digests>,
     /// Size of the log at the start.
     found_at_start: u64,
+    /// A small question that the component has answered.
+    known: watch::Sender<Question>,
     /// Whether the site's log says that there are no verdicts.
     is_warned: AtomicBool,
 }
@@ -157,6 +168,8 @@ enum Step {
     Read(Run),
     /// With how long the answer took.
     Judged(Lanes, Vec<Finding>, Duration),
+    /// The component fails on these sightings, although it answers others.
+    Failed(Lanes, Vec<Sighting>, Failure),
     Sealed,
 }
 
@@ -217,6 +230,12 @@ impl<R: SensorReader> Pipeline<R> {
                     pace.handle_answer(took);
                     docket.handle_verdict(lanes, findings);
                 }
+                Step::Failed(lanes, sightings, failure) => {
+                    let why = failure.why.clone();
+                    if let Some(leaf) = docket.handle_failure(lanes, sightings, failure) {
+                        warn!(leaf, why, "sensor-reader fails on a leaf, which is not judged");
+                    }
+                }
                 Step::Sealed => {
                     is_sealing = false;
                     docket.handle_sealed();
@@ -250,27 +269,34 @@ impl<R: SensorReader> Pipeline<R> {
         }
     }
 
-    /// Asks until a verdict arrives that passes [`verdict::take`].
+    /// Asks until a verdict arrives that passes [`verdict::take`], or until the component fails
+    /// although it answers other questions.
     async fn ask(
         &self,
         lanes: Lanes,
         question: Question,
         patience: Duration,
     ) -> Result<Step, PipelineError> {
-        let body = serde_json::to_vec(&question).expect("a question has only text keys");
+        let body = body(&question);
+        // On a part the component may work for as long as it is let, and one copy is enough.
+        let mut patience = Some(patience).filter(|_| !lanes.is_part);
         let mut back_off = BACK_OFF_MIN;
         loop {
-            let refusal = match self.ask_twice(&body, &question.sightings, patience).await {
+            let why = match self.ask_twice(&body, &question.sightings, patience.take()).await {
                 Ok((findings, took)) => {
                     self.is_warned.store(false, Ordering::Relaxed);
+                    self.known.send_replace(beginning(question));
                     return Ok(Step::Judged(lanes, findings, took));
                 }
-                Err(refusal) => refusal,
+                Err(why) => why,
             };
-            debug!(refusal, sightings = question.sightings.len(), "got no verdict; asking again");
+            debug!(why, sightings = question.sightings.len(), "got no verdict");
+            if let Some(by) = self.answers_others().await {
+                return Ok(Step::Failed(lanes, question.sightings, Failure { by, why }));
+            }
             if back_off == BACK_OFF_MAX && !self.is_warned.swap(true, Ordering::Relaxed) {
                 warn!(
-                    refusal,
+                    why,
                     "sensor-reader gives no verdict; readings are still sealed and wait to be judged"
                 );
             }
@@ -279,35 +305,46 @@ impl<R: SensorReader> Pipeline<R> {
         }
     }
 
-    /// Asks, and once more if there is no answer within `patience`: NATS may have lost the question
-    /// with the host that had it. The first verdict counts, whichever question it answers.
+    /// Asks, and once more if there is no answer within `patience`: the question may be lost with
+    /// the host that had it. The first verdict counts, whichever copy it answers.
     async fn ask_twice(
         &self,
         body: &[u8],
         asked: &[Sighting],
-        patience: Duration,
+        patience: Option<Duration>,
     ) -> Result<(Vec<Finding>, Duration), String> {
-        let mut first = Box::pin(self.ask_once(body, asked));
-        tokio::select! {
-            biased;
-            verdict = &mut first => return verdict,
-            () = sleep(patience) => {}
-        }
-        let second = Box::pin(self.ask_once(body, asked));
-        let (verdict, _other) = select_ok([first, second]).await?;
-        Ok(verdict)
+        let ask = || Box::pin(self.ask_once(body, asked));
+        let mut first = ask();
+        let (Taken { findings, .. }, took) = match patience {
+            None => first.await?,
+            Some(patience) => tokio::select! {
+                biased;
+                verdict = &mut first => verdict?,
+                () = sleep(patience) => select_ok([first, ask()]).await?.0,
+            },
+        };
+        Ok((findings, took))
     }
 
-    /// The verdict, and how long the answer took.
-    async fn ask_once(
-        &self,
-        body: &[u8],
-        asked: &[Sighting],
-    ) -> Result<(Vec<Finding>, Duration), String> {
+    /// What is taken of the answer, and how long that took.
+    async fn ask_once(&self, body: &[u8], asked: &[Sighting]) -> Result<(Taken, Duration), String> {
         let asked_at = Instant::now();
         let answer = self.reader.answer(body.to_vec()).await?;
-        let findings = verdict::take(&answer, &self.accepted.borrow(), asked)?;
-        Ok((findings, asked_at.elapsed()))
+        let taken = verdict::take(&answer, &self.accepted.borrow(), asked)?;
+        Ok((taken, asked_at.elapsed()))
+    }
+
+    /// Whether the component answers, several times at once, a question that it has answered
+    /// before. Returns its digest. While an upgrade goes from one component to another, nobody
+    /// knows which of them failed.
+    async fn answers_others(&self) -> Option<Arc<str>> {
+        let known = self.known.borrow().clone();
+        let body = body(&known);
+        let asked = (0..KNOWN_QUESTIONS).map(|_| self.ask_once(&body, &known.sightings));
+        let answers = try_join_all(asked).await.ok()?;
+        let mut components = answers.into_iter().map(|(taken, _)| taken.by);
+        let by = components.next()?;
+        components.all(|other| other == by).then_some(by)
     }
 
     /// Seals derived events with the cursor that goes with them. Retries while the disk fails.
@@ -329,6 +366,27 @@ impl<R: SensorReader> Pipeline<R> {
             }
         }
     }
+}
+
+fn body(question: &Question) -> Vec<u8> {
+    serde_json::to_vec(question).expect("a question has only text keys")
+}
+
+/// The same question about its first sighting alone.
+fn beginning(mut question: Question) -> Question {
+    question.sightings.truncate(1);
+    let is_in_it = |sensor: &SensorId| question.sightings.iter().any(|it| it.sensor == *sensor);
+    question.standings.retain(|sensor, _| is_in_it(sensor));
+    question
+}
+
+/// The known question of a process that has not got a verdict yet. Any component answers it.
+fn first_known() -> Question {
+    let seen = Seen::Value { value: String::from("1"), range: None, units: None };
+    let sensor = SensorId::from_bytes([0; 16]);
+    let source = String::from("Site.Known");
+    let sighting = Sighting { leaf: 0, sensor, source, seen, received_at: None };
+    Question { sightings: vec![sighting], ..Question::default() }
 }
 
 /// Reads what is to be judged from the leaf `from` on. Blocks on the disk.

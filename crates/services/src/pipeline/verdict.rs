@@ -15,14 +15,17 @@ pub type Digests = BTreeSet<String>;
 /// Longest name of a channel in characters.
 const CHANNEL_CHARS_MAX: usize = Heartbeat::NAME_CHARS_MAX;
 
+/// What is taken of a verdict.
+pub(super) struct Taken {
+    /// Digest of the component that gave it.
+    pub(super) by: Arc<str>,
+    pub(super) findings: Vec<Finding>,
+}
+
 /// Accepts a verdict only if a component in `accepted` gave it and it is about the sightings in
 /// question, which are in the log's order. A leaf has at most one derived event of each action and
 /// channel. A faulty component can be wrong, but cannot add anything else to the log.
-pub(super) fn take(
-    answer: &[u8],
-    accepted: &Digests,
-    asked: &[Sighting],
-) -> Result<Vec<Finding>, String> {
+pub(super) fn take(answer: &[u8], accepted: &Digests, asked: &[Sighting]) -> Result<Taken, String> {
     let verdict: Verdict = serde_json::from_slice(answer)
         .map_err(|error| format!("the verdict is malformed: {error}"))?;
     let Some(by) = accepted.get(&verdict.component) else {
@@ -78,7 +81,8 @@ pub(super) fn take(
         None => {
             let by: Arc<str> = Arc::from(by.as_str());
             let finding = |derived| Finding { derived, by: Arc::clone(&by) };
-            Ok(verdict.derived.into_iter().map(finding).collect())
+            let findings = verdict.derived.into_iter().map(finding).collect();
+            Ok(Taken { by: Arc::clone(&by), findings })
         }
     }
 }
@@ -119,8 +123,9 @@ mod tests {
             received_at: None,
         }];
         let verdict = Verdict { component: component.to_owned(), derived };
-        let findings = take(&serde_json::to_vec(&verdict).unwrap(), &accepted(), &asked)?;
-        assert!(findings.iter().all(|finding| *finding.by == *component));
+        let Taken { by, findings } =
+            take(&serde_json::to_vec(&verdict).unwrap(), &accepted(), &asked)?;
+        assert!(*by == *component && findings.iter().all(|finding| finding.by == by));
         Ok(findings.len())
     }
 
@@ -144,6 +149,7 @@ mod tests {
             ("b", derived(5, action::OUT_OF_RANGE), "from the component b, not a or a2"),
             ("a", derived(6, action::OUT_OF_RANGE), "leaf 6, which was not in the question"),
             ("a", derived(5, action::SENSOR_READING), "SENSOR_READING"), // it derives readings of no one
+            ("a", derived(5, action::NOT_JUDGED), "NOT_JUDGED"),         // only the site says so
             (
                 "a",
                 Derived {
@@ -169,6 +175,6 @@ mod tests {
             let refusal = taken(component, vec![derived]).unwrap_err();
             assert!(refusal.contains(words), "{refusal}");
         }
-        assert!(take(b"{", &accepted(), &[]).unwrap_err().contains("malformed"));
+        assert!(take(b"{", &accepted(), &[]).is_err_and(|refusal| refusal.contains("malformed")));
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use model::SensorId;
+use model::{
+    SensorId,
+    derive::{Seen, Sighting},
+};
 use poll::Bus;
 use tokio::{
     sync::mpsc,
@@ -71,6 +74,9 @@ impl Sensor {
         self.tenths += world.dice.below(161) as i64 - 80;
         self.tenths = self.tenths.clamp(-100, 600);
         let value = format!("{}.{}", self.tenths / 10, (self.tenths % 10).abs());
+        if world.dice.once_in(150) {
+            return format!(r#"{{"value":"{POISON}","seq":{}}}"#, self.seq);
+        }
         match world.dice.below(20) {
             0 => "{\"value\":".to_owned(),
             1 => format!(r#"{{"value":"warm","seq":{}}}"#, self.seq),
@@ -78,6 +84,14 @@ impl Sensor {
             _ => format!(r#"{{"value":{value},"seq":{}}}"#, self.seq),
         }
     }
+}
+
+/// A value on which the component fails.
+const POISON: &str = "poison";
+
+/// Whether the component fails on it.
+pub(super) fn is_poison(sighting: &Sighting) -> bool {
+    matches!(&sighting.seen, Seen::Value { value, .. } if value == POISON)
 }
 
 /// Lives as long as the site's process: sends heartbeats, and answers polls.

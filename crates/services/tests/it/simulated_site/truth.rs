@@ -3,12 +3,15 @@
 //! - A leaf that was once visible stays, and its entry never changes. Its envelope goes only if an
 //!   event in the log orders it, and that event respects the holds before it.
 //! - The derived events in the log are those that follow from the leaves before the cursor, each
-//!   once: what `judge` makes of them.
+//!   once: what `judge` makes of them, and an error for each on which the component fails.
 //! - Each number of a poll is in the log once, without a hole before it.
 //! - What was acknowledged is where the receipt says.
 //! - On the disk: state <= checkpoint <= tree files <= durable leaves, also if the power fails now.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    mem,
+};
 
 use durable::simulated_disk::{Loss, SimulatedDisk};
 use ledger::{
@@ -22,7 +25,10 @@ use model::{
 };
 use tlog::{Checkpoint, Hash, verify_consistency};
 
-use super::world::{World, folder};
+use super::{
+    sensors::is_poison,
+    world::{World, folder},
+};
 
 /// Name of the pipeline's cursor in the log.
 const CURSOR: &str = "sensor-reader";
@@ -142,7 +148,7 @@ impl Truth {
             self.published = Some(published.checkpoint.clone());
         }
         let operations = disk.operation_count();
-        let are_new = std::mem::replace(&mut self.looked_after, operations) != operations;
+        let are_new = mem::replace(&mut self.looked_after, operations) != operations;
         if are_new && world.dice.once_in(LOOKS_PER_LOSS) {
             self.look_at_files(world, disk);
         }
@@ -166,16 +172,20 @@ impl Truth {
         if cursor > self.cursor {
             self.cursor = cursor;
             let judged = self.sightings.partition_point(|sighting| sighting.leaf < cursor);
-            let sightings = self.sightings.drain(..judged).collect();
-            let standings = self.standings.clone();
-            for derived in sensor_reader::judge(Question { standings, sightings }) {
-                let standing = self.standings.entry(derived.sensor).or_default();
-                *standing = std::mem::take(standing).after(
-                    &derived.action,
-                    derived.channel.as_deref(),
-                    derived.since,
-                );
-                self.expected.push_back(derived);
+            for sighting in self.sightings.drain(..judged) {
+                if is_poison(&sighting) {
+                    let Sighting { leaf, sensor, source, .. } = sighting;
+                    self.expected.push_back(Derived::not_judged(leaf, sensor, source, ""));
+                    continue;
+                }
+                let standing = self.standings.entry(sighting.sensor).or_default();
+                let standings = BTreeMap::from([(sighting.sensor, standing.clone())]);
+                let question = Question { standings, sightings: vec![sighting] };
+                for derived in sensor_reader::judge(question) {
+                    let (action, channel) = (&derived.action, derived.channel.as_deref());
+                    *standing = mem::take(standing).after(action, channel, derived.since);
+                    self.expected.push_back(derived);
+                }
             }
         }
         while let (Some(expected), Some(derived)) = (self.expected.front(), self.derived.front()) {
